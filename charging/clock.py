@@ -51,5 +51,5 @@ class SystemClock:
         return Instant(time.monotonic_ns() // 1000, time.time_ns() // 1000)
 
     async def sleep_until(self, mono_us: int) -> None:
-        while (left := mono_us - time.monotonic_ns() // 1000) > 0:
+        while (left := mono_us - time.monotonic_ns() // 1000) > 0:  # noqa: ASYNC110  waits for time itself
             await asyncio.sleep(left / MICROSECONDS)
