@@ -1,0 +1,62 @@
+"""Accounts and numbers: who pays, and what is theirs. Pure.
+
+These are the records a person edits (by the CLI or the website), kept in the same store as the money so that
+several daemons share them. Money is never in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Whether an account may be charged."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    """Nothing is forwarded; running calls go on to the end of what they reserved."""
+    CLOSED = "closed"
+    """For good. Its history stays; credit is not refunded (R21)."""
+
+
+class Language(StrEnum):
+    """Customers are Dutch or English speakers."""
+
+    NL = "nl"
+    EN = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who pays."""
+
+    id: str
+    """``[a-z0-9][a-z0-9._-]{0,63}``."""
+    plan: str
+    """A plan's name in the tariff."""
+    language: Language = Language.NL
+    email: str = ""
+    """Where notices go; empty: nowhere."""
+    status: Status = Status.ACTIVE
+    status_reason: str = ""
+    paid_until_us: int | None = None
+    """End of the paid subscription (R18), wall clock; ``None``: never paid."""
+    created_us: int = 0
+    version: int = 0
+    """Counts up at each edit; an edit names the version it has seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number sold to a subscriber."""
+
+    number: str
+    """E.164 with a leading plus."""
+    account: str
+    forward_to: str = ""
+    """E.164 with a leading plus; empty: not forwarded."""
+    paid_voicemail: bool | None = None
+    """R13's property of the number; ``None``: as the plan says."""
+    mailbox: str = ""
+    """Empty: the number's digits."""

@@ -1,0 +1,257 @@
+"""The ledger's words, as frozen data. Pure.
+
+An *account* has named *balances*. Each balance is two integers, ``posted`` and ``reserved``; what may still be
+spent is ``available = posted - reserved``:
+
+===================  ==============  =====================================================================
+balance              unit            meaning
+===================  ==============  =====================================================================
+``credit``           micro-euro      the prepaid credit
+``bundle:2026-11``   second          the free seconds of one calendar month
+``day:2026-11-21``   micro-euro      minus what calls spent on that day; its floor is minus the plan's cap
+``calls``            call            posted is always 0; each running call reserves 1; its floor is minus the cap
+===================  ==============  =====================================================================
+
+The only way to change a balance is a :class:`Transfer`: a line of the journal, never edited, never deleted. Its
+*legs* move any number of balances together, all or nothing. The sum of the journal is the balance, always.
+The caller makes the transfer's id before the first attempt and repeats it until it has an answer.
+
+Value is reserved for a *session* (one charged call, voicemail or fax). The ledger stores the open session in the
+same atomic step as its money, with what it *holds* of each balance; so at any moment, for every balance,
+``reserved == sum(holds of open sessions)``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+AMOUNT_MAX = 2**53 - 1
+"""The largest magnitude of any amount: numbers in Redis' Lua are doubles, so every store keeps to this."""
+
+ID_LENGTH_MAX = 200
+REASON_LENGTH_MAX = 500
+LEGS_MAX = 16
+
+CREDIT = "credit"
+CALLS = "calls"
+
+
+def bundle(month: str) -> str:
+    """The balance of one month's free seconds; ``month`` is ``YYYY-MM`` in the operator's zone."""
+    return f"bundle:{month}"
+
+
+def day_spend(day: str) -> str:
+    """The balance that caps one day's spending on calls; ``day`` is ``YYYY-MM-DD`` in the operator's zone."""
+    return f"day:{day}"
+
+
+class Kind(StrEnum):
+    """What a transfer is for. One word for each line of a statement."""
+
+    TOP_UP = "top_up"
+    """The customer bought credit (R2)."""
+    GRANT = "grant"
+    """A month's free seconds come into being (R11)."""
+    RESERVE = "reserve"
+    """Value is set aside for a session that opens."""
+    EXTEND = "extend"
+    """A tick: what was used is settled and the next stretch reserved, in one step."""
+    SETTLE = "settle"
+    """The session ends: the exact charge is posted and the rest given back."""
+    RELEASE = "release"
+    """The session ends without any charge."""
+    EXPIRE = "expire"
+    """Old credit or an unused bundle lapses (R11, R19)."""
+    CORRECT = "correct"
+    """A person mends something, with a reason."""
+    OPENING = "opening"
+    """What archived journal lines added up to."""
+
+
+class Outcome(StrEnum):
+    """Every answer to a transfer. All but the first two changed nothing."""
+
+    CREATED = "created"
+    """The transfer is in the journal."""
+    EXISTS = "exists"
+    """The same transfer was in the journal already; the first result is told again."""
+    DIFFERS = "differs"
+    """A transfer of this id, with other contents, is in the journal. Somebody's program is wrong."""
+    INSUFFICIENT = "insufficient"
+    """A leg would bring a balance's available below the leg's floor."""
+    ACCOUNT_NOT_FOUND = "account_not_found"
+    """There is no such account."""
+    SESSION_NOT_OPEN = "session_not_open"
+    """The session named by the transfer is not open (never was, or is closed)."""
+    SESSION_EXISTS = "session_exists"
+    """The transfer would open a session that is open already under another transfer."""
+    EXCEEDS_RESERVATION = "exceeds_reservation"
+    """A leg would give back more than the session holds."""
+    FENCED = "fenced"
+    """The session has passed to a daemon with a newer epoch."""
+
+    @property
+    def applied(self) -> bool:
+        """Whether the transfer stands in the journal with these contents."""
+        return self in (Outcome.CREATED, Outcome.EXISTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """The change of one balance within a transfer."""
+
+    balance: str
+    posted: int = 0
+    """Added to posted; negative takes."""
+    reserved: int = 0
+    """Added to reserved, and to what the session holds; negative gives back."""
+    floor: int = 0
+    """Where the leg lowers available, available may not end below this."""
+
+    def __post_init__(self) -> None:
+        for amount in (self.posted, self.reserved, self.floor):
+            if not -AMOUNT_MAX <= amount <= AMOUNT_MAX:
+                raise ValueError(f"amount {amount} is beyond ±{AMOUNT_MAX}")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The transfer opens this session."""
+
+    switch: str
+    """The id of the switch that carries the call."""
+    state: str
+    """The session's own record, opaque to the ledger (JSON text)."""
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The session goes on, with a new record."""
+
+    state: str
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The session ends: whatever it still holds is given back by the transfer's legs, and must come to zero."""
+
+    cdr: str
+    """The call's CDR (JSON text, opaque to the ledger), or empty where none is written."""
+    ended_us: int
+    """When the call ended, wall clock; the CDR's place in time."""
+    epoch: int = 0
+
+
+SessionChange = Opened | Kept | Closed
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One line of the journal."""
+
+    id: str
+    """Made by the caller, unique within the account, for example ``SESSION/3/extend``."""
+    account: str
+    kind: Kind
+    at_us: int
+    """Wall clock, microseconds since the epoch. Not part of the contents that a repeated id is compared by."""
+    legs: tuple[Leg, ...] = ()
+    session: str | None = None
+    change: SessionChange | None = None
+    """What happens to the session in the same atomic step; ``None`` only where ``session`` is."""
+    reason: str = ""
+    """Why, in a person's words, where a person did it; else a short machine word."""
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.id) <= ID_LENGTH_MAX or len(self.reason) > REASON_LENGTH_MAX:
+            raise ValueError("a transfer's id has 1 to 200 characters and its reason 500 at most")
+        if len(self.legs) > LEGS_MAX or len({leg.balance for leg in self.legs}) != len(self.legs):
+            raise ValueError("a transfer has 16 legs at most, each of another balance")
+        if (self.session is None) != (self.change is None):
+            raise ValueError("a transfer names a session and its change, or neither")
+        if self.session is None and any(leg.reserved for leg in self.legs):
+            raise ValueError("only a session can hold reserved value")
+
+    @property
+    def digest(self) -> str:
+        """What a repeated id is compared by: account, kind, legs (without floors), session and reason."""
+        contents = [
+            self.account,
+            self.kind,
+            sorted([leg.balance, leg.posted, leg.reserved] for leg in self.legs),
+            self.session,
+            self.reason,
+        ]
+        return hashlib.sha256(json.dumps(contents, separators=(",", ":")).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One balance at one moment."""
+
+    posted: int = 0
+    reserved: int = 0
+
+    @property
+    def available(self) -> int:
+        return self.posted - self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The answer to a transfer."""
+
+    outcome: Outcome
+    balances: Mapping[str, Balance] = field(default_factory=dict)
+    """Of the balances that the transfer's legs name, after it; for EXISTS, as they are now."""
+    detail: str = ""
+    """Which balance was short, which digest was found; for logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """An open session as the ledger keeps it."""
+
+    id: str
+    account: str
+    switch: str
+    state: str
+    holds: Mapping[str, int]
+    """What it has reserved of each balance; entries of zero are left out."""
+    epoch: int = 0
+    opened_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLine:
+    """A transfer as it stands in the journal."""
+
+    number: int
+    """Its place in the account's journal, from 1, without gaps."""
+    id: str
+    account: str
+    kind: Kind
+    at_us: int
+    legs: tuple[Leg, ...]
+    """Floors are not kept: a line read back has zeros there."""
+    session: str | None
+    reason: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class CdrRow:
+    """A CDR as the ledger keeps it."""
+
+    session: str
+    account: str
+    ended_us: int
+    document: str
+    """JSON text."""

@@ -1,0 +1,105 @@
+"""What every store promises: the contract, in prose and as a Protocol. `tests/contract` holds each store to it.
+
+Rules
+-----
+1. **All or nothing.** A transfer, its legs, the session it opens, keeps or closes, and its CDR are one atomic,
+   durable step. When `apply` returns CREATED, a power cut loses nothing.
+2. **Idempotent.** The same id with the same contents answers EXISTS and changes nothing (not the session either);
+   with other contents it answers DIFFERS. A refusal leaves no trace: the id may be tried again with other contents.
+3. **Checked inside the write.** No balance is read and then acted upon. A leg that lowers available
+   (``posted - reserved < 0``) is refused as INSUFFICIENT where available would end below the leg's floor. A leg that
+   raises it is never refused for that.
+4. **Holds.** A leg's ``reserved`` is added to what its session holds; a hold never goes below zero
+   (EXCEEDS_RESERVATION), and a session closes only when its legs bring every hold to exactly zero
+   (else EXCEEDS_RESERVATION as well). For every balance, reserved is the sum of the holds.
+5. **Grants come with the need.** A transfer may be preceded by grants (`apply(..., grants=...)`): each is applied in
+   the same atomic step where its id is new and skipped where it exists, so that a month's bundle comes into being with
+   its first use, once, whoever comes first. If the main transfer is refused, the grants are not made either.
+6. **Fenced.** A change of a session carries an epoch. One older than the session's is refused as FENCED; a newer one is
+   taken over.
+7. **Order of refusals**: EXISTS/DIFFERS, ACCOUNT_NOT_FOUND, session (SESSION_NOT_OPEN, SESSION_EXISTS, FENCED),
+   EXCEEDS_RESERVATION, INSUFFICIENT (the first short leg in the transfer's order).
+8. **Failure.** A store that cannot answer raises LedgerUnavailable: the outcome is unknown, ask again with the same
+   transfer. A store that contradicts itself raises LedgerCorrupt. Nothing else is raised, and every call ends within
+   the store's own time-out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from charging.ledger.accounts import Account, Number
+from charging.ledger.model import Applied, Balance, CdrRow, JournalLine, OpenSession, Outcome, Transfer
+
+
+class Ledger(Protocol):
+    """Money, sessions, and the journal."""
+
+    async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+        """Put a transfer into the journal (rules 1 to 8)."""
+
+    async def keep_session(self, account: str, session: str, state: str, epoch: int = 0) -> Outcome:
+        """Store an open session's new record without moving value: CREATED, SESSION_NOT_OPEN or FENCED."""
+
+    async def balances(self, account: str) -> Mapping[str, Balance]:
+        """Every balance of the account that the journal has touched; empty for an unknown account."""
+
+    async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
+        """The open sessions, oldest first; of one switch or account, or all."""
+
+    def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
+        """The account's journal from the line after number ``after``, oldest first."""
+
+    async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine]:
+        """The newest ``limit`` (1 to 1,000) lines with a number below ``before``, newest first."""
+
+    async def cdrs(
+        self,
+        *,
+        account: str | None = None,
+        since_us: int = 0,
+        until_us: int | None = None,
+        after: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[CdrRow]:
+        """CDRs by end of call, oldest first; ``after`` is the (ended_us, session) of the last row seen."""
+
+
+class Directory(Protocol):
+    """Accounts and their numbers."""
+
+    async def account(self, account: str) -> Account | None:
+        """The account, or ``None``."""
+
+    async def put_account(self, account: Account) -> bool:
+        """Store a new account (``version`` 0) or an edited one (``version`` as read); the stored version is one more.
+        ``False``: somebody else was faster; read again."""
+
+    def accounts(self) -> AsyncIterator[Account]:
+        """Every account, by id."""
+
+    async def number(self, number: str) -> Number | None:
+        """The number's record, or ``None``."""
+
+    async def put_number(self, number: Number) -> bool:
+        """Store or replace a number's record; ``False``: it belongs to another account, or there is no such account."""
+
+    async def remove_number(self, number: str) -> bool:
+        """Forget a number; ``False``: there was none."""
+
+    async def numbers(self, account: str | None = None) -> Sequence[Number]:
+        """The numbers of one account, or all, in order."""
+
+
+class Store(Ledger, Directory, Protocol):
+    """What a ledger URL opens."""
+
+    async def open(self) -> None:
+        """Connect, create or migrate; raises LedgerUnavailable with what to do."""
+
+    async def close(self) -> None:
+        """Finish what was begun and let go."""
+
+    async def ping(self) -> None:
+        """Return if the store can answer; else LedgerUnavailable."""
