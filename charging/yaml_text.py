@@ -14,6 +14,7 @@ ends the reading.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,9 +207,7 @@ class _Builder:
             here = (*path, key)
             if key in entries:
                 first = self.key_marks[here].line
-                self._note(
-                    here, f"the key a second time (first on line {first})", "each key once", _mark(event)
-                )
+                self._note(here, f"the key a second time (first on line {first})", "each key once", _mark(event))
                 self._value(next(self.events), (*path, f"{key} (again)"))
                 continue
             self.key_marks[here] = _mark(event)
@@ -251,11 +250,13 @@ class _Builder:
     def _note_syntax(self, error: yaml.MarkedYAMLError) -> None:
         mark = error.problem_mark or error.context_mark
         place = Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
-        found = error.problem or "broken YAML"
-        hint = " ".join(part for part in (error.context, error.note) if part)
-        if "'\\t'" in found:
+        words = error.problem or "broken YAML"
+        found, expected, hint = words.removeprefix("found "), "valid YAML", error.context or ""
+        if "'\\t'" in words:
             found, hint = "a tab", "indent with spaces"
-        self._note((), found, "valid YAML", place, hint)
+        elif parts := re.fullmatch(r"expected (.+), but (?:got|found) (.+)", words):
+            expected, found = parts.groups()
+        self._note((), found, expected, place, hint)
 
     def _note_character(self, text: str, error: yaml.reader.ReaderError) -> None:
         # PyYAML's position is an offset in the text, which it hands over as a character or a code.

@@ -95,7 +95,8 @@ def test_what_is_not_a_plain_map_is_refused_with_its_line(text: str | bytes, fou
 
 def test_broken_syntax_gives_line_and_column() -> None:
     problem = only_problem("a: [1, 2\nb: 3\n")
-    assert (problem.line, problem.expected) == (2, "valid YAML")
+    assert str(problem) == "f.yaml:2:2: found ':', expected ',' or ']' (while parsing a flow sequence)"
+    assert str(only_problem("a: b: c\n")).startswith("f.yaml:1:5: found mapping values are not allowed here")
 
 
 def test_all_problems_are_reported_together() -> None:

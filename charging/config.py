@@ -1,0 +1,269 @@
+"""The daemon's own settings: ``config/charging.yaml`` as a checked, frozen :class:`Config`.
+
+The tariff (prices, plans) is another file, named by the key ``tariff``. Every key, its unit and its default
+stand commented in the shipped ``config/charging.yaml``; a test keeps that file and these models equal.
+
+Secrets never stand in the YAML. A key ``…_env`` names an environment variable, a key ``…_file`` a file that
+nobody but its owner may read. Relative paths start at the folder of the YAML file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
+
+from charging.errors import ConfigError, Problem
+from charging.yaml_model import (
+    BASE_FOLDER,
+    FilePath,
+    Host,
+    Port,
+    Section,
+    decimal,
+    pattern,
+    refusal,
+    sorted_problems,
+    text_of,
+    validate,
+    whole,
+)
+from charging.yaml_text import Document, DocumentPath, parse_document, read_document
+
+LEDGER_SCHEMES = ("sqlite", "redis", "rediss", "redis+sentinel", "redis+cluster")
+SOCKET_PATH_MAX_BYTES = 100
+"""Linux allows 107 in a Unix socket's address; some room is left for a temporary name."""
+SECRET_MAX_BYTES = 4096
+_PASSWORD_IN_URL = re.compile(r"[^/]+://[^/@]*:[^/@]*@")
+_HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
+_REDIS_URL = re.compile(rf"[a-z+]+://(?:[^/@:\s]+@)?{_HOST_AND_PORT}(?:,{_HOST_AND_PORT})*(?:/[A-Za-z0-9_.-]*)*")
+
+EnvironmentName = Annotated[str, pattern(r"[A-Za-z_][A-Za-z0-9_]{0,99}", "the name of an environment variable")]
+Name = Annotated[str, pattern(r"[a-z0-9][a-z0-9-]{0,31}", "up to 32 small letters, digits and dashes")]
+UserName = Annotated[str, pattern(r"[A-Za-z0-9_.-]{1,64}", "the name of an AMI user")]
+Region = Annotated[str, pattern(r"[A-Z]{2}", "a country's two capital letters, for example NL")]
+SwitchFolder = Annotated[str, pattern(r"/[A-Za-z0-9_./-]{0,200}", "an absolute folder on the switch")]
+
+
+class Ami(Section):
+    """How to reach the switch's manager interface."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 5038
+    user: UserName = "charging"
+    secret_env: EnvironmentName | None = None
+    secret_file: FilePath | None = None
+    ping_interval_s: Annotated[float, decimal("0.1", "60", "seconds")] = 2.0
+    action_timeout_s: Annotated[float, decimal("0.1", "60", "seconds")] = 3.0
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if (self.secret_env is None) == (self.secret_file is None):
+            found = "neither of them" if self.secret_env is None else "both"
+            raise refusal("one of secret_env and secret_file", found=found)
+        return self
+
+
+class Switch(Section):
+    """The Asterisk whose calls are charged."""
+
+    id: Name = "asterisk"
+    ami: Ami
+    prompts_dir_on_switch: SwitchFolder = "/usr/share/asterisk/sounds/charging"
+
+
+class Agi(Section):
+    """The FastAGI server that the dialplan asks."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 4573
+    max_connections: Annotated[int, whole(1, 10_000, "connections")] = 200
+    header_timeout_s: Annotated[float, decimal("0.1", "60", "seconds")] = 2.0
+    request_timeout_s: Annotated[float, decimal("0.1", "60", "seconds")] = 2.5
+
+
+def _ledger_url(value: object, info: ValidationInfo) -> str:
+    text = text_of(value, "the ledger's URL")
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in LEDGER_SCHEMES:
+        raise refusal("one of " + ", ".join(f"{one}://" for one in LEDGER_SCHEMES))
+    if scheme != "sqlite":
+        return _redis_url(text)
+    name = rest.removeprefix("/")
+    if not rest.startswith("/") or not name or "\0" in name or "?" in name:
+        raise refusal("sqlite:///FILE, or sqlite:////FOLDER/FILE for an absolute path")
+    base: Path = (info.context or {}).get(BASE_FOLDER, Path())
+    return f"sqlite:///{os.path.normpath(base / name)}"
+
+
+def _redis_url(text: str) -> str:
+    if _PASSWORD_IN_URL.match(text):
+        raise refusal("a URL without a password; name it by password_env or password_file", found="a password")
+    if not _REDIS_URL.fullmatch(text):
+        raise refusal("SCHEME://HOST:PORT/NUMBER, for sentinels and clusters with several HOST:PORT")
+    return text
+
+
+class Ledger(Section):
+    """The store of money and open sessions."""
+
+    url: Annotated[str, BeforeValidator(_ledger_url)] = Field(description="the ledger's URL")
+    password_env: EnvironmentName | None = None
+    password_file: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _fitting_password(self) -> Self:
+        given = [one for one in (self.password_env, self.password_file) if one is not None]
+        if len(given) > 1:
+            raise refusal("at most one of password_env and password_file", found="both")
+        if given and self.url.startswith("sqlite"):
+            raise refusal("a Redis ledger where a password is named", found="a password for SQLite")
+        return self
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The SQLite file, absolute; ``None`` for the other stores."""
+        return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:") else None
+
+
+class Control(Section):
+    """The Unix socket by which the command line speaks with the running daemon."""
+
+    socket: FilePath = Field(description="the path of a Unix socket")
+
+    @model_validator(mode="after")
+    def _short_enough(self) -> Self:
+        if len(os.fsencode(self.socket)) > SOCKET_PATH_MAX_BYTES:
+            expected = f"a socket whose whole path has at most {SOCKET_PATH_MAX_BYTES} bytes"
+            raise refusal(expected, found=str(self.socket))
+        return self
+
+
+class Http(Section):
+    """Where ``/metrics`` is served."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 9478
+
+
+class Charging(Section):
+    """How calls are charged."""
+
+    tick_s: Annotated[int, whole(1, 3600, "seconds")] = 60
+    horizon_s: Annotated[int, whole(1, 3600, "seconds")] = 60
+    warn_before_s: Annotated[int, whole(0, 3600, "seconds")] = 60
+    answer_tolerance_ms: Annotated[int, whole(0, 999, "milliseconds")] = 200
+    ring_s: Annotated[int, whole(1, 600, "seconds")] = 30
+    setup_timeout_s: Annotated[float, decimal("0.5", "60", "seconds")] = 10.0
+    black_box_wait_s: Annotated[float, decimal("0", "60", "seconds")] = 5.0
+    default_language: Literal["nl", "en"] = "nl"
+    region: Region = "NL"
+
+
+class Logs(Section):
+    """What the daemon writes on its standard error."""
+
+    format: Literal["json", "console"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Section):
+    """The whole file."""
+
+    switch: Switch = Field(description="a section switch")
+    agi: Agi = Agi()
+    ledger: Ledger = Field(description="a section ledger with a url")
+    tariff: FilePath = Field(description="the tariff's file")
+    control: Control = Field(description="a section control with a socket")
+    http: Http = Http()
+    charging: Charging = Charging()
+    logs: Logs = Logs()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The checked settings, with the secrets that they refer to."""
+
+    file: Path
+    settings: Settings
+    ami_secret: SecretStr = field(repr=False)
+    ledger_password: SecretStr | None = field(repr=False)
+
+
+def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read, check and complete the settings at ``path``. Raises ConfigError with every problem found."""
+    return config_of(read_document(path), environ)
+
+
+def config_from_text(text: str, file: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """The same for a text that is (or would be) the content of ``file``. Raises ConfigError."""
+    return config_of(parse_document(text, str(file)), environ)
+
+
+def config_of(document: Document, environ: Mapping[str, str]) -> Config:
+    """The Config that a document says. Raises ConfigError with every problem found."""
+    settings = validate(document, Settings)
+    problems: list[Problem] = []
+    ami, ledger = settings.switch.ami, settings.ledger
+    reader = _SecretReader(document, environ, problems)
+    ami_secret = reader.read(("switch", "ami", "secret"), ami.secret_env, ami.secret_file)
+    ledger_password = reader.read(("ledger", "password"), ledger.password_env, ledger.password_file)
+    if ami.action_timeout_s < ami.ping_interval_s:
+        path = ("switch", "ami", "action_timeout_s")
+        expected = f"at least ping_interval_s ({ami.ping_interval_s:g} s)"
+        problems.append(document.problem(path, f"{ami.action_timeout_s:g} s", expected))
+    if problems or ami_secret is None:
+        raise ConfigError(sorted_problems(problems))
+    return Config(Path(document.file), settings, ami_secret, ledger_password)
+
+
+@dataclass(frozen=True, slots=True)
+class _SecretReader:
+    document: Document
+    environ: Mapping[str, str]
+    problems: list[Problem]
+
+    def read(self, key: DocumentPath, variable: str | None, file: Path | None) -> SecretStr | None:
+        """The secret that ``…_env`` or ``…_file`` refers to; ``None`` for none, or with a problem noted."""
+        stem = str(key[-1])
+        if variable is not None:
+            path = (*key[:-1], f"{stem}_env")
+            return self._checked(path, self.environ.get(variable), f"the environment variable {variable}")
+        if file is not None:
+            path = (*key[:-1], f"{stem}_file")
+            return self._checked(path, self._content(path, file), f"the file {file}")
+        return None
+
+    def _content(self, path: DocumentPath, file: Path) -> str | None:
+        try:
+            mode = file.stat().st_mode
+            if mode & 0o077:
+                self._note(
+                    path, f"{file} with mode {mode & 0o777:04o}", "a file only its owner may read", f"chmod 600 {file}"
+                )
+                return None
+            with file.open("rb") as stream:
+                return stream.read(SECRET_MAX_BYTES).decode().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "bytes that are not UTF-8"
+            self._note(path, f"{file}: {reason}", "a file that holds the secret")
+            return None
+
+    def _checked(self, path: DocumentPath, secret: str | None, where: str) -> SecretStr | None:
+        if any(problem.path == ".".join(map(str, path)) for problem in self.problems):
+            return None
+        if not secret:
+            self._note(path, "nothing", f"a secret in {where}")
+            return None
+        if re.search(r"[\x00-\x1f\x7f]", secret):
+            self._note(path, "a control character in the secret", f"one line of text in {where}")
+            return None
+        return SecretStr(secret)
+
+    def _note(self, path: DocumentPath, found: str, expected: str, hint: str = "") -> None:
+        self.problems.append(self.document.problem(path, found, expected, hint))
