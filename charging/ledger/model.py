@@ -89,9 +89,11 @@ class Outcome(StrEnum):
     SESSION_NOT_OPEN = "session_not_open"
     """The session named by the transfer is not open (never was, or is closed)."""
     SESSION_EXISTS = "session_exists"
-    """The transfer would open a session that is open already under another transfer."""
+    """The transfer would open a session that is open already under another transfer, or that has left a CDR."""
     EXCEEDS_RESERVATION = "exceeds_reservation"
-    """A leg would give back more than the session holds."""
+    """A leg would give back more than the session holds, or the session would close holding something."""
+    EXCEEDS_LIMIT = "exceeds_limit"
+    """A leg would bring a balance beyond AMOUNT_MAX."""
     FENCED = "fenced"
     """The session has passed to a daemon with a newer epoch."""
 
@@ -182,14 +184,13 @@ class Transfer:
     @property
     def digest(self) -> str:
         """What a repeated id is compared by: account, kind, legs (without floors), session and reason."""
-        contents = [
-            self.account,
-            self.kind,
-            sorted([leg.balance, leg.posted, leg.reserved] for leg in self.legs),
-            self.session,
-            self.reason,
-        ]
-        return hashlib.sha256(json.dumps(contents, separators=(",", ":")).encode()).hexdigest()[:32]
+        return contents_digest(self.account, self.kind, self.legs, self.session, self.reason)
+
+
+def contents_digest(account: str, kind: Kind, legs: tuple[Leg, ...], session: str | None, reason: str) -> str:
+    """32 hexadecimal digits that two transfers share only where their contents are the same."""
+    contents = [account, kind, sorted([leg.balance, leg.posted, leg.reserved] for leg in legs), session, reason]
+    return hashlib.sha256(json.dumps(contents, separators=(",", ":")).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,8 @@ class Applied:
 
     outcome: Outcome
     balances: Mapping[str, Balance] = field(default_factory=dict)
-    """Of the balances that the transfer's legs name, after it; for EXISTS, as they are now."""
+    """Of the balances that the transfer's legs name, after it; for EXISTS and for refusals, as they are now (zeros
+    where the account does not exist)."""
     detail: str = ""
     """Which balance was short, which digest was found; for logs."""
 

@@ -14,11 +14,13 @@ Rules
    (else EXCEEDS_RESERVATION as well). For every balance, reserved is the sum of the holds.
 5. **Grants come with the need.** A transfer may be preceded by grants (`apply(..., grants=...)`): each is applied in
    the same atomic step where its id is new and skipped where it exists, so that a month's bundle comes into being with
-   its first use, once, whoever comes first. If the main transfer is refused, the grants are not made either.
+   its first use, once, whoever comes first. If the main transfer is refused or exists, the grants are not made either;
+   a grant that is itself refused refuses the main transfer, with its outcome. Grants are of the same account and have
+   no session (else ValueError).
 6. **Fenced.** A change of a session carries an epoch. One older than the session's is refused as FENCED; a newer one is
    taken over.
 7. **Order of refusals**: EXISTS/DIFFERS, ACCOUNT_NOT_FOUND, session (SESSION_NOT_OPEN, SESSION_EXISTS, FENCED),
-   EXCEEDS_RESERVATION, INSUFFICIENT (the first short leg in the transfer's order).
+   EXCEEDS_RESERVATION, then leg by leg, the grants' before the transfer's, EXCEEDS_LIMIT and INSUFFICIENT.
 8. **Failure.** A store that cannot answer raises LedgerUnavailable: the outcome is unknown, ask again with the same
    transfer. A store that contradicts itself raises LedgerCorrupt. Nothing else is raised, and every call ends within
    the store's own time-out.
@@ -92,7 +94,22 @@ class Directory(Protocol):
         """The numbers of one account, or all, in order."""
 
 
-class Store(Ledger, Directory, Protocol):
+class Leases(Protocol):
+    """Who ticks a switch, where several daemons share a ledger. The store's clock decides what has lapsed."""
+
+    async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
+        """Take the lease for ``ttl_s`` seconds where nobody else has it: its epoch, larger than any before (the
+        owner's own earlier one included), to be carried by every change of the switch's sessions. ``None``: another
+        owner has it."""
+
+    async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
+        """Keep it for ``ttl_s`` seconds from now; ``False``: it has lapsed or passed on; acquire anew and reconcile."""
+
+    async def release_lease(self, switch: str, owner: str, epoch: int) -> None:
+        """Let go, so that another need not wait; nothing happens where it has passed on already."""
+
+
+class Store(Ledger, Directory, Leases, Protocol):
     """What a ledger URL opens."""
 
     async def open(self) -> None:

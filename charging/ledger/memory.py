@@ -1,0 +1,217 @@
+"""The ledger in memory: the executable specification of the port, and the fake for every test above it.
+
+Nothing here awaits, so each operation is atomic by itself. It forgets everything when the process ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from charging.clock import MICROSECONDS, Clock, SystemClock
+from charging.ledger.accounts import Account, Number
+from charging.ledger.model import (
+    Applied,
+    Balance,
+    CdrRow,
+    JournalLine,
+    OpenSession,
+    Outcome,
+    Transfer,
+)
+from charging.ledger.rules import Decision, View, check_request, decide, decide_keep
+
+
+@dataclass(slots=True)
+class _Books:
+    """Everything of one account."""
+
+    account: Account
+    journal: list[JournalLine] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    balances: dict[str, Balance] = field(default_factory=dict)
+    sessions: dict[str, OpenSession] = field(default_factory=dict)
+    cdrs: dict[str, CdrRow] = field(default_factory=dict)
+
+    def view(self, session: str | None) -> View:
+        return View(
+            True,
+            self.digests,
+            self.balances,
+            self.sessions.get(session) if session is not None else None,
+            session in self.cdrs,
+        )
+
+    def carry_out(self, decision: Decision) -> None:
+        for line in decision.lines:
+            self.digests[line.id] = line.digest
+            self.journal.append(_journal_line(len(self.journal) + 1, line))
+        self.balances.update(decision.balances)
+        if decision.session is not None:
+            self.sessions[decision.session.id] = decision.session
+        if decision.closes:
+            del self.sessions[decision.lines[-1].session or ""]
+        if decision.cdr is not None:
+            self.cdrs[decision.cdr.session] = decision.cdr
+
+
+@dataclass(slots=True)
+class _Lease:
+    owner: str
+    epoch: int
+    until_us: int
+    """Monotonic."""
+
+
+_NO_ACCOUNT = View(account_exists=False, digests={}, balances={}, session=None, has_cdr=False)
+
+
+class MemoryStore:
+    """See the port; ``memory:`` opens it."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._books: dict[str, _Books] = {}
+        self._numbers: dict[str, Number] = {}
+        self._leases: dict[str, _Lease] = {}
+
+    async def open(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+    async def ping(self) -> None:
+        return
+
+    # -- ledger
+
+    async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+        check_request(transfer, grants)
+        books = self._books.get(transfer.account)
+        view = books.view(transfer.session) if books is not None else _NO_ACCOUNT
+        decision = decide(transfer, grants, view)
+        if books is not None:
+            books.carry_out(decision)
+        return decision.applied
+
+    async def keep_session(self, account: str, session: str, state: str, epoch: int = 0) -> Outcome:
+        books = self._books.get(account)
+        outcome, record = decide_keep(books.sessions.get(session) if books else None, state, epoch)
+        if books is not None and record is not None:
+            books.sessions[session] = record
+        return outcome
+
+    async def balances(self, account: str) -> Mapping[str, Balance]:
+        books = self._books.get(account)
+        return dict(books.balances) if books else {}
+
+    async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
+        found = [
+            session
+            for books in self._books.values()
+            for session in books.sessions.values()
+            if switch in (None, session.switch) and account in (None, session.account)
+        ]
+        return sorted(found, key=lambda session: (session.opened_us, session.id))
+
+    async def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
+        books = self._books.get(account)
+        for line in books.journal[after:] if books else []:
+            yield line
+
+    async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine]:
+        books = self._books.get(account)
+        lines = books.journal if books else []
+        return lines[: before - 1 if before is not None else None][::-1][:limit]
+
+    async def cdrs(
+        self,
+        *,
+        account: str | None = None,
+        since_us: int = 0,
+        until_us: int | None = None,
+        after: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[CdrRow]:
+        rows = sorted(
+            (row for books in self._books.values() for row in books.cdrs.values()),
+            key=lambda row: (row.ended_us, row.session),
+        )
+        found = [
+            row
+            for row in rows
+            if account in (None, row.account)
+            and row.ended_us >= since_us
+            and (until_us is None or row.ended_us < until_us)
+            and (after is None or (row.ended_us, row.session) > after)
+        ]
+        return found[:limit]
+
+    # -- directory
+
+    async def account(self, account: str) -> Account | None:
+        books = self._books.get(account)
+        return books.account if books else None
+
+    async def put_account(self, account: Account) -> bool:
+        books = self._books.get(account.id)
+        if (books.account.version if books else 0) != account.version:
+            return False
+        stored = replace(account, version=account.version + 1)
+        if books is None:
+            self._books[account.id] = _Books(stored)
+        else:
+            books.account = stored
+        return True
+
+    async def accounts(self) -> AsyncIterator[Account]:
+        for account in sorted(self._books):
+            yield self._books[account].account
+
+    async def number(self, number: str) -> Number | None:
+        return self._numbers.get(number)
+
+    async def put_number(self, number: Number) -> bool:
+        known = self._numbers.get(number.number)
+        if number.account not in self._books or (known is not None and known.account != number.account):
+            return False
+        self._numbers[number.number] = number
+        return True
+
+    async def remove_number(self, number: str) -> bool:
+        return self._numbers.pop(number, None) is not None
+
+    async def numbers(self, account: str | None = None) -> Sequence[Number]:
+        return [self._numbers[key] for key in sorted(self._numbers) if account in (None, self._numbers[key].account)]
+
+    # -- leases
+
+    async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
+        now_us = self._clock.now().mono_us
+        lease = self._leases.get(switch)
+        if lease is not None and lease.until_us > now_us and lease.owner != owner:
+            return None
+        epoch = lease.epoch + 1 if lease is not None else 1
+        self._leases[switch] = _Lease(owner, epoch, now_us + round(ttl_s * MICROSECONDS))
+        return epoch
+
+    async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
+        now_us = self._clock.now().mono_us
+        lease = self._leases.get(switch)
+        if lease is None or (lease.owner, lease.epoch) != (owner, epoch) or lease.until_us <= now_us:
+            return False
+        lease.until_us = now_us + round(ttl_s * MICROSECONDS)
+        return True
+
+    async def release_lease(self, switch: str, owner: str, epoch: int) -> None:
+        lease = self._leases.get(switch)
+        if lease is not None and (lease.owner, lease.epoch) == (owner, epoch):
+            lease.until_us = 0
+
+
+def _journal_line(number: int, line: Transfer) -> JournalLine:
+    legs = tuple(replace(leg, floor=0) for leg in line.legs)
+    return JournalLine(
+        number, line.id, line.account, line.kind, line.at_us, legs, line.session, line.reason, line.digest
+    )

@@ -1,0 +1,83 @@
+"""Ledger scenarios as readable rows, one transfer a row::
+
+    ID KIND [SESSION:open|keep|close|close+cdr[:EPOCH]] LEG… [after GRANT-ID LEG…] -> OUTCOME [BALANCE POSTED/RESERVED]…
+
+A leg is ``BALANCE=POSTED/RESERVED@FLOOR``, each part but the first optional (``credit=-45/-60``, ``calls=/1@-2``).
+The balances named after the outcome are asked from the store after the transfer, and compared with the answer's own.
+All is on account ``a``. Empty lines and ``#`` comments are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+
+from charging.ledger.accounts import Account
+from charging.ledger.model import (
+    Balance,
+    Closed,
+    Kept,
+    Kind,
+    Leg,
+    Opened,
+    Outcome,
+    SessionChange,
+    Transfer,
+)
+from charging.ledger.port import Store
+
+_LEG = re.compile(r"(?P<balance>[a-z0-9:-]+)=(?P<posted>[+-]\d+)?(/(?P<reserved>[+-]?\d+))?(@(?P<floor>-?\d+))?")
+ENDED_US = 5_000_000
+
+
+async def add_account(store: Store, account: str = "a") -> None:
+    assert await store.put_account(Account(account, "voice_free"))
+
+
+async def run(store: Store, table: str) -> None:
+    """Run the rows one after another; the first that does not answer as it says fails."""
+    for number, row in enumerate(table.splitlines(), 1):
+        if text := row.split("#")[0].strip():
+            await _run_row(store, text, at_us=number)
+
+
+async def _run_row(store: Store, row: str, at_us: int) -> None:
+    request, _, expected = row.partition(" -> ")
+    main, _, grant = request.partition(" after ")
+    grants = [_transfer(f"{grant.split()[0]} grant {' '.join(grant.split()[1:])}", at_us)] if grant else []
+    applied = await store.apply(_transfer(main, at_us), grants)
+    outcome, *rest = expected.split()
+    assert applied.outcome is Outcome(outcome), f"{row}: {applied}"
+    stored = await store.balances("a")
+    for name, amounts in zip(rest[::2], rest[1::2], strict=True):
+        posted, reserved = amounts.split("/")
+        expected_balance = Balance(int(posted), int(reserved))
+        assert stored.get(name, Balance()) == expected_balance, f"{row}: {stored}"
+        assert applied.balances.get(name, expected_balance) == expected_balance, f"{row}: {applied}"
+
+
+def _transfer(text: str, at_us: int) -> Transfer:
+    identity, kind, *words = text.split()
+    session: str | None = None
+    change: SessionChange | None = None
+    if words and not _LEG.fullmatch(words[0]):
+        session, change = _change(words.pop(0))
+    legs = tuple(leg(word) for word in words)
+    return Transfer(identity, "a", Kind(kind), at_us, legs, session, change)
+
+
+def _change(word: str) -> tuple[str, SessionChange]:
+    session, what, *epoch_text = word.split(":")
+    epoch = int(epoch_text[0]) if epoch_text else 0
+    changes: dict[str, SessionChange] = {
+        "open": Opened("switch-1", "opened", epoch),
+        "keep": Kept("kept", epoch),
+        "close": Closed("", ENDED_US, epoch),
+        "close+cdr": Closed('{"seconds":45}', ENDED_US, epoch),
+    }
+    return session, changes[what]
+
+
+def leg(word: str) -> Leg:
+    match = _LEG.fullmatch(word)
+    assert match, f"not a leg: {word}"
+    return Leg(match["balance"], int(match["posted"] or 0), int(match["reserved"] or 0), int(match["floor"] or 0))

@@ -1,0 +1,124 @@
+"""Every store keeps accounts, numbers and leases alike."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from charging.ledger.accounts import Account, Language, Number, Status
+from charging.ledger.port import Store
+from tests.contract.scenario import add_account
+
+FULL = Account("a", "voice_pro", Language.EN, "é@example.nl", Status.SUSPENDED, "unpaid", 1_700_000_000_000_000, 5)
+
+
+async def test_an_account_reads_back_as_it_was_put(store: Store) -> None:
+    assert await store.account("a") is None
+    assert await store.put_account(FULL)
+    assert await store.account("a") == replace(FULL, version=1)
+
+
+async def test_an_edit_of_an_older_version_is_refused(store: Store) -> None:
+    assert await store.put_account(FULL)
+    assert not await store.put_account(FULL)
+    assert not await store.put_account(replace(FULL, version=2))
+    assert await store.put_account(replace(FULL, version=1, plan="voice_light"))
+    assert not await store.put_account(replace(FULL, version=1, plan="voice_free"))
+    stored = await store.account("a")
+    assert stored is not None
+    assert (stored.plan, stored.version) == ("voice_light", 2)
+
+
+async def test_an_unknown_account_is_not_edited(store: Store) -> None:
+    assert not await store.put_account(replace(FULL, version=1))
+    assert await store.account("a") is None
+
+
+async def test_of_edits_at_once_one_wins(store: Store) -> None:
+    await store.put_account(FULL)
+    edits = [store.put_account(replace(FULL, version=1, email=f"{n}@example.nl")) for n in range(10)]
+    assert (await asyncio.gather(*edits)).count(True) == 1
+
+
+async def test_accounts_are_listed_by_id(store: Store) -> None:
+    for account in ("b", "a", "a.1", "0"):
+        await add_account(store, account)
+    assert [account.id async for account in store.accounts()] == ["0", "a", "a.1", "b"]
+
+
+async def test_a_number_belongs_to_one_account(store: Store) -> None:
+    await add_account(store, "a")
+    await add_account(store, "b")
+    number = Number("+31201234567", "a", "+31612345678", True, "box")
+    assert await store.number(number.number) is None
+    assert await store.put_number(number)
+    assert await store.number(number.number) == number
+    assert await store.put_number(replace(number, paid_voicemail=None, forward_to=""))
+    assert not await store.put_number(replace(number, account="b"))
+    assert await store.number(number.number) == replace(number, paid_voicemail=None, forward_to="")
+
+
+async def test_a_number_needs_an_account(store: Store) -> None:
+    assert not await store.put_number(Number("+31201234567", "a"))
+    assert await store.number("+31201234567") is None
+
+
+async def test_a_removed_number_may_go_to_another_account(store: Store) -> None:
+    await add_account(store, "a")
+    await add_account(store, "b")
+    assert await store.put_number(Number("+31201234567", "a"))
+    assert await store.remove_number("+31201234567")
+    assert not await store.remove_number("+31201234567")
+    assert await store.numbers("a") == []
+    assert await store.put_number(Number("+31201234567", "b"))
+    assert [number.account for number in await store.numbers()] == ["b"]
+
+
+async def test_numbers_are_listed_in_order_of_one_account_or_all(store: Store) -> None:
+    await add_account(store, "a")
+    await add_account(store, "b")
+    for number, account in [("+313", "a"), ("+312", "b"), ("+311", "a")]:
+        assert await store.put_number(Number(number, account))
+    assert [number.number for number in await store.numbers()] == ["+311", "+312", "+313"]
+    assert [number.number for number in await store.numbers("a")] == ["+311", "+313"]
+    assert await store.numbers("c") == []
+
+
+async def test_a_lease_has_one_owner_and_an_epoch_that_only_grows(store: Store) -> None:
+    first = await store.acquire_lease("switch-1", "daemon-1", 60)
+    assert first is not None
+    assert await store.acquire_lease("switch-1", "daemon-2", 60) is None
+    assert await store.renew_lease("switch-1", "daemon-1", first, 60)
+    assert not await store.renew_lease("switch-1", "daemon-2", first, 60)
+    assert not await store.renew_lease("switch-1", "daemon-1", first - 1, 60)
+    await store.release_lease("switch-1", "daemon-2", first)
+    assert await store.acquire_lease("switch-1", "daemon-2", 60) is None
+    await store.release_lease("switch-1", "daemon-1", first)
+    assert not await store.renew_lease("switch-1", "daemon-1", first, 60)
+    second = await store.acquire_lease("switch-1", "daemon-2", 60)
+    assert second is not None
+    assert second > first
+
+
+async def test_an_owner_that_acquires_again_gets_a_newer_epoch(store: Store) -> None:
+    first = await store.acquire_lease("switch-1", "daemon-1", 60)
+    second = await store.acquire_lease("switch-1", "daemon-1", 60)
+    assert first is not None
+    assert second is not None
+    assert second > first
+    assert not await store.renew_lease("switch-1", "daemon-1", first, 60)
+
+
+async def test_a_lapsed_lease_is_taken_over_and_cannot_be_renewed(store: Store) -> None:
+    first = await store.acquire_lease("switch-1", "daemon-1", 0.001)
+    assert first is not None
+    async with asyncio.timeout(5):
+        while (second := await store.acquire_lease("switch-1", "daemon-2", 60)) is None:
+            await asyncio.sleep(0)  # noqa: ASYNC110  the store gives no sign when a lease lapses
+    assert second > first
+    assert not await store.renew_lease("switch-1", "daemon-1", first, 60)
+
+
+async def test_switches_have_leases_of_their_own(store: Store) -> None:
+    assert await store.acquire_lease("switch-1", "daemon-1", 60) is not None
+    assert await store.acquire_lease("switch-2", "daemon-2", 60) is not None

@@ -1,0 +1,354 @@
+"""Every store keeps the port's promises about money, sessions and ids."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from charging.ledger.accounts import Account
+from charging.ledger.model import (
+    AMOUNT_MAX,
+    Balance,
+    CdrRow,
+    Closed,
+    Kept,
+    Kind,
+    Leg,
+    Opened,
+    OpenSession,
+    Outcome,
+    Transfer,
+)
+from charging.ledger.port import Store
+from tests.contract.scenario import ENDED_US, add_account, run
+
+SCENARIOS = {
+    "a_reservation_lowers_available_and_a_settlement_gives_the_rest_back": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        r1 reserve s1:open credit=/60              -> created credit 100/60
+        x1 extend s1:keep credit=-40/+0            -> created credit 60/60
+        x2 extend s1:keep credit=-40/-40           -> created credit 20/20
+        e1 settle s1:close+cdr credit=-5/-20       -> created credit 15/0
+    """,
+    "a_release_gives_everything_back": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        r1 reserve s1:open credit=/60              -> created credit 100/60
+        v1 release s1:close credit=/-60            -> created credit 100/0
+    """,
+    "the_last_cent_can_be_reserved_and_no_more": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        r1 reserve s1:open credit=/101             -> insufficient credit 100/0
+        r2 reserve s2:open credit=/100             -> created credit 100/100
+        r3 reserve s3:open credit=/1               -> insufficient credit 100/100
+        r4 reserve s4:open                         -> created credit 100/100
+    """,
+    "a_repeated_id_answers_exists_and_changes_nothing": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        t1 top_up credit=+100                      -> exists credit 100/0
+        r1 reserve s1:open credit=/60              -> created credit 100/60
+        r1 reserve s1:open credit=/60              -> exists credit 100/60
+        e1 settle s1:close credit=-60/-60          -> created credit 40/0
+        r1 reserve s1:open credit=/60              -> exists credit 40/0      # long after its session closed
+        e1 settle s1:close credit=-60/-60          -> exists credit 40/0
+    """,
+    "a_repeated_id_with_other_contents_answers_differs": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        t1 top_up credit=+101                      -> differs credit 100/0
+        t1 correct credit=+100                     -> differs credit 100/0
+        t1 top_up bundle:2026-11=+100              -> differs credit 100/0 bundle:2026-11 0/0
+        t1 top_up s1:open credit=+100              -> differs credit 100/0
+    """,
+    "an_exists_comes_before_any_refusal": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        r1 reserve s1:open credit=/100             -> created credit 100/100
+        r1 reserve s1:open credit=/100@90          -> exists credit 100/100   # the floor is not part of the contents
+    """,
+    "a_refusal_leaves_no_trace_of_its_id": """
+        r1 reserve s1:open credit=/60              -> insufficient credit 0/0
+        t1 top_up credit=+50                       -> created credit 50/0
+        r1 reserve s1:open credit=/50              -> created credit 50/50
+    """,
+    "legs_are_all_or_nothing": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        g1 grant bundle:2026-11=+30                -> created bundle:2026-11 30/0
+        r1 reserve s1:open bundle:2026-11=/30 credit=/101 -> insufficient credit 100/0 bundle:2026-11 30/0
+        r2 reserve s1:open bundle:2026-11=/30 credit=/100 -> created credit 100/100 bundle:2026-11 30/30
+    """,
+    "the_floor_is_the_last_available_that_is_allowed": """
+        d1 reserve s1:open day:2026-11-21=/500@-500 -> created day:2026-11-21 0/500
+        d2 reserve s2:open day:2026-11-21=/1@-500  -> insufficient day:2026-11-21 0/500
+        c1 reserve s3:open calls=/1@-2             -> created calls 0/1
+        c2 reserve s4:open calls=/1@-2             -> created calls 0/2
+        c3 reserve s5:open calls=/1@-2             -> insufficient calls 0/2
+    """,
+    "a_leg_that_raises_available_is_never_refused": """
+        d1 correct credit=-50@-50                  -> created credit -50/0
+        t1 top_up credit=+10                       -> created credit -40/0
+        t2 correct credit=-1@-40                   -> insufficient credit -40/0
+        t3 correct credit=-0                       -> created credit -40/0
+    """,
+    "a_charge_beyond_the_reservation_needs_money": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        r1 reserve s1:open credit=/60              -> created credit 100/60
+        r2 reserve s2:open credit=/40              -> created credit 100/100
+        e1 settle s1:close credit=-61/-60          -> insufficient credit 100/100
+        e2 settle s1:close credit=-60/-60          -> created credit 40/40
+    """,
+    "a_session_gives_back_only_what_it_holds_itself": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        r1 reserve s1:open credit=/60              -> created credit 100/60
+        r2 reserve s2:open credit=/40              -> created credit 100/100
+        k1 extend s2:keep credit=/-41              -> exceeds_reservation credit 100/100
+        k2 extend s2:keep bundle:2026-11=/-1       -> exceeds_reservation credit 100/100
+        k3 extend s2:keep credit=/-40              -> created credit 100/60
+        k4 extend s2:keep credit=/-1               -> exceeds_reservation credit 100/60
+    """,
+    "a_session_closes_only_when_it_holds_nothing": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        r1 reserve s1:open credit=/60 calls=/1@-2  -> created credit 100/60 calls 0/1
+        e1 settle s1:close credit=-60/-60          -> exceeds_reservation credit 100/60
+        e2 settle s1:close credit=-59/-59 calls=/-1 -> exceeds_reservation credit 100/60
+        e3 settle s1:close credit=-60/-60 calls=/-1 -> created credit 40/0 calls 0/0
+    """,
+    "a_session_must_be_open_to_be_changed": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        k1 extend s1:keep credit=/10               -> session_not_open credit 100/0
+        e1 settle s1:close                         -> session_not_open credit 100/0
+        r1 reserve s1:open credit=/60              -> created credit 100/60
+        r2 reserve s1:open credit=/1               -> session_exists credit 100/60
+        e2 settle s1:close credit=/-60             -> created credit 100/0
+        k2 extend s1:keep credit=/10               -> session_not_open credit 100/0
+    """,
+    "a_session_without_a_cdr_may_open_again_and_one_with_a_cdr_may_not": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        r1 reserve s1:open credit=/60              -> created credit 100/60
+        e1 release s1:close credit=/-60            -> created credit 100/0
+        r2 reserve s1:open credit=/60              -> created credit 100/60
+        e2 settle s1:close+cdr credit=-60/-60      -> created credit 40/0
+        r3 reserve s1:open credit=/10              -> session_exists credit 40/0
+    """,
+    "an_older_epoch_is_fenced_and_a_newer_one_taken_over": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        r1 reserve s1:open:3 credit=/60            -> created credit 100/60
+        k1 extend s1:keep:2 credit=/1              -> fenced credit 100/60
+        k2 extend s1:keep:3 credit=/1              -> created credit 100/61
+        k3 extend s1:keep:4 credit=/1              -> created credit 100/62
+        k4 extend s1:keep:3 credit=/1              -> fenced credit 100/62
+        e1 settle s1:close:3 credit=/-62           -> fenced credit 100/62
+        e2 settle s1:close:4 credit=/-62           -> created credit 100/0
+    """,
+    "a_grant_comes_with_its_first_use_and_once": """
+        r1 reserve s1:open bundle:2026-11=/60 after b/2026-11 bundle:2026-11=+100 -> created bundle:2026-11 100/60
+        r2 reserve s2:open bundle:2026-11=/40 after b/2026-11 bundle:2026-11=+100 -> created bundle:2026-11 100/100
+        r3 reserve s3:open bundle:2026-11=/1 after b/2026-11 bundle:2026-11=+100 -> insufficient bundle:2026-11 100/100
+    """,
+    "a_grant_that_exists_is_skipped_whatever_its_contents": """
+        r1 reserve s1:open bundle:2026-11=/60 after b/2026-11 bundle:2026-11=+100 -> created bundle:2026-11 100/60
+        r2 reserve s2:open bundle:2026-11=/60 after b/2026-11 bundle:2026-11=+200 -> insufficient bundle:2026-11 100/60
+    """,
+    "a_grant_is_not_made_when_its_transfer_is_refused_or_exists": """
+        r1 reserve s1:open bundle:2026-11=/101 after b/2026-11 bundle:2026-11=+100 -> insufficient bundle:2026-11 0/0
+        t1 top_up credit=+100                                         -> created credit 100/0
+        t1 top_up credit=+100 after b/2026-11 bundle:2026-11=+100 -> exists credit 100/0 bundle:2026-11 0/0
+        g1 grant bundle:2026-11=+5                                                    -> created bundle:2026-11 5/0
+    """,
+    "a_refused_grant_refuses_its_transfer": """
+        t1 top_up credit=+100                                          -> created credit 100/0
+        r1 reserve s1:open credit=/1 after g1 bundle:2026-11=-1        -> insufficient credit 100/0 bundle:2026-11 0/0
+        r1 reserve s1:open credit=/1 after g1 bundle:2026-11=+1        -> created credit 100/1 bundle:2026-11 1/0
+    """,
+    "fences_and_holds_are_looked_at_before_money": """
+        r1 reserve s1:open:2                       -> created credit 0/0
+        k1 extend s1:keep:1 credit=/10 calls=/-1   -> fenced credit 0/0
+        k2 extend s1:keep:2 credit=/10 calls=/-1   -> exceeds_reservation credit 0/0
+        k3 extend s1:keep:2 credit=/10             -> insufficient credit 0/0
+    """,
+    "no_balance_passes_the_limit_of_amounts": f"""
+        t1 top_up credit=+{AMOUNT_MAX - 1}         -> created credit {AMOUNT_MAX - 1}/0
+        t2 top_up credit=+2                        -> exceeds_limit credit {AMOUNT_MAX - 1}/0
+        t3 top_up credit=+1                        -> created credit {AMOUNT_MAX}/0
+        r1 reserve s1:open credit=/{AMOUNT_MAX}    -> created credit {AMOUNT_MAX}/{AMOUNT_MAX}
+        r2 reserve s2:open credit=/1@-{AMOUNT_MAX} -> exceeds_limit credit {AMOUNT_MAX}/{AMOUNT_MAX}
+    """,
+}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_scenario(store: Store, scenario: str) -> None:
+    await add_account(store)
+    await run(store, SCENARIOS[scenario])
+
+
+async def test_an_unknown_account_is_refused(store: Store) -> None:
+    await run(store, "t1 top_up credit=+100 -> account_not_found credit 0/0")
+    await add_account(store)
+    await run(store, "t1 top_up credit=+100 -> created credit 100/0")
+
+
+async def test_an_id_is_unique_within_its_account_only(store: Store) -> None:
+    for account in ("a", "b"):
+        await add_account(store, account)
+        applied = await store.apply(Transfer("t1", account, Kind.TOP_UP, 1, (Leg("credit", 5),)))
+        assert applied.outcome is Outcome.CREATED
+    assert await store.balances("b") == {"credit": Balance(5, 0)}
+
+
+async def test_accounts_and_balances_whose_names_run_together_stay_apart(store: Store) -> None:
+    for account in ("a", "a.b", "a-b", "a_b"):
+        await store.put_account(Account(account, "voice_free"))
+        await store.apply(Transfer("t1", account, Kind.TOP_UP, 1, (Leg("credit", len(account)),)))
+    assert await store.balances("a") == {"credit": Balance(1, 0)}
+    assert await store.balances("a.b") == {"credit": Balance(3, 0)}
+
+
+async def test_a_session_is_stored_with_its_money_and_forgotten_when_it_closes(store: Store) -> None:
+    await add_account(store)
+    await run(store, "t1 top_up credit=+100 -> created")
+    opened = Transfer(
+        "s1/0", "a", Kind.RESERVE, 7, (Leg("credit", 0, 60), Leg("calls", 0, 1, -1)), "s1", Opened("sw", "één", 2)
+    )
+    await store.apply(opened)
+    expected = OpenSession("s1", "a", "sw", "één", {"credit": 60, "calls": 1}, 2, 7)
+    assert list(await store.sessions()) == [expected]
+    await store.apply(Transfer("s1/1", "a", Kind.EXTEND, 8, (Leg("credit", 0, -60),), "s1", Kept("two", 3)))
+    assert list(await store.sessions()) == [OpenSession("s1", "a", "sw", "two", {"calls": 1}, 3, 7)]
+    await store.apply(Transfer("s1/2", "a", Kind.SETTLE, 9, (Leg("calls", 0, -1),), "s1", Closed("{}", 8, 3)))
+    assert list(await store.sessions()) == []
+
+
+async def test_sessions_are_found_by_switch_and_account_oldest_first(store: Store) -> None:
+    await add_account(store, "a")
+    await add_account(store, "b")
+    for account, session, switch, at_us in [("a", "s1", "x", 3), ("b", "s2", "x", 1), ("a", "s3", "y", 2)]:
+        transfer = Transfer(f"{session}/0", account, Kind.RESERVE, at_us, (), session, Opened(switch, ""))
+        assert (await store.apply(transfer)).outcome is Outcome.CREATED
+
+    async def ids(**which: str) -> list[str]:
+        return [session.id for session in await store.sessions(**which)]
+
+    assert await ids() == ["s2", "s3", "s1"]
+    assert await ids(switch="x") == ["s2", "s1"]
+    assert await ids(account="a") == ["s3", "s1"]
+    assert await ids(switch="x", account="a") == ["s1"]
+    assert await ids(switch="z") == []
+
+
+async def test_a_kept_record_is_stored_without_a_journal_line(store: Store) -> None:
+    await add_account(store)
+    await run(store, "r1 reserve s1:open:2 -> created")
+    assert await store.keep_session("a", "s1", "new", 1) is Outcome.FENCED
+    assert await store.keep_session("a", "s1", "new", 3) is Outcome.CREATED
+    assert await store.keep_session("a", "s2", "new", 3) is Outcome.SESSION_NOT_OPEN
+    assert await store.keep_session("b", "s1", "new", 3) is Outcome.SESSION_NOT_OPEN
+    (session,) = await store.sessions()
+    assert (session.state, session.epoch) == ("new", 3)
+    assert [line.id async for line in store.journal("a")] == ["r1"]
+
+
+async def test_the_journal_is_numbered_without_gaps_and_its_sum_is_the_balance(store: Store) -> None:
+    await add_account(store)
+    await run(store, SCENARIOS["a_reservation_lowers_available_and_a_settlement_gives_the_rest_back"])
+    await run(store, "f1 reserve s9:open credit=/9999 after g1 bundle:2026-11=+1 -> insufficient")
+    await run(store, "f1 top_up credit=+1 after g1 bundle:2026-11=+7 -> created credit 16/0 bundle:2026-11 7/0")
+    lines = [line async for line in store.journal("a")]
+    assert [line.id for line in lines] == ["t1", "r1", "x1", "x2", "e1", "g1", "f1"]
+    assert [line.number for line in lines] == [1, 2, 3, 4, 5, 6, 7]
+    assert sum(leg.posted for line in lines for leg in line.legs if leg.balance == "credit") == 16
+    assert [line.number async for line in store.journal("a", after=5)] == [6, 7]
+    assert [line async for line in store.journal("b")] == []
+
+
+async def test_a_journal_line_reads_back_as_it_was_written(store: Store) -> None:
+    await add_account(store)
+    await run(store, "t1 top_up credit=+100 -> created")
+    legs = (Leg("credit", -1, 60, -3), Leg("bundle:2026-11", 5))
+    transfer = Transfer("s1/0", "a", Kind.RESERVE, 77, legs, "s1", Opened("sw", ""), "“why” 'é\n")
+    assert (await store.apply(transfer)).outcome is Outcome.CREATED
+    (line,) = [line async for line in store.journal("a", after=1)]
+    assert (line.number, line.id, line.account, line.kind, line.at_us) == (2, "s1/0", "a", Kind.RESERVE, 77)
+    assert line.legs == (Leg("credit", -1, 60), Leg("bundle:2026-11", 5))
+    assert (line.session, line.reason, line.digest) == ("s1", "“why” 'é\n", transfer.digest)
+
+
+async def test_journal_pages_go_back_from_the_newest(store: Store) -> None:
+    await add_account(store)
+    for number in range(1, 8):
+        await store.apply(Transfer(f"t{number}", "a", Kind.TOP_UP, number, (Leg("credit", 1),)))
+
+    async def page(before: int | None, limit: int) -> list[int]:
+        return [line.number for line in await store.journal_page("a", before, limit)]
+
+    assert await page(None, 3) == [7, 6, 5]
+    assert await page(5, 3) == [4, 3, 2]
+    assert await page(2, 3) == [1]
+    assert await page(1, 3) == []
+
+
+async def test_a_cdr_is_written_with_the_settlement_and_found_by_time_and_account(store: Store) -> None:
+    await add_account(store, "a")
+    await add_account(store, "b")
+    for account, session, ended_us in [("a", "s1", 30), ("b", "s2", 10), ("a", "s3", 20), ("a", "s4", 20)]:
+        await store.apply(Transfer(f"{session}/0", account, Kind.RESERVE, 1, (), session, Opened("x", "")))
+        closed = Closed(f'{{"s":"{session}"}}', ended_us)
+        await store.apply(Transfer(f"{session}/1", account, Kind.SETTLE, 2, (), session, closed))
+
+    async def ids(**which: object) -> list[str]:
+        return [row.session for row in await store.cdrs(**which)]  # type: ignore[arg-type]
+
+    assert await ids() == ["s2", "s3", "s4", "s1"]
+    assert await ids(account="a") == ["s3", "s4", "s1"]
+    assert await ids(since_us=20, until_us=30) == ["s3", "s4"]
+    assert await ids(limit=2) == ["s2", "s3"]
+    assert await ids(after=(20, "s3")) == ["s4", "s1"]
+    assert await ids(account="a", after=(20, "s4"), limit=1) == ["s1"]
+    assert list(await store.cdrs(limit=1)) == [CdrRow("s2", "b", 10, '{"s":"s2"}')]
+
+
+async def test_a_session_closed_without_a_cdr_leaves_none(store: Store) -> None:
+    await add_account(store)
+    await run(store, "r1 reserve s1:open -> created")
+    await run(store, "e1 release s1:close -> created")
+    assert await store.cdrs(until_us=ENDED_US + 1) == []
+
+
+async def test_fifty_reservations_at_once_with_money_for_twenty_get_exactly_twenty(store: Store) -> None:
+    await add_account(store)
+    await run(store, "t1 top_up credit=+2039 -> created")
+
+    def reserve(number: int) -> Transfer:
+        return Transfer(
+            f"s{number}/0", "a", Kind.RESERVE, number, (Leg("credit", 0, 100),), f"s{number}", Opened("x", "")
+        )
+
+    answers = await asyncio.gather(*(store.apply(reserve(number)) for number in range(50)))
+    outcomes = [answer.outcome for answer in answers]
+    assert outcomes.count(Outcome.CREATED) == 20
+    assert outcomes.count(Outcome.INSUFFICIENT) == 30
+    assert await store.balances("a") == {"credit": Balance(2039, 2000)}
+    assert len(await store.sessions()) == 20
+
+
+async def test_the_same_id_sent_many_times_at_once_is_carried_out_once(store: Store) -> None:
+    await add_account(store)
+    top_up = Transfer("t1", "a", Kind.TOP_UP, 1, (Leg("credit", 100),))
+    answers = await asyncio.gather(*(store.apply(top_up) for _ in range(40)))
+    assert [answer.outcome for answer in answers].count(Outcome.CREATED) == 1
+    assert [answer.outcome for answer in answers].count(Outcome.EXISTS) == 39
+    assert await store.balances("a") == {"credit": Balance(100, 0)}
+
+
+@pytest.mark.parametrize(
+    ("grant", "why"),
+    [
+        (Transfer("g", "b", Kind.GRANT, 1), "account"),
+        (Transfer("g", "a", Kind.GRANT, 1, (), "s", Opened("x", "")), "account"),
+        (Transfer("t", "a", Kind.GRANT, 1), "ids"),
+    ],
+)
+async def test_a_grant_of_another_account_session_or_the_same_id_is_a_programming_error(
+    store: Store, grant: Transfer, why: str
+) -> None:
+    await add_account(store)
+    with pytest.raises(ValueError, match=why):
+        await store.apply(Transfer("t", "a", Kind.TOP_UP, 1), [grant])
