@@ -1,0 +1,64 @@
+"""What the FastAGI routes ask of the engine, and what they bring it.
+
+The routes decide nothing; whoever wires the server gives them a :class:`CallDesk`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingCall:
+    """A caller is at the door; everything in here has been validated and bounded."""
+
+    number: str
+    """The dialled number: digits, with or without a leading ``+``."""
+    caller: str
+    """The caller's number as the network gave it: up to 80 characters, no control characters; may be empty."""
+    unique_id: str
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the dialplan is told to do."""
+
+    decision: str
+    """``forward``, ``voicemail`` or ``reject``."""
+    reason: str
+    session: str | None = None
+    quota_s: int | None = None
+    """Whole seconds, ≥ 1; with ``forward`` only."""
+    target: str | None = None
+    """E.164 with its leading ``+``; with ``forward`` only."""
+    ring_s: int = 0
+    """How long the target rings, in seconds; 0 leaves it to the dialplan."""
+    language: str = ""
+    """``nl`` or ``en``; empty leaves it to the dialplan."""
+    mailbox: str = ""
+    """Empty leaves it to the dialplan."""
+
+
+class CallDesk(Protocol):
+    """The engine, as the dialplan's routes see it. An exception means "no answer": the dialplan falls back."""
+
+    async def incoming(self, request: IncomingCall) -> Answer:
+        """Decide over a new call, and reserve what it needs."""
+
+    async def unanswered(self, session: str, dial_status: str) -> Answer:
+        """The forward was not answered: decide between voicemail and rejecting."""
+
+    async def abandoned(self, session: str) -> None:
+        """The answer could not be delivered (the caller's connection was lost); give its money back.
+
+        Whether the switch acted on a part of the answer is unknown.
+        """
+
+    def records_to_forget(self) -> list[str]:
+        """Keys of black-box records that are booked and can be deleted; at most a few hundred."""
+
+    def forgotten(self, keys: Sequence[str]) -> None:
+        """These records were deleted, or were gone already."""

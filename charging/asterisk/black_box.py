@@ -1,0 +1,98 @@
+"""The black box: what the switch itself remembers of a call that has ended; pure.
+
+The hang-up handler of ``extensions_charging.conf`` writes one record a call into AstDB, daemon alive or dead::
+
+    v1|dial=ANSWER|answered_ms=4213|ended=1700000000.123|cause=16|vm=|vmfile=|number=…|caller=…|decision=…|phase=…
+
+Unknown fields are ignored and missing ones read as empty, so that dialplan and daemon can be updated one after
+the other. A number that is not one reads as ``None`` and is named in ``malformed``: never guessed, never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from charging.asterisk.numbers import scaled, whole
+from charging.asterisk.variables import NO_SESSION_PREFIX
+
+VERSION = "v1"
+SEPARATOR = "|"
+ANSWERED = "ANSWER"
+
+
+@dataclass(frozen=True, slots=True)
+class BlackBoxRecord:
+    """How one call ended, in the switch's own words."""
+
+    key: str
+    """The session's id, or ``nosession-`` and the caller's unique id."""
+    dial_status: str
+    """Empty where nothing was dialled."""
+    answered_ms: int | None
+    """The caller's up-time in ms, as written: use ``conversation_ms``."""
+    ended_at_us: int | None
+    """The switch's wall clock, µs since the epoch."""
+    cause: int | None
+    """Q.850."""
+    decision: str
+    phase: str
+    number: str
+    caller: str
+    voicemail_status: str
+    voicemail_file: str
+    fax_status: str
+    fax_pages: int | None
+    malformed: tuple[str, ...] = ()
+    """Names of the fields that should hold a number and do not."""
+
+    @property
+    def session(self) -> str | None:
+        """The session's id; ``None`` for a call that the daemon never answered for."""
+        return None if self.key.startswith(NO_SESSION_PREFIX) else self.key
+
+    @property
+    def conversation_ms(self) -> int | None:
+        """How long the forwarded call lasted: 0 where it was not answered, ``None`` where that is not known.
+
+        The up-time of a caller who reached voicemail is not a conversation.
+        """
+        return self.answered_ms if self.dial_status == ANSWERED else 0
+
+    @property
+    def voicemail_stored(self) -> bool:
+        """``SUCCESS`` alone is also said of a message that could not be stored (ASTERISK.md §7)."""
+        return self.voicemail_status == "SUCCESS" and bool(self.voicemail_file)
+
+
+def parse_record(key: str, text: str) -> BlackBoxRecord | None:
+    """Read one record; ``None`` where it is not of a version that we know."""
+    version, *assignments = text.split(SEPARATOR)
+    if version != VERSION:
+        return None
+    fields = dict(_pairs(assignments))
+    numbers = {
+        "answered_ms": whole(fields.get("answered_ms", "")),
+        "ended": scaled(fields.get("ended", ""), 6),
+        "cause": whole(fields.get("cause", "")),
+        "pages": whole(fields.get("pages", "")),
+    }
+    return BlackBoxRecord(
+        key=key,
+        dial_status=fields.get("dial", ""),
+        answered_ms=numbers["answered_ms"],
+        ended_at_us=numbers["ended"],
+        cause=numbers["cause"],
+        decision=fields.get("decision", ""),
+        phase=fields.get("phase", ""),
+        number=fields.get("number", ""),
+        caller=fields.get("caller", ""),
+        voicemail_status=fields.get("vm", ""),
+        voicemail_file=fields.get("vmfile", ""),
+        fax_status=fields.get("fax", ""),
+        fax_pages=numbers["pages"],
+        malformed=tuple(name for name, value in numbers.items() if value is None and fields.get(name)),
+    )
+
+
+def _pairs(assignments: list[str]) -> list[tuple[str, str]]:
+    return [(name, value) for name, _, value in (each.partition("=") for each in assignments)]

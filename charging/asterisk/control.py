@@ -1,0 +1,170 @@
+"""Orders to the switch about one call, and questions about all of them.
+
+Channels are named by their unique id, which survives masquerades. Everything raises the link's errors (LinkDown,
+ActionTimeout, ActionRefused); "that channel is gone" is an expected outcome and therefore a value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import structlog
+
+from charging.asterisk import variables
+from charging.asterisk.black_box import BlackBoxRecord, parse_record
+from charging.asterisk.events import SwitchEvent
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.numbers import scaled, whole
+from charging.asterisk.prompts import Prompter, PromptOutcome, PromptSettings
+from charging.asterisk.reply import Fields, Orders
+from charging.asterisk.rights import MissingRights, missing_rights
+from charging.clock import Clock, Instant
+from charging.errors import ActionRefused
+
+CAUSE_NORMAL = 16
+MAX_DEADLINE_TRIES = 3
+LATE_ANSWER_MS = 50
+"""A deadline is counted by the switch from when it reads the order; an answer later than this, and it is told again."""
+STATUS_VARIABLES = f"{variables.SESSION},{variables.LEG},TIMEOUT(absolute)"
+
+log = structlog.get_logger(__name__)
+
+
+class DeadlineOutcome(Enum):
+    """What became of an order to cut a channel at an instant."""
+
+    SET = "set"
+    SET_LATE = "set_late"
+    """Set, but each answer came late: the cut may be late by as much."""
+    HUNG_UP = "hung_up"
+    """The instant had passed: the channel was hung up at once."""
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatus:
+    """One channel, as it is now."""
+
+    uid: str
+    channel: str
+    session: str
+    """Empty for a channel that is not ours."""
+    leg: str
+    state: str
+    """Asterisk's word: ``Up``, ``Ringing``, ``Ring``, ``Down``…"""
+    bridge_id: str
+    """Empty where it is in no bridge."""
+    time_left_ms: int | None
+    """Until the switch cuts it; ``None`` where it has no deadline."""
+    seconds_since_creation: int
+    """Not since answer."""
+
+
+class CallControl:
+    """Sets deadlines, hangs up, plays prompts, reads what the switch knows."""
+
+    def __init__(self, link: Orders, clock: Clock, prompts: PromptSettings | None = None) -> None:
+        self._link = link
+        self._clock = clock
+        self._prompter = Prompter(link, prompts)
+
+    def observe(self, event: SwitchEvent) -> None:
+        """Must be given every switch event, in order: prompts learn from them what became of their orders."""
+        self._prompter.observe(event)
+
+    async def set_deadline(self, channel_uid: str, at: Instant) -> DeadlineOutcome:
+        """Let the switch itself cut this channel ``at`` (by the monotonic clock), whatever becomes of us.
+
+        The time left is computed at each sending, its last millisecond rounded up: never before the paid second.
+        """
+        for _ in range(MAX_DEADLINE_TRIES):
+            sent = self._clock.now()
+            left_ms = milliseconds_left(sent, at)
+            if left_ms <= 0:
+                hung_up = await self.hang_up(channel_uid)
+                return DeadlineOutcome.HUNG_UP if hung_up else DeadlineOutcome.GONE
+            seconds = f"{left_ms // 1000}.{left_ms % 1000:03d}"
+            if not await self._order("AbsoluteTimeout", {"Channel": channel_uid, "Timeout": seconds}):
+                return DeadlineOutcome.GONE
+            if milliseconds_left(sent, self._clock.now()) <= LATE_ANSWER_MS:
+                return DeadlineOutcome.SET
+        return DeadlineOutcome.SET_LATE
+
+    async def hang_up(self, channel_uid: str, cause: int = CAUSE_NORMAL) -> bool:
+        """Hang up; false where the channel is gone already. ``cause`` is a Q.850 number."""
+        return await self._order("Hangup", {"Channel": channel_uid, "Cause": str(cause)})
+
+    async def play_prompt(self, session: str, sequence: int, spyee_uid: str, prompt: str) -> PromptOutcome:
+        """Play a file to one leg of a running call; see :meth:`Prompter.play`. Never raises a SwitchError."""
+        return await self._prompter.play(session, sequence, spyee_uid, prompt)
+
+    async def run_maintenance(self) -> bool:
+        """Make the switch ask our AGI route what to delete; see :meth:`Prompter.run_maintenance`."""
+        return await self._prompter.run_maintenance()
+
+    async def statuses(self) -> list[ChannelStatus]:
+        """Every channel of the switch, ours or not."""
+        fields = {"Variables": STATUS_VARIABLES, "AllVariables": "false"}
+        reply = await self._link.action("Status", fields, timeout_s=10.0, list_end="StatusComplete")
+        return [channel_status(entry) for entry in reply.events if entry.event == "Status"]
+
+    async def black_box(self) -> dict[str, BlackBoxRecord]:
+        """All records of ended calls that have not been deleted, by key."""
+        fields = {"Family": variables.BLACK_BOX_FAMILY}
+        reply = await self._link.action("DBGetTree", fields, timeout_s=10.0, list_end="DBGetTreeComplete")
+        records = (_record(entry) for entry in reply.events)
+        return {record.key: record for record in records if record is not None}
+
+    async def black_box_of(self, session: str) -> BlackBoxRecord | None:
+        """The record of this session; ``None`` where there is none (yet), or none that we can read."""
+        fields = {"Family": variables.BLACK_BOX_FAMILY, "Key": session}
+        try:
+            reply = await self._link.action("DBGet", fields, list_end="DBGetComplete")
+        except ActionRefused as error:
+            if "not found" in str(error).lower():
+                return None
+            raise
+        return next((_record(entry) for entry in reply.events), None)
+
+    async def permissions(self) -> MissingRights:
+        """Which orders the switch would refuse us."""
+        return missing_rights(await self._link.action("ListCommands"))
+
+    async def _order(self, name: str, fields: Fields) -> bool:
+        """Send an order to a channel; false where the channel is gone."""
+        try:
+            await self._link.action(name, fields)
+        except ActionRefused as error:
+            if "no such channel" in str(error).lower():
+                return False
+            raise
+        return True
+
+
+def milliseconds_left(now: Instant, at: Instant) -> int:
+    """From ``now`` until ``at`` by the monotonic clock, rounded up; zero or less when it has passed."""
+    return -((now.mono_us - at.mono_us) // 1000)
+
+
+def channel_status(entry: AmiMessage) -> ChannelStatus:
+    """Read one event of a ``Status`` list."""
+    return ChannelStatus(
+        uid=entry.get("Uniqueid"),
+        channel=entry.get("Channel"),
+        session=entry.variable(variables.SESSION),
+        leg=entry.variable(variables.LEG),
+        state=entry.get("ChannelStateDesc"),
+        bridge_id=entry.get("BridgeID"),
+        time_left_ms=scaled(entry.variable("TIMEOUT(absolute)"), 3) or None,
+        seconds_since_creation=whole(entry.get("Seconds")) or 0,
+    )
+
+
+def _record(entry: AmiMessage) -> BlackBoxRecord | None:
+    """One AstDB entry; the key comes with its family in a tree, and without it alone."""
+    key = entry.get("Key").removeprefix(f"/{variables.BLACK_BOX_FAMILY}/")
+    record = parse_record(key, entry.get("Val"))
+    if record is None:
+        log.warning("black_box_record_unreadable", key=key, found=entry.get("Val")[:200])
+    return record

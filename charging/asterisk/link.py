@@ -1,0 +1,260 @@
+"""The link to the switch: one connection after the other, for ever.
+
+``run`` connects, logs in, asks whether Asterisk was restarted, lets the owner reconcile while events are held
+back in order, then delivers them one by one. It pings; a switch that does not answer in time is dropped, so a
+half-open link is noticed within ``ping_interval_s + pong_deadline_s``. Orders are never queued while the link is
+down and never sent twice.
+
+How proof of the past works: the switch writes what it has queued for us before it reads our next action, so when
+the answer to a Ping is here, every event that the switch had queued when the Ping was sent has been delivered.
+``proven_mono_us`` is the moment in which that Ping was *sent*. An event is queued a moment after the fact (stasis
+hands it to the manager's thread; below 1 ms when idle), which is less than the tolerance everything is billed with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import structlog
+
+from charging.asterisk.connection import Connection
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.reply import Fields, LinkSettings, LinkState, Reply
+from charging.asterisk.rights import missing_rights
+from charging.clock import Clock
+from charging.errors import ActionRefused, ActionTimeout, ChargingError, LinkDown, SwitchError
+
+MAX_HELD_EVENTS = 200_000
+"""Events that arrive during reconciliation; more than this and it starts anew."""
+
+ADVICE: dict[LinkState, str] = {
+    LinkState.UNREACHABLE: "is Asterisk running, and do host and port match manager.conf?",
+    LinkState.WRONG_SECRET: "make user and secret match manager.conf, then `manager reload`; check permit/deny",
+    LinkState.FORBIDDEN: "grant the rights that config/asterisk/manager_charging.conf shows, then `manager reload`",
+    LinkState.LOST: "running calls go on until their reserved end; connecting again",
+}
+
+log = structlog.get_logger(__name__)
+
+
+class _Failed(Exception):
+    """This connection cannot be used; carries the state that says why."""
+
+    def __init__(self, state: LinkState, detail: str) -> None:
+        super().__init__(detail)
+        self.state = state
+        self.detail = detail
+
+
+class AmiLink:
+    """Keeps the link up, sends orders, delivers events."""
+
+    def __init__(
+        self,
+        settings: LinkSettings,
+        clock: Clock,
+        *,
+        on_event: Callable[[AmiMessage], None],
+        on_up: Callable[[bool], Awaitable[None]],
+        on_state: Callable[[LinkState, str], None] = lambda state, detail: None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """``on_event`` is called in order of arrival and must be quick; what it raises is logged.
+
+        ``on_up(restarted)`` reconciles after each login; orders work in it, events wait until it returns. If it
+        raises a ChargingError the link is dropped and tried again; anything else ends ``run``. It is cancelled
+        when the link is lost meanwhile. ``restarted`` is true when Asterisk was started anew since the last login.
+        ``on_state`` hears every change of state. ``jitter`` gives numbers in [0, 1).
+        """
+        self._settings = settings
+        self._clock = clock
+        self._on_event = on_event
+        self._on_up = on_up
+        self._on_state = on_state
+        self._jitter = jitter
+        self._connection: Connection | None = None
+        self._held: deque[AmiMessage] | None = None
+        self._state, self._detail = LinkState.STOPPED, ""
+        self.switch_started: str = ""
+        """When Asterisk says that it was started, in its own words; empty until known."""
+        self.proven_mono_us: int | None = None
+        """Everything that the switch queued before this moment has been delivered. ``None`` before the first."""
+        self.last_event_mono_us: int | None = None
+        """When the last event was delivered: a weaker proof, of one channel at most."""
+
+    @property
+    def state(self) -> LinkState:
+        return self._state
+
+    @property
+    def is_up(self) -> bool:
+        return self._state is LinkState.UP
+
+    async def action(
+        self,
+        name: str,
+        fields: Fields | None = None,
+        *,
+        timeout_s: float = 3.0,
+        list_end: str | None = None,
+    ) -> Reply:
+        """Send one action, once, now. ``list_end`` names the event that closes the list it is answered with.
+
+        Raises LocalProtocolError (a line break in a value, or a pattern as channel; not sent), LinkDown (not
+        sent, or lost before the answer), ActionTimeout (outcome unknown), ActionRefused (in the switch's words).
+        """
+        if self._connection is None:
+            raise LinkDown
+        return await self._connection.action(name, fields or {}, timeout_s=timeout_s, list_end=list_end)
+
+    async def run(self) -> NoReturn:
+        """Keep the link up until cancelled."""
+        attempt = 0
+        self._change(LinkState.CONNECTING, "")
+        try:
+            while True:
+                was_up = await self._live_once()
+                attempt = 0 if was_up else attempt + 1
+                await self._clock.sleep_until(self._clock.now().plus(self._pause_s(attempt)).mono_us)
+        finally:
+            self._change(LinkState.STOPPED, "")
+
+    def _pause_s(self, attempt: int) -> float:
+        """Doubles up to a ceiling; half of it is left to chance, so that daemons do not come all at once."""
+        ceiling = min(self._settings.retry_max_s, self._settings.retry_min_s * 2.0 ** min(attempt, 30))
+        return ceiling * (0.5 + 0.5 * self._jitter())
+
+    async def _live_once(self) -> bool:
+        """One connection from beginning to end; whether it was ever fully up."""
+        connection = Connection(self._settings, self._received)
+        failure: _Failed | None = None
+        try:
+            await self._log_in(connection)
+            await self._serve(connection)
+        except* _Failed as failures:
+            failure = _first(failures)
+        finally:
+            was_up = self.is_up
+            self._connection = None
+            connection.abort()
+            self._release_held()
+            if failure is not None:
+                self._change(failure.state, failure.detail)
+        return was_up
+
+    async def _log_in(self, connection: Connection) -> None:
+        settings = self._settings
+        try:
+            await connection.open()
+        except OSError as error:
+            where = f"{settings.host}:{settings.port}"
+            reason = "no connection in time" if isinstance(error, TimeoutError) else str(error)
+            raise _Failed(LinkState.UNREACHABLE, f"{where}: {reason}") from error
+        self._held = deque()
+        login = {"Username": settings.username, "Secret": settings.secret, "Events": "on"}
+        try:
+            await connection.action("Login", login, timeout_s=settings.login_timeout_s)
+        except ActionRefused as error:
+            raise _Failed(LinkState.WRONG_SECRET, f"user {settings.username!r}: {error}") from error
+        except (ActionTimeout, LinkDown) as error:
+            raise _Failed(LinkState.UNREACHABLE, f"{error}; is this port AMI's?") from error
+        self._connection = connection
+
+    async def _serve(self, connection: Connection) -> None:
+        """Reconcile, then deliver, until the connection is lost; always ends by raising."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(connection), name="ami-watch")
+            group.create_task(self._ping_for_ever(connection), name="ami-ping")
+            await self._synchronise()
+
+    async def _watch(self, connection: Connection) -> NoReturn:
+        await connection.wait_lost()
+        raise _Failed(LinkState.LOST, "the connection ended")
+
+    async def _ping_for_ever(self, connection: Connection) -> NoReturn:
+        while True:
+            try:
+                await self.prove()
+            except (ActionTimeout, ActionRefused) as error:
+                connection.abort()
+                raise _Failed(LinkState.LOST, f"half-open: {error}") from error
+            except LinkDown as error:
+                raise _Failed(LinkState.LOST, "the connection ended") from error
+            next_ping = self._clock.now().plus(self._settings.ping_interval_s)
+            await self._clock.sleep_until(next_ping.mono_us)
+
+    async def prove(self) -> int:
+        """Ping now; returns, and keeps as ``proven_mono_us``, the moment up to which the past is known, in µs.
+
+        While events are held back nothing is proven and the former proof (0 where none) is returned.
+        Raises like ``action``.
+        """
+        sent_us = self._clock.now().mono_us
+        await self.action("Ping", timeout_s=self._settings.pong_deadline_s)
+        if self._held is None:
+            self.proven_mono_us = max(sent_us, self.proven_mono_us or 0)
+        return self.proven_mono_us or 0
+
+    async def _synchronise(self) -> None:
+        try:
+            missing = missing_rights(await self.action("ListCommands"))
+            if missing.needed:
+                raise _Failed(LinkState.FORBIDDEN, f"not allowed: {', '.join(missing.needed)}")
+            restarted = self._note_start(await self.action("CoreStatus"))
+            self._change(LinkState.SYNCING, "")
+            await self._on_up(restarted)
+        except SwitchError as error:
+            raise _Failed(LinkState.LOST, f"while reconciling: {error}") from error
+        except ChargingError as error:
+            raise _Failed(LinkState.LOST, f"reconciliation failed: {error}") from error
+        self._release_held()
+        self._change(LinkState.UP, "Asterisk was restarted" if restarted else "")
+
+    def _note_start(self, reply: Reply) -> bool:
+        """Remember when Asterisk was started; whether that has changed since the last login."""
+        headers = reply.headers
+        started = f"{headers.get('CoreStartupDate')} {headers.get('CoreStartupTime')}".strip()
+        restarted = bool(self.switch_started) and started != self.switch_started
+        self.switch_started = started
+        return restarted
+
+    def _received(self, message: AmiMessage) -> None:
+        if self._held is None:
+            self._deliver(message)
+        elif len(self._held) < MAX_HELD_EVENTS:
+            self._held.append(message)
+        elif self._connection is not None:
+            log.error("ami_held_events_overflowed", limit=MAX_HELD_EVENTS)
+            self._connection.abort()
+
+    def _release_held(self) -> None:
+        """Deliver what was held back, in order; also when the link is lost: events are facts."""
+        while self._held:
+            self._deliver(self._held.popleft())
+        self._held = None
+
+    def _deliver(self, message: AmiMessage) -> None:
+        self.last_event_mono_us = self._clock.now().mono_us
+        try:
+            self._on_event(message)
+        except Exception:
+            log.exception("ami_event_failed", ami_event=message.event)
+
+    def _change(self, state: LinkState, detail: str) -> None:
+        """Say a change once: in the log with what to do, and to whoever keeps metrics."""
+        if (state, detail) == (self._state, self._detail):
+            return
+        self._state, self._detail = state, detail
+        say = log.warning if state in ADVICE else log.info
+        say("ami_link_changed", state=state.value, detail=detail, advice=ADVICE.get(state, ""))
+        self._on_state(state, detail)
+
+
+def _first(failures: BaseExceptionGroup[_Failed]) -> _Failed:
+    """The first failure of a group: what happened; the others follow from it."""
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

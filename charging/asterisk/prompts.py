@@ -1,0 +1,174 @@
+"""Playing a prompt to the subscriber only, in a running call (ASTERISK.md §1).
+
+First by whisper: a Local channel whose one half spies on the subscriber's leg while the other plays the file;
+both voices go on. If the whisper has not attached in time, by a feature code that is played on the subscriber's
+leg and makes the switch play the file there; that one interrupts the conversation for the prompt's length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum
+
+import structlog
+
+from charging.asterisk import variables
+from charging.asterisk.events import OriginateEnded, PromptStarted, SwitchEvent
+from charging.asterisk.reply import Orders
+from charging.asterisk.variables import inherited
+from charging.errors import SwitchError
+
+WHISPER_DEADLINE_S = 2.0
+"""Measured: a whisper is attached 0.4 s after the order."""
+ORIGINATE_TIMEOUT_MS = 5000
+MAINTENANCE_TIMEOUT_MS = 10_000
+DIGIT_MS = 60
+
+log = structlog.get_logger(__name__)
+
+
+class PromptOutcome(Enum):
+    """How the prompt reached the subscriber."""
+
+    WHISPERED = "whispered"
+    FEATURE = "feature"
+    """The feature code was accepted; the switch does not tell whether it played."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSettings:
+    """What the switch allows us."""
+
+    whisper: bool = True
+    """Needs the right ``originate``."""
+    feature: bool = True
+    """Needs ``features_charging.conf``."""
+    whisper_deadline_s: float = WHISPER_DEADLINE_S
+
+
+class Prompter:
+    """Originates; ``observe`` must be given every switch event, for it learns from them what became of that."""
+
+    def __init__(self, link: Orders, settings: PromptSettings | None = None) -> None:
+        self._link = link
+        self._settings = settings or PromptSettings()
+        self._waiting: dict[str, asyncio.Future[bool]] = {}
+        self._maintenance_runs = 0
+
+    def observe(self, event: SwitchEvent) -> None:
+        """Take note of an event, at once."""
+        if isinstance(event, PromptStarted):
+            self._resolve(event.spyer_uid, True)
+        elif isinstance(event, OriginateEnded):
+            if not event.answered:
+                self._resolve(event.action_id, False)
+            elif event.action_id.startswith("maintenance-"):
+                self._resolve(event.action_id, True)
+
+    async def play(self, session: str, sequence: int, spyee_uid: str, prompt: str) -> PromptOutcome:
+        """Play ``prompt`` (a path on the switch, without extension) to one leg. Never raises a SwitchError.
+
+        ``session`` and ``sequence`` name the attempt: the same pair again does not start a second whisper.
+        """
+        if self._settings.whisper and await self._whisper(session, sequence, spyee_uid, prompt):
+            return PromptOutcome.WHISPERED
+        if self._settings.feature and await self._feature(session, spyee_uid, prompt):
+            return PromptOutcome.FEATURE
+        return PromptOutcome.FAILED
+
+    async def run_maintenance(self, deadline_s: float = 15.0) -> bool:
+        """Run the maintenance extension, which asks our AGI route what to delete.
+
+        False where the switch's answer, an event of class ``call``, never came: that right is missing then.
+        Raises the link's errors when the order itself fails.
+        """
+        self._maintenance_runs += 1
+        action_id = f"maintenance-{self._maintenance_runs}"
+        done = self._expect(action_id)
+        fields = {
+            "ActionID": action_id,
+            "Channel": variables.MAINTENANCE_CHANNEL,
+            "Application": "Wait",
+            "Data": "1",
+            "Async": "true",
+            "Timeout": str(MAINTENANCE_TIMEOUT_MS),
+        }
+        try:
+            await self._link.action("Originate", fields)
+            async with asyncio.timeout(deadline_s):
+                await done
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting.pop(action_id, None)
+        return True
+
+    async def _whisper(self, session: str, sequence: int, spyee_uid: str, prompt: str) -> bool:
+        uid = f"w-{session}-{sequence}"
+        spyer_uid = f"{uid}-2"
+        started = self._expect(uid, spyer_uid)
+        fields = {
+            "ActionID": uid,
+            "Channel": variables.WHISPER_CHANNEL,
+            "Context": variables.PROMPT_CONTEXT,
+            "Exten": "s",
+            "Priority": "1",
+            "Async": "true",
+            "Timeout": str(ORIGINATE_TIMEOUT_MS),
+            "ChannelId": uid,
+            "OtherChannelId": spyer_uid,
+            "Variable": [
+                f"{inherited(variables.SPYEE)}={spyee_uid}",
+                f"{inherited(variables.PROMPT)}={prompt}",
+            ],
+        }
+        try:
+            await self._link.action("Originate", fields)
+            async with asyncio.timeout(self._settings.whisper_deadline_s):
+                return await started
+        except TimeoutError:
+            await self._give_up(uid)
+        except SwitchError as error:
+            log.warning("whisper_refused", session=session, error=str(error))
+        finally:
+            for key in (uid, spyer_uid):
+                self._waiting.pop(key, None)
+        return False
+
+    async def _give_up(self, uid: str) -> None:
+        """A whisper that attaches after all must not follow the feature's prompt."""
+        log.warning("whisper_not_attached", channel_uid=uid)
+        try:
+            await self._link.action("Hangup", {"Channel": uid})
+        except SwitchError as error:
+            log.info("whisper_not_hung_up", channel_uid=uid, error=str(error))
+
+    async def _feature(self, session: str, spyee_uid: str, prompt: str) -> bool:
+        try:
+            variable = {"Channel": spyee_uid, "Variable": variables.PROMPT, "Value": prompt}
+            await self._link.action("Setvar", variable)
+            for digit in variables.PROMPT_FEATURE_DIGITS:
+                fields = {
+                    "Channel": spyee_uid,
+                    "Digit": digit,
+                    "Duration": str(DIGIT_MS),
+                    "Receive": "true",
+                }
+                await self._link.action("PlayDTMF", fields)
+        except SwitchError as error:
+            log.warning("prompt_feature_refused", session=session, error=str(error))
+            return False
+        return True
+
+    def _expect(self, *keys: str) -> asyncio.Future[bool]:
+        """One future that any of these ids resolves."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.update(dict.fromkeys(keys, future))
+        return future
+
+    def _resolve(self, key: str, value: bool) -> None:
+        future = self._waiting.get(key)
+        if future is not None and not future.done():
+            future.set_result(value)

@@ -1,0 +1,83 @@
+"""What the link answers, what it can be in, and how it is set up."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from charging.asterisk.message import AmiMessage
+from charging.errors import LocalProtocolError
+
+Fields = Mapping[str, str | Sequence[str]]
+"""An action's fields; a sequence repeats the header."""
+
+FORBIDDEN_CHARACTERS = frozenset("\r\n\0")
+PATTERN_START = "/"
+"""AMI reads a channel name that starts with a slash as a regular expression over all channels."""
+
+
+class LinkState(Enum):
+    """Where the link is; every value but ``UP`` means that orders are refused, or soon will be."""
+
+    CONNECTING = "connecting"
+    UNREACHABLE = "unreachable"
+    """Nobody listens, or nobody answers."""
+    WRONG_SECRET = "wrong_secret"  # noqa: S105  the name of a state
+    FORBIDDEN = "forbidden"
+    """Logged in, but a right is missing without which nothing can be reconciled."""
+    SYNCING = "syncing"
+    """Logged in; orders work; events are held back until reconciliation is done."""
+    UP = "up"
+    LOST = "lost"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """How to reach the switch and how patient to be. Seconds; all of them above zero."""
+
+    host: str
+    port: int
+    username: str
+    secret: str = field(repr=False)
+    tls: ssl.SSLContext | None = None
+    connect_timeout_s: float = 3.0
+    login_timeout_s: float = 3.0
+    ping_interval_s: float = 2.0
+    pong_deadline_s: float = 3.0
+    retry_min_s: float = 0.25
+    retry_max_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The switch's answer to one action."""
+
+    headers: AmiMessage
+    events: tuple[AmiMessage, ...] = ()
+    """The entries of a list, without its closing event."""
+
+    @property
+    def action_id(self) -> str:
+        return self.headers.get("ActionID")
+
+
+class Orders(Protocol):
+    """The part of the link that call control needs."""
+
+    def action(
+        self, name: str, fields: Fields | None = None, *, timeout_s: float = 3.0, list_end: str | None = None
+    ) -> Awaitable[Reply]: ...
+
+
+def check_sendable(name: str, fields: Fields) -> None:
+    """Raise LocalProtocolError for what would inject headers or reach every channel at once."""
+    for key, value in (("Action", name), *fields.items()):
+        for text in (value,) if isinstance(value, str) else value:
+            if FORBIDDEN_CHARACTERS & set(key + text):
+                raise LocalProtocolError(f"action {name!r}: {key!r} holds a line break or NUL")
+            if key.lower() == "channel" and text.startswith(PATTERN_START):
+                raise LocalProtocolError(f"action {name!r}: a channel may not be a pattern: {text!r}")

@@ -1,0 +1,176 @@
+"""AMI message → switch event. The one place that knows the names of AMI's event fields.
+
+Order of one call, measured: DialBegin · DialEnd ANSWER · BridgeEnter twice · BridgeLeave twice · Hangup callee ·
+hang-up handlers · Hangup caller. Messages that are not about a session, or that nobody needs, give ``None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from charging.asterisk import variables
+from charging.asterisk.events import (
+    BridgeEntered,
+    BridgeLeft,
+    ChannelEnded,
+    DialEnded,
+    DialStarted,
+    OriginateEnded,
+    PromptStarted,
+    PromptStopped,
+    SwitchBooted,
+    SwitchEvent,
+    SwitchShutdown,
+    TransferKind,
+    TransferSeen,
+)
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.numbers import scaled, whole
+
+LOCAL_CHANNEL = "Local/"
+"""Halves of a Local channel are plumbing: the real leg behind them has its own dial events."""
+
+
+def translate(message: AmiMessage) -> SwitchEvent | None:
+    """The event that this message tells, or ``None``. Never raises: what is malformed reads as absent."""
+    reader = _READERS.get(message.event)
+    return reader(message) if reader is not None else None
+
+
+def stamp_us(message: AmiMessage) -> int | None:
+    """``Timestamp: 1700000000.123456`` as µs, read without floats; ``None`` where absent or malformed."""
+    return scaled(message.get("Timestamp"), 6)
+
+
+def _session(message: AmiMessage, *prefixes: str) -> str:
+    for prefix in prefixes:
+        if found := message.channel_variable(variables.SESSION, prefix):
+            return found
+    return ""
+
+
+def _dial_started(message: AmiMessage) -> DialStarted | None:
+    session, channel = _session(message, "Dest", ""), message.get("DestChannel")
+    if not session or channel.startswith(LOCAL_CHANNEL):
+        return None
+    return DialStarted(session, message.get("Uniqueid"), message.get("DestUniqueid"), channel, stamp_us(message))
+
+
+def _dial_ended(message: AmiMessage) -> DialEnded | None:
+    session, channel = _session(message, "Dest", ""), message.get("DestChannel")
+    if not session or channel.startswith(LOCAL_CHANNEL):
+        return None
+    return DialEnded(
+        session,
+        message.get("DialStatus"),
+        message.get("Uniqueid"),
+        message.get("DestUniqueid"),
+        channel,
+        stamp_us(message),
+    )
+
+
+def _leg(message: AmiMessage) -> str:
+    return message.channel_variable(variables.LEG)
+
+
+def _bridge_entered(message: AmiMessage) -> BridgeEntered | None:
+    if not (session := _session(message, "")):
+        return None
+    return BridgeEntered(
+        session,
+        message.get("Uniqueid"),
+        message.get("Channel"),
+        _leg(message),
+        message.get("BridgeUniqueid"),
+        message.get("BridgeTechnology"),
+        stamp_us(message),
+    )
+
+
+def _bridge_left(message: AmiMessage) -> BridgeLeft | None:
+    if not (session := _session(message, "")):
+        return None
+    return BridgeLeft(
+        session,
+        message.get("Uniqueid"),
+        message.get("Channel"),
+        _leg(message),
+        message.get("BridgeUniqueid"),
+        stamp_us(message),
+    )
+
+
+def _channel_ended(message: AmiMessage) -> ChannelEnded | None:
+    if not (session := _session(message, "")):
+        return None
+    return ChannelEnded(
+        session,
+        message.get("Uniqueid"),
+        message.get("Channel"),
+        _leg(message),
+        whole(message.get("Cause")) or 0,
+        stamp_us(message),
+    )
+
+
+def _transfer(kind: TransferKind, actor: str, *others: str) -> Callable[[AmiMessage], TransferSeen | None]:
+    """A reader for a transfer: ``actor`` and ``others`` are the prefixes of the channels in the message."""
+
+    def read(message: AmiMessage) -> TransferSeen | None:
+        if not (session := _session(message, actor, *others)):
+            return None
+        uid, channel = message.get(f"{actor}Uniqueid"), message.get(f"{actor}Channel")
+        return TransferSeen(session, kind, uid, channel, stamp_us(message))
+
+    return read
+
+
+def _prompt_started(message: AmiMessage) -> PromptStarted | None:
+    if not (session := _session(message, "Spyee")):
+        return None
+    return PromptStarted(session, message.get("SpyeeUniqueid"), message.get("SpyerUniqueid"), stamp_us(message))
+
+
+def _prompt_stopped(message: AmiMessage) -> PromptStopped | None:
+    if not (session := _session(message, "Spyee")):
+        return None
+    return PromptStopped(session, message.get("SpyeeUniqueid"), message.get("SpyerUniqueid"), stamp_us(message))
+
+
+def _originate_ended(message: AmiMessage) -> OriginateEnded:
+    answered = message.response == "Success"
+    return OriginateEnded(
+        message.get("ActionID"),
+        message.get("Uniqueid"),
+        answered,
+        message.get("Reason"),
+        stamp_us(message),
+    )
+
+
+def _booted(message: AmiMessage) -> SwitchBooted:
+    return SwitchBooted(whole(message.get("Uptime")) or 0, stamp_us(message))
+
+
+def _shutdown(message: AmiMessage) -> SwitchShutdown:
+    return SwitchShutdown(message.get("Restart") == "True", stamp_us(message))
+
+
+_READERS: dict[str, Callable[[AmiMessage], SwitchEvent | None]] = {
+    "DialBegin": _dial_started,
+    "DialEnd": _dial_ended,
+    "BridgeEnter": _bridge_entered,
+    "BridgeLeave": _bridge_left,
+    "Hangup": _channel_ended,
+    "BlindTransfer": _transfer(TransferKind.BLIND, "Transferer", "Transferee", "Extension"),
+    "AttendedTransfer": _transfer(
+        TransferKind.ATTENDED, "OrigTransferer", "SecondTransferer", "Transferee", "TransferTarget"
+    ),
+    "Pickup": _transfer(TransferKind.PICKUP, "", "Target"),
+    "ChanSpyStart": _prompt_started,
+    "ChanSpyStop": _prompt_stopped,
+    "OriginateResponse": _originate_ended,
+    "FullyBooted": _booted,
+    "Shutdown": _shutdown,
+}

@@ -1,0 +1,49 @@
+"""Every name that the dialplan and the daemon share, once.
+
+The same names stand in ``config/asterisk/extensions_charging.conf``.
+"""
+
+from __future__ import annotations
+
+SESSION = "CHARGING_SESSION"
+"""The session's id, made by the daemon: ASCII ``[a-z0-9-]``, at most 40 characters."""
+DECISION = "CHARGING_DECISION"
+"""``forward``, ``voicemail`` or ``reject``; empty means that the daemon did not answer."""
+REASON = "CHARGING_REASON"
+QUOTA = "CHARGING_QUOTA"
+"""Whole seconds, ``[1-9][0-9]*``; only with ``forward``."""
+TARGET = "CHARGING_TARGET"
+"""Where to forward to: E.164 with its leading ``+``."""
+RING_S = "CHARGING_RING_S"
+LANGUAGE = "CHARGING_LANGUAGE"
+MAILBOX = "CHARGING_MAILBOX"
+LEG = "CHARGING_LEG"
+"""``caller`` or ``callee``."""
+PROMPT = "CHARGING_PROMPT"
+"""The sound file to play to the subscriber, a path on the switch without its extension."""
+SPYEE = "CHARGING_SPYEE"
+"""The unique id of the leg that hears the prompt."""
+
+LEG_CALLER = "caller"
+LEG_CALLEE = "callee"
+
+BLACK_BOX_FAMILY = "charging"
+"""The AstDB family that the hang-up handler writes to."""
+NO_SESSION_PREFIX = "nosession-"
+"""The black-box key of a call that never got a session: this and the caller's unique id."""
+
+ROUTE_INCOMING = "incoming"
+ROUTE_UNANSWERED = "unanswered"
+ROUTE_MAINTENANCE = "maintenance"
+
+WHISPER_CHANNEL = "Local/spy@charging-whisper/n"
+"""``/n`` forbids the optimisation that would make the channel, and its deadline, vanish."""
+PROMPT_CONTEXT = "charging-prompt"
+MAINTENANCE_CHANNEL = "Local/s@charging-maintenance/n"
+PROMPT_FEATURE_DIGITS = "*98"
+"""What method B dials on the subscriber's leg; the same as in ``features_charging.conf``."""
+
+
+def inherited(name: str) -> str:
+    """The name under which a variable is set so that every channel made later in the call has it too."""
+    return f"__{name}"
