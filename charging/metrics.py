@@ -1,0 +1,181 @@
+"""Every number that the daemon shows to Prometheus, in one place.
+
+Labels are small, closed sets of words: never an account, a number, a session or a channel. Series whose words
+are known beforehand exist from the start at zero, so that ``rate()`` and alerts see the first increase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+"""What ``/metrics`` answers as its Content-Type."""
+AMI_STATES = ("down", "connecting", "refused", "reconciling", "up")
+SESSION_STATES = ("setup", "running", "ended")
+SERVICES = ("forward", "voicemail", "fax")
+LEDGER_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+AGI_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
+OVERRUN_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
+
+
+class Metrics:
+    """The collectors and the registry that holds them; one for each daemon (and each test)."""
+
+    def __init__(self, version: str = "") -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._make_calls()
+        self._make_money()
+        self._make_switch()
+        self._make_ledger()
+        self._make_tariff()
+        self._gauge("charging_build_info", "1, labelled with the version that runs.", "version").labels(version).set(1)
+
+    def render(self) -> bytes:
+        """The text that Prometheus reads, in the format :data:`CONTENT_TYPE`."""
+        return generate_latest(self.registry)
+
+    def set_ami_state(self, state: str) -> None:
+        """The AMI link's state, one of AMI_STATES, as ``charging_ami_state`` and ``charging_ami_up``."""
+        for one in AMI_STATES:
+            self.ami_state.labels(one).set(one == state)
+        self.ami_up.set(state == "up")
+
+    def set_sessions_open(self, counts: dict[str, int]) -> None:
+        """How many sessions are open in each state; a state that is not named has none."""
+        for state in {*SESSION_STATES, *counts}:
+            self.sessions_open.labels(state).set(counts.get(state, 0))
+
+    def set_tariff(self, revision: str, digest: str) -> None:
+        """The tariff in force from now on; it was good."""
+        self.tariff_info.clear()
+        self.tariff_info.labels(revision, digest).set(1)
+        self.tariff_bad.set(0)
+
+    def _make_calls(self) -> None:
+        self.setups = self._counter(
+            "charging_setups",
+            "Incoming calls decided, by decision (forward, voicemail, reject) and reason.",
+            "decision",
+            "reason",
+        )
+        self.calls_live = self._gauge("charging_calls_live", "Calls answered and running now.")
+        self.sessions_open = self._gauge("charging_sessions_open", "Open sessions by state.", "state")
+        self.set_sessions_open({})
+        self.ticks = self._counter(
+            "charging_ticks",
+            "Ticks of running calls: granted (reserved in full), short (money ended), deferred (the link was silent: "
+            "nothing charged), failed (the ledger did not answer).",
+            "result",
+            known=[("granted", "short", "deferred", "failed")],
+        )
+        self.prompts = self._counter(
+            "charging_prompts",
+            "Prompts to a subscriber during a call, by prompt and result (played, fallback: played by the second way, "
+            "failed).",
+            "prompt",
+            "result",
+            known=[("credit_low", "minutes_low"), ("played", "fallback", "failed")],
+        )
+        self.cuts = self._counter(
+            "charging_cuts",
+            "Calls ended by charging, by reason (money, max_call, operator).",
+            "reason",
+            known=[("money", "max_call", "operator")],
+        )
+        self.quota_overrun = self._histogram(
+            "charging_quota_overrun_seconds",
+            "By how much calls that were cut outlived the second they had paid for; not charged to the customer.",
+            OVERRUN_SECONDS,
+        )
+        self.unproven_ends = self._counter(
+            "charging_unproven_ends", "Calls settled to the last proven second, for want of any record of their end."
+        )
+        self.clock_jumps = self._counter(
+            "charging_clock_jumps", "Times at which the wall clock stepped against the monotonic clock."
+        )
+        self.unexpected_events = self._counter(
+            "charging_unexpected_events",
+            "Events that the session table has no row for, by state and event.",
+            "state",
+            "event",
+        )
+
+    def _make_money(self) -> None:
+        self.charged = self._counter(
+            "charging_charged_micro_euro",
+            "Credit charged, in millionths of a euro, by service.",
+            "service",
+            known=[SERVICES],
+        )
+        self.free_seconds_used = self._counter("charging_free_seconds_used", "Free seconds used.")
+
+    def _make_switch(self) -> None:
+        self.ami_up = self._gauge("charging_ami_up", "1 while the AMI link is up and reconciled, else 0.")
+        self.ami_state = self._gauge(
+            "charging_ami_state", "1 for the state the AMI link is in, 0 for the others.", "state"
+        )
+        self.set_ami_state("down")
+        self.ami_reconnects = self._counter("charging_ami_reconnects", "Times the AMI link was made anew.")
+        self.agi_requests = self._counter(
+            "charging_agi_requests",
+            "FastAGI requests by route and result (answered, abandoned: the caller or Asterisk went away, malformed, "
+            "timeout, refused: too many connections, failed).",
+            "route",
+            "result",
+            known=[("incoming", "unanswered", "maintenance"), ("answered", "abandoned", "timeout", "failed")],
+        )
+        self.agi_seconds = self._histogram(
+            "charging_agi_seconds", "From a FastAGI request to its answer.", AGI_SECONDS, "route"
+        )
+
+    def _make_ledger(self) -> None:
+        self.ledger_operation_seconds = self._histogram(
+            "charging_ledger_operation_seconds",
+            "Duration of ledger operations, by operation and outcome.",
+            LEDGER_SECONDS,
+            "operation",
+            "outcome",
+        )
+        self.ledger_up = self._gauge("charging_ledger_up", "1 while the ledger answers, else 0.")
+
+    def _make_tariff(self) -> None:
+        self.tariff_info = self._gauge(
+            "charging_tariff_info", "1, labelled with the tariff in force.", "revision", "digest"
+        )
+        self.tariff_reload = self._counter(
+            "charging_tariff_reload",
+            "Edits of the tariff noticed, by result (good, bad: refused).",
+            "result",
+            known=[("good", "bad")],
+        )
+        self.tariff_bad = self._gauge(
+            "charging_tariff_bad", "1 while the tariff file on disk is refused and an older one is in force."
+        )
+
+    def _counter(self, name: str, text: str, *labels: str, known: Iterable[Iterable[str]] = ()) -> Counter:
+        counter = Counter(name, text, labels, registry=self.registry)
+        values = list(known)
+        if values:
+            for one in product(*values):
+                counter.labels(*one)
+        return counter
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Iterable[float], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=tuple(buckets), registry=self.registry)
