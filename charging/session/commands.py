@@ -1,0 +1,86 @@
+"""What the core wants done. The runner does it, in order, and feeds the answer back before the next event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from charging.clock import Instant
+from charging.ledger.model import Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBalances:
+    """Answered by BalancesRead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Apply a transfer, with the grants that may be due before it. Answered by Posted."""
+
+    transfer: Transfer
+    grants: tuple[Transfer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Store the session's record as it is now. Answered by KeptAnswer."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskSwitch:
+    """Answered by SwitchSaid or SwitchSilent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBlackBox:
+    """Answered by BlackBoxRead or SwitchSilent."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetDeadline:
+    """Have the switch cut the call at ``at``, and the caller's leg at ``backstop`` should it live on alone.
+    Answered by DeadlineSet or SwitchSilent."""
+
+    covered_s: int
+    at: Instant
+    backstop: Instant
+    callee_uid: str
+    caller_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlayPrompt:
+    """Play a prompt into the subscriber's ear. Answered by PromptPlayed, some time later."""
+
+    prompt: str
+    """A name in `prompts/script.yaml`."""
+    language: str
+    callee_uid: str
+    sequence: int
+    """Counts up within the session: the same prompt is never started twice for one crossing."""
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End a channel; no answer is awaited, the channel's end will tell."""
+
+    uid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Delete the call's black-box record, now that it is booked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Log and count something that happened."""
+
+    what: str
+    """A snake_case verb phrase in the past tense."""
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+Command = ReadBalances | Post | Keep | AskSwitch | ReadBlackBox | SetDeadline | PlayPrompt | HangUp | Forget | Tell

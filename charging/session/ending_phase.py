@@ -1,0 +1,181 @@
+"""ENDING and SETTLING: how long the call lasted, then the exact charge and the CDR. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from charging.clock import MICROSECONDS
+from charging.ledger.model import Outcome
+from charging.session.cdr import cdr_document
+from charging.session.commands import AskSwitch, Command, Forget, Keep, Post, ReadBlackBox, Tell
+from charging.session.duration import decide_duration
+from charging.session.events import (
+    BlackBoxRead,
+    KeptAnswer,
+    Posted,
+    SwitchSaid,
+    SwitchSilent,
+    Woke,
+)
+from charging.session.funds import adopt, close_transfer
+from charging.session.model import Duration, Pending, Proof, Session, State
+from charging.session.step import Context, Step, due
+from charging.session.switch_events import (
+    BridgeLeft,
+    ChannelEnded,
+)
+
+RETRY_MAX_S = 30
+"""Between two attempts to book a call that is over; the attempts never end."""
+
+
+def begin_ending(session: Session, context: Context) -> Step:
+    """The call is over. The switch writes its own record as the caller's channel ends: read it then, at once."""
+    wait_s = context.policy.black_box_wait_s
+    ending = replace(
+        session,
+        state=State.ENDING,
+        ended=context.now,
+        check_mono_us=context.in_s(wait_s),
+        tick_mono_us=None,
+    )
+    return Step(ending, (ReadBlackBox(),) if session.caller_gone else ())
+
+
+def channel_ended(session: Session, event: ChannelEnded, _context: Context) -> Step:
+    if event.uid != session.caller_uid or session.caller_gone:
+        return Step(session)
+    return Step(replace(session, caller_gone=True), (ReadBlackBox(),))
+
+
+def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
+    """A channel's end can overtake the word that it left its bridge (a reconciliation between them)."""
+    if session.left is not None:
+        return Step(session)
+    return Step(replace(session, left=context.now, left_us=event.at_us))
+
+
+def woke(session: Session, _event: Woke, context: Context) -> Step:
+    """Waited long enough for the record: is the caller really gone? The answer reads the record once more."""
+    if due(session.check_mono_us, context):
+        return Step(replace(session, check_mono_us=context.in_s(context.policy.black_box_wait_s)), (AskSwitch(),))
+    if session.pending is not None and due(session.retry_mono_us, context):
+        return post_again(session, context)
+    return Step(session)
+
+
+def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
+    """While the caller's channel lives (in voicemail, say) the record is not written yet: wait on."""
+    if event.caller is not None:
+        return Step(session)
+    return Step(replace(session, caller_gone=True), (ReadBlackBox(),))
+
+
+def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> Step:
+    return Step(replace(session, check_mono_us=context.in_s(context.policy.retry_s)))
+
+
+def black_box_read(session: Session, event: BlackBoxRead, context: Context) -> Step:
+    """Decide on the record, or without it once it has been waited for."""
+    assert session.ended is not None, "a session that is ending has ended"
+    waited_us = context.now.mono_us - session.ended.mono_us
+    if not event.found and waited_us < context.policy.black_box_wait_s * MICROSECONDS:
+        return Step(session)
+    return begin_settling(session, event, context)
+
+
+def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Step:
+    """Decide once how long the call lasted, and store that before any money moves: a retry never decides anew."""
+    duration = decide_duration(session, box, context.now.wall_us, context.policy)
+    settling = replace(
+        session,
+        state=State.SETTLING,
+        duration=duration,
+        dial_status=session.dial_status or box.dial_status,
+        check_mono_us=None,
+        tick_mono_us=None,
+    )
+    return Step(settling, (*_tell_duration(duration), Keep()))
+
+
+def _tell_duration(duration: Duration) -> tuple[Command, ...]:
+    told: list[Command] = []
+    if duration.overrun_s:
+        told.append(Tell("quota_overrun", {"seconds": duration.overrun_s}))
+    if duration.proof is Proof.UNPROVEN:
+        told.append(Tell("end_unproven", {"used_ms": duration.used_ms}))
+    if duration.proof is Proof.CLOCK_JUMP:
+        told.append(Tell("clocks_disagreed", {"used_ms": duration.used_ms}))
+    return tuple(told)
+
+
+def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
+    if event.outcome is None:
+        return Step(replace(session, retry_mono_us=context.in_s(context.policy.retry_s)))
+    if event.outcome is not Outcome.CREATED:
+        return lose(session, event.outcome)
+    if session.pending is not None:
+        return post_again(session, context)
+    return settle(session, context)
+
+
+def settle(session: Session, context: Context) -> Step:
+    """Post the exact charge, give the rest back, write the CDR: one transfer."""
+    duration = session.duration
+    assert duration is not None, "settled after the duration is decided"
+    document = cdr_document(session, duration)
+    after, transfer = close_transfer(session, duration.billed_s, document, duration.ended_us, context.now.wall_us)
+    pending = Pending(transfer, (), after.funding, after.fixed_s, after.short, context.now.mono_us)
+    return Step(replace(session, pending=pending), (Post(transfer),))
+
+
+def settling_woke(session: Session, _event: Woke, context: Context) -> Step:
+    if not due(session.retry_mono_us, context):
+        return Step(session)
+    if session.pending is not None:
+        return post_again(session, context)
+    return Step(replace(session, retry_mono_us=None), (Keep(),))
+
+
+def post_again(session: Session, context: Context) -> Step:
+    """The outcome is unknown: ask again with the same transfer, later and later."""
+    pending = session.pending
+    assert pending is not None, "there is something to ask about"
+    again = replace(pending, attempts=pending.attempts + 1)
+    return Step(
+        replace(session, pending=again, retry_mono_us=None),
+        (Post(pending.transfer, pending.grants),),
+    )
+
+
+def posted(session: Session, event: Posted, context: Context) -> Step:
+    """The answer to the last transfer, or to a tick's that was still open when the call ended."""
+    pending = session.pending
+    if pending is None or pending.transfer.id != event.transfer.id:
+        return Step(session)
+    if event.applied is None:
+        wait_s = min(RETRY_MAX_S, context.policy.retry_s * pending.attempts)
+        return Step(replace(session, retry_mono_us=context.in_s(wait_s)), (Tell("ledger_not_reached"),))
+    outcome = event.applied.outcome
+    closing = pending.transfer.id.endswith(("/settle", "/release"))
+    if closing and not outcome.applied:
+        return lose(session, outcome)
+    settled = replace(session, pending=None, retry_mono_us=None)
+    if outcome.applied:
+        settled = adopt(settled, pending.funding, pending.fixed_s, pending.short, pending.transfer.legs)
+    if closing:
+        return _closed(settled)
+    return settle(settled, context) if session.state is State.SETTLING else Step(settled)
+
+
+def _closed(session: Session) -> Step:
+    duration = session.duration
+    assert duration is not None, "closed after it was settled"
+    told = Tell("call_settled", {"billed_s": duration.billed_s, "proof": duration.proof, "cost": dict(session.posted)})
+    return Step(replace(session, state=State.CLOSED), (told, Forget()))
+
+
+def lose(session: Session, outcome: Outcome) -> Step:
+    """The ledger says that the session is not ours any more (closed, fenced) or that our books differ. Nothing more is
+    booked by us; whoever holds it goes on. Loud: a person should look."""
+    return Step(replace(session, state=State.CLOSED, pending=None), (Tell("session_lost", {"outcome": outcome}),))

@@ -1,0 +1,297 @@
+"""RUNNING: the ticks that settle and reserve ahead, the warning, the cut. Pure.
+
+Order of a tick: proof (the link has spoken lately), balances, one transfer that settles what was used and reserves
+the next stretch, and only then the later deadline for the switch. Money first, then time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from charging.clock import MICROSECONDS
+from charging.ledger.model import CREDIT, Outcome
+from charging.session.commands import AskSwitch, Command, HangUp, PlayPrompt, Post, ReadBalances, SetDeadline, Tell
+from charging.session.ending_phase import begin_ending, lose, post_again
+from charging.session.events import (
+    BalancesRead,
+    ClockJumped,
+    DeadlineSet,
+    FundsChanged,
+    KeptAnswer,
+    Leg,
+    Posted,
+    PromptPlayed,
+    SwitchSaid,
+    SwitchSilent,
+    Woke,
+)
+from charging.session.funds import adopt, extend, extend_transfer
+from charging.session.model import Session, Short
+from charging.session.step import Context, Step, due
+from charging.session.switch_events import (
+    BridgeEntered,
+    BridgeLeft,
+    ChannelEnded,
+    TransferSeen,
+)
+
+REPLANS_MAX = 5
+"""So often is a refused extension planned anew at once (other calls were faster); then the next tick tries."""
+
+DEADLINE_TOLERANCE_MS = 1000
+"""The switch's remaining time may differ by so much from ours before it is set again."""
+
+BRIDGE_LEFT_GRACE_S = 2
+"""Between leaving the bridge and the channel's end, before the switch is asked whether the call is over."""
+
+PROMPT_CREDIT_LOW = "credit_low"
+PROMPT_MINUTES_LOW = "minutes_low"
+
+
+# --- what the switch tells ------------------------------------------------------------------------------------
+
+
+def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> Step:
+    """The parties hear each other, and the quota's deadline counts: plan anew from the exact start, for a month's or a
+    time band's edge may have passed since the set-up."""
+    if event.uid not in (session.callee_uid, session.caller_uid):
+        return _end_intruder(session, event.uid)
+    proven_ms = max(session.proven_ms, session.elapsed_ms(context.now.mono_us))
+    joined = replace(session, technology=event.technology, left=None, left_us=None, proven_ms=proven_ms)
+    if event.uid != session.callee_uid or session.pending is not None:
+        return Step(joined)
+    joined = replace(joined, check_mono_us=_overdue_at(joined, context))
+    return Step(joined, (Tell("bridge_joined", {"technology": event.technology}), ReadBalances()))
+
+
+def _end_intruder(session: Session, uid: str) -> Step:
+    """A channel that nobody pays for speaks in our bridge: the shipped configuration has no way to get there."""
+    return Step(session, (Tell("unpaid_channel_seen", {"uid": uid}), HangUp(uid, "not_paid_for")))
+
+
+def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> Step:
+    """A transfer would take the call away from its deadline: end it."""
+    told = Tell("transfer_cut", {"kind": event.kind.value})
+    ordered = replace(session, hangup_reason="transferred")
+    return Step(ordered, (told, HangUp(event.uid, "transferred"), HangUp(session.caller_uid, "transferred")))
+
+
+def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
+    if event.uid not in (session.callee_uid, session.caller_uid) or session.left is not None:
+        return Step(session)
+    check = context.in_s(BRIDGE_LEFT_GRACE_S)
+    return Step(replace(session, left=context.now, left_us=event.at_us, check_mono_us=check))
+
+
+def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
+    if event.uid not in (session.callee_uid, session.caller_uid):
+        return Step(session)
+    return begin_ending(replace(session, caller_gone=event.uid == session.caller_uid), context)
+
+
+def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
+    """The switch's own view: is the call alive, and does its deadline stand where the money ends?"""
+    if event.callee is None or not event.callee.bridged:
+        return begin_ending(replace(session, caller_gone=event.caller is None), context)
+    alive = replace(
+        session,
+        callee_uid=event.callee.uid,
+        technology=session.technology or "unknown",
+        left=None,
+        left_us=None,
+        proven_ms=max(session.proven_ms, session.elapsed_ms(event.asked_mono_us)),
+        check_mono_us=_overdue_at(session, context),
+    )
+    if session.elapsed_ms(context.now.mono_us) > (session.covered_s + context.policy.backstop_s) * 1000:
+        return _cut_overdue(alive, event, context)
+    return _deadline(alive, context) if _misplaced(alive, event.callee, event.asked_mono_us) else Step(alive)
+
+
+def _misplaced(session: Session, callee: Leg, asked_mono_us: int) -> bool:
+    wanted_ms = session.covered_s * 1000 - session.elapsed_ms(asked_mono_us)
+    return callee.time_left_ms is None or abs(callee.time_left_ms - wanted_ms) > DEADLINE_TOLERANCE_MS
+
+
+def _cut_overdue(session: Session, event: SwitchSaid, context: Context) -> Step:
+    """The switch has not cut at the deadline: cut by order."""
+    uids = [leg.uid for leg in (event.callee, event.caller) if leg is not None]
+    told = Tell("overdue_call_cut", {"covered_s": session.covered_s})
+    waiting = replace(session, check_mono_us=context.in_s(context.policy.retry_s), hangup_reason="overdue")
+    return Step(waiting, (told, *(HangUp(uid, "money_ended") for uid in uids)))
+
+
+def switch_silent(session: Session, event: SwitchSilent, context: Context) -> Step:
+    """The deadline stands where it was; try again as long as there is something to try."""
+    again = context.in_s(context.policy.retry_s)
+    if event.what == "set_deadline":
+        return Step(replace(session, retry_mono_us=again))
+    return Step(replace(session, check_mono_us=again))
+
+
+def clock_jumped(session: Session, _event: ClockJumped, context: Context) -> Step:
+    """The switch counts by its wall clock, which has moved away from what it was told."""
+    return _deadline(session, context) if session.technology else Step(session)
+
+
+def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
+    placed = replace(session, enforced_s=event.covered_s)
+    return Step(replace(placed, check_mono_us=_overdue_at(placed, context), retry_mono_us=None))
+
+
+def _overdue_at(session: Session, context: Context) -> int:
+    return session.at(session.covered_s + context.policy.backstop_s).mono_us
+
+
+def _deadline(session: Session, context: Context) -> Step:
+    at = session.at(session.covered_s)
+    command = SetDeadline(
+        covered_s=session.covered_s,
+        at=at,
+        backstop=at.plus(context.policy.backstop_s),
+        callee_uid=session.callee_uid,
+        caller_uid=session.caller_uid,
+    )
+    return Step(session, (command,))
+
+
+# --- time -----------------------------------------------------------------------------------------------------
+
+
+def warn_at(session: Session, policy_warn_before_s: int) -> int | None:
+    """The monotonic reading at which the subscriber must be told that the money ends; ``None``: not now."""
+    if session.short is not Short.MONEY or session.warned or not session.technology or session.left is not None:
+        return None
+    return session.at(max(0, session.covered_s - policy_warn_before_s)).mono_us
+
+
+def woke(session: Session, event: Woke, context: Context) -> Step:
+    """Whatever is due, one thing at a time; what remains due wakes again at once."""
+    if due(session.retry_mono_us, context):
+        return _retry(session, context)
+    if due(session.check_mono_us, context):
+        return Step(replace(session, check_mono_us=context.in_s(context.policy.retry_s)), (AskSwitch(),))
+    if due(warn_at(session, context.policy.warn_before_s), context):
+        return _warn(session, context)
+    if due(session.tick_mono_us, context):
+        return _tick(session, event, context)
+    return Step(session)
+
+
+def _retry(session: Session, context: Context) -> Step:
+    if session.pending is not None:
+        return post_again(session, context)
+    cleared = replace(session, retry_mono_us=None)
+    return _deadline(cleared, context) if session.enforced_s != session.covered_s else Step(cleared)
+
+
+def _warn(session: Session, context: Context) -> Step:
+    """R17: in the subscriber's ear, once for each time that the end comes near."""
+    by_minutes = session.funding[-1].source != CREDIT
+    prompt = PROMPT_MINUTES_LOW if by_minutes else PROMPT_CREDIT_LOW
+    warned = replace(session, warned=True, prompts=session.prompts + 1)
+    left_s = session.covered_s - session.elapsed_ms(context.now.mono_us) // 1000
+    play = PlayPrompt(prompt, session.language, session.callee_uid, warned.prompts)
+    return Step(warned, (Tell("warning_due", {"prompt": prompt, "left_s": left_s}), play))
+
+
+def prompt_played(session: Session, event: PromptPlayed, _context: Context) -> Step:
+    result = "started" if event.heard else "failed"
+    return Step(session, (Tell("prompt_played", {"prompt": event.prompt, "result": result}),))
+
+
+def _tick(session: Session, event: Woke, context: Context) -> Step:
+    """Charge only what is proven: over a silent link nothing is charged and nothing reserved."""
+    policy = context.policy
+    proven = event.proven_mono_us
+    silent = proven is None or context.now.mono_us - proven > policy.proof_max_age_s * MICROSECONDS
+    if proven is None or silent or session.pending is not None or session.left is not None:
+        told = (Tell("tick_postponed", {"silent": silent}),) if silent else ()
+        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), told)
+    proven_ms = max(session.proven_ms, session.elapsed_ms(proven))
+    return Step(
+        replace(session, proven_ms=proven_ms, tick_mono_us=_next_tick(session, context)),
+        (ReadBalances(),),
+    )
+
+
+def _next_tick(session: Session, context: Context) -> int:
+    """The next whole tick since the answer."""
+    ticks = session.elapsed_ms(context.now.mono_us) // (context.policy.tick_s * 1000) + 1
+    return session.at(ticks * context.policy.tick_s).mono_us
+
+
+def funds_changed(session: Session, _event: FundsChanged, context: Context) -> Step:
+    """R22: a call that is running out plans anew at once; one that is not will see the money at its next tick."""
+    if session.short is Short.NO:
+        return Step(session)
+    return Step(replace(session, tick_mono_us=context.now.mono_us))
+
+
+# --- money ----------------------------------------------------------------------------------------------------
+
+
+def balances_read(session: Session, event: BalancesRead, context: Context) -> Step:
+    """Settle what is proven, reserve the next stretch."""
+    policy = context.policy
+    if event.balances is None:
+        told = Tell("ledger_not_reached")
+        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (told,))
+    used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000)
+    elapsed_s = -(-session.elapsed_ms(context.now.mono_us) // 1000)
+    extension = extend(session, event.balances, used_s, elapsed_s + policy.horizon_s + policy.tick_s)
+    pending = extend_transfer(session, extension, context.now.wall_us, context.now.mono_us)
+    if pending is None:
+        return _after_money(replace(session, short=extension.short), context)
+    return Step(replace(session, pending=pending), (Post(pending.transfer, pending.grants),))
+
+
+def posted(session: Session, event: Posted, context: Context) -> Step:
+    pending = session.pending
+    if pending is None or pending.transfer.id != event.transfer.id:
+        return Step(session)
+    if event.applied is None:
+        return Step(
+            replace(session, retry_mono_us=context.in_s(context.policy.retry_s)),
+            (Tell("ledger_not_reached"),),
+        )
+    outcome = event.applied.outcome
+    if outcome is Outcome.INSUFFICIENT:
+        return _replan(session, context)
+    if not outcome.applied:
+        return lose(session, outcome)
+    before = session
+    legs = pending.transfer.legs
+    session = adopt(session, pending.funding, pending.fixed_s, pending.short, legs)
+    settled = {leg.balance: -leg.posted for leg in legs if leg.posted}
+    told = Tell("tick_posted", {"settled": settled, "covered_s": session.covered_s, "was_s": before.covered_s})
+    after = _after_money(replace(session, pending=None, retry_mono_us=None), context)
+    return Step(after.session, (told, *after.commands))
+
+
+def _replan(session: Session, context: Context) -> Step:
+    """Another call of the account was faster: plan with what is left now."""
+    again = replace(session, pending=None, retry_mono_us=None, replans=session.replans + 1)
+    if again.replans > REPLANS_MAX:
+        wait = replace(again, replans=0, tick_mono_us=context.in_s(context.policy.retry_s))
+        return Step(wait, (Tell("extension_refused"),))
+    return Step(again, (ReadBalances(),))
+
+
+def _after_money(session: Session, context: Context) -> Step:
+    """The deadline follows the money; a warning that was given may be given again once the end is far (R22)."""
+    commands: tuple[Command, ...] = ()
+    left_ms = session.covered_s * 1000 - session.elapsed_ms(context.now.mono_us)
+    if session.warned and (session.short is not Short.MONEY or left_ms > context.policy.warn_before_s * 1000):
+        session = replace(session, warned=False)
+        commands = (Tell("warning_rearmed", {"left_ms": left_ms}),)
+    if session.covered_s == session.enforced_s or not session.technology:
+        return Step(session, commands)
+    moved = _deadline(session, context)
+    return Step(moved.session, (*commands, *moved.commands))
+
+
+def kept(session: Session, event: KeptAnswer, _context: Context) -> Step:
+    """The answer's stamp is stored again with every tick: a store that was away then is no harm."""
+    if event.outcome is None:
+        return Step(session, (Tell("ledger_not_reached"),))
+    return Step(session) if event.outcome is Outcome.CREATED else lose(session, event.outcome)

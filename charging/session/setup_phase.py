@@ -1,0 +1,105 @@
+"""RESERVED and RINGING: from the decision to the answer. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from charging.clock import MICROSECONDS, Instant
+from charging.session.commands import AskSwitch, Command, Keep, Tell
+from charging.session.ending_phase import begin_ending, begin_settling
+from charging.session.events import (
+    AnswerDoubtful,
+    BlackBoxRead,
+    ForwardFailed,
+    Leg,
+    SwitchSaid,
+    SwitchSilent,
+    Woke,
+)
+from charging.session.model import Session, State
+from charging.session.step import Context, Step, due
+from charging.session.switch_events import (
+    ChannelEnded,
+    DialEnded,
+    DialStarted,
+)
+
+
+def dial_started(session: Session, event: DialStarted, context: Context) -> Step:
+    ringing = replace(
+        session,
+        state=State.RINGING,
+        callee_uid=event.callee_uid,
+        check_mono_us=context.in_s(context.policy.ring_s + context.policy.setup_timeout_s),
+    )
+    return Step(ringing)
+
+
+def dial_ended(session: Session, event: DialEnded, context: Context) -> Step:
+    """The answer starts the paid time. Any other end leaves the caller with the dialplan, which asks again at once or
+    ends the call."""
+    if event.status != "ANSWER":
+        check = context.in_s(context.policy.setup_timeout_s)
+        return Step(replace(session, dial_status=event.status, check_mono_us=check))
+    return answered(session, context.now, event.at_us, event.callee_uid, context)
+
+
+def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, context: Context) -> Step:
+    """The paid time has begun; the first tick comes one ``tick_s`` after it."""
+    running = replace(
+        session,
+        state=State.RUNNING,
+        callee_uid=callee_uid,
+        dial_status="ANSWER",
+        answered=at,
+        answered_us=at_us,
+        check_mono_us=None,
+        tick_mono_us=at.mono_us + context.policy.tick_s * MICROSECONDS,
+    )
+    return Step(running, (Keep(), Tell("call_answered", {"quota_s": session.covered_s})))
+
+
+def forward_failed(session: Session, event: ForwardFailed, context: Context) -> Step:
+    """The dialplan says that nobody answered: the forward's money goes back."""
+    return begin_settling(replace(session, dial_status=event.status), BlackBoxRead(found=False), context)
+
+
+def answer_doubtful(session: Session, _event: AnswerDoubtful, context: Context) -> Step:
+    """The switch may or may not act on an answer it has half received: ask it, soon and again."""
+    return Step(replace(session, check_mono_us=context.now.mono_us), (Tell("answer_delivery_doubted"),))
+
+
+def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
+    if event.uid != session.caller_uid:
+        return Step(session)
+    return begin_ending(replace(session, caller_gone=True), context)
+
+
+def woke(session: Session, _event: Woke, context: Context) -> Step:
+    if not due(session.check_mono_us, context):
+        return Step(session)
+    check = context.in_s(context.policy.setup_timeout_s)
+    return Step(replace(session, check_mono_us=check), (AskSwitch(),))
+
+
+def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> Step:
+    return Step(replace(session, check_mono_us=context.in_s(context.policy.retry_s)))
+
+
+def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
+    """What happened while nobody told us: the caller may be gone, or the phone may have answered."""
+    if event.caller is None and event.callee is None:
+        return begin_ending(replace(session, caller_gone=True), context)
+    if event.callee is not None and event.callee.bridged:
+        return _answered_unseen(session, event.callee, event.asked_mono_us, context)
+    return Step(session)
+
+
+def _answered_unseen(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
+    """The answer was missed. The switch counts down from the quota since then, so its remaining time tells when."""
+    left_ms = callee.time_left_ms
+    past_ms = 0 if left_ms is None else max(0, session.enforced_s * 1000 - left_ms)
+    at = context.now.plus((asked_mono_us - context.now.mono_us) / MICROSECONDS - past_ms / 1000)
+    found = answered(session, at, at.wall_us, callee.uid, context)
+    told: tuple[Command, ...] = (*found.commands, Tell("answer_inferred", {"past_ms": past_ms}))
+    return Step(replace(found.session, technology="unknown"), told)
