@@ -1,0 +1,170 @@
+"""Logs: fields, bound context, the injected clock, and no customer's number or mail address."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from charging.logs import bound, configure_logs, get_logger, mask
+from tests.fakes.clock import FakeClock
+
+
+@pytest.fixture(autouse=True)
+def _logging_left_as_found() -> Iterator[None]:
+    root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("charging", "agi")]
+    handlers, level, levels = root.handlers[:], root.level, [one.level for one in ours]
+    raising = logging.raiseExceptions
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for logger, one in zip(ours, levels, strict=True):
+        logger.setLevel(one)
+    logging.raiseExceptions = raising
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def lines_of(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def json_log(level: Any = "info") -> io.StringIO:
+    stream = io.StringIO()
+    configure_logs("json", level, clock=FakeClock(), stream=stream)
+    return stream
+
+
+def test_event_is_one_json_line_with_the_injected_clocks_time() -> None:
+    stream = json_log()
+    get_logger().info("reservation_granted", reserved_micro_euro=125000)
+    assert lines_of(stream) == [
+        {
+            "reserved_micro_euro": 125000,
+            "event": "reservation_granted",
+            "level": "info",
+            "timestamp": "2026-11-21T12:00:00.000Z",
+        }
+    ]
+
+
+def test_session_and_account_are_bound_within_the_block_only() -> None:
+    stream = json_log()
+    with bound(session="s-1", account="a-1"):
+        get_logger().info("call_answered")
+    get_logger().info("daemon_stopped")
+    first, second = lines_of(stream)
+    assert (first["session"], first["account"]) == ("s-1", "a-1")
+    assert "session" not in second
+
+
+def test_lines_below_the_level_are_not_written() -> None:
+    stream = json_log("warning")
+    get_logger().info("call_answered")
+    get_logger().warning("link_lost")
+    assert [line["event"] for line in lines_of(stream)] == ["link_lost"]
+
+
+def test_debug_level_shows_our_own_debug_lines() -> None:
+    stream = json_log("debug")
+    get_logger().debug("event_received")
+    logging.getLogger("some.library").debug("chatter")
+    assert [line["event"] for line in lines_of(stream)] == ["event_received"]
+
+
+def test_library_message_is_a_field_and_masked() -> None:
+    stream = json_log()
+    logging.getLogger("panoramisk").warning("lost %s", "+31612345678")
+    (line,) = lines_of(stream)
+    assert (line["event"], line["message"]) == ("library_spoke", "lost +31*******78")
+
+
+def test_exception_is_written_and_masked() -> None:
+    stream = json_log()
+    try:
+        raise ValueError("no such number 0612345678")
+    except ValueError:
+        get_logger().exception("request_failed")
+    (line,) = lines_of(stream)
+    assert "ValueError: no such number 061*****78" in line["exception"]
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("+31612345678", "+31*******78"),
+        ("0612345678", "061*****78"),
+        ("0031612345678", "003********78"),
+        ("PJSIP/+31612345678@trunk", "PJSIP/+31*******78@trunk"),
+        ("from 0201234567, to +44 20 7946 0958.", "from 020*****67, to +44***********58."),
+        ("jan.de.vries@example.nl", "j***@example.nl"),
+        ("To: <a@b.example.com>", "To: <a***@b.example.com>"),
+    ],
+)
+def test_numbers_and_mail_addresses_are_masked(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text", ["1700000000.17", "PJSIP/trunk-0000001a", "s-12345678-ab", "123456", "2026-11-21", "10.0.0.254", "a@b"]
+)
+def test_what_is_no_number_or_mail_address_stays(text: str) -> None:
+    assert mask(text) == text
+
+
+def test_seventh_digit_makes_a_number() -> None:
+    assert (mask("123456"), mask("1234567")) == ("123456", "123**67")
+
+
+def test_masking_reaches_nested_values_but_no_integers_and_no_ids() -> None:
+    stream = json_log()
+    get_logger().info(
+        "call_decided",
+        session="20261121120000-0612345678",
+        account="1000234567",
+        amount_micro_euro=12500000,
+        request={"number": "+31612345678", "tags": ["x@example.com", 3, None, True]},
+    )
+    (line,) = lines_of(stream)
+    assert line["session"] == "20261121120000-0612345678"
+    assert line["account"] == "1000234567"
+    assert line["amount_micro_euro"] == 12500000
+    assert line["request"] == {"number": "+31*******78", "tags": ["x***@example.com", 3, None, True]}
+
+
+def test_object_that_prints_a_number_is_masked() -> None:
+    class Call:
+        def __str__(self) -> str:
+            return "call to 0612345678"
+
+    stream = json_log()
+    get_logger().info("call_decided", call=Call())
+    assert lines_of(stream)[0]["call"] == "call to 061*****78"
+
+
+def test_console_has_colours_on_a_terminal_only() -> None:
+    plain, terminal = io.StringIO(), Terminal()
+    for stream in (plain, terminal):
+        configure_logs("console", clock=FakeClock(), stream=stream)
+        get_logger().info("call_answered", number="0612345678")
+        assert "061*****78" in stream.getvalue()
+    assert "\x1b[" not in plain.getvalue()
+    assert "\x1b[" in terminal.getvalue()
+
+
+def test_stream_that_cannot_be_written_does_not_stop_the_caller() -> None:
+    class Broken(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    configure_logs(stream=Broken())
+    get_logger().info("call_answered")
