@@ -46,7 +46,10 @@ class CallDesk(Protocol):
     """The engine, as the dialplan's routes see it. An exception means "no answer": the dialplan falls back."""
 
     async def incoming(self, request: IncomingCall) -> Answer:
-        """Decide over a new call, and reserve what it needs."""
+        """Decide over a new call, and reserve what it needs.
+
+        Cancelled when the request's deadline passes; then the desk itself gives back what it had reserved.
+        """
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
         """The forward was not answered: decide between voicemail and rejecting."""

@@ -1,0 +1,40 @@
+"""Arguments from the dialplan, which come from the network in the end: checked and bounded; pure."""
+
+from __future__ import annotations
+
+import re
+
+from charging.errors import RemoteProtocolError
+
+MAX_TEXT_CHARACTERS = 80
+MAX_CHANNEL_CHARACTERS = 160
+
+_NUMBER = re.compile(r"\+?[0-9]{1,32}", re.ASCII)
+_SESSION = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
+_WORD = re.compile(r"[A-Z_]{0,32}", re.ASCII)
+
+
+def number(text: str) -> str:
+    """A dialled number: digits, with or without a leading ``+``. Raises RemoteProtocolError."""
+    return _matching(_NUMBER, text, "a number")
+
+
+def session_id(text: str) -> str:
+    """An id that the daemon has made. Raises RemoteProtocolError."""
+    return _matching(_SESSION, text, "a session's id")
+
+
+def dial_status(text: str) -> str:
+    """``BUSY``, ``NOANSWER``…; may be empty. Raises RemoteProtocolError."""
+    return _matching(_WORD, text, "a dial status")
+
+
+def printable(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
+    """Whatever the network said, without what is not printable, cut to ``limit`` characters."""
+    return "".join(character for character in text if character.isprintable())[:limit]
+
+
+def _matching(pattern: re.Pattern[str], text: str, what: str) -> str:
+    if not pattern.fullmatch(text):
+        raise RemoteProtocolError(f"not {what}: {text[:80]!r}")
+    return text

@@ -1,0 +1,54 @@
+"""Telling the dialplan what was decided, and giving it back if the dialplan cannot be told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from agi.port import Answer, CallDesk
+from agi.session import AgiSession, CallerLeft
+from charging.asterisk import variables
+
+
+async def deliver(session: AgiSession, desk: CallDesk, answer: Answer) -> None:
+    """Set every variable of the answer; if that fails in any way, tell the desk that it was for nothing.
+
+    The decision is set last: a dialplan that got only a part sees none, and falls back.
+    """
+    try:
+        for name, value in assignments(answer):
+            await session.set_variable(name, value)
+        if session.hung_up:
+            raise CallerLeft("the caller hung up")
+    except BaseException:  # also when the deadline passes or the daemon stops: the money must be given back
+        if answer.session is not None:
+            await asyncio.shield(desk.abandoned(answer.session))
+        raise
+
+
+def assignments(answer: Answer) -> Iterator[tuple[str, str]]:
+    """Channel variables in the order in which they are set. The session is inherited by the forward leg."""
+    if answer.session is not None:
+        yield variables.inherited(variables.SESSION), answer.session
+    yield variables.REASON, answer.reason
+    # An old value must not outlive a new decision: after an unanswered forward these are set anew.
+    yield variables.QUOTA, str(answer.quota_s) if answer.quota_s else ""
+    yield variables.TARGET, answer.target or ""
+    if answer.ring_s:
+        yield variables.RING_S, str(answer.ring_s)
+    if answer.language:
+        yield variables.LANGUAGE, answer.language
+    if answer.mailbox:
+        yield variables.MAILBOX, answer.mailbox
+    yield variables.DECISION, answer.decision
+
+
+async def forget(session: AgiSession, desk: CallDesk, limit: int) -> None:
+    """Delete black-box records that are booked, one by one; what was deleted is reported even if it breaks off."""
+    deleted: list[str] = []
+    try:
+        for key in desk.records_to_forget()[:limit]:
+            await session.database_del(variables.BLACK_BOX_FAMILY, key)
+            deleted.append(key)
+    finally:
+        desk.forgotten(deleted)

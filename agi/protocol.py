@@ -1,0 +1,174 @@
+"""The AGI wire protocol, daemon's side: bytes in, frozen messages out; pure.
+
+Asterisk connects and writes ``name: value`` lines up to an empty one. From then on we write one command a line and
+it answers each with one of::
+
+    200 result=1                        200 result=1 (a value)
+    510 Invalid or unknown command      511 Command Not Permitted on a dead channel or intercept routine
+    520-Invalid command syntax.  Proper usage follows:
+    … any number of lines …
+    520 End of proper usage.
+
+``HANGUP`` may stand between two answers and is the answer to nothing. Names come from the network (a caller's
+display name can hold anything): bytes that are no UTF-8 are replaced, and a name that is said twice is refused,
+because a line break smuggled into one value must not replace another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from charging.errors import LocalProtocolError, RemoteProtocolError
+
+MAX_PENDING_BYTES = 16 * 1024
+"""Of an unfinished header, or an unfinished answer. Asterisk's own headers are below 2 KiB."""
+MAX_VALUE_CHARACTERS = 1000
+"""Asterisk reads a command into 2048 bytes."""
+
+CODE_SUCCESS = 200
+CODE_DEAD_CHANNEL = 511
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The header with which the dialplan opens the conversation."""
+
+    fields: tuple[tuple[str, str], ...]
+    """In the order of the wire, names in lower case, none of them twice."""
+
+    def get(self, name: str) -> str:
+        """The value of one field, ``""`` where it was not sent."""
+        return next((value for key, value in self.fields if key == name), "")
+
+    @property
+    def script(self) -> str:
+        """What is asked for: the path of ``agi://host/path``, without a query."""
+        return self.get("agi_network_script").partition("?")[0].strip("/")
+
+    def argument(self, position: int) -> str:
+        """The dialplan's argument at this position, from 1; ``""`` where it gave none."""
+        return self.get(f"agi_arg_{position}")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The answer to one command."""
+
+    code: int
+    value: str
+    """What follows ``result=``; empty for a refused command."""
+    data: str = ""
+    """What stood in parentheses, or the words of a refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp:
+    """The channel was hung up; commands may still be sent and are answered."""
+
+
+Message = Request | Result | HungUp
+
+
+class Receiver:
+    """Turns the bytes of one connection into messages. One instance a connection.
+
+    The buffer never holds more than ``MAX_PENDING_BYTES`` and the bytes of one call to ``receive``; each byte is
+    looked at a bounded number of times, however it is cut into segments.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._header: list[str] | None = []
+        self._usage: list[str] | None = None
+        self._pending = 0
+
+    def receive(self, data: bytes) -> list[Message]:
+        """Take more bytes; the messages that they complete. Raises RemoteProtocolError; then it is over."""
+        self._buffer += data
+        messages = []
+        while (line := self._next_line()) is not None:
+            message = self._header_line(line) if self._header is not None else self._answer_line(line)
+            if message is not None:
+                self._pending = 0
+                messages.append(message)
+        if self._pending + len(self._buffer) > MAX_PENDING_BYTES:
+            raise RemoteProtocolError(f"more than {MAX_PENDING_BYTES} bytes without an end")
+        return messages
+
+    def _next_line(self) -> str | None:
+        end = self._buffer.find(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(self._buffer)
+            return None
+        line = self._buffer[:end].decode("utf-8", "replace").rstrip("\r")
+        del self._buffer[: end + 1]
+        self._searched = 0
+        self._pending += end + 1
+        if self._pending > MAX_PENDING_BYTES:
+            raise RemoteProtocolError(f"more than {MAX_PENDING_BYTES} bytes without an end")
+        return line
+
+    def _header_line(self, line: str) -> Message | None:
+        assert self._header is not None
+        if line:
+            self._header.append(line)
+            return None
+        lines, self._header = self._header, None
+        return _request(lines)
+
+    def _answer_line(self, line: str) -> Message | None:
+        if self._usage is not None:
+            self._usage.append(line)
+            if not line.startswith("520 "):
+                return None
+            usage, self._usage = self._usage, None
+            return Result(520, "", " ".join(usage))
+        if line == "HANGUP":
+            return HungUp()
+        if line.startswith("520-"):
+            self._usage = [line[4:]]
+            return None
+        return _result(line)
+
+
+def _request(lines: list[str]) -> Request:
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        name = name.strip().lower()
+        if not colon or not name:
+            raise RemoteProtocolError(f"a header line without a name: {line[:80]!r}")
+        if name in fields:
+            raise RemoteProtocolError(f"the header says {name[:40]!r} twice")
+        fields[name] = value.strip()
+    if "agi_network_script" not in fields:
+        raise RemoteProtocolError("the header has no agi_network_script")
+    return Request(tuple(fields.items()))
+
+
+def _result(line: str) -> Result:
+    code, _, rest = line.partition(" ")
+    if len(code) != 3 or not (code.isascii() and code.isdigit()):
+        raise RemoteProtocolError(f"not an answer: {line[:80]!r}")
+    if int(code) != CODE_SUCCESS:
+        return Result(int(code), "", rest)
+    if not rest.startswith("result="):
+        raise RemoteProtocolError(f"an answer without a result: {line[:80]!r}")
+    value, _, data = rest.removeprefix("result=").partition(" ")
+    return Result(CODE_SUCCESS, value, data[1:-1] if data.startswith("(") and data.endswith(")") else "")
+
+
+def command(*words: str) -> bytes:
+    """One command line: the first word as it is, each further one quoted. Raises LocalProtocolError."""
+    verb, *arguments = words
+    return " ".join((verb, *map(_quoted, arguments))).encode() + b"\n"
+
+
+def _quoted(argument: str) -> str:
+    if len(argument) > MAX_VALUE_CHARACTERS:
+        raise LocalProtocolError(f"an argument of {len(argument)} characters: {argument[:40]!r}…")
+    if not argument.isprintable():
+        raise LocalProtocolError(f"an argument with control characters: {argument!r}")
+    escaped = argument.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,16 @@
+"""``agi://…/unanswered``: the forward was not answered; arguments: session, how the dialling ended."""
+
+from __future__ import annotations
+
+from agi import arguments
+from agi.deliver import deliver
+from agi.port import CallDesk
+from agi.protocol import Request
+from agi.session import AgiSession
+
+
+async def unanswered(desk: CallDesk, request: Request, session: AgiSession) -> None:
+    """Ask the desk what to do instead, and tell the dialplan."""
+    charged = arguments.session_id(request.argument(1))
+    status = arguments.dial_status(request.argument(2))
+    await deliver(session, desk, await desk.unanswered(charged, status))

@@ -1,0 +1,202 @@
+"""The FastAGI server: one task a connection, everything bounded, so that no client harms another.
+
+Whatever goes wrong here, nothing is set and the connection is closed: the dialplan then takes its own fallback.
+A flood of connections that say nothing cannot shut real calls out: Asterisk sends its header at once, so when all
+places are taken the oldest connection that still owes its header makes room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import structlog
+
+from agi.protocol import Request
+from agi.session import AgiSession, CallerLeft
+from charging.clock import Clock
+from charging.errors import LocalProtocolError, RemoteProtocolError
+
+log = structlog.get_logger(__name__)
+
+UNKNOWN_ROUTE = "unknown"
+"""The name under which requests are counted that asked for nothing that exists."""
+CLOSE_DEADLINE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgiLimits:
+    """How much and how long; seconds."""
+
+    connections: int = 500
+    header_s: float = 2.0
+    request_s: float = 5.0
+    """The whole conversation; the dialplan's own guard is shorter."""
+    reply_s: float = 1.5
+    """The answer to one command."""
+
+
+class AgiOutcome(Enum):
+    """How one connection ended; what the metrics count."""
+
+    ANSWERED = "answered"
+    CALLER_LEFT = "caller_left"
+    HEADER_LATE = "header_late"
+    BAD_REQUEST = "bad_request"
+    UNKNOWN_ROUTE = "unknown_route"
+    DEADLINE = "deadline"
+    FAILED = "failed"
+    CROWDED_OUT = "crowded_out"
+    STOPPED = "stopped"
+
+
+class Route(Protocol):
+    """What answers one kind of request."""
+
+    async def __call__(self, request: Request, session: AgiSession) -> None: ...
+
+
+Observer = Callable[[str, AgiOutcome, float], None]
+"""Told of every connection: its route (or ``unknown``), how it ended, how many seconds it took."""
+
+
+class AgiServer:
+    """Listens, reads headers, calls routes."""
+
+    def __init__(
+        self,
+        routes: Mapping[str, Route],
+        clock: Clock,
+        *,
+        limits: AgiLimits | None = None,
+        observer: Observer = lambda route, outcome, seconds: None,
+    ) -> None:
+        self._routes = dict(routes)
+        self._clock = clock
+        self._limits = limits or AgiLimits()
+        self._observer = observer
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._headerless: dict[asyncio.StreamWriter, None] = {}
+        self._crowded_out: set[asyncio.StreamWriter] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return len(self._tasks)
+
+    @property
+    def port(self) -> int:
+        """Where it listens; the system's choice if it was started with port 0."""
+        assert self._server is not None, "not started"
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def start(self, host: str, port: int) -> None:
+        """Begin to listen. Raises OSError where the address is taken."""
+        self._server = await asyncio.start_server(self._accept, host, port, backlog=1024)
+
+    async def close(self) -> None:
+        """Stop listening, break off what runs, and return once all of it has ended."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._tasks) >= self._limits.connections:
+            self._make_room(writer)
+        if writer.transport.is_closing():
+            self._observer(UNKNOWN_ROUTE, AgiOutcome.CROWDED_OUT, 0.0)
+            return
+        self._headerless[writer] = None
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer), name="agi")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _make_room(self, newcomer: asyncio.StreamWriter) -> None:
+        """Abort the oldest connection without a header; if every one has sent its own, the newcomer."""
+        oldest = next(iter(self._headerless), None)
+        if oldest is None:
+            log.warning("agi_connection_refused", limit=self._limits.connections)
+            newcomer.transport.abort()
+            return
+        del self._headerless[oldest]
+        self._crowded_out.add(oldest)
+        oldest.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        began = self._clock.now()
+        conversation = _Conversation()
+        outcome = AgiOutcome.STOPPED
+        try:
+            session = AgiSession(reader, writer, reply_deadline_s=self._limits.reply_s)
+            outcome = await self._converse(conversation, session, writer)
+        finally:
+            self._headerless.pop(writer, None)
+            if writer in self._crowded_out:
+                self._crowded_out.discard(writer)
+                outcome = AgiOutcome.CROWDED_OUT
+            self._observer(conversation.route, outcome, began.seconds_until(self._clock.now()))
+            await _close(writer)
+
+    async def _converse(
+        self, conversation: _Conversation, session: AgiSession, writer: asyncio.StreamWriter
+    ) -> AgiOutcome:
+        try:
+            async with asyncio.timeout(self._limits.header_s):
+                request = await session.read_request()
+        except TimeoutError:
+            return AgiOutcome.HEADER_LATE
+        except (CallerLeft, ConnectionError):
+            return AgiOutcome.CALLER_LEFT
+        except RemoteProtocolError as error:
+            log.warning("agi_request_malformed", error=str(error))
+            return AgiOutcome.BAD_REQUEST
+        self._headerless.pop(writer, None)
+        route = self._routes.get(request.script)
+        if route is None:
+            log.warning("agi_route_unknown", route=request.script[:80], known=sorted(self._routes))
+            return AgiOutcome.UNKNOWN_ROUTE
+        conversation.route = request.script
+        return await self._answer(route, request, session)
+
+    async def _answer(self, route: Route, request: Request, session: AgiSession) -> AgiOutcome:
+        try:
+            async with asyncio.timeout(self._limits.request_s):
+                await route(request, session)
+        except TimeoutError:
+            log.error("agi_deadline_passed", route=request.script, deadline_s=self._limits.request_s)
+            return AgiOutcome.DEADLINE
+        except CallerLeft as error:
+            log.info("agi_caller_left", route=request.script, error=str(error))
+            return AgiOutcome.CALLER_LEFT
+        except (RemoteProtocolError, LocalProtocolError) as error:
+            log.warning("agi_request_refused", route=request.script, error=str(error))
+            return AgiOutcome.BAD_REQUEST
+        except Exception:
+            log.exception("agi_route_failed", route=request.script)
+            return AgiOutcome.FAILED
+        return AgiOutcome.ANSWERED
+
+
+@dataclass(slots=True)
+class _Conversation:
+    """What is known so far of one connection."""
+
+    route: str = UNKNOWN_ROUTE
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close politely; a client that does not read its last bytes is cut off."""
+    writer.close()
+    try:
+        async with asyncio.timeout(CLOSE_DEADLINE_S):
+            await writer.wait_closed()
+    except (OSError, asyncio.CancelledError):
+        writer.transport.abort()

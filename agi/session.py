@@ -1,0 +1,89 @@
+"""One conversation with the dialplan: commands out, each with its own deadline for the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from agi.protocol import CODE_SUCCESS, HungUp, Message, Receiver, Request, Result, command
+from charging.errors import RemoteProtocolError
+
+READ_BYTES = 4096
+"""Read in pieces so small that a flood cannot make one step long."""
+
+
+class CallerLeft(RemoteProtocolError):
+    """The connection ended, or the switch stopped answering, before the conversation was over."""
+
+
+class CommandRefused(RemoteProtocolError):
+    """The switch did not carry out a command."""
+
+
+class AgiSession:
+    """What a route can ask of the switch. Everything raises CallerLeft when the other end is gone."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, reply_deadline_s: float) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._reply_deadline_s = reply_deadline_s
+        self._receiver = Receiver()
+        self._messages: deque[Message] = deque()
+        self.hung_up = False
+        """Whether the channel was reported to be hung up."""
+
+    async def read_request(self) -> Request:
+        """The header. Raises CallerLeft, RemoteProtocolError."""
+        message = await self._next()
+        assert isinstance(message, Request)  # the receiver begins with it
+        return message
+
+    async def set_variable(self, name: str, value: str) -> None:
+        """Set a channel variable. Raises LocalProtocolError (control characters), CommandRefused."""
+        await self._do("SET VARIABLE", name, value)
+
+    async def get_variable(self, name: str) -> str | None:
+        """The value of a channel variable, ``None`` where it is not set."""
+        result = await self._do("GET VARIABLE", name)
+        return result.data if result.value == "1" else None
+
+    async def database_del(self, family: str, key: str) -> bool:
+        """Delete one key of AstDB; false where there was none."""
+        return (await self._do("DATABASE DEL", family, key)).value == "1"
+
+    async def noop(self, text: str = "") -> None:
+        """Do nothing, which proves that the switch still listens."""
+        await self._do("NOOP", text)
+
+    async def _do(self, verb: str, *arguments: str) -> Result:
+        if self._messages:
+            raise RemoteProtocolError(f"an answer that nobody asked for: {self._messages[0]!r}")
+        line = command(verb, *arguments)
+        try:
+            self._writer.write(line)
+            async with asyncio.timeout(self._reply_deadline_s):
+                await self._writer.drain()
+                result = await self._result()
+        except TimeoutError:
+            raise CallerLeft(f"{verb}: no answer within {self._reply_deadline_s:g} s") from None
+        except ConnectionError as error:
+            raise CallerLeft(f"{verb}: {error}") from error
+        if result.code != CODE_SUCCESS:
+            raise CommandRefused(f"{verb} {arguments[:1]}: {result.code} {result.data}")
+        return result
+
+    async def _result(self) -> Result:
+        while True:
+            message = await self._next()
+            if isinstance(message, Result):
+                return message
+            assert isinstance(message, HungUp)  # a receiver gives one request only
+            self.hung_up = True
+
+    async def _next(self) -> Message:
+        while not self._messages:
+            data = await self._reader.read(READ_BYTES)
+            if not data:
+                raise CallerLeft
+            self._messages.extend(self._receiver.receive(data))
+        return self._messages.popleft()
