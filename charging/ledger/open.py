@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from urllib.parse import unquote
+
 from charging.errors import ConfigError, Problem
 from charging.ledger.memory import MemoryStore
 from charging.ledger.port import Store
+from charging.ledger.sqlite import SqliteStore
 
-EXPECTED = "memory: or sqlite:///absolute/path"
+EXPECTED = "memory: (forgets everything) or sqlite:///absolute/path"
 
 
 def open_store(url: str, *, file: str = "", path: str = "ledger.url") -> Store:
@@ -16,4 +20,6 @@ def open_store(url: str, *, file: str = "", path: str = "ledger.url") -> Store:
     """
     if url == "memory:":
         return MemoryStore()
-    raise ConfigError([Problem(file, path, url, EXPECTED)])
+    if url.startswith("sqlite:///") and not url.endswith("/"):
+        return SqliteStore(Path(unquote(url.removeprefix("sqlite://"))))
+    raise ConfigError([Problem(file, path, url or "nothing", EXPECTED)])

@@ -10,7 +10,7 @@ import pytest
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 
-STORES = ["memory"]
+STORES = ["memory", "sqlite"]
 
 
 @pytest.fixture(params=STORES)

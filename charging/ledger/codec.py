@@ -1,0 +1,79 @@
+"""The ledger's records as JSON text, the same in every store and in exports. Pure.
+
+What does not read back raises LedgerCorrupt: only a store that was damaged or edited by hand holds such text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from charging.errors import LedgerCorrupt
+from charging.ledger.accounts import Account, Language, Number, Status
+from charging.ledger.model import Leg
+
+
+def dump(value: object) -> str:
+    """Compact JSON text."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def load(text: str) -> Any:
+    """The JSON value; floats are refused, for nothing of ours is one."""
+    try:
+        return json.loads(text, parse_float=_refuse_float)
+    except ValueError as error:
+        raise LedgerCorrupt(f"not a record of this ledger: {text[:100]}") from error
+
+
+def dump_legs(legs: Iterable[Leg]) -> str:
+    """Floors are not kept."""
+    return dump([[leg.balance, leg.posted, leg.reserved] for leg in legs])
+
+
+def load_legs(text: str) -> tuple[Leg, ...]:
+    try:
+        return tuple(Leg(str(name), int(posted), int(reserved)) for name, posted, reserved in load(text))
+    except (TypeError, ValueError) as error:
+        raise LedgerCorrupt(f"not the legs of a transfer: {text[:100]}") from error
+
+
+def load_holds(text: str) -> Mapping[str, int]:
+    try:
+        return {str(name): int(amount) for name, amount in load(text).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise LedgerCorrupt(f"not what a session holds: {text[:100]}") from error
+
+
+def dump_account(account: Account) -> str:
+    """Without its version, which the store keeps beside it."""
+    fields = asdict(account)
+    del fields["version"]
+    return dump(fields)
+
+
+def load_account(text: str, version: int) -> Account:
+    try:
+        fields = load(text)
+        fields["language"] = Language(fields["language"])
+        fields["status"] = Status(fields["status"])
+        return Account(**fields, version=version)
+    except (TypeError, KeyError, ValueError) as error:
+        raise LedgerCorrupt(f"not an account: {text[:100]}") from error
+
+
+def dump_number(number: Number) -> str:
+    return dump(asdict(number))
+
+
+def load_number(text: str) -> Number:
+    try:
+        return Number(**load(text))
+    except TypeError as error:
+        raise LedgerCorrupt(f"not a number's record: {text[:100]}") from error
+
+
+def _refuse_float(text: str) -> Any:
+    raise ValueError(f"{text} is not an integer")

@@ -1,0 +1,98 @@
+-- Every statement of the SQLite store. A line "-- name: X" begins the statement called X.
+
+-- name: look
+-- All that a decision needs beside the balances; no row: no such account.
+SELECT
+    (SELECT coalesce(max(number), 0) FROM journal WHERE account = a.id),
+    (SELECT digest FROM journal WHERE account = a.id AND id = :id),
+    EXISTS (SELECT 1 FROM cdrs WHERE account = a.id AND session = :session),
+    s.account, s.id, s.switch, s.state, s.holds, s.epoch, s.opened_us
+FROM accounts AS a
+LEFT JOIN sessions AS s ON s.account = a.id AND s.id = :session
+WHERE a.id = :account;
+
+-- name: digest
+SELECT digest FROM journal WHERE account = ? AND id = ?;
+
+-- name: balance
+SELECT posted, reserved FROM balances WHERE account = ? AND name = ?;
+
+-- name: append_journal
+INSERT INTO journal (account, number, id, kind, at_us, legs, session, reason, digest)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: store_balance
+INSERT INTO balances (account, name, posted, reserved) VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET posted = excluded.posted, reserved = excluded.reserved;
+
+-- name: store_session
+INSERT INTO sessions (account, id, switch, state, holds, epoch, opened_us) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET state = excluded.state, holds = excluded.holds, epoch = excluded.epoch;
+
+-- name: delete_session
+DELETE FROM sessions WHERE account = ? AND id = ?;
+
+-- name: store_cdr
+INSERT INTO cdrs (account, session, ended_us, document) VALUES (?, ?, ?, ?);
+
+-- name: balances
+SELECT name, posted, reserved FROM balances WHERE account = ?;
+
+-- name: session
+SELECT account, id, switch, state, holds, epoch, opened_us FROM sessions WHERE account = ? AND id = ?;
+
+-- name: sessions
+SELECT account, id, switch, state, holds, epoch, opened_us FROM sessions
+WHERE (:switch IS NULL OR switch = :switch) AND (:account IS NULL OR account = :account)
+ORDER BY opened_us, id;
+
+-- name: journal_after
+SELECT account, number, id, kind, at_us, legs, session, reason, digest FROM journal
+WHERE account = ? AND number > ? ORDER BY number LIMIT ?;
+
+-- name: journal_before
+SELECT account, number, id, kind, at_us, legs, session, reason, digest FROM journal
+WHERE account = ? AND number < ? ORDER BY number DESC LIMIT ?;
+
+-- name: cdrs
+SELECT account, session, ended_us, document FROM cdrs
+WHERE ended_us >= :since AND ended_us < :until AND (ended_us, session) > (:after_us, :after_session)
+ORDER BY ended_us, session LIMIT :limit;
+
+-- name: cdrs_of_account
+SELECT account, session, ended_us, document FROM cdrs
+WHERE account = :account
+    AND ended_us >= :since AND ended_us < :until AND (ended_us, session) > (:after_us, :after_session)
+ORDER BY ended_us, session LIMIT :limit;
+
+-- name: account
+SELECT version, record FROM accounts WHERE id = ?;
+
+-- name: accounts_after
+SELECT version, record FROM accounts WHERE id > ? ORDER BY id LIMIT ?;
+
+-- name: insert_account
+INSERT INTO accounts (id, version, record) VALUES (:id, 1, :record) ON CONFLICT DO NOTHING;
+
+-- name: update_account
+UPDATE accounts SET record = :record, version = version + 1 WHERE id = :id AND version = :version;
+
+-- name: number
+SELECT record FROM numbers WHERE number = ?;
+
+-- name: put_number
+-- Changes no row where there is no such account, or where the number is another account's.
+INSERT INTO numbers (number, account, record) SELECT :number, id, :record FROM accounts WHERE id = :account
+ON CONFLICT DO UPDATE SET record = excluded.record WHERE account = excluded.account;
+
+-- name: delete_number
+DELETE FROM numbers WHERE number = ?;
+
+-- name: numbers
+SELECT record FROM numbers WHERE :account IS NULL OR account = :account ORDER BY number;
+
+-- name: next_epoch
+INSERT INTO leases (switch, epoch) VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch;
+
+-- name: ping
+SELECT value FROM meta WHERE key = 'schema';

@@ -1,0 +1,198 @@
+"""The ledger in a SQLite file: the embedded default (``sqlite:///var/lib/charging/ledger.db``).
+
+WAL with ``synchronous = FULL``: when a transfer is answered, it is on the disk. One process writes (a lock file beside
+the ledger sees to it), by one thread that commits together what waits together; reads go past it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from charging.clock import MICROSECONDS, Clock, SystemClock
+from charging.ledger import sqlite_rows
+from charging.ledger.accounts import Account, Number
+from charging.ledger.codec import dump_account, dump_number, load_account, load_number
+from charging.ledger.model import (
+    AMOUNT_MAX,
+    Applied,
+    Balance,
+    CdrRow,
+    JournalLine,
+    OpenSession,
+    Outcome,
+    Transfer,
+)
+from charging.ledger.rules import check_request
+from charging.ledger.sqlite_file import FileLock, connect, create, migrate, queries, translate
+from charging.ledger.sqlite_reader import Reader
+from charging.ledger.sqlite_writer import Writer
+
+TIMEOUT_S = 5.0
+"""How long a call waits for the store before it is LedgerUnavailable."""
+
+PAGE_ROWS = 500
+"""Rows read at a time by what streams; no snapshot is held open between pages."""
+
+
+class SqliteStore:
+    """See the port."""
+
+    def __init__(self, path: Path, clock: Clock | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        self._path = path
+        self._clock = clock or SystemClock()
+        self._lock = FileLock(path)
+        self._timeout_s = timeout_s
+        self._writer = Writer(path, timeout_s)
+        self._reader = Reader(path, timeout_s)
+        self._holders: dict[str, tuple[str, int, int]] = {}
+        """Lease holders by switch: owner, epoch, end by the monotonic clock. In memory, because a lease cannot
+        outlive the one process that may write."""
+
+    async def open(self) -> None:
+        """Make, lock and migrate the file. Raises LedgerUnavailable, LedgerCorrupt. An object opens once."""
+        self._lock.acquire()
+        try:
+            create(self._path)
+            self._migrate()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._writer.start()
+
+    def _migrate(self) -> None:
+        try:
+            connection = connect(self._path, self._timeout_s)
+            try:
+                migrate(connection, self._path)
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise translate(error, self._path) from error
+
+    async def close(self) -> None:
+        await self._writer.stop()
+        await self._reader.stop()
+        self._lock.release()
+
+    async def ping(self) -> None:
+        await self._reader.rows(queries()["ping"])
+
+    # -- ledger
+
+    async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+        check_request(transfer, grants)
+        return await self._writer.submit(partial(sqlite_rows.apply, transfer=transfer, grants=grants))
+
+    async def keep_session(self, account: str, session: str, state: str, epoch: int = 0) -> Outcome:
+        return await self._writer.submit(
+            partial(sqlite_rows.keep_session, account=account, session=session, state=state, epoch=epoch)
+        )
+
+    async def balances(self, account: str) -> Mapping[str, Balance]:
+        rows = await self._reader.rows(queries()["balances"], (account,))
+        return {name: Balance(posted, reserved) for name, posted, reserved in rows}
+
+    async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
+        rows = await self._reader.rows(queries()["sessions"], {"switch": switch, "account": account})
+        return [sqlite_rows.open_session(row) for row in rows]
+
+    async def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
+        while rows := await self._reader.rows(queries()["journal_after"], (account, after, PAGE_ROWS)):
+            for line in map(sqlite_rows.journal_line, rows):
+                yield line
+                after = line.number
+
+    async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine]:
+        last = AMOUNT_MAX if before is None else before
+        rows = await self._reader.rows(queries()["journal_before"], (account, last, limit))
+        return [sqlite_rows.journal_line(row) for row in rows]
+
+    async def cdrs(
+        self,
+        *,
+        account: str | None = None,
+        since_us: int = 0,
+        until_us: int | None = None,
+        after: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[CdrRow]:
+        after_us, after_session = after if after is not None else (-AMOUNT_MAX, "")
+        bounds = {
+            "account": account,
+            "since": since_us,
+            "until": AMOUNT_MAX if until_us is None else until_us,
+            "after_us": after_us,
+            "after_session": after_session,
+            "limit": limit,
+        }
+        statement = queries()["cdrs" if account is None else "cdrs_of_account"]
+        return [CdrRow(row[1], row[0], row[2], row[3]) for row in await self._reader.rows(statement, bounds)]
+
+    # -- directory
+
+    async def account(self, account: str) -> Account | None:
+        rows = await self._reader.rows(queries()["account"], (account,))
+        return load_account(rows[0][1], rows[0][0]) if rows else None
+
+    async def put_account(self, account: Account) -> bool:
+        record = {"id": account.id, "record": dump_account(account), "version": account.version}
+        return await self._changed("update_account" if account.version else "insert_account", record)
+
+    async def accounts(self) -> AsyncIterator[Account]:
+        after = ""
+        while rows := await self._reader.rows(queries()["accounts_after"], (after, PAGE_ROWS)):
+            for version, record in rows:
+                account = load_account(record, version)
+                yield account
+                after = account.id
+
+    async def number(self, number: str) -> Number | None:
+        rows = await self._reader.rows(queries()["number"], (number,))
+        return load_number(rows[0][0]) if rows else None
+
+    async def put_number(self, number: Number) -> bool:
+        record = {"number": number.number, "account": number.account, "record": dump_number(number)}
+        return await self._changed("put_number", record)
+
+    async def remove_number(self, number: str) -> bool:
+        return await self._changed("delete_number", (number,))
+
+    async def numbers(self, account: str | None = None) -> Sequence[Number]:
+        rows = await self._reader.rows(queries()["numbers"], {"account": account})
+        return [load_number(record) for (record,) in rows]
+
+    async def _changed(self, query: str, parameters: Mapping[str, object] | tuple[object, ...]) -> bool:
+        """Carry out one statement; whether it changed a row."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            return connection.execute(queries()[query], parameters).rowcount > 0
+
+        return await self._writer.submit(work)
+
+    # -- leases
+
+    async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
+        def work(connection: sqlite3.Connection) -> int | None:
+            now_us = self._clock.now().mono_us
+            held_by, _, until_us = self._holders.get(switch, ("", 0, 0))
+            if until_us > now_us and held_by != owner:
+                return None
+            (epoch,) = connection.execute(queries()["next_epoch"], (switch,)).fetchone()
+            self._holders[switch] = owner, epoch, now_us + round(ttl_s * MICROSECONDS)
+            return int(epoch)
+
+        return await self._writer.submit(work)
+
+    async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
+        now_us = self._clock.now().mono_us
+        if self._holders.get(switch, ("", 0, 0))[:2] != (owner, epoch) or self._holders[switch][2] <= now_us:
+            return False
+        self._holders[switch] = owner, epoch, now_us + round(ttl_s * MICROSECONDS)
+        return True
+
+    async def release_lease(self, switch: str, owner: str, epoch: int) -> None:
+        if self._holders.get(switch, ("", 0, 0))[:2] == (owner, epoch):
+            del self._holders[switch]

@@ -1,0 +1,59 @@
+"""Reads of a ledger file, on threads and connections of their own: WAL lets them see the last commit while the
+writer works on the next."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from charging.errors import LedgerUnavailable
+from charging.ledger.sqlite_file import connect, translate
+
+THREADS = 2
+
+T = TypeVar("T")
+
+
+class Reader:
+    """The reading threads of one ledger file."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger-reader")
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        for connection in self._connections:
+            connection.close()
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``work`` returned; it runs in a reading thread."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await loop.run_in_executor(self._pool, self._work, work)
+        except sqlite3.Error as error:
+            raise translate(error, self._path) from error
+        except TimeoutError as error:
+            raise LedgerUnavailable(f"ledger {self._path} did not answer within {self._timeout_s} s") from error
+        except RuntimeError as error:
+            raise LedgerUnavailable(f"ledger {self._path} is closed") from error
+
+    async def rows(self, statement: str, parameters: Any = ()) -> list[Any]:
+        """All rows of one statement."""
+        return await self.read(lambda connection: connection.execute(statement, parameters).fetchall())
+
+    def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = connect(self._path, self._timeout_s / 2, read_only=True)
+            self._connections.append(connection)
+        return work(connection)

@@ -1,0 +1,97 @@
+"""Between the ledger's objects and SQLite's rows: what one transfer reads and writes inside the transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from charging.errors import LedgerCorrupt
+from charging.ledger.codec import dump, dump_legs, load_holds, load_legs
+from charging.ledger.model import (
+    Applied,
+    Balance,
+    JournalLine,
+    Kind,
+    OpenSession,
+    Outcome,
+    Transfer,
+)
+from charging.ledger.rules import Decision, View, decide, decide_keep, touched
+from charging.ledger.sqlite_file import queries
+
+
+def apply(connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[Transfer]) -> Applied:
+    """Read, decide, write: rules 1 to 7 of the port."""
+    view, lines = _view(connection, transfer, grants)
+    decision = decide(transfer, grants, view)
+    if decision.applied.outcome is Outcome.CREATED:
+        _carry_out(connection, transfer.account, lines, decision)
+    return decision.applied
+
+
+def keep_session(connection: sqlite3.Connection, account: str, session: str, state: str, epoch: int) -> Outcome:
+    row = connection.execute(queries()["session"], (account, session)).fetchone()
+    outcome, record = decide_keep(open_session(row) if row else None, state, epoch)
+    if record is not None:
+        _store_session(connection, record)
+    return outcome
+
+
+def open_session(row: Sequence[Any]) -> OpenSession:
+    account, session, switch, state, holds, epoch, opened_us = row
+    return OpenSession(session, account, switch, state, load_holds(holds), epoch, opened_us)
+
+
+def journal_line(row: Sequence[Any]) -> JournalLine:
+    account, number, identity, kind, at_us, legs, session, reason, digest = row
+    try:
+        known_kind = Kind(kind)
+    except ValueError as error:
+        raise LedgerCorrupt(f"journal of {account}, line {number}: {kind} is no kind of transfer") from error
+    return JournalLine(number, identity, account, known_kind, at_us, load_legs(legs), session, reason, digest)
+
+
+def _view(connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[Transfer]) -> tuple[View, int]:
+    """What the decision looks at, and how many lines the journal has."""
+    account = transfer.account
+    names = {"account": account, "id": transfer.id, "session": transfer.session}
+    row = connection.execute(queries()["look"], names).fetchone()
+    if row is None:
+        return View(account_exists=False, digests={}, balances={}, session=None, has_cdr=False), 0
+    lines, digest, has_cdr, *session = row
+    digests = {transfer.id: digest} if digest is not None else {}
+    for grant in grants:
+        if found := connection.execute(queries()["digest"], (account, grant.id)).fetchone():
+            digests[grant.id] = found[0]
+    balances = {}
+    for name in touched(transfer, grants):
+        if found := connection.execute(queries()["balance"], (account, name)).fetchone():
+            balances[name] = Balance(*found)
+    found_session = open_session(session) if session[0] is not None else None
+    return View(True, digests, balances, found_session, bool(has_cdr)), lines
+
+
+def _carry_out(connection: sqlite3.Connection, account: str, lines: int, decision: Decision) -> None:
+    for number, line in enumerate(decision.lines, lines + 1):
+        legs, digest = dump_legs(line.legs), line.digest
+        connection.execute(
+            queries()["append_journal"],
+            (account, number, line.id, line.kind, line.at_us, legs, line.session, line.reason, digest),
+        )
+    for name, balance in decision.balances.items():
+        connection.execute(queries()["store_balance"], (account, name, balance.posted, balance.reserved))
+    if decision.session is not None:
+        _store_session(connection, decision.session)
+    if decision.closes:
+        connection.execute(queries()["delete_session"], (account, decision.lines[-1].session))
+    if (cdr := decision.cdr) is not None:
+        connection.execute(queries()["store_cdr"], (account, cdr.session, cdr.ended_us, cdr.document))
+
+
+def _store_session(connection: sqlite3.Connection, session: OpenSession) -> None:
+    holds = dump(dict(session.holds))
+    connection.execute(
+        queries()["store_session"],
+        (session.account, session.id, session.switch, session.state, holds, session.epoch, session.opened_us),
+    )

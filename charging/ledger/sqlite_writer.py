@@ -1,0 +1,152 @@
+"""One thread that writes, and commits together what waits together.
+
+A durable commit costs one flush of the disk, whatever it holds. While one is under way, the next jobs gather in the
+queue; then they share a commit (*group commit*). Each job has its savepoint, so that a job that fails takes nothing
+but itself back. A caller is answered only after the commit that holds its job.
+
+A caller that is cancelled or times out stops waiting; its job may be carried out all the same. That is an unknown
+outcome like any other: asked again with the same id, the ledger answers EXISTS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from charging.errors import LedgerUnavailable
+from charging.ledger.sqlite_file import connect, translate
+
+QUEUE_MAX = 10_000
+"""Jobs waiting; one more is refused with LedgerUnavailable."""
+
+BATCH_MAX = 500
+"""Jobs in one commit; bounds how long the first of them waits for the last."""
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], Any]
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Work
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    result: Any = None
+    error: Exception | None = None
+
+
+class Writer:
+    """The writing thread of one ledger file."""
+
+    def __init__(self, path: Path, timeout_s: float, queue_max: int = QUEUE_MAX) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._queue_max = queue_max
+        self._queue: deque[_Job] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._connection: sqlite3.Connection | None = None
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Carry out what is queued, then end the thread."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    async def submit(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``work`` returned, once it is durable. ``work`` runs in the writer's thread, inside a transaction."""
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop.create_future(), loop)
+        with self._wake:
+            if self._stopping:
+                raise LedgerUnavailable(f"ledger {self._path} is closed")
+            if len(self._queue) >= self._queue_max:
+                raise LedgerUnavailable(f"ledger {self._path}: {len(self._queue)} writes are waiting for the disk")
+            self._queue.append(job)
+            self._wake.notify()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answer: T = await job.future
+        except TimeoutError as error:
+            raise LedgerUnavailable(f"ledger {self._path} did not answer within {self._timeout_s} s") from error
+        return answer
+
+    # -- in the writer's thread
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            self._carry_out(batch)
+            by_loop = {job.loop for job in batch}
+            for loop in by_loop:
+                _call(loop, [job for job in batch if job.loop is loop])
+        self._disconnect()
+
+    def _next_batch(self) -> list[_Job]:
+        """The jobs waiting now, at least one; none: the writer shall end."""
+        with self._wake:
+            while not self._queue and not self._stopping:
+                self._wake.wait()
+            waiting = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+        return waiting
+
+    def _carry_out(self, batch: list[_Job]) -> None:
+        try:
+            connection = self._connection = self._connection or connect(self._path, self._timeout_s / 2)
+            connection.execute("BEGIN IMMEDIATE")
+            for job in batch:
+                self._carry_out_one(connection, job)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            # What a failed flush left behind is not to be trusted: begin again with a new connection, which reads
+            # back what is really in the file.
+            self._disconnect()
+            for job in batch:
+                job.error = translate(error, self._path)
+                job.error.__cause__ = error
+
+    def _carry_out_one(self, connection: sqlite3.Connection, job: _Job) -> None:
+        connection.execute("SAVEPOINT job")
+        try:
+            job.result = job.work(connection)
+        except Exception as error:
+            job.error = error
+            if isinstance(error, sqlite3.Error):
+                if not connection.in_transaction:  # SQLite rolled everything back by itself (disk full, say)
+                    raise
+                job.error = translate(error, self._path)
+                job.error.__cause__ = error
+            connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _call(loop: asyncio.AbstractEventLoop, jobs: list[_Job]) -> None:
+    try:
+        loop.call_soon_threadsafe(_answer, jobs)
+    except RuntimeError:
+        return  # the callers' loop is closed: nobody waits any more
+
+
+def _answer(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():  # cancelled or timed out
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)

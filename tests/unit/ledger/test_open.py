@@ -1,0 +1,24 @@
+"""Which URLs open which store."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.errors import ConfigError
+from charging.ledger.memory import MemoryStore
+from charging.ledger.open import open_store
+from charging.ledger.sqlite import SqliteStore
+
+
+@pytest.mark.parametrize(
+    ("url", "store"), [("memory:", MemoryStore), ("sqlite:///var/lib/charging/ledger.db", SqliteStore)]
+)
+def test_a_url_opens_its_store(url: str, store: type) -> None:
+    assert type(open_store(url)) is store
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:", "sqlite://ledger.db", "sqlite:///dir/", "mysql://x/y", "/var/x.db"])
+def test_another_url_is_refused_with_what_was_expected(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_store(url, file="charging.yaml", path="ledger.url")
+    assert str(caught.value).startswith(f"charging.yaml: ledger.url: found {url or 'nothing'}, expected memory:")
