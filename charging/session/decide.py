@@ -1,0 +1,173 @@
+"""What becomes of an incoming call: forward, voicemail, or not answered; and why. Pure.
+
+The rules of the service that are at work here: R6–R8 (what a plan pays for), R10 (free minutes first), R12 (no money:
+straight to voicemail), R13 (no money and paid voicemail: not answered), R23 (nothing is dialled that is not paid).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from charging.clock import Instant
+from charging.ledger.accounts import Account, Number, Status
+from charging.ledger.model import CALLS, CREDIT, Balance
+from charging.rating.plans import Plan
+from charging.rating.rate import Rate
+from charging.rating.tariff import Refusal
+from charging.session.funds import Extension, day_of, extend
+from charging.session.model import Policy, Session, Short
+
+
+class Decision(StrEnum):
+    """What the dialplan is told to do."""
+
+    FORWARD = "forward"
+    VOICEMAIL = "voicemail"
+    REJECT = "reject"
+    """Not answered: the caller pays nothing."""
+
+
+class Reason(StrEnum):
+    """Why. The first two forward; the others are why a call is not forwarded."""
+
+    FREE_MINUTES = "free_minutes"
+    """The month's free minutes pay for the first seconds."""
+    CREDIT = "credit"
+    """Credit pays from the first second."""
+    UNKNOWN_NUMBER = "unknown_number"
+    """Nobody has this number."""
+    ACCOUNT_CLOSED = "account_closed"
+    ACCOUNT_SUSPENDED = "account_suspended"
+    UNKNOWN_PLAN = "unknown_plan"
+    """The account's plan is not in the tariff: the operator must mend one of them."""
+    NO_TARGET = "no_target"
+    """The subscriber has not said where to forward to."""
+    NOT_COVERED = "not_covered"
+    """The tariff has no price for the target."""
+    BLOCKED = "blocked"
+    PREMIUM = "premium"
+    LOOP = "loop"
+    """The target is one of the operator's own numbers."""
+    TOO_MANY_CALLS = "too_many_calls"
+    """The plan's limit of calls at once."""
+    DAY_LIMIT = "day_limit"
+    """The plan's limit of credit a day."""
+    NO_CREDIT = "no_credit"
+    """Neither free minutes nor credit for a first increment (R12, R13)."""
+    FORWARD_FAILED = "forward_failed"
+    """The forward was busy, declined or not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """The call is not forwarded."""
+
+    decision: Decision
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Whose call it is."""
+
+    number: Number
+    account: Account
+    plan: Plan
+
+    @property
+    def voicemail_paid(self) -> bool:
+        """R13: a property of the number; its default is the plan's."""
+        own = self.number.paid_voicemail
+        return self.plan.voicemail_paid if own is None else own
+
+
+def turned(reason: Reason, subscriber: Subscriber | None) -> Turned:
+    """Where a call goes that is not forwarded. Voicemail that has to be paid is not given without being charged."""
+    if subscriber is None or reason is Reason.ACCOUNT_CLOSED or subscriber.voicemail_paid:
+        return Turned(Decision.REJECT, reason)
+    return Turned(Decision.VOICEMAIL, reason)
+
+
+def obstacle(account: Account, number: Number, target_is_ours: bool) -> Reason | None:
+    """What stands against forwarding before any price is looked at."""
+    if account.status is Status.CLOSED:
+        return Reason.ACCOUNT_CLOSED
+    if account.status is Status.SUSPENDED:
+        return Reason.ACCOUNT_SUSPENDED
+    if not number.forward_to:
+        return Reason.NO_TARGET
+    return Reason.LOOP if target_is_ours else None
+
+
+_REFUSALS = {
+    Refusal.UNKNOWN_PLAN: Reason.UNKNOWN_PLAN,
+    Refusal.NOT_COVERED: Reason.NOT_COVERED,
+    Refusal.BLOCKED: Reason.BLOCKED,
+    Refusal.PREMIUM: Reason.PREMIUM,
+    Refusal.LOOP: Reason.LOOP,
+}
+
+
+def refused(refusal: Refusal, subscriber: Subscriber) -> Turned:
+    """The tariff has no rate for the target."""
+    return turned(_REFUSALS[refusal], subscriber)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is known of one call at its set-up, besides the subscriber."""
+
+    session: str
+    switch: str
+    epoch: int
+    caller: str
+    caller_uid: str
+    now: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The call can be forwarded: the session to open, and what it should hold."""
+
+    draft: Session
+    extension: Extension
+
+
+def afford(
+    setup: Setup, subscriber: Subscriber, rate: Rate, balances: Mapping[str, Balance], policy: Policy
+) -> Forward | Turned:
+    """Whether the first stretch (one horizon and one tick, or what there is) can be paid."""
+    if balances.get(CALLS, Balance()).reserved >= subscriber.plan.max_calls:
+        return turned(Reason.TOO_MANY_CALLS, subscriber)
+    draft = _draft(setup, subscriber, rate)
+    extension = extend(draft, balances, 0, policy.horizon_s + policy.tick_s)
+    if not extension.funding:
+        reason = Reason.DAY_LIMIT if extension.short is Short.CAP else Reason.NO_CREDIT
+        return turned(reason, subscriber)
+    reason = Reason.CREDIT if extension.funding[0].source == CREDIT else Reason.FREE_MINUTES
+    return Forward(replace(draft, reason=reason.value), extension)
+
+
+def _draft(setup: Setup, subscriber: Subscriber, rate: Rate) -> Session:
+    number, account, plan = subscriber.number, subscriber.account, subscriber.plan
+    return Session(
+        id=setup.session,
+        account=account.id,
+        number=number.number,
+        caller=setup.caller,
+        target=number.forward_to,
+        plan=plan.name,
+        language=account.language.value,
+        switch=setup.switch,
+        reason="",
+        rate=rate,
+        free_seconds=plan.free_seconds,
+        max_calls=plan.max_calls,
+        day=day_of(rate.zone, setup.now.wall_us),
+        day_cap=plan.max_credit_per_day,
+        opened=setup.now,
+        caller_uid=setup.caller_uid,
+        epoch=setup.epoch,
+    )

@@ -1,0 +1,65 @@
+"""What the runner needs of the switch and of whoever watches: ports, fulfilled by adapters and by tests' fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from charging.clock import Instant
+from charging.session.events import BlackBoxRead, Leg
+from charging.session.model import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Legs:
+    """The two channels of a session; ``None`` where the switch has no such channel."""
+
+    caller: Leg | None = None
+    callee: Leg | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the switch knew of all sessions at one moment."""
+
+    asked_mono_us: int
+    legs: Mapping[str, Legs]
+    """By session; a session that is not in it has no channel."""
+
+
+class Switch(Protocol):
+    """The switch, as far as a session is concerned. Every method raises SwitchError where the switch could not be asked
+    or did not obey, and ends within the adapter's own time-out."""
+
+    @property
+    def proven_mono_us(self) -> int | None:
+        """Up to then the switch has told everything; ``None``: never yet."""
+
+    async def look(self) -> Look:
+        """Ask for every channel that belongs to a session."""
+
+    async def set_deadline(self, uid: str, at: Instant) -> None:
+        """Have the switch itself cut the channel at ``at``; a channel that is gone is fine."""
+
+    async def hang_up(self, uid: str) -> None:
+        """End the channel; one that is gone is fine."""
+
+    async def play_prompt(self, session: str, sequence: int, callee_uid: str, language: str, prompt: str) -> bool:
+        """Play a prompt to one leg; whether it was started."""
+
+    async def black_box(self, session: str) -> BlackBoxRead:
+        """The switch's own record of one call."""
+
+    async def black_box_keys(self) -> Sequence[str]:
+        """The keys of all records that are there."""
+
+    async def run_maintenance(self) -> None:
+        """Make the switch fetch the list of records to delete."""
+
+
+class Observer(Protocol):
+    """Whoever logs and counts."""
+
+    def __call__(self, what: str, session: Session | None, fields: Mapping[str, object]) -> None:
+        """Something happened, to a session or (``None``) to the daemon."""

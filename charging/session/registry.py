@@ -1,0 +1,221 @@
+"""All open sessions of this daemon's switch: starting, finding, waking and recovering them.
+
+Recovery is the ordinary start. Each time the AMI link comes up (also the first time) every open session of the switch
+is brought to life from its stored record, told what the switch knows of it, and goes on or ends by that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NoReturn
+
+from charging.clock import MICROSECONDS, Clock, Instant
+from charging.errors import LedgerError, SwitchError
+from charging.ledger.model import OpenSession
+from charging.ledger.port import Ledger
+from charging.session.events import ClockJumped, FundsChanged
+from charging.session.looker import Looker, switch_said
+from charging.session.model import Policy, Session, from_json
+from charging.session.ports import Observer, Switch
+from charging.session.runner import SessionRunner
+from charging.session.switch_events import SwitchEvent
+
+AUDIT_S = 30
+"""Between two comparisons of the switch's channels and deadlines with ours."""
+
+HOUSEKEEPING_S = 10
+"""Between two clean-ups of the black box, where there is something to clean."""
+
+CLOCK_WATCH_S = 1
+
+
+class Registry:
+    """The open sessions."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        switch: Switch,
+        clock: Clock,
+        policy: Policy,
+        switch_id: str,
+        observe: Observer,
+    ) -> None:
+        self.epoch = 0
+        self._ledger = ledger
+        self._switch = switch
+        self._looker = Looker(switch)
+        self._clock = clock
+        self._policy = policy
+        self._switch_id = switch_id
+        self._observe = observe
+        self._runners: dict[str, SessionRunner] = {}
+        self._forget: dict[str, None] = {}
+        self._restored = False
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> NoReturn:
+        """Keep the sessions' tasks and the periodic duties; a task that fails brings the daemon down, loudly."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self._audit_for_ever(), name="session-audit")
+            tasks.create_task(self._housekeep_for_ever(), name="black-box-housekeeping")
+            tasks.create_task(self._watch_clock_for_ever(), name="clock-watch")
+        raise AssertionError("the duties never end")
+
+    # --- sessions ---------------------------------------------------------------------------------------------
+
+    def start(self, session: Session) -> SessionRunner:
+        """Give an open session its task."""
+        assert self._tasks is not None, "the registry runs before sessions start"
+        runner = SessionRunner(
+            session,
+            ledger=self._ledger,
+            switch=self._switch,
+            looker=self._looker,
+            clock=self._clock,
+            policy=self._policy,
+            observe=self._observe,
+            forget=self.forget,
+        )
+        self._runners[session.id] = runner
+        self._tasks.create_task(self._live(runner), name=f"session-{session.id}")
+        return runner
+
+    async def _live(self, runner: SessionRunner) -> None:
+        try:
+            await runner.run()
+        finally:
+            self._runners.pop(runner.session.id, None)
+        self.funds_changed(runner.session.account)
+
+    def find(self, session: str) -> SessionRunner | None:
+        """The task of an open session, or ``None``."""
+        return self._runners.get(session)
+
+    def runner(self, session: str) -> SessionRunner:
+        """The task of an open session; raises KeyError."""
+        return self._runners[session]
+
+    def sessions(self) -> list[Session]:
+        """Every open session, in the order in which the calls began."""
+        return sorted((one.session for one in self._runners.values()), key=lambda one: one.opened.wall_us)
+
+    def deliver(self, event: SwitchEvent) -> None:
+        """Hand an event of the switch to its session. Events of closed sessions are late, and normal."""
+        runner = self._runners.get(getattr(event, "session", ""))
+        if runner is not None:
+            runner.offer(event)  # type: ignore[arg-type]  # those that are not a session's carry no session
+
+    def funds_changed(self, account: str) -> None:
+        """More can be spent (R22): wake the account's calls in the order in which they began."""
+        for session in self.sessions():
+            if session.account == account:
+                self._runners[session.id].offer(FundsChanged())
+
+    # --- recovery ---------------------------------------------------------------------------------------------
+
+    async def reconcile(self, _restarted: bool = False) -> None:
+        """The link is up: restore what is stored, and tell every session what the switch knows. Raises SwitchError."""
+        await self._restore()
+        await self._audit()
+
+    async def _restore(self) -> None:
+        """Bring stored sessions to life that have no task. With the ledger out of reach this is tried again later: the
+        calls live on their reservation meanwhile."""
+        try:
+            stored = await self._ledger.sessions(switch=self._switch_id)
+            keys = await self._switch.black_box_keys()
+        except LedgerError as error:
+            self._restored = False
+            self._observe("sessions_not_restored", None, {"error": str(error)})
+            return
+        for record in stored:
+            if record.id not in self._runners:
+                self._revive(record)
+        self._forget_closed(keys)
+        self._restored = True
+
+    def _revive(self, record: OpenSession) -> None:
+        try:
+            session = from_json(record.state, self._clock.now(), max(self.epoch, record.epoch))
+        except (ValueError, KeyError, TypeError) as error:
+            # Left open with its money reserved: a person must look, `charging ledger verify` names it.
+            self._observe("session_unreadable", None, {"session": record.id, "error": str(error)})
+            return
+        self.start(session)
+        self._observe("session_restored", session, {"state": session.state})
+
+    def _forget_closed(self, keys: Sequence[str]) -> None:
+        """Records of sessions that are closed have been booked."""
+        for key in keys:
+            if key not in self._runners:
+                self.forget(key)
+
+    async def _audit(self) -> None:
+        """Compare the switch's channels with our sessions, both ways round."""
+        known = list(self._runners)
+        look = await self._looker.look()
+        for session in known:
+            if (runner := self._runners.get(session)) is not None:
+                runner.offer(switch_said(look, session))
+
+    async def _audit_for_ever(self) -> NoReturn:
+        while True:
+            await self._pause(AUDIT_S)
+            try:
+                if not self._restored:
+                    await self._restore()
+                await self._audit()
+            except SwitchError as error:
+                self._observe("audit_postponed", None, {"error": str(error)})
+
+    # --- the black box ----------------------------------------------------------------------------------------
+
+    def forget(self, key: str) -> None:
+        """This black-box record is booked and can be deleted."""
+        self._forget[key] = None
+
+    def forgettable(self, most: int) -> list[str]:
+        """The keys of records that can be deleted, oldest first."""
+        return list(self._forget)[:most]
+
+    def forgotten(self, keys: Sequence[str]) -> None:
+        """These records are deleted."""
+        for key in keys:
+            self._forget.pop(key, None)
+
+    async def _housekeep_for_ever(self) -> NoReturn:
+        while True:
+            await self._pause(HOUSEKEEPING_S)
+            if not self._forget:
+                continue
+            try:
+                await self._switch.run_maintenance()
+            except SwitchError as error:
+                self._observe("maintenance_postponed", None, {"error": str(error)})
+
+    # --- the clocks -------------------------------------------------------------------------------------------
+
+    async def _watch_clock_for_ever(self) -> NoReturn:
+        """A step of the wall clock moves the switch's deadlines: put them back at once."""
+        last = self._clock.now()
+        while True:
+            await self._pause(CLOCK_WATCH_S)
+            now = self._clock.now()
+            by_us = _parted_us(last, now)
+            last = now
+            if abs(by_us) > self._policy.clock_jump_ms * 1000:
+                self._observe("clock_jumped", None, {"by_ms": by_us // 1000})
+                for runner in self._runners.values():
+                    runner.offer(ClockJumped(by_us))
+
+    async def _pause(self, seconds: float) -> None:
+        await self._clock.sleep_until(self._clock.now().mono_us + round(seconds * MICROSECONDS))
+
+
+def _parted_us(earlier: Instant, later: Instant) -> int:
+    """By how much the wall clock ran further than the monotonic one."""
+    return (later.wall_us - earlier.wall_us) - (later.mono_us - earlier.mono_us)

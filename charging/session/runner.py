@@ -1,0 +1,187 @@
+"""One session's task: takes its events in order, lets the core decide, carries out what it says.
+
+A session has one mailbox and one task, so nothing about it happens at the same time as anything else about it. While
+a command waits for the ledger or the switch, events queue up behind; every such wait ends by the adapter's time-out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from charging.clock import Clock
+from charging.errors import LedgerError, SwitchError, UnexpectedEvent
+from charging.ledger.port import Ledger
+from charging.session import commands as do
+from charging.session.core import step, wake_at
+from charging.session.events import (
+    BalancesRead,
+    DeadlineSet,
+    Event,
+    KeptAnswer,
+    Posted,
+    PromptPlayed,
+    SwitchSilent,
+    Woke,
+)
+from charging.session.looker import Looker, switch_said
+from charging.session.model import Policy, Session, State
+from charging.session.ports import Observer, Switch
+
+MAILBOX_MAX = 1000
+"""Events waiting for one session. A call makes some twenty-five; this many mean that something is wrong, and the
+oldest of the rest are dropped: what is lost, the next look at the switch tells again."""
+
+
+class SessionRunner:
+    """Lives as long as its session is open."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        ledger: Ledger,
+        switch: Switch,
+        looker: Looker,
+        clock: Clock,
+        policy: Policy,
+        observe: Observer,
+        forget: Callable[[str], None],
+    ) -> None:
+        self.session = session
+        self.closed = asyncio.Event()
+        self._ledger = ledger
+        self._switch = switch
+        self._looker = looker
+        self._clock = clock
+        self._policy = policy
+        self._observe = observe
+        self._forget = forget
+        self._mailbox: deque[Event] = deque()
+        self._arrived = asyncio.Event()
+        self._prompts: set[asyncio.Task[None]] = set()
+
+    def offer(self, event: Event) -> None:
+        """Put an event into the mailbox; never waits."""
+        if len(self._mailbox) >= MAILBOX_MAX:
+            self._mailbox.popleft()
+            self._observe("mailbox_overflowed", self.session, {})
+        self._mailbox.append(event)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Until the session is closed."""
+        try:
+            while self.session.state is not State.CLOSED:
+                await self._handle(await self._next())
+        finally:
+            for task in self._prompts:
+                task.cancel()
+            self.closed.set()
+
+    async def _next(self) -> Event:
+        while not self._mailbox:
+            self._arrived.clear()
+            if not await self._wait():
+                return Woke(self._switch.proven_mono_us)
+        return self._mailbox.popleft()
+
+    async def _wait(self) -> bool:
+        """Until an event arrives (true) or the session wants to be woken (false)."""
+        wake = wake_at(self.session, self._policy)
+        if wake is None:
+            return await self._arrived.wait()
+        arrived = asyncio.create_task(self._arrived.wait())
+        slept = asyncio.create_task(self._clock.sleep_until(wake))
+        try:
+            await asyncio.wait((arrived, slept), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            arrived.cancel()
+            slept.cancel()
+        # An event that came in the same moment goes first: a proof of the past must never overtake it.
+        return bool(self._mailbox)
+
+    async def _handle(self, event: Event) -> None:
+        events: deque[Event] = deque([event])
+        while events:
+            try:
+                self.session, commands = step(self.session, events.popleft(), self._clock.now(), self._policy)
+            except UnexpectedEvent as error:
+                self._observe("unexpected_event_met", self.session, {"pair": str(error)})
+                continue
+            for command in commands:
+                answer = await self._carry_out(command)
+                if answer is not None:
+                    events.append(answer)
+
+    async def _carry_out(self, command: do.Command) -> Event | None:
+        match command:
+            case do.Tell(what, fields):
+                self._observe(what, self.session, fields)
+            case do.Forget():
+                self._forget(self.session.id)
+            case do.PlayPrompt():
+                self._start_prompt(command)
+            case do.ReadBalances() | do.Post() | do.Keep():
+                return await self._ask_ledger(command)
+            case do.AskSwitch() | do.ReadBlackBox() | do.SetDeadline() | do.HangUp():
+                return await self._order_switch(command)
+        return None
+
+    async def _ask_ledger(self, command: do.ReadBalances | do.Post | do.Keep) -> Event:
+        try:
+            match command:
+                case do.ReadBalances():
+                    return BalancesRead(await self._ledger.balances(self.session.account))
+                case do.Post(transfer, grants):
+                    return Posted(transfer, await self._ledger.apply(transfer, grants))
+                case do.Keep():
+                    held = self.session
+                    return KeptAnswer(
+                        await self._ledger.keep_session(held.account, held.id, held.to_json(), held.epoch)
+                    )
+        except LedgerError as error:
+            self._observe("ledger_failed", self.session, {"error": str(error), "kind": type(error).__name__})
+        return _unknown(command)
+
+    async def _order_switch(self, command: do.AskSwitch | do.ReadBlackBox | do.SetDeadline | do.HangUp) -> Event | None:
+        try:
+            match command:
+                case do.AskSwitch():
+                    return switch_said(await self._looker.look(), self.session.id)
+                case do.ReadBlackBox():
+                    return await self._switch.black_box(self.session.id)
+                case do.SetDeadline(covered_s, at, backstop, callee_uid, caller_uid):
+                    await self._switch.set_deadline(callee_uid, at)
+                    await self._switch.set_deadline(caller_uid, backstop)
+                    return DeadlineSet(covered_s)
+                case do.HangUp(uid):
+                    await self._switch.hang_up(uid)
+                    return None
+        except SwitchError as error:
+            self._observe("switch_failed", self.session, {"error": str(error), "kind": type(error).__name__})
+        return SwitchSilent("set_deadline" if isinstance(command, do.SetDeadline) else "other")
+
+    def _start_prompt(self, command: do.PlayPrompt) -> None:
+        """Beside the mailbox: a prompt takes seconds to start, and the call's money does not wait for it."""
+        task = asyncio.create_task(self._play(command), name=f"prompt-{self.session.id}")
+        self._prompts.add(task)
+        task.add_done_callback(self._prompts.discard)
+
+    async def _play(self, command: do.PlayPrompt) -> None:
+        try:
+            heard = await self._switch.play_prompt(
+                self.session.id, command.sequence, command.callee_uid, command.language, command.prompt
+            )
+        except SwitchError as error:
+            self._observe("switch_failed", self.session, {"error": str(error), "kind": type(error).__name__})
+            heard = False
+        self.offer(PromptPlayed(command.prompt, heard))
+
+
+def _unknown(command: do.ReadBalances | do.Post | do.Keep) -> Event:
+    """The ledger could not answer."""
+    if isinstance(command, do.ReadBalances):
+        return BalancesRead(None)
+    return Posted(command.transfer, None) if isinstance(command, do.Post) else KeptAnswer(None)
