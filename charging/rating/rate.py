@@ -176,6 +176,11 @@ class Rate:
             return -1
         return UNLIMITED if self._ceiling <= largest else largest
 
+    def flat(self, price: int) -> int:
+        """A price per piece (a fax page, a voicemail) with VAT, rounded as calls are; micro-euro."""
+        gross = price * (10_000 + self.vat_added)
+        return round_div(gross, 10_000 * self._quantum, self.rounding) * self._quantum
+
     def to_json(self) -> dict[str, Any]:
         """Plain lists, texts and integers; :meth:`from_json` makes an equal rate of them."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
