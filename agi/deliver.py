@@ -27,13 +27,17 @@ async def deliver(session: AgiSession, desk: CallDesk, answer: Answer) -> None:
 
 
 def assignments(answer: Answer) -> Iterator[tuple[str, str]]:
-    """Channel variables in the order in which they are set. The session is inherited by the forward leg."""
+    """Channel variables in the order in which they are set. The session is inherited by the forward leg.
+
+    The dialplan has cleared all of them before it asked, so that nothing of an earlier answer is left.
+    """
     if answer.session is not None:
         yield variables.inherited(variables.SESSION), answer.session
     yield variables.REASON, answer.reason
-    # An old value must not outlive a new decision: after an unanswered forward these are set anew.
-    yield variables.QUOTA, str(answer.quota_s) if answer.quota_s else ""
-    yield variables.TARGET, answer.target or ""
+    if answer.quota_s is not None:
+        yield variables.QUOTA, str(answer.quota_s)
+    if answer.target is not None:
+        yield variables.TARGET, answer.target
     if answer.ring_s:
         yield variables.RING_S, str(answer.ring_s)
     if answer.language:

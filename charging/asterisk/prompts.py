@@ -45,6 +45,7 @@ class PromptSettings:
     """Needs the right ``originate``."""
     feature: bool = True
     """Needs ``features_charging.conf``."""
+    feature_digits: str = variables.PROMPT_FEATURE_DIGITS
     whisper_deadline_s: float = WHISPER_DEADLINE_S
 
 
@@ -90,8 +91,9 @@ class Prompter:
         fields = {
             "ActionID": action_id,
             "Channel": variables.MAINTENANCE_CHANNEL,
-            "Application": "Wait",
-            "Data": "1",
+            "Context": variables.MAINTENANCE_CONTEXT,
+            "Exten": variables.MAINTENANCE_IDLE_EXTENSION,
+            "Priority": "1",
             "Async": "true",
             "Timeout": str(MAINTENANCE_TIMEOUT_MS),
         }
@@ -149,7 +151,7 @@ class Prompter:
         try:
             variable = {"Channel": spyee_uid, "Variable": variables.PROMPT, "Value": prompt}
             await self._link.action("Setvar", variable)
-            for digit in variables.PROMPT_FEATURE_DIGITS:
+            for digit in self._settings.feature_digits:
                 fields = {
                     "Channel": spyee_uid,
                     "Digit": digit,

@@ -39,8 +39,11 @@ ROUTE_MAINTENANCE = "maintenance"
 WHISPER_CHANNEL = "Local/spy@charging-whisper/n"
 """``/n`` forbids the optimisation that would make the channel, and its deadline, vanish."""
 PROMPT_CONTEXT = "charging-prompt"
-MAINTENANCE_CHANNEL = "Local/s@charging-maintenance/n"
-PROMPT_FEATURE_DIGITS = "*98"
+MAINTENANCE_CONTEXT = "charging-maintenance"
+MAINTENANCE_CHANNEL = f"Local/s@{MAINTENANCE_CONTEXT}/n"
+MAINTENANCE_IDLE_EXTENSION = "idle"
+"""Where the half of the maintenance channel waits that has nothing to do."""
+PROMPT_FEATURE_DIGITS = "*99"
 """What method B dials on the subscriber's leg; the same as in ``features_charging.conf``."""
 
 

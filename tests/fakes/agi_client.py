@@ -1,0 +1,88 @@
+"""Plays Asterisk to our FastAGI server: sends the header, obeys commands, remembers what was set."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+from dataclasses import dataclass, field
+
+HEADER = """\
+agi_network: yes
+agi_network_script: {script}
+agi_request: agi://127.0.0.1:4573/{script}
+agi_channel: PJSIP/trunk-00000001
+agi_language: en
+agi_type: PJSIP
+agi_uniqueid: 1795262400.1
+agi_version: 22.10.1
+agi_callerid: +31201234567
+agi_calleridname: {name}
+agi_extension: s
+agi_priority: 9
+agi_enhanced: 0.0
+agi_accountcode:
+agi_threadid: 140213
+"""
+
+
+def header(script: str, *arguments: str, name: str = "Caller") -> bytes:
+    """What Asterisk writes first."""
+    lines = HEADER.format(script=script, name=name)
+    lines += "".join(f"agi_arg_{position}: {value}\n" for position, value in enumerate(arguments, 1))
+    return lines.encode() + b"\n"
+
+
+@dataclass
+class AgiClient:
+    """One connection of a dialplan."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    refuse: str = ""
+    """Answer 511 to commands that hold this text."""
+    leave_at: str = ""
+    """Close the connection instead of answering a command that holds this text."""
+    stall_at: str = ""
+    """Never answer a command that holds this text."""
+    hangup_at: str = ""
+    """Say HANGUP before the answer to a command that holds this text."""
+
+    async def call(self, port: int, script: str, *arguments: str, raw: bytes | None = None) -> None:
+        """Run one whole conversation, until the server closes it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(header(script, *arguments) if raw is None else raw)
+            while line := await reader.readline():
+                command = line.decode().rstrip("\n")
+                self.commands.append(command)
+                if self.leave_at and self.leave_at in command:
+                    return
+                if not (self.stall_at and self.stall_at in command):
+                    writer.write(self._answer(command))
+        except ConnectionError:
+            pass
+        finally:
+            writer.transport.abort()
+
+    def _answer(self, command: str) -> bytes:
+        if self.refuse and self.refuse in command:
+            return b"511 Command Not Permitted on a dead channel or intercept routine\n"
+        hung_up = b"HANGUP\n" if self.hangup_at and self.hangup_at in command else b""
+        return hung_up + self._obey(command)
+
+    def _obey(self, command: str) -> bytes:
+        words = shlex.split(command)
+        match words:
+            case ["SET", "VARIABLE", name, value]:
+                self.variables[re.sub("^__?", "", name)] = value
+                return b"200 result=1\n"
+            case ["GET", "VARIABLE", name] if name in self.variables:
+                return f"200 result=1 ({self.variables[name]})\n".encode()
+            case ["DATABASE", "DEL", _, key]:
+                self.deleted.append(key)
+                return b"200 result=1\n"
+            case ["GET", "VARIABLE", _] | ["NOOP", *_]:
+                return b"200 result=0\n"
+        return b"510 Invalid or unknown command\n"

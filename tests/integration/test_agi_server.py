@@ -1,0 +1,355 @@
+"""The FastAGI server over real sockets: what it does for a dialplan, and what bad clients can not do to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from agi.port import Answer, IncomingCall
+from agi.routes import routes_for
+from agi.server import AgiLimits, AgiOutcome, AgiServer
+from charging.clock import SystemClock
+from tests.fakes.agi_client import AgiClient, header
+from tests.fakes.ami import eventually
+
+NUMBER, CALLER, UID, CHANNEL = "+31850000001", "+31201234567", "1795262400.1", "PJSIP/trunk-1"
+FORWARD = Answer("forward", "credit", "s-1", 61, "+31612345678", 25, "nl", "31850000001")
+LIMITS = AgiLimits(connections=20, header_s=0.3, request_s=1.0, reply_s=0.3)
+
+
+@dataclass
+class Desk:
+    """A desk that answers what it was told to."""
+
+    answer: Answer = FORWARD
+    calls: list[IncomingCall] = field(default_factory=list)
+    unanswered_calls: list[tuple[str, str]] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def incoming(self, request: IncomingCall) -> Answer:
+        self.calls.append(request)
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        return self.answer
+
+    async def unanswered(self, session: str, dial_status: str) -> Answer:
+        self.unanswered_calls.append((session, dial_status))
+        return self.answer
+
+    async def abandoned(self, session: str) -> None:
+        self.given_up.append(session)
+
+    def records_to_forget(self) -> list[str]:
+        return [key for key in self.records if key not in self.deleted]
+
+    def forgotten(self, keys: Sequence[str]) -> None:
+        self.deleted += keys
+
+
+@dataclass
+class Office:
+    """A running server, its desk and what was counted."""
+
+    server: AgiServer
+    desk: Desk
+    outcomes: list[tuple[str, AgiOutcome]]
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    async def incoming(self, client: AgiClient | None = None, number: str = NUMBER) -> AgiClient:
+        """A real call, from beginning to end."""
+        client = client or AgiClient()
+        await client.call(self.port, "incoming", number, CALLER, UID, CHANNEL)
+        return client
+
+    async def ended(self, count: int = 1) -> AgiOutcome:
+        """How the connection that ended last ended, once ``count`` have."""
+        await eventually(lambda: len(self.outcomes) >= count)
+        return self.outcomes[-1][1]
+
+    async def still_serves(self) -> None:
+        """Whatever was done to the server before, a real call is answered."""
+        client = await self.incoming()
+        assert client.variables["CHARGING_DECISION"] == "forward"
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[Office]:
+    desk, outcomes = Desk(), list[tuple[str, AgiOutcome]]()
+    server = AgiServer(
+        routes_for(desk),
+        SystemClock(),
+        limits=LIMITS,
+        observer=lambda route, outcome, seconds: outcomes.append((route, outcome)),
+    )
+    await server.start("127.0.0.1", 0)
+    yield Office(server, desk, outcomes)
+    await server.close()
+    assert server.connections == 0
+
+
+async def test_a_forward_sets_every_variable_the_decision_last(office: Office) -> None:
+    client = await office.incoming()
+    assert client.variables == {
+        "CHARGING_SESSION": "s-1",
+        "CHARGING_REASON": "credit",
+        "CHARGING_QUOTA": "61",
+        "CHARGING_TARGET": "+31612345678",
+        "CHARGING_RING_S": "25",
+        "CHARGING_LANGUAGE": "nl",
+        "CHARGING_MAILBOX": "31850000001",
+        "CHARGING_DECISION": "forward",
+    }
+    assert "CHARGING_DECISION" in client.commands[-1]
+    assert office.desk.calls == [IncomingCall(NUMBER, CALLER, UID, CHANNEL)]
+    assert await office.ended() is AgiOutcome.ANSWERED
+    assert office.outcomes == [("incoming", AgiOutcome.ANSWERED)]
+    assert office.desk.given_up == []
+
+
+async def test_the_session_is_inherited_by_the_forward_leg(office: Office) -> None:
+    client = await office.incoming()
+    assert 'SET VARIABLE "__CHARGING_SESSION" "s-1"' in client.commands
+
+
+async def test_a_rejection_sets_no_quota(office: Office) -> None:
+    office.desk.answer = Answer("reject", "unknown_number")
+    client = await office.incoming()
+    assert client.variables == {"CHARGING_REASON": "unknown_number", "CHARGING_DECISION": "reject"}
+
+
+async def test_unanswered_names_the_session_and_how_dialling_ended(office: Office) -> None:
+    office.desk.answer = Answer("voicemail", "included", "s-1")
+    client = AgiClient()
+    await client.call(office.port, "unanswered", "s-1", "BUSY")
+    assert office.desk.unanswered_calls == [("s-1", "BUSY")]
+    assert client.variables["CHARGING_DECISION"] == "voicemail"
+
+
+async def test_maintenance_deletes_what_is_booked_one_by_one(office: Office) -> None:
+    office.desk.records = ["s-1", "s-2", "nosession-1795262400.1"]
+    client = AgiClient()
+    await client.call(office.port, "maintenance")
+    assert client.deleted == office.desk.deleted == office.desk.records
+
+
+async def test_what_was_deleted_is_reported_even_if_it_breaks_off(office: Office) -> None:
+    office.desk.records = ["s-1", "s-2", "s-3"]
+    await AgiClient(leave_at='"s-2"').call(office.port, "maintenance")
+    await office.ended()
+    assert office.desk.deleted == ["s-1"]
+
+
+async def test_a_call_deletes_a_few_records_after_its_answer(office: Office) -> None:
+    office.desk.records = [f"s-{number}" for number in range(20)]
+    client = await office.incoming()
+    await office.ended()
+    assert client.deleted == office.desk.records[:8]
+
+
+async def test_a_failure_after_the_answer_does_not_give_the_call_back(office: Office) -> None:
+    office.desk.records = ["s-9"]
+    await office.incoming(AgiClient(leave_at="DATABASE"))
+    await office.ended()
+    assert office.desk.given_up == []
+
+
+@pytest.mark.parametrize("variable", ["CHARGING_SESSION", "CHARGING_QUOTA", "CHARGING_DECISION"])
+async def test_a_caller_who_leaves_before_the_answer_is_delivered_is_given_back(office: Office, variable: str) -> None:
+    await office.incoming(AgiClient(leave_at=variable))
+    assert await office.ended() is AgiOutcome.CALLER_LEFT
+    assert office.desk.given_up == ["s-1"]
+
+
+async def test_a_caller_who_leaves_while_it_is_decided_is_given_back(office: Office) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", office.port)
+    gate = asyncio.Event()
+    office.desk.meanwhile = gate.wait
+    writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL))
+    await eventually(lambda: office.desk.calls)
+    writer.transport.abort()
+    gate.set()
+    await eventually(lambda: office.desk.given_up == ["s-1"])
+
+
+async def test_a_switch_that_stalls_is_given_back(office: Office) -> None:
+    await office.incoming(AgiClient(stall_at="CHARGING_TARGET"))
+    assert await office.ended() is AgiOutcome.CALLER_LEFT
+    assert office.desk.given_up == ["s-1"]
+
+
+async def test_a_command_refused_on_a_dead_channel_is_given_back(office: Office) -> None:
+    client = await office.incoming(AgiClient(refuse="CHARGING_DECISION"))
+    await office.ended()
+    assert office.desk.given_up == ["s-1"]
+    assert "CHARGING_DECISION" not in client.variables
+
+
+async def test_a_hangup_line_does_not_shift_the_answers_and_gives_back(office: Office) -> None:
+    client = await office.incoming(AgiClient(hangup_at="CHARGING_QUOTA"))
+    assert client.variables["CHARGING_DECISION"] == "forward"
+    await office.ended()
+    assert office.desk.given_up == ["s-1"]
+
+
+async def test_a_desk_that_raises_sets_nothing(office: Office) -> None:
+    async def fail() -> None:
+        raise ValueError("the desk is on fire")
+
+    office.desk.meanwhile = fail
+    client = await office.incoming()
+    assert client.variables == {}
+    assert await office.ended() is AgiOutcome.FAILED
+
+
+async def test_a_desk_that_takes_too_long_is_broken_off(office: Office) -> None:
+    office.desk.meanwhile = asyncio.Event().wait
+    client = await office.incoming()
+    assert client.variables == {}
+    assert await office.ended() is AgiOutcome.DEADLINE
+    assert [outcome for _, outcome in office.outcomes] == [AgiOutcome.DEADLINE]
+
+
+async def test_closing_the_server_gives_back_what_is_being_delivered(office: Office) -> None:
+    call = asyncio.create_task(office.incoming(AgiClient(stall_at="CHARGING_TARGET")))
+    await eventually(lambda: office.desk.calls)
+    await asyncio.sleep(0)
+    await office.server.close()
+    await call
+    assert office.desk.given_up == ["s-1"] or office.outcomes == [("incoming", AgiOutcome.STOPPED)]
+
+
+@pytest.mark.parametrize("number", ["", "abc", "+31 20", "1" * 33, "++31", "31+", "٣١٢٠", "31;drop"])
+async def test_a_number_that_is_none_is_refused(office: Office, number: str) -> None:
+    client = await office.incoming(number=number)
+    assert client.variables == {}
+    assert await office.ended() is AgiOutcome.BAD_REQUEST
+    assert office.desk.calls == []
+
+
+async def test_a_callers_number_is_bounded_and_printable(office: Office) -> None:
+    await AgiClient().call(office.port, "incoming", NUMBER, "\x1b[31m" + "9" * 500, UID, CHANNEL)
+    assert office.desk.calls[0].caller == ("[31m" + "9" * 500)[:80]
+
+
+async def test_an_unknown_route_is_counted_under_one_name(office: Office) -> None:
+    await AgiClient().call(office.port, "no-such-route-%s")
+    await office.ended()
+    assert office.outcomes == [("unknown", AgiOutcome.UNKNOWN_ROUTE)]
+
+
+async def test_a_query_behind_the_route_is_no_part_of_it(office: Office) -> None:
+    client = AgiClient()
+    await client.call(office.port, "incoming?x=1", NUMBER, CALLER, UID, CHANNEL)
+    assert client.variables["CHARGING_DECISION"] == "forward"
+
+
+async def test_a_client_that_connects_and_leaves_harms_nobody(office: Office) -> None:
+    for _ in range(50):
+        _, writer = await asyncio.open_connection("127.0.0.1", office.port)
+        writer.transport.abort()
+    await eventually(lambda: office.server.connections == 0)
+    await office.still_serves()
+
+
+async def test_half_a_header_is_given_up(office: Office) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", office.port)
+    writer.write(header("incoming", NUMBER)[:100])
+    assert await reader.read() == b""
+    assert await office.ended() is AgiOutcome.HEADER_LATE
+    writer.close()
+    await office.still_serves()
+
+
+async def test_a_slow_header_has_one_deadline_not_one_a_byte(office: Office) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", office.port)
+
+    async def drip() -> None:
+        while not reader.at_eof():
+            writer.write(b"x")
+            await asyncio.sleep(0.02)
+
+    dripping = asyncio.create_task(drip())
+    async with asyncio.timeout(LIMITS.header_s * 5):
+        assert await reader.read() == b""
+    dripping.cancel()
+    await asyncio.gather(dripping, return_exceptions=True)
+    writer.transport.abort()
+    assert await office.ended() is AgiOutcome.HEADER_LATE
+
+
+@pytest.mark.parametrize("unit", [b"x", b"agi_a: b\n", b"\xff", b"\n"])
+async def test_an_oversized_header_is_refused(office: Office, unit: bytes) -> None:
+    client = AgiClient()
+    await client.call(office.port, "incoming", raw=unit * (200_000 // len(unit)))
+    await office.ended()
+    assert office.outcomes[0][1] in (AgiOutcome.BAD_REQUEST, AgiOutcome.CALLER_LEFT)
+    await office.still_serves()
+
+
+async def test_a_name_that_is_no_utf8_is_a_call_like_any_other(office: Office) -> None:
+    client = AgiClient()
+    raw = header("incoming", NUMBER, CALLER, UID, CHANNEL).replace(b"Caller", b"\xff\xfe\xc3")
+    await client.call(office.port, "incoming", raw=raw)
+    assert client.variables["CHARGING_DECISION"] == "forward"
+
+
+async def test_a_line_break_smuggled_into_a_name_replaces_nothing(office: Office) -> None:
+    raw = header("incoming", NUMBER, CALLER, UID, CHANNEL, name="x\nagi_arg_1: +31999")
+    client = AgiClient()
+    await client.call(office.port, "incoming", raw=raw)
+    assert office.desk.calls == []
+    assert await office.ended() is AgiOutcome.BAD_REQUEST
+
+
+async def test_answers_that_nobody_asked_for_are_refused(office: Office) -> None:
+    raw = header("incoming", NUMBER, CALLER, UID, CHANNEL) + b"200 result=1\n" * 20
+    client = AgiClient()
+    await client.call(office.port, "incoming", raw=raw)
+    assert await office.ended() is AgiOutcome.BAD_REQUEST
+    assert "CHARGING_DECISION" not in client.variables
+
+
+async def test_a_flood_of_silent_clients_shuts_no_call_out(office: Office) -> None:
+    writers = []
+    for _ in range(LIMITS.connections * 3):
+        _, writer = await asyncio.open_connection("127.0.0.1", office.port)
+        writers.append(writer)
+    await office.still_serves()
+    assert office.server.connections <= LIMITS.connections
+    assert ("unknown", AgiOutcome.CROWDED_OUT) in office.outcomes
+    for writer in writers:
+        writer.transport.abort()
+
+
+async def test_when_every_place_is_taken_by_a_call_the_newcomer_is_refused(office: Office) -> None:
+    gate = asyncio.Event()
+    office.desk.meanwhile = gate.wait
+    calls = [asyncio.create_task(office.incoming()) for _ in range(LIMITS.connections)]
+    await eventually(lambda: len(office.desk.calls) == LIMITS.connections)
+    turned_away = await office.incoming()
+    assert turned_away.variables == {}
+    gate.set()
+    for call in calls:
+        assert (await call).variables["CHARGING_DECISION"] == "forward"
+
+
+async def test_many_calls_at_once_are_each_answered(office: Office) -> None:
+    calls = [asyncio.create_task(office.incoming()) for _ in range(LIMITS.connections)]
+    for call in calls:
+        assert (await call).variables["CHARGING_DECISION"] == "forward"
+
+
+async def test_a_port_that_is_taken_is_an_error(office: Office) -> None:
+    other = AgiServer({}, SystemClock())
+    with pytest.raises(OSError, match="address already in use"):
+        await other.start("127.0.0.1", office.port)
+    await other.close()

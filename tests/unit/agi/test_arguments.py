@@ -1,0 +1,46 @@
+"""Arguments that come from the network in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from agi import arguments
+from charging.errors import RemoteProtocolError
+
+
+@pytest.mark.parametrize("text", ["1", "+1", "0" * 32, "+" + "9" * 32])
+def test_a_number_is_taken(text: str) -> None:
+    assert arguments.number(text) == text
+
+
+@pytest.mark.parametrize(
+    ("check", "text"),
+    [
+        (arguments.number, ""),
+        (arguments.number, "+"),
+        (arguments.number, "0" * 33),
+        (arguments.number, "12\n"),
+        (arguments.session_id, ""),
+        (arguments.session_id, "a" * 41),
+        (arguments.session_id, "A"),
+        (arguments.session_id, "a/b"),
+        (arguments.dial_status, "busy"),
+        (arguments.dial_status, "A" * 33),
+    ],
+)
+def test_what_does_not_match_is_refused(check: Callable[[str], str], text: str) -> None:
+    with pytest.raises(RemoteProtocolError):
+        check(text)
+
+
+def test_a_session_and_a_status_are_taken() -> None:
+    assert arguments.session_id("a" * 40) == "a" * 40
+    assert arguments.dial_status("") == ""
+    assert arguments.dial_status("CHANUNAVAIL") == "CHANUNAVAIL"
+
+
+def test_free_text_is_cut_and_loses_what_is_not_printable() -> None:
+    assert arguments.printable("a\r\nb\0c\u202ed") == "abcd"
+    assert arguments.printable("x" * 81) == "x" * 80
