@@ -48,7 +48,7 @@ lock: venv ## resolve pyproject.toml into requirements.lock anew
 
 prompts: venv ## make the audio of prompts/script.yaml anew
 	@.ci/setup tools espeak-ng sox
-	$(PYTHON) prompts/build.py
+	$(PYTHON) prompts/build.py $(KEEP:%=--keep %)
 
 venv:
 	@.ci/setup venv
