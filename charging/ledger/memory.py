@@ -84,6 +84,9 @@ class MemoryStore:
     async def ping(self) -> None:
         return
 
+    async def self_check(self) -> Sequence[str]:
+        return []
+
     # -- ledger
 
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:

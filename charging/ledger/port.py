@@ -120,3 +120,6 @@ class Store(Ledger, Directory, Leases, Protocol):
 
     async def ping(self) -> None:
         """Return if the store can answer; else LedgerUnavailable."""
+
+    async def self_check(self) -> Sequence[str]:
+        """What the store finds wrong with its own files or indexes, in sentences; for ``ledger verify``."""

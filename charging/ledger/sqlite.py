@@ -80,6 +80,9 @@ class SqliteStore:
     async def ping(self) -> None:
         await self._reader.rows(queries()["ping"])
 
+    async def self_check(self) -> Sequence[str]:
+        return await self._reader.read(sqlite_rows.self_check)
+
     # -- ledger
 
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:

@@ -52,6 +52,13 @@ def journal_line(row: Sequence[Any]) -> JournalLine:
     return JournalLine(number, identity, account, known_kind, at_us, load_legs(legs), session, reason, digest)
 
 
+def self_check(connection: sqlite3.Connection) -> list[str]:
+    """SQLite's own findings: damaged pages, indexes that miss rows, rows whose account is missing."""
+    damaged = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
+    orphans = {(table, parent) for table, _, parent, _ in connection.execute("PRAGMA foreign_key_check")}
+    return damaged + [f"rows of {table} name no row of {parent}" for table, parent in sorted(orphans)]
+
+
 def _view(connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[Transfer]) -> tuple[View, int]:
     """What the decision looks at, and how many lines the journal has."""
     account = transfer.account

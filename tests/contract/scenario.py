@@ -24,6 +24,7 @@ from charging.ledger.model import (
     Transfer,
 )
 from charging.ledger.port import Store
+from charging.ledger.verify import verify
 
 _LEG = re.compile(r"(?P<balance>[a-z0-9:-]+)=(?P<posted>[+-]\d+)?(/(?P<reserved>[+-]?\d+))?(@(?P<floor>-?\d+))?")
 ENDED_US = 5_000_000
@@ -81,3 +82,8 @@ def leg(word: str) -> Leg:
     match = _LEG.fullmatch(word)
     assert match, f"not a leg: {word}"
     return Leg(match["balance"], int(match["posted"] or 0), int(match["reserved"] or 0), int(match["floor"] or 0))
+
+
+async def assert_sound(store: Store) -> None:
+    """The audit finds nothing."""
+    assert [str(finding) async for finding in verify(store)] == []
