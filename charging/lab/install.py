@@ -1,0 +1,227 @@
+"""Find an Asterisk, or install a private one into a cache folder.
+
+Where an ``asterisk`` is on PATH it is used. Else, as root on a Debian-like machine, Debian testing's Asterisk is put
+into a folder of its own with debootstrap and run there by chroot: about a minute and a half and 670 MB, once. On the
+machine itself nothing is installed but debootstrap.
+
+An installation is built under a temporary name, gets its marker as the very last step and is then renamed, so an
+interrupted one is never mistaken for a whole one: it is removed and done again. A file lock keeps two installers apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from charging.lab.errors import LabUnavailable
+from charging.lab.progress import InstallProgress, show_progress
+
+SUITE = "forky"
+PACKAGES = ("asterisk", "asterisk-core-sounds-en-wav")
+MARKER = "charging-lab-installed"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+BOOTSTRAP_SCRIPT = Path("/usr/share/debootstrap/scripts/sid")
+NEEDED_TOOLS = ("setpriv",)
+SUSPECT_VERSION = "22.11"
+"""Whisper audiohooks of this version are reported broken (Asterisk issue 2134)."""
+
+Say = Callable[[InstallProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AsteriskProgram:
+    """How to start the Asterisk that was found."""
+
+    command: tuple[str, ...]
+    root: Path
+    """The folder that Asterisk sees as ``/``."""
+    version: str
+    """For example ``22.10.1``, with whatever the packager added behind it."""
+
+    @property
+    def warning(self) -> str:
+        """What is known to be wrong with this version; empty for none."""
+        if not self.version.startswith(SUSPECT_VERSION):
+            return ""
+        return (
+            f"Asterisk {self.version}: whisper prompts are reported broken in {SUSPECT_VERSION} (issue 2134); "
+            "use 22.10.x, or the feature-code prompt"
+        )
+
+
+def cache_folder() -> Path:
+    """``CHARGING_LAB_CACHE``, else ``charging-lab`` in the user's cache folder."""
+    named = os.environ.get("CHARGING_LAB_CACHE")
+    if named:
+        return Path(named).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "charging-lab"
+
+
+def find_asterisk(cache: Path | None = None) -> AsteriskProgram | None:
+    """The machine's own Asterisk, else the one in the cache, else ``None``.
+
+    Raises:
+        LabUnavailable: it is there and does not run, or cannot be started safely.
+    """
+    for tool in NEEDED_TOOLS:
+        if shutil.which(tool) is None:
+            raise LabUnavailable(f"the lab needs {tool!r} (Debian package util-linux)")
+    on_path = shutil.which("asterisk")
+    if on_path is not None:
+        return _program((on_path,), Path("/"))
+    root = _root(cache)
+    return _program(("chroot", str(root), "/usr/sbin/asterisk"), root) if _is_whole(root) else None
+
+
+def ensure_asterisk(cache: Path | None = None, say: Say | None = None) -> AsteriskProgram:
+    """Like :func:`find_asterisk`, and install one where there is none; ``say`` hears how far that is.
+
+    Raises:
+        LabUnavailable: none is to be had; the message says what to install.
+    """
+    found = find_asterisk(cache)
+    if found is None:
+        _refuse_where_impossible()
+        with show_progress() if say is None else contextlib.nullcontext(say) as report:
+            _install_once(_root(cache), report)
+        found = find_asterisk(cache)
+        assert found is not None, "an installation that ended well is found"
+    return found
+
+
+def _root(cache: Path | None) -> Path:
+    return (cache or cache_folder()) / SUITE
+
+
+def _program(command: tuple[str, ...], root: Path) -> AsteriskProgram:
+    printed = subprocess.run([*command, "-V"], capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    version = re.search(r"Asterisk (?:certified/)?(\S+)", printed.stdout)
+    if version is None:
+        raise LabUnavailable(
+            f"{' '.join(command)} does not run ({printed.stderr.strip()[-200:]}); "
+            f"remove {root if root != Path('/') else command[0]} and try again"
+        )
+    return AsteriskProgram(command, root, version[1])
+
+
+def _is_whole(root: Path) -> bool:
+    return (root / MARKER).exists()
+
+
+def _refuse_where_impossible() -> None:
+    """Say in one message what a machine lacks that can not have a private Asterisk."""
+    if os.geteuid() != 0:
+        why = "installing a private one needs root"
+    elif shutil.which("apt-get") is None:
+        why = "a private one can be installed on Debian-like machines only"
+    else:
+        return
+    raise LabUnavailable(
+        f"no asterisk on PATH, and {why}. Install Asterisk 22 (package asterisk, with app_voicemail, res_agi and "
+        "chan_pjsip), or run this as root on Debian or Ubuntu."
+    )
+
+
+def _install_once(root: Path, say: Say) -> None:
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with _install_lock(root.parent / "install.lock", say):
+        if _is_whole(root):
+            return
+        _remove_leftovers(root)
+        partial = root.with_name(f"{root.name}.partial")
+        started = time.monotonic()
+        try:
+            _install(partial, say)
+        except (subprocess.CalledProcessError, OSError) as error:
+            _remove_tree(partial)
+            raise LabUnavailable(_failure(error)) from error
+        partial.rename(root)
+        say(InstallProgress(f"Asterisk installed in {time.monotonic() - started:.0f} s", 1.0))
+
+
+@contextlib.contextmanager
+def _install_lock(path: Path, say: Say) -> Iterator[None]:
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(InstallProgress("another process is installing Asterisk; waiting for it", 0.0))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_leftovers(root: Path) -> None:
+    for folder in (root, root.with_name(f"{root.name}.partial")):
+        if folder.exists():
+            _remove_tree(folder)
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder, and first what debootstrap mounted in it if it was interrupted."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=False)  # noqa: S603, S607
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _install(partial: Path, say: Say) -> None:
+    if shutil.which("debootstrap") is None or not KEYRING.exists():
+        say(InstallProgress("installing debootstrap", 0.0))
+        _run(["apt-get", "-qq", "update"], say, 0.0, 0.0)
+        _run(["apt-get", "-qq", "-y", "install", "debootstrap", "debian-archive-keyring"], say, 0.0, 0.0)
+    bootstrap = ["debootstrap", "--variant=minbase", "--include=ca-certificates", f"--keyring={KEYRING}"]
+    # An empty mirror means debootstrap's own default; Debian 12's debootstrap knows forky's recipe as sid's only.
+    _run([*bootstrap, SUITE, str(partial), "", str(BOOTSTRAP_SCRIPT)], say, 0.02, 0.6)
+    # Nothing that the packages bring may be started, on whatever machine this is.
+    policy = partial / "usr" / "sbin" / "policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    inside = ["chroot", str(partial), "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get"]
+    _run([*inside, "-o", "Acquire::Check-Valid-Until=false", "update"], say, 0.6, 0.65)
+    _run([*inside, "install", "-y", "--no-install-recommends", *PACKAGES], say, 0.65, 0.98)
+    _run([*inside, "clean"], say, 0.98, 0.99)
+    (partial / MARKER).write_text(f"{SUITE}\n")
+
+
+def _run(command: list[str], say: Say, start: float, end: float) -> None:
+    """Run a step; each line that it prints moves the progress on, ever more slowly, between ``start`` and ``end``.
+
+    Raises:
+        subprocess.CalledProcessError: it failed; carries its last lines.
+    """
+    done, tail = start, [""]
+    with subprocess.Popen(  # noqa: S603 - our own commands, no shell
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                tail = [*tail[-4:], line.strip()]
+                done += (end - done) * 0.008
+                say(InstallProgress(_describe(line), done))
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, command, output=" / ".join(tail))
+
+
+def _describe(line: str) -> str:
+    """A line of debootstrap or apt as a person wants to read it."""
+    return line.strip().removeprefix("I: ")[:70]
+
+
+def _failure(error: subprocess.CalledProcessError | OSError) -> str:
+    what = f"{error.cmd[0]} failed: {error.output}" if isinstance(error, subprocess.CalledProcessError) else str(error)
+    return (
+        f"no asterisk on PATH, and a private one could not be installed ({what}). Install Asterisk 22 "
+        "(package asterisk), or give this machine root and Debian's package archive."
+    )

@@ -1,0 +1,68 @@
+"""A lab for the tests that need a real Asterisk: one for each xdist worker, emptied between tests.
+
+Without an Asterisk these tests are skipped with the one message that says what to install; with CI=true they fail.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from charging.lab import Lab, LabUnavailable
+from charging.lab.audio import write_tone
+from charging.lab.install import ensure_asterisk, find_asterisk
+
+HERE = Path(__file__).parent
+PROMPT_TONE_HZ = 1500
+PROMPT_S = 2
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = [item for item in items if HERE in item.path.parents]
+    for item in here:
+        if pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+    needing = [item for item in here if item.get_closest_marker("asterisk")]
+    if not needing or config.option.collectonly:
+        return
+    try:
+        with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            ensure_asterisk()
+    except LabUnavailable as error:
+        if os.environ.get("CI") != "true":
+            for item in needing:
+                item.add_marker(pytest.mark.skip(reason=str(error)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    program = find_asterisk()
+    if program is not None:
+        terminalreporter.write_line(f"tested with Asterisk {program.version}. {program.warning}")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def session_lab() -> AsyncIterator[Lab]:
+    async with Lab() as lab:
+        yield lab
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def lab(session_lab: Lab) -> AsyncIterator[Lab]:
+    """A lab with a running switch, no channel and an empty black box; nobody answers at ``lab.agi_port`` yet."""
+    yield session_lab
+    if not session_lab.switch.is_running:
+        await session_lab.switch.start()
+    await session_lab.reset()
+
+
+@pytest.fixture(scope="session")
+def tone_prompt(session_lab: Lab) -> str:
+    """A prompt of two seconds that can be told from both voices, as the switch names it (no extension)."""
+    path = session_lab.prompts_dir / "tone"
+    write_tone(path.with_suffix(".wav"), PROMPT_TONE_HZ, PROMPT_S, level_db=-13.0)
+    return str(path)
