@@ -141,7 +141,7 @@ def afford(
     """Whether the first stretch (one horizon and one tick, or what there is) can be paid."""
     if balances.get(CALLS, Balance()).reserved >= subscriber.plan.max_calls:
         return turned(Reason.TOO_MANY_CALLS, subscriber)
-    draft = _draft(setup, subscriber, rate)
+    draft = _draft(setup, subscriber, rate, policy)
     extension = extend(draft, balances, 0, policy.horizon_s + policy.tick_s)
     if not extension.funding:
         reason = Reason.DAY_LIMIT if extension.short is Short.CAP else Reason.NO_CREDIT
@@ -150,7 +150,7 @@ def afford(
     return Forward(replace(draft, reason=reason.value), extension)
 
 
-def _draft(setup: Setup, subscriber: Subscriber, rate: Rate) -> Session:
+def _draft(setup: Setup, subscriber: Subscriber, rate: Rate, policy: Policy) -> Session:
     number, account, plan = subscriber.number, subscriber.account, subscriber.plan
     return Session(
         id=setup.session,
@@ -170,4 +170,5 @@ def _draft(setup: Setup, subscriber: Subscriber, rate: Rate) -> Session:
         opened=setup.now,
         caller_uid=setup.caller_uid,
         epoch=setup.epoch,
+        check_mono_us=setup.now.plus(policy.setup_timeout_s).mono_us,
     )

@@ -67,7 +67,7 @@ def extend(session: Session, balances: Mapping[str, Balance], used_s: int, targe
     target_s = max(min(target_s, session.rate.max_call_s), fixed_s, session.covered_s)
     credit = _credit_pool(session, balances)
     cap = _cap_pool(session, balances)
-    pools = Pools(min(credit, cap), _bundle_pools(session, balances, target_s))
+    pools = Pools(min(credit, cap), _bundle_pools(session, balances, bundle_use(fixed), target_s))
     planned = plan(session.rate, session.start_us, fixed, pools, target_s)
     short = Short.NO
     if planned.short:
@@ -91,15 +91,19 @@ def _cap_pool(session: Session, balances: Mapping[str, Balance]) -> int:
     return max(0, left + session.held.get(key, 0) + session.posted.get(key, 0))
 
 
-def _bundle_pools(session: Session, balances: Mapping[str, Balance], target_s: int) -> dict[str, int]:
-    """Free seconds by month; a month's bundle that has not been granted yet is as large as the plan says."""
+def _bundle_pools(
+    session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int], target_s: int
+) -> dict[str, int]:
+    """Free seconds by month beyond the fixed part's: what is left, and what the call holds but has not used. A month's
+    bundle that has not been granted yet is as large as the plan says."""
     until_us = session.start_us + target_s * MICROSECONDS
     pools = {}
     for month in months_between(session.rate.zone, session.start_us, until_us):
         key = bundle(month)
         known = balances.get(key)
         available = session.free_seconds if known is None else known.available
-        pools[key] = max(0, available + session.held.get(key, 0))
+        own = session.held.get(key, 0) + session.posted.get(key, 0) - fixed.get(key, 0)
+        pools[key] = max(0, available + own)
     return pools
 
 

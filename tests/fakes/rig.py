@@ -1,0 +1,186 @@
+"""The engine's heart without Asterisk and without a disk: store, registry and desk on a fake switch and clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import MappingProxyType
+
+from agi.port import Answer, IncomingCall
+from charging.ledger.accounts import Account, Number
+from charging.ledger.memory import MemoryStore
+from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
+from charging.ledger.port import Store
+from charging.rating.plans import Plan
+from charging.rating.rate import Step
+from charging.rating.tariff import Destination, Price, RateTable, Refusal, Tariff, TopUps
+from charging.session.desk import Desk
+from charging.session.model import Policy, Session
+from charging.session.registry import Registry
+from tests.fakes.clock import FakeClock
+from tests.fakes.switch import FakeCall, FakeSwitch
+
+EURO = 1_000_000
+NUMBER = "+31201234567"
+TARGET = "+31612345678"
+
+DESTINATIONS = {
+    "nl_mobile": Destination("nl_mobile", ("+316",)),
+    "nl_premium": Destination("nl_premium", ("+31900",), refuse=Refusal.PREMIUM),
+}
+
+
+def make_tariff(price: int = 60_000, increment_s: int = 1, plans: Mapping[str, Plan] | None = None) -> Tariff:
+    """``price`` is micro-euro a minute: 60,000 makes 1,000 a second."""
+    steps = (Step(0, price, 60, increment_s),)
+    known = {
+        "light": Plan("light", "table", max_calls=5),
+        "pro": Plan("pro", "table", is_paid=True, free_seconds=600, max_calls=5),
+        "free": Plan("free", "table", voicemail_paid=True, voicemail_price=100_000),
+    }
+    return Tariff(
+        revision="r1",
+        digest="d1",
+        zone="Europe/Amsterdam",
+        region="NL",
+        plans=plans or known,
+        destinations=DESTINATIONS,
+        tables={"table": RateTable("table", {"nl_mobile": Price(steps)})},
+        top_ups=TopUps(10 * EURO, ()),
+    )
+
+
+class Rig:
+    """Everything between the dialplan's question and the books, ready to be driven by a test."""
+
+    def __init__(self, clock: FakeClock, store: Store, switch: FakeSwitch, policy: Policy, tariff: Tariff) -> None:
+        self.clock, self.store, self.switch, self.policy, self.tariff = clock, store, switch, policy, tariff
+        self.told: list[tuple[str, Mapping[str, object]]] = []
+        self.registry, self.desk = self._engine()
+        self._task: asyncio.Task[object] | None = None
+        self._calls = 0
+
+    def _engine(self) -> tuple[Registry, Desk]:
+        registry = Registry(
+            ledger=self.store,
+            switch=self.switch,
+            clock=self.clock,
+            policy=self.policy,
+            switch_id="test",
+            observe=self.observe,
+        )
+        desk = Desk(
+            store=self.store,
+            tariff=lambda: self.tariff,
+            registry=registry,
+            switch=self.switch,
+            clock=self.clock,
+            policy=self.policy,
+            switch_id="test",
+            observe=self.observe,
+        )
+        return registry, desk
+
+    def observe(self, what: str, session: Session | None, fields: Mapping[str, object]) -> None:
+        assert what != "unexpected_event_met", fields
+        self.told.append((what, fields))
+
+    def heard(self, what: str) -> list[Mapping[str, object]]:
+        """The fields of everything told under this name."""
+        return [fields for name, fields in self.told if name == what]
+
+    # --- the daemon -------------------------------------------------------------------------------------------
+
+    async def start_daemon(self) -> None:
+        self.registry, self.desk = self._engine()
+        self.switch.deliver = self.registry.deliver
+        self._task = asyncio.create_task(self.registry.run(), name="registry")
+        await asyncio.sleep(0)
+        await self.registry.reconcile()
+        await self.clock.advance(0)
+
+    async def kill_daemon(self) -> None:
+        """As `kill -9`: nothing is told to anybody."""
+        self.switch.deliver = lambda _event: None
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # --- accounts ---------------------------------------------------------------------------------------------
+
+    async def subscriber(self, credit: int = 0, plan: str = "light", **number: object) -> str:
+        await self.store.put_account(Account("anna", plan))
+        fields: dict[str, object] = {"forward_to": TARGET, **number}
+        await self.store.put_number(Number(NUMBER, "anna", **fields))  # type: ignore[arg-type]
+        if credit:
+            await self.credit(credit)
+        return "anna"
+
+    async def credit(self, amount: int, key: str = "first") -> None:
+        at_us = self.clock.now().wall_us
+        await self.store.apply(Transfer(f"top-up/{key}", "anna", Kind.TOP_UP, at_us, (Leg(CREDIT, amount),)))
+        self.registry.funds_changed("anna")
+
+    async def balance(self, key: str = CREDIT) -> Balance:
+        return (await self.store.balances("anna")).get(key, Balance())
+
+    async def reserved(self) -> dict[str, int]:
+        """Whatever is still set aside; empty when nothing runs."""
+        return {key: one.reserved for key, one in (await self.store.balances("anna")).items() if one.reserved}
+
+    # --- calls ------------------------------------------------------------------------------------------------
+
+    async def ring(self, number: str = NUMBER) -> Answer:
+        """A caller comes; the decision."""
+        self._calls += 1
+        return await self.desk.incoming(IncomingCall(number, "+31107654321", f"u{self._calls}", "PJSIP/world-1"))
+
+    async def ringing(self) -> FakeCall:
+        """A call that is being dialled."""
+        answer = await self.ring()
+        assert answer.decision == "forward", answer
+        assert answer.session is not None
+        assert answer.quota_s is not None
+        call = self.switch.dial(answer.session, answer.quota_s, f"u{self._calls}")
+        await self.clock.advance(0)
+        return call
+
+    async def talking(self) -> FakeCall:
+        """A call that was answered just now."""
+        call = await self.ringing()
+        self.switch.answer(call.session)
+        await self.clock.advance(0)
+        return call
+
+    async def hang_up(self, call: FakeCall) -> None:
+        self.switch.end(call.session)
+        await self.clock.advance(0)
+
+    def session_of(self, call: FakeCall) -> Session:
+        return self.registry.runner(call.session).session
+
+
+@asynccontextmanager
+async def make_rig(
+    policy: Policy | None = None, tariff: Tariff | None = None, store: Store | None = None
+) -> AsyncIterator[Rig]:
+    """A running engine."""
+    clock = FakeClock()
+    rig = Rig(clock, store or MemoryStore(clock), FakeSwitch(clock), policy or Policy(), tariff or make_tariff())
+    await rig.start_daemon()
+    try:
+        yield rig
+    finally:
+        await rig.kill_daemon()
+        countdowns = [call.countdown for call in rig.switch.calls.values() if call.countdown is not None]
+        for countdown in countdowns:
+            countdown.cancel()
+        await asyncio.gather(*countdowns, return_exceptions=True)
+
+
+def plan(tariff: Tariff, name: str, **changes: object) -> Tariff:
+    """The tariff with one plan changed."""
+    plans = {**tariff.plans, name: replace(tariff.plans[name], **changes)}  # type: ignore[arg-type]
+    return replace(tariff, plans=MappingProxyType(plans))

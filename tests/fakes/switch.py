@@ -1,0 +1,193 @@
+"""A switch in memory, for the session layer: it dials, answers, counts down, cuts and keeps its black box.
+
+It fulfils `charging.session.ports.Switch` and behaves as `ASTERISK.md` measured the real one: the quota's deadline
+counts from the bridge, a later order replaces it, the cut happens with nobody listening, and the record of the call's
+length is written at every hang-up. While its link is down orders raise LinkDown and events are lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from charging.clock import MICROSECONDS, Instant
+from charging.errors import LinkDown
+from charging.session.events import BlackBoxRead, Leg
+from charging.session.ports import Legs, Look
+from charging.session.switch_events import (
+    BridgeEntered,
+    BridgeLeft,
+    ChannelEnded,
+    DialEnded,
+    DialStarted,
+    SwitchEvent,
+)
+from tests.fakes.clock import FakeClock
+
+OVERSHOOT_MS = 3
+"""How late the switch cuts: measured 2 to 17 ms."""
+
+
+@dataclass
+class FakeCall:
+    """One call on the fake switch."""
+
+    session: str
+    quota_s: int
+    caller_uid: str
+    callee_uid: str
+    answered: Instant | None = None
+    deadline_mono_us: int | None = None
+    caller_alive: bool = True
+    callee_alive: bool = False
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    countdown: asyncio.Task[None] | None = None
+    status: str = ""
+
+    def answered_ms(self, now: Instant) -> int:
+        """By the wall clock, as Asterisk measures it."""
+        return 0 if self.answered is None else (now.wall_us - self.answered.wall_us) // 1000
+
+
+class FakeSwitch:
+    """See the module."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.deliver: Callable[[SwitchEvent], None] = lambda _event: None
+        self.up = True
+        self.calls: dict[str, FakeCall] = {}
+        self.records: dict[str, BlackBoxRead] = {}
+        self.prompts: list[tuple[str, str, str]] = []
+        self.deadlines: list[tuple[str, int]] = []
+        self.hung_up: list[str] = []
+        self.maintained = 0
+        self.prompt_works = True
+        self._proven = clock.now().mono_us
+
+    # --- what the world does ----------------------------------------------------------------------------------
+
+    def dial(self, session: str, quota_s: int, caller_uid: str) -> FakeCall:
+        call = FakeCall(session, quota_s, caller_uid, f"{caller_uid}-callee", callee_alive=True)
+        self.calls[session] = call
+        self._tell(DialStarted(session, caller_uid, call.callee_uid, "PJSIP/mobile-1", self._stamp()))
+        return call
+
+    def answer(self, session: str) -> None:
+        call = self.calls[session]
+        call.answered, call.status = self.clock.now(), "ANSWER"
+        for event in (
+            DialEnded(session, "ANSWER", call.caller_uid, call.callee_uid, "PJSIP/mobile-1", self._stamp()),
+            self._entered(call, call.callee_uid, "callee"),
+            self._entered(call, call.caller_uid, "caller"),
+        ):
+            self._tell(event)
+        self._count_down(call, call.answered.mono_us + call.quota_s * MICROSECONDS)
+
+    def fail(self, session: str, status: str) -> None:
+        call = self.calls[session]
+        call.status, call.callee_alive = status, False
+        self._tell(DialEnded(session, status, call.caller_uid, call.callee_uid, "PJSIP/mobile-1", self._stamp()))
+
+    def end(self, session: str) -> None:
+        """Either side hangs up, or the switch cuts."""
+        call = self.calls[session]
+        if not call.caller_alive:
+            return
+        if call.countdown is not None and call.countdown is not asyncio.current_task():
+            call.countdown.cancel()
+        now = self.clock.now()
+        self.records[session] = BlackBoxRead(True, call.status, call.answered_ms(now))
+        if call.answered is not None:
+            self._tell(BridgeLeft(session, call.callee_uid, "PJSIP/mobile-1", "callee", "b", self._stamp()))
+            self._tell(BridgeLeft(session, call.caller_uid, "PJSIP/world-1", "caller", "b", self._stamp()))
+        if call.callee_alive:
+            self._tell(ChannelEnded(session, call.callee_uid, "PJSIP/mobile-1", "callee", 16, self._stamp()))
+        call.caller_alive = call.callee_alive = False
+        self._tell(ChannelEnded(session, call.caller_uid, "PJSIP/world-1", "caller", 16, self._stamp()))
+        call.ended.set()
+
+    def restart(self) -> None:
+        """Asterisk itself dies: no hang-up handler runs, nothing is recorded."""
+        for call in self.calls.values():
+            call.caller_alive = call.callee_alive = False
+            if call.countdown is not None:
+                call.countdown.cancel()
+
+    # --- what the engine orders -------------------------------------------------------------------------------
+
+    @property
+    def proven_mono_us(self) -> int | None:
+        if self.up:
+            self._proven = self.clock.now().mono_us
+        return self._proven
+
+    async def look(self) -> Look:
+        self._must_be_up()
+        now = self.clock.now()
+        living = [call for call in self.calls.values() if call.caller_alive]
+        return Look(now.mono_us, {call.session: self._legs(call, now) for call in living})
+
+    async def set_deadline(self, uid: str, at: Instant) -> None:
+        self._must_be_up()
+        self.deadlines.append((uid, at.mono_us))
+        for call in self.calls.values():
+            if call.callee_uid == uid and call.callee_alive:
+                self._count_down(call, at.mono_us)
+
+    async def hang_up(self, uid: str) -> None:
+        self._must_be_up()
+        self.hung_up.append(uid)
+        for call in list(self.calls.values()):
+            if uid in (call.caller_uid, call.callee_uid):
+                self.end(call.session)
+
+    async def play_prompt(self, session: str, sequence: int, callee_uid: str, language: str, prompt: str) -> bool:
+        self._must_be_up()
+        self.prompts.append((session, language, prompt))
+        return self.prompt_works
+
+    async def black_box(self, session: str) -> BlackBoxRead:
+        self._must_be_up()
+        return self.records.get(session, BlackBoxRead(found=False))
+
+    async def black_box_keys(self) -> Sequence[str]:
+        self._must_be_up()
+        return list(self.records)
+
+    async def run_maintenance(self) -> None:
+        self._must_be_up()
+        self.maintained += 1
+
+    # --- within -----------------------------------------------------------------------------------------------
+
+    def _tell(self, event: SwitchEvent) -> None:
+        if self.up:
+            self.deliver(event)
+
+    def _stamp(self) -> int:
+        return self.clock.now().wall_us
+
+    def _must_be_up(self) -> None:
+        if not self.up:
+            raise LinkDown
+
+    def _entered(self, call: FakeCall, uid: str, leg: str) -> BridgeEntered:
+        return BridgeEntered(call.session, uid, "PJSIP/x", leg, "b", "simple_bridge", self._stamp())
+
+    def _legs(self, call: FakeCall, now: Instant) -> Legs:
+        up = call.answered is not None
+        left = None if call.deadline_mono_us is None else (call.deadline_mono_us - now.mono_us) // 1000
+        callee = Leg(call.callee_uid, bridged=up, up=up, time_left_ms=left) if call.callee_alive else None
+        return Legs(Leg(call.caller_uid, bridged=up, up=up, time_left_ms=None), callee)
+
+    def _count_down(self, call: FakeCall, mono_us: int) -> None:
+        if call.countdown is not None:
+            call.countdown.cancel()
+        call.deadline_mono_us = mono_us
+        call.countdown = asyncio.create_task(self._cut_at(call, mono_us + OVERSHOOT_MS * 1000))
+
+    async def _cut_at(self, call: FakeCall, mono_us: int) -> None:
+        await self.clock.sleep_until(mono_us)
+        self.end(call.session)
