@@ -45,6 +45,8 @@ class Segment:
 Funding = tuple[Segment, ...]
 """Contiguous from second 0, in whole increments; no two neighbours have the same source."""
 
+_ALL_CREDIT: Funding = (Segment(0, FOREVER_S, CREDIT),)
+
 
 @dataclass(frozen=True, slots=True)
 class Pools:
@@ -92,19 +94,23 @@ class Run(NamedTuple):
     source: str
 
 
-def runs(rate: Rate, start_us: int, funding: Funding) -> Iterator[Run]:
-    """The increments of a funding, counted: the base of all that follows, and of explanations."""
+def runs(rate: Rate, start_us: int, funding: Funding, before_s: int = FOREVER_S) -> Iterator[Run]:
+    """The increments of a funding that start before second ``before_s``, counted: the base of all that follows."""
     at = 0
     for segment in funding:
         free = segment.source != CREDIT
-        while at < segment.end_s:
+        end_s = min(segment.end_s, before_s)
+        while at < end_s:
             regime = rate.regime(start_us, at)
             increment = (free and rate.free_increment_s) or regime.increment_s
-            count = ceil_div(min(regime.until_s, segment.end_s) - at, increment)
+            count = ceil_div(min(regime.until_s, end_s) - at, increment)
             end = at + count * increment
             rest = max(0, end - segment.end_s)
             inside = end - at - rest
-            yield Run(at, increment, count, *((rest, inside) if free else (inside, 0)), regime, segment.source)
+            if free:
+                yield Run(at, increment, count, rest, inside, regime, segment.source)
+            else:
+                yield Run(at, increment, count, inside, 0, regime, CREDIT)
             at = end
 
 
@@ -131,13 +137,10 @@ def consumed(rate: Rate, start_us: int, funding: Funding, used_s: int) -> Fundin
 
     ``used_s`` 0 gives nothing; exactly at an increment's end gives that end; beyond the funding, all of it.
     """
-    if used_s <= 0:
-        return ()
-    for run in runs(rate, start_us, funding):
-        if used_s <= run.start_s + run.increments * run.increment_s:
-            increments = ceil_div(used_s - run.start_s, run.increment_s)
-            return _cut(funding, run.start_s + increments * run.increment_s)
-    return funding
+    end_s = 0
+    for run in runs(rate, start_us, funding, used_s):
+        end_s = run.start_s + run.increments * run.increment_s
+    return _cut(funding, end_s)
 
 
 def plan(rate: Rate, start_us: int, fixed: Funding, pools: Pools, target_s: int) -> FundingPlan:
@@ -159,20 +162,19 @@ def affordable_seconds(rate: Rate, start_us: int, pools: Pools) -> int:
 
 def credit_only(rate: Rate, start_us: int, seconds: int) -> Funding:
     """The funding of a call of ``seconds`` that credit pays alone, in whole increments."""
-    if seconds <= 0:
-        return ()
-    return consumed(rate, start_us, (Segment(0, FOREVER_S, CREDIT),), seconds)
+    return consumed(rate, start_us, _ALL_CREDIT, seconds)
 
 
 def cost_of_seconds(rate: Rate, start_us: int, seconds: int) -> int:
     """What a call of ``seconds`` costs without free minutes, in micro-euro."""
-    return charge(rate, start_us, credit_only(rate, start_us, seconds))
+    weight, credit_s = _weigh(rate, start_us, _ALL_CREDIT, seconds)
+    return rate.total(weight) if credit_s else 0
 
 
-def _weigh(rate: Rate, start_us: int, funding: Funding) -> tuple[int, int]:
+def _weigh(rate: Rate, start_us: int, funding: Funding, before_s: int = FOREVER_S) -> tuple[int, int]:
     """Price of the credit-paid seconds over the rate's denominator, connect fee included; and their number."""
     weight = seconds = 0
-    for run in runs(rate, start_us, funding):
+    for run in runs(rate, start_us, funding, before_s):
         seconds += run.credit_s
         weight += run.credit_s * run.regime.weight
     return (weight + rate.connect_weight if seconds else 0), seconds
