@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from charging.ledger.memory import MemoryStore
@@ -14,7 +14,14 @@ from charging.ledger.port import Store
 from charging.ledger.sqlite import SqliteStore
 from tests.contract.machine import Machine
 
-SETTINGS = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(
+    max_examples=40,
+    stateful_step_count=30,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],  # shrinking a failure takes minutes; a run of 30 steps can be read as it is
+    suppress_health_check=list(HealthCheck),
+)
 
 
 def test_sqlite_answers_as_specified(tmp_path: Path) -> None:
