@@ -22,8 +22,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """What ``/metrics`` answers as its Content-Type."""
-AMI_STATES = ("down", "connecting", "refused", "reconciling", "up")
-SESSION_STATES = ("setup", "running", "ended")
+AMI_STATES = (
+    *("connecting", "unreachable", "wrong_secret", "forbidden"),
+    *("syncing", "up", "lost", "stopped"),
+)
+SESSION_STATES = ("reserved", "ringing", "running", "ending", "settling")
+AGI_ROUTES = ("incoming", "unanswered", "maintenance")
 SERVICES = ("forward", "voicemail", "fax")
 LEDGER_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 AGI_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
@@ -53,6 +57,14 @@ class Metrics:
         for one in AMI_STATES:
             self.ami_state.labels(one).set(one == state)
         self.ami_up.set(state == "up")
+
+    def count_agi(self, route: str, result: str, seconds: float) -> None:
+        """One FastAGI connection; a route from the network that is none of ours is counted as ``other``."""
+        route = route.strip("/")
+        known = route if route in AGI_ROUTES else "other"
+        self.agi_requests.labels(known, result).inc()
+        if known != "other":
+            self.agi_seconds.labels(known).observe(seconds)
 
     def set_sessions_open(self, counts: dict[str, int]) -> None:
         """How many sessions are open in each state; a state that is not named has none."""
@@ -128,15 +140,15 @@ class Metrics:
         self.ami_state = self._gauge(
             "charging_ami_state", "1 for the state the AMI link is in, 0 for the others.", "state"
         )
-        self.set_ami_state("down")
+        self.set_ami_state("stopped")
         self.ami_reconnects = self._counter("charging_ami_reconnects", "Times the AMI link was made anew.")
         self.agi_requests = self._counter(
             "charging_agi_requests",
-            "FastAGI requests by route and result (answered, abandoned: the caller or Asterisk went away, malformed, "
-            "timeout, refused: too many connections, failed).",
+            "FastAGI requests by route (other: none of ours) and result (answered, caller_left, deadline, failed, "
+            "header_late, bad_request, unknown_route, crowded_out: too many at once, stopped: with the daemon).",
             "route",
             "result",
-            known=[("incoming", "unanswered", "maintenance"), ("answered", "abandoned", "timeout", "failed")],
+            known=[AGI_ROUTES, ("answered", "caller_left", "deadline", "failed")],
         )
         self.agi_seconds = self._histogram(
             "charging_agi_seconds", "From a FastAGI request to its answer.", AGI_SECONDS, "route"

@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.asterisk": ("charging.session",),
     "agi": ("charging.asterisk.variables",),
     "charging.lab": (),
+    "charging.observer": (*DOMAIN, "charging.metrics"),
     "charging.notify": DOMAIN,
     "charging.service": DOMAIN,
     "charging.web": (*DOMAIN, "charging.metrics"),
