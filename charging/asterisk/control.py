@@ -16,7 +16,7 @@ from charging.asterisk.black_box import BlackBoxRecord, parse_record
 from charging.asterisk.events import SwitchEvent
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.numbers import scaled, whole
-from charging.asterisk.prompts import Prompter, PromptOutcome, PromptSettings
+from charging.asterisk.prompts import MAINTENANCE_DEADLINE_S, Prompter, PromptOutcome, PromptSettings
 from charging.asterisk.reply import Fields, Orders
 from charging.asterisk.rights import MissingRights, missing_rights
 from charging.clock import Clock, Instant
@@ -99,9 +99,9 @@ class CallControl:
         """Play a file to one leg of a running call; see :meth:`Prompter.play`. Never raises a SwitchError."""
         return await self._prompter.play(session, sequence, spyee_uid, prompt)
 
-    async def run_maintenance(self) -> bool:
+    async def run_maintenance(self, deadline_s: float = MAINTENANCE_DEADLINE_S) -> bool:
         """Make the switch ask our AGI route what to delete; see :meth:`Prompter.run_maintenance`."""
-        return await self._prompter.run_maintenance()
+        return await self._prompter.run_maintenance(deadline_s)
 
     async def statuses(self) -> list[ChannelStatus]:
         """Every channel of the switch, ours or not."""

@@ -17,12 +17,13 @@ from charging.asterisk import variables
 from charging.asterisk.events import OriginateEnded, PromptStarted, SwitchEvent
 from charging.asterisk.reply import Orders
 from charging.asterisk.variables import inherited
-from charging.errors import SwitchError
+from charging.errors import ActionRefused, SwitchError
 
 WHISPER_DEADLINE_S = 2.0
 """Measured: a whisper is attached 0.4 s after the order."""
 ORIGINATE_TIMEOUT_MS = 5000
 MAINTENANCE_TIMEOUT_MS = 10_000
+MAINTENANCE_DEADLINE_S = 15.0
 DIGIT_MS = 60
 
 log = structlog.get_logger(__name__)
@@ -79,7 +80,7 @@ class Prompter:
             return PromptOutcome.FEATURE
         return PromptOutcome.FAILED
 
-    async def run_maintenance(self, deadline_s: float = 15.0) -> bool:
+    async def run_maintenance(self, deadline_s: float = MAINTENANCE_DEADLINE_S) -> bool:
         """Run the maintenance extension, which asks our AGI route what to delete.
 
         False where the switch's answer, an event of class ``call``, never came: that right is missing then.
@@ -129,7 +130,7 @@ class Prompter:
         try:
             await self._link.action("Originate", fields)
             async with asyncio.timeout(self._settings.whisper_deadline_s):
-                return await started
+                return await started or await self._is_playing(uid)
         except TimeoutError:
             await self._give_up(uid)
         except SwitchError as error:
@@ -138,6 +139,14 @@ class Prompter:
             for key in (uid, spyer_uid):
                 self._waiting.pop(key, None)
         return False
+
+    async def _is_playing(self, uid: str) -> bool:
+        """An order fails also because the same one was carried out before, by a daemon that was restarted."""
+        try:
+            await self._link.action("Status", {"Channel": uid}, list_end="StatusComplete")
+        except ActionRefused:
+            return False
+        return True
 
     async def _give_up(self, uid: str) -> None:
         """A whisper that attaches after all must not follow the feature's prompt."""

@@ -1,0 +1,103 @@
+"""What the switch remembers of a call that has ended."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charging.asterisk.black_box import BlackBoxRecord, parse_record
+from tests.fakes.recordings import ami_messages
+
+
+def parsed(text: str, key: str = "s-1") -> BlackBoxRecord:
+    record = parse_record(key, text)
+    assert record is not None
+    return record
+
+
+def recorded(name: str) -> BlackBoxRecord:
+    message = next(each for each in ami_messages(name) if each.event == "DBGetResponse")
+    return parsed(message.get("Val"), message.get("Key"))
+
+
+def test_a_recorded_answered_call() -> None:
+    record = recorded("answered_caller_hangs_up")
+    assert record.session == "s-rec-1"
+    assert (record.dial_status, record.conversation_ms, record.cause) == ("ANSWER", 1293, 16)
+    assert record.ended_at_us == 1795305158421000
+    assert (record.number, record.caller) == ("+31850000001", "+31200000001")
+    assert (record.decision, record.phase, record.malformed) == ("forward", "dial", ())
+
+
+@pytest.mark.parametrize("name", ["busy", "no_answer", "caller_gives_up"])
+def test_a_recorded_call_that_was_not_answered_lasted_no_time(name: str) -> None:
+    assert recorded(name).conversation_ms == 0
+    assert recorded(name).malformed == ()
+
+
+def test_the_cut_of_a_quota_is_never_before_the_paid_second() -> None:
+    assert 2000 <= (recorded("cut_by_quota").conversation_ms or 0) <= 2200
+
+
+def test_the_up_time_of_a_caller_in_voicemail_is_no_conversation() -> None:
+    assert parsed("v1|dial=NOANSWER|answered_ms=9000").conversation_ms == 0
+    assert parsed("v1|dial=|answered_ms=9000").conversation_ms == 0
+
+
+def test_an_answered_call_without_a_duration_is_unknown_and_not_zero() -> None:
+    assert parsed("v1|dial=ANSWER|answered_ms=").conversation_ms is None
+    assert parsed("v1|dial=ANSWER").conversation_ms is None
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "1e3", "0x10", " 5", "1_000", "five", "५"])
+def test_a_duration_that_is_no_number_is_unknown_and_named(value: str) -> None:
+    record = parsed(f"v1|dial=ANSWER|answered_ms={value}")
+    assert record.conversation_ms is None
+    assert record.malformed == ("answered_ms",)
+
+
+@pytest.mark.parametrize(
+    ("text", "micros"),
+    [("1700000000", 1700000000000000), ("1700000000.123", 1700000000123000), ("17.0000019", 17000001)],
+)
+def test_the_end_is_read_exactly(text: str, micros: int) -> None:
+    assert parsed(f"v1|ended={text}").ended_at_us == micros
+
+
+def test_unknown_fields_are_ignored_and_missing_ones_empty() -> None:
+    record = parsed("v1|colour=blue|nonsense|=|dial=BUSY")
+    assert (record.dial_status, record.voicemail_file, record.fax_pages) == ("BUSY", "", None)
+
+
+def test_a_call_without_a_session_has_none() -> None:
+    assert parsed("v1|dial=", key="nosession-1700000000.1").session is None
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("v1|vm=SUCCESS|vmfile=/spool/msg0000", True),
+        ("v1|vm=SUCCESS|vmfile=", False),
+        ("v1|vm=FAILED|vmfile=/spool/msg0000", False),
+    ],
+)
+def test_a_message_is_stored_only_with_its_file(text: str, stored: bool) -> None:
+    assert parsed(text).voicemail_stored is stored
+
+
+def test_a_fax_is_counted_in_pages() -> None:
+    assert (parsed("v1|fax=SUCCESS|pages=2").fax_status, parsed("v1|pages=2").fax_pages) == ("SUCCESS", 2)
+
+
+@pytest.mark.parametrize("text", ["", "v2|dial=ANSWER", "dial=ANSWER", "v11|"])
+def test_a_version_that_is_not_known_is_no_record(text: str) -> None:
+    assert parse_record("s-1", text) is None
+
+
+@given(st.text())
+def test_whatever_stands_there_never_raises(text: str) -> None:
+    parse_record("s-1", text)
+    record = parse_record("s-1", "v1|" + text)
+    assert record is not None
+    assert record.answered_ms is None or record.answered_ms >= 0

@@ -1,0 +1,324 @@
+"""Orders about one call, against a link that remembers them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from charging.asterisk import variables
+from charging.asterisk.control import CallControl, ChannelStatus, DeadlineOutcome, milliseconds_left
+from charging.asterisk.events import OriginateEnded, PromptStarted
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.prompts import PromptOutcome, PromptSettings
+from charging.asterisk.reply import Fields, Reply
+from charging.clock import Instant
+from charging.errors import ActionRefused, ActionTimeout, LinkDown
+from tests.fakes.clock import FakeClock, settle
+from tests.fakes.recordings import ami_messages
+
+UID = "1795305157.1"
+CONFIG = Path(__file__).parents[3] / "config" / "asterisk"
+
+
+@dataclass
+class RecordingLink:
+    """A link that answers what it was told to, and remembers every order."""
+
+    orders: list[tuple[str, Fields]] = field(default_factory=list)
+    refuse: dict[str, Exception] = field(default_factory=dict)
+    replies: dict[str, Reply] = field(default_factory=dict)
+    meanwhile: Callable[[], None] = lambda: None
+
+    async def action(
+        self, name: str, fields: Fields | None = None, *, timeout_s: float = 3.0, list_end: str | None = None
+    ) -> Reply:
+        self.orders.append((name, fields or {}))
+        self.meanwhile()
+        if name in self.refuse:
+            raise self.refuse[name]
+        return self.replies.get(name, Reply(AmiMessage.of(Response="Success")))
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.orders]
+
+
+@pytest.fixture
+def link() -> RecordingLink:
+    return RecordingLink()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def control(link: RecordingLink, clock: FakeClock) -> CallControl:
+    return CallControl(link, clock)
+
+
+def gone(name: str) -> ActionRefused:
+    return ActionRefused(f"{name}: No such channel")
+
+
+@pytest.mark.parametrize(
+    ("left_us", "sent"),
+    [(1, "0.001"), (1000, "0.001"), (1001, "0.002"), (60_000_000, "60.000"), (60_000_001, "60.001")],
+)
+async def test_a_deadline_is_sent_as_what_is_left_rounded_up(
+    control: CallControl, link: RecordingLink, clock: FakeClock, left_us: int, sent: str
+) -> None:
+    now = clock.now()
+    at = Instant(now.mono_us + left_us, now.wall_us)  # the wall clock has no say
+    assert await control.set_deadline(UID, at) is DeadlineOutcome.SET
+    assert link.orders == [("AbsoluteTimeout", {"Channel": UID, "Timeout": sent})]
+
+
+@pytest.mark.parametrize("left_us", [0, -1, -5_000_000])
+async def test_a_deadline_that_has_passed_hangs_up(
+    control: CallControl, link: RecordingLink, clock: FakeClock, left_us: int
+) -> None:
+    now = clock.now()
+    assert await control.set_deadline(UID, Instant(now.mono_us + left_us, 0)) is DeadlineOutcome.HUNG_UP
+    assert link.names() == ["Hangup"]
+
+
+async def test_a_deadline_whose_answer_came_late_is_told_again_with_what_is_left_then(
+    control: CallControl, link: RecordingLink, clock: FakeClock
+) -> None:
+    delays = [0.051, 0.050]
+    link.meanwhile = lambda: clock._move_to(clock.now().plus(delays.pop(0)).mono_us)
+    assert await control.set_deadline(UID, clock.now().plus(10)) is DeadlineOutcome.SET
+    assert [fields["Timeout"] for _, fields in link.orders] == ["10.000", "9.949"]
+
+
+async def test_a_switch_that_always_answers_late_is_said_to(
+    control: CallControl, link: RecordingLink, clock: FakeClock
+) -> None:
+    link.meanwhile = lambda: clock._move_to(clock.now().plus(1).mono_us)
+    assert await control.set_deadline(UID, clock.now().plus(10)) is DeadlineOutcome.SET_LATE
+    assert [fields["Timeout"] for _, fields in link.orders] == ["10.000", "9.000", "8.000"]
+
+
+async def test_a_deadline_for_a_channel_that_is_gone_is_no_error(
+    control: CallControl, link: RecordingLink, clock: FakeClock
+) -> None:
+    link.refuse = {"AbsoluteTimeout": gone("AbsoluteTimeout"), "Hangup": gone("Hangup")}
+    assert await control.set_deadline(UID, clock.now().plus(10)) is DeadlineOutcome.GONE
+    assert await control.set_deadline(UID, clock.now()) is DeadlineOutcome.GONE
+    assert await control.hang_up(UID) is False
+
+
+@pytest.mark.parametrize("error", [LinkDown(), ActionTimeout(), ActionRefused("Permission denied")])
+async def test_an_order_that_was_not_carried_out_raises(
+    control: CallControl, link: RecordingLink, clock: FakeClock, error: Exception
+) -> None:
+    link.refuse = {"AbsoluteTimeout": error, "Hangup": error}
+    with pytest.raises(type(error)):
+        await control.set_deadline(UID, clock.now().plus(10))
+    with pytest.raises(type(error)):
+        await control.hang_up(UID)
+
+
+async def test_hanging_up_names_its_cause(control: CallControl, link: RecordingLink) -> None:
+    assert await control.hang_up(UID, 44) is True
+    assert link.orders == [("Hangup", {"Channel": UID, "Cause": "44"})]
+
+
+def test_milliseconds_left_round_up_on_both_sides_of_zero() -> None:
+    def left(mono_us: int) -> int:
+        return milliseconds_left(Instant(0, 0), Instant(mono_us, 0))
+
+    assert [left(us) for us in (-1001, -1000, -999, 0, 1, 1000, 1001)] == [-1, -1, 0, 0, 1, 1, 2]
+
+
+async def test_a_recorded_status_is_read(control: CallControl, link: RecordingLink) -> None:
+    messages = ami_messages("answered_caller_hangs_up")
+    entries = tuple(message for message in messages if message.event == "Status")
+    link.replies["Status"] = Reply(AmiMessage.of(Response="Success"), entries)
+    bridge = "0d2a0b25-2948-41e6-a95a-c24f8b064d5d"
+    assert await control.statuses() == [
+        ChannelStatus(UID, "PJSIP/world-00000001", "s-rec-1", "callee", "Up", bridge, 28785, 1),
+        ChannelStatus("1795305157.0", "PJSIP/world-00000000", "s-rec-1", "caller", "Up", bridge, 53761, 1),
+    ]
+
+
+async def test_a_channel_without_session_or_deadline_reads_as_such(control: CallControl, link: RecordingLink) -> None:
+    unset = [("Variable", f"{name}=(null)") for name in ("CHARGING_SESSION", "CHARGING_LEG")]
+    entry = AmiMessage.of(*unset, ("Variable", "TIMEOUT(absolute)=0"), Event="Status", Uniqueid="9.9")
+    link.replies["Status"] = Reply(AmiMessage.of(), (entry,))
+    assert await control.statuses() == [ChannelStatus("9.9", "", "", "", "", "", None, 0)]
+
+
+async def test_the_black_box_is_read_by_key_and_unreadable_records_stay_behind(
+    control: CallControl, link: RecordingLink
+) -> None:
+    good = AmiMessage.of(Event="DBGetTreeResponse", Key="/charging/s-1", Val="v1|dial=BUSY")
+    bad = AmiMessage.of(Event="DBGetTreeResponse", Key="/charging/s-2", Val="v9|dial=BUSY")
+    link.replies["DBGetTree"] = Reply(AmiMessage.of(), (good, bad))
+    records = await control.black_box()
+    assert {key: record.dial_status for key, record in records.items()} == {"s-1": "BUSY"}
+
+
+async def test_one_recorded_black_box_record_is_read(control: CallControl, link: RecordingLink) -> None:
+    entry = next(each for each in ami_messages("busy") if each.event == "DBGetResponse")
+    link.replies["DBGet"] = Reply(AmiMessage.of(), (entry,))
+    record = await control.black_box_of("s-rec-1")
+    assert record is not None
+    assert (record.key, record.dial_status) == ("s-rec-1", "BUSY")
+
+
+async def test_a_record_that_is_not_there_is_none_and_a_refusal_is_not(
+    control: CallControl, link: RecordingLink
+) -> None:
+    link.refuse["DBGet"] = ActionRefused("DBGet: Database entry not found")
+    assert await control.black_box_of("s-1") is None
+    link.refuse["DBGet"] = ActionRefused("DBGet: Permission denied")
+    with pytest.raises(ActionRefused):
+        await control.black_box_of("s-1")
+
+
+async def test_recorded_rights_lack_nothing_and_fewer_are_named(control: CallControl, link: RecordingLink) -> None:
+    recorded = next(each for each in ami_messages("answers") if "WaitEvent" in each)
+    link.replies["ListCommands"] = Reply(recorded)
+    missing = await control.permissions()
+    assert (missing.needed, missing.optional) == ((), ())
+    fewer = tuple((name, value) for name, value in recorded if name not in ("Hangup", "Originate"))
+    link.replies["ListCommands"] = Reply(AmiMessage(fewer))
+    missing = await control.permissions()
+    assert (missing.needed, missing.optional) == (("Hangup (call)",), ("Originate (originate)",))
+
+
+async def test_a_whisper_that_attaches_is_the_prompt(control: CallControl, link: RecordingLink) -> None:
+    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "/sounds/nl/credit_low"))
+    await settle()
+    control.observe(PromptStarted("s-1", UID, "w-s-1-3-2", None))
+    assert await playing is PromptOutcome.WHISPERED
+    name, fields = link.orders[0]
+    assert name == "Originate"
+    assert (fields["ChannelId"], fields["OtherChannelId"], fields["Async"]) == (
+        "w-s-1-3",
+        "w-s-1-3-2",
+        "true",
+    )
+    assert fields["Variable"] == [
+        f"__CHARGING_SPYEE={UID}",
+        "__CHARGING_PROMPT=/sounds/nl/credit_low",
+    ]
+    assert link.names() == ["Originate"]
+
+
+async def test_another_sessions_whisper_is_not_this_one(link: RecordingLink, clock: FakeClock) -> None:
+    control = CallControl(link, clock, PromptSettings(feature=False, whisper_deadline_s=0.01))
+    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
+    await settle()
+    control.observe(PromptStarted("s-1", UID, "w-s-1-2-2", None))
+    assert await playing is PromptOutcome.FAILED
+
+
+async def test_a_whisper_that_does_not_attach_is_hung_up_and_followed_by_the_feature(
+    link: RecordingLink, clock: FakeClock
+) -> None:
+    control = CallControl(link, clock, PromptSettings(whisper_deadline_s=0.01))
+    assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FEATURE
+    assert link.names() == ["Originate", "Hangup", "Setvar", "PlayDTMF", "PlayDTMF", "PlayDTMF"]
+    assert link.orders[1][1] == {"Channel": "w-s-1-3"}
+    assert link.orders[2][1] == {"Channel": UID, "Variable": "CHARGING_PROMPT", "Value": "p"}
+    assert [fields["Digit"] for name, fields in link.orders if name == "PlayDTMF"] == ["*", "9", "9"]
+    assert link.orders[-1][1]["Receive"] == "true"
+
+
+@pytest.mark.parametrize("error", [ActionRefused("Originate: Permission denied"), ActionTimeout(), LinkDown()])
+async def test_a_whisper_that_is_refused_is_followed_by_the_feature(
+    control: CallControl, link: RecordingLink, error: Exception
+) -> None:
+    link.refuse["Originate"] = error
+    assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FEATURE
+
+
+async def test_a_whisper_that_fails_is_followed_by_the_feature_at_once(
+    control: CallControl, link: RecordingLink
+) -> None:
+    link.refuse["Status"] = gone("Status")
+    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
+    await settle()
+    control.observe(OriginateEnded("w-s-1-3", "", False, "0", None))
+    assert await playing is PromptOutcome.FEATURE
+
+
+async def test_a_whisper_that_an_earlier_daemon_ordered_is_not_played_twice(
+    control: CallControl, link: RecordingLink
+) -> None:
+    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
+    await settle()
+    control.observe(OriginateEnded("w-s-1-3", "", False, "0", None))
+    assert await playing is PromptOutcome.WHISPERED
+    assert link.names() == ["Originate", "Status"]
+
+
+async def test_a_prompt_that_can_not_be_played_at_all_raises_nothing(control: CallControl, link: RecordingLink) -> None:
+    link.refuse = dict.fromkeys(("Originate", "Setvar"), LinkDown())
+    assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FAILED
+
+
+async def test_maintenance_succeeds_when_its_event_comes(control: CallControl, link: RecordingLink) -> None:
+    running = asyncio.create_task(control.run_maintenance())
+    await settle()
+    action_id = str(link.orders[0][1]["ActionID"])
+    control.observe(OriginateEnded(action_id, "1.2", True, "4", None))
+    assert await running is True
+
+
+async def test_maintenance_whose_event_never_comes_says_so(control: CallControl, link: RecordingLink) -> None:
+    assert await control.run_maintenance(deadline_s=0.01) is False
+
+
+def test_the_shipped_feature_is_the_one_that_is_dialled() -> None:
+    text = (CONFIG / "features_charging.conf").read_text()
+    assert f"chgkeep => {variables.PROMPT_FEATURE_DIGITS},self,Gosub(charging-warn,s,1)" in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SESSION",
+        "DECISION",
+        "REASON",
+        "QUOTA",
+        "TARGET",
+        "RING_S",
+        "LANGUAGE",
+        "MAILBOX",
+        "LEG",
+        "PROMPT",
+        "SPYEE",
+    ],
+)
+def test_the_shipped_dialplan_knows_every_variable(name: str) -> None:
+    text = (CONFIG / "extensions_charging.conf").read_text()
+    assert getattr(variables, name) in text
+
+
+@pytest.mark.parametrize("route", ["INCOMING", "UNANSWERED", "MAINTENANCE"])
+def test_the_shipped_dialplan_asks_every_route(route: str) -> None:
+    text = (CONFIG / "extensions_charging.conf").read_text()
+    assert f"AGI(agi://${{CHARGING_AGI}}/{getattr(variables, f'ROUTE_{route}')}" in text
+
+
+@pytest.mark.parametrize(
+    ("context", "extension"),
+    [
+        ("charging-whisper", "spy"),
+        (variables.PROMPT_CONTEXT, "s"),
+        (variables.MAINTENANCE_CONTEXT, "s"),
+        (variables.MAINTENANCE_CONTEXT, variables.MAINTENANCE_IDLE_EXTENSION),
+    ],
+)
+def test_the_shipped_dialplan_has_every_extension_that_is_originated(context: str, extension: str) -> None:
+    text = (CONFIG / "extensions_charging.conf").read_text()
+    section = text.partition(f"[{context}]\n")[2].partition("\n[")[0]
+    assert f"exten => {extension},1," in section

@@ -1,0 +1,67 @@
+"""One AMI message."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.reply import check_sendable
+from charging.errors import LocalProtocolError
+
+
+def test_names_are_found_in_any_case_and_what_is_missing_is_empty() -> None:
+    message = AmiMessage.of(Event="Hangup", Cause="16")
+    assert (message.get("CAUSE"), message.event, message.response, message.get("none")) == (
+        "16",
+        "Hangup",
+        "",
+        "",
+    )
+    assert "cause" in message
+    assert "none" not in message
+
+
+def test_repeated_headers_keep_their_order() -> None:
+    message = AmiMessage.of(("V", "1"), ("v", "2"), ("V", "3"))
+    assert message.all("v") == ("1", "2", "3")
+    assert message.get("v") == "1"
+
+
+@pytest.mark.parametrize("value", ["(null)", "<null>", "<unknown>", ""])
+def test_what_asterisk_prints_for_nothing_is_nothing(value: str) -> None:
+    message = AmiMessage.of(("ChanVariable", f"A={value}"), Uniqueid=value)
+    assert (message.get("Uniqueid"), message.channel_variable("A")) == ("", "")
+
+
+def test_a_variable_may_hold_equals_signs_and_belongs_to_its_channel() -> None:
+    message = AmiMessage.of(("ChanVariable", "A=b=c"), ("DestChanVariable", "A=d"))
+    assert (message.channel_variable("A"), message.channel_variable("A", "Dest")) == ("b=c", "d")
+    assert message.channel_variable("A", "Spyee") == ""
+
+
+def test_parsing_takes_what_has_a_colon() -> None:
+    assert AmiMessage.parse("A: 1\r\nnothing\r\nB:\r\nC: x: y\r\n: z").headers == (
+        ("A", "1"),
+        ("B", ""),
+        ("C", "x: y"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("Ping\r\nAction: Hangup", {}),
+        ("Setvar", {"Value": "a\nb"}),
+        ("Setvar", {"Value": ["fine", "a\rb"]}),
+        ("Setvar", {"Val\nue": "a"}),
+        ("Setvar", {"Value": "\0"}),
+        ("Hangup", {"channel": "/PJSIP.*/"}),
+    ],
+)
+def test_what_would_break_out_of_an_action_is_refused(name: str, fields: dict[str, str | list[str]]) -> None:
+    with pytest.raises(LocalProtocolError):
+        check_sendable(name, fields)
+
+
+def test_slashes_elsewhere_are_fine() -> None:
+    check_sendable("Hangup", {"Channel": "PJSIP/a-1", "Value": "/sounds/x"})

@@ -1,0 +1,193 @@
+"""AMI messages become switch events: on what a real Asterisk wrote, and on what it might."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.asterisk.events import (
+    BridgeEntered,
+    BridgeLeft,
+    ChannelEnded,
+    DialEnded,
+    DialStarted,
+    OriginateEnded,
+    PromptStarted,
+    PromptStopped,
+    SwitchBooted,
+    SwitchEvent,
+    SwitchShutdown,
+    TransferKind,
+    TransferSeen,
+)
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.translate import stamp_us, translate
+from tests.fakes.recordings import ami_events
+
+SESSION = ("ChanVariable", "CHARGING_SESSION=s-1")
+AT = "1795305157.134965"
+AT_US = 1795305157134965
+
+
+def told(recording: str) -> list[SwitchEvent]:
+    return [event for message in ami_events(recording) if (event := translate(message)) is not None]
+
+
+def kinds(recording: str) -> list[str]:
+    return [type(event).__name__ for event in told(recording)]
+
+
+def test_an_answered_call_is_told_in_order_with_the_switchs_own_stamps() -> None:
+    assert told("answered_caller_hangs_up") == [
+        DialStarted("s-rec-1", CALLER_UID, CALLEE_UID, CALLEE, 1795305157108765),
+        DialEnded("s-rec-1", "ANSWER", CALLER_UID, CALLEE_UID, CALLEE, 1795305157134965),
+        BridgeEntered("s-rec-1", CALLEE_UID, CALLEE, "callee", BRIDGE, "simple_bridge", 1795305157135477),
+        BridgeEntered("s-rec-1", CALLER_UID, CALLER, "caller", BRIDGE, "simple_bridge", 1795305157135583),
+        BridgeLeft("s-rec-1", CALLER_UID, CALLER, "caller", BRIDGE, 1795305158420722),
+        BridgeLeft("s-rec-1", CALLEE_UID, CALLEE, "callee", BRIDGE, 1795305158421311),
+        ChannelEnded("s-rec-1", CALLEE_UID, CALLEE, "callee", 16, 1795305158422707),
+        ChannelEnded("s-rec-1", CALLER_UID, CALLER, "caller", 16, 1795305158424997),
+    ]
+
+
+CALLER_UID, CALLEE_UID = "1795305157.0", "1795305157.1"
+CALLER, CALLEE = "PJSIP/world-00000000", "PJSIP/world-00000001"
+BRIDGE = "0d2a0b25-2948-41e6-a95a-c24f8b064d5d"
+ANSWERED_CALL = [
+    "DialStarted",
+    "DialEnded",
+    "BridgeEntered",
+    "BridgeEntered",
+    "BridgeLeft",
+    "BridgeLeft",
+    "ChannelEnded",
+    "ChannelEnded",
+]
+
+
+@pytest.mark.parametrize("recording", ["answered_callee_hangs_up", "cut_by_quota"])
+def test_every_answered_call_has_the_same_shape(recording: str) -> None:
+    assert kinds(recording) == ANSWERED_CALL
+
+
+@pytest.mark.parametrize(
+    ("recording", "status"), [("busy", "BUSY"), ("no_answer", "NOANSWER"), ("caller_gives_up", "CANCEL")]
+)
+def test_a_call_that_is_not_answered_never_enters_a_bridge(recording: str, status: str) -> None:
+    assert kinds(recording) == ["DialStarted", "DialEnded", "ChannelEnded", "ChannelEnded"]
+    ended = told(recording)[1]
+    assert isinstance(ended, DialEnded)
+    assert (ended.status, ended.answered) == (status, False)
+
+
+def test_a_whisper_adds_its_start_and_stop_and_leaves_the_call_alone() -> None:
+    events = told("whisper")
+    prompts = [event for event in events if isinstance(event, PromptStarted | PromptStopped)]
+    assert prompts == [
+        PromptStarted("s-rec-1", "1795305166.13", "w-s-rec-1-1-2", 1795305167701975),
+        PromptStopped("s-rec-1", "1795305166.13", "w-s-rec-1-1-2", 1795305173128533),
+    ]
+    orders = [event for event in events if isinstance(event, OriginateEnded)]
+    assert [(order.action_id, order.answered) for order in orders] == [("rec-20", True), ("rec-21", False)]
+    others = [event for event in events if event not in prompts and event not in orders]
+    assert [type(event).__name__ for event in others] == ANSWERED_CALL
+
+
+def test_the_maintenance_channel_is_no_session() -> None:
+    assert kinds("maintenance") == ["OriginateEnded"]
+
+
+def test_login_tells_that_the_switch_is_ready() -> None:
+    assert told("login") == [SwitchBooted(0, None)]
+
+
+def test_a_shutdown_says_whether_it_restarts() -> None:
+    message = AmiMessage.of(Event="Shutdown", Shutdown="Cleanly", Restart="True", Timestamp=AT)
+    assert translate(message) == SwitchShutdown(True, AT_US)
+    assert translate(AmiMessage.of(Event="Shutdown", Restart="False")) == SwitchShutdown(False, None)
+
+
+@pytest.mark.parametrize(
+    ("event", "prefix", "kind"),
+    [
+        ("BlindTransfer", "Transferer", TransferKind.BLIND),
+        ("AttendedTransfer", "OrigTransferer", TransferKind.ATTENDED),
+        ("Pickup", "", TransferKind.PICKUP),
+    ],
+)
+def test_a_transfer_names_who_did_it(event: str, prefix: str, kind: TransferKind) -> None:
+    message = AmiMessage.of(
+        ("Event", event),
+        (f"{prefix}ChanVariable", "CHARGING_SESSION=s-1"),
+        (f"{prefix}Uniqueid", "1.2"),
+        (f"{prefix}Channel", "PJSIP/a-1"),
+        ("Timestamp", AT),
+    )
+    assert translate(message) == TransferSeen("s-1", kind, "1.2", "PJSIP/a-1", AT_US)
+
+
+def test_a_pickup_of_our_leg_by_a_stranger_is_ours() -> None:
+    message = AmiMessage.of(
+        ("Event", "Pickup"),
+        ("Uniqueid", "9.9"),
+        ("Channel", "PJSIP/stranger-1"),
+        ("TargetChanVariable", "CHARGING_SESSION=s-1"),
+    )
+    assert translate(message) == TransferSeen("s-1", TransferKind.PICKUP, "9.9", "PJSIP/stranger-1", None)
+
+
+@pytest.mark.parametrize("event", ["DialBegin", "DialEnd"])
+def test_a_local_channel_is_no_forward_leg(event: str) -> None:
+    message = AmiMessage.of(
+        SESSION, ("DestChanVariable", "CHARGING_SESSION=s-1"), Event=event, DestChannel="Local/x@y-1;1"
+    )
+    assert translate(message) is None
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "DialBegin",
+        "DialEnd",
+        "BridgeEnter",
+        "BridgeLeave",
+        "Hangup",
+        "BlindTransfer",
+        "AttendedTransfer",
+        "Pickup",
+        "ChanSpyStart",
+        "ChanSpyStop",
+    ],
+)
+@pytest.mark.parametrize("value", ["", "CHARGING_SESSION=", "CHARGING_SESSION=(null)", "OTHER=s-1"])
+def test_a_channel_without_a_session_is_not_ours(event: str, value: str) -> None:
+    assert translate(AmiMessage.of(("ChanVariable", value), Event=event, Channel="PJSIP/x-1")) is None
+
+
+def test_what_nobody_needs_is_not_translated() -> None:
+    assert translate(AmiMessage.of(SESSION, Event="Newexten")) is None
+    assert translate(AmiMessage.of(Response="Success")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "stamp"),
+    [
+        (AT, AT_US),
+        ("1795305157", 1795305157000000),
+        ("1795305157.1", 1795305157100000),
+        ("1795305157.1234567", 1795305157123456),
+        ("", None),
+        ("now", None),
+        ("-1.5", None),
+        ("1.5e3", None),
+        ("1795305157.", None),
+        ("١.٢", None),
+    ],
+)
+def test_a_stamp_is_read_exactly_or_not_at_all(text: str, stamp: int | None) -> None:
+    assert stamp_us(AmiMessage.of(Timestamp=text)) == stamp
+
+
+def test_a_cause_that_is_none_is_zero() -> None:
+    ended = translate(AmiMessage.of(SESSION, Event="Hangup", Cause="what"))
+    assert isinstance(ended, ChannelEnded)
+    assert ended.cause == 0
