@@ -22,11 +22,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """What ``/metrics`` answers as its Content-Type."""
-AMI_STATES = (
-    *("connecting", "unreachable", "wrong_secret", "forbidden"),
-    *("syncing", "up", "lost", "stopped"),
-)
-SESSION_STATES = ("reserved", "ringing", "running", "ending", "settling")
+AMI_STATES = ("down", "connecting", "refused", "reconciling", "up")
+"""refused: wrong secret, or a right is missing; reconciling: logged in, catching up with the calls."""
+SESSION_STATES = ("setup", "running", "ended")
+"""ended: its money is not booked yet."""
 AGI_ROUTES = ("incoming", "unanswered", "maintenance")
 SERVICES = ("forward", "voicemail", "fax")
 LEDGER_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -140,7 +139,7 @@ class Metrics:
         self.ami_state = self._gauge(
             "charging_ami_state", "1 for the state the AMI link is in, 0 for the others.", "state"
         )
-        self.set_ami_state("stopped")
+        self.set_ami_state("down")
         self.ami_reconnects = self._counter("charging_ami_reconnects", "Times the AMI link was made anew.")
         self.agi_requests = self._counter(
             "charging_agi_requests",
