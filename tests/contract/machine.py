@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -22,13 +23,16 @@ from charging.ledger.model import (
     Kind,
     Leg,
     Opened,
+    OpenSession,
     SessionChange,
     Transfer,
 )
 from charging.ledger.port import Store
 from charging.ledger.verify import verify
 
-ACCOUNTS = st.sampled_from(["a", "b", "missing"])
+ACCOUNTS = st.sampled_from(["a", "a", "a", "b", "b", "missing"])
+WHICH = st.integers(0, 50)
+NEWER = st.sampled_from([0, 0, 0, 0, 1, 1, -1])
 SESSIONS = st.sampled_from(["s1", "s2", "s3"])
 EPOCHS = st.sampled_from([0, 0, 0, 1, 2])
 TIMES_US = st.integers(1, 20)
@@ -49,7 +53,6 @@ CHANGES = st.one_of(
     st.builds(Kept, st.text(max_size=3), EPOCHS),
     st.builds(Closed, st.sampled_from(["", "{}"]), TIMES_US, EPOCHS),
 )
-IDS = st.integers(1, 30).map(str)
 GRANTS = st.lists(st.integers(1, 3), max_size=2, unique=True)
 
 
@@ -61,12 +64,14 @@ class Machine(RuleBasedStateMachine):
         self._runner = asyncio.Runner()
         self._make = make
         self._stores: Sequence[Store] = ()
+        self._sent: list[tuple[Transfer, Sequence[Transfer]]] = []
 
     @initialize()
     def set_up(self) -> None:
         self._stores = self._runner.run(_awaited(self._make()))
         for account in ("a", "b"):
             self._same(lambda store, account=account: store.put_account(Account(account, "voice_free")))
+            self._apply(Transfer("start", account, Kind.TOP_UP, 1, (Leg("credit", 200),)))
 
     def teardown(self) -> None:
         try:
@@ -79,66 +84,68 @@ class Machine(RuleBasedStateMachine):
 
     # -- operations
 
+    @rule(account=ACCOUNTS, amount=st.integers(1, 100), balance=st.sampled_from(["credit", "bundle:2026-11"]))
+    def top_up(self, account: str, amount: int, balance: str) -> None:
+        self._apply(Transfer(self._next_id(), account, Kind.TOP_UP, amount, (Leg(balance, amount),)))
+
+    @rule(account=ACCOUNTS, session=SESSIONS, reserved=st.integers(0, 90), granted=GRANTS, at_us=TIMES_US)
+    def reserve(self, account: str, session: str, reserved: int, granted: list[int], at_us: int) -> None:
+        legs = (Leg("credit", 0, reserved), Leg("calls", 0, 1, -3), *([Leg("bundle:2026-11", 0, 1)] if granted else []))
+        change = Opened("x", "opened", reserved % 3)
+        transfer = Transfer(self._next_id(), account, Kind.RESERVE, at_us, legs, session, change)
+        self._apply(transfer, _grants(account, granted))
+
+    @rule(which=WHICH, legs=LEGS, state=st.text(max_size=3), newer=NEWER)
+    def tick(self, which: int, legs: tuple[Leg, ...], state: str, newer: int) -> None:
+        if session := self._open_session(which):
+            change = Kept(state, max(0, session.epoch + newer))
+            self._apply(Transfer(self._next_id(), session.account, Kind.EXTEND, 3, legs, session.id, change))
+
     @rule(
-        account=ACCOUNTS,
-        identity=IDS,
-        at_us=TIMES_US,
-        amount=st.integers(1, 100),
-        balance=st.sampled_from(["credit", "bundle:2026-11"]),
+        which=WHICH,
+        cdr=st.sampled_from(["", "{}"]),
+        used=st.integers(0, 60),
+        newer=NEWER,
+        rest=st.sampled_from([0, 0, 0, 1]),
     )
-    def credit(self, account: str, identity: str, at_us: int, amount: int, balance: str) -> None:
-        self._apply(Transfer(identity, account, Kind.TOP_UP, at_us, (Leg(balance, amount),)))
+    def settle(self, which: int, cdr: str, used: int, newer: int, rest: int) -> None:
+        """Close a session as the runner would (but for ``rest``): charge some of what it holds and give back all."""
+        if session := self._open_session(which):
+            legs = tuple(Leg(name, -min(used, held), rest - held) for name, held in sorted(session.holds.items()))
+            change = Closed(cdr, used, max(0, session.epoch + newer))
+            self._apply(Transfer(self._next_id(), session.account, Kind.SETTLE, 2, legs, session.id, change))
 
-    @rule(account=ACCOUNTS, identity=IDS, at_us=TIMES_US, legs=LEGS, session=SESSIONS, change=CHANGES, granted=GRANTS)
-    def change_session(
-        self,
-        account: str,
-        identity: str,
-        at_us: int,
-        legs: tuple[Leg, ...],
-        session: str,
-        change: SessionChange,
-        granted: list[int],
+    @rule(which=WHICH, state=st.text(max_size=5), newer=NEWER)
+    def keep(self, which: int, state: str, newer: int) -> None:
+        if session := self._open_session(which):
+            self._keep(session.account, session.id, state, max(0, session.epoch + newer))
+        else:
+            self._keep("a", "s1", state, 0)
+
+    @rule(which=WHICH, changed=st.booleans())
+    def repeat(self, which: int, changed: bool) -> None:
+        """Send something again that was sent before, applied or not, the same or with other contents."""
+        if self._sent:
+            transfer, grants = self._sent[which % len(self._sent)]
+            self._apply(replace(transfer, reason="other") if changed else transfer, grants)
+
+    @rule(account=ACCOUNTS, legs=LEGS, session=SESSIONS, change=CHANGES, granted=GRANTS)
+    def anything(
+        self, account: str, legs: tuple[Leg, ...], session: str, change: SessionChange, granted: list[int]
     ) -> None:
-        grants = [
-            Transfer(f"grant/{number}", account, Kind.GRANT, at_us, (Leg("bundle:2026-11", number),))
-            for number in granted
-        ]
-        self._apply(Transfer(identity, account, Kind.EXTEND, at_us, legs, session, change), grants)
+        transfer = Transfer(self._next_id(), account, Kind.EXTEND, 9, legs, session, change)
+        self._apply(transfer, _grants(account, granted))
 
-    @rule(account=ACCOUNTS, identity=IDS, session=SESSIONS, reserved=st.integers(1, 60))
-    def reserve(self, account: str, identity: str, session: str, reserved: int) -> None:
-        legs = (Leg("credit", 0, reserved), Leg("calls", 0, 1, -2))
-        self._apply(Transfer(identity, account, Kind.RESERVE, 1, legs, session, Opened("x", "")))
-
-    @rule(identity=IDS, cdr=st.sampled_from(["", "{}"]), which=st.integers(0, 5), used=st.integers(0, 60))
-    def close_one(self, identity: str, cdr: str, which: int, used: int) -> None:
-        """Close an open session as the runner would: give back all it holds, and charge some of it."""
-        sessions = self._same(lambda store: store.sessions())
-        if not sessions:
-            return
-        session = sessions[which % len(sessions)]
-        legs = tuple(Leg(name, -min(used, held), -held) for name, held in sorted(session.holds.items()))
-        change = Closed(cdr, 7, session.epoch)
-        self._apply(Transfer(identity, session.account, Kind.SETTLE, 2, legs, session.id, change))
-
-    @rule(account=ACCOUNTS, session=SESSIONS, state=st.text(max_size=5), epoch=EPOCHS)
-    def keep(self, account: str, session: str, state: str, epoch: int) -> None:
-        self._same(lambda store: store.keep_session(account, session, state, epoch))
-
-    @rule(account=ACCOUNTS, version=st.integers(0, 3), status=st.sampled_from(Status), email=st.text(max_size=4))
-    def edit_account(self, account: str, version: int, status: Status, email: str) -> None:
-        if account != "missing":
-            edited = Account(account, "voice_pro", email=email, status=status, version=version)
+    @rule(what=st.integers(0, 2), account=ACCOUNTS, version=st.integers(0, 3), number=st.sampled_from(["+311", "+312"]))
+    def directory(self, what: int, account: str, version: int, number: str) -> None:
+        record = Number(number, account, paid_voicemail=(None, True, False)[version % 3])
+        edited = Account(account, "voice_pro", email=number, status=Status.SUSPENDED, version=version)
+        if what == 0 and account != "missing":
             self._same(lambda store: store.put_account(edited))
-
-    @rule(number=st.sampled_from(["+311", "+312"]), account=ACCOUNTS, paid=st.sampled_from([None, True, False]))
-    def edit_number(self, number: str, account: str, paid: bool | None) -> None:
-        self._same(lambda store: store.put_number(Number(number, account, paid_voicemail=paid)))
-
-    @rule(number=st.sampled_from(["+311", "+312"]))
-    def remove_number(self, number: str) -> None:
-        self._same(lambda store: store.remove_number(number))
+        elif what == 1:
+            self._same(lambda store: store.put_number(record))
+        else:
+            self._same(lambda store: store.remove_number(number))
 
     # -- what must be the same
 
@@ -161,7 +168,18 @@ class Machine(RuleBasedStateMachine):
         findings = self._same(lambda store: _drained(verify(store)))
         assert {finding.fault for finding in findings} <= {"negative"}, findings
 
+    def _next_id(self) -> str:
+        return f"t{len(self._sent)}"
+
+    def _open_session(self, which: int) -> OpenSession | None:
+        sessions = self._same(lambda store: _list(store.sessions()))
+        return sessions[which % len(sessions)] if sessions else None
+
+    def _keep(self, account: str, session: str, state: str, epoch: int) -> None:
+        self._same(lambda store: store.keep_session(account, session, state, epoch))
+
     def _apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> None:
+        self._sent.append((transfer, grants))
         self._same(lambda store: _comparable(store.apply(transfer, grants)))
 
     def _same(self, operation: Callable[[Store], Awaitable[Any]]) -> Any:
@@ -170,6 +188,11 @@ class Machine(RuleBasedStateMachine):
         for store, answer in zip(self._stores[1:], answers, strict=True):
             assert answer == specified, f"{type(store).__name__}: {answer}, but the specification: {specified}"
         return specified
+
+
+def _grants(account: str, granted: list[int]) -> list[Transfer]:
+    legs = [(Leg("bundle:2026-11", number),) for number in granted]
+    return [Transfer(f"grant/{leg[0].posted}", account, Kind.GRANT, 1, leg) for leg in legs]
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:

@@ -15,11 +15,11 @@ from charging.ledger.sqlite import SqliteStore
 from tests.contract.machine import Machine
 
 SETTINGS = settings(
-    max_examples=40,
-    stateful_step_count=30,
+    max_examples=50,
+    stateful_step_count=50,
     deadline=None,
     database=None,
-    phases=[Phase.generate],  # shrinking a failure takes minutes; a run of 30 steps can be read as it is
+    phases=[Phase.generate],  # shrinking a failure takes minutes; a run of 50 steps can be read as it is
     suppress_health_check=list(HealthCheck),
 )
 
