@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import date
 from typing import NamedTuple
 
@@ -50,15 +50,22 @@ class Deck:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def prefixes(self) -> Set[str]:
+        """All prefixes, in force or not."""
+        return self._rows.keys()
+
     def match(self, number: str, today: date) -> DeckRow | None:
         """The row of the longest prefix of ``number`` (with ``+``) that is in force ``today``."""
         rows = self._rows
         for length in self._lengths:
-            found = rows.get(number[:length])
-            if found is None:
+            prefix = number[:length]
+            if prefix not in rows:
                 continue
-            row = found if isinstance(found, DeckRow) else _in_force(found, today)
-            if row is not None and row.valid_from <= today:
+            found = rows[prefix]
+            if isinstance(found, DeckRow):
+                if found.valid_from <= today:
+                    return found
+            elif row := _in_force(found, today):
                 return row
         return None
 

@@ -1,7 +1,7 @@
 """The shape of ``tariff.yaml``: which keys there are, and what each may hold.
 
 Only shapes and single values are judged here; what must fit together (names that refer to one another,
-prefixes given twice) is judged in :mod:`charging.rating.tariff_file`. The JSON Schema for editors is made
+prefixes given twice) is judged in :mod:`charging.rating.tariff_misfits`. The JSON Schema for editors is made
 from these models too (:mod:`charging.rating.tariff_schema`), so the words cannot disagree.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from charging.money import MICRO, MoneyError, Rounding, format_euro, parse_euro
 from charging.yaml_model import FilePath, Flag, Section, Text, pattern, refusal, text_of, whole
@@ -157,6 +158,14 @@ class TopUpModel(Section):
     minimum: Euro = 10 * MICRO
     amounts: tuple[Euro, ...] = ()
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for amount in self.amounts:
+            if amount < self.minimum:
+                expected = f"amounts of at least the minimum, {format_euro(self.minimum)}"
+                raise refusal(expected, found=format_euro(amount))
+        return self
+
 
 class ExpiryModel(Section):
     """Credit without a paid subscription ends after a year (R19)."""
@@ -181,6 +190,12 @@ class DestinationModel(Section):
     short_codes: tuple[ShortCode, ...] = ()
     refuse: Literal["blocked", "premium", "loop"] | None = None
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.prefixes and not self.short_codes:
+            raise refusal("prefixes or short_codes", found="no numbers")
+        return self
+
 
 class StepModel(Section):
     """A price from some second of the call on."""
@@ -199,6 +214,19 @@ class PriceModel(Section):
     increments: Increments | None = None
     steps: tuple[StepModel, ...] = ()
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.price is None) == (not self.steps):
+            found = "neither price nor steps" if self.price is None else "both price and steps"
+            raise refusal("either price or steps", found=found)
+        begins = [step.from_s for step in self.steps]
+        if begins and begins[0] != 0:
+            raise refusal("a first step that begins with the call (from_s: 0)", found=f"from_s: {begins[0]}")
+        for before, here in pairwise(begins):
+            if here <= before:
+                raise refusal("steps in the order of their seconds", found=f"from_s: {here} after {before}")
+        return self
+
 
 class RateModel(PriceModel):
     """The price of a destination."""
@@ -208,6 +236,13 @@ class RateModel(PriceModel):
     maximum: Euro | None = None
     bands: dict[str, PriceModel] = Field(default_factory=dict)
     fax_page: Euro | None = None
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        if self.maximum is not None and self.maximum < self.minimum:
+            expected = f"a maximum of at least the minimum, {format_euro(self.minimum)}"
+            raise refusal(expected, found=format_euro(self.maximum))
+        return self
 
 
 class TableModel(Section):
@@ -231,6 +266,12 @@ class VoicemailModel(Section):
 
     paid: Flag = Field(description="yes or no")
     price: Euro = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.paid and not self.price:
+            raise refusal("the price of a message, since voicemail is paid", found="no price")
+        return self
 
 
 class PlanModel(Section):

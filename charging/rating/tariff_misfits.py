@@ -1,0 +1,142 @@
+"""What does not fit together in a tariff file: names that refer to nothing, numbers given twice.
+
+This reads the document's plain text values, not the typed model, and skips whatever has the wrong shape: so its
+problems are found together with those of the shape, and one reading of a file tells everything that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from charging.errors import Problem
+from charging.money import MoneyError, format_euro, parse_euro
+from charging.yaml_text import Document, DocumentPath, TextValue, describe, suggest
+
+Table = dict[str, TextValue]
+
+
+def misfits(document: Document) -> Iterator[Problem]:
+    """Every problem of this kind."""
+    for check in _CHECKS:
+        yield from check(document)
+
+
+def deck_files(document: Document, base_folder: Path) -> Iterator[Path]:
+    """The decks that the file names, each once."""
+    seen = set()
+    for _, table in _tables(document):
+        for text in _texts(table.get("decks")):
+            path = base_folder / Path(text).expanduser()
+            if "\0" not in text and path not in seen:
+                seen.add(path)
+                yield path
+
+
+def _map(value: TextValue) -> Table:
+    return value if isinstance(value, dict) else {}
+
+
+def _texts(value: TextValue) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _tables(document: Document) -> Iterator[tuple[DocumentPath, Table]]:
+    for name, table in _map(document.root.get("rates")).items():
+        yield ("rates", name), _map(table)
+
+
+def _rates(document: Document) -> Iterator[tuple[DocumentPath, str, Table]]:
+    for path, table in _tables(document):
+        for name, rate in _map(table.get("destinations")).items():
+            yield (*path, "destinations", name), name, _map(rate)
+
+
+def _plans(document: Document) -> Iterator[tuple[DocumentPath, Table]]:
+    for name, plan in _map(document.root.get("plans")).items():
+        yield ("plans", name), _map(plan)
+
+
+def _unknown(
+    document: Document, path: DocumentPath, name: str, what: str, known: Iterable[str], *, at_key: bool
+) -> Problem:
+    names = list(known)
+    expected = f"a {what} of this file: " + (", ".join(names) or "(there is none)")
+    return document.problem(path, describe(name), expected, suggest(name, names), at_key=at_key)
+
+
+def _duplicate_numbers(document: Document) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for name, destination in _map(document.root.get("destinations")).items():
+        for key in ("prefixes", "short_codes"):
+            values = _map(destination).get(key)
+            for index, value in enumerate(values if isinstance(values, list) else []):
+                if not isinstance(value, str):
+                    continue
+                if value in seen:
+                    found = f"{value}, which {seen[value]} has already"
+                    path: DocumentPath = ("destinations", name, key, index)
+                    yield document.problem(path, found, "each number in one destination")
+                seen.setdefault(value, name)
+
+
+def _unknown_destinations(document: Document) -> Iterator[Problem]:
+    known = _map(document.root.get("destinations"))
+    for path, name, _ in _rates(document):
+        if name not in known:
+            yield _unknown(document, path, name, "destination", known, at_key=True)
+        elif refused := _map(known[name]).get("refuse"):
+            found = f"a price for {name}, which is refused ({refused})"
+            expected = "no price here, or no refuse there"
+            yield document.problem(path, found, expected, at_key=True)
+    for path, plan in _plans(document):
+        free = _map(plan.get("free_minutes")).get("destinations")
+        for index, item in enumerate(free if isinstance(free, list) else []):
+            if isinstance(item, str) and item not in known:
+                here = (*path, "free_minutes", "destinations", index)
+                yield _unknown(document, here, item, "destination", known, at_key=False)
+
+
+def _unknown_bands(document: Document) -> Iterator[Problem]:
+    known = _map(document.root.get("bands"))
+    for path, _, rate in _rates(document):
+        for band in _map(rate.get("bands")):
+            if band not in known:
+                yield _unknown(document, (*path, "bands", band), band, "band", known, at_key=True)
+
+
+def _unknown_tables(document: Document) -> Iterator[Problem]:
+    known = _map(document.root.get("rates"))
+    for path, plan in _plans(document):
+        name = plan.get("rates")
+        if isinstance(name, str) and name not in known:
+            yield _unknown(document, (*path, "rates"), name, "rate table", known, at_key=False)
+
+
+def _limits_finer_than_the_rounding(document: Document) -> Iterator[Problem]:
+    """A maximum of 0.125 with two decimals could never be charged: 0.13 would be above it."""
+    decimals = _map(document.root.get("rounding")).get("decimals")
+    if decimals not in tuple("012345"):
+        return
+    for path, _, rate in _rates(document):
+        for key in ("minimum", "maximum"):
+            amount = _amount(rate.get(key))
+            if amount % 10 ** (6 - int(decimals)):
+                expected = f"at most {decimals} decimals, as rounding.decimals says"
+                yield document.problem((*path, key), format_euro(amount), expected)
+
+
+def _amount(value: TextValue) -> int:
+    try:
+        return parse_euro(value) if isinstance(value, str) else 0
+    except MoneyError:
+        return 0
+
+
+_CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
+    _duplicate_numbers,
+    _unknown_destinations,
+    _unknown_bands,
+    _unknown_tables,
+    _limits_finer_than_the_rounding,
+)
