@@ -47,9 +47,9 @@ class AgiSession:
         result = await self._do("GET VARIABLE", name)
         return result.data if result.value == "1" else None
 
-    async def database_del(self, family: str, key: str) -> bool:
-        """Delete one key of AstDB; false where there was none."""
-        return (await self._do("DATABASE DEL", family, key)).value == "1"
+    async def database_del(self, family: str, key: str) -> None:
+        """Delete one key of AstDB. Whether there was one is not told: Asterisk 22.10 says 1 in either case."""
+        await self._do("DATABASE DEL", family, key)
 
     async def noop(self, text: str = "") -> None:
         """Do nothing, which proves that the switch still listens."""

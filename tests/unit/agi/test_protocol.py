@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agi.protocol import MAX_PENDING_BYTES, HungUp, Message, Receiver, Request, Result, command
 from charging.errors import LocalProtocolError, RemoteProtocolError
+from tests.fakes.recordings import agi_bytes
 
 HEADER = b"agi_network: yes\nagi_network_script: incoming?a=b\nagi_callerid: \nagi_arg_1: +31:20\n\n"
 REQUEST = Request(
@@ -145,3 +146,33 @@ def test_a_command_refuses_what_would_break_the_protocol(value: str) -> None:
 
 def test_the_longest_value_is_taken() -> None:
     assert len(command("NOOP", "x" * 1000)) == len('NOOP ""\n') + 1000
+
+
+def test_a_recorded_request_is_read() -> None:
+    messages = Receiver().receive(agi_bytes("incoming", "<"))
+    request = messages[0]
+    assert isinstance(request, Request)
+    assert request.script == "incoming"
+    arguments = [request.argument(position) for position in range(1, 6)]
+    assert arguments == ["+31850000001", "+31200000001", "1795305157.0", "PJSIP/world-00000000", ""]
+    assert messages[1:] == [Result(200, "1")] * 7
+
+
+def test_recorded_answers_of_every_kind_are_read() -> None:
+    data = agi_bytes("maintenance", "<")
+    messages = Receiver().receive(data)
+    assert [(each.code, each.value) for each in messages if isinstance(each, Result)] == [
+        (200, "1"),
+        (200, "0"),
+        (510, ""),
+        (520, ""),
+        (200, "0"),
+    ]
+    assert by_bytes(Receiver(), data) == messages
+
+
+@pytest.mark.parametrize("name", ["incoming", "unanswered"])
+def test_commands_that_a_real_switch_obeyed_are_written_like_that(name: str) -> None:
+    for line in agi_bytes(name, ">").splitlines(keepends=True):
+        _, variable, _, value, _ = line.decode().split('"')
+        assert command("SET VARIABLE", variable, value) == line

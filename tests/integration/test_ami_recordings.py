@@ -1,0 +1,93 @@
+"""Recorded streams through the whole link, and the fake against them."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.asterisk.events import SwitchBooted, SwitchEvent
+from charging.asterisk.link import AmiLink
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.translate import translate
+from tests.fakes.ami import FakeAmi, eventually
+from tests.fakes.recordings import ami_bytes, ami_events, ami_messages
+from tests.integration.test_ami_link import Owner, running
+
+RECORDINGS = [
+    "answered_caller_hangs_up",
+    "answered_callee_hangs_up",
+    "busy",
+    "no_answer",
+    "caller_gives_up",
+    "cut_by_quota",
+    "whisper",
+    "maintenance",
+]
+MARK = b"Event: Mark\r\n\r\n"
+
+
+async def delivered(name: str, size: int) -> list[SwitchEvent]:
+    """What the link tells of a recording that arrives in pieces of ``size`` bytes."""
+    owner, data = Owner(), ami_bytes(name) + MARK
+    async with FakeAmi() as ami, running(ami, owner, ping_interval_s=60.0) as link:
+        await eventually(lambda: link.is_up)
+        protocol = link._connection._manager.protocol  # type: ignore[union-attr]
+        for start in range(0, len(data), size):
+            protocol.data_received(data[start : start + size])
+        assert owner.names()[-1] == "Mark"
+    return told(owner.events)
+
+
+def told(messages: list[AmiMessage]) -> list[SwitchEvent]:
+    return [event for message in messages if (event := translate(message)) and not _is_boot(event)]
+
+
+def _is_boot(event: SwitchEvent) -> bool:
+    return isinstance(event, SwitchBooted)
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.parametrize("size", [1 << 20, 1, 7, 1448])
+async def test_a_recording_tells_the_same_however_it_is_cut(name: str, size: int) -> None:
+    assert await delivered(name, size) == told(ami_events(name)) != []
+
+
+def shape(message: AmiMessage) -> set[str]:
+    """Its headers' names, without the one that names the order."""
+    return {name for name, _ in message} - {"ActionID"}
+
+
+def recorded(header: str, value: str) -> AmiMessage:
+    messages = [each for name in ("login", "answers", *RECORDINGS) for each in ami_messages(name)]
+    return next(each for each in messages if each.get(header) == value)
+
+
+async def test_the_fake_answers_with_headers_that_the_real_one_sends() -> None:
+    async with FakeAmi() as ami, running(ami, Owner()) as link:
+        await eventually(lambda: link.is_up)
+        await _compare(link)
+
+
+async def _compare(link: AmiLink) -> None:
+    ping = (await link.action("Ping")).headers
+    assert shape(ping) == shape(recorded("Ping", "Pong"))
+    status = (await link.action("CoreStatus")).headers
+    real = next(each for each in ami_messages("answers") if "CoreStartupDate" in each)
+    assert shape(status) <= shape(real)
+    commands = (await link.action("ListCommands")).headers
+    real = next(each for each in ami_messages("answers") if "WaitEvent" in each)
+    assert shape(commands) <= shape(real)
+
+
+def test_the_real_one_refuses_in_the_words_that_are_looked_for() -> None:
+    words = {each.get("Message") for each in ami_messages("answers") if each.response == "Error"}
+    assert words == {
+        "Database entry not found",
+        "No such channel",
+        "No timeout specified",
+        "Permission denied",
+    }
+
+
+@pytest.mark.parametrize("end", ["StatusComplete", "DBGetTreeComplete"])
+def test_the_real_one_closes_its_lists_with_the_events_that_are_waited_for(end: str) -> None:
+    assert recorded("Event", end).get("EventList") == "Complete"
