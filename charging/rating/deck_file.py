@@ -137,6 +137,7 @@ class _Reader:
                 if any(fields) and (row := self._row(fields)) is not None:
                     self._add(rows, row)
         except csv.Error as error:
+            self.line = lines.line_num
             self._error("", str(error), "a row of a CSV file")
         if not rows and not self.errors:
             self._error("", "no rows", "at least one price")

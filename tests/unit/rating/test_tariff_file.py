@@ -1,0 +1,266 @@
+"""A tariff file: an exact result or an exact error, all of them at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from charging.errors import ConfigError, Problem
+from charging.rating.calendar import Window
+from charging.rating.rate import Step
+from charging.rating.tariff import Price
+from charging.rating.tariff_file import load_tariff
+from tests.unit.rating.tariffs import SMALL, changed, small, write
+
+EVERY_DAY = frozenset(range(7))
+NL = "nl: {price: 0.05, fax_page: 0.05}"
+
+
+def problems(folder: Path, text: str) -> tuple[Problem, ...]:
+    with pytest.raises(ConfigError) as refused:
+        load_tariff(write(folder, text))
+    return refused.value.problems
+
+
+def price(folder: Path, rate: str) -> Price:
+    return small(folder, changed(NL, f"nl: {rate}")).tables["standard"].prices["nl"]
+
+
+# (old text, new text, line, path, found, expected (a part), hint (a part))
+TRAPS = [
+    ('["+31"]', "[0044]", 10, "destinations.nl.prefixes[0]", "'0044'", "such as +316", ""),
+    ('["+31"]', "[+31_6]", 10, "destinations.nl.prefixes[0]", "'+31_6'", "such as +316", ""),
+    ("region: NL", "region: no", 3, "region", "'no'", "two capital letters", ""),
+    ("region: NL", "region: XX", 3, "region", "'XX'", "two capital letters", ""),
+    ("22:00-06:00", "22:00", 8, "bands.night[0].hours", "'22:00'", "hours such as", ""),
+    ("22:00-06:00", "24:00-06:00", 8, "bands.night[0].hours", "'24:00-06:00'", "hours such as", ""),
+    ("22:00-06:00", "08:00-24:01", 8, "bands.night[0].hours", "'08:00-24:01'", "hours such as", ""),
+    ("22:00-06:00", "08:00-08:00", 8, "bands.night[0].hours", "'08:00-08:00'", "the whole day", ""),
+    ("price: 0.12", "price: 1_000", 22, "rates.standard.destinations.nl_mobile.price", "'1_000'", "euros", "thousands"),
+    ("price: 0.12", 'price: "€0.12"', 22, "rates.standard.destinations.nl_mobile.price", "'€0.12'", "euros", "alone"),
+    ("price: 0.12", "price: -0.12", 22, "rates.standard.destinations.nl_mobile.price", "'-0.12'", "euros", ""),
+    ("price: 0.12", "price: 10000.01", 22, "rates.standard.destinations.nl_mobile.price", "'10000.01'", "at most", ""),
+    ("price: 0.12", "price: [0.12]", 22, "rates.standard.destinations.nl_mobile.price", "a list", "euros", ""),
+    (
+        "price: 0.12",
+        "price:",
+        22,
+        "rates.standard.destinations.nl_mobile",
+        "neither price nor steps",
+        "either price or steps",
+        "",
+    ),
+    ("60/1", "60/0", 22, "rates.standard.destinations.nl_mobile.increments", "'60/0'", "60/1", ""),
+    ("60/1", "60/1/1", 22, "rates.standard.destinations.nl_mobile.increments", "'60/1/1'", "60/1", ""),
+    ("60/1", "3601", 22, "rates.standard.destinations.nl_mobile.increments", "'3601'", "3600", ""),
+    ("percent: 21,", "percent: 100.01,", 4, "vat.percent", "'100.01'", "0 to 100", ""),
+    ("zone: Europe/Amsterdam", "zone: Europe/Amsterdm", 2, "zone", "'Europe/Amsterdm'", "a time zone", ""),
+    ("zone: Europe/Amsterdam", "zone: ../../etc/passwd", 2, "zone", "'../../etc/passwd'", "a time zone", ""),
+    (
+        "increments: 60/1",
+        "incremnts: 60/1",
+        22,
+        "rates.standard.destinations.nl_mobile.incremnts",
+        "the unknown key",
+        "",
+        "did you mean 'increments'?",
+    ),
+    ("revision: small-1", "revision: small-1\nregion: BE", 4, "region", "the key a second time", "each key once", ""),
+    ("minutes: 10", "minutes: 0x10", 32, "plans.pro.free_minutes.minutes", "'0x10'", "whole number", ""),
+    (
+        "destinations: [nl]",
+        "destinations: [n1]",
+        32,
+        "plans.pro.free_minutes.destinations[0]",
+        "'n1'",
+        "nl, nl_mobile",
+        "did you mean 'nl'?",
+    ),
+    (
+        '["+316"]',
+        '["+31"]',
+        11,
+        "destinations.nl_mobile.prefixes[0]",
+        "+31, which nl has already",
+        "one destination",
+        "",
+    ),
+    ('prefixes: ["+3110"]', "title: x", 16, "destinations.unpriced", "no numbers", "prefixes or short_codes", ""),
+    (
+        "help: {price",
+        "premium: {price",
+        23,
+        "rates.standard.destinations.premium",
+        "a price for premium, which is refused",
+        "",
+        "",
+    ),
+    (
+        "vat: {percent: 21, included: yes}",
+        "vat: {percent: 21}\nrounding: {rule: hlaf_up}",
+        5,
+        "rounding.rule",
+        "'hlaf_up'",
+        "half_up",
+        "",
+    ),
+    (
+        "vat: {percent: 21, included: yes}",
+        "vat: {percent: 21}\nholidays: [2026-02-30]",
+        5,
+        "holidays[0]",
+        "'2026-02-30'",
+        "a date",
+        "",
+    ),
+    ("vat: {percent: 21, included: yes}", "vat: &tax {percent: 21}", 4, "vat", "the anchor &tax", "written out", ""),
+    ("vat: {percent: 21, included: yes}", "\tvat: {percent: 21}", 4, "", "a tab", "valid YAML", "spaces"),
+    (
+        "vat: {percent: 21, included: yes}",
+        "vat: {percent: 21}\ntop_up: {minimum: 10, amounts: [5]}",
+        5,
+        "top_up",
+        "5.00",
+        "at least the minimum, 10.00",
+        "",
+    ),
+    (
+        "paid_subscription: yes\n    voicemail: {paid: no}\n  pro",
+        "paid_subscription: y\n    voicemail: {paid: no}\n  pro",
+        27,
+        "plans.light.paid_subscription",
+        "'y'",
+        "yes or no",
+        "",
+    ),
+    (
+        "voicemail: {paid: no}\n  pro",
+        "voicemail: {paid: yes}\n  pro",
+        28,
+        "plans.light.voicemail",
+        "no price",
+        "the price of a message",
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "path", "found", "expected", "hint"), TRAPS)
+def test_a_trap_of_yaml_is_an_exact_error(
+    tmp_path: Path, old: str, new: str, line: int, path: str, found: str, expected: str, hint: str
+) -> None:
+    [problem] = problems(tmp_path, changed(old, new))
+    assert (problem.line, problem.path) == (line, path)
+    assert problem.found.startswith(found)
+    assert expected in problem.expected
+    assert hint in problem.hint
+    assert problem.file == str(tmp_path / "tariff.yaml")
+    assert problem.column
+
+
+RIGHT = [
+    ("{price: 0.1}", Price((Step(0, 100_000, 60, 60),))),
+    ('{price: "0,1"}', Price((Step(0, 100_000, 60, 60),))),
+    ("{price: 0.0125, per: second, increments: 1/1}", Price((Step(0, 12_500, 1, 1),))),
+    ("{price: 3, per: hour, increments: 30/6}", Price((Step(0, 3_000_000, 3600, 30), Step(30, 3_000_000, 3600, 6)))),
+    (
+        "{steps: [{from_s: 0, price: 0}, {from_s: 120, price: 0.1}], increments: 60/1}",
+        Price((Step(0, 0, 60, 60), Step(60, 0, 60, 1), Step(120, 100_000, 60, 1))),
+    ),
+    (
+        "{steps: [{from_s: 0, price: 0.2, per: 30, increment: 10}, {from_s: 30, price: 0.1}], increments: 60/1}",
+        Price((Step(0, 200_000, 30, 10), Step(30, 100_000, 60, 60), Step(60, 100_000, 60, 1))),
+    ),
+    (
+        "{price: 0.1, connect_fee: 0.05, minimum: 0.20, maximum: 2}",
+        Price((Step(0, 100_000, 60, 60),), (), 50_000, 200_000, 2_000_000),
+    ),
+]
+
+
+@pytest.mark.parametrize(("rate", "expected"), RIGHT)
+def test_a_rate_is_what_the_file_says(tmp_path: Path, rate: str, expected: Price) -> None:
+    assert price(tmp_path, rate) == expected
+
+
+def test_a_band_takes_what_it_does_not_say_from_its_rate(tmp_path: Path) -> None:
+    [band] = price(tmp_path, "{price: 0.1, increments: 30/6, bands: {night: {price: 0.05}}}").bands
+    assert band.windows == (Window(EVERY_DAY, 1320, 360),)
+    assert band.steps == (Step(0, 50_000, 60, 30), Step(30, 50_000, 60, 6))
+
+
+@pytest.mark.parametrize(
+    ("rate", "found"),
+    [
+        ("{per: minute}", "neither price nor steps"),
+        ("{price: 1, steps: [{from_s: 0, price: 1}]}", "both price and steps"),
+        ("{steps: [{from_s: 1, price: 1}]}", "from_s: 1"),
+        ("{steps: [{from_s: 0, price: 1}, {from_s: 60, price: 2}, {from_s: 60, price: 1}]}", "from_s: 60 after 60"),
+        ("{price: 1, minimum: 2, maximum: 1.99}", "1.99"),
+        ("{price: 1, bands: {nihgt: {price: 1}}}", "'nihgt'"),
+        ("{price: 1, bands: {night: {}}}", "neither price nor steps"),
+    ],
+)
+def test_a_rate_that_contradicts_itself_is_refused(tmp_path: Path, rate: str, found: str) -> None:
+    [problem] = problems(tmp_path, changed(NL, f"nl: {rate}"))
+    assert (problem.found, problem.line) == (found, 21)
+
+
+def test_a_limit_finer_than_the_rounding_is_refused_and_one_as_fine_is_not(tmp_path: Path) -> None:
+    head = "vat: {percent: 21, included: yes}"
+    text = changed(head, head + "\nrounding: {rule: up, decimals: 2}").replace(NL, "nl: {price: 1, maximum: 0.125}")
+    [problem] = problems(tmp_path, text)
+    assert problem.path == "rates.standard.destinations.nl.maximum"
+    assert small(tmp_path, text.replace("0.125", "0.12")).tables["standard"].prices["nl"].max_cost == 120_000
+
+
+def test_every_problem_is_told_at_once_whatever_its_kind(tmp_path: Path) -> None:
+    text = changed("zone: Europe/Amsterdam", "zone: Mars").replace("[nl]", "[nx]").replace("60/1", "0")
+    text = text.replace("standard:\n    fax", "standard:\n    decks: [missing.csv]\n    fax")
+    found = {problem.path or problem.file for problem in problems(tmp_path, text)}
+    assert found == {
+        "zone",
+        "plans.pro.free_minutes.destinations[0]",
+        "rates.standard.destinations.nl_mobile.increments",
+        str(tmp_path / "missing.csv"),
+    }
+
+
+def test_a_file_that_is_missing_or_too_large_is_one_problem(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_tariff(tmp_path / "nowhere.yaml")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load_tariff(tmp_path)
+    [problem] = problems(tmp_path, SMALL + "# more\n" * 7_500_000)
+    assert "bytes" in problem.found
+
+
+def test_deep_nesting_is_one_problem(tmp_path: Path) -> None:
+    [problem] = problems(tmp_path, "revision: " + "[" * 5000 + "]" * 5000)
+    assert problem.found == "deeper nesting"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "just words\n", "- a\n- list\n"])
+def test_what_is_no_map_is_one_problem(tmp_path: Path, text: str) -> None:
+    [problem] = problems(tmp_path, text)
+    assert problem.expected == "a map of keys"
+
+
+def test_what_is_odd_but_no_reason_to_refuse_is_a_warning(tmp_path: Path) -> None:
+    text = SMALL + "    calls_at_once: 1\n"
+    text = text.replace("plans:\n", "  unused: {}\nplans:\n")
+    assert {(one.path, one.found) for one in small(tmp_path, text).warnings} == {
+        ("destinations.unpriced", "no price in any table"),
+        ("rates.unused", "a table of no plan"),
+    }
+
+
+def test_the_digest_changes_with_any_byte_of_the_file_or_its_decks(tmp_path: Path) -> None:
+    (tmp_path / "deck.csv").write_text("prefix,price\n32,0.10\n", encoding="utf-8")
+    text = SMALL.replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax")
+    first = small(tmp_path, text).digest
+    assert small(tmp_path, text).digest == first
+    assert small(tmp_path, text + "#\n").digest != first
+    (tmp_path / "deck.csv").write_text("prefix,price\n32,0.11\n", encoding="utf-8")
+    assert small(tmp_path, text).digest != first
