@@ -207,11 +207,12 @@ class AmiLink:
             restarted = self._note_start(await self.action("CoreStatus"))
             self._change(LinkState.SYNCING, "")
             await self._on_up(restarted)
+            self._release_held()
+            await self.prove()  # who asks how fresh our knowledge is must not wait for the next ordinary Ping
         except SwitchError as error:
             raise _Failed(LinkState.LOST, f"while reconciling: {error}") from error
         except ChargingError as error:
             raise _Failed(LinkState.LOST, f"reconciliation failed: {error}") from error
-        self._release_held()
         self._change(LinkState.UP, "Asterisk was restarted" if restarted else "")
 
     def _note_start(self, reply: Reply) -> bool:

@@ -18,7 +18,7 @@ from charging.session.events import (
     Woke,
 )
 from charging.session.funds import adopt, close_transfer
-from charging.session.model import Duration, Pending, Proof, Session, State
+from charging.session.model import Duration, Pending, Proof, Session, Short, State
 from charging.session.step import Context, Step, due
 from charging.session.switch_events import (
     BridgeLeft,
@@ -161,18 +161,44 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
     if closing and not outcome.applied:
         return lose(session, outcome)
     settled = replace(session, pending=None, retry_mono_us=None)
+    told: tuple[Command, ...] = ()
     if outcome.applied:
         settled = adopt(settled, pending.funding, pending.fixed_s, pending.short, pending.transfer.legs)
+        told = () if closing else (tell_tick(settled, pending),)
     if closing:
-        return _closed(settled)
-    return settle(settled, context) if session.state is State.SETTLING else Step(settled)
+        return _closed(session, settled, pending)
+    after = settle(settled, context) if session.state is State.SETTLING else Step(settled)
+    return Step(after.session, (*told, *after.commands))
 
 
-def _closed(session: Session) -> Step:
+def tell_tick(session: Session, pending: Pending) -> Tell:
+    """A tick's transfer is in the journal."""
+    fields = {"settled": _settled(pending), "covered_s": session.covered_s, "short": session.short}
+    return Tell("tick_posted", fields)
+
+
+def _settled(pending: Pending) -> dict[str, int]:
+    return {leg.balance: -leg.posted for leg in pending.transfer.legs if leg.posted}
+
+
+def _closed(before: Session, session: Session, pending: Pending) -> Step:
     duration = session.duration
     assert duration is not None, "closed after it was settled"
-    told = Tell("call_settled", {"billed_s": duration.billed_s, "proof": duration.proof, "cost": dict(session.posted)})
-    return Step(replace(session, state=State.CLOSED), (told, Forget()))
+    fields = {"billed_s": duration.billed_s, "proof": duration.proof, "settled": _settled(pending)}
+    told: list[Command] = [Tell("call_settled", fields)]
+    if (reason := _cut_by(before, duration)) is not None:
+        late_ms = duration.used_ms - before.covered_s * 1000
+        told.append(Tell("call_cut", {"reason": reason, "late_ms": late_ms}))
+    return Step(replace(session, state=State.CLOSED), (*told, Forget()))
+
+
+def _cut_by(session: Session, duration: Duration) -> str | None:
+    """Why we ended the call; ``None`` where one of the parties did."""
+    if session.hangup_reason:
+        return "operator"
+    if not session.answered or duration.used_ms < session.covered_s * 1000:
+        return None
+    return {Short.MONEY: "money", Short.CAP: "max_call", Short.NO: "daemon_away"}[session.short]
 
 
 def lose(session: Session, outcome: Outcome) -> Step:

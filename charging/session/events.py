@@ -84,10 +84,10 @@ class DeadlineSet:
 
 @dataclass(frozen=True, slots=True)
 class PromptPlayed:
-    """A prompt was started in the subscriber's ear, or could not be."""
+    """A prompt was started in the subscriber's ear, or could not be: ``result`` is a `ports.PromptResult`."""
 
     prompt: str
-    heard: bool
+    result: str
 
 
 # --- from time and from people --------------------------------------------------------------------------------

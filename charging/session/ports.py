@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from charging.clock import Instant
@@ -28,6 +29,16 @@ class Look:
     """By session; a session that is not in it has no channel."""
 
 
+class PromptResult(StrEnum):
+    """How a prompt fared."""
+
+    PLAYED = "played"
+    """In the subscriber's ear, beside the conversation."""
+    FALLBACK = "fallback"
+    """By the second way, which interrupts the conversation for its length."""
+    FAILED = "failed"
+
+
 class Switch(Protocol):
     """The switch, as far as a session is concerned. Every method raises SwitchError where the switch could not be asked
     or did not obey, and ends within the adapter's own time-out."""
@@ -45,8 +56,10 @@ class Switch(Protocol):
     async def hang_up(self, uid: str) -> None:
         """End the channel; one that is gone is fine."""
 
-    async def play_prompt(self, session: str, sequence: int, callee_uid: str, language: str, prompt: str) -> bool:
-        """Play a prompt to one leg; whether it was started."""
+    async def play_prompt(
+        self, session: str, sequence: int, callee_uid: str, language: str, prompt: str
+    ) -> PromptResult:
+        """Play a prompt to one leg."""
 
     async def black_box(self, session: str) -> BlackBoxRead:
         """The switch's own record of one call."""

@@ -14,7 +14,7 @@ from charging.clock import MICROSECONDS, Clock, Instant
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Ledger
-from charging.session.events import ClockJumped, FundsChanged
+from charging.session.events import ClockJumped, FundsChanged, SessionSwitchEvent
 from charging.session.looker import Looker, switch_said
 from charging.session.model import Policy, Session, from_json
 from charging.session.ports import Observer, Switch
@@ -105,9 +105,8 @@ class Registry:
 
     def deliver(self, event: SwitchEvent) -> None:
         """Hand an event of the switch to its session. Events of closed sessions are late, and normal."""
-        runner = self._runners.get(getattr(event, "session", ""))
-        if runner is not None:
-            runner.offer(event)  # type: ignore[arg-type]  # those that are not a session's carry no session
+        if isinstance(event, SessionSwitchEvent) and (runner := self._runners.get(event.session)) is not None:
+            runner.offer(event)
 
     def funds_changed(self, account: str) -> None:
         """More can be spent (R22): wake the account's calls in the order in which they began."""

@@ -27,7 +27,7 @@ from charging.session.events import (
 )
 from charging.session.looker import Looker, switch_said
 from charging.session.model import Policy, Session, State
-from charging.session.ports import Observer, Switch
+from charging.session.ports import Observer, PromptResult, Switch
 
 MAILBOX_MAX = 1000
 """Events waiting for one session. A call makes some twenty-five; this many mean that something is wrong, and the
@@ -171,13 +171,13 @@ class SessionRunner:
 
     async def _play(self, command: do.PlayPrompt) -> None:
         try:
-            heard = await self._switch.play_prompt(
+            result = await self._switch.play_prompt(
                 self.session.id, command.sequence, command.callee_uid, command.language, command.prompt
             )
         except SwitchError as error:
             self._observe("switch_failed", self.session, {"error": str(error), "kind": type(error).__name__})
-            heard = False
-        self.offer(PromptPlayed(command.prompt, heard))
+            result = PromptResult.FAILED
+        self.offer(PromptPlayed(command.prompt, result))
 
 
 def _unknown(command: do.ReadBalances | do.Post | do.Keep) -> Event:

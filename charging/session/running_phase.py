@@ -11,7 +11,7 @@ from dataclasses import replace
 from charging.clock import MICROSECONDS
 from charging.ledger.model import CREDIT, Outcome
 from charging.session.commands import AskSwitch, Command, HangUp, PlayPrompt, Post, ReadBalances, SetDeadline, Tell
-from charging.session.ending_phase import begin_ending, lose, post_again
+from charging.session.ending_phase import begin_ending, lose, post_again, tell_tick
 from charging.session.events import (
     BalancesRead,
     ClockJumped,
@@ -195,8 +195,7 @@ def _warn(session: Session, context: Context) -> Step:
 
 
 def prompt_played(session: Session, event: PromptPlayed, _context: Context) -> Step:
-    result = "started" if event.heard else "failed"
-    return Step(session, (Tell("prompt_played", {"prompt": event.prompt, "result": result}),))
+    return Step(session, (Tell("prompt_played", {"prompt": event.prompt, "result": event.result}),))
 
 
 def _tick(session: Session, event: Woke, context: Context) -> Step:
@@ -237,7 +236,7 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
         told = Tell("ledger_not_reached")
         return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (told,))
     used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000)
-    elapsed_s = -(-session.elapsed_ms(context.now.mono_us) // 1000)
+    elapsed_s = session.elapsed_ms(context.now.mono_us) // 1000
     extension = extend(session, event.balances, used_s, elapsed_s + policy.horizon_s + policy.tick_s)
     pending = extend_transfer(session, extension, context.now.wall_us, context.now.mono_us)
     if pending is None:
@@ -259,12 +258,9 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
         return _replan(session, context)
     if not outcome.applied:
         return lose(session, outcome)
-    before = session
-    legs = pending.transfer.legs
-    session = adopt(session, pending.funding, pending.fixed_s, pending.short, legs)
-    settled = {leg.balance: -leg.posted for leg in legs if leg.posted}
-    told = Tell("tick_posted", {"settled": settled, "covered_s": session.covered_s, "was_s": before.covered_s})
-    after = _after_money(replace(session, pending=None, retry_mono_us=None), context)
+    after_tick = adopt(session, pending.funding, pending.fixed_s, pending.short, pending.transfer.legs)
+    told = tell_tick(after_tick, pending)
+    after = _after_money(replace(after_tick, pending=None, retry_mono_us=None), context)
     return Step(after.session, (told, *after.commands))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from charging.clock import MICROSECONDS, Instant
 from charging.errors import LinkDown
 from charging.session.events import BlackBoxRead, Leg
-from charging.session.ports import Legs, Look
+from charging.session.ports import Legs, Look, PromptResult
 from charging.session.switch_events import (
     BridgeEntered,
     BridgeLeft,
@@ -63,7 +63,7 @@ class FakeSwitch:
         self.deadlines: list[tuple[str, int]] = []
         self.hung_up: list[str] = []
         self.maintained = 0
-        self.prompt_works = True
+        self.prompt_result = PromptResult.PLAYED
         self._proven = clock.now().mono_us
 
     # --- what the world does ----------------------------------------------------------------------------------
@@ -143,10 +143,12 @@ class FakeSwitch:
             if uid in (call.caller_uid, call.callee_uid):
                 self.end(call.session)
 
-    async def play_prompt(self, session: str, sequence: int, callee_uid: str, language: str, prompt: str) -> bool:
+    async def play_prompt(
+        self, session: str, sequence: int, callee_uid: str, language: str, prompt: str
+    ) -> PromptResult:
         self._must_be_up()
         self.prompts.append((session, language, prompt))
-        return self.prompt_works
+        return self.prompt_result
 
     async def black_box(self, session: str) -> BlackBoxRead:
         self._must_be_up()

@@ -1,0 +1,244 @@
+"""The composition root: the one place, besides the command line, that knows every part.
+
+`run` starts a daemon and returns when it is told to stop (SIGTERM, SIGINT) or when one of its tasks has failed: a
+failure is loud, the supervisor starts the daemon anew, and the ordinary start is the recovery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from agi.routes import routes_for
+from agi.server import AgiLimits, AgiOutcome, AgiServer
+from charging import __version__
+from charging.asterisk.control import CallControl
+from charging.asterisk.link import AmiLink
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.reply import LinkSettings, LinkState
+from charging.asterisk.switch import AsteriskSwitch
+from charging.asterisk.translate import translate
+from charging.clock import Clock, SystemClock
+from charging.config import Config
+from charging.errors import ChargingError
+from charging.ledger.metered import MeteredStore
+from charging.ledger.open import open_store
+from charging.ledger.port import Store
+from charging.metrics import Metrics
+from charging.observer import MeteredObserver
+from charging.rating.tariff import Tariff
+from charging.session.desk import Desk
+from charging.session.model import Policy, State
+from charging.session.registry import Registry
+from charging.tariff_in_force import TariffInForce
+from charging.web.server import serve_control, serve_metrics
+
+log = structlog.get_logger("charging.app")
+
+LIVE = frozenset({State.RUNNING})
+_PHASES = {State.RESERVED: "setup", State.RINGING: "setup", State.RUNNING: "running"}
+_LINK_STATES = {
+    LinkState.CONNECTING: "connecting",
+    LinkState.WRONG_SECRET: "refused",
+    LinkState.FORBIDDEN: "refused",
+    LinkState.SYNCING: "reconciling",
+    LinkState.UP: "up",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A daemon's parts, wired and not started."""
+
+    config: Config
+    clock: Clock
+    metrics: Metrics
+    store: Store
+    tariff: TariffInForce
+    link: AmiLink
+    registry: Registry
+    agi: AgiServer
+
+
+def policy_of(config: Config) -> Policy:
+    """The core's settings, from the file's."""
+    chosen = config.settings.charging
+    return Policy(
+        tick_s=chosen.tick_s,
+        horizon_s=chosen.horizon_s,
+        warn_before_s=chosen.warn_before_s,
+        answer_tolerance_ms=chosen.answer_tolerance_ms,
+        ring_s=chosen.ring_s,
+        setup_timeout_s=chosen.setup_timeout_s,
+        black_box_wait_s=chosen.black_box_wait_s,
+    )
+
+
+def link_settings(config: Config) -> LinkSettings:
+    """How to reach the switch, from the file's settings."""
+    ami = config.settings.switch.ami
+    return LinkSettings(
+        host=ami.host,
+        port=ami.port,
+        username=ami.user,
+        secret=config.ami_secret.get_secret_value(),
+        ping_interval_s=ami.ping_interval_s,
+        pong_deadline_s=ami.action_timeout_s,
+    )
+
+
+class _SwitchWiring:
+    """The link, call control and registry need one another; they meet here."""
+
+    def __init__(self, config: Config, clock: Clock, metrics: Metrics) -> None:
+        self.registry: Registry | None = None
+        self._metrics = metrics
+        self.link = AmiLink(
+            link_settings(config), clock, on_event=self._event, on_up=self._up, on_state=self._state
+        )
+        self.control = CallControl(self.link, clock)
+        prompts_dir = config.settings.switch.prompts_dir_on_switch
+        self.switch = AsteriskSwitch(self.link, self.control, clock, prompts_dir)
+
+    def _event(self, message: AmiMessage) -> None:
+        event = translate(message)
+        if event is None:
+            return
+        self.control.observe(event)
+        if self.registry is not None:
+            self.registry.deliver(event)
+
+    async def _up(self, restarted: bool) -> None:
+        if self.registry is not None:
+            await self.registry.reconcile(restarted)
+
+    def _state(self, state: LinkState, _detail: str) -> None:
+        self._metrics.set_ami_state(_LINK_STATES.get(state, "down"))
+        if state is LinkState.UP:
+            self._metrics.ami_reconnects.inc()
+
+
+def build(config: Config, clock: Clock | None = None) -> Engine:
+    """Wire a daemon. Raises ConfigError for a tariff file that is wrong."""
+    clock = clock or SystemClock()
+    metrics = Metrics(__version__)
+    observe = MeteredObserver(metrics)
+    settings = config.settings
+    store = _store(config, clock, metrics)
+    tariff = TariffInForce(settings.tariff, metrics)
+    wiring = _SwitchWiring(config, clock, metrics)
+    policy = policy_of(config)
+    registry = Registry(
+        ledger=store,
+        switch=wiring.switch,
+        clock=clock,
+        policy=policy,
+        switch_id=settings.switch.id,
+        observe=observe,
+    )
+    wiring.registry = registry
+    _count_sessions(metrics, registry)
+    desk = Desk(
+        store=store,
+        tariff=tariff.current,
+        registry=registry,
+        switch=wiring.switch,
+        clock=clock,
+        policy=policy,
+        switch_id=settings.switch.id,
+        observe=observe,
+    )
+    return Engine(config, clock, metrics, store, tariff, wiring.link, registry, _agi(config, clock, metrics, desk))
+
+
+def _store(config: Config, clock: Clock, metrics: Metrics) -> Store:
+    def measure(operation: str, outcome: str, seconds: float) -> None:
+        metrics.ledger_operation_seconds.labels(operation, outcome).observe(seconds)
+        metrics.ledger_up.set(outcome != "LedgerUnavailable")
+
+    store = open_store(config.settings.ledger.url, file=str(config.file))
+    return MeteredStore(store, clock, measure)
+
+
+def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk) -> AgiServer:
+    def measure(route: str, outcome: AgiOutcome, seconds: float) -> None:
+        metrics.agi_requests.labels(route, outcome.value).inc()
+        metrics.agi_seconds.labels(route).observe(seconds)
+
+    agi = config.settings.agi
+    limits = AgiLimits(
+        connections=agi.max_connections, header_s=agi.header_timeout_s, request_s=agi.request_timeout_s
+    )
+    return AgiServer(routes_for(desk), clock, limits=limits, observer=measure)
+
+
+def _count_sessions(metrics: Metrics, registry: Registry) -> None:
+    """Gauges are read when they are asked for."""
+
+    def count(phase: str) -> Callable[[], float]:
+        return lambda: sum(_PHASES.get(one.state, "ended") == phase for one in registry.sessions())
+
+    for phase in ("setup", "running", "ended"):
+        metrics.sessions_open.labels(phase).set_function(count(phase))
+    metrics.calls_live.set_function(count("running"))
+
+
+async def serve(engine: Engine, stop: asyncio.Event) -> None:
+    """Run a daemon until ``stop`` is set. Raises what brought it down: ChargingError or OSError where the cause lies
+    outside (a port that is taken, a ledger that does not open)."""
+    settings = engine.config.settings
+    await engine.store.open()
+    try:
+        engine.metrics.ledger_up.set(1)
+        async with asyncio.TaskGroup() as tasks:
+            duties = [
+                tasks.create_task(engine.registry.run(), name="registry"),
+                tasks.create_task(engine.link.run(), name="ami-link"),
+                tasks.create_task(engine.tariff.watch(engine.clock), name="tariff-watch"),
+                tasks.create_task(serve_control(engine), name="control"),
+                tasks.create_task(serve_metrics(settings.http, engine.metrics), name="metrics"),
+            ]
+            await engine.agi.start(settings.agi.host, settings.agi.port)
+            log.info("daemon_started", version=__version__, switch=settings.switch.id, agi_port=engine.agi.port)
+            await stop.wait()
+            log.info("daemon_stopping", open_sessions=len(engine.registry.sessions()))
+            await engine.agi.close()
+            for duty in duties:
+                duty.cancel()
+    finally:
+        await engine.agi.close()
+        await engine.store.close()
+
+
+async def _until_signalled(engine: Engine) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(engine, stop)
+
+
+def run(config: Config) -> int:
+    """Run the daemon in the foreground; the process's exit code. Raises ChargingError with what to do where it cannot
+    start or a task of it has failed."""
+    engine = build(config)
+    try:
+        asyncio.run(_until_signalled(engine))
+    except* (ChargingError, OSError) as failures:
+        raise ChargingError("; ".join(_words(failures))) from failures
+    return 0
+
+
+def _words(failures: BaseExceptionGroup[BaseException]) -> list[str]:
+    return [
+        word
+        for one in failures.exceptions
+        for word in (_words(one) if isinstance(one, BaseExceptionGroup) else [str(one)])
+    ]
+
+
+__all__ = ["Engine", "Tariff", "build", "run", "serve"]
