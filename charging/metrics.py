@@ -103,9 +103,10 @@ class Metrics:
         )
         self.cuts = self._counter(
             "charging_cuts",
-            "Calls ended by charging, by reason (money, max_call, operator).",
+            "Calls ended by charging, by reason (money, max_call, operator, daemon_away: the switch's own deadline came "
+            "before a daemon that was away could extend it).",
             "reason",
-            known=[("money", "max_call", "operator")],
+            known=[("money", "max_call", "operator", "daemon_away")],
         )
         self.quota_overrun = self._histogram(
             "charging_quota_overrun_seconds",
@@ -147,11 +148,13 @@ class Metrics:
             "header_late, bad_request, unknown_route, crowded_out: too many at once, stopped: with the daemon).",
             "route",
             "result",
-            known=[AGI_ROUTES, ("answered", "caller_left", "deadline", "failed")],
+            known=[AGI_ROUTES, ("answered", "caller_left", "deadline", "failed", "crowded_out")],
         )
         self.agi_seconds = self._histogram(
             "charging_agi_seconds", "From a FastAGI request to its answer.", AGI_SECONDS, "route"
         )
+        for route in AGI_ROUTES:
+            self.agi_seconds.labels(route)
 
     def _make_ledger(self) -> None:
         self.ledger_operation_seconds = self._histogram(

@@ -282,12 +282,14 @@ def suite() -> list[Module]:
 
 @pytest.mark.parametrize("rule", CODE_RULES, ids=lambda rule: rule.__name__)
 def test_code_has_no(rule: Callable[[Module], Iterator[str]], code: list[Module]) -> None:
-    assert [offence for module in code for offence in rule(module)] == []
+    offences = [offence for module in code for offence in rule(module)]
+    assert not offences, "\n".join(offences)
 
 
 @pytest.mark.parametrize("rule", TEST_RULES, ids=lambda rule: rule.__name__)
 def test_tests_have_no(rule: Callable[[Module], Iterator[str]], suite: list[Module]) -> None:
-    assert [offence for module in suite for offence in rule(module)] == []
+    offences = [offence for module in suite for offence in rule(module)]
+    assert not offences, "\n".join(offences)
 
 
 def test_every_module_named_in_a_rule_exists_or_is_a_pattern(code: list[Module]) -> None:
