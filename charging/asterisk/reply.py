@@ -49,7 +49,8 @@ class LinkSettings:
     ping_interval_s: float = 2.0
     pong_deadline_s: float = 3.0
     retry_min_s: float = 0.25
-    retry_max_s: float = 15.0
+    retry_max_s: float = 5.0
+    """Well below the horizon to which running calls are paid, so that they go on when the switch is back."""
 
 
 @dataclass(frozen=True, slots=True)
