@@ -1,0 +1,104 @@
+"""Accounts: made, edited, suspended, closed. Never deleted: a closed one keeps its history (R21)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypedDict
+
+from charging.clock import Clock
+from charging.ledger.accounts import Account, Language, Status
+from charging.ledger.port import Store
+from charging.rating.tariff import Tariff
+from charging.service import text
+from charging.service.refusal import Code, Refused, closed_account, unknown_account
+
+EDIT_TRIES_MAX = 5
+"""Times that an edit is made anew because somebody else's came first."""
+
+
+class AccountChanges(TypedDict, total=False):
+    """What may be edited; a key that is left out stays as it is."""
+
+    plan: str
+    language: Language
+    email: str
+
+
+class Accounts:
+    """The accounts in the store."""
+
+    def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock) -> None:
+        self._store = store
+        self._tariff = tariff
+        self._clock = clock
+
+    async def add(self, account: str, plan: str, language: Language, email: str = "") -> Account | Refused:
+        """Make an account on one of the tariff's plans."""
+        wrong = text.account_id(account) or text.email(email) or self._plan_refusal(plan)
+        if wrong is not None:
+            return wrong
+        made = Account(account, plan, language, email, created_us=self._clock.now().wall_us)
+        if await self._store.put_account(made):
+            return await self.get(account)
+        return Refused(Code.EXISTS, f"there is an account {account!r} already", "`charging account show` shows it")
+
+    async def get(self, account: str) -> Account | Refused:
+        """The account of this id."""
+        return await self._store.account(account) or unknown_account(account)
+
+    async def page(self, after: str, limit: int) -> list[Account]:
+        """Up to ``limit`` accounts with ids beyond ``after``, by id."""
+        found: list[Account] = []
+        async for account in self._store.accounts():
+            if account.id > after:
+                found.append(account)
+                if len(found) == limit:
+                    break
+        return found
+
+    async def change(self, account: str, changes: AccountChanges) -> Account | Refused:
+        """Edit plan, language or mail address. A new plan holds for calls from now on."""
+        wrong = text.email(changes.get("email", ""))
+        if wrong is None and "plan" in changes:
+            wrong = self._plan_refusal(changes["plan"])
+        if wrong is not None:
+            return wrong
+        return await self.edit(account, lambda one: replace(one, **changes))
+
+    async def suspend(self, account: str, reason: str) -> Account | Refused:
+        """Forward nothing more; running calls go on to the end of what they reserved."""
+        return text.reason(reason) or await self.edit(
+            account, lambda one: replace(one, status=Status.SUSPENDED, status_reason=reason.strip())
+        )
+
+    async def activate(self, account: str, reason: str = "") -> Account | Refused:
+        """Lift a suspension."""
+        wrong = text.reason(reason) if reason else None
+        return wrong or await self.edit(
+            account, lambda one: replace(one, status=Status.ACTIVE, status_reason=reason.strip())
+        )
+
+    async def close(self, account: str, reason: str) -> Account | Refused:
+        """Close for good: its credit is not refunded and its history stays (R21)."""
+        return text.reason(reason) or await self.edit(
+            account, lambda one: replace(one, status=Status.CLOSED, status_reason=reason.strip())
+        )
+
+    async def edit(self, account: str, change: Callable[[Account], Account]) -> Account | Refused:
+        """Apply a change to what is stored now, again where somebody else's edit came in between."""
+        for _ in range(EDIT_TRIES_MAX):
+            stored = await self._store.account(account)
+            if stored is None:
+                return unknown_account(account)
+            if stored.status is Status.CLOSED:
+                return closed_account(account)
+            if await self._store.put_account(change(stored)):
+                return await self.get(account)
+        return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")
+
+    def _plan_refusal(self, plan: str) -> Refused | None:
+        plans = self._tariff().plans
+        if plan in plans:
+            return None
+        return Refused(Code.INVALID, f"found plan {plan[:80]!r}, expected one of " + ", ".join(plans))

@@ -1,0 +1,94 @@
+"""What an account has left, at any time, running calls included (R5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from charging.clock import Clock
+from charging.ledger.accounts import Account
+from charging.ledger.model import CREDIT, Balance, bundle
+from charging.ledger.port import Store
+from charging.rating.tariff import Tariff
+from charging.service.live import Calls, CallView
+from charging.service.refusal import Refused, unknown_account
+
+
+@dataclass(frozen=True, slots=True)
+class CreditView:
+    """Micro-euro."""
+
+    posted: int
+    reserved: int
+    available: int
+    """What further calls may reserve."""
+    now: int
+    """Posted, less what running calls have used since their last tick: what the customer still has."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreeSecondsView:
+    """The free seconds of the present month."""
+
+    month: str
+    """``YYYY-MM`` in the operator's zone."""
+    granted: bool
+    """``False``: the month's bundle comes into being with its first use; these are its figures then."""
+    posted: int
+    reserved: int
+    left: int
+    """Posted less reserved: what further calls may use."""
+    now: int
+    """Posted, less what running calls have used since their last tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceView:
+    """Everything that R5 promises to show."""
+
+    account: Account
+    credit: CreditView
+    free: FreeSecondsView
+    calls: tuple[CallView, ...]
+
+
+class Balances:
+    """Looks at balances; changes none."""
+
+    def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock, calls: Calls) -> None:
+        self._store = store
+        self._tariff = tariff
+        self._clock = clock
+        self._calls = calls
+
+    async def view(self, account: str) -> BalanceView | Refused:
+        """What the account has now."""
+        stored = await self._store.account(account)
+        if stored is None:
+            return unknown_account(account)
+        calls = await self._calls.views(account)
+        balances = await self._store.balances(account)
+        tariff = self._tariff()
+        plan = tariff.plan(stored.plan)
+        month = tariff.month_of(self._clock.now().wall_us)
+        free_seconds = plan.free_seconds if plan is not None else 0
+        return BalanceView(
+            stored, _credit_view(balances, calls), _free_view(month, free_seconds, balances, calls), tuple(calls)
+        )
+
+
+def _credit_view(balances: Mapping[str, Balance], calls: Sequence[CallView]) -> CreditView:
+    credit = balances.get(CREDIT, Balance())
+    running = sum(call.unsettled for call in calls)
+    return CreditView(credit.posted, credit.reserved, credit.available, max(0, credit.posted - running))
+
+
+def _free_view(
+    month: str, free_seconds: int, balances: Mapping[str, Balance], calls: Sequence[CallView]
+) -> FreeSecondsView:
+    key = bundle(month)
+    known = balances.get(key)
+    balance = Balance(free_seconds) if known is None else known
+    running = sum(call.free_unsettled.get(key, 0) for call in calls)
+    left_now = max(0, balance.posted - running)
+    return FreeSecondsView(month, known is not None, balance.posted, balance.reserved, balance.available, left_now)

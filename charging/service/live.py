@@ -1,0 +1,143 @@
+"""Running calls, as people ask for them: who talks to whom, what it has cost so far, how far it is paid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from charging.clock import MICROSECONDS, Clock, Instant
+from charging.ledger.model import CREDIT, OpenSession
+from charging.ledger.port import Store
+from charging.rating.funding import bundle_use, charge, consumed
+from charging.service.refusal import Code, Refused
+from charging.session.events import HangupOrdered
+from charging.session.model import Session, from_json
+from charging.session.registry import Registry
+
+
+class LiveCalls(Protocol):
+    """The calls that this process looks after."""
+
+    def sessions(self) -> Sequence[Session]:
+        """Every open session, in the order in which the calls began."""
+
+    def hang_up(self, session: str, reason: str) -> bool:
+        """Order a call to end; ``False``: it is not looked after here."""
+
+
+class NoCalls:
+    """Where no daemon runs nobody looks after a call."""
+
+    def sessions(self) -> Sequence[Session]:
+        return ()
+
+    def hang_up(self, session: str, reason: str) -> bool:
+        return False
+
+
+class RegistryCalls:
+    """The calls of a running daemon."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def sessions(self) -> Sequence[Session]:
+        return self._registry.sessions()
+
+    def hang_up(self, session: str, reason: str) -> bool:
+        runner = self._registry.find(session)
+        if runner is None:
+            return False
+        runner.offer(HangupOrdered(reason))
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """One open session at one moment."""
+
+    session: Session
+    watched: bool
+    """Whether this process looks after it; else this is its record as last stored by whoever does (or did)."""
+    elapsed_s: int
+    """Whole seconds since the answer."""
+    cost: int
+    """Micro-euro of credit that the call has cost so far, by the increments it has begun."""
+    unsettled: int
+    """How much of it is not yet taken from the posted balance; it is within what is reserved."""
+    free_seconds: dict[str, int]
+    """Free seconds used so far, by bundle."""
+    free_unsettled: dict[str, int]
+    """How many of them are not yet taken from the posted balances."""
+
+    @property
+    def covered_until_us(self) -> int | None:
+        """Wall clock at which the paid time ends unless more is reserved; ``None`` before the answer."""
+        session = self.session
+        return None if session.answered is None else session.start_us + session.covered_s * MICROSECONDS
+
+
+def call_view(session: Session, now: Instant, watched: bool) -> CallView:
+    """What can be said of a session now. Pure."""
+    until = now if session.left is None else session.left
+    elapsed_ms = session.elapsed_ms(until.mono_us)
+    used_s = max(session.fixed_s, min(-(-elapsed_ms // 1000), session.covered_s))
+    used = consumed(session.rate, session.start_us, session.funding, used_s)
+    cost = charge(session.rate, session.start_us, used)
+    free = bundle_use(used)
+    return CallView(
+        session,
+        watched,
+        elapsed_ms // 1000,
+        cost,
+        max(0, cost - session.posted.get(CREDIT, 0)),
+        free,
+        {key: max(0, seconds - session.posted.get(key, 0)) for key, seconds in free.items()},
+    )
+
+
+class Calls:
+    """Open sessions: those that are looked after here, and those that only the store knows."""
+
+    def __init__(self, store: Store, live: LiveCalls, clock: Clock) -> None:
+        self._store = store
+        self._live = live
+        self._clock = clock
+
+    async def views(self, account: str | None = None) -> list[CallView]:
+        """Every open session, of one account or all, in the order in which the calls began."""
+        stored = await self._store.sessions(account=account)
+        now = self._clock.now()
+        watched = {one.id: one for one in self._live.sessions() if account in (None, one.account)}
+        views = [call_view(one, now, watched=True) for one in watched.values()]
+        for record in stored:
+            if record.id not in watched and (session := _revived(record, now)) is not None:
+                views.append(call_view(session, now, watched=False))
+        return sorted(views, key=lambda view: view.session.opened.wall_us)
+
+    async def get(self, session: str) -> CallView | Refused:
+        """One open session."""
+        found = [view for view in await self.views() if view.session.id == session]
+        return found[0] if found else _no_call(session)
+
+    async def hang_up(self, session: str, reason: str) -> CallView | Refused:
+        """Order a call to end. It is over when it leaves the list, a moment later."""
+        view = await self.get(session)
+        if isinstance(view, Refused) or self._live.hang_up(session, reason):
+            return view
+        switch = view.session.switch
+        message = f"no daemon here looks after call {session}"
+        return Refused(Code.CONFLICT, message, f"ask the daemon of switch {switch!r}, or start it: `charging run`")
+
+
+def _revived(record: OpenSession, now: Instant) -> Session | None:
+    """The stored session; ``None`` where its record cannot be read, which ``charging ledger verify`` tells."""
+    try:
+        return from_json(record.state, now, record.epoch)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _no_call(session: str) -> Refused:
+    return Refused(Code.NOT_FOUND, f"there is no call {session[:80]!r} now", "`charging calls` lists those there are")

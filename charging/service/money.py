@@ -1,0 +1,114 @@
+"""Credit that people put in and mend: top-ups (R1, R2, R22) and corrections. No operation pays money out (R21)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from charging.clock import Clock
+from charging.errors import LedgerError
+from charging.ledger.accounts import Status
+from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, JournalLine, Kind, Leg, Outcome, Transfer
+from charging.ledger.port import Store
+from charging.money import format_euro
+from charging.rating.tariff import Tariff
+from charging.service import text
+from charging.service.refusal import Code, Refused, closed_account, unknown_account
+
+REMEMBERED_LINES = 1_000
+"""A repeated top-up that the tariff has meanwhile stopped allowing is still known among so many newest lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credited:
+    """The transfer stands in the journal."""
+
+    transfer: str
+    """Its id."""
+    created: bool
+    """``False``: it was there already, and nothing was changed now."""
+    amount: int
+    """Micro-euro; negative for a correction that takes."""
+    credit: Balance
+
+
+class Money:
+    """Changes of credit that are not calls."""
+
+    def __init__(
+        self, store: Store, tariff: Callable[[], Tariff], clock: Clock, funds_changed: Callable[[str], None]
+    ) -> None:
+        self._store = store
+        self._tariff = tariff
+        self._clock = clock
+        self._funds_changed = funds_changed
+
+    async def top_up(self, account: str, amount: int, key: str) -> Credited | Refused:
+        """Add bought credit, once for each key; it can be spent at once, also by running calls (R22).
+
+        ``amount`` in micro-euro. Raises LedgerUnavailable: ask again with the same key.
+        """
+        if (wrong := text.idempotency_key(key)) is not None:
+            return wrong
+        transfer = self._transfer(f"top-up/{key}", account, Kind.TOP_UP, amount, "top_up")
+        if isinstance(transfer, Refused):
+            return transfer
+        stored = await self._store.account(account)
+        if stored is None:
+            return unknown_account(account)
+        refused = closed_account(account) if stored.status is Status.CLOSED else self._amount_refusal(amount)
+        if refused is not None and not await self._is_recorded(transfer):
+            return refused
+        return await self._apply(transfer, amount, key)
+
+    async def correct(self, account: str, amount: int, reason: str, key: str) -> Credited | Refused:
+        """Mend credit by another transfer, up or down, never below zero; also of a closed account."""
+        wrong = text.idempotency_key(key) or text.reason(reason)
+        if wrong is None and amount == 0:
+            wrong = Refused(Code.INVALID, "found an amount of nothing, expected one that changes the credit")
+        if wrong is not None:
+            return wrong
+        transfer = self._transfer(f"correct/{key}", account, Kind.CORRECT, amount, reason.strip())
+        return transfer if isinstance(transfer, Refused) else await self._apply(transfer, amount, key)
+
+    async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine] | Refused:
+        """The account's newest lines, or those before a line's number, newest first."""
+        if await self._store.account(account) is None:
+            return unknown_account(account)
+        return await self._store.journal_page(account, before, limit)
+
+    def _transfer(self, transfer: str, account: str, kind: Kind, amount: int, reason: str) -> Transfer | Refused:
+        if not -AMOUNT_MAX <= amount <= AMOUNT_MAX:
+            return Refused(Code.INVALID, f"found {format_euro(amount)}, expected at most {format_euro(AMOUNT_MAX)}")
+        return Transfer(transfer, account, kind, self._clock.now().wall_us, (Leg(CREDIT, amount),), reason=reason)
+
+    def _amount_refusal(self, amount: int) -> Refused | None:
+        expected = self._tariff().top_up_refusal(amount)
+        if expected is None:
+            return None
+        return Refused(Code.NOT_ALLOWED, f"found a top-up of {format_euro(amount)}, expected {expected}")
+
+    async def _is_recorded(self, transfer: Transfer) -> bool:
+        lines = await self._store.journal_page(transfer.account, None, REMEMBERED_LINES)
+        return any((line.id, line.digest) == (transfer.id, transfer.digest) for line in lines)
+
+    async def _apply(self, transfer: Transfer, amount: int, key: str) -> Credited | Refused:
+        applied = await self._store.apply(transfer)
+        credit = applied.balances.get(CREDIT, Balance())
+        match applied.outcome:
+            case Outcome.CREATED | Outcome.EXISTS as outcome:
+                # Also when it existed: whoever made it may have ended before the calls were told.
+                self._funds_changed(transfer.account)
+                return Credited(transfer.id, outcome is Outcome.CREATED, amount, credit)
+            case Outcome.DIFFERS:
+                message = f"key {key!r} was used before, for another amount or reason; nothing was changed"
+                return Refused(Code.KEY_REUSED, message, "look into the journal; use a new key for a new act")
+            case Outcome.ACCOUNT_NOT_FOUND:
+                return unknown_account(transfer.account)
+            case Outcome.INSUFFICIENT:
+                found = f"found {format_euro(amount)}, expected at most the available {format_euro(credit.available)}"
+                return Refused(Code.INSUFFICIENT, found + " taken", "credit never falls below zero")
+            case Outcome.EXCEEDS_LIMIT:
+                limit = f"expected a credit of at most {format_euro(AMOUNT_MAX)}"
+                return Refused(Code.NOT_ALLOWED, f"found {format_euro(amount)} more, {limit}")
+        raise LedgerError(f"transfer {transfer.id} was answered {applied.outcome}: {applied.detail}")

@@ -1,0 +1,129 @@
+"""The operator's numbers: whose they are and where they forward to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypedDict
+
+from charging.clock import Clock
+from charging.ledger.accounts import Account, Number, Status
+from charging.ledger.port import Store
+from charging.rating.tariff import Refusal, Tariff
+from charging.service import text
+from charging.service.refusal import Code, Refused, closed_account, unknown_account
+
+
+class NumberChanges(TypedDict, total=False):
+    """What may be edited; a key that is left out stays as it is."""
+
+    forward_to: str
+    """As typed; empty: not forwarded."""
+    paid_voicemail: bool | None
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSet:
+    """The number as it is stored now, and what is odd about it."""
+
+    number: Number
+    warnings: tuple[str, ...] = ()
+
+
+class Numbers:
+    """The numbers in the store."""
+
+    def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock) -> None:
+        self._store = store
+        self._tariff = tariff
+        self._clock = clock
+
+    async def add(self, account: str, number: str, settings: NumberChanges) -> NumberSet | Refused:
+        """Give a number to an account."""
+        normal = self._subscriber_number(number)
+        if isinstance(normal, Refused):
+            return normal
+        if (known := await self._store.number(normal)) is not None:
+            return _taken(known)
+        return await self._put(Number(normal, account), settings)
+
+    async def get(self, number: str) -> Number | Refused:
+        """A number, in whatever form it is written."""
+        normal = self._subscriber_number(number)
+        if isinstance(normal, Refused):
+            return normal
+        return await self._store.number(normal) or _unknown(normal)
+
+    async def change(self, number: str, changes: NumberChanges) -> NumberSet | Refused:
+        """Edit where it forwards to and its voicemail."""
+        known = await self.get(number)
+        return known if isinstance(known, Refused) else await self._put(known, changes)
+
+    async def remove(self, number: str) -> Number | Refused:
+        """Take a number out of service; the history of its calls stays."""
+        known = await self.get(number)
+        if isinstance(known, Refused):
+            return known
+        return known if await self._store.remove_number(known.number) else _unknown(known.number)
+
+    async def of(self, account: str | None) -> Sequence[Number] | Refused:
+        """An account's numbers, or all."""
+        if account is not None and await self._store.account(account) is None:
+            return unknown_account(account)
+        return await self._store.numbers(account)
+
+    def _subscriber_number(self, number: str) -> str | Refused:
+        normal = self._tariff().normalise(number)
+        if normal is None or not normal.startswith("+"):
+            return Refused(Code.INVALID, f"found {number[:40]!r}, expected a telephone number such as +31201234567")
+        return normal
+
+    async def _put(self, number: Number, changes: NumberChanges) -> NumberSet | Refused:
+        account = await self._store.account(number.account)
+        if account is None:
+            return unknown_account(number.account)
+        if account.status is Status.CLOSED:
+            return closed_account(account.id)
+        if (wrong := text.mailbox(changes.get("mailbox", ""))) is not None:
+            return wrong
+        warnings: tuple[str, ...] = ()
+        wanted = changes.get("forward_to")
+        if wanted:
+            target = await self._target(wanted, number, account)
+            if isinstance(target, Refused):
+                return target
+            changes = {**changes, "forward_to": target[0]}
+            warnings = target[1]
+        changed = replace(number, **changes)
+        if await self._store.put_number(changed):
+            return NumberSet(changed, warnings)
+        return Refused(Code.EXISTS, f"{number.number} belongs to another account", "`charging number list` shows whose")
+
+    async def _target(self, wanted: str, number: Number, account: Account) -> tuple[str, tuple[str, ...]] | Refused:
+        """The normalised target and what is odd about it. What can never be forwarded is refused; what the tariff has
+        no price for is stored with a warning, because tariffs are edited."""
+        tariff = self._tariff()
+        target = tariff.normalise(wanted)
+        if target is None:
+            return Refused(Code.INVALID, f"found {wanted[:40]!r}, expected a telephone number to forward to")
+        if target == number.number or await self._store.number(target) is not None:
+            return Refused(
+                Code.NOT_ALLOWED, f"{target} is one of our own numbers: the call would come back", "forward elsewhere"
+            )
+        match tariff.rate_for(account.plan, target, self._clock.now().wall_us):
+            case Refusal.BLOCKED | Refusal.PREMIUM as refusal:
+                message = f"the tariff refuses calls to {target} ({refusal})"
+                return Refused(Code.NOT_ALLOWED, message, "forward to a number that can be priced")
+            case Refusal() as refusal:
+                return target, (f"calls to {target} are not forwarded until the tariff prices them ({refusal})",)
+        return target, ()
+
+
+def _taken(number: Number) -> Refused:
+    message = f"{number.number} belongs to account {number.account!r} already"
+    return Refused(Code.EXISTS, message, "`charging number remove` takes it back, `charging number set` edits it")
+
+
+def _unknown(number: str) -> Refused:
+    return Refused(Code.NOT_FOUND, f"{number} is none of our numbers", "`charging number list` shows those there are")

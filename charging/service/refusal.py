@@ -1,0 +1,48 @@
+"""Expected refusals, as values: what was asked cannot be done, and what to do instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Every kind of refusal."""
+
+    NOT_FOUND = "not_found"
+    """There is no such account, number, call…"""
+    EXISTS = "exists"
+    """It is there already, or belongs to somebody else."""
+    INVALID = "invalid"
+    """What was given can never be right."""
+    NOT_ALLOWED = "not_allowed"
+    """What was given is well formed and against the tariff or a rule of the service."""
+    CLOSED = "closed"
+    """The account is closed, for good."""
+    KEY_REUSED = "key_reused"
+    """The idempotency key was used before, for something else."""
+    INSUFFICIENT = "insufficient"
+    """The balance would fall below zero."""
+    CONFLICT = "conflict"
+    """Somebody else changed it at the same time, again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing was changed."""
+
+    code: Code
+    message: str
+    """What is the matter: found and expected, in one line."""
+    advice: str = ""
+    """What to do next, in one line."""
+
+
+def unknown_account(account: str) -> Refused:
+    """There is no account of this id."""
+    return Refused(Code.NOT_FOUND, f"there is no account {account!r}", "`charging account list` shows those there are")
+
+
+def closed_account(account: str) -> Refused:
+    """The account takes part in nothing any more."""
+    return Refused(Code.CLOSED, f"account {account!r} is closed", "closing is for good: make another account")

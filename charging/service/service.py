@@ -1,0 +1,71 @@
+"""Everything that people and other programs may ask of the service, in one object: the one place below the interfaces.
+
+The control socket, the public API and (through them) the command line all come here, so a rule is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from charging.clock import Clock
+from charging.ledger.model import CdrRow
+from charging.ledger.port import Store
+from charging.ledger.verify import verify
+from charging.rating.tariff import Tariff
+from charging.service.accounts import Accounts
+from charging.service.balance import Balances
+from charging.service.live import Calls, LiveCalls
+from charging.service.money import Money
+from charging.service.numbers import Numbers
+from charging.service.quotes import Quotes
+from charging.service.refusal import Refused, unknown_account
+from charging.service.subscriptions import Subscriptions
+
+
+class Service:
+    """The nouns of the service. Methods answer a value or a Refused; they raise LedgerError where the store could not
+    answer, and ConfigError where there is no good tariff."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        tariff: Callable[[], Tariff],
+        clock: Clock,
+        funds_changed: Callable[[str], None],
+        live: LiveCalls,
+    ) -> None:
+        """``funds_changed(account)`` is called after each change of credit by people (R22)."""
+        self.tariff = tariff
+        self.clock = clock
+        self.accounts = Accounts(store, tariff, clock)
+        self.numbers = Numbers(store, tariff, clock)
+        self.money = Money(store, tariff, clock, funds_changed)
+        self.calls = Calls(store, live, clock)
+        self.balances = Balances(store, tariff, clock, self.calls)
+        self.subscriptions = Subscriptions(self.accounts, tariff, clock)
+        self.quotes = Quotes(tariff, clock, self.balances)
+        self._store = store
+
+    async def ping(self) -> None:
+        """Return if the store answers; else LedgerUnavailable."""
+        await self._store.ping()
+
+    async def cdrs(
+        self,
+        *,
+        account: str | None,
+        since_us: int,
+        until_us: int | None,
+        after: tuple[int, str] | None,
+        limit: int,
+    ) -> Sequence[CdrRow] | Refused:
+        """A page of CDRs by end of call, oldest first."""
+        if account is not None and await self._store.account(account) is None:
+            return unknown_account(account)
+        return await self._store.cdrs(account=account, since_us=since_us, until_us=until_us, after=after, limit=limit)
+
+    async def findings(self) -> AsyncIterator[str]:
+        """Everything in the ledger that does not add up, as it is found, one line each."""
+        async for finding in verify(self._store):
+            yield str(finding)

@@ -1,0 +1,49 @@
+"""What people may write into accounts and numbers. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from charging.ledger.model import REASON_LENGTH_MAX
+from charging.service.refusal import Code, Refused
+
+EMAIL_LENGTH_MAX = 254
+KEY_LENGTH_MAX = 128
+
+_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_EMAIL = re.compile(r"[^\s<>@\"'(),:;\\\x00-\x1f\x7f]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
+_KEY = re.compile(rf"[!-~]{{1,{KEY_LENGTH_MAX}}}")
+_MAILBOX = re.compile(r"[A-Za-z0-9_-]{0,40}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x80-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def _check(good: bool, found: str, expected: str) -> Refused | None:
+    return None if good else Refused(Code.INVALID, f"found {found[:80]!r}, expected {expected}")
+
+
+def account_id(text: str) -> Refused | None:
+    """What is wrong with an account's id; ``None`` where nothing is."""
+    expected = "an account id: up to 64 small letters, digits, dots, dashes and underscores, a letter or digit first"
+    return _check(bool(_ACCOUNT.fullmatch(text)), text, expected)
+
+
+def email(text: str) -> Refused | None:
+    """What is wrong with a mail address (empty: none)."""
+    good = not text or (len(text) <= EMAIL_LENGTH_MAX and bool(_EMAIL.fullmatch(text)))
+    return _check(good, text, "a mail address such as name@example.nl, or nothing")
+
+
+def idempotency_key(text: str) -> Refused | None:
+    """What is wrong with a caller's key for one act."""
+    return _check(bool(_KEY.fullmatch(text)), text, f"a key of 1 to {KEY_LENGTH_MAX} printable characters, no spaces")
+
+
+def mailbox(text: str) -> Refused | None:
+    """What is wrong with a voicemail box's name, which goes into the dialplan (empty: the number's digits)."""
+    return _check(bool(_MAILBOX.fullmatch(text)), text, "a mailbox: up to 40 letters, digits, dashes and underscores")
+
+
+def reason(text: str) -> Refused | None:
+    """What is wrong with the reason that a person gives: it must say something, in one line."""
+    good = bool(text.strip()) and len(text) <= REASON_LENGTH_MAX and not _CONTROL.search(text)
+    return _check(good, text, f"a reason: one line of 1 to {REASON_LENGTH_MAX} characters")

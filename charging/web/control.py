@@ -1,0 +1,52 @@
+"""The control interface: the whole service as HTTP resources, for whoever may open the daemon's Unix socket.
+
+There is no login here: the socket's mode (0600) is the permission. The command line speaks nothing else, with a
+daemon over the socket, without one to the same application in its own process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fastapi import FastAPI, Request
+from pydantic import BaseModel
+
+from charging.service.service import Service
+from charging.web.parts import TheService
+from charging.web.problem import ProblemDocument, handle_problems
+from charging.web.routes import accounts, calls, ledger, numbers, prices
+
+Facts = Callable[[], Mapping[str, str]]
+"""What the process says of itself: small words, for people (``{"ami": "up", …}``)."""
+
+
+class Health(BaseModel):
+    """The process answers; this is what it says of itself."""
+
+    status: str
+    facts: dict[str, str]
+
+
+def control_app(service: Service, facts: Facts = dict, *, version: str = "") -> FastAPI:
+    """The application. ``facts`` is asked for ``/health``."""
+    app = FastAPI(
+        title="charging",
+        version=version or "0",
+        summary="Prepaid call charging: accounts, numbers, money, calls.",
+        responses={"default": {"model": ProblemDocument, "description": "a problem (RFC 9457)"}},
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.state.facts = facts
+    handle_problems(app)
+    for part in (accounts, numbers, calls, prices, ledger):
+        app.include_router(part.router)
+    app.get("/health", tags=["health"])(health)
+    return app
+
+
+async def health(request: Request, service: TheService) -> Health:
+    """Whether the store answers (else 503), and what the process says of itself."""
+    await service.ping()
+    return Health(status="ok", facts=dict(request.app.state.facts()))

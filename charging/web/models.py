@@ -1,0 +1,347 @@
+"""What goes over the wire. Money is a decimal string in euro, times are ISO 8601 in UTC, durations whole seconds."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from charging.ledger.accounts import Account, Language, Number, Status
+from charging.ledger.model import CREDIT, JournalLine, Kind
+from charging.money import format_euro
+from charging.service.balance import BalanceView
+from charging.service.live import CallView
+from charging.service.money import Credited
+from charging.service.numbers import NumberSet
+from charging.session.cdr import iso
+
+T = TypeVar("T")
+
+Text = Annotated[str, Field(max_length=500)]
+Euro = Annotated[str, Field(description="euro, a decimal string such as 12.50", examples=["12.50"])]
+Instant = Annotated[str, Field(description="ISO 8601, UTC", examples=["2026-11-21T12:00:00.000+00:00"])]
+
+
+class Body(BaseModel):
+    """A request's body: unknown members are errors, so that a misspelt one is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Page(BaseModel, Generic[T]):
+    """Some of a list."""
+
+    items: list[T]
+    next: Annotated[str | None, Field(description="the `cursor` of the next page; null after the last")] = None
+
+
+def iso_or_none(wall_us: int | None) -> str | None:
+    """The time, or ``None`` where there is none."""
+    return None if wall_us is None else iso(wall_us)
+
+
+# --- accounts ---------------------------------------------------------------------------------------------------
+
+
+class AccountNew(Body):
+    """An account to be made."""
+
+    id: Text
+    plan: Text
+    language: Language = Language.NL
+    email: Text = ""
+
+
+class AccountEdit(Body):
+    """What changes; members that are left out stay as they are."""
+
+    plan: Text = ""
+    language: Language = Language.NL
+    email: Text = ""
+
+
+class StatusEdit(Body):
+    """Suspend, activate or close, and why."""
+
+    status: Status
+    reason: Text = ""
+
+
+class AccountOut(BaseModel):
+    """Who pays."""
+
+    id: str
+    plan: str
+    language: Language
+    email: str
+    status: Status
+    status_reason: str
+    paid_until: Instant | None
+    created: Instant
+
+    @classmethod
+    def of(cls, account: Account) -> Self:
+        return cls(
+            id=account.id,
+            plan=account.plan,
+            language=account.language,
+            email=account.email,
+            status=account.status,
+            status_reason=account.status_reason,
+            paid_until=iso_or_none(account.paid_until_us),
+            created=iso(account.created_us),
+        )
+
+
+class SubscriptionPayment(Body):
+    """The subscription has been paid."""
+
+    until: date | None = Field(None, description="the last paid day; left out: a month more than before")
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------
+
+
+class NumberNew(Body):
+    """A number for an account."""
+
+    number: Text
+    account: Text
+    forward_to: Text = ""
+    paid_voicemail: bool | None = Field(None, description="null: as the plan says")
+    mailbox: Text = ""
+
+
+class NumberEdit(Body):
+    """What changes; members that are left out stay as they are."""
+
+    forward_to: Text = ""
+    paid_voicemail: bool | None = None
+    mailbox: Text = ""
+
+
+class NumberOut(BaseModel):
+    """A number sold to a subscriber."""
+
+    number: str
+    account: str
+    forward_to: str
+    paid_voicemail: bool | None
+    mailbox: str
+    warnings: list[str] = []
+
+    @classmethod
+    def of(cls, number: Number, warnings: tuple[str, ...] = ()) -> Self:
+        return cls(
+            number=number.number,
+            account=number.account,
+            forward_to=number.forward_to,
+            paid_voicemail=number.paid_voicemail,
+            mailbox=number.mailbox,
+            warnings=list(warnings),
+        )
+
+    @classmethod
+    def of_set(cls, answer: NumberSet) -> Self:
+        return cls.of(answer.number, answer.warnings)
+
+
+# --- money ------------------------------------------------------------------------------------------------------
+
+
+class TopUp(Body):
+    """Credit that was bought."""
+
+    amount: Euro
+
+
+class Correction(Body):
+    """Credit put right."""
+
+    amount: Euro = Field(description="a leading minus takes credit away")
+    reason: Text
+
+
+class CreditedOut(BaseModel):
+    """The journal has it."""
+
+    transfer: str
+    created: bool = Field(description="false: the same was asked before, and nothing was changed now")
+    amount: Euro
+    credit: Euro = Field(description="posted credit after it")
+    available: Euro
+
+    @classmethod
+    def of(cls, credited: Credited) -> Self:
+        return cls(
+            transfer=credited.transfer,
+            created=credited.created,
+            amount=format_euro(credited.amount),
+            credit=format_euro(credited.credit.posted),
+            available=format_euro(credited.credit.available),
+        )
+
+
+class LegOut(BaseModel):
+    """The change of one balance."""
+
+    balance: str
+    unit: str = Field(description="euro, second or call")
+    posted: str
+    reserved: str
+
+
+class JournalLineOut(BaseModel):
+    """A line of the journal."""
+
+    number: int
+    id: str
+    kind: Kind
+    at: Instant
+    session: str | None
+    reason: str
+    legs: list[LegOut]
+
+    @classmethod
+    def of(cls, line: JournalLine) -> Self:
+        return cls(
+            number=line.number,
+            id=line.id,
+            kind=line.kind,
+            at=iso(line.at_us),
+            session=line.session,
+            reason=line.reason,
+            legs=[
+                LegOut(
+                    balance=leg.balance,
+                    unit=unit_of(leg.balance),
+                    posted=amount_text(leg.balance, leg.posted),
+                    reserved=amount_text(leg.balance, leg.reserved),
+                )
+                for leg in line.legs
+            ],
+        )
+
+
+def unit_of(balance: str) -> str:
+    """What a balance counts."""
+    if balance == CREDIT or balance.startswith("day:"):
+        return "euro"
+    return "second" if balance.startswith("bundle:") else "call"
+
+
+def amount_text(balance: str, amount: int) -> str:
+    """An amount in the balance's unit."""
+    return format_euro(amount) if unit_of(balance) == "euro" else str(amount)
+
+
+# --- calls ------------------------------------------------------------------------------------------------------
+
+
+class CallOut(BaseModel):
+    """A call that is open now."""
+
+    session: str
+    account: str
+    number: str
+    caller: str
+    target: str
+    plan: str
+    destination: str
+    switch: str
+    state: str
+    reason: str = Field(description="free_minutes or credit: what pays the first second")
+    set_up: Instant
+    answered: Instant | None
+    elapsed_s: int
+    cost: Euro = Field(description="credit used so far")
+    free_seconds: int = Field(description="free seconds used so far")
+    covered_s: int
+    covered_until: Instant | None
+    short: str = Field(description="money or cap: why no more is reserved; no: there is more")
+    watched: bool = Field(description="false: no daemon here looks after it; as last stored")
+
+    @classmethod
+    def of(cls, view: CallView) -> Self:
+        session = view.session
+        return cls(
+            session=session.id,
+            account=session.account,
+            number=session.number,
+            caller=session.caller,
+            target=session.target,
+            plan=session.plan,
+            destination=session.rate.destination,
+            switch=session.switch,
+            state=session.state,
+            reason=session.reason,
+            set_up=iso(session.opened.wall_us),
+            answered=iso(session.start_us) if session.answered is not None else None,
+            elapsed_s=view.elapsed_s,
+            cost=format_euro(view.cost),
+            free_seconds=sum(view.free_seconds.values()),
+            covered_s=session.covered_s,
+            covered_until=iso_or_none(view.covered_until_us),
+            short=session.short,
+            watched=view.watched,
+        )
+
+
+class CreditOut(BaseModel):
+    """Credit in euro."""
+
+    posted: Euro
+    reserved: Euro
+    available: Euro = Field(description="what further calls may reserve")
+    now: Euro = Field(description="what the customer still has: posted, less what running calls used since")
+
+
+class FreeSecondsOut(BaseModel):
+    """The free seconds of the present month."""
+
+    month: str
+    granted: bool = Field(description="false: it comes into being with its first use")
+    posted: int
+    reserved: int
+    left: int = Field(description="what further calls may use")
+    now: int = Field(description="posted, less what running calls used since")
+
+
+class BalanceOut(BaseModel):
+    """What an account has now, running calls included (R5)."""
+
+    account: str
+    plan: str
+    status: Status
+    credit: CreditOut
+    free_seconds: FreeSecondsOut
+    calls: list[CallOut]
+
+    @classmethod
+    def of(cls, view: BalanceView) -> Self:
+        credit, free = view.credit, view.free
+        return cls(
+            account=view.account.id,
+            plan=view.account.plan,
+            status=view.account.status,
+            credit=CreditOut(
+                posted=format_euro(credit.posted),
+                reserved=format_euro(credit.reserved),
+                available=format_euro(credit.available),
+                now=format_euro(credit.now),
+            ),
+            free_seconds=FreeSecondsOut(
+                month=free.month,
+                granted=free.granted,
+                posted=free.posted,
+                reserved=free.reserved,
+                left=free.left,
+                now=free.now,
+            ),
+            calls=[CallOut.of(call) for call in view.calls],
+        )
+
+
+Cdr = dict[str, Any]
+"""A CDR, as `charging.session.cdr` writes it."""

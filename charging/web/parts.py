@@ -1,0 +1,73 @@
+"""What every route shares: the service behind it, pages, and the texts that become numbers and times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time
+from typing import Annotated, TypeVar
+from zoneinfo import ZoneInfo
+
+from fastapi import Depends, Query, Request
+
+from charging.clock import MICROSECONDS
+from charging.money import MoneyError, parse_euro
+from charging.service.refusal import Code, Refused
+from charging.service.service import Service
+from charging.web.models import Page
+from charging.web.problem import Refusal
+
+Row = TypeVar("Row")
+Out = TypeVar("Out")
+
+AMOUNT_DECIMALS = 2
+"""Of amounts that people type: with three, ``1.000`` would be a thousand to one and one to another."""
+
+YEARS = range(2000, 2200)
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+TheService = Annotated[Service, Depends(_service)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="rows in a page")]
+Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
+AccountFilter = Annotated[str | None, Query(max_length=500)]
+
+
+def page(rows: Sequence[Row], limit: int, out: Callable[[Row], Out], cursor: Callable[[Row], str]) -> Page[Out]:
+    """A page of up to ``limit`` of ``rows``, which were asked with one more than that to know whether more follow."""
+    shown = rows[:limit]
+    return Page(items=[out(row) for row in shown], next=cursor(shown[-1]) if len(rows) > limit else None)
+
+
+def euro(text: str) -> int:
+    """Micro-euro of what somebody typed, a sign allowed. Refuses the request where it is no amount."""
+    sign, digits = (text[:1], text[1:]) if text[:1] in ("+", "-") else ("", text)
+    try:
+        amount = parse_euro(digits, max_decimals=AMOUNT_DECIMALS)
+    except MoneyError as error:
+        raise Refusal(Refused(Code.INVALID, f"found the amount {text[:40]!r}, expected {error.expected}")) from None
+    return -amount if sign == "-" else amount
+
+
+def wall_us(text: str, zone: str) -> int:
+    """Microseconds of a day (its first moment in the operator's zone) or a time. Refuses the request else."""
+    try:
+        if len(text) == len("2026-11-21"):
+            moment = datetime.combine(date.fromisoformat(text), time(), ZoneInfo(zone))
+        else:
+            moment = datetime.fromisoformat(text)
+            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=ZoneInfo(zone))
+        if moment.astimezone(UTC).year in YEARS:
+            return round(moment.timestamp() * 1000) * (MICROSECONDS // 1000)
+    except (ValueError, OverflowError):
+        pass
+    expected = "expected a day such as 2026-11-21, or a time such as 2026-11-21T18:00:00"
+    raise Refusal(Refused(Code.INVALID, f"found the time {text[:40]!r}, {expected}"))
+
+
+def bad_cursor(cursor: str) -> Refusal:
+    """The cursor is none that a page gave."""
+    return Refusal(Refused(Code.INVALID, f"found the cursor {cursor[:40]!r}, expected the `next` of a page"))

@@ -1,0 +1,133 @@
+"""Every error as one document: ``application/problem+json`` (RFC 9457).
+
+Besides the standard's members a problem carries ``code`` (a word for programs, stable), ``advice`` (what to do next)
+and ``problems`` (each thing wrong with a file or a request, one line each).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import TypeVar
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from charging.errors import ConfigError, LedgerCorrupt, LedgerError
+from charging.service.refusal import Code, Refused
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:charging:problem:"
+
+_STATUS = {
+    Code.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    Code.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Code.NOT_ALLOWED: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Code.EXISTS: HTTPStatus.CONFLICT,
+    Code.CLOSED: HTTPStatus.CONFLICT,
+    Code.KEY_REUSED: HTTPStatus.CONFLICT,
+    Code.INSUFFICIENT: HTTPStatus.CONFLICT,
+    Code.CONFLICT: HTTPStatus.CONFLICT,
+}
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class ProblemDocument(BaseModel):
+    """What went wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="a stable word for programs")
+    advice: str = Field("", description="what to do next")
+    problems: list[str] = Field([], description="each thing wrong with a file or the request")
+
+
+class Refusal(Exception):
+    """A refusal on its way out of a route, to its handler."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.message)
+        self.refused = refused
+
+
+def granted(answer: T | Refused) -> T:
+    """What the service answered; a refusal ends the request with its problem."""
+    if isinstance(answer, Refused):
+        raise Refusal(answer)
+    return answer
+
+
+def problem_response(
+    status: int, code: str, detail: str, advice: str = "", problems: Sequence[str] = ()
+) -> JSONResponse:
+    """The response that says what went wrong."""
+    document = ProblemDocument(
+        type=TYPE_PREFIX + code,
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        advice=advice,
+        problems=list(problems),
+    )
+    return JSONResponse(document.model_dump(), status, media_type=MEDIA_TYPE)
+
+
+def handle_problems(app: FastAPI) -> None:
+    """Answer every exception by a problem document."""
+    app.add_exception_handler(Refusal, _refusal)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(LedgerError, _ledger)
+    app.add_exception_handler(ConfigError, _config)
+    app.add_exception_handler(Exception, _bug)
+
+
+async def _refusal(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refusal)
+    refused = error.refused
+    return problem_response(_STATUS[refused.code], refused.code, refused.message, refused.advice)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+    return problem_response(422, Code.INVALID, "; ".join(problems)[:1000], problems=problems)
+
+
+async def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = HTTPStatus(error.status_code).name.lower()
+    response = problem_response(error.status_code, code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _ledger(_request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, LedgerCorrupt):
+        log.error("ledger_found_corrupt", error=str(error))
+        return problem_response(500, "ledger_corrupt", str(error), "run `charging ledger verify`")
+    log.warning("ledger_not_reached", error=str(error))
+    return problem_response(503, "ledger_unavailable", str(error), "the outcome is unknown: ask again, same key")
+
+
+async def _config(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ConfigError)
+    problems = [str(one) for one in error.problems]
+    return problem_response(503, "bad_file", "a file must be mended first", problems=problems)
+
+
+async def _bug(_request: Request, error: Exception) -> JSONResponse:
+    log.error("request_failed", exc_info=error)
+    return problem_response(
+        500, "bug", f"a fault in the program: {type(error).__name__}", "the daemon's log tells more"
+    )

@@ -1,0 +1,3 @@
+"""One file for each kind of resource."""
+
+from __future__ import annotations

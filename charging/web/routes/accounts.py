@@ -1,0 +1,129 @@
+"""/accounts: who pays, their balance, their money."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Header, Query, Response
+
+from charging.ledger.accounts import Account, Status
+from charging.service.accounts import AccountChanges
+from charging.service.refusal import Refused
+from charging.service.service import Service
+from charging.web.models import (
+    AccountEdit,
+    AccountNew,
+    AccountOut,
+    BalanceOut,
+    Correction,
+    CreditedOut,
+    JournalLineOut,
+    NumberOut,
+    Page,
+    StatusEdit,
+    SubscriptionPayment,
+    TopUp,
+)
+from charging.web.parts import Cursor, Limit, TheService, bad_cursor, euro, page
+from charging.web.problem import granted
+
+router = APIRouter(prefix="/accounts", tags=["accounts"])
+
+IdempotencyKey = Annotated[str, Header(max_length=200, description="made by the caller; the same act, the same key")]
+
+
+@router.get("")
+async def list_accounts(service: TheService, limit: Limit = 100, cursor: Cursor = None) -> Page[AccountOut]:
+    """Accounts by id."""
+    rows = await service.accounts.page(cursor or "", limit + 1)
+    return page(rows, limit, AccountOut.of, lambda row: row.id)
+
+
+@router.post("", status_code=201)
+async def add_account(body: AccountNew, service: TheService) -> AccountOut:
+    """Make an account."""
+    return AccountOut.of(granted(await service.accounts.add(body.id, body.plan, body.language, body.email)))
+
+
+@router.get("/{account}")
+async def show_account(account: str, service: TheService) -> AccountOut:
+    """One account."""
+    return AccountOut.of(granted(await service.accounts.get(account)))
+
+
+@router.patch("/{account}")
+async def edit_account(account: str, body: AccountEdit, service: TheService) -> AccountOut:
+    """Change plan, language or mail address."""
+    changes = cast(AccountChanges, body.model_dump(include=body.model_fields_set))
+    return AccountOut.of(granted(await service.accounts.change(account, changes)))
+
+
+@router.put("/{account}/status")
+async def set_status(account: str, body: StatusEdit, service: TheService) -> AccountOut:
+    """Suspend, activate or close (for good, R21)."""
+    return AccountOut.of(granted(await _status(service, account, body)))
+
+
+async def _status(service: Service, account: str, body: StatusEdit) -> Account | Refused:
+    match body.status:
+        case Status.SUSPENDED:
+            return await service.accounts.suspend(account, body.reason)
+        case Status.ACTIVE:
+            return await service.accounts.activate(account, body.reason)
+        case Status.CLOSED:
+            return await service.accounts.close(account, body.reason)
+
+
+@router.get("/{account}/numbers")
+async def list_numbers_of(account: str, service: TheService) -> Page[NumberOut]:
+    """The account's numbers, all of them."""
+    return Page(items=[NumberOut.of(number) for number in granted(await service.numbers.of(account))])
+
+
+@router.get("/{account}/balance")
+async def show_balance(account: str, service: TheService) -> BalanceOut:
+    """Credit and free seconds now, running calls included (R5)."""
+    return BalanceOut.of(granted(await service.balances.view(account)))
+
+
+@router.post("/{account}/top-ups", status_code=201)
+async def top_up(
+    account: str, body: TopUp, service: TheService, response: Response, idempotency_key: IdempotencyKey
+) -> CreditedOut:
+    """Add bought credit (R2); it can be spent at once, also by running calls (R22). 200: it was there already."""
+    credited = granted(await service.money.top_up(account, euro(body.amount), idempotency_key))
+    response.status_code = 201 if credited.created else 200
+    return CreditedOut.of(credited)
+
+
+@router.post("/{account}/corrections", status_code=201)
+async def correct(
+    account: str, body: Correction, service: TheService, response: Response, idempotency_key: IdempotencyKey
+) -> CreditedOut:
+    """Put credit right, up or down, never below zero. 200: it was there already."""
+    credited = granted(await service.money.correct(account, euro(body.amount), body.reason, idempotency_key))
+    response.status_code = 201 if credited.created else 200
+    return CreditedOut.of(credited)
+
+
+@router.post("/{account}/subscription-payments")
+async def subscription_paid(account: str, body: SubscriptionPayment, service: TheService) -> AccountOut:
+    """The subscription is paid (R18)."""
+    return AccountOut.of(granted(await service.subscriptions.paid(account, body.until)))
+
+
+@router.get("/{account}/journal")
+async def journal(
+    account: str,
+    service: TheService,
+    limit: Limit = 100,
+    cursor: Annotated[str | None, Query(max_length=20)] = None,
+) -> Page[JournalLineOut]:
+    """The account's journal, newest first."""
+    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and 0 < int(cursor) < 2**53):
+        raise bad_cursor(cursor)
+    before = None if cursor is None else int(cursor)
+    rows = granted(await service.money.journal_page(account, before, limit))
+    oldest = rows[-1].number if rows else 1
+    following = str(oldest) if len(rows) == limit and oldest > 1 else None
+    return Page(items=[JournalLineOut.of(row) for row in rows], next=following)

@@ -1,0 +1,83 @@
+"""/calls (running now) and /cdrs (over)."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from charging.ledger.model import AMOUNT_MAX, CdrRow
+from charging.service import text
+from charging.service.refusal import Refused
+from charging.web.models import CallOut, Cdr, Page
+from charging.web.parts import AccountFilter, Cursor, Limit, TheService, bad_cursor, page, wall_us
+from charging.web.problem import Refusal, granted
+
+router = APIRouter(tags=["calls"])
+
+Moment = Annotated[str | None, Query(max_length=40, description="a day or a time")]
+
+
+@router.get("/calls")
+async def list_calls(service: TheService, account: AccountFilter = None) -> Page[CallOut]:
+    """Every open call, in the order in which they began."""
+    return Page(items=[CallOut.of(view) for view in await service.calls.views(account)])
+
+
+@router.get("/calls/{session}")
+async def show_call(session: str, service: TheService) -> CallOut:
+    """One open call."""
+    return CallOut.of(granted(await service.calls.get(session)))
+
+
+@router.delete("/calls/{session}", status_code=202)
+async def hang_up(
+    session: str, service: TheService, reason: Annotated[str, Query(max_length=500)] = "operator"
+) -> CallOut:
+    """Order a call to end. It is over when it is gone from the list, a moment later."""
+    wrong = text.reason(reason)
+    if isinstance(wrong, Refused):
+        raise Refusal(wrong)
+    return CallOut.of(granted(await service.calls.hang_up(session, reason)))
+
+
+@router.get("/cdrs")
+async def list_cdrs(
+    service: TheService,
+    account: AccountFilter = None,
+    since: Moment = None,
+    until: Moment = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[Cdr]:
+    """CDRs by end of call, oldest first; from ``since`` on, before ``until``."""
+    zone = service.tariff().zone if since or until else "UTC"
+    rows = granted(
+        await service.cdrs(
+            account=account,
+            since_us=wall_us(since, zone) if since else 0,
+            until_us=wall_us(until, zone) if until else None,
+            after=_after(cursor) if cursor is not None else None,
+            limit=limit + 1,
+        )
+    )
+    return page(rows, limit, cdr_of, lambda row: f"{row.ended_us}.{row.session}")
+
+
+def cdr_of(row: CdrRow) -> Cdr:
+    """The row's document; where it cannot be read, what the ledger knows beside it."""
+    try:
+        document = json.loads(row.document)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        return {"session": row.session, "account": row.account, "unreadable": True}
+    return document
+
+
+def _after(cursor: str) -> tuple[int, str]:
+    ended, dot, session = cursor.partition(".")
+    if not dot or not (ended.isascii() and ended.isdigit()) or len(ended) > 16 or int(ended) > AMOUNT_MAX:
+        raise bad_cursor(cursor)
+    return int(ended), session
