@@ -103,8 +103,8 @@ class Metrics:
         )
         self.cuts = self._counter(
             "charging_cuts",
-            "Calls ended by charging, by reason (money, max_call, operator, daemon_away: the switch's own deadline came "
-            "before a daemon that was away could extend it).",
+            "Calls ended by charging, by reason (money, max_call, operator, daemon_away: the deadline that the switch "
+            "holds came before a daemon that was away could extend it).",
             "reason",
             known=[("money", "max_call", "operator", "daemon_away")],
         )
