@@ -144,8 +144,13 @@ class Call:
 
     async def hang_up(self) -> None:
         """The outside caller hangs up; does nothing when the call is over."""
-        if self.state is not CallState.ENDED:
+        if self.state is CallState.ENDED:
+            return
+        try:
             await self._send("Hangup", {"Channel": self.outside.channel or self.call_id, "Cause": "16"})
+        except LabError as error:
+            if "No such channel" not in str(error):
+                raise  # it ended at this very moment is fine, everything else is not
 
     async def mobile_hangs_up(self) -> None:
         """The mobile that was rung last hangs up."""

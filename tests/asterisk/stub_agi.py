@@ -47,6 +47,9 @@ class StubAgi:
         finally:
             writer.close()
 
+    async def was_asked(self) -> bool:
+        return bool(self.requests)
+
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         route = self.requests[-1].route
         settings = [f'SET VARIABLE {name} "{value}"' for name, value in self.variables.get(route, {}).items()]

@@ -1,0 +1,80 @@
+"""Words that the dialplan's tests share: answers of a daemon, and looks at the switch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from charging.lab import Call, Lab
+from tests.asterisk.stub_agi import StubAgi
+from tests.asterisk.waiting import eventually
+
+NUMBER = "+31850000001"
+NUMBER_WITHOUT_MAILBOX = "+31859999999"
+
+
+def forward(target: str, quota: str = "30", session: str = "s-1", **more: str) -> StubAgi:
+    """A daemon that forwards every call, and has no second opinion."""
+    answer = {
+        "__CHARGING_SESSION": session,
+        "CHARGING_DECISION": "forward",
+        "CHARGING_REASON": "credit",
+        "CHARGING_QUOTA": quota,
+        "CHARGING_TARGET": target,
+        "CHARGING_RING_S": "20",
+    }
+    return StubAgi({"incoming": answer | more})
+
+
+def decide(decision: str, reason: str = "", session: str = "s-1") -> dict[str, str]:
+    return {"__CHARGING_SESSION": session, "CHARGING_DECISION": decision, "CHARGING_REASON": reason}
+
+
+async def black_box_record(lab: Lab, key: str = "s-1") -> dict[str, str]:
+    """The fields of one record, once it is there."""
+
+    async def look() -> str | None:
+        return (await lab.switch.black_box()).get(key)
+
+    version, *fields = (await eventually(look, f"black-box record {key}")).split("|")
+    assert version == "v1"
+    return dict(field.split("=", 1) for field in fields)
+
+
+async def only_record(lab: Lab) -> tuple[str, dict[str, str]]:
+    """Key and fields of the only record there is."""
+    box = await eventually(lab.switch.black_box, "a black-box record")
+    assert len(box) == 1
+    key = next(iter(box))
+    return key, await black_box_record(lab, key)
+
+
+async def leave_message(lab: Lab, call: Call, *, seconds: float) -> None:
+    """As the outside caller: skip the greeting, talk for at least ``seconds`` and hang up."""
+    message = lab.switch.folder / f"spool/voicemail/charging/{NUMBER.removeprefix('+')}/tmp"
+
+    async def recording() -> Path | None:
+        return next(message.glob("*.wav"), None)
+
+    await call.press("#", on_mobile=False)
+    recorded = await eventually(recording, "the recording to begin", 20)
+    assert recorded is not None
+
+    async def long_enough() -> bool:  # Asterisk writes two seconds at a time
+        return recorded.stat().st_size >= 16_000 * seconds
+
+    await eventually(long_enough, f"{seconds} s to be recorded", 10 + seconds)
+    await call.hang_up()
+    await call.wait_end()
+
+
+@contextlib.asynccontextmanager
+async def operator_sets(lab: Lab, name: str, value: str) -> AsyncIterator[None]:
+    """A dialplan global with another value for a while."""
+    before = (await lab.switch.action("Getvar", {"Variable": name}))["Value"]
+    await lab.switch.action("Setvar", {"Variable": name, "Value": value})
+    try:
+        yield
+    finally:
+        await lab.switch.action("Setvar", {"Variable": name, "Value": before})
