@@ -54,6 +54,11 @@ class Deck:
         """All prefixes, in force or not."""
         return self._rows.keys()
 
+    def rows(self, prefix: str) -> tuple[DeckRow, ...]:
+        """The rows of a prefix, newest first."""
+        found = self._rows[prefix]
+        return (found,) if isinstance(found, DeckRow) else found
+
     def match(self, number: str, today: date) -> DeckRow | None:
         """The row of the longest prefix of ``number`` (with ``+``) that is in force ``today``."""
         rows = self._rows

@@ -76,7 +76,7 @@ BAD = [
     ("prefix,price\n", 1, "", "no rows", "at least one price"),
     ("prefix,price\n32,0.05\n32,0.06\n", 3, "prefix", "+32 a second time (first on line 2)", "one price for a prefix"),
     ('prefix,price\n"32,0.05\n', 2, "", "unexpected end of data", "a row of a CSV file"),
-    ("prefix,price\n32,0.05\n\x00,1\n", 3, "prefix", "'\x00'", "a prefix with its country code"),
+    ("prefix,price\n32,0.05\n\x00,1\n", 3, "prefix", r"'\x00'", "a prefix with its country code"),
 ]
 
 

@@ -70,12 +70,12 @@ TRAPS = [
     ("minutes: 10", "minutes: 0x10", 32, "plans.pro.free_minutes.minutes", "'0x10'", "whole number", ""),
     (
         "destinations: [nl]",
-        "destinations: [n1]",
+        "destinations: [nl_mobil]",
         32,
         "plans.pro.free_minutes.destinations[0]",
-        "'n1'",
+        "'nl_mobil'",
         "nl, nl_mobile",
-        "did you mean 'nl'?",
+        "did you mean 'nl_mobile'?",
     ),
     (
         '["+316"]',

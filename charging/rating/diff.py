@@ -1,0 +1,189 @@
+"""What an edit of the tariff changes, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from charging.money import format_euro
+from charging.rating.deck import Deck, DeckRow
+from charging.rating.funding import cost_of_seconds
+from charging.rating.plans import Plan
+from charging.rating.rate import Rate
+from charging.rating.tariff import Destination, RateTable, Refusal, Tariff
+
+EXAMPLES_S = (60, 600)
+"""Calls whose cost shows what a changed price means."""
+NOT_SHOWN = ("revision", "digest", "plans", "destinations", "tables", "warnings")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference."""
+
+    subject: str
+    """Path of what changes: ``plans.voice_pro.free_seconds``."""
+    old: str
+    """Empty: was not there."""
+    new: str
+    """Empty: is no more."""
+    plans: tuple[str, ...] = ()
+    """Whom it concerns; empty: everybody."""
+    effect: str = ""
+    """``dearer``, ``cheaper``, ``mixed``; empty where it is no matter of price."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        whom = f" [{', '.join(self.plans)}]" if self.plans else ""
+        effect = f" ({self.effect})" if self.effect else ""
+        return f"{self.subject}: {self.old or '(nothing)'} → {self.new or '(nothing)'}{effect}{whom}"
+
+
+def diff(old: Tariff, new: Tariff, at_us: int) -> tuple[Change, ...]:
+    """Every difference that changes what somebody pays or may do, for calls that begin at ``at_us``."""
+    return (
+        *_settings(old, new),
+        *_plans(old, new),
+        *_destinations(old, new),
+        *_prices(old, new, at_us),
+        *_decks(old, new),
+    )
+
+
+def _settings(old: Tariff, new: Tariff) -> Iterator[Change]:
+    for one in fields(Tariff):
+        if one.init and one.name not in NOT_SHOWN:
+            before, after = getattr(old, one.name), getattr(new, one.name)
+            if before != after:
+                yield Change(one.name, _text(before), _text(after))
+
+
+def _plans(old: Tariff, new: Tariff) -> Iterator[Change]:
+    for name, before, after in _pairs(old.plans, new.plans):
+        if before is None or after is None:
+            yield Change(f"plans.{name}", "there" if before else "", "there" if after else "", (name,))
+            continue
+        for one in fields(Plan):
+            values = getattr(before, one.name), getattr(after, one.name)
+            if values[0] != values[1]:
+                yield Change(f"plans.{name}.{one.name}", _text(values[0]), _text(values[1]), (name,))
+
+
+def _destinations(old: Tariff, new: Tariff) -> Iterator[Change]:
+    """Numbers that belong to another destination than before."""
+    prefixes = {p for tariff in (old, new) for one in tariff.destinations.values() for p in _numbers(one)}
+    for prefix in sorted(prefixes):
+        before, after = (tariff.destination_of(prefix) for tariff in (old, new))
+        texts = [_destination_text(found[1]) if found else "" for found in (before, after)]
+        if texts[0] != texts[1]:
+            yield Change(f"numbers {prefix}", texts[0], texts[1])
+
+
+def _numbers(destination: Destination) -> tuple[str, ...]:
+    return destination.prefixes + destination.short_codes
+
+
+def _destination_text(destination: Destination) -> str:
+    return f"{destination.name}, {destination.refuse}" if destination.refuse else destination.name
+
+
+def _prices(old: Tariff, new: Tariff, at_us: int) -> Iterator[Change]:
+    """Per plan and destination: example calls before and after."""
+    changes: dict[tuple[str, str, str, str], list[str]] = {}
+    for plan in old.plans.keys() & new.plans.keys():
+        for name, before, after in _pairs(old.destinations, new.destinations):
+            number = _numbers(after or before)[0] if (after or before) else ""
+            rates = [tariff.rate_for(plan, number, at_us) for tariff in (old, new)]
+            if _comparable(rates[0]) == _comparable(rates[1]):
+                continue
+            costs = [_costs(rate, at_us) for rate in rates]
+            texts = [_rate_text(rate, cost) for rate, cost in zip(rates, costs, strict=True)]
+            key = (f"prices.{name}", texts[0], texts[1], _effect(*costs))
+            changes.setdefault(key, []).append(plan)
+    for (subject, before_text, after_text, effect), plans in sorted(changes.items()):
+        yield Change(subject, before_text, after_text, tuple(sorted(plans)), effect)
+
+
+def _comparable(rate: Rate | Refusal) -> object:
+    """All of a rate that a call can feel."""
+    if isinstance(rate, Refusal):
+        return rate
+    skipped = ("tariff_revision", "tariff_digest", "prefix")
+    return {key: value for key, value in rate.to_json().items() if key not in skipped}
+
+
+def _costs(rate: Rate | Refusal, at_us: int) -> tuple[int, ...]:
+    if isinstance(rate, Refusal):
+        return ()
+    return tuple(cost_of_seconds(rate, at_us, seconds) for seconds in EXAMPLES_S)
+
+
+def _rate_text(rate: Rate | Refusal, costs: tuple[int, ...]) -> str:
+    if isinstance(rate, Refusal):
+        return rate.value
+    calls = (f"{seconds} s = {format_euro(cost)}" for seconds, cost in zip(EXAMPLES_S, costs, strict=True))
+    return ", ".join(calls)
+
+
+def _effect(before: tuple[int, ...], after: tuple[int, ...]) -> str:
+    if not before or not after:
+        return ""
+    dearer = any(new > old for old, new in zip(before, after, strict=True))
+    cheaper = any(new < old for old, new in zip(before, after, strict=True))
+    if dearer and cheaper:
+        return "mixed"
+    return "dearer" if dearer else "cheaper" if cheaper else "other conditions"
+
+
+def _decks(old: Tariff, new: Tariff) -> Iterator[Change]:
+    for name, before, after in _pairs(old.tables, new.tables):
+        plans = tuple(sorted(plan.name for plan in new.plans.values() if plan.rates == name))
+        rows = [_deck_rows(table) for table in (before, after)]
+        counts = _deck_counts(*rows)
+        for what, number in counts.items():
+            if number:
+                yield Change(f"rates.{name}.decks", "", f"{number} prefixes {what}", plans, _deck_effect(what))
+
+
+def _deck_rows(table: RateTable | None) -> Mapping[str, tuple[DeckRow, ...]]:
+    rows: dict[str, tuple[DeckRow, ...]] = {}
+    for deck in reversed(table.decks if table else ()):
+        rows.update(_by_prefix(deck))
+    return rows
+
+
+def _by_prefix(deck: Deck) -> Iterator[tuple[str, tuple[DeckRow, ...]]]:
+    return ((prefix, deck.rows(prefix)) for prefix in deck.prefixes())
+
+
+def _deck_counts(before: Mapping[str, tuple[DeckRow, ...]], after: Mapping[str, tuple[DeckRow, ...]]) -> dict[str, int]:
+    both = [(before[prefix], after[prefix]) for prefix in before.keys() & after.keys()]
+    newest = [(old[0].price, new[0].price) for old, new in both]
+    dearer = sum(new > old for old, new in newest)
+    cheaper = sum(new < old for old, new in newest)
+    return {
+        "added": len(after.keys() - before.keys()),
+        "removed": len(before.keys() - after.keys()),
+        "dearer": dearer,
+        "cheaper": cheaper,
+        "otherwise changed": sum(old != new for old, new in both) - dearer - cheaper,
+    }
+
+
+def _deck_effect(what: str) -> str:
+    return what if what in ("dearer", "cheaper") else ""
+
+
+def _pairs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for name in sorted(old.keys() | new.keys()):
+        yield name, old.get(name), new.get(name)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (frozenset, tuple)):
+        return ", ".join(sorted(map(str, value))) or "none"
+    return str(value)
