@@ -159,8 +159,8 @@ class Charging(Section):
     warn_before_s: Annotated[int, whole(0, 3600, "seconds")] = 60
     answer_tolerance_ms: Annotated[int, whole(0, 999, "milliseconds")] = 200
     ring_s: Annotated[int, whole(1, 600, "seconds")] = 30
-    setup_timeout_s: Annotated[float, decimal("0.5", "60", "seconds")] = 10.0
-    black_box_wait_s: Annotated[float, decimal("0", "60", "seconds")] = 5.0
+    setup_timeout_s: Annotated[int, whole(1, 60, "seconds")] = 10
+    black_box_wait_s: Annotated[int, whole(0, 60, "seconds")] = 5
     default_language: Literal["nl", "en"] = "nl"
     region: Region = "NL"
 

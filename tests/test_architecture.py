@@ -23,7 +23,7 @@ FUNCTION_LINES_MAX = 50
 
 # --- who may import whom --------------------------------------------------------------------------------------
 
-FOUNDATION = ("charging.errors", "charging.clock")
+FOUNDATION = ("charging.errors", "charging.clock", "charging.__version__")
 READING = ("charging.yaml_text", "charging.yaml_model")
 RATING = ("charging.money", "charging.rating", *READING)
 LEDGER_PORT = ("charging.ledger.model", "charging.ledger.port", "charging.ledger.accounts")
@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.lab": (),
     "charging.notify": DOMAIN,
     "charging.service": DOMAIN,
-    "charging.web": (*DOMAIN, "charging.metrics"),
+    "charging.web": (*DOMAIN, "charging.metrics", "charging.config"),
     "prompts": READING,
 }
 DRIVERS = {
