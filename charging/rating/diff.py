@@ -50,6 +50,7 @@ def diff(old: Tariff, new: Tariff, at_us: int) -> tuple[Change, ...]:
         *_plans(old, new),
         *_destinations(old, new),
         *_prices(old, new, at_us),
+        *_fax(old, new, at_us),
         *_decks(old, new),
     )
 
@@ -92,20 +93,54 @@ def _destination_text(destination: Destination) -> str:
 
 
 def _prices(old: Tariff, new: Tariff, at_us: int) -> Iterator[Change]:
-    """Per plan and destination: example calls before and after."""
-    changes: dict[tuple[str, str, str, str], list[str]] = {}
-    for plan in old.plans.keys() & new.plans.keys():
-        for name, before, after in _pairs(old.destinations, new.destinations):
-            number = _numbers(after or before)[0] if (after or before) else ""
-            rates = [tariff.rate_for(plan, number, at_us) for tariff in (old, new)]
-            if _comparable(rates[0]) == _comparable(rates[1]):
-                continue
-            costs = [_costs(rate, at_us) for rate in rates]
-            texts = [_rate_text(rate, cost) for rate, cost in zip(rates, costs, strict=True)]
-            key = (f"prices.{name}", texts[0], texts[1], _effect(*costs))
-            changes.setdefault(key, []).append(plan)
-    for (subject, before_text, after_text, effect), plans in sorted(changes.items()):
-        yield Change(subject, before_text, after_text, tuple(sorted(plans)), effect)
+    """Per destination: example calls before and after, and whom it concerns."""
+    changes = _Grouped()
+    for plan, name, number in _everywhere(old, new):
+        before, after = (tariff.rate_for(plan, number, at_us) for tariff in (old, new))
+        if _comparable(before) != _comparable(after):
+            costs = _costs(before, at_us), _costs(after, at_us)
+            texts = _rate_text(before, costs[0]), _rate_text(after, costs[1])
+            changes.add(f"prices.{name}", *texts, _effect(*costs), plan)
+    return changes.all()
+
+
+def _fax(old: Tariff, new: Tariff, at_us: int) -> Iterator[Change]:
+    """Per destination: a page before and after."""
+    changes = _Grouped()
+    for plan, name, number in _everywhere(old, new):
+        before, after = (tariff.fax_page_for(plan, number, at_us) for tariff in (old, new))
+        priced = not isinstance(before, Refusal) and not isinstance(after, Refusal)
+        both_calls = all(isinstance(tariff.rate_for(plan, number, at_us), Rate) for tariff in (old, new))
+        if before != after and both_calls:
+            effect = _effect((int(before),), (int(after),)) if priced else ""
+            changes.add(f"fax.{name}", _page_text(before), _page_text(after), effect, plan)
+    return changes.all()
+
+
+def _page_text(page: int | Refusal) -> str:
+    return "" if isinstance(page, Refusal) else format_euro(page)
+
+
+def _everywhere(old: Tariff, new: Tariff) -> Iterator[tuple[str, str, str]]:
+    """Every plan of both tariffs with every destination, and a number that belongs there."""
+    for name, before, after in _pairs(old.destinations, new.destinations):
+        number = _numbers(after or before)[0]
+        for plan in sorted(old.plans.keys() & new.plans.keys()):
+            yield plan, name, number
+
+
+class _Grouped:
+    """Changes that are the same for several plans, told once."""
+
+    def __init__(self) -> None:
+        self._plans: dict[tuple[str, str, str, str], list[str]] = {}
+
+    def add(self, subject: str, old: str, new: str, effect: str, plan: str) -> None:
+        self._plans.setdefault((subject, old, new, effect), []).append(plan)
+
+    def all(self) -> Iterator[Change]:
+        for (subject, old, new, effect), plans in self._plans.items():
+            yield Change(subject, old, new, tuple(plans), effect)
 
 
 def _comparable(rate: Rate | Refusal) -> object:

@@ -106,6 +106,10 @@ class Quote:
             "tariff": {"revision": rate.tariff_revision, "digest": rate.tariff_digest},
         }
 
+    def ends_s(self) -> int:
+        """The second at which the call ends at the latest."""
+        return min(self.funding[-1].end_s if self.funding else 0, self.rate.max_call_s)
+
     def connect_fee(self) -> int:
         """The fee that is due: none while credit pays nothing."""
         return self.rate.connect_fee if any(line.credit_s for line in self.lines) else 0
@@ -121,6 +125,8 @@ class Quote:
         yield f"{self.number} is {rate.destination} (prefix {rate.prefix}) in plan {rate.plan}"
         yield f"a call of {self.seconds} s that begins {self.start_text()}"
         yield from map(_line_text, self.lines)
+        if (ends_s := self.ends_s()) < self.seconds:
+            yield f"the call ends after {ends_s} s: money or the plan's max_call_s ({rate.max_call_s}) allow no more"
         if not any(line.credit_s for line in self.lines):
             yield "credit pays nothing: 0.00"
             return
