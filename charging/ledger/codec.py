@@ -15,15 +15,24 @@ from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import Leg
 
 
+def _refuse_float(text: str) -> Any:
+    raise ValueError(f"{text} is not an integer")
+
+
+# Made once: json.dumps and json.loads make theirs anew at every call that has options.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_DECODER = json.JSONDecoder(parse_float=_refuse_float)
+
+
 def dump(value: object) -> str:
     """Compact JSON text."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def load(text: str) -> Any:
     """The JSON value; floats are refused, for nothing of ours is one."""
     try:
-        return json.loads(text, parse_float=_refuse_float)
+        return _DECODER.decode(text)
     except ValueError as error:
         raise LedgerCorrupt(f"not a record of this ledger: {text[:100]}") from error
 
@@ -73,7 +82,3 @@ def load_number(text: str) -> Number:
         return Number(**load(text))
     except TypeError as error:
         raise LedgerCorrupt(f"not a number's record: {text[:100]}") from error
-
-
-def _refuse_float(text: str) -> Any:
-    raise ValueError(f"{text} is not an integer")

@@ -1,8 +1,8 @@
 """One thread that writes, and commits together what waits together.
 
 A durable commit costs one flush of the disk, whatever it holds. While one is under way, the next jobs gather in the
-queue; then they share a commit (*group commit*). Each job has its savepoint, so that a job that fails takes nothing
-but itself back. A caller is answered only after the commit that holds its job.
+queue; then they share a commit (*group commit*). A job that fails takes nothing but itself back. A caller is answered
+only after the commit that holds its job.
 
 A caller that is cancelled or times out stops waiting; its job may be carried out all the same. That is an unknown
 outcome like any other: asked again with the same id, the ledger answers EXISTS.
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from charging.errors import LedgerUnavailable
+from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.sqlite_file import connect, translate
 
 QUEUE_MAX = 10_000
@@ -68,19 +68,29 @@ class Writer:
         """What ``work`` returned, once it is durable. ``work`` runs in the writer's thread, inside a transaction."""
         loop = asyncio.get_running_loop()
         job = _Job(work, loop.create_future(), loop)
+        self._enqueue(job)
+        # One timer is a third of the cost of asyncio.timeout, and this is the path of every transfer.
+        timer = loop.call_later(self._timeout_s, self._time_out, job.future)
+        try:
+            answer: T = await job.future
+        finally:
+            timer.cancel()
+        return answer
+
+    def _enqueue(self, job: _Job) -> None:
         with self._wake:
             if self._stopping:
                 raise LedgerUnavailable(f"ledger {self._path} is closed")
             if len(self._queue) >= self._queue_max:
                 raise LedgerUnavailable(f"ledger {self._path}: {len(self._queue)} writes are waiting for the disk")
             self._queue.append(job)
-            self._wake.notify()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                answer: T = await job.future
-        except TimeoutError as error:
-            raise LedgerUnavailable(f"ledger {self._path} did not answer within {self._timeout_s} s") from error
-        return answer
+            if len(self._queue) == 1:
+                self._wake.notify()
+
+    def _time_out(self, future: asyncio.Future[Any]) -> None:
+        if not future.done():
+            message = f"ledger {self._path} did not answer within {self._timeout_s} s"
+            future.set_exception(LedgerUnavailable(message))
 
     # -- in the writer's thread
 
@@ -101,38 +111,59 @@ class Writer:
         return waiting
 
     def _carry_out(self, batch: list[_Job]) -> None:
+        """Carry out and commit. Savepoints cost a copy of every page that is written, so they are used only once a
+        job of the batch has failed without them."""
         try:
             connection = self._connection = self._connection or connect(self._path, self._timeout_s / 2)
             connection.execute("BEGIN IMMEDIATE")
-            for job in batch:
-                self._carry_out_one(connection, job)
+            if not self._run_together(connection, batch):
+                connection.execute("ROLLBACK")
+                connection.execute("BEGIN IMMEDIATE")
+                self._run_apart(connection, batch)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             # What a failed flush left behind is not to be trusted: begin again with a new connection, which reads
             # back what is really in the file.
             self._disconnect()
             for job in batch:
-                job.error = translate(error, self._path)
-                job.error.__cause__ = error
+                job.error = self._translated(error)
 
-    def _carry_out_one(self, connection: sqlite3.Connection, job: _Job) -> None:
-        connection.execute("SAVEPOINT job")
+    def _run_together(self, connection: sqlite3.Connection, batch: list[_Job]) -> bool:
         try:
-            job.result = job.work(connection)
-        except Exception as error:
-            job.error = error
-            if isinstance(error, sqlite3.Error):
-                if not connection.in_transaction:  # SQLite rolled everything back by itself (disk full, say)
-                    raise
-                job.error = translate(error, self._path)
-                job.error.__cause__ = error
-            connection.execute("ROLLBACK TO job")
-        connection.execute("RELEASE job")
+            for job in batch:
+                job.result = job.work(connection)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is told to its caller when run apart
+            _raise_if_rolled_back(connection, error)
+            return False
+        return True
+
+    def _run_apart(self, connection: sqlite3.Connection, batch: list[_Job]) -> None:
+        """Each job that fails takes itself back alone."""
+        for job in batch:
+            connection.execute("SAVEPOINT job")
+            try:
+                job.result = job.work(connection)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is this caller's alone
+                _raise_if_rolled_back(connection, error)
+                job.error = self._translated(error) if isinstance(error, sqlite3.Error) else error
+                connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+
+    def _translated(self, error: sqlite3.Error) -> LedgerError:
+        translated = translate(error, self._path)
+        translated.__cause__ = error
+        return translated
 
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _raise_if_rolled_back(connection: sqlite3.Connection, error: Exception) -> None:
+    """Raise the error where SQLite took back the whole transaction by itself (disk full, say)."""
+    if isinstance(error, sqlite3.Error) and not connection.in_transaction:
+        raise error
 
 
 def _call(loop: asyncio.AbstractEventLoop, jobs: list[_Job]) -> None:

@@ -14,8 +14,9 @@ WHERE a.id = :account;
 -- name: digest
 SELECT digest FROM journal WHERE account = ? AND id = ?;
 
--- name: balance
-SELECT posted, reserved FROM balances WHERE account = ? AND name = ?;
+-- name: four_balances
+-- Of up to four names; fewer are filled up by repeating.
+SELECT name, posted, reserved FROM balances WHERE account = ? AND name IN (?, ?, ?, ?);
 
 -- name: append_journal
 INSERT INTO journal (account, number, id, kind, at_us, legs, session, reason, digest)
