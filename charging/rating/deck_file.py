@@ -61,13 +61,32 @@ class DeckFile(NamedTuple):
 
 def read_deck(path: Path, progress: Progress | None = None) -> DeckFile:
     """Read the deck at ``path``. Raises :class:`ConfigError` with every problem found."""
+    return parse_deck(_bytes_of(path), str(path), progress)
+
+
+class DeckCache:
+    """Reads decks, and those that have not changed only once: an edit of the prices beside them is quick."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, DeckFile] = {}
+
+    def __call__(self, path: Path) -> DeckFile:
+        """The deck at ``path``. Raises :class:`ConfigError` with every problem found."""
+        data = _bytes_of(path)
+        known = self._read.get(path)
+        if known is not None and known.digest == hashlib.sha256(data).digest():
+            return known
+        self._read[path] = parse_deck(data, str(path))
+        return self._read[path]
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
-            data = stream.read(MAX_DECK_BYTES + 1)
+            return stream.read(MAX_DECK_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError([Problem(str(path), "", reason, "a rate deck that can be read")]) from error
-    return parse_deck(data, str(path), progress)
 
 
 def parse_deck(data: bytes, file: str, progress: Progress | None = None) -> DeckFile:

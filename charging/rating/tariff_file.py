@@ -52,6 +52,15 @@ def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck) -> Tariff:
     return _tariff(model, {file: one.deck for file, one in decks.items()}, digest, warnings)
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The tariff file and the decks that it names, as far as it can be read: what an edit may touch."""
+    try:
+        document = parse_document(_read(path), str(path), max_bytes=MAX_TARIFF_BYTES)
+    except ConfigError:
+        return (path,)
+    return (path, *deck_files(document, path.resolve().parent))
+
+
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:

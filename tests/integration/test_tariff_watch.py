@@ -1,0 +1,197 @@
+"""A tariff saved in every way that people save, on a real file system, by a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from charging.errors import Problem
+from charging.rating.tariff import Tariff
+from charging.rating.tariff_file import load_tariff
+from charging.tariff_watch import TariffWatcher
+from tests.fakes.clock import FakeClock
+from tests.unit.rating.tariffs import SMALL, changed, write
+
+EDITED = changed("price: 0.12", "price: 0.13").replace("small-1", "edited-2")
+BROKEN = changed("price: 0.12", "price: O.12")
+WITH_DECK = SMALL.replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax")
+
+
+class Watched:
+    """A watcher, and what it told."""
+
+    def __init__(self, path: Path) -> None:
+        self.good: list[Tariff] = []
+        self.bad: list[Sequence[Problem]] = []
+        self.watcher = TariffWatcher(path, FakeClock(), load_tariff(path), self.good.append, self.bad.append)
+
+    async def told(self, polls: int = 4) -> tuple[list[str], int]:
+        """The revisions of good edits and the number of bad ones, after some looks."""
+        for _ in range(polls):
+            await self.watcher.poll()
+        return [tariff.revision for tariff in self.good], len(self.bad)
+
+
+@pytest.fixture
+async def watched(tmp_path: Path) -> Watched:
+    made = Watched(write(tmp_path))
+    assert await made.told() == ([], 0)
+    return made
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tariff.yaml"
+
+
+def by_writing_in_place(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def by_renaming_over_it(path: Path, text: str) -> None:
+    other = path.with_suffix(".swp")
+    other.write_text(text, encoding="utf-8")
+    os.replace(other, path)
+
+
+def by_moving_it_away_and_writing_anew(path: Path, text: str) -> None:
+    os.replace(path, path.with_suffix(".yaml~"))
+    path.write_text(text, encoding="utf-8")
+
+
+def by_turning_a_symbolic_link(path: Path, text: str) -> None:
+    release = path.parent / "release-2"
+    release.write_text(text, encoding="utf-8")
+    link = path.with_suffix(".new")
+    link.symlink_to(release)
+    os.replace(link, path)
+
+
+@pytest.mark.parametrize(
+    "save",
+    [by_writing_in_place, by_renaming_over_it, by_moving_it_away_and_writing_anew, by_turning_a_symbolic_link],
+)
+async def test_an_edit_is_noticed_however_it_is_saved(watched: Watched, path: Path, save: object) -> None:
+    assert callable(save)
+    save(path, EDITED)
+    assert await watched.told() == (["edited-2"], 0)
+    save(path, BROKEN)
+    assert await watched.told() == (["edited-2"], 1)
+
+
+async def test_an_edit_of_what_a_symbolic_link_points_to_is_noticed(tmp_path: Path) -> None:
+    target = write(tmp_path)
+    link = tmp_path / "link.yaml"
+    link.symlink_to(target)
+    watched = Watched(link)
+    assert await watched.told() == ([], 0)
+    by_renaming_over_it(target, EDITED)
+    assert await watched.told() == (["edited-2"], 0)
+
+
+async def test_a_bad_edit_is_told_once_with_its_line_and_its_repair_clears_it(watched: Watched, path: Path) -> None:
+    by_writing_in_place(path, BROKEN)
+    assert await watched.told(10) == ([], 1)
+    [problem] = watched.bad[0]
+    assert (problem.line, problem.found) == (22, "'O.12'")
+    by_writing_in_place(path, SMALL)
+    assert await watched.told() == (["small-1"], 1)
+
+
+async def test_a_file_seen_half_way_is_not_read_before_it_rests(watched: Watched, path: Path) -> None:
+    for end in range(100, len(EDITED), 200):
+        by_writing_in_place(path, EDITED[:end])
+        await watched.told(1)
+    by_writing_in_place(path, EDITED)
+    assert await watched.told() == (["edited-2"], 0)
+
+
+async def test_an_edit_during_the_reading_is_read_again(
+    watched: Watched, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = watched.watcher._read_files
+
+    def read_while_somebody_saves() -> object:
+        monkeypatch.setattr(watched.watcher, "_read_files", read)
+        found = read()
+        by_writing_in_place(path, EDITED.replace("edited-2", "edited-3"))
+        return found
+
+    monkeypatch.setattr(watched.watcher, "_read_files", read_while_somebody_saves)
+    by_writing_in_place(path, EDITED)
+    assert await watched.told(6) == (["edited-3"], 0)
+
+
+async def test_a_save_that_changes_nothing_tells_nobody(watched: Watched, path: Path) -> None:
+    by_renaming_over_it(path, SMALL)
+    assert await watched.told() == ([], 0)
+
+
+async def test_a_file_that_is_gone_is_a_bad_edit_and_its_return_a_good_one(watched: Watched, path: Path) -> None:
+    os.unlink(path)
+    assert await watched.told() == ([], 1)
+    assert "No such file" in watched.bad[0][0].found
+    write(path.parent, EDITED)
+    assert await watched.told() == (["edited-2"], 1)
+
+
+async def test_an_edit_between_the_start_and_the_first_look_is_not_lost(tmp_path: Path) -> None:
+    watched = Watched(write(tmp_path))
+    write(tmp_path, EDITED)
+    assert await watched.told() == (["edited-2"], 0)
+
+
+async def test_an_edit_of_a_deck_is_noticed_and_so_is_one_that_breaks_it(tmp_path: Path) -> None:
+    deck = tmp_path / "deck.csv"
+    deck.write_text("prefix,price\n32,0.10\n", encoding="utf-8")
+    watched = Watched(write(tmp_path, WITH_DECK))
+    assert await watched.told() == ([], 0)
+    by_writing_in_place(deck, "prefix,price\n32,0.11\n")
+    assert await watched.told() == (["small-1"], 0)
+    assert watched.good[0].digest != load_tariff(write(tmp_path)).digest
+    write(tmp_path, WITH_DECK)
+    await watched.told()
+    by_writing_in_place(deck, "prefix,price\n32,x\n")
+    assert (await watched.told())[1] == 1
+    assert watched.bad[0][0].file == str(deck)
+
+
+async def test_a_deck_named_by_an_edit_is_watched_from_then_on(watched: Watched, path: Path) -> None:
+    deck = path.parent / "deck.csv"
+    by_writing_in_place(path, WITH_DECK)
+    assert await watched.told(6) == ([], 1)
+    deck.write_text("prefix,price\n32,0.10\n", encoding="utf-8")
+    assert await watched.told(6) == (["small-1"], 1)
+    by_writing_in_place(deck, "prefix,price\n32,0.20\n")
+    assert await watched.told(6) == (["small-1", "small-1"], 1)
+
+
+async def test_a_reading_that_fails_unexpectedly_is_a_bad_edit_and_no_end_of_watching(
+    watched: Watched, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> Tariff:
+        raise RuntimeError("cosmic ray")
+
+    monkeypatch.setattr("charging.tariff_watch.load_tariff", fail)
+    by_writing_in_place(path, EDITED)
+    assert await watched.told() == ([], 1)
+    assert watched.bad[0][0].found == "RuntimeError: cosmic ray"
+
+
+async def test_run_looks_every_second(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    clock, good = FakeClock(), list[Tariff]()
+    watcher = TariffWatcher(path, clock, load_tariff(path), good.append, lambda problems: None)
+    task = asyncio.create_task(watcher.run(), name="watch")
+    try:
+        async with asyncio.timeout(20), clock.autojump(idle_s=0.001):
+            by_renaming_over_it(path, EDITED)
+            while not good:  # noqa: ASYNC110  the file system has no event to wait for
+                await asyncio.sleep(0.005)
+    finally:
+        task.cancel()
+    assert good[0].revision == "edited-2"
