@@ -271,9 +271,12 @@ def from_json(text: str, now: Instant, epoch: int) -> Session:
     if record["duration"] is not None:
         used_ms, billed_s, overrun_s, proof, ended_us = record["duration"]
         record["duration"] = Duration(used_ms, billed_s, overrun_s, Proof(proof), ended_us)
-    session = Session(**record)
-    return replace(session, epoch=epoch, check_mono_us=now.mono_us, tick_mono_us=_next_tick(session, now))
+    return _awake(replace(Session(**record), epoch=epoch), now)
 
 
-def _next_tick(session: Session, now: Instant) -> int | None:
-    return now.mono_us + MICROSECONDS if session.state is State.RUNNING else None
+def _awake(session: Session, now: Instant) -> Session:
+    """What a session does first in a new process: book what is decided, else ask the switch; a running one ticks."""
+    if session.state is State.SETTLING:
+        return replace(session, retry_mono_us=now.mono_us)
+    tick = now.mono_us + MICROSECONDS if session.state is State.RUNNING else None
+    return replace(session, check_mono_us=now.mono_us, tick_mono_us=tick)

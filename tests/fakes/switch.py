@@ -44,6 +44,8 @@ class FakeCall:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     countdown: asyncio.Task[None] | None = None
     status: str = ""
+    true_ms: int = 0
+    """How long the parties talked, by the monotonic clock."""
 
     def answered_ms(self, now: Instant) -> int:
         """By the wall clock, as Asterisk measures it."""
@@ -98,6 +100,7 @@ class FakeSwitch:
         if call.countdown is not None and call.countdown is not asyncio.current_task():
             call.countdown.cancel()
         now = self.clock.now()
+        self._note_length(call)
         self.records[session] = BlackBoxRead(True, call.status, call.answered_ms(now))
         if call.answered is not None:
             self._tell(BridgeLeft(session, call.callee_uid, "PJSIP/mobile-1", "callee", "b", self._stamp()))
@@ -111,6 +114,8 @@ class FakeSwitch:
     def restart(self) -> None:
         """Asterisk itself dies: no hang-up handler runs, nothing is recorded."""
         for call in self.calls.values():
+            if call.caller_alive:
+                self._note_length(call)
             call.caller_alive = call.callee_alive = False
             if call.countdown is not None:
                 call.countdown.cancel()
@@ -163,6 +168,10 @@ class FakeSwitch:
         self.maintained += 1
 
     # --- within -----------------------------------------------------------------------------------------------
+
+    def _note_length(self, call: FakeCall) -> None:
+        if call.answered is not None:
+            call.true_ms = (self.clock.now().mono_us - call.answered.mono_us) // 1000
 
     def _tell(self, event: SwitchEvent) -> None:
         if self.up:

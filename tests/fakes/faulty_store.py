@@ -1,0 +1,56 @@
+"""A store that fails on order: before it has written, or after it has, so that the outcome is unknown."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+
+from charging.errors import LedgerUnavailable
+from charging.ledger.memory import MemoryStore
+from charging.ledger.model import CREDIT, Applied, Balance, Kind, Leg, Outcome, Transfer
+
+
+class FaultyStore(MemoryStore):
+    """The memory store behind a bad line."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__()
+        self.chance = chance
+        self.failing = 0.0
+        """The share of writes that fail, half of them after they were carried out; 1: the store is out of reach."""
+        self.lose_answers = 0
+        """So many of the next ticks and settlements are carried out without an answer."""
+        self.theft = 0
+        """Micro-euro that somebody else takes between the next extension's planning and its writing."""
+
+    def _fails(self) -> bool:
+        return self.chance.random() < self.failing
+
+    async def balances(self, account: str) -> Mapping[str, Balance]:
+        """Other tasks run between the reading and whatever is made of it, as with a real store."""
+        found = await super().balances(account)
+        await asyncio.sleep(0)
+        return found
+
+    async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+        await asyncio.sleep(0)
+        if self.theft and transfer.kind is Kind.EXTEND:
+            leg, self.theft = Leg(CREDIT, -self.theft), 0
+            await super().apply(Transfer("theft", transfer.account, Kind.CORRECT, 0, (leg,), reason="theft"))
+        if self.lose_answers and transfer.session is not None and transfer.kind is not Kind.RESERVE:
+            self.lose_answers -= 1
+            await super().apply(transfer, grants)
+            raise LedgerUnavailable
+        if not self._fails():
+            return await super().apply(transfer, grants)
+        if self.failing < 1 and self.chance.random() < 0.5:
+            await super().apply(transfer, grants)
+        raise LedgerUnavailable
+
+    async def keep_session(self, account: str, session: str, state: str, epoch: int = 0) -> Outcome:
+        if not self._fails():
+            return await super().keep_session(account, session, state, epoch)
+        if self.failing < 1 and self.chance.random() < 0.5:
+            await super().keep_session(account, session, state, epoch)
+        raise LedgerUnavailable
