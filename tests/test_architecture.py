@@ -108,6 +108,9 @@ CLOCK_READERS = ("charging.clock", "charging.lab", "charging.lab.*")
 CLOCK_CALLS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"), ("loop", "time")}
 MONEY_MODULES = ("charging.money", "charging.rating", "charging.rating.*", "charging.ledger", "charging.ledger.*")
 
+WITHOUT_MONEY = ("charging.ledger.redis_url", "charging.ledger.redis_client")
+"""Within the folders above: connections and their time-outs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Module:
@@ -209,7 +212,7 @@ def _last_name(node: ast.expr) -> str:
 
 
 def floats_near_money(module: Module) -> Iterator[str]:
-    if module.is_one_of(MONEY_MODULES):
+    if module.is_one_of(MONEY_MODULES) and not module.is_one_of(WITHOUT_MONEY):
         for call in calls_in(module):
             if isinstance(call.func, ast.Name) and call.func.id == "float":
                 yield f"{module.name}:{call.lineno}: makes a float"
