@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-PLAIN_STEP = 0.1
+PLAIN_STEPS = 10
 """Without a terminal a line is printed for each tenth."""
 
 
@@ -54,9 +54,10 @@ def _bar(console: Console) -> Iterator[Callable[[InstallProgress], None]]:
 
 class _PlainLines:
     def __init__(self) -> None:
-        self._next = 0.0
+        self._last = -1
 
     def __call__(self, progress: InstallProgress) -> None:
-        if progress.done >= self._next or progress.done in (0.0, 1.0):
-            self._next = progress.done - progress.done % PLAIN_STEP + PLAIN_STEP
+        step = int(progress.done * PLAIN_STEPS)
+        if step > self._last:
+            self._last = step
             print(f"private Asterisk: {progress.done:4.0%} {progress.text}", file=sys.stderr, flush=True)

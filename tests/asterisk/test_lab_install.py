@@ -1,0 +1,155 @@
+"""Finding an Asterisk and installing one, with stand-ins for debootstrap and chroot; the real install is what CI does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from charging.lab import install
+from charging.lab.errors import LabUnavailable
+from charging.lab.install import MARKER, ensure_asterisk, find_asterisk
+from charging.lab.progress import InstallProgress, show_progress
+
+REPOSITORY = Path(__file__).parents[2]
+
+# Makes what the installer goes on to use, and notes that it was called. The target is its second last argument but one.
+DEBOOTSTRAP = """#!/bin/sh
+for target; do case "$target" in /*.partial) break;; esac; done
+echo call >> "$STAND_INS/calls"
+if [ -e "$STAND_INS/fail" ]; then echo "E: no space left"; exit 1; fi
+mkdir -p "$target/usr/sbin" "$target/tmp"
+echo "I: Retrieving things"
+if [ -e "$STAND_INS/hang" ]; then sleep 60; fi
+if [ -e "$STAND_INS/slow" ]; then sleep 0.5; fi
+exit 0
+"""
+CHROOT = """#!/bin/sh
+case "$*" in *" -V") echo "Asterisk 22.10.1";; esac
+"""
+
+
+@pytest.fixture
+def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose ``debootstrap`` and ``chroot`` come first on PATH, on a machine without an asterisk."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, script in {"debootstrap": DEBOOTSTRAP, "chroot": CHROOT, "apt-get": "#!/bin/sh\n"}.items():
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    path = os.pathsep.join(part for part in os.environ["PATH"].split(":") if not Path(part, "asterisk").exists())
+    monkeypatch.setenv("PATH", f"{folder}:{path}")
+    monkeypatch.setenv("STAND_INS", str(folder))
+    monkeypatch.setenv("CHARGING_LAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(install, "KEYRING", folder)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return folder
+
+
+def calls(stand_ins: Path) -> int:
+    file = stand_ins / "calls"
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def silent(progress: InstallProgress) -> None:
+    """Hears no progress."""
+
+
+def test_an_asterisk_on_path_is_used_and_nothing_installed(stand_ins: Path) -> None:
+    own = stand_ins / "asterisk"
+    own.write_text("#!/bin/sh\necho Asterisk 20.9.3\n")
+    own.chmod(0o755)
+    program = ensure_asterisk()
+    assert (program.command, program.version, program.root) == ((str(own),), "20.9.3", Path("/"))
+    assert calls(stand_ins) == 0
+
+
+def test_it_is_installed_once_and_then_found(stand_ins: Path, tmp_path: Path) -> None:
+    assert find_asterisk() is None
+    program = ensure_asterisk(say=silent)
+    assert program.version == "22.10.1"
+    assert (tmp_path / "cache/forky" / MARKER).exists()
+    assert ensure_asterisk() == program
+    assert calls(stand_ins) == 1
+
+
+def test_an_interrupted_install_is_noticed_and_redone(stand_ins: Path, tmp_path: Path) -> None:
+    (stand_ins / "hang").touch()
+    with subprocess.Popen([sys.executable, "-m", "charging.lab"], cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 10
+        while not (tmp_path / "cache/forky.partial/tmp").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    leftover = tmp_path / "cache/forky.partial/leftover"
+    leftover.touch()
+    (stand_ins / "hang").unlink()
+    assert find_asterisk() is None
+    assert ensure_asterisk(say=silent).version == "22.10.1"
+    assert not (tmp_path / "cache/forky/leftover").exists()
+    assert calls(stand_ins) == 2
+
+
+def test_a_folder_without_the_marker_is_not_taken_for_an_installation(stand_ins: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache/forky/usr/sbin").mkdir(parents=True)
+    assert find_asterisk() is None
+    ensure_asterisk(say=silent)
+    assert calls(stand_ins) == 1
+
+
+def test_two_installers_at_once_install_once(stand_ins: Path) -> None:
+    (stand_ins / "slow").touch()
+    versions: list[str] = []
+    threads = [threading.Thread(target=lambda: versions.append(ensure_asterisk(say=silent).version)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert versions == ["22.10.1", "22.10.1"]
+    assert calls(stand_ins) == 1
+
+
+def test_a_failed_install_says_what_failed_and_what_to_do_and_leaves_nothing(stand_ins: Path, tmp_path: Path) -> None:
+    (stand_ins / "fail").touch()
+    with pytest.raises(LabUnavailable, match=r"no space left.*Install Asterisk 22"):
+        ensure_asterisk(say=silent)
+    assert not (tmp_path / "cache/forky.partial").exists()
+
+
+def test_without_root_the_message_says_what_to_install(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(LabUnavailable, match=r"no asterisk on PATH, and .*needs root.*Install Asterisk 22"):
+        ensure_asterisk(say=silent)
+    assert calls(stand_ins) == 0
+
+
+def test_without_apt_the_message_says_what_to_install(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (stand_ins / "apt-get").unlink()
+    (stand_ins / "setpriv").write_text("#!/bin/sh\n")
+    (stand_ins / "setpriv").chmod(0o755)
+    monkeypatch.setenv("PATH", str(stand_ins))
+    with pytest.raises(LabUnavailable, match="Debian-like machines only"):
+        ensure_asterisk(say=silent)
+
+
+@pytest.mark.parametrize(("version", "warns"), [("22.10.1", False), ("22.11.0", True), ("22.1.10", False)])
+def test_the_version_whose_whisper_is_broken_is_named(stand_ins: Path, version: str, warns: bool) -> None:
+    own = stand_ins / "asterisk"
+    own.write_text(f"#!/bin/sh\necho Asterisk {version}+dfsg-1\n")
+    own.chmod(0o755)
+    assert (version in ensure_asterisk().warning) is warns
+
+
+def test_progress_without_a_terminal_is_a_few_plain_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    with show_progress() as say:
+        for step in range(1, 1000):
+            say(InstallProgress(f"step {step}", step / 1000))
+        say(InstallProgress("done", 1.0))
+    lines = capfd.readouterr().err.splitlines()
+    assert 9 <= len(lines) <= 12
+    assert lines[-1] == "private Asterisk: 100% done"
