@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from charging.money import MICRO, MoneyError, Rounding, format_euro, parse_euro
 from charging.yaml_model import FilePath, Flag, Section, Text, pattern, refusal, text_of, whole
@@ -123,40 +123,84 @@ def _rounding(value: object) -> Rounding:
         raise refusal("one of " + ", ".join(Rounding)) from None
 
 
-Euro = Annotated[int, BeforeValidator(_euro)]
-Unit = Annotated[int, BeforeValidator(_unit)]
-Increments = Annotated[tuple[int, int], BeforeValidator(_increments)]
-Hours = Annotated[tuple[int, int], BeforeValidator(_hours)]
-Day = Annotated[date, BeforeValidator(_date)]
-Zone = Annotated[str, BeforeValidator(_zone)]
-Region = Annotated[str, pattern("[A-Z]{2}", "a country in two capital letters, such as NL"), AfterValidator(_region)]
-Percent = Annotated[int, BeforeValidator(_percent)]
+MONEY = {"type": ["number", "string"], "pattern": r"^[0-9]+([.,][0-9]{1,6})?$", "minimum": 0}
+YES_NO = {"enum": ["yes", "no", True, False]}
+SECONDS = {"type": "integer", "minimum": 1, "maximum": 3600}
+
+Euro = Annotated[int, BeforeValidator(_euro), WithJsonSchema(MONEY)]
+Unit = Annotated[int, BeforeValidator(_unit), WithJsonSchema({"anyOf": [{"enum": list(UNITS_S)}, SECONDS]})]
+Increments = Annotated[
+    tuple[int, int],
+    BeforeValidator(_increments),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^[0-9]{1,4}(/[0-9]{1,4})?$"}, SECONDS]}),
+]
+Hours = Annotated[
+    tuple[int, int],
+    BeforeValidator(_hours),
+    WithJsonSchema({"type": "string", "pattern": f"^{_HOURS.pattern}$"}),
+]
+Day = Annotated[
+    date,
+    BeforeValidator(_date),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}),
+]
+Zone = Annotated[str, BeforeValidator(_zone), WithJsonSchema({"type": "string"})]
+Region = Annotated[
+    str,
+    pattern("[A-Z]{2}", "a country in two capital letters, such as NL"),
+    AfterValidator(_region),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Z]{2}$"}),
+]
+Percent = Annotated[
+    int,
+    BeforeValidator(_percent),
+    WithJsonSchema({"type": ["number", "string"], "minimum": 0, "maximum": 100}),
+]
 Name = Annotated[str, pattern("[a-z][a-z0-9_]{0,39}", "a name of small letters, digits and _")]
-Prefix = Annotated[str, pattern(r"\+[1-9][0-9]{0,14}", "a prefix with its country code, such as +316")]
-ShortCode = Annotated[str, pattern("[0-9]{2,8}", "a short code of 2 to 8 digits")]
-Seconds = Annotated[int, whole(1, DAY_S, "seconds")]
-Increment = Annotated[int, whole(1, 3600, "seconds")]
+Prefix = Annotated[
+    str,
+    pattern(r"\+[1-9][0-9]{0,14}", "a prefix with its country code, such as +316"),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": r"^\+[1-9][0-9]{0,14}$"}),
+]
+ShortCode = Annotated[
+    str,
+    pattern("[0-9]{2,8}", "a short code of 2 to 8 digits"),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": "^[0-9]{2,8}$"}),
+]
+Revision = Annotated[Text, WithJsonSchema({"type": ["string", "number"]})]
+YesNo = Annotated[Flag, WithJsonSchema(YES_NO)]
+Seconds = Annotated[int, whole(1, DAY_S, "seconds"), WithJsonSchema(SECONDS | {"maximum": DAY_S})]
+Second = Annotated[int, whole(0, DAY_S, "seconds"), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": DAY_S})]
+Increment = Annotated[int, whole(1, 3600, "seconds"), WithJsonSchema(SECONDS)]
+Minutes = Annotated[
+    int,
+    whole(0, 1_000_000, "minutes"),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 1_000_000}),
+]
+RoundingRule = Annotated[Rounding, BeforeValidator(_rounding)]
 
 
 class VatModel(Section):
     """Value added tax."""
 
     percent: Percent = Field(description="a percentage, such as 21")
-    included: Flag = Field(True, description="whether the prices in this file include it")
+    included: YesNo = Field(default=True, description="whether the prices in this file include it")
 
 
 class RoundingModel(Section):
-    """How the total of a call becomes an amount of money."""
+    """How the credit-paid total of a call becomes an amount of money, once."""
 
-    rule: Annotated[Rounding, BeforeValidator(_rounding)] = Rounding.UP
-    decimals: Annotated[int, whole(0, 6, "decimals")] = 6
+    rule: RoundingRule = Field(default=Rounding.UP, description="the rule of rounding")
+    decimals: Annotated[int, whole(0, 6, "decimals")] = Field(default=6, description="decimals of a euro, 0 to 6")
 
 
 class TopUpModel(Section):
     """Which amounts customers may buy (R2)."""
 
-    minimum: Euro = 10 * MICRO
-    amounts: tuple[Euro, ...] = ()
+    minimum: Euro = Field(default=10 * MICRO, description="the smallest amount, in euros")
+    amounts: tuple[Euro, ...] = Field(
+        default=(), description="the amounts to choose from; none: any from the minimum on"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -168,9 +212,11 @@ class TopUpModel(Section):
 
 
 class ExpiryModel(Section):
-    """Credit without a paid subscription ends after a year (R19)."""
+    """Credit without a paid subscription ends a year after its last use (R19)."""
 
-    notices_days: tuple[Annotated[int, whole(1, 365, "days")], ...] = (60, 30, 7, 1)
+    notices_days: tuple[Annotated[int, whole(1, 365, "days")], ...] = Field(
+        default=(60, 30, 7, 1), description="how many days before its owner is told, each once (R20)"
+    )
 
 
 class WindowModel(Section):
@@ -179,16 +225,21 @@ class WindowModel(Section):
     days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday"], ...] = Field(
         description="a list of " + ", ".join(DAYS), min_length=1
     )
-    hours: Hours = Field(description="hours such as 18:00-08:00")
+    hours: Hours = Field(description="hours such as 18:00-08:00; past midnight they belong to the day they begin on")
 
 
 class DestinationModel(Section):
     """A named set of numbers."""
 
-    title: Text | None = None
-    prefixes: tuple[Prefix, ...] = ()
-    short_codes: tuple[ShortCode, ...] = ()
-    refuse: Literal["blocked", "premium", "loop"] | None = None
+    title: Text | None = Field(default=None, description="what people call it")
+    prefixes: tuple[Prefix, ...] = Field(
+        default=(), description="prefixes with their country code; the longest match counts"
+    )
+    short_codes: tuple[ShortCode, ...] = Field(default=(), description="whole numbers without country code")
+    refuse: Literal["blocked", "premium", "loop"] | None = Field(
+        default=None,
+        description="why no call is forwarded there: blocked, premium, or loop (the operator's own numbers)",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -200,19 +251,21 @@ class DestinationModel(Section):
 class StepModel(Section):
     """A price from some second of the call on."""
 
-    from_s: Annotated[int, whole(0, DAY_S, "seconds")] = Field(description="the call's second, such as 120")
+    from_s: Second = Field(description="the call's second, such as 120")
     price: Euro = Field(description="euros")
-    per: Unit | None = None
-    increment: Increment | None = None
+    per: Unit | None = Field(default=None, description="what the price is for; default: as the rate says")
+    increment: Increment | None = Field(default=None, description="seconds; default: as the rate's increments say")
 
 
 class PriceModel(Section):
     """What a call costs while it lasts."""
 
-    price: Euro | None = None
-    per: Unit | None = None
-    increments: Increments | None = None
-    steps: tuple[StepModel, ...] = ()
+    price: Euro | None = Field(default=None, description="euros for every unit of time")
+    per: Unit | None = Field(default=None, description="the unit: minute (default), second, hour, or seconds")
+    increments: Increments | None = Field(
+        default=None, description="first/further increment in seconds: 60/60 (default), 60/1, 30/6, 1/1"
+    )
+    steps: tuple[StepModel, ...] = Field(default=(), description="instead of price: other prices as the call goes on")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -231,11 +284,13 @@ class PriceModel(Section):
 class RateModel(PriceModel):
     """The price of a destination."""
 
-    connect_fee: Euro = 0
-    minimum: Euro = 0
-    maximum: Euro | None = None
-    bands: dict[str, PriceModel] = Field(default_factory=dict)
-    fax_page: Euro | None = None
+    connect_fee: Euro = Field(default=0, description="euros, due with the first second that credit pays")
+    minimum: Euro = Field(default=0, description="the least that a call costs of which credit pays any second")
+    maximum: Euro | None = Field(default=None, description="the most that a call costs")
+    bands: dict[str, PriceModel] = Field(
+        default_factory=dict, description="other prices while a band (of the key bands) is open"
+    )
+    fax_page: Euro | None = Field(default=None, description="euros for a sent page; default: the table's")
 
     @model_validator(mode="after")
     def _check_limits(self) -> Self:
@@ -248,24 +303,26 @@ class RateModel(PriceModel):
 class TableModel(Section):
     """Prices by destination."""
 
-    decks: tuple[FilePath, ...] = ()
-    fax_page: Euro | None = None
-    destinations: dict[str, RateModel] = Field(default_factory=dict)
+    decks: tuple[FilePath, ...] = Field(default=(), description="CSV price lists, for what no destination here prices")
+    fax_page: Euro | None = Field(default=None, description="euros for a sent page; without one, faxes are not offered")
+    destinations: dict[str, RateModel] = Field(default_factory=dict, description="the price of each destination")
 
 
 class FreeMinutesModel(Section):
     """The bundle of every calendar month (R8, R10, R11)."""
 
-    minutes: Annotated[int, whole(0, 1_000_000, "minutes")] = Field(description="a whole number of minutes")
-    destinations: tuple[str, ...] | None = None
-    increment: Increment | None = None
+    minutes: Minutes = Field(description="a whole number of minutes")
+    destinations: tuple[str, ...] | None = Field(default=None, description="for which destinations; default: all")
+    increment: Increment | None = Field(
+        default=None, description="seconds in which they are used; default: as the rate"
+    )
 
 
 class VoicemailModel(Section):
     """What a voicemail message costs (R3, R6, R7)."""
 
-    paid: Flag = Field(description="yes or no")
-    price: Euro = 0
+    paid: YesNo = Field(description="yes or no")
+    price: Euro = Field(default=0, description="euros for a message")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -277,30 +334,32 @@ class VoicemailModel(Section):
 class PlanModel(Section):
     """What a subscriber buys."""
 
-    title: Text | None = None
+    title: Text | None = Field(default=None, description="what customers call it")
     rates: str = Field(description="the name of a rate table")
-    paid_subscription: Flag = Field(description="yes or no: whether credit stays valid while it is paid (R18)")
-    free_minutes: FreeMinutesModel | None = None
+    paid_subscription: YesNo = Field(description="yes or no: whether credit stays valid while it is paid (R18)")
+    free_minutes: FreeMinutesModel | None = Field(default=None, description="minutes of every calendar month")
     voicemail: VoicemailModel = Field(description="whether voicemail is paid, and its price")
-    calls_at_once: Annotated[int, whole(1, 1000, "calls")] = 2
-    credit_a_day: Euro | None = None
-    max_call_s: Seconds = 14_400
-    low_credit: Euro = 0
-    low_free_minutes: Annotated[int, whole(0, 1_000_000, "minutes")] = 0
+    calls_at_once: Annotated[int, whole(1, 1000, "calls")] = Field(
+        default=2, description="calls of one account at once"
+    )
+    credit_a_day: Euro | None = Field(default=None, description="euros that calls of one account may use in a day")
+    max_call_s: Seconds = Field(default=14_400, description="seconds after which any call ends")
+    low_credit: Euro = Field(default=0, description="euros below which the subscriber is told to top up (R15)")
+    low_free_minutes: Minutes = Field(default=0, description="free minutes that are nearly none (R16)")
 
 
 class TariffModel(Section):
     """The whole file."""
 
-    revision: Text = Field(description="a name of this edition, such as 2026-11")
+    revision: Revision = Field(description="a name of this edition, such as 2026-11")
     zone: Zone = Field(description="the operator's time zone, such as Europe/Amsterdam")
     region: Region = Field(description="the country whose national numbers are understood, such as NL")
     vat: VatModel = Field(description="the tax: percent and included")
     rounding: RoundingModel = RoundingModel()
     top_up: TopUpModel = TopUpModel()
     expiry: ExpiryModel = ExpiryModel()
-    holidays: tuple[Day, ...] = ()
-    bands: dict[Name, tuple[WindowModel, ...]] = Field(default_factory=dict)
+    holidays: tuple[Day, ...] = Field(default=(), description="days that are no day of the week but a holiday")
+    bands: dict[Name, tuple[WindowModel, ...]] = Field(default_factory=dict, description="time bands, by name")
     destinations: dict[Name, DestinationModel] = Field(description="the sets of numbers that are known")
     rates: dict[Name, TableModel] = Field(description="the rate tables")
     plans: dict[Name, PlanModel] = Field(description="the plans")

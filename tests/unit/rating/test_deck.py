@@ -9,11 +9,11 @@ import pytest
 
 from charging.errors import ConfigError
 from charging.rating.deck import DeckRow
-from charging.rating.deck_file import parse_deck
+from charging.rating.deck_file import DeckCache, parse_deck, read_deck
 from charging.rating.funding import cost_of_seconds
 from charging.rating.rate import Rate
 from charging.rating.tariff import Refusal
-from tests.unit.rating.tariffs import SMALL, small
+from tests.unit.rating.tariffs import SHIPPED, SMALL, small
 
 TODAY = date(2026, 11, 15)
 TODAY_US = 1_794_700_000_000_000
@@ -162,3 +162,21 @@ def test_decks_of_one_table_that_overlap_are_a_warning_and_the_first_counts(tmp_
     rate = tariff.rate_for("light", "+3221234567", TODAY_US)
     assert isinstance(rate, Rate)
     assert rate.steps[0].price == 60_000
+
+
+def test_the_example_deck_is_right_and_its_coming_price_counts_from_its_day_on() -> None:
+    read = read_deck(SHIPPED.parent / "decks" / "example.csv")
+    assert read.warnings == ()
+    days = (date(2026, 12, 31), date(2027, 1, 1))
+    rows = [read.deck.match("+61412345678", day) for day in days]
+    assert [row.price for row in rows if row] == [160_000, 140_000]
+
+
+def test_a_deck_that_has_not_changed_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "deck.csv"
+    path.write_text("prefix,price\n32,0.05\n", encoding="utf-8")
+    cache = DeckCache()
+    first = cache(path)
+    assert cache(path) is first
+    path.write_text("prefix,price\n32,0.06\n", encoding="utf-8")
+    assert cache(path) is not first
