@@ -25,12 +25,11 @@ from charging.asterisk.translate import translate
 from charging.clock import Clock, SystemClock
 from charging.config import Config
 from charging.errors import ChargingError
-from charging.ledger.metered import MeteredStore
+from charging.ledger.metered import metered
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.metrics import Metrics
 from charging.observer import MeteredObserver
-from charging.rating.tariff import Tariff
 from charging.session.desk import Desk
 from charging.session.model import Policy, State
 from charging.session.registry import Registry
@@ -39,7 +38,6 @@ from charging.web.server import serve_control, serve_metrics
 
 log = structlog.get_logger("charging.app")
 
-LIVE = frozenset({State.RUNNING})
 _PHASES = {State.RESERVED: "setup", State.RINGING: "setup", State.RUNNING: "running"}
 _LINK_STATES = {
     LinkState.CONNECTING: "connecting",
@@ -62,6 +60,10 @@ class Engine:
     link: AmiLink
     registry: Registry
     agi: AgiServer
+
+    def ailing(self) -> dict[str, str]:
+        """What keeps calls from being forwarded now, for ``/health``; empty: nothing."""
+        return {} if self.link.is_up else {"ami": str(self.link.state.value)}
 
 
 def policy_of(config: Config) -> Policy:
@@ -97,9 +99,8 @@ class _SwitchWiring:
     def __init__(self, config: Config, clock: Clock, metrics: Metrics) -> None:
         self.registry: Registry | None = None
         self._metrics = metrics
-        self.link = AmiLink(
-            link_settings(config), clock, on_event=self._event, on_up=self._up, on_state=self._state
-        )
+        self._was_up = False
+        self.link = AmiLink(link_settings(config), clock, on_event=self._event, on_up=self._up, on_state=self._state)
         self.control = CallControl(self.link, clock)
         prompts_dir = config.settings.switch.prompts_dir_on_switch
         self.switch = AsteriskSwitch(self.link, self.control, clock, prompts_dir)
@@ -118,8 +119,9 @@ class _SwitchWiring:
 
     def _state(self, state: LinkState, _detail: str) -> None:
         self._metrics.set_ami_state(_LINK_STATES.get(state, "down"))
-        if state is LinkState.UP:
+        if state is LinkState.UP and self._was_up:
             self._metrics.ami_reconnects.inc()
+        self._was_up = self._was_up or state is LinkState.UP
 
 
 def build(config: Config, clock: Clock | None = None) -> Engine:
@@ -161,18 +163,15 @@ def _store(config: Config, clock: Clock, metrics: Metrics) -> Store:
         metrics.ledger_up.set(outcome != "LedgerUnavailable")
 
     store = open_store(config.settings.ledger.url, file=str(config.file))
-    return MeteredStore(store, clock, measure)
+    return metered(store, clock, measure)
 
 
 def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk) -> AgiServer:
     def measure(route: str, outcome: AgiOutcome, seconds: float) -> None:
-        metrics.agi_requests.labels(route, outcome.value).inc()
-        metrics.agi_seconds.labels(route).observe(seconds)
+        metrics.count_agi(route, outcome.value, seconds)
 
     agi = config.settings.agi
-    limits = AgiLimits(
-        connections=agi.max_connections, header_s=agi.header_timeout_s, request_s=agi.request_timeout_s
-    )
+    limits = AgiLimits(connections=agi.max_connections, header_s=agi.header_timeout_s, request_s=agi.request_timeout_s)
     return AgiServer(routes_for(desk), clock, limits=limits, observer=measure)
 
 
@@ -200,7 +199,7 @@ async def serve(engine: Engine, stop: asyncio.Event) -> None:
                 tasks.create_task(engine.link.run(), name="ami-link"),
                 tasks.create_task(engine.tariff.watch(engine.clock), name="tariff-watch"),
                 tasks.create_task(serve_control(engine), name="control"),
-                tasks.create_task(serve_metrics(settings.http, engine.metrics), name="metrics"),
+                tasks.create_task(serve_metrics(settings.http, engine.metrics, engine.ailing), name="metrics"),
             ]
             await engine.agi.start(settings.agi.host, settings.agi.port)
             log.info("daemon_started", version=__version__, switch=settings.switch.id, agi_port=engine.agi.port)
@@ -239,6 +238,3 @@ def _words(failures: BaseExceptionGroup[BaseException]) -> list[str]:
         for one in failures.exceptions
         for word in (_words(one) if isinstance(one, BaseExceptionGroup) else [str(one)])
     ]
-
-
-__all__ = ["Engine", "Tariff", "build", "run", "serve"]

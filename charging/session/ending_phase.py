@@ -194,8 +194,8 @@ def _closed(before: Session, session: Session, pending: Pending) -> Step:
 
 def _cut_by(session: Session, duration: Duration) -> str | None:
     """Why we ended the call; ``None`` where one of the parties did."""
-    if session.hangup_reason:
-        return "operator"
+    if session.cut_by:
+        return session.cut_by
     if not session.answered or duration.used_ms < session.covered_s * 1000:
         return None
     return {Short.MONEY: "money", Short.CAP: "max_call", Short.NO: "daemon_away"}[session.short]

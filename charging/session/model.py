@@ -170,6 +170,9 @@ class Session:
     warned: bool = False
     prompts: int = 0
     hangup_reason: str = ""
+    """In the words of whoever ordered the end."""
+    cut_by: str = ""
+    """``operator``, ``transfer`` or ``overdue``, where the end was ordered."""
     duration: Duration | None = None
 
     check_mono_us: int | None = None
@@ -236,6 +239,7 @@ _STORED_AS_IS = (
     "warned",
     "prompts",
     "hangup_reason",
+    "cut_by",
 )
 _STORED_INSTANTS = ("opened", "answered", "left", "ended")
 

@@ -72,7 +72,7 @@ def _end_intruder(session: Session, uid: str) -> Step:
 def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> Step:
     """A transfer would take the call away from its deadline: end it."""
     told = Tell("transfer_cut", {"kind": event.kind.value})
-    ordered = replace(session, hangup_reason="transferred")
+    ordered = replace(session, hangup_reason="transferred", cut_by="transfer")
     return Step(ordered, (told, HangUp(event.uid, "transferred"), HangUp(session.caller_uid, "transferred")))
 
 
@@ -116,7 +116,9 @@ def _cut_overdue(session: Session, event: SwitchSaid, context: Context) -> Step:
     """The switch has not cut at the deadline: cut by order."""
     uids = [leg.uid for leg in (event.callee, event.caller) if leg is not None]
     told = Tell("overdue_call_cut", {"covered_s": session.covered_s})
-    waiting = replace(session, check_mono_us=context.in_s(context.policy.retry_s), hangup_reason="overdue")
+    waiting = replace(
+        session, check_mono_us=context.in_s(context.policy.retry_s), hangup_reason="overdue", cut_by="overdue"
+    )
     return Step(waiting, (told, *(HangUp(uid, "money_ended") for uid in uids)))
 
 

@@ -41,6 +41,6 @@ def stay(session: Session, _event: object, _context: Context) -> Step:
 
 def hang_up(session: Session, event: HangupOrdered, _context: Context) -> Step:
     """End the call by its caller's leg; the dialplan's hang-up handler and the channels' ends do the rest."""
-    ordered = replace(session, hangup_reason=event.reason)
+    ordered = replace(session, hangup_reason=event.reason, cut_by="operator")
     uid = session.caller_uid
     return Step(ordered, (HangUp(uid, event.reason), Tell("hangup_ordered", {"reason": event.reason})))

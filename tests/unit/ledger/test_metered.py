@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from charging.errors import LedgerUnavailable
+from charging.ledger.accounts import Account
+from charging.ledger.metered import metered
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
+from tests.fakes.clock import FakeClock
+from tests.fakes.faulty_store import FaultyStore
+
+TOP_UP = Transfer("top-up/1", "anna", Kind.TOP_UP, 0, (Leg(CREDIT, 5),))
+
+
+async def test_every_operation_is_told_with_its_outcome() -> None:
+    told: list[tuple[str, str]] = []
+    inner = FaultyStore(random.Random(1))
+    store = metered(inner, FakeClock(), lambda operation, outcome, _seconds: told.append((operation, outcome)))
+    await store.put_account(Account("anna", "light"))
+    for _ in range(2):
+        await store.apply(TOP_UP)
+    inner.failing = 1.0
+    with pytest.raises(LedgerUnavailable):
+        await store.apply(TOP_UP)
+    assert told == [
+        ("put_account", "answered"),
+        ("apply_top_up", "created"),
+        ("apply_top_up", "exists"),
+        ("apply_top_up", "LedgerUnavailable"),
+    ]
+
+
+async def test_listings_pass_through_unmeasured() -> None:
+    store = metered(FaultyStore(random.Random(1)), FakeClock(), lambda *_told: pytest.fail("measured"))
+    assert [account async for account in store.accounts()] == []
