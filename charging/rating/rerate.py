@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from charging.money import AMOUNT_MAX, format_euro
+from charging.money import AMOUNT_MAX, format_euro, parse_euro
 from charging.rating.calendar import MICROSECONDS
 from charging.rating.funding import Pools, bundle_of, bundle_use, plan
 from charging.rating.rate import Rate
 from charging.rating.tariff import Refusal, Tariff
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PastCall(NamedTuple):
@@ -26,6 +29,22 @@ class PastCall(NamedTuple):
     """Billed."""
     paid: int
     """Micro-euro of credit."""
+
+
+def past_call(cdr: Mapping[str, Any]) -> PastCall | None:
+    """The call that a CDR's JSON tells of; ``None`` when it was not answered. Raises ``KeyError`` or
+    ``ValueError`` for what is no CDR."""
+    if cdr["answered"] is None:
+        return None
+    answered = datetime.fromisoformat(cdr["answered"])
+    return PastCall(
+        account=cdr["account"],
+        plan=cdr["plan"],
+        number=cdr["target"],
+        start_us=(answered - _EPOCH) // timedelta(microseconds=1),
+        seconds=int(cdr["billed_s"]),
+        paid=parse_euro(cdr["cost"]),
+    )
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from charging.rating.diff import Change, diff
-from charging.rating.rerate import PastCall, PlanTotal, rerate
+from charging.rating.rerate import PastCall, PlanTotal, past_call, rerate
 from tests.unit.rating.tariffs import SMALL, changed, small
 
 NOON_US = 1_793_790_000_000_000
@@ -112,3 +112,16 @@ def test_a_past_call_over_the_months_end_uses_each_months_own_minutes(tmp_path: 
 
 def test_totals_in_json_have_money_as_text() -> None:
     assert PlanTotal("pro", 1, 60, 100_000, 50_000).to_json()["difference"] == "-0.05"
+
+
+CDR = {"account": "A", "plan": "pro", "target": "+31201234567", "billed_s": 61, "cost": "0.10"}
+
+
+def test_a_cdr_of_an_answered_call_can_be_rated_again() -> None:
+    assert past_call(CDR | {"answered": "2026-11-04T11:00:00.250+00:00"}) == PastCall(
+        "A", "pro", "+31201234567", 1_793_790_000_250_000, 61, 100_000
+    )
+
+
+def test_a_cdr_of_a_call_that_was_not_answered_is_left_out() -> None:
+    assert past_call(CDR | {"answered": None}) is None
