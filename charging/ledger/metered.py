@@ -60,6 +60,3 @@ def _operation(name: str, arguments: tuple[Any, ...]) -> str:
 def _outcome(result: object) -> str:
     outcome = result.outcome if isinstance(result, Applied) else result
     return outcome.value if isinstance(outcome, Outcome) else "answered"
-
-    async def warnings(self) -> Sequence[str]:
-        return await self._store.warnings()
