@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from charging.errors import ChargingError
+from charging.web.sockets import is_answered
 
 GRACE_S = 2
 """For requests in flight when the server ends."""
@@ -102,19 +103,6 @@ def _check_place(path: Path) -> None:
         raise CannotServe(f"control socket {path}: something else is there; choose another path in charging.yaml")
     if is_answered(path):
         raise CannotServe(f"control socket {path}: another daemon answers on it; stop that one first")
-
-
-def is_answered(path: Path) -> bool:
-    """Whether anybody listens on a Unix socket. Raises PermissionError where it is somebody else's."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
-        caller.settimeout(1)
-        try:
-            caller.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except (TimeoutError, BlockingIOError):
-            return True
-    return True
 
 
 class _Server(uvicorn.Server):

@@ -8,10 +8,9 @@ from pydantic import BaseModel, Field
 
 from charging.money import format_euro
 from charging.rating.plans import Plan
+from charging.rating.quote import Limit, Quote
 from charging.rating.tariff import Tariff
-from charging.service.quotes import Quote, QuoteStep
-from charging.session.cdr import iso
-from charging.web.models import Euro, Instant
+from charging.web.models import Euro
 
 
 class PlanOut(BaseModel):
@@ -69,32 +68,34 @@ class TariffOut(BaseModel):
         )
 
 
-class QuoteStepOut(BaseModel):
-    """Increments under one price, paid by one source."""
+class RoundingOut(BaseModel):
+    """How the call's total is rounded, once."""
+
+    rule: str
+    decimals: int
+
+
+class TariffRef(BaseModel):
+    """Which tariff priced it."""
+
+    revision: str
+    digest: str
+
+
+class QuoteLineOut(BaseModel):
+    """Increments with one price and one payer."""
 
     from_s: int
+    to_s: int
     increments: int
     increment_s: int
     source: str = Field(description="credit, or the bundle of a month")
-    free_s: int
-    credit_s: int
+    band: str
     price: Euro = Field(description="of unit_s seconds")
     unit_s: int
-    band: str
-
-    @classmethod
-    def of(cls, step: QuoteStep) -> Self:
-        return cls(
-            from_s=step.from_s,
-            increments=step.increments,
-            increment_s=step.increment_s,
-            source=step.source,
-            free_s=step.free_s,
-            credit_s=step.credit_s,
-            price=format_euro(step.price),
-            unit_s=step.unit_s,
-            band=step.band,
-        )
+    free_s: int
+    credit_s: int
+    amount: Euro = Field(description="exact, before rounding")
 
 
 class QuoteOut(BaseModel):
@@ -104,37 +105,38 @@ class QuoteOut(BaseModel):
     plan: str
     destination: str
     prefix: str
-    at: Instant
+    start: str
     seconds: int
     charged_s: int = Field(description="after increments")
-    steps: list[QuoteStepOut]
+    free_s: int
+    bundles: dict[str, int]
+    lines: list[QuoteLineOut]
     connect_fee: Euro
-    minimum: Euro
-    maximum: Euro | None
-    rounding: str
-    decimals: int
-    cost: Euro = Field(description="of credit, VAT included")
-    tariff_revision: str
-    tariff_digest: str
+    subtotal: Euro
+    within_limits: Euro = Field(description="within the rate's minimum and maximum")
+    with_vat: Euro
+    rounding: RoundingOut
+    total: Euro = Field(description="of credit")
+    tariff: TariffRef
+    explanation: list[str] = Field(description="the same in sentences")
 
     @classmethod
     def of(cls, quote: Quote) -> Self:
-        rate = quote.rate
-        return cls(
-            number=quote.number,
-            plan=rate.plan,
-            destination=rate.destination,
-            prefix=rate.prefix,
-            at=iso(quote.at_us),
-            seconds=quote.seconds,
-            charged_s=quote.charged_s,
-            steps=[QuoteStepOut.of(step) for step in quote.steps],
-            connect_fee=format_euro(quote.connect_fee),
-            minimum=format_euro(rate.min_charge),
-            maximum=None if rate.max_cost is None else format_euro(rate.max_cost),
-            rounding=rate.rounding,
-            decimals=rate.decimals,
-            cost=format_euro(quote.cost),
-            tariff_revision=rate.tariff_revision,
-            tariff_digest=rate.tariff_digest,
-        )
+        return cls(**quote.to_json(), explanation=list(quote.explain()))
+
+
+class LimitOut(BaseModel):
+    """How long money lasts."""
+
+    number: str
+    plan: str
+    destination: str
+    seconds: int = Field(description="the longest call")
+    total: Euro = Field(description="of credit, for such a call")
+    next_total: Euro | None = Field(description="with one more increment; null: money is not what ends it")
+    max_call_s: int
+    tariff: TariffRef
+
+    @classmethod
+    def of(cls, limit: Limit) -> Self:
+        return cls(**limit.to_json())

@@ -1,19 +1,38 @@
-"""/tariff and /quotes: what things cost."""
+"""/tariff, /quotes and /limits: what things cost."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
-from charging.service.quotes import Asked
-from charging.web.parts import TheService, wall_us
+from charging.service.quotes import CALL_SECONDS_MAX, Asked
+from charging.web.parts import TheService, euro, wall_us
 from charging.web.problem import granted
-from charging.web.tariff_models import QuoteOut, TariffOut
+from charging.web.tariff_models import LimitOut, QuoteOut, TariffOut
 
 router = APIRouter(tags=["prices"])
 
-Seconds = Annotated[int, Query(ge=0, le=1_000_000)]
+Seconds = Annotated[int, Query(ge=0, le=CALL_SECONDS_MAX)]
+Name = Annotated[str | None, Query(max_length=100)]
+Moment = Annotated[str | None, Query(max_length=40, description="a day or a time; left out: now")]
+FreeSeconds = Annotated[int | None, Query(ge=0, le=100_000_000)]
+Amount = Annotated[str | None, Query(max_length=40, description="euro; left out: what the account has")]
+
+
+def _asked(
+    service: TheService,
+    number: Annotated[str, Query(max_length=100)],
+    plan: Name = None,
+    account: Name = None,
+    at: Moment = None,
+    free_seconds: FreeSeconds = None,
+) -> Asked:
+    at_us = wall_us(at, service.tariff().zone) if at else None
+    return Asked(number, account, plan, at_us, free_seconds)
+
+
+TheCall = Annotated[Asked, Depends(_asked)]
 
 
 @router.get("/tariff")
@@ -23,15 +42,12 @@ async def show_tariff(service: TheService) -> TariffOut:
 
 
 @router.get("/quotes")
-async def quote(
-    service: TheService,
-    number: Annotated[str, Query(max_length=100)],
-    seconds: Seconds,
-    plan: Annotated[str | None, Query(max_length=100)] = None,
-    account: Annotated[str | None, Query(max_length=100)] = None,
-    at: Annotated[str | None, Query(max_length=40, description="a day or a time; left out: now")] = None,
-    free_seconds: Annotated[int | None, Query(ge=0, le=100_000_000)] = None,
-) -> QuoteOut:
+async def quote(service: TheService, asked: TheCall, seconds: Seconds) -> QuoteOut:
     """What a call would cost under a plan, or for an account with the free seconds it has left."""
-    at_us = wall_us(at, service.tariff().zone) if at else None
-    return QuoteOut.of(granted(await service.quotes.quote(Asked(number, seconds, account, plan, at_us, free_seconds))))
+    return QuoteOut.of(granted(await service.quotes.quote(asked, seconds)))
+
+
+@router.get("/limits")
+async def limit(service: TheService, asked: TheCall, credit: Amount = None) -> LimitOut:
+    """How long a call could last."""
+    return LimitOut.of(granted(await service.quotes.limit(asked, euro(credit) if credit is not None else None)))

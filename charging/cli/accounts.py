@@ -1,0 +1,200 @@
+"""``charging account …``: who pays."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import typer
+
+from charging.cli.client import connected, path
+from charging.cli.options import JSON_OPTION, options
+from charging.cli.output import Column, console, show_json, show_one, show_rows, table
+from charging.ledger.accounts import Language
+
+account = typer.Typer(help="Accounts: who pays.", no_args_is_help=True, rich_markup_mode=None)
+
+ACCOUNT = typer.Argument(help="The account's id.", show_default=False)
+REASON = typer.Option(..., "--reason", help="Why, in a line; it is kept.", show_default=False)
+KEY = typer.Option("", "--id", help="Your key for this act: the same key twice is done once.", show_default=False)
+PLAN = typer.Option(None, "--plan", help="A plan of the tariff.", show_default=False)
+LANGUAGE = typer.Option(None, "--language", help="Of prompts and mails.", show_default=False)
+EMAIL = typer.Option(None, "--email", help="Where notices go; '' for none.", show_default=False)
+
+COLUMNS = (
+    Column("id", "account"),
+    Column("plan", "plan"),
+    Column("language", "language"),
+    Column("email", "e-mail"),
+    Column("status", "status"),
+    Column("status_reason", "reason"),
+    Column("paid_until", "paid until"),
+)
+JOURNAL_COLUMNS = (
+    Column("number", "line", right=True),
+    Column("at", "at"),
+    Column("kind", "kind"),
+    Column("id", "id"),
+    Column("legs", "changes"),
+    Column("reason", "reason"),
+)
+CALL_COLUMNS = (
+    Column("session", "session"),
+    Column("target", "target"),
+    Column("elapsed_s", "seconds", right=True),
+    Column("cost", "cost", right=True),
+    Column("covered_until", "covered until"),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(account, name="account")
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Those options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@account.command("add")
+def add(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    plan: str = typer.Option(..., "--plan", help="A plan of the tariff.", show_default=False),
+    language: Language | None = LANGUAGE,
+    email: str = typer.Option("", "--email", help="Where notices go.", show_default=False),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Make an account."""
+    settings = options(ctx).settings()
+    chosen = language or Language(settings.charging.default_language)
+    with connected(settings) as client:
+        body = {"id": account, "plan": plan, "language": chosen, "email": email}
+        show_one(client.send("POST", "/accounts", body), as_json=as_json)
+
+
+@account.command("show")
+def show(ctx: typer.Context, account: str = ACCOUNT, as_json: bool = JSON_OPTION) -> None:
+    """An account, its balance with running calls, and its numbers."""
+    with connected(options(ctx).settings()) as client:
+        shown = client.get(path("accounts", account))
+        shown["balance"] = client.get(path("accounts", account, "balance"))
+        shown["numbers"] = client.get(path("accounts", account, "numbers"))["items"]
+    if as_json:
+        show_json(shown)
+    else:
+        _show_account(shown)
+
+
+def _show_account(shown: dict[str, Any]) -> None:
+    credit, free = shown["balance"]["credit"], shown["balance"]["free_seconds"]
+    flat = {
+        **shown,
+        "credit": f"€ {credit['now']} (posted {credit['posted']}, reserved {credit['reserved']}, "
+        f"available {credit['available']})",
+        "free_seconds": f"{free['now']} in {free['month']} (reserved {free['reserved']}, left {free['left']})",
+    }
+    show_one(flat, as_json=False)
+    for number in shown["numbers"]:
+        console().print(f"number {number['number']} → {number['forward_to'] or 'not forwarded'}")
+    if shown["balance"]["calls"]:
+        console().print(table(shown["balance"]["calls"], CALL_COLUMNS))
+
+
+@account.command("list")
+def list_accounts(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
+    """Every account."""
+    with connected(options(ctx).settings()) as client:
+        show_rows(client.items("/accounts"), COLUMNS, as_json=as_json, none="there is no account yet")
+
+
+@account.command("set")
+def change(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    plan: str | None = PLAN,
+    language: Language | None = LANGUAGE,
+    email: str | None = EMAIL,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Change plan, language or mail address."""
+    changes = given(plan=plan, language=language, email=email)
+    if not changes:
+        raise typer.BadParameter("name something to change: --plan, --language or --email")
+    with connected(options(ctx).settings()) as client:
+        show_one(client.send("PATCH", path("accounts", account), changes), as_json=as_json)
+
+
+@account.command("suspend")
+def suspend(ctx: typer.Context, account: str = ACCOUNT, reason: str = REASON, as_json: bool = JSON_OPTION) -> None:
+    """Forward nothing more, until `activate`."""
+    _set_status(ctx, account, "suspended", reason, as_json)
+
+
+@account.command("activate")
+def activate(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    reason: str = typer.Option("", "--reason", help="Why, in a line.", show_default=False),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Lift a suspension."""
+    _set_status(ctx, account, "active", reason, as_json)
+
+
+@account.command("close")
+def close(ctx: typer.Context, account: str = ACCOUNT, reason: str = REASON, as_json: bool = JSON_OPTION) -> None:
+    """Close for good: no refund, and the history stays."""
+    _set_status(ctx, account, "closed", reason, as_json)
+
+
+def _set_status(ctx: typer.Context, account: str, status: str, reason: str, as_json: bool) -> None:
+    with connected(options(ctx).settings()) as client:
+        body = {"status": status, "reason": reason}
+        show_one(client.send("PUT", path("accounts", account, "status"), body), as_json=as_json)
+
+
+@account.command("journal")
+def journal(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    limit: int = typer.Option(50, "--limit", min=1, help="Lines, newest first."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """The account's journal, newest first."""
+    with connected(options(ctx).settings()) as client:
+        rows = list(client.items(path("accounts", account, "journal"), limit=limit))
+    shown = rows if as_json else [{**row, "legs": changes_of(row)} for row in rows]
+    show_rows(shown, JOURNAL_COLUMNS, as_json=as_json, none="the journal is empty")
+
+
+def changes_of(line: dict[str, Any]) -> str:
+    """A journal line's legs for a person: what was posted, and what was set aside or given back."""
+    parts = []
+    for leg in line["legs"]:
+        for amount, word in ((leg["posted"], ""), (leg["reserved"], " reserved")):
+            if amount.strip("-0."):
+                parts.append(f"{leg['balance']} {amount if amount.startswith('-') else '+' + amount}{word}")
+    return ", ".join(parts)
+
+
+@account.command("correct", context_settings={"ignore_unknown_options": True})
+def correct(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    amount: str = typer.Argument(help="Euro; a leading minus takes.", show_default=False),
+    reason: str = REASON,
+    key: str = KEY,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Put credit right by another journal line, never below zero."""
+    with connected(options(ctx).settings()) as client:
+        body = {"amount": amount, "reason": reason}
+        answer = client.send("POST", path("accounts", account, "corrections"), body, key=key or new_key())
+        show_one(answer, as_json=as_json)
+
+
+def new_key() -> str:
+    """A key that nobody has used."""
+    return f"cli-{secrets.token_hex(8)}"

@@ -1,0 +1,75 @@
+"""``charging check`` without the switch: settings, tariff, prompts, ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from charging.cli.client import connected
+from charging.cli.findings import Finding, ok, problem, warning
+from charging.cli.options import check_there
+from charging.config import Config, Settings, load_config
+from charging.errors import ChargingError, ConfigError
+from charging.ledger.accounts import Language
+from charging.rating.tariff_file import load_tariff
+from charging.session.running_phase import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
+
+PROMPTS = (PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW)
+
+
+def findings(file: Path, live: bool) -> Iterator[Finding]:
+    """Everything that was looked at, as it was found."""
+    try:
+        check_there(file)
+        config = load_config(file)
+    except ConfigError as error:
+        yield from (problem("config", str(one)) for one in error.problems)
+        return
+    yield ok("config", str(file))
+    yield from _tariff(config.settings.tariff)
+    yield from _prompts(config.settings.switch.prompts_dir_on_switch)
+    yield from _ledger(config.settings)
+    if live:
+        yield from _live(config)
+
+
+def _tariff(file: Path) -> Iterator[Finding]:
+    try:
+        tariff = load_tariff(file)
+    except ConfigError as error:
+        yield from (problem("tariff", str(one)) for one in error.problems)
+        return
+    yield from (warning("tariff", str(one)) for one in tariff.warnings)
+    yield ok("tariff", f"{file}: revision {tariff.revision}, digest {tariff.digest}, plans {', '.join(tariff.plans)}")
+
+
+def _prompts(folder: str) -> Iterator[Finding]:
+    """The switch may be another machine, or see other folders than we do."""
+    here = Path(folder)
+    if not here.is_dir():
+        hint = "copy the project's prompts/ there on the switch; it cannot be seen from this machine"
+        yield warning("prompts", f"{folder}: no such folder here; {hint}")
+        return
+    wanted = [here / language / f"{prompt}.wav" for language in Language for prompt in PROMPTS]
+    missing = [path for path in wanted if not path.is_file()]
+    yield from (problem("prompts", f"{path}: no such file; copy the project's prompts/ there") for path in missing)
+    if not missing:
+        yield ok("prompts", f"{folder}: {len(wanted)} files")
+
+
+def _ledger(settings: Settings) -> Iterator[Finding]:
+    try:
+        with connected(settings) as client:
+            client.get("/health")
+            how = "the running daemon answers" if client.daemon else "opens; no daemon runs"
+    except ChargingError as error:
+        yield problem("ledger", str(error))
+    else:
+        yield ok("ledger", f"{settings.ledger.url}: {how}")
+
+
+def _live(config: Config) -> list[Finding]:
+    from charging.cli.check_live import live_findings  # talks to the switch: only here
+
+    return asyncio.run(live_findings(config))

@@ -1,0 +1,199 @@
+"""``charging check --live``: what a running Asterisk lacks, as far as the daemon's own login can see it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from charging.app import link_settings
+from charging.asterisk.control import CallControl
+from charging.asterisk.link import ADVICE, AmiLink
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.reply import LinkState
+from charging.cli.daemon import shipped_config
+from charging.cli.findings import Finding, ok, problem, warning
+from charging.clock import SystemClock
+from charging.config import Config
+from charging.errors import ActionRefused, SwitchError
+
+PART = "switch"
+LOOK_TIMEOUT_S = 20
+STATES_THAT_TELL = frozenset(
+    {LinkState.UP, LinkState.UNREACHABLE, LinkState.WRONG_SECRET, LinkState.FORBIDDEN, LinkState.LOST}
+)
+TESTED_VERSION = "22.10"
+BROKEN_WHISPER = "22.11"
+MODULES = {
+    "app_chanspy": "the whispered prompt",
+    "app_dial": "forwarding",
+    "app_senddtmf": "the prompt's second way",
+    "app_stack": "the dialplan",
+    "app_voicemail": "voicemail",
+    "func_db": "the black box",
+    "func_timeout": "deadlines",
+    "res_agi": "asking the daemon",
+}
+"""What the dialplan cannot do without, and for what."""
+RISKY_MODULES = {
+    "bridge_native_rtp": "calls without the feature chgkeep lose audio at a prompt; the shipped predial sets it",
+    "res_pjsip_refer": "a transfer by the subscriber leaves the paid deadline behind; the daemon hangs such calls up",
+}
+_CONTEXT = re.compile(r"^\[(charging-[a-z-]+)\]", re.MULTILINE)
+
+
+class _Look:
+    """One login, kept for as long as the look lasts."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.state: asyncio.Future[tuple[LinkState, str]] = asyncio.get_running_loop().create_future()
+        self.stamped: bool | None = None
+        """Whether events carry Asterisk's own time; ``None``: none was seen."""
+        clock = SystemClock()
+        self.link = AmiLink(link_settings(config), clock, on_event=self._event, on_up=self._up, on_state=self._changed)
+        self.control = CallControl(self.link, clock)
+
+    def _event(self, message: AmiMessage) -> None:
+        self.stamped = bool(message.get("Timestamp"))
+
+    async def _up(self, _restarted: bool) -> None:
+        return
+
+    def _changed(self, state: LinkState, detail: str) -> None:
+        if state in STATES_THAT_TELL and not self.state.done():
+            self.state.set_result((state, detail))
+
+
+async def live_findings(config: Config) -> list[Finding]:
+    """Log in and look."""
+    look = _Look(config)
+    link = asyncio.create_task(look.link.run(), name="ami-link")
+    try:
+        async with asyncio.timeout(LOOK_TIMEOUT_S):
+            state, detail = await look.state
+            if state is not LinkState.UP:
+                return [problem(PART, f"AMI {state.value}: {detail}; {ADVICE[state]}")]
+            return [finding async for finding in _findings(look)]
+    except TimeoutError:
+        return [problem(PART, f"AMI: no answer within {LOOK_TIMEOUT_S} s; is Asterisk busy or stopped?")]
+    except SwitchError as error:
+        return [problem(PART, f"AMI: {error}")]
+    finally:
+        link.cancel()
+        await asyncio.wait([link])
+
+
+async def _findings(look: _Look) -> AsyncIterator[Finding]:
+    ami = look.config.settings.switch.ami
+    yield ok(PART, f"AMI login as {ami.user!r} at {ami.host}:{ami.port}")
+    for part in (_rights, _version, _stamps, _modules, _dialplan, _agi_address, _black_box):
+        async for finding in part(look):
+            yield finding
+
+
+async def _rights(look: _Look) -> AsyncIterator[Finding]:
+    missing = await look.control.permissions()
+    for right in missing.needed:
+        yield problem(PART, f"manager.conf does not allow {right}: calls can not be charged without it")
+    for right in missing.optional:
+        yield warning(PART, f"manager.conf does not allow {right}: prompts or clean-up suffer")
+    if not missing.needed and not missing.optional:
+        yield ok(PART, "every order that the daemon gives is allowed")
+
+
+async def _version(look: _Look) -> AsyncIterator[Finding]:
+    try:
+        reply = await look.link.action("CoreSettings")
+    except ActionRefused as error:
+        yield warning(PART, f"its version can not be seen: {error}")
+        return
+    version = reply.headers.get("AsteriskVersion")
+    bare = version.removeprefix("certified/")
+    if bare.startswith(BROKEN_WHISPER):
+        advice = f"whispered prompts are reported broken there; use {TESTED_VERSION}"
+        yield warning(PART, f"Asterisk {version}: {advice}")
+    elif not bare.startswith("22."):
+        yield warning(PART, f"Asterisk {version}: this was tested with {TESTED_VERSION}")
+    else:
+        yield ok(PART, f"Asterisk {version}")
+
+
+async def _stamps(look: _Look) -> AsyncIterator[Finding]:
+    if look.stamped is False:
+        yield problem(PART, "events carry no time: set timestampevents = yes in manager.conf")
+
+
+async def _modules(look: _Look) -> AsyncIterator[Finding]:
+    """Seeing modules needs the right ``system``, which the daemon does well without."""
+    for name, purpose in MODULES.items():
+        loaded = await _is_loaded(look, name)
+        if loaded is None:
+            names = "|".join([*MODULES, *RISKY_MODULES])
+            yield ok(PART, f"modules can not be seen by this login; on the switch: asterisk -rx 'module show' | "
+                     f"grep -E '{names}'")  # fmt: skip
+            return
+        if not loaded:
+            yield problem(PART, f"module {name} is not loaded: it is needed for {purpose}")
+    for name, risk in RISKY_MODULES.items():
+        if await _is_loaded(look, name):
+            yield warning(PART, f"module {name} is loaded: {risk}")
+
+
+async def _is_loaded(look: _Look, module: str) -> bool | None:
+    """``None`` where we may not know."""
+    try:
+        await look.link.action("ModuleCheck", {"Module": module})
+    except ActionRefused as error:
+        return None if "permission" in str(error).lower() else False
+    return True
+
+
+def wanted_contexts() -> list[str]:
+    """The contexts of the dialplan that comes with the program."""
+    text = (Path(shipped_config()) / "asterisk" / "extensions_charging.conf").read_text(encoding="utf-8")
+    return _CONTEXT.findall(text)
+
+
+async def _dialplan(look: _Look) -> AsyncIterator[Finding]:
+    missing = []
+    for context in wanted_contexts():
+        try:
+            await look.link.action("ShowDialPlan", {"Context": context}, list_end="ShowDialPlanComplete")
+        except ActionRefused as error:
+            if "permission" in str(error).lower():
+                yield warning(PART, "the dialplan can not be seen by this login")
+                return
+            missing.append(context)
+    for context in missing:
+        yield problem(PART, f"the dialplan has no context {context}: include charging/extensions_charging.conf")
+    if not missing:
+        yield ok(PART, "the dialplan has every context of extensions_charging.conf")
+
+
+async def _agi_address(look: _Look) -> AsyncIterator[Finding]:
+    """The dialplan must ask where the daemon listens."""
+    agi = look.config.settings.agi
+    try:
+        reply = await look.link.action("Getvar", {"Variable": "CHARGING_AGI"})
+    except ActionRefused as error:
+        yield warning(PART, f"the dialplan's CHARGING_AGI can not be seen: {error}")
+        return
+    asked = reply.headers.get("Value")
+    if not asked or asked == "(null)":
+        yield problem(PART, "the dialplan's global CHARGING_AGI is empty: include charging/charging-globals.conf")
+    elif asked.rpartition(":")[2] != str(agi.port):
+        yield problem(PART, f"the dialplan asks the daemon at {asked}, but it listens on {agi.host}:{agi.port}")
+    else:
+        yield ok(PART, f"the dialplan asks the daemon at {asked}")
+
+
+async def _black_box(look: _Look) -> AsyncIterator[Finding]:
+    try:
+        records = await look.control.black_box()
+    except ActionRefused as error:
+        if "not found" not in str(error).lower():
+            raise
+        records = {}
+    yield ok(PART, f"the black box can be read: {len(records)} records wait to be booked or deleted")

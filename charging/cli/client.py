@@ -1,0 +1,165 @@
+"""How the commands reach the service: HTTP to the control application, always.
+
+Where a daemon answers on the control socket, it is asked: a top-up then wakes the call it concerns. Where none does,
+the same application runs in this process, on the store that the settings name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from charging.cli.failure import Refusal
+from charging.clock import MICROSECONDS, SystemClock
+from charging.config import Settings
+from charging.web.sockets import is_answered
+
+TIMEOUT_S = 30
+PAGE_ROWS = 1000
+
+Params = dict[str, str | int | None]
+Document = dict[str, Any]
+
+
+class Client:
+    """Requests, one after the other."""
+
+    def __init__(self, http: httpx.AsyncClient, runner: asyncio.Runner, *, daemon: bool) -> None:
+        self.daemon = daemon
+        """Whether a daemon answers; else the store is open in this process."""
+        self._http = http
+        self._runner = runner
+        self._clock = SystemClock()
+
+    def get(self, path: str, params: Params | None = None) -> Document:
+        """The resource. Raises Refusal."""
+        return self.send("GET", path, params=params)
+
+    def send(
+        self, method: str, path: str, body: Document | None = None, *, params: Params | None = None, key: str = ""
+    ) -> Document:
+        """One request and its document; ``key`` is the act's idempotency key. Raises Refusal."""
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        headers = {"Idempotency-Key": key} if key else {}
+        response = self._run(self._http.request(method, path, json=body, params=given, headers=headers))
+        document: Document = response.json()
+        if response.is_error:
+            raise _refusal(document)
+        return document
+
+    def items(self, path: str, params: Params | None = None, limit: int | None = None) -> Iterator[Document]:
+        """Every item of a list, page by page, ``limit`` at most. Raises Refusal."""
+        cursor: str | None = None
+        left = limit
+        while left is None or left > 0:
+            rows = PAGE_ROWS if left is None else min(left, PAGE_ROWS)
+            page = self.get(path, {**(params or {}), "limit": rows, "cursor": cursor})
+            yield from page["items"][:left]
+            left = None if left is None else left - len(page["items"])
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def lines(self, path: str) -> Iterator[Document]:
+        """The JSON lines of a resource that takes its time, as they come."""
+        stream = self._http.stream("GET", path, timeout=httpx.Timeout(TIMEOUT_S, read=None))
+        response = self._run(stream.__aenter__())
+        try:
+            if response.is_error:
+                self._run(response.aread())
+                raise _refusal(response.json())
+            waiting = response.aiter_lines()
+            while (line := self._run(_next_line(waiting))) is not None:
+                yield json.loads(line)
+        finally:
+            self._run(stream.__aexit__(None, None, None))
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass."""
+        until = self._clock.now().mono_us + round(seconds * MICROSECONDS)
+        self._runner.run(self._clock.sleep_until(until))
+
+    def _run(self, awaitable: Any) -> Any:
+        try:
+            return self._runner.run(awaitable)
+        except httpx.TimeoutException as error:
+            raise Refusal("the daemon does not answer in time; the outcome is unknown: look, then ask again") from error
+        except httpx.TransportError as error:
+            raise Refusal("the daemon has gone; the outcome is unknown: look, then ask again") from error
+
+
+async def _next_line(lines: Any) -> str | None:
+    line: str | None = await anext(lines, None)
+    return line
+
+
+def path(*parts: str) -> str:
+    """A resource's path; each part may hold any character."""
+    return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _refusal(document: Document) -> Refusal:
+    """What the problem document says, for a person."""
+    problems = document.get("problems", [])
+    if document.get("code") == "bad_file":
+        return Refusal(*problems)
+    detail, advice = document.get("detail", "refused"), document.get("advice", "")
+    return Refusal(f"{detail}; {advice}" if advice else str(detail))
+
+
+async def _nothing() -> None:
+    return
+
+
+@contextmanager
+def client(
+    transport: httpx.AsyncBaseTransport,
+    *,
+    daemon: bool,
+    open_: Callable[[], Awaitable[None]] = _nothing,
+    close: Callable[[], Awaitable[None]] = _nothing,
+) -> Iterator[Client]:
+    """A client over a transport; ``open_`` comes before it and ``close`` after it, in the same event loop."""
+    with asyncio.Runner() as runner:
+        http = httpx.AsyncClient(transport=transport, base_url="http://charging", timeout=TIMEOUT_S)
+        runner.run(_run(open_))
+        try:
+            yield Client(http, runner, daemon=daemon)
+        finally:
+            runner.run(http.aclose())
+            runner.run(_run(close))
+
+
+async def _run(step: Callable[[], Awaitable[None]]) -> None:
+    await step()
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Client]:
+    """A client to the running daemon, or to the store itself where none runs."""
+    if daemon_answers(settings.control.socket):
+        transport = httpx.AsyncHTTPTransport(uds=str(settings.control.socket))
+        with client(transport, daemon=True) as found:
+            yield found
+        return
+    from charging.cli.in_process import on_store  # the whole service: loaded only where no daemon has it
+
+    with on_store(settings) as found:
+        yield found
+
+
+def daemon_answers(socket: Path) -> bool:
+    """Whether a daemon listens on its control socket. Raises Refusal where we may not ask it."""
+    try:
+        return is_answered(socket)
+    except PermissionError:
+        raise Refusal(f"control socket {socket}: permission denied; run this as the daemon's user") from None
+    except OSError as error:
+        raise Refusal(f"control socket {socket}: {error.strerror or error}") from None

@@ -1,0 +1,47 @@
+"""What a check finds: one line each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+
+class Grade(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    grade: Grade
+    part: str
+    """What was looked at: config, tariff, ledger…"""
+    text: str
+    """What was found, and what to do about it."""
+
+    def to_json(self) -> dict[str, str]:
+        """Plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.grade:<8} {self.part:<9} {self.text}"
+
+
+def ok(part: str, text: str) -> Finding:
+    """It is as it should be."""
+    return Finding(Grade.OK, part, text)
+
+
+def warning(part: str, text: str) -> Finding:
+    """It works, and somebody should look at it."""
+    return Finding(Grade.WARNING, part, text)
+
+
+def problem(part: str, text: str) -> Finding:
+    """It will not work."""
+    return Finding(Grade.PROBLEM, part, text)

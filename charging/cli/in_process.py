@@ -1,0 +1,54 @@
+"""The control application in this process, for when no daemon runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cache
+from pathlib import Path
+
+import httpx
+
+from charging import __version__
+from charging.cli.client import Client, client
+from charging.clock import SystemClock
+from charging.config import Settings
+from charging.ledger.memory import MemoryStore
+from charging.ledger.open import open_store
+from charging.ledger.port import Store
+from charging.rating.tariff import Tariff
+from charging.rating.tariff_file import load_tariff
+from charging.service.live import NoCalls
+from charging.service.service import Service
+from charging.web.control import control_app
+
+
+def on_store(settings: Settings) -> AbstractContextManager[Client]:
+    """A client over the store that the settings name, opened for as long as it lasts."""
+    file = settings.ledger.sqlite_file
+    if file is not None and not file.parent.exists() and file.parent.parent.is_dir():
+        file.parent.mkdir(mode=0o700)
+    return _over(open_store(settings.ledger.url), settings.tariff)
+
+
+def on_tariff(file: Path) -> AbstractContextManager[Client]:
+    """A client for what needs no store: the prices in a tariff file."""
+    return _over(MemoryStore(), file)
+
+
+def _over(store: Store, tariff_file: Path) -> AbstractContextManager[Client]:
+    service = Service(
+        store=store,
+        tariff=_tariff_of(tariff_file),
+        clock=SystemClock(),
+        funds_changed=lambda account: None,
+        live=NoCalls(),
+    )
+    app = control_app(service, lambda: {"daemon": "none"}, version=__version__)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return client(transport, daemon=False, open_=store.open, close=store.close)
+
+
+def _tariff_of(file: Path) -> Callable[[], Tariff]:
+    """Read when it is first needed: who lists accounts is not stopped by a tariff that is being edited."""
+    return cache(lambda: load_tariff(file))

@@ -1,0 +1,51 @@
+"""``charging top-up`` and ``charging subscription``: what customers pay."""
+
+from __future__ import annotations
+
+import typer
+
+from charging.cli.accounts import ACCOUNT, KEY, new_key
+from charging.cli.client import connected, path
+from charging.cli.options import JSON_OPTION, options
+from charging.cli.output import show_one
+
+subscription = typer.Typer(help="Paid subscriptions.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("top-up", context_settings={"ignore_unknown_options": True})(top_up)
+    app.add_typer(subscription, name="subscription")
+
+
+def top_up(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    amount: str = typer.Argument(help="Euro, for example 25 or 25.00.", show_default=False),
+    key: str = KEY,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Add bought credit; running calls can use it at once."""
+    with connected(options(ctx).settings()) as client:
+        answer = client.send("POST", path("accounts", account, "top-ups"), {"amount": amount}, key=key or new_key())
+        show_one(answer, as_json=as_json)
+
+
+@subscription.command("paid")
+def paid(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    until: str | None = typer.Option(
+        None, "--until", help="The last paid day, for example 2027-01-31; left out: a month more.", show_default=False
+    ),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Record that the subscription is paid."""
+    with connected(options(ctx).settings()) as client:
+        where = path("accounts", account, "subscription-payments")
+        show_one(client.send("POST", where, {"until": until}), as_json=as_json)
+
+
+@subscription.callback()
+def _group() -> None:
+    """Paid subscriptions."""

@@ -1,0 +1,64 @@
+"""The options that every command has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from charging.config import Settings
+from charging.errors import ConfigError, Problem
+from charging.yaml_model import validate
+from charging.yaml_text import read_document
+
+DEFAULT_CONFIG = Path("config/charging.yaml")
+
+ConfigFile = Path
+CONFIG_OPTION = typer.Option(
+    DEFAULT_CONFIG, "--config", "-c", envvar="CHARGING_CONFIG", show_default=True, help="The daemon's settings."
+)
+JSON_OPTION = typer.Option(False, "--json", help="As JSON; money as decimal strings in euro.")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was given before the command."""
+
+    config: Path
+
+    def settings(self) -> Settings:
+        """The settings without their secrets, which only the daemon needs. Raises ConfigError."""
+        check_there(self.config)
+        return validate(read_document(self.config), Settings)
+
+
+def check_there(config: Path) -> None:
+    """Raise ConfigError, with what to do, where there is no such file."""
+    if not config.exists():
+        advice = "name it with --config FILE or CHARGING_CONFIG, or make one: charging init DIR"
+        raise ConfigError([Problem(str(config), "", "no such file", "the daemon's settings", hint=advice)])
+
+
+def options(ctx: typer.Context) -> Options:
+    """The options of this run."""
+    found = ctx.obj
+    assert isinstance(found, Options)
+    return found
+
+
+def config_first(arguments: list[str]) -> list[str]:
+    """``--config FILE`` may stand anywhere; moved before the command, where it is defined."""
+    front: list[str] = []
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--":
+            rest += [argument, *waiting]
+        elif argument in ("--config", "-c"):
+            front += [argument, *([value] if (value := next(waiting, None)) is not None else [])]
+        elif argument.startswith("--config="):
+            front.append(argument)
+        else:
+            rest.append(argument)
+    return front + rest

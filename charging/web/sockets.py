@@ -1,0 +1,21 @@
+"""Unix sockets, as files that may be left over."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+CONNECT_TIMEOUT_S = 1
+
+
+def is_answered(path: Path) -> bool:
+    """Whether anybody listens on a Unix socket. Raises PermissionError where it is somebody else's."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.settimeout(CONNECT_TIMEOUT_S)
+        try:
+            caller.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except (TimeoutError, BlockingIOError):
+            return True
+    return True
