@@ -9,8 +9,8 @@ from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.translate import translate
 from tests.fakes.ami import FakeAmi, eventually
+from tests.fakes.link import Owner, running
 from tests.fakes.recordings import ami_bytes, ami_events, ami_messages
-from tests.integration.test_ami_link import Owner, running
 
 RECORDINGS = [
     "answered_caller_hangs_up",
