@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from charging.lab.progress import InstallProgress, show_progress
 SUITE = "forky"
 PACKAGES = ("asterisk", "asterisk-core-sounds-en-wav")
 MARKER = "charging-lab-installed"
+PARTIAL = ".partial-"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 BOOTSTRAP_SCRIPT = Path("/usr/share/debootstrap/scripts/sid")
 NEEDED_TOOLS = ("setpriv",)
@@ -136,13 +138,14 @@ def _install_once(root: Path, say: Say) -> None:
         if _is_whole(root):
             return
         _remove_leftovers(root)
-        partial = root.with_name(f"{root.name}.partial")
+        partial = Path(tempfile.mkdtemp(prefix=f"{root.name}{PARTIAL}", dir=root.parent))
         started = time.monotonic()
         try:
             _install(partial, say)
         except (subprocess.CalledProcessError, OSError) as error:
             _remove_tree(partial)
             raise LabUnavailable(_failure(error)) from error
+        partial.chmod(0o755)
         partial.rename(root)
         say(InstallProgress(f"Asterisk installed in {time.monotonic() - started:.0f} s", 1.0))
 
@@ -159,13 +162,12 @@ def _install_lock(path: Path, say: Say) -> Iterator[None]:
 
 
 def _remove_leftovers(root: Path) -> None:
-    for folder in (root, root.with_name(f"{root.name}.partial")):
-        if folder.exists():
-            _remove_tree(folder)
+    for folder in (root, *root.parent.glob(f"{root.name}{PARTIAL}*")):
+        _remove_tree(folder)
 
 
 def _remove_tree(folder: Path) -> None:
-    """Remove a folder, and first what debootstrap mounted in it if it was interrupted."""
+    """Remove a folder, and first what an interrupted debootstrap left mounted in it."""
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=False)  # noqa: S603, S607
@@ -177,7 +179,13 @@ def _install(partial: Path, say: Say) -> None:
         say(InstallProgress("installing debootstrap", 0.0))
         _run(["apt-get", "-qq", "update"], say, 0.0, 0.0)
         _run(["apt-get", "-qq", "-y", "install", "debootstrap", "debian-archive-keyring"], say, 0.0, 0.0)
-    bootstrap = ["debootstrap", "--variant=minbase", "--include=ca-certificates", f"--keyring={KEYRING}"]
+    bootstrap = [
+        *_mounts_of_its_own(),
+        "debootstrap",
+        "--variant=minbase",
+        "--include=ca-certificates",
+        f"--keyring={KEYRING}",
+    ]
     # An empty mirror means debootstrap's own default; Debian 12's debootstrap knows forky's recipe as sid's only.
     _run([*bootstrap, SUITE, str(partial), "", str(BOOTSTRAP_SCRIPT)], say, 0.02, 0.6)
     # Nothing that the packages bring may be started, on whatever machine this is.
@@ -191,6 +199,13 @@ def _install(partial: Path, say: Say) -> None:
     (partial / MARKER).write_text(f"{SUITE}\n")
 
 
+def _mounts_of_its_own() -> tuple[str, ...]:
+    """debootstrap mounts ``/proc`` in its folder; where this is allowed, such a mount ends with it in any case."""
+    command = ("unshare", "--mount")
+    allowed = shutil.which("unshare") and subprocess.run([*command, "true"], check=False).returncode == 0  # noqa: S603
+    return command if allowed else ()
+
+
 def _run(command: list[str], say: Say, start: float, end: float) -> None:
     """Run a step; each line that it prints moves the progress on, ever more slowly, between ``start`` and ``end``.
 
@@ -199,7 +214,12 @@ def _run(command: list[str], say: Say, start: float, end: float) -> None:
     """
     done, tail = start, [""]
     with subprocess.Popen(  # noqa: S603 - our own commands, no shell
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ["setpriv", "--pdeathsig", "KILL", *command],  # noqa: S607 - so that a killed installer leaves nothing running
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     ) as process:
         assert process.stdout is not None
         try:

@@ -1,4 +1,4 @@
-"""Finding an Asterisk and installing one, with stand-ins for debootstrap and chroot; the real install is what CI does."""
+"""Finding an Asterisk and installing one, with stand-ins for debootstrap and chroot; the real one is what CI does."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from charging.lab.progress import InstallProgress, show_progress
 
 REPOSITORY = Path(__file__).parents[2]
 
-# Makes what the installer goes on to use, and notes that it was called. The target is its second last argument but one.
+# Makes what the installer goes on to use, and notes that it was called.
 DEBOOTSTRAP = """#!/bin/sh
-for target; do case "$target" in /*.partial) break;; esac; done
+for target; do case "$target" in /*.partial-*) break;; esac; done
 echo call >> "$STAND_INS/calls"
 if [ -e "$STAND_INS/fail" ]; then echo "E: no space left"; exit 1; fi
 mkdir -p "$target/usr/sbin" "$target/tmp"
 echo "I: Retrieving things"
-if [ -e "$STAND_INS/hang" ]; then sleep 60; fi
+if [ -e "$STAND_INS/hang" ]; then exec sleep 60; fi
 if [ -e "$STAND_INS/slow" ]; then sleep 0.5; fi
 exit 0
 """
@@ -81,18 +81,17 @@ def test_it_is_installed_once_and_then_found(stand_ins: Path, tmp_path: Path) ->
 
 def test_an_interrupted_install_is_noticed_and_redone(stand_ins: Path, tmp_path: Path) -> None:
     (stand_ins / "hang").touch()
+    cache = tmp_path / "cache"
     with subprocess.Popen([sys.executable, "-m", "charging.lab"], cwd=REPOSITORY, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 10
-        while not (tmp_path / "cache/forky.partial/tmp").exists() and time.monotonic() < deadline:
+        while not list(cache.glob("forky.partial-*/tmp")) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
-    leftover = tmp_path / "cache/forky.partial/leftover"
-    leftover.touch()
     (stand_ins / "hang").unlink()
     assert find_asterisk() is None
     assert ensure_asterisk(say=silent).version == "22.10.1"
-    assert not (tmp_path / "cache/forky/leftover").exists()
     assert calls(stand_ins) == 2
+    assert sorted(path.name for path in cache.iterdir()) == ["forky", "install.lock"]
 
 
 def test_a_folder_without_the_marker_is_not_taken_for_an_installation(stand_ins: Path, tmp_path: Path) -> None:
@@ -118,7 +117,7 @@ def test_a_failed_install_says_what_failed_and_what_to_do_and_leaves_nothing(sta
     (stand_ins / "fail").touch()
     with pytest.raises(LabUnavailable, match=r"no space left.*Install Asterisk 22"):
         ensure_asterisk(say=silent)
-    assert not (tmp_path / "cache/forky.partial").exists()
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["install.lock"]
 
 
 def test_without_root_the_message_says_what_to_install(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,11 @@ async def owner_in_another_process() -> AsyncIterator[tuple[asyncio.subprocess.P
 
 
 async def all_gone(pids: list[int]) -> bool:
-    return not any(os.path.exists(f"/proc/{pid}") for pid in pids)  # noqa: ASYNC240 - /proc does not block
+    return not any(is_alive(pid) for pid in pids)
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def runs_in(folder: Path) -> list[str]:
