@@ -7,9 +7,11 @@ process.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 
+import structlog
 import typer
 
 from charging import __version__
@@ -56,6 +58,8 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the process's exit code. Never a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # Commands speak by what they print; only `run` has a log, and sets it up itself.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
     def run() -> int:
         command = typer.main.get_command(build())

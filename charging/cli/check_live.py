@@ -10,7 +10,6 @@ from pathlib import Path
 from charging.app import link_settings
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import ADVICE, AmiLink
-from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkState
 from charging.cli.daemon import shipped_config
 from charging.cli.findings import Finding, ok, problem, warning
@@ -49,14 +48,11 @@ class _Look:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.state: asyncio.Future[tuple[LinkState, str]] = asyncio.get_running_loop().create_future()
-        self.stamped: bool | None = None
-        """Whether events carry Asterisk's own time; ``None``: none was seen."""
         clock = SystemClock()
-        self.link = AmiLink(link_settings(config), clock, on_event=self._event, on_up=self._up, on_state=self._changed)
+        self.link = AmiLink(
+            link_settings(config), clock, on_event=lambda message: None, on_up=self._up, on_state=self._changed
+        )
         self.control = CallControl(self.link, clock)
-
-    def _event(self, message: AmiMessage) -> None:
-        self.stamped = bool(message.get("Timestamp"))
 
     async def _up(self, _restarted: bool) -> None:
         return
@@ -88,7 +84,7 @@ async def live_findings(config: Config) -> list[Finding]:
 async def _findings(look: _Look) -> AsyncIterator[Finding]:
     ami = look.config.settings.switch.ami
     yield ok(PART, f"AMI login as {ami.user!r} at {ami.host}:{ami.port}")
-    for part in (_rights, _version, _stamps, _modules, _dialplan, _agi_address, _black_box):
+    for part in (_rights, _version, _modules, _dialplan, _agi_address, _black_box):
         async for finding in part(look):
             yield finding
 
@@ -118,11 +114,6 @@ async def _version(look: _Look) -> AsyncIterator[Finding]:
         yield warning(PART, f"Asterisk {version}: this was tested with {TESTED_VERSION}")
     else:
         yield ok(PART, f"Asterisk {version}")
-
-
-async def _stamps(look: _Look) -> AsyncIterator[Finding]:
-    if look.stamped is False:
-        yield problem(PART, "events carry no time: set timestampevents = yes in manager.conf")
 
 
 async def _modules(look: _Look) -> AsyncIterator[Finding]:

@@ -45,7 +45,7 @@ def _over(store: Store, tariff_file: Path) -> AbstractContextManager[Client]:
         live=NoCalls(),
     )
     app = control_app(service, lambda: {"daemon": "none"}, version=__version__)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=True)
     return client(transport, daemon=False, open_=store.open, close=store.close)
 
 
