@@ -59,12 +59,11 @@ def open_window(windows: tuple[Window, ...], holidays: frozenset[date], local: d
     return None
 
 
-def next_window_edge_us(zone: ZoneInfo, wall_us: int, minutes: tuple[int, ...]) -> int:
-    """The first instant after ``wall_us`` at which a window may open or close.
+def next_window_edge_us(zone: ZoneInfo, wall_us: int, local: datetime, minutes: tuple[int, ...]) -> int:
+    """The first instant after ``wall_us``, when the clock shows ``local``, at which a window may open or close.
 
     ``minutes`` are the edges of all windows within a day, ascending, without midnight (which is always one).
     """
-    local = local_reading(zone, wall_us)
     midnight = datetime(local.year, local.month, local.day)  # noqa: DTZ001
     minute = local.hour * 60 + local.minute
     edge = next((m for m in minutes if m > minute), MINUTES_A_DAY)

@@ -81,6 +81,8 @@ class DeckCache:
 
 
 def _bytes_of(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
+        raise ConfigError([Problem(str(path), "", "no ordinary file", "a rate deck that can be read")])
     try:
         with path.open("rb") as stream:
             return stream.read(MAX_DECK_BYTES + 1)

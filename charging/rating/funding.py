@@ -76,11 +76,6 @@ def bundle_of(month: str) -> str:
     return _BUNDLE + month
 
 
-def month_of_bundle(source: str) -> str | None:
-    """``bundle:2026-11`` → ``2026-11``; ``None`` for credit."""
-    return source.removeprefix(_BUNDLE) if source.startswith(_BUNDLE) else None
-
-
 class Run(NamedTuple):
     """Increments of one funding segment that start under the same regime."""
 
@@ -158,11 +153,6 @@ def plan(rate: Rate, start_us: int, fixed: Funding, pools: Pools, target_s: int)
 def affordable_seconds(rate: Rate, start_us: int, pools: Pools) -> int:
     """How long a new call can last on these pools: 0…``max_call_s``."""
     return plan(rate, start_us, (), pools, rate.max_call_s).covered_s
-
-
-def credit_only(rate: Rate, start_us: int, seconds: int) -> Funding:
-    """The funding of a call of ``seconds`` that credit pays alone, in whole increments."""
-    return consumed(rate, start_us, _ALL_CREDIT, seconds)
 
 
 def cost_of_seconds(rate: Rate, start_us: int, seconds: int) -> int:

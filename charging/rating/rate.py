@@ -147,20 +147,21 @@ class Rate:
         if not self.bands:
             return _at(self._base, at_s)
         wall_us = start_us + at_s * MICROSECONDS
-        position = open_window(self._windows, self.holidays, local_reading(self.zone_info, wall_us))
+        local = local_reading(self.zone_info, wall_us)
+        position = open_window(self._windows, self.holidays, local)
         inner = _at(self._base if position is None else self._banded[self._band_of(position)], at_s)
-        edge_us = next_window_edge_us(self.zone_info, wall_us, self._edges)
+        edge_us = next_window_edge_us(self.zone_info, wall_us, local, self._edges)
         until_s = -((start_us - edge_us) // MICROSECONDS)
         if until_s >= inner.until_s:
             return inner
         return Regime(inner.weight, inner.increment_s, until_s, inner.step, inner.band)
 
     def _band_of(self, position: int) -> int:
-        for index, band in enumerate(self.bands):
-            position -= len(band.windows)
-            if position < 0:
-                return index
-        raise AssertionError(position)
+        index = 0
+        while position >= len(self.bands[index].windows):
+            position -= len(self.bands[index].windows)
+            index += 1
+        return index
 
     def total(self, weight: int) -> int:
         """Micro-euro of a weight of which credit pays at least a second: clamped, then rounded once."""
@@ -212,10 +213,10 @@ def _regimes(steps: tuple[Step, ...], scale: int, band: str) -> tuple[Regime, ..
 
 
 def _at(regimes: tuple[Regime, ...], at_s: int) -> Regime:
-    for regime in regimes:
-        if at_s >= regime.step.from_s:
-            return regime
-    raise AssertionError(at_s)
+    position = 0
+    while at_s < regimes[position].step.from_s:  # ends with the first step at the latest, which is from 0
+        position += 1
+    return regimes[position]
 
 
 def _step_to_json(step: Step) -> list[int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from charging.errors import Problem
 from charging.money import MoneyError, format_euro, parse_euro
+from charging.rating.tariff_model import deck_path
 from charging.yaml_text import Document, DocumentPath, TextValue, describe, suggest
 
 Table = dict[str, TextValue]
@@ -27,8 +28,8 @@ def deck_files(document: Document, base_folder: Path) -> Iterator[Path]:
     seen = set()
     for _, table in _tables(document):
         for text in _texts(table.get("decks")):
-            path = base_folder / Path(text).expanduser()
-            if "\0" not in text and path not in seen:
+            path = deck_path(text, base_folder)
+            if path is not None and path not in seen:
                 seen.add(path)
                 yield path
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from charging.money import MICRO, MoneyError, Rounding, format_euro, parse_euro
-from charging.yaml_model import FilePath, Flag, Section, Text, pattern, refusal, text_of, whole
+from charging.yaml_model import BASE_FOLDER, Flag, Section, Text, pattern, refusal, text_of, whole
 
 PRICE_MAX = 10_000 * MICRO
 """No price, fee or limit of a call is larger; keeps every total far below the ledger's ceiling."""
@@ -29,8 +30,6 @@ _HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-4]):([0-5][
 
 
 def _euro(value: object) -> int:
-    if isinstance(value, int):  # a default
-        return value
     text = text_of(value, "euros, such as 12.50")
     try:
         amount = parse_euro(text)
@@ -45,6 +44,19 @@ def _money_hint(text: str) -> str:
     if "_" in text or re.search(r"[.,][0-9]{3}[.,]", text):
         return "write digits without separators between thousands"
     return "write the number alone" if re.search(r"[€$A-Za-z]", text) else ""
+
+
+def deck_path(text: str, base_folder: Path) -> Path | None:
+    """The file that a deck's name means, relative to the tariff's folder; ``None`` for what names no file."""
+    return None if "\0" in text or text.startswith("~") else base_folder / text
+
+
+def _deck(value: object, info: ValidationInfo) -> Path:
+    expected = "the path of a rate deck"
+    found = deck_path(text_of(value, expected), (info.context or {})[BASE_FOLDER])
+    if found is None:
+        raise refusal(expected, hint="written out, without ~")
+    return found
 
 
 def _unit(value: object) -> int:
@@ -167,6 +179,7 @@ ShortCode = Annotated[
     pattern("[0-9]{2,8}", "a short code of 2 to 8 digits"),
     WithJsonSchema({"type": ["string", "integer"], "pattern": "^[0-9]{2,8}$"}),
 ]
+DeckPath = Annotated[Path, BeforeValidator(_deck), WithJsonSchema({"type": "string"})]
 Revision = Annotated[Text, WithJsonSchema({"type": ["string", "number"]})]
 YesNo = Annotated[Flag, WithJsonSchema(YES_NO)]
 Seconds = Annotated[int, whole(1, DAY_S, "seconds"), WithJsonSchema(SECONDS | {"maximum": DAY_S})]
@@ -303,7 +316,7 @@ class RateModel(PriceModel):
 class TableModel(Section):
     """Prices by destination."""
 
-    decks: tuple[FilePath, ...] = Field(default=(), description="CSV price lists, for what no destination here prices")
+    decks: tuple[DeckPath, ...] = Field(default=(), description="CSV price lists, for what no destination here prices")
     fax_page: Euro | None = Field(default=None, description="euros for a sent page; without one, faxes are not offered")
     destinations: dict[str, RateModel] = Field(default_factory=dict, description="the price of each destination")
 

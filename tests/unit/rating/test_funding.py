@@ -19,7 +19,6 @@ from charging.rating.funding import (
     charge,
     consumed,
     cost_of_seconds,
-    month_of_bundle,
     plan,
 )
 from charging.rating.rate import Band, Rate, Step
@@ -227,7 +226,3 @@ def test_a_plan_for_less_than_is_fixed_keeps_what_is_fixed() -> None:
     fixed = (Segment(0, 120, CREDIT),)
     found = plan(rate(), NOON, fixed, Pools(0), 60)
     assert (found.funding, found.short) == (fixed, False)
-
-
-def test_the_month_of_a_source() -> None:
-    assert (month_of_bundle(NOV), month_of_bundle(CREDIT)) == ("2026-11", None)

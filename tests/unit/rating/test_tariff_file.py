@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,19 @@ def test_a_file_that_is_missing_or_too_large_is_one_problem(tmp_path: Path) -> N
         load_tariff(tmp_path)
     [problem] = problems(tmp_path, SMALL + "# more\n" * 7_500_000)
     assert "bytes" in problem.found
+
+
+@pytest.mark.parametrize("name", ["~nobody/deck.csv", '"a\\0b.csv"'])
+def test_a_deck_that_is_no_path_is_one_problem(tmp_path: Path, name: str) -> None:
+    [problem] = problems(tmp_path, changed("    fax_page: 0.08", f"    decks: [{name}]"))
+    assert (problem.line, problem.path) == (19, "rates.standard.decks[0]")
+    assert problem.expected == "the path of a rate deck"
+
+
+def test_a_deck_that_is_no_ordinary_file_is_one_problem(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    [problem] = problems(tmp_path, changed("    fax_page: 0.08", "    decks: [pipe.csv]"))
+    assert (problem.file, problem.found) == (str(tmp_path / "pipe.csv"), "no ordinary file")
 
 
 def test_deep_nesting_is_one_problem(tmp_path: Path) -> None:
