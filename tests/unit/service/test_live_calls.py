@@ -1,0 +1,169 @@
+"""Running calls as people see them: on the engine's heart with a fake switch."""
+
+from __future__ import annotations
+
+from charging.ledger.memory import MemoryStore
+from charging.ledger.model import CREDIT, bundle
+from charging.service.balance import BalanceView
+from charging.service.live import NoCalls, RegistryCalls
+from charging.service.refusal import Code
+from charging.service.service import Service
+from tests.fakes.rig import EURO, Rig, make_rig
+from tests.unit.service.conftest import refused
+
+MONTH = "2026-11"
+
+
+def service_of(rig: Rig, *, live: bool = True) -> Service:
+    return Service(
+        store=rig.store,
+        tariff=lambda: rig.tariff,
+        clock=rig.clock,
+        funds_changed=rig.registry.funds_changed,
+        live=RegistryCalls(rig.registry) if live else NoCalls(),
+    )
+
+
+async def view_of(rig: Rig) -> BalanceView:
+    view = await service_of(rig).balances.view("anna")
+    assert isinstance(view, BalanceView)
+    return view
+
+
+async def test_r5_the_balance_includes_what_a_running_call_has_used_since_its_last_tick() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        await rig.talking()
+        await rig.clock.advance(30)
+        view = await view_of(rig)
+        assert view.credit.posted == EURO
+        assert view.credit.now == EURO - 30_000
+        assert view.credit.reserved == 120_000
+        assert view.credit.available == EURO - 120_000
+        assert [(call.elapsed_s, call.cost) for call in view.calls] == [(30, 30_000)]
+
+
+async def test_r5_what_a_tick_has_settled_is_counted_once() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        await rig.talking()
+        await rig.clock.advance(90)
+        view = await view_of(rig)
+        assert EURO - 61_000 <= view.credit.posted <= EURO - 59_000
+        assert view.credit.now == EURO - 90_000
+        assert view.calls[0].cost == 90_000
+
+
+async def test_r5_the_months_free_seconds_are_shown_before_they_are_granted() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(plan="pro")
+        free = (await view_of(rig)).free
+        assert (free.month, free.granted, free.posted, free.reserved, free.left) == (MONTH, False, 600, 0, 600)
+        assert bundle(MONTH) not in await rig.store.balances("anna")
+
+
+async def test_r5_free_seconds_fall_during_the_call_and_credit_does_not() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(plan="pro", credit=EURO)
+        await rig.talking()
+        await rig.clock.advance(30)
+        view = await view_of(rig)
+        assert (view.free.granted, view.free.posted, view.free.now, view.free.left) == (True, 600, 570, 480)
+        assert (view.credit.now, view.calls[0].cost) == (EURO, 0)
+        assert view.calls[0].free_seconds == {bundle(MONTH): 30}
+
+
+async def test_a_plan_that_left_the_tariff_gives_no_free_seconds() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(plan="gone")
+        assert (await view_of(rig)).free.left == 0
+
+
+async def test_a_call_is_covered_from_its_answer_for_what_is_reserved() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        call = await rig.ringing()
+        view = (await service_of(rig).calls.views())[0]
+        assert (view.elapsed_s, view.cost, view.covered_until_us) == (0, 0, None)
+        rig.switch.answer(call.session)
+        await rig.clock.advance(10)
+        view = (await service_of(rig).calls.views())[0]
+        assert view.covered_until_us == view.session.start_us + 120 * EURO
+        assert view.watched
+
+
+async def test_a_call_that_no_daemon_looks_after_is_shown_as_stored_and_stops_at_what_is_paid() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        call = await rig.talking()
+        await rig.clock.advance(61)
+        await rig.kill_daemon()
+        await rig.clock.advance(1000)
+        service = service_of(rig, live=False)
+        (view,) = await service.calls.views("anna")
+        assert (view.session.id, view.watched) == (call.session, False)
+        assert view.cost == view.session.covered_s * 1000
+        refused(await service.calls.hang_up(call.session, "why"), Code.CONFLICT)
+
+
+async def test_a_stored_session_that_can_not_be_read_hides_no_other() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        call = await rig.talking()
+        await rig.kill_daemon()
+        await rig.store.keep_session("anna", call.session, "nonsense")
+        assert await service_of(rig, live=False).calls.views() == []
+
+
+async def test_a_call_is_hung_up_with_a_reason() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        call = await rig.talking()
+        service = service_of(rig)
+        refused(await service.calls.hang_up("none", "why"), Code.NOT_FOUND)
+        await service.calls.hang_up(call.session, "fraud")
+        await rig.clock.advance(10)
+        assert await service.calls.views() == []
+        (cdr,) = await rig.store.cdrs()
+        assert '"hangup_reason":"fraud"' in cdr.document
+
+
+async def test_calls_of_one_account_only() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        await rig.talking()
+        service = service_of(rig)
+        assert len(await service.calls.views("anna")) == 1
+        assert await service.calls.views("bert") == []
+
+
+async def test_r22_a_top_up_by_a_person_prolongs_a_call_that_runs_out() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=30_000)
+        await rig.talking()
+        await rig.clock.advance(20)
+        service = service_of(rig)
+        assert (await service.calls.views())[0].session.covered_s == 30
+        await service.money.top_up("anna", 10 * EURO, "k")
+        await rig.clock.advance(1)
+        assert (await service.calls.views())[0].session.covered_s > 60
+
+
+async def test_a_correction_never_takes_what_a_running_call_has_reserved() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        await rig.talking()
+        service = service_of(rig)
+        refused(await service.money.correct("anna", -EURO, "all of it", "c1"), Code.INSUFFICIENT)
+        await service.money.correct("anna", -EURO + 120_000, "what is free", "c2")
+        assert (await rig.store.balances("anna"))[CREDIT].available == 0
+
+
+async def test_the_books_are_audited_through_the_service() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        assert [line async for line in service_of(rig).findings()] == []
+        assert isinstance(rig.store, MemoryStore)
+        rig.store._books["anna"].balances[CREDIT] = type(await rig.balance())(EURO + 1)
+        (line,) = [line async for line in service_of(rig).findings()]
+        assert "posted_differs" in line

@@ -1,0 +1,135 @@
+"""Top-ups and corrections: once for each key, never below zero, and running calls are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance
+from charging.rating.tariff import TopUps
+from charging.service.money import Credited
+from charging.service.refusal import Code
+from tests.fakes.rig import EURO
+from tests.unit.service.conftest import Shop, refused
+
+
+async def posted(shop: Shop) -> int:
+    return (await shop.store.balances("anna")).get(CREDIT, Balance()).posted
+
+
+async def test_r1_a_top_up_is_credit_one_to_one(shop: Shop) -> None:
+    await shop.anna()
+    made = await shop.service.money.top_up("anna", 25 * EURO, "k")
+    assert made == Credited("top-up/k", True, 25 * EURO, Balance(25 * EURO))
+    assert await posted(shop) == 25 * EURO
+
+
+@pytest.mark.parametrize("amount", [10 * EURO, 25 * EURO])
+async def test_r2_an_amount_on_offer_is_taken(shop: Shop, amount: int) -> None:
+    await shop.anna()
+    assert isinstance(await shop.service.money.top_up("anna", amount, "k"), Credited)
+
+
+@pytest.mark.parametrize("amount", [10 * EURO - 1, 11 * EURO, 0, -25 * EURO, AMOUNT_MAX, AMOUNT_MAX + 1])
+async def test_r2_any_other_amount_is_refused_and_nothing_is_booked(shop: Shop, amount: int) -> None:
+    await shop.anna()
+    answer = await shop.service.money.top_up("anna", amount, "k")
+    refused(answer, Code.INVALID if amount > AMOUNT_MAX else Code.NOT_ALLOWED)
+    assert await posted(shop) == 0
+    assert shop.told == []
+
+
+async def test_r2_from_the_minimum_on_where_no_amounts_are_listed(shop: Shop) -> None:
+    shop.tariff = replace(shop.tariff, top_ups=TopUps(10 * EURO, ()))
+    await shop.anna()
+    refused(await shop.service.money.top_up("anna", 10 * EURO - 1, "a"), Code.NOT_ALLOWED)
+    assert isinstance(await shop.service.money.top_up("anna", 10 * EURO, "b"), Credited)
+
+
+async def test_r22_running_calls_are_told_of_a_top_up(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 25 * EURO, "k")
+    assert shop.told == ["anna"]
+
+
+async def test_the_same_key_and_amount_is_credited_once(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 25 * EURO, "k")
+    again = await shop.service.money.top_up("anna", 25 * EURO, "k")
+    assert again == Credited("top-up/k", False, 25 * EURO, Balance(25 * EURO))
+    assert await posted(shop) == 25 * EURO
+
+
+async def test_the_same_key_with_another_amount_is_refused_loudly(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 25 * EURO, "k")
+    refused(await shop.service.money.top_up("anna", 10 * EURO, "k"), Code.KEY_REUSED)
+    assert await posted(shop) == 25 * EURO
+
+
+async def test_a_repeated_top_up_is_known_though_the_tariff_or_account_would_refuse_it_now(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 25 * EURO, "k")
+    shop.tariff = replace(shop.tariff, top_ups=TopUps(50 * EURO, ()))
+    again = await shop.service.money.top_up("anna", 25 * EURO, "k")
+    assert isinstance(again, Credited)
+    assert not again.created
+    await shop.service.accounts.close("anna", "moved")
+    assert isinstance(await shop.service.money.top_up("anna", 25 * EURO, "k"), Credited)
+    refused(await shop.service.money.top_up("anna", 25 * EURO, "k2"), Code.CLOSED)
+    assert await posted(shop) == 25 * EURO
+
+
+async def test_a_suspended_account_may_pay(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.accounts.suspend("anna", "unpaid")
+    assert isinstance(await shop.service.money.top_up("anna", 25 * EURO, "k"), Credited)
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "é", "a\n", "x" * 129])
+async def test_a_key_that_is_none_is_refused(shop: Shop, key: str) -> None:
+    await shop.anna()
+    refused(await shop.service.money.top_up("anna", 25 * EURO, key), Code.INVALID)
+    refused(await shop.service.money.correct("anna", EURO, "why", key), Code.INVALID)
+
+
+async def test_an_unknown_account_is_refused(shop: Shop) -> None:
+    refused(await shop.service.money.top_up("anna", 25 * EURO, "k"), Code.NOT_FOUND)
+    refused(await shop.service.money.correct("anna", EURO, "why", "k"), Code.NOT_FOUND)
+    refused(await shop.service.money.journal_page("anna", None, 10), Code.NOT_FOUND)
+    refused(await shop.service.balances.view("anna"), Code.NOT_FOUND)
+
+
+async def test_a_correction_takes_to_zero_and_not_a_micro_euro_below(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 10 * EURO, "k")
+    refused(await shop.service.money.correct("anna", -10 * EURO - 1, "too much", "c1"), Code.INSUFFICIENT)
+    assert await posted(shop) == 10 * EURO
+    made = await shop.service.money.correct("anna", -10 * EURO, "typed twice", "c2")
+    assert made == Credited("correct/c2", True, -10 * EURO, Balance())
+
+
+async def test_a_correction_stands_in_the_journal_with_its_reason(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.correct("anna", EURO, " goodwill ", "c")
+    lines = await shop.service.money.journal_page("anna", None, 10)
+    assert [(line.kind, line.reason) for line in lines] == [("correct", "goodwill")]  # type: ignore[union-attr]
+    refused(await shop.service.money.correct("anna", EURO, "another reason", "c"), Code.KEY_REUSED)
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "a\x00b"])
+async def test_a_correction_without_a_reason_is_refused(shop: Shop, reason: str) -> None:
+    await shop.anna()
+    refused(await shop.service.money.correct("anna", EURO, reason, "c"), Code.INVALID)
+
+
+async def test_a_correction_of_nothing_is_refused(shop: Shop) -> None:
+    await shop.anna()
+    refused(await shop.service.money.correct("anna", 0, "why", "c"), Code.INVALID)
+
+
+async def test_credit_beyond_what_a_store_can_hold_is_refused(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.correct("anna", AMOUNT_MAX, "rich", "c1")
+    refused(await shop.service.money.correct("anna", 1, "richer", "c2"), Code.NOT_ALLOWED)

@@ -1,0 +1,95 @@
+"""Numbers are normalised, belong to one account, and forward only to where a call can be paid."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.ledger.accounts import Language, Number
+from charging.service.numbers import NumberSet
+from charging.service.refusal import Code
+from tests.unit.service.conftest import NUMBER, Shop, refused
+
+TARGET = "+31612345678"
+
+
+@pytest.mark.parametrize("typed", ["+31201234567", "020 123 4567", "0031201234567", "+31 (20) 1234567"])
+async def test_a_number_is_stored_as_e164_however_it_is_typed(shop: Shop, typed: str) -> None:
+    await shop.anna()
+    made = await shop.service.numbers.add("anna", typed, {"forward_to": "06-12345678"})
+    assert made == NumberSet(Number(NUMBER, "anna", TARGET))
+    assert await shop.service.numbers.get(typed) == made.number
+
+
+@pytest.mark.parametrize("typed", ["", "x", "12", "+", "+31", "1" * 50, "sip:a@b"])
+async def test_what_is_no_number_is_refused(shop: Shop, typed: str) -> None:
+    await shop.anna()
+    refused(await shop.service.numbers.add("anna", typed, {}), Code.INVALID)
+    refused(await shop.service.numbers.get(typed), Code.INVALID)
+    if typed:
+        refused(await shop.service.numbers.add("anna", NUMBER, {"forward_to": typed}), Code.INVALID)
+    assert await shop.store.numbers() == []
+
+
+async def test_a_number_belongs_to_one_account_and_says_whose(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.accounts.add("bert", "light", Language.NL)
+    await shop.service.numbers.add("anna", NUMBER, {})
+    assert "'anna'" in refused(await shop.service.numbers.add("bert", NUMBER, {}), Code.EXISTS).message
+    refused(await shop.service.numbers.add("carl", "+31201234568", {}), Code.NOT_FOUND)
+
+
+async def test_an_edit_changes_what_is_named_and_nothing_else(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.numbers.add("anna", NUMBER, {"forward_to": TARGET, "mailbox": "box-1"})
+    changed = await shop.service.numbers.change(NUMBER, {"paid_voicemail": True})
+    assert changed == NumberSet(Number(NUMBER, "anna", TARGET, True, "box-1"))
+    changed = await shop.service.numbers.change(NUMBER, {"forward_to": "", "paid_voicemail": None})
+    assert changed == NumberSet(Number(NUMBER, "anna", "", None, "box-1"))
+    refused(await shop.service.numbers.change("+31201234568", {}), Code.NOT_FOUND)
+
+
+@pytest.mark.parametrize("mailbox", ["a b", "../x", "a@b", "${X}", "x" * 41])
+async def test_a_mailbox_that_would_harm_the_dialplan_is_refused(shop: Shop, mailbox: str) -> None:
+    await shop.anna()
+    refused(await shop.service.numbers.add("anna", NUMBER, {"mailbox": mailbox}), Code.INVALID)
+
+
+async def test_forwarding_to_one_of_our_own_numbers_is_refused(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.numbers.add("anna", NUMBER, {})
+    refused(await shop.service.numbers.change(NUMBER, {"forward_to": NUMBER}), Code.NOT_ALLOWED)
+    refused(await shop.service.numbers.add("anna", "+31201234568", {"forward_to": NUMBER}), Code.NOT_ALLOWED)
+    refused(await shop.service.numbers.add("anna", TARGET, {"forward_to": TARGET}), Code.NOT_ALLOWED)
+
+
+async def test_forwarding_to_a_premium_number_is_refused(shop: Shop) -> None:
+    await shop.anna()
+    answer = refused(await shop.service.numbers.add("anna", NUMBER, {"forward_to": "0900 1234"}), Code.NOT_ALLOWED)
+    assert "premium" in answer.message
+
+
+async def test_forwarding_to_what_the_tariff_has_no_price_for_is_stored_with_a_warning(shop: Shop) -> None:
+    await shop.anna()
+    made = await shop.service.numbers.add("anna", NUMBER, {"forward_to": "+4930123456"})
+    assert isinstance(made, NumberSet)
+    assert made.number.forward_to == "+4930123456"
+    assert "not_covered" in made.warnings[0]
+
+
+async def test_a_removed_number_is_gone_and_can_be_sold_again(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.accounts.add("bert", "light", Language.NL)
+    await shop.service.numbers.add("anna", NUMBER, {})
+    assert await shop.service.numbers.remove("0201234567") == Number(NUMBER, "anna")
+    refused(await shop.service.numbers.remove(NUMBER), Code.NOT_FOUND)
+    assert isinstance(await shop.service.numbers.add("bert", NUMBER, {}), NumberSet)
+
+
+async def test_numbers_of_an_account_or_of_all(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.accounts.add("bert", "light", Language.NL)
+    for account, number in (("anna", NUMBER), ("bert", "+31201234568")):
+        await shop.service.numbers.add(account, number, {})
+    assert [one.number for one in await shop.service.numbers.of("bert")] == ["+31201234568"]  # type: ignore[union-attr]
+    assert len(await shop.service.numbers.of(None)) == 2  # type: ignore[arg-type]
+    refused(await shop.service.numbers.of("carl"), Code.NOT_FOUND)
