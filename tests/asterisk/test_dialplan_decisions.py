@@ -116,12 +116,13 @@ async def test_a_decision_that_is_none_of_the_three_is_the_fallback(lab: Lab, de
 
 
 async def test_a_diversion_by_the_phone_is_not_followed(lab: Lab) -> None:
-    async with serving(forward(mobile.diverts()), lab.agi_port):
+    async with serving(forward(mobile.diverts()), lab.agi_port) as stub:
         call = await lab.place_call(NUMBER)
         await call.wait_state(CallState.ANSWERED)
         await call.hang_up()
         await call.wait_end()
     assert [leg.target for leg in call.mobiles] == [mobile.diverts()]
+    assert [request.route for request in stub.requests] == ["incoming", "unanswered"]
 
 
 async def test_voicemail_answers_without_ringing_the_phone_and_stores_the_message(lab: Lab) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 NEEDS_ASTERISK = "tests/asterisk/test_dialplan_decisions.py::test_a_forwarded_call_carries_both_voices"
 NEEDS_NONE = "tests/asterisk/test_lab_audio.py::test_tones_that_sound_together_are_told_apart"
+PLUGINS = ("-p", "pytest_asyncio.plugin", "-p", "pytest_timeout")
 MESSAGE = "no asterisk on PATH, and a private one can be installed on Debian-like machines only. Install Asterisk 22"
 
 
@@ -21,9 +22,11 @@ def run_without_asterisk(folder: Path, **environment: str) -> subprocess.Complet
     (folder / "setpriv").symlink_to(setpriv)
     kept = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST_")}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-rs", "-p", "no:xdist", NEEDS_ASTERISK, NEEDS_NONE],
+        [sys.executable, "-m", "pytest", "-rs", *PLUGINS, NEEDS_ASTERISK, NEEDS_NONE],
         cwd=REPOSITORY,
-        env=kept | {"PATH": str(folder), "CHARGING_LAB_CACHE": str(folder / "none")} | environment,
+        env=kept
+        | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PATH": str(folder), "CHARGING_LAB_CACHE": str(folder / "none")}
+        | environment,
         capture_output=True,
         text=True,
         timeout=60,
