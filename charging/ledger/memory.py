@@ -87,6 +87,9 @@ class MemoryStore:
     async def self_check(self) -> Sequence[str]:
         return []
 
+    async def warnings(self) -> Sequence[str]:
+        return ["memory: forgets all money when the daemon ends; use sqlite:/// or redis://"]
+
     # -- ledger
 
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
@@ -116,7 +119,7 @@ class MemoryStore:
             for session in books.sessions.values()
             if switch in (None, session.switch) and account in (None, session.account)
         ]
-        return sorted(found, key=lambda session: (session.opened_us, session.id))
+        return sorted(found, key=lambda session: (session.opened_us, session.id, session.account))
 
     async def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
         books = self._books.get(account)
@@ -139,7 +142,7 @@ class MemoryStore:
     ) -> Sequence[CdrRow]:
         rows = sorted(
             (row for books in self._books.values() for row in books.cdrs.values()),
-            key=lambda row: (row.ended_us, row.session),
+            key=lambda row: (row.ended_us, row.session, row.account),
         )
         found = [
             row

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -35,6 +36,9 @@ AMOUNT_MAX = 2**53 - 1
 ID_LENGTH_MAX = 200
 REASON_LENGTH_MAX = 500
 LEGS_MAX = 16
+
+_NAME = re.compile(r"[A-Za-z0-9:._-]{1,64}")
+"""A balance, a session or a switch: stores use the other characters to set them apart."""
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 """Made once; json.dumps makes one at every call."""
@@ -119,6 +123,8 @@ class Leg:
     """Where the leg lowers available, available may not end below this."""
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.balance):
+            raise ValueError(f"{self.balance!r} is no name of a balance")
         for amount in (self.posted, self.reserved, self.floor):
             if not -AMOUNT_MAX <= amount <= AMOUNT_MAX:
                 raise ValueError(f"amount {amount} is beyond ±{AMOUNT_MAX}")
@@ -181,6 +187,12 @@ class Transfer:
             raise ValueError("a transfer has 16 legs at most, each of another balance")
         if (self.session is None) != (self.change is None):
             raise ValueError("a transfer names a session and its change, or neither")
+        if self.session is not None and not _NAME.fullmatch(self.session):
+            raise ValueError(f"{self.session!r} is no name of a session")
+        if isinstance(self.change, Opened) and not _NAME.fullmatch(self.change.switch):
+            raise ValueError(f"{self.change.switch!r} is no name of a switch")
+        if self.change is not None and not 0 <= self.change.epoch <= AMOUNT_MAX:
+            raise ValueError(f"epoch {self.change.epoch} is out of range")
         if self.session is None and any(leg.reserved for leg in self.legs):
             raise ValueError("only a session can hold reserved value")
 

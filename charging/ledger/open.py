@@ -6,11 +6,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from charging.errors import ConfigError, Problem
+from charging.ledger import redis_url
 from charging.ledger.memory import MemoryStore
 from charging.ledger.port import Store
+from charging.ledger.redis_store import RedisStore
 from charging.ledger.sqlite import SqliteStore
 
-EXPECTED = "memory: (forgets everything) or sqlite:///absolute/path"
+EXPECTED = f"memory: (forgets everything), sqlite:///absolute/path, {redis_url.EXPECTED}"
 
 
 def open_store(url: str, *, file: str = "", path: str = "ledger.url") -> Store:
@@ -22,4 +24,14 @@ def open_store(url: str, *, file: str = "", path: str = "ledger.url") -> Store:
         return MemoryStore()
     if url.startswith("sqlite:///") and not url.endswith("/"):
         return SqliteStore(Path(unquote(url.removeprefix("sqlite://"))))
+    if url.startswith("redis"):
+        try:
+            return RedisStore(redis_url.parse(url))
+        except ValueError as error:
+            raise ConfigError([Problem(file, path, _without_password(url), EXPECTED, hint=str(error))]) from error
     raise ConfigError([Problem(file, path, url or "nothing", EXPECTED)])
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.partition('://')[0]}://…@{tail}" if at else url

@@ -48,7 +48,7 @@ class Ledger(Protocol):
         """Every balance of the account that the journal has touched; empty for an unknown account."""
 
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
-        """The open sessions, oldest first; of one switch or account, or all."""
+        """The open sessions, oldest first (then by id and account); of one switch or account, or all."""
 
     def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
         """The account's journal from the line after number ``after``, oldest first."""
@@ -123,3 +123,6 @@ class Store(Ledger, Directory, Leases, Protocol):
 
     async def self_check(self) -> Sequence[str]:
         """What the store finds wrong with its own files or indexes, in sentences; for ``ledger verify``."""
+
+    async def warnings(self) -> Sequence[str]:
+        """What an operator should mend before trusting this store with money, in sentences; for ``check --live``."""

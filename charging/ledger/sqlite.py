@@ -83,6 +83,9 @@ class SqliteStore:
     async def self_check(self) -> Sequence[str]:
         return await self._reader.read(sqlite_rows.self_check)
 
+    async def warnings(self) -> Sequence[str]:
+        return []
+
     # -- ledger
 
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:

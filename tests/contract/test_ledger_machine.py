@@ -6,29 +6,53 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from charging.ledger.memory import MemoryStore
+from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.ledger.sqlite import SqliteStore
+from tests.contract.conftest import empty_url
 from tests.contract.machine import Machine
+from tests.integration.redis_servers import RedisServer
 
 SETTINGS = settings(
-    max_examples=50,
-    stateful_step_count=50,
+    max_examples=25,
+    stateful_step_count=40,
     deadline=None,
     database=None,
-    phases=[Phase.generate],  # shrinking a failure takes minutes; a run of 50 steps can be read as it is
+    phases=[Phase.generate],  # shrinking a failure takes minutes; a run of 40 steps can be read as it is
     suppress_health_check=list(HealthCheck),
 )
 
 
+async def opened(*stores: Store) -> Sequence[Store]:
+    for store in stores:
+        await store.open()
+    return stores
+
+
 def test_sqlite_answers_as_specified(tmp_path: Path) -> None:
     async def make() -> Sequence[Store]:
-        stores = [MemoryStore(), SqliteStore(Path(tempfile.mkdtemp(dir=tmp_path)) / "ledger.db")]
-        for store in stores:
-            await store.open()
-        return stores
+        return await opened(MemoryStore(), SqliteStore(Path(tempfile.mkdtemp(dir=tmp_path)) / "ledger.db"))
 
-    run_state_machine_as_test(lambda: Machine(make), settings=SETTINGS)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(lambda: Machine(make), settings=SETTINGS)
+
+
+def test_redis_answers_as_specified(redis_server: RedisServer) -> None:
+    async def make() -> Sequence[Store]:
+        redis_server.cli("flushall")
+        return await opened(MemoryStore(), open_store(redis_server.url))
+
+    run_state_machine_as_test(lambda: Machine(make), settings=SETTINGS)
+
+
+def test_a_redis_cluster_answers_as_specified(
+    redis_cluster: list[RedisServer], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    async def make() -> Sequence[Store]:
+        return await opened(MemoryStore(), open_store(empty_url("cluster", request, tmp_path)))
+
+    run_state_machine_as_test(lambda: Machine(make), settings=SETTINGS)

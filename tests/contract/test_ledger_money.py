@@ -285,6 +285,7 @@ async def test_journal_pages_go_back_from_the_newest(store: Store) -> None:
     assert await page(5, 3) == [4, 3, 2]
     assert await page(2, 3) == [1]
     assert await page(1, 3) == []
+    assert await page(99, 3) == [7, 6, 5]
 
 
 async def test_a_cdr_is_written_with_the_settlement_and_found_by_time_and_account(store: Store) -> None:

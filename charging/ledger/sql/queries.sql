@@ -45,7 +45,7 @@ SELECT account, id, switch, state, holds, epoch, opened_us FROM sessions WHERE a
 -- name: sessions
 SELECT account, id, switch, state, holds, epoch, opened_us FROM sessions
 WHERE (:switch IS NULL OR switch = :switch) AND (:account IS NULL OR account = :account)
-ORDER BY opened_us, id;
+ORDER BY opened_us, id, account;
 
 -- name: journal_after
 SELECT account, number, id, kind, at_us, legs, session, reason, digest FROM journal
@@ -58,7 +58,7 @@ WHERE account = ? AND number < ? ORDER BY number DESC LIMIT ?;
 -- name: cdrs
 SELECT account, session, ended_us, document FROM cdrs
 WHERE ended_us >= :since AND ended_us < :until AND (ended_us, session) > (:after_us, :after_session)
-ORDER BY ended_us, session LIMIT :limit;
+ORDER BY ended_us, session, account LIMIT :limit;
 
 -- name: cdrs_of_account
 SELECT account, session, ended_us, document FROM cdrs

@@ -7,11 +7,18 @@ import pytest
 from charging.errors import ConfigError
 from charging.ledger.memory import MemoryStore
 from charging.ledger.open import open_store
+from charging.ledger.redis_store import RedisStore
 from charging.ledger.sqlite import SqliteStore
 
 
 @pytest.mark.parametrize(
-    ("url", "store"), [("memory:", MemoryStore), ("sqlite:///var/lib/charging/ledger.db", SqliteStore)]
+    ("url", "store"),
+    [
+        ("memory:", MemoryStore),
+        ("sqlite:///var/lib/charging/ledger.db", SqliteStore),
+        ("redis://localhost", RedisStore),
+        ("redis+cluster://a,b,c", RedisStore),
+    ],
 )
 def test_a_url_opens_its_store(url: str, store: type) -> None:
     assert type(open_store(url)) is store
@@ -22,3 +29,10 @@ def test_another_url_is_refused_with_what_was_expected(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         open_store(url, file="charging.yaml", path="ledger.url")
     assert str(caught.value).startswith(f"charging.yaml: ledger.url: found {url or 'nothing'}, expected memory:")
+
+
+def test_a_password_is_not_told() -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_store("redis://user:secret@localhost?color=red")
+    assert "secret" not in str(caught.value)
+    assert "unknown option color" in str(caught.value)

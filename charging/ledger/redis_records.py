@@ -1,0 +1,150 @@
+"""Between the ledger's objects and what Redis keeps: key names, arguments of the scripts, records read back. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from charging.errors import LedgerCorrupt
+from charging.ledger.codec import dump, load, load_legs
+from charging.ledger.model import (
+    Applied,
+    Balance,
+    CdrRow,
+    Closed,
+    JournalLine,
+    Kept,
+    Kind,
+    Leg,
+    Opened,
+    OpenSession,
+    Outcome,
+    Transfer,
+)
+
+SCHEMA = 1
+
+
+class Keys:
+    """The names of all keys. What is between braces chooses the cluster's slot: all of an account is in one.
+
+    The indexes are in slots of their own. They are written *before* what they list and read with suspicion: an entry
+    may name something that never came to be or is no more, but nothing that is can be missing from them.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self.schema = f"{prefix}:schema"
+        self.accounts = f"{prefix}:accounts"
+        """zset, all scores 0: account ids in order."""
+        self.numbers = f"{prefix}:numbers"
+        """zset, all scores 0."""
+        self.switches = f"{prefix}:switches"
+        """set: switches that have had a session."""
+        self.cdrs = f"{prefix}:cdrs"
+        """zset: "SESSION ACCOUNT ENDED_US" by the end of the call; one that was refused stands beside the true one."""
+
+    def of(self, account: str, what: str) -> str:
+        return f"{self._prefix}:{{{account}}}:{what}"
+
+    def books(self, account: str) -> list[str]:
+        """The keys of ``apply.lua``, in its order."""
+        return [self.of(account, what) for what in ("books", "ids", "journal", "sessions", "cdrs", "cdr")]
+
+    def number(self, number: str) -> str:
+        return f"{self._prefix}:number:{{{number}}}"
+
+    def switch(self, switch: str) -> str:
+        """set: "SESSION ACCOUNT" of sessions that may be open there."""
+        return f"{self._prefix}:switch:{{{switch}}}"
+
+    def lease(self, switch: str) -> list[str]:
+        """The keys of ``lease.lua``, in its order."""
+        return [f"{self._prefix}:lease:{{{switch}}}", f"{self._prefix}:lease:{{{switch}}}:epoch"]
+
+
+def index_member(session: str, account: str) -> str:
+    return f"{session} {account}"
+
+
+def split_index_member(member: bytes) -> tuple[str, str]:
+    session, _, account = member.decode().partition(" ")
+    return session, account
+
+
+def cdr_member(session: str, account: str, ended_us: int) -> str:
+    return f"{session} {account} {ended_us}"
+
+
+def split_cdr_member(member: bytes) -> tuple[str, str]:
+    """Session and account."""
+    return split_index_member(member.rpartition(b" ")[0])
+
+
+def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
+    ended_us, _, document = record.decode().partition(" ")
+    try:
+        return CdrRow(session, account, int(ended_us), document)
+    except ValueError as error:
+        raise LedgerCorrupt(f"session {session} of {account}: not a CDR: {record[:100]!r}") from error
+
+
+def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], *, touch: bool) -> list[str | int]:
+    """The ARGV of ``apply.lua``."""
+    arguments: list[str | int] = [*_change_arguments(transfer), "1" if touch else "", len(grants) + 1]
+    for line in (*grants, transfer):
+        arguments += (line.id, line.digest, _dump_line(line), len(line.legs))
+        for leg in line.legs:
+            arguments += (leg.balance, leg.posted, leg.reserved, leg.floor)
+    return arguments
+
+
+def _change_arguments(transfer: Transfer) -> tuple[str | int, ...]:
+    change, session = transfer.change, transfer.session or ""
+    if isinstance(change, Opened):
+        return "open", session, change.epoch, change.switch, transfer.at_us, change.state
+    if isinstance(change, Kept):
+        return "keep", session, change.epoch, "", transfer.at_us, change.state
+    if isinstance(change, Closed):
+        return "close", session, change.epoch, "", change.ended_us, change.cdr
+    return "", "", 0, "", transfer.at_us, ""
+
+
+def load_applied(reply: Sequence[bytes], transfer: Transfer) -> tuple[Applied, str]:
+    """The answer, and the switch of the session that the transfer changed."""
+    outcome, detail, switch, *amounts = (part.decode() for part in reply)
+    pairs = zip(transfer.legs, amounts[::2], amounts[1::2], strict=True)
+    balances = {leg.balance: Balance(int(posted), int(reserved)) for leg, posted, reserved in pairs}
+    return Applied(Outcome(outcome), balances, detail), switch
+
+
+def _dump_line(line: Transfer) -> str:
+    legs = [[leg.balance, leg.posted, leg.reserved] for leg in line.legs]
+    return dump([line.id, line.kind, line.at_us, legs, line.session, line.reason, line.digest])
+
+
+def load_line(account: str, text: bytes) -> JournalLine:
+    number, _, json_text = text.decode().partition(" ")
+    try:
+        identity, kind, at_us, legs, session, reason, digest = load(json_text)
+        line_legs: tuple[Leg, ...] = load_legs(dump(legs))
+        return JournalLine(int(number), identity, account, Kind(kind), at_us, line_legs, session, reason, digest)
+    except (TypeError, ValueError) as error:
+        raise LedgerCorrupt(f"journal of {account}: not a line: {text[:100]!r}") from error
+
+
+def load_session(account: str, session: str, record: bytes) -> OpenSession:
+    try:
+        head, switch, state = record.decode().split("\n", 2)
+        epoch, opened_us, holds_text = head.split(" ")
+        pairs = (hold.rsplit("=", 1) for hold in holds_text.split(";") if hold)
+        holds = {name: int(amount) for name, amount in pairs}
+        return OpenSession(session, account, switch, state, holds, int(epoch), int(opened_us))
+    except ValueError as error:
+        raise LedgerCorrupt(f"session {session} of {account}: not a session: {record[:100]!r}") from error
+
+
+def load_balances(fields: dict[bytes, bytes]) -> dict[str, Balance]:
+    """The balances in a ``books`` hash."""
+    amounts = {name.decode(): int(amount) for name, amount in fields.items()}
+    names = sorted({name[2:] for name in amounts if name != "#lines"})
+    return {name: Balance(amounts.get(f"p:{name}", 0), amounts.get(f"r:{name}", 0)) for name in names}

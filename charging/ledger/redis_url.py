@@ -1,0 +1,103 @@
+"""What a Redis ledger's URL says. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+PORT = 6379
+SENTINEL_PORT = 26379
+
+EXPECTED = (
+    "redis[s]://[USER:PASSWORD@]HOST[:PORT][/DB], "
+    "redis+sentinel://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT],…/MASTER[/DB] or "
+    "redis+cluster://[USER:PASSWORD@]HOST[:PORT],…, "
+    "each with ?prefix=, min_replicas_ack=, timeout_s=, tls=yes, ca_file= where wanted"
+)
+
+_MODES = {"redis": "single", "rediss": "single", "redis+sentinel": "sentinel", "redis+cluster": "cluster"}
+_OPTIONS = {"prefix", "min_replicas_ack", "timeout_s", "tls", "ca_file"}
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUrl:
+    """Where the ledger is, and how it is spoken to."""
+
+    mode: str
+    """``single``, ``sentinel`` or ``cluster``."""
+    hosts: tuple[tuple[str, int], ...]
+    user: str = ""
+    password: str = ""
+    database: int = 0
+    master: str = ""
+    """The name under which the sentinels know the master."""
+    tls: bool = False
+    ca_file: str = ""
+    """Empty: the system's certificate authorities."""
+    prefix: str = "charging"
+    """Begins every key, so that other programs may share the Redis."""
+    min_replicas_ack: int = 0
+    """How many replicas must have each transfer before it is answered."""
+    timeout_s: float = 2.0
+    """For one command; longer means LedgerUnavailable."""
+
+
+def parse(url: str) -> RedisUrl:
+    """Raises ValueError with what is wrong."""
+    parts = urlsplit(url)
+    if parts.scheme not in _MODES:
+        raise ValueError("unknown scheme")
+    options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+    if unknown := options.keys() - _OPTIONS:
+        raise ValueError(f"unknown option {min(unknown)}")
+    mode = _MODES[parts.scheme]
+    user, password, hosts = _split_authority(parts.netloc, SENTINEL_PORT if mode == "sentinel" else PORT)
+    if mode == "single" and len(hosts) != 1:
+        raise ValueError("one host expected")
+    path = [part for part in parts.path.split("/") if part]
+    master = path.pop(0) if mode == "sentinel" and path else ""
+    if mode == "sentinel" and not master:
+        raise ValueError("the master's name is missing")
+    if len(path) > (0 if mode == "cluster" else 1):
+        raise ValueError(f"unexpected path {parts.path}")
+    return RedisUrl(
+        mode,
+        hosts,
+        user,
+        password,
+        _natural(path[0] if path else "0", "database"),
+        master,
+        parts.scheme == "rediss" or options.get("tls") == "yes",
+        options.get("ca_file", ""),
+        options.get("prefix", "charging"),
+        _natural(options.get("min_replicas_ack", "0"), "min_replicas_ack"),
+        _seconds(options.get("timeout_s", "2")),
+    )
+
+
+def _split_authority(netloc: str, port: int) -> tuple[str, str, tuple[tuple[str, int], ...]]:
+    credentials, _, hosts_text = netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    hosts = tuple(_host(text, port) for text in hosts_text.split(","))
+    return unquote(user), unquote(password), hosts
+
+
+def _host(text: str, port: int) -> tuple[str, int]:
+    """``host``, ``host:port`` or ``[v6]:port``."""
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
+        raise ValueError("a host is missing")
+    return parts.hostname, parts.port or port
+
+
+def _natural(text: str, what: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"{what} is not a whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.05 <= seconds <= 60:
+        raise ValueError("timeout_s is not between 0.05 and 60")
+    return seconds

@@ -1,0 +1,104 @@
+"""Real Redis servers for tests: started on free ports, killed, frozen, restarted, and always ended."""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+DEADLINE_S = 20
+
+
+def free_port() -> int:
+    """Below the range that the system gives out by itself, with room for a cluster's second port 10,000 higher."""
+    while True:
+        port = random.randrange(10_000, 22_000)
+        with socket.socket() as first, socket.socket() as second, suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 10_000))
+            return port
+
+
+def wait_until(condition: object, what: str) -> None:
+    """Ask ``condition`` until it answers true; the deadline is for a busy machine."""
+    assert callable(condition)
+    end = time.monotonic() + DEADLINE_S
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(what)
+        time.sleep(0.02)
+
+
+class RedisServer:
+    """One redis-server process (or sentinel) with a folder of its own."""
+
+    def __init__(self, folder: Path, *settings: str, port: int | None = None, sentinel: bool = False) -> None:
+        self.port = port or free_port()
+        self.folder = folder / f"redis-{self.port}"
+        self.folder.mkdir(parents=True)
+        self._sentinel = sentinel
+        self._process: subprocess.Popen[bytes] | None = None
+        lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", "save ''", *settings]
+        if not sentinel:
+            lines += ["appendonly yes", "appendfsync always", "repl-diskless-sync-delay 0"]
+        (self.folder / "redis.conf").write_text("\n".join(lines).replace("''", '""') + "\n")
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> RedisServer:
+        command = ["redis-server", str(self.folder / "redis.conf"), *(["--sentinel"] if self._sentinel else [])]
+        log = (self.folder / "log").open("ab")
+        self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        log.close()
+        wait_until(lambda: self.cli("ping").strip() == "PONG", f"redis-server at {self.port} does not answer")
+        return self
+
+    def cli(self, *words: str) -> str:
+        """The answer to a command, by redis-cli."""
+        command = ["redis-cli", "-p", str(self.port), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S).stdout
+
+    def kill(self) -> None:
+        """At once, as if the power went."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.thaw()
+            self.kill()
+
+    def __enter__(self) -> RedisServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def make_cluster(servers: Sequence[RedisServer]) -> None:
+    """Join started servers (with ``cluster-enabled yes``) to a cluster of masters only."""
+    addresses = [f"127.0.0.1:{server.port}" for server in servers]
+    command = ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    wait_until(
+        lambda: all("cluster_state:ok" in server.cli("cluster", "info") for server in servers), "no cluster state ok"
+    )
