@@ -113,6 +113,11 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _ledger(_request: Request, error: Exception) -> JSONResponse:
+    return ledger_response(error)
+
+
+def ledger_response(error: Exception) -> JSONResponse:
+    """The response where the store could not answer."""
     if isinstance(error, LedgerCorrupt):
         log.error("ledger_found_corrupt", error=str(error))
         return problem_response(500, "ledger_corrupt", str(error), "run `charging ledger verify`")

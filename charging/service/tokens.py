@@ -1,0 +1,156 @@
+"""Bearer tokens: who may ask the HTTP API, and for what.
+
+A token is ``charging_ID_SECRET``. The secret has 256 random bits, so its plain SHA-256 is as good as any slow hash
+(nobody guesses it; slow hashes protect what people choose), and it is all that is stored: who reads the store cannot
+ask. The token itself is shown once, when it is made. A revoked one is forgotten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from charging.clock import Clock
+from charging.errors import LedgerCorrupt
+from charging.service import text
+from charging.service.refusal import Code, Refused
+
+COLLECTION = "api-tokens"
+LABEL = "charging"
+TOKENS_MAX = 1_000
+
+_TOKEN = re.compile(rf"{LABEL}_([0-9a-f]{{12}})_([A-Za-z0-9_-]{{43}})")
+
+
+class Documents(Protocol):
+    """What is needed of a store: small documents by collection and id."""
+
+    async def put_document(self, collection: str, id: str, document: str, due_us: int | None = None) -> bool:
+        """Store a new document; ``False``: there is one of this id already, and it stays as it is."""
+
+    async def get_document(self, collection: str, id: str) -> str | None:
+        """The document, or ``None``."""
+
+    async def list_documents(self, collection: str, after: str = "", limit: int = 100) -> Sequence[tuple[str, str]]:
+        """Up to ``limit`` (id, document) with ids beyond ``after``, by id."""
+
+    async def delete_document(self, collection: str, id: str) -> bool:
+        """Forget a document; ``False``: there was none."""
+
+
+class Scope(StrEnum):
+    """What a token may do. None includes another; a token has one or several."""
+
+    READ = "read"
+    """Look at everything."""
+    CREDIT = "credit"
+    """Top up, and record payments of subscriptions."""
+    OPERATE = "operate"
+    """Make and edit accounts and numbers, correct credit, hang up calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token as it is stored: without its secret."""
+
+    id: str
+    name: str
+    """Whose it is, in a person's words."""
+    scopes: frozenset[Scope]
+    created_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token just made."""
+
+    token: Token
+    secret: str
+    """The whole text that goes into ``Authorization: Bearer …``; it cannot be shown again."""
+
+    def __repr__(self) -> str:
+        return f"NewToken({self.token!r})"
+
+
+class Tokens:
+    """The tokens in the store."""
+
+    def __init__(self, documents: Documents, clock: Clock) -> None:
+        self._documents = documents
+        self._clock = clock
+
+    async def add(self, name: str, scopes: Collection[Scope]) -> NewToken | Refused:
+        """Make a token."""
+        if (wrong := text.reason(name)) is not None:
+            return Refused(wrong.code, f"found the name {name[:80]!r}, expected one line that says whose token it is")
+        if not scopes:
+            return Refused(Code.INVALID, "found no scope, expected one or more of " + ", ".join(Scope))
+        if len(await self._documents.list_documents(COLLECTION, limit=TOKENS_MAX)) >= TOKENS_MAX:
+            return Refused(Code.NOT_ALLOWED, f"there are {TOKENS_MAX} tokens already", "revoke those nobody uses")
+        token = Token(secrets.token_hex(6), name.strip(), frozenset(scopes), self._clock.now().wall_us)
+        secret = secrets.token_urlsafe(32)
+        if not await self._documents.put_document(COLLECTION, token.id, _document(token, secret)):
+            return Refused(Code.CONFLICT, f"there is a token {token.id} already", "try again")
+        return NewToken(token, f"{LABEL}_{token.id}_{secret}")
+
+    async def all(self) -> list[Token]:
+        """Every token, by age."""
+        found = await self._documents.list_documents(COLLECTION, limit=TOKENS_MAX)
+        return sorted((_stored(id, document)[0] for id, document in found), key=lambda one: (one.created_us, one.id))
+
+    async def revoke(self, id: str) -> Token | Refused:
+        """Forget a token: who has it cannot ask from now on."""
+        document = await self._documents.get_document(COLLECTION, id) if _is_id(id) else None
+        if document is None or not await self._documents.delete_document(COLLECTION, id):
+            return Refused(Code.NOT_FOUND, f"there is no token {id[:80]!r}", "`charging token list` shows their ids")
+        return _stored(id, document)[0]
+
+    async def authenticate(self, secret: str) -> Token | None:
+        """Whose the text of a token is; ``None``: nobody's."""
+        match = _TOKEN.fullmatch(secret)
+        document = await self._documents.get_document(COLLECTION, match[1]) if match is not None else None
+        if match is None or document is None:
+            return None
+        token, digest = _stored(match[1], document)
+        return token if hmac.compare_digest(digest, _digest(match[2])) else None
+
+
+def token_id(secret: str) -> str:
+    """The id that the text of a token names, be it a good one or not; empty where it has not the form of one."""
+    match = _TOKEN.fullmatch(secret)
+    return match[1] if match is not None else ""
+
+
+def _is_id(id: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{12}", id) is not None
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _document(token: Token, secret: str) -> str:
+    contents = {
+        "name": token.name,
+        "scopes": sorted(token.scopes),
+        "created_us": token.created_us,
+        "sha256": _digest(secret),
+    }
+    return json.dumps(contents, separators=(",", ":"))
+
+
+def _stored(id: str, document: str) -> tuple[Token, str]:
+    """The token and its secret's digest."""
+    try:
+        contents = json.loads(document)
+        scopes = frozenset(map(Scope, contents["scopes"]))
+        return Token(id, contents["name"], scopes, contents["created_us"]), contents["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerCorrupt(f"the stored token {id} cannot be read") from error

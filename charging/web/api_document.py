@@ -1,0 +1,92 @@
+"""The OpenAPI document of the public interface, made true: who may ask what, and how each request can fail.
+
+FastAPI writes what a route takes and answers. Added here: the bearer tokens with the scope that each operation needs,
+and the problems (RFC 9457) that can come instead of the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from charging.service.tokens import Scope
+from charging.web.problem import MEDIA_TYPE, ProblemDocument
+
+SCHEME = "bearer"
+ALWAYS = (401, 403, 422, 429, 500, 503)
+WITH_BODY = (400, 408, 409, 413)
+DESCRIPTIONS = {
+    400: "the body cannot be read",
+    401: "no token, or one that is not known (any more)",
+    403: "the token has not the scope that this needs",
+    404: "there is no such account, number, call…",
+    408: "the body did not arrive in time",
+    409: "it contradicts what is stored: it exists already, the account is closed, the idempotency key was used for "
+    "something else, credit would fall below zero…",
+    413: "the body is too large",
+    422: "what was given is malformed, or against the tariff or a rule of the service",
+    429: "too many requests of this token, or too many failed logins from this address",
+    500: "a fault in the program",
+    503: "the store or the tariff cannot be read now; for a change: ask again with the same idempotency key",
+}
+HEADERS: Mapping[int, Mapping[str, Any]] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "required": True}},
+    403: {"WWW-Authenticate": {"schema": {"type": "string"}, "required": True}},
+    429: {
+        "Retry-After": {"description": "seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}, "required": True}
+    },
+}
+_CREDIT_PATHS = ("/accounts/{account}/top-ups", "/accounts/{account}/subscription-payments")
+
+
+def scope_of(method: str, template: str) -> Scope:
+    """The scope that an operation needs."""
+    if method == "GET":
+        return Scope.READ
+    return Scope.CREDIT if template in _CREDIT_PATHS else Scope.OPERATE
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI's document, completed in place."""
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    schemas["ProblemDocument"] = ProblemDocument.model_json_schema(mode="serialization")
+    components["responses"] = {f"Problem{status}": _problem(status) for status in DESCRIPTIONS}
+    description = "made by `charging token add`; each operation names the scope that it needs"
+    components["securitySchemes"] = {SCHEME: {"type": "http", "scheme": "bearer", "description": description}}
+    for template, methods in document["paths"].items():
+        for method, operation in methods.items():
+            scope = scope_of(method.upper(), template)
+            operation["security"] = [{SCHEME: [scope.value]}]
+            operation["x-scope"] = scope.value
+            answers = {code: one for code, one in operation["responses"].items() if code.startswith("2")}
+            references = {
+                str(one): {"$ref": f"#/components/responses/Problem{one}"} for one in _fates(template, operation)
+            }
+            operation["responses"] = answers | references
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return document
+
+
+def _fates(template: str, operation: Mapping[str, Any]) -> list[int]:
+    """Every status with which the operation can fail."""
+    fates = set(ALWAYS)
+    asks_account = any(one["name"] == "account" for one in operation.get("parameters", ()))
+    if re.search(r"\{", template) or asks_account:
+        fates.add(404)
+    if "requestBody" in operation:
+        fates.update((*WITH_BODY, 404))
+    if template == "/calls/{session}":
+        fates.add(409)
+    return sorted(fates)
+
+
+def _problem(status: int) -> dict[str, Any]:
+    return {
+        "description": f"{HTTPStatus(status).phrase}: {DESCRIPTIONS[status]}",
+        "headers": dict(HEADERS.get(status, {})),
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+    }

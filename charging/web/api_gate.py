@@ -1,0 +1,207 @@
+"""Who passes to the public interface: before the application sees a request, its token, its path, its scope, its pace
+and its size are checked, in this order. What the table of operations does not name does not pass.
+
+Failed logins are limited by address, so that nobody keeps the store busy with guesses. A token that was good before is
+still looked up from an address that is over its limit: one bad client behind a proxy locks nobody else out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from starlette.responses import JSONResponse
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from charging.clock import Clock
+from charging.errors import LedgerError
+from charging.service.tokens import Scope as Permission
+from charging.service.tokens import Token, Tokens, token_id
+from charging.web.limits import Limits
+from charging.web.problem import ledger_response, problem_response
+from charging.web.settings import Api
+
+REALM = 'Bearer realm="charging"'
+IPV6_PREFIX = 64
+"""One customer has so many bits' worth of addresses: they count as one."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Every path and method there is, with the scope that it needs."""
+
+    table: tuple[tuple[re.Pattern[str], Mapping[str, Permission]], ...]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Operations:
+        """Those of a completed OpenAPI document."""
+        return cls(
+            tuple(
+                (
+                    compile_path(template)[0],
+                    {method.upper(): Permission(one["x-scope"]) for method, one in methods.items()},
+                )
+                for template, methods in document["paths"].items()
+            )
+        )
+
+    def at(self, path: str) -> Mapping[str, Permission] | None:
+        """The methods of a path; ``None``: there is no such path."""
+        return next((methods for pattern, methods in self.table if pattern.match(path)), None)
+
+
+class Denied(Exception):
+    """The request does not pass."""
+
+    def __init__(self, response: JSONResponse, **headers: str) -> None:
+        super().__init__(response.status_code)
+        self.response = response
+        self.response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
+
+
+class Gate:
+    """The middleware."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        operations: Operations,
+        open_paths: Iterable[str],
+        tokens: Tokens,
+        clock: Clock,
+        limits: Api,
+    ) -> None:
+        self._app = app
+        self._operations = operations
+        self._open_paths = frozenset(open_paths)
+        self._tokens = tokens
+        self._clock = clock
+        self._settings = limits
+        self._requests = Limits(limits.requests_per_minute)
+        self._failures = Limits(limits.failed_logins_per_minute)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (scope["path"] in self._open_paths and scope["method"] == "GET"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._check(scope)
+            body = await self._body(scope, receive)
+        except Denied as denied:
+            await denied.response(scope, receive, send)
+        except LedgerError as error:
+            await ledger_response(error)(scope, receive, send)
+        else:
+            await self._app(scope, _Replay(body, receive), send)
+
+    async def _check(self, scope: Scope) -> None:
+        token = await self._login(scope)
+        if (wait_s := self._requests.take(token.id, self._clock.now().mono_us)) > 0:
+            raise _too_many(wait_s, "this token has asked too often")
+        needed = self._needed(scope)
+        if needed not in token.scopes:
+            detail = f"the token {token.id} has not the scope {needed}"
+            advice = f"make one that has: `charging token add NAME --scope {needed}`"
+            challenge = f'{REALM}, error="insufficient_scope", scope="{needed}"'
+            raise Denied(problem_response(403, "forbidden", detail, advice), WWW_Authenticate=challenge)
+        if scope["method"] != "GET":
+            log.info("api_change_asked", token=token.id, holder=token.name, method=scope["method"])
+
+    def _needed(self, scope: Scope) -> Permission:
+        methods = self._operations.at(scope["path"])
+        if methods is None:
+            raise Denied(problem_response(404, "not_found", "there is no such path", "/openapi.json lists them"))
+        if scope["method"] not in methods:
+            allowed = ", ".join(sorted(methods))
+            detail = f"found the method {scope['method'][:20]!r}, expected one of {allowed}"
+            raise Denied(problem_response(405, "method_not_allowed", detail), Allow=allowed)
+        return methods[scope["method"]]
+
+    async def _login(self, scope: Scope) -> Token:
+        headers = dict(scope["headers"])
+        scheme, _, secret = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer":
+            detail = "expected the header `Authorization: Bearer TOKEN`"
+            raise Denied(_unauthorized(detail), WWW_Authenticate=REALM)
+        secret = secret.strip()
+        address = _address(scope)
+        now_us = self._clock.now().mono_us
+        wait_s = self._failures.wait_s(address, now_us)
+        if wait_s > 0 and not self._requests.knows(token_id(secret)):
+            raise _too_many(wait_s, "too many failed logins from this address")
+        token = await self._tokens.authenticate(secret)
+        if token is None:
+            self._failures.take(address, now_us)
+            log.warning("api_login_failed", address=address)
+            challenge = f'{REALM}, error="invalid_token"'
+            raise Denied(_unauthorized("the token is not known (any more)"), WWW_Authenticate=challenge)
+        return token
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body, within its limits of size and time."""
+        limit = self._settings.max_body_bytes
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(float(self._settings.body_timeout_s)):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":  # half a body must not be taken for a whole one
+                        raise Denied(problem_response(400, "incomplete", "the connection ended within the body"))
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    if len(body) > limit:
+                        raise _too_large(limit)
+        except TimeoutError:
+            detail = f"the body did not arrive within {self._settings.body_timeout_s} s"
+            raise Denied(problem_response(408, "timed_out", detail), Connection="close") from None
+        return bytes(body)
+
+
+class _Replay:
+    """The body that was read, as the application receives it."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._waiting: Message | None = {"type": "http.request", "body": body, "more_body": False}
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        message, self._waiting = self._waiting, None
+        return message if message is not None else await self._receive()
+
+
+def _address(scope: Scope) -> str:
+    """By whom failed logins are counted."""
+    host = (scope.get("client") or ("unknown", 0))[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return str(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False))
+    return str(address)
+
+
+def _unauthorized(detail: str) -> JSONResponse:
+    return problem_response(401, "unauthorized", detail, "`charging token add` makes a token")
+
+
+def _too_many(wait_s: int, detail: str) -> Denied:
+    return Denied(problem_response(429, "too_many_requests", detail, f"wait {wait_s} s"), Retry_After=str(wait_s))
+
+
+def _too_large(limit: int) -> Denied:
+    response = problem_response(413, "too_large", f"expected a body of at most {limit} bytes")
+    return Denied(response, Connection="close")

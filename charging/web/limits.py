@@ -1,0 +1,44 @@
+"""How often somebody may ask: so many times a minute, whose first may all come at once. Pure; time is an argument.
+
+Each key has one number, the time at which all that it has asked would have been spread evenly. A key whose time has
+passed is as good as forgotten, so memory is bounded by forgetting whoever has not asked for longest.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from charging.clock import MICROSECONDS
+
+MINUTE_US = 60 * MICROSECONDS
+KEYS_MAX = 10_000
+
+
+class Limits:
+    """One limit for many keys."""
+
+    def __init__(self, per_minute: int, keys_max: int = KEYS_MAX) -> None:
+        self._interval_us = MINUTE_US // per_minute
+        self._keys_max = keys_max
+        self._spread_us: OrderedDict[str, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._spread_us)
+
+    def wait_s(self, key: str, now_us: int) -> int:
+        """Whole seconds until the key may ask again; 0: it may now. ``now_us`` is monotonic."""
+        ahead_us = self._spread_us.get(key, now_us) + self._interval_us - now_us - MINUTE_US
+        return max(0, -(-ahead_us // MICROSECONDS))
+
+    def take(self, key: str, now_us: int) -> int:
+        """The same, and where it may ask now this is counted."""
+        if (wait_s := self.wait_s(key, now_us)) == 0:
+            self._spread_us[key] = max(self._spread_us.get(key, now_us), now_us) + self._interval_us
+            self._spread_us.move_to_end(key)
+            if len(self._spread_us) > self._keys_max:
+                self._spread_us.popitem(last=False)
+        return wait_s
+
+    def knows(self, key: str) -> bool:
+        """Whether the key has been counted and not been forgotten."""
+        return key in self._spread_us

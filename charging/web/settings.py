@@ -1,0 +1,23 @@
+"""The section ``api`` of charging.yaml: where the website and other programs ask. Left out, nothing is served there."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from charging.yaml_model import Host, Port, Section, decimal, whole
+
+
+class Api(Section):
+    """The HTTP interface behind bearer tokens. It speaks plain HTTP: beyond this machine it belongs behind a proxy that
+    speaks TLS, on this machine, whose ``X-Forwarded-For`` is then believed."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 9479
+    requests_per_minute: Annotated[int, whole(1, 1_000_000, "requests")] = 600
+    """Of one token."""
+    failed_logins_per_minute: Annotated[int, whole(1, 10_000, "requests")] = 10
+    """Of one address."""
+    max_body_bytes: Annotated[int, whole(1_024, 16_777_216, "bytes")] = 65_536
+    """Of one request."""
+    body_timeout_s: Annotated[float, decimal("0.1", "60", "seconds")] = 10.0
+    """For a request's body to arrive."""
