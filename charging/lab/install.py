@@ -10,6 +10,7 @@ interrupted one is never mistaken for a whole one: it is removed and done again.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -17,6 +18,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -97,6 +99,26 @@ def ensure_asterisk(cache: Path | None = None, say: Say | None = None) -> Asteri
         found = find_asterisk(cache)
         assert found is not None, "an installation that ended well is found"
     return found
+
+
+async def ensure_asterisk_async() -> AsteriskProgram:
+    """:func:`ensure_asterisk` in a thread; a task that is cancelled meanwhile stops the installation.
+
+    Raises:
+        LabUnavailable: none is to be had.
+    """
+    stop = threading.Event()
+    with show_progress() as show:
+
+        def say(progress: InstallProgress) -> None:
+            if stop.is_set():
+                raise LabUnavailable("the installation of Asterisk was stopped")
+            show(progress)
+
+        try:
+            return await asyncio.to_thread(ensure_asterisk, None, say)
+        finally:
+            stop.set()
 
 
 def _root(cache: Path | None) -> Path:
@@ -180,7 +202,6 @@ def _install(partial: Path, say: Say) -> None:
         _run(["apt-get", "-qq", "update"], say, 0.0, 0.0)
         _run(["apt-get", "-qq", "-y", "install", "debootstrap", "debian-archive-keyring"], say, 0.0, 0.0)
     bootstrap = [
-        *_mounts_of_its_own(),
         "debootstrap",
         "--variant=minbase",
         "--include=ca-certificates",
@@ -199,11 +220,16 @@ def _install(partial: Path, say: Say) -> None:
     (partial / MARKER).write_text(f"{SUITE}\n")
 
 
-def _mounts_of_its_own() -> tuple[str, ...]:
-    """debootstrap mounts ``/proc`` in its folder; where this is allowed, such a mount ends with it in any case."""
-    command = ("unshare", "--mount")
-    allowed = shutil.which("unshare") and subprocess.run([*command, "true"], check=False).returncode == 0  # noqa: S603
-    return command if allowed else ()
+def _ends_with_us() -> list[str]:
+    """How to start a step so that a killed installer leaves neither a process nor a mount of it behind.
+
+    With namespaces of its own every descendant ends with the step; where they are not allowed, only the step itself.
+    """
+    command = ["setpriv", "--pdeathsig", "KILL"]
+    apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    if shutil.which("unshare") and subprocess.run([*apart, "true"], check=False, capture_output=True).returncode == 0:  # noqa: S603
+        command += apart
+    return command
 
 
 def _run(command: list[str], say: Say, start: float, end: float) -> None:
@@ -214,7 +240,7 @@ def _run(command: list[str], say: Say, start: float, end: float) -> None:
     """
     done, tail = start, [""]
     with subprocess.Popen(  # noqa: S603 - our own commands, no shell
-        ["setpriv", "--pdeathsig", "KILL", *command],  # noqa: S607 - so that a killed installer leaves nothing running
+        [*_ends_with_us(), *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -228,7 +254,7 @@ def _run(command: list[str], say: Say, start: float, end: float) -> None:
                 done += (end - done) * 0.008
                 say(InstallProgress(_describe(line), done))
         except BaseException:
-            process.terminate()
+            process.kill()
             raise
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, command, output=" / ".join(tail))

@@ -30,7 +30,7 @@ from charging.lab.folder import (
     write_mailboxes,
     write_tones,
 )
-from charging.lab.install import AsteriskProgram, ensure_asterisk
+from charging.lab.install import AsteriskProgram, ensure_asterisk_async
 from charging.lab.ports import PortBlock, take_block
 from charging.lab.process import POLL_S, AsteriskProcess
 from charging.lab.world import World
@@ -116,7 +116,7 @@ class Lab:
 
     async def __aenter__(self) -> Self:
         try:
-            program = await asyncio.to_thread(ensure_asterisk) if self._program is None else self._program
+            program = await ensure_asterisk_async() if self._program is None else self._program
             self.version = program.version
             self._prepare(program)
             await asyncio.gather(self.switch.start(), self.world.start())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -16,6 +18,7 @@ from charging.lab import install
 from charging.lab.errors import LabUnavailable
 from charging.lab.install import MARKER, ensure_asterisk, find_asterisk
 from charging.lab.progress import InstallProgress, show_progress
+from tests.asterisk.waiting import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -26,7 +29,8 @@ echo call >> "$STAND_INS/calls"
 if [ -e "$STAND_INS/fail" ]; then echo "E: no space left"; exit 1; fi
 mkdir -p "$target/usr/sbin" "$target/tmp"
 echo "I: Retrieving things"
-if [ -e "$STAND_INS/hang" ]; then exec sleep 60; fi
+if [ -e "$STAND_INS/hang" ]; then (sleep 60; : "$target"); fi
+while [ -e "$STAND_INS/endless" ]; do echo "I: still at it"; sleep 0.05; done
 if [ -e "$STAND_INS/slow" ]; then sleep 0.5; fi
 exit 0
 """
@@ -55,6 +59,10 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def calls(stand_ins: Path) -> int:
     file = stand_ins / "calls"
     return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def processes() -> list[str]:
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 def silent(progress: InstallProgress) -> None:
@@ -87,11 +95,38 @@ def test_an_interrupted_install_is_noticed_and_redone(stand_ins: Path, tmp_path:
         while not list(cache.glob("forky.partial-*/tmp")) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
+    while [line for line in processes() if str(cache) in line]:
+        assert time.monotonic() < deadline, "debootstrap must end with the installer"
+        time.sleep(0.02)
     (stand_ins / "hang").unlink()
     assert find_asterisk() is None
     assert ensure_asterisk(say=silent).version == "22.10.1"
     assert calls(stand_ins) == 2
     assert sorted(path.name for path in cache.iterdir()) == ["forky", "install.lock"]
+
+
+async def test_a_cancelled_task_stops_the_installation(stand_ins: Path, tmp_path: Path) -> None:
+    (stand_ins / "endless").touch()
+    task = asyncio.create_task(install.ensure_asterisk_async())
+
+    async def has_begun() -> bool:
+        return calls(stand_ins) == 1
+
+    await eventually(has_begun, "debootstrap to be called")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    async def is_free() -> bool:
+        with (tmp_path / "cache/install.lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+    await eventually(is_free, "the installer to stop")
+    assert find_asterisk() is None
 
 
 def test_a_folder_without_the_marker_is_not_taken_for_an_installation(stand_ins: Path, tmp_path: Path) -> None:
