@@ -101,8 +101,12 @@ async def _next_line(lines: Any) -> str | None:
 
 
 def path(*parts: str) -> str:
-    """A resource's path; each part may hold any character."""
-    return "/" + "/".join(quote(part, safe="") for part in parts)
+    """A resource's path; each part may hold any character, but must not be empty. Raises Refusal."""
+    for part in parts:
+        if not part:
+            raise Refusal("found nothing, expected an account, a telephone number or a call's session")
+    # Dots too, since ``..`` alone would be taken for the resource above.
+    return "/" + "/".join(quote(part, safe="").replace(".", "%2E") for part in parts)
 
 
 def _refusal(document: Document) -> Refusal:

@@ -64,8 +64,8 @@ def failing(run: Callable[[], int]) -> int:
 def _usage(error: TyperException) -> int:
     context = getattr(error, "ctx", None)
     message = error.format_message()
-    if type(error).__name__ == "NoArgsIsHelpError":
-        print(message)
+    if context is not None and (not message or message.startswith(("Missing command", "Usage:"))):
+        print(context.get_help())
         return WRONG_USAGE
     path = context.command_path if context is not None else "charging"
     say(f"{message.rstrip('.')}; see `{path} --help`")

@@ -36,6 +36,7 @@ def control_app(service: Service, facts: Facts = dict, *, version: str = "") -> 
         responses={"default": {"model": ProblemDocument, "description": "a problem (RFC 9457)"}},
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.service = service
     app.state.facts = facts

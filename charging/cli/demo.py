@@ -1,0 +1,31 @@
+"""``charging demo``: see a call being charged, on this machine, with nothing prepared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from charging.ledger.accounts import Language
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    language: Language = typer.Option(Language.EN, "--language", help="Of the warning that the subscriber hears."),
+    keep: Path | None = typer.Option(
+        None,
+        "--keep",
+        metavar="FOLDER",
+        help="Keep what both ears heard, the log and the books there.",
+        show_default=False,
+    ),
+) -> None:
+    """A real call on a private Asterisk: decided, charged, warned, cut. Takes about a minute."""
+    from charging.demo import show_demo  # the lab and the phones: only this command needs them
+
+    if not show_demo(language, keep):
+        raise typer.Exit(1)

@@ -1,0 +1,162 @@
+"""``charging check``, and what it says of an Asterisk that lacks something."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import pytest
+
+from charging.asterisk.message import AmiMessage
+from charging.cli.check_live import wanted_contexts
+from tests.fakes.ami import COMMANDS, FakeAmi, listing, refusal, success
+from tests.integration.command import Command, Place, Ran, run_process
+
+SECRET = {"TEST_AMI_SECRET": "right"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(tmp_path)
+    place.write()
+    return place
+
+
+@pytest.fixture
+async def ami() -> AsyncIterator[FakeAmi]:
+    """An Asterisk that has everything."""
+    fake = FakeAmi(commands=(*COMMANDS, "CoreSettings", "Getvar", "ShowDialPlan", "ModuleCheck"))
+    fake.answers["CoreSettings"] = lambda message: [success(message, ("AsteriskVersion", "22.10.1"))]
+    fake.answers["Getvar"] = lambda message: [success(message, ("Value", "127.0.0.1:4999"))]
+    fake.answers["ShowDialPlan"] = lambda message: listing(message, "ShowDialPlanComplete", [])
+    fake.answers["DBGetTree"] = lambda message: [refusal(message, "Database entry not found")]
+    fake.answers["ModuleCheck"] = no_risky_modules
+    async with fake:
+        yield fake
+
+
+def no_risky_modules(message: AmiMessage) -> Iterable[bytes]:
+    risky = message.get("Module") in ("bridge_native_rtp", "res_pjsip_refer")
+    return [refusal(message, "Module not loaded") if risky else success(message)]
+
+
+async def check_live(place: Place, ami: FakeAmi, secret: str = "right") -> Ran:
+    await asyncio.to_thread(place.write, ami.port)
+    env = {"TEST_AMI_SECRET": secret}
+    return await run_process("--config", str(place.config), "check", "--live", env=env)
+
+
+def graded(ran: Ran, grade: str) -> list[str]:
+    """What was found of this grade."""
+    return [line for line in ran.out.splitlines() if line.startswith(grade)]
+
+
+def test_everything_in_order_is_exit_0(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    ran = Command(place, capsys)("check", "--json")
+    assert ran.code == 0
+    assert [(one["grade"], one["part"]) for one in ran.json] == [
+        ("ok", "config"),
+        ("ok", "tariff"),
+        ("ok", "prompts"),
+        ("ok", "ledger"),
+    ]
+
+
+def test_every_problem_is_found_at_once_and_exit_1(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    (place.folder / "tariff.yaml").write_text("revision: x\nplnas: {}\n")
+    (place.folder / "ledger.db").write_text("this is no ledger, and longer than a header of sqlite " * 40)
+    (place.folder / "prompts" / "nl").mkdir(parents=True)
+    place.config.write_text(place.config.read_text().replace(str(_prompts(place)), str(place.folder / "prompts")))
+    ran = Command(place, capsys)("check")
+    assert ran.code == 1
+    parts = {line.split()[1] for line in graded(ran, "problem")}
+    assert parts == {"tariff", "prompts", "ledger"}
+
+
+def test_settings_that_are_wrong_are_told_key_by_key(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.config.write_text(place.config.read_text().replace("tariff:", "tarif:").replace("4999", "x"))
+    ran = Command(place, capsys)("check")
+    assert ran.code == 1
+    assert len(graded(ran, "problem")) >= 3
+
+
+async def test_an_asterisk_that_has_everything_is_exit_0(place: Place, ami: FakeAmi) -> None:
+    ran = await check_live(place, ami)
+    assert (ran.code, ran.err) == (0, "")
+    assert graded(ran, "problem") == graded(ran, "warning") == []
+
+
+async def test_a_wrong_secret_is_one_line_that_says_what_to_mend(place: Place, ami: FakeAmi) -> None:
+    ran = await check_live(place, ami, secret="wrong")
+    assert (ran.code, ran.err) == (1, "")
+    (problem,) = graded(ran, "problem")
+    assert "manager.conf" in problem
+    assert "wrong" not in problem.replace("wrong_secret", "")
+
+
+async def test_no_asterisk_is_one_line_that_says_so(place: Place, ami: FakeAmi) -> None:
+    await ami.stop()
+    ran = await check_live(place, ami)
+    assert ran.code == 1
+    (problem,) = graded(ran, "problem")
+    assert "is Asterisk running" in problem
+
+
+async def test_a_missing_permission_is_named(place: Place, ami: FakeAmi) -> None:
+    ami.commands = tuple(command for command in ami.commands if command != "AbsoluteTimeout")
+    ran = await check_live(place, ami)
+    assert ran.code == 1
+    assert any("AbsoluteTimeout (call)" in line for line in graded(ran, "problem"))
+
+
+async def test_a_missing_permission_that_calls_can_do_without_is_a_warning(place: Place, ami: FakeAmi) -> None:
+    ami.commands = tuple(command for command in ami.commands if command != "Originate")
+    ran = await check_live(place, ami)
+    assert ran.code == 0
+    assert "Originate (originate)" in graded(ran, "warning")[0]
+
+
+async def test_a_dialplan_that_is_not_included_is_named_context_by_context(place: Place, ami: FakeAmi) -> None:
+    ami.answers["ShowDialPlan"] = lambda message: [refusal(message, "Did not find context")]
+    ami.answers["Getvar"] = lambda message: [success(message, ("Value", ""))]
+    ran = await check_live(place, ami)
+    problems = "\n".join(graded(ran, "problem"))
+    assert all(context in problems for context in wanted_contexts())
+    assert "CHARGING_AGI is empty" in problems
+
+
+async def test_a_dialplan_that_asks_another_port_is_a_problem(place: Place, ami: FakeAmi) -> None:
+    ami.answers["Getvar"] = lambda message: [success(message, ("Value", "127.0.0.1:4573"))]
+    ran = await check_live(place, ami)
+    assert "asks the daemon at 127.0.0.1:4573" in graded(ran, "problem")[0]
+
+
+async def test_modules_that_are_missing_or_risky_are_named(place: Place, ami: FakeAmi) -> None:
+    def modules(message: AmiMessage) -> Iterable[bytes]:
+        missing = message.get("Module") == "app_voicemail"
+        return [refusal(message, "Module not loaded") if missing else success(message)]
+
+    ami.answers["ModuleCheck"] = modules
+    ami.answers["CoreSettings"] = lambda message: [success(message, ("AsteriskVersion", "22.11.0"))]
+    ran = await check_live(place, ami)
+    assert ran.code == 1
+    assert "app_voicemail" in graded(ran, "problem")[0]
+    warnings = "\n".join(graded(ran, "warning"))
+    assert "bridge_native_rtp" in warnings
+    assert "22.11.0" in warnings
+
+
+def test_the_wanted_contexts_are_those_of_the_shipped_dialplan() -> None:
+    assert {"charging-incoming", "charging-whisper", "charging-maintenance"} <= set(wanted_contexts())
+
+
+def _prompts(place: Place) -> str:
+    (line,) = [one for one in place.config.read_text().splitlines() if "prompts_dir" in one]
+    return line.split(": ", 1)[1]

@@ -1,0 +1,120 @@
+"""The command as a process, against a control application on a Unix socket with calls that run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from charging.service.live import RegistryCalls
+from charging.service.service import Service
+from charging.web.control import control_app
+from charging.web.listen import serve_unix
+from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
+from tests.integration.command import Command, Place, Ran, run_process
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(tmp_path)
+    place.write()
+    return place
+
+
+@asynccontextmanager
+async def daemon(rig: Rig, place: Place) -> AsyncIterator[None]:
+    """What a daemon serves on its control socket."""
+    service = Service(
+        store=rig.store,
+        tariff=lambda: rig.tariff,
+        clock=rig.clock,
+        funds_changed=rig.registry.funds_changed,
+        live=RegistryCalls(rig.registry),
+    )
+    ready = asyncio.Event()
+    task = asyncio.create_task(serve_unix(control_app(service), place.socket, ready))
+    await ready.wait()
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def charging(place: Place, *arguments: str) -> Ran:
+    return await run_process("--config", str(place.config), *arguments)
+
+
+async def test_r5_r22_a_running_call_is_seen_topped_up_and_hung_up(place: Place) -> None:
+    async with make_rig() as rig, daemon(rig, place):
+        await rig.subscriber(credit=30_000)
+        call = await rig.talking()
+        await rig.clock.advance(20)
+
+        (shown,) = (await charging(place, "calls", "--json")).json
+        assert (shown["session"], shown["number"], shown["watched"]) == (call.session, NUMBER, True)
+        assert (shown["elapsed_s"], shown["cost"], shown["covered_s"]) == (20, "0.02", 30)
+        balance = (await charging(place, "account", "show", "anna", "--json")).json["balance"]
+        assert (balance["credit"]["now"], balance["credit"]["available"]) == ("0.01", "0.00")
+
+        assert (await charging(place, "top-up", "anna", "10")).code == 0
+        await rig.clock.advance(1)
+        assert rig.session_of(call).covered_s > 60
+
+        hung = await charging(place, "hangup", call.session, "--reason", "fraud")
+        assert (hung.code, hung.err) == (0, "")
+        await rig.clock.advance(10)
+        assert (await charging(place, "calls", "--json")).json == []
+        (cdr,) = (await charging(place, "cdr", "list", "--account", "anna", "--json")).json
+        assert (cdr["session"], cdr["hangup_reason"], cdr["cost"]) == (call.session, "fraud", "0.021")
+        assert "fraud" in (await charging(place, "cdr", "list", "--csv")).out
+        assert (await charging(place, "ledger", "verify")).code == 0
+    assert not _has_ledger(place)
+
+
+async def test_calls_are_watched_as_they_run(place: Place) -> None:
+    async with make_rig() as rig, daemon(rig, place):
+        await rig.subscriber(credit=EURO)
+        await rig.talking()
+        ran = await charging(place, "calls", "--watch", "--count", "2", "--interval", "0.1", "--json")
+        looks = [json.loads(line) for line in ran.out.splitlines()]
+        assert [len(look) for look in looks] == [1, 1]
+        table = await charging(place, "calls", "--watch", "--count", "1")
+        assert NUMBER in table.out
+
+
+async def test_refusals_of_a_daemon_are_one_line_and_exit_1(place: Place) -> None:
+    async with make_rig() as rig, daemon(rig, place):
+        assert (await charging(place, "top-up", "nobody", "25")).problem.startswith("there is no account 'nobody'")
+        await rig.subscriber()
+        assert (await charging(place, "top-up", "anna", "1")).problem.endswith("expected at least 10.00")
+
+
+async def test_a_socket_that_a_killed_daemon_left_is_no_daemon(place: Place) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(place.socket))
+        left.listen()
+    assert (await charging(place, "account", "list", "--json")).json == []
+    assert _has_ledger(place)
+
+
+def test_a_frozen_daemon_is_said_in_one_line(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It accepts and says nothing: whether it did what was asked is not known."""
+    monkeypatch.setattr("charging.cli.client.TIMEOUT_S", 0.2)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place.socket))
+        listener.listen()
+        problem = Command(place, capsys)("top-up", "anna", "25").problem
+    assert "outcome is unknown" in problem
+
+
+def _has_ledger(place: Place) -> bool:
+    return (place.folder / "ledger.db").exists()

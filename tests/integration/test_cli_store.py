@@ -1,0 +1,318 @@
+"""The command on a SQLite file of its own, with no daemon running."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from charging.cli import main
+from charging.cli.client import Client
+from charging.ledger.sqlite_file import FileLock
+from tests.integration.command import REPOSITORY, Command, Place, run_process
+
+NUMBER = "+31201234567"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(tmp_path)
+    place.write()
+    return place
+
+
+@pytest.fixture
+def charging(place: Place, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(place, capsys)
+
+
+@pytest.fixture
+def anna(charging: Command) -> str:
+    assert charging("account", "add", "anna", "--plan", "pro").code == 0
+    return "anna"
+
+
+async def test_a_first_hour_as_processes_of_their_own(place: Place) -> None:
+    """The same file, opened and closed by one process after the other; settings by environment and by option."""
+    env = {"CHARGING_CONFIG": str(place.config)}
+    added = await run_process("account", "add", "anna", "--plan", "pro", "--email", "anna@example.nl", env=env)
+    assert (added.code, added.err) == (0, "")
+    topped = await run_process("top-up", "anna", "25,00", "--id", "order-1", "--json", env=env)
+    assert topped.json["credit"] == "25.00"
+    again = await run_process("top-up", "anna", "25", "--id", "order-1", "--json", "--config", str(place.config))
+    assert (again.json["created"], again.json["credit"]) == (False, "25.00")
+    refused = await run_process("top-up", "nobody", "25", env=env)
+    assert refused.problem.startswith("there is no account 'nobody'")
+    shown = await run_process("account", "show", "anna", env=env)
+    assert "€ 25.00" in shown.out
+    assert "\x1b" not in shown.out
+
+
+def test_an_account_shown_as_json_is_complete(charging: Command, anna: str) -> None:
+    charging("number", "add", anna, "0201234567", "--forward-to", "0612345678")
+    shown = charging("account", "show", anna, "--json").json
+    assert shown["balance"]["credit"]["now"] == "0.00"
+    assert shown["balance"]["free_seconds"]["left"] == 600
+    assert [number["forward_to"] for number in shown["numbers"]] == ["+31612345678"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["account", "show", "nobody"],
+        ["account", "journal", "nobody"],
+        ["account", "set", "nobody", "--plan", "light"],
+        ["account", "suspend", "nobody", "--reason", "unpaid"],
+        ["account", "close", "nobody", "--reason", "moved"],
+        ["account", "correct", "nobody", "1", "--reason", "why"],
+        ["top-up", "nobody", "25"],
+        ["subscription", "paid", "nobody"],
+        ["number", "add", "nobody", NUMBER],
+        ["number", "list", "--account", "nobody"],
+        ["cdr", "list", "--account", "nobody"],
+        ["tariff", "quote", "0612345678", "--account", "nobody"],
+    ],
+    ids=" ".join,
+)
+def test_an_unknown_account_is_one_line_and_exit_1(charging: Command, arguments: list[str]) -> None:
+    assert charging(*arguments).problem.startswith("there is no account 'nobody'; ")
+
+
+@pytest.mark.parametrize("amount", ["abc", "", "1.000", "25.001", "1e3", "€25", "2 5", "99999999999", "10.00.00"])
+def test_a_malformed_amount_is_one_line_and_exit_1(charging: Command, anna: str, amount: str) -> None:
+    for arguments in (["top-up", anna, amount], ["account", "correct", anna, amount, "--reason", "why"]):
+        assert charging(*arguments).problem.startswith(f"found the amount {amount!r}, expected ")
+    assert charging("account", "journal", anna, "--json").json == []
+
+
+@pytest.mark.parametrize("number", ["abc", "", "12", "+", "+999999999999999999", "0612345678x1", "sip:anna@example.nl"])
+def test_a_malformed_number_is_one_line_and_exit_1(charging: Command, anna: str, number: str) -> None:
+    for arguments in (["add", anna, number], ["set", number, "--mailbox", "x"], ["remove", number]):
+        assert "a telephone number" in charging("number", *arguments).problem
+    assert "expected a telephone number" in charging("tariff", "quote", number, "--plan", "pro").problem
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["account", "add", "Anna", "--plan", "pro"], "expected an account id"),
+        (["account", "add", "anna", "--plan", "gold"], "expected one of light, pro"),
+        (["account", "add", "anna", "--plan", "pro"], "there is an account 'anna' already"),
+        (["account", "set", "anna", "--email", "anna"], "expected a mail address"),
+        (["account", "suspend", "anna", "--reason", ""], "expected a reason"),
+        (["top-up", "anna", "9.99"], "expected at least 10.00"),
+        (["top-up", "anna", "11"], "expected one of 10.00, 25.00"),
+        (["top-up", "anna", "-25"], "expected at least 10.00"),
+        (["account", "correct", "anna", "-0.01", "--reason", "why"], "credit never falls below zero"),
+        (["number", "set", NUMBER, "--mailbox", "x"], "is none of our numbers"),
+        (["number", "add", "anna", NUMBER, "--forward-to", NUMBER], "the call would come back"),
+        (["number", "add", "anna", NUMBER, "--forward-to", "0900 1234"], "the tariff refuses calls"),
+        (["subscription", "paid", "anna", "--until", "soon"], "until"),
+        (["hangup", "none"], "there is no call 'none' now"),
+        (["cdr", "list", "--since", "yesterday"], "expected a day such as"),
+        (["tariff", "quote", "+4930123456", "--plan", "pro"], "the tariff has no price"),
+        (["tariff", "quote", "0612345678", "--plan", "gold"], "expected one of light, pro"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_refusal_is_one_line_that_says_what_was_expected(
+    charging: Command, anna: str, arguments: list[str], expected: str
+) -> None:
+    assert expected in charging(*arguments).problem
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["acount"],
+        ["account", "lst"],
+        ["account", "add", "anna"],
+        ["account", "set", "anna"],
+        ["account", "suspend", "anna"],
+        ["account", "list", "--bogus"],
+        ["account", "correct", "anna", "1", "--reson", "why"],
+        ["number", "set", NUMBER],
+        ["top-up", "anna"],
+        ["cdr", "list", "--csv", "--json"],
+        ["tariff", "quote", "0612345678"],
+        ["tariff", "quote", "0612345678", "--plan", "pro", "--account", "anna"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_line_and_exit_2(charging: Command, arguments: list[str]) -> None:
+    ran = charging(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    (line,) = ran.err.splitlines()
+    assert "--help`" in line
+
+
+def test_a_command_without_arguments_shows_what_there_is(charging: Command) -> None:
+    for arguments in ([], ["account"], ["tariff"]):
+        ran = charging(*arguments)
+        assert ran.code == 2
+        assert "Commands:" in ran.out
+
+
+def test_an_account_through_its_life(charging: Command, anna: str) -> None:
+    assert charging("account", "set", anna, "--language", "en", "--json").json["language"] == "en"
+    assert charging("account", "suspend", anna, "--reason", "unpaid", "--json").json["status"] == "suspended"
+    assert charging("account", "activate", anna, "--json").json["status"] == "active"
+    assert charging("account", "correct", anna, "5", "--reason", "goodwill", "--json").json["credit"] == "5.00"
+    assert charging("account", "correct", anna, "-5", "--reason", "oops", "--json").json["credit"] == "0.00"
+    paid = charging("subscription", "paid", anna, "--until", "2027-01-31", "--json").json
+    assert paid["paid_until"] == "2027-01-31T23:00:00.000+00:00"
+    journal = charging("account", "journal", anna)
+    assert [line.split()[0] for line in journal.out.splitlines()] == ["line", "2", "1"]
+    assert "credit -5.00" in journal.out
+    assert len(charging("account", "journal", anna, "--limit", "1", "--json").json) == 1
+    assert charging("account", "close", anna, "--reason", "moved", "--json").json["status"] == "closed"
+    assert charging("account", "activate", anna).problem.startswith("account 'anna' is closed")
+    assert charging("account", "list", "--json").json[0]["status_reason"] == "moved"
+
+
+def test_numbers_through_their_life(charging: Command, anna: str) -> None:
+    added = charging("number", "add", anna, "0201234567", "--forward-to", "+4930123456")
+    assert added.code == 0
+    assert added.err.startswith("charging: warning: calls to +4930123456 are not forwarded")
+    changed = charging("number", "set", NUMBER, "--forward-to", "0612345678", "--paid-voicemail", "yes", "--json")
+    assert (changed.json["forward_to"], changed.json["paid_voicemail"]) == ("+31612345678", True)
+    assert charging("number", "set", NUMBER, "--paid-voicemail", "plan", "--json").json["paid_voicemail"] is None
+    assert charging("number", "set", NUMBER, "--forward-to", "", "--json").json["forward_to"] == ""
+    assert [one["number"] for one in charging("number", "list", "--json").json] == [NUMBER]
+    assert NUMBER in charging("number", "list").out
+    assert charging("number", "remove", NUMBER).code == 0
+    assert charging("number", "list", "--json").json == []
+
+
+def test_a_key_that_was_used_for_another_amount_is_refused(charging: Command, anna: str) -> None:
+    charging("top-up", anna, "25", "--id", "order-1")
+    assert charging("top-up", anna, "10", "--id", "order-1").problem.startswith("key 'order-1' was used before")
+
+
+def test_empty_listings_are_empty_for_programs_and_said_to_people(charging: Command) -> None:
+    for arguments in (["account", "list"], ["number", "list"], ["calls"], ["cdr", "list"]):
+        assert charging(*arguments, "--json").json == []
+        ran = charging(*arguments)
+        assert (ran.code, ran.out) == (0, "")
+        assert ran.err
+    assert charging("cdr", "list", "--csv").out.startswith("session,account,number,")
+
+
+def test_a_watch_without_a_terminal_is_lines(charging: Command) -> None:
+    ran = charging("calls", "--watch", "--count", "2", "--interval", "0.1", "--json")
+    assert ran.out == "[]\n[]\n"
+    assert charging("calls", "--watch", "--count", "1").out == "no call is running\n"
+
+
+def test_listings_of_more_than_a_page_are_complete(
+    charging: Command, anna: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in "abcde":
+        charging("account", "correct", anna, "1", "--reason", "r", "--id", key)
+    monkeypatch.setattr("charging.cli.client.PAGE_ROWS", 2)
+    lines = charging("account", "journal", anna, "--json").json
+    assert [line["number"] for line in lines] == [5, 4, 3, 2, 1]
+    assert len(charging("account", "journal", anna, "--limit", "3", "--json").json) == 3
+
+
+def test_a_tariff_is_checked_with_every_problem_on_its_line(charging: Command, place: Place) -> None:
+    checked = charging("tariff", "check", "--json").json
+    assert (checked["revision"], checked["destinations"]) == ("test-1", 2)
+    bad = place.folder / "bad.yaml"
+    bad.write_text((place.folder / "tariff.yaml").read_text().replace("0.06", "much").replace("plans:", "plnas:"))
+    ran = charging("tariff", "check", str(bad))
+    assert (ran.code, ran.out) == (1, "")
+    assert len(ran.err.splitlines()) >= 2
+    assert all(line.startswith(f"charging: {bad}") for line in ran.err.splitlines())
+
+
+def test_a_quote_explains_itself(charging: Command, anna: str) -> None:
+    quoted = charging("tariff", "quote", "0612345678", "--plan", "light", "--seconds", "61", "--json").json
+    assert (quoted["charged_s"], quoted["total"]) == (120, "0.12")
+    said = charging("tariff", "quote", "0612345678", "--account", anna, "--seconds", "61").out
+    assert "120 s free" in said
+
+
+def test_a_quote_on_a_tariff_that_is_not_in_force_leaves_the_store_alone(charging: Command, place: Place) -> None:
+    other = place.folder / "other.yaml"
+    other.write_text((place.folder / "tariff.yaml").read_text().replace("0.06", "0.60"))
+    quoted = charging("tariff", "quote", "0612345678", "--plan", "light", "--file", str(other), "--json")
+    assert quoted.json["total"] == "0.60"
+    assert not (place.folder / "ledger.db").exists()
+
+
+def test_accounts_are_listed_while_the_tariff_is_being_edited(charging: Command, place: Place, anna: str) -> None:
+    (place.folder / "tariff.yaml").write_text("nonsense")
+    assert len(charging("account", "list", "--json").json) == 1
+    assert "tariff.yaml" in charging("top-up", anna, "25").problem
+
+
+def test_the_books_are_verified_and_planted_errors_found(charging: Command, place: Place, anna: str) -> None:
+    charging("top-up", anna, "25")
+    assert charging("ledger", "verify").code == 0
+    with sqlite3.connect(place.folder / "ledger.db") as books:
+        books.execute("UPDATE balances SET posted = posted + 1 WHERE name = 'credit'")
+    books.close()
+    ran = charging("ledger", "verify")
+    assert ran.code == 1
+    assert "posted_differs" in ran.out
+    assert charging("ledger", "verify", "--json").json["findings"]
+
+
+def test_settings_that_are_not_there_are_said_with_what_to_do(capsys: pytest.CaptureFixture[str], place: Place) -> None:
+    assert main(["account", "list", "--config", str(place.folder / "none.yaml")]) == 1
+    assert "charging init" in capsys.readouterr().err
+
+
+def test_a_store_that_another_process_has_is_said_in_one_line(charging: Command, place: Place) -> None:
+    lock = FileLock(place.folder / "ledger.db")
+    lock.acquire()
+    try:
+        assert "a daemon has this ledger open" in charging("account", "list").problem
+    finally:
+        lock.release()
+
+
+def test_a_fault_of_ours_is_one_line_and_its_traceback_a_file(
+    charging: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("impossible")
+
+    monkeypatch.setattr(Client, "get", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    line = charging("calls").problem
+    assert "RuntimeError: impossible" in line
+    assert "Traceback" in Path(line.rpartition(" ")[2]).read_text()
+
+
+def test_a_configuration_to_begin_with_is_laid_down_once(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = place.folder / "new"
+    assert main(["init", str(folder)]) == 0
+    made = folder / "config" / "tariff.yaml"
+    assert made.read_bytes() == (REPOSITORY / "config" / "tariff.yaml").read_bytes()
+    assert (folder / "config" / "asterisk" / "extensions_charging.conf").is_file()
+    made.write_text("mine")
+    capsys.readouterr()
+    assert main(["init", str(folder)]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert made.read_text() == "mine"
+    monkeypatch.setenv("CHARGING_CONFIG", str(folder / "config" / "charging.yaml"))
+    made.write_bytes((REPOSITORY / "config" / "tariff.yaml").read_bytes())
+    assert main(["account", "add", "anna", "--plan", "voice_free"]) == 0
+    assert (folder / "var" / "charging.db").is_file()
+
+
+def test_csv_is_read_back_by_a_csv_reader(charging: Command) -> None:
+    (header,) = csv.reader(io.StringIO(charging("cdr", "list", "--csv").out))
+    assert {"session", "cost", "free_seconds"} <= set(header)
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("charging ")
