@@ -90,7 +90,7 @@ class Rate:
     min_charge: int = 0
     """The least that a call costs of which credit pays any second."""
     max_cost: int | None = None
-    """The most that a call can cost."""
+    """The most that a call can cost; not less than ``min_charge``."""
     rounding: Rounding = Rounding.UP
     decimals: int = 6
     """Of a euro, 0…6: what the call's total is rounded to."""
@@ -119,6 +119,7 @@ class Rate:
     def __post_init__(self) -> None:
         assert self.steps, "a rate has at least one step"
         assert self.steps[0].from_s == 0
+        assert self.max_cost is None or self.max_cost >= self.min_charge
         every_step = [*self.steps, *(step for band in self.bands for step in band.steps)]
         scale = lcm(*(step.unit_s for step in every_step)) * (10_000 if self.vat_added else 1)
         gross = 10_000 + self.vat_added if self.vat_added else 1
@@ -173,7 +174,7 @@ class Rate:
         if money < 0:
             return -1
         largest = largest_rounding_to(money // self._quantum, self._denominator * self._quantum, self.rounding)
-        if min(self._floor, self._ceiling) > largest:
+        if self._floor > largest:
             return -1
         return UNLIMITED if self._ceiling <= largest else largest
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from charging.errors import ConfigError, Problem
+from charging.money import round_div
 from charging.rating.calendar import Window
 from charging.rating.deck import Deck
 from charging.rating.deck_file import DeckFile, read_deck
@@ -114,7 +115,7 @@ def _tariff(model: TariffModel, decks: dict[Path, Deck], digest: str, warnings: 
         digest=digest,
         zone=model.zone,
         region=model.region,
-        plans={name: _plan(name, plan) for name, plan in model.plans.items()},
+        plans={name: _plan(name, plan, model) for name, plan in model.plans.items()},
         destinations={
             name: Destination(
                 name,
@@ -137,7 +138,7 @@ def _tariff(model: TariffModel, decks: dict[Path, Deck], digest: str, warnings: 
     )
 
 
-def _plan(name: str, model: PlanModel) -> Plan:
+def _plan(name: str, model: PlanModel, whole: TariffModel) -> Plan:
     free = model.free_minutes
     return Plan(
         name=name,
@@ -148,13 +149,20 @@ def _plan(name: str, model: PlanModel) -> Plan:
         free_destinations=frozenset(free.destinations) if free and free.destinations is not None else None,
         free_increment_s=free.increment if free else None,
         voicemail_paid=model.voicemail.paid,
-        voicemail_price=model.voicemail.price,
+        voicemail_price=_gross(model.voicemail.price, whole),
         max_calls=model.calls_at_once,
         max_credit_per_day=model.credit_a_day,
         max_call_s=model.max_call_s,
         low_credit=model.low_credit,
         low_free_seconds=model.low_free_minutes * 60,
     )
+
+
+def _gross(price: int, model: TariffModel) -> int:
+    """A price per piece with VAT, rounded as calls are."""
+    vat = 0 if model.vat.included else model.vat.percent
+    quantum = 10 ** (6 - model.rounding.decimals)
+    return round_div(price * (10_000 + vat), 10_000 * quantum, model.rounding.rule) * quantum
 
 
 def _table(name: str, table: TableModel, model: TariffModel, decks: dict[Path, Deck]) -> RateTable:

@@ -51,6 +51,8 @@ def bands(draw: st.DrawFn) -> Band:
 @st.composite
 def rates(draw: st.DrawFn) -> Rate:
     decimals = draw(st.sampled_from([6, 6, 4, 2, 0]))
+    least = draw(st.sampled_from([0, 0, 0, 70_000, 1_234_567]))
+    most = draw(st.sampled_from([None, None, None, 150_000, 500_000, 1_000_000, 1_234_567]))
     return Rate(
         plan="plan",
         destination="somewhere",
@@ -59,8 +61,8 @@ def rates(draw: st.DrawFn) -> Rate:
         bands=tuple(draw(st.lists(bands(), max_size=2))),
         holidays=draw(st.sampled_from([frozenset[date](), frozenset({date(2026, 12, 25), date(2026, 11, 30)})])),
         zone=draw(st.sampled_from(ZONES)),
-        min_charge=draw(st.sampled_from([0, 0, 0, 70_000, 1_234_567])),
-        max_cost=draw(st.sampled_from([None, None, None, 150_000, 500_000, 1_000_000])),
+        min_charge=least,
+        max_cost=None if most is None else max(least, most),
         rounding=draw(st.sampled_from(list(Rounding))),
         decimals=decimals,
         vat_added=draw(st.sampled_from([0, 0, 2100, 900])),
@@ -78,6 +80,6 @@ def starts(draw: st.DrawFn, rate: Rate) -> int:
     return int(local.timestamp()) * MICRO + offset_us
 
 
-months = st.sampled_from(["bundle:2026-11", "bundle:2026-12", "bundle:2027-01", "bundle:2026-03", "bundle:2026-10"])
-pools = st.dictionaries(months, st.integers(0, 500), max_size=5)
+MONTHS = [f"bundle:{month}" for month in "2026-03 2026-04 2026-09 2026-10 2026-11 2026-12 2027-01".split()]
+pools = st.fixed_dictionaries({month: st.one_of(st.just(0), st.integers(0, 500)) for month in MONTHS})
 money = st.one_of(st.integers(0, 3 * MICRO), st.integers(0, 100 * MICRO))

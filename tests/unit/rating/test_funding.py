@@ -84,7 +84,7 @@ def test_r10_free_seconds_go_first_and_credit_goes_on_within_the_call() -> None:
 def test_free_seconds_too_few_for_an_increment_pay_their_part_of_it() -> None:
     found = plan(rate(), NOON, (), Pools(MICRO, {NOV: 70}), 120)
     assert found.funding == (Segment(0, 70, NOV), Segment(70, 120, CREDIT))
-    assert found.credit == 50_000
+    assert found.credit == charge(rate(), NOON, found.funding) == 50_000
 
 
 def test_the_rest_of_a_broken_increment_that_credit_cannot_pay_is_not_begun() -> None:
@@ -165,6 +165,16 @@ def test_the_minimum_holds_from_the_first_second_that_credit_pays() -> None:
     assert costs(one, 0, 1, 50, 51) == [0, 50_000, 50_000, 51_000]
     assert plan(one, NOON, (), Pools(0, {NOV: 60}), 60).credit == 0
     assert [affordable_seconds(one, NOON, Pools(money)) for money in (49_999, 50_000)] == [0, 50]
+
+
+def test_money_a_micro_euro_below_the_minimum_pays_for_no_second() -> None:
+    one = rate(1, steps=(Step(0, 1_000, 1, 1),), min_charge=5 * CENT)
+    assert [affordable_seconds(one, NOON, Pools(money)) for money in (49_999, 50_000, 50_999, 51_000)] == [
+        0,
+        50,
+        50,
+        51,
+    ]
 
 
 def test_at_its_maximum_a_call_costs_no_more_and_still_has_an_end() -> None:

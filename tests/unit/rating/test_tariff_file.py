@@ -9,7 +9,8 @@ import pytest
 
 from charging.errors import ConfigError, Problem
 from charging.rating.calendar import Window
-from charging.rating.rate import Step
+from charging.rating.funding import cost_of_seconds
+from charging.rating.rate import Rate, Step
 from charging.rating.tariff import Price
 from charging.rating.tariff_file import load_tariff
 from tests.unit.rating.tariffs import SMALL, changed, small, write
@@ -206,6 +207,21 @@ def test_a_band_takes_what_it_does_not_say_from_its_rate(tmp_path: Path) -> None
 def test_a_rate_that_contradicts_itself_is_refused(tmp_path: Path, rate: str, found: str) -> None:
     [problem] = problems(tmp_path, changed(NL, f"nl: {rate}"))
     assert (problem.found, problem.line) == (found, 21)
+
+
+@pytest.mark.parametrize(("included", "call", "message", "page"), [("yes", 100, 150, 50), ("no", 121, 182, 61)])
+def test_prices_without_vat_are_charged_with_it(
+    tmp_path: Path, included: str, call: int, message: int, page: int
+) -> None:
+    text = changed("included: yes}", f"included: {included}}}\nrounding: {{rule: up, decimals: 3}}")
+    text = text.replace(NL, "nl: {price: 0.1, fax_page: 0.05}")
+    text = text.replace("{paid: no}\n  pro", "{paid: yes, price: 0.15}\n  pro")
+    tariff = small(tmp_path, text)
+    rate = tariff.rate_for("light", "+31201234567", 0)
+    assert isinstance(rate, Rate)
+    assert cost_of_seconds(rate, 0, 60) == call * 1_000
+    assert tariff.plans["light"].voicemail_price == message * 1_000
+    assert tariff.fax_page_for("light", "+31201234567", 0) == page * 1_000
 
 
 def test_a_limit_finer_than_the_rounding_is_refused_and_one_as_fine_is_not(tmp_path: Path) -> None:
