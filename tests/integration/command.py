@@ -99,6 +99,10 @@ class Command:
         said = self._capture.readouterr()
         return Ran(code, said.out, said.err)
 
+    async def beside(self, *arguments: str) -> Ran:
+        """The same in a thread, while this test's loop plays whatever the command talks to."""
+        return await asyncio.to_thread(self, *arguments)
+
 
 async def run_process(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ran:
     """The command as a process, without a terminal."""

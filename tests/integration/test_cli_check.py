@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,9 @@ import pytest
 from charging.asterisk.message import AmiMessage
 from charging.cli.check_live import wanted_contexts
 from tests.fakes.ami import COMMANDS, FakeAmi, listing, refusal, success
-from tests.integration.command import Command, Place, Ran, run_process
+from tests.integration.command import Command, Place, Ran
 
-SECRET = {"TEST_AMI_SECRET": "right"}
+CheckLive = Callable[..., Awaitable[Ran]]
 
 
 @pytest.fixture
@@ -41,10 +40,14 @@ def no_risky_modules(message: AmiMessage) -> Iterable[bytes]:
     return [refusal(message, "Module not loaded") if risky else success(message)]
 
 
-async def check_live(place: Place, ami: FakeAmi, secret: str = "right") -> Ran:
-    await asyncio.to_thread(place.write, ami.port)
-    env = {"TEST_AMI_SECRET": secret}
-    return await run_process("--config", str(place.config), "check", "--live", env=env)
+@pytest.fixture
+def check(place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CheckLive:
+    async def run(ami: FakeAmi, secret: str = "right") -> Ran:
+        monkeypatch.setenv("TEST_AMI_SECRET", secret)
+        place.write(ami.port)
+        return await Command(place, capsys).beside("check", "--live")
+
+    return run
 
 
 def graded(ran: Ran, grade: str) -> list[str]:
@@ -87,65 +90,65 @@ def test_settings_that_are_wrong_are_told_key_by_key(place: Place, capsys: pytes
     assert len(graded(ran, "problem")) >= 3
 
 
-async def test_an_asterisk_that_has_everything_is_exit_0(place: Place, ami: FakeAmi) -> None:
-    ran = await check_live(place, ami)
+async def test_an_asterisk_that_has_everything_is_exit_0(check: CheckLive, ami: FakeAmi) -> None:
+    ran = await check(ami)
     assert (ran.code, ran.err) == (0, "")
     assert graded(ran, "problem") == graded(ran, "warning") == []
 
 
-async def test_a_wrong_secret_is_one_line_that_says_what_to_mend(place: Place, ami: FakeAmi) -> None:
-    ran = await check_live(place, ami, secret="wrong")
+async def test_a_wrong_secret_is_one_line_that_says_what_to_mend(check: CheckLive, ami: FakeAmi) -> None:
+    ran = await check(ami, secret="wrong")
     assert (ran.code, ran.err) == (1, "")
     (problem,) = graded(ran, "problem")
     assert "manager.conf" in problem
     assert "wrong" not in problem.replace("wrong_secret", "")
 
 
-async def test_no_asterisk_is_one_line_that_says_so(place: Place, ami: FakeAmi) -> None:
+async def test_no_asterisk_is_one_line_that_says_so(check: CheckLive, ami: FakeAmi) -> None:
     await ami.stop()
-    ran = await check_live(place, ami)
+    ran = await check(ami)
     assert ran.code == 1
     (problem,) = graded(ran, "problem")
     assert "is Asterisk running" in problem
 
 
-async def test_a_missing_permission_is_named(place: Place, ami: FakeAmi) -> None:
+async def test_a_missing_permission_is_named(check: CheckLive, ami: FakeAmi) -> None:
     ami.commands = tuple(command for command in ami.commands if command != "AbsoluteTimeout")
-    ran = await check_live(place, ami)
+    ran = await check(ami)
     assert ran.code == 1
     assert any("AbsoluteTimeout (call)" in line for line in graded(ran, "problem"))
 
 
-async def test_a_missing_permission_that_calls_can_do_without_is_a_warning(place: Place, ami: FakeAmi) -> None:
+async def test_a_missing_permission_that_calls_can_do_without_is_a_warning(check: CheckLive, ami: FakeAmi) -> None:
     ami.commands = tuple(command for command in ami.commands if command != "Originate")
-    ran = await check_live(place, ami)
+    ran = await check(ami)
     assert ran.code == 0
     assert "Originate (originate)" in graded(ran, "warning")[0]
 
 
-async def test_a_dialplan_that_is_not_included_is_named_context_by_context(place: Place, ami: FakeAmi) -> None:
+async def test_a_dialplan_that_is_not_included_is_named_context_by_context(check: CheckLive, ami: FakeAmi) -> None:
     ami.answers["ShowDialPlan"] = lambda message: [refusal(message, "Did not find context")]
     ami.answers["Getvar"] = lambda message: [success(message, ("Value", ""))]
-    ran = await check_live(place, ami)
+    ran = await check(ami)
     problems = "\n".join(graded(ran, "problem"))
     assert all(context in problems for context in wanted_contexts())
     assert "CHARGING_AGI is empty" in problems
 
 
-async def test_a_dialplan_that_asks_another_port_is_a_problem(place: Place, ami: FakeAmi) -> None:
+async def test_a_dialplan_that_asks_another_port_is_a_problem(check: CheckLive, ami: FakeAmi) -> None:
     ami.answers["Getvar"] = lambda message: [success(message, ("Value", "127.0.0.1:4573"))]
-    ran = await check_live(place, ami)
+    ran = await check(ami)
     assert "asks the daemon at 127.0.0.1:4573" in graded(ran, "problem")[0]
 
 
-async def test_modules_that_are_missing_or_risky_are_named(place: Place, ami: FakeAmi) -> None:
+async def test_modules_that_are_missing_or_risky_are_named(check: CheckLive, ami: FakeAmi) -> None:
     def modules(message: AmiMessage) -> Iterable[bytes]:
         missing = message.get("Module") == "app_voicemail"
         return [refusal(message, "Module not loaded") if missing else success(message)]
 
     ami.answers["ModuleCheck"] = modules
     ami.answers["CoreSettings"] = lambda message: [success(message, ("AsteriskVersion", "22.11.0"))]
-    ran = await check_live(place, ami)
+    ran = await check(ami)
     assert ran.code == 1
     assert "app_voicemail" in graded(ran, "problem")[0]
     warnings = "\n".join(graded(ran, "warning"))

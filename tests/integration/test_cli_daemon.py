@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from charging.web.control import control_app
 from charging.web.listen import serve_unix
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
 from tests.integration.command import Command, Place, Ran, run_process
+
+Charging = Callable[..., Awaitable[Ran]]
 
 
 @pytest.fixture
@@ -47,60 +49,61 @@ async def daemon(rig: Rig, place: Place) -> AsyncIterator[None]:
             await task
 
 
-async def charging(place: Place, *arguments: str) -> Ran:
-    return await run_process("--config", str(place.config), *arguments)
+@pytest.fixture
+def charging(place: Place, capsys: pytest.CaptureFixture[str]) -> Charging:
+    return Command(place, capsys).beside
 
 
-async def test_r5_r22_a_running_call_is_seen_topped_up_and_hung_up(place: Place) -> None:
+async def test_r5_r22_a_running_call_is_seen_topped_up_and_hung_up(place: Place, charging: Charging) -> None:
     async with make_rig() as rig, daemon(rig, place):
         await rig.subscriber(credit=30_000)
         call = await rig.talking()
         await rig.clock.advance(20)
 
-        (shown,) = (await charging(place, "calls", "--json")).json
+        (shown,) = (await charging("calls", "--json")).json
         assert (shown["session"], shown["number"], shown["watched"]) == (call.session, NUMBER, True)
         assert (shown["elapsed_s"], shown["cost"], shown["covered_s"]) == (20, "0.02", 30)
-        balance = (await charging(place, "account", "show", "anna", "--json")).json["balance"]
+        balance = (await charging("account", "show", "anna", "--json")).json["balance"]
         assert (balance["credit"]["now"], balance["credit"]["available"]) == ("0.01", "0.00")
 
-        assert (await charging(place, "top-up", "anna", "10")).code == 0
+        assert (await run_process("--config", str(place.config), "top-up", "anna", "10")).code == 0
         await rig.clock.advance(1)
         assert rig.session_of(call).covered_s > 60
 
-        hung = await charging(place, "hangup", call.session, "--reason", "fraud")
+        hung = await charging("hangup", call.session, "--reason", "fraud")
         assert (hung.code, hung.err) == (0, "")
         await rig.clock.advance(10)
-        assert (await charging(place, "calls", "--json")).json == []
-        (cdr,) = (await charging(place, "cdr", "list", "--account", "anna", "--json")).json
+        assert (await charging("calls", "--json")).json == []
+        (cdr,) = (await charging("cdr", "list", "--account", "anna", "--json")).json
         assert (cdr["session"], cdr["hangup_reason"], cdr["cost"]) == (call.session, "fraud", "0.021")
-        assert "fraud" in (await charging(place, "cdr", "list", "--csv")).out
-        assert (await charging(place, "ledger", "verify")).code == 0
+        assert "fraud" in (await charging("cdr", "list", "--csv")).out
+        assert (await charging("ledger", "verify")).code == 0
     assert not _has_ledger(place)
 
 
-async def test_calls_are_watched_as_they_run(place: Place) -> None:
+async def test_calls_are_watched_as_they_run(place: Place, charging: Charging) -> None:
     async with make_rig() as rig, daemon(rig, place):
         await rig.subscriber(credit=EURO)
         await rig.talking()
-        ran = await charging(place, "calls", "--watch", "--count", "2", "--interval", "0.1", "--json")
+        ran = await charging("calls", "--watch", "--count", "2", "--interval", "0.1", "--json")
         looks = [json.loads(line) for line in ran.out.splitlines()]
         assert [len(look) for look in looks] == [1, 1]
-        table = await charging(place, "calls", "--watch", "--count", "1")
+        table = await charging("calls", "--watch", "--count", "1")
         assert NUMBER in table.out
 
 
-async def test_refusals_of_a_daemon_are_one_line_and_exit_1(place: Place) -> None:
+async def test_refusals_of_a_daemon_are_one_line_and_exit_1(place: Place, charging: Charging) -> None:
     async with make_rig() as rig, daemon(rig, place):
-        assert (await charging(place, "top-up", "nobody", "25")).problem.startswith("there is no account 'nobody'")
+        assert (await charging("top-up", "nobody", "25")).problem.startswith("there is no account 'nobody'")
         await rig.subscriber()
-        assert (await charging(place, "top-up", "anna", "1")).problem.endswith("expected at least 10.00")
+        assert (await charging("top-up", "anna", "1")).problem.endswith("expected at least 10.00")
 
 
-async def test_a_socket_that_a_killed_daemon_left_is_no_daemon(place: Place) -> None:
+async def test_a_socket_that_a_killed_daemon_left_is_no_daemon(place: Place, charging: Charging) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(place.socket))
         left.listen()
-    assert (await charging(place, "account", "list", "--json")).json == []
+    assert (await charging("account", "list", "--json")).json == []
     assert _has_ledger(place)
 
 
