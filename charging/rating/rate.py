@@ -179,9 +179,8 @@ class Rate:
         return UNLIMITED if self._ceiling <= largest else largest
 
     def flat(self, price: int) -> int:
-        """A price per piece (a fax page, a voicemail) with VAT, rounded as calls are; micro-euro."""
-        gross = price * (10_000 + self.vat_added)
-        return round_div(gross, 10_000 * self._quantum, self.rounding) * self._quantum
+        """A price per piece (a fax page) with VAT, rounded as calls are; micro-euro."""
+        return gross_price(price, self.vat_added, self.rounding, self.decimals)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, texts and integers; :meth:`from_json` makes an equal rate of them."""
@@ -201,6 +200,12 @@ class Rate:
         known["holidays"] = frozenset(date.fromisoformat(day) for day in plain["holidays"])
         known["rounding"] = Rounding(plain["rounding"])
         return cls(**known)
+
+
+def gross_price(price: int, vat_added: int, rounding: Rounding, decimals: int) -> int:
+    """A price per piece with ``vat_added`` (hundredths of a percent), rounded; micro-euro."""
+    quantum: int = 10 ** (6 - decimals)
+    return round_div(price * (10_000 + vat_added), 10_000 * quantum, rounding) * quantum
 
 
 def _regimes(steps: tuple[Step, ...], scale: int, band: str) -> tuple[Regime, ...]:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from charging.errors import ConfigError, Problem
-from charging.money import round_div
 from charging.rating.calendar import Window
 from charging.rating.deck import Deck
 from charging.rating.deck_file import DeckFile, read_deck
 from charging.rating.plans import Plan
 from charging.rating.prices import price_of
+from charging.rating.rate import gross_price
 from charging.rating.tariff import Destination, RateTable, Refusal, Tariff, TopUps
 from charging.rating.tariff_misfits import deck_files, misfits
 from charging.rating.tariff_model import DAYS, PlanModel, TableModel, TariffModel, WindowModel
@@ -159,10 +159,8 @@ def _plan(name: str, model: PlanModel, whole: TariffModel) -> Plan:
 
 
 def _gross(price: int, model: TariffModel) -> int:
-    """A price per piece with VAT, rounded as calls are."""
     vat = 0 if model.vat.included else model.vat.percent
-    quantum = 10 ** (6 - model.rounding.decimals)
-    return round_div(price * (10_000 + vat), 10_000 * quantum, model.rounding.rule) * quantum
+    return gross_price(price, vat, model.rounding.rule, model.rounding.decimals)
 
 
 def _table(name: str, table: TableModel, model: TariffModel, decks: dict[Path, Deck]) -> RateTable:

@@ -15,6 +15,7 @@ from time import perf_counter_ns
 
 from charging.money import MICRO
 from charging.rating.calendar import Window
+from charging.rating.deck_file import parse_deck
 from charging.rating.funding import (
     CREDIT,
     Pools,
@@ -89,6 +90,15 @@ def main() -> None:
     for name, call, aim in rows():
         taken = microseconds(call)
         print(f"{name:40} {taken:8.2f} µs {taken / unit:8.1f} ×   {aim}")
+    gc.enable()
+    rows_of_deck = 200_000
+    text = "prefix;name;price;increments\n" + "".join(
+        f"{number};Destination {number % 900};0,{number % 2000:04d};60/1\n"
+        for number in range(100_000, 100_000 + rows_of_deck)
+    )
+    begin = perf_counter_ns()
+    parse_deck(text.encode(), "deck.csv")
+    print(f"{'a deck of 200,000 rows':40} {(perf_counter_ns() - begin) / 1e9:8.2f} s")
 
 
 if __name__ == "__main__":
