@@ -217,6 +217,11 @@ def config_of(document: Document, environ: Mapping[str, str]) -> Config:
         path = ("switch", "ami", "action_timeout_s")
         expected = f"at least ping_interval_s ({ami.ping_interval_s:g} s)"
         problems.append(document.problem(path, f"{ami.action_timeout_s:g} s", expected))
+    chosen = settings.charging
+    if chosen.warn_before_s > chosen.horizon_s:
+        # A call knows its own end as far ahead as it reserves: a warning before that would have to be guessed.
+        expected = f"at most horizon_s ({chosen.horizon_s} s)"
+        problems.append(document.problem(("charging", "warn_before_s"), f"{chosen.warn_before_s} s", expected))
     if problems or ami_secret is None:
         raise ConfigError(sorted_problems(problems))
     return Config(Path(document.file), settings, ami_secret, ledger_password)

@@ -13,7 +13,6 @@ import structlog
 
 from charging.asterisk import variables
 from charging.asterisk.black_box import BlackBoxRecord, parse_record
-from charging.asterisk.events import SwitchEvent
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.numbers import scaled, whole
 from charging.asterisk.prompts import MAINTENANCE_DEADLINE_S, Prompter, PromptOutcome, PromptSettings
@@ -21,6 +20,7 @@ from charging.asterisk.reply import Fields, Orders
 from charging.asterisk.rights import MissingRights, missing_rights
 from charging.clock import Clock, Instant
 from charging.errors import ActionRefused
+from charging.session.switch_events import SwitchEvent
 
 CAUSE_NORMAL = 16
 MAX_DEADLINE_TRIES = 3

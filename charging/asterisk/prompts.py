@@ -14,10 +14,10 @@ from enum import Enum
 import structlog
 
 from charging.asterisk import variables
-from charging.asterisk.events import OriginateEnded, PromptStarted, SwitchEvent
 from charging.asterisk.reply import Orders
 from charging.asterisk.variables import inherited
 from charging.errors import ActionRefused, SwitchError
+from charging.session.switch_events import OriginateEnded, PromptStarted, SwitchEvent
 
 WHISPER_DEADLINE_S = 2.0
 """Measured: a whisper is attached 0.4 s after the order."""

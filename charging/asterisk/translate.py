@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from charging.asterisk import variables
-from charging.asterisk.events import (
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.numbers import scaled, whole
+from charging.session.switch_events import (
     BridgeEntered,
     BridgeLeft,
     ChannelEnded,
@@ -24,8 +26,6 @@ from charging.asterisk.events import (
     TransferKind,
     TransferSeen,
 )
-from charging.asterisk.message import AmiMessage
-from charging.asterisk.numbers import scaled, whole
 
 LOCAL_CHANNEL = "Local/"
 """Halves of a Local channel are plumbing: the real leg behind them has its own dial events."""

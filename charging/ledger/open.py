@@ -9,7 +9,6 @@ from charging.errors import ConfigError, Problem
 from charging.ledger import redis_url
 from charging.ledger.memory import MemoryStore
 from charging.ledger.port import Store
-from charging.ledger.redis_store import RedisStore
 from charging.ledger.sqlite import SqliteStore
 
 EXPECTED = f"memory: (forgets everything), sqlite:///absolute/path, {redis_url.EXPECTED}"
@@ -25,6 +24,8 @@ def open_store(url: str, *, file: str = "", path: str = "ledger.url") -> Store:
     if url.startswith("sqlite:///") and not url.endswith("/"):
         return SqliteStore(Path(unquote(url.removeprefix("sqlite://"))))
     if url.startswith("redis"):
+        from charging.ledger.redis_store import RedisStore  # its client takes a second to load; most ledgers are files
+
         try:
             return RedisStore(redis_url.parse(url))
         except ValueError as error:

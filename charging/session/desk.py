@@ -167,7 +167,12 @@ class Desk:
         """Reserve and open; ``None`` where somebody else was faster with the money."""
         at_us = decided.draft.opened.wall_us
         session, transfer = reserve_transfer(decided.draft, decided.extension, at_us)
-        applied = await self._store.apply(transfer, grants_for(session, session.funding, at_us))
+        try:
+            applied = await self._store.apply(transfer, grants_for(session, session.funding, at_us))
+        except (LedgerError, asyncio.CancelledError):
+            # The caller waits no longer, and the outcome is unknown: what may be reserved is found and given back.
+            self._registry.doubt()
+            raise
         if applied.outcome is Outcome.INSUFFICIENT:
             return None
         if not applied.outcome.applied:

@@ -68,8 +68,10 @@ class Registry:
     # --- sessions ---------------------------------------------------------------------------------------------
 
     def start(self, session: Session) -> SessionRunner:
-        """Give an open session its task."""
+        """Give an open session its task; one that has its task already (restored meanwhile) keeps it."""
         assert self._tasks is not None, "the registry runs before sessions start"
+        if (known := self._runners.get(session.id)) is not None:
+            return known
         runner = SessionRunner(
             session,
             ledger=self._ledger,
@@ -90,6 +92,10 @@ class Registry:
         finally:
             self._runners.pop(runner.session.id, None)
         self.funds_changed(runner.session.account)
+
+    def doubt(self) -> None:
+        """A session may have been opened in the ledger without our having heard so: look again at the next audit."""
+        self._restored = False
 
     def find(self, session: str) -> SessionRunner | None:
         """The task of an open session, or ``None``."""

@@ -137,7 +137,8 @@ def clock_jumped(session: Session, _event: ClockJumped, context: Context) -> Ste
 
 def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
     placed = replace(session, enforced_s=event.covered_s)
-    return Step(replace(placed, check_mono_us=_overdue_at(placed, context), retry_mono_us=None))
+    told = Tell("deadline_moved", {"covered_s": event.covered_s})
+    return Step(replace(placed, check_mono_us=_overdue_at(placed, context), retry_mono_us=None), (told,))
 
 
 def _overdue_at(session: Session, context: Context) -> int:

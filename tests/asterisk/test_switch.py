@@ -15,14 +15,6 @@ from agi.port import Answer, IncomingCall
 from agi.routes import routes_for
 from agi.server import AgiServer
 from charging.asterisk.control import CallControl, DeadlineOutcome
-from charging.asterisk.events import (
-    BridgeEntered,
-    BridgeLeft,
-    ChannelEnded,
-    DialEnded,
-    PromptStopped,
-    SwitchEvent,
-)
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.prompts import PromptOutcome, PromptSettings
@@ -32,6 +24,14 @@ from charging.clock import Instant, SystemClock
 from charging.lab import Call, Lab, mobile
 from charging.lab.audio import Sound
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
+from charging.session.switch_events import (
+    BridgeEntered,
+    BridgeLeft,
+    ChannelEnded,
+    DialEnded,
+    PromptStopped,
+    SwitchEvent,
+)
 from tests.asterisk.conftest import PROMPT_TONE_HZ
 from tests.fakes.ami import eventually
 

@@ -21,6 +21,8 @@ class FaultyStore(MemoryStore):
         """The share of writes that fail, half of them after they were carried out; 1: the store is out of reach."""
         self.lose_answers = 0
         """So many of the next ticks and settlements are carried out without an answer."""
+        self.lose_reservation = False
+        """The next reservation is carried out without an answer."""
         self.theft = 0
         """Micro-euro that somebody else takes between the next extension's planning and its writing."""
 
@@ -38,8 +40,7 @@ class FaultyStore(MemoryStore):
         if self.theft and transfer.kind is Kind.EXTEND:
             leg, self.theft = Leg(CREDIT, -self.theft), 0
             await super().apply(Transfer("theft", transfer.account, Kind.CORRECT, 0, (leg,), reason="theft"))
-        if self.lose_answers and transfer.session is not None and transfer.kind is not Kind.RESERVE:
-            self.lose_answers -= 1
+        if self._loses_answer(transfer):
             await super().apply(transfer, grants)
             raise LedgerUnavailable
         if not self._fails():
@@ -47,6 +48,15 @@ class FaultyStore(MemoryStore):
         if self.failing < 1 and self.chance.random() < 0.5:
             await super().apply(transfer, grants)
         raise LedgerUnavailable
+
+    def _loses_answer(self, transfer: Transfer) -> bool:
+        if transfer.kind is Kind.RESERVE:
+            lost, self.lose_reservation = self.lose_reservation, False
+            return lost
+        if transfer.session is None or not self.lose_answers:
+            return False
+        self.lose_answers -= 1
+        return True
 
     async def keep_session(self, account: str, session: str, state: str, epoch: int = 0) -> Outcome:
         if not self._fails():

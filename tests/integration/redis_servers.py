@@ -43,11 +43,23 @@ class RedisServer:
         self.folder = folder / f"redis-{self.port}"
         self.folder.mkdir(parents=True)
         self._sentinel = sentinel
+        self._cli_options: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", "save ''", *settings]
         if not sentinel:
             lines += ["appendonly yes", "appendfsync always", "repl-diskless-sync-delay 0"]
         (self.folder / "redis.conf").write_text("\n".join(lines).replace("''", '""') + "\n")
+
+    def listen_by_tls(self) -> None:
+        """Take the port for TLS; the settings name the certificate. redis-cli is then told so too."""
+        path = self.folder / "redis.conf"
+        text = (
+            path.read_text()
+            .replace(f"port {self.port}\n", "port 0\n", 1)
+            .replace("tls-port 0", f"tls-port {self.port}")
+        )
+        path.write_text(text)
+        self._cli_options = ["--tls", "--insecure"]
 
     @property
     def url(self) -> str:
@@ -58,12 +70,14 @@ class RedisServer:
         log = (self.folder / "log").open("ab")
         self._process = subprocess.Popen(command, stdout=log, stderr=log)
         log.close()
-        wait_until(lambda: self.cli("ping").strip() == "PONG", f"redis-server at {self.port} does not answer")
+        wait_until(
+            lambda: self.cli("ping").startswith(("PONG", "NOAUTH")), f"redis-server at {self.port} does not answer"
+        )
         return self
 
     def cli(self, *words: str) -> str:
         """The answer to a command, by redis-cli."""
-        command = ["redis-cli", "-p", str(self.port), *words]
+        command = ["redis-cli", "-p", str(self.port), *self._cli_options, *words]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S).stdout
 
     def kill(self) -> None:

@@ -11,12 +11,12 @@ import pytest
 
 from charging.asterisk import variables
 from charging.asterisk.control import CallControl, ChannelStatus, DeadlineOutcome, milliseconds_left
-from charging.asterisk.events import OriginateEnded, PromptStarted
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.prompts import PromptOutcome, PromptSettings
 from charging.asterisk.reply import Fields, Reply
 from charging.clock import Instant
 from charging.errors import ActionRefused, ActionTimeout, LinkDown
+from charging.session.switch_events import OriginateEnded, PromptStarted
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.recordings import ami_messages
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from charging.asterisk.events import (
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.translate import stamp_us, translate
+from charging.session.switch_events import (
     BridgeEntered,
     BridgeLeft,
     ChannelEnded,
@@ -19,8 +21,6 @@ from charging.asterisk.events import (
     TransferKind,
     TransferSeen,
 )
-from charging.asterisk.message import AmiMessage
-from charging.asterisk.translate import stamp_us, translate
 from tests.fakes.recordings import ami_events
 
 SESSION = ("ChanVariable", "CHARGING_SESSION=s-1")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from charging.errors import LedgerUnavailable
 from charging.ledger.model import Kind
 from charging.session.events import FundsChanged
 from tests.fakes.faulty_store import FaultyStore
@@ -99,9 +100,17 @@ async def test_ledger_out_of_reach_lets_a_call_live_to_the_end_of_its_reservatio
     assert await rig.reserved() == {}
 
 
-async def test_ledger_out_of_reach_forwards_nothing(rig: Rig, store: FaultyStore) -> None:
-    from charging.errors import LedgerUnavailable
+async def test_reservation_whose_answer_was_lost_is_given_back(rig: Rig, store: FaultyStore) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    store.lose_reservation = True
+    with pytest.raises(LedgerUnavailable):
+        await rig.ring()
+    assert await rig.reserved() != {}
+    await rig.clock.advance(60)
+    assert await rig.reserved() == {}
 
+
+async def test_ledger_out_of_reach_forwards_nothing(rig: Rig, store: FaultyStore) -> None:
     await rig.subscriber(credit=10 * EURO)
     store.failing = 1.0
     with pytest.raises(LedgerUnavailable):

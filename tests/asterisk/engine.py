@@ -1,0 +1,182 @@
+"""A daemon on a lab, with one subscriber, for the tests that see real calls being charged.
+
+Prices are a tenth of a cent a second in increments of a second, and ticks are seconds: so that minutes are not waited
+for. The engine itself knows no other speed than these settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charging.lab import Call, Lab, mobile
+from charging.lab.daemon import DaemonProcess
+from charging.ledger.accounts import Account, Language, Number
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
+from charging.ledger.sqlite import SqliteStore
+from charging.money import parse_euro
+from charging.session.funds import grant, local
+
+NUMBER = "+31850000001"
+SECOND = 1_000
+"""Micro-euro."""
+
+POLICY = {"tick_s": 2, "horizon_s": 5, "warn_before_s": 5, "setup_timeout_s": 2, "black_box_wait_s": 2}
+
+TARIFF = """\
+revision: test-{revision}
+zone: Europe/Amsterdam
+region: NL
+vat: {{percent: 21, included: yes}}
+rounding: {{rule: half_up, decimals: 6}}
+top_up: {{minimum: 0.01, amounts: []}}
+destinations:
+  nl_mobile: {{prefixes: ["+316"]}}
+  premium: {{prefixes: ["+31900"], refuse: premium}}
+rates:
+  standard:
+    destinations:
+      nl_mobile: {{price: {price}, increments: 1/1}}
+plans:
+  voice_free:
+    title: Voice Free
+    rates: standard
+    paid_subscription: no
+    calls_at_once: 5
+    voicemail: {{paid: yes, price: 0.15}}
+  voice_light:
+    {{title: Voice Light, rates: standard, paid_subscription: yes, calls_at_once: 5, voicemail: {{paid: no}}}}
+  voice_pro:
+    title: Voice Pro
+    rates: standard
+    paid_subscription: yes
+    free_minutes: {{minutes: 1}}
+    voicemail: {{paid: no}}
+    calls_at_once: 5
+"""
+
+
+def number_of(index: int) -> str:
+    """Anna's number (0) and those of the others."""
+    return f"+318500000{index + 1:02d}"
+
+
+def tariff(price: str = "0.06", revision: int = 1) -> str:
+    """The tests' tariff; ``price`` is euro a minute."""
+    return TARIFF.format(price=price, revision=revision)
+
+
+@dataclass
+class Engine:
+    """The daemon, and one subscriber of its."""
+
+    lab: Lab
+    daemon: DaemonProcess
+
+    async def balance(self) -> dict[str, Any]:
+        return await self.daemon.get("/accounts/anna/balance")
+
+    async def posted(self) -> int:
+        """Micro-euro of credit that is not spent."""
+        return parse_euro((await self.balance())["credit"]["posted"])
+
+    async def top_up(self, amount: str, key: str) -> None:
+        await self.daemon.post("/accounts/anna/top-ups", {"amount": amount}, key)
+
+    async def journal(self) -> list[dict[str, Any]]:
+        page = await self.daemon.get("/accounts/anna/journal", limit="1000")
+        return list(reversed(page["items"]))
+
+    async def cdr(self, calls: int = 1) -> dict[str, Any]:
+        """The last call's CDR, once so many calls are booked."""
+        return (await self.cdrs(calls))[-1]
+
+    async def cdrs(self, calls: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+
+        async def booked() -> bool:
+            found[:] = (await self.daemon.get("/cdrs", limit="1000"))["items"]
+            return len(found) >= calls
+
+        await self.until(booked, f"{calls} CDRs", 20)
+        return found
+
+    async def nothing_reserved(self, deadline_s: float = 15) -> None:
+        """Wait until no session is open and nothing is set aside."""
+
+        async def idle() -> bool:
+            balance = await self.balance()
+            return not balance["calls"] and parse_euro(balance["credit"]["reserved"]) == 0
+
+        await self.until(idle, "nothing to be reserved", deadline_s)
+        assert (await self.daemon.get("/calls"))["items"] == []
+
+    async def until(self, condition: Callable[[], Awaitable[bool]], what: str, deadline_s: float = 10) -> None:
+        """Wait for something. Raises AssertionError with the end of the daemon's log."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                while not await condition():  # noqa: ASYNC110 - another process has no Event for us
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"waited {deadline_s} s for {what}: {self.daemon.last_words()}") from None
+
+    async def heard(self, event: str, deadline_s: float = 10, times: int = 1) -> dict[str, Any]:
+        """Wait until the daemon has logged an event so often; its last line."""
+
+        async def told() -> bool:
+            return len(self.daemon.events(event)) >= times
+
+        await self.until(told, f"the log line {event}", deadline_s)
+        return self.daemon.events(event)[-1]
+
+    async def call(self, **how: Any) -> Call:
+        """An outside caller dials the subscriber's number."""
+        return await self.lab.place_call(NUMBER, **how)
+
+
+@contextlib.asynccontextmanager
+async def engine(
+    lab: Lab,
+    folder: Path,
+    *,
+    credit: str = "10.00",
+    plan: str = "voice_light",
+    free_seconds: int | None = None,
+    forward_to: str = "",
+    language: Language = Language.NL,
+    policy: Mapping[str, int] = {},
+    price: str = "0.06",
+    paid_voicemail: bool | None = None,
+    ami_port: int = 0,
+    agi_port: int = 0,
+    others: int = 0,
+) -> AsyncIterator[Engine]:
+    """A running daemon whose subscriber anna has ``credit`` euro, and ``free_seconds`` left of this month's bundle.
+
+    ``others``: so many further subscribers like her, each with the next number. Other ports than the lab's put a
+    :class:`tests.asterisk.relay.Relay` in between.
+    """
+    settings = {**POLICY, **policy}
+    daemon = DaemonProcess(lab, folder / "daemon", tariff(price), settings, ami_port=ami_port, agi_port=agi_port)
+    store = SqliteStore(daemon.ledger)
+    await store.open()
+    try:
+        now_us = time.time_ns() // 1000
+        month = local("Europe/Amsterdam", now_us).strftime("%Y-%m")
+        for index, who in enumerate(("anna", *(f"other-{one}" for one in range(1, others + 1)))):
+            await store.put_account(Account(who, plan, language))
+            number = Number(number_of(index), who, forward_to or mobile.answers(), paid_voicemail=paid_voicemail)
+            await store.put_number(number)
+            if parse_euro(credit):
+                await store.apply(Transfer("top-up/0", who, Kind.TOP_UP, now_us, (Leg(CREDIT, parse_euro(credit)),)))
+            if free_seconds is not None:
+                await store.apply(grant(who, month, free_seconds, now_us))
+    finally:
+        await store.close()
+    async with daemon:
+        yield Engine(lab, daemon)

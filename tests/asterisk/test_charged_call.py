@@ -1,0 +1,164 @@
+"""A forwarded call on a real Asterisk, charged by a daemon that is a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from charging.lab import Call, CallState, Lab, mobile
+from charging.money import parse_euro
+from tests.asterisk.engine import NUMBER, SECOND, Engine, engine
+
+pytestmark = pytest.mark.asterisk
+
+
+async def test_r10_free_minutes_first_and_credit_after_within_one_call(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, plan="voice_pro", free_seconds=4) as live:
+        call = await live.call(hang_up_after_s=9.6)
+        await call.wait_end(20)
+        cdr = await live.cdr()
+        used_s = call.duration_s
+        assert cdr["proof"] == "black_box"
+        assert abs(cdr["used_ms"] / 1000 - used_s) < 0.15
+        assert cdr["billed_s"] == 10
+        assert list(cdr["free_seconds"].values()) == [4]
+        assert cdr["cost"] == "0.006"
+        assert await live.posted() == 10_000_000 - 6 * SECOND
+        await _journal_agrees(live)
+
+
+async def _journal_agrees(live: Engine) -> None:
+    """Every line sums to the balance, and to what the CDR says."""
+    taken = sum(parse_euro(leg["posted"].lstrip("-")) for leg in await _credit_legs(live))
+    cdr = await live.cdr()
+    assert taken == parse_euro(cdr["cost"])
+    await live.nothing_reserved()
+
+
+async def _credit_legs(live: Engine) -> list[dict[str, str]]:
+    return [
+        leg
+        for line in await live.journal()
+        for leg in line["legs"]
+        if leg["balance"] == "credit" and line["session"] and leg["posted"].startswith("-")
+    ]
+
+
+async def test_r4_balance_falls_during_the_call(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        call = await live.call()
+        await call.wait_state(CallState.ANSWERED)
+        seen: list[int] = []
+        for ticks in (2, 4):
+            await live.heard("tick_posted", times=ticks)
+            seen.append(await live.posted())
+        assert 10_000_000 > seen[0] > seen[1]
+        live_call = (await live.daemon.get("/calls"))["items"][0]
+        assert live_call["state"] == "running"
+        await call.hang_up()
+        await call.wait_end()
+        await live.cdr()
+
+
+@pytest.mark.parametrize("who", ["caller", "subscriber"])
+async def test_either_side_may_hang_up_and_only_the_time_talked_is_charged(lab: Lab, tmp_path: Path, who: str) -> None:
+    target = mobile.hangs_up(2.5) if who == "subscriber" else mobile.answers()
+    async with engine(lab, tmp_path, forward_to=target) as live:
+        call = await live.call(hang_up_after_s=2.5 if who == "caller" else None)
+        await call.wait_end(15)
+        assert (await live.cdr())["billed_s"] == 3
+        await live.nothing_reserved()
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (mobile.busy(), "BUSY"),
+        (mobile.declines(), "BUSY"),
+        (mobile.does_not_exist(), "CHANUNAVAIL"),
+        (mobile.unreachable(), "CONGESTION"),
+        (mobile.early_media(1.0), "BUSY"),
+    ],
+)
+async def test_forward_that_fails_goes_to_voicemail_and_costs_nothing(
+    lab: Lab, tmp_path: Path, target: str, status: str
+) -> None:
+    async with engine(lab, tmp_path, forward_to=target) as live:
+        call = await live.call(hang_up_after_s=2)
+        await call.wait_end(20)
+        cdr = await live.cdr()
+        assert (cdr["billed_s"], cdr["cost"], cdr["proof"]) == (0, "0.00", "never_answered")
+        assert call.was_answered, "by voicemail"
+        decided = await live.heard("call_decided", times=2)
+        assert (decided["decision"], decided["reason"]) == ("voicemail", "forward_failed")
+        await live.nothing_reserved()
+        assert await live.posted() == 10_000_000
+
+
+async def test_call_that_is_not_answered_goes_to_voicemail_and_costs_nothing(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, forward_to=mobile.never_answers(), policy={"ring_s": 2}) as live:
+        call = await live.call(hang_up_after_s=2)
+        await call.wait_end(20)
+        assert (await live.cdr())["dial_status"] == "NOANSWER"
+        assert call.was_answered
+        await live.nothing_reserved()
+
+
+async def test_caller_who_gives_up_costs_nothing(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, forward_to=mobile.never_answers()) as live:
+        call = await live.call()
+        await call.wait_state(CallState.RINGING)
+        await call.hang_up()
+        await call.wait_end()
+        assert (await live.cdr())["billed_s"] == 0
+        await live.nothing_reserved()
+        assert await live.posted() == 10_000_000
+
+
+async def test_two_calls_share_what_is_left_and_each_ends_with_its_own_reservation(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, credit="0.009", policy={"tick_s": 1, "horizon_s": 5}) as live:
+        calls: list[Call] = [await live.call(), await live.call()]
+        for call in calls:
+            await call.wait_end(30)
+        cdrs = await live.cdrs(2)
+        assert sum(parse_euro(cdr["cost"]) for cdr in cdrs) == 9 * SECOND
+        assert all(cdr["overrun_s"] == 0 for cdr in cdrs)
+        lengths = sorted(call.duration_s for call in calls)
+        assert lengths[0] == pytest.approx(3, abs=0.35)
+        assert lengths[1] == pytest.approx(6, abs=0.35)
+        assert await live.posted() == 0
+        await live.nothing_reserved()
+
+
+async def test_r22_top_up_in_the_last_seconds_goes_on_and_warns_again_later(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, credit="0.008") as live:
+        call = await live.call()
+        await live.heard("warning_due")
+        await live.heard("prompt_played")
+        await live.top_up("0.01", "more")
+        again = await live.heard("warning_due", times=2, deadline_s=20)
+        assert again["prompt"] == "credit_low"
+        await call.wait_end(20)
+        assert call.duration_s == pytest.approx(18, abs=0.35)
+        assert (await live.cdr())["warnings"] == 2
+        assert await live.posted() == 0
+
+
+async def test_operator_hangs_up_a_call(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        call = await live.call()
+        await live.heard("call_answered")
+        session = (await live.daemon.get("/calls"))["items"][0]["session"]
+        await live.daemon.delete(f"/calls/{session}?reason=complaint")
+        await call.wait_end()
+        assert (await live.cdr())["hangup_reason"] == "complaint"
+
+
+async def test_dialled_number_with_a_plus_is_charged_like_any_other(lab: Lab, tmp_path: Path) -> None:
+    assert NUMBER.startswith("+")
+    async with engine(lab, tmp_path) as live:
+        for number in (NUMBER, NUMBER.removeprefix("+")):
+            call = await lab.place_call(number, hang_up_after_s=1.5)
+            await call.wait_end()
+        assert [cdr["billed_s"] for cdr in await live.cdrs(2)] == [2, 2]

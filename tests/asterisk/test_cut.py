@@ -1,0 +1,69 @@
+"""A call ends when its money ends: never before the paid second, at most 0.2 s after it; the daemon alive or dead."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charging.lab import Call, Lab
+from tests.asterisk.engine import Engine, engine, number_of
+
+pytestmark = pytest.mark.asterisk
+
+CALLS = 10
+LATE_MS_MAX = 200
+
+
+async def _calls(live: Engine) -> list[Call]:
+    return [await live.lab.place_call(number_of(index)) for index in range(CALLS)]
+
+
+def _judge(cdrs: list[dict[str, Any]], paid_s: int, what: str) -> None:
+    """The switch's own measure of each call, against what was paid. It is the difference of two stamps that are cut to
+    milliseconds, so it may show one less than has passed."""
+    late_ms = sorted(cdr["used_ms"] - paid_s * 1000 for cdr in cdrs)
+    p95 = late_ms[round(0.95 * len(late_ms)) - 1]
+    print(f"\n{len(late_ms)} cuts, {what}: late by median {statistics.median(late_ms)} ms, p95 {p95} ms, {late_ms}")
+    assert late_ms[0] >= -1, "cut before the paid second"
+    assert p95 <= LATE_MS_MAX
+    assert all(cdr["billed_s"] == paid_s and cdr["overrun_s"] == 0 for cdr in cdrs)
+
+
+async def test_r23_call_is_cut_within_a_fifth_of_a_second_after_its_money_ended(lab: Lab, tmp_path: Path) -> None:
+    paid_s = 9
+    async with engine(lab, tmp_path, credit="0.009", others=CALLS - 1) as live:
+        for call in await _calls(live):
+            await call.wait_end(40)
+        _judge(await live.cdrs(CALLS), paid_s, "daemon alive")
+        assert await live.posted() == 0
+        await live.nothing_reserved()
+
+
+@pytest.mark.parametrize(
+    ("credit", "paid_s"),
+    [("0.004", 4), ("0.009", 9)],
+    ids=["by the quota at set-up", "by a deadline that was extended"],
+)
+async def test_r23_call_is_cut_by_the_switch_itself_when_the_daemon_is_killed(
+    lab: Lab, tmp_path: Path, credit: str, paid_s: int
+) -> None:
+    async with engine(lab, tmp_path, credit=credit, others=CALLS - 1) as live:
+        calls = await _calls(live)
+        await live.heard("call_answered", times=CALLS)
+        if paid_s > 7:
+            await live.until(lambda: _all_cover(live, paid_s), "every call to hold all its money")
+        await live.daemon.kill()
+        for call in calls:
+            await call.wait_end(40)
+        await live.daemon.start()
+        _judge(await live.cdrs(CALLS), paid_s, f"daemon killed, {paid_s} s paid")
+        assert await live.posted() == 0
+        await live.nothing_reserved()
+
+
+async def _all_cover(live: Engine, seconds: int) -> bool:
+    lines = live.daemon.events("deadline_moved")
+    return len({line["session"] for line in lines if line["covered_s"] == seconds}) == CALLS

@@ -1,0 +1,144 @@
+"""The daemon dies, freezes or loses its link in a call: nobody who can pay is cut, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from charging.lab import Call, CallState, Lab
+from tests.asterisk.engine import SECOND, Engine, engine
+from tests.asterisk.relay import Relay
+
+pytestmark = pytest.mark.asterisk
+
+CREDIT = 10_000_000
+LONG_HORIZON = {"horizon_s": 45, "warn_before_s": 5}
+"""A daemon's start takes seconds on a busy machine."""
+
+
+async def _charged_once(live: Engine, call: Call) -> None:
+    """The one CDR is exact to the second by the parties' own measure, and the books agree with it."""
+    cdr = await live.cdr()
+    assert len((await live.daemon.get("/cdrs"))["items"]) == 1
+    assert cdr["proof"] == "black_box"
+    assert abs(cdr["used_ms"] / 1000 - call.duration_s) < 0.25
+    assert await live.posted() == CREDIT - cdr["billed_s"] * SECOND
+    await live.nothing_reserved()
+
+
+async def test_daemon_killed_and_restarted_in_a_call_cuts_nobody_and_charges_once(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, policy=LONG_HORIZON) as live:
+        call = await live.call()
+        await live.heard("tick_posted", times=2)
+        await live.daemon.kill()
+        await live.daemon.start()
+        ticks = len(live.daemon.events("tick_posted"))
+        await live.heard("tick_posted", times=ticks + 3, deadline_s=30)
+        assert call.state is CallState.ANSWERED
+        await call.hang_up()
+        await call.wait_end()
+        await _charged_once(live, call)
+
+
+async def test_daemon_away_when_the_call_ends_charges_it_after_its_restart(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        call = await live.call(hang_up_after_s=4.5)
+        await live.heard("call_answered")
+        await live.daemon.kill()
+        await call.wait_end(15)
+        await live.daemon.start()
+        await _charged_once(live, call)
+
+
+async def test_daemon_killed_while_it_rings_finds_the_answer_when_it_comes_back(lab: Lab, tmp_path: Path) -> None:
+    from charging.lab import mobile
+
+    async with engine(lab, tmp_path, forward_to=mobile.answers(1.5), policy=LONG_HORIZON) as live:
+        call = await live.call()
+        await call.wait_state(CallState.RINGING)
+        await live.daemon.kill()
+        await call.wait_state(CallState.ANSWERED)
+        await live.daemon.start()
+        await live.heard("answer_inferred")
+        await live.heard("tick_posted", times=2, deadline_s=20)
+        await call.hang_up()
+        await call.wait_end()
+        await _charged_once(live, call)
+
+
+async def test_ami_link_cut_and_restored_in_a_call(lab: Lab, tmp_path: Path) -> None:
+    async with (
+        Relay(lab.switch.charging_ami.port) as ami,
+        engine(lab, tmp_path, policy=LONG_HORIZON, ami_port=ami.port) as live,
+    ):
+        call = await live.call()
+        await live.heard("tick_posted", times=1)
+        ami.refusing = True
+        ami.cut()
+        await live.heard("tick_postponed", deadline_s=20)
+        ami.refusing = False
+        ticks = len(live.daemon.events("tick_posted"))
+        await live.heard("tick_posted", times=ticks + 3, deadline_s=30)
+        assert call.state is CallState.ANSWERED
+        await call.hang_up()
+        await call.wait_end()
+        await _charged_once(live, call)
+
+
+async def test_call_that_ends_while_the_ami_link_is_cut_is_charged_exactly(lab: Lab, tmp_path: Path) -> None:
+    async with Relay(lab.switch.charging_ami.port) as ami, engine(lab, tmp_path, ami_port=ami.port) as live:
+        call = await live.call(hang_up_after_s=4)
+        await live.heard("call_answered")
+        ami.refusing = True
+        ami.cut()
+        await call.wait_end(15)
+        ami.refusing = False
+        await _charged_once(live, call)
+
+
+async def test_half_open_ami_link_is_noticed_and_nothing_is_charged_blind(lab: Lab, tmp_path: Path) -> None:
+    async with (
+        Relay(lab.switch.charging_ami.port) as ami,
+        engine(lab, tmp_path, policy={"horizon_s": 20, "warn_before_s": 5}, ami_port=ami.port) as live,
+    ):
+        call = await live.call()
+        await live.heard("tick_posted", times=1)
+        ami.freeze()
+        await live.heard("tick_postponed", deadline_s=20)
+        blind = await live.posted()
+        changed = [line for line in live.daemon.events("ami_link_changed") if line["state"] == "lost"]
+        assert changed, "noticed"
+        assert await live.posted() == blind
+        ami.cut()
+        ami.thaw()
+        ticks = len(live.daemon.events("tick_posted"))
+        await live.heard("tick_posted", times=ticks + 2, deadline_s=30)
+        assert call.state is CallState.ANSWERED
+        await call.hang_up()
+        await call.wait_end()
+        await _charged_once(live, call)
+
+
+async def test_frozen_daemon_that_wakes_up_goes_on_and_charges_once(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, policy=LONG_HORIZON) as live:
+        call = await live.call(hang_up_after_s=6)
+        await live.heard("tick_posted", times=1)
+        live.daemon.send(signal.SIGSTOP)
+        await call.wait_end(20)
+        live.daemon.send(signal.SIGCONT)
+        await _charged_once(live, call)
+
+
+async def test_asterisk_killed_in_a_call_is_charged_to_the_last_proven_second(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        await live.call()
+        await live.heard("tick_posted", times=3)
+        await lab.switch.kill()
+        await lab.switch.start()
+        cdr = await live.cdr()
+        assert cdr["proof"] == "unproven"
+        assert 0 < cdr["billed_s"] <= 12
+        assert await live.posted() == CREDIT - cdr["billed_s"] * SECOND
+        await live.nothing_reserved()

@@ -1,0 +1,28 @@
+"""What schemathesis is told beside the OpenAPI document: which refusals no schema can foretell.
+
+A request whose form is right may be refused with 422 only for what lies beyond its form: a rule of the service or the
+tariff (``not_allowed``), a number that no telephone has, a day that no month has, a plan that the tariff has not.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import schemathesis
+
+BEYOND_FORM = re.compile(
+    "expected a telephone number|found plan|expected a day such as|expected a day within"
+    "|expected one of account and plan|expected an amount, since no account|expected an amount of nothing"
+    "|found an amount of nothing|found '', expected a reason"
+)
+
+
+@schemathesis.check
+def a_right_form_is_refused_by_rules_only(ctx: Any, response: Any, case: Any) -> None:
+    """In place of positive_data_acceptance, which knows no rules."""
+    if response.status_code != 422 or case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    problem = response.json()
+    if problem["code"] != "not_allowed" and not BEYOND_FORM.search(problem["detail"]):
+        raise AssertionError(f"a request of the right form was refused: {problem['detail']}")

@@ -1,0 +1,330 @@
+"""The Redis store while its server is killed, frozen, restarted, failed over or wrongly set up: nothing is doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from charging.errors import LedgerUnavailable
+from charging.ledger.model import Applied, Kind, Leg, Outcome, Transfer
+from charging.ledger.open import open_store
+from charging.ledger.port import Store
+from charging.ledger.verify import verify
+from tests.contract.scenario import add_account, assert_sound, run
+from tests.integration.redis_servers import RedisServer, wait_until
+
+TASKS = 20
+DEADLINE_S = 40
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+def top_up(name: str) -> Transfer:
+    return Transfer(name, "a", Kind.TOP_UP, 1, (Leg("credit", 1),))
+
+
+async def insist(store: Store, transfer: Transfer) -> Applied:
+    """Ask with the same id until there is an answer, as the daemon does."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            try:
+                return await store.apply(transfer)
+            except LedgerUnavailable:
+                await asyncio.sleep(0.02)
+
+
+class Opener:
+    """Opens stores and loads, and ends them with the test, however that ends."""
+
+    def __init__(self) -> None:
+        self._stores: list[Store] = []
+        self._loads: list[Load] = []
+
+    async def __call__(self, url: str) -> Store:
+        store = open_store(url)
+        await store.open()
+        self._stores.append(store)
+        return store
+
+    def load(self, store: Store) -> Load:
+        self._loads.append(Load(store))
+        return self._loads[-1]
+
+    async def close(self) -> None:
+        for load in self._loads:
+            await load.cancel()
+        for store in self._stores:
+            await store.close()
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Opener]:
+    opener = Opener()
+    yield opener
+    await opener.close()
+
+
+class Load:
+    """Tasks that top up without end and insist on each answer."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._stopping = False
+        self._wanted = 0
+        self._reached = asyncio.Event()
+        self.acknowledged: set[str] = set()
+        self._tasks = [asyncio.create_task(self._run(number)) for number in range(TASKS)]
+
+    async def _run(self, task: int) -> None:
+        number = 0
+        while not self._stopping:
+            transfer = top_up(f"t{task}/{number}")
+            assert (await insist(self._store, transfer)).outcome.applied
+            self.acknowledged.add(transfer.id)
+            number += 1
+            if len(self.acknowledged) >= self._wanted:
+                self._reached.set()
+
+    async def more(self, count: int) -> None:
+        """Return once so many more have been acknowledged."""
+        self._wanted = len(self.acknowledged) + count
+        self._reached.clear()
+        async with asyncio.timeout(DEADLINE_S):
+            await self._reached.wait()
+
+    async def stop(self) -> None:
+        self._stopping = True
+        await asyncio.gather(*self._tasks)
+
+    async def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def assert_exact(store: Store, load: Load) -> None:
+    """Every acknowledged transfer stands in the journal once, and nothing else."""
+    ids = [line.id async for line in store.journal("a")]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == load.acknowledged
+    assert (await store.balances("a"))["credit"].posted == len(ids)
+    await assert_sound(store)
+
+
+async def test_a_killed_server_loses_and_doubles_nothing(server: RedisServer, opened: Opener) -> None:
+    store = await opened(server.url)
+    await add_account(store)
+    load = opened.load(store)
+    for _ in range(2):
+        await load.more(50)
+        server.kill()
+        with pytest.raises(LedgerUnavailable):
+            await store.apply(top_up("while-dead"))
+        server.start()  # its script cache is empty now
+    await load.more(50)
+    await load.stop()
+    await assert_exact(store, load)
+
+
+async def test_a_frozen_server_is_unavailable_in_time_and_doubles_nothing(server: RedisServer, opened: Opener) -> None:
+    store = await opened(server.url + "?timeout_s=0.3")
+    await add_account(store)
+    load = opened.load(store)
+    await load.more(50)
+    server.freeze()
+    for number in range(5):  # long enough for every task to have timed out, some several times
+        with pytest.raises(LedgerUnavailable):
+            await store.apply(top_up(f"frozen/{number}"))
+    server.thaw()
+    await load.more(50)
+    await load.stop()
+    for number in range(5):  # whether these were carried out is unknown, until they are asked again
+        assert (await insist(store, top_up(f"frozen/{number}"))).outcome.applied
+        load.acknowledged.add(f"frozen/{number}")
+    await assert_exact(store, load)
+
+
+async def test_flushed_scripts_are_sent_again(server: RedisServer, opened: Opener) -> None:
+    store = await opened(server.url)
+    await add_account(store)
+    await run(store, "t1 top_up credit=+1 -> created credit 1/0")
+    server.cli("script", "flush", "sync")
+    await run(store, "t2 top_up credit=+1 -> created credit 2/0")
+
+
+async def test_a_cancelled_caller_confuses_nobody(server: RedisServer, opened: Opener) -> None:
+    store = await opened(server.url)
+    await add_account(store)
+    load = opened.load(store)
+    for number in range(40):
+        task = asyncio.create_task(store.apply(top_up(f"cancelled/{number}")))
+        await load.more(1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        load.acknowledged.add(f"cancelled/{number}")
+        assert (await insist(store, top_up(f"cancelled/{number}"))).outcome.applied
+    await load.stop()
+    await assert_exact(store, load)
+
+
+async def test_a_server_that_is_not_there_is_told_at_once(server: RedisServer, opened: Opener) -> None:
+    server.kill()
+    async with asyncio.timeout(5):
+        with pytest.raises(LedgerUnavailable, match="did not answer"):
+            await open_store(server.url).open()
+
+
+async def test_a_replica_is_no_place_for_a_ledger(server: RedisServer, tmp_path: Path, opened: Opener) -> None:
+    store = await opened(server.url)
+    with RedisServer(tmp_path, f"replicaof 127.0.0.1 {server.port}") as replica:
+        wait_until(lambda: "master_link_status:up" in replica.cli("info", "replication"), "replica not in sync")
+        with pytest.raises(LedgerUnavailable, match="read only replica"):
+            await open_store(replica.url).open()
+
+
+async def test_a_transfer_waits_for_its_replicas_also_when_it_exists(
+    server: RedisServer, tmp_path: Path, opened: Opener
+) -> None:
+    store = await opened(server.url + "?min_replicas_ack=1&timeout_s=0.5")
+    await add_account(store)
+    for _ in range(2):  # created, then exists: neither is acknowledged by a replica
+        with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
+            await store.apply(top_up("t1"))
+    with RedisServer(tmp_path, f"replicaof 127.0.0.1 {server.port}") as replica:
+        assert (await insist(store, top_up("t1"))).outcome is Outcome.EXISTS
+        assert "t1" in replica.cli("hkeys", "charging:{a}:ids")
+        replica.freeze()
+        with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
+            await store.apply(top_up("t1"))
+        replica.thaw()
+
+
+async def test_unsafe_settings_are_warned_of(tmp_path: Path, server: RedisServer, opened: Opener) -> None:
+    unsafe = RedisServer(tmp_path, "maxmemory-policy allkeys-lru")
+    with unsafe:
+        unsafe.cli("config", "set", "appendonly", "no")
+        store = await opened(unsafe.url)
+        warnings = " ".join(await store.warnings())
+        assert "appendonly is no" in warnings
+        assert "maxmemory-policy is allkeys-lru" in warnings
+        assert "no replica" in warnings
+        store = await opened(server.url)
+    assert len(await store.warnings()) == 1  # the replica only
+
+
+async def test_tls_with_an_acl_user(tmp_path: Path, opened: Opener) -> None:
+    await asyncio.to_thread(make_certificate, tmp_path)
+    tls = (f"tls-cert-file {tmp_path}/cert.pem", f"tls-key-file {tmp_path}/key.pem")
+    users = ("user default off", "user ledger on >se:cret/ ~charging:* +@all")
+    server = RedisServer(tmp_path, *tls, f"tls-ca-cert-file {tmp_path}/cert.pem", "tls-auth-clients no", *users)
+    server.listen_by_tls()
+    with server:
+        url = f"rediss://ledger:se%3Acret%2F@localhost:{server.port}?ca_file={tmp_path}/cert.pem"
+        store = await opened(url)
+        await add_account(store)
+        await run(store, "t1 top_up credit=+1 -> created credit 1/0")
+        for wrong in (url.replace("ledger:se", "ledger:te"), url.partition("?")[0]):  # the password; the authority
+            with pytest.raises(LedgerUnavailable):
+                await open_store(wrong).open()
+
+
+def make_certificate(folder: Path) -> None:
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    command += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+class Failover:
+    """One master, one replica, three sentinels."""
+
+    def __init__(self, folder: Path) -> None:
+        self.master = RedisServer(folder)
+        self.replica = RedisServer(folder, f"replicaof 127.0.0.1 {self.master.port}")
+        watch = (
+            f"sentinel monitor ledger 127.0.0.1 {self.master.port} 2",
+            "sentinel down-after-milliseconds ledger 600",
+            "sentinel failover-timeout ledger 4000",
+        )
+        self.sentinels = [RedisServer(folder, *watch, sentinel=True) for _ in range(3)]
+
+    def __enter__(self) -> Failover:
+        self.master.start()
+        self.replica.start()
+        wait_until(self._in_sync, "the replica is not in sync")
+        for sentinel in self.sentinels:
+            sentinel.start()
+        wait_until(self._all_known, "the sentinels do not know one another")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in (*self.sentinels, self.replica, self.master):
+            server.stop()
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{hosts}/ledger?timeout_s=0.5"
+
+    def promoted(self) -> bool:
+        return "role:master" in self.replica.cli("info", "replication")
+
+    def _in_sync(self) -> bool:
+        return "master_link_status:up" in self.replica.cli("info", "replication")
+
+    def _all_known(self) -> bool:
+        told = [sentinel.cli("info", "sentinel") for sentinel in self.sentinels]
+        return all("slaves=1,sentinels=3" in one and "status=ok" in one for one in told)
+
+
+@pytest.fixture
+def failover(tmp_path: Path) -> Iterator[Failover]:
+    with Failover(tmp_path) as failover:
+        yield failover
+
+
+async def test_a_fail_over_under_load_doubles_nothing_and_with_waiting_loses_nothing(
+    failover: Failover, opened: Opener
+) -> None:
+    store = await opened(failover.url + "&min_replicas_ack=1")
+    await add_account(store)
+    load = opened.load(store)
+    await load.more(100)
+    before = set(load.acknowledged)
+    failover.master.kill()
+    await asyncio.to_thread(wait_until, failover.promoted, "the replica was not promoted")
+    await asyncio.to_thread(failover.master.start)  # comes back as the replica; until then nothing is acknowledged
+    await load.more(50)
+    await load.stop()
+    ids = {line.id async for line in store.journal("a")}
+    assert before <= ids
+    await assert_exact(store, load)
+
+
+async def test_a_fail_over_without_waiting_loses_only_the_last_moments_and_doubles_nothing(
+    failover: Failover, opened: Opener
+) -> None:
+    store = await opened(failover.url)
+    await add_account(store)
+    load = opened.load(store)
+    await load.more(100)
+    failover.master.kill()
+    await load.more(50)  # the promoted replica took over
+    await load.stop()
+    ids = [line.id async for line in store.journal("a")]
+    lost = load.acknowledged - set(ids)
+    print(f"{len(lost)} of {len(load.acknowledged)} acknowledged transfers lost by the fail-over")
+    assert len(ids) == len(set(ids))
+    assert set(ids) <= load.acknowledged
+    assert len(lost) <= 2 * TASKS
+    for name in sorted(lost):  # asked again, they are carried out, once
+        assert (await insist(store, top_up(name))).outcome is Outcome.CREATED
+    assert [str(finding) async for finding in verify(store)] == []
