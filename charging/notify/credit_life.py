@@ -1,0 +1,69 @@
+"""How long credit lives (R18, R19). Pure.
+
+Credit can be used through a *last day*, in the operator's zone, and is gone when the following day begins. The last
+day is the later of
+
+- the day through which the subscription is paid, and
+- one year after the last *event*: a subscription payment, a purchase of credit, a call, voicemail or fax paid with it.
+
+So the hour of an event does not matter, a summer-time change does not either, and nobody loses credit before a full
+year is over. The year after 29 February ends on 1 March: the customer's favour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+from charging.rating.calendar import local_reading
+
+
+@dataclass(frozen=True, slots=True)
+class CreditEvents:
+    """When the events of R19 last happened, wall clock in µs; ``None``: never."""
+
+    payment_us: int | None = None
+    """Of the subscription."""
+    purchase_us: int | None = None
+    use_us: int | None = None
+    """The end of the last call, voicemail or fax that took credit; of a running one, now."""
+
+    @property
+    def last_us(self) -> int | None:
+        """The last of them."""
+        return max((one for one in (self.payment_us, self.purchase_us, self.use_us) if one is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class CreditLife:
+    """Until when an account's credit can be used."""
+
+    last_day: date
+    paid_through: date | None
+    """The last day for which the subscription is paid, also where it has passed; ``None``: never paid."""
+
+
+def credit_life(paid_until_us: int | None, events: CreditEvents, zone: str) -> CreditLife | None:
+    """Until when credit can be used; ``None`` where nothing ever happened, so that no year has begun.
+
+    ``paid_until_us`` is the first instant that is not paid any more (``Account.paid_until_us``).
+    """
+    local = ZoneInfo(zone)
+    paid = None if paid_until_us is None else local_reading(local, paid_until_us - 1).date()
+    year = None if events.last_us is None else year_after(local_reading(local, events.last_us).date())
+    last_day = max((day for day in (paid, year) if day is not None), default=None)
+    return None if last_day is None else CreditLife(last_day, paid)
+
+
+def year_after(day: date) -> date:
+    """The same day of the next year; 1 March after 29 February."""
+    try:
+        return day.replace(year=day.year + 1)
+    except ValueError:
+        return date(day.year + 1, 3, 1)
+
+
+def days_until(last_day: date, today: date) -> int:
+    """Whole days from ``today`` to ``last_day``; negative when it has passed."""
+    return (last_day - today) // timedelta(days=1)

@@ -1,0 +1,169 @@
+"""The words of notices, as frozen data. Pure.
+
+A *notice* is one thing to tell one subscriber once. Its id says what crossing it belongs to, so that whoever finds
+it due again makes the same id, and the outbox takes it once:
+
+========================  =========================================  ============================================
+kind                      id                                         rule
+========================  =========================================  ============================================
+``low-credit``            ``low-credit/<last cure>``                 R15; a top-up cures
+``low-free-minutes``      ``low-free-minutes/<month>/<last cure>``   R16; a new month or a top-up cures
+``missed-call``           ``missed-call/<call>``                     R13; each call by itself
+``credit-expiry``         ``expiry/<last day>/<days ahead>``         R20; whatever moves the day cures
+``subscription-ending``   the same                                   R20, while the subscription still runs
+``fax-refused``           ``fax-refused/<request>``                  R14; the return mail to a fax by mail
+========================  =========================================  ============================================
+
+Facts are what a template may say. Days and local times are texts in the operator's zone (``2026-11-21``,
+``2026-11-21T14:05``), so that rendering needs neither zone nor tariff; amounts are micro-euro.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from charging.ledger.accounts import Language
+
+TEXT_LENGTH_MAX = 200
+"""Of a fact that came from outside (a caller's number, the name of a document)."""
+
+
+class NoticeKind(StrEnum):
+    """What a subscriber can be told."""
+
+    LOW_CREDIT = "low-credit"
+    LOW_FREE_MINUTES = "low-free-minutes"
+    MISSED_CALL = "missed-call"
+    CREDIT_EXPIRY = "credit-expiry"
+    SUBSCRIPTION_ENDING = "subscription-ending"
+    FAX_REFUSED = "fax-refused"
+
+
+@dataclass(frozen=True, slots=True)
+class LowCredit:
+    """Credit is nearly gone."""
+
+    credit: int
+    free_seconds_left: int
+    """Of this month; 0 also for plans that have none."""
+    can_forward: bool
+    """Whether a further call to the dearest of the account's forward targets could still be begun."""
+    paid_voicemail: bool
+    """What happens to calls that cannot be forwarded: with paid voicemail they are not answered (R13)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LowFreeMinutes:
+    """Free minutes are nearly gone, and credit does not suffice to go on with."""
+
+    month: str
+    """``2026-11``."""
+    free_seconds_left: int
+    credit: int
+    paid_voicemail: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MissedCall:
+    """A call was not answered for want of credit."""
+
+    number: str
+    """The subscriber's own, that was rung."""
+    caller: str
+    """Empty: withheld."""
+    at: str
+    """Local time."""
+    credit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """Credit expires."""
+
+    credit: int
+    last_day: str
+    """The last local day on which it can be used."""
+    days_left: int
+    """0: today is the last day."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaxRefused:
+    """A fax handed in by mail was not sent for want of credit."""
+
+    document: str
+    """The name of what was handed in; may be empty."""
+    number: str
+    pages: int
+    cost: int
+    credit: int
+
+    @property
+    def missing(self) -> int:
+        """What a top-up must bring at least."""
+        return max(0, self.cost - self.credit)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionEnding:
+    """The paid subscription ends, and with it (or soon after it) credit expires."""
+
+    credit: int
+    paid_through: str
+    """The last local day for which the subscription is paid."""
+    last_day: str
+    """As of :class:`Expiry`; not before ``paid_through``."""
+    days_left: int
+
+
+Facts = LowCredit | LowFreeMinutes | MissedCall | Expiry | SubscriptionEnding | FaxRefused
+
+FACTS: dict[NoticeKind, type[Facts]] = {
+    NoticeKind.LOW_CREDIT: LowCredit,
+    NoticeKind.LOW_FREE_MINUTES: LowFreeMinutes,
+    NoticeKind.MISSED_CALL: MissedCall,
+    NoticeKind.CREDIT_EXPIRY: Expiry,
+    NoticeKind.SUBSCRIPTION_ENDING: SubscriptionEnding,
+    NoticeKind.FAX_REFUSED: FaxRefused,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing to tell one subscriber once."""
+
+    id: str
+    """Unique within the account; see the table above."""
+    kind: NoticeKind
+    account: str
+    language: Language
+    address: str
+    """Where it goes: the account's mail address when it became due, or who handed the fax in."""
+    at_us: int
+    """When it became due, wall clock."""
+    facts: Facts
+
+    @property
+    def topic(self) -> str:
+        """What the id begins with: crossings of one topic follow one another."""
+        return self.id.partition("/")[0]
+
+    @property
+    def key(self) -> str:
+        """Unique among all accounts."""
+        return f"{self.account}/{self.id}"
+
+    def to_json(self) -> str:
+        """JSON text; :meth:`from_json` makes an equal notice of it."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Notice:
+        """The notice that :meth:`to_json` wrote. Raises ``KeyError``, ``TypeError`` or ``ValueError`` else."""
+        plain: dict[str, Any] = json.loads(text)
+        kind = NoticeKind(plain.pop("kind"))
+        facts = FACTS[kind](**plain.pop("facts"))
+        return cls(kind=kind, language=Language(plain.pop("language")), facts=facts, **plain)

@@ -1,0 +1,175 @@
+"""Which notice is due. Pure.
+
+Rules
+-----
+1. A notice belongs to a *crossing*, and its id names what last cured the condition (see ``model.py``). While nothing
+   cures it the id stays the same, and an id that was sent is not due again. So it does not matter how often, or after
+   how long a pause, somebody looks.
+2. What an account has is what is *posted*: value that a running call has reserved may come back, and a notice that a
+   later release contradicts would be wrong. Ticks post as a call goes on, so the notice still comes in time.
+3. R15: credit below the plan's ``low_credit``. Who never had credit cannot run out of it and is told nothing.
+4. R16: fewer free seconds than ``low_free_seconds`` *and* less credit than a call needs to begin. Of several forward
+   targets the dearest counts: one of them without a way to be reached is what the notice warns of. Without any
+   target there is nothing to warn of.
+5. R20: of the days ahead that the tariff names, the nearest that has come is told, once; those that were missed
+   before it (a daemon that was down, a date that moved nearer) are not told late. Only available credit expires, so
+   who has none is told nothing. While the subscription still runs the notice speaks of it: renewing is the cure.
+6. R13: each call by itself.
+7. Nobody is told anything about a closed account; about a suspended one only what happens to its credit. An account
+   without a mail address is looked at again when it has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+from charging.ledger.accounts import Account, Language, Number, Status
+from charging.ledger.model import CREDIT, Balance, bundle
+from charging.notify.credit_life import CreditEvents, credit_life, days_until
+from charging.notify.model import (
+    TEXT_LENGTH_MAX,
+    Expiry,
+    Facts,
+    FaxRefused,
+    LowCredit,
+    LowFreeMinutes,
+    MissedCall,
+    Notice,
+    NoticeKind,
+    SubscriptionEnding,
+)
+from charging.rating.calendar import local_reading
+from charging.rating.funding import CREDIT as PAID_BY_CREDIT
+from charging.rating.funding import Segment, charge
+from charging.rating.plans import Plan
+from charging.rating.tariff import Refusal, Tariff
+
+NO_CURE = "never"
+"""Stands in an id for the cure of an account that had none yet."""
+
+Sent = Mapping[str, str]
+"""By topic, the id of the last notice that was handed to the outbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All that decides which notices an account is due."""
+
+    account: Account
+    plan: Plan | None
+    """``None``: the tariff does not have the account's plan."""
+    balances: Mapping[str, Balance]
+    paid_voicemail: bool = False
+    """Whether any of its numbers has paid voicemail."""
+    forward_cost: int | None = None
+    """See :func:`forward_cost`."""
+    last_cure: str | None = None
+    """The id of the last transfer that brought credit from outside (a top-up, a correction); ``None``: never."""
+    events: CreditEvents = field(default_factory=CreditEvents)
+    sent: Sent = field(default_factory=dict)
+
+    @property
+    def credit(self) -> int:
+        """Micro-euro; never negative, as a notice says it."""
+        return max(0, self.balances.get(CREDIT, Balance()).posted)
+
+    @property
+    def can_forward(self) -> bool:
+        """Whether credit alone could begin a call to every forward target."""
+        return self.forward_cost is None or self.credit >= self.forward_cost
+
+    def free_seconds(self, month: str) -> int:
+        """Left of a month's free seconds; a bundle that nobody used yet has not come into being."""
+        known = self.balances.get(bundle(month))
+        if known is None:
+            return self.plan.free_seconds if self.plan else 0
+        return max(0, known.posted)
+
+
+def due(standing: Standing, tariff: Tariff, now_us: int) -> list[Notice]:
+    """The notices that are due at ``now_us`` (wall clock) and were not sent."""
+    account = standing.account
+    if account.status is Status.CLOSED or not account.email:
+        return []
+    found = [_expiry(standing, tariff, now_us)]
+    if account.status is Status.ACTIVE and standing.plan is not None:
+        found += [
+            _low_credit(standing, standing.plan, tariff, now_us),
+            _low_free_minutes(standing, standing.plan, tariff, now_us),
+        ]
+    return [notice for notice in found if notice is not None and standing.sent.get(notice.topic) != notice.id]
+
+
+def missed_call(account: Account, number: str, caller: str, credit: int, call: str, at_us: int, zone: str) -> Notice:
+    """R13's notice. ``call`` is unique to the call; ``caller`` as the switch said it, empty where withheld."""
+    at = local_reading(ZoneInfo(zone), at_us).isoformat(timespec="minutes")
+    facts = MissedCall(number, _plain(caller), at, max(0, credit))
+    return _notice(account, NoticeKind.MISSED_CALL, f"missed-call/{call}", at_us, facts)
+
+
+def fax_refused(
+    account: Account, facts: FaxRefused, sender: str, language: Language, request: str, at_us: int
+) -> Notice:
+    """R14's return mail, to who handed the fax in. ``request`` is unique to the handing in."""
+    kept = FaxRefused(_plain(facts.document), _plain(facts.number), facts.pages, facts.cost, facts.credit)
+    key = f"fax-refused/{request}"
+    return Notice(key, NoticeKind.FAX_REFUSED, account.id, language, sender, at_us, kept)
+
+
+def forward_cost(tariff: Tariff, plan: Plan, numbers: Iterable[Number], at_us: int) -> int | None:
+    """Micro-euro that credit needs to begin a call to the dearest of the numbers' forward targets at ``at_us``;
+    ``None`` where none of them is forwarded to anything that the tariff prices."""
+    costs = []
+    for number in numbers:
+        rate = tariff.rate_for(plan.name, number.forward_to, at_us) if number.forward_to else Refusal.NOT_COVERED
+        if not isinstance(rate, Refusal):
+            first_s = rate.regime(at_us, 0).increment_s
+            costs.append(charge(rate, at_us, (Segment(0, first_s, PAID_BY_CREDIT),)))
+    return max(costs, default=None)
+
+
+def _low_credit(standing: Standing, plan: Plan, tariff: Tariff, now_us: int) -> Notice | None:
+    if standing.last_cure is None or standing.credit >= plan.low_credit:
+        return None
+    free = standing.free_seconds(tariff.month_of(now_us))
+    facts = LowCredit(standing.credit, free, standing.can_forward, standing.paid_voicemail)
+    return _notice(standing.account, NoticeKind.LOW_CREDIT, f"low-credit/{standing.last_cure}", now_us, facts)
+
+
+def _low_free_minutes(standing: Standing, plan: Plan, tariff: Tariff, now_us: int) -> Notice | None:
+    month = tariff.month_of(now_us)
+    free = standing.free_seconds(month)
+    if free >= plan.low_free_seconds or standing.can_forward:
+        return None
+    facts = LowFreeMinutes(month, free, standing.credit, standing.paid_voicemail)
+    key = f"low-free-minutes/{month}/{standing.last_cure or NO_CURE}"
+    return _notice(standing.account, NoticeKind.LOW_FREE_MINUTES, key, now_us, facts)
+
+
+def _expiry(standing: Standing, tariff: Tariff, now_us: int) -> Notice | None:
+    life = credit_life(standing.account.paid_until_us, standing.events, tariff.zone)
+    available = standing.balances.get(CREDIT, Balance()).available
+    if life is None or available <= 0:
+        return None
+    today = tariff.day_of(now_us)
+    left = days_until(life.last_day, today)
+    reached = [days for days in tariff.expiry_notices_days if days >= left]
+    if left < 0 or not reached:
+        return None
+    last_day = life.last_day.isoformat()
+    key = f"expiry/{last_day}/{min(reached)}"
+    if life.paid_through is not None and life.paid_through >= today:
+        ending = SubscriptionEnding(standing.credit, life.paid_through.isoformat(), last_day, left)
+        return _notice(standing.account, NoticeKind.SUBSCRIPTION_ENDING, key, now_us, ending)
+    return _notice(standing.account, NoticeKind.CREDIT_EXPIRY, key, now_us, Expiry(standing.credit, last_day, left))
+
+
+def _notice(account: Account, kind: NoticeKind, key: str, at_us: int, facts: Facts) -> Notice:
+    return Notice(key, kind, account.id, account.language, account.email, at_us, facts)
+
+
+def _plain(text: str) -> str:
+    """One bounded line of what came from outside."""
+    return "".join(one for one in text if one.isprintable())[:TEXT_LENGTH_MAX].strip()

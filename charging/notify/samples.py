@@ -1,0 +1,57 @@
+"""Made-up facts for every kind of notice and every turn its templates take: for previews, checks and tests. Pure."""
+
+from __future__ import annotations
+
+from charging.money import MICRO
+from charging.notify.model import (
+    Expiry,
+    Facts,
+    FaxRefused,
+    LowCredit,
+    LowFreeMinutes,
+    MissedCall,
+    NoticeKind,
+    SubscriptionEnding,
+)
+
+CENT = MICRO // 100
+
+_SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
+    NoticeKind.LOW_CREDIT: (
+        LowCredit(credit=218 * CENT, free_seconds_left=0, can_forward=True, paid_voicemail=True),
+        LowCredit(credit=218 * CENT, free_seconds_left=0, can_forward=True, paid_voicemail=False),
+        LowCredit(credit=218 * CENT, free_seconds_left=80 * 60, can_forward=True, paid_voicemail=False),
+        LowCredit(credit=4 * CENT, free_seconds_left=80 * 60, can_forward=False, paid_voicemail=False),
+        LowCredit(credit=4 * CENT, free_seconds_left=0, can_forward=False, paid_voicemail=False),
+        LowCredit(credit=0, free_seconds_left=0, can_forward=False, paid_voicemail=True),
+    ),
+    NoticeKind.LOW_FREE_MINUTES: (
+        LowFreeMinutes(month="2026-11", free_seconds_left=24 * 60, credit=4 * CENT, paid_voicemail=False),
+        LowFreeMinutes(month="2026-11", free_seconds_left=24 * 60, credit=0, paid_voicemail=True),
+        LowFreeMinutes(month="2026-11", free_seconds_left=30, credit=0, paid_voicemail=False),
+        LowFreeMinutes(month="2026-11", free_seconds_left=0, credit=0, paid_voicemail=False),
+    ),
+    NoticeKind.MISSED_CALL: (
+        MissedCall(number="+31851234567", caller="+31612345678", at="2026-11-21T14:05", credit=4 * CENT),
+        MissedCall(number="+31851234567", caller="", at="2026-11-21T14:05", credit=0),
+    ),
+    NoticeKind.CREDIT_EXPIRY: (
+        Expiry(credit=1840 * CENT, last_day="2027-01-20", days_left=60),
+        Expiry(credit=1840 * CENT, last_day="2026-11-22", days_left=1),
+        Expiry(credit=1840 * CENT, last_day="2026-11-21", days_left=0),
+    ),
+    NoticeKind.SUBSCRIPTION_ENDING: (
+        SubscriptionEnding(credit=1840 * CENT, paid_through="2026-12-21", last_day="2026-12-21", days_left=30),
+        SubscriptionEnding(credit=1840 * CENT, paid_through="2026-12-21", last_day="2027-01-03", days_left=43),
+        SubscriptionEnding(credit=1840 * CENT, paid_through="2026-11-21", last_day="2026-11-21", days_left=0),
+    ),
+    NoticeKind.FAX_REFUSED: (
+        FaxRefused(document="offerte.pdf", number="+31201234567", pages=3, cost=24 * CENT, credit=4 * CENT),
+        FaxRefused(document="", number="+31201234567", pages=1, cost=8 * CENT, credit=0),
+    ),
+}
+
+
+def samples(kind: NoticeKind) -> tuple[Facts, ...]:
+    """The most usual one first."""
+    return _SAMPLES[kind]

@@ -1,0 +1,152 @@
+"""The way out: one SMTP connection for a batch of mails, by aiosmtplib.
+
+What the server says about *one mail* is a :class:`Verdict`; what keeps *every* mail from leaving (no connection, TLS,
+a wrong password, a sender that is refused, a server that falls silent or hangs up) is :class:`MailServerTrouble`.
+
+- 4xx: later. 5xx about recipient or contents: never; except the 5.7 family ("not authorised", "relaying denied"):
+  there somebody's policy or setting is wrong and may be mended, so: later.
+- Each step has a deadline, and each mail one of its own over all its steps, so that a server which keeps sending a
+  little holds nobody up.
+- With ``starttls`` a server that does not offer it is trouble; nothing then goes out in the clear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from email.message import EmailMessage
+from enum import StrEnum
+
+import aiosmtplib
+from pydantic import SecretStr
+
+from charging.errors import ChargingError, ConfigError, Problem
+from charging.notify.settings import Mail
+
+CLOSING = 421
+"""The server is about to hang up."""
+QUIT_TIMEOUT_S = 2.0
+WHY_LENGTH_MAX = 300
+_POLICY = re.compile(r"\b5\.7\.[0-9]{1,3}\b")
+
+
+class MailServerTrouble(ChargingError):
+    """The mail server cannot be used now."""
+
+
+class Fate(StrEnum):
+    """What becomes of one mail."""
+
+    SENT = "sent"
+    LATER = "later"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the server said about one mail."""
+
+    fate: Fate
+    why: str = ""
+    """Its words, on one line; empty where it took the mail."""
+
+
+class Smtp:
+    """One connection at a time: ``open``, any number of ``send``, ``close``."""
+
+    def __init__(self, mail: Mail, password: SecretStr | None = None) -> None:
+        """Raises ConfigError where ``ca_file`` cannot be read."""
+        self._mail = mail
+        self._password = password
+        self._tls = None if mail.tls == "none" else _tls_context(mail)
+        self._client: aiosmtplib.SMTP | None = None
+
+    async def open(self) -> None:
+        """Connect, secure, log in. Raises MailServerTrouble with what to look at."""
+        mail = self._mail
+        client = aiosmtplib.SMTP(
+            hostname=mail.host,
+            port=mail.port,
+            use_tls=mail.tls == "implicit",
+            start_tls=mail.tls == "starttls",
+            tls_context=self._tls,
+            username=mail.user,
+            password=self._password.get_secret_value() if self._password else None,
+            timeout=float(mail.timeout_s),
+        )
+        try:
+            async with asyncio.timeout(float(mail.timeout_s)):
+                await client.connect()
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            client.close()
+            raise MailServerTrouble(f"{mail.host}:{mail.port} ({mail.tls}): {_said(error)}") from error
+        self._client = client
+
+    async def send(self, message: EmailMessage) -> Verdict:
+        """Hand over one mail. Raises MailServerTrouble when the connection is of no use any more; whether the server
+        took the mail is then unknown."""
+        client = self._client
+        if client is None or not client.is_connected:
+            raise MailServerTrouble("there is no connection")
+        try:
+            async with asyncio.timeout(float(self._mail.timeout_s)):
+                await client.send_message(message)
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            first = error.recipients[0]
+            return _verdict(first.code, str(first.message))
+        except aiosmtplib.SMTPSenderRefused as error:
+            if error.code >= 500:
+                raise MailServerTrouble(f"the sender {self._mail.sender_address} is refused: {_said(error)}") from error
+            return _verdict(error.code, str(error.message))
+        except (aiosmtplib.SMTPNotSupported, ValueError) as error:
+            return Verdict(Fate.NEVER, _said(error))
+        except (aiosmtplib.SMTPDataError, aiosmtplib.SMTPRecipientRefused) as error:
+            return _verdict(error.code, str(error.message))
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            self._drop()
+            raise MailServerTrouble(f"lost in mid-mail: {_said(error)}") from error
+        return Verdict(Fate.SENT)
+
+    async def close(self) -> None:
+        """Take leave; politeness is bounded, and nothing is raised."""
+        client = self._client
+        if client is None:
+            return
+        with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
+            async with asyncio.timeout(QUIT_TIMEOUT_S):
+                await client.quit()
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+
+
+def _verdict(code: int, said: str) -> Verdict:
+    said = _one_line(f"{code} {said}")
+    if code == CLOSING:
+        raise MailServerTrouble(said)
+    never = code >= 500 and not _POLICY.search(said)
+    return Verdict(Fate.NEVER if never else Fate.LATER, said)
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return _one_line(f"{error.code} {error.message}")
+    return _one_line(str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:WHY_LENGTH_MAX]
+
+
+def _tls_context(mail: Mail) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=mail.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        problem = Problem(str(mail.ca_file), "", getattr(error, "strerror", None) or str(error), "certificates in PEM")
+        raise ConfigError([problem]) from error

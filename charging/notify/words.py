@@ -1,0 +1,67 @@
+"""Amounts, days, times and durations as Dutch and English readers write them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+
+from charging.ledger.accounts import Language
+from charging.money import MICRO, ceil_div
+
+CENT = MICRO // 100
+HARD_SPACE = "\N{NO-BREAK SPACE}"
+"""Keeps a currency mark with its amount, a day with its month."""
+_MONTHS = {
+    Language.NL: "januari februari maart april mei juni juli augustus september oktober november december".split(),
+    Language.EN: "January February March April May June July August September October November December".split(),
+}
+_MINUTES = {Language.NL: ("minuut", "minuten"), Language.EN: ("minute", "minutes")}
+_DAYS = {Language.NL: ("dag", "dagen"), Language.EN: ("day", "days")}
+_PAGES = {Language.NL: ("pagina", "pagina’s"), Language.EN: ("page", "pages")}
+
+
+def filters(language: Language) -> dict[str, Callable[..., str]]:
+    """What templates can do with facts, in one language."""
+    return {
+        "euro": lambda amount: _euro(amount // CENT, language),
+        "cost": lambda amount: _euro(ceil_div(amount, CENT), language),
+        "day": lambda text: _day(date.fromisoformat(text), language),
+        "moment": lambda text: _moment(datetime.fromisoformat(text), language),
+        "month": lambda text: _month(text, language),
+        "minutes": lambda seconds: _counted(seconds // 60, _MINUTES[language]),
+        "days": lambda count: _counted(count, _DAYS[language]),
+        "pages": lambda count: _counted(count, _PAGES[language]),
+        "file_name": file_name,
+    }
+
+
+def _euro(cents: int, language: Language) -> str:
+    """``€ 1.234,50`` or ``€1,234.50``. An amount that one has is rounded down (``euro``), one that one needs up
+    (``cost``): nobody is told more than is there."""
+    whole, rest = divmod(abs(cents), 100)
+    sign = "-" if cents < 0 else ""
+    if language is Language.NL:
+        return f"€{HARD_SPACE}{sign}{whole:,}".replace(",", ".") + f",{rest:02d}"
+    return f"{sign}€{whole:,}.{rest:02d}"
+
+
+def _day(day: date, language: Language) -> str:
+    return f"{day.day}{HARD_SPACE}{_MONTHS[language][day.month - 1]} {day.year}"
+
+
+def _moment(moment: datetime, language: Language) -> str:
+    between = " om " if language is Language.NL else " at "
+    return f"{_day(moment.date(), language)}{between}{moment:%H:%M}"
+
+
+def _month(text: str, language: Language) -> str:
+    return _MONTHS[language][int(text[5:7]) - 1]
+
+
+def _counted(count: int, unit: tuple[str, str]) -> str:
+    return f"{count}{HARD_SPACE}{unit[0] if count == 1 else unit[1]}"
+
+
+def file_name(text: str) -> str:
+    """What customers called a document, short enough for a line."""
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,187 @@
+"""The task that empties the outbox. It alone waits for the mail server: no call and no money ever does.
+
+A turn is bounded: at most BATCH_MAX mails over one connection, and no new one is begun after BATCH_S, well within the
+claims that the turn holds. Between turns it rests until something is put in, or for POLL_S.
+
+Two kinds of failure wait differently. A mail that was refused for now waits by its own count of attempts. A server
+that cannot be used makes this worker wait, by the count of turns that failed; mails that were not tried are let go at
+once and keep their count (another daemon may reach the server). Both waits double from ``retry_first_s`` to
+``retry_most_s``. A mail that was tried GIVE_UP_ATTEMPTS_MIN times is given up when it is ``give_up_after_h`` old; one
+that merely waited for the server never is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NoReturn, Protocol
+
+import structlog
+
+from charging.clock import MICROSECONDS, Clock
+from charging.errors import LedgerError
+from charging.notify.message import BadAddress, message_of
+from charging.notify.outbox import CLAIM_S, Entry, Outbox
+from charging.notify.render import TemplateError, Templates
+from charging.notify.settings import Mail
+from charging.notify.smtp import Fate, MailServerTrouble, Smtp, Verdict
+
+BATCH_MAX = 50
+BATCH_S = CLAIM_S // 2
+PURGE_MAX = 200
+GIVE_UP_ATTEMPTS_MIN = 5
+POLL_S = 15
+"""Between looks at an outbox that others may have put something into."""
+
+log = structlog.get_logger(__name__)
+
+
+class Observer(Protocol):
+    """What the worker's metrics want to know."""
+
+    def notice(self, kind: str, result: str) -> None:
+        """One attempt: ``sent``, ``later`` or ``never``."""
+
+    def mail_server(self, up: bool) -> None:
+        """Whether the mail server could be used, at each turn that tried."""
+
+
+class _Unobserved:
+    def notice(self, kind: str, result: str) -> None: ...
+
+    def mail_server(self, up: bool) -> None: ...
+
+
+class Worker:
+    """Sends what is in the outbox."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        templates: Templates,
+        mail: Mail,
+        smtp: Callable[[], Smtp],
+        clock: Clock,
+        observer: Observer | None = None,
+    ) -> None:
+        """``smtp`` makes what carries one batch."""
+        self._outbox = outbox
+        self._templates = templates
+        self._mail = mail
+        self._smtp = smtp
+        self._clock = clock
+        self._observer: Observer = observer or _Unobserved()
+        self._woken = asyncio.Event()
+        self._failed_turns = 0
+        self._not_before_us = 0
+        """Monotonic: until then the server is left alone."""
+
+    def wake(self) -> None:
+        """Something was put into the outbox."""
+        self._woken.set()
+
+    async def run(self) -> NoReturn:
+        """Send, rest, for ever."""
+        while True:
+            self._woken.clear()
+            try:
+                busy = await self.turn()
+            except LedgerError as error:
+                log.warning("outbox_unavailable", why=str(error))
+                busy = False
+            if not busy:
+                await self._rest(POLL_S)
+
+    async def turn(self) -> bool:
+        """One bounded round; whether there may be more to do at once."""
+        now = self._clock.now()
+        purged = await self._outbox.purge(now.wall_us, PURGE_MAX)
+        if now.mono_us < self._not_before_us:
+            return False
+        entries = await self._outbox.claim(now.wall_us, BATCH_MAX)
+        if not entries:
+            return purged == PURGE_MAX
+        try:
+            await self._send_all(entries)
+        except MailServerTrouble as error:
+            self._server_failed(error)
+            return False
+        self._server_is_fine()
+        return len(entries) == BATCH_MAX
+
+    async def _send_all(self, entries: list[Entry]) -> None:
+        begun = self._clock.now()
+        waiting = list(entries)
+        smtp = self._smtp()
+        try:
+            await smtp.open()
+            while waiting and begun.seconds_until(self._clock.now()) < BATCH_S:
+                await self._send_one(smtp, waiting.pop(0))
+        finally:
+            # Also when the daemon stops: what was not tried need not wait for the end of its claim.
+            await smtp.close()
+            for entry in waiting:
+                await self._outbox.let_go(entry, self._clock.now().wall_us)
+
+    async def _send_one(self, smtp: Smtp, entry: Entry) -> None:
+        """Try one notice, and mark what became of it. Raises MailServerTrouble after marking it."""
+        try:
+            verdict = await smtp.send(message_of(entry.notice, self._templates.render(entry.notice), self._mail))
+        except TemplateError as error:
+            verdict = Verdict(Fate.LATER, str(error))
+            log.error("notice_not_rendered", kind=str(entry.notice.kind), why=str(error))
+        except BadAddress as error:
+            verdict = Verdict(Fate.NEVER, str(error))
+        except MailServerTrouble as error:
+            await self._mark(entry, Verdict(Fate.LATER, str(error)))
+            raise
+        await self._mark(entry, verdict)
+
+    async def _mark(self, entry: Entry, verdict: Verdict) -> None:
+        now_us = self._clock.now().wall_us
+        notice = entry.notice
+        fate = Fate.NEVER if verdict.fate is Fate.LATER and self._is_hopeless(entry, now_us) else verdict.fate
+        told = {"notice": notice.id, "account": notice.account, "attempts": entry.attempts + 1}
+        if fate is Fate.SENT:
+            await self._outbox.sent(entry, now_us)
+            log.info("notice_sent", **told)
+        elif fate is Fate.NEVER:
+            await self._outbox.give_up(entry, now_us, verdict.why)
+            log.error("notice_given_up", why=verdict.why, **told)
+        else:
+            wait_s = self._wait_s(entry.attempts)
+            await self._outbox.failed(entry, now_us + wait_s * MICROSECONDS, verdict.why)
+            log.warning("notice_delayed", why=verdict.why, wait_s=wait_s, **told)
+        self._observer.notice(str(notice.kind), str(fate))
+
+    def _is_hopeless(self, entry: Entry, now_us: int) -> bool:
+        old = now_us - entry.notice.at_us >= self._mail.give_up_after_h * 3600 * MICROSECONDS
+        return old and entry.attempts + 1 >= GIVE_UP_ATTEMPTS_MIN
+
+    def _server_failed(self, error: MailServerTrouble) -> None:
+        wait_s = self._wait_s(self._failed_turns)
+        self._failed_turns += 1
+        self._not_before_us = self._clock.now().mono_us + wait_s * MICROSECONDS
+        log.warning("mail_server_failed", why=str(error), wait_s=wait_s, times=self._failed_turns)
+        self._observer.mail_server(False)
+
+    def _server_is_fine(self) -> None:
+        if self._failed_turns:
+            log.info("mail_server_recovered", times=self._failed_turns)
+        self._failed_turns = 0
+        self._observer.mail_server(True)
+
+    def _wait_s(self, failures: int) -> int:
+        """Seconds to wait after one more than ``failures``."""
+        # 2^17 seconds exceed every ceiling; beyond that the power would only grow.
+        return min(self._mail.retry_most_s, self._mail.retry_first_s << min(failures, 17))
+
+    async def _rest(self, seconds: int) -> None:
+        """Until woken, or ``seconds`` have passed."""
+        until_us = self._clock.now().mono_us + seconds * MICROSECONDS
+        waits = {asyncio.ensure_future(self._clock.sleep_until(until_us)), asyncio.ensure_future(self._woken.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
