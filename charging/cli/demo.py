@@ -8,22 +8,18 @@ import typer
 
 from charging.ledger.accounts import Language
 
+LANGUAGE = typer.Option(Language.EN, "--language", help="Of the warning that the subscriber hears.")
+KEEP = typer.Option(
+    None, "--keep", metavar="FOLDER", help="Keep what both ears heard, the log and the books there.", show_default=False
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("demo")(demo)
 
 
-def demo(
-    language: Language = typer.Option(Language.EN, "--language", help="Of the warning that the subscriber hears."),
-    keep: Path | None = typer.Option(
-        None,
-        "--keep",
-        metavar="FOLDER",
-        help="Keep what both ears heard, the log and the books there.",
-        show_default=False,
-    ),
-) -> None:
+def demo(language: Language = LANGUAGE, keep: Path | None = KEEP) -> None:
     """A real call on a private Asterisk: decided, charged, warned, cut. Takes about a minute."""
     from charging.demo import show_demo  # the lab and the phones: only this command needs them
 
