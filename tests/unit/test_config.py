@@ -134,6 +134,15 @@ def test_value_out_of_its_range_is_refused(section: str, line: str, expected: st
     assert list(problems) == [key]
 
 
+def test_warning_earlier_than_the_horizon_is_refused() -> None:
+    text = with_section("charging", "warn_before_s: 61")
+    assert problems_of(text)["charging.warn_before_s"].expected == "at most horizon_s (60 s)"
+
+
+def test_warning_as_early_as_the_horizon_is_taken() -> None:
+    assert config_of(with_section("charging", "warn_before_s: 60")).settings.charging.warn_before_s == 60
+
+
 @pytest.mark.parametrize(
     ("section", "line"),
     [
