@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from charging.cli import tariff_diff
 from charging.cli.client import Client, Params, connected, daemon_answers
 from charging.cli.failure import say
 from charging.cli.options import JSON_OPTION, options
@@ -15,6 +16,11 @@ from charging.cli.output import show_json, show_one
 
 tariff = typer.Typer(help="Prices and plans.", no_args_is_help=True, rich_markup_mode=None)
 
+NUMBER = typer.Argument(help="Who is called.", show_default=False)
+PLAN = typer.Option(None, "--plan", help="Under this plan.", show_default=False)
+ACCOUNT = typer.Option(None, "--account", help="For this account now.", show_default=False)
+AT = typer.Option(None, "--at", help="A day or time; left out: now.", show_default=False)
+FREE_SECONDS = typer.Option(None, "--free-seconds", min=0, help="Left of the month's free seconds.", show_default=False)
 CHECKED_FILE = typer.Argument(None, help="Left out: the one that the settings name.", show_default=False)
 OTHER_FILE = typer.Option(None, "--file", help="A tariff that is not in force.", show_default=False)
 
@@ -22,6 +28,7 @@ OTHER_FILE = typer.Option(None, "--file", help="A tariff that is not in force.",
 def register(app: typer.Typer) -> None:
     """Add the group."""
     app.add_typer(tariff, name="tariff")
+    tariff_diff.register(tariff)
 
 
 @tariff.command("check")
@@ -51,41 +58,63 @@ def check(
 @tariff.command("quote")
 def quote(
     ctx: typer.Context,
-    number: str = typer.Argument(help="Who is called.", show_default=False),
+    number: str = NUMBER,
     seconds: int = typer.Option(60, "--seconds", "-s", min=0, help="How long the call lasts."),
-    plan: str | None = typer.Option(None, "--plan", help="Under this plan.", show_default=False),
-    account: str | None = typer.Option(None, "--account", help="For this account now.", show_default=False),
-    at: str | None = typer.Option(None, "--at", help="A day or time; left out: now.", show_default=False),
-    free_seconds: int | None = typer.Option(None, "--free-seconds", min=0, help="Left of the month's free seconds."),
+    plan: str | None = PLAN,
+    account: str | None = ACCOUNT,
+    at: str | None = AT,
+    free_seconds: int | None = FREE_SECONDS,
     file: Path | None = OTHER_FILE,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """What a call would cost, every step of it."""
-    if (plan is None) == (account is None):
-        raise typer.BadParameter("name one of --plan and --account")
-    if file is not None and account is not None:
-        raise typer.BadParameter("--account goes with the tariff in force; name --plan with --file")
-    asked: Params = {
-        "number": number,
-        "seconds": seconds,
-        "plan": plan,
-        "account": account,
-        "at": at,
-        "free_seconds": free_seconds,
-    }
+    asked = _asked(number, plan, account, at, free_seconds)
     with _client(ctx, file, account) as client:
-        answer = client.get("/quotes", asked)
+        answer = client.get("/quotes", {**asked, "seconds": seconds})
     if as_json:
         show_json(answer)
-    else:
-        for line in answer["explanation"]:
-            sys.stdout.write(line + "\n")
+        return
+    for line in answer["explanation"]:
+        sys.stdout.write(line + "\n")
+
+
+@tariff.command("limit")
+def limit(
+    ctx: typer.Context,
+    number: str = NUMBER,
+    credit: str | None = typer.Argument(None, help="Euro; left out: what the account has.", show_default=False),
+    plan: str | None = PLAN,
+    account: str | None = ACCOUNT,
+    at: str | None = AT,
+    free_seconds: int | None = FREE_SECONDS,
+    file: Path | None = OTHER_FILE,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """How long a call could last on this money."""
+    asked = _asked(number, plan, account, at, free_seconds)
+    with _client(ctx, file, account) as client:
+        answer = client.get("/limits", {**asked, "credit": credit})
+    if as_json:
+        show_json(answer)
+        return
+    end = f"the plan's longest call is {answer['max_call_s']} s"
+    if answer["next_total"] is not None:
+        end = f"one more increment would make it {answer['next_total']}"
+    sys.stdout.write(f"{answer['seconds']} s, for {answer['total']} of credit; {end}\n")
+
+
+def _asked(number: str, plan: str | None, account: str | None, at: str | None, free_seconds: int | None) -> Params:
+    if (plan is None) == (account is None):
+        raise typer.BadParameter("name one of --plan and --account")
+    return {"number": number, "plan": plan, "account": account, "at": at, "free_seconds": free_seconds}
 
 
 def _client(ctx: typer.Context, file: Path | None, account: str | None) -> AbstractContextManager[Client]:
     """Without a daemon a plan's price needs no store."""
     from charging.cli.in_process import on_tariff  # the whole service
 
+    if file is not None and account is not None:
+        raise typer.BadParameter("--account goes with the tariff in force; name --plan with --file")
     if file is not None:
         return on_tariff(file)
     settings = options(ctx).settings()

@@ -50,10 +50,9 @@ class Numbers:
 
     async def get(self, number: str) -> Number | Refused:
         """A number, in whatever form it is written."""
-        normal = self._subscriber_number(number)
-        if isinstance(normal, Refused):
-            return normal
-        return await self._store.number(normal) or _unknown(normal)
+        normal = self._tariff().normalise(number)
+        known = await self._store.number(normal) if normal is not None else None
+        return known or _unknown(number[:40])
 
     async def change(self, number: str, changes: NumberChanges) -> NumberSet | Refused:
         """Edit where it forwards to and its voicemail."""

@@ -18,6 +18,7 @@ from charging.web.listen import serve_unix
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
 from tests.integration.command import Command, Place, Ran, run_process
 
+YEAR = ("--since", "2026-01-01", "--until", "2027-01-01")
 Charging = Callable[..., Awaitable[Ran]]
 
 
@@ -78,6 +79,9 @@ async def test_r5_r22_a_running_call_is_seen_topped_up_and_hung_up(place: Place,
         assert (cdr["session"], cdr["hangup_reason"], cdr["cost"]) == (call.session, "fraud", "0.021")
         assert "fraud" in (await charging("cdr", "list", "--csv")).out
         assert (await charging("ledger", "verify")).code == 0
+        again = await charging("tariff", "diff", "--cdrs", str(place.folder / "tariff.yaml"), *YEAR, "--json")
+        (total,) = again.json
+        assert (total["plan"], total["calls"], total["paid"], total["would_pay"]) == ("light", 1, "0.021", "0.06")
     assert not _has_ledger(place)
 
 

@@ -90,8 +90,9 @@ def test_a_malformed_amount_is_one_line_and_exit_1(charging: Command, anna: str,
 
 @pytest.mark.parametrize("number", ["abc", "", "12", "+", "+999999999999999999", "0612345678x1", "sip:anna@example.nl"])
 def test_a_malformed_number_is_one_line_and_exit_1(charging: Command, anna: str, number: str) -> None:
-    for arguments in (["add", anna, number], ["set", number, "--mailbox", "x"], ["remove", number]):
-        assert "a telephone number" in charging("number", *arguments).problem
+    assert "expected a telephone number" in charging("number", "add", anna, number).problem
+    for arguments in (["set", number, "--mailbox", "x"], ["remove", number]):
+        assert charging("number", *arguments).problem
     assert "expected a telephone number" in charging("tariff", "quote", number, "--plan", "pro").problem
 
 
@@ -242,6 +243,27 @@ def test_a_quote_on_a_tariff_that_is_not_in_force_leaves_the_store_alone(chargin
     quoted = charging("tariff", "quote", "0612345678", "--plan", "light", "--file", str(other), "--json")
     assert quoted.json["total"] == "0.60"
     assert not (place.folder / "ledger.db").exists()
+
+
+def test_a_limit_says_how_long_money_lasts_and_what_ends_it(charging: Command, anna: str) -> None:
+    said = charging("tariff", "limit", "0612345678", "0.12", "--plan", "light").out
+    assert said == "120 s, for 0.12 of credit; one more increment would make it 0.18\n"
+    assert charging("tariff", "limit", "0612345678", "0.11", "--plan", "light", "--json").json["seconds"] == 60
+    assert charging("tariff", "limit", "0612345678", "--account", anna, "--json").json["seconds"] == 600
+    assert "expected an amount" in charging("tariff", "limit", "0612345678", "--plan", "light").problem
+
+
+def test_an_edit_is_compared_before_it_is_made(charging: Command, place: Place) -> None:
+    new = place.folder / "new.yaml"
+    new.write_text((place.folder / "tariff.yaml").read_text().replace("0.06", "0.07"))
+    (change,) = charging("tariff", "diff", str(new), "--json").json
+    assert (change["effect"], sorted(change["plans"])) == ("dearer", ["light", "pro"])
+    assert "dearer" in charging("tariff", "diff", str(place.folder / "tariff.yaml"), str(new)).out
+    assert charging("tariff", "diff", str(new), str(new)).out == "nothing changes for anybody\n"
+    for wrong in ([str(new)] * 3, ["--cdrs", str(new), str(new)], ["--since", "2026-11-01", str(new)]):
+        assert charging("tariff", "diff", *wrong).code == 2
+    assert "no such" in charging("tariff", "diff", str(place.folder / "none.yaml")).problem.lower()
+    assert charging("tariff", "diff", "--cdrs", str(new), "--json").json == []
 
 
 def test_accounts_are_listed_while_the_tariff_is_being_edited(charging: Command, place: Place, anna: str) -> None:

@@ -24,7 +24,7 @@ async def test_a_number_is_stored_as_e164_however_it_is_typed(shop: Shop, typed:
 async def test_what_is_no_number_is_refused(shop: Shop, typed: str) -> None:
     await shop.anna()
     refused(await shop.service.numbers.add("anna", typed, {}), Code.INVALID)
-    refused(await shop.service.numbers.get(typed), Code.INVALID)
+    refused(await shop.service.numbers.get(typed), Code.NOT_FOUND)
     if typed:
         refused(await shop.service.numbers.add("anna", NUMBER, {"forward_to": typed}), Code.INVALID)
     assert await shop.store.numbers() == []

@@ -1,0 +1,100 @@
+"""``charging tariff diff``: what an edit changes, before it is made."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from charging.cli.client import connected
+from charging.cli.options import JSON_OPTION, options
+from charging.cli.output import Column, show_json, show_rows
+
+if TYPE_CHECKING:
+    from charging.rating.rerate import PastCall
+    from charging.rating.tariff import Tariff
+
+FILES = typer.Argument(help="OLD NEW; NEW alone is compared with the one in the settings.", show_default=False)
+COLUMNS = (
+    Column("plan", "plan"),
+    Column("calls", "calls", right=True),
+    Column("seconds", "seconds", right=True),
+    Column("paid", "paid €", right=True),
+    Column("would_pay", "would pay €", right=True),
+    Column("difference", "difference €", right=True),
+    Column("free_s", "free s", right=True),
+    Column("refused", "refused", right=True),
+    Column("cut", "cut", right=True),
+)
+
+
+def register(tariff: typer.Typer) -> None:
+    """Add the command to its group."""
+    tariff.command("diff")(diff)
+
+
+def diff(
+    ctx: typer.Context,
+    files: list[Path] = FILES,
+    cdrs: bool = typer.Option(False, "--cdrs", help="Price past calls under NEW instead."),
+    since: str | None = typer.Option(None, "--since", help="With --cdrs: a day; left out: last month.", metavar="DAY"),
+    until: str | None = typer.Option(None, "--until", help="With --cdrs: the day after the last.", metavar="DAY"),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """What an edit changes for whom; or what last month's calls would have cost under it."""
+    from charging.rating.tariff_file import load_tariff  # loaded only where it is needed
+
+    if len(files) > (1 if cdrs else 2):
+        raise typer.BadParameter("name NEW alone with --cdrs" if cdrs else "name OLD and NEW")
+    if (since or until) and not cdrs:
+        raise typer.BadParameter("--since and --until go with --cdrs")
+    new = load_tariff(files[-1])
+    if cdrs:
+        _show_rerated(ctx, new, since, until, as_json)
+    else:
+        old = load_tariff(files[0] if len(files) == 2 else options(ctx).settings().tariff)
+        _show_changes(old, new, as_json)
+
+
+def _show_changes(old: Tariff, new: Tariff, as_json: bool) -> None:
+    from charging.clock import SystemClock
+    from charging.rating.diff import diff as changes_between
+
+    changes = changes_between(old, new, SystemClock().now().wall_us)
+    if as_json:
+        show_json([change.to_json() for change in changes])
+        return
+    for change in changes:
+        sys.stdout.write(f"{change}\n")
+    if not changes:
+        sys.stdout.write("nothing changes for anybody\n")
+
+
+def _show_rerated(ctx: typer.Context, new: Tariff, since: str | None, until: str | None, as_json: bool) -> None:
+    from charging.clock import SystemClock
+    from charging.rating.rerate import rerate
+
+    if since is None and until is None:
+        since, until = last_month(new.day_of(SystemClock().now().wall_us))
+    totals = rerate(new, _past_calls(ctx, since, until))
+    show_rows((total.to_json() for total in totals), COLUMNS, as_json=as_json, none="no call was answered then")
+
+
+def _past_calls(ctx: typer.Context, since: str | None, until: str | None) -> Iterator[PastCall]:
+    """Answered calls that ended in the time; a CDR that cannot be read is left out."""
+    from charging.rating.rerate import past_call
+
+    with connected(options(ctx).settings()) as client:
+        for cdr in client.items("/cdrs", {"since": since, "until": until}):
+            if not cdr.get("unreadable") and (call := past_call(cdr)) is not None:
+                yield call
+
+
+def last_month(today: date) -> tuple[str, str]:
+    """The first day of the calendar month before today's, and that of today's."""
+    first = today.replace(day=1)
+    return (first - timedelta(days=1)).replace(day=1).isoformat(), first.isoformat()

@@ -1,0 +1,38 @@
+"""From what went wrong to one line and an exit code."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.cli.failure import failing
+from charging.errors import ChargingError, ConfigError, LedgerUnavailable, Problem
+
+PROBLEMS = [Problem("a.yaml", "x.y", "1", "2", 3), Problem("a.yaml", "z", "4", "5", 6)]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "lines"),
+    [
+        (ChargingError("no"), 1, ["charging: no"]),
+        (LedgerUnavailable("two\nlines"), 1, ["charging: two lines"]),
+        (
+            ConfigError(PROBLEMS),
+            1,
+            ["charging: a.yaml:3: x.y: found 1, expected 2", "charging: a.yaml:6: z: found 4, expected 5"],
+        ),
+        (KeyboardInterrupt(), 130, []),
+    ],
+)
+def test_an_error_is_lines_and_a_code(
+    error: BaseException, code: int, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run() -> int:
+        raise error
+
+    assert failing(run) == code
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_a_code_is_passed_on() -> None:
+    assert failing(lambda: 0) == 0
+    assert failing(lambda: 1) == 1

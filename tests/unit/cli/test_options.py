@@ -1,0 +1,77 @@
+"""Options that may stand anywhere, cells of tables, and lines of CSV."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.cli.accounts import changes_of
+from charging.cli.client import path
+from charging.cli.failure import Refusal
+from charging.cli.options import config_first
+from charging.cli.output import Column, cell, show_csv, show_one, show_rows
+
+
+@pytest.mark.parametrize(
+    ("given", "moved"),
+    [
+        (["run", "--config", "x"], ["--config", "x", "run"]),
+        (["run", "--config=x"], ["--config=x", "run"]),
+        (["-c", "x", "run"], ["-c", "x", "run"]),
+        (["account", "list", "-c", "x", "--json"], ["-c", "x", "account", "list", "--json"]),
+        (["run", "--config"], ["--config", "run"]),
+        (["correct", "--", "--config"], ["correct", "--", "--config"]),
+        ([], []),
+    ],
+)
+def test_the_settings_may_be_named_anywhere(given: list[str], moved: list[str]) -> None:
+    assert config_first(given) == moved
+
+
+def test_a_path_keeps_every_character_of_its_parts_to_itself() -> None:
+    assert path("accounts", "a/b?c#d", "balance") == "/accounts/a%2Fb%3Fc%23d/balance"
+    assert path("numbers", "+31201234567") == "/numbers/%2B31201234567"
+    assert path("calls", "..") == "/calls/%2E%2E"
+    with pytest.raises(Refusal):
+        path("calls", "")
+
+
+def test_values_are_said_in_words() -> None:
+    assert [cell(value) for value in (None, True, False, 0, "x")] == ["-", "yes", "no", "0", "x"]
+
+
+def test_what_customers_typed_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    show_one({"reason": "[red]x[/red] :smile:"}, as_json=False)
+    assert "[red]x[/red] :smile:" in capsys.readouterr().out
+
+
+def test_nothing_is_cut_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows([{"a": "x" * 500}], [Column("a", "A")], as_json=False, none="none")
+    assert "x" * 500 in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@x", "'@x"),
+        ("-x", "'-x"),
+        ("+31201234567", "+31201234567"),
+        ("-5.00", "-5.00"),
+        ("-", "'-"),
+        (None, ""),
+        ({"bundle:2026-11": 60}, '"{""bundle:2026-11"":60}"'),
+        ("a,b", '"a,b"'),
+    ],
+)
+def test_csv_holds_no_formulas_and_keeps_numbers(value: object, cell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show_csv([{"a": value, "b": 1}], ["a", "b"])
+    assert capsys.readouterr().out == f"a,b\n{cell},1\n"
+
+
+def test_a_journal_lines_changes_are_said_leg_by_leg() -> None:
+    legs = [
+        {"balance": "credit", "posted": "-0.05", "reserved": "0.10"},
+        {"balance": "calls", "posted": "0", "reserved": "-1"},
+        {"balance": "bundle:2026-11", "posted": "0", "reserved": "0"},
+    ]
+    assert changes_of({"legs": legs}) == "credit -0.05, credit +0.10 reserved, calls -1 reserved"
