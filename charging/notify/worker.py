@@ -89,6 +89,9 @@ class Worker:
             except LedgerError as error:
                 log.warning("outbox_unavailable", why=str(error))
                 busy = False
+            except Exception as error:  # noqa: BLE001  a fault of ours about a mail must not end the daemon and its calls
+                log.error("notices_not_sent", why=f"{type(error).__name__}: {error}")
+                busy = False
             if not busy:
                 await self._rest(POLL_S)
 

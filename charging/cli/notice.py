@@ -1,0 +1,86 @@
+"""``charging notice …``: what subscribers are told by mail."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from charging.cli.failure import Refusal
+from charging.cli.options import JSON_OPTION
+from charging.cli.output import Column, show_rows
+from charging.ledger.accounts import Language
+
+if TYPE_CHECKING:
+    from charging.notify.render import Templates
+
+notice = typer.Typer(help="Mails to subscribers.", no_args_is_help=True, rich_markup_mode=None)
+
+FORMATS = ("text", "html")
+PREVIEW_ACCOUNT = "example"
+PREVIEW_URL = "https://www.example.nl/top-up"
+TEMPLATES = typer.Option(
+    None, "--templates", help="A folder whose templates go before the shipped ones.", show_default=False
+)
+LANGUAGE = typer.Option(Language.NL, "--language", "-l", help="The subscriber's language.")
+WHEN = {
+    "low-credit": ("R15", "Credit is below the plan's low_credit; again after a top-up."),
+    "low-free-minutes": ("R16", "Few free minutes, and no credit for a call after them; again in a new month."),
+    "missed-call": ("R13", "A call to a number with paid voicemail was not answered for want of credit."),
+    "credit-expiry": ("R20", "Credit expires; as many days ahead as the tariff says, each once."),
+    "subscription-ending": ("R20", "The same, while the paid subscription still runs."),
+    "fax-refused": ("R14", "A fax handed in by mail was not sent for want of credit."),
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(notice, name="notice")
+
+
+@notice.command("list")
+def list_kinds(templates: Path | None = TEMPLATES, as_json: bool = JSON_OPTION) -> None:
+    """The kinds of notices, and when each is sent. Every template is tried; what is wrong with one is said."""
+    from charging.notify.render import problems
+
+    rows = [{"kind": kind, "rule": rule, "when": when} for kind, (rule, when) in WHEN.items()]
+    show_rows(rows, (Column("kind", "Kind"), Column("rule", "Rule"), Column("when", "Sent")), as_json=as_json, none="")
+    wrong = list(problems(_templates(templates)))
+    if wrong:
+        raise Refusal(*wrong)
+
+
+@notice.command("preview")
+def preview(
+    kind: str = typer.Argument(help="One of those that `charging notice list` shows.", show_default=False),
+    language: Language = LANGUAGE,
+    output: str = typer.Option("text", "--format", help="text or html."),
+    turn: int = typer.Option(1, "--turn", min=1, help="Other figures, and so other words: 1, 2, …"),
+    templates: Path | None = TEMPLATES,
+) -> None:
+    """A notice with made-up figures, as it would be sent."""
+    from charging.notify.model import NoticeKind
+    from charging.notify.samples import samples
+
+    if kind not in WHEN:
+        raise Refusal(f"found the kind {kind!r}, expected one of {', '.join(WHEN)}")
+    if output not in FORMATS:
+        raise Refusal(f"found the format {output!r}, expected one of {', '.join(FORMATS)}")
+    facts = samples(NoticeKind(kind))
+    if turn > len(facts):
+        raise Refusal(f"found turn {turn}, expected at most {len(facts)}: {kind} has no more")
+    words = _templates(templates).words(NoticeKind(kind), language, facts[turn - 1], PREVIEW_ACCOUNT)
+    if output == "text":
+        sys.stdout.write(f"Subject: {words.subject}\n\n{words.text}")
+    else:
+        sys.stdout.write(words.html)
+
+
+def _templates(folder: Path | None) -> Templates:
+    from charging.notify.render import Operator, Templates
+
+    if folder is not None and not folder.is_dir():
+        raise Refusal(f"found no folder {folder}, expected one with nl/KIND.txt, nl/KIND.html, en/…")
+    return Templates(Operator("Example Voice", PREVIEW_URL), folder)
