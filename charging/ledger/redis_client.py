@@ -20,7 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
@@ -30,21 +30,12 @@ CONNECTIONS_MAX = 32
 CONNECT_TIMEOUT_S = 1.0
 HEALTH_CHECK_INTERVAL_S = 10
 
-_PASSING = (
-    "READONLY",
-    "LOADING",
-    "NOREPLICAS",
-    "MISCONF",
-    "OOM",
-    "CLUSTERDOWN",
-    "MASTERDOWN",
-    "TRYAGAIN",
-    "BUSY",
-    "MOVED",
-    "ASK",
-    "UNBLOCKED",
-)
-"""First words of errors that a later attempt may not meet."""
+_CORRUPT = ("WRONGTYPE", "user_script")
+"""How the answers begin that mean: what is stored is not what a script of ours expects. Every other refusal (a replica,
+loading, out of memory, too few replicas, a slot on the move) may have passed at a later attempt."""
+
+
+_MASTER_LOST = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError)
 
 
 class Script:
@@ -57,7 +48,7 @@ class Script:
 
 def translate(error: Exception) -> LedgerError:
     """What the driver's error means for the ledger, to be raised from it."""
-    if isinstance(error, ResponseError) and not str(error).startswith(_PASSING):
+    if isinstance(error, ResponseError) and str(error).startswith(_CORRUPT):
         return LedgerCorrupt(f"the Redis ledger refused: {error}")
     return LedgerUnavailable(f"the Redis ledger did not answer: {error or type(error).__name__}")
 
@@ -68,21 +59,28 @@ class RedisClient:
     def __init__(self, url: RedisUrl) -> None:
         self._url = url
         self._turn = asyncio.Semaphore(CONNECTIONS_MAX)
+        self._connecting = asyncio.Lock()
+        self._redis: Redis | RedisCluster | None = None
         self._sentinel: Sentinel | None = None
-        self._redis: Redis | RedisCluster = self._make()
-
-    def _make(self) -> Redis | RedisCluster:
-        url, settings = self._url, self._settings()
-        if url.mode == "cluster":
-            nodes = [ClusterNode(host, port) for host, port in url.hosts]
-            return RedisCluster(startup_nodes=nodes, **settings)
-        settings["db"] = url.database
         if url.mode == "sentinel":
-            self._sentinel = Sentinel(list(url.hosts), sentinel_kwargs=self._common(), **settings)  # type: ignore[no-untyped-call]
-            master: Redis = self._sentinel.master_for(url.master)
-            return master
-        host, port = url.hosts[0]
-        return Redis(host=host, port=port, **settings)
+            self._sentinel = Sentinel(list(url.hosts), sentinel_kwargs=self._common())  # type: ignore[no-untyped-call]
+
+    async def _connected(self) -> Redis | RedisCluster:
+        """The client; of sentinels, the master's, asked anew after each failure."""
+        async with self._connecting:
+            if self._redis is None:
+                self._redis = await self._make()
+            return self._redis
+
+    async def _make(self) -> Redis | RedisCluster:
+        if self._url.mode == "cluster":
+            nodes = [ClusterNode(host, port) for host, port in self._url.hosts]
+            return RedisCluster(startup_nodes=nodes, **self._settings())
+        host, port = self._url.hosts[0]
+        if self._sentinel is not None:
+            # redis-py's own pool for a Sentinel leaks its connections to the old master at each fail-over.
+            host, port = await self._sentinel.discover_master(self._url.master)
+        return Redis(host=host, port=port, db=self._url.database, **self._settings())
 
     def _common(self) -> dict[str, Any]:
         return {
@@ -104,55 +102,53 @@ class RedisClient:
         return settings
 
     async def close(self) -> None:
-        await self._redis.aclose()
+        await self._forget(self._redis)
         for sentinel in self._sentinel.sentinels if self._sentinel else ():
             await sentinel.aclose()
 
+    async def _forget(self, redis: Redis | RedisCluster | None) -> None:
+        if redis is not None and redis is self._redis:
+            self._redis = None
+            await redis.aclose()
+
     async def command(self, *words: str | int | bytes) -> Any:
         """The answer to one command."""
-        async with self._asking():
-            return await self._redis.execute_command(*words)
+        async with self._asking() as redis:
+            return await redis.execute_command(*words)
 
     async def script(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         """What the script answered; its keys are of one slot."""
-        async with self._asking():
-            return await self._evaluate(self._redis, script, keys, arguments)
+        async with self._asking() as redis:
+            return await self._evaluate(redis, script, keys, arguments)
 
     async def script_acknowledged(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
         """As ``script``, once ``min_replicas_ack`` replicas have what it wrote: WAIT on the same connection."""
-        async with self._asking():
-            connection = await self._connection_for(keys[0])
-            async with connection as single:
-                answer = await self._evaluate(single, script, keys, arguments)
-                wanted = self._url.min_replicas_ack
-                reached = await single.wait(wanted, round(self._url.timeout_s * 500))
+        async with self._asking() as redis, await self._connection_for(redis, keys[0]) as single:
+            answer = await self._evaluate(single, script, keys, arguments)
+            wanted = self._url.min_replicas_ack
+            reached = await single.wait(wanted, round(self._url.timeout_s * 500))
         if reached < wanted:
             raise LedgerUnavailable(f"only {reached} of {wanted} replicas have the transfer so far; ask again")
         return answer
 
     async def warnings(self) -> list[str]:
         """What in the servers' settings can lose money."""
-        async with self._asking():
-            if isinstance(self._redis, RedisCluster):
-                answers = await self._redis.execute_command("INFO", target_nodes=RedisCluster.PRIMARIES)
+        async with self._asking() as redis:
+            if isinstance(redis, RedisCluster):
+                answers = await redis.execute_command("INFO", target_nodes=RedisCluster.PRIMARIES)
             else:
-                answers = {self._url.hosts[0]: await self._redis.info()}
+                answers = {"server": await redis.info()}
         return [text for node, info in answers.items() for text in _node_warnings(str(node), info)]
 
-    async def _connection_for(self, key: str) -> Redis:
+    async def _connection_for(self, redis: Redis | RedisCluster, key: str) -> Redis:
         """A client that keeps to one connection, to the node of the key."""
-        if isinstance(self._redis, Redis):
-            return self._redis.client()
-        node = await self._node_of(key)
-        return Redis(host=node.host, port=int(node.port), single_connection_client=True, **self._settings())
-
-    async def _node_of(self, key: str) -> ClusterNode:
-        assert isinstance(self._redis, RedisCluster)
-        await self._redis.initialize()
-        node = self._redis.get_node_from_key(key)
+        if isinstance(redis, Redis):
+            return redis.client()
+        await redis.initialize()
+        node = redis.get_node_from_key(key)
         if node is None:
             raise LedgerUnavailable("no node of the Redis cluster covers the account's slot")
-        return node
+        return Redis(host=node.host, port=int(node.port), single_connection_client=True, **self._settings())
 
     async def _evaluate(
         self, redis: Redis | RedisCluster, script: Script, keys: Sequence[str], arguments: Sequence[str | int]
@@ -163,12 +159,16 @@ class RedisClient:
             return await redis.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
 
     @asynccontextmanager
-    async def _asking(self) -> AsyncIterator[None]:
-        """A place in the queue for the connections; the driver's errors become the ledger's."""
+    async def _asking(self) -> AsyncIterator[Redis | RedisCluster]:
+        """A place in the queue for the connections, and the client; the driver's errors become the ledger's."""
         async with self._turn:
+            redis: Redis | RedisCluster | None = None
             try:
-                yield
-            except (RedisError, RedisClusterException, RedisConnectionError, RedisTimeoutError, OSError) as error:
+                redis = await self._connected()
+                yield redis
+            except (RedisError, RedisClusterException, OSError) as error:
+                if self._sentinel is not None and isinstance(error, _MASTER_LOST):
+                    await self._forget(redis)
                 raise translate(error) from error
 
 

@@ -53,12 +53,8 @@ class RedisServer:
     def listen_by_tls(self) -> None:
         """Take the port for TLS; the settings name the certificate. redis-cli is then told so too."""
         path = self.folder / "redis.conf"
-        text = (
-            path.read_text()
-            .replace(f"port {self.port}\n", "port 0\n", 1)
-            .replace("tls-port 0", f"tls-port {self.port}")
-        )
-        path.write_text(text)
+        plain = path.read_text().replace(f"port {self.port}\n", "", 1)
+        path.write_text(f"port 0\ntls-port {self.port}\n{plain}")
         self._cli_options = ["--tls", "--insecure"]
 
     @property

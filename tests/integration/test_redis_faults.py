@@ -183,7 +183,7 @@ async def test_a_server_that_is_not_there_is_told_at_once(server: RedisServer, o
 
 
 async def test_a_replica_is_no_place_for_a_ledger(server: RedisServer, tmp_path: Path, opened: Opener) -> None:
-    store = await opened(server.url)
+    await opened(server.url)
     with RedisServer(tmp_path, f"replicaof 127.0.0.1 {server.port}") as replica:
         wait_until(lambda: "master_link_status:up" in replica.cli("info", "replication"), "replica not in sync")
         with pytest.raises(LedgerUnavailable, match="read only replica"):
