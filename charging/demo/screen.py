@@ -48,6 +48,9 @@ class Screen:
         row.add_row(Text(mark, style=style), Text(text, style=style))
         self._console.print(_indented(row))
 
+    def blank(self) -> None:
+        self._console.print()
+
     def command(self, line: str, output: str) -> None:
         """A command of the product, and what it said."""
         self._console.print(_indented(Text(f"$ {line}", style="cyan")))

@@ -116,7 +116,7 @@ class _Show:
         self._screen.chapter("The books")
         self._screen.say("Every change of a balance is a line of the journal, and no line is ever edited.")
         self._screen.table(journal_table(lines))
-        self._screen.say("")
+        self._screen.blank()
         verified = await charging(daemon.settings, "ledger", "verify")
         self._screen.command("charging ledger verify", verified)
         balance = await daemon.get(f"/accounts/{scene.ACCOUNT}/balance")
@@ -174,14 +174,14 @@ class _Show:
         for check in checks:
             self._screen.check(check.holds, check.text)
         good = all(check.holds for check in checks)
-        self._screen.say("")
+        self._screen.blank()
         if self._keep is not None:
             self._screen.say(
                 f"In {self._keep}: what both ears heard (WAV), the daemon's log, its settings, tariff and books. "
                 "Every command can look into them:"
             )
             self._screen.command(f"charging -c {self._keep / 'charging.yaml'} account show {scene.ACCOUNT}", "")
-            self._screen.say("")
+            self._screen.blank()
         self._screen.say("All of it was as promised." if good else "Something was not as promised.", "bold")
         return good
 

@@ -136,7 +136,11 @@ class Watch:
 
     def _on_call_answered(self, at: float, event: dict[str, Any]) -> None:
         self._covered_s = event["quota_s"]
-        self._screen.say("")
+        self._screen.say(
+            "Every 2 seconds, a tick: what was used is charged, and the next stretch reserved. Asterisk itself is "
+            "told to cut at the second in the last column, should the daemon be dead by then."
+        )
+        self._screen.blank()
         self._screen.say(HEAD, "bold")
         self._row(at, "Anna answers", "bold green")
 
