@@ -7,7 +7,11 @@ failure is loud, the supervisor starts the daemon anew, and the ordinary start i
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import secrets
 import signal
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,19 +28,23 @@ from charging.asterisk.switch import AsteriskSwitch
 from charging.asterisk.translate import translate
 from charging.clock import Clock, SystemClock
 from charging.config import Config
-from charging.errors import ChargingError
+from charging.errors import ChargingError, LedgerError
 from charging.ledger.metered import metered
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.metrics import Metrics
 from charging.observer import MeteredObserver
 from charging.session.desk import Desk
+from charging.session.lease import LeaseKeeper
 from charging.session.model import Policy, State
 from charging.session.registry import Registry
 from charging.tariff_in_force import TariffInForce
 from charging.web.server import serve_control, serve_metrics
 
 log = structlog.get_logger("charging.app")
+
+SHARED_POLL_S = 1
+"""A top-up made at another daemon reaches a call that is running out within this time (R22)."""
 
 _PHASES = {State.RESERVED: "setup", State.RINGING: "setup", State.RUNNING: "running"}
 _LINK_STATES = {
@@ -59,6 +67,7 @@ class Engine:
     tariff: TariffInForce
     link: AmiLink
     registry: Registry
+    lease: LeaseKeeper
     agi: AgiServer
 
     def ailing(self) -> dict[str, str]:
@@ -77,6 +86,7 @@ def policy_of(config: Config) -> Policy:
         ring_s=chosen.ring_s,
         setup_timeout_s=chosen.setup_timeout_s,
         black_box_wait_s=chosen.black_box_wait_s,
+        short_poll_s=0 if config.settings.ledger.sqlite_file else SHARED_POLL_S,
     )
 
 
@@ -143,6 +153,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         observe=observe,
     )
     wiring.registry = registry
+    lease = _lease(config, clock, store, registry, observe)
     _count_sessions(metrics, registry)
     desk = Desk(
         store=store,
@@ -154,7 +165,26 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         switch_id=settings.switch.id,
         observe=observe,
     )
-    return Engine(config, clock, metrics, store, tariff, wiring.link, registry, _agi(config, clock, metrics, desk))
+    agi = _agi(config, clock, metrics, desk)
+    return Engine(config, clock, metrics, store, tariff, wiring.link, registry, lease, agi)
+
+
+def _lease(config: Config, clock: Clock, store: Store, registry: Registry, observe: MeteredObserver) -> LeaseKeeper:
+    """A SQLite file has one daemon at a time, which its lock proves: a restarted one takes its own lease up again."""
+    settings = config.settings
+    owner = "local" if settings.ledger.sqlite_file else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    lease = LeaseKeeper(
+        store,
+        clock,
+        switch_id=settings.switch.id,
+        owner=owner,
+        ttl_s=settings.switch.lease_s,
+        gained=registry.lead,
+        lost=registry.stand_by,
+        observe=observe,
+    )
+    registry.leads = lambda: lease.holds
+    return lease
 
 
 def _store(config: Config, clock: Clock, metrics: Metrics) -> Store:
@@ -196,6 +226,7 @@ async def serve(engine: Engine, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
             duties = [
                 tasks.create_task(engine.registry.run(), name="registry"),
+                tasks.create_task(engine.lease.run(), name="lease"),
                 tasks.create_task(engine.link.run(), name="ami-link"),
                 tasks.create_task(engine.tariff.watch(engine.clock), name="tariff-watch"),
                 tasks.create_task(serve_control(engine), name="control"),
@@ -208,6 +239,8 @@ async def serve(engine: Engine, stop: asyncio.Event) -> None:
             await engine.agi.close()
             for duty in duties:
                 duty.cancel()
+            with contextlib.suppress(LedgerError):  # it lapses by itself
+                await engine.lease.release()
     finally:
         await engine.agi.close()
         await engine.store.close()

@@ -74,6 +74,7 @@ class Switch(Section):
 
     id: Name = "asterisk"
     ami: Ami
+    lease_s: Annotated[int, whole(2, 600, "seconds")] = 15
     prompts_dir_on_switch: SwitchFolder = "/usr/share/asterisk/sounds/charging"
 
 
@@ -222,6 +223,10 @@ def config_of(document: Document, environ: Mapping[str, str]) -> Config:
         # A call knows its own end as far ahead as it reserves: a warning before that would have to be guessed.
         expected = f"at most horizon_s ({chosen.horizon_s} s)"
         problems.append(document.problem(("charging", "warn_before_s"), f"{chosen.warn_before_s} s", expected))
+    if settings.switch.lease_s * 2 > chosen.horizon_s and settings.ledger.sqlite_file is None:
+        # The daemon that takes over must find every call still within what is reserved for it.
+        expected = f"at most half of charging.horizon_s ({chosen.horizon_s} s)"
+        problems.append(document.problem(("switch", "lease_s"), f"{settings.switch.lease_s} s", expected))
     if problems or ami_secret is None:
         raise ConfigError(sorted_problems(problems))
     return Config(Path(document.file), settings, ami_secret, ledger_password)

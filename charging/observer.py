@@ -20,7 +20,8 @@ Fields = Mapping[str, Any]
 
 WARNINGS = frozenset(
     "answer_delivery_doubted clocks_disagreed end_unproven extension_refused ledger_not_reached tick_postponed "
-    "transfer_cut unpaid_channel_seen audit_postponed maintenance_postponed switch_failed overdue_call_cut".split()
+    "transfer_cut unpaid_channel_seen audit_postponed maintenance_postponed switch_failed overdue_call_cut "
+    "lease_lost lease_not_renewed".split()
 )
 ERRORS = frozenset(
     "session_lost quota_overrun unexpected_event_met mailbox_overflowed session_unreadable sessions_not_restored "

@@ -95,6 +95,7 @@ TALKING = (
     # Within the folders above: mailboxes, timers and recovery, and the ports that they speak through.
     "charging.session.runner",
     "charging.session.registry",
+    "charging.session.lease",
     "charging.session.looker",
     "charging.session.desk",
     "charging.session.ports",

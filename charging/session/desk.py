@@ -31,7 +31,7 @@ from charging.session.decide import (
 )
 from charging.session.events import AnswerDoubtful, ForwardFailed
 from charging.session.funds import grants_for, reserve_transfer
-from charging.session.model import Policy, Session
+from charging.session.model import Policy, Session, from_json
 from charging.session.ports import Observer, Switch
 from charging.session.registry import Registry
 
@@ -84,12 +84,16 @@ class Desk:
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
         """The forward was not answered: give its money back, then voicemail or nothing. Raises KeyError for a session
-        that is not open here, LedgerError or TimeoutError where its money could not be given back in time."""
-        runner = self._registry.runner(session)
-        runner.offer(ForwardFailed(dial_status))
-        async with asyncio.timeout(CLOSE_WAIT_S):
-            await runner.closed.wait()
-        number = await self._store.number(runner.session.number)
+        that is not open, LedgerError or TimeoutError where its money could not be given back in time."""
+        runner = self._registry.find(session)
+        if runner is None:
+            # Another daemon leads: it gives the money back when the caller's channel ends.
+            number = await self._store.number(await self._number_of(session))
+        else:
+            runner.offer(ForwardFailed(dial_status))
+            async with asyncio.timeout(CLOSE_WAIT_S):
+                await runner.closed.wait()
+            number = await self._store.number(runner.session.number)
         subscriber = await self._subscriber(number)
         if isinstance(subscriber, Turned):
             return self._turned(subscriber, number)
@@ -107,6 +111,12 @@ class Desk:
     def forgotten(self, keys: Sequence[str]) -> None:
         """These records are deleted."""
         self._registry.forgotten(keys)
+
+    async def _number_of(self, session: str) -> str:
+        for stored in await self._store.sessions(switch=self._switch_id):
+            if stored.id == session:
+                return from_json(stored.state, self._clock.now(), stored.epoch).number
+        raise KeyError(session)
 
     def _refuse_blind(self) -> None:
         proven = self._switch.proven_mono_us

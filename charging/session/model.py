@@ -41,6 +41,9 @@ class Policy:
     """How much later than the subscriber's leg the caller's is cut, should it live on alone."""
     retry_s: int = 1
     """Between two attempts at a ledger or switch that does not answer."""
+    short_poll_s: int = 0
+    """How often a call that runs out looks for money, where other daemons share the ledger and may have been told of
+    it (R22); 0: this daemon is told itself."""
     clock_jump_ms: int = 2000
     """The wall and monotonic clocks may differ by so much before the smaller duration is billed."""
 

@@ -7,7 +7,7 @@ is brought to life from its stored record, told what the switch knows of it, and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from charging.clock import MICROSECONDS, Clock, Instant
@@ -19,7 +19,7 @@ from charging.session.looker import Looker, switch_said
 from charging.session.model import Policy, Session, from_json
 from charging.session.ports import Observer, Switch
 from charging.session.runner import SessionRunner
-from charging.session.switch_events import SwitchEvent
+from charging.session.switch_events import BridgeEntered, DialEnded, DialStarted, SwitchEvent
 
 AUDIT_S = 30
 """Between two comparisons of the switch's channels and deadlines with ours."""
@@ -44,6 +44,8 @@ class Registry:
         observe: Observer,
     ) -> None:
         self.epoch = 0
+        self.leads: Callable[[], bool] = lambda: True
+        """Whether this daemon is the one that ticks the switch; without a lease there is no other."""
         self._ledger = ledger
         self._switch = switch
         self._looker = Looker(switch)
@@ -52,8 +54,10 @@ class Registry:
         self._switch_id = switch_id
         self._observe = observe
         self._runners: dict[str, SessionRunner] = {}
+        self._lives: dict[str, asyncio.Task[None]] = {}
         self._forget: dict[str, None] = {}
         self._restored = False
+        self._found = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> NoReturn:
@@ -67,8 +71,13 @@ class Registry:
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
-    def start(self, session: Session) -> SessionRunner:
-        """Give an open session its task; one that has its task already (restored meanwhile) keeps it."""
+    def start(self, session: Session) -> None:
+        """Give an open session its task; one that has its task already (restored meanwhile) keeps it. On a daemon that
+        stands by there is no task: the one that leads finds the session when the switch first speaks of it."""
+        if self.leads():
+            self._begin(session)
+
+    def _begin(self, session: Session) -> SessionRunner:
         assert self._tasks is not None, "the registry runs before sessions start"
         if (known := self._runners.get(session.id)) is not None:
             return known
@@ -81,9 +90,10 @@ class Registry:
             policy=self._policy,
             observe=self._observe,
             forget=self.forget,
+            leads=lambda: self.leads(),
         )
         self._runners[session.id] = runner
-        self._tasks.create_task(self._live(runner), name=f"session-{session.id}")
+        self._lives[session.id] = self._tasks.create_task(self._live(runner), name=f"session-{session.id}")
         return runner
 
     async def _live(self, runner: SessionRunner) -> None:
@@ -91,7 +101,31 @@ class Registry:
             await runner.run()
         finally:
             self._runners.pop(runner.session.id, None)
+            self._lives.pop(runner.session.id, None)
         self.funds_changed(runner.session.account)
+
+    # --- the lease --------------------------------------------------------------------------------------------
+
+    async def lead(self, epoch: int) -> None:
+        """From now on this daemon ticks the switch: take over what is open, whoever opened it."""
+        self.epoch = epoch
+        await self._lay_down()
+        try:
+            await self.reconcile()
+        except SwitchError as error:
+            # Without a link there is nothing to take over yet: it reconciles as it comes up.
+            self._observe("audit_postponed", None, {"error": str(error)})
+
+    async def stand_by(self) -> None:
+        """Another daemon ticks the switch, or may: let go of every session, and change nothing."""
+        await self._lay_down()
+
+    async def _lay_down(self) -> None:
+        lives = list(self._lives.values())
+        for life in lives:
+            life.cancel()
+        await asyncio.gather(*lives, return_exceptions=True)
+        self._restored = False
 
     def doubt(self) -> None:
         """A session may have been opened in the ledger without our having heard so: look again at the next audit."""
@@ -101,18 +135,20 @@ class Registry:
         """The task of an open session, or ``None``."""
         return self._runners.get(session)
 
-    def runner(self, session: str) -> SessionRunner:
-        """The task of an open session; raises KeyError."""
-        return self._runners[session]
-
     def sessions(self) -> list[Session]:
         """Every open session, in the order in which the calls began."""
         return sorted((one.session for one in self._runners.values()), key=lambda one: one.opened.wall_us)
 
     def deliver(self, event: SwitchEvent) -> None:
         """Hand an event of the switch to its session. Events of closed sessions are late, and normal."""
-        if isinstance(event, SessionSwitchEvent) and (runner := self._runners.get(event.session)) is not None:
+        if not isinstance(event, SessionSwitchEvent):
+            return
+        runner = self._runners.get(event.session)
+        if runner is not None:
             runner.offer(event)
+        elif isinstance(event, DialStarted | DialEnded | BridgeEntered) and self.leads():
+            # A session that another daemon's desk has opened: fetch it, then ask the switch what it has missed.
+            self._found.set()
 
     def funds_changed(self, account: str) -> None:
         """More can be spent (R22): wake the account's calls in the order in which they began."""
@@ -124,8 +160,9 @@ class Registry:
 
     async def reconcile(self, _restarted: bool = False) -> None:
         """The link is up: restore what is stored, and tell every session what the switch knows. Raises SwitchError."""
-        await self._restore()
-        await self._audit()
+        if self.leads():
+            await self._restore()
+            await self._audit()
 
     async def _restore(self) -> None:
         """Bring stored sessions to life that have no task. With the ledger out of reach this is tried again later: the
@@ -150,7 +187,7 @@ class Registry:
             # Left open with its money reserved: a person must look, `charging ledger verify` names it.
             self._observe("session_unreadable", None, {"session": record.id, "error": str(error)})
             return
-        self.start(session)
+        self._begin(session)
         self._observe("session_restored", session, {"state": session.state})
 
     def _forget_closed(self, keys: Sequence[str]) -> None:
@@ -169,13 +206,28 @@ class Registry:
 
     async def _audit_for_ever(self) -> NoReturn:
         while True:
-            await self._pause(AUDIT_S)
+            await self._audit_due()
+            if not self.leads():
+                continue
             try:
                 if not self._restored:
                     await self._restore()
                 await self._audit()
             except SwitchError as error:
                 self._observe("audit_postponed", None, {"error": str(error)})
+
+    async def _audit_due(self) -> None:
+        """Until the next audit is due, or a session was seen that we do not know."""
+        pause = asyncio.create_task(self._pause(AUDIT_S))
+        found = asyncio.create_task(self._found.wait())
+        try:
+            await asyncio.wait((pause, found), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
+            found.cancel()
+        if self._found.is_set():
+            self._found.clear()
+            self._restored = False
 
     # --- the black box ----------------------------------------------------------------------------------------
 
@@ -195,7 +247,7 @@ class Registry:
     async def _housekeep_for_ever(self) -> NoReturn:
         while True:
             await self._pause(HOUSEKEEPING_S)
-            if not self._forget:
+            if not self._forget or not self.leads():
                 continue
             try:
                 await self._switch.run_maintenance()

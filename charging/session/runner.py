@@ -48,6 +48,7 @@ class SessionRunner:
         policy: Policy,
         observe: Observer,
         forget: Callable[[str], None],
+        leads: Callable[[], bool],
     ) -> None:
         self.session = session
         self.closed = asyncio.Event()
@@ -58,6 +59,7 @@ class SessionRunner:
         self._policy = policy
         self._observe = observe
         self._forget = forget
+        self._leads = leads
         self._mailbox: deque[Event] = deque()
         self._arrived = asyncio.Event()
         self._prompts: set[asyncio.Task[None]] = set()
@@ -146,6 +148,9 @@ class SessionRunner:
         return _unknown(command)
 
     async def _order_switch(self, command: do.AskSwitch | do.ReadBlackBox | do.SetDeadline | do.HangUp) -> Event | None:
+        if isinstance(command, do.SetDeadline | do.HangUp) and not self._leads():
+            # Frozen and woken up late: another daemon may have moved this call's deadline since.
+            return SwitchSilent("set_deadline" if isinstance(command, do.SetDeadline) else "other")
         try:
             match command:
                 case do.AskSwitch():

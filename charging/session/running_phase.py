@@ -217,9 +217,12 @@ def _tick(session: Session, event: Woke, context: Context) -> Step:
 
 
 def _next_tick(session: Session, context: Context) -> int:
-    """The next whole tick since the answer."""
+    """The next whole tick since the answer; sooner where money may come unannounced."""
     ticks = session.elapsed_ms(context.now.mono_us) // (context.policy.tick_s * 1000) + 1
-    return session.at(ticks * context.policy.tick_s).mono_us
+    regular = session.at(ticks * context.policy.tick_s).mono_us
+    if session.short is Short.NO or not context.policy.short_poll_s:
+        return regular
+    return min(regular, context.in_s(context.policy.short_poll_s))
 
 
 def funds_changed(session: Session, _event: FundsChanged, context: Context) -> Step:

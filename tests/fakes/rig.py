@@ -19,6 +19,7 @@ from charging.rating.tariff import Destination, Price, RateTable, Refusal, Tarif
 from charging.session.desk import Desk
 from charging.session.model import Policy, Session
 from charging.session.registry import Registry
+from charging.session.runner import SessionRunner
 from tests.fakes.clock import FakeClock
 from tests.fakes.switch import FakeCall, FakeSwitch
 
@@ -158,8 +159,13 @@ class Rig:
         self.switch.end(call.session)
         await self.clock.advance(0)
 
+    def runner_of(self, call: FakeCall) -> SessionRunner:
+        runner = self.registry.find(call.session)
+        assert runner is not None, "the session is open"
+        return runner
+
     def session_of(self, call: FakeCall) -> Session:
-        return self.registry.runner(call.session).session
+        return self.runner_of(call).session
 
 
 @asynccontextmanager

@@ -340,7 +340,7 @@ async def test_operator_hangs_up_a_call(rig: Rig) -> None:
     await rig.subscriber(credit=10 * EURO)
     call = await rig.talking()
     await rig.clock.advance(5)
-    rig.registry.runner(call.session).offer(HangupOrdered("fraud"))
+    rig.runner_of(call).offer(HangupOrdered("fraud"))
     await rig.clock.advance(1)
     assert call.ended.is_set()
     assert (await last_cdr(rig))["hangup_reason"] == "fraud"

@@ -38,7 +38,7 @@ async def test_two_calls_that_plan_with_the_same_balance_share_it_without_a_loss
     await rig.clock.advance(1)
     await rig.credit(30 * SECOND, "third")
     for call in (first, second):
-        rig.registry.runner(call.session).offer(FundsChanged())
+        rig.runner_of(call).offer(FundsChanged())
     await rig.clock.advance(0)
     balance = await rig.balance()
     assert balance.available >= 0

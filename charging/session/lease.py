@@ -1,0 +1,97 @@
+"""Who ticks a switch, where several daemons share a ledger: the one that holds the switch's lease.
+
+The lease's epoch goes into every change of a session, and the ledger refuses an older one. So a daemon that was frozen
+and wakes up late can change nothing; and it orders nothing either, because it asks its own clock first whether the
+lease it remembers can still be its own (`LeaseKeeper.holds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+from charging.clock import MICROSECONDS, Clock
+from charging.errors import LedgerError
+from charging.ledger.port import Leases
+from charging.session.ports import Observer
+
+RENEWALS_PER_TTL = 4
+
+
+class LeaseKeeper:
+    """Acquires the lease of one switch, keeps it, and says when it is gained or lost."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        clock: Clock,
+        *,
+        switch_id: str,
+        owner: str,
+        ttl_s: float,
+        gained: Callable[[int], Awaitable[None]],
+        lost: Callable[[], Awaitable[None]],
+        observe: Observer,
+    ) -> None:
+        """``gained`` is given the epoch; ``lost`` is called before the lease is sought anew."""
+        self._leases = leases
+        self._clock = clock
+        self._switch_id = switch_id
+        self._owner = owner
+        self._ttl_us = round(ttl_s * MICROSECONDS)
+        self._gained = gained
+        self._lost = lost
+        self._observe = observe
+        self._epoch: int | None = None
+        self._until_us = 0
+        """Monotonic: counted from before the asking, so it ends before the store's own reckoning does."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the lease is surely ours now."""
+        return self._epoch is not None and self._clock.now().mono_us < self._until_us
+
+    async def run(self) -> NoReturn:
+        """For ever."""
+        while True:
+            await self.turn()
+            await self._clock.sleep_until(self._clock.now().mono_us + self._ttl_us // RENEWALS_PER_TTL)
+
+    async def turn(self) -> None:
+        """Acquire, renew, or notice that it is lost."""
+        asked_us = self._clock.now().mono_us
+        try:
+            kept = await self._renew() if self._epoch is not None else await self._acquire()
+        except LedgerError as error:
+            self._observe("lease_not_renewed", None, {"error": str(error)})
+            if self._epoch is not None and not self.holds:
+                await self._give_up()
+            return
+        if kept:
+            self._until_us = asked_us + self._ttl_us
+        if kept and self._epoch is None:
+            self._epoch = kept
+            self._observe("lease_gained", None, {"switch": self._switch_id, "epoch": kept})
+            await self._gained(kept)
+        elif not kept and self._epoch is not None:
+            await self._give_up()
+
+    async def release(self) -> None:
+        """Let go, so that another daemon need not wait."""
+        if self._epoch is not None:
+            await self._leases.release_lease(self._switch_id, self._owner, self._epoch)
+            self._epoch = None
+
+    async def _acquire(self) -> int:
+        ttl_s = self._ttl_us / MICROSECONDS
+        return await self._leases.acquire_lease(self._switch_id, self._owner, ttl_s) or 0
+
+    async def _renew(self) -> int:
+        epoch = self._epoch or 0
+        ttl_s = self._ttl_us / MICROSECONDS
+        return epoch if await self._leases.renew_lease(self._switch_id, self._owner, epoch, ttl_s) else 0
+
+    async def _give_up(self) -> None:
+        self._epoch = None
+        self._observe("lease_lost", None, {"switch": self._switch_id})
+        await self._lost()

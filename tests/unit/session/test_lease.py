@@ -1,0 +1,162 @@
+"""Two daemons at one switch and one ledger: one ticks, the other takes over, and a late one changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from charging.ledger.memory import MemoryStore
+from charging.session.lease import LeaseKeeper
+from charging.session.model import Policy
+from charging.session.switch_events import SwitchEvent
+from tests.fakes.clock import FakeClock
+from tests.fakes.rig import EURO, Rig, make_tariff
+from tests.fakes.switch import FakeSwitch
+
+SECOND = 1_000
+TTL_S = 10
+
+
+class Daemon:
+    """One of several daemons: a rig and its lease."""
+
+    def __init__(self, name: str, clock: FakeClock, store: MemoryStore, switch: FakeSwitch) -> None:
+        self.rig = Rig(clock, store, switch, Policy(short_poll_s=1), make_tariff())
+        self.name = name
+        self.tasks: list[asyncio.Task[object]] = []
+        self.keeper: LeaseKeeper
+
+    async def start(self) -> None:
+        self.rig.registry, self.rig.desk = self.rig._engine()
+        registry = self.rig.registry
+        self.keeper = LeaseKeeper(
+            self.rig.store,
+            self.rig.clock,
+            switch_id="test",
+            owner=self.name,
+            ttl_s=TTL_S,
+            gained=registry.lead,
+            lost=registry.stand_by,
+            observe=self.rig.observe,
+        )
+        registry.leads = lambda: self.keeper.holds
+        self.tasks = [asyncio.create_task(registry.run())]
+        await asyncio.sleep(0)
+        self.tasks.append(asyncio.create_task(self.keeper.run()))
+
+    async def kill(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.tasks = []
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[Daemon, Daemon]]:
+    clock = FakeClock()
+    store, switch = MemoryStore(clock), FakeSwitch(clock)
+    one, two = (Daemon(name, clock, store, switch) for name in ("one", "two"))
+
+    def both(event: SwitchEvent) -> None:
+        for daemon in (one, two):
+            if daemon.tasks:
+                daemon.rig.registry.deliver(event)
+
+    switch.deliver = both
+    for daemon in (one, two):
+        await daemon.start()
+        await clock.advance(0)
+    yield one, two
+    for daemon in (one, two):
+        await daemon.kill()
+    countdowns = [call.countdown for call in switch.calls.values() if call.countdown is not None]
+    for countdown in countdowns:
+        countdown.cancel()
+    await asyncio.gather(*countdowns, return_exceptions=True)
+
+
+async def test_only_the_holder_of_the_lease_ticks(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    await one.rig.talking()
+    await one.rig.clock.advance(130)
+    assert len(one.rig.heard("tick_posted")) >= 2
+    assert two.rig.heard("tick_posted") == []
+    assert (one.keeper.holds, two.keeper.holds) == (True, False)
+
+
+async def test_other_daemon_takes_over_before_the_horizon_ends_and_charges_once(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(70)
+    await one.kill()
+    await two.rig.clock.advance(150)
+    assert two.rig.heard("session_restored")
+    assert not call.ended.is_set()
+    await two.rig.clock.advance(30.1)
+    await two.rig.hang_up(call)
+    assert (await two.rig.balance()).posted == 10 * EURO - 250 * SECOND
+    assert await two.rig.reserved() == {}
+
+
+async def test_session_that_the_other_desk_opened_is_found_by_the_one_that_leads(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await two.rig.subscriber(credit=10 * EURO)
+    call = await two.rig.talking()
+    await two.rig.clock.advance(65.1)
+    assert [fields["covered_s"] for fields in one.rig.heard("tick_posted")] == [180]
+    await two.rig.hang_up(call)
+    rows = await two.rig.store.cdrs()
+    assert [json.loads(row.document)["billed_s"] for row in rows] == [65]
+
+
+async def test_forward_that_failed_is_answered_by_a_desk_that_stands_by(pair: tuple[Daemon, Daemon]) -> None:
+    _, two = pair
+    await two.rig.subscriber(credit=10 * EURO)
+    call = await two.rig.ringing()
+    two.rig.switch.fail(call.session, "BUSY")
+    assert (await two.rig.desk.unanswered(call.session, "BUSY")).decision == "voicemail"
+    await two.rig.hang_up(call)
+    await two.rig.clock.advance(10)
+    assert await two.rig.reserved() == {}
+
+
+async def test_r22_top_up_at_the_other_daemon_reaches_the_call_within_a_second(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=100 * SECOND)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(98.5)
+    await two.rig.credit(50 * SECOND, "elsewhere")
+    await one.rig.clock.advance(40)
+    assert not call.ended.is_set()
+    await one.rig.clock.advance(12)
+    assert call.ended.is_set()
+
+
+async def test_holder_that_was_frozen_and_wakes_late_orders_and_books_nothing(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(61)
+    frozen = one.rig.runner_of(call)
+    await one.kill()
+    await two.rig.clock.advance(100)
+    assert not call.ended.is_set()
+    deadlines = len(two.rig.switch.deadlines)
+    woken = asyncio.create_task(frozen.run())
+    frozen.session = replace(frozen.session, retry_mono_us=0, enforced_s=1)
+    await two.rig.clock.advance(0.5)
+    assert len(two.rig.switch.deadlines) == deadlines, "orders nothing"
+    frozen.session = replace(frozen.session, tick_mono_us=0, retry_mono_us=None)
+    await two.rig.clock.advance(65)
+    assert one.rig.heard("session_lost"), "and books nothing"
+    woken.cancel()
+    await two.rig.hang_up(call)
+    rows = await two.rig.store.cdrs()
+    assert [json.loads(row.document)["billed_s"] for row in rows] == [227]
+    assert (await two.rig.balance()).posted == 10 * EURO - 227 * SECOND
