@@ -15,6 +15,7 @@ from charging.service.live import CallView
 from charging.service.money import Credited
 from charging.service.numbers import NumberSet
 from charging.session.cdr import iso
+from charging.web.forms import AccountId, Amount, Email, ForwardTo, Mailbox, OptionalReason, PhoneNumber, Reason
 
 T = TypeVar("T")
 
@@ -47,10 +48,10 @@ def iso_or_none(wall_us: int | None) -> str | None:
 class AccountNew(Body):
     """An account to be made."""
 
-    id: Text
+    id: AccountId
     plan: Text
     language: Language = Language.NL
-    email: Text = ""
+    email: Email = ""
 
 
 class AccountEdit(Body):
@@ -58,14 +59,14 @@ class AccountEdit(Body):
 
     plan: Text = ""
     language: Language = Language.NL
-    email: Text = ""
+    email: Email = ""
 
 
 class StatusEdit(Body):
     """Suspend, activate or close, and why."""
 
     status: Status
-    reason: Text = ""
+    reason: OptionalReason = ""
 
 
 class AccountOut(BaseModel):
@@ -106,19 +107,19 @@ class SubscriptionPayment(Body):
 class NumberNew(Body):
     """A number for an account."""
 
-    number: Text
+    number: PhoneNumber
     account: Text
-    forward_to: Text = ""
+    forward_to: ForwardTo = ""
     paid_voicemail: bool | None = Field(None, description="null: as the plan says")
-    mailbox: Text = ""
+    mailbox: Mailbox = ""
 
 
 class NumberEdit(Body):
     """What changes; members that are left out stay as they are."""
 
-    forward_to: Text = ""
+    forward_to: ForwardTo = ""
     paid_voicemail: bool | None = None
-    mailbox: Text = ""
+    mailbox: Mailbox = ""
 
 
 class NumberOut(BaseModel):
@@ -153,14 +154,14 @@ class NumberOut(BaseModel):
 class TopUp(Body):
     """Credit that was bought."""
 
-    amount: Euro
+    amount: Amount
 
 
 class Correction(Body):
     """Credit put right."""
 
-    amount: Euro = Field(description="a leading minus takes credit away")
-    reason: Text
+    amount: Amount = Field(description="a leading minus takes credit away")
+    reason: Reason
 
 
 class CreditedOut(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Annotated, TypeVar
@@ -10,9 +11,10 @@ from zoneinfo import ZoneInfo
 from fastapi import Depends, Query, Request
 
 from charging.clock import MICROSECONDS
-from charging.money import MoneyError, parse_euro
+from charging.money import parse_euro
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
+from charging.web.forms import AMOUNT
 from charging.web.models import Page
 from charging.web.problem import Refusal
 
@@ -44,12 +46,11 @@ def page(rows: Sequence[Row], limit: int, out: Callable[[Row], Out], cursor: Cal
 
 def euro(text: str) -> int:
     """Micro-euro of what somebody typed, a sign allowed. Refuses the request where it is no amount."""
-    sign, digits = (text[:1], text[1:]) if text[:1] in ("+", "-") else ("", text)
-    try:
-        amount = parse_euro(digits, max_decimals=AMOUNT_DECIMALS)
-    except MoneyError as error:
-        raise Refusal(Refused(Code.INVALID, f"found the amount {text[:40]!r}, expected {error.expected}")) from None
-    return -amount if sign == "-" else amount
+    if not re.fullmatch(AMOUNT, text):
+        expected = f"euros with up to {AMOUNT_DECIMALS} decimals, such as 12.50"
+        raise Refusal(Refused(Code.INVALID, f"found the amount {text[:40]!r}, expected {expected}"))
+    amount = parse_euro(text.lstrip("+-"))
+    return -amount if text.startswith("-") else amount
 
 
 def wall_us(text: str, zone: str) -> int:

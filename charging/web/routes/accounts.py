@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Header, Query, Response
@@ -10,6 +11,7 @@ from charging.ledger.accounts import Account, Status
 from charging.service.accounts import AccountChanges
 from charging.service.refusal import Refused
 from charging.service.service import Service
+from charging.web.forms import JOURNAL_CURSOR, KEY
 from charging.web.models import (
     AccountEdit,
     AccountNew,
@@ -29,7 +31,14 @@ from charging.web.problem import granted
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
 
-IdempotencyKey = Annotated[str, Header(max_length=200, description="made by the caller; the same act, the same key")]
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        max_length=200,
+        description="made by the caller; the same act, the same key",
+        json_schema_extra={"pattern": KEY},
+    ),
+]
 
 
 @router.get("")
@@ -92,7 +101,7 @@ async def top_up(
 ) -> CreditedOut:
     """Add bought credit (R2); it can be spent at once, also by running calls (R22). 200: it was there already."""
     credited = granted(await service.money.top_up(account, euro(body.amount), idempotency_key))
-    response.status_code = 201 if credited.created else 200
+    response.status_code = 201
     return CreditedOut.of(credited)
 
 
@@ -117,10 +126,10 @@ async def journal(
     account: str,
     service: TheService,
     limit: Limit = 100,
-    cursor: Annotated[str | None, Query(max_length=20)] = None,
+    cursor: Annotated[str | None, Query(max_length=20, json_schema_extra={"pattern": JOURNAL_CURSOR})] = None,
 ) -> Page[JournalLineOut]:
     """The account's journal, newest first."""
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and 0 < int(cursor) < 2**53):
+    if cursor is not None and not re.fullmatch(JOURNAL_CURSOR, cursor):
         raise bad_cursor(cursor)
     before = None if cursor is None else int(cursor)
     rows = granted(await service.money.journal_page(account, before, limit))

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from charging.ledger.model import AMOUNT_MAX, CdrRow
+from charging.ledger.model import CdrRow
 from charging.service import text
 from charging.service.refusal import Refused
+from charging.web.forms import CDR_CURSOR, MOMENT, REASON
 from charging.web.models import CallOut, Cdr, Page
-from charging.web.parts import AccountFilter, Cursor, Limit, TheService, bad_cursor, page, wall_us
+from charging.web.parts import AccountFilter, Limit, TheService, bad_cursor, page, wall_us
 from charging.web.problem import Refusal, granted
 
 router = APIRouter(tags=["calls"])
 
-Moment = Annotated[str | None, Query(max_length=40, description="a day or a time")]
+Moment = Annotated[
+    str | None, Query(max_length=40, description="a day or a time", json_schema_extra={"pattern": MOMENT})
+]
 
 
 @router.get("/calls")
@@ -33,7 +37,9 @@ async def show_call(session: str, service: TheService) -> CallOut:
 
 @router.delete("/calls/{session}", status_code=202)
 async def hang_up(
-    session: str, service: TheService, reason: Annotated[str, Query(max_length=500)] = "operator"
+    session: str,
+    service: TheService,
+    reason: Annotated[str, Query(max_length=500, json_schema_extra={"pattern": REASON})] = "operator",
 ) -> CallOut:
     """Order a call to end. It is over when it is gone from the list, a moment later."""
     wrong = text.reason(reason)
@@ -49,7 +55,7 @@ async def list_cdrs(
     since: Moment = None,
     until: Moment = None,
     limit: Limit = 100,
-    cursor: Cursor = None,
+    cursor: Annotated[str | None, Query(max_length=200, json_schema_extra={"pattern": CDR_CURSOR})] = None,
 ) -> Page[Cdr]:
     """CDRs by end of call, oldest first; from ``since`` on, before ``until``."""
     zone = service.tariff().zone if since or until else "UTC"
@@ -77,7 +83,7 @@ def cdr_of(row: CdrRow) -> Cdr:
 
 
 def _after(cursor: str) -> tuple[int, str]:
-    ended, dot, session = cursor.partition(".")
-    if not dot or not (ended.isascii() and ended.isdigit()) or len(ended) > 16 or int(ended) > AMOUNT_MAX:
+    if not re.fullmatch(CDR_CURSOR, cursor):
         raise bad_cursor(cursor)
+    ended, _, session = cursor.partition(".")
     return int(ended), session

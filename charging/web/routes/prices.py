@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from charging.service.quotes import CALL_SECONDS_MAX, Asked
+from charging.web.forms import AMOUNT, MOMENT, NUMBER
 from charging.web.parts import TheService, euro, wall_us
 from charging.web.problem import granted
 from charging.web.tariff_models import LimitOut, QuoteOut, TariffOut
@@ -15,14 +16,20 @@ router = APIRouter(tags=["prices"])
 
 Seconds = Annotated[int, Query(ge=0, le=CALL_SECONDS_MAX)]
 Name = Annotated[str | None, Query(max_length=100)]
-Moment = Annotated[str | None, Query(max_length=40, description="a day or a time; left out: now")]
+Moment = Annotated[
+    str | None,
+    Query(max_length=40, description="a day or a time; left out: now", json_schema_extra={"pattern": MOMENT}),
+]
 FreeSeconds = Annotated[int | None, Query(ge=0, le=100_000_000)]
-Amount = Annotated[str | None, Query(max_length=40, description="euro; left out: what the account has")]
+Amount = Annotated[
+    str | None,
+    Query(max_length=40, description="euro; left out: what the account has", json_schema_extra={"pattern": AMOUNT}),
+]
 
 
 def _asked(
     service: TheService,
-    number: Annotated[str, Query(max_length=100)],
+    number: Annotated[str, Query(max_length=100, json_schema_extra={"pattern": NUMBER})],
     plan: Name = None,
     account: Name = None,
     at: Moment = None,
