@@ -82,7 +82,7 @@ def call_view(session: Session, now: Instant, watched: bool) -> CallView:
     """What can be said of a session now. Pure."""
     until = now if session.left is None else session.left
     elapsed_ms = session.elapsed_ms(until.mono_us)
-    used_s = max(session.fixed_s, min(-(-elapsed_ms // 1000), session.covered_s))
+    used_s = max(session.fixed_s, -(-elapsed_ms // 1000))
     used = consumed(session.rate, session.start_us, session.funding, used_s)
     cost = charge(session.rate, session.start_us, used)
     free = bundle_use(used)

@@ -101,7 +101,7 @@ async def top_up(
 ) -> CreditedOut:
     """Add bought credit (R2); it can be spent at once, also by running calls (R22). 200: it was there already."""
     credited = granted(await service.money.top_up(account, euro(body.amount), idempotency_key))
-    response.status_code = 201
+    response.status_code = 201 if credited.created else 200
     return CreditedOut.of(credited)
 
 

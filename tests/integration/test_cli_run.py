@@ -1,0 +1,72 @@
+"""The daemon as a process, started and stopped from outside, with no Asterisk to be found."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from charging.web.sockets import is_answered
+from tests.fakes.ami import eventually
+from tests.integration.command import Command, Place
+
+SETTINGS = """\
+switch:
+  ami: {{host: 127.0.0.1, port: 1, secret_env: TEST_AMI_SECRET}}
+agi: {{port: {agi}}}
+ledger: {{url: "sqlite:///ledger.db"}}
+tariff: tariff.yaml
+control: {{socket: control.sock}}
+http: {{port: {http}}}
+"""
+
+
+@pytest.fixture
+async def place(tmp_path: Path, unused_tcp_port_factory: object) -> Place:
+    assert callable(unused_tcp_port_factory)
+    place = Place(tmp_path)
+    place.write()
+    place.config.write_text(SETTINGS.format(agi=unused_tcp_port_factory(), http=unused_tcp_port_factory()))
+    return place
+
+
+@asynccontextmanager
+async def daemon(place: Place, log_name: str = "log") -> AsyncIterator[asyncio.subprocess.Process]:
+    program = Path(sys.executable).with_name("charging")
+    with (place.folder / log_name).open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            program, "run", "--config", place.config, stderr=log, env={"TEST_AMI_SECRET": "x"}
+        )
+    try:
+        await eventually(lambda: is_answered(place.socket) or process.returncode is not None, "the daemon answers")
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_commands_reach_a_running_daemon_and_it_ends_when_told(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    charging = Command(place, capsys).beside
+    async with daemon(place) as process:
+        assert (await charging("account", "add", "anna", "--plan", "pro")).code == 0
+        assert (await charging("top-up", "anna", "25", "--json")).json["available"] == "25.00"
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+        assert not place.socket.exists()
+    # The same books, opened by the command itself.
+    assert (await charging("account", "show", "anna", "--json")).json["balance"]["credit"]["now"] == "25.00"
+
+
+async def test_a_second_daemon_on_the_same_books_says_why_it_can_not_start(place: Place) -> None:
+    async with daemon(place), daemon(place, "second.log") as second:
+        assert await second.wait() == 1
+        last = (place.folder / "second.log").read_text().splitlines()[-1]
+        assert last.startswith("charging: a daemon has this ledger open")
