@@ -1,0 +1,181 @@
+"""R13 to R16: which notice is due, once per crossing. R20 has a file of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from charging.ledger.accounts import Language, Number, Status
+from charging.ledger.model import CREDIT, Balance, bundle
+from charging.notify.model import FaxRefused, LowCredit, LowFreeMinutes, MissedCall, Notice, NoticeKind
+from charging.notify.policy import Standing, due, fax_refused, forward_cost, missed_call
+from charging.rating.tariff import Price, RateTable
+from tests.fakes.clock import START_WALL_US as NOW
+from tests.fakes.rig import EURO, NUMBER, TARGET
+from tests.unit.notify.factories import ANNA, MONTH, PLAN, at, standing, the_tariff
+
+
+def found(case: Standing, now_us: int = NOW) -> dict[NoticeKind, Notice]:
+    return {notice.kind: notice for notice in due(case, the_tariff(), now_us)}
+
+
+def ids(case: Standing) -> list[str]:
+    return [notice.id for notice in found(case).values()]
+
+
+# --- R15 ------------------------------------------------------------------------------------------------------
+
+
+def test_r15_credit_below_the_threshold_is_told() -> None:
+    notice = found(standing(2 * EURO - 1, free=600))[NoticeKind.LOW_CREDIT]
+    assert notice.id == "low-credit/top-up/1"
+    assert (notice.account, notice.language, notice.address, notice.at_us) == ("anna", "nl", "anna@example.nl", NOW)
+    assert notice.facts == LowCredit(2 * EURO - 1, 600, can_forward=True, paid_voicemail=False)
+
+
+def test_r15_credit_at_the_threshold_is_not_told() -> None:
+    assert found(standing(2 * EURO, free=600)) == {}
+
+
+def test_r15_a_crossing_is_told_once() -> None:
+    assert found(standing(EURO, free=600, sent={"low-credit": "low-credit/top-up/1"})) == {}
+
+
+def test_r15_a_top_up_arms_it_again() -> None:
+    again = standing(EURO, free=600, last_cure="top-up/2", sent={"low-credit": "low-credit/top-up/1"})
+    assert ids(again) == ["low-credit/top-up/2"]
+
+
+def test_r15_who_never_had_credit_is_told_nothing() -> None:
+    assert found(standing(0, free=600, last_cure=None)) == {}
+
+
+def test_r15_what_a_running_call_has_reserved_is_not_gone() -> None:
+    assert found(standing(2 * EURO, free=600, reserved=EURO)) == {}
+
+
+def test_r15_a_plan_without_threshold_tells_nothing() -> None:
+    assert found(standing(0, free=600, plan=replace(PLAN, low_credit=0))) == {}
+
+
+def test_r15_the_notice_knows_when_no_call_can_be_forwarded_any_more() -> None:
+    for credit, can in ((60_000, True), (59_999, False)):
+        facts = found(standing(credit, free=600))[NoticeKind.LOW_CREDIT].facts
+        assert isinstance(facts, LowCredit)
+        assert facts.can_forward is can
+
+
+# --- R16 ------------------------------------------------------------------------------------------------------
+
+
+def test_r16_few_minutes_and_no_credit_for_a_call_after_them_is_told() -> None:
+    notice = found(standing(59_999, free=119, paid_voicemail=True))[NoticeKind.LOW_FREE_MINUTES]
+    assert notice.id == "low-free-minutes/2026-11/top-up/1"
+    assert notice.facts == LowFreeMinutes(MONTH, 119, 59_999, paid_voicemail=True)
+
+
+def test_r16_is_not_sent_while_credit_suffices() -> None:
+    assert NoticeKind.LOW_FREE_MINUTES not in found(standing(60_000, free=119))
+
+
+def test_r16_is_not_sent_while_minutes_suffice() -> None:
+    assert NoticeKind.LOW_FREE_MINUTES not in found(standing(59_999, free=120))
+
+
+def test_r16_is_told_once_and_again_in_a_new_month_or_after_a_top_up() -> None:
+    sent = {"low-free-minutes": "low-free-minutes/2026-11/never"}
+    case = standing(0, free=100, last_cure=None, sent=sent)
+    assert found(case) == {}
+    assert ids(replace(case, sent={"low-free-minutes": "low-free-minutes/2026-10/never"})) == [
+        "low-free-minutes/2026-11/never"
+    ]
+    assert "low-free-minutes/2026-11/top-up/9" in ids(replace(case, last_cure="top-up/9"))
+
+
+def test_r16_minutes_that_are_gone_at_once_are_told_too() -> None:
+    facts = found(standing(0, free=0, last_cure=None))[NoticeKind.LOW_FREE_MINUTES].facts
+    assert facts == LowFreeMinutes(MONTH, 0, 0, paid_voicemail=False)
+
+
+def test_r16_a_months_bundle_that_nobody_used_is_whole() -> None:
+    assert found(standing(0, last_cure=None)) == {}
+
+
+def test_r16_looks_at_the_month_in_the_operators_zone() -> None:
+    """At 23:30 UTC on 30 November it is December in Amsterdam."""
+    case = standing(0, free=0, last_cure=None)
+    assert found(case, at("2026-11-30T23:30", "UTC")) == {}
+    december = replace(case, balances={CREDIT: Balance(), bundle("2026-12"): Balance(60)})
+    notice = found(december, at("2026-11-30T23:30", "UTC"))[NoticeKind.LOW_FREE_MINUTES]
+    assert notice.id == "low-free-minutes/2026-12/never"
+
+
+def test_r16_without_a_forward_target_there_is_nothing_to_warn_of() -> None:
+    assert found(standing(0, free=0, last_cure=None, forward_cost=None)) == {}
+
+
+def test_r16_a_free_destination_needs_no_credit() -> None:
+    assert found(standing(0, free=0, last_cure=None, forward_cost=0)) == {}
+
+
+# --- who is told ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "account", [replace(ANNA, status=Status.CLOSED), replace(ANNA, status=Status.SUSPENDED), replace(ANNA, email="")]
+)
+def test_closed_suspended_and_unreachable_accounts_are_not_told_of_low_funds(account: object) -> None:
+    assert found(standing(0, free=0, account=account)) == {}
+
+
+def test_a_plan_that_the_tariff_does_not_have_has_no_thresholds() -> None:
+    assert found(standing(0, free=0, plan=None)) == {}
+
+
+# --- what a call needs to begin -------------------------------------------------------------------------------
+
+
+def test_forward_cost_is_the_first_increment_of_the_dearest_target() -> None:
+    tariff = the_tariff()
+    prices = dict(tariff.tables["table"].prices)
+    prices["nl_mobile"] = Price(replace_steps(prices["nl_mobile"], increment_s=30), connect_fee=50_000)
+    priced = replace(tariff, tables={"table": RateTable("table", prices)})
+    forwarded = Number(NUMBER, "anna", TARGET)
+    assert forward_cost(priced, PLAN, [forwarded], NOW) == 50_000 + 30_000
+    assert forward_cost(priced, PLAN, [Number(NUMBER, "anna")], NOW) is None
+    assert forward_cost(priced, PLAN, [Number(NUMBER, "anna", "+31900123456")], NOW) is None
+    assert forward_cost(priced, PLAN, [Number(NUMBER, "anna"), forwarded], NOW) == 80_000
+
+
+def replace_steps(price: Price, **changes: int) -> tuple[object, ...]:
+    return tuple(replace(step, **changes) for step in price.steps)
+
+
+# --- events ---------------------------------------------------------------------------------------------------
+
+
+def test_r13_a_missed_call_says_who_rang_whom_and_when() -> None:
+    notice = missed_call(ANNA, NUMBER, "+31612345678", 40_000, "call-7", NOW, "Europe/Amsterdam")
+    assert notice.id == "missed-call/call-7"
+    assert notice.facts == MissedCall(NUMBER, "+31612345678", "2026-11-21T13:00", 40_000)
+
+
+def test_r13_two_calls_are_two_notices_and_one_call_is_one() -> None:
+    keys = [missed_call(ANNA, NUMBER, "", 0, call, NOW, "UTC").key for call in ("a", "b", "b")]
+    assert len(set(keys)) == 2
+
+
+def test_r13_what_a_caller_calls_himself_is_one_bounded_line() -> None:
+    facts = missed_call(ANNA, NUMBER, "x\r\nBcc: all@example.nl" + "y" * 500, 0, "a", NOW, "UTC").facts
+    assert isinstance(facts, MissedCall)
+    assert facts.caller.isprintable()
+    assert len(facts.caller) == 200
+
+
+def test_r14_the_return_mail_goes_to_who_handed_the_fax_in() -> None:
+    facts = FaxRefused("offer\n.pdf", TARGET, 3, 240_000, 40_000)
+    notice = fax_refused(ANNA, facts, "desk@example.nl", Language.EN, "mail-1", NOW)
+    assert (notice.address, notice.language, notice.id) == ("desk@example.nl", Language.EN, "fax-refused/mail-1")
+    assert notice.facts == replace(facts, document="offer.pdf")
+    assert facts.missing == 200_000
