@@ -42,10 +42,18 @@ class _Books:
             session in self.cdrs,
         )
 
+    @property
+    def last_number(self) -> int:
+        return self.journal[-1].number if self.journal else 0
+
+    def from_number(self, number: int) -> int:
+        """Where in the list the line of that number stands, or would: archived lines are gone from its head."""
+        return max(0, number - self.journal[0].number) if self.journal else 0
+
     def carry_out(self, decision: Decision) -> None:
         for line in decision.lines:
             self.digests[line.id] = line.digest
-            self.journal.append(_journal_line(len(self.journal) + 1, line))
+            self.journal.append(_journal_line(self.last_number + 1, line))
         self.balances.update(decision.balances)
         if decision.session is not None:
             self.sessions[decision.session.id] = decision.session
@@ -123,13 +131,15 @@ class MemoryStore:
 
     async def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
         books = self._books.get(account)
-        for line in books.journal[after:] if books else []:
+        for line in books.journal[books.from_number(after + 1) :] if books else []:
             yield line
 
     async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine]:
         books = self._books.get(account)
-        lines = books.journal if books else []
-        return lines[: before - 1 if before is not None else None][::-1][:limit]
+        if books is None:
+            return []
+        end = books.from_number(before) if before is not None else len(books.journal)
+        return books.journal[:end][::-1][:limit]
 
     async def cdrs(
         self,
@@ -214,6 +224,25 @@ class MemoryStore:
         lease = self._leases.get(switch)
         if lease is not None and (lease.owner, lease.epoch) == (owner, epoch):
             lease.until_us = 0
+
+    async def held_leases(self) -> Sequence[str]:
+        now_us = self._clock.now().mono_us
+        return [f"switch {switch} by {one.owner}" for switch, one in self._leases.items() if one.until_us > now_us]
+
+    # -- restoring
+
+    async def restore_account(self, account: Account) -> None:
+        self._books[account.id] = _Books(account)
+
+    async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
+        books = self._books[account]
+        books.journal += lines
+        books.digests |= {line.id: line.digest for line in lines}
+        books.balances |= balances
+
+    async def restore_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        for cdr in cdrs:
+            self._books[cdr.account].cdrs[cdr.session] = cdr
 
 
 def _journal_line(number: int, line: Transfer) -> JournalLine:

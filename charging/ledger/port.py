@@ -108,8 +108,24 @@ class Leases(Protocol):
     async def release_lease(self, switch: str, owner: str, epoch: int) -> None:
         """Let go, so that another need not wait; nothing happens where it has passed on already."""
 
+    async def held_leases(self) -> Sequence[str]:
+        """The leases that have not lapsed, in words: ``switch SWITCH by OWNER``."""
 
-class Store(Ledger, Directory, Leases, Protocol):
+
+class Restoring(Protocol):
+    """Filling an empty store from an export. Nobody else may use the store meanwhile."""
+
+    async def restore_account(self, account: Account) -> None:
+        """Store an account that is not there yet, with the version it has."""
+
+    async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
+        """Append lines as they are, and set the balances that all lines so far add up to, in one atomic step."""
+
+    async def restore_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        """Store CDRs as they are."""
+
+
+class Store(Ledger, Directory, Leases, Restoring, Protocol):
     """What a ledger URL opens."""
 
     async def open(self) -> None:

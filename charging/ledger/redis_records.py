@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from charging.errors import LedgerCorrupt
 from charging.ledger.codec import dump, load, load_legs
@@ -117,7 +117,18 @@ def load_applied(reply: Sequence[bytes], transfer: Transfer) -> tuple[Applied, s
     return Applied(Outcome(outcome), balances, detail), switch
 
 
-def _dump_line(line: Transfer) -> str:
+def restore_arguments(lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> list[str | int]:
+    """The ARGV of ``restore.lua``."""
+    arguments: list[str | int] = [len(lines)]
+    for line in lines:
+        arguments += (line.id, line.digest, f"{line.number} {_dump_line(line)}")
+    arguments += ("#lines", lines[-1].number)
+    for name, balance in balances.items():
+        arguments += (f"p:{name}", balance.posted, f"r:{name}", balance.reserved)
+    return arguments
+
+
+def _dump_line(line: Transfer | JournalLine) -> str:
     legs = [[leg.balance, leg.posted, leg.reserved] for leg in line.legs]
     return dump([line.id, line.kind, line.at_us, legs, line.session, line.reason, line.digest])
 

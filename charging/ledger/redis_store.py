@@ -37,6 +37,7 @@ from charging.ledger.redis_records import (
     load_cdr,
     load_line,
     load_session,
+    restore_arguments,
     split_cdr_member,
     split_index_member,
 )
@@ -54,7 +55,7 @@ class RedisStore:
         self._keys = Keys(url.prefix)
         self._known_switches: set[str] = set()
         """Those that this process has put into the index of switches."""
-        names = ("apply", "keep", "put_account", "put_number", "journal", "lease")
+        names = ("apply", "keep", "put_account", "put_number", "journal", "lease", "restore")
         self._scripts = {name: Script(name) for name in names}
 
     async def open(self) -> None:
@@ -95,9 +96,7 @@ class RedisStore:
     async def _write_indexes_before(self, transfer: Transfer) -> None:
         change, member = transfer.change, index_member(transfer.session or "", transfer.account)
         if isinstance(change, Opened):
-            if change.switch not in self._known_switches:
-                await self._client.command("SADD", self._keys.switches, change.switch)
-                self._known_switches.add(change.switch)
+            await self._know(change.switch)
             await self._client.command("SADD", self._keys.switch(change.switch), member)
         elif isinstance(change, Closed) and change.cdr:
             cdr = cdr_member(transfer.session or "", transfer.account, change.ended_us)
@@ -223,6 +222,7 @@ class RedisStore:
     # -- leases
 
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
+        await self._know(switch)
         return await self._lease("acquire", switch, owner, ttl_s) or None
 
     async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
@@ -234,6 +234,32 @@ class RedisStore:
     async def _lease(self, what: str, switch: str, owner: str, ttl_s: float, epoch: int = 0) -> int:
         arguments = (what, owner, max(1, round(ttl_s * 1000)), epoch)
         return int(await self._client.script(self._scripts["lease"], self._keys.lease(switch), arguments))
+
+    async def held_leases(self) -> Sequence[str]:
+        switches = sorted(await self._members(self._keys.switches))
+        commands = (self._client.command("GET", self._keys.lease(switch)[0]) for switch in switches)
+        leases = zip(switches, await asyncio.gather(*commands), strict=True)
+        return [f"switch {switch} by {lease.decode().partition(' ')[2]}" for switch, lease in leases if lease]
+
+    # -- restoring
+
+    async def restore_account(self, account: Account) -> None:
+        await self._client.command("ZADD", self._keys.accounts, 0, account.id)
+        record = ("version", account.version, "record", dump_account(account))
+        await self._client.command("HSET", self._keys.of(account.id, "account"), *record)
+        await self._client.command("HSET", self._keys.of(account.id, "books"), "#lines", 0)
+
+    async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
+        keys = self._keys.books(account)[:3]
+        await self._client.script(self._scripts["restore"], keys, restore_arguments(lines, balances))
+
+    async def restore_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        for cdr in cdrs:
+            member = cdr_member(cdr.session, cdr.account, cdr.ended_us)
+            await self._client.command("ZADD", self._keys.cdrs, cdr.ended_us, member)
+            await self._client.command("ZADD", self._keys.of(cdr.account, "cdrs"), cdr.ended_us, cdr.session)
+            record = f"{cdr.ended_us} {cdr.document}"
+            await self._client.command("HSET", self._keys.of(cdr.account, "cdr"), cdr.session, record)
 
     # -- its own state
 
@@ -257,6 +283,12 @@ class RedisStore:
         return await self._client.warnings()
 
     # -- small helpers
+
+    async def _know(self, switch: str) -> None:
+        """Put the switch into the index of switches, once."""
+        if switch not in self._known_switches:
+            await self._client.command("SADD", self._keys.switches, switch)
+            self._known_switches.add(switch)
 
     async def _forget_open(self, transfer: Transfer, switch: str) -> None:
         """Take a closed session out of the index. What fails here leaves an entry that readers pass over. (A session

@@ -81,7 +81,7 @@ class SqliteStore:
         await self._reader.rows(queries()["ping"])
 
     async def self_check(self) -> Sequence[str]:
-        return await self._reader.read(sqlite_rows.self_check)
+        return await self._reader.read(sqlite_rows.self_check, may_last=True)
 
     async def warnings(self) -> Sequence[str]:
         return []
@@ -202,3 +202,26 @@ class SqliteStore:
     async def release_lease(self, switch: str, owner: str, epoch: int) -> None:
         if self._holders.get(switch, ("", 0, 0))[:2] == (owner, epoch):
             del self._holders[switch]
+
+    async def held_leases(self) -> Sequence[str]:
+        now_us = self._clock.now().mono_us
+        return [f"switch {switch} by {owner}" for switch, (owner, _, end) in self._holders.items() if end > now_us]
+
+    # -- restoring
+
+    async def restore_account(self, account: Account) -> None:
+        record = {"id": account.id, "record": dump_account(account), "version": account.version}
+        await self._changed("restore_account", record)
+
+    async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
+        await self._writer.submit(partial(sqlite_rows.restore_lines, account=account, lines=lines, balances=balances))
+
+    async def restore_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        rows = [(cdr.account, cdr.session, cdr.ended_us, cdr.document) for cdr in cdrs]
+        await self._writer.submit(lambda connection: connection.executemany(queries()["store_cdr"], rows).rowcount)
+
+    async def backup(self, path: Path) -> None:
+        """Copy the ledger as it is at this moment to a new file, while it is in use. The copy is a ledger of its own:
+        to restore, stop the daemon and put it in the ledger's place. Raises LedgerUnavailable."""
+        create(path, new=True)
+        await self._reader.read(lambda connection: sqlite_rows.backup(connection, path), may_last=True)

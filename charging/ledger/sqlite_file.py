@@ -90,10 +90,13 @@ class FileLock:
             self._descriptor = None
 
 
-def create(path: Path) -> None:
-    """Make the file where there is none, for its owner only (SQLite gives its -wal and -shm the same mode)."""
+def create(path: Path, *, new: bool = False) -> None:
+    """Make the file where there is none, for its owner only (SQLite gives its -wal and -shm the same mode).
+
+    ``new``: it must not be there yet. Raises LedgerUnavailable.
+    """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if new else 0), 0o600))
     except OSError as error:
         raise LedgerUnavailable(
             f"ledger {path}: {error.strerror}; make the folder and give it to the daemon's user"

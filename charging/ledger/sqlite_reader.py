@@ -34,11 +34,11 @@ class Reader:
         for connection in self._connections:
             connection.close()
 
-    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What ``work`` returned; it runs in a reading thread."""
+    async def read(self, work: Callable[[sqlite3.Connection], T], *, may_last: bool = False) -> T:
+        """What ``work`` returned; it runs in a reading thread. ``may_last``: as long as it takes."""
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(None if may_last else self._timeout_s):
                 return await loop.run_in_executor(self._pool, self._work, work)
         except sqlite3.Error as error:
             raise translate(error, self._path) from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from charging.errors import LedgerCorrupt
@@ -59,6 +61,28 @@ def self_check(connection: sqlite3.Connection) -> list[str]:
     return damaged + [f"rows of {table} name no row of {parent}" for table, parent in sorted(orphans)]
 
 
+def restore_lines(
+    connection: sqlite3.Connection, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]
+) -> None:
+    for line in lines:
+        _append(connection, line)
+    _store_balances(connection, account, balances)
+
+
+def backup(connection: sqlite3.Connection, path: Path) -> None:
+    """A consistent copy in one file, durable; what is written meanwhile is not in it."""
+    connection.execute("PRAGMA query_only = OFF")  # which VACUUM INTO heeds, though it writes another file
+    try:
+        connection.execute("VACUUM INTO ?", (str(path),))
+    finally:
+        connection.execute("PRAGMA query_only = ON")
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _view(connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[Transfer]) -> tuple[View, int]:
     """What the decision looks at, and how many lines the journal has."""
     account = transfer.account
@@ -88,19 +112,26 @@ def _balances(connection: sqlite3.Connection, account: str, names: list[str]) ->
 
 def _carry_out(connection: sqlite3.Connection, account: str, lines: int, decision: Decision) -> None:
     for number, line in enumerate(decision.lines, lines + 1):
-        legs, digest = dump_legs(line.legs), line.digest
-        connection.execute(
-            queries()["append_journal"],
-            (account, number, line.id, line.kind, line.at_us, legs, line.session, line.reason, digest),
-        )
-    balances = [(account, name, after.posted, after.reserved) for name, after in decision.balances.items()]
-    connection.executemany(queries()["store_balance"], balances)
+        identity = line.id, line.account, line.kind, line.at_us
+        _append(connection, JournalLine(number, *identity, line.legs, line.session, line.reason, line.digest))
+    _store_balances(connection, account, decision.balances)
     if decision.session is not None:
         _store_session(connection, decision.session)
     if decision.closes:
         connection.execute(queries()["delete_session"], (account, decision.lines[-1].session))
     if (cdr := decision.cdr) is not None:
         connection.execute(queries()["store_cdr"], (account, cdr.session, cdr.ended_us, cdr.document))
+
+
+def _append(connection: sqlite3.Connection, line: JournalLine) -> None:
+    place = line.account, line.number, line.id, line.kind, line.at_us
+    row = (*place, dump_legs(line.legs), line.session, line.reason, line.digest)
+    connection.execute(queries()["append_journal"], row)
+
+
+def _store_balances(connection: sqlite3.Connection, account: str, balances: Mapping[str, Balance]) -> None:
+    rows = [(account, name, balance.posted, balance.reserved) for name, balance in balances.items()]
+    connection.executemany(queries()["store_balance"], rows)
 
 
 def _store_session(connection: sqlite3.Connection, session: OpenSession) -> None:

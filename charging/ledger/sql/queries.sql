@@ -75,6 +75,9 @@ SELECT version, record FROM accounts WHERE id > ? ORDER BY id LIMIT ?;
 -- name: insert_account
 INSERT INTO accounts (id, version, record) VALUES (:id, 1, :record) ON CONFLICT DO NOTHING;
 
+-- name: restore_account
+INSERT INTO accounts (id, version, record) VALUES (:id, :version, :record);
+
 -- name: update_account
 UPDATE accounts SET record = :record, version = version + 1 WHERE id = :id AND version = :version;
 

@@ -1,0 +1,147 @@
+"""Moving house: a whole ledger out of one store and into another, record by record."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+
+from charging.errors import LedgerCorrupt, LedgerUnavailable
+from charging.ledger.accounts import Account, Number
+from charging.ledger.audit import AccountAudit
+from charging.ledger.model import Balance, CdrRow, JournalLine
+from charging.ledger.port import Store
+from charging.ledger.portable import FORMAT, Counts, Head, Record, decode, encode
+from charging.ledger.verify import all_cdrs
+
+BATCH_ROWS = 500
+
+
+async def assert_idle(store: Store) -> None:
+    """Raises LedgerUnavailable where a daemon holds a lease or a session is open."""
+    if held := await store.held_leases():
+        raise LedgerUnavailable(f"daemons are at work ({', '.join(held)}): stop them first")
+    if sessions := await store.sessions():
+        raise LedgerUnavailable(
+            f"{len(sessions)} sessions are open, the first is {sessions[0].id}: "
+            "start the daemon, let it settle them, and stop it"
+        )
+
+
+async def export_lines(store: Store, counts: Counts) -> AsyncIterator[str]:
+    """Every line of the export; ``counts`` tells how far it is. Raises LedgerUnavailable where the store is in use."""
+    await assert_idle(store)
+    yield encode(Head(FORMAT))
+    async for account in store.accounts():
+        counts.accounts += 1
+        yield encode(account)
+        async for line in store.journal(account.id):
+            counts.lines += 1
+            yield encode(line)
+        async for cdr in all_cdrs(store, account.id):
+            counts.cdrs += 1
+            yield encode(cdr)
+    for number in await store.numbers():
+        counts.numbers += 1
+        yield encode(number)
+    yield encode(counts)
+
+
+async def import_lines(store: Store, lines: Iterable[str], counts: Counts) -> None:
+    """Fill an empty store; ``counts`` tells how far it is.
+
+    Raises LedgerUnavailable where the store is in use or not empty, LedgerCorrupt (with the line) where the file is
+    not sound or was cut short; what was imported by then is no ledger, and must be thrown away.
+    """
+    await assert_idle(store)
+    async for account in store.accounts():
+        raise LedgerUnavailable(f"the store is not empty, it has account {account.id}: import into an empty one")
+    incoming = _Import(store, counts)
+    for number, text in enumerate(lines, 1):
+        try:
+            await incoming.take(decode(text, incoming.account))
+        except LedgerCorrupt as error:
+            raise LedgerCorrupt(f"line {number}: {error}") from error
+    if not incoming.ended:
+        raise LedgerCorrupt("the file was cut short: its last record is missing")
+
+
+class _Import:
+    """Where an import stands."""
+
+    def __init__(self, store: Store, counts: Counts) -> None:
+        self.account = ""
+        self.ended = False
+        self._store = store
+        self._counts = counts
+        self._audit = AccountAudit("")
+        self._balances: dict[str, Balance] = {}
+        self._lines: list[JournalLine] = []
+        self._cdrs: list[CdrRow] = []
+        self._all_cdrs: list[CdrRow] = []
+        self._begun = False
+
+    async def take(self, record: Record) -> None:
+        if self._begun == isinstance(record, Head) or self.ended:
+            raise LedgerCorrupt("a record that is out of its place")
+        match record:
+            case Head():
+                self._begin(record)
+            case Account():
+                await self._finish_account()
+                await self._begin_account(record)
+            case JournalLine():
+                await self._take_line(record)
+            case CdrRow():
+                await self._take_cdr(record)
+            case Number():
+                await self._finish_account()
+                if not await self._store.put_number(record):
+                    raise LedgerCorrupt(f"number {record.number} is of account {record.account}, which is not there")
+                self._counts.numbers += 1
+            case Counts():
+                await self._finish_account()
+                if record != self._counts:
+                    raise LedgerCorrupt(f"the file says {record}, but there were {self._counts}")
+                self.ended = True
+
+    def _begin(self, head: Head) -> None:
+        if head.format != FORMAT:
+            raise LedgerCorrupt(f"format {head.format}, this program knows {FORMAT}")
+        self._begun = True
+
+    async def _begin_account(self, account: Account) -> None:
+        self.account = account.id
+        self._audit, self._balances, self._all_cdrs = AccountAudit(account.id), {}, []
+        self._counts.accounts += 1
+        await self._store.restore_account(account)
+
+    async def _take_line(self, line: JournalLine) -> None:
+        self._audit.line(line)
+        for leg in line.legs:
+            before = self._balances.get(leg.balance, Balance())
+            self._balances[leg.balance] = Balance(before.posted + leg.posted, before.reserved + leg.reserved)
+        self._lines.append(line)
+        self._counts.lines += 1
+        if len(self._lines) >= BATCH_ROWS:
+            await self._flush()
+
+    async def _take_cdr(self, cdr: CdrRow) -> None:
+        self._cdrs.append(cdr)
+        self._all_cdrs.append(cdr)
+        self._counts.cdrs += 1
+        if len(self._cdrs) >= BATCH_ROWS:
+            await self._flush()
+
+    async def _finish_account(self) -> None:
+        if not self.account:
+            return
+        await self._flush()
+        if found := self._audit.close(self._balances, (), self._all_cdrs):
+            raise LedgerCorrupt(str(found[0]))
+        self.account = ""
+
+    async def _flush(self) -> None:
+        if self._lines:
+            await self._store.restore_lines(self.account, self._lines, self._balances)
+        if self._cdrs:
+            await self._store.restore_cdrs(self._cdrs)
+        self._lines, self._cdrs = [], []

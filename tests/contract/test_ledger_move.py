@@ -1,0 +1,119 @@
+"""A ledger moves from any store to any other and back, whole; and not while it is in use."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.errors import LedgerCorrupt, LedgerUnavailable
+from charging.ledger.accounts import Account, Number
+from charging.ledger.memory import MemoryStore
+from charging.ledger.model import Kind, Leg, Transfer
+from charging.ledger.move import export_lines, import_lines
+from charging.ledger.port import Store
+from charging.ledger.portable import Counts
+from tests.contract.scenario import add_account, assert_sound, run
+
+BOOKS = """
+    t1 top_up credit=+100                             -> created
+    r1 reserve s1:open credit=/60 bundle:2026-11=/5 after g1 bundle:2026-11=+9 -> created
+    e1 settle s1:close+cdr credit=-45/-60 bundle:2026-11=/-5 -> created
+    r2 reserve s2:open day:2026-11-21=/7@-500         -> created
+    e2 release s2:close day:2026-11-21=/-7            -> created
+"""
+
+
+@pytest.fixture
+async def house() -> MemoryStore:
+    """A memory store with books in it."""
+    store = MemoryStore()
+    await add_account(store)
+    await run(store, BOOKS)
+    await store.put_account(Account("b", "voice_pro", email="é@example.nl"))
+    await store.put_account(Account("b", "voice_light", version=1))
+    await store.apply(Transfer("t1", "b", Kind.TOP_UP, 3, (Leg("credit", 7),), reason="“één”\n"))
+    await store.put_number(Number("+31201234567", "b", "+31612345678", paid_voicemail=False))
+    return store
+
+
+async def exported(store: Store) -> list[str]:
+    return [line async for line in export_lines(store, Counts())]
+
+
+async def test_a_ledger_moves_in_and_out_unchanged(store: Store, house: MemoryStore) -> None:
+    original = await exported(house)
+    counts = Counts()
+    await import_lines(store, original, counts)
+    assert counts == Counts(accounts=2, lines=7, cdrs=1, numbers=1)
+    assert await exported(store) == original
+    for account in ("a", "b"):
+        assert await store.balances(account) == await house.balances(account)
+    await assert_sound(store)
+
+
+async def test_a_moved_ledger_goes_on(store: Store, house: MemoryStore) -> None:
+    await import_lines(store, await exported(house), Counts())
+    await run(
+        store,
+        """
+        t1 top_up credit=+100                      -> exists credit 55/0
+        t1 top_up credit=+101                      -> differs credit 55/0
+        r3 reserve s1:open credit=/1               -> session_exists credit 55/0
+        r4 reserve s4:open credit=/55              -> created credit 55/55
+        e4 settle s4:close+cdr credit=-55/-55      -> created credit 0/0
+        """,
+    )
+    assert [line.number async for line in store.journal("a")] == list(range(1, 9))
+    assert not await store.put_account(Account("b", "voice_pro", version=1))
+    assert await store.put_account(Account("b", "voice_pro", version=2))
+    await assert_sound(store)
+
+
+async def test_a_ledger_with_open_sessions_does_not_move(store: Store, house: MemoryStore) -> None:
+    await add_account(store)
+    await run(store, "r9 reserve s9:open -> created")
+    with pytest.raises(LedgerUnavailable, match=r"1 sessions are open, the first is s9"):
+        await exported(store)
+    with pytest.raises(LedgerUnavailable, match="sessions are open"):
+        await import_lines(store, await exported(house), Counts())
+
+
+async def test_a_ledger_that_daemons_use_does_not_move(store: Store, house: MemoryStore) -> None:
+    epoch = await store.acquire_lease("switch-1", "daemon-1", 60)
+    assert epoch is not None
+    with pytest.raises(LedgerUnavailable, match="switch switch-1 by daemon-1"):
+        await exported(store)
+    with pytest.raises(LedgerUnavailable, match="daemons are at work"):
+        await import_lines(store, await exported(house), Counts())
+    await store.release_lease("switch-1", "daemon-1", epoch)
+    await import_lines(store, await exported(house), Counts())
+
+
+async def test_a_store_that_is_not_empty_takes_nothing_in(store: Store, house: MemoryStore) -> None:
+    await add_account(store, "c")
+    with pytest.raises(LedgerUnavailable, match="not empty, it has account c"):
+        await import_lines(store, await exported(house), Counts())
+
+
+SPOILT = {
+    "cut short": (lambda lines: lines[:-1], "cut short"),
+    "nothing": (lambda lines: [], "cut short"),
+    "without its head": (lambda lines: lines[1:], "line 1: a record that is out of its place"),
+    "of another format": (lambda lines: ['["ledger",99]', *lines[1:]], "line 1: format 99"),
+    "a line lost": (lambda lines: [*lines[:3], *lines[4:]], "numbering of line 3"),
+    "an amount edited": (lambda lines: [line.replace("100,0", "900,0") for line in lines], "digest of line 1"),
+    "half a record": (lambda lines: [*lines[:2], lines[2][:30], *lines[3:]], "line 3: not a record"),
+    "a float": (lambda lines: [line.replace("100,0", "100.0,0") for line in lines], "line 3: not a record"),
+    "text after the end": (lambda lines: [*lines, lines[1]], "out of its place"),
+    "an account lost": (
+        lambda lines: [line for line in lines if '"b"' not in line],
+        "which is not there|the file says",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+async def test_a_spoilt_export_is_refused_with_the_line(house: MemoryStore, how: str) -> None:
+    spoil, message = SPOILT[how]
+    lines = spoil(await exported(house))
+    with pytest.raises(LedgerCorrupt, match=message):
+        await import_lines(MemoryStore(), lines, Counts())

@@ -1,0 +1,54 @@
+"""A SQLite ledger is backed up while it is in use, and the copy is a ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from pathlib import Path
+
+import pytest
+
+from charging.errors import LedgerUnavailable
+from charging.ledger.model import Kind, Leg, Transfer
+from charging.ledger.sqlite import SqliteStore
+from tests.contract.scenario import add_account, assert_sound, run
+
+
+async def test_a_backup_under_load_is_a_sound_ledger_with_all_that_was_acknowledged_before(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    await add_account(store)
+    await run(store, "r1 reserve s1:open calls=/1@-1 -> created")
+    stop = asyncio.Event()
+
+    async def traffic(task: int) -> int:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            await store.apply(Transfer(f"t{task}/{number}", "a", Kind.TOP_UP, 1, (Leg("credit", 1),)))
+        return number
+
+    tasks = [asyncio.create_task(traffic(task)) for task in range(5)]
+    await store.apply(Transfer("before", "a", Kind.TOP_UP, 1, (Leg("credit", 1),)))
+    await store.backup(tmp_path / "copy.db")
+    stop.set()
+    await asyncio.gather(*tasks)
+    await store.close()
+    copy = SqliteStore(tmp_path / "copy.db")
+    await copy.open()
+    await assert_sound(copy)
+    assert "before" in [line.id async for line in copy.journal("a")]
+    assert [session.id for session in await copy.sessions()] == ["s1"]
+    await run(copy, "v1 release s1:close calls=/-1 -> created calls 0/0")
+    await copy.close()
+    assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
+
+
+async def test_a_backup_replaces_no_file(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    with pytest.raises(LedgerUnavailable, match="File exists"):
+        await store.backup(tmp_path / "ledger.db")
+    with pytest.raises(LedgerUnavailable, match="No such file"):
+        await store.backup(tmp_path / "missing" / "copy.db")
+    await store.close()
