@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 
 from rich.console import Console, RenderableType
@@ -38,8 +39,10 @@ class Screen:
             self._console.print(f"== {title}")
 
     def say(self, text: str, style: str = "") -> None:
-        """A paragraph, indented, broken at words."""
-        self._console.print(_indented(Text(text, style=style)))
+        """A paragraph, indented, broken at words; a line that fits keeps its spaces."""
+        width = self._console.width - INDENT
+        for line in [text] if len(text) <= width else textwrap.wrap(text, width, break_on_hyphens=False):
+            self._console.print(Text(" " * INDENT + line, style=style), soft_wrap=True)
 
     def check(self, holds: bool, text: str) -> None:
         """Something that was promised, and whether it is so."""

@@ -59,7 +59,7 @@ def show_demo(language: Language, keep: Path | None) -> bool:
         say("the demo was stopped; nothing of it is left running")
         raise KeyboardInterrupt from None
     except httpx.HTTPError as error:
-        raise Refusal(f"the daemon does not answer any more ({error or type(error).__name__})") from error
+        raise Refusal(f"the daemon does not answer any more ({type(error).__name__})") from error
     except LabError as error:
         raise Refusal(_shortened(str(error))) from error
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -33,21 +33,20 @@ async def demo(folder: Path, *arguments: str) -> AsyncIterator[asyncio.subproces
     try:
         yield process
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        for pid in left_running(folder):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await process.wait()
 
 
-def left_running(folder: Path) -> list[str]:
-    """The command lines of processes that the demo of ``folder`` has started."""
+def left_running(folder: Path) -> dict[int, str]:
+    """The demo of ``folder`` and everything that it has started and that runs: the command line by process id."""
     mark = f"{MARK}={folder}\0".encode()
-    found = []
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):  # it has ended meanwhile
             if mark in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue  # it has ended meanwhile
+                found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
     return found
 
 
@@ -59,6 +58,7 @@ async def test_demo_shows_a_whole_call_and_ends_by_itself(tmp_path: Path) -> Non
     kept = tmp_path / "kept"
     async with demo(tmp_path, "--language", "nl", "--keep", str(kept)) as process:
         printed, errors = await asyncio.wait_for(process.communicate(), ENDS_WITHIN_S)
+        assert left_running(tmp_path) == {}
     text = printed.decode()
     assert process.returncode == 0, text + errors.decode()
     assert "NOT SO" not in text
@@ -67,7 +67,6 @@ async def test_demo_shows_a_whole_call_and_ends_by_itself(tmp_path: Path) -> Non
     assert "the books are exact" in text
     assert "\x1b" not in text, "no terminal, no colours"
     assert max(len(line) for line in text.splitlines()) <= 100
-    assert left_running(tmp_path) == []
     assert names_in(kept) == {
         "charging.yaml", "tariff.yaml", "ledger.db", "daemon.log", "heard-by-anna.wav", "heard-by-the-caller.wav",
     }  # fmt: skip
@@ -78,14 +77,14 @@ async def test_stopped_demo_says_so_and_leaves_nothing_running(tmp_path: Path, s
     async with demo(tmp_path) as process:
 
         async def daemon_runs() -> bool:
-            return any("charging.yaml run" in command for command in left_running(tmp_path))
+            return any("charging.yaml run" in command for command in left_running(tmp_path).values())
 
         await eventually(daemon_runs, "the daemon to be started", 60)
         process.send_signal(stop)
         _, errors = await asyncio.wait_for(process.communicate(), 30)
+        assert left_running(tmp_path) == {}
     assert process.returncode == 130
     assert errors.decode() == "charging: the demo was stopped; nothing of it is left running\n"
-    assert left_running(tmp_path) == []
 
 
 async def test_demo_overwrites_nothing(tmp_path: Path) -> None:
