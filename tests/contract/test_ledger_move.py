@@ -104,10 +104,8 @@ SPOILT = {
     "half a record": (lambda lines: [*lines[:2], lines[2][:30], *lines[3:]], "line 3: not a record"),
     "a float": (lambda lines: [line.replace("100,0", "100.0,0") for line in lines], "line 3: not a record"),
     "text after the end": (lambda lines: [*lines, lines[1]], "out of its place"),
-    "an account lost": (
-        lambda lines: [line for line in lines if '"b"' not in line],
-        "which is not there|the file says",
-    ),
+    "an account lost": (lambda lines: [*lines[:9], lines[-2]], "number .* is of account b, which is not there"),
+    "a number lost": (lambda lines: [*lines[:-2], lines[-1]], "the file says"),
 }
 
 
