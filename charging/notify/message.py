@@ -34,9 +34,9 @@ def message_of(notice: Notice, words: Rendered, mail: Mail) -> EmailMessage:
     message["Date"] = format_datetime(datetime.fromtimestamp(notice.at_us // MICROSECONDS, UTC))
     message["Message-ID"] = message_id(notice, mail)
     message["Auto-Submitted"] = "auto-generated"
-    message["Content-Language"] = str(notice.language)
     message.set_content(words.text, cte="quoted-printable")
     message.add_alternative(words.html, subtype="html", cte="quoted-printable")
+    message["Content-Language"] = str(notice.language)
     return message
 
 
@@ -47,7 +47,12 @@ def message_id(notice: Notice, mail: Mail) -> str:
 
 
 def _address(text: str) -> Address:
+    """The library parses ASCII only; a name outside it (which needs a server with SMTPUTF8) is held to the same rules
+    by an ASCII likeness of it."""
+    likeness = "".join(one if one.isascii() else "x" if one.isprintable() else " " for one in text)
     try:
-        return Address(addr_spec=text)
+        Address(addr_spec=likeness)
+        name, _, domain = text.rpartition("@")
+        return Address(username=name, domain=domain)
     except (ValueError, IndexError, MessageError) as error:
         raise BadAddress(f"no mail can be addressed so: {error}") from error

@@ -30,7 +30,7 @@ class Mail(Section):
     sender_name: Text = Field(description="the operator's name, as customers know it")
     top_up_url: Website = Field(description="where customers buy credit")
     templates: FilePath | None = None
-    timeout_s: Annotated[float, decimal("0.1", "300", "seconds")] = 30.0
+    timeout_s: Annotated[float, decimal("0.1", "120", "seconds")] = 30.0
     retry_first_s: Annotated[int, whole(1, 3600, "seconds")] = 60
     retry_most_s: Annotated[int, whole(1, 86_400, "seconds")] = 3600
     give_up_after_h: Annotated[int, whole(1, 720, "hours")] = 72

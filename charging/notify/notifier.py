@@ -1,0 +1,212 @@
+"""Looks at accounts, lets the policy decide, and puts what is due into the outbox.
+
+An account is looked at soon after something happened to it (:meth:`Notifier.touched`), and every account once a day,
+in the morning, for what comes by the calendar alone. Whoever touches never waits and never fails: accounts to be
+looked at are a set, so a busy account is one entry in it, and what does not fit is found by the next sweep.
+Looking twice, or from two daemons at once, does no harm: ids are derived, and the outbox takes each once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import NoReturn, Protocol
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from charging.clock import MICROSECONDS, Clock
+from charging.errors import LedgerError
+from charging.ledger.accounts import Account
+from charging.ledger.model import CREDIT, Balance
+from charging.ledger.port import Directory, Ledger
+from charging.notify.credit_life import CreditEvents
+from charging.notify.documents import Document, Documents
+from charging.notify.model import Notice
+from charging.notify.outbox import Outbox
+from charging.notify.policy import Standing, due, forward_cost, missed_call
+from charging.notify.record import Record, folded
+from charging.rating.calendar import local_reading
+from charging.rating.tariff import Tariff
+
+COLLECTION = "notice-records"
+TOUCHED_MAX = 100_000
+LINES_UNSTORED_MAX = 100
+"""Journal lines that are read again at the next look rather than written into the record at this one."""
+SWEEP_HOUR = 9
+"""Local: mail that no event asks for comes in the morning."""
+REST_S = 60
+"""Between looks at the calendar, and after the ledger failed."""
+
+log = structlog.get_logger(__name__)
+
+
+class Books(Ledger, Directory, Protocol):
+    """What is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A record, and how it is stored."""
+
+    record: Record
+    document: Document | None
+
+
+class Notifier:
+    """Finds what is due."""
+
+    def __init__(
+        self,
+        books: Books,
+        documents: Documents,
+        outbox: Outbox,
+        tariff: Callable[[], Tariff],
+        clock: Clock,
+        paid_at_us: Callable[[Account], int | None],
+        wake: Callable[[], None],
+    ) -> None:
+        """``paid_at_us``: when the account's subscription was last paid (R19); ``wake``: tells the worker."""
+        self._books = books
+        self._documents = documents
+        self._outbox = outbox
+        self._tariff = tariff
+        self._clock = clock
+        self._paid_at_us = paid_at_us
+        self._wake = wake
+        self._touched: dict[str, None] = {}
+        self._woken = asyncio.Event()
+        self._swept: date | None = None
+
+    def touched(self, account: str) -> None:
+        """Something happened to the account's money, numbers, plan or subscription. Returns at once."""
+        if len(self._touched) < TOUCHED_MAX:
+            self._touched[account] = None
+            self._woken.set()
+
+    async def run(self) -> NoReturn:
+        """Look at what was touched, sweep once a day, for ever."""
+        while True:
+            self._woken.clear()
+            try:
+                await self._look_at_touched()
+                await self._sweep_if_due()
+            except LedgerError as error:
+                log.warning("notices_not_looked_for", why=str(error))
+                await self._clock.sleep_until(self._clock.now().plus(REST_S).mono_us)
+            else:
+                await self._rest()
+
+    async def look(self, account_id: str) -> list[Notice]:
+        """Put what the account is due into the outbox; what was new there."""
+        account = await self._books.account(account_id)
+        if account is None:
+            return []
+        kept = await self._read(account_id)
+        record = kept.record
+        async for line in self._books.journal(account_id, after=record.read_to):
+            record = folded(record, line)
+        now_us = self._clock.now().wall_us
+        tariff = self._tariff()
+        new = []
+        for notice in due(await self._standing(account, record, tariff, now_us), tariff, now_us):
+            if await self._put(notice):
+                new.append(notice)
+            record = record.with_sent(notice)
+        await self._keep(account_id, kept, record)
+        return new
+
+    async def missed_call(self, account: Account, number: str, caller: str, call: str, at_us: int) -> bool:
+        """R13: a call to ``number`` was not answered for want of credit; ``call`` is unique to it."""
+        if not account.email:
+            return False
+        credit = (await self._books.balances(account.id)).get(CREDIT, Balance()).posted
+        return await self._put(missed_call(account, number, caller, credit, call, at_us, self._tariff().zone))
+
+    async def sweep(self) -> int:
+        """Look at every account; how many notices were new."""
+        return sum([await self._look_safely(account.id) async for account in self._books.accounts()])
+
+    async def _standing(self, account: Account, record: Record, tariff: Tariff, now_us: int) -> Standing:
+        balances = await self._books.balances(account.id)
+        numbers = await self._books.numbers(account.id)
+        plan = tariff.plan(account.plan)
+        default = plan is not None and plan.voicemail_paid
+        running = balances.get(CREDIT, Balance()).reserved > 0
+        return Standing(
+            account,
+            plan,
+            balances,
+            paid_voicemail=any(default if one.paid_voicemail is None else one.paid_voicemail for one in numbers),
+            forward_cost=None if plan is None else forward_cost(tariff, plan, numbers, now_us),
+            last_cure=record.last_cure,
+            events=CreditEvents(
+                payment_us=self._paid_at_us(account),
+                purchase_us=record.purchase_us,
+                use_us=now_us if running else record.use_us,
+            ),
+            sent=record.sent,
+        )
+
+    async def _put(self, notice: Notice) -> bool:
+        new = await self._outbox.put(notice)
+        if new:
+            log.info("notice_put", notice=notice.id, account=notice.account)
+            self._wake()
+        return new
+
+    async def _read(self, account: str) -> _Kept:
+        document = await self._documents.get_document(COLLECTION, account)
+        return _Kept(Record(), None) if document is None else _Kept(Record.from_json(document.body), document)
+
+    async def _keep(self, account: str, kept: _Kept, record: Record) -> None:
+        """Store the record where reading the journal again would cost more, or not tell it. Of two daemons one may
+        come too late; what it would have stored is found again at the next look."""
+        read = record.read_to - kept.record.read_to
+        told = replace(record, read_to=0, use_us=None) != replace(kept.record, read_to=0, use_us=None)
+        if not told and read < LINES_UNSTORED_MAX:
+            return
+        if kept.document is None:
+            await self._documents.put_document(COLLECTION, account, record.to_json())
+        else:
+            await self._documents.update_document(replace(kept.document, body=record.to_json()))
+
+    async def _look_at_touched(self) -> None:
+        while self._touched:
+            account = next(iter(self._touched))
+            del self._touched[account]  # before the look: whoever touches it meanwhile means another one
+            try:
+                await self._look_safely(account)
+            except LedgerError:
+                self._touched[account] = None
+                raise
+
+    async def _look_safely(self, account: str) -> int:
+        """A fault of ours about one account stops neither the others nor, with this task, the daemon and its calls."""
+        try:
+            return len(await self.look(account))
+        except LedgerError:
+            raise
+        except Exception as error:  # noqa: BLE001  see above
+            log.error("account_not_looked_at", account=account, why=f"{type(error).__name__}: {error}")
+            return 0
+
+    async def _sweep_if_due(self) -> None:
+        local = local_reading(ZoneInfo(self._tariff().zone), self._clock.now().wall_us)
+        if local.hour < SWEEP_HOUR or self._swept == local.date():
+            return
+        new = await self.sweep()
+        self._swept = local.date()
+        log.info("accounts_swept", notices=new)
+
+    async def _rest(self) -> None:
+        """Until an account is touched, or REST_S have passed."""
+        until_us = self._clock.now().mono_us + REST_S * MICROSECONDS
+        waits = {asyncio.ensure_future(self._clock.sleep_until(until_us)), asyncio.ensure_future(self._woken.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()

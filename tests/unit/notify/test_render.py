@@ -1,0 +1,232 @@
+"""Every notice, in each language and form, with every turn that its words take."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from charging.ledger.accounts import Language
+from charging.notify.model import Expiry, FaxRefused, MissedCall, NoticeKind
+from charging.notify.render import SHIPPED, Operator, Rendered, TemplateError, Templates, problems
+from charging.notify.samples import samples
+from charging.notify.words import HARD_SPACE, filters
+
+OPERATOR = Operator("Bell & Sons <BV>", "https://www.voice.example/top-up?a=1&b=2")
+TEMPLATES = Templates(OPERATOR)
+EVERY = [
+    pytest.param(kind, language, turn, id=f"{kind}-{language}-{turn}")
+    for kind, language in itertools.product(NoticeKind, Language)
+    for turn in range(len(samples(kind)))
+]
+VOID = {"meta", "br", "img", "hr"}
+
+
+class Checked(HTMLParser):
+    """Every element is closed, in order; gathers text and links."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.words = ""
+        self.language = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "a":
+            self.links.append(given["href"] or "")
+        if tag == "html":
+            self.language = given["lang"] or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open and "title" not in self.open:
+            self.words += data
+
+
+def shown(kind: NoticeKind, language: Language, turn: int = 0, account: str = "anna") -> Rendered:
+    return TEMPLATES.words(kind, language, samples(kind)[turn], account)
+
+
+def plain(text: str) -> str:
+    return " ".join(text.replace(HARD_SPACE, " ").split())
+
+
+@pytest.mark.parametrize(("kind", "language", "turn"), EVERY)
+def test_every_notice_is_rendered_whole(kind: NoticeKind, language: Language, turn: int) -> None:
+    words = shown(kind, language, turn)
+    html = Checked(words.html)
+    assert html.language == language
+    assert html.links == [OPERATOR.top_up_url]
+    assert OPERATOR.name in plain(html.words)
+    assert OPERATOR.top_up_url in words.text, "a link in plain text is not escaped"
+    assert OPERATOR.name in words.text
+    assert "anna" in words.text.splitlines()[-2]
+    assert "anna" in html.words
+    for text in (words.subject, words.text, html.words):
+        assert not re.search(r"[{}]|None|True|False|undefined", text), text
+    assert 10 < len(words.subject) < 80
+    assert words.subject.isprintable() or HARD_SPACE in words.subject
+
+
+@pytest.mark.parametrize(("kind", "language", "turn"), EVERY)
+def test_plain_text_is_narrow_and_without_gaps(kind: NoticeKind, language: Language, turn: int) -> None:
+    text = shown(kind, language, turn).text
+    assert all(len(line) <= 72 for line in text.splitlines())
+    assert "\n\n\n" not in text
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+
+
+@pytest.mark.parametrize(("kind", "language", "turn"), EVERY)
+def test_each_turn_reads_differently_and_both_forms_give_the_same_figures(
+    kind: NoticeKind, language: Language, turn: int
+) -> None:
+    words = shown(kind, language, turn)
+    others = [shown(kind, language, other).text for other in range(len(samples(kind))) if other != turn]
+    assert words.text not in others
+    figures = r"€ ?[0-9.,]*[0-9]|\+[0-9]{11}|[0-9]+ (?:minuten|minutes|pagina|page)"
+    in_text = set(re.findall(figures, plain(words.subject + " " + words.text)))
+    in_html = set(re.findall(figures, plain(Checked(words.html).words)))
+    assert in_text <= in_html, "what the text says, the page says"
+
+
+def test_dutch_writes_money_days_and_times_the_dutch_way() -> None:
+    f = filters(Language.NL)
+    assert plain(f["euro"](2_500_000)) == "€ 2,50"
+    assert plain(f["euro"](1_234_567_890_000)) == "€ 1.234.567,89"
+    assert plain(f["euro"](-2_500_000)) == "€ -2,50"
+    assert plain(f["day"]("2026-11-21")) == "21 november 2026"
+    assert plain(f["moment"]("2026-03-01T09:05")) == "1 maart 2026 om 09:05"
+    assert f["month"]("2026-11") == "november"
+    assert [plain(f["minutes"](s)) for s in (0, 59, 60, 119, 120)] == [
+        *("0 minuten", "0 minuten", "1 minuut", "1 minuut", "2 minuten")
+    ]
+
+
+def test_english_writes_money_days_and_times_the_english_way() -> None:
+    f = filters(Language.EN)
+    assert f["euro"](2_500_000) == "€2.50"
+    assert f["euro"](1_234_567_890_000) == "€1,234,567.89"
+    assert f["euro"](-2_500_000) == "-€2.50"
+    assert plain(f["day"]("2026-11-21")) == "21 November 2026"
+    assert plain(f["moment"]("2026-03-01T09:05")) == "1 March 2026 at 09:05"
+    assert [plain(f["days"](n)) for n in (1, 2)] == ["1 day", "2 days"]
+    assert [plain(f["pages"](n)) for n in (1, 2)] == ["1 page", "2 pages"]
+
+
+def test_what_one_has_is_rounded_down_and_what_one_needs_up() -> None:
+    f = filters(Language.EN)
+    assert (f["euro"](19_999), f["euro"](20_000)) == ("€0.01", "€0.02")
+    assert (f["cost"](10_001), f["cost"](10_000)) == ("€0.02", "€0.01")
+
+
+def test_what_came_from_outside_is_escaped_in_html() -> None:
+    facts = MissedCall("+31851234567", "<script>alert(1)</script>", "2026-11-21T14:05", 0)
+    words = TEMPLATES.words(NoticeKind.MISSED_CALL, Language.NL, facts, "anna")
+    assert "<script>" not in words.html
+    assert "<script>alert(1)</script>" in Checked(words.html).words
+
+
+def test_a_subject_is_one_line_whatever_is_in_it() -> None:
+    facts = MissedCall("+31851234567", "a\r\vb\x85c\u2028d", "2026-11-21T14:05", 0)
+    subject = TEMPLATES.words(NoticeKind.MISSED_CALL, Language.NL, facts, "anna").subject
+    assert len(subject.splitlines()) == 1
+
+
+def test_a_long_name_of_a_document_is_shortened() -> None:
+    facts = FaxRefused("x" * 200, "+31201234567", 1, 1, 0)
+    words = TEMPLATES.words(NoticeKind.FAX_REFUSED, Language.EN, facts, "anna")
+    assert "x" * 57 + "…" in words.text
+    assert "x" * 58 not in words.text
+
+
+def test_the_last_day_is_today() -> None:
+    facts = Expiry(1_000_000, "2026-11-21", 0)
+    words = TEMPLATES.words(NoticeKind.CREDIT_EXPIRY, Language.EN, facts, "anna")
+    assert "expires today" in words.subject
+
+
+# --- the operator's own ---------------------------------------------------------------------------------------
+
+
+def own(folder: Path, name: str, text: str) -> Templates:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return Templates(OPERATOR, folder)
+
+
+def test_an_own_file_replaces_that_one_file_only(tmp_path: Path) -> None:
+    templates = own(tmp_path, "nl/low-credit.txt", "Subject: Bijna op\n\nNog {{ facts.credit|euro }}.\n")
+    facts = samples(NoticeKind.LOW_CREDIT)[0]
+    words = templates.words(NoticeKind.LOW_CREDIT, Language.NL, facts, "anna")
+    assert (words.subject, plain(words.text)) == ("Bijna op", "Nog € 2,18.")
+    assert words.html.replace("Bijna op", "") == TEMPLATES.words(
+        NoticeKind.LOW_CREDIT, Language.NL, facts, "anna"
+    ).html.replace("Uw beltegoed is bijna op: nog €" + HARD_SPACE + "2,18", ""), "but for the page's title"
+    assert templates.words(NoticeKind.LOW_CREDIT, Language.EN, facts, "anna") == shown(
+        NoticeKind.LOW_CREDIT, Language.EN
+    )
+    assert list(problems(templates)) == []
+
+
+def test_an_own_layout_frames_every_notice(tmp_path: Path) -> None:
+    text = "<p>OWN</p>{% block title required %}{% endblock %}{% block body required %}{% endblock %}"
+    templates = own(tmp_path, "layout.html", text)
+    for kind, language in itertools.product(NoticeKind, Language):
+        assert templates.words(kind, language, samples(kind)[0], "anna").html.startswith("<p>OWN</p>")
+
+
+def test_an_edit_is_seen_without_a_restart(tmp_path: Path) -> None:
+    templates = own(tmp_path, "nl/fax-refused.txt", "Subject: one\n\nx")
+    facts = samples(NoticeKind.FAX_REFUSED)[0]
+    assert templates.words(NoticeKind.FAX_REFUSED, Language.NL, facts, "anna").subject == "one"
+    own(tmp_path, "nl/fax-refused.txt", "Subject: another\n\nx")
+    assert templates.words(NoticeKind.FAX_REFUSED, Language.NL, facts, "anna").subject == "another"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Subject: x\n\n{{ facts.credits }}", "nl/low-credit.txt.*credits"),
+        ("Subject: x\n\n{{ operater.name }}", "operater"),
+        ("Subject: x\n\n{% if %}", "nl/low-credit.txt:3:"),
+        ("Subject: x\n\n{{ facts.credit|euros }}", "euros"),
+        ("Subject: x\n\n{{ 1 / 0 }}", "division"),
+        ("Dear you,\n", "expected 'Subject: …'"),
+        ("Subject:   \n\nx", "expected 'Subject: …'"),
+        ("", "expected 'Subject: …'"),
+    ],
+)
+def test_a_mistake_in_a_template_is_an_error_that_says_where(tmp_path: Path, text: str, said: str) -> None:
+    templates = own(tmp_path, "nl/low-credit.txt", text)
+    with pytest.raises(TemplateError, match=said):
+        templates.words(NoticeKind.LOW_CREDIT, Language.NL, samples(NoticeKind.LOW_CREDIT)[0], "anna")
+    found = list(problems(templates))
+    assert found
+    assert all(re.search(said, one) for one in found)
+
+
+def test_bytes_that_are_no_utf8_are_an_error(tmp_path: Path) -> None:
+    templates = own(tmp_path, "nl/low-credit.txt", "")
+    (tmp_path / "nl/low-credit.txt").write_bytes(b"Subject: \xff\n\nx")
+    assert list(problems(templates))
+
+
+def test_shipped_templates_have_no_problems_and_none_is_without_use() -> None:
+    assert list(problems(TEMPLATES)) == []
+    names = {path.name for path in SHIPPED.rglob("*") if path.is_file()}
+    kinds = {f"{kind}{suffix}" for kind in NoticeKind for suffix in (".txt", ".html", "-meaning.txt")}
+    assert names - kinds == {"layout.html", "parts.html", "footer.txt", "footer.html"}
