@@ -19,6 +19,7 @@ from charging.service.money import Money
 from charging.service.numbers import Numbers
 from charging.service.quotes import Quotes
 from charging.service.refusal import Refused, unknown_account
+from charging.service.statements import Statements
 from charging.service.subscriptions import Subscriptions
 
 
@@ -45,6 +46,7 @@ class Service:
         self.balances = Balances(store, tariff, clock, self.calls)
         self.subscriptions = Subscriptions(self.accounts, tariff, clock)
         self.quotes = Quotes(tariff, clock, self.balances)
+        self.statements = Statements(store, tariff, clock)
         self._store = store
 
     async def ping(self) -> None:

@@ -18,7 +18,7 @@ from charging.web.api_gate import Gate, Operations
 from charging.web.control import health
 from charging.web.listen import serve_port
 from charging.web.problem import handle_problems
-from charging.web.routes import accounts, calls, numbers, prices
+from charging.web.routes import accounts, calls, numbers, prices, statements
 from charging.web.settings import Api
 
 DOCUMENT_PATH = "/openapi.json"
@@ -38,7 +38,7 @@ def api_app(service: Service, tokens: Tokens, settings: Api) -> FastAPI:
     app.state.service = service
     app.state.facts = dict
     handle_problems(app)
-    for part in (accounts, numbers, calls, prices):
+    for part in (accounts, statements, numbers, calls, prices):
         app.include_router(part.router)
     app.get("/health", tags=["health"])(health)
     app.add_middleware(

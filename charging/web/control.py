@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from charging.service.service import Service
 from charging.web.parts import TheService
 from charging.web.problem import ProblemDocument, handle_problems
-from charging.web.routes import accounts, calls, ledger, numbers, prices
+from charging.web.routes import accounts, calls, ledger, numbers, prices, statements
 
 Facts = Callable[[], Mapping[str, str]]
 """What the process says of itself: small words, for people (``{"ami": "up", …}``)."""
@@ -41,7 +41,7 @@ def control_app(service: Service, facts: Facts = dict, *, version: str = "") -> 
     app.state.service = service
     app.state.facts = facts
     handle_problems(app)
-    for part in (accounts, numbers, calls, prices, ledger):
+    for part in (accounts, statements, numbers, calls, prices, ledger):
         app.include_router(part.router)
     app.get("/health", tags=["health"])(health)
     return app

@@ -11,7 +11,8 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-_UNSEEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+"""Half of a surrogate pair is refused as well; most engines of patterns cannot say it."""
 _NAME = r"[A-Za-z0-9:._-]{1,64}"
 
 AMOUNT = r"^[+-]?[0-9]{1,9}([.,][0-9]{1,2})?$"

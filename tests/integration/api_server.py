@@ -36,7 +36,7 @@ async def main(folder: Path, settings: Api) -> None:
     serving = asyncio.create_task(serve_api(service, tokens, settings, ready))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
-    await ready.wait()
+    await asyncio.wait([serving, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
     print(json.dumps({name: one.secret for name, one in made.items() if isinstance(one, NewToken)}), flush=True)
     try:
         await serving

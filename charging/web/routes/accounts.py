@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Header, Query, Response
 
@@ -31,6 +31,9 @@ from charging.web.problem import granted
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
 
+DONE_BEFORE: dict[int | str, dict[str, Any]] = {
+    200: {"model": CreditedOut, "description": "the same was asked before; nothing was changed now"}
+}
 IdempotencyKey = Annotated[
     str,
     Header(
@@ -95,7 +98,7 @@ async def show_balance(account: str, service: TheService) -> BalanceOut:
     return BalanceOut.of(granted(await service.balances.view(account)))
 
 
-@router.post("/{account}/top-ups", status_code=201)
+@router.post("/{account}/top-ups", status_code=201, responses=DONE_BEFORE)
 async def top_up(
     account: str, body: TopUp, service: TheService, response: Response, idempotency_key: IdempotencyKey
 ) -> CreditedOut:
@@ -105,7 +108,7 @@ async def top_up(
     return CreditedOut.of(credited)
 
 
-@router.post("/{account}/corrections", status_code=201)
+@router.post("/{account}/corrections", status_code=201, responses=DONE_BEFORE)
 async def correct(
     account: str, body: Correction, service: TheService, response: Response, idempotency_key: IdempotencyKey
 ) -> CreditedOut:

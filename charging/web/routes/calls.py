@@ -58,12 +58,12 @@ async def list_cdrs(
     cursor: Annotated[str | None, Query(max_length=200, json_schema_extra={"pattern": CDR_CURSOR})] = None,
 ) -> Page[Cdr]:
     """CDRs by end of call, oldest first; from ``since`` on, before ``until``."""
-    zone = service.tariff().zone if since or until else "UTC"
+    zone = service.tariff().zone if since is not None or until is not None else "UTC"
     rows = granted(
         await service.cdrs(
             account=account,
-            since_us=wall_us(since, zone) if since else 0,
-            until_us=wall_us(until, zone) if until else None,
+            since_us=wall_us(since, zone) if since is not None else 0,
+            until_us=wall_us(until, zone) if until is not None else None,
             after=_after(cursor) if cursor is not None else None,
             limit=limit + 1,
         )

@@ -35,7 +35,7 @@ def _asked(
     at: Moment = None,
     free_seconds: FreeSeconds = None,
 ) -> Asked:
-    at_us = wall_us(at, service.tariff().zone) if at else None
+    at_us = wall_us(at, service.tariff().zone) if at is not None else None
     return Asked(number, account, plan, at_us, free_seconds)
 
 

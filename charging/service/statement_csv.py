@@ -1,0 +1,68 @@
+"""A statement as CSV, for spreadsheets and bookkeeping. Pure.
+
+The amounts of all rows but ``vat_in_calls`` add up to the last balance.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from charging.money import format_euro
+from charging.service.statements import Line, Statement, local_time, month_bounds_us
+
+COLUMNS = (
+    *("at", "kind", "number", "caller", "target", "destination", "seconds", "free_seconds"),
+    *("amount", "balance", "reason", "id"),
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def statement_csv(statement: Statement) -> str:
+    """The whole file."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_rows(statement))
+    return out.getvalue()
+
+
+def _rows(statement: Statement) -> Iterator[list[str]]:
+    from_us, until_us = month_bounds_us(statement.month, statement.zone)
+    yield _sum_row(statement, from_us, "opening_balance", statement.opening, statement.opening)
+    for line in statement.lines:
+        yield _row(statement, line)
+    yield _sum_row(statement, until_us, "closing_balance", 0, statement.closing)
+    yield _sum_row(statement, until_us, "vat_in_calls", statement.usage_vat, None)
+
+
+def _row(statement: Statement, line: Line) -> list[str]:
+    cdr = line.cdr
+    told = [str(cdr.get(key, "")) for key in ("number", "caller", "target", "destination", "charged_s")]
+    return [
+        _at(statement, line.at_us),
+        line.kind,
+        *(_harmless(text) for text in told),
+        str(line.free_seconds),
+        format_euro(line.credit),
+        format_euro(line.balance),
+        _harmless(line.reason),
+        _harmless(line.id),
+    ]
+
+
+def _sum_row(statement: Statement, at_us: int, kind: str, amount: int, balance: int | None) -> list[str]:
+    empty = [""] * 6
+    shown = "" if balance is None else format_euro(balance)
+    return [_at(statement, at_us), kind, *empty, format_euro(amount), shown, "", ""]
+
+
+def _at(statement: Statement, wall_us: int) -> str:
+    return local_time(wall_us, statement.zone).isoformat()
+
+
+def _harmless(text: str) -> str:
+    """What a spreadsheet would take for a formula is quoted by an apostrophe; telephone numbers are none."""
+    is_number = text[:1] == "+" and text[1:].isdigit()
+    return text if is_number or not text.startswith(_FORMULA) else "'" + text

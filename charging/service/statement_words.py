@@ -1,0 +1,74 @@
+"""The words on a statement, in the languages that customers read. Pure."""
+
+from __future__ import annotations
+
+from charging.ledger.accounts import Language
+
+MONTHS = {
+    Language.NL: ("januari februari maart april mei juni juli augustus september oktober november december").split(),
+    Language.EN: ("January February March April May June July August September October November December").split(),
+}
+
+_DUTCH = {
+    "title": "Overzicht",
+    "account": "Account",
+    "goes_on": "Deze maand loopt nog: er kan nog iets bijkomen.",
+    "opening": "Beginsaldo",
+    "closing": "Eindsaldo",
+    "top_ups": "Opgewaardeerd",
+    "usage": "Verbruik",
+    "others": "Correcties en vervallen tegoed",
+    "vat": "waarvan {amount} btw ({rate})",
+    "vat_note": "Verbruik is inclusief {rate} btw. Opwaarderen is kopen van tegoed; btw is verschuldigd bij verbruik.",
+    "zone_note": "Tijden zijn die van {zone}.",
+    "free_used": "Gratis minuten gebruikt",
+    "free_detail": "van {granted}; over: {left}, vervallen: {expired}",
+    "when": "Datum",
+    "what": "Omschrijving",
+    "duration": "Duur",
+    "free": "Gratis",
+    "amount": "Bedrag",
+    "balance": "Saldo",
+    "nothing": "In deze maand is er niets van het tegoed af- of bijgeschreven.",
+    "call": "Doorgeschakeld gesprek",
+    "voicemail": "Voicemailbericht",
+    "fax": "Verzonden fax",
+    "call_detail": "van {caller} naar uw nummer {number}",
+    "unknown_caller": "een onbekend nummer",
+    "top_up": "Opwaardering",
+    "correct": "Correctie",
+    "expire": "Vervallen tegoed",
+    "opening_line": "Saldo van eerdere maanden",
+}
+_ENGLISH = {
+    "title": "Statement",
+    "account": "Account",
+    "goes_on": "This month is not over: more can come.",
+    "opening": "Opening balance",
+    "closing": "Closing balance",
+    "top_ups": "Topped up",
+    "usage": "Usage",
+    "others": "Corrections and expired credit",
+    "vat": "{amount} of it VAT ({rate})",
+    "vat_note": "Usage includes {rate} VAT. A top-up buys credit; VAT is due when the credit is used.",
+    "zone_note": "Times are those of {zone}.",
+    "free_used": "Free minutes used",
+    "free_detail": "of {granted}; left: {left}, expired: {expired}",
+    "when": "Date",
+    "what": "Description",
+    "duration": "Duration",
+    "free": "Free",
+    "amount": "Amount",
+    "balance": "Balance",
+    "nothing": "Nothing was added to or taken from the credit this month.",
+    "call": "Forwarded call",
+    "voicemail": "Voicemail message",
+    "fax": "Fax sent",
+    "call_detail": "from {caller} to your number {number}",
+    "unknown_caller": "an unknown number",
+    "top_up": "Top-up",
+    "correct": "Correction",
+    "expire": "Expired credit",
+    "opening_line": "Balance of earlier months",
+}
+WORDS = {Language.NL: _DUTCH, Language.EN: _ENGLISH}

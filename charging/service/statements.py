@@ -1,0 +1,249 @@
+"""The statement of a month: what an account's journal says, in a customer's words. `statement` is pure.
+
+Every sum comes from the journal alone, so opening balance, lines and closing balance always add up; CDRs only tell
+whom a call went to. A call that was charged in pieces is one line in each month that its pieces were posted in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from charging.clock import MICROSECONDS, Clock
+from charging.ledger.accounts import Account
+from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, bundle
+from charging.ledger.port import Store
+from charging.money import MICRO, Rounding, round_div
+from charging.rating.tariff import Tariff
+from charging.service.refusal import Code, Refused, unknown_account
+
+Document = dict[str, Any]
+"""A CDR, as `charging.session.cdr` writes it."""
+
+CALL = "call"
+"""The kind of a line that a session made; all others are named as in the journal."""
+
+CDR_ROWS = 1_000
+CENT = MICRO // 100
+SETTLED_WITHIN_US = 2 * 24 * 3600 * MICROSECONDS
+"""So long before or after the month a call may have ended whose charge was posted in it; beyond, its line tells no
+number."""
+
+_MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that changed the credit, or a call that free minutes paid."""
+
+    at_us: int
+    kind: str
+    """``call``, or the journal's word: ``top_up``, ``correct``, ``expire``, ``opening``."""
+    credit: int
+    """Micro-euro; negative took."""
+    balance: int
+    """Posted credit after it, micro-euro."""
+    free_seconds: int
+    reason: str
+    id: str
+    """The session's or the transfer's."""
+    cdr: Document
+    """What the call's CDR tells; empty where it is none, or has left none (yet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreeSeconds:
+    """The bundle of the month."""
+
+    granted: int = 0
+    used: int = 0
+    expired: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.granted - self.used - self.expired
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Micro-euro; times are wall clock in microseconds."""
+
+    account: Account
+    month: str
+    zone: str
+    is_over: bool
+    """``False``: the month goes on; more can come."""
+    opening: int
+    closing: int
+    lines: tuple[Line, ...]
+    free: FreeSeconds
+    vat_rate: int
+    """Hundredths of a percent, of the tariff in force when the statement was made."""
+
+    def total(self, *kinds: str) -> int:
+        """What the lines of these kinds add up to."""
+        return sum(line.credit for line in self.lines if line.kind in kinds)
+
+    @property
+    def usage(self) -> int:
+        """What calls cost, VAT included: credit is bought and spent with the VAT in it."""
+        return -self.total(CALL)
+
+    @property
+    def usage_vat(self) -> int:
+        """The VAT within it, rounded half up to whole cents."""
+        gross = max(0, self.usage)
+        return round_div(gross * self.vat_rate, (10_000 + self.vat_rate) * CENT, Rounding.HALF_UP) * CENT
+
+
+@dataclass(slots=True)
+class _Group:
+    """The journal lines that make one line of the statement."""
+
+    at_us: int
+    kind: str
+    id: str
+    reason: str
+    credit: int = 0
+    free_seconds: int = 0
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Goes through the journal once."""
+
+    from_us: int
+    until_us: int
+    bundle: str
+    opening: int = 0
+    after: int = 0
+    granted: int = 0
+    used: int = 0
+    expired: int = 0
+    groups: dict[str, _Group] = field(default_factory=dict)
+
+    def read(self, line: JournalLine) -> None:
+        posted = {leg.balance: leg.posted for leg in line.legs}
+        self._read_bundle(line, posted.get(self.bundle, 0))
+        credit = posted.get(CREDIT, 0)
+        if line.at_us < self.from_us:
+            self.opening += credit
+        elif line.at_us < self.until_us:
+            self.after += credit
+            self._read_month(line, credit, posted)
+
+    def _read_bundle(self, line: JournalLine, posted: int) -> None:
+        if line.session is not None:
+            self.used -= posted
+        elif line.kind is Kind.EXPIRE:
+            self.expired -= posted
+        else:
+            self.granted += posted
+
+    def _read_month(self, line: JournalLine, credit: int, posted: Mapping[str, int]) -> None:
+        free = -sum(amount for key, amount in posted.items() if key.startswith("bundle:")) if line.session else 0
+        if credit or free:
+            id = line.session or line.id
+            made = _Group(
+                line.at_us, CALL if line.session else line.kind.value, id, "" if line.session else line.reason
+            )
+            group = self.groups.setdefault(("call " if line.session else "") + id, made)
+            group.credit += credit
+            group.free_seconds += free
+
+
+def statement(
+    account: Account,
+    month: str,
+    tariff: Tariff,
+    now_us: int,
+    journal: Iterable[JournalLine],
+    cdrs: Mapping[str, Document],
+) -> Statement:
+    """The statement of ``month`` (``YYYY-MM`` in the operator's zone) from the account's whole journal; ``cdrs`` are
+    known CDRs by session."""
+    from_us, until_us = month_bounds_us(month, tariff.zone)
+    reader = _Reader(from_us, until_us, bundle(month))
+    for line in journal:
+        reader.read(line)
+    lines = []
+    balance = reader.opening
+    for group in sorted(reader.groups.values(), key=lambda one: one.at_us):
+        balance += group.credit
+        cdr = cdrs.get(group.id, {}) if group.kind == CALL else {}
+        lines.append(
+            Line(group.at_us, group.kind, group.credit, balance, group.free_seconds, group.reason, group.id, cdr)
+        )
+    closing = reader.opening + reader.after
+    assert closing == balance, "the lines of a statement lead from its opening to its closing balance"
+    free = FreeSeconds(reader.granted, reader.used, reader.expired)
+    is_over = now_us >= until_us
+    return Statement(account, month, tariff.zone, is_over, reader.opening, closing, tuple(lines), free, tariff.vat)
+
+
+def month_bounds_us(month: str, zone: str) -> tuple[int, int]:
+    """Its first moment and that of the next month, in the operator's zone."""
+    year, number = int(month[:4]), int(month[5:])
+    following = (year + number // 12, number % 12 + 1)
+    return _first_us(year, number, zone), _first_us(*following, zone)
+
+
+def _first_us(year: int, month: int, zone: str) -> int:
+    return round(datetime(year, month, 1, tzinfo=ZoneInfo(zone)).timestamp()) * MICROSECONDS
+
+
+def local_time(wall_us: int, zone: str) -> datetime:
+    """On the operator's clock, to the second."""
+    return datetime.fromtimestamp(wall_us // MICROSECONDS, UTC).astimezone(ZoneInfo(zone))
+
+
+class Statements:
+    """Makes statements of what is in the store."""
+
+    def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock) -> None:
+        self._store = store
+        self._tariff = tariff
+        self._clock = clock
+
+    async def of(self, account: str, month: str) -> Statement | Refused:
+        """An account's statement of a month that has begun."""
+        if not _MONTH.fullmatch(month):
+            return Refused(Code.INVALID, f"found the month {month[:20]!r}, expected one such as 2026-11")
+        stored = await self._store.account(account)
+        if stored is None:
+            return unknown_account(account)
+        tariff, now_us = self._tariff(), self._clock.now().wall_us
+        if month > tariff.month_of(now_us):
+            return Refused(Code.NOT_ALLOWED, f"the month {month} has not begun", "ask for this month or an earlier one")
+        journal = [line async for line in self._store.journal(account)]
+        cdrs = await self._cdrs(account, *month_bounds_us(month, tariff.zone))
+        return statement(stored, month, tariff, now_us, journal, cdrs)
+
+    async def _cdrs(self, account: str, from_us: int, until_us: int) -> dict[str, Document]:
+        found: dict[str, Document] = {}
+        after: tuple[int, str] | None = None
+        while True:
+            rows = await self._store.cdrs(
+                account=account,
+                since_us=max(0, from_us - SETTLED_WITHIN_US),
+                until_us=until_us + SETTLED_WITHIN_US,
+                after=after,
+                limit=CDR_ROWS,
+            )
+            found |= {row.session: _document(row) for row in rows}
+            if len(rows) < CDR_ROWS:
+                return found
+            after = rows[-1].ended_us, rows[-1].session
+
+
+def _document(row: CdrRow) -> Document:
+    try:
+        document = json.loads(row.document)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,124 @@
+"""/accounts/{account}/statements/{month}: what a month's journal says, in a customer's words."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from charging.money import format_euro
+from charging.service.statement_csv import statement_csv
+from charging.service.statement_page import statement_page
+from charging.service.statements import Line, Statement
+from charging.session.cdr import iso
+from charging.web.forms import MONTH
+from charging.web.models import Cdr, Euro, Instant
+from charging.web.parts import TheService
+from charging.web.problem import granted
+
+router = APIRouter(prefix="/accounts/{account}/statements", tags=["statements"])
+
+Month = Annotated[str, Path(description="in the operator's zone", json_schema_extra={"pattern": MONTH})]
+
+
+class Form(StrEnum):
+    """How a statement is shown."""
+
+    JSON = "json"
+    CSV = "csv"
+    HTML = "html"
+
+
+class StatementLineOut(BaseModel):
+    """One thing that changed the credit, or a call that free minutes paid."""
+
+    at: Instant
+    kind: str = Field(description="call, top_up, correct, expire or opening (of archived months)")
+    amount: Euro = Field(description="negative: taken")
+    balance: Euro = Field(description="posted credit after it")
+    free_seconds: int
+    reason: str
+    id: str = Field(description="the session's or the transfer's")
+    cdr: Cdr | None = Field(description="of a call, where it has left one")
+
+    @classmethod
+    def of(cls, line: Line) -> Self:
+        return cls(
+            at=iso(line.at_us),
+            kind=line.kind,
+            amount=format_euro(line.credit),
+            balance=format_euro(line.balance),
+            free_seconds=line.free_seconds,
+            reason=line.reason,
+            id=line.id,
+            cdr=line.cdr or None,
+        )
+
+
+class FreeSecondsOfMonth(BaseModel):
+    """The month's bundle."""
+
+    granted: int
+    used: int
+    expired: int
+    left: int
+
+
+class StatementOut(BaseModel):
+    """A month of one account. Opening balance and lines add up to the closing balance."""
+
+    account: str
+    month: str
+    complete: bool = Field(description="false: the month goes on")
+    opening: Euro
+    closing: Euro
+    topped_up: Euro
+    usage: Euro = Field(description="what calls took, VAT included")
+    usage_vat: Euro = Field(description="the VAT in it")
+    vat_percent: str
+    corrections: Euro
+    expired: Euro
+    free_seconds: FreeSecondsOfMonth
+    lines: list[StatementLineOut]
+
+    @classmethod
+    def of(cls, statement: Statement) -> Self:
+        free = statement.free
+        return cls(
+            account=statement.account.id,
+            month=statement.month,
+            complete=statement.is_over,
+            opening=format_euro(statement.opening),
+            closing=format_euro(statement.closing),
+            topped_up=format_euro(statement.total("top_up")),
+            usage=format_euro(statement.usage),
+            usage_vat=format_euro(statement.usage_vat),
+            vat_percent=f"{statement.vat_rate // 100}.{statement.vat_rate % 100:02d}",
+            corrections=format_euro(statement.total("correct")),
+            expired=format_euro(statement.total("expire")),
+            free_seconds=FreeSecondsOfMonth(granted=free.granted, used=free.used, expired=free.expired, left=free.left),
+            lines=[StatementLineOut.of(line) for line in statement.lines],
+        )
+
+
+_TEXT = {"schema": {"type": "string"}}
+
+
+@router.get(
+    "/{month}", response_model=StatementOut, responses={200: {"content": {"text/csv": _TEXT, "text/html": _TEXT}}}
+)
+async def show_statement(
+    account: str, month: Month, service: TheService, form: Annotated[Form, Query(alias="format")] = Form.JSON
+) -> Response:
+    """The statement of a month, as JSON, as CSV or as a page for people, in the account's language."""
+    statement = granted(await service.statements.of(account, month))
+    match form:
+        case Form.CSV:
+            return Response(statement_csv(statement), media_type="text/csv")
+        case Form.HTML:
+            return Response(statement_page(statement), media_type="text/html")
+        case Form.JSON:
+            return JSONResponse(StatementOut.of(statement).model_dump(mode="json"))

@@ -1,0 +1,160 @@
+"""The statement of a month adds up, whatever the journal says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import replace
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charging.ledger.accounts import Account, Language
+from charging.ledger.model import CREDIT, JournalLine, Kind, Leg, bundle
+from charging.service.refusal import Code
+from charging.service.statement_csv import statement_csv
+from charging.service.statement_page import statement_page
+from charging.service.statements import CALL, Statement, month_bounds_us, statement
+from tests.fakes.rig import EURO, make_tariff
+from tests.unit.service.conftest import Shop, refused
+
+TARIFF = replace(make_tariff(), vat=2100)
+ANNA = Account("anna", "pro", Language.NL)
+SECOND = 1_000_000
+NOVEMBER_US, DECEMBER_US = month_bounds_us("2026-11", TARIFF.zone)
+CDR = {"number": "+31201234567", "caller": "+31107654321", "target": "+31612345678", "charged_s": 125}
+
+
+def line(number: int, at_us: int, kind: Kind, *legs: Leg, session: str | None = None, reason: str = "") -> JournalLine:
+    return JournalLine(number, f"id{number}", "anna", kind, at_us, legs, session, reason, "")
+
+
+def november(*journal: JournalLine, now_us: int = DECEMBER_US) -> Statement:
+    return statement(ANNA, "2026-11", TARIFF, now_us, journal, {"s1": CDR})
+
+
+def a_month() -> Statement:
+    day = 24 * 3600 * SECOND
+    return november(
+        line(1, NOVEMBER_US - 1, Kind.TOP_UP, Leg(CREDIT, 10 * EURO)),
+        line(2, NOVEMBER_US, Kind.GRANT, Leg(bundle("2026-11"), 600)),
+        line(3, NOVEMBER_US + day, Kind.RESERVE, Leg(CREDIT, 0, EURO), session="s1"),
+        line(4, NOVEMBER_US + day + 1, Kind.EXTEND, Leg(CREDIT, -200_000), Leg(bundle("2026-11"), -60), session="s1"),
+        line(5, NOVEMBER_US + day + 2, Kind.SETTLE, Leg(CREDIT, -10_000), session="s1"),
+        line(6, NOVEMBER_US + 2 * day, Kind.CORRECT, Leg(CREDIT, -EURO), reason="chargeback <b>of a top-up"),
+        line(7, DECEMBER_US - 1, Kind.TOP_UP, Leg(CREDIT, 25 * EURO)),
+        line(8, DECEMBER_US, Kind.EXPIRE, Leg(bundle("2026-11"), -540)),
+        line(9, DECEMBER_US, Kind.TOP_UP, Leg(CREDIT, 50 * EURO)),
+    )
+
+
+def test_a_month_begins_and_ends_by_the_operators_clock() -> None:
+    made = a_month()
+    assert (made.opening, made.closing) == (10 * EURO, 33_790_000)
+    assert [one.kind for one in made.lines] == [CALL, "correct", "top_up"]
+    assert made.lines[-1].balance == made.closing
+
+
+def test_a_call_charged_in_pieces_is_one_line_with_what_its_cdr_tells() -> None:
+    call = a_month().lines[0]
+    assert (call.credit, call.free_seconds, call.id, call.cdr) == (-210_000, 60, "s1", CDR)
+
+
+def test_a_reservation_alone_is_no_line() -> None:
+    made = november(line(1, NOVEMBER_US, Kind.RESERVE, Leg(CREDIT, 0, EURO), session="s1"))
+    assert made.lines == ()
+
+
+def test_r11_free_seconds_are_those_of_the_months_own_bundle() -> None:
+    free = a_month().free
+    assert (free.granted, free.used, free.expired, free.left) == (600, 60, 540, 0)
+
+
+def test_vat_is_the_part_of_the_usage_rounded_to_cents() -> None:
+    made = a_month()
+    assert (made.usage, made.usage_vat) == (210_000, 40_000)  # 0.21 × 21/121 = 0.03644…
+    half = november(line(1, NOVEMBER_US, Kind.SETTLE, Leg(CREDIT, -28_810), session="s"))
+    assert half.usage_vat == 10_000  # 0.005000… exactly half a cent is a cent
+    less = november(line(1, NOVEMBER_US, Kind.SETTLE, Leg(CREDIT, -28_809), session="s"))
+    assert less.usage_vat == 0
+
+
+def test_a_month_that_goes_on_says_so() -> None:
+    assert november(now_us=DECEMBER_US).is_over
+    running = november(now_us=DECEMBER_US - 1)
+    assert not running.is_over
+    assert "loopt nog" in statement_page(running)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(NOVEMBER_US - 3, DECEMBER_US + 3) | st.sampled_from([NOVEMBER_US, DECEMBER_US]),
+            st.integers(-(10**12), 10**12),
+            st.sampled_from([None, "s1", "s2"]),
+        )
+    )
+)
+def test_opening_lines_and_closing_add_up_whatever_the_order(rows: list[tuple[int, int, str | None]]) -> None:
+    journal = [
+        line(number, at_us, Kind.SETTLE if session else Kind.CORRECT, Leg(CREDIT, posted), session=session)
+        for number, (at_us, posted, session) in enumerate(rows, 1)
+    ]
+    made = november(*journal)
+    assert made.opening == sum(posted for at_us, posted, _ in rows if at_us < NOVEMBER_US)
+    assert made.closing == sum(posted for at_us, posted, _ in rows if at_us < DECEMBER_US)
+    assert made.opening + sum(one.credit for one in made.lines) == made.closing
+
+
+def test_the_csv_adds_up_and_holds_no_formula() -> None:
+    cdr = CDR | {"caller": "=HYPERLINK(1)"}
+    made = replace(a_month(), lines=tuple(replace(one, cdr=cdr if one.cdr else {}) for one in a_month().lines))
+    rows = list(csv.DictReader(io.StringIO(statement_csv(made))))
+    assert [row["kind"] for row in rows] == [
+        "opening_balance",
+        "call",
+        "correct",
+        "top_up",
+        "closing_balance",
+        "vat_in_calls",
+    ]
+    assert sum(Decimal(row["amount"]) for row in rows[:-1]) == Decimal(rows[-2]["balance"]) == Decimal("33.79")
+    assert rows[1]["caller"] == "'=HYPERLINK(1)"
+    assert rows[1]["target"] == "+31612345678"
+    assert rows[2]["reason"] == "chargeback <b>of a top-up"
+    assert rows[0]["at"] == "2026-11-01T00:00:00+01:00"
+
+
+def test_the_page_speaks_the_accounts_language_and_shows_reasons_harmlessly() -> None:
+    dutch = statement_page(a_month())
+    assert "Overzicht november 2026" in dutch
+    assert "chargeback &lt;b&gt;of a top-up" in dutch
+    assert "€\u00a033,79" in dutch
+    assert "waarvan €\u00a00,04 btw (21%)" in dutch
+    english = statement_page(replace(a_month(), account=replace(ANNA, language=Language.EN)))
+    assert "Statement November 2026" in english
+    assert "€\u00a033.79" in english
+    assert not re.search(r"\{[a-z]+\}", dutch.partition("</style>")[2] + english.partition("</style>")[2])
+
+
+async def test_a_statement_of_the_store_takes_the_journal_and_tells_reasons(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 25 * EURO, "k")
+    await shop.service.money.correct("anna", -5 * EURO, "chargeback by the bank", "c")
+    made = await shop.service.statements.of("anna", "2026-11")
+    assert isinstance(made, Statement)
+    assert [(one.kind, one.credit, one.reason) for one in made.lines[1:]] == [
+        ("correct", -5 * EURO, "chargeback by the bank")
+    ]
+    assert made.closing == 20 * EURO
+    assert not made.is_over
+
+
+async def test_a_month_that_is_none_or_not_begun_is_refused(shop: Shop) -> None:
+    await shop.anna()
+    refused(await shop.service.statements.of("anna", "2026-13"), Code.INVALID)
+    refused(await shop.service.statements.of("anna", "2026-12"), Code.NOT_ALLOWED)
+    refused(await shop.service.statements.of("bert", "2026-11"), Code.NOT_FOUND)
+    assert isinstance(await shop.service.statements.of("anna", "2025-01"), Statement)
