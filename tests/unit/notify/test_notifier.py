@@ -1,0 +1,273 @@
+"""From what happens to an account to what lies in its outbox: on the real service and the store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from charging.errors import LedgerUnavailable
+from charging.ledger.accounts import Account, Number
+from charging.ledger.memory import MemoryStore
+from charging.ledger.model import CREDIT, Kind, Leg, Opened, Outcome, Transfer, bundle
+from charging.notify.documents import MemoryDocuments
+from charging.notify.model import Expiry, LowFreeMinutes, Notice, SubscriptionEnding
+from charging.notify.notifier import COLLECTION, LINES_UNSTORED_MAX, Notifier
+from charging.notify.outbox import Outbox
+from tests.fakes.clock import START_MONO_US, FakeClock, settle
+from tests.fakes.rig import EURO, NUMBER, TARGET
+from tests.unit.notify.factories import ANNA, at, the_tariff
+
+
+class Office:
+    """An account, its books, and who watches them."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.store = MemoryStore(clock)
+        self.documents = MemoryDocuments()
+        self.outbox = Outbox(self.documents)
+        self.paid_at_us: int | None = None
+        self.woken = 0
+        self.notifier = self.another()
+        self._moves = 0
+
+    def another(self) -> Notifier:
+        """One more daemon, or the same one after a restart."""
+        return Notifier(
+            self.store, self.documents, self.outbox, the_tariff, self.clock, lambda _: self.paid_at_us, self.wake
+        )
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    async def open(self, account: Account = ANNA) -> None:
+        assert await self.store.put_account(account)
+
+    async def forward(self) -> None:
+        assert await self.store.put_number(Number(NUMBER, "anna", TARGET, paid_voicemail=True))
+
+    async def move(self, kind: Kind, *legs: Leg, account: str = "anna") -> str:
+        self._moves += 1
+        transfer = Transfer(f"{kind}/{self._moves}", account, kind, self.clock.now().wall_us, legs)
+        assert (await self.store.apply(transfer)).outcome is Outcome.CREATED
+        return transfer.id
+
+    async def top_up(self, euro: int) -> str:
+        return await self.move(Kind.TOP_UP, Leg(CREDIT, euro * EURO))
+
+    async def spend(self, micro: int) -> None:
+        await self.move(Kind.SETTLE, Leg(CREDIT, -micro))
+
+    async def look(self) -> list[str]:
+        return [notice.id for notice in await self.notifier.look("anna")]
+
+    async def notices(self) -> list[Notice]:
+        return [entry.notice for entry in await self.outbox.entries()]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.notifier.run(), name="notifier")
+        await settle()
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def office(clock: FakeClock) -> Office:
+    made = Office(clock)
+    await made.open()
+    return made
+
+
+async def test_r15_low_credit_is_told_once_and_again_after_a_top_up(office: Office) -> None:
+    first = await office.top_up(10)
+    assert await office.look() == []
+    await office.spend(9 * EURO)
+    assert await office.look() == [f"low-credit/{first}"]
+    await office.spend(EURO // 2)
+    assert await office.look() == []
+    second = await office.top_up(10)
+    assert await office.look() == []
+    await office.spend(9 * EURO)
+    assert await office.look() == [f"low-credit/{second}"]
+    assert office.woken == 2
+
+
+async def test_r15_is_told_once_by_two_daemons_and_after_a_restart(office: Office) -> None:
+    await office.top_up(10)
+    await office.spend(9 * EURO)
+    found = await asyncio.gather(*(office.another().look("anna") for _ in range(3)))
+    assert sum(map(len, found)) == 1
+    assert await office.another().look("anna") == []
+
+
+async def test_r15_is_told_once_also_after_the_outbox_has_forgotten(office: Office) -> None:
+    await office.top_up(10)
+    await office.spend(9 * EURO)
+    await office.look()
+    for entry in await office.outbox.entries():
+        await office.documents.delete_document(entry.document)
+    assert await office.look() == []
+
+
+async def test_r15_a_record_that_is_lost_is_folded_anew(office: Office) -> None:
+    await office.top_up(10)
+    await office.spend(9 * EURO)
+    await office.look()
+    record = await office.documents.get_document(COLLECTION, "anna")
+    assert record is not None
+    await office.documents.delete_document(record)
+    assert await office.look() == [], "the outbox still knows"
+
+
+async def test_r16_uses_the_numbers_and_the_months_bundle(office: Office) -> None:
+    await office.forward()
+    assert await office.look() == []
+    await office.move(Kind.GRANT, Leg(bundle("2026-11"), 600))
+    await office.move(Kind.SETTLE, Leg(bundle("2026-11"), -481))
+    assert await office.look() == ["low-free-minutes/2026-11/never"]
+    (notice,) = await office.notices()
+    assert notice.facts == LowFreeMinutes("2026-11", 119, 0, paid_voicemail=True)
+
+
+async def test_r13_a_missed_call_is_put_once(office: Office) -> None:
+    now_us = office.clock.now().wall_us
+    assert await office.notifier.missed_call(ANNA, NUMBER, TARGET, "call-1", now_us)
+    assert not await office.notifier.missed_call(ANNA, NUMBER, TARGET, "call-1", now_us)
+    assert not await office.notifier.missed_call(replace(ANNA, email=""), NUMBER, TARGET, "call-2", now_us)
+    assert [notice.id for notice in await office.notices()] == ["missed-call/call-1"]
+
+
+async def test_r20_expiry_counts_from_the_journal(office: Office) -> None:
+    await office.top_up(10)
+    await office.clock.advance((365 - 30) * 86_400)
+    assert await office.look() == ["expiry/2027-11-21/30"]
+    await office.spend(EURO)
+    assert await office.look() == []
+
+
+async def test_r20_a_running_call_paid_by_credit_postpones_expiry(office: Office) -> None:
+    await office.top_up(10)
+    await office.clock.advance((365 - 30) * 86_400)
+    opened = Transfer("s/0/reserve", "anna", Kind.RESERVE, 0, (Leg(CREDIT, 0, EURO),), "s", Opened("asterisk", "{}"))
+    assert (await office.store.apply(opened)).outcome is Outcome.CREATED
+    assert await office.look() == []
+
+
+async def test_r20_the_subscriptions_payment_counts(office: Office) -> None:
+    await office.top_up(10)
+    stored = await office.store.account("anna")
+    assert stored is not None
+    await office.store.put_account(replace(stored, paid_until_us=at("2027-12-01T00:00")))
+    await office.clock.advance((365 - 5) * 86_400)
+    assert await office.look() == ["expiry/2027-11-30/30"]
+    (notice,) = await office.notices()
+    assert isinstance(notice.facts, SubscriptionEnding)
+    office.paid_at_us = office.clock.now().wall_us
+    await office.clock.advance(10 * 86_400)
+    assert await office.look() == []
+
+
+async def test_a_look_reads_only_new_lines_and_does_not_write_at_each(office: Office) -> None:
+    await office.top_up(100)
+    await office.look()
+    first = await office.documents.get_document(COLLECTION, "anna")
+    assert first is not None
+    for _ in range(LINES_UNSTORED_MAX - 1):
+        await office.spend(1000)
+    await office.look()
+    assert await office.documents.get_document(COLLECTION, "anna") == first
+    await office.spend(1000)
+    await office.look()
+    assert await office.documents.get_document(COLLECTION, "anna") != first
+
+
+async def test_nobody_is_told_about_an_account_that_is_not_there(office: Office) -> None:
+    assert await office.notifier.look("nobody") == []
+
+
+# --- as a task ------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_touched_is_looked_at_soon(office: Office) -> None:
+    async with office.running():
+        await office.top_up(10)
+        await office.spend(9 * EURO)
+        office.notifier.touched("anna")
+        await settle()
+        assert len(await office.notices()) == 1
+
+
+async def test_touched_during_a_look_means_another_look(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    look = office.notifier.look
+
+    async def slow(account: str) -> list[Notice]:
+        if not looks:
+            office.notifier.touched(account)
+        looks.append(account)
+        return await look(account)
+
+    monkeypatch.setattr(office.notifier, "look", slow)
+    async with office.running():
+        office.notifier.touched("anna")
+        await settle()
+    assert looks.count("anna") >= 2
+
+
+async def test_every_account_is_looked_at_once_a_day_in_the_morning() -> None:
+    """04:00 in Amsterdam on the first day; the sweep comes at nine, and the next day's again."""
+    office = Office(FakeClock(START_MONO_US, at("2026-11-21T04:00")))
+    await office.open()
+    await office.top_up(10)
+    await office.clock.advance((365 - 60) * 86_400)
+    async with office.running():
+        await office.clock.advance(5 * 3600 - 61)
+        assert await office.notices() == []
+        await office.clock.advance(121)
+        (notice,) = await office.notices()
+        assert notice.facts == Expiry(10 * EURO, "2027-11-21", 60)
+    await office.clock.advance(30 * 86_400 - 10 * 3600)
+    async with office.running():
+        assert len(await office.notices()) == 1, "it is night"
+        await office.clock.advance(10 * 3600)
+        assert [one.id for one in await office.notices()] == ["expiry/2027-11-21/30", "expiry/2027-11-21/60"]
+
+
+async def test_it_outlives_a_store_that_fails_and_loses_nobody(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults: list[Exception] = [LedgerUnavailable()]
+    balances = office.store.balances
+
+    async def failing(account: str) -> object:
+        if faults:
+            raise faults.pop()
+        return await balances(account)
+
+    async with office.running():
+        await office.top_up(10)
+        await office.spend(9 * EURO)
+        monkeypatch.setattr(office.store, "balances", failing)
+        office.notifier.touched("anna")
+        await settle()
+        assert await office.notices() == []
+        await office.clock.advance(60)
+        assert len(await office.notices()) == 1
+
+
+async def test_a_fault_about_one_account_stops_no_other(office: Office) -> None:
+    await office.open(replace(ANNA, id="bob"))
+    await office.documents.put_document(COLLECTION, "anna", "damaged")
+    await office.move(Kind.TOP_UP, Leg(CREDIT, 10 * EURO), account="bob")
+    await office.move(Kind.SETTLE, Leg(CREDIT, -9 * EURO), account="bob")
+    async with office.running():
+        office.notifier.touched("anna")
+        office.notifier.touched("bob")
+        await settle()
+        assert [notice.account for notice in await office.notices()] == ["bob"]

@@ -1,0 +1,338 @@
+"""The worker empties the outbox: in bounded turns, patiently, and whatever fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from charging.clock import MICROSECONDS
+from charging.errors import LedgerUnavailable
+from charging.notify.documents import Document, MemoryDocuments
+from charging.notify.model import NoticeKind
+from charging.notify.outbox import CLAIM_S, KEPT_S, Entry, Outbox, State
+from charging.notify.render import Operator, Templates
+from charging.notify.smtp import Fate, MailServerTrouble, Smtp, Verdict
+from charging.notify.worker import BATCH_MAX, BATCH_S, POLL_S, Worker
+from tests.fakes.clock import FakeClock, settle
+from tests.unit.notify.factories import make_mail, make_notice
+
+SENT = Verdict(Fate.SENT)
+LATER = Verdict(Fate.LATER, "451 later")
+NEVER = Verdict(Fate.NEVER, "550 no such user")
+TROUBLE = "connection refused"
+
+
+class FakeSmtp(Smtp):
+    """Plays a server: answers by address; counts what it was asked."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.answers: dict[str, Verdict | str] = {}
+        """By recipient; a text is trouble, also to everybody who comes after."""
+        self.down = False
+        self.slow_s = 0
+        self.opened = self.closed = 0
+        self.got: list[str] = []
+        self.ids: list[str] = []
+
+    async def open(self) -> None:
+        self.opened += 1
+        if self.down:
+            raise MailServerTrouble(TROUBLE)
+
+    async def send(self, message: EmailMessage) -> Verdict:
+        to = str(message["To"])
+        self.got.append(to)
+        self.ids.append(str(message["Message-ID"]))
+        self.clock._move_to(self.clock.now().mono_us + self.slow_s * MICROSECONDS)
+        answer = self.answers.get(to, SENT)
+        if isinstance(answer, str):
+            raise MailServerTrouble(answer)
+        return answer
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+class Post:
+    """A worker, its outbox and its server."""
+
+    def __init__(self, clock: FakeClock, templates: Path | None = None, **mail: object) -> None:
+        self.clock = clock
+        self.documents = MemoryDocuments()
+        self.outbox = Outbox(self.documents)
+        self.server = FakeSmtp(clock)
+        self.told: list[tuple[str, str]] = []
+        words = Templates(Operator("Example", "https://www.voice.example/"), templates)
+        self.worker = Worker(self.outbox, words, make_mail(**mail), lambda: self.server, clock, self)
+
+    def notice(self, kind: str, result: str) -> None:
+        self.told.append((kind, result))
+
+    def mail_server(self, up: bool) -> None:
+        self.told.append(("server", "up" if up else "down"))
+
+    async def put(self, *addresses: str) -> None:
+        for address in addresses:
+            await self.outbox.put(make_notice(f"missed-call/{address}", NoticeKind.LOW_CREDIT, address=address))
+
+    async def entry(self, address: str) -> Entry:
+        return next(one for one in await self.outbox.entries() if one.notice.address == address)
+
+    async def wait_of(self, address: str) -> float:
+        due_us = (await self.entry(address)).document.due_us
+        assert due_us is not None
+        return (due_us - self.clock.now().wall_us) / MICROSECONDS
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.worker.run(), name="worker")
+        await settle()
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def post(clock: FakeClock) -> Post:
+    return Post(clock)
+
+
+A, B, C = "a@example.nl", "b@example.nl", "c@example.nl"
+
+
+async def test_a_batch_goes_over_one_connection_oldest_first(post: Post) -> None:
+    await post.put(B, A, C)
+    assert not await post.worker.turn()
+    assert post.server.got == [A, B, C]
+    assert (post.server.opened, post.server.closed) == (1, 1)
+    assert {(await post.entry(one)).state for one in (A, B, C)} == {State.SENT}
+    assert post.told == [("low-credit", "sent")] * 3 + [("server", "up")]
+
+
+async def test_without_mail_nobody_bothers_the_server(post: Post) -> None:
+    assert not await post.worker.turn()
+    assert post.server.opened == 0
+
+
+async def test_one_that_is_refused_holds_up_no_other(post: Post) -> None:
+    await post.put(A, B, C)
+    post.server.answers = {A: LATER, B: NEVER}
+    await post.worker.turn()
+    assert post.server.got == [A, B, C]
+    assert [(await post.entry(one)).state for one in (A, B, C)] == [State.WAITING, State.GIVEN_UP, State.SENT]
+    assert (await post.entry(B)).why == "550 no such user"
+    assert post.told[:3] == [("low-credit", "later"), ("low-credit", "never"), ("low-credit", "sent")]
+
+
+async def test_waits_double_up_to_the_ceiling(clock: FakeClock) -> None:
+    post = Post(clock, retry_first_s=60, retry_most_s=200)
+    await post.put(A)
+    post.server.answers = {A: LATER}
+    waits = []
+    for _ in range(4):
+        await post.worker.turn()
+        waits.append(await post.wait_of(A))
+        await clock.advance(waits[-1])
+    assert waits == [60, 120, 200, 200]
+
+
+async def test_one_that_keeps_being_refused_is_given_up_when_it_is_old(clock: FakeClock) -> None:
+    post = Post(clock, retry_first_s=60, retry_most_s=60, give_up_after_h=1)
+    await post.put(A)
+    post.server.answers = {A: LATER}
+    for _ in range(60):
+        await post.worker.turn()
+        assert (await post.entry(A)).state is State.WAITING
+        await clock.advance(60)
+    await post.worker.turn()
+    assert (await post.entry(A)).state is State.GIVEN_UP
+
+
+async def test_one_that_only_waited_for_the_server_is_tried_however_old(clock: FakeClock) -> None:
+    post = Post(clock, give_up_after_h=1)
+    await post.put(A)
+    post.server.down = True
+    await post.worker.turn()
+    await clock.advance(100 * 3600)
+    post.server.down = False
+    post.server.answers = {A: LATER}
+    await post.worker.turn()
+    assert ((await post.entry(A)).state, (await post.entry(A)).attempts) == (State.WAITING, 1)
+
+
+async def test_a_server_that_is_down_is_left_alone_and_nobody_is_blamed(clock: FakeClock, post: Post) -> None:
+    await post.put(A, B)
+    post.server.down = True
+    await post.worker.turn()
+    assert [(await post.entry(one)).attempts for one in (A, B)] == [0, 0]
+    assert await post.wait_of(A) == 0, "another daemon may reach the server"
+    await post.put(C)
+    await clock.advance(59)
+    await post.worker.turn()
+    assert post.server.opened == 1
+    await clock.advance(1)
+    post.server.down = False
+    await post.worker.turn()
+    assert post.server.got == [A, B, C]
+    assert [one for one in post.told if one[0] == "server"] == [("server", "down"), ("server", "up")]
+
+
+async def test_a_server_that_stays_down_is_asked_ever_more_seldom(clock: FakeClock) -> None:
+    post = Post(clock, retry_first_s=10, retry_most_s=40)
+    await post.put(A)
+    post.server.down = True
+    asked = []
+    for second in range(200):
+        await post.worker.turn()
+        asked += [second] * (post.server.opened - len(asked))
+        await clock.advance(1)
+    assert asked == [0, 10, 30, 70, 110, 150, 190]
+
+
+async def test_a_connection_lost_in_mid_mail_costs_that_mail_an_attempt_and_the_others_nothing(post: Post) -> None:
+    await post.put(A, B, C)
+    post.server.answers = {B: "lost in mid-mail"}
+    await post.worker.turn()
+    assert post.server.got == [A, B]
+    assert [(await post.entry(one)).attempts for one in (A, B, C)] == [1, 1, 0]
+    assert (await post.entry(B)).why == "lost in mid-mail"
+    assert post.server.closed == 1
+
+
+async def test_a_mail_that_kills_every_connection_does_not_starve_the_others(clock: FakeClock, post: Post) -> None:
+    await post.put(A, B, C)
+    post.server.answers = {A: "lost in mid-mail"}
+    for _ in range(2):
+        await post.worker.turn()
+        await clock.advance(60)
+    await post.worker.turn()
+    assert [(await post.entry(one)).state for one in (B, C)] == [State.SENT] * 2
+
+
+async def test_a_notice_sent_twice_is_recognisable(clock: FakeClock, post: Post) -> None:
+    await post.put(A)
+    post.server.answers = {A: "lost in mid-mail"}
+    await post.worker.turn()
+    post.server.answers = {}
+    await clock.advance(60)
+    await post.worker.turn()
+    assert post.server.got == [A, A]
+    assert len(set(post.server.ids)) == 1
+
+
+async def test_a_turn_is_bounded_in_mails(post: Post) -> None:
+    await post.put(*(f"n{number:03}@example.nl" for number in range(BATCH_MAX + 1)))
+    assert await post.worker.turn(), "there is more to do"
+    assert len(post.server.got) == BATCH_MAX
+    assert not await post.worker.turn()
+    assert len(post.server.got) == BATCH_MAX + 1
+
+
+async def test_a_turn_is_bounded_in_time_within_its_claims(post: Post) -> None:
+    await post.put(A, B, C)
+    post.server.slow_s = BATCH_S - 1
+    await post.worker.turn()
+    assert post.server.got == [A, B]
+    assert await post.wait_of(C) == 0
+    assert BATCH_S + 120 < CLAIM_S, "the slowest last mail still ends within the claim"
+
+
+async def test_a_template_that_is_broken_delays_the_mail_until_it_is_mended(clock: FakeClock, tmp_path: Path) -> None:
+    (tmp_path / "nl").mkdir()
+    (tmp_path / "nl/low-credit.txt").write_text("Subject: x\n\n{{ facts.nothing }}")
+    post = Post(clock, tmp_path)
+    await post.put(A)
+    await post.worker.turn()
+    assert "nothing" in (await post.entry(A)).why
+    (tmp_path / "nl/low-credit.txt").unlink()
+    await clock.advance(60)
+    await post.worker.turn()
+    assert (await post.entry(A)).state is State.SENT
+
+
+async def test_an_address_that_is_none_is_given_up(post: Post) -> None:
+    await post.put("a@b.nl\r\nBcc: all@example.nl")
+    await post.worker.turn()
+    assert post.server.got == []
+    (entry,) = await post.outbox.entries()
+    assert entry.state is State.GIVEN_UP
+
+
+async def test_what_was_sent_long_ago_is_forgotten(clock: FakeClock, post: Post) -> None:
+    await post.put(A)
+    await post.worker.turn()
+    await clock.advance(KEPT_S)
+    await post.worker.turn()
+    assert await post.outbox.entries() == []
+
+
+# --- as a task ------------------------------------------------------------------------------------------------
+
+
+async def test_it_wakes_when_something_is_put_in(post: Post) -> None:
+    async with post.running():
+        await post.put(A)
+        post.worker.wake()
+        await settle()
+        assert post.server.got == [A]
+
+
+async def test_it_finds_what_another_daemon_put_in(clock: FakeClock, post: Post) -> None:
+    async with post.running():
+        await post.put(A)
+        await clock.advance(POLL_S)
+        assert post.server.got == [A]
+
+
+async def test_it_outlives_a_store_that_fails_and_faults_of_its_own(
+    clock: FakeClock, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults: list[Exception] = [RuntimeError("a fault"), LedgerUnavailable()]
+    due = post.documents.due_documents
+
+    async def failing(collection: str, now_us: int, limit: int) -> object:
+        if faults:
+            raise faults.pop()
+        return await due(collection, now_us, limit)
+
+    monkeypatch.setattr(post.documents, "due_documents", failing)
+    async with post.running():
+        await post.put(A)
+        await clock.advance(3 * POLL_S)
+        assert faults == []
+        assert post.server.got == [A]
+
+
+async def test_a_stopped_daemon_lets_go_of_what_it_did_not_try(post: Post) -> None:
+    await post.put(A, B)
+    gate = asyncio.Event()
+
+    async def stuck(message: EmailMessage) -> Verdict:
+        await gate.wait()
+        return SENT
+
+    post.server.send = stuck  # type: ignore[method-assign]
+    async with post.running():
+        pass
+    assert await post.wait_of(A) == CLAIM_S, "whether it went out is unknown: it keeps its claim"
+    assert await post.wait_of(B) == 0
+    assert post.server.closed == 1
+
+
+async def test_a_claim_that_was_lost_marks_nothing(post: Post) -> None:
+    """A daemon that was frozen in mid-batch: another has meanwhile taken the notice over."""
+    await post.put(A)
+    (mine,) = await post.outbox.claim(post.clock.now().wall_us, 10)
+    stored = await post.documents.get_document("notices", mine.notice.key)
+    assert isinstance(stored, Document)
+    await post.documents.update_document(stored)
+    assert not await post.outbox.give_up(mine, post.clock.now().wall_us, "x")
+    assert (await post.entry(A)).state is State.WAITING
