@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shutil
 import signal
 import tempfile
@@ -65,7 +66,9 @@ def show_demo(language: Language, keep: Path | None) -> bool:
 
 
 def _shortened(words: str) -> str:
-    """The beginning says what failed, the end is the end of a log."""
+    """One clear line: the beginning says what failed, the end is the end of a log, of which a person reads the words
+    and not the JSON."""
+    words = re.sub(r"\{\"[^\n]*\}(\n|$)", "", words).strip()
     return words if len(words) <= 2 * WORDS_MAX else f"{words[:WORDS_MAX]} … {words[-WORDS_MAX:]}"
 
 
