@@ -15,11 +15,25 @@ import structlog
 import typer
 
 from charging import __version__
-from charging.cli import accounts, calls, check, daemon, demo, ledger, money, notice, numbers, tariff
+from charging.cli import (
+    accounts,
+    calls,
+    check,
+    daemon,
+    demo,
+    imports,
+    ledger,
+    money,
+    notice,
+    numbers,
+    statement,
+    tariff,
+    token,
+)
 from charging.cli.failure import failing
 from charging.cli.options import CONFIG_OPTION, ConfigFile, Options, config_first
 
-GROUPS = (daemon, demo, check, accounts, numbers, money, calls, notice, tariff, ledger)
+GROUPS = (daemon, demo, check, accounts, numbers, money, calls, notice, tariff, ledger, imports, statement, token)
 
 
 def build() -> typer.Typer:

@@ -54,6 +54,14 @@ class Client:
             raise _refusal(document)
         return document
 
+    def text(self, path: str, params: Params) -> str:
+        """A resource that is no JSON. Raises Refusal."""
+        response = self._run(self._http.request("GET", path, params=params))
+        if response.is_error:
+            raise _refusal(response.json())
+        found: str = response.text
+        return found
+
     def items(self, path: str, params: Params | None = None, limit: int | None = None) -> Iterator[Document]:
         """Every item of a list, page by page, ``limit`` at most. Raises Refusal."""
         cursor: str | None = None
@@ -67,9 +75,12 @@ class Client:
             if cursor is None:
                 return
 
-    def lines(self, path: str) -> Iterator[Document]:
+    def lines(
+        self, path: str, method: str = "GET", *, params: Params | None = None, content: bytes | None = None
+    ) -> Iterator[Document]:
         """The JSON lines of a resource that takes its time, as they come."""
-        stream = self._http.stream("GET", path, timeout=httpx.Timeout(TIMEOUT_S, read=None))
+        timeout = httpx.Timeout(TIMEOUT_S, read=None)
+        stream = self._http.stream(method, path, params=params, content=content, timeout=timeout)
         response = self._run(stream.__aenter__())
         try:
             if response.is_error:

@@ -84,6 +84,13 @@ class Numbers:
             return unknown_account(number.account)
         if account.status is Status.CLOSED:
             return closed_account(account.id)
+        prepared = await self.prepared(number, account, changes)
+        if isinstance(prepared, Refused) or await self._store.put_number(prepared.number):
+            return prepared
+        return Refused(Code.EXISTS, f"{number.number} belongs to another account", "`charging number list` shows whose")
+
+    async def prepared(self, number: Number, account: Account, changes: NumberChanges) -> NumberSet | Refused:
+        """The number with its changes, checked and not stored."""
         if (wrong := text.mailbox(changes.get("mailbox", ""))) is not None:
             return wrong
         warnings: tuple[str, ...] = ()
@@ -94,10 +101,7 @@ class Numbers:
                 return target
             changes = {**changes, "forward_to": target[0]}
             warnings = target[1]
-        changed = replace(number, **changes)
-        if await self._store.put_number(changed):
-            return NumberSet(changed, warnings)
-        return Refused(Code.EXISTS, f"{number.number} belongs to another account", "`charging number list` shows whose")
+        return NumberSet(replace(number, **changes), warnings)
 
     async def _target(self, wanted: str, number: Number, account: Account) -> tuple[str, tuple[str, ...]] | Refused:
         """The normalised target and what is odd about it. What can never be forwarded is refused; what the tariff has

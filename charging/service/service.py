@@ -12,6 +12,7 @@ from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
 from charging.ledger.verify import verify
 from charging.rating.tariff import Tariff
+from charging.service.account_import import AccountImport
 from charging.service.accounts import Accounts
 from charging.service.balance import Balances
 from charging.service.live import Calls, LiveCalls
@@ -47,6 +48,7 @@ class Service:
         self.subscriptions = Subscriptions(self.accounts, tariff, clock)
         self.quotes = Quotes(tariff, clock, self.balances)
         self.statements = Statements(store, tariff, clock)
+        self.imports = AccountImport(store, tariff, clock, self.numbers)
         self._store = store
 
     async def ping(self) -> None:

@@ -12,9 +12,11 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel
 
 from charging.service.service import Service
+from charging.service.tokens import Tokens
+from charging.web import tokens as token_routes
 from charging.web.parts import TheService
 from charging.web.problem import ProblemDocument, handle_problems
-from charging.web.routes import accounts, calls, ledger, numbers, prices, statements
+from charging.web.routes import accounts, calls, imports, ledger, numbers, prices, statements
 
 Facts = Callable[[], Mapping[str, str]]
 """What the process says of itself: small words, for people (``{"ami": "up", …}``)."""
@@ -27,8 +29,8 @@ class Health(BaseModel):
     facts: dict[str, str]
 
 
-def control_app(service: Service, facts: Facts = dict, *, version: str = "") -> FastAPI:
-    """The application. ``facts`` is asked for ``/health``."""
+def control_app(service: Service, facts: Facts = dict, *, tokens: Tokens | None = None, version: str = "") -> FastAPI:
+    """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface."""
     app = FastAPI(
         title="charging",
         version=version or "0",
@@ -41,8 +43,11 @@ def control_app(service: Service, facts: Facts = dict, *, version: str = "") -> 
     app.state.service = service
     app.state.facts = facts
     handle_problems(app)
-    for part in (accounts, statements, numbers, calls, prices, ledger):
+    for part in (accounts, statements, numbers, calls, prices, ledger, imports):
         app.include_router(part.router)
+    if tokens is not None:
+        app.state.tokens = tokens
+        app.include_router(token_routes.router)
     app.get("/health", tags=["health"])(health)
     return app
 

@@ -1,0 +1,135 @@
+"""Accounts and numbers from a CSV file: all of it, or nothing."""
+
+from __future__ import annotations
+
+from charging.errors import Problem
+from charging.ledger.accounts import Account, Language, Number
+from charging.service.account_import import Imported, ImportEvent, Progress
+from charging.service.numbers import NumberChanges
+from tests.unit.service.conftest import Shop
+
+GOOD = """account,plan,language,email,number,forward_to,paid_voicemail,mailbox
+anna,light,nl,anna@example.nl,+31201234567,+31612345678,,
+anna,light,nl,anna@example.nl,020-7654321,06 12345678,yes,7654321
+bert,pro,en,,,,,
+"""
+
+
+async def run(shop: Shop, text: str | bytes, *, dry_run: bool = False) -> list[ImportEvent]:
+    data = text.encode() if isinstance(text, str) else text
+    return [one async for one in shop.service.imports.run(data, "f.csv", language=Language.NL, dry_run=dry_run)]
+
+
+async def end(shop: Shop, text: str, *, dry_run: bool = False) -> Imported:
+    last = (await run(shop, text, dry_run=dry_run))[-1]
+    assert isinstance(last, Imported), last
+    return last
+
+
+async def problems(shop: Shop, text: str | bytes) -> list[str]:
+    found = [str(one) for one in await run(shop, text) if isinstance(one, Problem)]
+    assert [one async for one in shop.store.accounts()] == []
+    return found
+
+
+async def test_accounts_and_numbers_are_made_and_a_repetition_makes_nothing(shop: Shop) -> None:
+    assert await end(shop, GOOD) == Imported(2, 2, 0, 0, written=True)
+    anna = await shop.store.account("anna")
+    assert anna is not None
+    assert (anna.plan, anna.language, anna.email) == ("light", Language.NL, "anna@example.nl")
+    assert anna.created_us == shop.clock.now().wall_us
+    assert await shop.store.number("+31207654321") == Number("+31207654321", "anna", "+31612345678", True, "7654321")
+    assert await end(shop, GOOD) == Imported(0, 0, 2, 2, written=True)
+
+
+async def test_a_dry_run_tells_the_same_and_writes_nothing(shop: Shop) -> None:
+    assert await end(shop, GOOD, dry_run=True) == Imported(2, 2, 0, 0, written=False)
+    assert await shop.store.account("anna") is None
+    assert await shop.store.numbers() == []
+
+
+async def test_progress_goes_from_checking_to_writing(shop: Shop) -> None:
+    rows = "".join(f"a{number},light\n" for number in range(150))
+    events = await run(shop, "account,plan\n" + rows)
+    assert [(one.phase, one.done, one.of) for one in events if isinstance(one, Progress)] == [
+        ("checking", 100, 150),
+        ("checking", 150, 150),
+        ("writing", 100, 150),
+        ("writing", 150, 150),
+    ]
+
+
+async def test_semicolons_a_byte_order_mark_and_other_orders_of_columns_are_read(shop: Shop) -> None:
+    assert (
+        await end(shop, "\ufeffPlan;Account;E-mail\r\n".replace("E-mail", "email") + "light;anna;\r\n")
+    ).accounts == 1
+
+
+async def test_every_problem_is_told_with_its_place_and_nothing_is_written(shop: Shop) -> None:
+    found = await problems(
+        shop,
+        "account,plan,language,email,number,forward_to,paid_voicemail,mailbox\n"
+        "anna,gold,nl,,,,,\n"
+        "Bert,light,nl,nobody,,,,\n"
+        "carl,light,fr,,,,,\n"
+        "dora,light,nl,,12,,,\n"
+        "emma,light,nl,,+31201111111,+31900123456,,\n"
+        "fred,light,nl,,+31202222222,+31201111111,,\n"
+        "gina,light,nl,,+31203333333,,maybe,\n"
+        'hugo,light,nl,"x\n'
+        "ines,light\n"
+        "jans,light,nl,,,+31612345678,,\n"
+        "kees,light,nl,,+31201111111,,,\n"
+        "lena,light,nl,,,,,\n",
+    )
+    text = "\n".join(found)
+    assert "f.csv:2:6: plan: found 'gold', expected one of light, pro, free" in found
+    assert "f.csv:3:1: account: found 'Bert', expected an account id" in text
+    assert "f.csv:3:15: email: found 'nobody', expected a mail address" in text
+    assert "f.csv:4:12: language: found 'fr', expected nl, en" in found
+    assert "f.csv:5:16: number: found '12', expected a telephone number such as +31201234567" in found
+    assert "f.csv:6:29: forward_to: found the tariff refuses calls to +31900123456 (premium)" in text
+    assert "f.csv:7:29: forward_to: found +31201111111, a number of this file, expected a number elsewhere" in found
+    assert "f.csv:8:30: paid_voicemail: found 'maybe'" in text
+    assert "f.csv:9: found unexpected end of data, expected quotes that end in their own line" in found
+    assert "f.csv:10: found 2 columns, expected 8, as in line 1" in found
+    assert "f.csv:11:17: forward_to: found '+31612345678', expected nothing, since the line has no number" in found
+    assert "f.csv:12:16: number: found +31201111111 again (line 6), expected each number once" in found
+    assert [one.split(":")[1] for one in found] == sorted((one.split(":")[1] for one in found), key=int)
+    assert not [one for one in found if one.startswith("f.csv:13")]
+
+
+async def test_a_header_that_is_wrong_is_told_alone(shop: Shop) -> None:
+    found = await problems(shop, "acount,plan,plan\nx,y,z\n")
+    assert any("account" in one and "acount" in one for one in found)
+    assert any("twice" in one for one in found)
+    assert any("expected a column account" in one for one in found)
+    assert "UTF-8" in (await problems(shop, b"account,plan\nJos\xe9,light\n"))[0]
+    assert "no account" in (await problems(shop, "account,plan\n"))[0]
+
+
+async def test_lines_of_one_account_that_contradict_one_another_are_wrong(shop: Shop) -> None:
+    found = await problems(shop, "account,plan\nanna,light\nanna,pro\n")
+    assert found == ["f.csv:3:6: plan: found 'pro', expected 'light', as in line 2, of the same account"]
+
+
+async def test_what_is_stored_otherwise_is_wrong_and_stays(shop: Shop) -> None:
+    await shop.anna("pro")
+    await shop.service.numbers.add("anna", "+31201234567", NumberChanges(forward_to="+31687654321"))
+    events = [str(one) for one in await run(shop, GOOD) if isinstance(one, Problem)]
+    assert any("plan: found 'light', expected 'pro', as stored" in one for one in events)
+    assert any("number: found another setting" in one for one in events)
+    stored = await shop.store.account("anna")
+    assert isinstance(stored, Account)
+    assert stored.plan == "pro"
+    assert await shop.store.account("bert") is None
+
+
+async def test_a_number_of_another_account_or_a_closed_account_is_wrong(shop: Shop) -> None:
+    await shop.service.accounts.add("carl", "light", Language.NL)
+    await shop.service.numbers.add("carl", "+31201234567", NumberChanges())
+    await shop.service.accounts.close("carl", "moved")
+    events = [str(one) for one in await run(shop, GOOD) if isinstance(one, Problem)]
+    assert any("a number of account 'carl'" in one for one in events)
+    closed = [str(one) for one in await run(shop, "account,plan\ncarl,light\n") if isinstance(one, Problem)]
+    assert "found a closed account" in closed[0]
