@@ -1,0 +1,249 @@
+"""The public interface: who passes, for what, how often, and what is said to the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from charging.errors import LedgerUnavailable
+from charging.service.tokens import NewToken, Scope, Tokens
+from charging.web.api import api_app
+from charging.web.api_document import complete, scope_of
+from charging.web.settings import Api as Settings
+from tests.fakes.clock import FakeClock
+from tests.fakes.documents import MemoryDocuments
+from tests.unit.service.conftest import Shop
+
+SETTINGS = Settings(requests_per_minute=60, failed_logins_per_minute=3, max_body_bytes=2_000, body_timeout_s=0.2)
+
+
+class Door:
+    """The application, and a token for every purpose."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.documents = MemoryDocuments()
+        self.tokens = Tokens(self.documents, shop.clock)
+        self.app = api_app(shop.service, self.tokens, SETTINGS)
+        self.secrets: dict[str, str] = {}
+
+    async def open(self) -> None:
+        for scope in Scope:
+            new = await self.tokens.add(scope.value, [scope])
+            assert isinstance(new, NewToken)
+            self.secrets[scope.value] = new.secret
+
+    async def __call__(
+        self, who: str, method: str, path: str, status: int = 200, address: str = "192.0.2.1", **request: Any
+    ) -> httpx.Response:
+        """Ask with the token ``who`` (a scope's, or the text itself; empty: without); problems must look like one."""
+        secret = self.secrets.get(who, who)
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        headers |= request.pop("headers", {})
+        transport = httpx.ASGITransport(self.app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            response = await http.request(method, path, headers=headers, **request)
+        assert response.status_code == status, response.text
+        if status >= 400:
+            assert response.headers["content-type"] == "application/problem+json"
+            assert response.json()["status"] == status
+            assert response.json()["detail"]
+        return response
+
+
+@pytest.fixture
+async def door(shop: Shop) -> Door:
+    made = Door(shop)
+    await made.open()
+    await shop.anna()
+    return made
+
+
+async def test_without_a_known_token_nobody_passes(door: Door) -> None:
+    response = await door("", "GET", "/accounts", 401)
+    assert response.headers["www-authenticate"] == 'Bearer realm="charging"'
+    response = await door("charging_0123456789ab_" + "x" * 43, "GET", "/accounts", 401)
+    assert 'error="invalid_token"' in response.headers["www-authenticate"]
+    await door("", "GET", "/nowhere", 401)
+    await door("", "GET", "/accounts", 401, headers={"Authorization": "Basic YTpi"})
+    await door("read", "GET", "/accounts")
+
+
+async def test_a_revoked_token_ends_at_once(door: Door) -> None:
+    await door("read", "GET", "/accounts")
+    await door.tokens.revoke((await door.tokens.all())[0].id)
+    for token in await door.tokens.all():
+        await door.tokens.revoke(token.id)
+    await door("read", "GET", "/accounts", 401)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "scope"),
+    [
+        ("GET", "/accounts/anna/balance", None, "read"),
+        ("GET", "/accounts/anna/statements/2026-11", None, "read"),
+        ("POST", "/accounts/anna/top-ups", {"amount": "25"}, "credit"),
+        ("POST", "/accounts/anna/corrections", {"amount": "25", "reason": "r"}, "operate"),
+        ("POST", "/accounts", {"id": "bert", "plan": "light"}, "operate"),
+        ("PATCH", "/accounts/anna", {"plan": "pro"}, "operate"),
+        ("PUT", "/accounts/anna/status", {"status": "active"}, "operate"),
+        ("POST", "/numbers", {"number": "+31201234567", "account": "anna"}, "operate"),
+    ],
+)
+async def test_each_operation_needs_its_scope_and_no_other_will_do(
+    door: Door, method: str, path: str, body: dict[str, str] | None, scope: str
+) -> None:
+    request: dict[str, Any] = {"json": body, "headers": {"Idempotency-Key": "k"}} if body else {}
+    for other in {"read", "credit", "operate"} - {scope}:
+        response = await door(other, method, path, 403, **dict(request))
+        assert f'scope="{scope}"' in response.headers["www-authenticate"]
+    passed = 201 if method == "POST" else 200
+    await door(scope, method, path, passed, **dict(request))
+
+
+async def test_every_operation_has_a_scope_and_only_payments_are_credit(door: Door) -> None:
+    found = {
+        (method.upper(), path): operation["security"][0]["bearer"]
+        for path, methods in door.app.openapi()["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert len(found) > 20
+    assert {one for one, scopes in found.items() if scopes == ["credit"]} == {
+        ("POST", "/accounts/{account}/top-ups"),
+        ("POST", "/accounts/{account}/subscription-payments"),
+    }
+    assert all(scopes == ["read"] for (method, _), scopes in found.items() if method == "GET")
+    assert all(scopes == [scope_of(*one).value] for one, scopes in found.items())
+    assert not [path for _, path in found if path.startswith(("/tokens", "/ledger", "/imports"))]
+
+
+async def test_unknown_paths_and_methods_are_problems_that_name_what_there_is(door: Door) -> None:
+    await door("read", "GET", "/nowhere", 404)
+    await door("read", "GET", "/accounts/", 404)
+    response = await door("read", "DELETE", "/accounts/anna", 405)
+    assert response.headers["allow"] == "GET, PATCH"
+
+
+async def test_a_token_may_ask_so_often_and_then_again(door: Door, clock: FakeClock) -> None:
+    for _ in range(60):
+        await door("read", "GET", "/health")
+    response = await door("read", "GET", "/health", 429)
+    assert response.headers["retry-after"] == "1"
+    await door("operate", "PATCH", "/accounts/anna", json={"plan": "pro"})
+    await clock.advance(1)
+    await door("read", "GET", "/health")
+
+
+async def test_failed_logins_are_limited_by_address_and_lock_out_nobody_else(door: Door, clock: FakeClock) -> None:
+    await door("read", "GET", "/health", address="198.51.100.7")
+    for number in range(3):
+        await door(f"charging_{number:012d}_" + "x" * 43, "GET", "/health", 401, address="198.51.100.7")
+    response = await door("charging_0123456789ab_" + "x" * 43, "GET", "/health", 429, address="198.51.100.7")
+    assert response.headers["retry-after"] == "20"
+    await door("read", "GET", "/health", address="198.51.100.7")  # it was good before: its holder goes on
+    await door("credit", "GET", "/health", 429, address="198.51.100.7")
+    await door("credit", "GET", "/health", 403, address="198.51.100.8")
+    await clock.advance(20)
+    await door("charging_0123456789ab_" + "x" * 43, "GET", "/health", 401, address="198.51.100.7")
+
+
+async def test_the_addresses_of_one_ipv6_customer_count_as_one(door: Door) -> None:
+    for number in range(3):
+        await door("wrong", "GET", "/health", 401, address=f"2001:db8:1:2::{number}")
+    await door("wrong", "GET", "/health", 429, address="2001:db8:1:2:ffff::")
+    await door("wrong", "GET", "/health", 401, address="2001:db8:1:3::")
+
+
+async def test_a_body_at_the_limit_passes_and_one_byte_more_does_not(door: Door) -> None:
+    body = b'{"plan":"pro"}'
+    headers = {"Content-Type": "application/json"}
+    await door("operate", "PATCH", "/accounts/anna", content=body.ljust(2_000), headers=headers)
+    await door("operate", "PATCH", "/accounts/anna", 413, content=body.ljust(2_001), headers=headers)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b" " * 700
+
+    await door("operate", "PATCH", "/accounts/anna", 413, content=chunks(), headers=headers)
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(door: Door) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    response = await door("operate", "PATCH", "/accounts/anna", 408, content=never())
+    assert response.headers["connection"] == "close"
+
+
+async def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one(door: Door, shop: Shop) -> None:
+    messages = [
+        {"type": "http.request", "body": b'{"amount":"25"}', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [
+        (b"authorization", b"Bearer " + door.secrets["credit"].encode()),
+        (b"content-type", b"application/json"),
+        (b"idempotency-key", b"k"),
+    ]
+    path = "/accounts/anna/top-ups"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}
+    await door.app(scope | {"headers": headers, "client": ("192.0.2.1", 1), "http_version": "1.1"}, receive, send)
+    assert sent[0]["status"] == 400
+    assert await shop.store.journal_page("anna", None, 10) == []
+
+
+async def test_r2_a_top_up_needs_a_key_and_a_key_has_one_amount(door: Door) -> None:
+    where = "/accounts/anna/top-ups"
+    await door("credit", "POST", where, 422, json={"amount": "25"})
+    keyed = {"Idempotency-Key": "order-1"}
+    first = await door("credit", "POST", where, 201, json={"amount": "25"}, headers=keyed)
+    again = await door("credit", "POST", where, 200, json={"amount": "25.00"}, headers=keyed)
+    assert (first.json()["created"], again.json()["created"], again.json()["credit"]) == (True, False, "25.00")
+    other = await door("credit", "POST", where, 409, json={"amount": "10"}, headers=keyed)
+    assert other.json()["code"] == "key_reused"
+    small = await door("credit", "POST", where, 422, json={"amount": "9.99"}, headers={"Idempotency-Key": "order-2"})
+    assert "at least 10.00" in small.json()["detail"]
+
+
+async def test_a_store_that_does_not_answer_is_a_503_also_at_the_login(door: Door) -> None:
+    async def broken(collection: str, id: str) -> str | None:
+        raise LedgerUnavailable("the disk is full")
+
+    door.documents.get_document = broken  # type: ignore[method-assign]
+    assert (await door("read", "GET", "/accounts", 503)).json()["code"] == "ledger_unavailable"
+
+
+async def test_the_document_is_open_and_tells_every_problem_by_its_media_type(door: Door) -> None:
+    document = (await door("", "GET", "/openapi.json")).json()
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    operation = document["paths"]["/accounts/{account}/top-ups"]["post"]
+    statuses = set(operation["responses"])
+    assert statuses == {"200", "201", "400", "401", "403", "404", "408", "409", "413", "422", "429", "500", "503"}
+    for name in (one["$ref"].rpartition("/")[2] for code, one in operation["responses"].items() if code >= "400"):
+        assert list(document["components"]["responses"][name]["content"]) == ["application/problem+json"]
+    (key,) = (one for one in operation["parameters"] if one["in"] == "header")
+    assert key["required"]
+    assert complete(dict(document)) == document
+
+
+async def test_a_statement_comes_as_json_csv_or_page(door: Door) -> None:
+    where = "/accounts/anna/statements/2026-11"
+    assert (await door("read", "GET", where)).json()["closing"] == "0.00"
+    csv = await door("read", "GET", where, params={"format": "csv"})
+    assert csv.headers["content-type"] == "text/csv; charset=utf-8"
+    page = await door("read", "GET", where, params={"format": "html"})
+    assert page.text.startswith("<!doctype html>")
+    await door("read", "GET", "/accounts/anna/statements/2026-1", 422)
+    await door("read", "GET", "/accounts/anna/statements/2027-01", 422)

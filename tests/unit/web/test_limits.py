@@ -1,0 +1,48 @@
+"""How often somebody may ask."""
+
+from __future__ import annotations
+
+from charging.clock import MICROSECONDS
+from charging.web.limits import Limits
+
+NOW = 5_000 * MICROSECONDS
+
+
+def test_a_minutes_worth_may_come_at_once_and_no_more() -> None:
+    limits = Limits(6)
+    assert [limits.take("a", NOW) for _ in range(7)] == [0, 0, 0, 0, 0, 0, 10]
+    assert limits.take("b", NOW) == 0
+
+
+def test_after_the_named_wait_one_more_is_allowed_and_not_before() -> None:
+    limits = Limits(6)
+    for _ in range(6):
+        limits.take("a", NOW)
+    assert limits.take("a", NOW + 10 * MICROSECONDS - 1) == 1
+    assert limits.take("a", NOW + 10 * MICROSECONDS) == 0
+    assert limits.take("a", NOW + 10 * MICROSECONDS) == 10
+
+
+def test_asking_whether_counts_nothing_and_a_refusal_costs_nothing() -> None:
+    limits = Limits(1)
+    assert [limits.wait_s("a", NOW) for _ in range(3)] == [0, 0, 0]
+    assert not limits.knows("a")
+    limits.take("a", NOW)
+    assert [limits.take("a", NOW) for _ in range(3)] == [60, 60, 60]
+    assert limits.knows("a")
+
+
+def test_a_long_silence_does_not_save_up() -> None:
+    limits = Limits(2)
+    limits.take("a", NOW)
+    later = NOW + 3_600 * MICROSECONDS
+    assert [limits.take("a", later) for _ in range(3)] == [0, 0, 30]
+
+
+def test_memory_is_bounded_by_forgetting_who_has_not_asked_for_longest() -> None:
+    limits = Limits(1, keys_max=2)
+    for key in ("a", "b", "c"):
+        limits.take(key, NOW)
+    assert len(limits) == 2
+    assert [limits.take(key, NOW) for key in ("b", "c")] == [60, 60]
+    assert not limits.knows("a")
