@@ -1,0 +1,219 @@
+"""One call's whole life, in a process that may be killed in it, and what the next daemon makes of what is left.
+
+The switch is the world outside: it is saved at the moment of death, and goes on, with its clock, without a daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charging.clock import MICROSECONDS, Instant
+from charging.ledger.accounts import Account, Number
+from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
+from charging.ledger.verify import verify
+from charging.session.events import BlackBoxRead
+from charging.session.lease import LeaseKeeper
+from charging.session.model import Policy
+from tests.fakes.clock import FakeClock
+from tests.fakes.killing_relay import KillingRelay
+from tests.fakes.killing_store import KillingStore, Reaper, When
+from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_tariff, plan
+from tests.fakes.switch import FakeCall, FakeSwitch
+
+TOP_UP = 10 * EURO
+FREE_S = 90
+TALK_S = 190.4
+"""Through the free seconds, into credit, over three ticks."""
+RING_S = 3
+AWAY_S = 20
+"""Between a death and the next daemon's start: within the horizon."""
+TARIFF = plan(make_tariff(), "pro", free_seconds=FREE_S)
+
+
+@dataclass
+class Daemon:
+    """Registry, desk and lease on a store that is watched."""
+
+    rig: Rig
+    store: KillingStore
+    keeper: LeaseKeeper
+    task: asyncio.Task[None]
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass, and wait for the store in every moment of it."""
+        clock = self.rig.clock
+        end_us = clock.now().mono_us + round(seconds * MICROSECONDS)
+        await self.store.rest()
+        while (deadline := clock.next_deadline_us) is not None and deadline <= end_us:
+            await clock.jump()
+            await self.store.rest()
+        await clock.advance((end_us - clock.now().mono_us) / MICROSECONDS)
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.store.as_store.close()
+
+
+async def start(url: str, reaper: Reaper | None, switch: FakeSwitch) -> Daemon:
+    """A daemon that leads, on a store whose operator has seen to it that anna has her account, number and money."""
+    watched = KillingStore(url, reaper)
+    store = watched.as_store
+    await store.open()
+    rig = Rig(switch.clock, store, switch, Policy(), TARIFF)
+    await store.put_account(Account("anna", "pro"))
+    await store.put_number(Number(NUMBER, "anna", forward_to=TARGET))
+    await store.apply(Transfer("top-up/1", "anna", Kind.TOP_UP, 1, (Leg(CREDIT, TOP_UP),)))
+    registry = rig.registry
+    switch.deliver = registry.deliver
+    keeper = LeaseKeeper(
+        store,
+        switch.clock,
+        switch_id="test",
+        owner="local",
+        ttl_s=240,
+        gained=registry.lead,
+        lost=registry.stand_by,
+        observe=rig.observe,
+    )
+    registry.leads = lambda: keeper.holds
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(registry.run())
+            await asyncio.sleep(0)
+            tasks.create_task(keeper.run())
+
+    daemon = Daemon(rig, watched, keeper, asyncio.create_task(run()))
+    await daemon.pass_time(0)
+    return daemon
+
+
+async def talk(daemon: Daemon) -> None:
+    """The call, from wherever it stands to its end and half a minute more. A caller who got no answer calls again."""
+    switch = daemon.rig.switch
+    call = next(iter(switch.calls.values()), None) or await _dialled(daemon)
+    if call.answered is None:
+        await daemon.pass_time(RING_S)
+        switch.answer(call.session)
+    if call.caller_alive:
+        await daemon.pass_time(_left_s(call, switch))
+        switch.end(call.session)
+    await daemon.pass_time(30)
+
+
+def _left_s(call: FakeCall, switch: FakeSwitch) -> float:
+    """How long its parties will talk on."""
+    assert call.answered is not None
+    return TALK_S - (switch.clock.now().mono_us - call.answered.mono_us) / MICROSECONDS
+
+
+async def _dialled(daemon: Daemon) -> FakeCall:
+    answer = await daemon.rig.ring()
+    assert answer.decision == "forward", answer
+    assert answer.session is not None
+    assert answer.quota_s is not None
+    return daemon.rig.switch.dial(answer.session, answer.quota_s, f"u{daemon.rig._calls}")
+
+
+# --- the world outside ------------------------------------------------------------------------------------------
+
+
+def save(switch: FakeSwitch, file: Path) -> None:
+    """What lives on when the daemon dies."""
+    calls = [
+        {name: value for name, value in vars(call).items() if name not in ("ended", "countdown")}
+        for call in switch.calls.values()
+    ]
+    file.write_bytes(pickle.dumps((switch.clock.now(), calls, switch.records)))
+
+
+def restore(file: Path) -> FakeSwitch:
+    """The switch as it was then; its deadlines count again. Needs a running loop."""
+    now, calls, records = pickle.loads(file.read_bytes())
+    assert isinstance(now, Instant)
+    switch = FakeSwitch(FakeClock(now.mono_us, now.wall_us))
+    switch.records = records
+    for fields in calls:
+        call = switch.calls[fields["session"]] = FakeCall(**fields)
+        if call.caller_alive and call.deadline_mono_us is not None:
+            switch._count_down(call, call.deadline_mono_us)
+    return switch
+
+
+async def go_on_alone(switch: FakeSwitch) -> None:
+    """Nobody is there but the parties, who hang up when they want to."""
+    passed_s = 0.0
+    for call in switch.calls.values():
+        if call.caller_alive and call.answered is not None and _left_s(call, switch) <= AWAY_S:
+            passed_s = _left_s(call, switch)
+            await switch.clock.advance(passed_s)
+            switch.end(call.session)
+    await switch.clock.advance(AWAY_S - passed_s)
+
+
+# --- the two processes ------------------------------------------------------------------------------------------
+
+
+def doomed(url: str, at: int, when: When, world: Path, told: Path) -> None:
+    """The first process: lives a call's whole life, or dies at one of its writes. Tells the writes it has made."""
+    switch = FakeSwitch(FakeClock())
+    reaper = Reaper(at, when, lambda: save(switch, world))
+    asyncio.run(_doomed(url, reaper, switch))
+    told.write_text(json.dumps(reaper.writes))
+
+
+async def _doomed(url: str, reaper: Reaper, switch: FakeSwitch) -> None:
+    if not url.startswith("redis"):
+        await _live(url, reaper, switch)
+    else:
+        async with KillingRelay(int(url.rpartition(":")[2]), reaper) as redis:
+            await _live(f"redis://127.0.0.1:{redis.port}", None, switch)
+
+
+async def _live(url: str, reaper: Reaper | None, switch: FakeSwitch) -> None:
+    daemon = await start(url, reaper, switch)
+    await talk(daemon)
+    await daemon.stop()
+
+
+@dataclass
+class Books:
+    """What stands in the end."""
+
+    balances: dict[str, Balance]
+    open_sessions: Sequence[Any]
+    openings: int
+    cdrs: list[dict[str, Any]]
+    findings: list[str]
+    talked_ms: list[int]
+    """By the switch's black box."""
+    cut: bool
+    """Whether the call ended before its parties wanted."""
+
+
+async def recover(url: str, world: Path) -> Books:
+    """The next process: starts after a while, goes on with what is left, and shows the books."""
+    switch = restore(world)
+    await go_on_alone(switch)
+    daemon = await start(url, None, switch)
+    await talk(daemon)
+    store = daemon.rig.store
+    lines = [line async for line in store.journal("anna")]
+    books = Books(
+        dict(await store.balances("anna")),
+        await store.sessions(),
+        sum(line.kind is Kind.RESERVE for line in lines),
+        [json.loads(row.document) for row in await store.cdrs()],
+        [str(one) async for one in verify(store)],
+        [record.answered_ms for record in switch.records.values() if isinstance(record, BlackBoxRead)],
+        any(call.true_ms < TALK_S * 1000 for call in switch.calls.values()),
+    )
+    await daemon.stop()
+    return books
