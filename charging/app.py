@@ -36,6 +36,7 @@ from charging.metrics import Metrics
 from charging.observer import MeteredObserver
 from charging.session.desk import Desk
 from charging.session.lease import LeaseKeeper
+from charging.session.left_messages import LeftMessages
 from charging.session.model import Policy, State
 from charging.session.registry import Registry
 from charging.tariff_in_force import TariffInForce
@@ -151,6 +152,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         policy=policy,
         switch_id=settings.switch.id,
         observe=observe,
+        charge_message=LeftMessages(store, tariff.current, clock, observe).charge,
     )
     wiring.registry = registry
     lease = _lease(config, clock, store, registry, observe)

@@ -12,7 +12,8 @@ import structlog
 
 from charging.ledger.model import CREDIT
 from charging.metrics import Metrics
-from charging.session.model import Session, Short
+from charging.session.model import Short
+from charging.session.records import Record
 
 log = structlog.get_logger("charging.session")
 
@@ -40,6 +41,8 @@ class MeteredObserver:
             "tick_postponed": lambda _fields: metrics.ticks.labels("deferred").inc(),
             "ledger_not_reached": lambda _fields: metrics.ticks.labels("failed").inc(),
             "call_settled": lambda fields: self._charged(fields["settled"]),
+            "voicemail_settled": lambda fields: self._voicemail(fields["settled"].get(CREDIT, 0)),
+            "left_message_charged": lambda fields: self._voicemail(fields["charged_micro_euro"]),
             "call_cut": self._cut,
             "prompt_played": lambda fields: metrics.prompts.labels(fields["prompt"], fields["result"]).inc(),
             "end_unproven": lambda _fields: metrics.unproven_ends.inc(),
@@ -47,7 +50,7 @@ class MeteredObserver:
             "unexpected_event_met": self._unexpected,
         }
 
-    def __call__(self, what: str, session: Session | None, fields: Fields) -> None:
+    def __call__(self, what: str, session: Record | None, fields: Fields) -> None:
         level = "error" if what in ERRORS else "warning" if what in WARNINGS else "info"
         bound = {} if session is None else {"session": session.id, "account": session.account}
         getattr(log, level)(what, **{**bound, **fields})
@@ -65,6 +68,9 @@ class MeteredObserver:
         self._metrics.charged.labels("forward").inc(max(0, settled.get(CREDIT, 0)))
         free = sum(amount for key, amount in settled.items() if key.startswith("bundle:"))
         self._metrics.free_seconds_used.inc(max(0, free))
+
+    def _voicemail(self, micro_euro: int) -> None:
+        self._metrics.charged.labels("voicemail").inc(micro_euro)
 
     def _cut(self, fields: Fields) -> None:
         self._metrics.cuts.labels(fields["reason"]).inc()

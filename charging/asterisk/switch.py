@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from charging.asterisk import variables
+from charging.asterisk.black_box import BlackBoxRecord
 from charging.asterisk.control import CallControl, ChannelStatus
 from charging.asterisk.link import AmiLink
 from charging.asterisk.prompts import PromptOutcome
@@ -56,18 +57,28 @@ class AsteriskSwitch:
 
     async def black_box(self, session: str) -> BlackBoxRead:
         record = await self._control.black_box_of(session)
-        if record is None:
-            return BlackBoxRead(found=False)
-        # An answered call without a readable length is decided by other evidence: as if nothing was answered here.
-        known = record.conversation_ms is not None
-        return BlackBoxRead(known, record.dial_status, record.conversation_ms or 0)
+        return BlackBoxRead(found=False) if record is None else _read(record)
 
-    async def black_box_keys(self) -> Sequence[str]:
-        return list(await self._control.black_box())
+    async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
+        return {key: _read(record) for key, record in (await self._control.black_box()).items()}
 
     async def run_maintenance(self) -> None:
         if not await self._control.run_maintenance():
             raise LinkDown("the switch did not run the maintenance extension: is the right `originate` granted?")
+
+
+def _read(record: BlackBoxRecord) -> BlackBoxRead:
+    """An answered call without a readable length is decided by other evidence: as if there were no record."""
+    return BlackBoxRead(
+        found=record.conversation_ms is not None,
+        dial_status=record.dial_status,
+        answered_ms=record.conversation_ms or 0,
+        message_stored=record.voicemail_stored,
+        fallback=record.phase == variables.PHASE_FALLBACK,
+        number=record.number,
+        caller=record.caller,
+        ended_us=record.ended_at_us,
+    )
 
 
 def _with(legs: Legs, status: ChannelStatus) -> Legs:

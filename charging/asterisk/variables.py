@@ -24,6 +24,9 @@ PROMPT = "CHARGING_PROMPT"
 SPYEE = "CHARGING_SPYEE"
 """The unique id of the leg that hears the prompt."""
 
+PHASE_FALLBACK = "fallback"
+"""The dialplan's word for a call that it handled without a decision of the daemon."""
+
 LEG_CALLER = "caller"
 LEG_CALLEE = "callee"
 

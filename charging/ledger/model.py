@@ -72,6 +72,9 @@ class Kind(StrEnum):
     """The session ends: the exact charge is posted and the rest given back."""
     RELEASE = "release"
     """The session ends without any charge."""
+    CHARGE = "charge"
+    """Something was delivered without a reservation (a message taken while the daemon was away), and is charged
+    afterwards as far as credit reaches."""
     EXPIRE = "expire"
     """Old credit or an unused bundle lapses (R11, R19)."""
     CORRECT = "correct"

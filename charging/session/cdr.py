@@ -22,6 +22,7 @@ def cdr_document(session: Session, duration: Duration) -> str:
     posted, funding = final_charge(session, duration.billed_s)
     bundles = {key.removeprefix("bundle:"): amount for key, amount in posted.items() if key.startswith("bundle:")}
     document = {
+        "service": "forward",
         "session": session.id,
         "account": session.account,
         "number": session.number,

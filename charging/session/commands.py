@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from charging.clock import Instant
 from charging.ledger.model import Transfer
+
+if TYPE_CHECKING:
+    from charging.session.voicemail import Voicemail
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,17 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Delete the call's black-box record, now that it is booked."""
+    """Delete the call's black-box record, now that it is booked; or first look at it again (``look_again``), for it
+    tells of a voicemail message that nobody has booked yet."""
+
+    look_again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Become:
+    """The session goes on as another record: a forward that failed, as a paid voicemail."""
+
+    voicemail: Voicemail
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +97,6 @@ class Tell:
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
-Command = ReadBalances | Post | Keep | AskSwitch | ReadBlackBox | SetDeadline | PlayPrompt | HangUp | Forget | Tell
+LedgerCommand = ReadBalances | Post | Keep
+SwitchCommand = AskSwitch | ReadBlackBox | SetDeadline | HangUp
+Command = LedgerCommand | SwitchCommand | PlayPrompt | Forget | Become | Tell

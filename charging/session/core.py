@@ -64,6 +64,7 @@ _SETUP: dict[type, Handler] = {
     BridgeLeft: stay,
     TransferSeen: stay,
     ForwardFailed: setup.forward_failed,
+    Posted: setup.posted,
     AnswerDoubtful: setup.answer_doubtful,
     SwitchSaid: setup.switch_said,
     SwitchSilent: setup.switch_silent,

@@ -66,6 +66,8 @@ class Turned:
 
     decision: Decision
     reason: Reason
+    sells_voicemail: bool = False
+    """Rejected, unless the price of a message can be reserved (R13)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,25 @@ class Subscriber:
         own = self.number.paid_voicemail
         return self.plan.voicemail_paid if own is None else own
 
+    @property
+    def message_price(self) -> int:
+        """Micro-euro of a voicemail message; 0: included."""
+        return self.plan.voicemail_price if self.voicemail_paid else 0
+
+
+NO_PAID_VOICEMAIL = frozenset({Reason.ACCOUNT_CLOSED, Reason.ACCOUNT_SUSPENDED})
+"""Nothing is sold to these."""
+
 
 def turned(reason: Reason, subscriber: Subscriber | None) -> Turned:
-    """Where a call goes that is not forwarded. Voicemail that has to be paid is not given without being charged."""
-    if subscriber is None or reason is Reason.ACCOUNT_CLOSED or subscriber.voicemail_paid:
+    """Where a call goes that is not forwarded. Voicemail that is to be paid needs its price reserved first."""
+    if subscriber is None or reason is Reason.ACCOUNT_CLOSED:
         return Turned(Decision.REJECT, reason)
-    return Turned(Decision.VOICEMAIL, reason)
+    if not subscriber.voicemail_paid:
+        return Turned(Decision.VOICEMAIL, reason)
+    return Turned(
+        Decision.REJECT, reason, sells_voicemail=bool(subscriber.message_price) and reason not in NO_PAID_VOICEMAIL
+    )
 
 
 def obstacle(account: Account, number: Number, target_is_ours: bool) -> Reason | None:

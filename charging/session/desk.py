@@ -11,15 +11,14 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from agi.port import Answer, IncomingCall
-from charging.clock import MICROSECONDS, Clock
+from charging.clock import MICROSECONDS, Clock, Instant
 from charging.errors import LedgerError, LinkDown
 from charging.ledger.accounts import Number
-from charging.ledger.model import Outcome
+from charging.ledger.model import Outcome, Transfer
 from charging.ledger.port import Store
 from charging.rating.tariff import Refusal, Tariff
 from charging.session.decide import (
     Decision,
-    Forward,
     Reason,
     Setup,
     Subscriber,
@@ -31,9 +30,12 @@ from charging.session.decide import (
 )
 from charging.session.events import AnswerDoubtful, ForwardFailed
 from charging.session.funds import grants_for, reserve_transfer
-from charging.session.model import Policy, Session, from_json
+from charging.session.model import Policy, Session
 from charging.session.ports import Observer, Switch
+from charging.session.records import revive
 from charging.session.registry import Registry
+from charging.session.runner import SessionRunner
+from charging.session.voicemail import Voicemail, open_transfer
 
 RESERVE_TRIES_MAX = 4
 """Other calls of the account may take the money between the look at the balances and the reservation."""
@@ -42,6 +44,11 @@ CLOSE_WAIT_S = 1.5
 """How long a caller whose forward failed waits for its money to go back before voicemail is offered."""
 
 FORGET_AT_ONCE_MAX = 200
+
+
+def _new_session_id(now: Instant) -> str:
+    """In the order of time, and never the same for two daemons."""
+    return f"{now.wall_us // 1000:x}-{secrets.token_hex(6)}"
 
 
 class Desk:
@@ -76,28 +83,30 @@ class Desk:
         found = await self._subscriber(number)
         if isinstance(found, Turned):
             return self._turned(found, number)
-        stopped = await self._obstacle(found)
-        if stopped is not None:
-            return self._turned(stopped, found.number)
-        decided = await self._reserve(request, found)
-        return self._turned(decided, found.number) if isinstance(decided, Turned) else self._forwarded(decided)
+        decided = await self._obstacle(found) or await self._reserve(request, found)
+        if not isinstance(decided, Turned):
+            return self._forwarded(decided)
+        voicemail = await self._sell_voicemail(request, found, decided)
+        return self._turned(decided, found.number) if voicemail is None else self._to_paid_voicemail(voicemail)
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
         """The forward was not answered: give its money back, then voicemail or nothing. Raises KeyError for a session
         that is not open, LedgerError or TimeoutError where its money could not be given back in time."""
         runner = self._registry.find(session)
-        if runner is None:
-            # Another daemon leads: it gives the money back when the caller's channel ends.
-            number = await self._store.number(await self._number_of(session))
-        else:
-            runner.offer(ForwardFailed(dial_status))
-            async with asyncio.timeout(CLOSE_WAIT_S):
-                await runner.closed.wait()
-            number = await self._store.number(runner.session.number)
+        number = await self._store.number(await self._number_of(session, runner))
         subscriber = await self._subscriber(number)
-        if isinstance(subscriber, Turned):
-            return self._turned(subscriber, number)
-        return self._turned(turned(Reason.FORWARD_FAILED, subscriber), number)
+        outcome = subscriber if isinstance(subscriber, Turned) else turned(Reason.FORWARD_FAILED, subscriber)
+        if runner is None:
+            # Another daemon leads: it gives the money back when the caller's channel ends, and sells nothing here.
+            return self._turned(outcome, number)
+        sells = isinstance(subscriber, Subscriber) and outcome.sells_voicemail
+        price = subscriber.message_price if isinstance(subscriber, Subscriber) and sells else None
+        runner.offer(ForwardFailed(dial_status, price))
+        async with asyncio.timeout(CLOSE_WAIT_S):
+            await runner.forward_over.wait()
+        if isinstance(runner.session, Voicemail):
+            return self._to_paid_voicemail(runner.session)
+        return self._turned(outcome, number)
 
     async def abandoned(self, session: str) -> None:
         """The answer could not be delivered: have the switch asked what came of it."""
@@ -112,10 +121,12 @@ class Desk:
         """These records are deleted."""
         self._registry.forgotten(keys)
 
-    async def _number_of(self, session: str) -> str:
+    async def _number_of(self, session: str, runner: SessionRunner | None) -> str:
+        if runner is not None:
+            return runner.session.number
         for stored in await self._store.sessions(switch=self._switch_id):
             if stored.id == session:
-                return from_json(stored.state, self._clock.now(), stored.epoch).number
+                return revive(stored.state, self._clock.now(), stored.epoch).number
         raise KeyError(session)
 
     def _refuse_blind(self) -> None:
@@ -156,7 +167,7 @@ class Desk:
         if isinstance(rate, Refusal):
             return refused(rate, subscriber)
         setup = Setup(
-            session=f"{now.wall_us // 1000:x}-{secrets.token_hex(6)}",
+            session=_new_session_id(now),
             switch=self._switch_id,
             epoch=self._registry.epoch,
             caller=request.caller,
@@ -168,26 +179,51 @@ class Desk:
             decided = afford(setup, subscriber, rate, balances, self._policy)
             if isinstance(decided, Turned):
                 return decided
-            session = await self._open(decided)
-            if session is not None:
+            at_us = decided.draft.opened.wall_us
+            session, transfer = reserve_transfer(decided.draft, decided.extension, at_us)
+            if await self._open(transfer, grants_for(session, session.funding, at_us)):
                 return session
         return turned(Reason.NO_CREDIT, subscriber)
 
-    async def _open(self, decided: Forward) -> Session | None:
-        """Reserve and open; ``None`` where somebody else was faster with the money."""
-        at_us = decided.draft.opened.wall_us
-        session, transfer = reserve_transfer(decided.draft, decided.extension, at_us)
+    async def _sell_voicemail(self, request: IncomingCall, subscriber: Subscriber, why: Turned) -> Voicemail | None:
+        """Reserve the price of a message (R6, R13); ``None`` where it is not for sale, or not to be paid."""
+        if not why.sells_voicemail:
+            return None
+        now = self._clock.now()
+        wanted = Voicemail(
+            id=_new_session_id(now),
+            account=subscriber.account.id,
+            number=subscriber.number.number,
+            caller=request.caller,
+            plan=subscriber.plan.name,
+            language=subscriber.account.language.value,
+            switch=self._switch_id,
+            reason=why.reason.value,
+            price=subscriber.message_price,
+            opened=now,
+            caller_uid=request.unique_id,
+            epoch=self._registry.epoch,
+            check_mono_us=now.plus(self._policy.setup_timeout_s).mono_us,
+        )
+        voicemail, transfer = open_transfer(wanted, now.wall_us)
+        if not await self._open(transfer):
+            return None
+        self._registry.start(voicemail)
+        return voicemail
+
+    async def _open(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> bool:
+        """Reserve and open; ``False`` where the money is not there (any more)."""
         try:
-            applied = await self._store.apply(transfer, grants_for(session, session.funding, at_us))
+            applied = await self._store.apply(transfer, grants)
         except (LedgerError, asyncio.CancelledError):
             # The caller waits no longer, and the outcome is unknown: what may be reserved is found and given back.
             self._registry.doubt()
             raise
         if applied.outcome is Outcome.INSUFFICIENT:
-            return None
+            return False
         if not applied.outcome.applied:
             raise LedgerError(f"the reservation was answered {applied.outcome}: {applied.detail}")
-        return session
+        return True
 
     def _forwarded(self, session: Session) -> Answer:
         self._registry.start(session)
@@ -202,6 +238,17 @@ class Desk:
             ring_s=self._policy.ring_s,
             language=session.language,
             mailbox=session.number.lstrip("+"),
+        )
+
+    def _to_paid_voicemail(self, voicemail: Voicemail) -> Answer:
+        fields = {"decision": Decision.VOICEMAIL, "reason": voicemail.reason, "price": voicemail.price}
+        self._observe("call_decided", voicemail, fields)
+        return Answer(
+            Decision.VOICEMAIL,
+            voicemail.reason,
+            session=voicemail.id,
+            language=voicemail.language,
+            mailbox=voicemail.number.lstrip("+"),
         )
 
     def _turned(self, outcome: Turned, number: Number | None) -> Answer:

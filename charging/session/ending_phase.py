@@ -92,6 +92,7 @@ def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Ste
         state=State.SETTLING,
         duration=duration,
         dial_status=session.dial_status or box.dial_status,
+        message_left=box.fallback and box.message_stored,
         check_mono_us=None,
         tick_mono_us=None,
     )
@@ -189,7 +190,7 @@ def _closed(before: Session, session: Session, pending: Pending) -> Step:
     if (reason := _cut_by(before, duration)) is not None:
         late_ms = duration.used_ms - before.covered_s * 1000
         told.append(Tell("call_cut", {"reason": reason, "late_ms": late_ms}))
-    return Step(replace(session, state=State.CLOSED), (*told, Forget()))
+    return Step(replace(session, state=State.CLOSED), (*told, Forget(look_again=session.message_left)))
 
 
 def _cut_by(session: Session, duration: Duration) -> str | None:

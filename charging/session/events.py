@@ -73,6 +73,13 @@ class BlackBoxRead:
     found: bool
     dial_status: str = ""
     answered_ms: int = 0
+    message_stored: bool = False
+    """The caller left a voicemail message, and it was stored (ASTERISK.md §7)."""
+    fallback: bool = False
+    """The dialplan acted without a decision of ours."""
+    number: str = ""
+    caller: str = ""
+    ended_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +125,8 @@ class ForwardFailed:
     """The dialplan asks what to do with a caller whose forward was not answered."""
 
     status: str
+    voicemail_price: int | None = None
+    """Micro-euro, where voicemail is to be paid: its price is reserved as the forward's money goes back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,11 @@ class Session:
     """Seconds after the answer at which the switch will cut, as far as we know."""
     warned: bool = False
     prompts: int = 0
+    message_left: bool = False
+    """The dialplan's fallback took a voicemail message, which is to be charged once the forward is booked."""
+    turning: Transfer | None = None
+    """The transfer by which a failed forward becomes a paid voicemail, while its outcome is not known."""
+    turning_price: int = 0
     hangup_reason: str = ""
     """In the words of whoever ordered the end."""
     cut_by: str = ""
@@ -241,6 +246,7 @@ _STORED_AS_IS = (
     "enforced_s",
     "warned",
     "prompts",
+    "message_left",
     "hangup_reason",
     "cut_by",
 )

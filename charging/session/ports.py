@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from charging.clock import Instant
 from charging.session.events import BlackBoxRead, Leg
-from charging.session.model import Session
+from charging.session.records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ class Switch(Protocol):
     async def black_box(self, session: str) -> BlackBoxRead:
         """The switch's own record of one call."""
 
-    async def black_box_keys(self) -> Sequence[str]:
-        """The keys of all records that are there."""
+    async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
+        """All records that are there, by key: a session's id, or another word for a call without one."""
 
     async def run_maintenance(self) -> None:
         """Make the switch fetch the list of records to delete."""
@@ -74,5 +74,5 @@ class Switch(Protocol):
 class Observer(Protocol):
     """Whoever logs and counts."""
 
-    def __call__(self, what: str, session: Session | None, fields: Mapping[str, object]) -> None:
+    def __call__(self, what: str, session: Record | None, fields: Mapping[str, object]) -> None:
         """Something happened, to a session or (``None``) to the daemon."""

@@ -7,17 +7,18 @@ is brought to life from its stored record, told what the switch knows of it, and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NoReturn
 
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Ledger
-from charging.session.events import ClockJumped, FundsChanged, SessionSwitchEvent
+from charging.session.events import BlackBoxRead, ClockJumped, FundsChanged, SessionSwitchEvent
 from charging.session.looker import Looker, switch_said
-from charging.session.model import Policy, Session, from_json
+from charging.session.model import Policy, Session
 from charging.session.ports import Observer, Switch
+from charging.session.records import Record, revive
 from charging.session.runner import SessionRunner
 from charging.session.switch_events import BridgeEntered, DialEnded, DialStarted, SwitchEvent
 
@@ -42,7 +43,9 @@ class Registry:
         policy: Policy,
         switch_id: str,
         observe: Observer,
+        charge_message: Callable[[str, BlackBoxRead], Awaitable[bool]],
     ) -> None:
+        """``charge_message`` books a voicemail message that nobody decided over; ``False``: try again later."""
         self.epoch = 0
         self.leads: Callable[[], bool] = lambda: True
         """Whether this daemon is the one that ticks the switch; without a lease there is no other."""
@@ -53,6 +56,7 @@ class Registry:
         self._policy = policy
         self._switch_id = switch_id
         self._observe = observe
+        self._charge_message = charge_message
         self._runners: dict[str, SessionRunner] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._forget: dict[str, None] = {}
@@ -71,13 +75,13 @@ class Registry:
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
-    def start(self, session: Session) -> None:
+    def start(self, session: Record) -> None:
         """Give an open session its task; one that has its task already (restored meanwhile) keeps it. On a daemon that
         stands by there is no task: the one that leads finds the session when the switch first speaks of it."""
         if self.leads():
             self._begin(session)
 
-    def _begin(self, session: Session) -> SessionRunner:
+    def _begin(self, session: Record) -> SessionRunner:
         assert self._tasks is not None, "the registry runs before sessions start"
         if (known := self._runners.get(session.id)) is not None:
             return known
@@ -136,8 +140,9 @@ class Registry:
         return self._runners.get(session)
 
     def sessions(self) -> list[Session]:
-        """Every open session, in the order in which the calls began."""
-        return sorted((one.session for one in self._runners.values()), key=lambda one: one.opened.wall_us)
+        """Every forwarded call that is open, in the order in which they began."""
+        calls = (one.session for one in self._runners.values())
+        return sorted((one for one in calls if isinstance(one, Session)), key=lambda one: one.opened.wall_us)
 
     def deliver(self, event: SwitchEvent) -> None:
         """Hand an event of the switch to its session. Events of closed sessions are late, and normal."""
@@ -169,7 +174,7 @@ class Registry:
         calls live on their reservation meanwhile."""
         try:
             stored = await self._ledger.sessions(switch=self._switch_id)
-            keys = await self._switch.black_box_keys()
+            boxes = await self._switch.black_boxes()
         except LedgerError as error:
             self._restored = False
             self._observe("sessions_not_restored", None, {"error": str(error)})
@@ -177,12 +182,12 @@ class Registry:
         for record in stored:
             if record.id not in self._runners:
                 self._revive(record)
-        self._forget_closed(keys)
         self._restored = True
+        await self._book_the_rest(boxes)
 
     def _revive(self, record: OpenSession) -> None:
         try:
-            session = from_json(record.state, self._clock.now(), max(self.epoch, record.epoch))
+            session = revive(record.state, self._clock.now(), max(self.epoch, record.epoch))
         except (ValueError, KeyError, TypeError) as error:
             # Left open with its money reserved: a person must look, `charging ledger verify` names it.
             self._observe("session_unreadable", None, {"session": record.id, "error": str(error)})
@@ -190,11 +195,15 @@ class Registry:
         self._begin(session)
         self._observe("session_restored", session, {"state": session.state})
 
-    def _forget_closed(self, keys: Sequence[str]) -> None:
-        """Records of sessions that are closed have been booked."""
-        for key in keys:
-            if key not in self._runners:
-                self.forget(key)
+    async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
+        """Records of sessions that are closed have been booked, but for messages that the dialplan's fallback took."""
+        for key, box in boxes.items():
+            if key in self._runners or key in self._forget:
+                continue
+            if box.message_stored and box.fallback and not await self._charge_message(key, box):
+                self._restored = False
+                continue
+            self.forget(key)
 
     async def _audit(self) -> None:
         """Compare the switch's channels with our sessions, both ways round."""
@@ -231,9 +240,13 @@ class Registry:
 
     # --- the black box ----------------------------------------------------------------------------------------
 
-    def forget(self, key: str) -> None:
-        """This black-box record is booked and can be deleted."""
-        self._forget[key] = None
+    def forget(self, key: str, look_again: bool = False) -> None:
+        """This black-box record is booked and can be deleted; or its session is, and it tells of more."""
+        if not look_again:
+            self._forget[key] = None
+            return
+        self._restored = False
+        self._found.set()
 
     def forgettable(self, most: int) -> list[str]:
         """The keys of records that can be deleted, oldest first."""

@@ -14,7 +14,6 @@ from charging.clock import Clock
 from charging.errors import LedgerError, SwitchError, UnexpectedEvent
 from charging.ledger.port import Ledger
 from charging.session import commands as do
-from charging.session.core import step, wake_at
 from charging.session.events import (
     BalancesRead,
     DeadlineSet,
@@ -26,8 +25,9 @@ from charging.session.events import (
     Woke,
 )
 from charging.session.looker import Looker, switch_said
-from charging.session.model import Policy, Session, State
+from charging.session.model import Policy, State
 from charging.session.ports import Observer, PromptResult, Switch
+from charging.session.records import Record, step, wake_at
 
 MAILBOX_MAX = 1000
 """Events waiting for one session. A call makes some twenty-five; this many mean that something is wrong, and the
@@ -39,7 +39,7 @@ class SessionRunner:
 
     def __init__(
         self,
-        session: Session,
+        session: Record,
         *,
         ledger: Ledger,
         switch: Switch,
@@ -47,11 +47,12 @@ class SessionRunner:
         clock: Clock,
         policy: Policy,
         observe: Observer,
-        forget: Callable[[str], None],
+        forget: Callable[[str, bool], None],
         leads: Callable[[], bool],
     ) -> None:
         self.session = session
-        self.closed = asyncio.Event()
+        self.forward_over = asyncio.Event()
+        """Set when the session is closed, or goes on as a paid voicemail."""
         self._ledger = ledger
         self._switch = switch
         self._looker = looker
@@ -80,7 +81,7 @@ class SessionRunner:
         finally:
             for task in self._prompts:
                 task.cancel()
-            self.closed.set()
+            self.forward_over.set()
 
     async def _next(self) -> Event:
         while not self._mailbox:
@@ -121,8 +122,11 @@ class SessionRunner:
         match command:
             case do.Tell(what, fields):
                 self._observe(what, self.session, fields)
-            case do.Forget():
-                self._forget(self.session.id)
+            case do.Forget(look_again):
+                self._forget(self.session.id, look_again)
+            case do.Become(voicemail):
+                self.session = voicemail
+                self.forward_over.set()
             case do.PlayPrompt():
                 self._start_prompt(command)
             case do.ReadBalances() | do.Post() | do.Keep():
@@ -131,7 +135,7 @@ class SessionRunner:
                 return await self._order_switch(command)
         return None
 
-    async def _ask_ledger(self, command: do.ReadBalances | do.Post | do.Keep) -> Event:
+    async def _ask_ledger(self, command: do.LedgerCommand) -> Event:
         try:
             match command:
                 case do.ReadBalances():
@@ -147,7 +151,7 @@ class SessionRunner:
             self._observe("ledger_failed", self.session, {"error": str(error), "kind": type(error).__name__})
         return _unknown(command)
 
-    async def _order_switch(self, command: do.AskSwitch | do.ReadBlackBox | do.SetDeadline | do.HangUp) -> Event | None:
+    async def _order_switch(self, command: do.SwitchCommand) -> Event | None:
         if isinstance(command, do.SetDeadline | do.HangUp) and not self._leads():
             # Frozen and woken up late: another daemon may have moved this call's deadline since.
             return SwitchSilent("set_deadline" if isinstance(command, do.SetDeadline) else "other")
@@ -185,7 +189,7 @@ class SessionRunner:
         self.offer(PromptPlayed(command.prompt, result))
 
 
-def _unknown(command: do.ReadBalances | do.Post | do.Keep) -> Event:
+def _unknown(command: do.LedgerCommand) -> Event:
     """The ledger could not answer."""
     if isinstance(command, do.ReadBalances):
         return BalancesRead(None)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from charging.clock import MICROSECONDS, Instant
-from charging.session.commands import AskSwitch, Command, Keep, Tell
+from charging.session.commands import AskSwitch, Become, Command, Keep, Post, Tell
 from charging.session.ending_phase import begin_ending, begin_settling
 from charging.session.events import (
     AnswerDoubtful,
     BlackBoxRead,
     ForwardFailed,
     Leg,
+    Posted,
     SwitchSaid,
     SwitchSilent,
     Woke,
@@ -23,6 +24,7 @@ from charging.session.switch_events import (
     DialEnded,
     DialStarted,
 )
+from charging.session.voicemail import turn_from
 
 
 def dial_started(session: Session, event: DialStarted, context: Context) -> Step:
@@ -60,8 +62,29 @@ def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, 
 
 
 def forward_failed(session: Session, event: ForwardFailed, context: Context) -> Step:
-    """The dialplan says that nobody answered: the forward's money goes back."""
-    return begin_settling(replace(session, dial_status=event.status), BlackBoxRead(found=False), context)
+    """The dialplan says that nobody answered: the forward's money goes back, and where voicemail is to be paid its
+    price is reserved in the same operation."""
+    failed = replace(session, dial_status=event.status)
+    if not event.voicemail_price:
+        return begin_settling(failed, BlackBoxRead(found=False), context)
+    _, transfer = turn_from(session, event.voicemail_price, event.status, context.now, context.policy)
+    return Step(replace(failed, turning=transfer, turning_price=event.voicemail_price), (Post(transfer),))
+
+
+def posted(session: Session, event: Posted, context: Context) -> Step:
+    """The forward's money has become the voicemail's, or there is not enough for one."""
+    if session.turning is None or session.turning.id != event.transfer.id:
+        return Step(session)
+    if event.applied is None:
+        again = context.in_s(context.policy.retry_s)
+        return Step(replace(session, retry_mono_us=again), (Tell("ledger_not_reached"),))
+    failed = replace(session, turning=None, retry_mono_us=None)
+    if not event.applied.outcome.applied:
+        return begin_settling(failed, BlackBoxRead(found=False), context)
+    voicemail, _ = turn_from(session, session.turning_price, session.dial_status, context.now, context.policy)
+    if session.caller_gone:
+        voicemail = replace(voicemail, check_mono_us=context.now.mono_us)
+    return Step(failed, (Tell("voicemail_reserved", {"price": voicemail.price}), Become(voicemail)))
 
 
 def answer_doubtful(session: Session, _event: AnswerDoubtful, context: Context) -> Step:
@@ -72,10 +95,14 @@ def answer_doubtful(session: Session, _event: AnswerDoubtful, context: Context) 
 def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
     if event.uid != session.caller_uid:
         return Step(session)
+    if session.turning is not None:
+        return Step(replace(session, caller_gone=True))
     return begin_ending(replace(session, caller_gone=True), context)
 
 
 def woke(session: Session, _event: Woke, context: Context) -> Step:
+    if session.turning is not None and due(session.retry_mono_us, context):
+        return Step(replace(session, retry_mono_us=None), (Post(session.turning),))
     if not due(session.check_mono_us, context):
         return Step(session)
     check = context.in_s(context.policy.setup_timeout_s)
@@ -88,6 +115,8 @@ def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> S
 
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     """What happened while nobody told us: the caller may be gone, or the phone may have answered."""
+    if session.turning is not None:
+        return Step(replace(session, caller_gone=session.caller_gone or event.caller is None))
     if event.caller is None and event.callee is None:
         return begin_ending(replace(session, caller_gone=True), context)
     if event.callee is not None and event.callee.bridged:

@@ -17,7 +17,9 @@ from charging.rating.plans import Plan
 from charging.rating.rate import Step
 from charging.rating.tariff import Destination, Price, RateTable, Refusal, Tariff, TopUps
 from charging.session.desk import Desk
+from charging.session.left_messages import LeftMessages
 from charging.session.model import Policy, Session
+from charging.session.records import Record
 from charging.session.registry import Registry
 from charging.session.runner import SessionRunner
 from tests.fakes.clock import FakeClock
@@ -71,6 +73,7 @@ class Rig:
             policy=self.policy,
             switch_id="test",
             observe=self.observe,
+            charge_message=LeftMessages(self.store, lambda: self.tariff, self.clock, self.observe).charge,
         )
         desk = Desk(
             store=self.store,
@@ -84,7 +87,7 @@ class Rig:
         )
         return registry, desk
 
-    def observe(self, what: str, session: Session | None, fields: Mapping[str, object]) -> None:
+    def observe(self, what: str, session: Record | None, fields: Mapping[str, object]) -> None:
         assert what != "unexpected_event_met", fields
         self.told.append((what, fields))
 
@@ -165,7 +168,9 @@ class Rig:
         return runner
 
     def session_of(self, call: FakeCall) -> Session:
-        return self.runner_of(call).session
+        session = self.runner_of(call).session
+        assert isinstance(session, Session)
+        return session
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ length is written at every hang-up. While its link is down orders raise LinkDown
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from charging.clock import MICROSECONDS, Instant
@@ -64,6 +64,8 @@ class FakeSwitch:
         self.prompts: list[tuple[str, str, str]] = []
         self.deadlines: list[tuple[str, int]] = []
         self.hung_up: list[str] = []
+        self.dialled = "+31201234567"
+        self.forgotten: set[str] = set()
         self.maintained = 0
         self.prompt_result = PromptResult.PLAYED
         self._proven = clock.now().mono_us
@@ -86,6 +88,13 @@ class FakeSwitch:
         ):
             self._tell(event)
         self._count_down(call, call.answered.mono_us + call.quota_s * MICROSECONDS)
+
+    def leave_message(self, session: str, caller_uid: str, *, stored: bool = True, fallback: bool = False) -> None:
+        """A caller who was sent to voicemail has left; ``session`` is the black box's key."""
+        stamp = self._stamp()
+        self.records[session] = BlackBoxRead(True, "", 0, stored, fallback, self.dialled, "", stamp)
+        self.calls.pop(session, None)
+        self._tell(ChannelEnded(session, caller_uid, "PJSIP/world-1", "caller", 16, stamp))
 
     def fail(self, session: str, status: str) -> None:
         call = self.calls[session]
@@ -159,9 +168,9 @@ class FakeSwitch:
         self._must_be_up()
         return self.records.get(session, BlackBoxRead(found=False))
 
-    async def black_box_keys(self) -> Sequence[str]:
+    async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
         self._must_be_up()
-        return list(self.records)
+        return {key: record for key, record in self.records.items() if key not in self.forgotten}
 
     async def run_maintenance(self) -> None:
         self._must_be_up()

@@ -1,0 +1,182 @@
+"""Paid voicemail: reserved before the caller is answered, charged when a message was stored, else given back."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agi.port import Answer
+from charging.ledger.accounts import Status
+from charging.ledger.memory import MemoryStore
+from charging.ledger.model import Kind
+from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
+
+PRICE = 100_000
+"""Of a message in the tests' plan ``free``."""
+
+
+@pytest.fixture
+async def store() -> FaultyStore:
+    return FaultyStore(random.Random(1))
+
+
+@pytest.fixture
+async def rig(store: MemoryStore) -> AsyncIterator[Rig]:
+    async with make_rig(store=store) as one:
+        yield one
+
+
+async def at_voicemail(rig: Rig) -> tuple[str, str]:
+    """Session and channel of a caller who is with paid voicemail."""
+    answer = await rig.ring()
+    assert answer.decision == "voicemail", answer
+    assert answer.session is not None
+    return answer.session, f"u{rig._calls}"
+
+
+async def test_r6_r13_paid_voicemail_reserves_its_price_before_it_answers(rig: Rig) -> None:
+    await rig.subscriber(credit=PRICE, plan="free", forward_to="")
+    await at_voicemail(rig)
+    balance = await rig.balance()
+    assert (balance.posted, balance.available) == (PRICE, 0)
+
+
+async def test_r13_paid_voicemail_without_credit_is_not_answered(rig: Rig) -> None:
+    await rig.subscriber(credit=PRICE - 1, plan="free", forward_to="")
+    answer = await rig.ring()
+    assert (answer.decision, answer.reason) == ("reject", "no_target")
+    assert await rig.reserved() == {}
+
+
+async def test_r3_stored_message_is_charged_per_piece(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free", forward_to="")
+    session, uid = await at_voicemail(rig)
+    rig.switch.leave_message(session, uid)
+    await rig.clock.advance(1)
+    assert (await rig.balance()).posted == EURO - PRICE
+    assert await rig.reserved() == {}
+    cdr = json.loads((await rig.store.cdrs())[0].document)
+    assert (cdr["service"], cdr["messages"], cdr["cost"]) == ("voicemail", 1, "0.10")
+
+
+async def test_r3_caller_who_leaves_no_message_costs_nothing(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free", forward_to="")
+    session, uid = await at_voicemail(rig)
+    rig.switch.leave_message(session, uid, stored=False)
+    await rig.clock.advance(1)
+    assert (await rig.balance()).available == EURO
+    assert rig.desk.records_to_forget() == [session]
+
+
+async def test_message_without_any_record_is_not_charged(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free", forward_to="")
+    await at_voicemail(rig)
+    await rig.clock.advance(30)
+    assert (await rig.balance()).available == EURO
+    assert await rig.store.sessions() == []
+
+
+async def test_r7_included_voicemail_reserves_nothing(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="light", forward_to="")
+    answer = await rig.ring()
+    assert (answer.decision, answer.session) == ("voicemail", None)
+    assert await rig.reserved() == {}
+
+
+async def failed_forward(rig: Rig) -> tuple[str, Answer]:
+    call = await rig.ringing()
+    rig.switch.fail(call.session, "BUSY")
+    return call.session, await rig.desk.unanswered(call.session, "BUSY")
+
+
+async def test_forward_that_fails_turns_into_paid_voicemail_in_one_operation(rig: Rig) -> None:
+    await rig.subscriber(credit=120_000, plan="free")
+    session, answer = await failed_forward(rig)
+    assert (answer.decision, answer.reason, answer.session) == ("voicemail", "forward_failed", session)
+    assert await rig.reserved() == {"credit": PRICE}
+    rig.switch.leave_message(session, "u1")
+    await rig.clock.advance(1)
+    assert (await rig.balance()).posted == 120_000 - PRICE
+    assert await rig.reserved() == {}
+    cdr = json.loads((await rig.store.cdrs())[0].document)
+    assert (cdr["dial_status"], cdr["reason"]) == ("BUSY", "forward_failed")
+
+
+async def test_r13_forward_that_fails_with_too_little_for_voicemail_is_not_answered(rig: Rig) -> None:
+    await rig.subscriber(credit=PRICE - 1, plan="free")
+    _, answer = await failed_forward(rig)
+    assert (answer.decision, answer.reason) == ("reject", "forward_failed")
+    assert (await rig.balance()).available == PRICE - 1
+
+
+async def test_turning_whose_outcome_was_lost_is_asked_again(rig: Rig, store: FaultyStore) -> None:
+    await rig.subscriber(credit=120_000, plan="free")
+    call = await rig.ringing()
+    store.lose_answers = 1
+    rig.switch.fail(call.session, "BUSY")
+    with pytest.raises(TimeoutError):
+        await rig.desk.unanswered(call.session, "BUSY")
+    await rig.clock.advance(2)
+    assert await rig.reserved() == {"credit": PRICE}
+    rig.switch.leave_message(call.session, "u1", fallback=True)
+    await rig.clock.advance(1)
+    assert (await rig.balance()).posted == 120_000 - PRICE
+
+
+async def test_daemon_restarted_while_a_message_is_left_charges_it(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free", forward_to="")
+    session, uid = await at_voicemail(rig)
+    await rig.kill_daemon()
+    rig.switch.leave_message(session, uid)
+    await rig.start_daemon()
+    await rig.clock.advance(10)
+    assert (await rig.balance()).posted == EURO - PRICE
+    assert await rig.reserved() == {}
+
+
+@pytest.mark.parametrize(("credit", "charged"), [(EURO, PRICE), (PRICE - 1, PRICE - 1), (0, 0)])
+async def test_message_taken_while_the_daemon_was_dead_is_charged_as_far_as_credit_reaches(
+    rig: Rig, credit: int, charged: int
+) -> None:
+    await rig.subscriber(credit=credit, plan="free")
+    await rig.kill_daemon()
+    rig.switch.leave_message("nosession-1700000000.1", "u1", fallback=True)
+    for _ in range(2):
+        await rig.start_daemon()
+        await rig.clock.advance(1)
+        await rig.kill_daemon()
+    assert (await rig.balance()).posted == credit - charged
+    lines = [line async for line in rig.store.journal("anna") if line.kind is Kind.CHARGE]
+    assert len(lines) == (1 if charged else 0)
+
+
+async def test_r7_message_taken_while_the_daemon_was_dead_is_free_where_voicemail_is_included(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="light")
+    await rig.kill_daemon()
+    rig.switch.leave_message("nosession-1700000000.1", "u1", fallback=True)
+    await rig.start_daemon()
+    assert (await rig.balance()).posted == EURO
+
+
+async def test_fallback_message_of_a_reserved_forward_is_charged_after_its_release(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free")
+    answer = await rig.ring()
+    assert answer.session is not None
+    rig.switch.leave_message(answer.session, "u1", fallback=True)
+    await rig.clock.advance(1)
+    assert (await rig.balance()).posted == EURO - PRICE
+    assert await rig.reserved() == {}
+
+
+async def test_suspended_account_is_sold_no_voicemail(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free")
+    account = await rig.store.account("anna")
+    assert account is not None
+    from dataclasses import replace
+
+    await rig.store.put_account(replace(account, status=Status.SUSPENDED))
+    assert (await rig.ring(NUMBER)).decision == "reject"
