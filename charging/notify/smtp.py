@@ -80,6 +80,8 @@ class Smtp:
         try:
             async with asyncio.timeout(float(mail.timeout_s)):
                 await client.connect()
+                if client.is_ehlo_or_helo_needed:
+                    await client.ehlo()
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             client.close()
             raise MailServerTrouble(f"{mail.host}:{mail.port} ({mail.tls}): {_said(error)}") from error

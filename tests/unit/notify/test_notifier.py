@@ -223,20 +223,20 @@ async def test_touched_during_a_look_means_another_look(office: Office, monkeypa
 
 
 async def test_every_account_is_looked_at_once_a_day_in_the_morning() -> None:
-    """04:00 in Amsterdam on the first day; the sweep comes at nine, and the next day's again."""
+    """It is 05:00 in Amsterdam (summer time) when the daemon starts, 60 days before the end."""
     office = Office(FakeClock(START_MONO_US, at("2026-11-21T04:00")))
     await office.open()
     await office.top_up(10)
     await office.clock.advance((365 - 60) * 86_400)
     async with office.running():
-        await office.clock.advance(5 * 3600 - 61)
+        await office.clock.advance(4 * 3600 - 61)
         assert await office.notices() == []
         await office.clock.advance(121)
         (notice,) = await office.notices()
         assert notice.facts == Expiry(10 * EURO, "2027-11-21", 60)
     await office.clock.advance(30 * 86_400 - 10 * 3600)
     async with office.running():
-        assert len(await office.notices()) == 1, "it is night"
+        assert len(await office.notices()) == 1, "the day before"
         await office.clock.advance(10 * 3600)
         assert [one.id for one in await office.notices()] == ["expiry/2027-11-21/30", "expiry/2027-11-21/60"]
 
