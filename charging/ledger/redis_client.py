@@ -1,7 +1,8 @@
 """redis-py's asyncio client with the settings that were measured not to lose, double or starve anything.
 
 No retries (its default of ten applied operations twice), short time-outs, RESP2, health checks, and a first-come,
-first-served limit in front of the connections (its own blocking pool lets waiters starve). A script is sent by its
+first-served limit in front of the connections (its own blocking pool lets waiters starve). Requests of the same moment
+share a pipeline, but in a cluster, where each goes to the node of its account. A script is sent by its
 digest; where the server does not know it (restarted, flushed, another node), it is sent whole, once.
 """
 
@@ -9,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
-from redis.asyncio import Redis
+import hiredis
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
@@ -24,6 +26,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisClusterException
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
+from charging.ledger.redis_pipeline import Command, Pipelines
 from charging.ledger.redis_url import RedisUrl
 
 CONNECTIONS_MAX = 32
@@ -36,6 +39,26 @@ loading, out of memory, too few replicas, a slot on the move) may have passed at
 
 
 _MASTER_LOST = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError)
+
+
+class _Packing:
+    """Packs commands by hiredis, in C: redis-py does so only in its blocking client, and its own packing, in Python,
+    is the largest part of what a command costs."""
+
+    def pack_command(self, *words: str | int | bytes) -> list[bytes]:
+        first = str(words[0]).split(" ") if isinstance(words[0], str) else [words[0]]
+        return [hiredis.pack_command((*first, *words[1:]))]
+
+    def pack_commands(self, commands: Iterable[Command]) -> list[bytes]:
+        return [b"".join(packed for command in commands for packed in self.pack_command(*command))]
+
+
+class PackingConnection(_Packing, Connection):  # type: ignore[misc]  # its words are of fewer types
+    """A connection of the kind that redis-py makes."""
+
+
+class PackingSSLConnection(_Packing, SSLConnection):  # type: ignore[misc]  # its words are of fewer types
+    """The same by TLS."""
 
 
 class Script:
@@ -59,6 +82,7 @@ class RedisClient:
     def __init__(self, url: RedisUrl) -> None:
         self._url = url
         self._turn = asyncio.Semaphore(CONNECTIONS_MAX)
+        self._pipelines = Pipelines(self._send)
         self._connecting = asyncio.Lock()
         self._redis: Redis | RedisCluster | None = None
         self._sentinel: Sentinel | None = None
@@ -80,7 +104,12 @@ class RedisClient:
         if self._sentinel is not None:
             # redis-py's own pool for a Sentinel leaks its connections to the old master at each fail-over.
             host, port = await self._sentinel.discover_master(self._url.master)
-        return Redis(host=host, port=port, db=self._url.database, **self._settings())
+        return Redis.from_pool(self._pool(host, port))
+
+    def _pool(self, host: str, port: int) -> ConnectionPool:
+        settings = self._settings()
+        kind = PackingSSLConnection if settings.pop("ssl", False) else PackingConnection
+        return ConnectionPool(kind, host=host, port=port, db=self._url.database, **settings)
 
     def _common(self) -> dict[str, Any]:
         return {
@@ -102,6 +131,7 @@ class RedisClient:
         return settings
 
     async def close(self) -> None:
+        await self._pipelines.close()
         await self._forget(self._redis)
         for sentinel in self._sentinel.sentinels if self._sentinel else ():
             await sentinel.aclose()
@@ -113,16 +143,50 @@ class RedisClient:
 
     async def command(self, *words: str | int | bytes) -> Any:
         """The answer to one command."""
-        async with self._asking() as redis:
-            return await redis.execute_command(*words)
+        if self._url.mode == "cluster":
+            async with self._asking() as redis:
+                return await redis.execute_command(*words)
+        return self._checked((await self._pipelines.ask([words]))[0])
 
-    async def script(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
-        """What the script answered; its keys are of one slot."""
-        async with self._asking() as redis:
-            return await self._evaluate(redis, script, keys, arguments)
+    async def script(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], before: Sequence[Command] = ()
+    ) -> Any:
+        """What the script answered; its keys are of one slot. ``before``: commands to be carried out before it."""
+        if self._url.mode == "cluster":
+            for command in before:
+                await self.command(*command)
+            async with self._asking() as redis:
+                return await self._evaluate(redis, script, keys, arguments)
+        rest = (len(keys), *keys, *arguments)
+        *prepared, answer = await self._pipelines.ask([*before, ("EVALSHA", script.digest, *rest)])
+        for one in prepared:
+            self._checked(one)
+        if isinstance(answer, NoScriptError):
+            (answer,) = await self._pipelines.ask([("EVAL", script.text, *rest)])
+        return self._checked(answer)
 
-    async def script_acknowledged(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int]) -> Any:
+    async def _send(self, commands: list[Command]) -> list[Any]:
+        async with self._asking() as redis:
+            assert isinstance(redis, Redis)
+            pipeline = redis.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+            if self._sentinel is not None and any(isinstance(answer, ReadOnlyError) for answer in answers):
+                await self._forget(redis)  # it is the master no more
+            return answers
+
+    def _checked(self, answer: Any) -> Any:
+        if isinstance(answer, Exception):
+            raise translate(answer) from answer
+        return answer
+
+    async def script_acknowledged(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], before: Sequence[Command] = ()
+    ) -> Any:
         """As ``script``, once ``min_replicas_ack`` replicas have what it wrote: WAIT on the same connection."""
+        for command in before:
+            await self.command(*command)
         async with self._asking() as redis, await self._connection_for(redis, keys[0]) as single:
             answer = await self._evaluate(single, script, keys, arguments)
             wanted = self._url.min_replicas_ack

@@ -27,8 +27,9 @@ SCHEMA = 1
 class Keys:
     """The names of all keys. What is between braces chooses the cluster's slot: all of an account is in one.
 
-    The indexes are in slots of their own. They are written *before* what they list and read with suspicion: an entry
-    may name something that never came to be or is no more, but nothing that is can be missing from them.
+    The indexes are in slots of their own. Outside a cluster ``apply.lua`` keeps those of sessions and CDRs (it knows
+    their names too). Else they are written *before* what they list and read with suspicion: an entry may name
+    something that never came to be or is no more, but nothing that is can be missing from them.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -88,14 +89,12 @@ def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
         raise LedgerCorrupt(f"session {session} of {account}: not a CDR: {record[:100]!r}") from error
 
 
-def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], *, touch: bool) -> list[str | int]:
+def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], *, touch: bool, indexes: str) -> list[str | int]:
     """The ARGV of ``apply.lua``."""
-    arguments: list[str | int] = [*_change_arguments(transfer), "1" if touch else "", len(grants) + 1]
-    for line in (*grants, transfer):
-        arguments += (line.id, line.digest, _dump_line(line), len(line.legs))
-        for leg in line.legs:
-            arguments += (leg.balance, leg.posted, leg.reserved, leg.floor)
-    return arguments
+    lines = (*grants, transfer)
+    floors = [[leg.floor for leg in line.legs] for line in lines]
+    floors_text = dump(floors) if any(any(one) for one in floors) else ""
+    return [*_change_arguments(transfer), "1" if touch else "", floors_text, indexes, *map(_dump_line, lines)]
 
 
 def _change_arguments(transfer: Transfer) -> tuple[str | int, ...]:

@@ -1,7 +1,8 @@
 """The ledger in Redis, shared by several daemons: one Lua script a money operation, all keys of an account in one slot.
 
-What lies in other slots (which sessions a switch may have, which CDRs there are, which accounts) are indexes, written
-before what they list and read with suspicion; see :class:`charging.ledger.redis_records.Keys`.
+What lies in other slots (which sessions a switch may have, which CDRs there are, which accounts) are indexes; in a
+cluster they are written before what they list, and everywhere read with suspicion; see
+:class:`charging.ledger.redis_records.Keys`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from charging.ledger.model import (
     Transfer,
 )
 from charging.ledger.redis_client import RedisClient, Script
+from charging.ledger.redis_pipeline import Command
 from charging.ledger.redis_records import (
     SCHEMA,
     Keys,
@@ -83,24 +85,26 @@ class RedisStore:
 
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
         check_request(transfer, grants)
-        await self._write_indexes_before(transfer)
-        waits = self._url.min_replicas_ack > 0
+        waits, apart = self._url.min_replicas_ack > 0, self._url.mode == "cluster"
         run = self._client.script_acknowledged if waits else self._client.script
-        arguments = apply_arguments(transfer, grants, touch=waits)
-        reply = await run(self._scripts["apply"], self._keys.books(transfer.account), arguments)
+        arguments = apply_arguments(transfer, grants, touch=waits, indexes="" if apart else self._url.prefix)
+        before = await self._index_commands(transfer) if apart else ()
+        reply = await run(self._scripts["apply"], self._keys.books(transfer.account), arguments, before)
         applied, switch = load_applied(reply, transfer)
-        if isinstance(transfer.change, Closed) and applied.outcome is Outcome.CREATED:
+        if apart and isinstance(transfer.change, Closed) and applied.outcome is Outcome.CREATED:
             await self._forget_open(transfer, switch)
         return applied
 
-    async def _write_indexes_before(self, transfer: Transfer) -> None:
-        change, member = transfer.change, index_member(transfer.session or "", transfer.account)
+    async def _index_commands(self, transfer: Transfer) -> list[Command]:
+        """What has to be in the indexes before the transfer is."""
+        change, session = transfer.change, transfer.session or ""
         if isinstance(change, Opened):
             await self._know(change.switch)
-            await self._client.command("SADD", self._keys.switch(change.switch), member)
-        elif isinstance(change, Closed) and change.cdr:
-            cdr = cdr_member(transfer.session or "", transfer.account, change.ended_us)
-            await self._client.command("ZADD", self._keys.cdrs, change.ended_us, cdr)
+            return [("SADD", self._keys.switch(change.switch), index_member(session, transfer.account))]
+        if isinstance(change, Closed) and change.cdr:
+            member = cdr_member(session, transfer.account, change.ended_us)
+            return [("ZADD", self._keys.cdrs, change.ended_us, member)]
+        return []
 
     async def keep_session(self, account: str, session: str, state: str, epoch: int = 0) -> Outcome:
         keys = [self._keys.of(account, "sessions")]

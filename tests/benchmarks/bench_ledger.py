@@ -1,15 +1,18 @@
-"""What the ledger costs: `python -m tests.benchmarks.bench_ledger [--seconds S] [--accounts N]…`.
+"""What the ledger costs: `python -m tests.benchmarks.bench_ledger [--seconds S] [--accounts N]… [--only sqlite|redis]`.
 
 SQLite (durable: WAL, synchronous = FULL) against raw SQLite that commits one transaction at a time, in the same
 run and on the same disk, by 1 and by 200 tasks, in stores of 1,000 and 1,000,000 accounts. Each task plays calls on
 random accounts: reserve, extend, settle, each a transfer. The raw side runs the statements of one reservation in each
-of its transactions. Rounds alternate, and medians are told, for a machine that other work shares.
+of its transactions. Redis is set against a bare EVALSHA of the same number of reads and writes, sent by the same
+client in the same way, to the same server (appendonly, appendfsync everysec). Rounds alternate, and medians are told,
+for a machine that other work shares.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import itertools
 import random
 import sqlite3
@@ -20,12 +23,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from charging.ledger import redis_url
 from charging.ledger.accounts import Account
 from charging.ledger.codec import dump_account, dump_legs
 from charging.ledger.model import Closed, Kept, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.port import Store
+from charging.ledger.redis_client import RedisClient, Script
+from charging.ledger.redis_records import Keys
+from charging.ledger.redis_store import RedisStore
 from charging.ledger.sqlite import SqliteStore
 from charging.ledger.sqlite_file import connect, queries
+from tests.integration.redis_servers import RedisServer
 
 ROUNDS = 3
 CREDIT = 1_000_000_000
@@ -173,6 +181,89 @@ async def bench_sqlite(folder: Path, sizes: list[int], seconds: float) -> None:
     judge(f"cost at {sizes[-1]:,} against {sizes[0]:,} accounts", growth, lambda value: value <= 1.5, "at most 1.5")
 
 
+BARE = """
+redis.call("HMGET", KEYS[1], "#lines", "p:credit", "r:credit", "p:calls", "r:calls")
+redis.call("HMGET", KEYS[2], ARGV[1])
+redis.call("HGET", KEYS[4], ARGV[1])
+redis.call("RPUSH", KEYS[3], ARGV[2])
+redis.call("HSET", KEYS[2], ARGV[1], ARGV[3])
+redis.call("HSET", KEYS[1], "#lines", "0", "p:credit", "1000000000", "r:credit", "0", "p:calls", "0", "r:calls", "0")
+redis.call("HSET", KEYS[4], "session", ARGV[4])
+redis.call("SADD", KEYS[5], "session")
+return {"created", "", "switch", "1000000000", "0", "0", "0"}
+"""
+
+
+async def play_bare(client: RedisClient, accounts: int, tasks: int, seconds: float) -> Figure:
+    """As ``play``, but each transfer is one script without any decision."""
+    script = Script("apply")
+    script.text, script.digest = BARE, hashlib.sha1(BARE.encode()).hexdigest()
+    keys = Keys("bare")
+    latencies: list[float] = []
+    end = time.perf_counter() + seconds
+    line = '["bench-1/1","reserve",1,[["credit",0,120],["calls",0,1]],"bench-1","","0123456789abcdef0123456789abcdef"]'
+
+    async def task() -> None:
+        while time.perf_counter() < end:
+            account = account_id(random.randrange(accounts))
+            for transfer in call(f"bare-{next(_sessions)}", account):  # the caller's own work is on both sides
+                before = time.perf_counter()
+                await client.script(script, keys.books(account), [transfer.id, line, "0" * 32, "{}" * 30])
+                latencies.append(time.perf_counter() - before)
+
+    begin = time.perf_counter()
+    await asyncio.gather(*(task() for _ in range(tasks)))
+    return figure(latencies, time.perf_counter() - begin)
+
+
+async def fill_redis(store: RedisStore, accounts: int) -> None:
+    """Put accounts with one top-up each into an empty Redis, by a few tasks."""
+    numbers = iter(range(accounts))
+
+    async def task() -> None:
+        for number in numbers:
+            account = account_id(number)
+            await store.put_account(Account(account, "voice_free"))
+            await store.apply(top_up(account))
+
+    await asyncio.gather(*(task() for _ in range(200)))
+
+
+async def bench_redis(folder: Path, sizes: list[int], seconds: float) -> None:
+    """All Redis figures, each size on a server of its own."""
+    rates: dict[int, float] = {}
+    for size in sizes:
+        with RedisServer(folder) as server:
+            server.cli("config", "set", "appendfsync", "everysec")
+            store, client = (
+                RedisStore(redis_url.parse(server.url + "?timeout_s=30")),
+                RedisClient(redis_url.parse(server.url)),
+            )
+            await store.open()
+            await fill_redis(store, size)
+            rounds: dict[str, list[Figure]] = {}
+            for _, tasks in itertools.product(range(ROUNDS), (1, 200)):
+                bare, ledger = (
+                    f"bare EVALSHA, {size:,} accounts, {tasks} tasks",
+                    f"Redis ledger, {size:,} accounts, {tasks} tasks",
+                )
+                rounds.setdefault(bare, []).append(await play_bare(client, size, tasks, seconds))
+                rounds.setdefault(ledger, []).append(await play(store, size, tasks, seconds))
+            await store.close()
+            await client.close()
+        medians = {name: median(figures) for name, figures in rounds.items()}
+        for name, one in medians.items():
+            show(name, one)
+        for tasks in (1, 200):
+            pair = [
+                medians[f"{what}, {size:,} accounts, {tasks} tasks"].rate for what in ("Redis ledger", "bare EVALSHA")
+            ]
+            judge(f"{tasks} tasks against bare", pair[0] / pair[1], lambda value: value >= 0.8, "at least 0.8")
+        rates[size] = medians[f"Redis ledger, {size:,} accounts, 200 tasks"].rate
+    growth = rates[sizes[0]] / rates[sizes[-1]]
+    judge(f"cost at {sizes[-1]:,} against {sizes[0]:,} accounts", growth, lambda value: value <= 1.5, "at most 1.5")
+
+
 async def _make(path: Path, accounts: int) -> None:
     store = SqliteStore(path)
     await store.open()
@@ -184,9 +275,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each of the rounds")
     parser.add_argument("--accounts", type=int, nargs="+", default=[1_000, 1_000_000], help="sizes of the stores")
+    parser.add_argument("--only", choices=["sqlite", "redis"], help="one of the stores")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-ledger-") as folder:
-        asyncio.run(bench_sqlite(Path(folder), options.accounts, options.seconds))
+    benches = {"sqlite": bench_sqlite, "redis": bench_redis}
+    for name, bench in benches.items():
+        if options.only in (None, name):
+            with tempfile.TemporaryDirectory(prefix="bench-ledger-") as folder:
+                asyncio.run(bench(Path(folder), options.accounts, options.seconds))
 
 
 if __name__ == "__main__":

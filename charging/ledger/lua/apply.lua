@@ -9,8 +9,11 @@
 --       6 cdr      hash   session -> "ENDED_US DOCUMENT"
 -- ARGV  1 change ("", open, keep, close)   2 session   3 epoch   4 switch   5 at_us (close: ended_us)
 --       6 state (close: the CDR or "")     7 "1": write something even where nothing changes, for WAIT to wait for
---       8 how many lines follow; then for each line, the transfer last:
---         id, digest, JSON, number of legs, and for each leg: name, posted, reserved, floor
+--       8 "" where all floors are 0, else the floors of each line's legs, JSON: [[FLOOR, …], …]
+--       9 how the names of the indexes begin, for this script to keep them; "": the caller does (in a cluster they are in
+--         other slots, out of a script's reach)
+--       10… the lines, the transfer last, as they stand in the journal:
+--         [ID, KIND, AT_US, [[BALANCE, POSTED, RESERVED], …], SESSION, REASON, DIGEST]
 -- Answer: outcome, detail, the switch of the session, then posted and reserved of each of the transfer's legs.
 --
 -- Amounts stay below 2^53, where doubles are exact; a sum of two that does not is still seen to pass the limit.
@@ -18,26 +21,20 @@
 local AMOUNT_MAX = 9007199254740991
 local books, ids, journal, sessions, cdrs, cdr = unpack(KEYS)
 local change, session, epoch, switch, at_us, state, touch = unpack(ARGV, 1, 7)
+local account = books:match("{(.*)}:books$")
 
 local function text(amount)
     return string.format("%.0f", amount)
 end
 
-local lines, next_arg = {}, 9
-for _ = 1, tonumber(ARGV[8]) do
-    local line = {id = ARGV[next_arg], digest = ARGV[next_arg + 1], json = ARGV[next_arg + 2], legs = {}}
-    local count = tonumber(ARGV[next_arg + 3])
-    next_arg = next_arg + 4
-    for i = 1, count do
-        line.legs[i] = {
-            name = ARGV[next_arg],
-            posted = tonumber(ARGV[next_arg + 1]),
-            reserved = tonumber(ARGV[next_arg + 2]),
-            floor = tonumber(ARGV[next_arg + 3]),
-        }
-        next_arg = next_arg + 4
+local lines, floors, indexes = {}, ARGV[8] ~= "" and cjson.decode(ARGV[8]), ARGV[9]
+for i = 1, #ARGV - 9 do
+    local fields = cjson.decode(ARGV[9 + i])
+    local line = {id = fields[1], digest = fields[7], json = ARGV[9 + i], legs = {}}
+    for j, leg in ipairs(fields[4]) do
+        line.legs[j] = {name = leg[1], posted = leg[2], reserved = leg[3], floor = floors and floors[i][j] or 0}
     end
-    lines[#lines + 1] = line
+    lines[i] = line
 end
 local main = lines[#lines]
 
@@ -168,9 +165,15 @@ end
 redis.call("HSET", books, unpack(changed))
 if change == "close" then
     redis.call("HDEL", sessions, session)
+    if indexes ~= "" then
+        redis.call("SREM", indexes .. ":switch:{" .. switch .. "}", session .. " " .. account)
+    end
     if state ~= "" then
         redis.call("ZADD", cdrs, at_us, session)
         redis.call("HSET", cdr, session, at_us .. " " .. state)
+        if indexes ~= "" then
+            redis.call("ZADD", indexes .. ":cdrs", at_us, session .. " " .. account .. " " .. at_us)
+        end
     end
 elseif change ~= "" then
     local held = {}
@@ -179,5 +182,9 @@ elseif change ~= "" then
     end
     local record = epoch .. " " .. opened_us .. " " .. table.concat(held, ";") .. "\n" .. switch .. "\n" .. state
     redis.call("HSET", sessions, session, record)
+    if change == "open" and indexes ~= "" then
+        redis.call("SADD", indexes .. ":switch:{" .. switch .. "}", session .. " " .. account)
+        redis.call("SADD", indexes .. ":switches", switch)
+    end
 end
 return answer("created")

@@ -1,0 +1,71 @@
+"""What is asked at the same moment travels together.
+
+A round trip to Redis costs the client far more than the commands in it. So commands wait in one queue, first come,
+first served, and each of a few pipelines takes all that waits when it is free. A caller that is cancelled takes
+nothing with it: its commands, once taken, are carried out and their answers dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from charging.errors import LedgerError, LedgerUnavailable
+
+PIPELINES_MAX = 4
+BATCH_MAX = 100
+"""Requests in one pipeline; bounds how long the server is busy for one client."""
+
+QUEUE_MAX = 10_000
+"""Requests waiting; one more is refused with LedgerUnavailable."""
+
+Command = tuple[str | int | bytes, ...]
+
+
+@dataclass(slots=True)
+class _Request:
+    commands: Sequence[Command]
+    answers: asyncio.Future[list[Any]]
+
+
+class Pipelines:
+    """``send`` carries out commands in order, on one connection; an error of one command is its answer."""
+
+    def __init__(self, send: Callable[[list[Command]], Awaitable[list[Any]]]) -> None:
+        self._send = send
+        self._queue: deque[_Request] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands that are carried out in this order. Raises LedgerUnavailable."""
+        if len(self._queue) >= QUEUE_MAX:
+            raise LedgerUnavailable(f"{QUEUE_MAX} requests are waiting for Redis; it is too slow")
+        request = _Request(commands, asyncio.get_running_loop().create_future())
+        self._queue.append(request)
+        if len(self._running) < PIPELINES_MAX:
+            task = asyncio.create_task(self._run(), name="ledger-pipeline")
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return await request.answers
+
+    async def close(self) -> None:
+        """Carry out what waits."""
+        await asyncio.gather(*self._running)
+
+    async def _run(self) -> None:
+        while self._queue:
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+            try:
+                answers = iter(await self._send([command for request in batch for command in request.commands]))
+            except LedgerError as error:
+                for request in batch:
+                    if not request.answers.done():
+                        request.answers.set_exception(type(error)(str(error)))
+                continue
+            for request in batch:
+                own = [next(answers) for _ in request.commands]
+                if not request.answers.done():  # else its caller was cancelled
+                    request.answers.set_result(own)
