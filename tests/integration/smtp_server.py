@@ -55,7 +55,8 @@ class Mailbox:
     at_sender: str = ""
     got: list[EmailMessage] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
-    connections: int = 0
+    greetings: int = 0
+    """EHLOs: one a connection, two where it is secured by STARTTLS."""
     logins: list[str] = field(default_factory=list)
     secured: list[bool] = field(default_factory=list)
     """For each mail, whether it came by TLS."""
@@ -64,8 +65,7 @@ class Mailbox:
     async def handle_EHLO(  # noqa: N802  aiosmtpd's names
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
-        if not session.host_name:  # the second EHLO of one connection comes after STARTTLS
-            self.connections += 1
+        self.greetings += 1
         session.host_name = hostname
         return responses
 
@@ -112,7 +112,8 @@ class Mailbox:
     def authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
         assert isinstance(data, LoginPassword)
         self.logins.append(data.login.decode())
-        return AuthResult(success=(data.login, data.password) == (USER.encode(), PASSWORD.encode()))
+        good = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
+        return AuthResult(success=good, handled=False)
 
 
 def free_port() -> int:

@@ -60,7 +60,7 @@ async def test_every_kind_arrives_as_it_was_worded_over_one_connection(
     notices = [make_notice(f"x/{kind}", kind, language=language) for kind in NoticeKind]
     verdicts = await deliver(client(port), *notices)
     assert verdicts == [Verdict(Fate.SENT)] * len(notices)
-    assert mailbox.connections == 1
+    assert mailbox.greetings == 1
     for notice, got in zip(notices, mailbox.got, strict=True):
         words = TEMPLATES.render(notice)
         assert got["Subject"] == words.subject
@@ -117,7 +117,7 @@ async def test_a_refused_mail_does_not_keep_the_next_from_leaving(
     bad, good = make_notice("a/1", address="bad@example.nl"), make_notice("a/2", address="good@example.nl")
     verdicts = await deliver(client(port), bad, good)
     assert verdicts == [Verdict(fate, said), Verdict(Fate.SENT)]
-    assert (mailbox.recipients, mailbox.connections) == (["good@example.nl"], 1)
+    assert (mailbox.recipients, mailbox.greetings) == (["good@example.nl"], 1)
 
 
 async def test_a_sender_that_is_put_off_waits_and_one_that_is_refused_is_trouble(port: int, mailbox: Mailbox) -> None:

@@ -82,7 +82,7 @@ async def test_a_server_that_was_down_gets_everything_when_it_is_back(post: Post
         await post.turn_later()
     assert post.mailbox.recipients == [A, B, C]
     assert set((await post.states()).values()) == {State.SENT}
-    assert post.mailbox.connections == 1
+    assert post.mailbox.greetings == 1
 
 
 async def test_refusals_for_now_and_for_good(post: Post) -> None:
