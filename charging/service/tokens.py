@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from charging.clock import Clock
 from charging.errors import LedgerCorrupt
@@ -29,20 +29,29 @@ TOKENS_MAX = 1_000
 _TOKEN = re.compile(rf"{LABEL}_([0-9a-f]{{12}})_([A-Za-z0-9_-]{{43}})")
 
 
+class StoredDocument(Protocol):
+    """A document as it is stored."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def body(self) -> str: ...
+
+
 class Documents(Protocol):
-    """What is needed of a store: small documents by collection and id."""
+    """What is needed of a store: the part of its facility for documents that never come due."""
 
-    async def put_document(self, collection: str, id: str, document: str, due_us: int | None = None) -> bool:
-        """Store a new document; ``False``: there is one of this id already, and it stays as it is."""
+    async def put_document(self, collection: str, id: str, body: str) -> str:
+        """Create a document: ``created``; or ``exists``, and nothing is changed."""
 
-    async def get_document(self, collection: str, id: str) -> str | None:
+    async def get_document(self, collection: str, id: str) -> StoredDocument | None:
         """The document, or ``None``."""
 
-    async def list_documents(self, collection: str, after: str = "", limit: int = 100) -> Sequence[tuple[str, str]]:
-        """Up to ``limit`` (id, document) with ids beyond ``after``, by id."""
+    async def list_documents(self, collection: str, after: str = "", limit: int = 100) -> Sequence[StoredDocument]:
+        """Up to ``limit`` with ids beyond ``after``, by id."""
 
-    async def delete_document(self, collection: str, id: str) -> bool:
-        """Forget a document; ``False``: there was none."""
+    async def delete_document(self, document: Any) -> bool:
+        """Forget the document as it was read; ``False``: it is gone, or has changed."""
 
 
 class Scope(StrEnum):
@@ -96,21 +105,21 @@ class Tokens:
             return Refused(Code.NOT_ALLOWED, f"there are {TOKENS_MAX} tokens already", "revoke those nobody uses")
         token = Token(secrets.token_hex(6), name.strip(), frozenset(scopes), self._clock.now().wall_us)
         secret = secrets.token_urlsafe(32)
-        if not await self._documents.put_document(COLLECTION, token.id, _document(token, secret)):
+        if await self._documents.put_document(COLLECTION, token.id, _body(token, secret)) != "created":
             return Refused(Code.CONFLICT, f"there is a token {token.id} already", "try again")
         return NewToken(token, f"{LABEL}_{token.id}_{secret}")
 
     async def all(self) -> list[Token]:
         """Every token, by age."""
         found = await self._documents.list_documents(COLLECTION, limit=TOKENS_MAX)
-        return sorted((_stored(id, document)[0] for id, document in found), key=lambda one: (one.created_us, one.id))
+        return sorted((_stored(document)[0] for document in found), key=lambda one: (one.created_us, one.id))
 
     async def revoke(self, id: str) -> Token | Refused:
         """Forget a token: who has it cannot ask from now on."""
         document = await self._documents.get_document(COLLECTION, id) if _is_id(id) else None
-        if document is None or not await self._documents.delete_document(COLLECTION, id):
+        if document is None or not await self._documents.delete_document(document):
             return Refused(Code.NOT_FOUND, f"there is no token {id[:80]!r}", "`charging token list` shows their ids")
-        return _stored(id, document)[0]
+        return _stored(document)[0]
 
     async def authenticate(self, secret: str) -> Token | None:
         """Whose the text of a token is; ``None``: nobody's."""
@@ -118,7 +127,7 @@ class Tokens:
         document = await self._documents.get_document(COLLECTION, match[1]) if match is not None else None
         if match is None or document is None:
             return None
-        token, digest = _stored(match[1], document)
+        token, digest = _stored(document)
         return token if hmac.compare_digest(digest, _digest(match[2])) else None
 
 
@@ -136,7 +145,7 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _document(token: Token, secret: str) -> str:
+def _body(token: Token, secret: str) -> str:
     contents = {
         "name": token.name,
         "scopes": sorted(token.scopes),
@@ -146,11 +155,11 @@ def _document(token: Token, secret: str) -> str:
     return json.dumps(contents, separators=(",", ":"))
 
 
-def _stored(id: str, document: str) -> tuple[Token, str]:
+def _stored(document: StoredDocument) -> tuple[Token, str]:
     """The token and its secret's digest."""
     try:
-        contents = json.loads(document)
+        contents = json.loads(document.body)
         scopes = frozenset(map(Scope, contents["scopes"]))
-        return Token(id, contents["name"], scopes, contents["created_us"]), contents["sha256"]
+        return Token(document.id, contents["name"], scopes, contents["created_us"]), contents["sha256"]
     except (ValueError, KeyError, TypeError) as error:
-        raise LedgerCorrupt(f"the stored token {id} cannot be read") from error
+        raise LedgerCorrupt(f"the stored token {document.id} cannot be read") from error

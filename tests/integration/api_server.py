@@ -14,12 +14,12 @@ from pathlib import Path
 
 from charging.clock import SystemClock
 from charging.ledger.open import open_store
+from charging.notify.documents import MemoryDocuments
 from charging.service.live import NoCalls
 from charging.service.service import Service
 from charging.service.tokens import NewToken, Scope, Tokens
 from charging.web.api import serve_api
 from charging.web.settings import Api
-from tests.fakes.documents import MemoryDocuments
 from tests.fakes.rig import make_tariff
 
 

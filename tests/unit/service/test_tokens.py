@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
 from charging.errors import LedgerCorrupt
+from charging.notify.documents import MemoryDocuments
 from charging.service.refusal import Code
 from charging.service.tokens import COLLECTION, NewToken, Scope, Token, Tokens, token_id
 from tests.fakes.clock import FakeClock
-from tests.fakes.documents import MemoryDocuments
 from tests.unit.service.conftest import refused
 
 
@@ -42,7 +43,7 @@ async def test_a_token_is_known_by_its_text_until_it_is_revoked(tokens: Tokens) 
 
 async def test_only_a_hash_is_stored_and_the_text_is_not_printed(tokens: Tokens, documents: MemoryDocuments) -> None:
     new = await made(tokens)
-    (document,) = documents.stored.values()
+    (document,) = (one.body for one in await documents.list_documents(COLLECTION))
     secret = new.secret.rpartition(f"{new.token.id}_")[2]
     assert secret not in document
     assert hashlib.sha256(secret.encode()).hexdigest() in document
@@ -75,7 +76,9 @@ async def test_a_stored_token_that_cannot_be_read_is_said_and_lets_nobody_in(
     tokens: Tokens, documents: MemoryDocuments
 ) -> None:
     new = await made(tokens)
-    documents.stored[COLLECTION, new.token.id] = "{}"
+    stored = await documents.get_document(COLLECTION, new.token.id)
+    assert stored is not None
+    await documents.update_document(replace(stored, body="{}"))
     with pytest.raises(LedgerCorrupt, match=new.token.id):
         await tokens.authenticate(new.secret)
 

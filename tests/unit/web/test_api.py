@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from charging.errors import LedgerUnavailable
+from charging.notify.documents import MemoryDocuments
 from charging.service.tokens import NewToken, Scope, Tokens
 from charging.web.api import api_app
 from charging.web.api_document import complete, scope_of
 from charging.web.settings import Api as Settings
 from tests.fakes.clock import FakeClock
-from tests.fakes.documents import MemoryDocuments
 from tests.unit.service.conftest import Shop
 
 SETTINGS = Settings(requests_per_minute=60, failed_logins_per_minute=3, max_body_bytes=2_000, body_timeout_s=0.2)
@@ -218,7 +218,7 @@ async def test_r2_a_top_up_needs_a_key_and_a_key_has_one_amount(door: Door) -> N
 
 
 async def test_a_store_that_does_not_answer_is_a_503_also_at_the_login(door: Door) -> None:
-    async def broken(collection: str, id: str) -> str | None:
+    async def broken(collection: str, id: str) -> None:
         raise LedgerUnavailable("the disk is full")
 
     door.documents.get_document = broken  # type: ignore[method-assign]
