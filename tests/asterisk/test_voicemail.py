@@ -1,0 +1,88 @@
+"""Voicemail on a real Asterisk: per piece where it is paid, free where it is included, and never without its price."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from charging.lab import Call, CallState, Lab, mobile
+from tests.asterisk.engine import Engine, engine
+from tests.asterisk.parties import leave_message
+
+pytestmark = pytest.mark.asterisk
+
+PRICE = 150_000
+CREDIT = 10_000_000
+
+
+async def _leaves_a_message(live: Engine, call: Call) -> None:
+    await call.wait_state(CallState.ANSWERED, 15)
+    await leave_message(live.lab, call, seconds=4)
+    await call.wait_end(20)
+
+
+async def test_r3_r6_forward_that_fails_becomes_a_voicemail_charged_per_piece(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy()) as live:
+        call = await live.call()
+        await live.heard("voicemail_reserved", deadline_s=15)
+        await _leaves_a_message(live, call)
+        cdr = await live.cdr()
+        assert (cdr["service"], cdr["messages"], cdr["cost"], cdr["dial_status"]) == ("voicemail", 1, "0.15", "BUSY")
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT - PRICE
+
+
+async def test_r12_r13_too_little_to_forward_goes_straight_to_paid_voicemail(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, plan="voice_free", credit="0.20", price="60.00") as live:
+        call = await live.call()
+        await _leaves_a_message(live, call)
+        assert call.mobiles == [], "the phone did not ring"
+        assert (await live.cdr())["cost"] == "0.15"
+        await live.nothing_reserved()
+        assert await live.posted() == 200_000 - PRICE
+
+
+async def test_r3_caller_who_leaves_no_message_costs_nothing(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy()) as live:
+        call = await live.call(hang_up_after_s=0.5)
+        await call.wait_end(20)
+        assert (await live.cdr())["messages"] == 0
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT
+
+
+async def test_r7_included_voicemail_costs_nothing(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, plan="voice_light", forward_to=mobile.busy()) as live:
+        call = await live.call()
+        await _leaves_a_message(live, call)
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT
+
+
+async def test_message_taken_while_the_daemon_was_dead_is_charged_when_it_is_back(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, plan="voice_free") as live:
+        await live.daemon.kill()
+        call = await live.call()
+        await _leaves_a_message(live, call)
+        await live.daemon.start()
+        told = await live.heard("left_message_charged")
+        assert told["charged_micro_euro"] == PRICE
+        assert await live.posted() == CREDIT - PRICE
+        async with asyncio.timeout(30):
+            while await lab.switch.black_box():  # noqa: ASYNC110 - another process has no Event for us
+                await asyncio.sleep(0.2)
+
+
+async def test_daemon_killed_while_the_message_is_left_charges_it_once(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy()) as live:
+        call = await live.call()
+        await live.heard("voicemail_reserved", deadline_s=15)
+        await call.wait_state(CallState.ANSWERED, 15)
+        await live.daemon.kill()
+        await _leaves_a_message(live, call)
+        await live.daemon.start()
+        assert (await live.cdr())["cost"] == "0.15"
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT - PRICE
