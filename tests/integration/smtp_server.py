@@ -60,7 +60,6 @@ class Mailbox:
     logins: list[str] = field(default_factory=list)
     secured: list[bool] = field(default_factory=list)
     """For each mail, whether it came by TLS."""
-    options: list[list[str]] = field(default_factory=list)
 
     async def handle_EHLO(  # noqa: N802  aiosmtpd's names
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
@@ -98,7 +97,6 @@ class Mailbox:
         self.got.append(message)
         self.recipients.append(recipient)
         self.secured.append(session.ssl is not None)
-        self.options.append(envelope.mail_options)
         return "250 taken"
 
     async def _answer(self, server: SMTP, what: str | None) -> str | None:

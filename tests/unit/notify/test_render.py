@@ -230,3 +230,13 @@ def test_shipped_templates_have_no_problems_and_none_is_without_use() -> None:
     names = {path.name for path in SHIPPED.rglob("*") if path.is_file()}
     kinds = {f"{kind}{suffix}" for kind in NoticeKind for suffix in (".txt", ".html", "-meaning.txt")}
     assert names - kinds == {"layout.html", "parts.html", "footer.txt", "footer.html"}
+
+
+def test_the_operators_guide_names_every_fact_and_filter_and_no_other() -> None:
+    guide = (Path(__file__).parents[3] / "config/templates/README.md").read_text(encoding="utf-8")
+    for kind in NoticeKind:
+        (row,) = (line for line in guide.splitlines() if line.startswith(f"| `{kind}`"))
+        named = set(re.findall(r"`([a-z_]+)`", row))
+        known = {name for name in dir(samples(kind)[0]) if not name.startswith("_")}
+        assert named == known, kind
+    assert set(re.findall(r"`[a-z_]+\|([a-z_]+)`", guide)) == set(filters(Language.NL))
