@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from charging.errors import LedgerCorrupt
 from charging.ledger.codec import dump, load, load_legs
@@ -91,10 +92,13 @@ def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
 
 def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], *, touch: bool, indexes: str) -> list[str | int]:
     """The ARGV of ``apply.lua``."""
-    lines = (*grants, transfer)
-    floors = [[leg.floor for leg in line.legs] for line in lines]
-    floors_text = dump(floors) if any(any(one) for one in floors) else ""
-    return [*_change_arguments(transfer), "1" if touch else "", floors_text, indexes, *map(_dump_line, lines)]
+    arguments = [*_change_arguments(transfer), "1" if touch else "", indexes]
+    for line in (*grants, transfer):
+        digest = line.digest
+        arguments += (line.id, digest, _dump_line(line, digest), len(line.legs))
+        for leg in line.legs:
+            arguments += (leg.balance, leg.posted, leg.reserved, leg.floor)
+    return arguments
 
 
 def _change_arguments(transfer: Transfer) -> tuple[str | int, ...]:
@@ -108,28 +112,27 @@ def _change_arguments(transfer: Transfer) -> tuple[str | int, ...]:
     return "", "", 0, "", transfer.at_us, ""
 
 
-def load_applied(reply: Sequence[bytes], transfer: Transfer) -> tuple[Applied, str]:
+def load_applied(reply: Sequence[Any], transfer: Transfer) -> tuple[Applied, str]:
     """The answer, and the switch of the session that the transfer changed."""
-    outcome, detail, switch, *amounts = (part.decode() for part in reply)
-    pairs = zip(transfer.legs, amounts[::2], amounts[1::2], strict=True)
-    balances = {leg.balance: Balance(int(posted), int(reserved)) for leg, posted, reserved in pairs}
-    return Applied(Outcome(outcome), balances, detail), switch
+    outcome, detail, switch, *amounts = reply
+    balances = {leg.balance: Balance(*amounts[2 * i : 2 * i + 2]) for i, leg in enumerate(transfer.legs)}
+    return Applied(Outcome(outcome.decode()), balances, detail.decode()), switch.decode()
 
 
 def restore_arguments(lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> list[str | int]:
     """The ARGV of ``restore.lua``."""
     arguments: list[str | int] = [len(lines)]
     for line in lines:
-        arguments += (line.id, line.digest, f"{line.number} {_dump_line(line)}")
+        arguments += (line.id, line.digest, f"{line.number} {_dump_line(line, line.digest)}")
     arguments += ("#lines", lines[-1].number)
     for name, balance in balances.items():
         arguments += (f"p:{name}", balance.posted, f"r:{name}", balance.reserved)
     return arguments
 
 
-def _dump_line(line: Transfer | JournalLine) -> str:
+def _dump_line(line: Transfer | JournalLine, digest: str) -> str:
     legs = [[leg.balance, leg.posted, leg.reserved] for leg in line.legs]
-    return dump([line.id, line.kind, line.at_us, legs, line.session, line.reason, line.digest])
+    return dump([line.id, line.kind, line.at_us, legs, line.session, line.reason, digest])
 
 
 def load_line(account: str, text: bytes) -> JournalLine:
