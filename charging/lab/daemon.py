@@ -20,14 +20,15 @@ import httpx
 
 from charging.lab.errors import LabError
 from charging.lab.lab import Lab
-from charging.lab.process import POLL_S
+from charging.lab.process import DIE_WITH_OWNER, POLL_S
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 
 SETTINGS = """\
 switch:
-  id: lab
+  id: {switch_id}
+  lease_s: {lease_s}
   ami:
     host: 127.0.0.1
     port: {ami_port}
@@ -63,11 +64,14 @@ class DaemonProcess:
         ledger_url: str = "",
         ami_port: int = 0,
         agi_port: int = 0,
+        switch_id: str = "lab",
+        lease_s: int = 15,
     ) -> None:
         """``folder`` is made and filled; ``charging`` is the section of that name in the settings. Other ports than
-        the lab's put something in between."""
+        the lab's put something in between, or make this a second daemon beside the one that the dialplan asks."""
         self.folder = folder
         self.http_port = free_port()
+        self.agi_port = agi_port or lab.agi_port
         self.ledger = folder / "ledger.db"
         self.log = folder / "daemon.log"
         self.tariff = folder / "tariff.yaml"
@@ -80,7 +84,9 @@ class DaemonProcess:
             SETTINGS.format(
                 ami_port=ami_port or lab.switch.charging_ami.port,
                 prompts_dir=lab.prompts_dir,
-                agi_port=agi_port or lab.agi_port,
+                agi_port=self.agi_port,
+                switch_id=switch_id,
+                lease_s=lease_s,
                 ledger_url=ledger_url or "sqlite:///ledger.db",
                 http_port=self.http_port,
                 charging="\n".join(f"  {name}: {value}" for name, value in charging.items()) or "  {}",
@@ -112,6 +118,8 @@ class DaemonProcess:
         """
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
+                *DIE_WITH_OWNER,
+                str(os.getpid()),
                 *(sys.executable, "-m", "charging", "--config", str(self.settings), "run"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -124,7 +132,11 @@ class DaemonProcess:
                 while not await self._is_ready(wait_for_switch):  # noqa: ASYNC110 - another process has no Event for us
                     await asyncio.sleep(POLL_S)
         except TimeoutError as error:
+            await self.kill()
             raise LabError(f"the daemon was not ready in time: {self.last_words()}") from error
+        except asyncio.CancelledError:
+            await self.kill()
+            raise
 
     async def _is_ready(self, wait_for_switch: bool) -> bool:
         assert self._process is not None, "started"

@@ -25,7 +25,7 @@ REALTIME_PRIORITY = 10
 """What Asterisk's own option for it uses."""
 
 # The check of the parent closes the gap between fork and prctl: an owner that died in between would not be noticed.
-_DIE_WITH_OWNER = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+DIE_WITH_OWNER = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
 
 
 class AsteriskProcess:
@@ -58,7 +58,7 @@ class AsteriskProcess:
             LabError: it ended or was not up within 20 s; carries the end of its log.
         """
         assert not self.is_running, f"{self.name} is running already"
-        command = [*_DIE_WITH_OWNER, str(os.getpid()), *self._program.command]
+        command = [*DIE_WITH_OWNER, str(os.getpid()), *self._program.command]
         command += ["-f", "-C", str(self.folder / "etc" / "asterisk.conf")]
         with (self.folder / "log" / "console").open("ab") as console:
             self._process = await asyncio.create_subprocess_exec(
