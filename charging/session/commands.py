@@ -82,6 +82,11 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """The ledger's view of this session is not ours: at the next audit, go on from what is stored, if it is ours."""
+
+
+@dataclass(frozen=True, slots=True)
 class Become:
     """The session goes on as another record: a forward that failed, as a paid voicemail."""
 
@@ -99,4 +104,4 @@ class Tell:
 
 LedgerCommand = ReadBalances | Post | Keep
 SwitchCommand = AskSwitch | ReadBlackBox | SetDeadline | HangUp
-Command = LedgerCommand | SwitchCommand | PlayPrompt | Forget | Become | Tell
+Command = LedgerCommand | SwitchCommand | PlayPrompt | Forget | Doubt | Become | Tell

@@ -7,7 +7,7 @@ from dataclasses import replace
 from charging.clock import MICROSECONDS
 from charging.ledger.model import Outcome
 from charging.session.cdr import cdr_document
-from charging.session.commands import AskSwitch, Command, Forget, Keep, Post, ReadBlackBox, Tell
+from charging.session.commands import AskSwitch, Command, Doubt, Forget, Keep, Post, ReadBlackBox, Tell
 from charging.session.duration import decide_duration
 from charging.session.events import (
     BlackBoxRead,
@@ -204,5 +204,6 @@ def _cut_by(session: Session, duration: Duration) -> str | None:
 
 def lose(session: Session, outcome: Outcome) -> Step:
     """The ledger says that the session is not ours any more (closed, fenced) or that our books differ. Nothing more is
-    booked by us; whoever holds it goes on. Loud: a person should look."""
-    return Step(replace(session, state=State.CLOSED, pending=None), (Tell("session_lost", {"outcome": outcome}),))
+    booked from this record; whoever holds the session goes on from the stored one. Loud: a person should look."""
+    told = Tell("session_lost", {"outcome": outcome})
+    return Step(replace(session, state=State.CLOSED, pending=None), (told, Doubt()))

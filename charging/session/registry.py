@@ -94,6 +94,7 @@ class Registry:
             policy=self._policy,
             observe=self._observe,
             forget=self.forget,
+            doubt=self.doubt,
             leads=lambda: self.leads(),
         )
         self._runners[session.id] = runner

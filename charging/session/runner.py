@@ -48,6 +48,7 @@ class SessionRunner:
         policy: Policy,
         observe: Observer,
         forget: Callable[[str, bool], None],
+        doubt: Callable[[], None],
         leads: Callable[[], bool],
     ) -> None:
         self.session = session
@@ -60,6 +61,7 @@ class SessionRunner:
         self._policy = policy
         self._observe = observe
         self._forget = forget
+        self._doubt = doubt
         self._leads = leads
         self._mailbox: deque[Event] = deque()
         self._arrived = asyncio.Event()
@@ -124,6 +126,8 @@ class SessionRunner:
                 self._observe(what, self.session, fields)
             case do.Forget(look_again):
                 self._forget(self.session.id, look_again)
+            case do.Doubt():
+                self._doubt()
             case do.Become(voicemail):
                 self.session = voicemail
                 self.forward_over.set()

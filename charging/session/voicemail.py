@@ -17,7 +17,7 @@ from charging.clock import MICROSECONDS, Instant
 from charging.ledger.model import CREDIT, Closed, Kept, Kind, Leg, Opened, Transfer
 from charging.money import format_euro
 from charging.session.cdr import iso
-from charging.session.commands import AskSwitch, Command, Forget, HangUp, Post, ReadBlackBox, Tell
+from charging.session.commands import AskSwitch, Command, Doubt, Forget, HangUp, Post, ReadBlackBox, Tell
 from charging.session.events import (
     AnswerDoubtful,
     BlackBoxRead,
@@ -250,7 +250,7 @@ def _posted(voicemail: Voicemail, event: Posted, now: Instant, policy: Policy) -
     outcome = event.applied.outcome
     closed = replace(voicemail, state=State.CLOSED, pending=None)
     if not outcome.applied:
-        return closed, (Tell("session_lost", {"outcome": outcome}),)
+        return closed, (Tell("session_lost", {"outcome": outcome}), Doubt())
     settled = {leg.balance: -leg.posted for leg in voicemail.pending.legs if leg.posted}
     return closed, (Tell("voicemail_settled", {"stored": bool(settled), "settled": settled}), Forget())
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from charging.errors import LedgerUnavailable
-from charging.ledger.model import Kind
+from charging.ledger.model import CREDIT, Kept, Kind, Leg, Transfer
 from charging.session.events import FundsChanged
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, Rig, make_rig
@@ -130,3 +131,27 @@ async def test_settling_interrupted_by_a_crash_is_finished_once(rig: Rig, store:
     rows = await store.cdrs()
     assert [json.loads(row.document)["billed_s"] for row in rows] == [30]
     assert (await rig.balance()).posted == 10 * EURO - 30 * SECOND
+
+
+async def test_session_whose_books_differ_goes_on_from_the_stored_record(rig: Rig, store: FaultyStore) -> None:
+    """Whoever posted under our next id: our record is let go, and the stored one is taken up and settled."""
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    session = rig.session_of(call)
+    stray = Transfer(
+        f"{session.id}/{session.sequence}/extend",
+        "anna",
+        Kind.EXTEND,
+        0,
+        (Leg(CREDIT, -SECOND),),
+        session.id,
+        Kept(replace(session, sequence=session.sequence + 1).to_json()),
+        "stray",
+    )
+    await store.apply(stray)
+    await rig.clock.advance(70)
+    assert rig.heard("session_lost")
+    await rig.clock.advance(40)
+    assert rig.session_of(call).covered_s > 120
+    await rig.hang_up(call)
+    assert await rig.reserved() == {}
