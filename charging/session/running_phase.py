@@ -91,8 +91,10 @@ def channel_ended(session: Session, event: ChannelEnded, context: Context) -> St
 
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     """The switch's own view: is the call alive, and does its deadline stand where the money ends?"""
-    if event.callee is None or not event.callee.bridged:
+    if event.callee is None:
         return begin_ending(replace(session, caller_gone=event.caller is None), context)
+    if not event.callee.bridged:
+        return _not_bridged(session, event, context)
     alive = replace(
         session,
         callee_uid=event.callee.uid,
@@ -105,6 +107,16 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     if session.elapsed_ms(context.now.mono_us) > (session.covered_s + context.policy.backstop_s) * 1000:
         return _cut_overdue(alive, event, context)
     return _deadline(alive, context) if _misplaced(alive, event.callee, event.asked_mono_us) else Step(alive)
+
+
+def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
+    """Between answer and bridge, or between bridge and hang-up: a moment, unless it lasts."""
+    check = context.in_s(BRIDGE_LEFT_GRACE_S)
+    if not session.technology:
+        return Step(replace(session, check_mono_us=check))
+    if session.left is None:
+        return Step(replace(session, left=context.now, check_mono_us=check))
+    return begin_ending(replace(session, caller_gone=event.caller is None), context)
 
 
 def _misplaced(session: Session, callee: Leg, asked_mono_us: int) -> bool:
