@@ -10,7 +10,7 @@ from charging.ledger.accounts import Language, Number, Status
 from charging.ledger.model import CREDIT, Balance, bundle
 from charging.notify.model import FaxRefused, LowCredit, LowFreeMinutes, MissedCall, Notice, NoticeKind
 from charging.notify.policy import Standing, due, fax_refused, forward_cost, missed_call
-from charging.rating.tariff import Price, RateTable
+from charging.rating.tariff import Destination, Price, RateTable
 from tests.fakes.clock import START_WALL_US as NOW
 from tests.fakes.rig import EURO, NUMBER, TARGET
 from tests.unit.notify.factories import ANNA, MONTH, PLAN, at, standing, the_tariff
@@ -139,13 +139,18 @@ def test_a_plan_that_the_tariff_does_not_have_has_no_thresholds() -> None:
 def test_forward_cost_is_the_first_increment_of_the_dearest_target() -> None:
     tariff = the_tariff()
     prices = dict(tariff.tables["table"].prices)
-    prices["nl_mobile"] = Price(replace_steps(prices["nl_mobile"], increment_s=30), connect_fee=50_000)
-    priced = replace(tariff, tables={"table": RateTable("table", prices)})
+    cheap = prices["nl_mobile"]
+    prices["nl_mobile"] = Price(replace_steps(cheap, increment_s=30), connect_fee=50_000)
+    prices["nl_free"] = cheap
+    places = {**tariff.destinations, "nl_free": Destination("nl_free", ("+31800",))}
+    priced = replace(tariff, tables={"table": RateTable("table", prices)}, destinations=places)
     forwarded = Number(NUMBER, "anna", TARGET)
     assert forward_cost(priced, PLAN, [forwarded], NOW) == 50_000 + 30_000
     assert forward_cost(priced, PLAN, [Number(NUMBER, "anna")], NOW) is None
     assert forward_cost(priced, PLAN, [Number(NUMBER, "anna", "+31900123456")], NOW) is None
-    assert forward_cost(priced, PLAN, [Number(NUMBER, "anna"), forwarded], NOW) == 80_000
+    other = Number("+31201234568", "anna", "+318001234567")
+    assert forward_cost(priced, PLAN, [other], NOW) == 1_000
+    assert forward_cost(priced, PLAN, [other, Number(NUMBER, "anna"), forwarded, other], NOW) == 80_000
 
 
 def replace_steps(price: Price, **changes: int) -> tuple[object, ...]:
