@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 
 from charging.ledger.accounts import Language
 from charging.money import MICRO, format_euro
-from charging.service.statement_words import MONTHS, WORDS
+from charging.service.statement_words import MONTHS, SHORT_MONTHS, WORDS
 from charging.service.statements import CALL, Line, Statement, local_time
 
 STYLE = """
@@ -43,6 +44,7 @@ def statement_page(statement: Statement) -> str:
     """The HTML document."""
     language = statement.account.language
     words = WORDS[language]
+    euro = _Euro.of(statement)
     title = f"{words['title']} {_month(statement)}"
     note = "" if statement.is_over else f'<p class="note">{escape(words["goes_on"])}</p>'
     vat = words["vat_note"].format(rate=_percent(statement.vat_rate, language))
@@ -52,21 +54,21 @@ def statement_page(statement: Statement) -> str:
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body><main>\n"
         f"<header><h1>{escape(title)}</h1><p>{escape(words['account'])} {escape(statement.account.id)}</p></header>\n"
         f"{note}"
-        f"{_figures(statement, words)}\n{_table(statement, words)}\n"
+        f"{_figures(statement, words, euro)}\n{_table(statement, words, euro)}\n"
         f"<footer>{escape(vat)} {escape(words['zone_note'].format(zone=statement.zone))}</footer>\n"
         "</main></body>\n</html>\n"
     )
 
 
-def _figures(statement: Statement, words: Mapping[str, str]) -> str:
+def _figures(statement: Statement, words: Mapping[str, str], euro: _Euro) -> str:
     language, free = statement.account.language, statement.free
-    vat = words["vat"].format(rate=_percent(statement.vat_rate, language), amount=_euro(statement.usage_vat, language))
+    vat = words["vat"].format(rate=_percent(statement.vat_rate, language), amount=euro(statement.usage_vat))
     figures = [
-        (words["opening"], _euro(statement.opening, language), ""),
-        (words["top_ups"], _euro(statement.total("top_up"), language), ""),
-        (words["usage"], _euro(statement.usage, language), vat),
-        (words["others"], _euro(statement.total("correct", "expire", "opening"), language), ""),
-        (words["closing"], _euro(statement.closing, language), ""),
+        (words["opening"], euro(statement.opening), ""),
+        (words["top_ups"], euro(statement.total("top_up")), ""),
+        (words["usage"], euro(statement.usage), vat),
+        (words["others"], euro(statement.total("correct", "expire", "opening")), ""),
+        (words["closing"], euro(statement.closing), ""),
     ]
     if free.granted:
         detail = words["free_detail"].format(
@@ -81,8 +83,7 @@ def _figure(name: str, value: str, detail: str) -> str:
     return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}{small}</dd></div>"
 
 
-def _table(statement: Statement, words: Mapping[str, str]) -> str:
-    language = statement.account.language
+def _table(statement: Statement, words: Mapping[str, str], euro: _Euro) -> str:
     heads = (
         ("", words["when"]),
         ("", words["what"]),
@@ -92,13 +93,13 @@ def _table(statement: Statement, words: Mapping[str, str]) -> str:
         ("n", words["balance"]),
     )
     head = "".join(f'<th class="{kind}">{escape(text)}</th>' for kind, text in heads)
-    rows = "".join(_row(statement, line, words) for line in statement.lines)
+    rows = "".join(_row(statement, line, words, euro) for line in statement.lines)
     if not rows:
         rows = f'<tr><td colspan="6">{escape(words["nothing"])}</td></tr>'
     return (
         f"<table><thead><tr>{head}</tr></thead><tbody>\n"
-        f"{_sum_row(words['opening'], _euro(statement.opening, language))}{rows}"
-        f"{_sum_row(words['closing'], _euro(statement.closing, language))}</tbody></table>"
+        f"{_sum_row(words['opening'], euro(statement.opening))}{rows}"
+        f"{_sum_row(words['closing'], euro(statement.closing))}</tbody></table>"
     )
 
 
@@ -109,7 +110,7 @@ def _sum_row(name: str, balance: str) -> str:
     )
 
 
-def _row(statement: Statement, line: Line, words: Mapping[str, str]) -> str:
+def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro) -> str:
     language = statement.account.language
     when = local_time(line.at_us, statement.zone)
     what, detail = _what(line, words)
@@ -118,10 +119,10 @@ def _row(statement: Statement, line: Line, words: Mapping[str, str]) -> str:
     duration = _minutes(seconds) if isinstance(seconds, int) else ""
     free = _minutes(line.free_seconds) if line.free_seconds else ""
     return (
-        f"<tr><td>{when.day} {MONTHS[language][when.month - 1][:3]} {when:%H:%M}</td><td>{escape(what)}{small}</td>"
+        f"<tr><td>{when.day} {SHORT_MONTHS[language][when.month - 1]} {when:%H:%M}</td><td>{escape(what)}{small}</td>"
         f'<td class="n wide">{duration}</td><td class="n wide">{free}</td>'
-        f'<td class="n">{escape(_euro(line.credit, language, signed=True))}</td>'
-        f'<td class="n">{escape(_euro(line.balance, language))}</td></tr>\n'
+        f'<td class="n">{escape(euro(line.credit, signed=True))}</td>'
+        f'<td class="n">{escape(euro(line.balance))}</td></tr>\n'
     )
 
 
@@ -147,14 +148,26 @@ def _minutes(seconds: int) -> str:
     return f"{seconds // 60}:{seconds % 60:02d}"
 
 
-def _euro(amount: int, language: Language, *, signed: bool = False) -> str:
-    """Exact, at least two decimals, as people of the language write it."""
-    whole, _, decimals = format_euro(abs(amount) % MICRO).partition(".")
-    assert whole == "0", whole
-    thousands, point = (".", ",") if language is Language.NL else (",", ".")
-    digits = f"{abs(amount) // MICRO:,}".replace(",", thousands)
-    sign = "−" if amount < 0 else "+" if signed and amount > 0 else ""
-    return f"{sign}€\u00a0{digits}{point}{decimals}"
+@dataclass(frozen=True, slots=True)
+class _Euro:
+    """Writes amounts exactly and as people of the language do, all of a page with as many decimals: 2, 4 or 6, because
+    three look like thousands to some."""
+
+    language: Language
+    decimals: int
+
+    @classmethod
+    def of(cls, statement: Statement) -> _Euro:
+        amounts = [statement.opening, statement.usage, *(line.credit for line in statement.lines)]
+        longest = max(len(format_euro(abs(amount)).partition(".")[2]) for amount in amounts)
+        return cls(statement.account.language, longest + longest % 2)
+
+    def __call__(self, amount: int, *, signed: bool = False) -> str:
+        whole, micro = divmod(abs(amount), MICRO)
+        thousands, point = (".", ",") if self.language is Language.NL else (",", ".")
+        digits = f"{whole:,}".replace(",", thousands) + point + f"{micro:06d}"[: self.decimals]
+        sign = "−" if amount < 0 else "+" if signed and amount > 0 else ""
+        return f"{sign}€\u00a0{digits}"
 
 
 def _percent(hundredths: int, language: Language) -> str:

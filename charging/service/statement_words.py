@@ -9,6 +9,11 @@ MONTHS = {
     Language.EN: ("January February March April May June July August September October November December").split(),
 }
 
+SHORT_MONTHS = {
+    Language.NL: "jan feb mrt apr mei jun jul aug sep okt nov dec".split(),
+    Language.EN: "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(),
+}
+
 _DUTCH = {
     "title": "Overzicht",
     "account": "Account",

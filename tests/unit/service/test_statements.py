@@ -139,6 +139,14 @@ def test_the_page_speaks_the_accounts_language_and_shows_reasons_harmlessly() ->
     assert not re.search(r"\{[a-z]+\}", dutch.partition("</style>")[2] + english.partition("</style>")[2])
 
 
+def test_amounts_on_a_page_have_two_four_or_six_decimals_and_never_three() -> None:
+    for posted, opening in ((-1_230_000, "0,00"), (-1_234_000, "0,0000"), (-1_234_100, "0,0000"), (-1, "0,000000")):
+        page = statement_page(november(line(1, NOVEMBER_US, Kind.SETTLE, Leg(CREDIT, posted), session="s")))
+        assert f">€\u00a0{opening}<" in page
+    large = november(line(1, NOVEMBER_US, Kind.TOP_UP, Leg(CREDIT, 1_234_567 * EURO)))
+    assert "+€\u00a01.234.567,00" in statement_page(large)
+
+
 async def test_a_statement_of_the_store_takes_the_journal_and_tells_reasons(shop: Shop) -> None:
     await shop.anna()
     await shop.service.money.top_up("anna", 25 * EURO, "k")
