@@ -42,6 +42,8 @@ class Account:
     status_reason: str = ""
     paid_until_us: int | None = None
     """End of the paid subscription (R18), wall clock; ``None``: never paid."""
+    paid_at_us: int | None = None
+    """When a payment of the subscription was last recorded (R19), wall clock; ``None``: never."""
     created_us: int = 0
     version: int = 0
     """Counts up at each edit; an edit names the version it has seen."""

@@ -244,6 +244,20 @@ class MemoryStore:
         for cdr in cdrs:
             self._books[cdr.account].cdrs[cdr.session] = cdr
 
+    # -- archiving
+
+    async def replace_head(self, opening: JournalLine) -> None:
+        books = self._books[opening.account]
+        end = books.from_number(opening.number + 1)
+        for line in books.journal[:end]:
+            del books.digests[line.id]
+        books.digests[opening.id] = opening.digest
+        books.journal[:end] = [opening]
+
+    async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        for cdr in cdrs:
+            self._books[cdr.account].cdrs.pop(cdr.session, None)
+
 
 def _journal_line(number: int, line: Transfer) -> JournalLine:
     legs = tuple(replace(leg, floor=0) for leg in line.legs)

@@ -125,7 +125,18 @@ class Restoring(Protocol):
         """Store CDRs as they are."""
 
 
-class Store(Ledger, Directory, Leases, Restoring, Protocol):
+class Archiving(Protocol):
+    """Taking out what is in the archive's files already."""
+
+    async def replace_head(self, opening: JournalLine) -> None:
+        """Put ``opening`` in the place of its account's lines up to its number, whose ids are forgotten, in one atomic
+        step. What they add up to is what it says, so no balance changes."""
+
+    async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        """Take out these CDRs, all of one account."""
+
+
+class Store(Ledger, Directory, Leases, Restoring, Archiving, Protocol):
     """What a ledger URL opens."""
 
     async def open(self) -> None:

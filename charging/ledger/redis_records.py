@@ -130,6 +130,11 @@ def restore_arguments(lines: Sequence[JournalLine], balances: Mapping[str, Balan
     return arguments
 
 
+def replace_head_arguments(opening: JournalLine) -> list[str | int]:
+    """The ARGV of ``replace_head.lua``."""
+    return [opening.number, opening.id, opening.digest, f"{opening.number} {_dump_line(opening, opening.digest)}"]
+
+
 def _dump_line(line: Transfer | JournalLine, digest: str) -> str:
     legs = [[leg.balance, leg.posted, leg.reserved] for leg in line.legs]
     return dump([line.id, line.kind, line.at_us, legs, line.session, line.reason, digest])

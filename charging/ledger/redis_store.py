@@ -39,6 +39,7 @@ from charging.ledger.redis_records import (
     load_cdr,
     load_line,
     load_session,
+    replace_head_arguments,
     restore_arguments,
     split_cdr_member,
     split_index_member,
@@ -57,7 +58,7 @@ class RedisStore:
         self._keys = Keys(url.prefix)
         self._known_switches: set[str] = set()
         """Those that this process has put into the index of switches."""
-        names = ("apply", "keep", "put_account", "put_number", "journal", "lease", "restore")
+        names = ("apply", "keep", "put_account", "put_number", "journal", "lease", "restore", "replace_head")
         self._scripts = {name: Script(name) for name in names}
 
     async def open(self) -> None:
@@ -264,6 +265,19 @@ class RedisStore:
             await self._client.command("ZADD", self._keys.of(cdr.account, "cdrs"), cdr.ended_us, cdr.session)
             record = f"{cdr.ended_us} {cdr.document}"
             await self._client.command("HSET", self._keys.of(cdr.account, "cdr"), cdr.session, record)
+
+    # -- archiving
+
+    async def replace_head(self, opening: JournalLine) -> None:
+        keys = self._keys.books(opening.account)[1:3]
+        await self._client.script(self._scripts["replace_head"], keys, replace_head_arguments(opening))
+
+    async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        account, sessions = cdrs[0].account, [cdr.session for cdr in cdrs]
+        await self._client.command("HDEL", self._keys.of(account, "cdr"), *sessions)
+        await self._client.command("ZREM", self._keys.of(account, "cdrs"), *sessions)
+        members = [cdr_member(cdr.session, account, cdr.ended_us) for cdr in cdrs]
+        await self._client.command("ZREM", self._keys.cdrs, *members)
 
     # -- its own state
 

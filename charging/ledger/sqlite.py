@@ -220,6 +220,17 @@ class SqliteStore:
         rows = [(cdr.account, cdr.session, cdr.ended_us, cdr.document) for cdr in cdrs]
         await self._writer.submit(lambda connection: connection.executemany(queries()["store_cdr"], rows).rowcount)
 
+    # -- archiving
+
+    async def replace_head(self, opening: JournalLine) -> None:
+        await self._writer.submit(partial(sqlite_rows.replace_head, opening=opening))
+
+    async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        rows = [(cdr.account, cdr.session) for cdr in cdrs]
+        await self._writer.submit(lambda connection: connection.executemany(queries()["delete_cdr"], rows).rowcount)
+
+    # -- keeping
+
     async def backup(self, path: Path) -> None:
         """Copy the ledger as it is at this moment to a new file, while it is in use. The copy is a ledger of its own:
         to restore, stop the daemon and put it in the ledger's place. Raises LedgerUnavailable."""

@@ -69,6 +69,11 @@ def restore_lines(
     _store_balances(connection, account, balances)
 
 
+def replace_head(connection: sqlite3.Connection, opening: JournalLine) -> None:
+    connection.execute(queries()["delete_journal_head"], (opening.account, opening.number))
+    _append(connection, opening)
+
+
 def backup(connection: sqlite3.Connection, path: Path) -> None:
     """A consistent copy in one file, durable; what is written meanwhile is not in it."""
     connection.execute("PRAGMA query_only = OFF")  # which VACUUM INTO heeds, though it writes another file

@@ -27,7 +27,7 @@ from charging.ledger.port import Store
 from charging.ledger.verify import verify
 
 _LEG = re.compile(r"(?P<balance>[a-z0-9:-]+)=(?P<posted>[+-]\d+)?(/(?P<reserved>[+-]?\d+))?(@(?P<floor>-?\d+))?")
-ENDED_US = 5_000_000
+ENDED_US = 5
 
 
 async def add_account(store: Store, account: str = "a") -> None:

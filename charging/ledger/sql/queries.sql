@@ -22,6 +22,12 @@ SELECT name, posted, reserved FROM balances WHERE account = ? AND name IN (?, ?,
 INSERT INTO journal (account, number, id, kind, at_us, legs, session, reason, digest)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
+-- name: delete_journal_head
+DELETE FROM journal WHERE account = ? AND number <= ?;
+
+-- name: delete_cdr
+DELETE FROM cdrs WHERE account = ? AND session = ?;
+
 -- name: store_balance
 INSERT INTO balances (account, name, posted, reserved) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET posted = excluded.posted, reserved = excluded.reserved;

@@ -1,0 +1,98 @@
+"""Closed periods go to files by month: what stays behind is one opening line an account, which `verify` understands.
+
+Written to the files and flushed first, taken out of the store second: a crash between leaves both, and the next run
+writes those lines once more; a reader of the files goes by account and number. The ids of archived lines are forgotten:
+a transfer that is repeated after that is carried out anew. So archive only what no daemon can still be repeating: the
+command refuses anything younger than ARCHIVE_AGE_MIN_S.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from charging.clock import MICROSECONDS
+from charging.ledger.model import CdrRow, JournalLine, Kind, Leg, contents_digest
+from charging.ledger.port import Store
+from charging.ledger.portable import Counts, encode
+from charging.ledger.verify import all_cdrs
+
+ARCHIVE_AGE_MIN_S = 35 * 24 * 3600
+"""A month and some days: how long an id is remembered at least."""
+
+OPENING_REASON = "archived"
+
+
+def archivable(lines: Sequence[JournalLine], before_us: int) -> Sequence[JournalLine]:
+    """The longest beginning of a journal in which every line is older than ``before_us`` and every session has ended
+    for good: no later line is of a session in it, and it holds nothing."""
+    last_line = {line.session: line.number for line in lines if line.session is not None}
+    unfinished: set[str] = set()
+    holds: dict[str, int] = defaultdict(int)
+    end = 0
+    for place, line in enumerate(lines, 1):
+        if line.at_us >= before_us:
+            break
+        for leg in line.legs:
+            holds[leg.balance] += leg.reserved
+        if line.session is not None:
+            unfinished.add(line.session)
+            if last_line[line.session] == line.number:
+                unfinished.discard(line.session)
+        if not unfinished and not any(holds.values()):
+            end = place
+    return lines[:end]
+
+
+def opening_line(archived: Sequence[JournalLine]) -> JournalLine:
+    """What takes their place: the last one's number and time, and what they all add up to."""
+    posted: dict[str, int] = defaultdict(int)
+    for leg in (leg for line in archived for leg in line.legs):
+        posted[leg.balance] += leg.posted
+    last = archived[-1]
+    legs = tuple(Leg(name, amount) for name, amount in sorted(posted.items()) if amount)
+    identity = f"opening/{last.number}"
+    digest = contents_digest(last.account, Kind.OPENING, legs, None, OPENING_REASON)
+    return JournalLine(
+        last.number, identity, last.account, Kind.OPENING, last.at_us, legs, None, OPENING_REASON, digest
+    )
+
+
+async def archive(
+    store: Store, before_us: int, now_us: int, folder: Path, month_of: Callable[[int], str], counts: Counts
+) -> None:
+    """Take every account's journal lines and CDRs older than ``before_us`` to ``journal-MONTH.jsonl`` and
+    ``cdrs-MONTH.jsonl`` in ``folder``; ``counts`` tells how far it is. The store may be in use.
+
+    Raises ValueError where ``before_us`` is too near ``now_us``, LedgerUnavailable, OSError.
+    """
+    if before_us > now_us - ARCHIVE_AGE_MIN_S * MICROSECONDS:
+        raise ValueError("only what is older than 35 days can be archived: younger ids must be remembered")
+    async for account in store.accounts():
+        counts.accounts += 1
+        lines = archivable([line async for line in store.journal(account.id)], before_us)
+        if lines and (len(lines) > 1 or lines[0].kind is not Kind.OPENING):
+            _append(folder, "journal", ((month_of(line.at_us), line) for line in lines))
+            await store.replace_head(opening_line(lines))
+            counts.lines += len(lines)
+        cdrs = [cdr async for cdr in all_cdrs(store, account.id) if cdr.ended_us < before_us]
+        if cdrs:
+            _append(folder, "cdrs", ((month_of(cdr.ended_us), cdr) for cdr in cdrs))
+            await store.forget_cdrs(cdrs)
+            counts.cdrs += len(cdrs)
+
+
+def _append(folder: Path, what: str, records: Iterable[tuple[str, JournalLine | CdrRow]]) -> None:
+    """Write them to the file of their month, for its owner only, and flush it to the disk."""
+    texts: dict[str, list[str]] = defaultdict(list)
+    for month, record in records:
+        texts[month].append(f"{record.account}\t{encode(record)}\n")
+    for month, lines in texts.items():
+        path = folder / f"{what}-{month}.jsonl"
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "a", encoding="utf-8") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())

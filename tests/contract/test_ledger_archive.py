@@ -1,0 +1,119 @@
+"""Old journal lines and CDRs go to files; the books that stay add up, go on, and can be archived again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from charging.ledger.archive import ARCHIVE_AGE_MIN_S, archivable, archive
+from charging.ledger.memory import MemoryStore
+from charging.ledger.model import Kind
+from charging.ledger.port import Store
+from charging.ledger.portable import Counts
+from tests.contract.scenario import ENDED_US, add_account, assert_sound, run
+
+NOW_US = 10**15
+
+# The row's number is its time; the CDRs end at ENDED_US, 5.
+BOOKS = """t1 top_up credit=+100                       -> created
+    r1 reserve s1:open credit=/60 bundle:2026-11=/5 after g1 bundle:2026-11=+9 -> created
+    r2 reserve s2:open credit=/10                    -> created
+    e1 settle s1:close+cdr credit=-45/-60 bundle:2026-11=-5/-5 -> created
+    e2 settle s2:close+cdr credit=-10/-10            -> created
+    t2 top_up credit=+1                              -> created credit 46/0 bundle:2026-11 4/0
+    r3 reserve s3:open credit=/6                     -> created
+    t3 top_up credit=+1                              -> created credit 47/6
+"""
+
+
+def month_of(at_us: int) -> str:
+    return "2026-10" if at_us < 4 else "2026-11"
+
+
+async def archived(store: Store, before_us: int, folder: Path) -> Counts:
+    counts = Counts()
+    await archive(store, before_us, NOW_US, folder, month_of, counts)
+    return counts
+
+
+async def numbers(store: Store) -> list[int]:
+    return [line.number async for line in store.journal("a")]
+
+
+@pytest.mark.parametrize(
+    ("before_us", "expected"),
+    [(1, 0), (2, 1), (3, 2), (5, 2), (6, 6), (7, 7), (100, 7)],
+)
+async def test_only_a_beginning_whose_sessions_have_ended_for_good_is_archived(before_us: int, expected: int) -> None:
+    store = MemoryStore()
+    await add_account(store)
+    await run(store, BOOKS)
+    lines = [line async for line in store.journal("a")]
+    assert len(archivable(lines, before_us)) == expected
+
+
+async def test_an_archived_journal_begins_with_one_opening_line_and_goes_on(store: Store, tmp_path: Path) -> None:
+    await add_account(store)
+    await run(store, BOOKS)
+    before = await store.balances("a")
+    counts = await archived(store, 7, tmp_path)
+    assert (counts.lines, counts.cdrs) == (7, 2)
+    first, *rest = [line async for line in store.journal("a")]
+    assert (first.number, first.kind, first.at_us) == (7, Kind.OPENING, 6)
+    assert {leg.balance: leg.posted for leg in first.legs} == {"credit": 46, "bundle:2026-11": 4}
+    assert [line.number for line in rest] == [8, 9]
+    assert await store.balances("a") == before
+    await assert_sound(store)
+    await run(store, "e3 settle s3:close credit=-6/-6 -> created credit 41/0")
+    await run(store, "t3 top_up credit=+1 -> exists credit 41/0")
+    assert await numbers(store) == [7, 8, 9, 10]
+    assert [line.number async for line in store.journal("a", after=8)] == [9, 10]
+    assert [line.number for line in await store.journal_page("a", 9, 5)] == [8, 7]
+    assert [line.number for line in await store.journal_page("a", None, 2)] == [10, 9]
+    await assert_sound(store)
+
+
+async def test_archiving_again_carries_the_opening_line_on(store: Store, tmp_path: Path) -> None:
+    await add_account(store)
+    await run(store, BOOKS)
+    await archived(store, 7, tmp_path)
+    assert (await archived(store, 7, tmp_path)).lines == 0
+    await run(store, "e3 settle s3:close credit=-6/-6 -> created credit 41/0")
+    assert (await archived(store, 100, tmp_path)).lines == 4  # the old opening line is among them
+    assert await numbers(store) == [10]
+    assert (await store.balances("a"))["credit"].posted == 41
+    await assert_sound(store)
+    await run(store, "t4 top_up credit=+1 -> created credit 42/0")
+    assert await numbers(store) == [10, 11]
+    await assert_sound(store)
+
+
+async def test_archived_cdrs_are_gone_from_the_store(store: Store, tmp_path: Path) -> None:
+    await add_account(store)
+    await run(store, BOOKS)
+    assert (await archived(store, ENDED_US, tmp_path)).cdrs == 0
+    assert (await archived(store, ENDED_US + 1, tmp_path)).cdrs == 2
+    assert await store.cdrs() == []
+    assert await store.cdrs(account="a") == []
+    await assert_sound(store)
+
+
+async def test_the_archive_s_files_are_by_month_and_hold_every_line(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await add_account(store)
+    await run(store, BOOKS)
+    await archived(store, ENDED_US + 1, tmp_path)
+    texts = {path.name: path.read_text().splitlines() for path in sorted(tmp_path.iterdir())}  # noqa: ASYNC240
+    assert {name: len(lines) for name, lines in texts.items()} == {
+        "cdrs-2026-11.jsonl": 2,
+        "journal-2026-10.jsonl": 4,
+        "journal-2026-11.jsonl": 2,
+    }
+    assert texts["journal-2026-10.jsonl"][0].startswith('a\t["line",1,"t1","top_up",1,[["credit",100,0]]')
+
+
+async def test_what_is_young_is_not_archived(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="35 days"):
+        await archived(MemoryStore(), NOW_US - ARCHIVE_AGE_MIN_S * 1_000_000 + 1, tmp_path)
+    await archived(MemoryStore(), NOW_US - ARCHIVE_AGE_MIN_S * 1_000_000, tmp_path)
