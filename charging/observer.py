@@ -42,6 +42,7 @@ class MeteredObserver:
             "ledger_not_reached": lambda _fields: metrics.ticks.labels("failed").inc(),
             "call_settled": lambda fields: self._charged(fields["settled"]),
             "voicemail_settled": lambda fields: self._voicemail(fields["settled"].get(CREDIT, 0)),
+            "fax_settled": lambda fields: metrics.charged.labels("fax").inc(fields["settled"].get(CREDIT, 0)),
             "left_message_charged": lambda fields: self._voicemail(fields["charged_micro_euro"]),
             "call_cut": self._cut,
             "prompt_played": lambda fields: metrics.prompts.labels(fields["prompt"], fields["result"]).inc(),

@@ -20,6 +20,7 @@ from charging.asterisk.reply import Fields, Orders
 from charging.asterisk.rights import MissingRights, missing_rights
 from charging.clock import Clock, Instant
 from charging.errors import ActionRefused
+from charging.session.ports import FaxOrder
 from charging.session.switch_events import SwitchEvent
 
 CAUSE_NORMAL = 16
@@ -103,6 +104,25 @@ class CallControl:
         """Make the switch ask our AGI route what to delete; see :meth:`Prompter.run_maintenance`."""
         return await self._prompter.run_maintenance(deadline_s)
 
+    async def send_fax(self, order: FaxOrder) -> None:
+        """Have a fax dialled and sent. The channel's id is made of the session: a second order of it fails."""
+        uid = f"f-{order.session}"
+        await self._link.action(
+            "Originate",
+            {
+                "ActionID": uid,
+                "Channel": variables.FAX_CHANNEL,
+                "Context": variables.FAX_CONTEXT,
+                "Exten": variables.FAX_IDLE_EXTENSION,
+                "Priority": "1",
+                "Async": "true",
+                "Timeout": str((order.ring_s + 10) * 1000),
+                "ChannelId": uid,
+                "OtherChannelId": f"{uid}-2",
+                "Variable": [f"{variables.inherited(name)}={value}" for name, value in _fax_variables(order)],
+            },
+        )
+
     async def statuses(self) -> list[ChannelStatus]:
         """Every channel of the switch, ours or not."""
         fields = {"Variables": STATUS_VARIABLES, "AllVariables": "false"}
@@ -145,6 +165,19 @@ class CallControl:
 def milliseconds_left(now: Instant, at: Instant) -> int:
     """From ``now`` until ``at`` by the monotonic clock, rounded up; zero or less when it has passed."""
     return -((now.mono_us - at.mono_us) // 1000)
+
+
+def _fax_variables(order: FaxOrder) -> tuple[tuple[str, str], ...]:
+    return (
+        (variables.SESSION, order.session),
+        (variables.NUMBER, order.number),
+        (variables.TARGET, order.target),
+        (variables.FAX_FILE, order.file),
+        (variables.FAX_HEADER, order.header),
+        (variables.FAX_BEFORE, str(order.dial_by_us // 1_000_000)),
+        (variables.FAX_RING_S, str(order.ring_s)),
+        (variables.FAX_S, str(order.send_s)),
+    )
 
 
 def channel_status(entry: AmiMessage) -> ChannelStatus:

@@ -12,7 +12,7 @@ from charging.asterisk.prompts import PromptOutcome
 from charging.clock import Clock, Instant
 from charging.errors import LinkDown
 from charging.session.events import BlackBoxRead, Leg
-from charging.session.ports import Legs, Look, PromptResult
+from charging.session.ports import FaxOrder, Legs, Look, PromptResult
 
 _RESULTS = {
     PromptOutcome.WHISPERED: PromptResult.PLAYED,
@@ -62,6 +62,9 @@ class AsteriskSwitch:
     async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
         return {key: _read(record) for key, record in (await self._control.black_box()).items()}
 
+    async def send_fax(self, order: FaxOrder) -> None:
+        await self._control.send_fax(order)
+
     async def run_maintenance(self) -> None:
         if not await self._control.run_maintenance():
             raise LinkDown("the switch did not run the maintenance extension: is the right `originate` granted?")
@@ -78,6 +81,8 @@ def _read(record: BlackBoxRecord) -> BlackBoxRead:
         number=record.number,
         caller=record.caller,
         ended_us=record.ended_at_us,
+        fax_status=record.fax_status,
+        fax_pages=record.fax_pages or 0,
     )
 
 

@@ -80,6 +80,9 @@ class BlackBoxRead:
     number: str = ""
     caller: str = ""
     ended_us: int | None = None
+    fax_status: str = ""
+    fax_pages: int = 0
+    """Pages that the receiving machine has confirmed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,34 @@ class PromptResult(StrEnum):
     FAILED = "failed"
 
 
+@dataclass(frozen=True, slots=True)
+class FaxOrder:
+    """A fax that is paid, to be dialled now."""
+
+    session: str
+    """Makes the order idempotent: the switch carries out one of a session only."""
+    number: str
+    """The sender's, E.164."""
+    target: str
+    """E.164."""
+    file: str
+    """The TIFF, a path on the switch."""
+    header: str
+    """What stands above every page; no commas."""
+    dial_by_us: int
+    """Wall clock: the switch must not dial after this."""
+    ring_s: int
+    send_s: int
+    """After so many seconds the switch ends it."""
+
+
+class FaxLine(Protocol):
+    """The switch, as far as sending a fax is concerned."""
+
+    async def send_fax(self, order: FaxOrder) -> None:
+        """Have the switch dial and send; returns when the order is taken. Raises SwitchError where it may not be."""
+
+
 class Switch(Protocol):
     """The switch, as far as a session is concerned. Every method raises SwitchError where the switch could not be asked
     or did not obey, and ends within the adapter's own time-out."""
