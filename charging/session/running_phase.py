@@ -229,12 +229,17 @@ def _tick(session: Session, event: Woke, context: Context) -> Step:
 
 
 def _next_tick(session: Session, context: Context) -> int:
-    """The next whole tick since the answer; sooner where money may come unannounced."""
+    """The next whole tick since the answer."""
     ticks = session.elapsed_ms(context.now.mono_us) // (context.policy.tick_s * 1000) + 1
-    regular = session.at(ticks * context.policy.tick_s).mono_us
+    return session.at(ticks * context.policy.tick_s).mono_us
+
+
+def _look_for_money(session: Session, context: Context) -> Session:
+    """A call that runs out ticks sooner where money may come unannounced (R22), from the moment it is known to."""
     if session.short is Short.NO or not context.policy.short_poll_s:
-        return regular
-    return min(regular, context.in_s(context.policy.short_poll_s))
+        return session
+    poll = context.in_s(context.policy.short_poll_s)
+    return replace(session, tick_mono_us=poll if session.tick_mono_us is None else min(session.tick_mono_us, poll))
 
 
 def funds_changed(session: Session, _event: FundsChanged, context: Context) -> Step:
@@ -293,6 +298,7 @@ def _replan(session: Session, context: Context) -> Step:
 
 def _after_money(session: Session, context: Context) -> Step:
     """The deadline follows the money; a warning that was given may be given again once the end is far (R22)."""
+    session = _look_for_money(session, context)
     commands: tuple[Command, ...] = ()
     left_ms = session.covered_s * 1000 - session.elapsed_ms(context.now.mono_us)
     if session.warned and (session.short is not Short.MONEY or left_ms > context.policy.warn_before_s * 1000):

@@ -138,6 +138,20 @@ async def test_r22_top_up_at_the_other_daemon_reaches_the_call_within_a_second(p
     assert call.ended.is_set()
 
 
+async def test_r22_top_up_elsewhere_reaches_a_call_whose_money_ends_before_its_first_tick(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=40 * SECOND)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(38.5)
+    await two.rig.credit(50 * SECOND, "elsewhere")
+    await one.rig.clock.advance(51)
+    assert not call.ended.is_set()
+    await one.rig.clock.advance(1)
+    assert call.ended.is_set()
+
+
 async def test_holder_that_was_frozen_and_wakes_late_orders_and_books_nothing(pair: tuple[Daemon, Daemon]) -> None:
     one, two = pair
     await one.rig.subscriber(credit=10 * EURO)
