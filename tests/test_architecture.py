@@ -88,6 +88,7 @@ PURE = (
     "charging.asterisk.variables",
     "charging.asterisk.black_box",
     "charging.notify.policy",
+    "charging.service.expiry",
     "agi.protocol",
     "agi.arguments",
 )
@@ -98,6 +99,7 @@ TALKING = (
     "charging.session.lease",
     "charging.session.looker",
     "charging.session.desk",
+    "charging.session.left_messages",
     "charging.session.ports",
 )
 IMPURE_MODULES = (

@@ -22,7 +22,6 @@ from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Directory, Ledger
-from charging.notify.credit_life import CreditEvents
 from charging.notify.documents import Document, Documents
 from charging.notify.model import Notice
 from charging.notify.outbox import Outbox
@@ -30,6 +29,7 @@ from charging.notify.policy import Standing, due, forward_cost, missed_call
 from charging.notify.record import Record, folded
 from charging.rating.calendar import local_reading
 from charging.rating.tariff import Tariff
+from charging.service.expiry import CreditEvents
 
 COLLECTION = "notice-records"
 TOUCHED_MAX = 100_000

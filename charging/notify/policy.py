@@ -27,7 +27,6 @@ from zoneinfo import ZoneInfo
 
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import CREDIT, Balance, bundle
-from charging.notify.credit_life import CreditEvents, credit_life, days_until
 from charging.notify.model import (
     TEXT_LENGTH_MAX,
     Expiry,
@@ -45,6 +44,7 @@ from charging.rating.funding import CREDIT as PAID_BY_CREDIT
 from charging.rating.funding import Segment, charge
 from charging.rating.plans import Plan
 from charging.rating.tariff import Refusal, Tariff
+from charging.service.expiry import CreditEvents, credit_life, days_until, paid_until
 
 NO_CURE = "never"
 """Stands in an id for the cure of an account that had none yet."""
@@ -149,7 +149,7 @@ def _low_free_minutes(standing: Standing, plan: Plan, tariff: Tariff, now_us: in
 
 
 def _expiry(standing: Standing, tariff: Tariff, now_us: int) -> Notice | None:
-    life = credit_life(standing.account.paid_until_us, standing.events, tariff.zone)
+    life = credit_life(paid_until(standing.account, standing.plan), standing.events, tariff.zone)
     available = standing.balances.get(CREDIT, Balance()).available
     if life is None or available <= 0:
         return None

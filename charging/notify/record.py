@@ -10,10 +10,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-from charging.ledger.model import CREDIT, JournalLine, Kind
+from charging.ledger.model import JournalLine, Kind
 from charging.notify.model import Notice
-
-_USES = (Kind.RESERVE, Kind.EXTEND, Kind.SETTLE)
+from charging.service.expiry import CreditEvent, credit_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Record:
     last_cure: str | None = None
     """The id of the last transfer that brought credit from outside."""
     purchase_us: int | None = None
-    """When credit was last bought."""
+    """When credit was last bought, or given."""
     use_us: int | None = None
     """When a call, voicemail or fax last took credit."""
     sent: Mapping[str, str] = field(default_factory=dict)
@@ -48,14 +47,10 @@ class Record:
 def folded(record: Record, line: JournalLine) -> Record:
     """The record after one more line of the journal."""
     record = replace(record, read_to=line.number)
-    credit = sum(leg.posted for leg in line.legs if leg.balance == CREDIT)
-    if credit > 0 and line.kind is Kind.TOP_UP:
-        return replace(record, last_cure=line.id, purchase_us=line.at_us)
-    if credit > 0 and line.kind is Kind.CORRECT:
-        return replace(record, last_cure=line.id)
-    if credit > 0 and line.kind is Kind.OPENING and record.last_cure is None:
-        # Lines before it are archived: it stands for a purchase of which only this is known.
-        return replace(record, last_cure=line.id, purchase_us=line.at_us)
-    if credit < 0 and line.kind in _USES:
+    event = credit_event(line)
+    if event is CreditEvent.USE:
         return replace(record, use_us=line.at_us)
-    return record
+    if event is None or (line.kind is Kind.OPENING and record.last_cure is not None):
+        # Lines before an opening are archived. Where they were read, more is known than it says.
+        return record
+    return replace(record, last_cure=line.id, purchase_us=line.at_us)

@@ -11,6 +11,7 @@ from charging.ledger.accounts import Account, Language, Status
 from charging.ledger.port import Store
 from charging.rating.tariff import Tariff
 from charging.service import text
+from charging.service.months import Months
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 
 EDIT_TRIES_MAX = 5
@@ -32,6 +33,7 @@ class Accounts:
         self._store = store
         self._tariff = tariff
         self._clock = clock
+        self._months = Months(store, tariff, clock)
 
     async def add(self, account: str, plan: str, language: Language, email: str = "") -> Account | Refused:
         """Make an account on one of the tariff's plans."""
@@ -58,13 +60,17 @@ class Accounts:
         return found
 
     async def change(self, account: str, changes: AccountChanges) -> Account | Refused:
-        """Edit plan, language or mail address. A new plan holds for calls from now on."""
+        """Edit plan, language or mail address. A new plan holds for calls from now on; where it gives more free minutes
+        than the month's were, the difference comes at once (also when the same change is asked again)."""
         wrong = text.email(changes.get("email", ""))
         if wrong is None and "plan" in changes:
             wrong = self._plan_refusal(changes["plan"])
         if wrong is not None:
             return wrong
-        return await self.edit(account, lambda one: replace(one, **changes))
+        changed = await self.edit(account, lambda one: replace(one, **changes))
+        if "plan" in changes and isinstance(changed, Account):
+            await self._months.raise_to_plan(account)
+        return changed
 
     async def suspend(self, account: str, reason: str) -> Account | Refused:
         """Forward nothing more; running calls go on to the end of what they reserved."""

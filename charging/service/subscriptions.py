@@ -26,8 +26,8 @@ class Subscriptions:
         self._clock = clock
 
     async def paid(self, account: str, until: date | None = None) -> Account | Refused:
-        """The subscription is paid through the day ``until`` (in the operator's zone); without one, for a month more
-        than it was."""
+        """The subscription was paid now, through the day ``until`` (in the operator's zone); without one, for a month
+        more than it was."""
         stored = await self._accounts.get(account)
         if isinstance(stored, Refused):
             return stored
@@ -42,6 +42,7 @@ class Subscriptions:
 
     def _paid(self, account: Account, until: date | None, today: date) -> Account:
         zone = ZoneInfo(self._tariff().zone)
+        account = replace(account, paid_at_us=self._clock.now().wall_us)
         if until is not None:
             return replace(account, paid_until_us=_midnight_us(until + timedelta(days=1), zone))
         begin = today

@@ -8,9 +8,9 @@ from datetime import date, timedelta
 import pytest
 
 from charging.ledger.accounts import Status
-from charging.notify.credit_life import CreditEvents
 from charging.notify.model import Expiry, Notice, NoticeKind, SubscriptionEnding
 from charging.notify.policy import Standing, due
+from charging.service.expiry import CreditEvents
 from tests.fakes.rig import EURO
 from tests.unit.notify.factories import ANNA, at, noon, standing, the_tariff
 

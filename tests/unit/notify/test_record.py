@@ -25,16 +25,16 @@ def test_a_top_up_is_a_cure_and_a_purchase() -> None:
     assert (record.read_to, record.last_cure, record.purchase_us, record.use_us) == (1, "t1", 100, None)
 
 
-def test_a_correction_that_gives_is_a_cure_and_no_purchase() -> None:
+def test_a_correction_that_gives_is_a_cure_and_begins_a_year() -> None:
     record = fold(line(1, Kind.CORRECT, Leg(CREDIT, 10)))
-    assert (record.last_cure, record.purchase_us) == ("t1", None)
+    assert (record.last_cure, record.purchase_us) == ("t1", 100)
 
 
 def test_a_correction_that_takes_is_neither_cure_nor_use() -> None:
     assert fold(line(1, Kind.CORRECT, Leg(CREDIT, -10))) == Record(read_to=1)
 
 
-@pytest.mark.parametrize("kind", [Kind.RESERVE, Kind.EXTEND, Kind.SETTLE])
+@pytest.mark.parametrize("kind", [Kind.RESERVE, Kind.EXTEND, Kind.SETTLE, Kind.CHARGE])
 def test_r19_credit_that_a_session_took_is_a_use(kind: Kind) -> None:
     assert fold(line(1, kind, Leg(CREDIT, -10, -10))).use_us == 100
 

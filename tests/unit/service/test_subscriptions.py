@@ -59,3 +59,11 @@ async def test_a_day_that_is_a_slip_of_the_fingers_is_refused(shop: Shop) -> Non
 )
 def test_a_month_later_is_the_same_day_or_the_months_last(day: date, later: date) -> None:
     assert _a_month_later(day) == later
+
+
+async def test_r19_the_payment_itself_is_remembered(shop: Shop) -> None:
+    await shop.anna("pro")
+    await shop.clock.advance(3600)
+    paid = await shop.service.subscriptions.paid("anna", date(2027, 1, 31))
+    assert isinstance(paid, Account)
+    assert paid.paid_at_us == shop.clock.now().wall_us

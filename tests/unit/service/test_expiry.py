@@ -6,7 +6,20 @@ from datetime import date
 
 import pytest
 
-from charging.notify.credit_life import CreditEvents, CreditLife, credit_life, days_until, year_after
+from charging.ledger.accounts import Account
+from charging.ledger.model import CREDIT, JournalLine, Kind, Leg, bundle
+from charging.rating.plans import Plan
+from charging.service.expiry import (
+    CreditEvent,
+    CreditEvents,
+    CreditLife,
+    credit_event,
+    credit_expiry,
+    credit_life,
+    days_until,
+    paid_until,
+    year_after,
+)
 from tests.unit.notify.factories import at
 
 ZONE = "Europe/Amsterdam"
@@ -71,3 +84,45 @@ def test_days_until_counts_calendar_days() -> None:
     assert days_until(date(2027, 3, 29), date(2027, 3, 27)) == 2, "the day of 23 hours is a day"
     assert days_until(date(2027, 3, 29), date(2027, 3, 29)) == 0
     assert days_until(date(2027, 3, 29), date(2027, 3, 30)) == -1
+
+
+def line(kind: Kind, *legs: Leg) -> JournalLine:
+    return JournalLine(1, "t1", "anna", kind, 100, legs, None, "", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "credit", "event"),
+    [
+        (Kind.TOP_UP, 10, CreditEvent.PURCHASE),
+        (Kind.CORRECT, 10, CreditEvent.PURCHASE),
+        (Kind.CORRECT, -10, None),
+        (Kind.OPENING, 10, CreditEvent.PURCHASE),
+        (Kind.EXTEND, -10, CreditEvent.USE),
+        (Kind.SETTLE, -10, CreditEvent.USE),
+        (Kind.CHARGE, -10, CreditEvent.USE),
+        (Kind.EXPIRE, -10, None),
+        (Kind.EXTEND, 0, None),
+        (Kind.RELEASE, 0, None),
+        (Kind.SETTLE, 10, None),
+    ],
+)
+def test_r19_lines_of_the_journal_that_are_events(kind: Kind, credit: int, event: CreditEvent | None) -> None:
+    assert credit_event(line(kind, Leg(CREDIT, credit, -5))) is event
+
+
+def test_r19_a_call_paid_by_free_minutes_alone_is_no_event() -> None:
+    assert credit_event(line(Kind.SETTLE, Leg(bundle("2026-11"), -60), Leg("calls", 0, -1))) is None
+
+
+def test_r18_only_a_paid_plan_has_a_subscription() -> None:
+    anna = Account("anna", "pro", paid_until_us=5)
+    assert paid_until(anna, Plan("pro", "table", is_paid=True)) == 5
+    assert paid_until(anna, Plan("free", "table", is_paid=False)) is None
+    assert paid_until(anna, None) == 5, "the operator's slip takes nothing from the customer"
+
+
+def test_r19_an_expiry_takes_what_is_available_under_the_day_it_falls_on() -> None:
+    first, second = (credit_expiry("anna", date(2027, 11, 21), 700, 9, attempt) for attempt in (1, 2))
+    assert (first.id, second.id) == ("expire/credit/2027-11-22", "expire/credit/2027-11-22/2")
+    assert (first.kind, first.legs) == (Kind.EXPIRE, (Leg(CREDIT, -700),))
+    assert first.legs[0].floor == 0, "the ledger takes nothing that is reserved"

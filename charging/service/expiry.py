@@ -1,0 +1,117 @@
+"""How long credit lives (R18, R19), and the transfers that end it. Pure.
+
+Credit can be used through a *last day*, in the operator's zone, and is gone when the following day begins. The last
+day is the later of
+
+- the day through which the subscription is paid (a plan that is no paid subscription, such as Voice Free, has none),
+- one year after the last *event*: a subscription payment, a purchase of credit, a call, voicemail or fax paid with it.
+
+So the hour of an event does not matter, a summer-time change does not either, and nobody loses credit before a full
+year is over. The year after 29 February ends on 1 March: the customer's favour.
+
+Events are read from the journal. Decided where R19 is silent:
+
+- credit that a person gives by a correction is a purchase: else what was mended would lapse again the next night;
+- the opening line of an archived journal is one at its time, the last that is known of what it stands for;
+- a call paid by free minutes alone takes no credit, so its lines are no events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from charging.ledger.accounts import Account
+from charging.ledger.model import CREDIT, JournalLine, Kind, Leg, Transfer
+from charging.rating.calendar import local_reading
+from charging.rating.plans import Plan
+
+_GIVES = frozenset({Kind.TOP_UP, Kind.CORRECT, Kind.OPENING})
+_USES = frozenset({Kind.RESERVE, Kind.EXTEND, Kind.SETTLE, Kind.CHARGE})
+
+
+class CreditEvent(StrEnum):
+    """What a line of the journal means to the life of credit."""
+
+    PURCHASE = "purchase"
+    USE = "use"
+
+
+def credit_event(line: JournalLine) -> CreditEvent | None:
+    """Which event of R19 a line is, if any."""
+    credit = sum(leg.posted for leg in line.legs if leg.balance == CREDIT)
+    if credit > 0 and line.kind in _GIVES:
+        return CreditEvent.PURCHASE
+    return CreditEvent.USE if credit < 0 and line.kind in _USES else None
+
+
+@dataclass(frozen=True, slots=True)
+class CreditEvents:
+    """When the events of R19 last happened, wall clock in µs; ``None``: never."""
+
+    payment_us: int | None = None
+    """Of the subscription."""
+    purchase_us: int | None = None
+    use_us: int | None = None
+    """The end of the last call, voicemail or fax that took credit; of a running one, now."""
+
+    @property
+    def last_us(self) -> int | None:
+        """The last of them."""
+        return max((one for one in (self.payment_us, self.purchase_us, self.use_us) if one is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class CreditLife:
+    """Until when an account's credit can be used."""
+
+    last_day: date
+    paid_through: date | None
+    """The last day for which the subscription is paid, also where it has passed; ``None``: never paid."""
+
+
+def credit_life(paid_until_us: int | None, events: CreditEvents, zone: str) -> CreditLife | None:
+    """Until when credit can be used; ``None`` where nothing ever happened, so that no year has begun.
+
+    ``paid_until_us`` is the first instant that is not paid any more (:func:`paid_until`).
+    """
+    local = ZoneInfo(zone)
+    paid = None if paid_until_us is None else local_reading(local, paid_until_us - 1).date()
+    year = None if events.last_us is None else year_after(local_reading(local, events.last_us).date())
+    last_day = max((day for day in (paid, year) if day is not None), default=None)
+    return None if last_day is None else CreditLife(last_day, paid)
+
+
+def paid_until(account: Account, plan: Plan | None) -> int | None:
+    """The first instant (wall clock, µs) for which the account's subscription is not paid any more; ``None``: it has
+    none. A plan that the tariff does not have (any more) is the operator's slip, and takes nothing from the customer.
+    """
+    return account.paid_until_us if plan is None or plan.is_paid else None
+
+
+def year_after(day: date) -> date:
+    """The same day of the next year; 1 March after 29 February."""
+    try:
+        return day.replace(year=day.year + 1)
+    except ValueError:
+        return date(day.year + 1, 3, 1)
+
+
+def days_until(last_day: date, today: date) -> int:
+    """Whole days from ``today`` to ``last_day``; negative when it has passed."""
+    return (last_day - today) // timedelta(days=1)
+
+
+def credit_expiry(account: str, last_day: date, amount: int, at_us: int, attempt: int) -> Transfer:
+    """The transfer that ends ``amount`` of credit, all that was available. ``attempt`` counts up where an earlier one
+    of the same day took another amount, so that no two different transfers ever share an id."""
+    key = (last_day + timedelta(days=1)).isoformat()
+    return expire(account, CREDIT, f"credit/{key}", amount, at_us, attempt, "a_year_without_use")
+
+
+def expire(account: str, balance: str, key: str, amount: int, at_us: int, attempt: int, reason: str) -> Transfer:
+    """A transfer that takes ``amount`` off a balance: never what is reserved, for its leg's floor is zero."""
+    id = f"expire/{key}" if attempt == 1 else f"expire/{key}/{attempt}"
+    return Transfer(id, account, Kind.EXPIRE, at_us, (Leg(balance, -amount),), reason=reason)

@@ -1,0 +1,131 @@
+"""Months of free minutes (R11): plan changes within one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+
+from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer, bundle
+from charging.rating.plans import Plan
+from charging.service.months import Months, past_months, upgrade
+from charging.session.funds import grant
+from tests.unit.service.conftest import Shop
+
+MONTH = "2026-11"
+PLANS = {
+    "light": Plan("light", "table", is_paid=True),
+    "pro": Plan("pro", "table", is_paid=True, free_seconds=600),
+    "max": Plan("max", "table", is_paid=True, free_seconds=1500),
+}
+
+
+@pytest.fixture
+def months(shop: Shop) -> Months:
+    object.__setattr__(shop.tariff, "plans", MappingProxyType(PLANS))
+    return Months(shop.store, lambda: shop.tariff, shop.clock)
+
+
+async def use(shop: Shop, seconds: int, plan: str) -> None:
+    """A call of so many free seconds, as a session's ledger operations make it."""
+    at_us = shop.clock.now().wall_us
+    spent = Transfer(f"call/{at_us}/{seconds}", "anna", Kind.CORRECT, at_us, (Leg(bundle(MONTH), -seconds),))
+    granted = grant("anna", MONTH, PLANS[plan].free_seconds, at_us)
+    assert (await shop.store.apply(spent, [granted])).outcome is Outcome.CREATED
+
+
+async def set_plan(shop: Shop, plan: str) -> None:
+    """As an edit does, and nothing after it."""
+    stored = await shop.store.account("anna")
+    assert stored is not None
+    assert await shop.store.put_account(replace(stored, plan=plan))
+
+
+async def left(shop: Shop) -> int | None:
+    balance = (await shop.store.balances("anna")).get(bundle(MONTH))
+    return None if balance is None else balance.available
+
+
+async def test_r11_an_upgrade_grants_the_difference_at_once(shop: Shop, months: Months) -> None:
+    await shop.anna("pro")
+    await use(shop, 100, "pro")
+    await shop.service.accounts.change("anna", {"plan": "max"})
+    assert await left(shop) == 1400
+
+
+async def test_r11_an_upgrade_before_the_first_use_leaves_the_grant_to_it(shop: Shop, months: Months) -> None:
+    await shop.anna("pro")
+    await shop.service.accounts.change("anna", {"plan": "max"})
+    assert await left(shop) is None
+    await use(shop, 100, "max")
+    assert await left(shop) == 1400
+
+
+async def test_r11_a_downgrade_keeps_what_was_granted_until_the_month_ends(shop: Shop, months: Months) -> None:
+    await shop.anna("max")
+    await use(shop, 100, "max")
+    await shop.service.accounts.change("anna", {"plan": "pro"})
+    assert await left(shop) == 1400
+    await shop.service.accounts.change("anna", {"plan": "light"})
+    assert await left(shop) == 1400
+
+
+async def test_r11_going_back_and_forth_earns_nothing(shop: Shop, months: Months) -> None:
+    await shop.anna("pro")
+    await use(shop, 600, "pro")
+    for plan in ("max", "pro", "max", "light", "max", "max"):
+        await shop.service.accounts.change("anna", {"plan": plan})
+    assert await left(shop) == 900
+
+
+async def test_r11_an_upgrade_made_twice_at_the_same_time_grants_once(shop: Shop, months: Months) -> None:
+    await shop.anna("pro")
+    await use(shop, 100, "pro")
+    await set_plan(shop, "max")
+    assert sorted(await asyncio.gather(*(months.raise_to_plan("anna") for _ in range(3)))) == [0, 0, 900]
+    assert await left(shop) == 1400
+
+
+async def test_r11_what_was_granted_is_found_behind_many_lines(shop: Shop, months: Months) -> None:
+    await shop.anna("pro")
+    await use(shop, 1, "pro")
+    for number in range(250):
+        line = Transfer(f"top-up/{number}", "anna", Kind.TOP_UP, shop.clock.now().wall_us, (Leg("credit", 1),))
+        await shop.store.apply(line)
+    await shop.service.accounts.change("anna", {"plan": "max"})
+    assert await left(shop) == 1499
+
+
+async def test_an_edit_that_does_not_touch_the_plan_grants_nothing(shop: Shop, months: Months) -> None:
+    await shop.anna("pro")
+    await use(shop, 100, "pro")
+    await set_plan(shop, "max")
+    await shop.service.accounts.change("anna", {"email": "anna@example.nl"})
+    assert await left(shop) == 500
+
+
+async def test_nobody_is_granted_nothing(months: Months) -> None:
+    assert await months.raise_to_plan("nobody") == 0
+
+
+def test_r11_upgrade_to_the_same_or_less_is_none() -> None:
+    assert upgrade("anna", MONTH, 600, 600, 0) is None
+    assert upgrade("anna", MONTH, 600, 599, 0) is None
+    made = upgrade("anna", MONTH, 600, 601, 0)
+    assert made is not None
+    assert made.legs == (Leg(bundle(MONTH), 1),)
+
+
+def test_r11_past_months_are_those_before_with_something_left() -> None:
+    balances = {
+        "credit": Balance(5),
+        bundle("2026-12"): Balance(5),
+        bundle("2026-11"): Balance(5),
+        bundle("2026-10"): Balance(5, 5),
+        bundle("2026-09"): Balance(0),
+        bundle("2025-12"): Balance(1),
+    }
+    assert past_months(balances, "2026-11") == ["2025-12", "2026-10"]
+    assert past_months(balances, "2026-12") == ["2025-12", "2026-10", "2026-11"]
