@@ -271,3 +271,19 @@ async def test_a_fault_about_one_account_stops_no_other(office: Office) -> None:
         office.notifier.touched("bob")
         await settle()
         assert [notice.account for notice in await office.notices()] == ["bob"]
+
+
+async def test_all_accounts_are_looked_at_once_a_day_only(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps: list[int] = []
+    sweep = office.notifier.sweep
+
+    async def counted() -> int:
+        sweeps.append(office.clock.now().wall_us)
+        return await sweep()
+
+    monkeypatch.setattr(office.notifier, "sweep", counted)
+    async with office.running():
+        await office.clock.advance(10 * 3600)
+        assert len(sweeps) == 1, "at the start, as it was past nine"
+        await office.clock.advance(10 * 3600 + 120)
+        assert len(sweeps) == 2
