@@ -1,6 +1,6 @@
 """A statement as CSV, for spreadsheets and bookkeeping. Pure.
 
-The amounts of all rows but ``vat_in_calls`` add up to the last balance.
+The amounts of all rows but ``vat_in_usage`` add up to the last balance.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from charging.money import format_euro
 from charging.service.statements import Line, Statement, local_time, month_bounds_us
 
 COLUMNS = (
-    *("at", "kind", "number", "caller", "target", "destination", "seconds", "free_seconds"),
+    *("at", "kind", "number", "caller", "target", "destination", "seconds", "pages", "free_seconds"),
     *("amount", "balance", "reason", "id"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -34,12 +34,12 @@ def _rows(statement: Statement) -> Iterator[list[str]]:
     for line in statement.lines:
         yield _row(statement, line)
     yield _sum_row(statement, until_us, "closing_balance", 0, statement.closing)
-    yield _sum_row(statement, until_us, "vat_in_calls", statement.usage_vat, None)
+    yield _sum_row(statement, until_us, "vat_in_usage", statement.usage_vat, None)
 
 
 def _row(statement: Statement, line: Line) -> list[str]:
     cdr = line.cdr
-    told = [str(cdr.get(key, "")) for key in ("number", "caller", "target", "destination", "charged_s")]
+    told = [str(cdr.get(key, "")) for key in ("number", "caller", "target", "destination", "charged_s", "pages")]
     return [
         _at(statement, line.at_us),
         line.kind,
@@ -53,7 +53,7 @@ def _row(statement: Statement, line: Line) -> list[str]:
 
 
 def _sum_row(statement: Statement, at_us: int, kind: str, amount: int, balance: int | None) -> list[str]:
-    empty = [""] * 6
+    empty = [""] * 7
     shown = "" if balance is None else format_euro(balance)
     return [_at(statement, at_us), kind, *empty, format_euro(amount), shown, "", ""]
 

@@ -9,7 +9,7 @@ from html import escape
 from charging.ledger.accounts import Language
 from charging.money import MICRO, format_euro
 from charging.service.statement_words import MONTHS, SHORT_MONTHS, WORDS
-from charging.service.statements import CALL, Line, Statement, local_time
+from charging.service.statements import USAGE, Line, Statement, local_time
 
 STYLE = """
 :root{--ink:#1c2733;--soft:#5b6b7b;--line:#d8dfe6;--tint:#f4f7fa}
@@ -128,15 +128,15 @@ def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro
 
 def _what(line: Line, words: Mapping[str, str]) -> tuple[str, str]:
     """What happened, and the small print beneath it."""
-    if line.kind != CALL:
+    if line.kind not in USAGE.values():
         name = "opening_line" if line.kind == "opening" else line.kind
         return words.get(name, line.kind), line.reason if line.kind == "correct" else ""
     cdr = line.cdr
-    what = words.get(str(cdr.get("kind", "")), words["call"])
-    if not cdr.get("target"):
-        return what, ""
+    what = words[line.kind] + (f" → {cdr['target']}" if cdr.get("target") else "")
+    if line.kind == "fax":
+        return what, words["fax_detail"].format(pages=cdr.get("pages", ""))
     caller = str(cdr.get("caller") or words["unknown_caller"])
-    return what + f" → {cdr['target']}", words["call_detail"].format(caller=caller, number=cdr.get("number", ""))
+    return what, words["call_detail"].format(caller=caller, number=cdr["number"]) if cdr.get("number") else ""
 
 
 def _month(statement: Statement) -> str:

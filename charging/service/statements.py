@@ -26,7 +26,9 @@ Document = dict[str, Any]
 """A CDR, as `charging.session.cdr` writes it."""
 
 CALL = "call"
-"""The kind of a line that a session made; all others are named as in the journal."""
+USAGE = {"forward": CALL, "voicemail": "voicemail", "fax": "fax"}
+"""The kinds of the lines that sessions made, by the service that their CDRs name; where none is known it is a call.
+All other lines are named as in the journal."""
 
 CDR_ROWS = 1_000
 CENT = MICRO // 100
@@ -43,7 +45,7 @@ class Line:
 
     at_us: int
     kind: str
-    """``call``, or the journal's word: ``top_up``, ``correct``, ``expire``, ``opening``."""
+    """``call``, ``voicemail``, ``fax``, or the journal's word: ``top_up``, ``correct``, ``expire``, ``opening``."""
     credit: int
     """Micro-euro; negative took."""
     balance: int
@@ -91,8 +93,8 @@ class Statement:
 
     @property
     def usage(self) -> int:
-        """What calls cost, VAT included: credit is bought and spent with the VAT in it."""
-        return -self.total(CALL)
+        """What calls, messages and faxes cost, VAT included: credit is bought and spent with the VAT in it."""
+        return -self.total(*USAGE.values())
 
     @property
     def usage_vat(self) -> int:
@@ -176,9 +178,8 @@ def statement(
     for group in sorted(reader.groups.values(), key=lambda one: one.at_us):
         balance += group.credit
         cdr = cdrs.get(group.id, {}) if group.kind == CALL else {}
-        lines.append(
-            Line(group.at_us, group.kind, group.credit, balance, group.free_seconds, group.reason, group.id, cdr)
-        )
+        kind = USAGE.get(str(cdr.get("service")), group.kind)
+        lines.append(Line(group.at_us, kind, group.credit, balance, group.free_seconds, group.reason, group.id, cdr))
     closing = reader.opening + reader.after
     assert closing == balance, "the lines of a statement lead from its opening to its closing balance"
     free = FreeSeconds(reader.granted, reader.used, reader.expired)

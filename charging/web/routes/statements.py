@@ -36,7 +36,7 @@ class StatementLineOut(BaseModel):
     """One thing that changed the credit, or a call that free minutes paid."""
 
     at: Instant
-    kind: str = Field(description="call, top_up, correct, expire or opening (of archived months)")
+    kind: str = Field(description="call, voicemail, fax, top_up, correct, expire or opening (of archived months)")
     amount: Euro = Field(description="negative: taken")
     balance: Euro = Field(description="posted credit after it")
     free_seconds: int
@@ -76,7 +76,7 @@ class StatementOut(BaseModel):
     opening: Euro
     closing: Euro
     topped_up: Euro
-    usage: Euro = Field(description="what calls took, VAT included")
+    usage: Euro = Field(description="what calls, messages and faxes took, VAT included")
     usage_vat: Euro = Field(description="the VAT in it")
     vat_percent: str
     corrections: Euro

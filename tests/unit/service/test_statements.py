@@ -118,7 +118,7 @@ def test_the_csv_adds_up_and_holds_no_formula() -> None:
         "correct",
         "top_up",
         "closing_balance",
-        "vat_in_calls",
+        "vat_in_usage",
     ]
     assert sum(Decimal(row["amount"]) for row in rows[:-1]) == Decimal(rows[-2]["balance"]) == Decimal("33.79")
     assert rows[1]["caller"] == "'=HYPERLINK(1)"
@@ -137,6 +137,25 @@ def test_the_page_speaks_the_accounts_language_and_shows_reasons_harmlessly() ->
     assert "Statement November 2026" in english
     assert "€\u00a033.79" in english
     assert not re.search(r"\{[a-z]+\}", dutch.partition("</style>")[2] + english.partition("</style>")[2])
+
+
+def test_r3_messages_and_faxes_are_usage_with_names_of_their_own() -> None:
+    journal = (
+        line(1, NOVEMBER_US, Kind.SETTLE, Leg(CREDIT, -100_000), session="v"),
+        line(2, NOVEMBER_US + 1, Kind.SETTLE, Leg(CREDIT, -300_000), session="f"),
+        line(3, NOVEMBER_US + 2, Kind.SETTLE, Leg(CREDIT, -1), session="unknown"),
+    )
+    cdrs = {
+        "v": {"service": "voicemail", "number": "+31201234567", "caller": "+31107654321"},
+        "f": {"service": "fax", "number": "+31201234567", "target": "+31701234567", "pages": 3},
+    }
+    made = statement(ANNA, "2026-11", TARIFF, DECEMBER_US, journal, cdrs)
+    assert [one.kind for one in made.lines] == ["voicemail", "fax", CALL]
+    assert made.usage == 400_001
+    page = statement_page(made)
+    assert "Voicemailbericht<small>van +31107654321 naar uw nummer +31201234567" in page
+    assert "Verzonden fax → +31701234567<small>pagina&#x27;s: 3" in page
+    assert [row["pages"] for row in csv.DictReader(io.StringIO(statement_csv(made)))] == ["", "", "3", "", "", ""]
 
 
 def test_amounts_on_a_page_have_two_four_or_six_decimals_and_never_three() -> None:
