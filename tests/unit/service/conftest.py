@@ -14,6 +14,7 @@ from charging.service.refusal import Code, Refused
 from charging.service.service import Service
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO, make_tariff
+from tests.unit.service.house import House
 
 NUMBER = "+31201234567"
 
@@ -48,6 +49,13 @@ def shop(clock: FakeClock) -> Shop:
     tariff = make_tariff()
     object.__setattr__(tariff, "top_ups", TopUps(10 * EURO, (10 * EURO, 25 * EURO)))
     return Shop(clock, MemoryStore(clock), tariff)
+
+
+@pytest.fixture
+async def house(clock: FakeClock) -> House:
+    made = House(clock)
+    await made.open()
+    return made
 
 
 def refused(answer: object, code: Code) -> Refused:

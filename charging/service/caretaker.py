@@ -1,0 +1,217 @@
+"""The nightly round: old credit and past months' free minutes expire (R11, R18, R19). A task of the daemon.
+
+Everything here falls due at a midnight of the operator's zone, so each account is looked at once a day, and once when
+a daemon starts (it may have been down at midnight). What a running call holds back is looked at again
+every REST_S until the call has ended.
+
+**Cheap for a million accounts.** A round reads accounts by pages, one account at a time, and rests after each page:
+some 1,000 accounts a second at most, so a million take about a quarter of an hour, with one ledger operation in
+flight. An account costs one read of its balances; only one with credit and without a paid subscription also its newest
+journal lines, back to the last event of R19 (mostly one page). Nothing is kept per account but what is postponed, and
+calls never wait for any of it.
+
+**Nothing twice, nothing reserved.** The journal is the memory: an expiry's id is made of the day or month, its leg
+takes exactly what was seen to be available, and is refused where a call has reserved some of it meanwhile: look again.
+Balances are read before the events, so credit that is bought meanwhile either moves the date or is not in the amount.
+So a restart, a second daemon and an answer that was lost all come to the same books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import NoReturn
+
+import structlog
+
+from charging.clock import Clock
+from charging.errors import LedgerError
+from charging.ledger.accounts import Account
+from charging.ledger.model import CREDIT, Balance, Outcome, Transfer, bundle
+from charging.ledger.port import Store
+from charging.rating.tariff import Tariff
+from charging.service.expiry import (
+    CreditEvent,
+    CreditEvents,
+    CreditLife,
+    credit_event,
+    credit_expiry,
+    credit_life,
+    paid_until,
+)
+from charging.service.months import Months, bundle_expiry, past_months
+
+REST_S = 60
+"""Between looks at the calendar and at what was postponed."""
+PAGE_ACCOUNTS = 200
+PAGE_REST_S = 0.2
+"""After each page of a round."""
+PAGE_LINES = 50
+TRIES_MAX = 5
+"""Times that a balance is looked at anew because calls moved it; then it is postponed."""
+POSTPONED_MAX = 100_000
+"""More than can hold value at midnight; what does not fit waits for the next round."""
+
+_ID_IS_USED = frozenset({Outcome.EXISTS, Outcome.DIFFERS})
+"""Such an expiry was made before: by another daemon just now, or one after which value came back."""
+
+Balances = Mapping[str, Balance]
+
+log = structlog.get_logger(__name__)
+
+
+class Caretaker:
+    """Ends what has lapsed."""
+
+    def __init__(
+        self,
+        store: Store,
+        tariff: Callable[[], Tariff],
+        clock: Clock,
+        expired: Callable[[str], None] = lambda _account: None,
+    ) -> None:
+        """``expired(account)`` is called after each expiry; it must not wait."""
+        self._store = store
+        self._tariff = tariff
+        self._clock = clock
+        self._expired = expired
+        self._months = Months(store, tariff, clock)
+        self._round: date | None = None
+        """The day of the last round that was finished."""
+        self._done_to = ""
+        """Where a round that the ledger interrupted goes on."""
+        self._postponed: dict[str, None] = {}
+
+    async def run(self) -> NoReturn:
+        """For ever."""
+        while True:
+            try:
+                await self.turn()
+            except LedgerError as error:
+                log.warning("round_interrupted", why=str(error))
+            await self._clock.sleep_until(self._clock.now().plus(REST_S).mono_us)
+
+    async def turn(self) -> None:
+        """What is due now: accounts that were postponed, and the round where its day has come. Raises LedgerError."""
+        for account in list(self._postponed):
+            stored = await self._store.account(account)
+            if stored is None or await self._look_safely(stored):
+                del self._postponed[account]
+        today = self._today()
+        if self._round != today:
+            looked = await self._make_round(today)
+            self._round, self._done_to = today, ""
+            log.info("round_made", accounts=looked, postponed=len(self._postponed))
+
+    async def look(self, account: Account, first_of_month: bool = False) -> bool:
+        """End what has lapsed of one account; ``False``: a running call holds some of it. Raises LedgerError."""
+        balances = await self._store.balances(account.id)
+        month = self._tariff().month_of(self._clock.now().wall_us)
+        if first_of_month and bundle(month) in balances:
+            # A call over midnight makes the new month's bundle as its plan was when the call began.
+            await self._months.raise_to_plan(account.id)
+        past = [await self._expire_month(account.id, one, balances) for one in past_months(balances, month)]
+        return await self._expire_credit(account, balances) and all(past)
+
+    async def _make_round(self, today: date) -> int:
+        looked = 0
+        async for account in self._store.accounts():
+            if account.id <= self._done_to:
+                continue
+            if not await self._look_safely(account, first_of_month=today.day == 1):
+                self._postpone(account.id)
+            self._done_to = account.id
+            looked += 1
+            if looked % PAGE_ACCOUNTS == 0:
+                await self._clock.sleep_until(self._clock.now().plus(PAGE_REST_S).mono_us)
+        return looked
+
+    async def _look_safely(self, account: Account, first_of_month: bool = False) -> bool:
+        """A fault of ours about one account stops neither the others nor, with this task, the daemon and its calls."""
+        try:
+            return await self.look(account, first_of_month)
+        except LedgerError:
+            raise
+        except Exception as error:  # noqa: BLE001  see above
+            log.error("account_not_looked_at", account=account.id, why=f"{type(error).__name__}: {error}")
+            return True
+
+    def _postpone(self, account: str) -> None:
+        if len(self._postponed) < POSTPONED_MAX:
+            self._postponed[account] = None
+
+    def _today(self) -> date:
+        return self._tariff().day_of(self._clock.now().wall_us)
+
+    async def _expire_month(self, account: str, month: str, balances: Balances) -> bool:
+        number = 1
+        for _ in range(TRIES_MAX):
+            left = balances.get(bundle(month), Balance())
+            if left.reserved:
+                return False
+            if left.available <= 0:
+                return True
+            outcome = await self._apply(bundle_expiry(account, month, left.available, self._now_us, number))
+            if outcome is Outcome.CREATED:
+                return True
+            number += outcome in _ID_IS_USED
+            balances = await self._store.balances(account)
+        return False
+
+    async def _expire_credit(self, account: Account, balances: Balances) -> bool:
+        number = 1
+        for _ in range(TRIES_MAX):
+            credit = balances.get(CREDIT, Balance())
+            if credit.posted <= 0:
+                return True
+            life = await self._life(account)
+            if life is None or life.last_day >= self._today():
+                return True
+            if credit.reserved:
+                return False  # using it moves the date; if it is given back unused, it lapses then
+            outcome = await self._apply(
+                credit_expiry(account.id, life.last_day, credit.available, self._now_us, number)
+            )
+            if outcome is Outcome.CREATED:
+                return True
+            number += outcome in _ID_IS_USED
+            balances = await self._store.balances(account.id)
+        return False
+
+    async def _life(self, account: Account) -> CreditLife | None:
+        """Until when the account's credit can be used; the journal is read only where that decides."""
+        life = self._life_with(account, CreditEvents(payment_us=account.paid_at_us))
+        if life is not None and life.last_day >= self._today():
+            return life
+        # The round may have read the account some minutes ago.
+        current = await self._store.account(account.id) or account
+        return self._life_with(current, await self._events(current))
+
+    def _life_with(self, account: Account, events: CreditEvents) -> CreditLife | None:
+        tariff = self._tariff()
+        return credit_life(paid_until(account, tariff.plan(account.plan)), events, tariff.zone)
+
+    async def _events(self, account: Account) -> CreditEvents:
+        """The last payment, and the newest event in the journal: of the two kinds only the later counts."""
+        before: int | None = None
+        while lines := await self._store.journal_page(account.id, before, PAGE_LINES):
+            for line in lines:
+                event = credit_event(line)
+                if event is CreditEvent.PURCHASE:
+                    return CreditEvents(account.paid_at_us, purchase_us=line.at_us)
+                if event is CreditEvent.USE:
+                    return CreditEvents(account.paid_at_us, use_us=line.at_us)
+            before = lines[-1].number
+        return CreditEvents(account.paid_at_us)
+
+    async def _apply(self, transfer: Transfer) -> Outcome:
+        outcome = (await self._store.apply(transfer)).outcome
+        if outcome is Outcome.CREATED:
+            amount = -transfer.legs[0].posted
+            log.info("value_expired", account=transfer.account, transfer=transfer.id, amount=amount)
+            self._expired(transfer.account)
+        return outcome
+
+    @property
+    def _now_us(self) -> int:
+        return self._clock.now().wall_us

@@ -1,0 +1,108 @@
+"""An account, its books and the caretaker, for tests that move the clock over months and years."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
+
+from charging.ledger.accounts import Account
+from charging.ledger.memory import MemoryStore
+from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Opened, Outcome, Transfer, bundle
+from charging.rating.plans import Plan
+from charging.service.caretaker import Caretaker
+from charging.session.funds import grant
+from tests.fakes.clock import FakeClock, settle
+from tests.fakes.rig import EURO, make_tariff
+
+ZONE = ZoneInfo("Europe/Amsterdam")
+PLANS = {
+    "light": Plan("light", "table", is_paid=True),
+    "pro": Plan("pro", "table", is_paid=True, free_seconds=600),
+    "max": Plan("max", "table", is_paid=True, free_seconds=1500),
+    "free": Plan("free", "table"),
+}
+
+
+class House:
+    """An account, its books, the clock, and who takes care."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.tariff = replace(make_tariff(), plans=MappingProxyType(PLANS))
+        self.store = MemoryStore(clock)
+        self.told: list[str] = []
+        self.caretaker = self.another()
+        self._moves = 0
+
+    def another(self) -> Caretaker:
+        """One more daemon, or the same one after a restart."""
+        return Caretaker(self.store, lambda: self.tariff, self.clock, self.told.append)
+
+    async def open(self, account: str = "anna", plan: str = "free") -> None:
+        assert await self.store.put_account(Account(account, plan))
+
+    async def edit(self, **changes: object) -> None:
+        stored = await self.store.account("anna")
+        assert stored is not None
+        assert await self.store.put_account(replace(stored, **changes))  # type: ignore[arg-type]
+
+    async def until(self, local: str) -> None:
+        """Move both clocks to a local time."""
+        at_us = self.at(local)
+        assert at_us >= self.clock.now().wall_us, "time does not run backwards"
+        await self.clock.advance((at_us - self.clock.now().wall_us) / 1_000_000)
+
+    def at(self, local: str) -> int:
+        return round(datetime.fromisoformat(local).replace(tzinfo=ZONE).timestamp()) * 1_000_000
+
+    async def move(self, kind: Kind, *legs: Leg, account: str = "anna", **more: object) -> Outcome:
+        self._moves += 1
+        at_us = self.clock.now().wall_us
+        transfer = Transfer(f"{kind}/{self._moves}", account, kind, at_us, legs, **more)  # type: ignore[arg-type]
+        return (await self.store.apply(transfer)).outcome
+
+    async def top_up(self, euro: int = 10) -> None:
+        assert await self.move(Kind.TOP_UP, Leg(CREDIT, euro * EURO)) is Outcome.CREATED
+
+    async def call(self, session: str, *legs: Leg) -> None:
+        """A call opens and reserves."""
+        opened = Opened("test", "{}")
+        assert await self.move(Kind.RESERVE, *legs, session=session, change=opened) is Outcome.CREATED
+
+    async def hang_up(self, session: str, kind: Kind, *legs: Leg) -> None:
+        closed = Closed("", self.clock.now().wall_us)
+        assert await self.move(kind, *legs, session=session, change=closed) is Outcome.CREATED
+
+    async def use_month(self, month: str, seconds: int, plan: str = "pro") -> None:
+        at_us = self.clock.now().wall_us
+        self._moves += 1
+        used = Transfer(f"s{self._moves}", "anna", Kind.SETTLE, at_us, (Leg(bundle(month), -seconds),))
+        granted = grant("anna", month, PLANS[plan].free_seconds, at_us)
+        assert (await self.store.apply(used, [granted])).outcome is Outcome.CREATED
+
+    async def balance(self, key: str = CREDIT) -> Balance:
+        return (await self.store.balances("anna")).get(key, Balance())
+
+    async def credit_after_turn(self, local: str) -> int:
+        """Move the clock, take one turn of a restarted daemon, and look at the credit."""
+        await self.until(local)
+        await self.another().turn()
+        return (await self.balance()).posted
+
+    async def expiries(self) -> list[str]:
+        return [line.id async for line in self.store.journal("anna") if line.kind is Kind.EXPIRE]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.caretaker.run(), name="caretaker")
+        await settle()
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
