@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import count
 from types import MappingProxyType
 
 import pytest
 
-from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer, bundle
+from charging.ledger.model import Applied, Balance, Kind, Leg, Outcome, Transfer, bundle
 from charging.rating.plans import Plan
 from charging.service.months import Months, past_months, upgrade
 from charging.session.funds import grant
+from tests.fakes.clock import settle
 from tests.unit.service.conftest import Shop
 
 MONTH = "2026-11"
@@ -80,10 +82,20 @@ async def test_r11_going_back_and_forth_earns_nothing(shop: Shop, months: Months
     assert await left(shop) == 900
 
 
-async def test_r11_an_upgrade_made_twice_at_the_same_time_grants_once(shop: Shop, months: Months) -> None:
+async def test_r11_upgrades_made_at_the_same_time_grant_once(
+    shop: Shop, months: Months, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await shop.anna("pro")
     await use(shop, 100, "pro")
     await set_plan(shop, "max")
+    apply = shop.store.apply
+
+    async def late(transfer: Transfer) -> Applied:
+        await settle()  # until all have looked
+        return await apply(replace(transfer, at_us=next(later)))
+
+    later = count()
+    monkeypatch.setattr(shop.store, "apply", late)
     assert sorted(await asyncio.gather(*(months.raise_to_plan("anna") for _ in range(3)))) == [0, 0, 900]
     assert await left(shop) == 1400
 
