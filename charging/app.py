@@ -29,11 +29,13 @@ from charging.asterisk.translate import translate
 from charging.clock import Clock, SystemClock
 from charging.config import Config
 from charging.errors import ChargingError, LedgerError
+from charging.fax.folder import DocumentFolder, FolderSettings
 from charging.ledger.metered import metered
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.metrics import Metrics
 from charging.observer import MeteredObserver
+from charging.service.fax import FaxDesk
 from charging.session.desk import Desk
 from charging.session.lease import LeaseKeeper
 from charging.session.left_messages import LeftMessages
@@ -70,6 +72,8 @@ class Engine:
     registry: Registry
     lease: LeaseKeeper
     agi: AgiServer
+    fax: FaxDesk | None
+    """``None``: no faxes are sent."""
 
     def ailing(self) -> dict[str, str]:
         """What keeps calls from being forwarded now, for ``/health``; empty: nothing."""
@@ -168,7 +172,8 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         observe=observe,
     )
     agi = _agi(config, clock, metrics, desk)
-    return Engine(config, clock, metrics, store, tariff, wiring.link, registry, lease, agi)
+    fax = _fax(config, clock, registry, wiring.switch)
+    return Engine(config, clock, metrics, store, tariff, wiring.link, registry, lease, agi, fax)
 
 
 def _lease(config: Config, clock: Clock, store: Store, registry: Registry, observe: MeteredObserver) -> LeaseKeeper:
@@ -207,6 +212,23 @@ def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk) -> AgiServe
     return AgiServer(routes_for(desk), clock, limits=limits, observer=measure)
 
 
+def _fax(config: Config, clock: Clock, registry: Registry, switch: AsteriskSwitch) -> FaxDesk | None:
+    fax = config.settings.fax
+    if fax is None:
+        return None
+    on_switch = (fax.folder_on_switch or str(fax.folder)).rstrip("/")
+    folder = FolderSettings(fax.folder, on_switch, fax.max_pages, fax.max_bytes, fax.keep_days)
+    return FaxDesk(
+        registry=registry,
+        line=switch,
+        papers=DocumentFolder(folder, clock),
+        switch_id=config.settings.switch.id,
+        header=fax.header or "",
+        horizon_s=config.settings.charging.horizon_s,
+        at_once=fax.at_once,
+    )
+
+
 def _count_sessions(metrics: Metrics, registry: Registry) -> None:
     """Gauges are read when they are asked for."""
 
@@ -234,6 +256,8 @@ async def serve(engine: Engine, stop: asyncio.Event) -> None:
                 tasks.create_task(serve_control(engine), name="control"),
                 tasks.create_task(serve_metrics(settings.http, engine.metrics, engine.ailing), name="metrics"),
             ]
+            if engine.fax is not None:
+                duties.append(tasks.create_task(engine.fax.papers.sweep_for_ever(), name="fax-documents"))
             await engine.agi.start(settings.agi.host, settings.agi.port)
             log.info("daemon_started", version=__version__, switch=settings.switch.id, agi_port=engine.agi.port)
             await stop.wait()

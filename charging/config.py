@@ -49,6 +49,8 @@ UserName = Annotated[str, pattern(r"[A-Za-z0-9_.-]{1,64}", "the name of an AMI u
 Region = Annotated[str, pattern(r"[A-Z]{2}", "a country's two capital letters, for example NL")]
 SwitchFolder = Annotated[str, pattern(r"/[A-Za-z0-9_./-]{0,200}", "an absolute folder on the switch")]
 
+FaxHeader = Annotated[str, pattern(r"[A-Za-z0-9 .:/+-]{1,50}", "up to 50 letters, digits, spaces and . : / + -")]
+
 
 class Ami(Section):
     """How to reach the switch's manager interface."""
@@ -166,6 +168,18 @@ class Charging(Section):
     region: Region = "NL"
 
 
+class Fax(Section):
+    """Sending faxes. Left out, none are sent."""
+
+    folder: FilePath = Field(description="the folder where documents wait")
+    folder_on_switch: SwitchFolder | None = None
+    header: FaxHeader | None = None
+    max_pages: Annotated[int, whole(1, 500, "pages")] = 50
+    max_bytes: Annotated[int, whole(1024, 100_000_000, "bytes")] = 10_000_000
+    at_once: Annotated[int, whole(1, 1000, "faxes")] = 10
+    keep_days: Annotated[int, whole(1, 3650, "days")] = 7
+
+
 class Logs(Section):
     """What the daemon writes on its standard error."""
 
@@ -183,6 +197,7 @@ class Settings(Section):
     control: Control = Field(description="a section control with a socket")
     http: Http = Http()
     charging: Charging = Charging()
+    fax: Fax | None = None
     logs: Logs = Logs()
 
 
@@ -211,7 +226,7 @@ def config_of(document: Document, environ: Mapping[str, str]) -> Config:
     settings = validate(document, Settings)
     problems: list[Problem] = []
     ami, ledger = settings.switch.ami, settings.ledger
-    reader = _SecretReader(document, environ, problems)
+    reader = _SecretReader(document.problem, environ, problems)
     ami_secret = reader.read(("switch", "ami", "secret"), ami.secret_env, ami.secret_file)
     ledger_password = reader.read(("ledger", "password"), ledger.password_env, ledger.password_file)
     if ami.action_timeout_s < ami.ping_interval_s:
@@ -232,9 +247,24 @@ def config_of(document: Document, environ: Mapping[str, str]) -> Config:
     return Config(Path(document.file), settings, ami_secret, ledger_password)
 
 
+def ledger_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
+    """The password of the settings' ledger alone, for who needs no other secret. Raises ConfigError."""
+    problems: list[Problem] = []
+
+    def problem(path: DocumentPath, found: str, expected: str, hint: str = "") -> Problem:
+        return Problem("", ".".join(map(str, path)), found, expected, hint=hint)
+
+    ledger = settings.ledger
+    reader = _SecretReader(problem, environ, problems)
+    password = reader.read(("ledger", "password"), ledger.password_env, ledger.password_file)
+    if problems:
+        raise ConfigError(problems)
+    return password
+
+
 @dataclass(frozen=True, slots=True)
 class _SecretReader:
-    document: Document
+    problem: Callable[[DocumentPath, str, str, str], Problem]
     environ: Mapping[str, str]
     problems: list[Problem]
 
@@ -276,4 +306,4 @@ class _SecretReader:
         return SecretStr(secret)
 
     def _note(self, path: DocumentPath, found: str, expected: str, hint: str = "") -> None:
-        self.problems.append(self.document.problem(path, found, expected, hint))
+        self.problems.append(self.problem(path, found, expected, hint))

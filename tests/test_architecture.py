@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.asterisk": ("charging.session",),
     "agi": ("charging.asterisk.variables",),
     "charging.tariff_in_force": (*RATING, "charging.metrics", "charging.tariff_watch"),
+    "charging.fax": DOMAIN,
     "charging.lab": (),
     "charging.notify": DOMAIN,
     "charging.service": DOMAIN,

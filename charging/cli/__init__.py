@@ -21,6 +21,7 @@ from charging.cli import (
     check,
     daemon,
     demo,
+    fax,
     imports,
     ledger,
     money,
@@ -33,7 +34,7 @@ from charging.cli import (
 from charging.cli.failure import failing
 from charging.cli.options import CONFIG_OPTION, ConfigFile, Options, config_first
 
-GROUPS = (daemon, demo, check, accounts, numbers, money, calls, notice, tariff, ledger, imports, statement, token)
+GROUPS = (daemon, demo, check, accounts, numbers, money, calls, fax, notice, tariff, ledger, imports, statement, token)
 
 
 def build() -> typer.Typer:

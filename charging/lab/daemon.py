@@ -46,6 +46,8 @@ http:
   port: {http_port}
 charging:
 {charging}
+fax:
+  folder: {fax_folder}
 logs:
   format: json
 """
@@ -84,6 +86,7 @@ class DaemonProcess:
             SETTINGS.format(
                 ami_port=ami_port or lab.switch.charging_ami.port,
                 prompts_dir=lab.prompts_dir,
+                fax_folder=lab.switch.folder / "fax",
                 agi_port=self.agi_port,
                 switch_id=switch_id,
                 lease_s=lease_s,

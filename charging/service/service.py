@@ -15,6 +15,7 @@ from charging.rating.tariff import Tariff
 from charging.service.account_import import AccountImport
 from charging.service.accounts import Accounts
 from charging.service.balance import Balances
+from charging.service.fax import FaxDesk, Faxes
 from charging.service.live import Calls, LiveCalls
 from charging.service.money import Money
 from charging.service.numbers import Numbers
@@ -36,8 +37,10 @@ class Service:
         clock: Clock,
         funds_changed: Callable[[str], None],
         live: LiveCalls,
+        fax: FaxDesk | None = None,
     ) -> None:
-        """``funds_changed(account)`` is called after each change of credit by people (R22)."""
+        """``funds_changed(account)`` is called after each change of credit by people (R22); without ``fax`` no faxes
+        are sent from here."""
         self.tariff = tariff
         self.clock = clock
         self.accounts = Accounts(store, tariff, clock)
@@ -48,6 +51,7 @@ class Service:
         self.subscriptions = Subscriptions(self.accounts, tariff, clock)
         self.quotes = Quotes(tariff, clock, self.balances)
         self.statements = Statements(store, tariff, clock)
+        self.faxes = Faxes(store, tariff, clock, fax)
         self.imports = AccountImport(store, tariff, clock, self.numbers)
         self._store = store
 

@@ -5,8 +5,8 @@ sent are charged. Pure.
 
 It is a session like a call: it holds money, it is stored with it, and it comes back after a restart. A page counts as
 sent when the receiving machine has confirmed it, which is what the switch's own record tells (FAXPAGES), whatever
-became of the rest. A fax that broke off in its first page, or of which there is no record, costs nothing (R3).
-Measured: a sender whose line is cut within the second page of two reports FAILED and no page.
+became of the rest: pages that failed are not charged (R3), also where there is no record at all. Measured on two pages:
+cut after 14 s the sender reports FAILED and no page, cut after 17 s FAILED and one page, and only that one is charged.
 """
 
 from __future__ import annotations

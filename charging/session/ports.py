@@ -63,6 +63,10 @@ class FaxOrder:
 class FaxLine(Protocol):
     """The switch, as far as sending a fax is concerned."""
 
+    @property
+    def proven_mono_us(self) -> int | None:
+        """Up to then the switch has told everything; ``None``: never yet."""
+
     async def send_fax(self, order: FaxOrder) -> None:
         """Have the switch dial and send; returns when the order is taken. Raises SwitchError where it may not be."""
 

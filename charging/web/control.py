@@ -16,7 +16,7 @@ from charging.service.tokens import Tokens
 from charging.web import tokens as token_routes
 from charging.web.parts import TheService
 from charging.web.problem import ProblemDocument, handle_problems
-from charging.web.routes import accounts, calls, imports, ledger, numbers, prices, statements
+from charging.web.routes import accounts, calls, fax, imports, ledger, numbers, prices, statements
 
 Facts = Callable[[], Mapping[str, str]]
 """What the process says of itself: small words, for people (``{"ami": "up", …}``)."""
@@ -45,6 +45,8 @@ def control_app(service: Service, facts: Facts = dict, *, tokens: Tokens | None 
     handle_problems(app)
     for part in (accounts, statements, numbers, calls, prices, ledger, imports):
         app.include_router(part.router)
+    app.include_router(fax.router)
+    app.include_router(fax.senders)
     if tokens is not None:
         app.state.tokens = tokens
         app.include_router(token_routes.router)

@@ -13,6 +13,7 @@ from charging.config import Config, Http
 from charging.ledger.port import Store
 from charging.metrics import CONTENT_TYPE, Metrics
 from charging.rating.tariff import Tariff
+from charging.service.fax import FaxDesk
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.session.registry import Registry
@@ -52,6 +53,8 @@ class Daemon(Protocol):
     def link(self) -> LinkView: ...
     @property
     def registry(self) -> Registry: ...
+    @property
+    def fax(self) -> FaxDesk | None: ...
 
 
 async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> None:
@@ -63,6 +66,7 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
         clock=daemon.clock,
         funds_changed=registry.funds_changed,
         live=RegistryCalls(registry),
+        fax=daemon.fax,
     )
     settings = daemon.config.settings
 

@@ -37,11 +37,13 @@ rounding: {{rule: half_up, decimals: 6}}
 top_up: {{minimum: 0.01, amounts: []}}
 destinations:
   nl_mobile: {{prefixes: ["+316"]}}
+  nl_fax: {{prefixes: ["+3120000"]}}
   premium: {{prefixes: ["+31900"], refuse: premium}}
 rates:
   standard:
     destinations:
       nl_mobile: {{price: {price}, increments: 1/1}}
+      nl_fax: {{price: {price}, increments: 1/1, fax_page: 0.08}}
 plans:
   voice_free:
     title: Voice Free

@@ -1,0 +1,70 @@
+"""``charging fax``: sending documents, and what became of them."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import typer
+
+from charging.cli.accounts import ACCOUNT, KEY, new_key
+from charging.cli.client import connected, path
+from charging.cli.failure import Refusal
+from charging.cli.options import JSON_OPTION, options
+from charging.cli.output import Column, show_one, show_rows
+
+fax = typer.Typer(help="Faxes that subscribers send.", no_args_is_help=True, rich_markup_mode=None)
+
+FILE = typer.Argument(help="A PDF or TIFF.", show_default=False)
+
+COLUMNS = (
+    Column("set_up", "set up"),
+    Column("state", "state"),
+    Column("number", "from"),
+    Column("target", "to"),
+    Column("pages_sent", "sent", right=True),
+    Column("pages", "pages", right=True),
+    Column("cost", "cost €", right=True),
+    Column("status", "status"),
+    Column("document", "document"),
+    Column("session", "session"),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(fax, name="fax")
+
+
+@fax.command("send", context_settings={"ignore_unknown_options": True})
+def send(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    target: str = typer.Argument(help="The fax number.", show_default=False),
+    file: Path = FILE,
+    number: str = typer.Option("", "--from", help="The sender's number; left out: the account's first."),
+    key: str = KEY,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Send a document; at once paid for and dialled, or refused with what is missing."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise Refusal(f"{file}: {error.strerror or error}; name a PDF or TIFF that can be read") from None
+    body = {"target": target, "number": number, "name": file.name, "document": base64.b64encode(data).decode()}
+    with connected(options(ctx).settings()) as client:
+        answer = client.send("POST", path("accounts", account, "faxes"), body, key=key or new_key())
+        show_one(answer, as_json=as_json)
+
+
+@fax.command("list")
+def list_faxes(ctx: typer.Context, account: str = ACCOUNT, as_json: bool = JSON_OPTION) -> None:
+    """An account's faxes."""
+    with connected(options(ctx).settings()) as client:
+        rows = client.get(path("accounts", account, "faxes"))["items"]
+        show_rows(rows, COLUMNS, as_json=as_json, none="no fax was sent yet")
+
+
+@fax.callback()
+def _group() -> None:
+    """Faxes that subscribers send."""

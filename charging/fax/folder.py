@@ -1,0 +1,93 @@
+"""Where documents wait until they are sent, and how long they stay.
+
+The switch reads them there: the folder belongs to the daemon, and to a group that the switch is in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import structlog
+
+from charging.clock import MICROSECONDS, Clock
+from charging.fax.convert import convert
+from charging.fax.tiff import page_count
+from charging.service.fax import Paper
+from charging.service.refusal import Code, Refused
+
+SWEEP_S = 3600
+DAY_US = 86_400 * MICROSECONDS
+SUFFIX = ".tif"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSettings:
+    """The section ``fax`` as far as documents are concerned."""
+
+    folder: Path
+    folder_on_switch: str
+    """The same folder, as the switch sees it."""
+    max_pages: int
+    max_bytes: int
+    keep_days: int
+
+
+class DocumentFolder:
+    """Fulfils `charging.service.fax.Papers`."""
+
+    def __init__(self, settings: FolderSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+
+    async def prepare(self, name: str, data: bytes) -> Paper | Refused:
+        """Convert a document and keep it under ``name`` (one of ours: letters, digits and dashes)."""
+        chosen = self._settings
+        if len(data) > chosen.max_bytes:
+            return Refused(Code.INVALID, f"found a document of more than {chosen.max_bytes} bytes", "send it in parts")
+        await asyncio.to_thread(chosen.folder.mkdir, mode=0o750, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=chosen.folder, prefix=".making-") as work:
+            document, paper = Path(work) / "document", Path(work) / "paper.tif"
+            document.write_bytes(data)
+            wrong = await convert(data[:8], document, paper, chosen.max_pages)
+            if wrong is not None:
+                return wrong
+            pages = await asyncio.to_thread(_pages_of, paper)
+            if pages is None:
+                return Refused(Code.INVALID, "found a document without a page", "print it to a new PDF and send that")
+            if pages > chosen.max_pages:
+                return Refused(Code.INVALID, f"found more than {chosen.max_pages} pages", "send it in parts")
+            paper.chmod(0o640)
+            paper.replace(chosen.folder / f"{name}{SUFFIX}")
+        return Paper(pages, f"{chosen.folder_on_switch}/{name}{SUFFIX}")
+
+    def remove(self, name: str) -> None:
+        """A document that is not sent after all."""
+        (self._settings.folder / f"{name}{SUFFIX}").unlink(missing_ok=True)
+
+    async def sweep_for_ever(self) -> NoReturn:
+        """Remove documents whose time is over, now and every hour."""
+        while True:
+            removed = await asyncio.to_thread(self.sweep)
+            if removed:
+                log.info("fax_documents_removed", count=removed)
+            await self._clock.sleep_until(self._clock.now().mono_us + SWEEP_S * MICROSECONDS)
+
+    def sweep(self) -> int:
+        """Remove documents whose time is over; how many."""
+        oldest_us = self._clock.now().wall_us - self._settings.keep_days * DAY_US
+        removed = 0
+        for path in self._settings.folder.glob(f"*{SUFFIX}"):
+            if path.stat().st_mtime_ns // 1000 < oldest_us:
+                path.unlink(missing_ok=True)
+                removed += 1
+        return removed
+
+
+def _pages_of(paper: Path) -> int | None:
+    return page_count(paper.read_bytes()) if paper.exists() else None

@@ -1,0 +1,131 @@
+"""Faxes on a real Asterisk: really sent by spandsp, priced per page before, charged by the pages that arrived."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from charging.fax.tiff import page_count
+from charging.lab import Lab, fax_machine
+from charging.lab.errors import LabError
+from tests.asterisk.engine import NUMBER, Engine, engine
+from tests.asterisk.waiting import eventually
+from tests.fakes.documents import pdf
+
+pytestmark = pytest.mark.asterisk
+
+PAGE = 80_000
+CREDIT = 10_000_000
+SEND_S = 60
+FAXES = "/accounts/anna/faxes"
+
+
+async def send(live: Engine, target: str, pages: int = 2, key: str = "k") -> dict[str, Any]:
+    body = {"target": target, "document": base64.b64encode(pdf(pages)).decode(), "name": "offer.pdf"}
+    return await live.daemon.post(FAXES, body, key)
+
+
+async def over(live: Engine, session: str, deadline_s: float = SEND_S) -> dict[str, Any]:
+    """The fax, once it is over."""
+    found: dict[str, Any] = {}
+
+    async def ended() -> bool:
+        found.update(await live.daemon.get(f"{FAXES}/{session}"))
+        return bool(found["state"] != "sending")
+
+    await live.until(ended, "the fax's end", deadline_s)
+    return found
+
+
+async def transmitting(lab: Lab) -> None:
+    async def is_sent() -> bool:
+        return any(channel["Application"] == "SendFAX" for channel in await lab.switch.channels())
+
+    await eventually(is_sent, "the fax to be sent", 15)
+
+
+async def test_r3_r9_fax_is_reserved_before_and_charged_per_page_never_from_free_minutes(
+    lab: Lab, tmp_path: Path
+) -> None:
+    async with engine(lab, tmp_path, plan="voice_pro", free_seconds=60) as live:
+        target = fax_machine.receives(1)
+        sent = await send(live, target)
+        assert (sent["state"], sent["pages"], sent["cost"]) == ("sending", 2, "0.16")
+        assert (await live.balance())["credit"]["reserved"] == "0.16"
+        assert (await send(live, target))["session"] == sent["session"], "the same key sends once"
+        fax = await over(live, sent["session"])
+        assert (fax["state"], fax["pages_sent"], fax["status"]) == ("sent", 2, "SUCCESS")
+        assert page_count(fax_machine.received(lab, target).read_bytes()) == 2
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT - 2 * PAGE
+        assert (await live.balance())["free_seconds"]["left"] == 60, "free minutes never pay for a fax"
+        cdr = await live.cdr()
+        assert (cdr["service"], cdr["pages"], cdr["cost"], cdr["number"]) == ("fax", 2, "0.16", NUMBER)
+        assert len(await live.cdrs(1)) == 1
+
+
+async def test_r3_fax_to_a_busy_machine_costs_nothing(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        fax = await over(live, (await send(live, fax_machine.busy()))["session"], 20)
+        assert (fax["state"], fax["status"], fax["cost"]) == ("failed", "BUSY", "0.00")
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT
+
+
+async def test_r3_fax_that_breaks_off_in_its_first_page_costs_nothing(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        fax = await over(live, (await send(live, fax_machine.unplugged(8.0)))["session"], 30)
+        assert (fax["state"], fax["status"], fax["pages_sent"], fax["cost"]) == ("failed", "FAILED", 0, "0.00")
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT
+
+
+async def test_r14_fax_without_enough_credit_is_refused_at_once_and_not_dialled(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, credit="0.15") as live:
+        with pytest.raises(LabError, match=r"409.*2 pages at 0\.08 cost 0\.16.*\"missing\":\"0\.01\""):
+            await send(live, fax_machine.receives(2))
+        await live.nothing_reserved()
+        assert await lab.switch.channels() == []
+        assert await lab.switch.black_box() == {}
+        assert not list((lab.switch.folder / "fax").glob("*.tif")), "its document is not kept"
+
+
+async def test_daemon_killed_while_a_fax_is_sent_charges_it_once(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        sent = await send(live, fax_machine.receives(3))
+        await transmitting(lab)
+        await live.daemon.kill()
+        await live.daemon.start()
+        fax = await over(live, sent["session"])
+        assert (fax["pages_sent"], fax["cost"]) == (2, "0.16")
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT - 2 * PAGE
+        assert len(await live.cdrs(1)) == 1
+
+
+async def test_daemon_dead_when_a_fax_ends_charges_it_once_when_it_is_back(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        sent = await send(live, fax_machine.receives(4), pages=1)
+        await transmitting(lab)
+        await live.daemon.kill()
+
+        async def ended() -> bool:
+            return bool(await lab.switch.black_box()) and not await lab.switch.channels()
+
+        await eventually(ended, "the fax's end", SEND_S)
+        await live.daemon.start()
+        assert (await over(live, sent["session"], 20))["pages_sent"] == 1
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT - PAGE
+
+
+async def test_same_key_for_another_fax_is_refused(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        await send(live, fax_machine.busy(), key="one")
+        with pytest.raises((LabError, httpx.HTTPError), match="key_reused"):
+            await send(live, fax_machine.receives(5), key="one")
+        await live.nothing_reserved()
