@@ -130,6 +130,8 @@ async def test_a_server_that_says_goodbye_is_left_and_found_again(post: Post) ->
     with mail_server(post.mailbox, port=post.port):
         await post.worker.turn()
         assert await post.states() == {A: State.WAITING, B: State.WAITING}
+        attempts = {entry.notice.address: entry.attempts for entry in await post.outbox.entries()}
+        assert attempts == {A: 1, B: 0}, "who was not tried is not counted"
         post.mailbox.at_rcpt = {}
         await post.turn_later()
     assert sorted(post.mailbox.recipients) == [A, B]
