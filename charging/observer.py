@@ -75,7 +75,8 @@ class MeteredObserver:
 
     def _cut(self, fields: Fields) -> None:
         self._metrics.cuts.labels(fields["reason"]).inc()
-        self._metrics.quota_overrun.observe(max(0, fields["late_ms"]) / 1000)
+        if fields["reason"] in ("money", "max_call", "daemon_away"):
+            self._metrics.quota_overrun.observe(fields["late_ms"] / 1000)
 
     def _unexpected(self, fields: Fields) -> None:
         event, _, state = str(fields["pair"]).partition(" while ")

@@ -144,6 +144,9 @@ class AmiLink:
             self._release_held()
             if failure is not None:
                 self._change(failure.state, failure.detail)
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            # Cancelled in the moment in which the connection was lost: the group tells of the loss alone.
+            raise asyncio.CancelledError
         return was_up
 
     async def _log_in(self, connection: Connection) -> None:

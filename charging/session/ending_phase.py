@@ -188,7 +188,7 @@ def _closed(before: Session, session: Session, pending: Pending) -> Step:
     fields = {"billed_s": duration.billed_s, "proof": duration.proof, "settled": _settled(pending)}
     told: list[Command] = [Tell("call_settled", fields)]
     if (reason := _cut_by(before, duration)) is not None:
-        late_ms = duration.used_ms - before.covered_s * 1000
+        late_ms = max(0, duration.used_ms - before.covered_s * 1000)
         told.append(Tell("call_cut", {"reason": reason, "late_ms": late_ms}))
     return Step(replace(session, state=State.CLOSED), (*told, Forget(look_again=session.message_left)))
 

@@ -119,7 +119,7 @@ class Registry:
             await self.reconcile()
         except SwitchError as error:
             # Without a link there is nothing to take over yet: it reconciles as it comes up.
-            self._observe("audit_postponed", None, {"error": str(error)})
+            self._observe("take_over_awaited_link", None, {"error": str(error)})
 
     async def stand_by(self) -> None:
         """Another daemon ticks the switch, or may: let go of every session, and change nothing."""

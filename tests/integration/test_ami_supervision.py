@@ -10,6 +10,7 @@ import pytest
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkState
+from charging.clock import SystemClock
 from charging.errors import LinkDown
 from tests.fakes.ami import COMMANDS, FakeAmi, block, eventually, success
 from tests.fakes.clock import FakeClock
@@ -219,3 +220,19 @@ async def test_it_comes_back_after_every_drop(ami: FakeAmi, link: AmiLink, owner
         ami.drop()
         await eventually(lambda ups=ups: link.is_up and len(owner.ups) > ups)  # type: ignore[misc]
     assert (await link.action("CoreStatus")).headers.get("CoreStartupTime") == "12:00:00"
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_it_stops_when_told_so_in_the_moment_in_which_the_connection_is_lost(
+    ami: FakeAmi, owner: Owner, turns: int
+) -> None:
+    link = AmiLink(ami.settings(), SystemClock(), on_event=owner.on_event, on_up=owner.on_up, on_state=owner.on_state)
+    run = asyncio.create_task(link.run())
+    await eventually(lambda: link.is_up)
+    assert link._connection is not None
+    link._connection.abort()
+    for _ in range(turns):  # the loss makes its way through the loop; an order at any turn of it must be obeyed
+        await asyncio.sleep(0)
+    run.cancel()
+    await asyncio.wait({run}, timeout=5)
+    assert run.cancelled()
