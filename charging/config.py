@@ -48,7 +48,6 @@ Name = Annotated[str, pattern(r"[a-z0-9][a-z0-9-]{0,31}", "up to 32 small letter
 UserName = Annotated[str, pattern(r"[A-Za-z0-9_.-]{1,64}", "the name of an AMI user")]
 Region = Annotated[str, pattern(r"[A-Z]{2}", "a country's two capital letters, for example NL")]
 SwitchFolder = Annotated[str, pattern(r"/[A-Za-z0-9_./-]{0,200}", "an absolute folder on the switch")]
-
 FaxHeader = Annotated[str, pattern(r"[A-Za-z0-9 .:/+-]{1,50}", "up to 50 letters, digits, spaces and . : / + -")]
 
 
@@ -226,7 +225,7 @@ def config_of(document: Document, environ: Mapping[str, str]) -> Config:
     settings = validate(document, Settings)
     problems: list[Problem] = []
     ami, ledger = settings.switch.ami, settings.ledger
-    reader = _SecretReader(document.problem, environ, problems)
+    reader = _SecretReader(document, environ, problems)
     ami_secret = reader.read(("switch", "ami", "secret"), ami.secret_env, ami.secret_file)
     ledger_password = reader.read(("ledger", "password"), ledger.password_env, ledger.password_file)
     if ami.action_timeout_s < ami.ping_interval_s:
@@ -247,24 +246,9 @@ def config_of(document: Document, environ: Mapping[str, str]) -> Config:
     return Config(Path(document.file), settings, ami_secret, ledger_password)
 
 
-def ledger_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
-    """The password of the settings' ledger alone, for who needs no other secret. Raises ConfigError."""
-    problems: list[Problem] = []
-
-    def problem(path: DocumentPath, found: str, expected: str, hint: str = "") -> Problem:
-        return Problem("", ".".join(map(str, path)), found, expected, hint=hint)
-
-    ledger = settings.ledger
-    reader = _SecretReader(problem, environ, problems)
-    password = reader.read(("ledger", "password"), ledger.password_env, ledger.password_file)
-    if problems:
-        raise ConfigError(problems)
-    return password
-
-
 @dataclass(frozen=True, slots=True)
 class _SecretReader:
-    problem: Callable[[DocumentPath, str, str, str], Problem]
+    document: Document
     environ: Mapping[str, str]
     problems: list[Problem]
 
@@ -306,4 +290,4 @@ class _SecretReader:
         return SecretStr(secret)
 
     def _note(self, path: DocumentPath, found: str, expected: str, hint: str = "") -> None:
-        self.problems.append(self.problem(path, found, expected, hint))
+        self.problems.append(self.document.problem(path, found, expected, hint))
