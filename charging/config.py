@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -41,7 +41,9 @@ SOCKET_PATH_MAX_BYTES = 100
 SECRET_MAX_BYTES = 4096
 _PASSWORD_IN_URL = re.compile(r"[^/]+://[^/@]*:[^/@]*@")
 _HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
-_REDIS_URL = re.compile(rf"[a-z+]+://(?:[^/@:\s]+@)?{_HOST_AND_PORT}(?:,{_HOST_AND_PORT})*(?:/[A-Za-z0-9_.-]*)*")
+_REDIS_URL = re.compile(
+    rf"[a-z+]+://(?:[^/@:\s]+@)?{_HOST_AND_PORT}(?:,{_HOST_AND_PORT})*(?:/[A-Za-z0-9_.-]*)*(?:\?[A-Za-z0-9_=&%/.:-]+)?"
+)
 
 EnvironmentName = Annotated[str, pattern(r"[A-Za-z_][A-Za-z0-9_]{0,99}", "the name of an environment variable")]
 Name = Annotated[str, pattern(r"[a-z0-9][a-z0-9-]{0,31}", "up to 32 small letters, digits and dashes")]
@@ -225,7 +227,7 @@ def config_of(document: Document, environ: Mapping[str, str]) -> Config:
     settings = validate(document, Settings)
     problems: list[Problem] = []
     ami, ledger = settings.switch.ami, settings.ledger
-    reader = _SecretReader(document, environ, problems)
+    reader = _SecretReader(document.problem, environ, problems)
     ami_secret = reader.read(("switch", "ami", "secret"), ami.secret_env, ami.secret_file)
     ledger_password = reader.read(("ledger", "password"), ledger.password_env, ledger.password_file)
     if ami.action_timeout_s < ami.ping_interval_s:
@@ -246,9 +248,24 @@ def config_of(document: Document, environ: Mapping[str, str]) -> Config:
     return Config(Path(document.file), settings, ami_secret, ledger_password)
 
 
+def ledger_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
+    """The password of the settings' ledger alone, for who needs no other secret. Raises ConfigError."""
+    problems: list[Problem] = []
+
+    def problem(path: DocumentPath, found: str, expected: str, hint: str = "") -> Problem:
+        return Problem("", ".".join(map(str, path)), found, expected, hint=hint)
+
+    ledger = settings.ledger
+    reader = _SecretReader(problem, environ, problems)
+    password = reader.read(("ledger", "password"), ledger.password_env, ledger.password_file)
+    if problems:
+        raise ConfigError(problems)
+    return password
+
+
 @dataclass(frozen=True, slots=True)
 class _SecretReader:
-    document: Document
+    problem: Callable[[DocumentPath, str, str, str], Problem]
     environ: Mapping[str, str]
     problems: list[Problem]
 
@@ -290,4 +307,4 @@ class _SecretReader:
         return SecretStr(secret)
 
     def _note(self, path: DocumentPath, found: str, expected: str, hint: str = "") -> None:
-        self.problems.append(self.document.problem(path, found, expected, hint))
+        self.problems.append(self.problem(path, found, expected, hint))

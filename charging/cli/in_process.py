@@ -12,7 +12,7 @@ import httpx
 from charging import __version__
 from charging.cli.client import Client, client
 from charging.clock import SystemClock
-from charging.config import Settings
+from charging.config import Settings, ledger_password
 from charging.ledger.memory import MemoryStore
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
@@ -25,10 +25,15 @@ from charging.web.control import control_app
 
 def on_store(settings: Settings) -> AbstractContextManager[Client]:
     """A client over the store that the settings name, opened for as long as it lasts."""
+    return _over(store_of(settings), settings.tariff)
+
+
+def store_of(settings: Settings) -> Store:
+    """The store that the settings name, not opened yet. Raises ConfigError."""
     file = settings.ledger.sqlite_file
     if file is not None and not file.parent.exists() and file.parent.parent.is_dir():
         file.parent.mkdir(mode=0o700)
-    return _over(open_store(settings.ledger.url), settings.tariff)
+    return open_store(settings.ledger.url, password=ledger_password(settings))
 
 
 def on_tariff(file: Path) -> AbstractContextManager[Client]:

@@ -28,7 +28,7 @@ class Options:
     config: Path
 
     def settings(self) -> Settings:
-        """The settings without their secrets, which only the daemon needs. Raises ConfigError."""
+        """The settings without their secrets: who opens the ledger reads its password. Raises ConfigError."""
         check_there(self.config)
         return validate(read_document(self.config), Settings)
 

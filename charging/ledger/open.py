@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
+
+from pydantic import SecretStr
 
 from charging.errors import ConfigError, Problem
 from charging.ledger import redis_url
@@ -14,10 +17,11 @@ from charging.ledger.sqlite import SqliteStore
 EXPECTED = f"memory: (forgets everything), sqlite:///absolute/path, {redis_url.EXPECTED}"
 
 
-def open_store(url: str, *, file: str = "", path: str = "ledger.url") -> Store:
+def open_store(url: str, *, password: SecretStr | None = None, file: str = "", path: str = "ledger.url") -> Store:
     """The store of the URL, not opened yet (``await store.open()``).
 
-    Raises ConfigError where the URL has another form; ``file`` and ``path`` say where it was written.
+    ``password``: of a Redis, in the place of one in the URL. Raises ConfigError where the URL has another form;
+    ``file`` and ``path`` say where it was written.
     """
     if url == "memory:":
         return MemoryStore()
@@ -27,7 +31,10 @@ def open_store(url: str, *, file: str = "", path: str = "ledger.url") -> Store:
         from charging.ledger.redis_store import RedisStore  # its client takes a second to load; most ledgers are files
 
         try:
-            return RedisStore(redis_url.parse(url))
+            parsed = redis_url.parse(url)
+            if password is not None:
+                parsed = replace(parsed, password=password.get_secret_value())
+            return RedisStore(parsed)
         except ValueError as error:
             raise ConfigError([Problem(file, path, _without_password(url), EXPECTED, hint=str(error))]) from error
     raise ConfigError([Problem(file, path, url or "nothing", EXPECTED)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 PORT = 6379
@@ -27,7 +27,7 @@ class RedisUrl:
     """``single``, ``sentinel`` or ``cluster``."""
     hosts: tuple[tuple[str, int], ...]
     user: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     database: int = 0
     master: str = ""
     """The name under which the sentinels know the master."""

@@ -189,13 +189,23 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_file() -> None:
         "redis://h:port/0",
         "redis://h/0 1",
         "redis://[::1",
+        "redis://h?",
+        "redis://h?a b",
     ],
 )
 def test_ledger_url_of_another_form_is_refused(url: str) -> None:
     assert "ledger.url" in problems_of(MINIMAL.replace("sqlite:///money.db", repr(url)))
 
 
-@pytest.mark.parametrize("url", ["redis://h:6379/0", "rediss://user@[::1]:7/1", "redis+sentinel://a:1,b:2/m/0"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h:6379/0",
+        "rediss://user@[::1]:7/1",
+        "redis+sentinel://a:1,b:2/m/0",
+        "rediss://user@h?ca_file=/etc/ca.pem&min_replicas_ack=1",
+    ],
+)
 def test_redis_urls_are_taken(url: str) -> None:
     assert config_of(MINIMAL.replace("sqlite:///money.db", url)).settings.ledger.url == url
 
