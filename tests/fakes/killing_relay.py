@@ -13,7 +13,9 @@ from typing import Self
 from charging.ledger.redis_client import Script
 from tests.fakes.killing_store import Reaper
 
-READING = set("GET HGET HMGET HGETALL SMEMBERS ZRANGEBYSCORE ZRANGEBYLEX PING SELECT CLIENT HELLO INFO".split())
+READING = set(
+    "GET HGET HMGET HGETALL SMEMBERS ZRANGEBYSCORE ZRANGEBYLEX PING SELECT CLIENT HELLO INFO CLUSTER COMMAND".split()
+)
 TOLD_CHARACTERS = 160
 
 
@@ -29,6 +31,11 @@ class KillingRelay:
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1")
         self.port = self._server.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._to_port)
+        # The node of a cluster tells its clients where it is to be found; elsewhere this changes nothing.
+        writer.write(f"CONFIG SET cluster-announce-port {self.port}\r\n".encode())
+        assert await _message(reader) == b"+OK\r\n"
+        writer.close()
         return self
 
     async def __aexit__(

@@ -173,8 +173,9 @@ async def _doomed(url: str, reaper: Reaper, switch: FakeSwitch) -> None:
     if not url.startswith("redis"):
         await _live(url, reaper, switch)
     else:
-        async with KillingRelay(int(url.rpartition(":")[2]), reaper) as redis:
-            await _live(f"redis://127.0.0.1:{redis.port}", None, switch)
+        host, _, port = url.rpartition(":")
+        async with KillingRelay(int(port), reaper) as redis:
+            await _live(f"{host}:{redis.port}", None, switch)
 
 
 async def _live(url: str, reaper: Reaper | None, switch: FakeSwitch) -> None:
