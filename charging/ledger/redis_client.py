@@ -30,7 +30,6 @@ from charging.ledger.redis_pipeline import Command, Pipelines
 from charging.ledger.redis_url import RedisUrl
 
 CONNECTIONS_MAX = 32
-CONNECT_TIMEOUT_S = 1.0
 HEALTH_CHECK_INTERVAL_S = 10
 
 _CORRUPT = ("WRONGTYPE", "user_script")
@@ -114,7 +113,7 @@ class RedisClient:
     def _common(self) -> dict[str, Any]:
         return {
             "socket_timeout": self._url.timeout_s,
-            "socket_connect_timeout": min(CONNECT_TIMEOUT_S, self._url.timeout_s),
+            "socket_connect_timeout": self._url.timeout_s / 2,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
         }

@@ -11,6 +11,9 @@ from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from tests.integration.redis_servers import RedisServer, make_cluster
 
+PATIENT = "?timeout_s=20"
+"""A busy machine is no fault of a store."""
+
 STORES = ["memory", "sqlite", "redis", "cluster"]
 
 
@@ -43,11 +46,11 @@ def empty_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if kind == "redis":
         server: RedisServer = request.getfixturevalue("redis_server")
         server.cli("flushall")
-        return server.url
+        return f"{server.url}{PATIENT}"
     cluster: list[RedisServer] = request.getfixturevalue("redis_cluster")
     for one in cluster:
         one.cli("flushall")
-    return "redis+cluster://" + ",".join(f"127.0.0.1:{one.port}" for one in cluster)
+    return "redis+cluster://" + ",".join(f"127.0.0.1:{one.port}" for one in cluster) + PATIENT
 
 
 @pytest.fixture(params=STORES)
