@@ -1,0 +1,257 @@
+"""Faxes from the wish to the books, on a switch and a folder in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import NoReturn
+
+import pytest
+
+from charging.errors import ActionRefused, ActionTimeout, SwitchError
+from charging.ledger.accounts import Account
+from charging.rating.rate import Step
+from charging.rating.tariff import Price, RateTable
+from charging.service.fax import DIAL_WITHIN_S, FaxDesk, Faxes, FaxSent, FaxWish, Paper, TooLittle
+from charging.service.fax_views import FaxView
+from charging.service.refusal import Code, Refused
+from charging.session.events import BlackBoxRead
+from charging.session.ports import FaxOrder
+from charging.session.switch_events import ChannelEnded
+from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff
+from tests.fakes.switch import FakeCall
+from tests.unit.service.conftest import refused
+
+TARGET = "+31612345678"
+PAGE = 80_000
+
+
+@dataclass
+class Office:
+    """Sends faxes by a rig's engine; stands for the switch's fax line and the folder of documents too."""
+
+    rig: Rig
+    pages: int = 3
+    trouble: SwitchError | None = None
+    """What the switch answers to an order, which it carries out all the same unless it refuses."""
+    orders: list[FaxOrder] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    at_once: int = 2
+
+    def __post_init__(self) -> None:
+        self.faxes = self.opened()
+
+    def opened(self) -> Faxes:
+        desk = FaxDesk(self.rig.registry, self, self, "test", "Header", horizon_s=60, at_once=self.at_once)
+        return Faxes(self.rig.store, lambda: self.rig.tariff, self.rig.clock, desk)
+
+    @property
+    def proven_mono_us(self) -> int | None:
+        return self.rig.switch.proven_mono_us
+
+    async def send_fax(self, order: FaxOrder) -> None:
+        self.orders.append(order)
+        if not isinstance(self.trouble, ActionRefused):
+            uid = f"f-{order.session}"
+            self.rig.switch.calls[order.session] = FakeCall(order.session, order.send_s, uid, f"{uid}-2")
+        if self.trouble is not None:
+            raise self.trouble
+
+    async def prepare(self, name: str, data: bytes) -> Paper | Refused:
+        return Paper(self.pages, f"/fax/{name}.tif")
+
+    def remove(self, name: str) -> None:
+        self.removed.append(name)
+
+    async def sweep_for_ever(self) -> NoReturn:
+        raise AssertionError("nothing to sweep")
+
+    async def send(self, key: str = "k", data: bytes = b"doc", target: str = TARGET) -> FaxSent | Refused:
+        answer = await self.faxes.send("anna", FaxWish(target, data, "offer.pdf"), key)
+        await self.rig.clock.advance(0)
+        return answer
+
+    async def sent(self, key: str = "k") -> FaxView:
+        answer = await self.send(key)
+        assert isinstance(answer, FaxSent), answer
+        return answer.view
+
+    async def ends(self, session: str, status: str, pages: int) -> None:
+        """The machine is through: every channel goes, after the record was written."""
+        stamp = self.rig.clock.now().wall_us
+        self.rig.switch.records[session] = BlackBoxRead(True, ended_us=stamp, fax_status=status, fax_pages=pages)
+        self.rig.switch.calls.pop(session)
+        self.rig.switch.deliver(ChannelEnded(session, f"f-{session}-2", "PJSIP/x", "callee", 16, stamp))
+        await self.rig.clock.advance(1)
+
+    async def view(self, session: str) -> FaxView:
+        found = await self.faxes.get("anna", session)
+        assert isinstance(found, FaxView), found
+        return found
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[Office]:
+    tables = {"table": RateTable("table", {"nl_mobile": Price((Step(0, 60_000, 60, 1),), fax_page=PAGE)})}
+    async with make_rig(tariff=replace(make_tariff(), tables=tables)) as rig:
+        await rig.subscriber(credit=EURO)
+        yield Office(rig)
+
+
+async def test_r14_fax_reserves_every_page_before_it_is_dialled(office: Office) -> None:
+    view = await office.sent()
+    assert (view.state, view.pages, view.cost, view.number) == ("sending", 3, "0.24", NUMBER)
+    assert await office.rig.reserved() == {"credit": 3 * PAGE}
+    order = office.orders[0]
+    assert (order.session, order.target, order.header) == (view.session, TARGET, "Header")
+
+
+async def test_r3_fax_is_charged_per_page_sent(office: Office) -> None:
+    view = await office.sent()
+    await office.ends(view.session, "SUCCESS", 3)
+    assert (await office.rig.balance()).posted == EURO - 3 * PAGE
+    assert await office.rig.reserved() == {}
+    over = await office.view(view.session)
+    assert (over.state, over.cost, over.status) == ("sent", "0.24", "SUCCESS")
+    cdr = json.loads((await office.rig.store.cdrs())[0].document)
+    assert (cdr["service"], cdr["pages"], cdr["document_pages"]) == ("fax", 3, 3)
+
+
+@pytest.mark.parametrize(("confirmed", "state"), [(0, "failed"), (1, "partly_sent")])
+async def test_r3_failed_fax_is_charged_for_its_confirmed_pages_alone(
+    office: Office, confirmed: int, state: str
+) -> None:
+    view = await office.sent()
+    await office.ends(view.session, "FAILED", confirmed)
+    assert (await office.rig.balance()).posted == EURO - confirmed * PAGE
+    assert await office.rig.reserved() == {}
+    assert (await office.view(view.session)).state == state
+
+
+async def test_r3_switch_that_tells_of_more_pages_than_there_are_charges_those_there_are(office: Office) -> None:
+    view = await office.sent()
+    await office.ends(view.session, "SUCCESS", 9)
+    assert (await office.rig.balance()).posted == EURO - 3 * PAGE
+
+
+async def test_r9_r14_fax_needs_credit_also_where_free_minutes_are_left(office: Office) -> None:
+    await office.rig.store.put_account(Account("anna", "pro", version=1))
+    office.pages = 13
+    short = refused(await office.send(), Code.INSUFFICIENT)
+    assert isinstance(short, TooLittle)
+    assert (short.pages, short.page_price, short.needed, short.available) == (13, PAGE, 13 * PAGE, EURO)
+    assert short.missing == 40_000
+    assert (office.orders, len(office.removed)) == ([], 1)
+    assert await office.rig.reserved() == {}
+
+
+async def test_r14_fax_that_takes_the_last_cent_is_sent(office: Office) -> None:
+    await office.rig.credit(13 * PAGE - EURO, "rest")
+    office.pages = 13
+    await office.sent()
+    assert (await office.rig.balance()).available == 0
+
+
+async def test_same_key_sends_once_and_another_document_under_it_is_refused(office: Office) -> None:
+    first = await office.sent()
+    again = await office.send()
+    assert isinstance(again, FaxSent)
+    assert (again.created, again.view.session, len(office.orders)) == (False, first.session, 1)
+    refused(await office.send(data=b"other"), Code.KEY_REUSED)
+    await office.ends(first.session, "SUCCESS", 3)
+    late = await office.send()
+    assert isinstance(late, FaxSent)
+    assert (late.created, late.view.state, len(office.orders)) == (False, "sent", 1)
+
+
+async def test_order_that_the_switch_refuses_gives_the_money_back(office: Office) -> None:
+    office.trouble = ActionRefused("permission denied")
+    refused(await office.send(), Code.CONFLICT)
+    await office.rig.clock.advance(DIAL_WITHIN_S + office.rig.policy.black_box_wait_s + 5)
+    assert await office.rig.reserved() == {}
+    assert (await office.rig.balance()).posted == EURO
+
+
+async def test_order_whose_answer_was_lost_is_charged_when_the_switch_did_send(office: Office) -> None:
+    office.trouble = ActionTimeout("no answer")
+    view = await office.sent()
+    await office.rig.clock.advance(DIAL_WITHIN_S + 30)
+    assert (await office.view(view.session)).state == "sending"
+    await office.ends(view.session, "SUCCESS", 3)
+    assert (await office.rig.balance()).posted == EURO - 3 * PAGE
+
+
+async def test_look_at_the_switch_before_the_order_came_there_ends_nothing(office: Office) -> None:
+    office.trouble = ActionRefused("pretend that it is on its way")
+    await office.send()
+    await office.rig.registry.reconcile()
+    await office.rig.clock.advance(DIAL_WITHIN_S - 1)
+    assert await office.rig.reserved() == {"credit": 3 * PAGE}
+
+
+async def test_daemon_killed_while_a_fax_is_sent_charges_it_once(office: Office) -> None:
+    view = await office.sent()
+    await office.rig.kill_daemon()
+    await office.rig.start_daemon()
+    office.faxes = office.opened()
+    await office.ends(view.session, "SUCCESS", 3)
+    assert (await office.rig.balance()).posted == EURO - 3 * PAGE
+    assert len(await office.rig.store.cdrs()) == 1
+
+
+async def test_fax_that_ended_while_the_daemon_was_dead_is_charged_once(office: Office) -> None:
+    view = await office.sent()
+    await office.rig.kill_daemon()
+    await office.ends(view.session, "FAILED", 2)
+    await office.rig.start_daemon()
+    await office.rig.clock.advance(DIAL_WITHIN_S + 2)
+    assert (await office.rig.balance()).posted == EURO - 2 * PAGE
+    assert await office.rig.reserved() == {}
+
+
+async def test_fax_of_which_the_switch_knows_nothing_any_more_is_not_charged(office: Office) -> None:
+    view = await office.sent()
+    office.rig.switch.calls.pop(view.session)
+    await office.rig.clock.advance(120)
+    assert (await office.rig.balance()).available == EURO
+
+
+@pytest.mark.parametrize(
+    ("target", "code"), [("+31900123456", Code.NOT_ALLOWED), ("+4930123456", Code.NOT_ALLOWED), ("x", Code.INVALID)]
+)
+async def test_target_that_cannot_be_priced_is_refused(office: Office, target: str, code: Code) -> None:
+    refused(await office.send(target=target), code)
+    assert office.orders == []
+
+
+async def test_no_more_faxes_at_once_than_allowed(office: Office) -> None:
+    await office.sent("one")
+    second = await office.sent("two")
+    refused(await office.send("three"), Code.CONFLICT)
+    await office.ends(second.session, "SUCCESS", 3)
+    await office.sent("three")
+
+
+async def test_switch_out_of_reach_or_led_by_another_sends_nothing(office: Office) -> None:
+    office.rig.registry.leads = lambda: False
+    refused(await office.send(), Code.CONFLICT)
+    office.rig.registry.leads = lambda: True
+    office.rig.switch.up = False
+    await office.rig.clock.advance(61)
+    refused(await office.send(), Code.CONFLICT)
+    assert await office.rig.reserved() == {}
+
+
+async def test_list_shows_faxes_that_are_over_then_those_under_way(office: Office) -> None:
+    first, second = await office.sent("one"), await office.sent("two")
+    await office.ends(second.session, "SUCCESS", 3)
+    listed = await office.faxes.of("anna")
+    assert not isinstance(listed, Refused)
+    assert [view.session for view in listed] == [second.session, first.session]
+
+
+async def test_mail_address_finds_its_accounts_in_whatever_case(office: Office) -> None:
+    await office.rig.store.put_account(Account("anna", "light", email="Anna@Example.nl", version=1))
+    assert [one.id for one in await office.faxes.senders("anna@example.NL")] == ["anna"]
+    assert await office.faxes.senders("") == []
