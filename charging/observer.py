@@ -25,8 +25,8 @@ WARNINGS = frozenset(
     "lease_lost lease_not_renewed".split()
 )
 ERRORS = frozenset(
-    "session_lost quota_overrun unexpected_event_met mailbox_overflowed session_unreadable sessions_not_restored "
-    "ledger_failed clock_jumped".split()
+    "session_lost session_reasserted quota_overrun unexpected_event_met mailbox_overflowed session_unreadable "
+    "sessions_not_restored ledger_failed clock_jumped".split()
 )
 
 

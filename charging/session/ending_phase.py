@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from charging.clock import MICROSECONDS
-from charging.ledger.model import Outcome
+from charging.ledger.model import Closed, Opened, Outcome
 from charging.session.cdr import cdr_document
 from charging.session.commands import AskSwitch, Command, Doubt, Forget, Keep, Post, ReadBlackBox, Tell
 from charging.session.duration import decide_duration
@@ -17,7 +17,7 @@ from charging.session.events import (
     SwitchSilent,
     Woke,
 )
-from charging.session.funds import adopt, close_transfer
+from charging.session.funds import Extension, adopt, close_transfer, grants_for, reserve_transfer
 from charging.session.model import Duration, Pending, Proof, Session, Short, State
 from charging.session.step import Context, Step, due
 from charging.session.switch_events import (
@@ -113,7 +113,7 @@ def _tell_duration(duration: Duration) -> tuple[Command, ...]:
 def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
     if event.outcome is None:
         return Step(replace(session, retry_mono_us=context.in_s(context.policy.retry_s)))
-    if event.outcome is not Outcome.CREATED:
+    if event.outcome not in (Outcome.CREATED, Outcome.SESSION_NOT_OPEN):
         return lose(session, event.outcome)
     if session.pending is not None:
         return post_again(session, context)
@@ -158,8 +158,10 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
         wait_s = min(RETRY_MAX_S, context.policy.retry_s * pending.attempts)
         return Step(replace(session, retry_mono_us=context.in_s(wait_s)), (Tell("ledger_not_reached"),))
     outcome = event.applied.outcome
-    closing = pending.transfer.id.endswith(("/settle", "/release"))
-    if closing and not outcome.applied:
+    closing = isinstance(pending.transfer.change, Closed)
+    if outcome is Outcome.SESSION_NOT_OPEN and not isinstance(pending.transfer.change, Opened):
+        return reassert(session, context)
+    if not outcome.applied and (closing or isinstance(pending.transfer.change, Opened)):
         return lose(session, outcome)
     settled = replace(session, pending=None, retry_mono_us=None)
     told: tuple[Command, ...] = ()
@@ -200,6 +202,18 @@ def _cut_by(session: Session, duration: Duration) -> str | None:
     if not session.answered or duration.used_ms < session.covered_s * 1000:
         return None
     return {Short.MONEY: "money", Short.CAP: "max_call", Short.NO: "daemon_away"}[session.short]
+
+
+def reassert(session: Session, context: Context) -> Step:
+    """The ledger has never heard of this session: a fail-over has lost the write that opened it, and with it all that
+    came after. Open it again as it stands, with nothing settled yet and everything held; what it has used is settled
+    anew. Where somebody else has closed it meanwhile, its CDR forbids that."""
+    bare = replace(session, posted={}, held={}, fixed_s=0, pending=None)
+    funding, at_us = session.funding, context.now.wall_us
+    _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short), at_us)
+    grants = grants_for(bare, funding, at_us)
+    pending = Pending(transfer, grants, funding, 0, session.short, context.now.mono_us)
+    return Step(replace(bare, pending=pending), (Tell("session_reasserted"), Post(transfer, grants)))
 
 
 def lose(session: Session, outcome: Outcome) -> Step:

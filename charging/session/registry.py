@@ -174,8 +174,9 @@ class Registry:
         """Bring stored sessions to life that have no task. With the ledger out of reach this is tried again later: the
         calls live on their reservation meanwhile."""
         try:
-            stored = await self._ledger.sessions(switch=self._switch_id)
+            # In this order: a call that ends between the two readings is still open in the second.
             boxes = await self._switch.black_boxes()
+            stored = await self._ledger.sessions(switch=self._switch_id)
         except LedgerError as error:
             self._restored = False
             self._observe("sessions_not_restored", None, {"error": str(error)})

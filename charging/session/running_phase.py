@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from charging.clock import MICROSECONDS
-from charging.ledger.model import CREDIT, Outcome
+from charging.ledger.model import CREDIT, Opened, Outcome
 from charging.session.commands import AskSwitch, Command, HangUp, PlayPrompt, Post, ReadBalances, SetDeadline, Tell
-from charging.session.ending_phase import begin_ending, lose, post_again, tell_tick
+from charging.session.ending_phase import begin_ending, lose, post_again, reassert, tell_tick
 from charging.session.events import (
     BalancesRead,
     ClockJumped,
@@ -277,7 +277,10 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
             (Tell("ledger_not_reached"),),
         )
     outcome = event.applied.outcome
-    if outcome is Outcome.INSUFFICIENT:
+    opening = isinstance(pending.transfer.change, Opened)
+    if outcome is Outcome.SESSION_NOT_OPEN and not opening:
+        return reassert(session, context)
+    if outcome is Outcome.INSUFFICIENT and not opening:
         return _replan(session, context)
     if not outcome.applied:
         return lose(session, outcome)
@@ -310,8 +313,10 @@ def _after_money(session: Session, context: Context) -> Step:
     return Step(moved.session, (*commands, *moved.commands))
 
 
-def kept(session: Session, event: KeptAnswer, _context: Context) -> Step:
+def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
     """The answer's stamp is stored again with every tick: a store that was away then is no harm."""
     if event.outcome is None:
         return Step(session, (Tell("ledger_not_reached"),))
+    if event.outcome is Outcome.SESSION_NOT_OPEN:
+        return Step(replace(session, tick_mono_us=context.now.mono_us))
     return Step(session) if event.outcome is Outcome.CREATED else lose(session, event.outcome)
