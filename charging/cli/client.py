@@ -124,9 +124,9 @@ def _refusal(document: Document) -> Refusal:
     """What the problem document says, for a person."""
     problems = document.get("problems", [])
     if document.get("code") == "bad_file":
-        return Refusal(*problems)
+        return Refusal(*problems, document=document)
     detail, advice = document.get("detail", "refused"), document.get("advice", "")
-    return Refusal(f"{detail}; {advice}" if advice else str(detail))
+    return Refusal(f"{detail}; {advice}" if advice else str(detail), document=document)
 
 
 async def _nothing() -> None:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
@@ -21,9 +22,11 @@ INTERRUPTED = 130
 class Refusal(ChargingError):
     """What was asked was refused, in these lines."""
 
-    def __init__(self, *lines: str) -> None:
+    def __init__(self, *lines: str, document: dict[str, Any] | None = None) -> None:
         super().__init__("\n".join(lines))
         self.lines = lines
+        self.document = document or {}
+        """The daemon's own words for it (`charging.web.problem`), where it came from there."""
 
 
 def say(line: str) -> None:

@@ -10,6 +10,7 @@ import typer
 from charging.cli.accounts import ACCOUNT, KEY, new_key
 from charging.cli.client import connected, path
 from charging.cli.failure import Refusal
+from charging.cli.fax_mail import submit_mail
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import Column, show_one, show_rows
 
@@ -33,6 +34,7 @@ COLUMNS = (
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    fax.command("submit-mail")(submit_mail)
     app.add_typer(fax, name="fax")
 
 

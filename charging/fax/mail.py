@@ -1,0 +1,149 @@
+"""A fax handed in by mail: who wants what sent where, read from the message. Pure.
+
+The number stands in the address (``fax+31201234567@…`` or ``31201234567@fax…``), else in the subject; the document is
+the one PDF or TIFF attached. What a program has sent (a bounce, an out-of-office notice, a list) is dropped without a
+word, so that two machines never answer one another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.message import EmailMessage, Message
+from email.parser import BytesParser
+from email.policy import SMTP
+from email.utils import getaddresses
+from enum import StrEnum
+
+MAIL_BYTES_MAX = 50_000_000
+PLACES = ("X-Original-To", "Delivered-To", "To", "Cc")
+_IN_ADDRESS = re.compile(r"(?:fax\+)?\+?([0-9]{6,20})", re.IGNORECASE)
+_IN_SUBJECT = re.compile(r"\+?[0-9][0-9 ()./-]{4,24}[0-9]")
+_TYPES = ("application/pdf", "image/tiff")
+_NAMES = re.compile(r".*\.(pdf|tiff?)", re.IGNORECASE)
+
+
+class Wrong(StrEnum):
+    """What keeps a mail from being a fax; its sender is told."""
+
+    UNKNOWN_SENDER = "unknown_sender"
+    AMBIGUOUS_SENDER = "ambiguous_sender"
+    NO_NUMBER = "no_number"
+    MANY_NUMBERS = "many_numbers"
+    NO_DOCUMENT = "no_document"
+    MANY_DOCUMENTS = "many_documents"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A mail from a person."""
+
+    sender: str
+    """The address in its From; whoever pipes mails to us has made sure that it is not forged."""
+    message_id: str
+    recipient: str
+    """Where it was sent to; empty where that is not known."""
+    number: str | Wrong
+    """As written; national or international."""
+    document: bytes | Wrong
+    name: str = ""
+
+    @property
+    def wrong(self) -> Wrong | None:
+        """The first thing that is wrong with it."""
+        return next((one for one in (self.number, self.document) if isinstance(one, Wrong)), None)
+
+    @property
+    def key(self) -> str:
+        """The same mail delivered twice is the same fax."""
+        document = self.document if isinstance(self.document, bytes) else b""
+        parts = (self.sender.casefold(), self.message_id, str(self.number), hashlib.sha256(document).hexdigest())
+        return "mail-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:
+    """The mail that an MTA hands over; ``None``: drop it. ``envelope_sender`` and ``recipient`` are as the MTA knows
+    them; ``<>`` or nothing as sender is a bounce."""
+    message = BytesParser(EmailMessage, policy=SMTP).parsebytes(data)
+    assert isinstance(message, EmailMessage), "the policy's factory"
+    senders = _addresses(message, "From")
+    if _is_automatic(message, envelope_sender) or len(senders) != 1:
+        return None
+    recipients = [recipient] if recipient else [one for place in PLACES for one in _addresses(message, place)]
+    documents = list(_documents(message))
+    name, document = documents[0] if len(documents) == 1 else ("", _count_wrong(len(documents)))
+    return Letter(
+        sender=senders[0],
+        message_id=_header(message, "Message-ID"),
+        recipient=recipients[0] if recipients else "",
+        number=_number(recipients, _header(message, "Subject")),
+        document=document,
+        name=name,
+    )
+
+
+def _header(message: EmailMessage, name: str) -> str:
+    """The header on one line; empty where it is absent or cannot be read."""
+    try:
+        return " ".join(str(message.get(name, "")).split())
+    except (MessageError, ValueError, IndexError, AttributeError):
+        return ""
+
+
+def _addresses(message: EmailMessage, name: str) -> list[str]:
+    return [address for _, address in getaddresses([_header(message, name)]) if _is_address(address)]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(Address(addr_spec=text).domain)
+    except (ValueError, IndexError, MessageError):
+        return False
+
+
+def _is_automatic(message: EmailMessage, envelope_sender: str | None) -> bool:
+    if envelope_sender is not None and envelope_sender.strip() in ("", "<>"):
+        return True
+    submitted = _header(message, "Auto-Submitted").lower().partition(";")[0].strip()
+    bulk = _header(message, "Precedence").lower() in ("bulk", "junk", "list")
+    return submitted not in ("", "no") or bulk or "List-Id" in message or _header(message, "Return-Path") == "<>"
+
+
+def _number(recipients: list[str], subject: str) -> str | Wrong:
+    found = {_typed(match[1]) for one in recipients if (match := _IN_ADDRESS.fullmatch(one.rpartition("@")[0]))}
+    found = found or {match.group() for match in _IN_SUBJECT.finditer(subject)}
+    if len(found) == 1:
+        return found.pop()
+    return Wrong.MANY_NUMBERS if found else Wrong.NO_NUMBER
+
+
+def _typed(digits: str) -> str:
+    """Digits of an address: national ones begin with a zero, others are international."""
+    return digits if digits.startswith("0") else f"+{digits}"
+
+
+def _documents(message: EmailMessage) -> Iterator[tuple[str, bytes]]:
+    for part in message.walk():
+        if part.is_multipart():
+            continue
+        name = _filename(part)
+        if part.get_content_type() in _TYPES or _NAMES.fullmatch(name):
+            content = part.get_payload(decode=True)
+            yield name, content if isinstance(content, bytes) else b""
+
+
+def _filename(part: Message) -> str:
+    """Empty where there is none, or a malformed one that the mail library stumbles over."""
+    try:
+        return part.get_filename() or ""
+    except (MessageError, LookupError, ValueError, AttributeError):
+        return ""
+
+
+def _count_wrong(count: int) -> Wrong:
+    return Wrong.MANY_DOCUMENTS if count else Wrong.NO_DOCUMENT

@@ -1,0 +1,148 @@
+"""A mail says who faxes what where; what a program sent is dropped, so that no two machines answer one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from email.message import EmailMessage
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charging.fax.mail import Letter, Wrong, read_letter
+from charging.fax.reply import SUBJECT, reply_to, words
+from charging.ledger.accounts import Language
+
+PDF = b"%PDF-1.4 whatever"
+
+
+def mail(
+    *, to: str = "fax@example.nl", subject: str = "+31 20 123 4567", files: int = 1, headers: Mapping[str, str] = {}
+) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = "Anna <Anna@Example.nl>"
+    message["To"] = to
+    message["Subject"] = subject
+    message["Message-ID"] = "<1@example.nl>"
+    for name, value in headers.items():
+        message[name] = value
+    message.set_content("see attached")
+    for index in range(files):
+        message.add_attachment(PDF, "application", "pdf", filename=f"offer-{index}.pdf")
+    return message
+
+
+def letter(message: EmailMessage, **envelope: str) -> Letter:
+    found = read_letter(message.as_bytes(), **envelope)
+    assert found is not None
+    return found
+
+
+def test_mail_with_a_number_in_its_subject_is_a_fax() -> None:
+    found = letter(mail())
+    assert (found.sender, found.number, found.document, found.name) == (
+        "Anna@Example.nl",
+        "+31 20 123 4567",
+        PDF,
+        "offer-0.pdf",
+    )
+    assert found.wrong is None
+
+
+@pytest.mark.parametrize(
+    ("address", "number"),
+    [
+        ("fax+31201234567@example.nl", "+31201234567"),
+        ("Fax++31201234567@example.nl", "+31201234567"),
+        ("31201234567@fax.example.nl", "+31201234567"),
+        ("fax+0201234567@example.nl", "0201234567"),
+        ("fax+0031201234567@example.nl", "0031201234567"),
+    ],
+)
+def test_number_in_the_address_goes_before_the_subject(address: str, number: str) -> None:
+    assert letter(mail(to=address, subject="order 7654321")).number == number
+    assert letter(mail(subject="order 7654321"), recipient=address).number == number
+
+
+def test_octets_named_as_a_document_are_one() -> None:
+    message = mail(files=0)
+    message.add_attachment(PDF, "application", "octet-stream", filename="scan.TIF")
+    message.add_attachment(b"logo", "image", "png", filename="logo.png")
+    assert letter(message).document == PDF
+
+
+@pytest.mark.parametrize(
+    ("message", "wrong"),
+    [
+        (mail(subject="hello"), Wrong.NO_NUMBER),
+        (mail(subject="+31201234567 or +31207654321"), Wrong.MANY_NUMBERS),
+        (mail(files=0), Wrong.NO_DOCUMENT),
+        (mail(files=2), Wrong.MANY_DOCUMENTS),
+    ],
+)
+def test_mail_that_is_no_fax_says_why(message: EmailMessage, wrong: Wrong) -> None:
+    assert letter(message).wrong is wrong
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Auto-Submitted": "auto-replied"},
+        {"Auto-Submitted": "auto-generated; x=y"},
+        {"Precedence": "bulk"},
+        {"List-Id": "<x.example.nl>"},
+        {"Return-Path": "<>"},
+    ],
+)
+def test_what_a_program_sent_is_dropped(headers: dict[str, str]) -> None:
+    assert read_letter(mail(headers=headers).as_bytes()) is None
+
+
+@pytest.mark.parametrize("sender", ["", "<>", " <> "])
+def test_bounce_is_dropped(sender: str) -> None:
+    assert read_letter(mail().as_bytes(), envelope_sender=sender) is None
+    assert read_letter(mail().as_bytes(), envelope_sender="anna@example.nl") is not None
+
+
+def test_person_who_says_so_is_not_dropped() -> None:
+    assert letter(mail(headers={"Auto-Submitted": "no"})).wrong is None
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"From: a@b.nl, c@d.nl\n\nx", b"From: nobody\n\nx", b"\n" * 50])
+def test_mail_without_a_single_sender_is_dropped(data: bytes) -> None:
+    assert read_letter(data) is None
+
+
+def test_mail_delivered_twice_has_one_key_and_another_mail_another() -> None:
+    assert letter(mail()).key == letter(mail()).key
+    assert letter(mail(subject="+31201234568")).key != letter(mail()).key
+
+
+def test_reply_is_one_that_no_program_answers() -> None:
+    subject, text = words(Wrong.NO_NUMBER, Language.NL)
+    reply = reply_to(letter(mail()), "fax@example.nl", subject, text)
+    assert read_letter(reply.as_bytes()) is None
+    assert (reply["To"], reply["In-Reply-To"], reply["Subject"]) == (
+        "Anna@Example.nl",
+        "<1@example.nl>",
+        SUBJECT[Language.NL],
+    )
+
+
+@given(st.binary(max_size=300), st.sampled_from(["Content-Type", "From", "To", "Subject", "Content-Disposition"]))
+def test_mail_of_any_bytes_is_read_or_dropped(noise: bytes, header: str) -> None:
+    before, after = mail().as_bytes().split(b"Subject: ", 1)
+    read_letter(before + header.encode() + b": " + noise + b"\nSubject: " + after)
+    read_letter(noise)
+
+
+@pytest.mark.parametrize("wrong", list(Wrong))
+def test_stranger_is_answered_in_both_languages(wrong: Wrong) -> None:
+    both = words(wrong, None)[1]
+    for language in Language:
+        assert words(wrong, language)[1].strip() in both
+
+
+def test_sender_of_replies_that_is_no_address_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a mail address"):
+        reply_to(letter(mail()), "no address\nBcc: x@y.nl", "s", "t")
