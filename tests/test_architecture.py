@@ -26,7 +26,12 @@ FUNCTION_LINES_MAX = 50
 FOUNDATION = ("charging.errors", "charging.clock", "charging.__version__")
 READING = ("charging.yaml_text", "charging.yaml_model")
 RATING = ("charging.money", "charging.rating", *READING)
-LEDGER_PORT = ("charging.ledger.model", "charging.ledger.port", "charging.ledger.accounts")
+LEDGER_PORT = (
+    "charging.ledger.model",
+    "charging.ledger.port",
+    "charging.ledger.accounts",
+    "charging.ledger.documents",
+)
 DOMAIN = (*RATING, *LEDGER_PORT, "charging.ledger.verify", "charging.session", "charging.service", "agi.port")
 COMPOSITION = re.compile(r"charging\.(app|cli|demo|__main__)([_.].*)?")
 """The only modules that know everything."""
@@ -38,7 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.money": (),
     "charging.yaml_text": (),
     "charging.yaml_model": ("charging.yaml_text",),
-    "charging.config": READING,
+    "charging.config": (*READING, "charging.notify.settings"),
     "charging.logs": (),
     "charging.metrics": (),
     "charging.rating": RATING,

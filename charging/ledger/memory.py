@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from charging.clock import MICROSECONDS, Clock, SystemClock
+from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account, Number
+from charging.ledger.documents import MemoryDocuments
 from charging.ledger.model import (
     Applied,
     Balance,
@@ -74,10 +77,11 @@ class _Lease:
 _NO_ACCOUNT = View(account_exists=False, digests={}, balances={}, session=None, has_cdr=False)
 
 
-class MemoryStore:
+class MemoryStore(MemoryDocuments):
     """See the port; ``memory:`` opens it."""
 
     def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__()
         self._clock = clock or SystemClock()
         self._books: dict[str, _Books] = {}
         self._numbers: dict[str, Number] = {}
@@ -94,6 +98,9 @@ class MemoryStore:
 
     async def self_check(self) -> Sequence[str]:
         return []
+
+    async def backup(self, path: Path) -> None:
+        raise LedgerUnavailable("a ledger in memory is not backed up: it ends with the daemon")
 
     async def warnings(self) -> Sequence[str]:
         return ["memory: forgets all money when the daemon ends; use sqlite:/// or redis://"]

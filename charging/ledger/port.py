@@ -29,9 +29,11 @@ Rules
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from charging.ledger.accounts import Account, Number
+from charging.ledger.documents import Documents
 from charging.ledger.model import Applied, Balance, CdrRow, JournalLine, OpenSession, Outcome, Transfer
 
 
@@ -136,7 +138,7 @@ class Archiving(Protocol):
         """Take out these CDRs, all of one account."""
 
 
-class Store(Ledger, Directory, Leases, Restoring, Archiving, Protocol):
+class Store(Ledger, Directory, Leases, Documents, Restoring, Archiving, Protocol):
     """What a ledger URL opens."""
 
     async def open(self) -> None:
@@ -150,6 +152,11 @@ class Store(Ledger, Directory, Leases, Restoring, Archiving, Protocol):
 
     async def self_check(self) -> Sequence[str]:
         """What the store finds wrong with its own files or indexes, in sentences; for ``ledger verify``."""
+
+    async def backup(self, path: Path) -> None:
+        """Copy the ledger as it is at this moment to a new file, while it is in use. The copy is a ledger of its own:
+        to restore, stop the daemon and put it in the ledger's place. Raises LedgerUnavailable, also where the store is
+        no file."""
 
     async def warnings(self) -> Sequence[str]:
         """What an operator should mend before trusting this store with money, in sentences; for ``check --live``."""

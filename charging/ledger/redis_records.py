@@ -59,6 +59,11 @@ class Keys:
         """set: "SESSION ACCOUNT" of sessions that may be open there."""
         return f"{self._prefix}:switch:{{{switch}}}"
 
+    def documents(self, collection: str) -> list[str]:
+        """The keys of ``write_document.lua`` and ``read_documents.lua``, in their order."""
+        stem = f"{self._prefix}:documents:{{{collection}}}"
+        return [stem, f"{stem}:due", f"{stem}:ids"]
+
     def lease(self, switch: str) -> list[str]:
         """The keys of ``lease.lua``, in its order."""
         return [f"{self._prefix}:lease:{{{switch}}}", f"{self._prefix}:lease:{{{switch}}}:epoch"]

@@ -11,6 +11,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account, Number
@@ -27,10 +28,10 @@ from charging.ledger.model import (
     Transfer,
 )
 from charging.ledger.redis_client import RedisClient, Script
+from charging.ledger.redis_documents import RedisDocuments
 from charging.ledger.redis_pipeline import Command
 from charging.ledger.redis_records import (
     SCHEMA,
-    Keys,
     apply_arguments,
     cdr_member,
     index_member,
@@ -50,12 +51,11 @@ from charging.ledger.rules import check_request
 PAGE_ROWS = 500
 
 
-class RedisStore:
+class RedisStore(RedisDocuments):
     """See the port."""
 
     def __init__(self, url: RedisUrl) -> None:
-        self._url = url
-        self._keys = Keys(url.prefix)
+        super().__init__(url)
         self._known_switches: set[str] = set()
         """Those that this process has put into the index of switches."""
         names = ("apply", "keep", "put_account", "put_number", "journal", "lease", "restore", "replace_head")
@@ -296,6 +296,11 @@ class RedisStore:
                     if await self._client.command("ZSCORE", self._keys.cdrs, member) is None:
                         problems.append(f"the CDR of {row.session} of {account} is missing from the index")
         return problems
+
+    async def backup(self, path: Path) -> None:
+        raise LedgerUnavailable(
+            "a Redis ledger is backed up by Redis itself: copy its append-only files or a BGSAVE's file from a replica"
+        )
 
     async def warnings(self) -> Sequence[str]:
         return await self._client.warnings()

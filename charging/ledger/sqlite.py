@@ -26,6 +26,7 @@ from charging.ledger.model import (
     Transfer,
 )
 from charging.ledger.rules import check_request
+from charging.ledger.sqlite_documents import SqliteDocuments
 from charging.ledger.sqlite_file import FileLock, connect, create, migrate, queries, translate
 from charging.ledger.sqlite_reader import Reader
 from charging.ledger.sqlite_writer import Writer
@@ -37,7 +38,7 @@ PAGE_ROWS = 500
 """Rows read at a time by what streams; no snapshot is held open between pages."""
 
 
-class SqliteStore:
+class SqliteStore(SqliteDocuments):
     """See the port."""
 
     def __init__(self, path: Path, clock: Clock | None = None, timeout_s: float = TIMEOUT_S) -> None:
@@ -45,8 +46,7 @@ class SqliteStore:
         self._clock = clock or SystemClock()
         self._lock = FileLock(path)
         self._timeout_s = timeout_s
-        self._writer = Writer(path, timeout_s)
-        self._reader = Reader(path, timeout_s)
+        super().__init__(Writer(path, timeout_s), Reader(path, timeout_s))
         self._holders: dict[str, tuple[str, int, int]] = {}
         """Lease holders by switch: owner, epoch, end by the monotonic clock. In memory, because a lease cannot
         outlive the one process that may write."""
@@ -232,7 +232,5 @@ class SqliteStore:
     # -- keeping
 
     async def backup(self, path: Path) -> None:
-        """Copy the ledger as it is at this moment to a new file, while it is in use. The copy is a ledger of its own:
-        to restore, stop the daemon and put it in the ledger's place. Raises LedgerUnavailable."""
         create(path, new=True)
         await self._reader.read(lambda connection: sqlite_rows.backup(connection, path), may_last=True)

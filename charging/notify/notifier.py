@@ -20,9 +20,9 @@ import structlog
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
+from charging.ledger.documents import Document, Documents
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Directory, Ledger
-from charging.notify.documents import Document, Documents
 from charging.notify.model import Notice
 from charging.notify.outbox import Outbox
 from charging.notify.policy import Standing, due, forward_cost, missed_call

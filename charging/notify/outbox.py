@@ -27,7 +27,7 @@ from enum import StrEnum
 import structlog
 
 from charging.clock import MICROSECONDS
-from charging.notify.documents import Document, Documents, Put
+from charging.ledger.documents import Document, Documents, Put
 from charging.notify.model import Notice
 
 COLLECTION = "notices"

@@ -12,13 +12,13 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
 
 from charging.clock import Clock
 from charging.errors import LedgerCorrupt
+from charging.ledger.documents import Document, Documents, Put
 from charging.service import text
 from charging.service.refusal import Code, Refused
 
@@ -27,31 +27,6 @@ LABEL = "charging"
 TOKENS_MAX = 1_000
 
 _TOKEN = re.compile(rf"{LABEL}_([0-9a-f]{{12}})_([A-Za-z0-9_-]{{43}})")
-
-
-class StoredDocument(Protocol):
-    """A document as it is stored."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def body(self) -> str: ...
-
-
-class Documents(Protocol):
-    """What is needed of a store: the part of its facility for documents that never come due."""
-
-    async def put_document(self, collection: str, id: str, body: str) -> str:
-        """Create a document: ``created``; or ``exists``, and nothing is changed."""
-
-    async def get_document(self, collection: str, id: str) -> StoredDocument | None:
-        """The document, or ``None``."""
-
-    async def list_documents(self, collection: str, after: str = "", limit: int = 100) -> Sequence[StoredDocument]:
-        """Up to ``limit`` with ids beyond ``after``, by id."""
-
-    async def delete_document(self, document: Any) -> bool:
-        """Forget the document as it was read; ``False``: it is gone, or has changed."""
 
 
 class Scope(StrEnum):
@@ -105,7 +80,7 @@ class Tokens:
             return Refused(Code.NOT_ALLOWED, f"there are {TOKENS_MAX} tokens already", "revoke those nobody uses")
         token = Token(secrets.token_hex(6), name.strip(), frozenset(scopes), self._clock.now().wall_us)
         secret = secrets.token_urlsafe(32)
-        if await self._documents.put_document(COLLECTION, token.id, _body(token, secret)) != "created":
+        if await self._documents.put_document(COLLECTION, token.id, _body(token, secret)) is not Put.CREATED:
             return Refused(Code.CONFLICT, f"there is a token {token.id} already", "try again")
         return NewToken(token, f"{LABEL}_{token.id}_{secret}")
 
@@ -155,7 +130,7 @@ def _body(token: Token, secret: str) -> str:
     return json.dumps(contents, separators=(",", ":"))
 
 
-def _stored(document: StoredDocument) -> tuple[Token, str]:
+def _stored(document: Document) -> tuple[Token, str]:
     """The token and its secret's digest."""
     try:
         contents = json.loads(document.body)

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from charging.clock import SystemClock
+from charging.ledger.documents import MemoryDocuments
 from charging.ledger.open import open_store
-from charging.notify.documents import MemoryDocuments
 from charging.service.live import NoCalls
 from charging.service.service import Service
 from charging.service.tokens import NewToken, Scope, Tokens

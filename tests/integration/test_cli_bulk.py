@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from charging.clock import SystemClock
+from charging.ledger.documents import MemoryDocuments
 from charging.ledger.memory import MemoryStore
-from charging.notify.documents import MemoryDocuments
 from charging.service.live import NoCalls
 from charging.service.service import Service
 from charging.service.tokens import Tokens

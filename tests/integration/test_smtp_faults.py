@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from charging.notify.documents import MemoryDocuments
+from charging.ledger.documents import MemoryDocuments
 from charging.notify.model import NoticeKind
 from charging.notify.outbox import Outbox, State
 from charging.notify.render import Operator, Templates

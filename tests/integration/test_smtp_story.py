@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from charging.ledger.accounts import Number
+from charging.ledger.documents import MemoryDocuments
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Outcome, Transfer
-from charging.notify.documents import MemoryDocuments
 from charging.notify.notifier import Notifier
 from charging.notify.outbox import Outbox
 from charging.notify.render import Operator, Templates

@@ -104,5 +104,27 @@ SELECT record FROM numbers WHERE :account IS NULL OR account = :account ORDER BY
 -- name: next_epoch
 INSERT INTO leases (switch, epoch) VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch;
 
+-- name: put_document
+INSERT INTO documents (collection, id, body, due_us, version) VALUES (:collection, :id, :body, :due_us, 1)
+ON CONFLICT DO NOTHING;
+
+-- name: document
+SELECT collection, id, body, due_us, version FROM documents WHERE collection = :collection AND id = :id;
+
+-- name: update_document
+UPDATE documents SET body = :body, due_us = :due_us, version = version + 1
+WHERE collection = :collection AND id = :id AND version = :version;
+
+-- name: delete_document
+DELETE FROM documents WHERE collection = :collection AND id = :id AND version = :version;
+
+-- name: documents_due
+SELECT collection, id, body, due_us, version FROM documents
+WHERE collection = :collection AND due_us <= :now ORDER BY due_us, id LIMIT :limit;
+
+-- name: documents_after
+SELECT collection, id, body, due_us, version FROM documents
+WHERE collection = :collection AND id > :after ORDER BY id LIMIT :limit;
+
 -- name: ping
 SELECT value FROM meta WHERE key = 'schema';

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from charging.errors import LedgerCorrupt
-from charging.notify.documents import MemoryDocuments
+from charging.ledger.documents import MemoryDocuments
 from charging.service.refusal import Code
 from charging.service.tokens import COLLECTION, NewToken, Scope, Token, Tokens, token_id
 from tests.fakes.clock import FakeClock

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from charging.errors import LedgerUnavailable
-from charging.notify.documents import MemoryDocuments
+from charging.ledger.documents import MemoryDocuments
 from charging.service.tokens import NewToken, Scope, Tokens
 from charging.web.api import api_app
 from charging.web.api_document import complete, scope_of

@@ -1,0 +1,114 @@
+"""Documents that come due: the small facility that notices and tokens need of a store.
+
+A *document* is a JSON text under an id within a collection, with the time at which something is to be done about it.
+What every store promises:
+
+1. **Identity.** ``(collection, id)`` is unique. Both are texts: a collection is ``[a-z][a-z0-9-]{0,31}``, an id has
+   1 to 300 printable ASCII characters, a body at most 64 KiB of UTF-8, a due time
+   at most 2^53 - 1 (exact in Redis, too). The store reads nothing of the body.
+2. **put** creates a document with version 1, atomically and durably: when it answers CREATED, a power cut loses
+   nothing. Where the id exists it changes nothing and answers EXISTS, whatever the body says.
+3. **update** replaces body and due time where the stored version is still ``document.version``, and makes the version
+   one more; else it changes nothing and answers ``False`` (changed by somebody else, or deleted). Of several that
+   update the same version at the same time exactly one gets ``True``: this is how daemons share work.
+4. **delete** removes under the same condition on the version.
+5. **due** lists, of one collection, documents with ``due_us <= now_us``, by ``(due_us, id)``, ``limit`` (1 to 1,000) at
+   most. A document whose ``due_us`` is ``None`` is never due. Its cost depends on ``limit``, not on how many
+   documents there are. It may be stale by what others do meanwhile; rules 3 and 4 catch that.
+6. **list** pages through a collection by id: those greater than ``after``, ``limit`` at most.
+7. Each document by itself: nothing spans two of them, and nothing spans a document and the journal.
+8. A store that cannot answer raises LedgerUnavailable; asking again is safe (a put that had happened answers EXISTS, an
+   update or delete that had happened answers ``False``). Nothing else is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol
+
+
+class Put(StrEnum):
+    """The answers to a put."""
+
+    CREATED = "created"
+    EXISTS = "exists"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as it is stored."""
+
+    collection: str
+    id: str
+    body: str
+    due_us: int | None = None
+    """Wall clock, microseconds."""
+    version: int = 0
+    """As read; 0 before it is stored."""
+
+
+class Documents(Protocol):
+    """What a store offers (rules 1 to 8)."""
+
+    async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
+        """Create a document, once."""
+
+    async def get_document(self, collection: str, id: str) -> Document | None:
+        """The document, or ``None``."""
+
+    async def update_document(self, document: Document) -> bool:
+        """Replace body and due time of the version that ``document`` names; ``False``: it is not that any more."""
+
+    async def delete_document(self, document: Document) -> bool:
+        """Remove the version that ``document`` names; ``False``: it is not that any more."""
+
+    async def due_documents(self, collection: str, now_us: int, limit: int) -> Sequence[Document]:
+        """What is due, most overdue first."""
+
+    async def list_documents(self, collection: str, after: str = "", limit: int = 1000) -> Sequence[Document]:
+        """A page of a collection, by id."""
+
+
+class MemoryDocuments:
+    """The executable specification, and part of :class:`charging.ledger.memory.MemoryStore`. Nothing awaits, so every
+    call is atomic."""
+
+    def __init__(self) -> None:
+        self._stored: dict[tuple[str, str], Document] = {}
+
+    async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
+        if (collection, id) in self._stored:
+            return Put.EXISTS
+        self._stored[collection, id] = Document(collection, id, body, due_us, version=1)
+        return Put.CREATED
+
+    async def get_document(self, collection: str, id: str) -> Document | None:
+        return self._stored.get((collection, id))
+
+    async def update_document(self, document: Document) -> bool:
+        if not self._is_current(document):
+            return False
+        self._stored[document.collection, document.id] = replace(document, version=document.version + 1)
+        return True
+
+    async def delete_document(self, document: Document) -> bool:
+        if not self._is_current(document):
+            return False
+        del self._stored[document.collection, document.id]
+        return True
+
+    async def due_documents(self, collection: str, now_us: int, limit: int) -> Sequence[Document]:
+        found = [(one.due_us, one.id, one) for one in self._of(collection) if one.due_us is not None]
+        return [one for due_us, _, one in sorted(found, key=lambda entry: entry[:2]) if due_us <= now_us][:limit]
+
+    async def list_documents(self, collection: str, after: str = "", limit: int = 1000) -> Sequence[Document]:
+        return sorted((one for one in self._of(collection) if one.id > after), key=lambda one: one.id)[:limit]
+
+    def _is_current(self, document: Document) -> bool:
+        stored = self._stored.get((document.collection, document.id))
+        return stored is not None and stored.version == document.version
+
+    def _of(self, collection: str) -> list[Document]:
+        return [one for one in self._stored.values() if one.collection == collection]
