@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import sys
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from charging.fax.tiff import page_count
 from charging.lab import Lab, fax_machine
 from charging.lab.errors import LabError
 from tests.asterisk.engine import NUMBER, Engine, engine
+from tests.asterisk.parties import black_box_record
 from tests.asterisk.waiting import eventually
 from tests.fakes.documents import pdf
 
@@ -121,6 +125,59 @@ async def test_daemon_dead_when_a_fax_ends_charges_it_once_when_it_is_back(lab: 
         assert (await over(live, sent["session"], 20))["pages_sent"] == 1
         await live.nothing_reserved()
         assert await live.posted() == CREDIT - PAGE
+
+
+async def test_order_that_comes_late_to_the_switch_is_not_dialled(lab: Lab) -> None:
+    fields = {
+        **{"Channel": "Local/send@charging-fax/n", "Context": "charging-fax", "Exten": "idle", "Priority": "1"},
+        **{"Async": "true", "ChannelId": "f-late", "OtherChannelId": "f-late-2"},
+        "Variable": "\n".join(
+            f"__CHARGING_{name}={value}"
+            for name, value in (
+                ("SESSION", "late"),
+                ("TARGET", fax_machine.receives(6)),
+                ("FAX_FILE", "/nowhere.tif"),
+                ("FAX_BEFORE", "1700000000"),
+                ("FAX_RING_S", "30"),
+                ("FAX_S", "60"),
+            )
+        ),
+    }
+    await lab.switch.action("Originate", fields)
+    record = await black_box_record(lab, "late")
+    assert (record["dial"], record["fax"], record["phase"]) == ("", "", "fax")
+
+
+async def test_r14_fax_handed_in_by_mail_is_sent_and_without_credit_answered(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, credit="0.10") as live:
+        await charging(live, "account", "set", "anna", "--email", "anna@example.nl")
+        assert await charging(live, "fax", "submit-mail", stdin=mail(fax_machine.busy(), pages=1)) == b""
+        assert (await live.cdr())["dial_status"] == "BUSY"
+        reply = await charging(live, "fax", "submit-mail", stdin=mail(fax_machine.busy(), pages=2))
+        assert b"To: Anna@Example.nl" in reply
+        assert b"2 pages at 0.08 cost 0.16 euro" in reply.replace(b"=\r\n", b"").replace(b"=\n", b"")
+        await live.nothing_reserved()
+        assert len(await live.cdrs(1)) == 1
+
+
+def mail(number: str, pages: int) -> bytes:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "Anna@Example.nl", "fax@example.nl", number
+    message.add_attachment(pdf(pages), "application", "pdf", filename="offer.pdf")
+    return message.as_bytes()
+
+
+async def charging(live: Engine, *arguments: str, stdin: bytes = b"") -> bytes:
+    """What the command prints."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "charging", "--config", str(live.daemon.settings), *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=live.daemon.environment,
+    )
+    printed, _ = await asyncio.wait_for(process.communicate(stdin), SEND_S)
+    assert process.returncode == 0
+    return printed
 
 
 async def test_same_key_for_another_fax_is_refused(lab: Lab, tmp_path: Path) -> None:
