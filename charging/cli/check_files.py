@@ -62,10 +62,12 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     try:
         with connected(settings) as client:
             client.get("/health")
+            warnings = client.get("/ledger/warnings")["items"]
             how = "the running daemon answers" if client.daemon else "opens; no daemon runs"
     except ChargingError as error:
         yield problem("ledger", str(error))
     else:
+        yield from (warning("ledger", text) for text in warnings)
         yield ok("ledger", f"{settings.ledger.url}: {how}")
 
 

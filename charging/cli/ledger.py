@@ -1,8 +1,11 @@
-"""``charging ledger …``: does the money add up."""
+"""``charging ledger …``: does the money add up; copies of it, other stores for it, and files for what is old."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,7 +14,16 @@ from charging.cli.failure import Refusal
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import show_json
 
+if TYPE_CHECKING:
+    from charging.ledger.portable import Counts
+
 ledger = typer.Typer(help="The books.", no_args_is_help=True, rich_markup_mode=None)
+
+NEW_FILE = typer.Argument(help="A file that is not there yet.", show_default=False)
+
+EXPORT = typer.Argument(help="What `export` wrote.", show_default=False)
+FOLDER = typer.Argument(help="Where the files of the months are, or will be.", show_default=False)
+BEFORE = typer.Option(..., "--before", help="The month that stays, with all after it.", metavar="YYYY-MM")
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +49,52 @@ def verify(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
         sys.stdout.write("the books are exact: every balance is the sum of its journal\n")
     if found:
         raise typer.Exit(1)
+
+
+@ledger.command("backup")
+def backup(ctx: typer.Context, file: Path = NEW_FILE, as_json: bool = JSON_OPTION) -> None:
+    """Copy a SQLite ledger, also while the daemon runs (which then writes the file); the copy is a ledger itself."""
+    with connected(options(ctx).settings()) as client:
+        (end,) = client.lines("/ledger/backups", "POST", params={"file": str(file.absolute())})
+    if "error" in end:
+        raise Refusal(end["error"])
+    if as_json:
+        show_json(end)
+    else:
+        sys.stdout.write(f"copied to {file}: to restore it, stop the daemon and put it in the ledger's place\n")
+
+
+@ledger.command("export")
+def export(ctx: typer.Context, file: Path = NEW_FILE, as_json: bool = JSON_OPTION) -> None:
+    """Write the whole ledger as JSON lines, for `import` into any store. No daemon may run, no call be open."""
+    from charging.cli import ledger_idle  # the stores, which the other commands ask over HTTP
+
+    _tell("exported", ledger_idle.export(options(ctx).settings(), file), as_json)
+
+
+@ledger.command("import")
+def import_file(ctx: typer.Context, file: Path = EXPORT, as_json: bool = JSON_OPTION) -> None:
+    """Fill the empty ledger that the settings name from an export. No daemon may run."""
+    from charging.cli import ledger_idle
+
+    _tell("imported", ledger_idle.import_file(options(ctx).settings(), file), as_json)
+
+
+@ledger.command("archive")
+def archive(ctx: typer.Context, folder: Path = FOLDER, before: str = BEFORE, as_json: bool = JSON_OPTION) -> None:
+    """Take journal and CDRs of earlier months out of the ledger, into files by month. No daemon may run."""
+    from charging.cli import ledger_idle
+
+    _tell("archived", ledger_idle.archive_months(options(ctx).settings(), before, folder), as_json)
+
+
+def _tell(what: str, counts: Counts, as_json: bool) -> None:
+    from charging.cli.ledger_idle import words
+
+    if as_json:
+        show_json(asdict(counts))
+    else:
+        sys.stdout.write(f"{what} {words(counts)}\n")
 
 
 @ledger.callback()

@@ -64,12 +64,14 @@ async def archive(
     store: Store, before_us: int, now_us: int, folder: Path, month_of: Callable[[int], str], counts: Counts
 ) -> None:
     """Take every account's journal lines and CDRs older than ``before_us`` to ``journal-MONTH.jsonl`` and
-    ``cdrs-MONTH.jsonl`` in ``folder``; ``counts`` tells how far it is. The store may be in use.
+    ``cdrs-MONTH.jsonl`` in ``folder``, which is made where it is missing; ``counts`` tells how far it is. The store may
+    be in use.
 
     Raises ValueError where ``before_us`` is too near ``now_us``, LedgerUnavailable, OSError.
     """
     if before_us > now_us - ARCHIVE_AGE_MIN_S * MICROSECONDS:
         raise ValueError("only what is older than 35 days can be archived: younger ids must be remembered")
+    folder.mkdir(mode=0o700, exist_ok=True)  # noqa: ASYNC240  once
     async for account in store.accounts():
         counts.accounts += 1
         lines = archivable([line async for line in store.journal(account.id)], before_us)

@@ -28,6 +28,7 @@ _ADVICE = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at its path and permissions",
     sqlite3.SQLITE_IOERR: "reading or writing failed; look at the disk",
 }
+_FOLDER_ADVICE = "make the folder and give it to the daemon's user"
 
 
 def translate(error: sqlite3.Error, path: Path) -> LedgerError:
@@ -98,9 +99,8 @@ def create(path: Path, *, new: bool = False) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if new else 0), 0o600))
     except OSError as error:
-        raise LedgerUnavailable(
-            f"ledger {path}: {error.strerror}; make the folder and give it to the daemon's user"
-        ) from error
+        advice = "name another file" if isinstance(error, FileExistsError) else _FOLDER_ADVICE
+        raise LedgerUnavailable(f"ledger {path}: {error.strerror}; {advice}") from error
 
 
 def connect(path: Path, busy_s: float, *, read_only: bool = False) -> sqlite3.Connection:

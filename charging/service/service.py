@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from pathlib import Path
+
 from charging.clock import Clock
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
@@ -72,6 +74,14 @@ class Service:
         if account is not None and await self._store.account(account) is None:
             return unknown_account(account)
         return await self._store.cdrs(account=account, since_us=since_us, until_us=until_us, after=after, limit=limit)
+
+    async def backup(self, path: Path) -> None:
+        """Copy the ledger to a new file, while it is in use. Raises LedgerUnavailable, also where it is no file."""
+        await self._store.backup(path)
+
+    async def ledger_warnings(self) -> Sequence[str]:
+        """What an operator should mend before trusting the store with money, in sentences."""
+        return await self._store.warnings()
 
     async def findings(self) -> AsyncIterator[str]:
         """Everything in the ledger that does not add up, as it is found, one line each."""

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import socket
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.progress import Task, TaskID
 
 from charging.app import build
+from charging.cli.in_process import store_of
+from charging.cli.ledger_idle import _Counted
+from charging.cli.options import Options
 from charging.config import load_config
+from charging.ledger.model import Kind, Leg, Opened, Transfer
+from charging.ledger.portable import Counts
 from tests.integration.command import Command, Place
 from tests.integration.redis_servers import RedisServer
 
@@ -78,3 +87,168 @@ async def test_the_password_of_a_redis_reaches_the_daemon(place: Place, redis: R
 def test_a_redis_url_with_an_option_that_there_is_not_is_told(charging: Command, place: Place) -> None:
     place.config.write_text(place.config.read_text().replace("sqlite:///ledger.db", "redis://127.0.0.1:1/0?color=red"))
     assert "unknown option color" in charging("account", "list").problem
+
+
+@pytest.fixture
+def books(charging: Command) -> Command:
+    """A ledger with an account, a number, money and its journal."""
+    charging("account", "add", "anna", "--plan", "pro", "--email", "anna@example.nl")
+    charging("number", "add", "anna", "0201234567", "--forward-to", "0612345678")
+    charging("top-up", "anna", "25", "--id", "order-1")
+    charging("account", "correct", "anna", "-1.5", "--reason", "“één”")
+    return charging
+
+
+ALL = {"accounts": 1, "lines": 2, "cdrs": 0, "numbers": 1}
+
+
+def test_a_ledger_moves_from_sqlite_to_redis_and_back_unchanged(
+    books: Command, place: Place, redis: RedisServer
+) -> None:
+    shown = [books("account", "journal", "anna", "--json").json, books("number", "list", "--json").json]
+    first, second = place.folder / "first.jsonl", place.folder / "second.jsonl"
+    assert books("ledger", "export", str(first), "--json").json == ALL
+    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+    use_redis(place, redis)
+    assert books("ledger", "import", str(first)).out == "imported 1 accounts, 2 lines, 0 cdrs, 1 numbers\n"
+    assert books("ledger", "verify").code == 0
+    assert [books("account", "journal", "anna", "--json").json, books("number", "list", "--json").json] == shown
+    assert books("top-up", "anna", "25", "--id", "order-1", "--json").json["created"] is False
+    assert books("ledger", "export", str(second)).code == 0
+    (place.folder / "ledger.db").unlink()
+    place.write()
+    assert books("ledger", "import", str(second), "--json").json == ALL
+    assert books("ledger", "verify").code == 0
+    assert first.read_bytes() == second.read_bytes()
+    assert books("account", "show", "anna", "--json").json["balance"]["credit"]["now"] == "23.50"
+
+
+def test_nothing_moves_while_a_daemon_runs(books: Command, place: Place) -> None:
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(str(place.socket))
+        daemon.listen()
+        for command in (
+            ["export", "x"],
+            ["import", "x"],
+            ["archive", str(place.folder / "old"), "--before", "2026-01"],
+        ):
+            assert books("ledger", *command).problem.startswith("a daemon runs: stop it first")
+
+
+def test_nothing_moves_while_a_daemon_elsewhere_has_a_lease_or_a_session_is_open(
+    charging: Command, place: Place, redis: RedisServer
+) -> None:
+    use_redis(place, redis)
+    charging("account", "add", "anna", "--plan", "pro")
+    store = store_of(Options(place.config).settings())
+
+    async def lease_and_session() -> int | None:
+        await store.open()
+        epoch = await store.acquire_lease("other", "daemon-2", 60)
+        transfer = Transfer("r", "anna", Kind.RESERVE, 1, (), session="s", change=Opened("other", "{}", 1))
+        await store.apply(transfer)
+        await store.close()
+        return epoch
+
+    epoch = asyncio.run(lease_and_session())
+    assert epoch is not None
+    out = place.folder / "out.jsonl"
+    assert "switch other by daemon-2" in charging("ledger", "export", str(out)).problem
+
+    async def release() -> None:
+        await store.open()
+        await store.release_lease("other", "daemon-2", epoch)
+        await store.close()
+
+    asyncio.run(release())
+    assert "1 sessions are open" in charging("ledger", "export", str(out)).problem
+    assert not list(place.folder.glob("out*"))
+
+
+def test_a_store_that_has_accounts_takes_no_import(books: Command, place: Place) -> None:
+    books("ledger", "export", str(place.folder / "out.jsonl"))
+    assert "not empty, it has account anna" in books("ledger", "import", str(place.folder / "out.jsonl")).problem
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda text: text[: text.rindex("\n", 0, -1) + 1], "cut short: its last record is missing; the store is no"),
+        (lambda text: text.replace("25000000", "26000000"), "empty it"),
+        (lambda text: "a tariff, say\n", "line 1: not a record"),
+        (lambda text: "\x00" * 100, "line 1: not a record"),
+    ],
+    ids=["cut short", "edited", "another file", "no text"],
+)
+def test_a_file_that_is_no_whole_export_is_refused(
+    books: Command, place: Place, spoil: Callable[[str], str], told: str
+) -> None:
+    file = place.folder / "out.jsonl"
+    books("ledger", "export", str(file))
+    file.write_text(spoil(file.read_text()))
+    (place.folder / "ledger.db").unlink()
+    assert told in books("ledger", "import", str(file)).problem
+
+
+def test_files_are_never_overwritten_and_missing_ones_told(books: Command, place: Place) -> None:
+    there = place.folder / "there"
+    there.write_text("mine")
+    assert "is there already" in books("ledger", "export", str(there)).problem
+    assert "name another file" in books("ledger", "backup", str(there)).problem
+    assert there.read_text() == "mine"
+    assert "No such file" in books("ledger", "export", str(place.folder / "none" / "x")).problem
+    assert "No such file" in books("ledger", "import", str(place.folder / "none")).problem
+
+
+def test_a_backup_put_in_the_ledger_s_place_is_the_ledger(books: Command, place: Place) -> None:
+    assert books("ledger", "backup", str(place.folder / "copy.db")).code == 0
+    books("top-up", "anna", "10")
+    (place.folder / "copy.db").replace(place.folder / "ledger.db")
+    assert books("account", "show", "anna", "--json").json["balance"]["credit"]["now"] == "23.50"
+    assert books("ledger", "verify").code == 0
+
+
+def test_a_redis_says_how_it_is_backed_up(charging: Command, place: Place, redis: RedisServer) -> None:
+    use_redis(place, redis)
+    assert "backed up by Redis itself" in charging("ledger", "backup", str(place.folder / "copy.db")).problem
+
+
+def test_old_months_go_to_files_and_the_books_stay_exact(books: Command, place: Place) -> None:
+    folder = place.folder / "old"
+    store = store_of(Options(place.config).settings())
+
+    async def old_top_up() -> None:
+        await store.open()
+        at_us = 1_735_686_000_000_000  # 2025-01-01 in Amsterdam
+        for number, moment in enumerate((at_us - 1, at_us)):
+            await store.apply(Transfer(f"old/{number}", "bert", Kind.TOP_UP, moment, (Leg("credit", 1),)))
+        await store.close()
+
+    books("account", "add", "bert", "--plan", "pro")
+    asyncio.run(old_top_up())
+    assert books("ledger", "archive", str(folder), "--before", "2025-01", "--json").json["lines"] == 1
+    assert [one.name for one in folder.iterdir()] == ["journal-2024-12.jsonl"]
+    assert books("ledger", "archive", str(folder), "--before", "2025-02", "--json").json["lines"] == 2
+    assert books("ledger", "verify").code == 0
+
+
+def test_months_that_are_too_young_or_none_are_not_archived(books: Command, place: Place) -> None:
+    folder = str(place.folder / "old")
+    assert "older than 35 days" in books("ledger", "archive", folder, "--before", "2199-12").problem
+    for wrong in ("2026-13", "2026", "2026-1", "26-01"):
+        assert books("ledger", "archive", folder, "--before", wrong).code == 2
+
+
+def test_progress_is_shown_on_a_terminal_only(books: Command, place: Place) -> None:
+    out = place.folder / "out.jsonl"
+    assert books("ledger", "export", str(out)).err == ""
+    counts = Counts(accounts=12_345)
+    column = _Counted(counts)
+    assert str(column.render(Task(TaskID(0), "", None, 0, _get_time=lambda: 0.0))).startswith("12,345 accounts")
+
+
+def test_a_redis_that_can_lose_money_is_warned_of_by_check(charging: Command, place: Place, redis: RedisServer) -> None:
+    use_redis(place, redis)
+    found = [one for one in charging("check", "--json").json if one["part"] == "ledger"]
+    assert [one["grade"] for one in found] == ["warning", "ok"]
+    assert "it has no replica" in found[0]["text"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 
 from charging.errors import LedgerError
 from charging.service.service import Service
@@ -17,11 +20,41 @@ router = APIRouter(prefix="/ledger", tags=["ledger"])
 NDJSON = "application/x-ndjson"
 
 
+class Warnings(BaseModel):
+    """Sentences for the operator."""
+
+    items: list[str]
+
+
 @router.get("/findings", response_class=StreamingResponse, responses={200: {"content": {NDJSON: {}}}})
 async def findings(service: TheService) -> StreamingResponse:
     """Everything that does not add up, as it is found: JSON lines ``{"finding": …}``, then ``{"findings": N}``; where
     the audit could not be finished ``{"error": …}`` ends it instead."""
     return StreamingResponse(_lines(service), media_type=NDJSON)
+
+
+@router.get("/warnings")
+async def warnings(service: TheService) -> Warnings:
+    """What should be mended before the store is trusted with money."""
+    return Warnings(items=list(await service.ledger_warnings()))
+
+
+@router.post("/backups", response_class=StreamingResponse, responses={200: {"content": {NDJSON: {}}}})
+async def backup(
+    service: TheService, file: Annotated[str, Query(max_length=4000, pattern="^/", description="a new file, absolute")]
+) -> StreamingResponse:
+    """Copy the ledger to a new file, while it is in use: one JSON line when it is done, ``{"backup": FILE}`` or
+    ``{"error": …}``."""
+    return StreamingResponse(_backup(service, file), media_type=NDJSON)
+
+
+async def _backup(service: Service, file: str) -> AsyncIterator[str]:
+    try:
+        await service.backup(Path(file))
+    except LedgerError as error:
+        yield json.dumps({"error": str(error)}) + "\n"
+    else:
+        yield json.dumps({"backup": file}) + "\n"
 
 
 async def _lines(service: Service) -> AsyncIterator[str]:

@@ -1,0 +1,161 @@
+"""``charging ledger export|import|archive``: what needs the ledger for itself. The store is opened in this process,
+once it is certain that no daemon runs and no session is open."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TimeElapsedColumn
+from rich.text import Text
+
+from charging.cli.client import daemon_answers
+from charging.cli.failure import Refusal
+from charging.cli.in_process import store_of
+from charging.clock import MICROSECONDS, SystemClock
+from charging.config import Settings
+from charging.errors import LedgerCorrupt
+from charging.ledger.archive import archive
+from charging.ledger.move import assert_idle, export_lines, import_lines
+from charging.ledger.port import Store
+from charging.ledger.portable import Counts
+from charging.rating.tariff_file import load_tariff
+
+LINE_MAX = 16 * 1024 * 1024
+"""Characters of an export's line, of which a real one has some hundreds: another file is no reason to fill memory."""
+
+
+def export(settings: Settings, file: Path) -> Counts:
+    """Write the whole ledger to a new file."""
+    counts = Counts()
+
+    async def work(store: Store) -> None:
+        with _new_file(file) as stream:
+            async for line in export_lines(store, counts):
+                stream.write(line + "\n")
+
+    _on_idle_store(settings, work, counts)
+    return counts
+
+
+def import_file(settings: Settings, file: Path) -> Counts:
+    """Fill the empty ledger that the settings name from an export."""
+    counts = Counts()
+
+    async def work(store: Store) -> None:
+        with file.open(encoding="utf-8") as stream:
+            await import_lines(store, _lines_of(stream), counts)
+
+    try:
+        _on_idle_store(settings, work, counts)
+    except OSError as error:
+        raise Refusal(f"{file}: {error.strerror or error}; name a file that `charging ledger export` wrote") from None
+    except (LedgerCorrupt, UnicodeDecodeError) as error:
+        advice = "the store is no ledger now: empty it" if counts.accounts else "nothing was imported"
+        raise Refusal(f"{file}: {error}; {advice}") from None
+    return counts
+
+
+def archive_months(settings: Settings, before: str, folder: Path) -> Counts:
+    """Take what is older than the month ``before`` out of the ledger, into files of the folder."""
+    tariff = load_tariff(settings.tariff)
+    before_us = first_moment(before, ZoneInfo(tariff.zone))
+    now_us = SystemClock().now().wall_us
+    counts = Counts()
+
+    async def work(store: Store) -> None:
+        await archive(store, before_us, now_us, folder, tariff.month_of, counts)
+
+    try:
+        _on_idle_store(settings, work, counts)
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{folder}: {error}") from None
+    return counts
+
+
+def first_moment(month: str, zone: ZoneInfo) -> int:
+    """When ``YYYY-MM`` begins in the zone, in microseconds of wall clock. Raises BadParameter."""
+    if re.fullmatch(r"2[01]\d\d-(0[1-9]|1[0-2])", month):
+        return int(datetime(int(month[:4]), int(month[5:]), 1, tzinfo=zone).timestamp()) * MICROSECONDS
+    raise typer.BadParameter(f"found {month!r}, expected a month such as 2026-11", param_hint="--before")
+
+
+def _on_idle_store(settings: Settings, work: Callable[[Store], Awaitable[None]], counts: Counts) -> None:
+    """Open the ledger, work on it while a terminal shows how far it is, and close it. Raises Refusal where a daemon
+    runs, LedgerUnavailable where one elsewhere holds a lease, or sessions are open."""
+    if daemon_answers(settings.control.socket):
+        raise Refusal("a daemon runs: stop it first (its calls run on, to the end of what they have reserved)")
+    store = store_of(settings)
+
+    async def run() -> None:
+        await store.open()
+        try:
+            await assert_idle(store)
+            await work(store)
+        finally:
+            await store.close()
+
+    with _progress(counts):
+        asyncio.run(run())
+
+
+class _Counted(ProgressColumn):
+    """How far it is. Rich asks for it anew some times a second."""
+
+    def __init__(self, counts: Counts) -> None:
+        super().__init__()
+        self._counts = counts
+
+    def render(self, _task: Task) -> Text:
+        return Text(words(self._counts))
+
+
+def _progress(counts: Counts) -> Progress:
+    """On the terminal's standard error; elsewhere nothing is shown."""
+    console = Console(file=sys.stderr)
+    columns = (SpinnerColumn(), _Counted(counts), TimeElapsedColumn())
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    progress.add_task("", total=None)
+    return progress
+
+
+def words(counts: Counts) -> str:
+    """For a person."""
+    return ", ".join(f"{number:,} {name}" for name, number in asdict(counts).items())
+
+
+@contextmanager
+def _new_file(file: Path) -> Iterator[TextIO]:
+    """A file for its owner only that is there when it is whole, and on the disk, or not at all. Raises Refusal."""
+    part = file.with_name(file.name + ".part")
+    try:
+        if file.exists():
+            raise Refusal(f"{file} is there already: name another file")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.rename(file)
+        except BaseException:
+            part.unlink()
+            raise
+    except OSError as error:
+        raise Refusal(f"{file}: {error.strerror or error}; name a file that can be written") from None
+
+
+def _lines_of(stream: TextIO) -> Iterator[str]:
+    while line := stream.readline(LINE_MAX):
+        yield line.rstrip("\n")
