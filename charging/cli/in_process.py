@@ -20,6 +20,7 @@ from charging.rating.tariff import Tariff
 from charging.rating.tariff_file import load_tariff
 from charging.service.live import NoCalls
 from charging.service.service import Service
+from charging.service.tokens import Tokens
 from charging.web.control import control_app
 
 
@@ -42,14 +43,15 @@ def on_tariff(file: Path) -> AbstractContextManager[Client]:
 
 
 def _over(store: Store, tariff_file: Path) -> AbstractContextManager[Client]:
+    clock = SystemClock()
     service = Service(
         store=store,
         tariff=_tariff_of(tariff_file),
-        clock=SystemClock(),
+        clock=clock,
         funds_changed=lambda account: None,
         live=NoCalls(),
     )
-    app = control_app(service, lambda: {"daemon": "none"}, version=__version__)
+    app = control_app(service, lambda: {"daemon": "none"}, tokens=Tokens(store, clock), version=__version__)
     transport = httpx.ASGITransport(app, raise_app_exceptions=True)
     return client(transport, daemon=False, open_=store.open, close=store.close)
 

@@ -54,7 +54,7 @@ def api_app(service: Service, tokens: Tokens, settings: Api) -> FastAPI:
 
 async def serve_api(service: Service, tokens: Tokens, settings: Api, ready: asyncio.Event | None = None) -> None:
     """Serve the public interface until cancelled. Raises CannotServe."""
-    await serve_port(api_app(service, tokens, settings), settings.host, settings.port, ready)
+    await serve_port(api_app(service, tokens, settings), settings.host, settings.port, ready, section="api")
 
 
 class _Described(FastAPI):

@@ -43,12 +43,14 @@ async def serve_unix(app: FastAPI, path: Path, ready: asyncio.Event | None = Non
         _remove(path, inode)
 
 
-async def serve_port(app: FastAPI, host: str, port: int, ready: asyncio.Event | None = None) -> None:
-    """Serve on a TCP port until cancelled. Raises CannotServe."""
-    await _serve(app, port_listener(host, port), ready)
+async def serve_port(
+    app: FastAPI, host: str, port: int, ready: asyncio.Event | None = None, *, section: str = "http"
+) -> None:
+    """Serve on a TCP port until cancelled; ``section`` of charging.yaml names it. Raises CannotServe."""
+    await _serve(app, port_listener(host, port, section), ready)
 
 
-def port_listener(host: str, port: int) -> socket.socket:
+def port_listener(host: str, port: int, section: str) -> socket.socket:
     """A listening socket. Raises CannotServe with what to do."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -58,7 +60,7 @@ def port_listener(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        advice = "free it, or choose another host or port under `http` in charging.yaml"
+        advice = f"free it, or choose another host or port under `{section}` in charging.yaml"
         raise CannotServe(f"cannot listen on {host}:{port}: {error.strerror or error}; {advice}") from error
     return listener
 

@@ -1,4 +1,5 @@
-"""What a daemon serves over HTTP: the control interface on its Unix socket, and the figures for Prometheus."""
+"""What a daemon serves over HTTP: the control interface on its Unix socket, the public one, and the figures for
+Prometheus."""
 
 from __future__ import annotations
 
@@ -16,10 +17,13 @@ from charging.rating.tariff import Tariff
 from charging.service.fax import FaxDesk
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
+from charging.service.tokens import Tokens
 from charging.session.registry import Registry
+from charging.web.api import serve_api
 from charging.web.control import control_app
 from charging.web.listen import serve_port, serve_unix
 from charging.web.metrics import Ailing, metrics_app
+from charging.web.settings import Api
 
 
 class TariffSource(Protocol):
@@ -59,15 +63,6 @@ class Daemon(Protocol):
 
 async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> None:
     """Serve the control interface until cancelled. Raises CannotServe."""
-    registry = daemon.registry
-    service = Service(
-        store=daemon.store,
-        tariff=daemon.tariff.current,
-        clock=daemon.clock,
-        funds_changed=registry.funds_changed,
-        live=RegistryCalls(registry),
-        fax=daemon.fax,
-    )
     settings = daemon.config.settings
 
     def facts() -> dict[str, str]:
@@ -76,11 +71,33 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
             "version": __version__,
             "switch": settings.switch.id,
             "ami": str(daemon.link.state.value),
-            "calls": str(len(registry.sessions())),
+            "calls": str(len(daemon.registry.sessions())),
             "tariff": f"{tariff.revision} {tariff.digest}",
         }
 
-    await serve_unix(control_app(service, facts, version=__version__), settings.control.socket, ready)
+    app = control_app(_service(daemon), facts, tokens=_tokens(daemon), version=__version__)
+    await serve_unix(app, settings.control.socket, ready)
+
+
+async def serve_public(daemon: Daemon, settings: Api, ready: asyncio.Event | None = None) -> None:
+    """Serve the public interface until cancelled. Raises CannotServe."""
+    await serve_api(_service(daemon), _tokens(daemon), settings, ready)
+
+
+def _service(daemon: Daemon) -> Service:
+    """The service keeps no state of its own, so each interface has one."""
+    return Service(
+        store=daemon.store,
+        tariff=daemon.tariff.current,
+        clock=daemon.clock,
+        funds_changed=daemon.registry.funds_changed,
+        live=RegistryCalls(daemon.registry),
+        fax=daemon.fax,
+    )
+
+
+def _tokens(daemon: Daemon) -> Tokens:
+    return Tokens(daemon.store, daemon.clock)
 
 
 async def serve_metrics(

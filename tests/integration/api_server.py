@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 from charging.clock import SystemClock
-from charging.ledger.documents import MemoryDocuments
 from charging.ledger.open import open_store
 from charging.service.live import NoCalls
 from charging.service.service import Service
@@ -29,7 +28,7 @@ async def main(folder: Path, settings: Api) -> None:
     clock = SystemClock()
     tariff = make_tariff()
     service = Service(store=store, tariff=lambda: tariff, clock=clock, funds_changed=lambda one: None, live=NoCalls())
-    tokens = Tokens(MemoryDocuments(), clock)
+    tokens = Tokens(store, clock)
     made = {"all": await tokens.add("test", list(Scope))}
     made |= {scope.value: await tokens.add("test", [scope]) for scope in Scope}
     ready = asyncio.Event()

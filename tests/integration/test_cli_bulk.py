@@ -134,3 +134,12 @@ async def test_tokens_are_made_listed_and_revoked(charging: Command, place: Plac
     finally:
         serving.cancel()
         await asyncio.wait([serving])
+
+
+def test_tokens_are_made_listed_and_revoked_where_no_daemon_runs(charging: Command) -> None:
+    assert "there is no token yet" in charging("token", "list").err
+    made = charging("token", "add", "the website", "--scope", "read", "--json").json
+    (listed,) = charging("token", "list", "--json").json
+    assert (listed["id"], listed["name"], listed["scopes"]) == (made["id"], "the website", ["read"])
+    assert charging("token", "revoke", made["id"]).code == 0
+    assert charging("token", "list", "--json").json == []

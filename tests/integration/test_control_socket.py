@@ -158,8 +158,8 @@ def taken() -> Iterator[int]:
 
 
 def test_a_port_that_is_taken_is_said_with_what_to_do(taken: int) -> None:
-    with pytest.raises(CannotServe, match="choose another"):
-        port_listener("127.0.0.1", taken)
+    with pytest.raises(CannotServe, match="choose another host or port under `api`"):
+        port_listener("127.0.0.1", taken, "api")
 
 
 async def test_a_port_is_served_until_cancelled() -> None:
@@ -174,4 +174,4 @@ async def test_a_port_is_served_until_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    port_listener("127.0.0.1", port).close()
+    port_listener("127.0.0.1", port, "http").close()
