@@ -12,14 +12,16 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging import __version__
+from charging.app_notices import Notices
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
@@ -35,11 +37,14 @@ from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.metrics import Metrics
 from charging.observer import MeteredObserver
+from charging.service.caretaker import Caretaker
 from charging.service.fax import FaxDesk
-from charging.session.desk import Desk
+from charging.service.privacy import NumberHider
+from charging.session.desk import Desk, nobody_is_told
 from charging.session.lease import LeaseKeeper
 from charging.session.left_messages import LeftMessages
 from charging.session.model import Policy, State
+from charging.session.ports import Observer
 from charging.session.registry import Registry
 from charging.tariff_in_force import TariffInForce
 from charging.web.server import serve_control, serve_metrics
@@ -74,6 +79,9 @@ class Engine:
     agi: AgiServer
     fax: FaxDesk | None
     """``None``: no faxes are sent."""
+    caretaker: Caretaker
+    notices: Notices | None
+    """``None``: nobody is told anything."""
 
     def ailing(self) -> dict[str, str]:
         """What keeps calls from being forwarded now, for ``/health``; empty: nothing."""
@@ -143,10 +151,13 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     """Wire a daemon. Raises ConfigError for a tariff file that is wrong."""
     clock = clock or SystemClock()
     metrics = Metrics(__version__)
-    observe = MeteredObserver(metrics)
     settings = config.settings
     store = _store(config, clock, metrics)
     tariff = TariffInForce(settings.tariff, metrics)
+    notices = _notices(config, store, tariff, clock)
+    observe: Observer = MeteredObserver(metrics)
+    if notices is not None:
+        observe = notices.watching(observe)
     wiring = _SwitchWiring(config, clock, metrics)
     policy = policy_of(config)
     registry = Registry(
@@ -170,13 +181,15 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         policy=policy,
         switch_id=settings.switch.id,
         observe=observe,
+        missed=nobody_is_told if notices is None else notices.missed,
     )
     agi = _agi(config, clock, metrics, desk)
     fax = _fax(config, clock, registry, wiring.switch)
-    return Engine(config, clock, metrics, store, tariff, wiring.link, registry, lease, agi, fax)
+    caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed)
+    return Engine(config, clock, metrics, store, tariff, wiring.link, registry, lease, agi, fax, caretaker, notices)
 
 
-def _lease(config: Config, clock: Clock, store: Store, registry: Registry, observe: MeteredObserver) -> LeaseKeeper:
+def _lease(config: Config, clock: Clock, store: Store, registry: Registry, observe: Observer) -> LeaseKeeper:
     """A SQLite file has one daemon at a time, which its lock proves: a restarted one takes its own lease up again."""
     settings = config.settings
     owner = "local" if settings.ledger.sqlite_file else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -201,6 +214,13 @@ def _store(config: Config, clock: Clock, metrics: Metrics) -> Store:
 
     store = open_store(config.settings.ledger.url, password=config.ledger_password, file=str(config.file))
     return metered(store, clock, measure)
+
+
+def _notices(config: Config, store: Store, tariff: TariffInForce, clock: Clock) -> Notices | None:
+    mail = config.settings.mail
+    if mail is None:
+        return None
+    return Notices(mail, config.mail_password, store, tariff.current, clock)
 
 
 def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk) -> AgiServer:
@@ -240,6 +260,25 @@ def _count_sessions(metrics: Metrics, registry: Registry) -> None:
     metrics.calls_live.set_function(count("running"))
 
 
+def _duties(engine: Engine) -> dict[str, Coroutine[Any, Any, None]]:
+    """What a daemon does all the time, by name of task. Each that ends brings the daemon down."""
+    http = engine.config.settings.http
+    duties: dict[str, Coroutine[Any, Any, None]] = {
+        "registry": engine.registry.run(),
+        "lease": engine.lease.run(),
+        "ami-link": engine.link.run(),
+        "tariff-watch": engine.tariff.watch(engine.clock),
+        "caretaker": engine.caretaker.run(),
+        "control": serve_control(engine),
+        "metrics": serve_metrics(http, engine.metrics, engine.ailing),
+    }
+    if engine.fax is not None:
+        duties["fax-documents"] = engine.fax.papers.sweep_for_ever()
+    if days := engine.config.settings.privacy.cdr_numbers_days:
+        duties["number-hider"] = NumberHider(engine.store, engine.clock, days).run()
+    return duties if engine.notices is None else {**duties, **engine.notices.duties()}
+
+
 async def serve(engine: Engine, stop: asyncio.Event) -> None:
     """Run a daemon until ``stop`` is set. Raises what brought it down: ChargingError or OSError where the cause lies
     outside (a port that is taken, a ledger that does not open)."""
@@ -248,16 +287,7 @@ async def serve(engine: Engine, stop: asyncio.Event) -> None:
     try:
         engine.metrics.ledger_up.set(1)
         async with asyncio.TaskGroup() as tasks:
-            duties = [
-                tasks.create_task(engine.registry.run(), name="registry"),
-                tasks.create_task(engine.lease.run(), name="lease"),
-                tasks.create_task(engine.link.run(), name="ami-link"),
-                tasks.create_task(engine.tariff.watch(engine.clock), name="tariff-watch"),
-                tasks.create_task(serve_control(engine), name="control"),
-                tasks.create_task(serve_metrics(settings.http, engine.metrics, engine.ailing), name="metrics"),
-            ]
-            if engine.fax is not None:
-                duties.append(tasks.create_task(engine.fax.papers.sweep_for_ever(), name="fax-documents"))
+            duties = [tasks.create_task(duty, name=name) for name, duty in _duties(engine).items()]
             await engine.agi.start(settings.agi.host, settings.agi.port)
             log.info("daemon_started", version=__version__, switch=settings.switch.id, agi_port=engine.agi.port)
             await stop.wait()

@@ -19,6 +19,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
 
 from charging.errors import ConfigError, Problem
+from charging.notify.settings import Mail
+from charging.web.settings import Api
 from charging.yaml_model import (
     BASE_FOLDER,
     FilePath,
@@ -50,6 +52,7 @@ Name = Annotated[str, pattern(r"[a-z0-9][a-z0-9-]{0,31}", "up to 32 small letter
 UserName = Annotated[str, pattern(r"[A-Za-z0-9_.-]{1,64}", "the name of an AMI user")]
 Region = Annotated[str, pattern(r"[A-Z]{2}", "a country's two capital letters, for example NL")]
 SwitchFolder = Annotated[str, pattern(r"/[A-Za-z0-9_./-]{0,200}", "an absolute folder on the switch")]
+
 FaxHeader = Annotated[str, pattern(r"[A-Za-z0-9 .:/+-]{1,50}", "up to 50 letters, digits, spaces and . : / + -")]
 
 
@@ -181,11 +184,22 @@ class Fax(Section):
     keep_days: Annotated[int, whole(1, 3650, "days")] = 7
 
 
+class Privacy(Section):
+    """How long personal data is kept."""
+
+    cdr_numbers_days: Annotated[int, whole(0, 36_500, "days")] = 0
+
+
 class Logs(Section):
     """What the daemon writes on its standard error."""
 
     format: Literal["json", "console"] = "json"
     level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def _there_without_keys(value: object) -> object:
+    """A section that is there, and left as it is, takes its defaults: left out, it would mean something else."""
+    return {} if value is None else value
 
 
 class Settings(Section):
@@ -198,7 +212,10 @@ class Settings(Section):
     control: Control = Field(description="a section control with a socket")
     http: Http = Http()
     charging: Charging = Charging()
+    api: Annotated[Api | None, BeforeValidator(_there_without_keys)] = None
     fax: Fax | None = None
+    mail: Mail | None = None
+    privacy: Privacy = Privacy()
     logs: Logs = Logs()
 
 
@@ -210,6 +227,7 @@ class Config:
     settings: Settings
     ami_secret: SecretStr = field(repr=False)
     ledger_password: SecretStr | None = field(repr=False)
+    mail_password: SecretStr | None = field(default=None, repr=False)
 
 
 def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -230,6 +248,8 @@ def config_of(document: Document, environ: Mapping[str, str]) -> Config:
     reader = _SecretReader(document.problem, environ, problems)
     ami_secret = reader.read(("switch", "ami", "secret"), ami.secret_env, ami.secret_file)
     ledger_password = reader.read(("ledger", "password"), ledger.password_env, ledger.password_file)
+    mail = settings.mail
+    mail_password = reader.read(("mail", "password"), mail.password_env, mail.password_file) if mail else None
     if ami.action_timeout_s < ami.ping_interval_s:
         path = ("switch", "ami", "action_timeout_s")
         expected = f"at least ping_interval_s ({ami.ping_interval_s:g} s)"
@@ -245,7 +265,7 @@ def config_of(document: Document, environ: Mapping[str, str]) -> Config:
         problems.append(document.problem(("switch", "lease_s"), f"{settings.switch.lease_s} s", expected))
     if problems or ami_secret is None:
         raise ConfigError(sorted_problems(problems))
-    return Config(Path(document.file), settings, ami_secret, ledger_password)
+    return Config(Path(document.file), settings, ami_secret, ledger_password, mail_password)
 
 
 def ledger_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> SecretStr | None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from agi.port import Answer, IncomingCall
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.errors import LedgerError, LinkDown
-from charging.ledger.accounts import Number
+from charging.ledger.accounts import Account, Number
 from charging.ledger.model import Outcome, Transfer
 from charging.ledger.port import Store
 from charging.rating.tariff import Refusal, Tariff
@@ -51,6 +52,23 @@ def _new_session_id(now: Instant) -> str:
     return f"{now.wall_us // 1000:x}-{secrets.token_hex(6)}"
 
 
+@dataclass(frozen=True, slots=True)
+class MissedCall:
+    """A call that was not answered for want of credit: the subscriber is to be told (R13)."""
+
+    account: Account
+    number: str
+    caller: str
+    call: str
+    """Unique to the call."""
+    at_us: int
+    """Wall clock."""
+
+
+def nobody_is_told(_missed: MissedCall) -> None:
+    """For a daemon that sends no notices."""
+
+
 class Desk:
     """Decides over calls at their set-up."""
 
@@ -65,7 +83,9 @@ class Desk:
         policy: Policy,
         switch_id: str,
         observe: Observer,
+        missed: Callable[[MissedCall], None] = nobody_is_told,
     ) -> None:
+        """``missed`` is told of calls that were not answered for want of credit; it must not wait."""
         self._store = store
         self._tariff = tariff
         self._registry = registry
@@ -74,6 +94,7 @@ class Desk:
         self._policy = policy
         self._switch_id = switch_id
         self._observe = observe
+        self._missed = missed
 
     async def incoming(self, request: IncomingCall) -> Answer:
         """Decide over a new call, and reserve what it needs. Raises LedgerError, or LinkDown where the switch has been
@@ -87,7 +108,10 @@ class Desk:
         if not isinstance(decided, Turned):
             return self._forwarded(decided)
         voicemail = await self._sell_voicemail(request, found, decided)
-        return self._turned(decided, found.number) if voicemail is None else self._to_paid_voicemail(voicemail)
+        if voicemail is not None:
+            return self._to_paid_voicemail(voicemail)
+        self._tell_if_missed(decided, found, request.caller)
+        return self._turned(decided, found.number)
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
         """The forward was not answered: give its money back, then voicemail or nothing. Raises KeyError for a session
@@ -106,6 +130,8 @@ class Desk:
             await runner.forward_over.wait()
         if isinstance(runner.session, Voicemail):
             return self._to_paid_voicemail(runner.session)
+        if isinstance(subscriber, Subscriber) and isinstance(runner.session, Session):
+            self._tell_if_missed(outcome, subscriber, runner.session.caller)
         return self._turned(outcome, number)
 
     async def abandoned(self, session: str) -> None:
@@ -210,6 +236,13 @@ class Desk:
             return None
         self._registry.start(voicemail)
         return voicemail
+
+    def _tell_if_missed(self, outcome: Turned, subscriber: Subscriber, caller: str) -> None:
+        """What credit would have turned into a forward or a message is told; what else is refused is not."""
+        if outcome.decision is Decision.REJECT and (outcome.sells_voicemail or outcome.reason is Reason.NO_CREDIT):
+            now = self._clock.now()
+            number = subscriber.number.number
+            self._missed(MissedCall(subscriber.account, number, caller, _new_session_id(now), now.wall_us))
 
     async def _open(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> bool:
         """Reserve and open; ``False`` where the money is not there (any more)."""

@@ -16,7 +16,7 @@ from charging.ledger.port import Store
 from charging.rating.plans import Plan
 from charging.rating.rate import Step
 from charging.rating.tariff import Destination, Price, RateTable, Refusal, Tariff, TopUps
-from charging.session.desk import Desk
+from charging.session.desk import Desk, MissedCall
 from charging.session.left_messages import LeftMessages
 from charging.session.model import Policy, Session
 from charging.session.records import Record
@@ -61,6 +61,7 @@ class Rig:
     def __init__(self, clock: FakeClock, store: Store, switch: FakeSwitch, policy: Policy, tariff: Tariff) -> None:
         self.clock, self.store, self.switch, self.policy, self.tariff = clock, store, switch, policy, tariff
         self.told: list[tuple[str, Mapping[str, object]]] = []
+        self.missed: list[MissedCall] = []
         self.registry, self.desk = self._engine()
         self._task: asyncio.Task[object] | None = None
         self._calls = 0
@@ -84,6 +85,7 @@ class Rig:
             policy=self.policy,
             switch_id="test",
             observe=self.observe,
+            missed=self.missed.append,
         )
         return registry, desk
 
