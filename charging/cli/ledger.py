@@ -25,6 +25,8 @@ EXPORT = typer.Argument(help="What `export` wrote.", show_default=False)
 FOLDER = typer.Argument(help="Where the files of the months are, or will be.", show_default=False)
 BEFORE = typer.Option(..., "--before", help="The month that stays, with all after it.", metavar="YYYY-MM")
 
+REDACT_BEFORE = typer.Option(..., "--before", help="A day such as 2026-11-21, or a time.", metavar="DATE")
+
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
@@ -62,6 +64,21 @@ def backup(ctx: typer.Context, file: Path = NEW_FILE, as_json: bool = JSON_OPTIO
         show_json(end)
     else:
         sys.stdout.write(f"copied to {file}: to restore it, stop the daemon and put it in the ledger's place\n")
+
+
+@ledger.command("redact")
+def redact(ctx: typer.Context, before: str = REDACT_BEFORE, as_json: bool = JSON_OPTION) -> None:
+    """Hide the last digits of callers' and targets' numbers in CDRs of calls that ended earlier. May be repeated."""
+    total, end = 0, {}
+    with connected(options(ctx).settings()) as client:
+        for end in client.lines("/ledger/redactions", "POST", params={"before": before}):
+            total += end.get("hidden", 0)
+    if "done" not in end:
+        raise Refusal(f"it was broken off after {total} CDRs: {end.get('error', 'no answer')}; repeat it")
+    if as_json:
+        show_json({"hidden": total})
+    else:
+        sys.stdout.write(f"the numbers of others are hidden in {total} CDRs\n")
 
 
 @ledger.command("export")

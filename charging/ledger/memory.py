@@ -261,6 +261,11 @@ class MemoryStore(MemoryDocuments):
         books.digests[opening.id] = opening.digest
         books.journal[:end] = [opening]
 
+    async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        for cdr in cdrs:
+            if cdr.session in self._books[cdr.account].cdrs:
+                self._books[cdr.account].cdrs[cdr.session] = cdr
+
     async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         for cdr in cdrs:
             self._books[cdr.account].cdrs.pop(cdr.session, None)

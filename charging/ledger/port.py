@@ -134,6 +134,9 @@ class Archiving(Protocol):
         """Put ``opening`` in the place of its account's lines up to its number, whose ids are forgotten, in one atomic
         step. What they add up to is what it says, so no balance changes."""
 
+    async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        """Put these documents in the place of those of the same accounts' sessions; one that is gone stays so."""
+
     async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         """Take out these CDRs, all of one account."""
 

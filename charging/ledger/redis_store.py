@@ -58,7 +58,7 @@ class RedisStore(RedisDocuments):
         super().__init__(url)
         self._known_switches: set[str] = set()
         """Those that this process has put into the index of switches."""
-        names = ("apply", "keep", "put_account", "put_number", "journal", "lease", "restore", "replace_head")
+        names = "apply keep put_account put_number journal lease restore replace_head replace_cdr".split()
         self._scripts = {name: Script(name) for name in names}
 
     async def open(self) -> None:
@@ -271,6 +271,12 @@ class RedisStore(RedisDocuments):
     async def replace_head(self, opening: JournalLine) -> None:
         keys = self._keys.books(opening.account)[1:3]
         await self._client.script(self._scripts["replace_head"], keys, replace_head_arguments(opening))
+
+    async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        script = self._scripts["replace_cdr"]
+        for cdr in cdrs:
+            keys, arguments = [self._keys.of(cdr.account, "cdr")], [cdr.session, f"{cdr.ended_us} {cdr.document}"]
+            await self._client.script(script, keys, arguments)
 
     async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         account, sessions = cdrs[0].account, [cdr.session for cdr in cdrs]

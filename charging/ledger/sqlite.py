@@ -225,6 +225,10 @@ class SqliteStore(SqliteDocuments):
     async def replace_head(self, opening: JournalLine) -> None:
         await self._writer.submit(partial(sqlite_rows.replace_head, opening=opening))
 
+    async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        rows = [(cdr.document, cdr.account, cdr.session) for cdr in cdrs]
+        await self._writer.submit(lambda connection: connection.executemany(queries()["replace_cdr"], rows).rowcount)
+
     async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         rows = [(cdr.account, cdr.session) for cdr in cdrs]
         await self._writer.submit(lambda connection: connection.executemany(queries()["delete_cdr"], rows).rowcount)

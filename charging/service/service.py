@@ -6,7 +6,6 @@ The control socket, the public API and (through them) the command line all come 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-
 from pathlib import Path
 
 from charging.clock import Clock
@@ -21,6 +20,7 @@ from charging.service.fax import FaxDesk, Faxes
 from charging.service.live import Calls, LiveCalls
 from charging.service.money import Money
 from charging.service.numbers import Numbers
+from charging.service.privacy import hide_numbers
 from charging.service.quotes import Quotes
 from charging.service.refusal import Refused, unknown_account
 from charging.service.statements import Statements
@@ -78,6 +78,11 @@ class Service:
     async def backup(self, path: Path) -> None:
         """Copy the ledger to a new file, while it is in use. Raises LedgerUnavailable, also where it is no file."""
         await self._store.backup(path)
+
+    async def hide_numbers(self, before_us: int) -> AsyncIterator[int]:
+        """Hide the numbers of others in CDRs that ended before ``before_us``: page by page, how many were changed."""
+        async for changed, _ in hide_numbers(self._store, before_us):
+            yield changed
 
     async def ledger_warnings(self) -> Sequence[str]:
         """What an operator should mend before trusting the store with money, in sentences."""

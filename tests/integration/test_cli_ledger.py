@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from charging.cli.in_process import store_of
 from charging.cli.ledger_idle import _Counted
 from charging.cli.options import Options
 from charging.config import load_config
-from charging.ledger.model import Kind, Leg, Opened, Transfer
+from charging.ledger.model import CdrRow, Kind, Leg, Opened, Transfer
 from charging.ledger.portable import Counts
 from tests.integration.command import Command, Place
 from tests.integration.redis_servers import RedisServer
@@ -252,3 +254,24 @@ def test_a_redis_that_can_lose_money_is_warned_of_by_check(charging: Command, pl
     found = [one for one in charging("check", "--json").json if one["part"] == "ledger"]
     assert [one["grade"] for one in found] == ["warning", "ok"]
     assert "it has no replica" in found[0]["text"]
+
+
+def test_numbers_in_old_cdrs_are_hidden_by_the_command(books: Command, place: Place) -> None:
+    store = store_of(Options(place.config).settings())
+
+    async def two_calls() -> None:
+        await store.open()
+        noon_us = 1_735_729_200_000_000  # 2025-01-01 in Amsterdam
+        for day in range(2):
+            text = json.dumps({"session": f"s{day}", "account": "anna", "caller": "+31612345678"})
+            await store.restore_cdrs([CdrRow(f"s{day}", "anna", noon_us + day * 86_400_000_000, text)])
+        await store.close()
+
+    asyncio.run(two_calls())
+    assert books("ledger", "redact", "--before", "2025-01-02", "--json").json == {"hidden": 1}
+    assert books("ledger", "redact", "--before", "2025-01-02").out == "the numbers of others are hidden in 0 CDRs\n"
+    with sqlite3.connect(place.folder / "ledger.db") as file:
+        rows = [json.loads(text)["caller"] for (text,) in file.execute("SELECT document FROM cdrs ORDER BY ended_us")]
+    file.close()
+    assert rows == ["+3161234xxxx", "+31612345678"]
+    assert "expected a day" in books("ledger", "redact", "--before", "yesterday").problem

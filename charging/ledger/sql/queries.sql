@@ -25,6 +25,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: delete_journal_head
 DELETE FROM journal WHERE account = ? AND number <= ?;
 
+-- name: replace_cdr
+UPDATE cdrs SET document = ? WHERE account = ? AND session = ?;
+
 -- name: delete_cdr
 DELETE FROM cdrs WHERE account = ? AND session = ?;
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from charging.errors import LedgerError
 from charging.service.service import Service
-from charging.web.parts import TheService
+from charging.web.parts import TheService, wall_us
 
 router = APIRouter(prefix="/ledger", tags=["ledger"])
 
@@ -46,6 +46,26 @@ async def backup(
     """Copy the ledger to a new file, while it is in use: one JSON line when it is done, ``{"backup": FILE}`` or
     ``{"error": …}``."""
     return StreamingResponse(_backup(service, file), media_type=NDJSON)
+
+
+@router.post("/redactions", response_class=StreamingResponse, responses={200: {"content": {NDJSON: {}}}})
+async def redaction(
+    service: TheService, before: Annotated[str, Query(max_length=40, description="a day or a time")]
+) -> StreamingResponse:
+    """Hide the last digits of others' numbers in older CDRs: a JSON line ``{"hidden": N}`` for each page of CDRs, then
+    ``{"done": true}`` or ``{"error": …}``."""
+    before_us = wall_us(before, service.tariff().zone)
+    return StreamingResponse(_redaction(service, before_us), media_type=NDJSON)
+
+
+async def _redaction(service: Service, before_us: int) -> AsyncIterator[str]:
+    try:
+        async for changed in service.hide_numbers(before_us):
+            yield json.dumps({"hidden": changed}) + "\n"
+    except LedgerError as error:
+        yield json.dumps({"error": str(error)}) + "\n"
+    else:
+        yield json.dumps({"done": True}) + "\n"
 
 
 async def _backup(service: Service, file: str) -> AsyncIterator[str]:
