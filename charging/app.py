@@ -47,7 +47,7 @@ from charging.session.model import Policy, State
 from charging.session.ports import Observer
 from charging.session.registry import Registry
 from charging.tariff_in_force import TariffInForce
-from charging.web.server import serve_control, serve_metrics
+from charging.web.server import serve_control, serve_metrics, serve_public
 
 log = structlog.get_logger("charging.app")
 
@@ -262,7 +262,7 @@ def _count_sessions(metrics: Metrics, registry: Registry) -> None:
 
 def _duties(engine: Engine) -> dict[str, Coroutine[Any, Any, None]]:
     """What a daemon does all the time, by name of task. Each that ends brings the daemon down."""
-    http = engine.config.settings.http
+    settings = engine.config.settings
     duties: dict[str, Coroutine[Any, Any, None]] = {
         "registry": engine.registry.run(),
         "lease": engine.lease.run(),
@@ -270,8 +270,10 @@ def _duties(engine: Engine) -> dict[str, Coroutine[Any, Any, None]]:
         "tariff-watch": engine.tariff.watch(engine.clock),
         "caretaker": engine.caretaker.run(),
         "control": serve_control(engine),
-        "metrics": serve_metrics(http, engine.metrics, engine.ailing),
+        "metrics": serve_metrics(settings.http, engine.metrics, engine.ailing),
     }
+    if settings.api is not None:
+        duties["api"] = serve_public(engine, settings.api)
     if engine.fax is not None:
         duties["fax-documents"] = engine.fax.papers.sweep_for_ever()
     if days := engine.config.settings.privacy.cdr_numbers_days:

@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.money": (),
     "charging.yaml_text": (),
     "charging.yaml_model": ("charging.yaml_text",),
-    "charging.config": (*READING, "charging.notify.settings"),
+    "charging.config": (*READING, "charging.notify.settings", "charging.web.settings"),
     "charging.logs": (),
     "charging.metrics": (),
     "charging.rating": RATING,

@@ -296,3 +296,8 @@ def test_action_timeout_below_the_ping_interval_is_refused() -> None:
     text = MINIMAL.replace("  ami:\n", "  ami:\n    ping_interval_s: 5\n")
     problem = problems_of(text)["switch.ami.action_timeout_s"]
     assert (problem.found, problem.expected) == ("3 s", "at least ping_interval_s (5 s)")
+
+
+def test_the_public_interface_is_served_where_its_section_stands_if_only_by_name() -> None:
+    assert config_of(MINIMAL).settings.api is None
+    assert config_of(MINIMAL + "api:\n").settings.api == config_of(MINIMAL + "api: {port: 9479}\n").settings.api
