@@ -28,6 +28,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
+COLLECTIONS = ("api-tokens", "notice-records", "notices")
+"""Every collection that the program keeps, for who moves a whole ledger."""
+
 
 class Put(StrEnum):
     """The answers to a put."""

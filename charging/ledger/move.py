@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account, Number
 from charging.ledger.audit import AccountAudit
+from charging.ledger.documents import COLLECTIONS, Document
 from charging.ledger.model import Balance, CdrRow, JournalLine
 from charging.ledger.port import Store
 from charging.ledger.portable import FORMAT, Counts, Head, Record, decode, encode
@@ -42,7 +43,19 @@ async def export_lines(store: Store, counts: Counts) -> AsyncIterator[str]:
     for number in await store.numbers():
         counts.numbers += 1
         yield encode(number)
+    for collection in COLLECTIONS:
+        async for document in _documents(store, collection):
+            counts.documents += 1
+            yield encode(document)
     yield encode(counts)
+
+
+async def _documents(store: Store, collection: str) -> AsyncIterator[Document]:
+    after = ""
+    while page := await store.list_documents(collection, after, BATCH_ROWS):
+        for document in page:
+            yield document
+        after = page[-1].id
 
 
 async def import_lines(store: Store, lines: Iterable[str], counts: Counts) -> None:
@@ -97,6 +110,10 @@ class _Import:
                 if not await self._store.put_number(record):
                     raise LedgerCorrupt(f"number {record.number} is of account {record.account}, which is not there")
                 self._counts.numbers += 1
+            case Document():
+                await self._finish_account()
+                await self._store.put_document(record.collection, record.id, record.body, record.due_us)
+                self._counts.documents += 1
             case Counts():
                 await self._finish_account()
                 if record != self._counts:

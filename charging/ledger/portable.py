@@ -7,7 +7,8 @@ One record a line, as an array that begins with its kind::
     ["line", NUMBER, ID, KIND, AT_US, [[BALANCE, POSTED, RESERVED], …], SESSION, REASON, DIGEST]
     ["cdr", SESSION, ENDED_US, DOCUMENT]
     ["number", {…}]
-    ["end", ACCOUNTS, LINES, CDRS, NUMBERS]                         without it, the file was cut short
+    ["document", COLLECTION, ID, BODY, DUE_US]                      see charging/ledger/documents.py
+    ["end", ACCOUNTS, LINES, CDRS, NUMBERS, DOCUMENTS]              without it, the file was cut short
 
 Balances are not in it: they are the sum of the lines.
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Number
 from charging.ledger.codec import dump, dump_account, dump_number, load, load_account, load_legs, load_number
+from charging.ledger.documents import Document
 from charging.ledger.model import CdrRow, JournalLine, Kind
 
 FORMAT = 1
@@ -32,6 +34,7 @@ class Counts:
     lines: int = 0
     cdrs: int = 0
     numbers: int = 0
+    documents: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Head:
     format: int
 
 
-Record = Head | Account | JournalLine | CdrRow | Number | Counts
+Record = Head | Account | JournalLine | CdrRow | Number | Document | Counts
 
 
 def encode(record: Record) -> str:
@@ -59,8 +62,11 @@ def encode(record: Record) -> str:
             return dump(["cdr", record.session, record.ended_us, record.document])
         case Number():
             return dump(["number", load(dump_number(record))])
+        case Document():
+            return dump(["document", record.collection, record.id, record.body, record.due_us])
         case Counts():
-            return dump(["end", record.accounts, record.lines, record.cdrs, record.numbers])
+            counted = [record.accounts, record.lines, record.cdrs, record.numbers, record.documents]
+            return dump(["end", *counted])
 
 
 def decode(text: str, account: str) -> Record:
@@ -79,6 +85,8 @@ def decode(text: str, account: str) -> Record:
             return CdrRow(session, account, ended_us, document)
         case ["number", dict(fields)]:
             return load_number(dump(fields))
-        case ["end", int(accounts), int(lines), int(cdrs), int(numbers)]:
-            return Counts(accounts, lines, cdrs, numbers)
+        case ["document", str(collection), str(identity), str(body), (int() | None) as due_us]:
+            return Document(collection, identity, body, due_us)
+        case ["end", int(accounts), int(lines), int(cdrs), int(numbers), int(documents)]:
+            return Counts(accounts, lines, cdrs, numbers, documents)
     raise LedgerCorrupt(f"not a record of a ledger's export: {text[:100]}")

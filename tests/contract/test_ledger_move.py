@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+import charging
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account, Number
+from charging.ledger.documents import COLLECTIONS
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind, Leg, Transfer
 from charging.ledger.move import export_lines, import_lines
@@ -32,6 +37,8 @@ async def house() -> MemoryStore:
     await store.put_account(Account("b", "voice_light", version=1))
     await store.apply(Transfer("t1", "b", Kind.TOP_UP, 3, (Leg("credit", 7),), reason="“één”\n"))
     await store.put_number(Number("+31201234567", "b", "+31612345678", paid_voicemail=False))
+    await store.put_document("notices", "low/1", '{"to":"é"}', 7)
+    await store.put_document("api-tokens", "t1", "hash")
     return store
 
 
@@ -43,11 +50,19 @@ async def test_a_ledger_moves_in_and_out_unchanged(store: Store, house: MemorySt
     original = await exported(house)
     counts = Counts()
     await import_lines(store, original, counts)
-    assert counts == Counts(accounts=2, lines=7, cdrs=1, numbers=1)
+    assert counts == Counts(accounts=2, lines=7, cdrs=1, numbers=1, documents=2)
     assert await exported(store) == original
     for account in ("a", "b"):
         assert await store.balances(account) == await house.balances(account)
+    (due,) = await store.due_documents("notices", 7, 10)
+    assert (due.id, due.body, due.due_us) == ("low/1", '{"to":"é"}', 7)
     await assert_sound(store)
+
+
+def test_every_collection_of_documents_moves() -> None:
+    sources = (Path(charging.__file__).parent).rglob("*.py")
+    named = {name for one in sources for name in re.findall(r'^COLLECTION = "(.*)"', one.read_text(), re.MULTILINE)}
+    assert named == set(COLLECTIONS)
 
 
 async def test_a_moved_ledger_goes_on(store: Store, house: MemoryStore) -> None:
@@ -104,8 +119,8 @@ SPOILT = {
     "half a record": (lambda lines: [*lines[:2], lines[2][:30], *lines[3:]], "line 3: not a record"),
     "a float": (lambda lines: [line.replace("100,0", "100.0,0") for line in lines], "line 3: not a record"),
     "text after the end": (lambda lines: [*lines, lines[1]], "out of its place"),
-    "an account lost": (lambda lines: [*lines[:9], lines[-2]], "number .* is of account b, which is not there"),
-    "a number lost": (lambda lines: [*lines[:-2], lines[-1]], "the file says"),
+    "an account lost": (lambda lines: [*lines[:9], lines[-4]], "number .* is of account b, which is not there"),
+    "a number lost": (lambda lines: [*lines[:-4], *lines[-3:]], "the file says"),
 }
 
 
