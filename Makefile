@@ -52,7 +52,7 @@ prompts: venv ## make the audio of prompts/script.yaml anew
 	@.ci/setup tools espeak-ng sox
 	$(PYTHON) prompts/build.py $(KEEP:%=--keep %)
 
-venv:
+venv: ## what every target needs: .venv with the locked packages
 	@.ci/setup venv
 
 clean: ## remove what make has made here (the lab's cached Asterisk stays)
