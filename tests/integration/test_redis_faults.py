@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from charging.errors import LedgerUnavailable
+from charging.ledger.documents import Put
 from charging.ledger.model import Applied, Kind, Leg, Outcome, Transfer
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
@@ -204,6 +206,30 @@ async def test_a_transfer_waits_for_its_replicas_also_when_it_exists(
         replica.freeze()
         with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
             await store.apply(top_up("t1"))
+        replica.thaw()
+
+
+def has_all(master: RedisServer) -> bool:
+    """Whether the one replica has acknowledged every byte, so that only a new write can be missing there."""
+    said = master.cli("info", "replication")
+    return set(re.findall(r",offset=(\d+)", said)) == set(re.findall(r"master_repl_offset:(\d+)", said))
+
+
+async def test_a_document_waits_for_its_replicas_also_when_it_exists(
+    server: RedisServer, tmp_path: Path, opened: Opener
+) -> None:
+    store = await opened(server.url + "?min_replicas_ack=1&timeout_s=0.5")
+    await add_account(store)
+    with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
+        await store.put_document("notices", "1", "x", 5)
+    with RedisServer(tmp_path, f"replicaof 127.0.0.1 {server.port}") as replica:
+        await insist(store, top_up("t1"))  # the replica has caught up
+        assert await store.put_document("notices", "1", "x", 5) is Put.EXISTS
+        assert "1" in replica.cli("hkeys", "charging:documents:{notices}")
+        await asyncio.to_thread(wait_until, lambda: has_all(server), "the replica has not said that it has all")
+        replica.freeze()
+        with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
+            await store.put_document("notices", "1", "x", 5)
         replica.thaw()
 
 
