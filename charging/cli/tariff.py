@@ -38,10 +38,10 @@ def check(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Check a tariff file and its decks; every problem on a line."""
-    from charging.rating.tariff_file import load_tariff  # loaded only where it is needed
+    from charging.cli.decks import load_with_bars  # loaded only where it is needed
 
     checked = file or options(ctx).settings().tariff
-    found = load_tariff(checked)
+    found = load_with_bars(checked)
     for warning in found.warnings:
         say(f"warning: {warning}")
     summary = {
