@@ -215,7 +215,7 @@ class Desk:
         """Reserve the price of a message (R6, R13); ``None`` where it is not for sale, or not to be paid."""
         if not why.sells_voicemail:
             return None
-        now = self._clock.now()
+        now, tariff = self._clock.now(), self._tariff()
         wanted = Voicemail(
             id=_new_session_id(now),
             account=subscriber.account.id,
@@ -226,6 +226,8 @@ class Desk:
             switch=self._switch_id,
             reason=why.reason.value,
             price=subscriber.message_price,
+            tariff_revision=tariff.revision,
+            tariff_digest=tariff.digest,
             opened=now,
             caller_uid=request.unique_id,
             epoch=self._registry.epoch,

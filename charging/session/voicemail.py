@@ -51,6 +51,9 @@ class Voicemail:
     """Why the call was not forwarded."""
     price: int
     """Micro-euro of one message."""
+    tariff_revision: str
+    tariff_digest: str
+    """Of the tariff that gave the price."""
     opened: Instant
     caller_uid: str
     epoch: int = 0
@@ -85,6 +88,8 @@ _STORED = (
     "switch",
     "reason",
     "price",
+    "tariff_revision",
+    "tariff_digest",
     "caller_uid",
     "dial_status",
     "sequence",
@@ -124,6 +129,8 @@ def turn_from(session: Session, price: int, status: str, at: Instant, policy: Po
         switch=session.switch,
         reason="forward_failed",
         price=price,
+        tariff_revision=session.rate.tariff_revision,
+        tariff_digest=session.rate.tariff_digest,
         opened=session.opened,
         caller_uid=session.caller_uid,
         epoch=session.epoch,
@@ -284,5 +291,7 @@ def _cdr(voicemail: Voicemail, stored: bool, ended_us: int) -> str:
         "ended": iso(ended_us),
         "messages": int(stored),
         "cost": format_euro(voicemail.price if stored else 0),
+        "tariff_revision": voicemail.tariff_revision,
+        "tariff_digest": voicemail.tariff_digest,
     }
     return json.dumps(document, separators=(",", ":"))

@@ -61,6 +61,7 @@ async def test_r3_stored_message_is_charged_per_piece(rig: Rig) -> None:
     assert await rig.reserved() == {}
     cdr = json.loads((await rig.store.cdrs())[0].document)
     assert (cdr["service"], cdr["messages"], cdr["cost"]) == ("voicemail", 1, "0.10")
+    assert (cdr["tariff_revision"], cdr["tariff_digest"]) == ("r1", "d1")
 
 
 async def test_r3_caller_who_leaves_no_message_costs_nothing(rig: Rig) -> None:
