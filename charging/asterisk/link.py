@@ -144,9 +144,6 @@ class AmiLink:
             self._release_held()
             if failure is not None:
                 self._change(failure.state, failure.detail)
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            # Cancelled in the moment in which the connection was lost: the group tells of the loss alone.
-            raise asyncio.CancelledError
         return was_up
 
     async def _log_in(self, connection: Connection) -> None:
@@ -168,11 +165,26 @@ class AmiLink:
         self._connection = connection
 
     async def _serve(self, connection: Connection) -> None:
-        """Reconcile, then deliver, until the connection is lost; always ends by raising."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch(connection), name="ami-watch")
-            group.create_task(self._ping_for_ever(connection), name="ami-ping")
-            await self._synchronise()
+        """Reconcile, then deliver, until the connection is lost; always ends by raising.
+
+        No TaskGroup: Python 3.11's forgets an order to stop that comes in the moment in which one of its tasks fails.
+        """
+        duties = [
+            asyncio.create_task(self._ping_for_ever(connection), name="ami-ping"),
+            asyncio.create_task(self._watch(connection), name="ami-watch"),
+            asyncio.create_task(self._synchronise(), name="ami-synchronise"),
+        ]
+        try:
+            while True:
+                waiting = [duty for duty in duties if not duty.done()]
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for duty in duties:
+                    if duty.done():
+                        duty.result()
+        finally:
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
 
     async def _watch(self, connection: Connection) -> NoReturn:
         await connection.wait_lost()
