@@ -90,14 +90,14 @@ async def test_r3_fax_that_breaks_off_in_its_first_page_costs_nothing(lab: Lab, 
 
 async def test_r14_fax_without_enough_credit_is_refused_at_once_and_not_dialled(lab: Lab, tmp_path: Path) -> None:
     documents = lab.switch.folder / "fax"
-    kept_before = set(documents.glob("*.tif"))  # of faxes that other tests have sent
+    kept_before = set(documents.glob("*.tif"))  # of other tests; a daemon sweeps old ones away
     async with engine(lab, tmp_path, credit="0.15") as live:
         with pytest.raises(LabError, match=r"409.*2 pages at 0\.08 cost 0\.16.*\"missing\":\"0\.01\""):
             await send(live, fax_machine.receives(2))
         await live.nothing_reserved()
         assert await lab.switch.channels() == []
         assert await lab.switch.black_box() == {}
-        assert set(documents.glob("*.tif")) == kept_before, "its document is not kept"
+        assert set(documents.glob("*.tif")) <= kept_before, "its document is not kept"
 
 
 async def test_daemon_killed_while_a_fax_is_sent_charges_it_once(lab: Lab, tmp_path: Path) -> None:
