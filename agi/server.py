@@ -19,6 +19,7 @@ from agi.protocol import Request
 from agi.session import AgiSession, CallerLeft
 from charging.clock import Clock
 from charging.errors import LocalProtocolError, RemoteProtocolError
+from charging.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -102,9 +103,7 @@ class AgiServer:
         """Stop listening, break off what runs, and return once all of it has ended."""
         if self._server is not None:
             self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         if self._server is not None:
             await self._server.wait_closed()
 

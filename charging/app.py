@@ -47,6 +47,7 @@ from charging.session.model import Policy, State
 from charging.session.ports import Observer
 from charging.session.registry import Registry
 from charging.tariff_in_force import TariffInForce
+from charging.tasks import Tasks
 from charging.web.server import serve_control, serve_metrics, serve_public
 
 log = structlog.get_logger("charging.app")
@@ -286,21 +287,20 @@ async def serve(engine: Engine, stop: asyncio.Event) -> None:
     outside (a port that is taken, a ledger that does not open)."""
     settings = engine.config.settings
     await engine.store.open()
+    duties = Tasks()
     try:
         engine.metrics.ledger_up.set(1)
-        async with asyncio.TaskGroup() as tasks:
-            duties = [tasks.create_task(duty, name=name) for name, duty in _duties(engine).items()]
-            await engine.agi.start(settings.agi.host, settings.agi.port)
-            log.info("daemon_started", version=__version__, switch=settings.switch.id, agi_port=engine.agi.port)
-            await stop.wait()
-            log.info("daemon_stopping", open_sessions=len(engine.registry.sessions()))
-            await engine.agi.close()
-            for duty in duties:
-                duty.cancel()
-            with contextlib.suppress(LedgerError):  # it lapses by itself
-                await engine.lease.release()
+        for name, duty in _duties(engine).items():
+            duties.begin(duty, name)
+        await engine.agi.start(settings.agi.host, settings.agi.port)
+        log.info("daemon_started", version=__version__, switch=settings.switch.id, agi_port=engine.agi.port)
+        await duties.until(stop)
+        log.info("daemon_stopping", open_sessions=len(engine.registry.sessions()))
     finally:
         await engine.agi.close()
+        await duties.end()
+        with contextlib.suppress(LedgerError):  # it lapses by itself
+            await engine.lease.release()
         await engine.store.close()
 
 
@@ -318,14 +318,6 @@ def run(config: Config) -> int:
     engine = build(config)
     try:
         asyncio.run(_until_signalled(engine))
-    except* (ChargingError, OSError) as failures:
-        raise ChargingError("; ".join(_words(failures))) from failures
+    except OSError as error:
+        raise ChargingError(str(error)) from error
     return 0
-
-
-def _words(failures: BaseExceptionGroup[BaseException]) -> list[str]:
-    return [
-        word
-        for one in failures.exceptions
-        for word in (_words(one) if isinstance(one, BaseExceptionGroup) else [str(one)])
-    ]

@@ -13,7 +13,6 @@ hands it to the manager's thread; below 1 ms when idle), which is less than the 
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -27,6 +26,7 @@ from charging.asterisk.reply import Fields, LinkSettings, LinkState, Reply
 from charging.asterisk.rights import missing_rights
 from charging.clock import Clock
 from charging.errors import ActionRefused, ActionTimeout, ChargingError, LinkDown, SwitchError
+from charging.tasks import Tasks
 
 MAX_HELD_EVENTS = 200_000
 """Events that arrive during reconciliation; more than this and it starts anew."""
@@ -135,8 +135,8 @@ class AmiLink:
         try:
             await self._log_in(connection)
             await self._serve(connection)
-        except* _Failed as failures:
-            failure = _first(failures)
+        except _Failed as error:
+            failure = error
         finally:
             was_up = self.is_up
             self._connection = None
@@ -164,27 +164,16 @@ class AmiLink:
             raise _Failed(LinkState.UNREACHABLE, f"{error}; is this port AMI's?") from error
         self._connection = connection
 
-    async def _serve(self, connection: Connection) -> None:
-        """Reconcile, then deliver, until the connection is lost; always ends by raising.
-
-        No TaskGroup: Python 3.11's forgets an order to stop that comes in the moment in which one of its tasks fails.
-        """
-        duties = [
-            asyncio.create_task(self._ping_for_ever(connection), name="ami-ping"),
-            asyncio.create_task(self._watch(connection), name="ami-watch"),
-            asyncio.create_task(self._synchronise(), name="ami-synchronise"),
-        ]
+    async def _serve(self, connection: Connection) -> NoReturn:
+        """Reconcile, then deliver, until the connection is lost; always ends by raising."""
+        duties = Tasks()
         try:
-            while True:
-                waiting = [duty for duty in duties if not duty.done()]
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for duty in duties:
-                    if duty.done():
-                        duty.result()
+            duties.begin(self._ping_for_ever(connection), "ami-ping")
+            duties.begin(self._watch(connection), "ami-watch")
+            duties.begin(self._synchronise(), "ami-synchronise")
+            await duties.failure()
         finally:
-            for duty in duties:
-                duty.cancel()
-            await asyncio.gather(*duties, return_exceptions=True)
+            await duties.end()
 
     async def _watch(self, connection: Connection) -> NoReturn:
         await connection.wait_lost()
@@ -268,9 +257,3 @@ class AmiLink:
         say = log.warning if state in ADVICE else log.info
         say("ami_link_changed", state=state.value, detail=detail, advice=ADVICE.get(state, ""))
         self._on_state(state, detail)
-
-
-def _first(failures: BaseExceptionGroup[_Failed]) -> _Failed:
-    """The first failure of a group: what happened; the others follow from it."""
-    first = failures.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -16,6 +16,7 @@ from charging.cli.findings import Finding, ok, problem, warning
 from charging.clock import SystemClock
 from charging.config import Config
 from charging.errors import ActionRefused, SwitchError
+from charging.tasks import end
 
 PART = "switch"
 LOOK_TIMEOUT_S = 20
@@ -77,8 +78,7 @@ async def live_findings(config: Config) -> list[Finding]:
     except SwitchError as error:
         return [problem(PART, f"AMI: {error}")]
     finally:
-        link.cancel()
-        await asyncio.wait([link])
+        await end([link])
 
 
 async def _findings(look: _Look) -> AsyncIterator[Finding]:

@@ -21,6 +21,7 @@ from charging.session.ports import Observer, Switch
 from charging.session.records import Record, revive
 from charging.session.runner import SessionRunner
 from charging.session.switch_events import BridgeEntered, DialEnded, DialStarted, SwitchEvent
+from charging.tasks import Tasks, end
 
 AUDIT_S = 30
 """Between two comparisons of the switch's channels and deadlines with ours."""
@@ -62,16 +63,17 @@ class Registry:
         self._forget: dict[str, None] = {}
         self._restored = False
         self._found = asyncio.Event()
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks = Tasks()
 
     async def run(self) -> NoReturn:
         """Keep the sessions' tasks and the periodic duties; a task that fails brings the daemon down, loudly."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            tasks.create_task(self._audit_for_ever(), name="session-audit")
-            tasks.create_task(self._housekeep_for_ever(), name="black-box-housekeeping")
-            tasks.create_task(self._watch_clock_for_ever(), name="clock-watch")
-        raise AssertionError("the duties never end")
+        try:
+            self._tasks.begin(self._audit_for_ever(), "session-audit")
+            self._tasks.begin(self._housekeep_for_ever(), "black-box-housekeeping")
+            self._tasks.begin(self._watch_clock_for_ever(), "clock-watch")
+            await self._tasks.failure()
+        finally:
+            await self._tasks.end()
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
@@ -82,7 +84,6 @@ class Registry:
             self._begin(session)
 
     def _begin(self, session: Record) -> SessionRunner:
-        assert self._tasks is not None, "the registry runs before sessions start"
         if (known := self._runners.get(session.id)) is not None:
             return known
         runner = SessionRunner(
@@ -98,7 +99,7 @@ class Registry:
             leads=lambda: self.leads(),
         )
         self._runners[session.id] = runner
-        self._lives[session.id] = self._tasks.create_task(self._live(runner), name=f"session-{session.id}")
+        self._lives[session.id] = self._tasks.begin(self._live(runner), f"session-{session.id}")
         return runner
 
     async def _live(self, runner: SessionRunner) -> None:
@@ -126,10 +127,7 @@ class Registry:
         await self._lay_down()
 
     async def _lay_down(self) -> None:
-        lives = list(self._lives.values())
-        for life in lives:
-            life.cancel()
-        await asyncio.gather(*lives, return_exceptions=True)
+        await end(self._lives.values())
         self._restored = False
 
     def doubt(self) -> None:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from charging.tasks import Tasks
 from charging.web.listen import CannotServe, port_listener, serve_port, serve_unix
 from charging.web.sockets import is_answered
 
@@ -141,12 +142,12 @@ async def test_a_request_in_flight_is_answered_when_the_daemon_stops(path: Path)
         await task
 
 
-async def test_a_server_fails_loudly_within_a_task_group(path: Path) -> None:
+async def test_a_server_fails_loudly_within_a_group_of_tasks(path: Path) -> None:
     put(path, "precious")
-    with pytest.raises(ExceptionGroup) as failure:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(serve_unix(make_app(), path))
-    assert failure.group_contains(CannotServe)
+    tasks = Tasks()
+    tasks.begin(serve_unix(make_app(), path), "control")
+    with pytest.raises(CannotServe):
+        await tasks.failure()
 
 
 @pytest.fixture

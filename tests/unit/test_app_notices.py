@@ -14,6 +14,7 @@ from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.notify.outbox import Outbox
 from charging.session.desk import MissedCall
+from charging.tasks import end
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.rig import EURO, NUMBER, TARGET
 from tests.integration.smtp_server import free_port
@@ -43,9 +44,7 @@ async def desk(clock: FakeClock) -> AsyncIterator[Desk]:
     tasks = [asyncio.create_task(duty, name=name) for name, duty in made.notices.duties().items()]
     await settle()
     yield made
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await end(tasks)
 
 
 def missed(number: int = 1) -> MissedCall:

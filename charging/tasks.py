@@ -1,0 +1,70 @@
+"""Tasks that live and end together.
+
+Python 3.11's own means forget an order to stop that comes in the very moment in which something ends:
+``asyncio.wait_for`` returns what it waited for instead (cpython issue 86296; aiosmtplib and redis-py use it), and so
+does a ``TaskGroup`` of which a task fails just then. A daemon that forgets it hangs for ever. So an order is repeated
+here until it has been carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, NoReturn, TypeVar
+
+CANCEL_AGAIN_S = 5.0
+"""Longer than any clean-up of a task that is told to stop: being told again would break it off."""
+
+T = TypeVar("T")
+
+
+class Tasks:
+    """A group of tasks, some begun later than others."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+        self._first_failure: BaseException | None = None
+        self._failed = asyncio.Event()
+
+    def begin(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Start one more."""
+        task = asyncio.create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def failure(self) -> NoReturn:
+        """Wait until a task of the group fails, and raise what it raised."""
+        await self._failed.wait()
+        assert self._first_failure is not None, "set before it is told"
+        raise self._first_failure
+
+    async def until(self, stop: asyncio.Event) -> None:
+        """Return once ``stop`` is set; raise what a task of the group raised where that comes first."""
+        waits = (asyncio.create_task(stop.wait()), asyncio.create_task(self._failed.wait()))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+        if self._first_failure is not None:
+            raise self._first_failure
+
+    async def end(self) -> None:
+        """Cancel all of them, and return once they have ended."""
+        await end(self._running)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if self._first_failure is None and not task.cancelled() and task.exception() is not None:
+            self._first_failure = task.exception()
+            self._failed.set()
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel these tasks until every one has ended; what they raise stays in them."""
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)

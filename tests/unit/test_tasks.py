@@ -1,0 +1,116 @@
+"""Tasks that live and end together, whatever forgets an order to stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from charging import tasks
+from charging.tasks import Tasks, end
+from tests.fakes.clock import settle
+
+
+class Broken(Exception):
+    """What a task of these tests raises."""
+
+
+async def forgetful(orders: list[str], forgets: int) -> None:
+    """Take the first ``forgets`` orders to stop for something else, as ``asyncio.wait_for`` may."""
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            orders.append("stop")
+            if len(orders) > forgets:
+                raise
+
+
+async def fail_when(told: asyncio.Event) -> None:
+    await told.wait()
+    raise Broken
+
+
+@pytest.mark.parametrize("forgets", [0, 1, 3])
+async def test_a_task_that_forgets_an_order_to_stop_gets_another(forgets: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "CANCEL_AGAIN_S", 0.01)
+    orders: list[str] = []
+    task = asyncio.create_task(forgetful(orders, forgets))
+    await settle()
+    await end([task])
+    assert task.cancelled()
+    assert len(orders) == forgets + 1
+
+
+async def test_an_order_forgotten_by_wait_for_is_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hazard itself: what it waits for is done in the moment of the order."""
+    monkeypatch.setattr(tasks, "CANCEL_AGAIN_S", 0.01)
+    answer = asyncio.get_running_loop().create_future()
+
+    async def duty() -> None:
+        await asyncio.wait_for(answer, 60)
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(duty())
+    await settle()
+    answer.set_result("done")
+    await end([task])
+    assert task.cancelled()
+
+
+async def test_a_clean_up_that_takes_its_time_is_not_broken_off() -> None:
+    cleaned: list[str] = []
+
+    async def careful() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(50):
+                await asyncio.sleep(0)
+            cleaned.append("all of it")
+
+    task = asyncio.create_task(careful())
+    await settle()
+    await end([task])
+    assert cleaned == ["all of it"]
+
+
+async def test_the_first_failure_of_a_group_is_raised_and_the_others_end() -> None:
+    group, told = Tasks(), asyncio.Event()
+    other = group.begin(asyncio.Event().wait(), "other")
+    group.begin(fail_when(told), "failing")
+    told.set()
+    with pytest.raises(Broken):
+        await group.failure()
+    await group.end()
+    assert other.cancelled()
+
+
+async def test_a_group_waits_until_it_is_told_to_stop() -> None:
+    group, stop = Tasks(), asyncio.Event()
+    group.begin(asyncio.sleep(0), "short")
+    waiting = asyncio.create_task(group.until(stop))
+    await settle()
+    assert not waiting.done()
+    stop.set()
+    await waiting
+    await group.end()
+
+
+async def test_a_failure_in_the_moment_of_the_order_to_stop_is_raised() -> None:
+    group, told = Tasks(), asyncio.Event()
+    group.begin(fail_when(told), "failing")
+    waiting = asyncio.create_task(group.until(told))
+    await settle()
+    told.set()
+    with pytest.raises(Broken):
+        await waiting
+    await group.end()
+
+
+async def test_a_task_that_was_cancelled_by_others_is_no_failure() -> None:
+    group, stop = Tasks(), asyncio.Event()
+    life = group.begin(asyncio.Event().wait(), "life")
+    await end([life])
+    stop.set()
+    await group.until(stop)
