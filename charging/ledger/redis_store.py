@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account, Number
@@ -52,6 +53,8 @@ PAGE_ROWS = 500
 
 
 class RedisStore(RedisDocuments):
+Record = TypeVar("Record", Account, Number)
+
     """See the port."""
 
     def __init__(self, url: RedisUrl) -> None:
@@ -205,6 +208,9 @@ class RedisStore(RedisDocuments):
 
     async def put_number(self, number: Number) -> bool:
         if not await self._client.command("EXISTS", self._keys.of(number.account, "account")):
+    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
+        return await self._page(self._keys.accounts, self.account, after, limit)
+
             return False
         await self._client.command("ZADD", self._keys.numbers, 0, number.number)
         await self._client.command("SADD", self._keys.of(number.account, "numbers"), number.number)
@@ -229,6 +235,9 @@ class RedisStore(RedisDocuments):
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         await self._know(switch)
         return await self._lease("acquire", switch, owner, ttl_s) or None
+
+    async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
+        return await self._page(self._keys.numbers, self.number, after, limit)
 
     async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
         return await self._lease("renew", switch, owner, ttl_s, epoch) > 0
@@ -288,19 +297,12 @@ class RedisStore(RedisDocuments):
     # -- its own state
 
     async def self_check(self) -> Sequence[str]:
-        """Open sessions and CDRs that their indexes miss."""
+        """Open sessions and CDRs that their indexes miss. What is missing there may have ended, or gone to the archive,
+        since it was read: only what is still in its place afterwards is a problem, for neither ever comes back."""
         problems: list[str] = []
-        listed = {(session.id, session.account) for session in await self.sessions()}
         async for page in self._pages(self._keys.accounts):
             for account in page:
-                for session in await self.sessions(account=account):
-                    if (session.id, account) not in listed:
-                        problems.append(f"session {session.id} of {account} is missing from the index of its switch")
-                for session_id, record in (await self._hash(self._keys.of(account, "cdr"))).items():
-                    row = load_cdr(session_id.decode(), account, record)
-                    member = cdr_member(row.session, account, row.ended_us)
-                    if await self._client.command("ZSCORE", self._keys.cdrs, member) is None:
-                        problems.append(f"the CDR of {row.session} of {account} is missing from the index")
+                problems += [problem async for problem in self._unindexed(account)]
         return problems
 
     async def backup(self, path: Path) -> None:
@@ -309,6 +311,23 @@ class RedisStore(RedisDocuments):
         )
 
     async def warnings(self) -> Sequence[str]:
+    async def _unindexed(self, account: str) -> AsyncIterator[str]:
+        for session in await self.sessions(account=account):
+            listed = "SISMEMBER", self._keys.switch(session.switch), index_member(session.id, account)
+            stored = "HEXISTS", self._keys.of(account, "sessions"), session.id
+            if not await self._client.command(*listed) and await self._client.command(*stored):
+                yield f"session {session.id} of {account} is missing from the index of its switch"
+        for session_id, record in (await self._hash(self._keys.of(account, "cdr"))).items():
+            row = load_cdr(session_id.decode(), account, record)
+            member, stored = (
+                cdr_member(row.session, account, row.ended_us),
+                ("HEXISTS", self._keys.of(account, "cdr"), row.session),
+            )
+            if await self._client.command("ZSCORE", self._keys.cdrs, member) is None and await self._client.command(
+                *stored
+            ):
+                yield f"the CDR of {row.session} of {account} is missing from the index"
+
         return await self._client.warnings()
 
     # -- small helpers
@@ -347,12 +366,23 @@ class RedisStore(RedisDocuments):
             found |= {(field, account): value for field, value in zip(fields, values, strict=True) if value is not None}
         return found
 
-    async def _pages(self, key: str) -> AsyncIterator[list[str]]:
-        """The members of an index whose scores are all 0, in order."""
-        after = "-"
-        while page := await self._client.command("ZRANGEBYLEX", key, after, "+", "LIMIT", 0, PAGE_ROWS):
+    async def _page(
+        self, key: str, read: Callable[[str], Awaitable[Record | None]], after: str, limit: int
+    ) -> list[Record]:
+        """The first ``limit`` records that an index names beyond ``after``; it may name some that never came to be."""
+        found: list[Record] = []
+        async for page in self._pages(key, after, limit):
+            found += [record for record in await asyncio.gather(*map(read, page)) if record is not None]
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    async def _pages(self, key: str, after: str = "", rows: int = PAGE_ROWS) -> AsyncIterator[list[str]]:
+        """The members of an index whose scores are all 0, in order, beyond ``after``."""
+        begin = f"({after}" if after else "-"
+        while page := await self._client.command("ZRANGEBYLEX", key, begin, "+", "LIMIT", 0, rows):
             yield [member.decode() for member in page]
-            after = "(" + page[-1].decode()
+            begin = "(" + page[-1].decode()
 
 
 def _place(row: CdrRow) -> tuple[int, str]:

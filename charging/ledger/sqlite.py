@@ -149,11 +149,14 @@ class SqliteStore(SqliteDocuments):
 
     async def accounts(self) -> AsyncIterator[Account]:
         after = ""
-        while rows := await self._reader.rows(queries()["accounts_after"], (after, PAGE_ROWS)):
-            for version, record in rows:
-                account = load_account(record, version)
+        while page := await self.accounts_page(after, PAGE_ROWS):
+            for account in page:
                 yield account
-                after = account.id
+            after = page[-1].id
+
+    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
+        rows = await self._reader.rows(queries()["accounts_after"], (after, limit))
+        return [load_account(record, version) for version, record in rows]
 
     async def number(self, number: str) -> Number | None:
         rows = await self._reader.rows(queries()["number"], (number,))
@@ -172,6 +175,10 @@ class SqliteStore(SqliteDocuments):
 
     async def _changed(self, query: str, parameters: Mapping[str, object] | tuple[object, ...]) -> bool:
         """Carry out one statement; whether it changed a row."""
+
+    async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
+        rows = await self._reader.rows(queries()["numbers_after"], (after, limit))
+        return [load_number(record) for (record,) in rows]
 
         def work(connection: sqlite3.Connection) -> bool:
             return connection.execute(queries()[query], parameters).rowcount > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypedDict
 
@@ -49,15 +49,9 @@ class Accounts:
         """The account of this id."""
         return await self._store.account(account) or unknown_account(account)
 
-    async def page(self, after: str, limit: int) -> list[Account]:
+    async def page(self, after: str, limit: int) -> Sequence[Account]:
         """Up to ``limit`` accounts with ids beyond ``after``, by id."""
-        found: list[Account] = []
-        async for account in self._store.accounts():
-            if account.id > after:
-                found.append(account)
-                if len(found) == limit:
-                    break
-        return found
+        return await self._store.accounts_page(after, limit)
 
     async def change(self, account: str, changes: AccountChanges) -> Account | Refused:
         """Edit plan, language or mail address. A new plan holds for calls from now on; where it gives more free minutes

@@ -166,6 +166,8 @@ class Machine(RuleBasedStateMachine):
             self._same(lambda store, account=account: _list(store.numbers(account)))
         self._same(lambda store: _list(store.cdrs(since_us=3, until_us=15, limit=5)))
         self._same(lambda store: _drained(store.accounts()))
+        self._same(lambda store: _list(store.accounts_page("a", 1)))
+        self._same(lambda store: _list(store.numbers_page("+3120", 2)))
         findings = self._same(lambda store: _drained(verify(store)))
         assert {finding.fault for finding in findings} <= {"negative"}, findings
 

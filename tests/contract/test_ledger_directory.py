@@ -46,6 +46,36 @@ async def test_accounts_are_listed_by_id(store: Store) -> None:
     assert [account.id async for account in store.accounts()] == ["0", "a", "a.1", "b"]
 
 
+async def test_a_page_of_accounts_begins_after_an_id_and_a_short_one_is_the_last(store: Store) -> None:
+    for account in ("b", "a", "a.1", "0"):
+        await add_account(store, account)
+
+    async def page(after: str, limit: int) -> list[str]:
+        return [account.id for account in await store.accounts_page(after, limit)]
+
+    assert await page("", 3) == ["0", "a", "a.1"]
+    assert await page("a.1", 3) == ["b"]
+    assert await page("b", 3) == []
+    assert await page("", 4) == ["0", "a", "a.1", "b"]
+    assert await page("a.0", 1) == ["a.1"], "an id that is no account's"
+
+
+async def test_a_page_of_numbers_begins_after_a_number_and_is_filled_past_those_removed(store: Store) -> None:
+    await add_account(store, "a")
+    await add_account(store, "b")
+    for number, account in [("+313", "a"), ("+312", "b"), ("+311", "a"), ("+314", "b")]:
+        assert await store.put_number(Number(number, account))
+    assert await store.remove_number("+312")
+
+    async def page(after: str, limit: int) -> list[str]:
+        return [number.number for number in await store.numbers_page(after, limit)]
+
+    assert await page("", 2) == ["+311", "+313"]
+    assert await page("+311", 2) == ["+313", "+314"]
+    assert await page("+313", 2) == ["+314"]
+    assert await page("+314", 2) == []
+
+
 async def test_a_number_belongs_to_one_account(store: Store) -> None:
     await add_account(store, "a")
     await add_account(store, "b")

@@ -110,6 +110,9 @@ INSERT INTO leases (switch, epoch) VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch
 -- name: put_document
 INSERT INTO documents (collection, id, body, due_us, version) VALUES (:collection, :id, :body, :due_us, 1)
 ON CONFLICT DO NOTHING;
+-- name: numbers_after
+SELECT record FROM numbers WHERE number > ? ORDER BY number LIMIT ?;
+
 
 -- name: document
 SELECT collection, id, body, due_us, version FROM documents WHERE collection = :collection AND id = :id;

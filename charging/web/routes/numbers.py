@@ -19,8 +19,8 @@ async def list_numbers(
     service: TheService, account: AccountFilter = None, limit: Limit = 100, cursor: Cursor = None
 ) -> Page[NumberOut]:
     """Numbers in order, of one account or all."""
-    rows = [one for one in granted(await service.numbers.of(account)) if one.number > (cursor or "")]
-    return page(rows[: limit + 1], limit, NumberOut.of, lambda row: row.number)
+    rows = granted(await service.numbers.page(cursor or "", limit + 1, account))
+    return page(rows, limit, NumberOut.of, lambda row: row.number)
 
 
 @router.post("", status_code=201)
