@@ -192,6 +192,9 @@ class MemoryStore(MemoryDocuments):
         for account in sorted(self._books):
             yield self._books[account].account
 
+    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
+        return [self._books[one].account for one in sorted(one for one in self._books if one > after)[:limit]]
+
     async def number(self, number: str) -> Number | None:
         return self._numbers.get(number)
 
@@ -199,9 +202,6 @@ class MemoryStore(MemoryDocuments):
         known = self._numbers.get(number.number)
         if number.account not in self._books or (known is not None and known.account != number.account):
             return False
-    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
-        return [self._books[one].account for one in sorted(one for one in self._books if one > after)[:limit]]
-
         self._numbers[number.number] = number
         return True
 
@@ -211,6 +211,9 @@ class MemoryStore(MemoryDocuments):
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         return [self._numbers[key] for key in sorted(self._numbers) if account in (None, self._numbers[key].account)]
 
+    async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
+        return [self._numbers[key] for key in sorted(key for key in self._numbers if key > after)[:limit]]
+
     # -- leases
 
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
@@ -218,9 +221,6 @@ class MemoryStore(MemoryDocuments):
         lease = self._leases.get(switch)
         if lease is not None and lease.until_us > now_us and lease.owner != owner:
             return None
-    async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
-        return [self._numbers[key] for key in sorted(key for key in self._numbers if key > after)[:limit]]
-
         epoch = lease.epoch + 1 if lease is not None else 1
         self._leases[switch] = _Lease(owner, epoch, now_us + round(ttl_s * MICROSECONDS))
         return epoch

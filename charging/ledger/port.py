@@ -83,14 +83,14 @@ class Directory(Protocol):
     def accounts(self) -> AsyncIterator[Account]:
         """Every account, by id."""
 
-    async def number(self, number: str) -> Number | None:
-        """The number's record, or ``None``."""
-
-    async def put_number(self, number: Number) -> bool:
     async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
         """The first ``limit`` (1 to 1,001) accounts with ids beyond ``after`` (empty: all), by id; fewer: there are no
         more. What it costs grows with ``limit``, not with the accounts."""
 
+    async def number(self, number: str) -> Number | None:
+        """The number's record, or ``None``."""
+
+    async def put_number(self, number: Number) -> bool:
         """Store or replace a number's record; ``False``: it belongs to another account, or there is no such account."""
 
     async def remove_number(self, number: str) -> bool:
@@ -99,13 +99,13 @@ class Directory(Protocol):
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         """The numbers of one account, or all, in order."""
 
-
-class Leases(Protocol):
-    """Who ticks a switch, where several daemons share a ledger. The store's clock decides what has lapsed."""
-
     async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
         """Of all numbers, the first ``limit`` (1 to 1,001) beyond ``after`` (empty: all), in order; as
         `accounts_page`."""
+
+
+class Leases(Protocol):
+    """Who ticks a switch, where several daemons share a ledger. The store's clock decides what has lapsed."""
 
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         """Take the lease for ``ttl_s`` seconds where nobody else has it: its epoch, larger than any before (the

@@ -51,10 +51,10 @@ from charging.ledger.rules import check_request
 
 PAGE_ROWS = 500
 
-
-class RedisStore(RedisDocuments):
 Record = TypeVar("Record", Account, Number)
 
+
+class RedisStore(RedisDocuments):
     """See the port."""
 
     def __init__(self, url: RedisUrl) -> None:
@@ -202,15 +202,15 @@ Record = TypeVar("Record", Account, Number)
                 if account is not None:
                     yield account
 
+    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
+        return await self._page(self._keys.accounts, self.account, after, limit)
+
     async def number(self, number: str) -> Number | None:
         record = await self._client.command("HGET", self._keys.number(number), "record")
         return load_number(record.decode()) if record else None
 
     async def put_number(self, number: Number) -> bool:
         if not await self._client.command("EXISTS", self._keys.of(number.account, "account")):
-    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
-        return await self._page(self._keys.accounts, self.account, after, limit)
-
             return False
         await self._client.command("ZADD", self._keys.numbers, 0, number.number)
         await self._client.command("SADD", self._keys.of(number.account, "numbers"), number.number)
@@ -230,14 +230,14 @@ Record = TypeVar("Record", Account, Number)
         numbers = [number for page in found for number in page if number is not None]
         return [number for number in numbers if account in (None, number.account)]
 
+    async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
+        return await self._page(self._keys.numbers, self.number, after, limit)
+
     # -- leases
 
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         await self._know(switch)
         return await self._lease("acquire", switch, owner, ttl_s) or None
-
-    async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
-        return await self._page(self._keys.numbers, self.number, after, limit)
 
     async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
         return await self._lease("renew", switch, owner, ttl_s, epoch) > 0
@@ -305,12 +305,6 @@ Record = TypeVar("Record", Account, Number)
                 problems += [problem async for problem in self._unindexed(account)]
         return problems
 
-    async def backup(self, path: Path) -> None:
-        raise LedgerUnavailable(
-            "a Redis ledger is backed up by Redis itself: copy its append-only files or a BGSAVE's file from a replica"
-        )
-
-    async def warnings(self) -> Sequence[str]:
     async def _unindexed(self, account: str) -> AsyncIterator[str]:
         for session in await self.sessions(account=account):
             listed = "SISMEMBER", self._keys.switch(session.switch), index_member(session.id, account)
@@ -328,6 +322,12 @@ Record = TypeVar("Record", Account, Number)
             ):
                 yield f"the CDR of {row.session} of {account} is missing from the index"
 
+    async def backup(self, path: Path) -> None:
+        raise LedgerUnavailable(
+            "a Redis ledger is backed up by Redis itself: copy its append-only files or a BGSAVE's file from a replica"
+        )
+
+    async def warnings(self) -> Sequence[str]:
         return await self._client.warnings()
 
     # -- small helpers

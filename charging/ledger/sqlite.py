@@ -173,12 +173,12 @@ class SqliteStore(SqliteDocuments):
         rows = await self._reader.rows(queries()["numbers"], {"account": account})
         return [load_number(record) for (record,) in rows]
 
-    async def _changed(self, query: str, parameters: Mapping[str, object] | tuple[object, ...]) -> bool:
-        """Carry out one statement; whether it changed a row."""
-
     async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
         rows = await self._reader.rows(queries()["numbers_after"], (after, limit))
         return [load_number(record) for (record,) in rows]
+
+    async def _changed(self, query: str, parameters: Mapping[str, object] | tuple[object, ...]) -> bool:
+        """Carry out one statement; whether it changed a row."""
 
         def work(connection: sqlite3.Connection) -> bool:
             return connection.execute(queries()[query], parameters).rowcount > 0

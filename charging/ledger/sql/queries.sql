@@ -104,15 +104,15 @@ DELETE FROM numbers WHERE number = ?;
 -- name: numbers
 SELECT record FROM numbers WHERE :account IS NULL OR account = :account ORDER BY number;
 
+-- name: numbers_after
+SELECT record FROM numbers WHERE number > ? ORDER BY number LIMIT ?;
+
 -- name: next_epoch
 INSERT INTO leases (switch, epoch) VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch;
 
 -- name: put_document
 INSERT INTO documents (collection, id, body, due_us, version) VALUES (:collection, :id, :body, :due_us, 1)
 ON CONFLICT DO NOTHING;
--- name: numbers_after
-SELECT record FROM numbers WHERE number > ? ORDER BY number LIMIT ?;
-
 
 -- name: document
 SELECT collection, id, body, due_us, version FROM documents WHERE collection = :collection AND id = :id;
