@@ -36,9 +36,9 @@ from charging.ledger.metered import metered
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.metrics import Metrics
-from charging.observer import MeteredObserver
+from charging.observer import MeteredMail, MeteredObserver
 from charging.service.caretaker import Caretaker
-from charging.service.fax import FaxDesk
+from charging.service.fax_desk import FaxDesk
 from charging.service.privacy import NumberHider
 from charging.session.desk import Desk, nobody_is_told
 from charging.session.lease import LeaseKeeper
@@ -155,7 +155,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     settings = config.settings
     store = _store(config, clock, metrics)
     tariff = TariffInForce(settings.tariff, metrics)
-    notices = _notices(config, store, tariff, clock)
+    notices = _notices(config, store, tariff, clock, metrics)
     observe: Observer = MeteredObserver(metrics)
     if notices is not None:
         observe = notices.watching(observe)
@@ -217,11 +217,11 @@ def _store(config: Config, clock: Clock, metrics: Metrics) -> Store:
     return metered(store, clock, measure)
 
 
-def _notices(config: Config, store: Store, tariff: TariffInForce, clock: Clock) -> Notices | None:
+def _notices(config: Config, store: Store, tariff: TariffInForce, clock: Clock, metrics: Metrics) -> Notices | None:
     mail = config.settings.mail
     if mail is None:
         return None
-    return Notices(mail, config.mail_password, store, tariff.current, clock)
+    return Notices(mail, config.mail_password, store, tariff.current, clock, MeteredMail(metrics))
 
 
 def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk) -> AgiServer:
@@ -238,7 +238,7 @@ def _fax(config: Config, clock: Clock, registry: Registry, switch: AsteriskSwitc
     if fax is None:
         return None
     on_switch = (fax.folder_on_switch or str(fax.folder)).rstrip("/")
-    folder = FolderSettings(fax.folder, on_switch, fax.max_pages, fax.max_bytes, fax.keep_days)
+    folder = FolderSettings(fax.folder, on_switch, fax.max_pages, fax.keep_days)
     return FaxDesk(
         registry=registry,
         line=switch,
@@ -247,6 +247,7 @@ def _fax(config: Config, clock: Clock, registry: Registry, switch: AsteriskSwitc
         header=fax.header or "",
         horizon_s=config.settings.charging.horizon_s,
         at_once=fax.at_once,
+        max_bytes=fax.max_bytes,
     )
 
 

@@ -22,6 +22,7 @@ from charging.notify.outbox import Outbox
 from charging.notify.render import Operator, Templates
 from charging.notify.settings import Mail
 from charging.notify.smtp import Smtp
+from charging.notify.worker import Observer as MailObserver
 from charging.notify.worker import Worker
 from charging.rating.tariff import Tariff
 from charging.session.desk import MissedCall
@@ -48,13 +49,14 @@ class Notices:
         store: Store,
         tariff: Callable[[], Tariff],
         clock: Clock,
+        observer: MailObserver | None = None,
     ) -> None:
         """Raises ConfigError where a file that ``mail`` names cannot be read."""
         Smtp(mail, password)  # said at the start, not at the first mail
         outbox = Outbox(store)
         templates = Templates(Operator(mail.sender_name, mail.top_up_url), mail.templates)
         self._clock = clock
-        self._worker = Worker(outbox, templates, mail, lambda: Smtp(mail, password), clock)
+        self._worker = Worker(outbox, templates, mail, lambda: Smtp(mail, password), clock, observer)
         paid_at_us = attrgetter("paid_at_us")
         self._notifier = Notifier(store, store, outbox, tariff, clock, paid_at_us, self._worker.wake)
         self._missed: asyncio.Queue[MissedCall] = asyncio.Queue(MISSED_MAX)

@@ -28,6 +28,8 @@ SESSION_STATES = ("setup", "running", "ended")
 """ended: its money is not booked yet."""
 AGI_ROUTES = ("incoming", "unanswered", "maintenance")
 SERVICES = ("forward", "voicemail", "fax")
+NOTICES = ("low-credit", "low-free-minutes", "missed-call", "credit-expiry", "subscription-ending", "fax-refused")
+"""The kinds of mails to subscribers (`charging.notify.model.NoticeKind`)."""
 LEDGER_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 AGI_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
 OVERRUN_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
@@ -45,6 +47,7 @@ class Metrics:
         self._make_switch()
         self._make_ledger()
         self._make_tariff()
+        self._make_mail()
         self._gauge("charging_build_info", "1, labelled with the version that runs.", "version").labels(version).set(1)
 
     def render(self) -> bytes:
@@ -179,6 +182,20 @@ class Metrics:
         self.tariff_bad = self._gauge(
             "charging_tariff_bad", "1 while the tariff file on disk is refused and an older one is in force."
         )
+
+    def _make_mail(self) -> None:
+        self.notices = self._counter(
+            "charging_notices",
+            "Attempts to mail a notice to a subscriber, by kind and result (sent, later: tried again, never: given up).",
+            "kind",
+            "result",
+            known=[NOTICES, ("sent", "later", "never")],
+        )
+        self.mail_up = self._gauge(
+            "charging_mail_up",
+            "0 while the mail server could not be used at the last try, else 1 (also where no mail is set up).",
+        )
+        self.mail_up.set(1)
 
     def _counter(self, name: str, text: str, *labels: str, known: Iterable[Iterable[str]] = ()) -> Counter:
         counter = Counter(name, text, labels, registry=self.registry)

@@ -81,3 +81,16 @@ class MeteredObserver:
     def _unexpected(self, fields: Fields) -> None:
         event, _, state = str(fields["pair"]).partition(" while ")
         self._metrics.unexpected_events.labels(state, event).inc()
+
+
+class MeteredMail:
+    """Counts mails to subscribers (`notify.worker.Observer`); the worker logs them itself."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def notice(self, kind: str, result: str) -> None:
+        self._metrics.notices.labels(kind, result).inc()
+
+    def mail_server(self, up: bool) -> None:
+        self._metrics.mail_up.set(up)

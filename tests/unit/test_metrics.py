@@ -6,7 +6,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from charging.metrics import AMI_STATES, Metrics
+from charging.metrics import AMI_STATES, NOTICES, Metrics
+from charging.notify.model import NoticeKind
+from charging.notify.smtp import Fate
+from charging.observer import MeteredMail
 
 PROMISED = {
     "charging_setups": {"decision", "reason"},
@@ -31,6 +34,8 @@ PROMISED = {
     "charging_tariff_reload": {"result"},
     "charging_tariff_bad": set(),
     "charging_unexpected_events": {"state", "event"},
+    "charging_notices": {"kind", "result"},
+    "charging_mail_up": set(),
     "charging_build_info": {"version"},
 }
 
@@ -113,3 +118,23 @@ def test_session_states_that_are_not_named_have_none(metrics: Metrics) -> None:
     metrics.set_sessions_open({"setup": 1})
     assert value(metrics, "charging_sessions_open", state="running") == 0
     assert value(metrics, "charging_sessions_open", state="setup") == 1
+
+
+def test_every_kind_and_fate_of_a_notice_has_its_series_from_the_start(metrics: Metrics) -> None:
+    assert set(NOTICES) == set(NoticeKind)
+    for kind in NoticeKind:
+        for fate in Fate:
+            assert value(metrics, "charging_notices_total", kind=str(kind), result=str(fate)) == 0
+
+
+def test_mails_are_counted_and_the_mail_server_is_up_until_it_fails(metrics: Metrics) -> None:
+    mail = MeteredMail(metrics)
+    assert value(metrics, "charging_mail_up") == 1
+    mail.mail_server(False)
+    mail.notice("missed-call", "later")
+    assert value(metrics, "charging_mail_up") == 0
+    mail.mail_server(True)
+    mail.notice("missed-call", "sent")
+    assert value(metrics, "charging_mail_up") == 1
+    assert value(metrics, "charging_notices_total", kind="missed-call", result="later") == 1
+    assert value(metrics, "charging_notices_total", kind="missed-call", result="sent") == 1
