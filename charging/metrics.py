@@ -186,7 +186,7 @@ class Metrics:
     def _make_mail(self) -> None:
         self.notices = self._counter(
             "charging_notices",
-            "Attempts to mail a notice to a subscriber, by kind and result (sent, later: tried again, never: given up).",
+            "Attempts to mail a notice to a subscriber, by kind and result (sent, later: again, never: given up).",
             "kind",
             "result",
             known=[NOTICES, ("sent", "later", "never")],
