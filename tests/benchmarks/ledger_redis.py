@@ -1,0 +1,225 @@
+"""The Redis ledger against a bare EVALSHA: a script that carries out the same commands, with as many words, on the same
+keys, but decides nothing, composes nothing and answers constants. It goes through the same client: once alone, a round
+trip each, and once in the pipelines that the ledger shares between all that is asked at the same moment.
+
+The server keeps an append-only file (appendfsync everysec), which is not rewritten meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from redis.asyncio import ConnectionPool, Redis
+
+from charging.ledger import redis_url
+from charging.ledger.accounts import Account
+from charging.ledger.model import Closed, Kept, Opened, Outcome, Transfer
+from charging.ledger.redis_client import CONNECTIONS_MAX, PackingConnection, RedisClient, Script
+from charging.ledger.redis_records import Keys
+from charging.ledger.redis_store import RedisStore
+from tests.benchmarks.ledger_load import (
+    STATE,
+    TASKS,
+    Apply,
+    Figure,
+    Rounds,
+    account_id,
+    at_least,
+    at_most,
+    call,
+    next_session,
+    play,
+    top_up,
+)
+from tests.integration.redis_servers import RedisServer, wait_until
+
+BARE, PIPELINED, LEDGER = "bare EVALSHA", "bare EVALSHA in pipelines", "Redis ledger"
+
+COPIES_AT_ONCE = 1_000
+"""Accounts copied by one script."""
+
+_COPY = """
+local first, last = tonumber(ARGV[1]), tonumber(ARGV[2])
+for number = first, last do
+    local account = string.format("account-%07d", number)
+    for i, key in ipairs(KEYS) do
+        for _, prefix in ipairs({"charging", "bare"}) do
+            redis.call("COPY", key, prefix .. ":{" .. account .. "}:" .. ARGV[2 + i])
+        end
+    end
+end
+"""
+
+# KEYS as apply.lua has them; ARGV 1 id, 2 session, 3 line of the journal, 4 digest, 5 the session's record, 6 CDR.
+_BOTH = '"#lines", "1", "p:credit", "1000000000", "r:credit", "120", "p:calls", "0", "r:calls", "1"'
+_TEXTS = {
+    Opened: f"""
+redis.call("HMGET", KEYS[1], "#lines", "p:credit", "r:credit", "p:calls", "r:calls")
+redis.call("HMGET", KEYS[2], ARGV[1])
+redis.call("HGET", KEYS[4], ARGV[2])
+redis.call("HEXISTS", KEYS[6], ARGV[2])
+redis.call("RPUSH", KEYS[3], ARGV[3])
+redis.call("HSET", KEYS[2], ARGV[1], ARGV[4])
+redis.call("HSET", KEYS[1], {_BOTH})
+redis.call("HSET", KEYS[4], ARGV[2], ARGV[5])
+redis.call("SADD", "bare:switch:{{switch}}", ARGV[2] .. " account-0000001")
+redis.call("SADD", "bare:switches", "switch")
+return {{"created", "", "switch", 1000000000, 120, 0, 1}}
+""",
+    Kept: """
+redis.call("HMGET", KEYS[1], "#lines", "p:credit", "r:credit")
+redis.call("HMGET", KEYS[2], ARGV[1])
+redis.call("HGET", KEYS[4], ARGV[2])
+redis.call("RPUSH", KEYS[3], ARGV[3])
+redis.call("HSET", KEYS[2], ARGV[1], ARGV[4])
+redis.call("HSET", KEYS[1], "#lines", "2", "p:credit", "999999940", "r:credit", "120")
+redis.call("HSET", KEYS[4], ARGV[2], ARGV[5])
+return {"created", "", "switch", 999999940, 120}
+""",
+    Closed: f"""
+redis.call("HMGET", KEYS[1], "#lines", "p:credit", "r:credit", "p:calls", "r:calls")
+redis.call("HMGET", KEYS[2], ARGV[1])
+redis.call("HGET", KEYS[4], ARGV[2])
+redis.call("RPUSH", KEYS[3], ARGV[3])
+redis.call("HSET", KEYS[2], ARGV[1], ARGV[4])
+redis.call("HSET", KEYS[1], {_BOTH})
+redis.call("HDEL", KEYS[4], ARGV[2])
+redis.call("ZADD", KEYS[5], "3", ARGV[2])
+redis.call("HSET", KEYS[6], ARGV[2], ARGV[6])
+redis.call("SREM", "bare:switch:{{switch}}", ARGV[2] .. " account-0000001")
+redis.call("ZADD", "bare:cdrs", "3", ARGV[2] .. " account-0000001 3")
+return {{"created", "", "switch", 1000000000, 120, 0, 1}}
+""",
+}
+_DIGEST = "0123456789abcdef0123456789abcdef"
+_LINE = f'1 ["bench-1/1","reserve",1,[["credit",0,120],["calls",0,1]],"bench-1","","{_DIGEST}"]'
+_CONSTANTS = (_LINE, _DIGEST, f"0 1 credit=120;calls=1\nswitch\n{STATE}", f"3 {STATE}")
+
+
+def _script(text: str) -> Script:
+    script = Script("apply")
+    script.text, script.digest = text, hashlib.sha1(text.encode()).hexdigest()
+    return script
+
+
+_SCRIPTS = {change: _script(text) for change, text in _TEXTS.items()}
+
+
+class Side:
+    """One server with so many accounts in it, and the three that ask it."""
+
+    def __init__(self, server: RedisServer, accounts: int) -> None:
+        self._server = server
+        self._accounts = accounts
+        self._keys = Keys("bare")
+        self._store = RedisStore(redis_url.parse(server.url + "?timeout_s=30"))
+        self._client = RedisClient(redis_url.parse(server.url + "?timeout_s=30"))
+        pool = ConnectionPool(PackingConnection, host="127.0.0.1", port=server.port, protocol=2)
+        self._redis = Redis.from_pool(pool)
+        self._turn = asyncio.Semaphore(CONNECTIONS_MAX)
+
+    async def open(self) -> None:
+        await self._store.open()
+        self._server.cli("config", "set", "appendonly", "no")
+        await self._fill()
+        for setting in ("auto-aof-rewrite-percentage 0", "appendfsync everysec", "appendonly yes"):
+            self._server.cli("config", "set", *setting.split())
+        await asyncio.to_thread(wait_until, self._is_rewritten, "the append-only file is not written")
+        for script in _SCRIPTS.values():
+            await self._redis.script_load(script.text)
+        wanted = await self._commands(self._ledger)
+        for bare in (self._alone, self._together):
+            if (found := await self._commands(bare)) != wanted:
+                raise SystemExit(f"the bare scripts run {found}, the ledger's run {wanted}: make them alike again")
+
+    async def close(self) -> None:
+        await self._store.close()
+        await self._client.close()
+        await self._redis.aclose()
+
+    def contenders(self, seconds: float) -> dict[str, Callable[[], Awaitable[Figure]]]:
+        kinds = {BARE: self._alone, PIPELINED: self._together, LEDGER: self._ledger}
+        return {
+            name(kind, self._accounts, tasks): partial(play, apply, self._accounts, tasks, seconds, self._server_s)
+            for tasks in TASKS
+            for kind, apply in kinds.items()
+        }
+
+    async def _fill(self) -> None:
+        """The store makes one account with a top-up; the server copies its keys for all others, on both sides."""
+        await self._store.put_account(Account("pattern", "voice_free"))
+        await self._store.apply(top_up("pattern"))
+        keys = [key.decode() async for key in self._redis.scan_iter(match="*{pattern}*")]
+        kinds = [key.rpartition(":")[2] for key in keys]
+        for start in range(0, self._accounts, COPIES_AT_ONCE):
+            last = min(start + COPIES_AT_ONCE, self._accounts) - 1
+            await self._redis.eval(_COPY, len(keys), *keys, start, last, *kinds)
+
+    def _is_rewritten(self) -> bool:
+        return self._info("persistence")["aof_rewrite_in_progress"] == "0"
+
+    def _info(self, section: str) -> dict[str, str]:
+        lines = self._server.cli("info", section).splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def _server_s(self) -> float:
+        cpu = self._info("cpu")
+        return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
+
+    async def _commands(self, apply: Apply) -> dict[str, int]:
+        """The commands of one call's scripts, and how many of each."""
+        self._server.cli("config", "resetstat")
+        for transfer in call(next_session(), account_id(0)):
+            await apply(transfer)
+        stats = self._info("commandstats")
+        inside = {"hmget", "hget", "hexists", "hset", "hdel", "rpush", "sadd", "srem", "zadd"}
+        counts = {command: stats.get(f"cmdstat_{command}", "calls=0,") for command in inside}
+        return {command: int(text.split(",")[0].removeprefix("calls=")) for command, text in sorted(counts.items())}
+
+    # -- the three
+
+    async def _ledger(self, transfer: Transfer) -> None:
+        applied = await self._store.apply(transfer)
+        assert applied.outcome is Outcome.CREATED, applied
+
+    async def _together(self, transfer: Transfer) -> None:
+        assert transfer.session is not None
+        arguments = (transfer.id, transfer.session, *_CONSTANTS)
+        await self._client.script(_SCRIPTS[type(transfer.change)], self._keys.books(transfer.account), arguments)
+
+    async def _alone(self, transfer: Transfer) -> None:
+        assert transfer.session is not None
+        arguments = (transfer.id, transfer.session, *_CONSTANTS)
+        keys, script = self._keys.books(transfer.account), _SCRIPTS[type(transfer.change)]
+        async with self._turn:
+            await self._redis.evalsha(script.digest, len(keys), *keys, *arguments)
+
+
+def name(kind: str, accounts: int, tasks: int) -> str:
+    return f"{kind}, {accounts:,} accounts, {tasks} tasks"
+
+
+async def bench(folder: Path, sizes: list[int], seconds: float, rounds: int) -> None:
+    """All Redis figures, each size on a server of its own."""
+    with ExitStack() as stack:
+        sides = [Side(stack.enter_context(RedisServer(folder)), size) for size in sizes]
+        for side in sides:
+            await side.open()
+        measured = Rounds({key: one for side in sides for key, one in side.contenders(seconds).items()})
+        await measured.run(rounds)
+        for side in sides:
+            await side.close()
+    measured.show()
+    for size in sizes:
+        ledger = name(LEDGER, size, 200)
+        measured.judge(f"200 tasks against {BARE}", ledger, name(BARE, size, 200), *at_least(0.8))
+        measured.judge(f"200 tasks against {PIPELINED}", ledger, name(PIPELINED, size, 200), *at_least(0.8))
+    few, many = sizes[0], sizes[-1]
+    for kind in (LEDGER, PIPELINED):
+        what = f"{kind}: cost at {many:,} against {few:,}"
+        measured.judge(what, name(kind, few, 200), name(kind, many, 200), *at_most(1.5))
