@@ -62,3 +62,8 @@ class Number:
     """R13's property of the number; ``None``: as the plan says."""
     mailbox: str = ""
     """Empty: the number's digits."""
+
+    @property
+    def voicemail_box(self) -> str:
+        """The voicemail box that its callers reach."""
+        return self.mailbox or self.number.lstrip("+")

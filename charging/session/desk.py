@@ -106,10 +106,10 @@ class Desk:
             return self._turned(found, number)
         decided = await self._obstacle(found) or await self._reserve(request, found)
         if not isinstance(decided, Turned):
-            return self._forwarded(decided)
+            return self._forwarded(decided, found.number)
         voicemail = await self._sell_voicemail(request, found, decided)
         if voicemail is not None:
-            return self._to_paid_voicemail(voicemail)
+            return self._to_paid_voicemail(voicemail, found.number)
         self._tell_if_missed(decided, found, request.caller)
         return self._turned(decided, found.number)
 
@@ -128,10 +128,11 @@ class Desk:
         runner.offer(ForwardFailed(dial_status, price))
         async with asyncio.timeout(CLOSE_WAIT_S):
             await runner.forward_over.wait()
-        if isinstance(runner.session, Voicemail):
-            return self._to_paid_voicemail(runner.session)
-        if isinstance(subscriber, Subscriber) and isinstance(runner.session, Session):
-            self._tell_if_missed(outcome, subscriber, runner.session.caller)
+        if isinstance(subscriber, Subscriber):
+            if isinstance(runner.session, Voicemail):
+                return self._to_paid_voicemail(runner.session, subscriber.number)
+            if isinstance(runner.session, Session):
+                self._tell_if_missed(outcome, subscriber, runner.session.caller)
         return self._turned(outcome, number)
 
     async def abandoned(self, session: str) -> None:
@@ -260,7 +261,7 @@ class Desk:
             raise LedgerError(f"the reservation was answered {applied.outcome}: {applied.detail}")
         return True
 
-    def _forwarded(self, session: Session) -> Answer:
+    def _forwarded(self, session: Session, number: Number) -> Answer:
         self._registry.start(session)
         fields = {"decision": Decision.FORWARD, "reason": session.reason, "quota_s": session.covered_s}
         self._observe("call_decided", session, fields)
@@ -272,10 +273,10 @@ class Desk:
             target=session.target,
             ring_s=self._policy.ring_s,
             language=session.language,
-            mailbox=session.number.lstrip("+"),
+            mailbox=number.voicemail_box,
         )
 
-    def _to_paid_voicemail(self, voicemail: Voicemail) -> Answer:
+    def _to_paid_voicemail(self, voicemail: Voicemail, number: Number) -> Answer:
         fields = {"decision": Decision.VOICEMAIL, "reason": voicemail.reason, "price": voicemail.price}
         self._observe("call_decided", voicemail, fields)
         return Answer(
@@ -283,10 +284,10 @@ class Desk:
             voicemail.reason,
             session=voicemail.id,
             language=voicemail.language,
-            mailbox=voicemail.number.lstrip("+"),
+            mailbox=number.voicemail_box,
         )
 
     def _turned(self, outcome: Turned, number: Number | None) -> Answer:
         self._observe("call_decided", None, {"decision": outcome.decision, "reason": outcome.reason})
-        mailbox = "" if number is None else number.mailbox or number.number.lstrip("+")
+        mailbox = "" if number is None else number.voicemail_box
         return Answer(outcome.decision, outcome.reason, ring_s=self._policy.ring_s, mailbox=mailbox)
