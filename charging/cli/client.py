@@ -11,15 +11,17 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
 
 from charging.cli.failure import Refusal
 from charging.clock import MICROSECONDS, SystemClock
-from charging.config import Settings
 from charging.web.sockets import is_answered
+
+if TYPE_CHECKING:
+    from charging.config import Settings
 
 TIMEOUT_S = 30
 PAGE_ROWS = 1000
@@ -43,12 +45,21 @@ class Client:
         return self.send("GET", path, params=params)
 
     def send(
-        self, method: str, path: str, body: Document | None = None, *, params: Params | None = None, key: str = ""
+        self,
+        method: str,
+        path: str,
+        body: Document | None = None,
+        *,
+        params: Params | None = None,
+        content: bytes | None = None,
+        key: str = "",
     ) -> Document:
-        """One request and its document; ``key`` is the act's idempotency key. Raises Refusal."""
+        """One request and its document; ``content`` is a body that is no JSON, ``key`` the act's idempotency key.
+        Raises Refusal."""
         given = {name: value for name, value in (params or {}).items() if value is not None}
         headers = {"Idempotency-Key": key} if key else {}
-        response = self._run(self._http.request(method, path, json=body, params=given, headers=headers))
+        sent = self._http.request(method, path, json=body, content=content, params=given, headers=headers)
+        response = self._run(sent)
         document: Document = response.json()
         if response.is_error:
             raise _refusal(document)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
 import typer
 
 from charging.cli.accounts import ACCOUNT, KEY, new_key
-from charging.cli.client import connected, path
+from charging.cli.client import Params, connected, path
 from charging.cli.failure import Refusal
 from charging.cli.fax_mail import submit_mail
 from charging.cli.options import JSON_OPTION, options
@@ -53,9 +52,10 @@ def send(
         data = file.read_bytes()
     except OSError as error:
         raise Refusal(f"{file}: {error.strerror or error}; name a PDF or TIFF that can be read") from None
-    body = {"target": target, "number": number, "name": file.name, "document": base64.b64encode(data).decode()}
+    params: Params = {"target": target, "number": number, "name": file.name}
     with connected(options(ctx).settings()) as client:
-        answer = client.send("POST", path("accounts", account, "faxes"), body, key=key or new_key())
+        where = path("accounts", account, "faxes")
+        answer = client.send("POST", where, params=params, content=data, key=key or new_key())
         show_one(answer, as_json=as_json)
 
 
@@ -63,7 +63,7 @@ def send(
 def list_faxes(ctx: typer.Context, account: str = ACCOUNT, as_json: bool = JSON_OPTION) -> None:
     """An account's faxes."""
     with connected(options(ctx).settings()) as client:
-        rows = client.get(path("accounts", account, "faxes"))["items"]
+        rows = list(client.items(path("accounts", account, "faxes")))
         show_rows(rows, COLUMNS, as_json=as_json, none="no fax was sent yet")
 
 

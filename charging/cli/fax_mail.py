@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 from typing import Any
 
 import typer
 
-from charging.cli.client import Client, connected, path
+from charging.cli.client import Client, Params, connected, path
 from charging.cli.failure import Refusal, say
 from charging.cli.options import options
 from charging.errors import ChargingError
@@ -65,10 +64,9 @@ def _submit(client: Client, letter: Letter, mail: Any) -> Words | None:
     account, language = str(found[0]["account"]), Language(found[0]["language"])
     if letter.wrong is not None or not isinstance(letter.document, bytes):
         return words(letter.wrong or Wrong.NO_DOCUMENT, language)
-    document = base64.b64encode(letter.document).decode()
-    body = {"target": str(letter.number), "name": letter.name[:500], "document": document}
+    params: Params = {"target": str(letter.number), "name": letter.name[:500]}
     try:
-        client.send("POST", path("accounts", account, "faxes"), body, key=letter.key)
+        client.send("POST", path("accounts", account, "faxes"), params=params, content=letter.document, key=letter.key)
     except Refusal as refusal:
         problem = refusal.document
         if mail is not None and "missing" in problem:

@@ -16,7 +16,7 @@ import structlog
 from charging.clock import MICROSECONDS, Clock
 from charging.fax.convert import convert
 from charging.fax.tiff import page_count
-from charging.service.fax import Paper
+from charging.service.fax_desk import Paper
 from charging.service.refusal import Code, Refused
 
 SWEEP_S = 3600
@@ -34,12 +34,11 @@ class FolderSettings:
     folder_on_switch: str
     """The same folder, as the switch sees it."""
     max_pages: int
-    max_bytes: int
     keep_days: int
 
 
 class DocumentFolder:
-    """Fulfils `charging.service.fax.Papers`."""
+    """Fulfils `charging.service.fax_desk.Papers`."""
 
     def __init__(self, settings: FolderSettings, clock: Clock) -> None:
         self._settings = settings
@@ -48,12 +47,10 @@ class DocumentFolder:
     async def prepare(self, name: str, data: bytes) -> Paper | Refused:
         """Convert a document and keep it under ``name`` (one of ours: letters, digits and dashes)."""
         chosen = self._settings
-        if len(data) > chosen.max_bytes:
-            return Refused(Code.INVALID, f"found a document of more than {chosen.max_bytes} bytes", "send it in parts")
         await asyncio.to_thread(chosen.folder.mkdir, mode=0o750, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=chosen.folder, prefix=".making-") as work:
             document, paper = Path(work) / "document", Path(work) / "paper.tif"
-            document.write_bytes(data)
+            await asyncio.to_thread(document.write_bytes, data)
             wrong = await convert(data[:8], document, paper, chosen.max_pages)
             if wrong is not None:
                 return wrong

@@ -176,6 +176,10 @@ class DaemonProcess:
         """Post to the control interface. Raises LabError where it refuses."""
         return await self._ask("POST", path, json=body, headers={"Idempotency-Key": key} if key else {})
 
+    async def upload(self, path: str, data: bytes, key: str, **params: str) -> dict[str, Any]:
+        """Post a document to the control interface. Raises LabError where it refuses."""
+        return await self._ask("POST", path, content=data, params=params, headers={"Idempotency-Key": key})
+
     async def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Put to the control interface. Raises LabError where it refuses."""
         return await self._ask("PUT", path, json=body)

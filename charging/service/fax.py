@@ -7,14 +7,14 @@ may not have reached the switch, the session finds out, and gives the money back
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import NoReturn, Protocol
+from dataclasses import replace
 
 import structlog
 
-from charging.clock import MICROSECONDS, Clock
+from charging.clock import Clock
 from charging.errors import ActionRefused, LedgerError, SwitchError
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.model import CREDIT, Balance, Outcome
@@ -22,12 +22,12 @@ from charging.ledger.port import Store
 from charging.money import format_euro
 from charging.rating.tariff import Refusal, Tariff
 from charging.service import text
+from charging.service.fax_desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk
 from charging.service.fax_views import FaxView, view_of, view_of_cdr
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 from charging.session.fax import Fax, open_transfer
-from charging.session.ports import FaxLine, FaxOrder
+from charging.session.ports import FaxOrder
 from charging.session.records import revive
-from charging.session.registry import Registry
 
 NAME_LENGTH_MAX = 100
 RING_S = 60
@@ -49,86 +49,6 @@ _REFUSALS = {
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Paper:
-    """A document ready to be sent."""
-
-    pages: int
-    file: str
-    """A path on the switch."""
-
-
-class Papers(Protocol):
-    """Where documents are made ready and kept."""
-
-    async def prepare(self, name: str, data: bytes) -> Paper | Refused:
-        """Convert a PDF or TIFF and keep it under ``name``."""
-
-    def remove(self, name: str) -> None:
-        """Forget a document that is not sent after all."""
-
-    async def sweep_for_ever(self) -> NoReturn:
-        """Remove documents whose time is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class FaxWish:
-    """What somebody wants sent."""
-
-    target: str
-    """As typed."""
-    data: bytes
-    """PDF or TIFF."""
-    name: str = ""
-    """What its sender calls it."""
-    number: str = ""
-    """The sender's number; empty: the account's first."""
-
-
-@dataclass(frozen=True, slots=True)
-class TooLittle(Refused):
-    """There is not enough credit for all pages (R14): nothing was dialled."""
-
-    pages: int = 0
-    page_price: int = 0
-    available: int = 0
-    target: str = ""
-
-    @property
-    def needed(self) -> int:
-        """Micro-euro of all pages."""
-        return self.pages * self.page_price
-
-    @property
-    def missing(self) -> int:
-        """Micro-euro that a top-up must bring at least."""
-        return max(0, self.needed - self.available)
-
-
-@dataclass(frozen=True, slots=True)
-class FaxSent:
-    """The answer to a wish."""
-
-    view: FaxView
-    created: bool
-    """``False``: the same was asked before, and nothing was done now."""
-
-
-@dataclass(frozen=True, slots=True)
-class FaxDesk:
-    """What sending needs of the daemon; without it faxes can only be looked at."""
-
-    registry: Registry
-    line: FaxLine
-    papers: Papers
-    switch_id: str
-    header: str
-    """What stands above every page."""
-    horizon_s: int
-    at_once: int
-    """Faxes on their way at the same time."""
-
-
 class Faxes:
     """The faxes of all accounts."""
 
@@ -137,35 +57,40 @@ class Faxes:
         self._tariff = tariff
         self._clock = clock
         self._desk = desk
-        self._sending: set[str] = set()
 
     # --- sending ----------------------------------------------------------------------------------------------
+
+    def document_limit(self) -> int | Refused:
+        """How many bytes a document may have; refused where no faxes are sent from here."""
+        return no_desk() if self._desk is None else self._desk.max_bytes
 
     async def send(self, account: str, wish: FaxWish, key: str) -> FaxSent | Refused:
         """Send a document; ``key`` makes the act idempotent. Raises LedgerError where the outcome is unknown."""
         desk = self._desk
-        wrong = text.idempotency_key(key) or (_no_desk() if desk is None else self._blind(desk))
-        if wrong is not None or desk is None:
-            return wrong or _no_desk()
+        if (wrong := text.idempotency_key(key)) is not None:
+            return wrong
+        if desk is None:
+            return no_desk()
+        if (hindrance := desk.hindrance(self._clock.now())) is not None:
+            return hindrance
+        desk.preparing += 1
+        try:
+            opened = await self._open(desk, account, wish, key)
+        finally:
+            desk.preparing -= 1
+        return await self._dial(desk, *opened) if isinstance(opened, tuple) else opened
+
+    async def _open(
+        self, desk: FaxDesk, account: str, wish: FaxWish, key: str
+    ) -> tuple[Fax, Paper] | FaxSent | Refused:
+        """Make the document ready, reserve its price, and open the session."""
         draft = await self._draft(desk, account, wish, key)
         if isinstance(draft, Refused):
             return draft
         paper = await desk.papers.prepare(_paper_name(draft), wish.data)
         if isinstance(paper, Refused):
             return paper
-        return await self._reserve_and_dial(desk, replace(draft, pages=paper.pages), paper)
-
-    def _blind(self, desk: FaxDesk) -> Refused | None:
-        """What stands against sending anything now."""
-        self._sending = {one for one in self._sending if desk.registry.find(one) is not None}
-        proven = desk.line.proven_mono_us
-        if proven is None or self._clock.now().mono_us - proven > desk.horizon_s * MICROSECONDS:
-            return Refused(Code.CONFLICT, "the switch is out of reach", "nothing was charged; send it again later")
-        if not desk.registry.leads():
-            return Refused(Code.CONFLICT, "another daemon leads this switch", "send it by that one")
-        if len(self._sending) >= desk.at_once:
-            return Refused(Code.CONFLICT, f"{desk.at_once} faxes are being sent now", "send it again in a minute")
-        return None
+        return await self._reserve(desk, replace(draft, pages=paper.pages), paper)
 
     async def _draft(self, desk: FaxDesk, account: str, wish: FaxWish, key: str) -> Fax | Refused:
         """Everything about the fax but its pages."""
@@ -192,7 +117,7 @@ class Faxes:
             pages=0,
             price=price,
             document=_clean(wish.name),
-            digest=hashlib.sha256(wish.data).hexdigest()[:32],
+            digest=await asyncio.to_thread(_digest, wish.data),
             tariff=f"{tariff.revision} {tariff.digest}",
             opened=now,
             dial_by=now.plus(DIAL_WITHIN_S),
@@ -218,11 +143,10 @@ class Faxes:
         found = next((one for one in owned if one.number == normal), None)
         return found or Refused(Code.NOT_FOUND, f"account {payer.id!r} has no number {wanted[:40]!r}")
 
-    async def _reserve_and_dial(self, desk: FaxDesk, draft: Fax, paper: Paper) -> FaxSent | Refused:
+    async def _reserve(self, desk: FaxDesk, draft: Fax, paper: Paper) -> tuple[Fax, Paper] | FaxSent | Refused:
         now = self._clock.now()  # the time that the document took does not count
         draft = replace(draft, opened=now, dial_by=now.plus(DIAL_WITHIN_S), epoch=desk.registry.epoch)
         fax, transfer = open_transfer(draft)
-        self._sending.add(fax.id)
         try:
             applied = await self._store.apply(transfer)
         except LedgerError:
@@ -232,10 +156,9 @@ class Faxes:
         if applied.outcome is not Outcome.CREATED:
             return await self._not_opened(desk, draft, applied.outcome, applied.balances.get(CREDIT, Balance()))
         desk.registry.start(fax)
-        return await self._dial(desk, fax, paper)
+        return fax, paper
 
     async def _not_opened(self, desk: FaxDesk, draft: Fax, outcome: Outcome, credit: Balance) -> FaxSent | Refused:
-        self._sending.discard(draft.id)
         if outcome is Outcome.INSUFFICIENT:
             desk.papers.remove(_paper_name(draft))
             return _too_little(draft, max(0, credit.available))
@@ -269,43 +192,49 @@ class Faxes:
 
     async def get(self, account: str, session: str) -> FaxView | Refused:
         """One fax."""
-        async for view in self._all(account):
-            if view.session == session:
-                return view
+        # The open ones are read first: one that ends meanwhile is then seen in either place.
+        opened = await self._under_way(account)
+        over = (view async for _, view in self._over(account, None))
+        found = [view async for view in over if view.session == session]
+        found += [view for view in opened if view.session == session]
+        if found:
+            return found[0]
         if await self._store.account(account) is None:
             return unknown_account(account)
         return Refused(Code.NOT_FOUND, f"account {account!r} has no fax {session[:80]!r}")
 
-    async def of(self, account: str) -> Sequence[FaxView] | Refused:
-        """The account's faxes: those that are over by their end, then those under way."""
+    async def page(self, account: str, after: Place | None, limit: int) -> FaxPage | Refused:
+        """Up to ``limit`` of the account's faxes that are over, by their end, from the one behind ``after`` on. The
+        last page goes on with those under way."""
         if await self._store.account(account) is None:
             return unknown_account(account)
-        return [view async for view in self._all(account)]
+        opened = await self._under_way(account)
+        shown: list[FaxView] = []
+        last: Place | None = None
+        async for place, view in self._over(account, after):
+            if len(shown) == limit:
+                return FaxPage(shown, last)
+            shown.append(view)
+            last = place
+        ended = {view.session for view in shown}
+        return FaxPage([*shown, *(view for view in opened if view.session not in ended)], None)
 
     async def senders(self, address: str) -> Sequence[Account]:
         """The accounts that have this mail address, in whatever case it is written. Looks at every account."""
         wanted = address.casefold()
         return [one async for one in self._store.accounts() if one.email and one.email.casefold() == wanted]
 
-    async def _all(self, account: str) -> AsyncIterator[FaxView]:
-        # The open ones are read first: one that ends meanwhile is then seen twice at most, and never not at all.
-        opened = [view for view in await self._open(account) if view is not None]
-        ended = set()
-        after: tuple[int, str] | None = None
+    async def _over(self, account: str, after: Place | None) -> AsyncIterator[tuple[Place, FaxView]]:
         while True:
             rows = await self._store.cdrs(account=account, after=after, limit=CDR_PAGE)
             for row in rows:
                 if (view := view_of_cdr(row)) is not None:
-                    ended.add(view.session)
-                    yield view
+                    yield (row.ended_us, row.session), view
             if len(rows) < CDR_PAGE:
-                break
+                return
             after = rows[-1].ended_us, rows[-1].session
-        for view in opened:
-            if view.session not in ended:
-                yield view
 
-    async def _open(self, account: str) -> list[FaxView]:
+    async def _under_way(self, account: str) -> list[FaxView]:
         found = []
         for stored in await self._store.sessions(account=account):
             try:
@@ -320,6 +249,10 @@ class Faxes:
 def session_of(account: str, key: str) -> str:
     """The session that an act's key makes: the same key, the same fax."""
     return "fax-" + hashlib.sha256(f"{account}\n{key}".encode()).hexdigest()[:24]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def _paper_name(fax: Fax) -> str:
@@ -347,10 +280,6 @@ def _too_little(fax: Fax, available: int) -> TooLittle:
         available=available,
         target=fax.target,
     )
-
-
-def _no_desk() -> Refused:
-    return Refused(Code.CONFLICT, "no faxes are sent here", "start the daemon, with a section `fax` in charging.yaml")
 
 
 def _clean(name: str) -> str:

@@ -25,6 +25,8 @@ class Code(StrEnum):
     """The balance would fall below zero."""
     CONFLICT = "conflict"
     """Somebody else changed it at the same time, again and again."""
+    UNAVAILABLE = "unavailable"
+    """It cannot be done just now; the same may be asked again, with the same key."""
 
 
 @dataclass(frozen=True, slots=True)

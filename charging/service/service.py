@@ -16,7 +16,8 @@ from charging.rating.tariff import Tariff
 from charging.service.account_import import AccountImport
 from charging.service.accounts import Accounts
 from charging.service.balance import Balances
-from charging.service.fax import FaxDesk, Faxes
+from charging.service.fax import Faxes
+from charging.service.fax_desk import FaxDesk
 from charging.service.live import Calls, LiveCalls
 from charging.service.money import Money
 from charging.service.numbers import Numbers

@@ -36,6 +36,8 @@ class Scope(StrEnum):
     """Look at everything."""
     CREDIT = "credit"
     """Top up, and record payments of subscriptions."""
+    FAX = "fax"
+    """Send faxes, which their accounts pay."""
     OPERATE = "operate"
     """Make and edit accounts and numbers, correct credit, hang up calls."""
 

@@ -15,6 +15,7 @@ from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Ledger
 from charging.session.events import BlackBoxRead, ClockJumped, FundsChanged, SessionSwitchEvent
+from charging.session.fax import Fax
 from charging.session.looker import Looker, switch_said
 from charging.session.model import Policy, Session
 from charging.session.ports import Observer, Switch
@@ -142,6 +143,10 @@ class Registry:
         """Every forwarded call that is open, in the order in which they began."""
         calls = (one.session for one in self._runners.values())
         return sorted((one for one in calls if isinstance(one, Session)), key=lambda one: one.opened.wall_us)
+
+    def faxes(self) -> list[Fax]:
+        """Every fax that is on its way, or not booked yet."""
+        return [one.session for one in self._runners.values() if isinstance(one.session, Fax)]
 
     def deliver(self, event: SwitchEvent) -> None:
         """Hand an event of the switch to its session. Events of closed sessions are late, and normal."""

@@ -11,14 +11,15 @@ from typing import Any
 from fastapi import FastAPI
 
 from charging import __version__
+from charging.service.refusal import Refused
 from charging.service.service import Service
 from charging.service.tokens import Tokens
-from charging.web.api_document import complete
+from charging.web.api_document import FAXES, complete
 from charging.web.api_gate import Gate, Operations
 from charging.web.control import health
 from charging.web.listen import serve_port
 from charging.web.problem import handle_problems
-from charging.web.routes import accounts, calls, numbers, prices, statements
+from charging.web.routes import accounts, calls, fax, numbers, prices, statements
 from charging.web.settings import Api
 
 DOCUMENT_PATH = "/openapi.json"
@@ -29,7 +30,7 @@ def api_app(service: Service, tokens: Tokens, settings: Api) -> FastAPI:
     app = _Described(
         title="charging",
         version=__version__,
-        summary="Prepaid call charging: accounts, balances, top-ups, numbers, calls.",
+        summary="Prepaid call charging: accounts, balances, top-ups, numbers, calls, faxes.",
         openapi_url=DOCUMENT_PATH,
         docs_url=None,
         redoc_url=None,
@@ -37,13 +38,14 @@ def api_app(service: Service, tokens: Tokens, settings: Api) -> FastAPI:
     )
     app.state.service = service
     app.state.facts = dict
+    documents = service.faxes.document_limit()
     handle_problems(app)
-    for part in (accounts, statements, numbers, calls, prices):
+    for part in (accounts, statements, numbers, calls, fax, prices):
         app.include_router(part.router)
     app.get("/health", tags=["health"])(health)
     app.add_middleware(
         Gate,
-        operations=Operations.of(app.openapi()),
+        operations=Operations.of(app.openapi(), {} if isinstance(documents, Refused) else {FAXES: documents}),
         open_paths=(DOCUMENT_PATH,),
         tokens=tokens,
         clock=service.clock,

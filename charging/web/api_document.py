@@ -20,6 +20,7 @@ WITH_BODY = (400, 408, 409, 413)
 DESCRIPTIONS = {
     400: "the body cannot be read",
     401: "no token, or one that is not known (any more)",
+    402: "not enough credit",
     403: "the token has not the scope that this needs",
     404: "there is no such account, number, call…",
     408: "the body did not arrive in time",
@@ -29,7 +30,8 @@ DESCRIPTIONS = {
     422: "what was given is malformed, or against the tariff or a rule of the service",
     429: "too many requests of this token, or too many failed logins from this address",
     500: "a fault in the program",
-    503: "the store or the tariff cannot be read now; for a change: ask again with the same idempotency key",
+    503: "it cannot be done just now (the store or the tariff cannot be read, the switch is out of reach, all lines "
+    "are busy); for a change: ask again with the same idempotency key",
 }
 HEADERS: Mapping[int, Mapping[str, Any]] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}, "required": True}},
@@ -38,14 +40,21 @@ HEADERS: Mapping[int, Mapping[str, Any]] = {
         "Retry-After": {"description": "seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}, "required": True}
     },
 }
-_CREDIT_PATHS = ("/accounts/{account}/top-ups", "/accounts/{account}/subscription-payments")
+FAXES = "/accounts/{account}/faxes"
+_SCOPES = {
+    "/accounts/{account}/top-ups": Scope.CREDIT,
+    "/accounts/{account}/subscription-payments": Scope.CREDIT,
+    FAXES: Scope.FAX,
+    f"{FAXES}/{{session}}": Scope.FAX,
+}
+"""Of changes; those at other paths need ``operate``."""
 
 
 def scope_of(method: str, template: str) -> Scope:
     """The scope that an operation needs."""
     if method == "GET":
         return Scope.READ
-    return Scope.CREDIT if template in _CREDIT_PATHS else Scope.OPERATE
+    return _SCOPES.get(template, Scope.OPERATE)
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
@@ -61,14 +70,25 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             scope = scope_of(method.upper(), template)
             operation["security"] = [{SCHEME: [scope.value]}]
             operation["x-scope"] = scope.value
-            answers = {code: one for code, one in operation["responses"].items() if code.startswith("2")}
             references = {
                 str(one): {"$ref": f"#/components/responses/Problem{one}"} for one in _fates(template, operation)
             }
-            operation["responses"] = answers | references
+            operation["responses"] = references | _answers(operation)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return document
+
+
+def _answers(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """What the route itself says of its answers; a problem with members of its own is a problem by its media type."""
+    answers = {}
+    for code, one in operation["responses"].items():
+        if code.startswith("2"):
+            answers[code] = one
+        elif "content" in one and code != "422":
+            (content,) = one["content"].values()
+            answers[code] = {**one, "content": {MEDIA_TYPE: content}}
+    return answers
 
 
 def _fates(template: str, operation: Mapping[str, Any]) -> list[int]:
@@ -79,7 +99,7 @@ def _fates(template: str, operation: Mapping[str, Any]) -> list[int]:
         fates.add(404)
     if "requestBody" in operation:
         fates.update((*WITH_BODY, 404))
-    if template == "/calls/{session}":
+    if template in ("/calls/{session}", f"{FAXES}/{{session}}"):
         fates.add(409)
     return sorted(fates)
 

@@ -31,29 +31,46 @@ REALM = 'Bearer realm="charging"'
 IPV6_PREFIX = 64
 """One customer has so many bits' worth of addresses: they count as one."""
 
+UPLOADS_MAX = 8
+"""Bodies at a time of operations that have a limit of their own: large ones."""
+
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Operations:
-    """Every path and method there is, with the scope that it needs."""
+class Operation:
+    """What can be asked."""
 
-    table: tuple[tuple[re.Pattern[str], Mapping[str, Permission]], ...]
+    scope: Permission
+    body_bytes: int | None
+    """The largest body, where it is not that of all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Every path and method there is."""
+
+    table: tuple[tuple[re.Pattern[str], Mapping[str, Operation]], ...]
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Operations:
-        """Those of a completed OpenAPI document."""
+    def of(cls, document: Mapping[str, Any], body_bytes: Mapping[str, int]) -> Operations:
+        """Those of a completed OpenAPI document; ``body_bytes`` are limits by path."""
         return cls(
             tuple(
                 (
                     compile_path(template)[0],
-                    {method.upper(): Permission(one["x-scope"]) for method, one in methods.items()},
+                    {
+                        method.upper(): Operation(
+                            Permission(one["x-scope"]), body_bytes.get(template) if "requestBody" in one else None
+                        )
+                        for method, one in methods.items()
+                    },
                 )
                 for template, methods in document["paths"].items()
             )
         )
 
-    def at(self, path: str) -> Mapping[str, Permission] | None:
+    def at(self, path: str) -> Mapping[str, Operation] | None:
         """The methods of a path; ``None``: there is no such path."""
         return next((methods for pattern, methods in self.table if pattern.match(path)), None)
 
@@ -88,26 +105,42 @@ class Gate:
         self._settings = limits
         self._requests = Limits(limits.requests_per_minute)
         self._failures = Limits(limits.failed_logins_per_minute)
+        self._uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or (scope["path"] in self._open_paths and scope["method"] == "GET"):
             await self._app(scope, receive, send)
             return
         try:
-            await self._check(scope)
-            body = await self._body(scope, receive)
+            operation = await self._check(scope)
         except Denied as denied:
             await denied.response(scope, receive, send)
         except LedgerError as error:
             await ledger_response(error)(scope, receive, send)
         else:
-            await self._app(scope, _Replay(body, receive), send)
+            await self._pass(operation, scope, receive, send)
 
-    async def _check(self, scope: Scope) -> None:
+    async def _pass(self, operation: Operation, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body and hand it on. Only so many large ones are in memory at a time."""
+        large = operation.body_bytes is not None
+        try:
+            if large and self._uploads >= UPLOADS_MAX:
+                raise _crowded()
+            self._uploads += large
+            try:
+                body = await self._body(scope, receive, operation.body_bytes or self._settings.max_body_bytes)
+                await self._app(scope, _Replay(body, receive), send)
+            finally:
+                self._uploads -= large
+        except Denied as denied:
+            await denied.response(scope, receive, send)
+
+    async def _check(self, scope: Scope) -> Operation:
         token = await self._login(scope)
         if (wait_s := self._requests.take(token.id, self._clock.now().mono_us)) > 0:
             raise _too_many(wait_s, "this token has asked too often")
-        needed = self._needed(scope)
+        operation = self._operation(scope)
+        needed = operation.scope
         if needed not in token.scopes:
             detail = f"the token {token.id} has not the scope {needed}"
             advice = f"make one that has: `charging token add NAME --scope {needed}`"
@@ -115,8 +148,9 @@ class Gate:
             raise Denied(problem_response(403, "forbidden", detail, advice), WWW_Authenticate=challenge)
         if scope["method"] != "GET":
             log.info("api_change_asked", token=token.id, holder=token.name, method=scope["method"])
+        return operation
 
-    def _needed(self, scope: Scope) -> Permission:
+    def _operation(self, scope: Scope) -> Operation:
         methods = self._operations.at(scope["path"])
         if methods is None:
             raise Denied(problem_response(404, "not_found", "there is no such path", "/openapi.json lists them"))
@@ -146,9 +180,8 @@ class Gate:
             raise Denied(_unauthorized("the token is not known (any more)"), WWW_Authenticate=challenge)
         return token
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive, limit: int) -> bytes:
         """The whole body, within its limits of size and time."""
-        limit = self._settings.max_body_bytes
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length) > limit:
             raise _too_large(limit)
@@ -200,6 +233,11 @@ def _unauthorized(detail: str) -> JSONResponse:
 
 def _too_many(wait_s: int, detail: str) -> Denied:
     return Denied(problem_response(429, "too_many_requests", detail, f"wait {wait_s} s"), Retry_After=str(wait_s))
+
+
+def _crowded() -> Denied:
+    detail = f"{UPLOADS_MAX} documents are being taken in now"
+    return Denied(problem_response(503, "unavailable", detail, "send it again in a moment"), Retry_After="5")
 
 
 def _too_large(limit: int) -> Denied:

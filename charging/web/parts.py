@@ -14,7 +14,7 @@ from charging.clock import MICROSECONDS
 from charging.money import parse_euro
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
-from charging.web.forms import AMOUNT
+from charging.web.forms import AMOUNT, CDR_CURSOR
 from charging.web.models import Page
 from charging.web.problem import Refusal
 
@@ -35,6 +35,10 @@ def _service(request: Request) -> Service:
 TheService = Annotated[Service, Depends(_service)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="rows in a page")]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
+CdrCursor = Annotated[
+    str | None,
+    Query(max_length=200, description="`next` of the page before", json_schema_extra={"pattern": CDR_CURSOR}),
+]
 AccountFilter = Annotated[str | None, Query(max_length=500)]
 
 
@@ -72,3 +76,18 @@ def wall_us(text: str, zone: str) -> int:
 def bad_cursor(cursor: str) -> Refusal:
     """The cursor is none that a page gave."""
     return Refusal(Refused(Code.INVALID, f"found the cursor {cursor[:40]!r}, expected the `next` of a page"))
+
+
+def cdr_cursor(ended_us: int, session: str) -> str:
+    """The cursor behind a CDR."""
+    return f"{ended_us}.{session}"
+
+
+def cdr_place(cursor: str | None) -> tuple[int, str] | None:
+    """Where :func:`cdr_cursor` points. Refuses the request where it is no such cursor."""
+    if cursor is None:
+        return None
+    if not re.fullmatch(CDR_CURSOR, cursor):
+        raise bad_cursor(cursor)
+    ended, _, session = cursor.partition(".")
+    return int(ended), session

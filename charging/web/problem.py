@@ -32,7 +32,10 @@ _STATUS = {
     Code.KEY_REUSED: HTTPStatus.CONFLICT,
     Code.INSUFFICIENT: HTTPStatus.CONFLICT,
     Code.CONFLICT: HTTPStatus.CONFLICT,
+    Code.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+RETRY_AFTER_S = 30
+"""When what is unavailable may be asked again."""
 
 T = TypeVar("T")
 
@@ -95,7 +98,10 @@ def handle_problems(app: FastAPI) -> None:
 async def _refusal(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
     refused = error.refused
-    return problem_response(_STATUS[refused.code], refused.code, refused.message, refused.advice)
+    response = problem_response(_STATUS[refused.code], refused.code, refused.message, refused.advice)
+    if refused.code is Code.UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

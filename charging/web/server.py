@@ -14,7 +14,7 @@ from charging.config import Config, Http
 from charging.ledger.port import Store
 from charging.metrics import CONTENT_TYPE, Metrics
 from charging.rating.tariff import Tariff
-from charging.service.fax import FaxDesk
+from charging.service.fax_desk import FaxDesk
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.service.tokens import Tokens

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import sys
 from email.message import EmailMessage
 from pathlib import Path
@@ -29,8 +28,7 @@ FAXES = "/accounts/anna/faxes"
 
 
 async def send(live: Engine, target: str, pages: int = 2, key: str = "k") -> dict[str, Any]:
-    body = {"target": target, "document": base64.b64encode(pdf(pages)).decode(), "name": "offer.pdf"}
-    return await live.daemon.post(FAXES, body, key)
+    return await live.daemon.upload(FAXES, pdf(pages), key, target=target, name="offer.pdf")
 
 
 async def over(live: Engine, session: str, deadline_s: float = SEND_S) -> dict[str, Any]:
@@ -92,7 +90,7 @@ async def test_r14_fax_without_enough_credit_is_refused_at_once_and_not_dialled(
     documents = lab.switch.folder / "fax"
     kept_before = set(documents.glob("*.tif"))  # of other tests; a daemon sweeps old ones away
     async with engine(lab, tmp_path, credit="0.15") as live:
-        with pytest.raises(LabError, match=r"409.*2 pages at 0\.08 cost 0\.16.*\"missing\":\"0\.01\""):
+        with pytest.raises(LabError, match=r"402.*2 pages at 0\.08 cost 0\.16.*\"missing\":\"0\.01\""):
             await send(live, fax_machine.receives(2))
         await live.nothing_reserved()
         assert await lab.switch.channels() == []

@@ -9,7 +9,7 @@ import pytest
 
 from charging.fax.folder import DocumentFolder, FolderSettings
 from charging.fax.tiff import page_count
-from charging.service.fax import Paper
+from charging.service.fax_desk import Paper
 from charging.service.refusal import Code, Refused
 from tests.fakes.clock import FakeClock
 from tests.fakes.documents import pdf, tiff
@@ -17,7 +17,7 @@ from tests.fakes.documents import pdf, tiff
 
 @pytest.fixture
 def folder(tmp_path: Path, clock: FakeClock) -> DocumentFolder:
-    settings = FolderSettings(tmp_path / "fax", "/switch/fax", max_pages=3, max_bytes=50_000, keep_days=7)
+    settings = FolderSettings(tmp_path / "fax", "/switch/fax", max_pages=3, keep_days=7)
     return DocumentFolder(settings, clock)
 
 
@@ -37,7 +37,7 @@ async def test_longest_document_is_taken_and_one_page_more_is_refused(folder: Do
     assert "more than 3 pages" in answer.message
 
 
-@pytest.mark.parametrize("document", [b"", b"hello", b"%PDF-1.4\njunk", b"II*\0junk", b"%!PS\nshowpage", bytes(50_001)])
+@pytest.mark.parametrize("document", [b"", b"hello", b"%PDF-1.4\njunk", b"II*\0junk", b"%!PS\nshowpage"])
 async def test_what_is_no_document_is_refused(folder: DocumentFolder, tmp_path: Path, document: bytes) -> None:
     answer = await folder.prepare("bad", document)
     assert isinstance(answer, Refused)

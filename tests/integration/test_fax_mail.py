@@ -20,7 +20,7 @@ from charging.ledger.memory import MemoryStore
 from charging.notify.settings import Mail
 from charging.rating.rate import Step
 from charging.rating.tariff import Price, RateTable
-from charging.service.fax import FaxDesk, Paper
+from charging.service.fax_desk import FaxDesk, Paper
 from charging.service.live import NoCalls
 from charging.service.service import Service
 from charging.session.model import Policy
@@ -57,7 +57,7 @@ def daemon() -> Iterator[Client]:
             await store.put_account(Account(twin, "light", email="ben@example.nl"))
 
     asyncio.run(fill())
-    desk = FaxDesk(rig.registry, switch, Paperless(), "test", "", horizon_s=60, at_once=2)  # type: ignore[arg-type]
+    desk = FaxDesk(rig.registry, switch, Paperless(), "test", "", horizon_s=60, at_once=2, max_bytes=50_000)  # type: ignore[arg-type]
     service = Service(
         store=store,
         tariff=lambda: rig.tariff,

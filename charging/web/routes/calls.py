@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -11,9 +10,9 @@ from fastapi import APIRouter, Query
 from charging.ledger.model import CdrRow
 from charging.service import text
 from charging.service.refusal import Refused
-from charging.web.forms import CDR_CURSOR, MOMENT, REASON
+from charging.web.forms import MOMENT, REASON
 from charging.web.models import CallOut, Cdr, Page
-from charging.web.parts import AccountFilter, Limit, TheService, bad_cursor, page, wall_us
+from charging.web.parts import AccountFilter, CdrCursor, Limit, TheService, cdr_cursor, cdr_place, page, wall_us
 from charging.web.problem import Refusal, granted
 
 router = APIRouter(tags=["calls"])
@@ -55,7 +54,7 @@ async def list_cdrs(
     since: Moment = None,
     until: Moment = None,
     limit: Limit = 100,
-    cursor: Annotated[str | None, Query(max_length=200, json_schema_extra={"pattern": CDR_CURSOR})] = None,
+    cursor: CdrCursor = None,
 ) -> Page[Cdr]:
     """CDRs by end of call, oldest first; from ``since`` on, before ``until``."""
     zone = service.tariff().zone if since is not None or until is not None else "UTC"
@@ -64,11 +63,11 @@ async def list_cdrs(
             account=account,
             since_us=wall_us(since, zone) if since is not None else 0,
             until_us=wall_us(until, zone) if until is not None else None,
-            after=_after(cursor) if cursor is not None else None,
+            after=cdr_place(cursor),
             limit=limit + 1,
         )
     )
-    return page(rows, limit, cdr_of, lambda row: f"{row.ended_us}.{row.session}")
+    return page(rows, limit, cdr_of, lambda row: cdr_cursor(row.ended_us, row.session))
 
 
 def cdr_of(row: CdrRow) -> Cdr:
@@ -80,10 +79,3 @@ def cdr_of(row: CdrRow) -> Cdr:
     if not isinstance(document, dict):
         return {"session": row.session, "account": row.account, "unreadable": True}
     return document
-
-
-def _after(cursor: str) -> tuple[int, str]:
-    if not re.fullmatch(CDR_CURSOR, cursor):
-        raise bad_cursor(cursor)
-    ended, _, session = cursor.partition(".")
-    return int(ended), session

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import asdict
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from charging.ledger.accounts import Account
 from charging.money import format_euro
-from charging.service.fax import FaxWish, TooLittle
+from charging.service.fax_desk import FaxWish, TooLittle
 from charging.service.fax_views import FaxView
 from charging.service.refusal import Code, Refused
-from charging.web.forms import PhoneNumber
-from charging.web.models import Body, Euro, Instant, Page
-from charging.web.parts import TheService
+from charging.web.forms import NUMBER
+from charging.web.models import Euro, Instant, Page
+from charging.web.parts import CdrCursor, Limit, TheService, cdr_cursor, cdr_place
 from charging.web.problem import MEDIA_TYPE, ProblemDocument, Refusal, granted, problem_response
 from charging.web.routes.accounts import IdempotencyKey
-
-DOCUMENT_LENGTH_MAX = 140_000_000
 
 router = APIRouter(prefix="/accounts/{account}/faxes", tags=["faxes"])
 senders = APIRouter(prefix="/fax-senders", tags=["faxes"])
 """Only on the control socket."""
 
-
-class FaxNew(Body):
-    """A document to be sent."""
-
-    target: PhoneNumber
-    number: Annotated[str, Field(max_length=500, description="the sender's; empty: the account's first")] = ""
-    name: Annotated[str, Field(max_length=500, description="what the sender calls it")] = ""
-    document: Annotated[str, Field(max_length=DOCUMENT_LENGTH_MAX, description="a PDF or TIFF, in base64")]
+Target = Annotated[
+    str,
+    Query(
+        max_length=100,
+        description="the fax number; in an address a + is written %2B",
+        json_schema_extra={"pattern": NUMBER},
+    ),
+]
+Sending = Annotated[
+    str,
+    Query(
+        max_length=100,
+        description="the sender's number; left out: the account's first",
+        json_schema_extra={"pattern": rf"^$|{NUMBER}"},
+    ),
+]
+Name = Annotated[str, Query(max_length=500, description="what the sender calls the document")]
 
 
 class FaxOut(BaseModel):
@@ -84,16 +89,33 @@ class Sender(BaseModel):
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": FaxOut, "description": "the same was asked before; nothing was done now"},
-    409: {"model": TooLittleDocument, "description": "not enough credit: what is missing; or another problem"},
+    402: {"model": TooLittleDocument, "description": "not enough credit: what is missing. Nothing was sent or charged"},
+}
+DOCUMENT: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "the document itself",
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("application/pdf", "image/tiff")
+        },
+    }
 }
 
 
-@router.post("", status_code=201, responses=ANSWERS, response_model=FaxOut)
+@router.post("", status_code=201, responses=ANSWERS, response_model=FaxOut, openapi_extra=DOCUMENT)
 async def send_fax(
-    account: str, body: FaxNew, service: TheService, response: Response, idempotency_key: IdempotencyKey
+    account: str,
+    service: TheService,
+    request: Request,
+    response: Response,
+    idempotency_key: IdempotencyKey,
+    target: Target,
+    number: Sending = "",
+    name: Name = "",
 ) -> FaxOut | JSONResponse:
     """Send a document. The answer is immediate: its pages are paid for and it is being dialled, or what is missing."""
-    wish = FaxWish(body.target, _decoded(body.document), body.name, body.number)
+    data = await _document(request, granted(service.faxes.document_limit()))
+    wish = FaxWish(_typed(target), data, name, _typed(number))
     sent = await service.faxes.send(account, wish, idempotency_key)
     if isinstance(sent, TooLittle):
         return _short(sent)
@@ -103,9 +125,11 @@ async def send_fax(
 
 
 @router.get("")
-async def list_faxes(account: str, service: TheService) -> Page[FaxOut]:
-    """The account's faxes: those that are over by their end, then those under way."""
-    return Page(items=[FaxOut.of(view) for view in granted(await service.faxes.of(account))])
+async def list_faxes(account: str, service: TheService, limit: Limit = 100, cursor: CdrCursor = None) -> Page[FaxOut]:
+    """The account's faxes: those that are over by their end, and after the last of them those under way."""
+    found = granted(await service.faxes.page(account, cdr_place(cursor), limit))
+    following = None if found.next is None else cdr_cursor(*found.next)
+    return Page(items=[FaxOut.of(view) for view in found.faxes], next=following)
 
 
 @router.get("/{session}")
@@ -120,15 +144,28 @@ async def list_senders(service: TheService, email: Annotated[str, Query(max_leng
     return Page(items=[Sender.of(one) for one in await service.faxes.senders(email)])
 
 
-def _decoded(document: str) -> bytes:
-    try:
-        return base64.b64decode(document, validate=True)
-    except (binascii.Error, ValueError):
-        raise Refusal(Refused(Code.INVALID, "expected the document in base64")) from None
+async def _document(request: Request, limit: int) -> bytes:
+    """The body, of ``limit`` bytes at most. What is longer is let go by, so that its sender reads the answer."""
+    data, size = bytearray(), 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= limit:
+            data += chunk
+    if size > limit:
+        raise Refusal(Refused(Code.INVALID, f"found a document of more than {limit} bytes", "send it in parts"))
+    return bytes(data)
+
+
+def _typed(number: str) -> str:
+    """A + that came as a space would make a foreign number a national one."""
+    if number[:1].isspace():
+        message = f"found the number {number[:40]!r}, expected a telephone number"
+        raise Refusal(Refused(Code.INVALID, message, "in an address a + is written %2B"))
+    return number
 
 
 def _short(refused: TooLittle) -> JSONResponse:
-    problem = problem_response(409, refused.code, refused.message, refused.advice)
+    problem = problem_response(402, refused.code, refused.message, refused.advice)
     document = TooLittleDocument(
         **ProblemDocument.model_validate_json(bytes(problem.body)).model_dump(),
         pages=refused.pages,
@@ -137,4 +174,4 @@ def _short(refused: TooLittle) -> JSONResponse:
         available=format_euro(refused.available),
         missing=format_euro(refused.missing),
     )
-    return JSONResponse(document.model_dump(), 409, media_type=MEDIA_TYPE)
+    return JSONResponse(document.model_dump(), 402, media_type=MEDIA_TYPE)

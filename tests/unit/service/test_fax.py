@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -13,12 +14,14 @@ from charging.errors import ActionRefused, ActionTimeout, SwitchError
 from charging.ledger.accounts import Account
 from charging.rating.rate import Step
 from charging.rating.tariff import Price, RateTable
-from charging.service.fax import DIAL_WITHIN_S, FaxDesk, Faxes, FaxSent, FaxWish, Paper, TooLittle
+from charging.service.fax import DIAL_WITHIN_S, Faxes
+from charging.service.fax_desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, TooLittle
 from charging.service.fax_views import FaxView
 from charging.service.refusal import Code, Refused
 from charging.session.events import BlackBoxRead
 from charging.session.ports import FaxOrder
 from charging.session.switch_events import ChannelEnded
+from tests.fakes.ami import eventually
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff
 from tests.fakes.switch import FakeCall
 from tests.unit.service.conftest import refused
@@ -38,13 +41,18 @@ class Office:
     orders: list[FaxOrder] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     at_once: int = 2
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """Until it is set documents are being made ready."""
 
     def __post_init__(self) -> None:
+        self.ready.set()
         self.faxes = self.opened()
 
     def opened(self) -> Faxes:
-        desk = FaxDesk(self.rig.registry, self, self, "test", "Header", horizon_s=60, at_once=self.at_once)
-        return Faxes(self.rig.store, lambda: self.rig.tariff, self.rig.clock, desk)
+        self.desk = FaxDesk(
+            self.rig.registry, self, self, "test", "Header", horizon_s=60, at_once=self.at_once, max_bytes=50_000
+        )
+        return Faxes(self.rig.store, lambda: self.rig.tariff, self.rig.clock, self.desk)
 
     @property
     def proven_mono_us(self) -> int | None:
@@ -59,6 +67,7 @@ class Office:
             raise self.trouble
 
     async def prepare(self, name: str, data: bytes) -> Paper | Refused:
+        await self.ready.wait()
         return Paper(self.pages, f"/fax/{name}.tif")
 
     def remove(self, name: str) -> None:
@@ -228,9 +237,39 @@ async def test_target_that_cannot_be_priced_is_refused(office: Office, target: s
 async def test_no_more_faxes_at_once_than_allowed(office: Office) -> None:
     await office.sent("one")
     second = await office.sent("two")
-    refused(await office.send("three"), Code.CONFLICT)
+    busy = refused(await office.send("three"), Code.UNAVAILABLE)
+    assert "all lines are busy: 2 faxes" in busy.message
+    assert "send it again" in busy.advice
     await office.ends(second.session, "SUCCESS", 3)
     await office.sent("three")
+
+
+async def test_document_being_made_ready_has_its_line_already_for_every_interface(office: Office) -> None:
+    beside = Faxes(office.rig.store, lambda: office.rig.tariff, office.rig.clock, office.desk)
+    office.ready.clear()
+    waiting = [asyncio.create_task(office.send(key)) for key in ("one", "two")]
+    await eventually(lambda: office.desk.preparing == 2, "both documents are being made ready")
+    refused(await beside.send("anna", FaxWish(TARGET, b"doc"), "three"), Code.UNAVAILABLE)
+    office.ready.set()
+    assert all([isinstance(await one, FaxSent) for one in waiting])
+    assert office.desk.preparing == 0
+
+
+async def test_line_of_a_document_that_is_none_is_free_again(office: Office) -> None:
+    office.pages = 13
+    for key in ("one", "two", "three"):
+        refused(await office.send(key), Code.INSUFFICIENT)
+    office.pages = 3
+    await office.sent("four")
+
+
+async def test_faxes_from_before_a_restart_have_their_lines(office: Office) -> None:
+    await office.sent("one")
+    await office.sent("two")
+    await office.rig.kill_daemon()
+    await office.rig.start_daemon()
+    office.faxes = office.opened()
+    refused(await office.send("three"), Code.UNAVAILABLE)
 
 
 async def test_switch_out_of_reach_or_led_by_another_sends_nothing(office: Office) -> None:
@@ -239,16 +278,33 @@ async def test_switch_out_of_reach_or_led_by_another_sends_nothing(office: Offic
     office.rig.registry.leads = lambda: True
     office.rig.switch.up = False
     await office.rig.clock.advance(61)
-    refused(await office.send(), Code.CONFLICT)
+    refused(await office.send(), Code.UNAVAILABLE)
     assert await office.rig.reserved() == {}
 
 
 async def test_list_shows_faxes_that_are_over_then_those_under_way(office: Office) -> None:
     first, second = await office.sent("one"), await office.sent("two")
     await office.ends(second.session, "SUCCESS", 3)
-    listed = await office.faxes.of("anna")
-    assert not isinstance(listed, Refused)
-    assert [view.session for view in listed] == [second.session, first.session]
+    page = await office.faxes.page("anna", None, 100)
+    assert isinstance(page, FaxPage)
+    assert ([view.session for view in page.faxes], page.next) == ([second.session, first.session], None)
+
+
+async def test_list_comes_in_pages_and_those_under_way_with_the_last(office: Office) -> None:
+    over = []
+    for key in ("one", "two", "three"):
+        over.append((await office.sent(key)).session)
+        await office.ends(over[-1], "SUCCESS", 3)
+    opened = (await office.sent("four")).session
+    seen, place = [], None
+    for _ in range(2):
+        page = await office.faxes.page("anna", place, 2)
+        assert isinstance(page, FaxPage)
+        seen.append([view.session for view in page.faxes])
+        place = page.next
+    assert seen == [over[:2], [over[2], opened]]
+    assert place is None
+    refused(await office.faxes.page("nobody", None, 2), Code.NOT_FOUND)
 
 
 async def test_mail_address_finds_its_accounts_in_whatever_case(office: Office) -> None:
