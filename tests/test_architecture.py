@@ -30,6 +30,7 @@ LEDGER_PORT = (
     "charging.ledger.model",
     "charging.ledger.port",
     "charging.ledger.accounts",
+    "charging.ledger.credit_events",
     "charging.ledger.documents",
 )
 DOMAIN = (*RATING, *LEDGER_PORT, "charging.ledger.verify", "charging.session", "charging.service", "agi.port")
@@ -86,6 +87,7 @@ PURE = (
     "charging.session.*",
     "charging.ledger.model",
     "charging.ledger.accounts",
+    "charging.ledger.credit_events",
     "charging.ledger.rules",
     "charging.ledger.audit",
     "charging.ledger.codec",

@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from pathlib import Path
 
 from charging.clock import MICROSECONDS
+from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import CdrRow, JournalLine, Kind, Leg, contents_digest
 from charging.ledger.port import Store
 from charging.ledger.portable import Counts, encode
@@ -21,8 +23,6 @@ from charging.ledger.verify import all_cdrs
 
 ARCHIVE_AGE_MIN_S = 35 * 24 * 3600
 """A month and some days: how long an id is remembered at least."""
-
-OPENING_REASON = "archived"
 
 
 def archivable(lines: Sequence[JournalLine], before_us: int) -> Sequence[JournalLine]:
@@ -47,17 +47,17 @@ def archivable(lines: Sequence[JournalLine], before_us: int) -> Sequence[Journal
 
 
 def opening_line(archived: Sequence[JournalLine]) -> JournalLine:
-    """What takes their place: the last one's number and time, and what they all add up to."""
+    """What takes their place: the last one's number and time, what they all add up to, and what they say of the life of
+    the credit."""
     posted: dict[str, int] = defaultdict(int)
     for leg in (leg for line in archived for leg in line.legs):
         posted[leg.balance] += leg.posted
+    reason = reduce(CreditHistory.after, archived, CreditHistory()).opening_reason()
     last = archived[-1]
     legs = tuple(Leg(name, amount) for name, amount in sorted(posted.items()) if amount)
     identity = f"opening/{last.number}"
-    digest = contents_digest(last.account, Kind.OPENING, legs, None, OPENING_REASON)
-    return JournalLine(
-        last.number, identity, last.account, Kind.OPENING, last.at_us, legs, None, OPENING_REASON, digest
-    )
+    digest = contents_digest(last.account, Kind.OPENING, legs, None, reason)
+    return JournalLine(last.number, identity, last.account, Kind.OPENING, last.at_us, legs, None, reason, digest)
 
 
 async def archive(

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-from charging.ledger.model import JournalLine, Kind
+from charging.ledger.credit_events import CreditHistory
+from charging.ledger.model import JournalLine
 from charging.notify.model import Notice
-from charging.service.expiry import CreditEvent, credit_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Record:
 
 def folded(record: Record, line: JournalLine) -> Record:
     """The record after one more line of the journal."""
-    record = replace(record, read_to=line.number)
-    event = credit_event(line)
-    if event is CreditEvent.USE:
-        return replace(record, use_us=line.at_us)
-    if event is None or (line.kind is Kind.OPENING and record.last_cure is not None):
-        # Lines before an opening are archived. Where they were read, more is known than it says.
-        return record
-    return replace(record, last_cure=line.id, purchase_us=line.at_us)
+    history = CreditHistory(record.last_cure, record.purchase_us, record.use_us).after(line)
+    return replace(
+        record,
+        read_to=line.number,
+        last_cure=history.cure,
+        purchase_us=history.purchase_us,
+        use_us=history.use_us,
+    )

@@ -27,14 +27,13 @@ import structlog
 from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
+from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import CREDIT, Balance, Outcome, Transfer, bundle
 from charging.ledger.port import Store
 from charging.rating.tariff import Tariff
 from charging.service.expiry import (
-    CreditEvent,
     CreditEvents,
     CreditLife,
-    credit_event,
     credit_expiry,
     credit_life,
     paid_until,
@@ -192,15 +191,13 @@ class Caretaker:
         return credit_life(paid_until(account, tariff.plan(account.plan)), events, tariff.zone)
 
     async def _events(self, account: Account) -> CreditEvents:
-        """The last payment, and the newest event in the journal: of the two kinds only the later counts."""
+        """The last payment, and the newest line of the journal that tells of an event: older ones count no more."""
         before: int | None = None
         while lines := await self._store.journal_page(account.id, before, PAGE_LINES):
             for line in lines:
-                event = credit_event(line)
-                if event is CreditEvent.PURCHASE:
-                    return CreditEvents(account.paid_at_us, purchase_us=line.at_us)
-                if event is CreditEvent.USE:
-                    return CreditEvents(account.paid_at_us, use_us=line.at_us)
+                told = CreditHistory().after(line)
+                if told != CreditHistory():
+                    return CreditEvents(account.paid_at_us, told.purchase_us, told.use_us)
             before = lines[-1].number
         return CreditEvents(account.paid_at_us)
 

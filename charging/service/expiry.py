@@ -9,42 +9,19 @@ day is the later of
 So the hour of an event does not matter, a summer-time change does not either, and nobody loses credit before a full
 year is over. The year after 29 February ends on 1 March: the customer's favour.
 
-Events are read from the journal. Decided where R19 is silent:
-
-- credit that a person gives by a correction is a purchase: else what was mended would lapse again the next night;
-- the opening line of an archived journal is one at its time, the last that is known of what it stands for;
-- a call paid by free minutes alone takes no credit, so its lines are no events.
+Purchase and use are read from the journal (`charging.ledger.credit_events`), the payment from the account.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from charging.ledger.accounts import Account
-from charging.ledger.model import CREDIT, JournalLine, Kind, Leg, Transfer
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.rating.calendar import local_reading
 from charging.rating.plans import Plan
-
-_GIVES = frozenset({Kind.TOP_UP, Kind.CORRECT, Kind.OPENING})
-_USES = frozenset({Kind.RESERVE, Kind.EXTEND, Kind.SETTLE, Kind.CHARGE})
-
-
-class CreditEvent(StrEnum):
-    """What a line of the journal means to the life of credit."""
-
-    PURCHASE = "purchase"
-    USE = "use"
-
-
-def credit_event(line: JournalLine) -> CreditEvent | None:
-    """Which event of R19 a line is, if any."""
-    credit = sum(leg.posted for leg in line.legs if leg.balance == CREDIT)
-    if credit > 0 and line.kind in _GIVES:
-        return CreditEvent.PURCHASE
-    return CreditEvent.USE if credit < 0 and line.kind in _USES else None
 
 
 @dataclass(frozen=True, slots=True)

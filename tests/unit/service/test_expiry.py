@@ -7,13 +7,11 @@ from datetime import date
 import pytest
 
 from charging.ledger.accounts import Account
-from charging.ledger.model import CREDIT, JournalLine, Kind, Leg, bundle
+from charging.ledger.model import CREDIT, Kind, Leg
 from charging.rating.plans import Plan
 from charging.service.expiry import (
-    CreditEvent,
     CreditEvents,
     CreditLife,
-    credit_event,
     credit_expiry,
     credit_life,
     days_until,
@@ -84,34 +82,6 @@ def test_days_until_counts_calendar_days() -> None:
     assert days_until(date(2027, 3, 29), date(2027, 3, 27)) == 2, "the day of 23 hours is a day"
     assert days_until(date(2027, 3, 29), date(2027, 3, 29)) == 0
     assert days_until(date(2027, 3, 29), date(2027, 3, 30)) == -1
-
-
-def line(kind: Kind, *legs: Leg) -> JournalLine:
-    return JournalLine(1, "t1", "anna", kind, 100, legs, None, "", "")
-
-
-@pytest.mark.parametrize(
-    ("kind", "credit", "event"),
-    [
-        (Kind.TOP_UP, 10, CreditEvent.PURCHASE),
-        (Kind.CORRECT, 10, CreditEvent.PURCHASE),
-        (Kind.CORRECT, -10, None),
-        (Kind.OPENING, 10, CreditEvent.PURCHASE),
-        (Kind.EXTEND, -10, CreditEvent.USE),
-        (Kind.SETTLE, -10, CreditEvent.USE),
-        (Kind.CHARGE, -10, CreditEvent.USE),
-        (Kind.EXPIRE, -10, None),
-        (Kind.EXTEND, 0, None),
-        (Kind.RELEASE, 0, None),
-        (Kind.SETTLE, 10, None),
-    ],
-)
-def test_r19_lines_of_the_journal_that_are_events(kind: Kind, credit: int, event: CreditEvent | None) -> None:
-    assert credit_event(line(kind, Leg(CREDIT, credit, -5))) is event
-
-
-def test_r19_a_call_paid_by_free_minutes_alone_is_no_event() -> None:
-    assert credit_event(line(Kind.SETTLE, Leg(bundle("2026-11"), -60), Leg("calls", 0, -1))) is None
 
 
 def test_r18_only_a_paid_plan_has_a_subscription() -> None:
