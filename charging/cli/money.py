@@ -9,6 +9,10 @@ from charging.cli.client import connected, path
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import show_one
 
+PAYMENT = typer.Option(
+    "", "--id", help="Your key for this payment: the same one told again changes nothing.", show_default=False
+)
+
 subscription = typer.Typer(help="Paid subscriptions.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -36,14 +40,20 @@ def paid(
     ctx: typer.Context,
     account: str = ACCOUNT,
     until: str | None = typer.Option(
-        None, "--until", help="The last paid day, for example 2027-01-31; left out: a month more.", show_default=False
+        None,
+        "--until",
+        help="The last paid day, for example 2027-01-31; left out: a month more (name the payment by --id).",
+        show_default=False,
     ),
+    key: str = PAYMENT,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Record that the subscription is paid."""
+    """Record that the subscription is paid: by naming the period, or the payment."""
+    if until is None and not key:
+        raise typer.BadParameter("name the period by --until, or the payment by --id, so that it is recorded once")
     with connected(options(ctx).settings()) as client:
         where = path("accounts", account, "subscription-payments")
-        show_one(client.send("POST", where, {"until": until}), as_json=as_json)
+        show_one(client.send("POST", where, {"until": until}, key=key or new_key()), as_json=as_json)
 
 
 @subscription.callback()

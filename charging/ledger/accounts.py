@@ -27,6 +27,20 @@ class Language(StrEnum):
     EN = "en"
 
 
+PAYMENTS_REMEMBERED = 24
+"""Two years of a monthly payer's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment of the subscription, as it was told: so that the same one told again changes nothing."""
+
+    key: str
+    """Made by whoever told of it, unique among the account's."""
+    until: str
+    """The last paid day that was named, ``YYYY-MM-DD``; empty: a month more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """Who pays."""
@@ -44,6 +58,8 @@ class Account:
     """End of the paid subscription (R18), wall clock; ``None``: never paid."""
     paid_at_us: int | None = None
     """When a payment of the subscription was last recorded (R19), wall clock; ``None``: never."""
+    payments: tuple[Payment, ...] = ()
+    """The last PAYMENTS_REMEMBERED, oldest first. Kept here, as what follows from one is written in the same step."""
     created_us: int = 0
     version: int = 0
     """Counts up at each edit; an edit names the version it has seen."""

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from charging.errors import LedgerCorrupt
-from charging.ledger.accounts import Account, Language, Number, Status
+from charging.ledger.accounts import Account, Language, Number, Payment, Status
 from charging.ledger.model import Leg
 
 
@@ -60,6 +60,7 @@ def dump_account(account: Account) -> str:
     """Without its version, which the store keeps beside it."""
     fields = asdict(account)
     del fields["version"]
+    fields["payments"] = [[one.key, one.until] for one in account.payments]
     return dump(fields)
 
 
@@ -68,6 +69,7 @@ def load_account(text: str, version: int) -> Account:
         fields = load(text)
         fields["language"] = Language(fields["language"])
         fields["status"] = Status(fields["status"])
+        fields["payments"] = tuple(Payment(str(key), str(until)) for key, until in fields.get("payments", ()))
         return Account(**fields, version=version)
     except (TypeError, KeyError, ValueError) as error:
         raise LedgerCorrupt(f"not an account: {text[:100]}") from error

@@ -85,15 +85,19 @@ class Accounts:
             account, lambda one: replace(one, status=Status.CLOSED, status_reason=reason.strip())
         )
 
-    async def edit(self, account: str, change: Callable[[Account], Account]) -> Account | Refused:
-        """Apply a change to what is stored now, again where somebody else's edit came in between."""
+    async def edit(self, account: str, change: Callable[[Account], Account | Refused]) -> Account | Refused:
+        """Apply a change to what is stored now, again where somebody else's edit came in between; a change that
+        refuses, or leaves all as it is, writes nothing."""
         for _ in range(EDIT_TRIES_MAX):
             stored = await self._store.account(account)
             if stored is None:
                 return unknown_account(account)
             if stored.status is Status.CLOSED:
                 return closed_account(account)
-            if await self._store.put_account(change(stored)):
+            changed = change(stored)
+            if isinstance(changed, Refused) or changed == stored:
+                return changed
+            if await self._store.put_account(changed):
                 return await self.get(account)
         return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")
 

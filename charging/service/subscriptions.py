@@ -1,4 +1,9 @@
-"""Until when a subscription is paid (R18). What follows from it for old credit is decided where credit expires."""
+"""Until when a subscription is paid (R18). What follows from it for old credit is decided where credit expires.
+
+A payment is told with a key, or at least by naming its period: the same one told again changes nothing, neither the
+paid period nor the day from which R19's year counts. The last payments are remembered with the account, in the same
+write as what they changed, so there is nothing between the two that a crash could leave undone.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,9 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from charging.clock import MICROSECONDS, Clock
-from charging.ledger.accounts import Account
+from charging.ledger.accounts import PAYMENTS_REMEMBERED, Account, Payment
 from charging.rating.tariff import Tariff
+from charging.service import text
 from charging.service.accounts import Accounts
 from charging.service.refusal import Code, Refused
 
@@ -25,31 +31,48 @@ class Subscriptions:
         self._tariff = tariff
         self._clock = clock
 
-    async def paid(self, account: str, until: date | None = None) -> Account | Refused:
+    async def paid(self, account: str, key: str, until: date | None = None) -> Account | Refused:
         """The subscription was paid now, through the day ``until`` (in the operator's zone); without one, for a month
-        more than it was."""
-        stored = await self._accounts.get(account)
-        if isinstance(stored, Refused):
-            return stored
-        plan = self._tariff().plan(stored.plan)
-        if plan is None or not plan.is_paid:
-            message = f"plan {stored.plan!r} of account {account!r} is no paid subscription"
-            return Refused(Code.NOT_ALLOWED, message, "move the account to a paid plan first: `charging account set`")
+        more than it was. The same ``key`` again, or the period that is paid already, changes nothing.
+
+        Raises LedgerUnavailable: ask again with the same key.
+        """
+        if (wrong := text.idempotency_key(key)) is not None:
+            return wrong
         today = self._tariff().day_of(self._clock.now().wall_us)
         if until is not None and abs(until.year - today.year) > AHEAD_YEARS_MAX:
             return Refused(Code.INVALID, f"found {until}, expected a day within {AHEAD_YEARS_MAX} years of today")
-        return await self._accounts.edit(account, lambda one: self._paid(one, until, today))
+        payment = Payment(key, "" if until is None else until.isoformat())
+        return await self._accounts.edit(account, lambda one: self._with(one, payment, until, today))
 
-    def _paid(self, account: Account, until: date | None, today: date) -> Account:
+    def _with(self, account: Account, payment: Payment, until: date | None, today: date) -> Account | Refused:
+        for known in account.payments:
+            if known.key == payment.key:
+                return account if known == payment else _another(payment.key)
+        plan = self._tariff().plan(account.plan)
+        if plan is None or not plan.is_paid:
+            message = f"plan {account.plan!r} of account {account.id!r} is no paid subscription"
+            return Refused(Code.NOT_ALLOWED, message, "move the account to a paid plan first: `charging account set`")
+        paid_until_us = self._paid_until_us(account, until, today)
+        account = replace(account, payments=(*account.payments, payment)[-PAYMENTS_REMEMBERED:])
+        if account.paid_at_us is not None and account.paid_until_us == paid_until_us:
+            return account  # this period's payment, told under another key
+        return replace(account, paid_at_us=self._clock.now().wall_us, paid_until_us=paid_until_us)
+
+    def _paid_until_us(self, account: Account, until: date | None, today: date) -> int:
         zone = ZoneInfo(self._tariff().zone)
-        account = replace(account, paid_at_us=self._clock.now().wall_us)
         if until is not None:
-            return replace(account, paid_until_us=_midnight_us(until + timedelta(days=1), zone))
+            return _midnight_us(until + timedelta(days=1), zone)
         begin = today
         if account.paid_until_us is not None:
             paid = datetime.fromtimestamp(account.paid_until_us // MICROSECONDS, tz=UTC).astimezone(zone).date()
             begin = max(today, paid)
-        return replace(account, paid_until_us=_midnight_us(_a_month_later(begin), zone))
+        return _midnight_us(_a_month_later(begin), zone)
+
+
+def _another(key: str) -> Refused:
+    message = f"key {key!r} was used before, for a payment of another period; nothing was changed"
+    return Refused(Code.KEY_REUSED, message, "use a new key for a new payment")
 
 
 def _a_month_later(day: date) -> date:

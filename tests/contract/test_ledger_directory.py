@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from charging.ledger.accounts import Account, Language, Number, Status
+from charging.ledger.accounts import Account, Language, Number, Payment, Status
 from charging.ledger.port import Store
 from tests.contract.scenario import add_account
 
-FULL = Account("a", "voice_pro", Language.EN, "é@example.nl", Status.SUSPENDED, "unpaid", 1_700_000_000_000_000, 5)
+PAID = (Payment("invoice-6", "2027-01-31"), Payment("invoice-7", ""))
+FULL = Account(
+    "a", "voice_pro", Language.EN, "é@example.nl", Status.SUSPENDED, "unpaid", 1_700_000_000_000_000, 5, PAID
+)
 
 
 async def test_an_account_reads_back_as_it_was_put(store: Store) -> None:

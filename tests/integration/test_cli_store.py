@@ -69,7 +69,7 @@ def test_an_account_shown_as_json_is_complete(charging: Command, anna: str) -> N
         ["account", "close", "nobody", "--reason", "moved"],
         ["account", "correct", "nobody", "1", "--reason", "why"],
         ["top-up", "nobody", "25"],
-        ["subscription", "paid", "nobody"],
+        ["subscription", "paid", "nobody", "--id", "invoice-7"],
         ["number", "add", "nobody", NUMBER],
         ["number", "list", "--account", "nobody"],
         ["cdr", "list", "--account", "nobody"],
@@ -165,6 +165,12 @@ def test_an_account_through_its_life(charging: Command, anna: str) -> None:
     assert charging("account", "correct", anna, "-5", "--reason", "oops", "--json").json["credit"] == "0.00"
     paid = charging("subscription", "paid", anna, "--until", "2027-01-31", "--json").json
     assert paid["paid_until"] == "2027-01-31T23:00:00.000+00:00"
+    for _ in range(2):
+        again = charging("subscription", "paid", anna, "--id", "invoice-7", "--json").json
+        assert again["paid_until"] == "2027-02-28T23:00:00.000+00:00"
+    reused = charging("subscription", "paid", anna, "--id", "invoice-7", "--until", "2027-04-30")
+    assert reused.problem.startswith("key 'invoice-7' was used before, for a payment of another period")
+    assert charging("subscription", "paid", anna).code == 2
     journal = charging("account", "journal", anna)
     assert [line.split()[0] for line in journal.out.splitlines()] == ["line", "2", "1"]
     assert "credit -5.00" in journal.out

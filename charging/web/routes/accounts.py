@@ -119,9 +119,12 @@ async def correct(
 
 
 @router.post("/{account}/subscription-payments")
-async def subscription_paid(account: str, body: SubscriptionPayment, service: TheService) -> AccountOut:
-    """The subscription is paid (R18)."""
-    return AccountOut.of(granted(await service.subscriptions.paid(account, body.until)))
+async def subscription_paid(
+    account: str, body: SubscriptionPayment, service: TheService, idempotency_key: IdempotencyKey
+) -> AccountOut:
+    """The subscription is paid (R18). The same payment told again, or the period that is paid already, changes
+    nothing."""
+    return AccountOut.of(granted(await service.subscriptions.paid(account, idempotency_key, body.until)))
 
 
 @router.get("/{account}/journal")

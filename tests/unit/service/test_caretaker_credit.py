@@ -220,7 +220,7 @@ async def test_r21_a_closed_account_keeps_its_history_and_its_credit_expires_lik
 async def test_r21_cancelling_a_subscription_or_an_account_pays_nothing_out(shop: Shop) -> None:
     await shop.anna("pro")
     await shop.service.money.top_up("anna", 10 * EURO, "k1")
-    await shop.service.subscriptions.paid("anna", date(2027, 1, 31))
+    await shop.service.subscriptions.paid("anna", "invoice-7", date(2027, 1, 31))
     before = [line async for line in shop.store.journal("anna")]
     await shop.service.accounts.change("anna", {"plan": "free"})
     await shop.service.accounts.suspend("anna", "asked for it")

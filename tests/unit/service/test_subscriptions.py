@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime
 
 import pytest
 
-from charging.ledger.accounts import Account
+from charging.ledger.accounts import PAYMENTS_REMEMBERED, Account
 from charging.service.refusal import Code
 from charging.service.subscriptions import _a_month_later
 from tests.unit.service.conftest import Shop, refused
@@ -20,30 +21,90 @@ def end_of(account: object) -> datetime:
 
 async def test_r18_paid_through_a_day_ends_at_its_midnight_in_the_operators_zone(shop: Shop) -> None:
     await shop.anna("pro")
-    paid = await shop.service.subscriptions.paid("anna", date(2027, 1, 31))
+    paid = await shop.service.subscriptions.paid("anna", "k1", date(2027, 1, 31))
     assert end_of(paid) == datetime(2027, 1, 31, 23, 0, tzinfo=UTC)
-    paid = await shop.service.subscriptions.paid("anna", date(2027, 6, 30))
+    paid = await shop.service.subscriptions.paid("anna", "k2", date(2027, 6, 30))
     assert end_of(paid) == datetime(2027, 6, 30, 22, 0, tzinfo=UTC)
 
 
 async def test_r18_without_a_day_a_month_follows_today_or_what_is_paid_already(shop: Shop) -> None:
     await shop.anna("pro")
-    assert end_of(await shop.service.subscriptions.paid("anna")) == datetime(2026, 12, 20, 23, 0, tzinfo=UTC)
-    assert end_of(await shop.service.subscriptions.paid("anna")) == datetime(2027, 1, 20, 23, 0, tzinfo=UTC)
-    await shop.service.subscriptions.paid("anna", date(2020, 1, 1))
-    assert end_of(await shop.service.subscriptions.paid("anna")) == datetime(2026, 12, 20, 23, 0, tzinfo=UTC)
+    assert end_of(await shop.service.subscriptions.paid("anna", "k1")) == datetime(2026, 12, 20, 23, 0, tzinfo=UTC)
+    assert end_of(await shop.service.subscriptions.paid("anna", "k2")) == datetime(2027, 1, 20, 23, 0, tzinfo=UTC)
+    await shop.service.subscriptions.paid("anna", "k3", date(2020, 1, 1))
+    assert end_of(await shop.service.subscriptions.paid("anna", "k4")) == datetime(2026, 12, 20, 23, 0, tzinfo=UTC)
 
 
 async def test_r18_a_plan_that_is_no_paid_subscription_can_not_be_paid(shop: Shop) -> None:
     await shop.anna("light")
-    refused(await shop.service.subscriptions.paid("anna"), Code.NOT_ALLOWED)
-    refused(await shop.service.subscriptions.paid("bert"), Code.NOT_FOUND)
+    refused(await shop.service.subscriptions.paid("anna", "k1"), Code.NOT_ALLOWED)
+    refused(await shop.service.subscriptions.paid("bert", "k1"), Code.NOT_FOUND)
+    refused(await shop.service.subscriptions.paid("anna", "a key"), Code.INVALID)
+
+
+# --- told again -----------------------------------------------------------------------------------------------
+
+
+async def test_r18_r19_the_same_payment_told_again_changes_nothing(shop: Shop) -> None:
+    await shop.anna("pro")
+    first = await shop.service.subscriptions.paid("anna", "invoice-7")
+    await shop.clock.advance(3 * 86_400)
+    assert await shop.service.subscriptions.paid("anna", "invoice-7") == first
+    second = await shop.service.subscriptions.paid("anna", "invoice-8")
+    assert end_of(second) == datetime(2027, 1, 20, 23, 0, tzinfo=UTC)
+    assert await shop.service.subscriptions.paid("anna", "invoice-7") == second, "also after another one"
+
+
+async def test_r18_r19_naming_the_period_again_changes_nothing(shop: Shop) -> None:
+    """Somebody who does not know whether it was done does it again, without a key of his own."""
+    await shop.anna("pro")
+    first = await shop.service.subscriptions.paid("anna", "k1", date(2027, 1, 31))
+    assert isinstance(first, Account)
+    await shop.clock.advance(3 * 86_400)
+    again = await shop.service.subscriptions.paid("anna", "k2", date(2027, 1, 31))
+    assert isinstance(again, Account)
+    assert (again.paid_until_us, again.paid_at_us) == (first.paid_until_us, first.paid_at_us)
+
+
+async def test_r18_a_key_of_another_payment_is_refused(shop: Shop) -> None:
+    await shop.anna("pro")
+    await shop.service.subscriptions.paid("anna", "k1", date(2027, 1, 31))
+    before = await shop.store.account("anna")
+    refused(await shop.service.subscriptions.paid("anna", "k1", date(2027, 2, 28)), Code.KEY_REUSED)
+    refused(await shop.service.subscriptions.paid("anna", "k1"), Code.KEY_REUSED)
+    assert await shop.store.account("anna") == before
+
+
+async def test_r18_many_that_tell_of_one_payment_at_the_same_time_record_it_once(shop: Shop) -> None:
+    await shop.anna("pro")
+    told = await asyncio.gather(*(shop.service.subscriptions.paid("anna", "invoice-7") for _ in range(20)))
+    assert {end_of(one) for one in told} == {datetime(2026, 12, 20, 23, 0, tzinfo=UTC)}
+    stored = await shop.store.account("anna")
+    assert stored is not None
+    assert [one.key for one in stored.payments] == ["invoice-7"]
+
+
+async def test_r18_the_last_payments_are_remembered(shop: Shop) -> None:
+    await shop.anna("pro")
+    for number in range(PAYMENTS_REMEMBERED + 1):
+        await shop.service.subscriptions.paid("anna", f"k{number}")
+    stored = await shop.store.account("anna")
+    assert stored is not None
+    assert [one.key for one in stored.payments] == [f"k{number}" for number in range(1, PAYMENTS_REMEMBERED + 1)]
+    assert await shop.service.subscriptions.paid("anna", "k1") == stored
+
+
+async def test_r18_a_payment_told_again_after_the_plan_was_left_is_no_fault(shop: Shop) -> None:
+    await shop.anna("pro")
+    await shop.service.subscriptions.paid("anna", "k1")
+    left = await shop.service.accounts.change("anna", {"plan": "light"})
+    assert await shop.service.subscriptions.paid("anna", "k1") == left
 
 
 async def test_a_day_that_is_a_slip_of_the_fingers_is_refused(shop: Shop) -> None:
     await shop.anna("pro")
-    refused(await shop.service.subscriptions.paid("anna", date(2037, 1, 1)), Code.INVALID)
-    assert isinstance(await shop.service.subscriptions.paid("anna", date(2036, 12, 31)), Account)
+    refused(await shop.service.subscriptions.paid("anna", "k1", date(2037, 1, 1)), Code.INVALID)
+    assert isinstance(await shop.service.subscriptions.paid("anna", "k1", date(2036, 12, 31)), Account)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +125,6 @@ def test_a_month_later_is_the_same_day_or_the_months_last(day: date, later: date
 async def test_r19_the_payment_itself_is_remembered(shop: Shop) -> None:
     await shop.anna("pro")
     await shop.clock.advance(3600)
-    paid = await shop.service.subscriptions.paid("anna", date(2027, 1, 31))
+    paid = await shop.service.subscriptions.paid("anna", "k1", date(2027, 1, 31))
     assert isinstance(paid, Account)
     assert paid.paid_at_us == shop.clock.now().wall_us

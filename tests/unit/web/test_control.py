@@ -130,9 +130,20 @@ async def test_numbers_are_resources_by_any_spelling(api: Api) -> None:
 
 async def test_r18_a_subscription_payment_is_recorded(api: Api) -> None:
     await api("POST", "/accounts", 201, json={"id": "anna", "plan": "pro"})
-    paid = await api("POST", "/accounts/anna/subscription-payments", json={"until": "2027-01-31"})
+    where = "/accounts/anna/subscription-payments"
+    paid = await api("POST", where, json={"until": "2027-01-31"}, key="invoice-7")
     assert paid["paid_until"] == "2027-01-31T23:00:00.000+00:00"
-    await api("POST", "/accounts/anna/subscription-payments", 422, json={"until": "31-01-2027"})
+    await api("POST", where, 422, json={"until": "31-01-2027"}, key="invoice-7")
+    await api("POST", where, 422, json={"until": "2027-01-31"})
+
+
+async def test_r18_a_subscription_payment_told_again_changes_nothing(api: Api) -> None:
+    await api("POST", "/accounts", 201, json={"id": "anna", "plan": "pro"})
+    where = "/accounts/anna/subscription-payments"
+    first = await api("POST", where, json={}, key="invoice-7")
+    assert await api("POST", where, json={}, key="invoice-7") == first
+    assert (await api("POST", where, 409, json={"until": "2027-01-31"}, key="invoice-7"))["code"] == "key_reused"
+    assert await api("GET", "/accounts/anna") == first
 
 
 async def test_calls_that_are_not_there(api: Api) -> None:
