@@ -95,6 +95,8 @@ class DaemonProcess:
                 charging="\n".join(f"  {name}: {value}" for name, value in charging.items()) or "  {}",
             )
         )
+        self.program: tuple[str, ...] = (sys.executable, "-m", "charging", "--config", str(self.settings), "run")
+        """What is started."""
         transport = httpx.AsyncHTTPTransport(uds=str(folder / "control.sock"))
         self._client = httpx.AsyncClient(transport=transport, base_url="http://daemon", timeout=10)
 
@@ -123,7 +125,7 @@ class DaemonProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *DIE_WITH_OWNER,
                 str(os.getpid()),
-                *(sys.executable, "-m", "charging", "--config", str(self.settings), "run"),
+                *self.program,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -20,6 +20,8 @@ class Relay:
         """Connections are closed at once."""
         self.on_answer: Callable[[bytes], None] = lambda _chunk: None
         """Called with each chunk from behind, before it is passed on."""
+        self.rewrite: Callable[[bytes], bytes] | None = None
+        """What becomes of each line from behind."""
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._server: asyncio.Server | None = None
@@ -71,9 +73,10 @@ class Relay:
 
     async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, answers: bool) -> None:
         try:
-            while chunk := await source.read(CHUNK):
+            while chunk := await (source.readline() if answers and self.rewrite else source.read(CHUNK)):
                 if answers:
                     self.on_answer(chunk)
+                    chunk = self.rewrite(chunk) if self.rewrite else chunk
                 await self._flowing.wait()
                 target.write(chunk)
                 await target.drain()

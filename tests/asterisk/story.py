@@ -1,0 +1,301 @@
+"""A subscriber's life on a real Asterisk, for months: the daemon with its clocks moved, and everything around it real.
+
+Calls, messages and faxes are SIP and RTP; mails go to a real SMTP server and are read there; the website asks and tops
+up over the public HTTP interface, with a token; the operator uses the command. The prices are the shipped tariff's,
+with two additions that keep stories short:
+
+- *satellite* phones cost € 0.40 and € 9.00 for each ten seconds begun, so that € 10.00 last for ten seconds;
+- free minutes are used in steps of ten seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from charging.lab import Call, CallState, Lab, mobile
+from charging.lab.audio import Sound
+from charging.lab.daemon import DaemonProcess, free_port
+from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
+from charging.ledger.accounts import Account, Language, Number
+from charging.ledger.model import Kind, Leg, Transfer, bundle
+from charging.ledger.open import open_store
+from charging.notify.notifier import SWEEP_HOUR
+from charging.session.funds import grant
+from tests.asterisk.engine import NUMBER, Engine
+from tests.asterisk.parties import leave_message
+from tests.asterisk.relay import Relay
+from tests.asterisk.story_time import TENTH, StoryTime, at
+from tests.fakes.documents import pdf
+from tests.integration.command import REPOSITORY
+from tests.integration.smtp_server import Mailbox, mail_server
+
+POLICY = {"tick_s": 2, "horizon_s": 8, "warn_before_s": 5, "setup_timeout_s": 2, "black_box_wait_s": 2, "ring_s": 2}
+LEASE_S = 4
+SATELLITE = mobile.answers()
+ADDRESS = "anna@example.nl"
+MORE_SETTINGS = """\
+api:
+  port: {api_port}
+mail:
+  host: 127.0.0.1
+  port: {mail_port}
+  sender_address: service@voice.example
+  sender_name: Voice
+  top_up_url: https://www.voice.example/top-up
+"""
+SPEECH_DB = -35.0
+LEAK_DB = -45.0
+FAX_S = 60
+COMMAND_S = 60
+
+
+ADDITIONS = {
+    "  nl_fixed:\n    title": f'  satellite:\n    prefixes: ["{SATELLITE[:9]}"]\n',
+    "      nl_fixed:\n        price": "      satellite: {price: 54.00, increments: 10/10, connect_fee: 0.40}\n",
+    "      minutes: 250\n": "      increment: 10\n",
+}
+"""To the shipped tariff: what goes before which lines."""
+
+
+def story_tariff() -> str:
+    """The shipped one, with the additions."""
+    text = (REPOSITORY / "config" / "tariff.yaml").read_text()
+    for before, added in ADDITIONS.items():
+        assert text.count(before) == 1, before
+        text = text.replace(before, added + before)
+    return text
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A mail as its reader sees it, every space an ordinary one."""
+
+    subject: str
+    text: str
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@dataclass
+class Story(Engine):
+    """The daemon, its subscriber, and who else has a part."""
+
+    time: StoryTime
+    website: httpx.AsyncClient
+    mailbox: Mailbox
+    _known: set[str] = field(default_factory=set)
+    _read: int = 0
+    _keys: itertools.count[int] = field(default_factory=itertools.count)
+    _moves: int = 0
+    _looked_after: set[date] = field(default_factory=lambda: {TENTH})
+    _swept: set[date] = field(default_factory=lambda: {TENTH})
+
+    # --- the website ------------------------------------------------------------------------------------------
+
+    async def shown(self) -> dict[str, Any]:
+        """The balance as the website shows it, through the public interface."""
+        return (await self.website.get("/accounts/anna/balance")).raise_for_status().json()
+
+    async def credit(self) -> str:
+        """Euro; nothing of it is set aside."""
+        credit = (await self.shown())["credit"]
+        assert credit["posted"] == credit["now"] == credit["available"]
+        return str(credit["available"])
+
+    async def free_s(self) -> int:
+        """Free seconds left this month."""
+        return int((await self.shown())["free_seconds"]["left"])
+
+    async def buys(self, amount: str) -> httpx.Response:
+        """Tops up on the website."""
+        key = {"Idempotency-Key": f"order-{next(self._keys)}"}
+        return await self.website.post("/accounts/anna/top-ups", json={"amount": amount}, headers=key)
+
+    async def pays_subscription(self, until: date) -> None:
+        body, key = {"until": until.isoformat()}, {"Idempotency-Key": f"payment-{until}"}
+        (await self.website.post("/accounts/anna/subscription-payments", json=body, headers=key)).raise_for_status()
+
+    async def forwards_to(self, target: str) -> None:
+        """Anna chooses another phone."""
+        (await self.website.patch(f"/numbers/{NUMBER}", json={"forward_to": target})).raise_for_status()
+
+    async def faxes(self, target: str, pages: int) -> httpx.Response:
+        """Uploads a document."""
+        key = {"Idempotency-Key": f"fax-{next(self._keys)}"}
+        to = {"target": target, "name": "offer.pdf"}
+        return await self.website.post("/accounts/anna/faxes", params=to, content=pdf(pages), headers=key)
+
+    async def fax_over(self, answer: httpx.Response) -> dict[str, Any]:
+        """The fax of that answer, once it is over."""
+        assert answer.status_code == 201, answer.text
+        found: dict[str, Any] = {}
+
+        async def ended() -> bool:
+            found.update((await self.website.get(f"/accounts/anna/faxes/{answer.json()['session']}")).json())
+            return bool(found["state"] != "sending")
+
+        await self.until(ended, "the fax's end", FAX_S)
+        return found
+
+    async def statement(self, month: str) -> dict[str, Any]:
+        return (await self.website.get(f"/accounts/anna/statements/{month}")).raise_for_status().json()
+
+    # --- the operator -----------------------------------------------------------------------------------------
+
+    async def charging(self, *arguments: str, stdin: bytes = b"") -> str:
+        """What the command prints."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "charging", "--config", str(self.daemon.settings), *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=self.daemon.environment,
+        )
+        printed, _ = await asyncio.wait_for(process.communicate(stdin), COMMAND_S)
+        assert process.returncode == 0, printed
+        return printed.decode()
+
+    async def verified(self) -> None:
+        """Nothing is under way, and the books add up."""
+        await self.nothing_reserved()
+        assert "the books are exact" in await self.charging("ledger", "verify")
+
+    # --- callers and phones -----------------------------------------------------------------------------------
+
+    async def booked(self, service: str, how_many: int = 1) -> list[dict[str, Any]]:
+        """The CDRs of this service that are new since the last time, once there are so many."""
+        new: list[dict[str, Any]] = []
+
+        async def there() -> bool:
+            page = await self.website.get("/cdrs", params={"account": "anna", "limit": 1000})
+            found = (one for one in page.json()["items"] if one["service"] == service)
+            new[:] = [one for one in found if one["session"] not in self._known]
+            return len(new) >= how_many
+
+        await self.until(there, f"{how_many} new CDRs of {service}", 30)
+        assert len(new) == how_many
+        self._known |= {one["session"] for one in new}
+        return new
+
+    async def talks(self, seconds: float) -> dict[str, Any]:
+        """Somebody rings, Anna answers, the caller hangs up after so long: the CDR."""
+        call = await self.call(hang_up_after_s=seconds)
+        await call.wait_end(seconds + 20)
+        assert call.mobile.was_answered
+        (cdr,) = await self.booked("forward")
+        return cdr
+
+    async def leaves_message(self, call: Call) -> None:
+        """The caller is with voicemail, talks to it and hangs up."""
+        await call.wait_state(CallState.ANSWERED, 20)
+        await leave_message(self.lab, call, seconds=4)
+
+    # --- the mailbox ------------------------------------------------------------------------------------------
+
+    async def mail(self) -> Letter:
+        """The next mail that Anna reads."""
+
+        async def come() -> bool:
+            return len(self.mailbox.got) > self._read
+
+        await self.until(come, "a mail", 20)
+        message, to = self.mailbox.got[self._read], self.mailbox.recipients[self._read]
+        self._read += 1
+        body = message.get_body(("plain",))
+        assert body is not None
+        letter = Letter(_one_line(str(message["Subject"])), _one_line(str(body.get_content())))
+        assert (to, str(message["To"])) == (ADDRESS, ADDRESS)
+        assert "https://www.voice.example/top-up" in letter.text
+        return letter
+
+    def no_mail(self) -> None:
+        """Anna has read all there is."""
+        assert [str(one["Subject"]) for one in self.mailbox.got[self._read :]] == []
+
+    # --- time -------------------------------------------------------------------------------------------------
+
+    async def comes(self, moment: datetime) -> None:
+        """Time passes without a call, until ``moment``. When this returns, old value has expired, and (from nine
+        o'clock on) notices were looked for on that day."""
+        self._moves += 1
+        self._looked_after.add(moment.date())
+        if moment.hour >= SWEEP_HOUR:
+            self._swept.add(moment.date())
+        self.time.move(moment)
+        self.daemon.send(signal.SIGUSR1)
+        await self.heard("clocks_moved", times=self._moves)
+        await self.heard("round_made", times=len(self._looked_after))
+        await self.heard("accounts_swept", times=len(self._swept))
+
+
+def hears_the_prompt(call: Call) -> bool:
+    """Of a call that is over: whether its prompt was in the subscriber's ear; it never is in the caller's (R17)."""
+    caller = Sound.read(call.caller_heard).seconds_of_rest(MOBILE_TONE_HZ, above_db=LEAK_DB)
+    assert caller < 0.5, f"the caller heard {caller} s of something"
+    return Sound.read(call.mobile_heard).seconds_of_rest(CALLER_TONE_HZ, above_db=SPEECH_DB) > 1.0
+
+
+@contextlib.asynccontextmanager
+async def story(
+    lab: Lab, folder: Path, plan: str, language: Language, *, ledger_url: str = "", used_free_s: int = 0
+) -> AsyncIterator[Story]:
+    """It is ten o'clock on TENTH. Anna has no credit; ``used_free_s`` of the month's free seconds were used before."""
+    calendar = StoryTime(folder / "clocks", at(TENTH, "10:00:00"))
+    mailbox = Mailbox()
+    with mail_server(mailbox) as mail_port:
+        async with Relay(lab.switch.charging_ami.port) as switch:
+            switch.rewrite = calendar.stamped
+            api_port = free_port()
+            daemon = _daemon(lab, folder, calendar, ledger_url, switch.port)
+            settings = daemon.settings.read_text().replace("fax:\n", "fax:\n  keep_days: 3650\n")
+            daemon.settings.write_text(settings + MORE_SETTINGS.format(api_port=api_port, mail_port=mail_port))
+            await _furnish(ledger_url or f"sqlite:///{daemon.ledger}", plan, language, calendar, used_free_s)
+            async with daemon, _website(daemon, api_port) as website:
+                live = Story(lab, daemon, calendar, website, mailbox)
+                await live.heard("accounts_swept")
+                yield live
+
+
+def _daemon(lab: Lab, folder: Path, calendar: StoryTime, ledger_url: str, ami_port: int) -> DaemonProcess:
+    daemon = DaemonProcess(
+        lab, folder / "daemon", story_tariff(), POLICY, ledger_url=ledger_url, ami_port=ami_port, lease_s=LEASE_S
+    )
+    program = Path(__file__).with_name("story_daemon.py")
+    daemon.program = (sys.executable, str(program), str(daemon.settings), str(calendar.file))
+    return daemon
+
+
+async def _furnish(url: str, plan: str, language: Language, calendar: StoryTime, used_free_s: int) -> None:
+    store = open_store(url)
+    await store.open()
+    try:
+        await store.put_account(Account("anna", plan, language, email=ADDRESS))
+        await store.put_number(Number(NUMBER, "anna", mobile.hangs_up(3)))
+        if used_free_s:
+            month, now_us = TENTH.strftime("%Y-%m"), calendar.now_us
+            await store.apply(grant("anna", month, 250 * 60, now_us))
+            used = (Leg(bundle(month), -used_free_s),)
+            await store.apply(Transfer("earlier-calls", "anna", Kind.SETTLE, now_us, used))
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _website(daemon: DaemonProcess, port: int) -> AsyncIterator[httpx.AsyncClient]:
+    scopes: Mapping[str, Any] = {"name": "website", "scopes": ["read", "credit", "operate", "fax"]}
+    token = (await daemon.post("/tokens", scopes))["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as website:
+        yield website
