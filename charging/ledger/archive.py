@@ -75,15 +75,16 @@ async def archive(
     async for account in store.accounts():
         counts.accounts += 1
         lines = archivable([line async for line in store.journal(account.id)], before_us)
+        gone = {line.session for line in lines}
+        cdrs = [cdr async for cdr in all_cdrs(store, account.id) if cdr.ended_us < before_us or cdr.session in gone]
+        if cdrs:  # before their lines, so that there is never a CDR without a line
+            _append(folder, "cdrs", ((month_of(cdr.ended_us), cdr) for cdr in cdrs))
+            await store.forget_cdrs(cdrs)
+            counts.cdrs += len(cdrs)
         if lines and (len(lines) > 1 or lines[0].kind is not Kind.OPENING):
             _append(folder, "journal", ((month_of(line.at_us), line) for line in lines))
             await store.replace_head(opening_line(lines))
             counts.lines += len(lines)
-        cdrs = [cdr async for cdr in all_cdrs(store, account.id) if cdr.ended_us < before_us]
-        if cdrs:
-            _append(folder, "cdrs", ((month_of(cdr.ended_us), cdr) for cdr in cdrs))
-            await store.forget_cdrs(cdrs)
-            counts.cdrs += len(cdrs)
 
 
 def _append(folder: Path, what: str, records: Iterable[tuple[str, JournalLine | CdrRow]]) -> None:

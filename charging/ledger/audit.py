@@ -6,7 +6,7 @@ the words of the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,6 +18,7 @@ from charging.ledger.model import (
     JournalLine,
     Kind,
     OpenSession,
+    Snapshot,
     contents_digest,
 )
 
@@ -105,13 +106,16 @@ class AccountAudit:
         if line.session is not None:
             self._hold(line, self._holds.setdefault(line.session, {}))
 
-    def close(
-        self, balances: Mapping[str, Balance], sessions: Iterable[OpenSession], cdrs: Iterable[CdrRow]
-    ) -> list[Finding]:
-        """Compare with what the store keeps beside the journal; every finding, in order."""
+    def close(self, stored: Snapshot, cdrs: Iterable[CdrRow]) -> list[Finding]:
+        """Compare with what the store keeps beside the journal; every finding, in order. ``stored`` is of the moment
+        of the last line, ``cdrs`` of that moment or before."""
+        last_number = self._last.number if self._last is not None else 0
+        if last_number != stored.last_number:
+            self._find(Fault.NUMBERING, f"line {last_number}", f"it is the last, the store counts {stored.last_number}")
+        balances = stored.balances
         for name in sorted(self._sums.keys() | balances.keys()):
             self._check_balance(name, self._sums.get(name, Balance()), balances.get(name, Balance()))
-        open_sessions = {session.id: session for session in sessions}
+        open_sessions = {session.id: session for session in stored.sessions}
         for session in sorted(self._holds.keys() | open_sessions.keys()):
             self._check_session(session, open_sessions.get(session))
         for cdr in cdrs:

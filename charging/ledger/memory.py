@@ -20,6 +20,7 @@ from charging.ledger.model import (
     JournalLine,
     OpenSession,
     Outcome,
+    Snapshot,
     Transfer,
 )
 from charging.ledger.rules import Decision, View, check_request, decide, decide_keep
@@ -135,6 +136,12 @@ class MemoryStore(MemoryDocuments):
             if switch in (None, session.switch) and account in (None, session.account)
         ]
         return sorted(found, key=lambda session: (session.opened_us, session.id, session.account))
+
+    async def snapshot(self, account: str) -> Snapshot:
+        books = self._books.get(account)
+        return (
+            Snapshot(books.last_number, dict(books.balances), tuple(books.sessions.values())) if books else Snapshot()
+        )
 
     async def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
         books = self._books.get(account)

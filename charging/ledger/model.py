@@ -8,6 +8,7 @@ balance              unit            meaning
 ===================  ==============  =====================================================================
 ``credit``           micro-euro      the prepaid credit
 ``bundle:2026-11``   second          the free seconds of one calendar month
+``granted:2026-11``  second          all that was granted of them; never lowered
 ``day:2026-11-21``   micro-euro      minus what calls spent on that day; its floor is minus the plan's cap
 ``calls``            call            posted is always 0; each running call reserves 1; its floor is minus the cap
 ===================  ==============  =====================================================================
@@ -247,6 +248,17 @@ class OpenSession:
     """What it has reserved of each balance; entries of zero are left out."""
     epoch: int = 0
     opened_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that an account's journal adds up to, at one moment."""
+
+    last_number: int = 0
+    """Of the newest journal line at that moment; 0: there is none."""
+    balances: Mapping[str, Balance] = field(default_factory=dict)
+    sessions: tuple[OpenSession, ...] = ()
+    """In no order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account, Number
 from charging.ledger.audit import AccountAudit
 from charging.ledger.documents import COLLECTIONS, Document
-from charging.ledger.model import Balance, CdrRow, JournalLine
+from charging.ledger.model import Balance, CdrRow, JournalLine, Snapshot
 from charging.ledger.port import Store
 from charging.ledger.portable import FORMAT, Counts, Head, Record, decode, encode
 from charging.ledger.verify import all_cdrs
@@ -86,6 +86,7 @@ class _Import:
         self._store = store
         self._counts = counts
         self._audit = AccountAudit("")
+        self._last_number = 0
         self._balances: dict[str, Balance] = {}
         self._lines: list[JournalLine] = []
         self._cdrs: list[CdrRow] = []
@@ -127,12 +128,13 @@ class _Import:
 
     async def _begin_account(self, account: Account) -> None:
         self.account = account.id
-        self._audit, self._balances, self._all_cdrs = AccountAudit(account.id), {}, []
+        self._audit, self._last_number, self._balances, self._all_cdrs = AccountAudit(account.id), 0, {}, []
         self._counts.accounts += 1
         await self._store.restore_account(account)
 
     async def _take_line(self, line: JournalLine) -> None:
         self._audit.line(line)
+        self._last_number = line.number
         for leg in line.legs:
             before = self._balances.get(leg.balance, Balance())
             self._balances[leg.balance] = Balance(before.posted + leg.posted, before.reserved + leg.reserved)
@@ -152,7 +154,7 @@ class _Import:
         if not self.account:
             return
         await self._flush()
-        if found := self._audit.close(self._balances, (), self._all_cdrs):
+        if found := self._audit.close(Snapshot(self._last_number, self._balances), self._all_cdrs):
             raise LedgerCorrupt(str(found[0]))
         self.account = ""
 

@@ -34,7 +34,7 @@ from typing import Protocol
 
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Documents
-from charging.ledger.model import Applied, Balance, CdrRow, JournalLine, OpenSession, Outcome, Transfer
+from charging.ledger.model import Applied, Balance, CdrRow, JournalLine, OpenSession, Outcome, Snapshot, Transfer
 
 
 class Ledger(Protocol):
@@ -51,6 +51,10 @@ class Ledger(Protocol):
 
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         """The open sessions, oldest first (then by id and account); of one switch or account, or all."""
+
+    async def snapshot(self, account: str) -> Snapshot:
+        """Balances, open sessions and the number of the newest line, read in one atomic step: what the journal up to
+        that line adds up to. Empty for an unknown account."""
 
     def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
         """The account's journal from the line after number ``after``, oldest first."""

@@ -19,6 +19,7 @@ from charging.ledger.model import (
     Opened,
     OpenSession,
     Outcome,
+    Snapshot,
     Transfer,
 )
 
@@ -164,6 +165,14 @@ def load_session(account: str, session: str, record: bytes) -> OpenSession:
         return OpenSession(session, account, switch, state, holds, int(epoch), int(opened_us))
     except ValueError as error:
         raise LedgerCorrupt(f"session {session} of {account}: not a session: {record[:100]!r}") from error
+
+
+def load_snapshot(account: str, books: Sequence[bytes], sessions: Sequence[bytes]) -> Snapshot:
+    """The answer of ``snapshot.lua``: the fields and values of two hashes, one after another."""
+    fields = dict(zip(books[::2], books[1::2], strict=True))
+    pairs = zip(sessions[::2], sessions[1::2], strict=True)
+    found = tuple(load_session(account, session.decode(), record) for session, record in pairs)
+    return Snapshot(int(fields.get(b"#lines", 0)), load_balances(fields), found)
 
 
 def load_balances(fields: dict[bytes, bytes]) -> dict[str, Balance]:

@@ -18,6 +18,7 @@ from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account, Number
 from charging.ledger.codec import dump_account, dump_number, load_account, load_number
 from charging.ledger.model import (
+    AMOUNT_MAX,
     Applied,
     Balance,
     CdrRow,
@@ -26,6 +27,7 @@ from charging.ledger.model import (
     Opened,
     OpenSession,
     Outcome,
+    Snapshot,
     Transfer,
 )
 from charging.ledger.redis_client import RedisClient, Script
@@ -41,6 +43,7 @@ from charging.ledger.redis_records import (
     load_cdr,
     load_line,
     load_session,
+    load_snapshot,
     replace_head_arguments,
     restore_arguments,
     split_cdr_member,
@@ -61,7 +64,7 @@ class RedisStore(RedisDocuments):
         super().__init__(url)
         self._known_switches: set[str] = set()
         """Those that this process has put into the index of switches."""
-        names = "apply keep put_account put_number journal lease restore replace_head replace_cdr".split()
+        names = "apply keep snapshot put_account put_number journal lease restore replace_head replace_cdr".split()
         self._scripts = {name: Script(name) for name in names}
 
     async def open(self) -> None:
@@ -134,23 +137,28 @@ class RedisStore(RedisDocuments):
         records = await self._fields(members, "sessions")
         return [load_session(account, session, record) for (session, account), record in records.items()]
 
+    async def snapshot(self, account: str) -> Snapshot:
+        keys = [self._keys.of(account, "books"), self._keys.of(account, "sessions")]
+        return load_snapshot(account, *await self._client.script(self._scripts["snapshot"], keys, ()))
+
     async def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
-        while lines := await self._lines(account, after + 1, after + PAGE_ROWS):
+        more = True
+        while more:
+            lines = await self._lines(account, after + 1, AMOUNT_MAX, PAGE_ROWS)
             for line in lines:
                 yield line
                 after = line.number
+            more = len(lines) == PAGE_ROWS
 
     async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine]:
         lines = int(await self._client.command("HGET", self._keys.of(account, "books"), "#lines") or 0)
         end = lines + 1 if before is None else min(before, lines + 1)
-        return (await self._lines(account, max(1, end - limit), end - 1))[::-1]
+        return (await self._lines(account, max(1, end - limit), end - 1, limit))[::-1]
 
-    async def _lines(self, account: str, first: int, last: int) -> list[JournalLine]:
-        keys = [self._keys.of(account, "journal")]
-        return [
-            load_line(account, line)
-            for line in await self._client.script(self._scripts["journal"], keys, [first, last])
-        ]
+    async def _lines(self, account: str, first: int, last: int, limit: int) -> list[JournalLine]:
+        keys, arguments = [self._keys.of(account, "journal")], (first, last, limit)
+        lines = await self._client.script(self._scripts["journal"], keys, arguments)
+        return [load_line(account, line) for line in lines]
 
     async def cdrs(
         self,
@@ -308,18 +316,17 @@ class RedisStore(RedisDocuments):
     async def _unindexed(self, account: str) -> AsyncIterator[str]:
         for session in await self.sessions(account=account):
             listed = "SISMEMBER", self._keys.switch(session.switch), index_member(session.id, account)
+            known = "SISMEMBER", self._keys.switches, session.switch
             stored = "HEXISTS", self._keys.of(account, "sessions"), session.id
-            if not await self._client.command(*listed) and await self._client.command(*stored):
+            found = await self._client.command(*listed) and await self._client.command(*known)
+            if not found and await self._client.command(*stored):
                 yield f"session {session.id} of {account} is missing from the index of its switch"
-        for session_id, record in (await self._hash(self._keys.of(account, "cdr"))).items():
-            row = load_cdr(session_id.decode(), account, record)
-            member, stored = (
-                cdr_member(row.session, account, row.ended_us),
-                ("HEXISTS", self._keys.of(account, "cdr"), row.session),
-            )
-            if await self._client.command("ZSCORE", self._keys.cdrs, member) is None and await self._client.command(
-                *stored
-            ):
+        cdrs = await self._hash(self._keys.of(account, "cdr"))
+        rows = [load_cdr(session.decode(), account, record) for session, record in cdrs.items()]
+        members = [cdr_member(row.session, account, row.ended_us) for row in rows]
+        scores = await self._client.command("ZMSCORE", self._keys.cdrs, *members) if members else []
+        for row in (row for row, score in zip(rows, scores, strict=True) if score is None):
+            if await self._client.command("HEXISTS", self._keys.of(account, "cdr"), row.session):
                 yield f"the CDR of {row.session} of {account} is missing from the index"
 
     async def backup(self, path: Path) -> None:

@@ -23,6 +23,7 @@ from charging.ledger.model import (
     JournalLine,
     OpenSession,
     Outcome,
+    Snapshot,
     Transfer,
 )
 from charging.ledger.rules import check_request
@@ -98,18 +99,23 @@ class SqliteStore(SqliteDocuments):
         )
 
     async def balances(self, account: str) -> Mapping[str, Balance]:
-        rows = await self._reader.rows(queries()["balances"], (account,))
-        return {name: Balance(posted, reserved) for name, posted, reserved in rows}
+        return await self._reader.read(partial(sqlite_rows.balances, account=account))
 
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         rows = await self._reader.rows(queries()["sessions"], {"switch": switch, "account": account})
         return [sqlite_rows.open_session(row) for row in rows]
 
+    async def snapshot(self, account: str) -> Snapshot:
+        return await self._reader.read(partial(sqlite_rows.snapshot, account=account))
+
     async def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
-        while rows := await self._reader.rows(queries()["journal_after"], (account, after, PAGE_ROWS)):
+        more = True
+        while more:
+            rows = await self._reader.rows(queries()["journal_after"], (account, after, PAGE_ROWS))
             for line in map(sqlite_rows.journal_line, rows):
                 yield line
                 after = line.number
+            more = len(rows) == PAGE_ROWS
 
     async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine]:
         last = AMOUNT_MAX if before is None else before

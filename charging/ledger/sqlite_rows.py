@@ -17,6 +17,7 @@ from charging.ledger.model import (
     Kind,
     OpenSession,
     Outcome,
+    Snapshot,
     Transfer,
 )
 from charging.ledger.rules import Decision, View, decide, decide_keep, touched
@@ -38,6 +39,22 @@ def keep_session(connection: sqlite3.Connection, account: str, session: str, sta
     if record is not None:
         _store_session(connection, record)
     return outcome
+
+
+def balances(connection: sqlite3.Connection, account: str) -> dict[str, Balance]:
+    rows = connection.execute(queries()["balances"], (account,))
+    return {name: Balance(posted, reserved) for name, posted, reserved in rows}
+
+
+def snapshot(connection: sqlite3.Connection, account: str) -> Snapshot:
+    """By one transaction, which sees one moment."""
+    connection.execute("BEGIN")
+    try:
+        (last_number,) = connection.execute(queries()["last_number"], (account,)).fetchone()
+        sessions = connection.execute(queries()["sessions_of_account"], (account,)).fetchall()
+        return Snapshot(last_number, balances(connection, account), tuple(map(open_session, sessions)))
+    finally:
+        connection.execute("COMMIT")
 
 
 def open_session(row: Sequence[Any]) -> OpenSession:

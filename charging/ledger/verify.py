@@ -1,16 +1,22 @@
-"""Audit a whole store, running or not: ``charging ledger verify``."""
+"""Audit a whole store, running or not: ``charging ledger verify``.
+
+Exact at any traffic, without stopping it: an account's CDRs are read first, then the snapshot
+of what it has, then its journal up to the snapshot's last line. Lines are only ever appended, so those lines are what
+the snapshot adds up to. A session that had left a CDR when the CDRs were read had closed before the snapshot was taken
+(and never opens again), by a line that is among those. What begins later is not looked at.
+
+Only archiving takes lines away (after their sessions' CDRs) and puts the line of their sum in their place. Where such a
+line turns up that was not there at the beginning, the account is read anew.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from charging.errors import LedgerCorrupt, LedgerUnavailable
+from charging.errors import LedgerCorrupt
 from charging.ledger.audit import AccountAudit, Fault, Finding
-from charging.ledger.model import CdrRow
+from charging.ledger.model import CdrRow, Kind
 from charging.ledger.port import Store
-
-READINGS_MAX = 20
-"""Times that an account is read anew because it changed meanwhile."""
 
 CDR_PAGE_ROWS = 1_000
 
@@ -41,45 +47,68 @@ async def _accounts(store: Store, known: set[str]) -> AsyncIterator[Finding]:
 async def verify_account(store: Store, account: str) -> Sequence[Finding]:
     """Everything that does not fit in one account."""
     try:
-        for _ in range(READINGS_MAX):
-            before = await _last_number(store, account)
-            found = await _read_account(store, account)
-            if not found or await _last_number(store, account) == before:
-                return found
+        while (found := await _read_account(store, account)) is None:
+            pass  # once more for each run of the archive that came in between
     except LedgerCorrupt as error:
         return [Finding(Fault.UNREADABLE, account, "a record", str(error))]
-    raise LedgerUnavailable(f"account {account} changes faster than it can be read; verify it later")
+    return found
 
 
-async def _read_account(store: Store, account: str) -> list[Finding]:
+async def _read_account(store: Store, account: str) -> list[Finding] | None:
+    """``None``: the archive came in between."""
     audit = AccountAudit(account)
-    async for line in store.journal(account):
-        audit.line(line)
+    archived_to = await _archived_to(store, account)
     cdrs = [cdr async for cdr in all_cdrs(store, account)]
-    return audit.close(await store.balances(account), await store.sessions(account=account), cdrs)
+    snapshot = await store.snapshot(account)
+    async for line in store.journal(account):
+        if line.kind is Kind.OPENING and archived_to < line.number == await _archived_to(store, account):
+            return None
+        if line.number > snapshot.last_number:
+            break
+        audit.line(line)
+    return audit.close(snapshot, cdrs)
 
 
-async def _last_number(store: Store, account: str) -> int:
-    newest = await store.journal_page(account, None, 1)
-    return newest[0].number if newest else 0
+async def _archived_to(store: Store, account: str) -> int:
+    """The number of the opening line that stands for archived ones; 0: the account has its whole journal."""
+    async for first in store.journal(account):
+        return first.number if first.kind is Kind.OPENING else 0
+    return 0
 
 
 async def all_cdrs(store: Store, account: str | None = None) -> AsyncIterator[CdrRow]:
-    """Every CDR of one account, or of all, page by page."""
+    """Every CDR of one account, or of all, page by page, up to a page that is not full: traffic cannot outrun it."""
     after: tuple[int, str] | None = None
-    while rows := await store.cdrs(account=account, after=after, limit=CDR_PAGE_ROWS):
+    more = True
+    while more:
+        rows = await store.cdrs(account=account, after=after, limit=CDR_PAGE_ROWS)
         for row in rows:
             yield row
-        after = rows[-1].ended_us, rows[-1].session
+            after = row.ended_us, row.session
+        more = len(rows) == CDR_PAGE_ROWS
 
 
 async def _orphans(store: Store, known: set[str]) -> AsyncIterator[Finding]:
+    """What names an account that is not there. One that is, and is not known, has been made since, or fell out of the
+    list of accounts."""
+    unlisted: set[str] = set()
+
+    async def missing(account: str) -> bool:
+        if account in known or account in unlisted:
+            return False
+        if (there := await store.account(account)) is not None:
+            unlisted.add(account)
+        return there is None
+
     for session in await store.sessions():
-        if session.account not in known:
+        if await missing(session.account):
             yield Finding(Fault.ORPHANED_SESSION, session.account, f"session {session.id}", "there is no such account")
     async for cdr in all_cdrs(store):
-        if cdr.account not in known:
+        if await missing(cdr.account):
             yield Finding(Fault.ORPHANED_CDR, cdr.account, f"session {cdr.session}", "there is no such account")
     for number in await store.numbers():
-        if number.account not in known:
+        if await missing(number.account):
             yield Finding(Fault.ORPHANED_NUMBER, number.account, f"number {number.number}", "there is no such account")
+    listed = {account.id async for account in store.accounts()} if unlisted else set()
+    for account in sorted(unlisted - listed):
+        yield Finding(Fault.STORE_DAMAGED, account, "account", "it is missing from the list of accounts")

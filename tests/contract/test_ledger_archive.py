@@ -89,6 +89,22 @@ async def test_archiving_again_carries_the_opening_line_on(store: Store, tmp_pat
     await assert_sound(store)
 
 
+async def test_a_journal_whose_archived_head_is_longer_than_a_page_is_read_from_its_opening_line(
+    store: Store, tmp_path: Path
+) -> None:
+    await add_account(store)
+    for number in range(1, 604):
+        await run(store, f"t{number} top_up credit=+1 -> created")
+    assert (await archived(store, NOW_US - ARCHIVE_AGE_MIN_S * 1_000_000, tmp_path)).lines == 603
+    assert await numbers(store) == [603]
+    await run(store, "t604 top_up credit=+1 -> created credit 604/0")
+    await run(store, "t605 top_up credit=+1 -> created credit 605/0")
+    assert await numbers(store) == [603, 604, 605]
+    assert [line.number for line in await store.journal_page("a", 605, 1000)] == [604, 603]
+    assert [line.number for line in await store.journal_page("a", 602, 10)] == []
+    await assert_sound(store)
+
+
 async def test_archived_cdrs_are_gone_from_the_store(store: Store, tmp_path: Path) -> None:
     await add_account(store)
     await run(store, BOOKS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 
 from charging.ledger.accounts import Number
 from charging.ledger.audit import Fault, Finding
-from charging.ledger.model import Kind, Leg, Transfer
 from charging.ledger.sqlite import SqliteStore
 from charging.ledger.verify import verify
 from tests.contract.scenario import add_account, run
@@ -165,25 +163,3 @@ async def test_a_journal_line_cannot_be_edited_by_an_ordinary_statement(books: P
     with pytest.raises(sqlite3.IntegrityError, match="never edited"):
         connection.execute("UPDATE journal SET reason = 'gift' WHERE id = 't1'")
     connection.close()
-
-
-async def test_the_audit_of_a_busy_ledger_finds_nothing(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "ledger.db")
-    await store.open()
-    await add_account(store)
-    stop = asyncio.Event()
-
-    async def traffic() -> None:
-        number = 0
-        while not stop.is_set():
-            number += 1
-            await store.apply(Transfer(f"t{number}", "a", Kind.TOP_UP, number, (Leg("credit", 1),)))
-
-    task = asyncio.create_task(traffic())
-    try:
-        for _ in range(5):
-            assert [finding async for finding in verify(store)] == []
-    finally:
-        stop.set()
-        await task
-        await store.close()

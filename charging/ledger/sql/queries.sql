@@ -56,6 +56,12 @@ SELECT account, id, switch, state, holds, epoch, opened_us FROM sessions
 WHERE (:switch IS NULL OR switch = :switch) AND (:account IS NULL OR account = :account)
 ORDER BY opened_us, id, account;
 
+-- name: sessions_of_account
+SELECT account, id, switch, state, holds, epoch, opened_us FROM sessions WHERE account = ?;
+
+-- name: last_number
+SELECT coalesce(max(number), 0) FROM journal WHERE account = ?;
+
 -- name: journal_after
 SELECT account, number, id, kind, at_us, legs, session, reason, digest FROM journal
 WHERE account = ? AND number > ? ORDER BY number LIMIT ?;
