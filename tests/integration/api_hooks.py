@@ -14,7 +14,7 @@ import schemathesis
 BEYOND_FORM = re.compile(
     "expected a telephone number|found plan|expected a day such as|expected a day within"
     "|expected one of account and plan|expected an amount, since no account|expected an amount of nothing"
-    "|found an amount of nothing|found '', expected a reason"
+    "|found an amount of nothing|found '', expected a reason|has no number to send from"
 )
 
 
@@ -26,3 +26,19 @@ def a_right_form_is_refused_by_rules_only(ctx: Any, response: Any, case: Any) ->
     problem = response.json()
     if problem["code"] != "not_allowed" and not BEYOND_FORM.search(problem["detail"]):
         raise AssertionError(f"a request of the right form was refused: {problem['detail']}")
+
+
+@schemathesis.serializer("application/pdf", "image/tiff")
+def bytes_as_they_are(ctx: Any, value: Any) -> Any:
+    """Of a document that is the whole body."""
+    return value
+
+
+@schemathesis.hook
+def before_call(ctx: Any, case: Any, kwargs: dict[str, Any]) -> None:
+    """Of the faxes that have the right form half are such as can be priced: no schema knows what a tariff covers."""
+    if case.method != "POST" or not case.path.endswith("/faxes"):
+        return
+    if case.meta is not None and case.meta.generation.mode.is_positive and len(case.headers["Idempotency-Key"]) % 2:
+        case.path_parameters["account"] = "anna"
+        case.query = {"target": "+31612345678"}

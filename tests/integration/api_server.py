@@ -10,27 +10,61 @@ import asyncio
 import json
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from charging.clock import SystemClock
+from charging.clock import Clock, SystemClock
 from charging.ledger.open import open_store
-from charging.service.live import NoCalls
+from charging.ledger.port import Store
+from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.service.tokens import NewToken, Scope, Tokens
+from charging.session.events import BlackBoxRead
+from charging.session.model import Policy
+from charging.session.registry import Registry
 from charging.web.api import serve_api
 from charging.web.settings import Api
+from tests.fakes.fax_line import FAX_TABLES, TakesAll, fax_desk
 from tests.fakes.rig import make_tariff
+from tests.fakes.switch import FakeSwitch
+
+FAXES_AT_ONCE = 1_000_000
+
+
+def _registry(store: Store, switch: FakeSwitch, clock: Clock) -> Registry:
+    async def no_message(key: str, box: BlackBoxRead) -> bool:
+        return True
+
+    return Registry(
+        ledger=store,
+        switch=switch,
+        clock=clock,
+        policy=Policy(),
+        switch_id="test",
+        observe=lambda what, session, fields: None,
+        charge_message=no_message,
+    )
 
 
 async def main(folder: Path, settings: Api) -> None:
     store = open_store(f"sqlite:///{folder / 'ledger.db'}")
     await store.open()
     clock = SystemClock()
-    tariff = make_tariff()
-    service = Service(store=store, tariff=lambda: tariff, clock=clock, funds_changed=lambda one: None, live=NoCalls())
+    tariff = replace(make_tariff(), tables=FAX_TABLES)
+    switch = FakeSwitch(clock)
+    registry = _registry(store, switch, clock)
+    service = Service(
+        store=store,
+        tariff=lambda: tariff,
+        clock=clock,
+        funds_changed=registry.funds_changed,
+        live=RegistryCalls(registry),
+        fax=fax_desk(registry, TakesAll(switch), at_once=FAXES_AT_ONCE),
+    )
     tokens = Tokens(store, clock)
     made = {"all": await tokens.add("test", list(Scope))}
     made |= {scope.value: await tokens.add("test", [scope]) for scope in Scope}
+    running = asyncio.create_task(registry.run())
     ready = asyncio.Event()
     serving = asyncio.create_task(serve_api(service, tokens, settings, ready))
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -40,6 +74,8 @@ async def main(folder: Path, settings: Api) -> None:
     try:
         await serving
     except asyncio.CancelledError:
+        running.cancel()
+        await asyncio.wait([running])
         await store.close()
 
 

@@ -52,6 +52,12 @@ async def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
         async with httpx.AsyncClient(base_url=api.url, headers={"Authorization": api.authorization}) as http:
             for account in ("anna", "0"):
                 assert (await http.post("/accounts", json={"id": account, "plan": "pro"})).status_code == 201
+            own = {"number": "+31201234567", "account": "anna"}
+            assert (await http.post("/numbers", json=own)).status_code == 201
+            paid = await http.post(
+                "/accounts/anna/top-ups", json={"amount": "10"}, headers={"Idempotency-Key": "first"}
+            )
+            assert paid.status_code == 201
         code, said = await run_schemathesis(api, tmp_path)
     assert code == 0, said
     selected = re.search(r"Selected: (\d+)/(\d+)\s+Tested: (\d+)", said)

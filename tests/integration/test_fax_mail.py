@@ -18,28 +18,16 @@ from charging.cli.fax_mail import _submit
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.memory import MemoryStore
 from charging.notify.settings import Mail
-from charging.rating.rate import Step
-from charging.rating.tariff import Price, RateTable
-from charging.service.fax_desk import FaxDesk, Paper
 from charging.service.live import NoCalls
 from charging.service.service import Service
 from charging.session.model import Policy
 from charging.web.control import control_app
 from tests.fakes.clock import FakeClock
+from tests.fakes.fax_line import FAX_TABLES, TakesAll, fax_desk
 from tests.fakes.rig import Rig, make_tariff
 from tests.fakes.switch import FakeSwitch
 from tests.integration.command import Command, Place
 from tests.unit.fax.test_fax_mail import letter, mail
-
-
-class Paperless:
-    """A folder that finds three pages in everything."""
-
-    async def prepare(self, name: str, data: bytes) -> Paper:
-        return Paper(3, f"/fax/{name}.tif")
-
-    def remove(self, name: str) -> None:
-        pass
 
 
 @pytest.fixture
@@ -47,8 +35,7 @@ def daemon() -> Iterator[Client]:
     """A client of a daemon whose customer anna has no credit."""
     clock = FakeClock()
     store, switch = MemoryStore(clock), FakeSwitch(clock)
-    tables = {"table": RateTable("table", {"nl_mobile": Price((Step(0, 60_000, 60, 1),), fax_page=80_000)})}
-    rig = Rig(clock, store, switch, Policy(), replace(make_tariff(), tables=tables))
+    rig = Rig(clock, store, switch, Policy(), replace(make_tariff(), tables=FAX_TABLES))
 
     async def fill() -> None:
         await store.put_account(Account("anna", "light", Language.EN, email="anna@example.nl"))
@@ -57,14 +44,13 @@ def daemon() -> Iterator[Client]:
             await store.put_account(Account(twin, "light", email="ben@example.nl"))
 
     asyncio.run(fill())
-    desk = FaxDesk(rig.registry, switch, Paperless(), "test", "", horizon_s=60, at_once=2, max_bytes=50_000)  # type: ignore[arg-type]
     service = Service(
         store=store,
         tariff=lambda: rig.tariff,
         clock=clock,
         funds_changed=lambda account: None,
         live=NoCalls(),
-        fax=desk,
+        fax=fax_desk(rig.registry, TakesAll(switch)),
     )
     with client(httpx.ASGITransport(control_app(service)), daemon=True) as found:
         yield found
@@ -79,15 +65,15 @@ def test_r14_fax_by_mail_without_credit_gets_the_notice_in_the_customers_languag
     assert answer is not None
     subject, text = answer
     assert subject == "Your fax to +31612345678 was not sent"
-    assert "3\N{NO-BREAK SPACE}pages" in text
-    assert "0.24" in text
+    assert "2\N{NO-BREAK SPACE}pages" in text
+    assert "0.16" in text
     assert "https://op.nl/credit" in text
 
 
 def test_r14_fax_by_mail_without_credit_is_answered_also_where_no_mail_is_set_up(daemon: Client) -> None:
     answer = _submit(daemon, letter(mail(subject="+31612345678")), None)
     assert answer is not None
-    assert "3 pages at 0.08 cost 0.24 euro" in answer[1]
+    assert "2 pages at 0.08 cost 0.16 euro" in answer[1]
 
 
 @pytest.mark.parametrize(

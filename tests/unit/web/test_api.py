@@ -6,57 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 
 from charging.errors import LedgerUnavailable
-from charging.ledger.documents import MemoryDocuments
-from charging.service.tokens import NewToken, Scope, Tokens
-from charging.web.api import api_app
 from charging.web.api_document import complete, scope_of
-from charging.web.settings import Api as Settings
 from tests.fakes.clock import FakeClock
 from tests.unit.service.conftest import Shop
-
-SETTINGS = Settings(requests_per_minute=60, failed_logins_per_minute=3, max_body_bytes=2_000, body_timeout_s=0.2)
-
-
-class Door:
-    """The application, and a token for every purpose."""
-
-    def __init__(self, shop: Shop) -> None:
-        self.documents = MemoryDocuments()
-        self.tokens = Tokens(self.documents, shop.clock)
-        self.app = api_app(shop.service, self.tokens, SETTINGS)
-        self.secrets: dict[str, str] = {}
-
-    async def open(self) -> None:
-        for scope in Scope:
-            new = await self.tokens.add(scope.value, [scope])
-            assert isinstance(new, NewToken)
-            self.secrets[scope.value] = new.secret
-
-    async def __call__(
-        self, who: str, method: str, path: str, status: int = 200, address: str = "192.0.2.1", **request: Any
-    ) -> httpx.Response:
-        """Ask with the token ``who`` (a scope's, or the text itself; empty: without); problems must look like one."""
-        secret = self.secrets.get(who, who)
-        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-        headers |= request.pop("headers", {})
-        transport = httpx.ASGITransport(self.app, client=(address, 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-            response = await http.request(method, path, headers=headers, **request)
-        assert response.status_code == status, response.text
-        if status >= 400:
-            assert response.headers["content-type"] == "application/problem+json"
-            assert response.json()["status"] == status
-            assert response.json()["detail"]
-        return response
+from tests.unit.web.door import Door
 
 
 @pytest.fixture
 async def door(shop: Shop) -> Door:
-    made = Door(shop)
+    made = Door(shop.service)
     await made.open()
     await shop.anna()
     return made
@@ -97,14 +58,14 @@ async def test_each_operation_needs_its_scope_and_no_other_will_do(
     door: Door, method: str, path: str, body: dict[str, str] | None, scope: str
 ) -> None:
     request: dict[str, Any] = {"json": body, "headers": {"Idempotency-Key": "k"}} if body else {}
-    for other in {"read", "credit", "operate"} - {scope}:
+    for other in {"read", "credit", "fax", "operate"} - {scope}:
         response = await door(other, method, path, 403, **dict(request))
         assert f'scope="{scope}"' in response.headers["www-authenticate"]
     passed = 201 if method == "POST" else 200
     await door(scope, method, path, passed, **dict(request))
 
 
-async def test_every_operation_has_a_scope_and_only_payments_are_credit(door: Door) -> None:
+async def test_every_operation_has_a_scope_only_payments_are_credit_and_only_faxes_fax(door: Door) -> None:
     found = {
         (method.upper(), path): operation["security"][0]["bearer"]
         for path, methods in door.app.openapi()["paths"].items()
@@ -115,6 +76,7 @@ async def test_every_operation_has_a_scope_and_only_payments_are_credit(door: Do
         ("POST", "/accounts/{account}/top-ups"),
         ("POST", "/accounts/{account}/subscription-payments"),
     }
+    assert {one for one, scopes in found.items() if scopes == ["fax"]} == {("POST", "/accounts/{account}/faxes")}
     assert all(scopes == ["read"] for (method, _), scopes in found.items() if method == "GET")
     assert all(scopes == [scope_of(*one).value] for one, scopes in found.items())
     assert not [path for _, path in found if path.startswith(("/tokens", "/ledger", "/imports"))]

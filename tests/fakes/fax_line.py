@@ -1,0 +1,57 @@
+"""A desk for faxes without a switch's line and without programs that read documents."""
+
+from __future__ import annotations
+
+from typing import NoReturn, Protocol
+
+from charging.rating.rate import Step
+from charging.rating.tariff import Price, RateTable
+from charging.service.fax_desk import FaxDesk, Paper
+from charging.session.ports import FaxLine, FaxOrder
+from charging.session.registry import Registry
+
+PAGE = 80_000
+"""Micro-euro of a page to a Dutch mobile number."""
+MAX_BYTES = 20_000
+
+FAX_TABLES = {"table": RateTable("table", {"nl_mobile": Price((Step(0, 60_000, 60, 1),), fax_page=PAGE)})}
+"""For a tariff of `tests.fakes.rig.make_tariff`."""
+
+
+class Paperless:
+    """A folder that finds a page in every ten bytes begun, and keeps nothing."""
+
+    async def prepare(self, name: str, data: bytes) -> Paper:
+        return Paper(max(1, -(-len(data) // 10)), f"/fax/{name}.tif")
+
+    def remove(self, name: str) -> None:
+        pass
+
+    async def sweep_for_ever(self) -> NoReturn:
+        raise AssertionError("nothing to sweep")
+
+
+class Proven(Protocol):
+    """What a real line and a fake switch have in common."""
+
+    @property
+    def proven_mono_us(self) -> int | None: ...
+
+
+class TakesAll:
+    """A line that takes every order."""
+
+    def __init__(self, proven: Proven) -> None:
+        self._proven = proven
+        self.orders: list[FaxOrder] = []
+
+    @property
+    def proven_mono_us(self) -> int | None:
+        return self._proven.proven_mono_us
+
+    async def send_fax(self, order: FaxOrder) -> None:
+        self.orders.append(order)
+
+
+def fax_desk(registry: Registry, line: FaxLine, at_once: int = 2) -> FaxDesk:
+    return FaxDesk(registry, line, Paperless(), "test", "", horizon_s=60, at_once=at_once, max_bytes=MAX_BYTES)

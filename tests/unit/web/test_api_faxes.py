@@ -1,0 +1,189 @@
+"""Faxes on the public interface: uploaded, answered at once with enough or what is missing, looked up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+import pytest
+
+from charging.service.fax_desk import FaxDesk, Paper
+from charging.service.live import RegistryCalls
+from charging.service.service import Service
+from charging.web.api_gate import UPLOADS_MAX
+from tests.fakes.ami import eventually
+from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, PAGE, Paperless, TakesAll, fax_desk
+from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff
+from tests.unit.web.door import Door
+
+FAXES = "/accounts/anna/faxes"
+TARGET = "+31612345678"
+
+
+class Held(Paperless):
+    """Documents that are not ready before it is told to go on."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.count = 0
+
+    async def prepare(self, name: str, data: bytes) -> Paper:
+        self.count += 1
+        await self.go.wait()
+        return await super().prepare(name, data)
+
+
+@dataclass
+class FaxDoor:
+    """The public interface of an operator who sends faxes."""
+
+    rig: Rig
+    line: TakesAll
+    desk: FaxDesk
+    door: Door
+
+    async def upload(
+        self,
+        status: int,
+        document: Any = b"a document of three pages",
+        *,
+        who: str = "fax",
+        key: str = "k",
+        **asked: str,
+    ) -> httpx.Response:
+        params = {"target": TARGET, "name": "offer.pdf"} | asked
+        headers = {"Content-Type": "application/pdf"} | ({"Idempotency-Key": key} if key else {})
+        return await self.door(who, "POST", FAXES, status, content=document, params=params, headers=headers)
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[FaxDoor]:
+    async with make_rig(tariff=replace(make_tariff(), tables=FAX_TABLES)) as rig:
+        await rig.subscriber(credit=EURO, plan="pro")
+        line = TakesAll(rig.switch)
+        desk = fax_desk(rig.registry, line)
+        service = Service(
+            store=rig.store,
+            tariff=lambda: rig.tariff,
+            clock=rig.clock,
+            funds_changed=rig.registry.funds_changed,
+            live=RegistryCalls(rig.registry),
+            fax=desk,
+        )
+        door = Door(service)
+        await door.open()
+        yield FaxDoor(rig, line, desk, door)
+
+
+async def test_r14_upload_is_answered_at_once_with_its_pages_and_their_price(office: FaxDoor) -> None:
+    sent = (await office.upload(201)).json()
+    assert (sent["state"], sent["pages"], sent["page_price"], sent["cost"]) == ("sending", 3, "0.08", "0.24")
+    assert (sent["number"], sent["target"], sent["document"]) == (NUMBER, TARGET, "offer.pdf")
+    assert [order.target for order in office.line.orders] == [TARGET]
+    assert await office.rig.reserved() == {"credit": 3 * PAGE}
+
+
+async def test_r9_r14_upload_without_enough_credit_says_what_is_missing_whatever_free_minutes_are_left(
+    office: FaxDoor,
+) -> None:
+    short = (await office.upload(402, b"x" * 130)).json()
+    assert short["code"] == "insufficient"
+    told = {name: short[name] for name in ("pages", "page_price", "needed", "available", "missing")}
+    assert told == {"pages": 13, "page_price": "0.08", "needed": "1.04", "available": "1.00", "missing": "0.04"}
+    assert "top up 0.04 euro or more" in short["advice"]
+    assert (office.line.orders, await office.rig.reserved()) == ([], {})
+
+
+async def test_r14_same_upload_is_sent_after_the_missing_credit_was_topped_up(office: FaxDoor) -> None:
+    await office.upload(402, b"x" * 130)
+    await office.rig.credit(40_000, "the rest")
+    assert (await office.upload(201, b"x" * 130)).json()["cost"] == "1.04"
+
+
+async def test_same_key_sends_once_and_another_document_under_it_is_refused(office: FaxDoor) -> None:
+    first = (await office.upload(201)).json()
+    assert (await office.upload(200)).json()["session"] == first["session"]
+    assert (await office.upload(409, b"another")).json()["code"] == "key_reused"
+    await office.upload(422, key="")
+    assert len(office.line.orders) == 1
+
+
+async def test_fax_is_looked_up_alone_and_in_a_list(office: FaxDoor) -> None:
+    sent = (await office.upload(201)).json()
+    assert (await office.door("read", "GET", f"{FAXES}/{sent['session']}")).json() == sent
+    assert (await office.door("read", "GET", FAXES)).json() == {"items": [sent], "next": None}
+    await office.door("read", "GET", f"{FAXES}/none", 404)
+    await office.door("read", "GET", "/accounts/nobody/faxes", 404)
+    await office.door("read", "GET", FAXES, 422, params={"cursor": "x"})
+
+
+@pytest.mark.parametrize("who", ["read", "credit", "operate"])
+async def test_fax_needs_its_scope(office: FaxDoor, who: str) -> None:
+    response = await office.upload(403, who=who)
+    assert 'scope="fax"' in response.headers["www-authenticate"]
+
+
+async def test_document_at_its_limit_passes_and_one_byte_more_does_not(office: FaxDoor) -> None:
+    await office.upload(402, b"x" * MAX_BYTES)
+    await office.upload(413, b"x" * (MAX_BYTES + 1))
+
+
+async def test_document_that_grows_beyond_its_limit_is_not_read_to_its_end(office: FaxDoor) -> None:
+    asked = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield bytes(1000)
+
+    await office.upload(413, endless())
+    assert asked == MAX_BYTES // 1000 + 1
+
+
+async def test_other_bodies_keep_their_limit(office: FaxDoor) -> None:
+    headers = {"Content-Type": "application/json"}
+    await office.door("operate", "PATCH", "/accounts/anna", 413, content=b" " * 2_001, headers=headers)
+
+
+async def test_plus_that_came_as_a_space_is_not_taken_for_a_national_number(office: FaxDoor) -> None:
+    response = await office.upload(422, target=" 31612345678")
+    assert "%2B" in response.json()["advice"]
+    assert office.line.orders == []
+
+
+async def test_busy_lines_say_so_and_when_to_ask_again(office: FaxDoor) -> None:
+    await office.upload(201, key="one")
+    await office.upload(201, key="two")
+    response = await office.upload(503, key="three")
+    assert response.headers["retry-after"] == "30"
+    assert (response.json()["code"], response.json()["advice"]) == (
+        "unavailable",
+        "nothing was charged; send it again in a minute",
+    )
+
+
+async def test_so_many_documents_are_taken_in_at_a_time_and_no_more(office: FaxDoor) -> None:
+    taken = Held()
+    office.desk.papers, office.desk.at_once = taken, UPLOADS_MAX + 2
+    waiting = [asyncio.create_task(office.upload(201, b"x", key=f"k{number}")) for number in range(UPLOADS_MAX)]
+    await eventually(lambda: taken.count == UPLOADS_MAX, "all are taken in")
+    crowded = await office.upload(503, key="one-more")
+    assert (crowded.json()["detail"], crowded.headers["retry-after"]) == ("8 documents are being taken in now", "5")
+    await office.door("read", "GET", FAXES)
+    taken.go.set()
+    await asyncio.gather(*waiting)
+    await office.upload(201, b"x", key="one-more")
+
+
+async def test_document_tells_the_upload_and_what_is_missing(office: FaxDoor) -> None:
+    document = (await office.door("", "GET", "/openapi.json")).json()
+    operation = document["paths"]["/accounts/{account}/faxes"]["post"]
+    assert set(operation["requestBody"]["content"]) == {"application/pdf", "image/tiff"}
+    (schema,) = operation["responses"]["402"]["content"].values()
+    assert list(operation["responses"]["402"]["content"]) == ["application/problem+json"]
+    missing = document["components"]["schemas"][schema["schema"]["$ref"].rpartition("/")[2]]
+    assert {"pages", "needed", "available", "missing"} <= set(missing["required"])
