@@ -33,6 +33,11 @@ _FIRST_SHOWN = 3
 _LAST_SHOWN = 2
 
 
+def silence_logs() -> None:
+    """Drop every log line: for commands that speak by what they print."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
 def configure_logs(
     output: Literal["json", "console"] = "json",
     level: Literal["debug", "info", "warning", "error"] = "info",

@@ -1,46 +1,77 @@
 """The command ``charging``. Exit codes: 0 fine, 1 refused or problems found, 2 wrong usage.
 
-One module for each group of commands; each has ``register(app)`` and stands in GROUPS. Whatever concerns accounts,
-numbers, money and calls is asked over HTTP (`client.py`): of a running daemon, else of the same application in this
-process.
+One module for each group of commands; each has ``register(app)`` and stands in COMMANDS, and is imported when one of
+its commands is asked for: who lists accounts need not wait for what lays down configurations. Whatever concerns
+accounts, numbers, money and calls is asked over HTTP (`client.py`): of a running daemon, else of the same application
+in this process.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from importlib import import_module
+from typing import Any, cast
 
-import structlog
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from charging import __version__
-from charging.cli import (
-    accounts,
-    calls,
-    check,
-    daemon,
-    demo,
-    fax,
-    imports,
-    ledger,
-    money,
-    notice,
-    numbers,
-    statement,
-    tariff,
-    token,
-)
 from charging.cli.failure import failing
 from charging.cli.options import CONFIG_OPTION, ConfigFile, Options, config_first
 
-GROUPS = (daemon, demo, check, accounts, numbers, money, calls, fax, notice, tariff, ledger, imports, statement, token)
+COMMANDS = {
+    "run": "daemon",
+    "init": "daemon",
+    "demo": "demo",
+    "check": "check",
+    "top-up": "money",
+    "calls": "calls",
+    "hangup": "calls",
+    "statement": "statement",
+    "account": "accounts",
+    "number": "numbers",
+    "subscription": "money",
+    "cdr": "calls",
+    "fax": "fax",
+    "notice": "notice",
+    "tariff": "tariff",
+    "ledger": "ledger",
+    "token": "token",
+}
+"""The module that has a command, in the order in which `--help` lists them."""
+
+
+class _Modules(Mapping[str, TyperCommand | TyperGroup]):
+    """The commands by name, each imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> TyperCommand | TyperGroup:
+        part = typer.Typer(rich_markup_mode=None)
+        part.callback()(lambda: None)
+        import_module(f"charging.cli.{COMMANDS[name]}").register(part)
+        group = cast(TyperGroup, typer.main.get_command(part))
+        return cast(TyperCommand | TyperGroup, group.commands[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Groups(TyperGroup):
+    """The command's groups; typer itself keeps commands that are imported already."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = cast(MutableMapping[str, Any], _Modules())
 
 
 def build() -> typer.Typer:
     """The command with all its groups."""
     app = typer.Typer(
         name="charging",
+        cls=_Groups,
         help="Prepaid call charging for Asterisk.",
         no_args_is_help=True,
         add_completion=False,
@@ -49,8 +80,6 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for group in GROUPS:
-        group.register(app)
     return app
 
 
@@ -73,8 +102,6 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the process's exit code. Never a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # Commands speak by what they print; only `run` has a log, and sets it up itself.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
     def run() -> int:
         command = typer.main.get_command(build())

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from charging.cli.client import connected, path
+from charging.cli.imports import import_accounts
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import Column, console, show_json, show_one, show_rows, table
 from charging.ledger.accounts import Language
@@ -49,6 +50,7 @@ CALL_COLUMNS = (
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
+    account.command("import")(import_accounts)
     app.add_typer(account, name="account")
 
 

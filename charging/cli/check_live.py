@@ -16,6 +16,7 @@ from charging.cli.findings import Finding, ok, problem, warning
 from charging.clock import SystemClock
 from charging.config import Config
 from charging.errors import ActionRefused, SwitchError
+from charging.logs import silence_logs
 from charging.tasks import end
 
 PART = "switch"
@@ -65,6 +66,7 @@ class _Look:
 
 async def live_findings(config: Config) -> list[Finding]:
     """Log in and look."""
+    silence_logs()
     look = _Look(config)
     link = asyncio.create_task(look.link.run(), name="ami-link")
     try:

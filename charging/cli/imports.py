@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from charging.cli.accounts import account
 from charging.cli.client import connected
 from charging.cli.failure import Refusal
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import show_json
 from charging.errors import ConfigError, Problem
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 FILE = typer.Argument(help="CSV: account, plan[, language, email, number, forward_to, …].", show_default=False)
-
-
-def register(_app: typer.Typer) -> None:
-    """Add the command to the group `account`."""
-    account.command("import")(import_accounts)
 
 
 def import_accounts(
@@ -63,6 +58,9 @@ def import_accounts(
 
 def _bar() -> Progress:
     """On the terminal's standard error; elsewhere nothing is shown."""
+    from rich.console import Console  # what draws bars: only for this command
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
     console = Console(file=sys.stderr)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

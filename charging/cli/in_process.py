@@ -16,6 +16,7 @@ from charging.config import Settings, ledger_password
 from charging.ledger.memory import MemoryStore
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
+from charging.logs import silence_logs
 from charging.rating.tariff import Tariff
 from charging.rating.tariff_file import load_tariff
 from charging.service.live import NoCalls
@@ -43,6 +44,7 @@ def on_tariff(file: Path) -> AbstractContextManager[Client]:
 
 
 def _over(store: Store, tariff_file: Path) -> AbstractContextManager[Client]:
+    silence_logs()
     clock = SystemClock()
     service = Service(
         store=store,

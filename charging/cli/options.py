@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from charging.config import Settings
 from charging.errors import ConfigError, Problem
-from charging.yaml_model import validate
-from charging.yaml_text import read_document
+
+if TYPE_CHECKING:
+    from charging.config import Settings
 
 DEFAULT_CONFIG = Path("config/charging.yaml")
 
@@ -29,6 +30,10 @@ class Options:
 
     def settings(self) -> Settings:
         """The settings without their secrets: who opens the ledger reads its password. Raises ConfigError."""
+        from charging.config import Settings  # only for who asks: `--help` and `init` need none
+        from charging.yaml_model import validate
+        from charging.yaml_text import read_document
+
         check_there(self.config)
         return validate(read_document(self.config), Settings)
 
