@@ -300,6 +300,8 @@ async def serve(engine: Engine, stop: asyncio.Event) -> None:
     finally:
         await engine.agi.close()
         await duties.end()
+        if engine.notices is not None:
+            await engine.notices.drain()
         with contextlib.suppress(LedgerError):  # it lapses by itself
             await engine.lease.release()
         await engine.store.close()

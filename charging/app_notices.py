@@ -1,13 +1,17 @@
 """A daemon's notices, wired: who watches the calls, what looks for notices, what sends them (R13 to R16, R20).
 
-Without a section ``mail`` in charging.yaml none of it runs. None of it is ever waited for by a call: events only leave
-an account's name behind, and a missed call waits in a bounded queue.
+Without a section ``mail`` in charging.yaml none of it runs. Calls do not wait for it: events only leave an account's
+name behind. Only who is not answered (R13) waits, for RECORD_S at most, until his call is in the store; where the store
+takes longer the call waits here, in order, and is given to it at the latest when the daemon stops.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -17,6 +21,9 @@ from pydantic import SecretStr
 from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.ledger.port import Store
+from charging.notify.bell import Bell
+from charging.notify.missed import Call
+from charging.notify.missed_desk import MissedDesk
 from charging.notify.notifier import Notifier
 from charging.notify.outbox import Outbox
 from charging.notify.render import Operator, Templates
@@ -30,13 +37,27 @@ from charging.session.ports import Observer
 from charging.session.records import Record
 
 MISSED_MAX = 10_000
-"""Missed calls whose notices the store has not taken yet. What does not fit is not told, loudly."""
+"""Missed calls that the store has not taken yet. What does not fit is not told, loudly."""
+RECORD_S = 0.5
+"""How long a caller waits for that."""
 RETRY_S = 10
+REST_S = 3600
+"""Nothing happens without the bell."""
+DRAIN_S = 3.0
+"""How long a daemon that stops tries."""
 
 CHARGED = frozenset({"tick_posted", "call_settled", "voicemail_settled", "fax_settled", "left_message_charged"})
 """Events of calls after which a notice may be due."""
 
 log = structlog.get_logger("charging.notices")
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A missed call that the store has not taken yet."""
+
+    call: MissedCall
+    recorded: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Notices:
@@ -59,7 +80,10 @@ class Notices:
         self._worker = Worker(outbox, templates, mail, lambda: Smtp(mail, password), clock, observer)
         paid_at_us = attrgetter("paid_at_us")
         self._notifier = Notifier(store, store, outbox, tariff, clock, paid_at_us, self._worker.wake)
-        self._missed: asyncio.Queue[MissedCall] = asyncio.Queue(MISSED_MAX)
+        pause_s = mail.missed_calls_pause_min * 60
+        self._desk = MissedDesk(self._notifier, store, store, tariff, clock, pause_s)
+        self._missed: deque[_Waiting] = deque()
+        self._bell = Bell(clock)
 
     def watching(self, observe: Observer) -> Observer:
         """``observe``, with every charge noticed besides."""
@@ -75,27 +99,55 @@ class Notices:
         """The account's money or settings changed. Returns at once."""
         self._notifier.touched(account)
 
-    def missed(self, call: MissedCall) -> None:
-        """A call was not answered for want of credit (R13). Returns at once."""
-        try:
-            self._missed.put_nowait(call)
-        except asyncio.QueueFull:
+    async def missed(self, call: MissedCall) -> None:
+        """A call is not answered for want of credit (R13). Returns once the store has it, or after RECORD_S."""
+        if len(self._missed) >= MISSED_MAX:
             log.error("missed_call_not_told", account=call.account.id, waiting=MISSED_MAX)
+            return
+        waiting = _Waiting(call)
+        self._missed.append(waiting)
+        self._bell.ring()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RECORD_S):
+                await waiting.recorded.wait()
 
     def duties(self) -> dict[str, Coroutine[Any, Any, NoReturn]]:
         """What the daemon is to run, by name of task."""
-        return {"notices": self._notifier.run(), "mail": self._worker.run(), "missed-calls": self._tell_missed()}
+        return {
+            "notices": self._notifier.run(),
+            "mail": self._worker.run(),
+            "missed-calls": self._record_missed(),
+            "missed-calls-told": self._desk.run(),
+        }
 
-    async def _tell_missed(self) -> NoReturn:
+    async def drain(self) -> None:
+        """Give the store what it has not taken yet. For a daemon that stops, after its duties have ended."""
+        with suppress(LedgerError, TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._record_all()
+        for waiting in self._missed:
+            log.error("missed_call_not_told", account=waiting.call.account.id, waiting=len(self._missed))
+
+    async def _record_missed(self) -> NoReturn:
         while True:
-            call = await self._missed.get()
-            while not await self._told(call):
+            try:
+                await self._record_all()
+            except LedgerError as error:
+                log.warning("missed_call_delayed", waiting=len(self._missed), why=str(error))
                 await self._clock.sleep_until(self._clock.now().plus(RETRY_S).mono_us)
+            else:
+                await self._bell.rest(REST_S)
 
-    async def _told(self, call: MissedCall) -> bool:
-        try:
-            await self._notifier.missed_call(call.account, call.number, call.caller, call.call, call.at_us)
-        except LedgerError as error:
-            log.warning("missed_call_delayed", account=call.account.id, why=str(error))
-            return False
-        return True
+    async def _record_all(self) -> None:
+        """Oldest first. A call leaves the line when the store has it: whoever breaks this off loses none."""
+        while self._missed:
+            waiting = self._missed[0]
+            call = waiting.call
+            try:
+                await self._desk.record(call.account, Call(call.call, call.number, call.caller, call.at_us))
+            except LedgerError:
+                raise
+            except Exception as error:  # noqa: BLE001  a fault of ours about one call stops neither the others nor the daemon
+                log.error("missed_call_not_told", account=call.account.id, why=f"{type(error).__name__}: {error}")
+            self._missed.popleft()
+            waiting.recorded.set()

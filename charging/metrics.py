@@ -28,7 +28,15 @@ SESSION_STATES = ("setup", "running", "ended")
 """ended: its money is not booked yet."""
 AGI_ROUTES = ("incoming", "unanswered", "maintenance")
 SERVICES = ("forward", "voicemail", "fax")
-NOTICES = ("low-credit", "low-free-minutes", "missed-call", "credit-expiry", "subscription-ending", "fax-refused")
+NOTICES = (
+    "low-credit",
+    "low-free-minutes",
+    "missed-call",
+    "missed-calls",
+    "credit-expiry",
+    "subscription-ending",
+    "fax-refused",
+)
 """The kinds of mails to subscribers (`charging.notify.model.NoticeKind`)."""
 LEDGER_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 AGI_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)

@@ -29,6 +29,7 @@ WHEN = {
     "low-credit": ("R15", "Credit is below the plan's low_credit; again after a top-up."),
     "low-free-minutes": ("R16", "Few free minutes, and no credit for a call after them; again in a new month."),
     "missed-call": ("R13", "A call to a number with paid voicemail was not answered for want of credit."),
+    "missed-calls": ("R13", "The same for several calls that came soon after such a mail, together."),
     "credit-expiry": ("R20", "Credit expires; as many days ahead as the tariff says, each once."),
     "subscription-ending": ("R20", "The same, while the paid subscription still runs."),
     "fax-refused": ("R14", "A fax handed in by mail was not sent for want of credit."),

@@ -8,7 +8,8 @@ kind                      id                                         rule
 ========================  =========================================  ============================================
 ``low-credit``            ``low-credit/<last cure>``                 R15; a top-up cures
 ``low-free-minutes``      ``low-free-minutes/<month>/<last cure>``   R16; a new month or a top-up cures
-``missed-call``           ``missed-call/<call>``                     R13; each call by itself
+``missed-call``           ``missed-call/<call>``                     R13; one call
+``missed-calls``          ``missed-call/<first call>``               R13; those that came soon after another mail
 ``credit-expiry``         ``expiry/<last day>/<days ahead>``         R20; whatever moves the day cures
 ``subscription-ending``   the same                                   R20, while the subscription still runs
 ``fax-refused``           ``fax-refused/<request>``                  R14; the return mail to a fax by mail
@@ -37,6 +38,7 @@ class NoticeKind(StrEnum):
     LOW_CREDIT = "low-credit"
     LOW_FREE_MINUTES = "low-free-minutes"
     MISSED_CALL = "missed-call"
+    MISSED_CALLS = "missed-calls"
     CREDIT_EXPIRY = "credit-expiry"
     SUBSCRIPTION_ENDING = "subscription-ending"
     FAX_REFUSED = "fax-refused"
@@ -77,6 +79,44 @@ class MissedCall:
     at: str
     """Local time."""
     credit: int
+    topped_up: bool = False
+    """Whether credit was bought since."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissedFrom:
+    """Calls from one caller to one number."""
+
+    number: str
+    caller: str
+    """As of :class:`MissedCall`, like the number."""
+    times: int
+    last: str
+    """Local time of the last of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissedCalls:
+    """Several calls were not answered for want of credit."""
+
+    calls: int
+    """All of them, 2 at least."""
+    first: str
+    """Local time."""
+    last: str
+    callers: tuple[MissedFrom, ...]
+    """Whose last call is the newest first."""
+    others: int
+    """Calls from callers that are not named."""
+    credit: int
+    topped_up: bool = False
+    """Whether credit was bought since the last of them."""
+
+    @property
+    def number(self) -> str:
+        """The only number that was rung; empty where there may be several."""
+        numbers = {one.number for one in self.callers}
+        return "" if self.others or len(numbers) > 1 else numbers.pop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +159,13 @@ class SubscriptionEnding:
     days_left: int
 
 
-Facts = LowCredit | LowFreeMinutes | MissedCall | Expiry | SubscriptionEnding | FaxRefused
+Facts = LowCredit | LowFreeMinutes | MissedCall | MissedCalls | Expiry | SubscriptionEnding | FaxRefused
 
 FACTS: dict[NoticeKind, type[Facts]] = {
     NoticeKind.LOW_CREDIT: LowCredit,
     NoticeKind.LOW_FREE_MINUTES: LowFreeMinutes,
     NoticeKind.MISSED_CALL: MissedCall,
+    NoticeKind.MISSED_CALLS: MissedCalls,
     NoticeKind.CREDIT_EXPIRY: Expiry,
     NoticeKind.SUBSCRIPTION_ENDING: SubscriptionEnding,
     NoticeKind.FAX_REFUSED: FaxRefused,
@@ -165,5 +206,11 @@ class Notice:
         """The notice that :meth:`to_json` wrote. Raises ``KeyError``, ``TypeError`` or ``ValueError`` else."""
         plain: dict[str, Any] = json.loads(text)
         kind = NoticeKind(plain.pop("kind"))
-        facts = FACTS[kind](**plain.pop("facts"))
+        facts = _facts(kind, plain.pop("facts"))
         return cls(kind=kind, language=Language(plain.pop("language")), facts=facts, **plain)
+
+
+def _facts(kind: NoticeKind, plain: dict[str, Any]) -> Facts:
+    if kind is NoticeKind.MISSED_CALLS:
+        plain["callers"] = tuple(MissedFrom(**one) for one in plain["callers"])
+    return FACTS[kind](**plain)

@@ -8,7 +8,6 @@ Looking twice, or from two daemons at once, does no harm: ids are derived, and t
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
@@ -17,15 +16,16 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from charging.clock import MICROSECONDS, Clock
+from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.documents import Document, Documents
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Directory, Ledger
+from charging.notify.bell import Bell
 from charging.notify.model import Notice
 from charging.notify.outbox import Outbox
-from charging.notify.policy import Standing, due, forward_cost, missed_call
+from charging.notify.policy import Standing, due, forward_cost
 from charging.notify.record import Record, folded
 from charging.rating.calendar import local_reading
 from charging.rating.tariff import Tariff
@@ -77,19 +77,18 @@ class Notifier:
         self._paid_at_us = paid_at_us
         self._wake = wake
         self._touched: dict[str, None] = {}
-        self._woken = asyncio.Event()
+        self._bell = Bell(clock)
         self._swept: date | None = None
 
     def touched(self, account: str) -> None:
         """Something happened to the account's money, numbers, plan or subscription. Returns at once."""
         if len(self._touched) < TOUCHED_MAX:
             self._touched[account] = None
-            self._woken.set()
+            self._bell.ring()
 
     async def run(self) -> NoReturn:
         """Look at what was touched, sweep once a day, for ever."""
         while True:
-            self._woken.clear()
             try:
                 await self._look_at_touched()
                 await self._sweep_if_due()
@@ -97,7 +96,7 @@ class Notifier:
                 log.warning("notices_not_looked_for", why=str(error))
                 await self._clock.sleep_until(self._clock.now().plus(REST_S).mono_us)
             else:
-                await self._rest()
+                await self._bell.rest(REST_S)
 
     async def look(self, account_id: str) -> list[Notice]:
         """Put what the account is due into the outbox; what was new there."""
@@ -105,25 +104,28 @@ class Notifier:
         if account is None:
             return []
         kept = await self._read(account_id)
-        record = kept.record
-        async for line in self._books.journal(account_id, after=record.read_to):
-            record = folded(record, line)
+        record = await self._up_to_date(account_id, kept.record)
         now_us = self._clock.now().wall_us
         tariff = self._tariff()
         new = []
         for notice in due(await self._standing(account, record, tariff, now_us), tariff, now_us):
-            if await self._put(notice):
+            if await self.put(notice):
                 new.append(notice)
             record = record.with_sent(notice)
         await self._keep(account_id, kept, record)
         return new
 
-    async def missed_call(self, account: Account, number: str, caller: str, call: str, at_us: int) -> bool:
-        """R13: a call to ``number`` was not answered for want of credit; ``call`` is unique to it."""
-        if not account.email:
-            return False
-        credit = (await self._books.balances(account.id)).get(CREDIT, Balance()).posted
-        return await self._put(missed_call(account, number, caller, credit, call, at_us, self._tariff().zone))
+    async def last_purchase_us(self, account_id: str) -> int | None:
+        """When the account last had credit bought or given, wall clock."""
+        return (await self._up_to_date(account_id, (await self._read(account_id)).record)).purchase_us
+
+    async def put(self, notice: Notice) -> bool:
+        """Put a notice into the outbox and tell the worker; ``False``: it was put before."""
+        new = await self._outbox.put(notice)
+        if new:
+            log.info("notice_put", notice=notice.id, account=notice.account)
+            self._wake()
+        return new
 
     async def sweep(self) -> int:
         """Look at every account; how many notices were new."""
@@ -150,16 +152,14 @@ class Notifier:
             sent=record.sent,
         )
 
-    async def _put(self, notice: Notice) -> bool:
-        new = await self._outbox.put(notice)
-        if new:
-            log.info("notice_put", notice=notice.id, account=notice.account)
-            self._wake()
-        return new
-
     async def _read(self, account: str) -> _Kept:
         document = await self._documents.get_document(COLLECTION, account)
         return _Kept(Record(), None) if document is None else _Kept(Record.from_json(document.body), document)
+
+    async def _up_to_date(self, account: str, record: Record) -> Record:
+        async for line in self._books.journal(account, after=record.read_to):
+            record = folded(record, line)
+        return record
 
     async def _keep(self, account: str, kept: _Kept, record: Record) -> None:
         """Store the record where reading the journal again would cost more, or not tell it. Of two daemons one may
@@ -200,13 +200,3 @@ class Notifier:
         new = await self.sweep()
         self._swept = local.date()
         log.info("accounts_swept", notices=new)
-
-    async def _rest(self) -> None:
-        """Until an account is touched, or REST_S have passed."""
-        until_us = self._clock.now().mono_us + REST_S * MICROSECONDS
-        waits = {asyncio.ensure_future(self._clock.sleep_until(until_us)), asyncio.ensure_future(self._woken.wait())}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waits:
-                one.cancel()

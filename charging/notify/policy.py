@@ -14,7 +14,7 @@ Rules
 5. R20: of the days ahead that the tariff names, the nearest that has come is told, once; those that were missed
    before it (a daemon that was down, a date that moved nearer) are not told late. Only available credit expires, so
    who has none is told nothing. While the subscription still runs the notice speaks of it: renewing is the cure.
-6. R13: each call by itself.
+6. R13: every call; those that come soon after a mail wait and are told together (``missed.py``).
 7. Nobody is told anything about a closed account; about a suspended one only what happens to its credit. An account
    without a mail address is looked at again when it has one.
 """
@@ -26,7 +26,9 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from charging.ledger.accounts import Account, Language, Number, Status
-from charging.ledger.model import CREDIT, Balance, bundle
+from charging.ledger.bundles import left
+from charging.ledger.model import CREDIT, Balance
+from charging.notify.missed import Batch
 from charging.notify.model import (
     TEXT_LENGTH_MAX,
     Expiry,
@@ -35,6 +37,8 @@ from charging.notify.model import (
     LowCredit,
     LowFreeMinutes,
     MissedCall,
+    MissedCalls,
+    MissedFrom,
     Notice,
     NoticeKind,
     SubscriptionEnding,
@@ -81,11 +85,8 @@ class Standing:
         return self.forward_cost is None or self.credit >= self.forward_cost
 
     def free_seconds(self, month: str) -> int:
-        """Left of a month's free seconds; a bundle that nobody used yet has not come into being."""
-        known = self.balances.get(bundle(month))
-        if known is None:
-            return self.plan.free_seconds if self.plan else 0
-        return max(0, known.posted)
+        """Left of a month's free seconds, with what the plan gives beyond those that were granted."""
+        return max(0, left(self.balances, month, self.plan.free_seconds if self.plan else 0).posted)
 
 
 def due(standing: Standing, tariff: Tariff, now_us: int) -> list[Notice]:
@@ -102,18 +103,35 @@ def due(standing: Standing, tariff: Tariff, now_us: int) -> list[Notice]:
     return [notice for notice in found if notice is not None and standing.sent.get(notice.topic) != notice.id]
 
 
-def missed_call(account: Account, number: str, caller: str, credit: int, call: str, at_us: int, zone: str) -> Notice:
-    """R13's notice. ``call`` is unique to the call; ``caller`` as the switch said it, empty where withheld."""
-    at = local_reading(ZoneInfo(zone), at_us).isoformat(timespec="minutes")
-    facts = MissedCall(number, _plain(caller), at, max(0, credit))
-    return _notice(account, NoticeKind.MISSED_CALL, f"missed-call/{call}", at_us, facts)
+def missed_calls(account: Account, batch: Batch, credit: int, topped_up: bool, at_us: int, zone: str) -> Notice:
+    """R13's notice. ``credit`` is that of now; ``topped_up``: since the last of the calls there was credit bought."""
+
+    def local(wall_us: int) -> str:
+        return local_reading(ZoneInfo(zone), wall_us).isoformat(timespec="minutes")
+
+    credit, key = max(0, credit), f"missed-call/{batch.id}"
+    if batch.calls == 1:
+        (one,) = batch.callers
+        facts = MissedCall(one.number, one.caller, local(one.last_us), credit, topped_up)
+        return _notice(account, NoticeKind.MISSED_CALL, key, at_us, facts)
+    callers = sorted(batch.callers, key=lambda one: one.last_us, reverse=True)
+    several = MissedCalls(
+        calls=batch.calls,
+        first=local(batch.first_us),
+        last=local(batch.last_us),
+        callers=tuple(MissedFrom(one.number, one.caller, one.times, local(one.last_us)) for one in callers),
+        others=batch.others,
+        credit=credit,
+        topped_up=topped_up,
+    )
+    return _notice(account, NoticeKind.MISSED_CALLS, key, at_us, several)
 
 
 def fax_refused(
     account: Account, facts: FaxRefused, sender: str, language: Language, request: str, at_us: int
 ) -> Notice:
     """R14's return mail, to who handed the fax in. ``request`` is unique to the handing in."""
-    kept = FaxRefused(_plain(facts.document), _plain(facts.number), facts.pages, facts.cost, facts.credit)
+    kept = FaxRefused(plain(facts.document), plain(facts.number), facts.pages, facts.cost, facts.credit)
     key = f"fax-refused/{request}"
     return Notice(key, NoticeKind.FAX_REFUSED, account.id, language, sender, at_us, kept)
 
@@ -170,6 +188,6 @@ def _notice(account: Account, kind: NoticeKind, key: str, at_us: int, facts: Fac
     return Notice(key, kind, account.id, account.language, account.email, at_us, facts)
 
 
-def _plain(text: str) -> str:
-    """One bounded line of what came from outside."""
+def plain(text: str) -> str:
+    """What came from outside as one bounded line."""
     return "".join(one for one in text if one.isprintable())[:TEXT_LENGTH_MAX].strip()

@@ -118,6 +118,9 @@ def _split(path: str, rendered: str) -> tuple[str, str]:
 def _wrapped(body: str) -> str:
     lines = []
     for line in body.strip().splitlines():
-        short = len(line) <= TEXT_WIDTH
-        lines += [line] if short else textwrap.wrap(line, TEXT_WIDTH, break_long_words=False, break_on_hyphens=False)
+        indent = "  " if line.startswith("- ") else ""
+        wrapped = textwrap.wrap(
+            line, TEXT_WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        lines += [line] if len(line) <= TEXT_WIDTH else wrapped
     return "\n".join(lines) + "\n"

@@ -10,6 +10,8 @@ from charging.notify.model import (
     LowCredit,
     LowFreeMinutes,
     MissedCall,
+    MissedCalls,
+    MissedFrom,
     NoticeKind,
     SubscriptionEnding,
 )
@@ -34,6 +36,39 @@ _SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
     NoticeKind.MISSED_CALL: (
         MissedCall(number="+31851234567", caller="+31612345678", at="2026-11-21T14:05", credit=4 * CENT),
         MissedCall(number="+31851234567", caller="", at="2026-11-21T14:05", credit=0),
+        MissedCall(
+            number="+31851234567", caller="+31612345678", at="2026-11-21T14:05", credit=1000 * CENT, topped_up=True
+        ),
+    ),
+    NoticeKind.MISSED_CALLS: (
+        MissedCalls(
+            calls=4,
+            first="2026-11-21T14:09",
+            last="2026-11-21T14:21",
+            callers=(
+                MissedFrom(number="+31851234567", caller="+31612345678", times=3, last="2026-11-21T14:21"),
+                MissedFrom(number="+31851234568", caller="", times=1, last="2026-11-21T14:12"),
+            ),
+            others=0,
+            credit=4 * CENT,
+        ),
+        MissedCalls(
+            calls=433,
+            first="2026-11-21T23:58",
+            last="2026-11-22T03:51",
+            callers=(MissedFrom(number="+31851234567", caller="+31612345678", times=2, last="2026-11-22T03:50"),),
+            others=431,
+            credit=0,
+        ),
+        MissedCalls(
+            calls=2,
+            first="2026-11-21T14:09",
+            last="2026-11-21T14:21",
+            callers=(MissedFrom(number="+31851234567", caller="+31612345678", times=2, last="2026-11-21T14:21"),),
+            others=0,
+            credit=1000 * CENT,
+            topped_up=True,
+        ),
     ),
     NoticeKind.CREDIT_EXPIRY: (
         Expiry(credit=1840 * CENT, last_day="2027-01-20", days_left=60),

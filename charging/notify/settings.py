@@ -34,6 +34,7 @@ class Mail(Section):
     retry_first_s: Annotated[int, whole(1, 3600, "seconds")] = 60
     retry_most_s: Annotated[int, whole(1, 86_400, "seconds")] = 3600
     give_up_after_h: Annotated[int, whole(1, 720, "hours")] = 72
+    missed_calls_pause_min: Annotated[int, whole(0, 1440, "minutes")] = 15
 
     @model_validator(mode="after")
     def _secret_only_where_it_stays_secret(self) -> Self:

@@ -17,6 +17,8 @@ _MONTHS = {
 }
 _MINUTES = {Language.NL: ("minuut", "minuten"), Language.EN: ("minute", "minutes")}
 _DAYS = {Language.NL: ("dag", "dagen"), Language.EN: ("day", "days")}
+_CALLS = {Language.NL: ("oproep", "oproepen"), Language.EN: ("call", "calls")}
+_TIMES = {Language.NL: ("keer", "keer"), Language.EN: ("time", "times")}
 _PAGES = {Language.NL: ("pagina", "pagina’s"), Language.EN: ("page", "pages")}
 
 
@@ -27,9 +29,12 @@ def filters(language: Language) -> dict[str, Callable[..., str]]:
         "cost": lambda amount: _euro(ceil_div(amount, CENT), language),
         "day": lambda text: _day(date.fromisoformat(text), language),
         "moment": lambda text: _moment(datetime.fromisoformat(text), language),
+        "shortly": lambda text: _moment(datetime.fromisoformat(text), language, with_year=False),
         "month": lambda text: _month(text, language),
         "minutes": lambda seconds: _counted(seconds // 60, _MINUTES[language]),
         "days": lambda count: _counted(count, _DAYS[language]),
+        "calls": lambda count: _counted(count, _CALLS[language]),
+        "times": lambda count: _counted(count, _TIMES[language]),
         "pages": lambda count: _counted(count, _PAGES[language]),
         "file_name": file_name,
     }
@@ -45,13 +50,13 @@ def _euro(cents: int, language: Language) -> str:
     return f"{sign}€{whole:,}.{rest:02d}"
 
 
-def _day(day: date, language: Language) -> str:
-    return f"{day.day}{HARD_SPACE}{_MONTHS[language][day.month - 1]} {day.year}"
+def _day(day: date, language: Language, with_year: bool = True) -> str:
+    return f"{day.day}{HARD_SPACE}{_MONTHS[language][day.month - 1]}" + (f" {day.year}" if with_year else "")
 
 
-def _moment(moment: datetime, language: Language) -> str:
+def _moment(moment: datetime, language: Language, with_year: bool = True) -> str:
     between = " om " if language is Language.NL else " at "
-    return f"{_day(moment.date(), language)}{between}{moment:%H:%M}"
+    return f"{_day(moment.date(), language, with_year)}{between}{moment:%H:%M}"
 
 
 def _month(text: str, language: Language) -> str:

@@ -12,7 +12,6 @@ that merely waited for the server never is.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
@@ -20,6 +19,7 @@ import structlog
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
+from charging.notify.bell import Bell
 from charging.notify.message import BadAddress, message_of
 from charging.notify.outbox import CLAIM_S, Entry, Outbox
 from charging.notify.render import TemplateError, Templates
@@ -71,19 +71,18 @@ class Worker:
         self._smtp = smtp
         self._clock = clock
         self._observer: Observer = observer or _Unobserved()
-        self._woken = asyncio.Event()
+        self._bell = Bell(clock)
         self._failed_turns = 0
         self._not_before_us = 0
         """Monotonic: until then the server is left alone."""
 
     def wake(self) -> None:
         """Something was put into the outbox."""
-        self._woken.set()
+        self._bell.ring()
 
     async def run(self) -> NoReturn:
         """Send, rest, for ever."""
         while True:
-            self._woken.clear()
             try:
                 busy = await self.turn()
             except LedgerError as error:
@@ -93,7 +92,7 @@ class Worker:
                 log.error("notices_not_sent", why=f"{type(error).__name__}: {error}")
                 busy = False
             if not busy:
-                await self._rest(POLL_S)
+                await self._bell.rest(POLL_S)
 
     async def turn(self) -> bool:
         """One bounded round; whether there may be more to do at once."""
@@ -178,13 +177,3 @@ class Worker:
         """Seconds to wait after one more than ``failures``."""
         # 2^17 seconds exceed every ceiling; beyond that the power would only grow.
         return min(self._mail.retry_most_s, self._mail.retry_first_s << min(failures, 17))
-
-    async def _rest(self, seconds: int) -> None:
-        """Until woken, or ``seconds`` have passed."""
-        until_us = self._clock.now().mono_us + seconds * MICROSECONDS
-        waits = {asyncio.ensure_future(self._clock.sleep_until(until_us)), asyncio.ensure_future(self._woken.wait())}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waits:
-                one.cancel()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from agi.port import Answer, IncomingCall
@@ -65,7 +65,7 @@ class MissedCall:
     """Wall clock."""
 
 
-def nobody_is_told(_missed: MissedCall) -> None:
+async def nobody_is_told(_missed: MissedCall) -> None:
     """For a daemon that sends no notices."""
 
 
@@ -83,9 +83,10 @@ class Desk:
         policy: Policy,
         switch_id: str,
         observe: Observer,
-        missed: Callable[[MissedCall], None] = nobody_is_told,
+        missed: Callable[[MissedCall], Awaitable[None]] = nobody_is_told,
     ) -> None:
-        """``missed`` is told of calls that were not answered for want of credit; it must not wait."""
+        """``missed`` is told of calls that are not answered for want of credit. The caller waits until it returns: it
+        must do so soon, whatever happens."""
         self._store = store
         self._tariff = tariff
         self._registry = registry
@@ -110,7 +111,7 @@ class Desk:
         voicemail = await self._sell_voicemail(request, found, decided)
         if voicemail is not None:
             return self._to_paid_voicemail(voicemail, found.number)
-        self._tell_if_missed(decided, found, request.caller)
+        await self._tell_if_missed(decided, found, request.caller)
         return self._turned(decided, found.number)
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
@@ -132,7 +133,7 @@ class Desk:
             if isinstance(runner.session, Voicemail):
                 return self._to_paid_voicemail(runner.session, subscriber.number)
             if isinstance(runner.session, Session):
-                self._tell_if_missed(outcome, subscriber, runner.session.caller)
+                await self._tell_if_missed(outcome, subscriber, runner.session.caller)
         return self._turned(outcome, number)
 
     async def abandoned(self, session: str) -> None:
@@ -240,12 +241,12 @@ class Desk:
         self._registry.start(voicemail)
         return voicemail
 
-    def _tell_if_missed(self, outcome: Turned, subscriber: Subscriber, caller: str) -> None:
+    async def _tell_if_missed(self, outcome: Turned, subscriber: Subscriber, caller: str) -> None:
         """What credit would have turned into a forward or a message is told; what else is refused is not."""
         if outcome.decision is Decision.REJECT and (outcome.sells_voicemail or outcome.reason is Reason.NO_CREDIT):
             now = self._clock.now()
             number = subscriber.number.number
-            self._missed(MissedCall(subscriber.account, number, caller, _new_session_id(now), now.wall_us))
+            await self._missed(MissedCall(subscriber.account, number, caller, _new_session_id(now), now.wall_us))
 
     async def _open(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> bool:
         """Reserve and open; ``False`` where the money is not there (any more)."""

@@ -85,9 +85,12 @@ class Rig:
             policy=self.policy,
             switch_id="test",
             observe=self.observe,
-            missed=self.missed.append,
+            missed=self._note_missed,
         )
         return registry, desk
+
+    async def _note_missed(self, call: MissedCall) -> None:
+        self.missed.append(call)
 
     def observe(self, what: str, session: Record | None, fields: Mapping[str, object]) -> None:
         assert what != "unexpected_event_met", fields

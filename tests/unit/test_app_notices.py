@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
-from charging.app_notices import MISSED_MAX, RETRY_S, Notices
+from charging.app_notices import RETRY_S, Notices
 from charging.clock import Clock
 from charging.errors import LedgerUnavailable
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
+from charging.notify.missed_desk import COLLECTION
+from charging.notify.model import MissedCalls
 from charging.notify.outbox import Outbox
 from charging.session.desk import MissedCall
 from charging.tasks import end
@@ -32,6 +35,18 @@ class Desk:
 
     async def ids(self) -> list[str]:
         return [entry.notice.id for entry in await Outbox(self.store).entries()]
+
+    async def recorded(self) -> bool:
+        """Whether the store has a missed call of anna's."""
+        return await self.store.get_document(COLLECTION, "anna") is not None
+
+    def break_store(self, patched: pytest.MonkeyPatch, fault: Exception | None = None) -> None:
+        """Let every look at what is recorded fail."""
+
+        async def failing(*_given: object) -> object:
+            raise fault or LedgerUnavailable
+
+        patched.setattr(self.store, "get_document", failing)
 
     async def move(self, kind: Kind, micro: int) -> None:
         await self.store.apply(Transfer(f"{kind}/{micro}", "anna", kind, 1, (Leg(CREDIT, micro),)))
@@ -65,27 +80,69 @@ async def test_r15_a_charge_is_noticed_and_observed_as_before(desk: Desk) -> Non
 
 
 async def test_r13_a_missed_call_is_put_into_the_outbox(desk: Desk) -> None:
-    desk.notices.missed(missed())
+    await desk.notices.missed(missed())
     await settle()
     assert await desk.ids() == ["missed-call/call-1"]
 
 
-async def test_r13_a_missed_call_waits_for_a_store_that_fails(
+async def test_r13_a_missed_call_is_in_the_store_before_the_caller_is_turned_away(desk: Desk) -> None:
+    await desk.notices.missed(missed())
+    assert await desk.recorded()
+
+
+async def test_r13_a_missed_call_waits_for_a_store_that_fails_and_its_caller_does_not(
     desk: Desk, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def failing(_account: str) -> object:
-        raise LedgerUnavailable
-
+    monkeypatch.setattr("charging.app_notices.RECORD_S", 0.001)
     with monkeypatch.context() as patched:
-        patched.setattr(desk.store, "balances", failing)
-        desk.notices.missed(missed())
+        desk.break_store(patched)
+        await desk.notices.missed(missed(1))
+        await desk.notices.missed(missed(2))
         await settle()
-        assert await desk.ids() == []
+    assert not await desk.recorded()
     await clock.advance(RETRY_S)
-    assert await desk.ids() == ["missed-call/call-1"]
+    assert await desk.ids() == ["missed-call/call-1"], "they are told together"
+    (entry,) = await Outbox(desk.store).entries()
+    assert isinstance(entry.notice.facts, MissedCalls)
+    assert entry.notice.facts.calls == 2
 
 
-async def test_r13_more_missed_calls_than_can_wait_hold_nobody_up(clock: FakeClock) -> None:
-    notices = Desk(clock).notices
-    for number in range(MISSED_MAX + 1):
-        notices.missed(missed(number))
+async def test_r13_more_missed_calls_than_can_wait_hold_nobody_up(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charging.app_notices.MISSED_MAX", 2)
+    monkeypatch.setattr("charging.app_notices.RECORD_S", 0.001)
+    desk = Desk(clock)
+    await desk.store.put_account(ANNA)
+    with capture_logs() as logs:
+        for number in range(3):
+            await desk.notices.missed(missed(number))
+    assert [(one["event"], one["account"]) for one in logs] == [("missed_call_not_told", "anna")]
+
+
+async def test_r13_what_the_store_has_not_taken_yet_it_is_given_when_the_daemon_stops(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charging.app_notices.RECORD_S", 0.001)
+    desk = Desk(clock)
+    await desk.store.put_account(ANNA)
+    await desk.notices.missed(missed())
+    assert not await desk.recorded()
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        desk.break_store(patched)
+        await desk.notices.drain()
+    assert [one["event"] for one in logs] == ["missed_call_not_told"]
+    await desk.notices.drain()
+    assert await desk.recorded()
+
+
+async def test_a_fault_of_ours_about_one_missed_call_stops_no_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        desk.break_store(patched, ValueError("ours"))
+        await desk.notices.missed(missed(1))
+    assert [one["event"] for one in logs] == ["missed_call_not_told"]
+    await desk.notices.missed(missed(2))
+    await settle()
+    assert await desk.ids() == ["missed-call/call-2"]

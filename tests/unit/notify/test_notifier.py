@@ -137,14 +137,6 @@ async def test_r16_uses_the_numbers_and_the_months_bundle(office: Office) -> Non
     assert notice.facts == LowFreeMinutes("2026-11", 119, 0, paid_voicemail=True)
 
 
-async def test_r13_a_missed_call_is_put_once(office: Office) -> None:
-    now_us = office.clock.now().wall_us
-    assert await office.notifier.missed_call(ANNA, NUMBER, TARGET, "call-1", now_us)
-    assert not await office.notifier.missed_call(ANNA, NUMBER, TARGET, "call-1", now_us)
-    assert not await office.notifier.missed_call(replace(ANNA, email=""), NUMBER, TARGET, "call-2", now_us)
-    assert [notice.id for notice in await office.notices()] == ["missed-call/call-1"]
-
-
 async def test_r20_expiry_counts_from_the_journal(office: Office) -> None:
     await office.top_up(10)
     await office.clock.advance((365 - 30) * 86_400)

@@ -8,8 +8,18 @@ import pytest
 
 from charging.ledger.accounts import Language, Number, Status
 from charging.ledger.model import CREDIT, Balance, bundle
-from charging.notify.model import FaxRefused, LowCredit, LowFreeMinutes, MissedCall, Notice, NoticeKind
-from charging.notify.policy import Standing, due, fax_refused, forward_cost, missed_call
+from charging.notify.missed import Batch, Call, Missed
+from charging.notify.model import (
+    FaxRefused,
+    LowCredit,
+    LowFreeMinutes,
+    MissedCall,
+    MissedCalls,
+    MissedFrom,
+    Notice,
+    NoticeKind,
+)
+from charging.notify.policy import Standing, due, fax_refused, forward_cost, missed_calls
 from charging.rating.tariff import Destination, Price, RateTable
 from tests.fakes.clock import START_WALL_US as NOW
 from tests.fakes.rig import EURO, NUMBER, TARGET
@@ -160,22 +170,44 @@ def replace_steps(price: Price, **changes: int) -> tuple[object, ...]:
 # --- events ---------------------------------------------------------------------------------------------------
 
 
+def batch_of(*calls: Call) -> Batch:
+    missed = Missed()
+    for call in calls:
+        missed = missed.with_call(call)
+    assert missed.waiting is not None
+    return missed.waiting
+
+
 def test_r13_a_missed_call_says_who_rang_whom_and_when() -> None:
-    notice = missed_call(ANNA, NUMBER, "+31612345678", 40_000, "call-7", NOW, "Europe/Amsterdam")
-    assert notice.id == "missed-call/call-7"
+    batch = batch_of(Call("call-7", NUMBER, "+31612345678", NOW))
+    notice = missed_calls(ANNA, batch, 40_000, False, NOW + 1, "Europe/Amsterdam")
+    assert (notice.id, notice.at_us) == ("missed-call/call-7", NOW + 1)
     assert notice.facts == MissedCall(NUMBER, "+31612345678", "2026-11-21T13:00", 40_000)
 
 
-def test_r13_two_calls_are_two_notices_and_one_call_is_one() -> None:
-    keys = [missed_call(ANNA, NUMBER, "", 0, call, NOW, "UTC").key for call in ("a", "b", "b")]
-    assert len(set(keys)) == 2
+def test_r13_several_calls_are_told_by_caller_the_newest_first() -> None:
+    minute_us = 60_000_000
+    batch = batch_of(
+        Call("call-7", NUMBER, "+31612345678", NOW),
+        Call("call-8", NUMBER, "", NOW + minute_us),
+        Call("call-9", NUMBER, "", NOW + 2 * minute_us),
+    )
+    notice = missed_calls(ANNA, batch, -1, True, NOW, "UTC")
+    assert (notice.kind, notice.id) == (NoticeKind.MISSED_CALLS, "missed-call/call-7")
+    callers = (
+        MissedFrom(NUMBER, "", 2, "2026-11-21T12:02"),
+        MissedFrom(NUMBER, "+31612345678", 1, "2026-11-21T12:00"),
+    )
+    assert notice.facts == MissedCalls(3, "2026-11-21T12:00", "2026-11-21T12:02", callers, 0, 0, topped_up=True)
+    assert notice.facts.number == NUMBER
 
 
-def test_r13_what_a_caller_calls_himself_is_one_bounded_line() -> None:
-    facts = missed_call(ANNA, NUMBER, "x\r\nBcc: all@example.nl" + "y" * 500, 0, "a", NOW, "UTC").facts
-    assert isinstance(facts, MissedCall)
-    assert facts.caller.isprintable()
-    assert len(facts.caller) == 200
+def test_the_number_that_was_rung_is_known_where_all_calls_were_to_it() -> None:
+    callers = (MissedFrom(NUMBER, "a", 1, "2026-11-21T12:00"), MissedFrom(NUMBER, "b", 1, "2026-11-21T12:00"))
+    facts = MissedCalls(2, "2026-11-21T12:00", "2026-11-21T12:00", callers, 0, 0)
+    assert facts.number == NUMBER
+    assert replace(facts, others=1).number == "", "of the others nothing is known"
+    assert replace(facts, callers=(*callers, replace(callers[0], number="+31"))).number == ""
 
 
 def test_r14_the_return_mail_goes_to_who_handed_the_fax_in() -> None:

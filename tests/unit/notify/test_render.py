@@ -68,9 +68,10 @@ def test_every_notice_is_rendered_whole(kind: NoticeKind, language: Language, tu
     words = shown(kind, language, turn)
     html = Checked(words.html)
     assert html.language == language
-    assert html.links == [OPERATOR.top_up_url]
+    to_do = not getattr(samples(kind)[turn], "topped_up", False)
+    assert html.links == [OPERATOR.top_up_url] * to_do
     assert OPERATOR.name in plain(html.words)
-    assert OPERATOR.top_up_url in words.text, "a link in plain text is not escaped"
+    assert (OPERATOR.top_up_url in words.text) == to_do, "a link in plain text is not escaped"
     assert OPERATOR.name in words.text
     assert "anna" in words.text.splitlines()[-2]
     assert "anna" in html.words
@@ -109,6 +110,8 @@ def test_dutch_writes_money_days_and_times_the_dutch_way() -> None:
     assert plain(f["euro"](-2_500_000)) == "€ -2,50"
     assert plain(f["day"]("2026-11-21")) == "21 november 2026"
     assert plain(f["moment"]("2026-03-01T09:05")) == "1 maart 2026 om 09:05"
+    assert plain(f["shortly"]("2026-03-01T09:05")) == "1 maart om 09:05"
+    assert [plain(f["calls"](n)) for n in (1, 2)] == ["1 oproep", "2 oproepen"]
     assert f["month"]("2026-11") == "november"
     assert [plain(f["minutes"](s)) for s in (0, 59, 60, 119, 120)] == [
         *("0 minuten", "0 minuten", "1 minuut", "1 minuut", "2 minuten")
@@ -124,6 +127,8 @@ def test_english_writes_money_days_and_times_the_english_way() -> None:
     assert plain(f["moment"]("2026-03-01T09:05")) == "1 March 2026 at 09:05"
     assert [plain(f["days"](n)) for n in (1, 2)] == ["1 day", "2 days"]
     assert [plain(f["pages"](n)) for n in (1, 2)] == ["1 page", "2 pages"]
+    assert plain(f["shortly"]("2026-03-01T09:05")) == "1 March at 09:05"
+    assert [plain(f["times"](n)) for n in (1, 2)] == ["1 time", "2 times"]
 
 
 def test_what_one_has_is_rounded_down_and_what_one_needs_up() -> None:
@@ -137,6 +142,13 @@ def test_what_came_from_outside_is_escaped_in_html() -> None:
     words = TEMPLATES.words(NoticeKind.MISSED_CALL, Language.NL, facts, "anna")
     assert "<script>" not in words.html
     assert "<script>alert(1)</script>" in Checked(words.html).words
+
+
+def test_a_list_in_plain_text_is_indented_where_it_is_wrapped(tmp_path: Path) -> None:
+    templates = own(tmp_path, "nl/low-credit.txt", "Subject: x\n\n- " + "woord " * 20 + "\n" + "woord " * 20)
+    facts = samples(NoticeKind.LOW_CREDIT)[0]
+    text = templates.words(NoticeKind.LOW_CREDIT, Language.NL, facts, "anna").text
+    assert [line[:3] for line in text.splitlines()] == ["- w", "  w", "woo", "woo"]
 
 
 def test_a_subject_is_one_line_whatever_is_in_it() -> None:

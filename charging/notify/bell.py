@@ -1,0 +1,30 @@
+"""How a task rests between two rounds of work: for a while, or until somebody rings."""
+
+from __future__ import annotations
+
+import asyncio
+
+from charging.clock import Clock
+
+
+class Bell:
+    """One task rests by it; anybody rings it, and never waits."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """There is work: end the rest, or let the next one end at once."""
+        self._rung.set()
+
+    async def rest(self, seconds: int) -> None:
+        """Return once rung since the last rest ended, or after ``seconds``."""
+        until_us = self._clock.now().plus(seconds).mono_us
+        waits = {asyncio.ensure_future(self._clock.sleep_until(until_us)), asyncio.ensure_future(self._rung.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+        self._rung.clear()

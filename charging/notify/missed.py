@@ -1,0 +1,150 @@
+"""Which missed calls go into which mail (R13). Pure.
+
+The first is told at once. Those that come within the pause after a mail wait for its end, and go into one mail
+together. If calls came within it, the next pause is twice as long, up to PAUSE_MOST_S; after one without any, the next
+call is told at once again. So a robot that dials all day makes a dozen mails instead of thousands, and yet no call is
+left out: calls are kept by caller, and of callers that do not fit the number of their calls.
+
+A batch is *frozen* before it is told, and then stays the same until it has been told: whoever finds it so, after a
+crash or in another daemon, tells the same calls under the same id, and the outbox takes them once. A call
+that comes meanwhile waits for the next batch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from charging.clock import MICROSECONDS
+
+PAUSE_MOST_S = 4 * 3600
+CALLERS_MAX = 20
+"""Of a batch; of further ones only the number of calls is kept."""
+SEEN_MAX = 10
+"""Newest calls that are known again where their recording is repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One missed call."""
+
+    id: str
+    """Unique to the call."""
+    number: str
+    """The subscriber's own, that was rung."""
+    caller: str
+    """Empty: withheld."""
+    at_us: int
+    """Wall clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """All calls of a batch from one caller to one number."""
+
+    number: str
+    caller: str
+    times: int
+    last_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Calls that one mail tells of; one at least."""
+
+    id: str
+    """Of its first call."""
+    first_us: int
+    last_us: int
+    callers: tuple[Caller, ...]
+    """In the order of their first calls."""
+    others: int = 0
+    """Calls from callers beyond CALLERS_MAX."""
+
+    @property
+    def calls(self) -> int:
+        """How many."""
+        return sum(one.times for one in self.callers) + self.others
+
+    def with_call(self, call: Call) -> Batch:
+        """The batch with one more."""
+        first_us, last_us = min(self.first_us, call.at_us), max(self.last_us, call.at_us)
+        grown = replace(self, first_us=first_us, last_us=last_us)
+        for place, known in enumerate(self.callers):
+            if (known.number, known.caller) == (call.number, call.caller):
+                more = replace(known, times=known.times + 1, last_us=max(known.last_us, call.at_us))
+                return replace(grown, callers=(*self.callers[:place], more, *self.callers[place + 1 :]))
+        if len(self.callers) == CALLERS_MAX:
+            return replace(grown, others=self.others + 1)
+        return replace(grown, callers=(*self.callers, Caller(call.number, call.caller, 1, call.at_us)))
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """One account's."""
+
+    waiting: Batch | None = None
+    """Calls that are to be told."""
+    frozen: Batch | None = None
+    """Calls that are being told."""
+    told_us: int | None = None
+    """When a batch was last frozen, wall clock; ``None``: never."""
+    pause_s: int = 0
+    """After that."""
+    seen: tuple[str, ...] = ()
+    """Ids of the newest calls."""
+
+    @property
+    def due_us(self) -> int:
+        """When something is to be done: a batch told, or the whole forgotten as nothing has happened for long."""
+        if self.frozen is not None:
+            return self.frozen.last_us
+        return self._pause_ends_us if self.waiting is None else max(self.waiting.first_us, self._pause_ends_us)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing waits: once it is due there is nothing left to remember."""
+        return self.frozen is None and self.waiting is None
+
+    def with_call(self, call: Call) -> Missed:
+        """With one more call; unchanged where it is among those recorded last."""
+        if call.id in self.seen:
+            return self
+        first = Batch(call.id, call.at_us, call.at_us, (Caller(call.number, call.caller, 1, call.at_us),))
+        waiting = first if self.waiting is None else self.waiting.with_call(call)
+        return replace(self, waiting=waiting, seen=(*self.seen, call.id)[-SEEN_MAX:])
+
+    def with_frozen(self, now_us: int, first_pause_s: int) -> Missed:
+        """With what waits frozen, where that is due and nothing else is being told."""
+        if self.frozen is not None or self.waiting is None or now_us < self.due_us:
+            return self
+        went_on = self.told_us is not None and self.waiting.first_us < self._pause_ends_us
+        pause_s = min(2 * self.pause_s, max(PAUSE_MOST_S, first_pause_s)) if went_on else first_pause_s
+        return replace(self, waiting=None, frozen=self.waiting, told_us=now_us, pause_s=pause_s)
+
+    def without_frozen(self) -> Missed:
+        """After the frozen batch was told."""
+        return replace(self, frozen=None)
+
+    @property
+    def _pause_ends_us(self) -> int:
+        return 0 if self.told_us is None else self.told_us + self.pause_s * MICROSECONDS
+
+    def to_json(self) -> str:
+        """JSON text; :meth:`from_json` makes an equal value of it."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Missed:
+        """What :meth:`to_json` wrote. Raises ``KeyError``, ``TypeError`` or ``ValueError`` else."""
+        plain: dict[str, Any] = json.loads(text)
+        batches = {key: _batch(plain[key]) for key in ("waiting", "frozen")}
+        return cls(**{**plain, **batches, "seen": tuple(plain["seen"])})
+
+
+def _batch(plain: Mapping[str, Any] | None) -> Batch | None:
+    if plain is None:
+        return None
+    return Batch(**{**plain, "callers": tuple(Caller(**one) for one in plain["callers"])})

@@ -1,0 +1,138 @@
+"""Missed calls on their way into mails: recorded at once, told when they are due (R13).
+
+What waits is one document an account, of the collection :data:`COLLECTION`; ``missed.py`` says what it holds and when
+it is due. Recording and telling are updates of the version that was read, so daemons that share a store share this
+work, and what one of them was killed over another goes on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NoReturn
+
+import structlog
+
+from charging.clock import Clock
+from charging.errors import LedgerError, LedgerUnavailable
+from charging.ledger.accounts import Account, Status
+from charging.ledger.documents import Document, Documents, Put
+from charging.ledger.model import CREDIT, Balance
+from charging.notify.bell import Bell
+from charging.notify.missed import Call, Missed
+from charging.notify.notifier import Books, Notifier
+from charging.notify.policy import missed_calls, plain
+from charging.rating.tariff import Tariff
+
+COLLECTION = "missed-calls"
+TELL_MAX = 100
+"""Accounts of one round."""
+POLL_S = 15
+"""Between rounds: a pause that has ended is noticed within this time."""
+TRIES_MAX = 20
+"""Times that a change is made anew because somebody else's came first."""
+
+log = structlog.get_logger(__name__)
+
+
+class MissedDesk:
+    """Takes missed calls in, and hands what is due to the outbox."""
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        books: Books,
+        documents: Documents,
+        tariff: Callable[[], Tariff],
+        clock: Clock,
+        pause_s: int,
+    ) -> None:
+        """``pause_s``: after a mail, before the next one of the same account; see ``missed.py``. 0: none, ever."""
+        self._notifier = notifier
+        self._books = books
+        self._documents = documents
+        self._tariff = tariff
+        self._clock = clock
+        self._pause_s = pause_s
+        self._bell = Bell(clock)
+
+    async def record(self, account: Account, call: Call) -> None:
+        """The call waits in the store from now on; once, however often it is recorded. Raises LedgerError."""
+        if account.email:
+            bounded = replace(call, caller=plain(call.caller))
+            await self._change(account.id, lambda missed: missed.with_call(bounded))
+            self._bell.ring()
+
+    async def run(self) -> NoReturn:
+        """Tell what is due, rest, for ever."""
+        while True:
+            busy = False
+            try:
+                busy = await self.tell_due()
+            except LedgerError as error:
+                log.warning("missed_calls_not_told", why=str(error))
+            if not busy:
+                await self._bell.rest(POLL_S)
+
+    async def tell_due(self) -> bool:
+        """One bounded round; whether there may be more to do at once. Raises LedgerError."""
+        now_us = self._clock.now().wall_us
+        due = await self._documents.due_documents(COLLECTION, now_us, TELL_MAX)
+        for document in due:
+            await self._tell_safely(document.id, now_us)
+        return len(due) == TELL_MAX
+
+    async def _tell_safely(self, account: str, now_us: int) -> None:
+        """A fault of ours about one account stops neither the others nor, with this task, the daemon and its calls."""
+        try:
+            await self._tell(account, now_us)
+        except LedgerError:
+            raise
+        except Exception as error:  # noqa: BLE001  see above
+            log.error("account_not_looked_at", account=account, why=f"{type(error).__name__}: {error}")
+
+    async def _tell(self, account_id: str, now_us: int) -> None:
+        missed = await self._change(account_id, lambda one: one.with_frozen(now_us, self._pause_s))
+        batch = missed.frozen
+        if batch is None:
+            await self._forget_if_quiet(account_id, now_us)
+            return
+        assert missed.told_us is not None, "set with what is frozen"
+        account = await self._books.account(account_id)
+        if account is not None and account.email and account.status is not Status.CLOSED:
+            credit = (await self._books.balances(account_id)).get(CREDIT, Balance()).posted
+            bought_us = await self._notifier.last_purchase_us(account_id)
+            topped_up = bought_us is not None and bought_us > batch.last_us
+            notice = missed_calls(account, batch, credit, topped_up, missed.told_us, self._tariff().zone)
+            await self._notifier.put(notice)
+        await self._change(account_id, lambda one: one.without_frozen() if one.frozen == batch else one)
+
+    async def _forget_if_quiet(self, account_id: str, now_us: int) -> None:
+        document = await self._documents.get_document(COLLECTION, account_id)
+        if document is not None and (missed := _read(document)).is_quiet and missed.due_us <= now_us:
+            await self._documents.delete_document(document)
+
+    async def _change(self, account: str, change: Callable[[Missed], Missed]) -> Missed:
+        """Store what ``change`` makes of the account's missed calls; what is stored then. Raises LedgerError."""
+        for _ in range(TRIES_MAX):
+            document = await self._documents.get_document(COLLECTION, account)
+            missed = Missed() if document is None else _read(document)
+            changed = change(missed)
+            if changed == missed or await self._stored(account, document, changed):
+                return changed
+        raise LedgerUnavailable(f"others keep changing the missed calls of account {account}")
+
+    async def _stored(self, account: str, document: Document | None, missed: Missed) -> bool:
+        body = missed.to_json()
+        if document is None:
+            return await self._documents.put_document(COLLECTION, account, body, missed.due_us) is Put.CREATED
+        return await self._documents.update_document(replace(document, body=body, due_us=missed.due_us))
+
+
+def _read(document: Document) -> Missed:
+    """What a damaged document held cannot be told any more; new calls can."""
+    try:
+        return Missed.from_json(document.body)
+    except (KeyError, TypeError, ValueError):
+        log.error("notice_unreadable", notice=f"{document.collection}/{document.id}")
+        return Missed()
