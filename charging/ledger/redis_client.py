@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import hiredis
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
 from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -40,23 +41,33 @@ loading, out of memory, too few replicas, a slot on the move) may have passed at
 _MASTER_LOST = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError)
 
 
-class _Packing:
-    """Packs commands by hiredis, in C: redis-py does so only in its blocking client, and its own packing, in Python,
-    is the largest part of what a command costs."""
+class _Batching(AbstractConnection):
+    """Asks in batches, and packs commands by hiredis, in C. redis-py does that only in its blocking client; its asyncio
+    client packs in Python and sets a timer for each answer, and these two are most of what a command costs it."""
 
-    def pack_command(self, *words: str | int | bytes) -> list[bytes]:
-        first = str(words[0]).split(" ") if isinstance(words[0], str) else [words[0]]
+    _parser: Any  # of the asyncio client, whatever redis-py says of its base class
+
+    def pack_command(self, *words: Any) -> list[bytes]:
+        first = words[0].split(" ") if isinstance(words[0], str) else words[:1]
         return [hiredis.pack_command((*first, *words[1:]))]
 
-    def pack_commands(self, commands: Iterable[Command]) -> list[bytes]:
-        return [b"".join(packed for command in commands for packed in self.pack_command(*command))]
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands that travel together; a command that Redis refuses has the error for its answer.
+        One deadline holds for all of them."""
+        await self.send_packed_command([packed for command in commands for packed in self.pack_command(*command)])
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                return [await self._parser.read_response() for _ in commands]
+        except BaseException:
+            await self.disconnect(nowait=True)  # what comes after all belongs to nobody
+            raise
 
 
-class PackingConnection(_Packing, Connection):  # type: ignore[misc]  # its words are of fewer types
+class BatchingConnection(_Batching, Connection):
     """A connection of the kind that redis-py makes."""
 
 
-class PackingSSLConnection(_Packing, SSLConnection):  # type: ignore[misc]  # its words are of fewer types
+class BatchingSSLConnection(_Batching, SSLConnection):
     """The same by TLS."""
 
 
@@ -72,7 +83,7 @@ def translate(error: Exception) -> LedgerError:
     """What the driver's error means for the ledger, to be raised from it."""
     if isinstance(error, ResponseError) and str(error).startswith(_CORRUPT):
         return LedgerCorrupt(f"the Redis ledger refused: {error}")
-    return LedgerUnavailable(f"the Redis ledger did not answer: {error or type(error).__name__}")
+    return LedgerUnavailable(f"the Redis ledger did not answer: {str(error) or type(error).__name__}")
 
 
 class RedisClient:
@@ -107,7 +118,7 @@ class RedisClient:
 
     def _pool(self, host: str, port: int) -> ConnectionPool:
         settings = self._settings()
-        kind = PackingSSLConnection if settings.pop("ssl", False) else PackingConnection
+        kind = BatchingSSLConnection if settings.pop("ssl", False) else BatchingConnection
         return ConnectionPool(kind, host=host, port=port, db=self._url.database, **settings)
 
     def _common(self) -> dict[str, Any]:
@@ -167,13 +178,18 @@ class RedisClient:
     async def _send(self, commands: list[Command]) -> list[Any]:
         async with self._asking() as redis:
             assert isinstance(redis, Redis)
-            pipeline = redis.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)
-            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+            connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+            try:
+                answers = await connection.ask(commands)
+            finally:
+                await redis.connection_pool.release(connection)
             if self._sentinel is not None and any(isinstance(answer, ReadOnlyError) for answer in answers):
                 await self._forget(redis)  # it is the master no more
-            return answers
+            told = redis.response_callbacks  # by which redis-py makes a dict of HGETALL's answer, say; a cluster's too
+            return [
+                told[name](answer) if (name := str(words[0])) in told and not isinstance(answer, Exception) else answer
+                for words, answer in zip(commands, answers, strict=True)
+            ]
 
     def _checked(self, answer: Any) -> Any:
         if isinstance(answer, Exception):

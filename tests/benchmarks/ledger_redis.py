@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import partial
@@ -19,7 +20,7 @@ from redis.asyncio import ConnectionPool, Redis
 from charging.ledger import redis_url
 from charging.ledger.accounts import Account
 from charging.ledger.model import Closed, Kept, Opened, Outcome, Transfer
-from charging.ledger.redis_client import CONNECTIONS_MAX, PackingConnection, RedisClient, Script
+from charging.ledger.redis_client import CONNECTIONS_MAX, BatchingConnection, RedisClient, Script
 from charging.ledger.redis_records import Keys
 from charging.ledger.redis_store import RedisStore
 from tests.benchmarks.ledger_load import (
@@ -36,7 +37,7 @@ from tests.benchmarks.ledger_load import (
     play,
     top_up,
 )
-from tests.integration.redis_servers import RedisServer, wait_until
+from tests.integration.redis_servers import RedisServer
 
 BARE, PIPELINED, LEDGER = "bare EVALSHA", "bare EVALSHA in pipelines", "Redis ledger"
 
@@ -119,7 +120,7 @@ class Side:
         self._keys = Keys("bare")
         self._store = RedisStore(redis_url.parse(server.url + "?timeout_s=30"))
         self._client = RedisClient(redis_url.parse(server.url + "?timeout_s=30"))
-        pool = ConnectionPool(PackingConnection, host="127.0.0.1", port=server.port, protocol=2)
+        pool = ConnectionPool(BatchingConnection, host="127.0.0.1", port=server.port, protocol=2)
         self._redis = Redis.from_pool(pool)
         self._turn = asyncio.Semaphore(CONNECTIONS_MAX)
 
@@ -129,7 +130,7 @@ class Side:
         await self._fill()
         for setting in ("auto-aof-rewrite-percentage 0", "appendfsync everysec", "appendonly yes"):
             self._server.cli("config", "set", *setting.split())
-        await asyncio.to_thread(wait_until, self._is_rewritten, "the append-only file is not written")
+        await asyncio.to_thread(self._wait_until_rewritten)
         for script in _SCRIPTS.values():
             await self._redis.script_load(script.text)
         wanted = await self._commands(self._ledger)
@@ -160,8 +161,9 @@ class Side:
             last = min(start + COPIES_AT_ONCE, self._accounts) - 1
             await self._redis.eval(_COPY, len(keys), *keys, start, last, *kinds)
 
-    def _is_rewritten(self) -> bool:
-        return self._info("persistence")["aof_rewrite_in_progress"] == "0"
+    def _wait_until_rewritten(self) -> None:
+        while self._info("persistence")["aof_rewrite_in_progress"] != "0":
+            time.sleep(0.2)
 
     def _info(self, section: str) -> dict[str, str]:
         lines = self._server.cli("info", section).splitlines()
