@@ -28,10 +28,10 @@ from charging.lab.audio import Sound
 from charging.lab.daemon import DaemonProcess, free_port
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
 from charging.ledger.accounts import Account, Language, Number
+from charging.ledger.bundles import grant
 from charging.ledger.model import Kind, Leg, Transfer, bundle
 from charging.ledger.open import open_store
 from charging.notify.notifier import SWEEP_HOUR
-from charging.session.funds import grant
 from tests.asterisk.engine import NUMBER, Engine
 from tests.asterisk.parties import leave_message
 from tests.asterisk.relay import Relay
@@ -40,7 +40,7 @@ from tests.fakes.documents import pdf
 from tests.integration.command import REPOSITORY
 from tests.integration.smtp_server import Mailbox, mail_server
 
-POLICY = {"tick_s": 2, "horizon_s": 8, "warn_before_s": 5, "setup_timeout_s": 2, "black_box_wait_s": 2, "ring_s": 2}
+POLICY = {"tick_s": 2, "horizon_s": 8, "warn_before_s": 8, "setup_timeout_s": 2, "black_box_wait_s": 2, "ring_s": 2}
 LEASE_S = 4
 SATELLITE = mobile.answers()
 ADDRESS = "anna@example.nl"

@@ -50,9 +50,8 @@ class MovedClock:
                     await self._moved.wait()
 
 
-async def tell_when_ready(engine: Engine, clock: MovedClock) -> None:
+async def tell_when_ready(engine: Engine, moved: Instant) -> None:
     """The lease is renewed and the switch heard after the move, so calls can come."""
-    moved = clock.now()
     while not engine.lease.holds or (engine.link.proven_mono_us or 0) < moved.mono_us:  # noqa: ASYNC110
         await asyncio.sleep(POLL_S)
     log.info("clocks_moved", wall_us=moved.wall_us)
@@ -64,7 +63,7 @@ async def live(engine: Engine, clock: MovedClock) -> None:
 
     def move() -> None:
         clock.read()
-        teller = asyncio.create_task(tell_when_ready(engine, clock), name="clocks-moved")
+        teller = asyncio.create_task(tell_when_ready(engine, clock.now()), name="clocks-moved")
         tellers.add(teller)
         teller.add_done_callback(tellers.discard)
 
