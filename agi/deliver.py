@@ -31,6 +31,8 @@ def assignments(answer: Answer) -> Iterator[tuple[str, str]]:
 
     The dialplan has cleared all of them before it asked, so that nothing of an earlier answer is left.
     """
+    if answer.switch:
+        yield variables.SWITCH, answer.switch
     if answer.session is not None:
         yield variables.inherited(variables.SESSION), answer.session
     yield variables.REASON, answer.reason
@@ -45,14 +47,3 @@ def assignments(answer: Answer) -> Iterator[tuple[str, str]]:
     if answer.mailbox:
         yield variables.MAILBOX, answer.mailbox
     yield variables.DECISION, answer.decision
-
-
-async def forget(session: AgiSession, desk: CallDesk, limit: int) -> None:
-    """Delete black-box records that are booked, one by one; what was deleted is reported even if it breaks off."""
-    deleted: list[str] = []
-    try:
-        for key in desk.records_to_forget()[:limit]:
-            await session.database_del(variables.BLACK_BOX_FAMILY, key)
-            deleted.append(key)
-    finally:
-        desk.forgotten(deleted)

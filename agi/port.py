@@ -5,7 +5,6 @@ The routes decide nothing; whoever wires the server gives them a :class:`CallDes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +39,8 @@ class Answer:
     """``nl`` or ``en``; empty leaves it to the dialplan."""
     mailbox: str = ""
     """Empty leaves it to the dialplan."""
+    switch: str = ""
+    """The ``switch.id`` of the daemon that decides, which the black box notes."""
 
 
 class CallDesk(Protocol):
@@ -59,9 +60,3 @@ class CallDesk(Protocol):
 
         Whether the switch acted on a part of the answer is unknown.
         """
-
-    def records_to_forget(self) -> list[str]:
-        """Keys of black-box records that are booked and can be deleted; at most a few hundred."""
-
-    def forgotten(self, keys: Sequence[str]) -> None:
-        """These records were deleted, or were gone already."""

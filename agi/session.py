@@ -42,19 +42,6 @@ class AgiSession:
         """Set a channel variable. Raises LocalProtocolError (control characters), CommandRefused."""
         await self._do("SET VARIABLE", name, value)
 
-    async def get_variable(self, name: str) -> str | None:
-        """The value of a channel variable, ``None`` where it is not set."""
-        result = await self._do("GET VARIABLE", name)
-        return result.data if result.value == "1" else None
-
-    async def database_del(self, family: str, key: str) -> None:
-        """Delete one key of AstDB. Whether there was one is not told: Asterisk 22.10 says 1 in either case."""
-        await self._do("DATABASE DEL", family, key)
-
-    async def noop(self, text: str = "") -> None:
-        """Do nothing, which proves that the switch still listens."""
-        await self._do("NOOP", text)
-
     async def _do(self, verb: str, *arguments: str) -> Result:
         if self._messages:
             raise RemoteProtocolError(f"an answer that nobody asked for: {self._messages[0]!r}")

@@ -26,7 +26,7 @@ AMI_STATES = ("down", "connecting", "refused", "reconciling", "up")
 """refused: wrong secret, or a right is missing; reconciling: logged in, catching up with the calls."""
 SESSION_STATES = ("setup", "running", "ended")
 """ended: its money is not booked yet."""
-AGI_ROUTES = ("incoming", "unanswered", "maintenance")
+AGI_ROUTES = ("incoming", "unanswered")
 SERVICES = ("forward", "voicemail", "fax")
 NOTICES = (
     "low-credit",

@@ -6,7 +6,6 @@ from functools import partial
 
 from agi.port import CallDesk
 from agi.routes.incoming import incoming
-from agi.routes.maintenance import maintenance
 from agi.routes.unanswered import unanswered
 from agi.server import Route
 from charging.asterisk import variables
@@ -17,5 +16,4 @@ def routes_for(desk: CallDesk) -> dict[str, Route]:
     return {
         variables.ROUTE_INCOMING: partial(incoming, desk),
         variables.ROUTE_UNANSWERED: partial(unanswered, desk),
-        variables.ROUTE_MAINTENANCE: partial(maintenance, desk),
     }

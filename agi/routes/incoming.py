@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from agi import arguments
-from agi.deliver import deliver, forget
+from agi.deliver import deliver
 from agi.port import CallDesk, IncomingCall
 from agi.protocol import Request
 from agi.session import AgiSession
-
-RECORDS_FORGOTTEN_PER_CALL = 8
-"""Each costs the caller less than a millisecond, and needs no right that AMI would need for it."""
 
 
 async def incoming(desk: CallDesk, request: Request, session: AgiSession) -> None:
@@ -20,6 +17,4 @@ async def incoming(desk: CallDesk, request: Request, session: AgiSession) -> Non
         unique_id=arguments.printable(request.argument(3), arguments.MAX_CHANNEL_CHARACTERS),
         channel=arguments.printable(request.argument(4), arguments.MAX_CHANNEL_CHARACTERS),
     )
-    answer = await desk.incoming(call)
-    await deliver(session, desk, answer)
-    await forget(session, desk, RECORDS_FORGOTTEN_PER_CALL)
+    await deliver(session, desk, await desk.incoming(call))

@@ -3,6 +3,7 @@
 The hang-up handler of ``extensions_charging.conf`` writes one record a call into AstDB, daemon alive or dead::
 
     v1|dial=ANSWER|answered_ms=4213|ended=1700000000.123|cause=16|vm=|vmfile=|number=…|caller=…|decision=…|phase=…
+      |fax=|pages=|switch=asterisk
 
 Unknown fields are ignored and missing ones read as empty, so that dialplan and daemon can be updated one after
 the other. A number that is not one reads as ``None`` and is named in ``malformed``: never guessed, never 0.
@@ -10,14 +11,22 @@ the other. A number that is not one reads as ``None`` and is named in ``malforme
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from charging.asterisk.numbers import scaled, whole
-from charging.asterisk.variables import NO_SESSION_PREFIX
+from charging.asterisk.variables import FORGET_SEPARATOR, NO_SESSION_PREFIX
 
 VERSION = "v1"
 SEPARATOR = "|"
 ANSWERED = "ANSWER"
+
+FORGET_CHARACTERS_MAX = 900
+"""Of the keys that one order names: Asterisk 22.10 refuses a line of an action with more than 1,022, and the variable's
+name is part of it."""
+
+_KEY = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,8 @@ class BlackBoxRecord:
     voicemail_file: str
     fax_status: str
     fax_pages: int | None
+    switch: str
+    """The ``switch.id`` of the daemon that decided; empty where none did, and in what older dialplans wrote."""
     malformed: tuple[str, ...] = ()
     """Names of the fields that should hold a number and do not."""
 
@@ -90,8 +101,31 @@ def parse_record(key: str, text: str) -> BlackBoxRecord | None:
         voicemail_file=fields.get("vmfile", ""),
         fax_status=fields.get("fax", ""),
         fax_pages=numbers["pages"],
+        switch=fields.get("switch", ""),
         malformed=tuple(name for name, value in numbers.items() if value is None and fields.get(name)),
     )
+
+
+def is_key(text: str) -> bool:
+    """Whether this can be the key of a record that the dialplan wrote. No other is ever named to the switch: a key goes
+    through the dialplan to be deleted, where brackets, commas and braces have a meaning."""
+    return _KEY.fullmatch(text) is not None
+
+
+def packed(keys: Iterable[str]) -> Iterator[str]:
+    """The keys in their order, joined as the dialplan takes them, at most ``FORGET_CHARACTERS_MAX`` characters at a
+    time. Raises ValueError for a key that is none."""
+    pack = ""
+    for key in keys:
+        if not is_key(key):
+            raise ValueError(f"not a black-box key: {key!r}")
+        longer = f"{pack}{FORGET_SEPARATOR}{key}" if pack else key
+        if len(longer) > FORGET_CHARACTERS_MAX:
+            yield pack
+            longer = key
+        pack = longer
+    if pack:
+        yield pack
 
 
 def _pairs(assignments: list[str]) -> list[tuple[str, str]]:

@@ -6,16 +6,17 @@ ActionTimeout, ActionRefused); "that channel is gone" is an expected outcome and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import structlog
 
 from charging.asterisk import variables
-from charging.asterisk.black_box import BlackBoxRecord, parse_record
+from charging.asterisk.black_box import BlackBoxRecord, is_key, packed, parse_record
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.numbers import scaled, whole
-from charging.asterisk.prompts import MAINTENANCE_DEADLINE_S, Prompter, PromptOutcome, PromptSettings
+from charging.asterisk.prompts import Prompter, PromptOutcome, PromptSettings
 from charging.asterisk.reply import Fields, Orders
 from charging.asterisk.rights import MissingRights, missing_rights
 from charging.clock import Clock, Instant
@@ -27,6 +28,7 @@ CAUSE_NORMAL = 16
 MAX_DEADLINE_TRIES = 3
 LATE_ANSWER_MS = 50
 """A deadline is counted by the switch from when it reads the order; an answer later than this, and it is told again."""
+MAINTENANCE_TIMEOUT_MS = 10_000
 STATUS_VARIABLES = f"{variables.SESSION},{variables.LEG},TIMEOUT(absolute)"
 
 log = structlog.get_logger(__name__)
@@ -69,6 +71,8 @@ class CallControl:
         self._link = link
         self._clock = clock
         self._prompter = Prompter(link, prompts)
+        self._unreadable: set[str] = set()
+        """Keys that were said to be, each once. As bounded as AstDB itself."""
 
     def observe(self, event: SwitchEvent) -> None:
         """Must be given every switch event, in order: prompts learn from them what became of their orders."""
@@ -100,9 +104,22 @@ class CallControl:
         """Play a file to one leg of a running call; see :meth:`Prompter.play`. Never raises a SwitchError."""
         return await self._prompter.play(session, sequence, spyee_uid, prompt)
 
-    async def run_maintenance(self, deadline_s: float = MAINTENANCE_DEADLINE_S) -> bool:
-        """Make the switch ask our AGI route what to delete; see :meth:`Prompter.run_maintenance`."""
-        return await self._prompter.run_maintenance(deadline_s)
+    async def delete_records(self, keys: Sequence[str]) -> None:
+        """Have the dialplan delete records, which AMI may not. It does so after this returns, and does not tell: a
+        later look at the black box shows what is left. Raises ValueError for a key that is none."""
+        for pack in list(packed(keys)):
+            await self._link.action(
+                "Originate",
+                {
+                    "Channel": variables.MAINTENANCE_CHANNEL,
+                    "Context": variables.MAINTENANCE_CONTEXT,
+                    "Exten": variables.MAINTENANCE_IDLE_EXTENSION,
+                    "Priority": "1",
+                    "Async": "true",
+                    "Timeout": str(MAINTENANCE_TIMEOUT_MS),
+                    "Variable": f"{variables.inherited(variables.FORGET)}={pack}",
+                },
+            )
 
     async def send_fax(self, order: FaxOrder) -> None:
         """Have a fax dialled and sent. The channel's id is made of the session: a second order of it fails."""
@@ -133,7 +150,7 @@ class CallControl:
         """All records of ended calls that have not been deleted, by key."""
         fields = {"Family": variables.BLACK_BOX_FAMILY}
         reply = await self._link.action("DBGetTree", fields, timeout_s=10.0, list_end="DBGetTreeComplete")
-        records = (_record(entry) for entry in reply.events)
+        records = (self._record(entry) for entry in reply.events)
         return {record.key: record for record in records if record is not None}
 
     async def black_box_of(self, session: str) -> BlackBoxRecord | None:
@@ -145,11 +162,20 @@ class CallControl:
             if "not found" in str(error).lower():
                 return None
             raise
-        return next((_record(entry) for entry in reply.events), None)
+        return next((self._record(entry) for entry in reply.events), None)
 
     async def permissions(self) -> MissingRights:
         """Which orders the switch would refuse us."""
         return missing_rights(await self._link.action("ListCommands"))
+
+    def _record(self, entry: AmiMessage) -> BlackBoxRecord | None:
+        """One AstDB entry; the key comes with its family in a tree, and without it alone."""
+        key = entry.get("Key").removeprefix(f"/{variables.BLACK_BOX_FAMILY}/")
+        record = parse_record(key, entry.get("Val")) if is_key(key) else None
+        if record is None and key not in self._unreadable:
+            self._unreadable.add(key)
+            log.warning("black_box_record_unreadable", key=key, found=entry.get("Val")[:200])
+        return record
 
     async def _order(self, name: str, fields: Fields) -> bool:
         """Send an order to a channel; false where the channel is gone."""
@@ -170,6 +196,7 @@ def milliseconds_left(now: Instant, at: Instant) -> int:
 def _fax_variables(order: FaxOrder) -> tuple[tuple[str, str], ...]:
     return (
         (variables.SESSION, order.session),
+        (variables.SWITCH, order.switch),
         (variables.NUMBER, order.number),
         (variables.TARGET, order.target),
         (variables.FAX_FILE, order.file),
@@ -192,12 +219,3 @@ def channel_status(entry: AmiMessage) -> ChannelStatus:
         time_left_ms=scaled(entry.variable("TIMEOUT(absolute)"), 3) or None,
         seconds_since_creation=whole(entry.get("Seconds")) or 0,
     )
-
-
-def _record(entry: AmiMessage) -> BlackBoxRecord | None:
-    """One AstDB entry; the key comes with its family in a tree, and without it alone."""
-    key = entry.get("Key").removeprefix(f"/{variables.BLACK_BOX_FAMILY}/")
-    record = parse_record(key, entry.get("Val"))
-    if record is None:
-        log.warning("black_box_record_unreadable", key=key, found=entry.get("Val")[:200])
-    return record

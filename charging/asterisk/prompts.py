@@ -22,8 +22,6 @@ from charging.session.switch_events import OriginateEnded, PromptStarted, Switch
 WHISPER_DEADLINE_S = 2.0
 """Measured: a whisper is attached 0.4 s after the order."""
 ORIGINATE_TIMEOUT_MS = 5000
-MAINTENANCE_TIMEOUT_MS = 10_000
-MAINTENANCE_DEADLINE_S = 15.0
 DIGIT_MS = 60
 
 log = structlog.get_logger(__name__)
@@ -57,17 +55,13 @@ class Prompter:
         self._link = link
         self._settings = settings or PromptSettings()
         self._waiting: dict[str, asyncio.Future[bool]] = {}
-        self._maintenance_runs = 0
 
     def observe(self, event: SwitchEvent) -> None:
         """Take note of an event, at once."""
         if isinstance(event, PromptStarted):
             self._resolve(event.spyer_uid, True)
-        elif isinstance(event, OriginateEnded):
-            if not event.answered:
-                self._resolve(event.action_id, False)
-            elif event.action_id.startswith("maintenance-"):
-                self._resolve(event.action_id, True)
+        elif isinstance(event, OriginateEnded) and not event.answered:
+            self._resolve(event.action_id, False)
 
     async def play(self, session: str, sequence: int, spyee_uid: str, prompt: str) -> PromptOutcome:
         """Play ``prompt`` (a path on the switch, without extension) to one leg. Never raises a SwitchError.
@@ -79,34 +73,6 @@ class Prompter:
         if self._settings.feature and await self._feature(session, spyee_uid, prompt):
             return PromptOutcome.FEATURE
         return PromptOutcome.FAILED
-
-    async def run_maintenance(self, deadline_s: float = MAINTENANCE_DEADLINE_S) -> bool:
-        """Run the maintenance extension, which asks our AGI route what to delete.
-
-        False where the switch's answer, an event of class ``call``, never came: that right is missing then.
-        Raises the link's errors when the order itself fails.
-        """
-        self._maintenance_runs += 1
-        action_id = f"maintenance-{self._maintenance_runs}"
-        done = self._expect(action_id)
-        fields = {
-            "ActionID": action_id,
-            "Channel": variables.MAINTENANCE_CHANNEL,
-            "Context": variables.MAINTENANCE_CONTEXT,
-            "Exten": variables.MAINTENANCE_IDLE_EXTENSION,
-            "Priority": "1",
-            "Async": "true",
-            "Timeout": str(MAINTENANCE_TIMEOUT_MS),
-        }
-        try:
-            await self._link.action("Originate", fields)
-            async with asyncio.timeout(deadline_s):
-                await done
-        except TimeoutError:
-            return False
-        finally:
-            self._waiting.pop(action_id, None)
-        return True
 
     async def _whisper(self, session: str, sequence: int, spyee_uid: str, prompt: str) -> bool:
         uid = f"w-{session}-{sequence}"

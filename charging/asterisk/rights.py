@@ -19,7 +19,7 @@ NEEDED_ACTIONS = {
 }
 """Action → the right that grants it. Without these a call can neither be extended nor accounted for."""
 OPTIONAL_ACTIONS = {"Originate": "originate", "PlayDTMF": "call", "Setvar": "call"}
-"""Without these there is no prompt, and no deleting of booked black-box records between calls."""
+"""Without these there is no prompt, and booked black-box records stay in the switch's AstDB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from charging.asterisk import variables
 from charging.asterisk.black_box import BlackBoxRecord
@@ -10,7 +10,6 @@ from charging.asterisk.control import CallControl, ChannelStatus
 from charging.asterisk.link import AmiLink
 from charging.asterisk.prompts import PromptOutcome
 from charging.clock import Clock, Instant
-from charging.errors import LinkDown
 from charging.session.events import BlackBoxRead, Leg
 from charging.session.ports import FaxOrder, Legs, Look, PromptResult
 
@@ -65,9 +64,8 @@ class AsteriskSwitch:
     async def send_fax(self, order: FaxOrder) -> None:
         await self._control.send_fax(order)
 
-    async def run_maintenance(self) -> None:
-        if not await self._control.run_maintenance():
-            raise LinkDown("the switch did not run the maintenance extension: is the right `originate` granted?")
+    async def delete_records(self, keys: Sequence[str]) -> None:
+        await self._control.delete_records(keys)
 
 
 def _read(record: BlackBoxRecord) -> BlackBoxRead:
@@ -83,6 +81,7 @@ def _read(record: BlackBoxRecord) -> BlackBoxRead:
         ended_us=record.ended_at_us,
         fax_status=record.fax_status,
         fax_pages=record.fax_pages or 0,
+        switch=record.switch,
     )
 
 

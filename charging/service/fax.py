@@ -170,6 +170,7 @@ class Faxes:
     async def _dial(self, desk: FaxDesk, fax: Fax, paper: Paper) -> FaxSent | Refused:
         order = FaxOrder(
             session=fax.id,
+            switch=fax.switch,
             number=fax.number,
             target=fax.target,
             file=paper.file,

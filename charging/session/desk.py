@@ -44,8 +44,6 @@ RESERVE_TRIES_MAX = 4
 CLOSE_WAIT_S = 1.5
 """How long a caller whose forward failed waits for its money to go back before voicemail is offered."""
 
-FORGET_AT_ONCE_MAX = 200
-
 
 def _new_session_id(now: Instant) -> str:
     """In the order of time, and never the same for two daemons."""
@@ -140,14 +138,6 @@ class Desk:
         """The answer could not be delivered: have the switch asked what came of it."""
         if (runner := self._registry.find(session)) is not None:
             runner.offer(AnswerDoubtful())
-
-    def records_to_forget(self) -> list[str]:
-        """Keys of black-box records that are booked."""
-        return self._registry.forgettable(FORGET_AT_ONCE_MAX)
-
-    def forgotten(self, keys: Sequence[str]) -> None:
-        """These records are deleted."""
-        self._registry.forgotten(keys)
 
     async def _number_of(self, session: str, runner: SessionRunner | None) -> str:
         if runner is not None:
@@ -269,6 +259,7 @@ class Desk:
         return Answer(
             decision=Decision.FORWARD,
             reason=session.reason,
+            switch=self._switch_id,
             session=session.id,
             quota_s=session.covered_s,
             target=session.target,
@@ -283,6 +274,7 @@ class Desk:
         return Answer(
             Decision.VOICEMAIL,
             voicemail.reason,
+            switch=self._switch_id,
             session=voicemail.id,
             language=voicemail.language,
             mailbox=number.voicemail_box,
@@ -291,4 +283,5 @@ class Desk:
     def _turned(self, outcome: Turned, number: Number | None) -> Answer:
         self._observe("call_decided", None, {"decision": outcome.decision, "reason": outcome.reason})
         mailbox = "" if number is None else number.voicemail_box
-        return Answer(outcome.decision, outcome.reason, ring_s=self._policy.ring_s, mailbox=mailbox)
+        ring_s = self._policy.ring_s
+        return Answer(outcome.decision, outcome.reason, switch=self._switch_id, ring_s=ring_s, mailbox=mailbox)

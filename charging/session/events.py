@@ -83,6 +83,8 @@ class BlackBoxRead:
     fax_status: str = ""
     fax_pages: int = 0
     """Pages that the receiving machine has confirmed."""
+    switch: str = ""
+    """The ``switch.id`` of the daemon that decided over the call; empty where none did."""
 
 
 @dataclass(frozen=True, slots=True)

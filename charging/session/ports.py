@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -45,6 +45,8 @@ class FaxOrder:
 
     session: str
     """Makes the order idempotent: the switch carries out one of a session only."""
+    switch: str
+    """The ``switch.id`` of the daemon that orders it, which the black box notes."""
     number: str
     """The sender's, E.164."""
     target: str
@@ -99,8 +101,8 @@ class Switch(Protocol):
     async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
         """All records that are there, by key: a session's id, or another word for a call without one."""
 
-    async def run_maintenance(self) -> None:
-        """Make the switch fetch the list of records to delete."""
+    async def delete_records(self, keys: Sequence[str]) -> None:
+        """Have records deleted, by key. Done soon after this returns, if at all: ``black_boxes`` shows what is left."""
 
 
 class Observer(Protocol):

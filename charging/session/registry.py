@@ -7,13 +7,14 @@ is brought to life from its stored record, told what the switch knows of it, and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NoReturn
 
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Ledger
+from charging.session.booked import BookedRecords
 from charging.session.events import BlackBoxRead, ClockJumped, FundsChanged, SessionSwitchEvent
 from charging.session.fax import Fax
 from charging.session.looker import Looker, switch_said
@@ -28,7 +29,10 @@ AUDIT_S = 30
 """Between two comparisons of the switch's channels and deadlines with ours."""
 
 HOUSEKEEPING_S = 10
-"""Between two clean-ups of the black box, where there is something to clean."""
+"""Between two looks at the black box, which is cleaned where there is something to clean."""
+
+HOUSEKEEPING_MAX_S = 120
+"""The same, while the switch does not obey."""
 
 CLOCK_WATCH_S = 1
 
@@ -61,7 +65,11 @@ class Registry:
         self._charge_message = charge_message
         self._runners: dict[str, SessionRunner] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
-        self._forget: dict[str, None] = {}
+        self._booked = BookedRecords()
+        self._looked_through: frozenset[str] = frozenset()
+        """Keys of the records that were there when the stored sessions were last compared with them."""
+        self._strangers: frozenset[str] = frozenset()
+        """Other switches' names that were seen in this switch's black box."""
         self._restored = False
         self._found = asyncio.Event()
         self._tasks = Tasks()
@@ -130,6 +138,7 @@ class Registry:
     async def _lay_down(self) -> None:
         await end(self._lives.values())
         self._restored = False
+        self._booked.clear()
 
     def doubt(self) -> None:
         """A session may have been opened in the ledger without our having heard so: look again at the next audit."""
@@ -178,7 +187,7 @@ class Registry:
         calls live on their reservation meanwhile."""
         try:
             # In this order: a call that ends between the two readings is still open in the second.
-            boxes = await self._switch.black_boxes()
+            boxes = await self._black_boxes()
             stored = await self._ledger.sessions(switch=self._switch_id)
         except LedgerError as error:
             self._restored = False
@@ -188,7 +197,9 @@ class Registry:
             if record.id not in self._runners:
                 self._revive(record)
         self._restored = True
-        await self._book_the_rest(boxes)
+        self._looked_through = frozenset(boxes)
+        open_ones = {record.id for record in stored}
+        await self._book_the_rest({key: box for key, box in boxes.items() if key not in open_ones})
 
     def _revive(self, record: OpenSession) -> None:
         try:
@@ -203,7 +214,7 @@ class Registry:
     async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
         """Records of sessions that are closed have been booked, but for messages that the dialplan's fallback took."""
         for key, box in boxes.items():
-            if key in self._runners or key in self._forget:
+            if not self._is_nobodys(key):
                 continue
             if box.message_stored and box.fallback and not await self._charge_message(key, box):
                 self._restored = False
@@ -248,29 +259,46 @@ class Registry:
     def forget(self, key: str, look_again: bool = False) -> None:
         """This black-box record is booked and can be deleted; or its session is, and it tells of more."""
         if not look_again:
-            self._forget[key] = None
+            self._booked.add(key)
             return
         self._restored = False
         self._found.set()
 
-    def forgettable(self, most: int) -> list[str]:
-        """The keys of records that can be deleted, oldest first."""
-        return list(self._forget)[:most]
-
-    def forgotten(self, keys: Sequence[str]) -> None:
-        """These records are deleted."""
-        for key in keys:
-            self._forget.pop(key, None)
+    async def _black_boxes(self) -> Mapping[str, BlackBoxRead]:
+        """The records that are ours to book. Raises SwitchError."""
+        boxes = await self._switch.black_boxes()
+        strangers = frozenset(box.switch for box in boxes.values()) - {"", self._switch_id}
+        if strangers - self._strangers:
+            self._observe("records_of_another_switch", None, {"switches": sorted(strangers)})
+        self._strangers |= strangers
+        return {key: box for key, box in boxes.items() if box.switch not in strangers}
 
     async def _housekeep_for_ever(self) -> NoReturn:
+        wait_s = HOUSEKEEPING_S
         while True:
-            await self._pause(HOUSEKEEPING_S)
-            if not self._forget or not self.leads():
-                continue
+            await self._pause(wait_s)
+            wait_s = min(2 * wait_s, HOUSEKEEPING_MAX_S)
             try:
-                await self._switch.run_maintenance()
+                if not self.leads() or await self._housekeep():
+                    wait_s = HOUSEKEEPING_S
             except SwitchError as error:
                 self._observe("maintenance_postponed", None, {"error": str(error)})
+
+    async def _housekeep(self) -> bool:
+        """Book what the switch noted of calls that no session waits for, and have it delete what is booked; whether it
+        has deleted all that it was to delete before. Raises SwitchError."""
+        boxes = await self._black_boxes()
+        left = self._booked.seen(boxes)
+        if any(key not in self._looked_through and self._is_nobodys(key) for key in boxes):
+            await self._restore()
+        if keys := self._booked.to_delete():
+            await self._switch.delete_records(keys)
+        if left:
+            self._observe("records_not_deleted", None, {"records": left})
+        return not left
+
+    def _is_nobodys(self, key: str) -> bool:
+        return key not in self._runners and key not in self._booked
 
     # --- the clocks -------------------------------------------------------------------------------------------
 

@@ -100,31 +100,59 @@ async def test_the_login_moves_the_deadline_of_a_running_call(lab: Lab) -> None:
     assert 1.5 <= call.duration_s <= 1.9
 
 
-async def test_a_booked_record_is_deleted_by_the_maintenance_extension(lab: Lab) -> None:
-    await ended_call(lab)
-    await black_box_record(lab)
-    stub = StubAgi(commands={"maintenance": ["DATABASE DEL charging s-1"]})
+async def maintained(lab: Lab, forget: str) -> set[str]:
+    """What is left of the records once the maintenance extension was given ``forget``, and nobody asked."""
+    stub = StubAgi()
     async with serving(stub, lab.agi_port), logged_in(lab) as ami:
         order = {"Channel": "Local/s@charging-maintenance/n", "Async": "true", "Timeout": "5000"}
-        await ami.action("Originate", order | {"Context": "charging-maintenance", "Exten": "idle", "Priority": "1"})
-
-        async def is_empty() -> bool:
-            return not await lab.switch.black_box()
-
-        await eventually(is_empty, "the record to be gone")
-    assert [request.route for request in stub.requests] == ["maintenance"]
-    assert stub.replies == ["200 result=1"]
-
-
-async def test_a_silent_daemon_does_not_hold_the_maintenance_extension(lab: Lab) -> None:
-    async with serving(StubAgi(is_silent=True), lab.agi_port), logged_in(lab) as ami:
-        order = {"Channel": "Local/s@charging-maintenance/n", "Async": "true", "Timeout": "5000"}
-        await ami.action("Originate", order | {"Context": "charging-maintenance", "Exten": "idle", "Priority": "1"})
+        where = {"Context": "charging-maintenance", "Exten": "idle", "Priority": "1"}
+        await ami.action("Originate", order | where | {"Variable": f"__CHARGING_FORGET={forget}"})
 
         async def is_over() -> bool:
             return not await lab.switch.channels()
 
-        await eventually(is_over, "the maintenance to give up", 12)
+        await eventually(is_over, "the maintenance to end")
+    assert stub.requests == []
+    return set(await lab.switch.black_box())
+
+
+async def test_a_booked_record_is_deleted_by_the_maintenance_extension(lab: Lab) -> None:
+    await ended_call(lab)
+    await black_box_record(lab)
+    await lab.switch.cli("database put charging s-2 v1|dial=BUSY")
+    assert await maintained(lab, "s-1") == {"s-2"}
+
+
+@pytest.mark.parametrize("forget", ["s-1:s-3", "::s-1:", "s-1:s-1", "$s;-(|1"])
+async def test_the_maintenance_extension_ends_whatever_it_is_given(lab: Lab, forget: str) -> None:
+    """What is no key's character is taken out before anything else."""
+    for key in ("s-1", "s-2"):
+        await lab.switch.cli(f"database put charging {key} v1|dial=BUSY")
+    assert await maintained(lab, forget) == {"s-2"}
+
+
+@pytest.mark.parametrize("forget", ["", ":", "::", "${}"])
+async def test_the_maintenance_extension_that_is_given_no_key_deletes_nothing(lab: Lab, forget: str) -> None:
+    await lab.switch.cli("database put charging s-1 v1|dial=BUSY")
+    assert await maintained(lab, forget) == {"s-1"}
+
+
+@pytest.mark.parametrize(
+    "forget",
+    [
+        "s-9)}${DB_DELETE(charging/s-1",
+        "${SHELL(true)}",
+        "$[1 + 1]",
+        "x)},${DB_DELETETREE(charging",
+        "s-1;s-2",
+        "s-1|s-2",
+        "../charging/s-1",
+    ],
+)
+async def test_a_key_is_no_dialplan(lab: Lab, forget: str) -> None:
+    """Also where somebody else has made the order, for the daemon makes none like these."""
+    await lab.switch.cli("database put charging s-1 v1|dial=BUSY")
+    assert "s-1" in await maintained(lab, forget)
 
 
 async def test_the_black_box_survives_a_restart_of_asterisk(lab: Lab) -> None:

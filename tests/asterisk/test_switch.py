@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -14,6 +14,7 @@ import pytest_asyncio
 from agi.port import Answer, IncomingCall
 from agi.routes import routes_for
 from agi.server import AgiServer
+from charging.asterisk.black_box import FORGET_CHARACTERS_MAX, packed
 from charging.asterisk.control import CallControl, DeadlineOutcome
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
@@ -53,7 +54,6 @@ class Engine:
     restarts: list[bool] = field(default_factory=list)
     abandoned_sessions: list[str] = field(default_factory=list)
     unanswered_calls: list[tuple[str, str]] = field(default_factory=list)
-    booked: list[str] = field(default_factory=list)
     link: AmiLink = field(init=False)
     control: CallControl = field(init=False)
 
@@ -87,12 +87,6 @@ class Engine:
     async def abandoned(self, session: str) -> None:
         self.abandoned_sessions.append(session)
 
-    def records_to_forget(self) -> list[str]:
-        return self.booked
-
-    def forgotten(self, keys: Sequence[str]) -> None:
-        self.booked = [key for key in self.booked if key not in keys]
-
     def of(self, kind: type[Kind]) -> list[Kind]:
         return [event for event in self.events if isinstance(event, kind)]
 
@@ -101,7 +95,7 @@ class Engine:
 
     async def bridged(self, lab: Lab, target: str, quota_s: int = 30) -> Call:
         """A forwarded call whose two parties talk."""
-        self.answer = Answer("forward", "credit", SESSION, quota_s, target, 20, "nl")
+        self.answer = Answer("forward", "credit", SESSION, quota_s, target, 20, "nl", switch="east")
         call = await lab.place_call(NUMBER)
         await eventually(lambda: len(self.of(BridgeEntered)) >= 2)
         return call
@@ -182,7 +176,7 @@ async def test_the_status_tells_both_legs_and_what_is_left(lab: Lab, engine: Eng
     assert legs["callee"].uid == engine.callee_uid()
 
 
-async def test_a_record_is_read_and_deleted_by_maintenance(lab: Lab, engine: Engine) -> None:
+async def test_a_record_is_read_and_deleted_by_the_dialplan(lab: Lab, engine: Engine) -> None:
     assert await engine.control.black_box() == {}
     call = await engine.bridged(lab, mobile.answers())
     assert await engine.control.black_box_of(SESSION) is None
@@ -192,23 +186,34 @@ async def test_a_record_is_read_and_deleted_by_maintenance(lab: Lab, engine: Eng
     assert record is not None
     assert record == (await engine.control.black_box())[SESSION]
     assert abs((record.conversation_ms or 0) - engine.talked_s() * 1000) < 100
-    engine.booked = [SESSION]
-    assert await engine.control.run_maintenance() is True
-    await eventually(lambda: engine.booked == [])
+    assert record.switch == "east"
+    await engine.control.delete_records([SESSION, "gone-already"])
+    await _until_deleted(lab)
     assert await engine.control.black_box() == {}
 
 
-async def test_the_next_call_deletes_what_is_booked(lab: Lab, engine: Engine) -> None:
-    for _ in range(2):
-        engine.events.clear()
-        call = await engine.bridged(lab, mobile.hangs_up(0.1))
-        await call.wait_end()
-        engine.booked = ["somebody-elses", SESSION]
-    await eventually(lambda: len(engine.of(ChannelEnded)) == 2)
-    engine.answer = Answer("reject", "unknown_number")
-    await (await lab.place_call(NUMBER)).wait_end()
-    await eventually(lambda: engine.booked == [])
-    assert SESSION not in await engine.control.black_box()
+async def test_more_records_than_one_order_names_are_deleted_to_the_last(lab: Lab, engine: Engine) -> None:
+    keys = [f"19a0b1c2d3e-{number:012x}" for number in range(80)]
+    assert len(list(packed(keys))) == 3
+    await asyncio.gather(*(lab.switch.cli(f"database put charging {key} v1|dial=BUSY") for key in keys))
+    assert len(await engine.control.black_box()) == 80
+    await engine.control.delete_records(keys)
+    await _until_deleted(lab)
+
+
+async def test_the_longest_order_to_delete_that_is_made_is_taken(lab: Lab, engine: Engine) -> None:
+    keys = ["s-1", *(f"{number}".rjust(200, "k") for number in range(4)), "k" * 92]
+    assert [len(pack) for pack in packed(keys)] == [FORGET_CHARACTERS_MAX]
+    await lab.switch.cli("database put charging s-1 v1|dial=BUSY")
+    await engine.control.delete_records(keys)
+    await _until_deleted(lab)
+
+
+async def _until_deleted(lab: Lab) -> None:
+    async with asyncio.timeout(5):
+        while await lab.switch.black_box():  # noqa: ASYNC110  another process has no event for us
+            await asyncio.sleep(0.02)
+    await _until_gone(lab)
 
 
 @pytest.mark.parametrize(

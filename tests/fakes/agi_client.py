@@ -38,7 +38,6 @@ class AgiClient:
     """One connection of a dialplan."""
 
     variables: dict[str, str] = field(default_factory=dict)
-    deleted: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     refuse: str = ""
     """Answer 511 to commands that hold this text."""
@@ -78,11 +77,4 @@ class AgiClient:
             case ["SET", "VARIABLE", name, value]:
                 self.variables[re.sub("^__?", "", name)] = value
                 return b"200 result=1\n"
-            case ["GET", "VARIABLE", name] if name in self.variables:
-                return f"200 result=1 ({self.variables[name]})\n".encode()
-            case ["DATABASE", "DEL", _, key]:
-                self.deleted.append(key)
-                return b"200 result=1\n"
-            case ["GET", "VARIABLE", _] | ["NOOP", *_]:
-                return b"200 result=0\n"
         return b"510 Invalid or unknown command\n"

@@ -8,7 +8,7 @@ length is written at every hang-up. While its link is down orders raise LinkDown
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from charging.clock import MICROSECONDS, Instant
@@ -46,6 +46,8 @@ class FakeCall:
     status: str = ""
     true_ms: int = 0
     """How long the parties talked, by the monotonic clock."""
+    noted_ms: int | None = None
+    """The same as the black box noted it, even where that record is deleted by now."""
 
     def answered_ms(self, now: Instant) -> int:
         """By the wall clock, as Asterisk measures it."""
@@ -65,8 +67,10 @@ class FakeSwitch:
         self.deadlines: list[tuple[str, int]] = []
         self.hung_up: list[str] = []
         self.dialled = "+31201234567"
-        self.forgotten: set[str] = set()
-        self.maintained = 0
+        self.deleted: list[list[str]] = []
+        """Each order to delete records."""
+        self.deletes = True
+        """Whether the dialplan obeys such an order."""
         self.prompt_result = PromptResult.PLAYED
         self._proven = clock.now().mono_us
 
@@ -110,7 +114,8 @@ class FakeSwitch:
             call.countdown.cancel()
         now = self.clock.now()
         self._note_length(call)
-        self.records[session] = BlackBoxRead(True, call.status, call.answered_ms(now))
+        call.noted_ms = call.answered_ms(now)
+        self.records[session] = BlackBoxRead(True, call.status, call.noted_ms)
         if call.answered is not None:
             self._tell(BridgeLeft(session, call.callee_uid, "PJSIP/mobile-1", "callee", "b", self._stamp()))
             self._tell(BridgeLeft(session, call.caller_uid, "PJSIP/world-1", "caller", "b", self._stamp()))
@@ -170,11 +175,14 @@ class FakeSwitch:
 
     async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
         self._must_be_up()
-        return {key: record for key, record in self.records.items() if key not in self.forgotten}
+        return dict(self.records)
 
-    async def run_maintenance(self) -> None:
+    async def delete_records(self, keys: Sequence[str]) -> None:
         self._must_be_up()
-        self.maintained += 1
+        self.deleted.append(list(keys))
+        if self.deletes:
+            for key in keys:
+                self.records.pop(key, None)
 
     # --- within -----------------------------------------------------------------------------------------------
 

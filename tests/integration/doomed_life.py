@@ -17,7 +17,6 @@ from charging.clock import MICROSECONDS, Instant
 from charging.ledger.accounts import Account, Number
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
 from charging.ledger.verify import verify
-from charging.session.events import BlackBoxRead
 from charging.session.lease import LeaseKeeper
 from charging.session.model import Policy
 from tests.fakes.clock import FakeClock
@@ -195,6 +194,8 @@ class Books:
     findings: list[str]
     talked_ms: list[int]
     """By the switch's black box."""
+    not_deleted: list[str]
+    """What is still in that."""
     cut: bool
     """Whether the call ended before its parties wanted."""
 
@@ -213,7 +214,8 @@ async def recover(url: str, world: Path) -> Books:
         sum(line.kind is Kind.RESERVE for line in lines),
         [json.loads(row.document) for row in await store.cdrs()],
         [str(one) async for one in verify(store)],
-        [record.answered_ms for record in switch.records.values() if isinstance(record, BlackBoxRead)],
+        [call.noted_ms for call in switch.calls.values() if call.noted_ms is not None],
+        list(switch.records),
         any(call.true_ms < TALK_S * 1000 for call in switch.calls.values()),
     )
     await daemon.stop()

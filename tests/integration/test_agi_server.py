@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -16,7 +16,7 @@ from tests.fakes.agi_client import AgiClient, header
 from tests.fakes.ami import eventually
 
 NUMBER, CALLER, UID, CHANNEL = "+31850000001", "+31201234567", "1795262400.1", "PJSIP/trunk-1"
-FORWARD = Answer("forward", "credit", "s-1", 61, "+31612345678", 25, "nl", "31850000001")
+FORWARD = Answer("forward", "credit", "s-1", 61, "+31612345678", 25, "nl", "31850000001", "east")
 LIMITS = AgiLimits(connections=20, header_s=10.0, request_s=20.0, reply_s=10.0)
 """Patient enough for a busy machine; tests of one deadline shorten that one."""
 
@@ -29,8 +29,6 @@ class Desk:
     calls: list[IncomingCall] = field(default_factory=list)
     unanswered_calls: list[tuple[str, str]] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
-    records: list[str] = field(default_factory=list)
-    deleted: list[str] = field(default_factory=list)
     meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def incoming(self, request: IncomingCall) -> Answer:
@@ -45,12 +43,6 @@ class Desk:
 
     async def abandoned(self, session: str) -> None:
         self.given_up.append(session)
-
-    def records_to_forget(self) -> list[str]:
-        return [key for key in self.records if key not in self.deleted]
-
-    def forgotten(self, keys: Sequence[str]) -> None:
-        self.deleted += keys
 
 
 @dataclass
@@ -110,6 +102,7 @@ async def office(limits: AgiLimits) -> AsyncIterator[Office]:
 async def test_a_forward_sets_every_variable_the_decision_last(office: Office) -> None:
     client = await office.incoming()
     assert client.variables == {
+        "CHARGING_SWITCH": "east",
         "CHARGING_SESSION": "s-1",
         "CHARGING_REASON": "credit",
         "CHARGING_QUOTA": "61",
@@ -143,34 +136,6 @@ async def test_unanswered_names_the_session_and_how_dialling_ended(office: Offic
     await client.call(office.port, "unanswered", "s-1", "BUSY")
     assert office.desk.unanswered_calls == [("s-1", "BUSY")]
     assert client.variables["CHARGING_DECISION"] == "voicemail"
-
-
-async def test_maintenance_deletes_what_is_booked_one_by_one(office: Office) -> None:
-    office.desk.records = ["s-1", "s-2", "nosession-1795262400.1"]
-    client = AgiClient()
-    await client.call(office.port, "maintenance")
-    assert client.deleted == office.desk.deleted == office.desk.records
-
-
-async def test_what_was_deleted_is_reported_even_if_it_breaks_off(office: Office) -> None:
-    office.desk.records = ["s-1", "s-2", "s-3"]
-    await AgiClient(leave_at='"s-2"').call(office.port, "maintenance")
-    await office.ended()
-    assert office.desk.deleted == ["s-1"]
-
-
-async def test_a_call_deletes_a_few_records_after_its_answer(office: Office) -> None:
-    office.desk.records = [f"s-{number}" for number in range(20)]
-    client = await office.incoming()
-    await office.ended()
-    assert client.deleted == office.desk.records[:8]
-
-
-async def test_a_failure_after_the_answer_does_not_give_the_call_back(office: Office) -> None:
-    office.desk.records = ["s-9"]
-    await office.incoming(AgiClient(leave_at="DATABASE"))
-    await office.ended()
-    assert office.desk.given_up == []
 
 
 @pytest.mark.parametrize("variable", ["CHARGING_SESSION", "CHARGING_QUOTA", "CHARGING_DECISION"])

@@ -90,6 +90,7 @@ def wrong(books: Books) -> list[str]:
     checks = {
         "the parties were not cut": not books.cut,
         "the switch's record": books.talked_ms == [round(TALK_S * 1000)],
+        "its deletion": books.not_deleted == [],
         "the credit": credit.posted == TOP_UP - (BILLED_S - FREE_S) * SECOND,
         "the free seconds": [one.posted for key, one in books.balances.items() if key.startswith("bundle:")] == [0],
         "nothing reserved": all(one.reserved == 0 for one in books.balances.values()),

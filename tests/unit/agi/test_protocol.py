@@ -159,7 +159,7 @@ def test_a_recorded_request_is_read() -> None:
 
 
 def test_recorded_answers_of_every_kind_are_read() -> None:
-    data = agi_bytes("maintenance", "<")
+    data = agi_bytes("answers", "<")
     messages = Receiver().receive(data)
     assert [(each.code, each.value) for each in messages if isinstance(each, Result)] == [
         (200, "1"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.asterisk.black_box import BlackBoxRecord, parse_record
+from charging.asterisk.black_box import FORGET_CHARACTERS_MAX, BlackBoxRecord, is_key, packed, parse_record
 from tests.fakes.recordings import ami_messages
 
 
@@ -101,3 +101,36 @@ def test_whatever_stands_there_never_raises(text: str) -> None:
     record = parse_record("s-1", "v1|" + text)
     assert record is not None
     assert record.answered_ms is None or record.answered_ms >= 0
+
+
+def test_the_switch_of_the_daemon_that_decided_is_read_and_missing_in_older_records() -> None:
+    assert parsed("v1|dial=BUSY|switch=east").switch == "east"
+    assert parsed("v1|dial=BUSY|switch=").switch == parsed("v1|dial=BUSY").switch == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["19a0b1c2d3e-0123456789ab", "fax-0a1b2c", "nosession-my.pbx_1-1795305157.1", "k" * 200]
+)
+def test_what_the_dialplan_writes_is_a_key(text: str) -> None:
+    assert is_key(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "k" * 201, "a:b", "a,b", "a;b", "a/b", "a|b", 'a"b', "a b", "a\n", "${a}", "$[1]", "a)", "ä", "٣"]
+)
+def test_what_means_something_to_the_dialplan_is_no_key(text: str) -> None:
+    assert not is_key(text)
+
+
+@pytest.mark.parametrize(("last", "packs"), [(96, 1), (97, 2)])
+def test_keys_fill_a_line_to_its_last_character_and_not_beyond(last: int, packs: int) -> None:
+    keys = [*("k" * 200 for _ in range(4)), "k" * last]
+    assert len(":".join(keys)) == FORGET_CHARACTERS_MAX + packs - 1
+    assert len(list(packed(keys))) == packs
+
+
+@given(st.lists(st.from_regex(r"[A-Za-z0-9._-]{1,200}", fullmatch=True)))
+def test_packs_hold_every_key_once_in_order_and_none_is_too_long(keys: list[str]) -> None:
+    packs = list(packed(keys))
+    assert [key for pack in packs for key in pack.split(":")] == keys
+    assert all(len(pack) <= FORGET_CHARACTERS_MAX for pack in packs)

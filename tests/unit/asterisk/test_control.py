@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from charging.asterisk import variables
 from charging.asterisk.control import CallControl, ChannelStatus, DeadlineOutcome, milliseconds_left
@@ -164,6 +165,17 @@ async def test_the_black_box_is_read_by_key_and_unreadable_records_stay_behind(
     assert {key: record.dial_status for key, record in records.items()} == {"s-1": "BUSY"}
 
 
+@pytest.mark.parametrize("key", ["s-1,x", "s-1:s-2", "a/b", "${SHELL(id)}", "s 1", "", "k" * 201])
+async def test_a_record_whose_key_the_dialplan_can_not_have_written_is_left_alone_and_said_once(
+    control: CallControl, link: RecordingLink, key: str
+) -> None:
+    odd = AmiMessage.of(Event="DBGetTreeResponse", Key=f"/charging/{key}", Val="v1|dial=BUSY")
+    link.replies["DBGetTree"] = Reply(AmiMessage.of(), (odd,))
+    with capture_logs() as logs:
+        assert await control.black_box() == await control.black_box() == {}
+    assert [line["event"] for line in logs] == ["black_box_record_unreadable"]
+
+
 async def test_one_recorded_black_box_record_is_read(control: CallControl, link: RecordingLink) -> None:
     entry = next(each for each in ami_messages("busy") if each.event == "DBGetResponse")
     link.replies["DBGet"] = Reply(AmiMessage.of(), (entry,))
@@ -265,16 +277,43 @@ async def test_a_prompt_that_can_not_be_played_at_all_raises_nothing(control: Ca
     assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FAILED
 
 
-async def test_maintenance_succeeds_when_its_event_comes(control: CallControl, link: RecordingLink) -> None:
-    running = asyncio.create_task(control.run_maintenance())
-    await settle()
-    action_id = str(link.orders[0][1]["ActionID"])
-    control.observe(OriginateEnded(action_id, "1.2", True, "4", None))
-    assert await running is True
+async def test_records_are_deleted_by_the_dialplan_which_is_told_their_keys(
+    control: CallControl, link: RecordingLink
+) -> None:
+    await control.delete_records(["s-1", "nosession-1795305157.1"])
+    ((name, fields),) = link.orders
+    assert name == "Originate"
+    assert (fields["Channel"], fields["Async"]) == ("Local/s@charging-maintenance/n", "true")
+    assert fields["Variable"] == "__CHARGING_FORGET=s-1:nosession-1795305157.1"
 
 
-async def test_maintenance_whose_event_never_comes_says_so(control: CallControl, link: RecordingLink) -> None:
-    assert await control.run_maintenance(deadline_s=0.01) is False
+async def test_more_records_than_one_line_holds_are_told_in_several_orders(
+    control: CallControl, link: RecordingLink
+) -> None:
+    keys = [f"19a0b1c2d3e-{number:012x}" for number in range(100)]
+    await control.delete_records(keys)
+    told = [str(fields["Variable"]).partition("=")[2].split(":") for _, fields in link.orders]
+    assert [len(each) for each in told] == [36, 36, 28]
+    assert [key for each in told for key in each] == keys
+
+
+async def test_no_record_to_delete_is_no_order(control: CallControl, link: RecordingLink) -> None:
+    await control.delete_records([])
+    assert link.orders == []
+
+
+async def test_a_key_that_could_mean_more_than_a_record_is_never_told(
+    control: CallControl, link: RecordingLink
+) -> None:
+    with pytest.raises(ValueError, match="not a black-box key"):
+        await control.delete_records(["s-1", "x)},SHELL(id)"])
+    assert link.orders == []
+
+
+async def test_an_order_to_delete_that_is_refused_says_so(control: CallControl, link: RecordingLink) -> None:
+    link.refuse = {"Originate": ActionRefused("Originate: Permission denied")}
+    with pytest.raises(ActionRefused):
+        await control.delete_records(["s-1"])
 
 
 def test_the_shipped_feature_is_the_one_that_is_dialled() -> None:
@@ -296,6 +335,8 @@ def test_the_shipped_feature_is_the_one_that_is_dialled() -> None:
         "LEG",
         "PROMPT",
         "SPYEE",
+        "SWITCH",
+        "FORGET",
     ],
 )
 def test_the_shipped_dialplan_knows_every_variable(name: str) -> None:
@@ -303,7 +344,7 @@ def test_the_shipped_dialplan_knows_every_variable(name: str) -> None:
     assert getattr(variables, name) in text
 
 
-@pytest.mark.parametrize("route", ["INCOMING", "UNANSWERED", "MAINTENANCE"])
+@pytest.mark.parametrize("route", ["INCOMING", "UNANSWERED"])
 def test_the_shipped_dialplan_asks_every_route(route: str) -> None:
     text = (CONFIG / "extensions_charging.conf").read_text()
     assert f"AGI(agi://${{CHARGING_AGI}}/{getattr(variables, f'ROUTE_{route}')}" in text

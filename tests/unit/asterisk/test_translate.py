@@ -93,7 +93,7 @@ def test_a_whisper_adds_its_start_and_stop_and_leaves_the_call_alone() -> None:
 
 
 def test_the_maintenance_channel_is_no_session() -> None:
-    assert kinds("maintenance") == ["OriginateEnded"]
+    assert kinds("maintenance") == ["OriginateEnded"], "the order itself, which is never answered"
 
 
 def test_login_tells_that_the_switch_is_ready() -> None:

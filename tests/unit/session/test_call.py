@@ -346,18 +346,6 @@ async def test_operator_hangs_up_a_call(rig: Rig) -> None:
     assert (await last_cdr(rig))["hangup_reason"] == "fraud"
 
 
-async def test_booked_record_is_offered_for_deletion(rig: Rig) -> None:
-    await rig.subscriber(credit=10 * EURO)
-    call = await rig.talking()
-    await rig.clock.advance(5)
-    await rig.hang_up(call)
-    assert rig.desk.records_to_forget() == [call.session]
-    await rig.clock.advance(11)
-    assert rig.switch.maintained == 1
-    rig.desk.forgotten([call.session])
-    assert rig.desk.records_to_forget() == []
-
-
 async def test_shorter_horizon_setting_is_honoured() -> None:
     async with make_rig(policy=Policy(tick_s=5, horizon_s=10, warn_before_s=10)) as rig:
         await rig.subscriber(credit=10 * EURO)

@@ -70,7 +70,8 @@ async def test_r3_caller_who_leaves_no_message_costs_nothing(rig: Rig) -> None:
     rig.switch.leave_message(session, uid, stored=False)
     await rig.clock.advance(1)
     assert (await rig.balance()).available == EURO
-    assert rig.desk.records_to_forget() == [session]
+    await rig.clock.advance(10)
+    assert rig.switch.deleted == [[session]]
 
 
 async def test_message_without_any_record_is_not_charged(rig: Rig) -> None:
