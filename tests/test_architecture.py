@@ -30,6 +30,7 @@ LEDGER_PORT = (
     "charging.ledger.model",
     "charging.ledger.port",
     "charging.ledger.accounts",
+    "charging.ledger.bundles",
     "charging.ledger.credit_events",
     "charging.ledger.documents",
 )
@@ -87,6 +88,7 @@ PURE = (
     "charging.session.*",
     "charging.ledger.model",
     "charging.ledger.accounts",
+    "charging.ledger.bundles",
     "charging.ledger.credit_events",
     "charging.ledger.rules",
     "charging.ledger.audit",

@@ -6,9 +6,10 @@ from charging.clock import SystemClock
 from charging.lab import mobile
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language
+from charging.ledger.bundles import grant
 from charging.ledger.sqlite import SqliteStore
 from charging.money import MICRO
-from charging.session.funds import grant, local
+from charging.session.funds import local
 
 ACCOUNT = "anna"
 PLAN = "voice_pro"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from charging.clock import Clock
 from charging.ledger.accounts import Account
+from charging.ledger.bundles import left
 from charging.ledger.model import CREDIT, Balance, bundle
 from charging.ledger.port import Store
 from charging.rating.tariff import Tariff
@@ -87,8 +88,7 @@ def _free_view(
     month: str, free_seconds: int, balances: Mapping[str, Balance], calls: Sequence[CallView]
 ) -> FreeSecondsView:
     key = bundle(month)
-    known = balances.get(key)
-    balance = Balance(free_seconds) if known is None else known
+    balance = left(balances, month, free_seconds)
     running = sum(call.free_unsettled.get(key, 0) for call in calls)
     left_now = max(0, balance.posted - running)
-    return FreeSecondsView(month, known is not None, balance.posted, balance.reserved, balance.available, left_now)
+    return FreeSecondsView(month, key in balances, balance.posted, balance.reserved, balance.available, left_now)

@@ -1,4 +1,5 @@
-"""The nightly round: old credit and past months' free minutes expire (R11, R18, R19). A task of the daemon.
+"""The nightly round: old credit and past months' free minutes expire, and a plan's that were missed are granted (R11,
+R18, R19). A task of the daemon.
 
 Everything here falls due at a midnight of the operator's zone, so each account is looked at once a day, and once when
 a daemon starts (it may have been down at midnight). What a running call holds back is looked at again
@@ -98,26 +99,26 @@ class Caretaker:
                 del self._postponed[account]
         today = self._today()
         if self._round != today:
-            looked = await self._make_round(today)
+            looked = await self._make_round()
             self._round, self._done_to = today, ""
             log.info("round_made", accounts=looked, postponed=len(self._postponed))
 
-    async def look(self, account: Account, first_of_month: bool = False) -> bool:
-        """End what has lapsed of one account; ``False``: a running call holds some of it. Raises LedgerError."""
+    async def look(self, account: Account) -> bool:
+        """End what has lapsed of one account, and grant what its plan still owes it; ``False``: a running call holds
+        some of what has lapsed. Raises LedgerError."""
         balances = await self._store.balances(account.id)
         month = self._tariff().month_of(self._clock.now().wall_us)
-        if first_of_month and bundle(month) in balances:
-            # A call over midnight makes the new month's bundle as its plan was when the call began.
+        if self._months.due(account, balances) is not None:
             await self._months.raise_to_plan(account.id)
         past = [await self._expire_month(account.id, one, balances) for one in past_months(balances, month)]
         return await self._expire_credit(account, balances) and all(past)
 
-    async def _make_round(self, today: date) -> int:
+    async def _make_round(self) -> int:
         looked = 0
         async for account in self._store.accounts():
             if account.id <= self._done_to:
                 continue
-            if not await self._look_safely(account, first_of_month=today.day == 1):
+            if not await self._look_safely(account):
                 self._postpone(account.id)
             self._done_to = account.id
             looked += 1
@@ -125,10 +126,10 @@ class Caretaker:
                 await self._clock.sleep_until(self._clock.now().plus(PAGE_REST_S).mono_us)
         return looked
 
-    async def _look_safely(self, account: Account, first_of_month: bool = False) -> bool:
+    async def _look_safely(self, account: Account) -> bool:
         """A fault of ours about one account stops neither the others nor, with this task, the daemon and its calls."""
         try:
-            return await self.look(account, first_of_month)
+            return await self.look(account)
         except LedgerError:
             raise
         except Exception as error:  # noqa: BLE001  see above

@@ -1,14 +1,17 @@
 """Months of free minutes (R11): what is left of a past one expires, and what a change of plan within one means.
 
-A month's bundle comes into being with its first use (`session.funds.grant`), as large as the plan says then. Decided:
+A bundle comes into being with its first use (`charging.ledger.bundles`), as large as the plan says then. Decided:
 
 - **Unused seconds expire** when the month has ended in the operator's zone and no open session holds any of them: a
   call over midnight on the last day goes on paying its seconds of the old month with the old month's.
-- **An upgrade** in mid-month grants the difference at once, where the bundle exists already (else its first use grants
-  all of it). **A downgrade** takes nothing: what was granted stays until the month ends. So a month's bundle
-  is the most that any plan of that month gave, however often the plan changed; going back and forth earns nothing.
+- **An upgrade** in mid-month grants the difference at once. Where that was missed (the daemon was killed between the
+  edit and the grant, or an older plan's call made the bundle), the account's next call grants it in the operation that
+  opens the call, and the nightly round does too. **A downgrade** takes nothing: what was granted stays until the month
+  ends. So a month's bundle is the most that any plan of that month gave, however often the plan changed; going back
+  and forth earns nothing.
 - A call that was running at the change goes on with the rules it began with, but shares the larger bundle.
-- An edit of the tariff in mid-month changes the bundles of the following months only, and those that nobody used yet.
+- **An edit of the tariff** that gives a plan more is like an upgrade of its accounts, each with its next call or night;
+  one that gives less takes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from charging.clock import Clock
-from charging.ledger.model import Balance, JournalLine, Kind, Leg, Outcome, Transfer, bundle
+from charging.ledger.accounts import Account, Status
+from charging.ledger.bundles import due_grant
+from charging.ledger.model import Balance, Outcome, Transfer, bundle
 from charging.ledger.port import Store
 from charging.rating.tariff import Tariff
 from charging.service.expiry import expire
@@ -24,7 +29,6 @@ from charging.service.expiry import expire
 BUNDLE = "bundle:"
 TRIES_MAX = 5
 """Times that an upgrade is looked at anew because another one came between."""
-PAGE_LINES = 100
 
 
 def past_months(balances: Mapping[str, Balance], month: str) -> list[str]:
@@ -39,18 +43,6 @@ def bundle_expiry(account: str, month: str, seconds: int, at_us: int, attempt: i
     return expire(account, key, key, seconds, at_us, attempt, "month_ended")
 
 
-def upgrade(account: str, month: str, granted: int, wanted: int, at_us: int) -> Transfer | None:
-    """The transfer that raises a bundle of which ``granted`` seconds were granted so far; ``None``: it is large enough.
-
-    Its id is made of what was granted before: of two made at the same time the ledger takes one, and the other's
-    maker looks again.
-    """
-    if granted >= wanted:
-        return None
-    leg = Leg(bundle(month), wanted - granted)
-    return Transfer(f"grant/{month}/after-{granted}", account, Kind.GRANT, at_us, (leg,), reason="plan_changed")
-
-
 class Months:
     """Raises bundles to what plans promise."""
 
@@ -62,33 +54,19 @@ class Months:
     async def raise_to_plan(self, account: str) -> int:
         """Grant what this month's bundle, where it exists, lacks of what the account's plan gives; how many seconds.
         Doing it again grants nothing more. Raises LedgerError."""
-        tariff = self._tariff()
-        month = tariff.month_of(self._clock.now().wall_us)
         for _ in range(TRIES_MAX):
             stored = await self._store.account(account)
-            plan = tariff.plan(stored.plan) if stored is not None else None
-            if plan is None or not plan.free_seconds or bundle(month) not in await self._store.balances(account):
-                return 0
-            granted = await self._granted(account, month)
-            transfer = upgrade(account, month, granted, plan.free_seconds, self._clock.now().wall_us)
+            transfer = None if stored is None else self.due(stored, await self._store.balances(account))
             if transfer is None:
                 return 0
             if (await self._store.apply(transfer)).outcome is Outcome.CREATED:
-                return plan.free_seconds - granted
+                return transfer.legs[0].posted
         return 0
 
-    async def _granted(self, account: str, month: str) -> int:
-        """Seconds granted in all for a month. Its lines are the newest: the reading ends at its first grant."""
-        total, before = 0, None
-        while lines := await self._store.journal_page(account, before, PAGE_LINES):
-            for line in lines:
-                total += _granted_by(line, bundle(month))
-                if line.id == f"grant/{month}":
-                    return total
-            before = lines[-1].number
-        return total
-
-
-def _granted_by(line: JournalLine, key: str) -> int:
-    gives = line.kind in (Kind.GRANT, Kind.OPENING)
-    return sum(leg.posted for leg in line.legs if leg.balance == key) if gives else 0
+    def due(self, account: Account, balances: Mapping[str, Balance]) -> Transfer | None:
+        """The grant that this month's bundle, where it exists, lacks; a closed account is granted nothing more."""
+        tariff, now_us = self._tariff(), self._clock.now().wall_us
+        month, plan = tariff.month_of(now_us), tariff.plan(account.plan)
+        if plan is None or account.status is Status.CLOSED or bundle(month) not in balances:
+            return None
+        return due_grant(account.id, month, balances, plan.free_seconds, now_us)

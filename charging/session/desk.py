@@ -199,7 +199,7 @@ class Desk:
                 return decided
             at_us = decided.draft.opened.wall_us
             session, transfer = reserve_transfer(decided.draft, decided.extension, at_us)
-            if await self._open(transfer, grants_for(session, session.funding, at_us)):
+            if await self._open(transfer, grants_for(session, session.funding, balances, at_us)):
                 return session
         return turned(Reason.NO_CREDIT, subscriber)
 

@@ -211,7 +211,7 @@ def reassert(session: Session, context: Context) -> Step:
     bare = replace(session, posted={}, held={}, fixed_s=0, pending=None)
     funding, at_us = session.funding, context.now.wall_us
     _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short), at_us)
-    grants = grants_for(bare, funding, at_us)
+    grants = grants_for(bare, funding, {}, at_us)  # what of them the ledger has kept, it skips
     pending = Pending(transfer, grants, funding, 0, session.short, context.now.mono_us)
     return Step(replace(bare, pending=pending), (Tell("session_reasserted"), Post(transfer, grants)))
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from charging.clock import MICROSECONDS
+from charging.ledger.bundles import due_grant, left
 from charging.ledger.model import (
     AMOUNT_MAX,
     CALLS,
@@ -94,31 +95,24 @@ def _cap_pool(session: Session, balances: Mapping[str, Balance]) -> int:
 def _bundle_pools(
     session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int], target_s: int
 ) -> dict[str, int]:
-    """Free seconds by month beyond the fixed part's: what is left, and what the call holds but has not used. A month's
-    bundle that has not been granted yet is as large as the plan says."""
+    """Free seconds by month beyond the fixed part's: what is left, with the grant that is due, and what the call holds
+    but has not used."""
     until_us = session.start_us + target_s * MICROSECONDS
     pools = {}
     for month in months_between(session.rate.zone, session.start_us, until_us):
         key = bundle(month)
-        known = balances.get(key)
-        available = session.free_seconds if known is None else known.available
+        available = left(balances, month, session.free_seconds).available
         own = session.held.get(key, 0) + session.posted.get(key, 0) - fixed.get(key, 0)
         pools[key] = max(0, available + own)
     return pools
 
 
-def grants_for(session: Session, funding: Funding, at_us: int) -> tuple[Transfer, ...]:
-    """The grants of the bundles that this funding uses; each is skipped by the ledger where it was made before."""
-    return tuple(
-        grant(session.account, source.removeprefix("bundle:"), session.free_seconds, at_us)
-        for source in sorted(bundle_use(funding))
-    )
-
-
-def grant(account: str, month: str, free_seconds: int, at_us: int) -> Transfer:
-    """The transfer that brings a month's free seconds into being (R11). Its id is the month's: once, whoever comes."""
-    leg = Leg(bundle(month), posted=free_seconds)
-    return Transfer(f"grant/{month}", account, Kind.GRANT, at_us, (leg,), reason="monthly_bundle")
+def grants_for(session: Session, funding: Funding, balances: Mapping[str, Balance], at_us: int) -> tuple[Transfer, ...]:
+    """The grants that are due of the bundles that this funding uses; each is skipped by the ledger where it was made
+    meanwhile."""
+    months = (source.removeprefix("bundle:") for source in sorted(bundle_use(funding)))
+    due = (due_grant(session.account, month, balances, session.free_seconds, at_us) for month in months)
+    return tuple(one for one in due if one is not None)
 
 
 def _wanted(session: Session, funding: Funding, fixed_s: int) -> tuple[dict[str, int], dict[str, int]]:
@@ -157,8 +151,10 @@ def reserve_transfer(session: Session, extension: Extension, at_us: int) -> tupl
     )
 
 
-def extend_transfer(session: Session, extension: Extension, at_us: int, mono_us: int) -> Pending | None:
-    """The transfer of a tick; ``None`` where nothing changes."""
+def extend_transfer(
+    session: Session, extension: Extension, balances: Mapping[str, Balance], at_us: int, mono_us: int
+) -> Pending | None:
+    """The transfer of a tick; ``None`` where nothing changes. ``balances`` are those that it was planned with."""
     posted, held = _wanted(session, extension.funding, extension.fixed_s)
     held[CALLS] = session.held.get(CALLS, 0)
     legs = _legs(session, posted, held)
@@ -166,7 +162,7 @@ def extend_transfer(session: Session, extension: Extension, at_us: int, mono_us:
         return None
     after = adopt(session, extension.funding, extension.fixed_s, extension.short, legs)
     transfer = _transfer(session, Kind.EXTEND, at_us, posted, held, Kept(after.to_json(), session.epoch))
-    grants = grants_for(session, extension.funding, at_us)
+    grants = grants_for(session, extension.funding, balances, at_us)
     return Pending(transfer, grants, extension.funding, extension.fixed_s, extension.short, mono_us)
 
 

@@ -261,7 +261,7 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000)
     elapsed_s = session.elapsed_ms(context.now.mono_us) // 1000
     extension = extend(session, event.balances, used_s, elapsed_s + policy.horizon_s + policy.tick_s)
-    pending = extend_transfer(session, extension, context.now.wall_us, context.now.mono_us)
+    pending = extend_transfer(session, extension, event.balances, context.now.wall_us, context.now.mono_us)
     if pending is None:
         return _after_money(replace(session, short=extension.short), context)
     return Step(replace(session, pending=pending), (Post(pending.transfer, pending.grants),))

@@ -17,10 +17,11 @@ from typing import Any
 from charging.lab import Call, Lab, mobile
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language, Number
+from charging.ledger.bundles import grant
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.ledger.sqlite import SqliteStore
 from charging.money import parse_euro
-from charging.session.funds import grant, local
+from charging.session.funds import local
 
 NUMBER = "+31850000001"
 SECOND = 1_000

@@ -11,11 +11,11 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from charging.ledger.accounts import Account
+from charging.ledger.bundles import grant
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Opened, Outcome, Transfer, bundle
 from charging.rating.plans import Plan
 from charging.service.caretaker import Caretaker
-from charging.session.funds import grant
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.rig import EURO, make_tariff
 

@@ -9,10 +9,12 @@ from types import MappingProxyType
 
 import pytest
 
+from charging.ledger.bundles import grant
 from charging.ledger.model import Applied, Balance, Kind, Leg, Outcome, Transfer, bundle
 from charging.rating.plans import Plan
-from charging.service.months import Months, past_months, upgrade
-from charging.session.funds import grant
+from charging.service.balance import BalanceView
+from charging.service.caretaker import Caretaker
+from charging.service.months import Months, past_months
 from tests.fakes.clock import settle
 from tests.unit.service.conftest import Shop
 
@@ -122,12 +124,34 @@ async def test_nobody_is_granted_nothing(months: Months) -> None:
     assert await months.raise_to_plan("nobody") == 0
 
 
-def test_r11_upgrade_to_the_same_or_less_is_none() -> None:
-    assert upgrade("anna", MONTH, 600, 600, 0) is None
-    assert upgrade("anna", MONTH, 600, 599, 0) is None
-    made = upgrade("anna", MONTH, 600, 601, 0)
-    assert made is not None
-    assert made.legs == (Leg(bundle(MONTH), 1),)
+# --- a daemon killed between the edit and the grant -----------------------------------------------------------
+
+
+async def test_r5_r11_an_upgrade_that_was_not_granted_yet_is_shown(shop: Shop, months: Months) -> None:
+    await shop.anna("pro")
+    await use(shop, 100, "pro")
+    await set_plan(shop, "max")
+    view = await shop.service.balances.view("anna")
+    assert isinstance(view, BalanceView)
+    assert (view.free.left, view.free.granted) == (1400, True)
+
+
+async def test_r11_the_nightly_round_grants_an_upgrade_that_was_missed(shop: Shop, months: Months) -> None:
+    await shop.anna("pro")
+    await use(shop, 100, "pro")
+    await set_plan(shop, "max")
+    for _ in range(2):
+        await Caretaker(shop.store, lambda: shop.tariff, shop.clock).turn()
+        assert await left(shop) == 1400
+
+
+async def test_r11_a_closed_account_is_granted_nothing_more(shop: Shop, months: Months) -> None:
+    await shop.anna("pro")
+    await use(shop, 100, "pro")
+    await set_plan(shop, "max")
+    await shop.service.accounts.close("anna", "moved")
+    await Caretaker(shop.store, lambda: shop.tariff, shop.clock).turn()
+    assert await left(shop) == 500
 
 
 def test_r11_past_months_are_those_before_with_something_left() -> None:
