@@ -242,7 +242,17 @@ def config_from_text(text: str, file: Path, environ: Mapping[str, str] = os.envi
 
 def config_of(document: Document, environ: Mapping[str, str]) -> Config:
     """The Config that a document says. Raises ConfigError with every problem found."""
-    settings = validate(document, Settings)
+    config, problems = completed(document, validate(document, Settings), environ)
+    if problems or config is None:
+        raise ConfigError(sorted_problems(problems))
+    return config
+
+
+def completed(
+    document: Document, settings: Settings, environ: Mapping[str, str] = os.environ
+) -> tuple[Config | None, list[Problem]]:
+    """A document's settings with the secrets that they refer to, ``None`` without the AMI secret; and everything that
+    is missing or does not fit together."""
     problems: list[Problem] = []
     ami, ledger = settings.switch.ami, settings.ledger
     reader = _SecretReader(document.problem, environ, problems)
@@ -263,21 +273,28 @@ def config_of(document: Document, environ: Mapping[str, str]) -> Config:
         # The daemon that takes over must find every call still within what is reserved for it.
         expected = f"at most half of charging.horizon_s ({chosen.horizon_s} s)"
         problems.append(document.problem(("switch", "lease_s"), f"{settings.switch.lease_s} s", expected))
-    if problems or ami_secret is None:
-        raise ConfigError(sorted_problems(problems))
-    return Config(Path(document.file), settings, ami_secret, ledger_password, mail_password)
+    if ami_secret is None:
+        return None, problems
+    return Config(Path(document.file), settings, ami_secret, ledger_password, mail_password), problems
 
 
 def ledger_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
     """The password of the settings' ledger alone, for who needs no other secret. Raises ConfigError."""
+    return _secret(("ledger", "password"), settings.ledger.password_env, settings.ledger.password_file, environ)
+
+
+def mail_password(mail: Mail, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
+    """The password of the settings' mail server alone. Raises ConfigError."""
+    return _secret(("mail", "password"), mail.password_env, mail.password_file, environ)
+
+
+def _secret(key: DocumentPath, variable: str | None, file: Path | None, environ: Mapping[str, str]) -> SecretStr | None:
     problems: list[Problem] = []
 
     def problem(path: DocumentPath, found: str, expected: str, hint: str = "") -> Problem:
         return Problem("", ".".join(map(str, path)), found, expected, hint=hint)
 
-    ledger = settings.ledger
-    reader = _SecretReader(problem, environ, problems)
-    password = reader.read(("ledger", "password"), ledger.password_env, ledger.password_file)
+    password = _SecretReader(problem, environ, problems).read(key, variable, file)
     if problems:
         raise ConfigError(problems)
     return password
@@ -294,7 +311,8 @@ class _SecretReader:
         stem = str(key[-1])
         if variable is not None:
             path = (*key[:-1], f"{stem}_env")
-            return self._checked(path, self.environ.get(variable), f"the environment variable {variable}")
+            hint = f"set it, or name a file by {stem}_file"
+            return self._checked(path, self.environ.get(variable), f"the environment variable {variable}", hint)
         if file is not None:
             path = (*key[:-1], f"{stem}_file")
             return self._checked(path, self._content(path, file), f"the file {file}")
@@ -315,11 +333,11 @@ class _SecretReader:
             self._note(path, f"{file}: {reason}", "a file that holds the secret")
             return None
 
-    def _checked(self, path: DocumentPath, secret: str | None, where: str) -> SecretStr | None:
+    def _checked(self, path: DocumentPath, secret: str | None, where: str, hint: str = "") -> SecretStr | None:
         if any(problem.path == ".".join(map(str, path)) for problem in self.problems):
             return None
         if not secret:
-            self._note(path, "nothing", f"a secret in {where}")
+            self._note(path, "nothing", f"a secret in {where}", hint)
             return None
         if re.search(r"[\x00-\x1f\x7f]", secret):
             self._note(path, "a control character in the secret", f"one line of text in {where}")

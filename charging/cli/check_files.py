@@ -7,29 +7,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from charging.cli.client import connected
-from charging.cli.findings import Finding, ok, problem, warning
+from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.cli.options import check_there
-from charging.config import Config, Settings, load_config
+from charging.config import Config, Settings, completed
 from charging.errors import ChargingError, ConfigError
 from charging.ledger.accounts import Language
 from charging.rating.tariff_file import load_tariff
 from charging.session.running_phase import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
+from charging.yaml_model import sorted_problems, validate
+from charging.yaml_text import read_document
 
 PROMPTS = (PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW)
 
 
 def findings(file: Path, live: bool) -> Iterator[Finding]:
-    """Everything that was looked at, as it was found."""
+    """Everything that was looked at, as it was found. A missing secret is one problem among the others."""
     try:
         check_there(file)
-        config = load_config(file)
+        document = read_document(file)
+        settings = validate(document, Settings)
     except ConfigError as error:
         yield from (problem("config", str(one)) for one in error.problems)
+        yield unknown("rest", "tariff, prompts, ledger and switch: mend the settings first, then check again")
         return
-    yield ok("config", str(file))
-    yield from _tariff(config.settings.tariff)
-    yield from _prompts(config.settings.switch.prompts_dir_on_switch)
-    yield from _ledger(config.settings)
+    config, problems = completed(document, settings)
+    yield from (problem("config", str(one)) for one in sorted_problems(problems))
+    if not problems:
+        yield ok("config", str(file))
+    yield from _tariff(settings.tariff)
+    yield from _prompts(settings.switch.prompts_dir_on_switch)
+    yield from _ledger(settings)
     if live:
         yield from _live(config)
 
@@ -64,6 +71,8 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             client.get("/health")
             warnings = client.get("/ledger/warnings")["items"]
             how = "the running daemon answers" if client.daemon else "opens; no daemon runs"
+    except ConfigError:
+        yield unknown("ledger", f"{settings.ledger.url}: not opened without its password")
     except ChargingError as error:
         yield problem("ledger", str(error))
     else:
@@ -71,7 +80,9 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         yield ok("ledger", f"{settings.ledger.url}: {how}")
 
 
-def _live(config: Config) -> list[Finding]:
+def _live(config: Config | None) -> list[Finding]:
+    if config is None:
+        return [unknown("switch", "not looked at without the AMI secret")]
     from charging.cli.check_live import live_findings  # talks to the switch: only here
 
     return asyncio.run(live_findings(config))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from charging.app import link_settings
 from charging.asterisk.control import CallControl
-from charging.asterisk.link import ADVICE, AmiLink
+from charging.asterisk.link import AmiLink
 from charging.asterisk.reply import LinkState
 from charging.cli.daemon import shipped_config
-from charging.cli.findings import Finding, ok, problem, warning
+from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.clock import SystemClock
 from charging.config import Config
 from charging.errors import ActionRefused, SwitchError
@@ -21,9 +21,23 @@ from charging.tasks import end
 
 PART = "switch"
 LOOK_TIMEOUT_S = 20
-STATES_THAT_TELL = frozenset(
-    {LinkState.UP, LinkState.UNREACHABLE, LinkState.WRONG_SECRET, LinkState.FORBIDDEN, LinkState.LOST}
-)
+NO_LINK = {
+    LinkState.UNREACHABLE: (
+        "AMI can not be reached",
+        "is Asterisk running, and are switch.ami's host and port those of manager.conf, with `enabled = yes`?",
+    ),
+    LinkState.WRONG_SECRET: (
+        "Asterisk refused the AMI login",
+        "give manager.conf's user this name and {secret}, let its permit/deny allow this machine, "
+        "then `asterisk -rx 'manager reload'`",
+    ),
+    LinkState.FORBIDDEN: (
+        "the AMI login may not do what is needed",
+        "grant the rights that config/asterisk/manager_charging.conf shows, then `asterisk -rx 'manager reload'`",
+    ),
+    LinkState.LOST: ("the AMI connection broke off", "look into Asterisk's log, then check again"),
+}
+"""What is wrong in a state that is not UP, and what to do."""
 TESTED_VERSION = "22.10"
 BROKEN_WHISPER = "22.11"
 MODULES = {
@@ -60,7 +74,7 @@ class _Look:
         return
 
     def _changed(self, state: LinkState, detail: str) -> None:
-        if state in STATES_THAT_TELL and not self.state.done():
+        if (state is LinkState.UP or state in NO_LINK) and not self.state.done():
             self.state.set_result((state, detail))
 
 
@@ -73,7 +87,7 @@ async def live_findings(config: Config) -> list[Finding]:
         async with asyncio.timeout(LOOK_TIMEOUT_S):
             state, detail = await look.state
             if state is not LinkState.UP:
-                return [problem(PART, f"AMI {state.value}: {detail}; {ADVICE[state]}")]
+                return [_no_link(config, state, detail)]
             return [finding async for finding in _findings(look)]
     except TimeoutError:
         return [problem(PART, f"AMI: no answer within {LOOK_TIMEOUT_S} s; is Asterisk busy or stopped?")]
@@ -81,6 +95,13 @@ async def live_findings(config: Config) -> list[Finding]:
         return [problem(PART, f"AMI: {error}")]
     finally:
         await end([link])
+
+
+def _no_link(config: Config, state: LinkState, detail: str) -> Finding:
+    ami = config.settings.switch.ami
+    secret = f"the secret in {ami.secret_file}" if ami.secret_file else f"the secret in ${ami.secret_env}"
+    what, advice = NO_LINK[state]
+    return problem(PART, f"{what}: {detail}; {advice.format(secret=secret)}")
 
 
 async def _findings(look: _Look) -> AsyncIterator[Finding]:
@@ -105,7 +126,7 @@ async def _version(look: _Look) -> AsyncIterator[Finding]:
     try:
         reply = await look.link.action("CoreSettings")
     except ActionRefused as error:
-        yield warning(PART, f"its version can not be seen: {error}")
+        yield unknown(PART, f"Asterisk's version: {error}")
         return
     version = reply.headers.get("AsteriskVersion")
     bare = version.removeprefix("certified/")
@@ -124,8 +145,8 @@ async def _modules(look: _Look) -> AsyncIterator[Finding]:
         loaded = await _is_loaded(look, name)
         if loaded is None:
             names = "|".join([*MODULES, *RISKY_MODULES])
-            yield ok(PART, f"modules can not be seen by this login; on the switch: asterisk -rx 'module show' | "
-                     f"grep -E '{names}'")  # fmt: skip
+            yield unknown(PART, "modules: this login may not see them (it does well without the right); on the switch: "
+                          f"asterisk -rx 'module show' | grep -E '{names}'")  # fmt: skip
             return
         if not loaded:
             yield problem(PART, f"module {name} is not loaded: it is needed for {purpose}")
@@ -156,7 +177,7 @@ async def _dialplan(look: _Look) -> AsyncIterator[Finding]:
             await look.link.action("ShowDialPlan", {"Context": context}, list_end="ShowDialPlanComplete")
         except ActionRefused as error:
             if "permission" in str(error).lower():
-                yield warning(PART, "the dialplan can not be seen by this login")
+                yield unknown(PART, "the dialplan: this login may not see it; grant it the right `reporting`")
                 return
             missing.append(context)
     for context in missing:
@@ -171,7 +192,7 @@ async def _agi_address(look: _Look) -> AsyncIterator[Finding]:
     try:
         reply = await look.link.action("Getvar", {"Variable": "CHARGING_AGI"})
     except ActionRefused as error:
-        yield warning(PART, f"the dialplan's CHARGING_AGI can not be seen: {error}")
+        yield unknown(PART, f"the dialplan's CHARGING_AGI: {error}")
         return
     asked = reply.headers.get("Value")
     if not asked or asked == "(null)":

@@ -10,6 +10,8 @@ class Grade(StrEnum):
     """How bad it is."""
 
     OK = "ok"
+    UNKNOWN = "unknown"
+    """It could not be looked at from here; the text says what to do instead."""
     WARNING = "warning"
     PROBLEM = "problem"
 
@@ -35,6 +37,11 @@ class Finding:
 def ok(part: str, text: str) -> Finding:
     """It is as it should be."""
     return Finding(Grade.OK, part, text)
+
+
+def unknown(part: str, text: str) -> Finding:
+    """It could not be looked at."""
+    return Finding(Grade.UNKNOWN, part, text)
 
 
 def warning(part: str, text: str) -> Finding:

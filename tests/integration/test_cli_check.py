@@ -83,11 +83,47 @@ def test_every_problem_is_found_at_once_and_exit_1(
     assert parts == {"tariff", "prompts", "ledger"}
 
 
+async def test_a_missing_secret_is_one_problem_among_the_others(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TEST_AMI_SECRET", raising=False)
+    (place.folder / "tariff.yaml").write_text("revision: x\nplnas: {}\n")
+    ran = await Command(place, capsys).beside("check", "--live")
+    assert ran.code == 1
+    (config,) = [line for line in graded(ran, "problem") if line.split()[1] == "config"]
+    assert "secret_env: found nothing, expected a secret in the environment variable TEST_AMI_SECRET" in config
+    assert {line.split()[1] for line in ran.out.splitlines()} == {"config", "tariff", "prompts", "ledger", "switch"}
+    assert [line.split()[1] for line in graded(ran, "unknown")] == ["switch"]
+
+
+async def test_what_else_is_wrong_with_the_settings_does_not_keep_the_switch_from_being_looked_at(
+    check: CheckLive, ami: FakeAmi, place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (await check(ami)).code == 0
+    place.config.write_text(place.config.read_text() + "charging: {horizon_s: 60, warn_before_s: 61}\n")
+    ran = await Command(place, capsys).beside("check", "--live")
+    assert ran.code == 1
+    assert "warn_before_s" in graded(ran, "problem")[0]
+    assert any("AMI login as" in line for line in graded(ran, "ok"))
+
+
+def test_a_redis_without_its_password_is_not_looked_at(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    redis = 'ledger: {url: "redis://127.0.0.1:1/0", password_env: NO_SUCH_PASSWORD}'
+    place.config.write_text(place.config.read_text().replace('ledger: {url: "sqlite:///ledger.db"}', redis))
+    ran = Command(place, capsys)("check")
+    assert [line.split()[1] for line in graded(ran, "problem")] == ["config"]
+    assert "not opened without its password" in graded(ran, "unknown")[0]
+
+
 def test_settings_that_are_wrong_are_told_key_by_key(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.config.write_text(place.config.read_text().replace("tariff:", "tarif:").replace("4999", "x"))
     ran = Command(place, capsys)("check")
     assert ran.code == 1
     assert len(graded(ran, "problem")) >= 3
+    assert "mend the settings first" in graded(ran, "unknown")[0]
 
 
 async def test_an_asterisk_that_has_everything_is_exit_0(check: CheckLive, ami: FakeAmi) -> None:
@@ -100,8 +136,10 @@ async def test_a_wrong_secret_is_one_line_that_says_what_to_mend(check: CheckLiv
     ran = await check(ami, secret="wrong")
     assert (ran.code, ran.err) == (1, "")
     (problem,) = graded(ran, "problem")
-    assert "manager.conf" in problem
-    assert "wrong" not in problem.replace("wrong_secret", "")
+    assert problem.split(maxsplit=2)[2].startswith("Asterisk refused the AMI login: user 'charging': ")
+    assert "the secret in $TEST_AMI_SECRET" in problem
+    assert "manager reload" in problem
+    assert "wrong" not in problem, "the secret itself is never said"
 
 
 async def test_no_asterisk_is_one_line_that_says_so(check: CheckLive, ami: FakeAmi) -> None:
@@ -109,6 +147,7 @@ async def test_no_asterisk_is_one_line_that_says_so(check: CheckLive, ami: FakeA
     ran = await check(ami)
     assert ran.code == 1
     (problem,) = graded(ran, "problem")
+    assert f"AMI can not be reached: 127.0.0.1:{ami.port}" in problem
     assert "is Asterisk running" in problem
 
 
@@ -154,6 +193,20 @@ async def test_modules_that_are_missing_or_risky_are_named(check: CheckLive, ami
     warnings = "\n".join(graded(ran, "warning"))
     assert "bridge_native_rtp" in warnings
     assert "22.11.0" in warnings
+
+
+async def test_what_this_login_may_not_see_is_unknown_and_no_problem(check: CheckLive, ami: FakeAmi) -> None:
+    def denied(message: AmiMessage) -> Iterable[bytes]:
+        return [refusal(message, "Permission denied")]
+
+    for action in ("ModuleCheck", "ShowDialPlan", "CoreSettings", "Getvar"):
+        ami.answers[action] = denied
+    ran = await check(ami)
+    assert ran.code == 0
+    assert [line.split(maxsplit=3)[2].rstrip(":") for line in graded(ran, "unknown")] == [
+        "Asterisk's", "modules", "the", "the",
+    ]  # fmt: skip
+    assert not any("modules" in line or "dialplan" in line for line in graded(ran, "ok"))
 
 
 def test_the_wanted_contexts_are_those_of_the_shipped_dialplan() -> None:
