@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 from charging.errors import LedgerCorrupt, LedgerUnavailable
-from charging.ledger.accounts import Account, Number
-from charging.ledger.codec import dump_account, dump_number, load_account, load_number
+from charging.ledger.accounts import Account
+from charging.ledger.codec import dump_account
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
@@ -31,7 +30,7 @@ from charging.ledger.model import (
     Transfer,
 )
 from charging.ledger.redis_client import RedisClient, Script
-from charging.ledger.redis_documents import RedisDocuments
+from charging.ledger.redis_directory import PAGE_ROWS, RedisDirectory
 from charging.ledger.redis_pipeline import Command
 from charging.ledger.redis_records import (
     SCHEMA,
@@ -52,19 +51,13 @@ from charging.ledger.redis_records import (
 from charging.ledger.redis_url import RedisUrl
 from charging.ledger.rules import check_request
 
-PAGE_ROWS = 500
 
-Record = TypeVar("Record", Account, Number)
-
-
-class RedisStore(RedisDocuments):
+class RedisStore(RedisDirectory):
     """See the port."""
 
     def __init__(self, url: RedisUrl) -> None:
         super().__init__(url)
-        self._known_switches: set[str] = set()
-        """Those that this process has put into the index of switches."""
-        names = "apply keep snapshot put_account put_number journal lease restore replace_head replace_cdr".split()
+        names = "apply keep snapshot journal restore replace_head replace_cdr".split()
         self._scripts = {name: Script(name) for name in names}
 
     async def open(self) -> None:
@@ -191,78 +184,6 @@ class RedisStore(RedisDocuments):
         rows = [(load_cdr(*name, records[name]), end) for name, end in zip(names, ends, strict=True) if name in records]
         return [row for row, end in rows if row.ended_us == end]
 
-    # -- directory
-
-    async def account(self, account: str) -> Account | None:
-        record = await self._hash(self._keys.of(account, "account"))
-        return load_account(record[b"record"].decode(), int(record[b"version"])) if record else None
-
-    async def put_account(self, account: Account) -> bool:
-        if account.version == 0:
-            await self._client.command("ZADD", self._keys.accounts, 0, account.id)
-        keys = [self._keys.of(account.id, "account"), self._keys.of(account.id, "books")]
-        arguments = (account.version, dump_account(account))
-        return bool(await self._client.script(self._scripts["put_account"], keys, arguments))
-
-    async def accounts(self) -> AsyncIterator[Account]:
-        async for page in self._pages(self._keys.accounts):
-            for account in await asyncio.gather(*(self.account(one) for one in page)):
-                if account is not None:
-                    yield account
-
-    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
-        return await self._page(self._keys.accounts, self.account, after, limit)
-
-    async def number(self, number: str) -> Number | None:
-        record = await self._client.command("HGET", self._keys.number(number), "record")
-        return load_number(record.decode()) if record else None
-
-    async def put_number(self, number: Number) -> bool:
-        if not await self._client.command("EXISTS", self._keys.of(number.account, "account")):
-            return False
-        await self._client.command("ZADD", self._keys.numbers, 0, number.number)
-        await self._client.command("SADD", self._keys.of(number.account, "numbers"), number.number)
-        keys, arguments = [self._keys.number(number.number)], [number.account, dump_number(number)]
-        return bool(await self._client.script(self._scripts["put_number"], keys, arguments))
-
-    async def remove_number(self, number: str) -> bool:
-        """The indexes keep it: taking it out there would race with its coming back."""
-        return bool(await self._client.command("DEL", self._keys.number(number)))
-
-    async def numbers(self, account: str | None = None) -> Sequence[Number]:
-        if account is not None:
-            pages = [sorted(await self._members(self._keys.of(account, "numbers")))]
-        else:
-            pages = [page async for page in self._pages(self._keys.numbers)]
-        found = [await asyncio.gather(*(self.number(one) for one in page)) for page in pages]
-        numbers = [number for page in found for number in page if number is not None]
-        return [number for number in numbers if account in (None, number.account)]
-
-    async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
-        return await self._page(self._keys.numbers, self.number, after, limit)
-
-    # -- leases
-
-    async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
-        await self._know(switch)
-        return await self._lease("acquire", switch, owner, ttl_s) or None
-
-    async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
-        return await self._lease("renew", switch, owner, ttl_s, epoch) > 0
-
-    async def release_lease(self, switch: str, owner: str, epoch: int) -> None:
-        await self._lease("release", switch, owner, 0, epoch)
-
-    async def _lease(self, what: str, switch: str, owner: str, ttl_s: float, epoch: int = 0) -> int:
-        arguments = (what, owner, max(1, round(ttl_s * 1000)), epoch)
-        return int(await self._client.script(self._scripts["lease"], self._keys.lease(switch), arguments))
-
-    async def held_leases(self) -> Sequence[str]:
-        switches = sorted(await self._members(self._keys.switches))
-        commands = (self._client.command("GET", self._keys.lease(switch)[0]) for switch in switches)
-        leases = zip(switches, await asyncio.gather(*commands), strict=True)
-        return [f"switch {switch} by {lease.decode().partition(' ')[2]}" for switch, lease in leases if lease]
-
     # -- restoring
 
     async def restore_account(self, account: Account) -> None:
@@ -339,25 +260,12 @@ class RedisStore(RedisDocuments):
 
     # -- small helpers
 
-    async def _know(self, switch: str) -> None:
-        """Put the switch into the index of switches, once."""
-        if switch not in self._known_switches:
-            await self._client.command("SADD", self._keys.switches, switch)
-            self._known_switches.add(switch)
-
     async def _forget_open(self, transfer: Transfer, switch: str) -> None:
         """Take a closed session out of the index. What fails here leaves an entry that readers pass over. (A session
         that is opened anew at this very moment would be missed; a daemon never opens an id twice.)"""
         member = index_member(transfer.session or "", transfer.account)
         with suppress(LedgerUnavailable):
             await self._client.command("SREM", self._keys.switch(switch), member)
-
-    async def _hash(self, key: str) -> dict[bytes, bytes]:
-        pairs: dict[bytes, bytes] = await self._client.command("HGETALL", key)
-        return pairs
-
-    async def _members(self, key: str) -> list[str]:
-        return [member.decode() for member in await self._client.command("SMEMBERS", key)]
 
     async def _fields(self, of: Iterable[tuple[str, str]], what: str) -> dict[tuple[str, str], bytes]:
         """The fields named by (field, account), of each account's hash; those that there are."""
@@ -372,24 +280,6 @@ class RedisStore(RedisDocuments):
         for (account, fields), values in zip(by_account.items(), await asyncio.gather(*commands), strict=True):
             found |= {(field, account): value for field, value in zip(fields, values, strict=True) if value is not None}
         return found
-
-    async def _page(
-        self, key: str, read: Callable[[str], Awaitable[Record | None]], after: str, limit: int
-    ) -> list[Record]:
-        """The first ``limit`` records that an index names beyond ``after``; it may name some that never came to be."""
-        found: list[Record] = []
-        async for page in self._pages(key, after, limit):
-            found += [record for record in await asyncio.gather(*map(read, page)) if record is not None]
-            if len(found) >= limit:
-                break
-        return found[:limit]
-
-    async def _pages(self, key: str, after: str = "", rows: int = PAGE_ROWS) -> AsyncIterator[list[str]]:
-        """The members of an index whose scores are all 0, in order, beyond ``after``."""
-        begin = f"({after}" if after else "-"
-        while page := await self._client.command("ZRANGEBYLEX", key, begin, "+", "LIMIT", 0, rows):
-            yield [member.decode() for member in page]
-            begin = "(" + page[-1].decode()
 
 
 def _place(row: CdrRow) -> tuple[int, str]:
