@@ -84,6 +84,11 @@ class Engine:
     notices: Notices | None
     """``None``: nobody is told anything."""
 
+    def touched(self, account: str) -> None:
+        """Somebody changed the account's credit, plan, numbers or settings: a notice may be due."""
+        if self.notices is not None:
+            self.notices.touched(account)
+
     def ailing(self) -> dict[str, str]:
         """What keeps calls from being forwarded now, for ``/health``; empty: nothing."""
         return {} if self.link.is_up else {"ami": str(self.link.state.value)}

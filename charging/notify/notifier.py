@@ -150,6 +150,7 @@ class Notifier:
                 use_us=now_us if running else record.use_us,
             ),
             sent=record.sent,
+            peaks=record.peaks,
         )
 
     async def _read(self, account: str) -> _Kept:
@@ -165,8 +166,7 @@ class Notifier:
         """Store the record where reading the journal again would cost more, or not tell it. Of two daemons one may
         come too late; what it would have stored is found again at the next look."""
         read = record.read_to - kept.record.read_to
-        told = replace(record, read_to=0, use_us=None) != replace(kept.record, read_to=0, use_us=None)
-        if not told and read < LINES_UNSTORED_MAX:
+        if record.lasting == kept.record.lasting and read < LINES_UNSTORED_MAX:
             return
         if kept.document is None:
             await self._documents.put_document(COLLECTION, account, record.to_json())

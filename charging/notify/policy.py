@@ -4,7 +4,8 @@ Rules
 -----
 1. A notice belongs to a *crossing*, and its id names what last cured the condition (see ``model.py``). While nothing
    cures it the id stays the same, and an id that was sent is not due again. So it does not matter how often, or after
-   how long a pause, somebody looks.
+   how long a pause, somebody looks. Credit that came in and did not suffice has cured nothing: only who had enough
+   since he was told is told again.
 2. What an account has is what is *posted*: value that a running call has reserved may come back, and a notice that a
    later release contradicts would be wrong. Ticks post as a call goes on, so the notice still comes in time.
 3. R15: credit below the plan's ``low_credit``. Who never had credit cannot run out of it and is told nothing.
@@ -50,6 +51,8 @@ from charging.rating.plans import Plan
 from charging.rating.tariff import Refusal, Tariff
 from charging.service.expiry import CreditEvents, credit_life, days_until, paid_until
 
+LOW_CREDIT, LOW_FREE_MINUTES = "low-credit", "low-free-minutes"
+"""Topics: what the ids of these notices begin with."""
 NO_CURE = "never"
 """Stands in an id for the cure of an account that had none yet."""
 
@@ -73,6 +76,8 @@ class Standing:
     """The id of the last transfer that brought credit from outside (a top-up, a correction); ``None``: never."""
     events: CreditEvents = field(default_factory=CreditEvents)
     sent: Sent = field(default_factory=dict)
+    peaks: Mapping[str, int] = field(default_factory=dict)
+    """By topic, the highest posted credit since a notice of it was handed to the outbox."""
 
     @property
     def credit(self) -> int:
@@ -83,6 +88,10 @@ class Standing:
     def can_forward(self) -> bool:
         """Whether credit alone could begin a call to every forward target."""
         return self.forward_cost is None or self.credit >= self.forward_cost
+
+    def had(self, credit: int, topic: str) -> bool:
+        """Whether there was so much since the last notice of ``topic``, or has been none."""
+        return self.peaks.get(topic, credit) >= credit
 
     def free_seconds(self, month: str) -> int:
         """Left of a month's free seconds, with what the plan gives beyond those that were granted."""
@@ -149,11 +158,15 @@ def forward_cost(tariff: Tariff, plan: Plan, numbers: Iterable[Number], at_us: i
 
 
 def _low_credit(standing: Standing, plan: Plan, tariff: Tariff, now_us: int) -> Notice | None:
-    if standing.last_cure is None or standing.credit >= plan.low_credit:
+    if (
+        standing.last_cure is None
+        or standing.credit >= plan.low_credit
+        or not standing.had(plan.low_credit, LOW_CREDIT)
+    ):
         return None
     free = standing.free_seconds(tariff.month_of(now_us))
     facts = LowCredit(standing.credit, free, standing.can_forward, standing.paid_voicemail)
-    return _notice(standing.account, NoticeKind.LOW_CREDIT, f"low-credit/{standing.last_cure}", now_us, facts)
+    return _notice(standing.account, NoticeKind.LOW_CREDIT, f"{LOW_CREDIT}/{standing.last_cure}", now_us, facts)
 
 
 def _low_free_minutes(standing: Standing, plan: Plan, tariff: Tariff, now_us: int) -> Notice | None:
@@ -161,8 +174,11 @@ def _low_free_minutes(standing: Standing, plan: Plan, tariff: Tariff, now_us: in
     free = standing.free_seconds(month)
     if free >= plan.low_free_seconds or standing.can_forward:
         return None
+    told_this_month = standing.sent.get(LOW_FREE_MINUTES, "").startswith(f"{LOW_FREE_MINUTES}/{month}/")
+    if told_this_month and not standing.had(standing.forward_cost or 0, LOW_FREE_MINUTES):
+        return None
     facts = LowFreeMinutes(month, free, standing.credit, standing.paid_voicemail)
-    key = f"low-free-minutes/{month}/{standing.last_cure or NO_CURE}"
+    key = f"{LOW_FREE_MINUTES}/{month}/{standing.last_cure or NO_CURE}"
     return _notice(standing.account, NoticeKind.LOW_FREE_MINUTES, key, now_us, facts)
 
 

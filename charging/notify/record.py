@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from charging.ledger.credit_events import CreditHistory
-from charging.ledger.model import JournalLine
+from charging.ledger.model import CREDIT, JournalLine, Kind
 from charging.notify.model import Notice
 
 
@@ -27,12 +27,22 @@ class Record:
     """When credit was last bought, or given."""
     use_us: int | None = None
     """When a call, voicemail or fax last took credit."""
+    credit: int = 0
+    """Posted, after the last line that was read."""
     sent: Mapping[str, str] = field(default_factory=dict)
     """By topic, the id of the last notice that was handed to the outbox."""
+    peaks: Mapping[str, int] = field(default_factory=dict)
+    """By topic, the highest posted credit since then."""
 
     def with_sent(self, notice: Notice) -> Record:
         """The record after ``notice`` was handed to the outbox."""
-        return replace(self, sent={**self.sent, notice.topic: notice.id})
+        sent, peaks = {**self.sent, notice.topic: notice.id}, {**self.peaks, notice.topic: self.credit}
+        return replace(self, sent=sent, peaks=peaks)
+
+    @property
+    def lasting(self) -> Record:
+        """What must not be lost: the rest the journal tells again."""
+        return replace(self, read_to=0, use_us=None, credit=0, peaks={})
 
     def to_json(self) -> str:
         """JSON text; :meth:`from_json` makes an equal record of it."""
@@ -41,16 +51,24 @@ class Record:
     @classmethod
     def from_json(cls, text: str) -> Record:
         """The record that :meth:`to_json` wrote. Raises ``TypeError`` or ``ValueError`` else."""
-        return cls(**json.loads(text))
+        plain = json.loads(text)
+        if "peaks" not in plain:  # by a version that did not keep them: only what was sent cannot be folded anew
+            return cls(sent=plain["sent"], peaks=dict.fromkeys(plain["sent"], 0))
+        return cls(**plain)
 
 
 def folded(record: Record, line: JournalLine) -> Record:
     """The record after one more line of the journal."""
     history = CreditHistory(record.last_cure, record.purchase_us, record.use_us).after(line)
+    # An opening stands for all the lines up to its own, those that were read among them.
+    before = 0 if line.kind is Kind.OPENING else record.credit
+    credit = before + sum(leg.posted for leg in line.legs if leg.balance == CREDIT)
     return replace(
         record,
         read_to=line.number,
         last_cure=history.cure,
         purchase_us=history.purchase_us,
         use_us=history.use_us,
+        credit=credit,
+        peaks={topic: max(peak, credit) for topic, peak in record.peaks.items()},
     )

@@ -29,10 +29,18 @@ class AccountChanges(TypedDict, total=False):
 class Accounts:
     """The accounts in the store."""
 
-    def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        tariff: Callable[[], Tariff],
+        clock: Clock,
+        touched: Callable[[str], None] = lambda _account: None,
+    ) -> None:
+        """``touched(account)`` is called after each edit; it must not wait."""
         self._store = store
         self._tariff = tariff
         self._clock = clock
+        self._touched = touched
         self._months = Months(store, tariff, clock)
 
     async def add(self, account: str, plan: str, language: Language, email: str = "") -> Account | Refused:
@@ -61,9 +69,10 @@ class Accounts:
             wrong = self._plan_refusal(changes["plan"])
         if wrong is not None:
             return wrong
-        changed = await self.edit(account, lambda one: replace(one, **changes))
+        changed = await self._edit(account, lambda one: replace(one, **changes))
         if "plan" in changes and isinstance(changed, Account):
             await self._months.raise_to_plan(account)
+        self._touched(account)  # not before: between the two the account looks short of free minutes
         return changed
 
     async def suspend(self, account: str, reason: str) -> Account | Refused:
@@ -88,6 +97,11 @@ class Accounts:
     async def edit(self, account: str, change: Callable[[Account], Account | Refused]) -> Account | Refused:
         """Apply a change to what is stored now, again where somebody else's edit came in between; a change that
         refuses, or leaves all as it is, writes nothing."""
+        edited = await self._edit(account, change)
+        self._touched(account)
+        return edited
+
+    async def _edit(self, account: str, change: Callable[[Account], Account | Refused]) -> Account | Refused:
         for _ in range(EDIT_TRIES_MAX):
             stored = await self._store.account(account)
             if stored is None:

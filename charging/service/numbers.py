@@ -34,10 +34,18 @@ class NumberSet:
 class Numbers:
     """The numbers in the store."""
 
-    def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        tariff: Callable[[], Tariff],
+        clock: Clock,
+        touched: Callable[[str], None] = lambda _account: None,
+    ) -> None:
+        """``touched(account)`` is called after each change of one of its numbers; it must not wait."""
         self._store = store
         self._tariff = tariff
         self._clock = clock
+        self._touched = touched
 
     async def add(self, account: str, number: str, settings: NumberChanges) -> NumberSet | Refused:
         """Give a number to an account."""
@@ -64,7 +72,10 @@ class Numbers:
         known = await self.get(number)
         if isinstance(known, Refused):
             return known
-        return known if await self._store.remove_number(known.number) else _unknown(known.number)
+        if not await self._store.remove_number(known.number):
+            return _unknown(known.number)
+        self._touched(known.account)
+        return known
 
     async def of(self, account: str) -> Sequence[Number] | Refused:
         """An account's numbers."""
@@ -92,7 +103,10 @@ class Numbers:
         if account.status is Status.CLOSED:
             return closed_account(account.id)
         prepared = await self.prepared(number, account, changes)
-        if isinstance(prepared, Refused) or await self._store.put_number(prepared.number):
+        if isinstance(prepared, Refused):
+            return prepared
+        if await self._store.put_number(prepared.number):
+            self._touched(account.id)
             return prepared
         return Refused(Code.EXISTS, f"{number.number} belongs to another account", "`charging number list` shows whose")
 

@@ -41,14 +41,21 @@ class Service:
         funds_changed: Callable[[str], None],
         live: LiveCalls,
         fax: FaxDesk | None = None,
+        touched: Callable[[str], None] = lambda _account: None,
     ) -> None:
-        """``funds_changed(account)`` is called after each change of credit by people (R22); without ``fax`` no faxes
-        are sent from here."""
+        """``funds_changed(account)`` is called after each change of credit by people (R22), ``touched(account)`` after
+        each change of its credit, plan, numbers or settings; neither may wait. Without ``fax`` no faxes are sent from
+        here."""
+
+        def credit_changed(account: str) -> None:
+            funds_changed(account)
+            touched(account)
+
         self.tariff = tariff
         self.clock = clock
-        self.accounts = Accounts(store, tariff, clock)
-        self.numbers = Numbers(store, tariff, clock)
-        self.money = Money(store, tariff, clock, funds_changed)
+        self.accounts = Accounts(store, tariff, clock, touched)
+        self.numbers = Numbers(store, tariff, clock, touched)
+        self.money = Money(store, tariff, clock, credit_changed)
         self.calls = Calls(store, live, clock)
         self.balances = Balances(store, tariff, clock, self.calls)
         self.subscriptions = Subscriptions(self.accounts, tariff, clock)

@@ -59,6 +59,9 @@ class Daemon(Protocol):
     def registry(self) -> Registry: ...
     @property
     def fax(self) -> FaxDesk | None: ...
+    @property
+    def touched(self) -> Callable[[str], None]:
+        """To be told of each account that somebody changed."""
 
 
 async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> None:
@@ -93,6 +96,7 @@ def _service(daemon: Daemon) -> Service:
         funds_changed=daemon.registry.funds_changed,
         live=RegistryCalls(daemon.registry),
         fax=daemon.fax,
+        touched=daemon.touched,
     )
 
 

@@ -100,6 +100,21 @@ async def test_r15_low_credit_is_told_once_and_again_after_a_top_up(office: Offi
     assert office.woken == 2
 
 
+@pytest.mark.parametrize(("euro", "told_again"), [(1, False), (2, True)])
+async def test_r15_only_a_top_up_that_suffices_arms_it_again(office: Office, euro: int, told_again: bool) -> None:
+    """Less than 2 euro is nearly gone, and 50 cents are left."""
+    await office.top_up(10)
+    await office.spend(10 * EURO - EURO // 2)
+    assert len(await office.look()) == 1
+    await office.top_up(euro)
+    assert await office.look() == []
+    await office.spend(EURO * 3 // 4)
+    assert len(await office.look()) == told_again
+    await office.top_up(10)
+    await office.spend(10 * EURO)
+    assert len(await office.look()) == 1, "there was enough in between, though nobody looked"
+
+
 async def test_r15_is_told_once_by_two_daemons_and_after_a_restart(office: Office) -> None:
     await office.top_up(10)
     await office.spend(9 * EURO)
@@ -135,6 +150,27 @@ async def test_r16_uses_the_numbers_and_the_months_bundle(office: Office) -> Non
     assert await office.look() == ["low-free-minutes/2026-11/never"]
     (notice,) = await office.notices()
     assert notice.facts == LowFreeMinutes("2026-11", 119, 0, paid_voicemail=True)
+
+
+@pytest.mark.parametrize(("micro", "told_again"), [(999, False), (1_000, True)])
+async def test_r16_only_credit_for_a_call_arms_it_again_within_a_month(
+    office: Office, micro: int, told_again: bool
+) -> None:
+    await office.forward()
+    await office.move(Kind.GRANT, Leg(bundle("2026-11"), 600))
+    await office.move(Kind.SETTLE, Leg(bundle("2026-11"), -481))
+    assert await office.look() == ["low-free-minutes/2026-11/never"]
+    await office.move(Kind.CORRECT, Leg(CREDIT, micro))
+    await office.look()
+    await office.spend(micro)
+    again = [notice for notice in await office.look() if notice.startswith("low-free-minutes/")]
+    assert len(again) == told_again
+    await office.clock.advance(15 * 86_400)
+    assert await office.look() == []
+    await office.move(Kind.GRANT, Leg(bundle("2026-12"), 600))
+    await office.move(Kind.SETTLE, Leg(bundle("2026-12"), -481))
+    (notice,) = await office.look()
+    assert notice.startswith("low-free-minutes/2026-12/")
 
 
 async def test_r20_expiry_counts_from_the_journal(office: Office) -> None:

@@ -31,7 +31,7 @@ def test_a_correction_that_gives_is_a_cure_and_begins_a_year() -> None:
 
 
 def test_a_correction_that_takes_is_neither_cure_nor_use() -> None:
-    assert fold(line(1, Kind.CORRECT, Leg(CREDIT, -10))) == Record(read_to=1)
+    assert fold(line(1, Kind.CORRECT, Leg(CREDIT, -10))) == Record(read_to=1, credit=-10)
 
 
 @pytest.mark.parametrize("kind", [Kind.RESERVE, Kind.EXTEND, Kind.SETTLE, Kind.CHARGE])
@@ -44,7 +44,7 @@ def test_r19_a_call_paid_by_free_minutes_alone_is_no_use() -> None:
 
 
 def test_r19_expired_credit_is_no_use() -> None:
-    assert fold(line(1, Kind.EXPIRE, Leg(CREDIT, -10))) == Record(read_to=1)
+    assert fold(line(1, Kind.EXPIRE, Leg(CREDIT, -10))) == Record(read_to=1, credit=-10)
 
 
 def test_a_granted_bundle_cures_no_credit() -> None:
@@ -58,7 +58,33 @@ def test_an_opening_stands_for_a_purchase_only_where_nothing_else_is_known() -> 
     assert (known.last_cure, known.purchase_us, known.read_to) == ("t1", 100, 5)
 
 
+def test_r15_the_peak_since_a_notice_is_that_of_posted_credit() -> None:
+    told = fold(line(1, Kind.TOP_UP, Leg(CREDIT, 10)), line(2, Kind.SETTLE, Leg(CREDIT, -9))).with_sent(make_notice())
+    assert (told.credit, told.peaks) == (1, {"low-credit": 1})
+    topped_up = folded(told, line(3, Kind.TOP_UP, Leg(CREDIT, 5)))
+    spent = folded(topped_up, line(4, Kind.EXTEND, Leg(CREDIT, -4, 3)))
+    assert (spent.credit, spent.peaks) == (2, {"low-credit": 6})
+    assert spent.with_sent(make_notice()).peaks == {"low-credit": 2}
+
+
+def test_an_opening_says_what_all_lines_before_it_came_to() -> None:
+    known = fold(line(1, Kind.TOP_UP, Leg(CREDIT, 10)))
+    assert folded(known, line(5, Kind.OPENING, Leg(CREDIT, 7))).credit == 7
+    assert folded(known, line(5, Kind.OPENING, Leg(bundle("2026-11"), 7))).credit == 0
+
+
 def test_a_record_comes_back_from_json_equal() -> None:
-    record = Record(7, "t1", 100, 200).with_sent(make_notice())
+    record = Record(7, "t1", 100, 200, 300).with_sent(make_notice())
     assert record.sent == {"low-credit": "low-credit/top-up/1"}
     assert Record.from_json(record.to_json()) == record
+
+
+def test_of_a_record_without_peaks_only_what_was_sent_is_taken() -> None:
+    old = '{"read_to": 7, "last_cure": "t1", "purchase_us": 1, "use_us": 2, "sent": {"low-credit": "low-credit/t1"}}'
+    assert Record.from_json(old) == Record(sent={"low-credit": "low-credit/t1"}, peaks={"low-credit": 0})
+
+
+def test_what_the_journal_tells_again_is_no_reason_to_store_a_record() -> None:
+    assert Record(7, "t1", 100, 200, 300, {}, {"low-credit": 1}).lasting == Record(8, "t1", 100, 201, 301).lasting
+    assert Record(7, "t1").lasting != Record(7, "t2").lasting
+    assert Record(7).lasting != Record(7).with_sent(make_notice()).lasting

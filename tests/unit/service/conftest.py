@@ -28,6 +28,8 @@ class Shop:
     tariff: Tariff
     told: list[str] = field(default_factory=list)
     """The accounts whose calls were told of new funds."""
+    touched: list[str] = field(default_factory=list)
+    """The accounts that notices are looked for."""
 
     def __post_init__(self) -> None:
         self.service = Service(
@@ -36,6 +38,7 @@ class Shop:
             clock=self.clock,
             funds_changed=self.told.append,
             live=NoCalls(),
+            touched=self.touched.append,
         )
 
     async def anna(self, plan: str = "light") -> Account:

@@ -1,0 +1,70 @@
+"""Whatever people change of an account is looked at for notices at once, and only what adds credit wakes its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from charging.ledger.accounts import Language, Status
+from charging.money import MICRO
+from charging.service.accounts import AccountChanges
+from charging.service.numbers import NumberChanges
+from charging.service.refusal import Refused
+from charging.service.service import Service
+from tests.unit.service.conftest import NUMBER, Shop
+
+CHANGES: dict[str, Callable[[Service], Awaitable[Any]]] = {
+    "top-up": lambda service: service.money.top_up("anna", 10 * MICRO, "k1"),
+    "correction": lambda service: service.money.correct("anna", MICRO, "a gift", "k1"),
+    "plan": lambda service: service.accounts.change("anna", AccountChanges(plan="light")),
+    "address": lambda service: service.accounts.change("anna", AccountChanges(email="anna@example.nl")),
+    "language": lambda service: service.accounts.change("anna", AccountChanges(language=Language.EN)),
+    "suspension": lambda service: service.accounts.suspend("anna", "asked for"),
+    "activation": lambda service: service.accounts.activate("anna"),
+    "closing": lambda service: service.accounts.close("anna", "asked for"),
+    "payment": lambda service: service.subscriptions.paid("anna", "k1"),
+    "new number": lambda service: service.numbers.add("anna", "+31201234568", NumberChanges()),
+    "number": lambda service: service.numbers.change(NUMBER, NumberChanges(forward_to="+31612345678")),
+    "number removed": lambda service: service.numbers.remove(NUMBER),
+}
+
+
+@pytest.fixture
+async def open_shop(shop: Shop) -> Shop:
+    await shop.anna("pro")
+    await shop.service.numbers.add("anna", NUMBER, NumberChanges())
+    shop.touched.clear()
+    return shop
+
+
+@pytest.mark.parametrize("what", CHANGES)
+async def test_every_change_that_people_make_is_looked_at(open_shop: Shop, what: str) -> None:
+    assert not isinstance(await CHANGES[what](open_shop.service), Refused)
+    assert open_shop.touched == ["anna"]
+    assert open_shop.told == ["anna"] * (what in ("top-up", "correction"))
+
+
+async def test_a_change_of_plan_is_looked_at_after_its_free_minutes_have_come(open_shop: Shop) -> None:
+    """In between the account would look short of them."""
+    seen: list[bool] = []
+    months = open_shop.service.accounts._months
+    raised = months.raise_to_plan
+
+    async def watched(account: str) -> None:
+        seen.append(bool(open_shop.touched))
+        await raised(account)
+
+    months.raise_to_plan = watched  # type: ignore[method-assign]
+    await CHANGES["plan"](open_shop.service)
+    assert (seen, open_shop.touched) == ([False], ["anna"])
+
+
+async def test_nobody_is_looked_at_for_what_was_only_asked(open_shop: Shop) -> None:
+    account = await open_shop.service.accounts.get("anna")
+    assert not isinstance(account, Refused)
+    assert account.status is Status.ACTIVE
+    await open_shop.service.balances.view("anna")
+    await open_shop.service.numbers.of("anna")
+    assert open_shop.touched == []
