@@ -2,62 +2,82 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from typing import Any
+from email.message import EmailMessage
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from charging.cli.client import Client, Params, connected, path
 from charging.cli.failure import Refusal, say
 from charging.cli.options import options
+from charging.clock import SystemClock
 from charging.errors import ChargingError
 from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, read_letter
-from charging.fax.reply import reply_to, words
+from charging.fax.reply import Words, reply_to, words
 from charging.ledger.accounts import Language
 from charging.money import parse_euro
 
-FALLBACK_FROM = "fax@localhost"
+if TYPE_CHECKING:
+    from charging.notify.settings import Mail
 
-Words = tuple[str, str]
-"""Subject and text."""
+FALLBACK_FROM = "fax@localhost"
+UNKNOWN = 500
+"""HTTP's statuses from here on say that nothing was decided."""
+TRY_AGAIN = 75
+"""EX_TEMPFAIL of sysexits.h: the mail server keeps the mail and hands it over again. The same mail is the same fax, so
+none is sent twice."""
+
+
+class ReplyBy(StrEnum):
+    """How a reply leaves."""
+
+    STDOUT = "stdout"
+    SMTP = "smtp"
+
+
+REPLY_BY = typer.Option(
+    ReplyBy.STDOUT, "--reply-by", help="Write a reply to standard output, or send it by the mail server of `mail`."
+)
 
 
 def submit_mail(
     ctx: typer.Context,
     sender: str | None = typer.Option(None, "--sender", help="The envelope's sender; empty: a bounce, dropped."),
     recipient: str = typer.Option("", "--recipient", help="The envelope's recipient; left out: To and Cc."),
+    reply_by: ReplyBy = REPLY_BY,
     reply_from: str = typer.Option("", "--reply-from", help="Who replies; left out: mail.sender_address."),
 ) -> None:
     """Send the PDF or TIFF of a mail on standard input as a fax.
 
     The number is in the address (fax+31201234567@…, 31201234567@fax…) or in the subject; the From address must be the
-    account's, and your MTA must have made sure that it is not forged. Where the fax is not sent, a reply to be mailed
-    back is written to standard output. Always ends with 0, so that the MTA does not bounce as well.
+    account's, and your mail server must have made sure that it is not forged. Where the fax is not sent, its sender
+    gets a reply. What cannot be decided now (all lines busy, no daemon) ends with 75, for which mail servers try again
+    later.
     """
     data = sys.stdin.buffer.read(MAIL_BYTES_MAX + 1)
     letter = read_letter(data, envelope_sender=sender, recipient=recipient) if len(data) <= MAIL_BYTES_MAX else None
     if letter is None:
         say("dropped a mail that no person has sent, that is too large, or that has no single sender")
         return
-    mail: Any = None
     try:
         settings = options(ctx).settings()
-        mail = getattr(settings, "mail", None)
+        if reply_by is ReplyBy.SMTP and settings.mail is None:
+            raise Refusal("--reply-by smtp needs a section `mail` in charging.yaml")
         with connected(settings) as client:
-            answer = _submit(client, letter, mail)
+            said = _submit(client, letter, settings.mail)
+        if said is not None:
+            from_ = reply_from or (settings.mail.sender_address if settings.mail else "") or letter.recipient
+            _reply(letter, from_ or FALLBACK_FROM, said, settings.mail if reply_by is ReplyBy.SMTP else None)
     except ChargingError as error:
-        say(str(error))
-        answer = words(Wrong.REFUSED, None, "the service cannot be reached now; send the fax again later")
-    if answer is not None:
-        from_ = reply_from or (mail.sender_address if mail else "") or letter.recipient or FALLBACK_FROM
-        try:
-            sys.stdout.buffer.write(reply_to(letter, from_, *answer).as_bytes())
-        except ValueError as error:
-            say(f"no reply was made: {error}")
+        say(f"{error}; to be tried again later")
+        raise typer.Exit(TRY_AGAIN) from None
 
 
-def _submit(client: Client, letter: Letter, mail: Any) -> Words | None:
-    """Send the fax; else what to reply."""
+def _submit(client: Client, letter: Letter, mail: Mail | None) -> Words | None:
+    """Send the fax; else what to reply. Raises Refusal where another attempt may fare better."""
     found = client.get("/fax-senders", {"email": letter.sender})["items"]
     if len(found) != 1:
         return words(Wrong.AMBIGUOUS_SENDER if found else Wrong.UNKNOWN_SENDER, None)
@@ -69,13 +89,44 @@ def _submit(client: Client, letter: Letter, mail: Any) -> Words | None:
         client.send("POST", path("accounts", account, "faxes"), params=params, content=letter.document, key=letter.key)
     except Refusal as refusal:
         problem = refusal.document
+        if problem.get("status", UNKNOWN) >= UNKNOWN:
+            raise
         if mail is not None and "missing" in problem:
             return _short(problem, letter, account, language, mail)
         return words(Wrong.REFUSED, language, " ".join(refusal.lines))
     return None
 
 
-def _short(problem: dict[str, Any], letter: Letter, account: str, language: Language, mail: Any) -> Words:
+def _reply(letter: Letter, sender: str, said: Words, mail: Mail | None) -> None:
+    """Write the reply to standard output, or send it. Raises MailServerTrouble where it can be sent later."""
+    try:
+        message = reply_to(letter, sender, said, SystemClock().now().wall_us)
+    except ValueError as error:
+        say(f"no reply was made: {error}")
+        return
+    if mail is None:
+        sys.stdout.buffer.write(message.as_bytes())
+    else:
+        asyncio.run(_send(message, mail))
+
+
+async def _send(message: EmailMessage, mail: Mail) -> None:
+    from charging.config import mail_password
+    from charging.notify.smtp import Fate, MailServerTrouble, Smtp
+
+    smtp = Smtp(mail, mail_password(mail))
+    await smtp.open()
+    try:
+        verdict = await smtp.send(message)
+    finally:
+        await smtp.close()
+    if verdict.fate is Fate.LATER:
+        raise MailServerTrouble(verdict.why)
+    if verdict.fate is Fate.NEVER:
+        say(f"the mail server takes no reply to this sender: {verdict.why}")
+
+
+def _short(problem: dict[str, Any], letter: Letter, account: str, language: Language, mail: Mail) -> Words:
     """The notice of R14, in the operator's words."""
     from charging.notify.model import FaxRefused, NoticeKind
     from charging.notify.render import Operator, Templates
@@ -89,4 +140,4 @@ def _short(problem: dict[str, Any], letter: Letter, account: str, language: Lang
     )
     templates = Templates(Operator(mail.sender_name, mail.top_up_url), mail.templates)
     rendered = templates.words(NoticeKind.FAX_REFUSED, language, facts, account)
-    return rendered.subject, rendered.text
+    return Words(rendered.subject, rendered.text, rendered.html)

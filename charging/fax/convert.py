@@ -48,7 +48,7 @@ async def _run(program: str, *arguments: str) -> Refused | None:
     for needed in ("prlimit", program):
         if shutil.which(needed) is None:
             advice = f"the operator must install it: apt-get install {PACKAGES[needed]}"
-            return Refused(Code.CONFLICT, f"faxes cannot be prepared: the program {needed!r} is missing", advice)
+            return Refused(Code.UNAVAILABLE, f"faxes cannot be prepared: the program {needed!r} is missing", advice)
     bounds = (f"--cpu={TIME_S}", f"--as={MEMORY_BYTES}", f"--fsize={FILE_BYTES}", "--core=0")
     process = await asyncio.create_subprocess_exec(
         *("prlimit", *bounds, "--", program, *arguments),

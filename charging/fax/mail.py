@@ -2,7 +2,8 @@
 
 The number stands in the address (``fax+31201234567@…`` or ``31201234567@fax…``), else in the subject; the document is
 the one PDF or TIFF attached. What a program has sent (a bounce, an out-of-office notice, a list) is dropped without a
-word, so that two machines never answer one another.
+word, so that two machines never answer one another (RFC 3834); and since some programs do not say that they are, so is
+a mail without a document that answers one of our replies.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ from email.utils import getaddresses
 from enum import StrEnum
 
 MAIL_BYTES_MAX = 50_000_000
+ADDRESS_LENGTH_MAX = 254
 PLACES = ("X-Original-To", "Delivered-To", "To", "Cc")
 _IN_ADDRESS = re.compile(r"(?:fax\+)?\+?([0-9]{6,20})", re.IGNORECASE)
 _IN_SUBJECT = re.compile(r"\+?[0-9][0-9 ()./-]{4,24}[0-9]")
 _TYPES = ("application/pdf", "image/tiff")
+_PROGRAMS = ("mailer-daemon", "mail-daemon")
+KEY_PREFIX = "mail-"
+_OUR_REPLY = re.compile(rf"<{KEY_PREFIX}[0-9a-f]{{32}}@")
 _NAMES = re.compile(r".*\.(pdf|tiff?)", re.IGNORECASE)
 
 
@@ -63,7 +68,7 @@ class Letter:
         """The same mail delivered twice is the same fax."""
         document = self.document if isinstance(self.document, bytes) else b""
         parts = (self.sender.casefold(), self.message_id, str(self.number), hashlib.sha256(document).hexdigest())
-        return "mail-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+        return KEY_PREFIX + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:
@@ -76,6 +81,8 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         return None
     recipients = [recipient] if recipient else [one for place in PLACES for one in _addresses(message, place)]
     documents = list(_documents(message))
+    if not documents and _OUR_REPLY.search(_header(message, "In-Reply-To") + _header(message, "References")):
+        return None
     name, document = documents[0] if len(documents) == 1 else ("", _count_wrong(len(documents)))
     return Letter(
         sender=senders[0],
@@ -101,17 +108,23 @@ def _addresses(message: EmailMessage, name: str) -> list[str]:
 
 def _is_address(text: str) -> bool:
     try:
-        return bool(Address(addr_spec=text).domain)
+        return len(text) <= ADDRESS_LENGTH_MAX and bool(Address(addr_spec=text).domain)
     except (ValueError, IndexError, MessageError):
         return False
 
 
 def _is_automatic(message: EmailMessage, envelope_sender: str | None) -> bool:
-    if envelope_sender is not None and envelope_sender.strip() in ("", "<>"):
-        return True
+    """Whether a program sent it. An empty envelope sender, or Return-Path, is what a bounce has."""
+    paths = [_header(message, "Return-Path")] if "Return-Path" in message else []
+    paths += [] if envelope_sender is None else [envelope_sender]
+    names = {path.strip().strip("<> ").partition("@")[0].lower() for path in paths}
+    senders = {one.partition("@")[0].lower() for one in _addresses(message, "From")}
     submitted = _header(message, "Auto-Submitted").lower().partition(";")[0].strip()
-    bulk = _header(message, "Precedence").lower() in ("bulk", "junk", "list")
-    return submitted not in ("", "no") or bulk or "List-Id" in message or _header(message, "Return-Path") == "<>"
+    bulk = _header(message, "Precedence").lower() in ("bulk", "junk", "list", "auto_reply")
+    listed = "List-Id" in message or "List-Unsubscribe" in message
+    report = message.get_content_type() == "multipart/report"
+    own = submitted not in ("", "no") or bulk or listed or report
+    return own or "" in names or not (names | senders).isdisjoint(_PROGRAMS)
 
 
 def _number(recipients: list[str], subject: str) -> str | Wrong:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
+from email.utils import format_datetime
+from typing import NamedTuple
 
+from charging.clock import MICROSECONDS
 from charging.fax.mail import Letter, Wrong
 from charging.ledger.accounts import Language
 
@@ -43,27 +47,40 @@ _WORDS = {
 }
 
 
-def words(wrong: Wrong, language: Language | None, detail: str = "") -> tuple[str, str]:
-    """Subject and text; in both languages where the reader's is not known."""
+class Words(NamedTuple):
+    """What a reply says."""
+
+    subject: str
+    text: str
+    html: str = ""
+    """The same for readers of HTML; empty: text alone."""
+
+
+def words(wrong: Wrong, language: Language | None, detail: str = "") -> Words:
+    """The words for what is wrong; in both languages where the reader's is not known."""
     dutch, english = _WORDS[wrong]
     paragraphs = [text for one, text in ((Language.NL, dutch), (Language.EN, english)) if language in (None, one)]
     subject = " / ".join(text for one, text in SUBJECT.items() if language in (None, one))
-    return subject, "\n\n".join([*paragraphs, *([detail] if detail else [])]) + "\n"
+    return Words(subject, "\n\n".join([*paragraphs, *([detail] if detail else [])]) + "\n")
 
 
-def reply_to(letter: Letter, sender: str, subject: str, text: str) -> EmailMessage:
-    """The mail. It says that no person wrote it, so that no program answers it. Raises ValueError for a ``sender``
-    that is no address."""
+def reply_to(letter: Letter, sender: str, said: Words, at_us: int) -> EmailMessage:
+    """The mail, written at ``at_us`` (wall clock). It says that no person wrote it, so that no program answers it; the
+    same letter makes the same Message-ID. Raises ValueError for a ``sender`` that is no address."""
     message = EmailMessage(policy=SMTP)
     try:
         message["From"] = Address(addr_spec=sender)
         message["To"] = Address(addr_spec=letter.sender)
     except (ValueError, IndexError, MessageError) as error:
         raise ValueError(f"found {sender!r}, expected a mail address") from error
-    message["Subject"] = subject
+    message["Subject"] = said.subject
+    message["Date"] = format_datetime(datetime.fromtimestamp(at_us // MICROSECONDS, UTC))
+    message["Message-ID"] = f"<{letter.key}@{sender.rpartition('@')[2]}>"
     if letter.message_id:
         message["In-Reply-To"] = letter.message_id
         message["References"] = letter.message_id
     message["Auto-Submitted"] = "auto-replied"
-    message.set_content(text, cte="quoted-printable")
+    message.set_content(said.text, cte="quoted-printable")
+    if said.html:
+        message.add_alternative(said.html, subtype="html", cte="quoted-printable")
     return message

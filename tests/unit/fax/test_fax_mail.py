@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charging.fax.mail import Letter, Wrong, read_letter
-from charging.fax.reply import SUBJECT, reply_to, words
+from charging.fax.reply import SUBJECT, Words, reply_to, words
 from charging.ledger.accounts import Language
 
+AT_US = 1_795_262_400_000_000
 PDF = b"%PDF-1.4 whatever"
 
 
@@ -92,10 +93,41 @@ def test_mail_that_is_no_fax_says_why(message: EmailMessage, wrong: Wrong) -> No
         {"Precedence": "bulk"},
         {"List-Id": "<x.example.nl>"},
         {"Return-Path": "<>"},
+        {"Return-Path": ""},
+        {"Return-Path": "<MAILER-DAEMON@example.nl>"},
+        {"Precedence": "auto_reply"},
+        {"List-Unsubscribe": "<https://example.nl>"},
     ],
 )
 def test_what_a_program_sent_is_dropped(headers: dict[str, str]) -> None:
     assert read_letter(mail(headers=headers).as_bytes()) is None
+
+
+def test_report_of_a_mail_server_is_dropped_also_with_the_document_in_it() -> None:
+    message = mail()
+    message.replace_header("Content-Type", 'multipart/report; report-type="delivery-status"; boundary="x"')
+    assert read_letter(message.as_bytes()) is None
+    message = mail()
+    message.replace_header("From", "Mail system <MAILER-DAEMON@example.nl>")
+    assert read_letter(message.as_bytes()) is None
+
+
+def test_answer_to_our_reply_is_dropped_unless_it_brings_a_document() -> None:
+    """A program that answers everything, and does not say that it is one, is answered once."""
+    reply = reply_to(letter(mail(files=0)), "fax@example.nl", words(Wrong.NO_DOCUMENT, None), AT_US)
+    for header in ("In-Reply-To", "References"):
+        assert read_letter(mail(files=0, headers={header: reply["Message-ID"]}).as_bytes()) is None
+        assert letter(mail(files=1, headers={header: reply["Message-ID"]})).wrong is None
+    assert letter(mail(files=0, headers={"In-Reply-To": "<another@example.nl>"})).wrong is Wrong.NO_DOCUMENT
+
+
+@pytest.mark.parametrize("length", [254, 255])
+def test_sender_is_no_longer_than_an_address_may_be(length: int) -> None:
+    message = mail()
+    message.replace_header(
+        "From", "a" * 60 + "@" + "b" * 60 + "." + "c" * 60 + "." + "d" * 60 + "." + "e" * (length - 244)
+    )
+    assert (read_letter(message.as_bytes()) is not None) == (length == 254)
 
 
 @pytest.mark.parametrize("sender", ["", "<>", " <> "])
@@ -119,9 +151,9 @@ def test_mail_delivered_twice_has_one_key_and_another_mail_another() -> None:
 
 
 def test_reply_is_one_that_no_program_answers() -> None:
-    subject, text = words(Wrong.NO_NUMBER, Language.NL)
-    reply = reply_to(letter(mail()), "fax@example.nl", subject, text)
+    reply = reply_to(letter(mail()), "fax@example.nl", words(Wrong.NO_NUMBER, Language.NL), AT_US)
     assert read_letter(reply.as_bytes()) is None
+    assert reply["Date"] == "Sat, 21 Nov 2026 12:00:00 +0000"
     assert (reply["To"], reply["In-Reply-To"], reply["Subject"]) == (
         "Anna@Example.nl",
         "<1@example.nl>",
@@ -138,11 +170,11 @@ def test_mail_of_any_bytes_is_read_or_dropped(noise: bytes, header: str) -> None
 
 @pytest.mark.parametrize("wrong", list(Wrong))
 def test_stranger_is_answered_in_both_languages(wrong: Wrong) -> None:
-    both = words(wrong, None)[1]
+    both = words(wrong, None).text
     for language in Language:
-        assert words(wrong, language)[1].strip() in both
+        assert words(wrong, language).text.strip() in both
 
 
 def test_sender_of_replies_that_is_no_address_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a mail address"):
-        reply_to(letter(mail()), "no address\nBcc: x@y.nl", "s", "t")
+        reply_to(letter(mail()), "no address\nBcc: x@y.nl", Words("s", "t"), AT_US)

@@ -274,7 +274,7 @@ async def test_faxes_from_before_a_restart_have_their_lines(office: Office) -> N
 
 async def test_switch_out_of_reach_or_led_by_another_sends_nothing(office: Office) -> None:
     office.rig.registry.leads = lambda: False
-    refused(await office.send(), Code.CONFLICT)
+    refused(await office.send(), Code.UNAVAILABLE)
     office.rig.registry.leads = lambda: True
     office.rig.switch.up = False
     await office.rig.clock.advance(61)
