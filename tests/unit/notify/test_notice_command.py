@@ -84,3 +84,43 @@ def test_own_templates_are_shown_and_their_mistakes_named(run: Ran, tmp_path: Pa
     code, _, err = run("list", "--templates", str(tmp_path))
     assert code == 1
     assert "nl/low-credit.txt" in err
+
+
+SETTINGS = """\
+switch: {{ami: {{secret_env: NOT_SET}}}}
+ledger: {{url: "sqlite:///ledger.db"}}
+tariff: tariff.yaml
+control: {{socket: control.sock}}
+{mail}
+"""
+MAIL = "mail: {sender_address: a@bell.example, sender_name: Bell, top_up_url: https://bell.example/, templates: own}"
+
+
+def test_a_preview_is_in_the_words_of_the_settings(run: Ran, tmp_path: Path) -> None:
+    settings = tmp_path / "charging.yaml"
+    settings.write_text(SETTINGS.format(mail=MAIL))
+    (tmp_path / "own/nl").mkdir(parents=True)
+    (tmp_path / "own/nl/low-credit.txt").write_text(
+        "Subject: Eigen\n\n{{ operator.name }}, {{ operator.top_up_url }}\n"
+    )
+    named = ("--config", str(settings))
+    assert run("preview", "low-credit", *named)[1] == "Subject: Eigen\n\nBell, https://bell.example/\n"
+    (tmp_path / "other").mkdir()
+    shown = run("preview", "low-credit", "--templates", str(tmp_path / "other"), *named)[1]
+    assert "bijna op" in shown, "--templates goes before the settings' folder"
+    assert "Bell - rekening" in shown
+    (tmp_path / "own/nl/low-credit.txt").write_text("Subject: Eigen\n\n{{ facts.kredit }}\n")
+    assert run("list", *named)[0] == 1
+    settings.write_text(SETTINGS.format(mail=""))
+    assert "Example Voice" in run("preview", "low-credit", *named)[1]
+
+
+def test_a_preview_needs_no_settings_but_those_that_are_named(
+    run: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CHARGING_CONFIG", raising=False)
+    assert "Example Voice" in run("preview", "low-credit")[1]
+    code, out, err = run("preview", "low-credit", "--config", "nowhere.yaml")
+    assert (code, out) == (1, "")
+    assert "nowhere.yaml" in err
