@@ -122,7 +122,9 @@ async def test_daemon_dead_when_a_fax_ends_charges_it_once_when_it_is_back(lab: 
             return bool(await lab.switch.black_box()) and not await lab.switch.channels()
 
         await eventually(ended, "the fax's end", SEND_S)
-        recorded = int((await black_box_record(lab, sent["session"]))["pages"] or 0)
+        record = await black_box_record(lab, sent["session"])
+        assert record["switch"] == "lab"
+        recorded = int(record["pages"] or 0)
         await live.daemon.start()
         assert (await over(live, sent["session"], 20))["pages_sent"] == recorded
         await live.nothing_reserved()

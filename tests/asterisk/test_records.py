@@ -1,0 +1,163 @@
+"""Black-box records on a real Asterisk: whose each is; what is booked is soon gone, and nothing is ordered then."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from charging.lab import CallState, Lab, mobile
+from charging.lab.ami import LabAmi, Message
+from charging.session.registry import HOUSEKEEPING_S
+from tests.asterisk.engine import engine
+from tests.asterisk.parties import NUMBER, black_box_record, forward, only_record, operator_sets
+from tests.asterisk.several import site
+from tests.asterisk.stub_agi import serving
+from tests.asterisk.waiting import eventually
+from tests.integration.redis_servers import RedisServer
+
+pytestmark = pytest.mark.asterisk
+
+GONE_S = 3 * HOUSEKEEPING_S
+"""A record that comes just after a look is found by the next, and deleted then; and the machine is slow."""
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def orders_to_delete(lab: Lab) -> AsyncIterator[list[str]]:
+    """The maintenance channels that are originated, as they come."""
+    seen: list[str] = []
+
+    def note(event: Message) -> None:
+        channel = event.get("DestChannel", "")
+        if event["Event"] == "DialBegin" and channel.startswith("Local/s@charging-maintenance"):
+            seen.append(channel)
+
+    ami = LabAmi(lab.switch.charging_ami, note)
+    await ami.connect()
+    try:
+        yield seen
+    finally:
+        await ami.close()
+
+
+async def emptied(lab: Lab) -> None:
+    """The black box, some of which is booked, is empty."""
+
+    async def empty() -> bool:
+        return not await lab.switch.black_box()
+
+    await eventually(empty, "the records to be deleted", GONE_S)
+
+
+async def looked_again(times: int) -> None:
+    """The daemon has had the time to look at the black box that often."""
+    until = time.monotonic() + times * HOUSEKEEPING_S + 1
+
+    async def over() -> bool:
+        return time.monotonic() > until
+
+    await eventually(over, "time to pass", times * HOUSEKEEPING_S + 5)
+
+
+async def talked(lab: Lab) -> None:
+    """A call that was answered, and is over."""
+    call = await lab.place_call(NUMBER)
+    await call.wait_state(CallState.ANSWERED)
+    await call.hang_up()
+    await call.wait_end()
+
+
+async def test_booked_records_are_deleted_and_then_nothing_is_ordered_any_more(lab: Lab, tmp_path: Path) -> None:
+    """Of a call that is charged, of one that nobody answered for, and of one that has no session."""
+    async with engine(lab, tmp_path) as live, orders_to_delete(lab) as orders:
+        await talked(lab)
+        await (await lab.place_call("+31859999998")).wait_end(30)
+        assert await lab.switch.black_box()
+        await live.cdr()
+        await emptied(lab)
+        ordered = len(orders)
+        assert 1 <= ordered <= 3
+        await looked_again(2)
+        assert len(orders) == ordered
+        assert live.daemon.events("records_not_deleted") == []
+
+
+async def test_records_are_deleted_also_where_the_dialplan_asks_the_daemon_that_stands_by(
+    lab: Lab, redis: RedisServer, tmp_path: Path
+) -> None:
+    async with (
+        site(redis.url, tmp_path) as place,
+        place.pair(lab) as (one, two),
+        operator_sets(lab, "CHARGING_AGI", f"127.0.0.1:{two.daemon.agi_port}"),
+        orders_to_delete(lab) as orders,
+    ):
+        await talked(lab)
+        await two.heard("call_decided")
+        await one.nothing_reserved()
+        await place.audited()
+        await emptied(lab)
+        ordered = len(orders)
+        assert 1 <= ordered <= 2
+        await looked_again(2)
+        assert len(orders) == ordered
+        assert one.daemon.events("records_not_deleted") == []
+
+
+async def test_daemons_with_different_switch_ids_leave_each_others_records_alone(
+    lab: Lab, redis: RedisServer, tmp_path: Path
+) -> None:
+    """The one whose call it was is dead when the call ends; the other one looks, more than once."""
+    async with site(redis.url, tmp_path) as place, place.daemon(lab, "one", "east") as east:
+        call = await lab.place_call(NUMBER)
+        await call.wait_state(CallState.ANSWERED)
+        await east.heard("tick_posted")
+        await east.daemon.kill()
+        await call.hang_up()
+        await call.wait_end()
+        session, record = await only_record(lab)
+        assert record["switch"] == "east"
+        async with place.daemon(lab, "two", "west") as west:
+            await west.heard("records_of_another_switch")
+            await looked_again(2)
+            assert set(await lab.switch.black_box()) == {session}
+            await east.daemon.start()
+            await east.nothing_reserved()
+            (cdr,) = await place.audited()
+            assert (cdr["switch"], cdr["proof"]) == ("east", "black_box")
+            assert abs(cdr["used_ms"] / 1000 - call.duration_s) < 0.25
+            await emptied(lab)
+
+
+# --- whose the dialplan says that a record is ---------------------------------------------------------------------
+
+
+async def test_record_names_the_switch_of_the_daemon_that_decided(lab: Lab) -> None:
+    async with (
+        operator_sets(lab, "CHARGING_SWITCH", "of-the-trunk"),
+        serving(forward(mobile.hangs_up(0.1), CHARGING_SWITCH="east"), lab.agi_port),
+    ):
+        await (await lab.place_call(NUMBER)).wait_end()
+        assert (await black_box_record(lab))["switch"] == "east"
+
+
+@pytest.mark.parametrize(("said", "noted"), [("", ""), ("west-2", "west-2"), ("We|st=1,${X}", "est1")])
+async def test_record_of_a_call_that_nobody_decided_names_what_the_operator_has_set(
+    lab: Lab, said: str, noted: str
+) -> None:
+    async with operator_sets(lab, "CHARGING_SWITCH", said), operator_sets(lab, "CHARGING_FALLBACK", "reject"):
+        call = await lab.place_call(NUMBER)
+        await call.wait_state(CallState.RINGING)
+        await call.hang_up()
+        await call.wait_end()
+    key, record = await only_record(lab)
+    assert key.startswith("nosession-")
+    assert record["switch"] == noted
