@@ -9,9 +9,10 @@ import typer
 
 from charging.cli.client import connected, path
 from charging.cli.imports import import_accounts
-from charging.cli.options import JSON_OPTION, options
+from charging.cli.options import JSON_OPTION, account_first, options
 from charging.cli.output import Column, console, show_json, show_one, show_rows, table
 from charging.ledger.accounts import Language
+from charging.web import forms
 
 account = typer.Typer(help="Accounts: who pays.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -191,6 +192,7 @@ def correct(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Put credit right by another journal line, never below zero."""
+    account_first(account, amount, forms.AMOUNT, "charging account correct ACCOUNT AMOUNT")
     with connected(options(ctx).settings()) as client:
         body = {"amount": amount, "reason": reason}
         answer = client.send("POST", path("accounts", account, "corrections"), body, key=key or new_key())

@@ -6,8 +6,9 @@ import typer
 
 from charging.cli.accounts import ACCOUNT, KEY, new_key
 from charging.cli.client import connected, path
-from charging.cli.options import JSON_OPTION, options
+from charging.cli.options import JSON_OPTION, account_first, options
 from charging.cli.output import show_one
+from charging.web import forms
 
 PAYMENT = typer.Option(
     "", "--id", help="Your key for this payment: the same one told again changes nothing.", show_default=False
@@ -30,6 +31,7 @@ def top_up(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Add bought credit; running calls can use it at once."""
+    account_first(account, amount, forms.AMOUNT, "charging top-up ACCOUNT AMOUNT")
     with connected(options(ctx).settings()) as client:
         answer = client.send("POST", path("accounts", account, "top-ups"), {"amount": amount}, key=key or new_key())
         show_one(answer, as_json=as_json)

@@ -10,8 +10,9 @@ import typer
 from charging.cli.accounts import given
 from charging.cli.client import connected, path
 from charging.cli.failure import say
-from charging.cli.options import JSON_OPTION, options
+from charging.cli.options import JSON_OPTION, account_first, options
 from charging.cli.output import Column, show_one, show_rows
+from charging.web import forms
 
 number = typer.Typer(help="Numbers: what callers dial, and where it goes.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -73,6 +74,7 @@ def add(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Give a number to an account."""
+    account_first(account, number, forms.NUMBER, "charging number add ACCOUNT NUMBER")
     body = {"account": account, "number": number, **_changes(forward_to, paid_voicemail, mailbox)}
     with connected(options(ctx).settings()) as client:
         _show(client.send("POST", "/numbers", body), as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,12 @@ def check_there(config: Path) -> None:
     if not config.exists():
         advice = "name it with --config FILE or CHARGING_CONFIG, or make one: charging init DIR"
         raise ConfigError([Problem(str(config), "", "no such file", "the daemon's settings", hint=advice)])
+
+
+def account_first(account: str, other: str, form: str, usage: str) -> None:
+    """Raise BadParameter with the right order where only ``account`` has the form that ``other`` should have."""
+    if re.fullmatch(form, account) and not re.fullmatch(form, other):
+        raise typer.BadParameter(f"found {account!r} where the account belongs, expected `{usage}`")
 
 
 def options(ctx: typer.Context) -> Options:

@@ -32,6 +32,11 @@ class Credited:
     credit: Balance
 
 
+def reason_shown(line: JournalLine) -> str:
+    """A line's reason; empty where it says no more than the line's kind does."""
+    return "" if line.reason == line.kind else line.reason
+
+
 class Money:
     """Changes of credit that are not calls."""
 

@@ -20,6 +20,7 @@ from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, bundle
 from charging.ledger.port import Store
 from charging.money import MICRO, Rounding, round_div
 from charging.rating.tariff import Tariff
+from charging.service.money import reason_shown
 from charging.service.refusal import Code, Refused, unknown_account
 
 Document = dict[str, Any]
@@ -151,9 +152,8 @@ class _Reader:
         free = -sum(amount for key, amount in posted.items() if key.startswith("bundle:")) if line.session else 0
         if credit or free:
             id = line.session or line.id
-            made = _Group(
-                line.at_us, CALL if line.session else line.kind.value, id, "" if line.session else line.reason
-            )
+            kind, reason = (CALL, "") if line.session else (line.kind.value, reason_shown(line))
+            made = _Group(line.at_us, kind, id, reason)
             group = self.groups.setdefault(("call " if line.session else "") + id, made)
             group.credit += credit
             group.free_seconds += free

@@ -12,7 +12,7 @@ from charging.ledger.model import CREDIT, JournalLine, Kind
 from charging.money import format_euro
 from charging.service.balance import BalanceView
 from charging.service.live import CallView
-from charging.service.money import Credited
+from charging.service.money import Credited, reason_shown
 from charging.service.numbers import NumberSet
 from charging.session.cdr import iso
 from charging.web.forms import AccountId, Amount, Email, ForwardTo, Mailbox, OptionalReason, PhoneNumber, Reason
@@ -201,7 +201,7 @@ class JournalLineOut(BaseModel):
     kind: Kind
     at: Instant
     session: str | None
-    reason: str
+    reason: str = Field(description="of a correction a person's words, of a charge its service; else may be empty")
     legs: list[LegOut]
 
     @classmethod
@@ -212,7 +212,7 @@ class JournalLineOut(BaseModel):
             kind=line.kind,
             at=iso(line.at_us),
             session=line.session,
-            reason=line.reason,
+            reason=reason_shown(line),
             legs=[
                 LegOut(
                     balance=leg.balance,

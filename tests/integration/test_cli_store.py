@@ -138,6 +138,9 @@ def test_a_refusal_is_one_line_that_says_what_was_expected(
         ["number", "set", NUMBER],
         ["top-up", "anna"],
         ["cdr", "list", "--csv", "--json"],
+        ["number", "add", NUMBER, "anna"],
+        ["top-up", "25", "anna"],
+        ["account", "correct", "-5", "anna", "--reason", "why"],
         ["tariff", "quote", "0612345678"],
         ["tariff", "quote", "0612345678", "--plan", "pro", "--account", "anna"],
     ],
@@ -148,6 +151,14 @@ def test_wrong_usage_is_one_line_and_exit_2(charging: Command, arguments: list[s
     assert (ran.code, ran.out) == (2, "")
     (line,) = ran.err.splitlines()
     assert "--help`" in line
+
+
+def test_arguments_in_the_wrong_order_are_answered_with_the_right_one(charging: Command, anna: str) -> None:
+    swapped = charging("number", "add", "0201234567", anna)
+    assert "found '0201234567' where the account belongs, expected `charging number add ACCOUNT NUMBER`" in swapped.err
+    assert "`charging top-up ACCOUNT AMOUNT`" in charging("top-up", "25", anna).err
+    assert "`charging account correct ACCOUNT AMOUNT`" in charging("account", "correct", "5", anna, "--reason", "x").err
+    assert "found 'nonsense', expected a telephone number" in charging("number", "add", anna, "nonsense").problem
 
 
 def test_a_command_without_arguments_shows_what_there_is(charging: Command) -> None:
@@ -174,6 +185,7 @@ def test_an_account_through_its_life(charging: Command, anna: str) -> None:
     journal = charging("account", "journal", anna)
     assert [line.split()[0] for line in journal.out.splitlines()] == ["line", "2", "1"]
     assert "credit -5.00" in journal.out
+    assert journal.out.splitlines()[1].rstrip().endswith("oops")
     assert len(charging("account", "journal", anna, "--limit", "1", "--json").json) == 1
     assert charging("account", "close", anna, "--reason", "moved", "--json").json["status"] == "closed"
     assert charging("account", "activate", anna).problem.startswith("account 'anna' is closed")

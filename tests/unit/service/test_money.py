@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance
+from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, Kind
 from charging.rating.tariff import TopUps
-from charging.service.money import Credited
-from charging.service.refusal import Code
+from charging.service.money import Credited, reason_shown
+from charging.service.refusal import Code, Refused
 from tests.fakes.rig import EURO
 from tests.unit.service.conftest import Shop, refused
 
@@ -133,3 +133,12 @@ async def test_credit_beyond_what_a_store_can_hold_is_refused(shop: Shop) -> Non
     await shop.anna()
     await shop.service.money.correct("anna", AMOUNT_MAX, "rich", "c1")
     refused(await shop.service.money.correct("anna", 1, "richer", "c2"), Code.NOT_ALLOWED)
+
+
+async def test_the_journal_tells_a_persons_reason_and_no_word_that_repeats_the_kind(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 25 * EURO, "order-1")
+    await shop.service.money.correct("anna", -1, "a slip", "mend-1")
+    lines = await shop.service.money.journal_page("anna", None, 10)
+    assert not isinstance(lines, Refused)
+    assert [(line.kind, reason_shown(line)) for line in lines] == [(Kind.CORRECT, "a slip"), (Kind.TOP_UP, "")]
