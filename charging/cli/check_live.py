@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from charging.app import link_settings
+from charging.asterisk import variables
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
 from charging.asterisk.reply import LinkState
@@ -107,7 +109,7 @@ def _no_link(config: Config, state: LinkState, detail: str) -> Finding:
 async def _findings(look: _Look) -> AsyncIterator[Finding]:
     ami = look.config.settings.switch.ami
     yield ok(PART, f"AMI login as {ami.user!r} at {ami.host}:{ami.port}")
-    for part in (_rights, _version, _modules, _dialplan, _agi_address, _black_box):
+    for part in (_rights, _version, _modules, _dialplan, _agi_address, _switch_name, _black_box):
         async for finding in part(look):
             yield finding
 
@@ -203,6 +205,20 @@ async def _agi_address(look: _Look) -> AsyncIterator[Finding]:
         yield ok(PART, f"the dialplan asks the daemon at {asked}")
 
 
+async def _switch_name(look: _Look) -> AsyncIterator[Finding]:
+    """Unset, unless daemons with different names share the switch."""
+    name = look.config.settings.switch.id
+    try:
+        reply = await look.link.action("Getvar", {"Variable": variables.SWITCH})
+    except ActionRefused as error:
+        yield unknown(PART, f"the dialplan's {variables.SWITCH}: {error}")
+        return
+    said = reply.headers.get("Value")
+    if said and said != name:
+        found = f"the dialplan's {variables.SWITCH} is {said!r}, but switch.id is {name!r}"
+        yield warning(PART, f"{found}: what callers leave while no daemon answers is not ours to charge")
+
+
 async def _black_box(look: _Look) -> AsyncIterator[Finding]:
     try:
         records = await look.control.black_box()
@@ -211,3 +227,7 @@ async def _black_box(look: _Look) -> AsyncIterator[Finding]:
             raise
         records = {}
     yield ok(PART, f"the black box can be read: {len(records)} records wait to be booked or deleted")
+    others = Counter(record.switch for record in records.values())
+    for name in sorted(others.keys() - {"", look.config.settings.switch.id}):
+        found = f"{others[name]} records in the black box belong to switch.id {name!r} and are left alone"
+        yield warning(PART, f"{found}: does another daemon share this Asterisk, or was switch.id changed?")

@@ -27,12 +27,17 @@ async def ami() -> AsyncIterator[FakeAmi]:
     """An Asterisk that has everything."""
     fake = FakeAmi(commands=(*COMMANDS, "CoreSettings", "Getvar", "ShowDialPlan", "ModuleCheck"))
     fake.answers["CoreSettings"] = lambda message: [success(message, ("AsteriskVersion", "22.10.1"))]
-    fake.answers["Getvar"] = lambda message: [success(message, ("Value", "127.0.0.1:4999"))]
+    fake.answers["Getvar"] = globals_of(CHARGING_AGI="127.0.0.1:4999")
     fake.answers["ShowDialPlan"] = lambda message: listing(message, "ShowDialPlanComplete", [])
     fake.answers["DBGetTree"] = lambda message: [refusal(message, "Database entry not found")]
     fake.answers["ModuleCheck"] = no_risky_modules
     async with fake:
         yield fake
+
+
+def globals_of(**values: str) -> Callable[[AmiMessage], Iterable[bytes]]:
+    """What the dialplan's globals are; the others are unset."""
+    return lambda message: [success(message, ("Value", values.get(message.get("Variable"), "")))]
 
 
 def no_risky_modules(message: AmiMessage) -> Iterable[bytes]:
@@ -167,7 +172,7 @@ async def test_a_missing_permission_that_calls_can_do_without_is_a_warning(check
 
 async def test_a_dialplan_that_is_not_included_is_named_context_by_context(check: CheckLive, ami: FakeAmi) -> None:
     ami.answers["ShowDialPlan"] = lambda message: [refusal(message, "Did not find context")]
-    ami.answers["Getvar"] = lambda message: [success(message, ("Value", ""))]
+    ami.answers["Getvar"] = globals_of()
     ran = await check(ami)
     problems = "\n".join(graded(ran, "problem"))
     assert all(context in problems for context in wanted_contexts())
@@ -175,7 +180,7 @@ async def test_a_dialplan_that_is_not_included_is_named_context_by_context(check
 
 
 async def test_a_dialplan_that_asks_another_port_is_a_problem(check: CheckLive, ami: FakeAmi) -> None:
-    ami.answers["Getvar"] = lambda message: [success(message, ("Value", "127.0.0.1:4573"))]
+    ami.answers["Getvar"] = globals_of(CHARGING_AGI="127.0.0.1:4573")
     ran = await check(ami)
     assert "asks the daemon at 127.0.0.1:4573" in graded(ran, "problem")[0]
 
@@ -204,9 +209,33 @@ async def test_what_this_login_may_not_see_is_unknown_and_no_problem(check: Chec
     ran = await check(ami)
     assert ran.code == 0
     assert [line.split(maxsplit=3)[2].rstrip(":") for line in graded(ran, "unknown")] == [
-        "Asterisk's", "modules", "the", "the",
+        "Asterisk's", "modules", "the", "the", "the",
     ]  # fmt: skip
     assert not any("modules" in line or "dialplan" in line for line in graded(ran, "ok"))
+
+
+async def test_records_of_another_switch_id_are_counted_and_a_warning(check: CheckLive, ami: FakeAmi) -> None:
+    ours, others = "v1|dial=BUSY|switch=asterisk", "v1|dial=BUSY|switch=east"
+    entries = [
+        (("Event", "DBGetTreeResponse"), ("Key", f"/charging/s-{number}"), ("Val", value))
+        for number, value in enumerate((ours, others, "v1|dial=BUSY", others))
+    ]
+    ami.answers["DBGetTree"] = lambda message: listing(message, "DBGetTreeComplete", entries)
+    ran = await check(ami)
+    assert ran.code == 0
+    assert any("4 records wait" in line for line in graded(ran, "ok"))
+    (warned,) = graded(ran, "warning")
+    assert "2 records in the black box belong to switch.id 'east'" in warned
+
+
+@pytest.mark.parametrize(("said", "warnings"), [("", 0), ("asterisk", 0), ("east", 1)])
+async def test_a_dialplan_that_names_another_switch_id_is_a_warning(
+    check: CheckLive, ami: FakeAmi, said: str, warnings: int
+) -> None:
+    ami.answers["Getvar"] = globals_of(CHARGING_AGI="127.0.0.1:4999", CHARGING_SWITCH=said)
+    ran = await check(ami)
+    assert ran.code == 0
+    assert len(graded(ran, "warning")) == warnings
 
 
 def test_the_wanted_contexts_are_those_of_the_shipped_dialplan() -> None:
