@@ -29,6 +29,11 @@ def dump(value: object) -> str:
     return _ENCODER.encode(value)
 
 
+def dump_text(text: str | None) -> str:
+    """The same of a string or nothing, sooner."""
+    return "null" if text is None else json.encoder.encode_basestring(text)
+
+
 def load(text: str) -> Any:
     """The JSON value; floats are refused, for nothing of ours is one."""
     try:
@@ -38,8 +43,9 @@ def load(text: str) -> Any:
 
 
 def dump_legs(legs: Iterable[Leg]) -> str:
-    """Floors are not kept."""
-    return dump([[leg.balance, leg.posted, leg.reserved] for leg in legs])
+    """Floors are not kept. By hand, for speed: no name of a balance needs escaping."""
+    moved = ",".join([f'["{leg.balance}",{leg.posted},{leg.reserved}]' for leg in legs])
+    return f"[{moved}]"
 
 
 def load_legs(text: str) -> tuple[Leg, ...]:

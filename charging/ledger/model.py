@@ -41,8 +41,8 @@ LEGS_MAX = 16
 _NAME = re.compile(r"[A-Za-z0-9:._-]{1,64}")
 """A balance, a session or a switch: stores use the other characters to set them apart."""
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
-"""Made once; json.dumps makes one at every call."""
+_quoted = json.encoder.encode_basestring_ascii
+"""A string in JSON. Every transfer needs a digest, and a whole encoder takes five times as long."""
 
 CREDIT = "credit"
 CALLS = "calls"
@@ -208,8 +208,11 @@ class Transfer:
 
 def contents_digest(account: str, kind: Kind, legs: tuple[Leg, ...], session: str | None, reason: str) -> str:
     """32 hexadecimal digits that two transfers share only where their contents are the same."""
-    contents = [account, kind, sorted([leg.balance, leg.posted, leg.reserved] for leg in legs), session, reason]
-    return hashlib.sha256(_ENCODER.encode(contents).encode()).hexdigest()[:32]
+    ordered = sorted([(leg.balance, leg.posted, leg.reserved) for leg in legs])
+    moved = ",".join([f'["{balance}",{posted},{reserved}]' for balance, posted, reserved in ordered])
+    named = "null" if session is None else _quoted(session)
+    contents = f'[{_quoted(account)},"{kind}",[{moved}],{named},{_quoted(reason)}]'
+    return hashlib.sha256(contents.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

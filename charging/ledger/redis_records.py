@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charging.errors import LedgerCorrupt
-from charging.ledger.codec import dump, load, load_legs
+from charging.ledger.codec import dump, dump_legs, dump_text, load, load_legs
 from charging.ledger.model import (
     Applied,
     Balance,
@@ -24,6 +24,8 @@ from charging.ledger.model import (
 )
 
 SCHEMA = 1
+
+_OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
 
 
 class Keys:
@@ -51,7 +53,8 @@ class Keys:
 
     def books(self, account: str) -> list[str]:
         """The keys of ``apply.lua``, in its order."""
-        return [self.of(account, what) for what in ("books", "ids", "journal", "sessions", "cdrs", "cdr")]
+        stem = self.of(account, "")
+        return [stem + "books", stem + "ids", stem + "journal", stem + "sessions", stem + "cdrs", stem + "cdr"]
 
     def number(self, number: str) -> str:
         return f"{self._prefix}:number:{{{number}}}"
@@ -121,8 +124,9 @@ def _change_arguments(transfer: Transfer) -> tuple[str | int, ...]:
 def load_applied(reply: Sequence[Any], transfer: Transfer) -> tuple[Applied, str]:
     """The answer, and the switch of the session that the transfer changed."""
     outcome, detail, switch, *amounts = reply
-    balances = {leg.balance: Balance(*amounts[2 * i : 2 * i + 2]) for i, leg in enumerate(transfer.legs)}
-    return Applied(Outcome(outcome.decode()), balances, detail.decode()), switch.decode()
+    each = zip(transfer.legs, amounts[::2], amounts[1::2], strict=True)
+    balances = {leg.balance: Balance(posted, reserved) for leg, posted, reserved in each}
+    return Applied(_OUTCOMES[outcome], balances, detail.decode()), switch.decode()
 
 
 def restore_arguments(lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> list[str | int]:
@@ -142,8 +146,8 @@ def replace_head_arguments(opening: JournalLine) -> list[str | int]:
 
 
 def _dump_line(line: Transfer | JournalLine, digest: str) -> str:
-    legs = [[leg.balance, leg.posted, leg.reserved] for leg in line.legs]
-    return dump([line.id, line.kind, line.at_us, legs, line.session, line.reason, digest])
+    session, reason = dump_text(line.session), dump_text(line.reason)
+    return f'[{dump_text(line.id)},"{line.kind}",{line.at_us},{dump_legs(line.legs)},{session},{reason},"{digest}"]'
 
 
 def load_line(account: str, text: bytes) -> JournalLine:

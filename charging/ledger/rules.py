@@ -61,6 +61,8 @@ class Decision:
 
 def check_request(transfer: Transfer, grants: Sequence[Transfer]) -> None:
     """Refuse what only a wrong program sends; raises ValueError."""
+    if not grants:
+        return
     if len(grants) > GRANTS_MAX:
         raise ValueError(f"a transfer is preceded by {GRANTS_MAX} grants at most")
     ids = {transfer.id, *(grant.id for grant in grants)}
