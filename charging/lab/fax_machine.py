@@ -11,6 +11,8 @@ from pathlib import Path
 from charging.lab.lab import Lab
 
 PREFIX = "+3120000"
+SUBSCRIBER = "+31850000099"
+"""The subscribers' one number that the switch's dialplan has receive faxes."""
 
 
 def receives(tag: int = 0) -> str:
@@ -23,6 +25,11 @@ def busy() -> str:
     return _number(1, 0)
 
 
+def asks_for_t38(tag: int = 0) -> str:
+    """Answers at once and asks for T.38 in the place of sound; ``tag`` is 0 to 999."""
+    return _number(3, tag)
+
+
 def unplugged(after_s: float) -> str:
     """Begins to receive and is gone ``after_s`` (0 to 99.9, to a tenth) after it answered."""
     return _number(2, round(after_s * 10))
@@ -31,6 +38,11 @@ def unplugged(after_s: float) -> str:
 def received(lab: Lab, number: str) -> Path:
     """The TIFF that a machine has received; it is there once the first page has come."""
     return lab.world.recording_folder() / f"fax-{number.removeprefix('+')}.tif"
+
+
+def delivered(lab: Lab) -> list[Path]:
+    """The TIFFs that the switch has received at :data:`SUBSCRIBER`."""
+    return sorted((lab.switch.folder / "fax-in").glob(f"{SUBSCRIBER.removeprefix('+')}-*.tif"))
 
 
 def _number(behaviour: int, digits: int) -> str:

@@ -175,7 +175,10 @@ class Lab:
         write_tones(self.world.process.folder)
         write_mailboxes(self.switch.folder, [number.removeprefix("+") for number in NUMBERS])
         self.prompts_dir = copy_prompts(self.switch.folder, self._prompts)
+        fax_in = self.switch.folder / "fax-in"
+        fax_in.mkdir()
         settings = {"CHARGING_AGI": f"127.0.0.1:{ports.agi}", "CHARGING_DIAL_SUFFIX": "@world"}
+        settings["CHARGING_FAX_IN"] = str(fax_in)
         include_shipped(self.switch.folder, self._config, settings | self._operator_settings, charging_secret)
 
     async def _end(self) -> None:

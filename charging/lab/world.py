@@ -61,6 +61,20 @@ class World:
         )
         return call
 
+    async def send_fax(self, number: str, file: Path, *, t38: bool) -> None:
+        """Let an outside fax machine send a TIFF; returns as soon as the call is on its way."""
+        await self._ami.action(
+            "Originate",
+            {
+                "Channel": f"PJSIP/{number}@switch",
+                "Application": "SendFAX",
+                "Data": f"{file},{'f' if t38 else 'F'}",
+                "CallerID": "<+31200000000>",
+                "Timeout": str(RING_TIMEOUT_MS),
+                "Async": "true",
+            },
+        )
+
     async def hang_up_everything(self) -> None:
         for call in self.calls:
             await call.hang_up()

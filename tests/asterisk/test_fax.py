@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from email.message import EmailMessage
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from charging.fax.convert import convert
 from charging.fax.tiff import page_count
 from charging.lab import Lab, fax_machine
 from charging.lab.errors import LabError
@@ -96,6 +98,53 @@ async def test_r14_fax_without_enough_credit_is_refused_at_once_and_not_dialled(
         assert await lab.switch.channels() == []
         assert await lab.switch.black_box() == {}
         assert set(documents.glob("*.tif")) <= kept_before, "its document is not kept"
+
+
+async def t38_faxes(lab: Lab) -> int:
+    """How many faxes the switch has sent or received by T.38."""
+    stats = await lab.switch.cli("fax show stats")
+    found = re.search(r"Spandsp T\.38\s+Success\s+: (\d+)", stats)
+    assert found is not None, stats
+    return int(found[1])
+
+
+async def test_r3_fax_by_t38_is_charged_per_page(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        before, target = await t38_faxes(lab), fax_machine.asks_for_t38(7)
+        fax = await over(live, (await send(live, target))["session"])
+        assert (fax["state"], fax["pages_sent"], fax["cost"]) == ("sent", 2, "0.16")
+        assert await t38_faxes(lab) == before + 1
+        assert page_count(fax_machine.received(lab, target).read_bytes()) == 2
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT - 2 * PAGE
+
+
+@pytest.mark.parametrize("t38", [True, False], ids=["by T.38", "by sound"])
+async def test_r3_r9_received_fax_is_free_and_needs_neither_credit_nor_a_daemon(
+    lab: Lab, tmp_path: Path, t38: bool
+) -> None:
+    document, paper = tmp_path / "letter.pdf", lab.world.recording_folder() / "letter.tif"
+    document.write_bytes(pdf(2))
+    assert await convert(pdf(2)[:8], document, paper, pages_max=2) is None
+    known, before = fax_machine.delivered(lab), await t38_faxes(lab)
+    async with engine(lab, tmp_path, credit="0", plan="voice_free", paid_voicemail=True) as live:
+        await live.daemon.post("/numbers", {"number": fax_machine.SUBSCRIBER, "account": "anna"})
+        if not t38:
+            await live.daemon.kill()
+        await lab.world.send_fax(fax_machine.SUBSCRIBER, paper, t38=t38)
+
+        async def arrived() -> bool:
+            return len(fax_machine.delivered(lab)) > len(known) and not await lab.switch.channels()
+
+        await eventually(arrived, "the fax to arrive", SEND_S)
+        (received,) = set(fax_machine.delivered(lab)) - set(known)
+        assert page_count(received.read_bytes()) == 2
+        assert await t38_faxes(lab) == before + t38
+        assert await lab.switch.black_box() == {}, "there is nothing to book"
+        if not t38:
+            await live.daemon.start()
+        await live.nothing_reserved()
+        assert (await live.journal(), (await live.daemon.get("/cdrs"))["items"]) == ([], [])
 
 
 async def test_daemon_killed_while_a_fax_is_sent_charges_it_once(lab: Lab, tmp_path: Path) -> None:
