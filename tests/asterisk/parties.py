@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from charging.lab import Call, Lab
+from charging.session.registry import HOUSEKEEPING_S
 from tests.asterisk.stub_agi import StubAgi
 from tests.asterisk.waiting import eventually
 
 NUMBER = "+31850000001"
 NUMBER_WITHOUT_MAILBOX = "+31859999999"
+RECORDS_GONE_S = 3 * HOUSEKEEPING_S
+"""A record that comes just after a look is found by the next, and deleted then; and the machine is slow."""
 
 
 def forward(target: str, quota: str = "30", session: str = "s-1", **more: str) -> StubAgi:
@@ -48,6 +51,15 @@ async def only_record(lab: Lab) -> tuple[str, dict[str, str]]:
     assert len(box) == 1
     key = next(iter(box))
     return key, await black_box_record(lab, key)
+
+
+async def records_gone(lab: Lab) -> None:
+    """Every black-box record is deleted, in the time that it may take."""
+
+    async def empty() -> bool:
+        return not await lab.switch.black_box()
+
+    await eventually(empty, "the records to be deleted", RECORDS_GONE_S)
 
 
 async def leave_message(lab: Lab, call: Call, *, seconds: float) -> None:

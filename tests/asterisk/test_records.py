@@ -13,16 +13,13 @@ from charging.lab import CallState, Lab, mobile
 from charging.lab.ami import LabAmi, Message
 from charging.session.registry import HOUSEKEEPING_S
 from tests.asterisk.engine import engine
-from tests.asterisk.parties import NUMBER, black_box_record, forward, only_record, operator_sets
+from tests.asterisk.parties import NUMBER, black_box_record, forward, only_record, operator_sets, records_gone
 from tests.asterisk.several import site
 from tests.asterisk.stub_agi import serving
 from tests.asterisk.waiting import eventually
 from tests.integration.redis_servers import RedisServer
 
 pytestmark = pytest.mark.asterisk
-
-GONE_S = 3 * HOUSEKEEPING_S
-"""A record that comes just after a look is found by the next, and deleted then; and the machine is slow."""
 
 
 @pytest.fixture
@@ -47,15 +44,6 @@ async def orders_to_delete(lab: Lab) -> AsyncIterator[list[str]]:
         yield seen
     finally:
         await ami.close()
-
-
-async def emptied(lab: Lab) -> None:
-    """The black box, some of which is booked, is empty."""
-
-    async def empty() -> bool:
-        return not await lab.switch.black_box()
-
-    await eventually(empty, "the records to be deleted", GONE_S)
 
 
 async def looked_again(times: int) -> None:
@@ -83,7 +71,7 @@ async def test_booked_records_are_deleted_and_then_nothing_is_ordered_any_more(l
         await (await lab.place_call("+31859999998")).wait_end(30)
         assert await lab.switch.black_box()
         await live.cdr()
-        await emptied(lab)
+        await records_gone(lab)
         ordered = len(orders)
         assert 1 <= ordered <= 3
         await looked_again(2)
@@ -104,7 +92,7 @@ async def test_records_are_deleted_also_where_the_dialplan_asks_the_daemon_that_
         await two.heard("call_decided")
         await one.nothing_reserved()
         await place.audited()
-        await emptied(lab)
+        await records_gone(lab)
         ordered = len(orders)
         assert 1 <= ordered <= 2
         await looked_again(2)
@@ -134,7 +122,7 @@ async def test_daemons_with_different_switch_ids_leave_each_others_records_alone
             (cdr,) = await place.audited()
             assert (cdr["switch"], cdr["proof"]) == ("east", "black_box")
             assert abs(cdr["used_ms"] / 1000 - call.duration_s) < 0.25
-            await emptied(lab)
+            await records_gone(lab)
 
 
 # --- whose the dialplan says that a record is ---------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from charging.lab import Call, CallState, Lab, mobile
 from tests.asterisk.engine import Engine
-from tests.asterisk.parties import operator_sets
+from tests.asterisk.parties import operator_sets, records_gone
 from tests.asterisk.several import POLICY, Site, site
 from tests.integration.redis_servers import RedisServer
 
@@ -77,6 +77,7 @@ async def test_holder_killed_in_a_call_the_other_takes_over_within_the_horizon(
         await _ticks_past(two, paid_until_s)
         assert call.state is CallState.ANSWERED, "longer than its first daemon had paid for"
         await _charged_once(place, two, call)
+        await records_gone(lab)
 
 
 async def test_holder_that_freezes_and_wakes_after_another_took_over_changes_nothing(
@@ -111,6 +112,7 @@ async def test_call_that_the_standby_decided_is_ticked_and_booked_by_the_holder(
         assert call.state is CallState.ANSWERED
         await _charged_once(place, one, call)
         assert two.daemon.events("tick_posted") == []
+        await records_gone(lab)
 
 
 async def test_forward_that_fails_is_released_by_the_holder_when_the_standby_is_asked(
@@ -128,6 +130,7 @@ async def test_forward_that_fails_is_released_by_the_holder_when_the_standby_is_
         await one.nothing_reserved()
         (cdr,) = await place.audited()
         assert (cdr["billed_s"], cdr["proof"]) == (0, "never_answered")
+        await records_gone(lab)
 
 
 async def test_calls_on_two_switches_share_one_balance_and_never_overspend_it(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
 from charging.lab import Call, CallState, Lab, mobile
 from tests.asterisk.engine import Engine, engine
-from tests.asterisk.parties import leave_message
+from tests.asterisk.parties import leave_message, records_gone
 
 pytestmark = pytest.mark.asterisk
 
@@ -70,9 +69,7 @@ async def test_message_taken_while_the_daemon_was_dead_is_charged_when_it_is_bac
         told = await live.heard("left_message_charged")
         assert told["charged_micro_euro"] == PRICE
         assert await live.posted() == CREDIT - PRICE
-        async with asyncio.timeout(30):
-            while await lab.switch.black_box():  # noqa: ASYNC110 - another process has no Event for us
-                await asyncio.sleep(0.2)
+        await records_gone(lab)
 
 
 async def test_daemon_killed_while_the_message_is_left_charges_it_once(lab: Lab, tmp_path: Path) -> None:
