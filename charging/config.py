@@ -4,7 +4,7 @@ The tariff (prices, plans) is another file, named by the key ``tariff``. Every k
 stand commented in the shipped ``config/charging.yaml``; a test keeps that file and these models equal.
 
 Secrets never stand in the YAML. A key ``…_env`` names an environment variable, a key ``…_file`` a file that
-nobody but its owner may read. Relative paths start at the folder of the YAML file.
+nobody but its owner and group may read. Relative paths start at the folder of the YAML file.
 """
 
 from __future__ import annotations
@@ -321,9 +321,13 @@ class _SecretReader:
     def _content(self, path: DocumentPath, file: Path) -> str | None:
         try:
             mode = file.stat().st_mode
-            if mode & 0o077:
+            # The group may read: systemd shows credentials so (by an ACL), and root:charging 0640 is usual in /etc.
+            if mode & 0o037:
                 self._note(
-                    path, f"{file} with mode {mode & 0o777:04o}", "a file only its owner may read", f"chmod 600 {file}"
+                    path,
+                    f"{file} with mode {mode & 0o777:04o}",
+                    "a file that only its owner and group may read",
+                    f"chmod 600 {file}",
                 )
                 return None
             with file.open("rb") as stream:

@@ -61,7 +61,7 @@ def calls(
     looks: int = typer.Option(0, "--count", min=0, help="End after so many looks, with --watch; 0: never."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Calls that run now: how long, what they have cost so far, how far they are paid."""
+    """Calls that run now. How long, what they have cost so far, how far they are paid."""
     with connected(options(ctx).settings()) as client:
 
         def look() -> list[dict[str, Any]]:

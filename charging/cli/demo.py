@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(language: Language = LANGUAGE, keep: Path | None = KEEP) -> None:
-    """A real call on a private Asterisk: decided, charged, warned, cut. Takes about a minute."""
+    """A real call on a private Asterisk: charged, warned, cut. Takes about a minute."""
     from charging.demo import show_demo  # the lab and the phones: only this command needs them
 
     if not show_demo(language, keep):

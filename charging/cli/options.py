@@ -14,7 +14,7 @@ from charging.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from charging.config import Settings
 
-DEFAULT_CONFIG = Path("config/charging.yaml")
+DEFAULT_CONFIG = Path("/etc/charging/charging.yaml")
 
 ConfigFile = Path
 CONFIG_OPTION = typer.Option(
@@ -42,7 +42,7 @@ class Options:
 def check_there(config: Path) -> None:
     """Raise ConfigError, with what to do, where there is no such file."""
     if not config.exists():
-        advice = "name it with --config FILE or CHARGING_CONFIG, or make one: charging init DIR"
+        advice = "name it with --config FILE or CHARGING_CONFIG, or make one: `charging init /etc/charging`, or in another folder"
         raise ConfigError([Problem(str(config), "", "no such file", "the daemon's settings", hint=advice)])
 
 

@@ -40,7 +40,7 @@ def statement(
     as_json: bool = JSON_OPTION,
     output: Path | None = OUTPUT,
 ) -> None:
-    """What was topped up, used and corrected in a month, with opening and closing balance and VAT."""
+    """What was topped up, used and corrected in a month. With opening and closing balance and VAT."""
     if as_csv + as_html + as_json > 1:
         raise typer.BadParameter("name one of --csv, --html and --json")
     if output is not None and not as_csv and not as_html:

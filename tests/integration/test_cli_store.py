@@ -12,7 +12,7 @@ import pytest
 from charging.cli import main
 from charging.cli.client import Client
 from charging.ledger.sqlite_file import FileLock
-from tests.integration.command import REPOSITORY, Command, Place, run_process
+from tests.integration.command import Command, Place, run_process
 
 NUMBER = "+31201234567"
 
@@ -327,25 +327,6 @@ def test_a_fault_of_ours_is_one_line_and_its_traceback_a_file(
     line = charging("calls").problem
     assert "RuntimeError: impossible" in line
     assert "Traceback" in Path(line.rpartition(" ")[2]).read_text()
-
-
-def test_a_configuration_to_begin_with_is_laid_down_once(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = place.folder / "new"
-    assert main(["init", str(folder)]) == 0
-    made = folder / "config" / "tariff.yaml"
-    assert made.read_bytes() == (REPOSITORY / "config" / "tariff.yaml").read_bytes()
-    assert (folder / "config" / "asterisk" / "extensions_charging.conf").is_file()
-    made.write_text("mine")
-    capsys.readouterr()
-    assert main(["init", str(folder)]) == 1
-    assert "is there already" in capsys.readouterr().err
-    assert made.read_text() == "mine"
-    monkeypatch.setenv("CHARGING_CONFIG", str(folder / "config" / "charging.yaml"))
-    made.write_bytes((REPOSITORY / "config" / "tariff.yaml").read_bytes())
-    assert main(["account", "add", "anna", "--plan", "voice_free"]) == 0
-    assert (folder / "var" / "charging.db").is_file()
 
 
 def test_csv_is_read_back_by_a_csv_reader(charging: Command) -> None:

@@ -253,15 +253,16 @@ def file_config(path: Path) -> Config:
     return config_of(MINIMAL.replace("secret_env: AMI", f"secret_file: {path}"))
 
 
-def test_secret_file_of_the_owner_is_read_without_its_line_end(tmp_path: Path) -> None:
-    config = file_config(secret_file(tmp_path, b"pass phrase\n", 0o600))
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o440, 0o640])
+def test_secret_file_of_owner_and_group_is_read_without_its_line_end(tmp_path: Path, mode: int) -> None:
+    config = file_config(secret_file(tmp_path, b"pass phrase\n", mode))
     assert config.ami_secret.get_secret_value() == "pass phrase"
 
 
 @pytest.mark.parametrize(
     ("content", "mode", "found"),
     [
-        (b"x\n", 0o640, "with mode 0640"),
+        (b"x\n", 0o660, "with mode 0660"),
         (b"x\n", 0o604, "with mode 0604"),
         (b"", 0o600, "nothing"),
         (b"\n", 0o600, "nothing"),
