@@ -42,7 +42,7 @@ class Options:
 def check_there(config: Path) -> None:
     """Raise ConfigError, with what to do, where there is no such file."""
     if not config.exists():
-        advice = "name it with --config FILE or CHARGING_CONFIG, or make one: `charging init /etc/charging`, or in another folder"
+        advice = "name it with --config FILE or CHARGING_CONFIG, or make one: `charging init FOLDER`"
         raise ConfigError([Problem(str(config), "", "no such file", "the daemon's settings", hint=advice)])
 
 
