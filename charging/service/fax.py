@@ -165,7 +165,7 @@ class Faxes:
         known = await self.get(draft.account, draft.id)  # the same key was used before
         if isinstance(known, FaxView):
             return _repeated(known, draft)
-        return Refused(Code.CONFLICT, f"the reservation was answered {outcome}", "nothing was sent; send it again")
+        return Refused(Code.UNAVAILABLE, f"the reservation was answered {outcome}", "nothing was sent; send it again")
 
     async def _dial(self, desk: FaxDesk, fax: Fax, paper: Paper) -> FaxSent | Refused:
         order = FaxOrder(

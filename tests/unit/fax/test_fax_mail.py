@@ -130,7 +130,7 @@ def test_sender_is_no_longer_than_an_address_may_be(length: int) -> None:
     assert (read_letter(message.as_bytes()) is not None) == (length == 254)
 
 
-@pytest.mark.parametrize("sender", ["", "<>", " <> "])
+@pytest.mark.parametrize("sender", ["", "<>", " <> ", "MAILER-DAEMON"])
 def test_bounce_is_dropped(sender: str) -> None:
     assert read_letter(mail().as_bytes(), envelope_sender=sender) is None
     assert read_letter(mail().as_bytes(), envelope_sender="anna@example.nl") is not None
