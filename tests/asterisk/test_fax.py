@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 from email.message import EmailMessage
@@ -231,6 +232,17 @@ async def charging(live: Engine, *arguments: str, stdin: bytes = b"") -> bytes:
     printed, _ = await asyncio.wait_for(process.communicate(stdin), SEND_S)
     assert process.returncode == 0
     return printed
+
+
+async def test_command_sends_a_document_and_lists_what_became_of_it(lab: Lab, tmp_path: Path) -> None:
+    document = tmp_path / "offer.pdf"
+    document.write_bytes(pdf(1))
+    async with engine(lab, tmp_path) as live:
+        sent = json.loads(await charging(live, "fax", "send", "anna", fax_machine.busy(), str(document), "--json"))
+        assert (sent["state"], sent["document"], sent["cost"]) == ("sending", "offer.pdf", "0.08")
+        await over(live, sent["session"])
+        (listed,) = json.loads(await charging(live, "fax", "list", "anna", "--json"))
+        assert (listed["session"], listed["state"], listed["status"]) == (sent["session"], "failed", "BUSY")
 
 
 async def test_same_key_for_another_fax_is_refused(lab: Lab, tmp_path: Path) -> None:
