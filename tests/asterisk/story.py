@@ -29,8 +29,9 @@ from charging.lab.daemon import DaemonProcess, free_port
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.bundles import grant
-from charging.ledger.model import Kind, Leg, Transfer, bundle
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer, bundle
 from charging.ledger.open import open_store
+from charging.money import format_euro, parse_euro
 from charging.notify.notifier import SWEEP_HOUR
 from tests.asterisk.engine import NUMBER, Engine
 from tests.asterisk.parties import leave_message
@@ -110,10 +111,21 @@ class Story(Engine):
         return (await self.website.get("/accounts/anna/balance")).raise_for_status().json()
 
     async def credit(self) -> str:
-        """Euro; nothing of it is set aside."""
+        """Euro; nothing of it is set aside, and CDRs and journal tell where the rest went."""
         credit = (await self.shown())["credit"]
         assert credit["posted"] == credit["now"] == credit["available"]
+        cdrs = (await self.website.get("/cdrs", params={"account": "anna", "limit": 1000})).json()["items"]
+        spent = sum(parse_euro(one["cost"]) for one in cdrs)
+        assert spent == -sum(await self._moved("reserve", "extend", "settle"))
+        left = sum(await self._moved("top_up", "expire")) - spent
+        assert credit["available"] == format_euro(left)
         return str(credit["available"])
+
+    async def _moved(self, *kinds: str) -> list[int]:
+        """What the journal's lines of these kinds put to the credit, in micro-euro."""
+        lines = [line for line in await self.journal() if line["kind"] in kinds]
+        legs = (leg for line in lines for leg in line["legs"] if leg["balance"] == CREDIT)
+        return [parse_euro(leg["posted"].lstrip("-")) * (-1 if leg["posted"].startswith("-") else 1) for leg in legs]
 
     async def free_s(self) -> int:
         """Free seconds left this month."""
@@ -241,10 +253,11 @@ class Story(Engine):
 
 
 def hears_the_prompt(call: Call) -> bool:
-    """Of a call that is over: whether its prompt was in the subscriber's ear; it never is in the caller's (R17)."""
+    """Of a call that is over: whether its prompt was in the subscriber's ear; it never is in the caller's (R17). Of
+    its three seconds a busy machine may have recorded one: how well it sounds is `test_warning.py`'s business."""
     caller = Sound.read(call.caller_heard).seconds_of_rest(MOBILE_TONE_HZ, above_db=LEAK_DB)
-    assert caller < 0.5, f"the caller heard {caller} s of something"
-    return Sound.read(call.mobile_heard).seconds_of_rest(CALLER_TONE_HZ, above_db=SPEECH_DB) > 1.0
+    assert caller < 0.2, f"the caller heard {caller} s of something"
+    return Sound.read(call.mobile_heard).seconds_of_rest(CALLER_TONE_HZ, above_db=SPEECH_DB) > 0.4
 
 
 @contextlib.asynccontextmanager

@@ -40,44 +40,44 @@ async def _subscribes_and_tops_up(anna: Story) -> None:
 
 
 async def _is_rung_by_day_and_by_night_while_a_fax_is_sent(anna: Story) -> None:
-    fax = await anna.faxes(fax_machine.receives(31), pages=1)
+    fax = await anna.faxes(fax_machine.receives(31), pages=2)
     assert (await anna.talks(3))["cost"] == "0.12"  # R3
     await anna.forwards_to(mobile.busy())
     await anna.leaves_message(await anna.call())  # R7: included
     (busy,) = await anna.booked("forward")
     assert (busy["dial_status"], busy["cost"]) == ("BUSY", "0.00")
-    assert (await anna.fax_over(fax))["cost"] == "0.05"
-    assert await anna.credit() == "9.83"
+    assert (await anna.fax_over(fax))["cost"] == "0.10"  # R3: two pages
+    assert await anna.credit() == "9.78"
     await anna.comes(at(TENTH, "20:00:00"))
     await anna.forwards_to(mobile.hangs_up(3))
     assert (await anna.talks(4))["cost"] == "0.10"  # off-peak
-    assert await anna.credit() == "9.73"
+    assert await anna.credit() == "9.68"
 
 
 async def _tops_up_in_a_call_that_runs_out(anna: Story) -> None:
-    """€ 9.73 pay the first ten seconds on a satellite phone (€ 9.40), € 10.33 ten more (€ 9.00)."""
+    """€ 9.68 pay the first ten seconds on a satellite phone (€ 9.40), € 10.28 ten more (€ 9.00)."""
     await anna.forwards_to(SATELLITE)
     call = await anna.call()
-    assert (await anna.mail()).subject == "Your credit is running low: €0.33 left"  # R15, and R4: charged as it is used
+    assert (await anna.mail()).subject == "Your credit is running low: €0.28 left"  # R15, and R4: charged as it is used
     (running,) = (await anna.shown())["calls"]  # R5
     assert (running["state"], running["cost"], running["covered_s"]) == ("running", "9.40", 10)
     await anna.heard("prompt_played")  # R17
     assert (await anna.buys("10.00")).status_code == 201  # R22
     low = await anna.mail()  # of the next ten seconds: the top-up has cured the first one
-    assert low.subject == "Your credit is running low: €1.33 left"
+    assert low.subject == "Your credit is running low: €1.28 left"
     assert "That is too little to forward calls to you: they will go straight to your voicemail." in low.text
     await call.wait_end(30)
     (cdr,) = await anna.booked("forward")
     assert (cdr["billed_s"], cdr["cost"], cdr["warnings"]) == (20, "18.40", 2)  # R23
     assert hears_the_prompt(call)
-    assert await anna.credit() == "1.33"
+    assert await anna.credit() == "1.28"
 
 
 async def _has_too_little_to_be_reached(anna: Story) -> None:
     caller = await anna.call()
     await anna.leaves_message(caller)
     assert caller.mobiles == []  # R12: straight to voicemail
-    assert await anna.credit() == "1.33"  # R7
+    assert await anna.credit() == "1.28"  # R7
     anna.no_mail()
 
 
@@ -87,15 +87,15 @@ async def _keeps_credit_by_a_subscription(anna: Story) -> None:
     assert (month["opening"], month["topped_up"], month["usage"], month["closing"]) == (
         "0.00",
         "20.00",
-        "18.67",
-        "1.33",
+        "18.72",
+        "1.28",
     )
 
     await anna.comes(at(TENTH.replace(year=YEAR + 1) + timedelta(days=1), "09:30:00"))
-    assert await anna.credit() == "1.33"  # R18: a year has passed, and the subscription is paid
+    assert await anna.credit() == "1.28"  # R18: a year has passed, and the subscription is paid
     await anna.comes(at(PAID_THROUGH - timedelta(days=60), "09:30:00"))
     told = await anna.mail()  # R20
-    assert told.subject == "Your subscription is ending, and with it your credit of €1.33"
+    assert told.subject == "Your subscription is ending, and with it your credit of €1.28"
     assert (
         f"you can use it up to and including {in_words(PAID_THROUGH, Language.EN)}; after that it expires" in told.text
     )
@@ -103,4 +103,4 @@ async def _keeps_credit_by_a_subscription(anna: Story) -> None:
     for days in (30, 7, 1, -1):
         await anna.comes(at(PAID_THROUGH - timedelta(days=days), "09:30:00"))
         anna.no_mail()
-    assert await anna.credit() == "1.33"
+    assert await anna.credit() == "1.28"
