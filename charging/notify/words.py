@@ -10,7 +10,7 @@ from charging.money import MICRO, ceil_div
 
 CENT = MICRO // 100
 HARD_SPACE = "\N{NO-BREAK SPACE}"
-"""Keeps a currency mark with its amount, a day with its month."""
+"""Keeps a currency mark with its amount, a day with its month and year."""
 _MONTHS = {
     Language.NL: "januari februari maart april mei juni juli augustus september oktober november december".split(),
     Language.EN: "January February March April May June July August September October November December".split(),
@@ -51,7 +51,7 @@ def _euro(cents: int, language: Language) -> str:
 
 
 def _day(day: date, language: Language, with_year: bool = True) -> str:
-    return f"{day.day}{HARD_SPACE}{_MONTHS[language][day.month - 1]}" + (f" {day.year}" if with_year else "")
+    return f"{day.day}{HARD_SPACE}{_MONTHS[language][day.month - 1]}" + (f"{HARD_SPACE}{day.year}" if with_year else "")
 
 
 def _moment(moment: datetime, language: Language, with_year: bool = True) -> str:

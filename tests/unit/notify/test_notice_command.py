@@ -108,7 +108,7 @@ def test_a_preview_is_in_the_words_of_the_settings(run: Ran, tmp_path: Path) -> 
     (tmp_path / "other").mkdir()
     shown = run("preview", "low-credit", "--templates", str(tmp_path / "other"), *named)[1]
     assert "bijna op" in shown, "--templates goes before the settings' folder"
-    assert "Bell - rekening" in shown
+    assert "Bell - account example" in shown
     (tmp_path / "own/nl/low-credit.txt").write_text("Subject: Eigen\n\n{{ facts.kredit }}\n")
     assert run("list", *named)[0] == 1
     settings.write_text(SETTINGS.format(mail=""))
