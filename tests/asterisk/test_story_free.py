@@ -123,7 +123,8 @@ async def _is_away_for_a_year(anna: Story) -> None:
         await anna.comes(at(LAST_DAY - timedelta(days=days), "09:30:00"))
         if days in (60, 30, 7, 1):  # R20: each once
             told = await anna.mail()
-            assert told.subject == f"Uw beltegoed van € 0,73 vervalt over {days} {'dag' if days == 1 else 'dagen'}"
+            when = "morgen" if days == 1 else f"over {days} dagen"
+            assert told.subject == f"Uw beltegoed van € 0,73 vervalt {when}"
             assert f"tot en met {in_words(LAST_DAY, Language.NL)}; daarna vervalt het" in told.text
         anna.no_mail()
     assert await anna.credit() == "0.73"  # R19: all of the last day long
