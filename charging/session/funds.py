@@ -60,9 +60,8 @@ class Extension:
 
 def extend(session: Session, balances: Mapping[str, Balance], used_s: int, target_s: int) -> Extension:
     """Settle up to the increment that holds second ``used_s`` and reserve up to ``target_s``, or as far as the money
-    goes. What is reserved but not used is planned anew, so that free seconds given back by another call go first
-    (R10)."""
-    fixed = consumed(session.rate, session.start_us, session.funding, max(used_s, session.fixed_s))
+    goes. What is not settled yet is planned anew, so that free seconds given back by another call go first (R10)."""
+    fixed = consumed(session.rate, session.start_us, session.funding, session.fixed_s)
     fixed_s = fixed[-1].end_s if fixed else 0
     # Never below what is covered already: a deadline that the switch holds is not taken back.
     target_s = max(min(target_s, session.rate.max_call_s), fixed_s, session.covered_s)
@@ -75,7 +74,8 @@ def extend(session: Session, balances: Mapping[str, Balance], used_s: int, targe
         short = Short.CAP if cap < credit else Short.MONEY
     elif planned.covered_s >= session.rate.max_call_s:
         short = Short.CAP
-    return Extension(planned.funding, fixed_s, short)
+    used = consumed(session.rate, session.start_us, planned.funding, max(used_s, fixed_s))
+    return Extension(planned.funding, used[-1].end_s if used else 0, short)
 
 
 def _credit_pool(session: Session, balances: Mapping[str, Balance]) -> int:

@@ -243,10 +243,17 @@ def _look_for_money(session: Session, context: Context) -> Session:
 
 
 def funds_changed(session: Session, _event: FundsChanged, context: Context) -> Step:
-    """R22: a call that is running out plans anew at once; one that is not will see the money at its next tick."""
-    if session.short is Short.NO:
+    """R22: a call that is running out plans anew at once, and so does one that credit pays where free seconds may have
+    come back (R10); any other will see the money at its next tick."""
+    if session.short is Short.NO and not _credit_stands_in(session):
         return Step(session)
     return Step(replace(session, tick_mono_us=context.now.mono_us))
+
+
+def _credit_stands_in(session: Session) -> bool:
+    """Whether credit pays for seconds to come that free ones would pay for, if there were any."""
+    by_credit = any(part.source == CREDIT and part.end_s > session.fixed_s for part in session.funding)
+    return False
 
 
 # --- money ----------------------------------------------------------------------------------------------------
