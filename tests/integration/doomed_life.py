@@ -20,16 +20,20 @@ from charging.ledger.verify import verify
 from charging.session.lease import LeaseKeeper
 from charging.session.model import Policy
 from tests.fakes.clock import FakeClock
-from tests.fakes.killing_relay import KillingRelay
 from tests.fakes.killing_store import KillingStore, Reaper, When
 from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_tariff, plan
 from tests.fakes.switch import FakeCall, FakeSwitch
+from tests.integration.killing_ground import watched
 
 TOP_UP = 10 * EURO
 FREE_S = 90
 TALK_S = 190.4
 """Through the free seconds, into credit, over three ticks."""
 RING_S = 3
+NOVEMBER_S = 57
+"""Of a call over the month's end: fewer than its free seconds."""
+DECEMBER_US = 1_796_079_600 * MICROSECONDS
+"""2026-12-01T00:00 in Amsterdam."""
 AWAY_S = 20
 """Between a death and the next daemon's start: within the horizon."""
 TARIFF = plan(make_tariff(), "pro", free_seconds=FREE_S)
@@ -60,10 +64,9 @@ class Daemon:
         await self.store.as_store.close()
 
 
-async def start(url: str, reaper: Reaper | None, switch: FakeSwitch) -> Daemon:
+async def start(killing: KillingStore, switch: FakeSwitch) -> Daemon:
     """A daemon that leads, on a store whose operator has seen to it that anna has her account, number and money."""
-    watched = KillingStore(url, reaper)
-    store = watched.as_store
+    store = killing.as_store
     await store.open()
     rig = Rig(switch.clock, store, switch, Policy(), TARIFF)
     await store.put_account(Account("anna", "pro"))
@@ -89,7 +92,7 @@ async def start(url: str, reaper: Reaper | None, switch: FakeSwitch) -> Daemon:
             await asyncio.sleep(0)
             tasks.create_task(keeper.run())
 
-    daemon = Daemon(rig, watched, keeper, asyncio.create_task(run()))
+    daemon = Daemon(rig, killing, keeper, asyncio.create_task(run()))
     await daemon.pass_time(0)
     return daemon
 
@@ -162,25 +165,26 @@ async def go_on_alone(switch: FakeSwitch) -> None:
 
 def doomed(url: str, at: int, when: When, world: Path, told: Path) -> None:
     """The first process: lives a call's whole life, or dies at one of its writes. Tells the writes it has made."""
-    switch = FakeSwitch(FakeClock())
+    _live_at(FakeClock(), url, at, when, world, told)
+
+
+def doomed_over_midnight(url: str, at: int, when: When, world: Path, told: Path) -> None:
+    """The same, with a call that is answered NOVEMBER_S before November ends."""
+    _live_at(FakeClock(wall_us=DECEMBER_US - (NOVEMBER_S + RING_S) * MICROSECONDS), url, at, when, world, told)
+
+
+def _live_at(clock: FakeClock, url: str, at: int, when: When, world: Path, told: Path) -> None:
+    switch = FakeSwitch(clock)
     reaper = Reaper(at, when, lambda: save(switch, world))
-    asyncio.run(_doomed(url, reaper, switch))
+    asyncio.run(_live(url, reaper, switch))
     told.write_text(json.dumps(reaper.writes))
 
 
-async def _doomed(url: str, reaper: Reaper, switch: FakeSwitch) -> None:
-    if not url.startswith("redis"):
-        await _live(url, reaper, switch)
-    else:
-        host, _, port = url.rpartition(":")
-        async with KillingRelay(int(port), reaper) as redis:
-            await _live(f"{host}:{redis.port}", None, switch)
-
-
-async def _live(url: str, reaper: Reaper | None, switch: FakeSwitch) -> None:
-    daemon = await start(url, reaper, switch)
-    await talk(daemon)
-    await daemon.stop()
+async def _live(url: str, reaper: Reaper, switch: FakeSwitch) -> None:
+    async with watched(url, reaper) as store:
+        daemon = await start(store, switch)
+        await talk(daemon)
+        await daemon.stop()
 
 
 @dataclass
@@ -196,6 +200,8 @@ class Books:
     """By the switch's black box."""
     not_deleted: list[str]
     """What is still in that."""
+    answered_us: int
+    """Wall clock: when the call's time began."""
     cut: bool
     """Whether the call ended before its parties wanted."""
 
@@ -204,7 +210,7 @@ async def recover(url: str, world: Path) -> Books:
     """The next process: starts after a while, goes on with what is left, and shows the books."""
     switch = restore(world)
     await go_on_alone(switch)
-    daemon = await start(url, None, switch)
+    daemon = await start(KillingStore(url, None), switch)
     await talk(daemon)
     store = daemon.rig.store
     lines = [line async for line in store.journal("anna")]
@@ -216,6 +222,7 @@ async def recover(url: str, world: Path) -> Books:
         [str(one) async for one in verify(store)],
         [call.noted_ms for call in switch.calls.values() if call.noted_ms is not None],
         list(switch.records),
+        next(call.answered.wall_us for call in switch.calls.values() if call.answered is not None),
         any(call.true_ms < TALK_S * 1000 for call in switch.calls.values()),
     )
     await daemon.stop()
