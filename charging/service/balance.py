@@ -67,8 +67,8 @@ class Balances:
         stored = await self._store.account(account)
         if stored is None:
             return unknown_account(account)
-        calls = await self._calls.views(account)
-        balances = await self._store.balances(account)
+        snapshot = await self._store.snapshot(account)
+        balances, calls = snapshot.balances, self._calls.views_of(snapshot.sessions)
         tariff = self._tariff()
         plan = tariff.plan(stored.plan)
         month = tariff.month_of(self._clock.now().wall_us)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,8 +78,8 @@ class CallView:
         return None if session.answered is None else session.start_us + session.covered_s * MICROSECONDS
 
 
-def call_view(session: Session, now: Instant, watched: bool) -> CallView:
-    """What can be said of a session now. Pure."""
+def call_view(session: Session, now: Instant, watched: bool, posted: Mapping[str, int]) -> CallView:
+    """What can be said of a session now, of which ``posted`` has been taken from the balances. Pure."""
     until = now if session.left is None else session.left
     elapsed_ms = session.elapsed_ms(until.mono_us)
     used_s = max(session.fixed_s, -(-elapsed_ms // 1000))
@@ -91,9 +91,9 @@ def call_view(session: Session, now: Instant, watched: bool) -> CallView:
         watched,
         elapsed_ms // 1000,
         cost,
-        max(0, cost - session.posted.get(CREDIT, 0)),
+        max(0, cost - posted.get(CREDIT, 0)),
         free,
-        {key: max(0, seconds - session.posted.get(key, 0)) for key, seconds in free.items()},
+        {key: max(0, seconds - posted.get(key, 0)) for key, seconds in free.items()},
     )
 
 
@@ -108,13 +108,26 @@ class Calls:
     async def views(self, account: str | None = None) -> list[CallView]:
         """Every open session, of one account or all, in the order in which the calls began."""
         stored = await self._store.sessions(account=account)
+        views, known = self.views_of(stored), {record.id for record in stored}
+        for one in self._live.sessions():
+            if account in (None, one.account) and one.id not in known:
+                views.append(call_view(one, self._clock.now(), watched=True, posted=one.posted))
+        return sorted(views, key=_begun)
+
+    def views_of(self, stored: Sequence[OpenSession]) -> list[CallView]:
+        """Those of the store's open sessions that are calls, in the order in which they began.
+
+        What they have taken from the balances is what their records say: read at the same moment as the balances, both
+        agree, while this process may not have heard yet of a tick that is booked.
+        """
         now = self._clock.now()
-        watched = {one.id: one for one in self._live.sessions() if account in (None, one.account)}
-        views = [call_view(one, now, watched=True) for one in watched.values()]
+        watched = {one.id: one for one in self._live.sessions()}
+        views = []
         for record in stored:
-            if record.id not in watched and (session := _revived(record, now)) is not None:
-                views.append(call_view(session, now, watched=False))
-        return sorted(views, key=lambda view: view.session.opened.wall_us)
+            if (session := _revived(record, now)) is not None:
+                live = watched.get(record.id)
+                views.append(call_view(live or session, now, live is not None, session.posted))
+        return sorted(views, key=_begun)
 
     async def get(self, session: str) -> CallView | Refused:
         """One open session."""
@@ -137,6 +150,10 @@ def _revived(record: OpenSession, now: Instant) -> Session | None:
         return from_json(record.state, now, record.epoch)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _begun(view: CallView) -> int:
+    return view.session.opened.wall_us
 
 
 def _no_call(session: str) -> Refused:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 from charging.ledger.memory import MemoryStore
-from charging.ledger.model import CREDIT, bundle
+from charging.ledger.model import CREDIT, Applied, Kept, Transfer, bundle
 from charging.service.balance import BalanceView
 from charging.service.live import NoCalls, RegistryCalls
 from charging.service.refusal import Code
@@ -52,6 +55,26 @@ async def test_r5_what_a_tick_has_settled_is_counted_once() -> None:
         assert EURO - 61_000 <= view.credit.posted <= EURO - 59_000
         assert view.credit.now == EURO - 90_000
         assert view.calls[0].cost == 90_000
+
+
+async def test_r5_a_tick_that_is_booked_and_not_yet_answered_is_counted_once() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        await rig.talking()
+        answered, apply = asyncio.Event(), rig.store.apply
+
+        async def apply_and_dawdle(transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+            applied = await apply(transfer, grants)
+            await answered.wait()
+            return applied
+
+        rig.store.apply = apply_and_dawdle  # type: ignore[method-assign]
+        await rig.clock.advance(61)
+        view = await view_of(rig)
+        assert view.credit.posted == EURO - 60_000, "the tick is in the books"
+        assert view.calls[0].session.posted == {}, "and its runner does not know yet"
+        assert (view.credit.now, view.calls[0].cost) == (EURO - 61_000, 61_000)
+        answered.set()
 
 
 async def test_r5_the_months_free_seconds_are_shown_before_they_are_granted() -> None:
@@ -111,7 +134,7 @@ async def test_a_stored_session_that_can_not_be_read_hides_no_other() -> None:
         await rig.subscriber(credit=EURO)
         call = await rig.talking()
         await rig.kill_daemon()
-        await rig.store.keep_session("anna", call.session, "nonsense")
+        await rig.store.keep_session("anna", call.session, Kept("nonsense", follows=1))
         assert await service_of(rig, live=False).calls.views() == []
 
 
