@@ -14,6 +14,7 @@ from charging.ledger.accounts import Account
 from charging.ledger.bundles import grant
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Opened, Outcome, Transfer, bundle
+from charging.ledger.port import Store
 from charging.rating.plans import Plan
 from charging.service.caretaker import Caretaker
 from tests.fakes.clock import FakeClock, settle
@@ -31,10 +32,11 @@ PLANS = {
 class House:
     """An account, its books, the clock, and who takes care."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: FakeClock, store: Store | None = None) -> None:
+        """``store``: one that is open; without it one in memory."""
         self.clock = clock
         self.tariff = replace(make_tariff(), plans=MappingProxyType(PLANS))
-        self.store = MemoryStore(clock)
+        self.store = store or MemoryStore(clock)
         self.told: list[str] = []
         self.caretaker = self.another()
         self._moves = 0
@@ -75,7 +77,7 @@ class House:
         assert await self.move(Kind.RESERVE, *legs, session=session, change=opened) is Outcome.CREATED
 
     async def hang_up(self, session: str, kind: Kind, *legs: Leg) -> None:
-        closed = Closed("", self.clock.now().wall_us)
+        closed = Closed("", self.clock.now().wall_us, follows=1)
         assert await self.move(kind, *legs, session=session, change=closed) is Outcome.CREATED
 
     async def use_month(self, month: str, seconds: int, plan: str = "pro") -> None:
