@@ -43,6 +43,10 @@ class Answer:
     """The ``switch.id`` of the daemon that decides, which the black box notes."""
 
 
+class Declined(Exception):
+    """The desk leaves this question to another daemon, which the dialplan asks next."""
+
+
 class CallDesk(Protocol):
     """The engine, as the dialplan's routes see it. An exception means "no answer": the dialplan falls back."""
 
@@ -53,7 +57,7 @@ class CallDesk(Protocol):
         """
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
-        """The forward was not answered: decide between voicemail and rejecting."""
+        """The forward was not answered: decide between voicemail and rejecting. Raises Declined."""
 
     async def abandoned(self, session: str) -> None:
         """The answer could not be delivered (the caller's connection was lost); give its money back.

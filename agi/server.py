@@ -15,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from agi.port import Declined
 from agi.protocol import Request
 from agi.session import AgiSession, CallerLeft
 from charging.clock import Clock
@@ -44,6 +45,8 @@ class AgiOutcome(Enum):
     """How one connection ended; what the metrics count."""
 
     ANSWERED = "answered"
+    DECLINED = "declined"
+    """Left to another daemon."""
     CALLER_LEFT = "caller_left"
     HEADER_LATE = "header_late"
     BAD_REQUEST = "bad_request"
@@ -172,6 +175,9 @@ class AgiServer:
         except TimeoutError:
             log.error("agi_deadline_passed", route=request.script, deadline_s=self._limits.request_s)
             return AgiOutcome.DEADLINE
+        except Declined as error:
+            log.info("agi_request_declined", route=request.script, why=str(error))
+            return AgiOutcome.DECLINED
         except CallerLeft as error:
             log.info("agi_caller_left", route=request.script, error=str(error))
             return AgiOutcome.CALLER_LEFT

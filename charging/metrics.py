@@ -155,11 +155,11 @@ class Metrics:
         self.ami_reconnects = self._counter("charging_ami_reconnects", "Times the AMI link was made anew.")
         self.agi_requests = self._counter(
             "charging_agi_requests",
-            "FastAGI requests by route (other: none of ours) and result (answered, caller_left, deadline, failed, "
-            "header_late, bad_request, unknown_route, crowded_out: too many at once, stopped: with the daemon).",
+            "FastAGI requests by route (other: none of ours) and result (answered, declined: left to another daemon, "
+            "caller_left, deadline, failed, header_late, bad_request, unknown_route, crowded_out: too many at once, stopped: with the daemon).",
             "route",
             "result",
-            known=[AGI_ROUTES, ("answered", "caller_left", "deadline", "failed", "crowded_out")],
+            known=[AGI_ROUTES, ("answered", "declined", "caller_left", "deadline", "failed", "crowded_out")],
         )
         self.agi_seconds = self._histogram(
             "charging_agi_seconds", "From a FastAGI request to its answer.", AGI_SECONDS, "route"

@@ -189,20 +189,23 @@ async def _dialplan(look: _Look) -> AsyncIterator[Finding]:
 
 
 async def _agi_address(look: _Look) -> AsyncIterator[Finding]:
-    """The dialplan must ask where the daemon listens."""
+    """The dialplan must ask where the daemon listens, first or second."""
     agi = look.config.settings.agi
-    try:
-        reply = await look.link.action("Getvar", {"Variable": "CHARGING_AGI"})
-    except ActionRefused as error:
-        yield unknown(PART, f"the dialplan's CHARGING_AGI: {error}")
-        return
-    asked = reply.headers.get("Value")
-    if not asked or asked == "(null)":
+    asked = []
+    for name in ("CHARGING_AGI", "CHARGING_AGI_2"):
+        try:
+            reply = await look.link.action("Getvar", {"Variable": name})
+        except ActionRefused as error:
+            yield unknown(PART, f"the dialplan's {name}: {error}")
+            return
+        asked.append((reply.headers.get("Value") or "").replace("(null)", ""))
+    said = " and ".join(address for address in asked if address)
+    if not asked[0]:
         yield problem(PART, "the dialplan's global CHARGING_AGI is empty: include charging/charging-globals.conf")
-    elif asked.rpartition(":")[2] != str(agi.port):
-        yield problem(PART, f"the dialplan asks the daemon at {asked}, but it listens on {agi.host}:{agi.port}")
+    elif str(agi.port) not in [address.rpartition(":")[2] for address in asked]:
+        yield problem(PART, f"the dialplan asks the daemon at {said}, but it listens on {agi.host}:{agi.port}")
     else:
-        yield ok(PART, f"the dialplan asks the daemon at {asked}")
+        yield ok(PART, f"the dialplan asks the daemon at {said}")
 
 
 async def _switch_name(look: _Look) -> AsyncIterator[Finding]:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from agi.port import Answer, IncomingCall
+from agi.port import Answer, Declined, IncomingCall
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.errors import LedgerError, LinkDown
 from charging.ledger.accounts import Account, Number
@@ -114,15 +114,18 @@ class Desk:
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
         """The forward was not answered: give its money back, then voicemail or nothing. Raises KeyError for a session
-        that is not open, LedgerError or TimeoutError where its money could not be given back in time."""
+        that is not open, Declined where another daemon must say, LedgerError or TimeoutError where its money could not
+        be given back in time."""
         runner = self._registry.find(session)
         number = await self._store.number(await self._number_of(session, runner))
         subscriber = await self._subscriber(number)
         outcome = subscriber if isinstance(subscriber, Turned) else turned(Reason.FORWARD_FAILED, subscriber)
-        if runner is None:
-            # Another daemon leads: it gives the money back when the caller's channel ends, and sells nothing here.
-            return self._turned(outcome, number)
         sells = isinstance(subscriber, Subscriber) and outcome.sells_voicemail
+        if runner is None:
+            # The daemon that leads gives the money back when the caller's channel ends; it alone can sell a message.
+            if sells:
+                raise Declined("the session is another daemon's")
+            return self._turned(outcome, number)
         price = subscriber.message_price if isinstance(subscriber, Subscriber) and sells else None
         runner.offer(ForwardFailed(dial_status, price))
         async with asyncio.timeout(CLOSE_WAIT_S):

@@ -47,6 +47,11 @@ class Policy:
     clock_jump_ms: int = 2000
     """The wall and monotonic clocks may differ by so much before the smaller duration is billed."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other daemons share the ledger, and may open sessions of this switch."""
+        return self.short_poll_s > 0
+
 
 class State(StrEnum):
     """Where a session stands. `core.py` has the table."""

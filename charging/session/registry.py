@@ -235,7 +235,7 @@ class Registry:
             if not self.leads():
                 continue
             try:
-                if not self._restored:
+                if not self._restored or self._policy.is_shared:
                     await self._restore()
                 await self._audit()
             except SwitchError as error:

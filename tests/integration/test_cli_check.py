@@ -185,6 +185,13 @@ async def test_a_dialplan_that_asks_another_port_is_a_problem(check: CheckLive, 
     assert "asks the daemon at 127.0.0.1:4573" in graded(ran, "problem")[0]
 
 
+async def test_a_daemon_that_is_asked_second_is_asked(check: CheckLive, ami: FakeAmi) -> None:
+    ami.answers["Getvar"] = globals_of(CHARGING_AGI="10.0.0.9:4573", CHARGING_AGI_2="127.0.0.1:4999")
+    ran = await check(ami)
+    assert (ran.code, graded(ran, "problem")) == (0, [])
+    assert any("asks the daemon at 10.0.0.9:4573 and 127.0.0.1:4999" in line for line in graded(ran, "ok"))
+
+
 async def test_modules_that_are_missing_or_risky_are_named(check: CheckLive, ami: FakeAmi) -> None:
     def modules(message: AmiMessage) -> Iterable[bytes]:
         missing = message.get("Module") == "app_voicemail"

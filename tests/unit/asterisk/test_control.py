@@ -347,7 +347,7 @@ def test_the_shipped_dialplan_knows_every_variable(name: str) -> None:
 @pytest.mark.parametrize("route", ["INCOMING", "UNANSWERED"])
 def test_the_shipped_dialplan_asks_every_route(route: str) -> None:
     text = (CONFIG / "extensions_charging.conf").read_text()
-    assert f"AGI(agi://${{CHARGING_AGI}}/{getattr(variables, f'ROUTE_{route}')}" in text
+    assert f"AGI(agi://${{CHARGING_ASKED}}/{getattr(variables, f'ROUTE_{route}')}" in text
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from agi.port import Declined
 from charging.ledger.memory import MemoryStore
 from charging.session.lease import LeaseKeeper
 from charging.session.model import Policy
+from charging.session.registry import AUDIT_S
 from charging.session.switch_events import SwitchEvent
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO, Rig, make_tariff
@@ -123,6 +125,33 @@ async def test_forward_that_failed_is_answered_by_a_desk_that_stands_by(pair: tu
     assert (await two.rig.desk.unanswered(call.session, "BUSY")).decision == "voicemail"
     await two.rig.hang_up(call)
     await two.rig.clock.advance(10)
+    assert await two.rig.reserved() == {}
+
+
+async def test_paid_voicemail_after_a_failed_forward_is_left_to_the_daemon_that_leads(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    one, two = pair
+    await two.rig.subscriber(credit=10 * EURO, plan="free")
+    call = await two.rig.ringing()
+    two.rig.switch.fail(call.session, "BUSY")
+    with pytest.raises(Declined):
+        await two.rig.desk.unanswered(call.session, "BUSY")
+    answer = await one.rig.desk.unanswered(call.session, "BUSY")
+    assert (answer.decision, answer.session) == ("voicemail", call.session)
+    assert (await one.rig.balance()).reserved == 100_000
+
+
+async def test_reservation_of_the_other_desk_that_never_reached_the_switch_is_given_back(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    _, two = pair
+    await two.rig.subscriber(credit=10 * EURO)
+    answer = await two.rig.ring()
+    assert answer.session is not None
+    await two.rig.desk.abandoned(answer.session)
+    assert await two.rig.reserved() != {}
+    await two.rig.clock.advance(AUDIT_S + Policy().setup_timeout_s + Policy().black_box_wait_s)
     assert await two.rig.reserved() == {}
 
 
