@@ -26,11 +26,6 @@ class BookedRecords:
     def __contains__(self, key: object) -> bool:
         return key in self._keys
 
-    def clear(self) -> None:
-        """Let another daemon see to them."""
-        self._keys.clear()
-        self._ordered.clear()
-
     def seen(self, boxes: Container[str]) -> int:
         """The black box holds these: keys that are not among them are gone. How many are there although they were
         ordered deleted; 0 is as it should be."""

@@ -138,7 +138,6 @@ class Registry:
     async def _lay_down(self) -> None:
         await end(self._lives.values())
         self._restored = False
-        self._booked.clear()
 
     def doubt(self) -> None:
         """A session may have been opened in the ledger without our having heard so: look again at the next audit."""

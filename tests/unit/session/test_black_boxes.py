@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from charging.ledger.model import Kind
+from charging.ledger.model import Kept, Kind
 from charging.session.booked import DELETE_AT_ONCE_MAX, BookedRecords
 from charging.session.events import BlackBoxRead
 from tests.fakes.rig import EURO, Rig, make_rig
@@ -118,7 +118,7 @@ async def test_record_of_a_session_that_can_not_be_read_is_kept_for_whoever_look
     await rig.subscriber(credit=EURO)
     call = await rig.talking()
     await rig.kill_daemon()
-    await rig.store.keep_session("anna", call.session, "{}")
+    await rig.store.keep_session("anna", call.session, Kept("{}", follows=1))
     rig.switch.end(call.session)
     await rig.start_daemon()
     await rig.clock.advance(60)
@@ -198,12 +198,3 @@ def test_booked_records_are_ordered_deleted_so_many_at_once_oldest_first() -> No
     assert booked.to_delete() == keys[:-1]
     assert booked.seen(keys[-1:]) == 0
     assert booked.to_delete() == keys[-1:]
-
-
-def test_booked_records_that_are_another_daemons_now_are_not_ordered() -> None:
-    booked = BookedRecords()
-    booked.add("a")
-    booked.to_delete()
-    booked.clear()
-    assert booked.to_delete() == []
-    assert booked.seen({"a"}) == 0
