@@ -44,6 +44,9 @@ control:
   socket: control.sock
 http:
   port: {http_port}
+api:
+  port: {api_port}
+  requests_per_minute: 1000000
 charging:
 {charging}
 fax:
@@ -73,6 +76,7 @@ class DaemonProcess:
         the lab's put something in between, or make this a second daemon beside the one that the dialplan asks."""
         self.folder = folder
         self.http_port = free_port()
+        self.api_port = free_port()
         self.agi_port = agi_port or lab.agi_port
         self.ledger = folder / "ledger.db"
         self.log = folder / "daemon.log"
@@ -92,6 +96,7 @@ class DaemonProcess:
                 lease_s=lease_s,
                 ledger_url=ledger_url or "sqlite:///ledger.db",
                 http_port=self.http_port,
+                api_port=self.api_port,
                 charging="\n".join(f"  {name}: {value}" for name, value in charging.items()) or "  {}",
             )
         )
