@@ -192,6 +192,25 @@ def test_an_account_through_its_life(charging: Command, anna: str) -> None:
     assert charging("account", "list", "--json").json[0]["status_reason"] == "moved"
 
 
+def test_r21_cancelling_by_the_command_line_pays_nothing_out(charging: Command, anna: str) -> None:
+    assert charging("top-up", anna, "25", "--id", "order-1").code == 0
+    before = charging("account", "journal", anna, "--json").json
+    for code, *words in (
+        (1, "top-up", anna, "-25"),
+        (2, "account", "correct", anna, "-25"),  # without a reason
+        (0, "subscription", "paid", anna, "--until", "2025-01-31"),
+        (0, "account", "set", anna, "--plan", "light"),
+        (0, "account", "suspend", anna, "--reason", "cancelled"),
+        (0, "account", "close", anna, "--reason", "cancelled"),
+        (1, "top-up", anna, "25"),
+        (1, "account", "set", anna, "--plan", "pro"),
+    ):
+        assert charging(*words).code == code, words
+    assert charging("account", "journal", anna, "--json").json == before
+    credit = charging("account", "show", anna, "--json").json["balance"]["credit"]
+    assert credit == {"posted": "25.00", "reserved": "0.00", "available": "25.00", "now": "25.00"}
+
+
 def test_numbers_through_their_life(charging: Command, anna: str) -> None:
     added = charging("number", "add", anna, "0201234567", "--forward-to", "+4930123456")
     assert added.code == 0

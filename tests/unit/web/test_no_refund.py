@@ -1,0 +1,107 @@
+"""R21: credit is never refunded. Every operation of both interfaces is tried on an account with credit; one that is new
+must be tried here, too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from charging.ledger.model import CREDIT, Balance, Kind
+from charging.service.tokens import NewToken, Scope
+from charging.web.control import control_app
+from tests.fakes.rig import EURO
+from tests.unit.service.conftest import NUMBER, Shop
+from tests.unit.web.door import Door
+
+MINUS = {"amount": "-25"}
+TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
+    ("POST", "/accounts/{account}/top-ups"): ("/accounts/anna/top-ups", {"json": MINUS}),
+    ("POST", "/accounts"): ("/accounts", {"json": {"id": "anna", "plan": "light"}}),
+    ("POST", "/numbers"): ("/numbers", {"json": {"number": NUMBER, "account": "anna"}}),
+    ("PATCH", "/numbers/{number}"): (f"/numbers/{NUMBER}", {"json": {"forward_to": ""}}),
+    ("DELETE", "/numbers/{number}"): (f"/numbers/{NUMBER}", {}),
+    ("DELETE", "/calls/{session}"): ("/calls/none", {}),
+    ("POST", "/accounts/{account}/faxes"): ("/accounts/anna/faxes", {"content": b"%PDF-1.4"}),
+    ("POST", "/ledger/backups"): ("/ledger/backups", {"json": {"path": "/nowhere/backup.db"}}),
+    ("POST", "/ledger/redactions"): ("/ledger/redactions", {"json": {"before": "2026-01-01"}}),
+    ("POST", "/imports/accounts"): ("/imports/accounts", {"content": b"account,plan\nanna,light\n"}),
+    ("POST", "/tokens"): ("/tokens", {"json": {"name": "website", "scopes": ["credit"]}}),
+    ("DELETE", "/tokens/{token}"): ("/tokens/0123456789ab", {}),
+    ("POST", "/accounts/{account}/subscription-payments"): (
+        "/accounts/anna/subscription-payments",
+        {"json": {"until": "2020-01-01"}},
+    ),
+    ("PATCH", "/accounts/{account}"): ("/accounts/anna", {"json": {"plan": "free"}}),
+    ("PUT", "/accounts/{account}/status"): (
+        "/accounts/anna/status",
+        {"json": {"status": "closed", "reason": "cancelled by the customer"}},
+    ),
+}
+"""The request of each operation that comes nearest to getting money back; cancelling comes last."""
+CORRECTIONS = ("POST", "/accounts/{account}/corrections")
+
+
+@dataclass
+class Front:
+    """One of the interfaces, and a token that may do everything there."""
+
+    app: FastAPI
+    secret: str
+
+    async def __call__(self, method: str, path: str, **request: Any) -> httpx.Response:
+        headers = {"Idempotency-Key": f"{method}{path}", "Authorization": f"Bearer {self.secret}"}
+        transport = httpx.ASGITransport(self.app, client=("192.0.2.1", 1), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            return await http.request(method, path, headers=headers, **request)
+
+    @property
+    def changes(self) -> set[tuple[str, str]]:
+        """Every operation that is not a question."""
+        paths = self.app.openapi()["paths"]
+        return {(method.upper(), path) for path, methods in paths.items() for method in methods if method != "get"}
+
+
+@pytest.fixture(params=["public", "control"])
+async def front(shop: Shop, request: pytest.FixtureRequest) -> Front:
+    await shop.anna("pro")
+    await shop.service.money.top_up("anna", 25 * EURO, "order-1")
+    door = Door(shop.service)
+    token = await door.tokens.add("all", list(Scope))
+    assert isinstance(token, NewToken)
+    return Front(door.app if request.param == "public" else control_app(shop.service, tokens=door.tokens), token.secret)
+
+
+async def test_r21_no_operation_of_the_web_gives_money_back(front: Front, shop: Shop) -> None:
+    offered = front.changes
+    assert offered - TRIED.keys() == {CORRECTIONS}, "a new operation has to be tried here"
+    before = [line async for line in shop.store.journal("anna")]
+    for operation, (path, request) in TRIED.items():
+        if operation in offered:
+            response = await front(operation[0], path, **request)
+            assert response.status_code not in (401, 403, 405, 429), (operation, response.text)
+    stored = await shop.store.account("anna")
+    assert stored is not None
+    assert stored.status == "closed", "the account was cancelled"
+    assert [line async for line in shop.store.journal("anna")] == before
+    assert (await shop.store.balances("anna"))[CREDIT] == Balance(25 * EURO)
+
+
+async def test_r21_a_closed_account_takes_no_money_and_gives_none(front: Front, shop: Shop) -> None:
+    await shop.service.accounts.close("anna", "cancelled by the customer")
+    for body in ({"amount": "25"}, MINUS):
+        assert (await front("POST", "/accounts/anna/top-ups", json=body)).status_code in (409, 422)
+    assert (await shop.store.balances("anna"))[CREDIT] == Balance(25 * EURO)
+
+
+async def test_r21_what_a_correction_takes_has_its_reason_in_the_journal(front: Front, shop: Shop) -> None:
+    """For a payment that was charged back: the one way down that is not use or expiry, and no word of paying out."""
+    assert (await front("POST", "/accounts/anna/corrections", json=MINUS)).status_code == 422
+    body = {**MINUS, "reason": "order-1 was charged back"}
+    assert (await front("POST", "/accounts/anna/corrections", json=body)).status_code == 201
+    last = [line async for line in shop.store.journal("anna")][-1]
+    assert (last.kind, last.reason) == (Kind.CORRECT, "order-1 was charged back")
+    assert (await front("POST", "/accounts/anna/corrections", json=body)).status_code == 200, "once"
