@@ -18,6 +18,7 @@ from charging.ledger.model import (
     Balance,
     CdrRow,
     JournalLine,
+    Kept,
     OpenSession,
     Outcome,
     Snapshot,
@@ -117,9 +118,9 @@ class MemoryStore(MemoryDocuments):
             books.carry_out(decision)
         return decision.applied
 
-    async def keep_session(self, account: str, session: str, state: str, epoch: int = 0) -> Outcome:
+    async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         books = self._books.get(account)
-        outcome, record = decide_keep(books.sessions.get(session) if books else None, state, epoch)
+        outcome, record = decide_keep(books.sessions.get(session) if books else None, kept)
         if books is not None and record is not None:
             books.sessions[session] = record
         return outcome

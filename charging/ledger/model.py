@@ -107,6 +107,9 @@ class Outcome(StrEnum):
     """A leg would bring a balance beyond AMOUNT_MAX."""
     FENCED = "fenced"
     """The session has passed to a daemon with a newer epoch."""
+    OUT_OF_SEQUENCE = "out_of_sequence"
+    """The session's last transfer is not the one that this would follow: a fail-over has lost some, or somebody else
+    has posted."""
 
     @property
     def applied(self) -> bool:
@@ -143,6 +146,8 @@ class Opened:
     state: str
     """The session's own record, opaque to the ledger (JSON text)."""
     epoch: int = 0
+    follows: int = 0
+    """One less than this transfer's number; more than 0 where a session is opened again that was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,8 @@ class Kept:
 
     state: str
     epoch: int = 0
+    follows: int = 0
+    """The number of the session's last transfer, by the caller's books. This one's is one more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,8 @@ class Closed:
     ended_us: int
     """When the call ended, wall clock; the CDR's place in time."""
     epoch: int = 0
+    follows: int = 0
+    """As of `Kept`."""
 
 
 SessionChange = Opened | Kept | Closed
@@ -195,8 +204,9 @@ class Transfer:
             raise ValueError(f"{self.session!r} is no name of a session")
         if isinstance(self.change, Opened) and not _NAME.fullmatch(self.change.switch):
             raise ValueError(f"{self.change.switch!r} is no name of a switch")
-        if self.change is not None and not 0 <= self.change.epoch <= AMOUNT_MAX:
-            raise ValueError(f"epoch {self.change.epoch} is out of range")
+        change = self.change
+        if change is not None and not (0 <= change.epoch <= AMOUNT_MAX and 0 <= change.follows < AMOUNT_MAX):
+            raise ValueError(f"epoch {change.epoch} or number {change.follows} is out of range")
         if self.session is None and any(leg.reserved for leg in self.legs):
             raise ValueError("only a session can hold reserved value")
 
@@ -228,18 +238,6 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """The answer to a transfer."""
-
-    outcome: Outcome
-    balances: Mapping[str, Balance] = field(default_factory=dict)
-    """Of the balances that the transfer's legs name, after it; for EXISTS and for refusals, as they are now (zeros
-    where the account does not exist)."""
-    detail: str = ""
-    """Which balance was short, which digest was found; for logs."""
-
-
-@dataclass(frozen=True, slots=True)
 class OpenSession:
     """An open session as the ledger keeps it."""
 
@@ -251,6 +249,22 @@ class OpenSession:
     """What it has reserved of each balance; entries of zero are left out."""
     epoch: int = 0
     opened_us: int = 0
+    sequence: int = 0
+    """The number of its last transfer; 0: not known, for an older version has stored it, and any may follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The answer to a transfer."""
+
+    outcome: Outcome
+    balances: Mapping[str, Balance] = field(default_factory=dict)
+    """Of the balances that the transfer's legs name, after it; for EXISTS and for refusals, as they are now (zeros
+    where the account does not exist)."""
+    detail: str = ""
+    """Which balance was short, which digest was found; for logs."""
+    session: OpenSession | None = None
+    """Where the answer is OUT_OF_SEQUENCE: the session as it is stored."""
 
 
 @dataclass(frozen=True, slots=True)

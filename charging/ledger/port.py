@@ -17,10 +17,13 @@ Rules
    its first use, once, whoever comes first. If the main transfer is refused or exists, the grants are not made either;
    a grant that is itself refused refuses the main transfer, with its outcome. Grants are of the same account and have
    no session (else ValueError).
-6. **Fenced.** A change of a session carries an epoch. One older than the session's is refused as FENCED; a newer one is
-   taken over.
-7. **Order of refusals**: EXISTS/DIFFERS, ACCOUNT_NOT_FOUND, session (SESSION_NOT_OPEN, SESSION_EXISTS, FENCED),
-   EXCEEDS_RESERVATION, then leg by leg, the grants' before the transfer's, EXCEEDS_LIMIT and INSUFFICIENT.
+6. **Fenced and in sequence.** A change of a session carries an epoch. One older than the session's is refused as
+   FENCED; a newer one is taken over. It also names the number of the transfer that it follows: where the session's
+   last has another number it is refused as OUT_OF_SEQUENCE, with the session as it is stored. So what a fail-over has
+   lost is noticed by the next change, and what somebody else has posted is not posted over.
+7. **Order of refusals**: EXISTS/DIFFERS, ACCOUNT_NOT_FOUND, session (SESSION_NOT_OPEN, SESSION_EXISTS, FENCED,
+   OUT_OF_SEQUENCE), EXCEEDS_RESERVATION, then leg by leg, the grants' before the transfer's, EXCEEDS_LIMIT and
+   INSUFFICIENT.
 8. **Failure.** A store that cannot answer raises LedgerUnavailable: the outcome is unknown, ask again with the same
    transfer. A store that contradicts itself raises LedgerCorrupt. Nothing else is raised, and every call ends within
    the store's own time-out.
@@ -34,7 +37,7 @@ from typing import Protocol
 
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Documents
-from charging.ledger.model import Applied, Balance, CdrRow, JournalLine, OpenSession, Outcome, Snapshot, Transfer
+from charging.ledger.model import Applied, Balance, CdrRow, JournalLine, Kept, OpenSession, Outcome, Snapshot, Transfer
 
 
 class Ledger(Protocol):
@@ -43,8 +46,9 @@ class Ledger(Protocol):
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
         """Put a transfer into the journal (rules 1 to 8)."""
 
-    async def keep_session(self, account: str, session: str, state: str, epoch: int = 0) -> Outcome:
-        """Store an open session's new record without moving value: CREATED, SESSION_NOT_OPEN or FENCED."""
+    async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
+        """Store an open session's new record without moving value or counting as a transfer: CREATED, SESSION_NOT_OPEN,
+        FENCED or OUT_OF_SEQUENCE."""
 
     async def balances(self, account: str) -> Mapping[str, Balance]:
         """Every balance of the account that the journal has touched; empty for an unknown account."""

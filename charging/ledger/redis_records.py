@@ -23,8 +23,6 @@ from charging.ledger.model import (
     Transfer,
 )
 
-SCHEMA = 1
-
 _OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
 
 
@@ -101,7 +99,8 @@ def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
 
 def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], *, touch: bool, indexes: str) -> list[str | int]:
     """The ARGV of ``apply.lua``."""
-    arguments = [*_change_arguments(transfer), "1" if touch else "", indexes]
+    *change, follows = _change_arguments(transfer)
+    arguments = [*change, "1" if touch else "", indexes, follows]
     for line in (*grants, transfer):
         digest = line.digest
         arguments += (line.id, digest, _dump_line(line, digest), len(line.legs))
@@ -113,12 +112,12 @@ def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], *, touch: bo
 def _change_arguments(transfer: Transfer) -> tuple[str | int, ...]:
     change, session = transfer.change, transfer.session or ""
     if isinstance(change, Opened):
-        return "open", session, change.epoch, change.switch, transfer.at_us, change.state
+        return "open", session, change.epoch, change.switch, transfer.at_us, change.state, change.follows
     if isinstance(change, Kept):
-        return "keep", session, change.epoch, "", transfer.at_us, change.state
+        return "keep", session, change.epoch, "", transfer.at_us, change.state, change.follows
     if isinstance(change, Closed):
-        return "close", session, change.epoch, "", change.ended_us, change.cdr
-    return "", "", 0, "", transfer.at_us, ""
+        return "close", session, change.epoch, "", change.ended_us, change.cdr, change.follows
+    return "", "", 0, "", transfer.at_us, "", 0
 
 
 def load_applied(reply: Sequence[Any], transfer: Transfer) -> tuple[Applied, str]:
@@ -126,7 +125,10 @@ def load_applied(reply: Sequence[Any], transfer: Transfer) -> tuple[Applied, str
     outcome, detail, switch, *amounts = reply
     each = zip(transfer.legs, amounts[::2], amounts[1::2], strict=True)
     balances = {leg.balance: Balance(posted, reserved) for leg, posted, reserved in each}
-    return Applied(_OUTCOMES[outcome], balances, detail.decode()), switch.decode()
+    if (told := _OUTCOMES[outcome]) is Outcome.OUT_OF_SEQUENCE:
+        stored = load_session(transfer.account, transfer.session or "", detail)
+        return Applied(told, balances, session=stored), switch.decode()
+    return Applied(told, balances, detail.decode()), switch.decode()
 
 
 def restore_arguments(lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> list[str | int]:
@@ -163,10 +165,10 @@ def load_line(account: str, text: bytes) -> JournalLine:
 def load_session(account: str, session: str, record: bytes) -> OpenSession:
     try:
         head, switch, state = record.decode().split("\n", 2)
-        epoch, opened_us, holds_text = head.split(" ")
+        epoch, opened_us, sequence, holds_text = head.split(" ")
         pairs = (hold.rsplit("=", 1) for hold in holds_text.split(";") if hold)
         holds = {name: int(amount) for name, amount in pairs}
-        return OpenSession(session, account, switch, state, holds, int(epoch), int(opened_us))
+        return OpenSession(session, account, switch, state, holds, int(epoch), int(opened_us), int(sequence))
     except ValueError as error:
         raise LedgerCorrupt(f"session {session} of {account}: not a session: {record[:100]!r}") from error
 

@@ -23,6 +23,7 @@ from charging.ledger.model import (
     CdrRow,
     Closed,
     JournalLine,
+    Kept,
     Opened,
     OpenSession,
     Outcome,
@@ -30,10 +31,9 @@ from charging.ledger.model import (
     Transfer,
 )
 from charging.ledger.redis_client import RedisClient, Script
-from charging.ledger.redis_directory import PAGE_ROWS, RedisDirectory
+from charging.ledger.redis_directory import PAGE_ROWS
 from charging.ledger.redis_pipeline import Command
 from charging.ledger.redis_records import (
-    SCHEMA,
     apply_arguments,
     cdr_member,
     index_member,
@@ -48,11 +48,12 @@ from charging.ledger.redis_records import (
     split_cdr_member,
     split_index_member,
 )
+from charging.ledger.redis_schema import RedisSchema
 from charging.ledger.redis_url import RedisUrl
 from charging.ledger.rules import check_request
 
 
-class RedisStore(RedisDirectory):
+class RedisStore(RedisSchema):
     """See the port."""
 
     def __init__(self, url: RedisUrl) -> None:
@@ -61,15 +62,10 @@ class RedisStore(RedisDirectory):
         self._scripts = {name: Script(name) for name in names}
 
     async def open(self) -> None:
-        """Connect, and take an empty Redis into use. Raises LedgerUnavailable."""
+        """Connect, and take an empty Redis into use, or migrate an older ledger. Raises LedgerUnavailable."""
         self._client = RedisClient(self._url)
         try:
-            await self._client.command("SET", self._keys.schema, SCHEMA, "NX")
-            stored = int(await self._client.command("GET", self._keys.schema))
-            if stored > SCHEMA:
-                raise LedgerUnavailable(
-                    f"the Redis ledger has schema {stored}, this program knows up to {SCHEMA}: use the newer program"
-                )
+            await self._take_into_use()
         except BaseException:
             await self._client.close()
             raise
@@ -106,9 +102,9 @@ class RedisStore(RedisDirectory):
             return [("ZADD", self._keys.cdrs, change.ended_us, member)]
         return []
 
-    async def keep_session(self, account: str, session: str, state: str, epoch: int = 0) -> Outcome:
-        keys = [self._keys.of(account, "sessions")]
-        reply = await self._client.script(self._scripts["keep"], keys, [session, state, epoch])
+    async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
+        keys, arguments = [self._keys.of(account, "sessions")], (session, kept.state, kept.epoch, kept.follows)
+        reply = await self._client.script(self._scripts["keep"], keys, arguments)
         return Outcome(reply.decode())
 
     async def balances(self, account: str) -> Mapping[str, Balance]:

@@ -87,7 +87,7 @@ def decide(transfer: Transfer, grants: Sequence[Transfer], view: View) -> Decisi
     if not view.account_exists:
         return Decision(Applied(Outcome.ACCOUNT_NOT_FOUND, now))
     if (refused := _refuse_session(transfer, view)) is not None:
-        return Decision(Applied(refused, now))
+        return Decision(Applied(refused, now, session=view.session if refused is Outcome.OUT_OF_SEQUENCE else None))
     holds = _holds_after(transfer, view)
     if isinstance(holds, str):
         return Decision(Applied(Outcome.EXCEEDS_RESERVATION, now, holds))
@@ -111,13 +111,13 @@ def decide(transfer: Transfer, grants: Sequence[Transfer], view: View) -> Decisi
     )
 
 
-def decide_keep(session: OpenSession | None, state: str, epoch: int) -> tuple[Outcome, OpenSession | None]:
+def decide_keep(session: OpenSession | None, kept: Kept) -> tuple[Outcome, OpenSession | None]:
     """What storing an open session's new record without moving value does: the answer and the new record."""
     if session is None:
         return Outcome.SESSION_NOT_OPEN, None
-    if epoch < session.epoch:
-        return Outcome.FENCED, None
-    return Outcome.CREATED, replace(session, state=state, epoch=epoch)
+    if (refused := _refuse_change(session, kept)) is not None:
+        return refused, None
+    return Outcome.CREATED, replace(session, state=kept.state, epoch=kept.epoch)
 
 
 def _refuse_session(transfer: Transfer, view: View) -> Outcome | None:
@@ -127,7 +127,13 @@ def _refuse_session(transfer: Transfer, view: View) -> Outcome | None:
         return Outcome.SESSION_EXISTS if view.session is not None or view.has_cdr else None
     if view.session is None:
         return Outcome.SESSION_NOT_OPEN
-    return Outcome.FENCED if transfer.change.epoch < view.session.epoch else None
+    return _refuse_change(view.session, transfer.change)
+
+
+def _refuse_change(session: OpenSession, change: Kept | Closed) -> Outcome | None:
+    if change.epoch < session.epoch:
+        return Outcome.FENCED
+    return Outcome.OUT_OF_SEQUENCE if session.sequence not in (0, change.follows) else None
 
 
 def _holds_after(transfer: Transfer, view: View) -> dict[str, int] | str:
@@ -163,10 +169,11 @@ def _session_after(transfer: Transfer, holds: Mapping[str, int], view: View) -> 
             holds,
             change.epoch,
             transfer.at_us,
+            change.follows + 1,
         )
     if isinstance(change, Kept):
         assert view.session is not None
-        return replace(view.session, state=change.state, holds=holds, epoch=change.epoch)
+        return replace(view.session, state=change.state, holds=holds, epoch=change.epoch, sequence=change.follows + 1)
     return None
 
 

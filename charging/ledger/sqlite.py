@@ -21,6 +21,7 @@ from charging.ledger.model import (
     Balance,
     CdrRow,
     JournalLine,
+    Kept,
     OpenSession,
     Outcome,
     Snapshot,
@@ -93,10 +94,8 @@ class SqliteStore(SqliteDocuments):
         check_request(transfer, grants)
         return await self._writer.submit(partial(sqlite_rows.apply, transfer=transfer, grants=grants))
 
-    async def keep_session(self, account: str, session: str, state: str, epoch: int = 0) -> Outcome:
-        return await self._writer.submit(
-            partial(sqlite_rows.keep_session, account=account, session=session, state=state, epoch=epoch)
-        )
+    async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
+        return await self._writer.submit(partial(sqlite_rows.keep_session, account=account, session=session, kept=kept))
 
     async def balances(self, account: str) -> Mapping[str, Balance]:
         return await self._reader.read(partial(sqlite_rows.balances, account=account))

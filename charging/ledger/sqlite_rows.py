@@ -14,6 +14,7 @@ from charging.ledger.model import (
     Applied,
     Balance,
     JournalLine,
+    Kept,
     Kind,
     OpenSession,
     Outcome,
@@ -33,9 +34,9 @@ def apply(connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[T
     return decision.applied
 
 
-def keep_session(connection: sqlite3.Connection, account: str, session: str, state: str, epoch: int) -> Outcome:
+def keep_session(connection: sqlite3.Connection, account: str, session: str, kept: Kept) -> Outcome:
     row = connection.execute(queries()["session"], (account, session)).fetchone()
-    outcome, record = decide_keep(open_session(row) if row else None, state, epoch)
+    outcome, record = decide_keep(open_session(row) if row else None, kept)
     if record is not None:
         _store_session(connection, record)
     return outcome
@@ -58,8 +59,8 @@ def snapshot(connection: sqlite3.Connection, account: str) -> Snapshot:
 
 
 def open_session(row: Sequence[Any]) -> OpenSession:
-    account, session, switch, state, holds, epoch, opened_us = row
-    return OpenSession(session, account, switch, state, load_holds(holds), epoch, opened_us)
+    account, session, switch, state, holds, epoch, opened_us, sequence = row
+    return OpenSession(session, account, switch, state, load_holds(holds), epoch, opened_us, sequence)
 
 
 def journal_line(row: Sequence[Any]) -> JournalLine:
@@ -157,8 +158,5 @@ def _store_balances(connection: sqlite3.Connection, account: str, balances: Mapp
 
 
 def _store_session(connection: sqlite3.Connection, session: OpenSession) -> None:
-    holds = dump(dict(session.holds))
-    connection.execute(
-        queries()["store_session"],
-        (session.account, session.id, session.switch, session.state, holds, session.epoch, session.opened_us),
-    )
+    place = session.account, session.id, session.switch, session.state, dump(dict(session.holds))
+    connection.execute(queries()["store_session"], (*place, session.epoch, session.opened_us, session.sequence))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from charging.clock import MICROSECONDS
-from charging.ledger.model import Closed, Opened, Outcome
+from charging.ledger.model import Closed, Opened, OpenSession, Outcome
 from charging.session.cdr import cdr_document
 from charging.session.commands import AskSwitch, Command, Doubt, Forget, Keep, Post, ReadBlackBox, Tell
 from charging.session.duration import decide_duration
@@ -17,7 +17,7 @@ from charging.session.events import (
     SwitchSilent,
     Woke,
 )
-from charging.session.funds import Extension, adopt, close_transfer, grants_for, reserve_transfer
+from charging.session.funds import Extension, adopt, catch_up, close_transfer, grants_for, reserve_transfer
 from charging.session.model import Duration, Pending, Proof, Session, Short, State
 from charging.session.step import Context, Step, due
 from charging.session.switch_events import (
@@ -113,21 +113,23 @@ def _tell_duration(duration: Duration) -> tuple[Command, ...]:
 def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
     if event.outcome is None:
         return Step(replace(session, retry_mono_us=context.in_s(context.policy.retry_s)))
-    if event.outcome not in (Outcome.CREATED, Outcome.SESSION_NOT_OPEN):
+    if event.outcome not in (Outcome.CREATED, Outcome.SESSION_NOT_OPEN, Outcome.OUT_OF_SEQUENCE):
         return lose(session, event.outcome)
     if session.pending is not None:
         return post_again(session, context)
     return settle(session, context)
 
 
-def settle(session: Session, context: Context) -> Step:
-    """Post the exact charge, give the rest back, write the CDR: one transfer."""
+def settle(session: Session, context: Context, *, granting: bool = False) -> Step:
+    """Post the exact charge, give the rest back, write the CDR: one transfer. ``granting``: the grants of the bundles
+    that it uses may be lost, and are made again where they are."""
     duration = session.duration
     assert duration is not None, "settled after the duration is decided"
     document = cdr_document(session, duration)
     after, transfer = close_transfer(session, duration.billed_s, document, duration.ended_us, context.now.wall_us)
-    pending = Pending(transfer, (), after.funding, after.fixed_s, after.short, context.now.mono_us)
-    return Step(replace(session, pending=pending), (Post(transfer),))
+    grants = grants_for(session, after.funding, {}, context.now.wall_us) if granting else ()
+    pending = Pending(transfer, grants, after.funding, after.fixed_s, after.short, context.now.mono_us)
+    return Step(replace(session, pending=pending), (Post(transfer, grants),))
 
 
 def settling_woke(session: Session, _event: Woke, context: Context) -> Step:
@@ -161,6 +163,8 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
     closing = isinstance(pending.transfer.change, Closed)
     if outcome is Outcome.SESSION_NOT_OPEN and not isinstance(pending.transfer.change, Opened):
         return reassert(session, context)
+    if outcome is Outcome.OUT_OF_SEQUENCE:
+        return _settle_anew(session, event.applied.session, context)
     if not outcome.applied and (closing or isinstance(pending.transfer.change, Opened)):
         return lose(session, outcome)
     settled = replace(session, pending=None, retry_mono_us=None)
@@ -214,6 +218,14 @@ def reassert(session: Session, context: Context) -> Step:
     grants = grants_for(bare, funding, {}, at_us)  # what of them the ledger has kept, it skips
     pending = Pending(transfer, grants, funding, 0, session.short, context.now.mono_us)
     return Step(replace(bare, pending=pending), (Tell("session_reasserted"), Post(transfer, grants)))
+
+
+def _settle_anew(session: Session, stored: OpenSession | None, context: Context) -> Step:
+    """A fail-over has lost ticks of this session: what they settled is settled with the rest."""
+    if (behind := catch_up(session, stored)) is None:
+        return lose(session, Outcome.OUT_OF_SEQUENCE)
+    after = settle(behind, context, granting=True) if session.state is State.SETTLING else Step(behind)
+    return Step(after.session, (Tell("session_reasserted"), *after.commands))
 
 
 def lose(session: Session, outcome: Outcome) -> Step:

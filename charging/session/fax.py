@@ -119,7 +119,7 @@ def open_transfer(fax: Fax) -> tuple[Fax, Transfer]:
         fax, held={CREDIT: fax.cost} if fax.cost else {}, sequence=fax.sequence + 1, check_mono_us=fax.dial_by.mono_us
     )
     legs = (Leg(CREDIT, 0, fax.cost),)
-    change = Opened(fax.switch, after.to_json(), fax.epoch)
+    change = Opened(fax.switch, after.to_json(), fax.epoch, fax.sequence - 1)
     return after, _transfer(fax, Kind.RESERVE, fax.opened.wall_us, legs, change)
 
 
@@ -200,7 +200,7 @@ def _box_read(fax: Fax, event: BlackBoxRead, now: Instant, policy: Policy) -> An
     ended_us = event.ended_us or fax.ended.wall_us
     legs = (Leg(CREDIT, -sent * fax.price, -fax.held.get(CREDIT, 0)),)
     kind = Kind.SETTLE if sent else Kind.RELEASE
-    change = Closed(_cdr(fax, event, sent, ended_us), ended_us, fax.epoch)
+    change = Closed(_cdr(fax, event, sent, ended_us), ended_us, fax.epoch, fax.sequence - 1)
     transfer = _transfer(fax, kind, now.wall_us, legs, change)
     settling = replace(fax, state=State.SETTLING, pending=transfer, attempts=1, check_mono_us=None)
     return settling, (Post(transfer),)

@@ -23,13 +23,14 @@ from charging.ledger.model import (
     Kind,
     Leg,
     Opened,
+    OpenSession,
     SessionChange,
     Transfer,
     bundle,
     day_spend,
 )
 from charging.rating.funding import Funding, Pools, bundle_use, charge, consumed, plan
-from charging.session.model import Pending, Session, Short
+from charging.session.model import Pending, Session, Short, posted_in
 
 
 def local(zone: str, wall_us: int) -> datetime:
@@ -147,7 +148,12 @@ def reserve_transfer(session: Session, extension: Extension, at_us: int) -> tupl
     after = adopt(session, extension.funding, 0, extension.short, _legs(session, posted, held))
     after = replace(after, enforced_s=after.covered_s)
     return after, _transfer(
-        session, Kind.RESERVE, at_us, posted, held, Opened(session.switch, after.to_json(), session.epoch)
+        session,
+        Kind.RESERVE,
+        at_us,
+        posted,
+        held,
+        Opened(session.switch, after.to_json(), session.epoch, session.follows),
     )
 
 
@@ -161,7 +167,9 @@ def extend_transfer(
     if not legs:
         return None
     after = adopt(session, extension.funding, extension.fixed_s, extension.short, legs)
-    transfer = _transfer(session, Kind.EXTEND, at_us, posted, held, Kept(after.to_json(), session.epoch))
+    transfer = _transfer(
+        session, Kind.EXTEND, at_us, posted, held, Kept(after.to_json(), session.epoch, session.follows)
+    )
     grants = grants_for(session, extension.funding, balances, at_us)
     return Pending(transfer, grants, extension.funding, extension.fixed_s, extension.short, mono_us)
 
@@ -180,7 +188,22 @@ def close_transfer(session: Session, billed_s: int, cdr: str, ended_us: int, at_
     legs = _legs(session, posted, {})
     kind = Kind.SETTLE if any(leg.posted for leg in legs) or any(session.posted.values()) else Kind.RELEASE
     after = adopt(session, used, used[-1].end_s if used else 0, session.short, legs)
-    return after, _transfer(session, kind, at_us, posted, {}, Closed(cdr, ended_us, session.epoch))
+    return after, _transfer(session, kind, at_us, posted, {}, Closed(cdr, ended_us, session.epoch, session.follows))
+
+
+def catch_up(session: Session, stored: OpenSession | None) -> Session | None:
+    """The session with the money as it is stored: a fail-over has lost its last transfers, and what they settled and
+    held is to be posted anew. ``None``: the store is not behind our books but beyond them."""
+    if stored is None or stored.sequence >= session.follows:
+        return None
+    return replace(
+        session,
+        sequence=stored.sequence + 1,
+        posted=posted_in(stored.state),
+        held=dict(stored.holds),
+        pending=None,
+        retry_mono_us=None,
+    )
 
 
 def _transfer(

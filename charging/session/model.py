@@ -195,6 +195,11 @@ class Session:
     """When to try the ledger or the switch again."""
 
     @property
+    def follows(self) -> int:
+        """The number of the last transfer that was applied."""
+        return self.sequence - 1
+
+    @property
     def covered_s(self) -> int:
         """The seconds that may be talked, from the answer: reserved or settled, and within the longest call."""
         return min(self.funding[-1].end_s, self.rate.max_call_s) if self.funding else 0
@@ -271,6 +276,12 @@ def _to_dict(session: Session) -> dict[str, Any]:
     end = session.duration
     record["duration"] = end and [end.used_ms, end.billed_s, end.overrun_s, end.proof, end.ended_us]
     return record
+
+
+def posted_in(text: str) -> Mapping[str, int]:
+    """What a stored record has settled so far, by balance. Only calls settle before their end."""
+    posted: Mapping[str, int] = json.loads(text).get("posted", {})
+    return posted
 
 
 def from_json(text: str, now: Instant, epoch: int) -> Session:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from charging.clock import Clock
 from charging.errors import LedgerError, SwitchError, UnexpectedEvent
+from charging.ledger.model import Kept
 from charging.ledger.port import Ledger
 from charging.session import commands as do
 from charging.session.events import (
@@ -148,9 +149,8 @@ class SessionRunner:
                     return Posted(transfer, await self._ledger.apply(transfer, grants))
                 case do.Keep():
                     held = self.session
-                    return KeptAnswer(
-                        await self._ledger.keep_session(held.account, held.id, held.to_json(), held.epoch)
-                    )
+                    kept = Kept(held.to_json(), held.epoch, held.sequence - 1)
+                    return KeptAnswer(await self._ledger.keep_session(held.account, held.id, kept))
         except LedgerError as error:
             self._observe("ledger_failed", self.session, {"error": str(error), "kind": type(error).__name__})
         return _unknown(command)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from charging.clock import MICROSECONDS
-from charging.ledger.model import CREDIT, Opened, Outcome
+from charging.ledger.model import CREDIT, Opened, OpenSession, Outcome
 from charging.session.commands import AskSwitch, Command, HangUp, PlayPrompt, Post, ReadBalances, SetDeadline, Tell
 from charging.session.ending_phase import begin_ending, lose, post_again, reassert, tell_tick
 from charging.session.events import (
@@ -25,7 +25,7 @@ from charging.session.events import (
     SwitchSilent,
     Woke,
 )
-from charging.session.funds import adopt, extend, extend_transfer
+from charging.session.funds import adopt, catch_up, extend, extend_transfer
 from charging.session.model import Session, Short
 from charging.session.step import Context, Step, due
 from charging.session.switch_events import (
@@ -287,6 +287,8 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
     opening = isinstance(pending.transfer.change, Opened)
     if outcome is Outcome.SESSION_NOT_OPEN and not opening:
         return reassert(session, context)
+    if outcome is Outcome.OUT_OF_SEQUENCE:
+        return _plan_anew(session, event.applied.session)
     if outcome is Outcome.INSUFFICIENT and not opening:
         return _replan(session, context)
     if not outcome.applied:
@@ -295,6 +297,15 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
     told = tell_tick(after_tick, pending)
     after = _after_money(replace(after_tick, pending=None, retry_mono_us=None), context)
     return Step(after.session, (told, *after.commands))
+
+
+def _plan_anew(session: Session, stored: OpenSession | None) -> Step:
+    """A fail-over has lost ticks of this session: plan anew from what is stored, and what they settled and held is
+    posted again."""
+    behind = catch_up(session, stored)
+    if behind is None:
+        return lose(session, Outcome.OUT_OF_SEQUENCE)
+    return Step(behind, (Tell("session_reasserted"), ReadBalances()))
 
 
 def _replan(session: Session, context: Context) -> Step:
@@ -324,6 +335,6 @@ def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
     """The answer's stamp is stored again with every tick: a store that was away then is no harm."""
     if event.outcome is None:
         return Step(session, (Tell("ledger_not_reached"),))
-    if event.outcome is Outcome.SESSION_NOT_OPEN:
+    if event.outcome in (Outcome.SESSION_NOT_OPEN, Outcome.OUT_OF_SEQUENCE):
         return Step(replace(session, tick_mono_us=context.now.mono_us))
     return Step(session) if event.outcome is Outcome.CREATED else lose(session, event.outcome)

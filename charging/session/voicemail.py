@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from charging.clock import MICROSECONDS, Instant
-from charging.ledger.model import CREDIT, Closed, Kept, Kind, Leg, Opened, Transfer
+from charging.ledger.model import CREDIT, Closed, Kept, Kind, Leg, Opened, OpenSession, Transfer
 from charging.money import format_euro
 from charging.session.cdr import iso
 from charging.session.commands import AskSwitch, Command, Doubt, Forget, HangUp, Post, ReadBlackBox, Tell
@@ -107,7 +107,7 @@ def open_transfer(voicemail: Voicemail, at_us: int) -> tuple[Voicemail, Transfer
     """Reserve the price and open the session."""
     after = replace(voicemail, held={CREDIT: voicemail.price}, sequence=voicemail.sequence + 1)
     legs = (Leg(CREDIT, 0, voicemail.price),)
-    change = Opened(voicemail.switch, after.to_json(), voicemail.epoch)
+    change = Opened(voicemail.switch, after.to_json(), voicemail.epoch, voicemail.sequence - 1)
     return after, _transfer(voicemail, Kind.RESERVE, at_us, legs, change)
 
 
@@ -146,7 +146,7 @@ def turn_from(session: Session, price: int, status: str, at: Instant, policy: Po
         at_us=at.wall_us,
         legs=legs,
         session=session.id,
-        change=Kept(voicemail.to_json(), session.epoch),
+        change=Kept(voicemail.to_json(), session.epoch, session.follows),
         reason="voicemail",
     )
     return voicemail, transfer
@@ -238,10 +238,11 @@ def _box_read(voicemail: Voicemail, event: BlackBoxRead, now: Instant, policy: P
 
 
 def _settle(voicemail: Voicemail, stored: bool, ended_us: int, now: Instant) -> Answer:
-    held = voicemail.held.get(CREDIT, 0)
-    legs = (Leg(CREDIT, -voicemail.price if stored else 0, -held),)
+    charged = {CREDIT: voicemail.price if stored else 0}
+    held = {CREDIT: 0, **voicemail.held}
+    legs = tuple(Leg(key, -charged.get(key, 0), -held[key]) for key in sorted(held))
     kind = Kind.SETTLE if stored else Kind.RELEASE
-    change = Closed(_cdr(voicemail, stored, ended_us), ended_us, voicemail.epoch)
+    change = Closed(_cdr(voicemail, stored, ended_us), ended_us, voicemail.epoch, voicemail.sequence - 1)
     transfer = _transfer(voicemail, kind, now.wall_us, legs, change)
     settling = replace(voicemail, state=State.SETTLING, pending=transfer, attempts=1, check_mono_us=None)
     return settling, (Post(transfer),)
@@ -255,11 +256,24 @@ def _posted(voicemail: Voicemail, event: Posted, now: Instant, policy: Policy) -
         waiting = replace(voicemail, attempts=voicemail.attempts + 1, retry_mono_us=now.plus(wait_s).mono_us)
         return waiting, (Tell("ledger_not_reached"),)
     outcome = event.applied.outcome
+    if (stored := event.applied.session) is not None and stored.sequence < voicemail.sequence - 1:
+        return _settle_anew(voicemail, stored, now)
     closed = replace(voicemail, state=State.CLOSED, pending=None)
     if not outcome.applied:
         return closed, (Tell("session_lost", {"outcome": outcome}), Doubt())
     settled = {leg.balance: -leg.posted for leg in voicemail.pending.legs if leg.posted}
     return closed, (Tell("voicemail_settled", {"stored": bool(settled), "settled": settled}), Forget())
+
+
+def _settle_anew(voicemail: Voicemail, stored: OpenSession, now: Instant) -> Answer:
+    """A fail-over has lost the transfer by which a forward became this voicemail: what the forward held is given back
+    with the charge."""
+    assert voicemail.pending is not None, "there is something to settle"
+    assert isinstance(voicemail.pending.change, Closed), "it closes by its only transfer"
+    behind = replace(voicemail, sequence=stored.sequence + 1, held=dict(stored.holds))
+    message, ended_us = voicemail.pending.kind is Kind.SETTLE, voicemail.pending.change.ended_us
+    settling, commands = _settle(behind, message, ended_us, now)
+    return settling, (Tell("session_reasserted"), *commands)
 
 
 _Handler = Callable[[Voicemail, Any, Instant, Policy], Answer]

@@ -49,9 +49,9 @@ def call(session: str, account: str) -> Iterator[Transfer]:
     """The transfers of one call."""
     legs = (Leg("credit", 0, 120), Leg("calls", 0, 1, -1000))
     yield Transfer(f"{session}/0", account, Kind.RESERVE, 1, legs, session, Opened("switch", STATE))
-    yield Transfer(f"{session}/1", account, Kind.EXTEND, 2, (Leg("credit", -60, 0),), session, Kept(STATE))
+    yield Transfer(f"{session}/1", account, Kind.EXTEND, 2, (Leg("credit", -60, 0),), session, Kept(STATE, follows=1))
     legs = (Leg("credit", -30, -120), Leg("calls", 0, -1))
-    yield Transfer(f"{session}/2", account, Kind.SETTLE, 3, legs, session, Closed(STATE, 3))
+    yield Transfer(f"{session}/2", account, Kind.SETTLE, 3, legs, session, Closed(STATE, 3, follows=2))
 
 
 _sessions = itertools.count()

@@ -33,8 +33,10 @@ from charging.ledger.verify import verify
 ACCOUNTS = st.sampled_from(["a", "a", "a", "b", "b", "missing"])
 WHICH = st.integers(0, 50)
 NEWER = st.sampled_from([0, 0, 0, 0, 1, 1, -1])
+OFF = st.sampled_from([0, 0, 0, 0, 0, 1, -1])
 SESSIONS = st.sampled_from(["s1", "s2", "s3"])
 EPOCHS = st.sampled_from([0, 0, 0, 1, 2])
+FOLLOWS = st.sampled_from([0, 1, 1, 2, 3])
 TIMES_US = st.integers(1, 20)
 AMOUNTS = st.one_of(st.integers(-20, 40), st.integers(-20, 40), st.sampled_from([AMOUNT_MAX, -AMOUNT_MAX]))
 LEGS = st.lists(
@@ -49,9 +51,9 @@ LEGS = st.lists(
     unique_by=lambda leg: leg.balance,
 ).map(tuple)
 CHANGES = st.one_of(
-    st.builds(Opened, st.sampled_from(["x", "y"]), st.text(max_size=3), EPOCHS),
-    st.builds(Kept, st.text(max_size=3), EPOCHS),
-    st.builds(Closed, st.sampled_from(["", "{}"]), TIMES_US, EPOCHS),
+    st.builds(Opened, st.sampled_from(["x", "y"]), st.text(max_size=3), EPOCHS, FOLLOWS),
+    st.builds(Kept, st.text(max_size=3), EPOCHS, FOLLOWS),
+    st.builds(Closed, st.sampled_from(["", "{}"]), TIMES_US, EPOCHS, FOLLOWS),
 )
 GRANTS = st.lists(st.integers(1, 3), max_size=2, unique=True)
 
@@ -96,10 +98,10 @@ class Machine(RuleBasedStateMachine):
         transfer = Transfer(self._next_id(), account, Kind.RESERVE, at_us, legs, session, change)
         self._apply(transfer, _grants(account, granted))
 
-    @rule(which=WHICH, legs=LEGS, state=st.text(max_size=3), newer=NEWER)
-    def tick(self, which: int, legs: tuple[Leg, ...], state: str, newer: int) -> None:
+    @rule(which=WHICH, legs=LEGS, state=st.text(max_size=3), newer=NEWER, off=OFF)
+    def tick(self, which: int, legs: tuple[Leg, ...], state: str, newer: int, off: int) -> None:
         if session := self._open_session(which):
-            change = Kept(state, max(0, session.epoch + newer))
+            change = Kept(state, max(0, session.epoch + newer), max(0, session.sequence + off))
             self._apply(Transfer(self._next_id(), session.account, Kind.EXTEND, 3, legs, session.id, change))
 
     @rule(
@@ -108,20 +110,22 @@ class Machine(RuleBasedStateMachine):
         used=st.integers(0, 60),
         newer=NEWER,
         rest=st.sampled_from([0, 0, 0, 1]),
+        off=OFF,
     )
-    def settle(self, which: int, cdr: str, used: int, newer: int, rest: int) -> None:
+    def settle(self, which: int, cdr: str, used: int, newer: int, rest: int, off: int) -> None:
         """Close a session as the runner would (but for ``rest``): charge some of what it holds and give back all."""
         if session := self._open_session(which):
             legs = tuple(Leg(name, -min(used, held), rest - held) for name, held in sorted(session.holds.items()))
-            change = Closed(cdr, used, max(0, session.epoch + newer))
+            change = Closed(cdr, used, max(0, session.epoch + newer), max(0, session.sequence + off))
             self._apply(Transfer(self._next_id(), session.account, Kind.SETTLE, 2, legs, session.id, change))
 
-    @rule(which=WHICH, state=st.text(max_size=5), newer=NEWER)
-    def keep(self, which: int, state: str, newer: int) -> None:
+    @rule(which=WHICH, state=st.text(max_size=5), newer=NEWER, off=OFF)
+    def keep(self, which: int, state: str, newer: int, off: int) -> None:
         if session := self._open_session(which):
-            self._keep(session.account, session.id, state, max(0, session.epoch + newer))
+            kept = Kept(state, max(0, session.epoch + newer), max(0, session.sequence + off))
+            self._keep(session.account, session.id, kept)
         else:
-            self._keep("a", "s1", state, 0)
+            self._keep("a", "s1", Kept(state))
 
     @rule(which=WHICH, changed=st.booleans())
     def repeat(self, which: int, changed: bool) -> None:
@@ -178,8 +182,8 @@ class Machine(RuleBasedStateMachine):
         sessions = self._same(lambda store: _list(store.sessions()))
         return sessions[which % len(sessions)] if sessions else None
 
-    def _keep(self, account: str, session: str, state: str, epoch: int) -> None:
-        self._same(lambda store: store.keep_session(account, session, state, epoch))
+    def _keep(self, account: str, session: str, kept: Kept) -> None:
+        self._same(lambda store: store.keep_session(account, session, kept))
 
     def _apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> None:
         self._sent.append((transfer, grants))
@@ -218,4 +222,4 @@ async def _drained(iterator: Any) -> list[Any]:
 async def _comparable(awaitable: Awaitable[Applied]) -> tuple[Any, ...]:
     """The details are for logs, and each store words them as it likes."""
     applied = await awaitable
-    return applied.outcome, dict(applied.balances)
+    return applied.outcome, dict(applied.balances), applied.session

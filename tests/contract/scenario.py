@@ -1,15 +1,17 @@
 """Ledger scenarios as readable rows, one transfer a row::
 
-    ID KIND [SESSION:open|keep|close|close+cdr[:EPOCH]] LEG… [after GRANT-ID LEG…] -> OUTCOME [BALANCE POSTED/RESERVED]…
+    ID KIND [SESSION:CHANGE[:EPOCH[:FOLLOWS]]] LEG… [after GRANT-ID LEG…] -> OUTCOME [BALANCE POSTED/RESERVED]…
 
-A leg is ``BALANCE=POSTED/RESERVED@FLOOR``, each part but the first optional (``credit=-45/-60``, ``calls=/1@-2``).
-The balances named after the outcome are asked from the store after the transfer, and compared with the answer's own.
-All is on account ``a``. Empty lines and ``#`` comments are passed over.
+A change is ``open``, ``keep``, ``close`` or ``close+cdr``; it follows the session's last transfer where it does not say
+which. A leg is ``BALANCE=POSTED/RESERVED@FLOOR``, each part but the first optional (``credit=-45/-60``,
+``calls=/1@-2``). The balances named after the outcome are asked from the store after the transfer, and compared with
+the answer's own. All is on account ``a``. Empty lines and ``#`` comments are passed over.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from charging.ledger.accounts import Account
 from charging.ledger.model import (
@@ -28,6 +30,7 @@ from charging.ledger.verify import verify
 
 _LEG = re.compile(r"(?P<balance>[a-z0-9:-]+)=(?P<posted>[+-]\d+)?(/(?P<reserved>[+-]?\d+))?(@(?P<floor>-?\d+))?")
 ENDED_US = 5
+EMPTY: Mapping[str, int] = {}
 
 
 async def add_account(store: Store, account: str = "a") -> None:
@@ -45,7 +48,8 @@ async def _run_row(store: Store, row: str, at_us: int) -> None:
     request, _, expected = row.partition(" -> ")
     main, _, grant = request.partition(" after ")
     grants = [_transfer(f"{grant.split()[0]} grant {' '.join(grant.split()[1:])}", at_us)] if grant else []
-    applied = await store.apply(_transfer(main, at_us), grants)
+    last = {session.id: session.sequence for session in (await store.snapshot("a")).sessions}
+    applied = await store.apply(_transfer(main, at_us, last), grants)
     outcome, *rest = expected.split()
     assert applied.outcome is Outcome(outcome), f"{row}: {applied}"
     stored = await store.balances("a")
@@ -56,24 +60,25 @@ async def _run_row(store: Store, row: str, at_us: int) -> None:
         assert applied.balances.get(name, expected_balance) == expected_balance, f"{row}: {applied}"
 
 
-def _transfer(text: str, at_us: int) -> Transfer:
+def _transfer(text: str, at_us: int, last: Mapping[str, int] = EMPTY) -> Transfer:
     identity, kind, *words = text.split()
     session: str | None = None
     change: SessionChange | None = None
     if words and not _LEG.fullmatch(words[0]):
-        session, change = _change(words.pop(0))
+        session, change = _change(words.pop(0), last)
     legs = tuple(leg(word) for word in words)
     return Transfer(identity, "a", Kind(kind), at_us, legs, session, change)
 
 
-def _change(word: str) -> tuple[str, SessionChange]:
-    session, what, *epoch_text = word.split(":")
-    epoch = int(epoch_text[0]) if epoch_text else 0
+def _change(word: str, last: Mapping[str, int]) -> tuple[str, SessionChange]:
+    session, what, *numbers = word.split(":")
+    epoch = int(numbers[0]) if numbers else 0
+    follows = int(numbers[1]) if len(numbers) > 1 else last.get(session, 0)
     changes: dict[str, SessionChange] = {
         "open": Opened("switch-1", "opened", epoch),
-        "keep": Kept("kept", epoch),
-        "close": Closed("", ENDED_US, epoch),
-        "close+cdr": Closed('{"seconds":45}', ENDED_US, epoch),
+        "keep": Kept("kept", epoch, follows),
+        "close": Closed("", ENDED_US, epoch, follows),
+        "close+cdr": Closed('{"seconds":45}', ENDED_US, epoch, follows),
     }
     return session, changes[what]
 

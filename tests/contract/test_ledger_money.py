@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -138,6 +139,24 @@ SCENARIOS = {
         e1 settle s1:close:3 credit=/-62           -> fenced credit 100/62
         e2 settle s1:close:4 credit=/-62           -> created credit 100/0
     """,
+    "a_change_that_does_not_follow_the_session_s_last_transfer_is_refused": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        r1 reserve s1:open:0 credit=/10            -> created credit 100/10
+        k1 extend s1:keep:0:0 credit=/1            -> out_of_sequence credit 100/10
+        k2 extend s1:keep:0:2 credit=/1            -> out_of_sequence credit 100/10
+        k3 extend s1:keep:0:1 credit=/1            -> created credit 100/11
+        k3 extend s1:keep:0:1 credit=/1            -> exists credit 100/11
+        k4 extend s1:keep:0:1 credit=/1            -> out_of_sequence credit 100/11
+        e1 settle s1:close:0:1 credit=/-11         -> out_of_sequence credit 100/11
+        e2 settle s1:close:0:3 credit=/-11         -> out_of_sequence credit 100/11
+        e3 settle s1:close:0:2 credit=/-11         -> created credit 100/0
+    """,
+    "fences_come_before_sequence_and_sequence_before_holds": """
+        r1 reserve s1:open:2                       -> created credit 0/0
+        k1 extend s1:keep:1:7 credit=/10           -> fenced credit 0/0
+        k2 extend s1:keep:2:7 calls=/-1            -> out_of_sequence credit 0/0
+        k3 extend s1:keep:3:1 calls=/-1            -> exceeds_reservation credit 0/0
+    """,
     "a_grant_comes_with_its_first_use_and_once": """
         r1 reserve s1:open bundle:2026-11=/60 after b/2026-11 bundle:2026-11=+100 -> created bundle:2026-11 100/60
         r2 reserve s2:open bundle:2026-11=/40 after b/2026-11 bundle:2026-11=+100 -> created bundle:2026-11 100/100
@@ -208,14 +227,14 @@ async def test_a_session_is_stored_with_its_money_and_forgotten_when_it_closes(s
     await add_account(store)
     await run(store, "t1 top_up credit=+100 -> created")
     opened = Transfer(
-        "s1/0", "a", Kind.RESERVE, 7, (Leg("credit", 0, 60), Leg("calls", 0, 1, -1)), "s1", Opened("sw", "één", 2)
+        "s1/0", "a", Kind.RESERVE, 7, (Leg("credit", 0, 60), Leg("calls", 0, 1, -1)), "s1", Opened("sw", "één", 2, 4)
     )
     await store.apply(opened)
-    expected = OpenSession("s1", "a", "sw", "één", {"credit": 60, "calls": 1}, 2, 7)
+    expected = OpenSession("s1", "a", "sw", "één", {"credit": 60, "calls": 1}, 2, 7, 5)
     assert list(await store.sessions()) == [expected]
-    await store.apply(Transfer("s1/1", "a", Kind.EXTEND, 8, (Leg("credit", 0, -60),), "s1", Kept("two", 3)))
-    assert list(await store.sessions()) == [OpenSession("s1", "a", "sw", "two", {"calls": 1}, 3, 7)]
-    await store.apply(Transfer("s1/2", "a", Kind.SETTLE, 9, (Leg("calls", 0, -1),), "s1", Closed("{}", 8, 3)))
+    await store.apply(Transfer("s1/1", "a", Kind.EXTEND, 8, (Leg("credit", 0, -60),), "s1", Kept("two", 3, 5)))
+    assert list(await store.sessions()) == [OpenSession("s1", "a", "sw", "two", {"calls": 1}, 3, 7, 6)]
+    await store.apply(Transfer("s1/2", "a", Kind.SETTLE, 9, (Leg("calls", 0, -1),), "s1", Closed("{}", 8, 3, 6)))
     assert list(await store.sessions()) == []
 
 
@@ -239,13 +258,27 @@ async def test_sessions_are_found_by_switch_and_account_oldest_first(store: Stor
 async def test_a_kept_record_is_stored_without_a_journal_line(store: Store) -> None:
     await add_account(store)
     await run(store, "r1 reserve s1:open:2 -> created")
-    assert await store.keep_session("a", "s1", "new", 1) is Outcome.FENCED
-    assert await store.keep_session("a", "s1", "new", 3) is Outcome.CREATED
-    assert await store.keep_session("a", "s2", "new", 3) is Outcome.SESSION_NOT_OPEN
-    assert await store.keep_session("b", "s1", "new", 3) is Outcome.SESSION_NOT_OPEN
+    assert await store.keep_session("a", "s1", Kept("new", 1, 1)) is Outcome.FENCED
+    assert await store.keep_session("a", "s1", Kept("new", 1, 7)) is Outcome.FENCED
+    assert await store.keep_session("a", "s1", Kept("new", 3, 0)) is Outcome.OUT_OF_SEQUENCE
+    assert await store.keep_session("a", "s1", Kept("new", 3, 2)) is Outcome.OUT_OF_SEQUENCE
+    assert await store.keep_session("a", "s1", Kept("new", 3, 1)) is Outcome.CREATED
+    assert await store.keep_session("a", "s2", Kept("new", 3, 1)) is Outcome.SESSION_NOT_OPEN
+    assert await store.keep_session("b", "s1", Kept("new", 3, 1)) is Outcome.SESSION_NOT_OPEN
     (session,) = await store.sessions()
-    assert (session.state, session.epoch) == ("new", 3)
+    assert (session.state, session.epoch, session.sequence) == ("new", 3, 1)
     assert [line.id async for line in store.journal("a")] == ["r1"]
+
+
+async def test_a_change_out_of_sequence_is_answered_with_the_session_as_it_is_stored(store: Store) -> None:
+    await add_account(store)
+    await run(store, "t1 top_up credit=+100 -> created")
+    await run(store, "r1 reserve s1:open:2 credit=/60 calls=/1@-1 -> created")
+    late = Transfer("s1/9", "a", Kind.EXTEND, 9, (Leg("credit", -5, 5),), "s1", Kept("lost", 2, 3))
+    applied = await store.apply(late)
+    (stored,) = await store.sessions()
+    assert (applied.outcome, applied.session) == (Outcome.OUT_OF_SEQUENCE, stored)
+    assert (await store.apply(replace(late, change=Kept("found", 2, 1)))).session is None
 
 
 async def test_the_journal_is_numbered_without_gaps_and_its_sum_is_the_balance(store: Store) -> None:
@@ -293,7 +326,7 @@ async def test_a_cdr_is_written_with_the_settlement_and_found_by_time_and_accoun
     await add_account(store, "b")
     for account, session, ended_us in [("a", "s1", 30), ("b", "s2", 10), ("a", "s3", 20), ("a", "s4", 20)]:
         await store.apply(Transfer(f"{session}/0", account, Kind.RESERVE, 1, (), session, Opened("x", "")))
-        closed = Closed(f'{{"s":"{session}"}}', ended_us)
+        closed = Closed(f'{{"s":"{session}"}}', ended_us, follows=1)
         await store.apply(Transfer(f"{session}/1", account, Kind.SETTLE, 2, (), session, closed))
 
     async def ids(**which: object) -> list[str]:

@@ -56,8 +56,8 @@ class Traffic:
         while True:
             session = f"s{next(self._calls)}"
             yield await self._apply(account, Kind.RESERVE, (Leg("credit", 0, 9),), session, Opened("x", "opened"))
-            yield await self._apply(account, Kind.EXTEND, (Leg("credit", -4, 2),), session, Kept("ticked"))
-            ended = Closed("{}", next(self._at_us))
+            yield await self._apply(account, Kind.EXTEND, (Leg("credit", -4, 2),), session, Kept("ticked", follows=1))
+            ended = Closed("{}", next(self._at_us), follows=2)
             yield await self._apply(account, Kind.SETTLE, (Leg("credit", -3, -11),), session, ended)
 
     async def _apply(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.memory import MemoryStore
-from charging.ledger.model import CREDIT, Applied, Balance, Kind, Leg, Outcome, Transfer
+from charging.ledger.model import CREDIT, Applied, Balance, Kept, Kind, Leg, Outcome, Transfer
 
 
 class FaultyStore(MemoryStore):
@@ -58,9 +58,9 @@ class FaultyStore(MemoryStore):
         self.lose_answers -= 1
         return True
 
-    async def keep_session(self, account: str, session: str, state: str, epoch: int = 0) -> Outcome:
+    async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         if not self._fails():
-            return await super().keep_session(account, session, state, epoch)
+            return await super().keep_session(account, session, kept)
         if self.failing < 1 and self.chance.random() < 0.5:
-            await super().keep_session(account, session, state, epoch)
+            await super().keep_session(account, session, kept)
         raise LedgerUnavailable

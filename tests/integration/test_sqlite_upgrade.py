@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from charging.ledger.documents import Document, Put
-from charging.ledger.model import CREDIT, Balance, CdrRow, Closed, Kind, Leg, Outcome, Transfer
+from charging.ledger.model import CREDIT, Balance, CdrRow, Closed, Kept, Kind, Leg, Outcome, Transfer
 from charging.ledger.sqlite import SqliteStore
 from charging.ledger.sqlite_file import schema_versions
 from charging.ledger.verify import verify
@@ -47,7 +47,7 @@ async def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(old_file: Path
     assert await store.balances("anna") == {CREDIT: Balance(19_887_500, 150_000)}
     lines = [line.id async for line in store.journal("anna")]
     assert lines == ["top-up/1", "s1/1/reserve", "s1/2/settle", "s2/1/reserve"]
-    assert [session.id for session in await store.sessions("asterisk")] == ["s2"]
+    assert [(one.id, one.sequence) for one in await store.sessions("asterisk")] == [("s2", 0)], "a number not known"
     assert await store.cdrs() == [CdrRow("s1", "anna", 1_795_262_400_000_002, '{"seconds":45}')]
     assert [finding async for finding in verify(store)] == []
     assert await store.acquire_lease("asterisk", "local", 5) == 2, "epochs go on"
@@ -58,14 +58,17 @@ async def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(old_file: Path
 async def test_an_upgraded_ledger_goes_on(old_file: Path) -> None:
     store = SqliteStore(old_file)
     await store.open()
+    extend = Transfer("s2/5/extend", "anna", Kind.EXTEND, 1, (), "s2", Kept("on", 2, follows=4))
+    assert (await store.apply(extend)).outcome is Outcome.CREATED
+    assert [one.sequence for one in await store.sessions()] == [5]
     settle = Transfer(
-        "s2/2/settle",
+        "s2/6/settle",
         "anna",
         Kind.SETTLE,
         1_795_262_400_000_009,
         (Leg(CREDIT, -50_000, -150_000),),
         "s2",
-        Closed("{}", 1_795_262_400_000_009, 2),
+        Closed("{}", 1_795_262_400_000_009, 2, follows=5),
     )
     assert (await store.apply(settle)).outcome is Outcome.CREATED
     assert await store.put_document("notices", "1", "x", 5) is Put.CREATED

@@ -79,7 +79,7 @@ PLANTED = {
         [(Fault.LOST_RESERVATION, "session s2")],
     ),
     "a session without a line": (
-        "INSERT INTO sessions SELECT account, 's9', switch, state, '{}', 0, 0 FROM sessions WHERE id = 's2'",
+        "INSERT INTO sessions SELECT account, 's9', switch, state, '{}', 0, 0, 0 FROM sessions WHERE id = 's2'",
         [(Fault.ORPHANED_SESSION, "session s9")],
     ),
     "a session that holds more than it reserved": (
@@ -87,7 +87,7 @@ PLANTED = {
         [(Fault.HOLDS_DIFFER, "session s2")],
     ),
     "a session reopened after its CDR": (
-        "INSERT INTO sessions SELECT account, 's1', switch, state, '{}', 0, 0 FROM sessions WHERE id = 's2'",
+        "INSERT INTO sessions SELECT account, 's1', switch, state, '{}', 0, 0, 0 FROM sessions WHERE id = 's2'",
         [(Fault.CDR_OF_OPEN_SESSION, "session s1")],
     ),
     "a CDR without a line": (

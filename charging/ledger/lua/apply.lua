@@ -4,16 +4,17 @@
 --                         "p:NAME" (posted) and "r:NAME" (reserved)
 --       2 ids      hash   transfer id -> digest
 --       3 journal  list   "NUMBER JSON"
---       4 sessions hash   session -> "EPOCH OPENED_US HOLDS\nSWITCH\nSTATE", HOLDS being "NAME=AMOUNT;…"
+--       4 sessions hash   session -> "EPOCH OPENED_US SEQUENCE HOLDS\nSWITCH\nSTATE", HOLDS being "NAME=AMOUNT;…"
 --       5 cdrs     zset   session by the end of its call
 --       6 cdr      hash   session -> "ENDED_US DOCUMENT"
 -- ARGV  1 change ("", open, keep, close)   2 session   3 epoch   4 switch   5 at_us (close: ended_us)
 --       6 state (close: the CDR or "")     7 "1": write something even where nothing changes, for WAIT to wait for
 --       8 how the names of the indexes begin, for this script to keep them; "": the caller does (in a cluster they are in
 --         other slots, out of a script's reach)
---       9… the lines, the transfer last; of each: id, digest, its JSON for the journal, number of legs, and of each leg:
+--       9 follows: the number of the session's last transfer, by the caller's books
+--       10… the lines, the transfer last; of each: id, digest, its JSON for the journal, number of legs, and of each leg:
 --         balance, posted, reserved, floor
--- Answer: outcome, detail, the switch of the session, then posted and reserved of each of the transfer's legs.
+-- Answer: outcome, detail (out_of_sequence: the session's record), the switch of the session, then posted and reserved of each of the transfer's legs.
 --
 -- Amounts stay below 2^53, where doubles are exact; a sum of two that does not is still seen to pass the limit. Redis
 -- writes and answers such numbers exactly; only where they become part of a text, they have to be formatted.
@@ -21,12 +22,12 @@
 
 local AMOUNT_MAX = 9007199254740991
 local books, ids, journal, sessions, cdrs, cdr = unpack(KEYS)
-local change, session, epoch, switch, at_us, state, touch, indexes = unpack(ARGV, 1, 8)
+local change, session, epoch, switch, at_us, state, touch, indexes, follows = unpack(ARGV, 1, 9)
 local account = books:match("{(.*)}:books$")
 
 -- Where each line begins in ARGV, and the place of each balance.
 local first_of, asked, fields, place_of, places = {}, {}, {"#lines"}, {}, 0
-local next_arg, lines = 9, 0
+local next_arg, lines = 10, 0
 while next_arg <= #ARGV do
     lines = lines + 1
     first_of[lines], asked[lines] = next_arg, ARGV[next_arg]
@@ -88,9 +89,12 @@ if change ~= "" then
     elseif not record then
         return answer("session_not_open", "")
     else
-        local held_epoch, held_opened, held, held_switch = record:match("^(%d+) (%-?%d+) ([^\n]*)\n([^\n]*)\n")
+        local held_epoch, held_opened, sequence, held, held_switch =
+            record:match("^(%d+) (%-?%d+) (%d+) ([^\n]*)\n([^\n]*)\n")
         if tonumber(epoch) < tonumber(held_epoch) then
             return answer("fenced", "")
+        elseif sequence ~= "0" and sequence ~= follows then
+            return answer("out_of_sequence", record)
         end
         opened_us, switch = held_opened, held_switch
         for name, amount in held:gmatch("([^;=]+)=(%d+)") do
@@ -171,8 +175,8 @@ elseif change ~= "" then
     for name, amount in pairs(holds) do
         held[#held + 1] = string.format("%s=%.0f", name, amount)
     end
-    local record = epoch .. " " .. opened_us .. " " .. table.concat(held, ";") .. "\n" .. switch .. "\n" .. state
-    redis.call("HSET", sessions, session, record)
+    local head = string.format("%s %s %.0f ", epoch, opened_us, follows + 1)
+    redis.call("HSET", sessions, session, head .. table.concat(held, ";") .. "\n" .. switch .. "\n" .. state)
     if change == "open" and indexes ~= "" then
         redis.call("SADD", indexes .. ":switch:{" .. switch .. "}", session .. " " .. account)
         redis.call("SADD", indexes .. ":switches", switch)

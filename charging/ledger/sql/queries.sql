@@ -6,7 +6,7 @@ SELECT
     (SELECT coalesce(max(number), 0) FROM journal WHERE account = a.id),
     (SELECT digest FROM journal WHERE account = a.id AND id = :id),
     EXISTS (SELECT 1 FROM cdrs WHERE account = a.id AND session = :session),
-    s.account, s.id, s.switch, s.state, s.holds, s.epoch, s.opened_us
+    s.account, s.id, s.switch, s.state, s.holds, s.epoch, s.opened_us, s.sequence
 FROM accounts AS a
 LEFT JOIN sessions AS s ON s.account = a.id AND s.id = :session
 WHERE a.id = :account;
@@ -36,8 +36,9 @@ INSERT INTO balances (account, name, posted, reserved) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET posted = excluded.posted, reserved = excluded.reserved;
 
 -- name: store_session
-INSERT INTO sessions (account, id, switch, state, holds, epoch, opened_us) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET state = excluded.state, holds = excluded.holds, epoch = excluded.epoch;
+INSERT INTO sessions (account, id, switch, state, holds, epoch, opened_us, sequence) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE
+SET state = excluded.state, holds = excluded.holds, epoch = excluded.epoch, sequence = excluded.sequence;
 
 -- name: delete_session
 DELETE FROM sessions WHERE account = ? AND id = ?;
@@ -49,15 +50,15 @@ INSERT INTO cdrs (account, session, ended_us, document) VALUES (?, ?, ?, ?);
 SELECT name, posted, reserved FROM balances WHERE account = ?;
 
 -- name: session
-SELECT account, id, switch, state, holds, epoch, opened_us FROM sessions WHERE account = ? AND id = ?;
+SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions WHERE account = ? AND id = ?;
 
 -- name: sessions
-SELECT account, id, switch, state, holds, epoch, opened_us FROM sessions
+SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions
 WHERE (:switch IS NULL OR switch = :switch) AND (:account IS NULL OR account = :account)
 ORDER BY opened_us, id, account;
 
 -- name: sessions_of_account
-SELECT account, id, switch, state, holds, epoch, opened_us FROM sessions WHERE account = ?;
+SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions WHERE account = ?;
 
 -- name: last_number
 SELECT coalesce(max(number), 0) FROM journal WHERE account = ?;

@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from charging.errors import LedgerUnavailable
 from charging.ledger.memory import MemoryStore
-from tests.fakes.clock import FakeClock
+from charging.ledger.model import Applied, Balance, Kept, Outcome, Transfer, bundle
+from tests.contract.scenario import assert_sound
+from tests.fakes.clock import START_WALL_US, FakeClock
 from tests.fakes.rig import EURO, Rig, make_rig
 
 SECOND = 1_000
+NEW_MONTH = datetime(2026, 12, 1, tzinfo=ZoneInfo("Europe/Amsterdam")).timestamp()
 
 
 class LossyStore(MemoryStore):
-    """A memory store that can fall back to what it was."""
+    """A memory store that can fall back to what it was, or be out of reach."""
+
+    unavailable = False
 
     def remember(self) -> None:
         self._then = copy.deepcopy(self._books)
 
     def fail_over(self) -> None:
         self._books = self._then
+
+    async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+        if self.unavailable:
+            raise LedgerUnavailable
+        return await super().apply(transfer, grants)
+
+    async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
+        if self.unavailable:
+            raise LedgerUnavailable
+        return await super().keep_session(account, session, kept)
 
 
 @pytest.fixture
@@ -64,20 +83,90 @@ async def test_call_that_ends_after_its_opening_was_lost_is_charged_whole(rig: R
     assert await rig.reserved() == {}
 
 
-async def test_lost_tick_costs_the_operator_that_tick_and_nobody_twice(rig: Rig, store: LossyStore) -> None:
-    """The session itself is still there, so nothing tells that one of its ticks is not. The README states it."""
-    await rig.subscriber(credit=10 * EURO)
+@pytest.mark.parametrize("plan", ["light", "pro"])  # credit alone; a bundle whose grant may be lost too, then credit
+@pytest.mark.parametrize("lost_from_s", [0, 30, 61, 70, 130])
+@pytest.mark.parametrize("until_s", [1, 59, 70, 200])
+@pytest.mark.parametrize("noticed", ["at_a_tick", "at_the_end"])
+async def test_ticks_that_were_lost_are_settled_and_reserved_anew_and_nothing_is_doubled(
+    rig: Rig, store: LossyStore, plan: str, lost_from_s: int, until_s: int, noticed: str
+) -> None:
+    free_seconds = 600 if plan == "pro" else 0
+    await rig.subscriber(credit=10 * EURO, plan=plan)
     call = await rig.talking()
-    await rig.clock.advance(70)
+    await rig.clock.advance(lost_from_s)
     store.remember()
-    await rig.clock.advance(60)
+    await rig.clock.advance(until_s)
     store.fail_over()
-    await rig.clock.advance(20.1)
+    if noticed == "at_a_tick":
+        await rig.clock.advance(600)
+        assert rig.session_of(call).covered_s >= lost_from_s + until_s + 600 + 60, "the horizon is held again"
+        assert dict(rig.session_of(call).held) == await rig.reserved()
+    await rig.clock.advance(0.1)
     await rig.hang_up(call)
     await rig.clock.advance(60)
-    lost_s = 60
-    assert (await rig.balance()).posted == 10 * EURO - (150 - lost_s) * SECOND
+    used_s = lost_from_s + until_s + (600 if noticed == "at_a_tick" else 0)
+    (row,) = await store.cdrs()
+    assert json.loads(row.document)["billed_s"] == used_s
+    assert (await rig.balance()).posted == 10 * EURO - max(0, used_s - free_seconds) * SECOND
+    left = [one.posted for key, one in (await store.balances("anna")).items() if key.startswith("bundle:")]
+    assert left == ([max(0, free_seconds - used_s)] if free_seconds else [])
     assert await rig.reserved() == {}
+    assert not rig.heard("session_lost")
+    await assert_sound(store)
+
+
+async def test_a_loss_while_the_call_s_end_is_being_booked_is_settled_whole(rig: Rig, store: LossyStore) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await rig.clock.advance(50)
+    store.remember()
+    await rig.clock.advance(80.1)
+    store.unavailable = True
+    await rig.hang_up(call)
+    store.fail_over()
+    store.unavailable = False
+    await rig.clock.advance(30)
+    assert (await rig.balance()).posted == 10 * EURO - 130 * SECOND
+    assert await rig.reserved() == {}
+    assert len(rig.heard("session_reasserted")) == 1
+    await assert_sound(store)
+
+
+async def test_a_lost_tick_whose_money_is_spent_meanwhile_shortens_the_call(rig: Rig, store: LossyStore) -> None:
+    await rig.subscriber(credit=400 * SECOND)
+    call = await rig.talking()
+    await rig.clock.advance(50)
+    store.remember()
+    await rig.clock.advance(20)
+    assert rig.session_of(call).covered_s == 180
+    store.fail_over()
+    await rig.credit(-270 * SECOND, "chargeback")
+    await rig.clock.advance(59)
+    assert rig.session_of(call).covered_s == 130
+    await rig.clock.advance(2)
+    assert call.ended.is_set()
+    await rig.clock.advance(30)
+    assert await rig.balance() == Balance(0, 0)
+    await assert_sound(store)
+
+
+async def test_a_forward_that_turned_into_a_voicemail_and_was_lost_as_such_is_charged_as_one(
+    rig: Rig, store: LossyStore
+) -> None:
+    await rig.subscriber(credit=10 * EURO, plan="free")
+    call = await rig.ringing()
+    store.remember()
+    rig.switch.fail(call.session, "BUSY")
+    await rig.clock.advance(0)
+    answer = await rig.desk.unanswered(call.session, "BUSY")
+    assert answer.decision == "voicemail"
+    store.fail_over()
+    rig.switch.leave_message(call.session, call.caller_uid)
+    await rig.clock.advance(30)
+    assert (await rig.balance()).posted == 10 * EURO - 100_000
+    assert await rig.reserved() == {}
+    assert rig.heard("session_reasserted")
+    await assert_sound(store)
 
 
 async def test_lost_opening_whose_money_is_spent_meanwhile_is_told_loudly(rig: Rig, store: LossyStore) -> None:
@@ -89,3 +178,22 @@ async def test_lost_opening_whose_money_is_spent_meanwhile_is_told_loudly(rig: R
     await rig.clock.advance(70)
     assert rig.heard("session_lost")
     assert (await rig.balance()).available == 10 * SECOND
+
+
+async def test_r11_a_lost_tick_that_brought_the_next_month_s_minutes_into_being_is_settled_with_its_grant(
+    rig: Rig, store: LossyStore
+) -> None:
+    await rig.subscriber(plan="pro")
+    rig.clock.step_wall(round((NEW_MONTH - START_WALL_US / 1_000_000) - 150))
+    call = await rig.talking()
+    await rig.clock.advance(30)
+    store.remember()
+    await rig.clock.advance(150.1)
+    store.fail_over()
+    assert bundle("2026-12") not in await store.balances("anna")
+    await rig.hang_up(call)
+    await rig.clock.advance(10)
+    assert (await rig.balance(bundle("2026-11"))).posted == 600 - 150
+    assert (await rig.balance(bundle("2026-12"))).posted == 600 - 30
+    assert await rig.reserved() == {}
+    await assert_sound(store)

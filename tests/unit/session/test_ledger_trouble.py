@@ -145,7 +145,7 @@ async def test_session_whose_books_differ_goes_on_from_the_stored_record(rig: Ri
         0,
         (Leg(CREDIT, -SECOND),),
         session.id,
-        Kept(replace(session, sequence=session.sequence + 1).to_json()),
+        Kept(replace(session, sequence=session.sequence + 1).to_json(), follows=session.follows),
         "stray",
     )
     await store.apply(stray)

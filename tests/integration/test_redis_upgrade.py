@@ -1,0 +1,103 @@
+"""A Redis ledger that an older program filled is brought to today's schema when it is opened, and loses nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from charging.errors import LedgerUnavailable
+from charging.ledger.model import CREDIT, Balance, CdrRow, Closed, Kept, Kind, Leg, Opened, Outcome, Transfer
+from charging.ledger.open import open_store
+from charging.ledger.redis_schema import SCHEMA
+from tests.contract.scenario import assert_sound
+from tests.integration.redis_servers import RedisServer
+
+DUMPS = sorted((Path(__file__).parents[1] / "data" / "ledger").glob("redis-*.jsonl"))
+"""The keys of every schema there has been before today's, as the commands that make them."""
+
+AT_US = 1_795_262_400_000_000
+
+
+@pytest.fixture(params=DUMPS, ids=lambda dump: dump.stem)
+def old_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
+    dump: Path = request.param
+    with RedisServer(tmp_path) as server:
+        for line in dump.read_text(encoding="utf-8").splitlines():
+            server.cli(*json.loads(line))
+        assert server.cli("get", "charging:schema").strip() == dump.stem.removeprefix("redis-")
+        yield server
+
+
+def settle(follows: int) -> Transfer:
+    change = Closed('{"seconds":9}', AT_US + 9, 1, follows)
+    return Transfer("s2/9/settle", "anna", Kind.SETTLE, AT_US, (Leg(CREDIT, -50_000, -150_000),), "s2", change)
+
+
+def test_there_is_a_ledger_of_every_older_schema() -> None:
+    assert [int(dump.stem.removeprefix("redis-")) for dump in DUMPS] == list(range(1, SCHEMA))
+
+
+async def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(old_server: RedisServer) -> None:
+    store = open_store(old_server.url)
+    await store.open()
+    assert old_server.cli("get", "charging:schema").strip() == str(SCHEMA)
+    assert [account.id async for account in store.accounts()] == ["anna", "ben"]
+    assert [number.number for number in await store.numbers("anna")] == ["+31850001001"]
+    assert await store.balances("anna") == {CREDIT: Balance(19_887_500, 150_000)}
+    lines = [line.id async for line in store.journal("anna")]
+    assert lines == ["top-up/1", "s1/1/reserve", "s1/2/settle", "s2/1/reserve"]
+    assert await store.cdrs() == [CdrRow("s1", "anna", AT_US + 2, '{"seconds":45}')]
+    (session,) = await store.sessions("asterisk")
+    assert (session.id, session.state, session.epoch, session.opened_us) == ("s2", '{"a":2}', 1, AT_US + 3)
+    assert dict(session.holds) == {CREDIT: 150_000}
+    assert session.sequence == 0, "not known"
+    await assert_sound(store)
+    await store.close()
+
+
+async def test_a_session_that_an_older_program_opened_goes_on(old_server: RedisServer) -> None:
+    store = open_store(old_server.url)
+    await store.open()
+    assert await store.keep_session("anna", "s2", Kept("kept", 1, follows=4)) is Outcome.CREATED
+    extend = Transfer("s2/5/extend", "anna", Kind.EXTEND, 1, (Leg(CREDIT, -5, 0),), "s2", Kept("on", 1, follows=4))
+    assert (await store.apply(extend)).outcome is Outcome.CREATED
+    assert (await store.apply(settle(follows=4))).outcome is Outcome.OUT_OF_SEQUENCE
+    assert (await store.apply(settle(follows=5))).outcome is Outcome.CREATED
+    assert await store.balances("anna") == {CREDIT: Balance(19_837_495, 0)}
+    await assert_sound(store)
+    await store.close()
+
+
+async def test_an_upgrade_that_was_cut_short_is_finished_and_leaves_what_is_new_alone(old_server: RedisServer) -> None:
+    store = open_store(old_server.url)
+    await store.open()
+    bare = Transfer("s3/1/reserve", "anna", Kind.RESERVE, 1, (), "s3", Opened("asterisk", "no holds 7\n"))
+    assert (await store.apply(bare)).outcome is Outcome.CREATED
+    before = await store.sessions()
+    await store.close()
+    old_server.cli("set", "charging:schema", "1")
+    again = open_store(old_server.url)
+    await again.open()
+    assert list(await again.sessions()) == list(before)
+    await again.close()
+
+
+async def test_an_older_ledger_is_not_upgraded_while_daemons_are_at_work(old_server: RedisServer) -> None:
+    old_server.cli("set", "charging:lease:{asterisk}", "1795317157231 host/7", "px", "60000")
+    with pytest.raises(LedgerUnavailable, match=r"switch asterisk by host/7.*stop them all first"):
+        await open_store(old_server.url).open()
+    assert old_server.cli("get", "charging:schema").strip() == "1"
+    old_server.cli("del", "charging:lease:{asterisk}")
+    store = open_store(old_server.url)
+    await store.open()
+    await store.close()
+
+
+async def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+        server.cli("set", "charging:schema", str(SCHEMA + 1))
+        with pytest.raises(LedgerUnavailable, match="use the newer program"):
+            await open_store(server.url).open()
