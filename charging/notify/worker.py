@@ -12,6 +12,7 @@ that merely waited for the server never is.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
@@ -137,7 +138,16 @@ class Worker:
         except MailServerTrouble as error:
             await self._mark(entry, Verdict(Fate.LATER, str(error)))
             raise
-        await self._mark(entry, verdict)
+        await self._mark_surely(entry, verdict)
+
+    async def _mark_surely(self, entry: Entry, verdict: Verdict) -> None:
+        """Also when the daemon is told to stop just now: a mail that is out and not marked would go out again."""
+        marking = asyncio.create_task(self._mark(entry, verdict), name="notice-mark")
+        try:
+            await asyncio.shield(marking)
+        except asyncio.CancelledError:
+            await marking
+            raise
 
     async def _mark(self, entry: Entry, verdict: Verdict) -> None:
         now_us = self._clock.now().wall_us

@@ -327,6 +327,29 @@ async def test_a_stopped_daemon_lets_go_of_what_it_did_not_try(post: Post) -> No
     assert post.server.closed == 1
 
 
+async def test_a_stopped_daemon_marks_what_is_out(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    await post.put(A, B)
+    gate = asyncio.Event()
+    update = post.documents.update_document
+
+    async def slow(document: Document) -> bool:
+        if post.server.got == [A]:
+            await gate.wait()
+        return await update(document)
+
+    monkeypatch.setattr(post.documents, "update_document", slow)
+    task = asyncio.create_task(post.worker.run(), name="worker")
+    await settle()
+    task.cancel()
+    await settle()
+    assert not task.done(), "the store is about to answer"
+    gate.set()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (await post.entry(A)).state is State.SENT
+    assert await post.wait_of(B) == 0
+    assert post.server.got == [A]
+
+
 async def test_a_claim_that_was_lost_marks_nothing(post: Post) -> None:
     """A daemon that was frozen in mid-batch: another has meanwhile taken the notice over."""
     await post.put(A)
