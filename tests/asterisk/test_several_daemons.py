@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from charging.lab import Call, CallState, Lab, mobile
+from charging.ledger.model import Kept, Kind, Outcome, Transfer
 from tests.asterisk.engine import Engine
 from tests.asterisk.parties import operator_sets, records_gone
 from tests.asterisk.several import POLICY, Site, site
@@ -80,14 +81,33 @@ async def test_holder_killed_in_a_call_the_other_takes_over_within_the_horizon(
         await records_gone(lab)
 
 
+async def _refused_to(place: Site, epoch: int) -> list[Outcome]:
+    """What the ledger answers to the writes that a former holder may still have on their way for the running call, when
+    everything in them is right but the epoch."""
+    async with place.store() as store:
+        (session,) = await store.sessions()
+        late = Kept(session.state, epoch, session.sequence)
+        transfer = Transfer(
+            "late/1/extend", "anna", Kind.EXTEND, time.time_ns() // 1000, session=session.id, change=late
+        )
+        return [await store.keep_session("anna", session.id, late), (await store.apply(transfer)).outcome]
+
+
 async def test_holder_that_freezes_and_wakes_after_another_took_over_changes_nothing(
     lab: Lab, redis: RedisServer, tmp_path: Path
 ) -> None:
+    """What it wakes up to do is refused several times over: by its own clock, which tells that its lease has ended; by
+    its transfers' ids and numbers, which are taken; and by its epoch. Any one of them would do, so the test writes with
+    the old epoch itself, in which nothing else is wrong. The ledger's part is proven in ``tests/contract``, the clock's
+    in ``tests/unit/session/test_lease.py``."""
     async with site(redis.url, tmp_path) as place, place.pair(lab) as (one, two):
         call = await _talking(one)
         await one.heard("tick_posted", times=1)
         one.daemon.send(signal.SIGSTOP)
         await two.heard("tick_posted", 30, times=2)
+        (epoch, newer) = (live.daemon.events("lease_gained")[-1]["epoch"] for live in (one, two))
+        assert epoch < newer
+        assert await _refused_to(place, epoch) == [Outcome.FENCED, Outcome.FENCED]
         paid_until_s = _covered_s(one)
         done = {event: len(one.daemon.events(event)) for event in ("tick_posted", "deadline_moved", "call_settled")}
         one.daemon.send(signal.SIGCONT)
