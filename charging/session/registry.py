@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import NoReturn
 
 from charging.clock import MICROSECONDS, Clock, Instant
@@ -15,6 +16,7 @@ from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Ledger
 from charging.session.booked import BookedRecords
+from charging.session.closed import ClosedRecords
 from charging.session.events import BlackBoxRead, ClockJumped, FundsChanged, SessionSwitchEvent
 from charging.session.fax import Fax
 from charging.session.looker import Looker, switch_said
@@ -66,6 +68,7 @@ class Registry:
         self._runners: dict[str, SessionRunner] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._booked = BookedRecords()
+        self._closed = ClosedRecords()
         self._looked_through: frozenset[str] = frozenset()
         """Keys of the records that were there when the stored sessions were last compared with them."""
         self._strangers: frozenset[str] = frozenset()
@@ -114,6 +117,8 @@ class Registry:
     async def _live(self, runner: SessionRunner) -> None:
         try:
             await runner.run()
+            if runner.booked is not None and self._policy.is_shared:
+                self._closed.add(runner.booked, self._clock.now().mono_us)
         finally:
             self._runners.pop(runner.session.id, None)
             self._lives.pop(runner.session.id, None)
@@ -187,13 +192,14 @@ class Registry:
         try:
             # In this order: a call that ends between the two readings is still open in the second.
             boxes = await self._black_boxes()
+            asked_us = self._clock.now().mono_us
             stored = await self._ledger.sessions(switch=self._switch_id)
         except LedgerError as error:
             self._restored = False
             self._observe("sessions_not_restored", None, {"error": str(error)})
             return
         for record in stored:
-            if record.id not in self._runners:
+            if record.id not in self._runners and not self._closed.closed_since(record.id, asked_us):
                 self._revive(record)
         self._restored = True
         self._looked_through = frozenset(boxes)
@@ -201,8 +207,14 @@ class Registry:
         await self._book_the_rest({key: box for key, box in boxes.items() if key not in open_ones})
 
     def _revive(self, record: OpenSession) -> None:
+        now = self._clock.now()
+        if (closed := self._closed.get(record.id)) is not None:
+            # The ledger has lost its end: book it again.
+            self._observe("session_reasserted", closed, {})
+            self._begin(replace(closed, retry_mono_us=now.mono_us))
+            return
         try:
-            session = revive(record.state, self._clock.now(), max(self.epoch, record.epoch))
+            session = revive(record.state, now, max(self.epoch, record.epoch))
         except (ValueError, KeyError, TypeError) as error:
             # Left open with its money reserved: a person must look, `charging ledger verify` names it.
             self._observe("session_unreadable", None, {"session": record.id, "error": str(error)})

@@ -55,6 +55,8 @@ class SessionRunner:
         self.session = session
         self.forward_over = asyncio.Event()
         """Set when the session is closed, or goes on as a paid voicemail."""
+        self.booked: Record | None = None
+        """Once its end is booked: the session as it was just before, with the transfer that booked it."""
         self._ledger = ledger
         self._switch = switch
         self._looker = looker
@@ -111,12 +113,15 @@ class SessionRunner:
     async def _handle(self, event: Event) -> None:
         events: deque[Event] = deque([event])
         while events:
+            before = self.session
             try:
                 self.session, commands = step(self.session, events.popleft(), self._clock.now(), self._policy)
             except UnexpectedEvent as error:
                 self._observe("unexpected_event_met", self.session, {"pair": str(error)})
                 continue
             for command in commands:
+                if isinstance(command, do.Forget):
+                    self.booked = before
                 answer = await self._carry_out(command)
                 if answer is not None:
                     events.append(answer)

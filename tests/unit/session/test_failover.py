@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from charging.clock import MICROSECONDS
 from charging.errors import LedgerUnavailable
 from charging.ledger.memory import MemoryStore
-from charging.ledger.model import Applied, Balance, Kept, Outcome, Transfer, bundle
+from charging.ledger.model import Applied, Balance, Kept, OpenSession, Outcome, Transfer, bundle
+from charging.session.closed import KEPT_S, ClosedRecords
+from charging.session.model import Policy
 from tests.contract.scenario import assert_sound
 from tests.fakes.clock import START_WALL_US, FakeClock
 from tests.fakes.rig import EURO, Rig, make_rig
@@ -25,6 +29,8 @@ class LossyStore(MemoryStore):
     """A memory store that can fall back to what it was, or be out of reach."""
 
     unavailable = False
+    hang_up: Callable[[], Awaitable[None]] | None = None
+    """Done once, when open sessions have been read and are not told yet."""
 
     def remember(self) -> None:
         self._then = copy.deepcopy(self._books)
@@ -36,6 +42,13 @@ class LossyStore(MemoryStore):
         if self.unavailable:
             raise LedgerUnavailable
         return await super().apply(transfer, grants)
+
+    async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
+        found = await super().sessions(switch, account)
+        if switch is not None and self.hang_up is not None:
+            hang_up, self.hang_up = self.hang_up, None
+            await hang_up()
+        return found
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         if self.unavailable:
@@ -197,3 +210,79 @@ async def test_r11_a_lost_tick_that_brought_the_next_month_s_minutes_into_being_
     assert (await rig.balance(bundle("2026-12"))).posted == 600 - 30
     assert await rig.reserved() == {}
     await assert_sound(store)
+
+
+SHARED = Policy(short_poll_s=5)
+"""Of a daemon whose ledger can fail over."""
+
+
+@pytest.mark.parametrize("lost_from_s", [0, 30, 70, 130])
+async def test_the_end_of_a_call_that_was_lost_is_booked_again(store: LossyStore, lost_from_s: int) -> None:
+    async with make_rig(SHARED, store=store) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        await rig.clock.advance(lost_from_s)
+        store.remember()
+        await rig.clock.advance(130.1 - lost_from_s)
+        await rig.hang_up(call)
+        await rig.clock.advance(5)
+        (booked,) = await store.cdrs()
+        store.fail_over()
+        assert await store.cdrs() == []
+        await rig.clock.advance(40)
+        assert rig.switch.records == {}, "what the switch knew of it is gone"
+        assert await store.cdrs() == [booked]
+        assert (await rig.balance()).posted == 10 * EURO - 130 * SECOND
+        assert await rig.reserved() == {}
+        assert rig.heard("session_reasserted")
+        assert not rig.heard("session_lost")
+        await assert_sound(store)
+        await rig.clock.advance(600)
+        assert await store.cdrs() == [booked]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_the_end_of_a_voicemail_that_was_lost_is_booked_again(store: LossyStore, stored: bool) -> None:
+    async with make_rig(SHARED, store=store) as rig:
+        await rig.subscriber(credit=EURO, plan="free", forward_to="")
+        answer = await rig.ring()
+        assert answer.session is not None
+        store.remember()
+        rig.switch.leave_message(answer.session, "u1", stored=stored)
+        await rig.clock.advance(1)
+        booked = await store.cdrs()
+        store.fail_over()
+        await rig.clock.advance(60)
+        assert await store.cdrs() == booked
+        assert await rig.balance() == Balance(EURO - 100_000 * stored)
+
+
+async def test_a_call_that_ends_while_the_stored_sessions_are_read_is_not_taken_for_a_lost_one(
+    store: LossyStore,
+) -> None:
+    async with make_rig(SHARED, store=store) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        await rig.clock.advance(29)
+        store.hang_up = lambda: rig.hang_up(call)
+        await rig.clock.advance(2)
+        assert await store.sessions() == []
+        assert not rig.heard("session_reasserted")
+        assert not rig.heard("session_lost")
+        assert len(rig.heard("call_settled")) == 1
+
+
+async def test_closed_records_are_kept_for_a_while(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    session = rig.session_of(await rig.talking())
+    closed = ClosedRecords()
+    closed.add(session, 7)
+    assert closed.get(session.id) is session
+    assert closed.closed_since(session.id, 7)
+    assert not closed.closed_since(session.id, 8)
+    assert not closed.closed_since("other", 0)
+    closed.add(replace(session, id="b"), 7 + KEPT_S * MICROSECONDS)
+    assert closed.get(session.id) is session
+    closed.add(replace(session, id="c"), 8 + KEPT_S * MICROSECONDS)
+    assert closed.get(session.id) is None
+    assert closed.get("b") is not None
