@@ -158,11 +158,13 @@ async def engine(
     ami_port: int = 0,
     agi_port: int = 0,
     others: int = 0,
+    email: str = "",
+    prepare: Callable[[DaemonProcess], None] = lambda _daemon: None,
 ) -> AsyncIterator[Engine]:
     """A running daemon whose subscriber anna has ``credit`` euro, and ``free_seconds`` left of this month's bundle.
 
     ``others``: so many further subscribers like her, each with the next number. Other ports than the lab's put a
-    :class:`tests.asterisk.relay.Relay` in between.
+    :class:`tests.asterisk.relay.Relay` in between. ``prepare`` may change what is laid down, before the daemon starts.
     """
     settings = {**POLICY, **policy}
     daemon = DaemonProcess(lab, folder / "daemon", tariff(price), settings, ami_port=ami_port, agi_port=agi_port)
@@ -172,7 +174,7 @@ async def engine(
         now_us = time.time_ns() // 1000
         month = local("Europe/Amsterdam", now_us).strftime("%Y-%m")
         for index, who in enumerate(("anna", *(f"other-{one}" for one in range(1, others + 1)))):
-            await store.put_account(Account(who, plan, language))
+            await store.put_account(Account(who, plan, language, email))
             number = Number(number_of(index), who, forward_to or mobile.answers(), paid_voicemail=paid_voicemail)
             await store.put_number(number)
             if parse_euro(credit):
@@ -181,5 +183,6 @@ async def engine(
                 await store.apply(grant(who, month, free_seconds, now_us))
     finally:
         await store.close()
+    prepare(daemon)
     async with daemon:
         yield Engine(lab, daemon)
