@@ -67,6 +67,18 @@ def list_faxes(ctx: typer.Context, account: str = ACCOUNT, as_json: bool = JSON_
         show_rows(rows, COLUMNS, as_json=as_json, none="no fax was sent yet")
 
 
+@fax.command("cancel")
+def cancel(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    session: str = typer.Argument(help="As listed.", show_default=False),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """End a fax that is on its way; pages that were confirmed by then are charged."""
+    with connected(options(ctx).settings()) as client:
+        show_one(client.send("POST", path("accounts", account, "faxes", session, "cancellation")), as_json=as_json)
+
+
 @fax.callback()
 def _group() -> None:
     """Faxes that subscribers send."""

@@ -25,6 +25,7 @@ from charging.service import text
 from charging.service.fax_desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk
 from charging.service.fax_views import FaxView, view_of, view_of_cdr
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
+from charging.session.events import HangupOrdered
 from charging.session.fax import Fax, open_transfer
 from charging.session.ports import FaxOrder
 from charging.session.records import revive
@@ -188,6 +189,20 @@ class Faxes:
         except SwitchError as error:
             log.warning("fax_order_doubted", session=fax.id, error=str(error))
         return FaxSent(view_of(fax), created=True)
+
+    async def cancel(self, account: str, session: str) -> FaxView | Refused:
+        """Have the switch end a fax that is on its way; pages that were confirmed by then are charged. It is over when
+        its state says so, a moment later."""
+        view = await self.get(account, session)
+        if isinstance(view, Refused):
+            return view
+        if view.ended is not None:
+            return Refused(Code.CONFLICT, f"the fax is over ({view.state})", "there is nothing to cancel")
+        runner = None if self._desk is None else self._desk.registry.find(session)
+        if runner is None:
+            return Refused(Code.CONFLICT, f"no daemon here looks after fax {session}", "ask the one that sends it")
+        runner.offer(HangupOrdered("cancelled"))
+        return view
 
     # --- looking ----------------------------------------------------------------------------------------------
 

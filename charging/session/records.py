@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 
 from charging.clock import Instant
-from charging.session import core, fax, voicemail
+from charging.session import core, fax, piece, voicemail
 from charging.session.commands import Command
 from charging.session.events import Event
-from charging.session.fax import Fax, fax_from
+from charging.session.fax import Fax
 from charging.session.model import Policy, Session, from_json
-from charging.session.voicemail import Voicemail, voicemail_from
+from charging.session.piece import Piece
+from charging.session.voicemail import Voicemail
 
 Record = Session | Voicemail | Fax
+
+_PIECES: dict[str, type[Voicemail] | type[Fax]] = {one.KIND: one for one in (Voicemail, Fax)}
 
 
 def revive(text: str, now: Instant, epoch: int) -> Record:
     """A stored record, brought back to life. Raises ValueError, KeyError or TypeError where the text is none."""
     stored = json.loads(text)
-    match stored.get("kind"):
-        case voicemail.RECORD_KIND:
-            return voicemail_from(stored, now, epoch)
-        case fax.RECORD_KIND:
-            return fax_from(stored, now, epoch)
-    return from_json(text, now, epoch)
+    kind = _PIECES.get(stored.get("kind"))
+    return from_json(text, now, epoch) if kind is None else kind.revived(stored, now, epoch)
 
 
 def step(record: Record, event: Event, now: Instant, policy: Policy) -> tuple[Record, tuple[Command, ...]]:
@@ -38,9 +37,4 @@ def step(record: Record, event: Event, now: Instant, policy: Policy) -> tuple[Re
 
 def wake_at(record: Record, policy: Policy) -> int | None:
     """The monotonic reading at which a record wants a Woke, or ``None``."""
-    match record:
-        case Voicemail():
-            return voicemail.wake_at(record)
-        case Fax():
-            return fax.wake_at(record)
-    return core.wake_at(record, policy)
+    return piece.wake_at(record) if isinstance(record, Piece) else core.wake_at(record, policy)

@@ -41,11 +41,12 @@ HEADERS: Mapping[int, Mapping[str, Any]] = {
     },
 }
 FAXES = "/accounts/{account}/faxes"
+CANCELLATION = f"{FAXES}/{{session}}/cancellation"
 _SCOPES = {
     "/accounts/{account}/top-ups": Scope.CREDIT,
     "/accounts/{account}/subscription-payments": Scope.CREDIT,
     FAXES: Scope.FAX,
-    f"{FAXES}/{{session}}": Scope.FAX,
+    CANCELLATION: Scope.FAX,
 }
 """Of changes; those at other paths need ``operate``."""
 
@@ -99,7 +100,7 @@ def _fates(template: str, operation: Mapping[str, Any]) -> list[int]:
         fates.add(404)
     if "requestBody" in operation:
         fates.update((*WITH_BODY, 404))
-    if template in ("/calls/{session}", f"{FAXES}/{{session}}"):
+    if template in ("/calls/{session}", CANCELLATION):
         fates.add(409)
     return sorted(fates)
 

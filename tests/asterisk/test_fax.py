@@ -89,6 +89,18 @@ async def test_r3_fax_that_breaks_off_in_its_first_page_costs_nothing(lab: Lab, 
         assert await live.posted() == CREDIT
 
 
+async def test_r3_fax_cancelled_in_its_first_page_costs_nothing(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        sent = await send(live, fax_machine.receives(8))
+        await transmitting(lab)
+        await live.daemon.post(f"{FAXES}/{sent['session']}/cancellation", {})
+        fax = await over(live, sent["session"], 10)
+        assert (fax["state"], fax["status"], fax["cost"]) == ("failed", "FAILED", "0.00")
+        assert await lab.switch.channels() == []
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT
+
+
 async def test_r14_fax_without_enough_credit_is_refused_at_once_and_not_dialled(lab: Lab, tmp_path: Path) -> None:
     documents = lab.switch.folder / "fax"
     kept_before = set(documents.glob("*.tif"))  # of other tests; a daemon sweeps old ones away

@@ -138,6 +138,12 @@ async def show_fax(account: str, session: str, service: TheService) -> FaxOut:
     return FaxOut.of(granted(await service.faxes.get(account, session)))
 
 
+@router.post("/{session}/cancellation", status_code=202)
+async def cancel_fax(account: str, session: str, service: TheService) -> FaxOut:
+    """End a fax that is on its way; pages that were confirmed by then are charged. It is over a moment later."""
+    return FaxOut.of(granted(await service.faxes.cancel(account, session)))
+
+
 @senders.get("")
 async def list_senders(service: TheService, email: Annotated[str, Query(max_length=254)]) -> Page[Sender]:
     """The accounts that have a mail address."""

@@ -219,6 +219,34 @@ async def test_fax_that_ended_while_the_daemon_was_dead_is_charged_once(office: 
     assert await office.rig.reserved() == {}
 
 
+async def test_r3_cancelled_fax_is_hung_up_and_costs_nothing(office: Office) -> None:
+    view = await office.sent()
+    assert await office.faxes.cancel("anna", view.session) == view
+    await office.rig.clock.advance(2)
+    assert (await office.view(view.session)).state == "failed"
+    assert (await office.rig.balance()).available == EURO
+    refused(await office.faxes.cancel("anna", view.session), Code.CONFLICT)
+    refused(await office.faxes.cancel("anna", "none"), Code.NOT_FOUND)
+
+
+async def test_fax_that_is_cancelled_before_the_switch_has_dialled_is_hung_up_when_it_does(office: Office) -> None:
+    view = await office.sent()
+    call = office.rig.switch.calls.pop(view.session)
+    await office.faxes.cancel("anna", view.session)
+    await office.rig.clock.advance(1)
+    assert office.rig.switch.hung_up == []
+    office.rig.switch.calls[view.session] = call
+    await office.rig.clock.advance(DIAL_WITHIN_S + 2)
+    assert office.rig.switch.hung_up == [call.caller_uid]
+    assert await office.rig.reserved() == {}
+
+
+async def test_fax_that_this_process_does_not_look_after_is_not_cancelled_here(office: Office) -> None:
+    view = await office.sent()
+    beside = Faxes(office.rig.store, lambda: office.rig.tariff, office.rig.clock, None)
+    refused(await beside.cancel("anna", view.session), Code.CONFLICT)
+
+
 async def test_fax_of_which_the_switch_knows_nothing_any_more_is_not_charged(office: Office) -> None:
     view = await office.sent()
     office.rig.switch.calls.pop(view.session)

@@ -76,7 +76,10 @@ async def test_every_operation_has_a_scope_only_payments_are_credit_and_only_fax
         ("POST", "/accounts/{account}/top-ups"),
         ("POST", "/accounts/{account}/subscription-payments"),
     }
-    assert {one for one, scopes in found.items() if scopes == ["fax"]} == {("POST", "/accounts/{account}/faxes")}
+    assert {one for one, scopes in found.items() if scopes == ["fax"]} == {
+        ("POST", "/accounts/{account}/faxes"),
+        ("POST", "/accounts/{account}/faxes/{session}/cancellation"),
+    }
     assert all(scopes == ["read"] for (method, _), scopes in found.items() if method == "GET")
     assert all(scopes == [scope_of(*one).value] for one, scopes in found.items())
     assert not [path for _, path in found if path.startswith(("/tokens", "/ledger", "/imports"))]

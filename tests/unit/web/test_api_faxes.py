@@ -179,6 +179,13 @@ async def test_so_many_documents_are_taken_in_at_a_time_and_no_more(office: FaxD
     await office.upload(201, b"x", key="one-more")
 
 
+async def test_fax_is_cancelled_by_who_may_send_one(office: FaxDoor) -> None:
+    where = f"{FAXES}/{(await office.upload(201)).json()['session']}/cancellation"
+    await office.door("operate", "POST", where, 403)
+    assert (await office.door("fax", "POST", where, 202)).json()["state"] == "sending"
+    await office.door("fax", "POST", f"{FAXES}/none/cancellation", 404)
+
+
 async def test_document_tells_the_upload_and_what_is_missing(office: FaxDoor) -> None:
     document = (await office.door("", "GET", "/openapi.json")).json()
     operation = document["paths"]["/accounts/{account}/faxes"]["post"]
