@@ -107,6 +107,27 @@ def test_a_statement_that_cannot_be_had_is_one_line(
     assert said in line
 
 
+def test_a_chargeback_and_a_correction_stand_with_their_reasons_in_journal_and_statement(
+    charging: Command, file: Path
+) -> None:
+    charging("account", "import", str(file))
+    charging("top-up", "anna", "25", "--id", "order-1")
+    charging("account", "correct", "anna", "2.50", "--reason", "goodwill: outage of 3 November", "--id", "case-17")
+    for _ in range(2):
+        taken = charging("account", "correct", "anna", "-25", "--reason", "order-1 was charged back", "--id", "back-1")
+        assert taken.code == 0
+    refused = charging("account", "correct", "anna", "-2.51", "--reason", "charged back")
+    assert refused.problem.startswith("found -2.51, expected at most the available 2.50 taken")
+    reasons = ["order-1 was charged back", "goodwill: outage of 3 November"]
+    month = make_tariff().month_of(SystemClock().now().wall_us)
+    assert [line["reason"] for line in charging("account", "journal", "anna", "--json").json[:2]] == reasons
+    shown = charging("statement", "anna", month, "--json").json
+    assert (shown["topped_up"], shown["corrections"], shown["closing"]) == ("25.00", "-22.50", "2.50")
+    for form in ("--csv", "--html"):
+        page = charging("statement", "anna", month, form).out
+        assert all(reason in page for reason in reasons)
+
+
 async def test_tokens_are_made_listed_and_revoked(charging: Command, place: Place) -> None:
     clock = SystemClock()
     tariff = make_tariff()

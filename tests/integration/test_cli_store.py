@@ -192,6 +192,17 @@ def test_an_account_through_its_life(charging: Command, anna: str) -> None:
     assert charging("account", "list", "--json").json[0]["status_reason"] == "moved"
 
 
+def test_r2_the_tariff_says_which_top_ups_are_sold(charging: Command, place: Place, anna: str) -> None:
+    assert charging("top-up", anna, "10").code == 0
+    assert "expected at least 10.00" in charging("top-up", anna, "9.99").problem
+    tariff = place.folder / "tariff.yaml"
+    tariff.write_text(tariff.read_text().replace("{minimum: 10.00, amounts: [10.00, 25.00]}", "{minimum: 20.00}"))
+    assert "expected at least 20.00" in charging("top-up", anna, "10").problem
+    assert "expected at least 20.00" in charging("top-up", anna, "19.99").problem
+    assert charging("top-up", anna, "20").code == 0
+    assert charging("top-up", anna, "20.01").code == 0
+
+
 def test_r21_cancelling_by_the_command_line_pays_nothing_out(charging: Command, anna: str) -> None:
     assert charging("top-up", anna, "25", "--id", "order-1").code == 0
     before = charging("account", "journal", anna, "--json").json

@@ -20,6 +20,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
 from tests.unit.service.house import House
 
+Told = list[tuple[date, int, tuple[str, ...]]]
 Past = Callable[[House], Awaitable[None]]
 ARCHIVED_ON = "2028-02-10T12:00"
 BEFORE = "2028-01-01T00:00"
@@ -105,7 +106,7 @@ class Year:
         assert record is not None
         await self.house.store.delete_document(record)
 
-    async def pass_by(self) -> list[tuple[date, int, tuple[str, ...]]]:
+    async def pass_by(self) -> Told:
         """By day, to the end of the next year: the credit, and the mails put."""
         told = []
         day = date(2028, 2, 11)
@@ -142,3 +143,13 @@ async def test_r19_r20_archived_months_let_credit_expire_and_warn_on_the_same_da
     assert expected[0][1] > 0, "there was credit to begin with"
     assert expected[-1][1] == 0, "and it expired"
     assert any(mails for _, _, mails in expected), "and was warned of"
+    _named_the_day(expected)
+
+
+def _named_the_day(told: Told) -> None:
+    """R20: each warning named the last day on which the credit was there, so many days ahead."""
+    last_day = max(day for day, credit, _ in told if credit)
+    for day, _, mails in told:
+        for _, named, ahead in (mail.split("/") for mail in mails if mail.startswith("expiry/")):
+            assert date.fromisoformat(named) == last_day
+            assert (last_day - day).days == int(ahead)

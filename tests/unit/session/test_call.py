@@ -104,6 +104,23 @@ async def test_r10_call_within_free_minutes_costs_no_credit(rig: Rig) -> None:
     assert (await rig.balance(bundle("2026-11"))).posted == 570
 
 
+@pytest.mark.parametrize(
+    ("plan", "credit", "decision", "reason"),
+    [
+        ("light", SECOND, "forward", "credit"),
+        ("light", SECOND - 1, "voicemail", "no_credit"),
+        ("light", 0, "voicemail", "no_credit"),
+        ("pro", 0, "forward", "free_minutes"),
+    ],
+)
+async def test_r12_what_pays_the_first_increment_is_enough_and_anything_less_goes_straight_to_voicemail(
+    rig: Rig, plan: str, credit: int, decision: str, reason: str
+) -> None:
+    await rig.subscriber(credit=credit, plan=plan)
+    answer = await rig.ring()
+    assert (answer.decision, answer.reason, answer.target is None) == (decision, reason, decision == "voicemail")
+
+
 async def test_r17_warning_plays_once_a_minute_before_the_end(rig: Rig) -> None:
     await rig.subscriber(credit=150 * SECOND)
     await rig.talking()
