@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime
+from typing import Any
 
 from charging.ledger.accounts import Language
 from charging.money import MICRO, ceil_div
@@ -22,10 +23,11 @@ _TIMES = {Language.NL: ("keer", "keer"), Language.EN: ("time", "times")}
 _PAGES = {Language.NL: ("pagina", "pagina’s"), Language.EN: ("page", "pages")}
 
 
-def filters(language: Language) -> dict[str, Callable[..., str]]:
+def filters(language: Language) -> dict[str, Callable[..., Any]]:
     """What templates can do with facts, in one language."""
     return {
         "euro": lambda amount: _euro(amount // CENT, language),
+        "cents": lambda amount: amount // CENT,
         "cost": lambda amount: _euro(ceil_div(amount, CENT), language),
         "day": lambda text: _day(date.fromisoformat(text), language),
         "moment": lambda text: _moment(datetime.fromisoformat(text), language),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from charging.ledger.accounts import Language
-from charging.notify.model import Expiry, FaxRefused, MissedCall, NoticeKind
+from charging.notify.model import Expiry, FaxRefused, LowCredit, LowFreeMinutes, MissedCall, NoticeKind
 from charging.notify.render import SHIPPED, Operator, Rendered, TemplateError, Templates, problems
 from charging.notify.samples import samples
 from charging.notify.words import HARD_SPACE, filters
@@ -135,6 +135,17 @@ def test_what_one_has_is_rounded_down_and_what_one_needs_up() -> None:
     f = filters(Language.EN)
     assert (f["euro"](19_999), f["euro"](20_000)) == ("€0.01", "€0.02")
     assert (f["cost"](10_001), f["cost"](10_000)) == ("€0.02", "€0.01")
+
+
+@pytest.mark.parametrize(("micro", "said"), [(9_999, "has run out"), (10_000, "is running low: €0.01 left")])
+def test_credit_that_nobody_can_see_is_none(micro: int, said: str) -> None:
+    facts = LowCredit(micro, 0, can_forward=False, paid_voicemail=False)
+    words = TEMPLATES.words(NoticeKind.LOW_CREDIT, Language.EN, facts, "anna")
+    assert words.subject == f"Your credit {said}"
+    assert said.partition(":")[0] in plain(Checked(words.html).words)
+    few = LowFreeMinutes("2026-11", 60, micro, paid_voicemail=False)
+    text = plain(TEMPLATES.words(NoticeKind.LOW_FREE_MINUTES, Language.NL, few, "anna").text)
+    assert ("geen beltegoed" in text) == (micro < 10_000)
 
 
 def test_what_came_from_outside_is_escaped_in_html() -> None:
