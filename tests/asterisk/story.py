@@ -25,7 +25,7 @@ import httpx
 
 from charging.lab import Call, CallState, Lab, mobile
 from charging.lab.audio import Sound
-from charging.lab.daemon import DaemonProcess, free_port
+from charging.lab.daemon import DaemonProcess
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.bundles import grant
@@ -46,8 +46,6 @@ LEASE_S = 4
 SATELLITE = mobile.answers()
 ADDRESS = "anna@example.nl"
 MORE_SETTINGS = """\
-api:
-  port: {api_port}
 mail:
   host: 127.0.0.1
   port: {mail_port}
@@ -270,12 +268,11 @@ async def story(
     with mail_server(mailbox) as mail_port:
         async with Relay(lab.switch.charging_ami.port) as switch:
             switch.rewrite = calendar.stamped
-            api_port = free_port()
             daemon = _daemon(lab, folder, calendar, ledger_url, switch.port)
             settings = daemon.settings.read_text().replace("fax:\n", "fax:\n  keep_days: 3650\n")
-            daemon.settings.write_text(settings + MORE_SETTINGS.format(api_port=api_port, mail_port=mail_port))
+            daemon.settings.write_text(settings + MORE_SETTINGS.format(mail_port=mail_port))
             await _furnish(ledger_url or f"sqlite:///{daemon.ledger}", plan, language, calendar, used_free_s)
-            async with daemon, _website(daemon, api_port) as website:
+            async with daemon, _website(daemon) as website:
                 live = Story(lab, daemon, calendar, website, mailbox)
                 await live.heard("accounts_swept")
                 yield live
@@ -306,9 +303,11 @@ async def _furnish(url: str, plan: str, language: Language, calendar: StoryTime,
 
 
 @contextlib.asynccontextmanager
-async def _website(daemon: DaemonProcess, port: int) -> AsyncIterator[httpx.AsyncClient]:
+async def _website(daemon: DaemonProcess) -> AsyncIterator[httpx.AsyncClient]:
     scopes: Mapping[str, Any] = {"name": "website", "scopes": ["read", "credit", "operate", "fax"]}
     token = (await daemon.post("/tokens", scopes))["token"]
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as website:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{daemon.api_port}", headers=headers, timeout=20
+    ) as website:
         yield website

@@ -17,7 +17,8 @@ from charging.ledger.accounts import Language
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 SATURDAY = 5
-_STAMP = re.compile(rb"Timestamp: (\d+)\.(\d{6})\r\n")
+_STAMP = re.compile(rb"(^Timestamp: |\|ended=)(\d+)\.(\d+)")
+"""In an event, and in a record of the black box."""
 _MONTHS = {
     Language.NL: "januari februari maart april mei juni juli augustus september oktober november december".split(),
     Language.EN: "January February March April May June July August September October November December".split(),
@@ -80,11 +81,12 @@ class StoryTime:
 
     def stamped(self, line: bytes) -> bytes:
         """A line of the switch's, stamped with the story's time in the place of its own."""
-        found = _STAMP.fullmatch(line)
-        if found is None:
-            return line
-        seconds, micros = divmod(int(found[1] + found[2]) + self._wall_us, MICROSECONDS)
-        return b"Timestamp: %d.%06d\r\n" % (seconds, micros)
+        return _STAMP.sub(self._moved, line)
+
+    def _moved(self, stamp: re.Match[bytes]) -> bytes:
+        us = int(stamp[2]) * MICROSECONDS + int(stamp[3].ljust(6, b"0")) + self._wall_us
+        seconds, micros = divmod(us, MICROSECONDS)
+        return stamp[1] + b"%d." % seconds + (b"%06d" % micros)[: len(stamp[3])]
 
     def _write(self) -> None:
         self.file.write_text(f"{self._mono_us} {self._wall_us}\n")

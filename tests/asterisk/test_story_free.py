@@ -118,7 +118,13 @@ async def _is_away_for_a_year(anna: Story) -> None:
     await anna.comes(at(TENTH.replace(month=2, day=1), "09:30:00"))
     month = await anna.statement(f"{YEAR}-01")
     assert (month["complete"], month["opening"], month["topped_up"]) == (True, "0.00", "20.00")
-    assert (month["usage"], month["closing"]) == ("19.27", "0.73")
+    assert (month["usage"], month["usage_vat"], month["closing"]) == ("19.27", "3.34", "0.73")
+    calls = sorted((one["kind"], one["amount"]) for one in month["lines"] if one["cdr"])
+    assert calls == [
+        *(("call", amount) for amount in ("-0.12", "-9.40", "-9.40")),
+        ("fax", "-0.05"),
+        *[("voicemail", "-0.15")] * 2,
+    ]
     for days in (61, 60, 59, 31, 30, 8, 7, 2, 1, 0):
         await anna.comes(at(LAST_DAY - timedelta(days=days), "09:30:00"))
         if days in (60, 30, 7, 1):  # R20: each once

@@ -24,23 +24,19 @@ async def test_r3_r4_r5_r7_r11_r12_r15_r17_r18_r20_r22_r23_voice_light_lives_thr
 ) -> None:
     with RedisServer(tmp_path) as redis:
         async with story(lab, tmp_path, "voice_light", Language.EN, ledger_url=redis.url) as anna:
-            await _subscribes_and_tops_up(anna)
-            await _is_rung_by_day_and_by_night_while_a_fax_is_sent(anna)
+            await _subscribes_and_is_rung_while_a_fax_is_sent(anna)
+            await _is_rung_at_night(anna)
             await _tops_up_in_a_call_that_runs_out(anna)
             await _has_too_little_to_be_reached(anna)
             await _keeps_credit_by_a_subscription(anna)
             await anna.verified()
 
 
-async def _subscribes_and_tops_up(anna: Story) -> None:
+async def _subscribes_and_is_rung_while_a_fax_is_sent(anna: Story) -> None:
+    assert "credit     10.00" in await anna.charging("top-up", "anna", "10")
+    fax = await anna.faxes(fax_machine.receives(31), pages=2)
     paid = await anna.charging("subscription", "paid", "anna", "--until", PAID_THROUGH.isoformat())
     assert f"{PAID_THROUGH}T22:00" in paid  # to the end of that day, in the operator's zone
-    assert "credit     10.00" in await anna.charging("top-up", "anna", "10")
-    anna.no_mail()
-
-
-async def _is_rung_by_day_and_by_night_while_a_fax_is_sent(anna: Story) -> None:
-    fax = await anna.faxes(fax_machine.receives(31), pages=2)
     assert (await anna.talks(3))["cost"] == "0.12"  # R3
     await anna.forwards_to(mobile.busy())
     await anna.leaves_message(await anna.call())  # R7: included
@@ -48,10 +44,14 @@ async def _is_rung_by_day_and_by_night_while_a_fax_is_sent(anna: Story) -> None:
     assert (busy["dial_status"], busy["cost"]) == ("BUSY", "0.00")
     assert (await anna.fax_over(fax))["cost"] == "0.10"  # R3: two pages
     assert await anna.credit() == "9.78"
+
+
+async def _is_rung_at_night(anna: Story) -> None:
     await anna.comes(at(TENTH, "20:00:00"))
     await anna.forwards_to(mobile.hangs_up(3))
     assert (await anna.talks(4))["cost"] == "0.10"  # off-peak
     assert await anna.credit() == "9.68"
+    anna.no_mail()
 
 
 async def _tops_up_in_a_call_that_runs_out(anna: Story) -> None:
