@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from charging import __version__
 from charging.service.refusal import Refused
@@ -18,6 +18,7 @@ from charging.web.api_document import FAXES, complete
 from charging.web.api_gate import Gate, Operations
 from charging.web.control import health
 from charging.web.listen import serve_port
+from charging.web.parts import known_parameters
 from charging.web.problem import handle_problems
 from charging.web.routes import accounts, calls, fax, numbers, prices, statements
 from charging.web.settings import Api
@@ -35,6 +36,7 @@ def api_app(service: Service, tokens: Tokens, settings: Api) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(known_parameters)],
     )
     app.state.service = service
     app.state.facts = dict

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel
 
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.web import tokens as token_routes
-from charging.web.parts import TheService
+from charging.web.parts import TheService, known_parameters
 from charging.web.problem import ProblemDocument, handle_problems
 from charging.web.routes import accounts, calls, fax, imports, ledger, numbers, prices, statements
 
@@ -39,6 +39,7 @@ def control_app(service: Service, facts: Facts = dict, *, tokens: Tokens | None 
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(known_parameters)],
     )
     app.state.service = service
     app.state.facts = facts

@@ -78,7 +78,7 @@ class AccountOut(BaseModel):
     email: str
     status: Status
     status_reason: str
-    paid_until: Instant | None
+    paid_until: Instant | None = Field(description="the first instant after the last paid day; null: never paid")
     created: Instant
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Query, Request
+from fastapi.dependencies.models import Dependant
 
 from charging.clock import MICROSECONDS
 from charging.money import parse_euro
@@ -30,6 +31,21 @@ YEARS = range(2000, 2200)
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+def known_parameters(request: Request) -> None:
+    """Refuse a query parameter that the route does not have: a filter that is misspelt and ignored shows everybody's
+    calls to one customer."""
+    known = _query_names(request.scope["route"].dependant)
+    for name in request.query_params:
+        if name not in known:
+            expected = "one of " + ", ".join(sorted(known)) if known else "none"
+            raise Refusal(Refused(Code.INVALID, f"found the unknown parameter {name[:40]!r}, expected {expected}"))
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    names = {parameter.alias for parameter in dependant.query_params}
+    return names.union(*map(_query_names, dependant.dependencies))
 
 
 TheService = Annotated[Service, Depends(_service)]

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from charging.errors import ConfigError, LedgerCorrupt, LedgerError
 from charging.service.refusal import Code, Refused
+from charging.web.invalid import problem_of
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:charging:problem:"
@@ -106,7 +107,7 @@ async def _refusal(_request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+    problems = [problem_of(one) for one in error.errors()]
     return problem_response(422, Code.INVALID, "; ".join(problems)[:1000], problems=problems)
 
 

@@ -1,0 +1,48 @@
+"""What is wrong with a request's form, in the words of everything else here: what was found, and what was expected.
+Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+SHOWN_LENGTH_MAX = 40
+"""Characters of what somebody sent that are said back."""
+
+
+def problem_of(error: Mapping[str, Any]) -> str:
+    """One of pydantic's errors, for whoever wrote the request."""
+    where = _where(error["loc"])
+    match error["type"]:
+        case "missing":
+            return f"found no {where}, expected one"
+        case "extra_forbidden":
+            return f"found the unknown {where}, expected none of this name"
+        case "json_invalid":
+            return f"found no JSON in the body (at character {error['loc'][-1]}), expected a JSON object"
+        case "model_attributes_type" | "dict_type" | "model_type":
+            return f"found {_shown(error['input'])} as {where}, expected a JSON object (Content-Type: application/json)"
+        case "string_type":
+            return f"found {_shown(error['input'])} as {where}, expected a text in quotes"
+        case "enum" | "literal_error":
+            return f"found {_shown(error['input'])} as {where}, expected {error['ctx']['expected']}"
+    return f"found {_shown(error['input'])} as {where}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def _where(place: Sequence[str | int]) -> str:
+    kind, *path = map(str, place)
+    name = ".".join(path)
+    match kind:
+        case "header":
+            return f"header `{name.title()}`"
+        case "query":
+            return f"parameter `{name}`"
+        case "body" if name:
+            return f"member `{name}`"
+    return kind if not name else f"`{name}` in the {kind}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= SHOWN_LENGTH_MAX else text[:SHOWN_LENGTH_MAX] + "…"

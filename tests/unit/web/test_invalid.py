@@ -1,0 +1,57 @@
+"""A request of the wrong form is told what was found and what was expected."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.web.conftest import Api
+
+KEY = {"Idempotency-Key": "k"}
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ('{"id": "dora"}', "found no member `plan`, expected one"),
+        ('{"id": "d", "plan": "light", "colour": 1}', "found the unknown member `colour`, expected none of this name"),
+        ('{"id": "dora"', "found no JSON in the body (at character 13), expected a JSON object"),
+        ("[]", "found [] as body, expected a JSON object (Content-Type: application/json)"),
+        ('{"id": 7, "plan": "light"}', "found 7 as member `id`, expected a text in quotes"),
+        ('{"id": "d", "plan": "light", "language": "de"}', "found \"de\" as member `language`, expected 'nl' or 'en'"),
+    ],
+)
+async def test_a_body_that_is_none_is_told_what_was_found_and_expected(api: Api, body: str, problem: str) -> None:
+    api.http.headers["Content-Type"] = "application/json"
+    answer = await api("POST", "/accounts", 422, content=body)
+    assert answer["problems"] == [problem]
+    assert answer["detail"] == problem
+
+
+async def test_a_body_that_is_no_json_is_told_its_type(api: Api) -> None:
+    answer = await api("POST", "/accounts", 422, content="id=dora")
+    assert "expected a JSON object (Content-Type: application/json)" in answer["detail"]
+
+
+async def test_a_missing_key_is_named_as_the_header_that_it_is(api: Api) -> None:
+    answer = await api("POST", "/accounts/anna/top-ups", 422, json={"amount": "25"})
+    assert answer["problems"] == ["found no header `Idempotency-Key`, expected one"]
+
+
+async def test_a_parameter_out_of_range_is_told_the_range(api: Api) -> None:
+    answer = await api("GET", "/accounts", 422, params={"limit": "0"})
+    assert answer["detail"] == 'found "0" as parameter `limit`: input should be greater than or equal to 1'
+
+
+async def test_what_was_sent_is_said_back_shortened(api: Api) -> None:
+    answer = await api("POST", "/accounts", 422, json={"id": ["x" * 1000], "plan": "light"})
+    assert len(answer["detail"]) < 150
+
+
+async def test_a_misspelt_parameter_is_an_error_and_not_ignored(api: Api) -> None:
+    answer = await api("GET", "/cdrs", 422, params={"acount": "anna"})
+    expected = "one of account, cursor, limit, since, until"
+    assert answer["detail"] == f"found the unknown parameter 'acount', expected {expected}"
+    answer = await api("GET", "/tariff", 422, params={"x": ""})
+    assert answer["detail"] == "found the unknown parameter 'x', expected none"
+    await api("POST", "/accounts", 422, params={"dry_run": "yes"}, json={"id": "anna", "plan": "light"})
+    await api("GET", "/accounts/anna", 404)
