@@ -110,13 +110,15 @@ class Rounds:
             print(f"{name:52} {one.rate:7,.0f}/s   {times}", flush=True)
 
     def judge(self, what: str, one: str, other: str, reached: Callable[[float], bool], wanted: str) -> None:
-        """Tell how often the rate of ``other`` goes into that of ``one``, and whether that is what was wanted."""
-        pairs = zip(self._figures[one], self._figures[other], strict=True)
+        """Tell how often the rate of ``other`` goes into that of ``one``, and whether that is what was wanted; and how
+        often the CPU time of ``one``, the server's with it, goes into that of ``other``."""
+        pairs = list(zip(self._figures[one], self._figures[other], strict=True))
         ratios = sorted(mine.rate / its.rate for mine, its in pairs)
         median = statistics.median(ratios)
+        cpu = statistics.median((its.cpu_us + its.server_us) / (mine.cpu_us + mine.server_us) for mine, its in pairs)
         span = f"({ratios[0]:.2f} … {ratios[-1]:.2f})"
         verdict = "reached" if reached(median) else "MISSED"
-        print(f"{what:52} {median:7.2f} {span:15} {wanted}: {verdict}", flush=True)
+        print(f"{what:52} {median:7.2f} {span:15} {wanted}: {verdict}; by CPU time {cpu:.2f}", flush=True)
 
 
 def at_least(aim: float) -> tuple[Callable[[float], bool], str]:

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -102,13 +102,17 @@ _LINE = f'1 ["bench-1/1","reserve",1,[["credit",0,120],["calls",0,1]],"bench-1",
 _CONSTANTS = (_LINE, _DIGEST, f"0 1 credit=120;calls=1\nswitch\n{STATE}", f"3 {STATE}")
 
 
+def digest(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
 def _script(text: str) -> Script:
     script = Script("apply")
-    script.text, script.digest = text, hashlib.sha1(text.encode()).hexdigest()
+    script.text, script.digest = text, digest(text)
     return script
 
 
-_SCRIPTS = {change: _script(text) for change, text in _TEXTS.items()}
+SCRIPTS = {change: _script(text) for change, text in _TEXTS.items()}
 
 
 class Side:
@@ -131,7 +135,7 @@ class Side:
         for setting in ("auto-aof-rewrite-percentage 0", "appendfsync everysec", "appendonly yes"):
             self._server.cli("config", "set", *setting.split())
         await asyncio.to_thread(self._wait_until_rewritten)
-        for script in _SCRIPTS.values():
+        for script in SCRIPTS.values():
             await self._redis.script_load(script.text)
         wanted = await self._commands(self._ledger)
         for bare in (self._alone, self._together):
@@ -192,12 +196,12 @@ class Side:
     async def _together(self, transfer: Transfer) -> None:
         assert transfer.session is not None
         arguments = (transfer.id, transfer.session, *_CONSTANTS)
-        await self._client.script(_SCRIPTS[type(transfer.change)], self._keys.books(transfer.account), arguments)
+        await self._client.script(SCRIPTS[type(transfer.change)], self._keys.books(transfer.account), arguments)
 
     async def _alone(self, transfer: Transfer) -> None:
         assert transfer.session is not None
         arguments = (transfer.id, transfer.session, *_CONSTANTS)
-        keys, script = self._keys.books(transfer.account), _SCRIPTS[type(transfer.change)]
+        keys, script = self._keys.books(transfer.account), SCRIPTS[type(transfer.change)]
         async with self._turn:
             await self._redis.evalsha(script.digest, len(keys), *keys, *arguments)
 
@@ -208,14 +212,13 @@ def name(kind: str, accounts: int, tasks: int) -> str:
 
 async def bench(folder: Path, sizes: list[int], seconds: float, rounds: int) -> None:
     """All Redis figures, each size on a server of its own."""
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         sides = [Side(stack.enter_context(RedisServer(folder)), size) for size in sizes]
         for side in sides:
+            stack.push_async_callback(side.close)
             await side.open()
         measured = Rounds({key: one for side in sides for key, one in side.contenders(seconds).items()})
         await measured.run(rounds)
-        for side in sides:
-            await side.close()
     measured.show()
     for size in sizes:
         ledger = name(LEDGER, size, 200)

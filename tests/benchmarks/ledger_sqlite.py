@@ -38,17 +38,18 @@ RAW = "raw SQLite, one commit each"
 def fill(path: Path, accounts: int) -> None:
     """Put accounts with one top-up each into an empty ledger, past the store."""
     connection = connect(path, 5)
+    connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
     ids = [account_id(number) for number in range(accounts)]
+    record, transfer = dump_account(Account("pattern", "voice_free")), top_up("pattern")
     connection.executemany(
-        "INSERT INTO accounts VALUES (?, 1, ?)", ((id_, dump_account(Account(id_, "voice_free"))) for id_ in ids)
+        "INSERT INTO accounts VALUES (?, 1, ?)", ((id_, record.replace("pattern", id_)) for id_ in ids)
     )
     connection.executemany("INSERT INTO balances VALUES (?, 'credit', ?, 0)", ((id_, CREDIT) for id_ in ids))
-    lines = ((id_, 1, "top-up", "top_up", 1, dump_legs(top_up(id_).legs), None, "", top_up(id_).digest) for id_ in ids)
-    connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", lines)
+    line = 1, transfer.id, transfer.kind, transfer.at_us, dump_legs(transfer.legs), None, "", transfer.digest
+    connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", ((id_, *line) for id_ in ids))
     connection.execute("COMMIT")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
 
 
@@ -97,7 +98,7 @@ def _raw_statements(connection: sqlite3.Connection, transfer: Transfer) -> None:
         connection.execute(queries()["delete_session"], (account, session))
         connection.execute(queries()["store_cdr"], (account, session, 3, STATE))
     else:
-        record = (account, session, "switch", STATE, '{"credit":120,"calls":1}', 0, 1)
+        record = (account, session, "switch", STATE, '{"credit":120,"calls":1}', 0, 1, 1)
         connection.execute(queries()["store_session"], record)
 
 
