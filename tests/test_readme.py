@@ -284,7 +284,7 @@ def sessions() -> list[list[tuple[str, str]]]:
 
 def told(text: str) -> list[str]:
     """An output without what differs from run to run: moments, and blanks that only pad."""
-    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+(\+00:00|Z)", "MOMENT", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+(\+00:00|Z)", "MOMENT", text)
     text = re.sub(r"\b(in|bundle:)( ?)\d{4}-\d\d\b", r"\1\2MONTH", text)
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 

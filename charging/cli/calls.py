@@ -20,25 +20,25 @@ cdr = typer.Typer(help="Calls that are over.", no_args_is_help=True, rich_markup
 COLUMNS = (
     Column("session", "session"),
     Column("account", "account"),
-    Column("number", "number"),
-    Column("target", "target"),
+    Column("number", "number", spare=3),
+    Column("target", "target", spare=4),
     Column("state", "state"),
     Column("elapsed_s", "seconds", right=True),
     Column("cost", "cost €", right=True),
-    Column("free_seconds", "free s", right=True),
-    Column("covered_until", "covered until"),
-    Column("watched", "watched"),
+    Column("free_seconds", "free s", right=True, spare=2),
+    Column("covered_until", "covered until", spare=1),
+    Column("watched", "watched", spare=5),
 )
 CDR_COLUMNS = (
     Column("ended", "ended"),
     Column("account", "account"),
-    Column("number", "number"),
-    Column("caller", "caller"),
+    Column("number", "number", spare=2),
+    Column("caller", "caller", spare=1),
     Column("target", "target"),
     Column("billed_s", "seconds", right=True),
     Column("cost", "cost €", right=True),
-    Column("dial_status", "status"),
-    Column("session", "session"),
+    Column("dial_status", "status", spare=3),
+    Column("session", "session", spare=4),
 )
 CSV_COLUMNS = (
     "session account number caller target plan destination switch reason dial_status hangup_reason set_up answered "

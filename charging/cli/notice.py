@@ -51,7 +51,7 @@ def list_kinds(ctx: typer.Context, templates: Path | None = TEMPLATES, as_json: 
     from charging.notify.render import problems
 
     rows = [{"kind": kind, "rule": rule, "when": when} for kind, (rule, when) in WHEN.items()]
-    show_rows(rows, (Column("kind", "Kind"), Column("rule", "Rule"), Column("when", "Sent")), as_json=as_json, none="")
+    show_rows(rows, (Column("kind", "kind"), Column("rule", "rule"), Column("when", "sent")), as_json=as_json, none="")
     wrong = list(problems(_templates(options(ctx), templates)))
     if wrong:
         raise Refusal(*wrong)

@@ -53,7 +53,12 @@ def register(app: typer.Typer) -> None:
 def _show(answer: dict[str, Any], as_json: bool) -> None:
     for warning in answer["warnings"]:
         say(f"warning: {warning}")
-    show_one(answer, as_json=as_json)
+    show_one(answer if as_json else _told(answer), as_json=as_json)
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """A number for a person, in the words of the options."""
+    return {**row, "paid_voicemail": "as the plan"} if row["paid_voicemail"] is None else row
 
 
 def _changes(forward_to: str | None, paid_voicemail: PaidVoicemail | None, mailbox: str | None) -> dict[str, Any]:
@@ -89,7 +94,8 @@ def list_numbers(
     """Every number."""
     with connected(options(ctx).settings()) as client:
         rows = client.items("/numbers", {"account": account})
-        show_rows(rows, COLUMNS, as_json=as_json, none="there is no number yet")
+        shown = rows if as_json else map(_told, rows)
+        show_rows(shown, COLUMNS, as_json=as_json, none="there is no number yet")
 
 
 @number.command("set")

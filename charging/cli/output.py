@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
+
+COLUMN_GAP = 3
+"""Blanks beside a cell in a terminal's table."""
 
 Row = Mapping[str, Any]
 
 UNLIMITED_COLUMNS = 10_000
 """Of a line where the output is no terminal: nothing is cut."""
+
+
+_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d{3}\+00:00")
+"""As every instant comes; a person can do without the milliseconds, and a narrow terminal must."""
 
 
 class Column(NamedTuple):
@@ -24,6 +32,8 @@ class Column(NamedTuple):
     key: str
     title: str
     right: bool = False
+    spare: int = 0
+    """Above 0: left out where a terminal is too narrow for all, the highest first. JSON and pipes have every column."""
 
 
 def console() -> Console:
@@ -44,17 +54,33 @@ def cell(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return _INSTANT.sub(r"\1 \2Z", str(value))
 
 
 def table(rows: Iterable[Row], columns: Sequence[Column]) -> Table:
-    """Rows as a table."""
+    """Rows as a table, as wide as the output has room for."""
+    rows = list(rows)
+    columns = fitting(rows, columns, console().width)
     made = Table(box=SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
     for column in columns:
-        made.add_column(column.title, justify="right" if column.right else "left", no_wrap=column.right)
+        justify: JustifyMethod = "right" if column.right else "left"
+        # What does not fit goes on in the next line: half a session's id is of no use to `hangup`.
+        made.add_column(column.title, justify=justify, no_wrap=column.right, overflow="fold")
     for row in rows:
         made.add_row(*(cell(row.get(column.key)) for column in columns))
     return made
+
+
+def fitting(rows: Sequence[Row], columns: Sequence[Column], width: int) -> Sequence[Column]:
+    """Those of the columns for which a line has room, and all that are not spare."""
+
+    def needed(column: Column) -> int:
+        return COLUMN_GAP + max(len(column.title), *(len(cell(row.get(column.key))) for row in rows), 0)
+
+    shown = list(columns)
+    while sum(map(needed, shown)) > width and (least := max(shown, key=lambda column: column.spare)).spare:
+        shown.remove(least)
+    return shown
 
 
 def show_rows(rows: Iterable[Row], columns: Sequence[Column], *, as_json: bool, none: str) -> None:

@@ -8,7 +8,7 @@ from charging.cli.accounts import changes_of
 from charging.cli.client import path
 from charging.cli.failure import Refusal
 from charging.cli.options import config_first
-from charging.cli.output import Column, cell, show_csv, show_one, show_rows
+from charging.cli.output import Column, cell, fitting, show_csv, show_one, show_rows
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,22 @@ def test_a_path_keeps_every_character_of_its_parts_to_itself() -> None:
 
 def test_values_are_said_in_words() -> None:
     assert [cell(value) for value in (None, True, False, 0, "x")] == ["-", "yes", "no", "0", "x"]
+
+
+def test_an_instant_is_told_to_the_second() -> None:
+    assert cell("2026-11-22T03:33:08.846+00:00") == "2026-11-22 03:33:08Z"
+    assert cell("2026-11-22") == "2026-11-22"
+
+
+def test_a_line_too_short_for_all_columns_leaves_out_those_that_can_be_spared() -> None:
+    columns = [Column("a", "A"), Column("b", "B", spare=1), Column("c", "C", spare=2), Column("d", "D")]
+    rows = [{"a": "x" * 7, "b": "x" * 7, "c": "x" * 7, "d": "x" * 7}]
+
+    def shown(width: int) -> str:
+        return "".join(column.key for column in fitting(rows, columns, width))
+
+    assert [shown(width) for width in (40, 39, 30, 29, 1)] == ["abcd", "abd", "abd", "ad", "ad"]
+    assert [column.key for column in fitting([], columns, 16)] == ["a", "b", "c", "d"]
 
 
 def test_what_customers_typed_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
