@@ -178,7 +178,8 @@ class Story(Engine):
         return printed.decode()
 
     async def verified(self) -> None:
-        """Nothing is under way, and the books add up."""
+        """Nothing is under way, the books add up, and all that was told is said in the story."""
+        self.no_mail()
         await self.nothing_reserved()
         assert "the books are exact" in await self.charging("ledger", "verify")
 
@@ -231,8 +232,9 @@ class Story(Engine):
         return letter
 
     def no_mail(self) -> None:
-        """Anna has read all there is."""
+        """Anna has read all there is, and nothing is on its way to her."""
         assert [str(one["Subject"]) for one in self.mailbox.got[self._read :]] == []
+        assert len(self.daemon.events("notice_put")) == self._read
 
     # --- time -------------------------------------------------------------------------------------------------
 
@@ -306,8 +308,6 @@ async def _furnish(url: str, plan: str, language: Language, calendar: StoryTime,
 async def _website(daemon: DaemonProcess) -> AsyncIterator[httpx.AsyncClient]:
     scopes: Mapping[str, Any] = {"name": "website", "scopes": ["read", "credit", "operate", "fax"]}
     token = (await daemon.post("/tokens", scopes))["token"]
-    headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{daemon.api_port}", headers=headers, timeout=20
-    ) as website:
+    url, headers = f"http://127.0.0.1:{daemon.api_port}", {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as website:
         yield website
