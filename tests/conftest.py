@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.fakes.clock import FakeClock
@@ -18,6 +20,13 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture(autouse=True)
+def _logs_left_as_found() -> Iterator[None]:
+    """A command that runs in this process silences the logs; the next test may listen to them."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.hookimpl(trylast=True)
