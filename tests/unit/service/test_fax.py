@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
@@ -22,6 +23,7 @@ from charging.session.events import BlackBoxRead
 from charging.session.ports import FaxOrder
 from charging.session.switch_events import ChannelEnded
 from tests.fakes.ami import eventually
+from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff
 from tests.fakes.switch import FakeCall
 from tests.unit.service.conftest import refused
@@ -103,7 +105,8 @@ class Office:
 @pytest.fixture
 async def office() -> AsyncIterator[Office]:
     tables = {"table": RateTable("table", {"nl_mobile": Price((Step(0, 60_000, 60, 1),), fax_page=PAGE)})}
-    async with make_rig(tariff=replace(make_tariff(), tables=tables)) as rig:
+    store = FaultyStore(random.Random(1))
+    async with make_rig(tariff=replace(make_tariff(), tables=tables), store=store) as rig:
         await rig.subscriber(credit=EURO)
         yield Office(rig)
 
@@ -219,13 +222,27 @@ async def test_fax_that_ended_while_the_daemon_was_dead_is_charged_once(office: 
     assert await office.rig.reserved() == {}
 
 
+async def test_fax_that_ends_while_the_ledger_is_out_of_reach_is_charged_when_it_is_back(office: Office) -> None:
+    store = office.rig.store
+    assert isinstance(store, FaultyStore)
+    view = await office.sent()
+    store.failing = 1
+    await office.ends(view.session, "SUCCESS", 3)
+    await office.rig.clock.advance(60)
+    assert await office.rig.reserved() == {"credit": 3 * PAGE}
+    store.failing = 0
+    await office.rig.clock.advance(31)
+    assert await office.rig.reserved() == {}
+    assert (await office.rig.balance()).posted == EURO - 3 * PAGE
+
+
 async def test_r3_cancelled_fax_is_hung_up_and_costs_nothing(office: Office) -> None:
     view = await office.sent()
     assert await office.faxes.cancel("anna", view.session) == view
     await office.rig.clock.advance(2)
     assert (await office.view(view.session)).state == "failed"
     assert (await office.rig.balance()).available == EURO
-    refused(await office.faxes.cancel("anna", view.session), Code.CONFLICT)
+    assert "is over (failed)" in refused(await office.faxes.cancel("anna", view.session), Code.CONFLICT).message
     refused(await office.faxes.cancel("anna", "none"), Code.NOT_FOUND)
 
 
