@@ -13,6 +13,7 @@ hands it to the manager's thread; below 1 ms when idle), which is less than the 
 
 from __future__ import annotations
 
+import os
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -152,7 +153,8 @@ class AmiLink:
             await connection.open()
         except OSError as error:
             where = f"{settings.host}:{settings.port}"
-            reason = "no connection in time" if isinstance(error, TimeoutError) else str(error)
+            said = os.strerror(error.errno) if error.errno else str(error)
+            reason = "no connection in time" if isinstance(error, TimeoutError) else said
             raise _Failed(LinkState.UNREACHABLE, f"{where}: {reason}") from error
         self._held = deque()
         login = {"Username": settings.username, "Secret": settings.secret, "Events": "on"}

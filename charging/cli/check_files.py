@@ -55,8 +55,8 @@ def _prompts(folder: str) -> Iterator[Finding]:
     """The switch may be another machine, or see other folders than we do."""
     here = Path(folder)
     if not here.is_dir():
-        hint = "copy the project's prompts/ there on the switch; it cannot be seen from this machine"
-        yield warning("prompts", f"{folder}: no such folder here; {hint}")
+        hint = "the switch needs the project's prompts/ there, or say in prompts_dir_on_switch where they are"
+        yield warning("prompts", f"{folder}: no such folder on this machine; {hint}")
         return
     wanted = [here / language / f"{prompt}.wav" for language in Language for prompt in PROMPTS]
     missing = [path for path in wanted if not path.is_file()]

@@ -152,7 +152,7 @@ async def test_no_asterisk_is_one_line_that_says_so(check: CheckLive, ami: FakeA
     ran = await check(ami)
     assert ran.code == 1
     (problem,) = graded(ran, "problem")
-    assert f"AMI can not be reached: 127.0.0.1:{ami.port}" in problem
+    assert f"AMI can not be reached: 127.0.0.1:{ami.port}: Connection refused; " in problem
     assert "is Asterisk running" in problem
 
 
