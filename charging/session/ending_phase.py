@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from charging.clock import MICROSECONDS
-from charging.ledger.model import Closed, Opened, OpenSession, Outcome
+from charging.ledger.model import AMOUNT_MAX, Closed, Leg, Opened, OpenSession, Outcome
 from charging.session.cdr import cdr_document
 from charging.session.commands import AskSwitch, Command, Doubt, Forget, Keep, Post, ReadBlackBox, Tell
 from charging.session.duration import decide_duration
@@ -17,7 +17,15 @@ from charging.session.events import (
     SwitchSilent,
     Woke,
 )
-from charging.session.funds import Extension, adopt, catch_up, close_transfer, grants_for, reserve_transfer
+from charging.session.funds import (
+    Extension,
+    adopt,
+    catch_up,
+    close_transfer,
+    final_charge,
+    grants_for,
+    reserve_transfer,
+)
 from charging.session.model import Duration, Pending, Proof, Session, Short, State
 from charging.session.step import Context, Step, due
 from charging.session.switch_events import (
@@ -210,14 +218,22 @@ def _cut_by(session: Session, duration: Duration) -> str | None:
 
 def reassert(session: Session, context: Context) -> Step:
     """The ledger has never heard of this session: a fail-over has lost the write that opened it, and with it all that
-    came after. Open it again as it stands, with nothing settled yet and everything held; what it has used is settled
-    anew. Where somebody else has closed it meanwhile, its CDR forbids that."""
+    came after. Open it again as it stands, with nothing settled yet and everything held (once its length is known, only
+    what it cost); what it has used is settled anew. Where somebody else has closed it meanwhile, its CDR forbids that.
+    """
     bare = replace(session, posted={}, held={}, fixed_s=0, pending=None)
-    funding, at_us = session.funding, context.now.wall_us
+    at_us = context.now.wall_us
+    funding = session.funding if session.duration is None else final_charge(session, session.duration.billed_s)[1]
     _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short), at_us)
+    transfer = replace(transfer, legs=tuple(map(_beyond_limits, transfer.legs)))
     grants = grants_for(bare, funding, {}, at_us)  # what of them the ledger has kept, it skips
-    pending = Pending(transfer, grants, funding, 0, session.short, context.now.mono_us)
+    pending = Pending(transfer, grants, session.funding, 0, session.short, context.now.mono_us)
     return Step(replace(bare, pending=pending), (Tell("session_reasserted"), Post(transfer, grants)))
+
+
+def _beyond_limits(leg: Leg) -> Leg:
+    """The plan's limits are for new calls: this one runs, whatever has begun since."""
+    return replace(leg, floor=-AMOUNT_MAX) if leg.floor else leg
 
 
 def _settle_anew(session: Session, stored: OpenSession | None, context: Context) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 from collections.abc import Mapping, Sequence
 
@@ -25,6 +26,14 @@ class FaultyStore(MemoryStore):
         """The next reservation is carried out without an answer."""
         self.theft = 0
         """Micro-euro that somebody else takes between the next extension's planning and its writing."""
+
+    def remember(self) -> None:
+        """What the replica has got so far."""
+        self._then = copy.deepcopy(self._books)
+
+    def fail_over(self) -> None:
+        """The replica takes over: what was acknowledged since is lost."""
+        self._books = self._then
 
     def _fails(self) -> bool:
         return self.chance.random() < self.failing

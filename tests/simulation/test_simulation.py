@@ -21,7 +21,8 @@ async def test_books_are_exact_after_a_day_of_faults(seed: int) -> None:
     store = FaultyStore(chance)
     tariff = make_tariff(price=chance.choice((60_000, 90_000, 600_000)), increment_s=chance.choice((1, 6, 60)))
     tick_s = chance.choice((5, 30, 60))
-    policy = Policy(tick_s=tick_s, horizon_s=chance.choice((20, 60)), warn_before_s=20)
+    poll_s = chance.choice((0, 0, 5))
+    policy = Policy(tick_s=tick_s, horizon_s=chance.choice((20, 60)), warn_before_s=20, short_poll_s=poll_s)
     async with make_rig(policy=policy, tariff=tariff, store=store) as rig:
         await rig.subscriber(plan=chance.choice(("light", "pro")))
         day = Workload(rig, store, chance)

@@ -14,6 +14,8 @@ from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import Rig
 from tests.fakes.switch import OVERSHOOT_MS, FakeCall
 
+CALM_US = 250 * MICRO
+
 Action = Callable[[], Awaitable[None]]
 
 
@@ -28,30 +30,41 @@ class Workload:
         self.calls: list[FakeCall] = []
         self.lost: set[str] = set()
         """Sessions whose switch died with them: no record, no events."""
+        self.forgotten: set[str] = set()
+        """Sessions that a fail-over of the ledger has lost from beginning to end."""
         self.alive = True
         self._keys = 0
+        self._opened_in_vain: set[str] = set()
+        """Sessions whose opening a fail-over has lost: known to the daemon alone, until something is booked of them."""
+        self._calm_until_us = 0
+        """Until then one fault has to be mended before the next comes: a fail-over with a second one can lose money."""
 
     async def run(self, steps: int) -> None:
         await self._top_up()
         for _ in range(steps):
-            weights, actions = zip(*self._actions(), strict=True)
+            weights, actions = zip(*self._possible_actions(), strict=True)
             await self.chance.choices(actions, weights)[0]()
             await self.rig.clock.advance(self.chance.choice((0, 0, 0.05, 0.7, 3, 11, 35, 90)))
             await self._check_deadlines()
         await self._mend()
 
-    def _actions(self) -> list[tuple[int, Action]]:
-        return [
+    def _possible_actions(self) -> list[tuple[int, Action]]:
+        calls: list[tuple[int, Action]] = [
             (10, self._new_call),
             (6, self._answer),
             (6, self._hang_up),
             (2, self._fail),
+        ]
+        if self.rig.clock.now().mono_us < self._calm_until_us:
+            return calls
+        faults: list[tuple[int, Action]] = [
             (2, self._top_up),
             (2, self._toggle_link),
             (2, self._toggle_daemon),
             (4, self._toggle_ledger),
             (1, self._restart_switch),
         ]
+        return [*calls, *faults, (2 if self.rig.policy.is_shared else 0, self._fail_over)]
 
     async def _new_call(self) -> None:
         if not self.alive:
@@ -105,6 +118,7 @@ class Workload:
         if self.alive:
             await self.rig.kill_daemon()
             self.alive = False
+            self.forgotten |= self._opened_in_vain - await self._known()
             return
         self.rig.switch.up = True
         self.alive = True
@@ -119,14 +133,42 @@ class Workload:
         if self.alive and self.rig.switch.up:
             await self.rig.registry.reconcile(True)
 
-    async def _mend(self) -> None:
+    async def _fail_over(self) -> None:
+        """The ledger loses what was acknowledged in the last moments. There is money for all of it to be booked again;
+        where there is not, somebody else has spent what was reserved."""
+        await self._mend_faults()
+        for _ in range(5):
+            await self._top_up()
+        self.store.remember()
+        self._calm_until_us = self.rig.clock.now().mono_us + CALM_US
+        for _ in range(self.chance.randrange(4)):
+            weights, actions = zip(*self._possible_actions(), strict=True)
+            await self.chance.choices(actions, weights)[0]()
+            await self.rig.clock.advance(self.chance.choice((0, 0.05, 3, 35, 70)))
+        booked = {row.session for row in await self.store.cdrs(limit=10_000)}
+        known = await self._known()
+        self.store.fail_over()
+        lost = known - await self._known()
+        self.forgotten |= lost & booked
+        self._opened_in_vain |= lost - booked
+
+    async def _known(self) -> set[str]:
+        """The sessions that the ledger knows, open or closed."""
+        booked = {row.session for row in await self.store.cdrs(limit=10_000)}
+        return booked | {record.id for record in await self.store.sessions()}
+
+    async def _mend_faults(self) -> None:
         self.store.failing = 0.0
         self.rig.switch.up = True
-        if not self.alive:
-            await self.rig.start_daemon()
-        else:
+        if self.alive:
             await self.rig.registry.reconcile()
+        else:
+            await self.rig.start_daemon()
+            self.alive = True
         await self.rig.clock.advance(100)
+
+    async def _mend(self) -> None:
+        await self._mend_faults()
         for call in self.calls:
             self.rig.switch.end(call.session)
         await self.rig.clock.advance(120)
@@ -134,7 +176,8 @@ class Workload:
     async def _check_deadlines(self) -> None:
         """Money first, then time: no call's deadline on the switch lies beyond what is reserved for it."""
         now = self.rig.clock.now()
-        for record in await self.store.sessions():
+        behind = now.mono_us < self._calm_until_us  # the ledger may be, until the next tick
+        for record in await self.store.sessions() if not behind else ():
             call = self.rig.switch.calls.get(record.id)
             if call is None or call.answered is None or call.deadline_mono_us is None or not call.caller_alive:
                 continue

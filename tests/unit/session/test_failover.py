@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,36 +12,23 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from charging.clock import MICROSECONDS
-from charging.errors import LedgerUnavailable
-from charging.ledger.memory import MemoryStore
-from charging.ledger.model import Applied, Balance, Kept, OpenSession, Outcome, Transfer, bundle
+from charging.ledger.model import Balance, OpenSession, bundle
 from charging.session.closed import KEPT_S, ClosedRecords
 from charging.session.model import Policy
 from tests.contract.scenario import assert_sound
-from tests.fakes.clock import START_WALL_US, FakeClock
+from tests.fakes.clock import START_WALL_US
+from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, Rig, make_rig
 
 SECOND = 1_000
 NEW_MONTH = datetime(2026, 12, 1, tzinfo=ZoneInfo("Europe/Amsterdam")).timestamp()
 
 
-class LossyStore(MemoryStore):
-    """A memory store that can fall back to what it was, or be out of reach."""
+class LossyStore(FaultyStore):
+    """A store whose fail-overs lose what they lose at a chosen moment."""
 
-    unavailable = False
     hang_up: Callable[[], Awaitable[None]] | None = None
     """Done once, when open sessions have been read and are not told yet."""
-
-    def remember(self) -> None:
-        self._then = copy.deepcopy(self._books)
-
-    def fail_over(self) -> None:
-        self._books = self._then
-
-    async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
-        if self.unavailable:
-            raise LedgerUnavailable
-        return await super().apply(transfer, grants)
 
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         found = await super().sessions(switch, account)
@@ -50,15 +37,10 @@ class LossyStore(MemoryStore):
             await hang_up()
         return found
 
-    async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
-        if self.unavailable:
-            raise LedgerUnavailable
-        return await super().keep_session(account, session, kept)
-
 
 @pytest.fixture
 async def store() -> LossyStore:
-    return LossyStore(FakeClock())
+    return LossyStore(random.Random(1))
 
 
 @pytest.fixture
@@ -134,10 +116,10 @@ async def test_a_loss_while_the_call_s_end_is_being_booked_is_settled_whole(rig:
     await rig.clock.advance(50)
     store.remember()
     await rig.clock.advance(80.1)
-    store.unavailable = True
+    store.failing = 1.0
     await rig.hang_up(call)
     store.fail_over()
-    store.unavailable = False
+    store.failing = 0.0
     await rig.clock.advance(30)
     assert (await rig.balance()).posted == 10 * EURO - 130 * SECOND
     assert await rig.reserved() == {}
@@ -286,3 +268,30 @@ async def test_closed_records_are_kept_for_a_while(rig: Rig) -> None:
     closed.add(replace(session, id="c"), 8 + KEPT_S * MICROSECONDS)
     assert closed.get(session.id) is None
     assert closed.get("b") is not None
+
+
+async def test_a_lost_call_is_booked_again_whatever_calls_have_begun_since(rig: Rig, store: LossyStore) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    store.remember()
+    call = await rig.talking()
+    store.fail_over()
+    others = [await rig.ringing() for _ in range(5)]
+    assert (await rig.ring()).reason == "too_many_calls"
+    await rig.clock.advance(20.1)
+    await rig.hang_up(call)
+    assert (await rig.balance()).posted == 10 * EURO - 20 * SECOND
+    assert (await rig.balance("calls")).reserved == len(others)
+    assert not rig.heard("session_lost")
+
+
+async def test_a_lost_opening_of_a_call_that_nobody_answers_needs_no_money(rig: Rig, store: LossyStore) -> None:
+    await rig.subscriber(credit=120 * SECOND)
+    store.remember()
+    call = await rig.ringing()
+    store.fail_over()
+    await rig.credit(-120 * SECOND, "chargeback")
+    await rig.hang_up(call)
+    assert not rig.heard("session_lost")
+    (row,) = await store.cdrs()
+    assert json.loads(row.document)["billed_s"] == 0
+    assert await rig.reserved() == {}
