@@ -57,20 +57,19 @@ end
 """
 
 # KEYS as apply.lua has them; ARGV 1 id, 2 session, 3 line of the journal, 4 digest, 5 the session's record, 6 CDR.
-_BOTH = '"#lines", "1", "p:credit", "1000000000", "r:credit", "120", "p:calls", "0", "r:calls", "1"'
 _TEXTS = {
-    Opened: f"""
+    Opened: """
 redis.call("HMGET", KEYS[1], "#lines", "p:credit", "r:credit", "p:calls", "r:calls")
 redis.call("HMGET", KEYS[2], ARGV[1])
 redis.call("HGET", KEYS[4], ARGV[2])
 redis.call("HEXISTS", KEYS[6], ARGV[2])
 redis.call("RPUSH", KEYS[3], ARGV[3])
 redis.call("HSET", KEYS[2], ARGV[1], ARGV[4])
-redis.call("HSET", KEYS[1], {_BOTH})
+redis.call("HSET", KEYS[1], "#lines", "1", "r:credit", "120", "r:calls", "1")
 redis.call("HSET", KEYS[4], ARGV[2], ARGV[5])
-redis.call("SADD", "bare:switch:{{switch}}", ARGV[2] .. " account-0000001")
+redis.call("SADD", "bare:switch:{switch}", ARGV[2] .. " account-0000001")
 redis.call("SADD", "bare:switches", "switch")
-return {{"created", "", "switch", 1000000000, 120, 0, 1}}
+return {"created", "", "switch", 1000000000, 120, 0, 1}
 """,
     Kept: """
 redis.call("HMGET", KEYS[1], "#lines", "p:credit", "r:credit")
@@ -78,23 +77,23 @@ redis.call("HMGET", KEYS[2], ARGV[1])
 redis.call("HGET", KEYS[4], ARGV[2])
 redis.call("RPUSH", KEYS[3], ARGV[3])
 redis.call("HSET", KEYS[2], ARGV[1], ARGV[4])
-redis.call("HSET", KEYS[1], "#lines", "2", "p:credit", "999999940", "r:credit", "120")
+redis.call("HSET", KEYS[1], "#lines", "2", "p:credit", "999999940")
 redis.call("HSET", KEYS[4], ARGV[2], ARGV[5])
 return {"created", "", "switch", 999999940, 120}
 """,
-    Closed: f"""
+    Closed: """
 redis.call("HMGET", KEYS[1], "#lines", "p:credit", "r:credit", "p:calls", "r:calls")
 redis.call("HMGET", KEYS[2], ARGV[1])
 redis.call("HGET", KEYS[4], ARGV[2])
 redis.call("RPUSH", KEYS[3], ARGV[3])
 redis.call("HSET", KEYS[2], ARGV[1], ARGV[4])
-redis.call("HSET", KEYS[1], {_BOTH})
+redis.call("HSET", KEYS[1], "#lines", "3", "p:credit", "999999910", "r:credit", "0", "r:calls", "0")
 redis.call("HDEL", KEYS[4], ARGV[2])
 redis.call("ZADD", KEYS[5], "3", ARGV[2])
 redis.call("HSET", KEYS[6], ARGV[2], ARGV[6])
-redis.call("SREM", "bare:switch:{{switch}}", ARGV[2] .. " account-0000001")
+redis.call("SREM", "bare:switch:{switch}", ARGV[2] .. " account-0000001")
 redis.call("ZADD", "bare:cdrs", "3", ARGV[2] .. " account-0000001 3")
-return {{"created", "", "switch", 1000000000, 120, 0, 1}}
+return {"created", "", "switch", 999999910, 0, 0, 0}
 """,
 }
 _DIGEST = "0123456789abcdef0123456789abcdef"

@@ -18,27 +18,27 @@
 --
 -- Amounts stay below 2^53, where doubles are exact; a sum of two that does not is still seen to pass the limit. Redis
 -- writes and answers such numbers exactly; only where they become part of a text, they have to be formatted.
--- Balances are kept in arrays, by the place in which they were first named: tables are what a script spends its time on.
+-- Tables and conversions are what a script spends its time on: amounts stand in arrays, each converted once, and only
+-- what changes is written.
 
 local AMOUNT_MAX = 9007199254740991
 local books, ids, journal, sessions, cdrs, cdr = unpack(KEYS)
 local change, session, epoch, switch, at_us, state, touch, indexes, follows = unpack(ARGV, 1, 9)
 local account = books:match("{(.*)}:books$")
 
--- Where each line begins in ARGV, and the place of each balance.
-local first_of, asked, fields, place_of, places = {}, {}, {"#lines"}, {}, 0
-local next_arg, lines = 10, 0
+-- Where each line begins in ARGV; the fields of books to be read, and where among them the two of a balance are.
+local first_of, asked, fields, field_of = {}, {}, {"#lines"}, {}
+local next_arg, lines, last_field = 10, 0, 1
 while next_arg <= #ARGV do
     lines = lines + 1
     first_of[lines], asked[lines] = next_arg, ARGV[next_arg]
     local after = next_arg + 4 + 4 * ARGV[next_arg + 3]
     for arg = next_arg + 4, after - 1, 4 do
         local name = ARGV[arg]
-        if not place_of[name] then
-            places = places + 1
-            place_of[name] = places
-            fields[2 * places] = "p:" .. name
-            fields[2 * places + 1] = "r:" .. name
+        if not field_of[name] then
+            field_of[name] = last_field + 1
+            fields[last_field + 1], fields[last_field + 2] = "p:" .. name, "r:" .. name
+            last_field = last_field + 2
         end
     end
     next_arg = after
@@ -48,20 +48,23 @@ local main = first_of[lines]
 
 local stored = redis.call("HMGET", books, unpack(fields))
 local digests = redis.call("HMGET", ids, unpack(asked))
-local posted, reserved = {}, {}
-for place = 1, places do
-    posted[place] = tonumber(stored[2 * place] or 0)
-    reserved[place] = tonumber(stored[2 * place + 1] or 0)
+local amounts = {}  -- by the place of their field
+for field = 2, last_field do
+    amounts[field] = tonumber(stored[field] or 0)
 end
 
-local function answer(outcome, detail, all_posted, all_reserved)
-    local reply = {outcome, detail, switch}
+local function answer(outcome, detail, told)
+    local reply, last = {outcome, detail, switch}, 3
     for arg = main + 4, #ARGV, 4 do
-        local place = place_of[ARGV[arg]]
-        reply[#reply + 1] = (all_posted or posted)[place]
-        reply[#reply + 1] = (all_reserved or reserved)[place]
+        local field = field_of[ARGV[arg]]
+        reply[last + 1], reply[last + 2] = tonumber(told[field] or 0), tonumber(told[field + 1] or 0)
+        last = last + 2
     end
     return reply
+end
+
+local function unchanged(outcome, detail)
+    return answer(outcome, detail, stored)
 end
 
 local digest = digests[lines]
@@ -70,12 +73,12 @@ if digest then
         redis.call("HSET", books, "#lines", stored[1])
     end
     if digest == ARGV[main + 1] then
-        return answer("exists", "")
+        return unchanged("exists", "")
     end
-    return answer("differs", "the journal has " .. digest .. ", not " .. ARGV[main + 1])
+    return unchanged("differs", "the journal has " .. digest .. ", not " .. ARGV[main + 1])
 end
 if not stored[1] then
-    return answer("account_not_found", "")
+    return unchanged("account_not_found", "")
 end
 
 -- The session.
@@ -84,17 +87,17 @@ if change ~= "" then
     local record = redis.call("HGET", sessions, session)
     if change == "open" then
         if record or redis.call("HEXISTS", cdr, session) == 1 then
-            return answer("session_exists", "")
+            return unchanged("session_exists", "")
         end
     elseif not record then
-        return answer("session_not_open", "")
+        return unchanged("session_not_open", "")
     else
         local held_epoch, held_opened, sequence, held, held_switch =
             record:match("^(%d+) (%-?%d+) (%d+) ([^\n]*)\n([^\n]*)\n")
         if tonumber(epoch) < tonumber(held_epoch) then
-            return answer("fenced", "")
+            return unchanged("fenced", "")
         elseif sequence ~= "0" and sequence ~= follows then
-            return answer("out_of_sequence", record)
+            return unchanged("out_of_sequence", record)
         end
         opened_us, switch = held_opened, held_switch
         for name, amount in held:gmatch("([^;=]+)=(%d+)") do
@@ -106,58 +109,49 @@ for arg = main + 4, #ARGV, 4 do
     local name = ARGV[arg]
     local held = (holds[name] or 0) + ARGV[arg + 2]
     if held < 0 then
-        return answer("exceeds_reservation", name)
+        return unchanged("exceeds_reservation", name)
     end
     holds[name] = held > 0 and held or nil
 end
 if change == "close" and next(holds) then
-    return answer("exceeds_reservation", (next(holds)))
+    return unchanged("exceeds_reservation", (next(holds)))
 end
 
 -- The money.
-local new_posted, new_reserved = {}, {}
-for place = 1, places do
-    new_posted[place], new_reserved[place] = posted[place], reserved[place]
-end
+local changed = {}
 for line = 1, lines do
     if not digests[line] then
         for arg = first_of[line] + 4, first_of[line + 1] - 1, 4 do
-            local place = place_of[ARGV[arg]]
-            local after_posted, after_reserved = new_posted[place] + ARGV[arg + 1], new_reserved[place] + ARGV[arg + 2]
-            local available = after_posted - after_reserved
-            if math.max(math.abs(after_posted), math.abs(after_reserved), math.abs(available)) > AMOUNT_MAX then
-                return answer("exceeds_limit", ARGV[arg])
-            elseif ARGV[arg + 1] - ARGV[arg + 2] < 0 and available < tonumber(ARGV[arg + 3]) then
-                return answer("insufficient", ARGV[arg])
+            local field, moved, held = field_of[ARGV[arg]], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
+            local posted, reserved = amounts[field] + moved, amounts[field + 1] + held
+            local available = posted - reserved
+            if math.max(posted, -posted, reserved, -reserved, available, -available) > AMOUNT_MAX then
+                return unchanged("exceeds_limit", ARGV[arg])
+            elseif moved < held and available < tonumber(ARGV[arg + 3]) then
+                return unchanged("insufficient", ARGV[arg])
             end
-            new_posted[place], new_reserved[place] = after_posted, after_reserved
-            fields[2 * place + 1] = ""  -- changed
+            amounts[field], amounts[field + 1] = posted, reserved
+            if moved ~= 0 or not stored[field] then
+                changed[#changed + 1], changed[#changed + 2] = fields[field], posted
+            end
+            if held ~= 0 or not stored[field + 1] then
+                changed[#changed + 1], changed[#changed + 2] = fields[field + 1], reserved
+            end
         end
     end
 end
 
 -- Nothing is refused any more: write.
-local number, new_ids, new_lines = tonumber(stored[1]), {}, {}
+local number = tonumber(stored[1])
 for line = 1, lines do
     if not digests[line] then
         local arg = first_of[line]
         number = number + 1
-        new_ids[#new_ids + 1] = ARGV[arg]
-        new_ids[#new_ids + 1] = ARGV[arg + 1]
-        new_lines[#new_lines + 1] = number .. " " .. ARGV[arg + 2]
+        redis.call("RPUSH", journal, number .. " " .. ARGV[arg + 2])
+        redis.call("HSET", ids, ARGV[arg], ARGV[arg + 1])
     end
 end
-redis.call("RPUSH", journal, unpack(new_lines))
-redis.call("HSET", ids, unpack(new_ids))
-local changed = {"#lines", number}
-for name, place in pairs(place_of) do
-    if fields[2 * place + 1] == "" then
-        local last = #changed
-        changed[last + 1], changed[last + 2] = "p:" .. name, new_posted[place]
-        changed[last + 3], changed[last + 4] = "r:" .. name, new_reserved[place]
-    end
-end
-redis.call("HSET", books, unpack(changed))
+redis.call("HSET", books, "#lines", number, unpack(changed))
 if change == "close" then
     redis.call("HDEL", sessions, session)
     if state ~= "" then
@@ -182,4 +176,4 @@ elseif change ~= "" then
         redis.call("SADD", indexes .. ":switches", switch)
     end
 end
-return answer("created", "", new_posted, new_reserved)
+return answer("created", "", amounts)
