@@ -15,7 +15,7 @@ import contextlib
 import itertools
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -55,8 +55,9 @@ mail:
 """
 SPEECH_DB = -35.0
 LEAK_DB = -45.0
-FAX_S = 60
 COMMAND_S = 60
+PATIENCE_S = 90
+"""For anything, on a busy machine: a daemon that could not reach its ledger looks again after a minute."""
 
 
 ADDITIONS = {
@@ -101,6 +102,9 @@ class Story(Engine):
     _moves: int = 0
     _looked_after: set[date] = field(default_factory=lambda: {TENTH})
     _swept: set[date] = field(default_factory=lambda: {TENTH})
+
+    async def until(self, condition: Callable[[], Awaitable[bool]], what: str, deadline_s: float = PATIENCE_S) -> None:
+        await super().until(condition, what, max(deadline_s, PATIENCE_S))
 
     # --- the website ------------------------------------------------------------------------------------------
 
@@ -157,7 +161,7 @@ class Story(Engine):
             found.update((await self.website.get(f"/accounts/anna/faxes/{answer.json()['session']}")).json())
             return bool(found["state"] != "sending")
 
-        await self.until(ended, "the fax's end", FAX_S)
+        await self.until(ended, "the fax's end")
         return found
 
     async def statement(self, month: str) -> dict[str, Any]:
@@ -195,7 +199,7 @@ class Story(Engine):
             new[:] = [one for one in found if one["session"] not in self._known]
             return len(new) >= how_many
 
-        await self.until(there, f"{how_many} new CDRs of {service}", 30)
+        await self.until(there, f"{how_many} new CDRs of {service}")
         assert len(new) == how_many
         self._known |= {one["session"] for one in new}
         return new
@@ -203,14 +207,14 @@ class Story(Engine):
     async def talks(self, seconds: float) -> dict[str, Any]:
         """Somebody rings, Anna answers, the caller hangs up after so long: the CDR."""
         call = await self.call(hang_up_after_s=seconds)
-        await call.wait_end(seconds + 20)
+        await call.wait_end(PATIENCE_S)
         assert call.mobile.was_answered
         (cdr,) = await self.booked("forward")
         return cdr
 
     async def leaves_message(self, call: Call) -> None:
         """The caller is with voicemail, talks to it and hangs up."""
-        await call.wait_state(CallState.ANSWERED, 20)
+        await call.wait_state(CallState.ANSWERED, PATIENCE_S)
         await leave_message(self.lab, call, seconds=4)
 
     # --- the mailbox ------------------------------------------------------------------------------------------
@@ -221,7 +225,7 @@ class Story(Engine):
         async def come() -> bool:
             return len(self.mailbox.got) > self._read
 
-        await self.until(come, "a mail", 20)
+        await self.until(come, "a mail")
         message, to = self.mailbox.got[self._read], self.mailbox.recipients[self._read]
         self._read += 1
         body = message.get_body(("plain",))

@@ -62,7 +62,7 @@ async def _runs_out_in_a_call(anna: Story) -> None:
     low = await anna.mail()  # R15, during the call: its first ten seconds are charged
     assert low.subject == "Uw beltegoed is bijna op: nog € 0,28"
     assert "Dat is te weinig om oproepen door te schakelen: ze worden nu niet beantwoord." in low.text
-    await call.wait_end(30)
+    await call.wait_end(60)
     (cdr,) = await anna.booked("forward")
     assert (cdr["billed_s"], cdr["cost"], cdr["warnings"]) == (10, "9.40", 1)  # R23
     assert hears_the_prompt(call)  # R17
@@ -84,7 +84,7 @@ async def _has_thirteen_cents(anna: Story) -> None:
     assert f"uw nummer {NUMBER} gebeld" in missed.text
     assert "omdat uw beltegoed (€ 0,13) te laag is" in missed.text
     await unreachable.hang_up()
-    await unreachable.wait_end()
+    await unreachable.wait_end(60)
     assert (unreachable.was_answered, unreachable.mobiles) == (False, [])
 
     short = await anna.faxes(fax_machine.receives(22), pages=3)  # R14: at once, on the web

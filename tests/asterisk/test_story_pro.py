@@ -60,7 +60,7 @@ async def _runs_out_of_minutes_in_a_call(anna: Story) -> None:
     await anna.leaves_message(other)
     assert other.mobiles == []
     assert (await anna.heard("prompt_played"))["prompt"] == "minutes_low"  # R17
-    await call.wait_end(30)
+    await call.wait_end(60)
     (cdr,) = await anna.booked("forward")
     assert (cdr["billed_s"], cdr["cost"], cdr["warnings"]) == (10, "0.00", 1)  # R23
     assert hears_the_prompt(call)
