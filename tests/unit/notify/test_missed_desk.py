@@ -188,6 +188,34 @@ async def test_r13_a_daemon_killed_between_any_two_writes_loses_and_doubles_no_c
     assert len({one.id for one in notices}) == len(notices)
 
 
+async def test_r13_a_daemon_that_was_frozen_in_mid_mail_does_not_take_the_next_one_for_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thaw = asyncio.Event()
+    put = house.outbox.put
+
+    async def freezing(notice: Notice) -> bool:
+        if notice.id == "missed-call/call-1":
+            await thaw.wait()
+        return await put(notice)
+
+    await house.missed()
+    monkeypatch.setattr(house.outbox, "put", freezing)
+    frozen = asyncio.create_task(house.desk.tell_due(), name="frozen")
+    await settle()
+    monkeypatch.setattr(house.outbox, "put", put)
+    other = house.another()
+    await other.tell_due()
+    await house.clock.advance(PAUSE_S)
+    await house.missed()
+    now_us = house.clock.now().wall_us
+    await other._change("anna", lambda missed: missed.with_frozen(now_us, PAUSE_S))  # and then it was killed
+    thaw.set()
+    await frozen
+    await house.another().tell_due()
+    assert [notice.id for notice in await house.notices()] == ["missed-call/call-1", "missed-call/call-2"]
+
+
 async def test_nothing_is_kept_of_who_misses_no_more_calls(house: House) -> None:
     await house.missed()
     await house.desk.tell_due()
