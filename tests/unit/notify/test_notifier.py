@@ -161,10 +161,10 @@ async def test_r16_only_credit_for_a_call_arms_it_again_within_a_month(
     await office.move(Kind.SETTLE, Leg(bundle("2026-11"), -481))
     assert await office.look() == ["low-free-minutes/2026-11/never"]
     await office.move(Kind.CORRECT, Leg(CREDIT, micro))
-    await office.look()
+    found = await office.look()
     await office.spend(micro)
-    again = [notice for notice in await office.look() if notice.startswith("low-free-minutes/")]
-    assert len(again) == told_again
+    found += await office.look()
+    assert sum(notice.startswith("low-free-minutes/") for notice in found) == told_again
     await office.clock.advance(15 * 86_400)
     assert await office.look() == []
     await office.move(Kind.GRANT, Leg(bundle("2026-12"), 600))
