@@ -12,7 +12,8 @@ from charging.demo.screen import bare_table
 from charging.money import format_euro, parse_euro
 
 WORDS = {
-    "grant": "free seconds left",
+    "grant": "the month's free minutes",
+    "correct": "used since it began",
     "top_up": "top-up",
     "reserve": "the call arrives",
     "extend": "tick",
@@ -46,7 +47,7 @@ def running(journal: Iterable[dict[str, Any]]) -> list[Line]:
     lines: list[Line] = []
     free_after = credit_after = reserved_after = 0
     for row in journal:
-        free = sum(int(leg["posted"]) for leg in row["legs"] if leg["unit"] == "second")
+        free = sum(int(leg["posted"]) for leg in row["legs"] if leg["balance"].startswith("bundle:"))
         credit = sum(micro(leg["posted"]) for leg in row["legs"] if leg["balance"] == "credit")
         free_after, credit_after = free_after + free, credit_after + credit
         reserved_after += sum(micro(leg["reserved"]) for leg in row["legs"] if leg["balance"] == "credit")

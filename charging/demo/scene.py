@@ -7,6 +7,7 @@ from charging.lab import mobile
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language
 from charging.ledger.bundles import grant
+from charging.ledger.model import Kind, Leg, Transfer, bundle
 from charging.ledger.sqlite import SqliteStore
 from charging.money import MICRO
 from charging.session.funds import local
@@ -18,6 +19,7 @@ RINGS_S = 2
 MOBILE = mobile.answers(RINGS_S)
 ZONE = "Europe/Amsterdam"
 
+MONTH_S = 250 * 60
 FREE_S = 8
 TOP_UP_EURO = 10
 TOP_UPS = 2
@@ -50,7 +52,7 @@ plans:
     title: Voice Pro
     rates: standard
     paid_subscription: yes
-    free_minutes: {{minutes: 250}}
+    free_minutes: {{minutes: {MONTH_S // 60}}}
     voicemail: {{paid: no}}
     calls_at_once: 4
 """
@@ -63,6 +65,9 @@ async def seed(daemon: DaemonProcess, language: Language) -> None:
     try:
         now_us = SystemClock().now().wall_us
         await store.put_account(Account(ACCOUNT, PLAN, language, created_us=now_us))
-        await store.apply(grant(ACCOUNT, local(ZONE, now_us).strftime("%Y-%m"), FREE_S, now_us))
+        month = local(ZONE, now_us).strftime("%Y-%m")
+        used = (Leg(bundle(month), FREE_S - MONTH_S),)
+        before = Transfer("earlier", ACCOUNT, Kind.CORRECT, now_us, used, reason="calls of this month")
+        await store.apply(before, [grant(ACCOUNT, month, MONTH_S, now_us)])
     finally:
         await store.close()

@@ -18,7 +18,7 @@ from charging.lab import Call, Lab, mobile
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.bundles import grant
-from charging.ledger.model import CREDIT, Kind, Leg, Transfer
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer, bundle
 from charging.ledger.sqlite import SqliteStore
 from charging.money import parse_euro
 from charging.session.funds import local
@@ -26,6 +26,9 @@ from charging.session.funds import local
 NUMBER = "+31850000001"
 SECOND = 1_000
 """Micro-euro."""
+
+MONTH_S = 60
+"""The free seconds of Voice Pro."""
 
 POLICY = {"tick_s": 2, "horizon_s": 5, "warn_before_s": 5, "setup_timeout_s": 2, "black_box_wait_s": 2}
 
@@ -180,7 +183,8 @@ async def engine(
             if parse_euro(credit):
                 await store.apply(Transfer("top-up/0", who, Kind.TOP_UP, now_us, (Leg(CREDIT, parse_euro(credit)),)))
             if free_seconds is not None:
-                await store.apply(grant(who, month, free_seconds, now_us))
+                used = Transfer("earlier", who, Kind.CORRECT, now_us, (Leg(bundle(month), free_seconds - MONTH_S),))
+                await store.apply(used, [grant(who, month, MONTH_S, now_us)])
     finally:
         await store.close()
     prepare(daemon)
