@@ -156,7 +156,8 @@ class Metrics:
         self.agi_requests = self._counter(
             "charging_agi_requests",
             "FastAGI requests by route (other: none of ours) and result (answered, declined: left to another daemon, "
-            "caller_left, deadline, failed, header_late, bad_request, unknown_route, crowded_out: too many at once, stopped: with the daemon).",
+            "caller_left, deadline, failed, header_late, bad_request, unknown_route, crowded_out: too many at once, "
+            "stopped: with the daemon).",
             "route",
             "result",
             known=[AGI_ROUTES, ("answered", "declined", "caller_left", "deadline", "failed", "crowded_out")],
