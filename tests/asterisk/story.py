@@ -98,6 +98,7 @@ class Story(Engine):
     mailbox: Mailbox
     _known: set[str] = field(default_factory=set)
     _read: int = 0
+    _replies: int = 0
     _keys: itertools.count[int] = field(default_factory=itertools.count)
     _moves: int = 0
     _looked_after: set[date] = field(default_factory=lambda: {TENTH})
@@ -235,10 +236,15 @@ class Story(Engine):
         assert "https://www.voice.example/top-up" in letter.text
         return letter
 
+    async def reply(self) -> Letter:
+        """The same, where it is no notice of the daemon's but the command's answer to a mail of hers."""
+        self._replies += 1
+        return await self.mail()
+
     def no_mail(self) -> None:
         """Anna has read all there is, and nothing is on its way to her."""
         assert [str(one["Subject"]) for one in self.mailbox.got[self._read :]] == []
-        assert len(self.daemon.events("notice_put")) == self._read
+        assert len(self.daemon.events("notice_put")) == self._read - self._replies
 
     # --- time -------------------------------------------------------------------------------------------------
 

@@ -94,8 +94,10 @@ async def _has_thirteen_cents(anna: Story) -> None:
         "available": "0.13",
         "missing": "0.02",
     }
-    returned = await anna.charging("fax", "submit-mail", stdin=_mail_with_fax(pages=3))  # and by return e-mail
-    assert "is niet verstuurd" in returned
+    await anna.charging("fax", "submit-mail", "--reply-by", "smtp", stdin=_mail_with_fax(pages=3))
+    returned = await anna.reply()  # and by return e-mail
+    assert returned.subject == f"Uw fax naar {fax_machine.receives(22)} is niet verstuurd"
+    assert "- 3 pagina’s: € 0,15 - uw beltegoed: € 0,13 - tekort: € 0,02" in returned.text
     assert await anna.credit() == "0.13"
 
 
