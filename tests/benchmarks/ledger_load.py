@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 import statistics
 import time
@@ -97,6 +98,7 @@ class Rounds:
         self._figures: dict[str, list[Figure]] = {name: [] for name in contenders}
 
     async def run(self, rounds: int) -> None:
+        await asyncio.to_thread(os.sync)  # what filling the stores left to be written would delay the first flushes
         for number in range(rounds):
             for name in list(self._contenders)[:: 1 if number % 2 == 0 else -1]:
                 self._figures[name].append(await self._contenders[name]())
