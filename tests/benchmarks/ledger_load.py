@@ -109,7 +109,7 @@ class Rounds:
             one = Figure(*(statistics.median(column) for column in zip(*map(astuple, figures), strict=True)))
             server = f" + {one.server_us:4.0f}" if one.server_us else ""
             times = f"p50 {one.p50_ms:7.2f} ms   p99 {one.p99_ms:7.2f} ms   CPU {one.cpu_us:4.0f}{server} µs"
-            print(f"{name:52} {one.rate:7,.0f}/s   {times}", flush=True)
+            print(f"{name:57} {one.rate:7,.0f}/s   {times}", flush=True)
 
     def judge(self, what: str, one: str, other: str, reached: Callable[[float], bool], wanted: str) -> None:
         """Tell how often the rate of ``other`` goes into that of ``one``, and whether that is what was wanted; and how
@@ -120,7 +120,7 @@ class Rounds:
         cpu = statistics.median((its.cpu_us + its.server_us) / (mine.cpu_us + mine.server_us) for mine, its in pairs)
         span = f"({ratios[0]:.2f} … {ratios[-1]:.2f})"
         verdict = "reached" if reached(median) else "MISSED"
-        print(f"{what:52} {median:7.2f} {span:15} {wanted}: {verdict}; by CPU time {cpu:.2f}", flush=True)
+        print(f"{what:57} {median:7.2f} {span:15} {wanted}: {verdict}; by CPU time {cpu:.2f}", flush=True)
 
 
 def at_least(aim: float) -> tuple[Callable[[float], bool], str]:

@@ -221,8 +221,8 @@ async def bench(folder: Path, sizes: list[int], seconds: float, rounds: int) -> 
     measured.show()
     for size in sizes:
         ledger = name(LEDGER, size, 200)
-        measured.judge(f"200 tasks against {BARE}", ledger, name(BARE, size, 200), *at_least(0.8))
-        measured.judge(f"200 tasks against {PIPELINED}", ledger, name(PIPELINED, size, 200), *at_least(0.8))
+        measured.judge(f"{size:,} accounts: against {BARE}", ledger, name(BARE, size, 200), *at_least(0.8))
+        measured.judge(f"{size:,} accounts: against {PIPELINED}", ledger, name(PIPELINED, size, 200), *at_least(0.8))
     few, many = sizes[0], sizes[-1]
     for kind in (LEDGER, PIPELINED):
         what = f"{kind}: cost at {many:,} against {few:,}"
