@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from typing import Any
 
@@ -23,7 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
@@ -144,12 +144,14 @@ class RedisClient:
         await self._pipelines.close()
         await self._forget(self._redis)
         for sentinel in self._sentinel.sentinels if self._sentinel else ():
-            await sentinel.aclose()
+            with suppress(RedisError, OSError):
+                await sentinel.aclose()
 
     async def _forget(self, redis: Redis | RedisCluster | None) -> None:
         if redis is not None and redis is self._redis:
             self._redis = None
-            await redis.aclose()
+            with suppress(RedisError, OSError):  # a server that is gone or slow does not say good-bye in time
+                await redis.aclose()
 
     async def command(self, *words: str | int | bytes) -> Any:
         """The answer to one command."""
@@ -202,9 +204,9 @@ class RedisClient:
         """As ``script``, once ``min_replicas_ack`` replicas have what it wrote: WAIT on the same connection."""
         for command in before:
             await self.command(*command)
-        async with self._asking() as redis, await self._connection_for(redis, keys[0]) as single:
+        wanted = self._url.min_replicas_ack
+        async with self._asking() as redis, self._connection_for(redis, keys[0]) as single:
             answer = await self._evaluate(single, script, keys, arguments)
-            wanted = self._url.min_replicas_ack
             reached = await single.wait(wanted, round(self._url.timeout_s * 500))
         if reached < wanted:
             raise LedgerUnavailable(f"only {reached} of {wanted} replicas have the transfer so far; ask again")
@@ -219,15 +221,24 @@ class RedisClient:
                 answers = {"server": await redis.info()}
         return [text for node, info in answers.items() for text in _node_warnings(str(node), info)]
 
-    async def _connection_for(self, redis: Redis | RedisCluster, key: str) -> Redis:
+    @asynccontextmanager
+    async def _connection_for(self, redis: Redis | RedisCluster, key: str) -> AsyncIterator[Redis]:
         """A client that keeps to one connection, to the node of the key."""
         if isinstance(redis, Redis):
-            return redis.client()
+            async with redis.client() as single:
+                yield single
+            return
         await redis.initialize()
         node = redis.get_node_from_key(key)
         if node is None:
             raise LedgerUnavailable("no node of the Redis cluster covers the account's slot")
-        return Redis(host=node.host, port=int(node.port), single_connection_client=True, **self._settings())
+        try:
+            direct = Redis(host=node.host, port=int(node.port), single_connection_client=True, **self._settings())
+            async with direct as single:
+                yield single
+        except (*_MASTER_LOST, MovedError):
+            await redis.aclose()  # so that it asks the cluster anew who has the slot
+            raise
 
     async def _evaluate(
         self, redis: Redis | RedisCluster, script: Script, keys: Sequence[str], arguments: Sequence[str | int]
@@ -248,6 +259,8 @@ class RedisClient:
             except (RedisError, RedisClusterException, OSError) as error:
                 if self._sentinel is not None and isinstance(error, _MASTER_LOST):
                     await self._forget(redis)
+                elif isinstance(error, RedisClusterException):
+                    await self._forget(redis)  # it may have struck off every node: begin again with those configured
                 raise translate(error) from error
 
 

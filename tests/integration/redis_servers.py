@@ -104,10 +104,11 @@ class RedisServer:
         self.stop()
 
 
-def make_cluster(servers: Sequence[RedisServer]) -> None:
-    """Join started servers (with ``cluster-enabled yes``) to a cluster of masters only."""
+def make_cluster(servers: Sequence[RedisServer], replicas: int = 0) -> None:
+    """Join started servers (with ``cluster-enabled yes``) to a cluster, with so many replicas of each master."""
     addresses = [f"127.0.0.1:{server.port}" for server in servers]
-    command = ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"]
+    options = ["--cluster-yes", "--cluster-replicas", str(replicas)]
+    command = ["redis-cli", "--cluster", "create", *addresses, *options]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     wait_until(
         lambda: all("cluster_state:ok" in server.cli("cluster", "info") for server in servers), "no cluster state ok"

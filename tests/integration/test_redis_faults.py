@@ -203,6 +203,7 @@ async def test_a_transfer_waits_for_its_replicas_also_when_it_exists(
     with RedisServer(tmp_path, f"replicaof 127.0.0.1 {server.port}") as replica:
         assert (await insist(store, top_up("t1"))).outcome is Outcome.EXISTS
         assert "t1" in replica.cli("hkeys", "charging:{a}:ids")
+        await asyncio.to_thread(wait_until, lambda: has_all(server), "the replica has not said that it has all")
         replica.freeze()
         with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
             await store.apply(top_up("t1"))

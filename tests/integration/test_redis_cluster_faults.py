@@ -1,0 +1,168 @@
+"""The Redis store on a cluster that loses the master of an account: its replica takes over, and nothing is doubled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from charging.errors import LedgerUnavailable
+from charging.ledger.model import Balance, Closed, Kept, Kind, Leg, Opened, Outcome, Transfer
+from tests.contract.scenario import add_account, assert_sound
+from tests.integration.redis_servers import RedisServer, make_cluster, wait_until
+from tests.integration.test_redis_faults import TASKS, Opener, assert_exact, has_all, insist, top_up
+
+NODES = 6
+
+
+class Cluster:
+    """Three masters, and a replica of each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._servers = [RedisServer(folder, "cluster-enabled yes", "cluster-node-timeout 1500") for _ in range(NODES)]
+
+    def __enter__(self) -> Cluster:
+        for server in self._servers:
+            server.start()
+        make_cluster(self._servers, replicas=1)
+        wait_until(lambda: all(self._is_ready(server) for server in self._servers), "the replicas are not in sync")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self._servers:
+            server.stop()
+
+    def _is_ready(self, server: RedisServer) -> bool:
+        said = server.cli("info", "replication")
+        return "connected_slaves:1" in said if "role:master" in said else "master_link_status:up" in said
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self._servers)
+        return f"redis+cluster://{hosts}?timeout_s=1"
+
+    def master_and_replica(self, account: str) -> tuple[RedisServer, RedisServer]:
+        """Those that have the account."""
+        by_port = {str(server.port): server for server in self._servers}
+        slot = int(self._servers[0].cli("cluster", "keyslot", f"{{{account}}}"))
+        nodes = [line.split() for line in self._servers[0].cli("cluster", "nodes").splitlines()]
+        (master,) = [node for node in nodes if any(_holds(part, slot) for part in node[8:])]
+        (replica,) = [node for node in nodes if node[3] == master[0]]
+        ports = [node[1].partition("@")[0].partition(":")[2] for node in (master, replica)]
+        return by_port[ports[0]], by_port[ports[1]]
+
+
+def _holds(slots: str, slot: int) -> bool:
+    first, _, last = slots.partition("-")
+    return int(first) <= slot <= int(last or first)
+
+
+def promoted(replica: RedisServer) -> bool:
+    return "role:master" in replica.cli("info", "replication")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Opener]:
+    opener = Opener()
+    yield opener
+    await opener.close()
+
+
+async def test_a_cluster_s_lost_master_under_load_loses_only_the_last_moments_and_doubles_nothing(
+    cluster: Cluster, opened: Opener
+) -> None:
+    store = await opened(cluster.url)
+    await add_account(store)
+    load = opened.load(store)
+    await load.more(100)
+    master, replica = await asyncio.to_thread(cluster.master_and_replica, "a")
+    master.kill()
+    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted")
+    await load.more(50)
+    await load.stop()
+    ids = [line.id async for line in store.journal("a")]
+    lost = load.acknowledged - set(ids)
+    assert len(ids) == len(set(ids))
+    assert set(ids) <= load.acknowledged
+    assert len(lost) <= 2 * TASKS
+    for name in sorted(lost):  # asked again, they are carried out, once
+        assert (await insist(store, top_up(name))).outcome is Outcome.CREATED
+    await assert_exact(store, load)
+
+
+async def test_a_cluster_s_lost_master_with_waiting_for_its_replica_loses_nothing(
+    cluster: Cluster, opened: Opener
+) -> None:
+    store = await opened(cluster.url + "&min_replicas_ack=1")
+    await add_account(store)
+    load = opened.load(store)
+    await load.more(100)
+    before = set(load.acknowledged)
+    master, replica = await asyncio.to_thread(cluster.master_and_replica, "a")
+    master.kill()
+    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted")
+    await asyncio.to_thread(master.start)  # comes back as the replica; until then nothing is acknowledged
+    await load.more(50)
+    await load.stop()
+    assert before <= {line.id async for line in store.journal("a")}
+    await assert_exact(store, load)
+
+
+async def test_a_transfer_on_a_cluster_waits_for_its_replica(cluster: Cluster, opened: Opener) -> None:
+    store = await opened(cluster.url + "&min_replicas_ack=1")
+    await add_account(store)
+    assert (await store.apply(top_up("t1"))).outcome is Outcome.CREATED
+    master, replica = await asyncio.to_thread(cluster.master_and_replica, "a")
+    await asyncio.to_thread(wait_until, lambda: has_all(master), "the replica has not said that it has all")
+    replica.freeze()
+    for _ in range(2):  # created, then exists
+        with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
+            await store.apply(top_up("t2"))
+    replica.thaw()
+    assert (await insist(store, top_up("t2"))).outcome is Outcome.EXISTS
+
+
+async def test_what_a_cluster_s_fail_over_lost_of_sessions_is_noticed_and_posted_again(
+    cluster: Cluster, opened: Opener
+) -> None:
+    """What `catch_up` and `reassert` build upon, on servers that really lose it."""
+    store = await opened(cluster.url)
+    await add_account(store)
+    await store.apply(Transfer("t1", "a", Kind.TOP_UP, 1, (Leg("credit", 100),)))
+    opens = {name: _change(name, 1, Opened("x", "opened"), 30) for name in ("s1", "s2")}
+    ticks = _change("s1", 2, Kept("ticked", 0, 1), 5, posted=-20)
+    assert (await store.apply(opens["s1"])).outcome is Outcome.CREATED
+    master, replica = await asyncio.to_thread(cluster.master_and_replica, "a")
+    await asyncio.to_thread(wait_until, lambda: has_all(master), "the replica has not said that it has all")
+    replica.freeze()
+    master.cli("client", "kill", "type", "replica")  # else what follows waits for it in a socket's buffer
+    assert (await store.apply(opens["s2"])).outcome is Outcome.CREATED
+    assert (await store.apply(ticks)).outcome is Outcome.CREATED
+    master.kill()
+    replica.thaw()
+    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted")
+    end = _change("s1", 3, Closed("{}", 5, 0, 2), -35, posted=-5)
+    refused = await insist(store, end)
+    assert refused.outcome is Outcome.OUT_OF_SEQUENCE
+    assert refused.session is not None
+    assert (refused.session.sequence, dict(refused.session.holds)) == (1, {"credit": 30})
+    settled = await insist(store, _change("s1", 2, Closed("{}", 5, 0, 1), -30, posted=-25))
+    assert settled.outcome is Outcome.CREATED
+    gone = await insist(store, _change("s2", 2, Closed("{}", 6, 0, 1), -30))
+    assert gone.outcome is Outcome.SESSION_NOT_OPEN
+    assert (await insist(store, opens["s2"])).outcome is Outcome.CREATED
+    assert await store.balances("a") == {"credit": Balance(75, 30)}
+    await assert_sound(store)
+
+
+def _change(session: str, number: int, change: Opened | Kept | Closed, reserved: int, *, posted: int = 0) -> Transfer:
+    legs = (Leg("credit", posted, reserved),)
+    return Transfer(f"{session}/{number}", "a", Kind.EXTEND, number, legs, session, change)
