@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ def import_file(settings: Settings, file: Path) -> Counts:
 
     async def work(store: Store) -> None:
         with file.open(encoding="utf-8") as stream:
-            await import_lines(store, _lines_of(stream), counts)
+            await import_lines(store, _lines_of(stream), counts, f"{socket.gethostname()}-{os.getpid()}")
 
     try:
         _on_idle_store(settings, work, counts)

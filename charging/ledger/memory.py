@@ -24,6 +24,7 @@ from charging.ledger.model import (
     Snapshot,
     Transfer,
 )
+from charging.ledger.port import IMPORT
 from charging.ledger.rules import Decision, View, check_request, decide, decide_keep
 
 
@@ -227,7 +228,8 @@ class MemoryStore(MemoryDocuments):
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         now_us = self._clock.now().mono_us
         lease = self._leases.get(switch)
-        if lease is not None and lease.until_us > now_us and lease.owner != owner:
+        importing = self._leases.get(IMPORT)
+        if any(one is not None and one.until_us > now_us and one.owner != owner for one in (lease, importing)):
             return None
         epoch = lease.epoch + 1 if lease is not None else 1
         self._leases[switch] = _Lease(owner, epoch, now_us + round(ttl_s * MICROSECONDS))

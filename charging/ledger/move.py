@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account, Number
 from charging.ledger.audit import AccountAudit
 from charging.ledger.documents import COLLECTIONS, Document
 from charging.ledger.model import Balance, CdrRow, JournalLine, Snapshot
-from charging.ledger.port import Store
+from charging.ledger.port import IMPORT, Store
 from charging.ledger.portable import FORMAT, Counts, Head, Record, decode, encode
 from charging.ledger.verify import all_cdrs
 
 BATCH_ROWS = 500
 
+IMPORT_TTL_S = 60.0
+"""So long after an import has died is the store closed to daemons."""
 
-async def assert_idle(store: Store) -> None:
-    """Raises LedgerUnavailable where a daemon holds a lease or a session is open."""
-    if held := await store.held_leases():
+RENEWAL_ROWS = 200
+
+
+async def assert_idle(store: Store, own: str = "") -> None:
+    """Raises LedgerUnavailable where a daemon holds a lease (``own`` is the caller's) or a session is open."""
+    if held := [lease for lease in await store.held_leases() if lease != own]:
         raise LedgerUnavailable(f"daemons are at work ({', '.join(held)}): stop them first")
     if sessions := await store.sessions():
         raise LedgerUnavailable(
@@ -58,23 +64,37 @@ async def _documents(store: Store, collection: str) -> AsyncIterator[Document]:
         after = page[-1].id
 
 
-async def import_lines(store: Store, lines: Iterable[str], counts: Counts) -> None:
-    """Fill an empty store; ``counts`` tells how far it is.
+async def import_lines(store: Store, lines: Iterable[str], counts: Counts, owner: str = "import") -> None:
+    """Fill an empty store; ``counts`` tells how far it is. Until it is done, no daemon gets a lease of the store;
+    ``owner`` tells this import from every other.
 
     Raises LedgerUnavailable where the store is in use or not empty, LedgerCorrupt (with the line) where the file is
     not sound or was cut short; what was imported by then is no ledger, and must be thrown away.
     """
-    await assert_idle(store)
-    async for account in store.accounts():
-        raise LedgerUnavailable(f"the store is not empty, it has account {account.id}: import into an empty one")
-    incoming = _Import(store, counts)
-    for number, text in enumerate(lines, 1):
-        try:
-            await incoming.take(decode(text, incoming.account))
-        except LedgerCorrupt as error:
-            raise LedgerCorrupt(f"line {number}: {error}") from error
-    if not incoming.ended:
-        raise LedgerCorrupt("the file was cut short: its last record is missing")
+    epoch = await store.acquire_lease(IMPORT, owner, IMPORT_TTL_S)
+    if epoch is None:
+        raise LedgerUnavailable("another import is filling the ledger: wait for its end")
+    try:
+        await assert_idle(store, f"switch {IMPORT} by {owner}")
+        async for account in store.accounts():
+            raise LedgerUnavailable(f"the store is not empty, it has account {account.id}: import into an empty one")
+        incoming = _Import(store, counts)
+        for number, text in enumerate(lines, 1):
+            if number % RENEWAL_ROWS == 0 and not await store.renew_lease(IMPORT, owner, epoch, IMPORT_TTL_S):
+                raise LedgerUnavailable("the import was too slow and lost the ledger: empty the store and begin again")
+            await _take(incoming, number, text)
+        if not incoming.ended:
+            raise LedgerCorrupt("the file was cut short: its last record is missing")
+    finally:
+        with suppress(LedgerUnavailable):  # it lapses by itself
+            await store.release_lease(IMPORT, owner, epoch)
+
+
+async def _take(incoming: _Import, number: int, text: str) -> None:
+    try:
+        await incoming.take(decode(text, incoming.account))
+    except LedgerCorrupt as error:
+        raise LedgerCorrupt(f"line {number}: {error}") from error
 
 
 class _Import:

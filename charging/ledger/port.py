@@ -112,13 +112,18 @@ class Directory(Protocol):
         `accounts_page`."""
 
 
+IMPORT = "#import"
+"""No switch: its lease is held by an import. While it is, every other lease is refused, so that a daemon that starts
+meanwhile changes nothing; and a store that several share does not open."""
+
+
 class Leases(Protocol):
     """Who ticks a switch, where several daemons share a ledger. The store's clock decides what has lapsed."""
 
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         """Take the lease for ``ttl_s`` seconds where nobody else has it: its epoch, larger than any before (the
         owner's own earlier one included), to be carried by every change of the switch's sessions. ``None``: another
-        owner has it."""
+        owner has it, or an import runs."""
 
     async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
         """Keep it for ``ttl_s`` seconds from now; ``False``: it has lapsed or passed on; acquire anew and reconcile."""

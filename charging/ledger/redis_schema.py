@@ -15,13 +15,16 @@ class RedisSchema(RedisDirectory):
     """Part of the Redis store."""
 
     async def _take_into_use(self) -> None:
-        """Raises LedgerUnavailable where the ledger is a newer program's, or older programs are still at work on it."""
+        """Raises LedgerUnavailable where the ledger is a newer program's, an import is filling it, or older programs
+        are still at work on it."""
         await self._client.command("SET", self._keys.schema, SCHEMA, "NX")
         stored = int(await self._client.command("GET", self._keys.schema))
         if stored > SCHEMA:
             raise LedgerUnavailable(
                 f"the Redis ledger has schema {stored}, this program knows up to {SCHEMA}: use the newer program"
             )
+        if await self._importing():
+            raise LedgerUnavailable("an import is filling the Redis ledger: wait for its end (or a minute, if it died)")
         if stored < SCHEMA:
             await self._migrate(stored)
             await self._client.command("SET", self._keys.schema, SCHEMA)

@@ -27,6 +27,7 @@ from charging.ledger.model import (
     Snapshot,
     Transfer,
 )
+from charging.ledger.port import IMPORT
 from charging.ledger.rules import check_request
 from charging.ledger.sqlite_documents import SqliteDocuments
 from charging.ledger.sqlite_file import FileLock, connect, create, migrate, queries, translate
@@ -195,8 +196,8 @@ class SqliteStore(SqliteDocuments):
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         def work(connection: sqlite3.Connection) -> int | None:
             now_us = self._clock.now().mono_us
-            held_by, _, until_us = self._holders.get(switch, ("", 0, 0))
-            if until_us > now_us and held_by != owner:
+            leases = (self._holders.get(one, ("", 0, 0)) for one in (switch, IMPORT))
+            if any(until_us > now_us and held_by != owner for held_by, _, until_us in leases):
                 return None
             (epoch,) = connection.execute(queries()["next_epoch"], (switch,)).fetchone()
             self._holders[switch] = owner, epoch, now_us + round(ttl_s * MICROSECONDS)

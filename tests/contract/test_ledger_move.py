@@ -14,7 +14,7 @@ from charging.ledger.documents import COLLECTIONS
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind, Leg, Transfer
 from charging.ledger.move import export_lines, import_lines
-from charging.ledger.port import Store
+from charging.ledger.port import IMPORT, Store
 from charging.ledger.portable import Counts
 from tests.contract.scenario import add_account, assert_sound, run
 
@@ -101,6 +101,27 @@ async def test_a_ledger_that_daemons_use_does_not_move(store: Store, house: Memo
         await import_lines(store, await exported(house), Counts())
     await store.release_lease("switch-1", "daemon-1", epoch)
     await import_lines(store, await exported(house), Counts())
+
+
+async def test_a_second_import_is_refused_while_one_runs_and_one_that_ended_is_no_obstacle(
+    store: Store, house: MemoryStore
+) -> None:
+    lines = await exported(house)
+    epoch = await store.acquire_lease(IMPORT, "import-1", 60)
+    assert epoch is not None
+    with pytest.raises(LedgerUnavailable, match="another import"):
+        await import_lines(store, lines, Counts(), "import-2")
+    assert await store.acquire_lease("switch-1", "daemon-1", 60) is None
+    assert await store.held_leases() == [f"switch {IMPORT} by import-1"]
+    await store.release_lease(IMPORT, "import-1", epoch)
+    await import_lines(store, lines, Counts(), "import-2")
+    assert await store.acquire_lease("switch-1", "daemon-1", 60) is not None
+
+
+async def test_an_import_that_failed_lets_go(store: Store, house: MemoryStore) -> None:
+    with pytest.raises(LedgerCorrupt):
+        await import_lines(store, (await exported(house))[:-1], Counts())
+    assert await store.held_leases() == []
 
 
 async def test_a_store_that_is_not_empty_takes_nothing_in(store: Store, house: MemoryStore) -> None:

@@ -14,7 +14,7 @@ from charging.errors import LedgerUnavailable
 from charging.ledger.documents import Put
 from charging.ledger.model import Applied, Kind, Leg, Outcome, Transfer
 from charging.ledger.open import open_store
-from charging.ledger.port import Store
+from charging.ledger.port import IMPORT, Store
 from charging.ledger.verify import verify
 from tests.contract.scenario import add_account, assert_sound, run
 from tests.integration.redis_servers import RedisServer, wait_until
@@ -355,3 +355,13 @@ async def test_a_fail_over_without_waiting_loses_only_the_last_moments_and_doubl
     for name in sorted(lost):  # asked again, they are carried out, once
         assert (await insist(store, top_up(name))).outcome is Outcome.CREATED
     assert [str(finding) async for finding in verify(store)] == []
+
+
+async def test_a_ledger_that_an_import_is_filling_does_not_open(server: RedisServer, opened: Opener) -> None:
+    store = await opened(server.url)
+    epoch = await store.acquire_lease(IMPORT, "import-1", 60)
+    assert epoch is not None
+    with pytest.raises(LedgerUnavailable, match="an import is filling"):
+        await open_store(server.url).open()
+    await store.release_lease(IMPORT, "import-1", epoch)
+    await opened(server.url)
