@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -26,7 +27,9 @@ from charging.ledger.model import (
 )
 from charging.ledger.port import Store
 from charging.ledger.portable import Counts
+from charging.ledger.sqlite import SqliteStore
 from charging.ledger.verify import verify
+from charging.service.privacy import hide_numbers
 from tests.contract.scenario import add_account, assert_sound, run
 
 NOW_US = 10**15
@@ -57,7 +60,7 @@ class Traffic:
             session = f"s{next(self._calls)}"
             yield await self._apply(account, Kind.RESERVE, (Leg("credit", 0, 9),), session, Opened("x", "opened"))
             yield await self._apply(account, Kind.EXTEND, (Leg("credit", -4, 2),), session, Kept("ticked", follows=1))
-            ended = Closed("{}", next(self._at_us), follows=2)
+            ended = Closed('{"caller":"+31612345678"}', next(self._at_us), follows=2)
             yield await self._apply(account, Kind.SETTLE, (Leg("credit", -3, -11),), session, ended)
 
     async def _apply(
@@ -253,3 +256,25 @@ async def test_a_planted_error_is_found_at_any_traffic() -> None:
     books.balances["credit"] = Balance(books.balances["credit"].posted + 1, books.balances["credit"].reserved)
     found = [(finding.fault, finding.subject) async for finding in verify(store)]
     assert found == [("posted_differs", "credit")]
+
+
+async def test_redaction_and_backup_under_traffic_disturb_neither_the_calls_nor_the_audit(
+    store: Store, tmp_path: Path
+) -> None:
+    await add_account(store)
+    async with traffic_on(store, 3) as traffic:
+        await traffic.go_on(30)
+        hidden = [changed async for changed, _ in hide_numbers(store, 25)]
+        await assert_sound(store)
+        if isinstance(store, SqliteStore):
+            await store.backup(tmp_path / "copy.db")
+        await traffic.go_on(20)
+    documents = {json.loads(row.document)["caller"] for row in await store.cdrs(until_us=25)}
+    assert sum(hidden) > 0
+    assert documents == {"+3161234xxxx"}
+    await assert_sound(store)
+    if isinstance(store, SqliteStore):
+        copy = SqliteStore(tmp_path / "copy.db")
+        await copy.open()
+        await assert_sound(copy)
+        await copy.close()
