@@ -118,7 +118,7 @@ async def test_the_audit_of_a_busy_ledger_that_is_being_archived_finds_nothing(s
     await add_account(store)
     async with traffic_on(store, 1) as traffic:
         for _ in range(3):
-            await traffic.go_on(20)
+            await traffic.go_on(60)
             archiving = archive(store, 10**6, NOW_US, tmp_path / "archive", lambda _: "2026-11", counts := Counts())
             await asyncio.gather(archiving, assert_sound(store), assert_sound(store))
             assert counts.lines > 0

@@ -73,14 +73,22 @@ async def test_concurrent_top_ups_some_asked_twice_add_up_to_the_cent(tmp_path: 
 async def test_a_server_killed_among_top_ups_has_each_once_after_all_are_asked_again(tmp_path: Path) -> None:
     orders = [(account, f"order-{number}") for number in range(60) for account in ACCOUNTS]
 
-    async def kill_when_some_are_in(api: ApiProcess, http: httpx.AsyncClient) -> None:
-        while (await http.get("/accounts/anna/balance")).json()["credit"]["now"] == "0.00":
-            pass
+    answered = asyncio.Event()
+
+    async def ask(http: httpx.AsyncClient, account: str, key: str) -> int:
+        status = await top_up(http, account, key)
+        answered.set()
+        return status
+
+    async def kill_at_the_first_answer(api: ApiProcess) -> None:
+        await answered.wait()
         await api.kill()
 
     async with api_process(tmp_path) as api, api.client() as http:
         await make_accounts(http)
-        counted, _ = await asyncio.gather(ask_all(http, orders), kill_when_some_are_in(api, http))
+        killed = asyncio.create_task(kill_at_the_first_answer(api))
+        counted = Counter(await asyncio.gather(*(ask(http, account, key) for account, key in orders)))
+        await killed
         assert counted[0] > 0, "the server was killed too late to matter"
     async with api_process(tmp_path) as api, api.client() as http:
         again = await ask_all(http, orders)
