@@ -35,6 +35,10 @@ class Cluster:
             server.stop()
 
     def _is_ready(self, server: RedisServer) -> bool:
+        """Also all the others have told it by now who is whose replica."""
+        nodes = [line.split() for line in server.cli("cluster", "nodes").splitlines()]
+        if sum("slave" in node[2] and node[3] != "-" for node in nodes) != NODES // 2:
+            return False
         said = server.cli("info", "replication")
         return "connected_slaves:1" in said if "role:master" in said else "master_link_status:up" in said
 

@@ -35,12 +35,17 @@ def top_up(name: str) -> Transfer:
 
 async def insist(store: Store, transfer: Transfer) -> Applied:
     """Ask with the same id until there is an answer, as the daemon does."""
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            try:
-                return await store.apply(transfer)
-            except LedgerUnavailable:
-                await asyncio.sleep(0.02)
+    reason = "asked once"
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                try:
+                    return await store.apply(transfer)
+                except LedgerUnavailable as error:
+                    reason = str(error)
+                    await asyncio.sleep(0.02)
+    except TimeoutError as error:
+        raise TimeoutError(f"{transfer.id} had no answer; last: {reason}") from error
 
 
 class Opener:
@@ -99,8 +104,11 @@ class Load:
         """Return once so many more have been acknowledged."""
         self._wanted = len(self.acknowledged) + count
         self._reached.clear()
-        async with asyncio.timeout(DEADLINE_S):
-            await self._reached.wait()
+        reached = asyncio.create_task(self._reached.wait())
+        await asyncio.wait({reached, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        if not reached.done():  # a task has given up: its error tells why
+            reached.cancel()
+            await asyncio.gather(*self._tasks)
 
     async def stop(self) -> None:
         self._stopping = True
