@@ -15,14 +15,28 @@ from types import TracebackType
 DEADLINE_S = 20
 
 
+_chance = random.SystemRandom()  # pytest-randomly seeds the other alike in every worker, which would draw alike
+_claims: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """Below the range that the system gives out by itself, with room for a cluster's second port 10,000 higher."""
+    """A port that no other test gets, in any process, as long as this process lives: nodes of a cluster that met by a
+    port given twice would make one cluster of two. Below the range that the system gives out by itself, with room for
+    a cluster's second port 10,000 higher."""
     while True:
-        port = random.randrange(10_000, 22_000)
+        port = _chance.randrange(10_000, 22_000)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0charging-redis-{port}")  # a name of Linux alone, which ends with the process
+        except OSError:
+            claim.close()
+            continue
         with socket.socket() as first, socket.socket() as second, suppress(OSError):
             first.bind(("127.0.0.1", port))
             second.bind(("127.0.0.1", port + 10_000))
+            _claims.append(claim)
             return port
+        claim.close()
 
 
 def wait_until(condition: object, what: str) -> None:
