@@ -9,6 +9,7 @@ import pytest
 
 import charging
 from charging.errors import LedgerCorrupt, LedgerUnavailable
+from charging.ledger import move
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import COLLECTIONS
 from charging.ledger.memory import MemoryStore
@@ -17,6 +18,7 @@ from charging.ledger.move import export_lines, import_lines
 from charging.ledger.port import IMPORT, Store
 from charging.ledger.portable import Counts
 from tests.contract.scenario import add_account, assert_sound, run
+from tests.fakes.clock import FakeClock
 
 BOOKS = """
     t1 top_up credit=+100                             -> created
@@ -122,6 +124,41 @@ async def test_an_import_that_failed_lets_go(store: Store, house: MemoryStore) -
     with pytest.raises(LedgerCorrupt):
         await import_lines(store, (await exported(house))[:-1], Counts())
     assert await store.held_leases() == []
+
+
+class SlowStore(MemoryStore):
+    """A store that takes its time before each renewal of a lease."""
+
+    def __init__(self, pause_s: float) -> None:
+        self.clock = FakeClock()
+        super().__init__(self.clock)
+        self._pause_s = pause_s
+        self.daemons_epochs: list[int | None] = []
+
+    async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
+        await self.clock.advance(self._pause_s)
+        self.daemons_epochs.append(await self.acquire_lease("switch-1", "daemon-1", 60))
+        return await super().renew_lease(switch, owner, epoch, ttl_s)
+
+
+async def test_a_long_import_keeps_the_daemons_off_to_its_end(
+    house: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(move, "RENEWAL_ROWS", 2)
+    store = SlowStore(move.IMPORT_TTL_S - 1)
+    await import_lines(store, await exported(house), Counts())
+    assert store.daemons_epochs == [None] * (len(await exported(house)) // 2)
+    await assert_sound(store)
+
+
+async def test_an_import_that_a_daemon_has_overtaken_gives_up(
+    house: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(move, "RENEWAL_ROWS", 2)
+    store = SlowStore(move.IMPORT_TTL_S)
+    with pytest.raises(LedgerUnavailable, match="too slow and lost the ledger: empty the store"):
+        await import_lines(store, await exported(house), Counts())
+    assert store.daemons_epochs == [1]
 
 
 async def test_a_store_that_is_not_empty_takes_nothing_in(store: Store, house: MemoryStore) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from charging.lab.daemon import free_port
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "config" / "grafana" / "charging.json"
@@ -46,12 +47,6 @@ def dashboard_queries() -> list[Query]:
 def metric_names(expression: str) -> set[str]:
     """The daemon's own metrics that an expression reads."""
     return set(re.findall(r"\bcharging_[a-z_]+", expression))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Prometheus:

@@ -19,6 +19,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from charging.lab.daemon import free_port
+
 STALL_S = 60
 """Longer than any test waits."""
 USER, PASSWORD = "charging", "s3cret-€"
@@ -112,11 +114,6 @@ class Mailbox:
         self.logins.append(data.login.decode())
         good = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
         return AuthResult(success=good, handled=False)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from charging.lab.daemon import free_port
 from tests.fakes.ami import eventually
-from tests.integration.api_process import free_port
 from tests.integration.command import Command, Place
 from tests.integration.test_cli_run import SETTINGS, daemon
 

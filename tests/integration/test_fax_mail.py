@@ -17,6 +17,7 @@ from charging.cli.client import Client, client
 from charging.cli.failure import Refusal
 from charging.cli.fax_mail import TRY_AGAIN, _submit
 from charging.fax.mail import read_letter
+from charging.lab.daemon import free_port
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.memory import MemoryStore
 from charging.notify.settings import Mail
@@ -30,7 +31,7 @@ from tests.fakes.fax_line import FAX_TABLES, TakesAll, fax_desk
 from tests.fakes.rig import Rig, make_tariff
 from tests.fakes.switch import FakeSwitch
 from tests.integration.command import Command, Place
-from tests.integration.smtp_server import Mailbox, free_port, mail_server
+from tests.integration.smtp_server import Mailbox, mail_server
 from tests.unit.fax.test_fax_mail import letter, mail
 
 

@@ -18,11 +18,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from charging.lab.daemon import free_port
 from charging.web.sockets import is_answered
 from tests.asterisk.story_time import TENTH, StoryTime, at
 from tests.fakes.ami import eventually
 from tests.integration.command import REPOSITORY, TARIFF, Command, Place
-from tests.integration.smtp_server import Mailbox, free_port, mail_server
+from tests.integration.smtp_server import Mailbox, mail_server
 from tests.integration.test_cli_run import SETTINGS
 
 ADDRESS = "anna@example.nl"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,16 @@ import pytest
 from charging.errors import LedgerUnavailable
 from charging.ledger.model import Balance, Closed, Kept, Kind, Leg, Opened, Outcome, Transfer
 from tests.contract.scenario import add_account, assert_sound
+from tests.integration.redis_load import (
+    Opener,
+    has_all,
+    insist,
+    lose_the_master_and_nothing,
+    lose_the_master_and_the_last_moments,
+    promoted,
+    top_up,
+)
 from tests.integration.redis_servers import RedisServer, make_cluster, wait_until
-from tests.integration.test_redis_faults import TASKS, Opener, assert_exact, has_all, insist, top_up
 
 NODES = 6
 
@@ -24,8 +32,7 @@ class Cluster:
         self._servers = [RedisServer(folder, "cluster-enabled yes", "cluster-node-timeout 1500") for _ in range(NODES)]
 
     def __enter__(self) -> Cluster:
-        for server in self._servers:
-            server.start()
+        self.start()
         make_cluster(self._servers, replicas=1)
         wait_until(lambda: all(self._is_ready(server) for server in self._servers), "the replicas are not in sync")
         return self
@@ -33,6 +40,14 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         for server in self._servers:
             server.stop()
+
+    def start(self) -> None:
+        for server in self._servers:
+            server.start()
+
+    def kill(self) -> None:
+        for server in self._servers:
+            server.kill()
 
     def _is_ready(self, server: RedisServer) -> bool:
         """Also all the others have told it by now who is whose replica."""
@@ -63,21 +78,10 @@ def _holds(slots: str, slot: int) -> bool:
     return int(first) <= slot <= int(last or first)
 
 
-def promoted(replica: RedisServer) -> bool:
-    return "role:master" in replica.cli("info", "replication")
-
-
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with Cluster(tmp_path) as cluster:
         yield cluster
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Opener]:
-    opener = Opener()
-    yield opener
-    await opener.close()
 
 
 async def test_a_cluster_s_lost_master_under_load_loses_only_the_last_moments_and_doubles_nothing(
@@ -85,21 +89,8 @@ async def test_a_cluster_s_lost_master_under_load_loses_only_the_last_moments_an
 ) -> None:
     store = await opened(cluster.url)
     await add_account(store)
-    load = opened.load(store)
-    await load.more(100)
-    master, replica = await asyncio.to_thread(cluster.master_and_replica, "a")
-    master.kill()
-    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted")
-    await load.more(50)
-    await load.stop()
-    ids = [line.id async for line in store.journal("a")]
-    lost = load.acknowledged - set(ids)
-    assert len(ids) == len(set(ids))
-    assert set(ids) <= load.acknowledged
-    assert len(lost) <= 2 * TASKS
-    for name in sorted(lost):  # asked again, they are carried out, once
-        assert (await insist(store, top_up(name))).outcome is Outcome.CREATED
-    await assert_exact(store, load)
+    lost = await asyncio.to_thread(cluster.master_and_replica, "a")
+    await lose_the_master_and_the_last_moments(store, opened.load(store), *lost)
 
 
 async def test_a_cluster_s_lost_master_with_waiting_for_its_replica_loses_nothing(
@@ -107,17 +98,20 @@ async def test_a_cluster_s_lost_master_with_waiting_for_its_replica_loses_nothin
 ) -> None:
     store = await opened(cluster.url + "&min_replicas_ack=1")
     await add_account(store)
-    load = opened.load(store)
-    await load.more(100)
-    before = set(load.acknowledged)
-    master, replica = await asyncio.to_thread(cluster.master_and_replica, "a")
-    master.kill()
-    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted")
-    await asyncio.to_thread(master.start)  # comes back as the replica; until then nothing is acknowledged
-    await load.more(50)
-    await load.stop()
-    assert before <= {line.id async for line in store.journal("a")}
-    await assert_exact(store, load)
+    lost = await asyncio.to_thread(cluster.master_and_replica, "a")
+    await lose_the_master_and_nothing(store, opened.load(store), *lost)
+
+
+async def test_a_cluster_that_was_gone_as_a_whole_is_found_again(cluster: Cluster, opened: Opener) -> None:
+    store = await opened(cluster.url)
+    await add_account(store)
+    cluster.kill()
+    for _ in range(3):
+        with pytest.raises(LedgerUnavailable):
+            await store.apply(top_up("t1"))
+    await asyncio.to_thread(cluster.start)
+    assert (await insist(store, top_up("t1"))).outcome is Outcome.CREATED
+    await assert_sound(store)
 
 
 async def test_a_transfer_on_a_cluster_waits_for_its_replica(cluster: Cluster, opened: Opener) -> None:

@@ -3,130 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.documents import Put
-from charging.ledger.model import Applied, Kind, Leg, Outcome, Transfer
+from charging.ledger.model import Outcome
 from charging.ledger.open import open_store
-from charging.ledger.port import IMPORT, Store
-from charging.ledger.verify import verify
-from tests.contract.scenario import add_account, assert_sound, run
+from charging.ledger.port import IMPORT
+from tests.contract.scenario import add_account, run
+from tests.integration.redis_load import (
+    Opener,
+    assert_exact,
+    has_all,
+    insist,
+    lose_the_master_and_nothing,
+    lose_the_master_and_the_last_moments,
+    top_up,
+)
 from tests.integration.redis_servers import RedisServer, wait_until
-
-TASKS = 20
-DEADLINE_S = 40
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     with RedisServer(tmp_path) as server:
         yield server
-
-
-def top_up(name: str) -> Transfer:
-    return Transfer(name, "a", Kind.TOP_UP, 1, (Leg("credit", 1),))
-
-
-async def insist(store: Store, transfer: Transfer) -> Applied:
-    """Ask with the same id until there is an answer, as the daemon does."""
-    reason = "asked once"
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            while True:
-                try:
-                    return await store.apply(transfer)
-                except LedgerUnavailable as error:
-                    reason = str(error)
-                    await asyncio.sleep(0.02)
-    except TimeoutError as error:
-        raise TimeoutError(f"{transfer.id} had no answer; last: {reason}") from error
-
-
-class Opener:
-    """Opens stores and loads, and ends them with the test, however that ends."""
-
-    def __init__(self) -> None:
-        self._stores: list[Store] = []
-        self._loads: list[Load] = []
-
-    async def __call__(self, url: str) -> Store:
-        store = open_store(url)
-        await store.open()
-        self._stores.append(store)
-        return store
-
-    def load(self, store: Store) -> Load:
-        self._loads.append(Load(store))
-        return self._loads[-1]
-
-    async def close(self) -> None:
-        for load in self._loads:
-            await load.cancel()
-        for store in self._stores:
-            await store.close()
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Opener]:
-    opener = Opener()
-    yield opener
-    await opener.close()
-
-
-class Load:
-    """Tasks that top up without end and insist on each answer."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._stopping = False
-        self._wanted = 0
-        self._reached = asyncio.Event()
-        self.acknowledged: set[str] = set()
-        self._tasks = [asyncio.create_task(self._run(number)) for number in range(TASKS)]
-
-    async def _run(self, task: int) -> None:
-        number = 0
-        while not self._stopping:
-            transfer = top_up(f"t{task}/{number}")
-            assert (await insist(self._store, transfer)).outcome.applied
-            self.acknowledged.add(transfer.id)
-            number += 1
-            if len(self.acknowledged) >= self._wanted:
-                self._reached.set()
-
-    async def more(self, count: int) -> None:
-        """Return once so many more have been acknowledged."""
-        self._wanted = len(self.acknowledged) + count
-        self._reached.clear()
-        reached = asyncio.create_task(self._reached.wait())
-        await asyncio.wait({reached, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-        if not reached.done():  # a task has given up: its error tells why
-            reached.cancel()
-            await asyncio.gather(*self._tasks)
-
-    async def stop(self) -> None:
-        self._stopping = True
-        await asyncio.gather(*self._tasks)
-
-    async def cancel(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-async def assert_exact(store: Store, load: Load) -> None:
-    """Every acknowledged transfer stands in the journal once, and nothing else."""
-    ids = [line.id async for line in store.journal("a")]
-    assert len(ids) == len(set(ids))
-    assert set(ids) == load.acknowledged
-    assert (await store.balances("a"))["credit"].posted == len(ids)
-    await assert_sound(store)
 
 
 async def test_a_killed_server_loses_and_doubles_nothing(server: RedisServer, opened: Opener) -> None:
@@ -218,12 +122,6 @@ async def test_a_transfer_waits_for_its_replicas_also_when_it_exists(
         replica.thaw()
 
 
-def has_all(master: RedisServer) -> bool:
-    """Whether the one replica has acknowledged every byte, so that only a new write can be missing there."""
-    said = master.cli("info", "replication")
-    return set(re.findall(r",offset=(\d+)", said)) == set(re.findall(r"master_repl_offset:(\d+)", said))
-
-
 async def test_a_document_waits_for_its_replicas_also_when_it_exists(
     server: RedisServer, tmp_path: Path, opened: Opener
 ) -> None:
@@ -309,9 +207,6 @@ class Failover:
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{hosts}/ledger?timeout_s=0.5"
 
-    def promoted(self) -> bool:
-        return "role:master" in self.replica.cli("info", "replication")
-
     def _in_sync(self) -> bool:
         return "master_link_status:up" in self.replica.cli("info", "replication")
 
@@ -331,17 +226,7 @@ async def test_a_fail_over_under_load_doubles_nothing_and_with_waiting_loses_not
 ) -> None:
     store = await opened(failover.url + "&min_replicas_ack=1")
     await add_account(store)
-    load = opened.load(store)
-    await load.more(100)
-    before = set(load.acknowledged)
-    failover.master.kill()
-    await asyncio.to_thread(wait_until, failover.promoted, "the replica was not promoted")
-    await asyncio.to_thread(failover.master.start)  # comes back as the replica; until then nothing is acknowledged
-    await load.more(50)
-    await load.stop()
-    ids = {line.id async for line in store.journal("a")}
-    assert before <= ids
-    await assert_exact(store, load)
+    await lose_the_master_and_nothing(store, opened.load(store), failover.master, failover.replica)
 
 
 async def test_a_fail_over_without_waiting_loses_only_the_last_moments_and_doubles_nothing(
@@ -349,20 +234,7 @@ async def test_a_fail_over_without_waiting_loses_only_the_last_moments_and_doubl
 ) -> None:
     store = await opened(failover.url)
     await add_account(store)
-    load = opened.load(store)
-    await load.more(100)
-    failover.master.kill()
-    await load.more(50)  # the promoted replica took over
-    await load.stop()
-    ids = [line.id async for line in store.journal("a")]
-    lost = load.acknowledged - set(ids)
-    print(f"{len(lost)} of {len(load.acknowledged)} acknowledged transfers lost by the fail-over")
-    assert len(ids) == len(set(ids))
-    assert set(ids) <= load.acknowledged
-    assert len(lost) <= 2 * TASKS
-    for name in sorted(lost):  # asked again, they are carried out, once
-        assert (await insist(store, top_up(name))).outcome is Outcome.CREATED
-    assert [str(finding) async for finding in verify(store)] == []
+    await lose_the_master_and_the_last_moments(store, opened.load(store), failover.master, failover.replica)
 
 
 async def test_a_ledger_that_an_import_is_filling_does_not_open(server: RedisServer, opened: Opener) -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from charging.lab.daemon import free_port
 from charging.ledger.documents import MemoryDocuments
 from charging.notify.model import NoticeKind
 from charging.notify.outbox import Outbox, State
@@ -16,7 +17,7 @@ from charging.notify.render import Operator, Templates
 from charging.notify.smtp import Smtp
 from charging.notify.worker import Worker
 from tests.fakes.clock import FakeClock
-from tests.integration.smtp_server import Mailbox, free_port, mail_server
+from tests.integration.smtp_server import Mailbox, mail_server
 from tests.unit.notify.factories import make_mail, make_notice
 
 A, B, C = "a@example.nl", "b@example.nl", "c@example.nl"

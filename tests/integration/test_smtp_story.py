@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from charging.lab.daemon import free_port
 from charging.ledger.accounts import Number
 from charging.ledger.documents import MemoryDocuments
 from charging.ledger.memory import MemoryStore
@@ -15,7 +16,7 @@ from charging.notify.smtp import Smtp
 from charging.notify.worker import Worker
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.rig import EURO, NUMBER, TARGET
-from tests.integration.smtp_server import Mailbox, free_port, mail_server
+from tests.integration.smtp_server import Mailbox, mail_server
 from tests.unit.notify.factories import ANNA, make_mail, the_tariff
 
 TURNS_MAX = 2_000

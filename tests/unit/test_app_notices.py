@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from charging.app_notices import RETRY_S, Notices
 from charging.clock import Clock
 from charging.errors import LedgerUnavailable
+from charging.lab.daemon import free_port
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.notify.missed_desk import COLLECTION
@@ -20,7 +21,6 @@ from charging.session.desk import MissedCall
 from charging.tasks import end
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.rig import EURO, NUMBER, TARGET
-from tests.integration.smtp_server import free_port
 from tests.unit.notify.factories import ANNA, make_mail, the_tariff
 
 

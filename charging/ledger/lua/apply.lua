@@ -1,7 +1,7 @@
 -- One transfer, with the grants before it: rules 1 to 7 of ledger/port.py, as ledger/rules.py says them in Python.
 --
 -- KEYS  1 books    hash   "#lines" (how many the journal has had; present once the account is), and for each balance
---                         "p:NAME" (posted) and "r:NAME" (reserved)
+--                         "p:NAME" (posted) and, once not 0, "r:NAME" (reserved)
 --       2 ids      hash   transfer id -> digest
 --       3 journal  list   "NUMBER JSON"
 --       4 sessions hash   session -> "EPOCH OPENED_US SEQUENCE HOLDS\nSWITCH\nSTATE", HOLDS being "NAME=AMOUNT;…"
@@ -125,7 +125,7 @@ for line = 1, lines do
             local field, moved, held = field_of[ARGV[arg]], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
             local posted, reserved = amounts[field] + moved, amounts[field + 1] + held
             local available = posted - reserved
-            if math.max(posted, -posted, reserved, -reserved, available, -available) > AMOUNT_MAX then
+            if math.max(posted, reserved, -available) > AMOUNT_MAX then  -- the outermost: reserved is never below 0
                 return unchanged("exceeds_limit", ARGV[arg])
             elseif moved < held and available < tonumber(ARGV[arg + 3]) then
                 return unchanged("insufficient", ARGV[arg])
@@ -134,7 +134,7 @@ for line = 1, lines do
             if moved ~= 0 or not stored[field] then
                 changed[#changed + 1], changed[#changed + 2] = fields[field], posted
             end
-            if held ~= 0 or not stored[field + 1] then
+            if held ~= 0 then
                 changed[#changed + 1], changed[#changed + 2] = fields[field + 1], reserved
             end
         end

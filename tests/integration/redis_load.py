@@ -1,0 +1,155 @@
+"""Load on a Redis store that insists on every answer, while its servers are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from charging.errors import LedgerUnavailable
+from charging.ledger.model import Applied, Kind, Leg, Outcome, Transfer
+from charging.ledger.open import open_store
+from charging.ledger.port import Store
+from tests.contract.scenario import assert_sound
+from tests.integration.redis_servers import RedisServer, wait_until
+
+TASKS = 20
+DEADLINE_S = 40
+
+
+def top_up(name: str) -> Transfer:
+    return Transfer(name, "a", Kind.TOP_UP, 1, (Leg("credit", 1),))
+
+
+async def insist(store: Store, transfer: Transfer) -> Applied:
+    """Ask with the same id until there is an answer, as the daemon does."""
+    reason = "asked once"
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                try:
+                    return await store.apply(transfer)
+                except LedgerUnavailable as error:
+                    reason = str(error)
+                    await asyncio.sleep(0.02)
+    except TimeoutError as error:
+        raise TimeoutError(f"{transfer.id} had no answer; last: {reason}") from error
+
+
+class Opener:
+    """Opens stores and loads, and ends them with the test, however that ends."""
+
+    def __init__(self) -> None:
+        self._stores: list[Store] = []
+        self._loads: list[Load] = []
+
+    async def __call__(self, url: str) -> Store:
+        store = open_store(url)
+        await store.open()
+        self._stores.append(store)
+        return store
+
+    def load(self, store: Store) -> Load:
+        self._loads.append(Load(store))
+        return self._loads[-1]
+
+    async def close(self) -> None:
+        for load in self._loads:
+            await load.cancel()
+        for store in self._stores:
+            await store.close()
+
+
+class Load:
+    """Tasks that top up without end and insist on each answer."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._stopping = False
+        self._wanted = 0
+        self._reached = asyncio.Event()
+        self.acknowledged: set[str] = set()
+        self._tasks = [asyncio.create_task(self._run(number)) for number in range(TASKS)]
+
+    async def _run(self, task: int) -> None:
+        number = 0
+        while not self._stopping:
+            transfer = top_up(f"t{task}/{number}")
+            assert (await insist(self._store, transfer)).outcome.applied
+            self.acknowledged.add(transfer.id)
+            number += 1
+            if len(self.acknowledged) >= self._wanted:
+                self._reached.set()
+
+    async def more(self, count: int) -> None:
+        """Return once so many more have been acknowledged."""
+        self._wanted = len(self.acknowledged) + count
+        self._reached.clear()
+        reached = asyncio.create_task(self._reached.wait())
+        await asyncio.wait({reached, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        if not reached.done():  # a task has given up: its error tells why
+            reached.cancel()
+            await asyncio.gather(*self._tasks)
+
+    async def stop(self) -> None:
+        self._stopping = True
+        await asyncio.gather(*self._tasks)
+
+    async def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def assert_exact(store: Store, load: Load) -> None:
+    """Every acknowledged transfer stands in the journal once, and nothing else."""
+    ids = [line.id async for line in store.journal("a")]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == load.acknowledged
+    assert (await store.balances("a"))["credit"].posted == len(ids)
+    await assert_sound(store)
+
+
+def has_all(master: RedisServer) -> bool:
+    """Whether the one replica has acknowledged every byte, so that only a new write can be missing there."""
+    said = master.cli("info", "replication")
+    return set(re.findall(r",offset=(\d+)", said)) == set(re.findall(r"master_repl_offset:(\d+)", said))
+
+
+def promoted(replica: RedisServer) -> bool:
+    return "role:master" in replica.cli("info", "replication")
+
+
+async def lose_the_master_and_nothing(store: Store, load: Load, master: RedisServer, replica: RedisServer) -> None:
+    """A store that waits for its replica: what was acknowledged before the master died is there after it, once."""
+    await load.more(100)
+    before = set(load.acknowledged)
+    await _kill(master, replica)
+    await asyncio.to_thread(master.start)  # comes back as the replica; until then nothing is acknowledged
+    await load.more(50)
+    await load.stop()
+    assert before <= {line.id async for line in store.journal("a")}
+    await assert_exact(store, load)
+
+
+async def lose_the_master_and_the_last_moments(
+    store: Store, load: Load, master: RedisServer, replica: RedisServer
+) -> None:
+    """A store that does not wait: a few of the last are lost, none is doubled, and what is asked again comes back."""
+    await load.more(100)
+    await _kill(master, replica)
+    await load.more(50)
+    await load.stop()
+    ids = [line.id async for line in store.journal("a")]
+    lost = load.acknowledged - set(ids)
+    print(f"{len(lost)} of {len(load.acknowledged)} acknowledged transfers lost by the fail-over")
+    assert len(ids) == len(set(ids))
+    assert set(ids) <= load.acknowledged
+    assert len(lost) <= 2 * TASKS
+    for name in sorted(lost):
+        assert (await insist(store, top_up(name))).outcome is Outcome.CREATED
+    await assert_exact(store, load)
+
+
+async def _kill(master: RedisServer, replica: RedisServer) -> None:
+    master.kill()
+    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted")
