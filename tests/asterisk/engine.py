@@ -167,7 +167,7 @@ async def engine(
     """A running daemon whose subscriber anna has ``credit`` euro, and ``free_seconds`` left of this month's bundle.
 
     ``others``: so many further subscribers like her, each with the next number. Other ports than the lab's put a
-    :class:`tests.asterisk.relay.Relay` in between. ``prepare`` may change what is laid down, before the daemon starts.
+    :class:`tests.fakes.relay.Relay` in between. ``prepare`` may change what is laid down, before the daemon starts.
     """
     settings = {**POLICY, **policy}
     daemon = DaemonProcess(lab, folder / "daemon", tariff(price), settings, ami_port=ami_port, agi_port=agi_port)

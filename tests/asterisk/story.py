@@ -35,9 +35,9 @@ from charging.money import format_euro, parse_euro
 from charging.notify.notifier import SWEEP_HOUR
 from tests.asterisk.engine import NUMBER, Engine
 from tests.asterisk.parties import leave_message
-from tests.asterisk.relay import Relay
 from tests.asterisk.story_time import TENTH, StoryTime, at
 from tests.fakes.documents import pdf
+from tests.fakes.relay import Relay
 from tests.integration.command import REPOSITORY
 from tests.integration.smtp_server import Mailbox, mail_server
 

@@ -9,7 +9,7 @@ import pytest
 
 from charging.lab import Call, CallState, Lab
 from tests.asterisk.engine import SECOND, Engine, engine
-from tests.asterisk.relay import Relay
+from tests.fakes.relay import Relay
 
 pytestmark = pytest.mark.asterisk
 

@@ -10,7 +10,7 @@ import pytest
 from charging.lab import CallState, Lab, mobile
 from charging.lab.daemon import free_port
 from tests.asterisk.engine import NUMBER, Engine, engine
-from tests.asterisk.relay import Relay
+from tests.fakes.relay import Relay
 
 pytestmark = pytest.mark.asterisk
 

@@ -11,6 +11,7 @@ import pytest
 from charging.errors import LedgerUnavailable
 from charging.ledger.model import Balance, Closed, Kept, Kind, Leg, Opened, Outcome, Transfer
 from tests.contract.scenario import add_account, assert_sound
+from tests.fakes.relay import Relay
 from tests.integration.redis_load import (
     Opener,
     has_all,
@@ -22,18 +23,20 @@ from tests.integration.redis_load import (
 )
 from tests.integration.redis_servers import RedisServer, make_cluster, wait_until
 
-NODES = 6
+MASTERS = 3
 
 
 class Cluster:
-    """Three masters, and a replica of each."""
+    """Three masters, and so many replicas of each."""
 
-    def __init__(self, folder: Path) -> None:
-        self._servers = [RedisServer(folder, "cluster-enabled yes", "cluster-node-timeout 1500") for _ in range(NODES)]
+    def __init__(self, folder: Path, replicas: int) -> None:
+        self._replicas = replicas
+        settings = "cluster-enabled yes", "cluster-node-timeout 1500"
+        self._servers = [RedisServer(folder, *settings) for _ in range(MASTERS * (1 + replicas))]
 
     def __enter__(self) -> Cluster:
         self.start()
-        make_cluster(self._servers, replicas=1)
+        make_cluster(self._servers, self._replicas)
         wait_until(lambda: all(self._is_ready(server) for server in self._servers), "the replicas are not in sync")
         return self
 
@@ -52,15 +55,25 @@ class Cluster:
     def _is_ready(self, server: RedisServer) -> bool:
         """Also all the others have told it by now who is whose replica."""
         nodes = [line.split() for line in server.cli("cluster", "nodes").splitlines()]
-        if sum("slave" in node[2] and node[3] != "-" for node in nodes) != NODES // 2:
+        if sum("slave" in node[2] and node[3] != "-" for node in nodes) != MASTERS * self._replicas:
             return False
         said = server.cli("info", "replication")
-        return "connected_slaves:1" in said if "role:master" in said else "master_link_status:up" in said
+        return (
+            f"connected_slaves:{self._replicas}" in said if "role:master" in said else "master_link_status:up" in said
+        )
 
     @property
     def url(self) -> str:
-        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self._servers)
-        return f"redis+cluster://{hosts}?timeout_s=1"
+        return self.url_by(*(server.port for server in self._servers))
+
+    @staticmethod
+    def url_by(*ports: int) -> str:
+        return f"redis+cluster://{','.join(f'127.0.0.1:{port}' for port in ports)}?timeout_s=1"
+
+    @property
+    def port(self) -> int:
+        """One node's."""
+        return self._servers[0].port
 
     def master_and_replica(self, account: str) -> tuple[RedisServer, RedisServer]:
         """Those that have the account."""
@@ -80,7 +93,7 @@ def _holds(slots: str, slot: int) -> bool:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with Cluster(tmp_path) as cluster:
+    with Cluster(tmp_path, replicas=1) as cluster:
         yield cluster
 
 
@@ -112,6 +125,21 @@ async def test_a_cluster_that_was_gone_as_a_whole_is_found_again(cluster: Cluste
     await asyncio.to_thread(cluster.start)
     assert (await insist(store, top_up("t1"))).outcome is Outcome.CREATED
     await assert_sound(store)
+
+
+async def test_a_cluster_that_came_back_at_other_addresses_is_found_where_the_url_says(
+    tmp_path: Path, opened: Opener
+) -> None:
+    """The driver keeps to the nodes that it was told of last; people keep the address in the URL right."""
+    with Cluster(tmp_path / "here", replicas=0) as here, Cluster(tmp_path / "there", replicas=0) as there:
+        async with Relay(here.port) as entrance:
+            store = await opened(Cluster.url_by(entrance.port))
+            await add_account(store)
+            assert (await store.apply(top_up("t1"))).outcome is Outcome.CREATED
+            entrance.to_port = there.port
+            here.kill()
+            elsewhere = await insist(store, top_up("t1"))
+            assert elsewhere.outcome is Outcome.ACCOUNT_NOT_FOUND  # these are other books
 
 
 async def test_a_transfer_on_a_cluster_waits_for_its_replica(cluster: Cluster, opened: Opener) -> None:

@@ -1,4 +1,4 @@
-"""A TCP relay between the daemon and the switch: to cut their link, make it half-open, or stop in mid-answer."""
+"""A TCP relay in front of a server: to cut its clients off, make their links half-open, or stop in mid-answer."""
 
 from __future__ import annotations
 
