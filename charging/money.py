@@ -12,6 +12,9 @@ from enum import StrEnum
 MICRO = 1_000_000
 """Micro-euro in one euro."""
 
+CENT = MICRO // 100
+"""The smallest amount that a customer is told."""
+
 AMOUNT_MAX = 2**53 - 1
 """The largest amount that every store can hold exactly, in micro-euro (some nine thousand million euro)."""
 

@@ -27,6 +27,7 @@ from enum import StrEnum
 from typing import Any
 
 from charging.ledger.accounts import Language
+from charging.money import CENT
 
 TEXT_LENGTH_MAX = 200
 """Of a fact that came from outside (a caller's number, the name of a document)."""
@@ -55,6 +56,11 @@ class LowCredit:
     """Whether a further call to the dearest of the account's forward targets could still be begun."""
     paid_voicemail: bool
     """What happens to calls that cannot be forwarded: with paid voicemail they are not answered (R13)."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing is left: less than a cent is nothing to a reader, unless a call can be begun with it."""
+        return self.credit <= 0 or (self.credit < CENT and not self.can_forward)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from charging.money import MICRO
+from charging.money import CENT
 from charging.notify.model import (
     Expiry,
     Facts,
@@ -16,8 +16,6 @@ from charging.notify.model import (
     SubscriptionEnding,
 )
 
-CENT = MICRO // 100
-
 _SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
     NoticeKind.LOW_CREDIT: (
         LowCredit(credit=218 * CENT, free_seconds_left=0, can_forward=True, paid_voicemail=True),
@@ -25,6 +23,7 @@ _SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
         LowCredit(credit=218 * CENT, free_seconds_left=80 * 60, can_forward=True, paid_voicemail=False),
         LowCredit(credit=4 * CENT, free_seconds_left=80 * 60, can_forward=False, paid_voicemail=False),
         LowCredit(credit=4 * CENT, free_seconds_left=0, can_forward=False, paid_voicemail=False),
+        LowCredit(credit=CENT // 2, free_seconds_left=0, can_forward=True, paid_voicemail=False),
         LowCredit(credit=0, free_seconds_left=0, can_forward=False, paid_voicemail=True),
     ),
     NoticeKind.LOW_FREE_MINUTES: (

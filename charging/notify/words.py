@@ -7,9 +7,8 @@ from datetime import date, datetime
 from typing import Any
 
 from charging.ledger.accounts import Language
-from charging.money import MICRO, ceil_div
+from charging.money import CENT, ceil_div
 
-CENT = MICRO // 100
 HARD_SPACE = "\N{NO-BREAK SPACE}"
 """Keeps a currency mark with its amount, a day with its month and year."""
 _MONTHS = {

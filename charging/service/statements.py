@@ -18,7 +18,7 @@ from charging.clock import MICROSECONDS, Clock
 from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, bundle
 from charging.ledger.port import Store
-from charging.money import MICRO, Rounding, round_div
+from charging.money import CENT, Rounding, round_div
 from charging.rating.tariff import Tariff
 from charging.service.money import reason_shown
 from charging.service.refusal import Code, Refused, unknown_account
@@ -32,7 +32,6 @@ USAGE = {"forward": CALL, "voicemail": "voicemail", "fax": "fax"}
 All other lines are named as in the journal."""
 
 CDR_ROWS = 1_000
-CENT = MICRO // 100
 SETTLED_WITHIN_US = 2 * 24 * 3600 * MICROSECONDS
 """So long before or after the month a call may have ended whose charge was posted in it; beyond, its line tells no
 number."""

@@ -147,8 +147,15 @@ async def _counted(live: Engine) -> None:
 async def test_r15_r23_credit_that_ends_with_a_call_is_told_when_the_call_is_booked(
     lab: Lab, tmp_path: Path, post: Post
 ) -> None:
+    def in_one_piece(daemon: DaemonProcess) -> None:
+        """What she has is not low yet, whoever looks (the daily sweep, when it starts after nine); and her three seconds
+        are one increment, so that a late first tick leaves nothing of it."""
+        post.prepare(daemon)
+        tariff = daemon.tariff.read_text().replace("low_credit: 0.01", "low_credit: 0.003")
+        daemon.tariff.write_text(tariff.replace("increments: 1/1}", "increments: 3/3}"))
+
     one_tick = {"tick_s": 60, "horizon_s": 60}
-    async with engine(lab, tmp_path, credit="0.003", policy=one_tick, email=ADDRESS, prepare=post.prepare) as live:
+    async with engine(lab, tmp_path, credit="0.003", policy=one_tick, email=ADDRESS, prepare=in_one_piece) as live:
         call = await live.call()
         await call.wait_end(20)
         assert (await live.cdr())["billed_s"] == 3

@@ -148,6 +148,31 @@ def test_credit_that_nobody_can_see_is_none(micro: int, said: str) -> None:
     assert ("geen beltegoed" in text) == (micro < 10_000)
 
 
+@pytest.mark.parametrize(
+    ("micro", "can_forward", "subject", "meaning"),
+    [
+        (
+            9_999,
+            True,
+            "Uw beltegoed is bijna op: nog minder dan een cent",
+            "Is het op, dan kunnen we geen oproepen meer",
+        ),
+        (9_999, False, "Uw beltegoed is op", "We kunnen geen oproepen meer"),
+        (1, True, "Uw beltegoed is bijna op: nog minder dan een cent", "Is het op, dan kunnen we geen oproepen meer"),
+        (0, True, "Uw beltegoed is op", "We kunnen geen oproepen meer"),
+    ],
+)
+def test_credit_is_not_called_gone_while_a_call_can_be_begun_with_it(
+    micro: int, can_forward: bool, subject: str, meaning: str
+) -> None:
+    facts = LowCredit(micro, 0, can_forward, paid_voicemail=False)
+    words = TEMPLATES.words(NoticeKind.LOW_CREDIT, Language.NL, facts, "anna")
+    assert plain(words.subject) == subject
+    for text in (plain(words.text), plain(Checked(words.html).words)):
+        assert meaning in text
+        assert ("minder dan een cent" in text) == ("minder dan een cent" in subject)
+
+
 def test_what_came_from_outside_is_escaped_in_html() -> None:
     facts = MissedCall("+31851234567", "<script>alert(1)</script>", "2026-11-21T14:05", 0)
     words = TEMPLATES.words(NoticeKind.MISSED_CALL, Language.NL, facts, "anna")
