@@ -148,8 +148,8 @@ async def test_r15_r23_credit_that_ends_with_a_call_is_told_when_the_call_is_boo
     lab: Lab, tmp_path: Path, post: Post
 ) -> None:
     def in_one_piece(daemon: DaemonProcess) -> None:
-        """What she has is not low yet, whoever looks (the daily sweep, when it starts after nine); and her three seconds
-        are one increment, so that a late first tick leaves nothing of it."""
+        """She has nothing low yet, whoever looks (after nine the daily sweep does, at the start); and the three seconds
+        are one increment, so that a late first tick leaves nothing of them."""
         post.prepare(daemon)
         tariff = daemon.tariff.read_text().replace("low_credit: 0.01", "low_credit: 0.003")
         daemon.tariff.write_text(tariff.replace("increments: 1/1}", "increments: 3/3}"))
