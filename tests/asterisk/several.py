@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from charging.lab import Lab, mobile
+from charging.lab import Call, CallState, Lab, mobile
 from charging.lab.daemon import DaemonProcess, free_port
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
@@ -110,3 +110,34 @@ async def site(
         legs = (Leg(CREDIT, parse_euro(credit)),)
         await store.apply(Transfer("top-up/0", "anna", Kind.TOP_UP, time.time_ns() // 1000, legs))
     yield found
+
+
+async def talking(live: Engine) -> Call:
+    call = await live.call()
+    await call.wait_state(CallState.ANSWERED)
+    return call
+
+
+def covered_s(live: Engine) -> int:
+    """The end of what the last tick reserved, in seconds from the answer."""
+    return int(live.daemon.events("tick_posted")[-1]["covered_s"])
+
+
+async def ticks_past(live: Engine, second: int) -> None:
+    """Until a tick of this daemon has been made that late in the call."""
+    ahead_s = POLICY["tick_s"] + POLICY["horizon_s"]
+
+    async def past() -> bool:
+        return bool(live.daemon.events("tick_posted")) and covered_s(live) >= second + ahead_s
+
+    await live.until(past, f"a tick at second {second}", 45)
+
+
+async def charged_once(place: Site, live: Engine, call: Call) -> None:
+    """The call is ended, and booked by this daemon as the parties' own clocks and the black box say."""
+    await call.hang_up()
+    await call.wait_end()
+    await live.nothing_reserved()
+    (cdr,) = await place.audited()
+    assert cdr["proof"] == "black_box"
+    assert abs(cdr["used_ms"] / 1000 - call.duration_s) < 0.25

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from charging.lab import Call, CallState, Lab, mobile
+from charging.lab import CallState, Lab, mobile
 from charging.ledger.model import Kept, Kind, Outcome, Transfer
-from tests.asterisk.engine import Engine
 from tests.asterisk.parties import operator_sets, records_gone
-from tests.asterisk.several import POLICY, Site, site
+from tests.asterisk.several import POLICY, Site, charged_once, covered_s, site, talking, ticks_past
 from tests.integration.redis_servers import RedisServer
 
 pytestmark = pytest.mark.asterisk
@@ -34,50 +33,19 @@ async def other_lab() -> AsyncIterator[Lab]:
         yield lab
 
 
-async def _talking(live: Engine) -> Call:
-    call = await live.call()
-    await call.wait_state(CallState.ANSWERED)
-    return call
-
-
-def _covered_s(live: Engine) -> int:
-    """The end of what the last tick reserved, in seconds from the answer."""
-    return int(live.daemon.events("tick_posted")[-1]["covered_s"])
-
-
-async def _ticks_past(live: Engine, second: int) -> None:
-    """Until a tick of this daemon has been made that late in the call."""
-    ahead_s = POLICY["tick_s"] + POLICY["horizon_s"]
-
-    async def past() -> bool:
-        return bool(live.daemon.events("tick_posted")) and _covered_s(live) >= second + ahead_s
-
-    await live.until(past, f"a tick at second {second}", 45)
-
-
-async def _charged_once(place: Site, live: Engine, call: Call) -> None:
-    """The call is ended, and booked by this daemon as the parties' own clocks and the black box say."""
-    await call.hang_up()
-    await call.wait_end()
-    await live.nothing_reserved()
-    (cdr,) = await place.audited()
-    assert cdr["proof"] == "black_box"
-    assert abs(cdr["used_ms"] / 1000 - call.duration_s) < 0.25
-
-
 async def test_holder_killed_in_a_call_the_other_takes_over_within_the_horizon(
     lab: Lab, redis: RedisServer, tmp_path: Path
 ) -> None:
     async with site(redis.url, tmp_path) as place, place.pair(lab) as (one, two):
-        call = await _talking(one)
+        call = await talking(one)
         await one.heard("tick_posted", times=2)
         assert two.daemon.events("lease_gained") == []
         await one.daemon.kill()
-        paid_until_s = _covered_s(one)
+        paid_until_s = covered_s(one)
         await two.heard("session_restored", POLICY["horizon_s"])
-        await _ticks_past(two, paid_until_s)
+        await ticks_past(two, paid_until_s)
         assert call.state is CallState.ANSWERED, "longer than its first daemon had paid for"
-        await _charged_once(place, two, call)
+        await charged_once(place, two, call)
         await records_gone(lab)
 
 
@@ -101,20 +69,20 @@ async def test_holder_that_freezes_and_wakes_after_another_took_over_changes_not
     the old epoch itself, in which nothing else is wrong. The ledger's part is proven in ``tests/contract``, the clock's
     in ``tests/unit/session/test_lease.py``."""
     async with site(redis.url, tmp_path) as place, place.pair(lab) as (one, two):
-        call = await _talking(one)
+        call = await talking(one)
         await one.heard("tick_posted", times=1)
         one.daemon.send(signal.SIGSTOP)
         await two.heard("tick_posted", 30, times=2)
         (epoch, newer) = (live.daemon.events("lease_gained")[-1]["epoch"] for live in (one, two))
         assert epoch < newer
         assert await _refused_to(place, epoch) == [Outcome.FENCED, Outcome.FENCED]
-        paid_until_s = _covered_s(one)
+        paid_until_s = covered_s(one)
         done = {event: len(one.daemon.events(event)) for event in ("tick_posted", "deadline_moved", "call_settled")}
         one.daemon.send(signal.SIGCONT)
         await one.heard("lease_lost", 20)
-        await _ticks_past(two, paid_until_s)
+        await ticks_past(two, paid_until_s)
         assert call.state is CallState.ANSWERED
-        await _charged_once(place, two, call)
+        await charged_once(place, two, call)
         assert {event: len(one.daemon.events(event)) for event in done} == done
 
 
@@ -126,11 +94,11 @@ async def test_call_that_the_standby_decided_is_ticked_and_booked_by_the_holder(
         place.pair(lab) as (one, two),
         operator_sets(lab, "CHARGING_AGI", f"127.0.0.1:{two.daemon.agi_port}"),
     ):
-        call = await _talking(one)
+        call = await talking(one)
         await two.heard("call_decided")
-        await _ticks_past(one, POLICY["horizon_s"])
+        await ticks_past(one, POLICY["horizon_s"])
         assert call.state is CallState.ANSWERED
-        await _charged_once(place, one, call)
+        await charged_once(place, one, call)
         assert two.daemon.events("tick_posted") == []
         await records_gone(lab)
 
@@ -162,7 +130,7 @@ async def test_calls_on_two_switches_share_one_balance_and_never_overspend_it(
         place.daemon(lab, "east", "east") as east,
         place.daemon(other_lab, "west", "west") as west,
     ):
-        calls = await asyncio.gather(_talking(east), _talking(west))
+        calls = await asyncio.gather(talking(east), talking(west))
         await asyncio.gather(*(call.wait_end(30) for call in calls))
         for live in (east, west):
             await live.nothing_reserved()
@@ -182,13 +150,13 @@ async def test_r22_top_up_at_another_switchs_daemon_reaches_a_call_that_runs_out
         place.daemon(lab, "east", "east") as east,
         place.daemon(other_lab, "west", "west") as west,
     ):
-        call = await _talking(east)
+        call = await talking(east)
         await east.heard("warning_due")
         await west.top_up("1.00", "elsewhere")
         told = time.monotonic()
         await east.heard("warning_rearmed")
         assert time.monotonic() - told < 2, "a second, and the machine's own slowness"
-        assert _covered_s(east) > 9
+        assert covered_s(east) > 9
         answered_us = call.outside.answered_us or 0
 
         async def outlived() -> bool:
@@ -196,14 +164,14 @@ async def test_r22_top_up_at_another_switchs_daemon_reaches_a_call_that_runs_out
 
         await east.until(outlived, "the end of the call's first money")
         assert call.state is CallState.ANSWERED
-        await _charged_once(place, east, call)
+        await charged_once(place, east, call)
 
 
 async def test_redis_killed_and_restarted_in_a_call_that_lives_on_its_reservation(
     lab: Lab, redis: RedisServer, tmp_path: Path
 ) -> None:
     async with site(redis.url, tmp_path, policy={"horizon_s": 30}) as place, place.daemon(lab, "one") as one:
-        call = await _talking(one)
+        call = await talking(one)
         await one.heard("tick_posted", times=2)
         redis.kill()
         await one.heard("lease_lost", 20)
@@ -212,4 +180,4 @@ async def test_redis_killed_and_restarted_in_a_call_that_lives_on_its_reservatio
         redis.start()
         await one.heard("tick_posted", 20, times=ticks + 3)
         assert call.state is CallState.ANSWERED
-        await _charged_once(place, one, call)
+        await charged_once(place, one, call)

@@ -21,74 +21,8 @@ from tests.integration.redis_load import (
     promoted,
     top_up,
 )
-from tests.integration.redis_servers import RedisServer, make_cluster, wait_until
-
-MASTERS = 3
-
-
-class Cluster:
-    """Three masters, and so many replicas of each."""
-
-    def __init__(self, folder: Path, replicas: int) -> None:
-        self._replicas = replicas
-        settings = "cluster-enabled yes", "cluster-node-timeout 1500"
-        self._servers = [RedisServer(folder, *settings) for _ in range(MASTERS * (1 + replicas))]
-
-    def __enter__(self) -> Cluster:
-        self.start()
-        make_cluster(self._servers, self._replicas)
-        wait_until(lambda: all(self._is_ready(server) for server in self._servers), "the replicas are not in sync")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for server in self._servers:
-            server.stop()
-
-    def start(self) -> None:
-        for server in self._servers:
-            server.start()
-
-    def kill(self) -> None:
-        for server in self._servers:
-            server.kill()
-
-    def _is_ready(self, server: RedisServer) -> bool:
-        """Also all the others have told it by now who is whose replica."""
-        nodes = [line.split() for line in server.cli("cluster", "nodes").splitlines()]
-        if sum("slave" in node[2] and node[3] != "-" for node in nodes) != MASTERS * self._replicas:
-            return False
-        said = server.cli("info", "replication")
-        return (
-            f"connected_slaves:{self._replicas}" in said if "role:master" in said else "master_link_status:up" in said
-        )
-
-    @property
-    def url(self) -> str:
-        return self.url_by(*(server.port for server in self._servers))
-
-    @staticmethod
-    def url_by(*ports: int) -> str:
-        return f"redis+cluster://{','.join(f'127.0.0.1:{port}' for port in ports)}?timeout_s=1"
-
-    @property
-    def port(self) -> int:
-        """One node's."""
-        return self._servers[0].port
-
-    def master_and_replica(self, account: str) -> tuple[RedisServer, RedisServer]:
-        """Those that have the account."""
-        by_port = {str(server.port): server for server in self._servers}
-        slot = int(self._servers[0].cli("cluster", "keyslot", f"{{{account}}}"))
-        nodes = [line.split() for line in self._servers[0].cli("cluster", "nodes").splitlines()]
-        (master,) = [node for node in nodes if any(_holds(part, slot) for part in node[8:])]
-        (replica,) = [node for node in nodes if node[3] == master[0]]
-        ports = [node[1].partition("@")[0].partition(":")[2] for node in (master, replica)]
-        return by_port[ports[0]], by_port[ports[1]]
-
-
-def _holds(slots: str, slot: int) -> bool:
-    first, _, last = slots.partition("-")
-    return int(first) <= slot <= int(last or first)
+from tests.integration.redis_replicated import Cluster
+from tests.integration.redis_servers import wait_until
 
 
 @pytest.fixture

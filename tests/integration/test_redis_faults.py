@@ -24,6 +24,7 @@ from tests.integration.redis_load import (
     lose_the_master_and_the_last_moments,
     top_up,
 )
+from tests.integration.redis_replicated import Sentinels
 from tests.integration.redis_servers import RedisServer, wait_until
 
 
@@ -176,65 +177,26 @@ def make_certificate(folder: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
-class Failover:
-    """One master, one replica, three sentinels."""
-
-    def __init__(self, folder: Path) -> None:
-        self.master = RedisServer(folder)
-        self.replica = RedisServer(folder, f"replicaof 127.0.0.1 {self.master.port}")
-        watch = (
-            f"sentinel monitor ledger 127.0.0.1 {self.master.port} 2",
-            "sentinel down-after-milliseconds ledger 600",
-            "sentinel failover-timeout ledger 4000",
-        )
-        self.sentinels = [RedisServer(folder, *watch, sentinel=True) for _ in range(3)]
-
-    def __enter__(self) -> Failover:
-        self.master.start()
-        self.replica.start()
-        wait_until(self._in_sync, "the replica is not in sync")
-        for sentinel in self.sentinels:
-            sentinel.start()
-        wait_until(self._all_known, "the sentinels do not know one another")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for server in (*self.sentinels, self.replica, self.master):
-            server.stop()
-
-    @property
-    def url(self) -> str:
-        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{hosts}/ledger?timeout_s=0.5"
-
-    def _in_sync(self) -> bool:
-        return "master_link_status:up" in self.replica.cli("info", "replication")
-
-    def _all_known(self) -> bool:
-        told = [sentinel.cli("info", "sentinel") for sentinel in self.sentinels]
-        return all("slaves=1,sentinels=3" in one and "status=ok" in one for one in told)
-
-
 @pytest.fixture
-def failover(tmp_path: Path) -> Iterator[Failover]:
-    with Failover(tmp_path) as failover:
-        yield failover
+def sentinels(tmp_path: Path) -> Iterator[Sentinels]:
+    with Sentinels(tmp_path) as sentinels:
+        yield sentinels
 
 
 async def test_a_fail_over_under_load_doubles_nothing_and_with_waiting_loses_nothing(
-    failover: Failover, opened: Opener
+    sentinels: Sentinels, opened: Opener
 ) -> None:
-    store = await opened(failover.url + "&min_replicas_ack=1")
+    store = await opened(sentinels.url + "&min_replicas_ack=1")
     await add_account(store)
-    await lose_the_master_and_nothing(store, opened.load(store), failover.master, failover.replica)
+    await lose_the_master_and_nothing(store, opened.load(store), *sentinels.master_and_replica())
 
 
 async def test_a_fail_over_without_waiting_loses_only_the_last_moments_and_doubles_nothing(
-    failover: Failover, opened: Opener
+    sentinels: Sentinels, opened: Opener
 ) -> None:
-    store = await opened(failover.url)
+    store = await opened(sentinels.url)
     await add_account(store)
-    await lose_the_master_and_the_last_moments(store, opened.load(store), failover.master, failover.replica)
+    await lose_the_master_and_the_last_moments(store, opened.load(store), *sentinels.master_and_replica())
 
 
 async def test_a_ledger_that_an_import_is_filling_does_not_open(server: RedisServer, opened: Opener) -> None:
