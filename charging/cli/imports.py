@@ -38,6 +38,7 @@ def import_accounts(
         "dry_run": "true" if dry_run else "false",
     }
     problems: list[Problem] = []
+    warnings: list[dict[str, Any]] = []
     end: dict[str, Any] = {}
     with connected(settings) as client, _bar() as bar:
         task = bar.add_task("checking", total=None)
@@ -47,13 +48,15 @@ def import_accounts(
                 bar.update(task, description=step["phase"], completed=step["done"], total=step["of"])
             elif "problem" in line:
                 problems.append(Problem(**line["problem"]))
+            elif "warning" in line:
+                warnings.append(line["warning"])
             else:
                 end = line
     if problems:
         raise ConfigError(problems)
     if "imported" not in end:
         raise Refusal(f"the import was broken off: {end.get('error', 'no answer')}; repeat it")
-    _show(end["imported"], as_json)
+    _show(end["imported"], warnings, as_json)
 
 
 def _bar() -> Progress:
@@ -66,10 +69,12 @@ def _bar() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _show(imported: dict[str, Any], as_json: bool) -> None:
+def _show(imported: dict[str, Any], warnings: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        show_json(imported)
+        show_json({**imported, "warnings": warnings})
         return
+    for one in warnings:
+        sys.stderr.write(f"{one['file']}:{one['line']}: warning: {one['number']}: {one['warning']}\n")
     word = "imported" if imported["written"] else "would import"
     sys.stdout.write(
         f"{word} {imported['accounts']} accounts and {imported['numbers']} numbers; "

@@ -58,6 +58,20 @@ def paid(
         show_one(client.send("POST", where, {"until": until}, key=key or new_key()), as_json=as_json)
 
 
+@subscription.command("correct")
+def correct(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    until: str = typer.Option(..., "--until", help="The last paid day, also an earlier one.", show_default=False),
+    key: str = KEY,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Put the end of what is paid right; no payment is recorded."""
+    with connected(options(ctx).settings()) as client:
+        where = path("accounts", account, "subscription-corrections")
+        show_one(client.send("POST", where, {"until": until}, key=key or new_key()), as_json=as_json)
+
+
 @subscription.callback()
 def _group() -> None:
     """Paid subscriptions."""

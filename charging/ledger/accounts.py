@@ -38,7 +38,8 @@ class Payment:
     key: str
     """Made by whoever told of it, unique among the account's."""
     until: str
-    """The last paid day that was named, ``YYYY-MM-DD``; empty: a month more."""
+    """The last paid day that was named, ``YYYY-MM-DD``; empty: a month more. ``corrected to YYYY-MM-DD``: it was no
+    payment but a correction."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,13 +135,12 @@ class Notifier:
         balances = await self._books.balances(account.id)
         numbers = await self._books.numbers(account.id)
         plan = tariff.plan(account.plan)
-        default = plan is not None and plan.voicemail_paid
         running = balances.get(CREDIT, Balance()).reserved > 0
         return Standing(
             account,
             plan,
             balances,
-            paid_voicemail=any(default if one.paid_voicemail is None else one.paid_voicemail for one in numbers),
+            paid_voicemail=plan is not None and any(plan.charges_voicemail(one.paid_voicemail) for one in numbers),
             forward_cost=None if plan is None else forward_cost(tariff, plan, numbers, now_us),
             last_cure=record.last_cure,
             events=CreditEvents(

@@ -39,3 +39,8 @@ class Plan:
     """Available credit below this is nearly gone (R15)."""
     low_free_seconds: int = 0
     """Fewer free seconds than this are nearly gone (R16)."""
+
+    def charges_voicemail(self, own: bool | None) -> bool:
+        """Whether messages are paid on a number whose own setting is ``own`` (``None``: as the plan). What the plan has
+        no price for costs nothing."""
+        return self.voicemail_price > 0 and (self.voicemail_paid if own is None else own)

@@ -20,7 +20,7 @@ from charging.ledger.port import Store
 from charging.rating.tariff import Tariff
 from charging.service import text
 from charging.service.import_file import ImportRow, read_rows
-from charging.service.numbers import NumberChanges, Numbers
+from charging.service.numbers import NumberChanges, Numbers, NumberSet
 from charging.service.refusal import Refused
 
 T = TypeVar("T")
@@ -37,6 +37,16 @@ class Progress:
     """``checking`` or ``writing``."""
     done: int
     of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A number that is made and will not do what its line seems to want."""
+
+    file: str
+    line: int
+    number: str
+    warning: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +70,10 @@ class _Plan:
     """Those to be made."""
     known_numbers: int
     problems: tuple[Problem, ...]
+    warned: tuple[Warned, ...]
 
 
-ImportEvent = Progress | Problem | Imported
+ImportEvent = Progress | Problem | Warned | Imported
 
 
 class AccountImport:
@@ -75,8 +86,9 @@ class AccountImport:
         self._numbers = numbers
 
     async def run(self, data: bytes, file: str, *, language: Language, dry_run: bool) -> AsyncIterator[ImportEvent]:
-        """Import ``data``, called ``file`` in problems. Problems, if any, come in the file's order and end it;
-        ``language`` is that of rows that name none. Raises LedgerUnavailable: repeat it."""
+        """Import ``data``, called ``file`` in problems. Problems, if any, come in the file's order and end it, else
+        warnings do and then it is written; ``language`` is that of rows that name none. Raises LedgerUnavailable:
+        repeat it."""
         rows, problems = read_rows(data, file, language)
         plans: list[_Plan] = []
         own = frozenset(normal for row in rows if (normal := self._tariff().normalise(row.number)))
@@ -92,6 +104,8 @@ class AccountImport:
             for problem in sorted(problems, key=lambda one: (one.line or 0, one.column or 0)):
                 yield problem
             return
+        for warned in sorted((one for plan in plans for one in plan.warned), key=lambda one: one.line):
+            yield warned
         if not dry_run:
             async for event in self._write(plans, file):
                 yield event
@@ -130,6 +144,7 @@ class AccountImport:
         stored = await self._store.account(first.account)
         problems = [*self._account_problems(rows, file, stored)]
         numbers: list[Number] = []
+        warned: list[Warned] = []
         known = 0
         for row in rows:
             if not row.number:
@@ -140,8 +155,9 @@ class AccountImport:
             elif found is None:
                 known += 1
             else:
-                numbers.append(found)
-        return _Plan(stored or wanted, stored is not None, tuple(numbers), known, tuple(problems))
+                numbers.append(found.number)
+                warned += (Warned(file, row.line, found.number.number, one) for one in found.warnings)
+        return _Plan(stored or wanted, stored is not None, tuple(numbers), known, tuple(problems), tuple(warned))
 
     def _account_problems(self, rows: Sequence[ImportRow], file: str, stored: Account | None) -> Iterator[Problem]:
         first = rows[0]
@@ -163,7 +179,7 @@ class AccountImport:
 
     async def _number(
         self, row: ImportRow, account: Account, file: str, own: frozenset[str]
-    ) -> Number | Problem | None:
+    ) -> NumberSet | Problem | None:
         """The number to be made; ``None``: it is there already, just the same."""
         changes = NumberChanges(forward_to=row.forward_to, paid_voicemail=row.paid_voicemail, mailbox=row.mailbox)
         normal = self._tariff().normalise(row.number)
@@ -179,7 +195,7 @@ class AccountImport:
             return row.problem(file, column, found[0], found[2] or prepared.advice or "another one")
         stored = await self._store.number(normal)
         if stored is None:
-            return prepared.number
+            return prepared
         if stored == prepared.number:
             return None
         found_text = f"a number of account {stored.account!r}" if stored.account != account.id else "another setting"

@@ -114,15 +114,21 @@ class Numbers:
         """The number with its changes, checked and not stored."""
         if (wrong := text.mailbox(changes.get("mailbox", ""))) is not None:
             return wrong
-        warnings: tuple[str, ...] = ()
+        warnings = self._voicemail_warnings(changes, account)
         wanted = changes.get("forward_to")
         if wanted:
             target = await self._target(wanted, number, account)
             if isinstance(target, Refused):
                 return target
             changes = {**changes, "forward_to": target[0]}
-            warnings = target[1]
+            warnings += target[1]
         return NumberSet(replace(number, **changes), warnings)
+
+    def _voicemail_warnings(self, changes: NumberChanges, account: Account) -> tuple[str, ...]:
+        plan = self._tariff().plan(account.plan)
+        if not changes.get("paid_voicemail") or plan is None or plan.voicemail_price:
+            return ()
+        return (f"voicemail costs nothing until plan {plan.name!r} has a price for a message",)
 
     async def _target(self, wanted: str, number: Number, account: Account) -> tuple[str, tuple[str, ...]] | Refused:
         """The normalised target and what is odd about it. What can never be forwarded is refused; what the tariff has

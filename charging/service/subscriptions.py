@@ -1,8 +1,9 @@
 """Until when a subscription is paid (R18). What follows from it for old credit is decided where credit expires.
 
 A payment is told with a key, or at least by naming its period: the same one told again changes nothing, neither the
-paid period nor the day from which R19's year counts. The last payments are remembered with the account, in the same
-write as what they changed, so there is nothing between the two that a crash could leave undone.
+paid period nor the day from which R19's year counts. No payment moves the end of what is paid to an earlier day; a
+slip of the fingers is put right by a correction, which is no payment. The last of both are remembered with the account,
+in the same write as what they changed, so there is nothing between the two that a crash could leave undone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from charging.service.refusal import Code, Refused
 AHEAD_YEARS_MAX = 10
 """A date further ahead is a slip of the fingers."""
 
+CORRECTED_TO = "corrected to"
+"""Stands before the day of a correction, where payments are remembered."""
+
 
 class Subscriptions:
     """Records payments of subscriptions."""
@@ -33,30 +37,50 @@ class Subscriptions:
 
     async def paid(self, account: str, key: str, until: date | None = None) -> Account | Refused:
         """The subscription was paid now, through the day ``until`` (in the operator's zone); without one, for a month
-        more than it was. The same ``key`` again, or the period that is paid already, changes nothing.
+        more than it was. The same ``key`` again, or a period that is paid already, changes nothing.
 
         Raises LedgerUnavailable: ask again with the same key.
         """
-        if (wrong := text.idempotency_key(key)) is not None:
+        today = self._today()
+        if (wrong := text.idempotency_key(key) or _slip(until, today)) is not None:
             return wrong
-        today = self._tariff().day_of(self._clock.now().wall_us)
-        if until is not None and abs(until.year - today.year) > AHEAD_YEARS_MAX:
-            return Refused(Code.INVALID, f"found {until}, expected a day within {AHEAD_YEARS_MAX} years of today")
         payment = Payment(key, "" if until is None else until.isoformat())
         return await self._accounts.edit(account, lambda one: self._with(one, payment, until, today))
 
+    async def correct(self, account: str, key: str, until: date) -> Account | Refused:
+        """What is paid ends with the day ``until``, also where that is earlier than was recorded. Nothing was paid now:
+        the day from which R19's year counts stays. The same ``key`` again changes nothing.
+
+        Raises LedgerUnavailable: ask again with the same key.
+        """
+        if (wrong := text.idempotency_key(key) or _slip(until, self._today())) is not None:
+            return wrong
+        correction = Payment(key, f"{CORRECTED_TO} {until}")
+        return await self._accounts.edit(account, lambda one: self._corrected(one, correction, until))
+
+    def _today(self) -> date:
+        return self._tariff().day_of(self._clock.now().wall_us)
+
+    def _corrected(self, account: Account, correction: Payment, until: date) -> Account | Refused:
+        if (known := _known(account, correction)) is not None:
+            return known
+        if account.paid_until_us is None:
+            message = f"no payment of account {account.id!r} is recorded"
+            return Refused(Code.NOT_ALLOWED, message, "record one: `charging subscription paid`")
+        end_us = _midnight_us(until + timedelta(days=1), ZoneInfo(self._tariff().zone))
+        return replace(account, payments=_remembered(account, correction), paid_until_us=end_us)
+
     def _with(self, account: Account, payment: Payment, until: date | None, today: date) -> Account | Refused:
-        for known in account.payments:
-            if known.key == payment.key:
-                return account if known == payment else _another(payment.key)
+        if (known := _known(account, payment)) is not None:
+            return known
         plan = self._tariff().plan(account.plan)
         if plan is None or not plan.is_paid:
             message = f"plan {account.plan!r} of account {account.id!r} is no paid subscription"
             return Refused(Code.NOT_ALLOWED, message, "move the account to a paid plan first: `charging account set`")
         paid_until_us = self._paid_until_us(account, until, today)
-        account = replace(account, payments=(*account.payments, payment)[-PAYMENTS_REMEMBERED:])
-        if account.paid_at_us is not None and account.paid_until_us == paid_until_us:
-            return account  # this period's payment, told under another key
+        account = replace(account, payments=_remembered(account, payment))
+        if account.paid_at_us is not None and (account.paid_until_us or 0) >= paid_until_us:
+            return account  # the payment of this period or an earlier one, told under another key
         return replace(account, paid_at_us=self._clock.now().wall_us, paid_until_us=paid_until_us)
 
     def _paid_until_us(self, account: Account, until: date | None, today: date) -> int:
@@ -68,6 +92,24 @@ class Subscriptions:
             paid = datetime.fromtimestamp(account.paid_until_us // MICROSECONDS, tz=UTC).astimezone(zone).date()
             begin = max(today, paid)
         return _midnight_us(_a_month_later(begin), zone)
+
+
+def _slip(until: date | None, today: date) -> Refused | None:
+    if until is None or abs(until.year - today.year) <= AHEAD_YEARS_MAX:
+        return None
+    return Refused(Code.INVALID, f"found {until}, expected a day within {AHEAD_YEARS_MAX} years of today")
+
+
+def _known(account: Account, payment: Payment) -> Account | Refused | None:
+    """The answer to what was told before under this key; ``None``: it was not."""
+    for known in account.payments:
+        if known.key == payment.key:
+            return account if known == payment else _another(payment.key)
+    return None
+
+
+def _remembered(account: Account, payment: Payment) -> tuple[Payment, ...]:
+    return (*account.payments, payment)[-PAYMENTS_REMEMBERED:]
 
 
 def _another(key: str) -> Refused:

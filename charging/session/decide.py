@@ -81,17 +81,17 @@ class Subscriber:
     @property
     def voicemail_paid(self) -> bool:
         """R13: a property of the number; its default is the plan's."""
-        own = self.number.paid_voicemail
-        return self.plan.voicemail_paid if own is None else own
+        return self.plan.charges_voicemail(self.number.paid_voicemail)
 
     @property
     def message_price(self) -> int:
         """Micro-euro of a voicemail message; 0: included."""
         return self.plan.voicemail_price if self.voicemail_paid else 0
 
-
-NO_PAID_VOICEMAIL = frozenset({Reason.ACCOUNT_CLOSED, Reason.ACCOUNT_SUSPENDED})
-"""Nothing is sold to these."""
+    @property
+    def buys(self) -> bool:
+        """Whether anything is sold to the account: not when it is closed or suspended."""
+        return self.account.status is Status.ACTIVE
 
 
 def turned(reason: Reason, subscriber: Subscriber | None) -> Turned:
@@ -100,9 +100,7 @@ def turned(reason: Reason, subscriber: Subscriber | None) -> Turned:
         return Turned(Decision.REJECT, reason)
     if not subscriber.voicemail_paid:
         return Turned(Decision.VOICEMAIL, reason)
-    return Turned(
-        Decision.REJECT, reason, sells_voicemail=bool(subscriber.message_price) and reason not in NO_PAID_VOICEMAIL
-    )
+    return Turned(Decision.REJECT, reason, sells_voicemail=subscriber.buys)
 
 
 def obstacle(account: Account, number: Number, target_is_ours: bool) -> Reason | None:

@@ -34,7 +34,7 @@ class LeftMessages:
         """Charge one message; ``False`` where the ledger could not answer."""
         try:
             subscriber = await self._subscriber(box.number)
-            if subscriber is None or not subscriber.message_price:
+            if subscriber is None or not subscriber.message_price or not subscriber.buys:
                 return True
             charged = await self._charge(key, subscriber)
         except LedgerError as error:

@@ -101,6 +101,12 @@ class SubscriptionPayment(Body):
     until: date | None = Field(None, description="the last paid day; left out: a month more than before")
 
 
+class SubscriptionCorrection(Body):
+    """What is paid of the subscription was recorded wrongly."""
+
+    until: date = Field(description="the last paid day, also where it is earlier than was recorded")
+
+
 # --- numbers ----------------------------------------------------------------------------------------------------
 
 

@@ -56,7 +56,8 @@ plans:
     calls_at_once: 5
     voicemail: {{paid: yes, price: 0.15}}
   voice_light:
-    {{title: Voice Light, rates: standard, paid_subscription: yes, calls_at_once: 5, voicemail: {{paid: no}}}}
+    {{title: Voice Light, rates: standard, paid_subscription: yes,
+      calls_at_once: 5, voicemail: {{paid: no, price: 0.15}}}}
   voice_pro:
     title: Voice Pro
     rates: standard
@@ -158,6 +159,7 @@ async def engine(
     policy: Mapping[str, int] = {},
     price: str = "0.06",
     paid_voicemail: bool | None = None,
+    mailbox: str = "",
     ami_port: int = 0,
     agi_port: int = 0,
     others: int = 0,
@@ -178,7 +180,8 @@ async def engine(
         month = local("Europe/Amsterdam", now_us).strftime("%Y-%m")
         for index, who in enumerate(("anna", *(f"other-{one}" for one in range(1, others + 1)))):
             await store.put_account(Account(who, plan, language, email))
-            number = Number(number_of(index), who, forward_to or mobile.answers(), paid_voicemail=paid_voicemail)
+            target = forward_to or mobile.answers()
+            number = Number(number_of(index), who, target, paid_voicemail=paid_voicemail, mailbox=mailbox)
             await store.put_number(number)
             if parse_euro(credit):
                 await store.apply(Transfer("top-up/0", who, Kind.TOP_UP, now_us, (Leg(CREDIT, parse_euro(credit)),)))

@@ -62,9 +62,9 @@ async def records_gone(lab: Lab) -> None:
     await eventually(empty, "the records to be deleted", RECORDS_GONE_S)
 
 
-async def leave_message(lab: Lab, call: Call, *, seconds: float) -> None:
+async def leave_message(lab: Lab, call: Call, *, seconds: float, mailbox: str = NUMBER.removeprefix("+")) -> None:
     """As the outside caller: skip the greeting, talk for at least ``seconds`` and hang up."""
-    message = lab.switch.folder / f"spool/voicemail/charging/{NUMBER.removeprefix('+')}/tmp"
+    message = lab.switch.folder / f"spool/voicemail/charging/{mailbox}/tmp"
 
     async def recording() -> Path | None:
         return next(message.glob("*.wav"), None)

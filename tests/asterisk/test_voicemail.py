@@ -60,6 +60,21 @@ async def test_r7_included_voicemail_costs_nothing(lab: Lab, tmp_path: Path) -> 
         assert await live.posted() == CREDIT
 
 
+async def test_message_goes_into_the_numbers_own_mailbox(lab: Lab, tmp_path: Path) -> None:
+    """Whose name has every kind of character that one may have."""
+    own = "Team_2-nl"
+    await lab.switch.add_mailbox(own, own.replace("-", ""))
+    async with engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy(), mailbox=own) as live:
+        call = await live.call()
+        await call.wait_state(CallState.ANSWERED, 15)
+        await leave_message(lab, call, seconds=4, mailbox=own)
+        await call.wait_end(20)
+        assert (await live.cdr())["messages"] == 1
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT - PRICE
+        assert list((lab.switch.folder / f"spool/voicemail/charging/{own}/INBOX").glob("*.wav"))
+
+
 async def test_message_taken_while_the_daemon_was_dead_is_charged_when_it_is_back(lab: Lab, tmp_path: Path) -> None:
     async with engine(lab, tmp_path, plan="voice_free") as live:
         await live.daemon.kill()

@@ -23,6 +23,7 @@ from charging.web.models import (
     NumberOut,
     Page,
     StatusEdit,
+    SubscriptionCorrection,
     SubscriptionPayment,
     TopUp,
 )
@@ -122,9 +123,17 @@ async def correct(
 async def subscription_paid(
     account: str, body: SubscriptionPayment, service: TheService, idempotency_key: IdempotencyKey
 ) -> AccountOut:
-    """The subscription is paid (R18). The same payment told again, or the period that is paid already, changes
+    """The subscription is paid (R18). The same payment told again, or a period that is paid already, changes
     nothing."""
     return AccountOut.of(granted(await service.subscriptions.paid(account, idempotency_key, body.until)))
+
+
+@router.post("/{account}/subscription-corrections")
+async def subscription_corrected(
+    account: str, body: SubscriptionCorrection, service: TheService, idempotency_key: IdempotencyKey
+) -> AccountOut:
+    """Put the end of what is paid right, also to an earlier day. No payment: R19's year counts from the last one."""
+    return AccountOut.of(granted(await service.subscriptions.correct(account, idempotency_key, body.until)))
 
 
 @router.get("/{account}/journal")

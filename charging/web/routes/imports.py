@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from charging.errors import LedgerError, Problem
 from charging.ledger.accounts import Language
-from charging.service.account_import import Imported, ImportEvent
+from charging.service.account_import import Imported, ImportEvent, Warned
 from charging.service.import_file import BYTES_MAX
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
@@ -31,8 +31,9 @@ async def import_accounts(
     file: Annotated[str, Query(max_length=500, description="its name in problems")] = "import.csv",
     dry_run: bool = False,
 ) -> StreamingResponse:
-    """The body is the CSV file. JSON lines: ``{"progress": …}``, then each ``{"problem": …}`` or one
-    ``{"imported": …}``; where the ledger could not answer ``{"error": …}`` ends it instead."""
+    """The body is the CSV file. JSON lines: ``{"progress": …}``, then each ``{"problem": …}``, or each
+    ``{"warning": …}`` and one ``{"imported": …}``; where the ledger could not answer ``{"error": …}`` ends it
+    instead."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -52,4 +53,6 @@ async def _lines(service: Service, data: bytes, file: str, language: Language, d
 def _document(event: ImportEvent) -> dict[str, object]:
     if isinstance(event, Problem):
         return {"problem": asdict(event)}
+    if isinstance(event, Warned):
+        return {"warning": asdict(event)}
     return {"imported" if isinstance(event, Imported) else "progress": asdict(event)}

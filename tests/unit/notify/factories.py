@@ -22,7 +22,15 @@ from tests.fakes.rig import EURO, make_tariff
 MONTH = "2026-11"
 """Of FakeClock's first day, 21 November 2026, 13:00 in Amsterdam."""
 ANNA = Account("anna", "pro", Language.NL, "anna@example.nl")
-PLAN = Plan("pro", "table", is_paid=True, free_seconds=600, low_credit=2 * EURO, low_free_seconds=120)
+PLAN = Plan(
+    "pro",
+    "table",
+    is_paid=True,
+    free_seconds=600,
+    voicemail_price=100_000,
+    low_credit=2 * EURO,
+    low_free_seconds=120,
+)
 
 
 def the_tariff(days: tuple[int, ...] = (60, 30, 7)) -> Tariff:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from charging.errors import Problem
 from charging.ledger.accounts import Account, Language, Number
-from charging.service.account_import import Imported, ImportEvent, Progress
+from charging.service.account_import import Imported, ImportEvent, Progress, Warned
 from charging.service.numbers import NumberChanges
 from tests.unit.service.conftest import Shop
 
@@ -57,6 +59,23 @@ async def test_progress_goes_from_checking_to_writing(shop: Shop) -> None:
         ("writing", 100, 150),
         ("writing", 150, 150),
     ]
+
+
+ODD = """account,plan,number,forward_to
+bert,light,+31201234568,+4930123456
+anna,light,+31201234567,+31612345678
+cora,light,+31201234569,+4930123456
+"""
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_a_number_that_will_not_ring_is_warned_of_with_its_line(shop: Shop, dry_run: bool) -> None:
+    warned = [one for one in await run(shop, ODD, dry_run=dry_run) if isinstance(one, Warned)]
+    assert [(one.file, one.line, one.number) for one in warned] == [
+        ("f.csv", 2, "+31201234568"),
+        ("f.csv", 4, "+31201234569"),
+    ]
+    assert all("not_covered" in one.warning for one in warned)
 
 
 async def test_semicolons_a_byte_order_mark_and_other_orders_of_columns_are_read(shop: Shop) -> None:

@@ -39,7 +39,7 @@ async def test_a_number_belongs_to_one_account_and_says_whose(shop: Shop) -> Non
 
 
 async def test_an_edit_changes_what_is_named_and_nothing_else(shop: Shop) -> None:
-    await shop.anna()
+    await shop.anna("free")
     await shop.service.numbers.add("anna", NUMBER, {"forward_to": TARGET, "mailbox": "box-1"})
     changed = await shop.service.numbers.change(NUMBER, {"paid_voicemail": True})
     assert changed == NumberSet(Number(NUMBER, "anna", TARGET, True, "box-1"))
@@ -74,6 +74,18 @@ async def test_forwarding_to_what_the_tariff_has_no_price_for_is_stored_with_a_w
     assert isinstance(made, NumberSet)
     assert made.number.forward_to == "+4930123456"
     assert "not_covered" in made.warnings[0]
+
+
+@pytest.mark.parametrize(("plan", "price"), [("light", "no price"), ("free", "")])
+async def test_r13_paid_voicemail_on_a_plan_without_a_price_is_stored_with_a_warning(
+    shop: Shop, plan: str, price: str
+) -> None:
+    await shop.anna(plan)
+    made = await shop.service.numbers.add("anna", NUMBER, {"paid_voicemail": True})
+    assert isinstance(made, NumberSet)
+    assert made.number.paid_voicemail
+    assert ["costs nothing until plan 'light' has a price" in one for one in made.warnings] == [True] * bool(price)
+    assert (await shop.service.numbers.change(NUMBER, {"paid_voicemail": False})).warnings == ()  # type: ignore[union-attr]
 
 
 async def test_a_removed_number_is_gone_and_can_be_sold_again(shop: Shop) -> None:

@@ -31,7 +31,7 @@ async def test_r18_without_a_day_a_month_follows_today_or_what_is_paid_already(s
     await shop.anna("pro")
     assert end_of(await shop.service.subscriptions.paid("anna", "k1")) == datetime(2026, 12, 20, 23, 0, tzinfo=UTC)
     assert end_of(await shop.service.subscriptions.paid("anna", "k2")) == datetime(2027, 1, 20, 23, 0, tzinfo=UTC)
-    await shop.service.subscriptions.paid("anna", "k3", date(2020, 1, 1))
+    await shop.service.subscriptions.correct("anna", "k3", date(2020, 1, 1))
     assert end_of(await shop.service.subscriptions.paid("anna", "k4")) == datetime(2026, 12, 20, 23, 0, tzinfo=UTC)
 
 
@@ -64,6 +64,40 @@ async def test_r18_r19_naming_the_period_again_changes_nothing(shop: Shop) -> No
     again = await shop.service.subscriptions.paid("anna", "k2", date(2027, 1, 31))
     assert isinstance(again, Account)
     assert (again.paid_until_us, again.paid_at_us) == (first.paid_until_us, first.paid_at_us)
+
+
+@pytest.mark.parametrize("until", [date(2026, 12, 31), date(2027, 1, 31), date(2020, 1, 1)])
+async def test_r18_r19_a_period_that_is_paid_already_changes_nothing(shop: Shop, until: date) -> None:
+    """An old invoice told late takes nothing from what was paid since."""
+    await shop.anna("pro")
+    first = await shop.service.subscriptions.paid("anna", "k1", date(2027, 1, 31))
+    assert isinstance(first, Account)
+    await shop.clock.advance(3 * 86_400)
+    late = await shop.service.subscriptions.paid("anna", "k2", until)
+    assert isinstance(late, Account)
+    assert (late.paid_until_us, late.paid_at_us) == (first.paid_until_us, first.paid_at_us)
+    more = await shop.service.subscriptions.paid("anna", "k3", date(2027, 2, 1))
+    assert isinstance(more, Account)
+    assert end_of(more) == datetime(2027, 2, 1, 23, 0, tzinfo=UTC)
+    assert more.paid_at_us == shop.clock.now().wall_us
+
+
+async def test_r18_r19_a_slip_is_corrected_and_is_no_payment(shop: Shop) -> None:
+    await shop.anna("pro")
+    correct = shop.service.subscriptions.correct
+    refused(await correct("anna", "c0", date(2027, 1, 31)), Code.NOT_ALLOWED)
+    slip = await shop.service.subscriptions.paid("anna", "k1", date(2036, 1, 31))
+    assert isinstance(slip, Account)
+    await shop.clock.advance(3 * 86_400)
+    mended = await correct("anna", "c1", date(2027, 1, 31))
+    assert isinstance(mended, Account)
+    assert end_of(mended) == datetime(2027, 1, 31, 23, 0, tzinfo=UTC)
+    assert mended.paid_at_us == slip.paid_at_us
+    paid = await shop.service.subscriptions.paid("anna", "k2", date(2027, 2, 28))
+    assert await correct("anna", "c1", date(2027, 1, 31)) == paid, "told again, it takes nothing back"
+    refused(await correct("anna", "c1", date(2027, 3, 31)), Code.KEY_REUSED)
+    refused(await correct("anna", "k1", date(2036, 1, 31)), Code.KEY_REUSED)
+    refused(await correct("anna", "c2", date(2037, 1, 1)), Code.INVALID)
 
 
 async def test_r18_a_key_of_another_payment_is_refused(shop: Shop) -> None:

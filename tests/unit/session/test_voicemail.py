@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -174,11 +175,48 @@ async def test_fallback_message_of_a_reserved_forward_is_charged_after_its_relea
     assert await rig.reserved() == {}
 
 
-async def test_suspended_account_is_sold_no_voicemail(rig: Rig) -> None:
-    await rig.subscriber(credit=EURO, plan="free")
+async def _set_status(rig: Rig, status: Status) -> None:
     account = await rig.store.account("anna")
     assert account is not None
-    from dataclasses import replace
+    await rig.store.put_account(replace(account, status=status))
 
-    await rig.store.put_account(replace(account, status=Status.SUSPENDED))
+
+async def test_suspended_account_is_sold_no_voicemail(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free")
+    await _set_status(rig, Status.SUSPENDED)
     assert (await rig.ring(NUMBER)).decision == "reject"
+
+
+async def test_account_that_was_suspended_while_it_rang_is_sold_no_voicemail(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free")
+    answer = await rig.ring()
+    assert answer.session is not None
+    await _set_status(rig, Status.SUSPENDED)
+    assert (await rig.desk.unanswered(answer.session, "BUSY")).decision == "reject"
+    assert await rig.reserved() == {}
+
+
+@pytest.mark.parametrize(("status", "charged"), [(Status.ACTIVE, PRICE), (Status.SUSPENDED, 0), (Status.CLOSED, 0)])
+async def test_message_that_the_fallback_took_is_charged_to_active_accounts_only(
+    rig: Rig, status: Status, charged: int
+) -> None:
+    await rig.subscriber(credit=EURO, plan="free")
+    await _set_status(rig, status)
+    rig.switch.leave_message("nosession-1", "u1", fallback=True)
+    await rig.clock.advance(21)
+    assert (await rig.balance()).posted == EURO - charged
+    assert rig.switch.records == {}
+
+
+@pytest.mark.parametrize("credit", [0, EURO])
+@pytest.mark.parametrize("forward_to", ["", "+31612345678"])
+async def test_r13_paid_voicemail_that_the_plan_has_no_price_for_costs_nothing(
+    rig: Rig, credit: int, forward_to: str
+) -> None:
+    await rig.subscriber(credit=credit, plan="light", forward_to=forward_to, paid_voicemail=True)
+    answer = await rig.ring()
+    if answer.decision == "forward":
+        assert answer.session is not None
+        answer = await rig.desk.unanswered(answer.session, "BUSY")
+    assert answer.decision == "voicemail"
+    assert (await rig.balance()).available == credit
