@@ -141,6 +141,9 @@ class Numbers:
             return Refused(
                 Code.NOT_ALLOWED, f"{target} is one of our own numbers: the call would come back", "forward elsewhere"
             )
+        if not target.startswith("+"):
+            message = f"{target} is a short code, which means another thing in another network"
+            return Refused(Code.NOT_ALLOWED, message, "forward to a telephone number such as +31612345678")
         match tariff.rate_for(account.plan, target, self._clock.now().wall_us):
             case Refusal.BLOCKED | Refusal.PREMIUM as refusal:
                 message = f"the tariff refuses calls to {target} ({refusal})"

@@ -130,7 +130,7 @@ TABLE: dict[State, dict[type, Handler]] = {
         SwitchSaid: stay,
         SwitchSilent: stay,
         BlackBoxRead: stay,
-        BalancesRead: stay,
+        BalancesRead: ending.balances_read,
         Posted: ending.posted,
         KeptAnswer: ending.kept,
         DeadlineSet: stay,

@@ -152,15 +152,24 @@ def afford(
     setup: Setup, subscriber: Subscriber, rate: Rate, balances: Mapping[str, Balance], policy: Policy
 ) -> Forward | Turned:
     """Whether the first stretch (one horizon and one tick, or what there is) can be paid."""
+    if not subscriber.number.forward_to.startswith("+"):
+        return turned(Reason.NOT_COVERED, subscriber)  # a short code: the dialplan dials E.164 alone
     if balances.get(CALLS, Balance()).reserved >= subscriber.plan.max_calls:
         return turned(Reason.TOO_MANY_CALLS, subscriber)
     draft = _draft(setup, subscriber, rate, policy)
     extension = extend(draft, balances, 0, policy.horizon_s + policy.tick_s)
-    if not extension.funding:
+    if not extension.funding or _only_rounding_pays(draft, extension, balances):
         reason = Reason.DAY_LIMIT if extension.short is Short.CAP else Reason.NO_CREDIT
         return turned(reason, subscriber)
     reason = Reason.CREDIT if extension.funding[0].source == CREDIT else Reason.FREE_MINUTES
     return Forward(replace(draft, reason=reason.value), extension)
+
+
+def _only_rounding_pays(draft: Session, extension: Extension, balances: Mapping[str, Balance]) -> bool:
+    """Without any credit (R12) nothing is begun that has a price, though its first seconds may round to nothing."""
+    if extension.funding[0].source != CREDIT or balances.get(CREDIT, Balance()).available > 0:
+        return False
+    return draft.rate.connect_fee > 0 or draft.rate.regime(draft.start_us, 0).weight > 0
 
 
 def _draft(setup: Setup, subscriber: Subscriber, rate: Rate, policy: Policy) -> Session:

@@ -7,9 +7,20 @@ from dataclasses import replace
 from charging.clock import MICROSECONDS
 from charging.ledger.model import AMOUNT_MAX, Closed, Leg, Opened, OpenSession, Outcome
 from charging.session.cdr import cdr_document
-from charging.session.commands import AskSwitch, Command, Doubt, Forget, Keep, Post, ReadBlackBox, Tell
+from charging.session.commands import (
+    AskSwitch,
+    Command,
+    Doubt,
+    Forget,
+    Keep,
+    Post,
+    ReadBalances,
+    ReadBlackBox,
+    Tell,
+)
 from charging.session.duration import decide_duration
 from charging.session.events import (
+    BalancesRead,
     BlackBoxRead,
     KeptAnswer,
     Posted,
@@ -25,6 +36,7 @@ from charging.session.funds import (
     final_charge,
     grants_for,
     reserve_transfer,
+    within_means,
 )
 from charging.session.model import Duration, Pending, Proof, Session, Short, State
 from charging.session.step import Context, Step, due
@@ -35,6 +47,9 @@ from charging.session.switch_events import (
 
 RETRY_MAX_S = 30
 """Between two attempts to book a call that is over; the attempts never end."""
+
+REPLANS_MAX = 5
+"""So often is a refused transfer planned anew at once (other calls were faster)."""
 
 
 def begin_ending(session: Session, context: Context) -> Step:
@@ -103,6 +118,7 @@ def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Ste
         message_left=box.fallback and box.message_stored,
         check_mono_us=None,
         tick_mono_us=None,
+        replans=0,
     )
     return Step(settling, (*_tell_duration(duration), Keep()))
 
@@ -173,6 +189,8 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
         return reassert(session, context)
     if outcome is Outcome.OUT_OF_SEQUENCE:
         return _settle_anew(session, event.applied.session, context)
+    if outcome is Outcome.INSUFFICIENT and closing and session.replans < REPLANS_MAX:
+        return Step(replace(session, pending=None, replans=session.replans + 1), (ReadBalances(),))
     if not outcome.applied and (closing or isinstance(pending.transfer.change, Opened)):
         return lose(session, outcome)
     settled = replace(session, pending=None, retry_mono_us=None)
@@ -182,8 +200,33 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
         told = () if closing else (tell_tick(settled, pending),)
     if closing:
         return _closed(session, settled, pending)
-    after = settle(settled, context) if session.state is State.SETTLING else Step(settled)
+    after = _after_tick(settled, context) if session.state is State.SETTLING else Step(settled)
     return Step(after.session, (*told, *after.commands))
+
+
+def _after_tick(session: Session, context: Context) -> Step:
+    """The last tick's outcome came after the call's length was decided, and may cover less than was thought."""
+    duration = session.duration
+    assert duration is not None, "settling begins with the duration"
+    if duration.billed_s > session.covered_s:
+        return Step(session, (ReadBalances(),))
+    return settle(session, context)
+
+
+def balances_read(session: Session, event: BalancesRead, context: Context) -> Step:
+    """The call cost more than was held: its price rose between set-up and answer (a time band's edge) and no tick could
+    tell in time. The customer pays for the seconds that there is money for; the rest are ours, like any others beyond
+    the deadline."""
+    duration = session.duration
+    if duration is None or session.pending is not None:
+        return Step(session)  # asked before the call ended
+    if event.balances is None:
+        return Step(replace(session, retry_mono_us=context.in_s(context.policy.retry_s)), (Tell("ledger_not_reached"),))
+    funding = within_means(session, event.balances, duration.billed_s)
+    unpaid_s = max(0, duration.billed_s - (funding[-1].end_s if funding else 0))
+    paid = replace(duration, billed_s=duration.billed_s - unpaid_s, overrun_s=duration.overrun_s + unpaid_s)
+    told = (Tell("quota_overrun", {"seconds": unpaid_s}),) if unpaid_s else ()
+    return Step(replace(session, funding=funding, duration=paid), (*told, Keep()))
 
 
 def tell_tick(session: Session, pending: Pending) -> Tell:

@@ -79,6 +79,15 @@ def extend(session: Session, balances: Mapping[str, Balance], used_s: int, targe
     return Extension(planned.funding, used[-1].end_s if used else 0, short)
 
 
+def within_means(session: Session, balances: Mapping[str, Balance], billed_s: int) -> Funding:
+    """What pays for a call that is over, as far as there is anything: up to second ``billed_s``, or fewer."""
+    fixed = consumed(session.rate, session.start_us, session.funding, session.fixed_s)
+    target_s = max(billed_s, fixed[-1].end_s if fixed else 0)
+    credit = min(_credit_pool(session, balances), _cap_pool(session, balances))
+    pools = Pools(credit, _bundle_pools(session, balances, bundle_use(fixed), target_s))
+    return plan(session.rate, session.start_us, fixed, pools, target_s).funding
+
+
 def _credit_pool(session: Session, balances: Mapping[str, Balance]) -> int:
     """What the whole call may cost: what is left, and what it has posted and holds itself."""
     available = balances.get(CREDIT, Balance()).available
@@ -160,11 +169,15 @@ def reserve_transfer(session: Session, extension: Extension, at_us: int) -> tupl
 def extend_transfer(
     session: Session, extension: Extension, balances: Mapping[str, Balance], at_us: int, mono_us: int
 ) -> Pending | None:
-    """The transfer of a tick; ``None`` where nothing changes. ``balances`` are those that it was planned with."""
+    """The transfer of a tick; ``None`` where nothing changes. ``balances`` are those that it was planned with.
+
+    It moves nothing where the next stretch costs nothing more (a free destination, a maximum that is reached, a minimum
+    that is not): the stretch is reserved all the same, for the deadline follows what is stored.
+    """
     posted, held = _wanted(session, extension.funding, extension.fixed_s)
     held[CALLS] = session.held.get(CALLS, 0)
     legs = _legs(session, posted, held)
-    if not legs:
+    if not legs and extension.funding == session.funding:
         return None
     after = adopt(session, extension.funding, extension.fixed_s, extension.short, legs)
     transfer = _transfer(

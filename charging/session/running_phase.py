@@ -11,7 +11,7 @@ from dataclasses import replace
 from charging.clock import MICROSECONDS
 from charging.ledger.model import CREDIT, Opened, OpenSession, Outcome
 from charging.session.commands import AskSwitch, Command, HangUp, PlayPrompt, Post, ReadBalances, SetDeadline, Tell
-from charging.session.ending_phase import begin_ending, lose, post_again, reassert, tell_tick
+from charging.session.ending_phase import REPLANS_MAX, begin_ending, lose, post_again, reassert, tell_tick
 from charging.session.events import (
     BalancesRead,
     ClockJumped,
@@ -34,9 +34,6 @@ from charging.session.switch_events import (
     ChannelEnded,
     TransferSeen,
 )
-
-REPLANS_MAX = 5
-"""So often is a refused extension planned anew at once (other calls were faster); then the next tick tries."""
 
 DEADLINE_TOLERANCE_MS = 1000
 """The switch's remaining time may differ by so much from ours before it is set again."""
@@ -310,7 +307,7 @@ def _plan_anew(session: Session, stored: OpenSession | None) -> Step:
 
 def _replan(session: Session, context: Context) -> Step:
     """Another call of the account was faster: plan with what is left now."""
-    again = replace(session, pending=None, retry_mono_us=None, replans=session.replans + 1)
+    again = replace(session, pending=None, retry_mono_us=None, replans=session.replans + 1)  # then the next tick tries
     if again.replans > REPLANS_MAX:
         wait = replace(again, replans=0, tick_mono_us=context.in_s(context.policy.retry_s))
         return Step(wait, (Tell("extension_refused"),))

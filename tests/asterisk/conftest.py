@@ -19,6 +19,8 @@ from charging.lab.install import ensure_asterisk, find_asterisk
 HERE = Path(__file__).parent
 PROMPT_TONE_HZ = 1500
 PROMPT_S = 2
+FIGURES = "figures"
+"""A property that a test records to have it printed at the end, also when it passes."""
 
 
 @pytest.hookimpl(trylast=True)
@@ -43,6 +45,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     program = find_asterisk()
     if program is not None:
         terminalreporter.write_line(f"tested with Asterisk {program.version}. {program.warning}")
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, figures in report.user_properties:
+            if name == FIGURES and report.when == "call":
+                terminalreporter.write_line(str(figures))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from charging.lab import Call, CallState, Lab, mobile
 from charging.money import parse_euro
-from tests.asterisk.engine import NUMBER, SECOND, Engine, engine
+from tests.asterisk.engine import NUMBER, POLICY, SECOND, Engine, engine
 
 pytestmark = pytest.mark.asterisk
 
@@ -59,6 +60,26 @@ async def test_r4_balance_falls_during_the_call(lab: Lab, tmp_path: Path) -> Non
         await call.hang_up()
         await call.wait_end()
         await live.cdr()
+
+
+async def test_call_that_costs_nothing_goes_on_beyond_its_first_quota(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, price="0", credit="0.00") as live:
+        call = await live.call()
+        await live.heard("deadline_moved", times=5, deadline_s=20)
+        answered_us = call.outside.answered_us or 0
+        first_quota_s = POLICY["tick_s"] + POLICY["horizon_s"]
+
+        async def outlived() -> bool:
+            return time.time_ns() // 1000 > answered_us + (first_quota_s + 2) * 1_000_000
+
+        await live.until(outlived, "the end of the first quota", 20)
+        assert call.state is CallState.ANSWERED
+        await call.hang_up()
+        await call.wait_end()
+        cdr = await live.cdr()
+        assert (cdr["cost"], cdr["overrun_s"], cdr["proof"]) == ("0.00", 0, "black_box")
+        assert cdr["billed_s"] > first_quota_s
+        await _journal_agrees(live)
 
 
 @pytest.mark.parametrize("who", ["caller", "subscriber"])

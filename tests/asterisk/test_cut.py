@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from charging.lab import Call, Lab
+from tests.asterisk.conftest import FIGURES
 from tests.asterisk.engine import Engine, engine, number_of
 
 pytestmark = pytest.mark.asterisk
 
 CALLS = 10
+"""At once, each of a subscriber of its own."""
 LATE_MS_MAX = 200
 
 
-async def _calls(live: Engine) -> list[Call]:
-    return [await live.lab.place_call(number_of(index)) for index in range(CALLS)]
+async def _calls(live: Engine, first: int = 0) -> list[Call]:
+    return [await live.lab.place_call(number_of(index)) for index in range(first, first + CALLS)]
 
 
-def _judge(cdrs: list[dict[str, Any]], paid_s: int, what: str) -> None:
+Record = Callable[[str, object], None]
+
+
+def _judge(cdrs: list[dict[str, Any]], paid_s: int, what: str, record: Record) -> None:
     """The switch's own measure of each call, against what was paid. It is the difference of two stamps that are cut to
     milliseconds, so it may show one less than has passed."""
     late_ms = sorted(cdr["used_ms"] - paid_s * 1000 for cdr in cdrs)
     p95 = late_ms[round(0.95 * len(late_ms)) - 1]
-    print(f"\n{len(late_ms)} cuts, {what}: late by median {statistics.median(late_ms)} ms, p95 {p95} ms, {late_ms}")
+    median = statistics.median(late_ms)
+    record(FIGURES, f"{len(late_ms)} cuts, {what}: late by median {median} ms, p95 {p95} ms, {late_ms}")
     assert late_ms[0] >= -1, "cut before the paid second"
     assert p95 <= LATE_MS_MAX
-    assert all(cdr["billed_s"] == paid_s and cdr["overrun_s"] == 0 for cdr in cdrs)
+    assert all(cdr["billed_s"] == paid_s for cdr in cdrs)
 
 
-async def test_r23_call_is_cut_within_a_fifth_of_a_second_after_its_money_ended(lab: Lab, tmp_path: Path) -> None:
+async def test_r23_call_is_cut_within_a_fifth_of_a_second_after_its_money_ended(
+    lab: Lab, tmp_path: Path, record_property: Record
+) -> None:
     paid_s = 9
-    async with engine(lab, tmp_path, credit="0.009", others=CALLS - 1) as live:
-        for call in await _calls(live):
-            await call.wait_end(40)
-        _judge(await live.cdrs(CALLS), paid_s, "daemon alive")
+    async with engine(lab, tmp_path, credit="0.009", others=2 * CALLS - 1) as live:
+        for first in (0, CALLS):
+            for call in await _calls(live, first):
+                await call.wait_end(40)
+        _judge(await live.cdrs(2 * CALLS), paid_s, "daemon alive", record_property)
         assert await live.posted() == 0
         await live.nothing_reserved()
 
@@ -48,7 +58,7 @@ async def test_r23_call_is_cut_within_a_fifth_of_a_second_after_its_money_ended(
     ids=["by the quota at set-up", "by a deadline that was extended"],
 )
 async def test_r23_call_is_cut_by_the_switch_itself_when_the_daemon_is_killed(
-    lab: Lab, tmp_path: Path, credit: str, paid_s: int
+    lab: Lab, tmp_path: Path, record_property: Record, credit: str, paid_s: int
 ) -> None:
     async with engine(lab, tmp_path, credit=credit, others=CALLS - 1) as live:
         calls = await _calls(live)
@@ -59,7 +69,7 @@ async def test_r23_call_is_cut_by_the_switch_itself_when_the_daemon_is_killed(
         for call in calls:
             await call.wait_end(40)
         await live.daemon.start()
-        _judge(await live.cdrs(CALLS), paid_s, f"daemon killed, {paid_s} s paid")
+        _judge(await live.cdrs(CALLS), paid_s, f"daemon killed, {paid_s} s paid", record_property)
         assert await live.posted() == 0
         await live.nothing_reserved()
 

@@ -108,6 +108,7 @@ async def test_half_open_ami_link_is_noticed_and_nothing_is_charged_blind(lab: L
         ami.freeze()
         await live.heard("tick_postponed", deadline_s=20)
         blind = await live.posted()
+        await live.heard("tick_postponed", times=4)
         changed = [line for line in live.daemon.events("ami_link_changed") if line["state"] == "lost"]
         assert changed, "noticed"
         assert await live.posted() == blind

@@ -20,6 +20,8 @@ class FaultyStore(MemoryStore):
         self.chance = chance
         self.failing = 0.0
         """The share of writes that fail, half of them after they were carried out; 1: the store is out of reach."""
+        self.unreadable = False
+        """Out of reach for reading too."""
         self.lose_answers = 0
         """So many of the next ticks and settlements are carried out without an answer."""
         self.lose_reservation = False
@@ -40,6 +42,8 @@ class FaultyStore(MemoryStore):
 
     async def balances(self, account: str) -> Mapping[str, Balance]:
         """Other tasks run between the reading and whatever is made of it, as with a real store."""
+        if self.failing >= 1 and self.unreadable:
+            raise LedgerUnavailable
         found = await super().balances(account)
         await asyncio.sleep(0)
         return found

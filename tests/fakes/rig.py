@@ -196,6 +196,18 @@ async def make_rig(
         await asyncio.gather(*countdowns, return_exceptions=True)
 
 
+def with_short_code(tariff: Tariff, code: str = "1233") -> Tariff:
+    """The tariff, in which a short code has a price."""
+    table = tariff.tables["table"]
+    help_line = Destination("help", (), short_codes=(code,))
+    prices = {**table.prices, "help": table.prices["nl_mobile"]}
+    return replace(
+        tariff,
+        destinations={**tariff.destinations, "help": help_line},
+        tables={**tariff.tables, "table": replace(table, prices=prices)},
+    )
+
+
 def plan(tariff: Tariff, name: str, **changes: object) -> Tariff:
     """The tariff with one plan changed."""
     plans = {**tariff.plans, name: replace(tariff.plans[name], **changes)}  # type: ignore[arg-type]

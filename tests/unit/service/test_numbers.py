@@ -7,6 +7,7 @@ import pytest
 from charging.ledger.accounts import Language, Number
 from charging.service.numbers import NumberSet
 from charging.service.refusal import Code
+from tests.fakes.rig import with_short_code
 from tests.unit.service.conftest import NUMBER, Shop, refused
 
 TARGET = "+31612345678"
@@ -66,6 +67,13 @@ async def test_forwarding_to_a_premium_number_is_refused(shop: Shop) -> None:
     await shop.anna()
     answer = refused(await shop.service.numbers.add("anna", NUMBER, {"forward_to": "0900 1234"}), Code.NOT_ALLOWED)
     assert "premium" in answer.message
+
+
+async def test_forwarding_to_a_short_code_is_refused_even_where_it_has_a_price(shop: Shop) -> None:
+    await shop.anna()
+    shop.tariff = with_short_code(shop.tariff)
+    answer = refused(await shop.service.numbers.add("anna", NUMBER, {"forward_to": "1233"}), Code.NOT_ALLOWED)
+    assert "1233 is a short code" in answer.message
 
 
 async def test_forwarding_to_what_the_tariff_has_no_price_for_is_stored_with_a_warning(shop: Shop) -> None:
