@@ -55,12 +55,21 @@ class LowCredit:
     can_forward: bool
     """Whether a further call to the dearest of the account's forward targets could still be begun."""
     paid_voicemail: bool
-    """What happens to calls that cannot be forwarded: with paid voicemail they are not answered (R13)."""
+    """What happens to calls that cannot be forwarded: with paid voicemail they are not answered (R13), unless credit
+    pays a message."""
+    message_price: int = 0
+    """Micro-euro of a voicemail message; 0: included, or not for sale."""
+
+    @property
+    def can_take_voicemail(self) -> bool:
+        """Whether credit pays a message where one is to be paid."""
+        return 0 < self.message_price <= self.credit
 
     @property
     def gone(self) -> bool:
-        """Whether nothing is left: less than a cent is nothing to a reader, unless a call can be begun with it."""
-        return self.credit <= 0 or (self.credit < CENT and not self.can_forward)
+        """Whether nothing is left: less than a cent is nothing to a reader, unless a call can be begun with it, or a
+        message taken."""
+        return self.credit <= 0 or (self.credit < CENT and not self.can_forward and not self.can_take_voicemail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,18 @@ class LowFreeMinutes:
     free_seconds_left: int
     credit: int
     paid_voicemail: bool
+    """As of :class:`LowCredit`, like the price."""
+    message_price: int = 0
+
+    @property
+    def can_take_voicemail(self) -> bool:
+        """As of :class:`LowCredit`."""
+        return 0 < self.message_price <= self.credit
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is no credit that a reader could see, or that takes a message."""
+        return self.credit < CENT and not self.can_take_voicemail
 
 
 @dataclass(frozen=True, slots=True)

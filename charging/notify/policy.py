@@ -11,7 +11,8 @@ Rules
 3. R15: credit below the plan's ``low_credit``. Who never had credit cannot run out of it and is told nothing.
 4. R16: fewer free seconds than ``low_free_seconds`` *and* less credit than a call needs to begin. Of several forward
    targets the dearest counts: one of them without a way to be reached is what the notice warns of. Without any
-   target there is nothing to warn of.
+   target there is nothing to warn of. Both notices say what becomes of calls that are not forwarded: with paid
+   voicemail they are taken by it for as long as credit pays a message, and only then not answered (R13).
 5. R20: of the days ahead that the tariff names, the nearest that has come is told, once; those that were missed
    before it (a daemon that was down, a date that moved nearer) are not told late. Only available credit expires, so
    who has none is told nothing. While the subscription still runs the notice speaks of it: renewing is the cure.
@@ -89,6 +90,11 @@ class Standing:
         """Whether credit alone could begin a call to every forward target."""
         return self.forward_cost is None or self.credit >= self.forward_cost
 
+    @property
+    def message_price(self) -> int:
+        """Micro-euro of a message on the numbers with paid voicemail; 0: there are none, or it is not for sale."""
+        return self.plan.voicemail_price if self.plan is not None and self.paid_voicemail else 0
+
     def had(self, credit: int, topic: str) -> bool:
         """Whether there was so much since the last notice of ``topic``, or has been none."""
         return self.peaks.get(topic, credit) >= credit
@@ -165,7 +171,9 @@ def _low_credit(standing: Standing, plan: Plan, tariff: Tariff, now_us: int) -> 
     ):
         return None
     free = standing.free_seconds(tariff.month_of(now_us))
-    facts = LowCredit(standing.credit, free, standing.can_forward, standing.paid_voicemail)
+    facts = LowCredit(
+        standing.credit, free, standing.can_forward, standing.paid_voicemail, message_price=standing.message_price
+    )
     return _notice(standing.account, NoticeKind.LOW_CREDIT, f"{LOW_CREDIT}/{standing.last_cure}", now_us, facts)
 
 
@@ -177,7 +185,7 @@ def _low_free_minutes(standing: Standing, plan: Plan, tariff: Tariff, now_us: in
     told_this_month = standing.sent.get(LOW_FREE_MINUTES, "").startswith(f"{LOW_FREE_MINUTES}/{month}/")
     if told_this_month and not standing.had(standing.forward_cost or 0, LOW_FREE_MINUTES):
         return None
-    facts = LowFreeMinutes(month, free, standing.credit, standing.paid_voicemail)
+    facts = LowFreeMinutes(month, free, standing.credit, standing.paid_voicemail, standing.message_price)
     key = f"{LOW_FREE_MINUTES}/{month}/{standing.last_cure or NO_CURE}"
     return _notice(standing.account, NoticeKind.LOW_FREE_MINUTES, key, now_us, facts)
 

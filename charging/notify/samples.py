@@ -23,12 +23,31 @@ _SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
         LowCredit(credit=218 * CENT, free_seconds_left=80 * 60, can_forward=True, paid_voicemail=False),
         LowCredit(credit=4 * CENT, free_seconds_left=80 * 60, can_forward=False, paid_voicemail=False),
         LowCredit(credit=4 * CENT, free_seconds_left=0, can_forward=False, paid_voicemail=False),
+        LowCredit(
+            credit=20 * CENT, free_seconds_left=0, can_forward=False, paid_voicemail=True, message_price=15 * CENT
+        ),
+        LowCredit(
+            credit=20 * CENT, free_seconds_left=80 * 60, can_forward=False, paid_voicemail=True, message_price=15 * CENT
+        ),
+        LowCredit(
+            credit=14 * CENT, free_seconds_left=0, can_forward=False, paid_voicemail=True, message_price=15 * CENT
+        ),
         LowCredit(credit=CENT // 2, free_seconds_left=0, can_forward=True, paid_voicemail=False),
         LowCredit(credit=0, free_seconds_left=0, can_forward=False, paid_voicemail=True),
     ),
     NoticeKind.LOW_FREE_MINUTES: (
         LowFreeMinutes(month="2026-11", free_seconds_left=24 * 60, credit=4 * CENT, paid_voicemail=False),
         LowFreeMinutes(month="2026-11", free_seconds_left=24 * 60, credit=0, paid_voicemail=True),
+        LowFreeMinutes(
+            month="2026-11",
+            free_seconds_left=24 * 60,
+            credit=20 * CENT,
+            paid_voicemail=True,
+            message_price=15 * CENT,
+        ),
+        LowFreeMinutes(
+            month="2026-11", free_seconds_left=0, credit=20 * CENT, paid_voicemail=True, message_price=15 * CENT
+        ),
         LowFreeMinutes(month="2026-11", free_seconds_left=30, credit=0, paid_voicemail=False),
         LowFreeMinutes(month="2026-11", free_seconds_left=0, credit=0, paid_voicemail=False),
     ),

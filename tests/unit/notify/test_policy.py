@@ -129,6 +129,27 @@ def test_r16_a_free_destination_needs_no_credit() -> None:
     assert found(standing(0, free=0, last_cure=None, forward_cost=0)) == {}
 
 
+# --- R13, foretold --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("credit", "takes"), [(50_000, True), (49_999, False)])
+def test_r13_both_notices_know_whether_credit_pays_a_message(credit: int, takes: bool) -> None:
+    sold = replace(PLAN, voicemail_price=50_000)
+    notices = found(standing(credit, free=0, plan=sold, paid_voicemail=True))
+    assert set(notices) == {NoticeKind.LOW_CREDIT, NoticeKind.LOW_FREE_MINUTES}
+    for notice in notices.values():
+        assert isinstance(notice.facts, LowCredit | LowFreeMinutes)
+        assert (notice.facts.message_price, notice.facts.can_take_voicemail) == (50_000, takes)
+
+
+@pytest.mark.parametrize(("price", "paid"), [(50_000, False), (0, True)])
+def test_r13_voicemail_that_is_included_or_not_for_sale_takes_no_credit(price: int, paid: bool) -> None:
+    case = standing(59_999, free=0, plan=replace(PLAN, voicemail_price=price), paid_voicemail=paid)
+    for notice in found(case).values():
+        assert isinstance(notice.facts, LowCredit | LowFreeMinutes)
+        assert (notice.facts.message_price, notice.facts.can_take_voicemail) == (0, False)
+
+
 # --- who is told ----------------------------------------------------------------------------------------------
 
 

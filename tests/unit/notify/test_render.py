@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from charging.ledger.accounts import Language
-from charging.notify.model import Expiry, FaxRefused, LowCredit, LowFreeMinutes, MissedCall, NoticeKind
+from charging.notify.model import Expiry, Facts, FaxRefused, LowCredit, LowFreeMinutes, MissedCall, NoticeKind
 from charging.notify.render import SHIPPED, Operator, Rendered, TemplateError, Templates, problems
 from charging.notify.samples import samples
 from charging.notify.words import HARD_SPACE, filters
@@ -171,6 +171,53 @@ def test_credit_is_not_called_gone_while_a_call_can_be_begun_with_it(
     for text in (plain(words.text), plain(Checked(words.html).words)):
         assert meaning in text
         assert ("minder dan een cent" in text) == ("minder dan een cent" in subject)
+
+
+PRICE = 150_000
+"""Micro-euro of a message."""
+TAKEN = {
+    Language.NL: "rechtstreeks naar uw voicemail gestuurd zolang uw tegoed genoeg is voor een bericht (€ 0,15), "
+    "en daarna niet beantwoord.",
+    Language.EN: "go straight to your voicemail as long as your credit is enough for a message (€0.15), "
+    "and after that not be answered.",
+}
+
+
+def both_forms(facts: Facts, kind: NoticeKind, language: Language) -> tuple[str, str]:
+    words = TEMPLATES.words(kind, language, facts, "anna")
+    return plain(words.text), plain(Checked(words.html).words)
+
+
+@pytest.mark.parametrize("language", Language)
+@pytest.mark.parametrize("free_seconds", [0, 600])
+@pytest.mark.parametrize(("credit", "takes"), [(PRICE, True), (PRICE - 1, False)])
+def test_r13_calls_that_credit_has_taken_by_voicemail_are_not_called_unanswered(
+    language: Language, free_seconds: int, credit: int, takes: bool
+) -> None:
+    low = LowCredit(credit, free_seconds, can_forward=False, paid_voicemail=True, message_price=PRICE)
+    few = LowFreeMinutes("2026-11", free_seconds, credit, paid_voicemail=True, message_price=PRICE)
+    for kind, facts in ((NoticeKind.LOW_CREDIT, low), (NoticeKind.LOW_FREE_MINUTES, few)):
+        for text in both_forms(facts, kind, language):
+            assert (TAKEN[language] in text) == takes
+            assert ("voicemail" in text) == takes
+
+
+@pytest.mark.parametrize("language", Language)
+def test_r13_when_credit_that_forwards_is_gone_voicemail_takes_nothing_either(language: Language) -> None:
+    facts = LowCredit(PRICE, 600, can_forward=True, paid_voicemail=True, message_price=PRICE)
+    for text in both_forms(facts, NoticeKind.LOW_CREDIT, language):
+        assert "voicemail" not in text
+        assert "niet beantwoord." in text or "not be answered." in text
+
+
+@pytest.mark.parametrize(("price", "gone"), [(5_000, False), (5_001, True)])
+def test_credit_is_not_called_gone_while_a_message_can_be_taken_with_it(price: int, gone: bool) -> None:
+    low = LowCredit(5_000, 0, can_forward=False, paid_voicemail=True, message_price=price)
+    few = LowFreeMinutes("2026-11", 60, 5_000, paid_voicemail=True, message_price=price)
+    for text in both_forms(low, NoticeKind.LOW_CREDIT, Language.EN):
+        assert ("Your credit has run out" in text, "less than a cent" in text) == (gone, not gone)
+    for text in both_forms(few, NoticeKind.LOW_FREE_MINUTES, Language.EN):
+        assert ("no credit" in text, "less than a cent" in text) == (gone, not gone)
 
 
 def test_what_came_from_outside_is_escaped_in_html() -> None:
