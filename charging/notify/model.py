@@ -28,6 +28,8 @@ from typing import Any
 
 from charging.ledger.accounts import Language
 from charging.money import CENT
+from charging.notify.missed import CAUSES_UNKNOWN
+from charging.session.decide import Cause
 
 TEXT_LENGTH_MAX = 200
 """Of a fact that came from outside (a caller's number, the name of a document)."""
@@ -107,7 +109,11 @@ class MissedCall:
     """Local time."""
     credit: int
     topped_up: bool = False
-    """Whether credit was bought since."""
+    """Whether credit was bought since, and suffices."""
+    suffices: bool = False
+    """Whether credit now pays a forward or a message, on each number that was rung."""
+    causes: tuple[Cause, ...] = CAUSES_UNKNOWN
+    """The one; of several calls each once, in the order of :class:`Cause`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,9 @@ class MissedCalls:
     """Calls from callers that are not named."""
     credit: int
     topped_up: bool = False
-    """Whether credit was bought since the last of them."""
+    """As of :class:`MissedCall`, since the last of them; so are the next ones."""
+    suffices: bool = False
+    causes: tuple[Cause, ...] = CAUSES_UNKNOWN
 
     @property
     def number(self) -> str:
@@ -240,4 +248,6 @@ class Notice:
 def _facts(kind: NoticeKind, plain: dict[str, Any]) -> Facts:
     if kind is NoticeKind.MISSED_CALLS:
         plain["callers"] = tuple(MissedFrom(**one) for one in plain["callers"])
+    if "causes" in plain:
+        plain["causes"] = tuple(map(Cause, plain["causes"]))
     return FACTS[kind](**plain)

@@ -16,7 +16,9 @@ Rules
 5. R20: of the days ahead that the tariff names, the nearest that has come is told, once; those that were missed
    before it (a daemon that was down, a date that moved nearer) are not told late. Only available credit expires, so
    who has none is told nothing. While the subscription still runs the notice speaks of it: renewing is the cure.
-6. R13: every call; those that come soon after a mail wait and are told together (``missed.py``).
+6. R13: every call; those that come soon after a mail wait and are told together (``missed.py``). Why it was missed
+   is what was so when it came (:class:`Cause`); what can be done about it is what is so now: that credit which was
+   bought since makes up for it is said only where it pays a forward or a message.
 7. Nobody is told anything about a closed account; about a suspended one only what happens to its credit. An account
    without a mail address is looked at again when it has one.
 """
@@ -46,11 +48,11 @@ from charging.notify.model import (
     SubscriptionEnding,
 )
 from charging.rating.calendar import local_reading
-from charging.rating.funding import CREDIT as PAID_BY_CREDIT
-from charging.rating.funding import Segment, charge
+from charging.rating.funding import cost_to_begin
 from charging.rating.plans import Plan
 from charging.rating.tariff import Refusal, Tariff
 from charging.service.expiry import CreditEvents, credit_life, days_until, paid_until
+from charging.session.decide import Subscriber
 
 LOW_CREDIT, LOW_FREE_MINUTES = "low-credit", "low-free-minutes"
 """Topics: what the ids of these notices begin with."""
@@ -118,16 +120,20 @@ def due(standing: Standing, tariff: Tariff, now_us: int) -> list[Notice]:
     return [notice for notice in found if notice is not None and standing.sent.get(notice.topic) != notice.id]
 
 
-def missed_calls(account: Account, batch: Batch, credit: int, topped_up: bool, at_us: int, zone: str) -> Notice:
-    """R13's notice. ``credit`` is that of now; ``topped_up``: since the last of the calls there was credit bought."""
+def missed_calls(
+    account: Account, batch: Batch, credit: int, at_us: int, zone: str, *, suffices: bool, bought: bool
+) -> Notice:
+    """R13's notice. ``credit`` is that of now; ``suffices``: see :func:`can_answer`; ``bought``: since the last of the
+    calls there was credit bought."""
 
     def local(wall_us: int) -> str:
         return local_reading(ZoneInfo(zone), wall_us).isoformat(timespec="minutes")
 
     credit, key = max(0, credit), f"missed-call/{batch.id}"
+    topped_up = bought and suffices
     if batch.calls == 1:
         (one,) = batch.callers
-        facts = MissedCall(one.number, one.caller, local(one.last_us), credit, topped_up)
+        facts = MissedCall(one.number, one.caller, local(one.last_us), credit, topped_up, suffices, batch.causes)
         return _notice(account, NoticeKind.MISSED_CALL, key, at_us, facts)
     callers = sorted(batch.callers, key=lambda one: one.last_us, reverse=True)
     several = MissedCalls(
@@ -138,6 +144,8 @@ def missed_calls(account: Account, batch: Batch, credit: int, topped_up: bool, a
         others=batch.others,
         credit=credit,
         topped_up=topped_up,
+        suffices=suffices,
+        causes=batch.causes,
     )
     return _notice(account, NoticeKind.MISSED_CALLS, key, at_us, several)
 
@@ -158,9 +166,22 @@ def forward_cost(tariff: Tariff, plan: Plan, numbers: Iterable[Number], at_us: i
     for number in numbers:
         rate = tariff.rate_for(plan.name, number.forward_to, at_us) if number.forward_to else Refusal.NOT_COVERED
         if not isinstance(rate, Refusal):
-            first_s = rate.regime(at_us, 0).increment_s
-            costs.append(charge(rate, at_us, (Segment(0, first_s, PAID_BY_CREDIT),)))
+            costs.append(cost_to_begin(rate, at_us))
     return max(costs, default=None)
+
+
+def can_answer(tariff: Tariff, account: Account, numbers: Iterable[Number], credit: int, at_us: int) -> bool:
+    """Whether so much credit pays a forward or a message on each of the account's numbers at ``at_us``."""
+    plan = tariff.plan(account.plan)
+    if plan is None or credit <= 0:
+        return False
+    costs = [
+        (forward_cost(tariff, plan, [number], at_us), Subscriber(number, account, plan).message_price)
+        for number in numbers
+    ]
+    return bool(costs) and all(
+        (forward is not None and forward <= credit) or 0 < message <= credit for forward, message in costs
+    )
 
 
 def _low_credit(standing: Standing, plan: Plan, tariff: Tariff, now_us: int) -> Notice | None:

@@ -83,7 +83,8 @@ async def _has_thirteen_cents(anna: Story) -> None:
     assert missed.subject == f"Gemiste oproep van {unreachable.caller}"
     assert f"{in_words(TENTH, Language.NL)} om 10:" in missed.text
     assert f"uw nummer {NUMBER} gebeld" in missed.text
-    assert "omdat uw beltegoed (€ 0,13) te laag is" in missed.text
+    assert "omdat uw beltegoed te laag was om hem door te schakelen of een voicemail op te nemen." in missed.text
+    assert "U heeft nu € 0,13 beltegoed." in missed.text
     await unreachable.hang_up()
     await unreachable.wait_end(60)
     assert (unreachable.was_answered, unreachable.mobiles) == (False, [])

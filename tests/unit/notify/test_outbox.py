@@ -8,7 +8,7 @@ import pytest
 
 from charging.clock import MICROSECONDS
 from charging.ledger.documents import MemoryDocuments
-from charging.notify.model import Facts, LowCredit, LowFreeMinutes, Notice, NoticeKind
+from charging.notify.model import Facts, LowCredit, LowFreeMinutes, MissedCall, Notice, NoticeKind
 from charging.notify.outbox import CLAIM_S, COLLECTION, KEPT_S, UNREADABLE_AGAIN_S, Outbox, State
 from charging.notify.samples import samples
 from tests.fakes.clock import START_WALL_US as NOW
@@ -37,6 +37,11 @@ def test_a_notice_comes_back_from_json_equal(kind: NoticeKind) -> None:
             "low-free-minutes",
             '{"month":"2026-11","free_seconds_left":0,"credit":200000,"paid_voicemail":true}',
             LowFreeMinutes("2026-11", 0, 200_000, paid_voicemail=True),
+        ),
+        (
+            "missed-call",
+            '{"number":"+31851234567","caller":"","at":"2026-11-21T14:05","credit":0,"topped_up":false}',
+            MissedCall("+31851234567", "", "2026-11-21T14:05", 0),
         ),
     ],
 )
