@@ -144,7 +144,8 @@ class Notices:
             waiting = self._missed[0]
             call = waiting.call
             try:
-                await self._desk.record(call.account, Call(call.call, call.number, call.caller, call.at_us))
+                recorded = Call(call.call, call.number, call.caller, call.at_us, call.cause)
+                await self._desk.record(call.account, recorded)
             except LedgerError:
                 raise
             except Exception as error:  # noqa: BLE001  a fault of ours about one call stops neither the others nor the daemon

@@ -18,12 +18,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from charging.clock import MICROSECONDS
+from charging.session.decide import Cause
 
 PAUSE_MOST_S = 4 * 3600
 CALLERS_MAX = 20
 """Of a batch; of further ones only the number of calls is kept."""
 SEEN_MAX = 10
 """Newest calls that are known again where their recording is repeated."""
+CAUSES_UNKNOWN = (Cause.NO_CREDIT,)
+"""Taken for those of calls that were recorded before causes were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Call:
     """Empty: withheld."""
     at_us: int
     """Wall clock."""
+    cause: Cause = Cause.NO_CREDIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class Batch:
     """In the order of their first calls."""
     others: int = 0
     """Calls from callers beyond CALLERS_MAX."""
+    causes: tuple[Cause, ...] = CAUSES_UNKNOWN
+    """Why they were missed: each once, in the order of :class:`Cause`."""
 
     @property
     def calls(self) -> int:
@@ -71,7 +77,8 @@ class Batch:
     def with_call(self, call: Call) -> Batch:
         """The batch with one more."""
         first_us, last_us = min(self.first_us, call.at_us), max(self.last_us, call.at_us)
-        grown = replace(self, first_us=first_us, last_us=last_us)
+        causes = tuple(cause for cause in Cause if cause in (*self.causes, call.cause))
+        grown = replace(self, first_us=first_us, last_us=last_us, causes=causes)
         for place, known in enumerate(self.callers):
             if (known.number, known.caller) == (call.number, call.caller):
                 more = replace(known, times=known.times + 1, last_us=max(known.last_us, call.at_us))
@@ -112,7 +119,8 @@ class Missed:
         """With one more call; unchanged where it is among those recorded last."""
         if call.id in self.seen:
             return self
-        first = Batch(call.id, call.at_us, call.at_us, (Caller(call.number, call.caller, 1, call.at_us),))
+        caller = Caller(call.number, call.caller, 1, call.at_us)
+        first = Batch(call.id, call.at_us, call.at_us, (caller,), causes=(call.cause,))
         waiting = first if self.waiting is None else self.waiting.with_call(call)
         return replace(self, waiting=waiting, seen=(*self.seen, call.id)[-SEEN_MAX:])
 
@@ -147,4 +155,6 @@ class Missed:
 def _batch(plain: Mapping[str, Any] | None) -> Batch | None:
     if plain is None:
         return None
-    return Batch(**{**plain, "callers": tuple(Caller(**one) for one in plain["callers"])})
+    callers = tuple(Caller(**one) for one in plain["callers"])
+    causes = tuple(map(Cause, plain.get("causes", CAUSES_UNKNOWN)))
+    return Batch(**{**plain, "callers": callers, "causes": causes})

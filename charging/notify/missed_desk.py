@@ -19,9 +19,10 @@ from charging.ledger.accounts import Account, Status
 from charging.ledger.documents import Document, Documents, Put
 from charging.ledger.model import CREDIT, Balance
 from charging.notify.bell import Bell
-from charging.notify.missed import Call, Missed
+from charging.notify.missed import Batch, Call, Missed
+from charging.notify.model import Notice
 from charging.notify.notifier import Books, Notifier
-from charging.notify.policy import missed_calls, plain
+from charging.notify.policy import can_answer, missed_calls, plain
 from charging.rating.tariff import Tariff
 
 COLLECTION = "missed-calls"
@@ -100,12 +101,18 @@ class MissedDesk:
         assert missed.told_us is not None, "set with what is frozen"
         account = await self._books.account(account_id)
         if account is not None and account.email and account.status is not Status.CLOSED:
-            credit = (await self._books.balances(account_id)).get(CREDIT, Balance()).posted
-            bought_us = await self._notifier.last_purchase_us(account_id)
-            topped_up = bought_us is not None and bought_us > batch.last_us
-            notice = missed_calls(account, batch, credit, topped_up, missed.told_us, self._tariff().zone)
-            await self._notifier.put(notice)
+            await self._notifier.put(await self._notice(account, batch, missed.told_us, now_us))
         await self._change(account_id, lambda one: one.without_frozen() if one.frozen == batch else one)
+
+    async def _notice(self, account: Account, batch: Batch, told_us: int, now_us: int) -> Notice:
+        credit = (await self._books.balances(account.id)).get(CREDIT, Balance()).posted
+        rung = {one.number for one in batch.callers}
+        numbers = [one for one in await self._books.numbers(account.id) if one.number in rung]
+        suffices = can_answer(self._tariff(), account, numbers, credit, now_us)
+        bought_us = await self._notifier.last_purchase_us(account.id)
+        bought = bought_us is not None and bought_us > batch.last_us
+        zone = self._tariff().zone
+        return missed_calls(account, batch, credit, told_us, zone, suffices=suffices, bought=bought)
 
     async def _forget_if_quiet(self, account_id: str, now_us: int) -> None:
         document = await self._documents.get_document(COLLECTION, account_id)

@@ -28,6 +28,8 @@ from typing import Any
 
 from charging.ledger.accounts import Language
 from charging.money import CENT
+from charging.notify.missed import CAUSES_UNKNOWN
+from charging.session.decide import Cause
 
 TEXT_LENGTH_MAX = 200
 """Of a fact that came from outside (a caller's number, the name of a document)."""
@@ -55,12 +57,21 @@ class LowCredit:
     can_forward: bool
     """Whether a further call to the dearest of the account's forward targets could still be begun."""
     paid_voicemail: bool
-    """What happens to calls that cannot be forwarded: with paid voicemail they are not answered (R13)."""
+    """What happens to calls that cannot be forwarded: with paid voicemail they are not answered (R13), unless credit
+    pays a message."""
+    message_price: int = 0
+    """Micro-euro of a voicemail message; 0: included, or not for sale."""
+
+    @property
+    def can_take_voicemail(self) -> bool:
+        """Whether credit pays a message where one is to be paid."""
+        return 0 < self.message_price <= self.credit
 
     @property
     def gone(self) -> bool:
-        """Whether nothing is left: less than a cent is nothing to a reader, unless a call can be begun with it."""
-        return self.credit <= 0 or (self.credit < CENT and not self.can_forward)
+        """Whether nothing is left: less than a cent is nothing to a reader, unless a call can be begun with it, or a
+        message taken."""
+        return self.credit <= 0 or (self.credit < CENT and not self.can_forward and not self.can_take_voicemail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,18 @@ class LowFreeMinutes:
     free_seconds_left: int
     credit: int
     paid_voicemail: bool
+    """As of :class:`LowCredit`, like the price."""
+    message_price: int = 0
+
+    @property
+    def can_take_voicemail(self) -> bool:
+        """As of :class:`LowCredit`."""
+        return 0 < self.message_price <= self.credit
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is no credit that a reader could see, or that takes a message."""
+        return self.credit < CENT and not self.can_take_voicemail
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +109,11 @@ class MissedCall:
     """Local time."""
     credit: int
     topped_up: bool = False
-    """Whether credit was bought since."""
+    """Whether credit was bought since, and suffices."""
+    suffices: bool = False
+    """Whether credit now pays a forward or a message, on each number that was rung."""
+    causes: tuple[Cause, ...] = CAUSES_UNKNOWN
+    """The one; of several calls each once, in the order of :class:`Cause`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +143,9 @@ class MissedCalls:
     """Calls from callers that are not named."""
     credit: int
     topped_up: bool = False
-    """Whether credit was bought since the last of them."""
+    """As of :class:`MissedCall`, since the last of them; so are the next ones."""
+    suffices: bool = False
+    causes: tuple[Cause, ...] = CAUSES_UNKNOWN
 
     @property
     def number(self) -> str:
@@ -219,4 +248,6 @@ class Notice:
 def _facts(kind: NoticeKind, plain: dict[str, Any]) -> Facts:
     if kind is NoticeKind.MISSED_CALLS:
         plain["callers"] = tuple(MissedFrom(**one) for one in plain["callers"])
+    if "causes" in plain:
+        plain["causes"] = tuple(map(Cause, plain["causes"]))
     return FACTS[kind](**plain)

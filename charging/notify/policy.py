@@ -11,11 +11,14 @@ Rules
 3. R15: credit below the plan's ``low_credit``. Who never had credit cannot run out of it and is told nothing.
 4. R16: fewer free seconds than ``low_free_seconds`` *and* less credit than a call needs to begin. Of several forward
    targets the dearest counts: one of them without a way to be reached is what the notice warns of. Without any
-   target there is nothing to warn of.
+   target there is nothing to warn of. Both notices say what becomes of calls that are not forwarded: with paid
+   voicemail they are taken by it for as long as credit pays a message, and only then not answered (R13).
 5. R20: of the days ahead that the tariff names, the nearest that has come is told, once; those that were missed
    before it (a daemon that was down, a date that moved nearer) are not told late. Only available credit expires, so
    who has none is told nothing. While the subscription still runs the notice speaks of it: renewing is the cure.
-6. R13: every call; those that come soon after a mail wait and are told together (``missed.py``).
+6. R13: every call; those that come soon after a mail wait and are told together (``missed.py``). Why it was missed
+   is what was so when it came (:class:`Cause`); what can be done about it is what is so now: that credit which was
+   bought since makes up for it is said only where it pays a forward or a message.
 7. Nobody is told anything about a closed account; about a suspended one only what happens to its credit. An account
    without a mail address is looked at again when it has one.
 """
@@ -45,11 +48,11 @@ from charging.notify.model import (
     SubscriptionEnding,
 )
 from charging.rating.calendar import local_reading
-from charging.rating.funding import CREDIT as PAID_BY_CREDIT
-from charging.rating.funding import Segment, charge
+from charging.rating.funding import cost_to_begin
 from charging.rating.plans import Plan
 from charging.rating.tariff import Refusal, Tariff
 from charging.service.expiry import CreditEvents, credit_life, days_until, paid_until
+from charging.session.decide import Subscriber
 
 LOW_CREDIT, LOW_FREE_MINUTES = "low-credit", "low-free-minutes"
 """Topics: what the ids of these notices begin with."""
@@ -89,6 +92,11 @@ class Standing:
         """Whether credit alone could begin a call to every forward target."""
         return self.forward_cost is None or self.credit >= self.forward_cost
 
+    @property
+    def message_price(self) -> int:
+        """Micro-euro of a message on the numbers with paid voicemail; 0: there are none, or it is not for sale."""
+        return self.plan.voicemail_price if self.plan is not None and self.paid_voicemail else 0
+
     def had(self, credit: int, topic: str) -> bool:
         """Whether there was so much since the last notice of ``topic``, or has been none."""
         return self.peaks.get(topic, credit) >= credit
@@ -112,16 +120,20 @@ def due(standing: Standing, tariff: Tariff, now_us: int) -> list[Notice]:
     return [notice for notice in found if notice is not None and standing.sent.get(notice.topic) != notice.id]
 
 
-def missed_calls(account: Account, batch: Batch, credit: int, topped_up: bool, at_us: int, zone: str) -> Notice:
-    """R13's notice. ``credit`` is that of now; ``topped_up``: since the last of the calls there was credit bought."""
+def missed_calls(
+    account: Account, batch: Batch, credit: int, at_us: int, zone: str, *, suffices: bool, bought: bool
+) -> Notice:
+    """R13's notice. ``credit`` is that of now; ``suffices``: see :func:`can_answer`; ``bought``: since the last of the
+    calls there was credit bought."""
 
     def local(wall_us: int) -> str:
         return local_reading(ZoneInfo(zone), wall_us).isoformat(timespec="minutes")
 
     credit, key = max(0, credit), f"missed-call/{batch.id}"
+    topped_up = bought and suffices
     if batch.calls == 1:
         (one,) = batch.callers
-        facts = MissedCall(one.number, one.caller, local(one.last_us), credit, topped_up)
+        facts = MissedCall(one.number, one.caller, local(one.last_us), credit, topped_up, suffices, batch.causes)
         return _notice(account, NoticeKind.MISSED_CALL, key, at_us, facts)
     callers = sorted(batch.callers, key=lambda one: one.last_us, reverse=True)
     several = MissedCalls(
@@ -132,6 +144,8 @@ def missed_calls(account: Account, batch: Batch, credit: int, topped_up: bool, a
         others=batch.others,
         credit=credit,
         topped_up=topped_up,
+        suffices=suffices,
+        causes=batch.causes,
     )
     return _notice(account, NoticeKind.MISSED_CALLS, key, at_us, several)
 
@@ -152,9 +166,22 @@ def forward_cost(tariff: Tariff, plan: Plan, numbers: Iterable[Number], at_us: i
     for number in numbers:
         rate = tariff.rate_for(plan.name, number.forward_to, at_us) if number.forward_to else Refusal.NOT_COVERED
         if not isinstance(rate, Refusal):
-            first_s = rate.regime(at_us, 0).increment_s
-            costs.append(charge(rate, at_us, (Segment(0, first_s, PAID_BY_CREDIT),)))
+            costs.append(cost_to_begin(rate, at_us))
     return max(costs, default=None)
+
+
+def can_answer(tariff: Tariff, account: Account, numbers: Iterable[Number], credit: int, at_us: int) -> bool:
+    """Whether so much credit pays a forward or a message on each of the account's numbers at ``at_us``."""
+    plan = tariff.plan(account.plan)
+    if plan is None or credit <= 0:
+        return False
+    costs = [
+        (forward_cost(tariff, plan, [number], at_us), Subscriber(number, account, plan).message_price)
+        for number in numbers
+    ]
+    return bool(costs) and all(
+        (forward is not None and forward <= credit) or 0 < message <= credit for forward, message in costs
+    )
 
 
 def _low_credit(standing: Standing, plan: Plan, tariff: Tariff, now_us: int) -> Notice | None:
@@ -165,7 +192,9 @@ def _low_credit(standing: Standing, plan: Plan, tariff: Tariff, now_us: int) -> 
     ):
         return None
     free = standing.free_seconds(tariff.month_of(now_us))
-    facts = LowCredit(standing.credit, free, standing.can_forward, standing.paid_voicemail)
+    facts = LowCredit(
+        standing.credit, free, standing.can_forward, standing.paid_voicemail, message_price=standing.message_price
+    )
     return _notice(standing.account, NoticeKind.LOW_CREDIT, f"{LOW_CREDIT}/{standing.last_cure}", now_us, facts)
 
 
@@ -177,7 +206,7 @@ def _low_free_minutes(standing: Standing, plan: Plan, tariff: Tariff, now_us: in
     told_this_month = standing.sent.get(LOW_FREE_MINUTES, "").startswith(f"{LOW_FREE_MINUTES}/{month}/")
     if told_this_month and not standing.had(standing.forward_cost or 0, LOW_FREE_MINUTES):
         return None
-    facts = LowFreeMinutes(month, free, standing.credit, standing.paid_voicemail)
+    facts = LowFreeMinutes(month, free, standing.credit, standing.paid_voicemail, standing.message_price)
     key = f"{LOW_FREE_MINUTES}/{month}/{standing.last_cure or NO_CURE}"
     return _notice(standing.account, NoticeKind.LOW_FREE_MINUTES, key, now_us, facts)
 

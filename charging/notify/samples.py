@@ -15,6 +15,7 @@ from charging.notify.model import (
     NoticeKind,
     SubscriptionEnding,
 )
+from charging.session.decide import Cause
 
 _SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
     NoticeKind.LOW_CREDIT: (
@@ -23,12 +24,31 @@ _SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
         LowCredit(credit=218 * CENT, free_seconds_left=80 * 60, can_forward=True, paid_voicemail=False),
         LowCredit(credit=4 * CENT, free_seconds_left=80 * 60, can_forward=False, paid_voicemail=False),
         LowCredit(credit=4 * CENT, free_seconds_left=0, can_forward=False, paid_voicemail=False),
+        LowCredit(
+            credit=20 * CENT, free_seconds_left=0, can_forward=False, paid_voicemail=True, message_price=15 * CENT
+        ),
+        LowCredit(
+            credit=20 * CENT, free_seconds_left=80 * 60, can_forward=False, paid_voicemail=True, message_price=15 * CENT
+        ),
+        LowCredit(
+            credit=14 * CENT, free_seconds_left=0, can_forward=False, paid_voicemail=True, message_price=15 * CENT
+        ),
         LowCredit(credit=CENT // 2, free_seconds_left=0, can_forward=True, paid_voicemail=False),
         LowCredit(credit=0, free_seconds_left=0, can_forward=False, paid_voicemail=True),
     ),
     NoticeKind.LOW_FREE_MINUTES: (
         LowFreeMinutes(month="2026-11", free_seconds_left=24 * 60, credit=4 * CENT, paid_voicemail=False),
         LowFreeMinutes(month="2026-11", free_seconds_left=24 * 60, credit=0, paid_voicemail=True),
+        LowFreeMinutes(
+            month="2026-11",
+            free_seconds_left=24 * 60,
+            credit=20 * CENT,
+            paid_voicemail=True,
+            message_price=15 * CENT,
+        ),
+        LowFreeMinutes(
+            month="2026-11", free_seconds_left=0, credit=20 * CENT, paid_voicemail=True, message_price=15 * CENT
+        ),
         LowFreeMinutes(month="2026-11", free_seconds_left=30, credit=0, paid_voicemail=False),
         LowFreeMinutes(month="2026-11", free_seconds_left=0, credit=0, paid_voicemail=False),
     ),
@@ -36,7 +56,33 @@ _SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
         MissedCall(number="+31851234567", caller="+31612345678", at="2026-11-21T14:05", credit=4 * CENT),
         MissedCall(number="+31851234567", caller="", at="2026-11-21T14:05", credit=0),
         MissedCall(
-            number="+31851234567", caller="+31612345678", at="2026-11-21T14:05", credit=1000 * CENT, topped_up=True
+            number="+31851234567",
+            caller="+31612345678",
+            at="2026-11-21T14:05",
+            credit=1000 * CENT,
+            topped_up=True,
+            suffices=True,
+        ),
+        *(
+            MissedCall(
+                number="+31851234567",
+                caller="+31612345678",
+                at="2026-11-21T14:05",
+                credit=credit,
+                suffices=credit > 0,
+                causes=(cause,),
+            )
+            for cause in Cause
+            if cause is not Cause.NO_CREDIT
+            for credit in (24 * CENT, 0)
+        ),
+        MissedCall(
+            number="+31851234567",
+            caller="+31612345678",
+            at="2026-11-21T14:05",
+            credit=CENT // 2,
+            suffices=True,
+            causes=(Cause.CREDIT_IN_USE,),
         ),
     ),
     NoticeKind.MISSED_CALLS: (
@@ -67,6 +113,17 @@ _SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
             others=0,
             credit=1000 * CENT,
             topped_up=True,
+            suffices=True,
+        ),
+        MissedCalls(
+            calls=5,
+            first="2026-11-21T14:09",
+            last="2026-11-21T14:21",
+            callers=(MissedFrom(number="+31851234567", caller="+31612345678", times=5, last="2026-11-21T14:21"),),
+            others=0,
+            credit=24 * CENT,
+            suffices=True,
+            causes=tuple(Cause),
         ),
     ),
     NoticeKind.CREDIT_EXPIRY: (

@@ -118,6 +118,11 @@ def charge(rate: Rate, start_us: int, funding: Funding) -> int:
     return rate.total(weight) if credit_s else 0
 
 
+def cost_to_begin(rate: Rate, start_us: int) -> int:
+    """Micro-euro that credit alone needs for the first increment."""
+    return charge(rate, start_us, (Segment(0, rate.regime(start_us, 0).increment_s, CREDIT),))
+
+
 def bundle_use(funding: Funding) -> dict[str, int]:
     """Free seconds used, by source."""
     used: dict[str, int] = {}

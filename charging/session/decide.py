@@ -13,6 +13,7 @@ from enum import StrEnum
 from charging.clock import Instant
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.model import CALLS, CREDIT, Balance
+from charging.rating.funding import cost_to_begin
 from charging.rating.plans import Plan
 from charging.rating.rate import Rate
 from charging.rating.tariff import Refusal
@@ -69,6 +70,24 @@ class Turned:
     sells_voicemail: bool = False
     """Rejected, unless the price of a message can be reserved (R13)."""
 
+    @property
+    def is_missed(self) -> bool:
+        """Whether credit would have made a forward or a message of it: the subscriber is to be told (R13)."""
+        return self.decision is Decision.REJECT and (self.sells_voicemail or self.reason is Reason.NO_CREDIT)
+
+
+class Cause(StrEnum):
+    """What the subscriber is told about why a call was missed (R13)."""
+
+    NO_CREDIT = "no_credit"
+    """Credit was too low to forward it or to take a message."""
+    NO_MESSAGE = "no_message"
+    """It was not forwarded for a reason that is not money, and credit was too low to take a message."""
+    CREDIT_IN_USE = "credit_in_use"
+    """There was enough; other calls or a fax had it reserved."""
+    TOO_MANY_CALLS = "too_many_calls"
+    """As many calls ran as the plan allows, and what they left of the credit was too little to take a message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
@@ -112,6 +131,17 @@ def obstacle(account: Account, number: Number, target_is_ours: bool) -> Reason |
     if not number.forward_to:
         return Reason.NO_TARGET
     return Reason.LOOP if target_is_ours else None
+
+
+def cause_of(missed: Turned, subscriber: Subscriber, rate: Rate | Refusal, posted: int, at_us: int) -> Cause:
+    """Why a call was missed. ``posted``: the credit, with what others have reserved of it; ``rate``: of the target."""
+    if missed.reason is Reason.TOO_MANY_CALLS:
+        return Cause.TOO_MANY_CALLS
+    wanted_money = missed.reason is Reason.NO_CREDIT
+    pays_forward = wanted_money and not isinstance(rate, Refusal) and posted >= cost_to_begin(rate, at_us)
+    if pays_forward or (missed.sells_voicemail and posted >= subscriber.message_price):
+        return Cause.CREDIT_IN_USE
+    return Cause.NO_CREDIT if wanted_money else Cause.NO_MESSAGE
 
 
 _REFUSALS = {

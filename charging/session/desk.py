@@ -15,16 +15,18 @@ from agi.port import Answer, Declined, IncomingCall
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.errors import LedgerError, LinkDown
 from charging.ledger.accounts import Account, Number
-from charging.ledger.model import Outcome, Transfer
+from charging.ledger.model import CREDIT, Balance, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.rating.tariff import Refusal, Tariff
 from charging.session.decide import (
+    Cause,
     Decision,
     Reason,
     Setup,
     Subscriber,
     Turned,
     afford,
+    cause_of,
     obstacle,
     refused,
     turned,
@@ -61,6 +63,7 @@ class MissedCall:
     """Unique to the call."""
     at_us: int
     """Wall clock."""
+    cause: Cause
 
 
 async def nobody_is_told(_missed: MissedCall) -> None:
@@ -236,10 +239,13 @@ class Desk:
 
     async def _tell_if_missed(self, outcome: Turned, subscriber: Subscriber, caller: str) -> None:
         """What credit would have turned into a forward or a message is told; what else is refused is not."""
-        if outcome.decision is Decision.REJECT and (outcome.sells_voicemail or outcome.reason is Reason.NO_CREDIT):
-            now = self._clock.now()
-            number = subscriber.number.number
-            await self._missed(MissedCall(subscriber.account, number, caller, _new_session_id(now), now.wall_us))
+        if not outcome.is_missed:
+            return
+        now, account, number = self._clock.now(), subscriber.account, subscriber.number
+        posted = (await self._store.balances(account.id)).get(CREDIT, Balance()).posted
+        rate = self._tariff().rate_for(subscriber.plan.name, number.forward_to, now.wall_us)
+        cause = cause_of(outcome, subscriber, rate, posted, now.wall_us)
+        await self._missed(MissedCall(account, number.number, caller, _new_session_id(now), now.wall_us, cause))
 
     async def _open(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> bool:
         """Reserve and open; ``False`` where the money is not there (any more)."""

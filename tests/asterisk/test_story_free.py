@@ -61,7 +61,8 @@ async def _runs_out_in_a_call(anna: Story) -> None:
     call = await anna.call()
     low = await anna.mail()  # R15, during the call: its first ten seconds are charged
     assert low.subject == "Uw beltegoed is bijna op: nog € 0,28"
-    assert "Dat is te weinig om oproepen door te schakelen: ze worden nu niet beantwoord." in low.text
+    assert "Dat is te weinig om oproepen door te schakelen: ze worden nu rechtstreeks naar uw voicemail" in low.text
+    assert "zolang uw tegoed genoeg is voor een bericht (€ 0,15), en daarna niet beantwoord." in low.text  # R13
     await call.wait_end(60)
     (cdr,) = await anna.booked("forward")
     assert (cdr["billed_s"], cdr["cost"], cdr["warnings"]) == (10, "9.40", 1)  # R23
@@ -82,7 +83,8 @@ async def _has_thirteen_cents(anna: Story) -> None:
     assert missed.subject == f"Gemiste oproep van {unreachable.caller}"
     assert f"{in_words(TENTH, Language.NL)} om 10:" in missed.text
     assert f"uw nummer {NUMBER} gebeld" in missed.text
-    assert "omdat uw beltegoed (€ 0,13) te laag is" in missed.text
+    assert "omdat uw beltegoed te laag was om hem door te schakelen of een voicemail op te nemen." in missed.text
+    assert "U heeft nu € 0,13 beltegoed." in missed.text
     await unreachable.hang_up()
     await unreachable.wait_end(60)
     assert (unreachable.was_answered, unreachable.mobiles) == (False, [])

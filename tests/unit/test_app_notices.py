@@ -14,9 +14,11 @@ from charging.errors import LedgerUnavailable
 from charging.lab.daemon import free_port
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
+from charging.notify import model
 from charging.notify.missed_desk import COLLECTION
 from charging.notify.model import MissedCalls
 from charging.notify.outbox import Outbox
+from charging.session.decide import Cause
 from charging.session.desk import MissedCall
 from charging.tasks import end
 from tests.fakes.clock import FakeClock, settle
@@ -62,8 +64,8 @@ async def desk(clock: FakeClock) -> AsyncIterator[Desk]:
     await end(tasks)
 
 
-def missed(number: int = 1) -> MissedCall:
-    return MissedCall(ANNA, NUMBER, TARGET, f"call-{number}", 1)
+def missed(number: int = 1, cause: Cause = Cause.NO_CREDIT) -> MissedCall:
+    return MissedCall(ANNA, NUMBER, TARGET, f"call-{number}", 1, cause)
 
 
 async def test_r15_a_charge_is_noticed_and_observed_as_before(desk: Desk) -> None:
@@ -80,9 +82,12 @@ async def test_r15_a_charge_is_noticed_and_observed_as_before(desk: Desk) -> Non
 
 
 async def test_r13_a_missed_call_is_put_into_the_outbox(desk: Desk) -> None:
-    await desk.notices.missed(missed())
+    await desk.notices.missed(missed(cause=Cause.CREDIT_IN_USE))
     await settle()
-    assert await desk.ids() == ["missed-call/call-1"]
+    (entry,) = await Outbox(desk.store).entries()
+    assert entry.notice.id == "missed-call/call-1"
+    assert isinstance(entry.notice.facts, model.MissedCall)
+    assert entry.notice.facts.causes == (Cause.CREDIT_IN_USE,)
 
 
 async def test_r13_a_missed_call_is_in_the_store_before_the_caller_is_turned_away_and_no_later(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from charging.notify.missed import CALLERS_MAX, PAUSE_MOST_S, SEEN_MAX, Call, Missed
+from charging.session.decide import Cause
 from tests.fakes.rig import NUMBER, TARGET
 
 S = 1_000_000
@@ -162,8 +164,27 @@ def test_only_who_has_nothing_waiting_is_quiet() -> None:
     assert frozen.without_frozen().due_us == START_US + PAUSE_S * S
 
 
+def test_why_calls_were_missed_is_kept_once_each_and_anew_for_the_next_batch() -> None:
+    missed = Missed()
+    for at_s, cause in enumerate((Cause.TOO_MANY_CALLS, Cause.NO_CREDIT, Cause.TOO_MANY_CALLS)):
+        missed = missed.with_call(replace(call(at_s), cause=cause))
+    frozen = missed.with_frozen(START_US + 2 * S, PAUSE_S)
+    assert frozen.frozen is not None
+    assert frozen.frozen.causes == (Cause.NO_CREDIT, Cause.TOO_MANY_CALLS)
+    following = frozen.with_call(replace(call(3), cause=Cause.CREDIT_IN_USE)).waiting
+    assert following is not None
+    assert following.causes == (Cause.CREDIT_IN_USE,)
+
+
+def test_calls_that_were_recorded_before_causes_were_are_read() -> None:
+    missed = Missed().with_call(call(0))
+    assert '"causes":["no_credit"]' in missed.to_json()
+    assert Missed.from_json(missed.to_json().replace(',"causes":["no_credit"]', "")) == missed
+
+
 def test_it_is_read_as_it_was_written() -> None:
-    missed = Missed().with_call(call(0, caller="Zoë")).with_frozen(START_US, PAUSE_S).with_call(call(1))
+    first = replace(call(0, caller="Zoë"), cause=Cause.CREDIT_IN_USE)
+    missed = Missed().with_call(first).with_frozen(START_US, PAUSE_S).with_call(call(1))
     for one in (Missed(), missed, missed.without_frozen()):
         assert Missed.from_json(one.to_json()) == one
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from charging.errors import LedgerUnavailable
-from charging.ledger.accounts import Language, Status
+from charging.ledger.accounts import Language, Number, Status
 from charging.ledger.documents import Document, MemoryDocuments
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Outcome, Transfer
@@ -19,6 +19,7 @@ from charging.notify.missed_desk import COLLECTION, POLL_S, TRIES_MAX, MissedDes
 from charging.notify.model import MissedCall, MissedCalls, MissedFrom, Notice
 from charging.notify.notifier import Notifier
 from charging.notify.outbox import Outbox
+from charging.session.decide import Cause
 from charging.tasks import end
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.rig import EURO, NUMBER, TARGET
@@ -61,6 +62,12 @@ class House:
         transfer = Transfer("top-up/1", "anna", Kind.TOP_UP, self.clock.now().wall_us, legs)
         assert (await self.store.apply(transfer)).outcome is Outcome.CREATED
 
+    async def take(self, micro: int) -> None:
+        """A negative correction."""
+        legs = (Leg(CREDIT, -micro),)
+        transfer = Transfer("correct/1", "anna", Kind.CORRECT, self.clock.now().wall_us, legs)
+        assert (await self.store.apply(transfer)).outcome is Outcome.CREATED
+
     async def edit(self, **changes: object) -> None:
         stored = await self.store.account("anna")
         assert stored is not None
@@ -87,6 +94,7 @@ class House:
 async def house(clock: FakeClock) -> House:
     made = House(clock)
     assert await made.store.put_account(ANNA)
+    assert await made.store.put_number(Number(NUMBER, "anna", TARGET))
     return made
 
 
@@ -140,6 +148,35 @@ async def test_r13_who_topped_up_since_the_last_call_is_told_so(house: House, af
         _, notice = await house.notices()
     assert isinstance(notice.facts, MissedCall)
     assert (notice.facts.credit, notice.facts.topped_up) == (10 * EURO, topped_up)
+
+
+@pytest.mark.parametrize(("left", "enough"), [(1_000, True), (999, False), (0, False)])
+async def test_r13_who_topped_up_is_told_so_only_where_it_still_pays_a_call(
+    house: House, left: int, enough: bool
+) -> None:
+    """A second of a call costs 1,000."""
+    await house.missed()
+    await house.clock.advance(1)
+    await house.top_up()
+    await house.take(10 * EURO - left)
+    await house.desk.tell_due()
+    (notice,) = await house.notices()
+    assert isinstance(notice.facts, MissedCall)
+    assert (notice.facts.credit, notice.facts.topped_up, notice.facts.suffices) == (left, enough, enough)
+
+
+async def test_r13_the_mail_knows_why_each_call_was_missed(house: House) -> None:
+    await house.desk.record(ANNA, Call("call-1", NUMBER, TARGET, house.clock.now().wall_us, Cause.TOO_MANY_CALLS))
+    await house.desk.tell_due()
+    for id, cause in (("call-2", Cause.CREDIT_IN_USE), ("call-3", Cause.NO_CREDIT)):
+        await house.desk.record(ANNA, Call(id, NUMBER, TARGET, house.clock.now().wall_us, cause))
+    await house.clock.advance(PAUSE_S)
+    await house.desk.tell_due()
+    first, others = await house.notices()
+    assert isinstance(first.facts, MissedCall)
+    assert isinstance(others.facts, MissedCalls)
+    assert first.facts.causes == (Cause.TOO_MANY_CALLS,)
+    assert others.facts.causes == (Cause.NO_CREDIT, Cause.CREDIT_IN_USE)
 
 
 async def test_r13_the_same_call_is_told_once_also_by_two_daemons_at_once(house: House) -> None:

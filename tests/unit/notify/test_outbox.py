@@ -8,7 +8,7 @@ import pytest
 
 from charging.clock import MICROSECONDS
 from charging.ledger.documents import MemoryDocuments
-from charging.notify.model import Notice, NoticeKind
+from charging.notify.model import Facts, LowCredit, LowFreeMinutes, MissedCall, Notice, NoticeKind
 from charging.notify.outbox import CLAIM_S, COLLECTION, KEPT_S, UNREADABLE_AGAIN_S, Outbox, State
 from charging.notify.samples import samples
 from tests.fakes.clock import START_WALL_US as NOW
@@ -23,6 +23,32 @@ def test_a_notice_comes_back_from_json_equal(kind: NoticeKind) -> None:
     for facts in samples(kind):
         notice = make_notice(kind=kind, facts=facts)
         assert Notice.from_json(notice.to_json()) == notice
+
+
+@pytest.mark.parametrize(
+    ("kind", "plain", "facts"),
+    [
+        (
+            "low-credit",
+            '{"credit":200000,"free_seconds_left":0,"can_forward":false,"paid_voicemail":true}',
+            LowCredit(200_000, 0, can_forward=False, paid_voicemail=True),
+        ),
+        (
+            "low-free-minutes",
+            '{"month":"2026-11","free_seconds_left":0,"credit":200000,"paid_voicemail":true}',
+            LowFreeMinutes("2026-11", 0, 200_000, paid_voicemail=True),
+        ),
+        (
+            "missed-call",
+            '{"number":"+31851234567","caller":"","at":"2026-11-21T14:05","credit":0,"topped_up":false}',
+            MissedCall("+31851234567", "", "2026-11-21T14:05", 0),
+        ),
+    ],
+)
+def test_a_notice_that_an_older_version_stored_is_read(kind: str, plain: str, facts: Facts) -> None:
+    notice = make_notice(kind=NoticeKind(kind), facts=facts)
+    head = '{"id":"low-credit/top-up/1","kind":"%s","account":"anna","language":"nl","address":"anna@example.nl",'
+    assert Notice.from_json(head % kind + f'"at_us":{NOW},"facts":{plain}}}') == notice
 
 
 async def test_a_notice_is_taken_in_once(outbox: Outbox) -> None:

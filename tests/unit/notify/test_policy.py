@@ -19,10 +19,10 @@ from charging.notify.model import (
     Notice,
     NoticeKind,
 )
-from charging.notify.policy import Standing, due, fax_refused, forward_cost, missed_calls
+from charging.notify.policy import Standing, can_answer, due, fax_refused, forward_cost, missed_calls
 from charging.rating.tariff import Destination, Price, RateTable
 from tests.fakes.clock import START_WALL_US as NOW
-from tests.fakes.rig import EURO, NUMBER, TARGET
+from tests.fakes.rig import EURO, NUMBER, TARGET, make_tariff
 from tests.unit.notify.factories import ANNA, MONTH, PLAN, at, standing, the_tariff
 
 
@@ -129,6 +129,27 @@ def test_r16_a_free_destination_needs_no_credit() -> None:
     assert found(standing(0, free=0, last_cure=None, forward_cost=0)) == {}
 
 
+# --- R13, foretold --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("credit", "takes"), [(50_000, True), (49_999, False)])
+def test_r13_both_notices_know_whether_credit_pays_a_message(credit: int, takes: bool) -> None:
+    sold = replace(PLAN, voicemail_price=50_000)
+    notices = found(standing(credit, free=0, plan=sold, paid_voicemail=True))
+    assert set(notices) == {NoticeKind.LOW_CREDIT, NoticeKind.LOW_FREE_MINUTES}
+    for notice in notices.values():
+        assert isinstance(notice.facts, LowCredit | LowFreeMinutes)
+        assert (notice.facts.message_price, notice.facts.can_take_voicemail) == (50_000, takes)
+
+
+@pytest.mark.parametrize(("price", "paid"), [(50_000, False), (0, True)])
+def test_r13_voicemail_that_is_included_or_not_for_sale_takes_no_credit(price: int, paid: bool) -> None:
+    case = standing(59_999, free=0, plan=replace(PLAN, voicemail_price=price), paid_voicemail=paid)
+    for notice in found(case).values():
+        assert isinstance(notice.facts, LowCredit | LowFreeMinutes)
+        assert (notice.facts.message_price, notice.facts.can_take_voicemail) == (0, False)
+
+
 # --- who is told ----------------------------------------------------------------------------------------------
 
 
@@ -180,7 +201,7 @@ def batch_of(*calls: Call) -> Batch:
 
 def test_r13_a_missed_call_says_who_rang_whom_and_when() -> None:
     batch = batch_of(Call("call-7", NUMBER, "+31612345678", NOW))
-    notice = missed_calls(ANNA, batch, 40_000, False, NOW + 1, "Europe/Amsterdam")
+    notice = missed_calls(ANNA, batch, 40_000, NOW + 1, "Europe/Amsterdam", suffices=False, bought=False)
     assert (notice.id, notice.at_us) == ("missed-call/call-7", NOW + 1)
     assert notice.facts == MissedCall(NUMBER, "+31612345678", "2026-11-21T13:00", 40_000)
 
@@ -192,14 +213,58 @@ def test_r13_several_calls_are_told_by_caller_the_newest_first() -> None:
         Call("call-8", NUMBER, "", NOW + minute_us),
         Call("call-9", NUMBER, "", NOW + 2 * minute_us),
     )
-    notice = missed_calls(ANNA, batch, -1, True, NOW, "UTC")
+    notice = missed_calls(ANNA, batch, -1, NOW, "UTC", suffices=False, bought=False)
     assert (notice.kind, notice.id) == (NoticeKind.MISSED_CALLS, "missed-call/call-7")
     callers = (
         MissedFrom(NUMBER, "", 2, "2026-11-21T12:02"),
         MissedFrom(NUMBER, "+31612345678", 1, "2026-11-21T12:00"),
     )
-    assert notice.facts == MissedCalls(3, "2026-11-21T12:00", "2026-11-21T12:02", callers, 0, 0, topped_up=True)
+    assert notice.facts == MissedCalls(3, "2026-11-21T12:00", "2026-11-21T12:02", callers, 0, 0)
     assert notice.facts.number == NUMBER
+
+
+@pytest.mark.parametrize(("suffices", "bought"), [(True, True), (True, False), (False, True)])
+def test_r13_credit_that_was_bought_since_counts_where_it_suffices(suffices: bool, bought: bool) -> None:
+    one, two = (Call(f"call-{place}", NUMBER, TARGET, NOW) for place in range(2))
+    for batch in (batch_of(one), batch_of(one, two)):
+        facts = missed_calls(ANNA, batch, EURO, NOW, "UTC", suffices=suffices, bought=bought).facts
+        assert isinstance(facts, MissedCall | MissedCalls)
+        assert (facts.suffices, facts.topped_up) == (suffices, suffices and bought)
+
+
+SOLD = replace(PLAN, voicemail_paid=True, voicemail_price=150_000)
+
+
+@pytest.mark.parametrize(
+    ("number", "price"),
+    [
+        (Number(NUMBER, "anna", TARGET), 1_000),
+        (Number(NUMBER, "anna"), 150_000),
+        (Number(NUMBER, "anna", "+31900123456"), 150_000),
+        (Number(NUMBER, "anna", paid_voicemail=False), None),
+    ],
+)
+def test_r13_credit_answers_a_call_where_it_pays_a_forward_or_a_message(number: Number, price: int | None) -> None:
+    tariff = replace(the_tariff(), plans={"pro": SOLD})
+    assert can_answer(tariff, ANNA, [number], EURO, NOW) == (price is not None)
+    if price is not None:
+        assert can_answer(tariff, ANNA, [number], price, NOW)
+        assert not can_answer(tariff, ANNA, [number], price - 1, NOW)
+
+
+def test_r13_credit_must_answer_calls_to_each_of_the_numbers() -> None:
+    tariff = replace(the_tariff(), plans={"pro": SOLD})
+    both = [Number(NUMBER, "anna", TARGET), Number("+31201234568", "anna")]
+    assert can_answer(tariff, ANNA, both, 150_000, NOW)
+    assert not can_answer(tariff, ANNA, both, 149_999, NOW)
+    assert not can_answer(tariff, ANNA, [], EURO, NOW), "they are not hers any more"
+    assert not can_answer(tariff, replace(ANNA, plan="old"), both, EURO, NOW)
+
+
+def test_r13_no_credit_is_not_enough_credit_also_where_a_call_costs_nothing() -> None:
+    free, numbers = make_tariff(price=0, plans={"pro": PLAN}), [Number(NUMBER, "anna", TARGET)]
+    assert can_answer(free, ANNA, numbers, 1, NOW)
+    assert not can_answer(free, ANNA, numbers, 0, NOW)
 
 
 def test_the_number_that_was_rung_is_known_where_all_calls_were_to_it() -> None:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from charging.ledger.accounts import Language
-from charging.notify.model import Expiry, FaxRefused, LowCredit, LowFreeMinutes, MissedCall, NoticeKind
+from charging.notify.model import (
+    Expiry,
+    Facts,
+    FaxRefused,
+    LowCredit,
+    LowFreeMinutes,
+    MissedCall,
+    MissedCalls,
+    NoticeKind,
+)
 from charging.notify.render import SHIPPED, Operator, Rendered, TemplateError, Templates, problems
 from charging.notify.samples import samples
 from charging.notify.words import HARD_SPACE, filters
+from charging.session.decide import Cause
 
 OPERATOR = Operator("Bell & Sons <BV>", "https://www.voice.example/top-up?a=1&b=2")
 TEMPLATES = Templates(OPERATOR)
@@ -171,6 +182,102 @@ def test_credit_is_not_called_gone_while_a_call_can_be_begun_with_it(
     for text in (plain(words.text), plain(Checked(words.html).words)):
         assert meaning in text
         assert ("minder dan een cent" in text) == ("minder dan een cent" in subject)
+
+
+PRICE = 150_000
+"""Micro-euro of a message."""
+TAKEN = {
+    Language.NL: "rechtstreeks naar uw voicemail gestuurd zolang uw tegoed genoeg is voor een bericht (€ 0,15), "
+    "en daarna niet beantwoord.",
+    Language.EN: "go straight to your voicemail as long as your credit is enough for a message (€0.15), "
+    "and after that not be answered.",
+}
+
+
+def both_forms(facts: Facts, kind: NoticeKind, language: Language) -> tuple[str, str]:
+    words = TEMPLATES.words(kind, language, facts, "anna")
+    return plain(words.text), plain(Checked(words.html).words)
+
+
+@pytest.mark.parametrize("language", Language)
+@pytest.mark.parametrize("free_seconds", [0, 600])
+@pytest.mark.parametrize(("credit", "takes"), [(PRICE, True), (PRICE - 1, False)])
+def test_r13_calls_that_credit_has_taken_by_voicemail_are_not_called_unanswered(
+    language: Language, free_seconds: int, credit: int, takes: bool
+) -> None:
+    low = LowCredit(credit, free_seconds, can_forward=False, paid_voicemail=True, message_price=PRICE)
+    few = LowFreeMinutes("2026-11", free_seconds, credit, paid_voicemail=True, message_price=PRICE)
+    for kind, facts in ((NoticeKind.LOW_CREDIT, low), (NoticeKind.LOW_FREE_MINUTES, few)):
+        for text in both_forms(facts, kind, language):
+            assert (TAKEN[language] in text) == takes
+            assert ("voicemail" in text) == takes
+
+
+@pytest.mark.parametrize("language", Language)
+def test_r13_when_credit_that_forwards_is_gone_voicemail_takes_nothing_either(language: Language) -> None:
+    facts = LowCredit(PRICE, 600, can_forward=True, paid_voicemail=True, message_price=PRICE)
+    for text in both_forms(facts, NoticeKind.LOW_CREDIT, language):
+        assert "voicemail" not in text
+        assert "niet beantwoord." in text or "not be answered." in text
+
+
+@pytest.mark.parametrize(("price", "gone"), [(5_000, False), (5_001, True)])
+def test_credit_is_not_called_gone_while_a_message_can_be_taken_with_it(price: int, gone: bool) -> None:
+    low = LowCredit(5_000, 0, can_forward=False, paid_voicemail=True, message_price=price)
+    few = LowFreeMinutes("2026-11", 60, 5_000, paid_voicemail=True, message_price=price)
+    for text in both_forms(low, NoticeKind.LOW_CREDIT, Language.EN):
+        assert ("Your credit has run out" in text, "less than a cent" in text) == (gone, not gone)
+    for text in both_forms(few, NoticeKind.LOW_FREE_MINUTES, Language.EN):
+        assert ("no credit" in text, "less than a cent" in text) == (gone, not gone)
+
+
+WHY = {
+    Language.NL: {
+        Cause.NO_CREDIT: "omdat uw beltegoed te laag was om",
+        Cause.NO_MESSAGE: "u niet te bereiken was en uw beltegoed te laag was om een voicemail op te nemen",
+        Cause.CREDIT_IN_USE: "uw beltegoed in gebruik was voor een andere oproep of een fax",
+        Cause.TOO_MANY_CALLS: "u al zo veel gesprekken tegelijk had als met uw abonnement kan",
+    },
+    Language.EN: {
+        Cause.NO_CREDIT: "your credit was too low to forward",
+        Cause.NO_MESSAGE: "you could not be reached, and your credit was too low to take a voicemail",
+        Cause.CREDIT_IN_USE: "your credit was in use for another call or a fax",
+        Cause.TOO_MANY_CALLS: "you had as many calls at once as your plan allows",
+    },
+}
+
+
+@pytest.mark.parametrize("language", Language)
+@pytest.mark.parametrize("causes", [*((one,) for one in Cause), (Cause.NO_CREDIT, Cause.TOO_MANY_CALLS)])
+def test_r13_a_missed_call_is_told_with_its_cause_and_no_other(language: Language, causes: tuple[Cause, ...]) -> None:
+    for kind in (NoticeKind.MISSED_CALL, NoticeKind.MISSED_CALLS):
+        facts = samples(kind)[0]
+        assert isinstance(facts, MissedCall | MissedCalls)
+        for text in both_forms(replace(facts, causes=causes, credit=240_000, suffices=True), kind, language):
+            assert [cause for cause in Cause if WHY[language][cause] in text] == list(causes)
+            assert "€ 0,24" in text or "€0.24" in text
+
+
+@pytest.mark.parametrize(
+    ("credit", "suffices", "topped_up", "said"),
+    [
+        (10_000_000, True, True, "You now have €10.00 of credit and can be reached again."),
+        (240_000, True, False, "You now have €0.24 of credit. With more of it, more calls can be answered."),
+        (5_000, True, False, "You now have less than a cent of credit. With more of it,"),
+        (5_000, False, False, "You now have €0.00 of credit. Buy credit, and you can be reached again."),
+        (0, False, False, "You now have €0.00 of credit. Buy credit, and you can be reached again."),
+    ],
+)
+def test_r13_a_missed_call_says_what_credit_is_good_for_now(
+    credit: int, suffices: bool, topped_up: bool, said: str
+) -> None:
+    for kind in (NoticeKind.MISSED_CALL, NoticeKind.MISSED_CALLS):
+        facts = samples(kind)[0]
+        assert isinstance(facts, MissedCall | MissedCalls)
+        now = replace(facts, credit=credit, suffices=suffices, topped_up=topped_up)
+        for text in both_forms(now, kind, Language.EN):
+            assert said in text
+            assert ("Buy credit" in text) == (not topped_up)
 
 
 def test_what_came_from_outside_is_escaped_in_html() -> None:
