@@ -138,7 +138,7 @@ def cause_of(missed: Turned, subscriber: Subscriber, rate: Rate | Refusal, poste
     if missed.reason is Reason.TOO_MANY_CALLS:
         return Cause.TOO_MANY_CALLS
     wanted_money = missed.reason is Reason.NO_CREDIT
-    pays_forward = wanted_money and not isinstance(rate, Refusal) and posted >= cost_to_begin(rate, at_us)
+    pays_forward = wanted_money and not isinstance(rate, Refusal) and posted >= max(1, cost_to_begin(rate, at_us))
     if pays_forward or (missed.sells_voicemail and posted >= subscriber.message_price):
         return Cause.CREDIT_IN_USE
     return Cause.NO_CREDIT if wanted_money else Cause.NO_MESSAGE
