@@ -19,7 +19,7 @@ from charging.notify.notifier import COLLECTION, LINES_UNSTORED_MAX, Notifier
 from charging.notify.outbox import Outbox
 from tests.fakes.clock import START_MONO_US, FakeClock, settle
 from tests.fakes.rig import EURO, NUMBER, TARGET
-from tests.unit.notify.factories import ANNA, at, the_tariff
+from tests.unit.notify.factories import ANNA, PLAN, at, the_tariff
 
 
 class Office:
@@ -149,7 +149,7 @@ async def test_r16_uses_the_numbers_and_the_months_bundle(office: Office) -> Non
     await office.move(Kind.SETTLE, Leg(bundle("2026-11"), -481))
     assert await office.look() == ["low-free-minutes/2026-11/never"]
     (notice,) = await office.notices()
-    assert notice.facts == LowFreeMinutes("2026-11", 119, 0, paid_voicemail=True)
+    assert notice.facts == LowFreeMinutes("2026-11", 119, 0, paid_voicemail=True, message_price=PLAN.voicemail_price)
 
 
 @pytest.mark.parametrize(("micro", "told_again"), [(999, False), (1_000, True)])

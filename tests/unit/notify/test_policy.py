@@ -82,7 +82,7 @@ def test_r15_the_notice_knows_when_no_call_can_be_forwarded_any_more() -> None:
 def test_r16_few_minutes_and_no_credit_for_a_call_after_them_is_told() -> None:
     notice = found(standing(59_999, free=119, paid_voicemail=True))[NoticeKind.LOW_FREE_MINUTES]
     assert notice.id == "low-free-minutes/2026-11/top-up/1"
-    assert notice.facts == LowFreeMinutes(MONTH, 119, 59_999, paid_voicemail=True)
+    assert notice.facts == LowFreeMinutes(MONTH, 119, 59_999, paid_voicemail=True, message_price=PLAN.voicemail_price)
 
 
 def test_r16_is_not_sent_while_credit_suffices() -> None:
