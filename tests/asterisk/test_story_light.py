@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
 PAID_THROUGH = date(YEAR + 1, 3, 31)
 
 
-async def test_r3_r4_r5_r7_r11_r12_r15_r17_r18_r20_r22_r23_voice_light_lives_through_two_years(
+async def test_r3_r4_r5_r7_r11_r12_r15_r17_r18_r20_r21_r22_r23_voice_light_lives_through_two_years(
     lab: Lab, tmp_path: Path
 ) -> None:
     with RedisServer(tmp_path) as redis:
@@ -30,6 +30,7 @@ async def test_r3_r4_r5_r7_r11_r12_r15_r17_r18_r20_r22_r23_voice_light_lives_thr
             await _tops_up_in_a_call_that_runs_out(anna)
             await _has_too_little_to_be_reached(anna)
             await _keeps_credit_by_a_subscription(anna)
+            await _leaves(anna)
             await anna.verified()
 
 
@@ -106,3 +107,18 @@ async def _keeps_credit_by_a_subscription(anna: Story) -> None:
         await anna.comes(at(PAID_THROUGH - timedelta(days=days), "09:30:00"))
         anna.no_mail()
     assert await anna.credit() == "1.28"
+
+
+async def _leaves(anna: Story) -> None:
+    """R21: what is left is not paid out, by nobody and never; and what was stays to be seen."""
+    before = (await anna.journal(), await anna.statement(f"{YEAR}-01"))
+    await anna.charging("account", "close", "anna", "--reason", "moved abroad")
+    caller = await anna.call()
+    await caller.wait_end(60)
+    assert (caller.was_answered, caller.mobiles) == (False, [])
+    assert (await anna.buys("10.00")).status_code == 409
+    assert (await anna.faxes(fax_machine.receives(31), pages=1)).status_code == 409
+    await anna.comes(at(PAID_THROUGH + timedelta(days=2), "09:30:00"))
+    assert (await anna.journal(), await anna.statement(f"{YEAR}-01")) == before
+    assert (await anna.shown())["credit"]["posted"] == "1.28"
+    anna.no_mail()

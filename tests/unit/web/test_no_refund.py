@@ -36,6 +36,10 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
         "/accounts/anna/subscription-payments",
         {"json": {"until": "2020-01-01"}},
     ),
+    ("POST", "/accounts/{account}/subscription-corrections"): (
+        "/accounts/anna/subscription-corrections",
+        {"json": {"until": "2020-01-01"}},
+    ),
     ("PATCH", "/accounts/{account}"): ("/accounts/anna", {"json": {"plan": "free"}}),
     ("PUT", "/accounts/{account}/status"): (
         "/accounts/anna/status",
