@@ -11,6 +11,11 @@ from typing import Any
 
 import schemathesis
 
+from charging.lab import fax_machine
+from tests.fakes.documents import pdf
+
+ONE_PAGE = pdf(1)
+
 BEYOND_FORM = re.compile(
     "expected a telephone number|found plan|expected a day such as|expected a day within"
     "|expected one of account and plan|expected an amount, since no account|expected an amount of nothing"
@@ -41,4 +46,5 @@ def before_call(ctx: Any, case: Any, kwargs: dict[str, Any]) -> None:
         return
     if case.meta is not None and case.meta.generation.mode.is_positive and len(case.headers["Idempotency-Key"]) % 2:
         case.path_parameters["account"] = "anna"
-        case.query = {"target": "+31612345678"}
+        case.query = {"target": fax_machine.receives(1)}
+        kwargs["data"] = ONE_PAGE
