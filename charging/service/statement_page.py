@@ -67,7 +67,7 @@ def _figures(statement: Statement, words: Mapping[str, str], euro: _Euro) -> str
         (words["opening"], euro(statement.opening), ""),
         (words["top_ups"], euro(statement.total("top_up")), ""),
         (words["usage"], euro(statement.usage), vat),
-        (words["others"], euro(statement.total("correct", "expire", "opening")), ""),
+        (words["others"], euro(statement.total("correct", "expire")), ""),
         (words["closing"], euro(statement.closing), ""),
     ]
     if free.granted:
@@ -129,8 +129,7 @@ def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro
 def _what(line: Line, words: Mapping[str, str]) -> tuple[str, str]:
     """What happened, and the small print beneath it."""
     if line.kind not in USAGE.values():
-        name = "opening_line" if line.kind == "opening" else line.kind
-        return words.get(name, line.kind), line.reason if line.kind == "correct" else ""
+        return words[line.kind], line.reason if line.kind == "correct" else ""
     cdr = line.cdr
     what = words[line.kind] + (f" → {cdr['target']}" if cdr.get("target") else "")
     if line.kind == "fax":

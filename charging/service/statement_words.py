@@ -44,7 +44,6 @@ _DUTCH = {
     "top_up": "Opwaardering",
     "correct": "Correctie",
     "expire": "Vervallen tegoed",
-    "opening_line": "Saldo van eerdere maanden",
 }
 _ENGLISH = {
     "title": "Statement",
@@ -76,6 +75,5 @@ _ENGLISH = {
     "top_up": "Top-up",
     "correct": "Correction",
     "expire": "Expired credit",
-    "opening_line": "Balance of earlier months",
 }
 WORDS = {Language.NL: _DUTCH, Language.EN: _ENGLISH}

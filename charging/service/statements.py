@@ -1,14 +1,16 @@
 """The statement of a month: what an account's journal says, in a customer's words. `statement` is pure.
 
 Every sum comes from the journal alone, so opening balance, lines and closing balance always add up; CDRs only tell
-whom a call went to. A call that was charged in pieces is one line in each month that its pieces were posted in.
+whom a call went to. A call that was charged in pieces is one line in each month that its pieces were posted in. Of a
+month from which lines were archived there is no statement: what the opening line in their place carries on is the
+opening balance of the first month after them.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -27,9 +29,13 @@ Document = dict[str, Any]
 """A CDR, as `charging.session.cdr` writes it."""
 
 CALL = "call"
-USAGE = {"forward": CALL, "voicemail": "voicemail", "fax": "fax"}
-"""The kinds of the lines that sessions made, by the service that their CDRs name; where none is known it is a call.
-All other lines are named as in the journal."""
+VOICEMAIL = "voicemail"
+USAGE = {"forward": CALL, "voicemail": VOICEMAIL, "fax": "fax"}
+"""The kinds of the lines that sessions made, by the service that their CDRs name; where none is known it is a call."""
+CORRECT = "correct"
+OTHERS = {Kind.CHARGE: VOICEMAIL, Kind.TOP_UP: "top_up", Kind.EXPIRE: "expire"}
+"""The kinds of the lines that no session made; whatever else may have changed the credit is a correction. So every line
+belongs to one of the sums of a statement, and they lead from its opening to its closing balance."""
 
 CDR_ROWS = 1_000
 SETTLED_WITHIN_US = 2 * 24 * 3600 * MICROSECONDS
@@ -45,7 +51,7 @@ class Line:
 
     at_us: int
     kind: str
-    """``call``, ``voicemail``, ``fax``, or the journal's word: ``top_up``, ``correct``, ``expire``, ``opening``."""
+    """One of `USAGE`, of `OTHERS`, or `CORRECT`."""
     credit: int
     """Micro-euro; negative took."""
     balance: int
@@ -151,8 +157,8 @@ class _Reader:
         free = -sum(amount for key, amount in posted.items() if key.startswith("bundle:")) if line.session else 0
         if credit or free:
             id = line.session or line.id
-            kind, reason = (CALL, "") if line.session else (line.kind.value, reason_shown(line))
-            made = _Group(line.at_us, kind, id, reason)
+            kind = CALL if line.session else OTHERS.get(line.kind, CORRECT)
+            made = _Group(line.at_us, kind, id, "" if kind in USAGE.values() else reason_shown(line))
             group = self.groups.setdefault(("call " if line.session else "") + id, made)
             group.credit += credit
             group.free_seconds += free
@@ -166,8 +172,8 @@ def statement(
     journal: Iterable[JournalLine],
     cdrs: Mapping[str, Document],
 ) -> Statement:
-    """The statement of ``month`` (``YYYY-MM`` in the operator's zone) from the account's whole journal; ``cdrs`` are
-    known CDRs by session."""
+    """The statement of ``month`` (``YYYY-MM`` in the operator's zone) from the account's journal, of which no line of
+    that month is archived; ``cdrs`` are known CDRs by session."""
     from_us, until_us = month_bounds_us(month, tariff.zone)
     reader = _Reader(from_us, until_us, bundle(month))
     for line in journal:
@@ -184,6 +190,19 @@ def statement(
     free = FreeSeconds(reader.granted, reader.used, reader.expired)
     is_over = now_us >= until_us
     return Statement(account, month, tariff.zone, is_over, reader.opening, closing, tuple(lines), free, tariff.vat)
+
+
+def _archived(journal: Sequence[JournalLine], month: str, tariff: Tariff) -> Refused | None:
+    """Why there is no statement of a month of which lines may have been taken out of the ledger."""
+    if not journal or journal[0].kind is not Kind.OPENING or month > (last := tariff.month_of(journal[0].at_us)):
+        return None
+    first_whole = tariff.month_of(month_bounds_us(last, tariff.zone)[1])
+    files = f"journal-{month}.jsonl and cdrs-{month}.jsonl, in the folder that `charging ledger archive` was given"
+    return Refused(
+        Code.ARCHIVED,
+        f"what the ledger held of {month} was archived: see {files}",
+        f"statements are of {first_whole} and later; keep those of other months before they are archived",
+    )
 
 
 def month_bounds_us(month: str, zone: str) -> tuple[int, int]:
@@ -221,6 +240,8 @@ class Statements:
         if month > tariff.month_of(now_us):
             return Refused(Code.NOT_ALLOWED, f"the month {month} has not begun", "ask for this month or an earlier one")
         journal = [line async for line in self._store.journal(account)]
+        if (refused := _archived(journal, month, tariff)) is not None:
+            return refused
         cdrs = await self._cdrs(account, *month_bounds_us(month, tariff.zone))
         return statement(stored, month, tariff, now_us, journal, cdrs)
 

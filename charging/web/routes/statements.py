@@ -36,7 +36,7 @@ class StatementLineOut(BaseModel):
     """One thing that changed the credit, or a call that free minutes paid."""
 
     at: Instant
-    kind: str = Field(description="call, voicemail, fax, top_up, correct, expire or opening (of archived months)")
+    kind: str = Field(description="call, voicemail, fax, top_up, correct or expire")
     amount: Euro = Field(description="negative: taken")
     balance: Euro = Field(description="posted credit after it")
     free_seconds: int

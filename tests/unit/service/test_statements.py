@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from charging.service.refusal import Code
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
 from charging.service.statements import CALL, Statement, month_bounds_us, statement
+from charging.web.routes.statements import StatementOut
 from tests.fakes.rig import EURO, make_tariff
 from tests.unit.service.conftest import Shop, refused
 
@@ -106,6 +109,55 @@ def test_opening_lines_and_closing_add_up_whatever_the_order(rows: list[tuple[in
     assert made.opening == sum(posted for at_us, posted, _ in rows if at_us < NOVEMBER_US)
     assert made.closing == sum(posted for at_us, posted, _ in rows if at_us < DECEMBER_US)
     assert made.opening + sum(one.credit for one in made.lines) == made.closing
+
+
+def figures_of_page(page: str) -> list[Decimal]:
+    """The amounts above the table: opening, topped up, usage, others, closing."""
+    shown = re.findall(r"<dd>(−?)€\u00a0([0-9.,]+)", page)
+    return [Decimal(sign.replace("−", "-") + text.replace(".", "").replace(",", ".")) for sign, text in shown]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(NOVEMBER_US - 3, DECEMBER_US + 3),
+            st.sampled_from(Kind),
+            st.integers(-(10**12), 10**12),
+            st.sampled_from([None, "s1", "s2"]),
+        )
+    )
+)
+def test_the_sums_shown_lead_from_opening_to_closing_whatever_the_kinds(
+    rows: Sequence[tuple[int, Kind, int, str | None]],
+) -> None:
+    journal = [
+        line(number, at_us, kind, Leg(CREDIT, posted), session=session)
+        for number, (at_us, kind, posted, session) in enumerate(rows, 1)
+    ]
+    made = november(*journal)
+    opening, topped_up, usage, others, closing = figures_of_page(statement_page(made))
+    assert opening + topped_up - usage + others == closing
+    shown = StatementOut.of(made)
+    sums = map(Decimal, (shown.opening, shown.topped_up, shown.corrections, shown.expired))
+    assert sum(sums) - Decimal(shown.usage) == Decimal(shown.closing)
+
+
+@pytest.mark.parametrize("language", Language)
+@pytest.mark.parametrize("kind", Kind)
+def test_a_line_of_any_kind_is_told_in_the_reader_s_words(kind: Kind, language: Language) -> None:
+    made = replace(november(line(1, NOVEMBER_US, kind, Leg(CREDIT, -EURO))), account=replace(ANNA, language=language))
+    named = {
+        Kind.CHARGE: ("Voicemailbericht", "Voicemail message"),
+        Kind.TOP_UP: ("Opwaardering", "Top-up"),
+        Kind.EXPIRE: ("Vervallen tegoed", "Expired credit"),
+    }.get(kind, ("Correctie", "Correction"))
+    assert f"<td>{named[language is Language.EN]}<" in statement_page(made)
+
+
+def test_r3_a_message_charged_after_an_outage_is_usage_with_its_vat() -> None:
+    made = november(line(1, NOVEMBER_US, Kind.CHARGE, Leg(CREDIT, -150_000), reason="voicemail"))
+    assert [(one.kind, one.credit, one.reason) for one in made.lines] == [("voicemail", -150_000, "")]
+    assert (made.usage, made.usage_vat) == (150_000, 30_000)  # 0.15 × 21/121 = 0.02603…
 
 
 def test_the_csv_adds_up_and_holds_no_formula() -> None:
