@@ -1,6 +1,7 @@
 """A statement as CSV, for spreadsheets and bookkeeping. Pure.
 
-The amounts of all rows but ``vat_in_usage`` add up to the last balance.
+The amounts of all rows but ``vat_in_usage`` add up to the last balance; of these there is one for each rate of VAT that
+counts in the month, with the rate as its reason.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import io
 from collections.abc import Iterator
 
 from charging.money import format_euro
+from charging.rating.vat import format_percent
 from charging.service.statements import Line, Statement, local_time, month_bounds_us
 
 COLUMNS = (
@@ -34,7 +36,8 @@ def _rows(statement: Statement) -> Iterator[list[str]]:
     for line in statement.lines:
         yield _row(statement, line)
     yield _sum_row(statement, until_us, "closing_balance", 0, statement.closing)
-    yield _sum_row(statement, until_us, "vat_in_usage", statement.usage_vat, None)
+    for part in statement.vat:
+        yield _sum_row(statement, until_us, "vat_in_usage", part.vat, None, format_percent(part.rate))
 
 
 def _row(statement: Statement, line: Line) -> list[str]:
@@ -52,10 +55,12 @@ def _row(statement: Statement, line: Line) -> list[str]:
     ]
 
 
-def _sum_row(statement: Statement, at_us: int, kind: str, amount: int, balance: int | None) -> list[str]:
+def _sum_row(
+    statement: Statement, at_us: int, kind: str, amount: int, balance: int | None, reason: str = ""
+) -> list[str]:
     empty = [""] * 7
     shown = "" if balance is None else format_euro(balance)
-    return [_at(statement, at_us), kind, *empty, format_euro(amount), shown, "", ""]
+    return [_at(statement, at_us), kind, *empty, format_euro(amount), shown, reason, ""]
 
 
 def _at(statement: Statement, wall_us: int) -> str:

@@ -8,6 +8,7 @@ from html import escape
 
 from charging.ledger.accounts import Language
 from charging.money import MICRO, format_euro
+from charging.rating.vat import format_percent
 from charging.service.statement_words import MONTHS, SHORT_MONTHS, WORDS
 from charging.service.statements import USAGE, Line, Statement, local_time
 
@@ -47,7 +48,8 @@ def statement_page(statement: Statement) -> str:
     euro = _Euro.of(statement)
     title = f"{words['title']} {_month(statement)}"
     note = "" if statement.is_over else f'<p class="note">{escape(words["goes_on"])}</p>'
-    vat = words["vat_note"].format(rate=_percent(statement.vat_rate, language))
+    rates = words["and"].join(_percent(part.rate, language) for part in statement.vat)
+    vat = words["vat_note"].format(rates=rates)
     return (
         f'<!doctype html>\n<html lang="{language.value}">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -62,7 +64,10 @@ def statement_page(statement: Statement) -> str:
 
 def _figures(statement: Statement, words: Mapping[str, str], euro: _Euro) -> str:
     language, free = statement.account.language, statement.free
-    vat = words["vat"].format(rate=_percent(statement.vat_rate, language), amount=euro(statement.usage_vat))
+    parts = (
+        words["vat_part"].format(amount=euro(part.vat), rate=_percent(part.rate, language)) for part in statement.vat
+    )
+    vat = words["vat"].format(parts=words["and"].join(parts))
     figures = [
         (words["opening"], euro(statement.opening), ""),
         (words["top_ups"], euro(statement.total("top_up")), ""),
@@ -170,5 +175,5 @@ class _Euro:
 
 
 def _percent(hundredths: int, language: Language) -> str:
-    text = f"{hundredths // 100}.{hundredths % 100:02d}".rstrip("0").rstrip(".")
-    return (text.replace(".", ",") if language is Language.NL else text) + "%"
+    text = format_percent(hundredths)
+    return text.replace(".", ",") if language is Language.NL else text

@@ -20,8 +20,8 @@ from charging.clock import MICROSECONDS, Clock
 from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, bundle
 from charging.ledger.port import Store
-from charging.money import CENT, Rounding, round_div
 from charging.rating.tariff import Tariff
+from charging.rating.vat import vat_within
 from charging.service.money import reason_shown
 from charging.service.refusal import Code, Refused, unknown_account
 
@@ -78,6 +78,21 @@ class FreeSeconds:
 
 
 @dataclass(frozen=True, slots=True)
+class VatOfUsage:
+    """What was used on the days of one rate."""
+
+    rate: int
+    """Hundredths of a percent."""
+    usage: int
+    """Micro-euro, VAT included."""
+
+    @property
+    def vat(self) -> int:
+        """The VAT within it, in whole cents."""
+        return vat_within(self.usage, self.rate)
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
     """Micro-euro; times are wall clock in microseconds."""
 
@@ -90,8 +105,8 @@ class Statement:
     closing: int
     lines: tuple[Line, ...]
     free: FreeSeconds
-    vat_rate: int
-    """Hundredths of a percent, of the tariff in force when the statement was made."""
+    vat: tuple[VatOfUsage, ...]
+    """By the rates of the month's days, at least one."""
 
     def total(self, *kinds: str) -> int:
         """What the lines of these kinds add up to."""
@@ -104,9 +119,8 @@ class Statement:
 
     @property
     def usage_vat(self) -> int:
-        """The VAT within it, rounded half up to whole cents."""
-        gross = max(0, self.usage)
-        return round_div(gross * self.vat_rate, (10_000 + self.vat_rate) * CENT, Rounding.HALF_UP) * CENT
+        """The VAT within it, in whole cents."""
+        return sum(part.vat for part in self.vat)
 
 
 @dataclass(slots=True)
@@ -189,7 +203,17 @@ def statement(
     assert closing == balance, "the lines of a statement lead from its opening to its closing balance"
     free = FreeSeconds(reader.granted, reader.used, reader.expired)
     is_over = now_us >= until_us
-    return Statement(account, month, tariff.zone, is_over, reader.opening, closing, tuple(lines), free, tariff.vat)
+    vat = _vat_of_usage(lines, tariff, from_us, until_us)
+    return Statement(account, month, tariff.zone, is_over, reader.opening, closing, tuple(lines), free, vat)
+
+
+def _vat_of_usage(lines: Iterable[Line], tariff: Tariff, from_us: int, until_us: int) -> tuple[VatOfUsage, ...]:
+    """By the rates that count in the month; each line by that of its day."""
+    usage = dict.fromkeys(tariff.vat.during(tariff.day_of(from_us), tariff.day_of(until_us - 1)), 0)
+    for line in lines:
+        if line.kind in USAGE.values():
+            usage[tariff.vat.on(tariff.day_of(line.at_us))] -= line.credit
+    return tuple(VatOfUsage(rate, amount) for rate, amount in usage.items())
 
 
 def _archived(journal: Sequence[JournalLine], month: str, tariff: Tariff) -> Refused | None:

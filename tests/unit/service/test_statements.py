@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from charging.ledger.accounts import Account, Language
 from charging.ledger.model import CREDIT, JournalLine, Kind, Leg, bundle
+from charging.rating.vat import Vat
 from charging.service.refusal import Code
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
@@ -23,7 +25,7 @@ from charging.web.routes.statements import StatementOut
 from tests.fakes.rig import EURO, make_tariff
 from tests.unit.service.conftest import Shop, refused
 
-TARIFF = replace(make_tariff(), vat=2100)
+TARIFF = replace(make_tariff(), vat=Vat(2100))
 ANNA = Account("anna", "pro", Language.NL)
 SECOND = 1_000_000
 NOVEMBER_US, DECEMBER_US = month_bounds_us("2026-11", TARIFF.zone)
@@ -82,6 +84,41 @@ def test_vat_is_the_part_of_the_usage_rounded_to_cents() -> None:
     assert half.usage_vat == 10_000  # 0.005000… exactly half a cent is a cent
     less = november(line(1, NOVEMBER_US, Kind.SETTLE, Leg(CREDIT, -28_809), session="s"))
     assert less.usage_vat == 0
+
+
+DAY = 24 * 3600 * SECOND
+USED = (
+    line(1, NOVEMBER_US + 10 * DAY - 1, Kind.SETTLE, Leg(CREDIT, -1_210_000), session="a"),
+    line(2, NOVEMBER_US + 10 * DAY, Kind.CHARGE, Leg(CREDIT, -1_090_000)),
+    line(3, NOVEMBER_US + 11 * DAY, Kind.CORRECT, Leg(CREDIT, -EURO)),
+)
+
+
+def under(vat: Vat) -> Statement:
+    return statement(ANNA, "2026-11", replace(TARIFF, vat=vat), DECEMBER_US, USED, {})
+
+
+def test_vat_is_by_the_rate_of_each_line_s_day() -> None:
+    made = under(Vat(2100, ((date(2026, 11, 11), 900),)))
+    assert [(one.rate, one.usage, one.vat) for one in made.vat] == [
+        (2100, 1_210_000, 210_000),
+        (900, 1_090_000, 90_000),
+    ]
+    assert (made.usage, made.usage_vat) == (2_300_000, 300_000)
+    page = statement_page(made)
+    assert "waarvan €\u00a00,21 btw (21%) en €\u00a00,09 btw (9%)" in page
+    assert "inclusief 21% en 9% btw" in page
+    told = [row for row in csv.DictReader(io.StringIO(statement_csv(made))) if row["kind"] == "vat_in_usage"]
+    assert [(row["amount"], row["reason"]) for row in told] == [("0.21", "21%"), ("0.09", "9%")]
+    assert StatementOut.of(made).model_dump()["vat"] == [
+        {"percent": "21.00", "usage": "1.21", "vat": "0.21"},
+        {"percent": "9.00", "usage": "1.09", "vat": "0.09"},
+    ]
+
+
+def test_another_rate_from_a_later_day_leaves_the_statement_as_it_was() -> None:
+    assert under(Vat(2100, ((date(2026, 12, 1), 900),))) == under(Vat(2100))
+    assert under(Vat(2100, ((date(2026, 11, 30), 900),))) != under(Vat(2100))
 
 
 def test_a_month_that_goes_on_says_so() -> None:
