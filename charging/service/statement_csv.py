@@ -16,7 +16,7 @@ from charging.service.statements import Line, Statement, local_time, month_bound
 
 COLUMNS = (
     *("at", "kind", "number", "caller", "target", "destination", "seconds", "pages", "free_seconds"),
-    *("amount", "balance", "reason", "id"),
+    *("amount", "balance", "reason", "id", "part"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -42,16 +42,18 @@ def _rows(statement: Statement) -> Iterator[list[str]]:
 
 def _row(statement: Statement, line: Line) -> list[str]:
     cdr = line.cdr
-    told = [str(cdr.get(key, "")) for key in ("number", "caller", "target", "destination", "charged_s", "pages")]
+    told = [str(cdr.get(key, "")) for key in ("number", "caller", "target", "destination")]
+    seconds = "" if line.seconds is None else str(line.seconds)
     return [
         _at(statement, line.at_us),
         line.kind,
-        *(_harmless(text) for text in told),
+        *(_harmless(text) for text in (*told, seconds, str(cdr.get("pages", "")))),
         str(line.free_seconds),
         format_euro(line.credit),
         format_euro(line.balance),
         _harmless(line.reason),
         _harmless(line.id),
+        line.part.value,
     ]
 
 
@@ -60,7 +62,7 @@ def _sum_row(
 ) -> list[str]:
     empty = [""] * 7
     shown = "" if balance is None else format_euro(balance)
-    return [_at(statement, at_us), kind, *empty, format_euro(amount), shown, reason, ""]
+    return [_at(statement, at_us), kind, *empty, format_euro(amount), shown, reason, "", ""]
 
 
 def _at(statement: Statement, wall_us: int) -> str:

@@ -1,7 +1,8 @@
 """The statement of a month: what an account's journal says, in a customer's words. `statement` is pure.
 
 Every sum comes from the journal alone, so opening balance, lines and closing balance always add up; CDRs only tell
-whom a call went to. A call that was charged in pieces is one line in each month that its pieces were posted in. Of a
+whom a call went to, when it began and how long it lasted. A call that was charged in pieces is one line in each month
+that its pieces were posted in, with what was charged there; its duration is told once, where its first piece is. Of a
 month from which lines were archived there is no statement: what the opening line in their place carries on is the
 opening balance of the first month after them.
 """
@@ -11,8 +12,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -42,7 +44,18 @@ SETTLED_WITHIN_US = 2 * 24 * 3600 * MICROSECONDS
 """So long before or after the month a call may have ended whose charge was posted in it; beyond, its line tells no
 number."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
+
+
+class Part(StrEnum):
+    """How much of a call's charge a line is."""
+
+    WHOLE = "whole"
+    FIRST = "first"
+    """More was posted in later months."""
+    CONTINUED = "continued"
+    """Some was posted in earlier months."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,8 @@ class Line:
     """One thing that changed the credit, or a call that free minutes paid."""
 
     at_us: int
+    """When the call began, where that is in the month and it is no continued one; else when the first piece was
+    posted."""
     kind: str
     """One of `USAGE`, of `OTHERS`, or `CORRECT`."""
     credit: int
@@ -62,6 +77,19 @@ class Line:
     """The session's or the transfer's."""
     cdr: Document
     """What the call's CDR tells; empty where it is none, or has left none (yet)."""
+    part: Part = Part.WHOLE
+
+    @property
+    def seconds(self) -> int | None:
+        """How long the whole call was charged for; ``None`` in the months that it is continued in, and where no CDR
+        tells."""
+        seconds = self.cdr.get("charged_s")
+        return seconds if isinstance(seconds, int) and self.part is not Part.CONTINUED else None
+
+    @property
+    def began_us(self) -> int | None:
+        """When the call was answered, or the message or fax begun, as its CDR tells."""
+        return _instant_us(self.cdr.get("answered") or self.cdr.get("set_up"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +176,21 @@ class _Reader:
     used: int = 0
     expired: int = 0
     groups: dict[str, _Group] = field(default_factory=dict)
+    earlier: set[str] = field(default_factory=set)
+    """Sessions of which something was posted before the month."""
+    later: set[str] = field(default_factory=set)
 
     def read(self, line: JournalLine) -> None:
         posted = {leg.balance: leg.posted for leg in line.legs}
         self._read_bundle(line, posted.get(self.bundle, 0))
         credit = posted.get(CREDIT, 0)
+        free = -sum(amount for key, amount in posted.items() if key.startswith("bundle:")) if line.session else 0
         if line.at_us < self.from_us:
             self.opening += credit
         elif line.at_us < self.until_us:
             self.after += credit
-            self._read_month(line, credit, posted)
+        if credit or free:
+            self._read_change(line, credit, free)
 
     def _read_bundle(self, line: JournalLine, posted: int) -> None:
         if line.session is not None:
@@ -167,15 +200,31 @@ class _Reader:
         else:
             self.granted += posted
 
-    def _read_month(self, line: JournalLine, credit: int, posted: Mapping[str, int]) -> None:
-        free = -sum(amount for key, amount in posted.items() if key.startswith("bundle:")) if line.session else 0
-        if credit or free:
-            id = line.session or line.id
+    def _read_change(self, line: JournalLine, credit: int, free: int) -> None:
+        id = line.session or line.id
+        if line.at_us < self.from_us:
+            self.earlier.add(id)
+        elif line.at_us >= self.until_us:
+            self.later.add(id)
+        else:
             kind = CALL if line.session else OTHERS.get(line.kind, CORRECT)
             made = _Group(line.at_us, kind, id, "" if kind in USAGE.values() else reason_shown(line))
             group = self.groups.setdefault(("call " if line.session else "") + id, made)
             group.credit += credit
             group.free_seconds += free
+
+    def line(self, group: _Group, cdrs: Mapping[str, Document]) -> Line:
+        """What a group makes, with a balance of 0."""
+        if group.kind != CALL:
+            return Line(group.at_us, group.kind, group.credit, 0, 0, group.reason, group.id, {})
+        cdr = cdrs.get(group.id, {})
+        kind = USAGE.get(str(cdr.get("service")), CALL)
+        part = Part.CONTINUED if group.id in self.earlier else Part.FIRST if group.id in self.later else Part.WHOLE
+        line = Line(group.at_us, kind, group.credit, 0, group.free_seconds, "", group.id, cdr, part)
+        began_us = line.began_us
+        if began_us is None or part is Part.CONTINUED or not self.from_us <= began_us < self.until_us:
+            return line
+        return replace(line, at_us=began_us)
 
 
 def statement(
@@ -190,15 +239,13 @@ def statement(
     that month is archived; ``cdrs`` are known CDRs by session."""
     from_us, until_us = month_bounds_us(month, tariff.zone)
     reader = _Reader(from_us, until_us, bundle(month))
-    for line in journal:
-        reader.read(line)
+    for entry in journal:
+        reader.read(entry)
     lines = []
     balance = reader.opening
-    for group in sorted(reader.groups.values(), key=lambda one: one.at_us):
-        balance += group.credit
-        cdr = cdrs.get(group.id, {}) if group.kind == CALL else {}
-        kind = USAGE.get(str(cdr.get("service")), group.kind)
-        lines.append(Line(group.at_us, kind, group.credit, balance, group.free_seconds, group.reason, group.id, cdr))
+    for line in sorted((reader.line(group, cdrs) for group in reader.groups.values()), key=lambda one: one.at_us):
+        balance += line.credit
+        lines.append(replace(line, balance=balance))
     closing = reader.opening + reader.after
     assert closing == balance, "the lines of a statement lead from its opening to its closing balance"
     free = FreeSeconds(reader.granted, reader.used, reader.expired)
@@ -284,6 +331,15 @@ class Statements:
             if len(rows) < CDR_ROWS:
                 return found
             after = rows[-1].ended_us, rows[-1].session
+
+
+def _instant_us(text: object) -> int | None:
+    """Of an ISO 8601 text with its offset; ``None`` for what is none."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return (moment - _EPOCH) // timedelta(microseconds=1) if moment.tzinfo else None
 
 
 def _document(row: CdrRow) -> Document:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from charging.money import format_euro
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
-from charging.service.statements import Line, Statement, VatOfUsage
+from charging.service.statements import Line, Part, Statement, VatOfUsage
 from charging.session.cdr import iso
 from charging.web.forms import MONTH
 from charging.web.models import Cdr, Euro, Instant
@@ -42,7 +42,11 @@ class StatementLineOut(BaseModel):
     free_seconds: int
     reason: str
     id: str = Field(description="the session's or the transfer's")
-    cdr: Cdr | None = Field(description="of a call, where it has left one")
+    seconds: int | None = Field(
+        description="how long the whole call was charged for; null in a month that it is continued in"
+    )
+    part: Part = Field(description="of the charge of a call that was charged in several months")
+    cdr: Cdr | None = Field(description="of a call, where it has left one: of the whole call, in each of its months")
 
     @classmethod
     def of(cls, line: Line) -> Self:
@@ -54,6 +58,8 @@ class StatementLineOut(BaseModel):
             free_seconds=line.free_seconds,
             reason=line.reason,
             id=line.id,
+            seconds=line.seconds,
+            part=line.part,
             cdr=line.cdr or None,
         )
 

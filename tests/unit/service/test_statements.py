@@ -20,7 +20,7 @@ from charging.rating.vat import Vat
 from charging.service.refusal import Code
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
-from charging.service.statements import CALL, Statement, month_bounds_us, statement
+from charging.service.statements import CALL, Part, Statement, month_bounds_us, statement
 from charging.web.routes.statements import StatementOut
 from tests.fakes.rig import EURO, make_tariff
 from tests.unit.service.conftest import Shop, refused
@@ -65,6 +65,86 @@ def test_a_month_begins_and_ends_by_the_operators_clock() -> None:
 def test_a_call_charged_in_pieces_is_one_line_with_what_its_cdr_tells() -> None:
     call = a_month().lines[0]
     assert (call.credit, call.free_seconds, call.id, call.cdr) == (-210_000, 60, "s1", CDR)
+
+
+def over_the_edge(month: str, **cdr: object) -> Statement:
+    """A call of eleven minutes, of which one was posted in November."""
+    journal = (
+        line(1, NOVEMBER_US, Kind.TOP_UP, Leg(CREDIT, 10 * EURO)),
+        line(2, DECEMBER_US - 121 * SECOND, Kind.RESERVE, Leg(CREDIT, 0, EURO), session="s1"),
+        line(3, DECEMBER_US - 60 * SECOND, Kind.EXTEND, Leg(CREDIT, -120_000), session="s1"),
+        line(4, DECEMBER_US + 540 * SECOND, Kind.SETTLE, Leg(CREDIT, -1_200_000), session="s1"),
+    )
+    cdrs = {"s1": CDR | {"charged_s": 660, "answered": "2026-11-30T22:58:00.000+00:00"} | cdr}
+    return statement(ANNA, month, TARIFF, 2 * DECEMBER_US, journal, cdrs)
+
+
+def test_a_call_over_the_month_s_edge_is_dated_by_its_start_and_tells_its_duration_once() -> None:
+    (_, first), (continued,) = over_the_edge("2026-11").lines, over_the_edge("2026-12").lines
+    assert (first.at_us, first.credit, first.part, first.seconds) == (
+        DECEMBER_US - 120 * SECOND,
+        -120_000,
+        Part.FIRST,
+        660,
+    )
+    assert (continued.at_us, continued.credit, continued.part, continued.seconds) == (
+        DECEMBER_US + 540 * SECOND,
+        -1_200_000,
+        Part.CONTINUED,
+        None,
+    )
+
+
+def test_a_page_says_which_part_of_a_call_over_the_month_s_edge_it_shows() -> None:
+    first, continued = (statement_page(over_the_edge(month)) for month in ("2026-11", "2026-12"))
+    assert "<td>30 nov 23:58</td><td>Doorgeschakeld gesprek → +31612345678<small>" in first
+    assert "; de rest van het bedrag staat in het overzicht van de volgende maand</small>" in first
+    assert '<td class="n wide">11:00</td>' in first
+    assert "<td>1 dec 00:09</td><td>Vervolg: Doorgeschakeld gesprek → +31612345678<small>" in continued
+    assert "; begonnen op 30 nov 23:58</small>" in continued
+    assert "11:00" not in continued
+
+
+def test_csv_and_json_of_both_months_tell_the_seconds_of_a_call_over_the_edge_once() -> None:
+    made = [over_the_edge(month) for month in ("2026-11", "2026-12")]
+    rows = [row for one in made for row in csv.DictReader(io.StringIO(statement_csv(one))) if row["kind"] == CALL]
+    assert [(row["part"], row["seconds"], row["amount"]) for row in rows] == [
+        ("first", "660", "-0.12"),
+        ("continued", "", "-1.20"),
+    ]
+    lines = [row for one in made for row in StatementOut.of(one).model_dump(mode="json")["lines"] if row["cdr"]]
+    assert [(row["part"], row["seconds"]) for row in lines] == [("first", 660), ("continued", None)]
+
+
+def test_a_call_all_of_which_was_posted_after_the_month_s_edge_is_whole_and_tells_when_it_began() -> None:
+    journal = (line(1, DECEMBER_US, Kind.SETTLE, Leg(CREDIT, -120_000), session="s1"),)
+    cdrs = {"s1": CDR | {"answered": "2026-11-30T22:59:59.000+00:00"}}
+    made = statement(ANNA, "2026-12", TARIFF, 2 * DECEMBER_US, journal, cdrs)
+    assert [(one.at_us, one.part, one.seconds) for one in made.lines] == [(DECEMBER_US, Part.WHOLE, 125)]
+    assert "; begonnen op 30 nov 23:59</small>" in statement_page(made)
+
+
+def test_the_free_seconds_of_a_call_over_the_edge_are_those_of_each_month_s_part() -> None:
+    journal = (
+        line(1, DECEMBER_US - 1, Kind.EXTEND, Leg(bundle("2026-11"), -60), session="s1"),
+        line(2, DECEMBER_US, Kind.SETTLE, Leg(bundle("2026-12"), -600), session="s1"),
+    )
+    made = [statement(ANNA, month, TARIFF, 2 * DECEMBER_US, journal, {}).lines for month in ("2026-11", "2026-12")]
+    assert [[(one.part, one.free_seconds) for one in lines] for lines in made] == [
+        [(Part.FIRST, 60)],
+        [(Part.CONTINUED, 600)],
+    ]
+
+
+@pytest.mark.parametrize("answered", [None, "", "yesterday", "2026-11-30T22:58:00", 7])
+def test_a_cdr_that_does_not_tell_when_a_call_began_leaves_the_line_at_its_first_piece(answered: object) -> None:
+    assert over_the_edge("2026-11", answered=answered).lines[1].at_us == DECEMBER_US - 60 * SECOND
+
+
+def test_messages_and_faxes_are_dated_by_their_start_too() -> None:
+    assert over_the_edge("2026-11", answered=None, set_up="2026-11-30T22:57:00+00:00").lines[1].at_us == (
+        DECEMBER_US - 180 * SECOND
+    )
 
 
 def test_a_reservation_alone_is_no_line() -> None:
