@@ -68,6 +68,11 @@ def _show(document: dict[str, Any], as_json: bool) -> None:
         show_json(document)
         return
     show_one(document, as_json=False)
-    rows = [{**line, "detail": line["reason"] or (line["cdr"] or {}).get("target", "")} for line in document["lines"]]
+    rows = [_row(line) for line in document["lines"]]
     if rows:
         console().print(table(rows, COLUMNS))
+
+
+def _row(line: dict[str, Any]) -> dict[str, Any]:
+    kind = line["kind"] if line["part"] == "whole" else f"{line['kind']} ({line['part']})"
+    return {**line, "kind": kind, "detail": line["reason"] or (line["cdr"] or {}).get("target", "")}

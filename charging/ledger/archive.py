@@ -47,17 +47,18 @@ def archivable(lines: Sequence[JournalLine], before_us: int) -> Sequence[Journal
 
 
 def opening_line(archived: Sequence[JournalLine]) -> JournalLine:
-    """What takes their place: the last one's number and time, what they all add up to, and what they say of the life of
-    the credit."""
+    """What takes their place: the last one's number, the latest one's time, what they all add up to, and what they say
+    of the life of the credit."""
     posted: dict[str, int] = defaultdict(int)
     for leg in (leg for line in archived for leg in line.legs):
         posted[leg.balance] += leg.posted
     reason = reduce(CreditHistory.after, archived, CreditHistory()).opening_reason()
     last = archived[-1]
+    latest_us = max(line.at_us for line in archived)
     legs = tuple(Leg(name, amount) for name, amount in sorted(posted.items()) if amount)
     identity = f"opening/{last.number}"
     digest = contents_digest(last.account, Kind.OPENING, legs, None, reason)
-    return JournalLine(last.number, identity, last.account, Kind.OPENING, last.at_us, legs, None, reason, digest)
+    return JournalLine(last.number, identity, last.account, Kind.OPENING, latest_us, legs, None, reason, digest)
 
 
 async def archive(
@@ -74,10 +75,13 @@ async def archive(
     folder.mkdir(mode=0o700, exist_ok=True)  # noqa: ASYNC240  once
     async for account in store.accounts():
         counts.accounts += 1
-        lines = archivable([line async for line in store.journal(account.id)], before_us)
+        journal = [line async for line in store.journal(account.id)]
+        lines = archivable(journal, before_us)
         gone = {line.session for line in lines}
-        cdrs = [cdr async for cdr in all_cdrs(store, account.id) if cdr.ended_us < before_us or cdr.session in gone]
-        if cdrs:  # before their lines, so that there is never a CDR without a line
+        stays = {line.session for line in journal[len(lines) :]}
+        old = [cdr async for cdr in all_cdrs(store, account.id) if cdr.ended_us < before_us or cdr.session in gone]
+        cdrs = [cdr for cdr in old if cdr.session not in stays]
+        if cdrs:  # before their lines, never while a line stays, which would not be known for what it was
             _append(folder, "cdrs", ((month_of(cdr.ended_us), cdr) for cdr in cdrs))
             await store.forget_cdrs(cdrs)
             counts.cdrs += len(cdrs)

@@ -31,7 +31,7 @@ class Change:
     plans: tuple[str, ...] = ()
     """Whom it concerns; empty: everybody."""
     effect: str = ""
-    """``dearer``, ``cheaper``, ``mixed``; empty where it is no matter of price."""
+    """``dearer``, ``cheaper``, ``mixed``…; empty where it is no matter of price."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -46,7 +46,7 @@ class Change:
 def diff(old: Tariff, new: Tariff, at_us: int) -> tuple[Change, ...]:
     """Every difference that changes what somebody pays or may do, for calls that begin at ``at_us``."""
     return (
-        *_settings(old, new),
+        *_settings(old, new, at_us),
         *_plans(old, new),
         *_destinations(old, new),
         *_prices(old, new, at_us),
@@ -55,12 +55,14 @@ def diff(old: Tariff, new: Tariff, at_us: int) -> tuple[Change, ...]:
     )
 
 
-def _settings(old: Tariff, new: Tariff) -> Iterator[Change]:
+def _settings(old: Tariff, new: Tariff, at_us: int) -> Iterator[Change]:
     for one in fields(Tariff):
         if one.init and one.name not in NOT_SHOWN:
             before, after = getattr(old, one.name), getattr(new, one.name)
             if before != after:
-                yield Change(one.name, _text(before), _text(after))
+                past = one.name == "vat" and old.vat.differs_before(new.vat, new.day_of(at_us))
+                effect = "also in statements of the past" if past else ""
+                yield Change(one.name, _text(before), _text(after), effect=effect)
 
 
 def _plans(old: Tariff, new: Tariff) -> Iterator[Change]:

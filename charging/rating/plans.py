@@ -28,7 +28,7 @@ class Plan:
     voicemail_paid: bool = False
     """The default of this plan's numbers (R6, R13)."""
     voicemail_price: int = 0
-    """Of one message, on numbers with paid voicemail; VAT included, rounded."""
+    """Of one message, on numbers with paid voicemail, as the file says it: `Tariff.message_price` adds VAT."""
     max_calls: int = 2
     """Calls of one account at the same time."""
     max_credit_per_day: int | None = None

@@ -24,6 +24,7 @@ from charging.rating.funding import (
 )
 from charging.rating.rate import Rate
 from charging.rating.tariff import Refusal, Tariff
+from charging.rating.vat import format_percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,12 +244,6 @@ def exact_euro(micro: Fraction) -> str:
     text = f"{whole}.{digits:012d}".rstrip("0")
     decimals = len(text) - text.index(".") - 1
     return text + "…" if rest * 10**6 != digits else text + "0" * max(0, 2 - decimals)
-
-
-def format_percent(hundredths: int) -> str:
-    """``2100`` → ``21%``, ``950`` → ``9.5%``."""
-    whole, rest = divmod(hundredths, 100)
-    return f"{whole}.{rest:02d}".rstrip("0").rstrip(".") + "%"
 
 
 def _bundles(tariff: Tariff, rate: Rate, start_us: int, free_seconds: int | None) -> dict[str, int]:

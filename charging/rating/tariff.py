@@ -23,7 +23,8 @@ from charging.money import Rounding, format_euro
 from charging.rating.calendar import local_reading, month_name
 from charging.rating.deck import Deck
 from charging.rating.plans import Plan
-from charging.rating.rate import Band, Rate, Step
+from charging.rating.rate import Band, Rate, Step, gross_price
+from charging.rating.vat import NO_VAT, Vat
 
 T = TypeVar("T")
 
@@ -121,9 +122,7 @@ class Tariff:
     top_ups: TopUps
     rounding: Rounding = Rounding.UP
     decimals: int = 6
-    vat: int = 0
-    """Hundredths of a percent."""
-    vat_included: bool = True
+    vat: Vat = NO_VAT
     holidays: frozenset[date] = frozenset()
     expiry_notices_days: tuple[int, ...] = ()
     """How many days before credit expires its owner is told, each once (R20)."""
@@ -131,7 +130,7 @@ class Tariff:
     """What is odd in the files, and no reason to refuse them."""
     _prefixes: Prefixes[Destination] = field(init=False, repr=False, compare=False)
     _short_codes: dict[str, Destination] = field(init=False, repr=False, compare=False)
-    _made: dict[tuple[str, str, str], Rate] = field(init=False, repr=False, compare=False)
+    _made: dict[tuple[str, str, str, int], Rate] = field(init=False, repr=False, compare=False)
     _zone: ZoneInfo = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -190,6 +189,10 @@ class Tariff:
             return found
         return Refusal.NOT_COVERED if found[1] is None else found[0].flat(found[1])
 
+    def message_price(self, plan: Plan, at_us: int) -> int:
+        """Micro-euro of a voicemail message taken at ``at_us`` on a number with paid voicemail, VAT included."""
+        return gross_price(plan.voicemail_price, self.vat.added(self.day_of(at_us)), self.rounding, self.decimals)
+
     def _find(self, plan_name: str, number: str, at_us: int) -> tuple[Rate, int | None] | Refusal:
         plan = self.plans.get(plan_name)
         if plan is None:
@@ -198,17 +201,18 @@ class Tariff:
         if destination is not None and destination.refuse is not None:
             return destination.refuse
         table = self.tables[plan.rates]
+        vat_added = self.vat.added(self.day_of(at_us))
         own = table.prices.get(destination.name) if destination is not None else None
         row = self._deck_row(table, number, at_us)
         if row is not None and (own is None or len(row[0]) > len(matched)):
             prefix, (name, price) = row[0], row[1:]
             eligible = destination.name if destination is not None else None
-            return self._rate(plan, eligible, name, prefix, price), table.fax_page
+            return self._rate(plan, eligible, name, prefix, price, vat_added), table.fax_page
         if own is None or destination is None:
             return Refusal.NOT_COVERED
-        key = (plan_name, destination.name, matched)
+        key = (plan_name, destination.name, matched, vat_added)
         if key not in self._made:
-            self._made[key] = self._rate(plan, destination.name, destination.name, matched, own)
+            self._made[key] = self._rate(plan, destination.name, destination.name, matched, own, vat_added)
         return self._made[key], table.fax_page if own.fax_page is None else own.fax_page
 
     def _deck_row(self, table: RateTable, number: str, at_us: int) -> tuple[str, str, Price] | None:
@@ -221,7 +225,7 @@ class Tariff:
         row = max(found, key=lambda one: len(one.prefix))
         return row.prefix, row.name, Price(row.steps(), connect_fee=row.connect_fee)
 
-    def _rate(self, plan: Plan, eligible: str | None, name: str, prefix: str, price: Price) -> Rate:
+    def _rate(self, plan: Plan, eligible: str | None, name: str, prefix: str, price: Price, vat_added: int) -> Rate:
         """``eligible`` is the destination's name that decides whether free minutes may pay."""
         return Rate(
             plan=plan.name,
@@ -236,7 +240,7 @@ class Tariff:
             max_cost=price.max_cost,
             rounding=self.rounding,
             decimals=self.decimals,
-            vat_added=0 if self.vat_included else self.vat,
+            vat_added=vat_added,
             free_minutes=plan.free_destinations is None or eligible in plan.free_destinations,
             free_increment_s=plan.free_increment_s,
             max_call_s=plan.max_call_s,

@@ -17,10 +17,10 @@ from charging.rating.deck import Deck
 from charging.rating.deck_file import DeckFile, read_deck
 from charging.rating.plans import Plan
 from charging.rating.prices import price_of
-from charging.rating.rate import gross_price
 from charging.rating.tariff import Destination, RateTable, Refusal, Tariff, TopUps
 from charging.rating.tariff_misfits import deck_files, misfits
 from charging.rating.tariff_model import DAYS, PlanModel, TableModel, TariffModel, WindowModel
+from charging.rating.vat import Vat
 from charging.yaml_model import sorted_problems, validate
 from charging.yaml_text import Document, parse_document
 
@@ -115,7 +115,7 @@ def _tariff(model: TariffModel, decks: dict[Path, Deck], digest: str, warnings: 
         digest=digest,
         zone=model.zone,
         region=model.region,
-        plans={name: _plan(name, plan, model) for name, plan in model.plans.items()},
+        plans={name: _plan(name, plan) for name, plan in model.plans.items()},
         destinations={
             name: Destination(
                 name,
@@ -130,15 +130,16 @@ def _tariff(model: TariffModel, decks: dict[Path, Deck], digest: str, warnings: 
         top_ups=TopUps(model.top_up.minimum, model.top_up.amounts),
         rounding=model.rounding.rule,
         decimals=model.rounding.decimals,
-        vat=model.vat.percent,
-        vat_included=model.vat.included,
+        vat=Vat(
+            model.vat.percent, tuple((one.valid_from, one.percent) for one in model.vat.changes), model.vat.included
+        ),
         holidays=frozenset(model.holidays),
         expiry_notices_days=tuple(sorted(model.expiry.notices_days, reverse=True)),
         warnings=warnings,
     )
 
 
-def _plan(name: str, model: PlanModel, whole: TariffModel) -> Plan:
+def _plan(name: str, model: PlanModel) -> Plan:
     free = model.free_minutes
     return Plan(
         name=name,
@@ -149,18 +150,13 @@ def _plan(name: str, model: PlanModel, whole: TariffModel) -> Plan:
         free_destinations=frozenset(free.destinations) if free and free.destinations is not None else None,
         free_increment_s=free.increment if free else None,
         voicemail_paid=model.voicemail.paid,
-        voicemail_price=_gross(model.voicemail.price, whole),
+        voicemail_price=model.voicemail.price,
         max_calls=model.calls_at_once,
         max_credit_per_day=model.credit_a_day,
         max_call_s=model.max_call_s,
         low_credit=model.low_credit,
         low_free_seconds=model.low_free_minutes * 60,
     )
-
-
-def _gross(price: int, model: TariffModel) -> int:
-    vat = 0 if model.vat.included else model.vat.percent
-    return gross_price(price, vat, model.rounding.rule, model.rounding.decimals)
 
 
 def _table(name: str, table: TableModel, model: TariffModel, decks: dict[Path, Deck]) -> RateTable:

@@ -6,6 +6,7 @@ problems are found together with those of the shape, and one reading of a file t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from charging.rating.tariff_model import deck_path
 from charging.yaml_text import Document, DocumentPath, TextValue, describe, suggest
 
 Table = dict[str, TextValue]
+
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def misfits(document: Document) -> Iterator[Problem]:
@@ -114,6 +117,19 @@ def _unknown_tables(document: Document) -> Iterator[Problem]:
             yield _unknown(document, (*path, "rates"), name, "rate table", known, at_key=False)
 
 
+def _vat_changes_out_of_order(document: Document) -> Iterator[Problem]:
+    changes = _map(document.root.get("vat")).get("changes")
+    before = ""
+    for index, change in enumerate(changes if isinstance(changes, list) else []):
+        day = _map(change).get("valid_from")
+        if not isinstance(day, str) or not _DAY.fullmatch(day):
+            continue
+        if day <= before:
+            path: DocumentPath = ("vat", "changes", index, "valid_from")
+            yield document.problem(path, f"{day} after {before}", "a later day than that of the change before it")
+        before = max(before, day)
+
+
 def _limits_finer_than_the_rounding(document: Document) -> Iterator[Problem]:
     """A maximum of 0.125 with two decimals could never be charged: 0.13 would be above it."""
     decimals = _map(document.root.get("rounding")).get("decimals")
@@ -139,5 +155,6 @@ _CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
     _unknown_destinations,
     _unknown_bands,
     _unknown_tables,
+    _vat_changes_out_of_order,
     _limits_finer_than_the_rounding,
 )

@@ -193,10 +193,18 @@ Minutes = Annotated[
 RoundingRule = Annotated[Rounding, BeforeValidator(_rounding)]
 
 
+class VatChangeModel(Section):
+    """Another percentage, from some day on."""
+
+    valid_from: Day = Field(description="the first day on which it counts, such as 2027-01-01")
+    percent: Percent = Field(description="a percentage, such as 9")
+
+
 class VatModel(Section):
     """Value added tax."""
 
-    percent: Percent = Field(description="a percentage, such as 21")
+    percent: Percent = Field(description="a percentage, such as 21; that of the days before the first change")
+    changes: tuple[VatChangeModel, ...] = Field(default=(), description="later percentages, each with its first day")
     included: YesNo = Field(default=True, description="whether the prices in this file include it")
 
 
@@ -367,7 +375,7 @@ class TariffModel(Section):
     revision: Revision = Field(description="a name of this edition, such as 2026-11")
     zone: Zone = Field(description="the operator's time zone, such as Europe/Amsterdam")
     region: Region = Field(description="the country whose national numbers are understood, such as NL")
-    vat: VatModel = Field(description="the tax: percent and included")
+    vat: VatModel = Field(description="the tax: percent, changes and included")
     rounding: RoundingModel = RoundingModel()
     top_up: TopUpModel = TopUpModel()
     expiry: ExpiryModel = ExpiryModel()

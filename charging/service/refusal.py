@@ -17,6 +17,8 @@ class Code(StrEnum):
     """What was given can never be right."""
     NOT_ALLOWED = "not_allowed"
     """What was given is well formed and against the tariff or a rule of the service."""
+    ARCHIVED = "archived"
+    """It was taken out of the ledger, into the archive's files."""
     CLOSED = "closed"
     """The account is closed, for good."""
     KEY_REUSED = "key_reused"

@@ -1,6 +1,7 @@
 """A statement as CSV, for spreadsheets and bookkeeping. Pure.
 
-The amounts of all rows but ``vat_in_usage`` add up to the last balance.
+The amounts of all rows but ``vat_in_usage`` add up to the last balance; of these there is one for each rate of VAT that
+counts in the month, with the rate as its reason.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import io
 from collections.abc import Iterator
 
 from charging.money import format_euro
+from charging.rating.vat import format_percent
 from charging.service.statements import Line, Statement, local_time, month_bounds_us
 
 COLUMNS = (
     *("at", "kind", "number", "caller", "target", "destination", "seconds", "pages", "free_seconds"),
-    *("amount", "balance", "reason", "id"),
+    *("amount", "balance", "reason", "id", "part"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -34,28 +36,33 @@ def _rows(statement: Statement) -> Iterator[list[str]]:
     for line in statement.lines:
         yield _row(statement, line)
     yield _sum_row(statement, until_us, "closing_balance", 0, statement.closing)
-    yield _sum_row(statement, until_us, "vat_in_usage", statement.usage_vat, None)
+    for part in statement.vat:
+        yield _sum_row(statement, until_us, "vat_in_usage", part.vat, None, format_percent(part.rate))
 
 
 def _row(statement: Statement, line: Line) -> list[str]:
     cdr = line.cdr
-    told = [str(cdr.get(key, "")) for key in ("number", "caller", "target", "destination", "charged_s", "pages")]
+    told = [str(cdr.get(key, "")) for key in ("number", "caller", "target", "destination")]
+    seconds = "" if line.seconds is None else str(line.seconds)
     return [
         _at(statement, line.at_us),
         line.kind,
-        *(_harmless(text) for text in told),
+        *(_harmless(text) for text in (*told, seconds, str(cdr.get("pages", "")))),
         str(line.free_seconds),
         format_euro(line.credit),
         format_euro(line.balance),
         _harmless(line.reason),
         _harmless(line.id),
+        line.part.value,
     ]
 
 
-def _sum_row(statement: Statement, at_us: int, kind: str, amount: int, balance: int | None) -> list[str]:
+def _sum_row(
+    statement: Statement, at_us: int, kind: str, amount: int, balance: int | None, reason: str = ""
+) -> list[str]:
     empty = [""] * 7
     shown = "" if balance is None else format_euro(balance)
-    return [_at(statement, at_us), kind, *empty, format_euro(amount), shown, "", ""]
+    return [_at(statement, at_us), kind, *empty, format_euro(amount), shown, reason, "", ""]
 
 
 def _at(statement: Statement, wall_us: int) -> str:

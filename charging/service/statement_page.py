@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 
 from charging.ledger.accounts import Language
 from charging.money import MICRO, format_euro
+from charging.rating.vat import format_percent
 from charging.service.statement_words import MONTHS, SHORT_MONTHS, WORDS
-from charging.service.statements import USAGE, Line, Statement, local_time
+from charging.service.statements import USAGE, Line, Part, Statement, local_time, month_bounds_us
 
 STYLE = """
 :root{--ink:#1c2733;--soft:#5b6b7b;--line:#d8dfe6;--tint:#f4f7fa}
@@ -47,7 +48,8 @@ def statement_page(statement: Statement) -> str:
     euro = _Euro.of(statement)
     title = f"{words['title']} {_month(statement)}"
     note = "" if statement.is_over else f'<p class="note">{escape(words["goes_on"])}</p>'
-    vat = words["vat_note"].format(rate=_percent(statement.vat_rate, language))
+    rates = words["and"].join(_percent(part.rate, language) for part in statement.vat)
+    vat = words["vat_note"].format(rates=rates)
     return (
         f'<!doctype html>\n<html lang="{language.value}">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -62,12 +64,15 @@ def statement_page(statement: Statement) -> str:
 
 def _figures(statement: Statement, words: Mapping[str, str], euro: _Euro) -> str:
     language, free = statement.account.language, statement.free
-    vat = words["vat"].format(rate=_percent(statement.vat_rate, language), amount=euro(statement.usage_vat))
+    parts = (
+        words["vat_part"].format(amount=euro(part.vat), rate=_percent(part.rate, language)) for part in statement.vat
+    )
+    vat = words["vat"].format(parts=words["and"].join(parts))
     figures = [
         (words["opening"], euro(statement.opening), ""),
         (words["top_ups"], euro(statement.total("top_up")), ""),
         (words["usage"], euro(statement.usage), vat),
-        (words["others"], euro(statement.total("correct", "expire", "opening")), ""),
+        (words["others"], euro(statement.total("correct", "expire")), ""),
         (words["closing"], euro(statement.closing), ""),
     ]
     if free.granted:
@@ -111,15 +116,13 @@ def _sum_row(name: str, balance: str) -> str:
 
 
 def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro) -> str:
-    language = statement.account.language
-    when = local_time(line.at_us, statement.zone)
     what, detail = _what(line, words)
+    detail = "; ".join(filter(None, (detail, *_over_the_edge(statement, line, words))))
     small = f"<small>{escape(detail)}</small>" if detail else ""
-    seconds = line.cdr.get("charged_s")
-    duration = _minutes(seconds) if isinstance(seconds, int) else ""
+    duration = "" if line.seconds is None else _minutes(line.seconds)
     free = _minutes(line.free_seconds) if line.free_seconds else ""
     return (
-        f"<tr><td>{when.day} {SHORT_MONTHS[language][when.month - 1]} {when:%H:%M}</td><td>{escape(what)}{small}</td>"
+        f"<tr><td>{_when(line.at_us, statement)}</td><td>{escape(what)}{small}</td>"
         f'<td class="n wide">{duration}</td><td class="n wide">{free}</td>'
         f'<td class="n">{escape(euro(line.credit, signed=True))}</td>'
         f'<td class="n">{escape(euro(line.balance))}</td></tr>\n'
@@ -129,14 +132,28 @@ def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro
 def _what(line: Line, words: Mapping[str, str]) -> tuple[str, str]:
     """What happened, and the small print beneath it."""
     if line.kind not in USAGE.values():
-        name = "opening_line" if line.kind == "opening" else line.kind
-        return words.get(name, line.kind), line.reason if line.kind == "correct" else ""
+        return words[line.kind], line.reason if line.kind == "correct" else ""
     cdr = line.cdr
     what = words[line.kind] + (f" → {cdr['target']}" if cdr.get("target") else "")
+    if line.part is Part.CONTINUED:
+        what = words["continued"].format(what=what)
     if line.kind == "fax":
         return what, words["fax_detail"].format(pages=cdr.get("pages", ""))
     caller = str(cdr.get("caller") or words["unknown_caller"])
     return what, words["call_detail"].format(caller=caller, number=cdr["number"]) if cdr.get("number") else ""
+
+
+def _over_the_edge(statement: Statement, line: Line, words: Mapping[str, str]) -> Iterator[str]:
+    """The small print of a call that other months' statements have a part of, or that began in another month."""
+    if line.part is Part.FIRST:
+        yield words["goes_over"]
+    if line.began_us is not None and line.began_us < month_bounds_us(statement.month, statement.zone)[0]:
+        yield words["began"].format(when=_when(line.began_us, statement))
+
+
+def _when(wall_us: int, statement: Statement) -> str:
+    when = local_time(wall_us, statement.zone)
+    return f"{when.day} {SHORT_MONTHS[statement.account.language][when.month - 1]} {when:%H:%M}"
 
 
 def _month(statement: Statement) -> str:
@@ -171,5 +188,5 @@ class _Euro:
 
 
 def _percent(hundredths: int, language: Language) -> str:
-    text = f"{hundredths // 100}.{hundredths % 100:02d}".rstrip("0").rstrip(".")
-    return (text.replace(".", ",") if language is Language.NL else text) + "%"
+    text = format_percent(hundredths)
+    return text.replace(".", ",") if language is Language.NL else text

@@ -1,16 +1,20 @@
 """The statement of a month: what an account's journal says, in a customer's words. `statement` is pure.
 
 Every sum comes from the journal alone, so opening balance, lines and closing balance always add up; CDRs only tell
-whom a call went to. A call that was charged in pieces is one line in each month that its pieces were posted in.
+whom a call went to, when it began and how long it lasted. A call that was charged in pieces is one line in each month
+that its pieces were posted in, with what was charged there; its duration is told once, where its first piece is. Of a
+month from which lines were archived there is no statement: what the opening line in their place carries on is the
+opening balance of the first month after them.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,8 +22,8 @@ from charging.clock import MICROSECONDS, Clock
 from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, bundle
 from charging.ledger.port import Store
-from charging.money import CENT, Rounding, round_div
 from charging.rating.tariff import Tariff
+from charging.rating.vat import vat_within
 from charging.service.money import reason_shown
 from charging.service.refusal import Code, Refused, unknown_account
 
@@ -27,16 +31,31 @@ Document = dict[str, Any]
 """A CDR, as `charging.session.cdr` writes it."""
 
 CALL = "call"
-USAGE = {"forward": CALL, "voicemail": "voicemail", "fax": "fax"}
-"""The kinds of the lines that sessions made, by the service that their CDRs name; where none is known it is a call.
-All other lines are named as in the journal."""
+VOICEMAIL = "voicemail"
+USAGE = {"forward": CALL, "voicemail": VOICEMAIL, "fax": "fax"}
+"""The kinds of the lines that sessions made, by the service that their CDRs name; where none is known it is a call."""
+CORRECT = "correct"
+OTHERS = {Kind.CHARGE: VOICEMAIL, Kind.TOP_UP: "top_up", Kind.EXPIRE: "expire"}
+"""The kinds of the lines that no session made; whatever else may have changed the credit is a correction. So every line
+belongs to one of the sums of a statement, and they lead from its opening to its closing balance."""
 
 CDR_ROWS = 1_000
 SETTLED_WITHIN_US = 2 * 24 * 3600 * MICROSECONDS
 """So long before or after the month a call may have ended whose charge was posted in it; beyond, its line tells no
 number."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
+
+
+class Part(StrEnum):
+    """How much of a call's charge a line is."""
+
+    WHOLE = "whole"
+    FIRST = "first"
+    """More was posted in later months."""
+    CONTINUED = "continued"
+    """Some was posted in earlier months."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +63,10 @@ class Line:
     """One thing that changed the credit, or a call that free minutes paid."""
 
     at_us: int
+    """When the call began, where that is in the month and it is no continued one; else when the first piece was
+    posted."""
     kind: str
-    """``call``, ``voicemail``, ``fax``, or the journal's word: ``top_up``, ``correct``, ``expire``, ``opening``."""
+    """One of `USAGE`, of `OTHERS`, or `CORRECT`."""
     credit: int
     """Micro-euro; negative took."""
     balance: int
@@ -56,6 +77,19 @@ class Line:
     """The session's or the transfer's."""
     cdr: Document
     """What the call's CDR tells; empty where it is none, or has left none (yet)."""
+    part: Part = Part.WHOLE
+
+    @property
+    def seconds(self) -> int | None:
+        """How long the whole call was charged for; ``None`` in the months that it is continued in, and where no CDR
+        tells."""
+        seconds = self.cdr.get("charged_s")
+        return seconds if isinstance(seconds, int) and self.part is not Part.CONTINUED else None
+
+    @property
+    def began_us(self) -> int | None:
+        """When the call was answered, or the message or fax begun, as its CDR tells."""
+        return _instant_us(self.cdr.get("answered") or self.cdr.get("set_up"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +106,21 @@ class FreeSeconds:
 
 
 @dataclass(frozen=True, slots=True)
+class VatOfUsage:
+    """What was used on the days of one rate."""
+
+    rate: int
+    """Hundredths of a percent."""
+    usage: int
+    """Micro-euro, VAT included."""
+
+    @property
+    def vat(self) -> int:
+        """The VAT within it, in whole cents."""
+        return vat_within(self.usage, self.rate)
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
     """Micro-euro; times are wall clock in microseconds."""
 
@@ -84,8 +133,8 @@ class Statement:
     closing: int
     lines: tuple[Line, ...]
     free: FreeSeconds
-    vat_rate: int
-    """Hundredths of a percent, of the tariff in force when the statement was made."""
+    vat: tuple[VatOfUsage, ...]
+    """By the rates of the month's days, at least one."""
 
     def total(self, *kinds: str) -> int:
         """What the lines of these kinds add up to."""
@@ -98,9 +147,8 @@ class Statement:
 
     @property
     def usage_vat(self) -> int:
-        """The VAT within it, rounded half up to whole cents."""
-        gross = max(0, self.usage)
-        return round_div(gross * self.vat_rate, (10_000 + self.vat_rate) * CENT, Rounding.HALF_UP) * CENT
+        """The VAT within it, in whole cents."""
+        return sum(part.vat for part in self.vat)
 
 
 @dataclass(slots=True)
@@ -128,16 +176,21 @@ class _Reader:
     used: int = 0
     expired: int = 0
     groups: dict[str, _Group] = field(default_factory=dict)
+    earlier: set[str] = field(default_factory=set)
+    """Sessions of which something was posted before the month."""
+    later: set[str] = field(default_factory=set)
 
     def read(self, line: JournalLine) -> None:
         posted = {leg.balance: leg.posted for leg in line.legs}
         self._read_bundle(line, posted.get(self.bundle, 0))
         credit = posted.get(CREDIT, 0)
+        free = -sum(amount for key, amount in posted.items() if key.startswith("bundle:")) if line.session else 0
         if line.at_us < self.from_us:
             self.opening += credit
         elif line.at_us < self.until_us:
             self.after += credit
-            self._read_month(line, credit, posted)
+        if credit or free:
+            self._read_change(line, credit, free)
 
     def _read_bundle(self, line: JournalLine, posted: int) -> None:
         if line.session is not None:
@@ -147,15 +200,31 @@ class _Reader:
         else:
             self.granted += posted
 
-    def _read_month(self, line: JournalLine, credit: int, posted: Mapping[str, int]) -> None:
-        free = -sum(amount for key, amount in posted.items() if key.startswith("bundle:")) if line.session else 0
-        if credit or free:
-            id = line.session or line.id
-            kind, reason = (CALL, "") if line.session else (line.kind.value, reason_shown(line))
-            made = _Group(line.at_us, kind, id, reason)
+    def _read_change(self, line: JournalLine, credit: int, free: int) -> None:
+        id = line.session or line.id
+        if line.at_us < self.from_us:
+            self.earlier.add(id)
+        elif line.at_us >= self.until_us:
+            self.later.add(id)
+        else:
+            kind = CALL if line.session else OTHERS.get(line.kind, CORRECT)
+            made = _Group(line.at_us, kind, id, "" if kind in USAGE.values() else reason_shown(line))
             group = self.groups.setdefault(("call " if line.session else "") + id, made)
             group.credit += credit
             group.free_seconds += free
+
+    def line(self, group: _Group, cdrs: Mapping[str, Document]) -> Line:
+        """What a group makes, with a balance of 0."""
+        if group.kind != CALL:
+            return Line(group.at_us, group.kind, group.credit, 0, 0, group.reason, group.id, {})
+        cdr = cdrs.get(group.id, {})
+        kind = USAGE.get(str(cdr.get("service")), CALL)
+        part = Part.CONTINUED if group.id in self.earlier else Part.FIRST if group.id in self.later else Part.WHOLE
+        line = Line(group.at_us, kind, group.credit, 0, group.free_seconds, "", group.id, cdr, part)
+        began_us = line.began_us
+        if began_us is None or part is Part.CONTINUED or not self.from_us <= began_us < self.until_us:
+            return line
+        return replace(line, at_us=began_us)
 
 
 def statement(
@@ -166,24 +235,45 @@ def statement(
     journal: Iterable[JournalLine],
     cdrs: Mapping[str, Document],
 ) -> Statement:
-    """The statement of ``month`` (``YYYY-MM`` in the operator's zone) from the account's whole journal; ``cdrs`` are
-    known CDRs by session."""
+    """The statement of ``month`` (``YYYY-MM`` in the operator's zone) from the account's journal, of which no line of
+    that month is archived; ``cdrs`` are known CDRs by session."""
     from_us, until_us = month_bounds_us(month, tariff.zone)
     reader = _Reader(from_us, until_us, bundle(month))
-    for line in journal:
-        reader.read(line)
+    for entry in journal:
+        reader.read(entry)
     lines = []
     balance = reader.opening
-    for group in sorted(reader.groups.values(), key=lambda one: one.at_us):
-        balance += group.credit
-        cdr = cdrs.get(group.id, {}) if group.kind == CALL else {}
-        kind = USAGE.get(str(cdr.get("service")), group.kind)
-        lines.append(Line(group.at_us, kind, group.credit, balance, group.free_seconds, group.reason, group.id, cdr))
+    for line in sorted((reader.line(group, cdrs) for group in reader.groups.values()), key=lambda one: one.at_us):
+        balance += line.credit
+        lines.append(replace(line, balance=balance))
     closing = reader.opening + reader.after
     assert closing == balance, "the lines of a statement lead from its opening to its closing balance"
     free = FreeSeconds(reader.granted, reader.used, reader.expired)
     is_over = now_us >= until_us
-    return Statement(account, month, tariff.zone, is_over, reader.opening, closing, tuple(lines), free, tariff.vat)
+    vat = _vat_of_usage(lines, tariff, from_us, until_us)
+    return Statement(account, month, tariff.zone, is_over, reader.opening, closing, tuple(lines), free, vat)
+
+
+def _vat_of_usage(lines: Iterable[Line], tariff: Tariff, from_us: int, until_us: int) -> tuple[VatOfUsage, ...]:
+    """By the rates that count in the month; each line by that of its day."""
+    usage = dict.fromkeys(tariff.vat.during(tariff.day_of(from_us), tariff.day_of(until_us - 1)), 0)
+    for line in lines:
+        if line.kind in USAGE.values():
+            usage[tariff.vat.on(tariff.day_of(line.at_us))] -= line.credit
+    return tuple(VatOfUsage(rate, amount) for rate, amount in usage.items())
+
+
+def _archived(journal: Sequence[JournalLine], month: str, tariff: Tariff) -> Refused | None:
+    """Why there is no statement of a month of which lines may have been taken out of the ledger."""
+    if not journal or journal[0].kind is not Kind.OPENING or month > (last := tariff.month_of(journal[0].at_us)):
+        return None
+    first_whole = tariff.month_of(month_bounds_us(last, tariff.zone)[1])
+    files = f"journal-{month}.jsonl and cdrs-{month}.jsonl, in the folder that `charging ledger archive` was given"
+    return Refused(
+        Code.ARCHIVED,
+        f"what the ledger held of {month} was archived: see {files}",
+        f"statements are of {first_whole} and later; keep those of other months before they are archived",
+    )
 
 
 def month_bounds_us(month: str, zone: str) -> tuple[int, int]:
@@ -221,6 +311,8 @@ class Statements:
         if month > tariff.month_of(now_us):
             return Refused(Code.NOT_ALLOWED, f"the month {month} has not begun", "ask for this month or an earlier one")
         journal = [line async for line in self._store.journal(account)]
+        if (refused := _archived(journal, month, tariff)) is not None:
+            return refused
         cdrs = await self._cdrs(account, *month_bounds_us(month, tariff.zone))
         return statement(stored, month, tariff, now_us, journal, cdrs)
 
@@ -239,6 +331,15 @@ class Statements:
             if len(rows) < CDR_ROWS:
                 return found
             after = rows[-1].ended_us, rows[-1].session
+
+
+def _instant_us(text: object) -> int | None:
+    """Of an ISO 8601 text with its offset; ``None`` for what is none."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return (moment - _EPOCH) // timedelta(microseconds=1) if moment.tzinfo else None
 
 
 def _document(row: CdrRow) -> Document:

@@ -96,6 +96,8 @@ class Subscriber:
     number: Number
     account: Account
     plan: Plan
+    voicemail_price: int
+    """Micro-euro of a message now, were it paid; VAT included."""
 
     @property
     def voicemail_paid(self) -> bool:
@@ -105,7 +107,7 @@ class Subscriber:
     @property
     def message_price(self) -> int:
         """Micro-euro of a voicemail message; 0: included."""
-        return self.plan.voicemail_price if self.voicemail_paid else 0
+        return self.voicemail_price if self.voicemail_paid else 0
 
     @property
     def buys(self) -> bool:

@@ -174,10 +174,11 @@ class Desk:
         account = await self._store.account(number.account)
         if account is None:
             return turned(Reason.UNKNOWN_NUMBER, None)
-        plan = self._tariff().plan(account.plan)
+        tariff = self._tariff()
+        plan = tariff.plan(account.plan)
         if plan is None:
             return turned(Reason.UNKNOWN_PLAN, None)
-        return Subscriber(number, account, plan)
+        return Subscriber(number, account, plan, tariff.message_price(plan, self._clock.now().wall_us))
 
     async def _obstacle(self, subscriber: Subscriber) -> Turned | None:
         number = subscriber.number

@@ -52,7 +52,7 @@ class LeftMessages:
         plan = tariff.plan(account.plan) if account is not None else None
         if number is None or account is None or plan is None:
             return None
-        return Subscriber(number, account, plan)
+        return Subscriber(number, account, plan, tariff.message_price(plan, self._clock.now().wall_us))
 
     async def _charge(self, key: str, subscriber: Subscriber) -> int:
         account = subscriber.account.id

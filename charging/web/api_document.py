@@ -26,6 +26,7 @@ DESCRIPTIONS = {
     408: "the body did not arrive in time",
     409: "it contradicts what is stored: it exists already, the account is closed, the idempotency key was used for "
     "something else, credit would fall below zero…",
+    410: "what is asked of was archived: it is in files, no more in the ledger",
     413: "the body is too large",
     422: "what was given is malformed, or against the tariff or a rule of the service",
     429: "too many requests of this token, or too many failed logins from this address",
@@ -42,6 +43,7 @@ HEADERS: Mapping[int, Mapping[str, Any]] = {
 }
 FAXES = "/accounts/{account}/faxes"
 CANCELLATION = f"{FAXES}/{{session}}/cancellation"
+STATEMENT = "/accounts/{account}/statements/{month}"
 _SCOPES = {
     "/accounts/{account}/top-ups": Scope.CREDIT,
     "/accounts/{account}/subscription-payments": Scope.CREDIT,
@@ -102,6 +104,8 @@ def _fates(template: str, operation: Mapping[str, Any]) -> list[int]:
         fates.update((*WITH_BODY, 404))
     if template in ("/calls/{session}", CANCELLATION):
         fates.add(409)
+    if template == STATEMENT:
+        fates.add(410)
     return sorted(fates)
 
 

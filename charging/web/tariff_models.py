@@ -24,10 +24,10 @@ class PlanOut(BaseModel):
     credit_a_day: Euro | None
     max_call_s: int
     paid_voicemail: bool
-    voicemail_price: Euro
+    voicemail_price: Euro = Field(description="of a message taken now, VAT included")
 
     @classmethod
-    def of(cls, plan: Plan) -> Self:
+    def of(cls, plan: Plan, voicemail_price: int) -> Self:
         cap = plan.max_credit_per_day
         return cls(
             name=plan.name,
@@ -38,7 +38,7 @@ class PlanOut(BaseModel):
             credit_a_day=None if cap is None else format_euro(cap),
             max_call_s=plan.max_call_s,
             paid_voicemail=plan.voicemail_paid,
-            voicemail_price=format_euro(plan.voicemail_price),
+            voicemail_price=format_euro(voicemail_price),
         )
 
 
@@ -55,16 +55,16 @@ class TariffOut(BaseModel):
     plans: list[PlanOut]
 
     @classmethod
-    def of(cls, tariff: Tariff) -> Self:
+    def of(cls, tariff: Tariff, now_us: int) -> Self:
         return cls(
             revision=tariff.revision,
             digest=tariff.digest,
             zone=tariff.zone,
             region=tariff.region,
-            vat_included=tariff.vat_included,
+            vat_included=tariff.vat.included,
             top_up_minimum=format_euro(tariff.top_ups.minimum),
             top_up_amounts=[format_euro(one) for one in tariff.top_ups.amounts],
-            plans=[PlanOut.of(plan) for plan in tariff.plans.values()],
+            plans=[PlanOut.of(plan, tariff.message_price(plan, now_us)) for plan in tariff.plans.values()],
         )
 
 

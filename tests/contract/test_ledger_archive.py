@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from charging.ledger.archive import ARCHIVE_AGE_MIN_S, archivable, archive
+from charging.ledger.archive import ARCHIVE_AGE_MIN_S, archivable, archive, opening_line
 from charging.ledger.memory import MemoryStore
-from charging.ledger.model import Kind
+from charging.ledger.model import JournalLine, Kind
 from charging.ledger.port import Store
 from charging.ledger.portable import Counts
 from tests.contract.scenario import ENDED_US, add_account, assert_sound, run
@@ -51,6 +51,21 @@ async def test_only_a_beginning_whose_sessions_have_ended_for_good_is_archived(b
     await run(store, BOOKS)
     lines = [line async for line in store.journal("a")]
     assert len(archivable(lines, before_us)) == expected
+
+
+def test_an_opening_line_is_as_late_as_the_latest_line_that_it_stands_for() -> None:
+    lines = [JournalLine(n, f"t{n}", "a", Kind.TOP_UP, at_us, (), None, "", "") for n, at_us in ((1, 8), (2, 7))]
+    assert (opening_line(lines).number, opening_line(lines).at_us) == (2, 8)
+
+
+async def test_a_cdr_stays_as_long_as_a_line_of_its_session_does(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await add_account(store)
+    await run(store, BOOKS)
+    await run(store, "\n" * 7 + "e4 settle s3:close+cdr credit=-6/-6 -> created")  # ended at 5, settled at 8
+    assert (await archived(store, ENDED_US + 1, tmp_path)).cdrs == 2
+    assert [cdr.session for cdr in await store.cdrs()] == ["s3"]
+    assert (await archived(store, 100, tmp_path)).cdrs == 1
 
 
 async def test_an_archived_journal_begins_with_one_opening_line_and_goes_on(store: Store, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_statement_as_table_json_csv_and_page(charging: Command, file: Path, t
     assert (shown.code, shown.err) == (0, "")
     assert "chargeback by the bank" in shown.out
     document = charging("statement", "anna", month, "--json").json
-    assert (document["opening"], document["closing"], document["vat_percent"]) == ("0.00", "20.00", "21.00")
+    assert (document["opening"], document["closing"], document["vat"][0]["percent"]) == ("0.00", "20.00", "21.00")
     rows = list(csv.DictReader(io.StringIO(charging("statement", "anna", month, "--csv").out)))
     assert [row["amount"] for row in rows] == ["0.00", "25.00", "-5.00", "0.00", "0.00"]
     page = tmp_path / "page.html"

@@ -45,7 +45,7 @@ TheCall = Annotated[Asked, Depends(_asked)]
 @router.get("/tariff")
 async def show_tariff(service: TheService) -> TariffOut:
     """The tariff in force."""
-    return TariffOut.of(service.tariff())
+    return TariffOut.of(service.tariff(), service.clock.now().wall_us)
 
 
 @router.get("/quotes")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from charging.money import format_euro
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
-from charging.service.statements import Line, Statement
+from charging.service.statements import Line, Part, Statement, VatOfUsage
 from charging.session.cdr import iso
 from charging.web.forms import MONTH
 from charging.web.models import Cdr, Euro, Instant
@@ -36,13 +36,17 @@ class StatementLineOut(BaseModel):
     """One thing that changed the credit, or a call that free minutes paid."""
 
     at: Instant
-    kind: str = Field(description="call, voicemail, fax, top_up, correct, expire or opening (of archived months)")
+    kind: str = Field(description="call, voicemail, fax, top_up, correct or expire")
     amount: Euro = Field(description="negative: taken")
     balance: Euro = Field(description="posted credit after it")
     free_seconds: int
     reason: str
     id: str = Field(description="the session's or the transfer's")
-    cdr: Cdr | None = Field(description="of a call, where it has left one")
+    seconds: int | None = Field(
+        description="how long the whole call was charged for; null in a month that it is continued in"
+    )
+    part: Part = Field(description="of the charge of a call that was charged in several months")
+    cdr: Cdr | None = Field(description="of a call, where it has left one: of the whole call, in each of its months")
 
     @classmethod
     def of(cls, line: Line) -> Self:
@@ -54,6 +58,8 @@ class StatementLineOut(BaseModel):
             free_seconds=line.free_seconds,
             reason=line.reason,
             id=line.id,
+            seconds=line.seconds,
+            part=line.part,
             cdr=line.cdr or None,
         )
 
@@ -67,6 +73,19 @@ class FreeSecondsOfMonth(BaseModel):
     left: int
 
 
+class VatOfUsageOut(BaseModel):
+    """What was used on the days of one rate of VAT."""
+
+    percent: str = Field(description="with two decimals, such as 21.00")
+    usage: Euro = Field(description="VAT included")
+    vat: Euro = Field(description="the VAT in it, rounded to cents")
+
+    @classmethod
+    def of(cls, part: VatOfUsage) -> Self:
+        percent = f"{part.rate // 100}.{part.rate % 100:02d}"
+        return cls(percent=percent, usage=format_euro(part.usage), vat=format_euro(part.vat))
+
+
 class StatementOut(BaseModel):
     """A month of one account. Opening balance and lines add up to the closing balance."""
 
@@ -78,7 +97,7 @@ class StatementOut(BaseModel):
     topped_up: Euro
     usage: Euro = Field(description="what calls, messages and faxes took, VAT included")
     usage_vat: Euro = Field(description="the VAT in it")
-    vat_percent: str
+    vat: list[VatOfUsageOut] = Field(description="by the rates that count on days of the month")
     corrections: Euro
     expired: Euro
     free_seconds: FreeSecondsOfMonth
@@ -96,7 +115,7 @@ class StatementOut(BaseModel):
             topped_up=format_euro(statement.total("top_up")),
             usage=format_euro(statement.usage),
             usage_vat=format_euro(statement.usage_vat),
-            vat_percent=f"{statement.vat_rate // 100}.{statement.vat_rate % 100:02d}",
+            vat=[VatOfUsageOut.of(part) for part in statement.vat],
             corrections=format_euro(statement.total("correct")),
             expired=format_euro(statement.total("expire")),
             free_seconds=FreeSecondsOfMonth(granted=free.granted, used=free.used, expired=free.expired, left=free.left),

@@ -220,8 +220,37 @@ def test_prices_without_vat_are_charged_with_it(
     rate = tariff.rate_for("light", "+31201234567", 0)
     assert isinstance(rate, Rate)
     assert cost_of_seconds(rate, 0, 60) == call * 1_000
-    assert tariff.plans["light"].voicemail_price == message * 1_000
+    assert tariff.message_price(tariff.plans["light"], 0) == message * 1_000
     assert tariff.fax_page_for("light", "+31201234567", 0) == page * 1_000
+
+
+NEW_YEAR_US = 1_798_758_000_000_000  # 2027-01-01 in Amsterdam
+
+
+def test_vat_on_top_of_prices_is_that_of_the_day_on_which_a_call_begins(tmp_path: Path) -> None:
+    vat = "changes: [{valid_from: 2027-01-01, percent: 9}], included: no}\nrounding: {rule: up, decimals: 3}"
+    text = changed("included: yes}", vat).replace(NL, "nl: {price: 0.1, fax_page: 0.05}")
+    tariff = small(tmp_path, text.replace("{paid: no}\n  pro", "{paid: yes, price: 0.15}\n  pro"))
+    told = {}
+    for at_us in (NEW_YEAR_US - 1, NEW_YEAR_US):
+        rate = tariff.rate_for("light", "+31201234567", at_us)
+        page = tariff.fax_page_for("light", "+31201234567", at_us)
+        assert isinstance(rate, Rate)
+        told[at_us] = cost_of_seconds(rate, at_us, 60), tariff.message_price(tariff.plans["light"], at_us), page
+    assert told == {NEW_YEAR_US - 1: (121_000, 182_000, 61_000), NEW_YEAR_US: (109_000, 164_000, 55_000)}
+
+
+@pytest.mark.parametrize("second", ["2027-01-01", "2026-12-31"])
+def test_changes_of_vat_are_ascending_and_told_with_every_other_problem(tmp_path: Path, second: str) -> None:
+    changes = f"[{{valid_from: 2027-01-01, percent: 9}}, {{valid_from: {second}, percent: 21}}, {{valid_from: soon}}]"
+    text = changed("included: yes", f"changes: {changes}").replace("Europe/Amsterdam", "Mars")
+    found = {problem.path: problem.found for problem in problems(tmp_path, text)}
+    assert found == {
+        "zone": "'Mars'",
+        "vat.changes[1].valid_from": f"{second} after 2027-01-01",
+        "vat.changes[2].valid_from": "'soon'",
+        "vat.changes[2].percent": "nothing",
+    }
 
 
 def test_a_limit_finer_than_the_rounding_is_refused_and_one_as_fine_is_not(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ def test_the_shipped_tariff_names_its_schema_and_pleases_it() -> None:
     [
         ("revision: small-1\n", ""),
         ("included: yes", "included: perhaps"),
+        ("included: yes", "changes: [{valid_from: soon, percent: 9}]"),
+        ("included: yes", "changes: [{valid_from: 2027-01-01}]"),
         ("22:00-06:00", "22:00"),
         ("price: 0.12", "price: -1"),
         ("price: 0.12", "price: free"),

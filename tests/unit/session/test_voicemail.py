@@ -13,6 +13,7 @@ from agi.port import Answer
 from charging.ledger.accounts import Status
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind
+from charging.rating.vat import Vat
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
 
@@ -44,6 +45,14 @@ async def test_r6_r13_paid_voicemail_reserves_its_price_before_it_answers(rig: R
     await at_voicemail(rig)
     balance = await rig.balance()
     assert (balance.posted, balance.available) == (PRICE, 0)
+
+
+async def test_r3_a_message_s_price_without_vat_is_reserved_with_the_vat_of_the_day(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free", forward_to="")
+    today = rig.tariff.day_of(rig.clock.now().wall_us)
+    rig.tariff = replace(rig.tariff, vat=Vat(2100, ((today, 900),), included=False))
+    await at_voicemail(rig)
+    assert (await rig.balance()).available == EURO - 109_000
 
 
 async def test_r13_paid_voicemail_without_credit_is_not_answered(rig: Rig) -> None:

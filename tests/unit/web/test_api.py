@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from charging.errors import LedgerUnavailable
+from charging.ledger.archive import opening_line
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
+from charging.service.statements import month_bounds_us
 from charging.web.api_document import complete, scope_of
 from tests.fakes.clock import FakeClock
 from tests.unit.service.conftest import Shop
@@ -201,6 +204,16 @@ async def test_the_document_is_open_and_tells_every_problem_by_its_media_type(do
     (key,) = (one for one in operation["parameters"] if one["in"] == "header")
     assert key["required"]
     assert complete(dict(document)) == document
+
+
+async def test_a_statement_of_an_archived_month_is_gone_and_the_document_says_so(door: Door, shop: Shop) -> None:
+    at_us = month_bounds_us("2026-07", shop.tariff.zone)[0]
+    await shop.store.apply(Transfer("t", "anna", Kind.TOP_UP, at_us, (Leg(CREDIT, 1),)))
+    await shop.store.replace_head(opening_line([line async for line in shop.store.journal("anna")]))
+    problem = (await door("read", "GET", "/accounts/anna/statements/2026-07", 410)).json()
+    assert (problem["code"], "2026-08" in problem["advice"]) == ("archived", True)
+    document = (await door("", "GET", "/openapi.json")).json()
+    assert "410" in document["paths"]["/accounts/{account}/statements/{month}"]["get"]["responses"]
 
 
 async def test_a_statement_comes_as_json_csv_or_page(door: Door) -> None:
