@@ -73,6 +73,8 @@ class Standing:
     balances: Mapping[str, Balance]
     paid_voicemail: bool = False
     """Whether any of its numbers has paid voicemail."""
+    message_price: int = 0
+    """Micro-euro of a message there, VAT included; 0 where there are none."""
     forward_cost: int | None = None
     """See :func:`forward_cost`."""
     last_cure: str | None = None
@@ -91,11 +93,6 @@ class Standing:
     def can_forward(self) -> bool:
         """Whether credit alone could begin a call to every forward target."""
         return self.forward_cost is None or self.credit >= self.forward_cost
-
-    @property
-    def message_price(self) -> int:
-        """Micro-euro of a message on the numbers with paid voicemail; 0: there are none, or it is not for sale."""
-        return self.plan.voicemail_price if self.plan is not None and self.paid_voicemail else 0
 
     def had(self, credit: int, topic: str) -> bool:
         """Whether there was so much since the last notice of ``topic``, or has been none."""
@@ -175,8 +172,9 @@ def can_answer(tariff: Tariff, account: Account, numbers: Iterable[Number], cred
     plan = tariff.plan(account.plan)
     if plan is None or credit <= 0:
         return False
+    price = tariff.message_price(plan, at_us)
     costs = [
-        (forward_cost(tariff, plan, [number], at_us), Subscriber(number, account, plan).message_price)
+        (forward_cost(tariff, plan, [number], at_us), Subscriber(number, account, plan, price).message_price)
         for number in numbers
     ]
     return bool(costs) and all(

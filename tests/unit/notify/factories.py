@@ -50,7 +50,9 @@ def standing(
     balances = {CREDIT: Balance(credit or 0, reserved)}
     if free is not None:
         balances[bundle(MONTH)] = Balance(free)
-    return Standing(account, plan, balances, **{"last_cure": "top-up/1", "forward_cost": 60_000, **more})
+    price = plan.voicemail_price if plan is not None and more.get("paid_voicemail") else 0
+    chosen = {"last_cure": "top-up/1", "forward_cost": 60_000, "message_price": price, **more}
+    return Standing(account, plan, balances, **chosen)
 
 
 def at(text: str, zone: str = "Europe/Amsterdam") -> int:
