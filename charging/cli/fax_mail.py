@@ -15,7 +15,7 @@ from charging.cli.failure import Refusal, say
 from charging.cli.options import options
 from charging.clock import SystemClock
 from charging.errors import ChargingError
-from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, read_letter
+from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, read_letter, the_number
 from charging.fax.reply import Words, reply_to, words
 from charging.ledger.accounts import Language
 from charging.money import parse_euro
@@ -52,10 +52,10 @@ def submit_mail(
 ) -> None:
     """Send the PDF or TIFF of a mail on standard input as a fax.
 
-    The number is in the address (fax+31201234567@…, 31201234567@fax…) or in the subject; the From address must be the
-    account's, and your mail server must have made sure that it is not forged. Where the fax is not sent, its sender
-    gets a reply. What cannot be decided now (all lines busy, no daemon) ends with 75, for which mail servers try again
-    later.
+    The number is in the address (fax+31201234567@…, 31201234567@fax…) or in the subject, where it begins with + or 0;
+    the From address must be the account's, and your mail server must have made sure that it is not forged. Where the
+    fax is not sent, its sender gets a reply. What cannot be decided now (all lines busy, no daemon) ends with 75, for
+    which mail servers try again later.
     """
     data = sys.stdin.buffer.read(MAIL_BYTES_MAX + 1)
     letter = read_letter(data, envelope_sender=sender, recipient=recipient) if len(data) <= MAIL_BYTES_MAX else None
@@ -82,19 +82,29 @@ def _submit(client: Client, letter: Letter, mail: Mail | None) -> Words | None:
     if len(found) != 1:
         return words(Wrong.AMBIGUOUS_SENDER if found else Wrong.UNKNOWN_SENDER, None)
     account, language = str(found[0]["account"]), Language(found[0]["language"])
-    if letter.wrong is not None or not isinstance(letter.document, bytes):
-        return words(letter.wrong or Wrong.NO_DOCUMENT, language)
-    params: Params = {"target": str(letter.number), "name": letter.name[:500]}
+    number, document = _number(client, letter), letter.document
+    if isinstance(number, Wrong):
+        return words(number, language)
+    if isinstance(document, Wrong):
+        return words(document, language)
+    params: Params = {"target": number, "name": letter.name[:500]}
     try:
-        client.send("POST", path("accounts", account, "faxes"), params=params, content=letter.document, key=letter.key)
+        client.send("POST", path("accounts", account, "faxes"), params=params, content=document, key=letter.key)
     except Refusal as refusal:
         problem = refusal.document
         if problem.get("status", UNKNOWN) >= UNKNOWN:
             raise
         if mail is not None and "missing" in problem:
-            return _short(problem, letter, account, language, mail)
+            return _short(problem, letter.name, number, account, language, mail)
         return words(Wrong.REFUSED, language, " ".join(refusal.lines))
     return None
+
+
+def _number(client: Client, letter: Letter) -> str | Wrong:
+    """The one number that the letter names, as the tariff's country reads it."""
+    if isinstance(letter.target, Wrong):
+        return letter.target
+    return the_number(client.get("/fax-targets", {"text": letter.target})["items"])
 
 
 def _reply(letter: Letter, sender: str, said: Words, mail: Mail | None) -> None:
@@ -126,14 +136,14 @@ async def _send(message: EmailMessage, mail: Mail) -> None:
         say(f"the mail server takes no reply to this sender: {verdict.why}")
 
 
-def _short(problem: dict[str, Any], letter: Letter, account: str, language: Language, mail: Mail) -> Words:
+def _short(problem: dict[str, Any], document: str, number: str, account: str, language: Language, mail: Mail) -> Words:
     """The notice of R14, in the operator's words."""
     from charging.notify.model import FaxRefused, NoticeKind
     from charging.notify.render import Operator, Templates
 
     facts = FaxRefused(
-        document=letter.name,
-        number=str(letter.number),
+        document=document,
+        number=number,
         pages=problem["pages"],
         cost=parse_euro(problem["needed"]),
         credit=parse_euro(problem["available"]),

@@ -25,12 +25,16 @@ _WORDS = {
         "This mail address belongs to more than one customer, so that we do not know who sends the fax.",
     ),
     Wrong.NO_NUMBER: (
-        "Er staat geen faxnummer in het adres of in het onderwerp, bijvoorbeeld +31201234567.",
-        "There is no fax number in the address or in the subject, for example +31201234567.",
+        "Er staat geen bestaand faxnummer in het adres of in het onderwerp. Schrijf het met het landnummer, "
+        "bijvoorbeeld +31201234567.",
+        "There is no valid fax number in the address or in the subject. Write it with the country's code, "
+        "for example +31201234567.",
     ),
     Wrong.MANY_NUMBERS: (
-        "Er staat meer dan één nummer in het adres of in het onderwerp. Verstuur elke fax met een eigen e-mail.",
-        "There is more than one number in the address or in the subject. Send each fax by a mail of its own.",
+        "Er staat meer dan één nummer in het adres of in het onderwerp, of het is niet duidelijk waar het nummer "
+        "eindigt. Schrijf er één, zonder spaties, en verstuur elke fax met een eigen e-mail.",
+        "There is more than one number in the address or in the subject, or it is not clear where the number ends. "
+        "Write one, without spaces, and send each fax by a mail of its own.",
     ),
     Wrong.NO_DOCUMENT: (
         "Er is geen PDF of TIFF bijgevoegd.",

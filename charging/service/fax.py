@@ -21,6 +21,7 @@ from charging.ledger.model import CREDIT, Balance, Outcome
 from charging.ledger.port import Store
 from charging.money import format_euro
 from charging.rating.tariff import Refusal, Tariff
+from charging.rating.written_numbers import written_numbers
 from charging.service import text
 from charging.service.fax_desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk
 from charging.service.fax_views import FaxView, view_of, view_of_cdr
@@ -239,6 +240,10 @@ class Faxes:
         """The accounts that have this mail address, in whatever case it is written. Looks at every account."""
         wanted = address.casefold()
         return [one async for one in self._store.accounts() if one.email and one.email.casefold() == wanted]
+
+    def targets(self, written: str) -> list[str]:
+        """The telephone numbers in what somebody wrote, as the tariff's country reads them."""
+        return sorted(written_numbers(written, self._tariff().region))
 
     async def _over(self, account: str, after: Place | None) -> AsyncIterator[tuple[Place, FaxView]]:
         while True:

@@ -102,6 +102,22 @@ def test_sender_who_is_not_exactly_one_customer_is_told(daemon: Client, sender: 
     assert said in answer.text
 
 
+@pytest.mark.parametrize("subject", ["Offerte 2026-11-22", "Factuur 12345678", "Invoice 2026112233"])
+def test_dates_and_order_numbers_are_not_dialled(daemon: Client, subject: str) -> None:
+    answer = _submit(daemon, letter(mail(subject=subject)), operator())
+    assert answer is not None
+    assert "no valid fax number" in answer.text
+    answer = _submit(daemon, letter(mail(subject=f"{subject}: +31612345678, +31612345679")), operator())
+    assert answer is not None
+    assert "more than one number" in answer.text
+
+
+def test_number_beside_a_date_is_dialled_with_the_country_of_the_tariff(daemon: Client) -> None:
+    answer = _submit(daemon, letter(mail(subject="Fax to 06-12345678 d.d. 2026-11-22")), operator())
+    assert answer is not None
+    assert answer.subject == "Your fax to +31612345678 was not sent"
+
+
 def submitted(
     command: Command, monkeypatch: pytest.MonkeyPatch, data: bytes, *options: str, code: int = 0
 ) -> tuple[str, str]:

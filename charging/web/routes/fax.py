@@ -21,8 +21,8 @@ from charging.web.problem import MEDIA_TYPE, ProblemDocument, Refusal, granted, 
 from charging.web.routes.accounts import IdempotencyKey
 
 router = APIRouter(prefix="/accounts/{account}/faxes", tags=["faxes"])
-senders = APIRouter(prefix="/fax-senders", tags=["faxes"])
-"""Only on the control socket."""
+by_mail = APIRouter(tags=["faxes"])
+"""What a fax handed in by mail needs; only on the control socket."""
 
 Target = Annotated[
     str,
@@ -144,10 +144,16 @@ async def cancel_fax(account: str, session: str, service: TheService) -> FaxOut:
     return FaxOut.of(granted(await service.faxes.cancel(account, session)))
 
 
-@senders.get("")
+@by_mail.get("/fax-senders")
 async def list_senders(service: TheService, email: Annotated[str, Query(max_length=254)]) -> Page[Sender]:
     """The accounts that have a mail address."""
     return Page(items=[Sender.of(one) for one in await service.faxes.senders(email)])
+
+
+@by_mail.get("/fax-targets")
+async def list_targets(service: TheService, text: Annotated[str, Query(max_length=1000)]) -> Page[str]:
+    """The telephone numbers in a text."""
+    return Page(items=service.faxes.targets(text))
 
 
 async def _document(request: Request, limit: int) -> bytes:
