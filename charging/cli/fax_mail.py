@@ -16,9 +16,10 @@ from charging.cli.options import options
 from charging.clock import SystemClock
 from charging.errors import ChargingError
 from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, read_letter, the_number
-from charging.fax.reply import Words, reply_to, words
+from charging.fax.reply import Words, reply_to, too_little, words
 from charging.ledger.accounts import Language
 from charging.money import parse_euro
+from charging.service.refusal import Code, Obstacle
 
 if TYPE_CHECKING:
     from charging.notify.settings import Mail
@@ -79,9 +80,11 @@ def submit_mail(
 def _submit(client: Client, letter: Letter, mail: Mail | None) -> Words | None:
     """Send the fax; else what to reply. Raises Refusal where another attempt may fare better."""
     found = client.get("/fax-senders", {"email": letter.sender})["items"]
-    if len(found) != 1:
-        return words(Wrong.AMBIGUOUS_SENDER if found else Wrong.UNKNOWN_SENDER, None)
-    account, language = str(found[0]["account"]), Language(found[0]["language"])
+    languages = {Language(one["language"]) for one in found}
+    language = languages.pop() if len(languages) == 1 else None
+    if len(found) != 1 or language is None:
+        return words(Wrong.AMBIGUOUS_SENDER if found else Wrong.UNKNOWN_SENDER, language)
+    account = str(found[0]["account"])
     number, document = _number(client, letter), letter.document
     if isinstance(number, Wrong):
         return words(number, language)
@@ -94,9 +97,12 @@ def _submit(client: Client, letter: Letter, mail: Mail | None) -> Words | None:
         problem = refusal.document
         if problem.get("status", UNKNOWN) >= UNKNOWN:
             raise
-        if mail is not None and "missing" in problem:
-            return _short(problem, letter.name, number, account, language, mail)
-        return words(Wrong.REFUSED, language, " ".join(refusal.lines))
+        say(f"no fax for account {account}: {refusal}")  # the operator's wording; the customer gets his own
+        if problem["code"] == Code.KEY_REUSED:
+            return None  # the same mail was faxed before, and something of the account has changed since
+        if "missing" not in problem:
+            return words(Obstacle(problem["obstacle"] or Obstacle.TROUBLE), language)
+        return _short(problem, letter.name, number, account, language, mail)
     return None
 
 
@@ -136,18 +142,26 @@ async def _send(message: EmailMessage, mail: Mail) -> None:
         say(f"the mail server takes no reply to this sender: {verdict.why}")
 
 
-def _short(problem: dict[str, Any], document: str, number: str, account: str, language: Language, mail: Mail) -> Words:
-    """The notice of R14, in the operator's words."""
+def _short(
+    problem: dict[str, Any], document: str, number: str, account: str, language: Language, mail: Mail | None
+) -> Words:
+    """R14: what is missing, as the operator's notice says it; shorter where no mail is set up that it could name."""
     from charging.notify.model import FaxRefused, NoticeKind
+    from charging.notify.policy import plain
     from charging.notify.render import Operator, Templates
+    from charging.notify.words import filters
 
     facts = FaxRefused(
-        document=document,
+        document=plain(document),
         number=number,
         pages=problem["pages"],
         cost=parse_euro(problem["needed"]),
         credit=parse_euro(problem["available"]),
     )
+    if mail is None:
+        said = filters(language)
+        pages, cost, credit = said["pages"](facts.pages), said["cost"](facts.cost), said["euro"](facts.credit)
+        return too_little(language, pages=pages, cost=cost, credit=credit)
     templates = Templates(Operator(mail.sender_name, mail.top_up_url), mail.templates)
     rendered = templates.words(NoticeKind.FAX_REFUSED, language, facts, account)
     return Words(rendered.subject, rendered.text, rendered.html)

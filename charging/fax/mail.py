@@ -43,7 +43,6 @@ class Wrong(StrEnum):
     MANY_NUMBERS = "many_numbers"
     NO_DOCUMENT = "no_document"
     MANY_DOCUMENTS = "many_documents"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)

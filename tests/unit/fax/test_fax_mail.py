@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from charging.fax.mail import Letter, Wrong, read_letter, the_number
 from charging.fax.reply import SUBJECT, Words, reply_to, words
 from charging.ledger.accounts import Language
+from charging.service.refusal import Obstacle
 
 AT_US = 1_795_262_400_000_000
 PDF = b"%PDF-1.4 whatever"
@@ -187,11 +188,12 @@ def test_mail_of_any_bytes_is_read_or_dropped(noise: bytes, header: str) -> None
     read_letter(noise)
 
 
-@pytest.mark.parametrize("wrong", list(Wrong))
-def test_stranger_is_answered_in_both_languages(wrong: Wrong) -> None:
+@pytest.mark.parametrize("wrong", [*Wrong, *Obstacle])
+def test_stranger_is_answered_in_both_languages_and_a_customer_in_his(wrong: Wrong | Obstacle) -> None:
     both = words(wrong, None).text
     for language in Language:
         assert words(wrong, language).text.strip() in both
+    assert words(wrong, Language.NL).text != words(wrong, Language.EN).text
 
 
 def test_sender_of_replies_that_is_no_address_is_refused() -> None:
