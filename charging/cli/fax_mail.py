@@ -15,10 +15,11 @@ from charging.cli.failure import Refusal, say
 from charging.cli.options import options
 from charging.clock import SystemClock
 from charging.errors import ChargingError
-from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, read_letter
-from charging.fax.reply import Words, reply_to, words
+from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, read_letter, the_number
+from charging.fax.reply import Words, reply_to, too_little, words
 from charging.ledger.accounts import Language
 from charging.money import parse_euro
+from charging.service.refusal import Code, Obstacle
 
 if TYPE_CHECKING:
     from charging.notify.settings import Mail
@@ -52,10 +53,10 @@ def submit_mail(
 ) -> None:
     """Send the PDF or TIFF of a mail on standard input as a fax.
 
-    The number is in the address (fax+31201234567@…, 31201234567@fax…) or in the subject; the From address must be the
-    account's, and your mail server must have made sure that it is not forged. Where the fax is not sent, its sender
-    gets a reply. What cannot be decided now (all lines busy, no daemon) ends with 75, for which mail servers try again
-    later.
+    The number is in the address (fax+31201234567@…, 31201234567@fax…) or in the subject, where it begins with + or 0;
+    the From address must be the account's, and your mail server must have made sure that it is not forged. Where the
+    fax is not sent, its sender gets a reply. What cannot be decided now (all lines busy, no daemon) ends with 75, for
+    which mail servers try again later.
     """
     data = sys.stdin.buffer.read(MAIL_BYTES_MAX + 1)
     letter = read_letter(data, envelope_sender=sender, recipient=recipient) if len(data) <= MAIL_BYTES_MAX else None
@@ -79,22 +80,37 @@ def submit_mail(
 def _submit(client: Client, letter: Letter, mail: Mail | None) -> Words | None:
     """Send the fax; else what to reply. Raises Refusal where another attempt may fare better."""
     found = client.get("/fax-senders", {"email": letter.sender})["items"]
-    if len(found) != 1:
-        return words(Wrong.AMBIGUOUS_SENDER if found else Wrong.UNKNOWN_SENDER, None)
-    account, language = str(found[0]["account"]), Language(found[0]["language"])
-    if letter.wrong is not None or not isinstance(letter.document, bytes):
-        return words(letter.wrong or Wrong.NO_DOCUMENT, language)
-    params: Params = {"target": str(letter.number), "name": letter.name[:500]}
+    languages = {Language(one["language"]) for one in found}
+    language = languages.pop() if len(languages) == 1 else None
+    if len(found) != 1 or language is None:
+        return words(Wrong.AMBIGUOUS_SENDER if found else Wrong.UNKNOWN_SENDER, language)
+    account = str(found[0]["account"])
+    number, document = _number(client, letter), letter.document
+    if isinstance(number, Wrong):
+        return words(number, language)
+    if isinstance(document, Wrong):
+        return words(document, language)
+    params: Params = {"target": number, "name": letter.name[:500]}
     try:
-        client.send("POST", path("accounts", account, "faxes"), params=params, content=letter.document, key=letter.key)
+        client.send("POST", path("accounts", account, "faxes"), params=params, content=document, key=letter.key)
     except Refusal as refusal:
         problem = refusal.document
         if problem.get("status", UNKNOWN) >= UNKNOWN:
             raise
-        if mail is not None and "missing" in problem:
-            return _short(problem, letter, account, language, mail)
-        return words(Wrong.REFUSED, language, " ".join(refusal.lines))
+        say(f"no fax for account {account}: {refusal}")  # the operator's wording; the customer gets his own
+        if problem["code"] == Code.KEY_REUSED:
+            return None  # the same mail was faxed before, and something of the account has changed since
+        if "missing" not in problem:
+            return words(Obstacle(problem["obstacle"] or Obstacle.TROUBLE), language)
+        return _short(problem, letter.name, number, account, language, mail)
     return None
+
+
+def _number(client: Client, letter: Letter) -> str | Wrong:
+    """The one number that the letter names, as the tariff's country reads it."""
+    if isinstance(letter.target, Wrong):
+        return letter.target
+    return the_number(client.get("/fax-targets", {"text": letter.target})["items"])
 
 
 def _reply(letter: Letter, sender: str, said: Words, mail: Mail | None) -> None:
@@ -126,18 +142,26 @@ async def _send(message: EmailMessage, mail: Mail) -> None:
         say(f"the mail server takes no reply to this sender: {verdict.why}")
 
 
-def _short(problem: dict[str, Any], letter: Letter, account: str, language: Language, mail: Mail) -> Words:
-    """The notice of R14, in the operator's words."""
+def _short(
+    problem: dict[str, Any], document: str, number: str, account: str, language: Language, mail: Mail | None
+) -> Words:
+    """R14: what is missing, as the operator's notice says it; shorter where no mail is set up that it could name."""
     from charging.notify.model import FaxRefused, NoticeKind
+    from charging.notify.policy import plain
     from charging.notify.render import Operator, Templates
+    from charging.notify.words import filters
 
     facts = FaxRefused(
-        document=letter.name,
-        number=str(letter.number),
+        document=plain(document),
+        number=number,
         pages=problem["pages"],
         cost=parse_euro(problem["needed"]),
         credit=parse_euro(problem["available"]),
     )
+    if mail is None:
+        said = filters(language)
+        pages, cost, credit = said["pages"](facts.pages), said["cost"](facts.cost), said["euro"](facts.credit)
+        return too_little(language, pages=pages, cost=cost, credit=credit)
     templates = Templates(Operator(mail.sender_name, mail.top_up_url), mail.templates)
     rendered = templates.words(NoticeKind.FAX_REFUSED, language, facts, account)
     return Words(rendered.subject, rendered.text, rendered.html)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from charging.service.refusal import Code, Refused
+from charging.service.refusal import Code, Obstacle, Refused
 
 TIME_S = 60
 MEMORY_BYTES = 2_000_000_000
@@ -35,7 +35,8 @@ async def convert(head: bytes, document: Path, paper: Path, pages_max: int) -> R
     if head[:4] in (b"II*\0", b"MM\0*"):
         pdf = document.with_suffix(".pdf")
         return await _run("tiff2pdf", "-o", str(pdf), str(document)) or await _print(pdf, paper, pages_max)
-    return Refused(Code.INVALID, "found a document that is neither PDF nor TIFF", "send it as a PDF")
+    message = "found a document that is neither PDF nor TIFF"
+    return Refused(Code.INVALID, message, "send it as a PDF", Obstacle.UNREADABLE)
 
 
 async def _print(pdf: Path, paper: Path, pages_max: int) -> Refused | None:
@@ -68,4 +69,5 @@ async def _run(program: str, *arguments: str) -> Refused | None:
     if code == 0:
         return None
     log.warning("fax_document_unreadable", program=program, code=code)
-    return Refused(Code.INVALID, "found a document that cannot be read", "print it to a new PDF and send that")
+    advice = "print it to a new PDF and send that"
+    return Refused(Code.INVALID, "found a document that cannot be read", advice, Obstacle.UNREADABLE)

@@ -17,7 +17,7 @@ from charging.clock import MICROSECONDS, Clock
 from charging.fax.convert import convert
 from charging.fax.tiff import page_count
 from charging.service.fax_desk import Paper
-from charging.service.refusal import Code, Refused
+from charging.service.refusal import Code, Obstacle, Refused
 
 SWEEP_S = 3600
 DAY_US = 86_400 * MICROSECONDS
@@ -56,9 +56,11 @@ class DocumentFolder:
                 return wrong
             pages = await asyncio.to_thread(_pages_of, paper)
             if pages is None:
-                return Refused(Code.INVALID, "found a document without a page", "print it to a new PDF and send that")
+                advice = "print it to a new PDF and send that"
+                return Refused(Code.INVALID, "found a document without a page", advice, Obstacle.UNREADABLE)
             if pages > chosen.max_pages:
-                return Refused(Code.INVALID, f"found more than {chosen.max_pages} pages", "send it in parts")
+                message = f"found more than {chosen.max_pages} pages"
+                return Refused(Code.INVALID, message, "send it in parts", Obstacle.TOO_MANY_PAGES)
             paper.chmod(0o640)
             paper.replace(chosen.folder / f"{name}{SUFFIX}")
         return Paper(pages, f"{chosen.folder_on_switch}/{name}{SUFFIX}")

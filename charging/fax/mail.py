@@ -1,16 +1,17 @@
 """A fax handed in by mail: who wants what sent where, read from the message. Pure.
 
-The number stands in the address (``fax+31201234567@…`` or ``31201234567@fax…``), else in the subject; the document is
-the one PDF or TIFF attached. What a program has sent (a bounce, an out-of-office notice, a list) is dropped without a
-word, so that two machines never answer one another (RFC 3834); and since some programs do not say that they are, so is
-a mail without a document that answers one of our replies.
+The number stands in the address (``fax+31201234567@…`` or ``31201234567@fax…``), else in the subject; what there is one
+is for `charging.rating.written_numbers` to say. The document is the one PDF or TIFF attached. What a program has sent
+(a bounce, an out-of-office notice, a list) is dropped without a word, so that two machines never answer one another
+(RFC 3834); and since some programs do not say that they are, so is a mail without a document that answers one of our
+replies.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -23,8 +24,9 @@ from enum import StrEnum
 MAIL_BYTES_MAX = 50_000_000
 ADDRESS_LENGTH_MAX = 254
 PLACES = ("X-Original-To", "Delivered-To", "To", "Cc")
-_IN_ADDRESS = re.compile(r"(?:fax\+)?\+?([0-9]{6,20})", re.IGNORECASE)
-_IN_SUBJECT = re.compile(r"\+?[0-9][0-9 ()./-]{4,24}[0-9]")
+SUBJECT_LENGTH_MAX = 500
+"""Characters; in a longer one no number is looked for."""
+_IN_ADDRESS = re.compile(r"(fax\+)?\+?([0-9]{6,20})", re.IGNORECASE)
 _TYPES = ("application/pdf", "image/tiff")
 _PROGRAMS = ("mailer-daemon", "mail-daemon")
 KEY_PREFIX = "mail-"
@@ -41,7 +43,6 @@ class Wrong(StrEnum):
     MANY_NUMBERS = "many_numbers"
     NO_DOCUMENT = "no_document"
     MANY_DOCUMENTS = "many_documents"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +54,16 @@ class Letter:
     message_id: str
     recipient: str
     """Where it was sent to; empty where that is not known."""
-    number: str | Wrong
-    """As written; national or international."""
+    target: str | Wrong
+    """What names the number: the digits of an address, else the subject."""
     document: bytes | Wrong
     name: str = ""
-
-    @property
-    def wrong(self) -> Wrong | None:
-        """The first thing that is wrong with it."""
-        return next((one for one in (self.number, self.document) if isinstance(one, Wrong)), None)
 
     @property
     def key(self) -> str:
         """The same mail delivered twice is the same fax."""
         document = self.document if isinstance(self.document, bytes) else b""
-        parts = (self.sender.casefold(), self.message_id, str(self.number), hashlib.sha256(document).hexdigest())
+        parts = (self.sender.casefold(), self.message_id, str(self.target), hashlib.sha256(document).hexdigest())
         return KEY_PREFIX + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -88,7 +84,7 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         sender=senders[0],
         message_id=_header(message, "Message-ID"),
         recipient=recipients[0] if recipients else "",
-        number=_number(recipients, _header(message, "Subject")),
+        target=_target(recipients, _header(message, "Subject"), by_server=bool(recipient)),
         document=document,
         name=name,
     )
@@ -127,12 +123,31 @@ def _is_automatic(message: EmailMessage, envelope_sender: str | None) -> bool:
     return own or "" in names or not (names | senders).isdisjoint(_PROGRAMS)
 
 
-def _number(recipients: list[str], subject: str) -> str | Wrong:
-    found = {_typed(match[1]) for one in recipients if (match := _IN_ADDRESS.fullmatch(one.rpartition("@")[0]))}
-    found = found or {match.group() for match in _IN_SUBJECT.finditer(subject)}
+def the_number(found: Sequence[str]) -> str | Wrong:
+    """The one of the numbers that a letter's target was found to name."""
     if len(found) == 1:
-        return found.pop()
+        return found[0]
     return Wrong.MANY_NUMBERS if found else Wrong.NO_NUMBER
+
+
+def _target(recipients: list[str], subject: str, *, by_server: bool) -> str | Wrong:
+    """``by_server``: the mail server names the recipient, so that it is an address of ours."""
+    found = {digits for one in recipients if (digits := _digits(one, by_server=by_server))}
+    if len(found) > 1:
+        return Wrong.MANY_NUMBERS
+    if found:
+        return found.pop()
+    return subject if len(subject) <= SUBJECT_LENGTH_MAX else Wrong.NO_NUMBER
+
+
+def _digits(address: str, *, by_server: bool) -> str:
+    """The number that a fax's address is made of; empty: it is another address. Digits alone are one only where it is
+    ours: other people's addresses are digits too, and get the same mail."""
+    name, _, domain = address.rpartition("@")
+    match = _IN_ADDRESS.fullmatch(name)
+    if match is None or not (match[1] or by_server or domain.lower().startswith("fax")):
+        return ""
+    return _typed(match[2])
 
 
 def _typed(digits: str) -> str:

@@ -13,9 +13,10 @@ from typing import NamedTuple
 from charging.clock import MICROSECONDS
 from charging.fax.mail import Letter, Wrong
 from charging.ledger.accounts import Language
+from charging.service.refusal import Obstacle
 
 SUBJECT = {Language.NL: "Uw fax is niet verstuurd", Language.EN: "Your fax was not sent"}
-_WORDS = {
+_WORDS: dict[Wrong | Obstacle, tuple[str, str]] = {
     Wrong.UNKNOWN_SENDER: (
         "Dit e-mailadres hoort bij geen van onze klanten. Verstuur de fax vanaf het adres dat bij ons bekend is.",
         "This mail address belongs to none of our customers. Send the fax from the address that we know.",
@@ -25,12 +26,16 @@ _WORDS = {
         "This mail address belongs to more than one customer, so that we do not know who sends the fax.",
     ),
     Wrong.NO_NUMBER: (
-        "Er staat geen faxnummer in het adres of in het onderwerp, bijvoorbeeld +31201234567.",
-        "There is no fax number in the address or in the subject, for example +31201234567.",
+        "Er staat geen bestaand faxnummer in het adres of in het onderwerp. Schrijf het met het landnummer, "
+        "bijvoorbeeld +31201234567.",
+        "There is no valid fax number in the address or in the subject. Write it with the country's code, "
+        "for example +31201234567.",
     ),
     Wrong.MANY_NUMBERS: (
-        "Er staat meer dan één nummer in het adres of in het onderwerp. Verstuur elke fax met een eigen e-mail.",
-        "There is more than one number in the address or in the subject. Send each fax by a mail of its own.",
+        "Er staat meer dan één nummer in het adres of in het onderwerp, of het is niet duidelijk waar het nummer "
+        "eindigt. Schrijf er één, zonder spaties, en verstuur elke fax met een eigen e-mail.",
+        "There is more than one number in the address or in the subject, or it is not clear where the number ends. "
+        "Write one, without spaces, and send each fax by a mail of its own.",
     ),
     Wrong.NO_DOCUMENT: (
         "Er is geen PDF of TIFF bijgevoegd.",
@@ -40,10 +45,54 @@ _WORDS = {
         "Er is meer dan één document bijgevoegd. Verstuur elk document met een eigen e-mail.",
         "There is more than one document attached. Send each by a mail of its own.",
     ),
-    Wrong.REFUSED: (
-        "De fax kon niet worden verstuurd. Er is niets afgeschreven. De reden, in het Engels:",
-        "The fax could not be sent. Nothing was charged. The reason:",
+    Obstacle.SUSPENDED: (
+        "Uw account is opgeschort, zodat wij geen faxen voor u versturen. Neem contact met ons op.",
+        "Your account is suspended, so that we send no faxes for you. Please contact us.",
     ),
+    Obstacle.NO_OWN_NUMBER: (
+        "Bij uw account hoort nog geen telefoonnummer om de fax mee te versturen. Neem contact met ons op.",
+        "Your account has no telephone number yet to send the fax from. Please contact us.",
+    ),
+    Obstacle.INVALID_NUMBER: (
+        "Het faxnummer bestaat niet. Schrijf het met het landnummer, bijvoorbeeld +31201234567.",
+        "The fax number does not exist. Write it with the country's code, for example +31201234567.",
+    ),
+    Obstacle.PREMIUM_NUMBER: (
+        "Naar betaalde servicenummers versturen wij geen faxen.",
+        "We send no faxes to premium rate numbers.",
+    ),
+    Obstacle.BLOCKED_NUMBER: (
+        "Naar dit nummer versturen wij geen faxen.",
+        "We send no faxes to this number.",
+    ),
+    Obstacle.OPERATORS_NUMBER: (
+        "Dit is een nummer van onszelf. Daarheen versturen wij geen faxen.",
+        "This is a number of ours. We send no faxes to it.",
+    ),
+    Obstacle.NOT_COVERED: (
+        "Naar deze bestemming versturen wij geen faxen.",
+        "We send no faxes to this destination.",
+    ),
+    Obstacle.UNREADABLE: (
+        "Wij kunnen het document niet lezen. Maak er een nieuwe PDF van en verstuur die.",
+        "We cannot read the document. Print it to a new PDF and send that.",
+    ),
+    Obstacle.TOO_MANY_PAGES: (
+        "Het document heeft te veel pagina’s. Verstuur het in delen.",
+        "The document has too many pages. Send it in parts.",
+    ),
+    Obstacle.TOO_LARGE: (
+        "Het document is te groot. Verstuur het in delen.",
+        "The document is too large. Send it in parts.",
+    ),
+    Obstacle.TROUBLE: (
+        "Door een storing bij ons is de fax niet verstuurd. Er is niets afgeschreven. Probeer het later opnieuw.",
+        "Through a failure of ours the fax was not sent. Nothing was charged. Please try again later.",
+    ),
+}
+_TOO_LITTLE = {
+    Language.NL: "Uw beltegoed is te laag: de fax ({pages}) kost {cost} en u heeft {credit}. Er is niets afgeschreven.",
+    Language.EN: "Your credit is too low: the fax ({pages}) costs {cost} and you have {credit}. Nothing was charged.",
 }
 
 
@@ -56,12 +105,17 @@ class Words(NamedTuple):
     """The same for readers of HTML; empty: text alone."""
 
 
-def words(wrong: Wrong, language: Language | None, detail: str = "") -> Words:
+def words(wrong: Wrong | Obstacle, language: Language | None) -> Words:
     """The words for what is wrong; in both languages where the reader's is not known."""
     dutch, english = _WORDS[wrong]
     paragraphs = [text for one, text in ((Language.NL, dutch), (Language.EN, english)) if language in (None, one)]
     subject = " / ".join(text for one, text in SUBJECT.items() if language in (None, one))
-    return Words(subject, "\n\n".join([*paragraphs, *([detail] if detail else [])]) + "\n")
+    return Words(subject, "\n\n".join(paragraphs) + "\n")
+
+
+def too_little(language: Language, *, pages: str, cost: str, credit: str) -> Words:
+    """The words for credit that does not suffice, of an operator who has set up no mail and so no place to buy it."""
+    return Words(SUBJECT[language], _TOO_LITTLE[language].format(pages=pages, cost=cost, credit=credit) + "\n")
 
 
 def reply_to(letter: Letter, sender: str, said: Words, at_us: int) -> EmailMessage:

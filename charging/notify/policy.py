@@ -29,7 +29,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
-from charging.ledger.accounts import Account, Language, Number, Status
+from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.bundles import left
 from charging.ledger.model import CREDIT, Balance
 from charging.notify.missed import Batch
@@ -37,7 +37,6 @@ from charging.notify.model import (
     TEXT_LENGTH_MAX,
     Expiry,
     Facts,
-    FaxRefused,
     LowCredit,
     LowFreeMinutes,
     MissedCall,
@@ -145,15 +144,6 @@ def missed_calls(
         causes=batch.causes,
     )
     return _notice(account, NoticeKind.MISSED_CALLS, key, at_us, several)
-
-
-def fax_refused(
-    account: Account, facts: FaxRefused, sender: str, language: Language, request: str, at_us: int
-) -> Notice:
-    """R14's return mail, to who handed the fax in. ``request`` is unique to the handing in."""
-    kept = FaxRefused(plain(facts.document), plain(facts.number), facts.pages, facts.cost, facts.credit)
-    key = f"fax-refused/{request}"
-    return Notice(key, NoticeKind.FAX_REFUSED, account.id, language, sender, at_us, kept)
 
 
 def forward_cost(tariff: Tariff, plan: Plan, numbers: Iterable[Number], at_us: int) -> int | None:

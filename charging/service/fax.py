@@ -21,10 +21,11 @@ from charging.ledger.model import CREDIT, Balance, Outcome
 from charging.ledger.port import Store
 from charging.money import format_euro
 from charging.rating.tariff import Refusal, Tariff
+from charging.rating.written_numbers import written_numbers
 from charging.service import text
 from charging.service.fax_desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk
 from charging.service.fax_views import FaxView, view_of, view_of_cdr
-from charging.service.refusal import Code, Refused, closed_account, unknown_account
+from charging.service.refusal import Code, Obstacle, Refused, closed_account, unknown_account
 from charging.session.events import HangupOrdered
 from charging.session.fax import Fax, open_transfer
 from charging.session.ports import FaxOrder
@@ -40,11 +41,11 @@ DIAL_WITHIN_S = 10
 """Longer than the order to the switch may take."""
 CDR_PAGE = 1000
 _REFUSALS = {
-    Refusal.UNKNOWN_PLAN: "the account's plan is not in the tariff",
-    Refusal.NOT_COVERED: "the tariff has no fax price for it",
-    Refusal.BLOCKED: "it is blocked",
-    Refusal.PREMIUM: "it is a premium number",
-    Refusal.LOOP: "it is a number of the operator",
+    Refusal.UNKNOWN_PLAN: ("the account's plan is not in the tariff", Obstacle.TROUBLE),
+    Refusal.NOT_COVERED: ("the tariff has no fax price for it", Obstacle.NOT_COVERED),
+    Refusal.BLOCKED: ("it is blocked", Obstacle.BLOCKED_NUMBER),
+    Refusal.PREMIUM: ("it is a premium number", Obstacle.PREMIUM_NUMBER),
+    Refusal.LOOP: ("it is a number of the operator", Obstacle.OPERATORS_NUMBER),
 }
 
 log = structlog.get_logger(__name__)
@@ -104,10 +105,12 @@ class Faxes:
         tariff, now = self._tariff(), self._clock.now()
         target = tariff.normalise(wish.target)
         if target is None or not target.startswith("+"):
-            return Refused(Code.INVALID, f"found the fax number {wish.target[:40]!r}, expected a telephone number")
+            message = f"found the fax number {wish.target[:40]!r}, expected a telephone number"
+            return Refused(Code.INVALID, message, obstacle=Obstacle.INVALID_NUMBER)
         price = tariff.fax_page_for(payer.plan, target, now.wall_us)
         if isinstance(price, Refusal):
-            return Refused(Code.NOT_ALLOWED, f"no fax can be sent to {target}: {_REFUSALS[price]}")
+            why, obstacle = _REFUSALS[price]
+            return Refused(Code.NOT_ALLOWED, f"no fax can be sent to {target}: {why}", obstacle=obstacle)
         return Fax(
             id=session_of(account, key),
             account=account,
@@ -131,13 +134,15 @@ class Faxes:
         if payer.status is Status.CLOSED:
             return closed_account(account)
         if payer.status is Status.SUSPENDED:
-            return Refused(Code.NOT_ALLOWED, f"account {account!r} is suspended", "activate it first")
+            message = f"account {account!r} is suspended"
+            return Refused(Code.NOT_ALLOWED, message, "activate it first", Obstacle.SUSPENDED)
         return payer
 
     async def _number(self, payer: Account, wanted: str) -> Number | Refused:
         owned = sorted(await self._store.numbers(payer.id), key=lambda one: one.number)
         if not owned:
-            return Refused(Code.NOT_ALLOWED, f"account {payer.id!r} has no number to send from", "add a number first")
+            message = f"account {payer.id!r} has no number to send from"
+            return Refused(Code.NOT_ALLOWED, message, "add a number first", Obstacle.NO_OWN_NUMBER)
         if not wanted:
             return owned[0]
         normal = self._tariff().normalise(wanted)
@@ -185,7 +190,8 @@ class Faxes:
         except ActionRefused as error:
             log.warning("fax_order_refused", session=fax.id, error=str(error))
             advice = "nothing is charged, what was reserved comes back; grant the AMI right `originate`"
-            return Refused(Code.CONFLICT, f"the switch refused to send the fax: {error}", advice)
+            message = f"the switch refused to send the fax: {error}"
+            return Refused(Code.CONFLICT, message, advice, Obstacle.TROUBLE)
         except SwitchError as error:
             log.warning("fax_order_doubted", session=fax.id, error=str(error))
         return FaxSent(view_of(fax), created=True)
@@ -236,9 +242,15 @@ class Faxes:
         return FaxPage([*shown, *(view for view in opened if view.session not in ended)], None)
 
     async def senders(self, address: str) -> Sequence[Account]:
-        """The accounts that have this mail address, in whatever case it is written. Looks at every account."""
+        """The accounts that have this mail address, in whatever case it is written; who closed one and opened another
+        has one. Looks at every account."""
         wanted = address.casefold()
-        return [one async for one in self._store.accounts() if one.email and one.email.casefold() == wanted]
+        every = [one async for one in self._store.accounts() if one.email and one.email.casefold() == wanted]
+        return [one for one in every if one.status is not Status.CLOSED]
+
+    def targets(self, written: str) -> list[str]:
+        """The telephone numbers in what somebody wrote, as the tariff's country reads them."""
+        return sorted(written_numbers(written, self._tariff().region))
 
     async def _over(self, account: str, after: Place | None) -> AsyncIterator[tuple[Place, FaxView]]:
         while True:

@@ -31,6 +31,29 @@ class Code(StrEnum):
     """It cannot be done just now; the same may be asked again, with the same key."""
 
 
+class Obstacle(StrEnum):
+    """What stands against a fax, finer than the code: whoever speaks to the customer says it in his own language."""
+
+    SUSPENDED = "suspended"
+    """The account is suspended."""
+    NO_OWN_NUMBER = "no_own_number"
+    """The account has no number to send from."""
+    INVALID_NUMBER = "invalid_number"
+    """What it should go to is no telephone number."""
+    PREMIUM_NUMBER = "premium_number"
+    BLOCKED_NUMBER = "blocked_number"
+    OPERATORS_NUMBER = "operators_number"
+    NOT_COVERED = "not_covered"
+    """The tariff has no fax price for where it should go."""
+    UNREADABLE = "unreadable"
+    """The document is no PDF or TIFF, is damaged, or has no page."""
+    TOO_MANY_PAGES = "too_many_pages"
+    TOO_LARGE = "too_large"
+    """The document has too many bytes."""
+    TROUBLE = "trouble"
+    """The operator must mend something."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Nothing was changed."""
@@ -40,6 +63,8 @@ class Refused:
     """What is the matter: found and expected, in one line."""
     advice: str = ""
     """What to do next, in one line."""
+    obstacle: Obstacle | None = None
+    """Of a fax that would meet it again; ``None`` where the code says it all."""
 
 
 def unknown_account(account: str) -> Refused:

@@ -47,7 +47,7 @@ def control_app(service: Service, facts: Facts = dict, *, tokens: Tokens | None 
     for part in (accounts, statements, numbers, calls, prices, ledger, imports):
         app.include_router(part.router)
     app.include_router(fax.router)
-    app.include_router(fax.senders)
+    app.include_router(fax.by_mail)
     if tokens is not None:
         app.state.tokens = tokens
         app.include_router(token_routes.router)

@@ -1,7 +1,8 @@
 """Every error as one document: ``application/problem+json`` (RFC 9457).
 
-Besides the standard's members a problem carries ``code`` (a word for programs, stable), ``advice`` (what to do next)
-and ``problems`` (each thing wrong with a file or a request, one line each).
+Besides the standard's members a problem carries ``code`` (a word for programs, stable), ``advice`` (what to do next),
+``problems`` (each thing wrong with a file or a request, one line each) and ``obstacle`` (a word for what stands against
+a fax).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from charging.errors import ConfigError, LedgerCorrupt, LedgerError
-from charging.service.refusal import Code, Refused
+from charging.service.refusal import Code, Obstacle, Refused
 from charging.web.invalid import problem_of
 
 MEDIA_TYPE = "application/problem+json"
@@ -54,6 +55,7 @@ class ProblemDocument(BaseModel):
     code: str = Field(description="a stable word for programs")
     advice: str = Field("", description="what to do next")
     problems: list[str] = Field([], description="each thing wrong with a file or the request")
+    obstacle: str = Field("", description=f"what stands against a fax: {', '.join(Obstacle)}; empty: the code says it")
 
 
 class Refusal(Exception):
@@ -72,7 +74,7 @@ def granted(answer: T | Refused) -> T:
 
 
 def problem_response(
-    status: int, code: str, detail: str, advice: str = "", problems: Sequence[str] = ()
+    status: int, code: str, detail: str, advice: str = "", problems: Sequence[str] = (), obstacle: str = ""
 ) -> JSONResponse:
     """The response that says what went wrong."""
     document = ProblemDocument(
@@ -83,6 +85,7 @@ def problem_response(
         code=code,
         advice=advice,
         problems=list(problems),
+        obstacle=obstacle,
     )
     return JSONResponse(document.model_dump(), status, media_type=MEDIA_TYPE)
 
@@ -100,7 +103,8 @@ def handle_problems(app: FastAPI) -> None:
 async def _refusal(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
     refused = error.refused
-    response = problem_response(_STATUS[refused.code], refused.code, refused.message, refused.advice)
+    status, obstacle = _STATUS[refused.code], refused.obstacle or ""
+    response = problem_response(status, refused.code, refused.message, refused.advice, obstacle=obstacle)
     if refused.code is Code.UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response

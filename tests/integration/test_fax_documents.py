@@ -10,7 +10,7 @@ import pytest
 from charging.fax.folder import DocumentFolder, FolderSettings
 from charging.fax.tiff import page_count
 from charging.service.fax_desk import Paper
-from charging.service.refusal import Code, Refused
+from charging.service.refusal import Code, Obstacle, Refused
 from tests.fakes.clock import FakeClock
 from tests.fakes.documents import pdf, tiff
 
@@ -35,13 +35,14 @@ async def test_longest_document_is_taken_and_one_page_more_is_refused(folder: Do
     answer = await folder.prepare("b", pdf(4))
     assert isinstance(answer, Refused)
     assert "more than 3 pages" in answer.message
+    assert answer.obstacle is Obstacle.TOO_MANY_PAGES
 
 
 @pytest.mark.parametrize("document", [b"", b"hello", b"%PDF-1.4\njunk", b"II*\0junk", b"%!PS\nshowpage"])
 async def test_what_is_no_document_is_refused(folder: DocumentFolder, tmp_path: Path, document: bytes) -> None:
     answer = await folder.prepare("bad", document)
     assert isinstance(answer, Refused)
-    assert answer.code is Code.INVALID
+    assert (answer.code, answer.obstacle) == (Code.INVALID, Obstacle.UNREADABLE)
     assert list((tmp_path / "fax").glob("*")) == []
 
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import replace
 from email import message_from_string
+from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
 
@@ -16,23 +17,26 @@ import pytest
 from charging.cli.client import Client, client
 from charging.cli.failure import Refusal
 from charging.cli.fax_mail import TRY_AGAIN, _submit
+from charging.errors import ActionRefused
 from charging.fax.mail import read_letter
+from charging.fax.reply import Words
 from charging.lab.daemon import free_port
-from charging.ledger.accounts import Account, Language, Number
+from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.memory import MemoryStore
 from charging.notify.settings import Mail
 from charging.service.fax_desk import FaxDesk
 from charging.service.live import NoCalls
 from charging.service.service import Service
 from charging.session.model import Policy
+from charging.session.ports import FaxOrder
 from charging.web.control import control_app
 from tests.fakes.clock import FakeClock
-from tests.fakes.fax_line import FAX_TABLES, TakesAll, fax_desk
-from tests.fakes.rig import Rig, make_tariff
+from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, TakesAll, fax_desk
+from tests.fakes.rig import EURO, Rig, make_tariff
 from tests.fakes.switch import FakeSwitch
 from tests.integration.command import Command, Place
 from tests.integration.smtp_server import Mailbox, mail_server
-from tests.unit.fax.test_fax_mail import letter, mail
+from tests.unit.fax.test_fax_mail import PDF, letter, mail
 
 
 @pytest.fixture
@@ -42,13 +46,18 @@ def rig() -> Rig:
 
 
 @pytest.fixture
-def desk(rig: Rig) -> FaxDesk:
-    return fax_desk(rig.registry, TakesAll(rig.switch))
+def line(rig: Rig) -> TakesAll:
+    return TakesAll(rig.switch)
+
+
+@pytest.fixture
+def desk(rig: Rig, line: TakesAll) -> FaxDesk:
+    return fax_desk(rig.registry, line)
 
 
 @pytest.fixture
 def daemon(rig: Rig, desk: FaxDesk) -> Iterator[Client]:
-    """A client of a daemon whose customer anna has no credit."""
+    """A client of a daemon whose customers have no credit; anna alone reads English."""
     store = rig.store
 
     async def fill() -> None:
@@ -56,6 +65,13 @@ def daemon(rig: Rig, desk: FaxDesk) -> Iterator[Client]:
         await store.put_number(Number("+31201234567", "anna"))
         for twin in ("ben-1", "ben-2"):
             await store.put_account(Account(twin, "light", email="ben@example.nl"))
+        for language in Language:
+            await store.put_account(Account(f"fay-{language}", "light", language, email="fay@example.nl"))
+        await store.put_account(Account("carl", "light", email="carl@example.nl", status=Status.CLOSED))
+        await store.put_account(Account("carl-2", "light", email="carl@example.nl"))
+        await store.put_number(Number("+31201234568", "carl-2"))
+        await store.put_account(Account("dora", "light", email="dora@example.nl", status=Status.SUSPENDED))
+        await store.put_account(Account("emil", "light", email="emil@example.nl"))
 
     asyncio.run(fill())
     service = Service(
@@ -85,21 +101,115 @@ def test_r14_fax_by_mail_without_credit_gets_the_notice_in_the_customers_languag
     assert "https://op.nl/credit" in answer.html
 
 
-def test_r14_fax_by_mail_without_credit_is_answered_also_where_no_mail_is_set_up(daemon: Client) -> None:
-    answer = _submit(daemon, letter(mail(subject="+31612345678")), None)
+def replied(daemon: Client, sender: str, message: EmailMessage, settings: Mail | None = None) -> Words:
+    """What the sender is answered."""
+    message.replace_header("From", sender)
+    answer = _submit(daemon, letter(message), settings)
     assert answer is not None
-    assert "2 pages at 0.08 cost 0.16 euro" in answer.text
+    return answer
 
 
 @pytest.mark.parametrize(
-    ("sender", "said"), [("ben@example.nl", "more than one customer"), ("eve@x.nl", "none of our")]
+    ("sender", "said"),
+    [
+        ("anna@example.nl", "the fax (2\xa0pages) costs €0.16 and you have €0.00"),
+        ("carl@example.nl", "de fax (2\xa0pagina’s) kost €\xa00,16 en u heeft €\xa00,00"),
+    ],
 )
-def test_sender_who_is_not_exactly_one_customer_is_told(daemon: Client, sender: str, said: str) -> None:
-    message = mail(subject="+31612345678")
-    message.replace_header("From", sender)
-    answer = _submit(daemon, letter(message), None)
-    assert answer is not None
+def test_r14_fax_by_mail_without_credit_is_answered_also_where_no_mail_is_set_up(
+    daemon: Client, sender: str, said: str
+) -> None:
+    assert said in replied(daemon, sender, mail(subject="+31612345678")).text
+
+
+def test_document_is_named_in_the_reply_without_signs_that_turn_the_text(daemon: Client) -> None:
+    message = mail(files=0, subject="+31612345678")
+    message.add_attachment(PDF, "application", "pdf", filename="offer\u202egnp.pdf")
+    assert 'fax "offergnp.pdf" to' in replied(daemon, "anna@example.nl", message, operator()).text
+
+
+@pytest.mark.parametrize(
+    ("sender", "said"),
+    [
+        ("ben@example.nl", ["meer dan één klant"]),
+        ("fay@example.nl", ["meer dan één klant", "more than one customer"]),
+        ("eve@x.nl", ["geen van onze", "none of our"]),
+    ],
+)
+def test_sender_who_is_not_exactly_one_customer_is_told(daemon: Client, sender: str, said: list[str]) -> None:
+    answer = replied(daemon, sender, mail(subject="+31612345678"))
+    assert [words for words in said if words in answer.text] == said
+    assert len(answer.text.split("\n\n")) == len(said), "in the language that all of them have"
+
+
+def test_customer_who_closed_an_account_faxes_from_the_one_he_opened_since(daemon: Client) -> None:
+    answer = replied(daemon, "carl@example.nl", mail(subject="+31612345678"), operator())
+    assert answer.subject == "Uw fax naar +31612345678 is niet verstuurd"
+    assert "carl-2" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("sender", "number", "said", "why"),
+    [
+        ("dora@example.nl", "+31612345678", "Uw account is opgeschort", "is suspended; activate it first"),
+        ("emil@example.nl", "+31612345678", "nog geen telefoonnummer", "no number to send from; add a number first"),
+        ("carl@example.nl", "+31900112233", "betaalde servicenummers", "it is a premium number"),
+        ("carl@example.nl", "+31201112222", "deze bestemming", "the tariff has no fax price for it"),
+    ],
+)
+def test_refusal_is_told_in_the_customers_words_and_to_the_mail_server_in_the_operators(
+    daemon: Client, capsys: pytest.CaptureFixture[str], sender: str, number: str, said: str, why: str
+) -> None:
+    answer = replied(daemon, sender, mail(subject=number))
+    assert answer.subject == "Uw fax is niet verstuurd"
     assert said in answer.text
+    assert why not in answer.text
+    assert why in capsys.readouterr().err
+
+
+def test_document_that_is_too_large_is_told(daemon: Client) -> None:
+    message = mail(files=0, subject="+31612345678")
+    message.add_attachment(PDF + bytes(MAX_BYTES), "application", "pdf", filename="offer.pdf")
+    assert "Het document is te groot" in replied(daemon, "carl@example.nl", message).text
+
+
+def test_switch_that_refuses_is_a_failure_of_ours_to_the_customer(
+    daemon: Client, rig: Rig, desk: FaxDesk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Refuses(TakesAll):
+        async def send_fax(self, order: FaxOrder) -> None:
+            raise ActionRefused("Permission denied")
+
+    desk.line = Refuses(rig.switch)
+    asyncio.run(rig.credit(EURO))
+    answer = replied(daemon, "anna@example.nl", mail(subject="+31612345678"))
+    told = "Through a failure of ours the fax was not sent. Nothing was charged. Please try again later.\n"
+    assert answer.text == told
+    assert "grant the AMI right `originate`" in capsys.readouterr().err
+
+
+def test_mail_that_was_faxed_before_is_not_said_to_have_failed(daemon: Client, rig: Rig, line: TakesAll) -> None:
+    asyncio.run(rig.credit(EURO))
+    assert _submit(daemon, letter(mail(subject="+31612345678")), None) is None
+    asyncio.run(rig.store.put_number(Number("+31101234567", "anna")))
+    assert _submit(daemon, letter(mail(subject="+31612345678")), None) is None
+    assert len(line.orders) == 1
+
+
+@pytest.mark.parametrize("subject", ["Offerte 2026-11-22", "Factuur 12345678", "Invoice 2026112233"])
+def test_dates_and_order_numbers_are_not_dialled(daemon: Client, subject: str) -> None:
+    answer = _submit(daemon, letter(mail(subject=subject)), operator())
+    assert answer is not None
+    assert "no valid fax number" in answer.text
+    answer = _submit(daemon, letter(mail(subject=f"{subject}: +31612345678, +31612345679")), operator())
+    assert answer is not None
+    assert "more than one number" in answer.text
+
+
+def test_number_beside_a_date_is_dialled_with_the_country_of_the_tariff(daemon: Client) -> None:
+    answer = _submit(daemon, letter(mail(subject="Fax to 06-12345678 d.d. 2026-11-22")), operator())
+    assert answer is not None
+    assert answer.subject == "Your fax to +31612345678 was not sent"
 
 
 def submitted(

@@ -13,7 +13,7 @@ from charging.ledger.accounts import Account
 from charging.money import format_euro
 from charging.service.fax_desk import FaxWish, TooLittle
 from charging.service.fax_views import FaxView
-from charging.service.refusal import Code, Refused
+from charging.service.refusal import Code, Obstacle, Refused
 from charging.web.forms import NUMBER
 from charging.web.models import Euro, Instant, Page
 from charging.web.parts import CdrCursor, Limit, TheService, cdr_cursor, cdr_place
@@ -21,8 +21,8 @@ from charging.web.problem import MEDIA_TYPE, ProblemDocument, Refusal, granted, 
 from charging.web.routes.accounts import IdempotencyKey
 
 router = APIRouter(prefix="/accounts/{account}/faxes", tags=["faxes"])
-senders = APIRouter(prefix="/fax-senders", tags=["faxes"])
-"""Only on the control socket."""
+by_mail = APIRouter(tags=["faxes"])
+"""What a fax handed in by mail needs; only on the control socket."""
 
 Target = Annotated[
     str,
@@ -80,11 +80,10 @@ class Sender(BaseModel):
 
     account: str
     language: str
-    active: bool
 
     @classmethod
     def of(cls, account: Account) -> Self:
-        return cls(account=account.id, language=account.language.value, active=account.status == "active")
+        return cls(account=account.id, language=account.language.value)
 
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -144,10 +143,16 @@ async def cancel_fax(account: str, session: str, service: TheService) -> FaxOut:
     return FaxOut.of(granted(await service.faxes.cancel(account, session)))
 
 
-@senders.get("")
+@by_mail.get("/fax-senders")
 async def list_senders(service: TheService, email: Annotated[str, Query(max_length=254)]) -> Page[Sender]:
-    """The accounts that have a mail address."""
+    """The accounts, but closed ones, that have a mail address."""
     return Page(items=[Sender.of(one) for one in await service.faxes.senders(email)])
+
+
+@by_mail.get("/fax-targets")
+async def list_targets(service: TheService, text: Annotated[str, Query(max_length=1000)]) -> Page[str]:
+    """The telephone numbers in a text."""
+    return Page(items=service.faxes.targets(text))
 
 
 async def _document(request: Request, limit: int) -> bytes:
@@ -158,7 +163,8 @@ async def _document(request: Request, limit: int) -> bytes:
         if size <= limit:
             data += chunk
     if size > limit:
-        raise Refusal(Refused(Code.INVALID, f"found a document of more than {limit} bytes", "send it in parts"))
+        message = f"found a document of more than {limit} bytes"
+        raise Refusal(Refused(Code.INVALID, message, "send it in parts", Obstacle.TOO_LARGE))
     return bytes(data)
 
 
@@ -166,7 +172,8 @@ def _typed(number: str) -> str:
     """A + that came as a space would make a foreign number a national one."""
     if number[:1].isspace():
         message = f"found the number {number[:40]!r}, expected a telephone number"
-        raise Refusal(Refused(Code.INVALID, message, "in an address a + is written %2B"))
+        advice = "in an address a + is written %2B"
+        raise Refusal(Refused(Code.INVALID, message, advice, Obstacle.INVALID_NUMBER))
     return number
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.fax.mail import Letter, Wrong, read_letter
+from charging.fax.mail import Letter, Wrong, read_letter, the_number
 from charging.fax.reply import SUBJECT, Words, reply_to, words
 from charging.ledger.accounts import Language
+from charging.service.refusal import Obstacle
 
 AT_US = 1_795_262_400_000_000
 PDF = b"%PDF-1.4 whatever"
@@ -41,13 +42,12 @@ def letter(message: EmailMessage, **envelope: str) -> Letter:
 
 def test_mail_with_a_number_in_its_subject_is_a_fax() -> None:
     found = letter(mail())
-    assert (found.sender, found.number, found.document, found.name) == (
+    assert (found.sender, found.target, found.document, found.name) == (
         "Anna@Example.nl",
         "+31 20 123 4567",
         PDF,
         "offer-0.pdf",
     )
-    assert found.wrong is None
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,32 @@ def test_mail_with_a_number_in_its_subject_is_a_fax() -> None:
     ],
 )
 def test_number_in_the_address_goes_before_the_subject(address: str, number: str) -> None:
-    assert letter(mail(to=address, subject="order 7654321")).number == number
-    assert letter(mail(subject="order 7654321"), recipient=address).number == number
+    assert letter(mail(to=address, subject="order 7654321")).target == number
+    assert letter(mail(subject="order 7654321"), recipient=address).target == number
+
+
+@pytest.mark.parametrize("address", ["31201234567@example.nl", "0612345678@sms.example.nl", "10001@qq.example"])
+def test_other_peoples_address_of_digits_is_no_number(address: str) -> None:
+    """They get the same mail; only of its recipient the mail server knows that it is a fax."""
+    assert letter(mail(to=f"fax@example.nl, {address}")).target == "+31 20 123 4567"
+    assert letter(mail(), recipient="0201234567@example.nl").target == "0201234567"
+
+
+@pytest.mark.parametrize(("length", "named"), [(500, True), (501, False)])
+def test_number_is_looked_for_in_a_subject_of_ordinary_length(length: int, named: bool) -> None:
+    assert letter(mail(subject="x" * length)).target == ("x" * length if named else Wrong.NO_NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("found", "number"),
+    [
+        ([], Wrong.NO_NUMBER),
+        (["+31201234567"], "+31201234567"),
+        (["+31201234567", "+31207654321"], Wrong.MANY_NUMBERS),
+    ],
+)
+def test_one_number_is_the_target(found: list[str], number: str) -> None:
+    assert the_number(found) == number
 
 
 def test_octets_named_as_a_document_are_one() -> None:
@@ -72,17 +96,13 @@ def test_octets_named_as_a_document_are_one() -> None:
     assert letter(message).document == PDF
 
 
-@pytest.mark.parametrize(
-    ("message", "wrong"),
-    [
-        (mail(subject="hello"), Wrong.NO_NUMBER),
-        (mail(subject="+31201234567 or +31207654321"), Wrong.MANY_NUMBERS),
-        (mail(files=0), Wrong.NO_DOCUMENT),
-        (mail(files=2), Wrong.MANY_DOCUMENTS),
-    ],
-)
-def test_mail_that_is_no_fax_says_why(message: EmailMessage, wrong: Wrong) -> None:
-    assert letter(message).wrong is wrong
+@pytest.mark.parametrize(("files", "wrong"), [(0, Wrong.NO_DOCUMENT), (2, Wrong.MANY_DOCUMENTS)])
+def test_mail_without_exactly_one_document_says_why(files: int, wrong: Wrong) -> None:
+    assert letter(mail(files=files)).document is wrong
+
+
+def test_mail_to_two_numbers_is_no_fax() -> None:
+    assert letter(mail(to="fax+31201234567@example.nl, 31207654321@fax.nl")).target is Wrong.MANY_NUMBERS
 
 
 @pytest.mark.parametrize(
@@ -117,8 +137,8 @@ def test_answer_to_our_reply_is_dropped_unless_it_brings_a_document() -> None:
     reply = reply_to(letter(mail(files=0)), "fax@example.nl", words(Wrong.NO_DOCUMENT, None), AT_US)
     for header in ("In-Reply-To", "References"):
         assert read_letter(mail(files=0, headers={header: reply["Message-ID"]}).as_bytes()) is None
-        assert letter(mail(files=1, headers={header: reply["Message-ID"]})).wrong is None
-    assert letter(mail(files=0, headers={"In-Reply-To": "<another@example.nl>"})).wrong is Wrong.NO_DOCUMENT
+        assert letter(mail(files=1, headers={header: reply["Message-ID"]})).document == PDF
+    assert letter(mail(files=0, headers={"In-Reply-To": "<another@example.nl>"})).document is Wrong.NO_DOCUMENT
 
 
 @pytest.mark.parametrize("length", [254, 255])
@@ -137,7 +157,7 @@ def test_bounce_is_dropped(sender: str) -> None:
 
 
 def test_person_who_says_so_is_not_dropped() -> None:
-    assert letter(mail(headers={"Auto-Submitted": "no"})).wrong is None
+    assert letter(mail(headers={"Auto-Submitted": "no"})).document == PDF
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"From: a@b.nl, c@d.nl\n\nx", b"From: nobody\n\nx", b"\n" * 50])
@@ -168,11 +188,12 @@ def test_mail_of_any_bytes_is_read_or_dropped(noise: bytes, header: str) -> None
     read_letter(noise)
 
 
-@pytest.mark.parametrize("wrong", list(Wrong))
-def test_stranger_is_answered_in_both_languages(wrong: Wrong) -> None:
+@pytest.mark.parametrize("wrong", [*Wrong, *Obstacle])
+def test_stranger_is_answered_in_both_languages_and_a_customer_in_his(wrong: Wrong | Obstacle) -> None:
     both = words(wrong, None).text
     for language in Language:
         assert words(wrong, language).text.strip() in both
+    assert words(wrong, Language.NL).text != words(wrong, Language.EN).text
 
 
 def test_sender_of_replies_that_is_no_address_is_refused() -> None:

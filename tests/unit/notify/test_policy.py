@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from charging.ledger.accounts import Language, Number, Status
+from charging.ledger.accounts import Number, Status
 from charging.ledger.model import CREDIT, Balance, bundle
 from charging.notify.missed import Batch, Call, Missed
 from charging.notify.model import (
-    FaxRefused,
     LowCredit,
     LowFreeMinutes,
     MissedCall,
@@ -19,7 +18,7 @@ from charging.notify.model import (
     Notice,
     NoticeKind,
 )
-from charging.notify.policy import Standing, can_answer, due, fax_refused, forward_cost, missed_calls
+from charging.notify.policy import Standing, can_answer, due, forward_cost, missed_calls
 from charging.rating.tariff import Destination, Price, RateTable
 from tests.fakes.clock import START_WALL_US as NOW
 from tests.fakes.rig import EURO, NUMBER, TARGET, make_tariff
@@ -273,11 +272,3 @@ def test_the_number_that_was_rung_is_known_where_all_calls_were_to_it() -> None:
     assert facts.number == NUMBER
     assert replace(facts, others=1).number == "", "of the others nothing is known"
     assert replace(facts, callers=(*callers, replace(callers[0], number="+31"))).number == ""
-
-
-def test_r14_the_return_mail_goes_to_who_handed_the_fax_in() -> None:
-    facts = FaxRefused("offer\n.pdf", TARGET, 3, 240_000, 40_000)
-    notice = fax_refused(ANNA, facts, "desk@example.nl", Language.EN, "mail-1", NOW)
-    assert (notice.address, notice.language, notice.id) == ("desk@example.nl", Language.EN, "fax-refused/mail-1")
-    assert notice.facts == replace(facts, document="offer.pdf")
-    assert facts.missing == 200_000

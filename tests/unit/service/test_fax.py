@@ -12,13 +12,13 @@ from typing import NoReturn
 import pytest
 
 from charging.errors import ActionRefused, ActionTimeout, SwitchError
-from charging.ledger.accounts import Account
+from charging.ledger.accounts import Account, Status
 from charging.rating.rate import Step
-from charging.rating.tariff import Price, RateTable
+from charging.rating.tariff import Destination, Price, RateTable, Refusal
 from charging.service.fax import DIAL_WITHIN_S, Faxes
 from charging.service.fax_desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, TooLittle
 from charging.service.fax_views import FaxView
-from charging.service.refusal import Code, Refused
+from charging.service.refusal import Code, Obstacle, Refused
 from charging.session.events import BlackBoxRead
 from charging.session.ports import FaxOrder
 from charging.session.switch_events import ChannelEnded
@@ -179,7 +179,7 @@ async def test_same_key_sends_once_and_another_document_under_it_is_refused(offi
 
 async def test_order_that_the_switch_refuses_gives_the_money_back(office: Office) -> None:
     office.trouble = ActionRefused("permission denied")
-    refused(await office.send(), Code.CONFLICT)
+    assert refused(await office.send(), Code.CONFLICT).obstacle is Obstacle.TROUBLE
     await office.rig.clock.advance(DIAL_WITHIN_S + office.rig.policy.black_box_wait_s + 5)
     assert await office.rig.reserved() == {}
     assert (await office.rig.balance()).posted == EURO
@@ -272,11 +272,34 @@ async def test_fax_of_which_the_switch_knows_nothing_any_more_is_not_charged(off
 
 
 @pytest.mark.parametrize(
-    ("target", "code"), [("+31900123456", Code.NOT_ALLOWED), ("+4930123456", Code.NOT_ALLOWED), ("x", Code.INVALID)]
+    ("target", "code", "obstacle"),
+    [
+        ("+31900123456", Code.NOT_ALLOWED, Obstacle.PREMIUM_NUMBER),
+        ("+31201112222", Code.NOT_ALLOWED, Obstacle.BLOCKED_NUMBER),
+        ("+31850000001", Code.NOT_ALLOWED, Obstacle.OPERATORS_NUMBER),
+        ("+4930123456", Code.NOT_ALLOWED, Obstacle.NOT_COVERED),
+        ("x", Code.INVALID, Obstacle.INVALID_NUMBER),
+    ],
 )
-async def test_target_that_cannot_be_priced_is_refused(office: Office, target: str, code: Code) -> None:
-    refused(await office.send(target=target), code)
+async def test_target_that_cannot_be_priced_is_refused(
+    office: Office, target: str, code: Code, obstacle: Obstacle
+) -> None:
+    refuse = {"blocked": ("+3120", Refusal.BLOCKED), "own": ("+3185", Refusal.LOOP)}
+    more = {name: Destination(name, (prefix,), refuse=why) for name, (prefix, why) in refuse.items()}
+    office.rig.tariff = replace(office.rig.tariff, destinations={**office.rig.tariff.destinations, **more})
+    assert refused(await office.send(target=target), code).obstacle is obstacle
     assert office.orders == []
+
+
+async def test_account_that_sends_nothing_is_refused(office: Office) -> None:
+    store = office.rig.store
+    await store.put_account(Account("anna", "gone", version=1))
+    assert refused(await office.send(), Code.NOT_ALLOWED).obstacle is Obstacle.TROUBLE
+    await store.put_account(Account("anna", "light", status=Status.SUSPENDED, version=2))
+    assert refused(await office.send(), Code.NOT_ALLOWED).obstacle is Obstacle.SUSPENDED
+    await store.put_account(Account("ben", "light"))
+    answer = await office.faxes.send("ben", FaxWish(TARGET, b"doc"), "k")
+    assert refused(answer, Code.NOT_ALLOWED).obstacle is Obstacle.NO_OWN_NUMBER
 
 
 async def test_no_more_faxes_at_once_than_allowed(office: Office) -> None:
@@ -356,3 +379,14 @@ async def test_mail_address_finds_its_accounts_in_whatever_case(office: Office) 
     await office.rig.store.put_account(Account("anna", "light", email="Anna@Example.nl", version=1))
     assert [one.id for one in await office.faxes.senders("anna@example.NL")] == ["anna"]
     assert await office.faxes.senders("") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [(Status.CLOSED, ["ben"]), (Status.SUSPENDED, ["anna", "ben"]), (Status.ACTIVE, ["anna", "ben"])],
+)
+async def test_mail_address_finds_no_closed_account(office: Office, status: Status, found: list[str]) -> None:
+    """Of two that are open, one suspended, it would be a guess who sends."""
+    await office.rig.store.put_account(Account("anna", "light", email="a@example.nl", status=status, version=1))
+    await office.rig.store.put_account(Account("ben", "light", email="a@example.nl"))
+    assert sorted(one.id for one in await office.faxes.senders("a@example.nl")) == found

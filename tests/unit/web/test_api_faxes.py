@@ -111,6 +111,11 @@ async def test_same_key_sends_once_and_another_document_under_it_is_refused(offi
     assert len(office.line.orders) == 1
 
 
+async def test_what_stands_against_a_fax_is_a_word_for_programs(office: FaxDoor) -> None:
+    assert (await office.upload(422, target="+31900123456")).json()["obstacle"] == "premium_number"
+    assert (await office.upload(402, b"x" * 130)).json()["obstacle"] == "", "its code says it"
+
+
 async def test_fax_is_looked_up_alone_and_in_a_list(office: FaxDoor) -> None:
     sent = (await office.upload(201)).json()
     assert (await office.door("read", "GET", f"{FAXES}/{sent['session']}")).json() == sent
@@ -151,6 +156,7 @@ async def test_other_bodies_keep_their_limit(office: FaxDoor) -> None:
 
 async def test_plus_that_came_as_a_space_is_not_taken_for_a_national_number(office: FaxDoor) -> None:
     response = await office.upload(422, target=" 31612345678")
+    assert response.json()["obstacle"] == "invalid_number"
     assert "%2B" in response.json()["advice"]
     assert office.line.orders == []
 
