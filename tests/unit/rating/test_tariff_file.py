@@ -116,6 +116,11 @@ TRAPS = [
         "a date",
         "",
     ),
+    ("small-1", r'"\UFFFFFFFF"', 1, "", "a number out of range", "valid YAML", ""),
+    ("small-1", r'"\uD800"', 1, "revision", "the unprintable character U+D800", "printable text", ""),
+    ("small-1", r'"a\Lb"', 1, "revision", r"'a\u2028b'", "one line of text", ""),
+    ("small-1", r'"a\u202Eb"', 1, "revision", r"'a\u202eb'", "one line of text", ""),
+    ('["+3110"]', r'["\0"]', 16, "destinations.unpriced.prefixes[0]", "the unp", "", ""),
     ("vat: {percent: 21, included: yes}", "vat: &tax {percent: 21}", 4, "vat", "the anchor &tax", "written out", ""),
     ("vat: {percent: 21, included: yes}", "\tvat: {percent: 21}", 4, "", "a tab", "valid YAML", "spaces"),
     (
@@ -253,9 +258,8 @@ def test_a_file_that_is_missing_or_too_large_is_one_problem(tmp_path: Path) -> N
     assert "bytes" in problem.found
 
 
-@pytest.mark.parametrize("name", ["~nobody/deck.csv", '"a\\0b.csv"'])
-def test_a_deck_that_is_no_path_is_one_problem(tmp_path: Path, name: str) -> None:
-    [problem] = problems(tmp_path, changed("    fax_page: 0.08", f"    decks: [{name}]"))
+def test_a_deck_that_is_no_path_is_one_problem(tmp_path: Path) -> None:
+    [problem] = problems(tmp_path, changed("    fax_page: 0.08", "    decks: [~nobody/deck.csv]"))
     assert (problem.line, problem.path) == (19, "rates.standard.decks[0]")
     assert problem.expected == "the path of a rate deck"
 
