@@ -229,12 +229,21 @@ def test_prices_without_vat_are_charged_with_it(
     assert tariff.fax_page_for("light", "+31201234567", 0) == page * 1_000
 
 
-def test_a_limit_finer_than_the_rounding_is_refused_and_one_as_fine_is_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("decimals", ["2", "02", '"2"'])
+def test_a_limit_finer_than_the_rounding_is_refused_and_one_as_fine_is_not(tmp_path: Path, decimals: str) -> None:
     head = "vat: {percent: 21, included: yes}"
-    text = changed(head, head + "\nrounding: {rule: up, decimals: 2}").replace(NL, "nl: {price: 1, maximum: 0.125}")
+    text = changed(head, head + "\nrounding: {rule: up, decimals: DECIMALS}")
+    text = text.replace("DECIMALS", decimals).replace(NL, "nl: {price: 1, maximum: 0.125}")
     [problem] = problems(tmp_path, text)
     assert problem.path == "rates.standard.destinations.nl.maximum"
     assert small(tmp_path, text.replace("0.125", "0.12")).tables["standard"].prices["nl"].max_cost == 120_000
+
+
+def test_a_maximum_without_vat_is_held_with_it(tmp_path: Path) -> None:
+    text = changed("included: yes}", "included: no}\nrounding: {rule: up, decimals: 2}")
+    rate = small(tmp_path, text.replace(NL, "nl: {price: 1, maximum: 0.10}")).rate_for("light", "+31201234567", 0)
+    assert isinstance(rate, Rate)
+    assert cost_of_seconds(rate, 0, 60) == 120_000  # 0.121, which would round to 0.13
 
 
 def test_every_problem_is_told_at_once_whatever_its_kind(tmp_path: Path) -> None:
