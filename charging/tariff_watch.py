@@ -102,8 +102,9 @@ class TariffWatcher:
             self._on_good(reading.tariff)
 
     def _read_files(self) -> _Reading:
-        files = files_of(self._path)
+        files = self._files
         try:
+            files = files_of(self._path)
             return _Reading(files, load_tariff(self._path, deck_reader=self._decks), ())
         except ConfigError as error:
             return _Reading(files, None, error.problems)

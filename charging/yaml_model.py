@@ -166,8 +166,6 @@ def _path(value: object, info: Any) -> Path:
     if isinstance(value, Path):
         return value
     text = text_of(value, "the path of a file")
-    if "\0" in text:
-        raise refusal("the path of a file")
     context: Mapping[str, Path] = info.context or {}
     return Path(os.path.normpath(context.get(BASE_FOLDER, Path()) / text))
 
@@ -181,4 +179,5 @@ FilePath = Annotated[Path, BeforeValidator(_path)]
 Flag = Annotated[bool, _typed(_switch, "yes or no")]
 Port = Annotated[int, whole(1, 65535, "")]
 Host = Annotated[str, pattern(r"[A-Za-z0-9.:_-]{1,253}", "a host name or an IP address")]
-Text = Annotated[str, pattern(r"[^\x00-\x1f\x7f]{1,500}", "one line of text")]
+Text = Annotated[str, pattern(r"[^\x00-\x1f\x7f\x85\u2028-\u202e\u2066-\u2069]{1,500}", "one line of text")]
+"""Without any character that breaks a line or turns its direction."""

@@ -7,8 +7,8 @@ after it) is ``None``, and whoever knows what a key means types it (:mod:`chargi
 
 What YAML offers beyond maps, lists and text is refused with its line and column: anchors, aliases and merge
 keys (a few lines of them expand to gigabytes), tags, several documents in one file, keys given twice (YAML
-would silently keep one), keys that are not text. All such problems are reported together; only broken syntax
-ends the reading.
+would silently keep one), keys that are not text, escapes for what nobody can print. All such problems are
+reported together; only broken syntax ends the reading.
 """
 
 from __future__ import annotations
@@ -97,9 +97,12 @@ def describe(value: object) -> str:
     return repr(text)
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """``did you mean 'tick_s'?`` for a word that is nearly one of ``known``; else the empty text."""
-    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """``did you mean 'tick_s'?`` for a word that is nearly one of ``known``; else the empty text.
+
+    ``cutoff`` is how near, up to 1: at 0.6 it may be another word, at 0.8 it is the same one misspelt.
+    """
+    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=cutoff)
     return f"did you mean {close[0]!r}?" if close else ""
 
 
@@ -150,7 +153,7 @@ class _Builder:
     def build(self, text: str) -> Document:
         root: TextValue = None
         try:
-            self.events = iter(yaml.parse(text, Loader=yaml.BaseLoader))
+            self.events = _events(text)
             root = self._documents()
         except _TooMuch:
             pass
@@ -185,7 +188,7 @@ class _Builder:
         self._refuse_extras(event, path)
         if isinstance(event, yaml.ScalarEvent):
             absent = event.style is None and event.value == ""
-            return None if absent else str(event.value)
+            return None if absent else self._text(event, path)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._list(path)
         if isinstance(event, yaml.MappingStartEvent):
@@ -225,6 +228,13 @@ class _Builder:
             self._note(path, "the merge key <<", "every key written out", _mark(event))
         if event.value == "":
             self._note(path, "an empty key", "a key of plain text", _mark(event))
+        return self._text(event, path)
+
+    def _text(self, event: yaml.ScalarEvent, path: DocumentPath) -> str:
+        # By an escape (such as "\uD800") a text can hold what a file cannot: half a character, which no output takes.
+        if unprintable := yaml.reader.Reader.NON_PRINTABLE.search(event.value):
+            self._note(path, _unprintable(ord(unprintable[0])), "printable text", _mark(event))
+            return "?"
         return str(event.value)
 
     def _count(self, event: yaml.Event, path: DocumentPath) -> None:
@@ -263,13 +273,28 @@ class _Builder:
         code = error.character if isinstance(error.character, int) else ord(error.character)
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
-        self._note((), f"the control character U+{code:04X}", "printable text", Mark(line, column))
+        self._note((), _unprintable(code), "printable text", Mark(line, column))
 
     def _note(self, path: DocumentPath, found: str, expected: str, mark: Mark, hint: str = "") -> None:
         problem = Problem(self.file, path_text(path), found, expected, mark.line, mark.column, hint)
         self.problems.append(problem)
         if len(self.problems) >= MAX_PROBLEMS:
             raise _TooMuch
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    """The parser's events. Where it trips over a number (an escape beyond Unicode, an endless version), it raises what
+    Python does; here that becomes an error with a place, as all its others are."""
+    loader = yaml.BaseLoader(text)
+    try:
+        while loader.check_event():
+            yield loader.get_event()  # type: ignore[no-untyped-call]  # the stubs leave this one out
+    except (ValueError, OverflowError) as error:
+        raise yaml.MarkedYAMLError(problem="a number out of range", problem_mark=loader.get_mark()) from error
+
+
+def _unprintable(code: int) -> str:
+    return f"the unprintable character U+{code:04X}"
 
 
 def _mark(event: yaml.Event) -> Mark:

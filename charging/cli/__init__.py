@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from charging import __version__
 from charging.cli.failure import failing
-from charging.cli.options import CONFIG_OPTION, ConfigFile, Options, config_first
+from charging.cli.options import CONFIG_OPTION, ConfigFile, Options, config_first, refuse_what_is_not_utf_8
 
 COMMANDS = {
     "run": "daemon",
@@ -104,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def run() -> int:
+        refuse_what_is_not_utf_8(given)
         command = typer.main.get_command(build())
         code = command.main(config_first(given), prog_name="charging", standalone_mode=False)
         return code if isinstance(code, int) else 0

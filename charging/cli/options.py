@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ from charging.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from charging.config import Settings
+
+_NO_TEXT = re.compile(r"[\udc80-\udcff]")
+"""Python's stand-ins for the bytes of an argument that it could not read."""
 
 DEFAULT_CONFIG = Path("/etc/charging/charging.yaml")
 
@@ -57,6 +61,14 @@ def options(ctx: typer.Context) -> Options:
     found = ctx.obj
     assert isinstance(found, Options)
     return found
+
+
+def refuse_what_is_not_utf_8(arguments: Iterable[str]) -> None:
+    """Raise BadParameter where a shell handed over bytes that are no text: neither JSON nor a terminal takes them."""
+    for argument in arguments:
+        if _NO_TEXT.search(argument):
+            shown = argument.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            raise typer.BadParameter(f"found '{shown}', expected text in UTF-8")
 
 
 def config_first(arguments: list[str]) -> list[str]:

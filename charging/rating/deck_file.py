@@ -3,6 +3,9 @@
 The first line names the columns, in any order and by the names that carriers use (:data:`COLUMNS`). Columns are
 separated by semicolon, comma or tab; decimals have a point or a comma; a byte-order mark is skipped. Amounts are
 euros, prices per minute. Where there is no column of increments they are 60/60, as in the tariff file.
+
+What a deck says is charged, or told: a column that is not known is a warning, and an error where it may be a known
+one misspelt; a row that ends (``valid to``) or is in another currency is an error, for neither can be charged.
 """
 
 from __future__ import annotations
@@ -31,15 +34,45 @@ PRICE_MAX = 10_000 * 1_000_000
 
 COLUMNS = {
     "prefix": ("prefix", "code", "dial code", "dialcode", "dial prefix", "kengetal"),
-    "name": ("name", "destination", "description", "bestemming", "omschrijving"),
+    "name": ("name", "destination", "destination name", "description", "bestemming", "omschrijving"),
     "price": ("price", "rate", "price per minute", "rate per minute", "prijs", "tarief", "prijs per minuut"),
     "increments": ("increments", "increment", "billing increment", "billing", "interval", "eenheid"),
-    "connect_fee": ("connect fee", "connection fee", "setup fee", "starttarief"),
+    "connect_fee": (
+        "connect fee",
+        "connect charge",
+        "connection fee",
+        "connection charge",
+        "setup fee",
+        "setup charge",
+        "call setup fee",
+        "starttarief",
+    ),
     "valid_from": ("valid from", "effective", "effective date", "effective from", "start date", "ingangsdatum"),
+    "valid_to": (
+        "valid to",
+        "valid until",
+        "valid till",
+        "valid through",
+        "effective to",
+        "effective until",
+        "effective till",
+        "effective end date",
+        "end date",
+        "expires",
+        "expiry",
+        "expiry date",
+        "expiration date",
+        "einddatum",
+        "geldig tot",
+    ),
+    "currency": ("currency", "curr", "ccy", "valuta", "munt"),
 }
 """Our name of a column, and the names under which it comes (small letters; ``_`` and spaces are the same)."""
 
 NEEDED = ("prefix", "price")
+
+REMARKS = frozenset({"comment", "comments", "note", "notes", "remark", "remarks", "opmerking", "opmerkingen"})
+"""Columns for people."""
 
 Progress = Callable[[int, int], None]
 """Told now and then how many bytes of how many are read."""
@@ -142,12 +175,14 @@ class _Reader:
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
         self.columns = {key: _Column(key, reader, absent) for key, reader, absent in _READERS}
+        header, _, _ = text.partition("\n")
+        self.delimiter = max(";\t,", key=header.count)
+        self.width = 0
+        """How many columns the header has, up to the last one with a name."""
         self.line = 1
 
     def read(self) -> list[DeckRow]:
-        header, _, _ = self.text.partition("\n")
-        delimiter = max(";\t,", key=header.count)
-        lines = csv.reader(io.StringIO(self.text, newline=""), delimiter=delimiter, strict=True)
+        lines = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.delimiter, strict=True)
         rows: dict[tuple[str, date], tuple[int, DeckRow]] = {}
         try:
             self._header(next(lines, []))
@@ -180,20 +215,42 @@ class _Reader:
             self.progress(total, total)
 
     def _header(self, names: list[str]) -> None:
-        ours = {name: key for key, known in COLUMNS.items() for name in known}
+        unknown: list[str] = []
         for index, name in enumerate(names):
-            key = ours.get(re.sub(r"[\s_]+", " ", name.strip().lower()))
+            plain = re.sub(r"[\s_]+", " ", name.strip().lower())
+            key = _KEYS.get(plain)
+            if plain:
+                self.width = index + 1
             if key is not None and self.columns[key].index != _NO_COLUMN:
                 self._error(name, "the column a second time", "each column once")
             elif key is not None:
                 self.columns[key].index = index
+            elif plain and plain not in REMARKS:
+                unknown.append(plain)
         for key in NEEDED:
             if self.columns[key].index == _NO_COLUMN:
                 hints = [hint for name in names if (hint := suggest(name, COLUMNS[key]))]
                 expected = f"a column {key!r} in the first line"
                 self._error("", describe(";".join(names)), expected, hints[0] if hints else "")
+        for name in unknown:
+            self._unknown(name)
+
+    def _unknown(self, name: str) -> None:
+        """A column that may be meant for one that is not there would be charged wrongly without a word."""
+        missing = [one for one, key in _KEYS.items() if self.columns[key].index == _NO_COLUMN]
+        within = [one for one in missing if one in name.split()]
+        found = f"the unknown column {describe(name)}"
+        if hint := suggest(name, within) or suggest(name, missing, cutoff=0.8):
+            self._error("", found, "its name corrected, or no such column", hint)
+        else:
+            self._warn("", found, "a known column: " + ", ".join(COLUMNS), suggest(name, missing))
 
     def _row(self, fields: list[str]) -> DeckRow | None:
+        if len(fields) > self.width and any(map(str.strip, fields[self.width :])):
+            comma = 'quote what has a comma, such as "0,12", or separate the columns by semicolons'
+            hint = comma if self.delimiter == "," else ""
+            self._error("", f"{len(fields)} fields", f"at most {self.width}, as in the first line", hint)
+            return None
         values: list[Any] = []
         for column in self.columns.values():
             text = fields[column.index] if column.index < len(fields) else ""
@@ -201,7 +258,7 @@ class _Reader:
             values.append(self._read(column, text) if value is None else value)
         if any(value is _REFUSED for value in values):
             return None
-        prefix, name, price, (first_s, next_s), connect_fee, valid_from = values
+        prefix, name, price, (first_s, next_s), connect_fee, valid_from, *_ = values
         return DeckRow(prefix, name or prefix, price, first_s, next_s, connect_fee, valid_from)
 
     def _read(self, column: _Column, text: str) -> object:
@@ -230,9 +287,9 @@ class _Reader:
         if len(self.errors) < MAX_PROBLEMS:
             self.errors.append(Problem(self.file, path, found, expected, self.line, hint=hint))
 
-    def _warn(self, path: str, found: str, expected: str) -> None:
+    def _warn(self, path: str, found: str, expected: str, hint: str = "") -> None:
         if len(self.warnings) < MAX_PROBLEMS:
-            self.warnings.append(Problem(self.file, path, found, expected, self.line))
+            self.warnings.append(Problem(self.file, path, found, expected, self.line, hint=hint))
 
 
 def _prefix(text: str) -> str:
@@ -276,6 +333,17 @@ def _date(text: str) -> date:
     raise _Refused("a date such as 2026-12-01 or 1-12-2026", hint)
 
 
+def _never_ends(text: str) -> str:
+    # Whether the day itself still counts differs from carrier to carrier.
+    raise _Refused("no day on which a price ends", "give the price that follows with its valid_from, or delete the row")
+
+
+def _currency(text: str) -> str:
+    if text.upper() not in ("EUR", "EURO", "€"):
+        raise _Refused("EUR", "prices are in euros: convert them")
+    return text
+
+
 _READERS: tuple[tuple[str, Callable[[str], object], object], ...] = (
     ("prefix", _prefix, None),
     ("name", str, ""),
@@ -283,5 +351,9 @@ _READERS: tuple[tuple[str, Callable[[str], object], object], ...] = (
     ("increments", _increments, (60, 60)),
     ("connect_fee", _price, 0),
     ("valid_from", _date, date.min),
+    ("valid_to", _never_ends, ""),
+    ("currency", _currency, ""),
 )
-"""In the order of a :class:`DeckRow`; the last is what an empty field means."""
+"""In the order of a :class:`DeckRow`, then what only is checked; the last is what an empty field means."""
+
+_KEYS = {name: key for key, known in COLUMNS.items() for name in known}

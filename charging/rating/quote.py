@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from charging.money import AMOUNT_MAX, MICRO, format_euro
+from charging.money import AMOUNT_MAX, MICRO, format_euro, round_div
 from charging.rating.calendar import MICROSECONDS
 from charging.rating.funding import (
     CREDIT,
@@ -140,7 +140,12 @@ class Quote:
             yield f"at most the maximum: {exact_euro(self.clamped)}"
         if rate.vat_added:
             yield f"with {format_percent(rate.vat_added)} VAT: {exact_euro(self.gross)}"
-        yield f"rounded ({rate.rounding}, {rate.decimals} decimals): {format_euro(self.total)}"
+        yield f"rounded ({self._rounding()}, {rate.decimals} decimals): {format_euro(self.total)}"
+
+    def _rounding(self) -> str:
+        quantum = 10 ** (6 - self.rate.decimals)
+        by_rule = round_div(self.gross.numerator, self.gross.denominator * quantum, self.rate.rounding) * quantum
+        return self.rate.rounding if by_rule == self.total else "down, within the maximum"
 
 
 @dataclass(frozen=True, slots=True)

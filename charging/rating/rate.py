@@ -90,7 +90,7 @@ class Rate:
     min_charge: int = 0
     """The least that a call costs of which credit pays any second."""
     max_cost: int | None = None
-    """The most that a call can cost; not less than ``min_charge``."""
+    """The most that a call can cost, whatever the rounding; not less than ``min_charge``."""
     rounding: Rounding = Rounding.UP
     decimals: int = 6
     """Of a euro, 0…6: what the call's total is rounded to."""
@@ -128,9 +128,12 @@ class Rate:
         put(self, "_quantum", 10 ** (6 - self.decimals))
         net_scale = scale // (10_000 if self.vat_added else 1)
         put(self, "_connect", self.connect_fee * net_scale * gross)
-        put(self, "_floor", self.min_charge * net_scale * gross)
-        ceiling = UNLIMITED if self.max_cost is None else self.max_cost * net_scale * gross
+        ceiling = UNLIMITED
+        if self.max_cost is not None:
+            ceiling = self.max_cost * net_scale * gross
+            ceiling -= ceiling % (scale * self._quantum)  # else the rounding could lift a total above it
         put(self, "_ceiling", ceiling)
+        put(self, "_floor", min(self.min_charge * net_scale * gross, ceiling))
         put(self, "_base", _regimes(self.steps, net_scale * gross, ""))
         put(self, "_banded", tuple(_regimes(b.steps, net_scale * gross, b.name) for b in self.bands))
         put(self, "_windows", tuple(window for band in self.bands for window in band.windows))

@@ -132,13 +132,14 @@ def _vat_changes_out_of_order(document: Document) -> Iterator[Problem]:
 
 def _limits_finer_than_the_rounding(document: Document) -> Iterator[Problem]:
     """A maximum of 0.125 with two decimals could never be charged: 0.13 would be above it."""
-    decimals = _map(document.root.get("rounding")).get("decimals")
-    if decimals not in tuple("012345"):
+    typed = _map(document.root.get("rounding")).get("decimals")
+    if not isinstance(typed, str) or not re.fullmatch("0{0,14}[0-6]", typed):
         return
+    decimals = int(typed)
     for path, _, rate in _rates(document):
         for key in ("minimum", "maximum"):
             amount = _amount(rate.get(key))
-            if amount % 10 ** (6 - int(decimals)):
+            if amount % 10 ** (6 - decimals):
                 expected = f"at most {decimals} decimals, as rounding.decimals says"
                 yield document.problem((*path, key), format_euro(amount), expected)
 

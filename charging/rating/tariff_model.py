@@ -48,7 +48,7 @@ def _money_hint(text: str) -> str:
 
 def deck_path(text: str, base_folder: Path) -> Path | None:
     """The file that a deck's name means, relative to the tariff's folder; ``None`` for what names no file."""
-    return None if "\0" in text or text.startswith("~") else base_folder / text
+    return None if text.startswith("~") else base_folder / text
 
 
 def _deck(value: object, info: ValidationInfo) -> Path:

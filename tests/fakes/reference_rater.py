@@ -90,7 +90,15 @@ def total(rate: Rate, exact: Fraction) -> int:
         exact = min(exact, Fraction(rate.max_cost))
     exact *= 1 + Fraction(rate.vat_added, 10_000)
     quantum = 10 ** (6 - rate.decimals)
-    return rounded(exact / quantum, rate.rounding) * quantum
+    return within_maximum(rate, rounded(exact / quantum, rate.rounding) * quantum)
+
+
+def within_maximum(rate: Rate, amount: int) -> int:
+    if rate.max_cost is None:
+        return amount
+    quantum = 10 ** (6 - rate.decimals)
+    most = Fraction(rate.max_cost) * (1 + Fraction(rate.vat_added, 10_000))
+    return min(amount, floor(most / quantum) * quantum)
 
 
 def next_increment(rate: Rate, start_us: int, at_s: int, free: dict[str, int]) -> list[Second]:

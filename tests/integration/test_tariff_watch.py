@@ -170,13 +170,37 @@ async def test_a_deck_named_by_an_edit_is_watched_from_then_on(watched: Watched,
     assert await watched.told(6) == (["small-1", "small-1"], 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (changed("small-1", r'"\UFFFFFFFF"'), 1),
+        (changed("small-1", r'"\U00110000"'), 1),
+        (changed("small-1", r'"\uD800"'), 1),
+        (changed('"+3110"', r'"\uD800"'), 16),
+        (changed("    fax_page: 0.08", r'    decks: ["\uD800.csv"]'), 19),
+        (changed("    fax_page: 0.08", r'    decks: ["\0.csv"]'), 19),
+        ("%YAML " + "9" * 5000 + ".1\n---\n" + SMALL, 1),
+        ("%YAML 1." + "9" * 5000 + "\n---\n" + SMALL, 1),
+        ("revision: " + "[" * 100_000, 1),
+        (SMALL + "\0", 34),
+    ],
+)
+async def test_nothing_that_a_file_holds_ends_the_watching(watched: Watched, path: Path, text: str, line: int) -> None:
+    by_writing_in_place(path, text)
+    assert await watched.told() == ([], 1)
+    assert [problem.line for problem in watched.bad[0]] == [line]
+    by_writing_in_place(path, EDITED)
+    assert await watched.told() == (["edited-2"], 1)
+
+
+@pytest.mark.parametrize("reader", ["files_of", "load_tariff"])
 async def test_a_reading_that_fails_unexpectedly_is_a_bad_edit_and_no_end_of_watching(
-    watched: Watched, path: Path, monkeypatch: pytest.MonkeyPatch
+    watched: Watched, path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
 ) -> None:
     def fail(*_: object, **__: object) -> Tariff:
         raise RuntimeError("cosmic ray")
 
-    monkeypatch.setattr("charging.tariff_watch.load_tariff", fail)
+    monkeypatch.setattr(f"charging.tariff_watch.{reader}", fail)
     by_writing_in_place(path, EDITED)
     assert await watched.told() == ([], 1)
     assert watched.bad[0][0].found == "RuntimeError: cosmic ray"

@@ -79,7 +79,15 @@ def test_duplicate_key_names_both_lines() -> None:
         ("? [1, 2]\n: x\n", "a key that is not text", 1),
         ("a: 1\n<<: {b: 1}\n", "the merge key <<", 2),
         ("a:\n\t- b\n", "a tab", 2),
-        ("a: \x07\n", "the control character U+0007", 1),
+        ("a: \x07\n", "the unprintable character U+0007", 1),
+        ('a: 1\nb: "\\uD800"\n', "the unprintable character U+D800", 2),
+        ('a: 1\nb: "\\uD83D\\uDE00"\n', "the unprintable character U+D83D", 2),
+        ('a: 1\n"\\uDFFF": 2\n', "the unprintable character U+DFFF", 2),
+        ('a: 1\nb: "x\\e[2J"\n', "the unprintable character U+001B", 2),
+        ('a: 1\nb: "\\0"\n', "the unprintable character U+0000", 2),
+        ('a: 1\nb: "\\U00110000"\n', "a number out of range", 2),
+        ('a: 1\nb: "\\UFFFFFFFF"\n', "a number out of range", 2),
+        ("%YAML 1." + "9" * 5000 + "\n---\na: 1\n", "a number out of range", 1),
         (b"a: 1\nb: \xff\n", "the byte 0xff", 2),
         ("", "an empty file", 1),
         ("# nothing but comments\n", "an empty file", 1),
@@ -97,6 +105,19 @@ def test_broken_syntax_gives_line_and_column() -> None:
     problem = only_problem("a: [1, 2\nb: 3\n")
     assert str(problem) == "f.yaml:2:2: found ':', expected ',' or ']' (while parsing a flow sequence)"
     assert str(only_problem("a: b: c\n")).startswith("f.yaml:1:5: found mapping values are not allowed here")
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [('a: "12 \\UFFFFFFFF"', 10), ('a: "12 \\uD800"', 4), ("%YAML " + "9" * 5000 + ".1", 7)],
+)
+def test_a_character_or_number_that_there_is_not_is_refused_with_its_column(text: str, column: int) -> None:
+    assert only_problem(text).column == column
+
+
+@pytest.mark.parametrize("typed", [r"\uD7FF", r"\uE000", r"\U0010FFFF", r"\n\t", r"\xE9"])
+def test_an_escape_for_a_character_that_there_is_is_read(typed: str) -> None:
+    assert parse_document(f'a: "{typed}"', "f.yaml").root == {"a": typed.encode().decode("unicode_escape")}
 
 
 def test_all_problems_are_reported_together() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from charging.cli import main
 from charging.cli.failure import failing
 from charging.errors import ChargingError, ConfigError, LedgerUnavailable, Problem
 
@@ -31,6 +34,26 @@ def test_an_error_is_lines_and_a_code(
 
     assert failing(run) == code
     assert capsys.readouterr().err.splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    "before", ["account show", "tariff quote", "tariff check", "--config", "account show --config", "nonsense", ""]
+)
+@pytest.mark.parametrize(
+    ("given", "shown"), [(b"caf\xe9", r"caf\xe9"), (b"\xff", r"\xff"), (b"\xed\xa0\x80", r"\xed\xa0\x80")]
+)
+def test_an_argument_that_is_no_text_is_one_line_whatever_the_command(
+    before: str, given: bytes, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*before.split(), os.fsdecode(given)]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"charging: Invalid value: found '{shown}', expected text in UTF-8; see `charging --help`"
+    ]
+
+
+def test_an_argument_in_any_script_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["no-command-café-Ω-😀"]) == 2
+    assert "No such command" in capsys.readouterr().err
 
 
 def test_a_code_is_passed_on() -> None:

@@ -77,6 +77,16 @@ BAD = [
     ("prefix,price\n32,0.05\n32,0.06\n", 3, "prefix", "+32 a second time (first on line 2)", "one price for a prefix"),
     ('prefix,price\n"32,0.05\n', 2, "", "unexpected end of data", "a row of a CSV file"),
     ("prefix,price\n32,0.05\n\x00,1\n", 3, "prefix", r"'\x00'", "a prefix with its country code"),
+    ("prefix,name,price,increments\n90,Turkey,0,12,60/1\n", 2, "", "5 fields", "at most 4, as in the first line"),
+    ("prefix,name,price,increments,\n90,Turkey,0,12,60/1\n", 2, "", "5 fields", "at most 4, as in the first line"),
+    ("prefix;name;price\n90;Turkey; fixed;0,12\n", 2, "", "4 fields", "at most 3, as in the first line"),
+    ("prefix;price;incremnts\n90;1;1/1\n", 1, "", "the unknown column 'incremnts'", "its name corrected"),
+    ("prefix;price;Interval 1\n90;1;1\n", 1, "", "the unknown column 'interval 1'", "its name corrected"),
+    ("prefix;price;first increment\n90;1;1\n", 1, "", "the unknown column 'first increment'", "its name corrected"),
+    ("prefix;price;conectfee\n90;1;1\n", 1, "", "the unknown column 'conectfee'", "its name corrected"),
+    ("prefix;price;end-date\n90;1;\n", 1, "", "the unknown column 'end-date'", "its name corrected"),
+    ("prefix;price;Valid_To\n90;1;2099-12-31\n", 2, "valid_to", "'2099-12-31'", "no day on which a price ends"),
+    ("prefix;price;ccy\n90;1;USD\n", 2, "currency", "'USD'", "EUR"),
 ]
 
 
@@ -88,6 +98,49 @@ def test_a_bad_deck_is_refused_with_its_line(text: str, line: int, path: str, fo
     assert (problem.file, problem.line, problem.path) == ("deck.csv", line, path)
     assert problem.found.startswith(found)
     assert problem.expected.startswith(expected)
+
+
+def test_a_decimal_comma_without_quotes_is_told_its_remedy() -> None:
+    with pytest.raises(ConfigError, match=r'quote what has a comma, such as "0,12", or separate the columns'):
+        row_of("prefix,name,price,increments\n90,Turkey,0,12,60/1\n")
+    assert row_of('prefix,name,price,increments\n32,Belgium,"0,05",60/1\n') == BELGIUM
+
+
+@pytest.mark.parametrize("end", ["", ";", "; ;"])
+def test_a_row_as_long_as_its_header_or_with_nothing_beyond_it_is_read(end: str) -> None:
+    assert row_of(f"prefix;name;price;increments\n32;Belgium;0,05;60/1{end}\n") == BELGIUM
+
+
+@pytest.mark.parametrize("fee", ["setup charge", "Setup_Fee", "connection charge", "starttarief"])
+def test_a_connect_fee_is_charged_under_every_name_that_carriers_give_it(fee: str) -> None:
+    row = row_of(f"prefix;price;{fee}\n32;0,05;0.30\n")
+    assert row is not None
+    assert row.connect_fee == 300_000
+
+
+@pytest.mark.parametrize("typed", ["EUR", "eur", "Euro", "€", ""])
+def test_prices_in_euros_and_without_an_end_are_read(typed: str) -> None:
+    assert row_of(f"prefix;name;price;increments;currency;end date\n32;Belgium;0,05;60/1;{typed};\n") == BELGIUM
+
+
+@pytest.mark.parametrize(("name", "hint"), [("status", ""), ("Setup", "did you mean 'setup fee'?")])
+def test_an_unknown_column_is_a_warning(name: str, hint: str) -> None:
+    read = parse_deck(f"prefix;price;{name}\n32;0.05;x\n".encode(), "deck.csv")
+    [warning] = read.warnings
+    assert (warning.line, warning.found, warning.hint) == (1, f"the unknown column {name.lower()!r}", hint)
+    assert warning.expected.startswith("a known column: prefix, name, price, increments")
+
+
+def test_a_misspelt_name_beside_the_right_one_is_a_warning_and_remarks_are_none() -> None:
+    read = parse_deck(b"prefix;price;old price;increments;incremnt;Comments;\n32;0.05;9;1;60;new;\n", "deck.csv")
+    assert [one.found for one in read.warnings] == ["the unknown column 'old price'", "the unknown column 'incremnt'"]
+    assert [row.next_s for row in read.deck.rows("+32")] == [1]
+
+
+def test_a_warning_of_a_deck_is_one_of_the_tariff(tmp_path: Path) -> None:
+    tariff = small(tmp_path, with_deck(tmp_path, deck="prefix,price,status\n32,0.06,x\n"))
+    [warning] = [one for one in tariff.warnings if one.file.endswith("deck.csv")]
+    assert warning.found == "the unknown column 'status'"
 
 
 def test_every_bad_row_is_told_but_no_more_than_a_hundred() -> None:

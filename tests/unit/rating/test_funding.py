@@ -183,6 +183,23 @@ def test_at_its_maximum_a_call_costs_no_more_and_still_has_an_end() -> None:
     assert [affordable_seconds(one, NOON, Pools(money)) for money in (49_999, 50_000)] == [49, 600]
 
 
+@pytest.mark.parametrize("rounding", list(Rounding))
+@pytest.mark.parametrize(("vat_added", "max_cost"), [(2100, 10 * CENT), (0, 125_000), (0, 12 * CENT)])
+def test_a_call_costs_no_more_than_its_maximum_whatever_the_rounding(
+    rounding: Rounding, vat_added: int, max_cost: int
+) -> None:
+    one = rate(1, max_cost=max_cost, vat_added=vat_added, decimals=2, rounding=rounding, max_call_s=600)
+    assert costs(one, 600) == [12 * CENT]
+    assert affordable_seconds(one, NOON, Pools(12 * CENT - 1)) < 600
+    assert affordable_seconds(one, NOON, Pools(12 * CENT)) == 600
+
+
+def test_a_maximum_that_is_the_minimum_holds_too() -> None:
+    one = rate(1, min_charge=125_000, max_cost=125_000, decimals=2, max_call_s=600)
+    assert costs(one, 1, 600) == [12 * CENT, 12 * CENT]
+    assert [affordable_seconds(one, NOON, Pools(money)) for money in (12 * CENT - 1, 12 * CENT)] == [0, 600]
+
+
 def test_a_call_that_costs_nothing_ends_at_max_call_s() -> None:
     found = plan(rate(1, price=0, max_call_s=600), NOON, (), Pools(0), 10_000)
     assert (found.covered_s, found.credit, found.short) == (600, 0, False)

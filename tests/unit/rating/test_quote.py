@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from fractions import Fraction
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,7 +20,7 @@ from charging.rating.tariff import Tariff
 from charging.rating.tariff_file import load_tariff
 from tests.fakes import reference_rater as reference
 from tests.unit.rating.strategies import money, pools, rates, starts
-from tests.unit.rating.tariffs import SHIPPED
+from tests.unit.rating.tariffs import SHIPPED, changed, small
 
 EXAMPLES = SHIPPED.with_name("tariff-examples.md")
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
@@ -117,6 +118,20 @@ def test_a_maximum_and_the_plans_longest_call_are_explained(tariff: Tariff) -> N
     assert "together: 19.45\nat most the maximum: 12.00\n" in words
 
 
+def test_a_rounding_that_would_exceed_the_maximum_is_explained(tmp_path: Path) -> None:
+    text = changed("included: yes}", "included: no}\nrounding: {rule: up, decimals: 2}")
+    text = text.replace("nl: {price: 0.05, fax", "nl: {price: 0.05, maximum: 0.10, fax")
+    words = []
+    for seconds in (60, 180):
+        found = quote(small(tmp_path, text), "light", "0201234567", instant("2026-11-04 12:00:00"), seconds)
+        assert isinstance(found, Quote)
+        words.append(list(found.explain())[-2:])
+    assert words == [
+        ["with 21% VAT: 0.0605", "rounded (up, 2 decimals): 0.07"],
+        ["with 21% VAT: 0.121", "rounded (down, within the maximum, 2 decimals): 0.12"],
+    ]
+
+
 def test_a_quote_of_free_minutes_alone_says_that_credit_pays_nothing(tariff: Tariff) -> None:
     found = quote(tariff, "voice_pro", "0201234567", instant("2026-11-04 12:00:00"), 60)
     assert isinstance(found, Quote)
@@ -143,7 +158,8 @@ def test_the_steps_of_any_quote_add_up_to_its_total(
     funding = plan(rate, start_us, (), Pools(credit, free), rate.max_call_s).funding
     found = quote_funding(rate, "+31", start_us, rate.max_call_s, funding)
     quantum = 10 ** (6 - rate.decimals)
-    assert reference.rounded(found.gross / quantum, rate.rounding) * quantum == found.total
+    rounded = reference.rounded(found.gross / quantum, rate.rounding) * quantum
+    assert reference.within_maximum(rate, rounded) == found.total
     assert sum(line.free_s + line.credit_s for line in found.lines) == (funding[-1].end_s if funding else 0)
     assert list(found.explain())[-1].endswith(": " + format_euro(found.total))
 

@@ -116,6 +116,11 @@ TRAPS = [
         "a date",
         "",
     ),
+    ("small-1", r'"\UFFFFFFFF"', 1, "", "a number out of range", "valid YAML", ""),
+    ("small-1", r'"\uD800"', 1, "revision", "the unprintable character U+D800", "printable text", ""),
+    ("small-1", r'"a\Lb"', 1, "revision", r"'a\u2028b'", "one line of text", ""),
+    ("small-1", r'"a\u202Eb"', 1, "revision", r"'a\u202eb'", "one line of text", ""),
+    ('["+3110"]', r'["\0"]', 16, "destinations.unpriced.prefixes[0]", "the unp", "", ""),
     ("vat: {percent: 21, included: yes}", "vat: &tax {percent: 21}", 4, "vat", "the anchor &tax", "written out", ""),
     ("vat: {percent: 21, included: yes}", "\tvat: {percent: 21}", 4, "", "a tab", "valid YAML", "spaces"),
     (
@@ -253,12 +258,21 @@ def test_changes_of_vat_are_ascending_and_told_with_every_other_problem(tmp_path
     }
 
 
-def test_a_limit_finer_than_the_rounding_is_refused_and_one_as_fine_is_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("decimals", ["2", "02", '"2"'])
+def test_a_limit_finer_than_the_rounding_is_refused_and_one_as_fine_is_not(tmp_path: Path, decimals: str) -> None:
     head = "vat: {percent: 21, included: yes}"
-    text = changed(head, head + "\nrounding: {rule: up, decimals: 2}").replace(NL, "nl: {price: 1, maximum: 0.125}")
+    text = changed(head, head + "\nrounding: {rule: up, decimals: DECIMALS}")
+    text = text.replace("DECIMALS", decimals).replace(NL, "nl: {price: 1, maximum: 0.125}")
     [problem] = problems(tmp_path, text)
     assert problem.path == "rates.standard.destinations.nl.maximum"
     assert small(tmp_path, text.replace("0.125", "0.12")).tables["standard"].prices["nl"].max_cost == 120_000
+
+
+def test_a_maximum_without_vat_is_held_with_it(tmp_path: Path) -> None:
+    text = changed("included: yes}", "included: no}\nrounding: {rule: up, decimals: 2}")
+    rate = small(tmp_path, text.replace(NL, "nl: {price: 1, maximum: 0.10}")).rate_for("light", "+31201234567", 0)
+    assert isinstance(rate, Rate)
+    assert cost_of_seconds(rate, 0, 60) == 120_000  # 0.121, which would round to 0.13
 
 
 def test_every_problem_is_told_at_once_whatever_its_kind(tmp_path: Path) -> None:
@@ -282,9 +296,8 @@ def test_a_file_that_is_missing_or_too_large_is_one_problem(tmp_path: Path) -> N
     assert "bytes" in problem.found
 
 
-@pytest.mark.parametrize("name", ["~nobody/deck.csv", '"a\\0b.csv"'])
-def test_a_deck_that_is_no_path_is_one_problem(tmp_path: Path, name: str) -> None:
-    [problem] = problems(tmp_path, changed("    fax_page: 0.08", f"    decks: [{name}]"))
+def test_a_deck_that_is_no_path_is_one_problem(tmp_path: Path) -> None:
+    [problem] = problems(tmp_path, changed("    fax_page: 0.08", "    decks: [~nobody/deck.csv]"))
     assert (problem.line, problem.path) == (19, "rates.standard.decks[0]")
     assert problem.expected == "the path of a rate deck"
 
