@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from charging.rating.diff import Change, diff
-from charging.rating.rerate import PastCall, PlanTotal, past_call, rerate
 from tests.unit.rating.tariffs import SMALL, changed, small
 
 NOON_US = 1_793_790_000_000_000
@@ -82,46 +81,3 @@ def test_changed_decks_are_counted(tmp_path: Path) -> None:
         ("1 prefixes cheaper", "cheaper"),
         ("1 prefixes otherwise changed", ""),
     ]
-
-
-def call(account: str, start_s: int, seconds: int, *, plan: str = "pro", number: str = "+31201234567") -> PastCall:
-    return PastCall(account, plan, number, NOON_US + start_s * 1_000_000, seconds, 100_000)
-
-
-def test_past_calls_use_each_accounts_free_minutes_in_their_order(tmp_path: Path) -> None:
-    calls = [call("A", 1000, 300), call("A", 0, 540), call("B", 0, 60), call("B", 100, 60, plan="light")]
-    assert rerate(small(tmp_path), calls) == (
-        PlanTotal("light", calls=1, seconds=60, paid=100_000, would_pay=50_000),
-        PlanTotal("pro", calls=3, seconds=900, paid=300_000, would_pay=200_000, free_s=660),
-    )
-
-
-def test_past_calls_that_the_tariff_refuses_or_would_cut_are_counted(tmp_path: Path) -> None:
-    tariff = small(tmp_path, SMALL.replace("  pro:\n", "  pro:\n    max_call_s: 60\n"))
-    calls = [call("A", 0, 60), call("A", 100, 61), call("A", 200, 9, number="+319001234"), call("C", 0, 9, plan="gone")]
-    gone, pro = rerate(tariff, calls)
-    assert (gone.plan, gone.refused, gone.would_pay) == ("gone", 1, 0)
-    assert (pro.calls, pro.refused, pro.cut) == (3, 1, 1)
-
-
-def test_a_past_call_over_the_months_end_uses_each_months_own_minutes(tmp_path: Path) -> None:
-    over_midnight = PastCall("A", "pro", "+31201234567", 1_796_079_540_000_000, 120, 0)
-    [total] = rerate(small(tmp_path, changed("minutes: 10", "minutes: 1")), [over_midnight])
-    assert (total.free_s, total.would_pay) == (120, 0)
-
-
-def test_totals_in_json_have_money_as_text() -> None:
-    assert PlanTotal("pro", 1, 60, 100_000, 50_000).to_json()["difference"] == "-0.05"
-
-
-CDR = {"account": "A", "plan": "pro", "target": "+31201234567", "billed_s": 61, "cost": "0.10"}
-
-
-def test_a_cdr_of_an_answered_call_can_be_rated_again() -> None:
-    assert past_call(CDR | {"answered": "2026-11-04T11:00:00.250+00:00"}) == PastCall(
-        "A", "pro", "+31201234567", 1_793_790_000_250_000, 61, 100_000
-    )
-
-
-def test_a_cdr_of_a_call_that_was_not_answered_is_left_out() -> None:
-    assert past_call(CDR | {"answered": None}) is None
