@@ -64,9 +64,7 @@ def test_past_messages_cost_what_the_plan_and_the_numbers_own_setting_say(
 ) -> None:
     tariff = small(tmp_path, SMALL.replace("voicemail: {paid: no}", f"voicemail: {voicemail}"))
     numbers = {"+31850000000": own, "+31850000001": not own}
-    assert rerate(tariff, [messages()], numbers) == (
-        PlanTotal("pro", messages=2, paid=100_000, would_pay=would_pay),
-    )
+    assert rerate(tariff, [messages()], numbers) == (PlanTotal("pro", messages=2, paid=100_000, would_pay=would_pay),)
 
 
 def test_past_messages_of_numbers_that_are_no_more_follow_their_plan(tmp_path: Path) -> None:
