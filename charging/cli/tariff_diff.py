@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from charging.cli.client import connected
+from charging.cli.failure import say
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import Column, show_json, show_rows
 
 if TYPE_CHECKING:
-    from charging.rating.rerate import PastCall
+    from charging.rating.past import Past
     from charging.rating.tariff import Tariff
 
 FILES = typer.Argument(help="OLD NEW; NEW alone is compared with the one in the settings.", show_default=False)
 COLUMNS = (
     Column("plan", "plan"),
     Column("calls", "calls", right=True),
-    Column("seconds", "seconds", right=True),
+    Column("seconds", "seconds", right=True, spare=1),
+    Column("messages", "messages", right=True),
+    Column("pages", "pages", right=True),
     Column("paid", "paid €", right=True),
     Column("would_pay", "would pay €", right=True),
     Column("difference", "difference €", right=True),
-    Column("free_s", "free s", right=True),
+    Column("free_s", "free s", right=True, spare=2),
     Column("refused", "refused", right=True),
     Column("cut", "cut", right=True),
 )
@@ -40,7 +43,7 @@ def register(tariff: typer.Typer) -> None:
 def diff(
     ctx: typer.Context,
     files: list[Path] = FILES,
-    cdrs: bool = typer.Option(False, "--cdrs", help="Price past calls under NEW instead."),
+    cdrs: bool = typer.Option(False, "--cdrs", help="Price past calls, messages and faxes under NEW instead."),
     since: str | None = typer.Option(None, "--since", help="With --cdrs: a day; left out: last month.", metavar="DAY"),
     until: str | None = typer.Option(None, "--until", help="With --cdrs: the day after the last.", metavar="DAY"),
     as_json: bool = JSON_OPTION,
@@ -76,22 +79,39 @@ def _show_changes(old: Tariff, new: Tariff, as_json: bool) -> None:
 
 def _show_rerated(ctx: typer.Context, new: Tariff, since: str | None, until: str | None, as_json: bool) -> None:
     from charging.clock import SystemClock
+    from charging.rating.past import PastMessage
     from charging.rating.rerate import rerate
 
     if since is None and until is None:
         since, until = last_month(new.day_of(SystemClock().now().wall_us))
-    totals = rerate(new, _past_calls(ctx, since, until))
-    show_rows((total.to_json() for total in totals), COLUMNS, as_json=as_json, none="no call was answered then")
-
-
-def _past_calls(ctx: typer.Context, since: str | None, until: str | None) -> Iterator[PastCall]:
-    """Answered calls that ended in the time; a CDR that cannot be read is left out."""
-    from charging.rating.rerate import past_call
-
     with connected(options(ctx).settings()) as client:
-        for cdr in client.items("/cdrs", {"since": since, "until": until}):
-            if not cdr.get("unreadable") and (call := past_call(cdr)) is not None:
-                yield call
+        past, left_out = _past(client.items("/cdrs", {"since": since, "until": until}))
+        has_messages = any(isinstance(one, PastMessage) for one in past)
+        numbers = client.items("/numbers") if has_messages else ()
+        paid_voicemail = {one["number"]: one["paid_voicemail"] for one in numbers}
+    totals = [total.to_json() for total in rerate(new, past, paid_voicemail)]
+    if as_json:
+        show_json({"plans": totals, "left_out": left_out})
+        return
+    show_rows(totals, COLUMNS, as_json=False, none="nothing that could be paid for was used then")
+    if left_out:
+        say(f"{left_out} CDRs are left out, since they cannot be read")
+
+
+def _past(cdrs: Iterable[Mapping[str, Any]]) -> tuple[list[Past], int]:
+    """What could be paid for, and how many CDRs cannot be read."""
+    from charging.rating.past import past_of
+
+    past, left_out = [], 0
+    for cdr in cdrs:
+        try:
+            one = past_of(cdr)
+        except ValueError:
+            left_out += 1
+            continue
+        if one is not None:
+            past.append(one)
+    return past, left_out
 
 
 def last_month(today: date) -> tuple[str, str]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from charging.money import format_euro
 from charging.rating.deck import Deck, DeckRow
-from charging.rating.funding import cost_of_seconds
-from charging.rating.plans import Plan
+from charging.rating.diff_prices import differences, effect_of
+from charging.rating.diff_settings import band_hours, differing
 from charging.rating.rate import Rate
 from charging.rating.tariff import Destination, RateTable, Refusal, Tariff
-
-EXAMPLES_S = (60, 600)
-"""Calls whose cost shows what a changed price means."""
-NOT_SHOWN = ("revision", "digest", "plans", "destinations", "tables", "warnings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +27,7 @@ class Change:
     plans: tuple[str, ...] = ()
     """Whom it concerns; empty: everybody."""
     effect: str = ""
-    """``dearer``, ``cheaper``, ``mixed``…; empty where it is no matter of price."""
+    """``dearer``, ``cheaper``, ``mixed``, ``other conditions``…; empty where it is no matter of price."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -44,10 +40,12 @@ class Change:
 
 
 def diff(old: Tariff, new: Tariff, at_us: int) -> tuple[Change, ...]:
-    """Every difference that changes what somebody pays or may do, for calls that begin at ``at_us``."""
+    """Every difference that changes what somebody pays or may do, by the decks in force on the
+    day of ``at_us``."""
     return (
         *_settings(old, new, at_us),
         *_plans(old, new),
+        *_bands(old, new),
         *_destinations(old, new),
         *_prices(old, new, at_us),
         *_fax(old, new, at_us),
@@ -56,13 +54,18 @@ def diff(old: Tariff, new: Tariff, at_us: int) -> tuple[Change, ...]:
 
 
 def _settings(old: Tariff, new: Tariff, at_us: int) -> Iterator[Change]:
-    for one in fields(Tariff):
-        if one.init and one.name not in NOT_SHOWN:
-            before, after = getattr(old, one.name), getattr(new, one.name)
-            if before != after:
-                past = one.name == "vat" and old.vat.differs_before(new.vat, new.day_of(at_us))
-                effect = "also in statements of the past" if past else ""
-                yield Change(one.name, _text(before), _text(after), effect=effect)
+    day = new.day_of(at_us)
+    # Only where prices exclude the tax does it change what anybody pays.
+    added = (old.vat.added(day), new.vat.added(day))
+    vat_effect = effect_of((added[0],), (added[1],)) if added[0] != added[1] else ""
+    past = "also in statements of the past" if old.vat.differs_before(new.vat, day) else ""
+    effects = {
+        "vat.percent": ", ".join(filter(None, (vat_effect, past))),
+        "vat.changes": ", ".join(filter(None, (vat_effect, past))),
+        "vat.included": vat_effect,
+    }
+    for key, before, after in differing(old, new):
+        yield Change(key, before, after, effect=effects.get(key, ""))
 
 
 def _plans(old: Tariff, new: Tariff) -> Iterator[Change]:
@@ -70,10 +73,14 @@ def _plans(old: Tariff, new: Tariff) -> Iterator[Change]:
         if before is None or after is None:
             yield Change(f"plans.{name}", "there" if before else "", "there" if after else "", (name,))
             continue
-        for one in fields(Plan):
-            values = getattr(before, one.name), getattr(after, one.name)
-            if values[0] != values[1]:
-                yield Change(f"plans.{name}.{one.name}", _text(values[0]), _text(values[1]), (name,))
+        for key, was, becomes in differing(before, after):
+            yield Change(f"plans.{name}.{key}", was, becomes, (name,))
+
+
+def _bands(old: Tariff, new: Tariff) -> Iterator[Change]:
+    for name, before, after in _pairs(band_hours(old), band_hours(new)):
+        if before != after:
+            yield Change(f"bands.{name}", before or "", after or "")
 
 
 def _destinations(old: Tariff, new: Tariff) -> Iterator[Change]:
@@ -95,14 +102,17 @@ def _destination_text(destination: Destination) -> str:
 
 
 def _prices(old: Tariff, new: Tariff, at_us: int) -> Iterator[Change]:
-    """Per destination: example calls before and after, and whom it concerns."""
+    """Per destination: what differs, with example calls, and whom it concerns."""
     changes = _Grouped()
     for plan, name, number in _everywhere(old, new):
         before, after = (tariff.rate_for(plan, number, at_us) for tariff in (old, new))
-        if _comparable(before) != _comparable(after):
-            costs = _costs(before, at_us), _costs(after, at_us)
-            texts = _rate_text(before, costs[0]), _rate_text(after, costs[1])
-            changes.add(f"prices.{name}", *texts, _effect(*costs), plan)
+        refusals = [rate.value if isinstance(rate, Refusal) else "" for rate in (before, after)]
+        if all(refusals) and before != after:
+            changes.add(f"prices.{name}", refusals[0], refusals[1], "", plan)
+        priced = (None if isinstance(rate, Refusal) else rate for rate in (before, after))
+        for one in differences(*priced):
+            texts = one.old or refusals[0], one.new or refusals[1]
+            changes.add(f"prices.{name}{one.place}", *texts, one.effect, plan)
     return changes.all()
 
 
@@ -114,7 +124,7 @@ def _fax(old: Tariff, new: Tariff, at_us: int) -> Iterator[Change]:
         priced = not isinstance(before, Refusal) and not isinstance(after, Refusal)
         both_calls = all(isinstance(tariff.rate_for(plan, number, at_us), Rate) for tariff in (old, new))
         if before != after and both_calls:
-            effect = _effect((int(before),), (int(after),)) if priced else ""
+            effect = effect_of((int(before),), (int(after),)) if priced else ""
             changes.add(f"fax.{name}", _page_text(before), _page_text(after), effect, plan)
     return changes.all()
 
@@ -143,37 +153,6 @@ class _Grouped:
     def all(self) -> Iterator[Change]:
         for (subject, old, new, effect), plans in self._plans.items():
             yield Change(subject, old, new, tuple(plans), effect)
-
-
-def _comparable(rate: Rate | Refusal) -> object:
-    """All of a rate that a call can feel."""
-    if isinstance(rate, Refusal):
-        return rate
-    skipped = ("tariff_revision", "tariff_digest", "prefix")
-    return {key: value for key, value in rate.to_json().items() if key not in skipped}
-
-
-def _costs(rate: Rate | Refusal, at_us: int) -> tuple[int, ...]:
-    if isinstance(rate, Refusal):
-        return ()
-    return tuple(cost_of_seconds(rate, at_us, seconds) for seconds in EXAMPLES_S)
-
-
-def _rate_text(rate: Rate | Refusal, costs: tuple[int, ...]) -> str:
-    if isinstance(rate, Refusal):
-        return rate.value
-    calls = (f"{seconds} s = {format_euro(cost)}" for seconds, cost in zip(EXAMPLES_S, costs, strict=True))
-    return ", ".join(calls)
-
-
-def _effect(before: tuple[int, ...], after: tuple[int, ...]) -> str:
-    if not before or not after:
-        return ""
-    dearer = any(new > old for old, new in zip(before, after, strict=True))
-    cheaper = any(new < old for old, new in zip(before, after, strict=True))
-    if dearer and cheaper:
-        return "mixed"
-    return "dearer" if dearer else "cheaper" if cheaper else "other conditions"
 
 
 def _decks(old: Tariff, new: Tariff) -> Iterator[Change]:
@@ -218,9 +197,3 @@ def _deck_effect(what: str) -> str:
 def _pairs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for name in sorted(old.keys() | new.keys()):
         yield name, old.get(name), new.get(name)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, (frozenset, tuple)):
-        return ", ".join(sorted(map(str, value))) or "none"
-    return str(value)

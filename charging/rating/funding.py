@@ -237,6 +237,8 @@ class _Planner:
 
     def _payable(self, weight: int, wanted: int) -> int:
         """How many pieces of ``weight`` each the budget still holds, at most ``wanted``."""
+        if self.budget is None:
+            return wanted
         connect = 0 if self.credit_s else self.rate.connect_weight
         room = self.budget - self.weight - connect
         if room < 0:

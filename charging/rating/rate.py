@@ -29,9 +29,6 @@ from charging.rating.calendar import (
 FOREVER_S = 1 << 40
 """Later than any call's end."""
 
-UNLIMITED = 1 << 160
-"""More than any total that a call can reach, in units of the common denominator."""
-
 MAX_CALL_S = 14_400
 """Four hours: how long a call may last where the plan does not say."""
 
@@ -109,7 +106,7 @@ class Rate:
     _quantum: int = field(init=False, repr=False, compare=False)
     _connect: int = field(init=False, repr=False, compare=False)
     _floor: int = field(init=False, repr=False, compare=False)
-    _ceiling: int = field(init=False, repr=False, compare=False)
+    _ceiling: int | None = field(init=False, repr=False, compare=False)
     _base: tuple[Regime, ...] = field(init=False, repr=False, compare=False)
     _banded: tuple[tuple[Regime, ...], ...] = field(init=False, repr=False, compare=False)
     _windows: tuple[Window, ...] = field(init=False, repr=False, compare=False)
@@ -128,12 +125,13 @@ class Rate:
         put(self, "_quantum", 10 ** (6 - self.decimals))
         net_scale = scale // (10_000 if self.vat_added else 1)
         put(self, "_connect", self.connect_fee * net_scale * gross)
-        ceiling = UNLIMITED
+        ceiling = None
         if self.max_cost is not None:
             ceiling = self.max_cost * net_scale * gross
             ceiling -= ceiling % (scale * self._quantum)  # else the rounding could lift a total above it
+        floor = self.min_charge * net_scale * gross
         put(self, "_ceiling", ceiling)
-        put(self, "_floor", min(self.min_charge * net_scale * gross, ceiling))
+        put(self, "_floor", floor if ceiling is None else min(floor, ceiling))
         put(self, "_base", _regimes(self.steps, net_scale * gross, ""))
         put(self, "_banded", tuple(_regimes(b.steps, net_scale * gross, b.name) for b in self.bands))
         put(self, "_windows", tuple(window for band in self.bands for window in band.windows))
@@ -169,17 +167,20 @@ class Rate:
 
     def total(self, weight: int) -> int:
         """Micro-euro of a weight of which credit pays at least a second: clamped, then rounded once."""
-        weight = min(max(weight, self._floor), self._ceiling)
+        weight = max(weight, self._floor)
+        if self._ceiling is not None and weight > self._ceiling:
+            weight = self._ceiling
         return round_div(weight, self._denominator * self._quantum, self.rounding) * self._quantum
 
-    def budget(self, money: int) -> int:
-        """The largest weight whose :meth:`total` is at most ``money``; -1 when not even the least is."""
+    def budget(self, money: int) -> int | None:
+        """The largest weight whose :meth:`total` is at most ``money``; -1 when not even the least is, ``None`` when
+        every weight's is."""
         if money < 0:
             return -1
         largest = largest_rounding_to(money // self._quantum, self._denominator * self._quantum, self.rounding)
         if self._floor > largest:
             return -1
-        return UNLIMITED if self._ceiling <= largest else largest
+        return None if self._ceiling is not None and self._ceiling <= largest else largest
 
     def flat(self, price: int) -> int:
         """A price per piece (a fax page) with VAT, rounded as calls are; micro-euro."""

@@ -15,7 +15,7 @@ from charging.clock import MICROSECONDS
 from charging.money import parse_euro
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
-from charging.web.forms import AMOUNT, CDR_CURSOR
+from charging.web.forms import AMOUNT, CDR_CURSOR, EXACT_AMOUNT
 from charging.web.models import Page
 from charging.web.problem import Refusal
 
@@ -23,7 +23,7 @@ Row = TypeVar("Row")
 Out = TypeVar("Out")
 
 AMOUNT_DECIMALS = 2
-"""Of amounts that people type: with three, ``1.000`` would be a thousand to one and one to another."""
+"""Of amounts that people type to pay: with three, ``1.000`` would be a thousand to one and one to another."""
 
 YEARS = range(2000, 2200)
 
@@ -67,10 +67,22 @@ def page(rows: Sequence[Row], limit: int, out: Callable[[Row], Out], cursor: Cal
 def euro(text: str) -> int:
     """Micro-euro of what somebody typed, a sign allowed. Refuses the request where it is no amount."""
     if not re.fullmatch(AMOUNT, text):
-        expected = f"euros with up to {AMOUNT_DECIMALS} decimals, such as 12.50"
-        raise Refusal(Refused(Code.INVALID, f"found the amount {text[:40]!r}, expected {expected}"))
+        raise _no_amount(text, AMOUNT_DECIMALS)
     amount = parse_euro(text.lstrip("+-"))
     return -amount if text.startswith("-") else amount
+
+
+def exact_euro(text: str) -> int:
+    """Micro-euro of an amount that nobody pays, with all the decimals that prices have. Refuses the request where it is
+    none."""
+    if not re.fullmatch(EXACT_AMOUNT, text):
+        raise _no_amount(text, 6)
+    return parse_euro(text.lstrip("+"))
+
+
+def _no_amount(text: str, decimals: int) -> Refusal:
+    expected = f"euros with up to {decimals} decimals, such as 12.50"
+    return Refusal(Refused(Code.INVALID, f"found the amount {text[:40]!r}, expected {expected}"))
 
 
 def wall_us(text: str, zone: str) -> int:

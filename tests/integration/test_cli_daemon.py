@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from charging.ledger.model import CdrRow
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.web.control import control_app
@@ -80,9 +81,34 @@ async def test_r5_r22_a_running_call_is_seen_topped_up_and_hung_up(place: Place,
         assert "fraud" in (await charging("cdr", "list", "--csv")).out
         assert (await charging("ledger", "verify")).code == 0
         again = await charging("tariff", "diff", "--cdrs", str(place.folder / "tariff.yaml"), *YEAR, "--json")
-        (total,) = again.json
+        (total,) = again.json["plans"]
         assert (total["plan"], total["calls"], total["paid"], total["would_pay"]) == ("light", 1, "0.021", "0.06")
     assert not _has_ledger(place)
+
+
+async def test_a_period_with_messages_and_cdrs_that_cannot_be_read_is_priced_anew(
+    place: Place, charging: Charging
+) -> None:
+    new = place.folder / "new.yaml"
+    bought = "  free: {rates: standard, paid_subscription: no, voicemail: {paid: no, price: 0.15}}\n"
+    new.write_text((place.folder / "tariff.yaml").read_text() + bought)
+    async with make_rig() as rig, daemon(rig, place):
+        await rig.subscriber(credit=EURO, plan="free", forward_to="", paid_voicemail=True)
+        answer = await rig.ring()
+        assert (answer.decision, answer.session is None) == ("voicemail", False)
+        rig.switch.leave_message(answer.session or "", "u1")
+        await rig.clock.advance(1)
+        ended_us = rig.clock.now().wall_us
+        bad = ("not JSON", '{"service": "forward", "plan": "free", "answered": 1}', '{"service": "telex"}')
+        await rig.store.restore_cdrs([CdrRow(f"bad-{n}", "anna", ended_us, text) for n, text in enumerate(bad)])
+        command = ("tariff", "diff", "--cdrs", str(new), *YEAR)
+        found = (await charging(*command, "--json")).json
+        (total,) = found["plans"]
+        assert (total["plan"], total["messages"], total["paid"], total["would_pay"]) == ("free", 1, "0.10", "0.15")
+        assert found["left_out"] == 3
+        told = await charging(*command)
+        assert told.err == "charging: 3 CDRs are left out, since they cannot be read\n"
+        assert "0.15" in told.out
 
 
 async def test_calls_are_watched_as_they_run(place: Place, charging: Charging) -> None:

@@ -311,7 +311,7 @@ def test_an_edit_is_compared_before_it_is_made(charging: Command, place: Place) 
     for wrong in ([str(new)] * 3, ["--cdrs", str(new), str(new)], ["--since", "2026-11-01", str(new)]):
         assert charging("tariff", "diff", *wrong).code == 2
     assert "no such" in charging("tariff", "diff", str(place.folder / "none.yaml")).problem.lower()
-    assert charging("tariff", "diff", "--cdrs", str(new), "--json").json == []
+    assert charging("tariff", "diff", "--cdrs", str(new), "--json").json == {"plans": [], "left_out": 0}
 
 
 def test_accounts_are_listed_while_the_tariff_is_being_edited(charging: Command, place: Place, anna: str) -> None:

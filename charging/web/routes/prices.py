@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from charging.service.quotes import CALL_SECONDS_MAX, Asked
-from charging.web.forms import AMOUNT, MOMENT, NUMBER
-from charging.web.parts import TheService, euro, wall_us
+from charging.web.forms import EXACT_AMOUNT, MOMENT, NUMBER
+from charging.web.parts import TheService, exact_euro, wall_us
 from charging.web.problem import granted
 from charging.web.tariff_models import LimitOut, QuoteOut, TariffOut
 
@@ -23,7 +23,9 @@ Moment = Annotated[
 FreeSeconds = Annotated[int | None, Query(ge=0, le=100_000_000)]
 Amount = Annotated[
     str | None,
-    Query(max_length=40, description="euro; left out: what the account has", json_schema_extra={"pattern": AMOUNT}),
+    Query(
+        max_length=40, description="euro; left out: what the account has", json_schema_extra={"pattern": EXACT_AMOUNT}
+    ),
 ]
 
 
@@ -57,4 +59,5 @@ async def quote(service: TheService, asked: TheCall, seconds: Seconds) -> QuoteO
 @router.get("/limits")
 async def limit(service: TheService, asked: TheCall, credit: Amount = None) -> LimitOut:
     """How long a call could last."""
-    return LimitOut.of(granted(await service.quotes.limit(asked, euro(credit) if credit is not None else None)))
+    money = exact_euro(credit) if credit is not None else None
+    return LimitOut.of(granted(await service.quotes.limit(asked, money)))

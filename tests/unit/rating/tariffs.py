@@ -60,3 +60,17 @@ def changed(old: str, new: str) -> str:
 
 def small(folder: Path, text: str = SMALL) -> Tariff:
     return load_tariff(write(folder, text))
+
+
+def _examples() -> list[list[list[str]]]:
+    """The cells of each table of the worked examples, without the head."""
+    found: list[list[list[str]]] = []
+    for line in SHIPPED.with_name("tariff-examples.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("|---"):
+            found.append([])
+        elif line.startswith("| voice"):
+            found[-1].append([cell.strip() for cell in line.strip("|").split("|")])
+    return found
+
+
+COSTS, LIMITS = _examples()

@@ -22,6 +22,7 @@ from charging.rating.funding import (
     plan,
 )
 from charging.rating.rate import Band, Rate, Step
+from tests.fakes import reference_rater as reference
 
 NOV, DEC = "bundle:2026-11", "bundle:2026-12"
 CENT = 10_000
@@ -253,3 +254,17 @@ def test_a_plan_for_less_than_is_fixed_keeps_what_is_fixed() -> None:
     fixed = (Segment(0, 120, CREDIT),)
     found = plan(rate(), NOON, fixed, Pools(0), 60)
     assert (found.funding, found.short) == (fixed, False)
+
+
+PRIME_UNITS = (3001, 3011, 3019, 3023, 3037, 3041, 3049, 3061, 3067, 3079, 3083, 3089, 3109, 3119, 3121, 3137)
+
+
+@pytest.mark.parametrize("steps", [1, 16])
+def test_a_cost_is_exact_whatever_the_units_of_its_steps(steps: int) -> None:
+    dearest = 10_000 * MICRO
+    made = tuple(Step(60 * place, dearest, unit_s, 60) for place, unit_s in enumerate(PRIME_UNITS[:steps]))
+    one = rate(steps=made, vat_added=2100)
+    seconds, _ = reference.plan(one, NOON, {}, AMOUNT_MAX, 1200)
+    assert cost_of_seconds(one, NOON, 1200) == reference.cost(one, seconds)
+    assert affordable_seconds(one, NOON, Pools(reference.cost(one, seconds))) == 1200
+    assert affordable_seconds(one, NOON, Pools(reference.cost(one, seconds) - 1)) == 1140

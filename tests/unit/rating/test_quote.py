@@ -20,24 +20,9 @@ from charging.rating.tariff import Tariff
 from charging.rating.tariff_file import load_tariff
 from tests.fakes import reference_rater as reference
 from tests.unit.rating.strategies import money, pools, rates, starts
-from tests.unit.rating.tariffs import SHIPPED, changed, small
+from tests.unit.rating.tariffs import COSTS, LIMITS, SHIPPED, changed, small
 
-EXAMPLES = SHIPPED.with_name("tariff-examples.md")
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
-
-
-def tables() -> list[list[list[str]]]:
-    """The cells of each table of the examples, without the head."""
-    found: list[list[list[str]]] = []
-    for line in EXAMPLES.read_text(encoding="utf-8").splitlines():
-        if line.startswith("|---"):
-            found.append([])
-        elif line.startswith("| voice"):
-            found[-1].append([cell.strip() for cell in line.strip("|").split("|")])
-    return found
-
-
-COSTS, LIMITS = tables()
 
 
 @pytest.fixture(scope="module")

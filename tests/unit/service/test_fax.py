@@ -13,6 +13,7 @@ import pytest
 
 from charging.errors import ActionRefused, ActionTimeout, SwitchError
 from charging.ledger.accounts import Account, Status
+from charging.rating.past import PastFax, past_of
 from charging.rating.rate import Step
 from charging.rating.tariff import Destination, Price, RateTable, Refusal
 from charging.service.fax import DIAL_WITHIN_S, Faxes
@@ -120,6 +121,7 @@ async def test_r14_fax_reserves_every_page_before_it_is_dialled(office: Office) 
 
 
 async def test_r3_fax_is_charged_per_page_sent(office: Office) -> None:
+    opened_us = office.rig.clock.now().wall_us
     view = await office.sent()
     await office.ends(view.session, "SUCCESS", 3)
     assert (await office.rig.balance()).posted == EURO - 3 * PAGE
@@ -128,6 +130,7 @@ async def test_r3_fax_is_charged_per_page_sent(office: Office) -> None:
     assert (over.state, over.cost, over.status) == ("sent", "0.24", "SUCCESS")
     cdr = json.loads((await office.rig.store.cdrs())[0].document)
     assert (cdr["service"], cdr["pages"], cdr["document_pages"]) == ("fax", 3, 3)
+    assert past_of(cdr) == PastFax("light", TARGET, opened_us, 3, 3 * PAGE)
 
 
 @pytest.mark.parametrize(("confirmed", "state"), [(0, "failed"), (1, "partly_sent")])

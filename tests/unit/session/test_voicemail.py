@@ -13,6 +13,7 @@ from agi.port import Answer
 from charging.ledger.accounts import Status
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind
+from charging.rating.past import PastMessage, past_of
 from charging.rating.vat import Vat
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
@@ -64,6 +65,7 @@ async def test_r13_paid_voicemail_without_credit_is_not_answered(rig: Rig) -> No
 
 async def test_r3_stored_message_is_charged_per_piece(rig: Rig) -> None:
     await rig.subscriber(credit=EURO, plan="free", forward_to="")
+    opened_us = rig.clock.now().wall_us
     session, uid = await at_voicemail(rig)
     rig.switch.leave_message(session, uid)
     await rig.clock.advance(1)
@@ -72,6 +74,7 @@ async def test_r3_stored_message_is_charged_per_piece(rig: Rig) -> None:
     cdr = json.loads((await rig.store.cdrs())[0].document)
     assert (cdr["service"], cdr["messages"], cdr["cost"]) == ("voicemail", 1, "0.10")
     assert (cdr["tariff_revision"], cdr["tariff_digest"]) == ("r1", "d1")
+    assert past_of(cdr) == PastMessage("free", NUMBER, opened_us, 1, PRICE)
 
 
 async def test_r3_caller_who_leaves_no_message_costs_nothing(rig: Rig) -> None:

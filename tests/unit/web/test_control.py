@@ -172,6 +172,10 @@ async def test_prices_are_told(api: Api) -> None:
     assert quote["explanation"]
     limit = await api("GET", "/limits", params={**asked, "credit": "0.05"})
     assert (limit["seconds"], limit["total"]) == (50, "0.05")
+    assert (await api("GET", "/limits", params={**asked, "credit": "0.049999"}))["seconds"] == 49
+    for wrong in ("0.0499999", "-0.05", "much"):
+        refused = await api("GET", "/limits", 422, params={**asked, "credit": wrong})
+        assert "up to 6 decimals" in refused["detail"]
     await api("GET", "/quotes", 422, params={**asked, "seconds": -1})
     await api("GET", "/quotes", 422, params={**asked, "seconds": 60, "at": "soon"})
 
