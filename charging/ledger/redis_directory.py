@@ -48,6 +48,9 @@ class RedisDirectory(RedisDocuments):
                 if account is not None:
                     yield account
 
+    def account_ids(self) -> AsyncIterator[str]:
+        return self._ids(self._keys.accounts)
+
     async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
         return await self._page(self._keys.accounts, self.account, after, limit)
 
@@ -75,6 +78,9 @@ class RedisDirectory(RedisDocuments):
         found = [await asyncio.gather(*(self.number(one) for one in page)) for page in pages]
         numbers = [number for page in found for number in page if number is not None]
         return [number for number in numbers if account in (None, number.account)]
+
+    def number_ids(self) -> AsyncIterator[str]:
+        return self._ids(self._keys.numbers)
 
     async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
         return await self._page(self._keys.numbers, self.number, after, limit)
@@ -134,6 +140,12 @@ class RedisDirectory(RedisDocuments):
             if len(found) >= limit:
                 break
         return found[:limit]
+
+    async def _ids(self, key: str) -> AsyncIterator[str]:
+        """All that an index names; it may name some that never came to be."""
+        async for page in self._pages(key):
+            for one in page:
+                yield one
 
     async def _pages(self, key: str, after: str = "", rows: int = PAGE_ROWS) -> AsyncIterator[list[str]]:
         """The members of an index whose scores are all 0, in order, beyond ``after``."""
