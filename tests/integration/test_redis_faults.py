@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.documents import Put
@@ -168,6 +169,32 @@ async def test_tls_with_an_acl_user(tmp_path: Path, opened: Opener) -> None:
         for wrong in (url.replace("ledger:se", "ledger:te"), url.partition("?")[0]):  # the password; the authority
             with pytest.raises(LedgerUnavailable):
                 await open_store(wrong).open()
+
+
+@pytest.mark.parametrize(
+    ("users", "option"),
+    [(["requirepass own"], ""), (["user default off", "user watcher on >own ~* &* +@all"], "&sentinel_user=watcher")],
+)
+async def test_sentinels_by_tls_with_passwords_of_their_own(
+    tmp_path: Path, opened: Opener, users: list[str], option: str
+) -> None:
+    await asyncio.to_thread(make_certificate, tmp_path)
+    certificate = f"tls-cert-file {tmp_path}/cert.pem", f"tls-key-file {tmp_path}/key.pem"
+    tls = (*certificate, f"tls-ca-cert-file {tmp_path}/cert.pem", "tls-auth-clients no", "tls-replication yes")
+    master = RedisServer(tmp_path, *tls, "requirepass its")
+    watch = f"sentinel monitor ledger 127.0.0.1 {master.port} 1", "sentinel auth-pass ledger its"
+    sentinel = RedisServer(tmp_path, *tls, *watch, *users, sentinel=True)
+    for server in (master, sentinel):
+        server.listen_by_tls()
+    with master, sentinel:
+        plain = f"redis+sentinel://:its@127.0.0.1:{sentinel.port}/ledger?timeout_s=1{option}"
+        url = f"{plain}&tls=yes&ca_file={tmp_path}/cert.pem"
+        store = await opened(url, sentinel_password=SecretStr("own"))
+        await add_account(store)
+        await run(store, "t1 top_up credit=+1 -> created credit 1/0")
+        for wrong, password in ((url, "its"), (plain, "own")):
+            with pytest.raises(LedgerUnavailable):
+                await open_store(wrong, sentinel_password=SecretStr(password)).open()
 
 
 def make_certificate(folder: Path) -> None:
