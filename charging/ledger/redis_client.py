@@ -204,15 +204,17 @@ class RedisClient:
     async def script_acknowledged(
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], before: Sequence[Command] = ()
     ) -> Any:
-        """As ``script``, once ``min_replicas_ack`` replicas have what it wrote: WAIT on the same connection."""
+        """As ``script``, once ``min_replicas_ack`` replicas have what it wrote or found written: WAIT on the same
+        connection, which counts all that the server had written when the script ended."""
+        if not (wanted := self._url.min_replicas_ack):
+            return await self.script(script, keys, arguments, before)
         for command in before:
             await self.command(*command)
-        wanted = self._url.min_replicas_ack
         async with self._asking() as redis, self._connection_for(redis, keys[0]) as single:
             answer = await self._evaluate(single, script, keys, arguments)
             reached = await single.wait(wanted, round(self._url.timeout_s * 500))
         if reached < wanted:
-            raise LedgerUnavailable(f"only {reached} of {wanted} replicas have the transfer so far; ask again")
+            raise LedgerUnavailable(f"only {reached} of {wanted} replicas have what was written so far; ask again")
         return answer
 
     async def warnings(self) -> list[str]:

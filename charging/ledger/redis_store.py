@@ -82,11 +82,11 @@ class RedisStore(RedisSchema):
 
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
         check_request(transfer, grants)
-        waits, apart = self._url.min_replicas_ack > 0, self._url.mode == "cluster"
-        run = self._client.script_acknowledged if waits else self._client.script
-        arguments = apply_arguments(transfer, grants, touch=waits, indexes="" if apart else self._url.prefix)
+        apart = self._url.mode == "cluster"
+        arguments = apply_arguments(transfer, grants, self._touch, indexes="" if apart else self._url.prefix)
         before = await self._index_commands(transfer) if apart else ()
-        reply = await run(self._scripts["apply"], self._keys.books(transfer.account), arguments, before)
+        keys = self._keys.books(transfer.account)
+        reply = await self._client.script_acknowledged(self._scripts["apply"], keys, arguments, before)
         applied, switch = load_applied(reply, transfer)
         if apart and isinstance(transfer.change, Closed) and applied.outcome is Outcome.CREATED:
             await self._forget_open(transfer, switch)
@@ -105,7 +105,7 @@ class RedisStore(RedisSchema):
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         keys, arguments = [self._keys.of(account, "sessions")], (session, kept.state, kept.epoch, kept.follows)
-        reply = await self._client.script(self._scripts["keep"], keys, arguments)
+        reply = await self._client.script_acknowledged(self._scripts["keep"], keys, arguments)
         return Outcome(reply.decode())
 
     async def balances(self, account: str) -> Mapping[str, Balance]:

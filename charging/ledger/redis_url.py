@@ -42,7 +42,8 @@ class RedisUrl:
     prefix: str = "charging"
     """Begins every key, so that other programs may share the Redis."""
     min_replicas_ack: int = 0
-    """How many replicas must have each transfer before it is answered."""
+    """How many replicas must have what was written before it is answered: money, sessions, accounts, numbers,
+    documents; not leases, which are fenced."""
     timeout_s: float = 2.0
     """For one command; longer means LedgerUnavailable."""
 
