@@ -218,7 +218,12 @@ def _store(config: Config, clock: Clock, metrics: Metrics) -> Store:
         metrics.ledger_operation_seconds.labels(operation, outcome).observe(seconds)
         metrics.ledger_up.set(outcome != "LedgerUnavailable")
 
-    store = open_store(config.settings.ledger.url, password=config.ledger_password, file=str(config.file))
+    store = open_store(
+        config.settings.ledger.url,
+        password=config.ledger_password,
+        sentinel_password=config.sentinel_password,
+        file=str(config.file),
+    )
     return metered(store, clock, measure)
 
 

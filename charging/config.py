@@ -122,6 +122,8 @@ class Ledger(Section):
     url: Annotated[str, BeforeValidator(_ledger_url)] = Field(description="the ledger's URL")
     password_env: EnvironmentName | None = None
     password_file: FilePath | None = None
+    sentinel_password_env: EnvironmentName | None = None
+    sentinel_password_file: FilePath | None = None
 
     @model_validator(mode="after")
     def _fitting_password(self) -> Self:
@@ -130,6 +132,15 @@ class Ledger(Section):
             raise refusal("at most one of password_env and password_file", found="both")
         if given and self.url.startswith("sqlite"):
             raise refusal("a Redis ledger where a password is named", found="a password for SQLite")
+        return self
+
+    @model_validator(mode="after")
+    def _fitting_sentinel_password(self) -> Self:
+        given = [one for one in (self.sentinel_password_env, self.sentinel_password_file) if one is not None]
+        if len(given) > 1:
+            raise refusal("at most one of sentinel_password_env and sentinel_password_file", found="both")
+        if given and not self.url.startswith("redis+sentinel:"):
+            raise refusal("redis+sentinel:// where a sentinel password is named", found="a ledger without sentinels")
         return self
 
     @property
@@ -228,6 +239,7 @@ class Config:
     ami_secret: SecretStr = field(repr=False)
     ledger_password: SecretStr | None = field(repr=False)
     mail_password: SecretStr | None = field(default=None, repr=False)
+    sentinel_password: SecretStr | None = field(default=None, repr=False)
 
 
 def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -258,6 +270,8 @@ def completed(
     reader = _SecretReader(document.problem, environ, problems)
     ami_secret = reader.read(("switch", "ami", "secret"), ami.secret_env, ami.secret_file)
     ledger_password = reader.read(("ledger", "password"), ledger.password_env, ledger.password_file)
+    sentinel = ledger.sentinel_password_env, ledger.sentinel_password_file
+    sentinel_password = reader.read(("ledger", "sentinel_password"), *sentinel)
     mail = settings.mail
     mail_password = reader.read(("mail", "password"), mail.password_env, mail.password_file) if mail else None
     if ami.action_timeout_s < ami.ping_interval_s:
@@ -275,12 +289,19 @@ def completed(
         problems.append(document.problem(("switch", "lease_s"), f"{settings.switch.lease_s} s", expected))
     if ami_secret is None:
         return None, problems
-    return Config(Path(document.file), settings, ami_secret, ledger_password, mail_password), problems
+    secrets = ami_secret, ledger_password, mail_password, sentinel_password
+    return Config(Path(document.file), settings, *secrets), problems
 
 
 def ledger_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
     """The password of the settings' ledger alone, for who needs no other secret. Raises ConfigError."""
     return _secret(("ledger", "password"), settings.ledger.password_env, settings.ledger.password_file, environ)
+
+
+def sentinel_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
+    """The password of its sentinels alone, likewise. Raises ConfigError."""
+    references = settings.ledger.sentinel_password_env, settings.ledger.sentinel_password_file
+    return _secret(("ledger", "sentinel_password"), *references, environ)
 
 
 def mail_password(mail: Mail, environ: Mapping[str, str] = os.environ) -> SecretStr | None:

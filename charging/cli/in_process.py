@@ -12,7 +12,7 @@ import httpx
 from charging import __version__
 from charging.cli.client import Client, client
 from charging.clock import SystemClock
-from charging.config import Settings, ledger_password
+from charging.config import Settings, ledger_password, sentinel_password
 from charging.ledger.memory import MemoryStore
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
@@ -35,7 +35,8 @@ def store_of(settings: Settings) -> Store:
     file = settings.ledger.sqlite_file
     if file is not None and not file.parent.exists() and file.parent.parent.is_dir():
         file.parent.mkdir(mode=0o700)
-    return open_store(settings.ledger.url, password=ledger_password(settings))
+    passwords = ledger_password(settings), sentinel_password(settings)
+    return open_store(settings.ledger.url, password=passwords[0], sentinel_password=passwords[1])
 
 
 def on_tariff(file: Path) -> AbstractContextManager[Client]:

@@ -56,6 +56,10 @@ class Fault(StrEnum):
     """A CDR without a journal line or without an account."""
     CDR_OF_OPEN_SESSION = "cdr_of_open_session"
     """A session has its CDR and is still open."""
+    MISSING_CDR = "missing_cdr"
+    """A session was closed, and has left no CDR."""
+    CDR_DIFFERS = "cdr_differs"
+    """A CDR does not say what the journal has taken for its session."""
     ORPHANED_NUMBER = "orphaned_number"
     """A number whose account does not exist."""
 

@@ -201,6 +201,10 @@ class MemoryStore(MemoryDocuments):
         for account in sorted(self._books):
             yield self._books[account].account
 
+    async def account_ids(self) -> AsyncIterator[str]:
+        for account in sorted(self._books):
+            yield account
+
     async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
         return [self._books[one].account for one in sorted(one for one in self._books if one > after)[:limit]]
 
@@ -219,6 +223,10 @@ class MemoryStore(MemoryDocuments):
 
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         return [self._numbers[key] for key in sorted(self._numbers) if account in (None, self._numbers[key].account)]
+
+    async def number_ids(self) -> AsyncIterator[str]:
+        for number in sorted(self._numbers):
+            yield number
 
     async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
         return [self._numbers[key] for key in sorted(key for key in self._numbers if key > after)[:limit]]

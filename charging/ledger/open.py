@@ -17,11 +17,18 @@ from charging.ledger.sqlite import SqliteStore
 EXPECTED = f"memory: (forgets everything), sqlite:///absolute/path, {redis_url.EXPECTED}"
 
 
-def open_store(url: str, *, password: SecretStr | None = None, file: str = "", path: str = "ledger.url") -> Store:
+def open_store(
+    url: str,
+    *,
+    password: SecretStr | None = None,
+    sentinel_password: SecretStr | None = None,
+    file: str = "",
+    path: str = "ledger.url",
+) -> Store:
     """The store of the URL, not opened yet (``await store.open()``).
 
-    ``password``: of a Redis, in the place of one in the URL. Raises ConfigError where the URL has another form;
-    ``file`` and ``path`` say where it was written.
+    ``password``: of a Redis, in the place of one in the URL; ``sentinel_password``: of its sentinels. Raises
+    ConfigError where the URL has another form; ``file`` and ``path`` say where it was written.
     """
     if url == "memory:":
         return MemoryStore()
@@ -34,6 +41,8 @@ def open_store(url: str, *, password: SecretStr | None = None, file: str = "", p
             parsed = redis_url.parse(url)
             if password is not None:
                 parsed = replace(parsed, password=password.get_secret_value())
+            if sentinel_password is not None:
+                parsed = replace(parsed, sentinel_password=sentinel_password.get_secret_value())
             return RedisStore(parsed)
         except ValueError as error:
             raise ConfigError([Problem(file, path, _without_password(url), EXPECTED, hint=str(error))]) from error

@@ -91,6 +91,9 @@ class Directory(Protocol):
     def accounts(self) -> AsyncIterator[Account]:
         """Every account, by id."""
 
+    def account_ids(self) -> AsyncIterator[str]:
+        """The id of every account, in order, also of one whose record is damaged."""
+
     async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
         """The first ``limit`` (1 to 1,001) accounts with ids beyond ``after`` (empty: all), by id; fewer: there are no
         more. What it costs grows with ``limit``, not with the accounts."""
@@ -106,6 +109,9 @@ class Directory(Protocol):
 
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         """The numbers of one account, or all, in order."""
+
+    def number_ids(self) -> AsyncIterator[str]:
+        """Every number, in order, also one whose record is damaged."""
 
     async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
         """Of all numbers, the first ``limit`` (1 to 1,001) beyond ``after`` (empty: all), in order; as

@@ -97,7 +97,11 @@ class RedisClient:
         self._redis: Redis | RedisCluster | None = None
         self._sentinel: Sentinel | None = None
         if url.mode == "sentinel":
-            self._sentinel = Sentinel(list(url.hosts), sentinel_kwargs=self._common())  # type: ignore[no-untyped-call]
+            settings = self._common() | {
+                "username": url.sentinel_user or None,
+                "password": url.sentinel_password or None,
+            }
+            self._sentinel = Sentinel(list(url.hosts), sentinel_kwargs=settings)  # type: ignore[no-untyped-call]
 
     async def _connected(self) -> Redis | RedisCluster:
         """The client; of sentinels, the master's, asked anew after each failure."""
@@ -122,7 +126,9 @@ class RedisClient:
         return ConnectionPool(kind, host=host, port=port, db=self._url.database, **settings)
 
     def _common(self) -> dict[str, Any]:
-        return {
+        """For the servers and for the sentinels."""
+        tls = {"ssl": True, "ssl_ca_certs": self._url.ca_file or None} if self._url.tls else {}
+        return tls | {
             "socket_timeout": self._url.timeout_s,
             "socket_connect_timeout": self._url.timeout_s / 2,
             "retry": Retry(NoBackoff(), 0),
@@ -130,15 +136,12 @@ class RedisClient:
         }
 
     def _settings(self) -> dict[str, Any]:
-        settings = self._common() | {
+        return self._common() | {
             "health_check_interval": HEALTH_CHECK_INTERVAL_S,
             "max_connections": CONNECTIONS_MAX * 2,
             "username": self._url.user or None,
             "password": self._url.password or None,
         }
-        if self._url.tls:
-            settings |= {"ssl": True, "ssl_ca_certs": self._url.ca_file or None}
-        return settings
 
     async def close(self) -> None:
         await self._pipelines.close()
@@ -201,15 +204,17 @@ class RedisClient:
     async def script_acknowledged(
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], before: Sequence[Command] = ()
     ) -> Any:
-        """As ``script``, once ``min_replicas_ack`` replicas have what it wrote: WAIT on the same connection."""
+        """As ``script``, once ``min_replicas_ack`` replicas have what it wrote or found written: WAIT on the same
+        connection, which counts all that the server had written when the script ended."""
+        if not (wanted := self._url.min_replicas_ack):
+            return await self.script(script, keys, arguments, before)
         for command in before:
             await self.command(*command)
-        wanted = self._url.min_replicas_ack
         async with self._asking() as redis, self._connection_for(redis, keys[0]) as single:
             answer = await self._evaluate(single, script, keys, arguments)
             reached = await single.wait(wanted, round(self._url.timeout_s * 500))
         if reached < wanted:
-            raise LedgerUnavailable(f"only {reached} of {wanted} replicas have the transfer so far; ask again")
+            raise LedgerUnavailable(f"only {reached} of {wanted} replicas have what was written so far; ask again")
         return answer
 
     async def warnings(self) -> list[str]:

@@ -11,6 +11,7 @@ from charging.ledger.codec import dump_account, dump_number, load_account, load_
 from charging.ledger.port import IMPORT
 from charging.ledger.redis_client import Script
 from charging.ledger.redis_documents import RedisDocuments
+from charging.ledger.redis_pipeline import Command
 from charging.ledger.redis_url import RedisUrl
 
 PAGE_ROWS = 500
@@ -27,6 +28,7 @@ class RedisDirectory(RedisDocuments):
         """Those that this process has put into the index of switches."""
         self._put_account = Script("put_account")
         self._put_number = Script("put_number")
+        self._remove_number = Script("remove_number")
         self._lease_script = Script("lease")
 
     # -- directory
@@ -36,17 +38,19 @@ class RedisDirectory(RedisDocuments):
         return load_account(record[b"record"].decode(), int(record[b"version"])) if record else None
 
     async def put_account(self, account: Account) -> bool:
-        if account.version == 0:
-            await self._client.command("ZADD", self._keys.accounts, 0, account.id)
+        listing: list[Command] = [("ZADD", self._keys.accounts, 0, account.id)] if account.version == 0 else []
         keys = [self._keys.of(account.id, "account"), self._keys.of(account.id, "books")]
         arguments = (account.version, dump_account(account))
-        return bool(await self._client.script(self._put_account, keys, arguments))
+        return bool(await self._client.script_acknowledged(self._put_account, keys, arguments, listing))
 
     async def accounts(self) -> AsyncIterator[Account]:
         async for page in self._pages(self._keys.accounts):
             for account in await asyncio.gather(*(self.account(one) for one in page)):
                 if account is not None:
                     yield account
+
+    def account_ids(self) -> AsyncIterator[str]:
+        return self._ids(self._keys.accounts)
 
     async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
         return await self._page(self._keys.accounts, self.account, after, limit)
@@ -58,14 +62,17 @@ class RedisDirectory(RedisDocuments):
     async def put_number(self, number: Number) -> bool:
         if not await self._client.command("EXISTS", self._keys.of(number.account, "account")):
             return False
-        await self._client.command("ZADD", self._keys.numbers, 0, number.number)
-        await self._client.command("SADD", self._keys.of(number.account, "numbers"), number.number)
+        listing: list[Command] = [
+            ("ZADD", self._keys.numbers, 0, number.number),
+            ("SADD", self._keys.of(number.account, "numbers"), number.number),
+        ]
         keys, arguments = [self._keys.number(number.number)], [number.account, dump_number(number)]
-        return bool(await self._client.script(self._put_number, keys, arguments))
+        return bool(await self._client.script_acknowledged(self._put_number, keys, arguments, listing))
 
     async def remove_number(self, number: str) -> bool:
         """The indexes keep it: taking it out there would race with its coming back."""
-        return bool(await self._client.command("DEL", self._keys.number(number)))
+        keys = [self._keys.number(number)]
+        return bool(await self._client.script_acknowledged(self._remove_number, keys, ()))
 
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         if account is not None:
@@ -76,10 +83,14 @@ class RedisDirectory(RedisDocuments):
         numbers = [number for page in found for number in page if number is not None]
         return [number for number in numbers if account in (None, number.account)]
 
+    def number_ids(self) -> AsyncIterator[str]:
+        return self._ids(self._keys.numbers)
+
     async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
         return await self._page(self._keys.numbers, self.number, after, limit)
 
-    # -- leases
+    # -- leases: they wait for no replica. One that a fail-over loses is acquired anew, with an epoch beyond any given
+    # out before (`lease.lua`), which fences whoever had it; and no daemon is to lose its calls for want of a replica.
 
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         await self._know(switch)
@@ -134,6 +145,12 @@ class RedisDirectory(RedisDocuments):
             if len(found) >= limit:
                 break
         return found[:limit]
+
+    async def _ids(self, key: str) -> AsyncIterator[str]:
+        """All that an index names; it may name some that never came to be."""
+        async for page in self._pages(key):
+            for one in page:
+                yield one
 
     async def _pages(self, key: str, after: str = "", rows: int = PAGE_ROWS) -> AsyncIterator[list[str]]:
         """The members of an index whose scores are all 0, in order, beyond ``after``."""

@@ -20,6 +20,8 @@ class RedisDocuments:
     def __init__(self, url: RedisUrl) -> None:
         self._url = url
         self._keys = Keys(url.prefix)
+        self._touch = "1" if url.min_replicas_ack else ""
+        """The argument of a script that writes something even where nothing changes, for WAIT to wait for."""
         self._write_document = Script("write_document")
         self._read_documents = Script("read_documents")
 
@@ -44,11 +46,10 @@ class RedisDocuments:
         return await self._read(collection, "list", f"({after}" if after else "-", limit)
 
     async def _written(self, what: str, document: Document) -> bool:
-        waits = self._url.min_replicas_ack > 0
-        run = self._client.script_acknowledged if waits else self._client.script
         due = "" if document.due_us is None else document.due_us
-        arguments = (what, document.id, document.version, due, document.body, "1" if waits else "")
-        return bool(await run(self._write_document, self._keys.documents(document.collection), arguments))
+        arguments = (what, document.id, document.version, due, document.body, self._touch)
+        keys = self._keys.documents(document.collection)
+        return bool(await self._client.script_acknowledged(self._write_document, keys, arguments))
 
     async def _read(self, collection: str, what: str, bound: str | int, limit: int) -> list[Document]:
         pairs = await self._client.script(self._read_documents, self._keys.documents(collection), (what, bound, limit))

@@ -97,10 +97,10 @@ def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
         raise LedgerCorrupt(f"session {session} of {account}: not a CDR: {record[:100]!r}") from error
 
 
-def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], *, touch: bool, indexes: str) -> list[str | int]:
+def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], touch: str, indexes: str) -> list[str | int]:
     """The ARGV of ``apply.lua``."""
     *change, follows = _change_arguments(transfer)
-    arguments = [*change, "1" if touch else "", indexes, follows]
+    arguments = [*change, touch, indexes, follows]
     for line in (*grants, transfer):
         digest = line.digest
         arguments += (line.id, digest, _dump_line(line, digest), len(line.legs))

@@ -30,6 +30,7 @@ from charging.ledger.model import (
     Snapshot,
     Transfer,
 )
+from charging.ledger.redis_check import RedisCheck
 from charging.ledger.redis_client import RedisClient, Script
 from charging.ledger.redis_directory import PAGE_ROWS
 from charging.ledger.redis_pipeline import Command
@@ -58,7 +59,7 @@ class RedisStore(RedisSchema):
 
     def __init__(self, url: RedisUrl) -> None:
         super().__init__(url)
-        names = "apply keep snapshot journal restore replace_head replace_cdr".split()
+        names = "apply keep snapshot journal restore replace_head replace_cdr forget_cdrs".split()
         self._scripts = {name: Script(name) for name in names}
 
     async def open(self) -> None:
@@ -81,11 +82,11 @@ class RedisStore(RedisSchema):
 
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
         check_request(transfer, grants)
-        waits, apart = self._url.min_replicas_ack > 0, self._url.mode == "cluster"
-        run = self._client.script_acknowledged if waits else self._client.script
-        arguments = apply_arguments(transfer, grants, touch=waits, indexes="" if apart else self._url.prefix)
+        apart = self._url.mode == "cluster"
+        arguments = apply_arguments(transfer, grants, self._touch, indexes="" if apart else self._url.prefix)
         before = await self._index_commands(transfer) if apart else ()
-        reply = await run(self._scripts["apply"], self._keys.books(transfer.account), arguments, before)
+        keys = self._keys.books(transfer.account)
+        reply = await self._client.script_acknowledged(self._scripts["apply"], keys, arguments, before)
         applied, switch = load_applied(reply, transfer)
         if apart and isinstance(transfer.change, Closed) and applied.outcome is Outcome.CREATED:
             await self._forget_open(transfer, switch)
@@ -104,7 +105,7 @@ class RedisStore(RedisSchema):
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         keys, arguments = [self._keys.of(account, "sessions")], (session, kept.state, kept.epoch, kept.follows)
-        reply = await self._client.script(self._scripts["keep"], keys, arguments)
+        reply = await self._client.script_acknowledged(self._scripts["keep"], keys, arguments)
         return Outcome(reply.decode())
 
     async def balances(self, account: str) -> Mapping[str, Balance]:
@@ -213,38 +214,22 @@ class RedisStore(RedisSchema):
             await self._client.script(script, keys, arguments)
 
     async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
-        account, sessions = cdrs[0].account, [cdr.session for cdr in cdrs]
-        await self._client.command("HDEL", self._keys.of(account, "cdr"), *sessions)
-        await self._client.command("ZREM", self._keys.of(account, "cdrs"), *sessions)
+        account = cdrs[0].account
+        keys = [self._keys.of(account, "cdrs"), self._keys.of(account, "cdr")]
+        await self._client.script(self._scripts["forget_cdrs"], keys, [cdr.session for cdr in cdrs])
         members = [cdr_member(cdr.session, account, cdr.ended_us) for cdr in cdrs]
         await self._client.command("ZREM", self._keys.cdrs, *members)
 
     # -- its own state
 
     async def self_check(self) -> Sequence[str]:
-        """Open sessions and CDRs that their indexes miss. What is missing there may have ended, or gone to the archive,
-        since it was read: only what is still in its place afterwards is a problem, for neither ever comes back."""
+        check = RedisCheck(self._client, self._keys)
         problems: list[str] = []
-        async for page in self._pages(self._keys.accounts):
-            for account in page:
-                problems += [problem async for problem in self._unindexed(account)]
+        async for account in self.account_ids():
+            problems += await check.account(account)
+        async for page in self._pages(self._keys.numbers):
+            problems += await check.numbers(page)
         return problems
-
-    async def _unindexed(self, account: str) -> AsyncIterator[str]:
-        for session in await self.sessions(account=account):
-            listed = "SISMEMBER", self._keys.switch(session.switch), index_member(session.id, account)
-            known = "SISMEMBER", self._keys.switches, session.switch
-            stored = "HEXISTS", self._keys.of(account, "sessions"), session.id
-            found = await self._client.command(*listed) and await self._client.command(*known)
-            if not found and await self._client.command(*stored):
-                yield f"session {session.id} of {account} is missing from the index of its switch"
-        cdrs = await self._hash(self._keys.of(account, "cdr"))
-        rows = [load_cdr(session.decode(), account, record) for session, record in cdrs.items()]
-        members = [cdr_member(row.session, account, row.ended_us) for row in rows]
-        scores = await self._client.command("ZMSCORE", self._keys.cdrs, *members) if members else []
-        for row in (row for row, score in zip(rows, scores, strict=True) if score is None):
-            if await self._client.command("HEXISTS", self._keys.of(account, "cdr"), row.session):
-                yield f"the CDR of {row.session} of {account} is missing from the index"
 
     async def backup(self, path: Path) -> None:
         raise LedgerUnavailable(

@@ -12,11 +12,12 @@ EXPECTED = (
     "redis[s]://[USER:PASSWORD@]HOST[:PORT][/DB], "
     "redis+sentinel://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT],…/MASTER[/DB] or "
     "redis+cluster://[USER:PASSWORD@]HOST[:PORT],…, "
-    "each with ?prefix=, min_replicas_ack=, timeout_s=, tls=yes, ca_file= where wanted"
+    "each with ?prefix=, min_replicas_ack=, timeout_s=, tls=yes, ca_file= where wanted, "
+    "that of sentinels with sentinel_user="
 )
 
 _MODES = {"redis": "single", "rediss": "single", "redis+sentinel": "sentinel", "redis+cluster": "cluster"}
-_OPTIONS = {"prefix", "min_replicas_ack", "timeout_s", "tls", "ca_file"}
+_OPTIONS = {"prefix", "min_replicas_ack", "timeout_s", "tls", "ca_file", "sentinel_user"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,18 @@ class RedisUrl:
     database: int = 0
     master: str = ""
     """The name under which the sentinels know the master."""
+    sentinel_user: str = ""
+    sentinel_password: str = field(default="", repr=False)
+    """Those of the sentinels: what the Redis itself asks for is never told to them."""
     tls: bool = False
+    """Also to the sentinels."""
     ca_file: str = ""
     """Empty: the system's certificate authorities."""
     prefix: str = "charging"
     """Begins every key, so that other programs may share the Redis."""
     min_replicas_ack: int = 0
-    """How many replicas must have each transfer before it is answered."""
+    """How many replicas must have what was written before it is answered: money, sessions, accounts, numbers,
+    documents; not leases, which are fenced."""
     timeout_s: float = 2.0
     """For one command; longer means LedgerUnavailable."""
 
@@ -47,10 +53,10 @@ def parse(url: str) -> RedisUrl:
     parts = urlsplit(url)
     if parts.scheme not in _MODES:
         raise ValueError("unknown scheme")
-    options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
-    if unknown := options.keys() - _OPTIONS:
-        raise ValueError(f"unknown option {min(unknown)}")
-    mode = _MODES[parts.scheme]
+    mode, options = _MODES[parts.scheme], _options(parts.query)
+    tls = _tls(parts.scheme, options)
+    if "sentinel_user" in options and mode != "sentinel":
+        raise ValueError("sentinel_user is for redis+sentinel://")
     user, password, hosts = _split_authority(parts.netloc, SENTINEL_PORT if mode == "sentinel" else PORT)
     if mode == "single" and len(hosts) != 1:
         raise ValueError("one host expected")
@@ -67,12 +73,43 @@ def parse(url: str) -> RedisUrl:
         password,
         _natural(path[0] if path else "0", "database"),
         master,
-        parts.scheme == "rediss" or options.get("tls") == "yes",
-        options.get("ca_file", ""),
-        options.get("prefix", "charging"),
-        _natural(options.get("min_replicas_ack", "0"), "min_replicas_ack"),
-        _seconds(options.get("timeout_s", "2")),
+        options.get("sentinel_user", ""),
+        tls=tls,
+        ca_file=options.get("ca_file", ""),
+        prefix=_prefix(options.get("prefix", "charging")),
+        min_replicas_ack=_natural(options.get("min_replicas_ack", "0"), "min_replicas_ack"),
+        timeout_s=_seconds(options.get("timeout_s", "2")),
     )
+
+
+def _options(query: str) -> dict[str, str]:
+    pairs = parse_qsl(query, strict_parsing=True, keep_blank_values=True) if query else []
+    options = dict(pairs)
+    if unknown := options.keys() - _OPTIONS:
+        raise ValueError(f"unknown option {min(unknown)}")
+    if len(options) < len(pairs):
+        raise ValueError("an option is given twice")
+    if empty := [name for name, value in options.items() if not value]:
+        raise ValueError(f"{empty[0]} is empty")
+    return options
+
+
+def _tls(scheme: str, options: dict[str, str]) -> bool:
+    """Whether TLS is spoken: nothing that is meant to ask for it may pass for plain text."""
+    if options.get("tls", "no") not in ("yes", "no"):
+        raise ValueError("tls is neither yes nor no")
+    tls = options.get("tls", "yes" if scheme == "rediss" else "no") == "yes"
+    if scheme == "rediss" and not tls:
+        raise ValueError("rediss:// is TLS, tls=no is none")
+    if "ca_file" in options and not tls:
+        raise ValueError("ca_file is for TLS: say tls=yes (or rediss://)")
+    return tls
+
+
+def _prefix(text: str) -> str:
+    if "{" in text or "}" in text:
+        raise ValueError("braces in prefix would choose the slots of a cluster")
+    return text
 
 
 def _split_authority(netloc: str, port: int) -> tuple[str, str, tuple[tuple[str, int], ...]]:

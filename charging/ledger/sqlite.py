@@ -160,6 +160,16 @@ class SqliteStore(SqliteDocuments):
                 yield account
             after = page[-1].id
 
+    def account_ids(self) -> AsyncIterator[str]:
+        return self._ids("account_ids_after")
+
+    async def _ids(self, query: str) -> AsyncIterator[str]:
+        after = ""
+        while page := await self._reader.rows(queries()[query], (after, PAGE_ROWS)):
+            for (one,) in page:
+                yield one
+            after = page[-1][0]
+
     async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
         rows = await self._reader.rows(queries()["accounts_after"], (after, limit))
         return [load_account(record, version) for version, record in rows]
@@ -178,6 +188,9 @@ class SqliteStore(SqliteDocuments):
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         rows = await self._reader.rows(queries()["numbers"], {"account": account})
         return [load_number(record) for (record,) in rows]
+
+    def number_ids(self) -> AsyncIterator[str]:
+        return self._ids("number_ids_after")
 
     async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
         rows = await self._reader.rows(queries()["numbers_after"], (after, limit))

@@ -1,5 +1,6 @@
 """Reads of a ledger file, on threads and connections of their own: WAL lets them see the last commit while the
-writer works on the next."""
+writer works on the next. What may take minutes (a backup, SQLite's check of the whole file) has threads apart: no call
+waits for it."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from charging.errors import LedgerUnavailable
 from charging.ledger.sqlite_file import connect, translate
 
 THREADS = 2
+"""Of each kind: for ordinary reads, and for long ones."""
 
 T = TypeVar("T")
 
@@ -28,18 +30,22 @@ class Reader:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger-reader")
+        self._lasting = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger-long-reader")
 
     async def stop(self) -> None:
-        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        for pool in (self._pool, self._lasting):
+            await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
         for connection in self._connections:
             connection.close()
 
     async def read(self, work: Callable[[sqlite3.Connection], T], *, may_last: bool = False) -> T:
-        """What ``work`` returned; it runs in a reading thread. ``may_last``: as long as it takes."""
+        """What ``work`` returned; it runs in a reading thread. ``may_last``: as long as it takes, in a thread
+        that nothing else waits for."""
         loop = asyncio.get_running_loop()
+        pool = self._lasting if may_last else self._pool
         try:
             async with asyncio.timeout(None if may_last else self._timeout_s):
-                return await loop.run_in_executor(self._pool, self._work, work)
+                return await loop.run_in_executor(pool, self._work, work)
         except sqlite3.Error as error:
             raise translate(error, self._path) from error
         except TimeoutError as error:

@@ -267,7 +267,7 @@ class Faxes:
         for stored in await self._store.sessions(account=account):
             try:
                 record = revive(stored.state, self._clock.now(), stored.epoch)
-            except (ValueError, KeyError, TypeError):
+            except ValueError:
                 continue  # `charging ledger verify` names it
             if isinstance(record, Fax):
                 found.append(view_of(record))

@@ -18,6 +18,7 @@ from charging.service.accounts import Accounts
 from charging.service.balance import Balances
 from charging.service.fax import Faxes
 from charging.service.fax_desk import FaxDesk
+from charging.service.ledger_contents import LedgerContents
 from charging.service.live import Calls, LiveCalls
 from charging.service.money import Money
 from charging.service.numbers import Numbers
@@ -98,5 +99,5 @@ class Service:
 
     async def findings(self) -> AsyncIterator[str]:
         """Everything in the ledger that does not add up, as it is found, one line each."""
-        async for finding in verify(self._store):
+        async for finding in verify(self._store, LedgerContents(self.clock.now())):
             yield str(finding)

@@ -215,7 +215,7 @@ class Registry:
             return
         try:
             session = revive(record.state, now, max(self.epoch, record.epoch))
-        except (ValueError, KeyError, TypeError) as error:
+        except ValueError as error:
             # Left open with its money reserved: a person must look, `charging ledger verify` names it.
             self._observe("session_unreadable", None, {"session": record.id, "error": str(error)})
             return

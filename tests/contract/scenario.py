@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 
 from charging.ledger.accounts import Account
+from charging.ledger.audit_calls import Contents
 from charging.ledger.model import (
     Balance,
     Closed,
@@ -89,7 +90,7 @@ def leg(word: str) -> Leg:
     return Leg(match["balance"], int(match["posted"] or 0), int(match["reserved"] or 0), int(match["floor"] or 0))
 
 
-async def assert_sound(store: Store) -> None:
+async def assert_sound(store: Store, contents: Contents | None = None) -> None:
     """The audit finds nothing."""
-    found = [str(finding) async for finding in verify(store)]
+    found = [str(finding) async for finding in verify(store, contents)]
     assert not found, found[:5]

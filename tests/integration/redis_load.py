@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 
+from pydantic import SecretStr
+
 from charging.errors import LedgerUnavailable
 from charging.ledger.model import Applied, Kind, Leg, Outcome, Transfer
 from charging.ledger.open import open_store
@@ -42,8 +44,8 @@ class Opener:
         self._stores: list[Store] = []
         self._loads: list[Load] = []
 
-    async def __call__(self, url: str) -> Store:
-        store = open_store(url)
+    async def __call__(self, url: str, sentinel_password: SecretStr | None = None) -> Store:
+        store = open_store(url, sentinel_password=sentinel_password)
         await store.open()
         self._stores.append(store)
         return store

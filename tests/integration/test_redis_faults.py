@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from charging.errors import LedgerUnavailable
+from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Put
-from charging.ledger.model import Outcome
+from charging.ledger.model import Kept, Outcome
 from charging.ledger.open import open_store
-from charging.ledger.port import IMPORT
+from charging.ledger.port import IMPORT, Store
 from tests.contract.scenario import add_account, run
 from tests.integration.redis_load import (
     Opener,
@@ -109,7 +111,7 @@ async def test_a_transfer_waits_for_its_replicas_also_when_it_exists(
     server: RedisServer, tmp_path: Path, opened: Opener
 ) -> None:
     store = await opened(server.url + "?min_replicas_ack=1&timeout_s=0.5")
-    await add_account(store)
+    await add_account(await opened(server.url))
     for _ in range(2):  # created, then exists: neither is acknowledged by a replica
         with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
             await store.apply(top_up("t1"))
@@ -123,11 +125,63 @@ async def test_a_transfer_waits_for_its_replicas_also_when_it_exists(
         replica.thaw()
 
 
+Act = Callable[[Store], Awaitable[object]]
+
+UNACKNOWLEDGED: dict[str, Act] = {
+    "an account that is new": lambda store: store.put_account(Account("b", "pro")),
+    "an account that is there": lambda store: store.put_account(Account("other", "pro")),
+    "an account whose paid period was prolonged": lambda store: store.put_account(
+        Account("a", "pro", paid_until_us=5, version=1)
+    ),
+    "a number": lambda store: store.put_number(Number("+31201", "a")),
+    "a number that is another's": lambda store: store.put_number(Number("+31200", "other")),
+    "a number that is removed": lambda store: store.remove_number("+31200"),
+    "a number that is gone": lambda store: store.remove_number("+31202"),
+    "a session's record": lambda store: store.keep_session("a", "s1", Kept("{}", follows=1)),
+}
+
+
+@pytest.mark.parametrize("act", UNACKNOWLEDGED)
+async def test_what_is_written_waits_for_its_replicas_also_when_it_changes_nothing(
+    server: RedisServer, opened: Opener, act: str
+) -> None:
+    plain = await opened(server.url)
+    for account in ("a", "other"):
+        await add_account(plain, account)
+    assert await plain.put_number(Number("+31200", "a"))
+    await run(plain, "r1 reserve s1:open -> created")
+    store = await opened(server.url + "?min_replicas_ack=1&timeout_s=0.2")
+    with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
+        await UNACKNOWLEDGED[act](store)
+    assert await store.acquire_lease("switch-1", "daemon-1", 15) is not None  # leases are fenced instead
+
+
+async def test_what_another_has_written_is_told_once_the_replicas_have_it(
+    server: RedisServer, tmp_path: Path, opened: Opener
+) -> None:
+    plain = await opened(server.url)
+    for account in ("a", "other"):
+        await add_account(plain, account)
+    await plain.put_number(Number("+31202", "a"))
+    store = await opened(server.url + "?min_replicas_ack=1&timeout_s=0.5")
+    with RedisServer(tmp_path, f"replicaof 127.0.0.1 {server.port}") as replica:
+        await insist(store, top_up("t1"))  # the replica has caught up
+        await asyncio.to_thread(wait_until, lambda: has_all(server), "the replica has not said that it has all")
+        replica.freeze()
+        await add_account(plain, "b")
+        await plain.put_number(Number("+31200", "a"))
+        await plain.remove_number("+31202")
+        for act in ("an account that is there", "a number that is another's", "a number that is gone"):
+            with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
+                await UNACKNOWLEDGED[act](store)
+        replica.thaw()
+
+
 async def test_a_document_waits_for_its_replicas_also_when_it_exists(
     server: RedisServer, tmp_path: Path, opened: Opener
 ) -> None:
     store = await opened(server.url + "?min_replicas_ack=1&timeout_s=0.5")
-    await add_account(store)
+    await add_account(await opened(server.url))
     with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
         await store.put_document("notices", "1", "x", 5)
     with RedisServer(tmp_path, f"replicaof 127.0.0.1 {server.port}") as replica:
@@ -168,6 +222,32 @@ async def test_tls_with_an_acl_user(tmp_path: Path, opened: Opener) -> None:
         for wrong in (url.replace("ledger:se", "ledger:te"), url.partition("?")[0]):  # the password; the authority
             with pytest.raises(LedgerUnavailable):
                 await open_store(wrong).open()
+
+
+@pytest.mark.parametrize(
+    ("users", "option"),
+    [(["requirepass own"], ""), (["user default off", "user watcher on >own ~* &* +@all"], "&sentinel_user=watcher")],
+)
+async def test_sentinels_by_tls_with_passwords_of_their_own(
+    tmp_path: Path, opened: Opener, users: list[str], option: str
+) -> None:
+    await asyncio.to_thread(make_certificate, tmp_path)
+    certificate = f"tls-cert-file {tmp_path}/cert.pem", f"tls-key-file {tmp_path}/key.pem"
+    tls = (*certificate, f"tls-ca-cert-file {tmp_path}/cert.pem", "tls-auth-clients no", "tls-replication yes")
+    master = RedisServer(tmp_path, *tls, "requirepass its")
+    watch = f"sentinel monitor ledger 127.0.0.1 {master.port} 1", "sentinel auth-pass ledger its"
+    sentinel = RedisServer(tmp_path, *tls, *watch, *users, sentinel=True)
+    for server in (master, sentinel):
+        server.listen_by_tls()
+    with master, sentinel:
+        plain = f"redis+sentinel://:its@127.0.0.1:{sentinel.port}/ledger?timeout_s=1{option}"
+        url = f"{plain}&tls=yes&ca_file={tmp_path}/cert.pem"
+        store = await opened(url, sentinel_password=SecretStr("own"))
+        await add_account(store)
+        await run(store, "t1 top_up credit=+1 -> created credit 1/0")
+        for wrong, password in ((url, "its"), (plain, "own")):
+            with pytest.raises(LedgerUnavailable):
+                await open_store(wrong, sentinel_password=SecretStr(password)).open()
 
 
 def make_certificate(folder: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from charging.errors import LedgerUnavailable
 from charging.ledger.model import Kind, Leg, Transfer
 from charging.ledger.sqlite import SqliteStore
+from charging.ledger.sqlite_reader import THREADS, Reader
 from tests.contract.scenario import add_account, assert_sound, run
 
 
@@ -52,3 +55,25 @@ async def test_a_backup_replaces_no_file(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailable, match="No such file"):
         await store.backup(tmp_path / "missing" / "copy.db")
     await store.close()
+
+
+async def test_a_call_does_not_wait_for_a_backup_and_a_check_of_the_whole_file(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    await store.close()
+    reader = Reader(tmp_path / "ledger.db", timeout_s=2)
+    begun, finish = threading.Semaphore(0), threading.Event()
+
+    def lasts(_connection: sqlite3.Connection) -> bool:
+        begun.release()
+        return finish.wait(60)
+
+    tasks = [asyncio.create_task(reader.read(lasts, may_last=True)) for _ in range(THREADS + 1)]
+    for _ in range(THREADS):
+        assert await asyncio.to_thread(begun.acquire, timeout=20)
+    try:
+        assert await reader.rows("SELECT 1") == [(1,)]
+    finally:
+        finish.set()
+    assert await asyncio.gather(*tasks) == [True] * len(tasks)  # the one too many has waited for its turn
+    await reader.stop()

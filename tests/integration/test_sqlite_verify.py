@@ -98,6 +98,14 @@ PLANTED = {
         "UPDATE sessions SET holds = '[1.5]' WHERE id = 's2'",
         [(Fault.UNREADABLE, "a record"), (Fault.UNREADABLE, "a record")],  # among the account's, and among all
     ),
+    "a damaged account before one whose balance was raised by hand": (
+        "INSERT INTO accounts VALUES ('0', 1, '{}'); UPDATE balances SET posted = posted + 1 WHERE name = 'credit'",
+        [(Fault.UNREADABLE, "account"), (Fault.POSTED_DIFFERS, "credit")],
+    ),
+    "a damaged number before one whose account is missing": (
+        "INSERT INTO numbers VALUES ('+1', 'a', '[]'); UPDATE numbers SET record = replace(record, '\"a\"', '\"b\"')",
+        [(Fault.UNREADABLE, "number +1"), (Fault.ORPHANED_NUMBER, "number +31201234567")],
+    ),
     "an account deleted": (
         """INSERT INTO accounts SELECT 'b', version, replace(record, '"a"', '"b"') FROM accounts;
             DELETE FROM accounts WHERE id = 'a'""",

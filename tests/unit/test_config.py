@@ -229,6 +229,21 @@ def test_ledger_password_comes_from_its_reference() -> None:
     assert password.get_secret_value() == "open sesame"
 
 
+def test_sentinel_password_comes_from_its_reference() -> None:
+    text = MINIMAL.replace("sqlite:///money.db", "redis+sentinel://h/m\n  sentinel_password_env: AMI")
+    config = config_of(text)
+    assert config.ledger_password is None
+    assert config.sentinel_password is not None
+    assert config.sentinel_password.get_secret_value() == "open sesame"
+
+
+def test_sentinel_password_without_sentinels_or_named_twice_is_refused() -> None:
+    text = MINIMAL.replace("sqlite:///money.db", "redis://h/0\n  sentinel_password_env: AMI")
+    assert problems_of(text)["ledger"].found == "a ledger without sentinels"
+    named = "redis+sentinel://h/m\n  sentinel_password_env: AMI\n  sentinel_password_file: s"
+    assert problems_of(MINIMAL.replace("sqlite:///money.db", named))["ledger"].found == "both"
+
+
 def test_secret_is_named_exactly_once() -> None:
     both = MINIMAL.replace("secret_env: AMI", "secret_env: AMI\n    secret_file: s")
     assert problems_of(both)["switch.ami"].found == "both"

@@ -88,6 +88,9 @@ SELECT version, record FROM accounts WHERE id = ?;
 -- name: accounts_after
 SELECT version, record FROM accounts WHERE id > ? ORDER BY id LIMIT ?;
 
+-- name: account_ids_after
+SELECT id FROM accounts WHERE id > ? ORDER BY id LIMIT ?;
+
 -- name: insert_account
 INSERT INTO accounts (id, version, record) VALUES (:id, 1, :record) ON CONFLICT DO NOTHING;
 
@@ -113,6 +116,9 @@ SELECT record FROM numbers WHERE :account IS NULL OR account = :account ORDER BY
 
 -- name: numbers_after
 SELECT record FROM numbers WHERE number > ? ORDER BY number LIMIT ?;
+
+-- name: number_ids_after
+SELECT number FROM numbers WHERE number > ? ORDER BY number LIMIT ?;
 
 -- name: next_epoch
 INSERT INTO leases (switch, epoch) VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch;

@@ -15,6 +15,10 @@ GOOD = {
     "redis+sentinel://a,b:1/mymaster/2?min_replicas_ack=1": RedisUrl(
         "sentinel", (("a", 26379), ("b", 1)), database=2, master="mymaster", min_replicas_ack=1
     ),
+    "redis+sentinel://a/m?sentinel_user=watcher&tls=yes": RedisUrl(
+        "sentinel", (("a", 26379),), master="m", sentinel_user="watcher", tls=True
+    ),
+    "redis://a?tls=no": RedisUrl("single", (("a", 6379),)),
     "redis+cluster://:pw@a:1,b:2?timeout_s=0.5&prefix=x&tls=yes": RedisUrl(
         "cluster", (("a", 1), ("b", 2)), "", "pw", tls=True, prefix="x", timeout_s=0.5
     ),
@@ -32,6 +36,18 @@ BAD = {
     "redis://a?min_replicas_ack=-1": "min_replicas_ack is not a whole number",
     "redis://a?color=red": "unknown option color",
     "redis+unix:///x": "unknown scheme",
+    "redis+cluster://a?tls=true": "tls is neither yes nor no",
+    "redis+cluster://a?tls=1": "tls is neither yes nor no",
+    "redis+cluster://a?tls=YES": "tls is neither yes nor no",
+    "redis+cluster://a?tls=": "tls is empty",
+    "redis+cluster://a?tls=yes&tls=no": "given twice",
+    "rediss://a?tls=no": "rediss:// is TLS",
+    "redis://a?ca_file=/etc/ca.pem": "ca_file is for TLS",
+    "redis+sentinel://a/m?ca_file=/etc/ca.pem&tls=no": "ca_file is for TLS",
+    "redis://a?prefix={charging}": "braces",
+    "redis://a?prefix=x%7D": "braces",
+    "redis://a?prefix=": "prefix is empty",
+    "redis://a?sentinel_user=watcher": "sentinel_user is for",
 }
 
 

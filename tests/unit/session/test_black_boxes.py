@@ -114,11 +114,12 @@ async def test_paid_voicemail_that_another_daemon_sold_is_booked_when_its_record
     assert rig.switch.records == {}
 
 
-async def test_record_of_a_session_that_can_not_be_read_is_kept_for_whoever_looks(rig: Rig) -> None:
+@pytest.mark.parametrize("state", ["{}", "[]", "garbage", '{"kind":"fax","opened":[]}', "[" * 100_000], ids=range(5))
+async def test_record_of_a_session_that_can_not_be_read_is_kept_for_whoever_looks(rig: Rig, state: str) -> None:
     await rig.subscriber(credit=EURO)
     call = await rig.talking()
     await rig.kill_daemon()
-    await rig.store.keep_session("anna", call.session, Kept("{}", follows=1))
+    await rig.store.keep_session("anna", call.session, Kept(state, follows=1))
     rig.switch.end(call.session)
     await rig.start_daemon()
     await rig.clock.advance(60)

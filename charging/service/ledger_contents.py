@@ -1,0 +1,34 @@
+"""What the ledger keeps without reading it, read for its audit: the records of open sessions, and CDRs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from charging.clock import Instant
+from charging.ledger.model import CREDIT, CdrRow, OpenSession, bundle
+from charging.money import parse_euro
+from charging.session.records import revive
+
+
+class LedgerContents:
+    """See `charging.ledger.audit_calls.Contents`."""
+
+    def __init__(self, now: Instant) -> None:
+        self._now = now
+
+    @property
+    def now_us(self) -> int:
+        return self._now.wall_us
+
+    def check_state(self, session: OpenSession) -> None:
+        revive(session.state, self._now, session.epoch)
+
+    def charged(self, cdr: CdrRow) -> Mapping[str, int]:
+        try:
+            document = json.loads(cdr.document)
+            free_seconds = {bundle(month): int(used) for month, used in document.get("free_seconds", {}).items()}
+            taken = {CREDIT: parse_euro(document["cost"]), **free_seconds}
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"not a CDR ({type(error).__name__}: {error}): {cdr.document[:100]}") from error
+        return {name: amount for name, amount in taken.items() if amount}

@@ -1,0 +1,110 @@
+"""`ledger verify` reads what is opaque to the ledger: the records of open sessions, and CDRs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from charging.ledger.archive import ARCHIVE_AGE_MIN_S
+from charging.ledger.audit import Fault, Finding
+from charging.ledger.audit_calls import CDRS_STAY_S
+from charging.ledger.memory import MemoryStore
+from charging.ledger.model import Kept
+from charging.ledger.verify import verify
+from charging.service.ledger_contents import LedgerContents
+from tests.fakes.rig import EURO, Rig, make_rig
+
+UNREADABLE = ["garbage", "[]", '"text"', "{}", '{"version":1}', '{"kind":"fax"}', '{"kind":[]}', "[" * 100_000]
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with make_rig() as one:
+        yield one
+
+
+async def findings(rig: Rig, later_s: int = 0) -> list[Finding]:
+    return [finding async for finding in verify(rig.store, LedgerContents(rig.clock.now().plus(later_s)))]
+
+
+async def past_call(rig: Rig, seconds: int) -> str:
+    """The session of a call that is over."""
+    call = await rig.talking()
+    await rig.clock.advance(seconds)
+    await rig.hang_up(call)
+    return call.session
+
+
+def cdrs_of(rig: Rig) -> dict[str, str]:
+    """By session, the documents; to plant errors among them."""
+    assert isinstance(rig.store, MemoryStore)
+    return {session: cdr.document for session, cdr in rig.store._books["anna"].cdrs.items()}
+
+
+def put_cdr(rig: Rig, session: str, document: str) -> None:
+    assert isinstance(rig.store, MemoryStore)
+    cdrs = rig.store._books["anna"].cdrs
+    cdrs[session] = replace(cdrs[session], document=document)
+
+
+def forget_cdr(rig: Rig, session: str) -> None:
+    assert isinstance(rig.store, MemoryStore)
+    del rig.store._books["anna"].cdrs[session]
+
+
+async def test_calls_that_are_over_and_that_run_have_no_findings(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="pro")
+    await past_call(rig, 700)  # beyond the free minutes
+    await rig.hang_up(await rig.ringing())
+    await rig.talking()
+    assert await findings(rig) == []
+
+
+@pytest.mark.parametrize("state", UNREADABLE, ids=range(len(UNREADABLE)))
+async def test_an_open_session_whose_record_can_not_be_read_is_named(rig: Rig, state: str) -> None:
+    await rig.subscriber(credit=EURO)
+    call = await rig.talking()
+    await rig.kill_daemon()
+    await rig.store.keep_session("anna", call.session, Kept(state, follows=1))
+    (found,) = await findings(rig)
+    assert (found.fault, found.account, found.subject) == (Fault.UNREADABLE, "anna", f"session {call.session}")
+
+
+@pytest.mark.parametrize(("member", "other"), [("cost", "0.01"), ("free_seconds", {"2026-11": 59})])
+async def test_a_cdr_that_does_not_say_what_the_journal_took_is_found(rig: Rig, member: str, other: object) -> None:
+    await rig.subscriber(credit=EURO, plan="pro")
+    session = await past_call(rig, 700)
+    await past_call(rig, 60)
+    put_cdr(rig, session, json.dumps(json.loads(cdrs_of(rig)[session]) | {member: other}))
+    assert [(one.fault, one.subject) for one in await findings(rig)] == [
+        (Fault.CDR_DIFFERS, f"CDR of session {session}")
+    ]
+
+
+@pytest.mark.parametrize("document", ["", "[]", "{}", '{"cost":1}', '{"cost":"1.00","free_seconds":7}'])
+async def test_a_cdr_that_can_not_be_read_is_found(rig: Rig, document: str) -> None:
+    await rig.subscriber(credit=EURO)
+    session = await past_call(rig, 60)
+    put_cdr(rig, session, document)
+    assert [(one.fault, one.subject) for one in await findings(rig)] == [
+        (Fault.UNREADABLE, f"CDR of session {session}")
+    ]
+
+
+async def test_a_call_without_its_cdr_is_found_where_the_archive_can_not_have_taken_it(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    first, second, third = [await past_call(rig, 30) for _ in range(3)]
+    forget_cdr(rig, second)
+    missing = [(Fault.MISSING_CDR, f"session {second}")]
+    assert [(one.fault, one.subject) for one in await findings(rig, CDRS_STAY_S)] == missing  # an older one has its own
+    for session in (first, third):
+        forget_cdr(rig, session)
+    assert await findings(rig, CDRS_STAY_S) == []  # they may all have been archived
+    assert [one.fault for one in await findings(rig)] == [Fault.MISSING_CDR] * 3
+
+
+def test_the_audit_expects_no_cdr_that_the_archive_may_take() -> None:
+    assert CDRS_STAY_S <= ARCHIVE_AGE_MIN_S
