@@ -55,16 +55,15 @@ def import_file(settings: Settings, file: Path) -> Counts:
     counts = Counts()
 
     async def work(store: Store) -> None:
-        with file.open(encoding="utf-8") as stream:
+        with file.open(encoding="utf-8", errors="replace") as stream:
             await import_lines(store, _lines_of(stream), counts, f"{socket.gethostname()}-{os.getpid()}")
 
     try:
         _on_idle_store(settings, work, counts)
     except OSError as error:
         raise Refusal(f"{file}: {error.strerror or error}; name a file that `charging ledger export` wrote") from None
-    except (LedgerCorrupt, UnicodeDecodeError) as error:
-        advice = "the store is no ledger now: empty it" if counts.accounts else "nothing was imported"
-        raise Refusal(f"{file}: {error}; {advice}") from None
+    except LedgerCorrupt as error:
+        raise Refusal(f"{file}: {error}") from None
     return counts
 
 

@@ -26,6 +26,7 @@ from charging.ledger.model import (
 )
 from charging.ledger.port import IMPORT
 from charging.ledger.rules import Decision, View, check_request, decide, decide_keep
+from charging.ledger.unfinished import MARK, assert_whole
 
 
 @dataclass(slots=True)
@@ -91,7 +92,7 @@ class MemoryStore(MemoryDocuments):
         self._leases: dict[str, _Lease] = {}
 
     async def open(self) -> None:
-        return
+        await assert_whole(self)
 
     async def close(self) -> None:
         return
@@ -230,6 +231,8 @@ class MemoryStore(MemoryDocuments):
         lease = self._leases.get(switch)
         importing = self._leases.get(IMPORT)
         if any(one is not None and one.until_us > now_us and one.owner != owner for one in (lease, importing)):
+            return None
+        if switch != IMPORT and MARK in self._stored:
             return None
         epoch = lease.epoch + 1 if lease is not None else 1
         self._leases[switch] = _Lease(owner, epoch, now_us + round(ttl_s * MICROSECONDS))

@@ -12,6 +12,7 @@ from charging.ledger.documents import COLLECTIONS, Document
 from charging.ledger.model import Balance, CdrRow, JournalLine, Snapshot
 from charging.ledger.port import IMPORT, Store
 from charging.ledger.portable import FORMAT, Counts, Head, Record, decode, encode
+from charging.ledger.unfinished import assert_whole, clear_mark, set_mark
 from charging.ledger.verify import all_cdrs
 
 BATCH_ROWS = 500
@@ -68,14 +69,15 @@ async def import_lines(store: Store, lines: Iterable[str], counts: Counts, owner
     """Fill an empty store; ``counts`` tells how far it is. Until it is done, no daemon gets a lease of the store;
     ``owner`` tells this import from every other.
 
-    Raises LedgerUnavailable where the store is in use or not empty, LedgerCorrupt (with the line) where the file is
-    not sound or was cut short; what was imported by then is no ledger, and must be thrown away.
+    Raises LedgerUnavailable where the store is in use or not empty, LedgerCorrupt (with the line, and what to do) where
+    the file is not sound or was cut short. Where anything had come in by then, the store is marked: it is no ledger.
     """
     epoch = await store.acquire_lease(IMPORT, owner, IMPORT_TTL_S)
     if epoch is None:
         raise LedgerUnavailable("another import is filling the ledger: wait for its end")
     try:
         await assert_idle(store, f"switch {IMPORT} by {owner}")
+        await assert_whole(store)
         async for account in store.accounts():
             raise LedgerUnavailable(f"the store is not empty, it has account {account.id}: import into an empty one")
         incoming = _Import(store, counts)
@@ -84,7 +86,8 @@ async def import_lines(store: Store, lines: Iterable[str], counts: Counts, owner
                 raise LedgerUnavailable("the import was too slow and lost the ledger: empty the store and begin again")
             await _take(incoming, number, text)
         if not incoming.ended:
-            raise LedgerCorrupt("the file was cut short: its last record is missing")
+            raise LedgerCorrupt(f"the file was cut short: its last record is missing; {incoming.advice}")
+        await clear_mark(store)
     finally:
         with suppress(LedgerUnavailable):  # it lapses by itself
             await store.release_lease(IMPORT, owner, epoch)
@@ -94,7 +97,7 @@ async def _take(incoming: _Import, number: int, text: str) -> None:
     try:
         await incoming.take(decode(text, incoming.account))
     except LedgerCorrupt as error:
-        raise LedgerCorrupt(f"line {number}: {error}") from error
+        raise LedgerCorrupt(f"line {number}: {error}; {incoming.advice}") from error
 
 
 class _Import:
@@ -112,10 +115,19 @@ class _Import:
         self._cdrs: list[CdrRow] = []
         self._all_cdrs: list[CdrRow] = []
         self._begun = False
+        self._marked = False
+
+    @property
+    def advice(self) -> str:
+        """What to do with the store where the file turns out to be no sound one."""
+        return "the store is no ledger now: empty it" if self._marked else "nothing was imported"
 
     async def take(self, record: Record) -> None:
         if self._begun == isinstance(record, Head) or self.ended:
             raise LedgerCorrupt("a record that is out of its place")
+        if not (self._marked or isinstance(record, Head)):
+            await set_mark(self._store)
+            self._marked = True
         match record:
             case Head():
                 self._begin(record)

@@ -123,7 +123,7 @@ class Leases(Protocol):
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         """Take the lease for ``ttl_s`` seconds where nobody else has it: its epoch, larger than any before (the
         owner's own earlier one included), to be carried by every change of the switch's sessions. ``None``: another
-        owner has it, or an import runs."""
+        owner has it, or an import runs or was broken off."""
 
     async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
         """Keep it for ``ttl_s`` seconds from now; ``False``: it has lapsed or passed on; acquire anew and reconcile."""
@@ -166,7 +166,7 @@ class Store(Ledger, Directory, Leases, Documents, Restoring, Archiving, Protocol
     """What a ledger URL opens."""
 
     async def open(self) -> None:
-        """Connect, create or migrate; raises LedgerUnavailable with what to do."""
+        """Connect, create or migrate; raises LedgerUnavailable with what to do, also where an import was broken off."""
 
     async def close(self) -> None:
         """Finish what was begun and let go."""

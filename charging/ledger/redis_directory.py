@@ -12,6 +12,7 @@ from charging.ledger.port import IMPORT
 from charging.ledger.redis_client import Script
 from charging.ledger.redis_documents import RedisDocuments
 from charging.ledger.redis_url import RedisUrl
+from charging.ledger.unfinished import MARK
 
 PAGE_ROWS = 500
 
@@ -85,7 +86,7 @@ class RedisDirectory(RedisDocuments):
         await self._know(switch)
         epoch = await self._lease("acquire", switch, owner, ttl_s)
         # In this order: an import takes its lease first and looks for others second, so one of the two sees the other.
-        if epoch and switch != IMPORT and await self._importing():
+        if epoch and switch != IMPORT and (await self._importing() or await self.get_document(*MARK)):
             await self._lease("release", switch, owner, 0, epoch)
             return None
         return epoch or None

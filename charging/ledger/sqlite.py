@@ -33,6 +33,7 @@ from charging.ledger.sqlite_documents import SqliteDocuments
 from charging.ledger.sqlite_file import FileLock, connect, create, migrate, queries, translate
 from charging.ledger.sqlite_reader import Reader
 from charging.ledger.sqlite_writer import Writer
+from charging.ledger.unfinished import MARK, assert_whole
 
 TIMEOUT_S = 5.0
 """How long a call waits for the store before it is LedgerUnavailable."""
@@ -60,7 +61,9 @@ class SqliteStore(SqliteDocuments):
         try:
             create(self._path)
             self._migrate()
+            await assert_whole(self)
         except BaseException:
+            await self._reader.stop()
             self._lock.release()
             raise
         self._writer.start()
@@ -198,6 +201,9 @@ class SqliteStore(SqliteDocuments):
             now_us = self._clock.now().mono_us
             leases = (self._holders.get(one, ("", 0, 0)) for one in (switch, IMPORT))
             if any(until_us > now_us and held_by != owner for held_by, _, until_us in leases):
+                return None
+            mark = dict(zip(("collection", "id"), MARK, strict=True))
+            if switch != IMPORT and connection.execute(queries()["document"], mark).fetchone():
                 return None
             (epoch,) = connection.execute(queries()["next_epoch"], (switch,)).fetchone()
             self._holders[switch] = owner, epoch, now_us + round(ttl_s * MICROSECONDS)

@@ -17,6 +17,7 @@ from charging.errors import LedgerCorrupt
 from charging.ledger.audit import AccountAudit, Fault, Finding
 from charging.ledger.model import CdrRow, Kind
 from charging.ledger.port import Store
+from charging.ledger.unfinished import assert_whole
 
 CDR_PAGE_ROWS = 1_000
 
@@ -24,8 +25,9 @@ CDR_PAGE_ROWS = 1_000
 async def verify(store: Store) -> AsyncIterator[Finding]:
     """Everything that does not fit, as it is found; an unreadable list ends the look at what it lists.
 
-    Raises LedgerUnavailable.
+    Raises LedgerUnavailable, also where an import was broken off.
     """
+    await assert_whole(store)
     for problem in await store.self_check():
         yield Finding(Fault.STORE_DAMAGED, "", "store", problem)
     known: set[str] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from charging.ledger.documents import COLLECTIONS
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind, Leg, Transfer
 from charging.ledger.move import export_lines, import_lines
+from charging.ledger.open import open_store
 from charging.ledger.port import IMPORT, Store
 from charging.ledger.portable import Counts
+from charging.ledger.verify import verify
 from tests.contract.scenario import add_account, assert_sound, run
 from tests.fakes.clock import FakeClock
 
@@ -124,6 +127,40 @@ async def test_an_import_that_failed_lets_go(store: Store, house: MemoryStore) -
     with pytest.raises(LedgerCorrupt):
         await import_lines(store, (await exported(house))[:-1], Counts())
     assert await store.held_leases() == []
+
+
+class Killed(BaseException):
+    """What nothing in the program can answer to."""
+
+
+@pytest.mark.parametrize("after", [2, 5, 10, 13])
+async def test_what_an_import_left_behind_that_was_killed_is_no_ledger(
+    store: Store, store_url: str, house: MemoryStore, after: int
+) -> None:
+    lines = await exported(house)
+
+    def killed() -> Iterator[str]:
+        yield from lines[:after]
+        raise Killed
+
+    with pytest.raises(Killed):
+        await import_lines(store, killed(), Counts())
+    with pytest.raises(LedgerUnavailable, match="broken off"):
+        await anext(verify(store))
+    with pytest.raises(LedgerUnavailable, match=r"broken off.*empty the store"):
+        await import_lines(store, lines, Counts())
+    assert await store.acquire_lease("switch-1", "daemon-1", 60) is None
+    await store.close()
+    with pytest.raises(LedgerUnavailable, match="broken off"):
+        await (store if isinstance(store, MemoryStore) else open_store(store_url)).open()
+
+
+async def test_a_file_of_which_nothing_came_in_leaves_the_store_as_it_was(store: Store, house: MemoryStore) -> None:
+    lines = await exported(house)
+    with pytest.raises(LedgerCorrupt, match=r"line 2: not a record.*; nothing was imported"):
+        await import_lines(store, [lines[0], "a tariff, say"], Counts())
+    await import_lines(store, lines, Counts())
+    await assert_sound(store)
 
 
 class SlowStore(MemoryStore):

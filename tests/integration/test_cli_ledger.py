@@ -192,6 +192,24 @@ def test_a_file_that_is_no_whole_export_is_refused(
     assert told in books("ledger", "import", str(file)).problem
 
 
+def test_no_command_takes_a_half_import_for_a_ledger(books: Command, place: Place) -> None:
+    file = place.folder / "out.jsonl"
+    books("ledger", "export", str(file))
+    file.write_text(file.read_text()[:-20])
+    (place.folder / "ledger.db").unlink()
+    assert "empty it" in books("ledger", "import", str(file)).problem
+    for command in (
+        ["ledger", "verify"],
+        ["ledger", "export", str(place.folder / "again.jsonl")],
+        ["ledger", "import", str(file)],
+        ["top-up", "anna", "25"],
+    ):
+        assert "an import into this ledger was broken off" in books(*command).problem
+    (found,) = (one for one in books("check", "--json").json if one["part"] == "ledger")
+    assert found["grade"] == "problem"
+    assert "broken off" in found["text"]
+
+
 def test_files_are_never_overwritten_and_missing_ones_told(books: Command, place: Place) -> None:
     there = place.folder / "there"
     there.write_text("mine")
