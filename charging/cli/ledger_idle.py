@@ -9,7 +9,7 @@ import re
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -27,8 +27,9 @@ from charging.cli.in_process import store_of
 from charging.clock import MICROSECONDS, SystemClock
 from charging.config import Settings
 from charging.errors import LedgerCorrupt
+from charging.ledger.alone import assert_idle
 from charging.ledger.archive import archive
-from charging.ledger.move import assert_idle, export_lines, import_lines
+from charging.ledger.move import export_lines, import_lines
 from charging.ledger.port import Store
 from charging.ledger.portable import Counts
 from charging.rating.tariff_file import load_tariff
@@ -43,8 +44,9 @@ def export(settings: Settings, file: Path) -> Counts:
 
     async def work(store: Store) -> None:
         with _new_file(file) as stream:
-            async for line in export_lines(store, counts):
-                stream.write(line + "\n")
+            async with aclosing(export_lines(store, counts, _owner())) as lines:
+                async for line in lines:
+                    stream.write(line + "\n")
 
     _on_idle_store(settings, work, counts)
     return counts
@@ -56,7 +58,7 @@ def import_file(settings: Settings, file: Path) -> Counts:
 
     async def work(store: Store) -> None:
         with file.open(encoding="utf-8", errors="replace") as stream:
-            await import_lines(store, _lines_of(stream), counts, f"{socket.gethostname()}-{os.getpid()}")
+            await import_lines(store, _lines_of(stream), counts, _owner())
 
     try:
         _on_idle_store(settings, work, counts)
@@ -75,7 +77,7 @@ def archive_months(settings: Settings, before: str, folder: Path) -> Counts:
     counts = Counts()
 
     async def work(store: Store) -> None:
-        await archive(store, before_us, now_us, folder, tariff.month_of, counts)
+        await archive(store, before_us, now_us, folder, tariff.month_of, counts, _owner())
 
     try:
         _on_idle_store(settings, work, counts)
@@ -89,6 +91,11 @@ def first_moment(month: str, zone: ZoneInfo) -> int:
     if re.fullmatch(r"2[01]\d\d-(0[1-9]|1[0-2])", month):
         return int(datetime(int(month[:4]), int(month[5:]), 1, tzinfo=zone).timestamp()) * MICROSECONDS
     raise typer.BadParameter(f"found {month!r}, expected a month such as 2026-11", param_hint="--before")
+
+
+def _owner() -> str:
+    """Tells this process from every other that shares the ledger."""
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def _on_idle_store(settings: Settings, work: Callable[[Store], Awaitable[None]], counts: Counts) -> None:

@@ -15,6 +15,8 @@ from functools import reduce
 from pathlib import Path
 
 from charging.clock import MICROSECONDS
+from charging.errors import LedgerUnavailable
+from charging.ledger.alone import alone
 from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import CdrRow, JournalLine, Kind, Leg, contents_digest
 from charging.ledger.port import Store
@@ -61,30 +63,41 @@ def opening_line(archived: Sequence[JournalLine]) -> JournalLine:
 
 
 async def archive(
-    store: Store, before_us: int, now_us: int, folder: Path, month_of: Callable[[int], str], counts: Counts
+    store: Store,
+    before_us: int,
+    now_us: int,
+    folder: Path,
+    month_of: Callable[[int], str],
+    counts: Counts,
+    owner: str = "archive",
 ) -> None:
     """Take every account's journal lines and CDRs older than ``before_us`` to ``journal-MONTH.jsonl`` and
-    ``cdrs-MONTH.jsonl`` in ``folder``, which is made where it is missing; ``counts`` tells how far it is. The store may
-    be in use.
+    ``cdrs-MONTH.jsonl`` in ``folder``, which is made where it is missing; ``counts`` tells how far it is; ``owner``
+    tells this run from every other, of which there may be none meanwhile. The store may be in use.
 
     Raises ValueError where ``before_us`` is too near ``now_us``, LedgerUnavailable, OSError.
     """
     if before_us > now_us - ARCHIVE_AGE_MIN_S * MICROSECONDS:
         raise ValueError("only what is older than 35 days can be archived: younger ids must be remembered")
     folder.mkdir(mode=0o700, exist_ok=True)  # noqa: ASYNC240  once
-    async for account in store.accounts():
-        counts.accounts += 1
-        lines = archivable([line async for line in store.journal(account.id)], before_us)
-        gone = {line.session for line in lines}
-        cdrs = [cdr async for cdr in all_cdrs(store, account.id) if cdr.ended_us < before_us or cdr.session in gone]
-        if cdrs:  # before their lines, so that there is never a CDR without a line
-            _append(folder, "cdrs", ((month_of(cdr.ended_us), cdr) for cdr in cdrs))
-            await store.forget_cdrs(cdrs)
-            counts.cdrs += len(cdrs)
-        if lines and (len(lines) > 1 or lines[0].kind is not Kind.OPENING):
-            _append(folder, "journal", ((month_of(line.at_us), line) for line in lines))
-            await store.replace_head(opening_line(lines))
-            counts.lines += len(lines)
+    async with alone(store, owner) as sole:
+        async for account in store.accounts():
+            counts.accounts += 1
+            lines = archivable([line async for line in sole.over(store.journal(account.id))], before_us)
+            gone = {line.session for line in lines}
+            all_of_account = sole.over(all_cdrs(store, account.id))
+            cdrs = [cdr async for cdr in all_of_account if cdr.ended_us < before_us or cdr.session in gone]
+            if cdrs:  # before their lines, so that there is never a CDR without a line
+                _append(folder, "cdrs", ((month_of(cdr.ended_us), cdr) for cdr in cdrs))
+                await sole.renew()
+                await store.forget_cdrs(cdrs)
+                counts.cdrs += len(cdrs)
+            if lines and (len(lines) > 1 or lines[0].kind is not Kind.OPENING):
+                _append(folder, "journal", ((month_of(line.at_us), line) for line in lines))
+                await sole.renew()
+                if not await store.replace_head(opening_line(lines), lines):
+                    raise LedgerUnavailable(f"the journal of {account.id} was archived by another: begin again")
+                counts.lines += len(lines)
 
 
 def _append(folder: Path, what: str, records: Iterable[tuple[str, JournalLine | CdrRow]]) -> None:

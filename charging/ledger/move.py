@@ -2,59 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account, Number
+from charging.ledger.alone import alone
 from charging.ledger.audit import AccountAudit
 from charging.ledger.documents import COLLECTIONS, Document
 from charging.ledger.model import Balance, CdrRow, JournalLine, Snapshot
-from charging.ledger.port import IMPORT, Store
+from charging.ledger.port import Store
 from charging.ledger.portable import FORMAT, Counts, Head, Record, decode, encode
-from charging.ledger.unfinished import assert_whole, clear_mark, set_mark
+from charging.ledger.unfinished import clear_mark, set_mark
 from charging.ledger.verify import all_cdrs
 
 BATCH_ROWS = 500
 
-IMPORT_TTL_S = 60.0
-"""So long after an import has died is the store closed to daemons."""
 
-RENEWAL_ROWS = 200
-
-
-async def assert_idle(store: Store, own: str = "") -> None:
-    """Raises LedgerUnavailable where a daemon holds a lease (``own`` is the caller's) or a session is open."""
-    if held := [lease for lease in await store.held_leases() if lease != own]:
-        raise LedgerUnavailable(f"daemons are at work ({', '.join(held)}): stop them first")
-    if sessions := await store.sessions():
-        raise LedgerUnavailable(
-            f"{len(sessions)} sessions are open, the first is {sessions[0].id}: "
-            "start the daemon, let it settle them, and stop it"
-        )
+async def export_lines(store: Store, counts: Counts, owner: str = "export") -> AsyncGenerator[str, None]:
+    """Every line of the export; ``counts`` tells how far it is. Until it is done, no daemon gets a lease of the store;
+    ``owner`` tells this export from every other. Raises LedgerUnavailable where the store is in use."""
+    async with alone(store, owner) as sole:
+        await sole.assert_idle()
+        async for record in sole.over(_records(store, counts)):
+            yield encode(record)
 
 
-async def export_lines(store: Store, counts: Counts) -> AsyncIterator[str]:
-    """Every line of the export; ``counts`` tells how far it is. Raises LedgerUnavailable where the store is in use."""
-    await assert_idle(store)
-    yield encode(Head(FORMAT))
+async def _records(store: Store, counts: Counts) -> AsyncIterator[Record]:
+    yield Head(FORMAT)
     async for account in store.accounts():
         counts.accounts += 1
-        yield encode(account)
+        yield account
         async for line in store.journal(account.id):
             counts.lines += 1
-            yield encode(line)
+            yield line
         async for cdr in all_cdrs(store, account.id):
             counts.cdrs += 1
-            yield encode(cdr)
+            yield cdr
     for number in await store.numbers():
         counts.numbers += 1
-        yield encode(number)
+        yield number
     for collection in COLLECTIONS:
         async for document in _documents(store, collection):
             counts.documents += 1
-            yield encode(document)
-    yield encode(counts)
+            yield document
+    yield counts
 
 
 async def _documents(store: Store, collection: str) -> AsyncIterator[Document]:
@@ -72,25 +63,18 @@ async def import_lines(store: Store, lines: Iterable[str], counts: Counts, owner
     Raises LedgerUnavailable where the store is in use or not empty, LedgerCorrupt (with the line, and what to do) where
     the file is not sound or was cut short. Where anything had come in by then, the store is marked: it is no ledger.
     """
-    epoch = await store.acquire_lease(IMPORT, owner, IMPORT_TTL_S)
-    if epoch is None:
-        raise LedgerUnavailable("another import is filling the ledger: wait for its end")
-    try:
-        await assert_idle(store, f"switch {IMPORT} by {owner}")
-        await assert_whole(store)
+    async with alone(store, owner) as sole:
+        await sole.assert_idle()
         async for account in store.accounts():
             raise LedgerUnavailable(f"the store is not empty, it has account {account.id}: import into an empty one")
         incoming = _Import(store, counts)
         for number, text in enumerate(lines, 1):
-            if number % RENEWAL_ROWS == 0 and not await store.renew_lease(IMPORT, owner, epoch, IMPORT_TTL_S):
-                raise LedgerUnavailable("the import was too slow and lost the ledger: empty the store and begin again")
+            await sole.row()
             await _take(incoming, number, text)
         if not incoming.ended:
             raise LedgerCorrupt(f"the file was cut short: its last record is missing; {incoming.advice}")
+        await sole.renew()
         await clear_mark(store)
-    finally:
-        with suppress(LedgerUnavailable):  # it lapses by itself
-            await store.release_lease(IMPORT, owner, epoch)
 
 
 async def _take(incoming: _Import, number: int, text: str) -> None:

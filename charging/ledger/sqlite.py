@@ -27,7 +27,7 @@ from charging.ledger.model import (
     Snapshot,
     Transfer,
 )
-from charging.ledger.port import IMPORT
+from charging.ledger.port import SOLE
 from charging.ledger.rules import check_request
 from charging.ledger.sqlite_documents import SqliteDocuments
 from charging.ledger.sqlite_file import FileLock, connect, create, migrate, queries, translate
@@ -199,11 +199,11 @@ class SqliteStore(SqliteDocuments):
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         def work(connection: sqlite3.Connection) -> int | None:
             now_us = self._clock.now().mono_us
-            leases = (self._holders.get(one, ("", 0, 0)) for one in (switch, IMPORT))
+            leases = (self._holders.get(one, ("", 0, 0)) for one in (switch, SOLE))
             if any(until_us > now_us and held_by != owner for held_by, _, until_us in leases):
                 return None
             mark = dict(zip(("collection", "id"), MARK, strict=True))
-            if switch != IMPORT and connection.execute(queries()["document"], mark).fetchone():
+            if switch != SOLE and connection.execute(queries()["document"], mark).fetchone():
                 return None
             (epoch,) = connection.execute(queries()["next_epoch"], (switch,)).fetchone()
             self._holders[switch] = owner, epoch, now_us + round(ttl_s * MICROSECONDS)
@@ -241,8 +241,9 @@ class SqliteStore(SqliteDocuments):
 
     # -- archiving
 
-    async def replace_head(self, opening: JournalLine) -> None:
-        await self._writer.submit(partial(sqlite_rows.replace_head, opening=opening))
+    async def replace_head(self, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
+        work = partial(sqlite_rows.replace_head, opening=opening, archived=archived)
+        return await self._writer.submit(work)
 
     async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         rows = [(cdr.document, cdr.account, cdr.session) for cdr in cdrs]

@@ -87,9 +87,13 @@ def restore_lines(
     _store_balances(connection, account, balances)
 
 
-def replace_head(connection: sqlite3.Connection, opening: JournalLine) -> None:
+def replace_head(connection: sqlite3.Connection, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
+    (first,) = connection.execute(queries()["first_number"], (opening.account,)).fetchone()
+    if first != archived[0].number:
+        return False
     connection.execute(queries()["delete_journal_head"], (opening.account, opening.number))
     _append(connection, opening)
+    return True
 
 
 def backup(connection: sqlite3.Connection, path: Path) -> None:

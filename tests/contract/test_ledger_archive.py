@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from charging.ledger.archive import ARCHIVE_AGE_MIN_S, archivable, archive
+from charging.errors import LedgerUnavailable
+from charging.ledger import redis_store
+from charging.ledger.archive import ARCHIVE_AGE_MIN_S, archivable, archive, opening_line
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind
-from charging.ledger.port import Store
+from charging.ledger.port import SOLE, Store
 from charging.ledger.portable import Counts
 from tests.contract.scenario import ENDED_US, add_account, assert_sound, run
 
@@ -102,6 +104,61 @@ async def test_a_journal_whose_archived_head_is_longer_than_a_page_is_read_from_
     assert await numbers(store) == [603, 604, 605]
     assert [line.number for line in await store.journal_page("a", 605, 1000)] == [604, 603]
     assert [line.number for line in await store.journal_page("a", 602, 10)] == []
+    await assert_sound(store)
+
+
+async def test_an_archive_runs_alone(store: Store, tmp_path: Path) -> None:
+    await add_account(store)
+    await run(store, BOOKS)
+    epoch = await store.acquire_lease(SOLE, "archive-1", 60)
+    assert epoch is not None
+    with pytest.raises(LedgerUnavailable, match="another export, import or archive"):
+        await archived(store, 7, tmp_path)
+    assert await numbers(store) == list(range(1, 10))
+    await store.release_lease(SOLE, "archive-1", epoch)
+    assert (await archived(store, 7, tmp_path)).lines == 7
+    assert await store.held_leases() == []
+
+
+class Overtaken(MemoryStore):
+    """A store whose lease is lost once the files are written."""
+
+    async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
+        return False
+
+
+async def test_an_archive_that_has_lost_its_lease_takes_nothing_out(tmp_path: Path) -> None:
+    store = Overtaken()
+    await add_account(store)
+    await run(store, BOOKS)
+    with pytest.raises(LedgerUnavailable, match="lost the ledger"):
+        await archived(store, 7, tmp_path)
+    assert await numbers(store) == list(range(1, 10))
+    assert len(await store.cdrs()) == 2
+
+
+async def test_lines_that_another_archive_has_replaced_are_not_replaced_again(store: Store) -> None:
+    await add_account(store)
+    await run(store, BOOKS)
+    lines = [line async for line in store.journal("a")]
+    assert await store.replace_head(opening_line(lines[:6]), lines[:6])
+    for end in (2, 6, 7):
+        assert not await store.replace_head(opening_line(lines[:end]), lines[:end])
+    assert await numbers(store) == [6, 7, 8, 9]
+    await assert_sound(store)
+
+
+async def test_more_lines_than_a_step_takes_out_are_archived(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_store, "STEP_ENTRIES", 3)
+    await add_account(store)
+    await run(store, BOOKS)
+    assert (await archived(store, 7, tmp_path)).lines == 7
+    assert await numbers(store) == [7, 8, 9]
+    assert await store.cdrs(account="a") == []
+    for top_up in ("t1 top_up credit=+100 -> created credit 147/6", "t2 top_up credit=+1 -> created credit 148/6"):
+        await run(store, top_up)  # the ids are forgotten
     await assert_sound(store)
 
 

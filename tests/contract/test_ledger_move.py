@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 import charging
 from charging.errors import LedgerCorrupt, LedgerUnavailable
-from charging.ledger import move
+from charging.ledger import alone
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import COLLECTIONS
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind, Leg, Transfer
 from charging.ledger.move import export_lines, import_lines
 from charging.ledger.open import open_store
-from charging.ledger.port import IMPORT, Store
+from charging.ledger.port import SOLE, Store
 from charging.ledger.portable import Counts
 from charging.ledger.verify import verify
 from tests.contract.scenario import add_account, assert_sound, run
@@ -108,17 +109,45 @@ async def test_a_ledger_that_daemons_use_does_not_move(store: Store, house: Memo
     await import_lines(store, await exported(house), Counts())
 
 
+async def test_a_daemon_that_starts_during_an_export_gets_no_lease(store: Store) -> None:
+    for account in ("a", "b"):
+        await add_account(store, account)
+    async with aclosing(export_lines(store, Counts())) as lines:
+        await anext(lines)
+        assert '"a"' in await anext(lines)
+        assert await store.acquire_lease("switch-1", "daemon-1", 60) is None
+        with pytest.raises(LedgerUnavailable, match="another export, import or archive"):
+            await anext(export_lines(store, Counts(), "export-2"))
+        assert '"b"' in await anext(lines)
+    assert await store.acquire_lease("switch-1", "daemon-1", 60) is not None
+
+
+async def test_an_export_that_is_broken_off_lets_go(store: Store) -> None:
+    async with aclosing(export_lines(store, Counts())) as lines:
+        await anext(lines)
+    assert await store.held_leases() == []
+
+
+async def test_a_long_export_keeps_the_daemons_off_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alone, "RENEWAL_ROWS", 2)
+    store = SlowStore(alone.SOLE_TTL_S - 1)
+    await add_account(store)
+    await run(store, BOOKS)
+    assert len(await exported(store)) == 10
+    assert store.daemons_epochs == [None] * 5
+
+
 async def test_a_second_import_is_refused_while_one_runs_and_one_that_ended_is_no_obstacle(
     store: Store, house: MemoryStore
 ) -> None:
     lines = await exported(house)
-    epoch = await store.acquire_lease(IMPORT, "import-1", 60)
+    epoch = await store.acquire_lease(SOLE, "import-1", 60)
     assert epoch is not None
-    with pytest.raises(LedgerUnavailable, match="another import"):
+    with pytest.raises(LedgerUnavailable, match="another export, import or archive"):
         await import_lines(store, lines, Counts(), "import-2")
     assert await store.acquire_lease("switch-1", "daemon-1", 60) is None
-    assert await store.held_leases() == [f"switch {IMPORT} by import-1"]
-    await store.release_lease(IMPORT, "import-1", epoch)
+    assert await store.held_leases() == [f"switch {SOLE} by import-1"]
+    await store.release_lease(SOLE, "import-1", epoch)
     await import_lines(store, lines, Counts(), "import-2")
     assert await store.acquire_lease("switch-1", "daemon-1", 60) is not None
 
@@ -181,19 +210,19 @@ class SlowStore(MemoryStore):
 async def test_a_long_import_keeps_the_daemons_off_to_its_end(
     house: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(move, "RENEWAL_ROWS", 2)
-    store = SlowStore(move.IMPORT_TTL_S - 1)
+    monkeypatch.setattr(alone, "RENEWAL_ROWS", 2)
+    store = SlowStore(alone.SOLE_TTL_S - 1)
     await import_lines(store, await exported(house), Counts())
-    assert store.daemons_epochs == [None] * (len(await exported(house)) // 2)
+    assert store.daemons_epochs == [None] * (len(await exported(house)) // 2 + 1)
     await assert_sound(store)
 
 
 async def test_an_import_that_a_daemon_has_overtaken_gives_up(
     house: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(move, "RENEWAL_ROWS", 2)
-    store = SlowStore(move.IMPORT_TTL_S)
-    with pytest.raises(LedgerUnavailable, match="too slow and lost the ledger: empty the store"):
+    monkeypatch.setattr(alone, "RENEWAL_ROWS", 2)
+    store = SlowStore(alone.SOLE_TTL_S)
+    with pytest.raises(LedgerUnavailable, match="took too long and lost the ledger"):
         await import_lines(store, await exported(house), Counts())
     assert store.daemons_epochs == [1]
 
