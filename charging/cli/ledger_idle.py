@@ -9,7 +9,7 @@ import re
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from charging.config import Settings
 from charging.errors import LedgerCorrupt
 from charging.ledger.alone import assert_idle
 from charging.ledger.archive import archive
+from charging.ledger.durable import new_file
 from charging.ledger.move import export_lines, import_lines
 from charging.ledger.port import Store
 from charging.ledger.portable import Counts
@@ -43,12 +44,17 @@ def export(settings: Settings, file: Path) -> Counts:
     counts = Counts()
 
     async def work(store: Store) -> None:
-        with _new_file(file) as stream:
+        with new_file(file) as part, part.open("w", encoding="utf-8") as stream:
             async with aclosing(export_lines(store, counts, _owner())) as lines:
                 async for line in lines:
                     stream.write(line + "\n")
 
-    _on_idle_store(settings, work, counts)
+    try:
+        _on_idle_store(settings, work, counts)
+    except FileExistsError:
+        raise Refusal(f"{file} is there already: name another file") from None
+    except OSError as error:
+        raise Refusal(f"{file}: {error.strerror or error}; name a file that can be written") from None
     return counts
 
 
@@ -140,27 +146,6 @@ def _progress(counts: Counts) -> Progress:
 def words(counts: Counts) -> str:
     """For a person."""
     return ", ".join(f"{number:,} {name}" for name, number in asdict(counts).items())
-
-
-@contextmanager
-def _new_file(file: Path) -> Iterator[TextIO]:
-    """A file for its owner only that is there when it is whole, and on the disk, or not at all. Raises Refusal."""
-    part = file.with_name(file.name + ".part")
-    try:
-        if file.exists():
-            raise Refusal(f"{file} is there already: name another file")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.rename(file)
-        except BaseException:
-            part.unlink()
-            raise
-    except OSError as error:
-        raise Refusal(f"{file}: {error.strerror or error}; name a file that can be written") from None
 
 
 def _lines_of(stream: TextIO) -> Iterator[str]:

@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from charging.clock import MICROSECONDS, Clock, SystemClock
+from charging.errors import LedgerUnavailable
 from charging.ledger import sqlite_rows
 from charging.ledger.accounts import Account, Number
 from charging.ledger.codec import dump_account, dump_number, load_account, load_number
+from charging.ledger.durable import new_file
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
@@ -30,7 +32,7 @@ from charging.ledger.model import (
 from charging.ledger.port import SOLE
 from charging.ledger.rules import check_request
 from charging.ledger.sqlite_documents import SqliteDocuments
-from charging.ledger.sqlite_file import FileLock, connect, create, migrate, queries, translate
+from charging.ledger.sqlite_file import FOLDER_ADVICE, FileLock, connect, create, migrate, queries, translate
 from charging.ledger.sqlite_reader import Reader
 from charging.ledger.sqlite_writer import Writer
 from charging.ledger.unfinished import MARK, assert_whole
@@ -256,5 +258,9 @@ class SqliteStore(SqliteDocuments):
     # -- keeping
 
     async def backup(self, path: Path) -> None:
-        create(path, new=True)
-        await self._reader.read(lambda connection: sqlite_rows.backup(connection, path), may_last=True)
+        try:
+            with new_file(path) as part:
+                await self._reader.read(partial(sqlite_rows.backup, path=part), may_last=True)
+        except OSError as error:
+            advice = "name another file" if isinstance(error, FileExistsError) else FOLDER_ADVICE
+            raise LedgerUnavailable(f"{path}: {error.strerror}; {advice}") from error
