@@ -11,7 +11,7 @@ from charging.ledger.audit import AccountAudit
 from charging.ledger.documents import COLLECTIONS, Document
 from charging.ledger.model import Balance, CdrRow, JournalLine, Snapshot
 from charging.ledger.port import Store
-from charging.ledger.portable import FORMAT, Counts, Head, Record, decode, encode
+from charging.ledger.portable import FORMAT, Counts, End, Head, Record, Sum, decode, encode
 from charging.ledger.unfinished import clear_mark, set_mark
 from charging.ledger.verify import all_cdrs
 
@@ -23,8 +23,11 @@ async def export_lines(store: Store, counts: Counts, owner: str = "export") -> A
     ``owner`` tells this export from every other. Raises LedgerUnavailable where the store is in use."""
     async with alone(store, owner) as sole:
         await sole.assert_idle()
+        total = Sum()
         async for record in sole.over(_records(store, counts)):
-            yield encode(record)
+            total.line(line := encode(record))
+            yield line
+        yield encode(End(counts, str(total)))
 
 
 async def _records(store: Store, counts: Counts) -> AsyncIterator[Record]:
@@ -45,7 +48,6 @@ async def _records(store: Store, counts: Counts) -> AsyncIterator[Record]:
         async for document in _documents(store, collection):
             counts.documents += 1
             yield document
-    yield counts
 
 
 async def _documents(store: Store, collection: str) -> AsyncIterator[Document]:
@@ -79,7 +81,7 @@ async def import_lines(store: Store, lines: Iterable[str], counts: Counts, owner
 
 async def _take(incoming: _Import, number: int, text: str) -> None:
     try:
-        await incoming.take(decode(text, incoming.account))
+        await incoming.take(decode(text, incoming.account), text)
     except LedgerCorrupt as error:
         raise LedgerCorrupt(f"line {number}: {error}; {incoming.advice}") from error
 
@@ -98,6 +100,7 @@ class _Import:
         self._lines: list[JournalLine] = []
         self._cdrs: list[CdrRow] = []
         self._all_cdrs: list[CdrRow] = []
+        self._sum = Sum()
         self._begun = False
         self._marked = False
 
@@ -106,7 +109,8 @@ class _Import:
         """What to do with the store where the file turns out to be no sound one."""
         return "the store is no ledger now: empty it" if self._marked else "nothing was imported"
 
-    async def take(self, record: Record) -> None:
+    async def take(self, record: Record, text: str) -> None:
+        """The next record, and the line it stands in."""
         if self._begun == isinstance(record, Head) or self.ended:
             raise LedgerCorrupt("a record that is out of its place")
         if not (self._marked or isinstance(record, Head)):
@@ -131,16 +135,22 @@ class _Import:
                 await self._finish_account()
                 await self._store.put_document(record.collection, record.id, record.body, record.due_us)
                 self._counts.documents += 1
-            case Counts():
+            case End():
                 await self._finish_account()
-                if record != self._counts:
-                    raise LedgerCorrupt(f"the file says {record}, but there were {self._counts}")
-                self.ended = True
+                self._end(record)
+        self._sum.line(text)
 
     def _begin(self, head: Head) -> None:
         if head.format != FORMAT:
-            raise LedgerCorrupt(f"format {head.format}, this program knows {FORMAT}")
+            raise LedgerCorrupt(f"format {head.format}, this program knows {FORMAT}: export anew, by this version")
         self._begun = True
+
+    def _end(self, end: End) -> None:
+        if end.counts != self._counts:
+            raise LedgerCorrupt(f"the file says {end.counts}, but there were {self._counts}")
+        if end.sum != str(self._sum):
+            raise LedgerCorrupt("the file is not as it was written: its sum is another")
+        self.ended = True
 
     async def _begin_account(self, account: Account) -> None:
         self.account = account.id
