@@ -67,8 +67,7 @@ async def import_lines(store: Store, lines: Iterable[str], counts: Counts, owner
     """
     async with alone(store, owner) as sole:
         await sole.assert_idle()
-        async for account in store.accounts():
-            raise LedgerUnavailable(f"the store is not empty, it has account {account.id}: import into an empty one")
+        await _assert_empty(store)
         incoming = _Import(store, counts)
         for number, text in enumerate(lines, 1):
             await sole.row()
@@ -77,6 +76,16 @@ async def import_lines(store: Store, lines: Iterable[str], counts: Counts, owner
             raise LedgerCorrupt(f"the file was cut short: its last record is missing; {incoming.advice}")
         await sole.renew()
         await clear_mark(store)
+
+
+async def _assert_empty(store: Store) -> None:
+    async for account in store.accounts():
+        raise LedgerUnavailable(f"the store is not empty, it has account {account.id}: import into an empty one")
+    for collection in COLLECTIONS:
+        for document in await store.list_documents(collection, "", 1):
+            raise LedgerUnavailable(
+                f"the store is not empty, it has {document.id} of {collection}: import into an empty one"
+            )
 
 
 async def _take(incoming: _Import, number: int, text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +33,16 @@ from charging.ledger.model import (
 from charging.ledger.port import SOLE
 from charging.ledger.rules import check_request
 from charging.ledger.sqlite_documents import SqliteDocuments
-from charging.ledger.sqlite_file import FOLDER_ADVICE, FileLock, connect, create, migrate, queries, translate
+from charging.ledger.sqlite_file import (
+    FOLDER_ADVICE,
+    FileLock,
+    assert_ledger,
+    connect,
+    create,
+    migrate,
+    queries,
+    translate,
+)
 from charging.ledger.sqlite_reader import Reader
 from charging.ledger.sqlite_writer import Writer
 from charging.ledger.unfinished import MARK, assert_whole
@@ -72,11 +82,9 @@ class SqliteStore(SqliteDocuments):
 
     def _migrate(self) -> None:
         try:
-            connection = connect(self._path, self._timeout_s)
-            try:
+            assert_ledger(self._path)
+            with closing(connect(self._path, self._timeout_s)) as connection:
                 migrate(connection, self._path)
-            finally:
-                connection.close()
         except sqlite3.Error as error:
             raise translate(error, self._path) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from contextlib import closing
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -98,6 +99,12 @@ def create(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise LedgerUnavailable(f"ledger {path}: {error.strerror}; {FOLDER_ADVICE}") from error
+
+
+def assert_ledger(path: Path) -> None:
+    """Raises LedgerCorrupt for another program's file, in which nothing is changed."""
+    with closing(sqlite3.connect(path)) as connection:
+        _version(connection, path)
 
 
 def connect(path: Path, busy_s: float, *, read_only: bool = False) -> sqlite3.Connection:

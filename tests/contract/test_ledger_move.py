@@ -233,6 +233,13 @@ async def test_a_store_that_is_not_empty_takes_nothing_in(store: Store, house: M
         await import_lines(store, await exported(house), Counts())
 
 
+@pytest.mark.parametrize("collection", COLLECTIONS)
+async def test_a_store_that_has_documents_takes_nothing_in(store: Store, house: MemoryStore, collection: str) -> None:
+    await store.put_document(collection, "t1", "{}")
+    with pytest.raises(LedgerUnavailable, match=f"not empty, it has t1 of {collection}"):
+        await import_lines(store, await exported(house), Counts())
+
+
 def edit(old: str, new: str) -> Callable[[list[str]], list[str]]:
     return lambda lines: [line.replace(old, new) for line in lines]
 

@@ -192,6 +192,19 @@ def test_a_file_that_is_no_whole_export_is_refused(
     assert told in books("ledger", "import", str(file)).problem
 
 
+def test_a_ledger_that_is_not_there_is_not_made_by_looking_at_it(charging: Command, place: Place) -> None:
+    out = str(place.folder / "out")
+    for command in (
+        ["verify"],
+        ["export", out],
+        ["backup", out],
+        ["archive", out, "--before", "2025-01"],
+        ["redact", "--before", "2025-01-01"],
+    ):
+        assert "there is no ledger" in charging("ledger", *command).problem
+    assert not list(place.folder.glob("ledger.db*"))
+
+
 def test_no_command_takes_a_half_import_for_a_ledger(books: Command, place: Place) -> None:
     file = place.folder / "out.jsonl"
     books("ledger", "export", str(file))
