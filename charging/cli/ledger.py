@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from charging.cli.client import connected
+from charging.cli.client import connected, daemon_answers
 from charging.cli.failure import Refusal
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import show_json
 
 if TYPE_CHECKING:
+    from charging.config import Settings
     from charging.ledger.portable import Counts
 
 ledger = typer.Typer(help="The books.", no_args_is_help=True, rich_markup_mode=None)
@@ -37,7 +38,7 @@ def register(app: typer.Typer) -> None:
 def verify(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
     """Recompute every balance from the journal; every finding on a line, exit 1 where there is one."""
     found: list[str] = []
-    with connected(options(ctx).settings()) as client:
+    with connected(_of_books(ctx)) as client:
         for line in client.lines("/ledger/findings"):
             if "error" in line:
                 raise Refusal(f"the audit could not be finished: {line['error']}")
@@ -56,7 +57,7 @@ def verify(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
 @ledger.command("backup")
 def backup(ctx: typer.Context, file: Path = NEW_FILE, as_json: bool = JSON_OPTION) -> None:
     """Copy a SQLite ledger, also while the daemon runs (which then writes the file); the copy is a ledger itself."""
-    with connected(options(ctx).settings()) as client:
+    with connected(_of_books(ctx)) as client:
         (end,) = client.lines("/ledger/backups", "POST", params={"file": str(file.absolute())})
     if "error" in end:
         raise Refusal(end["error"])
@@ -70,7 +71,7 @@ def backup(ctx: typer.Context, file: Path = NEW_FILE, as_json: bool = JSON_OPTIO
 def redact(ctx: typer.Context, before: str = REDACT_BEFORE, as_json: bool = JSON_OPTION) -> None:
     """Hide the last digits of callers' and targets' numbers in CDRs of calls that ended earlier. May be repeated."""
     total, end = 0, {}
-    with connected(options(ctx).settings()) as client:
+    with connected(_of_books(ctx)) as client:
         for end in client.lines("/ledger/redactions", "POST", params={"before": before}):
             total += end.get("hidden", 0)
     if "done" not in end:
@@ -86,7 +87,7 @@ def export(ctx: typer.Context, file: Path = NEW_FILE, as_json: bool = JSON_OPTIO
     """Write the whole ledger as JSON lines, for `import` into any store. No daemon may run, no call be open."""
     from charging.cli import ledger_idle  # the stores, which the other commands ask over HTTP
 
-    _tell("exported", ledger_idle.export(options(ctx).settings(), file), as_json)
+    _tell("exported", ledger_idle.export(_of_books(ctx), file), as_json)
 
 
 @ledger.command("import")
@@ -99,10 +100,24 @@ def import_file(ctx: typer.Context, file: Path = EXPORT, as_json: bool = JSON_OP
 
 @ledger.command("archive")
 def archive(ctx: typer.Context, folder: Path = FOLDER, before: str = BEFORE, as_json: bool = JSON_OPTION) -> None:
-    """Take journal and CDRs of earlier months out of the ledger, into files by month. No daemon may run."""
+    """Take journal and CDRs of earlier months out of the ledger, into files by month. No daemon may run. The ids of
+    what goes are forgotten: a top-up told again under one of them is credited again."""
     from charging.cli import ledger_idle
 
-    _tell("archived", ledger_idle.archive_months(options(ctx).settings(), before, folder), as_json)
+    _tell("archived", ledger_idle.archive_months(_of_books(ctx), before, folder), as_json)
+
+
+def _of_books(ctx: typer.Context) -> Settings:
+    """The settings. Raises Refusal where they name a SQLite file that is not there: a new one would be exact."""
+    settings = options(ctx).settings()
+    file = settings.ledger.sqlite_file
+    if file is None or daemon_answers(settings.control.socket):  # a daemon's file may be out of our sight
+        return settings
+    try:
+        file.stat()
+    except OSError as error:
+        raise Refusal(f"there is no ledger {file}: {error.strerror}; look at ledger.url") from None
+    return settings
 
 
 def _tell(what: str, counts: Counts, as_json: bool) -> None:

@@ -9,7 +9,7 @@ import re
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -27,8 +27,10 @@ from charging.cli.in_process import store_of
 from charging.clock import MICROSECONDS, SystemClock
 from charging.config import Settings
 from charging.errors import LedgerCorrupt
+from charging.ledger.alone import assert_idle
 from charging.ledger.archive import archive
-from charging.ledger.move import assert_idle, export_lines, import_lines
+from charging.ledger.durable import new_file
+from charging.ledger.move import export_lines, import_lines
 from charging.ledger.port import Store
 from charging.ledger.portable import Counts
 from charging.rating.tariff_file import load_tariff
@@ -42,11 +44,17 @@ def export(settings: Settings, file: Path) -> Counts:
     counts = Counts()
 
     async def work(store: Store) -> None:
-        with _new_file(file) as stream:
-            async for line in export_lines(store, counts):
-                stream.write(line + "\n")
+        with new_file(file) as part, part.open("w", encoding="utf-8") as stream:
+            async with aclosing(export_lines(store, counts, _owner())) as lines:
+                async for line in lines:
+                    stream.write(line + "\n")
 
-    _on_idle_store(settings, work, counts)
+    try:
+        _on_idle_store(settings, work, counts)
+    except FileExistsError:
+        raise Refusal(f"{file} is there already: name another file") from None
+    except OSError as error:
+        raise Refusal(f"{file}: {error.strerror or error}; name a file that can be written") from None
     return counts
 
 
@@ -55,16 +63,15 @@ def import_file(settings: Settings, file: Path) -> Counts:
     counts = Counts()
 
     async def work(store: Store) -> None:
-        with file.open(encoding="utf-8") as stream:
-            await import_lines(store, _lines_of(stream), counts, f"{socket.gethostname()}-{os.getpid()}")
+        with file.open(encoding="utf-8", errors="replace") as stream:
+            await import_lines(store, _lines_of(stream), counts, _owner())
 
     try:
         _on_idle_store(settings, work, counts)
     except OSError as error:
         raise Refusal(f"{file}: {error.strerror or error}; name a file that `charging ledger export` wrote") from None
-    except (LedgerCorrupt, UnicodeDecodeError) as error:
-        advice = "the store is no ledger now: empty it" if counts.accounts else "nothing was imported"
-        raise Refusal(f"{file}: {error}; {advice}") from None
+    except LedgerCorrupt as error:
+        raise Refusal(f"{file}: {error}") from None
     return counts
 
 
@@ -76,7 +83,7 @@ def archive_months(settings: Settings, before: str, folder: Path) -> Counts:
     counts = Counts()
 
     async def work(store: Store) -> None:
-        await archive(store, before_us, now_us, folder, tariff.month_of, counts)
+        await archive(store, before_us, now_us, folder, tariff.month_of, counts, _owner())
 
     try:
         _on_idle_store(settings, work, counts)
@@ -90,6 +97,11 @@ def first_moment(month: str, zone: ZoneInfo) -> int:
     if re.fullmatch(r"2[01]\d\d-(0[1-9]|1[0-2])", month):
         return int(datetime(int(month[:4]), int(month[5:]), 1, tzinfo=zone).timestamp()) * MICROSECONDS
     raise typer.BadParameter(f"found {month!r}, expected a month such as 2026-11", param_hint="--before")
+
+
+def _owner() -> str:
+    """Tells this process from every other that shares the ledger."""
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def _on_idle_store(settings: Settings, work: Callable[[Store], Awaitable[None]], counts: Counts) -> None:
@@ -134,27 +146,6 @@ def _progress(counts: Counts) -> Progress:
 def words(counts: Counts) -> str:
     """For a person."""
     return ", ".join(f"{number:,} {name}" for name, number in asdict(counts).items())
-
-
-@contextmanager
-def _new_file(file: Path) -> Iterator[TextIO]:
-    """A file for its owner only that is there when it is whole, and on the disk, or not at all. Raises Refusal."""
-    part = file.with_name(file.name + ".part")
-    try:
-        if file.exists():
-            raise Refusal(f"{file} is there already: name another file")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.rename(file)
-        except BaseException:
-            part.unlink()
-            raise
-    except OSError as error:
-        raise Refusal(f"{file}: {error.strerror or error}; name a file that can be written") from None
 
 
 def _lines_of(stream: TextIO) -> Iterator[str]:

@@ -8,14 +8,16 @@ command refuses anything younger than ARCHIVE_AGE_MIN_S.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from pathlib import Path
 
 from charging.clock import MICROSECONDS
+from charging.errors import LedgerUnavailable
+from charging.ledger.alone import alone
 from charging.ledger.credit_events import CreditHistory
+from charging.ledger.durable import append_lines, flush
 from charging.ledger.model import CdrRow, JournalLine, Kind, Leg, contents_digest
 from charging.ledger.port import Store
 from charging.ledger.portable import Counts, encode
@@ -62,44 +64,52 @@ def opening_line(archived: Sequence[JournalLine]) -> JournalLine:
 
 
 async def archive(
-    store: Store, before_us: int, now_us: int, folder: Path, month_of: Callable[[int], str], counts: Counts
+    store: Store,
+    before_us: int,
+    now_us: int,
+    folder: Path,
+    month_of: Callable[[int], str],
+    counts: Counts,
+    owner: str = "archive",
 ) -> None:
     """Take every account's journal lines and CDRs older than ``before_us`` to ``journal-MONTH.jsonl`` and
-    ``cdrs-MONTH.jsonl`` in ``folder``, which is made where it is missing; ``counts`` tells how far it is. The store may
-    be in use.
+    ``cdrs-MONTH.jsonl`` in ``folder``, which is made where it is missing; ``counts`` tells how far it is; ``owner``
+    tells this run from every other, of which there may be none meanwhile. The store may be in use.
 
     Raises ValueError where ``before_us`` is too near ``now_us``, LedgerUnavailable, OSError.
     """
     if before_us > now_us - ARCHIVE_AGE_MIN_S * MICROSECONDS:
         raise ValueError("only what is older than 35 days can be archived: younger ids must be remembered")
     folder.mkdir(mode=0o700, exist_ok=True)  # noqa: ASYNC240  once
-    async for account in store.accounts():
-        counts.accounts += 1
-        journal = [line async for line in store.journal(account.id)]
-        lines = archivable(journal, before_us)
-        gone = {line.session for line in lines}
-        stays = {line.session for line in journal[len(lines) :]}
-        old = [cdr async for cdr in all_cdrs(store, account.id) if cdr.ended_us < before_us or cdr.session in gone]
-        cdrs = [cdr for cdr in old if cdr.session not in stays]
-        if cdrs:  # before their lines, never while a line stays, which would not be known for what it was
-            _append(folder, "cdrs", ((month_of(cdr.ended_us), cdr) for cdr in cdrs))
-            await store.forget_cdrs(cdrs)
-            counts.cdrs += len(cdrs)
-        if lines and (len(lines) > 1 or lines[0].kind is not Kind.OPENING):
-            _append(folder, "journal", ((month_of(line.at_us), line) for line in lines))
-            await store.replace_head(opening_line(lines))
-            counts.lines += len(lines)
+    flush(folder.absolute().parent)  # noqa: ASYNC240  so that the folder itself outlives a power cut
+    async with alone(store, owner) as sole:
+        async for account in store.accounts():
+            counts.accounts += 1
+            journal = [line async for line in sole.over(store.journal(account.id))]
+            lines = archivable(journal, before_us)
+            gone = {line.session for line in lines}
+            stays = {line.session for line in journal[len(lines) :]}
+            all_of_account = sole.over(all_cdrs(store, account.id))
+            old = [cdr async for cdr in all_of_account if cdr.ended_us < before_us or cdr.session in gone]
+            cdrs = [cdr for cdr in old if cdr.session not in stays]
+            if cdrs:  # before their lines, never while a line stays, which would not be known for what it was
+                _append(folder, "cdrs", ((month_of(cdr.ended_us), cdr) for cdr in cdrs))
+                await sole.renew()
+                await store.forget_cdrs(cdrs)
+                counts.cdrs += len(cdrs)
+            if lines and (len(lines) > 1 or lines[0].kind is not Kind.OPENING):
+                gone_lines = [line for line in lines if line.kind is not Kind.OPENING]  # its lines are in the files
+                _append(folder, "journal", ((month_of(line.at_us), line) for line in gone_lines))
+                await sole.renew()
+                if not await store.replace_head(opening_line(lines), lines):
+                    raise LedgerUnavailable(f"the journal of {account.id} was archived by another: begin again")
+                counts.lines += len(gone_lines)
 
 
 def _append(folder: Path, what: str, records: Iterable[tuple[str, JournalLine | CdrRow]]) -> None:
-    """Write them to the file of their month, for its owner only, and flush it to the disk."""
+    """Write them to the file of their month."""
     texts: dict[str, list[str]] = defaultdict(list)
     for month, record in records:
         texts[month].append(f"{record.account}\t{encode(record)}\n")
     for month, lines in texts.items():
-        path = folder / f"{what}-{month}.jsonl"
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "a", encoding="utf-8") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
+        append_lines(folder / f"{what}-{month}.jsonl", lines)

@@ -21,7 +21,7 @@ def _refuse_float(text: str) -> Any:
 
 # Made once: json.dumps and json.loads make theirs anew at every call that has options.
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-_DECODER = json.JSONDecoder(parse_float=_refuse_float)
+_DECODER = json.JSONDecoder(parse_float=_refuse_float, parse_constant=_refuse_float)
 
 
 def dump(value: object) -> str:
@@ -38,7 +38,7 @@ def load(text: str) -> Any:
     """The JSON value; floats are refused, for nothing of ours is one."""
     try:
         return _DECODER.decode(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LedgerCorrupt(f"not a record of this ledger: {text[:100]}") from error
 
 

@@ -24,8 +24,9 @@ from charging.ledger.model import (
     Snapshot,
     Transfer,
 )
-from charging.ledger.port import IMPORT
+from charging.ledger.port import SOLE
 from charging.ledger.rules import Decision, View, check_request, decide, decide_keep
+from charging.ledger.unfinished import MARK, assert_whole
 
 
 @dataclass(slots=True)
@@ -91,7 +92,7 @@ class MemoryStore(MemoryDocuments):
         self._leases: dict[str, _Lease] = {}
 
     async def open(self) -> None:
-        return
+        await assert_whole(self)
 
     async def close(self) -> None:
         return
@@ -236,8 +237,10 @@ class MemoryStore(MemoryDocuments):
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         now_us = self._clock.now().mono_us
         lease = self._leases.get(switch)
-        importing = self._leases.get(IMPORT)
-        if any(one is not None and one.until_us > now_us and one.owner != owner for one in (lease, importing)):
+        sole = self._leases.get(SOLE)
+        if any(one is not None and one.until_us > now_us and one.owner != owner for one in (lease, sole)):
+            return None
+        if switch != SOLE and MARK in self._stored:
             return None
         epoch = lease.epoch + 1 if lease is not None else 1
         self._leases[switch] = _Lease(owner, epoch, now_us + round(ttl_s * MICROSECONDS))
@@ -277,13 +280,15 @@ class MemoryStore(MemoryDocuments):
 
     # -- archiving
 
-    async def replace_head(self, opening: JournalLine) -> None:
+    async def replace_head(self, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
         books = self._books[opening.account]
-        end = books.from_number(opening.number + 1)
-        for line in books.journal[:end]:
+        if not books.journal or books.journal[0].number != archived[0].number:
+            return False
+        for line in archived:
             del books.digests[line.id]
         books.digests[opening.id] = opening.digest
-        books.journal[:end] = [opening]
+        books.journal[: len(archived)] = [opening]
+        return True
 
     async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         for cdr in cdrs:

@@ -2,58 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account, Number
+from charging.ledger.alone import alone
 from charging.ledger.audit import AccountAudit
 from charging.ledger.documents import COLLECTIONS, Document
 from charging.ledger.model import Balance, CdrRow, JournalLine, Snapshot
-from charging.ledger.port import IMPORT, Store
-from charging.ledger.portable import FORMAT, Counts, Head, Record, decode, encode
+from charging.ledger.port import Store
+from charging.ledger.portable import FORMAT, Counts, End, Head, Record, Sum, decode, encode
+from charging.ledger.unfinished import clear_mark, set_mark
 from charging.ledger.verify import all_cdrs
 
 BATCH_ROWS = 500
 
-IMPORT_TTL_S = 60.0
-"""So long after an import has died is the store closed to daemons."""
 
-RENEWAL_ROWS = 200
-
-
-async def assert_idle(store: Store, own: str = "") -> None:
-    """Raises LedgerUnavailable where a daemon holds a lease (``own`` is the caller's) or a session is open."""
-    if held := [lease for lease in await store.held_leases() if lease != own]:
-        raise LedgerUnavailable(f"daemons are at work ({', '.join(held)}): stop them first")
-    if sessions := await store.sessions():
-        raise LedgerUnavailable(
-            f"{len(sessions)} sessions are open, the first is {sessions[0].id}: "
-            "start the daemon, let it settle them, and stop it"
-        )
+async def export_lines(store: Store, counts: Counts, owner: str = "export") -> AsyncGenerator[str, None]:
+    """Every line of the export; ``counts`` tells how far it is. Until it is done, no daemon gets a lease of the store;
+    ``owner`` tells this export from every other. Raises LedgerUnavailable where the store is in use."""
+    async with alone(store, owner) as sole:
+        await sole.assert_idle()
+        total = Sum()
+        async for record in sole.over(_records(store, counts)):
+            total.line(line := encode(record))
+            yield line
+        yield encode(End(counts, str(total)))
 
 
-async def export_lines(store: Store, counts: Counts) -> AsyncIterator[str]:
-    """Every line of the export; ``counts`` tells how far it is. Raises LedgerUnavailable where the store is in use."""
-    await assert_idle(store)
-    yield encode(Head(FORMAT))
+async def _records(store: Store, counts: Counts) -> AsyncIterator[Record]:
+    yield Head(FORMAT)
     async for account in store.accounts():
         counts.accounts += 1
-        yield encode(account)
+        yield account
         async for line in store.journal(account.id):
             counts.lines += 1
-            yield encode(line)
+            yield line
         async for cdr in all_cdrs(store, account.id):
             counts.cdrs += 1
-            yield encode(cdr)
+            yield cdr
     for number in await store.numbers():
         counts.numbers += 1
-        yield encode(number)
+        yield number
     for collection in COLLECTIONS:
         async for document in _documents(store, collection):
             counts.documents += 1
-            yield encode(document)
-    yield encode(counts)
+            yield document
 
 
 async def _documents(store: Store, collection: str) -> AsyncIterator[Document]:
@@ -68,33 +62,37 @@ async def import_lines(store: Store, lines: Iterable[str], counts: Counts, owner
     """Fill an empty store; ``counts`` tells how far it is. Until it is done, no daemon gets a lease of the store;
     ``owner`` tells this import from every other.
 
-    Raises LedgerUnavailable where the store is in use or not empty, LedgerCorrupt (with the line) where the file is
-    not sound or was cut short; what was imported by then is no ledger, and must be thrown away.
+    Raises LedgerUnavailable where the store is in use or not empty, LedgerCorrupt (with the line, and what to do) where
+    the file is not sound or was cut short. Where anything had come in by then, the store is marked: it is no ledger.
     """
-    epoch = await store.acquire_lease(IMPORT, owner, IMPORT_TTL_S)
-    if epoch is None:
-        raise LedgerUnavailable("another import is filling the ledger: wait for its end")
-    try:
-        await assert_idle(store, f"switch {IMPORT} by {owner}")
-        async for account in store.accounts():
-            raise LedgerUnavailable(f"the store is not empty, it has account {account.id}: import into an empty one")
+    async with alone(store, owner) as sole:
+        await sole.assert_idle()
+        await _assert_empty(store)
         incoming = _Import(store, counts)
         for number, text in enumerate(lines, 1):
-            if number % RENEWAL_ROWS == 0 and not await store.renew_lease(IMPORT, owner, epoch, IMPORT_TTL_S):
-                raise LedgerUnavailable("the import was too slow and lost the ledger: empty the store and begin again")
+            await sole.row()
             await _take(incoming, number, text)
         if not incoming.ended:
-            raise LedgerCorrupt("the file was cut short: its last record is missing")
-    finally:
-        with suppress(LedgerUnavailable):  # it lapses by itself
-            await store.release_lease(IMPORT, owner, epoch)
+            raise LedgerCorrupt(f"the file was cut short: its last record is missing; {incoming.advice}")
+        await sole.renew()
+        await clear_mark(store)
+
+
+async def _assert_empty(store: Store) -> None:
+    async for account in store.accounts():
+        raise LedgerUnavailable(f"the store is not empty, it has account {account.id}: import into an empty one")
+    for collection in COLLECTIONS:
+        for document in await store.list_documents(collection, "", 1):
+            raise LedgerUnavailable(
+                f"the store is not empty, it has {document.id} of {collection}: import into an empty one"
+            )
 
 
 async def _take(incoming: _Import, number: int, text: str) -> None:
     try:
-        await incoming.take(decode(text, incoming.account))
+        await incoming.take(decode(text, incoming.account), text)
     except LedgerCorrupt as error:
-        raise LedgerCorrupt(f"line {number}: {error}") from error
+        raise LedgerCorrupt(f"line {number}: {error}; {incoming.advice}") from error
 
 
 class _Import:
@@ -111,11 +109,22 @@ class _Import:
         self._lines: list[JournalLine] = []
         self._cdrs: list[CdrRow] = []
         self._all_cdrs: list[CdrRow] = []
+        self._sum = Sum()
         self._begun = False
+        self._marked = False
 
-    async def take(self, record: Record) -> None:
+    @property
+    def advice(self) -> str:
+        """What to do with the store where the file turns out to be no sound one."""
+        return "the store is no ledger now: empty it" if self._marked else "nothing was imported"
+
+    async def take(self, record: Record, text: str) -> None:
+        """The next record, and the line it stands in."""
         if self._begun == isinstance(record, Head) or self.ended:
             raise LedgerCorrupt("a record that is out of its place")
+        if not (self._marked or isinstance(record, Head)):
+            await set_mark(self._store)
+            self._marked = True
         match record:
             case Head():
                 self._begin(record)
@@ -135,16 +144,22 @@ class _Import:
                 await self._finish_account()
                 await self._store.put_document(record.collection, record.id, record.body, record.due_us)
                 self._counts.documents += 1
-            case Counts():
+            case End():
                 await self._finish_account()
-                if record != self._counts:
-                    raise LedgerCorrupt(f"the file says {record}, but there were {self._counts}")
-                self.ended = True
+                self._end(record)
+        self._sum.line(text)
 
     def _begin(self, head: Head) -> None:
         if head.format != FORMAT:
-            raise LedgerCorrupt(f"format {head.format}, this program knows {FORMAT}")
+            raise LedgerCorrupt(f"format {head.format}, this program knows {FORMAT}: export anew, by this version")
         self._begun = True
+
+    def _end(self, end: End) -> None:
+        if end.counts != self._counts:
+            raise LedgerCorrupt(f"the file says {end.counts}, but there were {self._counts}")
+        if end.sum != str(self._sum):
+            raise LedgerCorrupt("the file is not as it was written: its sum is another")
+        self.ended = True
 
     async def _begin_account(self, account: Account) -> None:
         self.account = account.id

@@ -118,9 +118,9 @@ class Directory(Protocol):
         `accounts_page`."""
 
 
-IMPORT = "#import"
-"""No switch: its lease is held by an import. While it is, every other lease is refused, so that a daemon that starts
-meanwhile changes nothing; and a store that several share does not open."""
+SOLE = "#sole"
+"""No switch: its lease is held by an export, an import or an archive. While it is, every other lease is refused, so
+that a daemon that starts meanwhile changes nothing; and a store that several share does not open."""
 
 
 class Leases(Protocol):
@@ -129,7 +129,7 @@ class Leases(Protocol):
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         """Take the lease for ``ttl_s`` seconds where nobody else has it: its epoch, larger than any before (the
         owner's own earlier one included), to be carried by every change of the switch's sessions. ``None``: another
-        owner has it, or an import runs."""
+        owner has it or SOLE, or an import was broken off."""
 
     async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
         """Keep it for ``ttl_s`` seconds from now; ``False``: it has lapsed or passed on; acquire anew and reconcile."""
@@ -157,9 +157,10 @@ class Restoring(Protocol):
 class Archiving(Protocol):
     """Taking out what is in the archive's files already."""
 
-    async def replace_head(self, opening: JournalLine) -> None:
-        """Put ``opening`` in the place of its account's lines up to its number, whose ids are forgotten, in one atomic
-        step. What they add up to is what it says, so no balance changes."""
+    async def replace_head(self, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
+        """Put ``opening`` in the place of the lines that its account's journal begins with, in one atomic step. What
+        they add up to is what it says, so no balance changes. Their ids are forgotten, in that step or before it.
+        ``False``: the journal begins with another line by now."""
 
     async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         """Put these documents in the place of those of the same accounts' sessions; one that is gone stays so."""
@@ -172,7 +173,7 @@ class Store(Ledger, Directory, Leases, Documents, Restoring, Archiving, Protocol
     """What a ledger URL opens."""
 
     async def open(self) -> None:
-        """Connect, create or migrate; raises LedgerUnavailable with what to do."""
+        """Connect, create or migrate; raises LedgerUnavailable with what to do, also where an import was broken off."""
 
     async def close(self) -> None:
         """Finish what was begun and let go."""

@@ -8,22 +8,26 @@ One record a line, as an array that begins with its kind::
     ["cdr", SESSION, ENDED_US, DOCUMENT]
     ["number", {…}]
     ["document", COLLECTION, ID, BODY, DUE_US]                      see charging/ledger/documents.py
-    ["end", ACCOUNTS, LINES, CDRS, NUMBERS, DOCUMENTS]              without it, the file was cut short
+    ["end", ACCOUNTS, LINES, CDRS, NUMBERS, DOCUMENTS, SHA256]      without it, the file was cut short
 
-Balances are not in it: they are the sum of the lines.
+SHA256 is that of every line before the last (`Sum`), so that no digit changes unseen. Balances are not in it: they are
+the sum of the lines.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Number
 from charging.ledger.codec import dump, dump_account, dump_number, load, load_account, load_legs, load_number
 from charging.ledger.documents import Document
-from charging.ledger.model import CdrRow, JournalLine, Kind
+from charging.ledger.model import AMOUNT_MAX, CdrRow, JournalLine, Kind
 
-FORMAT = 1
+FORMAT = 2
+"""1 had no sum."""
 
 
 @dataclass(slots=True)
@@ -44,7 +48,31 @@ class Head:
     format: int
 
 
-Record = Head | Account | JournalLine | CdrRow | Number | Document | Counts
+@dataclass(frozen=True, slots=True)
+class End:
+    """The last record: what was before it."""
+
+    counts: Counts
+    sum: str
+
+
+Record = Head | Account | JournalLine | CdrRow | Number | Document | End
+
+DEPTH_MAX = 4
+"""Of lists within lists; no record has more."""
+
+
+class Sum:
+    """Over the lines that have gone by."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def line(self, text: str) -> None:
+        self._hash.update(text.encode("utf-8", "surrogatepass") + b"\n")
+
+    def __str__(self) -> str:
+        return self._hash.hexdigest()
 
 
 def encode(record: Record) -> str:
@@ -64,29 +92,50 @@ def encode(record: Record) -> str:
             return dump(["number", load(dump_number(record))])
         case Document():
             return dump(["document", record.collection, record.id, record.body, record.due_us])
-        case Counts():
-            counted = [record.accounts, record.lines, record.cdrs, record.numbers, record.documents]
-            return dump(["end", *counted])
+        case End():
+            return dump(["end", *asdict(record.counts).values(), record.sum])
 
 
 def decode(text: str, account: str) -> Record:
     """The record of one line; ``account`` is the last one before it. Raises LedgerCorrupt."""
-    match load(text):
+    match _sane(load(text), text):
         case ["ledger", int(version)]:
             return Head(version)
-        case ["account", int(version), dict(fields)]:
+        case ["account", int(version), {"id": str()} as fields]:
             return load_account(dump(fields), version)
-        case ["line", int(number), str(identity), kind, int(at_us), list(legs), session, str(reason), str(digest)]:
+        case ["line", int(number), str(identity), str(kind), int(at_us), list(legs), session, str(reason), str(digest)]:
             if kind in set(Kind) and (session is None or isinstance(session, str)):
                 return JournalLine(
                     number, identity, account, Kind(kind), at_us, load_legs(dump(legs)), session, reason, digest
                 )
         case ["cdr", str(session), int(ended_us), str(document)]:
             return CdrRow(session, account, ended_us, document)
-        case ["number", dict(fields)]:
+        case ["number", {"number": str(), "account": str()} as fields]:
             return load_number(dump(fields))
         case ["document", str(collection), str(identity), str(body), (int() | None) as due_us]:
             return Document(collection, identity, body, due_us)
-        case ["end", int(accounts), int(lines), int(cdrs), int(numbers), int(documents)]:
-            return Counts(accounts, lines, cdrs, numbers, documents)
-    raise LedgerCorrupt(f"not a record of a ledger's export: {text[:100]}")
+        case ["end", int(accounts), int(lines), int(cdrs), int(numbers), int(documents), str(sha256)]:
+            return End(Counts(accounts, lines, cdrs, numbers, documents), sha256)
+    raise _no_record(text)
+
+
+def _sane(value: Any, text: str, depth: int = DEPTH_MAX) -> Any:
+    """The value, where every store can keep it: integers that are exact everywhere, text that has an encoding."""
+    match value:
+        case list() | dict() if depth == 0:
+            raise _no_record(text)
+        case list():
+            for one in value:
+                _sane(one, text, depth - 1)
+        case dict():
+            for one in (*value.keys(), *value.values()):
+                _sane(one, text, depth - 1)
+        case int() if abs(value) > AMOUNT_MAX:
+            raise LedgerCorrupt(f"{str(value)[:30]} is beyond every limit")
+        case str() if not value.isascii() and value.encode("utf-8", "replace").decode() != value:
+            raise _no_record(text)
+    return value
+
+
+def _no_record(text: str) -> LedgerCorrupt:
+    return LedgerCorrupt(f"not a record of a ledger's export: {text[:100]}")

@@ -8,11 +8,12 @@ from typing import TypeVar
 
 from charging.ledger.accounts import Account, Number
 from charging.ledger.codec import dump_account, dump_number, load_account, load_number
-from charging.ledger.port import IMPORT
+from charging.ledger.port import SOLE
 from charging.ledger.redis_client import Script
 from charging.ledger.redis_documents import RedisDocuments
 from charging.ledger.redis_pipeline import Command
 from charging.ledger.redis_url import RedisUrl
+from charging.ledger.unfinished import MARK
 
 PAGE_ROWS = 500
 
@@ -95,14 +96,15 @@ class RedisDirectory(RedisDocuments):
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         await self._know(switch)
         epoch = await self._lease("acquire", switch, owner, ttl_s)
-        # In this order: an import takes its lease first and looks for others second, so one of the two sees the other.
-        if epoch and switch != IMPORT and await self._importing():
+        # In this order: who wants to be alone takes its lease first and looks for others second, so one of the two sees
+        # the other.
+        if epoch and switch != SOLE and (await self._is_held_alone() or await self.get_document(*MARK)):
             await self._lease("release", switch, owner, 0, epoch)
             return None
         return epoch or None
 
-    async def _importing(self) -> bool:
-        return bool(await self._client.command("EXISTS", self._keys.lease(IMPORT)[0]))
+    async def _is_held_alone(self) -> bool:
+        return bool(await self._client.command("EXISTS", self._keys.lease(SOLE)[0]))
 
     async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
         return await self._lease("renew", switch, owner, ttl_s, epoch) > 0

@@ -142,9 +142,10 @@ def restore_arguments(lines: Sequence[JournalLine], balances: Mapping[str, Balan
     return arguments
 
 
-def replace_head_arguments(opening: JournalLine) -> list[str | int]:
+def replace_head_arguments(opening: JournalLine, archived: Sequence[JournalLine]) -> list[str | int]:
     """The ARGV of ``replace_head.lua``."""
-    return [opening.number, opening.id, opening.digest, f"{opening.number} {_dump_line(opening, opening.digest)}"]
+    line = f"{opening.number} {_dump_line(opening, opening.digest)}"
+    return [archived[0].number, len(archived), opening.id, opening.digest, line]
 
 
 def _dump_line(line: Transfer | JournalLine, digest: str) -> str:

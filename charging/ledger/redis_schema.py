@@ -6,6 +6,7 @@ from charging.errors import LedgerUnavailable
 from charging.ledger.redis_client import Script
 from charging.ledger.redis_directory import RedisDirectory
 from charging.ledger.redis_records import split_index_member
+from charging.ledger.unfinished import assert_whole
 
 SCHEMA = 2
 """1: the first. 2: an open session's record has the number of its last transfer."""
@@ -15,16 +16,19 @@ class RedisSchema(RedisDirectory):
     """Part of the Redis store."""
 
     async def _take_into_use(self) -> None:
-        """Raises LedgerUnavailable where the ledger is a newer program's, an import is filling it, or older programs
-        are still at work on it."""
+        """Raises LedgerUnavailable where the ledger is a newer program's, another has it alone, an import was broken
+        off, or older programs are still at work on it."""
         await self._client.command("SET", self._keys.schema, SCHEMA, "NX")
         stored = int(await self._client.command("GET", self._keys.schema))
         if stored > SCHEMA:
             raise LedgerUnavailable(
                 f"the Redis ledger has schema {stored}, this program knows up to {SCHEMA}: use the newer program"
             )
-        if await self._importing():
-            raise LedgerUnavailable("an import is filling the Redis ledger: wait for its end (or a minute, if it died)")
+        if await self._is_held_alone():
+            raise LedgerUnavailable(
+                "an export, import or archive has the Redis ledger: wait for its end (or a minute, if it died)"
+            )
+        await assert_whole(self)
         if stored < SCHEMA:
             await self._migrate(stored)
             await self._client.command("SET", self._keys.schema, SCHEMA)

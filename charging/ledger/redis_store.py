@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account
@@ -52,6 +53,11 @@ from charging.ledger.redis_records import (
 from charging.ledger.redis_schema import RedisSchema
 from charging.ledger.redis_url import RedisUrl
 from charging.ledger.rules import check_request
+
+STEP_ENTRIES = 5_000
+"""Removed by one command, while which the server answers nobody else: some milliseconds."""
+
+T = TypeVar("T")
 
 
 class RedisStore(RedisSchema):
@@ -203,9 +209,14 @@ class RedisStore(RedisSchema):
 
     # -- archiving
 
-    async def replace_head(self, opening: JournalLine) -> None:
-        keys = self._keys.books(opening.account)[1:3]
-        await self._client.script(self._scripts["replace_head"], keys, replace_head_arguments(opening))
+    async def replace_head(self, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
+        """The ids go first, so that no step keeps the server from others: broken off in between, the lines still stand
+        to be archived again."""
+        ids, journal = self._keys.books(opening.account)[1:3]
+        for some in _in_steps([line.id for line in archived]):
+            await self._client.command("HDEL", ids, *some)
+        arguments = replace_head_arguments(opening, archived)
+        return bool(await self._client.script(self._scripts["replace_head"], [ids, journal], arguments))
 
     async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         script = self._scripts["replace_cdr"]
@@ -216,9 +227,10 @@ class RedisStore(RedisSchema):
     async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         account = cdrs[0].account
         keys = [self._keys.of(account, "cdrs"), self._keys.of(account, "cdr")]
-        await self._client.script(self._scripts["forget_cdrs"], keys, [cdr.session for cdr in cdrs])
-        members = [cdr_member(cdr.session, account, cdr.ended_us) for cdr in cdrs]
-        await self._client.command("ZREM", self._keys.cdrs, *members)
+        for some in _in_steps(cdrs):
+            await self._client.script(self._scripts["forget_cdrs"], keys, [cdr.session for cdr in some])
+            members = [cdr_member(cdr.session, account, cdr.ended_us) for cdr in some]
+            await self._client.command("ZREM", self._keys.cdrs, *members)
 
     # -- its own state
 
@@ -261,6 +273,12 @@ class RedisStore(RedisSchema):
         for (account, fields), values in zip(by_account.items(), await asyncio.gather(*commands), strict=True):
             found |= {(field, account): value for field, value in zip(fields, values, strict=True) if value is not None}
         return found
+
+
+def _in_steps(entries: Sequence[T]) -> Iterator[Sequence[T]]:
+    """As many at a time as may go by one command."""
+    for start in range(0, len(entries), STEP_ENTRIES):
+        yield entries[start : start + STEP_ENTRIES]
 
 
 def _place(row: CdrRow) -> tuple[int, str]:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from charging.clock import MICROSECONDS, Clock, SystemClock
+from charging.errors import LedgerUnavailable
 from charging.ledger import sqlite_rows
 from charging.ledger.accounts import Account, Number
 from charging.ledger.codec import dump_account, dump_number, load_account, load_number
+from charging.ledger.durable import new_file
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
@@ -27,12 +30,22 @@ from charging.ledger.model import (
     Snapshot,
     Transfer,
 )
-from charging.ledger.port import IMPORT
+from charging.ledger.port import SOLE
 from charging.ledger.rules import check_request
 from charging.ledger.sqlite_documents import SqliteDocuments
-from charging.ledger.sqlite_file import FileLock, connect, create, migrate, queries, translate
+from charging.ledger.sqlite_file import (
+    FOLDER_ADVICE,
+    FileLock,
+    assert_ledger,
+    connect,
+    create,
+    migrate,
+    queries,
+    translate,
+)
 from charging.ledger.sqlite_reader import Reader
 from charging.ledger.sqlite_writer import Writer
+from charging.ledger.unfinished import MARK, assert_whole
 
 TIMEOUT_S = 5.0
 """How long a call waits for the store before it is LedgerUnavailable."""
@@ -60,18 +73,18 @@ class SqliteStore(SqliteDocuments):
         try:
             create(self._path)
             self._migrate()
+            await assert_whole(self)
         except BaseException:
+            await self._reader.stop()
             self._lock.release()
             raise
         self._writer.start()
 
     def _migrate(self) -> None:
         try:
-            connection = connect(self._path, self._timeout_s)
-            try:
+            assert_ledger(self._path)
+            with closing(connect(self._path, self._timeout_s)) as connection:
                 migrate(connection, self._path)
-            finally:
-                connection.close()
         except sqlite3.Error as error:
             raise translate(error, self._path) from error
 
@@ -209,8 +222,11 @@ class SqliteStore(SqliteDocuments):
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         def work(connection: sqlite3.Connection) -> int | None:
             now_us = self._clock.now().mono_us
-            leases = (self._holders.get(one, ("", 0, 0)) for one in (switch, IMPORT))
+            leases = (self._holders.get(one, ("", 0, 0)) for one in (switch, SOLE))
             if any(until_us > now_us and held_by != owner for held_by, _, until_us in leases):
+                return None
+            mark = dict(zip(("collection", "id"), MARK, strict=True))
+            if switch != SOLE and connection.execute(queries()["document"], mark).fetchone():
                 return None
             (epoch,) = connection.execute(queries()["next_epoch"], (switch,)).fetchone()
             self._holders[switch] = owner, epoch, now_us + round(ttl_s * MICROSECONDS)
@@ -248,8 +264,9 @@ class SqliteStore(SqliteDocuments):
 
     # -- archiving
 
-    async def replace_head(self, opening: JournalLine) -> None:
-        await self._writer.submit(partial(sqlite_rows.replace_head, opening=opening))
+    async def replace_head(self, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
+        work = partial(sqlite_rows.replace_head, opening=opening, archived=archived)
+        return await self._writer.submit(work)
 
     async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         rows = [(cdr.document, cdr.account, cdr.session) for cdr in cdrs]
@@ -262,5 +279,9 @@ class SqliteStore(SqliteDocuments):
     # -- keeping
 
     async def backup(self, path: Path) -> None:
-        create(path, new=True)
-        await self._reader.read(lambda connection: sqlite_rows.backup(connection, path), may_last=True)
+        try:
+            with new_file(path) as part:
+                await self._reader.read(partial(sqlite_rows.backup, path=part), may_last=True)
+        except OSError as error:
+            advice = "name another file" if isinstance(error, FileExistsError) else FOLDER_ADVICE
+            raise LedgerUnavailable(f"{path}: {error.strerror}; {advice}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from contextlib import closing
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -28,7 +29,7 @@ _ADVICE = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at its path and permissions",
     sqlite3.SQLITE_IOERR: "reading or writing failed; look at the disk",
 }
-_FOLDER_ADVICE = "make the folder and give it to the daemon's user"
+FOLDER_ADVICE = "make the folder and give it to the daemon's user"
 
 
 def translate(error: sqlite3.Error, path: Path) -> LedgerError:
@@ -91,16 +92,19 @@ class FileLock:
             self._descriptor = None
 
 
-def create(path: Path, *, new: bool = False) -> None:
-    """Make the file where there is none, for its owner only (SQLite gives its -wal and -shm the same mode).
-
-    ``new``: it must not be there yet. Raises LedgerUnavailable.
-    """
+def create(path: Path) -> None:
+    """Make the file where there is none, for its owner only (SQLite gives its -wal and -shm the same mode). Raises
+    LedgerUnavailable."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if new else 0), 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        advice = "name another file" if isinstance(error, FileExistsError) else _FOLDER_ADVICE
-        raise LedgerUnavailable(f"ledger {path}: {error.strerror}; {advice}") from error
+        raise LedgerUnavailable(f"ledger {path}: {error.strerror}; {FOLDER_ADVICE}") from error
+
+
+def assert_ledger(path: Path) -> None:
+    """Raises LedgerCorrupt for another program's file, in which nothing is changed."""
+    with closing(sqlite3.connect(path)) as connection:
+        _version(connection, path)
 
 
 def connect(path: Path, busy_s: float, *, read_only: bool = False) -> sqlite3.Connection:

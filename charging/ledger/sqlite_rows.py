@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -87,23 +86,22 @@ def restore_lines(
     _store_balances(connection, account, balances)
 
 
-def replace_head(connection: sqlite3.Connection, opening: JournalLine) -> None:
+def replace_head(connection: sqlite3.Connection, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
+    (first,) = connection.execute(queries()["first_number"], (opening.account,)).fetchone()
+    if first != archived[0].number:
+        return False
     connection.execute(queries()["delete_journal_head"], (opening.account, opening.number))
     _append(connection, opening)
+    return True
 
 
 def backup(connection: sqlite3.Connection, path: Path) -> None:
-    """A consistent copy in one file, durable; what is written meanwhile is not in it."""
+    """A consistent copy in one file; what is written meanwhile is not in it."""
     connection.execute("PRAGMA query_only = OFF")  # which VACUUM INTO heeds, though it writes another file
     try:
         connection.execute("VACUUM INTO ?", (str(path),))
     finally:
         connection.execute("PRAGMA query_only = ON")
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _view(connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[Transfer]) -> tuple[View, int]:

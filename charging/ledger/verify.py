@@ -18,6 +18,7 @@ from charging.ledger.audit import AccountAudit, Fault, Finding
 from charging.ledger.audit_calls import CallsAudit, Contents
 from charging.ledger.model import CdrRow, Kind
 from charging.ledger.port import Store
+from charging.ledger.unfinished import assert_whole
 
 CDR_PAGE_ROWS = 1_000
 
@@ -26,8 +27,9 @@ async def verify(store: Store, contents: Contents | None = None) -> AsyncIterato
     """Everything that does not fit, as it is found; what is damaged is named, and hides nothing that can be read
     without it. ``contents`` reads what is opaque to the ledger; else that is not looked at.
 
-    Raises LedgerUnavailable.
+    Raises LedgerUnavailable, also where an import was broken off.
     """
+    await assert_whole(store)
     for problem in await store.self_check():
         yield Finding(Fault.STORE_DAMAGED, "", "store", problem)
     known: set[str] = set()

@@ -54,8 +54,13 @@ def empty_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=STORES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    store = open_store(empty_url(request.param, request, tmp_path))
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return empty_url(request.param, request, tmp_path)
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    store = open_store(store_url)
     await store.open()
     yield store
     await store.close()

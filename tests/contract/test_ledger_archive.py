@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from charging.errors import LedgerUnavailable
+from charging.ledger import redis_store
 from charging.ledger.archive import ARCHIVE_AGE_MIN_S, archivable, archive, opening_line
+from charging.ledger.durable import append_lines
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import JournalLine, Kind
-from charging.ledger.port import Store
-from charging.ledger.portable import Counts
+from charging.ledger.port import SOLE, Store
+from charging.ledger.portable import Counts, decode
 from tests.contract.scenario import ENDED_US, add_account, assert_sound, run
+from tests.fakes.disk import disk_full_at
 
 NOW_US = 10**15
 
@@ -35,6 +39,12 @@ async def archived(store: Store, before_us: int, folder: Path) -> Counts:
     counts = Counts()
     await archive(store, before_us, NOW_US, folder, month_of, counts)
     return counts
+
+
+def read(file: Path) -> list[JournalLine]:
+    """The lines of a file of the archive."""
+    records = [decode(*text.split("\t")[::-1]) for text in file.read_text().splitlines()]
+    return [record for record in records if isinstance(record, JournalLine)]
 
 
 async def numbers(store: Store) -> list[int]:
@@ -95,7 +105,7 @@ async def test_archiving_again_carries_the_opening_line_on(store: Store, tmp_pat
     await archived(store, 7, tmp_path)
     assert (await archived(store, 7, tmp_path)).lines == 0
     await run(store, "e3 settle s3:close credit=-6/-6 -> created credit 41/0")
-    assert (await archived(store, 100, tmp_path)).lines == 4  # the old opening line is among them
+    assert (await archived(store, 100, tmp_path)).lines == 3
     assert await numbers(store) == [10]
     assert (await store.balances("a"))["credit"].posted == 41
     await assert_sound(store)
@@ -117,6 +127,61 @@ async def test_a_journal_whose_archived_head_is_longer_than_a_page_is_read_from_
     assert await numbers(store) == [603, 604, 605]
     assert [line.number for line in await store.journal_page("a", 605, 1000)] == [604, 603]
     assert [line.number for line in await store.journal_page("a", 602, 10)] == []
+    await assert_sound(store)
+
+
+async def test_an_archive_runs_alone(store: Store, tmp_path: Path) -> None:
+    await add_account(store)
+    await run(store, BOOKS)
+    epoch = await store.acquire_lease(SOLE, "archive-1", 60)
+    assert epoch is not None
+    with pytest.raises(LedgerUnavailable, match="another export, import or archive"):
+        await archived(store, 7, tmp_path)
+    assert await numbers(store) == list(range(1, 10))
+    await store.release_lease(SOLE, "archive-1", epoch)
+    assert (await archived(store, 7, tmp_path)).lines == 7
+    assert await store.held_leases() == []
+
+
+class Overtaken(MemoryStore):
+    """A store whose lease is lost once the files are written."""
+
+    async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
+        return False
+
+
+async def test_an_archive_that_has_lost_its_lease_takes_nothing_out(tmp_path: Path) -> None:
+    store = Overtaken()
+    await add_account(store)
+    await run(store, BOOKS)
+    with pytest.raises(LedgerUnavailable, match="lost the ledger"):
+        await archived(store, 7, tmp_path)
+    assert await numbers(store) == list(range(1, 10))
+    assert len(await store.cdrs()) == 2
+
+
+async def test_lines_that_another_archive_has_replaced_are_not_replaced_again(store: Store) -> None:
+    await add_account(store)
+    await run(store, BOOKS)
+    lines = [line async for line in store.journal("a")]
+    assert await store.replace_head(opening_line(lines[:6]), lines[:6])
+    for end in (2, 6, 7):
+        assert not await store.replace_head(opening_line(lines[:end]), lines[:end])
+    assert await numbers(store) == [6, 7, 8, 9]
+    await assert_sound(store)
+
+
+async def test_more_lines_than_a_step_takes_out_are_archived(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_store, "STEP_ENTRIES", 3)
+    await add_account(store)
+    await run(store, BOOKS)
+    assert (await archived(store, 7, tmp_path)).lines == 7
+    assert await numbers(store) == [7, 8, 9]
+    assert await store.cdrs(account="a") == []
+    for top_up in ("t1 top_up credit=+100 -> created credit 147/6", "t2 top_up credit=+1 -> created credit 148/6"):
+        await run(store, top_up)  # the ids are forgotten
     await assert_sound(store)
 
 
@@ -142,6 +207,44 @@ async def test_the_archive_s_files_are_by_month_and_hold_every_line(tmp_path: Pa
         "journal-2026-11.jsonl": 2,
     }
     assert texts["journal-2026-10.jsonl"][0].startswith('a\t["line",1,"t1","top_up",1,[["credit",100,0]]')
+
+
+async def test_the_files_of_several_archives_add_up_to_what_was_archived(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await add_account(store)
+    await run(store, BOOKS)
+    for before_us in (2, 6, 7):
+        await archived(store, before_us, tmp_path)
+    found = [line for month in ("2026-10", "2026-11") for line in read(tmp_path / f"journal-{month}.jsonl")]
+    assert [line.number for line in found] == list(range(1, 8))
+    assert sum(leg.posted for line in found for leg in line.legs if leg.balance == "credit") == 46
+    assert {line.kind for line in found} == {Kind.TOP_UP, Kind.GRANT, Kind.RESERVE, Kind.SETTLE}
+
+
+async def test_a_disk_that_is_full_within_a_line_leaves_whole_lines_and_the_ledger_as_it_was(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await add_account(store)
+    await run(store, BOOKS)
+    await archived(store, 2, tmp_path)
+    file = tmp_path / "journal-2026-10.jsonl"
+    text = file.read_text()
+    with disk_full_at(len(text) + 40), pytest.raises(OSError, match="too large"):
+        await archived(store, 7, tmp_path)
+    assert file.read_text() == text
+    assert len(await numbers(store)) == 9
+    assert (await archived(store, 7, tmp_path)).lines == 6
+    assert [line.number for line in read(file)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("lines_before", [0, 1, 2_000])
+def test_the_half_line_that_a_crash_left_is_taken_away_before_more_is_written(
+    tmp_path: Path, lines_before: int
+) -> None:
+    file = tmp_path / "file"
+    whole = "".join(f"line {number}\n" for number in range(lines_before))
+    file.write_text(whole + "half a line" * 10_000)
+    append_lines(file, ["new\n"])
+    assert file.read_text() == whole + "new\n"
 
 
 async def test_what_is_young_is_not_archived(tmp_path: Path) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 import charging
 from charging.errors import LedgerCorrupt, LedgerUnavailable
-from charging.ledger import move
+from charging.ledger import alone
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import COLLECTIONS
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind, Leg, Transfer
 from charging.ledger.move import export_lines, import_lines
-from charging.ledger.port import IMPORT, Store
+from charging.ledger.open import open_store
+from charging.ledger.port import SOLE, Store
 from charging.ledger.portable import Counts
+from charging.ledger.verify import verify
 from tests.contract.scenario import add_account, assert_sound, run
 from tests.fakes.clock import FakeClock
 
@@ -105,17 +109,45 @@ async def test_a_ledger_that_daemons_use_does_not_move(store: Store, house: Memo
     await import_lines(store, await exported(house), Counts())
 
 
+async def test_a_daemon_that_starts_during_an_export_gets_no_lease(store: Store) -> None:
+    for account in ("a", "b"):
+        await add_account(store, account)
+    async with aclosing(export_lines(store, Counts())) as lines:
+        await anext(lines)
+        assert '"a"' in await anext(lines)
+        assert await store.acquire_lease("switch-1", "daemon-1", 60) is None
+        with pytest.raises(LedgerUnavailable, match="another export, import or archive"):
+            await anext(export_lines(store, Counts(), "export-2"))
+        assert '"b"' in await anext(lines)
+    assert await store.acquire_lease("switch-1", "daemon-1", 60) is not None
+
+
+async def test_an_export_that_is_broken_off_lets_go(store: Store) -> None:
+    async with aclosing(export_lines(store, Counts())) as lines:
+        await anext(lines)
+    assert await store.held_leases() == []
+
+
+async def test_a_long_export_keeps_the_daemons_off_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alone, "RENEWAL_ROWS", 2)
+    store = SlowStore(alone.SOLE_TTL_S - 1)
+    await add_account(store)
+    await run(store, BOOKS)
+    assert len(await exported(store)) == 10
+    assert store.daemons_epochs == [None] * 4
+
+
 async def test_a_second_import_is_refused_while_one_runs_and_one_that_ended_is_no_obstacle(
     store: Store, house: MemoryStore
 ) -> None:
     lines = await exported(house)
-    epoch = await store.acquire_lease(IMPORT, "import-1", 60)
+    epoch = await store.acquire_lease(SOLE, "import-1", 60)
     assert epoch is not None
-    with pytest.raises(LedgerUnavailable, match="another import"):
+    with pytest.raises(LedgerUnavailable, match="another export, import or archive"):
         await import_lines(store, lines, Counts(), "import-2")
     assert await store.acquire_lease("switch-1", "daemon-1", 60) is None
-    assert await store.held_leases() == [f"switch {IMPORT} by import-1"]
-    await store.release_lease(IMPORT, "import-1", epoch)
+    assert await store.held_leases() == [f"switch {SOLE} by import-1"]
+    await store.release_lease(SOLE, "import-1", epoch)
     await import_lines(store, lines, Counts(), "import-2")
     assert await store.acquire_lease("switch-1", "daemon-1", 60) is not None
 
@@ -124,6 +156,40 @@ async def test_an_import_that_failed_lets_go(store: Store, house: MemoryStore) -
     with pytest.raises(LedgerCorrupt):
         await import_lines(store, (await exported(house))[:-1], Counts())
     assert await store.held_leases() == []
+
+
+class Killed(BaseException):
+    """What nothing in the program can answer to."""
+
+
+@pytest.mark.parametrize("after", [2, 5, 10, 13])
+async def test_what_an_import_left_behind_that_was_killed_is_no_ledger(
+    store: Store, store_url: str, house: MemoryStore, after: int
+) -> None:
+    lines = await exported(house)
+
+    def killed() -> Iterator[str]:
+        yield from lines[:after]
+        raise Killed
+
+    with pytest.raises(Killed):
+        await import_lines(store, killed(), Counts())
+    with pytest.raises(LedgerUnavailable, match="broken off"):
+        await anext(verify(store))
+    with pytest.raises(LedgerUnavailable, match=r"broken off.*empty the store"):
+        await import_lines(store, lines, Counts())
+    assert await store.acquire_lease("switch-1", "daemon-1", 60) is None
+    await store.close()
+    with pytest.raises(LedgerUnavailable, match="broken off"):
+        await (store if isinstance(store, MemoryStore) else open_store(store_url)).open()
+
+
+async def test_a_file_of_which_nothing_came_in_leaves_the_store_as_it_was(store: Store, house: MemoryStore) -> None:
+    lines = await exported(house)
+    with pytest.raises(LedgerCorrupt, match=r"line 2: not a record.*; nothing was imported"):
+        await import_lines(store, [lines[0], "a tariff, say"], Counts())
+    await import_lines(store, lines, Counts())
+    await assert_sound(store)
 
 
 class SlowStore(MemoryStore):
@@ -144,19 +210,19 @@ class SlowStore(MemoryStore):
 async def test_a_long_import_keeps_the_daemons_off_to_its_end(
     house: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(move, "RENEWAL_ROWS", 2)
-    store = SlowStore(move.IMPORT_TTL_S - 1)
+    monkeypatch.setattr(alone, "RENEWAL_ROWS", 2)
+    store = SlowStore(alone.SOLE_TTL_S - 1)
     await import_lines(store, await exported(house), Counts())
-    assert store.daemons_epochs == [None] * (len(await exported(house)) // 2)
+    assert store.daemons_epochs == [None] * (len(await exported(house)) // 2 + 1)
     await assert_sound(store)
 
 
 async def test_an_import_that_a_daemon_has_overtaken_gives_up(
     house: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(move, "RENEWAL_ROWS", 2)
-    store = SlowStore(move.IMPORT_TTL_S)
-    with pytest.raises(LedgerUnavailable, match="too slow and lost the ledger: empty the store"):
+    monkeypatch.setattr(alone, "RENEWAL_ROWS", 2)
+    store = SlowStore(alone.SOLE_TTL_S)
+    with pytest.raises(LedgerUnavailable, match="took too long and lost the ledger"):
         await import_lines(store, await exported(house), Counts())
     assert store.daemons_epochs == [1]
 
@@ -167,15 +233,39 @@ async def test_a_store_that_is_not_empty_takes_nothing_in(store: Store, house: M
         await import_lines(store, await exported(house), Counts())
 
 
+@pytest.mark.parametrize("collection", COLLECTIONS)
+async def test_a_store_that_has_documents_takes_nothing_in(store: Store, house: MemoryStore, collection: str) -> None:
+    await store.put_document(collection, "t1", "{}")
+    with pytest.raises(LedgerUnavailable, match=f"not empty, it has t1 of {collection}"):
+        await import_lines(store, await exported(house), Counts())
+
+
+def edit(old: str, new: str) -> Callable[[list[str]], list[str]]:
+    return lambda lines: [line.replace(old, new) for line in lines]
+
+
 SPOILT = {
     "cut short": (lambda lines: lines[:-1], "cut short"),
     "nothing": (lambda lines: [], "cut short"),
     "without its head": (lambda lines: lines[1:], "line 1: a record that is out of its place"),
     "of another format": (lambda lines: ['["ledger",99]', *lines[1:]], "line 1: format 99"),
     "a line lost": (lambda lines: [*lines[:3], *lines[4:]], "numbering of line 3"),
-    "an amount edited": (lambda lines: [line.replace("100,0", "900,0") for line in lines], "digest of line 1"),
+    "an amount edited": (edit("100,0", "900,0"), "digest of line 1"),
     "half a record": (lambda lines: [*lines[:2], lines[2][:30], *lines[3:]], "line 3: not a record"),
-    "a float": (lambda lines: [line.replace("100,0", "100.0,0") for line in lines], "line 3: not a record"),
+    "a float": (edit("100,0", "100.0,0"), "line 3: not a record"),
+    "a time edited": (edit('"t1","top_up",2', '"t1","top_up",1'), "line 15: .*its sum is another"),
+    "an id edited": (edit('"e1"', '"e9"'), "its sum is another"),
+    "a CDR edited": (edit("45}", "46}"), "its sum is another"),
+    "a target edited": (edit("+31612345678", "+31612345679"), "its sum is another"),
+    "a token edited": (edit('"hash"', '"cash"'), "its sum is another"),
+    "of the first format": (edit('["ledger",2]', '["ledger",1]'), "line 1: format 1, .* export anew"),
+    "a time beyond sense": (edit('"top_up",2,', f'"top_up",{10**20},'), "line 3: 10+ is beyond every limit"),
+    "too deep": (edit('"payments":[]', '"payments":' + "[" * 900 + "]" * 900), "line 2: not a record"),
+    "far too deep": (edit('["account"', "[" * 100_000), "line 2: not a record"),
+    "half a character": (edit("“", r"\ud800"), "line 11: not a record"),
+    "not a number": (edit('"paid_until_us":null', '"paid_until_us":NaN'), "line 2: not a record"),
+    "an account without a name": (edit('"id":"a"', '"id":7'), "line 2: not a record"),
+    "of no kind": (edit('"top_up"', "[]"), "line 3: not a record"),
     "text after the end": (lambda lines: [*lines, lines[1]], "out of its place"),
     "an account lost": (lambda lines: [*lines[:9], lines[-4]], "number .* is of account b, which is not there"),
     "a number lost": (lambda lines: [*lines[:-4], *lines[-3:]], "the file says"),

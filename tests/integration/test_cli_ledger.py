@@ -192,6 +192,37 @@ def test_a_file_that_is_no_whole_export_is_refused(
     assert told in books("ledger", "import", str(file)).problem
 
 
+def test_a_ledger_that_is_not_there_is_not_made_by_looking_at_it(charging: Command, place: Place) -> None:
+    out = str(place.folder / "out")
+    for command in (
+        ["verify"],
+        ["export", out],
+        ["backup", out],
+        ["archive", out, "--before", "2025-01"],
+        ["redact", "--before", "2025-01-01"],
+    ):
+        assert "there is no ledger" in charging("ledger", *command).problem
+    assert not list(place.folder.glob("ledger.db*"))
+
+
+def test_no_command_takes_a_half_import_for_a_ledger(books: Command, place: Place) -> None:
+    file = place.folder / "out.jsonl"
+    books("ledger", "export", str(file))
+    file.write_text(file.read_text()[:-20])
+    (place.folder / "ledger.db").unlink()
+    assert "empty it" in books("ledger", "import", str(file)).problem
+    for command in (
+        ["ledger", "verify"],
+        ["ledger", "export", str(place.folder / "again.jsonl")],
+        ["ledger", "import", str(file)],
+        ["top-up", "anna", "25"],
+    ):
+        assert "an import into this ledger was broken off" in books(*command).problem
+    (found,) = (one for one in books("check", "--json").json if one["part"] == "ledger")
+    assert found["grade"] == "problem"
+    assert "broken off" in found["text"]
+
+
 def test_files_are_never_overwritten_and_missing_ones_told(books: Command, place: Place) -> None:
     there = place.folder / "there"
     there.write_text("mine")
@@ -230,7 +261,7 @@ def test_old_months_go_to_files_and_the_books_stay_exact(books: Command, place: 
     asyncio.run(old_top_up())
     assert books("ledger", "archive", str(folder), "--before", "2025-01", "--json").json["lines"] == 1
     assert [one.name for one in folder.iterdir()] == ["journal-2024-12.jsonl"]
-    assert books("ledger", "archive", str(folder), "--before", "2025-02", "--json").json["lines"] == 2
+    assert books("ledger", "archive", str(folder), "--before", "2025-02", "--json").json["lines"] == 1
     assert books("ledger", "verify").code == 0
 
 

@@ -15,7 +15,7 @@ from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Put
 from charging.ledger.model import Kept, Outcome
 from charging.ledger.open import open_store
-from charging.ledger.port import IMPORT, Store
+from charging.ledger.port import SOLE, Store
 from tests.contract.scenario import add_account, run
 from tests.integration.redis_load import (
     Opener,
@@ -279,11 +279,11 @@ async def test_a_fail_over_without_waiting_loses_only_the_last_moments_and_doubl
     await lose_the_master_and_the_last_moments(store, opened.load(store), *sentinels.master_and_replica())
 
 
-async def test_a_ledger_that_an_import_is_filling_does_not_open(server: RedisServer, opened: Opener) -> None:
+async def test_a_ledger_that_another_has_alone_does_not_open(server: RedisServer, opened: Opener) -> None:
     store = await opened(server.url)
-    epoch = await store.acquire_lease(IMPORT, "import-1", 60)
+    epoch = await store.acquire_lease(SOLE, "host-1", 60)
     assert epoch is not None
-    with pytest.raises(LedgerUnavailable, match="an import is filling"):
+    with pytest.raises(LedgerUnavailable, match="an export, import or archive has"):
         await open_store(server.url).open()
-    await store.release_lease(IMPORT, "import-1", epoch)
+    await store.release_lease(SOLE, "host-1", epoch)
     await opened(server.url)

@@ -15,6 +15,7 @@ from charging.ledger.model import Kind, Leg, Transfer
 from charging.ledger.sqlite import SqliteStore
 from charging.ledger.sqlite_reader import THREADS, Reader
 from tests.contract.scenario import add_account, assert_sound, run
+from tests.fakes.disk import disk_full_at
 
 
 async def test_a_backup_under_load_is_a_sound_ledger_with_all_that_was_acknowledged_before(tmp_path: Path) -> None:
@@ -45,6 +46,18 @@ async def test_a_backup_under_load_is_a_sound_ledger_with_all_that_was_acknowled
     await run(copy, "v1 release s1:close calls=/-1 -> created calls 0/0")
     await copy.close()
     assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
+
+
+async def test_a_backup_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    await add_account(store)
+    before = sorted(tmp_path.iterdir())  # noqa: ASYNC240
+    with disk_full_at(4096), pytest.raises(LedgerUnavailable):
+        await store.backup(tmp_path / "copy.db")
+    assert sorted(tmp_path.iterdir()) == before  # noqa: ASYNC240
+    await store.backup(tmp_path / "copy.db")
+    await store.close()
 
 
 async def test_a_backup_replaces_no_file(tmp_path: Path) -> None:

@@ -1,15 +1,13 @@
--- An opening line in the place of the lines that were archived.
+-- An opening line in the place of the lines that were archived, whose ids are gone already.
 -- KEYS  1 ids   2 journal (see apply.lua)
--- ARGV  1 number of the last archived line   2 id   3 digest   4 "NUMBER JSON" of the opening line
+-- ARGV  1 number of the first archived line   2 how many there are   3 id   4 digest   5 "NUMBER JSON" of the opening line
+-- Answer: 1, or 0 where the journal begins with another line by now
 
 local head = redis.call("LINDEX", KEYS[2], 0)
-if not head then
+if not head or head:match("^%d+") ~= ARGV[1] then
     return 0
 end
-local gone = redis.call("LPOP", KEYS[2], math.max(ARGV[1] - head:match("^%d+") + 1, 0)) or {}
-for _, line in ipairs(gone) do
-    redis.call("HDEL", KEYS[1], cjson.decode(line:match("^%d+ (.*)$"))[1])
-end
-redis.call("HSET", KEYS[1], ARGV[2], ARGV[3])
-redis.call("LPUSH", KEYS[2], ARGV[4])
-return #gone
+redis.call("LTRIM", KEYS[2], ARGV[2], -1)
+redis.call("HSET", KEYS[1], ARGV[3], ARGV[4])
+redis.call("LPUSH", KEYS[2], ARGV[5])
+return 1

@@ -63,6 +63,9 @@ SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessio
 -- name: last_number
 SELECT coalesce(max(number), 0) FROM journal WHERE account = ?;
 
+-- name: first_number
+SELECT min(number) FROM journal WHERE account = ?;
+
 -- name: journal_after
 SELECT account, number, id, kind, at_us, legs, session, reason, digest FROM journal
 WHERE account = ? AND number > ? ORDER BY number LIMIT ?;
