@@ -213,6 +213,9 @@ class RedisStore(RedisSchema):
         """The ids go first, so that no step keeps the server from others: broken off in between, the lines still stand
         to be archived again."""
         ids, journal = self._keys.books(opening.account)[1:3]
+        head = await self._client.command("LINDEX", journal, 0)
+        if head is None or load_line(opening.account, head).number != archived[0].number:
+            return False
         for some in _in_steps([line.id for line in archived]):
             await self._client.command("HDEL", ids, *some)
         arguments = replace_head_arguments(opening, archived)
