@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from charging.errors import ConfigError, LedgerCorrupt, LedgerUnavailable, Problem
+from charging.ledger.model import Closed, Kind, Opened, Outcome, Transfer
 from tests.unit.service.conftest import Shop
 from tests.unit.web.conftest import Api
 
@@ -161,6 +162,24 @@ async def test_cdrs_refuse_what_is_no_time_account_or_cursor(api: Api) -> None:
     for bad in ({"since": "yesterday"}, {"until": "2026-13-01"}, {"cursor": "x"}, {"cursor": "x.y"}):
         await api("GET", "/cdrs", 422, params=bad)
     await api("GET", "/cdrs", 404, params={"account": "nobody"})
+
+
+async def test_cdrs_are_followed_page_by_page(api: Api, shop: Shop) -> None:
+    await api("POST", "/accounts", 201, json={"id": "anna", "plan": "light"})
+    for number in range(7):
+        await shop.clock.advance(number % 2)  # some end in the same microsecond
+        now_us = shop.clock.now().wall_us
+        begun = Transfer(f"s{number}/1", "anna", Kind.RESERVE, now_us, (), f"s{number}", Opened("test", "{}"))
+        over = Closed(f'{{"session": "s{number}"}}', now_us, follows=1)
+        ended = Transfer(f"s{number}/2", "anna", Kind.RELEASE, now_us, (), f"s{number}", over)
+        for transfer in (begun, ended):
+            assert (await shop.store.apply(transfer)).outcome is Outcome.CREATED
+    pages, cursor = [], None
+    while cursor is not None or not pages:
+        page = await api("GET", "/cdrs", params={"limit": 3} | ({} if cursor is None else {"cursor": cursor}))
+        pages.append([one["session"] for one in page["items"]])
+        cursor = page["next"]
+    assert pages == [["s0", "s1", "s2"], ["s3", "s4", "s5"], ["s6"]]
 
 
 async def test_prices_are_told(api: Api) -> None:
