@@ -209,7 +209,8 @@ async def test_the_document_is_open_and_tells_every_problem_by_its_media_type(do
 async def test_a_statement_of_an_archived_month_is_gone_and_the_document_says_so(door: Door, shop: Shop) -> None:
     at_us = month_bounds_us("2026-07", shop.tariff.zone)[0]
     await shop.store.apply(Transfer("t", "anna", Kind.TOP_UP, at_us, (Leg(CREDIT, 1),)))
-    await shop.store.replace_head(opening_line([line async for line in shop.store.journal("anna")]))
+    lines = [line async for line in shop.store.journal("anna")]
+    assert await shop.store.replace_head(opening_line(lines), lines)
     problem = (await door("read", "GET", "/accounts/anna/statements/2026-07", 410)).json()
     assert (problem["code"], "2026-08" in problem["advice"]) == ("archived", True)
     document = (await door("", "GET", "/openapi.json")).json()
