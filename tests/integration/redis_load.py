@@ -76,7 +76,8 @@ class Load:
         number = 0
         while not self._stopping:
             transfer = top_up(f"t{task}/{number}")
-            assert (await insist(self._store, transfer)).outcome.applied
+            outcome = (await insist(self._store, transfer)).outcome
+            assert outcome.applied, (transfer.id, outcome)
             self.acknowledged.add(transfer.id)
             number += 1
             if len(self.acknowledged) >= self._wanted:
@@ -134,9 +135,11 @@ async def lose_the_master_and_nothing(store: Store, load: Load, master: RedisSer
 
 
 async def lose_the_master_and_the_last_moments(
-    store: Store, load: Load, master: RedisServer, replica: RedisServer
+    store: Store, opened: Opener, master: RedisServer, replica: RedisServer
 ) -> None:
     """A store that does not wait: a few of the last are lost, none is doubled, and what is asked again comes back."""
+    await asyncio.to_thread(wait_until, lambda: has_all(master), "the replica has not said that it has the account")
+    load = opened.load(store)
     await load.more(100)
     await _kill(master, replica)
     await load.more(50)

@@ -37,7 +37,7 @@ async def test_a_cluster_s_lost_master_under_load_loses_only_the_last_moments_an
     store = await opened(cluster.url)
     await add_account(store)
     lost = await asyncio.to_thread(cluster.master_and_replica, "a")
-    await lose_the_master_and_the_last_moments(store, opened.load(store), *lost)
+    await lose_the_master_and_the_last_moments(store, opened, *lost)
 
 
 async def test_a_cluster_s_lost_master_with_waiting_for_its_replica_loses_nothing(

@@ -276,7 +276,7 @@ async def test_a_fail_over_without_waiting_loses_only_the_last_moments_and_doubl
 ) -> None:
     store = await opened(sentinels.url)
     await add_account(store)
-    await lose_the_master_and_the_last_moments(store, opened.load(store), *sentinels.master_and_replica())
+    await lose_the_master_and_the_last_moments(store, opened, *sentinels.master_and_replica())
 
 
 async def test_a_ledger_that_another_has_alone_does_not_open(server: RedisServer, opened: Opener) -> None:
