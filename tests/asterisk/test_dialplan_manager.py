@@ -97,7 +97,7 @@ async def test_the_login_moves_the_deadline_of_a_running_call(lab: Lab) -> None:
         callee = next(leg for leg in legs if "CHARGING_LEG=callee" in leg["Variable"])
         await ami.action("AbsoluteTimeout", {"Channel": callee["Uniqueid"], "Timeout": "1.5"})
         await call.wait_end()
-    assert 1.5 <= call.duration_s <= 1.9
+    assert 1.5 <= call.duration_s < 6, "its quota was 30 s"
 
 
 async def maintained(lab: Lab, forget: str) -> set[str]:
