@@ -135,14 +135,13 @@ class Notifier:
         balances = await self._books.balances(account.id)
         numbers = await self._books.numbers(account.id)
         plan = tariff.plan(account.plan)
-        paid_voicemail = plan is not None and any(plan.charges_voicemail(one.paid_voicemail) for one in numbers)
+        sold = plan is not None and any(plan.charges_voicemail(one.paid_voicemail) for one in numbers)
         running = balances.get(CREDIT, Balance()).reserved > 0
         return Standing(
             account,
             plan,
             balances,
-            paid_voicemail=paid_voicemail,
-            message_price=tariff.message_price(plan, now_us) if plan is not None and paid_voicemail else 0,
+            message_price=tariff.message_price(plan, now_us) if plan is not None and sold else 0,
             forward_cost=None if plan is None else forward_cost(tariff, plan, numbers, now_us),
             last_cure=record.last_cure,
             events=CreditEvents(

@@ -70,10 +70,8 @@ class Standing:
     plan: Plan | None
     """``None``: the tariff does not have the account's plan."""
     balances: Mapping[str, Balance]
-    paid_voicemail: bool = False
-    """Whether any of its numbers has paid voicemail."""
     message_price: int = 0
-    """Micro-euro of a message there, VAT included; 0 where there are none."""
+    """Micro-euro of a message on those of its numbers that have paid voicemail, VAT included; 0: none has."""
     forward_cost: int | None = None
     """See :func:`forward_cost`."""
     last_cure: str | None = None
@@ -87,6 +85,11 @@ class Standing:
     def credit(self) -> int:
         """Micro-euro; never negative, as a notice says it."""
         return max(0, self.balances.get(CREDIT, Balance()).posted)
+
+    @property
+    def paid_voicemail(self) -> bool:
+        """Whether any of its numbers has paid voicemail."""
+        return self.message_price > 0
 
     @property
     def can_forward(self) -> bool:

@@ -45,12 +45,13 @@ def standing(
     reserved: int = 0,
     account: Account = ANNA,
     plan: Plan | None = PLAN,
+    paid_voicemail: bool = False,
     **more: Any,
 ) -> Standing:
     balances = {CREDIT: Balance(credit or 0, reserved)}
     if free is not None:
         balances[bundle(MONTH)] = Balance(free)
-    price = plan.voicemail_price if plan is not None and more.get("paid_voicemail") else 0
+    price = plan.voicemail_price if plan is not None and paid_voicemail else 0
     chosen = {"last_cure": "top-up/1", "forward_cost": 60_000, "message_price": price, **more}
     return Standing(account, plan, balances, **chosen)
 
