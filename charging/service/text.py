@@ -11,10 +11,11 @@ EMAIL_LENGTH_MAX = 254
 KEY_LENGTH_MAX = 128
 
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_EMAIL = re.compile(r"[^\s<>@\"'(),:;\\\x00-\x1f\x7f]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff"
+_EMAIL = re.compile(rf"[^\s<>@\"'(),:;\\{_UNSEEN}]{{1,64}}@[A-Za-z0-9-]{{1,63}}(\.[A-Za-z0-9-]{{1,63}})+")
 _KEY = re.compile(rf"[!-~]{{1,{KEY_LENGTH_MAX}}}")
 _MAILBOX = re.compile(r"[A-Za-z0-9_-]{0,40}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\x80-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile(rf"[{_UNSEEN}\ud800-\udfff]")
 
 
 def _check(good: bool, found: str, expected: str) -> Refused | None:

@@ -34,7 +34,13 @@ async def test_an_id_that_is_not_allowed(shop: Shop, account: str) -> None:
     refused(await shop.service.accounts.add(account, "light", Language.NL), Code.INVALID)
 
 
-@pytest.mark.parametrize("email", ["anna", "anna@", "@example.nl", "anna@nl", "a b@example.nl", "a@b.nl\nBcc: c@d.nl"])
+@pytest.mark.parametrize(
+    "email",
+    [
+        *("anna", "anna@", "@example.nl", "anna@nl", "a b@example.nl", "a@b.nl\nBcc: c@d.nl"),
+        *("an\x85na@example.nl", "an\x9fna@example.nl", "an\ufeffna@example.nl"),
+    ],
+)
 async def test_a_mail_address_that_is_none_is_refused(shop: Shop, email: str) -> None:
     refused(await shop.service.accounts.add("anna", "light", Language.NL, email), Code.INVALID)
 

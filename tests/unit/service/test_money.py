@@ -118,7 +118,7 @@ async def test_a_correction_stands_in_the_journal_with_its_reason(shop: Shop) ->
     refused(await shop.service.money.correct("anna", EURO, "another reason", "c"), Code.KEY_REUSED)
 
 
-@pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "a\x00b"])
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "a\x00b", "\ufeff"])
 async def test_a_correction_without_a_reason_is_refused(shop: Shop, reason: str) -> None:
     await shop.anna()
     refused(await shop.service.money.correct("anna", EURO, reason, "c"), Code.INVALID)
