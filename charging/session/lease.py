@@ -7,13 +7,15 @@ lease it remembers can still be its own (`LeaseKeeper.holds`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import NoReturn
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.port import Leases
 from charging.session.ports import Observer
+from charging.tasks import end
 
 RENEWALS_PER_TTL = 4
 
@@ -29,11 +31,12 @@ class LeaseKeeper:
         switch_id: str,
         owner: str,
         ttl_s: float,
-        gained: Callable[[int], Awaitable[None]],
+        gained: Callable[[int], Coroutine[Any, Any, None]],
         lost: Callable[[], Awaitable[None]],
         observe: Observer,
     ) -> None:
-        """``gained`` is given the epoch; ``lost`` is called before the lease is sought anew."""
+        """``gained`` is given the epoch, and cancelled where the lease is lost before it has ended; ``lost`` is called
+        before the lease is sought anew."""
         self._leases = leases
         self._clock = clock
         self._switch_id = switch_id
@@ -45,6 +48,7 @@ class LeaseKeeper:
         self._epoch: int | None = None
         self._until_us = 0
         """Monotonic: counted from before the asking, so it ends before the store's own reckoning does."""
+        self._taking_over: asyncio.Task[None] | None = None
 
     @property
     def holds(self) -> bool:
@@ -52,10 +56,29 @@ class LeaseKeeper:
         return self._epoch is not None and self._clock.now().mono_us < self._until_us
 
     async def run(self) -> NoReturn:
-        """For ever."""
-        while True:
-            await self.turn()
-            await self._clock.sleep_until(self._clock.now().mono_us + self._ttl_us // RENEWALS_PER_TTL)
+        """For ever; raises what ``gained`` raised."""
+        try:
+            while True:
+                await self.turn()
+                await self._until_next_turn()
+        finally:
+            await self._end_taking_over()
+
+    async def _until_next_turn(self) -> None:
+        """A take-over goes on beside the renewals: of a great many calls it may last longer than a lease."""
+        pause = asyncio.create_task(self._pause())
+        try:
+            if self._taking_over is not None:
+                await asyncio.wait((pause, self._taking_over), return_when=asyncio.FIRST_COMPLETED)
+                if self._taking_over.done():
+                    await self._taking_over
+                    self._taking_over = None
+            await pause
+        finally:
+            pause.cancel()
+
+    async def _pause(self) -> None:
+        await self._clock.sleep_until(self._clock.now().mono_us + self._ttl_us // RENEWALS_PER_TTL)
 
     async def turn(self) -> None:
         """Acquire, renew, or notice that it is lost."""
@@ -72,7 +95,7 @@ class LeaseKeeper:
         if kept and self._epoch is None:
             self._epoch = kept
             self._observe("lease_gained", None, {"switch": self._switch_id, "epoch": kept})
-            await self._gained(kept)
+            self._taking_over = asyncio.create_task(self._gained(kept), name="take-over")
         elif not kept and self._epoch is not None:
             await self._give_up()
 
@@ -94,4 +117,10 @@ class LeaseKeeper:
     async def _give_up(self) -> None:
         self._epoch = None
         self._observe("lease_lost", None, {"switch": self._switch_id})
+        await self._end_taking_over()
         await self._lost()
+
+    async def _end_taking_over(self) -> None:
+        if self._taking_over is not None:
+            await end([self._taking_over])
+            self._taking_over = None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 import pytest
 
 from agi.port import Declined
+from charging.clock import MICROSECONDS
 from charging.ledger.memory import MemoryStore
+from charging.session.events import BlackBoxRead
 from charging.session.lease import LeaseKeeper
 from charging.session.model import Policy
 from charging.session.registry import AUDIT_S
@@ -104,6 +106,64 @@ async def test_other_daemon_takes_over_before_the_horizon_ends_and_charges_once(
     await two.rig.hang_up(call)
     assert (await two.rig.balance()).posted == 10 * EURO - 250 * SECOND
     assert await two.rig.reserved() == {}
+
+
+async def test_take_over_that_lasts_longer_than_a_lease_is_finished(
+    pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(62)
+    told = two.rig.switch.black_boxes
+
+    async def slowly() -> Mapping[str, BlackBoxRead]:
+        clock = two.rig.clock
+        await clock.sleep_until(clock.now().mono_us + 3 * TTL_S * MICROSECONDS)
+        return await told()
+
+    monkeypatch.setattr(two.rig.switch, "black_boxes", slowly)
+    await one.kill()
+    await two.rig.clock.advance(1.5 * TTL_S)
+    assert (two.keeper.holds, two.rig.heard("session_restored")) == (True, []), "it is at it"
+    await one.start()
+    await two.rig.clock.advance(3 * TTL_S)
+    assert [len(daemon.rig.heard("lease_gained")) for daemon in pair] == [1, 1], "nobody took it away"
+    assert two.rig.heard("session_restored")
+    await two.rig.hang_up(call)
+    assert (await two.rig.balance()).posted == 10 * EURO - 107 * SECOND
+
+
+async def test_take_over_ends_with_the_lease(pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    await one.rig.talking()
+    await one.rig.clock.advance(62)
+    never = asyncio.Event()
+    monkeypatch.setattr(two.rig.switch, "black_boxes", never.wait)
+    await one.kill()
+    await two.rig.clock.advance(1.5 * TTL_S)
+    assert two.keeper.holds
+
+    async def taken(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(two.rig.store, "renew_lease", taken)
+    monkeypatch.setattr(two.rig.store, "acquire_lease", taken)
+    await two.rig.clock.advance(0.5 * TTL_S)
+    assert two.rig.heard("lease_lost")
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "take-over"]
+
+
+async def test_take_over_that_fails_brings_the_daemon_down(
+    pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair
+    monkeypatch.setattr(two.rig.switch, "black_boxes", lambda: [].pop())
+    await one.kill()
+    await two.rig.clock.advance(1.5 * TTL_S)
+    with pytest.raises(IndexError):
+        await two.tasks[-1]
 
 
 async def test_session_that_the_other_desk_opened_is_found_by_the_one_that_leads(pair: tuple[Daemon, Daemon]) -> None:
