@@ -28,7 +28,7 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkSettings, LinkState
 from charging.asterisk.switch import AsteriskSwitch
 from charging.asterisk.translate import translate
-from charging.clock import Clock, SystemClock
+from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.config import Config
 from charging.errors import ChargingError, LedgerError
 from charging.fax.folder import DocumentFolder, FolderSettings
@@ -176,7 +176,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         charge_message=LeftMessages(store, tariff.current, clock, observe).charge,
     )
     wiring.registry = registry
-    lease = _lease(config, clock, store, registry, observe)
+    lease = _lease(config, clock, store, registry, wiring.link, observe)
     _count_sessions(metrics, registry)
     desk = Desk(
         store=store,
@@ -195,9 +195,18 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     return Engine(config, clock, metrics, store, tariff, wiring.link, registry, lease, agi, fax, caretaker, notices)
 
 
-def _lease(config: Config, clock: Clock, store: Store, registry: Registry, observe: Observer) -> LeaseKeeper:
-    """A SQLite file has one daemon at a time, which its lock proves: a restarted one takes its own lease up again."""
+def _lease(
+    config: Config, clock: Clock, store: Store, registry: Registry, link: AmiLink, observe: Observer
+) -> LeaseKeeper:
+    """A SQLite file has one daemon at a time, which its lock proves: a restarted one takes its own lease up again. Of
+    several, one that does not hear the switch leaves it to another that may."""
     settings = config.settings
+    deaf_after_us = max(settings.switch.lease_s, policy_of(config).proof_max_age_s) * MICROSECONDS
+
+    def hears_the_switch() -> bool:
+        proven = link.proven_mono_us
+        return proven is not None and clock.now().mono_us - proven <= deaf_after_us
+
     owner = "local" if settings.ledger.sqlite_file else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     lease = LeaseKeeper(
         store,
@@ -208,6 +217,7 @@ def _lease(config: Config, clock: Clock, store: Store, registry: Registry, obser
         gained=registry.lead,
         lost=registry.stand_by,
         observe=observe,
+        fit=(lambda: True) if settings.ledger.sqlite_file else hears_the_switch,
     )
     registry.leads = lambda: lease.holds
     return lease

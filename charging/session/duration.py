@@ -34,7 +34,7 @@ def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int,
 
 
 def _monotonic_ms(session: Session) -> int | None:
-    if session.answered is None or session.left is None:
+    if session.answered is None or session.left is None or not session.anchored:
         return None
     return session.elapsed_ms(session.left.mono_us)
 

@@ -144,14 +144,15 @@ def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
     return settle(session, context)
 
 
-def settle(session: Session, context: Context, *, granting: bool = False) -> Step:
-    """Post the exact charge, give the rest back, write the CDR: one transfer. ``granting``: the grants of the bundles
-    that it uses may be lost, and are made again where they are."""
+def settle(session: Session, context: Context) -> Step:
+    """Post the exact charge, give the rest back, write the CDR: one transfer. The grants of the bundles that it uses
+    come with it, and the ledger skips those that were made: a month may have begun while it was away, and a fail-over
+    may have lost one."""
     duration = session.duration
     assert duration is not None, "settled after the duration is decided"
     document = cdr_document(session, duration)
     after, transfer = close_transfer(session, duration.billed_s, document, duration.ended_us, context.now.wall_us)
-    grants = grants_for(session, after.funding, {}, context.now.wall_us) if granting else ()
+    grants = grants_for(session, after.funding, {}, context.now.wall_us)
     pending = Pending(transfer, grants, after.funding, after.fixed_s, after.short, context.now.mono_us)
     return Step(replace(session, pending=pending), (Post(transfer, grants),))
 
@@ -283,7 +284,7 @@ def _settle_anew(session: Session, stored: OpenSession | None, context: Context)
     """A fail-over has lost ticks of this session: what they settled is settled with the rest."""
     if (behind := catch_up(session, stored)) is None:
         return lose(session, Outcome.OUT_OF_SEQUENCE)
-    after = settle(behind, context, granting=True) if session.state is State.SETTLING else Step(behind)
+    after = settle(behind, context) if session.state is State.SETTLING else Step(behind)
     return Step(after.session, (Tell("session_reasserted"), *after.commands))
 
 

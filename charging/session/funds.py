@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from charging.clock import MICROSECONDS
-from charging.ledger.bundles import due_grant, left
+from charging.ledger.bundles import due_grant, granted, left
 from charging.ledger.model import (
     AMOUNT_MAX,
     CALLS,
@@ -80,7 +80,9 @@ def extend(session: Session, balances: Mapping[str, Balance], used_s: int, targe
 
 
 def within_means(session: Session, balances: Mapping[str, Balance], billed_s: int) -> Funding:
-    """What pays for a call that is over, as far as there is anything: up to second ``billed_s``, or fewer."""
+    """What pays for a call that is over, as far as there is anything: up to second ``billed_s``, or fewer. Closing
+    makes a month's first grant where it is missing, but not what a larger plan would add: these are left out."""
+    balances = {key: one for key, one in balances.items() if not key.startswith(granted(""))}
     fixed = consumed(session.rate, session.start_us, session.funding, session.fixed_s)
     target_s = max(billed_s, fixed[-1].end_s if fixed else 0)
     credit = min(_credit_pool(session, balances), _cap_pool(session, balances))

@@ -19,6 +19,9 @@ from charging.tasks import end
 
 RENEWALS_PER_TTL = 4
 
+UNFIT_PAUSE_S = 1
+"""Between two looks whether this daemon has become fit."""
+
 
 class LeaseKeeper:
     """Acquires the lease of one switch, keeps it, and says when it is gained or lost."""
@@ -34,9 +37,10 @@ class LeaseKeeper:
         gained: Callable[[int], Coroutine[Any, Any, None]],
         lost: Callable[[], Awaitable[None]],
         observe: Observer,
+        fit: Callable[[], bool] = lambda: True,
     ) -> None:
         """``gained`` is given the epoch, and cancelled where the lease is lost before it has ended; ``lost`` is called
-        before the lease is sought anew."""
+        before the lease is sought anew. A daemon that is not ``fit`` leaves the lease to another."""
         self._leases = leases
         self._clock = clock
         self._switch_id = switch_id
@@ -45,6 +49,7 @@ class LeaseKeeper:
         self._gained = gained
         self._lost = lost
         self._observe = observe
+        self._fit = fit
         self._epoch: int | None = None
         self._until_us = 0
         """Monotonic: counted from before the asking, so it ends before the store's own reckoning does."""
@@ -78,10 +83,14 @@ class LeaseKeeper:
             pause.cancel()
 
     async def _pause(self) -> None:
-        await self._clock.sleep_until(self._clock.now().mono_us + self._ttl_us // RENEWALS_PER_TTL)
+        pause_us = self._ttl_us // RENEWALS_PER_TTL if self._fit() else UNFIT_PAUSE_S * MICROSECONDS
+        await self._clock.sleep_until(self._clock.now().mono_us + pause_us)
 
     async def turn(self) -> None:
-        """Acquire, renew, or notice that it is lost."""
+        """Acquire, renew, or notice that it is lost; let go where this daemon can do nothing with it."""
+        if not self._fit():
+            await self._leave_to_another()
+            return
         asked_us = self._clock.now().mono_us
         try:
             kept = await self._renew() if self._epoch is not None else await self._acquire()
@@ -104,6 +113,15 @@ class LeaseKeeper:
         if self._epoch is not None:
             await self._leases.release_lease(self._switch_id, self._owner, self._epoch)
             self._epoch = None
+
+    async def _leave_to_another(self) -> None:
+        if (epoch := self._epoch) is None:
+            return
+        await self._give_up()
+        try:
+            await self._leases.release_lease(self._switch_id, self._owner, epoch)
+        except LedgerError as error:
+            self._observe("lease_not_released", None, {"error": str(error)})  # it runs out by itself
 
     async def _acquire(self) -> int:
         ttl_s = self._ttl_us / MICROSECONDS

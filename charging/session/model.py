@@ -149,6 +149,10 @@ class Session:
     dial_status: str = ""
     answered: Instant | None = None
     """By our clocks, when the switch's word arrived."""
+    anchored: bool = True
+    """Whether ``answered`` is to be relied upon. Not where the switch's word came late, nor in a new process, which
+    knows of it by the time of day alone: then the switch is asked how long the call has lasted, before anything is
+    charged, warned of or moved."""
     answered_us: int | None = None
     """By the switch's own stamp."""
     technology: str = ""
@@ -300,7 +304,7 @@ def from_json(text: str, now: Instant, epoch: int) -> Session:
     if record["duration"] is not None:
         used_ms, billed_s, overrun_s, proof, ended_us = record["duration"]
         record["duration"] = Duration(used_ms, billed_s, overrun_s, Proof(proof), ended_us)
-    return _awake(replace(Session(**record), epoch=epoch), now)
+    return _awake(replace(Session(**record), epoch=epoch, anchored=record["answered"] is None), now)
 
 
 def _awake(session: Session, now: Instant) -> Session:

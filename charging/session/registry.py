@@ -198,6 +198,8 @@ class Registry:
             self._restored = False
             self._observe("sessions_not_restored", None, {"error": str(error)})
             return
+        if not self.leads():
+            return  # the lease was lost meanwhile: another daemon brings them to life
         for record in stored:
             if record.id not in self._runners and not self._closed.closed_since(record.id, asked_us):
                 self._revive(record)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from charging.clock import MICROSECONDS
+from charging.clock import MICROSECONDS, Instant
 from charging.ledger.model import CREDIT, Opened, OpenSession, Outcome
 from charging.session.commands import AskSwitch, Command, HangUp, PlayPrompt, Post, ReadBalances, SetDeadline, Tell
 from charging.session.ending_phase import REPLANS_MAX, begin_ending, lose, post_again, reassert, tell_tick
@@ -53,6 +53,9 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
     time band's edge may have passed since the set-up."""
     if event.uid not in (session.callee_uid, session.caller_uid):
         return _end_intruder(session, event.uid)
+    if not session.anchored:
+        joined = replace(session, technology=event.technology, left=None, left_us=None)
+        return Step(replace(joined, check_mono_us=context.now.mono_us))
     proven_ms = max(session.proven_ms, session.elapsed_ms(context.now.mono_us))
     joined = replace(session, technology=event.technology, left=None, left_us=None, proven_ms=proven_ms)
     if event.uid != session.callee_uid or session.pending is not None:
@@ -92,6 +95,10 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return begin_ending(replace(session, caller_gone=event.caller is None), context)
     if not event.callee.bridged:
         return _not_bridged(session, event, context)
+    if not session.anchored:
+        anchored = _anchor(session, event.callee, event.asked_mono_us, context)
+        after = switch_said(anchored.session, event, context)
+        return Step(after.session, (*anchored.commands, *after.commands))
     alive = replace(
         session,
         callee_uid=event.callee.uid,
@@ -104,6 +111,25 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     if session.elapsed_ms(context.now.mono_us) > (session.covered_s + context.policy.backstop_s) * 1000:
         return _cut_overdue(alive, event, context)
     return _deadline(alive, context) if _misplaced(alive, event.callee, event.asked_mono_us) else Step(alive)
+
+
+def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
+    """Find out when the call was answered: the switch counts down to the second that it was given last, or to the one
+    before where that order did not reach it. Its answer was true at some moment since the question: the latest is
+    taken, for nobody is cut too early. Only our monotonic reading moves: prices go by the time of day."""
+    assert session.answered is not None, "a running call was answered"
+    due_now = replace(session, anchored=True, tick_mono_us=context.now.mono_us)
+    told_us = min(context.now.mono_us, asked_mono_us + DEADLINE_TOLERANCE_MS * 1000)
+    mine_ms = (told_us - session.answered.mono_us) // 1000
+    if callee.time_left_ms is None:
+        return Step(due_now)
+    by_deadline = [second * 1000 - callee.time_left_ms for second in (session.covered_s, session.enforced_s)]
+    known_alive = [one_ms for one_ms in by_deadline if one_ms >= session.proven_ms - DEADLINE_TOLERANCE_MS]
+    its_ms = min(known_alive or by_deadline, key=lambda one_ms: abs(one_ms - mine_ms))
+    if abs(its_ms - mine_ms) <= context.policy.clock_jump_ms:
+        return Step(due_now)
+    answered = Instant(told_us - its_ms * 1000, session.answered.wall_us)
+    return Step(replace(due_now, answered=answered), (Tell("answer_moved", {"by_ms": mine_ms - its_ms}),))
 
 
 def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
@@ -141,13 +167,15 @@ def switch_silent(session: Session, event: SwitchSilent, context: Context) -> St
 
 def clock_jumped(session: Session, _event: ClockJumped, context: Context) -> Step:
     """The switch counts by its wall clock, which has moved away from what it was told."""
-    return _deadline(session, context) if session.technology else Step(session)
+    return _deadline(session, context) if session.technology and session.anchored else Step(session)
 
 
 def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
     placed = replace(session, enforced_s=event.covered_s)
     told = Tell("deadline_moved", {"covered_s": event.covered_s})
-    return Step(replace(placed, check_mono_us=_overdue_at(placed, context), retry_mono_us=None), (told,))
+    # A tick whose outcome is not known (its answer was lost, and then a clock jumped) is still to be asked again.
+    retry = None if placed.pending is None else placed.retry_mono_us
+    return Step(replace(placed, check_mono_us=_overdue_at(placed, context), retry_mono_us=retry), (told,))
 
 
 def _overdue_at(session: Session, context: Context) -> int:
@@ -172,6 +200,8 @@ def _deadline(session: Session, context: Context) -> Step:
 def warn_at(session: Session, policy_warn_before_s: int) -> int | None:
     """The monotonic reading at which the subscriber must be told that the money ends; ``None``: not now."""
     if session.short is not Short.MONEY or session.warned or not session.technology or session.left is not None:
+        return None
+    if not session.anchored:
         return None
     return session.at(max(0, session.covered_s - policy_warn_before_s)).mono_us
 
@@ -215,7 +245,8 @@ def _tick(session: Session, event: Woke, context: Context) -> Step:
     policy = context.policy
     proven = event.proven_mono_us
     silent = proven is None or context.now.mono_us - proven > policy.proof_max_age_s * MICROSECONDS
-    if proven is None or silent or session.pending is not None or session.left is not None:
+    waits = session.pending is not None or session.left is not None or not session.anchored
+    if proven is None or silent or waits:
         told = (Tell("tick_postponed", {"silent": silent}),) if silent else ()
         return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), told)
     proven_ms = max(session.proven_ms, session.elapsed_ms(proven))
@@ -322,7 +353,7 @@ def _after_money(session: Session, context: Context) -> Step:
     if session.warned and (session.short is not Short.MONEY or left_ms > context.policy.warn_before_s * 1000):
         session = replace(session, warned=False)
         commands = (Tell("warning_rearmed", {"left_ms": left_ms}),)
-    if session.covered_s == session.enforced_s or not session.technology:
+    if session.covered_s == session.enforced_s or not session.technology or not session.anchored:
         return Step(session, commands)
     moved = _deadline(session, context)
     return Step(moved.session, (*commands, *moved.commands))

@@ -47,7 +47,9 @@ def dial_ended(session: Session, event: DialEnded, context: Context) -> Step:
 
 
 def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, context: Context) -> Step:
-    """The paid time has begun; the first tick comes one ``tick_s`` after it."""
+    """The paid time has begun; the first tick comes one ``tick_s`` after it. Word that came late (this daemon was
+    stopped, or busy) leaves its beginning to be found out."""
+    late = at_us is not None and abs(at.wall_us - at_us) > context.policy.clock_jump_ms * 1000
     running = replace(
         session,
         state=State.RUNNING,
@@ -55,7 +57,8 @@ def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, 
         dial_status="ANSWER",
         answered=at,
         answered_us=at_us,
-        check_mono_us=None,
+        anchored=not late,
+        check_mono_us=context.now.mono_us if late else None,
         tick_mono_us=at.mono_us + context.policy.tick_s * MICROSECONDS,
     )
     return Step(running, (Keep(), Tell("call_answered", {"quota_s": session.covered_s})))
@@ -118,6 +121,10 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     if session.turning is not None:
         return Step(replace(session, caller_gone=session.caller_gone or event.caller is None))
     if event.caller is None and event.callee is None:
+        timeout_us = context.policy.setup_timeout_s * MICROSECONDS
+        if session.state is State.RESERVED and abs(event.asked_mono_us - session.opened.mono_us) < timeout_us:
+            # The switch learns the session's name only with the decision: until then no look finds its channel.
+            return Step(replace(session, check_mono_us=session.opened.mono_us + timeout_us))
         return begin_ending(replace(session, caller_gone=True), context)
     if event.callee is not None and event.callee.bridged:
         return _answered_unseen(session, event.callee, event.asked_mono_us, context)

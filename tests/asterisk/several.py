@@ -33,7 +33,7 @@ class Site:
         self._lease_s = lease_s
 
     @contextlib.asynccontextmanager
-    async def daemon(self, lab: Lab, name: str, switch: str = "lab") -> AsyncIterator[Engine]:
+    async def daemon(self, lab: Lab, name: str, switch: str = "lab", ami_port: int = 0) -> AsyncIterator[Engine]:
         """A daemon of this name, which leads or stands by as it comes. The one called ``two`` has ports of its own."""
         daemon = DaemonProcess(
             lab,
@@ -43,15 +43,17 @@ class Site:
             ledger_url=self.url,
             agi_port=free_port() if name == "two" else 0,
             switch_id=switch,
+            ami_port=ami_port,
             lease_s=self._lease_s,
         )
         async with daemon:
             yield Engine(lab, daemon)
 
     @contextlib.asynccontextmanager
-    async def pair(self, lab: Lab) -> AsyncIterator[tuple[Engine, Engine]]:
-        """Two at one switch: the first holds its lease, and is the one that the dialplan asks."""
-        async with self.daemon(lab, "one") as one:
+    async def pair(self, lab: Lab, ami_port: int = 0) -> AsyncIterator[tuple[Engine, Engine]]:
+        """Two at one switch: the first holds its lease, and is the one that the dialplan asks. It reaches the switch by
+        ``ami_port``, if that is named."""
+        async with self.daemon(lab, "one", ami_port=ami_port) as one:
             await one.heard("lease_gained")
             async with self.daemon(lab, "two") as two:
                 yield one, two

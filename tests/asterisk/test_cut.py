@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from charging.lab import Call, Lab
+from charging.lab import Call, CallState, Lab, mobile
 from tests.asterisk.conftest import FIGURES
 from tests.asterisk.engine import Engine, engine, number_of
+from tests.asterisk.waiting import eventually
 
 pytestmark = pytest.mark.asterisk
 
@@ -72,6 +76,30 @@ async def test_r23_call_is_cut_by_the_switch_itself_when_the_daemon_is_killed(
         _judge(await live.cdrs(CALLS), paid_s, f"daemon killed, {paid_s} s paid", record_property)
         assert await live.posted() == 0
         await live.nothing_reserved()
+
+
+async def test_r23_call_answered_while_the_daemon_was_stopped_is_cut_where_its_money_ends(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """It hears of the answer four seconds late, and asks the switch when it was."""
+    async with engine(lab, tmp_path, credit="0.015", forward_to=mobile.answers(1.5)) as live:
+        call = await live.call()
+        await call.wait_state(CallState.RINGING)
+        live.daemon.send(signal.SIGSTOP)
+        await call.wait_state(CallState.ANSWERED)
+        await eventually(partial(_has_lasted, call, 4), "four seconds of talk")
+        live.daemon.send(signal.SIGCONT)
+        await live.heard("answer_moved")
+        await call.wait_end(40)
+        cdr = await live.cdr()
+        assert -1 <= cdr["used_ms"] - 15_000 <= LATE_MS_MAX
+        assert (cdr["billed_s"], cdr["proof"]) == (15, "black_box")
+        assert await live.posted() == 0
+
+
+async def _has_lasted(call: Call, seconds: int) -> bool:
+    answered_us = call.mobile.answered_us
+    return answered_us is not None and time.time_ns() // 1000 - answered_us >= seconds * 1_000_000
 
 
 async def _all_cover(live: Engine, seconds: int) -> bool:

@@ -15,6 +15,7 @@ from charging.lab import CallState, Lab, mobile
 from charging.ledger.model import Kept, Kind, Outcome, Transfer
 from tests.asterisk.parties import operator_sets, records_gone
 from tests.asterisk.several import POLICY, Site, charged_once, covered_s, site, talking, ticks_past
+from tests.fakes.relay import Relay
 from tests.integration.redis_servers import RedisServer
 
 pytestmark = pytest.mark.asterisk
@@ -47,6 +48,28 @@ async def test_holder_killed_in_a_call_the_other_takes_over_within_the_horizon(
         assert call.state is CallState.ANSWERED, "longer than its first daemon had paid for"
         await charged_once(place, two, call)
         await records_gone(lab)
+
+
+async def test_holder_that_loses_its_ami_link_in_a_call_leaves_the_switch_to_the_other(
+    lab: Lab, redis: RedisServer, tmp_path: Path
+) -> None:
+    async with (
+        Relay(lab.switch.charging_ami.port) as ami,
+        site(redis.url, tmp_path, policy={"horizon_s": 20}) as place,
+        place.pair(lab, ami_port=ami.port) as (one, two),
+    ):
+        call = await talking(one)
+        await one.heard("tick_posted", times=2)
+        ami.refusing = True
+        ami.cut()
+        paid_until_s = covered_s(one)
+        await one.heard("lease_lost", 20)
+        await two.heard("session_restored", 20)
+        await ticks_past(two, paid_until_s)
+        assert call.state is CallState.ANSWERED, "longer than its first daemon had paid for"
+        ami.refusing = False
+        await charged_once(place, two, call)
+        assert one.daemon.events("call_settled") == []
 
 
 async def _refused_to(place: Site, epoch: int) -> list[Outcome]:

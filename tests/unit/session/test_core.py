@@ -136,7 +136,7 @@ def test_call_gone_from_the_switch_has_its_record_read() -> None:
 def test_record_survives_its_storage() -> None:
     session = running(warned=True, prompts=2, hangup_reason="fraud", left=NOW, left_us=NOW.wall_us, day_cap=5_000_000)
     restored = from_json(session.to_json(), NOW, 3)
-    volatile = {"check_mono_us": None, "tick_mono_us": None, "epoch": 0}
+    volatile = {"check_mono_us": None, "tick_mono_us": None, "epoch": 0, "anchored": True}
     assert replace(restored, **volatile) == replace(session, **volatile)  # type: ignore[arg-type]
     assert restored.epoch == 3
 

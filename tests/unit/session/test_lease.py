@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NoReturn, cast
 
 import pytest
 
 from agi.port import Declined
 from charging.clock import MICROSECONDS
+from charging.errors import LedgerUnavailable, LinkDown
 from charging.ledger.memory import MemoryStore
+from charging.ledger.model import OpenSession
 from charging.session.events import BlackBoxRead
 from charging.session.lease import LeaseKeeper
 from charging.session.model import Policy
@@ -25,11 +29,34 @@ SECOND = 1_000
 TTL_S = 10
 
 
+class OwnLink:
+    """One daemon's own link to the switch that all of them have."""
+
+    def __init__(self, switch: FakeSwitch) -> None:
+        self._switch = switch
+        self._proven = switch.proven_mono_us
+        self.up = True
+
+    @property
+    def proven_mono_us(self) -> int | None:
+        if self.up:
+            self._proven = self._switch.proven_mono_us
+        return self._proven
+
+    def __getattr__(self, name: str) -> object:
+        member = getattr(self._switch, name)
+        return self._refuse if inspect.iscoroutinefunction(member) and not self.up else member
+
+    async def _refuse(self, *_: object) -> NoReturn:
+        raise LinkDown
+
+
 class Daemon:
     """One of several daemons: a rig and its lease."""
 
     def __init__(self, name: str, clock: FakeClock, store: MemoryStore, switch: FakeSwitch) -> None:
-        self.rig = Rig(clock, store, switch, Policy(short_poll_s=1), make_tariff())
+        self.link = OwnLink(switch)
+        self.rig = Rig(clock, store, cast(FakeSwitch, self.link), Policy(short_poll_s=1), make_tariff())
         self.name = name
         self.tasks: list[asyncio.Task[object]] = []
         self.keeper: LeaseKeeper
@@ -46,11 +73,16 @@ class Daemon:
             gained=registry.lead,
             lost=registry.stand_by,
             observe=self.rig.observe,
+            fit=self.hears_the_switch,
         )
         registry.leads = lambda: self.keeper.holds
         self.tasks = [asyncio.create_task(registry.run())]
         await asyncio.sleep(0)
         self.tasks.append(asyncio.create_task(self.keeper.run()))
+
+    def hears_the_switch(self) -> bool:
+        proven = self.link.proven_mono_us
+        return proven is not None and self.rig.clock.now().mono_us - proven <= TTL_S * MICROSECONDS
 
     async def kill(self) -> None:
         for task in self.tasks:
@@ -67,7 +99,7 @@ async def pair() -> AsyncIterator[tuple[Daemon, Daemon]]:
 
     def both(event: SwitchEvent) -> None:
         for daemon in (one, two):
-            if daemon.tasks:
+            if daemon.tasks and daemon.link.up:
                 daemon.rig.registry.deliver(event)
 
     switch.deliver = both
@@ -106,6 +138,88 @@ async def test_other_daemon_takes_over_before_the_horizon_ends_and_charges_once(
     await two.rig.hang_up(call)
     assert (await two.rig.balance()).posted == 10 * EURO - 250 * SECOND
     assert await two.rig.reserved() == {}
+
+
+async def test_daemon_that_no_longer_hears_the_switch_leaves_its_calls_to_the_other(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(30)
+    one.link.up = False
+    await two.rig.clock.advance(70)
+    decided_by_the_other = await two.rig.talking()
+    await two.rig.clock.advance(300)
+    assert (one.keeper.holds, two.keeper.holds) == (False, True)
+    assert (call.ended.is_set(), decided_by_the_other.ended.is_set()) == (False, False), "they can pay"
+    await two.rig.hang_up(call)
+    await two.rig.hang_up(decided_by_the_other)
+    assert (await two.rig.balance()).posted == 10 * EURO - 700 * SECOND
+    assert await two.rig.reserved() == {}
+
+
+async def test_only_daemon_takes_its_calls_up_again_as_soon_as_it_hears_the_switch(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await two.kill()
+    await one.rig.subscriber(credit=10 * EURO)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(62)
+    one.link.up = False
+    await one.rig.clock.advance(40)
+    assert not one.keeper.holds
+    one.link.up = True
+    await one.rig.clock.advance(1.1)
+    assert one.keeper.holds
+    await one.rig.clock.advance(100)
+    assert not call.ended.is_set()
+    await one.rig.hang_up(call)
+    assert (await one.rig.balance()).posted == 10 * EURO - 203 * SECOND
+
+
+@pytest.mark.parametrize("pause_s", [1, TTL_S - 1])
+async def test_daemon_that_misses_the_switch_for_a_moment_keeps_its_lease(
+    pair: tuple[Daemon, Daemon], pause_s: int
+) -> None:
+    one, _ = pair
+    one.link.up = False
+    await one.rig.clock.advance(pause_s)
+    one.link.up = True
+    await one.rig.clock.advance(TTL_S)
+    assert not one.rig.heard("lease_lost")
+
+
+async def test_lease_that_could_not_be_released_runs_out(
+    pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair
+
+    async def gone(*_: object) -> None:
+        raise LedgerUnavailable("no Redis")
+
+    monkeypatch.setattr(one.rig.store, "release_lease", gone)
+    one.link.up = False
+    await one.rig.clock.advance(3 * TTL_S)
+    assert one.rig.heard("lease_not_released")
+    assert two.keeper.holds
+
+
+async def test_daemon_that_loses_its_lease_while_it_looks_for_sessions_brings_none_to_life(
+    pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    await two.rig.ring()
+    stored = one.rig.store.sessions
+
+    async def slowly(*of: str | None, **named: str | None) -> Sequence[OpenSession]:
+        found = await stored(*of, **named)
+        monkeypatch.setattr(one.rig.registry, "leads", lambda: False)
+        return found
+
+    monkeypatch.setattr(one.rig.store, "sessions", slowly)
+    await one.rig.registry.reconcile()
+    assert one.rig.registry.sessions() == []
 
 
 async def test_take_over_that_lasts_longer_than_a_lease_is_finished(

@@ -62,6 +62,22 @@ async def test_extension_refused_because_another_was_faster_is_planned_anew(rig:
     assert not rig.heard("session_lost")
 
 
+async def test_tick_of_unknown_outcome_is_asked_again_though_a_deadline_was_put_right_meanwhile(
+    rig: Rig, store: FaultyStore
+) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await rig.clock.advance(59.5)
+    store.failing = 1.0
+    await rig.clock.advance(1)
+    rig.clock.step_wall(5)
+    await rig.clock.advance(3)
+    store.failing = 0.0
+    await rig.clock.advance(200)
+    assert rig.heard("clock_jumped")
+    assert not call.ended.is_set(), "it can pay"
+
+
 async def test_tick_of_unknown_outcome_is_asked_again_with_the_same_id(rig: Rig, store: FaultyStore) -> None:
     await rig.subscriber(credit=10 * EURO)
     call = await rig.talking()

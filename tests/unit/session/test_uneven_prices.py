@@ -6,10 +6,14 @@ import json
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from types import MappingProxyType
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from charging.ledger.bundles import grant, granted
+from charging.ledger.model import Kind, Leg, Transfer, bundle
 from charging.money import Rounding
 from charging.rating.calendar import Window
 from charging.rating.rate import Band, Step
@@ -155,3 +159,43 @@ async def test_a_call_that_cost_more_than_was_there_is_booked_as_far_as_the_mone
     assert await rig.reserved() == {}
     assert not rig.heard("session_lost")
     assert [told["seconds"] for told in rig.heard("quota_overrun")] == ([21 - billed_s] if billed_s < 21 else [])
+
+
+# --- a month that begins while it rings -----------------------------------------------------------------------
+
+DEARER_AT_NIGHT = Price(
+    (Step(0, MINUTE, 60, 1),), bands=(Band("night", (Window(EVERY_DAY, 0, 60),), (Step(0, 10 * MINUTE, 60, 1),)),)
+)
+TEN_SECONDS_TO_DECEMBER = datetime(2026, 11, 30, 23, 59, 50, tzinfo=ZoneInfo("Europe/Amsterdam")).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("granted_s", "left_s"), [(None, 54), (0, 0), (2, 0)], ids=["no-grant-yet", "none-granted", "a-smaller-plans-grant"]
+)
+async def test_r11_a_call_into_a_new_month_is_booked_though_the_ledger_was_away(
+    store: FaultyStore, granted_s: int | None, left_s: int
+) -> None:
+    """It was set up on credit, at a price that the night makes ten times dearer; free seconds pay what they can."""
+    free = plan(tariff(DEARER_AT_NIGHT), "pro", free_seconds=60)
+    async with make_rig(tariff=free, store=store) as rig:
+        rig.clock.step_wall(TEN_SECONDS_TO_DECEMBER - rig.clock.now().wall_us / 1_000_000)
+        at_us = rig.clock.now().wall_us
+        await rig.subscriber(credit=6 * 1_000, plan="pro")
+        await store.apply(grant("anna", "2026-11", 60, at_us))
+        used_up = Transfer("used-up", "anna", Kind.CORRECT, at_us, (Leg(bundle("2026-11"), -60),), reason="used up")
+        await store.apply(used_up)
+        if granted_s is not None:
+            legs = (Leg(bundle("2026-12"), granted_s), Leg(granted("2026-12"), granted_s))
+            await store.apply(Transfer("grant/2026-12", "anna", Kind.GRANT, at_us, legs, reason="monthly_bundle"))
+        call = await rig.ringing()
+        assert call.quota_s == 6
+        await rig.clock.advance(15)
+        store.failing, store.unreadable = 1.0, True
+        rig.switch.answer(call.session)
+        await rig.clock.advance(30)
+        assert call.ended.is_set()
+        store.failing = 0.0
+        await rig.clock.advance(60)
+        assert not rig.heard("session_lost")
+        assert await rig.reserved() == {}
+        assert (await rig.balance(bundle("2026-12"))).posted == left_s
