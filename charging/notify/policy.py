@@ -203,7 +203,7 @@ def _low_free_minutes(standing: Standing, plan: Plan, tariff: Tariff, now_us: in
 
 
 def _expiry(standing: Standing, tariff: Tariff, now_us: int) -> Notice | None:
-    life = credit_life(paid_until(standing.account, standing.plan), standing.events, tariff.zone)
+    life = credit_life(paid_until(standing.account, standing.plan, now_us), standing.events, tariff.zone)
     available = standing.balances.get(CREDIT, Balance()).available
     if life is None or available <= 0:
         return None

@@ -96,8 +96,18 @@ async def test_r18_credit_stays_while_a_subscription_is_paid(house: House, plan:
 
 async def test_r18_voice_free_is_no_paid_subscription(house: House) -> None:
     await house.top_up()
-    await house.edit(plan="free", paid_until_us=house.at("2029-01-01T00:00"))
+    await house.edit(plan="free", paid_until_us=house.at("2027-11-01T00:00"))
     assert await house.credit_after_turn("2027-11-22T00:00:00") == 0
+
+
+async def test_r18_what_was_paid_counts_to_its_end_also_after_a_move_to_voice_free(house: House) -> None:
+    await house.top_up()
+    await house.edit(plan="light", paid_until_us=house.at("2029-01-01T00:00"))
+    await house.until("2028-12-10T11:00")
+    await house.edit(plan="free")
+    assert await house.credit_after_turn("2028-12-11T00:01") == 10 * EURO
+    assert await house.credit_after_turn("2028-12-31T23:59:59") == 10 * EURO
+    assert await house.credit_after_turn("2029-01-01T00:00:00") == 0
 
 
 async def test_r19_a_payment_of_the_subscription_begins_a_year(house: House) -> None:
