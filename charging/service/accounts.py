@@ -63,7 +63,8 @@ class Accounts:
 
     async def change(self, account: str, changes: AccountChanges) -> Account | Refused:
         """Edit plan, language or mail address. A new plan holds for calls from now on; where it gives more free minutes
-        than the month's were, the difference comes at once (also when the same change is asked again)."""
+        than the month's were, the difference comes at once (also when the same change is asked again); where it gives
+        less, the month keeps what it had."""
         wrong = text.email(changes.get("email", ""))
         if wrong is None and "plan" in changes:
             wrong = self._plan_refusal(changes["plan"])
@@ -111,6 +112,7 @@ class Accounts:
             changed = change(stored)
             if isinstance(changed, Refused) or changed == stored:
                 return changed
+            await self._months.keep(stored, changed)
             if await self._store.put_account(changed):
                 return await self.get(account)
         return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")
