@@ -77,7 +77,7 @@ class Accounts:
         return changed
 
     async def suspend(self, account: str, reason: str) -> Account | Refused:
-        """Forward nothing more; running calls go on to the end of what they reserved."""
+        """Forward no new calls; running ones go on while they can pay: `live.Calls.hang_up` ends one."""
         return text.reason(reason) or await self.edit(
             account, lambda one: replace(one, status=Status.SUSPENDED, status_reason=reason.strip())
         )
@@ -90,7 +90,8 @@ class Accounts:
         )
 
     async def close(self, account: str, reason: str) -> Account | Refused:
-        """Close for good: its credit is not refunded and its history stays (R21)."""
+        """Close for good: its credit is not refunded and its history stays (R21). Running calls go on as of
+        :meth:`suspend`."""
         return text.reason(reason) or await self.edit(
             account, lambda one: replace(one, status=Status.CLOSED, status_reason=reason.strip())
         )
