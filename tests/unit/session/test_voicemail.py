@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from agi.port import Answer
-from charging.ledger.accounts import Language, Number, Status
+from charging.ledger.accounts import Language, Status
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind
 from charging.rating.past import PastMessage, past_of
@@ -69,12 +69,10 @@ async def test_a_caller_at_voicemail_is_spoken_to_in_the_subscribers_language(
     rig: Rig, plan: str, language: Language
 ) -> None:
     """Straight to voicemail, included or paid."""
-    await rig.subscriber(credit=PRICE if plan == "free" else 0, plan=plan)
+    await rig.subscriber(credit=PRICE if plan == "free" else 0, plan=plan, forward_to="")
     account = await rig.store.account("anna")
     assert account is not None
     assert await rig.store.put_account(replace(account, language=language))
-    if plan == "free":
-        await rig.store.put_number(Number(NUMBER, "anna"))
     answer = await rig.ring()
     assert (answer.decision, answer.language) == ("voicemail", language.value)
 
