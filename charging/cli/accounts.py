@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import Any
 
 import typer
 
-from charging.cli.client import connected, path
+from charging.cli.client import Client, connected, path
+from charging.cli.failure import Refusal, say
 from charging.cli.imports import import_accounts
 from charging.cli.options import JSON_OPTION, account_first, options
 from charging.cli.output import Column, console, show_json, show_one, show_rows, table
@@ -131,7 +133,7 @@ def change(
 
 @account.command("suspend")
 def suspend(ctx: typer.Context, account: str = ACCOUNT, reason: str = REASON, as_json: bool = JSON_OPTION) -> None:
-    """Forward nothing more, until `activate`."""
+    """Forward no new calls, until `activate`; running ones go on while they can pay, `charging hangup` ends one."""
     _set_status(ctx, account, "suspended", reason, as_json)
 
 
@@ -148,7 +150,7 @@ def activate(
 
 @account.command("close")
 def close(ctx: typer.Context, account: str = ACCOUNT, reason: str = REASON, as_json: bool = JSON_OPTION) -> None:
-    """Close for good: no refund, and the history stays."""
+    """Close for good: no refund, and the history stays; running calls as with `suspend`."""
     _set_status(ctx, account, "closed", reason, as_json)
 
 
@@ -156,6 +158,17 @@ def _set_status(ctx: typer.Context, account: str, status: str, reason: str, as_j
     with connected(options(ctx).settings()) as client:
         body = {"status": status, "reason": reason}
         show_one(client.send("PUT", path("accounts", account, "status"), body), as_json=as_json)
+        if status != "active" and client.daemon:  # without one nobody lets a call go on, or could end it
+            _tell_running(client, account)
+
+
+def _tell_running(client: Client, account: str) -> None:
+    """Say which calls a suspension does not end. That it could not be told is no reason to call it refused."""
+    with suppress(Refusal):
+        if calls := client.get("/calls", {"account": account})["items"]:
+            said = f"calls of this account that go on while they can pay: {len(calls)}"
+            shown = f"`charging calls --account {account}` shows them"
+            say(f"warning: {said}; {shown}, `charging hangup SESSION` ends one")
 
 
 @account.command("journal")

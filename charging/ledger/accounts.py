@@ -15,9 +15,9 @@ class Status(StrEnum):
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
-    """Nothing is forwarded; running calls go on to the end of what they reserved."""
+    """No new call is forwarded; running ones go on while they can pay, or until they are hung up."""
     CLOSED = "closed"
-    """For good. Its history stays; credit is not refunded (R21)."""
+    """For good, as of SUSPENDED for calls. Its history stays; credit is not refunded (R21)."""
 
 
 class Language(StrEnum):

@@ -212,9 +212,11 @@ class MemoryStore(MemoryDocuments):
     async def number(self, number: str) -> Number | None:
         return self._numbers.get(number)
 
-    async def put_number(self, number: Number) -> bool:
+    async def put_number(self, number: Number, expected: Number | None = None) -> bool:
         known = self._numbers.get(number.number)
-        if number.account not in self._books or (known is not None and known.account != number.account):
+        if number.account not in self._books or known != expected:
+            return False
+        if known is not None and known.account != number.account:
             return False
         self._numbers[number.number] = number
         return True

@@ -138,7 +138,8 @@ class _Import:
             case Number():
                 await self._finish_account()
                 if not await self._store.put_number(record):
-                    raise LedgerCorrupt(f"number {record.number} is of account {record.account}, which is not there")
+                    of = f"number {record.number} is of account {record.account}"
+                    raise LedgerCorrupt(f"{of}, which is not there, or was there before")
                 self._counts.numbers += 1
             case Document():
                 await self._finish_account()

@@ -101,8 +101,10 @@ class Directory(Protocol):
     async def number(self, number: str) -> Number | None:
         """The number's record, or ``None``."""
 
-    async def put_number(self, number: Number) -> bool:
-        """Store or replace a number's record; ``False``: it belongs to another account, or there is no such account."""
+    async def put_number(self, number: Number, expected: Number | None = None) -> bool:
+        """Store a number's record in the place of ``expected``, which was read before; ``None``: the number is new.
+        ``False``: something else is stored (somebody was faster; read again), it belongs to another account, or there
+        is no such account."""
 
     async def remove_number(self, number: str) -> bool:
         """Forget a number; ``False``: there was none."""

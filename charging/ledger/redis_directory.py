@@ -57,17 +57,27 @@ class RedisDirectory(RedisDocuments):
         return await self._page(self._keys.accounts, self.account, after, limit)
 
     async def number(self, number: str) -> Number | None:
-        record = await self._client.command("HGET", self._keys.number(number), "record")
-        return load_number(record.decode()) if record else None
+        record = await self._number_record(number)
+        return load_number(record) if record else None
 
-    async def put_number(self, number: Number) -> bool:
+    async def _number_record(self, number: str) -> str:
+        """As it is stored; empty: there is none."""
+        record: bytes | None = await self._client.command("HGET", self._keys.number(number), "record")
+        return record.decode() if record else ""
+
+    async def put_number(self, number: Number, expected: Number | None = None) -> bool:
         if not await self._client.command("EXISTS", self._keys.of(number.account, "account")):
             return False
         listing: list[Command] = [
             ("ZADD", self._keys.numbers, 0, number.number),
             ("SADD", self._keys.of(number.account, "numbers"), number.number),
         ]
-        keys, arguments = [self._keys.number(number.number)], [number.account, dump_number(number)]
+        # The script compares text. What another version of this program wrote may read the same and be written
+        # otherwise, so it is given the text as it is stored, where that reads as what is expected.
+        seen = await self._number_record(number.number) if expected is not None else ""
+        if expected is not None and (not seen or load_number(seen) != expected):
+            seen = dump_number(expected)
+        keys, arguments = [self._keys.number(number.number)], [number.account, dump_number(number), seen]
         return bool(await self._client.script_acknowledged(self._put_number, keys, arguments, listing))
 
     async def remove_number(self, number: str) -> bool:

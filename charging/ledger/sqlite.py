@@ -191,9 +191,16 @@ class SqliteStore(SqliteDocuments):
         rows = await self._reader.rows(queries()["number"], (number,))
         return load_number(rows[0][0]) if rows else None
 
-    async def put_number(self, number: Number) -> bool:
+    async def put_number(self, number: Number, expected: Number | None = None) -> bool:
         record = {"number": number.number, "account": number.account, "record": dump_number(number)}
-        return await self._changed("put_number", record)
+
+        def work(connection: sqlite3.Connection) -> bool:
+            stored = connection.execute(queries()["number"], (number.number,)).fetchone()
+            if (load_number(stored[0]) if stored else None) != expected:
+                return False
+            return connection.execute(queries()["put_number"], record).rowcount > 0
+
+        return await self._writer.submit(work)
 
     async def remove_number(self, number: str) -> bool:
         return await self._changed("delete_number", (number,))

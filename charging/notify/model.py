@@ -53,9 +53,10 @@ class LowCredit:
 
     credit: int
     free_seconds_left: int
-    """Of this month; 0 also for plans that have none."""
+    """Of this month; 0 also for plans that have none, and where they do not pay calls to some forward target."""
     can_forward: bool
-    """Whether a further call to the dearest of the account's forward targets could still be begun."""
+    """Whether credit could still begin a call to the dearest of the account's forward targets; where free minutes are
+    left and do not pay calls to all of them, to the dearest of those that they do not pay."""
     paid_voicemail: bool
     """What happens to calls that cannot be forwarded: with paid voicemail they are not answered (R13), unless credit
     pays a message."""

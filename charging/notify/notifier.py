@@ -142,7 +142,8 @@ class Notifier:
             plan,
             balances,
             message_price=tariff.message_price(plan, now_us) if plan is not None and sold else 0,
-            forward_cost=None if plan is None else forward_cost(tariff, plan, numbers, now_us),
+            forward_cost=None if plan is None else forward_cost(tariff, plan, numbers, now_us, covered=True),
+            uncovered_cost=None if plan is None else forward_cost(tariff, plan, numbers, now_us, covered=False),
             last_cure=record.last_cure,
             events=CreditEvents(
                 payment_us=self._paid_at_us(account),

@@ -8,11 +8,14 @@ Rules
    since he was told is told again.
 2. What an account has is what is *posted*: value that a running call has reserved may come back, and a notice that a
    later release contradicts would be wrong. Ticks post as a call goes on, so the notice still comes in time.
-3. R15: credit below the plan's ``low_credit``. Who never had credit cannot run out of it and is told nothing.
+3. R15: credit below the plan's ``low_credit``. Who never had credit cannot run out of it and is told nothing. Free
+   minutes pay only calls to the destinations that the plan names: where some forward target is none of these, the
+   notice speaks of that one, for which there are no free minutes.
 4. R16: fewer free seconds than ``low_free_seconds`` *and* less credit than a call needs to begin. Of several forward
    targets the dearest counts: one of them without a way to be reached is what the notice warns of. Without any
-   target there is nothing to warn of. Both notices say what becomes of calls that are not forwarded: with paid
-   voicemail they are taken by it for as long as credit pays a message, and only then not answered (R13).
+   target that free minutes pay there is nothing to warn of. Both notices say what becomes of calls that are not
+   forwarded: with paid voicemail they are taken by it for as long as credit pays a message, and only then not
+   answered (R13).
 5. R20: of the days ahead that the tariff names, the nearest that has come is told, once; those that were missed
    before it (a daemon that was down, a date that moved nearer) are not told late. Only available credit expires, so
    who has none is told nothing. While the subscription still runs the notice speaks of it: renewing is the cure.
@@ -73,7 +76,9 @@ class Standing:
     message_price: int = 0
     """Micro-euro of a message on those of its numbers that have paid voicemail, VAT included; 0: none has."""
     forward_cost: int | None = None
-    """See :func:`forward_cost`."""
+    """See :func:`forward_cost`; of the forward targets that the plan's free minutes (may) pay."""
+    uncovered_cost: int | None = None
+    """The same, of those that they never pay."""
     last_cure: str | None = None
     """The id of the last transfer that brought credit from outside (a top-up, a correction); ``None``: never."""
     events: CreditEvents = field(default_factory=CreditEvents)
@@ -94,7 +99,11 @@ class Standing:
     @property
     def can_forward(self) -> bool:
         """Whether credit alone could begin a call to every forward target."""
-        return self.forward_cost is None or self.credit >= self.forward_cost
+        return self.pays(self.forward_cost) and self.pays(self.uncovered_cost)
+
+    def pays(self, cost: int | None) -> bool:
+        """Whether credit suffices for it; ``None``: there is nothing to pay."""
+        return cost is None or self.credit >= cost
 
     def had(self, credit: int, topic: str) -> bool:
         """Whether there was so much since the last notice of ``topic``, or has been none."""
@@ -149,13 +158,16 @@ def missed_calls(
     return _notice(account, NoticeKind.MISSED_CALLS, key, at_us, several)
 
 
-def forward_cost(tariff: Tariff, plan: Plan, numbers: Iterable[Number], at_us: int) -> int | None:
+def forward_cost(
+    tariff: Tariff, plan: Plan, numbers: Iterable[Number], at_us: int, *, covered: bool | None = None
+) -> int | None:
     """Micro-euro that credit needs to begin a call to the dearest of the numbers' forward targets at ``at_us``;
-    ``None`` where none of them is forwarded to anything that the tariff prices."""
+    ``None`` where none of them is forwarded to anything that the tariff prices. ``covered``: only of those that the
+    plan's free minutes pay, or do not; left out: of all."""
     costs = []
     for number in numbers:
         rate = tariff.rate_for(plan.name, number.forward_to, at_us) if number.forward_to else Refusal.NOT_COVERED
-        if not isinstance(rate, Refusal):
+        if not isinstance(rate, Refusal) and covered in (None, rate.free_minutes):
             costs.append(cost_to_begin(rate, at_us))
     return max(costs, default=None)
 
@@ -182,17 +194,17 @@ def _low_credit(standing: Standing, plan: Plan, tariff: Tariff, now_us: int) -> 
         or not standing.had(plan.low_credit, LOW_CREDIT)
     ):
         return None
-    free = standing.free_seconds(tariff.month_of(now_us))
-    facts = LowCredit(
-        standing.credit, free, standing.can_forward, standing.paid_voicemail, message_price=standing.message_price
-    )
+    free, can_forward = standing.free_seconds(tariff.month_of(now_us)), standing.can_forward
+    if free and standing.uncovered_cost is not None:
+        free, can_forward = 0, standing.pays(standing.uncovered_cost)
+    facts = LowCredit(standing.credit, free, can_forward, standing.paid_voicemail, standing.message_price)
     return _notice(standing.account, NoticeKind.LOW_CREDIT, f"{LOW_CREDIT}/{standing.last_cure}", now_us, facts)
 
 
 def _low_free_minutes(standing: Standing, plan: Plan, tariff: Tariff, now_us: int) -> Notice | None:
     month = tariff.month_of(now_us)
     free = standing.free_seconds(month)
-    if free >= plan.low_free_seconds or standing.can_forward:
+    if free >= plan.low_free_seconds or standing.pays(standing.forward_cost):
         return None
     told_this_month = standing.sent.get(LOW_FREE_MINUTES, "").startswith(f"{LOW_FREE_MINUTES}/{month}/")
     if told_this_month and not standing.had(standing.forward_cost or 0, LOW_FREE_MINUTES):
@@ -203,7 +215,7 @@ def _low_free_minutes(standing: Standing, plan: Plan, tariff: Tariff, now_us: in
 
 
 def _expiry(standing: Standing, tariff: Tariff, now_us: int) -> Notice | None:
-    life = credit_life(paid_until(standing.account, standing.plan), standing.events, tariff.zone)
+    life = credit_life(paid_until(standing.account, standing.plan, now_us), standing.events, tariff.zone)
     available = standing.balances.get(CREDIT, Balance()).available
     if life is None or available <= 0:
         return None

@@ -63,7 +63,8 @@ class Accounts:
 
     async def change(self, account: str, changes: AccountChanges) -> Account | Refused:
         """Edit plan, language or mail address. A new plan holds for calls from now on; where it gives more free minutes
-        than the month's were, the difference comes at once (also when the same change is asked again)."""
+        than the month's were, the difference comes at once (also when the same change is asked again); where it gives
+        less, the month keeps what it had."""
         wrong = text.email(changes.get("email", ""))
         if wrong is None and "plan" in changes:
             wrong = self._plan_refusal(changes["plan"])
@@ -76,7 +77,7 @@ class Accounts:
         return changed
 
     async def suspend(self, account: str, reason: str) -> Account | Refused:
-        """Forward nothing more; running calls go on to the end of what they reserved."""
+        """Forward no new calls; running ones go on while they can pay: `live.Calls.hang_up` ends one."""
         return text.reason(reason) or await self.edit(
             account, lambda one: replace(one, status=Status.SUSPENDED, status_reason=reason.strip())
         )
@@ -89,7 +90,8 @@ class Accounts:
         )
 
     async def close(self, account: str, reason: str) -> Account | Refused:
-        """Close for good: its credit is not refunded and its history stays (R21)."""
+        """Close for good: its credit is not refunded and its history stays (R21). Running calls go on as of
+        :meth:`suspend`."""
         return text.reason(reason) or await self.edit(
             account, lambda one: replace(one, status=Status.CLOSED, status_reason=reason.strip())
         )
@@ -111,6 +113,7 @@ class Accounts:
             changed = change(stored)
             if isinstance(changed, Refused) or changed == stored:
                 return changed
+            await self._months.keep(stored, changed)
             if await self._store.put_account(changed):
                 return await self.get(account)
         return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")

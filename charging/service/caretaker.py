@@ -189,7 +189,7 @@ class Caretaker:
 
     def _life_with(self, account: Account, events: CreditEvents) -> CreditLife | None:
         tariff = self._tariff()
-        return credit_life(paid_until(account, tariff.plan(account.plan)), events, tariff.zone)
+        return credit_life(paid_until(account, tariff.plan(account.plan), self._now_us), events, tariff.zone)
 
     async def _events(self, account: Account) -> CreditEvents:
         """The last payment, and the newest line of the journal that tells of an event: older ones count no more."""

@@ -3,7 +3,8 @@
 Credit can be used through a *last day*, in the operator's zone, and is gone when the following day begins. The last
 day is the later of
 
-- the day through which the subscription is paid (a plan that is no paid subscription, such as Voice Free, has none),
+- the day through which the subscription is paid (a plan that is no paid subscription, such as Voice Free, has none;
+  who moves to it from a paid one keeps what was paid, to its end),
 - one year after the last *event*: a subscription payment, a purchase of credit, a call, voicemail or fax paid with it.
 
 So the hour of an event does not matter, a summer-time change does not either, and nobody loses credit before a full
@@ -61,11 +62,15 @@ def credit_life(paid_until_us: int | None, events: CreditEvents, zone: str) -> C
     return None if last_day is None else CreditLife(last_day, paid)
 
 
-def paid_until(account: Account, plan: Plan | None) -> int | None:
+def paid_until(account: Account, plan: Plan | None, at_us: int) -> int | None:
     """The first instant (wall clock, µs) for which the account's subscription is not paid any more; ``None``: it has
-    none. A plan that the tariff does not have (any more) is the operator's slip, and takes nothing from the customer.
+    none. A period that is paid counts to its end, whatever the plan is by now: nothing of it was given back, and its
+    end was told as the credit's. A plan that the tariff does not have (any more) is the operator's slip, and takes
+    nothing from the customer.
     """
-    return account.paid_until_us if plan is None or plan.is_paid else None
+    end_us = account.paid_until_us
+    runs = end_us is not None and at_us < end_us
+    return end_us if runs or plan is None or plan.is_paid else None
 
 
 def year_after(day: date) -> date:

@@ -6,9 +6,11 @@ A bundle comes into being with its first use (`charging.ledger.bundles`), as lar
   call over midnight on the last day goes on paying its seconds of the old month with the old month's.
 - **An upgrade** in mid-month grants the difference at once. Where that was missed (the daemon was killed between the
   edit and the grant, or an older plan's call made the bundle), the account's next call grants it in the operation that
-  opens the call, and the nightly round does too. **A downgrade** takes nothing: what was granted stays until the month
-  ends. So a month's bundle is the most that any plan of that month gave, however often the plan changed; going back
-  and forth earns nothing.
+  opens the call, and the nightly round does too.
+- **A downgrade** takes nothing: what was granted stays until the month ends. What the old plan had still to grant (all
+  of it, before the month's first call) is granted before the edit is stored: a daemon that is killed between the two
+  has taken nothing and changed nothing. So a month's bundle is the most that any plan of that month gave, however
+  often the plan changed; going back and forth earns nothing.
 - A call that was running at the change goes on with the rules it began with, but shares the larger bundle.
 - **An edit of the tariff** that gives a plan more is like an upgrade of its accounts, each with its next call or night;
   one that gives less takes nothing.
@@ -44,7 +46,7 @@ def bundle_expiry(account: str, month: str, seconds: int, at_us: int, attempt: i
 
 
 class Months:
-    """Raises bundles to what plans promise."""
+    """Raises bundles to what plans promise, or promised."""
 
     def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock) -> None:
         self._store = store
@@ -62,6 +64,20 @@ class Months:
             if (await self._store.apply(transfer)).outcome is Outcome.CREATED:
                 return transfer.legs[0].posted
         return 0
+
+    async def keep(self, before: Account, after: Account) -> None:
+        """To be done before an edit is stored: where the new plan gives less, grant what the old one has still to
+        grant. Doing it again grants nothing more. Raises LedgerError."""
+        tariff, now_us = self._tariff(), self._clock.now().wall_us
+        old, new = tariff.plan(before.plan), tariff.plan(after.plan)
+        if old is None or new is None or new.free_seconds >= old.free_seconds:
+            return
+        month = tariff.month_of(now_us)
+        for _ in range(TRIES_MAX):
+            balances = await self._store.balances(before.id)
+            transfer = due_grant(before.id, month, balances, old.free_seconds, now_us)
+            if transfer is None or (await self._store.apply(transfer)).outcome is Outcome.CREATED:
+                return
 
     def due(self, account: Account, balances: Mapping[str, Balance]) -> Transfer | None:
         """The grant that this month's bundle, where it exists, lacks; a closed account is granted nothing more."""

@@ -11,6 +11,7 @@ from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.port import Store
 from charging.rating.tariff import Refusal, Tariff
 from charging.service import text
+from charging.service.accounts import EDIT_TRIES_MAX
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 
 
@@ -52,9 +53,12 @@ class Numbers:
         normal = self._subscriber_number(number)
         if isinstance(normal, Refused):
             return normal
-        if (known := await self._store.number(normal)) is not None:
-            return _taken(known)
-        return await self._put(Number(normal, account), settings)
+        for _ in range(EDIT_TRIES_MAX):
+            if (known := await self._store.number(normal)) is not None:
+                return _taken(known)
+            if (made := await self._put(Number(normal, account), settings, None)) is not None:
+                return made
+        return _contended(normal)
 
     async def get(self, number: str) -> Number | Refused:
         """A number, in whatever form it is written."""
@@ -63,9 +67,15 @@ class Numbers:
         return known or _unknown(number[:40])
 
     async def change(self, number: str, changes: NumberChanges) -> NumberSet | Refused:
-        """Edit where it forwards to and its voicemail."""
-        known = await self.get(number)
-        return known if isinstance(known, Refused) else await self._put(known, changes)
+        """Edit where it forwards to and its voicemail: what is stored now, again where somebody else's edit came in
+        between. A number that was removed meanwhile stays so."""
+        for _ in range(EDIT_TRIES_MAX):
+            known = await self.get(number)
+            if isinstance(known, Refused):
+                return known
+            if (changed := await self._put(known, changes, known)) is not None:
+                return changed
+        return _contended(number[:40])
 
     async def remove(self, number: str) -> Number | Refused:
         """Take a number out of service; the history of its calls stays."""
@@ -96,7 +106,8 @@ class Numbers:
             return Refused(Code.INVALID, f"found {number[:40]!r}, expected a telephone number such as +31201234567")
         return normal
 
-    async def _put(self, number: Number, changes: NumberChanges) -> NumberSet | Refused:
+    async def _put(self, number: Number, changes: NumberChanges, expected: Number | None) -> NumberSet | Refused | None:
+        """Store the number with its changes in the place of ``expected``; ``None``: something else is stored by now."""
         account = await self._store.account(number.account)
         if account is None:
             return unknown_account(number.account)
@@ -105,10 +116,10 @@ class Numbers:
         prepared = await self.prepared(number, account, changes)
         if isinstance(prepared, Refused):
             return prepared
-        if await self._store.put_number(prepared.number):
-            self._touched(account.id)
-            return prepared
-        return Refused(Code.EXISTS, f"{number.number} belongs to another account", "`charging number list` shows whose")
+        if not await self._store.put_number(prepared.number, expected):
+            return None
+        self._touched(account.id)
+        return prepared
 
     async def prepared(self, number: Number, account: Account, changes: NumberChanges) -> NumberSet | Refused:
         """The number with its changes, checked and not stored."""
@@ -156,6 +167,10 @@ class Numbers:
 def _taken(number: Number) -> Refused:
     message = f"{number.number} belongs to account {number.account!r} already"
     return Refused(Code.EXISTS, message, "`charging number remove` takes it back, `charging number set` edits it")
+
+
+def _contended(number: str) -> Refused:
+    return Refused(Code.CONFLICT, f"others keep editing number {number}", "try again")
 
 
 def _unknown(number: str) -> Refused:

@@ -105,7 +105,7 @@ class Desk:
         number = await self._find_number(request.number)
         found = await self._subscriber(number)
         if isinstance(found, Turned):
-            return self._turned(found, number)
+            return self._turned(found, number, found)
         decided = await self._obstacle(found) or await self._reserve(request, found)
         if not isinstance(decided, Turned):
             return self._forwarded(decided, found.number)
@@ -113,7 +113,7 @@ class Desk:
         if voicemail is not None:
             return self._to_paid_voicemail(voicemail, found.number)
         await self._tell_if_missed(decided, found, request.caller)
-        return self._turned(decided, found.number)
+        return self._turned(decided, found.number, found)
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
         """The forward was not answered: give its money back, then voicemail or nothing. Raises KeyError for a session
@@ -128,7 +128,7 @@ class Desk:
             # The daemon that leads gives the money back when the caller's channel ends; it alone can sell a message.
             if sells:
                 raise Declined("the session is another daemon's")
-            return self._turned(outcome, number)
+            return self._turned(outcome, number, subscriber)
         price = subscriber.message_price if isinstance(subscriber, Subscriber) and sells else None
         runner.offer(ForwardFailed(dial_status, price))
         async with asyncio.timeout(CLOSE_WAIT_S):
@@ -138,7 +138,7 @@ class Desk:
                 return self._to_paid_voicemail(runner.session, subscriber.number)
             if isinstance(runner.session, Session):
                 await self._tell_if_missed(outcome, subscriber, runner.session.caller)
-        return self._turned(outcome, number)
+        return self._turned(outcome, number, subscriber)
 
     async def abandoned(self, session: str) -> None:
         """The answer could not be delivered: have the switch asked what came of it."""
@@ -290,8 +290,14 @@ class Desk:
             mailbox=number.voicemail_box,
         )
 
-    def _turned(self, outcome: Turned, number: Number | None) -> Answer:
+    def _turned(self, outcome: Turned, number: Number | None, found: Subscriber | Turned) -> Answer:
+        """Voicemail speaks the subscriber's language here, too; where there is no subscriber nothing is spoken."""
         self._observe("call_decided", None, {"decision": outcome.decision, "reason": outcome.reason})
-        mailbox = "" if number is None else number.voicemail_box
-        ring_s = self._policy.ring_s
-        return Answer(outcome.decision, outcome.reason, switch=self._switch_id, ring_s=ring_s, mailbox=mailbox)
+        return Answer(
+            outcome.decision,
+            outcome.reason,
+            switch=self._switch_id,
+            ring_s=self._policy.ring_s,
+            language=found.account.language.value if isinstance(found, Subscriber) else "",
+            mailbox="" if number is None else number.voicemail_box,
+        )

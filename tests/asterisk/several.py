@@ -71,7 +71,7 @@ class Site:
     async def forward_to(self, target: str) -> None:
         """Anna's calls go to another phone from now on."""
         async with self.store() as store:
-            assert await store.put_number(Number(NUMBER, "anna", target))
+            assert await store.put_number(Number(NUMBER, "anna", target), await store.number(NUMBER))
 
     async def audited(self, calls: int = 1, besides: int = 0) -> list[dict[str, Any]]:
         """The CDRs, once all calls are closed: exactly so many, but for ``besides`` that may have been given up before

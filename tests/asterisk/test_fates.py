@@ -85,7 +85,7 @@ async def _set_target(live: Engine, target: str) -> None:
 
     store = SqliteStore(live.daemon.ledger)
     await store.open()
-    await store.put_number(Number(NUMBER, "anna", forward_to=target))
+    assert await store.put_number(Number(NUMBER, "anna", forward_to=target), await store.number(NUMBER))
     await store.close()
 
 

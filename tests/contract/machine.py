@@ -141,14 +141,21 @@ class Machine(RuleBasedStateMachine):
         transfer = Transfer(self._next_id(), account, Kind.EXTEND, 9, legs, session, change)
         self._apply(transfer, _grants(account, granted))
 
-    @rule(what=st.integers(0, 2), account=ACCOUNTS, version=st.integers(0, 3), number=st.sampled_from(["+311", "+312"]))
-    def directory(self, what: int, account: str, version: int, number: str) -> None:
-        record = Number(number, account, paid_voicemail=(None, True, False)[version % 3])
+    @rule(
+        what=st.integers(0, 2),
+        account=ACCOUNTS,
+        version=st.integers(0, 3),
+        seen=st.integers(0, 3),
+        number=st.sampled_from(["+311", "+312"]),
+    )
+    def directory(self, what: int, account: str, version: int, seen: int, number: str) -> None:
+        records = [Number(number, account, paid_voicemail=paid) for paid in (None, True, False)]
+        record, expected = records[version % 3], [*records, None][seen]
         edited = Account(account, "voice_pro", email=number, status=Status.SUSPENDED, version=version)
         if what == 0 and account != "missing":
             self._same(lambda store: store.put_account(edited))
         elif what == 1:
-            self._same(lambda store: store.put_number(record))
+            self._same(lambda store: store.put_number(record, expected))
         else:
             self._same(lambda store: store.remove_number(number))
 

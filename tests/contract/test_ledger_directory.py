@@ -86,9 +86,42 @@ async def test_a_number_belongs_to_one_account(store: Store) -> None:
     assert await store.number(number.number) is None
     assert await store.put_number(number)
     assert await store.number(number.number) == number
-    assert await store.put_number(replace(number, paid_voicemail=None, forward_to=""))
-    assert not await store.put_number(replace(number, account="b"))
-    assert await store.number(number.number) == replace(number, paid_voicemail=None, forward_to="")
+    edited = replace(number, paid_voicemail=None, forward_to="")
+    assert await store.put_number(edited, number)
+    assert not await store.put_number(replace(edited, account="b"), edited)
+    assert not await store.put_number(replace(edited, account="b"))
+    assert await store.number(number.number) == edited
+
+
+async def test_a_number_is_edited_by_whoever_has_seen_what_is_stored(store: Store) -> None:
+    await add_account(store, "a")
+    first = Number("+31201234567", "a", "+31612345678", True, "b\u00f8x")
+    assert not await store.put_number(replace(first, mailbox=""), first), "there was none"
+    assert await store.number(first.number) is None
+    assert await store.put_number(first)
+    second = replace(first, forward_to="+31687654321")
+    assert not await store.put_number(second), "there is one"
+    assert not await store.put_number(second, replace(first, paid_voicemail=None))
+    assert await store.put_number(second, first)
+    assert not await store.put_number(replace(first, paid_voicemail=False), first), "it was edited since"
+    assert await store.number(first.number) == second
+    assert await store.remove_number(first.number)
+    assert not await store.put_number(replace(second, mailbox=""), second), "a number that was removed stays so"
+    assert await store.number(first.number) is None
+    assert await store.numbers() == []
+
+
+async def test_of_edits_of_a_number_at_the_same_time_one_is_taken(store: Store) -> None:
+    await add_account(store, "a")
+    number = Number("+31201234567", "a")
+    made = await asyncio.gather(*(store.put_number(replace(number, mailbox=str(one))) for one in range(5)))
+    assert sorted(made) == [False] * 4 + [True]
+    seen = await store.number(number.number)
+    assert seen == replace(number, mailbox=str(made.index(True)))
+    edits = [replace(seen, forward_to=f"+3161234567{one}") for one in range(5)]
+    taken = await asyncio.gather(*(store.put_number(one, seen) for one in edits))
+    assert sorted(taken) == [False] * 4 + [True]
+    assert await store.number(number.number) == edits[taken.index(True)]
 
 
 async def test_a_number_needs_an_account(store: Store) -> None:

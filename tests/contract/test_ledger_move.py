@@ -268,6 +268,7 @@ SPOILT = {
     "of no kind": (edit('"top_up"', "[]"), "line 3: not a record"),
     "text after the end": (lambda lines: [*lines, lines[1]], "out of its place"),
     "an account lost": (lambda lines: [*lines[:9], lines[-4]], "number .* is of account b, which is not there"),
+    "a number twice": (lambda lines: [*lines[:-3], *lines[-4:]], "number .* was there before"),
     "a number lost": (lambda lines: [*lines[:-4], *lines[-3:]], "the file says"),
 }
 

@@ -122,7 +122,8 @@ class Rig:
     async def subscriber(self, credit: int = 0, plan: str = "light", **number: object) -> str:
         await self.store.put_account(Account("anna", plan))
         fields: dict[str, object] = {"forward_to": TARGET, **number}
-        await self.store.put_number(Number(NUMBER, "anna", **fields))  # type: ignore[arg-type]
+        number = Number(NUMBER, "anna", **fields)  # type: ignore[arg-type]
+        await self.store.put_number(number, await self.store.number(NUMBER))
         if credit:
             await self.credit(credit)
         return "anna"

@@ -86,6 +86,34 @@ async def test_r5_r22_a_running_call_is_seen_topped_up_and_hung_up(place: Place,
     assert not _has_ledger(place)
 
 
+@pytest.mark.parametrize("act", ["suspend", "close"])
+async def test_a_suspension_says_which_calls_go_on_and_how_they_are_ended(
+    place: Place, charging: Charging, act: str
+) -> None:
+    """They go on as long as they are paid: far beyond what they had reserved."""
+    async with make_rig() as rig, daemon(rig, place):
+        await rig.subscriber(credit=10 * EURO)
+        quiet = await charging("account", "suspend", "anna", "--reason", "unpaid")
+        assert (quiet.code, quiet.err) == (0, "")
+        assert (await charging("account", "activate", "anna")).code == 0
+        call = await rig.talking()
+        await rig.clock.advance(1)
+        covered_s = rig.session_of(call).covered_s
+
+        told = await charging("account", act, "anna", "--reason", "unpaid", "--json")
+        assert told.code == 0
+        assert told.json["status"] in ("suspended", "closed")
+        assert told.err == (
+            "charging: warning: calls of this account that go on while they can pay: 1; "
+            "`charging calls --account anna` shows them, `charging hangup SESSION` ends one\n"
+        )
+        await rig.clock.advance(1800)
+        assert rig.session_of(call).covered_s > covered_s + 1700
+        assert (await charging("hangup", call.session)).code == 0
+        await rig.clock.advance(10)
+        assert (await charging("calls", "--json")).json == []
+
+
 async def test_a_period_with_messages_and_cdrs_that_cannot_be_read_is_priced_anew(
     place: Place, charging: Charging
 ) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from charging.errors import LedgerUnavailable
+from charging.ledger.accounts import Number
 from charging.ledger.model import CREDIT, Balance, CdrRow, Closed, Kept, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.open import open_store
 from charging.ledger.redis_schema import SCHEMA
@@ -55,6 +57,21 @@ async def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(old_server: Re
     assert dict(session.holds) == {CREDIT: 150_000}
     assert session.sequence == 0, "not known"
     await assert_sound(store)
+    await store.close()
+
+
+async def test_a_number_that_was_written_otherwise_is_edited_by_who_has_read_it(old_server: RedisServer) -> None:
+    """The script compares text, and another version's may read the same."""
+    store = open_store(old_server.url)
+    await store.open()
+    known = Number("+31850001001", "anna")
+    otherwise = json.dumps({"account": known.account, "number": known.number})
+    old_server.cli("hset", "charging:number:{+31850001001}", "record", otherwise)
+    assert await store.number(known.number) == known
+    edited = replace(known, mailbox="box")
+    assert not await store.put_number(edited, replace(known, forward_to="+31612345678"))
+    assert await store.put_number(edited, known)
+    assert await store.number(known.number) == edited
     await store.close()
 
 

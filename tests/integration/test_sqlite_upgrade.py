@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from charging.ledger.accounts import Number
 from charging.ledger.documents import Document, Put
 from charging.ledger.model import CREDIT, Balance, CdrRow, Closed, Kept, Kind, Leg, Outcome, Transfer
 from charging.ledger.sqlite import SqliteStore
@@ -53,6 +55,20 @@ async def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(old_file: Path
     assert await store.acquire_lease("asterisk", "local", 5) == 2, "epochs go on"
     await store.close()
     assert schema_of(old_file) == max(schema_versions())
+
+
+async def test_a_number_that_was_written_otherwise_is_edited_by_who_has_read_it(old_file: Path) -> None:
+    known = Number("+31850001001", "anna")
+    connection = sqlite3.connect(old_file)
+    connection.execute("UPDATE numbers SET record = ?", (f'{{"account": "anna", "number": "{known.number}"}}',))
+    connection.commit()
+    connection.close()
+    store = SqliteStore(old_file)
+    await store.open()
+    assert await store.number(known.number) == known
+    assert not await store.put_number(replace(known, mailbox="box"), replace(known, forward_to="+31612345678"))
+    assert await store.put_number(replace(known, mailbox="box"), known)
+    await store.close()
 
 
 async def test_an_upgraded_ledger_goes_on(old_file: Path) -> None:

@@ -73,7 +73,8 @@ async def edit_account(account: str, body: AccountEdit, service: TheService) -> 
 
 @router.put("/{account}/status")
 async def set_status(account: str, body: StatusEdit, service: TheService) -> AccountOut:
-    """Suspend, activate or close (for good, R21)."""
+    """Suspend, activate or close (for good, R21). Suspended or closed, no new call is forwarded; running calls go on
+    while they can pay: `GET /calls` lists them, `DELETE /calls/{session}` ends one."""
     return AccountOut.of(granted(await _status(service, account, body)))
 
 

@@ -14,7 +14,7 @@ from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import MemoryDocuments
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Opened, Outcome, Transfer, bundle
-from charging.notify.model import Expiry, LowFreeMinutes, Notice, SubscriptionEnding
+from charging.notify.model import Expiry, LowCredit, LowFreeMinutes, Notice, SubscriptionEnding
 from charging.notify.notifier import COLLECTION, LINES_UNSTORED_MAX, Notifier
 from charging.notify.outbox import Outbox
 from tests.fakes.clock import START_MONO_US, FakeClock, settle
@@ -30,16 +30,21 @@ class Office:
         self.store = MemoryStore(clock)
         self.documents = MemoryDocuments()
         self.outbox = Outbox(self.documents)
+        self.tariff = the_tariff()
         self.paid_at_us: int | None = None
         self.woken = 0
         self.notifier = self.another()
         self._moves = 0
 
-    def another(self) -> Notifier:
-        """One more daemon, or the same one after a restart."""
-        return Notifier(
-            self.store, self.documents, self.outbox, the_tariff, self.clock, lambda _: self.paid_at_us, self.wake
-        )
+    def another(self, documents: MemoryDocuments | None = None) -> Notifier:
+        """One more daemon, or the same one after a restart; with other documents, one that has told nothing yet."""
+        documents = documents or self.documents
+        outbox = Outbox(documents)
+        paid_at_us = self.paid_at_us_of
+        return Notifier(self.store, documents, outbox, lambda: self.tariff, self.clock, paid_at_us, self.wake)
+
+    def paid_at_us_of(self, _account: Account) -> int | None:
+        return self.paid_at_us
 
     def wake(self) -> None:
         self.woken += 1
@@ -98,6 +103,17 @@ async def test_r15_low_credit_is_told_once_and_again_after_a_top_up(office: Offi
     await office.spend(9 * EURO)
     assert await office.look() == [f"low-credit/{second}"]
     assert office.woken == 2
+
+
+async def test_r15_the_plans_free_minutes_count_where_they_pay_calls_to_the_target(office: Office) -> None:
+    await office.forward()
+    await office.top_up(1)
+    for destinations, seconds in ((frozenset({"elsewhere"}), 0), (None, 600)):
+        plan = replace(PLAN, free_destinations=destinations)
+        office.tariff = replace(the_tariff(), plans={"pro": plan})
+        (notice,) = await office.another(MemoryDocuments()).look("anna")
+        assert isinstance(notice.facts, LowCredit)
+        assert notice.facts.free_seconds_left == seconds
 
 
 @pytest.mark.parametrize(("euro", "told_again"), [(1, False), (2, True)])

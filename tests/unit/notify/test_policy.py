@@ -75,6 +75,19 @@ def test_r15_the_notice_knows_when_no_call_can_be_forwarded_any_more() -> None:
         assert facts.can_forward is can
 
 
+@pytest.mark.parametrize(("credit", "can"), [(90_000, True), (89_999, False)])
+def test_r15_free_minutes_that_pay_no_call_to_a_target_are_not_counted(credit: int, can: bool) -> None:
+    """What they do not pay is what the notice warns of, also where they pay calls to a dearer target."""
+    for covered in (None, 60_000, 95_000):
+        facts = found(standing(credit, free=600, forward_cost=covered, uncovered_cost=90_000))
+        assert facts[NoticeKind.LOW_CREDIT].facts == LowCredit(credit, 0, can_forward=can, paid_voicemail=False)
+
+
+def test_r15_without_free_minutes_the_dearest_target_counts_whatever_they_would_pay() -> None:
+    facts = found(standing(94_999, free=0, forward_cost=95_000, uncovered_cost=90_000))
+    assert facts[NoticeKind.LOW_CREDIT].facts == LowCredit(94_999, 0, can_forward=False, paid_voicemail=False)
+
+
 # --- R16 ------------------------------------------------------------------------------------------------------
 
 
@@ -122,6 +135,12 @@ def test_r16_looks_at_the_month_in_the_operators_zone() -> None:
 
 def test_r16_without_a_forward_target_there_is_nothing_to_warn_of() -> None:
     assert found(standing(0, free=0, last_cure=None, forward_cost=None)) == {}
+
+
+def test_r16_only_targets_that_free_minutes_pay_are_warned_of() -> None:
+    assert found(standing(0, free=0, last_cure=None, forward_cost=None, uncovered_cost=90_000)) == {}
+    assert found(standing(60_000, free=0, last_cure=None, uncovered_cost=90_000)) == {}
+    assert NoticeKind.LOW_FREE_MINUTES in found(standing(59_999, free=0, last_cure=None, uncovered_cost=90_000))
 
 
 def test_r16_a_free_destination_needs_no_credit() -> None:
@@ -181,6 +200,12 @@ def test_forward_cost_is_the_first_increment_of_the_dearest_target() -> None:
     other = Number("+31201234568", "anna", "+318001234567")
     assert forward_cost(priced, PLAN, [other], NOW) == 1_000
     assert forward_cost(priced, PLAN, [other, Number(NUMBER, "anna"), forwarded, other], NOW) == 80_000
+    some = replace(PLAN, free_destinations=frozenset({"nl_free"}))
+    priced = replace(priced, plans={"pro": some})
+    assert forward_cost(priced, some, [other, forwarded], NOW) == 80_000
+    assert forward_cost(priced, some, [other, forwarded], NOW, covered=True) == 1_000
+    assert forward_cost(priced, some, [other, forwarded], NOW, covered=False) == 80_000
+    assert forward_cost(priced, some, [other], NOW, covered=False) is None
 
 
 def replace_steps(price: Price, **changes: int) -> tuple[object, ...]:

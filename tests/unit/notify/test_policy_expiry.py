@@ -10,6 +10,7 @@ import pytest
 from charging.ledger.accounts import Status
 from charging.notify.model import Expiry, Notice, NoticeKind, SubscriptionEnding
 from charging.notify.policy import Standing, due
+from charging.rating.plans import Plan
 from charging.service.expiry import CreditEvents
 from tests.fakes.rig import EURO
 from tests.unit.notify.factories import ANNA, at, noon, standing, the_tariff
@@ -108,6 +109,24 @@ def test_r20_a_change_of_kind_is_no_second_notice_of_the_same_date() -> None:
     assert first is not None
     assert first.kind is NoticeKind.SUBSCRIPTION_ENDING
     assert told(case(account=paid, sent={first.topic: first.id}), date(2027, 3, 6)) is None
+
+
+def test_r18_r20_a_move_to_voice_free_leaves_the_day_that_was_told() -> None:
+    """Told 30 days ahead; then the plan changes, and neither the day nor what is told again does."""
+    paid = replace(ANNA, paid_until_us=at("2027-06-01T00:00"))
+    events = CreditEvents(payment_us=noon(date(2026, 5, 28)))
+    before = standing(20 * EURO, account=paid, events=events)
+    first = told(before, date(2027, 5, 1))
+    assert first is not None
+    free = Plan("free", "table")
+    moved = standing(
+        20 * EURO, account=replace(paid, plan="free"), plan=free, events=events, sent={first.topic: first.id}
+    )
+    assert told(moved, date(2027, 5, 10)) is None
+    last = told(moved, date(2027, 5, 24))
+    assert last is not None
+    assert (last.kind, last.id) == (NoticeKind.SUBSCRIPTION_ENDING, "expiry/2027-05-31/7")
+    assert last.facts == SubscriptionEnding(20 * EURO, "2027-05-31", "2027-05-31", 7)
 
 
 def test_r20_a_suspended_account_is_told_and_a_closed_one_is_not() -> None:

@@ -96,8 +96,18 @@ async def test_r18_credit_stays_while_a_subscription_is_paid(house: House, plan:
 
 async def test_r18_voice_free_is_no_paid_subscription(house: House) -> None:
     await house.top_up()
-    await house.edit(plan="free", paid_until_us=house.at("2029-01-01T00:00"))
+    await house.edit(plan="free", paid_until_us=house.at("2027-11-01T00:00"))
     assert await house.credit_after_turn("2027-11-22T00:00:00") == 0
+
+
+async def test_r18_what_was_paid_counts_to_its_end_also_after_a_move_to_voice_free(house: House) -> None:
+    await house.top_up()
+    await house.edit(plan="light", paid_until_us=house.at("2029-01-01T00:00"))
+    await house.until("2028-12-10T11:00")
+    await house.edit(plan="free")
+    assert await house.credit_after_turn("2028-12-11T00:01") == 10 * EURO
+    assert await house.credit_after_turn("2028-12-31T23:59:59") == 10 * EURO
+    assert await house.credit_after_turn("2029-01-01T00:00:00") == 0
 
 
 async def test_r19_a_payment_of_the_subscription_begins_a_year(house: House) -> None:
@@ -225,5 +235,7 @@ async def test_r21_cancelling_a_subscription_or_an_account_pays_nothing_out(shop
     await shop.service.accounts.change("anna", {"plan": "free"})
     await shop.service.accounts.suspend("anna", "asked for it")
     await shop.service.accounts.close("anna", "asked for it")
-    assert [line async for line in shop.store.journal("anna")] == before
+    after = [line async for line in shop.store.journal("anna")]
+    assert after[: len(before)] == before
+    assert [line.kind for line in after[len(before) :]] == [Kind.GRANT], "this month's free minutes stay (R11)"
     assert (await shop.store.balances("anna"))[CREDIT] == Balance(10 * EURO)

@@ -85,10 +85,16 @@ def test_days_until_counts_calendar_days() -> None:
 
 
 def test_r18_only_a_paid_plan_has_a_subscription() -> None:
-    anna = Account("anna", "pro", paid_until_us=5)
-    assert paid_until(anna, Plan("pro", "table", is_paid=True)) == 5
-    assert paid_until(anna, Plan("free", "table", is_paid=False)) is None
-    assert paid_until(anna, None) == 5, "the operator's slip takes nothing from the customer"
+    anna, free = Account("anna", "pro", paid_until_us=5), Plan("free", "table", is_paid=False)
+    assert paid_until(anna, Plan("pro", "table", is_paid=True), 9) == 5
+    assert paid_until(anna, free, 9) is None
+    assert paid_until(Account("bert", "free"), free, 9) is None
+    assert paid_until(anna, None, 9) == 5, "the operator's slip takes nothing from the customer"
+
+
+@pytest.mark.parametrize(("now_us", "found"), [(4, 5), (5, None)])
+def test_r18_a_paid_period_counts_to_its_end_whatever_the_plan_is_now(now_us: int, found: int | None) -> None:
+    assert paid_until(Account("anna", "free", paid_until_us=5), Plan("free", "table"), now_us) == found
 
 
 def test_r19_an_expiry_takes_what_is_available_under_the_day_it_falls_on() -> None:

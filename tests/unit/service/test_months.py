@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
+from charging.ledger.accounts import Account
 from charging.ledger.bundles import grant
 from charging.ledger.model import Applied, Balance, Kind, Leg, Outcome, Transfer, bundle
 from charging.rating.plans import Plan
@@ -74,6 +75,55 @@ async def test_r11_a_downgrade_keeps_what_was_granted_until_the_month_ends(shop:
     assert await left(shop) == 1400
     await shop.service.accounts.change("anna", {"plan": "light"})
     assert await left(shop) == 1400
+
+
+@pytest.mark.parametrize("plan", ["pro", "light"])
+async def test_r11_a_downgrade_before_the_months_first_call_keeps_what_was_shown(
+    shop: Shop, months: Months, plan: str
+) -> None:
+    await shop.anna("max")
+    await shop.service.accounts.change("anna", {"plan": plan})
+    view = await shop.service.balances.view("anna")
+    assert isinstance(view, BalanceView)
+    assert (view.free.left, view.free.granted) == (1500, True)
+    await shop.service.accounts.change("anna", {"plan": plan})
+    assert await left(shop) == 1500
+
+
+async def test_r11_a_downgrade_keeps_an_upgrade_that_was_not_granted_yet(shop: Shop, months: Months) -> None:
+    await shop.anna("pro")
+    await use(shop, 100, "pro")
+    await set_plan(shop, "max")
+    await shop.service.accounts.change("anna", {"plan": "light"})
+    assert await left(shop) == 1400
+
+
+async def test_r11_a_downgrade_keeps_the_bundle_of_the_plan_that_it_really_ends(
+    shop: Shop, months: Months, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's upgrade comes between the look at the account and the edit."""
+    await shop.anna("pro")
+    put, raced = shop.store.put_account, []
+
+    async def late(account: Account) -> bool:
+        if not raced:
+            raced.append(account)
+            monkeypatch.setattr(shop.store, "put_account", put)
+            await shop.service.accounts.change("anna", {"plan": "max"})
+        return await put(account)
+
+    monkeypatch.setattr(shop.store, "put_account", late)
+    changed = await shop.service.accounts.change("anna", {"plan": "light"})
+    assert isinstance(changed, Account)
+    assert (changed.plan, await left(shop)) == ("light", 1500)
+
+
+async def test_r11_a_downgrade_that_is_refused_grants_nothing(shop: Shop, months: Months) -> None:
+    await shop.anna("pro")
+    await shop.service.accounts.change("anna", {"plan": "none"})
+    await shop.service.accounts.close("anna", "moved")
+    await shop.service.accounts.change("anna", {"plan": "light"})
+    assert await left(shop) is None
 
 
 async def test_r11_going_back_and_forth_earns_nothing(shop: Shop, months: Months) -> None:

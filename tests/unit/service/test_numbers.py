@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from charging.ledger.accounts import Language, Number
@@ -11,6 +13,19 @@ from tests.fakes.rig import with_short_code
 from tests.unit.service.conftest import NUMBER, Shop, refused
 
 TARGET = "+31612345678"
+PAID_WITHOUT_PRICE = ("voicemail costs nothing until plan 'light' has a price for a message",)
+
+
+def meanwhile(shop: Shop, act: Callable[[], Awaitable[object]]) -> None:
+    """Have something done between the next edit's look at a number and its write."""
+    put = shop.store.put_number
+
+    async def late(number: Number, expected: Number | None = None) -> bool:
+        shop.store.put_number = put  # type: ignore[method-assign]
+        await act()
+        return await put(number, expected)
+
+    shop.store.put_number = late  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("typed", ["+31201234567", "020 123 4567", "0031201234567", "+31 (20) 1234567"])
@@ -47,6 +62,49 @@ async def test_an_edit_changes_what_is_named_and_nothing_else(shop: Shop) -> Non
     changed = await shop.service.numbers.change(NUMBER, {"forward_to": "", "paid_voicemail": None})
     assert changed == NumberSet(Number(NUMBER, "anna", "", None, "box-1"))
     refused(await shop.service.numbers.change("+31201234568", {}), Code.NOT_FOUND)
+
+
+async def test_an_edit_that_comes_second_is_made_anew(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.numbers.add("anna", NUMBER, {"forward_to": TARGET})
+    meanwhile(shop, lambda: shop.service.numbers.change(NUMBER, {"forward_to": "+31687654321"}))
+    changed = await shop.service.numbers.change(NUMBER, {"paid_voicemail": True})
+    assert changed == NumberSet(Number(NUMBER, "anna", "+31687654321", True), PAID_WITHOUT_PRICE)
+    assert await shop.store.number(NUMBER) == changed.number
+
+
+async def test_an_edit_does_not_bring_back_a_number_that_was_removed(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.numbers.add("anna", NUMBER, {})
+    meanwhile(shop, lambda: shop.service.numbers.remove(NUMBER))
+    refused(await shop.service.numbers.change(NUMBER, {"mailbox": "1"}), Code.NOT_FOUND)
+    assert await shop.store.number(NUMBER) is None
+
+
+async def test_of_two_who_add_a_number_the_second_is_told_whose_it_is(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.accounts.add("bert", "light", Language.NL)
+    meanwhile(shop, lambda: shop.service.numbers.add("anna", NUMBER, {"forward_to": TARGET}))
+    assert "'anna'" in refused(await shop.service.numbers.add("bert", NUMBER, {}), Code.EXISTS).message
+    meanwhile(shop, lambda: shop.service.numbers.add("anna", "+31201234568", {"forward_to": TARGET}))
+    refused(await shop.service.numbers.add("anna", "+31201234568", {}), Code.EXISTS)
+    assert [one.forward_to for one in await shop.store.numbers()] == [TARGET, TARGET]
+
+
+@pytest.mark.parametrize("act", ["add", "change"])
+async def test_a_number_that_others_keep_editing_is_given_up(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    await shop.anna()
+    await shop.service.numbers.add("anna", NUMBER, {})
+
+    async def never(_number: Number, _expected: Number | None = None) -> bool:
+        return False
+
+    monkeypatch.setattr(shop.store, "put_number", never)
+    numbers = shop.service.numbers
+    changing = numbers.change(NUMBER, {"mailbox": "1"}) if act == "change" else numbers.add("anna", "+31201234568", {})
+    refused(await changing, Code.CONFLICT)
 
 
 @pytest.mark.parametrize("mailbox", ["a b", "../x", "a@b", "${X}", "x" * 41])

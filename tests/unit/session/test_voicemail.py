@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from agi.port import Answer
-from charging.ledger.accounts import Status
+from charging.ledger.accounts import Language, Status
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind
 from charging.rating.past import PastMessage, past_of
@@ -61,6 +61,32 @@ async def test_r13_paid_voicemail_without_credit_is_not_answered(rig: Rig) -> No
     answer = await rig.ring()
     assert (answer.decision, answer.reason) == ("reject", "no_target")
     assert await rig.reserved() == {}
+
+
+@pytest.mark.parametrize("language", list(Language))
+@pytest.mark.parametrize("plan", ["light", "free"])
+async def test_a_caller_at_voicemail_is_spoken_to_in_the_subscribers_language(
+    rig: Rig, plan: str, language: Language
+) -> None:
+    """Straight to voicemail, included or paid."""
+    await rig.subscriber(credit=PRICE if plan == "free" else 0, plan=plan, forward_to="")
+    account = await rig.store.account("anna")
+    assert account is not None
+    assert await rig.store.put_account(replace(account, language=language))
+    answer = await rig.ring()
+    assert (answer.decision, answer.language) == ("voicemail", language.value)
+
+
+async def test_a_caller_whose_forward_failed_is_spoken_to_in_the_subscribers_language(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    call = await rig.ringing()
+    rig.switch.fail(call.session, "BUSY")
+    answer = await rig.desk.unanswered(call.session, "BUSY")
+    assert (answer.decision, answer.language) == ("voicemail", "nl")
+
+
+async def test_nobodys_number_has_no_language(rig: Rig) -> None:
+    assert (await rig.ring("+31850000077")).language == ""
 
 
 async def test_r3_stored_message_is_charged_per_piece(rig: Rig) -> None:
