@@ -21,7 +21,7 @@ def check(
     live: bool = typer.Option(False, "--live", help="Also log into Asterisk and look at what it has."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Look for what is wrong: settings, tariff, prompts, ledger. A finding a line; exit 1 where one is a problem."""
+    """Look for what is wrong: settings, tariff, prompts, mails, ledger. A finding a line; exit 1 for a problem."""
     from charging.cli.check_files import findings  # all of the engine, for this command alone
 
     found: list[Finding] = []

@@ -1,4 +1,4 @@
-"""``charging check`` without the switch: settings, tariff, prompts, ledger."""
+"""``charging check`` without the switch: settings, tariff, prompts, templates, ledger."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from charging.cli.options import check_there
 from charging.config import Config, Settings, completed
 from charging.errors import ChargingError, ConfigError
 from charging.ledger.accounts import Language
+from charging.notify.render import Operator, Templates
+from charging.notify.render import problems as problems_of_templates
+from charging.notify.settings import Mail
 from charging.rating.tariff_file import load_tariff
 from charging.session.running_phase import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.yaml_model import sorted_problems, validate
@@ -36,6 +39,7 @@ def findings(file: Path, live: bool) -> Iterator[Finding]:
         yield ok("config", str(file))
     yield from _tariff(settings.tariff)
     yield from _prompts(settings.switch.prompts_dir_on_switch)
+    yield from _templates(settings.mail)
     yield from _ledger(settings)
     if live:
         yield from _live(config)
@@ -63,6 +67,20 @@ def _prompts(folder: str) -> Iterator[Finding]:
     yield from (problem("prompts", f"{path}: no such file; copy the project's prompts/ there") for path in missing)
     if not missing:
         yield ok("prompts", f"{folder}: {len(wanted)} files")
+
+
+def _templates(mail: Mail | None) -> Iterator[Finding]:
+    """Of the operator's own. No problems: calls are charged without mails, and systemd starts no daemon after one."""
+    if mail is None or mail.templates is None:
+        return
+    folder = mail.templates
+    if not folder.is_dir():
+        yield warning("templates", f"{folder}: no such folder; mails have the shipped words")
+        return
+    wrong = list(problems_of_templates(Templates(Operator(mail.sender_name, mail.top_up_url), folder)))
+    yield from (warning("templates", f"{one}; such mails are not sent until it is mended") for one in wrong)
+    if not wrong:
+        yield ok("templates", str(folder))
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import typer
 
 from charging.cli.failure import Refusal
 from charging.cli.options import DEFAULT_CONFIG, check_there, options
+from charging.cli.state_folder import make_state_folder
 
 SHIPPED = ("charging.yaml", "tariff.yaml", "tariff.schema.json", *"asterisk decks grafana prometheus systemd".split())
 """What `init` lays down, of the folder ``config`` that comes with the program."""
@@ -60,7 +61,7 @@ def init(folder: Path = FOLDER, state: Path | None = STATE_FOLDER) -> None:
         raise Refusal(f"{there[0]} is there already{more}: nothing was written; choose another folder")
     try:
         _write(wanted, state)
-        (state or folder / STATE).mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_state_folder(state or folder / STATE)
     except OSError as error:
         raise Refusal(f"{error.filename or folder}: {error.strerror or error}") from error
     sys.stdout.write(_next_steps(folder, state or folder / STATE, len(wanted)))

@@ -11,6 +11,7 @@ import httpx
 
 from charging import __version__
 from charging.cli.client import Client, client
+from charging.cli.state_folder import make_state_folder
 from charging.clock import SystemClock
 from charging.config import Settings, ledger_password, sentinel_password
 from charging.ledger.memory import MemoryStore
@@ -34,7 +35,7 @@ def store_of(settings: Settings) -> Store:
     """The store that the settings name, not opened yet. Raises ConfigError."""
     file = settings.ledger.sqlite_file
     if file is not None and not file.parent.exists() and file.parent.parent.is_dir():
-        file.parent.mkdir(mode=0o700)
+        make_state_folder(file.parent)
     passwords = ledger_password(settings), sentinel_password(settings)
     return open_store(settings.ledger.url, password=passwords[0], sentinel_password=passwords[1])
 

@@ -6,7 +6,9 @@ The switch reads them there: the folder belongs to the daemon, and to a group th
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +24,11 @@ from charging.service.refusal import Code, Obstacle, Refused
 SWEEP_S = 3600
 DAY_US = 86_400 * MICROSECONDS
 SUFFIX = ".tif"
+MAKING = ".making-"
+MAKING_DAYS_MAX = 1
+"""What is older was left by a daemon that was killed: a conversion takes minutes at most."""
+FOLDER_MODE = 0o750
+"""Open to the group that the switch is in."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,8 +54,8 @@ class DocumentFolder:
     async def prepare(self, name: str, data: bytes) -> Paper | Refused:
         """Convert a document and keep it under ``name`` (one of ours: letters, digits and dashes)."""
         chosen = self._settings
-        await asyncio.to_thread(chosen.folder.mkdir, mode=0o750, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=chosen.folder, prefix=".making-") as work:
+        await asyncio.to_thread(_make, chosen.folder)
+        with tempfile.TemporaryDirectory(dir=chosen.folder, prefix=MAKING) as work:
             document, paper = Path(work) / "document", Path(work) / "paper.tif"
             await asyncio.to_thread(document.write_bytes, data)
             wrong = await convert(data[:8], document, paper, chosen.max_pages)
@@ -72,20 +79,49 @@ class DocumentFolder:
     async def sweep_for_ever(self) -> NoReturn:
         """Remove documents whose time is over, now and every hour."""
         while True:
-            removed = await asyncio.to_thread(self.sweep)
-            if removed:
-                log.info("fax_documents_removed", count=removed)
+            try:
+                removed = await asyncio.to_thread(self.sweep)
+            except OSError as error:  # of the folder itself; the next hour is another chance, the daemon goes on
+                log.warning("fax_folder_not_swept", path=str(self._settings.folder), why=str(error))
+            else:
+                if removed:
+                    log.info("fax_documents_removed", count=removed)
             await self._clock.sleep_until(self._clock.now().mono_us + SWEEP_S * MICROSECONDS)
 
     def sweep(self) -> int:
-        """Remove documents whose time is over; how many."""
-        oldest_us = self._clock.now().wall_us - self._settings.keep_days * DAY_US
+        """Remove documents whose time is over, and what killed daemons were making; how many. One that cannot be
+        removed keeps no other from it."""
+        folder = self._settings.folder
         removed = 0
-        for path in self._settings.folder.glob(f"*{SUFFIX}"):
-            if path.stat().st_mtime_ns // 1000 < oldest_us:
-                path.unlink(missing_ok=True)
-                removed += 1
+        for pattern, days, remove in (
+            (f"*{SUFFIX}", self._settings.keep_days, Path.unlink),
+            (f"{MAKING}*", MAKING_DAYS_MAX, shutil.rmtree),
+        ):
+            oldest_us = self._clock.now().wall_us - days * DAY_US
+            removed += sum(_removed(path, oldest_us, remove) for path in folder.glob(pattern))
         return removed
+
+
+def _removed(path: Path, oldest_us: int, remove: Callable[[Path], object]) -> bool:
+    """Whether it was old and is removed now."""
+    try:
+        if path.lstat().st_mtime_ns // 1000 < oldest_us:
+            remove(path)
+            return True
+    except FileNotFoundError:
+        pass  # removed by somebody else meanwhile
+    except OSError as error:
+        log.warning("fax_document_not_removed", path=str(path), why=error.strerror or str(error))
+    return False
+
+
+def _make(folder: Path) -> None:
+    """Make the folder, and what it lies in, where they are not there; else their owner has chosen who may read them.
+    The mode is set after it: a mode given to mkdir is narrowed by the umask."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+        one.chmod(FOLDER_MODE)
 
 
 def _pages_of(paper: Path) -> int | None:

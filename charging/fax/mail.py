@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
-from email.policy import SMTP
+from email.policy import SMTP, Policy, compat32
 from email.utils import getaddresses
 from enum import StrEnum
+from functools import partial
+from typing import Any, TypeVar
 
 MAIL_BYTES_MAX = 50_000_000
 ADDRESS_LENGTH_MAX = 254
@@ -32,6 +33,8 @@ _PROGRAMS = ("mailer-daemon", "mail-daemon")
 KEY_PREFIX = "mail-"
 _OUR_REPLY = re.compile(rf"<{KEY_PREFIX}[0-9a-f]{{32}}@")
 _NAMES = re.compile(r".*\.(pdf|tiff?)", re.IGNORECASE)
+
+T = TypeVar("T")
 
 
 class Wrong(StrEnum):
@@ -70,8 +73,9 @@ class Letter:
 def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:
     """The mail that an MTA hands over; ``None``: drop it. ``envelope_sender`` and ``recipient`` are as the MTA knows
     them; ``<>`` or nothing as sender is a bounce."""
-    message = BytesParser(EmailMessage, policy=SMTP).parsebytes(data)
-    assert isinstance(message, EmailMessage), "the policy's factory"
+    message = _parsed(data)
+    if message is None:
+        return None
     senders = _addresses(message, "From")
     if _is_automatic(message, envelope_sender) or len(senders) != 1:
         return None
@@ -90,12 +94,36 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
     )
 
 
+def _parsed(data: bytes) -> EmailMessage | None:
+    """The mail. Where the library stumbles over the header of some part, its older way, which reads less, tells the
+    parts apart; of parts nested without end there are only the mail's own headers, and no document."""
+    for policy, headers_only in ((SMTP, False), (compat32, False), (compat32, True)):
+        message = _tried(partial(_parsed_by, policy, headers_only, data), None)
+        if message is not None:
+            return message
+    return None
+
+
+def _parsed_by(policy: Policy[Any], headers_only: bool, data: bytes) -> EmailMessage:
+    message = BytesParser(EmailMessage, policy=policy).parsebytes(data, headersonly=headers_only)
+    assert isinstance(message, EmailMessage), "the policy's factory"
+    for part in message.walk():
+        part.policy = SMTP
+    return message
+
+
+def _tried(read: Callable[[], T], otherwise: T) -> T:
+    """What the mail library reads, or ``otherwise``. Over malformed mail it raises IndexError, AttributeError,
+    RecursionError and others that no documentation tells; what they end would come back to the sender as a bounce."""
+    try:
+        return read()
+    except Exception:  # noqa: BLE001
+        return otherwise
+
+
 def _header(message: EmailMessage, name: str) -> str:
     """The header on one line; empty where it is absent or cannot be read."""
-    try:
-        return " ".join(str(message.get(name, "")).split())
-    except (MessageError, ValueError, IndexError, AttributeError):
-        return ""
+    return _tried(lambda: " ".join(str(message.get(name, "")).split()), "")
 
 
 def _addresses(message: EmailMessage, name: str) -> list[str]:
@@ -103,10 +131,7 @@ def _addresses(message: EmailMessage, name: str) -> list[str]:
 
 
 def _is_address(text: str) -> bool:
-    try:
-        return len(text) <= ADDRESS_LENGTH_MAX and bool(Address(addr_spec=text).domain)
-    except (ValueError, IndexError, MessageError):
-        return False
+    return len(text) <= ADDRESS_LENGTH_MAX and _tried(lambda: bool(Address(addr_spec=text).domain), False)
 
 
 def _is_automatic(message: EmailMessage, envelope_sender: str | None) -> bool:
@@ -118,7 +143,7 @@ def _is_automatic(message: EmailMessage, envelope_sender: str | None) -> bool:
     submitted = _header(message, "Auto-Submitted").lower().partition(";")[0].strip()
     bulk = _header(message, "Precedence").lower() in ("bulk", "junk", "list", "auto_reply")
     listed = "List-Id" in message or "List-Unsubscribe" in message
-    report = message.get_content_type() == "multipart/report"
+    report = _type(message) == "multipart/report"
     own = submitted not in ("", "no") or bulk or listed or report
     return own or "" in names or not (names | senders).isdisjoint(_PROGRAMS)
 
@@ -156,21 +181,29 @@ def _typed(digits: str) -> str:
 
 
 def _documents(message: EmailMessage) -> Iterator[tuple[str, bytes]]:
-    for part in message.walk():
+    parts: list[EmailMessage] = _tried(lambda: list(message.walk()), [])
+    for part in parts:
         if part.is_multipart():
             continue
         name = _filename(part)
-        if part.get_content_type() in _TYPES or _NAMES.fullmatch(name):
-            content = part.get_payload(decode=True)
-            yield name, content if isinstance(content, bytes) else b""
+        if _type(part) in _TYPES or _NAMES.fullmatch(name):
+            yield name, _content(part)
+
+
+def _content(part: Message) -> bytes:
+    """Empty where its encoding is malformed: what makes a fax of it will say that it is no document."""
+    content: object = _tried(lambda: part.get_payload(decode=True), None)
+    return content if isinstance(content, bytes) else b""
+
+
+def _type(part: Message) -> str:
+    """Empty where it is malformed."""
+    return _tried(part.get_content_type, "")
 
 
 def _filename(part: Message) -> str:
-    """Empty where there is none, or a malformed one that the mail library stumbles over."""
-    try:
-        return part.get_filename() or ""
-    except (MessageError, LookupError, ValueError, AttributeError):
-        return ""
+    """Empty where there is none, or a malformed one."""
+    return _tried(part.get_filename, None) or ""
 
 
 def _count_wrong(count: int) -> Wrong:

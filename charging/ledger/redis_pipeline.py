@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from charging.errors import LedgerError, LedgerUnavailable
 
 PIPELINES_MAX = 4
@@ -23,6 +25,8 @@ QUEUE_MAX = 10_000
 """Requests waiting; one more is refused with LedgerUnavailable."""
 
 Command = tuple[str | int | bytes, ...]
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -59,13 +63,29 @@ class Pipelines:
         while self._queue:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
             try:
-                answers = iter(await self._send([command for request in batch for command in request.commands]))
+                answers = iter(await self._answers(batch))
             except LedgerError as error:
+                _refuse(batch, type(error), str(error), error)
+            except Exception as error:  # a fault of ours: without an answer its callers would wait for ever
+                log.error("redis_batch_failed", requests=len(batch), exc_info=error)
+                _refuse(batch, LedgerUnavailable, f"asking Redis failed: {type(error).__name__}: {error}", error)
+            else:
                 for request in batch:
-                    if not request.answers.done():
-                        request.answers.set_exception(type(error)(str(error)))
-                continue
-            for request in batch:
-                own = [next(answers) for _ in request.commands]
-                if not request.answers.done():  # else its caller was cancelled
-                    request.answers.set_result(own)
+                    own = [next(answers) for _ in request.commands]
+                    if not request.answers.done():  # else its caller was cancelled
+                        request.answers.set_result(own)
+
+    async def _answers(self, batch: Sequence[_Request]) -> list[Any]:
+        commands = [command for request in batch for command in request.commands]
+        answers = await self._send(commands)
+        assert len(answers) == len(commands), "whose they are is told by their order alone"
+        return answers
+
+
+def _refuse(batch: Sequence[_Request], kind: type[LedgerError], why: str, cause: Exception) -> None:
+    """Each with an exception of its own: raising it writes where into it."""
+    for request in batch:
+        if not request.answers.done():
+            refusal = kind(why)
+            refusal.__cause__ = cause
+            request.answers.set_exception(refusal)

@@ -9,12 +9,16 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from unicodedata import category
 
 from charging.clock import MICROSECONDS
 from charging.errors import ChargingError
 from charging.notify.model import Notice
 from charging.notify.render import Rendered
 from charging.notify.settings import Mail
+
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp", "Zs")
+"""Not ``str.isprintable``: that also refuses what only a newer Unicode than Python's knows, which is no danger."""
 
 
 class BadAddress(ChargingError):
@@ -49,7 +53,7 @@ def message_id(notice: Notice, mail: Mail) -> str:
 def _address(text: str) -> Address:
     """The library parses ASCII only; a name outside it (which needs a server with SMTPUTF8) is held to the same rules
     by an ASCII likeness of it."""
-    likeness = "".join(one if one.isascii() else "x" if one.isprintable() else " " for one in text)
+    likeness = "".join(one if one.isascii() else " " if category(one) in _UNSEEN else "x" for one in text)
     try:
         Address(addr_spec=likeness)
         name, _, domain = text.rpartition("@")

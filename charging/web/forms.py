@@ -11,6 +11,8 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
+from charging.service import text
+
 _UNSEEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff"
 """What Python or ECMA-262 calls a space and the other does not is among them. Half of a surrogate pair is refused too;
 most engines of patterns cannot say it."""
@@ -19,7 +21,7 @@ _NAME = r"[A-Za-z0-9:._-]{1,64}"
 AMOUNT = r"^[+-]?[0-9]{1,9}([.,][0-9]{1,2})?$"
 EXACT_AMOUNT = r"^\+?[0-9]{1,9}([.,][0-9]{1,6})?$"
 ACCOUNT = r"^[a-z0-9][a-z0-9._-]{0,63}$"
-EMAIL = rf"^([^\s<>@\"'(),:;\\{_UNSEEN}]{{1,64}}@[A-Za-z0-9-]{{1,63}}(\.[A-Za-z0-9-]{{1,63}})+)?$"
+EMAIL = rf"^({text.EMAIL})?$"
 KEY = r"^[!-~]{1,128}$"
 MAILBOX = r"^[A-Za-z0-9_-]{0,40}$"
 MONTH = r"^20[0-9]{2}-(0[1-9]|1[0-2])$"

@@ -25,6 +25,8 @@ def problem_of(error: Mapping[str, Any]) -> str:
             return f"found {_shown(error['input'])} as {where}, expected a JSON object (Content-Type: application/json)"
         case "string_type":
             return f"found {_shown(error['input'])} as {where}, expected a text in quotes"
+        case "string_unicode":
+            return f"found {_shown(error['input'])} as {where}, expected text of whole characters"
         case "enum" | "literal_error":
             return f"found {_shown(error['input'])} as {where}, expected {error['ctx']['expected']}"
     return f"found {_shown(error['input'])} as {where}: {error['msg'][:1].lower()}{error['msg'][1:]}"
@@ -32,7 +34,7 @@ def problem_of(error: Mapping[str, Any]) -> str:
 
 def _where(place: Sequence[str | int]) -> str:
     kind, *path = map(str, place)
-    name = ".".join(path)
+    name = _sendable(".".join(path))
     match kind:
         case "header":
             return f"header `{name.title()}`"
@@ -44,5 +46,10 @@ def _where(place: Sequence[str | int]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = _sendable(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= SHOWN_LENGTH_MAX else text[:SHOWN_LENGTH_MAX] + "…"
+
+
+def _sendable(text: str) -> str:
+    """With halves of surrogate pairs escaped, which JSON can bring and UTF-8 cannot take back."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

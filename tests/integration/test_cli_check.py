@@ -123,6 +123,46 @@ def test_a_redis_without_its_password_is_not_looked_at(
     assert "not opened without its password" in graded(ran, "unknown")[0]
 
 
+MAIL = (
+    "mail: {{sender_address: a@voice.example, sender_name: V, top_up_url: 'https://voice.example/', templates: {}}}\n"
+)
+
+
+@pytest.fixture
+def own_words(place: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The operator's folder of templates, named in the settings and not there yet."""
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    place.config.write_text(place.config.read_text() + MAIL.format("words"))
+    return place.folder / "words"
+
+
+def test_own_words_of_mails_are_tried_each(place: Place, capsys: pytest.CaptureFixture[str], own_words: Path) -> None:
+    """Warnings, since calls do without mails: the daemon, which systemd starts after a check, shall not."""
+    (own_words / "nl").mkdir(parents=True)
+    (own_words / "nl" / "low-credit.txt").write_text("Subject: x\n\n{{ facts.credits }}\n")
+    (own_words / "nl" / "fax-refused.txt").write_text("Subject: x\n\n{% if %}\n")
+    ran = Command(place, capsys)("check")
+    assert ran.code == 0
+    fax, low = sorted(line for line in graded(ran, "warning") if line.split()[1] == "templates")
+    assert "nl/fax-refused.txt:3:" in fax
+    assert "nl/low-credit.txt" in low
+    assert "credits" in low
+    (own_words / "nl" / "fax-refused.txt").unlink()
+    (own_words / "nl" / "low-credit.txt").write_text("Subject: x\n\n{{ facts.credit|euro }}\n")
+    ran = Command(place, capsys)("check")
+    assert graded(ran, "warning") == []
+    assert any(line.split()[1] == "templates" for line in graded(ran, "ok"))
+
+
+def test_folder_of_own_words_that_is_not_there_is_told(
+    place: Place, capsys: pytest.CaptureFixture[str], own_words: Path
+) -> None:
+    ran = Command(place, capsys)("check")
+    assert ran.code == 0
+    (said,) = graded(ran, "warning")
+    assert f"{own_words}: no such folder" in said
+
+
 def test_settings_that_are_wrong_are_told_key_by_key(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.config.write_text(place.config.read_text().replace("tariff:", "tarif:").replace("4999", "x"))
     ran = Command(place, capsys)("check")

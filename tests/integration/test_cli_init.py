@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -42,12 +43,43 @@ def test_a_configuration_may_keep_its_state_elsewhere(tmp_path: Path, capsys: py
     assert settings.control.socket == state / "charging.sock"
     assert settings.fax is not None
     assert settings.fax.folder == state / "fax"
-    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert stat.S_IMODE(state.stat().st_mode) == 0o710
     assert not (folder / "var").exists()
     assert f"{state} is for ledger" in said
     assert f"charging --config {folder / 'charging.yaml'} check --live" in said
     assert main(["init", str(tmp_path / "x"), "--state", "a: b"]) == 2
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o000])
+def test_the_switch_reaches_the_faxes_in_the_state_folder_and_cannot_look_around_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int
+) -> None:
+    """Its group goes through, whatever the umask; whether `init` makes the folder or the first command."""
+    before = os.umask(umask)
+    try:
+        assert main(["init", str(tmp_path / "etc"), "--state", str(tmp_path / "state")]) == 0
+        assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o710
+        (tmp_path / "state").rmdir()
+        monkeypatch.setenv("CHARGING_CONFIG", str(tmp_path / "etc" / "charging.yaml"))
+        assert main(["account", "add", "anna", "--plan", "voice_free"]) == 0
+        assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o710
+        assert {stat.S_IMODE(one.stat().st_mode) for one in (tmp_path / "state").iterdir()} == {0o600}
+    finally:
+        os.umask(before)
+
+
+def test_a_state_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(0o700)
+    assert main(["init", str(tmp_path / "etc"), "--state", str(state)]) == 0
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+
+
+def test_the_systemd_unit_lets_the_group_through_as_init_does() -> None:
+    unit = (REPOSITORY / "config" / "systemd" / "charging.service").read_text()
+    assert "StateDirectoryMode=0710\n" in unit
 
 
 def test_the_systemd_unit_expects_what_init_lays_down() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,11 +37,11 @@ async def place(tmp_path: Path, unused_tcp_port_factory: object) -> Place:
 
 
 @asynccontextmanager
-async def daemon(place: Place, log_name: str = "log") -> AsyncIterator[asyncio.subprocess.Process]:
+async def daemon(place: Place, log_name: str = "log", umask: int = -1) -> AsyncIterator[asyncio.subprocess.Process]:
     program = Path(sys.executable).with_name("charging")
     with (place.folder / log_name).open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            program, "run", "--config", place.config, stderr=log, env={"TEST_AMI_SECRET": "x"}
+            program, "run", "--config", place.config, stderr=log, env={"TEST_AMI_SECRET": "x"}, umask=umask
         )
     try:
         await eventually(lambda: is_answered(place.socket) or process.returncode is not None, "the daemon answers")
@@ -63,6 +64,15 @@ async def test_commands_reach_a_running_daemon_and_it_ends_when_told(
         assert not place.socket.exists()
     # The same books, opened by the command itself.
     assert (await charging("account", "show", "anna", "--json")).json["balance"]["credit"]["now"] == "25.00"
+
+
+async def test_books_and_socket_are_the_daemons_alone_whatever_the_umask(place: Place) -> None:
+    """The folder that they lie in lets the switch's group through, to the faxes."""
+    async with daemon(place, umask=0):
+        modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in place.folder.iterdir()}
+    made = modes.keys() - {"log", "charging.yaml", "tariff.yaml"}
+    assert made >= {"control.sock", "ledger.db", "ledger.db-wal", "ledger.db.lock"}
+    assert {name: oct(modes[name]) for name in made if modes[name] != 0o600} == {}
 
 
 async def test_a_second_daemon_on_the_same_books_says_why_it_can_not_start(place: Place) -> None:

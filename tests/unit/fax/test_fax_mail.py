@@ -181,6 +181,77 @@ def test_reply_is_one_that_no_program_answers() -> None:
     )
 
 
+MALFORMED = ("application/pdf; name*", ":;b.nl*", "multipart/mixed; boundary*", "text/plain; charset*0*", "(", ";=;*")
+"""As Content-Type; the mail library raises IndexError over some."""
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_malformed_type_of_a_mail_or_a_part_is_that_of_no_document(kind: str) -> None:
+    whole = mail(files=0)
+    whole.set_payload("%PDF-1")
+    lines = whole.as_bytes().replace(b'text/plain; charset="utf-8"', kind.encode(), 1)
+    assert kind.encode() in lines
+    found = read_letter(lines)
+    assert found is not None
+    assert (found.sender, found.target, found.document) == ("Anna@Example.nl", "+31 20 123 4567", Wrong.NO_DOCUMENT)
+    part = read_letter(mail().as_bytes().replace(b"application/pdf", kind.encode(), 1))
+    assert part is not None
+    assert part.sender == "Anna@Example.nl"
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_malformed_part_of_a_report_does_not_make_it_a_letter(kind: str) -> None:
+    message = mail()
+    message.replace_header("Content-Type", 'multipart/report; report-type="delivery-status"; boundary="x"')
+    assert read_letter(message.as_bytes().replace(b"application/pdf", kind.encode(), 1)) is None
+    inner = b"--x\nContent-Type: message/rfc822\n\nContent-Type: " + kind.encode() + b"\n\nhello\n--x--\n"
+    headers, _, _ = message.as_bytes().partition(b"\n\n")
+    assert read_letter(headers + b"\n\n" + inner) is None
+
+
+def test_document_beside_a_malformed_part_is_faxed() -> None:
+    message = mail()
+    message.add_attachment(b"logo", "image", "png")
+    assert b"image/png" in message.as_bytes()
+    found = read_letter(message.as_bytes().replace(b"image/png", b"image/png; name*"))
+    assert found is not None
+    assert (found.document, found.name) == (PDF, "offer-0.pdf")
+
+
+def test_parts_within_parts_without_end_are_read_or_dropped() -> None:
+    inner = b"".join(b"--%d\nContent-Type: multipart/mixed; boundary=%d\n\n" % (n, n + 1) for n in range(1000))
+    found = read_letter(b"From: anna@example.nl\nContent-Type: multipart/mixed; boundary=0\n\n" + inner)
+    assert found is not None
+    assert (found.sender, found.document) == ("anna@example.nl", Wrong.NO_DOCUMENT)
+
+
+def test_document_in_an_unreadable_encoding_is_no_fault() -> None:
+    for encoding in ("=?utf-8?q?", "base64;*", '"', "\u00ff"):
+        read_letter(mail().as_bytes().replace(b"Encoding: base64", b"Encoding: " + encoding.encode()))
+
+
+PIECES = (
+    rb"; = * *0* '' \" ( ) < @ : , %e9 =?utf-8?q? ?= name filename boundary=x charset= base64 a.nl application/pdf",
+    b"multipart/mixed multipart/report message/rfc822 text/plain \xff \x00 \r\n\t",
+)
+NOISE = st.lists(st.sampled_from(b" ".join(PIECES).split(b" ")), max_size=8).map(b"".join)
+HEADERS = ("Content-Type", "Content-Disposition", "Content-Transfer-Encoding", "Return-Path", "To", "Message-ID")
+
+
+@given(
+    st.sampled_from(HEADERS),
+    NOISE,
+    st.sampled_from(HEADERS[:3]),
+    NOISE,
+)
+def test_mail_of_what_mails_are_made_of_is_read_or_dropped(outer: str, out: bytes, inner: str, in_: bytes) -> None:
+    headers = {"From": b"a@b.nl", "Content-Type": b"multipart/mixed; boundary=x"}
+    headers[outer] = out
+    part = b"--x\r\n" + inner.encode() + b": " + in_ + b"\r\n\r\n%PDF-1\r\n--x--\r\n"
+    lines = [name.encode() + b": " + value for name, value in headers.items()]
+    read_letter(b"\r\n".join(lines) + b"\r\n\r\n" + part)
+
+
 @given(st.binary(max_size=300), st.sampled_from(["Content-Type", "From", "To", "Subject", "Content-Disposition"]))
 def test_mail_of_any_bytes_is_read_or_dropped(noise: bytes, header: str) -> None:
     before, after = mail().as_bytes().split(b"Subject: ", 1)

@@ -17,6 +17,8 @@ KEY = {"Idempotency-Key": "k"}
         ('{"id": "dora"', "found no JSON in the body (at character 13), expected a JSON object"),
         ("[]", "found [] as body, expected a JSON object (Content-Type: application/json)"),
         ('{"id": 7, "plan": "light"}', "found 7 as member `id`, expected a text in quotes"),
+        ('{"id": "d", "plan": ["\\ud800"]}', r'found ["\ud800"] as member `plan`, expected a text in quotes'),
+        ('{"id": "d", "plan": "light", "\\ud800": 1}', r'found "\ud800" as body, expected text of whole characters'),
         ('{"id": "d", "plan": "light", "language": "de"}', "found \"de\" as member `language`, expected 'nl' or 'en'"),
     ],
 )
@@ -25,6 +27,34 @@ async def test_a_body_that_is_none_is_told_what_was_found_and_expected(api: Api,
     answer = await api("POST", "/accounts", 422, content=body)
     assert answer["problems"] == [problem]
     assert answer["detail"] == problem
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/accounts", '{"id": "\\ud800", "plan": "light"}'),
+        ("/accounts", '{"id": "d", "plan": "light", "language": "\\ud800"}'),
+        ("/accounts", '{"id": "d", "plan": "light", "email": "\\ud800@example.nl"}'),
+        ("/accounts/anna/top-ups", '{"amount": "\\ud800"}'),
+        ("/accounts/anna/corrections", '{"amount": "1", "reason": "\\udfff"}'),
+        ("/accounts/anna/subscription-payments", '{"until": "\\ud800"}'),
+        ("/numbers", '{"number": "+31201234567", "account": "anna", "paid_voicemail": "\\ud800"}'),
+        ("/numbers", '{"number": "\\ud800", "account": "anna"}'),
+        ("/numbers", '{"number": "+31201234567", "account": "anna", "mailbox": "\\ud800"}'),
+        ("/numbers", '{"number": "+31201234567", "account": "anna", "forward_to": "\\ud800"}'),
+    ],
+)
+async def test_half_of_a_surrogate_pair_is_refused_wherever_it_stands(api: Api, path: str, body: str) -> None:
+    """JSON can say it, UTF-8 cannot: it is neither kept, nor said back as it is."""
+    await api("POST", "/accounts", 201, json={"id": "anna", "plan": "light"})
+    api.http.headers["Content-Type"] = "application/json"
+    await api("POST", path, 422, content=body, key="k")
+
+
+@pytest.mark.parametrize("place", ["/accounts/%ED%A0%80", "/cdrs?account=%ED%A0%80", "/quotes?number=%ED%A0%80"])
+async def test_half_of_a_surrogate_pair_in_an_address_is_no_fault(api: Api, place: str) -> None:
+    answer = await api.http.get(place)
+    assert answer.status_code in (200, 404, 422)
 
 
 async def test_a_body_that_is_no_json_is_told_its_type(api: Api) -> None:

@@ -1,0 +1,141 @@
+"""The folder of documents: who may read it, and what is removed from it whatever stands in the way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from charging.clock import MICROSECONDS
+from charging.fax.folder import DocumentFolder, FolderSettings
+from tests.fakes.clock import FakeClock
+
+DAY_S = 86_400
+KEEP_DAYS = 7
+
+
+def folder_at(path: Path, clock: FakeClock) -> DocumentFolder:
+    return DocumentFolder(FolderSettings(path, "/switch/fax", max_pages=3, keep_days=KEEP_DAYS), clock)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, clock: FakeClock) -> DocumentFolder:
+    return folder_at(tmp_path, clock)
+
+
+@pytest.fixture
+def closed_umask() -> Iterator[None]:
+    """That of the shipped systemd unit."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+def aged(path: Path, clock: FakeClock, days: float) -> Path:
+    """The path, last changed so long ago."""
+    at_ns = (clock.now().wall_us - round(days * DAY_S * MICROSECONDS)) * 1000
+    os.utime(path, ns=(at_ns, at_ns), follow_symlinks=False)
+    return path
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+def opened(path: Path) -> Path:
+    """A folder as an operator has made it, for a group of his."""
+    path.mkdir()
+    path.chmod(0o2770)
+    return path
+
+
+def old_document(path: Path, clock: FakeClock) -> Path:
+    path.write_bytes(b"II*\0")
+    return aged(path, clock, KEEP_DAYS + 1)
+
+
+def old_obstacle(path: Path, clock: FakeClock) -> Path:
+    """What nobody, not even root, can remove as a file: it stands for a file of another user."""
+    path.mkdir()
+    return aged(path, clock, KEEP_DAYS + 1)
+
+
+def test_document_that_cannot_be_removed_keeps_no_other_from_it(
+    folder: DocumentFolder, tmp_path: Path, clock: FakeClock
+) -> None:
+    for name in ("a.tif", "z.tif"):
+        old_document(tmp_path / name, clock)
+    obstacle = old_obstacle(tmp_path / "m.tif", clock)
+    with capture_logs() as logs:
+        assert folder.sweep() == 2
+    assert os.listdir(tmp_path) == ["m.tif"]
+    (said,) = logs
+    assert (said["event"], said["log_level"], said["path"]) == ("fax_document_not_removed", "warning", str(obstacle))
+    assert said["why"]
+
+
+def test_document_that_is_gone_already_is_no_trouble(
+    folder: DocumentFolder, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = old_document(tmp_path / "z.tif", clock)
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: [path / "gone.tif", old] if "tif" in pattern else [])
+    with capture_logs() as logs:
+        assert folder.sweep() == 1
+    assert logs == []
+
+
+def test_link_to_nowhere_is_removed_in_its_time(folder: DocumentFolder, tmp_path: Path, clock: FakeClock) -> None:
+    link = tmp_path / "x.tif"
+    link.symlink_to("nowhere")
+    aged(link, clock, KEEP_DAYS - 1)
+    assert folder.sweep() == 0
+    aged(link, clock, KEEP_DAYS + 1)
+    assert folder.sweep() == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_a_killed_daemon_was_making_is_removed_after_a_day(
+    folder: DocumentFolder, tmp_path: Path, clock: FakeClock
+) -> None:
+    for name, days in ((".making-old", 1.01), (".making-young", 0.99), ("others", 99)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "document").write_bytes(b"%PDF")
+        aged(tmp_path / name, clock, days)
+    assert folder.sweep() == 1
+    assert sorted(os.listdir(tmp_path)) == [".making-young", "others"]
+
+
+class Asleep(Exception):
+    """The sweep is over, and waits for the next one."""
+
+
+class FirstSleepEnds(FakeClock):
+    async def sleep_until(self, mono_us: int) -> None:
+        raise Asleep
+
+
+async def test_sweep_that_fails_is_told_and_made_again_in_its_time(tmp_path: Path) -> None:
+    """The duty ends never: with it the daemon would."""
+    clock = FirstSleepEnds()
+    old_obstacle(tmp_path / "m.tif", clock)
+    for path, event in ((tmp_path, "fax_document_not_removed"), (tmp_path / ("x" * 300), "fax_folder_not_swept")):
+        with capture_logs() as logs, pytest.raises(Asleep):
+            await folder_at(path, clock).sweep_for_ever()
+        assert [(one["event"], one["log_level"]) for one in logs] == [(event, "warning")]
+
+
+@pytest.mark.usefixtures("closed_umask")
+async def test_folder_that_is_made_is_open_to_the_group_of_the_switch(tmp_path: Path, clock: FakeClock) -> None:
+    """Whatever the umask; also where the folder around it is made with it."""
+    place = tmp_path / "spool" / "fax"
+    await folder_at(place, clock).prepare("a", b"no document")
+    assert [mode(one) for one in (place, place.parent)] == [0o750, 0o750]
+
+
+async def test_folder_that_is_there_keeps_its_mode(tmp_path: Path, clock: FakeClock) -> None:
+    place = opened(tmp_path / "fax")
+    await folder_at(place, clock).prepare("a", b"no document")
+    assert mode(place) == 0o2770
