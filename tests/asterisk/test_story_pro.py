@@ -97,7 +97,8 @@ async def _calls_what_no_free_minute_pays(anna: Story) -> None:
     assert (await anna.talks(2))["cost"] == "9.40"  # R8: the plan's free minutes are for other destinations
     low = await anna.mail()  # R15
     assert low.subject == "Uw beltegoed is bijna op: nog € 0,59"
-    assert "Deze maand heeft u nog 249 minuten gratis; die worden eerst gebruikt." in low.text
+    assert "te weinig om oproepen door te schakelen: ze worden nu rechtstreeks naar uw voicemail" in low.text
+    assert "gratis" not in low.text, "no free minute pays a call to where he forwards to"
     assert (await anna.credit(), await anna.free_s()) == ("0.59", A_MONTH_S - 10)
 
 
