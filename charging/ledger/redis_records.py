@@ -142,10 +142,12 @@ def restore_arguments(lines: Sequence[JournalLine], balances: Mapping[str, Balan
     return arguments
 
 
-def replace_head_arguments(opening: JournalLine, archived: Sequence[JournalLine]) -> list[str | int]:
-    """The ARGV of ``replace_head.lua``."""
+def replace_head_arguments(
+    opening: JournalLine, archived: Sequence[JournalLine], ids: Sequence[str]
+) -> list[str | int]:
+    """The ARGV of ``replace_head.lua``; ``ids`` are those that are still to be forgotten."""
     line = f"{opening.number} {_dump_line(opening, opening.digest)}"
-    return [archived[0].number, len(archived), opening.id, opening.digest, line]
+    return [archived[0].number, len(archived), opening.id, opening.digest, line, *ids]
 
 
 def _dump_line(line: Transfer | JournalLine, digest: str) -> str:

@@ -210,15 +210,16 @@ class RedisStore(RedisSchema):
     # -- archiving
 
     async def replace_head(self, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
-        """The ids go first, so that no step keeps the server from others: broken off in between, the lines still stand
-        to be archived again."""
+        """Of very many lines most ids go first, so that no step keeps the server from others: broken off in between, the
+        lines still stand to be archived again. The rest go with the lines, so that an audit meanwhile misses none."""
         ids, journal = self._keys.books(opening.account)[1:3]
         head = await self._client.command("LINDEX", journal, 0)
         if head is None or load_line(opening.account, head).number != archived[0].number:
             return False
-        for some in _in_steps([line.id for line in archived]):
+        archived_ids = [line.id for line in archived]
+        for some in _in_steps(archived_ids[:-STEP_ENTRIES]):
             await self._client.command("HDEL", ids, *some)
-        arguments = replace_head_arguments(opening, archived)
+        arguments = replace_head_arguments(opening, archived, archived_ids[-STEP_ENTRIES:])
         return bool(await self._client.script(self._scripts["replace_head"], [ids, journal], arguments))
 
     async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
