@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from charging.cli.accounts import changes_of
-from charging.cli.client import path
+from charging.cli.client import _refusal, path
 from charging.cli.failure import Refusal
 from charging.cli.options import config_first
 from charging.cli.output import Column, cell, fitting, show_csv, show_one, show_rows
@@ -33,6 +33,14 @@ def test_a_path_keeps_every_character_of_its_parts_to_itself() -> None:
     assert path("calls", "..") == "/calls/%2E%2E"
     with pytest.raises(Refusal):
         path("calls", "")
+
+
+def test_an_act_of_unknown_outcome_is_told_with_its_key_and_a_refusal_with_its_own_advice() -> None:
+    lost = {"code": "ledger_unavailable", "detail": "the disk is full", "advice": "ask again, same key"}
+    assert str(_refusal(lost, "repeat it")) == "the disk is full; the outcome is unknown: repeat it"
+    assert str(_refusal(lost)) == "the disk is full; ask again, same key"
+    busy = {"code": "unavailable", "detail": "all lines are busy", "advice": "nothing was sent"}
+    assert str(_refusal(busy, "repeat it")) == "all lines are busy; nothing was sent"
 
 
 def test_values_are_said_in_words() -> None:
