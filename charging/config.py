@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
 
@@ -146,7 +147,7 @@ class Ledger(Section):
     @property
     def sqlite_file(self) -> Path | None:
         """The SQLite file, absolute; ``None`` for the other stores."""
-        return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:") else None
+        return Path(unquote(self.url.removeprefix("sqlite:///"))) if self.url.startswith("sqlite:") else None
 
 
 class Control(Section):

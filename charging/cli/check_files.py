@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.cli.options import check_there
 from charging.config import Config, Settings, completed
 from charging.errors import ChargingError, ConfigError
+from charging.fax.convert import PACKAGES
 from charging.ledger.accounts import Language
 from charging.notify.render import Operator, Templates
 from charging.notify.render import problems as problems_of_templates
@@ -41,6 +43,8 @@ def findings(file: Path, live: bool) -> Iterator[Finding]:
     yield from _prompts(settings.switch.prompts_dir_on_switch)
     yield from _templates(settings.mail)
     yield from _ledger(settings)
+    if settings.fax is not None:
+        yield from _fax_programs()
     if live:
         yield from _live(config)
 
@@ -96,6 +100,14 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     else:
         yield from (warning("ledger", text) for text in warnings)
         yield ok("ledger", f"{settings.ledger.url}: {how}")
+
+
+def _fax_programs() -> Iterator[Finding]:
+    if missing := [program for program in PACKAGES if shutil.which(program) is None]:
+        install = f"apt-get install {' '.join(PACKAGES[program] for program in missing)}"
+        yield warning("fax", f"no fax can be sent without {', '.join(missing)}: {install}")
+    else:
+        yield ok("fax", f"{', '.join(PACKAGES)} are there")
 
 
 def _live(config: Config | None) -> list[Finding]:

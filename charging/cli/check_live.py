@@ -146,9 +146,13 @@ async def _modules(look: _Look) -> AsyncIterator[Finding]:
     for name, purpose in MODULES.items():
         loaded = await _is_loaded(look, name)
         if loaded is None:
-            names = "|".join([*MODULES, *RISKY_MODULES])
-            yield unknown(PART, "modules: this login may not see them (it does well without the right); on the switch: "
-                          f"asterisk -rx 'module show' | grep -E '{names}'")  # fmt: skip
+            shown = "asterisk -rx 'module show' | grep -E"
+            needed, risky = "|".join(MODULES), "|".join(RISKY_MODULES)
+            what = "modules: this login may not see them (it does well without the right). On the switch,"
+            found = (
+                f"all {len(MODULES)} must be shown by: {shown} '{needed}'; none should be shown by: {shown} '{risky}'"
+            )
+            yield unknown(PART, f"{what} {found} ({'; '.join(RISKY_MODULES.values())})")
             return
         if not loaded:
             yield problem(PART, f"module {name} is not loaded: it is needed for {purpose}")

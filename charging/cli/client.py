@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
-from charging.cli.failure import Refusal
+from charging.cli.failure import Refusal, say
 from charging.clock import MICROSECONDS, SystemClock
 from charging.web.sockets import is_answered
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30
 PAGE_ROWS = 1000
+UNKNOWN_OUTCOME = ("ledger_unavailable", "bug")
+LOOK = "look, then ask again"
 
 Params = dict[str, str | int | None]
 Document = dict[str, Any]
@@ -59,10 +62,11 @@ class Client:
         given = {name: value for name, value in (params or {}).items() if value is not None}
         headers = {"Idempotency-Key": key} if key else {}
         sent = self._http.request(method, path, json=body, content=content, params=given, headers=headers)
-        response = self._run(sent)
+        repeat = f"repeat this with `--id {shlex.quote(key)}`, by which it is never done twice" if key else LOOK
+        response = self._run(sent, repeat)
         document: Document = response.json()
         if response.is_error:
-            raise _refusal(document)
+            raise _refusal(document, repeat if key else "")
         return document
 
     def text(self, path: str, params: Params) -> str:
@@ -108,13 +112,17 @@ class Client:
         until = self._clock.now().mono_us + round(seconds * MICROSECONDS)
         self._runner.run(self._clock.sleep_until(until))
 
-    def _run(self, awaitable: Any) -> Any:
+    def _run(self, awaitable: Any, repeat: str = LOOK) -> Any:
         try:
             return self._runner.run(awaitable)
         except httpx.TimeoutException as error:
-            raise Refusal("the daemon does not answer in time; the outcome is unknown: look, then ask again") from error
+            raise Refusal(f"the daemon does not answer in time; the outcome is unknown: {repeat}") from error
         except httpx.TransportError as error:
-            raise Refusal("the daemon has gone; the outcome is unknown: look, then ask again") from error
+            raise Refusal(f"the daemon has gone; the outcome is unknown: {repeat}") from error
+        except KeyboardInterrupt:
+            if repeat != LOOK:
+                say(f"stopped; the outcome is unknown: {repeat}")
+            raise
 
 
 async def _next_line(lines: Any) -> str | None:
@@ -131,12 +139,14 @@ def path(*parts: str) -> str:
     return "/" + "/".join(quote(part, safe="").replace(".", "%2E") for part in parts)
 
 
-def _refusal(document: Document) -> Refusal:
-    """What the problem document says, for a person."""
+def _refusal(document: Document, repeat: str = "") -> Refusal:
+    """What the problem document says, for a person; ``repeat`` how an act is asked again whose outcome is unknown."""
     problems = document.get("problems", [])
     if document.get("code") == "bad_file":
         return Refusal(*problems, document=document)
     detail, advice = document.get("detail", "refused"), document.get("advice", "")
+    if repeat and document.get("code") in UNKNOWN_OUTCOME:
+        advice = f"the outcome is unknown: {repeat}"
     return Refusal(f"{detail}; {advice}" if advice else str(detail), document=document)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
 
 import typer
 from typer.exceptions import TyperException
@@ -16,7 +18,11 @@ from charging.errors import ChargingError, ConfigError
 
 REFUSED = 1
 WRONG_USAGE = 2
+OUTPUT_LOST = 74
+"""`EX_IOERR` of sysexits: done, and nobody could be told."""
 INTERRUPTED = 130
+
+_CHOICES = re.compile(r"Value error, .* is not one of (.*?)\.?")
 
 
 class Refusal(ChargingError):
@@ -36,13 +42,62 @@ def say(line: str) -> None:
 
 def failing(run: Callable[[], int]) -> int:
     """The exit code of ``run``, whatever it raises."""
+    _stand_in_for_closed_outputs()
+    stream = sys.stdout
+    sys.stdout = cast(TextIO, _Output(stream))
     try:
-        code = run()
+        code = _code_of(run)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter's own flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop(stream)  # whoever read it has seen enough
         return 0
+    except _OutputLost as lost:
+        _drop(stream)
+        say(f"the output could not be written: {lost}; what the command was to change is changed")
+        return OUTPUT_LOST
+    finally:
+        sys.stdout = stream
+    return code
+
+
+class _OutputLost(Exception):
+    """The output cannot be written."""
+
+
+class _Output:
+    """Standard output whose own failures are told from those of all other files."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with _telling():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with _telling():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputLost(error.strerror or str(error)) from error
+
+
+def _code_of(run: Callable[[], int]) -> int:
+    """Raises _OutputLost."""
+    try:
+        return run()
+    except (BrokenPipeError, _OutputLost):
+        raise
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except TyperException as error:
@@ -61,7 +116,20 @@ def failing(run: Callable[[], int]) -> int:
     except Exception as error:  # noqa: BLE001  the last resort: a person gets a line, the file gets the rest
         say(f"a fault in the program ({type(error).__name__}: {error}); please report it with {_kept()}")
         return REFUSED
-    return code
+
+
+def _stand_in_for_closed_outputs() -> None:
+    """Python has none where a shell has closed them (``>&-``). What is said to people may be lost; a command's output
+    is not written without anybody noticing."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  for as long as the process lasts
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+
+
+def _drop(stream: TextIO) -> None:
+    """The interpreter's own flush at exit must not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _usage(error: TyperException) -> int:
@@ -71,8 +139,22 @@ def _usage(error: TyperException) -> int:
         print(context.get_help())
         return WRONG_USAGE
     path = context.command_path if context is not None else "charging"
-    say(f"{message.rstrip('.')}; see `{path} --help`")
+    say(f"{_in_our_words(error, message.rstrip('.'))}; see `{path} --help`")
     return error.exit_code
+
+
+def _in_our_words(error: TyperException, message: str) -> str:
+    """What is wrong with an option's value as everything else is told: found, expected."""
+    cause = error.__cause__
+    if not isinstance(cause, ValueError) or not hasattr(cause, "errors"):
+        return message
+    from charging.web.invalid import expected_of  # of the same validator, which says it of requests
+
+    (wrong,) = cause.errors()
+    head = message.partition(": ")[0]
+    if choices := _CHOICES.fullmatch(wrong["msg"]):
+        return f"{head}: found {wrong['input']!r}, expected one of {choices[1]}"
+    return f"{head}: found {wrong['input']!r}, expected {expected}" if (expected := expected_of(wrong)) else message
 
 
 def _kept() -> str:

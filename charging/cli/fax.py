@@ -18,15 +18,15 @@ fax = typer.Typer(help="Faxes that subscribers send.", no_args_is_help=True, ric
 FILE = typer.Argument(help="A PDF or TIFF.", show_default=False)
 
 COLUMNS = (
-    Column("set_up", "set up"),
+    Column("set_up", "set up", spare=2),
     Column("state", "state"),
-    Column("number", "from"),
+    Column("number", "from", spare=3),
     Column("target", "to"),
-    Column("pages_sent", "sent", right=True),
+    Column("pages_sent", "sent", right=True, spare=1),
     Column("pages", "pages", right=True),
     Column("cost", "cost €", right=True),
-    Column("status", "status"),
-    Column("document", "document"),
+    Column("status", "status", spare=4),
+    Column("document", "document", spare=5),
     Column("session", "session"),
 )
 

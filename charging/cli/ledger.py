@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ ledger = typer.Typer(help="The books.", no_args_is_help=True, rich_markup_mode=N
 
 NEW_FILE = typer.Argument(help="A file that is not there yet.", show_default=False)
 
+COPY = typer.Argument(help="What `backup` wrote; it stays.", show_default=False)
 EXPORT = typer.Argument(help="What `export` wrote.", show_default=False)
 FOLDER = typer.Argument(help="Where the files of the months are, or will be.", show_default=False)
 BEFORE = typer.Option(..., "--before", help="The month that stays, with all after it.", metavar="YYYY-MM")
@@ -64,7 +66,22 @@ def backup(ctx: typer.Context, file: Path = NEW_FILE, as_json: bool = JSON_OPTIO
     if as_json:
         show_json(end)
     else:
-        sys.stdout.write(f"copied to {file}: to restore it, stop the daemon and put it in the ledger's place\n")
+        command = f"charging --config {shlex.quote(str(options(ctx).config))} ledger restore {shlex.quote(str(file))}"
+        sys.stdout.write(f"copied to {file}; to restore it, stop the daemon, then: {command}\n")
+
+
+@ledger.command("restore")
+def restore(ctx: typer.Context, file: Path = COPY, as_json: bool = JSON_OPTION) -> None:
+    """Put what `backup` wrote in the SQLite ledger's place, if its books are exact. No daemon may run; the ledger that
+    was there is kept beside it."""
+    from charging.cli import ledger_idle
+
+    place, kept = ledger_idle.restore(options(ctx).settings(), file)
+    if as_json:
+        show_json({"restored": str(place), "kept": str(kept) if kept else None})
+    else:
+        before = f"; the ledger that was there is now {kept}" if kept else ""
+        sys.stdout.write(f"{file} is the ledger {place} now{before}\n")
 
 
 @ledger.command("redact")

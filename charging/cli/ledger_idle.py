@@ -1,5 +1,5 @@
-"""``charging ledger export|import|archive``: what needs the ledger for itself. The store is opened in this process,
-once it is certain that no daemon runs and no session is open."""
+"""``charging ledger export|import|archive|restore``: what needs the ledger for itself. The store is opened in this
+process, once it is certain that no daemon runs; all but a restore wait until no session is open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 from zoneinfo import ZoneInfo
@@ -24,16 +24,20 @@ from rich.text import Text
 from charging.cli.client import daemon_answers
 from charging.cli.failure import Refusal
 from charging.cli.in_process import store_of
-from charging.clock import MICROSECONDS, SystemClock
+from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.config import Settings
-from charging.errors import LedgerCorrupt
+from charging.errors import LedgerCorrupt, LedgerError
 from charging.ledger.alone import assert_idle
 from charging.ledger.archive import archive
 from charging.ledger.durable import new_file
 from charging.ledger.move import export_lines, import_lines
 from charging.ledger.port import Store
 from charging.ledger.portable import Counts
+from charging.ledger.sqlite import SqliteStore
+from charging.ledger.sqlite_restore import copied, locked, put_in_place
+from charging.ledger.verify import verify
 from charging.rating.tariff_file import load_tariff
+from charging.service.ledger_contents import LedgerContents
 
 LINE_MAX = 16 * 1024 * 1024
 """Characters of an export's line, of which a real one has some hundreds: another file is no reason to fill memory."""
@@ -92,6 +96,46 @@ def archive_months(settings: Settings, before: str, folder: Path) -> Counts:
     return counts
 
 
+def restore(settings: Settings, file: Path) -> tuple[Path, Path | None]:
+    """Put a copy in the ledger's place, if its books are exact: the ledger, and as what the former one is kept."""
+    ledger = settings.ledger.sqlite_file
+    if ledger is None:
+        raise Refusal("only a SQLite ledger is restored from a file; a Redis is restored by Redis' own means")
+    refuse_beside_a_daemon(settings)
+    clock = SystemClock()
+    stamp = datetime.fromtimestamp(clock.now().wall_us / MICROSECONDS, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    kept = ledger.with_name(f"{ledger.name}.before-restore-{stamp}")
+    if ledger.exists() and file.exists() and file.samefile(ledger):
+        raise Refusal(f"{file} is the ledger itself; name what `charging ledger backup` wrote")
+    with locked(ledger):
+        try:
+            with copied(file, ledger) as copy:
+                asyncio.run(_assert_exact(copy, file, clock))
+                return ledger, kept if put_in_place(copy, ledger, kept) else None
+        except OSError as error:
+            raise Refusal(f"{error.filename or file}: {error.strerror or error}; nothing was changed") from None
+        except LedgerError as error:
+            raise Refusal(f"{file}: {error}; nothing was changed") from None
+
+
+async def _assert_exact(copy: Path, file: Path, clock: Clock) -> None:
+    """Raises LedgerError where it is no ledger, Refusal where its books are not exact."""
+    store = SqliteStore(copy)
+    await store.open()
+    try:
+        found = [str(one) async for one in verify(store, LedgerContents(clock.now()))]
+    finally:
+        await store.close()
+    if found:
+        raise Refusal(*found, f"the books of {file} are not exact: nothing was changed")
+
+
+def refuse_beside_a_daemon(settings: Settings) -> None:
+    """Raises Refusal where a daemon runs."""
+    if daemon_answers(settings.control.socket):
+        raise Refusal("a daemon runs: stop it first (its calls run on, to the end of what they have reserved)")
+
+
 def first_moment(month: str, zone: ZoneInfo) -> int:
     """When ``YYYY-MM`` begins in the zone, in microseconds of wall clock. Raises BadParameter."""
     if re.fullmatch(r"2[01]\d\d-(0[1-9]|1[0-2])", month):
@@ -107,8 +151,7 @@ def _owner() -> str:
 def _on_idle_store(settings: Settings, work: Callable[[Store], Awaitable[None]], counts: Counts) -> None:
     """Open the ledger, work on it while a terminal shows how far it is, and close it. Raises Refusal where a daemon
     runs, LedgerUnavailable where one elsewhere holds a lease, or sessions are open."""
-    if daemon_answers(settings.control.socket):
-        raise Refusal("a daemon runs: stop it first (its calls run on, to the end of what they have reserved)")
+    refuse_beside_a_daemon(settings)
     store = store_of(settings)
 
     async def run() -> None:

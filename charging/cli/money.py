@@ -6,6 +6,7 @@ import typer
 
 from charging.cli.accounts import ACCOUNT, KEY, new_key
 from charging.cli.client import connected, path
+from charging.cli.failure import say
 from charging.cli.options import JSON_OPTION, account_first, options
 from charging.cli.output import show_one
 from charging.web import forms
@@ -55,7 +56,10 @@ def paid(
         raise typer.BadParameter("name the period by --until, or the payment by --id, so that it is recorded once")
     with connected(options(ctx).settings()) as client:
         where = path("accounts", account, "subscription-payments")
-        show_one(client.send("POST", where, {"until": until}, key=key or new_key()), as_json=as_json)
+        answer = client.send("POST", where, {"until": until}, key=key or new_key())
+        for warning in answer["warnings"]:
+            say(f"warning: {warning}")
+        show_one(answer, as_json=as_json)
 
 
 @subscription.command("correct")

@@ -90,6 +90,9 @@ def show_rows(rows: Iterable[Row], columns: Sequence[Column], *, as_json: bool, 
         show_json(listed)
     elif listed:
         console().print(table(listed, columns))
+        shown = fitting(listed, columns, console().width)
+        if left := ", ".join(column.title for column in columns if column not in shown):
+            console().print(f"Left out for lack of room: {left}", "(a wider terminal or --json has all)", style="dim")
     else:
         print(none, file=sys.stderr)
 

@@ -44,6 +44,8 @@ def show_demo(language: Language, keep: Path | None) -> bool:
     """
     if keep is not None and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
         raise Refusal(f"{keep} is there already: choose a new or an empty folder for --keep")
+    if keep is not None:
+        _make(keep)
     screen = Screen()
     screen.chapter("A prepaid call, charged while it lasts")
     screen.say(
@@ -63,6 +65,16 @@ def show_demo(language: Language, keep: Path | None) -> bool:
         raise Refusal(f"the daemon does not answer any more ({type(error).__name__})") from error
     except LabError as error:
         raise Refusal(_shortened(str(error))) from error
+
+
+def _make(folder: Path) -> None:
+    """Before the call: a person waits a minute for what is to be kept."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Refusal(f"{folder}: {error.strerror or error}; name a folder for --keep that can be written") from None
 
 
 def _shortened(words: str) -> str:
@@ -208,7 +220,6 @@ async def _booked(daemon: DaemonProcess) -> dict[str, Any]:
 
 
 def _keep(folder: Path, daemon: DaemonProcess, ears: Ears) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for file in (daemon.settings, daemon.tariff, daemon.ledger, daemon.log):
         shutil.copy(file, folder / file.name)
     _copy(ears.subscriber, folder / "heard-by-anna.wav")

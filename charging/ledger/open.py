@@ -33,7 +33,7 @@ def open_store(
     if url == "memory:":
         return MemoryStore()
     if url.startswith("sqlite:///") and not url.endswith("/"):
-        return SqliteStore(Path(unquote(url.removeprefix("sqlite://"))))
+        return SqliteStore(Path("/" + unquote(url.removeprefix("sqlite:///")).lstrip("/")))
     if url.startswith("redis"):
         from charging.ledger.redis_store import RedisStore  # its client takes a second to load; most ledgers are files
 

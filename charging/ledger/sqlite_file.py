@@ -64,15 +64,16 @@ class FileLock:
     whenever the process ends. (A lock on the ledger itself would be entangled with SQLite's own.)"""
 
     def __init__(self, path: Path) -> None:
-        self._path = path.with_name(path.name + ".lock")
+        self.path = path.with_name(path.name + ".lock")
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
         """Raises LedgerUnavailable where another process, or another store of this process, holds it."""
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise LedgerUnavailable(f"ledger lock {self._path}: {error.strerror}") from error
+            advice = FOLDER_ADVICE if isinstance(error, FileNotFoundError) else "let the daemon's user write there"
+            raise LedgerUnavailable(f"ledger lock {self.path}: {error.strerror}; {advice}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -90,6 +91,11 @@ class FileLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def beside(path: Path) -> tuple[Path, Path]:
+    """What SQLite keeps beside a file that is in use: its write-ahead log, and the index of that."""
+    return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
 
 
 def create(path: Path) -> None:

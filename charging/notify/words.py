@@ -31,6 +31,7 @@ def filters(language: Language) -> dict[str, Callable[..., Any]]:
         "day": lambda text: _day(date.fromisoformat(text), language),
         "moment": lambda text: _moment(datetime.fromisoformat(text), language),
         "shortly": lambda text: _moment(datetime.fromisoformat(text), language, with_year=False),
+        "between": lambda first, last: _between(datetime.fromisoformat(first), datetime.fromisoformat(last), language),
         "month": lambda text: _month(text, language),
         "minutes": lambda seconds: _counted(seconds // 60, _MINUTES[language]),
         "days": lambda count: _counted(count, _DAYS[language]),
@@ -58,6 +59,17 @@ def _day(day: date, language: Language, with_year: bool = True) -> str:
 def _moment(moment: datetime, language: Language, with_year: bool = True) -> str:
     between = " om " if language is Language.NL else " at "
     return f"{_day(moment.date(), language, with_year)}{between}{moment:%H:%M}"
+
+
+def _between(first: datetime, last: datetime, language: Language) -> str:
+    """The beginning of a sentence that tells when, without saying a day or a minute twice."""
+    on, between, joint = ("Op", "tussen", "en") if language is Language.NL else ("On", "between", "and")
+    begin = _moment(first, language, with_year=False)
+    if first.date() != last.date():
+        return f"{between.title()} {begin} {joint} {_moment(last, language, with_year=False)}"
+    if f"{first:%H:%M}" == f"{last:%H:%M}":
+        return f"{on} {begin}"
+    return f"{on} {_day(first.date(), language, with_year=False)} {between} {first:%H:%M} {joint} {last:%H:%M}"
 
 
 def _month(text: str, language: Language) -> str:

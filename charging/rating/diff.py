@@ -13,6 +13,9 @@ from charging.rating.diff_settings import band_hours, differing
 from charging.rating.rate import Rate
 from charging.rating.tariff import Destination, RateTable, Refusal, Tariff
 
+UNUSED = "no longer used by any price"
+"""A band's hours, whether or not they still stand in the file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -80,7 +83,7 @@ def _plans(old: Tariff, new: Tariff) -> Iterator[Change]:
 def _bands(old: Tariff, new: Tariff) -> Iterator[Change]:
     for name, before, after in _pairs(band_hours(old), band_hours(new)):
         if before != after:
-            yield Change(f"bands.{name}", before or "", after or "")
+            yield Change(f"bands.{name}", before or "", after or UNUSED)
 
 
 def _destinations(old: Tariff, new: Tariff) -> Iterator[Change]:

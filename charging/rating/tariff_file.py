@@ -18,7 +18,7 @@ from charging.rating.deck_file import DeckFile, read_deck
 from charging.rating.plans import Plan
 from charging.rating.prices import price_of
 from charging.rating.tariff import Destination, RateTable, Refusal, Tariff, TopUps
-from charging.rating.tariff_misfits import deck_files, misfits
+from charging.rating.tariff_misfits import deck_files, doubtful_commas, misfits
 from charging.rating.tariff_model import DAYS, PlanModel, TableModel, TariffModel, WindowModel
 from charging.rating.vat import Vat
 from charging.yaml_model import sorted_problems, validate
@@ -49,7 +49,7 @@ def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck) -> Tariff:
     parts = [hashlib.sha256(data).digest(), *(one.digest for one in decks.values())]
     digest = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
     odd = [problem for one in decks.values() for problem in one.warnings]
-    warnings = (*odd, *_oddities(document, model), *_overlaps(document, model, decks))
+    warnings = (*odd, *doubtful_commas(document), *_oddities(document, model), *_overlaps(document, model, decks))
     return _tariff(model, {file: one.deck for file, one in decks.items()}, digest, warnings)
 
 

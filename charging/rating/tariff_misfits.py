@@ -17,6 +17,8 @@ from charging.yaml_text import Document, DocumentPath, TextValue, describe, sugg
 
 Table = dict[str, TextValue]
 
+_AMOUNTS = frozenset("price connect_fee minimum maximum fax_page credit_a_day low_credit amounts".split())
+_THOUSANDS = re.compile(r"\+?[1-9][0-9]{0,2},[0-9]{3}")
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -149,6 +151,28 @@ def _amount(value: TextValue) -> int:
         return parse_euro(value) if isinstance(value, str) else 0
     except MoneyError:
         return 0
+
+
+def doubtful_commas(document: Document) -> Iterator[Problem]:
+    """Amounts such as ``1,000``: the comma is read as a decimal one, and whoever wrote it may have meant thousands. No
+    reason to refuse the file; ``0,125`` is a price like any other."""
+    for path, text in _leaves((), document.root):
+        key = next(part for part in reversed(path) if isinstance(part, str))
+        if key in _AMOUNTS and _THOUSANDS.fullmatch(text):
+            expected = f"{text.replace(',', '.')} or {text.replace(',', '')}, whichever is meant"
+            hint = "a comma is read as a decimal one; write digits without separators between thousands"
+            yield document.problem(path, repr(text), expected, hint)
+
+
+def _leaves(path: DocumentPath, value: TextValue) -> Iterator[tuple[DocumentPath, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _leaves((*path, key), one)
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            yield from _leaves((*path, index), one)
 
 
 _CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (

@@ -47,6 +47,17 @@ class Subscriptions:
         payment = Payment(key, "" if until is None else until.isoformat())
         return await self._accounts.edit(account, lambda one: self._with(one, payment, until, today))
 
+    def paid_already(self, account: Account, until: date | None) -> str:
+        """Why a payment of the period that ends with ``until`` has changed nothing, of the account that answered it;
+        else nothing. The very day that is paid may be told again."""
+        if until is None or account.paid_until_us is None:
+            return ""
+        zone = ZoneInfo(self._tariff().zone)
+        if account.paid_until_us <= _midnight_us(until + timedelta(days=1), zone):
+            return ""
+        told = f"account {account.id!r} is already paid until {_last_day(account.paid_until_us, zone)}"
+        return f"{told}; nothing was changed; `charging subscription correct` puts a wrong one right"
+
     async def correct(self, account: str, key: str, until: date) -> Account | Refused:
         """What is paid ends with the day ``until``, also where that is earlier than was recorded. Nothing was paid now:
         the day from which R19's year counts stays. The same ``key`` again changes nothing.
@@ -89,8 +100,7 @@ class Subscriptions:
             return _midnight_us(until + timedelta(days=1), zone)
         begin = today
         if account.paid_until_us is not None:
-            paid = datetime.fromtimestamp(account.paid_until_us // MICROSECONDS, tz=UTC).astimezone(zone).date()
-            begin = max(today, paid)
+            begin = max(today, _day_of(account.paid_until_us, zone))
         return _midnight_us(_a_month_later(begin), zone)
 
 
@@ -127,6 +137,14 @@ def _a_month_later(day: date) -> date:
             except ValueError:
                 continue
     raise AssertionError("every month has 28 days")
+
+
+def _day_of(wall_us: int, zone: ZoneInfo) -> date:
+    return datetime.fromtimestamp(wall_us // MICROSECONDS, tz=UTC).astimezone(zone).date()
+
+
+def _last_day(end_us: int, zone: ZoneInfo) -> date:
+    return _day_of(end_us, zone) - timedelta(days=1)
 
 
 def _midnight_us(day: date, zone: ZoneInfo) -> int:

@@ -29,7 +29,23 @@ def problem_of(error: Mapping[str, Any]) -> str:
             return f"found {_shown(error['input'])} as {where}, expected text of whole characters"
         case "enum" | "literal_error":
             return f"found {_shown(error['input'])} as {where}, expected {error['ctx']['expected']}"
+    if expected := expected_of(error):
+        return f"found {_shown(error['input'])} as {where}, expected {expected}"
     return f"found {_shown(error['input'])} as {where}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def expected_of(error: Mapping[str, Any]) -> str:
+    """What one of pydantic's errors would rather have seen, where it is a number or a day; else nothing."""
+    kind, bounds = error["type"], error.get("ctx", {})
+    if kind.startswith("date_"):
+        return "a day such as 2027-01-31"
+    if kind.startswith("int_"):
+        return "a whole number"
+    if kind.startswith("float_"):
+        return "a number"
+    return {"greater_than_equal": f"at least {bounds.get('ge')}", "less_than_equal": f"at most {bounds.get('le')}"}.get(
+        kind, ""
+    )
 
 
 def _where(place: Sequence[str | int]) -> str:

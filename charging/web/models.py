@@ -95,6 +95,12 @@ class AccountOut(BaseModel):
         )
 
 
+class SubscriptionOut(AccountOut):
+    """Who pays, and what has come of what was told."""
+
+    warnings: list[str] = []
+
+
 class SubscriptionPayment(Body):
     """The subscription has been paid."""
 

@@ -261,6 +261,37 @@ async def test_what_this_login_may_not_see_is_unknown_and_no_problem(check: Chec
     assert not any("modules" in line or "dialplan" in line for line in graded(ran, "ok"))
 
 
+async def test_which_modules_are_needed_and_which_are_a_risk_is_told_where_they_cannot_be_seen(
+    check: CheckLive, ami: FakeAmi
+) -> None:
+    ami.answers["ModuleCheck"] = lambda message: [refusal(message, "Permission denied")]
+    (line,) = (one for one in graded(await check(ami), "unknown") if "modules" in one)
+    needed, _, risks = line.partition("none should be shown")
+    assert "all 8" in needed
+    assert "app_voicemail" in needed
+    assert "res_pjsip_refer" not in needed
+    assert "res_pjsip_refer" in risks
+    assert "app_voicemail" not in risks
+
+
+def test_programs_that_faxes_need_are_looked_for_where_faxes_are_sent(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> list[str]:
+        return [line for line in Command(place, capsys)("check").out.splitlines() if line.split()[1] == "fax"]
+
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    there = {"gs", "tiff2pdf", "prlimit"}
+    monkeypatch.setattr("shutil.which", lambda name: name if name in there else None)
+    assert found() == []
+    place.config.write_text(place.config.read_text() + "fax: {folder: fax}\n")
+    assert [line.split(maxsplit=2) for line in found()] == [["ok", "fax", "gs, tiff2pdf, prlimit are there"]]
+    there -= {"gs", "tiff2pdf"}
+    (line,) = found()
+    assert line.startswith("warning")
+    assert line.endswith("no fax can be sent without gs, tiff2pdf: apt-get install ghostscript libtiff-tools")
+
+
 async def test_records_of_another_switch_id_are_counted_and_a_warning(check: CheckLive, ami: FakeAmi) -> None:
     ours, others = "v1|dial=BUSY|switch=asterisk", "v1|dial=BUSY|switch=east"
     entries = [

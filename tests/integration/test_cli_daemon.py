@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -165,16 +165,41 @@ async def test_a_socket_that_a_killed_daemon_left_is_no_daemon(place: Place, cha
     assert _has_ledger(place)
 
 
-def test_a_frozen_daemon_is_said_in_one_line(
-    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It accepts and says nothing: whether it did what was asked is not known."""
+@pytest.fixture
+def frozen(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A daemon that accepts and says nothing: whether it did what was asked is not known."""
     monkeypatch.setattr("charging.cli.client.TIMEOUT_S", 0.2)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place.socket))
         listener.listen()
-        problem = Command(place, capsys)("top-up", "anna", "25").problem
-    assert "outcome is unknown" in problem
+        yield
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "top-up anna 25",
+        "account correct anna -5 --reason slip",
+        "subscription paid anna --until 2027-01-31",
+        "subscription correct anna --until 2027-01-31",
+        "fax send anna +31201112222 charging.yaml",
+    ],
+)
+def test_a_frozen_daemon_is_said_with_the_key_that_makes_the_act_safe_to_repeat(
+    place: Place, capsys: pytest.CaptureFixture[str], frozen: None, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    monkeypatch.chdir(place.folder)
+    monkeypatch.setattr("secrets.token_hex", lambda _: "72ad")
+    told = "the outcome is unknown: repeat this with `--id {}`, by which it is never done twice"
+    assert told.format("cli-72ad") in Command(place, capsys)(*act.split()).problem
+    if "--until" not in act:
+        assert told.format("order-9") in Command(place, capsys)(*act.split(), "--id", "order-9").problem
+
+
+def test_a_frozen_daemon_is_said_where_nothing_can_be_done_twice(
+    place: Place, capsys: pytest.CaptureFixture[str], frozen: None
+) -> None:
+    assert "outcome is unknown: look, then ask again" in Command(place, capsys)("account", "list").problem
 
 
 def _has_ledger(place: Place) -> bool:

@@ -61,7 +61,8 @@ async def test_a_second_process_is_told_who_has_the_ledger(tmp_path: Path) -> No
 
 
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LedgerUnavailable, match=r"missing/ledger\.db.*No such file"):
+    there_is_none = r"missing/ledger\.db.*No such file or directory; make the folder and give it to the daemon's user"
+    with pytest.raises(LedgerUnavailable, match=there_is_none):
         await SqliteStore(tmp_path / "missing" / "ledger.db").open()
 
 

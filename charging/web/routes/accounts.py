@@ -24,6 +24,7 @@ from charging.web.models import (
     Page,
     StatusEdit,
     SubscriptionCorrection,
+    SubscriptionOut,
     SubscriptionPayment,
     TopUp,
 )
@@ -123,18 +124,22 @@ async def correct(
 @router.post("/{account}/subscription-payments")
 async def subscription_paid(
     account: str, body: SubscriptionPayment, service: TheService, idempotency_key: IdempotencyKey
-) -> AccountOut:
+) -> SubscriptionOut:
     """The subscription is paid (R18). The same payment told again, or a period that is paid already, changes
-    nothing."""
-    return AccountOut.of(granted(await service.subscriptions.paid(account, idempotency_key, body.until)))
+    nothing; a period that ends before what is paid is warned of."""
+    paid = granted(await service.subscriptions.paid(account, idempotency_key, body.until))
+    shown = SubscriptionOut.of(paid)
+    if warning := service.subscriptions.paid_already(paid, body.until):
+        shown.warnings.append(warning)
+    return shown
 
 
 @router.post("/{account}/subscription-corrections")
 async def subscription_corrected(
     account: str, body: SubscriptionCorrection, service: TheService, idempotency_key: IdempotencyKey
-) -> AccountOut:
+) -> SubscriptionOut:
     """Put the end of what is paid right, also to an earlier day. No payment: R19's year counts from the last one."""
-    return AccountOut.of(granted(await service.subscriptions.correct(account, idempotency_key, body.until)))
+    return SubscriptionOut.of(granted(await service.subscriptions.correct(account, idempotency_key, body.until)))
 
 
 @router.get("/{account}/journal")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from charging.ledger.model import CdrRow
 from charging.service import text
-from charging.service.refusal import Refused
+from charging.service.refusal import Code, Refused
 from charging.web.forms import MOMENT, REASON
 from charging.web.models import CallOut, Cdr, Page
 from charging.web.parts import AccountFilter, CdrCursor, Limit, TheService, cdr_cursor, cdr_place, page, wall_us
@@ -58,11 +58,17 @@ async def list_cdrs(
 ) -> Page[Cdr]:
     """CDRs by end of call, oldest first; from ``since`` on, before ``until``."""
     zone = service.tariff().zone if since is not None or until is not None else "UTC"
+    since_us = wall_us(since, zone) if since is not None else 0
+    until_us = wall_us(until, zone) if until is not None else None
+    if until_us is not None and until_us < since_us:
+        raise Refusal(
+            Refused(Code.INVALID, f"found since {since} after until {until}, expected the earlier one as since")
+        )
     rows = granted(
         await service.cdrs(
             account=account,
-            since_us=wall_us(since, zone) if since is not None else 0,
-            until_us=wall_us(until, zone) if until is not None else None,
+            since_us=since_us,
+            until_us=until_us,
             after=cdr_place(cursor),
             limit=limit + 1,
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from rich.console import Console
 
 from charging.cli.accounts import changes_of
-from charging.cli.client import path
+from charging.cli.client import _refusal, path
 from charging.cli.failure import Refusal
+from charging.cli.fax import COLUMNS as FAX_COLUMNS
 from charging.cli.options import config_first
 from charging.cli.output import Column, cell, fitting, show_csv, show_one, show_rows
 
@@ -35,6 +37,14 @@ def test_a_path_keeps_every_character_of_its_parts_to_itself() -> None:
         path("calls", "")
 
 
+def test_an_act_of_unknown_outcome_is_told_with_its_key_and_a_refusal_with_its_own_advice() -> None:
+    lost = {"code": "ledger_unavailable", "detail": "the disk is full", "advice": "ask again, same key"}
+    assert str(_refusal(lost, "repeat it")) == "the disk is full; the outcome is unknown: repeat it"
+    assert str(_refusal(lost)) == "the disk is full; ask again, same key"
+    busy = {"code": "unavailable", "detail": "all lines are busy", "advice": "nothing was sent"}
+    assert str(_refusal(busy, "repeat it")) == "all lines are busy; nothing was sent"
+
+
 def test_values_are_said_in_words() -> None:
     assert [cell(value) for value in (None, True, False, 0, "x")] == ["-", "yes", "no", "0", "x"]
 
@@ -53,6 +63,23 @@ def test_a_line_too_short_for_all_columns_leaves_out_those_that_can_be_spared() 
 
     assert [shown(width) for width in (40, 39, 30, 29, 1)] == ["abcd", "abd", "abd", "ad", "ad"]
     assert [column.key for column in fitting([], columns, 16)] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(("width", "told"), [(80, True), (200, False)])
+def test_columns_that_a_narrow_terminal_has_no_room_for_are_told_of(
+    width: int, told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("charging.cli.output.console", lambda: Console(width=width))
+    row = {"session": "fax-1700000000.123", "state": "transmitting", "target": "+31201112222", "number": "+31851234567"}
+    fax = {**row, "pages": 12, "pages_sent": 3, "cost": "1.20", "set_up": "2026-11-22 03:33:08Z", "document": "x" * 30}
+    show_rows([fax], FAX_COLUMNS, as_json=False, none="none")
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= width for line in lines)
+    for needed in ("fax-1700000000.123", "transmitting", "+31201112222", "12", "1.20"):
+        assert any(needed in line for line in lines), "whole, in one line"
+    beneath = " ".join(line.strip() for line in lines).partition("Left out for lack of room: ")[2]
+    assert bool(beneath) is told
+    assert not told or ("document" in beneath and beneath.endswith("(a wider terminal or --json has all)"))
 
 
 def test_what_customers_typed_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

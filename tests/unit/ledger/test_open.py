@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from charging.errors import ConfigError
+from charging.errors import ConfigError, LedgerUnavailable
 from charging.ledger.memory import MemoryStore
 from charging.ledger.open import open_store
 from charging.ledger.redis_store import RedisStore
@@ -36,3 +38,9 @@ def test_a_password_is_not_told() -> None:
         open_store("redis://user:secret@localhost?color=red")
     assert "secret" not in str(caught.value)
     assert "unknown option color" in str(caught.value)
+
+
+async def test_an_absolute_path_is_told_as_it_was_written(tmp_path: Path) -> None:
+    for url in (f"sqlite:///{tmp_path}/none/a%20b.db", f"sqlite://{tmp_path}/none/a%20b.db"):
+        with pytest.raises(LedgerUnavailable, match=f"ledger lock {tmp_path}/none/a b.db.lock: No such file"):
+            await open_store(url).open()

@@ -106,6 +106,13 @@ def test_a_band_that_comes_is_told_with_its_hours_and_against_the_price_that_hel
     assert (price.subject, price.old, price.effect) == ("prices.nl.bands.night", "", "cheaper")
 
 
+def test_a_band_that_is_left_without_a_price_is_told_as_such_and_not_as_gone(tmp_path: Path) -> None:
+    banded = small(tmp_path, changed(NL, nl("0.05, bands: {night: {price: 0.01}}")))
+    changes = diff(banded, small(tmp_path, SMALL), NOON_US)
+    hours = next(one for one in changes if one.subject == "bands.night")
+    assert (hours.old, hours.new) == ("mon tue wed thu fri sat sun 22:00-06:00", "no longer used by any price")
+
+
 def test_a_bands_hours_are_told(tmp_path: Path) -> None:
     banded = changed(NL, nl("0.05, bands: {night: {price: 0.01}}"))
     moved = banded.replace("hours: 22:00-06:00", "hours: 23:30-24:00")

@@ -328,6 +328,30 @@ def test_what_is_odd_but_no_reason_to_refuse_is_a_warning(tmp_path: Path) -> Non
     }
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("1,000", "1.000 or 1000"), ('"12,500"', "12.500 or 12500"), ("1,00", ""), ("0,125", ""), ("1.000", "")],
+)
+def test_an_amount_whose_comma_may_part_thousands_is_a_warning(tmp_path: Path, written: str, meant: str) -> None:
+    text = SMALL + f"    credit_a_day: {written}\n"
+    told = {(one.path, one.line, one.expected) for one in small(tmp_path, text).warnings if "comma" in one.hint}
+    line = len(text.splitlines())
+    assert told == ({("plans.pro.credit_a_day", line, f"{meant}, whichever is meant")} if meant else set())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        ("nl: {price: 0.05", 'nl: {price: "1,125"', "rates.standard.destinations.nl.price"),
+        ("vat:", 'top_up: {amounts: ["12,500"]}\nvat:', "top_up.amounts[0]"),
+    ],
+)
+def test_a_comma_that_may_part_thousands_is_found_wherever_amounts_stand(
+    tmp_path: Path, old: str, new: str, path: str
+) -> None:
+    assert path in {one.path for one in small(tmp_path, changed(old, new)).warnings}
+
+
 def test_the_digest_changes_with_any_byte_of_the_file_or_its_decks(tmp_path: Path) -> None:
     (tmp_path / "deck.csv").write_text("prefix,price\n32,0.10\n", encoding="utf-8")
     text = SMALL.replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax")

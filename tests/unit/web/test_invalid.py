@@ -67,9 +67,18 @@ async def test_a_missing_key_is_named_as_the_header_that_it_is(api: Api) -> None
     assert answer["problems"] == ["found no header `Idempotency-Key`, expected one"]
 
 
-async def test_a_parameter_out_of_range_is_told_the_range(api: Api) -> None:
-    answer = await api("GET", "/accounts", 422, params={"limit": "0"})
-    assert answer["detail"] == 'found "0" as parameter `limit`: input should be greater than or equal to 1'
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("0", "at least 1"), ("9999", "at most 1000"), ("x", "a whole number")]
+)
+async def test_a_parameter_out_of_range_is_told_the_range(api: Api, limit: str, expected: str) -> None:
+    answer = await api("GET", "/accounts", 422, params={"limit": limit})
+    assert answer["detail"] == f'found "{limit}" as parameter `limit`, expected {expected}'
+
+
+@pytest.mark.parametrize("until", ["31-01-2027", "2027-02-30", "tomorrow", "2027-01-31T12:00:00", 7.5, True])
+async def test_a_date_that_is_none_is_told_the_form_of_one(api: Api, until: object) -> None:
+    answer = await api("POST", "/accounts/anna/subscription-payments", 422, key="k", json={"until": until})
+    assert answer["detail"].endswith("as member `until`, expected a day such as 2027-01-31")
 
 
 async def test_what_was_sent_is_said_back_shortened(api: Api) -> None:
