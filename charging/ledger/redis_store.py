@@ -210,8 +210,8 @@ class RedisStore(RedisSchema):
     # -- archiving
 
     async def replace_head(self, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
-        """Of very many lines most ids go first, so that no step keeps the server from others: broken off in between, the
-        lines still stand to be archived again. The rest go with the lines, so that an audit meanwhile misses none."""
+        """Of very many lines most ids go first, so that no step keeps the server from others: broken off in between,
+        the lines still stand to be archived again. The rest go with the lines, so that an audit misses none."""
         ids, journal = self._keys.books(opening.account)[1:3]
         head = await self._client.command("LINDEX", journal, 0)
         if head is None or load_line(opening.account, head).number != archived[0].number:
