@@ -38,6 +38,9 @@ from charging.session.switch_events import (
 DEADLINE_TOLERANCE_MS = 1000
 """The switch's remaining time may differ by so much from ours before it is set again."""
 
+LOST_TICKS_MAX = 3
+"""So many of a call's last ticks may be missing from its record after a fail-over of a shared ledger."""
+
 BRIDGE_LEFT_GRACE_S = 2
 """Between leaving the bridge and the channel's end, before the switch is asked whether the call is over."""
 
@@ -116,18 +119,22 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
 def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
     """Find out when the call was answered: the switch counts down to the second that it was given last, or to the one
     before where that order did not reach it. Its answer was true at some moment since the question: the latest is
-    taken, for nobody is cut too early. Only our monotonic reading moves: prices go by the time of day."""
+    taken, for nobody is cut too early. Where a later second fits our own reckoning, ticks were lost, and no clock is
+    wrong. Only our monotonic reading moves: prices go by the time of day."""
     assert session.answered is not None, "a running call was answered"
     due_now = replace(session, anchored=True, tick_mono_us=context.now.mono_us)
     told_us = min(context.now.mono_us, asked_mono_us + DEADLINE_TOLERANCE_MS * 1000)
     mine_ms = (told_us - session.answered.mono_us) // 1000
     if callee.time_left_ms is None:
         return Step(due_now)
+    policy = context.policy
     by_deadline = [second * 1000 - callee.time_left_ms for second in (session.covered_s, session.enforced_s)]
+    lost = range(1, LOST_TICKS_MAX + 1) if policy.is_shared else ()
+    possible = (*by_deadline, *(by_deadline[0] + ticks * policy.tick_s * 1000 for ticks in lost))
+    if any(abs(one_ms - mine_ms) <= policy.clock_jump_ms for one_ms in possible):
+        return Step(due_now)
     known_alive = [one_ms for one_ms in by_deadline if one_ms >= session.proven_ms - DEADLINE_TOLERANCE_MS]
     its_ms = min(known_alive or by_deadline, key=lambda one_ms: abs(one_ms - mine_ms))
-    if abs(its_ms - mine_ms) <= context.policy.clock_jump_ms:
-        return Step(due_now)
     answered = Instant(told_us - its_ms * 1000, session.answered.wall_us)
     return Step(replace(due_now, answered=answered), (Tell("answer_moved", {"by_ms": mine_ms - its_ms}),))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from charging.ledger.memory import MemoryStore
 from charging.session.model import Policy
 from charging.session.switch_events import SwitchEvent
 from tests.fakes.clock import FakeClock
+from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
 from tests.fakes.switch import FakeSwitch
 
@@ -44,18 +46,22 @@ async def cdr(rig: Rig) -> dict[str, Any]:
     return document
 
 
-def make_two_machines() -> tuple[FakeClock, SteppedClock, Rig]:
+def make_two_machines(policy: Policy) -> tuple[FakeClock, SteppedClock, Rig]:
     """A daemon whose machine is not the switch's."""
     clock = FakeClock()
     mine = SteppedClock(clock)
     ours: Clock = mine
-    rig = Rig(ours, MemoryStore(clock), FakeSwitch(clock), Policy(), make_tariff())  # type: ignore[arg-type]
+    rig = Rig(ours, MemoryStore(clock), FakeSwitch(clock), policy, make_tariff())  # type: ignore[arg-type]
     return clock, mine, rig
 
 
+SHARED = Policy(short_poll_s=1)
+
+
+@pytest.mark.parametrize("policy", [Policy(), SHARED], ids=["alone", "shared"])
 @pytest.mark.parametrize("by_s", [-600, -30, 3, 30, 600])
-async def test_daemon_that_starts_with_another_time_of_day_cuts_where_the_money_ends(by_s: int) -> None:
-    clock, mine, rig = make_two_machines()
+async def test_daemon_that_starts_with_another_time_of_day_cuts_where_the_money_ends(by_s: int, policy: Policy) -> None:
+    clock, mine, rig = make_two_machines(policy)
     await rig.start_daemon()
     await rig.subscriber(credit=180 * SECOND)
     call = await rig.talking()
@@ -75,7 +81,7 @@ async def test_daemon_that_starts_with_another_time_of_day_cuts_where_the_money_
 
 @pytest.mark.parametrize("by_s", [-600, 600])
 async def test_daemon_that_starts_with_another_time_of_day_charges_what_was_talked(by_s: int) -> None:
-    clock, mine, rig = make_two_machines()
+    clock, mine, rig = make_two_machines(Policy())
     await rig.start_daemon()
     await rig.subscriber(credit=100 * EURO)
     call = await rig.talking()
@@ -102,6 +108,27 @@ async def test_daemon_whose_time_of_day_is_the_same_moves_nothing() -> None:
         await rig.clock.advance(112)
         assert call.true_ms == 180_003
         assert not rig.heard("answer_moved")
+
+
+async def test_ticks_that_a_fail_over_lost_are_not_taken_for_a_clock_that_is_wrong() -> None:
+    """The switch's deadline is later than the record that is left knows."""
+    store = FaultyStore(random.Random(1))
+    async with make_rig(SHARED, store=store) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        await rig.clock.advance(62)
+        store.remember()
+        await rig.clock.advance(60)
+        store.fail_over()
+        await rig.kill_daemon()
+        await rig.start_daemon()
+        await rig.clock.advance(30.1)
+        await rig.hang_up(call)
+        await rig.clock.advance(10)
+        assert not rig.heard("answer_moved")
+        booked = await cdr(rig)
+        assert (booked["billed_s"], booked["proof"]) == (152, "black_box")
+        assert (await rig.balance()).posted == 10 * EURO - 152 * SECOND
 
 
 @asynccontextmanager
