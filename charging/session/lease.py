@@ -139,6 +139,9 @@ class LeaseKeeper:
         await self._lost()
 
     async def _end_taking_over(self) -> None:
-        if self._taking_over is not None:
-            await end([self._taking_over])
-            self._taking_over = None
+        """Raises what it raised, where it had failed by itself."""
+        task, self._taking_over = self._taking_over, None
+        if task is not None:
+            await end([task])
+            if not task.cancelled():
+                task.result()

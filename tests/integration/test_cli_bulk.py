@@ -25,18 +25,6 @@ GOOD = "account,plan,email,number,forward_to\nanna,pro,a@b.nl,0201234567,0612345
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
-    place.write()
-    return place
-
-
-@pytest.fixture
-def charging(place: Place, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(place, capsys)
-
-
-@pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "customers.csv"
     path.write_text(GOOD)

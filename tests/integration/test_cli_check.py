@@ -16,13 +16,6 @@ CheckLive = Callable[..., Awaitable[Ran]]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
-    place.write()
-    return place
-
-
-@pytest.fixture
 async def ami() -> AsyncIterator[FakeAmi]:
     """An Asterisk that has everything."""
     fake = FakeAmi(commands=(*COMMANDS, "CoreSettings", "Getvar", "ShowDialPlan", "ModuleCheck"))

@@ -7,7 +7,6 @@ import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
 
@@ -21,13 +20,6 @@ from tests.integration.command import Command, Place, Ran, run_process
 
 YEAR = ("--since", "2026-01-01", "--until", "2027-01-01")
 Charging = Callable[..., Awaitable[Ran]]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
-    place.write()
-    return place
 
 
 @asynccontextmanager

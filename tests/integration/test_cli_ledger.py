@@ -37,11 +37,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 @pytest.fixture
-def charging(place: Place, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(place, capsys)
-
-
-@pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
     with RedisServer(tmp_path, *ACL) as server:
         yield server

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 
 import pytest
 
 from charging.cli.failure import OUTPUT_LOST
 from tests.integration.command import REPOSITORY, Command, Place, Ran
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
-    place.write()
-    return place
 
 
 @pytest.fixture

@@ -15,18 +15,6 @@ from tests.integration.command import Command, Place
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
-    place.write()
-    return place
-
-
-@pytest.fixture
-def charging(place: Place, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(place, capsys)
-
-
-@pytest.fixture
 def copy(charging: Command, place: Place) -> Path:
     """A backup with € 25; the ledger has € 35."""
     charging("account", "add", "anna", "--plan", "pro")

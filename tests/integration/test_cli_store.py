@@ -18,18 +18,6 @@ NUMBER = "+31201234567"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
-    place.write()
-    return place
-
-
-@pytest.fixture
-def charging(place: Place, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(place, capsys)
-
-
-@pytest.fixture
 def anna(charging: Command) -> str:
     assert charging("account", "add", "anna", "--plan", "pro").code == 0
     return "anna"

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.integration.command import Command, Place
-
-
-@pytest.fixture
-def charging(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    place = Place(tmp_path)
-    place.write()
-    return Command(place, capsys)
+from tests.integration.command import Command
 
 
 @pytest.fixture

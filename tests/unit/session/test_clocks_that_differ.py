@@ -6,18 +6,18 @@ import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from charging.clock import MICROSECONDS, Clock, Instant
+from charging.clock import MICROSECONDS, Instant
 from charging.ledger.memory import MemoryStore
 from charging.session.model import Policy
 from charging.session.switch_events import SwitchEvent
 from tests.fakes.clock import FakeClock
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
-from tests.fakes.switch import FakeSwitch
+from tests.fakes.switch import FakeCall, FakeSwitch
 
 SECOND = 1_000
 
@@ -46,13 +46,21 @@ async def cdr(rig: Rig) -> dict[str, Any]:
     return document
 
 
-def make_two_machines(policy: Policy) -> tuple[FakeClock, SteppedClock, Rig]:
-    """A daemon whose machine is not the switch's."""
+@asynccontextmanager
+async def restarted(by_s: int, credit: int, policy: Policy) -> AsyncIterator[tuple[Rig, FakeClock, FakeCall]]:
+    """A call of 70 seconds; its daemon, on another machine than the switch, has just started with its clock moved."""
     clock = FakeClock()
     mine = SteppedClock(clock)
-    ours: Clock = mine
-    rig = Rig(ours, MemoryStore(clock), FakeSwitch(clock), policy, make_tariff())  # type: ignore[arg-type]
-    return clock, mine, rig
+    rig = Rig(cast(FakeClock, mine), MemoryStore(clock), FakeSwitch(clock), policy, make_tariff())
+    await rig.start_daemon()
+    await rig.subscriber(credit=credit)
+    call = await rig.talking()
+    await clock.advance(70)
+    await rig.kill_daemon()
+    mine.by_s = by_s
+    await rig.start_daemon()
+    yield rig, clock, call
+    await rig.kill_daemon()
 
 
 SHARED = Policy(short_poll_s=1)
@@ -61,41 +69,25 @@ SHARED = Policy(short_poll_s=1)
 @pytest.mark.parametrize("policy", [Policy(), SHARED], ids=["alone", "shared"])
 @pytest.mark.parametrize("by_s", [-600, -30, 3, 30, 600])
 async def test_daemon_that_starts_with_another_time_of_day_cuts_where_the_money_ends(by_s: int, policy: Policy) -> None:
-    clock, mine, rig = make_two_machines(policy)
-    await rig.start_daemon()
-    await rig.subscriber(credit=180 * SECOND)
-    call = await rig.talking()
-    await clock.advance(70)
-    await rig.kill_daemon()
-    mine.by_s = by_s
-    await rig.start_daemon()
-    await clock.advance(109)
-    assert not call.ended.is_set()
-    await clock.advance(20)
-    assert call.ended.is_set()
-    assert (call.true_ms, (await cdr(rig))["billed_s"]) == (180_003, 180)
-    assert [fields["by_ms"] for fields in rig.heard("answer_moved")] == [1000 * by_s]
-    assert (await rig.balance()).posted == 0
-    await rig.kill_daemon()
+    async with restarted(by_s, 180 * SECOND, policy) as (rig, clock, call):
+        await clock.advance(109)
+        assert not call.ended.is_set()
+        await clock.advance(20)
+        assert call.ended.is_set()
+        assert (call.true_ms, (await cdr(rig))["billed_s"]) == (180_003, 180)
+        assert [fields["by_ms"] for fields in rig.heard("answer_moved")] == [1000 * by_s]
+        assert (await rig.balance()).posted == 0
 
 
 @pytest.mark.parametrize("by_s", [-600, 600])
 async def test_daemon_that_starts_with_another_time_of_day_charges_what_was_talked(by_s: int) -> None:
-    clock, mine, rig = make_two_machines(Policy())
-    await rig.start_daemon()
-    await rig.subscriber(credit=100 * EURO)
-    call = await rig.talking()
-    await clock.advance(70)
-    await rig.kill_daemon()
-    mine.by_s = by_s
-    await rig.start_daemon()
-    await clock.advance(430.1)
-    assert not call.ended.is_set()
-    rig.switch.end(call.session)
-    await clock.advance(10)
-    assert (await cdr(rig))["billed_s"] == 500
-    assert (await rig.balance()).posted == 100 * EURO - 500 * SECOND
-    await rig.kill_daemon()
+    async with restarted(by_s, 100 * EURO, Policy()) as (rig, clock, call):
+        await clock.advance(430.1)
+        assert not call.ended.is_set()
+        rig.switch.end(call.session)
+        await clock.advance(10)
+        assert (await cdr(rig))["billed_s"] == 500
+        assert (await rig.balance()).posted == 100 * EURO - 500 * SECOND
 
 
 async def test_daemon_whose_time_of_day_is_the_same_moves_nothing() -> None:

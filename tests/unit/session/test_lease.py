@@ -269,6 +269,25 @@ async def test_take_over_ends_with_the_lease(pair: tuple[Daemon, Daemon], monkey
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "take-over"]
 
 
+async def test_fault_of_a_take_over_is_told_though_the_lease_was_lost_meanwhile() -> None:
+    clock = FakeClock()
+    store = MemoryStore(clock)
+
+    async def fails(_epoch: int) -> None:
+        raise IndexError
+
+    async def stand_by() -> None:
+        pass
+
+    said = {"gained": fails, "lost": stand_by, "observe": lambda *_: None}
+    keeper = LeaseKeeper(store, clock, switch_id="test", owner="one", ttl_s=TTL_S, **said)  # type: ignore[arg-type]
+    await keeper.turn()
+    await clock.advance(TTL_S + 1)
+    assert await store.acquire_lease("test", "two", TTL_S)
+    with pytest.raises(IndexError):
+        await keeper.turn()
+
+
 async def test_take_over_that_fails_brings_the_daemon_down(
     pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
 ) -> None:
