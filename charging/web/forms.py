@@ -13,9 +13,6 @@ from pydantic.fields import FieldInfo
 
 from charging.service import text
 
-_UNSEEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff"
-"""What Python or ECMA-262 calls a space and the other does not is among them. Half of a surrogate pair is refused too;
-most engines of patterns cannot say it."""
 _NAME = r"[A-Za-z0-9:._-]{1,64}"
 
 AMOUNT = r"^[+-]?[0-9]{1,9}([.,][0-9]{1,2})?$"
@@ -26,7 +23,8 @@ KEY = r"^[!-~]{1,128}$"
 MAILBOX = r"^[A-Za-z0-9_-]{0,40}$"
 MONTH = r"^20[0-9]{2}-(0[1-9]|1[0-2])$"
 NUMBER = r"^\+?[0-9][0-9 ().-]{0,38}$"
-REASON = rf"^[^{_UNSEEN}]*[^\s{_UNSEEN}][^{_UNSEEN}]*$"
+REASON = rf"^[^{text.UNSEEN}]*[^\s{text.UNSEEN}][^{text.UNSEEN}]*$"
+"""Half of a surrogate pair is refused too; most engines of patterns cannot say it."""
 JOURNAL_CURSOR = r"^[1-9][0-9]{0,14}$"
 CDR_CURSOR = rf"^[0-9]{{1,16}}\.{_NAME}$"
 MOMENT = (
