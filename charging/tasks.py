@@ -61,6 +61,24 @@ class Tasks:
             self._failed.set()
 
 
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` returns or raises; TimeoutError if it takes longer than ``seconds``.
+
+    For libraries that use ``asyncio.wait_for``: the work is a task of its own, so that a cancellation which the library
+    forgets still ends the task that waits here.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait((task,), timeout=seconds)
+    finally:
+        late = not task.done()
+        await end((task,))
+        failure = None if task.cancelled() else task.exception()  # asked for here, or asyncio complains of it later
+    if late or task.cancelled():
+        raise TimeoutError from failure
+    return task.result()
+
+
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel these tasks until every one has ended; what they raise stays in them."""
     running = {task for task in tasks if not task.done()}

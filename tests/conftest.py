@@ -23,6 +23,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# structlog's own default writes each traceback with every local variable, which takes rich up to 30 s for one line.
+PLAIN_LOGS = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[structlog.processors.add_log_level, PLAIN_LOGS])
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
@@ -31,8 +36,9 @@ def clock() -> FakeClock:
 @pytest.fixture(autouse=True)
 def _logs_left_as_found() -> Iterator[None]:
     """A command that runs in this process silences the logs; the next test may listen to them."""
+    before = structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 @pytest.hookimpl(trylast=True)

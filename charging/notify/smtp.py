@@ -12,7 +12,6 @@ a wrong password, a sender that is refused, a server that falls silent or hangs 
 
 from __future__ import annotations
 
-import asyncio
 import re
 import ssl
 from contextlib import suppress
@@ -25,6 +24,7 @@ from pydantic import SecretStr
 
 from charging.errors import ChargingError, ConfigError, Problem
 from charging.notify.settings import Mail
+from charging.tasks import within
 
 CLOSING = 421
 """The server is about to hang up."""
@@ -78,10 +78,7 @@ class Smtp:
             timeout=float(mail.timeout_s),
         )
         try:
-            async with asyncio.timeout(float(mail.timeout_s)):
-                await client.connect()
-                if client.is_ehlo_or_helo_needed:
-                    await client.ehlo()
+            await within(float(mail.timeout_s), _greet(client))
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             client.close()
             raise MailServerTrouble(f"{mail.host}:{mail.port} ({mail.tls}): {_said(error)}") from error
@@ -94,8 +91,7 @@ class Smtp:
         if client is None or not client.is_connected:
             raise MailServerTrouble("there is no connection")
         try:
-            async with asyncio.timeout(float(self._mail.timeout_s)):
-                await client.send_message(message)
+            await within(float(self._mail.timeout_s), client.send_message(message))
         except aiosmtplib.SMTPRecipientsRefused as error:
             first = error.recipients[0]
             return _verdict(first.code, str(first.message))
@@ -118,14 +114,19 @@ class Smtp:
         if client is None:
             return
         with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
-            async with asyncio.timeout(QUIT_TIMEOUT_S):
-                await client.quit()
+            await within(QUIT_TIMEOUT_S, client.quit())
         self._drop()
 
     def _drop(self) -> None:
         if self._client is not None:
             self._client.close()
         self._client = None
+
+
+async def _greet(client: aiosmtplib.SMTP) -> None:
+    await client.connect()
+    if client.is_ehlo_or_helo_needed:
+        await client.ehlo()
 
 
 def _verdict(code: int, said: str) -> Verdict:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from charging import tasks
-from charging.tasks import Tasks, end
+from charging.tasks import Tasks, end, within
 from tests.fakes.clock import settle
 
 
@@ -114,3 +114,44 @@ async def test_a_task_that_was_cancelled_by_others_is_no_failure() -> None:
     await end([life])
     stop.set()
     await group.until(stop)
+
+
+async def test_work_within_its_time_gives_its_result_or_its_failure() -> None:
+    async def three() -> int:
+        return 3
+
+    async def broken() -> None:
+        raise Broken
+
+    assert await within(10, three()) == 3
+    with pytest.raises(Broken):
+        await within(10, broken())
+
+
+async def test_work_that_takes_longer_than_its_time_is_ended() -> None:
+    ended: list[str] = []
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("work")
+
+    with pytest.raises(TimeoutError):
+        await within(0.001, endless())
+    assert ended == ["work"]
+
+
+async def test_an_order_to_stop_is_kept_though_the_work_forgets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "CANCEL_AGAIN_S", 0.01)
+
+    async def by_a_library() -> str:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "sent after all"
+
+    waiting = asyncio.create_task(within(3600, by_a_library()))
+    await settle()
+    waiting.cancel()
+    await asyncio.wait((waiting,), timeout=10)
+    assert waiting.cancelled()
