@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TOP = ("charging", "agi", "prompts", "config", "tests", ".ci")
+TOP = ("charging", "agi", "prompts", "config", "docs", "tests", ".ci")
 LOCK = ROOT / "requirements.lock"
-BYTES = {".coverage", ".wav", ".gz", ".tiff", ".pdf", ".sqlite", ".db", ".pyc"}
+BYTES = {".git", ".coverage", ".wav", ".gz", ".tiff", ".pdf", ".sqlite", ".db", ".pyc"}
 
 # Written in pieces, so that this file is no offence itself.
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
@@ -22,7 +22,7 @@ REGISTRY = re.compile(
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Every text file of the tree: its path and its content."""
+    """Every text file of the tree: its path and its content. (In a git worktree .git is a file.)"""
     files = [path for path in ROOT.iterdir() if path.is_file()]
     files += [path for folder in TOP for path in (ROOT / folder).rglob("*") if path.is_file()]
     for path in sorted(files):
