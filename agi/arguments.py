@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from agi.protocol import Request
 from charging.errors import RemoteProtocolError
 
 MAX_TEXT_CHARACTERS = 80
@@ -12,6 +13,20 @@ MAX_CHANNEL_CHARACTERS = 160
 _NUMBER = re.compile(r"\+?[0-9]{1,32}", re.ASCII)
 _SESSION = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 _WORD = re.compile(r"[A-Z_]{0,32}", re.ASCII)
+
+
+def exactly(request: Request, count: int) -> tuple[str, ...]:
+    """The arguments, which are so many. Raises RemoteProtocolError: a comma in one of them shifts the others."""
+    if len(request.arguments) != count:
+        raise RemoteProtocolError(f"found {len(request.arguments)} arguments, expected {count}")
+    return request.arguments
+
+
+def same(text: str, said: str, what: str) -> str:
+    """An argument that repeats a line of the header. Raises RemoteProtocolError where the two differ."""
+    if text != said:
+        raise RemoteProtocolError(f"found {what} {text[:80]!r} in the arguments and {said[:80]!r} in the header")
+    return text
 
 
 def number(text: str) -> str:

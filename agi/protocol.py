@@ -9,9 +9,16 @@ it answers each with one of::
     … any number of lines …
     520 End of proper usage.
 
-``HANGUP`` may stand between two answers and is the answer to nothing. Names come from the network (a caller's
-display name can hold anything): bytes that are no UTF-8 are replaced, and a name that is said twice is refused,
-because a line break smuggled into one value must not replace another.
+``HANGUP`` may stand between two answers and is the answer to nothing. Bytes that are no UTF-8 are replaced.
+
+Values come from the network: Asterisk decodes ``%0d%0a`` in a SIP user and writes real line breaks into
+``agi_callerid``, ``agi_calleridname``, ``agi_dnid`` and ``agi_rdnis``. So a caller can add lines, and an empty line
+that seems to end the header. Two checks together prove a header; neither does so alone:
+
+- its lines are exactly Asterisk's, each once and in Asterisk's order (``setup_env`` of ``res_agi.c``, the same in
+  Asterisk 20, 22 and 23). An added line is a line too many.
+- the answer to the first command is the first line after the empty one (:func:`proof`). Asterisk writes its whole
+  header before it reads a command, so after a forged end the rest of the true header comes first.
 """
 
 from __future__ import annotations
@@ -28,26 +35,43 @@ MAX_VALUE_CHARACTERS = 1000
 CODE_SUCCESS = 200
 CODE_DEAD_CHANNEL = 511
 
+HEADER_NAMES = (
+    "agi_network",
+    "agi_network_script",
+    "agi_request",
+    "agi_channel",
+    "agi_language",
+    "agi_type",
+    "agi_uniqueid",
+    "agi_version",
+    "agi_callerid",
+    "agi_calleridname",
+    "agi_callingpres",
+    "agi_callingani2",
+    "agi_callington",
+    "agi_callingtns",
+    "agi_dnid",
+    "agi_rdnis",
+    "agi_context",
+    "agi_extension",
+    "agi_priority",
+    "agi_enhanced",
+    "agi_accountcode",
+    "agi_threadid",
+)
+"""The lines of a header, in order; ``agi_arg_1``, ``agi_arg_2``… follow."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """The header with which the dialplan opens the conversation."""
 
-    fields: tuple[tuple[str, str], ...]
-    """In the order of the wire, names in lower case, none of them twice."""
-
-    def get(self, name: str) -> str:
-        """The value of one field, ``""`` where it was not sent."""
-        return next((value for key, value in self.fields if key == name), "")
-
-    @property
-    def script(self) -> str:
-        """What is asked for: the path of ``agi://host/path``, without a query."""
-        return self.get("agi_network_script").partition("?")[0].strip("/")
-
-    def argument(self, position: int) -> str:
-        """The dialplan's argument at this position, from 1; ``""`` where it gave none."""
-        return self.get(f"agi_arg_{position}")
+    script: str
+    """What is asked for: the path of ``agi://host/path``, without a query."""
+    channel: str
+    unique_id: str
+    arguments: tuple[str, ...]
+    """The dialplan's arguments, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +157,37 @@ class Receiver:
 
 
 def _request(lines: list[str]) -> Request:
-    fields: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        name = name.strip().lower()
-        if not colon or not name:
-            raise RemoteProtocolError(f"a header line without a name: {line[:80]!r}")
-        if name in fields:
-            raise RemoteProtocolError(f"the header says {name[:40]!r} twice")
-        fields[name] = value.strip()
-    if "agi_network_script" not in fields:
-        raise RemoteProtocolError("the header has no agi_network_script")
-    return Request(tuple(fields.items()))
+    count = max(0, len(lines) - len(HEADER_NAMES))
+    names = (*HEADER_NAMES, *(f"agi_arg_{position}" for position in range(1, count + 1)))
+    values = [_value(line, name) for line, name in zip(lines, names, strict=False)]
+    if len(lines) < len(HEADER_NAMES):
+        raise RemoteProtocolError(f"the header ends before its line {names[len(lines)]}")
+    known = dict(zip(names, values, strict=True))
+    return Request(
+        script=known["agi_network_script"].partition("?")[0].strip("/"),
+        channel=known["agi_channel"],
+        unique_id=known["agi_uniqueid"],
+        arguments=tuple(values[len(HEADER_NAMES) :]),
+    )
+
+
+def _value(line: str, name: str) -> str:
+    prefix = f"{name}: "
+    if not line.startswith(prefix):
+        raise RemoteProtocolError(f"found the header line {line[:80]!r}, expected {name}")
+    return line.removeprefix(prefix)
+
+
+def proof(secret: str) -> bytes:
+    """The first command. Asterisk answers it with ``secret``, which nobody could put into the header: it was made
+    after the header was read."""
+    return command("GET FULL VARIABLE", secret)
+
+
+def check_proof(result: Result, secret: str) -> None:
+    """Raises RemoteProtocolError for another answer to :func:`proof`: the header went on behind its seeming end."""
+    if (result.code, result.value, result.data) != (CODE_SUCCESS, "1", secret):
+        raise RemoteProtocolError(f"something stood between the header and the first answer: {result.data[:80]!r}")
 
 
 def _result(line: str) -> Result:

@@ -49,6 +49,8 @@ class AgiOutcome(Enum):
     """Left to another daemon."""
     CALLER_LEFT = "caller_left"
     HEADER_LATE = "header_late"
+    FOREIGN_HEADER = "foreign_header"
+    """Somebody has put lines into the header, or it is not Asterisk who asks."""
     BAD_REQUEST = "bad_request"
     UNKNOWN_ROUTE = "unknown_route"
     DEADLINE = "deadline"
@@ -158,8 +160,8 @@ class AgiServer:
         except (CallerLeft, ConnectionError):
             return AgiOutcome.CALLER_LEFT
         except RemoteProtocolError as error:
-            log.warning("agi_request_malformed", error=str(error))
-            return AgiOutcome.BAD_REQUEST
+            log.error("agi_header_foreign", error=str(error), peer=_peer(writer))
+            return AgiOutcome.FOREIGN_HEADER
         self._headerless.pop(writer, None)
         route = self._routes.get(request.script)
         if route is None:
@@ -195,6 +197,10 @@ class _Conversation:
     """What is known so far of one connection."""
 
     route: str = UNKNOWN_ROUTE
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    return str(writer.get_extra_info("peername", ("unknown",))[0])
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

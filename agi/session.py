@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import deque
 
-from agi.protocol import CODE_SUCCESS, HungUp, Message, Receiver, Request, Result, command
+from agi.protocol import (
+    CODE_SUCCESS,
+    HungUp,
+    Message,
+    Receiver,
+    Request,
+    Result,
+    check_proof,
+    command,
+    proof,
+)
 from charging.errors import RemoteProtocolError
 
 READ_BYTES = 4096
@@ -33,10 +44,15 @@ class AgiSession:
         """Whether the channel was reported to be hung up."""
 
     async def read_request(self) -> Request:
-        """The header. Raises CallerLeft, RemoteProtocolError."""
-        message = await self._next()
-        assert isinstance(message, Request)  # the receiver begins with it
-        return message
+        """The header, proven to be all of it. Raises CallerLeft, RemoteProtocolError."""
+        request = await self._next()
+        assert isinstance(request, Request)  # the receiver begins with it
+        if self._messages:
+            raise RemoteProtocolError(f"something follows the header unasked: {self._messages[0]!r}")
+        secret = secrets.token_hex(16)
+        self._writer.write(proof(secret))
+        check_proof(await self._result(), secret)
+        return request
 
     async def set_variable(self, name: str, value: str) -> None:
         """Set a channel variable. Raises LocalProtocolError (control characters), CommandRefused."""

@@ -11,10 +11,15 @@ from agi.session import AgiSession
 
 async def incoming(desk: CallDesk, request: Request, session: AgiSession) -> None:
     """Ask the desk and tell the dialplan."""
+    dialled, caller, unique_id, channel = arguments.exactly(request, 4)
     call = IncomingCall(
-        number=arguments.number(request.argument(1)),
-        caller=arguments.printable(request.argument(2)),
-        unique_id=arguments.printable(request.argument(3), arguments.MAX_CHANNEL_CHARACTERS),
-        channel=arguments.printable(request.argument(4), arguments.MAX_CHANNEL_CHARACTERS),
+        number=arguments.number(dialled),
+        caller=arguments.printable(caller),
+        unique_id=arguments.printable(
+            arguments.same(unique_id, request.unique_id, "the unique id"), arguments.MAX_CHANNEL_CHARACTERS
+        ),
+        channel=arguments.printable(
+            arguments.same(channel, request.channel, "the channel"), arguments.MAX_CHANNEL_CHARACTERS
+        ),
     )
     await deliver(session, desk, await desk.incoming(call))

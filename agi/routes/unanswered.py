@@ -11,6 +11,6 @@ from agi.session import AgiSession
 
 async def unanswered(desk: CallDesk, request: Request, session: AgiSession) -> None:
     """Ask the desk what to do instead, and tell the dialplan."""
-    charged = arguments.session_id(request.argument(1))
-    status = arguments.dial_status(request.argument(2))
-    await deliver(session, desk, await desk.unanswered(charged, status))
+    charged, status = arguments.exactly(request, 2)
+    answer = await desk.unanswered(arguments.session_id(charged), arguments.dial_status(status))
+    await deliver(session, desk, answer)

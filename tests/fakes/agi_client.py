@@ -11,24 +11,38 @@ HEADER = """\
 agi_network: yes
 agi_network_script: {script}
 agi_request: agi://127.0.0.1:4573/{script}
-agi_channel: PJSIP/trunk-00000001
+agi_channel: PJSIP/trunk-1
 agi_language: en
 agi_type: PJSIP
 agi_uniqueid: 1795262400.1
 agi_version: 22.10.1
-agi_callerid: +31201234567
+agi_callerid: {caller}
 agi_calleridname: {name}
+agi_callingpres: 0
+agi_callingani2: 0
+agi_callington: 0
+agi_callingtns: 0
+agi_dnid: {dialled}
+agi_rdnis: {redirecting}
+agi_context: charging-decide
 agi_extension: s
 agi_priority: 9
 agi_enhanced: 0.0
-agi_accountcode:
+agi_accountcode: 
 agi_threadid: 140213
-"""
+"""  # noqa: W291 - Asterisk's own space behind a name without a value
 
 
-def header(script: str, *arguments: str, name: str = "Caller") -> bytes:
-    """What Asterisk writes first."""
-    lines = HEADER.format(script=script, name=name)
+def header(
+    script: str,
+    *arguments: str,
+    caller: str = "+31201234567",
+    name: str = "Caller",
+    dialled: str = "+31850000001",
+    redirecting: str = "unknown",
+) -> bytes:
+    """What Asterisk writes first. The last four come from the network, line breaks included."""
+    lines = HEADER.format(script=script, caller=caller, name=name, dialled=dialled, redirecting=redirecting)
     lines += "".join(f"agi_arg_{position}: {value}\n" for position, value in enumerate(arguments, 1))
     return lines.encode() + b"\n"
 
@@ -59,13 +73,14 @@ class AgiClient:
                 if self.leave_at and self.leave_at in command:
                     return
                 if not (self.stall_at and self.stall_at in command):
-                    writer.write(self._answer(command))
+                    writer.write(self.answer(command))
         except ConnectionError:
             pass
         finally:
             writer.transport.abort()
 
-    def _answer(self, command: str) -> bytes:
+    def answer(self, command: str) -> bytes:
+        """What the switch says to a command."""
         if self.refuse and self.refuse in command:
             return b"511 Command Not Permitted on a dead channel or intercept routine\n"
         hung_up = b"HANGUP\n" if self.hangup_at and self.hangup_at in command else b""
@@ -74,6 +89,8 @@ class AgiClient:
     def _obey(self, command: str) -> bytes:
         words = shlex.split(command)
         match words:
+            case ["GET", "FULL", "VARIABLE", text]:
+                return f"200 result=1 ({text})\n".encode()
             case ["SET", "VARIABLE", name, value]:
                 self.variables[re.sub("^__?", "", name)] = value
                 return b"200 result=1\n"

@@ -146,10 +146,11 @@ async def test_a_caller_who_leaves_before_the_answer_is_delivered_is_given_back(
 
 
 async def test_a_caller_who_leaves_while_it_is_decided_is_given_back(office: Office) -> None:
-    _, writer = await asyncio.open_connection("127.0.0.1", office.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", office.port)
     gate = asyncio.Event()
     office.desk.meanwhile = gate.wait
     writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL))
+    writer.write(AgiClient().answer((await reader.readline()).decode()))
     await eventually(lambda: office.desk.calls)
     writer.transport.abort()
     gate.set()
@@ -271,7 +272,7 @@ async def test_an_oversized_header_is_refused(office: Office, unit: bytes) -> No
     client = AgiClient()
     await client.call(office.port, "incoming", raw=unit * (200_000 // len(unit)))
     await office.ended()
-    assert office.outcomes[0][1] in (AgiOutcome.BAD_REQUEST, AgiOutcome.CALLER_LEFT)
+    assert office.outcomes[0][1] in (AgiOutcome.FOREIGN_HEADER, AgiOutcome.CALLER_LEFT)
     await office.still_serves()
 
 
@@ -282,20 +283,67 @@ async def test_a_name_that_is_no_utf8_is_a_call_like_any_other(office: Office) -
     assert client.variables["CHARGING_DECISION"] == "forward"
 
 
-async def test_a_line_break_smuggled_into_a_name_replaces_nothing(office: Office) -> None:
-    raw = header("incoming", NUMBER, CALLER, UID, CHANNEL, name="x\nagi_arg_1: +31999")
+FORGED = header("incoming", "+31999", CALLER, UID, CHANNEL).decode().split("agi_callerid: ")[1]
+"""A caller's name within which a whole header seems to end, in whose arguments another number stands."""
+TRUE_FIELDS = ("caller", "name", "dialled", "redirecting")
+
+
+@pytest.mark.parametrize("field", TRUE_FIELDS)
+@pytest.mark.parametrize("text", ["x\nagi_arg_1: +31999", "x\n\n", "\n", "x\n\n200 result=1"])
+async def test_a_line_break_smuggled_into_a_name_asks_nothing(office: Office, field: str, text: str) -> None:
     client = AgiClient()
-    await client.call(office.port, "incoming", raw=raw)
+    await client.call(office.port, "incoming", raw=header("incoming", NUMBER, CALLER, UID, CHANNEL, **{field: text}))
+    assert await office.ended() is AgiOutcome.FOREIGN_HEADER
+    assert (office.desk.calls, client.variables) == ([], {})
+
+
+@pytest.mark.parametrize("behind", ["", "200 result=1\n" * 12, "520-\n", "HANGUP\n", "200 result=1 (x)\n"])
+@pytest.mark.parametrize("cut", [False, True], ids=["at once", "line by line"])
+async def test_a_forged_header_with_forged_answers_asks_nothing(office: Office, behind: str, cut: bool) -> None:
+    """However the network cuts the stream: the answer to the proof cannot be known in advance."""
+    raw = header("incoming", NUMBER, CALLER, UID, CHANNEL, caller=FORGED + behind, redirecting="x\n520 end\n")
+    reader, writer = await asyncio.open_connection("127.0.0.1", office.port)
+    writer.write(raw[: raw.index(b"\n\n") + 2] if cut else raw)
+    if cut:
+        await reader.readline()  # the proof is asked for before the rest comes
+        for line in raw[raw.index(b"\n\n") + 2 :].splitlines(keepends=True):
+            writer.write(line)
+            await asyncio.sleep(0)
+    assert await office.ended() is AgiOutcome.FOREIGN_HEADER
+    writer.transport.abort()
     assert office.desk.calls == []
+    await office.still_serves()
+
+
+async def test_a_program_that_cannot_answer_is_not_taken_for_a_switch(office: Office) -> None:
+    client = AgiClient(refuse="GET FULL VARIABLE")
+    await office.incoming(client)
+    assert await office.ended() is AgiOutcome.FOREIGN_HEADER
+    assert office.desk.calls == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (NUMBER, CALLER, UID),
+        (NUMBER, CALLER, UID, CHANNEL, "x"),
+        (NUMBER, CALLER, CHANNEL, UID),
+        (NUMBER, CALLER, "1795262400.2", CHANNEL),
+        (NUMBER, CALLER, UID, "PJSIP/trunk-2"),
+    ],
+)
+async def test_arguments_that_are_not_the_dialplans_ask_nothing(office: Office, arguments: tuple[str, ...]) -> None:
+    await AgiClient().call(office.port, "incoming", *arguments)
     assert await office.ended() is AgiOutcome.BAD_REQUEST
+    assert office.desk.calls == []
 
 
 async def test_answers_that_nobody_asked_for_are_refused(office: Office) -> None:
     raw = header("incoming", NUMBER, CALLER, UID, CHANNEL) + b"200 result=1\n" * 20
     client = AgiClient()
     await client.call(office.port, "incoming", raw=raw)
-    assert await office.ended() is AgiOutcome.BAD_REQUEST
-    assert "CHARGING_DECISION" not in client.variables
+    assert await office.ended() is AgiOutcome.FOREIGN_HEADER
+    assert office.desk.calls == []
 
 
 async def test_a_flood_of_silent_clients_shuts_no_call_out(office: Office) -> None:

@@ -6,19 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agi.protocol import MAX_PENDING_BYTES, HungUp, Message, Receiver, Request, Result, command
+from agi.protocol import (
+    HEADER_NAMES,
+    MAX_PENDING_BYTES,
+    HungUp,
+    Message,
+    Receiver,
+    Request,
+    Result,
+    check_proof,
+    command,
+    proof,
+)
 from charging.errors import LocalProtocolError, RemoteProtocolError
+from tests.fakes.agi_client import header
 from tests.fakes.recordings import agi_bytes
 
-HEADER = b"agi_network: yes\nagi_network_script: incoming?a=b\nagi_callerid: \nagi_arg_1: +31:20\n\n"
-REQUEST = Request(
-    (
-        ("agi_network", "yes"),
-        ("agi_network_script", "incoming?a=b"),
-        ("agi_callerid", ""),
-        ("agi_arg_1", "+31:20"),
-    )
-)
+HEADER = header("incoming?a=b", "+31:20", "")
+REQUEST = Request("incoming", "PJSIP/trunk-1", "1795262400.1", ("+31:20", ""))
 USAGE = b"520-Invalid command syntax.  Proper usage follows:\n Usage: NOOP\n520 End of proper usage.\n"
 ANSWERS: list[tuple[bytes, Message]] = [
     (b"200 result=1\n", Result(200, "1")),
@@ -66,25 +71,76 @@ def test_an_answer_whole_and_byte_by_byte_and_with_bytes_behind(data: bytes, mes
     assert in_conversation().receive(data * 3) == [message] * 3
 
 
-def test_the_script_is_the_path_without_its_query() -> None:
-    assert REQUEST.script == "incoming"
-    assert (REQUEST.argument(1), REQUEST.argument(2)) == ("+31:20", "")
+LINES = HEADER.removesuffix(b"\n").splitlines(keepends=True)
+FORGED_END = "x\n" + "".join(HEADER.decode().split("agi_callerid: +31201234567\n")[1:])
+"""What a caller would have to be called so that a whole header seems to end within ``agi_callerid``."""
+
+
+def test_a_header_has_exactly_asterisks_lines() -> None:
+    assert [line.split(b":")[0].decode() for line in LINES] == [*HEADER_NAMES, "agi_arg_1", "agi_arg_2"]
+
+
+@pytest.mark.parametrize("position", range(len(LINES) - 2))
+def test_a_header_without_one_of_its_lines_is_foreign(position: int) -> None:
+    with pytest.raises(RemoteProtocolError):
+        Receiver().receive(b"".join(LINES[:position] + LINES[position + 1 :]) + b"\n")
+
+
+@pytest.mark.parametrize("position", range(len(LINES)))
+@pytest.mark.parametrize("twice", [b"agi_network: yes\n", b"agi_arg_1: +31999\n", b"agi_arg_3: x\n", b"x\n", b": \n"])
+def test_a_line_too_many_is_foreign_wherever_it_stands(position: int, twice: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        Receiver().receive(b"".join(LINES[:position]) + twice + b"".join(LINES[position:]) + b"\n")
+
+
+@pytest.mark.parametrize("position", range(len(LINES) - 1))
+def test_two_lines_that_changed_places_are_foreign(position: int) -> None:
+    lines = [*LINES]
+    lines[position], lines[position + 1] = lines[position + 1], lines[position]
+    with pytest.raises(RemoteProtocolError):
+        Receiver().receive(b"".join(lines) + b"\n")
+
+
+@pytest.mark.parametrize("end", range(len(HEADER_NAMES)))
+def test_an_end_before_the_last_line_is_foreign(end: int) -> None:
+    with pytest.raises(RemoteProtocolError):
+        Receiver().receive(b"".join(LINES[:end]) + b"\n")
 
 
 @pytest.mark.parametrize(
-    "data",
-    [
-        b"\n",
-        b"no colon\n\n",
-        b": no name\n\n",
-        b"agi_network: yes\n\n",
-        b"agi_network_script: a\nagi_network_script: b\n\n",
-        b"agi_network_script: a\nAGI_NETWORK_SCRIPT: b\n\n",
-    ],
+    "written", [b"AGI_CHANNEL: ", b"agi_channel:", b" agi_channel: ", b"agi_channel : ", b"agi_chan: "]
 )
-def test_a_header_that_is_none_is_refused(data: bytes) -> None:
+def test_a_name_that_is_not_written_as_asterisk_writes_it_is_foreign(written: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
-        Receiver().receive(data)
+        Receiver().receive(HEADER.replace(b"agi_channel: ", written))
+
+
+@pytest.mark.parametrize("field", ["caller", "name", "dialled", "redirecting"])
+@pytest.mark.parametrize(
+    "text",
+    ["x\n", "x\n\n", "x\nagi_arg_1: +31999", "x\n\n200 result=1", "x\r\n\r\n", "\n", "x\nagi_callingpres: 0"],
+)
+def test_a_line_break_in_what_the_network_says_is_foreign(field: str, text: str) -> None:
+    for receive in (Receiver.receive, by_bytes):
+        with pytest.raises(RemoteProtocolError):
+            receive(Receiver(), header("incoming", "+31850000001", **{field: text}))
+
+
+def test_a_forged_end_is_followed_by_the_rest_of_the_true_header() -> None:
+    """Why the first answer is needed as a proof: the header's own form cannot tell."""
+    data = header("incoming", "+31850000001", caller=FORGED_END.replace("+31:20", "+31999"))
+    receiver = Receiver()
+    assert receiver.receive(data[: data.index(b"\n\n") + 2])[0].arguments[0] == "+31999"  # type: ignore[union-attr]
+    with pytest.raises(RemoteProtocolError, match="not an answer"):
+        receiver.receive(data[data.index(b"\n\n") + 2 :])
+
+
+def test_the_proof_is_its_own_answer_and_nothing_else() -> None:
+    assert proof("secret") == b'GET FULL VARIABLE "secret"\n'
+    check_proof(Result(200, "1", "secret"), "secret")
+    for other in (Result(200, "1"), Result(200, "0"), Result(200, "1", "Secret"), Result(510, "", "secret")):
+        with pytest.raises(RemoteProtocolError):
+            check_proof(other, "secret")
 
 
 @pytest.mark.parametrize("line", [b"\n", b"hello\n", b"20 result=1\n", b"200 what\n", b"+20 result=1\n"])
@@ -94,8 +150,7 @@ def test_an_answer_that_is_none_is_refused(line: bytes) -> None:
 
 
 def header_of(size: int) -> bytes:
-    start, end = b"agi_network_script: ", b"\n\n"
-    return start + b"x" * (size - len(start) - len(end)) + end
+    return header("incoming", "x" * (size - len(header("incoming", ""))))
 
 
 def test_the_largest_header_is_taken_and_one_byte_more_is_not() -> None:
@@ -153,8 +208,8 @@ def test_a_recorded_request_is_read() -> None:
     request = messages[0]
     assert isinstance(request, Request)
     assert request.script == "incoming"
-    arguments = [request.argument(position) for position in range(1, 6)]
-    assert arguments == ["+31850000001", "+31200000001", "1795305157.0", "PJSIP/world-00000000", ""]
+    assert request.arguments == ("+31850000001", "+31200000001", "1795305157.0", "PJSIP/world-00000000")
+    assert (request.channel, request.unique_id) == ("PJSIP/world-00000000", "1795305157.0")
     assert messages[1:] == [Result(200, "1")] * 7
 
 
