@@ -42,7 +42,8 @@ LEDGER_SCHEMES = ("sqlite", "redis", "rediss", "redis+sentinel", "redis+cluster"
 SOCKET_PATH_MAX_BYTES = 100
 """Linux allows 107 in a Unix socket's address; some room is left for a temporary name."""
 SECRET_MAX_BYTES = 4096
-_PASSWORD_IN_URL = re.compile(r"[^/]+://[^/@]*:[^/@]*@")
+_PASSWORD_IN_URL = re.compile(r".*:.*:.*@|.*:.*@.*@|[^:]*:(?!//).*@|.*://[^@]*[/?#].*@", re.DOTALL)
+"""Anything before an at sign that is more than SCHEME://USER: a password may hold any sign."""
 _HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
 _REDIS_URL = re.compile(
     rf"[a-z+]+://(?:[^/@:\s]+@)?{_HOST_AND_PORT}(?:,{_HOST_AND_PORT})*(?:/[A-Za-z0-9_.-]*)*(?:\?[A-Za-z0-9_=&%/.:-]+)?"
@@ -98,6 +99,8 @@ class Agi(Section):
 def _ledger_url(value: object, info: ValidationInfo) -> str:
     text = text_of(value, "the ledger's URL")
     scheme, separator, rest = text.partition("://")
+    if scheme != "sqlite" and _PASSWORD_IN_URL.match(text):
+        raise refusal("a URL without a password; name it by password_env or password_file", found="a password")
     if not separator or scheme not in LEDGER_SCHEMES:
         raise refusal("one of " + ", ".join(f"{one}://" for one in LEDGER_SCHEMES))
     if scheme != "sqlite":
@@ -110,10 +113,9 @@ def _ledger_url(value: object, info: ValidationInfo) -> str:
 
 
 def _redis_url(text: str) -> str:
-    if _PASSWORD_IN_URL.match(text):
-        raise refusal("a URL without a password; name it by password_env or password_file", found="a password")
     if not _REDIS_URL.fullmatch(text):
-        raise refusal("SCHEME://HOST:PORT/NUMBER, for sentinels and clusters with several HOST:PORT")
+        found = f"{text.partition('://')[0]}://…"  # the rest may be a slip with a secret in it
+        raise refusal("SCHEME://HOST:PORT/NUMBER, for sentinels and clusters with several HOST:PORT", found=found)
     return text
 
 

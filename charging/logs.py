@@ -8,6 +8,7 @@ processor, wherever they stand: logs go to more places than customers agreed to.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -19,16 +20,39 @@ from typing import Any, Literal, TextIO, cast
 import structlog
 
 from charging.clock import MICROSECONDS, Clock, SystemClock
+from charging.shown import visible, visible_json
 
 UNMASKED_FIELDS = frozenset(
     {"event", "level", "timestamp", "session", "account", "transfer", "uid", "bridge", "digest", "revision", "logger"}
 )
 """Fields that hold our own words and ids, or Asterisk's ``epoch.number`` ids."""
 
-_MAIL = re.compile(r"([^\s<>@\"'(),:;=/]{1,64})@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
-# Seven digits or more that no letter touches; with a plus sign also written in groups. An Asterisk
-# uniqueid (1700000000.17) and the suffix of a channel's name (-0000001a) are no phone numbers.
-_NUMBER = re.compile(r"(?<![\w.-])(?:\+[0-9](?:[ ()-]{0,2}[0-9]){6,16}|00[1-9][0-9]{6,14}|[0-9]{7,15})(?![\w]|\.[0-9])")
+_MAIL = re.compile(
+    r"""(?P<name>"(?:[^"\\\r\n]|\\.){1,128}"|[^\s<>@"'(),:;=/%]{1,64})(?P<at>@|%40)"""
+    r"""(?P<domain>[\w-]+(?:\.[\w-]+)+|\[[0-9A-Fa-f:.]+\])"""
+)
+"""Also with a name in quotes, an at sign as in URLs, a domain of letters beyond ASCII, or an address as its domain."""
+_WORD = r"[A-Z\u00c0-\u00de][^\s<>@,;:=]*"
+_PARTICLE = r"(?:van|von|de|der|den|het|'t|ten|ter|te|la|le|du|da|di|el|bin|zu|op|in)"
+_MAIL_NAME = re.compile(
+    r"""(?P<name>"(?:[^"\\\r\n]|\\.){1,128}"|=\?[^\s?]+\?[bBqQ]\?[^\s?]*\?="""
+    rf"""|(?<!\w){_WORD}(?:\s+(?:{_WORD}|{_PARTICLE})){{0,5}})(?P<gap>\s*<)(?=[^\s<>]{{1,128}}(?:@|%40))"""
+)
+"""The name of a person before an address in angle brackets: quoted, encoded, or words that begin with a capital."""
+
+# A telephone number: digits that no letter or number touches, written whole or in groups. An Asterisk uniqueid
+# (1700000000.17), the suffix of a channel's name (-0000001a), a day and an IP address are none.
+_GAP = r"[\s()/.\u00ad\u200b-\u200f\u2010-\u2015\u2060\ufeff-]{0,3}"
+_NARROW_GAP = r"[ ()\u00a0-]{0,2}"
+_NUMBER = re.compile(
+    r"(?:(?<![A-Za-z0-9.-])|(?<=%2B)|(?<=%2b))(?:"
+    rf"\+\(?\d(?:{_GAP}\d){{6,16}}"  # +31 6 12345678
+    rf"|\(?00{_GAP}[1-9](?:{_GAP}\d){{6,14}}"  # 0031-6-12345678
+    rf"|\(?0[1-9](?:{_GAP}\d){{7,12}}"  # 06-12345678, (020) 123 45 67
+    rf"|[1-9](?=\d{{0,2}}[ -])(?:{_NARROW_GAP}\d){{9,14}}(?!:\d)"  # 31 6 12345678, no day and hour
+    r"|\d{7,15})(?![A-Za-z0-9]|\.\d)"
+)
+_TRACES = frozenset({"exception", "stack"})
 _FIRST_SHOWN = 3
 _LAST_SHOWN = 2
 
@@ -81,14 +105,18 @@ def bound(**fields: str | int) -> AbstractContextManager[None]:
 
 
 def mask(text: str) -> str:
-    """``text`` with the middle of each phone number and the name of each mail address starred out."""
-    text = _MAIL.sub(lambda match: f"{match[1][0]}***@{match[2]}", text)
+    """``text`` with the middle of each phone number starred out, the name of each mail address, and that of the person
+    before it."""
+    text = _MAIL_NAME.sub(lambda match: f"***{match['gap']}", text)
+    text = _MAIL.sub(lambda match: f"{match['name'].lstrip(chr(34))[:1]}***{match['at']}{match['domain']}", text)
     return _NUMBER.sub(lambda match: _starred(match[0]), text)
 
 
 def _starred(number: str) -> str:
-    hidden = len(number) - _FIRST_SHOWN - _LAST_SHOWN
-    return number[:_FIRST_SHOWN] + "*" * hidden + number[-_LAST_SHOWN:]
+    """The digits in the middle as stars; signs, blanks and dashes stay, so that it is seen for a number."""
+    shown, last = number[:_FIRST_SHOWN], number[-_LAST_SHOWN:]
+    middle = number[_FIRST_SHOWN:-_LAST_SHOWN]
+    return shown + re.sub(r"[\d\s()]", "*", middle) + last
 
 
 def mask_fields(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -109,6 +137,23 @@ def _masked(value: Any) -> Any:
     return mask(value if isinstance(value, str) else str(value))
 
 
+def escape_fields(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The processor that escapes, for the console, what a terminal would obey. Of a traceback the line breaks stay;
+    what follows them is moved in, so that none of its lines can pass for an event."""
+    escaped = {visible(str(name)): _escaped(value) for name, value in fields.items() if name not in _TRACES}
+    for name in _TRACES & fields.keys():
+        escaped[name] = visible("  " + str(fields[name]).replace("\n", "\n  "), keep="\n")
+    return escaped
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {_escaped(key): _escaped(one) for key, one in value.items()}
+    return [_escaped(one) for one in value] if isinstance(value, list) else visible(str(value))
+
+
 def _stamper(clock: Clock) -> structlog.typing.Processor:
     def stamp(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         seconds, micros = divmod(clock.now().wall_us, MICROSECONDS)
@@ -122,20 +167,24 @@ def _stamper(clock: Clock) -> structlog.typing.Processor:
 def _formatter(
     output: str, shared: list[structlog.typing.Processor], stream: TextIO
 ) -> structlog.stdlib.ProcessorFormatter:
-    renderer: structlog.typing.Processor
+    renderers: list[structlog.typing.Processor]
     if output == "json":
-        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+        renderers = [structlog.processors.JSONRenderer(_json)]
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        renderers = [escape_fields, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, _name_library_message],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             mask_fields,
-            renderer,
+            *renderers,
         ],
     )
+
+
+def _json(fields: Any, **options: Any) -> str:
+    return visible_json(json.dumps(fields, ensure_ascii=False, **options))
 
 
 def _name_library_message(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -23,7 +23,7 @@ FUNCTION_LINES_MAX = 50
 
 # --- who may import whom --------------------------------------------------------------------------------------
 
-FOUNDATION = ("charging.errors", "charging.clock", "charging.tasks", "charging.__version__")
+FOUNDATION = ("charging.errors", "charging.clock", "charging.shown", "charging.tasks", "charging.__version__")
 READING = ("charging.yaml_text", "charging.yaml_model")
 RATING = ("charging.money", "charging.rating", *READING)
 LEDGER_PORT = (
@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Any other module of charging/ may import DOMAIN and the metrics: it gives meaning, and talks to nobody.
     "charging.errors": (),
     "charging.clock": (),
+    "charging.shown": (),
     "charging.tasks": (),
     "charging.money": (),
     "charging.yaml_text": (),
@@ -83,6 +84,7 @@ DRIVERS = {
 PURE = (
     "charging.money",
     "charging.errors",
+    "charging.shown",
     "charging.yaml_*",
     "charging.rating.*",
     "charging.session.*",

@@ -15,6 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from charging.errors import ChargingError, ConfigError
+from charging.shown import visible
 
 REFUSED = 1
 WRONG_USAGE = 2
@@ -37,7 +38,7 @@ class Refusal(ChargingError):
 
 def say(line: str) -> None:
     """One line to the standard error. Line breaks within are spaces: one line an error."""
-    print("charging: " + " ".join(line.split()), file=sys.stderr)
+    print("charging: " + visible(" ".join(line.split())), file=sys.stderr)
 
 
 def failing(run: Callable[[], int]) -> int:

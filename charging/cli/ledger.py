@@ -14,6 +14,7 @@ from charging.cli.client import connected, daemon_answers
 from charging.cli.failure import Refusal
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import show_json
+from charging.shown import visible
 
 if TYPE_CHECKING:
     from charging.config import Settings
@@ -47,7 +48,7 @@ def verify(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
             if "finding" in line:
                 found.append(line["finding"])
                 if not as_json:
-                    sys.stdout.write(line["finding"] + "\n")
+                    sys.stdout.write(visible(line["finding"]) + "\n")
     if as_json:
         show_json({"findings": found})
     elif not found:

@@ -13,6 +13,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from charging.shown import spreadsheet_cell, visible, visible_json
+
 COLUMN_GAP = 3
 """Blanks beside a cell in a terminal's table."""
 
@@ -44,17 +46,16 @@ def console() -> Console:
 
 def show_json(document: Any) -> None:
     """One JSON document."""
-    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(visible_json(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
 
 
 def cell(value: Any) -> str:
-    """A value for a person."""
+    """A value for a person. What a terminal would obey is escaped: callers' names come from outside."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return _INSTANT.sub(r"\1 \2Z", str(value))
+    return _INSTANT.sub(r"\1 \2Z", visible(str(value)))
 
 
 def table(rows: Iterable[Row], columns: Sequence[Column]) -> Table:
@@ -124,5 +125,4 @@ def _csv_cell(value: Any) -> str:
     if value is None:
         return ""
     text = json.dumps(value, separators=(",", ":")) if isinstance(value, dict | list) else str(value)
-    harmless = not text.startswith(("=", "+", "-", "@", "\t", "\r")) or text[1:].replace(".", "", 1).isdigit()
-    return text if harmless else "'" + text
+    return spreadsheet_cell(text)

@@ -45,10 +45,7 @@ def open_store(
                 parsed = replace(parsed, sentinel_password=sentinel_password.get_secret_value())
             return RedisStore(parsed)
         except ValueError as error:
-            raise ConfigError([Problem(file, path, _without_password(url), EXPECTED, hint=str(error))]) from error
-    raise ConfigError([Problem(file, path, url or "nothing", EXPECTED)])
-
-
-def _without_password(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://…@{tail}" if at else url
+            raise ConfigError(
+                [Problem(file, path, redis_url.without_secrets(url), EXPECTED, hint=str(error))]
+            ) from error
+    raise ConfigError([Problem(file, path, redis_url.without_secrets(url) or "nothing", EXPECTED)])

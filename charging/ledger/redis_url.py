@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -15,6 +16,9 @@ EXPECTED = (
     "each with ?prefix=, min_replicas_ack=, timeout_s=, tls=yes, ca_file= where wanted, "
     "that of sentinels with sentinel_user="
 )
+
+_ENDS_EARLY = re.compile(r"^[^:]*:(?!//)|://[^@]*[/?#].*@")
+"""To a reader of URLs the part with the password ends at the first of these signs, and the rest of it is a path."""
 
 _MODES = {"redis": "single", "rediss": "single", "redis+sentinel": "sentinel", "redis+cluster": "cluster"}
 _OPTIONS = {"prefix", "min_replicas_ack", "timeout_s", "tls", "ca_file", "sentinel_user"}
@@ -49,7 +53,12 @@ class RedisUrl:
 
 
 def parse(url: str) -> RedisUrl:
-    """Raises ValueError with what is wrong."""
+    """Raises ValueError with what is wrong, never with a piece of the password, however it is written."""
+    if "@" in url and _ENDS_EARLY.search(url):
+        raise ValueError(
+            "a character of the password is not percent-encoded: write / as %2F, # as %23 and ? as %3F, or name the "
+            "password by password_env or password_file"
+        )
     parts = urlsplit(url)
     if parts.scheme not in _MODES:
         raise ValueError("unknown scheme")
@@ -82,8 +91,20 @@ def parse(url: str) -> RedisUrl:
     )
 
 
+def without_secrets(url: str) -> str:
+    """A URL that is wrong, for a message: without all that stands before its last ``@``, and without the values of its
+    options."""
+    scheme, separator, rest = url.partition("://")
+    shown = re.sub(r"(?<==)[^&]*", "…", rest.rpartition("@")[2] if separator else url.rpartition("@")[2])
+    hidden = "…@" if "@" in url else ""
+    return f"{scheme}://{hidden}{shown}" if separator and "@" not in scheme else f"{hidden}{shown}"
+
+
 def _options(query: str) -> dict[str, str]:
-    pairs = parse_qsl(query, strict_parsing=True, keep_blank_values=True) if query else []
+    try:
+        pairs = parse_qsl(query, strict_parsing=True, keep_blank_values=True) if query else []
+    except ValueError:
+        raise ValueError("an option is not NAME=VALUE") from None
     options = dict(pairs)
     if unknown := options.keys() - _OPTIONS:
         raise ValueError(f"unknown option {min(unknown)}")
@@ -124,7 +145,10 @@ def _host(text: str, port: int) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
         raise ValueError("a host is missing")
-    return parts.hostname, parts.port or port
+    try:
+        return parts.hostname, parts.port or port
+    except ValueError:
+        raise ValueError("a port is not a number up to 65535") from None
 
 
 def _natural(text: str, what: str) -> int:
@@ -134,7 +158,7 @@ def _natural(text: str, what: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    seconds = float(text) if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?", text) else 0
     if not 0.05 <= seconds <= 60:
         raise ValueError("timeout_s is not between 0.05 and 60")
     return seconds

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from charging.money import format_euro
 from charging.rating.vat import format_percent
 from charging.service.statements import Line, Statement, local_time, month_bounds_us
+from charging.shown import spreadsheet_cell
 
 COLUMNS = (
     *("at", "kind", "number", "caller", "target", "destination", "seconds", "pages", "free_seconds"),
     *("amount", "balance", "reason", "id", "part"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def statement_csv(statement: Statement) -> str:
@@ -47,12 +47,12 @@ def _row(statement: Statement, line: Line) -> list[str]:
     return [
         _at(statement, line.at_us),
         line.kind,
-        *(_harmless(text) for text in (*told, seconds, str(cdr.get("pages", "")))),
+        *(spreadsheet_cell(text) for text in (*told, seconds, str(cdr.get("pages", "")))),
         str(line.free_seconds),
         format_euro(line.credit),
         format_euro(line.balance),
-        _harmless(line.reason),
-        _harmless(line.id),
+        spreadsheet_cell(line.reason),
+        spreadsheet_cell(line.id),
         line.part.value,
     ]
 
@@ -67,9 +67,3 @@ def _sum_row(
 
 def _at(statement: Statement, wall_us: int) -> str:
     return local_time(wall_us, statement.zone).isoformat()
-
-
-def _harmless(text: str) -> str:
-    """What a spreadsheet would take for a formula is quoted by an apostrophe; telephone numbers are none."""
-    is_number = text[:1] == "+" and text[1:].isdigit()
-    return text if is_number or not text.startswith(_FORMULA) else "'" + text

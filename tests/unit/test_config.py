@@ -210,11 +210,19 @@ def test_redis_urls_are_taken(url: str) -> None:
     assert config_of(MINIMAL.replace("sqlite:///money.db", url)).settings.ledger.url == url
 
 
-def test_password_in_the_ledger_url_is_refused_and_not_repeated() -> None:
+@pytest.mark.parametrize("sign", ["", "/", "#", "?", "@", "%", ":", "[", "//"])
+@pytest.mark.parametrize(
+    "url", ["redis://me:hush{}hush@h/0", "rediss://:hush{}hush@h", "redis:/me:hush{}@h", "db://me:hush{}@h"]
+)
+def test_password_in_the_ledger_url_is_refused_and_not_repeated(url: str, sign: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        config_of(MINIMAL.replace("sqlite:///money.db", "redis://me:hush@h/0"))
+        config_of(MINIMAL.replace("sqlite:///money.db", repr(url.format(sign))))
     assert "a URL without a password" in str(caught.value)
     assert "hush" not in str(caught.value)
+
+
+def test_a_file_may_have_any_name() -> None:
+    assert config_of(MINIMAL.replace("sqlite:///money.db", "sqlite:////a:b/c@d:e/f@g.db")).settings.ledger.sqlite_file
 
 
 def test_password_for_sqlite_is_refused() -> None:

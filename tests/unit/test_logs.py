@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -108,6 +110,25 @@ def test_exception_is_written_and_masked() -> None:
         ("from 0201234567, to +44 20 7946 0958.", "from 020*****67, to +44***********58."),
         ("jan.de.vries@example.nl", "j***@example.nl"),
         ("To: <a@b.example.com>", "To: <a***@b.example.com>"),
+        ("06-12345678", "06-******78"),
+        ("06 12 34 56 78", "06 *********78"),
+        ("06.12.34.56.78", "06.**.**.**.78"),
+        ("(020) 123 45 67", "(02**********67"),
+        ("0475/12 34 56", "047*/******56"),
+        ("06\u200b12345678", "06\u200b******78"),
+        ("0031-6-12345678", "003*-*-******78"),
+        ("+31 (0)6 1234 5678", "+31*************78"),
+        ("31-6-12345678", "31-*-******78"),
+        ("212-555-0123", "212-***-**23"),
+        ("/numbers/%2B31612345678", "/numbers/%2B316******78"),
+        ("fax_0612345678.pdf", "fax_061*****78.pdf"),
+        ('"Jan Jansen" <jan@x.nl>', "*** <j***@x.nl>"),
+        ("mail to Jan van der Berg <jan@x.nl> failed", "mail to *** <j***@x.nl> failed"),
+        ("From: =?utf-8?q?Jan?= <jan@x.nl>", "From: *** <j***@x.nl>"),
+        ('"jan jansen"@x.nl', "j***@x.nl"),
+        ("jan@[10.0.0.1]", "j***@[10.0.0.1]"),
+        ("jan@münchen.example", "j***@münchen.example"),
+        ("/who?mail=jan%40x.nl", "/who?mail=j***%40x.nl"),
     ],
 )
 def test_numbers_and_mail_addresses_are_masked(text: str, masked: str) -> None:
@@ -115,10 +136,79 @@ def test_numbers_and_mail_addresses_are_masked(text: str, masked: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1700000000.17", "PJSIP/trunk-0000001a", "s-12345678-ab", "123456", "2026-11-21", "10.0.0.254", "a@b"]
+    "text",
+    [
+        *("1700000000.17", "PJSIP/trunk-0000001a", "s-12345678-ab", "123456", "2026-11-21", "10.0.0.254", "a@b"),
+        *("21-11-2026 12:00:00", "2026-11-21 12:00:00.125", "127.0.0.1:5060", "0.0125", "0.123456789", "01-12-2026"),
+        'a "quoted" word, 3 < 4',
+    ],
 )
 def test_what_is_no_number_or_mail_address_stays(text: str) -> None:
     assert mask(text) == text
+
+
+def test_masking_costs_what_its_text_is_long() -> None:
+    """Text from outside: no repetition of what the patterns look for makes them slow."""
+    for piece in ('"', "0 ", "1 ", "+", "A van ", '"a', "=?", "a@", "(0 ", "a."):
+        texts = [piece * 20_000, piece * 40_000]
+        short, long = (min(_seconds(text) for _ in range(3)) for text in texts)
+        assert long <= 3 * short + 0.01, piece
+
+
+def _seconds(text: str) -> float:
+    started = time.perf_counter()
+    mask(text)
+    return time.perf_counter() - started
+
+
+# What a terminal would obey or a reader be misled by: colours, a new line that looks like an event, the direction of
+# writing, C1 controls, what is not seen at all.
+EVIL = "\x1b[2Jx\x9b31m\r\nlevel=info event=call_charged\u202e\u2066y\u2028\u200b\x00\x7f\ufeff\x08"
+
+
+@pytest.mark.parametrize("output", ["console", "json"])
+@pytest.mark.parametrize("where", ["value", "key", "event", "nested", "library", "exception", "object"])
+def test_nothing_that_is_logged_moves_a_cursor_or_begins_a_line(output: Any, where: str) -> None:
+    stream = io.StringIO()
+    configure_logs(output, clock=FakeClock(), stream=stream)
+    _log_evil(where)
+    lines = stream.getvalue().split("\n")
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]", "\n".join(lines))
+    assert not any(line.startswith("level=info") for line in lines)
+    if output == "json":
+        json.loads(stream.getvalue())
+
+
+def _log_evil(where: str) -> None:
+    class Evil:
+        def __str__(self) -> str:
+            return EVIL
+
+    match where:
+        case "value":
+            get_logger().warning("call_decided", caller=EVIL)
+        case "key":
+            get_logger().warning("call_decided", **{EVIL: 1})
+        case "event":
+            get_logger().warning(EVIL)
+        case "nested":
+            get_logger().warning("call_decided", headers={"x": [EVIL]})
+        case "object":
+            get_logger().warning("call_decided", error=Evil())
+        case "library":
+            logging.getLogger("uvicorn.error").warning("bad request %s", EVIL)
+        case "exception":
+            try:
+                raise ValueError(EVIL)
+            except ValueError:
+                get_logger().exception("request_failed")
+
+
+def test_json_says_what_was_said() -> None:
+    stream = json_log()
+    get_logger().info("call_decided", caller=EVIL, reason="café €")
+    assert (lines_of(stream)[0]["caller"], lines_of(stream)[0]["reason"]) == (EVIL, "café €")
+    assert "café €" in stream.getvalue()
 
 
 def test_seventh_digit_makes_a_number() -> None:

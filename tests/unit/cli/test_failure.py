@@ -18,6 +18,7 @@ PROBLEMS = [Problem("a.yaml", "x.y", "1", "2", 3), Problem("a.yaml", "z", "4", "
     [
         (ChargingError("no"), 1, ["charging: no"]),
         (LedgerUnavailable("two\nlines"), 1, ["charging: two lines"]),
+        (ChargingError("\x1b[2Jno\u202e"), 1, [r"charging: \x1b[2Jno\u202e"]),
         (
             ConfigError(PROBLEMS),
             1,

@@ -10,7 +10,7 @@ from charging.cli.client import _refusal, path
 from charging.cli.failure import Refusal
 from charging.cli.fax import COLUMNS as FAX_COLUMNS
 from charging.cli.options import config_first
-from charging.cli.output import Column, cell, fitting, show_csv, show_one, show_rows
+from charging.cli.output import Column, cell, fitting, show_csv, show_json, show_one, show_rows
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,7 @@ def test_nothing_is_cut_without_a_terminal(capsys: pytest.CaptureFixture[str]) -
         ("+31201234567", "+31201234567"),
         ("-5.00", "-5.00"),
         ("-", "'-"),
+        ("x;=1+1", "x;'=1+1"),
         (None, ""),
         ({"bundle:2026-11": 60}, '"{""bundle:2026-11"":60}"'),
         ("a,b", '"a,b"'),
@@ -109,6 +110,17 @@ def test_nothing_is_cut_without_a_terminal(capsys: pytest.CaptureFixture[str]) -
 def test_csv_holds_no_formulas_and_keeps_numbers(value: object, cell: str, capsys: pytest.CaptureFixture[str]) -> None:
     show_csv([{"a": value, "b": 1}], ["a", "b"])
     assert capsys.readouterr().out == f"a,b\n{cell},1\n"
+
+
+def test_tables_and_json_show_what_a_terminal_would_obey(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b[2Jx\x9b1m\u202e"
+    show_rows([{"caller": evil}], [Column("caller", "CALLER")], as_json=False, none="none")
+    show_one({"caller": evil}, as_json=False)
+    show_json({"caller": evil})
+    out = capsys.readouterr().out
+    assert not set("\x1b\x9b\u202e") & set(out)
+    assert out.count(r"\x1b[2Jx\x9b1m\u202e") == 2
+    assert r"\u001b[2Jx\u009b1m\u202e" in out
 
 
 def test_a_journal_lines_changes_are_said_leg_by_leg() -> None:

@@ -40,6 +40,31 @@ def test_a_password_is_not_told() -> None:
     assert "unknown option color" in str(caught.value)
 
 
+@pytest.mark.parametrize("sign", ["/", "//", "#", "?", "@", "%", "[", ",", ":", "&", "=", " "])
+def test_no_sign_in_a_password_makes_an_error_tell_it(sign: str) -> None:
+    told = []
+    for scheme in ("redis", "rediss", "redis+sentinel", "redis+cluster", "postgres", "rediss:", "x"):
+        for rest in ("host:6379/0", "host:port/0", "h/m?color=red", "", "h/0/0/0"):
+            told += errors_of(f"{scheme}://me:hush{sign}hush@{rest}")
+            told += errors_of(f"{scheme}:/:hush{sign}@{rest}")
+            told += errors_of(f"{scheme}://hush{sign}1@{rest}")
+    assert len(told) > 50
+    assert not [one for one in told if "hush" in one]
+
+
+def errors_of(url: str) -> list[str]:
+    try:
+        open_store(url)
+    except ConfigError as error:
+        return [str(error)]
+    return []
+
+
+def test_a_password_that_is_not_percent_encoded_is_told_how() -> None:
+    with pytest.raises(ConfigError, match="write / as %2F"):
+        open_store("redis://:a/b@host:6379/0")
+
+
 async def test_an_absolute_path_is_told_as_it_was_written(tmp_path: Path) -> None:
     for url in (f"sqlite:///{tmp_path}/none/a%20b.db", f"sqlite://{tmp_path}/none/a%20b.db"):
         with pytest.raises(LedgerUnavailable, match=f"ledger lock {tmp_path}/none/a b.db.lock: No such file"):

@@ -278,7 +278,7 @@ def test_r3_a_message_charged_after_an_outage_is_usage_with_its_vat() -> None:
 
 
 def test_the_csv_adds_up_and_holds_no_formula() -> None:
-    cdr = CDR | {"caller": "=HYPERLINK(1)"}
+    cdr = CDR | {"caller": "=HYPERLINK(1)", "destination": "x;=1+1"}
     made = replace(a_month(), lines=tuple(replace(one, cdr=cdr if one.cdr else {}) for one in a_month().lines))
     rows = list(csv.DictReader(io.StringIO(statement_csv(made))))
     assert [row["kind"] for row in rows] == [
@@ -291,6 +291,7 @@ def test_the_csv_adds_up_and_holds_no_formula() -> None:
     ]
     assert sum(Decimal(row["amount"]) for row in rows[:-1]) == Decimal(rows[-2]["balance"]) == Decimal("33.79")
     assert rows[1]["caller"] == "'=HYPERLINK(1)"
+    assert rows[1]["destination"] == "x;'=1+1"
     assert rows[1]["target"] == "+31612345678"
     assert rows[2]["reason"] == "chargeback <b>of a top-up"
     assert rows[0]["at"] == "2026-11-01T00:00:00+01:00"
