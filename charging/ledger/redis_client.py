@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from typing import Any
 
 import hiredis
+import structlog
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import AbstractConnection
@@ -37,8 +39,12 @@ _CORRUPT = ("WRONGTYPE", "user_script")
 """How the answers begin that mean: what is stored is not what a script of ours expects. Every other refusal (a replica,
 loading, out of memory, too few replicas, a slot on the move) may have passed at a later attempt."""
 
+_EXPECTED = (RedisError, RedisClusterException, OSError)
+"""What the driver says that it raises."""
 
 _MASTER_LOST = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError)
+
+log = structlog.get_logger(__name__)
 
 
 class _Batching(AbstractConnection):
@@ -80,9 +86,13 @@ class Script:
 
 
 def translate(error: Exception) -> LedgerError:
-    """What the driver's error means for the ledger, to be raised from it."""
+    """What the driver's error means for the ledger, to be raised from it. Of whatever type: redis-py also raises what
+    it does not mean to (an AttributeError, if its connection is closed while it connects)."""
     if isinstance(error, ResponseError) and str(error).startswith(_CORRUPT):
         return LedgerCorrupt(f"the Redis ledger refused: {error}")
+    if not isinstance(error, _EXPECTED):
+        where = traceback.extract_tb(error.__traceback__)[-1:]
+        log.error("redis_driver_fault", why=f"{type(error).__name__}: {error}", where=str(where))
     return LedgerUnavailable(f"the Redis ledger did not answer: {str(error) or type(error).__name__}")
 
 
@@ -153,7 +163,7 @@ class RedisClient:
     async def _forget(self, redis: Redis | RedisCluster | None) -> None:
         if redis is not None and redis is self._redis:
             self._redis = None
-            with suppress(RedisError, OSError):  # a server that is gone or slow does not say good-bye in time
+            with suppress(Exception):  # a server that is gone or slow does not say good-bye in time
                 await redis.aclose()
 
     async def command(self, *words: str | int | bytes) -> Any:
@@ -188,8 +198,8 @@ class RedisClient:
                 answers = await connection.ask(commands)
             finally:
                 await redis.connection_pool.release(connection)
-            if self._sentinel is not None and any(isinstance(answer, ReadOnlyError) for answer in answers):
-                await self._forget(redis)  # it is the master no more
+            if any(isinstance(answer, ReadOnlyError) for answer in answers):
+                await self._forget(redis)  # it is the master no more; the address may lead to another one by now
             told = redis.response_callbacks  # by which redis-py makes a dict of HGETALL's answer, say; a cluster's too
             return [
                 told[name](answer) if (name := str(words[0])) in told and not isinstance(answer, Exception) else answer
@@ -219,12 +229,19 @@ class RedisClient:
 
     async def warnings(self) -> list[str]:
         """What in the servers' settings can lose money."""
+        infos = await self._of_every_node("INFO")
+        told: dict[str, Any] = {}
+        with suppress(LedgerUnavailable):  # not allowed, or renamed
+            told = await self._of_every_node("CONFIG", "GET", "appendfsync")
+        return [text for node, info in infos.items() for text in _node_warnings(node, info, told.get(node))]
+
+    async def _of_every_node(self, *words: str) -> dict[str, Any]:
+        """Each master's answer to a command."""
         async with self._asking() as redis:
-            if isinstance(redis, RedisCluster):
-                answers = await redis.execute_command("INFO", target_nodes=RedisCluster.PRIMARIES)
-            else:
-                answers = {"server": await redis.info()}
-        return [text for node, info in answers.items() for text in _node_warnings(str(node), info)]
+            cluster = isinstance(redis, RedisCluster)
+            options = {"target_nodes": RedisCluster.PRIMARIES} if cluster else {}
+            answer = await redis.execute_command(*words, **options)
+        return {str(node): one for node, one in answer.items()} if cluster else {"server": answer}
 
     @asynccontextmanager
     async def _connection_for(self, redis: Redis | RedisCluster, key: str) -> AsyncIterator[Redis]:
@@ -261,20 +278,46 @@ class RedisClient:
             try:
                 redis = await self._connected()
                 yield redis
-            except (RedisError, RedisClusterException, OSError) as error:
-                if self._sentinel is not None and isinstance(error, _MASTER_LOST):
+            except LedgerError:
+                raise
+            except Exception as error:
+                if self._is_spent(error):
                     await self._forget(redis)
-                elif isinstance(error, RedisClusterException):
-                    await self._forget(redis)  # it may have struck off every node: begin again with those configured
                 raise translate(error) from error
 
+    def _is_spent(self, error: Exception) -> bool:
+        """Whether the client is of no use after this: it leads to a server that is the master no more, or (in a
+        cluster) may have struck off every node, or has stumbled over itself."""
+        if isinstance(error, (ReadOnlyError, RedisClusterException)) or not isinstance(error, _EXPECTED):
+            return True
+        return self._sentinel is not None and isinstance(error, _MASTER_LOST)
 
-def _node_warnings(node: str, info: Mapping[str, Any]) -> list[str]:
+
+def _node_warnings(node: str, info: Mapping[str, Any], told: Any) -> list[str]:
+    """``told``: the answer to ``CONFIG GET appendfsync``; ``None``: there was none."""
     found = []
     if not info.get("aof_enabled"):
         found.append(f"Redis {node}: appendonly is no: a crash loses transfers; set appendonly yes")
+    elif (found_fsync := _fsync(told)) is None:
+        found.append(
+            f"Redis {node}: appendfsync could not be read (CONFIG GET is not allowed): make sure that it is always"
+        )
+    elif found_fsync != "always":
+        found.append(
+            f"Redis {node}: appendfsync is {found_fsync}: a power cut loses transfers that were answered; "
+            "set appendfsync always"
+        )
     if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
         found.append(f"Redis {node}: maxmemory-policy is {policy}: it may evict money; set noeviction")
     if not info.get("connected_slaves"):
         found.append(f"Redis {node}: it has no replica: with its disk, the ledger is gone")
     return found
+
+
+def _fsync(told: Any) -> str | None:
+    """The policy in an answer to ``CONFIG GET``, which redis-py makes a dict of, or leaves a list."""
+    if isinstance(told, Mapping):
+        value = told.get("appendfsync", told.get(b"appendfsync"))
+    else:
+        value = told[1] if told else None
+    return value.decode() if isinstance(value, bytes) else value

@@ -34,6 +34,7 @@ from charging.ledger.port import SOLE
 from charging.ledger.rules import check_request
 from charging.ledger.sqlite_documents import SqliteDocuments
 from charging.ledger.sqlite_file import (
+    DRIVER_ERRORS,
     FOLDER_ADVICE,
     FileLock,
     assert_ledger,
@@ -85,7 +86,7 @@ class SqliteStore(SqliteDocuments):
             assert_ledger(self._path)
             with closing(connect(self._path, self._timeout_s)) as connection:
                 migrate(connection, self._path)
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise translate(error, self._path) from error
 
     async def close(self) -> None:

@@ -32,13 +32,17 @@ _ADVICE = {
 FOLDER_ADVICE = "make the folder and give it to the daemon's user"
 
 
-def translate(error: sqlite3.Error, path: Path) -> LedgerError:
+DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, MemoryError)
+"""What sqlite3 raises, of whatever family; everything else is a fault of ours and is raised as it is."""
+
+
+def translate(error: Exception, path: Path) -> LedgerError:
     """What the driver's error means for the ledger, to be raised from it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _CORRUPT:
         return LedgerCorrupt(f"ledger {path}: {error}")
-    advice = _ADVICE.get(code)
-    return LedgerUnavailable(f"ledger {path}: {advice} ({error})" if advice else f"ledger {path}: {error}")
+    advice, said = _ADVICE.get(code), str(error) or type(error).__name__
+    return LedgerUnavailable(f"ledger {path}: {advice} ({said})" if advice else f"ledger {path}: {said}")
 
 
 @cache

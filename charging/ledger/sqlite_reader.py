@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from charging.errors import LedgerUnavailable
-from charging.ledger.sqlite_file import connect, translate
+from charging.ledger.sqlite_file import DRIVER_ERRORS, connect, translate
 
 THREADS = 2
 """Of each kind: for ordinary reads, and for long ones."""
@@ -31,8 +31,10 @@ class Reader:
         self._connections: list[sqlite3.Connection] = []
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger-reader")
         self._lasting = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger-long-reader")
+        self._stopped = False
 
     async def stop(self) -> None:
+        self._stopped = True
         for pool in (self._pool, self._lasting):
             await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
         for connection in self._connections:
@@ -41,17 +43,17 @@ class Reader:
     async def read(self, work: Callable[[sqlite3.Connection], T], *, may_last: bool = False) -> T:
         """What ``work`` returned; it runs in a reading thread. ``may_last``: as long as it takes, in a thread
         that nothing else waits for."""
+        if self._stopped:
+            raise LedgerUnavailable(f"ledger {self._path} is closed")
         loop = asyncio.get_running_loop()
         pool = self._lasting if may_last else self._pool
         try:
             async with asyncio.timeout(None if may_last else self._timeout_s):
                 return await loop.run_in_executor(pool, self._work, work)
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise translate(error, self._path) from error
         except TimeoutError as error:
             raise LedgerUnavailable(f"ledger {self._path} did not answer within {self._timeout_s} s") from error
-        except RuntimeError as error:
-            raise LedgerUnavailable(f"ledger {self._path} is closed") from error
 
     async def rows(self, statement: str, parameters: Any = ()) -> list[Any]:
         """All rows of one statement."""

@@ -15,12 +15,13 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from charging.errors import LedgerError, LedgerUnavailable
-from charging.ledger.sqlite_file import connect, translate
+from charging.ledger.sqlite_file import DRIVER_ERRORS, connect, translate
 
 QUEUE_MAX = 10_000
 """Jobs waiting; one more is refused with LedgerUnavailable."""
@@ -121,7 +122,7 @@ class Writer:
                 connection.execute("BEGIN IMMEDIATE")
                 self._run_apart(connection, batch)
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001  of whatever type: this thread ends with the store alone
             # What a failed flush left behind is not to be trusted: begin again with a new connection, which reads
             # back what is really in the file.
             self._disconnect()
@@ -145,24 +146,25 @@ class Writer:
                 job.result = job.work(connection)
             except Exception as error:  # noqa: BLE001  whatever it is, it is this caller's alone
                 _raise_if_rolled_back(connection, error)
-                job.error = self._translated(error) if isinstance(error, sqlite3.Error) else error
+                job.error = self._translated(error) if isinstance(error, DRIVER_ERRORS) else error
                 connection.execute("ROLLBACK TO job")
             connection.execute("RELEASE job")
 
-    def _translated(self, error: sqlite3.Error) -> LedgerError:
+    def _translated(self, error: Exception) -> LedgerError:
         translated = translate(error, self._path)
         translated.__cause__ = error
         return translated
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*DRIVER_ERRORS):  # it is given up, whatever it says
+                connection.close()
 
 
 def _raise_if_rolled_back(connection: sqlite3.Connection, error: Exception) -> None:
     """Raise the error where SQLite took back the whole transaction by itself (disk full, say)."""
-    if isinstance(error, sqlite3.Error) and not connection.in_transaction:
+    if isinstance(error, DRIVER_ERRORS) and not connection.in_transaction:
         raise error
 
 

@@ -79,7 +79,7 @@ class Smtp:
         )
         try:
             await within(float(mail.timeout_s), _greet(client))
-        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+        except Exception as error:  # of whatever type: the driver's faults are no end of ours
             client.close()
             raise MailServerTrouble(f"{mail.host}:{mail.port} ({mail.tls}): {_said(error)}") from error
         self._client = client
@@ -103,7 +103,7 @@ class Smtp:
             return Verdict(Fate.NEVER, _said(error))
         except (aiosmtplib.SMTPDataError, aiosmtplib.SMTPRecipientRefused) as error:
             return _verdict(error.code, str(error.message))
-        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+        except Exception as error:  # as in `open`
             self._drop()
             raise MailServerTrouble(f"lost in mid-mail: {_said(error)}") from error
         return Verdict(Fate.SENT)
@@ -113,7 +113,7 @@ class Smtp:
         client = self._client
         if client is None:
             return
-        with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
+        with suppress(Exception):
             await within(QUIT_TIMEOUT_S, client.quit())
         self._drop()
 
@@ -140,7 +140,11 @@ def _verdict(code: int, said: str) -> Verdict:
 def _said(error: BaseException) -> str:
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return _one_line(f"{error.code} {error.message}")
-    return _one_line(str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__))
+    if isinstance(error, TimeoutError):
+        return _one_line(str(error) or "no answer in time")
+    if isinstance(error, (aiosmtplib.SMTPException, OSError, ValueError)):
+        return _one_line(str(error) or type(error).__name__)
+    return _one_line(f"{type(error).__name__}: {error}")
 
 
 def _one_line(text: str) -> str:

@@ -23,7 +23,7 @@ from charging.ledger.portable import Counts
 from tests.integration.command import Command, Place
 from tests.integration.redis_servers import RedisServer
 
-ACL = ("user default off", "user ledger on >right/ ~charging:* +@all -@dangerous +info")
+ACL = ("user default off", "user ledger on >right/ ~charging:* +@all -@dangerous +info +config|get")
 """All that a ledger needs, and a password with a character that a URL would have to quote."""
 
 

@@ -17,6 +17,7 @@ from charging.ledger.model import Kept, Outcome
 from charging.ledger.open import open_store
 from charging.ledger.port import SOLE, Store
 from tests.contract.scenario import add_account, run
+from tests.fakes.relay import Relay
 from tests.integration.redis_load import (
     Opener,
     assert_exact,
@@ -105,6 +106,29 @@ async def test_a_replica_is_no_place_for_a_ledger(server: RedisServer, tmp_path:
         wait_until(lambda: "master_link_status:up" in replica.cli("info", "replication"), "replica not in sync")
         with pytest.raises(LedgerUnavailable, match="read only replica"):
             await open_store(replica.url).open()
+
+
+@pytest.mark.parametrize("acknowledged", ["", "&min_replicas_ack=1"], ids=["plain", "acknowledged"])
+async def test_an_address_whose_master_was_demoted_is_asked_anew(
+    server: RedisServer, tmp_path: Path, opened: Opener, acknowledged: str
+) -> None:
+    """An address that moves with the master (a name, a virtual IP, a proxy): connections that were made to the old one
+    stay good for reading, and refused every write until a restart."""
+    with RedisServer(tmp_path, f"replicaof 127.0.0.1 {server.port}") as replica:
+        wait_until(lambda: "master_link_status:up" in replica.cli("info", "replication"), "replica not in sync")
+        async with Relay(server.port) as address:
+            store = await opened(f"redis://127.0.0.1:{address.port}/0?timeout_s=2{acknowledged}")
+            await add_account(store)
+            assert (await insist(store, top_up("t1"))).outcome.applied
+            await asyncio.to_thread(wait_until, lambda: has_all(server), "the replica has not said that it has all")
+            replica.cli("replicaof", "no", "one")
+            server.cli("replicaof", "127.0.0.1", str(replica.port))
+            wait_until(lambda: "master_link_status:up" in server.cli("info", "replication"), "not in sync")
+            with pytest.raises(LedgerUnavailable, match="read only replica"):
+                await store.apply(top_up("t2"))  # the address still leads to the old one
+            address.to_port = replica.port
+            assert (await insist(store, top_up("t2"))).outcome is Outcome.CREATED
+            assert (await store.balances("a"))["credit"].posted == 2
 
 
 async def test_a_transfer_waits_for_its_replicas_also_when_it_exists(
@@ -204,8 +228,25 @@ async def test_unsafe_settings_are_warned_of(tmp_path: Path, server: RedisServer
         assert "appendonly is no" in warnings
         assert "maxmemory-policy is allkeys-lru" in warnings
         assert "no replica" in warnings
+        assert "appendfsync" not in warnings  # where nothing is appended
         store = await opened(server.url)
     assert len(await store.warnings()) == 1  # the replica only
+
+
+@pytest.mark.parametrize("policy", ["everysec", "no"])
+async def test_a_server_that_answers_before_its_disk_has_it_is_warned_of(
+    server: RedisServer, opened: Opener, policy: str
+) -> None:
+    """Rule 1 of the port: what is answered outlives a power cut. Redis' own default keeps the last second in memory."""
+    store = await opened(server.url)
+    server.cli("config", "set", "appendfsync", policy)
+    assert f"appendfsync is {policy}" in " ".join(await store.warnings())
+
+
+async def test_a_server_that_does_not_tell_its_policy_is_warned_of(server: RedisServer, opened: Opener) -> None:
+    server.cli("acl", "setuser", "daemon", "on", ">secret", "~*", "&*", "+@all", "-config")
+    store = await opened(f"redis://daemon:secret@127.0.0.1:{server.port}/0")
+    assert "appendfsync could not be read" in " ".join(await store.warnings())
 
 
 async def test_tls_with_an_acl_user(tmp_path: Path, opened: Opener) -> None:
