@@ -18,7 +18,7 @@ import structlog
 from agi.port import Declined
 from agi.protocol import Request
 from agi.session import AgiSession, CallerLeft
-from charging.clock import Clock
+from charging.clock import Clock, Instant
 from charging.errors import LocalProtocolError, RemoteProtocolError
 from charging.tasks import end
 
@@ -113,15 +113,17 @@ class AgiServer:
             await self._server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._tasks) >= self._limits.connections:
+        if self.connections >= self._limits.connections:
             self._make_room(writer)
         if writer.transport.is_closing():
             self._observer(UNKNOWN_ROUTE, AgiOutcome.CROWDED_OUT, 0.0)
             return
         self._headerless[writer] = None
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer), name="agi")
+        conversation = _Conversation(writer, self._clock.now())
+        task = asyncio.get_running_loop().create_task(self._serve(reader, conversation), name="agi")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _task: self._ended(conversation))
 
     def _make_room(self, newcomer: asyncio.StreamWriter) -> None:
         """Abort the oldest connection without a header; if every one has sent its own, the newcomer."""
@@ -134,24 +136,26 @@ class AgiServer:
         self._crowded_out.add(oldest)
         oldest.transport.abort()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        began = self._clock.now()
-        conversation = _Conversation()
-        outcome = AgiOutcome.STOPPED
+    async def _serve(self, reader: asyncio.StreamReader, conversation: _Conversation) -> None:
         try:
-            session = AgiSession(reader, writer, reply_deadline_s=self._limits.reply_s)
-            outcome = await self._converse(conversation, session, writer)
+            session = AgiSession(reader, conversation.writer, reply_deadline_s=self._limits.reply_s)
+            conversation.outcome = await self._converse(conversation, session)
         finally:
-            self._headerless.pop(writer, None)
-            if writer in self._crowded_out:
-                self._crowded_out.discard(writer)
-                outcome = AgiOutcome.CROWDED_OUT
-            self._observer(conversation.route, outcome, began.seconds_until(self._clock.now()))
-            await _close(writer)
+            conversation.over = self._clock.now()
+            await _close(conversation.writer)
 
-    async def _converse(
-        self, conversation: _Conversation, session: AgiSession, writer: asyncio.StreamWriter
-    ) -> AgiOutcome:
+    def _ended(self, conversation: _Conversation) -> None:
+        """Also of a connection whose task was stopped before its first step, which has closed nothing."""
+        writer, outcome = conversation.writer, conversation.outcome
+        writer.transport.abort()
+        self._headerless.pop(writer, None)
+        if writer in self._crowded_out:
+            self._crowded_out.discard(writer)
+            outcome = AgiOutcome.CROWDED_OUT
+        over = conversation.over or self._clock.now()
+        self._observer(conversation.route, outcome, conversation.began.seconds_until(over))
+
+    async def _converse(self, conversation: _Conversation, session: AgiSession) -> AgiOutcome:
         try:
             async with asyncio.timeout(self._limits.header_s):
                 request = await session.read_request()
@@ -160,9 +164,9 @@ class AgiServer:
         except (CallerLeft, ConnectionError):
             return AgiOutcome.CALLER_LEFT
         except RemoteProtocolError as error:
-            log.error("agi_header_foreign", error=str(error), peer=_peer(writer))
+            log.error("agi_header_foreign", error=str(error), peer=_peer(conversation.writer))
             return AgiOutcome.FOREIGN_HEADER
-        self._headerless.pop(writer, None)
+        self._headerless.pop(conversation.writer, None)
         route = self._routes.get(request.script)
         if route is None:
             log.warning("agi_route_unknown", route=request.script[:80], known=sorted(self._routes))
@@ -196,7 +200,12 @@ class AgiServer:
 class _Conversation:
     """What is known so far of one connection."""
 
+    writer: asyncio.StreamWriter
+    began: Instant
     route: str = UNKNOWN_ROUTE
+    outcome: AgiOutcome = AgiOutcome.STOPPED
+    over: Instant | None = None
+    """When there was nothing more to say; closing may take longer."""
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:

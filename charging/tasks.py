@@ -9,7 +9,7 @@ here until it has been carried out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, NoReturn, TypeVar
 
 CANCEL_AGAIN_S = 5.0
@@ -26,11 +26,17 @@ class Tasks:
         self._first_failure: BaseException | None = None
         self._failed = asyncio.Event()
 
-    def begin(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Start one more."""
+    def begin(
+        self, work: Coroutine[Any, Any, T], name: str, ended: Callable[[], object] | None = None
+    ) -> asyncio.Task[T]:
+        """Start one more. ``ended`` is called once it has ended, however: what was noted of a task when it began is
+        taken back there. A ``finally`` within ``work`` would not do it: a task that is cancelled before its first step
+        never comes to it."""
         task = asyncio.create_task(work, name=name)
         self._running.add(task)
         task.add_done_callback(self._ended)
+        if ended is not None:
+            task.add_done_callback(lambda _task: ended())
         return task
 
     async def failure(self) -> NoReturn:
@@ -80,9 +86,11 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel these tasks until every one has ended; what they raise stays in them."""
+    """Cancel these tasks until every one has ended, and what is to be called then was called; what they raise stays in
+    them."""
     running = {task for task in tasks if not task.done()}
     while running:
         for task in running:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+    await asyncio.sleep(0)  # a task that was done already may have its callbacks still before it

@@ -32,6 +32,8 @@ MAX_MESSAGE_BYTES = 1 << 20
 """An unfinished message larger than this is no AMI; the connection is dropped."""
 MAX_LIST_EVENTS = 200_000
 MAX_OUTSTANDING_ACTIONS = 2_000
+PING = "Ping"
+"""Never refused here: a link that is busy with our own orders is not half open."""
 NO_HEADER = "content"
 """What panoramisk adds to every message for the output of CLI commands, which are never sent here."""
 SUCCESSES = frozenset({"success", "follows", "goodbye", "pong"})
@@ -172,7 +174,7 @@ class Connection:
         check_sendable(name, fields)
         if self.is_lost or self._manager.protocol is None:
             raise LinkDown
-        if len(self._outstanding) >= MAX_OUTSTANDING_ACTIONS:
+        if len(self._outstanding) >= MAX_OUTSTANDING_ACTIONS and name != PING:
             raise ActionTimeout(f"{name}: not sent, {MAX_OUTSTANDING_ACTIONS} actions wait for an answer")
         action = Action({"Action": name} | {key: _on_wire(value) for key, value in fields.items()})
         if action.id in self._outstanding:

@@ -21,7 +21,7 @@ from typing import NoReturn
 
 import structlog
 
-from charging.asterisk.connection import Connection
+from charging.asterisk.connection import PING, Connection
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import Fields, LinkSettings, LinkState, Reply
 from charging.asterisk.rights import missing_rights
@@ -200,7 +200,7 @@ class AmiLink:
         Raises like ``action``.
         """
         sent_us = self._clock.now().mono_us
-        await self.action("Ping", timeout_s=self._settings.pong_deadline_s)
+        await self.action(PING, timeout_s=self._settings.pong_deadline_s)
         if self._held is None:
             self.proven_mono_us = max(sent_us, self.proven_mono_us or 0)
         return self.proven_mono_us or 0

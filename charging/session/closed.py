@@ -26,10 +26,6 @@ class ClosedRecords:
         while next(iter(self._records.values()))[1] < now_us - KEPT_S * MICROSECONDS:
             self._records.popitem(last=False)
 
-    def closed_since(self, session: str, since_us: int) -> bool:
-        """Whether it closed at that moment or later."""
-        return session in self._records and self._records[session][1] >= since_us
-
     def get(self, session: str) -> Record | None:
         """The record of a session that closed lately."""
         return self._records[session][0] if session in self._records else None

@@ -156,7 +156,17 @@ def step(session: Session, event: Event, now: Instant, policy: Policy) -> Step:
 
 
 def wake_at(session: Session, policy: Policy) -> int | None:
-    """The monotonic reading at which the session wants a Woke; ``None``: only something else can move it."""
-    warn = running.warn_at(session, policy.warn_before_s) if session.state is State.RUNNING else None
-    wishes = (session.check_mono_us, session.tick_mono_us, session.retry_mono_us, warn)
+    """The monotonic reading at which the session wants a Woke; ``None``: only something else can move it. Only what a
+    Woke acts upon in this state counts: a wish that is due and moves nothing would wake it at once, for ever."""
+    retry = session.retry_mono_us
+    wishes: tuple[int | None, ...]
+    match session.state:
+        case State.RUNNING:
+            wishes = session.check_mono_us, session.tick_mono_us, retry, running.warn_at(session, policy.warn_before_s)
+        case State.ENDING:
+            wishes = session.check_mono_us, None if session.pending is None else retry
+        case State.SETTLING:
+            wishes = (retry,)
+        case _:
+            wishes = session.check_mono_us, None if session.turning is None else retry
     return min((wish for wish in wishes if wish is not None), default=None)

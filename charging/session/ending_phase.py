@@ -61,6 +61,7 @@ def begin_ending(session: Session, context: Context) -> Step:
         ended=context.now,
         check_mono_us=context.in_s(wait_s),
         tick_mono_us=None,
+        retry_mono_us=None if session.pending is None else session.retry_mono_us,  # a deadline is not set any more
     )
     return Step(ending, (ReadBlackBox(),) if session.caller_gone else ())
 

@@ -90,8 +90,8 @@ def step(
 
 
 def wake_at(piece: Piece) -> int | None:
-    """When it wants a Woke."""
-    wishes = (piece.check_mono_us, piece.retry_mono_us)
+    """When it wants a Woke: only for what that acts upon."""
+    wishes = (piece.check_mono_us, None if piece.pending is None else piece.retry_mono_us)
     return min((wish for wish in wishes if wish is not None), default=None)
 
 

@@ -20,7 +20,7 @@ from charging.session.closed import ClosedRecords
 from charging.session.events import BlackBoxRead, ClockJumped, FundsChanged, SessionSwitchEvent
 from charging.session.fax import Fax
 from charging.session.looker import Looker, switch_said
-from charging.session.model import Policy, Session
+from charging.session.model import Policy, Session, State
 from charging.session.ports import Observer, Switch
 from charging.session.records import Record, revive
 from charging.session.runner import SessionRunner
@@ -73,7 +73,11 @@ class Registry:
         """Keys of the records that were there when the stored sessions were last compared with them."""
         self._strangers: frozenset[str] = frozenset()
         """Other switches' names that were seen in this switch's black box."""
-        self._restored = False
+        self._doubts = 1
+        self._doubts_settled = 0
+        self._restoring = asyncio.Lock()
+        self._closed_meanwhile: set[str] = set()
+        """Sessions that closed since the stored ones were last asked for: the answer may still show them open."""
         self._found = asyncio.Event()
         self._tasks = Tasks()
 
@@ -111,18 +115,21 @@ class Registry:
             leads=lambda: self.leads(),
         )
         self._runners[session.id] = runner
-        self._lives[session.id] = self._tasks.begin(self._live(runner), f"session-{session.id}")
+        name = f"session-{session.id}"
+        self._lives[session.id] = self._tasks.begin(runner.run(), name, ended=lambda: self._ended(runner))
         return runner
 
-    async def _live(self, runner: SessionRunner) -> None:
-        try:
-            await runner.run()
-            if runner.booked is not None and self._policy.is_shared:
-                self._closed.add(runner.booked, self._clock.now().mono_us)
-        finally:
-            self._runners.pop(runner.session.id, None)
-            self._lives.pop(runner.session.id, None)
-        self.funds_changed(runner.session.account)
+    def _ended(self, runner: SessionRunner) -> None:
+        """It is closed, or its task was stopped: perhaps before its first step, so that it could not say so itself."""
+        session = runner.session
+        runner.forward_over.set()
+        del self._runners[session.id], self._lives[session.id]
+        if session.state is not State.CLOSED:
+            return
+        self._closed_meanwhile.add(session.id)
+        if runner.booked is not None and self._policy.is_shared:
+            self._closed.add(runner.booked, self._clock.now().mono_us)
+        self.funds_changed(session.account)
 
     # --- the lease --------------------------------------------------------------------------------------------
 
@@ -142,11 +149,11 @@ class Registry:
 
     async def _lay_down(self) -> None:
         await end(self._lives.values())
-        self._restored = False
+        self.doubt()
 
     def doubt(self) -> None:
         """A session may have been opened in the ledger without our having heard so: look again at the next audit."""
-        self._restored = False
+        self._doubts += 1
 
     def find(self, session: str) -> SessionRunner | None:
         """The task of an open session, or ``None``."""
@@ -189,21 +196,23 @@ class Registry:
     async def _restore(self) -> None:
         """Bring stored sessions to life that have no task. With the ledger out of reach this is tried again later: the
         calls live on their reservation meanwhile."""
-        try:
-            # In this order: a call that ends between the two readings is still open in the second.
-            boxes = await self._black_boxes()
-            asked_us = self._clock.now().mono_us
-            stored = await self._ledger.sessions(switch=self._switch_id)
-        except LedgerError as error:
-            self._restored = False
-            self._observe("sessions_not_restored", None, {"error": str(error)})
-            return
-        if not self.leads():
-            return  # the lease was lost meanwhile: another daemon brings them to life
-        for record in stored:
-            if record.id not in self._runners and not self._closed.closed_since(record.id, asked_us):
-                self._revive(record)
-        self._restored = True
+        async with self._restoring:
+            doubts = self._doubts  # what is doubted from here on may not be in the answer
+            try:
+                # In this order: a call that ends between the two readings is still open in the second.
+                boxes = await self._black_boxes()
+                self._closed_meanwhile.clear()
+                stored = await self._ledger.sessions(switch=self._switch_id)
+            except LedgerError as error:
+                self.doubt()
+                self._observe("sessions_not_restored", None, {"error": str(error)})
+                return
+            if not self.leads():
+                return  # the lease was lost meanwhile: another daemon brings them to life
+            for record in stored:
+                if record.id not in self._runners and record.id not in self._closed_meanwhile:
+                    self._revive(record)
+            self._doubts_settled = doubts
         self._looked_through = frozenset(boxes)
         open_ones = {record.id for record in stored}
         await self._book_the_rest({key: box for key, box in boxes.items() if key not in open_ones})
@@ -230,7 +239,7 @@ class Registry:
             if not self._is_nobodys(key):
                 continue
             if box.message_stored and box.fallback and not await self._charge_message(key, box):
-                self._restored = False
+                self.doubt()
                 continue
             self.forget(key)
 
@@ -248,7 +257,7 @@ class Registry:
             if not self.leads():
                 continue
             try:
-                if not self._restored or self._policy.is_shared:
+                if self._doubts_settled < self._doubts or self._policy.is_shared:
                     await self._restore()
                 await self._audit()
             except SwitchError as error:
@@ -265,7 +274,7 @@ class Registry:
             found.cancel()
         if self._found.is_set():
             self._found.clear()
-            self._restored = False
+            self.doubt()
 
     # --- the black box ----------------------------------------------------------------------------------------
 
@@ -274,7 +283,7 @@ class Registry:
         if not look_again:
             self._booked.add(key)
             return
-        self._restored = False
+        self.doubt()
         self._found.set()
 
     async def _black_boxes(self) -> Mapping[str, BlackBoxRead]:

@@ -54,7 +54,7 @@ class SessionRunner:
     ) -> None:
         self.session = session
         self.forward_over = asyncio.Event()
-        """Set when the session is closed, or goes on as a paid voicemail."""
+        """Set when the session is closed (or its task was stopped), or goes on as a paid voicemail."""
         self.booked: Record | None = None
         """Once its end is booked: the session as it was just before, with the transfer that booked it."""
         self._ledger = ledger
@@ -86,7 +86,6 @@ class SessionRunner:
         finally:
             for task in self._prompts:
                 task.cancel()
-            self.forward_over.set()
 
     async def _next(self) -> Event:
         while not self._mailbox:

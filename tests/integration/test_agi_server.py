@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -204,6 +205,27 @@ async def test_closing_the_server_gives_back_what_is_being_delivered(office: Off
     await office.server.close()
     await call
     assert office.desk.given_up == ["s-1"] or office.outcomes == [("incoming", AgiOutcome.STOPPED)]
+
+
+async def test_a_connection_that_is_stopped_before_its_first_step_is_closed_and_counted() -> None:
+    outcomes = list[AgiOutcome]()
+    server = AgiServer({}, SystemClock(), observer=lambda _route, outcome, _seconds: outcomes.append(outcome))
+    accept = server._accept
+
+    def accept_and_stop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accept(reader, writer)
+        for task in server._tasks:
+            task.cancel()
+
+    server._accept = accept_and_stop  # type: ignore[method-assign]
+    await server.start("127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(5):
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    writer.close()
+    assert (outcomes, server.connections) == ([AgiOutcome.STOPPED], 0)
+    await server.close()
 
 
 @pytest.mark.parametrize("number", ["", "abc", "+31 20", "1" * 33, "++31", "31+", "٣١٢٠", "31;drop"])

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from charging.asterisk import connection
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkState
 from charging.clock import SystemClock
-from charging.errors import LinkDown
+from charging.errors import ActionTimeout, LinkDown
 from tests.fakes.ami import COMMANDS, FakeAmi, block, eventually, success
 from tests.fakes.clock import FakeClock
 from tests.fakes.link import Owner, running
@@ -236,3 +237,24 @@ async def test_it_stops_when_told_so_in_the_moment_in_which_the_connection_is_lo
     run.cancel()
     await asyncio.wait({run}, timeout=5)
     assert run.cancelled()
+
+
+async def test_a_busy_link_is_not_taken_for_half_open(
+    ami: FakeAmi, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All places are taken by our own orders; the Ping that proves the link is sent all the same."""
+    monkeypatch.setattr(connection, "MAX_OUTSTANDING_ACTIONS", 3)
+    async with running(ami, owner, ping_interval_s=0.01) as link:
+        await eventually(lambda: link.is_up)
+        ami.mute.add("Setvar")
+        orders = [asyncio.create_task(link.action("Setvar", timeout_s=60.0)) for _ in range(3)]
+        await eventually(lambda: len(ami.actions("Setvar")) == 3)
+        with pytest.raises(ActionTimeout):
+            await link.action("Hangup", {"Channel": "x"})
+        before = len(ami.actions("Ping"))
+        await eventually(lambda: len(ami.actions("Ping")) >= before + 3 or not link.is_up)
+        assert link.is_up
+        assert not owner.reached(LinkState.LOST)
+        for order in orders:
+            order.cancel()
+        await asyncio.gather(*orders, return_exceptions=True)

@@ -155,3 +155,34 @@ async def test_an_order_to_stop_is_kept_though_the_work_forgets_it(monkeypatch: 
     waiting.cancel()
     await asyncio.wait((waiting,), timeout=10)
     assert waiting.cancelled()
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+async def test_the_end_of_a_task_is_told_though_it_was_stopped_before_its_first_step(turns: int) -> None:
+    """Nothing within the task could tell: a ``finally`` there is never reached."""
+    group, told, inside = Tasks(), list[str](), list[str]()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            inside.append("over")
+
+    task = group.begin(work(), "work", ended=lambda: told.append("over"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await end([task])
+    assert told == ["over"]
+    assert inside == ["over"] * turns
+
+
+async def test_whoever_waits_for_the_end_finds_it_told_though_the_task_was_done_before() -> None:
+    group, told, done = Tasks(), list[str](), asyncio.Event()
+
+    async def work() -> None:
+        done.set()
+
+    task = group.begin(work(), "work", ended=lambda: told.append("over"))
+    await done.wait()
+    await end([task])
+    assert told == ["over"]

@@ -239,19 +239,43 @@ async def test_the_end_of_a_voicemail_that_was_lost_is_booked_again(store: Lossy
         assert await rig.balance() == Balance(EURO - 100_000 * stored)
 
 
+@pytest.mark.parametrize("policy", [SHARED, Policy()], ids=["shared", "alone"])
 async def test_a_call_that_ends_while_the_stored_sessions_are_read_is_not_taken_for_a_lost_one(
-    store: LossyStore,
+    store: LossyStore, policy: Policy
 ) -> None:
-    async with make_rig(SHARED, store=store) as rig:
+    async with make_rig(policy, store=store) as rig:
         await rig.subscriber(credit=10 * EURO)
         call = await rig.talking()
         await rig.clock.advance(29)
+        rig.registry.doubt()
         store.hang_up = lambda: rig.hang_up(call)
         await rig.clock.advance(2)
         assert await store.sessions() == []
         assert not rig.heard("session_reasserted")
         assert not rig.heard("session_lost")
+        assert not rig.heard("session_restored")
         assert len(rig.heard("call_settled")) == 1
+
+
+async def test_what_is_doubted_while_the_stored_sessions_are_read_is_looked_for_once_more(store: LossyStore) -> None:
+    async with make_rig(store=store) as rig:
+        await rig.subscriber(credit=10 * EURO)
+
+        async def doubt() -> None:
+            rig.registry.doubt()
+
+        store.hang_up = doubt
+        rig.registry.doubt()
+        await rig.clock.advance(31)
+        read, sessions = list[str](), store.sessions
+
+        async def counted(switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
+            read.append("once more")
+            return await sessions(switch=switch, account=account)
+
+        store.sessions = counted  # type: ignore[method-assign]
+        await rig.clock.advance(90)
+        assert read == ["once more"]
 
 
 async def test_closed_records_are_kept_for_a_while(rig: Rig) -> None:
@@ -260,9 +284,6 @@ async def test_closed_records_are_kept_for_a_while(rig: Rig) -> None:
     closed = ClosedRecords()
     closed.add(session, 7)
     assert closed.get(session.id) is session
-    assert closed.closed_since(session.id, 7)
-    assert not closed.closed_since(session.id, 8)
-    assert not closed.closed_since("other", 0)
     closed.add(replace(session, id="b"), 7 + KEPT_S * MICROSECONDS)
     assert closed.get(session.id) is session
     closed.add(replace(session, id="c"), 8 + KEPT_S * MICROSECONDS)

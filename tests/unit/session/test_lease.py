@@ -396,3 +396,26 @@ async def test_holder_that_was_frozen_and_wakes_late_orders_and_books_nothing(pa
     rows = await two.rig.store.cdrs()
     assert [json.loads(row.document)["billed_s"] for row in rows] == [227]
     assert (await two.rig.balance()).posted == 10 * EURO - 227 * SECOND
+
+
+async def test_call_decided_in_the_moment_in_which_the_lease_is_gained_is_ticked_and_booked(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    """The take-over stops its task before that has taken a step, so nothing within the task can clear up after it."""
+    one, two = pair
+    await two.kill()
+    await one.rig.subscriber(credit=10_000 * SECOND)
+    taking_over = asyncio.create_task(one.rig.registry.lead(one.rig.registry.epoch))
+    answer = await one.rig.ring()
+    assert answer.session is not None
+    assert one.rig.registry.find(answer.session) is not None
+    await taking_over
+    call = one.rig.switch.dial(answer.session, answer.quota_s or 0, "u1")
+    one.rig.switch.answer(call.session)
+    await one.rig.clock.advance(200.1)
+    assert not call.ended.is_set(), "it can pay"
+    await one.rig.hang_up(call)
+    await one.rig.clock.advance(10)
+    assert (await one.rig.balance()).posted == 9_800 * SECOND
+    assert await one.rig.reserved() == {}
+    assert one.rig.registry.sessions() == []
