@@ -55,6 +55,7 @@ UserName = Annotated[str, pattern(r"[A-Za-z0-9_.-]{1,64}", "the name of an AMI u
 Region = Annotated[str, pattern(r"[A-Z]{2}", "a country's two capital letters, for example NL")]
 SwitchFolder = Annotated[str, pattern(r"/[A-Za-z0-9_./-]{0,200}", "an absolute folder on the switch")]
 
+ServerName = Annotated[str, pattern(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,250}[A-Za-z0-9])?", "a mail server's name")]
 FaxHeader = Annotated[str, pattern(r"[A-Za-z0-9 .:/+-]{1,50}", "up to 50 letters, digits, spaces and . : / + -")]
 
 
@@ -196,6 +197,7 @@ class Fax(Section):
     max_bytes: Annotated[int, whole(1024, 100_000_000, "bytes")] = 10_000_000
     at_once: Annotated[int, whole(1, 1000, "faxes")] = 10
     keep_days: Annotated[int, whole(1, 3650, "days")] = 7
+    mail_verified_by: ServerName | None = None
 
 
 class Privacy(Section):

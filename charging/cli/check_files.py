@@ -10,7 +10,7 @@ from pathlib import Path
 from charging.cli.client import connected
 from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.cli.options import check_there
-from charging.config import Config, Settings, completed
+from charging.config import Config, Fax, Settings, completed
 from charging.errors import ChargingError, ConfigError
 from charging.fax.convert import PACKAGES
 from charging.ledger.accounts import Language
@@ -45,6 +45,7 @@ def findings(file: Path, live: bool) -> Iterator[Finding]:
     yield from _ledger(settings)
     if settings.fax is not None:
         yield from _fax_programs()
+        yield _fax_mail(settings.fax)
     if live:
         yield from _live(config)
 
@@ -108,6 +109,13 @@ def _fax_programs() -> Iterator[Finding]:
         yield warning("fax", f"no fax can be sent without {', '.join(missing)}: {install}")
     else:
         yield ok("fax", f"{', '.join(PACKAGES)} are there")
+
+
+def _fax_mail(fax: Fax) -> Finding:
+    if fax.mail_verified_by is None:
+        hint = "to take them, set fax.mail_verified_by to the name in your mail server's Authentication-Results"
+        return ok("fax", f"faxes by mail are refused, since nothing proves their From; {hint}")
+    return ok("fax", f"faxes by mail are taken if {fax.mail_verified_by} says that their From is genuine")
 
 
 def _live(config: Config | None) -> list[Finding]:

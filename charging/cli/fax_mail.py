@@ -15,6 +15,7 @@ from charging.cli.failure import Refusal, say
 from charging.cli.options import options
 from charging.clock import SystemClock
 from charging.errors import ChargingError
+from charging.fax.authentic import why_not
 from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, read_letter, the_number
 from charging.fax.reply import Words, reply_to, too_little, words
 from charging.ledger.accounts import Language
@@ -22,6 +23,7 @@ from charging.money import parse_euro
 from charging.service.refusal import Code, Obstacle
 
 if TYPE_CHECKING:
+    from charging.config import Settings
     from charging.notify.settings import Mail
 
 FALLBACK_FROM = "fax@localhost"
@@ -54,19 +56,22 @@ def submit_mail(
     """Send the PDF or TIFF of a mail on standard input as a fax.
 
     The number is in the address (fax+31201234567@…, 31201234567@fax…) or in the subject, where it begins with + or 0;
-    the From address must be the account's, and your mail server must have made sure that it is not forged. Where the
-    fax is not sent, its sender gets a reply. What cannot be decided now (all lines busy, no daemon) ends with 75, for
-    which mail servers try again later.
+    the From address must be the account's, and proven by the Authentication-Results of your mail server, which
+    fax.mail_verified_by names. Where the fax is not sent, a customer gets a reply; nobody else ever does. What cannot
+    be decided now (all lines busy, no daemon) ends with 75, for which mail servers try again later.
     """
     data = sys.stdin.buffer.read(MAIL_BYTES_MAX + 1)
     letter = read_letter(data, envelope_sender=sender, recipient=recipient) if len(data) <= MAIL_BYTES_MAX else None
     if letter is None:
-        say("dropped a mail that no person has sent, that is too large, or that has no single sender")
+        say("dropped a mail that no person has sent, that is too large, or that has no single plain sender")
         return
     try:
         settings = options(ctx).settings()
         if reply_by is ReplyBy.SMTP and settings.mail is None:
             raise Refusal("--reply-by smtp needs a section `mail` in charging.yaml")
+        if (why := _unproven(letter, settings)) is not None:
+            say(f"dropped a mail that says to be from {letter.sender}: {why}")
+            return
         with connected(settings) as client:
             said = _submit(client, letter, settings.mail)
         if said is not None:
@@ -77,13 +82,25 @@ def submit_mail(
         raise typer.Exit(TRY_AGAIN) from None
 
 
+def _unproven(letter: Letter, settings: Settings) -> str | None:
+    """Why the sender may be another; ``None``: it is he. Raises Refusal where the settings name nobody who knows."""
+    server = settings.fax.mail_verified_by if settings.fax is not None else None
+    if server is None:
+        raise Refusal("faxes by mail need fax.mail_verified_by in charging.yaml: anybody can write any From")
+    return why_not(letter.authentication, server, letter.domain) or None
+
+
 def _submit(client: Client, letter: Letter, mail: Mail | None) -> Words | None:
-    """Send the fax; else what to reply. Raises Refusal where another attempt may fare better."""
+    """Send the fax; else what to reply, which a stranger is not. Raises Refusal where another attempt may fare
+    better."""
     found = client.get("/fax-senders", {"email": letter.sender})["items"]
+    if not found:
+        say(f"dropped a mail from {letter.sender}: no customer of ours has this address")
+        return None
     languages = {Language(one["language"]) for one in found}
     language = languages.pop() if len(languages) == 1 else None
     if len(found) != 1 or language is None:
-        return words(Wrong.AMBIGUOUS_SENDER if found else Wrong.UNKNOWN_SENDER, language)
+        return words(Wrong.AMBIGUOUS_SENDER, language)
     account = str(found[0]["account"])
     number, document = _number(client, letter), letter.document
     if isinstance(number, Wrong):

@@ -5,6 +5,9 @@ is for `charging.rating.written_numbers` to say. The document is the one PDF or 
 (a bounce, an out-of-office notice, a list) is dropped without a word, so that two machines never answer one another
 (RFC 3834); and since some programs do not say that they are, so is a mail without a document that answers one of our
 replies.
+
+The addresses are read from the headers as they stand, not by the mail library, whose reading takes time that grows with
+the square of a header and finds addresses in what is none. Whoever wants his faxes sent writes one plain address.
 """
 
 from __future__ import annotations
@@ -13,26 +16,42 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from email.headerregistry import Address
+from email.header import decode_header, make_header
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
-from email.policy import SMTP, Policy, compat32
-from email.utils import getaddresses
+from email.policy import SMTP, Compat32
 from enum import StrEnum
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from charging.fax.authentic import HEADER as AUTHENTICATION_RESULTS
 
 MAIL_BYTES_MAX = 50_000_000
 ADDRESS_LENGTH_MAX = 254
 PLACES = ("X-Original-To", "Delivered-To", "To", "Cc")
 SUBJECT_LENGTH_MAX = 500
 """Characters; in a longer one no number is looked for."""
+HEADER_MAX = 20_000
+"""Characters of a header that we read ourselves, in time that grows with them; a longer one counts as empty."""
+PART_HEADER_MAX = 1_000
+"""Characters of a ``Content-…`` header, which the mail library reads, in time that grows with their square."""
+PARTS_MAX = 200
+"""Of a mail with more parts none is looked at: there is no document."""
 _IN_ADDRESS = re.compile(r"(fax\+)?\+?([0-9]{6,20})", re.IGNORECASE)
 _TYPES = ("application/pdf", "image/tiff")
 _PROGRAMS = ("mailer-daemon", "mail-daemon")
 KEY_PREFIX = "mail-"
 _OUR_REPLY = re.compile(rf"<{KEY_PREFIX}[0-9a-f]{{32}}@")
 _NAMES = re.compile(r".*\.(pdf|tiff?)", re.IGNORECASE)
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*"
+_PLAIN = re.compile(_ADDRESS)
+_MAILBOX = re.compile(rf"""(?:[^"<>@,;:()\[\]\\\x00-\x1f\x7f-\U0010ffff]|"[ -!#-;=?-\[\]-~]*")*<\s*({_ADDRESS})\s*>""")
+"""What may stand before an address in angle brackets: words, and words in quotes that hold no brackets."""
+_BETWEEN = re.compile(r'[\s,;:<>()"]+')
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
+_SAYS_AUTOMATIC = ("X-Autoreply", "X-Autorespond", "X-Auto-Response-Suppress")
 
 T = TypeVar("T")
 
@@ -40,7 +59,6 @@ T = TypeVar("T")
 class Wrong(StrEnum):
     """What keeps a mail from being a fax; its sender is told."""
 
-    UNKNOWN_SENDER = "unknown_sender"
     AMBIGUOUS_SENDER = "ambiguous_sender"
     NO_NUMBER = "no_number"
     MANY_NUMBERS = "many_numbers"
@@ -53,7 +71,7 @@ class Letter:
     """A mail from a person."""
 
     sender: str
-    """The address in its From; whoever pipes mails to us has made sure that it is not forged."""
+    """The one plain address in its From, which anybody can write there: see ``authentication``."""
     message_id: str
     recipient: str
     """Where it was sent to; empty where that is not known."""
@@ -61,6 +79,13 @@ class Letter:
     """What names the number: the digits of an address, else the subject."""
     document: bytes | Wrong
     name: str = ""
+    authentication: tuple[str, ...] = ()
+    """Its ``Authentication-Results``, the topmost first: for `charging.fax.authentic`."""
+
+    @property
+    def domain(self) -> str:
+        """Of the sender."""
+        return self.sender.rpartition("@")[2]
 
     @property
     def key(self) -> str:
@@ -76,36 +101,45 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
     message = _parsed(data)
     if message is None:
         return None
-    senders = _addresses(message, "From")
-    if _is_automatic(message, envelope_sender) or len(senders) != 1:
+    sender = _sender(message)
+    if sender is None or _is_automatic(message, sender, envelope_sender):
         return None
     recipients = [recipient] if recipient else [one for place in PLACES for one in _addresses(message, place)]
     documents = list(_documents(message))
     if not documents and _OUR_REPLY.search(_header(message, "In-Reply-To") + _header(message, "References")):
         return None
     name, document = documents[0] if len(documents) == 1 else ("", _count_wrong(len(documents)))
+    message_id = _header(message, "Message-ID")
     return Letter(
-        sender=senders[0],
-        message_id=_header(message, "Message-ID"),
+        sender=sender,
+        message_id=message_id if _MESSAGE_ID.fullmatch(message_id) else "",
         recipient=recipients[0] if recipients else "",
-        target=_target(recipients, _header(message, "Subject"), by_server=bool(recipient)),
+        target=_target(recipients, _subject(message), by_server=bool(recipient)),
         document=document,
         name=name,
+        authentication=tuple(_headers(message, AUTHENTICATION_RESULTS)),
     )
 
 
+class _Bounded(Compat32):
+    """The mail library's older way, which reads least; it gets no more of a part's header than it reads in no time."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value if len(value) <= PART_HEADER_MAX or not name.lower().startswith("content-") else ""
+
+
 def _parsed(data: bytes) -> EmailMessage | None:
-    """The mail. Where the library stumbles over the header of some part, its older way, which reads less, tells the
-    parts apart; of parts nested without end there are only the mail's own headers, and no document."""
-    for policy, headers_only in ((SMTP, False), (compat32, False), (compat32, True)):
-        message = _tried(partial(_parsed_by, policy, headers_only, data), None)
+    """The mail; of parts nested without end there are only its own headers, and no document."""
+    for headers_only in (False, True):
+        message = _tried(partial(_parsed_by, headers_only, data), None)
         if message is not None:
             return message
     return None
 
 
-def _parsed_by(policy: Policy[Any], headers_only: bool, data: bytes) -> EmailMessage:
-    message = BytesParser(EmailMessage, policy=policy).parsebytes(data, headersonly=headers_only)
+def _parsed_by(headers_only: bool, data: bytes) -> EmailMessage:
+    message = BytesParser(EmailMessage, policy=_Bounded()).parsebytes(data, headersonly=headers_only)
     assert isinstance(message, EmailMessage), "the policy's factory"
     for part in message.walk():
         part.policy = SMTP
@@ -121,31 +155,53 @@ def _tried(read: Callable[[], T], otherwise: T) -> T:
         return otherwise
 
 
+def _headers(message: EmailMessage, name: str) -> list[str]:
+    """Every header of the name, from the top, each on one line and as it stands; empty where it is too long."""
+    found = (value for one, value in message.raw_items() if one.lower() == name.lower())
+    return [" ".join(value.split()) if len(value) <= HEADER_MAX else "" for value in map(str, found)]
+
+
 def _header(message: EmailMessage, name: str) -> str:
-    """The header on one line; empty where it is absent or cannot be read."""
-    return _tried(lambda: " ".join(str(message.get(name, "")).split()), "")
+    """The first of them; empty where there is none."""
+    return next(iter(_headers(message, name)), "")
+
+
+def _subject(message: EmailMessage) -> str:
+    text = _header(message, "Subject")
+    return _tried(lambda: str(make_header(decode_header(text))), "")
+
+
+def is_plain_address(text: str) -> bool:
+    """Whether it is a mail address as people write it: letters, digits and a few signs, none of which means anything to
+    a mail server. No quotes, no comments, nothing but ASCII."""
+    return len(text) <= ADDRESS_LENGTH_MAX and _PLAIN.fullmatch(text) is not None
+
+
+def _sender(message: EmailMessage) -> str | None:
+    """The one address of the one From; ``None`` where there are more, or it is not plain."""
+    headers = _headers(message, "From")
+    if len(headers) != 1:
+        return None
+    named = _MAILBOX.fullmatch(headers[0])
+    address = named[1] if named is not None else headers[0]
+    return address if is_plain_address(address) else None
 
 
 def _addresses(message: EmailMessage, name: str) -> list[str]:
-    return [address for _, address in getaddresses([_header(message, name)]) if _is_address(address)]
+    words = [word for header in _headers(message, name) for word in _BETWEEN.split(header)]
+    return list(dict.fromkeys(word for word in words if is_plain_address(word)))
 
 
-def _is_address(text: str) -> bool:
-    return len(text) <= ADDRESS_LENGTH_MAX and _tried(lambda: bool(Address(addr_spec=text).domain), False)
-
-
-def _is_automatic(message: EmailMessage, envelope_sender: str | None) -> bool:
+def _is_automatic(message: EmailMessage, sender: str, envelope_sender: str | None) -> bool:
     """Whether a program sent it. An empty envelope sender, or Return-Path, is what a bounce has."""
-    paths = [_header(message, "Return-Path")] if "Return-Path" in message else []
-    paths += [] if envelope_sender is None else [envelope_sender]
+    paths = _headers(message, "Return-Path") + ([] if envelope_sender is None else [envelope_sender])
     names = {path.strip().strip("<> ").partition("@")[0].lower() for path in paths}
-    senders = {one.partition("@")[0].lower() for one in _addresses(message, "From")}
     submitted = _header(message, "Auto-Submitted").lower().partition(";")[0].strip()
     bulk = _header(message, "Precedence").lower() in ("bulk", "junk", "list", "auto_reply")
     listed = "List-Id" in message or "List-Unsubscribe" in message
-    report = _type(message) == "multipart/report"
-    own = submitted not in ("", "no") or bulk or listed or report
-    return own or "" in names or not (names | senders).isdisjoint(_PROGRAMS)
+    says_so = any(one.lower() not in ("no", "none") for name in _SAYS_AUTOMATIC for one in _headers(message, name))
+    own = submitted not in ("", "no") or bulk or listed or says_so or _type(message) == "multipart/report"
+    return own or "" in names or not (names | {sender.partition("@")[0].lower()}).isdisjoint(_PROGRAMS)
 
 
 def the_number(found: Sequence[str]) -> str | Wrong:
@@ -182,7 +238,7 @@ def _typed(digits: str) -> str:
 
 def _documents(message: EmailMessage) -> Iterator[tuple[str, bytes]]:
     parts: list[EmailMessage] = _tried(lambda: list(message.walk()), [])
-    for part in parts:
+    for part in parts if len(parts) <= PARTS_MAX else ():
         if part.is_multipart():
             continue
         name = _filename(part)

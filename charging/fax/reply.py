@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -11,16 +10,12 @@ from email.utils import format_datetime
 from typing import NamedTuple
 
 from charging.clock import MICROSECONDS
-from charging.fax.mail import Letter, Wrong
+from charging.fax.mail import Letter, Wrong, is_plain_address
 from charging.ledger.accounts import Language
 from charging.service.refusal import Obstacle
 
 SUBJECT = {Language.NL: "Uw fax is niet verstuurd", Language.EN: "Your fax was not sent"}
 _WORDS: dict[Wrong | Obstacle, tuple[str, str]] = {
-    Wrong.UNKNOWN_SENDER: (
-        "Dit e-mailadres hoort bij geen van onze klanten. Verstuur de fax vanaf het adres dat bij ons bekend is.",
-        "This mail address belongs to none of our customers. Send the fax from the address that we know.",
-    ),
     Wrong.AMBIGUOUS_SENDER: (
         "Dit e-mailadres hoort bij meer dan één klant, zodat wij niet weten wie de fax verstuurt.",
         "This mail address belongs to more than one customer, so that we do not know who sends the fax.",
@@ -120,13 +115,13 @@ def too_little(language: Language, *, pages: str, cost: str, credit: str) -> Wor
 
 def reply_to(letter: Letter, sender: str, said: Words, at_us: int) -> EmailMessage:
     """The mail, written at ``at_us`` (wall clock). It says that no person wrote it, so that no program answers it; the
-    same letter makes the same Message-ID. Raises ValueError for a ``sender`` that is no address."""
+    same letter makes the same Message-ID. Raises ValueError where ``sender`` or the letter's is no plain address: of
+    another the mail library may fold a header so that its rest becomes a header of its own."""
     message = EmailMessage(policy=SMTP)
-    try:
-        message["From"] = Address(addr_spec=sender)
-        message["To"] = Address(addr_spec=letter.sender)
-    except (ValueError, IndexError, MessageError) as error:
-        raise ValueError(f"found {sender!r}, expected a mail address") from error
+    for name, address in (("From", sender), ("To", letter.sender)):
+        if not is_plain_address(address):
+            raise ValueError(f"found {address!r}, expected a mail address")
+        message[name] = Address(addr_spec=address)
     message["Subject"] = said.subject
     message["Date"] = format_datetime(datetime.fromtimestamp(at_us // MICROSECONDS, UTC))
     message["Message-ID"] = f"<{letter.key}@{sender.rpartition('@')[2]}>"

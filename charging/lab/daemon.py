@@ -51,6 +51,7 @@ charging:
 {charging}
 fax:
   folder: {fax_folder}
+  mail_verified_by: mx.voice.example
 logs:
   format: json
 """

@@ -278,9 +278,17 @@ def test_programs_that_faxes_need_are_looked_for_where_faxes_are_sent(
     monkeypatch.setattr("shutil.which", lambda name: name if name in there else None)
     assert found() == []
     place.config.write_text(place.config.read_text() + "fax: {folder: fax}\n")
-    assert [line.split(maxsplit=2) for line in found()] == [["ok", "fax", "gs, tiff2pdf, prlimit are there"]]
+    programs, by_mail = found()
+    assert programs.split(maxsplit=2) == ["ok", "fax", "gs, tiff2pdf, prlimit are there"]
+    assert (
+        "faxes by mail are refused, since nothing proves their From; to take them, set fax.mail_verified_by" in by_mail
+    )
+    place.config.write_text(
+        place.config.read_text().replace("{folder: fax}", "{folder: fax, mail_verified_by: mx.a.nl}")
+    )
+    assert found()[1].endswith("faxes by mail are taken if mx.a.nl says that their From is genuine")
     there -= {"gs", "tiff2pdf"}
-    (line,) = found()
+    line = found()[0]
     assert line.startswith("warning")
     assert line.endswith("no fax can be sent without gs, tiff2pdf: apt-get install ghostscript libtiff-tools")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from email.message import EmailMessage
 
@@ -117,6 +118,9 @@ def test_mail_to_two_numbers_is_no_fax() -> None:
         {"Return-Path": "<MAILER-DAEMON@example.nl>"},
         {"Precedence": "auto_reply"},
         {"List-Unsubscribe": "<https://example.nl>"},
+        {"X-Autoreply": "yes"},
+        {"X-Autorespond": "Re: your mail"},
+        {"X-Auto-Response-Suppress": "DR, OOF, AutoReply"},
     ],
 )
 def test_what_a_program_sent_is_dropped(headers: dict[str, str]) -> None:
@@ -156,13 +160,135 @@ def test_bounce_is_dropped(sender: str) -> None:
     assert read_letter(mail().as_bytes(), envelope_sender="anna@example.nl") is not None
 
 
-def test_person_who_says_so_is_not_dropped() -> None:
-    assert letter(mail(headers={"Auto-Submitted": "no"})).document == PDF
+@pytest.mark.parametrize(
+    "headers", [{"Auto-Submitted": "no"}, {"X-Auto-Response-Suppress": "None"}, {"X-Autoreply": "no"}]
+)
+def test_person_who_says_so_is_not_dropped(headers: dict[str, str]) -> None:
+    assert letter(mail(headers=headers)).document == PDF
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"From: a@b.nl, c@d.nl\n\nx", b"From: nobody\n\nx", b"\n" * 50])
 def test_mail_without_a_single_sender_is_dropped(data: bytes) -> None:
     assert read_letter(data) is None
+
+
+def from_(*values: bytes) -> Letter | None:
+    """The letter of a mail whose From headers are these."""
+    lines = b"".join(b"From: " + value + b"\n" for value in values)
+    return read_letter(lines + mail().as_bytes().partition(b"\n")[2])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"a.b+c@example.nl",
+        b"<a.b+c@example.nl>",
+        b"Anna Jansen <a.b+c@example.nl>",
+        b"=?utf-8?q?Ann=C3=A9?= J. <a.b+c@example.nl>",
+        b'"Jansen, Anna (sales) a@x" <a.b+c@example.nl>',
+        b"Anna\n <a.b+c@example.nl>",
+    ],
+)
+def test_sender_is_the_one_plain_address_whatever_name_goes_before_it(value: bytes) -> None:
+    found = from_(value)
+    assert found is not None
+    assert (found.sender, found.domain) == ("a.b+c@example.nl", "example.nl")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"a@b)<c@d",
+        b"a@b.nl <c@d.nl>",
+        b"<a@b.nl> <c@d.nl>",
+        b"<a@b.nl>, <c@d.nl>",
+        b"<a@b.nl>;c@d.nl",
+        b'"<a@b.nl>" <c@d.nl>',
+        b"(a@b.nl) c@d.nl",
+        b"c@d.nl (Carl)",
+        b'"a b"@d.nl',
+        b"=?utf-8?q?a=40b.nl?=",
+        b"=?utf-8?q?a?=@d.nl <>",
+        b"Group: c@d.nl;",
+        b"c@[127.0.0.1]",
+        b"c@d.nl\xe9",
+        b"\xff\xfe <c@d.nl>",
+        b"c@d\xc3\xa9.nl",
+        b"c@d.nl\x00",
+        b"c@.d.nl",
+        b"c..c@d.nl",
+        b"c@d-.nl",
+        b"x" * 20_000 + b" <c@d.nl>",
+        b"",
+    ],
+)
+def test_from_that_is_not_one_plain_address_has_no_sender(value: bytes) -> None:
+    assert from_(value) is None
+
+
+def test_two_from_headers_are_no_sender() -> None:
+    assert from_(b"a@b.nl") is not None
+    assert from_(b"a@b.nl", b"c@d.nl") is None
+    assert from_(b"a@b.nl", b"a@b.nl") is None
+
+
+@pytest.mark.parametrize("bad", ["<1@x>\r\nBcc: x@y.nl", "1@x", "<" + "x" * 251 + ">", "<\udcff@x>", "<a b@x>"])
+def test_reply_refers_to_no_message_id_that_is_none(bad: str) -> None:
+    found = read_letter(mail().as_bytes().replace(b"<1@example.nl>", bad.encode("utf-8", "surrogateescape")))
+    assert found is not None
+    reply = reply_to(found, "fax@example.nl", words(Wrong.NO_NUMBER, None), AT_US)
+    assert reply.get("In-Reply-To", "<1@x>") == "<1@x>"
+    assert "Bcc" not in reply
+
+
+@given(st.binary(max_size=400))
+def test_every_line_of_a_reply_is_a_header_of_ours_or_goes_on_with_a_space(noise: bytes) -> None:
+    found = from_(noise)
+    if found is not None:
+        reply = reply_to(found, "fax@example.nl", words(Wrong.NO_NUMBER, None), AT_US)
+        head = bytes(reply).partition(b"\r\n\r\n")[0]
+        names = {line.partition(b":")[0] for line in head.split(b"\r\n") if not line.startswith((b" ", b"\t"))}
+        ours = b"From To Subject Date Message-ID In-Reply-To References Auto-Submitted MIME-Version"
+        assert names <= {*ours.split(), b"Content-Type", b"Content-Transfer-Encoding"}
+
+
+def lines_run(data: bytes) -> int:
+    """How many lines of Python reading a mail takes: its cost, whatever else the machine does."""
+    count = 0
+
+    def step(_frame: object, event: str, _argument: object) -> object:
+        nonlocal count
+        count += event == "line"
+        return step
+
+    before = sys.gettrace()
+    sys.settrace(step)
+    try:
+        read_letter(data)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("header", ["From", "To", "Subject", "References", "Authentication-Results", "Content-Type"])
+@pytest.mark.parametrize("piece", [b",", b";a=", b"(", b'"', b"a@b.nl, ", b"=?utf-8?q?x?= "])
+def test_reading_a_header_costs_no_more_than_twice_for_twice_its_length(header: str, piece: bytes) -> None:
+    """48 kB of commas took 38 s."""
+
+    def of(length: int) -> bytes:
+        first, _, rest = mail().as_bytes().partition(b"\n")
+        value = header.encode() + b": " + piece * (length // len(piece)) + b"\n"
+        return (value if header == "From" else first + b"\n" + value) + rest
+
+    for length in (400, 9_000, 50_000):
+        assert lines_run(of(2 * length)) <= 2.3 * lines_run(of(length)) + 2_000
+
+
+def test_mail_of_very_many_parts_has_no_document() -> None:
+    part = b"--x\nContent-Type: application/pdf\n\n%PDF\n"
+    head = b"From: anna@example.nl\nContent-Type: multipart/mixed; boundary=x\n\n"
+    found = [read_letter(head + part * count + b"--x--\n") for count in (1, 200)]
+    assert [one.document for one in found if one is not None] == [b"%PDF", Wrong.NO_DOCUMENT]
 
 
 def test_mail_delivered_twice_has_one_key_and_another_mail_another() -> None:
@@ -260,7 +386,7 @@ def test_mail_of_any_bytes_is_read_or_dropped(noise: bytes, header: str) -> None
 
 
 @pytest.mark.parametrize("wrong", [*Wrong, *Obstacle])
-def test_stranger_is_answered_in_both_languages_and_a_customer_in_his(wrong: Wrong | Obstacle) -> None:
+def test_words_are_in_both_languages_where_the_readers_is_not_known(wrong: Wrong | Obstacle) -> None:
     both = words(wrong, None).text
     for language in Language:
         assert words(wrong, language).text.strip() in both

@@ -1,0 +1,134 @@
+"""Whether a mail is from whom it says: what the receiving mail server wrote into ``Authentication-Results`` (RFC 8601).
+Pure.
+
+Only the topmost header of the named server counts. The server must take such headers out of what it receives, else a
+sender writes his own; it must write its own on top. A header that is malformed proves nothing.
+
+No library does this strictly: authres (1.2.0, of 2019, its last release) takes headers that RFC 8601 does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+HEADER = "Authentication-Results"
+HEADER_MAX = 8_192
+"""Characters; a longer one proves nothing."""
+
+_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"();=\\]+)|([;=(])|(\s+)', re.DOTALL)
+_METHOD = re.compile(r"([a-z0-9-]+)(?:/[0-9]+)?")
+_ALIGNED = {"spf": "smtp.mailfrom", "dkim": "header.d"}
+"""The property that must name the From's own domain, by method."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one method came to."""
+
+    method: str
+    outcome: str
+    properties: Mapping[str, str]
+    """In small letters; of a property that is an address, its domain alone."""
+
+
+def why_not(headers: Sequence[str], server: str, domain: str) -> str:
+    """Why mail from ``domain`` is not proven to be so; empty: it is.
+
+    ``headers`` are all ``Authentication-Results``, unfolded, the topmost first; ``server`` is the authserv-id of the
+    server that we trust. DMARC must pass for the domain; where the server tells no DMARC, SPF or DKIM must pass for
+    this very domain (what RFC 7489 calls strict alignment).
+    """
+    found = next((parsed for one in headers if (parsed := _parsed(one, server)) is not None), None)
+    if found is None:
+        return f"no {HEADER} of {server}"
+    domain = domain.lower()
+    dmarc = [one for one in found if one.method == "dmarc" and one.outcome != "none"]
+    if dmarc:
+        passed = all(one.outcome == "pass" and one.properties.get("header.from") == domain for one in dmarc)
+        return "" if passed else f"DMARC does not pass for {domain}"
+    for one in found:
+        if one.outcome == "pass" and one.properties.get(_ALIGNED.get(one.method, "")) == domain:
+            return ""
+    return f"neither DMARC nor an SPF or DKIM of {domain} itself passes"
+
+
+def _parsed(header: str, server: str) -> tuple[Result, ...] | None:
+    """The results of a header that is the server's; none where it is malformed. ``None``: it is another server's."""
+    parts = _statements(header[: HEADER_MAX + 1])
+    if parts is None:
+        # Whose it is cannot be told. Taken for the server's, so that what lies below it does not count instead.
+        return ()
+    (head, *rest) = parts
+    if not head or head[0].lower() != server.lower():
+        return None
+    if len(header) > HEADER_MAX or len(head) > 2:
+        return ()
+    results = tuple(_result(one) for one in rest if one)
+    return tuple(one for one in results if one is not None) if None not in results else ()
+
+
+def _statements(header: str) -> list[list[str]] | None:
+    """The words between the semicolons, ``=`` being a word of its own, comments left out; ``None`` for no such text."""
+    statements: list[list[str]] = [[]]
+    for word, is_sign in _words(header):
+        if word is None:
+            return None
+        if is_sign and word == ";":
+            statements.append([])
+        else:
+            statements[-1].append(word)
+    return statements
+
+
+def _words(header: str) -> Iterator[tuple[str | None, bool]]:
+    """Each word, and whether it is a sign; ``None`` for what is no word, and that is the last."""
+    place = 0
+    while place < len(header):
+        match = _TOKEN.match(header, place)
+        if match is None:
+            yield None, False
+            return
+        quoted, atom, sign, _ = match.groups()
+        place = match.end()
+        if sign == "(":
+            end = _comment_end(header, place)
+            if end is None:
+                yield None, False
+                return
+            place = end
+        elif quoted is not None:
+            yield re.sub(r"\\(.)", r"\1", quoted), False
+        elif atom is not None or sign is not None:
+            yield atom or sign, sign is not None
+
+
+def _comment_end(header: str, place: int) -> int | None:
+    """Behind the comment that begins before ``place``; ``None`` where it has no end."""
+    depth = 1
+    while place < len(header):
+        sign = header[place]
+        depth += (sign == "(") - (sign == ")")
+        place += 2 if sign == "\\" else 1
+        if depth == 0:
+            return place
+    return None
+
+
+def _result(words: Sequence[str]) -> Result | None:
+    """``method=outcome`` and then ``property=value``…; ``None`` where it has another form, or says a thing twice."""
+    if words == ["none"]:
+        return Result("none", "none", {})
+    pairs = [words[place : place + 3] for place in range(0, len(words), 3)]
+    if any(len(pair) != 3 or pair[1] != "=" for pair in pairs):
+        return None
+    method = _METHOD.fullmatch(pairs[0][0].lower())
+    if method is None:
+        return None
+    properties: dict[str, str] = {}
+    for name, _, value in pairs[1:]:
+        if name.lower() in properties:
+            return None
+        properties[name.lower()] = value.rpartition("@")[2].lower()
+    return Result(method[1], pairs[0][2].lower(), properties)

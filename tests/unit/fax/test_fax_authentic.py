@@ -1,0 +1,96 @@
+"""A From is believed if the topmost header of the server that is trusted says that it is genuine, and else never."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charging.fax.authentic import HEADER_MAX, why_not
+
+SERVER = "mx.voice.example"
+
+
+def is_proven(*headers: str) -> bool:
+    return not why_not(headers, SERVER, "Example.nl")
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        "dmarc=pass header.from=example.nl",
+        "dmarc=pass (p=none dis=none) header.from=Example.NL",
+        "spf=fail smtp.mailfrom=other.nl; dkim=none; dmarc=pass header.from=example.nl",
+        'dmarc/1=pass reason="good; very" policy.dmarc=none header.from=example.nl;',
+        'dkim=pass header.d=example.nl header.s=k1 header.b="abc="',
+        "dkim=fail header.d=other.nl; dkim=pass header.i=@example.nl header.d=example.nl",
+        "spf=pass smtp.mailfrom=anna@example.nl",
+        "spf=pass smtp.mailfrom=example.nl; dmarc=none header.from=example.nl",
+        "arc=none;\r\n\tdmarc=pass header.from = example.nl",
+    ],
+)
+def test_mail_that_the_server_vouches_for_is_genuine(results: str) -> None:
+    assert is_proven(f"{SERVER}; {results}")
+    assert is_proven(f"(x (y) \\)) MX.voice.example 1 ; {results}")
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        "dmarc=fail header.from=example.nl",
+        "dmarc=fail header.from=example.nl; dkim=pass header.d=example.nl",
+        "dmarc=temperror header.from=example.nl; spf=pass smtp.mailfrom=example.nl",
+        "dmarc=pass header.from=evil.nl",
+        "dmarc=pass header.from=evil.nl; dmarc=pass header.from=example.nl",
+        "dmarc=pass header.from=notexample.nl",
+        "dmarc=pass header.from=example.nl.evil.nl",
+        "dmarc=pass",
+        "dmarc=pass (header.from=example.nl)",
+        "dmarc=pass header.from=evil.nl header.from=example.nl",
+        'x="dmarc=pass header.from=example.nl"',
+        "spf=pass smtp.helo=example.nl",
+        "spf=softfail smtp.mailfrom=example.nl",
+        "dkim=pass header.i=@example.nl header.d=evil.nl",
+        "dkim=pass header.d=mail.example.nl",
+        "auth=pass smtp.auth=anna@example.nl",
+        "none",
+        "",
+        "dmarc=pass header.from=example.nl (",
+        'dmarc=pass header.from=example.nl "',
+        "dmarc=pass header.from",
+        "dmarc header.from=example.nl",
+    ],
+)
+def test_mail_that_the_server_does_not_vouch_for_is_not(results: str) -> None:
+    assert not is_proven(f"{SERVER}; {results}")
+
+
+GOOD = f"{SERVER}; dmarc=pass header.from=example.nl"
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        f"{SERVER}; dmarc=fail header.from=example.nl",
+        SERVER,
+        f"{SERVER}; none",
+        f"{SERVER}; (",
+        f"{SERVER};" + "x " * HEADER_MAX,
+    ],
+)
+def test_header_below_the_servers_topmost_is_not_read(above: str) -> None:
+    assert not is_proven(above, GOOD)
+    assert is_proven(GOOD, above)
+
+
+def test_header_of_another_server_is_passed_over() -> None:
+    assert is_proven("another.example; dmarc=fail header.from=example.nl", GOOD)
+    assert not is_proven("another.example; dmarc=pass header.from=example.nl")
+    assert not is_proven(f"x{SERVER}; dmarc=pass header.from=example.nl")
+    assert not is_proven()
+
+
+@given(st.text(alphabet=' ;="()\\\r\n\tabc=@.1', max_size=300))
+def test_any_text_is_read_and_proves_nothing(noise: str) -> None:
+    assert not is_proven(noise)
+    assert not is_proven(f"{SERVER}; {noise}")
