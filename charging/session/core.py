@@ -70,7 +70,7 @@ _SETUP: dict[type, Handler] = {
     SwitchSilent: setup.switch_silent,
     Woke: setup.woke,
     FundsChanged: stay,
-    ClockJumped: stay,
+    ClockJumped: setup.clock_jumped,
     HangupOrdered: hang_up,
 }
 

@@ -2,11 +2,14 @@
 
 In this order: the switch's black box (its own milliseconds); the switch's stamps of answer and end; the last moment
 at which the call is known to have been alive. The wall clock of the switch may have stepped during the call, which
-spoils the first two: they are compared with our monotonic clock, and where they disagree the smaller one is billed.
+spoils the first two. That is told from our own lateness: with the stamps of answer and end, our monotonic clock gives
+two lengths between which the call's lies. Where the switch's is not between them, the smaller one is billed. Where our
+clock did not see the answer or the end, the steps that were seen on it meanwhile are taken off.
 """
 
 from __future__ import annotations
 
+from charging.clock import Instant
 from charging.session.events import BlackBoxRead
 from charging.session.model import Duration, Policy, Proof, Session
 
@@ -24,19 +27,35 @@ def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int,
     if not boxed and not session.technology and (box.found or session.answered is None):
         # A phone that answered as the caller left is no conversation: no bridge was seen, no answer recorded.
         return 0, Proof.NEVER_ANSWERED
-    by_monotonic = _monotonic_ms(session)
     by_switch = box.answered_ms if boxed else _stamped_ms(session)
     if by_switch is None:
-        return (session.proven_ms, Proof.UNPROVEN) if by_monotonic is None else (by_monotonic, Proof.EVENTS)
-    if by_monotonic is not None and abs(by_switch - by_monotonic) > policy.clock_jump_ms:
-        return min(by_switch, by_monotonic), Proof.CLOCK_JUMP
+        if session.left is None or not session.anchored:
+            return session.proven_ms, Proof.UNPROVEN
+        return session.elapsed_ms(session.left.mono_us), Proof.EVENTS
+    smaller = _smaller_ms(session, by_switch, policy.clock_jump_ms)
+    if smaller is not None:
+        return max(smaller, min(by_switch, session.proven_ms)), Proof.CLOCK_JUMP
     return by_switch, Proof.BLACK_BOX if boxed else Proof.EVENTS
 
 
-def _monotonic_ms(session: Session) -> int | None:
-    if session.answered is None or session.left is None or not session.anchored:
+def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | None:
+    """What to bill in the place of a length by the switch's wall clock that cannot be right; ``None``: it can."""
+    stepped_ms = session.stepped_us // 1000
+    heard = session.anchored and session.left is not None and session.left_us is not None
+    least_ms, most_ms, elapsed_ms = session.proven_ms, by_switch, by_switch
+    if session.anchored and session.answered is not None and (until := session.left or session.ended) is not None:
+        elapsed_ms = session.elapsed_ms(until.mono_us)
+        most_ms = elapsed_ms + _heard_late_ms(session.answered, session.answered_us)
+        least_ms = elapsed_ms - _heard_late_ms(until, session.left_us) if heard else session.proven_ms
+    fits = least_ms - tolerance_ms <= by_switch <= most_ms + tolerance_ms
+    if fits and (heard or abs(stepped_ms) <= tolerance_ms):
         return None
-    return session.elapsed_ms(session.left.mono_us)
+    return min(by_switch, elapsed_ms, by_switch if heard else by_switch - stepped_ms)
+
+
+def _heard_late_ms(heard: Instant | None, stamp_us: int | None) -> int:
+    """How much later than it happened something was heard of, by the stamps."""
+    return 0 if heard is None or stamp_us is None else max(0, heard.wall_us - stamp_us) // 1000
 
 
 def _stamped_ms(session: Session) -> int | None:

@@ -155,6 +155,8 @@ class Session:
     charged, warned of or moved."""
     answered_us: int | None = None
     """By the switch's own stamp."""
+    stepped_us: int = 0
+    """By how much the wall clock was stepped since the answer, as the watch of the clocks saw it."""
     technology: str = ""
     """Of the bridge; empty until it is joined."""
     left: Instant | None = None
@@ -250,6 +252,7 @@ _STORED_AS_IS = (
     "callee_uid",
     "dial_status",
     "answered_us",
+    "stepped_us",
     "technology",
     "left_us",
     "caller_gone",
@@ -296,7 +299,9 @@ def from_json(text: str, now: Instant, epoch: int) -> Session:
         raise ValueError("the session's record is of another version")
     for name in _STORED_INSTANTS:
         if record[name] is not None:
-            record[name] = Instant(now.mono_us - (now.wall_us - record[name]), record[name])
+            # Set-up and answer were read before any step that the record knows of.
+            stepped_us = record.get("stepped_us", 0) if name in ("opened", "answered") else 0
+            record[name] = Instant(now.mono_us - (now.wall_us - stepped_us - record[name]), record[name])
     record["rate"] = Rate.from_json(record["rate"])
     record["funding"] = tuple(Segment(*part) for part in record["funding"])
     record["state"] = State(record["state"])

@@ -10,7 +10,17 @@ from dataclasses import replace
 
 from charging.clock import MICROSECONDS, Instant
 from charging.ledger.model import CREDIT, Opened, OpenSession, Outcome
-from charging.session.commands import AskSwitch, Command, HangUp, PlayPrompt, Post, ReadBalances, SetDeadline, Tell
+from charging.session.commands import (
+    AskSwitch,
+    Command,
+    HangUp,
+    Keep,
+    PlayPrompt,
+    Post,
+    ReadBalances,
+    SetDeadline,
+    Tell,
+)
 from charging.session.ending_phase import REPLANS_MAX, begin_ending, lose, post_again, reassert, tell_tick
 from charging.session.events import (
     BalancesRead,
@@ -113,7 +123,9 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     )
     if session.elapsed_ms(context.now.mono_us) > (session.covered_s + context.policy.backstop_s) * 1000:
         return _cut_overdue(alive, event, context)
-    return _deadline(alive, context) if _misplaced(alive, event.callee, event.asked_mono_us) else Step(alive)
+    if _misplaced(alive, event.callee, event.asked_mono_us):
+        return _deadline(alive, context)
+    return Step(replace(alive, enforced_s=session.covered_s))
 
 
 def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
@@ -125,18 +137,25 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
     due_now = replace(session, anchored=True, tick_mono_us=context.now.mono_us)
     told_us = min(context.now.mono_us, asked_mono_us + DEADLINE_TOLERANCE_MS * 1000)
     mine_ms = (told_us - session.answered.mono_us) // 1000
-    if callee.time_left_ms is None:
+    left_ms = callee.time_left_ms
+    if left_ms is None:
         return Step(due_now)
     policy = context.policy
-    by_deadline = [second * 1000 - callee.time_left_ms for second in (session.covered_s, session.enforced_s)]
     lost = range(1, LOST_TICKS_MAX + 1) if policy.is_shared else ()
-    possible = (*by_deadline, *(by_deadline[0] + ticks * policy.tick_s * 1000 for ticks in lost))
-    if any(abs(one_ms - mine_ms) <= policy.clock_jump_ms for one_ms in possible):
-        return Step(due_now)
-    known_alive = [one_ms for one_ms in by_deadline if one_ms >= session.proven_ms - DEADLINE_TOLERANCE_MS]
-    its_ms = min(known_alive or by_deadline, key=lambda one_ms: abs(one_ms - mine_ms))
+    given = (session.covered_s, session.enforced_s)
+    fitting = [
+        second
+        for second in (*given, *(session.covered_s + ticks * policy.tick_s for ticks in lost))
+        if abs(second * 1000 - left_ms - mine_ms) <= policy.clock_jump_ms
+    ]
+    if fitting:
+        return Step(replace(due_now, enforced_s=fitting[0]))
+    known_alive = [second for second in given if second * 1000 - left_ms >= session.proven_ms - DEADLINE_TOLERANCE_MS]
+    enforced_s = min(known_alive or given, key=lambda second: abs(second * 1000 - left_ms - mine_ms))
+    its_ms = enforced_s * 1000 - left_ms
     answered = Instant(told_us - its_ms * 1000, session.answered.wall_us)
-    return Step(replace(due_now, answered=answered), (Tell("answer_moved", {"by_ms": mine_ms - its_ms}),))
+    moved = replace(due_now, answered=answered, enforced_s=enforced_s)
+    return Step(moved, (Tell("answer_moved", {"by_ms": mine_ms - its_ms}),))
 
 
 def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
@@ -172,9 +191,12 @@ def switch_silent(session: Session, event: SwitchSilent, context: Context) -> St
     return Step(replace(session, check_mono_us=again))
 
 
-def clock_jumped(session: Session, _event: ClockJumped, context: Context) -> Step:
-    """The switch counts by its wall clock, which has moved away from what it was told."""
-    return _deadline(session, context) if session.technology and session.anchored else Step(session)
+def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step:
+    """The switch counts by its wall clock, which has moved away from what it was told. So will its record of the call's
+    length be: that is stored, for whoever may have to read it."""
+    stepped = replace(session, stepped_us=session.stepped_us + event.by_us)
+    moved = _deadline(stepped, context) if session.technology and session.anchored else Step(stepped)
+    return Step(moved.session, (*moved.commands, Keep()))
 
 
 def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
@@ -367,7 +389,7 @@ def _after_money(session: Session, context: Context) -> Step:
 
 
 def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
-    """The answer's stamp is stored again with every tick: a store that was away then is no harm."""
+    """The answer's stamp and the clock's steps are stored again with every tick: a store that was away is no harm."""
     if event.outcome is None:
         return Step(session, (Tell("ledger_not_reached"),))
     if event.outcome in (Outcome.SESSION_NOT_OPEN, Outcome.OUT_OF_SEQUENCE):

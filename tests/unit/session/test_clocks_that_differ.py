@@ -11,8 +11,10 @@ from typing import Any, cast
 import pytest
 
 from charging.clock import MICROSECONDS, Instant
+from charging.errors import ActionTimeout
 from charging.ledger.memory import MemoryStore
 from charging.session.model import Policy
+from charging.session.ports import Look
 from charging.session.switch_events import SwitchEvent
 from tests.fakes.clock import FakeClock
 from tests.fakes.faulty_store import FaultyStore
@@ -161,3 +163,144 @@ async def test_call_of_which_everything_is_heard_late_is_charged_by_the_switchs_
         await rig.clock.advance(10)
         assert (await cdr(rig))["billed_s"] == 40
         assert (await rig.balance()).posted == 10 * EURO - 40 * SECOND
+
+
+STEPS = [(40, 60), (3, 60), (-40, 20), (1, 61)]
+"""Seconds by which the time of day is stepped in a call of 60 s, and what is billed: a step is taken off, unless it is
+too small to be seen as one."""
+
+
+@pytest.mark.parametrize(("step_s", "billed_s"), STEPS)
+async def test_a_step_that_was_seen_is_not_billed_though_the_link_was_down_at_the_end(
+    step_s: int, billed_s: int
+) -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        await rig.clock.advance(20)
+        rig.switch.up = False
+        rig.clock.step_wall(step_s)
+        await rig.clock.advance(40.1)
+        rig.switch.end(call.session)
+        await rig.clock.advance(45)
+        rig.switch.up = True
+        await rig.registry.reconcile()
+        await rig.clock.advance(10)
+        booked = await cdr(rig)
+        assert (call.true_ms, booked["billed_s"]) == (60_100, billed_s)
+        assert (booked["proof"] == "clock_jump") is (abs(step_s) > 2)
+        assert (await rig.balance()).posted == 10 * EURO - billed_s * SECOND
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+@pytest.mark.parametrize(("step_s", "billed_s"), STEPS)
+async def test_a_step_that_was_seen_is_not_billed_though_the_daemon_was_away_at_the_end(
+    step_s: int, billed_s: int, restarts: int
+) -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        await rig.clock.advance(10)
+        rig.clock.step_wall(step_s)
+        await rig.clock.advance(2)
+        for _ in range(restarts - 1):
+            await rig.kill_daemon()
+            await rig.start_daemon()
+            await rig.clock.advance(3)
+        await rig.kill_daemon()
+        await rig.clock.advance(48.1 - 3 * (restarts - 1))
+        rig.switch.end(call.session)
+        await rig.clock.advance(45)
+        await rig.start_daemon()
+        await rig.clock.advance(10)
+        assert (call.true_ms, (await cdr(rig))["billed_s"]) == (60_100, billed_s)
+        assert not rig.heard("answer_moved"), "the record tells of the step"
+        assert (await rig.balance()).posted == 10 * EURO - billed_s * SECOND
+
+
+async def test_steps_that_take_one_another_back_take_nothing_off() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        rig.switch.up = False
+        for step_s in (40, -40):
+            rig.clock.step_wall(step_s)
+            await rig.clock.advance(10)
+        rig.switch.end(call.session)
+        await rig.clock.advance(30)
+        rig.switch.up = True
+        await rig.registry.reconcile()
+        await rig.clock.advance(10)
+        assert ((await cdr(rig))["billed_s"], (await cdr(rig))["proof"]) == (20, "black_box")
+
+
+async def test_never_less_is_billed_than_was_proven_while_the_call_lasted() -> None:
+    """The daemon's clock was stepped, the switch's on another machine was not."""
+    clock = FakeClock()
+    mine = SteppedClock(clock)
+    rig = Rig(cast(FakeClock, mine), MemoryStore(clock), FakeSwitch(clock), Policy(), make_tariff())
+    await rig.start_daemon()
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await clock.advance(61)
+    mine.by_s = 40
+    await clock.advance(2)
+    rig.switch.up = False
+    await clock.advance(2.1)
+    rig.switch.end(call.session)
+    await clock.advance(30)
+    rig.switch.up = True
+    await rig.registry.reconcile()
+    await clock.advance(10)
+    assert 60 <= (await cdr(rig))["billed_s"] <= 66
+    await rig.kill_daemon()
+
+
+async def test_own_lateness_in_hearing_of_the_answer_is_no_step_of_a_clock() -> None:
+    """The event loop was busy for two seconds as the call was answered; the call ends soon after."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.ringing()
+        look = rig.switch.look
+
+        async def slowly() -> Look:
+            said = await look()
+            await rig.clock.sleep_until(rig.clock.now().plus(0.1).mono_us)
+            return said
+
+        rig.switch.look = slowly  # type: ignore[method-assign]
+        async with stopped(rig):
+            rig.switch.answer(call.session)
+            await rig.clock.advance(2.05)
+        await rig.clock.advance(0.2)
+        rig.switch.end(call.session)
+        await rig.clock.advance(10)
+        booked = await cdr(rig)
+        assert (call.true_ms, booked["billed_s"], booked["proof"]) == (2_250, 3, "black_box")
+        assert not rig.heard("clocks_disagreed")
+
+
+@pytest.mark.parametrize("reaches", [True, False], ids=["order obeyed", "order lost"])
+async def test_after_two_restarts_with_a_tick_in_between_the_call_is_cut_where_its_money_ends(reaches: bool) -> None:
+    """The daemon dies between a tick's booking and the order that moves the deadline: what the switch was told last
+    must be known from the record."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=300 * SECOND)
+        call = await rig.talking()
+        await rig.clock.advance(110)
+        await rig.kill_daemon()
+        if not reaches:
+            rig.switch.set_deadline = never_obeyed  # type: ignore[method-assign]
+        await rig.start_daemon()
+        await rig.clock.advance(1)
+        assert len(rig.heard("tick_posted")) == 2
+        await rig.kill_daemon()
+        rig.switch.__dict__.pop("set_deadline", None)
+        await rig.start_daemon()
+        await rig.clock.advance(300)
+        assert not rig.heard("answer_moved"), "no clock is wrong"
+        assert (call.true_ms, (await cdr(rig))["billed_s"]) == (300_003, 300)
+
+
+async def never_obeyed(_uid: str, _at: Instant) -> None:
+    raise ActionTimeout
