@@ -16,14 +16,14 @@ demo: venv ## a real call on a real Asterisk: decided, charged, warned, cut
 	@.venv/bin/charging demo
 
 test: venv ## everything that matters, the real Asterisk included
-	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools
+	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
 	$(PYTEST) -q -n $(WORKERS) -m "not long" --ignore=tests/asterisk
 	$(PYTEST) -q -n $(WORKERS) -m "not long" tests/asterisk
 
 test-all: venv ## the same, and the long stories
-	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools
+	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
 	$(PYTEST) -q -n $(WORKERS) --ignore=tests/asterisk

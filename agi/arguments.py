@@ -12,6 +12,7 @@ MAX_CHANNEL_CHARACTERS = 160
 
 _NUMBER = re.compile(r"\+?[0-9]{1,32}", re.ASCII)
 _SESSION = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
+_PRESENTATION = re.compile(r"allowed|withheld", re.ASCII)
 _WORD = re.compile(r"[A-Z_]{0,32}", re.ASCII)
 
 
@@ -42,6 +43,11 @@ def session_id(text: str) -> str:
 def dial_status(text: str) -> str:
     """``BUSY``, ``NOANSWER``…; may be empty. Raises RemoteProtocolError."""
     return _matching(_WORD, text, "a dial status")
+
+
+def is_withheld(text: str) -> bool:
+    """Whether the caller withholds his number: ``withheld`` or ``allowed``. Raises RemoteProtocolError."""
+    return _matching(_PRESENTATION, text, "a presentation: is extensions_charging.conf this version's?") == "withheld"
 
 
 def printable(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:

@@ -19,6 +19,8 @@ class IncomingCall:
     """The caller's number as the network gave it: up to 80 characters, no control characters; may be empty."""
     unique_id: str
     channel: str
+    is_withheld: bool = False
+    """The caller does not want his number to be told to whom he calls."""
 
 
 @dataclass(frozen=True, slots=True)

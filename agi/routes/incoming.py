@@ -1,4 +1,7 @@
-"""``agi://…/incoming``: a caller is at the door; arguments: number, caller's number, unique id, channel."""
+"""``agi://…/incoming``: a caller is at the door.
+
+Arguments: number, caller's number, unique id, channel, presentation.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from agi.session import AgiSession
 
 async def incoming(desk: CallDesk, request: Request, session: AgiSession) -> None:
     """Ask the desk and tell the dialplan."""
-    dialled, caller, unique_id, channel = arguments.exactly(request, 4)
+    dialled, caller, unique_id, channel, presentation = arguments.exactly(request, 5)
     call = IncomingCall(
         number=arguments.number(dialled),
         caller=arguments.printable(caller),
@@ -21,5 +24,6 @@ async def incoming(desk: CallDesk, request: Request, session: AgiSession) -> Non
         channel=arguments.printable(
             arguments.same(channel, request.channel, "the channel"), arguments.MAX_CHANNEL_CHARACTERS
         ),
+        is_withheld=arguments.is_withheld(presentation),
     )
     await deliver(session, desk, await desk.incoming(call))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agi.port import Answer, Declined, IncomingCall
 from charging.clock import MICROSECONDS, Clock, Instant
@@ -48,8 +48,9 @@ CLOSE_WAIT_S = 1.5
 
 
 def _new_session_id(now: Instant) -> str:
-    """In the order of time, and never the same for two daemons."""
-    return f"{now.wall_us // 1000:x}-{secrets.token_hex(6)}"
+    """In the order of time, never the same for two daemons, and not to be guessed: who knows it could try to speak
+    of the call in the switch's name."""
+    return f"{now.wall_us // 1000:x}-{secrets.token_hex(8)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ class Desk:
         """Decide over a new call, and reserve what it needs. Raises LedgerError, or LinkDown where the switch has been
         out of reach for longer than the horizon: what is dialled then could not be charged live."""
         self._refuse_blind()
+        if request.is_withheld:
+            request = replace(request, caller="")
         number = await self._find_number(request.number)
         found = await self._subscriber(number)
         if isinstance(found, Turned):

@@ -39,8 +39,9 @@ async def test_the_daemon_is_told_number_caller_and_channel(lab: Lab) -> None:
     async with serving(stub, lab.agi_port):
         call = await lab.place_call(NUMBER, caller="+31201234567")
         await call.wait_state(CallState.RINGING)
-    number, caller, unique_id, channel = stub.requests[0].arguments
+    number, caller, unique_id, channel, presentation = stub.requests[0].arguments
     assert (stub.requests[0].route, number, caller) == ("incoming", NUMBER, "+31201234567")
+    assert presentation == "allowed"
     assert re.fullmatch(r"\d+\.\d+", unique_id)
     assert channel.startswith("PJSIP/world-")
 

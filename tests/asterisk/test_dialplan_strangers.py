@@ -1,0 +1,190 @@
+"""What a stranger writes into SIP is data: no digit of another number, no line of AMI, no line of AGI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from charging.lab import Lab, mobile
+from tests.asterisk.parties import NUMBER, decide, forward
+from tests.asterisk.raw_sip import stranger
+from tests.asterisk.stub_agi import StubAgi, serving
+from tests.asterisk.waiting import eventually
+
+pytestmark = pytest.mark.asterisk
+
+BREAK = "%0d%0a"
+
+
+@pytest.mark.parametrize(
+    "parameter", ["isub=1", "cic=1660", "tgrp=2;trunk-context=c.example", "npdi", "npdi;rn=+31600", "phone-context=+31"]
+)
+async def test_parameters_of_a_called_number_are_no_digits_of_it(lab: Lab, tmp_path: Path, parameter: str) -> None:
+    stub = forward(mobile.never_answers())
+    async with serving(stub, lab.agi_port), stranger(lab, tmp_path, f"{NUMBER};{parameter}") as call:
+        await call.is_told(180)
+    assert stub.requests[0].arguments[0] == NUMBER
+
+
+@pytest.mark.parametrize("user", ["31850000001", "+31850000001", "0850000001;npdi"])
+async def test_a_number_without_them_is_taken_as_it_is(lab: Lab, tmp_path: Path, user: str) -> None:
+    stub = forward(mobile.never_answers())
+    async with serving(stub, lab.agi_port), stranger(lab, tmp_path, user) as call:
+        await call.is_told(180)
+    assert stub.requests[0].arguments[0] == user.partition(";")[0]
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        "c8oqz84zk7z",
+        "0850000001x",
+        "085o000001",
+        "+3185000000a1",
+        "0850000001*",
+        "+;3185",
+        f"{BREAK}0850000001",
+        f"0850000001{BREAK}",
+        f"0850000001{BREAK}{BREAK}Event:%20Shutdown",
+        "0850000001%22",
+        "0850000001)",
+        "0850000001,1",
+        "receive",
+    ],
+)
+async def test_what_is_no_number_is_not_found_and_nobody_is_asked(lab: Lab, tmp_path: Path, user: str) -> None:
+    stub = forward(mobile.never_answers())
+    async with serving(stub, lab.agi_port), stranger(lab, tmp_path, user) as call:
+        await call.is_told(404)
+    assert stub.requests == []
+
+
+@pytest.mark.parametrize("user", ["+31850000099;isub=1", "+31850000099"])
+async def test_a_fax_for_a_number_with_parameters_is_that_numbers(lab: Lab, tmp_path: Path, user: str) -> None:
+    async with stranger(lab, tmp_path, user) as call:
+        await call.is_told(200)
+        station = (await _channel(lab, "FAXOPT(localstationid)"))["Value"]
+    assert station == "31850000099"
+
+
+@pytest.mark.parametrize("user", ["+31850000099x", "+31850000099%0d%0a"])
+async def test_a_fax_for_what_is_no_number_is_not_found(lab: Lab, tmp_path: Path, user: str) -> None:
+    async with stranger(lab, tmp_path, user) as call:
+        await call.is_told(404)
+
+
+IDENTITIES = {
+    "From": lambda user: {"caller": f"<sip:{user}@carrier.example>"},
+    "P-Asserted-Identity": lambda user: {"headers": (f"P-Asserted-Identity: <sip:{user}@carrier.example>",)},
+    "Remote-Party-ID": lambda user: {
+        "headers": (f"Remote-Party-ID: <sip:{user}@carrier.example>;party=calling;screen=yes",)
+    },
+}
+
+
+@pytest.mark.parametrize("header", IDENTITIES)
+@pytest.mark.parametrize(
+    ("user", "caller"),
+    [
+        ("+31201112233", "+31201112233"),
+        ("0201112233;npdi;rn=+31600", "0201112233"),
+        ("c8oqz84zk7z", ""),
+        ("0612345678x", ""),
+        (f"06{BREAK}{BREAK}Event:%20FullyBooted", ""),
+        (f"{BREAK}BridgeID:%20x", ""),
+        ("x:0612345678", ""),
+        ("x%220612345678", ""),
+        ("x)0612345678", ""),
+        ("anonymous", ""),
+    ],
+)
+async def test_a_caller_who_is_no_number_is_unknown(
+    lab: Lab, tmp_path: Path, header: str, user: str, caller: str
+) -> None:
+    stub = forward(mobile.never_answers())
+    async with serving(stub, lab.agi_port), stranger(lab, tmp_path, **IDENTITIES[header](user)) as call:
+        await call.is_told(180)
+        lines = await _told_of(lab)
+    assert stub.requests[0].arguments[1] == caller
+    assert not [line for line in lines if "Event: FullyBooted" in line or "BridgeID: x" in line]
+
+
+async def test_a_diversion_by_a_stranger_leaves_no_line_break(lab: Lab, tmp_path: Path) -> None:
+    dirty = f"06{BREAK}X:%20y"
+    headers = (f"Diversion: <sip:{dirty}@carrier.example>;reason=unconditional",)
+    async with serving(forward(mobile.never_answers()), lab.agi_port), stranger(lab, tmp_path, headers=headers) as call:
+        await call.is_told(180)
+        fields = [await _channel(lab, f"REDIRECTING({party}-num)") for party in ("from", "to", "orig")]
+    assert [field["Value"] for field in fields] == ["", "", ""]
+
+
+PRIVATE = {
+    "Privacy: id": (
+        "<sip:+31201234567@c.example>",
+        ("Privacy: id", "P-Asserted-Identity: <sip:+31201234567@c.example>"),
+    ),
+    "Privacy: id;critical": (
+        "<sip:+31201234567@c.example>",
+        ("Privacy: id;critical", "P-Asserted-Identity: <sip:+31201234567@c.example>"),
+    ),
+    "Privacy: user, no PAI": ("<sip:+31201234567@c.example>", ("Privacy: user",)),
+    "anonymous From with PAI": (
+        '"Anonymous" <sip:anonymous@anonymous.invalid>',
+        ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
+    ),
+    "RPID privacy=full": (
+        "<sip:+31201234567@c.example>",
+        ("Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;screen=yes;privacy=full",),
+    ),
+    "RPID privacy=uri": (
+        "<sip:+31201234567@c.example>",
+        ("Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;screen=yes;privacy=uri",),
+    ),
+}
+OPEN = {
+    "plain From": ("<sip:+31201234567@c.example>", ()),
+    "PAI": ("<sip:stranger@c.example>", ("P-Asserted-Identity: <sip:+31201234567@c.example>",)),
+    "Privacy: none": (
+        "<sip:+31201234567@c.example>",
+        ("Privacy: none", "P-Asserted-Identity: <sip:+31201234567@c.example>"),
+    ),
+    "RPID privacy=off": (
+        "<sip:+31201234567@c.example>",
+        ("Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;screen=yes;privacy=off",),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("how", "presentation"), [*((how, "withheld") for how in PRIVATE), *((how, "allowed") for how in OPEN)]
+)
+async def test_a_withheld_number_is_said_to_be_withheld(lab: Lab, tmp_path: Path, how: str, presentation: str) -> None:
+    caller, headers = (PRIVATE | OPEN)[how]
+    stub = StubAgi({"incoming": decide("reject", "unknown_number")})
+    async with serving(stub, lab.agi_port), stranger(lab, tmp_path, caller=caller, headers=headers) as call:
+        await call.is_told(404)
+    assert (stub.requests[0].arguments[1], stub.requests[0].arguments[4]) == ("+31201234567", presentation)
+
+
+async def test_an_anonymous_caller_without_any_number_is_withheld(lab: Lab, tmp_path: Path) -> None:
+    stub = StubAgi({"incoming": decide("reject", "unknown_number")})
+    anonymous = '"Anonymous" <sip:anonymous@anonymous.invalid>'
+    async with serving(stub, lab.agi_port), stranger(lab, tmp_path, caller=anonymous) as call:
+        await call.is_told(404)
+    assert (stub.requests[0].arguments[1], stub.requests[0].arguments[4]) == ("", "withheld")
+
+
+async def _channel(lab: Lab, name: str) -> dict[str, str]:
+    """A variable of the stranger's channel."""
+
+    async def channels() -> list[dict[str, str]]:
+        return [dict(entry) for entry in await lab.switch.channels() if entry.get("Channel", "").startswith("PJSIP/")]
+
+    first = min(await eventually(channels, "a channel"), key=lambda entry: entry["Uniqueid"])
+    return dict(await lab.switch.action("Getvar", {"Channel": first["Channel"], "Variable": name}))
+
+
+async def _told_of(lab: Lab) -> list[str]:
+    """The lines of a Status list, as the switch writes them."""
+    return [f"{name}: {value}" for entry in await lab.switch.listing("Status") for name, value in entry.items()]
