@@ -129,7 +129,14 @@ class _SwitchWiring:
         self.registry: Registry | None = None
         self._metrics = metrics
         self._was_up = False
-        self.link = AmiLink(link_settings(config), clock, on_event=self._event, on_up=self._up, on_state=self._state)
+        self.link = AmiLink(
+            link_settings(config),
+            clock,
+            on_event=self._event,
+            on_up=self._up,
+            on_state=self._state,
+            on_suspect=metrics.ami_suspects.inc,
+        )
         self.control = CallControl(self.link, clock)
         prompts_dir = config.settings.switch.prompts_dir_on_switch
         self.switch = AsteriskSwitch(self.link, self.control, clock, prompts_dir)

@@ -153,6 +153,9 @@ class Metrics:
             "charging_ami_state", "1 for the state the AMI link is in, 0 for the others.", "state"
         )
         self.set_ami_state("down")
+        self.ami_suspects = self._counter(
+            "charging_ami_suspects", "AMI messages that a stranger had written into; none of them was obeyed."
+        )
         self.ami_reconnects = self._counter("charging_ami_reconnects", "Times the AMI link was made anew.")
         self.agi_requests = self._counter(
             "charging_agi_requests",

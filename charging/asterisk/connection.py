@@ -1,17 +1,21 @@
 """One connection to the switch's manager interface, over panoramisk; used once, then thrown away.
 
-panoramisk frames, parses and serialises. What it would do besides is taken from it here, because each of these
-would cost money (ASTERISK.md §8): it re-sends unanswered actions after a reconnect, never times out, drops the
-connection when a listener raises, tells lists and single answers apart by guessing, keeps what was never
-answered, reconnects by itself and loses UTF-8 that is split between two segments.
+panoramisk connects and serialises. What it would do besides is taken from it here, because each of these would
+cost money (ASTERISK.md §8): it re-sends unanswered actions after a reconnect, never times out, drops the connection
+when a listener raises, tells lists and single answers apart by guessing, keeps what was never answered, reconnects
+by itself, loses UTF-8 that is split between two segments, and merges headers that come twice.
+
+An answer is what names its action's id, which nobody can guess; what a stranger has written into an event or a list
+(see `shape`) is told apart, counted, and never obeyed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,23 +23,23 @@ import structlog
 from panoramisk.actions import Action
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.manager import Manager
-from panoramisk.message import Message
 
 from charging.asterisk.message import AmiMessage
+from charging.asterisk.numbers import whole
 from charging.asterisk.reply import Fields, LinkSettings, Reply, check_sendable
+from charging.asterisk.shape import LISTS, flaw
 from charging.errors import ActionRefused, ActionTimeout, LinkDown, LocalProtocolError
 
-WIRE_ENCODING = "latin-1"
-"""Maps every byte to one character, so nothing is lost between segments; values are read as UTF-8 afterwards."""
-TEXT_ENCODING = "utf-8"
+ENCODING = "utf-8"
+GREETING = b"Asterisk Call Manager/"
+LINE_END = b"\r\n"
+MESSAGE_END = b"\r\n\r\n"
 MAX_MESSAGE_BYTES = 1 << 20
 """An unfinished message larger than this is no AMI; the connection is dropped."""
 MAX_LIST_EVENTS = 200_000
 MAX_OUTSTANDING_ACTIONS = 2_000
 PING = "Ping"
 """Never refused here: a link that is busy with our own orders is not half open."""
-NO_HEADER = "content"
-"""What panoramisk adds to every message for the output of CLI commands, which are never sent here."""
 SUCCESSES = frozenset({"success", "follows", "goodbye", "pong"})
 
 log = structlog.get_logger(__name__)
@@ -50,6 +54,7 @@ class _Outstanding:
     future: Future[Reply]
     headers: AmiMessage | None = None
     events: list[AmiMessage] = field(default_factory=list)
+    suspects: list[AmiMessage] = field(default_factory=list)
 
     def wants(self, message: AmiMessage) -> bool:
         """Whether the message belongs to the answer; OriginateResponse carries the order's id and does not."""
@@ -57,14 +62,31 @@ class _Outstanding:
 
     def add(self, message: AmiMessage) -> None:
         """Take one more message of the answer, and finish with the last one."""
-        if not message.event:
+        if message.response and not message.event:
             self._add_response(message)
         elif message.event == self.list_end:
-            self.future.set_result(Reply(self.headers or message, tuple(self.events)))
-        elif len(self.events) < MAX_LIST_EVENTS:
-            self.events.append(message)
+            self._close(message)
+        else:
+            self._keep(message, self.events)
+
+    def add_suspect(self, message: AmiMessage) -> None:
+        """Take a message that names this action and is not to be believed. It is one entry of a list, or what is left
+        of one; of another answer nothing is left to know."""
+        if self.list_end is not None:
+            self._keep(message, self.suspects)
+
+    def _keep(self, message: AmiMessage, where: list[AmiMessage]) -> None:
+        if len(self.events) + len(self.suspects) < MAX_LIST_EVENTS:
+            where.append(message)
         else:
             self.future.set_exception(ActionRefused(f"{self.name}: more than {MAX_LIST_EVENTS} entries"))
+
+    def _close(self, message: AmiMessage) -> None:
+        told, come = whole(message.get("ListItems")), len(self.events) + len(self.suspects)
+        if self.list_end in LISTS and told != come:
+            self.future.set_exception(ActionRefused(f"{self.name}: {come} entries came of a list of {told}"))
+        else:
+            self.future.set_result(Reply(self.headers or message, tuple(self.events), tuple(self.suspects)))
 
     def _add_response(self, message: AmiMessage) -> None:
         if message.response.lower() not in SUCCESSES:
@@ -76,17 +98,39 @@ class _Outstanding:
 
 
 class _Protocol(AMIProtocol):  # type: ignore[misc]  # panoramisk is not typed
-    """Framing by panoramisk; what to do with a message is ours."""
+    """Bytes in, messages out; what to do with a message is not decided here."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._unread = bytearray()
+        self._looked_at = 0
+        self._is_greeted = False
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.queue and len(self.queue[-1]) > MAX_MESSAGE_BYTES:
+        self._unread += data
+        if not self._is_greeted:
+            self._skip_greeting()
+        while (end := self._unread.find(MESSAGE_END, self._looked_at)) >= 0:
+            block = bytes(self._unread[:end])
+            del self._unread[: end + len(MESSAGE_END)]
+            self._looked_at = 0
+            self._tell(block.strip(LINE_END).decode(ENCODING, "replace"))
+        self._looked_at = max(0, len(self._unread) - len(MESSAGE_END) + 1)
+        if len(self._unread) > MAX_MESSAGE_BYTES:
             log.error("ami_message_too_large")
             self.transport.abort()
 
-    def handle_message(self, message: Message) -> None:
-        if self.factory is not None:
-            self.factory.received(message)
+    def _skip_greeting(self) -> None:
+        """The line that says who is there stands before the first message, without an empty line between."""
+        line, end, _ = self._unread.partition(LINE_END)
+        if end:
+            self._is_greeted = True
+            if line.startswith(GREETING):
+                del self._unread[: len(line) + len(end)]
+
+    def _tell(self, text: str) -> None:
+        if text and self.factory is not None:
+            self.factory.received(AmiMessage.parse(text))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -97,12 +141,11 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # panoramisk is not typed
 class _OneShotManager(Manager):  # type: ignore[misc]  # panoramisk is not typed
     """A panoramisk manager that connects once, sends nothing by itself and hands every message on."""
 
-    def __init__(self, settings: LinkSettings, received: Callable[[Message], None]) -> None:
+    def __init__(self, settings: LinkSettings, received: Callable[[AmiMessage], None]) -> None:
         super().__init__(
             host=settings.host,
             port=settings.port,
             ssl=settings.tls or False,
-            encoding=WIRE_ENCODING,
             protocol_factory=_Protocol,
             log=logging.getLogger("panoramisk"),
         )
@@ -130,9 +173,16 @@ class _OneShotManager(Manager):  # type: ignore[misc]  # panoramisk is not typed
 class Connection:
     """Sends actions and delivers events, until it is lost. Nothing survives it."""
 
-    def __init__(self, settings: LinkSettings, on_event: Callable[[AmiMessage], None]) -> None:
+    def __init__(
+        self,
+        settings: LinkSettings,
+        on_event: Callable[[AmiMessage], None],
+        on_suspect: Callable[[AmiMessage, str], None],
+    ) -> None:
+        """``on_suspect`` hears of messages that are not obeyed, and what is wrong with them."""
         self._settings = settings
         self._on_event = on_event
+        self._on_suspect = on_suspect
         self._manager = _OneShotManager(settings, self._received)
         self._outstanding: dict[str, _Outstanding] = {}
         self._manager.lost.add_done_callback(self._fail_outstanding)
@@ -176,13 +226,16 @@ class Connection:
             raise LinkDown
         if len(self._outstanding) >= MAX_OUTSTANDING_ACTIONS and name != PING:
             raise ActionTimeout(f"{name}: not sent, {MAX_OUTSTANDING_ACTIONS} actions wait for an answer")
-        action = Action({"Action": name} | {key: _on_wire(value) for key, value in fields.items()})
+        action = Action(
+            {"Action": name, "ActionID": secrets.token_hex(16)}
+            | {key: _on_wire(value) for key, value in fields.items()}
+        )
         if action.id in self._outstanding:
             raise LocalProtocolError(f"{name}: an action with the id {action.id!r} waits for its answer")
         future: Future[Reply] = asyncio.get_running_loop().create_future()
         self._outstanding[action.id] = _Outstanding(name, list_end, future)
         try:
-            self._manager.protocol.transport.write(str(action).encode(WIRE_ENCODING))
+            self._manager.protocol.transport.write(str(action).encode(ENCODING))
             async with asyncio.timeout(timeout_s):
                 return await future
         except TimeoutError:
@@ -190,17 +243,25 @@ class Connection:
         finally:
             self._outstanding.pop(action.id, None)
 
-    def _received(self, raw: Message) -> None:
+    def _received(self, message: AmiMessage) -> None:
         """Deliver one message. Never raises: that would drop the connection with the rest of the segment."""
         try:
-            message = read(raw)
-            waiting = self._outstanding.get(message.get("ActionID"))
-            if waiting is not None and waiting.wants(message):
+            waiting = self._waiting_for(message)
+            if wrong := flaw(message, None if waiting is None else waiting.list_end):
+                if waiting is not None:
+                    waiting.add_suspect(message)
+                self._on_suspect(message, wrong)
+            elif waiting is not None:
                 waiting.add(message)
             elif message.event:
                 self._on_event(message)
         except Exception:
             log.exception("ami_message_failed")
+
+    def _waiting_for(self, message: AmiMessage) -> _Outstanding | None:
+        """The action that this message names, also where a stranger had it name another one first."""
+        found = (self._outstanding.get(each) for each in message.all("ActionID"))
+        return next((each for each in found if each is not None and each.wants(message)), None)
 
     def _fail_outstanding(self, _: Future[Exception | None]) -> None:
         for waiting in self._outstanding.values():
@@ -208,23 +269,6 @@ class Connection:
                 waiting.future.set_exception(LinkDown(f"{waiting.name}: the link was lost before the answer"))
 
 
-def _on_wire(value: str | Any) -> str | list[str]:
-    """Text → one character per UTF-8 byte, as panoramisk is going to encode them."""
-    if isinstance(value, str):
-        return value.encode(TEXT_ENCODING).decode(WIRE_ENCODING)
-    return [text.encode(TEXT_ENCODING).decode(WIRE_ENCODING) for text in value]
-
-
-def read(raw: Message) -> AmiMessage:
-    """panoramisk's message, with its values read as UTF-8 and repeated headers kept apart."""
-    return AmiMessage(
-        tuple((name, _text(value)) for name, values in raw.items() if name != NO_HEADER for value in _each(values))
-    )
-
-
-def _each(values: str | list[str]) -> list[str]:
-    return values if isinstance(values, list) else [values]
-
-
-def _text(value: str) -> str:
-    return value.encode(WIRE_ENCODING, "replace").decode(TEXT_ENCODING, "replace")
+def _on_wire(value: str | Sequence[str]) -> str | list[str]:
+    """panoramisk repeats a header for a list, and for no other sequence."""
+    return value if isinstance(value, str) else list(value)

@@ -6,7 +6,7 @@ ActionTimeout, ActionRefused); "that channel is gone" is an expected outcome and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -14,7 +14,7 @@ import structlog
 
 from charging.asterisk import variables
 from charging.asterisk.black_box import BlackBoxRecord, is_key, packed, parse_record
-from charging.asterisk.message import AmiMessage
+from charging.asterisk.message import AmiMessage, assigned
 from charging.asterisk.numbers import scaled, whole
 from charging.asterisk.prompts import Prompter, PromptOutcome, PromptSettings
 from charging.asterisk.reply import Fields, Orders
@@ -62,6 +62,8 @@ class ChannelStatus:
     """Until the switch cuts it; ``None`` where it has no deadline."""
     seconds_since_creation: int
     """Not since answer."""
+    is_doubtful: bool = False
+    """A stranger has written into what the switch says of this channel: only the session is known, and that it is."""
 
 
 class CallControl:
@@ -141,10 +143,10 @@ class CallControl:
         )
 
     async def statuses(self) -> list[ChannelStatus]:
-        """Every channel of the switch, ours or not."""
+        """Every channel of the switch, ours or not; for sessions whose channel is doubtful, one more."""
         fields = {"Variables": STATUS_VARIABLES, "AllVariables": "false"}
         reply = await self._link.action("Status", fields, timeout_s=10.0, list_end="StatusComplete")
-        return [channel_status(entry) for entry in reply.events if entry.event == "Status"]
+        return [*map(channel_status, reply.events), *doubtful_statuses(reply.suspects)]
 
     async def black_box(self) -> dict[str, BlackBoxRecord]:
         """All records of ended calls that have not been deleted, by key."""
@@ -205,6 +207,14 @@ def _fax_variables(order: FaxOrder) -> tuple[tuple[str, str], ...]:
         (variables.FAX_RING_S, str(order.ring_s)),
         (variables.FAX_S, str(order.send_s)),
     )
+
+
+def doubtful_statuses(suspects: Iterable[AmiMessage]) -> Iterator[ChannelStatus]:
+    """For every session that is named in what is left of an entry. A stranger may name any that he knows; the true one,
+    which stands at the end of the entry, is always among them."""
+    sessions = (assigned([each], variables.SESSION) for one in suspects for each in one.all("Variable"))
+    for session in dict.fromkeys(filter(None, sessions)):
+        yield ChannelStatus("", "", session, "", "", "", None, 0, is_doubtful=True)
 
 
 def channel_status(entry: AmiMessage) -> ChannelStatus:

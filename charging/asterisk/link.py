@@ -32,6 +32,12 @@ from charging.tasks import Tasks
 MAX_HELD_EVENTS = 200_000
 """Events that arrive during reconciliation; more than this and it starts anew."""
 
+SUSPECTS_TOLD_EVERY_US = 60_000_000
+SUSPECT_ADVICE = (
+    "not obeyed; a SIP user with line breaks (%0d%0a) or an AMI of another make: see docs/attach.md, "
+    "'What a stranger can write'"
+)
+
 ADVICE: dict[LinkState, str] = {
     LinkState.UNREACHABLE: "is Asterisk running, and do host and port match manager.conf?",
     LinkState.WRONG_SECRET: "make user and secret match manager.conf, then `manager reload`; check permit/deny",
@@ -62,6 +68,7 @@ class AmiLink:
         on_event: Callable[[AmiMessage], None],
         on_up: Callable[[bool], Awaitable[None]],
         on_state: Callable[[LinkState, str], None] = lambda state, detail: None,
+        on_suspect: Callable[[], None] = lambda: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """``on_event`` is called in order of arrival and must be quick; what it raises is logged.
@@ -69,13 +76,16 @@ class AmiLink:
         ``on_up(restarted)`` reconciles after each login; orders work in it, events wait until it returns. If it
         raises a ChargingError the link is dropped and tried again; anything else ends ``run``. It is cancelled
         when the link is lost meanwhile. ``restarted`` is true when Asterisk was started anew since the last login.
-        ``on_state`` hears every change of state. ``jitter`` gives numbers in [0, 1).
+        ``on_state`` hears every change of state, ``on_suspect`` of every message that a stranger has written into and
+        that is therefore not obeyed. ``jitter`` gives numbers in [0, 1).
         """
         self._settings = settings
         self._clock = clock
         self._on_event = on_event
         self._on_up = on_up
         self._on_state = on_state
+        self._on_suspect = on_suspect
+        self._suspects_told_mono_us: int | None = None
         self._jitter = jitter
         self._connection: Connection | None = None
         self._held: deque[AmiMessage] | None = None
@@ -131,7 +141,7 @@ class AmiLink:
 
     async def _live_once(self) -> bool:
         """One connection from beginning to end; whether it was ever fully up."""
-        connection = Connection(self._settings, self._received)
+        connection = Connection(self._settings, self._received, self._suspected)
         failure: _Failed | None = None
         try:
             await self._log_in(connection)
@@ -250,6 +260,14 @@ class AmiLink:
             self._on_event(message)
         except Exception:
             log.exception("ami_event_failed", ami_event=message.event)
+
+    def _suspected(self, message: AmiMessage, why: str) -> None:
+        """Count every one; tell of one a minute, for a stranger can send as many as he likes."""
+        self._on_suspect()
+        now_us = self._clock.now().mono_us
+        if self._suspects_told_mono_us is None or now_us - self._suspects_told_mono_us >= SUSPECTS_TOLD_EVERY_US:
+            self._suspects_told_mono_us = now_us
+            log.warning("ami_message_suspect", why=why, message=repr(message.headers)[:600], advice=SUSPECT_ADVICE)
 
     def _change(self, state: LinkState, detail: str) -> None:
         """Say a change once: in the log with what to do, and to whoever keeps metrics."""

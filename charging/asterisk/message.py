@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 UNSET = frozenset({"(null)", "<null>", "<unknown>"})
 VARIABLE_SUFFIX = "chanvariable"
+LINE_END = "\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class AmiMessage:
     """An event or a response; names are looked up without regard to case."""
 
     headers: tuple[tuple[str, str], ...]
+    stray_lines: tuple[str, ...] = ()
+    """Lines that are no headers, which Asterisk itself never writes."""
     _by_name: dict[str, list[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -33,8 +36,9 @@ class AmiMessage:
 
     @classmethod
     def parse(cls, text: str) -> AmiMessage:
-        """Read the lines ``Name: value`` of one message; lines without a colon are not headers."""
-        return cls(tuple(_headers(text.splitlines())))
+        """Read the lines ``Name: value`` of one message."""
+        lines = text.split(LINE_END)
+        return cls(tuple(_headers(lines)), tuple(line for line in lines if line and not _is_header(line)))
 
     @property
     def event(self) -> str:
@@ -84,8 +88,12 @@ def known(value: str) -> str:
     return "" if value in UNSET else value
 
 
+def _is_header(line: str) -> bool:
+    return line.find(":") > 0
+
+
 def _headers(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     for line in lines:
-        name, colon, value = line.partition(":")
-        if colon and name:
+        if _is_header(line):
+            name, _, value = line.partition(":")
             yield name.strip(), value.strip()

@@ -60,6 +60,8 @@ class Reply:
     headers: AmiMessage
     events: tuple[AmiMessage, ...] = ()
     """The entries of a list, without its closing event."""
+    suspects: tuple[AmiMessage, ...] = ()
+    """What is left of entries that a stranger has written into: not to be believed, but not nothing."""
 
     @property
     def action_id(self) -> str:

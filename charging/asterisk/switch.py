@@ -37,10 +37,13 @@ class AsteriskSwitch:
     async def look(self) -> Look:
         asked = self._clock.now().mono_us
         legs: dict[str, Legs] = {}
+        doubtful: set[str] = set()
         for status in await self._control.statuses():
-            if status.session:
+            if status.is_doubtful:
+                doubtful.add(status.session)
+            elif status.session:
                 legs[status.session] = _with(legs.get(status.session, Legs()), status)
-        return Look(asked, legs)
+        return Look(asked, legs, frozenset(doubtful))
 
     async def set_deadline(self, uid: str, at: Instant) -> None:
         await self._control.set_deadline(uid, at)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from charging.errors import ActionRefused
 from charging.session.events import SwitchSaid
 from charging.session.ports import Legs, Look, Switch
 
@@ -33,6 +34,8 @@ class Looker:
 
 
 def switch_said(look: Look, session: str) -> SwitchSaid:
-    """What a look says of one session."""
+    """What a look says of one session. Raises ActionRefused where it cannot be believed."""
+    if session in look.doubtful:
+        raise ActionRefused("a stranger has written into what the switch says of this session's channel")
     legs = look.legs.get(session, Legs())
     return SwitchSaid(look.asked_mono_us, legs.caller, legs.callee)

@@ -27,6 +27,8 @@ class Look:
     asked_mono_us: int
     legs: Mapping[str, Legs]
     """By session; a session that is not in it has no channel."""
+    doubtful: frozenset[str] = frozenset()
+    """Sessions of which the switch's words cannot be believed, neither that a channel lives nor that it is gone."""
 
 
 class PromptResult(StrEnum):

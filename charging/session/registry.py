@@ -248,7 +248,7 @@ class Registry:
         known = list(self._runners)
         look = await self._looker.look()
         for session in known:
-            if (runner := self._runners.get(session)) is not None:
+            if session not in look.doubtful and (runner := self._runners.get(session)) is not None:
                 runner.offer(switch_said(look, session))
 
     async def _audit_for_ever(self) -> NoReturn:

@@ -178,8 +178,47 @@ class FakeAmi:
     def _login(self, message: AmiMessage) -> Iterable[bytes]:
         if message.get("Secret") != self.secret:
             return [refusal(message, "Authentication failed")]
-        booted = block(("Event", "FullyBooted"), ("Uptime", "7"), ("Status", "Fully Booted"))
+        booted = block(
+            ("Event", "FullyBooted"), ("Privilege", "system,all"), ("Uptime", "7"), ("Status", "Fully Booted")
+        )
         return [success(message, ("Message", "Authentication accepted")), booted]
+
+
+def channel(uid: str, prefix: str = "", **more: str) -> tuple[tuple[str, str], ...]:
+    """The headers in which every event tells of a channel; ``more`` replaces some of them."""
+    told = {
+        "Channel": f"PJSIP/world-{uid}",
+        "ChannelState": "6",
+        "ChannelStateDesc": "Up",
+        "CallerIDNum": "+31201234567",
+        "CallerIDName": "<unknown>",
+        "ConnectedLineNum": "<unknown>",
+        "ConnectedLineName": "<unknown>",
+        "Language": "en",
+        "AccountCode": "",
+        "Context": "charging-obey",
+        "Exten": "s",
+        "Priority": "9",
+        "Uniqueid": uid,
+        "Linkedid": uid,
+    }
+    return tuple((f"{prefix}{name}", value) for name, value in (told | more).items())
+
+
+def status_entry(uid: str, *variables: str, bridge: str = "", **more: str) -> tuple[tuple[str, str], ...]:
+    """One entry of a ``Status`` list."""
+    return (
+        ("Event", "Status"),
+        ("Privilege", "Call"),
+        *channel(uid, **more),
+        ("Type", "PJSIP"),
+        ("DNID", ""),
+        ("EffectiveConnectedLineNum", "<unknown>"),
+        ("TimeToHangup", "0"),
+        ("BridgeID", bridge),
+        ("Seconds", "3"),
+        *(("Variable", variable) for variable in variables),
+    )
 
 
 def success(message: AmiMessage, *pairs: tuple[str, str]) -> bytes:
@@ -199,5 +238,5 @@ def listing(message: AmiMessage, end: str, entries: Iterable[tuple[tuple[str, st
     count = 0
     for entry in entries:
         count += 1
-        yield block(entry[0], identity, *entry[1:])
+        yield block(*entry, identity)
     yield block(("Event", end), identity, ("EventList", "Complete"), ("ListItems", str(count)))

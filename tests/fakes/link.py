@@ -23,11 +23,15 @@ class Owner:
     ups: list[bool] = field(default_factory=list)
     reconcile: Callable[[], Awaitable[None]] | None = None
     fail_on: str = ""
+    suspects: int = 0
 
     def on_event(self, event: AmiMessage) -> None:
         if self.fail_on and event.event == self.fail_on:
             raise ValueError("a handler that fails")
         self.events.append(event)
+
+    def on_suspect(self) -> None:
+        self.suspects += 1
 
     def on_state(self, state: LinkState, detail: str) -> None:
         self.states.append((state, detail))
@@ -53,6 +57,7 @@ async def running(ami: FakeAmi, owner: Owner, **settings: object) -> AsyncIterat
         on_event=owner.on_event,
         on_up=owner.on_up,
         on_state=owner.on_state,
+        on_suspect=owner.on_suspect,
     )
     task = asyncio.create_task(link.run())
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from charging.asterisk.message import AmiMessage
 
+GREETING = "Asterisk Call Manager/11.0.0\r\n"
 DATA = Path(__file__).parent.parent / "data"
 
 
@@ -17,7 +18,8 @@ def ami_bytes(name: str) -> bytes:
 
 def ami_messages(name: str) -> list[AmiMessage]:
     """The same, message by message."""
-    return [AmiMessage.parse(block) for block in ami_bytes(name).decode().split("\r\n\r\n") if block.strip()]
+    text = ami_bytes(name).decode().removeprefix(GREETING)
+    return [AmiMessage.parse(block) for block in text.split("\r\n\r\n") if block.strip()]
 
 
 def ami_events(name: str) -> list[AmiMessage]:

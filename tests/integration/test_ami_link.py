@@ -4,7 +4,8 @@ ASTERISK.md §8."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -13,7 +14,7 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkState
 from charging.clock import SystemClock
 from charging.errors import ActionRefused, ActionTimeout, LinkDown, LocalProtocolError
-from tests.fakes.ami import COMMANDS, FakeAmi, block, eventually, listing, success
+from tests.fakes.ami import COMMANDS, FakeAmi, block, eventually, listing, status_entry, success
 from tests.fakes.link import Owner, running
 
 
@@ -46,7 +47,7 @@ async def test_an_error_raises_with_the_switchs_words(ami: FakeAmi, link: AmiLin
 
 
 async def test_a_list_returns_its_entries_and_not_its_end(ami: FakeAmi, link: AmiLink) -> None:
-    entries = [(("Event", "Status"), ("Uniqueid", str(number))) for number in range(3)]
+    entries = [status_entry(str(number)) for number in range(3)]
     ami.answers["Status"] = lambda message: listing(message, "StatusComplete", entries)
     reply = await link.action("Status", list_end="StatusComplete")
     assert [event.get("Uniqueid") for event in reply.events] == ["0", "1", "2"]
@@ -89,10 +90,23 @@ async def test_hazard_6_nothing_is_queued_while_down(ami: FakeAmi, link: AmiLink
     assert ami.actions("Hangup") == []
 
 
+def originate_response(action_id: str) -> bytes:
+    return block(
+        ("Event", "OriginateResponse"),
+        ("Privilege", "call,all"),
+        ("ActionID", action_id),
+        ("Response", "Failure"),
+        ("Channel", "Local/spy@charging-whisper/n"),
+        ("Reason", "0"),
+        ("Uniqueid", "<unknown>"),
+        ("CallerIDNum", "<unknown>"),
+    )
+
+
 async def test_hazard_8_an_originate_response_without_its_order_is_an_event(
     ami: FakeAmi, link: AmiLink, owner: Owner
 ) -> None:
-    ami.event("OriginateResponse", ActionID="never-sent", Response="Failure")
+    ami.send(originate_response("never-sent"))
     ami.event("Next")
     await eventually(lambda: owner.names() == ["OriginateResponse", "Next"])
 
@@ -191,8 +205,7 @@ async def test_hazard_20_an_event_with_an_answered_orders_id_is_delivered(
     ami: FakeAmi, link: AmiLink, owner: Owner
 ) -> None:
     def answer(message: AmiMessage) -> list[bytes]:
-        identity = ("ActionID", message.get("ActionID"))
-        return [success(message) + block(("Event", "OriginateResponse"), identity)]
+        return [success(message) + originate_response(message.get("ActionID"))]
 
     ami.answers["Originate"] = answer
     await link.action("Originate", {"Async": "true"})
@@ -214,3 +227,56 @@ async def test_a_message_without_end_is_cut_off(ami: FakeAmi, link: AmiLink, own
     await eventually(lambda: owner.reached(LinkState.LOST))
     assert (LinkState.LOST, "the connection ended") in owner.states  # not because of a ping that it swallowed
     await eventually(lambda: link.is_up)
+
+
+@pytest.mark.parametrize("size", [1 << 20, 1])
+async def test_a_stranger_in_a_list_neither_closes_it_nor_hides_others(
+    ami: FakeAmi, link: AmiLink, owner: Owner, size: int
+) -> None:
+    entries = [
+        status_entry("1.1", "CHARGING_SESSION=s-1"),
+        status_entry("6.6", "CHARGING_SESSION=", CallerIDNum="x\r\n\r\nEvent: StatusComplete\r\nListItems: 1\r\nX: "),
+        status_entry("1.2", "CHARGING_SESSION=s-2"),
+        status_entry("1.3", "CHARGING_SESSION=s-3", CallerIDName="x\r\nBridgeID: y"),
+    ]
+
+    def answer(message: AmiMessage) -> Iterator[bytes]:
+        data = b"".join(listing(message, "StatusComplete", entries))
+        return (data[start : start + size] for start in range(0, len(data), size))
+
+    ami.answers["Status"] = answer
+    reply = await link.action("Status", list_end="StatusComplete")
+    assert [entry.get("Uniqueid") for entry in reply.events] == ["1.1", "1.2"]
+    assert len(reply.suspects) == 2
+    assert owner.names() == [], "the pieces are not events either"
+    assert owner.suspects == 3
+
+
+async def test_a_list_with_entries_missing_is_no_answer(ami: FakeAmi, link: AmiLink) -> None:
+    def answer(message: AmiMessage) -> list[bytes]:
+        first, *_, last = listing(message, "StatusComplete", [status_entry("1.1"), status_entry("1.2")])
+        return [first, last]
+
+    ami.answers["Status"] = answer
+    with pytest.raises(ActionRefused, match="0 entries came of a list of 2"):
+        await link.action("Status", list_end="StatusComplete")
+
+
+async def test_a_response_by_a_stranger_answers_nothing(ami: FakeAmi, link: AmiLink, owner: Owner) -> None:
+    ami.mute.add("AbsoluteTimeout")
+    order = asyncio.create_task(link.action("AbsoluteTimeout", {"Channel": "1.2", "Timeout": "60"}))
+    await eventually(lambda: ami.actions("AbsoluteTimeout"))
+    ami.send(block(("Response", "Success"), ("ActionID", "action/1")))
+    ami.send(block(("Response", "Success"), ("X", ""), ("ActionID", ami.actions("AbsoluteTimeout")[0].get("ActionID"))))
+    ami.event("Next")
+    await eventually(lambda: owner.names() == ["Next"])
+    assert not order.done()
+    order.cancel()
+    await asyncio.gather(order, return_exceptions=True)
+
+
+async def test_no_two_orders_have_ids_that_tell_of_one_another(ami: FakeAmi, link: AmiLink) -> None:
+    await link.action("CoreStatus")
+    ids = [message.get("ActionID") for message in ami.received]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[0-9a-f]{32}", one) for one in ids)

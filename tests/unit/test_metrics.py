@@ -23,6 +23,7 @@ PROMISED = {
     "charging_ami_up": set(),
     "charging_ami_state": {"state"},
     "charging_ami_reconnects": set(),
+    "charging_ami_suspects": set(),
     "charging_ledger_operation_seconds": {"operation", "outcome"},
     "charging_ledger_up": set(),
     "charging_quota_overrun_seconds": set(),

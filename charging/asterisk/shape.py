@@ -1,0 +1,152 @@
+"""Whether a message is built as Asterisk builds it; pure.
+
+Asterisk decodes ``%0d%0a`` in the user part of a SIP URI to a line break and writes it into AMI as it is (ASTERISK.md;
+measured on 22.10). So a stranger can add headers to an event, end it, and begin another. What he cannot do:
+
+- write more than 79 characters in one place: Asterisk keeps no more of a number or a name;
+- take away the rest of the event that he breaks in two, which stands after what he wrote;
+- know an ActionID or a session's id.
+
+An event's channel is told in a block of headers that is longer than that, always whole and in the same order. So a
+message that we obey must have every header of its kind once, in order. What has not is *suspect*: counted, told in the
+log, never obeyed. Headers that we do not know may stand between them: another version of Asterisk may have more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from charging.asterisk.message import VARIABLE_SUFFIX, AmiMessage
+
+REPEATED = "variable"
+"""Beside ``…ChanVariable``, the one header that Asterisk repeats: once for each variable."""
+ENVELOPE = frozenset({"event", "privilege", "timestamp", "sequencenumber", "systemname", "file", "line", "func"})
+"""What Asterisk can put before the headers of any event."""
+_CHANNEL = (
+    *("Channel", "ChannelState", "ChannelStateDesc", "CallerIDNum", "CallerIDName", "ConnectedLineNum"),
+    *("ConnectedLineName", "Uniqueid", "Linkedid", "ChanVariable"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How Asterisk builds the messages of one kind."""
+
+    headers: tuple[str, ...] = ()
+    """In this order. A name that ends with ``*`` is a channel's block, told with this prefix."""
+    may_lack: tuple[str, ...] = ()
+    """Of the blocks, those that are absent as a whole where there is no such channel."""
+    last: str = ""
+    """The header that ends the message."""
+    only: frozenset[str] = frozenset()
+    """Where not empty: no other headers, in lower case."""
+
+    def flaw(self, message: AmiMessage) -> str:
+        """What is wrong with the message, ``""`` where nothing is."""
+        names = [name.lower() for name, _ in message]
+        wanted = [name.lower() for name in self._wanted(message)]
+        if missing := [name for name in wanted if name not in names]:
+            return f"lacks {missing[0]}"
+        places = [names.index(name) for name in wanted]
+        if places != sorted(places):
+            return "has its headers in another order"
+        if self.last and names[-1] != self.last.lower():
+            return f"does not end with {self.last}"
+        if self.only and (strange := set(names) - self.only):
+            return f"has {min(strange)}, which is not its own"
+        return ""
+
+    def _wanted(self, message: AmiMessage) -> Iterator[str]:
+        for name in self.headers:
+            if not name.endswith("*"):
+                yield name
+                continue
+            prefix = name[:-1]
+            block = [f"{prefix}{each}" for each in _CHANNEL]
+            if name in self.may_lack and not any(each in message for each in block):
+                continue
+            yield from (each for each in block if each in message or not each.lower().endswith(VARIABLE_SUFFIX))
+
+
+_DIAL = Shape(("Privilege", "*", "Dest*"), may_lack=("*",))
+_BRIDGE = Shape(("Privilege", "BridgeUniqueid", "BridgeType", "BridgeTechnology", "*"))
+_SPY = Shape(("Privilege", "Spyer*", "Spyee*"), may_lack=("Spyee*",))
+_ENTRY_END = "ActionID"
+
+SHAPES: dict[str, Shape] = {
+    "DialBegin": _DIAL,
+    "DialEnd": Shape((*_DIAL.headers, "DialStatus"), may_lack=("*",)),
+    "BridgeEnter": _BRIDGE,
+    "BridgeLeave": _BRIDGE,
+    "Hangup": Shape(("Privilege", "*", "Cause")),
+    "BlindTransfer": Shape(("Privilege", "Result", "Transferer*", "Transferee*"), may_lack=("Transferee*",)),
+    "AttendedTransfer": Shape(("Privilege", "Result", "OrigTransferer*", "SecondTransferer*")),
+    "Pickup": Shape(("Privilege", "*", "Target*")),
+    "ChanSpyStart": _SPY,
+    "ChanSpyStop": _SPY,
+    "OriginateResponse": Shape(("Privilege", "ActionID", "Response", "Channel", "Reason", "Uniqueid", "CallerIDNum")),
+    "FullyBooted": Shape(("Privilege", "Status"), only=ENVELOPE | {"uptime", "lastreload", "status"}),
+    "Shutdown": Shape(("Privilege", "Shutdown", "Restart"), only=ENVELOPE | {"shutdown", "restart"}),
+}
+"""The events that are obeyed (`translate`). The others are for nobody, and may look as they like."""
+
+LISTS: dict[str, dict[str, Shape]] = {
+    "StatusComplete": {"Status": Shape(("Privilege", "*", "DNID", "BridgeID", "Seconds"), last=_ENTRY_END)},
+    "DBGetComplete": {"DBGetResponse": Shape(("Family", "Key", "Val"), last=_ENTRY_END)},
+    "DBGetTreeComplete": {"DBGetTreeResponse": Shape(("Key", "Val"), last=_ENTRY_END)},
+}
+"""The lists in which strangers' words can stand, by the event that closes them: their entries. The ActionID is the last
+thing in an entry. So whoever breaks one in two leaves it in the last piece, and the messages of a list that name its
+action are as many as its entries were."""
+
+_LISTED = {name for end, entries in LISTS.items() for name in (end, *entries)}
+"""What is said in a list only."""
+_END = Shape(
+    ("ActionID", "EventList", "ListItems"), only=frozenset({"event", "actionid", "eventlist", "listitems", "items"})
+)
+_NO_ENTRY = Shape(only=frozenset({"event"}))
+
+
+def flaw(message: AmiMessage, list_end: str | None = None) -> str:
+    """Why the message is suspect; ``""`` where it is not. ``list_end``: it is part of a list that this event closes."""
+    kind = message.headers[0][0].lower() if message.headers else ""
+    if kind == "event":
+        shape = _shape_of(message, list_end)
+        return "" if shape is None else _always(message) or shape.flaw(message)
+    if kind == "response":
+        return _always(message) or ("" if _second(message) == "actionid" else "does not name its action at once")
+    return "begins in the middle"
+
+
+def _shape_of(message: AmiMessage, list_end: str | None) -> Shape | None:
+    if list_end is None:
+        return _NO_ENTRY if message.event in _LISTED else SHAPES.get(message.event)
+    if list_end not in LISTS:
+        return None
+    return _END if message.event == list_end else LISTS[list_end].get(message.event, _NO_ENTRY)
+
+
+def _second(message: AmiMessage) -> str:
+    return message.headers[1][0].lower() if len(message.headers) > 1 else ""
+
+
+def _always(message: AmiMessage) -> str:
+    """What no message of any kind does: repeat a header, or a variable; have a line that is no header."""
+    if message.stray_lines:
+        return "has a line that is no header"
+    if twice := _twice(_singles(message)):
+        return f"has {twice} twice"
+    return ""
+
+
+def _singles(message: AmiMessage) -> Iterator[str]:
+    for name, value in message:
+        lowered = name.lower()
+        is_repeated = lowered == REPEATED or VARIABLE_SUFFIX in lowered
+        yield f"{lowered} {value.partition('=')[0]}" if is_repeated else lowered
+
+
+def _twice(names: Iterable[str]) -> str:
+    return next((name for name, times in Counter(names).items() if times > 1), "")
