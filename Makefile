@@ -4,9 +4,10 @@
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 WORKERS ?= 2
+PREFIX ?= /opt/charging/.venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench format lock prompts venv clean
+.PHONY: help demo test test-all lint bench format lock install sbom audit prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -44,9 +45,22 @@ format: venv ## let ruff lay out the code
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-lock: venv ## resolve pyproject.toml into requirements.lock anew
-	.venv/bin/uv pip compile pyproject.toml --extra dev --upgrade --generate-hashes --python-version 3.11 \
-		--no-header --no-emit-index-url --no-annotate --quiet -o requirements.lock
+lock: ## make the locks again from pyproject.toml; pins stay, but for PACKAGES="name…" (or --all)
+	@.ci/setup lock $(PACKAGES)
+
+install: ## a venv for a server at PREFIX: what runs, and nothing that tests or builds
+	@.ci/setup production $(PREFIX)
+
+sbom: ## dist/sbom.json: what `make install` installs, as CycloneDX
+	@.ci/setup production .cache/production
+	@.ci/setup supply
+	@mkdir -p dist
+	@.cache/supply/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate \
+		--of JSON -o dist/sbom.json .cache/production
+
+audit: ## look up known vulnerabilities of what `make install` installs, where a feed can be reached
+	@.ci/setup supply
+	@.cache/supply/bin/python .ci/audit.py requirements.lock
 
 prompts: venv ## make the audio of prompts/script.yaml anew
 	@.ci/setup tools espeak-ng sox

@@ -6,7 +6,12 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 TOP = ("charging", "agi", "prompts", "config", "docs", "tests", ".ci")
@@ -62,20 +67,64 @@ def test_patterns_find_what_they_look_for() -> None:
         assert pattern.search(text), text
 
 
-def test_lock_pins_every_requirement_with_a_hash() -> None:
-    entries = LOCK.read_text().split("\n\n")[-1].replace("\\\n", " ").splitlines()
-    assert len(entries) > 40
+def pins(lock: Path) -> dict[str, str]:
+    """Every entry of a lock by its package's name."""
+    entries = lock.read_text().replace("\\\n", " ").splitlines()
+    return {re.split(r"[\[=]", entry)[0]: entry for entry in entries}
+
+
+@pytest.mark.parametrize(("name", "least"), [("", 30), ("-dev", 60), ("-build", 3), ("-supply", 20)])
+def test_lock_pins_every_requirement_with_a_hash(name: str, least: int) -> None:
+    entries = pins(ROOT / f"requirements{name}.lock").values()
+    assert len(entries) > least
     for entry in entries:
-        assert re.match(r"[a-z0-9._-]+(\[[a-z,]+\])?==\S+ ", entry), entry
+        assert re.match(r"[a-z0-9._-]+(\[[a-z,-]+\])?==\S+ ", entry), entry
         assert "--hash=sha256:" in entry, entry
 
 
+def test_the_locks_agree_and_what_runs_is_locked_apart_from_what_tests() -> None:
+    runtime, dev = pins(LOCK), pins(ROOT / "requirements-dev.lock")
+    assert runtime.items() <= dev.items()
+    assert not {"pytest", "hypothesis", "ruff", "mypy", "uv", "hatchling"} & runtime.keys()
+
+
+OLDEST_PYTHON = {"python_version": "3.11", "python_full_version": "3.11.0"}
+"""For which the locks are made."""
+
+
+def test_the_lock_of_what_runs_is_all_that_the_package_requires_and_no_more() -> None:
+    """By the metadata of what is installed, extras followed: nothing that runs comes with the test tools only."""
+    needed: set[str] = set()
+    queue = [
+        Requirement(one) for one in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    ]
+    while queue:
+        wanted = queue.pop()
+        needed.add(canonicalize_name(wanted.name))
+        for text in metadata.requires(wanted.name) or ():
+            one = Requirement(text)
+            holds = any(
+                not one.marker or one.marker.evaluate(OLDEST_PYTHON | {"extra": extra})
+                for extra in {"", *wanted.extras}
+            )
+            if holds and (canonicalize_name(one.name) not in needed or one.extras):
+                queue.append(one)
+    assert needed == {canonicalize_name(name) for name in pins(LOCK)}
+
+
+def test_extras_are_kept_in_the_locks() -> None:
+    """Without them pip would look for the extra's own candidate, and find one that was published later."""
+    assert pins(LOCK)["redis"].startswith("redis[hiredis]==")
+    assert pins(ROOT / "requirements-dev.lock")["coverage"].startswith("coverage[toml]==")
+
+
 def test_lock_has_every_dependency_of_the_project_file() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    names = {re.split(r"[<>=\[ ]", one)[0].lower().replace("_", "-") for one in wanted}
-    locked = {line.partition("==")[0].partition("[")[0] for line in LOCK.read_text().splitlines() if "==" in line}
-    assert names - locked == set()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = {"-dev": project["project"]["optional-dependencies"]["dev"]}
+    groups |= {f"-{name}": wanted for name, wanted in project["dependency-groups"].items()}
+    for name, wanted in groups.items():
+        names = {canonicalize_name(Requirement(one).name) for one in wanted}
+        assert names - pins(ROOT / f"requirements{name}.lock").keys() == set()
 
 
 def test_scripts_can_be_run() -> None:
