@@ -3,7 +3,7 @@
 Written to the files and flushed first, taken out of the store second: a crash between leaves both, and the next run
 writes those lines once more; a reader of the files goes by account and number. The ids of archived lines are forgotten:
 a transfer that is repeated after that is carried out anew. So archive only what no daemon can still be repeating: the
-command refuses anything younger than ARCHIVE_AGE_MIN_S.
+command refuses anything younger than IDS_REMEMBERED_S.
 """
 
 from __future__ import annotations
@@ -19,12 +19,9 @@ from charging.ledger.alone import alone
 from charging.ledger.credit_events import CreditHistory
 from charging.ledger.durable import append_lines, flush
 from charging.ledger.model import CdrRow, JournalLine, Kind, Leg, contents_digest
-from charging.ledger.port import Store
+from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.ledger.portable import Counts, encode
 from charging.ledger.verify import all_cdrs
-
-ARCHIVE_AGE_MIN_S = 35 * 24 * 3600
-"""A month and some days: how long an id is remembered at least."""
 
 
 def archivable(lines: Sequence[JournalLine], before_us: int) -> Sequence[JournalLine]:
@@ -78,7 +75,7 @@ async def archive(
 
     Raises ValueError where ``before_us`` is too near ``now_us``, LedgerUnavailable, OSError.
     """
-    if before_us > now_us - ARCHIVE_AGE_MIN_S * MICROSECONDS:
+    if before_us > now_us - IDS_REMEMBERED_S * MICROSECONDS:
         raise ValueError("only what is older than 35 days can be archived: younger ids must be remembered")
     folder.mkdir(mode=0o700, exist_ok=True)  # noqa: ASYNC240  once
     flush(folder.absolute().parent)  # noqa: ASYNC240  so that the folder itself outlives a power cut

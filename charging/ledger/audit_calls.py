@@ -15,7 +15,7 @@ from charging.ledger.audit import Fault, Finding
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, OpenSession
 
 CDRS_STAY_S = 35 * 24 * 3600
-"""So long the archive leaves every CDR where it is (its ARCHIVE_AGE_MIN_S)."""
+"""So long the archive leaves every CDR where it is (IDS_REMEMBERED_S)."""
 
 
 class Contents(Protocol):

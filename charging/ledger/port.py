@@ -27,6 +27,8 @@ Rules
 8. **Failure.** A store that cannot answer raises LedgerUnavailable: the outcome is unknown, ask again with the same
    transfer. A store that contradicts itself raises LedgerCorrupt. Nothing else is raised, and every call ends within
    the store's own time-out.
+9. **Ids are remembered.** What stands in the journal is never taken out of it within IDS_REMEMBERED_S, and until then
+   its id is known. Whoever may repeat an id later than that asks first how old the thing is that it stands for.
 """
 
 from __future__ import annotations
@@ -38,6 +40,9 @@ from typing import Protocol
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Documents
 from charging.ledger.model import Applied, Balance, CdrRow, JournalLine, Kept, OpenSession, Outcome, Snapshot, Transfer
+
+IDS_REMEMBERED_S = 35 * 24 * 3600
+"""Seconds that a transfer's id is remembered at least: a month and some days."""
 
 
 class Ledger(Protocol):

@@ -1,21 +1,30 @@
 """Voicemail messages that the dialplan's fallback took while no daemon answered: charged afterwards.
 
 The switch had no decision to go by, so a message may have been stored on a number whose voicemail is paid. It is
-charged once, by an id made of its black-box record, and never beyond what is available.
+charged once, by an id made of its black-box record, and never beyond what is available:
+
+- not where the voicemail's session has charged it: the answer that sold it was lost on its way to the switch, which
+  then took the message as a fallback. That session's CDR says so;
+- not where the call ended so long ago that the ledger may have forgotten the charge: a switch that deletes no records
+  goes on telling of it for years.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
-from charging.clock import Clock
+from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Outcome, Transfer
-from charging.ledger.port import Store
+from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.rating.tariff import Tariff
 from charging.session.decide import Subscriber
 from charging.session.events import BlackBoxRead
 from charging.session.ports import Observer
+
+CHARGEABLE_S = IDS_REMEMBERED_S - 24 * 3600
+"""How long after its call a message can still be charged. The day is for a switch whose clock is wrong."""
 
 TRIES_MAX = 5
 """Other calls may take credit between the look at it and the charge."""
@@ -36,6 +45,12 @@ class LeftMessages:
             subscriber = await self._subscriber(box.number)
             if subscriber is None or not subscriber.message_price or not subscriber.buys:
                 return True
+            if box.ended_us is None or self._is_too_old(box.ended_us):
+                fields = {"account": subscriber.account.id, "record": key, "ended_us": box.ended_us}
+                self._observe("left_message_too_old", None, fields)
+                return True
+            if await self._was_sold(key, subscriber.account.id, box.ended_us):
+                return True
             charged = await self._charge(key, subscriber)
         except LedgerError as error:
             self._observe("ledger_failed", None, {"error": str(error), "kind": type(error).__name__})
@@ -53,6 +68,15 @@ class LeftMessages:
         if number is None or account is None or plan is None:
             return None
         return Subscriber(number, account, plan, tariff.message_price(plan, self._clock.now().wall_us))
+
+    def _is_too_old(self, ended_us: int) -> bool:
+        return self._clock.now().wall_us - ended_us >= CHARGEABLE_S * MICROSECONDS
+
+    async def _was_sold(self, session: str, account: str, ended_us: int) -> bool:
+        """Whether a voicemail's session has charged this message. It has the record's own end, and is closed: no
+        record of an open one comes here."""
+        rows = await self._store.cdrs(account=account, since_us=ended_us, until_us=ended_us + 1)
+        return any(row.session == session and json.loads(row.document).get("messages") for row in rows)
 
     async def _charge(self, key: str, subscriber: Subscriber) -> int:
         account = subscriber.account.id

@@ -8,11 +8,11 @@ import pytest
 
 from charging.errors import LedgerUnavailable
 from charging.ledger import redis_store
-from charging.ledger.archive import ARCHIVE_AGE_MIN_S, archivable, archive, opening_line
+from charging.ledger.archive import archivable, archive, opening_line
 from charging.ledger.durable import append_lines
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import JournalLine, Kind
-from charging.ledger.port import SOLE, Store
+from charging.ledger.port import IDS_REMEMBERED_S, SOLE, Store
 from charging.ledger.portable import Counts, decode
 from tests.contract.scenario import ENDED_US, add_account, assert_sound, run
 from tests.fakes.disk import disk_full_at
@@ -120,7 +120,7 @@ async def test_a_journal_whose_archived_head_is_longer_than_a_page_is_read_from_
     await add_account(store)
     for number in range(1, 604):
         await run(store, f"t{number} top_up credit=+1 -> created")
-    assert (await archived(store, NOW_US - ARCHIVE_AGE_MIN_S * 1_000_000, tmp_path)).lines == 603
+    assert (await archived(store, NOW_US - IDS_REMEMBERED_S * 1_000_000, tmp_path)).lines == 603
     assert await numbers(store) == [603]
     await run(store, "t604 top_up credit=+1 -> created credit 604/0")
     await run(store, "t605 top_up credit=+1 -> created credit 605/0")
@@ -249,5 +249,5 @@ def test_the_half_line_that_a_crash_left_is_taken_away_before_more_is_written(
 
 async def test_what_is_young_is_not_archived(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="35 days"):
-        await archived(MemoryStore(), NOW_US - ARCHIVE_AGE_MIN_S * 1_000_000 + 1, tmp_path)
-    await archived(MemoryStore(), NOW_US - ARCHIVE_AGE_MIN_S * 1_000_000, tmp_path)
+        await archived(MemoryStore(), NOW_US - IDS_REMEMBERED_S * 1_000_000 + 1, tmp_path)
+    await archived(MemoryStore(), NOW_US - IDS_REMEMBERED_S * 1_000_000, tmp_path)

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from charging.ledger.archive import ARCHIVE_AGE_MIN_S
 from charging.ledger.audit import Fault, Finding
 from charging.ledger.audit_calls import CDRS_STAY_S
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kept
+from charging.ledger.port import IDS_REMEMBERED_S
 from charging.ledger.verify import verify
 from charging.service.ledger_contents import LedgerContents
 from tests.fakes.rig import EURO, Rig, make_rig
@@ -107,4 +107,4 @@ async def test_a_call_without_its_cdr_is_found_where_the_archive_can_not_have_ta
 
 
 def test_the_audit_expects_no_cdr_that_the_archive_may_take() -> None:
-    assert CDRS_STAY_S <= ARCHIVE_AGE_MIN_S
+    assert CDRS_STAY_S <= IDS_REMEMBERED_S

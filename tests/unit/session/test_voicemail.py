@@ -6,13 +6,18 @@ import json
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from agi.port import Answer
+from charging.clock import MICROSECONDS
 from charging.ledger.accounts import Language, Status
+from charging.ledger.archive import archive
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind
+from charging.ledger.port import IDS_REMEMBERED_S
+from charging.ledger.portable import Counts
 from charging.rating.past import PastMessage, past_of
 from charging.rating.vat import Vat
 from tests.fakes.faulty_store import FaultyStore
@@ -166,6 +171,52 @@ async def test_turning_whose_outcome_was_lost_is_asked_again(rig: Rig, store: Fa
     rig.switch.leave_message(call.session, "u1", fallback=True)
     await rig.clock.advance(1)
     assert (await rig.balance()).posted == 120_000 - PRICE
+
+
+@pytest.mark.parametrize("restarts", [0, 1, 2])
+async def test_r3_message_that_was_sold_but_taken_by_the_fallback_is_charged_once(rig: Rig, restarts: int) -> None:
+    """The answer that sold it was lost on its way to the switch; the session has charged it, and the record stays."""
+    await rig.subscriber(credit=EURO, plan="free")
+    session, answer = await failed_forward(rig)
+    assert answer.decision == "voicemail"
+    rig.switch.deletes = False
+    rig.switch.leave_message(session, "u1", fallback=True)
+    await rig.clock.advance(10)
+    for _ in range(restarts):  # or another daemon takes the lease
+        await rig.kill_daemon()
+        await rig.start_daemon()
+        await rig.clock.advance(10)
+    assert (await rig.balance()).posted == EURO - PRICE
+
+
+@pytest.mark.parametrize(("days", "charged"), [(33, 1), (34, 0), (400, 0)])
+async def test_r3_message_whose_charge_may_be_archived_is_not_charged_again(rig: Rig, days: int, charged: int) -> None:
+    """A switch that deletes no records goes on telling of it; the ledger remembers a charge for 35 days."""
+    await rig.subscriber(credit=EURO, plan="free")
+    await rig.kill_daemon()
+    rig.switch.deletes = False
+    rig.switch.leave_message("nosession-1", "u1", fallback=True)
+    await rig.clock.advance(days * 86_400)
+    await rig.start_daemon()
+    await rig.clock.advance(1)
+    assert (await rig.balance()).posted == EURO - charged * PRICE
+    assert len(rig.heard("left_message_too_old")) == 1 - charged
+
+
+async def test_r3_left_message_is_charged_once_though_the_books_are_archived(rig: Rig, tmp_path: Path) -> None:
+    await rig.subscriber(credit=EURO, plan="free")
+    rig.switch.deletes = False
+    rig.switch.leave_message("nosession-1", "u1", fallback=True)
+    await rig.clock.advance(21)
+    assert (await rig.balance()).posted == EURO - PRICE
+    await rig.kill_daemon()
+    await rig.clock.advance(36 * 86_400)
+    now_us = rig.clock.now().wall_us
+    await archive(rig.store, now_us - IDS_REMEMBERED_S * MICROSECONDS, now_us, tmp_path, lambda _at: "old", Counts())
+    assert [line.kind async for line in rig.store.journal("anna")] == [Kind.OPENING]
+    await rig.start_daemon()
+    await rig.clock.advance(21)
+    assert (await rig.balance()).posted == EURO - PRICE
 
 
 async def test_daemon_restarted_while_a_message_is_left_charges_it(rig: Rig) -> None:
