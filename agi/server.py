@@ -1,8 +1,8 @@
 """The FastAGI server: one task a connection, everything bounded, so that no client harms another.
 
 Whatever goes wrong here, nothing is set and the connection is closed: the dialplan then takes its own fallback.
-A flood of connections that say nothing cannot shut real calls out: Asterisk sends its header at once, so when all
-places are taken the oldest connection that still owes its header makes room.
+A flood of connections cannot shut real calls out: Asterisk sends its header and answers its first command at once, so
+when all places are taken the oldest connection that still owes them makes room (`charging.door`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import structlog
 
@@ -19,6 +19,8 @@ from agi.port import Declined
 from agi.protocol import Request
 from agi.session import AgiSession, CallerLeft
 from charging.clock import Clock, Instant
+from charging.door import Admits, Door, Guest, Turned, tcp_listeners
+from charging.door import Observer as DoorObserver
 from charging.errors import LocalProtocolError, RemoteProtocolError
 from charging.tasks import end
 
@@ -78,63 +80,61 @@ class AgiServer:
         clock: Clock,
         *,
         limits: AgiLimits | None = None,
+        admits: Admits = lambda peer, own: True,
         observer: Observer = lambda route, outcome, seconds: None,
+        turned: DoorObserver = lambda why: None,
     ) -> None:
+        """``admits`` says which addresses may ask; ``turned`` is told of everybody whom the door turns away."""
         self._routes = dict(routes)
         self._clock = clock
         self._limits = limits or AgiLimits()
         self._observer = observer
-        self._server: asyncio.Server | None = None
+        self._admits = admits
+        self._turned = turned
+        self._door: Door | None = None
+        self._doorman: asyncio.Task[NoReturn] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._headerless: dict[asyncio.StreamWriter, None] = {}
-        self._crowded_out: set[asyncio.StreamWriter] = set()
 
     @property
     def connections(self) -> int:
         """How many are open now."""
-        return len(self._tasks)
+        return sum(not task.done() for task in self._tasks)
 
     @property
     def port(self) -> int:
         """Where it listens; the system's choice if it was started with port 0."""
-        assert self._server is not None, "not started"
-        return int(self._server.sockets[0].getsockname()[1])
+        assert self._door is not None, "not started"
+        return self._door.port
 
     async def start(self, host: str, port: int) -> None:
         """Begin to listen. Raises OSError where the address is taken."""
-        self._server = await asyncio.start_server(self._accept, host, port, backlog=1024)
+        listeners = tcp_listeners(host, port)
+        limit = self._limits.connections
+        self._door = Door("agi", listeners, self._clock, limit=limit, admits=self._admits, observe=self._turn)
+        self._doorman = asyncio.create_task(self._door.serve(self._protocol), name="agi-door")
 
     async def close(self) -> None:
         """Stop listening, break off what runs, and return once all of it has ended."""
-        if self._server is not None:
-            self._server.close()
+        if self._doorman is not None and self._door is not None:
+            await end([self._doorman])
+            self._door.close()
         await end(self._tasks)
-        if self._server is not None:
-            await self._server.wait_closed()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.connections >= self._limits.connections:
-            self._make_room(writer)
-        if writer.transport.is_closing():
+    def _turn(self, why: Turned) -> None:
+        if why is Turned.FULL:
             self._observer(UNKNOWN_ROUTE, AgiOutcome.CROWDED_OUT, 0.0)
-            return
-        self._headerless[writer] = None
-        conversation = _Conversation(writer, self._clock.now())
-        task = asyncio.get_running_loop().create_task(self._serve(reader, conversation), name="agi")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _task: self._ended(conversation))
+        self._turned(why)
 
-    def _make_room(self, newcomer: asyncio.StreamWriter) -> None:
-        """Abort the oldest connection without a header; if every one has sent its own, the newcomer."""
-        oldest = next(iter(self._headerless), None)
-        if oldest is None:
-            log.warning("agi_connection_refused", limit=self._limits.connections)
-            newcomer.transport.abort()
-            return
-        del self._headerless[oldest]
-        self._crowded_out.add(oldest)
-        oldest.transport.abort()
+    def _protocol(self, guest: Guest) -> asyncio.StreamReaderProtocol:
+        def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            guest.came(writer.transport)  # type: ignore[arg-type]  # a socket's transport reads, too
+            conversation = _Conversation(guest, writer, self._clock.now())
+            task = asyncio.get_running_loop().create_task(self._serve(reader, conversation), name="agi")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _task: self._ended(conversation))
+
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), came)
 
     async def _serve(self, reader: asyncio.StreamReader, conversation: _Conversation) -> None:
         try:
@@ -146,12 +146,9 @@ class AgiServer:
 
     def _ended(self, conversation: _Conversation) -> None:
         """Also of a connection whose task was stopped before its first step, which has closed nothing."""
-        writer, outcome = conversation.writer, conversation.outcome
-        writer.transport.abort()
-        self._headerless.pop(writer, None)
-        if writer in self._crowded_out:
-            self._crowded_out.discard(writer)
-            outcome = AgiOutcome.CROWDED_OUT
+        conversation.writer.transport.abort()
+        conversation.guest.left()
+        outcome = AgiOutcome.CROWDED_OUT if conversation.guest.crowded_out else conversation.outcome
         over = conversation.over or self._clock.now()
         self._observer(conversation.route, outcome, conversation.began.seconds_until(over))
 
@@ -166,7 +163,7 @@ class AgiServer:
         except RemoteProtocolError as error:
             log.error("agi_header_foreign", error=str(error), peer=_peer(conversation.writer))
             return AgiOutcome.FOREIGN_HEADER
-        self._headerless.pop(conversation.writer, None)
+        conversation.guest.is_served()
         route = self._routes.get(request.script)
         if route is None:
             log.warning("agi_route_unknown", route=request.script[:80], known=sorted(self._routes))
@@ -200,6 +197,7 @@ class AgiServer:
 class _Conversation:
     """What is known so far of one connection."""
 
+    guest: Guest
     writer: asyncio.StreamWriter
     began: Instant
     route: str = UNKNOWN_ROUTE

@@ -13,7 +13,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -30,6 +30,7 @@ from charging.asterisk.switch import AsteriskSwitch
 from charging.asterisk.translate import translate
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.config import Config
+from charging.descriptors import raise_limit, shares, wanted
 from charging.errors import ChargingError, LedgerError
 from charging.fax.folder import DocumentFolder, FolderSettings
 from charging.ledger.metered import metered
@@ -46,6 +47,7 @@ from charging.session.left_messages import LeftMessages
 from charging.session.model import Policy, State
 from charging.session.ports import Observer
 from charging.session.registry import Registry
+from charging.sources import Sources
 from charging.tariff_in_force import TariffInForce
 from charging.tasks import Tasks
 from charging.web.server import serve_control, serve_metrics, serve_public
@@ -77,6 +79,7 @@ class Engine:
     link: AmiLink
     registry: Registry
     lease: LeaseKeeper
+    sources: Sources
     agi: AgiServer
     fax: FaxDesk | None
     """``None``: no faxes are sent."""
@@ -196,10 +199,13 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         observe=observe,
         missed=nobody_is_told if notices is None else notices.missed,
     )
-    agi = _agi(config, clock, metrics, desk)
+    sources = Sources(settings.agi.allow, settings.switch.ami.host)
+    agi = _agi(config, clock, metrics, desk, sources)
     fax = _fax(config, clock, registry, wiring.switch)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed)
-    return Engine(config, clock, metrics, store, tariff, wiring.link, registry, lease, agi, fax, caretaker, notices)
+    return Engine(
+        config, clock, metrics, store, tariff, wiring.link, registry, lease, sources, agi, fax, caretaker, notices
+    )
 
 
 def _lease(
@@ -251,13 +257,20 @@ def _notices(config: Config, store: Store, tariff: TariffInForce, clock: Clock, 
     return Notices(mail, config.mail_password, store, tariff.current, clock, MeteredMail(metrics))
 
 
-def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk) -> AgiServer:
+def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk, sources: Sources) -> AgiServer:
     def measure(route: str, outcome: AgiOutcome, seconds: float) -> None:
         metrics.count_agi(route, outcome.value, seconds)
 
     agi = config.settings.agi
     limits = AgiLimits(connections=agi.max_connections, header_s=agi.header_timeout_s, request_s=agi.request_timeout_s)
-    return AgiServer(routes_for(desk), clock, limits=limits, observer=measure)
+    return AgiServer(
+        routes_for(desk),
+        clock,
+        limits=limits,
+        admits=sources.admits,
+        observer=measure,
+        turned=lambda why: metrics.count_turned("agi", why.value),
+    )
 
 
 def _fax(config: Config, clock: Clock, registry: Registry, switch: AsteriskSwitch) -> FaxDesk | None:
@@ -296,6 +309,7 @@ def _duties(engine: Engine) -> dict[str, Coroutine[Any, Any, None]]:
         "registry": engine.registry.run(),
         "lease": engine.lease.run(),
         "ami-link": engine.link.run(),
+        "switch-address": engine.sources.watch(engine.clock),
         "tariff-watch": engine.tariff.watch(engine.clock),
         "caretaker": engine.caretaker.run(),
         "control": serve_control(engine),
@@ -320,6 +334,7 @@ async def serve(engine: Engine, stop: asyncio.Event) -> None:
         engine.metrics.ledger_up.set(1)
         for name, duty in _duties(engine).items():
             duties.begin(duty, name)
+        await engine.sources.resolve()
         await engine.agi.start(settings.agi.host, settings.agi.port)
         log.info("daemon_started", version=__version__, switch=settings.switch.id, agi_port=engine.agi.port)
         await duties.until(stop)
@@ -342,10 +357,26 @@ async def _until_signalled(engine: Engine) -> None:
     await serve(engine, stop)
 
 
+def within_descriptors(config: Config) -> Config:
+    """The settings with which all listeners together fit into the process's limit of open files, which is raised as far
+    as it may be. FastAGI keeps what it is set to. Raises ChargingError where that is not possible."""
+    settings = config.settings
+    others = {"control": settings.control.max_connections, "http": settings.http.max_connections}
+    if settings.api is not None:
+        others["api"] = settings.api.max_connections
+    calls = settings.agi.max_connections
+    limit = raise_limit(wanted(calls, others))
+    given = shares(limit, calls, others)
+    if given != others:
+        log.warning("connections_limited", open_files=limit, **given)
+    sections = {name: getattr(settings, name).model_copy(update={"max_connections": n}) for name, n in given.items()}
+    return replace(config, settings=settings.model_copy(update=sections))
+
+
 def run(config: Config) -> int:
     """Run the daemon in the foreground; the process's exit code. Raises ChargingError with what to do where it cannot
     start or a task of it has failed."""
-    engine = build(config)
+    engine = build(within_descriptors(config))
     try:
         asyncio.run(_until_signalled(engine))
     except OSError as error:

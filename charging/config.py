@@ -26,6 +26,7 @@ from charging.yaml_model import (
     BASE_FOLDER,
     FilePath,
     Host,
+    Networks,
     Port,
     Section,
     decimal,
@@ -93,6 +94,8 @@ class Agi(Section):
     host: Host = "127.0.0.1"
     port: Port = 4573
     max_connections: Annotated[int, whole(1, 10_000, "connections")] = 200
+    allow: Networks = ()
+    """Who may ask; with nobody named, the switch alone."""
     header_timeout_s: Annotated[float, decimal("0.1", "60", "seconds")] = 2.0
     request_timeout_s: Annotated[float, decimal("0.1", "60", "seconds")] = 2.5
 
@@ -157,6 +160,7 @@ class Control(Section):
     """The Unix socket by which the command line speaks with the running daemon."""
 
     socket: FilePath = Field(description="the path of a Unix socket")
+    max_connections: Annotated[int, whole(4, 10_000, "connections")] = 50
 
     @model_validator(mode="after")
     def _short_enough(self) -> Self:
@@ -171,6 +175,7 @@ class Http(Section):
 
     host: Host = "127.0.0.1"
     port: Port = 9478
+    max_connections: Annotated[int, whole(4, 10_000, "connections")] = 50
 
 
 class Charging(Section):

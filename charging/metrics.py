@@ -39,6 +39,9 @@ NOTICES = (
     "fax-refused",
 )
 """The kinds of mails to subscribers (`charging.notify.model.NoticeKind`)."""
+LISTENERS = ("agi", "api", "control", "http")
+TURNED = ("source", "full", "crowded_out", "silent", "no_descriptor")
+"""Why a connection was turned away (`charging.door.Turned`)."""
 LEDGER_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 AGI_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
 OVERRUN_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
@@ -76,6 +79,10 @@ class Metrics:
         self.agi_requests.labels(known, result).inc()
         if known != "other":
             self.agi_seconds.labels(known).observe(seconds)
+
+    def count_turned(self, listener: str, why: str) -> None:
+        """One connection that a listener turned away, or cut off."""
+        self.turned_away.labels(listener, why).inc()
 
     def set_sessions_open(self, counts: dict[str, int]) -> None:
         """How many sessions are open in each state; a state that is not named has none."""
@@ -165,6 +172,15 @@ class Metrics:
             "route",
             "result",
             known=[(*AGI_ROUTES, "other"), AGI_RESULTS],
+        )
+        self.turned_away = self._counter(
+            "charging_connections_turned_away",
+            "Connections that a listener turned away or cut off, by reason (source: an address that has no business "
+            "there, full: every place is served, crowded_out: was idle for longest, silent: said or took nothing for "
+            "too long, no_descriptor: none left in the process or the machine).",
+            "listener",
+            "reason",
+            known=[LISTENERS, TURNED],
         )
         self.agi_seconds = self._histogram(
             "charging_agi_seconds", "From a FastAGI request to its answer.", AGI_SECONDS, "route"

@@ -7,6 +7,7 @@ keys are all commented out takes its defaults.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -170,6 +171,13 @@ def _path(value: object, info: Any) -> Path:
     return Path(os.path.normpath(context.get(BASE_FOLDER, Path()) / text))
 
 
+def _network(text: str) -> str | None:
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        return None
+
+
 def _switch(text: str) -> bool | None:
     return {"yes": True, "no": False, "true": True, "false": False}.get(text.lower())
 
@@ -179,5 +187,6 @@ FilePath = Annotated[Path, BeforeValidator(_path)]
 Flag = Annotated[bool, _typed(_switch, "yes or no")]
 Port = Annotated[int, whole(1, 65535, "")]
 Host = Annotated[str, pattern(r"[A-Za-z0-9.:_-]{1,253}", "a host name or an IP address")]
+Networks = tuple[Annotated[str, _typed(_network, "an IP address, or a network like 10.0.0.0/24")], ...]
 Text = Annotated[str, pattern(r"[^\x00-\x1f\x7f\x85\u2028-\u202e\u2066-\u2069]{1,500}", "one line of text")]
 """Without any character that breaks a line or turns its direction."""

@@ -54,13 +54,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.session": (*RATING, *LEDGER_PORT, "agi.port"),
     "charging.ledger": ("charging.money",),
     "charging.asterisk": ("charging.session",),
-    "agi": ("charging.asterisk.variables",),
+    "agi": ("charging.asterisk.variables", "charging.door"),
     "charging.tariff_in_force": (*RATING, "charging.metrics", "charging.tariff_watch"),
     "charging.fax": DOMAIN,
     "charging.lab": (),
     "charging.notify": DOMAIN,
     "charging.service": DOMAIN,
-    "charging.web": (*DOMAIN, "charging.metrics", "charging.config"),
+    "charging.web": (*DOMAIN, "charging.metrics", "charging.config", "charging.door"),
+    "charging.door": (),
+    "charging.descriptors": (),
+    "charging.sources": (),
     "prompts": READING,
 }
 DRIVERS = {

@@ -11,13 +11,14 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from charging import __version__
+from charging.door import Observer
 from charging.service.refusal import Refused
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.web.api_document import FAXES, complete
 from charging.web.api_gate import Gate, Operations
 from charging.web.control import health
-from charging.web.listen import serve_port
+from charging.web.listen import Front, HttpLimits, serve_port
 from charging.web.parts import known_parameters
 from charging.web.problem import handle_problems
 from charging.web.routes import accounts, calls, fax, numbers, prices, statements
@@ -56,9 +57,17 @@ def api_app(service: Service, tokens: Tokens, settings: Api) -> FastAPI:
     return app
 
 
-async def serve_api(service: Service, tokens: Tokens, settings: Api, ready: asyncio.Event | None = None) -> None:
+async def serve_api(
+    service: Service,
+    tokens: Tokens,
+    settings: Api,
+    ready: asyncio.Event | None = None,
+    *,
+    turned: Observer = lambda why: None,
+) -> None:
     """Serve the public interface until cancelled. Raises CannotServe."""
-    await serve_port(api_app(service, tokens, settings), settings.host, settings.port, ready, section="api")
+    front = Front("api", HttpLimits(settings.max_connections), settings.trusted_proxies, turned)
+    await serve_port(api_app(service, tokens, settings), settings.host, settings.port, ready, front=front)
 
 
 class _Described(FastAPI):

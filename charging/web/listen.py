@@ -9,28 +9,60 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from charging.clock import SystemClock
+from charging.door import BACKLOG, Door, Guest, Observer, tcp_listeners
 from charging.errors import ChargingError
+from charging.tasks import end
 from charging.web.sockets import is_answered
 
 GRACE_S = 2
 """For requests in flight when the server ends."""
 
-BACKLOG = 128
-KEEP_ALIVE_S = 5
+KEEP_ALIVE_NEVER_S = 3600
+"""uvicorn's own limit of an idle connection, which any byte puts off: the deadline of HttpLimits is the one."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """How many connections, and how long each may take; seconds."""
+
+    connections: int = 50
+    idle_s: float = 5.0
+    """Until a request's header has arrived: the first one's, and that of each further one of a kept connection."""
+    body_s: float = 75.0
+    """The same for its body; the public interface has a shorter limit of its own."""
+    standstill_s: float = 20.0
+    """How long a client may take nothing of its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What a listener shows the network."""
+
+    name: str
+    limits: HttpLimits = HttpLimits()
+    proxies: tuple[str, ...] = ()
+    """Addresses and networks whose ``X-Forwarded-For`` is believed."""
+    observe: Observer = lambda turned: None
 
 
 class CannotServe(ChargingError):
     """The address to serve on cannot be had."""
 
 
-async def serve_unix(app: FastAPI, path: Path, ready: asyncio.Event | None = None) -> None:
+async def serve_unix(
+    app: FastAPI, path: Path, ready: asyncio.Event | None = None, *, front: Front = Front("control")
+) -> None:
     """Serve on a Unix socket that only our own user may open, until cancelled. ``ready`` is set when it answers.
 
     A socket file that nobody answers on is left from a daemon that was killed, and replaced. Raises CannotServe.
@@ -38,31 +70,22 @@ async def serve_unix(app: FastAPI, path: Path, ready: asyncio.Event | None = Non
     listener = _unix_listener(path)
     inode = _inode(path)
     try:
-        await _serve(app, listener, ready)
+        await _serve(app, [listener], front, ready)
     finally:
         _remove(path, inode)
 
 
 async def serve_port(
-    app: FastAPI, host: str, port: int, ready: asyncio.Event | None = None, *, section: str = "http"
+    app: FastAPI, host: str, port: int, ready: asyncio.Event | None = None, *, front: Front = Front("http")
 ) -> None:
-    """Serve on a TCP port until cancelled; ``section`` of charging.yaml names it. Raises CannotServe."""
-    await _serve(app, port_listener(host, port, section), ready)
-
-
-def port_listener(host: str, port: int, section: str) -> socket.socket:
-    """A listening socket. Raises CannotServe with what to do."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    """Serve on a TCP port until cancelled; the front's name is that of its section in charging.yaml. Raises
+    CannotServe with what to do."""
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
+        listeners = tcp_listeners(host, port)
     except OSError as error:
-        listener.close()
-        advice = f"free it, or choose another host or port under `{section}` in charging.yaml"
-        raise CannotServe(f"cannot listen on {host}:{port}: {error.strerror or error}; {advice}") from error
-    return listener
+        advice = f"free it, or choose another host or port under `{front.name}` in charging.yaml"
+        raise CannotServe(f"{error.strerror}; {advice}") from error
+    await _serve(app, listeners, front, ready)
 
 
 def _unix_listener(path: Path) -> socket.socket:
@@ -107,39 +130,125 @@ def _check_place(path: Path) -> None:
         raise CannotServe(f"control socket {path}: another daemon answers on it; stop that one first")
 
 
+class _Guarded(H11Protocol):
+    """One connection, with a deadline for whatever its client owes: a request, its body, or to take the answer."""
+
+    def __init__(self, guest: Guest, limits: HttpLimits, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._guest = guest
+        self._limits = limits
+        self._owes = ""
+        self._deadline: asyncio.TimerHandle | None = None
+        self._standstill: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._guest.came(transport)
+        self._look()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._look()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._deadline, self._standstill):
+            if timer is not None:
+                timer.cancel()
+        self._guest.left()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._standstill = self.loop.call_later(self._limits.standstill_s, self._guest.was_silent)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._standstill is not None:
+            self._standstill.cancel()
+            self._standstill = None
+
+    def _look(self) -> None:
+        """What the client owes now. A deadline begins with the debt, and no byte of it puts it off."""
+        serves = self.cycle is not None and not self.cycle.response_complete
+        owes = ("body" if self.cycle.more_body else "nothing") if serves else "request"
+        if owes == self._owes or self.transport.is_closing():
+            return
+        self._owes = owes
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if owes == "request":
+            self._guest.idle()
+        else:
+            self._guest.is_served()
+        if owes != "nothing":
+            limit_s = self._limits.idle_s if owes == "request" else self._limits.body_s
+            self._deadline = self.loop.call_later(limit_s, self._too_late)
+
+    def _too_late(self) -> None:
+        """An idle connection is closed; one that owes the rest of something was silent."""
+        if self._owes == "request" and self.cycle is not None and not self.transport.get_write_buffer_size():
+            self.transport.close()
+        else:
+            self._guest.was_silent()
+
+
 class _Server(uvicorn.Server):
-    """Leaves the signals to the daemon."""
+    """Leaves the signals to the daemon, and the listening to the door."""
+
+    def __init__(self, config: uvicorn.Config, limits: HttpLimits) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+        self._limits = limits
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.ready is not None:
-            self.ready.set()
+        await self.lifespan.startup()
+        self.servers: list[asyncio.Server] = []
+        self.started = True
+        self.is_up.set()
 
-    ready: asyncio.Event | None = None
+    def protocol(self, guest: Guest) -> asyncio.BaseProtocol:
+        """What serves one connection."""
+        state = self.lifespan.state
+        return _Guarded(guest, self._limits, config=self.config, server_state=self.server_state, app_state=state)
 
 
-async def _serve(app: FastAPI, listener: socket.socket, ready: asyncio.Event | None) -> None:
+async def _serve(app: FastAPI, listeners: Sequence[socket.socket], front: Front, ready: asyncio.Event | None) -> None:
     config = uvicorn.Config(
         app,
+        http="h11",
         lifespan="off",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        proxy_headers=bool(front.proxies),
+        forwarded_allow_ips=list(front.proxies),
+        timeout_keep_alive=KEEP_ALIVE_NEVER_S,
         timeout_graceful_shutdown=GRACE_S,
     )
-    server = _Server(config)
-    server.ready = ready
-    task = asyncio.create_task(server.serve([listener]), name="http-server")
+    server = _Server(config, front.limits)
+    door = Door(front.name, listeners, SystemClock(), limit=front.limits.connections, observe=front.observe)
+    serving = asyncio.create_task(server.serve(), name=f"{front.name}-server")
+    serving.add_done_callback(lambda _: server.is_up.set())
+    letting_in: asyncio.Task[NoReturn] | None = None
     try:
-        await asyncio.shield(task)
+        await server.is_up.wait()
+        letting_in = asyncio.create_task(door.serve(server.protocol), name=f"{front.name}-door")
+        if ready is not None:
+            ready.set()
+        ended, _ = await asyncio.wait((serving, letting_in), return_when=asyncio.FIRST_COMPLETED)
+        ended.pop().result()
     finally:
+        await end([] if letting_in is None else [letting_in])
+        door.close()
         server.should_exit = True
-        await asyncio.wait([task])
-        listener.close()
+        await asyncio.wait([serving])

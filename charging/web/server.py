@@ -11,6 +11,7 @@ from typing import Protocol
 from charging import __version__
 from charging.clock import Clock
 from charging.config import Config, Http
+from charging.door import Observer
 from charging.ledger.port import Store
 from charging.metrics import CONTENT_TYPE, Metrics
 from charging.rating.tariff import Tariff
@@ -21,7 +22,7 @@ from charging.service.tokens import Tokens
 from charging.session.registry import Registry
 from charging.web.api import serve_api
 from charging.web.control import control_app
-from charging.web.listen import serve_port, serve_unix
+from charging.web.listen import Front, HttpLimits, serve_port, serve_unix
 from charging.web.metrics import Ailing, metrics_app
 from charging.web.settings import Api
 
@@ -60,6 +61,8 @@ class Daemon(Protocol):
     @property
     def fax(self) -> FaxDesk | None: ...
     @property
+    def metrics(self) -> Metrics: ...
+    @property
     def touched(self) -> Callable[[str], None]:
         """To be told of each account that somebody changed."""
 
@@ -79,12 +82,14 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
         }
 
     app = control_app(_service(daemon), facts, tokens=_tokens(daemon), version=__version__)
-    await serve_unix(app, settings.control.socket, ready)
+    await serve_unix(
+        app, settings.control.socket, ready, front=_front(daemon.metrics, "control", settings.control.max_connections)
+    )
 
 
 async def serve_public(daemon: Daemon, settings: Api, ready: asyncio.Event | None = None) -> None:
     """Serve the public interface until cancelled. Raises CannotServe."""
-    await serve_api(_service(daemon), _tokens(daemon), settings, ready)
+    await serve_api(_service(daemon), _tokens(daemon), settings, ready, turned=_turning(daemon.metrics, "api"))
 
 
 def _service(daemon: Daemon) -> Service:
@@ -108,4 +113,13 @@ async def serve_metrics(
     http: Http, metrics: Metrics, ailing: Ailing = dict, ready: asyncio.Event | None = None
 ) -> None:
     """Serve ``/metrics`` and ``/health`` until cancelled. Raises CannotServe."""
-    await serve_port(metrics_app(metrics.render, CONTENT_TYPE, ailing), http.host, http.port, ready)
+    app = metrics_app(metrics.render, CONTENT_TYPE, ailing)
+    await serve_port(app, http.host, http.port, ready, front=_front(metrics, "http", http.max_connections))
+
+
+def _turning(metrics: Metrics, listener: str) -> Observer:
+    return lambda why: metrics.count_turned(listener, why.value)
+
+
+def _front(metrics: Metrics, name: str, connections: int) -> Front:
+    return Front(name, HttpLimits(connections), observe=_turning(metrics, name))

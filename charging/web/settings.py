@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from charging.yaml_model import Host, Port, Section, decimal, whole
+from charging.yaml_model import Host, Networks, Port, Section, decimal, whole
 
 
 class Api(Section):
     """The HTTP interface behind bearer tokens. It speaks plain HTTP: beyond this machine it belongs behind a proxy that
-    speaks TLS, on this machine, whose ``X-Forwarded-For`` is then believed."""
+    speaks TLS."""
 
     host: Host = "127.0.0.1"
     port: Port = 9479
+    max_connections: Annotated[int, whole(4, 10_000, "connections")] = 200
+    trusted_proxies: Networks = ()
+    """Whose ``X-Forwarded-For`` is believed."""
     requests_per_minute: Annotated[int, whole(1, 1_000_000, "requests")] = 600
     """Of one token."""
     failed_logins_per_minute: Annotated[int, whole(1, 10_000, "requests")] = 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,8 @@ from agi.port import Answer, IncomingCall
 from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging.clock import SystemClock
+from charging.door import Turned
+from charging.sources import Sources
 from tests.fakes.agi_client import AgiClient, header
 from tests.fakes.ami import eventually
 
@@ -397,6 +400,44 @@ async def test_when_every_place_is_taken_by_a_call_the_newcomer_is_refused(offic
         assert (await call).variables["CHARGING_DECISION"] == "forward"
 
 
+@limited(connections=2)
+async def test_complete_but_silent_clients_shut_no_call_out(office: Office) -> None:
+    """They send a whole header and answer nothing: they make room as who sends none, and nobody decided anything."""
+    writers = []
+    for _ in range(30):
+        _, writer = await asyncio.open_connection("127.0.0.1", office.port)
+        writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL))
+        writers.append(writer)
+    await eventually(lambda: len(office.outcomes) >= 28)
+    await office.still_serves()
+    assert len(office.desk.calls) == 1
+    for writer in writers:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("source", ["127.0.0.2", "127.0.0.3"])
+async def test_an_address_that_is_not_the_switchs_is_turned_away_at_the_door(source: str) -> None:
+    desk, outcomes, turned = Desk(), list[AgiOutcome](), list[Turned]()
+    server = AgiServer(
+        routes_for(desk),
+        SystemClock(),
+        limits=LIMITS,
+        admits=Sources(["127.0.0.1/32"], "").admits,
+        observer=lambda route, outcome, seconds: outcomes.append(outcome),
+        turned=turned.append,
+    )
+    await server.start("127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, local_addr=(source, 0))
+    writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL))
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.transport.abort()
+    assert (turned, outcomes, desk.calls) == ([Turned.SOURCE], [], [])
+    await AgiClient().call(server.port, "incoming", NUMBER, CALLER, UID, CHANNEL)
+    await eventually(lambda: outcomes == [AgiOutcome.ANSWERED])
+    await server.close()
+
+
 async def test_many_calls_at_once_are_each_answered(office: Office) -> None:
     calls = [asyncio.create_task(office.incoming()) for _ in range(LIMITS.connections)]
     for call in calls:
@@ -405,6 +446,6 @@ async def test_many_calls_at_once_are_each_answered(office: Office) -> None:
 
 async def test_a_port_that_is_taken_is_an_error(office: Office) -> None:
     other = AgiServer({}, SystemClock())
-    with pytest.raises(OSError, match="address already in use"):
+    with pytest.raises(OSError, match=r"cannot listen on 127.0.0.1:\d+: Address already in use"):
         await other.start("127.0.0.1", office.port)
     await other.close()

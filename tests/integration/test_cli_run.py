@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
+import socket
 import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from charging.web.sockets import is_answered
+from tests.fakes.agi_client import header
 from tests.fakes.ami import eventually
 from tests.integration.command import Command, Place
 
@@ -24,6 +28,7 @@ ledger: {{url: "sqlite:///ledger.db"}}
 tariff: tariff.yaml
 control: {{socket: control.sock}}
 http: {{port: {http}}}
+api: {{port: {api}}}
 """
 
 
@@ -32,17 +37,21 @@ async def place(tmp_path: Path, unused_tcp_port_factory: object) -> Place:
     assert callable(unused_tcp_port_factory)
     place = Place(tmp_path)
     place.write()
-    place.config.write_text(SETTINGS.format(agi=unused_tcp_port_factory(), http=unused_tcp_port_factory()))
+    place.config.write_text(
+        SETTINGS.format(agi=unused_tcp_port_factory(), http=unused_tcp_port_factory(), api=unused_tcp_port_factory())
+    )
     return place
 
 
 @asynccontextmanager
-async def daemon(place: Place, log_name: str = "log", umask: int = -1) -> AsyncIterator[asyncio.subprocess.Process]:
-    program = Path(sys.executable).with_name("charging")
+async def daemon(
+    place: Place, log_name: str = "log", umask: int = -1, open_files: int = 0
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    program = [str(Path(sys.executable).with_name("charging")), "run", "--config", str(place.config)]
+    if open_files:
+        program = ["prlimit", f"--nofile={open_files}:{open_files}", *program]
     with (place.folder / log_name).open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            program, "run", "--config", place.config, stderr=log, env={"TEST_AMI_SECRET": "x"}, umask=umask
-        )
+        process = await asyncio.create_subprocess_exec(*program, stderr=log, env={"TEST_AMI_SECRET": "x"}, umask=umask)
     try:
         await eventually(lambda: is_answered(place.socket) or process.returncode is not None, "the daemon answers")
         yield process
@@ -80,3 +89,26 @@ async def test_a_second_daemon_on_the_same_books_says_why_it_can_not_start(place
         assert await second.wait() == 1
         last = (place.folder / "second.log").read_text().splitlines()[-1]
         assert last.startswith("charging: a daemon has this ledger open")
+
+
+async def test_silent_connections_leave_fastagi_control_and_health_alive(place: Place) -> None:
+    """1,100 of them at each port, with the usual limit of 1,024 open files: FastAGI, the control socket and `/health`
+    had been dead for as long as they stood."""
+    ports = {name: int(port) for name, port in re.findall(r"(agi|http|api): {port: (\d+)", place.config.read_text())}
+    silent: list[socket.socket] = []
+    async with daemon(place, open_files=1024):
+        try:
+            for _ in range(1100):
+                silent += [socket.create_connection(("127.0.0.1", port)) for port in ports.values()]
+            async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(place.socket))) as client:
+                assert (await client.get("http://x/health")).status_code == 200
+            async with httpx.AsyncClient() as client:
+                answer = await client.get(f"http://127.0.0.1:{ports['http']}/health")
+                assert answer.json()["ailing"] == {"ami": "unreachable"}
+            reader, writer = await asyncio.open_connection("127.0.0.1", ports["agi"])
+            writer.write(header("incoming", "+31850000001", "", "1795262400.1", "PJSIP/trunk-1"))
+            assert (await reader.readline()).startswith(b"GET FULL VARIABLE")
+            writer.transport.abort()
+        finally:
+            for one in silent:
+                one.close()

@@ -15,8 +15,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from charging.door import tcp_listeners
 from charging.tasks import Tasks
-from charging.web.listen import CannotServe, port_listener, serve_port, serve_unix
+from charging.web.listen import CannotServe, Front, serve_port, serve_unix
 from charging.web.sockets import is_answered
 
 
@@ -158,9 +159,9 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_port_that_is_taken_is_said_with_what_to_do(taken: int) -> None:
+async def test_a_port_that_is_taken_is_said_with_what_to_do(taken: int) -> None:
     with pytest.raises(CannotServe, match="choose another host or port under `api`"):
-        port_listener("127.0.0.1", taken, "api")
+        await serve_port(make_app(), "127.0.0.1", taken, front=Front("api"))
 
 
 async def test_a_port_is_served_until_cancelled() -> None:
@@ -175,4 +176,5 @@ async def test_a_port_is_served_until_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    port_listener("127.0.0.1", port, "http").close()
+    for listener in tcp_listeners("127.0.0.1", port):
+        listener.close()

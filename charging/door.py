@@ -1,0 +1,230 @@
+"""The door of a listener: who comes in, how many at a time, and who makes room.
+
+Every port of the daemon has one, so that nobody who connects and says nothing takes the descriptors of the others:
+
+- connections are accepted one at a time and counted; a listener never holds more than its limit (and the sum of all
+  limits fits into the process: `charging.descriptors`);
+- with all places taken, the one that has been idle for longest makes room for the newcomer: who has something to say
+  says it at once;
+- addresses that have no business here are turned away before they cost anything;
+- without a descriptor left, accepting waits a moment and tries again. Callers stay in the system's queue meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import NoReturn
+
+import structlog
+
+from charging.clock import MICROSECONDS, Clock
+from charging.tasks import end
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 1024
+"""Connections that wait in the system's queue; it shortens this to its own limit."""
+NO_DESCRIPTOR_WAIT_S = 0.1
+LOG_EVERY_S = 10
+"""Each kind of refusal is logged at most so often; the metric counts every one."""
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Turned(Enum):
+    """Why somebody is not, or no longer, let in; what the metric counts."""
+
+    SOURCE = "source"
+    """An address that has no business here."""
+    FULL = "full"
+    """Every place is taken by somebody who is being served."""
+    CROWDED_OUT = "crowded_out"
+    """Was idle for longest when all places were taken."""
+    SILENT = "silent"
+    """Said nothing, or took nothing, for too long."""
+    NO_DESCRIPTOR = "no_descriptor"
+    """The process, or the machine, had no descriptor left."""
+
+
+Admits = Callable[[str, str], bool]
+"""Whether an address may come in; the second is our own one that it has reached. Empty for a Unix socket."""
+Observer = Callable[[Turned], None]
+
+
+class Guest:
+    """One open connection. Whoever serves it tells the door how it stands."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self.crowded_out = False
+        self.transport: asyncio.Transport | None = None
+
+    def came(self, transport: asyncio.Transport) -> None:
+        """It is open, and idle."""
+        self.transport = transport
+        self.idle()
+
+    def idle(self) -> None:
+        """It has yet to say what it wants: it may have to make room."""
+        self._door.busy.discard(self)
+        self._door.waiting[self] = None
+
+    def is_served(self) -> None:
+        """It has said what it wants; it keeps its place."""
+        if self.waits:
+            del self._door.waiting[self]
+            self._door.busy.add(self)
+
+    def was_silent(self) -> None:
+        """It was too slow, and is cut off."""
+        self._door.turn(Turned.SILENT)
+        self._abort()
+
+    def make_room(self) -> None:
+        """It is cut off for somebody else."""
+        self.crowded_out = True
+        self._door.turn(Turned.CROWDED_OUT)
+        self._abort()
+
+    def left(self) -> None:
+        """It is closed."""
+        self._door.waiting.pop(self, None)
+        self._door.busy.discard(self)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is idle."""
+        return self in self._door.waiting
+
+    def _abort(self) -> None:
+        self.left()
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class Door:
+    """One listener's door, on one or several sockets."""
+
+    def __init__(
+        self,
+        name: str,
+        listeners: Sequence[socket.socket],
+        clock: Clock,
+        *,
+        limit: int,
+        admits: Admits = lambda peer, own: True,
+        observe: Observer = lambda turned: None,
+    ) -> None:
+        self.waiting: dict[Guest, None] = {}
+        """In the order in which they fell idle."""
+        self.busy: set[Guest] = set()
+        self._name = name
+        self._listeners = listeners
+        self._clock = clock
+        self._limit = limit
+        self._admits = admits
+        self._observe = observe
+        self._logged_mono_us: dict[Turned, int] = {}
+        self._unlogged = dict.fromkeys(Turned, 0)
+
+    @property
+    def port(self) -> int:
+        """Where it listens; the system's choice if that was asked for."""
+        return int(self._listeners[0].getsockname()[1])
+
+    async def serve(self, protocol: Callable[[Guest], asyncio.BaseProtocol]) -> NoReturn:
+        """Let guests in until cancelled; those who are in stay."""
+        tasks = [asyncio.create_task(self._welcome(one, protocol), name=self._name) for one in self._listeners]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            raise RuntimeError(f"{self._name} accepts no more") from next(iter(done)).exception()
+        finally:
+            await end(tasks)
+
+    def close(self) -> None:
+        """Listen no more."""
+        for listener in self._listeners:
+            listener.close()
+
+    async def _welcome(self, listener: socket.socket, protocol: Callable[[Guest], asyncio.BaseProtocol]) -> NoReturn:
+        loop = asyncio.get_running_loop()
+        listener.setblocking(False)
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self.turn(Turned.NO_DESCRIPTOR)
+                    await asyncio.sleep(NO_DESCRIPTOR_WAIT_S)
+                else:  # the caller has gone again, or the network has
+                    await asyncio.sleep(0)
+                continue
+            if self._may_enter(connection):
+                await loop.connect_accepted_socket(lambda: protocol(Guest(self)), connection)
+            else:
+                connection.close()
+                await asyncio.sleep(0)  # a flood of them must not hold the loop
+
+    def _may_enter(self, connection: socket.socket) -> bool:
+        peer, own = _addresses(connection)
+        if not self._admits(peer, own):
+            self.turn(Turned.SOURCE, peer)
+            return False
+        if len(self.waiting) + len(self.busy) < self._limit:
+            return True
+        if self.waiting:
+            next(iter(self.waiting)).make_room()
+            return True
+        self.turn(Turned.FULL, peer)
+        return False
+
+    def turn(self, why: Turned, peer: str = "") -> None:
+        """Count and say that somebody was turned away, or out."""
+        self._observe(why)
+        now_us = self._clock.now().mono_us
+        last_us = self._logged_mono_us.get(why)
+        if last_us is not None and now_us - last_us < LOG_EVERY_S * MICROSECONDS:
+            self._unlogged[why] += 1
+            return
+        self._logged_mono_us[why] = now_us
+        more, self._unlogged[why] = self._unlogged[why], 0
+        log.warning("connection_turned_away", listener=self._name, why=why.value, peer=peer, more=more)
+
+
+def _addresses(connection: socket.socket) -> tuple[str, str]:
+    """The other end's and ours; empty where the other has gone already, or there are none."""
+    if connection.family == socket.AF_UNIX:
+        return "", ""
+    try:
+        return str(connection.getpeername()[0]), str(connection.getsockname()[0])
+    except OSError:
+        return "", ""
+
+
+def tcp_listeners(host: str, port: int) -> list[socket.socket]:
+    """A listening socket on every address of ``host``. Raises OSError where one cannot be had.
+
+    Their protocol is named: asyncio sets TCP_NODELAY on what they accept only then, and without it each request of a
+    kept connection costs 40 ms.
+    """
+    listeners: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((one[0], one[4]) for one in found):
+            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            listeners.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+    except OSError as error:
+        for listener in listeners:
+            listener.close()
+        reason = error.strerror or str(error)
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {reason}") from error
+    return listeners

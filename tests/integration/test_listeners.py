@@ -1,0 +1,287 @@
+"""Every port of the daemon against clients that connect and owe something: none takes the places of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request, Response
+
+from agi.server import AgiServer
+from charging.clock import SystemClock
+from charging.door import NO_DESCRIPTOR_WAIT_S, Door, Guest, Turned, tcp_listeners
+from charging.tasks import end
+from charging.web.listen import Front, HttpLimits, serve_port, serve_unix
+from tests.fakes.ami import eventually
+
+LIMIT = 10
+PATIENT = HttpLimits(LIMIT, idle_s=30, body_s=30, standstill_s=30)
+"""Longer than a test takes; tests of one deadline shorten that one."""
+REQUEST = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def application() -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/hello")
+    async def hello(request: Request) -> str:
+        return request.client.host if request.client is not None else ""
+
+    @app.get("/large")
+    async def large() -> Response:
+        return Response(b"x" * 30_000_000)
+
+    @app.post("/body")
+    async def body(request: Request) -> int:
+        return len(await request.body())
+
+    return app
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Place:
+    """A listener that runs, and what its door has said."""
+
+    def __init__(self, reach: Callable[[], Coroutine[Any, Any, Connection]], turned: list[Turned]) -> None:
+        self._reach = reach
+        self._writers: list[asyncio.StreamWriter] = []
+        self.turned = turned
+
+    async def connect(self) -> Connection:
+        """A connection that lasts as long as the place, unless somebody ends it."""
+        reader, writer = await self._reach()
+        self._writers.append(writer)
+        return reader, writer
+
+    async def answers(self) -> None:
+        """Somebody who has something to say is answered."""
+        reader, writer = await self.connect()
+        writer.write(REQUEST)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+    def leave(self) -> None:
+        """Every client goes."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def served(kind: str, folder: Path, limits: HttpLimits = PATIENT, **front: Any) -> AsyncIterator[Place]:
+    """The application on a port, or on a Unix socket."""
+    turned: list[Turned] = []
+    ready = asyncio.Event()
+    shown = Front(kind, limits, observe=turned.append, **front)
+    if kind == "control":
+        path = folder / "socket"
+        serving = asyncio.create_task(serve_unix(application(), path, ready, front=shown))
+        place = Place(lambda: asyncio.open_unix_connection(path), turned)
+    else:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        serving = asyncio.create_task(serve_port(application(), "127.0.0.1", port, ready, front=shown))
+        place = Place(lambda: asyncio.open_connection("127.0.0.1", port), turned)
+    await ready.wait()
+    try:
+        yield place
+    finally:
+        place.leave()
+        await end([serving])
+
+
+@pytest.fixture(params=["http", "control"])
+async def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+async def is_cut_off(reader: asyncio.StreamReader) -> bytes:
+    """Wait until the other side ends the connection; what it said before."""
+    said = b""
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionResetError):
+            while data := await reader.read(1000):
+                said += data
+    return said
+
+
+async def test_silent_clients_make_room_for_who_says_something(kind: str, tmp_path: Path) -> None:
+    async with served(kind, tmp_path) as place:
+        for _ in range(5 * LIMIT):
+            await place.connect()
+        await place.answers()
+        assert place.turned.count(Turned.CROWDED_OUT) >= 4 * LIMIT
+
+
+async def test_clients_that_are_idle_after_an_answer_make_room_too(kind: str, tmp_path: Path) -> None:
+    async with served(kind, tmp_path) as place:
+        for _ in range(3 * LIMIT):
+            reader, writer = await place.connect()
+            writer.write(REQUEST)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        await place.answers()
+        assert Turned.FULL not in place.turned
+
+
+async def test_whoever_is_being_served_keeps_the_place_and_the_newcomer_is_turned_away(
+    kind: str, tmp_path: Path
+) -> None:
+    async with served(kind, tmp_path) as place:
+        served_ones = []
+        for _ in range(LIMIT):
+            reader, writer = await place.connect()
+            writer.write(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 100")
+            served_ones.append((reader, writer))
+        newcomer, _ = await place.connect()
+        assert await is_cut_off(newcomer) == b""
+        assert place.turned == [Turned.FULL]
+        for reader, writer in served_ones:
+            writer.write(b"hello")
+            await reader.readline()
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_header_has_one_deadline_however_it_drips(kind: str, tmp_path: Path) -> None:
+    async with served(kind, tmp_path, replace(PATIENT, idle_s=0.3)) as place:
+        reader, writer = await place.connect()
+
+        async def drip() -> None:
+            for byte in REQUEST * 100:
+                writer.write(bytes([byte | 0x20]))
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.create_task(drip())
+        assert await is_cut_off(reader) == b""
+        await end([dripping])
+        assert place.turned == [Turned.SILENT]
+
+
+async def test_a_kept_connection_has_the_same_deadline_again(kind: str, tmp_path: Path) -> None:
+    async with served(kind, tmp_path, replace(PATIENT, idle_s=0.3)) as place:
+        reader, writer = await place.connect()
+        writer.write(REQUEST)
+        writer.write(REQUEST)
+        said = await is_cut_off(reader)
+        assert said.count(b"HTTP/1.1 200") == 2
+        assert place.turned == []
+        reader, writer = await place.connect()
+        writer.write(REQUEST + b"GET")
+        assert (await is_cut_off(reader)).count(b"HTTP/1.1 200") == 1
+
+
+async def test_a_body_that_does_not_come_is_waited_for_so_long(kind: str, tmp_path: Path) -> None:
+    async with served(kind, tmp_path, replace(PATIENT, body_s=0.3)) as place:
+        reader, writer = await place.connect()
+        writer.write(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhell")
+        assert await is_cut_off(reader) == b""
+        assert place.turned == [Turned.SILENT]
+
+
+async def test_a_client_that_takes_no_answer_is_cut_off(tmp_path: Path) -> None:
+    async with served("http", tmp_path, replace(PATIENT, standstill_s=0.3)) as place:
+        _, writer = await place.connect()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport reads, too
+        writer.write(REQUEST.replace(b"hello", b"large"))
+        await eventually(lambda: Turned.SILENT in place.turned)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "seen"), [((), "127.0.0.1"), (("127.0.0.1",), "192.0.2.7"), (("10.0.0.0/8",), "127.0.0.1")]
+)
+async def test_x_forwarded_for_is_believed_of_a_named_proxy_alone(
+    tmp_path: Path, proxies: tuple[str, ...], seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # uvicorn's own way to be told, which is not ours
+    async with served("http", tmp_path, proxies=proxies) as place:
+        reader, writer = await place.connect()
+        writer.write(REQUEST.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 192.0.2.7\r\nConnection: close\r\n\r\n"))
+        assert (await is_cut_off(reader)).endswith(f'"{seen}"'.encode())
+
+
+@pytest.fixture
+def accepted(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
+    """The daemon's side of every connection that is let in."""
+    sockets: list[socket.socket] = []
+    came = Guest.came
+
+    def watched(guest: Guest, transport: asyncio.Transport) -> None:
+        sockets.append(transport.get_extra_info("socket"))
+        came(guest, transport)
+
+    monkeypatch.setattr(Guest, "came", watched)
+    return sockets
+
+
+async def test_no_answer_waits_for_an_acknowledgement(accepted: list[socket.socket], tmp_path: Path) -> None:
+    """TCP_NODELAY: without it each request of a kept connection costs 40 ms."""
+    server = AgiServer({}, SystemClock())
+    await server.start("localhost", 0)
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with served("http", tmp_path) as place:
+        await place.answers()
+        await eventually(lambda: len(accepted) == 2)
+        assert [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in accepted] == [1, 1]
+    writer.transport.abort()
+    await server.close()
+
+
+@pytest.fixture
+def no_descriptor_left() -> Iterator[Callable[[], None]]:
+    """Take every descriptor that the process may have; what is taken is given back by calling it."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[socket.socket] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[0], 512), before[1]))
+    with contextlib.suppress(OSError):
+        while True:
+            taken.append(socket.socket())
+
+    def give_back() -> None:
+        for one in taken:
+            one.close()
+        taken.clear()
+
+    yield give_back
+    give_back()
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_without_a_descriptor_left_a_door_waits_and_does_not_spin(request: pytest.FixtureRequest) -> None:
+    turned: list[Turned] = []
+    came: list[Guest] = []
+
+    def protocol(guest: Guest) -> asyncio.Protocol:
+        came.append(guest)
+        return asyncio.Protocol()
+
+    door = Door("test", tcp_listeners("127.0.0.1", 0), SystemClock(), limit=LIMIT, observe=turned.append)
+    with socket.create_connection(("127.0.0.1", door.port)):
+        give_back = request.getfixturevalue("no_descriptor_left")
+        serving = asyncio.create_task(door.serve(protocol))
+        await asyncio.sleep(5 * NO_DESCRIPTOR_WAIT_S)
+        assert set(turned) == {Turned.NO_DESCRIPTOR}
+        assert 2 <= len(turned) <= 6
+        assert came == []
+        give_back()
+        await eventually(lambda: came)  # it has waited in the system's queue
+    await end([serving])
+    door.close()
+
+
+async def test_an_http_client_is_served_on_one_connection(tmp_path: Path) -> None:
+    """What the deadlines must not break."""
+    async with served("control", tmp_path) as place:
+        transport = httpx.AsyncHTTPTransport(uds=str(tmp_path / "socket"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            for size in (0, 1, 1_000_000):
+                assert (await client.post("/body", content=b"x" * size)).json() == size
+        assert place.turned == []
