@@ -28,7 +28,6 @@ ledger: {{url: "sqlite:///ledger.db"}}
 tariff: tariff.yaml
 control: {{socket: control.sock}}
 http: {{port: {http}}}
-api: {{port: {api}}}
 """
 
 
@@ -91,13 +90,21 @@ async def test_a_second_daemon_on_the_same_books_says_why_it_can_not_start(place
         assert last.startswith("charging: a daemon has this ledger open")
 
 
-async def test_silent_connections_leave_fastagi_control_and_health_alive(place: Place) -> None:
+def is_reached(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_silent_connections_leave_fastagi_control_and_health_alive(place: Place, unused_tcp_port: int) -> None:
     """1,100 of them at each port, with the usual limit of 1,024 open files: FastAGI, the control socket and `/health`
     had been dead for as long as they stood."""
+    with place.config.open("a") as settings:
+        settings.write(f"api: {{port: {unused_tcp_port}}}\n")
     ports = {name: int(port) for name, port in re.findall(r"(agi|http|api): {port: (\d+)", place.config.read_text())}
     silent: list[socket.socket] = []
     async with daemon(place, open_files=1024):
         try:
+            await eventually(lambda: all(map(is_reached, ports.values())), "every port is listened on")
             for _ in range(1100):
                 silent += [socket.create_connection(("127.0.0.1", port)) for port in ports.values()]
             async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(place.socket))) as client:
