@@ -40,8 +40,7 @@ NO_LINK = {
     LinkState.LOST: ("the AMI connection broke off", "look into Asterisk's log, then check again"),
 }
 """What is wrong in a state that is not UP, and what to do."""
-TESTED_VERSION = "22.10"
-BROKEN_WHISPER = "22.11"
+SUPPORTED = ("20.", "22.", "23.")
 MODULES = {
     "app_chanspy": "the whispered prompt",
     "app_dial": "forwarding",
@@ -132,11 +131,8 @@ async def _version(look: _Look) -> AsyncIterator[Finding]:
         return
     version = reply.headers.get("AsteriskVersion")
     bare = version.removeprefix("certified/")
-    if bare.startswith(BROKEN_WHISPER):
-        advice = f"whispered prompts are reported broken there; use {TESTED_VERSION}"
-        yield warning(PART, f"Asterisk {version}: {advice}")
-    elif not bare.startswith("22."):
-        yield warning(PART, f"Asterisk {version}: this was tested with {TESTED_VERSION}")
+    if not bare.removeprefix("GIT-").replace("-", ".").startswith(SUPPORTED):
+        yield warning(PART, f"Asterisk {version}: this was tested with Asterisk 20, 22 and 23")
     else:
         yield ok(PART, f"Asterisk {version}")
 

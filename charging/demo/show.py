@@ -54,8 +54,7 @@ def show_demo(language: Language, keep: Path | None) -> bool:
         "RTP; nothing leaves this machine. It takes about a minute and ends by itself."
     )
     program = ensure_asterisk()
-    if program.warning:
-        screen.say(program.warning, "yellow")
+    screen.say(f"Asterisk {program.version}")
     try:
         return asyncio.run(_until_stopped(_Show(screen, program, language, keep)))
     except (KeyboardInterrupt, asyncio.CancelledError):

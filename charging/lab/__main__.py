@@ -14,8 +14,6 @@ def main() -> None:
     except LabUnavailable as error:
         sys.exit(str(error))
     print(f"Asterisk {program.version} ({' '.join(program.command)})")
-    if program.warning:
-        print(f"warning: {program.warning}")
 
 
 if __name__ == "__main__":

@@ -29,13 +29,20 @@ from charging.lab.progress import InstallProgress, show_progress
 
 SUITE = "forky"
 PACKAGES = ("asterisk", "asterisk-core-sounds-en-wav")
+DAY_S = 24 * 3600
 MARKER = "charging-lab-installed"
 PARTIAL = ".partial-"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 BOOTSTRAP_SCRIPT = Path("/usr/share/debootstrap/scripts/sid")
 NEEDED_TOOLS = ("setpriv",)
-SUSPECT_VERSION = "22.11"
-"""Whisper audiohooks of this version are reported broken (Asterisk issue 2134)."""
+SUPPORTED = ("20", "22", "23")
+"""Asterisk's branches that this runs on; tried with 20.20.1, 22.10.1, 22.11.0-rc1 and 23.4.1."""
+RELEASE_DAYS_VARIABLE = "CHARGING_LAB_RELEASE_DAYS"
+RELEASE_DAYS = 180
+"""How old Debian's signed list of packages may be. A week is what Debian itself gives testing, and mirrors that follow
+it seldom are older; without any limit somebody between could hand out an old list for ever, with its known holes."""
+
+_SUPPORTED_WORDS = f"{', '.join(SUPPORTED[:-1])} and {SUPPORTED[-1]}"
 
 Say = Callable[[InstallProgress], None]
 
@@ -50,16 +57,6 @@ class AsteriskProgram:
     version: str
     """For example ``22.10.1``, with whatever the packager added behind it."""
 
-    @property
-    def warning(self) -> str:
-        """What is known to be wrong with this version; empty for none."""
-        if not self.version.startswith(SUSPECT_VERSION):
-            return ""
-        return (
-            f"Asterisk {self.version}: whisper prompts are reported broken in {SUSPECT_VERSION} (issue 2134); "
-            "use 22.10.x, or the feature-code prompt"
-        )
-
 
 def cache_folder() -> Path:
     """``CHARGING_LAB_CACHE``, else ``charging-lab`` in the user's cache folder."""
@@ -73,7 +70,7 @@ def find_asterisk(cache: Path | None = None) -> AsteriskProgram | None:
     """The machine's own Asterisk, else the one in the cache, else ``None``.
 
     Raises:
-        LabUnavailable: it is there and does not run, or cannot be started safely.
+        LabUnavailable: it is there and does not run, is not of a SUPPORTED branch, or cannot be started safely.
     """
     for tool in NEEDED_TOOLS:
         if shutil.which(tool) is None:
@@ -132,6 +129,12 @@ def _program(command: tuple[str, ...], root: Path) -> AsteriskProgram:
         raise LabUnavailable(
             f"{' '.join(command)} does not run ({printed.stderr.strip()[-200:]}); "
             f"remove {root if root != Path('/') else command[0]} and try again"
+        )
+    branch = re.match(r"(?:GIT-)?(\d+)", version[1])
+    if branch is None or branch[1] not in SUPPORTED:
+        raise LabUnavailable(
+            f"{' '.join(command)} is Asterisk {version[1]}; this runs on {_SUPPORTED_WORDS} only. Install one of them, "
+            "or take this one off PATH, so that a private one is installed"
         )
     return AsteriskProgram(command, root, version[1])
 
@@ -204,6 +207,7 @@ def _install(partial: Path, say: Say) -> None:
     bootstrap = [
         "debootstrap",
         "--variant=minbase",
+        "--force-check-gpg",
         "--include=ca-certificates",
         f"--keyring={KEYRING}",
     ]
@@ -214,10 +218,18 @@ def _install(partial: Path, say: Say) -> None:
     policy.write_text("#!/bin/sh\nexit 101\n")
     policy.chmod(0o755)
     inside = ["chroot", str(partial), "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get"]
-    _run([*inside, "-o", "Acquire::Check-Valid-Until=false", "update"], say, 0.6, 0.65)
+    # debootstrap has checked the same list's signature, and cannot check its age; nothing is kept if apt refuses it.
+    _run([*inside, "-o", f"Acquire::Min-ValidTime={_release_days() * DAY_S}", "update"], say, 0.6, 0.65)
     _run([*inside, "install", "-y", "--no-install-recommends", *PACKAGES], say, 0.65, 0.98)
     _run([*inside, "clean"], say, 0.98, 0.99)
     (partial / MARKER).write_text(f"{SUITE}\n")
+
+
+def _release_days() -> int:
+    text = os.environ.get(RELEASE_DAYS_VARIABLE, str(RELEASE_DAYS))
+    if not re.fullmatch(r"[0-9]{1,5}", text):
+        raise LabUnavailable(f"{RELEASE_DAYS_VARIABLE}: found {text!r}, expected a number of days")
+    return int(text)
 
 
 def _ends_with_us() -> list[str]:
@@ -267,6 +279,14 @@ def _describe(line: str) -> str:
 
 def _failure(error: subprocess.CalledProcessError | OSError) -> str:
     what = f"{error.cmd[0]} failed: {error.output}" if isinstance(error, subprocess.CalledProcessError) else str(error)
+    if "is expired" in what:
+        return (
+            f"Debian's list of packages is signed, but older than {_release_days()} days: {what}. Is this machine's "
+            "clock right, and the mirror kept up to date? To take an older one all the same: "
+            f"{RELEASE_DAYS_VARIABLE}=DAYS"
+        )
+    if "is not valid yet" in what:
+        return f"Debian's list of packages is of a time to come: {what}. Set this machine's clock"
     return (
         f"no asterisk on PATH, and a private one could not be installed ({what}). Install Asterisk 22 "
         "(package asterisk), or give this machine root and Debian's package archive."

@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     program = find_asterisk()
     if program is not None:
-        terminalreporter.write_line(f"tested with Asterisk {program.version}. {program.warning}")
+        terminalreporter.write_line(f"tested with Asterisk {program.version}")
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, figures in report.user_properties:
             if name == FIGURES and report.when == "call":

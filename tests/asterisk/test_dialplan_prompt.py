@@ -1,6 +1,6 @@
 """The prompt is heard by the subscriber and not by the caller, and the conversation goes on.
 
-Each test names the Asterisk that it ran on, for whispering is reported broken in 22.11.
+The run's summary names the Asterisk: its issue #2134 reports broken whispering in 22.11, which was not seen.
 """
 
 from __future__ import annotations

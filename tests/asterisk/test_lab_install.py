@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 DEBOOTSTRAP = """#!/bin/sh
 for target; do case "$target" in /*.partial-*) break;; esac; done
 echo call >> "$STAND_INS/calls"
+echo "$*" >> "$STAND_INS/bootstrap"
 if [ -e "$STAND_INS/fail" ]; then echo "E: no space left"; exit 1; fi
 mkdir -p "$target/usr/sbin" "$target/tmp"
 echo "I: Retrieving things"
@@ -171,12 +173,74 @@ def test_without_apt_the_message_says_what_to_install(stand_ins: Path, monkeypat
         ensure_asterisk(say=silent)
 
 
-@pytest.mark.parametrize(("version", "warns"), [("22.10.1", False), ("22.11.0", True), ("22.1.10", False)])
-def test_the_version_whose_whisper_is_broken_is_named(stand_ins: Path, version: str, warns: bool) -> None:
+def own_asterisk(stand_ins: Path, version: str) -> None:
     own = stand_ins / "asterisk"
-    own.write_text(f"#!/bin/sh\necho Asterisk {version}+dfsg-1\n")
+    own.write_text(f"#!/bin/sh\necho Asterisk {version}\n")
     own.chmod(0o755)
-    assert (version in ensure_asterisk().warning) is warns
+
+
+@pytest.mark.parametrize(
+    "version", ["20.20.1", "22.10.1~dfsg+~cs6-1", "22.11.0-rc1", "23.4.1", "certified/20.7-cert3", "GIT-22-1a2b3c"]
+)
+def test_asterisk_20_22_and_23_are_taken_as_they_are(stand_ins: Path, version: str) -> None:
+    own_asterisk(stand_ins, version)
+    assert ensure_asterisk().version == version.removeprefix("certified/")
+
+
+@pytest.mark.parametrize("version", ["18.26.4", "19.8.1", "21.12.2", "24.0.0", "2.0.1", "220.1", "GIT-master-1a2b3c"])
+def test_another_asterisk_is_refused_and_named(stand_ins: Path, version: str) -> None:
+    own_asterisk(stand_ins, version)
+    with pytest.raises(LabUnavailable, match=rf"is Asterisk {re.escape(version)}; this runs on 20, 22 and 23 only"):
+        ensure_asterisk()
+
+
+# --- the age of what is installed -----------------------------------------------------------------------------
+
+EXPIRED = "E: Release file for http://host/InRelease is expired (invalid since 22d). Updates will not be applied."
+
+
+def apt_in_the_chroot(stand_ins: Path, prints: str, code: int) -> None:
+    """Let `chroot … apt-get … update` note its arguments, print this and end so."""
+    script = f"""#!/bin/sh
+case "$*" in
+*" -V") echo "Asterisk 22.10.1";;
+*" update") echo "$*" >> "$STAND_INS/updates"; echo "{prints}"; exit {code};;
+esac
+"""
+    (stand_ins / "chroot").write_text(script)
+
+
+@pytest.mark.parametrize(("days", "seconds"), [(None, 180 * 86_400), ("7", 7 * 86_400), ("0", 0)])
+def test_apt_checks_signature_and_age(
+    stand_ins: Path, monkeypatch: pytest.MonkeyPatch, days: str | None, seconds: int
+) -> None:
+    if days is not None:
+        monkeypatch.setenv("CHARGING_LAB_RELEASE_DAYS", days)
+    apt_in_the_chroot(stand_ins, "fine", 0)
+    ensure_asterisk(say=silent)
+    asked = (stand_ins / "updates").read_text()
+    assert f"Acquire::Min-ValidTime={seconds} " in asked
+    assert "Check-Valid-Until" not in asked
+    assert "--force-check-gpg" in (stand_ins / "bootstrap").read_text()
+
+
+def test_a_list_that_is_too_old_is_refused_with_what_to_do_and_nothing_is_kept(stand_ins: Path, tmp_path: Path) -> None:
+    apt_in_the_chroot(stand_ins, EXPIRED, 100)
+    with pytest.raises(LabUnavailable, match=r"older than 180 days.*clock right.*CHARGING_LAB_RELEASE_DAYS=DAYS"):
+        ensure_asterisk(say=silent)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["install.lock"]
+
+
+def test_a_list_of_a_time_to_come_is_the_clocks_fault(stand_ins: Path) -> None:
+    apt_in_the_chroot(stand_ins, "E: Release file for http://host/InRelease is not valid yet (invalid for 2h)", 100)
+    with pytest.raises(LabUnavailable, match="Set this machine's clock"):
+        ensure_asterisk(say=silent)
+
+
+def test_an_age_that_is_no_number_is_refused(stand_ins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARGING_LAB_RELEASE_DAYS", "never")
+    with pytest.raises(LabUnavailable, match="found 'never', expected a number of days"):
+        ensure_asterisk(say=silent)
 
 
 def test_progress_without_a_terminal_is_a_few_plain_lines(capfd: pytest.CaptureFixture[str]) -> None:
