@@ -32,6 +32,7 @@ from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.config import Config
 from charging.descriptors import raise_limit, shares, wanted
 from charging.errors import ChargingError, LedgerError
+from charging.fax import sandbox
 from charging.fax.folder import DocumentFolder, FolderSettings
 from charging.ledger.metered import metered
 from charging.ledger.open import open_store
@@ -174,6 +175,9 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     observe: Observer = MeteredObserver(metrics)
     if notices is not None:
         observe = notices.watching(observe)
+    papers = _papers(config, clock)
+    if papers is not None:
+        observe = papers.watching(observe)
     wiring = _SwitchWiring(config, clock, metrics)
     policy = policy_of(config)
     registry = Registry(
@@ -201,7 +205,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     )
     sources = Sources(settings.agi.allow, settings.switch.ami.host)
     agi = _agi(config, clock, metrics, desk, sources)
-    fax = _fax(config, clock, registry, wiring.switch)
+    fax = _fax(config, papers, registry, wiring.switch)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed)
     return Engine(
         config, clock, metrics, store, tariff, wiring.link, registry, lease, sources, agi, fax, caretaker, notices
@@ -273,16 +277,25 @@ def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk, sources: So
     )
 
 
-def _fax(config: Config, clock: Clock, registry: Registry, switch: AsteriskSwitch) -> FaxDesk | None:
+def _papers(config: Config, clock: Clock) -> DocumentFolder | None:
     fax = config.settings.fax
     if fax is None:
         return None
+    if why := sandbox.missing():
+        log.error("fax_sandbox_missing", why=why, fax_sandbox=fax.sandbox)
     on_switch = (fax.folder_on_switch or str(fax.folder)).rstrip("/")
-    folder = FolderSettings(fax.folder, on_switch, fax.max_pages, fax.keep_days)
+    settings = FolderSettings(fax.folder, on_switch, fax.max_pages, fax.keep_days, fax.sandbox == "required")
+    return DocumentFolder(settings, clock)
+
+
+def _fax(config: Config, papers: DocumentFolder | None, registry: Registry, switch: AsteriskSwitch) -> FaxDesk | None:
+    fax = config.settings.fax
+    if fax is None or papers is None:
+        return None
     return FaxDesk(
         registry=registry,
         line=switch,
-        papers=DocumentFolder(folder, clock),
+        papers=papers,
         switch_id=config.settings.switch.id,
         header=fax.header or "",
         horizon_s=config.settings.charging.horizon_s,

@@ -203,6 +203,7 @@ class Fax(Section):
     at_once: Annotated[int, whole(1, 1000, "faxes")] = 10
     keep_days: Annotated[int, whole(1, 3650, "days")] = 7
     mail_verified_by: ServerName | None = None
+    sandbox: Literal["required", "where_available"] = "required"
 
 
 class Privacy(Section):

@@ -84,6 +84,7 @@ def _read(record: BlackBoxRecord) -> BlackBoxRead:
         ended_us=record.ended_at_us,
         fax_status=record.fax_status,
         fax_pages=record.fax_pages or 0,
+        undialled=record.phase == variables.PHASE_UNDIALLED,
         switch=record.switch,
     )
 

@@ -42,6 +42,8 @@ FAX_IDLE_EXTENSION = "idle"
 
 PHASE_FALLBACK = "fallback"
 """The dialplan's word for a call that it handled without a decision of the daemon."""
+PHASE_UNDIALLED = "undialled"
+"""The dialplan's word for a fax that it has not dialled: the order came too late, or named no number."""
 
 LEG_CALLER = "caller"
 LEG_CALLEE = "callee"

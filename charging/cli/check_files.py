@@ -12,6 +12,7 @@ from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.cli.options import check_there
 from charging.config import Config, Fax, Settings, completed
 from charging.errors import ChargingError, ConfigError
+from charging.fax import sandbox
 from charging.fax.convert import PACKAGES
 from charging.ledger.accounts import Language
 from charging.notify.render import Operator, Templates
@@ -46,6 +47,7 @@ def findings(file: Path, live: bool) -> Iterator[Finding]:
     if settings.fax is not None:
         yield from _fax_programs()
         yield _fax_mail(settings.fax)
+        yield from _fax_sandbox(settings.fax)
     if live:
         yield from _live(config)
 
@@ -124,3 +126,14 @@ def _live(config: Config | None) -> list[Finding]:
     from charging.cli.check_live import live_findings  # talks to the switch: only here
 
     return asyncio.run(live_findings(config))
+
+
+def _fax_sandbox(fax: Fax) -> Iterator[Finding]:
+    """Whether what reads strangers' documents can be shut in on this machine."""
+    if not (why := sandbox.missing()):
+        yield ok("fax", f"documents are read in a sandbox (Landlock {sandbox.landlock_version()})")
+    elif fax.sandbox == "required":
+        yield problem("fax", f"no fax is sent: {why}; or set fax.sandbox to where_available and take the risk")
+    else:
+        text = f"documents of strangers are read by programs that see every file of the daemon's: {why}"
+        yield warning("fax", f"{text}; fax.sandbox is where_available")

@@ -6,20 +6,27 @@ The switch reads them there: the folder belongs to the daemon, and to a group th
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
+import secrets
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import structlog
 
 from charging.clock import MICROSECONDS, Clock
-from charging.fax.convert import convert
+from charging.fax.convert import Room, bytes_max, convert, too_dense
 from charging.fax.tiff import page_count
+from charging.fax.turns import Turns
 from charging.service.fax_desk import Paper
 from charging.service.refusal import Code, Obstacle, Refused
+from charging.session.fax import Fax
+from charging.session.ports import Observer
+from charging.session.records import Record
 
 SWEEP_S = 3600
 DAY_US = 86_400 * MICROSECONDS
@@ -29,6 +36,8 @@ MAKING_DAYS_MAX = 1
 """What is older was left by a daemon that was killed: a conversion takes minutes at most."""
 FOLDER_MODE = 0o750
 """Open to the group that the switch is in."""
+FILE_MODE = 0o440
+"""For the switch, and never written again."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,39 +51,70 @@ class FolderSettings:
     """The same folder, as the switch sees it."""
     max_pages: int
     keep_days: int
+    sandbox_required: bool = True
+    """``False``: documents are also read where the kernel cannot hide the daemon's files from the programs."""
 
 
 class DocumentFolder:
     """Fulfils `charging.service.fax_desk.Papers`."""
 
-    def __init__(self, settings: FolderSettings, clock: Clock) -> None:
+    def __init__(self, settings: FolderSettings, clock: Clock, turns: Turns | None = None) -> None:
         self._settings = settings
         self._clock = clock
+        self._turns = turns or Turns()
 
-    async def prepare(self, name: str, data: bytes) -> Paper | Refused:
-        """Convert a document and keep it under ``name`` (one of ours: letters, digits and dashes)."""
+    async def prepare(self, account: str, session: str, data: bytes) -> Paper | Refused:
+        """Convert a document when it is the account's turn, and keep it for the fax ``session`` (an id of ours:
+        letters, digits and dashes)."""
+        if (hindrance := self._turns.hindrance(account)) is not None:
+            return hindrance
+        async with self._turns.turn(account):
+            return await self._prepare(session, data)
+
+    async def _prepare(self, session: str, data: bytes) -> Paper | Refused:
         chosen = self._settings
         await asyncio.to_thread(_make, chosen.folder)
         with tempfile.TemporaryDirectory(dir=chosen.folder, prefix=MAKING) as work:
-            document, paper = Path(work) / "document", Path(work) / "paper.tif"
-            await asyncio.to_thread(document.write_bytes, data)
-            wrong = await convert(data[:8], document, paper, chosen.max_pages)
+            room = Room(Path(work), chosen.sandbox_required)
+            await asyncio.to_thread(room.furnish, data)
+            wrong = await convert(room, chosen.max_pages)
             if wrong is not None:
                 return wrong
-            pages = await asyncio.to_thread(_pages_of, paper)
-            if pages is None:
+            made = await asyncio.to_thread(_looked_at, room.paper)
+            if made is None:
                 advice = "print it to a new PDF and send that"
                 return Refused(Code.INVALID, "found a document without a page", advice, Obstacle.UNREADABLE)
-            if pages > chosen.max_pages:
+            if made.pages > chosen.max_pages:
                 message = f"found more than {chosen.max_pages} pages"
                 return Refused(Code.INVALID, message, "send it in parts", Obstacle.TOO_MANY_PAGES)
-            paper.chmod(0o640)
-            paper.replace(chosen.folder / f"{name}{SUFFIX}")
-        return Paper(pages, f"{chosen.folder_on_switch}/{name}{SUFFIX}")
+            if made.size > bytes_max(made.pages):
+                return too_dense()
+            name = f"{session}-{made.digest}-{secrets.token_hex(4)}"
+            room.paper.chmod(FILE_MODE)
+            # A link, which never takes the place of a file: what was counted is what is sent.
+            os.link(room.paper, self._path(name))
+        return Paper(made.pages, f"{chosen.folder_on_switch}/{name}{SUFFIX}", name)
+
+    def _path(self, name: str) -> Path:
+        return self._settings.folder / f"{name}{SUFFIX}"
 
     def remove(self, name: str) -> None:
-        """A document that is not sent after all."""
-        (self._settings.folder / f"{name}{SUFFIX}").unlink(missing_ok=True)
+        """A document that is not sent after all, or of a fax of which nothing arrived."""
+        try:
+            self._path(name).unlink(missing_ok=True)
+        except OSError as error:  # the sweep tries again in its time
+            log.warning("fax_document_not_removed", path=str(self._path(name)), why=error.strerror or str(error))
+
+    def watching(self, observe: Observer) -> Observer:
+        """``observe``; besides, the document of a fax for which nothing was charged is removed as that is booked. One
+        that was charged stays for `keep_days`, for questions."""
+
+        def observed(what: str, session: Record | None, fields: Mapping[str, Any]) -> None:
+            observe(what, session, fields)
+            if what == "fax_settled" and isinstance(session, Fax) and not fields["settled"]:
+                self.remove(session.paper_name)
+
+        return observed
 
     async def sweep_for_ever(self) -> NoReturn:
         """Remove documents whose time is over, now and every hour."""
@@ -124,5 +164,17 @@ def _make(folder: Path) -> None:
         one.chmod(FOLDER_MODE)
 
 
-def _pages_of(paper: Path) -> int | None:
-    return page_count(paper.read_bytes()) if paper.exists() else None
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a document has become."""
+
+    pages: int
+    size: int
+    digest: str
+
+
+def _looked_at(paper: Path) -> _Made | None:
+    """``None``: there is no page."""
+    data = paper.read_bytes() if paper.exists() else b""
+    pages = page_count(data)
+    return None if pages is None else _Made(pages, len(data), hashlib.sha256(data).hexdigest())

@@ -2,7 +2,8 @@
 
 The answer is immediate: the pages are counted before, and their price is reserved in the same ledger operation that
 opens the session, so that "enough" is never wrong later. A fax is dialled once at most: where the order to dial may or
-may not have reached the switch, the session finds out, and gives the money back where nothing was dialled.
+may not have reached the switch, the session finds out, and gives the money back where nothing was dialled. Until then
+whoever asks is told to ask again with the same key; after it, the key sends what was never dialled.
 """
 
 from __future__ import annotations
@@ -23,19 +24,16 @@ from charging.money import format_euro
 from charging.rating.tariff import Refusal, Tariff
 from charging.rating.written_numbers import written_numbers
 from charging.service import text
-from charging.service.fax_desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk
+from charging.service.fax_desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk, send_s
 from charging.service.fax_views import FaxView, view_of, view_of_cdr
 from charging.service.refusal import Code, Obstacle, Refused, closed_account, unknown_account
-from charging.session.events import HangupOrdered
+from charging.session.events import FaxOrdered, HangupOrdered
 from charging.session.fax import Fax, open_transfer
 from charging.session.ports import FaxOrder
 from charging.session.records import revive
 
 NAME_LENGTH_MAX = 100
 RING_S = 60
-SEND_FIRST_S = 120
-SEND_PAGE_S = 180
-"""A dense page at the slowest speed, with repetitions."""
 SWITCH_TIME_MAX_S = 99_999
 DIAL_WITHIN_S = 10
 """Longer than the order to the switch may take."""
@@ -75,11 +73,7 @@ class Faxes:
             return no_desk()
         if (hindrance := desk.hindrance(self._clock.now())) is not None:
             return hindrance
-        desk.preparing += 1
-        try:
-            opened = await self._open(desk, account, wish, key)
-        finally:
-            desk.preparing -= 1
+        opened = await self._open(desk, account, wish, key)
         return await self._dial(desk, *opened) if isinstance(opened, tuple) else opened
 
     async def _open(
@@ -89,10 +83,32 @@ class Faxes:
         draft = await self._draft(desk, account, wish, key)
         if isinstance(draft, Refused):
             return draft
-        paper = await desk.papers.prepare(_paper_name(draft), wish.data)
+        if (early := await self._without_the_document(desk, draft)) is not None:
+            return early
+        paper = await desk.papers.prepare(account, draft.id, wish.data)
         if isinstance(paper, Refused):
             return paper
-        return await self._reserve(desk, replace(draft, pages=paper.pages), paper)
+        opened: tuple[Fax, Paper] | FaxSent | Refused | None = None
+        try:
+            opened = await self._reserve(desk, replace(draft, pages=paper.pages, paper=paper.name), paper)
+            return opened
+        finally:
+            if not isinstance(opened, tuple):  # also where the outcome is unknown: then nobody has ordered it
+                desk.papers.remove(paper.name)
+
+    async def _without_the_document(self, desk: FaxDesk, draft: Fax) -> FaxSent | Refused | None:
+        """What can be answered before anything is made of the document: it is being sent already, or not one page of
+        it could be paid. The latter only spares work: what counts is checked where the price is reserved."""
+        under_way = [view for view in await self._under_way(draft.account) if is_attempt(view.session, draft.id)]
+        if under_way:
+            return self._repeated(desk, under_way[-1], draft)
+        available = (await self._store.balances(draft.account)).get(CREDIT, Balance()).available
+        if available >= draft.price:
+            return None
+        known = await self._last_attempt(draft)
+        if known is not None and known.dialled:
+            return self._repeated(desk, known, draft)
+        return _too_little(replace(draft, pages=1), max(0, available))
 
     async def _draft(self, desk: FaxDesk, account: str, wish: FaxWish, key: str) -> Fax | Refused:
         """Everything about the fax but its pages."""
@@ -150,28 +166,61 @@ class Faxes:
         return found or Refused(Code.NOT_FOUND, f"account {payer.id!r} has no number {wanted[:40]!r}")
 
     async def _reserve(self, desk: FaxDesk, draft: Fax, paper: Paper) -> tuple[Fax, Paper] | FaxSent | Refused:
-        now = self._clock.now()  # the time that the document took does not count
-        draft = replace(draft, opened=now, dial_by=now.plus(DIAL_WITHIN_S), epoch=desk.registry.epoch)
-        fax, transfer = open_transfer(draft)
+        if (hindrance := desk.hindrance(self._clock.now())) is not None:  # the document took its time
+            return hindrance
+        desk.opening += 1
         try:
-            applied = await self._store.apply(transfer)
-        except LedgerError:
-            # The outcome is unknown: what may be reserved is found and given back.
-            desk.registry.doubt()
-            raise
-        if applied.outcome is not Outcome.CREATED:
-            return await self._not_opened(desk, draft, applied.outcome, applied.balances.get(CREDIT, Balance()))
-        desk.registry.start(fax)
-        return fax, paper
+            return await self._reserved(desk, draft, paper)
+        finally:
+            desk.opening -= 1
 
-    async def _not_opened(self, desk: FaxDesk, draft: Fax, outcome: Outcome, credit: Balance) -> FaxSent | Refused:
-        if outcome is Outcome.INSUFFICIENT:
-            desk.papers.remove(_paper_name(draft))
-            return _too_little(draft, max(0, credit.available))
-        known = await self.get(draft.account, draft.id)  # the same key was used before
-        if isinstance(known, FaxView):
-            return _repeated(known, draft)
-        return Refused(Code.UNAVAILABLE, f"the reservation was answered {outcome}", "nothing was sent; send it again")
+    async def _reserved(self, desk: FaxDesk, draft: Fax, paper: Paper) -> tuple[Fax, Paper] | FaxSent | Refused:
+        """Under the first attempt's id, or that after the last one which has dialled nobody."""
+        base, attempts = draft.id, 0
+        while True:
+            now = self._clock.now()
+            draft = replace(draft, opened=now, dial_by=now.plus(DIAL_WITHIN_S), epoch=desk.registry.epoch)
+            fax, transfer = open_transfer(draft)
+            try:
+                applied = await self._store.apply(transfer)
+            except LedgerError:
+                # The outcome is unknown: what may be reserved is found and given back.
+                desk.registry.doubt()
+                raise
+            if applied.outcome is Outcome.CREATED:
+                desk.registry.start(fax)
+                return fax, paper
+            if applied.outcome is Outcome.INSUFFICIENT:
+                return _too_little(draft, max(0, applied.balances.get(CREDIT, Balance()).available))
+            known = await self._last_attempt(replace(draft, id=base))  # the same key was used before
+            if known is not None and known.dialled:
+                return self._repeated(desk, known, draft)
+            number = 0 if known is None else attempt_of(known.session)
+            if number <= attempts:
+                message = f"the reservation was answered {applied.outcome}"
+                return Refused(Code.UNAVAILABLE, message, "nothing was sent; send it again")
+            attempts = number
+            draft = replace(draft, id=f"{base}-{number + 1}")
+
+    def _repeated(self, desk: FaxDesk, known: FaxView, draft: Fax) -> FaxSent | Refused:
+        """The answer to a key that was used before."""
+        runner = desk.registry.find(known.session)
+        fax = None if runner is None else runner.session
+        if known.ended is None and not (isinstance(fax, Fax) and (fax.ordered or fax.seen)):
+            return _in_doubt(known.session)
+        same = known.digest and draft.digest.startswith(known.digest)
+        if not same or (known.target, known.number) != (draft.target, draft.number):
+            advice = "make another key for another fax"
+            return Refused(Code.KEY_REUSED, f"the key was used for another fax, to {known.target}", advice)
+        return FaxSent(known, created=False)
+
+    async def _last_attempt(self, draft: Fax) -> FaxView | None:
+        """The newest fax that was opened under the key of ``draft``, the first attempt."""
+        # The open ones are read first: one that ends meanwhile is then seen in either place.
+        found = {view.session: view for view in await self._under_way(draft.account)}
+        found |= {view.session: view async for _, view in self._over(draft.account, None)}
+        mine = [view for session, view in found.items() if is_attempt(session, draft.id)]
+        return max(mine, key=lambda view: attempt_of(view.session), default=None)
 
     async def _dial(self, desk: FaxDesk, fax: Fax, paper: Paper) -> FaxSent | Refused:
         order = FaxOrder(
@@ -183,7 +232,7 @@ class Faxes:
             header=desk.header,
             dial_by_us=fax.dial_by.wall_us,
             ring_s=RING_S,
-            send_s=min(SWITCH_TIME_MAX_S, SEND_FIRST_S + SEND_PAGE_S * fax.pages),
+            send_s=min(SWITCH_TIME_MAX_S, send_s(fax.pages)),
         )
         try:
             await desk.line.send_fax(order)
@@ -194,6 +243,9 @@ class Faxes:
             return Refused(Code.CONFLICT, message, advice, Obstacle.TROUBLE)
         except SwitchError as error:
             log.warning("fax_order_doubted", session=fax.id, error=str(error))
+            return _in_doubt(fax.id)
+        if (runner := desk.registry.find(fax.id)) is not None:
+            runner.offer(FaxOrdered())
         return FaxSent(view_of(fax), created=True)
 
     async def cancel(self, account: str, session: str) -> FaxView | Refused:
@@ -279,20 +331,25 @@ def session_of(account: str, key: str) -> str:
     return "fax-" + hashlib.sha256(f"{account}\n{key}".encode()).hexdigest()[:24]
 
 
+def is_attempt(session: str, first: str) -> bool:
+    """Whether it was opened under the same key as ``first``."""
+    return session == first or session.startswith(f"{first}-")
+
+
+def attempt_of(session: str) -> int:
+    """1 for the first session of a key; a key is tried again where the last attempt has dialled nobody."""
+    number = session.removeprefix("fax-").partition("-")[2]
+    return int(number) if number else 1
+
+
 def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:32]
+    return hashlib.sha256(data).hexdigest()
 
 
-def _paper_name(fax: Fax) -> str:
-    """Another document under the same key does not overwrite the one that is being sent."""
-    return f"{fax.id}-{fax.digest[:8]}"
-
-
-def _repeated(known: FaxView, draft: Fax) -> FaxSent | Refused:
-    if (known.digest, known.target, known.number) == (draft.digest, draft.target, draft.number):
-        return FaxSent(known, created=False)
-    advice = "make another key for another fax"
-    return Refused(Code.KEY_REUSED, f"the key was used for another fax, to {known.target}", advice)
+def _in_doubt(session: str) -> Refused:
+    message = f"whether fax {session} was dialled is not known yet"
+    advice = "ask again in a minute with the same key: it is sent once, and pages that are not sent cost nothing"
+    return Refused(Code.UNAVAILABLE, message, advice)
 
 
 def _too_little(fax: Fax, available: int) -> TooLittle:

@@ -20,16 +20,18 @@ class Paper:
     pages: int
     file: str
     """A path on the switch."""
+    name: str
+    """By which it is kept: its own for each that is prepared, so that none ever takes the place of another."""
 
 
 class Papers(Protocol):
     """Where documents are made ready and kept."""
 
-    async def prepare(self, name: str, data: bytes) -> Paper | Refused:
-        """Convert a PDF or TIFF and keep it under ``name``."""
+    async def prepare(self, account: str, session: str, data: bytes) -> Paper | Refused:
+        """Wait for the account's turn, then convert a PDF or TIFF and keep it for the fax ``session``."""
 
     def remove(self, name: str) -> None:
-        """Forget a document that is not sent after all."""
+        """Forget a document that is not sent, or not any more."""
 
     async def sweep_for_ever(self) -> NoReturn:
         """Remove documents whose time is over."""
@@ -78,6 +80,16 @@ class FaxSent:
     """``False``: the same was asked before, and nothing was done now."""
 
 
+SEND_FIRST_S = 120
+SEND_PAGE_S = 180
+"""A dense page at the slowest speed, with repetitions."""
+
+
+def send_s(pages: int) -> int:
+    """How long the sending of so many pages may take, in seconds; the switch ends it then."""
+    return SEND_FIRST_S + SEND_PAGE_S * pages
+
+
 Place = tuple[int, str]
 """Of a fax that is over, in the order of their ends: when it ended, its session."""
 
@@ -106,8 +118,8 @@ class FaxDesk:
     """Faxes on their way at the same time."""
     max_bytes: int
     """Of a document as it is handed in."""
-    preparing: int = 0
-    """Documents being made ready: their faxes are not open yet, and have their place already."""
+    opening: int = 0
+    """Faxes whose price is being reserved: they are not open yet, and have their line already."""
 
     def hindrance(self, now: Instant) -> Refused | None:
         """What stands against sending anything now."""
@@ -116,7 +128,7 @@ class FaxDesk:
             return Refused(Code.UNAVAILABLE, "the switch is out of reach", "nothing was charged; send it again later")
         if not self.registry.leads():
             return Refused(Code.UNAVAILABLE, "another daemon leads this switch", "send it by that one")
-        if len(self.registry.faxes()) + self.preparing >= self.at_once:
+        if len(self.registry.faxes()) + self.opening >= self.at_once:
             message = f"all lines are busy: {self.at_once} faxes are being sent now"
             return Refused(Code.UNAVAILABLE, message, "nothing was charged; send it again in a minute")
         return None

@@ -34,6 +34,8 @@ class FaxView:
     status: str
     """How the switch says it ended: its word for the fax, else for the dialling (``BUSY``…)."""
     digest: str
+    dialled: bool = True
+    """``False``: it is over, and certainly nobody was dialled."""
 
 
 def view_of(fax: Fax) -> FaxView:
@@ -78,6 +80,7 @@ def view_of_cdr(row: CdrRow) -> FaxView | None:
             ended=cdr["ended"],
             status=status or cdr["dial_status"],
             digest=cdr["document_digest"],
+            dialled=cdr.get("dialled", True),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -83,6 +83,8 @@ class BlackBoxRead:
     fax_status: str = ""
     fax_pages: int = 0
     """Pages that the receiving machine has confirmed."""
+    undialled: bool = False
+    """The order of a fax came too late, or was none: the dialplan has dialled nobody."""
     switch: str = ""
     """The ``switch.id`` of the daemon that decided over the call; empty where none did."""
 
@@ -126,6 +128,11 @@ class HangupOrdered:
 
 
 @dataclass(frozen=True, slots=True)
+class FaxOrdered:
+    """The switch has taken the order to dial a fax."""
+
+
+@dataclass(frozen=True, slots=True)
 class ForwardFailed:
     """The dialplan asks what to do with a caller whose forward was not answered."""
 
@@ -161,6 +168,7 @@ Event = (
     | Woke
     | FundsChanged
     | HangupOrdered
+    | FaxOrdered
     | ForwardFailed
     | AnswerDoubtful
     | ClockJumped

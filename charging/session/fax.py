@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from charging.clock import Instant
 from charging.ledger.model import Transfer
@@ -19,7 +20,7 @@ from charging.money import format_euro
 from charging.session import piece
 from charging.session.cdr import iso
 from charging.session.commands import AskSwitch, Command, HangUp, ReadBlackBox
-from charging.session.events import BlackBoxRead, Event, HangupOrdered, SwitchSaid
+from charging.session.events import BlackBoxRead, Event, FaxOrdered, HangupOrdered, SwitchSaid
 from charging.session.model import Policy, State
 from charging.session.piece import Piece
 from charging.session.switch_events import ChannelEnded
@@ -37,6 +38,7 @@ class Fax(Piece):
         *("id", "account", "number", "target", "plan", "switch", "pages", "price", "document", "digest", "tariff"),
         "sequence",
     )
+    ADDED: ClassVar[Mapping[str, str]] = {"paper": ""}
     TIMES = ("opened", "dial_by")
     LOOK_S = 30
     """A page takes its time."""
@@ -47,15 +49,25 @@ class Fax(Piece):
     document: str
     """What its sender calls it."""
     digest: str
-    """Of the document as it was handed in: the same key with another document is told apart."""
+    """SHA-256 of the document as it was handed in: the same key with another document is told apart. Up to version 0.1
+    its first 32 digits."""
+    paper: str = ""
+    """The name by which it is kept until it is sent; empty in records of version 0.1."""
     tariff: str
     """Revision and digest of the tariff that gave the price."""
     dial_by: Instant
     """The switch does not dial after this."""
     seen: bool = False
     """Whether the switch is known to have had a channel for it."""
+    ordered: bool = False
+    """Whether the switch has taken the order to dial; not stored."""
     cancelled: bool = False
     """Whether somebody wants it to end; not stored."""
+
+    @property
+    def paper_name(self) -> str:
+        """By which its document is kept."""
+        return self.paper or f"{self.id}-{self.digest[:8]}"
 
     @property
     def cost(self) -> int:
@@ -88,6 +100,10 @@ def _cancel(fax: Fax, _event: HangupOrdered, _now: Instant, _policy: Policy) -> 
     return replace(fax, cancelled=True), (AskSwitch(),)
 
 
+def _ordered(fax: Fax, _event: FaxOrdered, _now: Instant, _policy: Policy) -> Answer:
+    return replace(fax, ordered=True), ()
+
+
 def _switch_said(fax: Fax, event: SwitchSaid, now: Instant, _policy: Policy) -> Answer:
     if fax.state is State.SETTLING:
         return fax, ()
@@ -114,6 +130,7 @@ def _box_read(fax: Fax, event: BlackBoxRead, now: Instant, policy: Policy) -> An
 _HANDLERS: Mapping[type, piece.Handler] = {
     ChannelEnded: _channel_ended,
     HangupOrdered: _cancel,
+    FaxOrdered: _ordered,
     SwitchSaid: _switch_said,
     BlackBoxRead: _box_read,
 }
@@ -133,6 +150,7 @@ def _cdr(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> str:
         "document_digest": fax.digest,
         "status": box.fax_status,
         "dial_status": box.dial_status,
+        "dialled": not box.undialled and (box.found or fax.seen),
         "set_up": iso(fax.opened.wall_us),
         "ended": iso(ended_us),
         "pages": sent,

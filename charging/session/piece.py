@@ -29,6 +29,8 @@ class Piece:
     """Of the stored record; also the reason of its transfers."""
     STORED: ClassVar[tuple[str, ...]]
     """What is stored as it is."""
+    ADDED: ClassVar[Mapping[str, str]] = {}
+    """The same, with what stands for it in records of versions that did not store it."""
     TIMES: ClassVar[tuple[str, ...]] = ("opened",)
     """Instants that are stored, by the wall clock."""
     LOOK_S: ClassVar[int]
@@ -55,7 +57,7 @@ class Piece:
 
     def to_json(self) -> str:
         """The record as it is stored."""
-        record = {name: getattr(self, name) for name in self.STORED}
+        record = {name: getattr(self, name) for name in (*self.STORED, *self.ADDED)}
         times = {name: getattr(self, name).wall_us for name in self.TIMES}
         whole = {"kind": self.KIND, **record, **times, "held": dict(self.held)}
         return json.dumps(whole, separators=(",", ":"), sort_keys=True)
@@ -64,6 +66,7 @@ class Piece:
     def revived(cls, record: Mapping[str, Any], now: Instant, epoch: int) -> Self:
         """A stored record, brought back to life; it asks the switch first. Raises KeyError or TypeError."""
         stored = {name: record[name] for name in cls.STORED}
+        stored |= {name: record.get(name, otherwise) for name, otherwise in cls.ADDED.items()}
         times: dict[str, Any] = {
             name: Instant(now.mono_us - (now.wall_us - record[name]), record[name]) for name in cls.TIMES
         }

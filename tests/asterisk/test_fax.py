@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import sys
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -15,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from charging.fax.convert import convert
+from charging.fax.convert import Room, convert
 from charging.fax.tiff import page_count
 from charging.lab import Lab, fax_machine
 from charging.lab.errors import LabError
@@ -79,6 +80,8 @@ async def test_r3_fax_to_a_busy_machine_costs_nothing(lab: Lab, tmp_path: Path) 
     async with engine(lab, tmp_path) as live:
         fax = await over(live, (await send(live, fax_machine.busy()))["session"], 20)
         assert (fax["state"], fax["status"], fax["cost"]) == ("failed", "BUSY", "0.00")
+        documents = lab.switch.folder / "fax"
+        assert list(documents.glob(f"{fax['session']}-*")) == [], "its document is gone at once"
         await live.nothing_reserved()
         assert await live.posted() == CREDIT
 
@@ -138,9 +141,10 @@ async def test_r3_fax_by_t38_is_charged_per_page(lab: Lab, tmp_path: Path) -> No
 async def test_r3_r9_received_fax_is_free_and_needs_neither_credit_nor_a_daemon(
     lab: Lab, tmp_path: Path, t38: bool
 ) -> None:
-    document, paper = tmp_path / "letter.pdf", lab.world.recording_folder() / "letter.tif"
-    document.write_bytes(pdf(2))
-    assert await convert(pdf(2)[:8], document, paper, pages_max=2) is None
+    room, paper = Room(tmp_path), lab.world.recording_folder() / "letter.tif"
+    room.furnish(pdf(2))
+    assert await convert(room, pages_max=2) is None
+    shutil.copy(room.paper, paper)
     known, before = fax_machine.delivered(lab), await t38_faxes(lab)
     async with engine(lab, tmp_path, credit="0", plan="voice_free", paid_voicemail=True) as live:
         await live.daemon.post("/numbers", {"number": fax_machine.SUBSCRIBER, "account": "anna"})

@@ -21,8 +21,8 @@ FAX_TABLES = {"table": RateTable("table", {"nl_mobile": Price((Step(0, 60_000, 6
 class Paperless:
     """A folder that finds a page in every ten bytes begun, and keeps nothing."""
 
-    async def prepare(self, name: str, data: bytes) -> Paper:
-        return Paper(max(1, -(-len(data) // 10)), f"/fax/{name}.tif")
+    async def prepare(self, account: str, session: str, data: bytes) -> Paper:
+        return Paper(max(1, -(-len(data) // 10)), f"/fax/{session}.tif", session)
 
     def remove(self, name: str) -> None:
         pass

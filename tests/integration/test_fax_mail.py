@@ -17,12 +17,13 @@ import pytest
 from charging.cli.client import Client, client
 from charging.cli.failure import Refusal
 from charging.cli.fax_mail import TRY_AGAIN, _submit
-from charging.errors import ActionRefused
+from charging.errors import ActionRefused, ActionTimeout
 from charging.fax.mail import read_letter
 from charging.fax.reply import Words
 from charging.lab.daemon import free_port
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.memory import MemoryStore
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.notify.settings import Mail
 from charging.service.fax_desk import FaxDesk
 from charging.service.live import NoCalls
@@ -31,7 +32,7 @@ from charging.session.model import Policy
 from charging.session.ports import FaxOrder
 from charging.web.control import control_app
 from tests.fakes.clock import FakeClock
-from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, TakesAll, fax_desk
+from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, PAGE, TakesAll, fax_desk
 from tests.fakes.rig import EURO, Rig, make_tariff
 from tests.fakes.switch import FakeSwitch
 from tests.integration.command import Command, Place
@@ -57,7 +58,7 @@ def desk(rig: Rig, line: TakesAll) -> FaxDesk:
 
 @pytest.fixture
 def daemon(rig: Rig, desk: FaxDesk) -> Iterator[Client]:
-    """A client of a daemon whose customers have no credit; anna alone reads English."""
+    """A client of a daemon whose customers have credit for a page; anna alone reads English."""
     store = rig.store
 
     async def fill() -> None:
@@ -72,6 +73,9 @@ def daemon(rig: Rig, desk: FaxDesk) -> Iterator[Client]:
         await store.put_number(Number("+31201234568", "carl-2"))
         await store.put_account(Account("dora", "light", email="dora@example.nl", status=Status.SUSPENDED))
         await store.put_account(Account("emil", "light", email="emil@example.nl"))
+        for account in ("anna", "carl-2"):
+            top_up = Transfer(f"top-up/{account}", account, Kind.TOP_UP, 0, (Leg(CREDIT, PAGE),))
+            assert (await store.apply(top_up)).outcome.applied
 
     asyncio.run(fill())
     service = Service(
@@ -90,7 +94,7 @@ def operator() -> Mail:
     return Mail(sender_address="fax@op.nl", sender_name="The Operator", top_up_url="https://op.nl/credit")
 
 
-def test_r14_fax_by_mail_without_credit_gets_the_notice_in_the_customers_language(daemon: Client) -> None:
+def test_r14_fax_by_mail_without_enough_credit_gets_the_notice_in_the_customers_language(daemon: Client) -> None:
     answer = _submit(daemon, letter(mail(subject="+31612345678")), operator())
     assert answer is not None
     assert answer.subject == "Your fax to +31612345678 was not sent"
@@ -112,11 +116,11 @@ def replied(daemon: Client, sender: str, message: EmailMessage, settings: Mail |
 @pytest.mark.parametrize(
     ("sender", "said"),
     [
-        ("anna@example.nl", "the fax (2\xa0pages) costs €0.16 and you have €0.00"),
-        ("carl@example.nl", "de fax (2\xa0pagina’s) kost €\xa00,16 en u heeft €\xa00,00"),
+        ("anna@example.nl", "the fax (2\xa0pages) costs €0.16 and you have €0.08"),
+        ("carl@example.nl", "de fax (2\xa0pagina’s) kost €\xa00,16 en u heeft €\xa00,08"),
     ],
 )
-def test_r14_fax_by_mail_without_credit_is_answered_also_where_no_mail_is_set_up(
+def test_r14_fax_by_mail_without_enough_credit_is_answered_also_where_no_mail_is_set_up(
     daemon: Client, sender: str, said: str
 ) -> None:
     assert said in replied(daemon, sender, mail(subject="+31612345678")).text
@@ -193,6 +197,23 @@ def test_mail_that_was_faxed_before_is_not_said_to_have_failed(daemon: Client, r
     asyncio.run(rig.store.put_number(Number("+31101234567", "anna")))
     assert _submit(daemon, letter(mail(subject="+31612345678")), None) is None
     assert len(line.orders) == 1
+
+
+def test_mail_stays_with_the_mail_server_until_it_is_known_whether_its_fax_was_dialled(
+    daemon: Client, rig: Rig, desk: FaxDesk, line: TakesAll
+) -> None:
+    """It ended with 0 and was gone; nobody had dialled."""
+
+    class Unsure(TakesAll):
+        async def send_fax(self, order: FaxOrder) -> None:
+            raise ActionTimeout("no answer")
+
+    asyncio.run(rig.credit(EURO))
+    desk.line = Unsure(rig.switch)
+    for _ in range(2):
+        with pytest.raises(Refusal, match="not known yet"):
+            _submit(daemon, letter(mail(subject="+31612345678")), None)
+    assert line.orders == []
 
 
 @pytest.mark.parametrize("subject", ["Offerte 2026-11-22", "Factuur 12345678", "Invoice 2026112233"])

@@ -62,13 +62,13 @@ class FaxOut(BaseModel):
 
     @classmethod
     def of(cls, view: FaxView) -> Self:
-        return cls(**{name: value for name, value in asdict(view).items() if name != "digest"})
+        return cls(**{name: value for name, value in asdict(view).items() if name in cls.model_fields})
 
 
 class TooLittleDocument(ProblemDocument):
     """What is missing (R14)."""
 
-    pages: int
+    pages: Annotated[int, Field(description="of the document; 1 where not even one page could be paid: not counted")]
     page_price: Euro
     needed: Euro
     available: Euro

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from charging.clock import MICROSECONDS
 from charging.fax.folder import DocumentFolder, FolderSettings
+from charging.session.fax import Fax
 from tests.fakes.clock import FakeClock
 
 DAY_S = 86_400
@@ -131,11 +132,51 @@ async def test_sweep_that_fails_is_told_and_made_again_in_its_time(tmp_path: Pat
 async def test_folder_that_is_made_is_open_to_the_group_of_the_switch(tmp_path: Path, clock: FakeClock) -> None:
     """Whatever the umask; also where the folder around it is made with it."""
     place = tmp_path / "spool" / "fax"
-    await folder_at(place, clock).prepare("a", b"no document")
+    await folder_at(place, clock).prepare("anna", "a", b"no document")
     assert [mode(one) for one in (place, place.parent)] == [0o750, 0o750]
 
 
 async def test_folder_that_is_there_keeps_its_mode(tmp_path: Path, clock: FakeClock) -> None:
     place = opened(tmp_path / "fax")
-    await folder_at(place, clock).prepare("a", b"no document")
+    await folder_at(place, clock).prepare("anna", "a", b"no document")
     assert mode(place) == 0o2770
+
+
+# --- documents of faxes that are over ---------------------------------------------------------------------------
+
+
+def a_fax(paper: str) -> Fax:
+    now = FakeClock().now()
+    words = {name: "x" for name in ("id", "account", "number", "target", "plan", "switch", "document", "tariff")}
+    return Fax(**words, pages=2, price=1, digest="ab" * 32, paper=paper, opened=now, dial_by=now)
+
+
+@pytest.mark.parametrize(
+    ("what", "settled", "kept"),
+    [
+        ("fax_settled", {}, []),
+        ("fax_settled", {"credit": 1}, ["x-1.tif"]),
+        ("session_restored", {}, ["x-1.tif"]),
+    ],
+)
+def test_document_goes_as_its_fax_is_booked_without_a_charge_and_stays_where_a_page_was_paid(
+    folder: DocumentFolder, tmp_path: Path, what: str, settled: dict[str, int], kept: list[str]
+) -> None:
+    (tmp_path / "x-1.tif").touch()
+    told: list[str] = []
+    observe = folder.watching(lambda event, _session, _fields: told.append(event))
+    observe(what, a_fax("x-1"), {"settled": settled})
+    assert (os.listdir(tmp_path), told) == (kept, [what])
+
+
+def test_document_of_a_fax_of_version_0_1_goes_too(folder: DocumentFolder, tmp_path: Path) -> None:
+    (tmp_path / "x-abababab.tif").touch()
+    folder.watching(lambda *_told: None)("fax_settled", a_fax(""), {"settled": {}})
+    assert os.listdir(tmp_path) == []
+
+
+def test_document_that_cannot_be_removed_ends_no_session(folder: DocumentFolder, tmp_path: Path) -> None:
+    (tmp_path / "x-1.tif").mkdir()
+    with capture_logs() as logs:
+        folder.watching(lambda *_told: None)("fax_settled", a_fax("x-1"), {"settled": {}})
+    assert [one["event"] for one in logs] == ["fax_document_not_removed"]

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-from charging.errors import ActionRefused, ActionTimeout, SwitchError
+from charging.errors import ActionRefused, ActionTimeout, LedgerUnavailable, SwitchError
 from charging.ledger.accounts import Account, Status
 from charging.rating.past import PastFax, past_of
 from charging.rating.rate import Step
@@ -21,7 +21,9 @@ from charging.service.fax_desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper,
 from charging.service.fax_views import FaxView
 from charging.service.refusal import Code, Obstacle, Refused
 from charging.session.events import BlackBoxRead
+from charging.session.fax import Fax
 from charging.session.ports import FaxOrder
+from charging.session.records import revive
 from charging.session.switch_events import ChannelEnded
 from tests.fakes.ami import eventually
 from tests.fakes.faulty_store import FaultyStore
@@ -42,6 +44,7 @@ class Office:
     trouble: SwitchError | None = None
     """What the switch answers to an order, which it carries out all the same unless it refuses."""
     orders: list[FaxOrder] = field(default_factory=list)
+    prepared: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     at_once: int = 2
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,9 +72,10 @@ class Office:
         if self.trouble is not None:
             raise self.trouble
 
-    async def prepare(self, name: str, data: bytes) -> Paper | Refused:
+    async def prepare(self, account: str, session: str, data: bytes) -> Paper | Refused:
+        self.prepared.append(session)
         await self.ready.wait()
-        return Paper(self.pages, f"/fax/{name}.tif")
+        return Paper(self.pages, f"/fax/{session}.tif", session)
 
     def remove(self, name: str) -> None:
         self.removed.append(name)
@@ -190,11 +194,121 @@ async def test_order_that_the_switch_refuses_gives_the_money_back(office: Office
 
 async def test_order_whose_answer_was_lost_is_charged_when_the_switch_did_send(office: Office) -> None:
     office.trouble = ActionTimeout("no answer")
-    view = await office.sent()
+    assert "not known yet" in refused(await office.send(), Code.UNAVAILABLE).message
     await office.rig.clock.advance(DIAL_WITHIN_S + 30)
-    assert (await office.view(view.session)).state == "sending"
+    view = await office.sent()
+    assert (view.state, len(office.orders)) == ("sending", 1)
     await office.ends(view.session, "SUCCESS", 3)
     assert (await office.rig.balance()).posted == EURO - 3 * PAGE
+
+
+async def test_key_asked_again_while_nobody_knows_whether_it_was_dialled_is_told_to_ask_again(office: Office) -> None:
+    """It was answered "sending", and a mail that brought it was gone."""
+    store = office.rig.store
+    assert isinstance(store, FaultyStore)
+    store.lose_reservation = True
+    with pytest.raises(LedgerUnavailable):
+        await office.send()
+    assert await office.rig.reserved() == {"credit": 3 * PAGE}, "it is open, and nobody has ordered it"
+    doubt = refused(await office.send(), Code.UNAVAILABLE)
+    assert "not known yet" in doubt.message
+    assert "same key" in doubt.advice
+    assert office.orders == []
+
+
+async def test_key_whose_fax_was_never_dialled_sends_it_once(office: Office) -> None:
+    store = office.rig.store
+    assert isinstance(store, FaultyStore)
+    store.lose_reservation = True
+    with pytest.raises(LedgerUnavailable):
+        await office.send()
+    await office.rig.clock.advance(120)
+    assert await office.rig.reserved() == {}, "it was found, and given back"
+    answer = await office.send()
+    assert isinstance(answer, FaxSent)
+    assert (answer.created, answer.view.state, len(office.orders)) == (True, "sending", 1)
+    again = await office.send()
+    assert isinstance(again, FaxSent)
+    assert (again.created, again.view.session, len(office.orders)) == (False, answer.view.session, 1)
+    await office.ends(answer.view.session, "FAILED", 1)
+    late = await office.send()
+    assert isinstance(late, FaxSent)
+    assert (late.created, late.view.state, len(office.orders)) == (False, "partly_sent", 1)
+    assert (await office.rig.balance()).posted == EURO - PAGE
+
+
+async def test_order_that_never_reached_the_switch_is_made_again_by_the_same_key_as_often_as_needed(
+    office: Office,
+) -> None:
+    sessions = set()
+    for _ in range(3):
+        office.trouble = ActionRefused("permission denied")
+        refused(await office.send(), Code.CONFLICT)
+        sessions.add(office.orders[-1].session)
+        refused(await office.send(), Code.UNAVAILABLE)
+        await office.rig.clock.advance(120)
+    office.trouble = None
+    sessions.add((await office.sent()).session)
+    assert (len(sessions), len(office.orders)) == (4, 4)
+    assert await office.rig.reserved() == {"credit": 3 * PAGE}
+
+
+async def test_order_that_the_dialplan_found_too_late_may_be_made_again(office: Office) -> None:
+    view = await office.sent()
+    office.rig.switch.records[view.session] = BlackBoxRead(True, undialled=True)
+    office.rig.switch.calls.pop(view.session)
+    office.rig.switch.deliver(ChannelEnded(view.session, f"f-{view.session}-2", "Local/x", "", 16, 0))
+    await office.rig.clock.advance(1)
+    again = await office.send()
+    assert isinstance(again, FaxSent)
+    assert (again.created, len(office.orders)) == (True, 2)
+
+
+async def test_fax_from_before_a_restart_is_in_doubt_until_the_switch_has_told_of_it(office: Office) -> None:
+    view = await office.sent()
+    await office.rig.kill_daemon()
+    await office.rig.start_daemon()
+    office.faxes = office.opened()
+    await office.rig.clock.advance(1)
+    again = await office.send()
+    assert isinstance(again, FaxSent)
+    assert (again.created, again.view.session, len(office.orders)) == (False, view.session, 1)
+
+
+async def test_r14_account_that_cannot_pay_a_page_is_refused_before_its_document_is_looked_at(office: Office) -> None:
+    await office.rig.credit(PAGE - 1 - EURO, "leave less")
+    short = refused(await office.send(), Code.INSUFFICIENT)
+    assert isinstance(short, TooLittle)
+    assert (short.pages, short.needed, short.available) == (1, PAGE, PAGE - 1)
+    assert office.prepared == []
+    await office.rig.credit(1, "a page")
+    assert refused(await office.send(), Code.INSUFFICIENT).message.startswith("not enough credit: 3 pages")
+    assert len(office.prepared) == 1
+
+
+async def test_key_of_a_fax_that_took_all_credit_is_still_answered_with_that_fax(office: Office) -> None:
+    await office.rig.credit(3 * PAGE - EURO, "rest")
+    view = await office.sent()
+    await office.ends(view.session, "SUCCESS", 3)
+    late = await office.send()
+    assert isinstance(late, FaxSent)
+    assert (late.created, late.view.state) == (False, "sent")
+    assert len(office.prepared) == 1
+
+
+async def test_fax_stored_by_version_0_1_goes_on(office: Office) -> None:
+    """Its document's digest and name were short."""
+    view = await office.sent()
+    (stored,) = await office.rig.store.sessions(account="anna")
+    record = json.loads(stored.state)
+    del record["paper"]
+    record["digest"] = record["digest"][:32]
+    fax = revive(json.dumps(record), office.rig.clock.now(), stored.epoch)
+    assert isinstance(fax, Fax)
+    assert (fax.id, fax.paper_name) == (view.session, f"{view.session}-{view.digest[:8]}")
+    old = replace(view, digest=view.digest[:32])
+    assert isinstance(office.faxes._repeated(office.desk, old, replace(fax, digest=view.digest)), FaxSent)
+    refused(office.faxes._repeated(office.desk, old, replace(fax, digest="0" * 64)), Code.KEY_REUSED)
 
 
 async def test_look_at_the_switch_before_the_order_came_there_ends_nothing(office: Office) -> None:
@@ -315,15 +429,17 @@ async def test_no_more_faxes_at_once_than_allowed(office: Office) -> None:
     await office.sent("three")
 
 
-async def test_document_being_made_ready_has_its_line_already_for_every_interface(office: Office) -> None:
-    beside = Faxes(office.rig.store, lambda: office.rig.tariff, office.rig.clock, office.desk)
-    office.ready.clear()
-    waiting = [asyncio.create_task(office.send(key)) for key in ("one", "two")]
-    await eventually(lambda: office.desk.preparing == 2, "both documents are being made ready")
-    refused(await beside.send("anna", FaxWish(TARGET, b"doc"), "three"), Code.UNAVAILABLE)
-    office.ready.set()
-    assert all([isinstance(await one, FaxSent) for one in waiting])
-    assert office.desk.preparing == 0
+async def test_document_being_made_ready_holds_no_line(office: Office) -> None:
+    """A document that takes long to read keeps nobody else from sending."""
+    ready, office.ready = office.ready, asyncio.Event()
+    slow = [asyncio.create_task(office.send(key)) for key in ("one", "two")]
+    await eventually(lambda: len(office.prepared) == 2, "both documents are being made ready")
+    held, office.ready = office.ready, ready
+    await office.sent("three")
+    held.set()
+    answers = await asyncio.gather(*slow)
+    assert [isinstance(one, FaxSent) for one in answers].count(True) == 1, "there are two lines"
+    assert (office.desk.opening, len(office.orders), len(office.removed)) == (0, 2, 1)
 
 
 async def test_line_of_a_document_that_is_none_is_free_again(office: Office) -> None:

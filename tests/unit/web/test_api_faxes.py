@@ -30,10 +30,10 @@ class Held(Paperless):
         self.go = asyncio.Event()
         self.count = 0
 
-    async def prepare(self, name: str, data: bytes) -> Paper:
+    async def prepare(self, account: str, session: str, data: bytes) -> Paper:
         self.count += 1
         await self.go.wait()
-        return await super().prepare(name, data)
+        return await super().prepare(account, session, data)
 
 
 @dataclass

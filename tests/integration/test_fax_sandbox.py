@@ -1,0 +1,230 @@
+"""What reads strangers' documents reaches nothing of the daemon's: a document tries, and a program does.
+
+Each attack is first made without the sandbox, to show that it is one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from charging.cli import check_files
+from charging.cli.findings import Grade
+from charging.config import Fax
+from charging.fax import sandbox
+from charging.fax.convert import Room, _run
+from charging.service.refusal import Code, Refused
+from tests.fakes.documents import pdf
+
+SECRET = "CHARGING_API_SECRET"
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
+    """A room beside a ledger and a secret, in a daemon that has a secret in its environment."""
+    monkeypatch.setenv(SECRET, "hunter2")
+    (tmp_path / "ledger.db").write_text("money")
+    (tmp_path / "ami.secret").write_text("hunter2")
+    (tmp_path / "room").mkdir()
+    return Room(tmp_path / "room")
+
+
+# --- a document that tries --------------------------------------------------------------------------------------
+
+TRIES = r"""%!PS
+/out (OUTPUT/said) (w) file def
+/try { exch out exch writestring stopped { (-) } { (+) } ifelse out exch writestring out (\n) writestring clear } def
+(environment) { (SECRET) getenv not { stop } if pop } try
+(passwd) { (/etc/passwd) (r) file 9 string readstring pop pop } try
+(secret) { (BESIDE/ami.secret) (r) file 7 string readstring pop pop } try
+(ledger) { (BESIDE/ledger.db) (r) file 5 string readstring pop pop } try
+(overwrite) { (BESIDE/ledger.db) (a) file dup (x) writestring closefile } try
+(new file) { (BESIDE/evil) (w) file closefile } try
+(delete) { (BESIDE/victim) deletefile } try
+(pipe) { (%pipe%echo ran > BESIDE/ran) (w) file closefile } try
+(list) { /seen false def (BESIDE/*) { pop /seen true def } 200 string filenameforall seen not { stop } if } try
+(own output) { (OUTPUT/own) (w) file closefile } try
+out closefile
+showpage
+"""
+
+
+def tries(room: Room) -> bytes:
+    text = TRIES.replace("OUTPUT", str(room.output)).replace("BESIDE", str(room.folder.parent))
+    return text.replace("SECRET", SECRET).encode()
+
+
+def said(room: Room) -> dict[str, bool]:
+    """What the document has managed to do."""
+    lines = (room.output / "said").read_text().splitlines()
+    return {line[:-1]: line.endswith("+") for line in lines}
+
+
+def arguments(room: Room) -> list[str]:
+    """Ghostscript without its own safety: a fault in it is what the sandbox is for."""
+    options = ["-q", "-dBATCH", "-dNOPAUSE", "-dNOSAFER", "-sDEVICE=tiffg4"]
+    return [*options, f"-sOutputFile={room.paper}", "-f", str(room.document)]
+
+
+def test_document_that_tries_has_its_way_without_the_sandbox(room: Room) -> None:
+    (room.folder.parent / "victim").touch()
+    room.furnish(tries(room))
+    subprocess.run(["gs", *arguments(room)], check=True, timeout=60)
+    assert {what for what, done in said(room).items() if not done} == set()
+
+
+async def test_document_that_tries_reaches_nothing(room: Room) -> None:
+    beside = room.folder.parent
+    (beside / "victim").touch()
+    room.furnish(tries(room))
+    assert await _run(room, 1_000_000, "gs", *arguments(room)) is None
+    assert {what for what, done in said(room).items() if done} == {"own output"}
+    assert sorted(os.listdir(beside)) == ["ami.secret", "ledger.db", "room", "victim"]
+    assert (beside / "ledger.db").read_text() == "money"
+
+
+# --- a program that tries: what a fault in Ghostscript or libtiff would let a stranger run -----------------------
+
+PROGRAM = r"""
+import ctypes, json, mmap, os, signal, socket, sys
+beside, port, daemon, secret = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+def connect():
+    socket.create_connection(("127.0.0.1", port), 5).close()
+def fork():
+    if not os.fork():
+        os._exit(0)
+def trace():
+    assert ctypes.CDLL(None).ptrace(16, daemon, 0, 0) == 0
+def spawn():
+    if not os.posix_spawn("/bin/sh", ["sh", "-c", "exit 0"], {}):
+        raise OSError
+acts = {
+    "environment": lambda: os.environ[secret],
+    "daemon's environment": lambda: open(f"/proc/{daemon}/environ").read(),
+    "ledger": lambda: open(f"{beside}/ledger.db").read(),
+    "list": lambda: os.listdir(beside),
+    "truncate": lambda: os.truncate(f"{beside}/ledger.db", 0),
+    "mode": lambda: os.chmod(f"{beside}/ledger.db", 0o777),
+    "link": lambda: os.link(f"{beside}/ledger.db", f"{beside}/stolen"),
+    "symbolic link": lambda: os.symlink(f"{beside}/ledger.db", f"{beside}/pointer"),
+    "network": connect,
+    "local socket": lambda: socket.socket(socket.AF_UNIX),
+    "signal": lambda: os.kill(daemon, 0),
+    "fork": fork,
+    "spawn": spawn,
+    "large file": lambda: open("large", "wb").write(bytes(2_000_000)),
+    "much memory": lambda: mmap.mmap(-1, 2_000_000_000),
+    "own output": lambda: open("own", "w").write("x"),
+    "document": lambda: open(sys.argv[0]).read(),
+}
+done = []
+for name, act in acts.items():
+    try:
+        act()
+        done.append(name)
+    except Exception:
+        pass
+open("done.json", "w").write(json.dumps(done))
+"""
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def attack(room: Room, port: int, *, shut_in: bool) -> set[str]:
+    """What a program could do."""
+    room.furnish(PROGRAM.encode())
+    python = os.path.realpath(sys.executable)
+    words = ("-I", "-S", str(room.document), str(room.folder.parent), str(port), str(os.getpid()), SECRET)
+    read = (str(room.document), sys.base_prefix)
+    bounds = sandbox.Bounds(read, (str(room.output),), cpu_s=10, memory_bytes=10**9, file_bytes=10**6)
+    if shut_in:
+        line, variables = sandbox.command(bounds, python, *words), sandbox.environment(room.output)
+    else:
+        line, variables = [python, *words], dict(os.environ)
+    subprocess.run(line, env=variables, cwd=room.output, check=True, timeout=60)
+    return set(json.loads((room.output / "done.json").read_text()))
+
+
+def test_program_can_do_it_all_without_the_sandbox(room: Room, listener: int) -> None:
+    able = attack(room, listener, shut_in=False)
+    assert {"environment", "ledger", "network", "fork", "spawn", "signal", "large file", "mode"} <= able
+
+
+def test_program_in_the_sandbox_has_its_document_and_its_output(room: Room, listener: int) -> None:
+    assert attack(room, listener, shut_in=True) == {"own output", "document"}
+    assert (room.folder.parent / "ledger.db").read_text() == "money"
+
+
+def test_program_that_never_ends_is_ended_by_the_kernel(room: Room) -> None:
+    room.furnish(b"while True: pass")
+    bounds = sandbox.Bounds((str(room.document), sys.base_prefix), (), cpu_s=1, memory_bytes=10**9, file_bytes=0)
+    line = sandbox.command(bounds, os.path.realpath(sys.executable), "-I", "-S", str(room.document))
+    assert subprocess.run(line, env={}, timeout=60).returncode < 0
+
+
+def test_sandbox_works_where_no_memory_may_be_written_and_run(room: Room) -> None:
+    """The shipped unit says MemoryDenyWriteExecute=yes (prctl(2), PR_SET_MDWE, of Linux 6.3)."""
+    bounds = sandbox.Bounds((), (str(room.folder),), cpu_s=10, memory_bytes=10**9, file_bytes=10**6)
+    deny = "import ctypes, os, sys; ctypes.CDLL(None).prctl(65, 1, 0, 0, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    line = sandbox.command(bounds, shutil.which("gs") or "", "--version")
+    assert subprocess.run([sys.executable, "-c", deny, *line], env={}, timeout=60).returncode == 0
+
+
+# --- where there is none ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def old_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox program that finds no Landlock."""
+    text = Path(sandbox.__file__).read_text()
+    assert "= 444, 445, 446" in text
+    other = tmp_path / "sandbox.py"
+    other.write_text(text.replace("= 444, 445, 446", "= 9_444, 9_445, 9_446"))
+    monkeypatch.setattr(sandbox, "__file__", str(other))
+    monkeypatch.setattr(sandbox, "landlock_version", lambda: 0)
+
+
+@pytest.mark.usefixtures("old_kernel")
+async def test_without_a_sandbox_no_document_is_read_and_the_log_says_why(room: Room) -> None:
+    room.furnish(pdf())
+    with capture_logs() as logs:
+        answer = await _run(room, 1_000_000, "gs", "--version")
+    assert isinstance(answer, Refused)
+    assert (answer.code, answer.obstacle) == (Code.UNAVAILABLE, None), "it may be asked again when that is mended"
+    assert [(one["event"], one["log_level"]) for one in logs] == [("fax_sandbox_missing", "error")]
+    assert "5.13" in logs[0]["why"]
+
+
+@pytest.mark.usefixtures("old_kernel")
+async def test_operator_may_go_without_and_keeps_what_needs_no_landlock(room: Room) -> None:
+    (room.folder.parent / "victim").touch()
+    room.furnish(tries(room))
+    lax = Room(room.folder, sandbox_required=False)
+    assert await _run(lax, 1_000_000, "gs", *arguments(room)) is None
+    assert {what for what, done in said(room).items() if not done} == {"environment", "pipe"}
+
+
+@pytest.mark.parametrize(("setting", "grade"), [("required", Grade.PROBLEM), ("where_available", Grade.WARNING)])
+@pytest.mark.usefixtures("old_kernel")
+def test_check_says_what_stands_between_documents_and_the_daemon(setting: str, grade: Grade) -> None:
+    settings = Fax.model_validate({"folder": "fax", "sandbox": setting})
+    (found,) = check_files._fax_sandbox(settings)
+    assert (found.grade, "Linux 5.13" in found.text) == (grade, True)
+
+
+def test_check_finds_the_sandbox_of_this_machine() -> None:
+    (found,) = check_files._fax_sandbox(Fax.model_validate({"folder": "fax"}))
+    assert found.grade is Grade.OK
