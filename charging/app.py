@@ -282,7 +282,7 @@ def _papers(config: Config, clock: Clock) -> DocumentFolder | None:
     if fax is None:
         return None
     if why := sandbox.missing():
-        log.error("fax_sandbox_missing", why=why, fax_sandbox=fax.sandbox)
+        log.error("fax_sandbox_missing", why=why, setting=fax.sandbox)
     on_switch = (fax.folder_on_switch or str(fax.folder)).rstrip("/")
     settings = FolderSettings(fax.folder, on_switch, fax.max_pages, fax.keep_days, fax.sandbox == "required")
     return DocumentFolder(settings, clock)

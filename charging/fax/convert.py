@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,8 +116,8 @@ async def _run(room: Room, file_bytes: int, program: str, *arguments: str) -> Re
     code = await _ended(sandbox.command(bounds, place, *arguments), room.output)
     if code == 0:
         return None
-    if code == sandbox.NOT_AVAILABLE:
-        log.error("fax_sandbox_missing", why=sandbox.missing())
+    if code in (sandbox.NOT_AVAILABLE, -signal.SIGSYS):
+        log.error("fax_sandbox_missing", why=await asyncio.to_thread(sandbox.missing))
         advice = "`charging check` says what the operator must mend"
         return Refused(Code.UNAVAILABLE, "faxes cannot be prepared: this machine has no sandbox for documents", advice)
     log.warning("fax_document_unreadable", program=program, code=code)

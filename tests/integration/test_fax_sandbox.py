@@ -194,7 +194,6 @@ def old_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "sandbox.py"
     other.write_text(text.replace("= 444, 445, 446", "= 9_444, 9_445, 9_446"))
     monkeypatch.setattr(sandbox, "__file__", str(other))
-    monkeypatch.setattr(sandbox, "landlock_version", lambda: 0)
 
 
 @pytest.mark.usefixtures("old_kernel")
@@ -217,14 +216,41 @@ async def test_operator_may_go_without_and_keeps_what_needs_no_landlock(room: Ro
     assert {what for what, done in said(room).items() if not done} == {"environment", "pipe"}
 
 
-@pytest.mark.parametrize(("setting", "grade"), [("required", Grade.PROBLEM), ("where_available", Grade.WARNING)])
+@pytest.mark.parametrize(
+    ("setting", "said"), [("required", "NO FAX IS SENT"), ("where_available", "PROGRAMS THAT SEE THE DAEMON'S FILES")]
+)
 @pytest.mark.usefixtures("old_kernel")
-def test_check_says_what_stands_between_documents_and_the_daemon(setting: str, grade: Grade) -> None:
-    settings = Fax.model_validate({"folder": "fax", "sandbox": setting})
-    (found,) = check_files._fax_sandbox(settings)
-    assert (found.grade, "Linux 5.13" in found.text) == (grade, True)
+def test_check_says_loudly_what_stands_between_documents_and_the_daemon(setting: str, said: str) -> None:
+    """A warning: the daemon starts after the check, and calls do without faxes."""
+    (found,) = check_files._fax_sandbox(Fax.model_validate({"folder": "fax", "sandbox": setting}))
+    assert (found.grade, said in found.text, "Linux 5.13" in found.text) == (Grade.WARNING, True, True)
 
 
 def test_check_finds_the_sandbox_of_this_machine() -> None:
     (found,) = check_files._fax_sandbox(Fax.model_validate({"folder": "fax"}))
     assert found.grade is Grade.OK
+
+
+FILTER = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None)
+steps = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (6, 0, 0, 0x80000000), (6, 0, 0, 0x7FFF0000)]
+program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in steps))
+libc.prctl(38, 1, 0, 0, 0)
+assert libc.prctl(22, 2, struct.pack("HxxxxxxP", len(steps), ctypes.addressof(program)), 0, 0) == 0
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_unit_of_an_earlier_version_ends_no_daemon_and_is_named() -> None:
+    """Its filter kills what asks for Landlock: that must never be the daemon."""
+    ask = "from charging.fax import sandbox; print(sandbox.missing())"
+    line = [sys.executable, "-c", FILTER, "-c", ask]
+    ran = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
+    assert "config/systemd/charging.service" in ran.stdout
+
+
+def test_shipped_unit_lets_the_sandbox_be_made() -> None:
+    unit = (Path(__file__).parents[2] / "config" / "systemd" / "charging.service").read_text()
+    (allowed,) = (line for line in unit.splitlines() if line.startswith("SystemCallFilter="))
+    assert {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} <= set(allowed.split())
