@@ -116,6 +116,7 @@ TALKING = (
     "charging.session.looker",
     "charging.session.desk",
     "charging.session.left_messages",
+    "charging.session.subscribers",
     "charging.session.ports",
 )
 IMPURE_MODULES = (

@@ -28,7 +28,7 @@ from charging.web.control import control_app
 
 def on_store(settings: Settings) -> AbstractContextManager[Client]:
     """A client over the store that the settings name, opened for as long as it lasts."""
-    return _over(store_of(settings), settings.tariff)
+    return _over(store_of(settings), settings.tariff, settings.charging.answer_tolerance_ms)
 
 
 def store_of(settings: Settings) -> Store:
@@ -42,10 +42,10 @@ def store_of(settings: Settings) -> Store:
 
 def on_tariff(file: Path) -> AbstractContextManager[Client]:
     """A client for what needs no store: the prices in a tariff file."""
-    return _over(MemoryStore(), file)
+    return _over(MemoryStore(), file, answer_tolerance_ms=0)
 
 
-def _over(store: Store, tariff_file: Path) -> AbstractContextManager[Client]:
+def _over(store: Store, tariff_file: Path, answer_tolerance_ms: int) -> AbstractContextManager[Client]:
     silence_logs()
     clock = SystemClock()
     service = Service(
@@ -54,6 +54,7 @@ def _over(store: Store, tariff_file: Path) -> AbstractContextManager[Client]:
         clock=clock,
         funds_changed=lambda account: None,
         live=NoCalls(),
+        answer_tolerance_ms=answer_tolerance_ms,
     )
     app = control_app(service, lambda: {"daemon": "none"}, tokens=Tokens(store, clock), version=__version__)
     transport = httpx.ASGITransport(app, raise_app_exceptions=True)

@@ -52,7 +52,7 @@ class CallsAudit:
         if line.session is None:
             return
         call = self._calls.setdefault(line.session, _Call(line.at_us))
-        call.is_closed = line.kind in (Kind.SETTLE, Kind.RELEASE)
+        call.is_closed = line.kind in (Kind.SETTLE, Kind.RELEASE, Kind.CHARGE)
         for leg in line.legs:
             if leg.posted and (leg.balance == CREDIT or leg.balance.startswith("bundle:")):
                 call.taken[leg.balance] = call.taken.get(leg.balance, 0) - leg.posted

@@ -65,7 +65,7 @@ class _Books:
         if decision.session is not None:
             self.sessions[decision.session.id] = decision.session
         if decision.closes:
-            del self.sessions[decision.lines[-1].session or ""]
+            self.sessions.pop(decision.lines[-1].session or "", None)
         if decision.cdr is not None:
             self.cdrs[decision.cdr.session] = decision.cdr
 

@@ -171,6 +171,8 @@ class Closed:
     epoch: int = 0
     follows: int = 0
     """As of `Kept`."""
+    opens: bool = False
+    """The session begins and ends with this one transfer: what is charged at once, and leaves a CDR."""
 
 
 SessionChange = Opened | Kept | Closed

@@ -116,7 +116,15 @@ def _change_arguments(transfer: Transfer) -> tuple[str | int, ...]:
     if isinstance(change, Kept):
         return "keep", session, change.epoch, "", transfer.at_us, change.state, change.follows
     if isinstance(change, Closed):
-        return "close", session, change.epoch, "", change.ended_us, change.cdr, change.follows
+        return (
+            "once" if change.opens else "close",
+            session,
+            change.epoch,
+            "",
+            change.ended_us,
+            change.cdr,
+            change.follows,
+        )
     return "", "", 0, "", transfer.at_us, "", 0
 
 

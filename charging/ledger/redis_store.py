@@ -94,7 +94,8 @@ class RedisStore(RedisSchema):
         keys = self._keys.books(transfer.account)
         reply = await self._client.script_acknowledged(self._scripts["apply"], keys, arguments, before)
         applied, switch = load_applied(reply, transfer)
-        if apart and isinstance(transfer.change, Closed) and applied.outcome is Outcome.CREATED:
+        closes = isinstance(transfer.change, Closed) and not transfer.change.opens
+        if apart and closes and applied.outcome is Outcome.CREATED:
             await self._forget_open(transfer, switch)
         return applied
 

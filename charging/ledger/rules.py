@@ -123,7 +123,7 @@ def decide_keep(session: OpenSession | None, kept: Kept) -> tuple[Outcome, OpenS
 def _refuse_session(transfer: Transfer, view: View) -> Outcome | None:
     if transfer.change is None:
         return None
-    if isinstance(transfer.change, Opened):
+    if isinstance(transfer.change, Opened) or (isinstance(transfer.change, Closed) and transfer.change.opens):
         return Outcome.SESSION_EXISTS if view.session is not None or view.has_cdr else None
     if view.session is None:
         return Outcome.SESSION_NOT_OPEN

@@ -78,11 +78,12 @@ class CallView:
         return None if session.answered is None else session.start_us + session.covered_s * MICROSECONDS
 
 
-def call_view(session: Session, now: Instant, watched: bool, posted: Mapping[str, int]) -> CallView:
-    """What can be said of a session now, of which ``posted`` has been taken from the balances. Pure."""
+def call_view(session: Session, now: Instant, watched: bool, posted: Mapping[str, int], tolerance_ms: int) -> CallView:
+    """What can be said of a session now, of which ``posted`` has been taken from the balances. What it has cost is what
+    it would be charged if it ended now: without the tolerance. Pure."""
     until = now if session.left is None else session.left
     elapsed_ms = session.elapsed_ms(until.mono_us)
-    used_s = max(session.fixed_s, -(-elapsed_ms // 1000))
+    used_s = max(session.fixed_s, -(-max(0, elapsed_ms - tolerance_ms) // 1000))
     used = consumed(session.rate, session.start_us, session.funding, used_s)
     cost = charge(session.rate, session.start_us, used)
     free = bundle_use(used)
@@ -100,10 +101,11 @@ def call_view(session: Session, now: Instant, watched: bool, posted: Mapping[str
 class Calls:
     """Open sessions: those that are looked after here, and those that only the store knows."""
 
-    def __init__(self, store: Store, live: LiveCalls, clock: Clock) -> None:
+    def __init__(self, store: Store, live: LiveCalls, clock: Clock, answer_tolerance_ms: int) -> None:
         self._store = store
         self._live = live
         self._clock = clock
+        self._tolerance_ms = answer_tolerance_ms
 
     async def views(self, account: str | None = None) -> list[CallView]:
         """Every open session, of one account or all, in the order in which the calls began."""
@@ -111,7 +113,7 @@ class Calls:
         views, known = self.views_of(stored), {record.id for record in stored}
         for one in self._live.sessions():
             if account in (None, one.account) and one.id not in known:
-                views.append(call_view(one, self._clock.now(), watched=True, posted=one.posted))
+                views.append(self._view(one, self._clock.now(), watched=True, posted=one.posted))
         return sorted(views, key=_begun)
 
     def views_of(self, stored: Sequence[OpenSession]) -> list[CallView]:
@@ -126,8 +128,11 @@ class Calls:
         for record in stored:
             if (session := _revived(record, now)) is not None:
                 live = watched.get(record.id)
-                views.append(call_view(live or session, now, live is not None, session.posted))
+                views.append(self._view(live or session, now, live is not None, session.posted))
         return sorted(views, key=_begun)
+
+    def _view(self, session: Session, now: Instant, watched: bool, posted: Mapping[str, int]) -> CallView:
+        return call_view(session, now, watched, posted, self._tolerance_ms)
 
     async def get(self, session: str) -> CallView | Refused:
         """One open session."""

@@ -27,6 +27,9 @@ from charging.service.quotes import Quotes
 from charging.service.refusal import Refused, unknown_account
 from charging.service.statements import Statements
 from charging.service.subscriptions import Subscriptions
+from charging.session.model import Policy
+
+DEFAULTS = Policy()
 
 
 class Service:
@@ -42,11 +45,12 @@ class Service:
         funds_changed: Callable[[str], None],
         live: LiveCalls,
         fax: FaxDesk | None = None,
+        answer_tolerance_ms: int = DEFAULTS.answer_tolerance_ms,
         touched: Callable[[str], None] = lambda _account: None,
     ) -> None:
         """``funds_changed(account)`` is called after each change of credit by people (R22), ``touched(account)`` after
         each change of its credit, plan, numbers or settings; neither may wait. Without ``fax`` no faxes are sent from
-        here."""
+        here. ``answer_tolerance_ms`` comes off what a running call is shown to cost, as off what it is charged."""
 
         def credit_changed(account: str) -> None:
             funds_changed(account)
@@ -57,7 +61,7 @@ class Service:
         self.accounts = Accounts(store, tariff, clock, touched)
         self.numbers = Numbers(store, tariff, clock, touched)
         self.money = Money(store, tariff, clock, credit_changed)
-        self.calls = Calls(store, live, clock)
+        self.calls = Calls(store, live, clock, answer_tolerance_ms)
         self.balances = Balances(store, tariff, clock, self.calls)
         self.subscriptions = Subscriptions(self.accounts, tariff, clock)
         self.quotes = Quotes(tariff, clock, self.balances)

@@ -207,7 +207,7 @@ class _Reader:
         elif line.at_us >= self.until_us:
             self.later.add(id)
         else:
-            kind = CALL if line.session else OTHERS.get(line.kind, CORRECT)
+            kind = OTHERS.get(line.kind, CALL if line.session else CORRECT)
             made = _Group(line.at_us, kind, id, "" if kind in USAGE.values() else reason_shown(line))
             group = self.groups.setdefault(("call " if line.session else "") + id, made)
             group.credit += credit
@@ -215,10 +215,10 @@ class _Reader:
 
     def line(self, group: _Group, cdrs: Mapping[str, Document]) -> Line:
         """What a group makes, with a balance of 0."""
-        if group.kind != CALL:
+        if group.kind not in USAGE.values():
             return Line(group.at_us, group.kind, group.credit, 0, 0, group.reason, group.id, {})
         cdr = cdrs.get(group.id, {})
-        kind = USAGE.get(str(cdr.get("service")), CALL)
+        kind = USAGE.get(str(cdr.get("service")), group.kind)
         part = Part.CONTINUED if group.id in self.earlier else Part.FIRST if group.id in self.later else Part.WHOLE
         line = Line(group.at_us, kind, group.credit, 0, group.free_seconds, "", group.id, cdr, part)
         began_us = line.began_us

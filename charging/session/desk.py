@@ -38,6 +38,7 @@ from charging.session.ports import Observer, Switch
 from charging.session.records import revive
 from charging.session.registry import Registry
 from charging.session.runner import SessionRunner
+from charging.session.subscribers import find_number, find_subscriber
 from charging.session.voicemail import Voicemail, open_transfer
 
 RESERVE_TRIES_MAX = 4
@@ -105,7 +106,7 @@ class Desk:
         self._refuse_blind()
         if request.is_withheld:
             request = replace(request, caller="")
-        number = await self._find_number(request.number)
+        number = await find_number(self._store, self._tariff(), request.number)
         found = await self._subscriber(number)
         if isinstance(found, Turned):
             return self._turned(found, number, found)
@@ -162,26 +163,8 @@ class Desk:
         if proven is None or now - proven > self._policy.horizon_s * MICROSECONDS:
             raise LinkDown("the switch has not been heard over AMI for longer than the horizon; nothing is forwarded")
 
-    async def _find_number(self, dialled: str) -> Number | None:
-        """Networks send E.164 with or without its plus, or the national form."""
-        tariff = self._tariff()
-        spellings = [tariff.normalise(dialled), tariff.normalise("+" + dialled.lstrip("+"))]
-        for spelling in dict.fromkeys(one for one in spellings if one):
-            if (number := await self._store.number(spelling)) is not None:
-                return number
-        return None
-
     async def _subscriber(self, number: Number | None) -> Subscriber | Turned:
-        if number is None:
-            return turned(Reason.UNKNOWN_NUMBER, None)
-        account = await self._store.account(number.account)
-        if account is None:
-            return turned(Reason.UNKNOWN_NUMBER, None)
-        tariff = self._tariff()
-        plan = tariff.plan(account.plan)
-        if plan is None:
-            return turned(Reason.UNKNOWN_PLAN, None)
-        return Subscriber(number, account, plan, tariff.message_price(plan, self._clock.now().wall_us))
+        return await find_subscriber(self._store, self._tariff(), number, self._clock.now().wall_us)
 
     async def _obstacle(self, subscriber: Subscriber) -> Turned | None:
         number = subscriber.number

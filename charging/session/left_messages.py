@@ -13,15 +13,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
-from charging.ledger.model import CREDIT, Balance, Kind, Leg, Outcome, Transfer
+from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.rating.tariff import Tariff
 from charging.session.decide import Subscriber
 from charging.session.events import BlackBoxRead
 from charging.session.ports import Observer
+from charging.session.subscribers import find_number, find_subscriber
+from charging.session.voicemail import SERVICE, Voicemail, cdr_document
+
+FALLBACK = "fallback"
+"""The reason that the CDR of such a message gives: nobody decided."""
 
 CHARGEABLE_S = IDS_REMEMBERED_S - 24 * 3600
 """How long after its call a message can still be charged. The day is for a switch whose clock is wrong."""
@@ -51,7 +57,7 @@ class LeftMessages:
                 return True
             if await self._was_sold(key, subscriber.account.id, box.ended_us):
                 return True
-            charged = await self._charge(key, subscriber)
+            charged = await self._charge(key, box, box.ended_us, subscriber)
         except LedgerError as error:
             self._observe("ledger_failed", None, {"error": str(error), "kind": type(error).__name__})
             return False
@@ -61,13 +67,9 @@ class LeftMessages:
 
     async def _subscriber(self, dialled: str) -> Subscriber | None:
         tariff = self._tariff()
-        spelling = tariff.normalise("+" + dialled.lstrip("+")) or tariff.normalise(dialled)
-        number = await self._store.number(spelling) if spelling else None
-        account = await self._store.account(number.account) if number is not None else None
-        plan = tariff.plan(account.plan) if account is not None else None
-        if number is None or account is None or plan is None:
-            return None
-        return Subscriber(number, account, plan, tariff.message_price(plan, self._clock.now().wall_us))
+        number = await find_number(self._store, tariff, dialled)
+        found = await find_subscriber(self._store, tariff, number, self._clock.now().wall_us)
+        return found if isinstance(found, Subscriber) else None
 
     def _is_too_old(self, ended_us: int) -> bool:
         return self._clock.now().wall_us - ended_us >= CHARGEABLE_S * MICROSECONDS
@@ -78,18 +80,46 @@ class LeftMessages:
         rows = await self._store.cdrs(account=account, since_us=ended_us, until_us=ended_us + 1)
         return any(row.session == session and json.loads(row.document).get("messages") for row in rows)
 
-    async def _charge(self, key: str, subscriber: Subscriber) -> int:
+    async def _charge(self, key: str, box: BlackBoxRead, ended_us: int, subscriber: Subscriber) -> int:
         account = subscriber.account.id
         for _ in range(TRIES_MAX):
             available = (await self._store.balances(account)).get(CREDIT, Balance()).available
             amount = min(subscriber.message_price, max(0, available))
             if amount == 0:
                 return 0
-            legs = (Leg(CREDIT, -amount),)
-            at_us = self._clock.now().wall_us
-            transfer = Transfer(f"message/{key}", account, Kind.CHARGE, at_us, legs, reason="voicemail")
+            transfer = self._transfer(key, box, ended_us, subscriber, amount)
             outcome = (await self._store.apply(transfer)).outcome
             if outcome is not Outcome.INSUFFICIENT:
                 # DIFFERS: an earlier attempt, of unknown outcome, has charged what was there then.
                 return amount if outcome is Outcome.CREATED else 0
         return 0
+
+    def _transfer(self, key: str, box: BlackBoxRead, ended_us: int, subscriber: Subscriber, amount: int) -> Transfer:
+        """The charge, and with it the CDR. That has its place where the charge has, however old the message is."""
+        now, tariff = self._clock.now(), self._tariff()
+        message = Voicemail(
+            id=f"message-{key}",
+            account=subscriber.account.id,
+            number=subscriber.number.number,
+            caller=box.caller,
+            plan=subscriber.plan.name,
+            language=subscriber.account.language.value,
+            switch=box.switch,
+            reason=FALLBACK,
+            price=amount,
+            tariff_revision=tariff.revision,
+            tariff_digest=tariff.digest,
+            opened=replace(now, wall_us=ended_us),
+            caller_uid="",
+            dial_status=box.dial_status,
+        )
+        return Transfer(
+            id=f"message/{key}",
+            account=message.account,
+            kind=Kind.CHARGE,
+            at_us=now.wall_us,
+            legs=(Leg(CREDIT, -amount),),
+            session=message.id,
+            change=Closed(cdr_document(message, stored=True, ended_us=ended_us), now.wall_us, opens=True),
+            reason=SERVICE,
+        )

@@ -135,7 +135,7 @@ def _box_read(voicemail: Voicemail, event: BlackBoxRead, now: Instant, policy: P
     stored = event.message_stored
     ended_us = event.ended_us or (voicemail.ended or now).wall_us
     charge = voicemail.price if stored else 0
-    return piece.settle(voicemail, charge, _cdr(voicemail, stored, ended_us), ended_us, now)
+    return piece.settle(voicemail, charge, cdr_document(voicemail, stored, ended_us), ended_us, now)
 
 
 _HANDLERS: Mapping[type, piece.Handler] = {
@@ -147,7 +147,7 @@ _HANDLERS: Mapping[type, piece.Handler] = {
 }
 
 
-def _cdr(voicemail: Voicemail, stored: bool, ended_us: int) -> str:
+def cdr_document(voicemail: Voicemail, stored: bool, ended_us: int) -> str:
     """The JSON text of its CDR: the same members as a call's, where they mean something."""
     document = {
         "service": SERVICE,

@@ -102,6 +102,7 @@ def _service(daemon: Daemon) -> Service:
         live=RegistryCalls(daemon.registry),
         fax=daemon.fax,
         touched=daemon.touched,
+        answer_tolerance_ms=daemon.config.settings.charging.answer_tolerance_ms,
     )
 
 

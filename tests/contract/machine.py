@@ -53,7 +53,7 @@ LEGS = st.lists(
 CHANGES = st.one_of(
     st.builds(Opened, st.sampled_from(["x", "y"]), st.text(max_size=3), EPOCHS, FOLLOWS),
     st.builds(Kept, st.text(max_size=3), EPOCHS, FOLLOWS),
-    st.builds(Closed, st.sampled_from(["", "{}"]), TIMES_US, EPOCHS, FOLLOWS),
+    st.builds(Closed, st.sampled_from(["", "{}"]), TIMES_US, EPOCHS, FOLLOWS, st.booleans()),
 )
 GRANTS = st.lists(st.integers(1, 3), max_size=2, unique=True)
 

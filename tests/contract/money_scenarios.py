@@ -17,6 +17,20 @@ SCENARIOS = {
         r1 reserve s1:open credit=/60              -> created credit 100/60
         v1 release s1:close credit=/-60            -> created credit 100/0
     """,
+    "what_is_charged_at_once_opens_and_closes_its_session_in_one_transfer": """
+        t1 top_up credit=+100                      -> created credit 100/0
+        m1 charge m:once credit=-30                -> created credit 70/0
+        m1 charge m:once credit=-30                -> exists credit 70/0
+        m1 charge m:once credit=-40                -> differs credit 70/0
+        m2 charge m:once credit=-30                -> session_exists credit 70/0     # it has left its CDR
+        r1 reserve m:open credit=/10               -> session_exists credit 70/0
+        e1 settle m:close credit=-1                -> session_not_open credit 70/0
+        m3 charge n:once credit=-71                -> insufficient credit 70/0
+        r2 reserve o:open credit=/60               -> created credit 70/60
+        m4 charge o:once credit=-1                 -> session_exists credit 70/60
+        m5 charge n:once credit=-10/+1             -> exceeds_reservation credit 70/60
+        m6 charge n:once credit=-10                -> created credit 60/60
+    """,
     "the_last_cent_can_be_reserved_and_no_more": """
         t1 top_up credit=+100                      -> created credit 100/0
         r1 reserve s1:open credit=/101             -> insufficient credit 100/0

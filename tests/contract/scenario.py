@@ -2,7 +2,8 @@
 
     ID KIND [SESSION:CHANGE[:EPOCH[:FOLLOWS]]] LEG… [after GRANT-ID LEG…] -> OUTCOME [BALANCE POSTED/RESERVED]…
 
-A change is ``open``, ``keep``, ``close`` or ``close+cdr``; it follows the session's last transfer where it does not say
+A change is ``open``, ``keep``, ``close``, ``close+cdr`` or ``once`` (opens, and closes with a CDR);
+it follows the session's last transfer where it does not say
 which. A leg is ``BALANCE=POSTED/RESERVED@FLOOR``, each part but the first optional (``credit=-45/-60``,
 ``calls=/1@-2``). The balances named after the outcome are asked from the store after the transfer, and compared with
 the answer's own. All is on account ``a``. Empty lines and ``#`` comments are passed over.
@@ -80,6 +81,7 @@ def _change(word: str, last: Mapping[str, int]) -> tuple[str, SessionChange]:
         "keep": Kept("kept", epoch, follows),
         "close": Closed("", ENDED_US, epoch, follows),
         "close+cdr": Closed('{"seconds":45}', ENDED_US, epoch, follows),
+        "once": Closed('{"seconds":0}', ENDED_US, epoch, follows, opens=True),
     }
     return session, changes[what]
 

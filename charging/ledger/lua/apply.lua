@@ -7,8 +7,8 @@
 --       4 sessions hash   session -> "EPOCH OPENED_US SEQUENCE HOLDS\nSWITCH\nSTATE", HOLDS being "NAME=AMOUNT;…"
 --       5 cdrs     zset   session by the end of its call
 --       6 cdr      hash   session -> "ENDED_US DOCUMENT"
--- ARGV  1 change ("", open, keep, close)   2 session   3 epoch   4 switch   5 at_us (close: ended_us)
---       6 state (close: the CDR or "")     7 "1": write something even where nothing changes, for WAIT to wait for
+-- ARGV  1 change ("", open, keep, close, once: it opens and closes)   2 session   3 epoch   4 switch
+--       5 at_us (close, once: ended_us)   6 state (close, once: the CDR or "")     7 "1": write something even where nothing changes, for WAIT to wait for
 --       8 how the names of the indexes begin, for this script to keep them; "": the caller does (in a cluster they are in
 --         other slots, out of a script's reach)
 --       9 follows: the number of the session's last transfer, by the caller's books
@@ -85,7 +85,7 @@ end
 local holds, opened_us = {}, at_us
 if change ~= "" then
     local record = redis.call("HGET", sessions, session)
-    if change == "open" then
+    if change == "open" or change == "once" then
         if record or redis.call("HEXISTS", cdr, session) == 1 then
             return unchanged("session_exists", "")
         end
@@ -113,7 +113,8 @@ for arg = main + 4, #ARGV, 4 do
     end
     holds[name] = held > 0 and held or nil
 end
-if change == "close" and next(holds) then
+local closes = change == "close" or change == "once"
+if closes and next(holds) then
     return unchanged("exceeds_reservation", (next(holds)))
 end
 
@@ -152,7 +153,7 @@ for line = 1, lines do
     end
 end
 redis.call("HSET", books, "#lines", number, unpack(changed))
-if change == "close" then
+if closes then
     redis.call("HDEL", sessions, session)
     if state ~= "" then
         redis.call("ZADD", cdrs, at_us, session)

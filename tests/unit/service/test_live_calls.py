@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Applied, Kept, Transfer, bundle
 from charging.service.balance import BalanceView
 from charging.service.live import NoCalls, RegistryCalls
 from charging.service.refusal import Code
 from charging.service.service import Service
-from tests.fakes.rig import EURO, Rig, make_rig
+from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
 from tests.unit.service.conftest import refused
 
 MONTH = "2026-11"
@@ -44,6 +46,21 @@ async def test_r5_the_balance_includes_what_a_running_call_has_used_since_its_la
         assert view.credit.reserved == 120_000
         assert view.credit.available == EURO - 120_000
         assert [(call.elapsed_s, call.cost) for call in view.calls] == [(30, 30_000)]
+
+
+@pytest.mark.parametrize(("talked_s", "minutes"), [(60, 1), (60.2, 1), (60.3, 2)])
+async def test_r5_the_balance_shown_in_a_call_is_what_it_would_be_if_the_call_ended_now(
+    talked_s: float, minutes: int
+) -> None:
+    """Also in the moment after an increment, which the switch's own lateness in cutting does not make anybody pay."""
+    async with make_rig(tariff=make_tariff(price=120_000, increment_s=60)) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        await rig.clock.advance(talked_s)
+        shown = (await view_of(rig)).credit.now
+        await rig.hang_up(call)
+        await rig.clock.advance(1)
+        assert shown == (await view_of(rig)).credit.now == 10 * EURO - minutes * 120_000
 
 
 async def test_r5_what_a_tick_has_settled_is_counted_once() -> None:

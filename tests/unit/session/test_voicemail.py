@@ -18,8 +18,13 @@ from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind
 from charging.ledger.port import IDS_REMEMBERED_S
 from charging.ledger.portable import Counts
+from charging.money import parse_euro
 from charging.rating.past import PastMessage, past_of
 from charging.rating.vat import Vat
+from charging.service.ledger_contents import LedgerContents
+from charging.service.statements import Statement, Statements
+from charging.session.cdr import iso
+from tests.contract.scenario import assert_sound
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
 
@@ -244,6 +249,52 @@ async def test_message_taken_while_the_daemon_was_dead_is_charged_as_far_as_cred
     assert (await rig.balance()).posted == credit - charged
     lines = [line async for line in rig.store.journal("anna") if line.kind is Kind.CHARGE]
     assert len(lines) == (1 if charged else 0)
+
+
+@pytest.mark.parametrize("away_s", [0, 30 * 24 * 3600])
+async def test_message_charged_afterwards_leaves_a_cdr_so_that_cdrs_tell_all_that_the_journal_took(
+    rig: Rig, away_s: float
+) -> None:
+    await rig.subscriber(credit=EURO, plan="free")
+    await rig.kill_daemon()
+    rig.switch.leave_message("nosession-1700000000.1", "u1", fallback=True)
+    ended_us = rig.clock.now().wall_us
+    await rig.clock.advance(away_s)
+    await rig.start_daemon()
+    await rig.clock.advance(1)
+    (row,) = await rig.store.cdrs()
+    document = json.loads(row.document)
+    told = {name: document[name] for name in ("service", "number", "messages", "cost", "reason", "ended")}
+    assert told == {
+        "service": "voicemail",
+        "number": NUMBER,
+        "messages": 1,
+        "cost": "0.10",
+        "reason": "fallback",
+        "ended": iso(ended_us),
+    }
+    assert EURO - (await rig.balance()).posted == parse_euro(document["cost"])
+    await assert_sound(rig.store, LedgerContents(rig.clock.now()))
+    tariff, now_us = rig.tariff, rig.clock.now().wall_us
+    month = await Statements(rig.store, lambda: tariff, rig.clock).of("anna", tariff.month_of(now_us))
+    assert isinstance(month, Statement)
+    assert [(line.kind, line.credit, line.cdr["caller"]) for line in month.lines if line.kind != "top_up"] == [
+        ("voicemail", -PRICE, document["caller"])
+    ]
+
+
+async def test_number_that_can_be_read_in_two_ways_is_read_the_same_for_a_call_and_a_left_message(rig: Rig) -> None:
+    """As a national number of the Netherlands, though with a plus before it, it were one of Egypt."""
+    dialled = NUMBER.removeprefix("+31")
+    assert rig.tariff.normalise(f"+{dialled}") not in (None, NUMBER)
+    await rig.subscriber(credit=EURO, plan="free", forward_to="")
+    assert (await rig.ring(dialled)).decision == "voicemail"
+    await rig.kill_daemon()
+    rig.switch.dialled = dialled
+    rig.switch.leave_message("nosession-1700000000.1", "u1", fallback=True)
+    await rig.start_daemon()
+    await rig.clock.advance(30)
+    assert (await rig.balance()).posted == EURO - PRICE
 
 
 async def test_r7_message_taken_while_the_daemon_was_dead_is_free_where_voicemail_is_included(rig: Rig) -> None:
