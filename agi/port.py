@@ -49,11 +49,15 @@ class Declined(Exception):
     """The desk leaves this question to another daemon, which the dialplan asks next."""
 
 
+class Unproven(Exception):
+    """The switch knows of no call that asks this now: its caller has left, or somebody plays the dialplan."""
+
+
 class CallDesk(Protocol):
     """The engine, as the dialplan's routes see it. An exception means "no answer": the dialplan falls back."""
 
     async def incoming(self, request: IncomingCall) -> Answer:
-        """Decide over a new call, and reserve what it needs.
+        """Decide over a new call, and reserve what it needs. Raises Unproven.
 
         Cancelled when the request's deadline passes; then the desk itself gives back what it had reserved.
         """

@@ -15,7 +15,7 @@ from typing import NoReturn, Protocol
 
 import structlog
 
-from agi.port import Declined
+from agi.port import Declined, Unproven
 from agi.protocol import Request
 from agi.session import AgiSession, CallerLeft
 from charging.clock import Clock, Instant
@@ -49,6 +49,8 @@ class AgiOutcome(Enum):
     ANSWERED = "answered"
     DECLINED = "declined"
     """Left to another daemon."""
+    UNPROVEN = "unproven"
+    """The switch, asked, knows of no such call."""
     CALLER_LEFT = "caller_left"
     HEADER_LATE = "header_late"
     FOREIGN_HEADER = "foreign_header"
@@ -181,6 +183,9 @@ class AgiServer:
         except Declined as error:
             log.info("agi_request_declined", route=request.script, why=str(error))
             return AgiOutcome.DECLINED
+        except Unproven as error:
+            log.warning("agi_call_unproven", route=request.script, error=str(error))
+            return AgiOutcome.UNPROVEN
         except CallerLeft as error:
             log.info("agi_caller_left", route=request.script, error=str(error))
             return AgiOutcome.CALLER_LEFT

@@ -27,7 +27,7 @@ AMI_STATES = ("down", "connecting", "refused", "reconciling", "up")
 SESSION_STATES = ("setup", "running", "ended")
 """ended: its money is not booked yet."""
 AGI_ROUTES = ("incoming", "unanswered")
-AGI_RESULTS = ("answered", "declined", "caller_left", "deadline", "failed", "foreign_header", "crowded_out")
+AGI_RESULTS = ("answered", "declined", "caller_left", "deadline", "failed", "foreign_header", "unproven", "crowded_out")
 SERVICES = ("forward", "voicemail", "fax")
 NOTICES = (
     "low-credit",
@@ -167,8 +167,9 @@ class Metrics:
         self.agi_requests = self._counter(
             "charging_agi_requests",
             "FastAGI requests by route (other: none of ours) and result (answered, declined: left to another daemon, "
-            "caller_left, deadline, failed, header_late, foreign_header: not as Asterisk writes it, bad_request, "
-            "unknown_route, crowded_out: too many at once, stopped: with the daemon).",
+            "caller_left, deadline, failed, header_late, foreign_header: not as Asterisk writes it, unproven: the "
+            "switch knows no such call, bad_request, unknown_route, crowded_out: too many at once, stopped: with the "
+            "daemon).",
             "route",
             "result",
             known=[(*AGI_ROUTES, "other"), AGI_RESULTS],

@@ -148,6 +148,16 @@ class CallControl:
         reply = await self._link.action("Status", fields, timeout_s=10.0, list_end="StatusComplete")
         return [*map(channel_status, reply.events), *doubtful_statuses(reply.suspects)]
 
+    async def variable(self, channel_uid: str, name: str, timeout_s: float) -> str | None:
+        """A channel's variable, empty where it has none; ``None``: there is no such channel."""
+        try:
+            reply = await self._link.action("Getvar", {"Channel": channel_uid, "Variable": name}, timeout_s=timeout_s)
+        except ActionRefused as error:
+            if "no such channel" in str(error).lower():
+                return None
+            raise
+        return reply.headers.get("Value")
+
     async def black_box(self) -> dict[str, BlackBoxRecord]:
         """All records of ended calls that have not been deleted, by key."""
         fields = {"Family": variables.BLACK_BOX_FAMILY}

@@ -14,6 +14,7 @@ NEEDED_ACTIONS = {
     "CoreStatus": "reporting",
     "DBGet": "reporting",
     "DBGetTree": "reporting",
+    "Getvar": "call",
     "Hangup": "call",
     "Status": "call",
 }

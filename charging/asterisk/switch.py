@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from charging.asterisk import variables
@@ -18,6 +19,10 @@ _RESULTS = {
     PromptOutcome.FEATURE: PromptResult.FALLBACK,
     PromptOutcome.FAILED: PromptResult.FAILED,
 }
+
+
+ASK_S = 1.0
+"""A caller waits for this answer, within the dialplan's guard."""
 
 
 class AsteriskSwitch:
@@ -44,6 +49,12 @@ class AsteriskSwitch:
             elif status.session:
                 legs[status.session] = _with(legs.get(status.session, Legs()), status)
         return Look(asked, legs, frozenset(doubtful))
+
+    async def is_deciding(self, caller_uid: str, number: str) -> bool:
+        phase, asked = await asyncio.gather(
+            *(self._control.variable(caller_uid, one, ASK_S) for one in (variables.PHASE, variables.NUMBER))
+        )
+        return phase == variables.PHASE_DECIDE and asked == number
 
     async def set_deadline(self, uid: str, at: Instant) -> None:
         await self._control.set_deadline(uid, at)

@@ -16,7 +16,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from charging.clock import Clock
+from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerCorrupt
 from charging.ledger.documents import Document, Documents, Put
 from charging.service import text
@@ -25,6 +25,8 @@ from charging.service.refusal import Code, Refused
 COLLECTION = "api-tokens"
 LABEL = "charging"
 TOKENS_MAX = 1_000
+LIST_EVERY_S = 1
+"""How often unknown ids may have the store's tokens listed: a token just made is known of after this."""
 
 _TOKEN = re.compile(rf"{LABEL}_([0-9a-f]{{12}})_([A-Za-z0-9_-]{{43}})")
 
@@ -71,6 +73,9 @@ class Tokens:
     def __init__(self, documents: Documents, clock: Clock) -> None:
         self._documents = documents
         self._clock = clock
+        self._digests: dict[str, str] = {}
+        """Of the tokens when they were last listed."""
+        self._listed_mono_us: int | None = None
 
     async def add(self, name: str, scopes: Collection[Scope]) -> NewToken | Refused:
         """Make a token."""
@@ -103,9 +108,34 @@ class Tokens:
         match = _TOKEN.fullmatch(secret)
         document = await self._documents.get_document(COLLECTION, match[1]) if match is not None else None
         if match is None or document is None:
+            self._digests.pop("" if match is None else match[1], None)
             return None
         token, digest = _stored(document)
         return token if hmac.compare_digest(digest, _digest(match[2])) else None
+
+    async def exists(self, id: str) -> bool:
+        """Whether there is such a token. However often it is asked for ids that there are not, the store is asked at
+        most once in LIST_EVERY_S."""
+        now_us = self._clock.now().mono_us
+        due_us = LIST_EVERY_S * MICROSECONDS
+        if id not in self._digests and (self._listed_mono_us is None or now_us - self._listed_mono_us >= due_us):
+            self._listed_mono_us = now_us
+            found = await self._documents.list_documents(COLLECTION, limit=TOKENS_MAX)
+            self._digests = {one.id: _readable_digest(one) for one in found}
+        return id in self._digests
+
+    def fits(self, secret: str) -> bool:
+        """Whether this is the text of a token that ``exists`` has found. Asks no store; a revoked one may fit."""
+        match = _TOKEN.fullmatch(secret)
+        return match is not None and hmac.compare_digest(self._digests.get(match[1], ""), _digest(match[2]))
+
+
+def _readable_digest(document: Document) -> str:
+    """Empty, which no text of a token has, where the stored token cannot be read."""
+    try:
+        return _stored(document)[1]
+    except LedgerCorrupt:
+        return ""
 
 
 def token_id(secret: str) -> str:

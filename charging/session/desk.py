@@ -11,9 +11,9 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from agi.port import Answer, Declined, IncomingCall
+from agi.port import Answer, Declined, IncomingCall, Unproven
 from charging.clock import MICROSECONDS, Clock, Instant
-from charging.errors import LedgerError, LinkDown
+from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.accounts import Account, Number
 from charging.ledger.model import CREDIT, Balance, Outcome, Transfer
 from charging.ledger.port import Store
@@ -101,9 +101,10 @@ class Desk:
         self._missed = missed
 
     async def incoming(self, request: IncomingCall) -> Answer:
-        """Decide over a new call, and reserve what it needs. Raises LedgerError, or LinkDown where the switch has been
-        out of reach for longer than the horizon: what is dialled then could not be charged live."""
+        """Decide over a new call, and reserve what it needs. Raises Unproven, LedgerError, or LinkDown where the
+        switch has been out of reach for longer than the horizon: what is dialled then could not be charged live."""
         self._refuse_blind()
+        await self._refuse_forged(request)
         if request.is_withheld:
             request = replace(request, caller="")
         number = await find_number(self._store, self._tariff(), request.number)
@@ -120,8 +121,8 @@ class Desk:
         return self._turned(decided, found.number, found)
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
-        """The forward was not answered: give its money back, then voicemail or nothing. Raises KeyError for a session
-        that is not open, Declined where another daemon must say, LedgerError or TimeoutError where its money could not
+        """The forward was not answered: give its money back, then voicemail or nothing. Raises Declined for a session
+        that is not open and where another daemon must say, LedgerError or TimeoutError where its money could not
         be given back in time."""
         runner = self._registry.find(session)
         number = await self._store.number(await self._number_of(session, runner))
@@ -155,13 +156,23 @@ class Desk:
         for stored in await self._store.sessions(switch=self._switch_id):
             if stored.id == session:
                 return revive(stored.state, self._clock.now(), stored.epoch).number
-        raise KeyError(session)
+        raise Declined("no such session is open")
 
     def _refuse_blind(self) -> None:
         proven = self._switch.proven_mono_us
         now = self._clock.now().mono_us
         if proven is None or now - proven > self._policy.horizon_s * MICROSECONDS:
             raise LinkDown("the switch has not been heard over AMI for longer than the horizon; nothing is forwarded")
+
+    async def _refuse_forged(self, request: IncomingCall) -> None:
+        """Whoever reaches FastAGI can ask about any number, and would keep an account's calls busy. So the switch is
+        asked whether it has that call. A switch that does not answer just now, though its link lives, is taken at the
+        request's word: what is then reserved for nothing is given back after ``setup_timeout_s``."""
+        try:
+            if not await self._switch.is_deciding(request.unique_id, request.number):
+                raise Unproven(f"the switch has no call {request.unique_id} that asks about {request.number}")
+        except SwitchError as error:
+            self._observe("caller_not_looked_up", None, {"error": str(error)})
 
     async def _subscriber(self, number: Number | None) -> Subscriber | Turned:
         return await find_subscriber(self._store, self._tariff(), number, self._clock.now().wall_us)

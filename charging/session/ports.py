@@ -86,6 +86,10 @@ class Switch(Protocol):
     async def look(self) -> Look:
         """Ask for every channel that belongs to a session."""
 
+    async def is_deciding(self, caller_uid: str, number: str) -> bool:
+        """Whether there is this caller's channel, and its dialplan asks now what to do with a call to ``number``, as it
+        was dialled."""
+
     async def set_deadline(self, uid: str, at: Instant) -> None:
         """Have the switch itself cut the channel at ``at``; a channel that is gone is fine."""
 

@@ -1,8 +1,10 @@
 """Who passes to the public interface: before the application sees a request, its token, its path, its scope, its pace
 and its size are checked, in this order. What the table of operations does not name does not pass.
 
-Failed logins are limited by address, so that nobody keeps the store busy with guesses. A token that was good before is
-still looked up from an address that is over its limit: one bad client behind a proxy locks nobody else out.
+Failed logins are limited, so that nobody keeps the store busy with guesses: by address if they name a token that does
+not exist, else by address and token. Over the limit a text is still compared with the token that it names, in memory: a
+good token is never locked out by the failures of others, whoever shares its address, also after a restart. (A secret
+has 256 random bits: comparing is no help in guessing it.)
 """
 
 from __future__ import annotations
@@ -169,12 +171,15 @@ class Gate:
         secret = secret.strip()
         address = _address(scope)
         now_us = self._clock.now().mono_us
-        wait_s = self._failures.wait_s(address, now_us)
-        if wait_s > 0 and not self._requests.knows(token_id(secret)):
+        id = token_id(secret)
+        exists = bool(id) and await self._tokens.exists(id)
+        guesser = f"{address} {id}" if exists else address
+        wait_s = self._failures.wait_s(guesser, now_us)
+        if wait_s > 0 and not (exists and self._tokens.fits(secret)):
             raise _too_many(wait_s, "too many failed logins from this address")
         token = await self._tokens.authenticate(secret)
         if token is None:
-            self._failures.take(address, now_us)
+            self._failures.take(guesser, now_us)
             log.warning("api_login_failed", address=address)
             challenge = f'{REALM}, error="invalid_token"'
             raise Denied(_unauthorized("the token is not known (any more)"), WWW_Authenticate=challenge)

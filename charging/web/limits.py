@@ -38,7 +38,3 @@ class Limits:
             if len(self._spread_us) > self._keys_max:
                 self._spread_us.popitem(last=False)
         return wait_s
-
-    def knows(self, key: str) -> bool:
-        """Whether the key has been counted and not been forgotten."""
-        return key in self._spread_us

@@ -18,6 +18,7 @@ COMMANDS = (
     "CoreStatus",
     "DBGet",
     "DBGetTree",
+    "Getvar",
     "Hangup",
     "ListCommands",
     "Originate",

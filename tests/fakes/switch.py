@@ -69,6 +69,8 @@ class FakeSwitch:
         self.dialled = "+31201234567"
         self.deleted: list[list[str]] = []
         """Each order to delete records."""
+        self.without_call: set[str] = set()
+        """Unique ids of calls that there are not, though somebody asks about them."""
         self.deletes = True
         """Whether the dialplan obeys such an order."""
         self.prompt_result = PromptResult.PLAYED
@@ -141,6 +143,11 @@ class FakeSwitch:
         if self.up:
             self._proven = self.clock.now().mono_us
         return self._proven
+
+    async def is_deciding(self, caller_uid: str, number: str) -> bool:
+        if not self.up:
+            raise LinkDown
+        return caller_uid not in self.without_call
 
     async def look(self) -> Look:
         self._must_be_up()

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from agi.port import Answer, IncomingCall
+from agi.port import Answer, Declined, IncomingCall, Unproven
 from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging.clock import SystemClock
-from charging.door import Turned
+from charging.door import Guest, Turned
 from charging.sources import Sources
 from tests.fakes.agi_client import AgiClient, header
 from tests.fakes.ami import eventually
@@ -192,6 +192,20 @@ async def test_a_desk_that_raises_sets_nothing(office: Office) -> None:
     assert await office.ended() is AgiOutcome.FAILED
 
 
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(Unproven("no such call"), AgiOutcome.UNPROVEN), (Declined("not ours"), AgiOutcome.DECLINED)]
+)
+async def test_a_desk_that_refuses_sets_nothing_and_has_not_failed(
+    office: Office, error: Exception, outcome: AgiOutcome
+) -> None:
+    async def refuse() -> None:
+        raise error
+
+    office.desk.meanwhile = refuse
+    assert (await office.incoming()).variables == {}
+    assert await office.ended() is outcome
+
+
 @limited(request_s=0.3)
 async def test_a_desk_that_takes_too_long_is_broken_off(office: Office) -> None:
     office.desk.meanwhile = asyncio.Event().wait
@@ -213,14 +227,21 @@ async def test_closing_the_server_gives_back_what_is_being_delivered(office: Off
 async def test_a_connection_that_is_stopped_before_its_first_step_is_closed_and_counted() -> None:
     outcomes = list[AgiOutcome]()
     server = AgiServer({}, SystemClock(), observer=lambda _route, outcome, _seconds: outcomes.append(outcome))
-    accept = server._accept
+    protocol = server._protocol
 
-    def accept_and_stop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        accept(reader, writer)
-        for task in server._tasks:
-            task.cancel()
+    def stopped_at_once(guest: Guest) -> asyncio.StreamReaderProtocol:
+        made = protocol(guest)
+        connection_made = made.connection_made
 
-    server._accept = accept_and_stop  # type: ignore[method-assign]
+        def made_and_stopped(transport: asyncio.BaseTransport) -> None:
+            connection_made(transport)
+            for task in server._tasks:
+                task.cancel()
+
+        made.connection_made = made_and_stopped  # type: ignore[method-assign]
+        return made
+
+    server._protocol = stopped_at_once  # type: ignore[method-assign]
     await server.start("127.0.0.1", 0)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     async with asyncio.timeout(5):
@@ -406,7 +427,7 @@ async def test_complete_but_silent_clients_shut_no_call_out(office: Office) -> N
     writers = []
     for _ in range(30):
         _, writer = await asyncio.open_connection("127.0.0.1", office.port)
-        writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL))
+        writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed"))
         writers.append(writer)
     await eventually(lambda: len(office.outcomes) >= 28)
     await office.still_serves()
@@ -433,7 +454,7 @@ async def test_an_address_that_is_not_the_switchs_is_turned_away_at_the_door(sou
         assert await reader.read() == b""
     writer.transport.abort()
     assert (turned, outcomes, desk.calls) == ([Turned.SOURCE], [], [])
-    await AgiClient().call(server.port, "incoming", NUMBER, CALLER, UID, CHANNEL)
+    await AgiClient().call(server.port, "incoming", NUMBER, CALLER, UID, CHANNEL, "allowed")
     await eventually(lambda: outcomes == [AgiOutcome.ANSWERED])
     await server.close()
 

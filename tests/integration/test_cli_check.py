@@ -18,7 +18,7 @@ CheckLive = Callable[..., Awaitable[Ran]]
 @pytest.fixture
 async def ami() -> AsyncIterator[FakeAmi]:
     """An Asterisk that has everything."""
-    fake = FakeAmi(commands=(*COMMANDS, "CoreSettings", "Getvar", "ShowDialPlan", "ModuleCheck"))
+    fake = FakeAmi(commands=(*COMMANDS, "CoreSettings", "ShowDialPlan", "ModuleCheck"))
     fake.answers["CoreSettings"] = lambda message: [success(message, ("AsteriskVersion", "22.10.1"))]
     fake.answers["Getvar"] = globals_of(CHARGING_AGI="127.0.0.1:4999")
     fake.answers["ShowDialPlan"] = lambda message: listing(message, "ShowDialPlanComplete", [])

@@ -125,6 +125,17 @@ async def test_an_order_that_was_not_carried_out_raises(
         await control.hang_up(UID)
 
 
+async def test_a_channels_variable_is_asked_for_by_its_unique_id(control: CallControl, link: RecordingLink) -> None:
+    link.replies["Getvar"] = Reply(AmiMessage.of(Response="Success", Variable="X", Value="decide"))
+    assert await control.variable(UID, "X", 1.0) == "decide"
+    assert link.orders == [("Getvar", {"Channel": UID, "Variable": "X"})]
+    link.refuse = {"Getvar": gone("Getvar")}
+    assert await control.variable(UID, "X", 1.0) is None
+    link.refuse = {"Getvar": ActionTimeout()}
+    with pytest.raises(ActionTimeout):
+        await control.variable(UID, "X", 1.0)
+
+
 async def test_hanging_up_names_its_cause(control: CallControl, link: RecordingLink) -> None:
     assert await control.hang_up(UID, 44) is True
     assert link.orders == [("Hangup", {"Channel": UID, "Cause": "44"})]

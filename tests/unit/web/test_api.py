@@ -12,6 +12,7 @@ from charging.errors import LedgerUnavailable
 from charging.ledger.archive import opening_line
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.service.statements import month_bounds_us
+from charging.service.tokens import NewToken, Scope
 from charging.web.api_document import complete, scope_of
 from tests.fakes.clock import FakeClock
 from tests.unit.service.conftest import Shop
@@ -112,10 +113,54 @@ async def test_failed_logins_are_limited_by_address_and_lock_out_nobody_else(doo
     response = await door("charging_0123456789ab_" + "x" * 43, "GET", "/health", 429, address="198.51.100.7")
     assert response.headers["retry-after"] == "20"
     await door("read", "GET", "/health", address="198.51.100.7")  # it was good before: its holder goes on
-    await door("credit", "GET", "/health", 429, address="198.51.100.7")
-    await door("credit", "GET", "/health", 403, address="198.51.100.8")
+    await door("credit", "GET", "/health", 403, address="198.51.100.7")  # it was not seen before: the same
     await clock.advance(20)
     await door("charging_0123456789ab_" + "x" * 43, "GET", "/health", 401, address="198.51.100.7")
+
+
+async def test_guesses_at_a_token_that_there_is_are_limited_and_do_not_lock_it_out(door: Door) -> None:
+    """By address and token, for its id is no secret; its holder behind the same address goes on."""
+    guess = door.secrets["read"][:-1] + ("x" if door.secrets["read"][-1] != "x" else "y")
+    for _ in range(3):
+        await door(guess, "GET", "/health", 401, address="198.51.100.7")
+    for _ in range(50):
+        await door(guess, "GET", "/health", 429, address="198.51.100.7")
+    await door("read", "GET", "/health", address="198.51.100.7")
+    await door(guess, "GET", "/health", 429, address="198.51.100.7")
+    await door(guess, "GET", "/health", 401, address="198.51.100.8")
+    other = door.secrets["fax"][:-1] + ("x" if door.secrets["fax"][-1] != "x" else "y")
+    await door(other, "GET", "/health", 401, address="198.51.100.7")
+
+
+async def test_over_the_limit_a_guess_asks_no_store(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    guess = door.secrets["read"][:-1] + ("x" if door.secrets["read"][-1] != "x" else "y")
+    for _ in range(3):
+        await door(guess, "GET", "/health", 401)
+
+    async def asked(*_: object, **__: object) -> None:
+        raise AssertionError("the store was asked")
+
+    monkeypatch.setattr(door.documents, "get_document", asked)
+    monkeypatch.setattr(door.documents, "list_documents", asked)
+    await door(guess, "GET", "/health", 429)
+
+
+async def test_a_revoked_token_is_refused_and_limited_like_an_unknown_one(door: Door) -> None:
+    secret = door.secrets["read"]
+    await door("read", "GET", "/health")
+    await door.tokens.revoke(secret.split("_")[1])
+    for _ in range(4):
+        await door(secret, "GET", "/health", 401)
+    await door(secret, "GET", "/health", 429)
+
+
+async def test_a_token_made_after_the_list_was_made_is_known_within_a_second(door: Door, clock: FakeClock) -> None:
+    for number in range(3):
+        await door(f"charging_{number:012d}_" + "x" * 43, "GET", "/health", 401)
+    new = await door.tokens.add("later", [Scope.READ])
+    assert isinstance(new, NewToken)
+    await clock.advance(1)
+    await door(new.secret, "GET", "/health")
 
 
 async def test_the_addresses_of_one_ipv6_customer_count_as_one(door: Door) -> None:

@@ -26,10 +26,8 @@ def test_after_the_named_wait_one_more_is_allowed_and_not_before() -> None:
 def test_asking_whether_counts_nothing_and_a_refusal_costs_nothing() -> None:
     limits = Limits(1)
     assert [limits.wait_s("a", NOW) for _ in range(3)] == [0, 0, 0]
-    assert not limits.knows("a")
     limits.take("a", NOW)
     assert [limits.take("a", NOW) for _ in range(3)] == [60, 60, 60]
-    assert limits.knows("a")
 
 
 def test_a_long_silence_does_not_save_up() -> None:
@@ -45,4 +43,3 @@ def test_memory_is_bounded_by_forgetting_who_has_not_asked_for_longest() -> None
         limits.take(key, NOW)
     assert len(limits) == 2
     assert [limits.take(key, NOW) for key in ("b", "c")] == [60, 60]
-    assert not limits.knows("a")

@@ -1,0 +1,101 @@
+"""What a stranger writes into SIP reaches FastAGI's header: with the dialplan's own cleaning, and without it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from charging.lab import Lab, mobile
+from charging.lab.folder import SHIPPED_CONFIG
+from charging.money import parse_euro
+from tests.asterisk.engine import NUMBER, engine, number_of
+from tests.asterisk.raw_sip import stranger
+from tests.fakes.agi_client import AgiClient, header
+
+pytestmark = pytest.mark.asterisk
+
+BREAK = "%0d%0a"
+DIRTY = {
+    "a forged argument": f"x{BREAK}agi_arg_1:%20{number_of(1)}",
+    "an end of the header": f"x{BREAK}{BREAK}",
+    "an end, and an answer": f"x{BREAK}{BREAK}200%20result=1%20(x)",
+    "one line break": BREAK,
+}
+UNCLEAN = """\
+[charging-clean]
+exten => s,1,Set(CHARGING_NUMBER_OK=1)
+ same => n,Set(CHARGING_CALLER=)
+ same => n,Set(CHARGING_PRESENTATION=allowed)
+ same => n,Return()
+
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def unclean_lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    """A switch whose operator has edited the cleaning away."""
+    config = tmp_path_factory.mktemp("unclean") / "asterisk"
+    shutil.copytree(SHIPPED_CONFIG, config)
+    dialplan = config / "extensions_charging.conf"
+    text, count = re.subn(r"(?ms)^\[charging-clean\]$.*?(?=^\[)", UNCLEAN, dialplan.read_text())
+    assert count == 1
+    dialplan.write_text(text)
+    async with Lab(config=config) as lab:
+        yield lab
+
+
+@pytest.mark.parametrize("user", DIRTY.values(), ids=DIRTY)
+async def test_without_the_cleaning_the_header_is_refused_and_nothing_is_reserved(
+    unclean_lab: Lab, tmp_path: Path, user: str
+) -> None:
+    async with engine(unclean_lab, tmp_path, forward_to=mobile.never_answers(), others=1) as live:
+        async with stranger(unclean_lab, tmp_path, NUMBER, caller=f"<sip:{user}@carrier.example>"):
+            await live.heard("agi_header_foreign")
+            assert live.daemon.events("call_decided") == []
+            for who in ("anna", "other-1"):
+                balance = await live.daemon.get(f"/accounts/{who}/balance")
+                assert parse_euro(balance["credit"]["reserved"]) == 0
+        async with stranger(unclean_lab, tmp_path, NUMBER) as call:  # a clean one is a call like any other
+            await call.is_told(180)
+            await live.heard("call_decided")
+    await unclean_lab.reset()
+
+
+@pytest.mark.parametrize("user", DIRTY.values(), ids=DIRTY)
+async def test_with_the_cleaning_the_call_is_decided_like_any_other(lab: Lab, tmp_path: Path, user: str) -> None:
+    async with engine(lab, tmp_path, forward_to=mobile.never_answers()) as live:
+        async with stranger(lab, tmp_path, NUMBER, caller=f"<sip:{user}@carrier.example>") as call:
+            await call.is_told(180)
+            decided = await live.heard("call_decided")
+        assert (decided["decision"], live.daemon.events("agi_header_foreign")) == ("forward", [])
+
+
+async def test_a_forged_request_from_the_switchs_machine_reserves_nothing(lab: Lab, tmp_path: Path) -> None:
+    """By a channel that is not there, and by one that is, about a number that it has not dialled."""
+    async with engine(lab, tmp_path, forward_to=mobile.never_answers(), others=1) as live:
+        await forge(lab, number_of(1), "1795262400.1", "PJSIP/world-1")
+        await live.heard("agi_call_unproven")
+        async with stranger(lab, tmp_path, NUMBER) as call:
+            await call.is_told(180)
+            theirs = next(one for one in await lab.switch.channels() if one["Channel"].startswith("PJSIP/world"))
+            await forge(lab, number_of(1), theirs["Uniqueid"], theirs["Channel"])
+            await forge(lab, NUMBER, theirs["Uniqueid"], theirs["Channel"])
+            await live.heard("agi_call_unproven", times=3)
+            assert len(live.daemon.events("call_decided")) == 1, "the true one"
+        balance = await live.daemon.get("/accounts/other-1/balance")
+        assert parse_euro(balance["credit"]["reserved"]) == 0
+
+
+async def forge(lab: Lab, number: str, unique_id: str, channel: str) -> None:
+    """Play the dialplan to the daemon."""
+    raw = header("incoming", number, "", unique_id, channel, "allowed").decode()
+    raw = raw.replace("agi_channel: PJSIP/trunk-1", f"agi_channel: {channel}")
+    raw = raw.replace("agi_uniqueid: 1795262400.1", f"agi_uniqueid: {unique_id}")
+    client = AgiClient()
+    await client.call(lab.agi_port, "incoming", raw=raw.encode())
+    assert client.variables == {}
