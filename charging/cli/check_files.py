@@ -107,7 +107,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
 
 def _fax_programs() -> Iterator[Finding]:
     if missing := [program for program in PACKAGES if shutil.which(program) is None]:
-        install = f"apt-get install {' '.join(PACKAGES[program] for program in missing)}"
+        install = f"apt-get install {' '.join(dict.fromkeys(PACKAGES[program] for program in missing))}"
         yield warning("fax", f"no fax can be sent without {', '.join(missing)}: {install}")
     else:
         yield ok("fax", f"{', '.join(PACKAGES)} are there")

@@ -7,6 +7,8 @@ output. What cannot be read is an answer (Refused), not an exception.
 from __future__ import annotations
 
 import asyncio
+import mmap
+import re
 import shutil
 import signal
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from charging.fax import sandbox
+from charging.fax.tiff import page_count
 from charging.service.fax_desk import send_s
 from charging.service.refusal import Code, Obstacle, Refused
 
@@ -27,10 +30,13 @@ RESOLUTION = "204x196"
 """Fine: dots per inch across and down."""
 PAPER = "1728x2292"
 """A4 at that resolution. Every line of a fax has 1728 dots."""
+PDF_HEAD, PDF_HEAD_WITHIN = b"%PDF-", 1024
+"""What readers of PDF look for, and in how many bytes (Acrobat's implementation notes to PDF 1.7, 3.4.1)."""
+SAID_BYTES = 65_536
 LINE_BYTES_S = 1_800
 """What a fax machine takes at most: 14,400 bits a second (ITU-T V.17)."""
 
-PACKAGES = {"gs": "ghostscript", "tiff2pdf": "libtiff-tools"}
+PACKAGES = {"gs": "ghostscript", "tiffcp": "libtiff-tools", "tiff2pdf": "libtiff-tools"}
 
 log = structlog.get_logger(__name__)
 
@@ -58,10 +64,16 @@ class Room:
         """What becomes of it."""
         return self.output / "paper.tif"
 
+    @property
+    def said(self) -> Path:
+        """What the last program wrote about it."""
+        return self.output / "said"
+
     def furnish(self, data: bytes) -> None:
-        """Put the document in."""
+        """Put the document in, without what stands before a PDF's head: some programs put a byte order mark or a line
+        there, and Ghostscript would take the whole for a program in PostScript."""
         self.output.mkdir()
-        self.document.write_bytes(data)
+        self.document.write_bytes(data[max(0, data.find(PDF_HEAD, 0, PDF_HEAD_WITHIN)) :])
 
 
 def bytes_max(pages: int) -> int:
@@ -78,26 +90,76 @@ def too_dense() -> Refused:
 async def convert(room: Room, pages_max: int) -> Refused | None:
     """Make the room's ``document`` (PDF or TIFF, told by its first bytes) its ``paper``; at most one page more than
     ``pages_max``, so that too many are noticed. ``None``: done."""
-    with room.document.open("rb") as file:
-        head = file.read(8)
-    if head.startswith(b"%PDF-"):
+    data = await asyncio.to_thread(room.document.read_bytes)
+    if data.startswith(PDF_HEAD):
         return await _print(room, room.document, pages_max)
-    if head[:4] in (b"II*\0", b"MM\0*"):
-        pdf = room.output / "document.pdf"
-        wrong = await _run(room, BETWEEN_BYTES, "tiff2pdf", "-o", str(pdf), str(room.document))
-        return wrong or await _print(room, pdf, pages_max)
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return await _print_tiff(room, await asyncio.to_thread(page_count, data), pages_max)
     message = "found a document that is neither PDF nor TIFF"
     return Refused(Code.INVALID, message, "send it as a PDF", Obstacle.UNREADABLE)
 
 
+async def _print_tiff(room: Room, pages: int | None, pages_max: int) -> Refused | None:
+    """``pages``: how many the document says it has. It is decoded first, since tiff2pdf passes compressed strips on as
+    they are, which Ghostscript prints as blank paper where they are JPEG."""
+    if pages is None:
+        return _unreadable("found a TIFF that is damaged, or was cut off on its way")
+    whole, pdf = room.output / "whole.tif", room.output / "document.pdf"
+    wrong = await _run(room, BETWEEN_BYTES, "tiffcp", "-c", "lzw", str(room.document), str(whole))
+    if wrong is not None:
+        return wrong
+    if _DAMAGED.search(_said(room)):
+        return _unreadable("found a TIFF whose pictures are damaged")
+    copied = await asyncio.to_thread(_pages_of, whole)
+    if copied != pages:
+        return _unreadable(f"found a TIFF that says it has {pages} pages, of which {copied or 0} can be read")
+    wrong = await _run(room, BETWEEN_BYTES, "tiff2pdf", "-o", str(pdf), str(whole))
+    wrong = wrong or await _print(room, pdf, pages_max)
+    if wrong is not None:
+        return wrong
+    printed = await asyncio.to_thread(_pages_of, room.paper)
+    if printed != min(pages, pages_max + 1):
+        return _unreadable(f"found a TIFF that has {pages} pages, of which {printed or 0} can be printed")
+    return None
+
+
 async def _print(room: Room, pdf: Path, pages_max: int) -> Refused | None:
+    """A page that cannot be drawn whole ends it: Ghostscript would go on, and print it in part or blank. What it mends
+    (a table of contents that is missing) is no error."""
     options = ("-q", "-dBATCH", "-dNOPAUSE", "-dSAFER", "-sDEVICE=tiffg4", f"-r{RESOLUTION}", f"-g{PAPER}")
-    bounds = ("-dPDFFitPage", f"-dLastPage={pages_max + 1}")
+    bounds = ("-dPDFSTOPONERROR", "-dPDFFitPage", f"-dLastPage={pages_max + 1}")
     most = bytes_max(pages_max + 1)
     wrong = await _run(room, most, "gs", *options, *bounds, f"-sOutputFile={room.paper}", "-f", str(pdf))
-    if wrong is not None and room.paper.exists() and room.paper.stat().st_size >= most:
+    if wrong is None or wrong.code is not Code.INVALID:
+        return wrong
+    if b"requires a password" in _said(room):
+        message = "found a PDF that only opens with a password"
+        return Refused(Code.INVALID, message, "save it without a password, and send that", Obstacle.PROTECTED)
+    if room.paper.exists() and room.paper.stat().st_size >= most:
         return too_dense()
-    return wrong
+    pages = await asyncio.to_thread(_pages_of, room.paper)
+    return wrong if pages is None else _unreadable(f"found a document whose page {pages + 1} is damaged")
+
+
+_DAMAGED = re.compile(rb"Corrupt JPEG data|Premature end of JPEG")
+"""What libtiff says and goes on; with other kinds of damage it ends."""
+
+
+def _pages_of(paper: Path) -> int | None:
+    """Without holding it: what lies between may be large."""
+    if not paper.exists() or not paper.stat().st_size:
+        return None
+    with paper.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        return page_count(data)
+
+
+def _said(room: Room) -> bytes:
+    with room.said.open("rb") as file:
+        return file.read(SAID_BYTES)
+
+
+def _unreadable(message: str) -> Refused:
+    return Refused(Code.INVALID, message, "print it to a new PDF and send that", Obstacle.UNREADABLE)
 
 
 async def _run(room: Room, file_bytes: int, program: str, *arguments: str) -> Refused | None:
@@ -113,7 +175,7 @@ async def _run(room: Room, file_bytes: int, program: str, *arguments: str) -> Re
         file_bytes=file_bytes,
         required=room.sandbox_required,
     )
-    code = await _ended(sandbox.command(bounds, place, *arguments), room.output)
+    code = await _ended(sandbox.command(bounds, place, *arguments), room)
     if code == 0:
         return None
     if code in (sandbox.NOT_AVAILABLE, -signal.SIGSYS):
@@ -121,20 +183,20 @@ async def _run(room: Room, file_bytes: int, program: str, *arguments: str) -> Re
         advice = "`charging check` says what the operator must mend"
         return Refused(Code.UNAVAILABLE, "faxes cannot be prepared: this machine has no sandbox for documents", advice)
     log.warning("fax_document_unreadable", program=program, code=code)
-    advice = "print it to a new PDF and send that"
-    return Refused(Code.INVALID, "found a document that cannot be read", advice, Obstacle.UNREADABLE)
+    return _unreadable("found a document that cannot be read")
 
 
-async def _ended(command: list[str], scratch: Path) -> int | None:
+async def _ended(command: list[str], room: Room) -> int | None:
     """The program's exit code; ``None``: its time was over. It can start no others, so that nothing is left of it."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        cwd=scratch,
-        env=sandbox.environment(scratch),
-    )
+    with room.said.open("wb") as said:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            cwd=room.output,
+            env=sandbox.environment(room.output),
+        )
     try:
         async with asyncio.timeout(TIME_S):
             return await process.wait()

@@ -72,6 +72,10 @@ _WORDS: dict[Wrong | Obstacle, tuple[str, str]] = {
         "Wij kunnen het document niet lezen. Maak er een nieuwe PDF van en verstuur die.",
         "We cannot read the document. Print it to a new PDF and send that.",
     ),
+    Obstacle.PROTECTED: (
+        "Het document is beveiligd met een wachtwoord. Bewaar het zonder wachtwoord en verstuur dat.",
+        "The document is protected by a password. Save it without one, and send that.",
+    ),
     Obstacle.TOO_MANY_PAGES: (
         "Het document heeft te veel pagina’s. Verstuur het in delen.",
         "The document has too many pages. Send it in parts.",

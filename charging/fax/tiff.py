@@ -6,6 +6,7 @@ no file to send.
 
 from __future__ import annotations
 
+from mmap import mmap
 from typing import Literal
 
 PAGES_MAX = 10_000
@@ -14,7 +15,7 @@ _VERSION = 42
 _ENTRY_BYTES = 12
 
 
-def page_count(data: bytes) -> int | None:
+def page_count(data: bytes | mmap) -> int | None:
     """The number of pages; ``None`` where the data is no TIFF, or a broken one."""
     order = _ORDERS.get(data[:2])
     if order is None or _whole(data, 2, 2, order) != _VERSION:
@@ -30,6 +31,6 @@ def page_count(data: bytes) -> int | None:
     return pages if pages and place == 0 else None
 
 
-def _whole(data: bytes, start: int, length: int, order: Literal["little", "big"]) -> int | None:
+def _whole(data: bytes | mmap, start: int, length: int, order: Literal["little", "big"]) -> int | None:
     piece = data[start : start + length]
     return int.from_bytes(piece, order) if len(piece) == length else None

@@ -47,6 +47,8 @@ class Obstacle(StrEnum):
     """The tariff has no fax price for where it should go."""
     UNREADABLE = "unreadable"
     """The document is no PDF or TIFF, is damaged, or has no page."""
+    PROTECTED = "protected"
+    """The document only opens with a password."""
     TOO_MANY_PAGES = "too_many_pages"
     TOO_LARGE = "too_large"
     """The document has too many bytes."""

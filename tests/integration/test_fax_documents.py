@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
+import struct
+import subprocess
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,6 +91,158 @@ async def test_documents_are_removed_when_their_time_is_over_and_not_before(
     assert folder.sweep() == 0
     os.utime(old, ns=(at_ns - 1000, at_ns - 1000))
     assert folder.sweep() == 1
+
+
+# --- what is charged was delivered as sent ----------------------------------------------------------------------
+
+
+def picture(path: Path, *, colour: bool) -> Path:
+    """An uncompressed TIFF of a page that is black for an eighth of its height."""
+    width, height = 400, 560
+    grey = [0 if 100 <= line < 170 else 255 for line in range(height) for _ in range(width)]
+    dots = bytes(level for one in grey for level in (one, one, one)) if colour else bytes(grey)
+    source = path / ("page.ppm" if colour else "page.pgm")
+    source.write_bytes(b"P%d\n%d %d\n255\n" % (6 if colour else 5, width, height) + dots)
+    made = path / f"{source.suffix}.tif"
+    subprocess.run(["ppm2tiff", source, made], check=True)
+    return made
+
+
+def copied(source: Path, *options: str, times: int = 1) -> bytes:
+    """The same picture, coded otherwise."""
+    made = source.with_name("copied.tif")
+    subprocess.run(["tiffcp", *options, *([source] * times), made], check=True)
+    return made.read_bytes()
+
+
+def ink(paper: Path) -> list[int]:
+    """How many dots in a thousand are black, page by page."""
+    plain = paper.with_name("plain.tif")
+    subprocess.run(["tiffcp", "-c", "none", "-r", "999999", paper, plain], check=True, capture_output=True)
+    data, found = plain.read_bytes(), []
+    plain.unlink()
+    (place,) = struct.unpack_from("<I", data, 4)
+    while place:
+        (count,) = struct.unpack_from("<H", data, place)
+        entries = (struct.unpack_from("<HHII", data, place + 2 + 12 * one) for one in range(count))
+        tags = {tag: value for tag, _, _, value in entries}
+        dots = data[tags[273] : tags[273] + tags[279]]
+        ones = int.from_bytes(dots, "big").bit_count()
+        black = ones if tags[262] & 0xFFFF == 0 else 8 * len(dots) - ones
+        found.append(round(1000 * black / (8 * len(dots))))
+        (place,) = struct.unpack_from("<I", data, place + 2 + 12 * count)
+    return found
+
+
+async def printed(folder: DocumentFolder, tmp_path: Path, document: bytes) -> list[int]:
+    paper = await folder.prepare("anna", "a", document)
+    assert isinstance(paper, Paper), paper
+    return ink(tmp_path / "fax" / f"{paper.name}.tif")
+
+
+@pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-c", "jpeg"),
+        ("-c", "jpeg:r:50"),
+        ("-c", "jpeg", "-r", "16"),
+        ("-c", "jpeg", "-t"),
+        ("-c", "zip"),
+        ("-c", "lzw", "-B"),
+    ],
+    ids=["jpeg", "jpeg as rgb", "jpeg in strips", "jpeg in tiles", "deflate", "big-endian"],
+)
+async def test_every_coding_of_a_tiff_is_printed_with_its_ink(
+    folder: DocumentFolder, tmp_path: Path, colour: bool, options: tuple[str, ...]
+) -> None:
+    """JPEG was faxed blank, and charged."""
+    document = copied(picture(tmp_path, colour=colour), *options, times=2)
+    assert all(120 <= page <= 130 for page in await printed(folder, tmp_path, document))
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.97])
+@pytest.mark.parametrize("coding", ["none", "lzw", "zip", "jpeg"])
+async def test_tiff_that_was_cut_off_on_its_way_is_refused(
+    folder: DocumentFolder, tmp_path: Path, coding: str, part: float
+) -> None:
+    """It was one page of two, or one that was half white, and charged."""
+    document = copied(picture(tmp_path, colour=False), "-c", coding, times=2)
+    answer = await folder.prepare("anna", "a", document[: int(len(document) * part)])
+    assert isinstance(answer, Refused)
+    assert answer.obstacle is Obstacle.UNREADABLE
+    assert os.listdir(tmp_path / "fax") == []
+
+
+async def test_tiff_with_a_damaged_picture_is_refused(folder: DocumentFolder, tmp_path: Path) -> None:
+    document = bytearray(copied(picture(tmp_path, colour=False), "-c", "jpeg", "-t"))
+    middle = len(document) // 2
+    document[middle : middle + 12] = bytes(12)
+    answer = await folder.prepare("anna", "a", bytes(document))
+    assert isinstance(answer, Refused), answer
+    assert "pictures are damaged" in answer.message or "cannot be read" in answer.message
+
+
+def deflated(pages: int, damaged: int = 0) -> bytes:
+    """A PDF whose pages are compressed; one may be damaged."""
+    made = pdf(pages)
+    for number, content in enumerate(re.findall(rb"<< /Length \d+ >>\nstream\n.*?\nendstream", made, re.DOTALL), 1):
+        packed = zlib.compress(content.split(b"\n")[2])
+        if number == damaged:
+            packed = packed[:8] + bytes(one ^ 0x55 for one in packed[8:])
+        stream = b"<< /Filter /FlateDecode /Length %d >>\nstream\n%s\nendstream" % (len(packed), packed)
+        made = made.replace(content, stream)
+    return made
+
+
+async def test_page_of_a_pdf_that_is_damaged_is_named(folder: DocumentFolder) -> None:
+    """It was sent as a blank page, and charged."""
+    assert isinstance(await folder.prepare("anna", "a", deflated(3)), Paper)
+    answer = await folder.prepare("anna", "a", deflated(3, damaged=2))
+    assert isinstance(answer, Refused)
+    assert (answer.message, answer.obstacle) == ("found a document whose page 2 is damaged", Obstacle.UNREADABLE)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda document: b"\xef\xbb\xbf" + document,
+        lambda document: b"Content-Type: application/pdf\r\n\r\n" + document,
+        lambda document: document[: document.index(b"xref")] + b"trailer\n<< /Size 10 /Root 1 0 R >>\n",
+        lambda document: re.sub(rb"startxref\n\d+", b"startxref\n7", document),
+        lambda document: document + b"\r\n--boundary--\r\n",
+    ],
+    ids=["byte order mark", "line before", "no table", "wrong table", "line behind"],
+)
+async def test_pdf_that_is_odd_and_whole_is_sent_whole(
+    folder: DocumentFolder, tmp_path: Path, odd: Callable[[bytes], bytes]
+) -> None:
+    plain = await printed(folder, tmp_path, pdf(3))
+    assert await printed(folder, tmp_path, odd(pdf(3))) == plain
+    assert all(plain)
+
+
+async def test_head_of_a_pdf_lets_no_program_run(folder: DocumentFolder) -> None:
+    """Ghostscript runs what stands before a PDF's head."""
+    answer = await folder.prepare("anna", "a", b"%!PS\nshowpage\n%PDF-1.4\n")
+    assert isinstance(answer, Refused)
+
+
+def locked(path: Path, password: str) -> bytes:
+    """A PDF that only opens with the password; without one it opens for everybody, and is encrypted all the same."""
+    plain, made = path / "plain.pdf", path / "locked.pdf"
+    plain.write_bytes(pdf(2))
+    options = ("-sOwnerPassword=owner", f"-sUserPassword={password}", "-dEncryptionR=3", "-dKeyLength=128")
+    line = ["gs", "-q", "-dBATCH", "-dNOPAUSE", "-sDEVICE=pdfwrite", *options, f"-sOutputFile={made}", str(plain)]
+    subprocess.run(line, check=True)
+    return made.read_bytes()
+
+
+async def test_pdf_that_opens_with_a_password_is_called_that(folder: DocumentFolder, tmp_path: Path) -> None:
+    assert isinstance(await folder.prepare("anna", "a", locked(tmp_path, "")), Paper)
+    answer = await folder.prepare("anna", "a", locked(tmp_path, "secret"))
+    assert isinstance(answer, Refused)
+    assert answer.obstacle is Obstacle.PROTECTED
 
 
 # --- documents that mean harm -----------------------------------------------------------------------------------
