@@ -313,6 +313,7 @@ def _count_sessions(metrics: Metrics, registry: Registry) -> None:
     for phase in ("setup", "running", "ended"):
         metrics.sessions_open.labels(phase).set_function(count(phase))
     metrics.calls_live.set_function(count("running"))
+    metrics.session_overdue_seconds.set_function(registry.overdue_s)
 
 
 def _duties(engine: Engine) -> dict[str, Coroutine[Any, Any, None]]:

@@ -54,6 +54,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
+        self._make_sessions()
         self._make_calls()
         self._make_money()
         self._make_switch()
@@ -95,6 +96,16 @@ class Metrics:
         self.tariff_info.labels(revision, digest).set(1)
         self.tariff_bad.set(0)
 
+    def _make_sessions(self) -> None:
+        self.calls_live = self._gauge("charging_calls_live", "Calls answered and running now.")
+        self.sessions_open = self._gauge("charging_sessions_open", "Open sessions by state.", "state")
+        self.set_sessions_open({})
+        self.session_overdue_seconds = self._gauge(
+            "charging_session_overdue_seconds",
+            "For how long the session that should have been over first (what it had reserved has ended) is open beyond "
+            "that; 0: none is.",
+        )
+
     def _make_calls(self) -> None:
         self.setups = self._counter(
             "charging_setups",
@@ -102,9 +113,6 @@ class Metrics:
             "decision",
             "reason",
         )
-        self.calls_live = self._gauge("charging_calls_live", "Calls answered and running now.")
-        self.sessions_open = self._gauge("charging_sessions_open", "Open sessions by state.", "state")
-        self.set_sessions_open({})
         self.ticks = self._counter(
             "charging_ticks",
             "Ticks of running calls: granted (reserved in full), short (money ended), deferred (the link was silent: "

@@ -56,6 +56,8 @@ class Fault(StrEnum):
     """A CDR without a journal line or without an account."""
     CDR_OF_OPEN_SESSION = "cdr_of_open_session"
     """A session has its CDR and is still open."""
+    OVERDUE = "overdue"
+    """A session is open though what it had reserved ended long ago."""
     MISSING_CDR = "missing_cdr"
     """A session was closed, and has left no CDR."""
     CDR_DIFFERS = "cdr_differs"

@@ -18,6 +18,10 @@ CDRS_STAY_S = 35 * 24 * 3600
 """So long the archive leaves every CDR where it is (IDS_REMEMBERED_S)."""
 
 
+OVERDUE_S = 600
+"""So long after its end a session may be open: its record is waited for, and a ledger that was away comes back."""
+
+
 class Contents(Protocol):
     """What the ledger keeps without reading it, as others read it."""
 
@@ -25,8 +29,9 @@ class Contents(Protocol):
     def now_us(self) -> int:
         """By the wall clock."""
 
-    def check_state(self, session: OpenSession) -> None:
-        """Raises ValueError where the session cannot be brought back to life from its record."""
+    def overdue_s(self, session: OpenSession) -> int:
+        """For how many seconds the session is open beyond the moment at which it should have been over; 0: it is not.
+        Raises ValueError where it cannot be brought back to life from its record."""
 
     def charged(self, cdr: CdrRow) -> Mapping[str, int]:
         """What it says was taken from credit and bundles, no zeros. Raises ValueError where it is no CDR."""
@@ -78,9 +83,16 @@ class CallsAudit:
 
     def _check_state(self, session: OpenSession) -> Iterable[Finding]:
         try:
-            self._contents.check_state(session)
+            overdue_s = self._contents.overdue_s(session)
         except ValueError as error:
             yield Finding(Fault.UNREADABLE, self._account, f"session {session.id}", str(error))
+            return
+        if overdue_s > OVERDUE_S:
+            detail = (
+                f"what it had reserved ended {overdue_s} s ago, and nobody has booked its end; see that the daemon of "
+                f"switch {session.switch!r} runs and has its link, or restart it: it books what it finds"
+            )
+            yield Finding(Fault.OVERDUE, self._account, f"session {session.id}", detail)
 
     def _check_cdr(self, cdr: CdrRow) -> Iterable[Finding]:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from charging.clock import Instant
 from charging.ledger.model import CREDIT, CdrRow, OpenSession, bundle
 from charging.money import parse_euro
-from charging.session.records import revive
+from charging.session.records import overdue_s, revive
 
 
 class LedgerContents:
@@ -21,8 +21,8 @@ class LedgerContents:
     def now_us(self) -> int:
         return self._now.wall_us
 
-    def check_state(self, session: OpenSession) -> None:
-        revive(session.state, self._now, session.epoch)
+    def overdue_s(self, session: OpenSession) -> int:
+        return overdue_s(revive(session.state, self._now, session.epoch), self._now)
 
     def charged(self, cdr: CdrRow) -> Mapping[str, int]:
         try:

@@ -218,6 +218,11 @@ class Session:
             return self.opened.wall_us
         return self.answered.wall_us if self.answered_us is None else self.answered_us
 
+    @property
+    def due_us(self) -> int:
+        """Wall clock at which what it has reserved ends: by then it should be over, and soon afterwards booked."""
+        return self.start_us + self.covered_s * MICROSECONDS
+
     def elapsed_ms(self, mono_us: int) -> int:
         """Milliseconds from the answer to a monotonic reading; 0 before the answer."""
         return 0 if self.answered is None else max(0, (mono_us - self.answered.mono_us) // 1000)

@@ -35,6 +35,8 @@ class Piece:
     """Instants that are stored, by the wall clock."""
     LOOK_S: ClassVar[int]
     """So often the switch is asked whether it is still there."""
+    LONGEST_S: ClassVar[int] = 4 * 3600
+    """By then it should be over."""
 
     id: str
     account: str
@@ -54,6 +56,11 @@ class Piece:
     attempts: int = 0
     check_mono_us: int | None = None
     retry_mono_us: int | None = None
+
+    @property
+    def due_us(self) -> int:
+        """Wall clock: by then it should be over, and soon afterwards booked."""
+        return self.opened.wall_us + self.LONGEST_S * MICROSECONDS
 
     def to_json(self) -> str:
         """The record as it is stored."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from charging.clock import Instant
+from charging.clock import MICROSECONDS, Instant
 from charging.session import core, fax, piece, voicemail
 from charging.session.commands import Command
 from charging.session.events import Event
@@ -26,6 +26,11 @@ def revive(text: str, now: Instant, epoch: int) -> Record:
         return from_json(text, now, epoch) if kind is None else kind.revived(stored, now, epoch)
     except Exception as error:  # what somebody has edited can make the reading stumble over anything at all
         raise ValueError(f"not a session's record ({type(error).__name__}: {error}): {text[:100]}") from error
+
+
+def overdue_s(record: Record, now: Instant) -> int:
+    """For how many seconds a session is open beyond the moment at which it should have been over; 0: it is not."""
+    return max(0, now.wall_us - record.due_us) // MICROSECONDS
 
 
 def step(record: Record, event: Event, now: Instant, policy: Policy) -> tuple[Record, tuple[Command, ...]]:

@@ -22,7 +22,7 @@ from charging.session.fax import Fax
 from charging.session.looker import Looker, switch_said
 from charging.session.model import Policy, Session, State
 from charging.session.ports import Observer, Switch
-from charging.session.records import Record, revive
+from charging.session.records import Record, overdue_s, revive
 from charging.session.runner import SessionRunner
 from charging.session.switch_events import BridgeEntered, DialEnded, DialStarted, SwitchEvent
 from charging.tasks import Tasks, end
@@ -163,6 +163,11 @@ class Registry:
         """Every forwarded call that is open, in the order in which they began."""
         calls = (one.session for one in self._runners.values())
         return sorted((one for one in calls if isinstance(one, Session)), key=lambda one: one.opened.wall_us)
+
+    def overdue_s(self) -> int:
+        """For how many seconds the session that should have been over first is open beyond that moment."""
+        now = self._clock.now()
+        return max((overdue_s(one.session, now) for one in self._runners.values()), default=0)
 
     def faxes(self) -> list[Fax]:
         """Every fax that is on its way, or not booked yet."""

@@ -15,6 +15,7 @@ PROMISED = {
     "charging_setups": {"decision", "reason"},
     "charging_calls_live": set(),
     "charging_sessions_open": {"state"},
+    "charging_session_overdue_seconds": set(),
     "charging_ticks": {"result"},
     "charging_charged_micro_euro": {"service"},
     "charging_free_seconds_used": set(),

@@ -9,12 +9,13 @@ from dataclasses import replace
 import pytest
 
 from charging.ledger.audit import Fault, Finding
-from charging.ledger.audit_calls import CDRS_STAY_S
+from charging.ledger.audit_calls import CDRS_STAY_S, OVERDUE_S
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kept
 from charging.ledger.port import IDS_REMEMBERED_S
 from charging.ledger.verify import verify
 from charging.service.ledger_contents import LedgerContents
+from charging.session.voicemail import Voicemail
 from tests.fakes.rig import EURO, Rig, make_rig
 
 UNREADABLE = ["garbage", "[]", '"text"', "{}", '{"version":1}', '{"kind":"fax"}', '{"kind":[]}', "[" * 100_000]
@@ -61,6 +62,39 @@ async def test_calls_that_are_over_and_that_run_have_no_findings(rig: Rig) -> No
     await rig.hang_up(await rig.ringing())
     await rig.talking()
     assert await findings(rig) == []
+
+
+@pytest.mark.parametrize("talks", [True, False])
+async def test_a_session_that_should_have_been_over_long_ago_is_named_and_shown(rig: Rig, talks: bool) -> None:
+    """A ghost: nothing ticks it and nothing books it, and its money stays reserved. A call of 120 s."""
+    await rig.subscriber(credit=EURO)
+    call = await rig.talking() if talks else await rig.ringing()
+    for task in rig.registry._lives.values():
+        task.cancel()
+    rig.registry._runners = {}
+    assert await findings(rig, 120 + OVERDUE_S) == []
+    (found,) = await findings(rig, 121 + OVERDUE_S)
+    assert (found.fault, found.account, found.subject) == (Fault.OVERDUE, "anna", f"session {call.session}")
+    assert "'test'" in found.detail
+
+
+async def test_the_longest_overdue_of_the_open_sessions_is_told(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    assert rig.registry.overdue_s() == 0
+    call = await rig.talking()
+    await rig.clock.advance(300)
+    assert rig.registry.overdue_s() == 0, "it is paid ahead"
+    runner = rig.runner_of(call)
+    runner.session = replace(rig.session_of(call), tick_mono_us=None, check_mono_us=None, funding=(), held={})
+    assert rig.registry.overdue_s() == 300
+
+
+@pytest.mark.parametrize("after_s", [0, 1])
+async def test_a_voicemail_is_given_more_time_than_a_message_takes(rig: Rig, after_s: int) -> None:
+    await rig.subscriber(credit=EURO, plan="free", forward_to="")
+    assert (await rig.ring()).session is not None
+    found = [one.fault for one in await findings(rig, Voicemail.LONGEST_S + OVERDUE_S + after_s)]
+    assert found == [Fault.OVERDUE] * after_s
 
 
 @pytest.mark.parametrize("state", UNREADABLE, ids=range(len(UNREADABLE)))
