@@ -214,9 +214,10 @@ def test_every_path_that_is_named_exists() -> None:
 
 
 def test_every_dependency_has_its_reason_and_no_other() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]["dev"]
-    wanted = {re.split(r"[<>=\[ ]", one)[0] for one in (*project["dependencies"], *extras)}
+    file = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, groups = file["project"], file["dependency-groups"]
+    lists = project["dependencies"], project["optional-dependencies"]["dev"], *groups.values()
+    wanted = {re.split(r"[<>=\[ ]", one)[0] for listed in lists for one in listed}
     text = section("Dependencies, and why each")
     rows = re.findall(r"^\| ([^|]+) \| +(\S.*?) +\|$", text, re.MULTILINE)[1:]
     assert {name for cell, _ in rows for name in re.findall(r"`([\w-]+)`", cell)} == wanted

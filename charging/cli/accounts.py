@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
-from contextlib import suppress
-from typing import Any
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
 
 import typer
 
@@ -14,6 +19,7 @@ from charging.cli.imports import import_accounts
 from charging.cli.options import JSON_OPTION, account_first, options
 from charging.cli.output import Column, console, show_json, show_one, show_rows, table
 from charging.ledger.accounts import Language
+from charging.shown import visible_json
 from charging.web import forms
 
 account = typer.Typer(help="Accounts: who pays.", no_args_is_help=True, rich_markup_mode=None)
@@ -24,6 +30,8 @@ KEY = typer.Option("", "--id", help="Your key for this act: the same key twice i
 PLAN = typer.Option(None, "--plan", help="A plan of the tariff.", show_default=False)
 LANGUAGE = typer.Option(None, "--language", help="Of prompts and mails.", show_default=False)
 EMAIL = typer.Option(None, "--email", help="Where notices go; '' for none.", show_default=False)
+
+OUTPUT = typer.Option(None, "--output", "-o", help="A new file, for you alone to read.", metavar="FILE")
 
 COLUMNS = (
     Column("id", "account"),
@@ -169,6 +177,44 @@ def _tell_running(client: Client, account: str) -> None:
             said = f"calls of this account that go on while they can pay: {len(calls)}"
             shown = f"`charging calls --account {account}` shows them"
             say(f"warning: {said}; {shown}, `charging hangup SESSION` ends one")
+
+
+@account.command("export-data")
+def export_data(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    output: Path | None = OUTPUT,
+) -> None:
+    """Write all that is known of the account's customer, as JSON lines: for the customer who asks what that is."""
+    with connected(options(ctx).settings()) as client, _private(output) as file:
+        for piece in client.lines(path("ledger", "people", account)):
+            if "error" in piece:
+                raise Refusal(f"not all could be read: {piece['error']}; repeat it")
+            if "done" not in piece:
+                file.write(visible_json(json.dumps(piece, ensure_ascii=False)) + "\n")
+    say("not in it: archive files, backups, logs, recorded voicemails and stored faxes; see docs/privacy.md")
+
+
+@contextmanager
+def _private(file: Path | None) -> Iterator[TextIO]:
+    if file is None:
+        yield sys.stdout
+        return
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise Refusal(f"{file}: {error.strerror}; name another file") from None
+    with open(descriptor, "w", encoding="utf-8") as opened:
+        yield opened
+
+
+@account.command("erase")
+def erase(ctx: typer.Context, account: str = ACCOUNT, as_json: bool = JSON_OPTION) -> None:
+    """Erase what the books do not need of a closed account: mail address, numbers, callers, notices. For good."""
+    with connected(options(ctx).settings()) as client:
+        erased = client.send("POST", path("ledger", "people", account, "erasures"), {})
+    show_one(erased, as_json=as_json)
+    say("it stays in: the journal, archive files, backups, logs, recorded voicemails; see docs/privacy.md")
 
 
 @account.command("journal")

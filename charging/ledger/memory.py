@@ -106,6 +106,9 @@ class MemoryStore(MemoryDocuments):
     async def backup(self, path: Path) -> None:
         raise LedgerUnavailable("a ledger in memory is not backed up: it ends with the daemon")
 
+    async def scrub(self) -> str:
+        return ""
+
     async def warnings(self) -> Sequence[str]:
         return ["memory: forgets all money when the daemon ends; use sqlite:/// or redis://"]
 

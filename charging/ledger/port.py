@@ -196,5 +196,9 @@ class Store(Ledger, Directory, Leases, Documents, Restoring, Archiving, Protocol
         to restore, stop the daemon and put it in the ledger's place. Raises LedgerUnavailable, also where the store is
         no file."""
 
+    async def scrub(self) -> str:
+        """Overwrite in the store's own files what edits and deletions have left there. What stays for the operator to
+        do, in a sentence; empty: nothing. Raises LedgerUnavailable."""
+
     async def warnings(self) -> Sequence[str]:
         """What an operator should mend before trusting this store with money, in sentences; for ``check --live``."""

@@ -253,6 +253,12 @@ class RedisStore(RedisSchema):
             "a Redis ledger is backed up by Redis itself: copy its append-only files or a BGSAVE's file from a replica"
         )
 
+    async def scrub(self) -> str:
+        return (
+            "Redis keeps what it had in its append-only file until that is rewritten (BGREWRITEAOF), and in snapshots: "
+            "have it rewritten on every server, and remove old snapshots"
+        )
+
     async def warnings(self) -> Sequence[str]:
         return await self._client.warnings()
 

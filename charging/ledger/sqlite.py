@@ -6,6 +6,7 @@ the ledger sees to it), by one thread that commits together what waits together;
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import closing
@@ -40,6 +41,7 @@ from charging.ledger.sqlite_file import (
     assert_ledger,
     connect,
     create,
+    empty_log,
     migrate,
     queries,
     translate,
@@ -99,6 +101,11 @@ class SqliteStore(SqliteDocuments):
 
     async def self_check(self) -> Sequence[str]:
         return await self._reader.read(sqlite_rows.self_check, may_last=True)
+
+    async def scrub(self) -> str:
+        if await asyncio.to_thread(empty_log, self._path, self._timeout_s):
+            return ""
+        return "the write-ahead log was in use, and still has what was erased: repeat this later, or restart the daemon"
 
     async def warnings(self) -> Sequence[str]:
         return []

@@ -122,11 +122,23 @@ def connect(path: Path, busy_s: float, *, read_only: bool = False) -> sqlite3.Co
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=busy_s)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only out of sight
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     if read_only:
         connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def empty_log(path: Path, busy_s: float) -> bool:
+    """Carry the whole write-ahead log over into the file and cut it to nothing; ``False``: readers were in the way.
+    Raises LedgerError."""
+    try:
+        with closing(connect(path, busy_s)) as connection:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except DRIVER_ERRORS as error:
+        raise translate(error, path) from error
+    return not busy
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

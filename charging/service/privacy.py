@@ -1,30 +1,43 @@
-"""Personal data that has outlived its use: the telephone numbers of others in old CDRs lose their last digits.
+"""Personal data: the numbers of others in old CDRs lose their last digits; and what is known of one customer is told,
+or erased.
 
 Money, durations and destinations stay, so that statements and audits are as they were. What is hidden already stays as
-it is, so all of this may be repeated, and done by several daemons at once.
+it is, so all of this may be repeated, and done by several daemons at once. ``docs/privacy.md`` says what stays where.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NoReturn
 
 import structlog
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
+from charging.ledger.accounts import Account, Status
+from charging.ledger.documents import Document
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
+from charging.service.refusal import Code, Refused, unknown_account
 
 OTHERS_NUMBERS = ("caller", "target")
 """The members of a CDR that name other people; the customer's own ``number`` is not among them."""
+NUMBERS = ("number", *OTHERS_NUMBERS)
+"""All members of a CDR that lead to a person."""
 HIDDEN = "xxxx"
 PAGE_ROWS = 500
 PAGE_REST_S = 0.2
 """Between two pages, so that calls never wait for this."""
 ROUND_REST_S = 3600
+TOLD_COLLECTIONS = ("missed-calls", "notice-records", "notices")
+"""Documents of an account have its id as their own, or ``ACCOUNT/…``."""
+ERASED_COLLECTIONS = ("missed-calls", "notices")
+"""A notice record holds times and ids of transfers only."""
+ERASED = "personal data erased"
+TRIES_MAX = 20
+"""Times that an edit is made anew because somebody else's came first."""
 DAY_US = 24 * 3600 * MICROSECONDS
 
 log = structlog.get_logger(__name__)
@@ -54,6 +67,18 @@ def without_numbers(document: str) -> str:
     return document if kept == shown else json.dumps(cdr | kept, separators=(",", ":"))
 
 
+def without_people(document: str) -> str:
+    """A CDR's JSON without any digit of a telephone number."""
+    try:
+        cdr: Any = json.loads(document)
+    except ValueError:
+        return document
+    if not isinstance(cdr, dict):
+        return document
+    kept = {name: HIDDEN for name in NUMBERS if cdr.get(name)}
+    return json.dumps(cdr | kept, separators=(",", ":")) if kept.items() - cdr.items() else document
+
+
 async def hide_numbers(store: Store, before_us: int, after: Place | None = None) -> AsyncIterator[tuple[int, Place]]:
     """Hide the numbers in CDRs that ended before ``before_us``, page by page: how many of the page were changed, and
     its last place, from which another run may go on (``after``). Raises LedgerError."""
@@ -66,6 +91,107 @@ async def hide_numbers(store: Store, before_us: int, after: Place | None = None)
 
 def _hidden_row(row: CdrRow) -> CdrRow:
     return replace(row, document=without_numbers(row.document))
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What :meth:`People.erase` has changed."""
+
+    cdrs: int
+    numbers: int
+    documents: int
+    left: str = ""
+    """What the operator must do himself about the store's own files; empty: nothing."""
+
+
+class People:
+    """What is known of a customer."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def known(self, account: str) -> AsyncIterator[dict[str, Any]] | Refused:
+        """All of it, a piece each: ``{"account": …}``, ``number``, ``journal``, ``cdr``, ``document``, ``session``."""
+        stored = await self._store.account(account)
+        return unknown_account(account) if stored is None else self._pieces(stored)
+
+    async def _pieces(self, account: Account) -> AsyncIterator[dict[str, Any]]:
+        yield {"account": asdict(account)}
+        for number in await self._store.numbers(account.id):
+            yield {"number": asdict(number)}
+        for session in (await self._store.snapshot(account.id)).sessions:
+            yield {"session": json.loads(session.state)}
+        async for line in self._store.journal(account.id):
+            yield {"journal": asdict(line)}
+        async for rows in self._cdr_pages(account.id):
+            for row in rows:
+                yield {"cdr": json.loads(row.document)}
+        for collection in TOLD_COLLECTIONS:
+            for document in await self._documents(collection, account.id):
+                yield {"document": json.loads(document.body), "collection": collection}
+
+    async def erase(self, account: str) -> Erased | Refused:
+        """Take out what the books do not need of a closed account: mail address, reason, numbers, callers and targets
+        in CDRs, notices, missed calls. The journal stays as it is. What was erased already stays erased; broken off,
+        it is repeated."""
+        stored = await self._store.account(account)
+        if stored is None:
+            return unknown_account(account)
+        if stored.status is not Status.CLOSED:
+            advice = f"close it first: charging account close {account} --reason …"
+            return Refused(Code.NOT_ALLOWED, f"account {account!r} is {stored.status}, expected a closed one", advice)
+        if running := (await self._store.snapshot(account)).sessions:
+            return Refused(
+                Code.CONFLICT, f"{len(running)} calls of account {account!r} are not booked yet", "try later"
+            )
+        numbers = await self._store.numbers(account)
+        for number in numbers:
+            await self._store.remove_number(number.number)
+        documents = [one for name in ERASED_COLLECTIONS for one in await self._documents(name, account)]
+        for document in documents:
+            await self._delete(document)
+        cdrs = 0
+        async for rows in self._cdr_pages(account):
+            changed = [new for row in rows if (new := replace(row, document=without_people(row.document))) != row]
+            await self._store.replace_cdrs(changed)
+            cdrs += len(changed)
+        if not await self._forget_address(stored):
+            return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")
+        erased = Erased(cdrs, len(numbers), len(documents), await self._store.scrub())
+        log.info("account_erased", account=account, cdrs=cdrs, numbers=len(numbers), documents=len(documents))
+        return erased
+
+    async def _forget_address(self, stored: Account) -> bool:
+        for _ in range(TRIES_MAX):
+            without = replace(stored, email="", status_reason=ERASED)
+            if without == stored or await self._store.put_account(without):
+                return True
+            stored = await self._store.account(stored.id) or stored
+        return False
+
+    async def _cdr_pages(self, account: str) -> AsyncIterator[Sequence[CdrRow]]:
+        after: Place | None = None
+        while rows := await self._store.cdrs(account=account, after=after, limit=PAGE_ROWS):
+            yield rows
+            after = rows[-1].ended_us, rows[-1].session
+            await self._clock.sleep_until(self._clock.now().plus(PAGE_REST_S).mono_us)
+
+    async def _documents(self, collection: str, account: str) -> list[Document]:
+        own = await self._store.get_document(collection, account)
+        found, after, prefix = [own] if own is not None else [], f"{account}/", f"{account}/"
+        while page := await self._store.list_documents(collection, after, PAGE_ROWS):
+            mine = [one for one in page if one.id.startswith(prefix)]
+            found += mine
+            after = page[-1].id
+            if len(mine) < len(page):
+                break
+        return found
+
+    async def _delete(self, document: Document) -> None:
+        current: Document | None = document
+        while current is not None and not await self._store.delete_document(current):
+            current = await self._store.get_document(document.collection, document.id)
 
 
 class NumberHider:

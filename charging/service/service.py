@@ -22,7 +22,7 @@ from charging.service.ledger_contents import LedgerContents
 from charging.service.live import Calls, LiveCalls
 from charging.service.money import Money
 from charging.service.numbers import Numbers
-from charging.service.privacy import hide_numbers
+from charging.service.privacy import People, hide_numbers
 from charging.service.quotes import Quotes
 from charging.service.refusal import Refused, unknown_account
 from charging.service.statements import Statements
@@ -68,6 +68,7 @@ class Service:
         self.statements = Statements(store, tariff, clock)
         self.faxes = Faxes(store, tariff, clock, fax)
         self.imports = AccountImport(store, tariff, clock, self.numbers)
+        self.people = People(store, clock)
         self._store = store
 
     async def ping(self) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from charging.clock import SystemClock
+from charging.ledger.accounts import Account, Number, Status
+from charging.ledger.documents import COLLECTIONS
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
+from charging.ledger.sqlite import SqliteStore
 from charging.service import privacy
-from charging.service.privacy import hide_numbers
+from charging.service.privacy import ERASED_COLLECTIONS, HIDDEN, TOLD_COLLECTIONS, Erased, People, hide_numbers
+from charging.service.refusal import Code, Refused
 from tests.contract.scenario import add_account, assert_sound, run
 
 DAY_US = privacy.DAY_US
@@ -74,3 +80,122 @@ async def test_a_cdr_that_was_archived_meanwhile_does_not_come_back(filled: Stor
     assert await filled.cdrs() == rows[1:]
     assert await filled.cdrs(account="a") == rows[1:]
     await assert_sound(filled)
+
+
+# --- one customer: told, and erased ---------------------------------------------------------------------------
+
+MAIL, OWN, MOBILE, CALLER, OTHERS_MAIL = "anna@x.nl", "+31201112233", "+31655556666", "+31612345678", "bob@x.nl"
+
+
+@pytest.fixture
+async def customer(filled: Store) -> Store:
+    """Account ``a`` with all that may be known of a customer, and ``a-b`` beside it, whose id begins alike."""
+    account = await filled.account("a")
+    assert account is not None
+    await filled.put_account(_with(account, email=MAIL))
+    await filled.put_account(Account("a-b", account.plan, email=OTHERS_MAIL))
+    await filled.put_number(Number(OWN, "a", forward_to=MOBILE))
+    await filled.put_number(Number("+31209998877", "a-b"))
+    await filled.put_document("missed-calls", "a", json.dumps({"caller": CALLER}), 1)
+    await filled.put_document("missed-calls", "a-b", json.dumps({"caller": CALLER}), 1)
+    await filled.put_document("notice-records", "a", "{}")
+    for number in range(3):
+        await filled.put_document("notices", f"a/credit_low/{number}", json.dumps({"address": MAIL}), 1)
+        await filled.put_document("notices", f"a-b/credit_low/{number}", json.dumps({"address": OTHERS_MAIL}), 1)
+    return filled
+
+
+def _with(account: Account, **changes: object) -> Account:
+    return replace(account, **changes)  # type: ignore[arg-type]
+
+
+async def close(store: Store) -> None:
+    account = await store.account("a")
+    assert account is not None
+    await store.put_account(_with(account, status=Status.CLOSED, status_reason="asked by Anna Jansen"))
+
+
+async def test_all_that_is_known_of_a_customer_is_told_and_nothing_of_another(
+    customer: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privacy, "PAGE_ROWS", 2)
+    pieces = await People(customer, SystemClock()).known("a")
+    assert not isinstance(pieces, Refused)
+    told = [piece async for piece in pieces]
+    kinds = [next(iter(piece)) for piece in told]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        **{"account": 1, "number": 1, "journal": len([one async for one in customer.journal("a")])},
+        **{"cdr": CDRS, "document": 5},
+    }
+    text = json.dumps(told)
+    assert all(known in text for known in (MAIL, OWN, MOBILE, CALLER))
+    assert OTHERS_MAIL not in text
+    assert "+31209998877" not in text
+
+
+async def test_what_the_books_do_not_need_of_a_closed_account_is_erased_once_and_for_all(
+    customer: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privacy, "PAGE_ROWS", 2)
+    people = People(customer, SystemClock())
+    await close(customer)
+    journal = [one async for one in customer.journal("a")]
+    balances, cdrs = await customer.balances("a"), await customer.cdrs(account="a")
+    erased = await people.erase("a")
+    assert isinstance(erased, Erased)
+    assert (erased.cdrs, erased.numbers, erased.documents) == (CDRS, 1, 4)
+    pieces = await people.known("a")
+    assert not isinstance(pieces, Refused)
+    left = json.dumps([piece async for piece in pieces])
+    assert not [known for known in (MAIL, OWN, MOBILE, CALLER[:-4], "Anna Jansen") if known in left]
+    assert [one async for one in customer.journal("a")] == journal
+    assert await customer.balances("a") == balances
+    assert [json.loads(row.document) for row in await customer.cdrs(account="a")] == [
+        json.loads(row.document) | {"caller": HIDDEN, "target": HIDDEN} for row in cdrs
+    ]
+    again = await people.erase("a")
+    assert isinstance(again, Erased)
+    assert (again.cdrs, again.numbers, again.documents) == (0, 0, 0)
+    other = await customer.account("a-b")
+    assert other is not None
+    assert other.email == OTHERS_MAIL
+    assert len(await customer.list_documents("notices")) == 3
+    assert await customer.get_document("missed-calls", "a-b") is not None
+    await assert_sound(customer)
+
+
+async def test_an_account_in_use_is_not_erased(customer: Store) -> None:
+    people = People(customer, SystemClock())
+    for account, code in (("a", Code.NOT_ALLOWED), ("nobody", Code.NOT_FOUND)):
+        refused = await people.erase(account)
+        assert isinstance(refused, Refused)
+        assert refused.code is code
+    await run(customer, "r99 reserve s99:open -> created")
+    await close(customer)
+    refused = await people.erase("a")
+    assert isinstance(refused, Refused)
+    assert refused.code is Code.CONFLICT
+    account = await customer.account("a")
+    assert account is not None
+    assert account.email == MAIL
+
+
+async def test_no_file_of_a_sqlite_ledger_still_has_what_was_erased(customer: Store) -> None:
+    """Neither its write-ahead log nor a page that is free now."""
+    if not isinstance(customer, SqliteStore):
+        assert ("BGREWRITEAOF" in await customer.scrub()) == ("Redis" in type(customer).__name__)
+        return
+    await close(customer)
+    folder = customer._path.parent
+    assert any(MAIL.encode() in one.read_bytes() for one in folder.glob(f"{customer._path.name}*"))
+    erased = await People(customer, SystemClock()).erase("a")
+    assert isinstance(erased, Erased)
+    assert erased.left == ""
+    for file in folder.glob(f"{customer._path.name}*"):
+        for known in (MAIL, OWN, MOBILE, "Anna Jansen"):
+            assert known.encode() not in file.read_bytes(), (file.name, known)
+
+
+def test_each_collection_of_documents_is_told_or_is_no_customers() -> None:
+    assert {*TOLD_COLLECTIONS, "api-tokens"} == set(COLLECTIONS)
+    assert {*ERASED_COLLECTIONS, "notice-records"} == set(TOLD_COLLECTIONS)

@@ -282,6 +282,23 @@ def test_a_redis_that_can_lose_money_is_warned_of_by_check(charging: Command, pl
     assert "it has no replica" in found[0]["text"]
 
 
+def test_a_customer_is_told_all_and_erased_by_a_command_each(books: Command, place: Place) -> None:
+    file = place.folder / "anna.jsonl"
+    assert books("account", "set", "anna", "--email", "anna@example.nl").code == 0
+    assert books("account", "export-data", "anna", "--output", str(file)).code == 0
+    assert "anna@example.nl" in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "name another file" in books("account", "export-data", "anna", "--output", str(file)).problem
+    assert "close it first: charging account close anna" in books("account", "erase", "anna").problem
+    assert books("account", "close", "anna", "--reason", "asked by Anna").code == 0
+    assert books("account", "erase", "anna", "--json").json["left"] == ""
+    told = books("account", "export-data", "anna")
+    assert "anna@example.nl" not in told.out
+    assert "asked by Anna" not in told.out
+    assert '"journal"' in told.out
+    assert "no account" in books("account", "export-data", "nobody").problem
+
+
 def test_numbers_in_old_cdrs_are_hidden_by_the_command(books: Command, place: Place) -> None:
     store = store_of(Options(place.config).settings())
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from charging.errors import LedgerError
 from charging.service.service import Service
 from charging.web.parts import TheService, wall_us
+from charging.web.problem import granted
 
 router = APIRouter(prefix="/ledger", tags=["ledger"])
 
@@ -56,6 +58,37 @@ async def redaction(
     ``{"done": true}`` or ``{"error": …}``."""
     before_us = wall_us(before, service.tariff().zone)
     return StreamingResponse(_redaction(service, before_us), media_type=NDJSON)
+
+
+@router.get("/people/{account}", response_class=StreamingResponse, responses={200: {"content": {NDJSON: {}}}})
+async def known(service: TheService, account: str) -> StreamingResponse:
+    """Everything that is known of an account's customer: JSON lines, then ``{"done": true}`` or ``{"error": …}``."""
+    return StreamingResponse(_known(granted(await service.people.known(account))), media_type=NDJSON)
+
+
+class Erasure(BaseModel):
+    """What was erased."""
+
+    cdrs: int
+    numbers: int
+    documents: int
+    left: str = Field(description="what the operator must do himself about the store's files; empty: nothing")
+
+
+@router.post("/people/{account}/erasures")
+async def erase(service: TheService, account: str) -> Erasure:
+    """Erase what the books do not need of a closed account's customer. May be repeated."""
+    return Erasure(**asdict(granted(await service.people.erase(account))))
+
+
+async def _known(pieces: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
+    try:
+        async for piece in pieces:
+            yield json.dumps(piece, ensure_ascii=False) + "\n"
+    except (LedgerError, ValueError) as error:
+        yield json.dumps({"error": str(error)}) + "\n"
+    else:
+        yield json.dumps({"done": True}) + "\n"
 
 
 async def _redaction(service: Service, before_us: int) -> AsyncIterator[str]:

@@ -29,6 +29,7 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", "/accounts/{account}/faxes/{session}/cancellation"): ("/accounts/anna/faxes/none/cancellation", {}),
     ("POST", "/ledger/backups"): ("/ledger/backups", {"json": {"path": "/nowhere/backup.db"}}),
     ("POST", "/ledger/redactions"): ("/ledger/redactions", {"json": {"before": "2026-01-01"}}),
+    ("POST", "/ledger/people/{account}/erasures"): ("/ledger/people/anna/erasures", {}),
     ("POST", "/imports/accounts"): ("/imports/accounts", {"content": b"account,plan\nanna,light\n"}),
     ("POST", "/tokens"): ("/tokens", {"json": {"name": "website", "scopes": ["credit"]}}),
     ("DELETE", "/tokens/{token}"): ("/tokens/0123456789ab", {}),
