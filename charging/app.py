@@ -109,6 +109,7 @@ def policy_of(config: Config) -> Policy:
         ring_s=chosen.ring_s,
         setup_timeout_s=chosen.setup_timeout_s,
         black_box_wait_s=chosen.black_box_wait_s,
+        keep_withheld=config.settings.privacy.keep_withheld_numbers,
         short_poll_s=0 if config.settings.ledger.sqlite_file else SHARED_POLL_S,
     )
 

@@ -25,6 +25,7 @@ from charging.web.settings import Api
 from charging.yaml_model import (
     BASE_FOLDER,
     FilePath,
+    Flag,
     Host,
     Networks,
     Port,
@@ -207,9 +208,10 @@ class Fax(Section):
 
 
 class Privacy(Section):
-    """How long personal data is kept."""
+    """Which personal data is kept, and how long."""
 
     cdr_numbers_days: Annotated[int, whole(0, 36_500, "days")] = 0
+    keep_withheld_numbers: Flag = False
 
 
 class Logs(Section):

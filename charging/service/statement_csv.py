@@ -43,6 +43,7 @@ def _rows(statement: Statement) -> Iterator[list[str]]:
 def _row(statement: Statement, line: Line) -> list[str]:
     cdr = line.cdr
     told = [str(cdr.get(key, "")) for key in ("number", "caller", "target", "destination")]
+    told[1] = "withheld" if cdr.get("withheld") else told[1]
     seconds = "" if line.seconds is None else str(line.seconds)
     return [
         _at(statement, line.at_us),

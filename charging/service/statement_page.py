@@ -139,7 +139,7 @@ def _what(line: Line, words: Mapping[str, str]) -> tuple[str, str]:
         what = words["continued"].format(what=what)
     if line.kind == "fax":
         return what, words["fax_detail"].format(pages=cdr.get("pages", ""))
-    caller = str(cdr.get("caller") or words["unknown_caller"])
+    caller = words["withheld_caller"] if cdr.get("withheld") else str(cdr.get("caller") or words["unknown_caller"])
     return what, words["call_detail"].format(caller=caller, number=cdr["number"]) if cdr.get("number") else ""
 
 

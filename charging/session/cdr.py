@@ -27,6 +27,7 @@ def cdr_document(session: Session, duration: Duration) -> str:
         "account": session.account,
         "number": session.number,
         "caller": session.caller,
+        "withheld": session.withheld,
         "target": session.target,
         "plan": session.plan,
         "destination": session.rate.destination,

@@ -168,6 +168,7 @@ class Setup:
     switch: str
     epoch: int
     caller: str
+    withheld: bool
     caller_uid: str
     now: Instant
 
@@ -211,6 +212,7 @@ def _draft(setup: Setup, subscriber: Subscriber, rate: Rate, policy: Policy) -> 
         account=account.id,
         number=number.number,
         caller=setup.caller,
+        withheld=setup.withheld,
         target=number.forward_to,
         plan=plan.name,
         language=account.language.value,

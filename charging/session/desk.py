@@ -61,6 +61,7 @@ class MissedCall:
     account: Account
     number: str
     caller: str
+    """Empty where it is withheld or unknown."""
     call: str
     """Unique to the call."""
     at_us: int
@@ -105,7 +106,7 @@ class Desk:
         switch has been out of reach for longer than the horizon: what is dialled then could not be charged live."""
         self._refuse_blind()
         await self._refuse_forged(request)
-        if request.is_withheld:
+        if request.is_withheld and not self._policy.keep_withheld:
             request = replace(request, caller="")
         number = await find_number(self._store, self._tariff(), request.number)
         found = await self._subscriber(number)
@@ -117,7 +118,7 @@ class Desk:
         voicemail = await self._sell_voicemail(request, found, decided)
         if voicemail is not None:
             return self._to_paid_voicemail(voicemail, found.number)
-        await self._tell_if_missed(decided, found, request.caller)
+        await self._tell_if_missed(decided, found, "" if request.is_withheld else request.caller)
         return self._turned(decided, found.number, found)
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
@@ -142,7 +143,8 @@ class Desk:
             if isinstance(runner.session, Voicemail):
                 return self._to_paid_voicemail(runner.session, subscriber.number)
             if isinstance(runner.session, Session):
-                await self._tell_if_missed(outcome, subscriber, runner.session.caller)
+                failed = runner.session
+                await self._tell_if_missed(outcome, subscriber, "" if failed.withheld else failed.caller)
         return self._turned(outcome, number, subscriber)
 
     async def abandoned(self, session: str) -> None:
@@ -193,6 +195,7 @@ class Desk:
             switch=self._switch_id,
             epoch=self._registry.epoch,
             caller=request.caller,
+            withheld=request.is_withheld,
             caller_uid=request.unique_id,
             now=now,
         )
@@ -217,6 +220,7 @@ class Desk:
             account=subscriber.account.id,
             number=subscriber.number.number,
             caller=request.caller,
+            withheld=request.is_withheld,
             plan=subscriber.plan.name,
             language=subscriber.account.language.value,
             switch=self._switch_id,

@@ -46,6 +46,8 @@ class Policy:
     it (R22); 0: this daemon is told itself."""
     clock_jump_ms: int = 2000
     """The wall and monotonic clocks may differ by so much before the smaller duration is billed."""
+    keep_withheld: bool = False
+    """Whether the operator keeps numbers that their callers withhold, for his own eyes."""
 
     @property
     def is_shared(self) -> bool:
@@ -126,6 +128,7 @@ class Session:
     account: str
     number: str
     caller: str
+    """Empty where it is unknown, or withheld and not kept (`Policy.keep_withheld`)."""
     target: str
     plan: str
     language: str
@@ -143,6 +146,8 @@ class Session:
     opened: Instant
     caller_uid: str
     epoch: int = 0
+    withheld: bool = False
+    """The caller does not want his number to be told: no customer sees it."""
 
     state: State = State.RESERVED
     callee_uid: str = ""
@@ -253,6 +258,7 @@ _STORED_AS_IS = (
     "day_cap",
     "caller_uid",
     "epoch",
+    "withheld",
     "state",
     "callee_uid",
     "dial_status",

@@ -29,7 +29,7 @@ class Piece:
     """Of the stored record; also the reason of its transfers."""
     STORED: ClassVar[tuple[str, ...]]
     """What is stored as it is."""
-    ADDED: ClassVar[Mapping[str, str]] = {}
+    ADDED: ClassVar[Mapping[str, Any]] = {}
     """The same, with what stands for it in records of versions that did not store it."""
     TIMES: ClassVar[tuple[str, ...]] = ("opened",)
     """Instants that are stored, by the wall clock."""

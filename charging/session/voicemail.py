@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from charging.clock import Instant
 from charging.ledger.model import CREDIT, Kept, Kind, Leg, Transfer
@@ -30,6 +31,7 @@ class Voicemail(Piece):
         *("id", "account", "number", "caller", "plan", "language", "switch", "reason", "price"),
         *("tariff_revision", "tariff_digest", "caller_uid", "dial_status", "sequence"),
     )
+    ADDED: ClassVar[Mapping[str, Any]] = {"withheld": False}
     LOOK_S = 60
     """A message takes its time."""
 
@@ -41,6 +43,8 @@ class Voicemail(Piece):
     tariff_digest: str
     """Of the tariff that gave the price."""
     caller_uid: str
+    withheld: bool = False
+    """As of a session, like the caller."""
     dial_status: str = ""
     """How the forward before it failed; empty where there was none."""
 
@@ -63,6 +67,7 @@ def turn_from(session: Session, price: int, status: str, at: Instant, policy: Po
         account=session.account,
         number=session.number,
         caller=session.caller,
+        withheld=session.withheld,
         plan=session.plan,
         language=session.language,
         switch=session.switch,
@@ -155,6 +160,7 @@ def cdr_document(voicemail: Voicemail, stored: bool, ended_us: int) -> str:
         "account": voicemail.account,
         "number": voicemail.number,
         "caller": voicemail.caller,
+        "withheld": voicemail.withheld,
         "plan": voicemail.plan,
         "switch": voicemail.switch,
         "reason": voicemail.reason,

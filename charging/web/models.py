@@ -259,6 +259,7 @@ class CallOut(BaseModel):
     account: str
     number: str
     caller: str
+    withheld: bool = Field(description="the caller withholds his number: show it to no customer")
     target: str
     plan: str
     destination: str
@@ -283,6 +284,7 @@ class CallOut(BaseModel):
             account=session.account,
             number=session.number,
             caller=session.caller,
+            withheld=session.withheld,
             target=session.target,
             plan=session.plan,
             destination=session.rate.destination,

@@ -46,7 +46,7 @@ async def test_a_number_without_them_is_taken_as_it_is(lab: Lab, tmp_path: Path,
         "+;3185",
         f"{BREAK}0850000001",
         f"0850000001{BREAK}",
-        f"0850000001{BREAK}{BREAK}Event:%20Shutdown",
+        f"0850000001{BREAK}{BREAK}Event%3a%20Shutdown",
         "0850000001%22",
         "0850000001)",
         "0850000001,1",
@@ -91,9 +91,9 @@ IDENTITIES = {
         ("0201112233;npdi;rn=+31600", "0201112233"),
         ("c8oqz84zk7z", ""),
         ("0612345678x", ""),
-        (f"06{BREAK}{BREAK}Event:%20FullyBooted", ""),
-        (f"{BREAK}BridgeID:%20x", ""),
-        ("x:0612345678", ""),
+        (f"06{BREAK}{BREAK}Event%3a%20FullyBooted", ""),
+        (f"{BREAK}BridgeID%3a%20x", ""),
+        ("x%3a0612345678", ""),
         ("x%220612345678", ""),
         ("x)0612345678", ""),
         ("anonymous", ""),
@@ -111,7 +111,7 @@ async def test_a_caller_who_is_no_number_is_unknown(
 
 
 async def test_a_diversion_by_a_stranger_leaves_no_line_break(lab: Lab, tmp_path: Path) -> None:
-    dirty = f"06{BREAK}X:%20y"
+    dirty = f"06{BREAK}X%3a%20y"
     headers = (f"Diversion: <sip:{dirty}@carrier.example>;reason=unconditional",)
     async with serving(forward(mobile.never_answers()), lab.agi_port), stranger(lab, tmp_path, headers=headers) as call:
         await call.is_told(180)

@@ -142,14 +142,15 @@ class Rig:
 
     # --- calls ------------------------------------------------------------------------------------------------
 
-    async def ring(self, number: str = NUMBER) -> Answer:
+    async def ring(self, number: str = NUMBER, *, withheld: bool = False) -> Answer:
         """A caller comes; the decision."""
         self._calls += 1
-        return await self.desk.incoming(IncomingCall(number, "+31107654321", f"u{self._calls}", "PJSIP/world-1"))
+        uid = f"u{self._calls}"
+        return await self.desk.incoming(IncomingCall(number, "+31107654321", uid, "PJSIP/world-1", withheld))
 
-    async def ringing(self) -> FakeCall:
+    async def ringing(self, *, withheld: bool = False) -> FakeCall:
         """A call that is being dialled."""
-        answer = await self.ring()
+        answer = await self.ring(withheld=withheld)
         assert answer.decision == "forward", answer
         assert answer.session is not None
         assert answer.quota_s is not None

@@ -297,6 +297,18 @@ def test_the_csv_adds_up_and_holds_no_formula() -> None:
     assert rows[0]["at"] == "2026-11-01T00:00:00+01:00"
 
 
+@pytest.mark.parametrize(
+    ("language", "words"), [(Language.NL, "een anoniem nummer"), (Language.EN, "a withheld number")]
+)
+def test_a_withheld_number_is_in_no_statement_though_the_operator_keeps_it(language: Language, words: str) -> None:
+    journal = line(1, NOVEMBER_US, Kind.SETTLE, Leg(CREDIT, -10_000), session="s1")
+    account = replace(ANNA, language=language)
+    made = statement(account, "2026-11", TARIFF, DECEMBER_US, [journal], {"s1": CDR | {"withheld": True}})
+    assert made.lines[0].cdr["caller"] == "", "what the API gives as JSON"
+    assert words in statement_page(made)
+    assert list(csv.DictReader(io.StringIO(statement_csv(made))))[1]["caller"] == "withheld"
+
+
 def test_the_page_speaks_the_accounts_language_and_shows_reasons_harmlessly() -> None:
     dutch = statement_page(a_month())
     assert "Overzicht november 2026" in dutch
