@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from charging.descriptors import raise_limit
 from charging.web.sockets import is_answered
 from tests.fakes.agi_client import header
 from tests.fakes.ami import eventually
@@ -102,6 +103,7 @@ async def test_silent_connections_leave_fastagi_control_and_health_alive(place: 
         settings.write(f"api: {{port: {unused_tcp_port}}}\n")
     ports = {name: int(port) for name, port in re.findall(r"(agi|http|api): {port: (\d+)", place.config.read_text())}
     silent: list[socket.socket] = []
+    raise_limit(4096)  # the test's own process holds the other ends
     async with daemon(place, open_files=1024):
         try:
             await eventually(lambda: all(map(is_reached, ports.values())), "every port is listened on")
