@@ -43,6 +43,7 @@ from charging.service.caretaker import Caretaker
 from charging.service.fax_desk import FaxDesk
 from charging.service.privacy import NumberHider
 from charging.session.desk import Desk, nobody_is_told
+from charging.session.findings import Findings
 from charging.session.lease import LeaseKeeper
 from charging.session.left_messages import LeftMessages
 from charging.session.model import Policy, State
@@ -143,8 +144,8 @@ class _SwitchWiring:
             on_suspect=metrics.ami_suspects.inc,
         )
         self.control = CallControl(self.link, clock)
-        prompts_dir = config.settings.switch.prompts_dir_on_switch
-        self.switch = AsteriskSwitch(self.link, self.control, clock, prompts_dir)
+        ours = config.settings.switch
+        self.switch = AsteriskSwitch(self.link, self.control, clock, ours.prompts_dir_on_switch, ours.id)
 
     def _event(self, message: AmiMessage) -> None:
         event = translate(message)
@@ -189,6 +190,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         switch_id=settings.switch.id,
         observe=observe,
         charge_message=LeftMessages(store, tariff.current, clock, observe).charge,
+        findings=Findings(store, clock, observe),
     )
     wiring.registry = registry
     lease = _lease(config, clock, store, registry, wiring.link, observe)

@@ -42,6 +42,8 @@ NOTICES = (
 LISTENERS = ("agi", "api", "control", "http")
 TURNED = ("source", "full", "crowded_out", "silent", "no_descriptor")
 """Why a connection was turned away (`charging.door.Turned`)."""
+FINDINGS = ("events_contradict_record", "record_contradicts_booking", "record_without_booking")
+"""`charging.session.findings.Kind`."""
 LEDGER_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 AGI_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
 OVERRUN_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
@@ -56,6 +58,7 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self._make_sessions()
         self._make_calls()
+        self._make_doubts()
         self._make_money()
         self._make_switch()
         self._make_ledger()
@@ -151,6 +154,29 @@ class Metrics:
             "Events that the session table has no row for, by state and event.",
             "state",
             "event",
+        )
+
+    def _make_doubts(self) -> None:
+        self.findings = self._counter(
+            "charging_findings",
+            "Findings: records of the switch, or events, that contradict what was booked of a call, by kind.",
+            "kind",
+            known=[FINDINGS],
+        )
+        self.contradicted_events = self._counter(
+            "charging_contradicted_events",
+            "Events of the switch that it denied when it was asked about the channel alone, by what they said.",
+            "event",
+            known=[("answer", "end")],
+        )
+        self.stray_legs = self._counter(
+            "charging_stray_legs", "Channels that talked under the name of a session which nobody charged; hung up."
+        )
+        self.moved_calls = self._counter(
+            "charging_moved_calls",
+            "Calls that were ended because somebody moved a leg of them (moved: out of its bridge), by kind.",
+            "kind",
+            known=[("blind", "pickup", "moved")],
         )
 
     def _make_money(self) -> None:

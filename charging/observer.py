@@ -21,12 +21,12 @@ Fields = Mapping[str, Any]
 
 WARNINGS = frozenset(
     "answer_delivery_doubted clocks_disagreed end_unproven extension_refused ledger_not_reached tick_postponed "
-    "transfer_cut unpaid_channel_seen audit_postponed maintenance_postponed switch_failed overdue_call_cut "
-    "lease_lost lease_not_renewed lease_not_released answer_moved records_not_deleted records_of_another_switch "
-    "left_message_too_old".split()
+    "transfer_cut transfer_followed moved_call_cut unpaid_channel_seen audit_postponed maintenance_postponed "
+    "switch_failed overdue_call_cut lease_lost lease_not_renewed lease_not_released answer_moved records_not_deleted "
+    "records_of_another_switch left_message_too_old".split()
 )
 ERRORS = frozenset(
-    "session_lost session_reasserted quota_overrun unexpected_event_met mailbox_overflowed session_unreadable "
+    "leg_without_session event_contradicted booking_contradicted session_lost session_reasserted quota_overrun unexpected_event_met mailbox_overflowed session_unreadable "
     "sessions_not_restored ledger_failed clock_jumped".split()
 )
 
@@ -47,6 +47,11 @@ class MeteredObserver:
             "left_message_charged": lambda fields: self._voicemail(fields["charged_micro_euro"]),
             "call_cut": self._cut,
             "prompt_played": lambda fields: metrics.prompts.labels(fields["prompt"], fields["result"]).inc(),
+            "booking_contradicted": lambda fields: metrics.findings.labels(fields["kind"]).inc(),
+            "event_contradicted": lambda fields: metrics.contradicted_events.labels(fields["event"]).inc(),
+            "leg_without_session": lambda _fields: metrics.stray_legs.inc(),
+            "moved_call_cut": lambda _fields: metrics.moved_calls.labels("moved").inc(),
+            "transfer_cut": lambda fields: metrics.moved_calls.labels(fields["kind"]).inc(),
             "end_unproven": lambda _fields: metrics.unproven_ends.inc(),
             "clock_jumped": lambda _fields: metrics.clock_jumps.inc(),
             "unexpected_event_met": self._unexpected,

@@ -115,6 +115,7 @@ TALKING = (
     "charging.session.lease",
     "charging.session.looker",
     "charging.session.desk",
+    "charging.session.findings",
     "charging.session.left_messages",
     "charging.session.subscribers",
     "charging.session.ports",

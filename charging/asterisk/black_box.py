@@ -1,9 +1,13 @@
 """The black box: what the switch itself remembers of a call that has ended; pure.
 
-The hang-up handler of ``extensions_charging.conf`` writes one record a call into AstDB, daemon alive or dead::
+The hang-up handlers of ``extensions_charging.conf`` write one record a call into AstDB, daemon alive or dead: the
+forwarded leg its own where it was answered, else the caller's channel::
 
-    v1|dial=ANSWER|answered_ms=4213|ended=1700000000.123|cause=16|vm=|vmfile=|number=…|caller=…|decision=…|phase=…
-      |fax=|pages=|switch=asterisk
+    v2|dial=ANSWER|answered=1700000000.123|ended=1700000004.336|cause=16|decision=forward|phase=dial|switch=asterisk
+    v2|dial=BUSY|ended=1700000000.123|cause=17|vm=|vmfile=|number=…|caller=…|decision=…|phase=…|fax=|pages=|switch=…
+
+Dialplans before that wrote ``v1`` from the caller's channel alone, with ``answered_ms=4213``: how long *he* had been
+answered, which is the forward's time only where nobody had answered him before.
 
 Unknown fields are ignored and missing ones read as empty, so that dialplan and daemon can be updated one after
 the other. A number that is not one reads as ``None`` and is named in ``malformed``: never guessed, never 0.
@@ -12,13 +16,14 @@ the other. A number that is not one reads as ``None`` and is named in ``malforme
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from charging.asterisk.numbers import scaled, whole
 from charging.asterisk.variables import FORGET_SEPARATOR, NO_SESSION_PREFIX
 
-VERSION = "v1"
+CALLERS_VERSION = "v1"
+LEGS_VERSION = "v2"
 SEPARATOR = "|"
 ANSWERED = "ANSWER"
 
@@ -38,7 +43,9 @@ class BlackBoxRecord:
     dial_status: str
     """Empty where nothing was dialled."""
     answered_ms: int | None
-    """The caller's up-time in ms, as written: use ``conversation_ms``."""
+    """Use ``conversation_ms``. The forwarded leg's own time; in a record of ``v1`` the caller's up-time."""
+    by_leg: bool
+    """Whether the record is of ``v2``: what it says of an answered forward is the forwarded leg's own word."""
     ended_at_us: int | None
     """The switch's wall clock, µs since the epoch."""
     cause: int | None
@@ -78,19 +85,22 @@ class BlackBoxRecord:
 def parse_record(key: str, text: str) -> BlackBoxRecord | None:
     """Read one record; ``None`` where it is not of a version that we know."""
     version, *assignments = text.split(SEPARATOR)
-    if version != VERSION:
+    if version not in (CALLERS_VERSION, LEGS_VERSION):
         return None
     fields = dict(_pairs(assignments))
+    by_leg = version == LEGS_VERSION
+    ended_us = scaled(fields.get("ended", ""), 6)
     numbers = {
-        "answered_ms": whole(fields.get("answered_ms", "")),
-        "ended": scaled(fields.get("ended", ""), 6),
+        **({"answered": _between(fields, ended_us)} if by_leg else {"answered_ms": whole(fields.get("answered_ms", ""))}),
+        "ended": ended_us,
         "cause": whole(fields.get("cause", "")),
         "pages": whole(fields.get("pages", "")),
     }
     return BlackBoxRecord(
         key=key,
         dial_status=fields.get("dial", ""),
-        answered_ms=numbers["answered_ms"],
+        answered_ms=numbers["answered" if by_leg else "answered_ms"],
+        by_leg=by_leg,
         ended_at_us=numbers["ended"],
         cause=numbers["cause"],
         decision=fields.get("decision", ""),
@@ -104,6 +114,14 @@ def parse_record(key: str, text: str) -> BlackBoxRecord | None:
         switch=fields.get("switch", ""),
         malformed=tuple(name for name, value in numbers.items() if value is None and fields.get(name)),
     )
+
+
+def _between(fields: Mapping[str, str], ended_us: int | None) -> int | None:
+    """Milliseconds from the leg's answer to its end; ``None`` where one is missing, or the clock went back between."""
+    answered_us = scaled(fields.get("answered", ""), 6)
+    if answered_us is None or ended_us is None or ended_us < answered_us:
+        return None
+    return (ended_us - answered_us) // 1000
 
 
 def is_key(text: str) -> bool:

@@ -29,7 +29,7 @@ MAX_DEADLINE_TRIES = 3
 LATE_ANSWER_MS = 50
 """A deadline is counted by the switch from when it reads the order; an answer later than this, and it is told again."""
 MAINTENANCE_TIMEOUT_MS = 10_000
-STATUS_VARIABLES = f"{variables.SESSION},{variables.LEG},TIMEOUT(absolute)"
+STATUS_VARIABLES = f"{variables.SESSION},{variables.LEG},{variables.SWITCH},TIMEOUT(absolute)"
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +54,8 @@ class ChannelStatus:
     session: str
     """Empty for a channel that is not ours."""
     leg: str
+    switch: str
+    """The ``switch.id`` whose call it is; empty where the dialplan does not say."""
     state: str
     """Asterisk's word: ``Up``, ``Ringing``, ``Ring``, ``Down``…"""
     bridge_id: str
@@ -158,6 +160,20 @@ class CallControl:
             raise
         return reply.headers.get("Value")
 
+    async def status_of(self, uid: str) -> ChannelStatus | None:
+        """One channel, asked for by itself: nothing that stands in another's caller id can be in the answer. ``None``
+        where it is gone."""
+        fields = {"Channel": uid, "Variables": STATUS_VARIABLES, "AllVariables": "false"}
+        try:
+            reply = await self._link.action("Status", fields, list_end="StatusComplete")
+        except ActionRefused as error:
+            if "no such channel" in str(error).lower():
+                return None
+            raise
+        if reply.suspects:
+            raise ActionRefused("a stranger has written into what the switch says of this channel")
+        return next((status for status in map(channel_status, reply.events) if status.uid == uid), None)
+
     async def black_box(self) -> dict[str, BlackBoxRecord]:
         """All records of ended calls that have not been deleted, by key."""
         fields = {"Family": variables.BLACK_BOX_FAMILY}
@@ -224,7 +240,7 @@ def doubtful_statuses(suspects: Iterable[AmiMessage]) -> Iterator[ChannelStatus]
     which stands at the end of the entry, is always among them."""
     sessions = (assigned([each], variables.SESSION) for one in suspects for each in one.all("Variable"))
     for session in dict.fromkeys(filter(None, sessions)):
-        yield ChannelStatus("", "", session, "", "", "", None, 0, is_doubtful=True)
+        yield ChannelStatus("", "", session, "", "", "", "", None, 0, is_doubtful=True)
 
 
 def channel_status(entry: AmiMessage) -> ChannelStatus:
@@ -234,6 +250,7 @@ def channel_status(entry: AmiMessage) -> ChannelStatus:
         channel=entry.get("Channel"),
         session=entry.variable(variables.SESSION),
         leg=entry.variable(variables.LEG),
+        switch=entry.variable(variables.SWITCH),
         state=entry.get("ChannelStateDesc"),
         bridge_id=entry.get("BridgeID"),
         time_left_ms=scaled(entry.variable("TIMEOUT(absolute)"), 3) or None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from charging.asterisk import variables
 from charging.asterisk.black_box import BlackBoxRecord
@@ -28,12 +29,16 @@ ASK_S = 1.0
 class AsteriskSwitch:
     """One Asterisk."""
 
-    def __init__(self, link: AmiLink, control: CallControl, clock: Clock, prompts_dir: str) -> None:
-        """``prompts_dir`` is where the switch itself finds the folders ``nl`` and ``en``."""
+    def __init__(
+        self, link: AmiLink, control: CallControl, clock: Clock, prompts_dir: str, switch_id: str = ""
+    ) -> None:
+        """``prompts_dir`` is where the switch itself finds the folders ``nl`` and ``en``. Channels of another
+        ``switch_id`` are another daemon's."""
         self._link = link
         self._control = control
         self._clock = clock
         self._prompts_dir = prompts_dir.rstrip("/")
+        self._switch_id = switch_id
 
     @property
     def proven_mono_us(self) -> int | None:
@@ -46,7 +51,7 @@ class AsteriskSwitch:
         for status in await self._control.statuses():
             if status.is_doubtful:
                 doubtful.add(status.session)
-            elif status.session:
+            elif status.session and status.switch in ("", self._switch_id):
                 legs[status.session] = _with(legs.get(status.session, Legs()), status)
         return Look(asked, legs, frozenset(doubtful))
 
@@ -55,6 +60,14 @@ class AsteriskSwitch:
             *(self._control.variable(caller_uid, one, ASK_S) for one in (variables.PHASE, variables.NUMBER))
         )
         return phase == variables.PHASE_DECIDE and asked == number
+
+    async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
+        legs = Legs()
+        for uid in uids:
+            status = await self._control.status_of(uid)
+            if status is not None and status.session == session:
+                legs = _with(legs, status)
+        return legs
 
     async def set_deadline(self, uid: str, at: Instant) -> None:
         await self._control.set_deadline(uid, at)
@@ -88,6 +101,7 @@ def _read(record: BlackBoxRecord) -> BlackBoxRead:
         found=record.conversation_ms is not None,
         dial_status=record.dial_status,
         answered_ms=record.conversation_ms or 0,
+        by_leg=record.by_leg,
         message_stored=record.voicemail_stored,
         fallback=record.phase == variables.PHASE_FALLBACK,
         number=record.number,
@@ -101,7 +115,11 @@ def _read(record: BlackBoxRecord) -> BlackBoxRead:
 
 
 def _with(legs: Legs, status: ChannelStatus) -> Legs:
+    """One channel more. Of two that both say to be the forwarded leg, the one that talks is."""
     leg = Leg(status.uid, bool(status.bridge_id), status.state == "Up", status.time_left_ms)
-    if status.leg == variables.LEG_CALLEE:
-        return Legs(legs.caller, leg)
-    return Legs(leg, legs.callee)
+    if status.leg == variables.LEG_CALLER and legs.caller is None:
+        return replace(legs, caller=leg)
+    if status.leg == variables.LEG_CALLEE and (legs.callee is None or (leg.bridged and not legs.callee.bridged)):
+        displaced = () if legs.callee is None else (legs.callee,)
+        return replace(legs, callee=leg, others=(*legs.others, *displaced))
+    return replace(legs, others=(*legs.others, leg))

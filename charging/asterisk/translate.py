@@ -28,7 +28,7 @@ from charging.session.switch_events import (
 )
 
 LOCAL_CHANNEL = "Local/"
-"""Halves of a Local channel are plumbing: the real leg behind them has its own dial events."""
+"""Halves of a Local channel are plumbing, unless the dialplan has marked one as the forwarded leg itself."""
 
 
 def translate(message: AmiMessage) -> SwitchEvent | None:
@@ -51,14 +51,14 @@ def _session(message: AmiMessage, *prefixes: str) -> str:
 
 def _dial_started(message: AmiMessage) -> DialStarted | None:
     session, channel = _session(message, "Dest", ""), message.get("DestChannel")
-    if not session or channel.startswith(LOCAL_CHANNEL):
+    if not session or _is_plumbing(message, channel):
         return None
     return DialStarted(session, message.get("Uniqueid"), message.get("DestUniqueid"), channel, stamp_us(message))
 
 
 def _dial_ended(message: AmiMessage) -> DialEnded | None:
     session, channel = _session(message, "Dest", ""), message.get("DestChannel")
-    if not session or channel.startswith(LOCAL_CHANNEL):
+    if not session or _is_plumbing(message, channel):
         return None
     return DialEnded(
         session,
@@ -68,6 +68,11 @@ def _dial_ended(message: AmiMessage) -> DialEnded | None:
         channel,
         stamp_us(message),
     )
+
+
+def _is_plumbing(message: AmiMessage, channel: str) -> bool:
+    marked = message.channel_variable(variables.LEG, "Dest") == variables.LEG_CALLEE
+    return channel.startswith(LOCAL_CHANNEL) and not marked
 
 
 def _leg(message: AmiMessage) -> str:

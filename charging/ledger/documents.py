@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
-COLLECTIONS = ("api-tokens", "missed-calls", "notice-records", "notices")
+COLLECTIONS = ("api-tokens", "findings", "missed-calls", "notice-records", "notices")
 """Every collection that the program keeps, for who moves a whole ledger."""
 
 

@@ -6,10 +6,17 @@ look at the black box no longer shows it, and is ordered deleted until then.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Container
+
+from charging.session.findings import Booked
 
 DELETE_AT_ONCE_MAX = 500
 """Records of one order: a busy switch's calls of ten seconds."""
+
+
+UNREAD_MAX = 20_000
+"""Sessions that closed without their record, remembered with what they were booked as; the CDR tells it of older ones."""
 
 
 class BookedRecords:
@@ -18,10 +25,22 @@ class BookedRecords:
     def __init__(self) -> None:
         self._keys: dict[str, None] = {}
         self._ordered: set[str] = set()
+        self._unread: OrderedDict[str, Booked] = OrderedDict()
+
+    def add_unread(self, key: str, booked: Booked) -> None:
+        """The session is booked, and its record was not there: it is to be compared when it comes."""
+        self._unread[key] = booked
+        while len(self._unread) > UNREAD_MAX:
+            self._unread.popitem(last=False)
+
+    def unread(self, key: str) -> Booked | None:
+        """What a session was booked as whose record nobody has read; ``None``: not known here."""
+        return self._unread.get(key)
 
     def add(self, key: str) -> None:
         """This record is booked."""
         self._keys[key] = None
+        self._unread.pop(key, None)
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys

@@ -33,7 +33,10 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class AskSwitch:
-    """Answered by SwitchSaid or SwitchSilent."""
+    """Ask about the session's channels, each alone. Answered by SwitchSaid or SwitchSilent."""
+
+    everywhere: bool = False
+    """Look for channels of the session that we do not know, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,19 @@ class HangUp:
 @dataclass(frozen=True, slots=True)
 class Forget:
     """Delete the call's black-box record, now that it is booked; or first look at it again (``look_again``), for it
-    tells of a voicemail message that nobody has booked yet."""
+    tells of a voicemail message that nobody has booked yet. A record that has not been read (``recorded`` is ``False``) is
+    compared with what was booked when it comes."""
 
     look_again: bool = False
+    recorded: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """Keep something that contradicts what is booked, for a person to look at."""
+
+    kind: str
+    fields: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +117,4 @@ class Tell:
 
 LedgerCommand = ReadBalances | Post | Keep
 SwitchCommand = AskSwitch | ReadBlackBox | SetDeadline | HangUp
-Command = LedgerCommand | SwitchCommand | PlayPrompt | Forget | Doubt | Become | Tell
+Command = LedgerCommand | SwitchCommand | PlayPrompt | Forget | Find | Doubt | Become | Tell

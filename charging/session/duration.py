@@ -1,10 +1,13 @@
 """How long a call lasted, decided once from whatever evidence there is. Pure.
 
-In this order: the switch's black box (its own milliseconds); the switch's stamps of answer and end; the last moment
-at which the call is known to have been alive. The wall clock of the switch may have stepped during the call, which
-spoils the first two. That is told from our own lateness: with the stamps of answer and end, our monotonic clock gives
-two lengths between which the call's lies. Where the switch's is not between them, the smaller one is billed. Where our
-clock did not see the answer or the end, the steps that were seen on it meanwhile are taken off.
+In this order: the switch's black box (the forwarded leg's own milliseconds); the switch's stamps of answer and end; the
+last moment at which the call is known to have been alive. The wall clock of the switch may have stepped during the call,
+which spoils the first two. That is told from our own lateness: with the stamps of answer and end, our monotonic clock
+gives two lengths between which the call's lies. Where the switch's is not between them, the smaller one is billed. Where
+our clock did not see the answer or the end, the steps that were seen on it meanwhile are taken off.
+
+Where the clocks agree and the leg's own record says otherwise than the events, the record is booked: events can be lost,
+late, or forged. The contradiction is a finding.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ def decide_duration(session: Session, box: BlackBoxRead, now_wall_us: int, polic
 
 def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int, Proof]:
     boxed = box.found and box.dial_status == "ANSWER"
+    if box.found and box.by_leg and not boxed:
+        return 0, Proof.NEVER_ANSWERED
     if not boxed and not session.technology and (box.found or session.answered is None):
         # A phone that answered as the caller left is no conversation: no bridge was seen, no answer recorded.
         return 0, Proof.NEVER_ANSWERED
@@ -33,9 +38,30 @@ def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int,
             return session.proven_ms, Proof.UNPROVEN
         return session.elapsed_ms(session.left.mono_us), Proof.EVENTS
     smaller = _smaller_ms(session, by_switch, policy.clock_jump_ms)
-    if smaller is not None:
+    recorded = boxed and box.by_leg and _clocks_agree(session, policy.clock_jump_ms)
+    if smaller is not None and not recorded:
         return max(smaller, min(by_switch, session.proven_ms)), Proof.CLOCK_JUMP
     return by_switch, Proof.BLACK_BOX if boxed else Proof.EVENTS
+
+
+def contradicting_ms(session: Session, box: BlackBoxRead, duration: Duration, policy: Policy) -> int | None:
+    """What the events said of the length, in ms, where the record that was booked says otherwise; else ``None``."""
+    by_events = _stamped_ms(session)
+    if not box.found or by_events is None or duration.proof is Proof.CLOCK_JUMP:
+        return None
+    return by_events if abs(by_events - duration.used_ms) > policy.clock_jump_ms else None
+
+
+def _clocks_agree(session: Session, tolerance_ms: int) -> bool:
+    """Whether no clock has stepped while the call lasted, by what was seen of the steps and by the events' stamps."""
+    stamped_ms = _stamped_ms(session)
+    if stamped_ms is None or session.left is None or not session.anchored:
+        return False
+    elapsed_ms = session.elapsed_ms(session.left.mono_us)
+    least_ms = elapsed_ms - _heard_late_ms(session.left, session.left_us)
+    most_ms = elapsed_ms + _heard_late_ms(session.answered, session.answered_us)
+    fits = least_ms - tolerance_ms <= stamped_ms <= most_ms + tolerance_ms
+    return fits and abs(session.stepped_us) <= tolerance_ms * 1000
 
 
 def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | None:

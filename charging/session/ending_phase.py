@@ -11,14 +11,16 @@ from charging.session.commands import (
     AskSwitch,
     Command,
     Doubt,
+    Find,
     Forget,
+    HangUp,
     Keep,
     Post,
     ReadBalances,
     ReadBlackBox,
     Tell,
 )
-from charging.session.duration import decide_duration
+from charging.session.duration import contradicting_ms, decide_duration
 from charging.session.events import (
     BalancesRead,
     BlackBoxRead,
@@ -53,7 +55,8 @@ REPLANS_MAX = 5
 
 
 def begin_ending(session: Session, context: Context) -> Step:
-    """The call is over. The switch writes its own record as the caller's channel ends: read it then, at once."""
+    """The call seems to be over. The switch's own record, which the forwarded leg wrote as it ended, confirms it: read it at
+    once. (A dialplan of before wrote it as the caller's channel ended: that end has it read again.)"""
     wait_s = context.policy.black_box_wait_s
     ending = replace(
         session,
@@ -63,7 +66,7 @@ def begin_ending(session: Session, context: Context) -> Step:
         tick_mono_us=None,
         retry_mono_us=None if session.pending is None else session.retry_mono_us,  # a deadline is not set any more
     )
-    return Step(ending, (ReadBlackBox(),) if session.caller_gone else ())
+    return Step(ending, (ReadBlackBox(),))
 
 
 def channel_ended(session: Session, event: ChannelEnded, _context: Context) -> Step:
@@ -88,11 +91,33 @@ def woke(session: Session, _event: Woke, context: Context) -> Step:
     return Step(session)
 
 
+def life_seen(session: Session, _event: object, _context: Context) -> Step:
+    """The call that was said to be over does something."""
+    return Step(session, (AskSwitch(),))
+
+
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
-    """While the caller's channel lives (in voicemail, say) the record is not written yet: wait on."""
-    if event.caller is not None:
+    """There is no record yet. Is the call over at all? An end that the switch denies was none."""
+    if not event.alone:
         return Step(session)
-    return Step(replace(session, caller_gone=True), (ReadBlackBox(),))
+    if event.callee is not None and (event.callee.up or session.answered is None):
+        return _not_over(session, context)
+    if event.caller is None:
+        return Step(replace(session, caller_gone=True), (ReadBlackBox(),))
+    if session.answered is None:
+        return _not_over(session, context)
+    # The forwarded leg is gone and its caller goes on: nobody pays for that, and an older dialplan's record comes with
+    # its end.
+    return Step(session, (Tell("unpaid_channel_seen", {"uid": event.caller.uid}), HangUp(event.caller.uid, "moved")))
+
+
+def _not_over(session: Session, context: Context) -> Step:
+    """Go on from where the call stood; the answer to AskSwitch tells the rest."""
+    state = State.RINGING if session.answered is None else State.RUNNING
+    tick = None if session.answered is None else context.now.mono_us
+    back = replace(session, state=state, ended=None, left=None, left_us=None, caller_gone=False, tick_mono_us=tick)
+    back = replace(back, check_mono_us=context.in_s(context.policy.setup_timeout_s))
+    return Step(back, (Tell("event_contradicted", {"event": "end"}), AskSwitch()))
 
 
 def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> Step:
@@ -116,12 +141,21 @@ def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Ste
         state=State.SETTLING,
         duration=duration,
         dial_status=session.dial_status or box.dial_status,
+        recorded=box.found,
         message_left=box.fallback and box.message_stored,
         check_mono_us=None,
         tick_mono_us=None,
         replans=0,
     )
-    return Step(settling, (*_tell_duration(duration), Keep()))
+    return Step(settling, (*_tell_duration(duration), *_find(session, box, duration, context), Keep()))
+
+
+def _find(session: Session, box: BlackBoxRead, duration: Duration, context: Context) -> tuple[Command, ...]:
+    """What the events said of the call's length, where the record that is booked says otherwise."""
+    told_ms = contradicting_ms(session, box, duration, context.policy)
+    if told_ms is None:
+        return ()
+    return (Find("events_contradict_record", {"booked_ms": duration.used_ms, "events_ms": told_ms}),)
 
 
 def _tell_duration(duration: Duration) -> tuple[Command, ...]:
@@ -249,7 +283,8 @@ def _closed(before: Session, session: Session, pending: Pending) -> Step:
     if (reason := _cut_by(before, duration)) is not None:
         late_ms = max(0, duration.used_ms - before.covered_s * 1000)
         told.append(Tell("call_cut", {"reason": reason, "late_ms": late_ms}))
-    return Step(replace(session, state=State.CLOSED), (*told, Forget(look_again=session.message_left)))
+    forget = Forget(look_again=session.message_left, recorded=session.recorded)
+    return Step(replace(session, state=State.CLOSED), (*told, forget))
 
 
 def _cut_by(session: Session, duration: Duration) -> str | None:

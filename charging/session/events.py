@@ -35,6 +35,11 @@ class SwitchSaid:
     asked_mono_us: int
     caller: Leg | None
     callee: Leg | None
+    others: tuple[Leg, ...] = ()
+    """Channels that bear the session's name and are neither: somebody has moved the call."""
+    alone: bool = True
+    """Whether the switch was asked about each of these channels by itself. In a list of all channels a stranger's
+    caller id can stand beside ours: such an answer confirms a call that runs, and changes nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ class BlackBoxRead:
     found: bool
     dial_status: str = ""
     answered_ms: int = 0
+    by_leg: bool = False
+    """Whether this is the forwarded leg's own time, and not its caller's."""
     message_stored: bool = False
     """The caller left a voicemail message, and it was stored (ASTERISK.md §7)."""
     fallback: bool = False

@@ -107,7 +107,9 @@ def _ordered(fax: Fax, _event: FaxOrdered, _now: Instant, _policy: Policy) -> An
 def _switch_said(fax: Fax, event: SwitchSaid, now: Instant, _policy: Policy) -> Answer:
     if fax.state is State.SETTLING:
         return fax, ()
-    legs = [leg for leg in (event.caller, event.callee) if leg is not None]
+    legs = [leg for leg in (event.caller, event.callee, *event.others) if leg is not None]
+    if not event.alone:
+        return fax, (() if legs and not fax.cancelled else (AskSwitch(),))
     if legs:
         sending = replace(fax, seen=True, state=State.RUNNING, check_mono_us=now.plus(fax.LOOK_S).mono_us)
         return sending, tuple(HangUp(leg.uid, "cancelled") for leg in legs if fax.cancelled)
@@ -124,6 +126,7 @@ def _box_read(fax: Fax, event: BlackBoxRead, now: Instant, policy: Policy) -> An
         return fax, ()
     sent = min(event.fax_pages, fax.pages)
     ended_us = event.ended_us or (fax.ended or now).wall_us
+    fax = replace(fax, recorded=event.found)
     return piece.settle(fax, sent * fax.price, _cdr(fax, event, sent, ended_us), ended_us, now)
 
 

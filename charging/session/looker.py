@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 
-from charging.errors import ActionRefused
 from charging.session.events import SwitchSaid
 from charging.session.ports import Legs, Look, Switch
+from charging.session.records import Record
+from charging.session.voicemail import Voicemail
+
+ASKED_ALONE_MAX = 8
+"""Channels of one session; two are usual."""
 
 
 class Looker:
@@ -33,9 +37,31 @@ class Looker:
             return self._last
 
 
+    async def ask(self, record: Record, now_us: int, *, everywhere: bool) -> SwitchSaid:
+        """What the switch says of one session's channels, each asked about alone. The list of all channels tells only
+        which those are, and is read only where the one that matters is not there, or ``everywhere``. Raises
+        SwitchError."""
+        known = _known_uids(record)
+        legs = await self._switch.look_at(record.id, known)
+        found = legs.caller if isinstance(record, Voicemail) else legs.callee
+        if found is not None and not everywhere:
+            return _said(legs, now_us, alone=True)
+        listed = (await self.look()).legs.get(record.id, Legs()).uids
+        if set(listed) - set(known):
+            uids = tuple(dict.fromkeys((*known, *listed)))[:ASKED_ALONE_MAX]
+            legs = await self._switch.look_at(record.id, uids)
+        return _said(legs, now_us, alone=True)
+
+
 def switch_said(look: Look, session: str) -> SwitchSaid:
-    """What a look says of one session. Raises ActionRefused where it cannot be believed."""
-    if session in look.doubtful:
-        raise ActionRefused("a stranger has written into what the switch says of this session's channel")
-    legs = look.legs.get(session, Legs())
-    return SwitchSaid(look.asked_mono_us, legs.caller, legs.callee)
+    """What a list of all channels says of one session."""
+    return _said(look.legs.get(session, Legs()), look.asked_mono_us, alone=False)
+
+
+def _said(legs: Legs, asked_mono_us: int, *, alone: bool) -> SwitchSaid:
+    return SwitchSaid(asked_mono_us, legs.caller, legs.callee, legs.others, alone)
+
+
+def _known_uids(record: Record) -> tuple[str, ...]:
+    names = ("callee_uid", "caller_uid")
+    return tuple(uid for uid in (getattr(record, name, "") for name in names) if uid)

@@ -168,6 +168,9 @@ class Session:
     left_us: int | None = None
     ended: Instant | None = None
     caller_gone: bool = False
+    confirmed: bool = False
+    """Whether the switch, asked about the forwarded leg alone, has said that it is answered and speaks. Until then events
+    alone say so, and nothing is charged by them, no channel that they name is given an order. Not stored."""
     proven_ms: int = 0
     """So long after the answer the call was last known to be alive."""
 
@@ -198,6 +201,10 @@ class Session:
     cut_by: str = ""
     """``operator``, ``transfer`` or ``overdue``, where the end was ordered."""
     duration: Duration | None = None
+    recorded: bool = False
+    """Whether the switch's own record was read before the length was decided. Not stored."""
+    deadline_due: bool = False
+    """Whether the deadline is to be set once the call is confirmed. Not stored."""
 
     check_mono_us: int | None = None
     """When to ask the switch what it knows."""

@@ -53,6 +53,8 @@ class Piece:
     held: Mapping[str, int] = field(default_factory=dict)
     ended: Instant | None = None
     pending: Transfer | None = None
+    recorded: bool = False
+    """Whether the switch's own record was read. Not stored."""
     attempts: int = 0
     check_mono_us: int | None = None
     retry_mono_us: int | None = None
@@ -182,7 +184,7 @@ def _posted(piece: P, event: Posted, now: Instant, policy: Policy) -> tuple[P, t
     if not outcome.applied:
         return closed, (Tell("session_lost", {"outcome": outcome}), Doubt())
     settled = {leg.balance: -leg.posted for leg in piece.pending.legs if leg.posted}
-    return closed, (Tell(f"{piece.KIND}_settled", {"settled": settled}), Forget())
+    return closed, (Tell(f"{piece.KIND}_settled", {"settled": settled}), Forget(recorded=piece.recorded))
 
 
 _HANDLERS: dict[type, Handler] = {SwitchSilent: _switch_silent, Woke: _woke, Posted: _posted}

@@ -18,6 +18,13 @@ class Legs:
 
     caller: Leg | None = None
     callee: Leg | None = None
+    others: tuple[Leg, ...] = ()
+    """Channels that bear the session's name and are neither."""
+
+    @property
+    def uids(self) -> tuple[str, ...]:
+        """Of every channel."""
+        return tuple(leg.uid for leg in (self.callee, self.caller, *self.others) if leg is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,7 @@ class Look:
 
     asked_mono_us: int
     legs: Mapping[str, Legs]
-    """By session; a session that is not in it has no channel."""
+    """By session; a session that is not in it has no channel. Those of another ``switch.id`` are left out."""
     doubtful: frozenset[str] = frozenset()
     """Sessions of which the switch's words cannot be believed, neither that a channel lives nor that it is gone."""
 
@@ -84,7 +91,10 @@ class Switch(Protocol):
         """Up to then the switch has told everything; ``None``: never yet."""
 
     async def look(self) -> Look:
-        """Ask for every channel that belongs to a session."""
+        """Ask for every channel that belongs to a session of ours."""
+
+    async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
+        """Ask for these channels, each alone. One that is gone, or is not the session's, is not in the answer."""
 
     async def is_deciding(self, caller_uid: str, number: str) -> bool:
         """Whether there is this caller's channel, and its dialplan asks now what to do with a call to ``number``, as it

@@ -17,18 +17,23 @@ from charging.ledger.model import OpenSession
 from charging.ledger.port import Ledger
 from charging.session.booked import BookedRecords
 from charging.session.closed import ClosedRecords
+from charging.session.commands import Find, Forget
 from charging.session.events import BlackBoxRead, ClockJumped, FundsChanged, SessionSwitchEvent
 from charging.session.fax import Fax
+from charging.session.findings import Findings, Kind, booked_unread, contradiction, noted
 from charging.session.looker import Looker, switch_said
 from charging.session.model import Policy, Session, State
-from charging.session.ports import Observer, Switch
+from charging.session.ports import Legs, Look, Observer, Switch
 from charging.session.records import Record, overdue_s, revive
 from charging.session.runner import SessionRunner
 from charging.session.switch_events import BridgeEntered, DialEnded, DialStarted, SwitchEvent
 from charging.tasks import Tasks, end
 
-AUDIT_S = 30
+AUDIT_S = 10
 """Between two comparisons of the switch's channels and deadlines with ours."""
+
+FOUND_PAUSE_S = 2
+"""Between two that events ask for which name a session we do not know: whoever can forge those cannot keep us busy."""
 
 HOUSEKEEPING_S = 10
 """Between two looks at the black box, which is cleaned where there is something to clean."""
@@ -37,6 +42,9 @@ HOUSEKEEPING_MAX_S = 120
 """The same, while the switch does not obey."""
 
 CLOCK_WATCH_S = 1
+
+NO_SESSION = "nosession-"
+"""How the black box's key of a call begins that never got a session."""
 
 
 class Registry:
@@ -52,8 +60,10 @@ class Registry:
         switch_id: str,
         observe: Observer,
         charge_message: Callable[[str, BlackBoxRead], Awaitable[bool]],
+        findings: Findings,
     ) -> None:
-        """``charge_message`` books a voicemail message that nobody decided over; ``False``: try again later."""
+        """``charge_message`` books a voicemail message that nobody decided over; ``False``: try again later.
+        ``findings`` keeps what contradicts a booking."""
         self.epoch = 0
         self.leads: Callable[[], bool] = lambda: True
         """Whether this daemon is the one that ticks the switch; without a lease there is no other."""
@@ -65,6 +75,7 @@ class Registry:
         self._switch_id = switch_id
         self._observe = observe
         self._charge_message = charge_message
+        self._findings = findings
         self._runners: dict[str, SessionRunner] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._booked = BookedRecords()
@@ -78,7 +89,10 @@ class Registry:
         self._restoring = asyncio.Lock()
         self._closed_meanwhile: set[str] = set()
         """Sessions that closed since the stored ones were last asked for: the answer may still show them open."""
+        self._stray: frozenset[str] = frozenset()
+        """Sessions of channels that the last look saw and nobody charges."""
         self._found = asyncio.Event()
+        self._found_again_us = 0
         self._tasks = Tasks()
 
     async def run(self) -> NoReturn:
@@ -110,7 +124,8 @@ class Registry:
             clock=self._clock,
             policy=self._policy,
             observe=self._observe,
-            forget=self.forget,
+            forget=self._forget,
+            find=self._find,
             doubt=self.doubt,
             leads=lambda: self.leads(),
         )
@@ -246,7 +261,29 @@ class Registry:
             if box.message_stored and box.fallback and not await self._charge_message(key, box):
                 self.doubt()
                 continue
-            self.forget(key)
+            if await self._compare(key, box):
+                self._booked.add(key)
+            else:
+                self.doubt()
+
+    async def _compare(self, key: str, box: BlackBoxRead) -> bool:
+        """Read a record against what was booked of its session, and keep what contradicts that; ``False``: the ledger could
+        not answer, and the record stays."""
+        if key.startswith(NO_SESSION):
+            return True
+        try:
+            booked = self._booked.unread(key) or await self._findings.booked(key, box.ended_us or 0)
+        except LedgerError as error:
+            self._observe("ledger_failed", None, {"error": str(error), "kind": type(error).__name__})
+            return False
+        kind = contradiction(box, booked)
+        if kind is None:
+            return True
+        was = {} if booked is None else {"booked_ms": booked.used_ms, "booked_pieces": booked.pieces}
+        return await self._findings.keep(key, kind, {**noted(box), **was})
+
+    async def _find(self, session: str, finding: Find) -> None:
+        await self._findings.keep(session, Kind(finding.kind), finding.fields)
 
     async def _audit(self) -> None:
         """Compare the switch's channels with our sessions, both ways round."""
@@ -255,6 +292,23 @@ class Registry:
         for session in known:
             if session not in look.doubtful and (runner := self._runners.get(session)) is not None:
                 runner.offer(switch_said(look, session))
+        await self._end_strays(look)
+
+    async def _end_strays(self, look: Look) -> None:
+        """A channel that talks and bears the name of a session which nobody charges: seen twice in a row it is one, and
+        is hung up, each asked about alone first. A session may have begun or closed between the look and now."""
+        talking = {key for key, legs in look.legs.items() if key not in self._runners and _talks(legs)}
+        again, self._stray = talking & self._stray, frozenset(talking)
+        if self._doubts_settled < self._doubts or not self.leads():
+            return
+        if talking - again:
+            self._found.set()
+        for session in again:
+            for uid in look.legs[session].uids:
+                alone = await self._switch.look_at(session, (uid,))
+                if _talks(alone) and session not in self._runners:
+                    self._observe("leg_without_session", None, {"session": session, "uid": uid})
+                    await self._switch.hang_up(uid)
 
     async def _audit_for_ever(self) -> NoReturn:
         while True:
@@ -278,18 +332,22 @@ class Registry:
             pause.cancel()
             found.cancel()
         if self._found.is_set():
-            self._found.clear()
+            await self._clock.sleep_until(self._found_again_us)
+            self._found_again_us = self._clock.now().plus(FOUND_PAUSE_S).mono_us
             self.doubt()
+            self._found.clear()
 
     # --- the black box ----------------------------------------------------------------------------------------
 
-    def forget(self, key: str, look_again: bool = False) -> None:
-        """This black-box record is booked and can be deleted; or its session is, and it tells of more."""
-        if not look_again:
-            self._booked.add(key)
-            return
-        self.doubt()
-        self._found.set()
+    def _forget(self, record: Record, how: Forget) -> None:
+        """A session is booked. Its black-box record can be deleted, or tells of more, or is still to be read."""
+        if how.look_again:
+            self.doubt()
+            self._found.set()
+        elif how.recorded:
+            self._booked.add(record.id)
+        else:
+            self._booked.add_unread(record.id, booked_unread(record))
 
     async def _black_boxes(self) -> Mapping[str, BlackBoxRead]:
         """The records that are ours to book. Raises SwitchError."""
@@ -316,6 +374,7 @@ class Registry:
         has deleted all that it was to delete before. Raises SwitchError."""
         boxes = await self._black_boxes()
         left = self._booked.seen(boxes)
+        await self._book_the_rest({key: box for key, box in boxes.items() if self._booked.unread(key) is not None})
         if any(key not in self._looked_through and self._is_nobodys(key) for key in boxes):
             await self._restore()
         if keys := self._booked.to_delete():
@@ -344,6 +403,10 @@ class Registry:
 
     async def _pause(self, seconds: float) -> None:
         await self._clock.sleep_until(self._clock.now().mono_us + round(seconds * MICROSECONDS))
+
+
+def _talks(legs: Legs) -> bool:
+    return any(leg.bridged for leg in (legs.caller, legs.callee, *legs.others) if leg is not None)
 
 
 def _parted_us(earlier: Instant, later: Instant) -> int:

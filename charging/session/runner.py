@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from charging.clock import Clock
 from charging.errors import LedgerError, SwitchError, UnexpectedEvent
@@ -25,7 +25,7 @@ from charging.session.events import (
     SwitchSilent,
     Woke,
 )
-from charging.session.looker import Looker, switch_said
+from charging.session.looker import Looker
 from charging.session.model import Policy, State
 from charging.session.ports import Observer, PromptResult, Switch
 from charging.session.records import Record, step, wake_at
@@ -48,7 +48,8 @@ class SessionRunner:
         clock: Clock,
         policy: Policy,
         observe: Observer,
-        forget: Callable[[str, bool], None],
+        forget: Callable[[Record, do.Forget], None],
+        find: Callable[[str, do.Find], Awaitable[None]],
         doubt: Callable[[], None],
         leads: Callable[[], bool],
     ) -> None:
@@ -64,6 +65,7 @@ class SessionRunner:
         self._policy = policy
         self._observe = observe
         self._forget = forget
+        self._find = find
         self._doubt = doubt
         self._leads = leads
         self._mailbox: deque[Event] = deque()
@@ -129,8 +131,11 @@ class SessionRunner:
         match command:
             case do.Tell(what, fields):
                 self._observe(what, self.session, fields)
-            case do.Forget(look_again):
-                self._forget(self.session.id, look_again)
+            case do.Forget():
+                assert self.booked is not None, "noted before it is carried out"
+                self._forget(self.booked, command)
+            case do.Find():
+                await self._find(self.session.id, command)
             case do.Doubt():
                 self._doubt()
             case do.Become(voicemail):
@@ -165,8 +170,9 @@ class SessionRunner:
             return SwitchSilent("set_deadline" if isinstance(command, do.SetDeadline) else "other")
         try:
             match command:
-                case do.AskSwitch():
-                    return switch_said(await self._looker.look(), self.session.id)
+                case do.AskSwitch(everywhere):
+                    now_us = self._clock.now().mono_us
+                    return await self._looker.ask(self.session, now_us, everywhere=everywhere)
                 case do.ReadBlackBox():
                     return await self._switch.black_box(self.session.id)
                 case do.SetDeadline(covered_s, at, backstop, callee_uid, caller_uid):

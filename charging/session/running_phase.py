@@ -36,12 +36,13 @@ from charging.session.events import (
     Woke,
 )
 from charging.session.funds import adopt, catch_up, extend, extend_transfer
-from charging.session.model import Session, Short
-from charging.session.step import Context, Step, due
+from charging.session.model import Session, Short, State
+from charging.session.step import Context, Step, due, hang_up_all, order_end
 from charging.session.switch_events import (
     BridgeEntered,
     BridgeLeft,
     ChannelEnded,
+    TransferKind,
     TransferSeen,
 )
 
@@ -54,6 +55,9 @@ LOST_TICKS_MAX = 3
 BRIDGE_LEFT_GRACE_S = 2
 """Between leaving the bridge and the channel's end, before the switch is asked whether the call is over."""
 
+ANSWER_GRACE_MS = 5000
+"""Between a leg's answer and its bridge."""
+
 PROMPT_CREDIT_LOW = "credit_low"
 PROMPT_MINUTES_LOW = "minutes_low"
 
@@ -65,7 +69,7 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
     """The parties hear each other, and the quota's deadline counts: plan anew from the exact start, for a month's or a
     time band's edge may have passed since the set-up."""
     if event.uid not in (session.callee_uid, session.caller_uid):
-        return _end_intruder(session, event.uid)
+        return Step(session, (Tell("unpaid_channel_seen", {"uid": event.uid}), AskSwitch(everywhere=True)))
     if not session.anchored:
         joined = replace(session, technology=event.technology, left=None, left_us=None)
         return Step(replace(joined, check_mono_us=context.now.mono_us))
@@ -77,16 +81,14 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
     return Step(joined, (Tell("bridge_joined", {"technology": event.technology}), ReadBalances()))
 
 
-def _end_intruder(session: Session, uid: str) -> Step:
-    """A channel that nobody pays for speaks in our bridge: the shipped configuration has no way to get there."""
-    return Step(session, (Tell("unpaid_channel_seen", {"uid": uid}), HangUp(uid, "not_paid_for")))
-
-
-def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> Step:
-    """A transfer would take the call away from its deadline: end it."""
-    told = Tell("transfer_cut", {"kind": event.kind.value})
-    ordered = replace(session, hangup_reason="transferred", cut_by="transfer")
-    return Step(ordered, (told, HangUp(event.uid, "transferred"), HangUp(session.caller_uid, "transferred")))
+def transfer_seen(session: Session, event: TransferSeen, context: Context) -> Step:
+    """An attended transfer may leave the forwarded leg talking to another: that is looked at, and charged on. Every other
+    takes a party to where the dialplan goes on with it, at nobody knows whose cost: the call ends."""
+    fields = {"kind": event.kind.value}
+    if event.kind is TransferKind.ATTENDED:
+        check = context.in_s(BRIDGE_LEFT_GRACE_S)
+        return Step(replace(session, check_mono_us=check), (Tell("transfer_followed", fields),))
+    return order_end(session, "transferred", "transfer", Tell("transfer_cut", fields))
 
 
 def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
@@ -97,15 +99,25 @@ def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
 
 
 def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
-    if event.uid not in (session.callee_uid, session.caller_uid):
+    """The forwarded leg is the call: it lasts as long as that. The caller's own channel may end before it (a Local channel
+    that is optimised away, an attended transfer): then the switch is asked, should nothing tell more."""
+    if event.uid == session.callee_uid:
+        return begin_ending(session, context)
+    if event.uid != session.caller_uid:
         return Step(session)
-    return begin_ending(replace(session, caller_gone=event.uid == session.caller_uid), context)
+    return Step(replace(session, caller_gone=True, check_mono_us=context.in_s(BRIDGE_LEFT_GRACE_S)))
 
 
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     """The switch's own view: is the call alive, and does its deadline stand where the money ends?"""
+    if not event.alone and not _agrees(session, event):
+        return Step(session, (AskSwitch(everywhere=True),))
     if event.callee is None:
         return begin_ending(replace(session, caller_gone=event.caller is None), context)
+    if session.cut_by:
+        return hang_up_all(session, event, context)
+    if not event.callee.up:
+        return _not_answered(session, context)
     if not event.callee.bridged:
         return _not_bridged(session, event, context)
     if not session.anchored:
@@ -118,14 +130,50 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         technology=session.technology or "unknown",
         left=None,
         left_us=None,
+        caller_gone=event.caller is None,
+        confirmed=session.confirmed or event.alone,
+        tick_mono_us=_first_tick(session, context) if event.alone else session.tick_mono_us,
         proven_ms=max(session.proven_ms, session.elapsed_ms(event.asked_mono_us)),
         check_mono_us=_overdue_at(session, context),
     )
     if session.elapsed_ms(context.now.mono_us) > (session.covered_s + context.policy.backstop_s) * 1000:
         return _cut_overdue(alive, event, context)
-    if _misplaced(alive, event.callee, event.asked_mono_us):
-        return _deadline(alive, context)
-    return Step(replace(alive, enforced_s=session.covered_s))
+    misplaced = alive.deadline_due or _misplaced(alive, event.callee, event.asked_mono_us)
+    enforced = replace(alive, enforced_s=session.covered_s)
+    after = _deadline(replace(alive, deadline_due=False), context) if misplaced else Step(enforced)
+    strangers = tuple(HangUp(leg.uid, "not_paid_for") for leg in event.others if leg.bridged)
+    return Step(after.session, (*strangers, *after.commands))
+
+
+def _agrees(session: Session, event: SwitchSaid) -> bool:
+    """Whether a list of all channels says no more than what is known: the leg that we charge talks, and nobody else."""
+    same = event.callee is not None and event.callee.bridged and event.callee.uid == session.callee_uid
+    return same and session.anchored and not session.cut_by and not any(leg.bridged for leg in event.others)
+
+
+def _first_tick(session: Session, context: Context) -> int | None:
+    """A tick waits until the switch has confirmed the call; then it is due at once."""
+    waited = not session.confirmed and session.elapsed_ms(context.now.mono_us) >= context.policy.tick_s * 1000
+    return context.now.mono_us if waited else session.tick_mono_us
+
+
+def _not_answered(session: Session, context: Context) -> Step:
+    """An event said that the forwarded leg had answered, and the switch says that it rings. Nothing has been charged."""
+    ringing = replace(
+        session,
+        state=State.RINGING,
+        dial_status="",
+        answered=None,
+        answered_us=None,
+        anchored=True,
+        technology="",
+        left=None,
+        left_us=None,
+        proven_ms=0,
+        tick_mono_us=None,
+        check_mono_us=context.in_s(context.policy.setup_timeout_s),
+    )
+    return Step(ringing, (Tell("event_contradicted", {"event": "answer"}),))
 
 
 def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
@@ -159,13 +207,18 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
 
 
 def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
-    """Between answer and bridge, or between bridge and hang-up: a moment, unless it lasts."""
+    """Between answer and bridge, or between bridge and hang-up: a moment, unless it lasts. Then somebody has moved the leg
+    out of the conversation (a redirection, say), and it ends: it costs what it costs, whomever it talks to."""
     check = context.in_s(BRIDGE_LEFT_GRACE_S)
-    if not session.technology:
+    if not session.technology and session.elapsed_ms(context.now.mono_us) < ANSWER_GRACE_MS:
         return Step(replace(session, check_mono_us=check))
     if session.left is None:
         return Step(replace(session, left=context.now, check_mono_us=check))
-    return begin_ending(replace(session, caller_gone=event.caller is None), context)
+    if context.now.mono_us - session.left.mono_us < BRIDGE_LEFT_GRACE_S * MICROSECONDS:
+        return Step(replace(session, check_mono_us=session.left.plus(BRIDGE_LEFT_GRACE_S).mono_us))
+    moved = replace(session, hangup_reason="moved", cut_by="moved", left=None, left_us=None)
+    after = hang_up_all(moved, event, context)
+    return Step(after.session, (Tell("moved_call_cut"), *after.commands))
 
 
 def _misplaced(session: Session, callee: Leg, asked_mono_us: int) -> bool:
@@ -212,6 +265,8 @@ def _overdue_at(session: Session, context: Context) -> int:
 
 
 def _deadline(session: Session, context: Context) -> Step:
+    if not session.confirmed:
+        return Step(replace(session, deadline_due=True), (AskSwitch(),))
     at = session.at(session.covered_s)
     command = SetDeadline(
         covered_s=session.covered_s,
@@ -230,7 +285,7 @@ def warn_at(session: Session, policy_warn_before_s: int) -> int | None:
     """The monotonic reading at which the subscriber must be told that the money ends; ``None``: not now."""
     if session.short is not Short.MONEY or session.warned or not session.technology or session.left is not None:
         return None
-    if not session.anchored:
+    if not session.anchored or not session.confirmed:
         return None
     return session.at(max(0, session.covered_s - policy_warn_before_s)).mono_us
 
@@ -240,7 +295,8 @@ def woke(session: Session, event: Woke, context: Context) -> Step:
     if due(session.retry_mono_us, context):
         return _retry(session, context)
     if due(session.check_mono_us, context):
-        return Step(replace(session, check_mono_us=context.in_s(context.policy.retry_s)), (AskSwitch(),))
+        ask = AskSwitch(everywhere=bool(session.cut_by))
+        return Step(replace(session, check_mono_us=context.in_s(context.policy.retry_s)), (ask,))
     if due(warn_at(session, context.policy.warn_before_s), context):
         return _warn(session, context)
     if due(session.tick_mono_us, context):
@@ -278,6 +334,8 @@ def _tick(session: Session, event: Woke, context: Context) -> Step:
     if proven is None or silent or waits:
         told = (Tell("tick_postponed", {"silent": silent}),) if silent else ()
         return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), told)
+    if not session.confirmed:
+        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (AskSwitch(),))
     proven_ms = max(session.proven_ms, session.elapsed_ms(proven))
     return Step(
         replace(session, proven_ms=proven_ms, tick_mono_us=_next_tick(session, context)),
@@ -322,7 +380,7 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     if event.balances is None:
         told = Tell("ledger_not_reached")
         return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (told,))
-    used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000)
+    used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000) if session.confirmed else 0
     elapsed_s = session.elapsed_ms(context.now.mono_us) // 1000
     extension = extend(session, event.balances, used_s, elapsed_s + policy.horizon_s + policy.tick_s)
     pending = extend_transfer(session, extension, event.balances, context.now.wall_us, context.now.mono_us)
@@ -382,8 +440,11 @@ def _after_money(session: Session, context: Context) -> Step:
     if session.warned and (session.short is not Short.MONEY or left_ms > context.policy.warn_before_s * 1000):
         session = replace(session, warned=False)
         commands = (Tell("warning_rearmed", {"left_ms": left_ms}),)
-    if session.covered_s == session.enforced_s or not session.technology or not session.anchored:
+    if not session.technology or not session.anchored:
         return Step(session, commands)
+    if session.covered_s == session.enforced_s:
+        asks = session.short is Short.MONEY and not session.confirmed  # the warning waits for it
+        return Step(session, (*commands, AskSwitch()) if asks else commands)
     moved = _deadline(session, context)
     return Step(moved.session, (*commands, *moved.commands))
 

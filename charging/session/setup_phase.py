@@ -19,16 +19,20 @@ from charging.session.events import (
     Woke,
 )
 from charging.session.model import Session, State
-from charging.session.step import Context, Step, due
+from charging.session.step import Context, Step, due, hang_up_all, order_end
 from charging.session.switch_events import (
     ChannelEnded,
     DialEnded,
     DialStarted,
+    TransferKind,
+    TransferSeen,
 )
 from charging.session.voicemail import turn_from
 
 
 def dial_started(session: Session, event: DialStarted, context: Context) -> Step:
+    if event.caller_uid != session.caller_uid:
+        return Step(session)  # another channel dials on; only our caller's dialling makes the forwarded leg
     ringing = replace(
         session,
         state=State.RINGING,
@@ -41,6 +45,8 @@ def dial_started(session: Session, event: DialStarted, context: Context) -> Step
 def dial_ended(session: Session, event: DialEnded, context: Context) -> Step:
     """The answer starts the paid time. Any other end leaves the caller with the dialplan, which asks again at once or
     ends the call."""
+    if event.caller_uid != session.caller_uid:
+        return Step(session)
     if event.status != "ANSWER":
         check = context.in_s(context.policy.setup_timeout_s)
         return Step(replace(session, dial_status=event.status, check_mono_us=check))
@@ -109,6 +115,13 @@ def channel_ended(session: Session, event: ChannelEnded, context: Context) -> St
     return begin_ending(replace(session, caller_gone=True), context)
 
 
+def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> Step:
+    """Somebody else takes the call while it rings: the forward that was paid for does not come about."""
+    if event.kind is not TransferKind.PICKUP:
+        return Step(session)
+    return order_end(session, "picked_up", "transfer", Tell("transfer_cut", {"kind": event.kind.value}))
+
+
 def woke(session: Session, _event: Woke, context: Context) -> Step:
     if session.turning is not None and due(session.retry_mono_us, context):
         return Step(replace(session, retry_mono_us=None), (Post(session.turning),))
@@ -124,6 +137,11 @@ def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> S
 
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     """What happened while nobody told us: the caller may be gone, or the phone may have answered."""
+    if not event.alone:
+        talks = event.callee is not None and event.callee.bridged
+        return Step(session, (AskSwitch(),) if talks or (event.caller is None and event.callee is None) else ())
+    if session.cut_by:
+        return hang_up_all(session, event, context)
     if session.turning is not None:
         return Step(replace(session, caller_gone=session.caller_gone or event.caller is None))
     if event.caller is None and event.callee is None:
@@ -144,4 +162,4 @@ def _answered_unseen(session: Session, callee: Leg, asked_mono_us: int, context:
     at = context.now.plus((asked_mono_us - context.now.mono_us) / MICROSECONDS - past_ms / 1000)
     found = answered(session, at, at.wall_us, callee.uid, context)
     told: tuple[Command, ...] = (*found.commands, Tell("answer_inferred", {"past_ms": past_ms}))
-    return Step(replace(found.session, technology="unknown"), told)
+    return Step(replace(found.session, technology="unknown", confirmed=True), told)

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from charging.clock import MICROSECONDS, Instant
-from charging.session.commands import Command, HangUp, Tell
-from charging.session.events import HangupOrdered
+from charging.session.commands import AskSwitch, Command, HangUp, Tell
+from charging.session.events import HangupOrdered, SwitchSaid
 from charging.session.model import Policy, Session
 
 
@@ -40,7 +40,20 @@ def stay(session: Session, _event: object, _context: Context) -> Step:
 
 
 def hang_up(session: Session, event: HangupOrdered, _context: Context) -> Step:
-    """End the call by its caller's leg; the dialplan's hang-up handler and the channels' ends do the rest."""
-    ordered = replace(session, hangup_reason=event.reason, cut_by="operator")
-    uid = session.caller_uid
-    return Step(ordered, (HangUp(uid, event.reason), Tell("hangup_ordered", {"reason": event.reason})))
+    """Somebody wants the call to end."""
+    told = Tell("hangup_ordered", {"reason": event.reason})
+    return order_end(session, event.reason, "operator", told)
+
+
+def order_end(session: Session, reason: str, cut_by: str, told: Tell) -> Step:
+    """End the call: the caller's channel, and whatever else the switch says is a channel of the session. The caller's own
+    may be gone by now (a Local channel that was optimised away), and what events named need not be ours."""
+    ordered = replace(session, hangup_reason=reason, cut_by=cut_by)
+    return Step(ordered, (told, HangUp(session.caller_uid, reason), AskSwitch(everywhere=True)))
+
+
+def hang_up_all(session: Session, event: SwitchSaid, context: Context) -> Step:
+    """The end of this call is ordered: every channel of it that is still there, until there is none."""
+    legs = [leg for leg in (event.callee, event.caller, *event.others) if leg is not None]
+    waiting = replace(session, check_mono_us=context.in_s(context.policy.retry_s))
+    return Step(waiting, tuple(HangUp(leg.uid, session.hangup_reason) for leg in legs))

@@ -13,7 +13,7 @@ from charging.ledger.model import CREDIT, Kept, Kind, Leg, Transfer
 from charging.money import format_euro
 from charging.session import piece
 from charging.session.cdr import iso
-from charging.session.commands import Command, HangUp, ReadBlackBox
+from charging.session.commands import AskSwitch, Command, HangUp, ReadBlackBox
 from charging.session.events import AnswerDoubtful, BlackBoxRead, Event, HangupOrdered, SwitchSaid
 from charging.session.model import Policy, Session, State
 from charging.session.piece import Piece
@@ -120,6 +120,8 @@ def _gone(voicemail: Voicemail, now: Instant, policy: Policy) -> Answer:
 
 
 def _switch_said(voicemail: Voicemail, event: SwitchSaid, now: Instant, policy: Policy) -> Answer:
+    if not event.alone:
+        return voicemail, (() if event.caller is not None else (AskSwitch(),))
     if event.caller is not None:
         return replace(voicemail, check_mono_us=now.plus(voicemail.LOOK_S).mono_us), ()
     return _gone(voicemail, now, policy)
@@ -140,6 +142,7 @@ def _box_read(voicemail: Voicemail, event: BlackBoxRead, now: Instant, policy: P
     stored = event.message_stored
     ended_us = event.ended_us or (voicemail.ended or now).wall_us
     charge = voicemail.price if stored else 0
+    voicemail = replace(voicemail, recorded=event.found)
     return piece.settle(voicemail, charge, cdr_document(voicemail, stored, ended_us), ended_us, now)
 
 

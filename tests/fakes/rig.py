@@ -17,6 +17,7 @@ from charging.rating.plans import Plan
 from charging.rating.rate import Step
 from charging.rating.tariff import Destination, Price, RateTable, Refusal, Tariff, TopUps
 from charging.session.desk import Desk, MissedCall
+from charging.session.findings import Findings
 from charging.session.left_messages import LeftMessages
 from charging.session.model import Policy, Session
 from charging.session.records import Record
@@ -75,6 +76,7 @@ class Rig:
             switch_id="test",
             observe=self.observe,
             charge_message=LeftMessages(self.store, lambda: self.tariff, self.clock, self.observe).charge,
+            findings=Findings(self.store, self.clock, self.observe),
         )
         desk = Desk(
             store=self.store,

@@ -66,6 +66,8 @@ class FakeSwitch:
         self.prompts: list[tuple[str, str, str]] = []
         self.deadlines: list[tuple[str, int]] = []
         self.hung_up: list[str] = []
+        self.asked_alone = 0
+        """How often somebody asked about a session's channels by themselves."""
         self.dialled = "+31201234567"
         self.deleted: list[list[str]] = []
         """Each order to delete records."""
@@ -98,7 +100,9 @@ class FakeSwitch:
     def leave_message(self, session: str, caller_uid: str, *, stored: bool = True, fallback: bool = False) -> None:
         """A caller who was sent to voicemail has left; ``session`` is the black box's key."""
         stamp = self._stamp()
-        self.records[session] = BlackBoxRead(True, "", 0, stored, fallback, self.dialled, "", stamp)
+        self.records[session] = BlackBoxRead(
+            True, message_stored=stored, fallback=fallback, number=self.dialled, ended_us=stamp, by_leg=True
+        )
         self.calls.pop(session, None)
         self._tell(ChannelEnded(session, caller_uid, "PJSIP/world-1", "caller", 16, stamp))
 
@@ -117,7 +121,7 @@ class FakeSwitch:
         now = self.clock.now()
         self._note_length(call)
         call.noted_ms = call.answered_ms(now)
-        self.records[session] = BlackBoxRead(True, call.status, call.noted_ms)
+        self.records[session] = BlackBoxRead(True, call.status, call.noted_ms, by_leg=True, ended_us=self._stamp())
         if call.answered is not None:
             self._tell(BridgeLeft(session, call.callee_uid, "PJSIP/mobile-1", "callee", "b", self._stamp()))
             self._tell(BridgeLeft(session, call.caller_uid, "PJSIP/world-1", "caller", "b", self._stamp()))
@@ -154,6 +158,13 @@ class FakeSwitch:
         now = self.clock.now()
         living = [call for call in self.calls.values() if call.caller_alive]
         return Look(now.mono_us, {call.session: self._legs(call, now) for call in living})
+
+    async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
+        self.asked_alone += 1
+        legs = (await self.look()).legs.get(session, Legs())
+        caller = legs.caller if legs.caller is not None and legs.caller.uid in uids else None
+        callee = legs.callee if legs.callee is not None and legs.callee.uid in uids else None
+        return Legs(caller, callee, tuple(leg for leg in legs.others if leg.uid in uids))
 
     async def set_deadline(self, uid: str, at: Instant) -> None:
         self._must_be_up()

@@ -65,6 +65,30 @@ def test_the_end_is_read_exactly(text: str, micros: int) -> None:
     assert parsed(f"v1|ended={text}").ended_at_us == micros
 
 
+def test_forwarded_leg_tells_its_own_time() -> None:
+    record = parsed("v2|dial=ANSWER|answered=1700000000.123|ended=1700000004.336|cause=16|phase=dial|switch=asterisk")
+    assert (record.conversation_ms, record.by_leg, record.malformed) == (4213, True, ())
+    assert (record.cause, record.switch, record.ended_at_us) == (16, "asterisk", 1700000004336000)
+
+
+def test_record_of_before_has_the_callers_time() -> None:
+    assert not parsed("v1|dial=ANSWER|answered_ms=4213").by_leg
+
+
+def test_forward_that_was_not_answered_lasted_no_time_whatever_its_caller_did_before() -> None:
+    record = parsed("v2|dial=BUSY|ended=1700000004.336|cause=17")
+    assert (record.conversation_ms, record.by_leg) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    ["answered=|ended=1700000004.336", "answered=1700000004.337|ended=1700000004.336", "answered=x|ended=1", "answered=1"],
+    ids=["no answer", "clock went back", "garbage", "no end"],
+)
+def test_time_of_a_leg_that_cannot_be_known_is_unknown_and_not_zero(stamps: str) -> None:
+    assert parsed(f"v2|dial=ANSWER|{stamps}").conversation_ms is None
+
+
 def test_unknown_fields_are_ignored_and_missing_ones_empty() -> None:
     record = parsed("v1|colour=blue|nonsense|=|dial=BUSY")
     assert (record.dial_status, record.voicemail_file, record.fax_pages) == ("BUSY", "", None)
@@ -90,7 +114,7 @@ def test_a_fax_is_counted_in_pages() -> None:
     assert (parsed("v1|fax=SUCCESS|pages=2").fax_status, parsed("v1|pages=2").fax_pages) == ("SUCCESS", 2)
 
 
-@pytest.mark.parametrize("text", ["", "v2|dial=ANSWER", "dial=ANSWER", "v11|"])
+@pytest.mark.parametrize("text", ["", "v3|dial=ANSWER", "dial=ANSWER", "v11|"])
 def test_a_version_that_is_not_known_is_no_record(text: str) -> None:
     assert parse_record("s-1", text) is None
 

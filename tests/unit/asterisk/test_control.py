@@ -154,8 +154,8 @@ async def test_a_recorded_status_is_read(control: CallControl, link: RecordingLi
     link.replies["Status"] = Reply(AmiMessage.of(Response="Success"), entries)
     bridge = "0d2a0b25-2948-41e6-a95a-c24f8b064d5d"
     assert await control.statuses() == [
-        ChannelStatus(UID, "PJSIP/world-00000001", "s-rec-1", "callee", "Up", bridge, 28785, 1),
-        ChannelStatus("1795305157.0", "PJSIP/world-00000000", "s-rec-1", "caller", "Up", bridge, 53761, 1),
+        ChannelStatus(UID, "PJSIP/world-00000001", "s-rec-1", "callee", "", "Up", bridge, 28785, 1),
+        ChannelStatus("1795305157.0", "PJSIP/world-00000000", "s-rec-1", "caller", "", "Up", bridge, 53761, 1),
     ]
 
 
@@ -163,7 +163,7 @@ async def test_a_channel_without_session_or_deadline_reads_as_such(control: Call
     unset = [("Variable", f"{name}=(null)") for name in ("CHARGING_SESSION", "CHARGING_LEG")]
     entry = AmiMessage.of(*unset, ("Variable", "TIMEOUT(absolute)=0"), Event="Status", Uniqueid="9.9")
     link.replies["Status"] = Reply(AmiMessage.of(), (entry,))
-    assert await control.statuses() == [ChannelStatus("9.9", "", "", "", "", "", None, 0)]
+    assert await control.statuses() == [ChannelStatus("9.9", "", "", "", "", "", "", None, 0)]
 
 
 async def test_the_black_box_is_read_by_key_and_unreadable_records_stay_behind(

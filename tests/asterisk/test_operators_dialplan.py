@@ -1,0 +1,117 @@
+"""Money does not depend on how the operator's dialplan brings a call to us, nor on what it does with the channels.
+
+Each way in is charged for the forwarded leg's own time, as the mobile itself measured it: ring groups and queue members
+whose Local channel Asterisk optimises away, callers who were answered before, with the daemon alive and dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from charging.lab import Call, Lab
+from tests.asterisk.engine import SECOND, Engine, engine
+from tests.asterisk.operator_setup import (
+    DIALLED_BEFORE,
+    QUEUE,
+    RING_GROUP,
+    RING_GROUP_N,
+    SECOND_RING_GROUP,
+    STRAIGHT,
+    WELCOME,
+    WELCOME_AND_RING_GROUP,
+    operator_setup,
+)
+
+pytestmark = pytest.mark.asterisk
+
+CREDIT = 10_000_000
+TALK_S = 7.6
+"""Longer than the first quota of ``POLICY``: without a tick the switch would have cut the call."""
+
+WAYS_IN = [
+    STRAIGHT,
+    RING_GROUP,
+    RING_GROUP_N,
+    SECOND_RING_GROUP,
+    QUEUE,
+    WELCOME,
+    WELCOME_AND_RING_GROUP,
+    DIALLED_BEFORE,
+]
+FALSE_ALARMS = ("clocks_disagreed", "quota_overrun", "end_unproven", "leg_without_session", "end_contradicted")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def set_up(lab: Lab) -> AsyncIterator[Lab]:
+    async with operator_setup(lab):
+        yield lab
+        await lab.reset()
+
+
+def _mobile_s(call: Call) -> float:
+    """How long the mobile was connected, by its own switch's stamps."""
+    mobile = call.mobile
+    assert mobile.answered_us is not None
+    assert mobile.ended_us is not None
+    return (mobile.ended_us - mobile.answered_us) / 1e6
+
+
+async def _charged_exactly(live: Engine, call: Call) -> None:
+    cdr = await live.cdr()
+    assert cdr["proof"] == "black_box", cdr
+    assert abs(cdr["used_ms"] / 1000 - _mobile_s(call)) < 0.25, cdr
+    assert cdr["billed_s"] == -(-(cdr["used_ms"] - 200) // 1000)
+    assert await live.posted() == CREDIT - cdr["billed_s"] * SECOND
+    await live.nothing_reserved()
+    assert len((await live.daemon.get("/cdrs"))["items"]) == 1
+    for event in FALSE_ALARMS:
+        assert not live.daemon.events(event), event
+
+
+async def _talk(live: Engine, call: Call, seconds: float = TALK_S) -> None:
+    """Until the mobile has been connected that long; then the subscriber hangs up."""
+    await call.wait_for(lambda: bool(call.mobiles) and call.mobile.was_answered, "the mobile's answer", 15)
+    answered_us = call.mobile.answered_us
+    assert answered_us is not None
+
+    async def long_enough() -> bool:
+        status = await live.lab.switch.action("CoreStatus")
+        del status
+        return _now_us() - answered_us >= seconds * 1e6
+
+    await live.until(long_enough, "the conversation to last", seconds + 5)
+    await call.mobile_hangs_up()
+
+
+def _now_us() -> int:
+    import time
+
+    return time.time_ns() // 1000
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+async def test_forward_is_charged_exactly_whatever_stands_before_it(set_up: Lab, tmp_path: Path, way_in: str) -> None:
+    async with engine(set_up, tmp_path) as live:
+        call = await set_up.place_call(way_in)
+        await _talk(live, call)
+        await call.wait_end(15)
+        await _charged_exactly(live, call)
+        assert len(live.daemon.events("tick_posted")) >= 3
+
+
+@pytest.mark.parametrize("way_in", WAYS_IN)
+async def test_forward_is_charged_exactly_by_a_daemon_that_was_dead_at_its_end(
+    set_up: Lab, tmp_path: Path, way_in: str
+) -> None:
+    async with engine(set_up, tmp_path, policy={"horizon_s": 45, "warn_before_s": 5}) as live:
+        call = await set_up.place_call(way_in)
+        await live.heard("bridge_joined", deadline_s=15)
+        await live.daemon.kill()
+        await _talk(live, call, 5.4)
+        await call.wait_end(15)
+        await live.daemon.start()
+        await _charged_exactly(live, call)
