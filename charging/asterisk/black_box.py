@@ -91,7 +91,11 @@ def parse_record(key: str, text: str) -> BlackBoxRecord | None:
     by_leg = version == LEGS_VERSION
     ended_us = scaled(fields.get("ended", ""), 6)
     numbers = {
-        **({"answered": _between(fields, ended_us)} if by_leg else {"answered_ms": whole(fields.get("answered_ms", ""))}),
+        **(
+            {"answered": _between(fields, ended_us)}
+            if by_leg
+            else {"answered_ms": whole(fields.get("answered_ms", ""))}
+        ),
         "ended": ended_us,
         "cause": whole(fields.get("cause", "")),
         "pages": whole(fields.get("pages", "")),

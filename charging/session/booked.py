@@ -16,7 +16,8 @@ DELETE_AT_ONCE_MAX = 500
 
 
 UNREAD_MAX = 20_000
-"""Sessions that closed without their record, remembered with what they were booked as; the CDR tells it of older ones."""
+"""Sessions that closed without their record, remembered with what they were booked as; the CDR tells it of older
+ones."""
 
 
 class BookedRecords:

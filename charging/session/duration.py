@@ -1,13 +1,13 @@
 """How long a call lasted, decided once from whatever evidence there is. Pure.
 
 In this order: the switch's black box (the forwarded leg's own milliseconds); the switch's stamps of answer and end; the
-last moment at which the call is known to have been alive. The wall clock of the switch may have stepped during the call,
-which spoils the first two. That is told from our own lateness: with the stamps of answer and end, our monotonic clock
-gives two lengths between which the call's lies. Where the switch's is not between them, the smaller one is billed. Where
-our clock did not see the answer or the end, the steps that were seen on it meanwhile are taken off.
+last moment at which the call is known to have been alive. The wall clock of the switch may have stepped during the
+call, which spoils the first two. That is told from our own lateness: with the stamps of answer and end, our monotonic
+clock gives two lengths between which the call's lies. Where the switch's is not between them, the smaller one is
+billed. Where our clock did not see the answer or the end, the steps that were seen on it meanwhile are taken off.
 
-Where the clocks agree and the leg's own record says otherwise than the events, the record is booked: events can be lost,
-late, or forged. The contradiction is a finding.
+Where the clocks agree and the leg's own record says otherwise than the events, the record is booked: events can be
+lost, late, or forged. The contradiction is a finding.
 """
 
 from __future__ import annotations

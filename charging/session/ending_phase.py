@@ -55,8 +55,8 @@ REPLANS_MAX = 5
 
 
 def begin_ending(session: Session, context: Context) -> Step:
-    """The call seems to be over. The switch's own record, which the forwarded leg wrote as it ended, confirms it: read it at
-    once. (A dialplan of before wrote it as the caller's channel ended: that end has it read again.)"""
+    """The call seems to be over. The switch's own record, which the forwarded leg wrote as it ended, confirms it: read
+    it at once. (A dialplan of before wrote it as the caller's channel ended: that end has it read again.)"""
     wait_s = context.policy.black_box_wait_s
     ending = replace(
         session,

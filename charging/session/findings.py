@@ -121,4 +121,3 @@ def noted(box: BlackBoxRead) -> dict[str, object]:
         "number": box.number,
         "switch": box.switch,
     }
-

@@ -36,7 +36,6 @@ class Looker:
                 self._last = await self._switch.look()
             return self._last
 
-
     async def ask(self, record: Record, now_us: int, *, everywhere: bool) -> SwitchSaid:
         """What the switch says of one session's channels, each asked about alone. The list of all channels tells only
         which those are, and is read only where the one that matters is not there, or ``everywhere``. Raises

@@ -169,8 +169,8 @@ class Session:
     ended: Instant | None = None
     caller_gone: bool = False
     confirmed: bool = False
-    """Whether the switch, asked about the forwarded leg alone, has said that it is answered and speaks. Until then events
-    alone say so, and nothing is charged by them, no channel that they name is given an order. Not stored."""
+    """Whether the switch, asked about the forwarded leg alone, has said that it is answered and speaks. Until then
+    events alone say so, and nothing is charged by them, no channel that they name is given an order. Not stored."""
     proven_ms: int = 0
     """So long after the answer the call was last known to be alive."""
 

@@ -267,8 +267,8 @@ class Registry:
                 self.doubt()
 
     async def _compare(self, key: str, box: BlackBoxRead) -> bool:
-        """Read a record against what was booked of its session, and keep what contradicts that; ``False``: the ledger could
-        not answer, and the record stays."""
+        """Read a record against what was booked of its session, and keep what contradicts that; ``False``: the ledger
+        could not answer, and the record stays."""
         if key.startswith(NO_SESSION):
             return True
         try:

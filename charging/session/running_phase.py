@@ -82,8 +82,8 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
 
 
 def transfer_seen(session: Session, event: TransferSeen, context: Context) -> Step:
-    """An attended transfer may leave the forwarded leg talking to another: that is looked at, and charged on. Every other
-    takes a party to where the dialplan goes on with it, at nobody knows whose cost: the call ends."""
+    """An attended transfer may leave the forwarded leg talking to another: that is looked at, and charged on. Every
+    other takes a party to where the dialplan goes on with it, at nobody knows whose cost: the call ends."""
     fields = {"kind": event.kind.value}
     if event.kind is TransferKind.ATTENDED:
         check = context.in_s(BRIDGE_LEFT_GRACE_S)
@@ -99,8 +99,8 @@ def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
 
 
 def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
-    """The forwarded leg is the call: it lasts as long as that. The caller's own channel may end before it (a Local channel
-    that is optimised away, an attended transfer): then the switch is asked, should nothing tell more."""
+    """The forwarded leg is the call: it lasts as long as that. The caller's own channel may end before it (a Local
+    channel that is optimised away, an attended transfer): then the switch is asked, should nothing tell more."""
     if event.uid == session.callee_uid:
         return begin_ending(session, context)
     if event.uid != session.caller_uid:
@@ -158,7 +158,7 @@ def _first_tick(session: Session, context: Context) -> int | None:
 
 
 def _not_answered(session: Session, context: Context) -> Step:
-    """An event said that the forwarded leg had answered, and the switch says that it rings. Nothing has been charged."""
+    """An event said that the forwarded leg had answered, and the switch says that it rings: nothing was charged."""
     ringing = replace(
         session,
         state=State.RINGING,
@@ -207,8 +207,8 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
 
 
 def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
-    """Between answer and bridge, or between bridge and hang-up: a moment, unless it lasts. Then somebody has moved the leg
-    out of the conversation (a redirection, say), and it ends: it costs what it costs, whomever it talks to."""
+    """Between answer and bridge, or between bridge and hang-up: a moment, unless it lasts. Then somebody has moved the
+    leg out of the conversation (a redirection, say), and it ends: it costs what it costs, whomever it talks to."""
     check = context.in_s(BRIDGE_LEFT_GRACE_S)
     if not session.technology and session.elapsed_ms(context.now.mono_us) < ANSWER_GRACE_MS:
         return Step(replace(session, check_mono_us=check))

@@ -46,8 +46,8 @@ def hang_up(session: Session, event: HangupOrdered, _context: Context) -> Step:
 
 
 def order_end(session: Session, reason: str, cut_by: str, told: Tell) -> Step:
-    """End the call: the caller's channel, and whatever else the switch says is a channel of the session. The caller's own
-    may be gone by now (a Local channel that was optimised away), and what events named need not be ours."""
+    """End the call: the caller's channel, and whatever else the switch says is a channel of the session. The caller's
+    own may be gone by now (a Local channel that was optimised away), and what events named need not be ours."""
     ordered = replace(session, hangup_reason=reason, cut_by=cut_by)
     return Step(ordered, (told, HangUp(session.caller_uid, reason), AskSwitch(everywhere=True)))
 

@@ -6,6 +6,7 @@ whose Local channel Asterisk optimises away, callers who were answered before, w
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -42,7 +43,14 @@ WAYS_IN = [
     WELCOME_AND_RING_GROUP,
     DIALLED_BEFORE,
 ]
-FALSE_ALARMS = ("clocks_disagreed", "quota_overrun", "end_unproven", "leg_without_session", "end_contradicted")
+FALSE_ALARMS = (
+    "clocks_disagreed",
+    "quota_overrun",
+    "end_unproven",
+    "leg_without_session",
+    "event_contradicted",
+    "booking_contradicted",
+)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -60,7 +68,8 @@ def _mobile_s(call: Call) -> float:
     return (mobile.ended_us - mobile.answered_us) / 1e6
 
 
-async def _charged_exactly(live: Engine, call: Call) -> None:
+async def charged_exactly(live: Engine, call: Call) -> None:
+    """By the forwarded leg's own record, to the second by the mobile's measure, and without a false alarm."""
     cdr = await live.cdr()
     assert cdr["proof"] == "black_box", cdr
     assert abs(cdr["used_ms"] / 1000 - _mobile_s(call)) < 0.25, cdr
@@ -79,32 +88,24 @@ async def _talk(live: Engine, call: Call, seconds: float = TALK_S) -> None:
     assert answered_us is not None
 
     async def long_enough() -> bool:
-        status = await live.lab.switch.action("CoreStatus")
-        del status
-        return _now_us() - answered_us >= seconds * 1e6
+        return time.time_ns() // 1000 - answered_us >= seconds * 1e6
 
     await live.until(long_enough, "the conversation to last", seconds + 5)
     await call.mobile_hangs_up()
 
 
-def _now_us() -> int:
-    import time
-
-    return time.time_ns() // 1000
-
-
 @pytest.mark.parametrize("way_in", WAYS_IN)
-async def test_forward_is_charged_exactly_whatever_stands_before_it(set_up: Lab, tmp_path: Path, way_in: str) -> None:
+async def test_forward_ischarged_exactly_whatever_stands_before_it(set_up: Lab, tmp_path: Path, way_in: str) -> None:
     async with engine(set_up, tmp_path) as live:
         call = await set_up.place_call(way_in)
         await _talk(live, call)
         await call.wait_end(15)
-        await _charged_exactly(live, call)
+        await charged_exactly(live, call)
         assert len(live.daemon.events("tick_posted")) >= 3
 
 
 @pytest.mark.parametrize("way_in", WAYS_IN)
-async def test_forward_is_charged_exactly_by_a_daemon_that_was_dead_at_its_end(
+async def test_forward_ischarged_exactly_by_a_daemon_that_was_dead_at_its_end(
     set_up: Lab, tmp_path: Path, way_in: str
 ) -> None:
     async with engine(set_up, tmp_path, policy={"horizon_s": 45, "warn_before_s": 5}) as live:
@@ -114,4 +115,4 @@ async def test_forward_is_charged_exactly_by_a_daemon_that_was_dead_at_its_end(
         await _talk(live, call, 5.4)
         await call.wait_end(15)
         await live.daemon.start()
-        await _charged_exactly(live, call)
+        await charged_exactly(live, call)

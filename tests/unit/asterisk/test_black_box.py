@@ -82,7 +82,12 @@ def test_forward_that_was_not_answered_lasted_no_time_whatever_its_caller_did_be
 
 @pytest.mark.parametrize(
     "stamps",
-    ["answered=|ended=1700000004.336", "answered=1700000004.337|ended=1700000004.336", "answered=x|ended=1", "answered=1"],
+    [
+        "answered=|ended=1700000004.336",
+        "answered=1700000004.337|ended=1700000004.336",
+        "answered=x|ended=1",
+        "answered=1",
+    ],
     ids=["no answer", "clock went back", "garbage", "no end"],
 )
 def test_time_of_a_leg_that_cannot_be_known_is_unknown_and_not_zero(stamps: str) -> None:

@@ -1,0 +1,169 @@
+"""Somebody moves a leg of a charged call: it goes on being charged exactly, or it ends at once with a reason.
+
+docs/legs.md has the table; each of its rows is a test here or in `test_operators_dialplan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from charging.lab import Call, CallState, Lab
+from charging.lab.ami import Message
+from tests.asterisk.engine import Engine, engine
+from tests.asterisk.operator_setup import RING_GROUP, STRAIGHT, operator_setup
+from tests.asterisk.test_operators_dialplan import charged_exactly
+from tests.asterisk.waiting import eventually
+
+pytestmark = pytest.mark.asterisk
+
+AT_ONCE_S = 5
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def set_up(lab: Lab) -> AsyncIterator[Lab]:
+    async with operator_setup(lab):
+        yield lab
+        await lab.reset()
+
+
+async def _talking(live: Engine, way_in: str = STRAIGHT) -> Call:
+    call = await live.lab.place_call(way_in)
+    await live.heard("bridge_joined", deadline_s=15)
+    await call.wait_state(CallState.ANSWERED)
+    return call
+
+
+async def _channels(lab: Lab) -> tuple[Message, Message]:
+    """The caller's channel and the forwarded leg."""
+
+    async def both() -> list[Message] | None:
+        found = await lab.switch.channels()
+        return found if len(found) == 2 else None
+
+    first, second = await eventually(both, "two channels")
+    leg = (await lab.switch.action("Getvar", {"Channel": first["Channel"], "Variable": "CHARGING_LEG"}))["Value"]
+    return (second, first) if leg == "callee" else (first, second)
+
+
+async def _charged_to_the_mobiles_end(live: Engine, call: Call, ticks: int = 3) -> None:
+    more = len(live.daemon.events("tick_posted")) + ticks
+    await live.heard("tick_posted", times=more, deadline_s=20)
+    await call.mobile_hangs_up()
+    await charged_exactly(live, call)
+
+
+async def _ended_at_once(live: Engine, call: Call, reason: str) -> None:
+    cdr = await live.cdr()
+    assert cdr["hangup_reason"] == reason
+    mobile = call.mobile
+    assert mobile.answered_us is not None
+    assert mobile.ended_us is not None
+    assert cdr["proof"] == "black_box"
+    assert abs(cdr["used_ms"] / 1000 - (mobile.ended_us - mobile.answered_us) / 1e6) < 0.25
+    await live.nothing_reserved()
+
+    async def nobody() -> bool:
+        return not await live.lab.switch.channels()
+
+    await eventually(nobody, "every channel to end", AT_ONCE_S)
+
+
+async def test_ami_bridge_to_a_colleague_goes_on_being_charged(set_up: Lab, tmp_path: Path) -> None:
+    async with engine(set_up, tmp_path) as live:
+        call = await _talking(live)
+        _, leg = await _channels(set_up)
+        await set_up.switch.action(
+            "Originate",
+            {"Channel": "Local/colleague@operator", "Application": "Wait", "Data": "60", "Async": "true"},
+        )
+
+        async def colleague() -> str | None:
+            local = [one["Channel"] for one in await set_up.switch.channels() if one["Channel"].startswith("Local/")]
+            return next((name for name in local if name.endswith(";2")), None)
+
+        other = await eventually(colleague, "the colleague")
+        await set_up.switch.action("Bridge", {"Channel1": leg["Channel"], "Channel2": other})
+        await call.wait_state(CallState.ENDED)
+        await _charged_to_the_mobiles_end(live, call)
+
+
+async def test_redirected_forward_is_ended_with_a_reason(set_up: Lab, tmp_path: Path) -> None:
+    async with engine(set_up, tmp_path) as live:
+        call = await _talking(live)
+        _, leg = await _channels(set_up)
+        where = {"Context": "operator", "Exten": "elsewhere", "Priority": "1"}
+        await set_up.switch.action("Redirect", {"Channel": leg["Channel"], **where})
+        await call.wait_end(AT_ONCE_S + 5)
+        await _ended_at_once(live, call, "moved")
+        assert live.daemon.events("moved_call_cut")
+
+
+async def test_forward_is_over_when_its_caller_is_redirected(set_up: Lab, tmp_path: Path) -> None:
+    async with engine(set_up, tmp_path) as live:
+        call = await _talking(live)
+        caller, _ = await _channels(set_up)
+        where = {"Context": "operator", "Exten": "elsewhere", "Priority": "1"}
+        await set_up.switch.action("Redirect", {"Channel": caller["Channel"], **where})
+        await call.wait_for(lambda: call.mobile.ended_us is not None, "the mobile's end")
+        await charged_exactly(live, call)
+        await call.hang_up()
+
+
+@pytest.mark.parametrize("way_in", [STRAIGHT, RING_GROUP])
+async def test_caller_who_blind_transfers_the_forward_ends_the_call(set_up: Lab, tmp_path: Path, way_in: str) -> None:
+    async with engine(set_up, tmp_path) as live:
+        call = await _talking(live, way_in)
+        caller, _ = await _channels(set_up)
+        where = {"Context": "operator", "Exten": "elsewhere"}
+        await set_up.switch.action("BlindTransfer", {"Channel": caller["Channel"], **where})
+        await call.wait_for(lambda: call.mobile.ended_us is not None, "the mobile's end", AT_ONCE_S + 5)
+        await _ended_at_once(live, call, "transferred" if way_in == STRAIGHT else "moved")
+
+
+async def test_forward_that_is_picked_up_while_it_rings_is_ended_and_costs_nothing(set_up: Lab, tmp_path: Path) -> None:
+    from charging.lab import mobile
+
+    async with engine(set_up, tmp_path, forward_to=mobile.never_answers()) as live:
+        call = await set_up.place_call(STRAIGHT)
+        await call.wait_state(CallState.RINGING)
+        _, leg = await _channels(set_up)
+        await set_up.switch.action(
+            "Originate",
+            {
+                "Channel": "Local/elsewhere@operator/n",
+                "Application": "PickupChan",
+                "Data": leg["Channel"],
+                "Async": "true",
+            },
+        )
+        await call.wait_end(AT_ONCE_S + 5)
+        cdr = await live.cdr()
+        assert cdr["hangup_reason"] == "picked_up"
+        assert (cdr["billed_s"], cdr["cost"]) == (0, "0.00")
+        await live.nothing_reserved()
+
+
+async def test_parked_forward_goes_on_being_charged_until_it_ends(set_up: Lab, tmp_path: Path) -> None:
+    async with engine(set_up, tmp_path) as live:
+        call = await _talking(live)
+        caller, leg = await _channels(set_up)
+        await set_up.switch.action(
+            "Park", {"Channel": leg["Channel"], "TimeoutChannel": caller["Channel"], "Timeout": "60000"}
+        )
+        await _charged_to_the_mobiles_end(live, call)
+
+
+async def test_leg_without_a_session_is_hung_up_within_seconds_and_loud(set_up: Lab, tmp_path: Path) -> None:
+    async with engine(set_up, tmp_path) as live:
+        call = await _talking(live)
+        caller, leg = await _channels(set_up)
+        for channel in (caller, leg):
+            name = {"Channel": channel["Channel"], "Variable": "CHARGING_SESSION", "Value": "1a2b3c4d5e6-0123456789ab"}
+            await set_up.switch.action("Setvar", name)
+        await live.heard("leg_without_session", deadline_s=25)
+        await call.wait_end(10)
+        await live.nothing_reserved()
