@@ -153,8 +153,9 @@ def _agrees(session: Session, event: SwitchSaid) -> bool:
 
 def _first_tick(session: Session, context: Context) -> int | None:
     """A tick waits until the switch has confirmed the call; then it is due at once."""
-    waited = not session.confirmed and session.elapsed_ms(context.now.mono_us) >= context.policy.tick_s * 1000
-    return context.now.mono_us if waited else session.tick_mono_us
+    tick = session.tick_mono_us
+    waits = not session.confirmed and tick is not None and tick <= context.in_s(context.policy.retry_s)
+    return context.now.mono_us if waits else tick
 
 
 def _not_answered(session: Session, context: Context) -> Step:

@@ -57,6 +57,14 @@ timeout = 30
 member => Local/{NUMBER}@charging-incoming
 """
 
+PARKING = """
+[general]
+[default]
+parkext = 700
+parkpos = 701-720
+context = parkedcalls
+"""
+
 MODULES = ("app_echo", "app_queue", "res_parking", "app_directed_pickup", "res_pjsip_refer")
 
 
@@ -67,6 +75,7 @@ async def operator_setup(lab: Lab) -> AsyncIterator[None]:
     dialplan = etc / "extensions.conf"
     before = dialplan.read_text()
     (etc / "queues.conf").write_text(QUEUES)
+    (etc / "res_parking.conf").write_text(PARKING)
     dialplan.write_text(before + DIALPLAN)
     for module in MODULES:
         await lab.switch.cli(f"module load {module}.so")

@@ -17,6 +17,7 @@ from charging.rating.plans import Plan
 from charging.rating.rate import Step
 from charging.rating.tariff import Destination, Price, RateTable, Refusal, Tariff, TopUps
 from charging.session.desk import Desk, MissedCall
+from charging.session.events import BlackBoxRead
 from charging.session.findings import Findings
 from charging.session.left_messages import LeftMessages
 from charging.session.model import Policy, Session
@@ -147,8 +148,13 @@ class Rig:
     async def ring(self, number: str = NUMBER, *, withheld: bool = False) -> Answer:
         """A caller comes; the decision."""
         self._calls += 1
-        uid = f"u{self._calls}"
-        return await self.desk.incoming(IncomingCall(number, "+31107654321", uid, "PJSIP/world-1", withheld))
+        caller = IncomingCall(number, "+31107654321", self.caller_uid, "PJSIP/world-1", withheld)
+        return await self.desk.incoming(caller)
+
+    @property
+    def caller_uid(self) -> str:
+        """Of the last caller's channel."""
+        return f"u{self._calls}"
 
     async def ringing(self, *, withheld: bool = False) -> FakeCall:
         """A call that is being dialled."""
@@ -156,7 +162,7 @@ class Rig:
         assert answer.decision == "forward", answer
         assert answer.session is not None
         assert answer.quota_s is not None
-        call = self.switch.dial(answer.session, answer.quota_s, f"u{self._calls}")
+        call = self.switch.dial(answer.session, answer.quota_s, self.caller_uid)
         await self.clock.advance(0)
         return call
 
@@ -169,6 +175,13 @@ class Rig:
 
     async def hang_up(self, call: FakeCall) -> None:
         self.switch.end(call.session)
+        await self.clock.advance(0)
+
+    async def hang_up_unrecorded(self, call: FakeCall, record: BlackBoxRead | None = None) -> None:
+        """The call ends, and the switch has no record of it, or this one."""
+        self.switch.note = lambda session, _record: record
+        self.switch.end(call.session)
+        self.switch.note = lambda session, noted: noted
         await self.clock.advance(0)
 
     def runner_of(self, call: FakeCall) -> SessionRunner:

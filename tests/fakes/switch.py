@@ -66,6 +66,8 @@ class FakeSwitch:
         self.prompts: list[tuple[str, str, str]] = []
         self.deadlines: list[tuple[str, int]] = []
         self.hung_up: list[str] = []
+        self.note: Callable[[str, BlackBoxRead], BlackBoxRead | None] = lambda _session, record: record
+        """What the black box gets of a call that ends; ``None``: nothing."""
         self.asked_alone = 0
         """How often somebody asked about a session's channels by themselves."""
         self.dialled = "+31201234567"
@@ -121,7 +123,9 @@ class FakeSwitch:
         now = self.clock.now()
         self._note_length(call)
         call.noted_ms = call.answered_ms(now)
-        self.records[session] = BlackBoxRead(True, call.status, call.noted_ms, by_leg=True, ended_us=self._stamp())
+        record = BlackBoxRead(True, call.status, call.noted_ms, by_leg=True, ended_us=self._stamp())
+        if (noted := self.note(session, record)) is not None:
+            self.records[session] = noted
         if call.answered is not None:
             self._tell(BridgeLeft(session, call.callee_uid, "PJSIP/mobile-1", "callee", "b", self._stamp()))
             self._tell(BridgeLeft(session, call.caller_uid, "PJSIP/world-1", "caller", "b", self._stamp()))

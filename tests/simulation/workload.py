@@ -75,7 +75,7 @@ class Workload:
             return  # the dialplan falls back
         if answer.session is None or answer.quota_s is None or self.chance.random() < 0.1:
             return  # the caller left before the switch dialled
-        self.calls.append(self.rig.switch.dial(answer.session, answer.quota_s, f"c{len(self.calls)}"))
+        self.calls.append(self.rig.switch.dial(answer.session, answer.quota_s, self.rig.caller_uid))
 
     def _pick(self, answered: bool) -> FakeCall | None:
         fitting = [one for one in self.calls if one.caller_alive and (one.answered is not None) is answered]

@@ -15,6 +15,7 @@ from charging.clock import MICROSECONDS
 from charging.ledger.model import Balance, OpenSession, bundle
 from charging.session.closed import KEPT_S, ClosedRecords
 from charging.session.model import Policy
+from charging.session.registry import AUDIT_S
 from tests.contract.scenario import assert_sound
 from tests.fakes.clock import START_WALL_US
 from tests.fakes.faulty_store import FaultyStore
@@ -266,7 +267,7 @@ async def test_what_is_doubted_while_the_stored_sessions_are_read_is_looked_for_
 
         store.hang_up = doubt
         rig.registry.doubt()
-        await rig.clock.advance(31)
+        await rig.clock.advance(AUDIT_S + 1)
         read, sessions = list[str](), store.sessions
 
         async def counted(switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
