@@ -137,7 +137,7 @@ class Workload:
         """The ledger loses what was acknowledged in the last moments. There is money for all of it to be booked again;
         where there is not, somebody else has spent what was reserved."""
         await self._mend_faults()
-        for _ in range(5):
+        for _ in range(40):
             await self._top_up()
         self.store.remember()
         self._calm_until_us = self.rig.clock.now().mono_us + CALM_US
