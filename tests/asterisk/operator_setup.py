@@ -38,6 +38,9 @@ exten => {SECOND_RING_GROUP},1,Dial(Local/{RING_GROUP}@trunk&Local/closed@operat
 exten => {DIALLED_BEFORE},1,Dial(Local/greets@operator/n,,g)
  same => n,Goto(charging-incoming,{NUMBER},1)
 
+[outbound]
+exten => _+X.,1,Dial(PJSIP/${{EXTEN}}@world)
+
 [operator]
 exten => closed,1,Wait(30)
 exten => greets,1,Answer()

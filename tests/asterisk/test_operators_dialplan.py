@@ -26,6 +26,7 @@ from tests.asterisk.operator_setup import (
     WELCOME_AND_RING_GROUP,
     operator_setup,
 )
+from tests.asterisk.parties import operator_sets
 
 pytestmark = pytest.mark.asterisk
 
@@ -116,3 +117,19 @@ async def test_forward_ischarged_exactly_by_a_daemon_that_was_dead_at_its_end(
         await call.wait_end(15)
         await live.daemon.start()
         await charged_exactly(live, call)
+
+
+@pytest.mark.parametrize("suffix", ["@outbound", "@outbound/n"])
+async def test_forward_through_the_operators_outbound_dialplan_is_charged_exactly(
+    set_up: Lab, tmp_path: Path, suffix: str
+) -> None:
+    async with (
+        operator_sets(set_up, "CHARGING_DIAL_PREFIX", "Local/"),
+        operator_sets(set_up, "CHARGING_DIAL_SUFFIX", suffix),
+        engine(set_up, tmp_path) as live,
+    ):
+        call = await set_up.place_call(STRAIGHT)
+        await _talk(live, call)
+        await call.wait_end(15)
+        await charged_exactly(live, call)
+        assert len(live.daemon.events("tick_posted")) >= 3
