@@ -41,8 +41,14 @@ async def black_box_record(lab: Lab, key: str = "s-1") -> dict[str, str]:
         return (await lab.switch.black_box()).get(key)
 
     version, *fields = (await eventually(look, f"black-box record {key}")).split("|")
-    assert version == "v1"
+    assert version == "v2"
     return dict(field.split("=", 1) for field in fields)
+
+
+def answered_ms(record: dict[str, str]) -> int:
+    """How long the forwarded leg was answered, by its own record."""
+    ended, answered = (int(record[name].replace(".", "")) for name in ("ended", "answered"))
+    return ended - answered
 
 
 async def only_record(lab: Lab) -> tuple[str, dict[str, str]]:
