@@ -70,8 +70,10 @@ def versions(folder: Path) -> dict[str, str]:
     return {name: version for name, version in names if name in {"cover", "plugin", "tomlish"}}
 
 
-def test_what_is_locked_is_installed_though_each_has_a_newer_version(folder: Path, index: Index) -> None:
-    assert set_up(folder, index.url) == (0, [])
+@pytest.mark.parametrize("extra", ["[toml]", ""], ids=["extras kept", "extras stripped"])
+def test_what_is_locked_is_installed_though_each_has_a_newer_version(folder: Path, index: Index, extra: str) -> None:
+    """Without extras in the lock, who resolves it meets `cover[toml]`'s newer version, which has no hash there."""
+    assert set_up(folder, index.url, COVER.pin(extra) + PLUGIN.pin() + TOMLISH.pin()) == (0, [])
     assert versions(folder) == {"cover": "1.0", "plugin": "1.0", "tomlish": "1.0"}
 
 
