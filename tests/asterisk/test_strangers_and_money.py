@@ -54,13 +54,13 @@ async def test_a_stranger_who_rings_ends_no_call_of_others(lab: Lab, tmp_path: P
         engine(lab, tmp_path, others=2, policy=LONG_HORIZON, ami_port=ami.port) as live,
         contextlib.AsyncExitStack() as strangers,
     ):
-        for index in range(3):  # the switch lists its channels in an order of its own
+        calls = []
+        for index in range(3):  # before, between and behind: the switch lists its channels in an order of its own
+            calls.append(await lab.place_call(number_of(index)))
+            await calls[-1].wait_state(CallState.ANSWERED)
             (tmp_path / f"stranger-{index}").mkdir()
             ringing = stranger(lab, tmp_path / f"stranger-{index}", OPERATORS_OWN, caller=names(words))
             await (await strangers.enter_async_context(ringing)).is_told(180)
-        calls = [await lab.place_call(number_of(index)) for index in range(3)]
-        for call in calls:
-            await call.wait_state(CallState.ANSWERED)
         await live.heard("call_answered", times=3)
         await link_made_anew(live, ami)
         before = len(live.daemon.events("tick_posted"))
