@@ -68,6 +68,6 @@ async def seed(daemon: DaemonProcess, language: Language) -> None:
         month = local(ZONE, now_us).strftime("%Y-%m")
         used = (Leg(bundle(month), FREE_S - MONTH_S),)
         before = Transfer("earlier", ACCOUNT, Kind.CORRECT, now_us, used, reason="calls of this month")
-        await store.apply(before, [grant(ACCOUNT, month, MONTH_S, now_us)])
+        await store.apply(before, [grant(ACCOUNT, month, MONTH_S, now_us, PLAN)])
     finally:
         await store.close()

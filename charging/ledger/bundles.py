@@ -1,12 +1,18 @@
 """A month's free seconds as balances (R11): which grant is due, and what is left with it. Pure.
 
-Two balances a month: ``bundle:2026-11`` is what may still be used, ``granted:2026-11`` is all that was ever granted of
-it and is never lowered. So the balances alone say what a plan gives beyond it, and whoever is about to use the month's
-seconds makes that grant in the same ledger operation (rule 5 of the port). There is no moment in which a larger plan
-is stored and its seconds could still be lost: until they are granted they are due.
+Balances of a month: ``bundle:2026-11`` is what may still be used, ``granted:2026-11`` is all that was ever granted of
+it and is never lowered, ``plan:2026-11:voice_pro`` is how far a plan has raised it. So the balances alone say what a
+plan gives beyond it, and whoever is about to use the month's seconds makes that grant in the same ledger operation
+(rule 5 of the port). There is no moment in which a larger plan is stored and its seconds could still be lost: until
+they are granted they are due.
 
 The ids are made of what was granted before: of two grants made at the same time the ledger takes one, and the other's
 maker looks again.
+
+**A bundle has the rules of the plan that granted it** (which destinations it pays, in which increments), whatever plan
+the account has by now: of several, of the one that raised it furthest. They are those that the tariff gives that plan
+at the call. A bundle whose plan is not known (an older version's making, or a plan that has left the tariff) has those
+of the account's plan.
 """
 
 from __future__ import annotations
@@ -23,29 +29,49 @@ def granted(month: str) -> str:
     return f"granted:{month}"
 
 
+def raised_by(month: str, plan: str) -> str:
+    """The balance of how many seconds a month's bundle had when ``plan`` last raised it."""
+    return f"plan:{month}:{plan}"
+
+
+def ruled_by(balances: Balances, month: str, plan: str, free_seconds: int) -> str:
+    """The plan whose rules a month's bundle has, for an account of ``plan``, which gives so many ``free_seconds``."""
+    prefix = raised_by(month, "")
+    raised = {key.removeprefix(prefix): one.posted for key, one in balances.items() if key.startswith(prefix)}
+    if _due(balances, month, free_seconds) or not raised:
+        return plan
+    return max(raised, key=lambda one: (raised[one], one == plan, one))
+
+
 def left(balances: Balances, month: str, free_seconds: int) -> Balance:
     """The month's free seconds with the grant that is due to a plan of so many ``free_seconds``."""
     known = balances.get(bundle(month), Balance())
     return Balance(known.posted + _due(balances, month, free_seconds), known.reserved)
 
 
-def due_grant(account: str, month: str, balances: Balances, free_seconds: int, at_us: int) -> Transfer | None:
-    """The transfer that grants what a plan of so many ``free_seconds`` gives beyond what was granted; ``None``: there
-    is nothing more to grant."""
+def due_grant(
+    account: str, month: str, balances: Balances, free_seconds: int, at_us: int, plan: str
+) -> Transfer | None:
+    """The transfer that grants what ``plan``, of so many ``free_seconds``, gives beyond what was granted; ``None``:
+    there is nothing more to grant."""
     if bundle(month) not in balances:
-        return grant(account, month, free_seconds, at_us) if free_seconds else None
+        return grant(account, month, free_seconds, at_us, plan) if free_seconds else None
     seconds = _due(balances, month, free_seconds)
+    if not seconds:
+        return None
     before = balances.get(granted(month), Balance()).posted
-    return _grant(account, month, f"/after-{before}", seconds, at_us, "plan_changed") if seconds else None
+    raised = Leg(raised_by(month, plan), free_seconds - balances.get(raised_by(month, plan), Balance()).posted)
+    return _grant(account, month, f"/after-{before}", seconds, at_us, "plan_changed", raised)
 
 
-def grant(account: str, month: str, free_seconds: int, at_us: int) -> Transfer:
+def grant(account: str, month: str, free_seconds: int, at_us: int, plan: str) -> Transfer:
     """The transfer that brings a month's free seconds into being. Its id is the month's: once, whoever comes."""
-    return _grant(account, month, "", free_seconds, at_us, "monthly_bundle")
+    raised = Leg(raised_by(month, plan), free_seconds)
+    return _grant(account, month, "", free_seconds, at_us, "monthly_bundle", raised)
 
 
-def _grant(account: str, month: str, after: str, seconds: int, at_us: int, reason: str) -> Transfer:
-    legs = (Leg(bundle(month), seconds), Leg(granted(month), seconds))
+def _grant(account: str, month: str, after: str, seconds: int, at_us: int, reason: str, raised: Leg) -> Transfer:
+    legs = (Leg(bundle(month), seconds), Leg(granted(month), seconds), raised)
     return Transfer(f"grant/{month}{after}", account, Kind.GRANT, at_us, legs, reason=reason)
 
 

@@ -19,6 +19,7 @@ import structlog
 from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
+from charging.ledger.bundles import ruled_by
 from charging.ledger.documents import Document, Documents
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Directory, Ledger
@@ -137,13 +138,20 @@ class Notifier:
         plan = tariff.plan(account.plan)
         sold = plan is not None and any(plan.charges_voicemail(one.paid_voicemail) for one in numbers)
         running = balances.get(CREDIT, Balance()).reserved > 0
+
+        def to_begin(covered: bool) -> int | None:
+            if plan is None:
+                return None
+            rules = ruled_by(balances, tariff.month_of(now_us), plan.name, plan.free_seconds)
+            return forward_cost(tariff, plan, numbers, now_us, covered=covered, bundle_plan=rules)
+
         return Standing(
             account,
             plan,
             balances,
             message_price=tariff.message_price(plan, now_us) if plan is not None and sold else 0,
-            forward_cost=None if plan is None else forward_cost(tariff, plan, numbers, now_us, covered=True),
-            uncovered_cost=None if plan is None else forward_cost(tariff, plan, numbers, now_us, covered=False),
+            forward_cost=to_begin(covered=True),
+            uncovered_cost=to_begin(covered=False),
             last_cure=record.last_cure,
             events=CreditEvents(
                 payment_us=self._paid_at_us(account),

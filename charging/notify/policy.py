@@ -159,15 +159,21 @@ def missed_calls(
 
 
 def forward_cost(
-    tariff: Tariff, plan: Plan, numbers: Iterable[Number], at_us: int, *, covered: bool | None = None
+    tariff: Tariff,
+    plan: Plan,
+    numbers: Iterable[Number],
+    at_us: int,
+    *,
+    covered: bool | None = None,
+    bundle_plan: str | None = None,
 ) -> int | None:
     """Micro-euro that credit needs to begin a call to the dearest of the numbers' forward targets at ``at_us``;
-    ``None`` where none of them is forwarded to anything that the tariff prices. ``covered``: only of those that the
-    plan's free minutes pay, or do not; left out: of all."""
+    ``None`` where none of them is forwarded to anything that the tariff prices. ``covered``: only of those that free
+    minutes with the rules of ``bundle_plan`` (left out: of the plan) pay, or do not; left out: of all."""
     costs = []
     for number in numbers:
         rate = tariff.rate_for(plan.name, number.forward_to, at_us) if number.forward_to else Refusal.NOT_COVERED
-        if not isinstance(rate, Refusal) and covered in (None, rate.free_minutes):
+        if not isinstance(rate, Refusal) and covered in (None, rate.paid_by(bundle_plan or plan.name)):
             costs.append(cost_to_begin(rate, at_us))
     return max(costs, default=None)
 

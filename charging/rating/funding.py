@@ -194,7 +194,7 @@ class _Planner:
         self.at_s = fixed[-1].end_s if fixed else 0
         self.weight, self.credit_s = _weigh(rate, start_us, fixed)
         self.budget = rate.budget(pools.credit)
-        self.free_left = dict(pools.bundles) if rate.free_minutes else {}
+        self.free_left = dict(pools.bundles) if rate.takes_bundles else {}
 
     def extend(self) -> None:
         """One more run of increments, or ``short``."""

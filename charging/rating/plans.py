@@ -40,6 +40,10 @@ class Plan:
     low_free_seconds: int = 0
     """Fewer free seconds than this are nearly gone (R16)."""
 
+    def frees(self, destination: str | None) -> bool:
+        """Whether its free seconds may pay for a destination of this name; ``None``: one that has none."""
+        return self.free_destinations is None or destination in self.free_destinations
+
     def charges_voicemail(self, own: bool | None) -> bool:
         """Whether messages are paid on a number whose own setting is ``own`` (``None``: as the plan). What the plan has
         no price for costs nothing."""

@@ -184,16 +184,18 @@ def quote(
     *,
     free_seconds: int | None = None,
     credit: int = AMOUNT_MAX,
+    bundle_plan: str | None = None,
 ) -> Quote | Unpriced:
     """The price of a call of ``seconds`` to ``number``, as typed, begun at ``start_us`` (wall clock).
 
     ``free_seconds`` are what each month's bundle has left, by default all of it. Where ``credit`` does not
-    reach, or the plan's longest call is shorter, the quote is for the part before.
+    reach, or the plan's longest call is shorter, the quote is for the part before. ``bundle_plan``: whose rules the
+    bundle has; ``None``: the plan's.
     """
-    rate = find_rate(tariff, plan_name, number, start_us)
+    rate = find_rate(tariff, plan_name, number, start_us, bundle_plan)
     if isinstance(rate, Unpriced):
         return rate
-    pools = Pools(credit, _bundles(tariff, rate, start_us, free_seconds))
+    pools = Pools(credit, _bundles(tariff, rate, start_us, free_seconds, bundle_plan))
     funding = plan(rate, start_us, (), pools, seconds).funding
     return quote_funding(rate, tariff.normalise(number) or number, start_us, seconds, funding)
 
@@ -220,12 +222,14 @@ def limit(
     credit: int,
     *,
     free_seconds: int | None = None,
+    bundle_plan: str | None = None,
 ) -> Limit | Unpriced:
-    """How long a call to ``number`` can last on ``credit`` micro-euro and the free seconds that are left."""
-    rate = find_rate(tariff, plan_name, number, start_us)
+    """How long a call to ``number`` can last on ``credit`` micro-euro and the free seconds that are left;
+    ``bundle_plan`` as for :func:`quote`."""
+    rate = find_rate(tariff, plan_name, number, start_us, bundle_plan)
     if isinstance(rate, Unpriced):
         return rate
-    bundles = _bundles(tariff, rate, start_us, free_seconds)
+    bundles = _bundles(tariff, rate, start_us, free_seconds, bundle_plan)
     found = plan(rate, start_us, (), Pools(credit, bundles), rate.max_call_s)
     further = None
     if found.short:
@@ -233,13 +237,15 @@ def limit(
     return Limit(tariff.normalise(number) or number, rate, found.covered_s, found.credit, further)
 
 
-def find_rate(tariff: Tariff, plan_name: str, number: str, start_us: int) -> Rate | Unpriced:
-    """The rate of a number as typed."""
+def find_rate(
+    tariff: Tariff, plan_name: str, number: str, start_us: int, bundle_plan: str | None = None
+) -> Rate | Unpriced:
+    """The rate of a number as typed; ``bundle_plan`` as for :func:`quote`."""
     normal = tariff.normalise(number)
     if normal is None:
         return Unpriced(number, "not_a_number")
     rate = tariff.rate_for(plan_name, normal, start_us)
-    return Unpriced(number, rate.value) if isinstance(rate, Refusal) else rate
+    return Unpriced(number, rate.value) if isinstance(rate, Refusal) else rate.under(bundle_plan or plan_name)
 
 
 def exact_euro(micro: Fraction) -> str:
@@ -251,7 +257,11 @@ def exact_euro(micro: Fraction) -> str:
     return text + "…" if rest * 10**6 != digits else text + "0" * max(0, 2 - decimals)
 
 
-def _bundles(tariff: Tariff, rate: Rate, start_us: int, free_seconds: int | None) -> dict[str, int]:
+def _bundles(
+    tariff: Tariff, rate: Rate, start_us: int, free_seconds: int | None, bundle_plan: str | None
+) -> dict[str, int]:
+    if not rate.paid_by(bundle_plan or rate.plan):
+        return {}
     own = tariff.plans[rate.plan].free_seconds
     left = own if free_seconds is None else free_seconds
     ends_us = (start_us, start_us + rate.max_call_s * MICROSECONDS)

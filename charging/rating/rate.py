@@ -11,7 +11,8 @@ integers; only :meth:`Rate.total` divides, once, and rounds once, as the tariff 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from math import lcm
 from typing import Any
@@ -94,9 +95,11 @@ class Rate:
     vat_added: int = 0
     """Hundredths of a percent put on top of all amounts here; 0 where prices include VAT."""
     free_minutes: bool = True
-    """Whether bundles may pay for this destination."""
+    """Whether bundles of this plan may pay for this destination."""
     free_increment_s: int | None = None
     """Increment of seconds paid by a bundle; ``None``: that of the step in force."""
+    other_bundles: Mapping[str, tuple[bool, int | None]] = field(default_factory=dict, hash=False)
+    """The same two of every other plan that gives free seconds, by its name: an account may have some left of it."""
     max_call_s: int = MAX_CALL_S
     """Bounds every quota, also of calls that cost nothing (any more)."""
     tariff_revision: str = ""
@@ -186,6 +189,22 @@ class Rate:
         """A price per piece (a fax page) with VAT, rounded as calls are; micro-euro."""
         return gross_price(price, self.vat_added, self.rounding, self.decimals)
 
+    @property
+    def takes_bundles(self) -> bool:
+        """Whether the bundle of any plan may pay for this destination."""
+        return self.free_minutes or any(pays for pays, _ in self.other_bundles.values())
+
+    def paid_by(self, plan: str) -> bool:
+        """Whether a bundle with the rules of ``plan`` pays for this destination. A plan that the tariff did not have
+        counts as this one."""
+        pays, _ = self.other_bundles.get(plan, (self.free_minutes, None))
+        return pays
+
+    def under(self, plan: str) -> Rate:
+        """This rate with the free increment of the bundle that pays first, which has the rules of ``plan``."""
+        rules = self.other_bundles.get(plan)
+        return self if rules is None else replace(self, free_increment_s=rules[1])
+
     def to_json(self) -> dict[str, Any]:
         """Plain lists, texts and integers; :meth:`from_json` makes an equal rate of them."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
@@ -203,6 +222,9 @@ class Rate:
         known["bands"] = tuple(_band_from_json(band) for band in plain["bands"])
         known["holidays"] = frozenset(date.fromisoformat(day) for day in plain["holidays"])
         known["rounding"] = Rounding(plain["rounding"])
+        known["other_bundles"] = {
+            plan: (pays, increment_s) for plan, (pays, increment_s) in plain.get("other_bundles", {}).items()
+        }
         return cls(**known)
 
 

@@ -99,7 +99,8 @@ class _Again:
         sources = [bundle_of(month) for month in months]
         free = self._tariff.plans[call.plan].free_seconds
         left = {source: free - self._used.get((call.account, source), 0) for source in sources}
-        planned = plan(rate, call.start_us, (), Pools(AMOUNT_MAX, left), call.seconds)
+        pools = Pools(AMOUNT_MAX, left if rate.free_minutes else {})
+        planned = plan(rate, call.start_us, (), pools, call.seconds)
         for source, seconds in bundle_use(planned.funding).items():
             self._used[call.account, source] = self._used.get((call.account, source), 0) + seconds
             total.free_s += seconds

@@ -241,8 +241,13 @@ class Tariff:
             rounding=self.rounding,
             decimals=self.decimals,
             vat_added=vat_added,
-            free_minutes=plan.free_destinations is None or eligible in plan.free_destinations,
+            free_minutes=plan.frees(eligible),
             free_increment_s=plan.free_increment_s,
+            other_bundles={
+                other.name: (other.frees(eligible), other.free_increment_s)
+                for other in self.plans.values()
+                if other.free_seconds and other.name != plan.name
+            },
             max_call_s=plan.max_call_s,
             tariff_revision=self.revision,
             tariff_digest=self.digest,

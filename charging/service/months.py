@@ -11,6 +11,9 @@ A bundle comes into being with its first use (`charging.ledger.bundles`), as lar
   of it, before the month's first call) is granted before the edit is stored: a daemon that is killed between the two
   has taken nothing and changed nothing. So a month's bundle is the most that any plan of that month gave, however
   often the plan changed; going back and forth earns nothing.
+- **The rules** (destinations, increments) of a bundle are those of the plan that granted it, whatever the account's
+  plan is by now (`charging.ledger.bundles.ruled_by`); of several, of the one that gave most. So minutes that are left
+  after a downgrade pay what they would have paid before it, and no more.
 - A call that was running at the change goes on with the rules it began with, but shares the larger bundle.
 - **An edit of the tariff** that gives a plan more is like an upgrade of its accounts, each with its next call or night;
   one that gives less takes nothing.
@@ -75,7 +78,7 @@ class Months:
         month = tariff.month_of(now_us)
         for _ in range(TRIES_MAX):
             balances = await self._store.balances(before.id)
-            transfer = due_grant(before.id, month, balances, old.free_seconds, now_us)
+            transfer = due_grant(before.id, month, balances, old.free_seconds, now_us, old.name)
             if transfer is None or (await self._store.apply(transfer)).outcome is Outcome.CREATED:
                 return
 
@@ -85,4 +88,4 @@ class Months:
         month, plan = tariff.month_of(now_us), tariff.plan(account.plan)
         if plan is None or account.status is Status.CLOSED or bundle(month) not in balances:
             return None
-        return due_grant(account.id, month, balances, plan.free_seconds, now_us)
+        return due_grant(account.id, month, balances, plan.free_seconds, now_us, plan.name)

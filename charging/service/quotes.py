@@ -34,6 +34,8 @@ class _Payer:
     free_seconds: int | None
     credit: int | None
     """Available micro-euro; ``None``: no account is asked for."""
+    bundle_plan: str | None = None
+    """Whose rules the account's bundle has."""
 
 
 class Quotes:
@@ -52,7 +54,15 @@ class Quotes:
         if not 0 <= seconds <= CALL_SECONDS_MAX:
             return Refused(Code.INVALID, f"found {seconds} seconds, expected 0 to {CALL_SECONDS_MAX}")
         tariff = self._tariff()
-        found = quote(tariff, payer.plan, asked.number, self._at(asked), seconds, free_seconds=payer.free_seconds)
+        found = quote(
+            tariff,
+            payer.plan,
+            asked.number,
+            self._at(asked),
+            seconds,
+            free_seconds=payer.free_seconds,
+            bundle_plan=payer.bundle_plan,
+        )
         return _no_price(found, payer.plan, tariff) if isinstance(found, Unpriced) else found
 
     async def limit(self, asked: Asked, credit: int | None) -> Limit | Refused:
@@ -64,7 +74,15 @@ class Quotes:
         if money is None or money < 0:
             return Refused(Code.INVALID, "expected an amount, since no account is named")
         tariff = self._tariff()
-        found = limit(tariff, payer.plan, asked.number, self._at(asked), money, free_seconds=payer.free_seconds)
+        found = limit(
+            tariff,
+            payer.plan,
+            asked.number,
+            self._at(asked),
+            money,
+            free_seconds=payer.free_seconds,
+            bundle_plan=payer.bundle_plan,
+        )
         return _no_price(found, payer.plan, tariff) if isinstance(found, Unpriced) else found
 
     def _at(self, asked: Asked) -> int:
@@ -79,7 +97,7 @@ class Quotes:
         if isinstance(view, Refused):
             return view
         left = view.free.left if asked.free_seconds is None else asked.free_seconds
-        return _Payer(view.account.plan, left, view.credit.available)
+        return _Payer(view.account.plan, left, view.credit.available, view.free.plan)
 
 
 def _no_price(unpriced: Unpriced, plan: str, tariff: Tariff) -> Refused:

@@ -12,12 +12,13 @@ from enum import StrEnum
 
 from charging.clock import Instant
 from charging.ledger.accounts import Account, Number, Status
+from charging.ledger.bundles import ruled_by
 from charging.ledger.model import CALLS, CREDIT, Balance
 from charging.rating.funding import cost_to_begin
 from charging.rating.plans import Plan
 from charging.rating.rate import Rate
 from charging.rating.tariff import Refusal
-from charging.session.funds import Extension, day_of, extend
+from charging.session.funds import Extension, day_of, extend, month_of
 from charging.session.model import Policy, Session, Short
 
 
@@ -189,6 +190,8 @@ def afford(
         return turned(Reason.NOT_COVERED, subscriber)  # a short code: the dialplan dials E.164 alone
     if balances.get(CALLS, Balance()).reserved >= subscriber.plan.max_calls:
         return turned(Reason.TOO_MANY_CALLS, subscriber)
+    month = month_of(rate.zone, setup.now.wall_us)
+    rate = rate.under(ruled_by(balances, month, subscriber.plan.name, subscriber.plan.free_seconds))
     draft = _draft(setup, subscriber, rate, policy)
     extension = extend(draft, balances, 0, policy.horizon_s + policy.tick_s)
     if not extension.funding or _only_rounding_pays(draft, extension, balances):

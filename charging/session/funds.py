@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from charging.clock import MICROSECONDS
-from charging.ledger.bundles import due_grant, granted, left
+from charging.ledger.bundles import due_grant, granted, left, ruled_by
 from charging.ledger.model import (
     AMOUNT_MAX,
     CALLS,
@@ -44,9 +44,14 @@ def day_of(zone: str, wall_us: int) -> str:
     return local(zone, wall_us).strftime("%Y-%m-%d")
 
 
+def month_of(zone: str, wall_us: int) -> str:
+    """``YYYY-MM`` in the operator's zone."""
+    return local(zone, wall_us).strftime("%Y-%m")
+
+
 def months_between(zone: str, from_us: int, until_us: int) -> tuple[str, ...]:
     """The one or two months (``YYYY-MM``) that a stretch of less than 28 days touches."""
-    first, last = (local(zone, moment).strftime("%Y-%m") for moment in (from_us, until_us))
+    first, last = (month_of(zone, moment) for moment in (from_us, until_us))
     return (first,) if first == last else (first, last)
 
 
@@ -108,10 +113,12 @@ def _bundle_pools(
     session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int], target_s: int
 ) -> dict[str, int]:
     """Free seconds by month beyond the fixed part's: what is left, with the grant that is due, and what the call holds
-    but has not used."""
+    but has not used. None of a month whose bundle does not pay for this destination."""
     until_us = session.start_us + target_s * MICROSECONDS
     pools = {}
     for month in months_between(session.rate.zone, session.start_us, until_us):
+        if not session.rate.paid_by(ruled_by(balances, month, session.plan, session.free_seconds)):
+            continue
         key = bundle(month)
         available = left(balances, month, session.free_seconds).available
         own = session.held.get(key, 0) + session.posted.get(key, 0) - fixed.get(key, 0)
@@ -123,7 +130,7 @@ def grants_for(session: Session, funding: Funding, balances: Mapping[str, Balanc
     """The grants that are due of the bundles that this funding uses; each is skipped by the ledger where it was made
     meanwhile."""
     months = (source.removeprefix("bundle:") for source in sorted(bundle_use(funding)))
-    due = (due_grant(session.account, month, balances, session.free_seconds, at_us) for month in months)
+    due = (due_grant(session.account, month, balances, session.free_seconds, at_us, session.plan) for month in months)
     return tuple(one for one in due if one is not None)
 
 

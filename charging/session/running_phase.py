@@ -369,7 +369,7 @@ def funds_changed(session: Session, _event: FundsChanged, context: Context) -> S
 def _credit_stands_in(session: Session) -> bool:
     """Whether credit pays for seconds to come that free ones would pay for, if there were any."""
     by_credit = any(part.source == CREDIT and part.end_s > session.fixed_s for part in session.funding)
-    return by_credit and session.rate.free_minutes and session.free_seconds > 0
+    return by_credit and session.rate.takes_bundles and session.free_seconds > 0
 
 
 # --- money ----------------------------------------------------------------------------------------------------

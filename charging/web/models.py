@@ -241,7 +241,7 @@ def unit_of(balance: str) -> str:
     """What a balance counts."""
     if balance == CREDIT or balance.startswith("day:"):
         return "euro"
-    return "second" if balance.startswith(("bundle:", "granted:")) else "call"
+    return "second" if balance.startswith(("bundle:", "granted:", "plan:")) else "call"
 
 
 def amount_text(balance: str, amount: int) -> str:

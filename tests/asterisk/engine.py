@@ -187,7 +187,7 @@ async def engine(
                 await store.apply(Transfer("top-up/0", who, Kind.TOP_UP, now_us, (Leg(CREDIT, parse_euro(credit)),)))
             if free_seconds is not None:
                 used = Transfer("earlier", who, Kind.CORRECT, now_us, (Leg(bundle(month), free_seconds - MONTH_S),))
-                await store.apply(used, [grant(who, month, MONTH_S, now_us)])
+                await store.apply(used, [grant(who, month, MONTH_S, now_us, "pro")])
     finally:
         await store.close()
     prepare(daemon)

@@ -307,7 +307,7 @@ async def _furnish(url: str, plan: str, language: Language, calendar: StoryTime,
         await store.put_number(Number(NUMBER, "anna", mobile.hangs_up(3)))
         if used_free_s:
             month, now_us = TENTH.strftime("%Y-%m"), calendar.now_us
-            await store.apply(grant("anna", month, 250 * 60, now_us))
+            await store.apply(grant("anna", month, 250 * 60, now_us, "voice_pro"))
             used = (Leg(bundle(month), -used_free_s),)
             await store.apply(Transfer("earlier-calls", "anna", Kind.SETTLE, now_us, used))
     finally:

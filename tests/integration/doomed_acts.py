@@ -69,7 +69,7 @@ async def use_month(store: Store, account: str, month: str, seconds: int) -> Non
     """A call of so many free seconds, at the month's beginning, on the plan pro."""
     at_us = at(f"{month}-01T00:00:10")
     used = Transfer(f"call/{month}", account, Kind.SETTLE, at_us, (Leg(bundle(month), -seconds),))
-    assert (await store.apply(used, [grant(account, month, 600, at_us)])).outcome is Outcome.CREATED
+    assert (await store.apply(used, [grant(account, month, 600, at_us, "voice_pro")])).outcome is Outcome.CREATED
 
 
 async def prepare(url: str) -> None:

@@ -84,7 +84,7 @@ class House:
         at_us = self.clock.now().wall_us
         self._moves += 1
         used = Transfer(f"s{self._moves}", "anna", Kind.SETTLE, at_us, (Leg(bundle(month), -seconds),))
-        granted = grant("anna", month, PLANS[plan].free_seconds, at_us)
+        granted = grant("anna", month, PLANS[plan].free_seconds, at_us, plan)
         assert (await self.store.apply(used, [granted])).outcome is Outcome.CREATED
 
     async def balance(self, key: str = CREDIT) -> Balance:

@@ -37,7 +37,7 @@ async def use(shop: Shop, seconds: int, plan: str) -> None:
     """A call of so many free seconds, as a session's ledger operations make it."""
     at_us = shop.clock.now().wall_us
     spent = Transfer(f"call/{at_us}/{seconds}", "anna", Kind.CORRECT, at_us, (Leg(bundle(MONTH), -seconds),))
-    granted = grant("anna", MONTH, PLANS[plan].free_seconds, at_us)
+    granted = grant("anna", MONTH, PLANS[plan].free_seconds, at_us, plan)
     assert (await shop.store.apply(spent, [granted])).outcome is Outcome.CREATED
 
 

@@ -181,7 +181,7 @@ async def test_r11_a_call_into_a_new_month_is_booked_though_the_ledger_was_away(
         rig.clock.step_wall(TEN_SECONDS_TO_DECEMBER - rig.clock.now().wall_us / 1_000_000)
         at_us = rig.clock.now().wall_us
         await rig.subscriber(credit=6 * 1_000, plan="pro")
-        await store.apply(grant("anna", "2026-11", 60, at_us))
+        await store.apply(grant("anna", "2026-11", 60, at_us, "pro"))
         used_up = Transfer("used-up", "anna", Kind.CORRECT, at_us, (Leg(bundle("2026-11"), -60),), reason="used up")
         await store.apply(used_up)
         if granted_s is not None:

@@ -72,7 +72,7 @@ async def test_r11_a_bundle_that_an_older_plans_call_made_in_the_same_moment_is_
 
     async def late(transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
         rig.store.apply = apply  # type: ignore[method-assign]
-        await apply(grant("anna", MONTH, 600, 1))
+        await apply(grant("anna", MONTH, 600, 1, "pro"))
         return await apply(transfer, grants)
 
     rig.store.apply = late  # type: ignore[method-assign]
