@@ -14,7 +14,7 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -34,7 +34,7 @@ from charging.descriptors import raise_limit, shares, wanted
 from charging.errors import ChargingError, LedgerError
 from charging.fax import sandbox
 from charging.fax.folder import DocumentFolder, FolderSettings
-from charging.ledger.metered import metered
+from charging.ledger.metered import LedgerHealth, metered
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.metrics import Metrics
@@ -55,6 +55,9 @@ from charging.tasks import Tasks
 from charging.web.server import serve_control, serve_metrics, serve_public
 
 log = structlog.get_logger("charging.app")
+
+PROBE_S = 5
+"""Between looks whether the ledger takes what is written."""
 
 SHARED_POLL_S = 1
 """A top-up made at another daemon reaches a call that is running out within this time (R22)."""
@@ -77,6 +80,7 @@ class Engine:
     clock: Clock
     metrics: Metrics
     store: Store
+    ledger_health: LedgerHealth
     tariff: TariffInForce
     link: AmiLink
     registry: Registry
@@ -96,7 +100,15 @@ class Engine:
 
     def ailing(self) -> dict[str, str]:
         """What keeps calls from being forwarded now, for ``/health``; empty: nothing."""
-        return {} if self.link.is_up else {"ami": str(self.link.state.value)}
+        found = {"ledger": self.ledger_health.why, "ami": "" if self.link.is_up else str(self.link.state.value)}
+        return {part: why for part, why in found.items() if why}
+
+    async def probe_ledger(self) -> NoReturn:
+        """Write to the ledger now and then, so that `ailing` is true also while no call comes."""
+        while True:
+            with contextlib.suppress(LedgerError):
+                await self.store.ping()
+            await self.clock.sleep_until(self.clock.now().plus(PROBE_S).mono_us)
 
 
 def policy_of(config: Config) -> Policy:
@@ -171,7 +183,8 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     clock = clock or SystemClock()
     metrics = Metrics(__version__)
     settings = config.settings
-    store = _store(config, clock, metrics)
+    health = LedgerHealth()
+    store = _store(config, clock, metrics, health)
     tariff = TariffInForce(settings.tariff, metrics)
     notices = _notices(config, store, tariff, clock, metrics)
     observe: Observer = MeteredObserver(metrics)
@@ -210,8 +223,9 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     agi = _agi(config, clock, metrics, desk, sources)
     fax = _fax(config, papers, registry, wiring.switch)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed)
+    link = wiring.link
     return Engine(
-        config, clock, metrics, store, tariff, wiring.link, registry, lease, sources, agi, fax, caretaker, notices
+        config, clock, metrics, store, health, tariff, link, registry, lease, sources, agi, fax, caretaker, notices
     )
 
 
@@ -243,10 +257,11 @@ def _lease(
     return lease
 
 
-def _store(config: Config, clock: Clock, metrics: Metrics) -> Store:
+def _store(config: Config, clock: Clock, metrics: Metrics, health: LedgerHealth) -> Store:
     def measure(operation: str, outcome: str, seconds: float) -> None:
         metrics.ledger_operation_seconds.labels(operation, outcome).observe(seconds)
-        metrics.ledger_up.set(outcome != "LedgerUnavailable")
+        health.heard(operation, outcome)
+        metrics.ledger_up.set(not health.why)
 
     store = open_store(
         config.settings.ledger.url,
@@ -329,6 +344,7 @@ def _duties(engine: Engine) -> dict[str, Coroutine[Any, Any, None]]:
         "switch-address": engine.sources.watch(engine.clock),
         "tariff-watch": engine.tariff.watch(engine.clock),
         "caretaker": engine.caretaker.run(),
+        "ledger-probe": engine.probe_ledger(),
         "control": serve_control(engine),
         "metrics": serve_metrics(settings.http, engine.metrics, engine.ailing),
     }

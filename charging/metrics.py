@@ -231,7 +231,7 @@ class Metrics:
             "operation",
             "outcome",
         )
-        self.ledger_up = self._gauge("charging_ledger_up", "1 while the ledger answers, else 0.")
+        self.ledger_up = self._gauge("charging_ledger_up", "1 while the ledger takes what is written, else 0.")
 
     def _make_tariff(self) -> None:
         self.tariff_info = self._gauge(

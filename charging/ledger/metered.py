@@ -23,6 +23,27 @@ def metered(store: Store, clock: Clock, measure: Measure) -> Store:
     return cast(Store, _Metered(store, clock, measure))
 
 
+class LedgerHealth:
+    """Whether the next call's money could be written, by how the last operations ended. A read that succeeds says
+    nothing of it: a full disk and a demoted master answer reads."""
+
+    def __init__(self) -> None:
+        self.why = ""
+        """What keeps the ledger from taking money; empty: nothing."""
+
+    def heard(self, operation: str, outcome: str) -> None:
+        """As :class:`Measure`."""
+        if outcome in _FAILURES and (operation == "ping" or outcome != "LedgerCorrupt") and operation != "backup":
+            self.why = f"{operation}: {outcome}"
+        elif operation in _WRITES or operation.startswith("apply_"):
+            self.why = ""
+
+
+_FAILURES = frozenset({"LedgerUnavailable", "LedgerCorrupt"})
+"""A backup may also lack a place of its own, and one account's records may be corrupt by themselves."""
+_WRITES = frozenset({"ping", "keep_session"})
+
+
 class _Metered:
     def __init__(self, store: Store, clock: Clock, measure: Measure) -> None:
         self._store = store

@@ -186,7 +186,8 @@ class Store(Ledger, Directory, Leases, Documents, Restoring, Archiving, Protocol
         """Finish what was begun and let go."""
 
     async def ping(self) -> None:
-        """Return if the store can answer; else LedgerUnavailable."""
+        """Return if the store answers and takes what is written, by writing something small that means nothing; else
+        LedgerUnavailable: a full disk and a replica answer every read."""
 
     async def self_check(self) -> Sequence[str]:
         """What the store finds wrong with its own files or indexes, in sentences; for ``ledger verify``."""

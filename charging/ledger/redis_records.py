@@ -37,6 +37,8 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.schema = f"{prefix}:schema"
+        self.probe = f"{prefix}:probe"
+        """Written to see whether it can be."""
         self.accounts = f"{prefix}:accounts"
         """zset, all scores 0: account ids in order."""
         self.numbers = f"{prefix}:numbers"

@@ -83,6 +83,7 @@ class RedisStore(RedisSchema):
     async def ping(self) -> None:
         if await self._client.command("GET", self._keys.schema) is None:
             raise LedgerCorrupt("the Redis ledger has lost its schema: somebody emptied it")
+        await self._client.command("SET", self._keys.probe, 1)
 
     # -- ledger
 

@@ -97,7 +97,7 @@ class SqliteStore(SqliteDocuments):
         self._lock.release()
 
     async def ping(self) -> None:
-        await self._reader.rows(queries()["ping"])
+        await self._writer.submit(lambda connection: connection.execute(queries()["probe"]).rowcount)
 
     async def self_check(self) -> Sequence[str]:
         return await self._reader.read(sqlite_rows.self_check, may_last=True)

@@ -131,6 +131,18 @@ async def test_an_address_whose_master_was_demoted_is_asked_anew(
             assert (await store.balances("a"))["credit"].posted == 2
 
 
+async def test_a_ping_of_a_demoted_master_fails_though_it_answers_reads(server: RedisServer, opened: Opener) -> None:
+    store = await opened(server.url)
+    await add_account(store)
+    await store.ping()
+    server.cli("replicaof", "127.0.0.1", "1")
+    with pytest.raises(LedgerUnavailable, match="read only replica"):
+        await store.ping()
+    assert await store.account("a") is not None
+    server.cli("replicaof", "no", "one")
+    await store.ping()
+
+
 async def test_a_transfer_waits_for_its_replicas_also_when_it_exists(
     server: RedisServer, tmp_path: Path, opened: Opener
 ) -> None:

@@ -90,3 +90,16 @@ async def test_a_call_does_not_wait_for_a_backup_and_a_check_of_the_whole_file(t
         finish.set()
     assert await asyncio.gather(*tasks) == [True] * len(tasks)  # the one too many has waited for its turn
     await reader.stop()
+
+
+async def test_a_ping_of_a_ledger_on_a_full_disk_fails_though_it_answers_reads(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    await add_account(store)
+    await store.ping()
+    with disk_full_at(4096):
+        with pytest.raises(LedgerUnavailable):
+            await store.ping()
+        assert await store.account("a") is not None
+    await store.ping()
+    await store.close()

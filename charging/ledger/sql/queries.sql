@@ -150,3 +150,6 @@ WHERE collection = :collection AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: ping
 SELECT value FROM meta WHERE key = 'schema';
+
+-- name: probe
+INSERT INTO meta VALUES ('probe', '0') ON CONFLICT DO UPDATE SET value = CAST(1 - value AS TEXT);

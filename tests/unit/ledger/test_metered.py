@@ -6,7 +6,7 @@ import pytest
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account
-from charging.ledger.metered import metered
+from charging.ledger.metered import LedgerHealth, metered
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from tests.fakes.clock import FakeClock
 from tests.fakes.faulty_store import FaultyStore
@@ -35,3 +35,25 @@ async def test_every_operation_is_told_with_its_outcome() -> None:
 async def test_listings_pass_through_unmeasured() -> None:
     store = metered(FaultyStore(random.Random(1)), FakeClock(), lambda *_told: pytest.fail("measured"))
     assert [account async for account in store.accounts()] == []
+
+
+@pytest.mark.parametrize(
+    ("heard", "well"),
+    [
+        ([], True),
+        ([("ping", "answered")], True),
+        ([("balances", "LedgerUnavailable")], False),
+        ([("apply_reserve", "LedgerUnavailable"), ("balances", "answered")], False),  # a replica answers reads
+        ([("apply_reserve", "LedgerUnavailable"), ("renew_lease", "answered")], False),  # in memory, with SQLite
+        ([("apply_reserve", "LedgerUnavailable"), ("ping", "answered")], True),
+        ([("ping", "LedgerUnavailable"), ("apply_extend", "insufficient")], True),
+        ([("ping", "LedgerCorrupt")], False),
+        ([("balances", "LedgerCorrupt")], True),
+        ([("backup", "LedgerUnavailable")], True),
+    ],
+)
+def test_health_is_what_the_next_call_would_meet(heard: list[tuple[str, str]], well: bool) -> None:
+    health = LedgerHealth()
+    for operation, outcome in heard:
+        health.heard(operation, outcome)
+    assert (not health.why) is well, health.why
