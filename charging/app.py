@@ -12,8 +12,9 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NoReturn
 
 import structlog
@@ -21,6 +22,8 @@ import structlog
 from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging import __version__
+from charging.app_api import PROGRAM as API_PROGRAM
+from charging.app_api import keep_api
 from charging.app_notices import Notices
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
@@ -52,7 +55,7 @@ from charging.session.registry import Registry
 from charging.sources import Sources
 from charging.tariff_in_force import TariffInForce
 from charging.tasks import Tasks
-from charging.web.server import serve_control, serve_metrics, serve_public
+from charging.web.server import serve_control, serve_metrics
 
 log = structlog.get_logger("charging.app")
 
@@ -92,6 +95,8 @@ class Engine:
     caretaker: Caretaker
     notices: Notices | None
     """``None``: nobody is told anything."""
+    api_program: Sequence[str] = API_PROGRAM
+    """What the process of the public interface runs."""
 
     def touched(self, account: str) -> None:
         """Somebody changed the account's credit, plan, numbers or settings: a notice may be due."""
@@ -349,7 +354,8 @@ def _duties(engine: Engine) -> dict[str, Coroutine[Any, Any, None]]:
         "metrics": serve_metrics(settings.http, engine.metrics, engine.ailing),
     }
     if settings.api is not None:
-        duties["api"] = serve_public(engine, settings.api)
+        turned = partial(engine.metrics.count_turned, "api")
+        duties["api"] = keep_api(engine.config, engine.clock, turned, engine.api_program)
     if engine.fax is not None:
         duties["fax-documents"] = engine.fax.papers.sweep_for_ever()
     if days := engine.config.settings.privacy.cdr_numbers_days:

@@ -97,12 +97,16 @@ def describe(value: object) -> str:
     return repr(text)
 
 
+_COMPARED_LENGTH = 100
+"""Characters of a word that are compared with known ones, in time that grows with them."""
+
+
 def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """``did you mean 'tick_s'?`` for a word that is nearly one of ``known``; else the empty text.
 
     ``cutoff`` is how near, up to 1: at 0.6 it may be another word, at 0.8 it is the same one misspelt.
     """
-    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=cutoff)
+    close = difflib.get_close_matches(word[:_COMPARED_LENGTH].lower(), list(known), n=1, cutoff=cutoff)
     return f"did you mean {close[0]!r}?" if close else ""
 
 

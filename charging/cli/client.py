@@ -1,13 +1,15 @@
 """How the commands reach the service: HTTP to the control application, always.
 
 Where a daemon answers on the control socket, it is asked: a top-up then wakes the call it concerns. Where none does,
-the same application runs in this process, on the store that the settings name.
+the same application runs in this process, on the store that the settings name. So it does beside a daemon for what
+reads much: the daemon decides calls, and shall do nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -22,12 +24,17 @@ from charging.clock import MICROSECONDS, SystemClock
 from charging.web.sockets import is_answered
 
 if TYPE_CHECKING:
+    from charging.cli.in_process import Opened
     from charging.config import Settings
 
 TIMEOUT_S = 30
 PAGE_ROWS = 1000
 UNKNOWN_OUTCOME = ("ledger_unavailable", "bug")
 LOOK = "look, then ask again"
+
+_READS_MUCH = re.compile(
+    r"/(accounts|numbers|cdrs|fax-senders|ledger/findings|accounts/[^/]+/(numbers|journal|faxes|statements/[^/]+))"
+)
 
 Params = dict[str, str | int | None]
 Document = dict[str, Any]
@@ -181,14 +188,47 @@ async def _run(step: Callable[[], Awaitable[None]]) -> None:
 def connected(settings: Settings) -> Iterator[Client]:
     """A client to the running daemon, or to the store itself where none runs."""
     if daemon_answers(settings.control.socket):
-        transport = httpx.AsyncHTTPTransport(uds=str(settings.control.socket))
-        with client(transport, daemon=True) as found:
+        beside = _Beside(settings)
+        with client(beside, daemon=True, close=beside.end) as found:
             yield found
         return
     from charging.cli.in_process import on_store  # the whole service: loaded only where no daemon has it
 
     with on_store(settings) as found:
         yield found
+
+
+def _reads_much(request: httpx.Request) -> bool:
+    path = request.url.raw_path.partition(b"?")[0].decode()
+    if request.method == "GET":
+        return _READS_MUCH.fullmatch(path) is not None
+    return path == "/imports/accounts" and request.url.params.get("dry_run") == "true"
+
+
+class _Beside(httpx.AsyncBaseTransport):
+    """To a daemon, and for what reads much to the control application in this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._daemon = httpx.AsyncHTTPTransport(uds=str(settings.control.socket))
+        self._here: Opened | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not _reads_much(request):
+            return await self._daemon.handle_async_request(request)
+        if self._here is None:
+            from charging.cli.in_process import reader  # the whole service: loaded only for this
+
+            self._here = reader(self._settings)
+            await self._here.open()
+        return await self._here.transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._daemon.aclose()
+
+    async def end(self) -> None:
+        if self._here is not None:
+            await self._here.close()
 
 
 def daemon_answers(socket: Path) -> bool:

@@ -1,9 +1,10 @@
-"""The control application in this process, for when no daemon runs."""
+"""The control application in this process: for when no daemon runs, and for what reads much."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -26,26 +27,50 @@ from charging.service.tokens import Tokens
 from charging.web.control import control_app
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The application, and the store that it is on: opened and closed by whoever asks it."""
+
+    transport: httpx.ASGITransport
+    store: Store
+
+    async def open(self) -> None:
+        await self.store.open()
+
+    async def close(self) -> None:
+        await self.store.close()
+
+
 def on_store(settings: Settings) -> AbstractContextManager[Client]:
     """A client over the store that the settings name, opened for as long as it lasts."""
-    return _over(store_of(settings), settings.tariff, settings.charging.answer_tolerance_ms)
+    return _alone(_over(store_of(settings), settings.tariff, settings.charging.answer_tolerance_ms))
 
 
-def store_of(settings: Settings) -> Store:
+def reader(settings: Settings) -> Opened:
+    """The application beside a daemon that writes."""
+    return _over(store_of(settings, reads_only=True), settings.tariff, settings.charging.answer_tolerance_ms)
+
+
+def store_of(settings: Settings, *, reads_only: bool = False) -> Store:
     """The store that the settings name, not opened yet. Raises ConfigError."""
     file = settings.ledger.sqlite_file
     if file is not None and not file.parent.exists() and file.parent.parent.is_dir():
         make_state_folder(file.parent)
     passwords = ledger_password(settings), sentinel_password(settings)
-    return open_store(settings.ledger.url, password=passwords[0], sentinel_password=passwords[1])
+    url = settings.ledger.url
+    return open_store(url, password=passwords[0], sentinel_password=passwords[1], reads_only=reads_only)
 
 
 def on_tariff(file: Path) -> AbstractContextManager[Client]:
     """A client for what needs no store: the prices in a tariff file."""
-    return _over(MemoryStore(), file, answer_tolerance_ms=0)
+    return _alone(_over(MemoryStore(), file, answer_tolerance_ms=0))
 
 
-def _over(store: Store, tariff_file: Path, answer_tolerance_ms: int) -> AbstractContextManager[Client]:
+def _alone(opened: Opened) -> AbstractContextManager[Client]:
+    return client(opened.transport, daemon=False, open_=opened.open, close=opened.close)
+
+
+def _over(store: Store, tariff_file: Path, answer_tolerance_ms: int) -> Opened:
     silence_logs()
     clock = SystemClock()
     service = Service(
@@ -57,8 +82,7 @@ def _over(store: Store, tariff_file: Path, answer_tolerance_ms: int) -> Abstract
         answer_tolerance_ms=answer_tolerance_ms,
     )
     app = control_app(service, lambda: {"daemon": "none"}, tokens=Tokens(store, clock), version=__version__)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=True)
-    return client(transport, daemon=False, open_=store.open, close=store.close)
+    return Opened(httpx.ASGITransport(app, raise_app_exceptions=True), store)
 
 
 def _tariff_of(file: Path) -> Callable[[], Tariff]:

@@ -24,8 +24,9 @@ def open_store(
     sentinel_password: SecretStr | None = None,
     file: str = "",
     path: str = "ledger.url",
+    reads_only: bool = False,
 ) -> Store:
-    """The store of the URL, not opened yet (``await store.open()``).
+    """The store of the URL, not opened yet (``await store.open()``); ``reads_only``: beside a daemon that writes.
 
     ``password``: of a Redis, in the place of one in the URL; ``sentinel_password``: of its sentinels. Raises
     ConfigError where the URL has another form; ``file`` and ``path`` say where it was written.
@@ -33,7 +34,8 @@ def open_store(
     if url == "memory:":
         return MemoryStore()
     if url.startswith("sqlite:///") and not url.endswith("/"):
-        return SqliteStore(Path("/" + unquote(url.removeprefix("sqlite:///")).lstrip("/")))
+        file_path = Path("/" + unquote(url.removeprefix("sqlite:///")).lstrip("/"))
+        return SqliteStore(file_path, reads_only=reads_only)
     if url.startswith("redis"):
         from charging.ledger.redis_store import RedisStore  # its client takes a second to load; most ledgers are files
 

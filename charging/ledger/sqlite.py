@@ -38,6 +38,7 @@ from charging.ledger.sqlite_file import (
     DRIVER_ERRORS,
     FOLDER_ADVICE,
     FileLock,
+    assert_current,
     assert_ledger,
     connect,
     create,
@@ -60,8 +61,12 @@ PAGE_ROWS = 500
 class SqliteStore(SqliteDocuments):
     """See the port."""
 
-    def __init__(self, path: Path, clock: Clock | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, path: Path, clock: Clock | None = None, timeout_s: float = TIMEOUT_S, *, reads_only: bool = False
+    ) -> None:
+        """``reads_only``: beside the one process that writes; every change is LedgerUnavailable."""
         self._path = path
+        self._reads_only = reads_only
         self._clock = clock or SystemClock()
         self._lock = FileLock(path)
         self._timeout_s = timeout_s
@@ -72,6 +77,9 @@ class SqliteStore(SqliteDocuments):
 
     async def open(self) -> None:
         """Make, lock and migrate the file. Raises LedgerUnavailable, LedgerCorrupt. An object opens once."""
+        if self._reads_only:
+            await self._open_to_read()
+            return
         self._lock.acquire()
         try:
             create(self._path)
@@ -82,6 +90,13 @@ class SqliteStore(SqliteDocuments):
             self._lock.release()
             raise
         self._writer.start()
+
+    async def _open_to_read(self) -> None:
+        await self._writer.stop()
+        try:
+            assert_current(self._path)
+        except sqlite3.Error as error:
+            raise translate(error, self._path) from error
 
     def _migrate(self) -> None:
         try:

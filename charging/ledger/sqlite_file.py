@@ -117,6 +117,18 @@ def assert_ledger(path: Path) -> None:
         _version(connection, path)
 
 
+def assert_current(path: Path) -> None:
+    """Raises LedgerUnavailable where there is no file or one of another schema, LedgerCorrupt for another program's."""
+    newest = max(schema_versions())
+    if not path.exists():
+        raise LedgerUnavailable(f"there is no ledger {path}: the daemon makes it")
+    with closing(sqlite3.connect(path)) as connection:
+        if (version := _version(connection, path)) != newest:
+            raise LedgerUnavailable(
+                f"ledger {path} has schema {version}, this program reads {newest}: start its daemon"
+            )
+
+
 def connect(path: Path, busy_s: float, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in autocommit mode, that waits ``busy_s`` for another's lock; raises sqlite3.Error."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=busy_s)

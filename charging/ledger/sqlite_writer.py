@@ -59,11 +59,12 @@ class Writer:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Carry out what is queued, then end the thread."""
+        """Carry out what is queued, then end the thread, if it was started."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
-        await asyncio.to_thread(self._thread.join)
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join)
 
     async def submit(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What ``work`` returned, once it is durable. ``work`` runs in the writer's thread, inside a transaction."""

@@ -71,6 +71,9 @@ COLUMNS = {
 
 NEEDED = ("prefix", "price")
 
+COLUMNS_MAX = 200
+"""Each that is not known is compared with all that are."""
+
 REMARKS = frozenset({"comment", "comments", "note", "notes", "remark", "remarks", "opmerking", "opmerkingen"})
 """Columns for people."""
 
@@ -215,6 +218,9 @@ class _Reader:
             self.progress(total, total)
 
     def _header(self, names: list[str]) -> None:
+        if len(names) > COLUMNS_MAX:
+            self._error("", f"{len(names)} columns", f"at most {COLUMNS_MAX}")
+            return
         unknown: list[str] = []
         for index, name in enumerate(names):
             plain = re.sub(r"[\s_]+", " ", name.strip().lower())

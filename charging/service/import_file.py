@@ -8,7 +8,7 @@ Columns, in any order: ``account`` and ``plan``, and as wanted ``language``, ``e
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from charging.errors import Problem
@@ -16,6 +16,12 @@ from charging.ledger.accounts import Language
 from charging.yaml_text import describe, suggest
 
 BYTES_MAX = 64 * 1024 * 1024
+COLUMNS_MAX = 50
+LINE_MAX = 2_000
+"""Characters; no account has as many."""
+PART_ROWS = 50
+PART_BYTES_MAX = (PART_ROWS + 1) * LINE_MAX * 4
+"""Of the parts in which a file reaches a daemon."""
 NEEDED = ("account", "plan")
 COLUMNS = (*NEEDED, "language", "email", "number", "forward_to", "paid_voicemail", "mailbox")
 SEPARATORS = ",;\t"
@@ -52,6 +58,9 @@ def read_rows(data: bytes, file: str, language: Language) -> tuple[list[ImportRo
         found = f"the byte 0x{data[error.start]:02x}"
         return [], [Problem(file, "", found, "text in UTF-8", line, hint="save it as CSV UTF-8")]
     lines = text.split("\n")
+    if long := [number for number, line in enumerate(lines, 1) if len(line) > LINE_MAX]:
+        found = f"{len(lines[long[0] - 1])} characters"
+        return [], [Problem(file, "", found, f"a line of at most {LINE_MAX}", long[0])]
     separator = max(SEPARATORS, key=lines[0].count)
     names = [name.strip().lower() for name in lines[0].rstrip("\r").split(separator)]
     problems = _header_problems(names, file)
@@ -64,7 +73,19 @@ def read_rows(data: bytes, file: str, language: Language) -> tuple[list[ImportRo
     return [row for row in rows if row is not None], reader.problems
 
 
+def parts(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """A file that can be read (:func:`read_rows` found no problem), in parts of its first line and ``PART_ROWS``
+    others; and how many rows each has."""
+    head, *lines = data.decode("utf-8-sig").split("\n")
+    rows = [line for line in lines if line.strip()]
+    for start in range(0, len(rows), PART_ROWS):
+        part = rows[start : start + PART_ROWS]
+        yield len(part), "\n".join((head, *part)).encode()
+
+
 def _header_problems(names: Sequence[str], file: str) -> list[Problem]:
+    if len(names) > COLUMNS_MAX:
+        return [Problem(file, "", f"{len(names)} columns", "a column for each of " + ", ".join(COLUMNS), 1)]
     problems = []
     for name in names:
         if name not in COLUMNS:

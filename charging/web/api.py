@@ -5,20 +5,19 @@ What only an operator at the machine may do (tokens, the audit of the books, imp
 
 from __future__ import annotations
 
-import asyncio
+import json
 from typing import Any
 
-from fastapi import Depends, FastAPI
+import httpx
+from fastapi import Depends, FastAPI, Response
 
 from charging import __version__
-from charging.door import Observer
-from charging.service.refusal import Refused
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.web.api_document import FAXES, complete
 from charging.web.api_gate import Gate, Operations
 from charging.web.control import health
-from charging.web.listen import Front, HttpLimits, serve_port
+from charging.web.forward import Forward
 from charging.web.parts import known_parameters
 from charging.web.problem import handle_problems
 from charging.web.routes import accounts, calls, fax, numbers, prices, statements
@@ -27,13 +26,21 @@ from charging.web.settings import Api
 DOCUMENT_PATH = "/openapi.json"
 
 
-def api_app(service: Service, tokens: Tokens, settings: Api) -> FastAPI:
-    """The application. `charging.web.listen` serves it."""
+def api_app(
+    service: Service,
+    tokens: Tokens,
+    settings: Api,
+    *,
+    fax_bytes_max: int | None = None,
+    daemon: httpx.AsyncClient | None = None,
+) -> FastAPI:
+    """The application, for `charging.web.listen`. ``fax_bytes_max``: of a document; ``None``: no faxes are sent.
+    ``daemon`` is asked for changes; ``None``: ``service`` makes them."""
     app = _Described(
         title="charging",
         version=__version__,
         summary="Prepaid call charging: accounts, balances, top-ups, numbers, calls, faxes.",
-        openapi_url=DOCUMENT_PATH,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -41,33 +48,27 @@ def api_app(service: Service, tokens: Tokens, settings: Api) -> FastAPI:
     )
     app.state.service = service
     app.state.facts = dict
-    documents = service.faxes.document_limit()
     handle_problems(app)
     for part in (accounts, statements, numbers, calls, fax, prices):
         app.include_router(part.router)
     app.get("/health", tags=["health"])(health)
+    described = json.dumps(app.openapi()).encode()
+
+    async def document() -> Response:
+        return Response(described, media_type="application/json")
+
+    app.get(DOCUMENT_PATH, include_in_schema=False)(document)
+    if daemon is not None:
+        app.add_middleware(Forward, daemon=daemon)
     app.add_middleware(
         Gate,
-        operations=Operations.of(app.openapi(), {} if isinstance(documents, Refused) else {FAXES: documents}),
+        operations=Operations.of(app.openapi(), {} if fax_bytes_max is None else {FAXES: fax_bytes_max}),
         open_paths=(DOCUMENT_PATH,),
         tokens=tokens,
         clock=service.clock,
         limits=settings,
     )
     return app
-
-
-async def serve_api(
-    service: Service,
-    tokens: Tokens,
-    settings: Api,
-    ready: asyncio.Event | None = None,
-    *,
-    turned: Observer = lambda why: None,
-) -> None:
-    """Serve the public interface until cancelled. Raises CannotServe."""
-    front = Front("api", HttpLimits(settings.max_connections), settings.trusted_proxies, turned)
-    await serve_port(api_app(service, tokens, settings), settings.host, settings.port, ready, front=front)
 
 
 class _Described(FastAPI):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel
 
+from charging.service.import_file import BYTES_MAX, PART_BYTES_MAX
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.web import tokens as token_routes
@@ -29,13 +30,23 @@ class Health(BaseModel):
     facts: dict[str, str]
 
 
-def control_app(service: Service, facts: Facts = dict, *, tokens: Tokens | None = None, version: str = "") -> FastAPI:
-    """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface."""
+def control_app(
+    service: Service,
+    facts: Facts = dict,
+    *,
+    tokens: Tokens | None = None,
+    version: str = "",
+    decides_calls: bool = False,
+) -> FastAPI:
+    """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface.
+    ``decides_calls``: in the process that does, where nothing is answered whose cost has no bound: no statements, no
+    audit, and imports only in small parts. The command line does those in its own process."""
     app = FastAPI(
         title="charging",
         version=version or "0",
         summary="Prepaid call charging: accounts, numbers, money, calls.",
         responses={"default": {"model": ProblemDocument, "description": "a problem (RFC 9457)"}},
+        openapi_url=None if decides_calls else "/openapi.json",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -44,8 +55,12 @@ def control_app(service: Service, facts: Facts = dict, *, tokens: Tokens | None 
     app.state.service = service
     app.state.facts = facts
     handle_problems(app)
-    for part in (accounts, statements, numbers, calls, prices, ledger, imports):
+    app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
+    for part in (accounts, numbers, calls, prices, ledger, imports):
         app.include_router(part.router)
+    if not decides_calls:
+        app.include_router(statements.router)
+        app.include_router(ledger.audit)
     app.include_router(fax.router)
     app.include_router(fax.by_mail)
     if tokens is not None:

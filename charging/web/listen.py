@@ -70,7 +70,7 @@ async def serve_unix(
     listener = _unix_listener(path)
     inode = _inode(path)
     try:
-        await _serve(app, [listener], front, ready)
+        await serve_on(app, [listener], front, ready)
     finally:
         _remove(path, inode)
 
@@ -80,12 +80,16 @@ async def serve_port(
 ) -> None:
     """Serve on a TCP port until cancelled; the front's name is that of its section in charging.yaml. Raises
     CannotServe with what to do."""
+    await serve_on(app, listen(host, port, front.name), front, ready)
+
+
+def listen(host: str, port: int, section: str) -> list[socket.socket]:
+    """Listening sockets; ``section`` of charging.yaml names the address. Raises CannotServe with what to do."""
     try:
-        listeners = tcp_listeners(host, port)
+        return tcp_listeners(host, port)
     except OSError as error:
-        advice = f"free it, or choose another host or port under `{front.name}` in charging.yaml"
+        advice = f"free it, or choose another host or port under `{section}` in charging.yaml"
         raise CannotServe(f"{error.strerror}; {advice}") from error
-    await _serve(app, listeners, front, ready)
 
 
 def _unix_listener(path: Path) -> socket.socket:
@@ -221,7 +225,10 @@ class _Server(uvicorn.Server):
         return _Guarded(guest, self._limits, config=self.config, server_state=self.server_state, app_state=state)
 
 
-async def _serve(app: FastAPI, listeners: Sequence[socket.socket], front: Front, ready: asyncio.Event | None) -> None:
+async def serve_on(
+    app: FastAPI, listeners: Sequence[socket.socket], front: Front, ready: asyncio.Event | None = None
+) -> None:
+    """Serve on listening sockets until cancelled, and close them."""
     config = uvicorn.Config(
         app,
         http="h11",

@@ -20,11 +20,9 @@ from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.session.registry import Registry
-from charging.web.api import serve_api
 from charging.web.control import control_app
 from charging.web.listen import Front, HttpLimits, serve_port, serve_unix
 from charging.web.metrics import Ailing, metrics_app
-from charging.web.settings import Api
 
 
 class TariffSource(Protocol):
@@ -81,15 +79,10 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
             "tariff": f"{tariff.revision} {tariff.digest}",
         }
 
-    app = control_app(_service(daemon), facts, tokens=_tokens(daemon), version=__version__)
+    app = control_app(_service(daemon), facts, tokens=_tokens(daemon), version=__version__, decides_calls=True)
     await serve_unix(
         app, settings.control.socket, ready, front=_front(daemon.metrics, "control", settings.control.max_connections)
     )
-
-
-async def serve_public(daemon: Daemon, settings: Api, ready: asyncio.Event | None = None) -> None:
-    """Serve the public interface until cancelled. Raises CannotServe."""
-    await serve_api(_service(daemon), _tokens(daemon), settings, ready, turned=_turning(daemon.metrics, "api"))
 
 
 def _service(daemon: Daemon) -> Service:

@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
+from charging import app_api
 from charging.app import Engine, build, serve
 from charging.clock import MICROSECONDS, Instant, SystemClock
 from charging.config import load_config
@@ -71,7 +73,24 @@ async def live(engine: Engine, clock: MovedClock) -> None:
     await serve(engine, asyncio.Event())
 
 
-if __name__ == "__main__":
+class _ReadClock(MovedClock):
+    """For the process of the public interface, which nobody tells of a move."""
+
+    def now(self) -> Instant:
+        self.read()
+        return super().now()
+
+
+def main(settings: str, clocks: str, *listeners: str) -> int:
+    """``charging run``, or with ``listeners`` the public interface's process."""
+    if listeners:
+        return app_api.main(listeners, _ReadClock(Path(clocks)))
     configure_logs()
-    moved_clock = MovedClock(Path(sys.argv[2]))
-    asyncio.run(live(build(load_config(Path(sys.argv[1])), moved_clock), moved_clock))
+    moved_clock = MovedClock(Path(clocks))
+    program = (sys.executable, __file__, settings, clocks)
+    asyncio.run(live(replace(build(load_config(Path(settings)), moved_clock), api_program=program), moved_clock))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

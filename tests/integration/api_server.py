@@ -22,9 +22,10 @@ from charging.service.tokens import NewToken, Scope, Tokens
 from charging.session.events import BlackBoxRead
 from charging.session.model import Policy
 from charging.session.registry import Registry
-from charging.web.api import serve_api
+from charging.web.api import api_app
+from charging.web.listen import Front, serve_port
 from charging.web.settings import Api
-from tests.fakes.fax_line import FAX_TABLES, TakesAll, fax_desk
+from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, TakesAll, fax_desk
 from tests.fakes.rig import make_tariff
 from tests.fakes.switch import FakeSwitch
 
@@ -66,7 +67,8 @@ async def main(folder: Path, settings: Api) -> None:
     made |= {scope.value: await tokens.add("test", [scope]) for scope in Scope}
     running = asyncio.create_task(registry.run())
     ready = asyncio.Event()
-    serving = asyncio.create_task(serve_api(service, tokens, settings, ready))
+    app = api_app(service, tokens, settings, fax_bytes_max=MAX_BYTES)
+    serving = asyncio.create_task(serve_port(app, settings.host, settings.port, ready, front=Front("api")))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
     await asyncio.wait([serving, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import signal
 import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -48,6 +55,92 @@ async def test_the_daemon_serves_who_has_a_token_also_after_a_restart(
         assert (await ask(port, "/accounts/anna", made["token"])).json()["id"] == "anna"
         assert (await charging("token", "revoke", made["id"])).code == 0
         assert (await ask(port, "/accounts/anna", made["token"])).status_code == 401
+
+
+def api_pids(place: Place) -> list[int]:
+    """The processes of the public interface that the daemon has started, the newest last."""
+    lines = [json.loads(line) for line in (place.folder / "log").read_text().splitlines() if line.startswith("{")]
+    return [line["pid"] for line in lines if line["event"] == "api_process_started"]
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@dataclass
+class Website:
+    place: Place
+    port: int
+    token: str
+    daemon: asyncio.subprocess.Process
+
+    async def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        await eventually(lambda: is_served(self.port), "the public interface is served")
+        headers = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": "k1"}
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=60) as client:
+            return await client.request(method, path, headers=headers, **request)
+
+
+@pytest.fixture
+async def website(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Website]:
+    port = free_port()
+    place = place_with(tmp_path, f"api: {{port: {port}}}\n")
+    charging = Command(place, capsys).beside
+    token = (await charging("token", "add", "x", "--scope", "read", "--scope", "credit", "--json")).json["token"]
+    assert (await charging("account", "add", "anna", "--plan", "pro")).code == 0
+    async with daemon(place) as process:
+        yield Website(place, port, token, process)
+
+
+async def test_what_is_changed_by_the_daemon_is_read_at_once_by_the_process_of_the_api(website: Website) -> None:
+    """R22."""
+    made = await website.ask("POST", "/accounts/anna/top-ups", json={"amount": "25.00"})
+    assert (made.status_code, made.json()["available"], made.headers["content-type"]) == (
+        201,
+        "25.00",
+        "application/json",
+    )
+    again = await website.ask("POST", "/accounts/anna/top-ups", json={"amount": "25.00"})
+    assert (again.status_code, again.json()["created"]) == (200, False)
+    (line,) = (await website.ask("GET", "/accounts/anna/journal")).json()["items"]
+    assert (line["id"], line["kind"]) == (made.json()["transfer"], "top_up")
+    assert (await website.ask("GET", "/accounts/anna/balance")).json()["credit"]["now"] == "25.00"
+    assert (await website.ask("GET", "/accounts/nobody/balance")).status_code == 404
+    refused = await website.ask("POST", "/accounts/anna/top-ups", json={"amount": "1.00"})
+    assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
+
+
+async def test_the_process_of_the_api_is_started_anew_and_ends_with_the_daemon(website: Website) -> None:
+    assert api_pids(website.place) == [], "nobody has asked yet"
+    assert (await website.ask("GET", "/health")).status_code == 200
+    (first,) = api_pids(website.place)
+    os.kill(first, signal.SIGKILL)
+    await eventually(lambda: "api_process_ended" in (website.place.folder / "log").read_text(), "it is noticed")
+    assert (await website.ask("GET", "/accounts/anna")).json()["id"] == "anna"
+    second = api_pids(website.place)[-1]
+    assert second != first
+    website.daemon.kill()
+    await website.daemon.wait()
+    await eventually(lambda: not is_there(second), "nothing is left behind")
+
+
+async def test_daemon_that_is_told_to_stop_takes_the_process_of_the_api_with_it(website: Website) -> None:
+    assert (await website.ask("GET", "/health")).status_code == 200
+    (pid,) = api_pids(website.place)
+    website.daemon.terminate()
+    assert await website.daemon.wait() == 0
+    assert not is_there(pid)
+
+
+async def test_changes_are_refused_and_reading_goes_on_while_the_daemon_does_not_answer(website: Website) -> None:
+    assert (await website.ask("GET", "/health")).status_code == 200
+    website.place.socket.unlink()
+    refused = await website.ask("POST", "/accounts/anna/top-ups", json={"amount": "25.00"})
+    assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "unavailable", "30")
+    assert (await website.ask("GET", "/accounts/anna")).status_code == 200
 
 
 async def test_a_port_of_the_api_that_is_taken_is_told_with_its_section(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ Charging = Callable[..., Awaitable[Ran]]
 
 @asynccontextmanager
 async def daemon(rig: Rig, place: Place) -> AsyncIterator[None]:
-    """What a daemon serves on its control socket."""
+    """What a daemon serves on its control socket; what commands read by themselves is its store."""
     service = Service(
         store=rig.store,
         tariff=lambda: rig.tariff,
@@ -36,7 +36,9 @@ async def daemon(rig: Rig, place: Place) -> AsyncIterator[None]:
     task = asyncio.create_task(serve_unix(control_app(service), place.socket, ready))
     await ready.wait()
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("charging.cli.in_process.store_of", lambda _settings, reads_only: rig.store)
+            yield
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -191,7 +193,7 @@ def test_a_frozen_daemon_is_said_with_the_key_that_makes_the_act_safe_to_repeat(
 def test_a_frozen_daemon_is_said_where_nothing_can_be_done_twice(
     place: Place, capsys: pytest.CaptureFixture[str], frozen: None
 ) -> None:
-    assert "outcome is unknown: look, then ask again" in Command(place, capsys)("account", "list").problem
+    assert "outcome is unknown: look, then ask again" in Command(place, capsys)("calls").problem
 
 
 def _has_ledger(place: Place) -> bool:

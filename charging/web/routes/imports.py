@@ -13,7 +13,6 @@ from fastapi.responses import StreamingResponse
 from charging.errors import LedgerError, Problem
 from charging.ledger.accounts import Language
 from charging.service.account_import import Imported, ImportEvent, Warned
-from charging.service.import_file import BYTES_MAX
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
 from charging.web.parts import TheService
@@ -34,11 +33,12 @@ async def import_accounts(
     """The body is the CSV file. JSON lines: ``{"progress": …}``, then each ``{"problem": …}``, or each
     ``{"warning": …}`` and one ``{"imported": …}``; where the ledger could not answer ``{"error": …}`` ends it
     instead."""
+    limit = request.app.state.import_bytes_max
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > BYTES_MAX:
-            raise Refusal(Refused(Code.INVALID, f"found a file of more than {BYTES_MAX} bytes", "import it in parts"))
+        if len(body) > limit:
+            raise Refusal(Refused(Code.INVALID, f"found a file of more than {limit} bytes", "import it in parts"))
     return StreamingResponse(_lines(service, bytes(body), file, language, dry_run), media_type=NDJSON)
 
 

@@ -18,6 +18,8 @@ from charging.web.parts import TheService, wall_us
 from charging.web.problem import granted
 
 router = APIRouter(prefix="/ledger", tags=["ledger"])
+audit = APIRouter(prefix="/ledger", tags=["ledger"])
+"""Reads everything there is."""
 
 NDJSON = "application/x-ndjson"
 
@@ -28,7 +30,7 @@ class Warnings(BaseModel):
     items: list[str]
 
 
-@router.get("/findings", response_class=StreamingResponse, responses={200: {"content": {NDJSON: {}}}})
+@audit.get("/findings", response_class=StreamingResponse, responses={200: {"content": {NDJSON: {}}}})
 async def findings(service: TheService) -> StreamingResponse:
     """Everything that does not add up, as it is found: JSON lines ``{"finding": …}``, then ``{"findings": N}``; where
     the audit could not be finished ``{"error": …}`` ends it instead."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 
 from charging.errors import ConfigError
 from charging.rating.deck import DeckRow
-from charging.rating.deck_file import DeckCache, parse_deck, read_deck
+from charging.rating.deck_file import COLUMNS_MAX, DeckCache, parse_deck, read_deck
 from charging.rating.funding import cost_of_seconds
 from charging.rating.rate import Rate
 from charging.rating.tariff import Refusal
+from tests.fakes.effort import assert_linear
 from tests.unit.rating.tariffs import SHIPPED, SMALL, small
 
 TODAY = date(2026, 11, 15)
@@ -233,3 +235,24 @@ def test_a_deck_that_has_not_changed_is_read_once(tmp_path: Path) -> None:
     assert cache(path) is first
     path.write_text("prefix,price\n32,0.06\n", encoding="utf-8")
     assert cache(path) is not first
+
+
+@pytest.mark.parametrize("piece", ["pricce;", "valid;", "x;", ";", "x", '"'])
+def test_first_line_of_any_length_costs_no_more_than_twice_for_twice_its_length(piece: str) -> None:
+    """One of unknown columns took 28 s for each MB."""
+
+    def read(pieces: int) -> None:
+        with suppress(ConfigError):
+            parse_deck((piece * pieces + "prefix;price\n32;0.05\n").encode(), "deck.csv")
+
+    assert_linear(read, 90, 1_000, 50_000)
+
+
+@pytest.mark.parametrize(("more", "read"), [(COLUMNS_MAX - 2, True), (COLUMNS_MAX - 1, False)])
+def test_deck_has_no_more_columns_than_people_make(more: int, read: bool) -> None:
+    text = "prefix;price" + ";note" * more + "\n32;0.05\n"
+    if read:
+        assert row_of(text) is not None
+    else:
+        with pytest.raises(ConfigError, match=f"{COLUMNS_MAX + 1} columns"):
+            row_of(text)

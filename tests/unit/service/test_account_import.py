@@ -7,7 +7,9 @@ import pytest
 from charging.errors import Problem
 from charging.ledger.accounts import Account, Language, Number
 from charging.service.account_import import Imported, ImportEvent, Progress, Warned
+from charging.service.import_file import LINE_MAX, PART_BYTES_MAX, PART_ROWS, parts, read_rows
 from charging.service.numbers import NumberChanges
+from tests.fakes.effort import assert_linear
 from tests.unit.service.conftest import Shop
 
 GOOD = """account,plan,language,email,number,forward_to,paid_voicemail,mailbox
@@ -152,3 +154,33 @@ async def test_a_number_of_another_account_or_a_closed_account_is_wrong(shop: Sh
     assert any("a number of account 'carl'" in one for one in events)
     closed = [str(one) for one in await run(shop, "account,plan\ncarl,light\n") if isinstance(one, Problem)]
     assert "found a closed account" in closed[0]
+
+
+@pytest.mark.parametrize("piece", ["x,", "account,", "plan,", ",", '"', "x"])
+def test_first_line_of_any_length_costs_no_more_than_twice_for_twice_its_length(piece: str) -> None:
+    """One of 120 kB took 16 s."""
+    assert_linear(lambda pieces: read_rows((piece * pieces).encode(), "f.csv", Language.NL), 20, 500, 50_000)
+
+
+async def test_line_that_no_account_needs_is_refused_by_its_number(shop: Shop) -> None:
+    long = "x" * (LINE_MAX - len("anna,light,"))
+    assert await problems(shop, f"account,plan,email\nanna,light,{long}x\n") == [
+        f"f.csv:2: found {LINE_MAX + 1} characters, expected a line of at most {LINE_MAX}"
+    ]
+    assert len(f"anna,light,{long}") < LINE_MAX + 1
+
+
+def test_file_goes_in_parts_that_a_daemon_takes() -> None:
+    rows = [f"a{number},light,{'x' * (LINE_MAX - 20)}" for number in range(2 * PART_ROWS + 1)]
+    data = "\ufeff" + "\r\n".join(["account,plan,email", "", *rows, "", ""])
+    found = list(parts(data.encode()))
+    assert [count for count, _ in found] == [PART_ROWS, PART_ROWS, 1]
+    assert max(len(part) for _, part in found) <= PART_BYTES_MAX
+    read = [read_rows(part, "f.csv", Language.NL) for _, part in found]
+    assert [problem for _, problems_ in read for problem in problems_] == []
+    assert [row.account for part, _ in read for row in part] == [f"a{number}" for number in range(2 * PART_ROWS + 1)]
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_file_without_a_row_has_no_part(rows: int) -> None:
+    assert [count for count, _ in parts(b"account,plan\n" + b"a,light\n" * rows)] == [1] * rows

@@ -21,7 +21,8 @@ class Door:
     def __init__(self, service: Service) -> None:
         self.documents = MemoryDocuments()
         self.tokens = Tokens(self.documents, service.clock)
-        self.app = api_app(service, self.tokens, SETTINGS)
+        limit = service.faxes.document_limit()
+        self.app = api_app(service, self.tokens, SETTINGS, fax_bytes_max=limit if isinstance(limit, int) else None)
         self.secrets: dict[str, str] = {}
 
     async def open(self) -> None:

@@ -1,0 +1,211 @@
+"""The public interface in a process of its own: started by the daemon, ended with it.
+
+The process that decides calls does nothing else. This one reads the ledger by itself and hands changes on to the
+daemon (`charging.web.forward`). The daemon holds the listening socket, so that the address is taken for as long as it
+runs, and starts the process with the first connection; what connects while it is started anew waits in the socket's
+queue. What the process has to know comes on its standard input, whose end tells that the daemon has ended, however
+that came about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, NoReturn
+
+import structlog
+
+from charging.clock import MICROSECONDS, Clock, SystemClock
+from charging.config import Config
+from charging.door import Turned
+from charging.errors import ChargingError, ConfigError
+from charging.ledger.open import open_store
+from charging.logs import configure_logs
+from charging.rating.deck_file import DeckCache
+from charging.rating.tariff import Tariff
+from charging.rating.tariff_file import load_tariff
+from charging.service.live import NoCalls
+from charging.service.service import Service
+from charging.service.tokens import Tokens
+from charging.tariff_watch import TariffWatcher
+from charging.tasks import Tasks
+from charging.web.api import api_app
+from charging.web.forward import daemon_at
+from charging.web.listen import Front, HttpLimits, listen, serve_on
+
+PROGRAM = (sys.executable, "-m", "charging.app_api")
+NICENESS = 5
+"""Where processors are short, calls go first."""
+PAUSE_S = 1
+"""Before a process that has ended is started anew."""
+END_S = 4
+"""For requests in flight when the daemon ends; longer than the server itself gives them."""
+
+FRONT = "api"
+"""The section of charging.yaml, and what the listener is called."""
+_WHYS = frozenset(one.value for one in Turned)
+
+log = structlog.get_logger("charging.api")
+
+
+# --- in the daemon ---------------------------------------------------------------------------------------------------
+
+
+async def keep_api(
+    config: Config, clock: Clock, turned: Callable[[str], None], program: Sequence[str] = PROGRAM
+) -> NoReturn:
+    """Serve the public interface until cancelled; ``turned`` is told why somebody was not let in. ``program`` is given
+    the sockets' descriptors. Raises CannotServe."""
+    api = config.settings.api
+    assert api is not None, "asked for by its section"
+    with contextlib.ExitStack() as held:
+        listeners = [held.enter_context(one) for one in listen(api.host, api.port, FRONT)]
+        for one in listeners:
+            one.setblocking(False)
+        while True:
+            await _connection(listeners)
+            code = await _run(config, listeners, turned, program)
+            (log.error if code else log.info)("api_process_ended", code=code)
+            await clock.sleep_until(clock.now().mono_us + PAUSE_S * MICROSECONDS)
+
+
+async def _connection(listeners: Sequence[socket.socket]) -> None:
+    """Return once somebody waits to be accepted."""
+    loop, waiting = asyncio.get_running_loop(), asyncio.Event()
+    for one in listeners:
+        loop.add_reader(one, waiting.set)
+    try:
+        await waiting.wait()
+    finally:
+        for one in listeners:
+            loop.remove_reader(one)
+
+
+async def _run(
+    config: Config, listeners: Sequence[socket.socket], turned: Callable[[str], None], program: Sequence[str]
+) -> int:
+    """One process, from its start to its end; its exit code."""
+    descriptors = [one.fileno() for one in listeners]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *program, *map(str, descriptors), stdin=pipe, stdout=pipe, pass_fds=descriptors
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(pickle.dumps(config))
+        log.info("api_process_started", pid=process.pid)
+        async for line in process.stdout:
+            if (why := line.decode().strip()) in _WHYS:
+                turned(why)
+        return await process.wait()
+    finally:
+        process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await process.wait()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+# --- in the process --------------------------------------------------------------------------------------------------
+
+
+class _TariffHere:
+    """The tariff, read by this process: reading a large one must not stop the daemon, and handing it over would."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._path = config.settings.tariff
+        self._clock = clock
+        self._decks = DeckCache()
+        self._tariff: Tariff | None = None
+
+    def current(self) -> Tariff:
+        """Raises ConfigError where there has been no good one since this process began."""
+        if self._tariff is None:
+            self._tariff = load_tariff(self._path, deck_reader=self._decks)
+        return self._tariff
+
+    async def watch(self) -> NoReturn:
+        """Notice edits, for ever. The daemon tells what is wrong with one."""
+        while True:
+            with contextlib.suppress(ConfigError):
+                tariff = self.current()
+                await TariffWatcher(self._path, self._clock, tariff, self._good, lambda _problems: None).run()
+            await self._clock.sleep_until(self._clock.now().mono_us + MICROSECONDS)
+
+    def _good(self, tariff: Tariff) -> None:
+        self._tariff = tariff
+
+
+def _say(why: Turned) -> None:
+    """To the daemon, which has the metrics."""
+    with contextlib.suppress(OSError):
+        os.write(sys.stdout.fileno(), f"{why.value}\n".encode())
+
+
+async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: BinaryIO, clock: Clock) -> None:
+    """Until the daemon closes its end of our standard input, or somebody says so."""
+    settings, api = config.settings, config.settings.api
+    assert api is not None, "that is why we run"
+    store = open_store(
+        settings.ledger.url,
+        password=config.ledger_password,
+        sentinel_password=config.sentinel_password,
+        file=str(config.file),
+        reads_only=True,
+    )
+    tariff = _TariffHere(config, clock)
+    service = Service(
+        store=store, tariff=tariff.current, clock=clock, funds_changed=lambda _account: None, live=NoCalls()
+    )
+    to_daemon = daemon_at(settings.control.socket)
+    fax_bytes_max = settings.fax.max_bytes if settings.fax is not None else None
+    app = api_app(
+        service,
+        Tokens(store, clock),
+        api,
+        fax_bytes_max=fax_bytes_max,
+        daemon=to_daemon,
+    )
+    front = Front(FRONT, HttpLimits(api.max_connections), api.trusted_proxies, _say)
+    await store.open()
+    duties, gone = Tasks(), asyncio.Event()
+    try:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(daemon, gone.set)
+        for number in (signal.SIGTERM, signal.SIGINT):  # a supervisor or a terminal tells every process of the daemon
+            loop.add_signal_handler(number, gone.set)
+        duties.begin(tariff.watch(), "tariff-watch")
+        duties.begin(serve_on(app, listeners, front), "api")
+        await duties.until(gone)
+    finally:
+        await duties.end()
+        await to_daemon.aclose()
+        await store.close()
+
+
+def main(descriptors: Sequence[str], clock: Clock) -> int:
+    """The process's exit code."""
+    os.nice(NICENESS)
+    daemon = sys.stdin.buffer
+    config: Config = pickle.load(daemon)  # noqa: S301  the daemon that has started us wrote it
+    configure_logs(config.settings.logs.format, config.settings.logs.level, clock=clock)
+    listeners = [socket.socket(fileno=int(one)) for one in descriptors]
+    try:
+        asyncio.run(_serve(config, listeners, daemon, clock))
+    except (ChargingError, OSError) as error:
+        log.error("api_process_failed", error=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], SystemClock()))

@@ -1,0 +1,90 @@
+"""What the public interface's process hands on to the daemon: changes, and what only the daemon knows.
+
+All else is read in this process, so that nothing which takes long to read, count or write out is done where calls are
+decided.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from charging.errors import LedgerUnavailable
+from charging.web.problem import RETRY_AFTER_S, ledger_response, problem_response
+
+LIVE = tuple(
+    compile_path(template)[0]
+    for template in ("/calls", "/calls/{session}", "/accounts/{account}/balance", "/quotes", "/limits")
+)
+"""What is read in the daemon: running calls, and prices with the free minutes that they leave, by the tariff in
+force."""
+ANSWER_S = 180
+"""Longer than a fax's document takes to convert."""
+CONNECT_S = 2
+POOL_S = 20
+"""For a connection to be free."""
+IDLE_S = 1
+"""The daemon closes idle connections after 5 s; one that it is just closing must not be used for a change."""
+CONNECTIONS_MAX = 16
+"""Fewer than the control socket has places: the command line needs some."""
+_OURS = (b"connection", b"transfer-encoding", b"content-length", b"date", b"server")
+"""Headers that belong to a connection, not to what is handed on."""
+
+_PASSED = (b"content-type", b"idempotency-key", b"accept")
+"""Headers that reach the daemon: none that says who asks."""
+
+
+def is_for_the_daemon(method: str, path: str) -> bool:
+    """Whether the request is handed on."""
+    return method != "GET" or any(one.match(path) for one in LIVE)
+
+
+def daemon_at(socket: Path) -> httpx.AsyncClient:
+    """Who asks the daemon over its control socket. To be closed."""
+    limits = httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_S)
+    transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=limits)
+    return httpx.AsyncClient(transport=transport, timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S, pool=POOL_S))
+
+
+class Forward:
+    """The middleware."""
+
+    def __init__(self, app: ASGIApp, daemon: httpx.AsyncClient) -> None:
+        self._app = app
+        self._daemon = daemon
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not is_for_the_daemon(scope["method"], scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        response = await self._ask(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _ask(self, request: Request) -> Response:
+        # Written anew from the path that the gate let pass: nothing in it may be read otherwise by the daemon.
+        url = "http://daemon" + quote(request.scope["path"], safe="/").replace(".", "%2E")
+        if query := request.scope["query_string"].decode("latin-1"):
+            url += f"?{query}"
+        headers = [(name, value) for name, value in request.scope["headers"] if name in _PASSED]
+        try:
+            answer = await self._daemon.request(request.method, url, content=await request.body(), headers=headers)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+            response: Response = problem_response(
+                503, "unavailable", "the daemon does not answer", "nothing was done; ask again later"
+            )
+            response.headers["Retry-After"] = str(RETRY_AFTER_S)
+            return response
+        except httpx.HTTPError as error:
+            return ledger_response(LedgerUnavailable(f"the daemon did not answer: {type(error).__name__}"))
+        response = Response(answer.content, answer.status_code)
+        response.raw_headers = [
+            *((name.lower(), value) for name, value in answer.headers.raw if name.lower() not in _OURS),
+            (b"content-length", str(len(answer.content)).encode()),
+        ]
+        return response

@@ -1,0 +1,123 @@
+"""The process of the public interface hands on what only the daemon can do or knows, and reads all else itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request, Response
+
+from charging.web.forward import Forward, daemon_at, is_for_the_daemon
+from charging.web.listen import serve_unix
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "POST /accounts",
+        "PATCH /accounts/anna",
+        "DELETE /calls/s-1",
+        "POST /accounts/anna/faxes",
+        "GET /accounts/anna/balance",
+        "GET /calls",
+        "GET /calls/s-1",
+        "GET /quotes",
+        "GET /limits",
+    ],
+)
+def test_changes_and_running_calls_are_the_daemons(request_line: str) -> None:
+    assert is_for_the_daemon(*request_line.split())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/accounts",
+        "/accounts/anna",
+        "/accounts/anna/journal",
+        "/accounts/anna/statements/2026-11",
+        "/accounts/anna/faxes",
+        "/accounts/anna/balance/x",
+        "/numbers",
+        "/cdrs",
+        "/tariff",
+        "/health",
+        "/openapi.json",
+    ],
+)
+def test_what_the_ledger_tells_is_read_here(path: str) -> None:
+    assert not is_for_the_daemon("GET", path)
+
+
+Ask = Callable[[str], Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture
+async def ask(tmp_path: Path) -> AsyncIterator[Ask]:
+    """What a daemon gets of a POST to a path."""
+    daemon = FastAPI()
+
+    @daemon.api_route("/{path:path}", methods=["POST"])
+    async def everything(request: Request) -> Response:
+        got = {
+            "raw": request.scope["raw_path"].decode(),
+            "path": request.scope["path"],
+            "query": request.scope["query_string"].decode(),
+            "headers": sorted(request.headers),
+            "body": (await request.body()).decode(),
+        }
+        return Response(str(got), 418, {"Retry-After": "7", "X-Many": "1"}, "text/x-got")
+
+    ready, socket = asyncio.Event(), tmp_path / "s"
+    serving = asyncio.create_task(serve_unix(daemon, socket, ready))
+    await ready.wait()
+    client = daemon_at(socket)
+    app = Forward(FastAPI(), client)
+
+    async def asked(path: str) -> dict[str, Any]:
+        scope: MutableMapping[str, Any] = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "raw_path": b"/not/believed",
+            "query_string": b"a=%2B1&b=%26",
+            "headers": [(b"idempotency-key", b"k"), (b"authorization", b"Bearer x"), (b"x-forwarded-for", b"1.2.3.4")],
+        }
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"the body", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await app(scope, receive, send)
+        headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        told = (sent[0]["status"], headers["retry-after"], headers["content-type"])
+        assert told == (418, "7", "text/x-got; charset=utf-8")
+        assert int(headers["content-length"]) == len(sent[1]["body"])
+        found: dict[str, Any] = eval(sent[1]["body"])
+        return found
+
+    yield asked
+    await client.aclose()
+    serving.cancel()
+    await asyncio.wait([serving])
+
+
+async def test_request_reaches_the_daemon_whole_and_without_who_asks(ask: Ask) -> None:
+    got = await ask("/accounts/anna/top-ups")
+    assert (got["path"], got["query"], got["body"]) == ("/accounts/anna/top-ups", "a=%2B1&b=%26", "the body")
+    assert "idempotency-key" in got["headers"]
+    assert not {"authorization", "x-forwarded-for"} & set(got["headers"])
+
+
+@pytest.mark.parametrize(
+    "path", ["/accounts/../status", "/accounts/./x", "/accounts/a b%/x", "/accounts/\u00e9?x#y/top-ups", "//accounts"]
+)
+async def test_daemon_reads_the_very_path_that_the_gate_let_pass(ask: Ask, path: str) -> None:
+    """A dot segment that is taken out on the way would ask for another resource, which nobody has allowed."""
+    assert (await ask(path))["path"] == path
