@@ -189,6 +189,8 @@ class Session:
 
     enforced_s: int = 0
     """Seconds after the answer at which the switch will cut, as far as we know."""
+    doubtful_s: tuple[int, ...] = ()
+    """Later ones that it was told since, without our having heard whether it obeyed; the last few."""
     warned: bool = False
     prompts: int = 0
     message_left: bool = False
@@ -279,6 +281,7 @@ _STORED_AS_IS = (
     "fixed_s",
     "short",
     "enforced_s",
+    "doubtful_s",
     "warned",
     "prompts",
     "message_left",
@@ -322,6 +325,7 @@ def from_json(text: str, now: Instant, epoch: int) -> Session:
             record[name] = Instant(now.mono_us - (now.wall_us - stepped_us - record[name]), record[name])
     record["rate"] = Rate.from_json(record["rate"])
     record["funding"] = tuple(Segment(*part) for part in record["funding"])
+    record["doubtful_s"] = tuple(record.get("doubtful_s", ()))
     record["state"] = State(record["state"])
     record["short"] = Short(record["short"])
     if record["duration"] is not None:

@@ -49,6 +49,9 @@ from charging.session.switch_events import (
 DEADLINE_TOLERANCE_MS = 1000
 """The switch's remaining time may differ by so much from ours before it is set again."""
 
+DOUBTFUL_MAX = 8
+"""So many orders of unknown outcome are remembered."""
+
 LOST_TICKS_MAX = 3
 """So many of a call's last ticks may be missing from its record after a fail-over of a shared ledger."""
 
@@ -139,7 +142,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     if session.elapsed_ms(context.now.mono_us) > (session.covered_s + context.policy.backstop_s) * 1000:
         return _cut_overdue(alive, event, context)
     misplaced = alive.deadline_due or _misplaced(alive, event.callee, event.asked_mono_us)
-    enforced = replace(alive, enforced_s=session.covered_s)
+    enforced = replace(alive, enforced_s=session.covered_s, doubtful_s=())
     after = _deadline(replace(alive, deadline_due=False), context) if misplaced else Step(enforced)
     strangers = tuple(HangUp(leg.uid, "not_paid_for") for leg in event.others if leg.bridged)
     return Step(after.session, (*strangers, *after.commands))
@@ -191,7 +194,7 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
         return Step(due_now)
     policy = context.policy
     lost = range(1, LOST_TICKS_MAX + 1) if policy.is_shared else ()
-    given = (session.covered_s, session.enforced_s)
+    given = (session.covered_s, session.enforced_s, *session.doubtful_s)
     fitting = [
         second
         for second in (*given, *(session.covered_s + ticks * policy.tick_s for ticks in lost))
@@ -241,7 +244,8 @@ def switch_silent(session: Session, event: SwitchSilent, context: Context) -> St
     """The deadline stands where it was; try again as long as there is something to try."""
     again = context.in_s(context.policy.retry_s)
     if event.what == "set_deadline":
-        return Step(replace(session, retry_mono_us=again))
+        doubtful = tuple(dict.fromkeys((*session.doubtful_s, session.covered_s)))[-DOUBTFUL_MAX:]
+        return Step(replace(session, retry_mono_us=again, doubtful_s=doubtful))
     return Step(replace(session, check_mono_us=again))
 
 
@@ -254,7 +258,7 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
 
 
 def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
-    placed = replace(session, enforced_s=event.covered_s)
+    placed = replace(session, enforced_s=event.covered_s, doubtful_s=())
     told = Tell("deadline_moved", {"covered_s": event.covered_s})
     # A tick whose outcome is not known (its answer was lost, and then a clock jumped) is still to be asked again.
     retry = None if placed.pending is None else placed.retry_mono_us

@@ -162,4 +162,6 @@ def _answered_unseen(session: Session, callee: Leg, asked_mono_us: int, context:
     at = context.now.plus((asked_mono_us - context.now.mono_us) / MICROSECONDS - past_ms / 1000)
     found = answered(session, at, at.wall_us, callee.uid, context)
     told: tuple[Command, ...] = (*found.commands, Tell("answer_inferred", {"past_ms": past_ms}))
-    return Step(replace(found.session, technology="unknown", confirmed=True), told)
+    # Our reading of it is as of before the steps that were seen: a stored record comes back to life by that.
+    read = Instant(at.mono_us, at.wall_us - session.stepped_us)
+    return Step(replace(found.session, technology="unknown", confirmed=True, answered=read), told)

@@ -61,6 +61,8 @@ class FakeSwitch:
         self.clock = clock
         self.deliver: Callable[[SwitchEvent], None] = lambda _event: None
         self.up = True
+        self.disobeys: Callable[[], bool] = lambda: False
+        """Whether the next order or question fails, though events come."""
         self.calls: dict[str, FakeCall] = {}
         self.records: dict[str, BlackBoxRead] = {}
         self.prompts: list[tuple[str, str, str]] = []
@@ -153,7 +155,7 @@ class FakeSwitch:
         return self._proven
 
     async def is_deciding(self, caller_uid: str, number: str) -> bool:
-        if not self.up:
+        if not self.up or self.disobeys():
             raise LinkDown
         return caller_uid not in self.without_call
 
@@ -220,7 +222,7 @@ class FakeSwitch:
         return self.clock.now().wall_us
 
     def _must_be_up(self) -> None:
-        if not self.up:
+        if not self.up or self.disobeys():
             raise LinkDown
 
     def _entered(self, call: FakeCall, uid: str, leg: str) -> BridgeEntered:

@@ -302,5 +302,25 @@ async def test_after_two_restarts_with_a_tick_in_between_the_call_is_cut_where_i
         assert (call.true_ms, (await cdr(rig))["billed_s"]) == (300_003, 300)
 
 
+async def test_an_order_half_of_which_was_obeyed_is_no_clock_that_is_wrong() -> None:
+    """The callee's leg has the new deadline, the caller's has not, then orders are lost: found by the simulation."""
+    async with make_rig(Policy(tick_s=30)) as rig:
+        await rig.subscriber(credit=300 * SECOND)
+        call = await rig.talking()
+        await rig.clock.advance(50)
+        rig.switch.disobeys = lambda: (
+            rig.switch.deadlines[-1:] == [(call.callee_uid, rig.session_of(call).at(150).mono_us)]
+        )
+        await rig.clock.advance(12)
+        rig.switch.disobeys = lambda: True
+        await rig.clock.advance(68)
+        await rig.kill_daemon()
+        rig.switch.disobeys = lambda: False
+        await rig.start_daemon()
+        await rig.clock.advance(300)
+        assert not rig.heard("answer_moved"), "no clock is wrong"
+        assert (call.true_ms, (await cdr(rig))["billed_s"]) == (300_003, 300)
+
+
 async def never_obeyed(_uid: str, _at: Instant) -> None:
     raise ActionTimeout
