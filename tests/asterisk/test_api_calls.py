@@ -63,11 +63,14 @@ async def command(live: Engine, *words: str) -> str:
 
 
 async def website(live: Engine) -> httpx.AsyncClient:
-    """Who asks the public interface, by a token that the command has made."""
+    """Who asks the public interface, by a token that the command has made; its process has been started."""
     scopes = ("--scope", "read", "--scope", "credit")
     token = json.loads(await command(live, "token", "add", "the website", *scopes, "--json"))["token"]
+    url = f"http://127.0.0.1:{live.daemon.api_port}"
+    async with httpx.AsyncClient(timeout=30) as first:
+        await first.get(f"{url}/openapi.json")
     return httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{live.daemon.api_port}/accounts/anna",
+        base_url=f"{url}/accounts/anna",
         headers={"Authorization": f"Bearer {token}"},
         timeout=30,
     )
