@@ -150,15 +150,16 @@ def test_what_is_no_number_or_mail_address_stays(text: str) -> None:
 def test_masking_costs_what_its_text_is_long() -> None:
     """Text from outside: no repetition of what the patterns look for makes them slow."""
     for piece in ('"', "0 ", "1 ", "+", "A van ", '"a', "=?", "a@", "(0 ", "a."):
-        texts = [piece * 20_000, piece * 40_000]
+        texts = [piece * 10_000, piece * 80_000]
         short, long = (min(_seconds(text) for _ in range(3)) for text in texts)
-        assert long <= 3 * short + 0.01, piece
+        assert long <= 24 * short + 0.1, piece  # eight times the text; 64 times the time would be quadratic
 
 
 def _seconds(text: str) -> float:
-    started = time.perf_counter()
+    """Of this process alone: the machine may be busy with others."""
+    started = time.process_time()
     mask(text)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 # What a terminal would obey or a reader be misled by: colours, a new line that looks like an event, the direction of

@@ -129,7 +129,7 @@ async def test_r11_a_call_over_midnight_uses_each_months_minutes_by_their_own_ru
 async def test_what_is_quoted_of_left_over_minutes_is_what_is_charged(rig: Rig, target: str) -> None:
     await left_over(rig)
     await forward_to(rig, target)
-    calls = Calls(rig.store, RegistryCalls(rig.registry), rig.clock)
+    calls = Calls(rig.store, RegistryCalls(rig.registry), rig.clock, answer_tolerance_ms=200)
     balances = Balances(rig.store, lambda: rig.tariff, rig.clock, calls)
     quotes = Quotes(lambda: rig.tariff, rig.clock, balances)
     quote = await quotes.quote(Asked(target, account="anna"), 100)
