@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+DIGITS_MAX = 18
+"""Of a number: it fits into 64 bits, as what stores it has. (Python itself refuses 4,301 digits with a ValueError.)"""
+
 
 def whole(text: str) -> int | None:
-    """A non-negative integer in ASCII digits; ``None`` for anything else."""
-    return int(text) if text.isascii() and text.isdigit() else None
+    """A non-negative integer in at most ``DIGITS_MAX`` ASCII digits; ``None`` for anything else."""
+    return int(text) if len(text) <= DIGITS_MAX and _digits(text) else None
 
 
 def scaled(text: str, digits: int) -> int | None:
     """``"12.345678"`` as an integer number of 10^-``digits`` (further decimals are dropped), without floats.
 
-    ``None`` where the text is no plain decimal number.
+    ``None`` where the text is no plain decimal number, or the result has more than ``DIGITS_MAX`` digits.
     """
     integer, point, fraction = text.partition(".")
-    if whole(integer) is None or (point and whole(fraction) is None):
+    if not _digits(integer) or (point and not _digits(fraction)):
         return None
-    return int(integer + fraction[:digits].ljust(digits, "0"))
+    return whole(integer + fraction[:digits].ljust(digits, "0"))
+
+
+def _digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()

@@ -116,6 +116,8 @@ def flaw(message: AmiMessage, list_end: str | None = None) -> str:
         shape = _shape_of(message, list_end)
         return "" if shape is None else _always(message) or shape.flaw(message)
     if kind == "response":
+        if message.event:
+            return "is a response and names an event"
         return _always(message) or ("" if _second(message) == "actionid" else "does not name its action at once")
     return "begins in the middle"
 

@@ -163,3 +163,17 @@ def test_packs_hold_every_key_once_in_order_and_none_is_too_long(keys: list[str]
     packs = list(packed(keys))
     assert [key for pack in packs for key in pack.split(":")] == keys
     assert all(len(pack) <= FORGET_CHARACTERS_MAX for pack in packs)
+
+
+@pytest.mark.parametrize(("digits", "cause"), [(18, 10**18 - 1), (19, None), (5_000, None)])
+def test_a_number_that_no_store_takes_is_malformed(digits: int, cause: int | None) -> None:
+    record = parse_record("s-1", "v2|cause=" + "9" * digits)
+    assert record is not None
+    assert (record.cause, record.malformed) == (cause, () if cause is not None else ("cause",))
+
+
+@pytest.mark.parametrize(("digits", "at_us"), [(12, (10**12 - 1) * 1_000_000), (13, None), (5_000, None)])
+def test_a_time_that_no_store_takes_is_malformed(digits: int, at_us: int | None) -> None:
+    record = parse_record("s-1", f"v2|ended={'9' * digits}.{'0' * 5_000}")
+    assert record is not None
+    assert (record.ended_at_us, record.malformed) == (at_us, () if at_us is not None else ("ended",))

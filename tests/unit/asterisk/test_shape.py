@@ -100,6 +100,8 @@ def test_a_header_that_comes_twice_makes_the_event_suspect(words: str) -> None:
         "\r\n\r\nEvent: OriginateResponse\r\nPrivilege: a\r\nResponse: Failure\r\nX: ",
         "\r\n\r\nEvent: Pickup\r\nPrivilege: call,all\r\nChannel: c\r\nChannelState: 6\r\nX: ",
         "\r\n\r\nResponse: Success\r\nActionID: 0123456789abcdef\r\nX: ",
+        "\r\n\r\nResponse: x\r\nActionID: y\r\nEvent: Hangup\r\nX: ",
+        "\r\n\r\nResponse: x\r\nActionID: y\r\nEvent: Shutdown\r\nX: ",
         "\r\n\r\n",
     ],
 )
