@@ -14,6 +14,9 @@ _NUMBER = re.compile(r"\+?[0-9]{1,32}", re.ASCII)
 _SESSION = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 _PRESENTATION = re.compile(r"allowed|withheld", re.ASCII)
 _WORD = re.compile(r"[A-Z_]{0,32}", re.ASCII)
+_DIVERTED_MAX_CHARACTERS = 1000
+_HISTORY = "|"
+_PASSED = re.compile(r":(\+?[0-9]{3,32})(?=[@;>])", re.ASCII)
 
 
 def exactly(request: Request, count: int) -> tuple[str, ...]:
@@ -48,6 +51,13 @@ def dial_status(text: str) -> str:
 def is_withheld(text: str) -> bool:
     """Whether the caller withholds his number: ``withheld`` or ``allowed``. Raises RemoteProtocolError."""
     return _matching(_PRESENTATION, text, "a presentation: is extensions_charging.conf this version's?") == "withheld"
+
+
+def diverted(text: str) -> tuple[str, ...]:
+    """The numbers that the call was diverted from: those of Diversion (RFC 5806), and behind a ``|`` those of
+    History-Info (RFC 7044), whose last one is the number that is called now. What is no number is left out."""
+    diversion, _, history = text[:_DIVERTED_MAX_CHARACTERS].partition(_HISTORY)
+    return (*_PASSED.findall(diversion), *_PASSED.findall(history)[:-1])
 
 
 def printable(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:

@@ -21,6 +21,8 @@ class IncomingCall:
     channel: str
     is_withheld: bool = False
     """The caller does not want his number to be told to whom he calls."""
+    diverted: tuple[str, ...] = ()
+    """Numbers that the call was diverted from before it came here, as the network wrote them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """``agi://…/incoming``: a caller is at the door.
 
-Arguments: number, caller's number, unique id, channel, presentation.
+Arguments: number, caller's number, unique id, channel, presentation, what the call was diverted from.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from agi.session import AgiSession
 
 async def incoming(desk: CallDesk, request: Request, session: AgiSession) -> None:
     """Ask the desk and tell the dialplan."""
-    dialled, caller, unique_id, channel, presentation = arguments.exactly(request, 5)
+    dialled, caller, unique_id, channel, presentation, diverted = arguments.exactly(request, 6)
     call = IncomingCall(
         number=arguments.number(dialled),
         caller=arguments.printable(caller),
@@ -25,5 +25,6 @@ async def incoming(desk: CallDesk, request: Request, session: AgiSession) -> Non
             arguments.same(channel, request.channel, "the channel"), arguments.MAX_CHANNEL_CHARACTERS
         ),
         is_withheld=arguments.is_withheld(presentation),
+        diverted=arguments.diverted(diverted),
     )
     await deliver(session, desk, await desk.incoming(call))

@@ -63,6 +63,8 @@ class MobileLeg(Party):
     """A subscriber's mobile that was rung for a call."""
 
     target: str = ""
+    diverted_from: str = ""
+    """Whose number diverts to it, as the INVITE said (Diversion); empty where it did not."""
 
 
 @dataclass(slots=True, eq=False)

@@ -8,6 +8,7 @@ one of them is a well-formed Dutch mobile number that a tariff can price. The ot
 from __future__ import annotations
 
 PREFIX = "+3161000"
+BACK_PREFIX = "+3161001"
 MAX_S = 99.9
 
 
@@ -61,6 +62,16 @@ def diverts() -> str:
     return _number(9)
 
 
+def diverts_back(after_s: float, *, says_so: bool) -> str:
+    """Rings for ``after_s``, then diverts to the first subscriber's number. Its network shows the caller's number and
+    nothing else, or (``says_so``) Diversion headers and another caller."""
+    return f"{BACK_PREFIX}{2 if says_so else 1}{_tenths(after_s)}"
+
+
 def _number(behaviour: int, seconds: float = 0.0) -> str:
+    return f"{PREFIX}{behaviour}{_tenths(seconds)}"
+
+
+def _tenths(seconds: float) -> str:
     assert 0 <= seconds <= MAX_S, f"0 to {MAX_S} s, not {seconds}"
-    return f"{PREFIX}{behaviour}{round(seconds * 10):03d}"
+    return f"{round(seconds * 10):03d}"

@@ -110,7 +110,9 @@ class World:
 
     def _mobile_rings(self, event: Message) -> None:
         """A mobile is rung: it belongs to the newest open call from the caller that its display shows."""
-        leg = MobileLeg(self.recording_folder(), event["Recording"], target=event["Target"])
+        leg = MobileLeg(
+            self.recording_folder(), event["Recording"], target=event["Target"], diverted_from=event["Diverted"]
+        )
         open_calls = (call for call in reversed(self.calls) if call.state is not CallState.ENDED)
         call = next((call for call in open_calls if call.caller == event["Caller"]), None)
         (self.stray_mobiles if call is None else call.mobiles).append(leg)

@@ -6,7 +6,7 @@ straight to voicemail), R13 (no money and paid voicemail: not answered), R23 (no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -52,6 +52,8 @@ class Reason(StrEnum):
     PREMIUM = "premium"
     LOOP = "loop"
     """The target is one of the operator's own numbers."""
+    CAME_BACK = "came_back"
+    """It is the forward of a call that rings still, diverted back to the subscriber's number."""
     TOO_MANY_CALLS = "too_many_calls"
     """The plan's limit of calls at once."""
     DAY_LIMIT = "day_limit"
@@ -134,6 +136,25 @@ def obstacle(account: Account, number: Number, target_is_ours: bool) -> Reason |
     if not number.forward_to:
         return Reason.NO_TARGET
     return Reason.LOOP if target_is_ours else None
+
+
+CAME_BACK = Turned(Decision.REJECT, Reason.CAME_BACK)
+"""Never answered, by voicemail neither: an answer would be that of the forward that rings, and would be charged as one.
+Busy, that forward fails, and its caller comes to voicemail once."""
+
+
+def is_returned(caller: str, withheld: bool, ringing: Session, spelled: Callable[[str], Collection[str]]) -> bool:
+    """Whether a call to the number of a forward that rings is that forward, coming back: it shows the same caller, or
+    the subscriber's number, or that of the phone that rings and diverts. ``spelled`` gives a number's readings.
+
+    Two callers who are both withheld, or both unknown, cannot be told apart, and are taken for one.
+    """
+    if withheld and ringing.withheld:
+        return True
+    if not caller:
+        return not withheld and not ringing.withheld and not ringing.caller
+    shown = set(spelled(caller))
+    return any(shown & set(spelled(one)) for one in (ringing.caller, ringing.number, ringing.target) if one)
 
 
 def cause_of(missed: Turned, subscriber: Subscriber, rate: Rate | Refusal, posted: int, at_us: int) -> Cause:

@@ -10,15 +10,17 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from agi.port import Answer, Declined, IncomingCall, Unproven
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.accounts import Account, Number
-from charging.ledger.model import CREDIT, Balance, Outcome, Transfer
+from charging.ledger.model import CALLS, CREDIT, Balance, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.rating.tariff import Refusal, Tariff
 from charging.session.decide import (
+    CAME_BACK,
     Cause,
     Decision,
     Reason,
@@ -27,6 +29,7 @@ from charging.session.decide import (
     Turned,
     afford,
     cause_of,
+    is_returned,
     obstacle,
     refused,
     turned,
@@ -38,7 +41,7 @@ from charging.session.ports import Observer, Switch
 from charging.session.records import revive
 from charging.session.registry import Registry
 from charging.session.runner import SessionRunner
-from charging.session.subscribers import find_number, find_subscriber
+from charging.session.subscribers import find_number, find_subscriber, spellings
 from charging.session.voicemail import Voicemail, open_transfer
 
 RESERVE_TRIES_MAX = 4
@@ -112,7 +115,9 @@ class Desk:
         found = await self._subscriber(number)
         if isinstance(found, Turned):
             return self._turned(found, number, found)
-        decided = await self._obstacle(found) or await self._reserve(request, found)
+        decided = (
+            await self._obstacle(found) or await self._came_back(request, found) or await self._reserve(request, found)
+        )
         if not isinstance(decided, Turned):
             return self._forwarded(decided, found.number)
         voicemail = await self._sell_voicemail(request, found, decided)
@@ -184,6 +189,19 @@ class Desk:
         ours = bool(number.forward_to) and await self._store.number(number.forward_to) is not None
         reason = obstacle(subscriber.account, number, ours)
         return None if reason is None else turned(reason, subscriber)
+
+    async def _came_back(self, request: IncomingCall, subscriber: Subscriber) -> Turned | None:
+        """A phone that diverts to the subscriber's own number would make of one call as many as the plan allows, each
+        charged as soon as voicemail answers the last. The network's headers count only while the account has a call
+        open: some carriers name the number itself in each of its calls."""
+        number, spelled = subscriber.number.number, partial(spellings, self._tariff())
+        for ringing in self._registry.ringing(subscriber.account.id):
+            if ringing.number == number and is_returned(request.caller, request.is_withheld, ringing, spelled):
+                return CAME_BACK
+        if not any(number in spelled(one) for one in request.diverted):
+            return None
+        open_calls = (await self._store.balances(subscriber.account.id)).get(CALLS, Balance()).reserved
+        return CAME_BACK if open_calls else None
 
     async def _reserve(self, request: IncomingCall, subscriber: Subscriber) -> Session | Turned:
         now = self._clock.now()

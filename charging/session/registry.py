@@ -7,6 +7,7 @@ is brought to life from its stored record, told what the switch knows of it, and
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import NoReturn
@@ -78,6 +79,7 @@ class Registry:
         self._findings = findings
         self._runners: dict[str, SessionRunner] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
+        self._of_account: defaultdict[str, dict[str, SessionRunner]] = defaultdict(dict)
         self._booked = BookedRecords()
         self._closed = ClosedRecords()
         self._looked_through: frozenset[str] = frozenset()
@@ -129,7 +131,7 @@ class Registry:
             doubt=self.doubt,
             leads=lambda: self.leads(),
         )
-        self._runners[session.id] = runner
+        self._runners[session.id] = self._of_account[session.account][session.id] = runner
         name = f"session-{session.id}"
         self._lives[session.id] = self._tasks.begin(runner.run(), name, ended=lambda: self._ended(runner))
         return runner
@@ -139,6 +141,10 @@ class Registry:
         session = runner.session
         runner.forward_over.set()
         del self._runners[session.id], self._lives[session.id]
+        of_account = self._of_account[session.account]
+        del of_account[session.id]
+        if not of_account:
+            del self._of_account[session.account]
         if session.state is not State.CLOSED:
             return
         self._closed_meanwhile.add(session.id)
@@ -178,6 +184,11 @@ class Registry:
         """Every forwarded call that is open, in the order in which they began."""
         calls = (one.session for one in self._runners.values())
         return sorted((one for one in calls if isinstance(one, Session)), key=lambda one: one.opened.wall_us)
+
+    def ringing(self, account: str) -> list[Session]:
+        """The account's calls that are being forwarded and are not answered yet."""
+        of_account = (one.session for one in self._of_account.get(account, {}).values())
+        return [one for one in of_account if isinstance(one, Session) and one.state in (State.RESERVED, State.RINGING)]
 
     def overdue_s(self) -> int:
         """For how many seconds the session that should have been over first is open beyond that moment."""

@@ -8,11 +8,16 @@ from charging.rating.tariff import Tariff
 from charging.session.decide import Reason, Subscriber, Turned, turned
 
 
+def spellings(tariff: Tariff, written: str) -> tuple[str, ...]:
+    """What a number that the network wrote may be, normalised; the likeliest first."""
+    read = (tariff.normalise(written), tariff.normalise("+" + written.lstrip("+")))
+    return tuple(dict.fromkeys(one for one in read if one))
+
+
 async def find_number(directory: Directory, tariff: Tariff, dialled: str) -> Number | None:
     """Networks send E.164 with or without its plus, or the national form. Where digits can be read in both ways, a
     national number that is somebody's goes before an international one. Raises LedgerError."""
-    spellings = [tariff.normalise(dialled), tariff.normalise("+" + dialled.lstrip("+"))]
-    for spelling in dict.fromkeys(one for one in spellings if one):
+    for spelling in spellings(tariff, dialled):
         if (number := await directory.number(spelling)) is not None:
             return number
     return None

@@ -145,20 +145,28 @@ class Rig:
 
     # --- calls ------------------------------------------------------------------------------------------------
 
-    async def ring(self, number: str = NUMBER, *, withheld: bool = False) -> Answer:
-        """A caller comes; the decision."""
+    async def ring(
+        self,
+        number: str = NUMBER,
+        *,
+        withheld: bool = False,
+        caller: str | None = None,
+        diverted: tuple[str, ...] = (),
+    ) -> Answer:
+        """A caller comes, each with a number of his own; the decision."""
         self._calls += 1
-        caller = IncomingCall(number, "+31107654321", self.caller_uid, "PJSIP/world-1", withheld)
-        return await self.desk.incoming(caller)
+        shown = f"+31107{654320 + self._calls}" if caller is None else caller
+        call = IncomingCall(number, shown, self.caller_uid, "PJSIP/world-1", withheld, diverted)
+        return await self.desk.incoming(call)
 
     @property
     def caller_uid(self) -> str:
         """Of the last caller's channel."""
         return f"u{self._calls}"
 
-    async def ringing(self, *, withheld: bool = False) -> FakeCall:
+    async def ringing(self, *, withheld: bool = False, caller: str | None = None) -> FakeCall:
         """A call that is being dialled."""
-        answer = await self.ring(withheld=withheld)
+        answer = await self.ring(withheld=withheld, caller=caller)
         assert answer.decision == "forward", answer
         assert answer.session is not None
         assert answer.quota_s is not None

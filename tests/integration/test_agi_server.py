@@ -64,7 +64,7 @@ class Office:
     async def incoming(self, client: AgiClient | None = None, number: str = NUMBER) -> AgiClient:
         """A real call, from beginning to end."""
         client = client or AgiClient()
-        await client.call(self.port, "incoming", number, CALLER, UID, CHANNEL, "allowed")
+        await client.call(self.port, "incoming", number, CALLER, UID, CHANNEL, "allowed", "")
         return client
 
     async def ended(self, count: int = 1) -> AgiOutcome:
@@ -153,7 +153,7 @@ async def test_a_caller_who_leaves_while_it_is_decided_is_given_back(office: Off
     reader, writer = await asyncio.open_connection("127.0.0.1", office.port)
     gate = asyncio.Event()
     office.desk.meanwhile = gate.wait
-    writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed"))
+    writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", ""))
     writer.write(AgiClient().answer((await reader.readline()).decode()))
     await eventually(lambda: office.desk.calls)
     writer.transport.abort()
@@ -261,7 +261,7 @@ async def test_a_number_that_is_none_is_refused(office: Office, number: str) -> 
 
 
 async def test_a_callers_number_is_bounded_and_printable(office: Office) -> None:
-    await AgiClient().call(office.port, "incoming", NUMBER, "\x1b[31m" + "9" * 500, UID, CHANNEL, "allowed")
+    await AgiClient().call(office.port, "incoming", NUMBER, "\x1b[31m" + "9" * 500, UID, CHANNEL, "allowed", "")
     assert office.desk.calls[0].caller == ("[31m" + "9" * 500)[:80]
 
 
@@ -273,7 +273,7 @@ async def test_an_unknown_route_is_counted_under_one_name(office: Office) -> Non
 
 async def test_a_query_behind_the_route_is_no_part_of_it(office: Office) -> None:
     client = AgiClient()
-    await client.call(office.port, "incoming?x=1", NUMBER, CALLER, UID, CHANNEL, "allowed")
+    await client.call(office.port, "incoming?x=1", NUMBER, CALLER, UID, CHANNEL, "allowed", "")
     assert client.variables["CHARGING_DECISION"] == "forward"
 
 
@@ -324,12 +324,12 @@ async def test_an_oversized_header_is_refused(office: Office, unit: bytes) -> No
 
 async def test_a_name_that_is_no_utf8_is_a_call_like_any_other(office: Office) -> None:
     client = AgiClient()
-    raw = header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed").replace(b"Caller", b"\xff\xfe\xc3")
+    raw = header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", "").replace(b"Caller", b"\xff\xfe\xc3")
     await client.call(office.port, "incoming", raw=raw)
     assert client.variables["CHARGING_DECISION"] == "forward"
 
 
-FORGED = header("incoming", "+31999", CALLER, UID, CHANNEL, "allowed").decode().split("agi_callerid: ")[1]
+FORGED = header("incoming", "+31999", CALLER, UID, CHANNEL, "allowed", "").decode().split("agi_callerid: ")[1]
 """A caller's name within which a whole header seems to end, in whose arguments another number stands."""
 TRUE_FIELDS = ("caller", "name", "dialled", "redirecting")
 
@@ -339,7 +339,7 @@ TRUE_FIELDS = ("caller", "name", "dialled", "redirecting")
 async def test_a_line_break_smuggled_into_a_name_asks_nothing(office: Office, field: str, text: str) -> None:
     client = AgiClient()
     await client.call(
-        office.port, "incoming", raw=header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", **{field: text})
+        office.port, "incoming", raw=header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", "", **{field: text})
     )
     assert await office.ended() is AgiOutcome.FOREIGN_HEADER
     assert (office.desk.calls, client.variables) == ([], {})
@@ -350,7 +350,7 @@ async def test_a_line_break_smuggled_into_a_name_asks_nothing(office: Office, fi
 async def test_a_forged_header_with_forged_answers_asks_nothing(office: Office, behind: str, cut: bool) -> None:
     """However the network cuts the stream: the answer to the proof cannot be known in advance."""
     raw = header(
-        "incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", caller=FORGED + behind, redirecting="x\n520 end\n"
+        "incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", "", caller=FORGED + behind, redirecting="x\n520 end\n"
     )
     reader, writer = await asyncio.open_connection("127.0.0.1", office.port)
     writer.write(raw[: raw.index(b"\n\n") + 2] if cut else raw)
@@ -375,12 +375,12 @@ async def test_a_program_that_cannot_answer_is_not_taken_for_a_switch(office: Of
 @pytest.mark.parametrize(
     "arguments",
     [
-        (NUMBER, CALLER, UID, CHANNEL),
-        (NUMBER, CALLER, UID, CHANNEL, "allowed", "x"),
-        (NUMBER, CALLER, UID, CHANNEL, "x"),
-        (NUMBER, CALLER, CHANNEL, UID, "allowed"),
-        (NUMBER, CALLER, "1795262400.2", CHANNEL, "allowed"),
-        (NUMBER, CALLER, UID, "PJSIP/trunk-2", "allowed"),
+        (NUMBER, CALLER, UID, CHANNEL, "allowed"),
+        (NUMBER, CALLER, UID, CHANNEL, "allowed", "", "x"),
+        (NUMBER, CALLER, UID, CHANNEL, "x", ""),
+        (NUMBER, CALLER, CHANNEL, UID, "allowed", ""),
+        (NUMBER, CALLER, "1795262400.2", CHANNEL, "allowed", ""),
+        (NUMBER, CALLER, UID, "PJSIP/trunk-2", "allowed", ""),
     ],
 )
 async def test_arguments_that_are_not_the_dialplans_ask_nothing(office: Office, arguments: tuple[str, ...]) -> None:
@@ -390,7 +390,7 @@ async def test_arguments_that_are_not_the_dialplans_ask_nothing(office: Office, 
 
 
 async def test_answers_that_nobody_asked_for_are_refused(office: Office) -> None:
-    raw = header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed") + b"200 result=1\n" * 20
+    raw = header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", "") + b"200 result=1\n" * 20
     client = AgiClient()
     await client.call(office.port, "incoming", raw=raw)
     assert await office.ended() is AgiOutcome.FOREIGN_HEADER
@@ -427,7 +427,7 @@ async def test_complete_but_silent_clients_shut_no_call_out(office: Office) -> N
     writers = []
     for _ in range(30):
         _, writer = await asyncio.open_connection("127.0.0.1", office.port)
-        writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed"))
+        writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", ""))
         writers.append(writer)
     await eventually(lambda: len(office.outcomes) >= 28)
     await office.still_serves()
@@ -454,7 +454,7 @@ async def test_an_address_that_is_not_the_switchs_is_turned_away_at_the_door(sou
         assert await reader.read() == b""
     writer.transport.abort()
     assert (turned, outcomes, desk.calls) == ([Turned.SOURCE], [], [])
-    await AgiClient().call(server.port, "incoming", NUMBER, CALLER, UID, CHANNEL, "allowed")
+    await AgiClient().call(server.port, "incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", "")
     await eventually(lambda: outcomes == [AgiOutcome.ANSWERED])
     await server.close()
 

@@ -44,3 +44,24 @@ def test_a_session_and_a_status_are_taken() -> None:
 def test_free_text_is_cut_and_loses_what_is_not_printable() -> None:
     assert arguments.printable("a\r\nb\0c\u202ed") == "abcd"
     assert arguments.printable("x" * 81) == "x" * 80
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("", ()),
+        (":>:>", ()),
+        (":+31850000001>:>", ("+31850000001",)),
+        (":>:><:+31850000001@192>;", ("+31850000001",)),
+        (":>:><:0850000001@10><:+31612345678@10>;", ("0850000001", "+31612345678")),
+        (":>:><:+31850000001>", ("+31850000001",)),
+        (":>:><:+31850000001;-:+31>", ("+31850000001",)),
+        (":>:>|<:+31850000001@10>;1", ()),
+        (":>:>|<:+31850000001@10>;1<:+31612345678@10>;11<:+31850000001@10>;111", ("+31850000001", "+31612345678")),
+        (":12>:@>:+>:x>:" + "1" * 33 + ">", ()),
+        (":>" * 500 + ":+31850000001>", ()),
+    ],
+)
+def test_what_a_call_was_diverted_from(text: str, numbers: tuple[str, ...]) -> None:
+    """As charging-diverted writes it. The last entry of History-Info is the number that is called now."""
+    assert arguments.diverted(text) == numbers

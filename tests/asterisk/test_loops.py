@@ -1,0 +1,47 @@
+"""R7: a phone that diverts back to the subscriber's own number makes one call, and one voicemail, of it.
+
+The lab's world diverts as a mobile network does: by calling the number anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from charging.lab import CallState, Lab, mobile
+from tests.asterisk.engine import NUMBER, engine
+from tests.asterisk.parties import leave_message, operator_sets
+
+pytestmark = pytest.mark.asterisk
+
+CREDIT = 10_000_000
+
+
+@pytest.mark.parametrize("says_so", [False, True], ids=["by its caller", "by Diversion"])
+@pytest.mark.parametrize(("plan", "cost"), [("voice_light", 0), ("voice_free", 150_000)])
+async def test_r7_a_forward_that_comes_back_is_one_voicemail(
+    lab: Lab, tmp_path: Path, plan: str, cost: int, says_so: bool
+) -> None:
+    target = mobile.diverts_back(0.5, says_so=says_so)
+    async with engine(lab, tmp_path, plan=plan, forward_to=target) as live:
+        call = await live.call()
+        await call.wait_state(CallState.ANSWERED, 20)
+        await leave_message(lab, call, seconds=3)
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT - cost
+        reasons = [line["reason"] for line in live.daemon.events("call_decided")]
+        assert reasons.count("came_back") == 1
+        assert len([one for one in lab.world.stray_mobiles + call.mobiles if one.target == target]) == 1
+
+
+@pytest.mark.parametrize(("setting", "sent"), [("yes", NUMBER), ("no", "")])
+async def test_a_forward_says_whose_number_it_was_diverted_from(
+    lab: Lab, tmp_path: Path, setting: str, sent: str
+) -> None:
+    async with operator_sets(lab, "CHARGING_DIVERSION", setting), engine(lab, tmp_path) as live:
+        call = await live.call()
+        await call.wait_state(CallState.ANSWERED)
+        assert call.mobile.diverted_from == sent
+        await call.hang_up()
+        await call.wait_end()

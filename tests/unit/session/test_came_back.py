@@ -1,0 +1,96 @@
+"""R7: a forward that its phone diverts back to the subscriber's number is not forwarded again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from charging.ledger.accounts import Number
+from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_rig
+
+CALLER = "+31107654321"
+STRANGER = "+31107770000"
+OTHER = "+31201234568"
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with make_rig() as rig:
+        yield rig
+
+
+@pytest.mark.parametrize(
+    ("shown", "returned"),
+    [
+        (CALLER, True),
+        ("0031107654321", True),
+        ("31107654321", True),
+        ("0107654321", True),
+        (NUMBER, True),
+        (TARGET, True),
+        ("+31107654322", False),
+        ("", False),
+    ],
+)
+async def test_r7_a_call_by_the_callers_own_number_while_it_rings_has_come_back(
+    rig: Rig, shown: str, returned: bool
+) -> None:
+    await rig.subscriber(credit=EURO)
+    await rig.ringing(caller=CALLER)
+    answer = await rig.ring(caller=shown)
+    assert (answer.decision, answer.reason) == (("reject", "came_back") if returned else ("forward", "credit"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "returned"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+async def test_r7_two_withheld_callers_are_taken_for_one(rig: Rig, first: bool, second: bool, returned: bool) -> None:
+    await rig.subscriber(credit=EURO)
+    await rig.ringing(withheld=first)
+    assert ((await rig.ring(withheld=second)).reason == "came_back") is returned
+
+
+async def test_the_same_caller_may_call_again_when_he_is_answered(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    call = await rig.ringing(caller=CALLER)
+    assert (await rig.ring(caller=CALLER)).reason == "came_back"
+    rig.switch.answer(call.session)
+    await rig.clock.advance(1)
+    assert (await rig.ring(caller=CALLER)).decision == "forward"
+
+
+async def test_the_same_caller_may_call_another_number_of_the_account(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    await rig.ringing(caller=CALLER)
+    await rig.store.put_number(Number(OTHER, "anna", TARGET))
+    assert (await rig.ring(OTHER, caller=CALLER)).decision == "forward"
+
+
+@pytest.mark.parametrize("written", [NUMBER, NUMBER.removeprefix("+"), "0" + NUMBER[3:], "00" + NUMBER[1:]])
+async def test_r7_a_call_diverted_from_the_number_has_come_back(rig: Rig, written: str) -> None:
+    await rig.subscriber(credit=EURO)
+    await rig.ringing()
+    assert (await rig.ring(caller=STRANGER, diverted=(TARGET, written))).reason == "came_back"
+
+
+async def test_a_call_diverted_from_elsewhere_is_forwarded(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    await rig.ringing()
+    assert (await rig.ring(caller=STRANGER, diverted=("+31209999999",))).decision == "forward"
+
+
+async def test_a_carrier_that_names_the_number_in_every_call_stops_none(rig: Rig) -> None:
+    """Only while the account has a call open can it be that call."""
+    await rig.subscriber(credit=EURO)
+    assert (await rig.ring(diverted=(NUMBER,))).decision == "forward"
+
+
+async def test_r7_r13_a_call_that_came_back_reserves_nothing_sells_no_message_and_tells_nobody(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free")
+    await rig.ringing(caller=CALLER)
+    before = await rig.reserved()
+    answer = await rig.ring(caller=CALLER)
+    assert (answer.decision, answer.session) == ("reject", None)
+    assert await rig.reserved() == before
+    assert rig.missed == []
