@@ -1,4 +1,4 @@
-"""``charging ledger …``: does the money add up; copies of it, other stores for it, and files for what is old."""
+"""``charging ledger …``: does the money add up, and what contradicts it; copies, stores, files for what is old."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from charging.cli.client import connected, daemon_answers
 from charging.cli.failure import Refusal
 from charging.cli.options import JSON_OPTION, options
-from charging.cli.output import show_json
+from charging.cli.output import cell, show_json
 from charging.shown import visible
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ EXPORT = typer.Argument(help="What `export` wrote.", show_default=False)
 FOLDER = typer.Argument(help="Where the files of the months are, or will be.", show_default=False)
 BEFORE = typer.Option(..., "--before", help="The month that stays, with all after it.", metavar="YYYY-MM")
 
+ALL = typer.Option(False, "--all", help="Those that are done, too.")
+DONE = typer.Option("", "--done", help="Note beside this one that it is done.", metavar="ID", show_default=False)
+DONE_REASON = typer.Option("", "--reason", help="What was done about it, in a line; it is kept.", show_default=False)
 REDACT_BEFORE = typer.Option(..., "--before", help="A day such as 2026-11-21, or a time.", metavar="DATE")
 
 
@@ -39,7 +42,8 @@ def register(app: typer.Typer) -> None:
 
 @ledger.command("verify")
 def verify(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
-    """Recompute every balance from the journal; every finding on a line, exit 1 where there is one."""
+    """Recompute every balance from the journal; everything found, and every open finding, on a line; exit 1 where there
+    is one."""
     found: list[str] = []
     with connected(_of_books(ctx)) as client:
         for line in client.lines("/ledger/findings"):
@@ -55,6 +59,42 @@ def verify(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
         sys.stdout.write("the books are exact: every balance is the sum of its journal\n")
     if found:
         raise typer.Exit(1)
+
+
+@ledger.command("findings")
+def findings(
+    ctx: typer.Context, every: bool = ALL, done: str = DONE, reason: str = DONE_REASON, as_json: bool = JSON_OPTION
+) -> None:
+    """What contradicts a booking, the newest first: what it means and what to do. With `--done ID --reason …`: it is
+    done; the finding stays, with the reason beside it."""
+    if bool(done) != bool(reason):
+        raise typer.BadParameter("give both or neither", param_hint="'--done' and '--reason'")
+    with connected(_of_books(ctx)) as client:
+        if done:
+            body = {"id": done, "reason": reason}
+            found = [client.send("POST", "/ledger/contradictions/acknowledgements", body)]
+        else:
+            items = client.get("/ledger/contradictions")["items"]
+            found = [one for one in items if every or one["done"] is None]
+    if as_json:
+        show_json(found[0] if done else found)
+        return
+    for one in found:
+        _show_finding(one)
+    if not found:
+        sys.stderr.write("nothing contradicts a booking\n")
+
+
+def _show_finding(one: dict[str, Any]) -> None:
+    figures = ", ".join(f"{name} {cell(value)}" for name, value in one["figures"].items() if value not in ("", None))
+    state = f"done {cell(one['done'])}: {visible(one['reason'])}" if one["done"] else one["advice"]
+    for line in (
+        f"{visible(one['id'])}  found {cell(one['found'])}, account {visible(one['account']) or 'unknown'}",
+        f"  {one['meaning']}",
+        f"  {figures}",
+        f"  {state}",
+    ):
+        sys.stdout.write(line + "\n")
 
 
 @ledger.command("backup")

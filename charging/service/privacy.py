@@ -16,11 +16,12 @@ import structlog
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
-from charging.ledger.accounts import Account, Status
+from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.documents import Document
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
 from charging.service.refusal import Code, Refused, unknown_account
+from charging.session.findings import COLLECTION as FINDINGS
 
 OTHERS_NUMBERS = ("caller", "target")
 """The members of a CDR that name other people; the customer's own ``number`` is not among them."""
@@ -31,8 +32,10 @@ PAGE_ROWS = 500
 PAGE_REST_S = 0.2
 """Between two pages, so that calls never wait for this."""
 ROUND_REST_S = 3600
-TOLD_COLLECTIONS = ("missed-calls", "notice-records", "notices")
+OWNED_COLLECTIONS = ("missed-calls", "notice-records", "notices")
 """Documents of an account have its id as their own, or ``ACCOUNT/…``."""
+TOLD_COLLECTIONS = (*OWNED_COLLECTIONS, FINDINGS)
+"""A finding names its account, or a number, within itself."""
 ERASED_COLLECTIONS = ("missed-calls", "notices")
 """A notice record holds times and ids of transfers only."""
 ERASED = "personal data erased"
@@ -127,7 +130,9 @@ class People:
         async for rows in self._cdr_pages(account.id):
             for row in rows:
                 yield {"cdr": json.loads(row.document)}
-        for collection in TOLD_COLLECTIONS:
+        for finding in await self._findings(account.id, await self._store.numbers(account.id)):
+            yield {"document": json.loads(finding.body), "collection": FINDINGS}
+        for collection in OWNED_COLLECTIONS:
             for document in await self._documents(collection, account.id):
                 yield {"document": json.loads(document.body), "collection": collection}
 
@@ -146,6 +151,7 @@ class People:
                 Code.CONFLICT, f"{len(running)} calls of account {account!r} are not booked yet", "try later"
             )
         numbers = await self._store.numbers(account)
+        findings = [one for one in await self._findings(account, numbers) if await self._hide_in_finding(one)]
         for number in numbers:
             await self._store.remove_number(number.number)
         documents = [one for name in ERASED_COLLECTIONS for one in await self._documents(name, account)]
@@ -158,8 +164,8 @@ class People:
             cdrs += len(changed)
         if not await self._forget_address(stored):
             return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")
-        erased = Erased(cdrs, len(numbers), len(documents), await self._store.scrub())
-        log.info("account_erased", account=account, cdrs=cdrs, numbers=len(numbers), documents=len(documents))
+        erased = Erased(cdrs, len(numbers), len(documents) + len(findings), await self._store.scrub())
+        log.info("account_erased", account=account, cdrs=cdrs, numbers=len(numbers), documents=erased.documents)
         return erased
 
     async def _forget_address(self, stored: Account) -> bool:
@@ -187,6 +193,29 @@ class People:
             if len(mine) < len(page):
                 break
         return found
+
+    async def _findings(self, account: str, numbers: Sequence[Number]) -> list[Document]:
+        """Those that name the account or one of its numbers. There are few: each is a fault that somebody looks at."""
+        mine, found, after = {number.number for number in numbers}, [], ""
+        while page := await self._store.list_documents(FINDINGS, after, PAGE_ROWS):
+            for one in page:
+                finding = json.loads(one.body)
+                if finding.get("account") == account or finding.get("number") in mine:
+                    found.append(one)
+            after = page[-1].id
+        return found
+
+    async def _hide_in_finding(self, document: Document) -> bool:
+        """The number of a finding; its figures belong to the books. Whether there was one."""
+        current: Document | None = document
+        while current is not None:
+            finding = json.loads(current.body)
+            if finding.get("number", "") in ("", HIDDEN):
+                return False
+            if await self._store.update_document(replace(current, body=json.dumps(finding | {"number": HIDDEN}))):
+                return True
+            current = await self._store.get_document(document.collection, document.id)
+        return False
 
     async def _delete(self, document: Document) -> None:
         current: Document | None = document

@@ -18,6 +18,7 @@ from charging.service.accounts import Accounts
 from charging.service.balance import Balances
 from charging.service.fax import Faxes
 from charging.service.fax_desk import FaxDesk
+from charging.service.findings import Findings
 from charging.service.ledger_contents import LedgerContents
 from charging.service.live import Calls, LiveCalls
 from charging.service.money import Money
@@ -69,6 +70,7 @@ class Service:
         self.faxes = Faxes(store, tariff, clock, fax)
         self.imports = AccountImport(store, tariff, clock, self.numbers)
         self.people = People(store, clock)
+        self.contradictions = Findings(store, clock)
         self._store = store
 
     async def ping(self) -> None:
@@ -103,6 +105,10 @@ class Service:
         return await self._store.warnings()
 
     async def findings(self) -> AsyncIterator[str]:
-        """Everything in the ledger that does not add up, as it is found, one line each."""
+        """Everything in the ledger that does not add up, as it is found, one line each; then what contradicts a booking
+        and nobody has acknowledged yet."""
         async for finding in verify(self._store, LedgerContents(self.clock.now())):
             yield str(finding)
+        for one in await self.contradictions.all():
+            if one.done_us is None:
+                yield f"finding {one.id}: {one.meaning} See `charging ledger findings`"

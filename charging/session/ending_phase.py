@@ -155,7 +155,8 @@ def _find(session: Session, box: BlackBoxRead, duration: Duration, context: Cont
     told_ms = contradicting_ms(session, box, duration, context.policy)
     if told_ms is None:
         return ()
-    return (Find("events_contradict_record", {"booked_ms": duration.used_ms, "events_ms": told_ms}),)
+    found = {"account": session.account, "booked_ms": duration.used_ms, "events_ms": told_ms}
+    return (Find("events_contradict_record", found),)
 
 
 def _tell_duration(duration: Duration) -> tuple[Command, ...]:

@@ -50,19 +50,21 @@ class Booked:
     used_ms: int = 0
     pieces: int | None = None
     """Messages or pages; ``None`` for a forward."""
+    account: str = ""
+    """Who was charged; empty where a CDR does not say."""
 
 
 def booked_unread(record: Record) -> Booked:
     """What a session that has just closed without its record was booked as: of messages and pages, none."""
     if isinstance(record, Session):
-        return Booked(0 if record.duration is None else record.duration.used_ms)
-    return Booked(pieces=0)
+        return Booked(0 if record.duration is None else record.duration.used_ms, account=record.account)
+    return Booked(pieces=0, account=record.account)
 
 
 def booked_by(cdr: str) -> Booked:
     """The same, of a CDR's JSON text."""
     fields: Mapping[str, Any] = json.loads(cdr)
-    return Booked(fields.get("used_ms", 0), fields.get("messages", fields.get("pages")))
+    return Booked(fields.get("used_ms", 0), fields.get("messages", fields.get("pages")), fields.get("account", ""))
 
 
 def contradiction(box: BlackBoxRead, booked: Booked | None) -> Kind | None:

@@ -290,7 +290,9 @@ class Registry:
         kind = contradiction(box, booked)
         if kind is None:
             return True
-        was = {} if booked is None else {"booked_ms": booked.used_ms, "booked_pieces": booked.pieces}
+        was: dict[str, object] = {}
+        if booked is not None:
+            was = {"account": booked.account, "booked_ms": booked.used_ms, "booked_pieces": booked.pieces}
         return await self._findings.keep(key, kind, {**noted(box), **was})
 
     async def _find(self, session: str, finding: Find) -> None:

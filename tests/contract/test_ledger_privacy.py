@@ -84,6 +84,11 @@ async def test_a_cdr_that_was_archived_meanwhile_does_not_come_back(filled: Stor
 
 # --- one customer: told, and erased ---------------------------------------------------------------------------
 
+FINDINGS = {
+    "s1": {"account": "a", "number": "", "answered_ms": 7000},
+    "s8": {"number": "+31201112233", "fax_pages": 2},
+    "s9": {"account": "a-b", "number": "+31209998877"},
+}
 MAIL, OWN, MOBILE, CALLER, OTHERS_MAIL = "anna@x.nl", "+31201112233", "+31655556666", "+31612345678", "bob@x.nl"
 
 
@@ -102,6 +107,8 @@ async def customer(filled: Store) -> Store:
     for number in range(3):
         await filled.put_document("notices", f"a/credit_low/{number}", json.dumps({"address": MAIL}), 1)
         await filled.put_document("notices", f"a-b/credit_low/{number}", json.dumps({"address": OTHERS_MAIL}), 1)
+    for session, finding in FINDINGS.items():
+        await filled.put_document("findings", f"{session}/record_without_booking", json.dumps(finding))
     return filled
 
 
@@ -125,7 +132,7 @@ async def test_all_that_is_known_of_a_customer_is_told_and_nothing_of_another(
     kinds = [next(iter(piece)) for piece in told]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         **{"account": 1, "number": 1, "journal": len([one async for one in customer.journal("a")])},
-        **{"cdr": CDRS, "document": 5},
+        **{"cdr": CDRS, "document": 7},
     }
     text = json.dumps(told)
     assert all(known in text for known in (MAIL, OWN, MOBILE, CALLER))
@@ -143,7 +150,7 @@ async def test_what_the_books_do_not_need_of_a_closed_account_is_erased_once_and
     balances, cdrs = await customer.balances("a"), await customer.cdrs(account="a")
     erased = await people.erase("a")
     assert isinstance(erased, Erased)
-    assert (erased.cdrs, erased.numbers, erased.documents) == (CDRS, 1, 4)
+    assert (erased.cdrs, erased.numbers, erased.documents) == (CDRS, 1, 5)
     pieces = await people.known("a")
     assert not isinstance(pieces, Refused)
     left = json.dumps([piece async for piece in pieces])
@@ -161,6 +168,8 @@ async def test_what_the_books_do_not_need_of_a_closed_account_is_erased_once_and
     assert other.email == OTHERS_MAIL
     assert len(await customer.list_documents("notices")) == 3
     assert await customer.get_document("missed-calls", "a-b") is not None
+    findings = [json.loads(one.body) for one in await customer.list_documents("findings")]
+    assert findings == [FINDINGS["s1"], FINDINGS["s8"] | {"number": HIDDEN}, FINDINGS["s9"]]
     await assert_sound(customer)
 
 
@@ -198,4 +207,4 @@ async def test_no_file_of_a_sqlite_ledger_still_has_what_was_erased(customer: St
 
 def test_each_collection_of_documents_is_told_or_is_no_customers() -> None:
     assert {*TOLD_COLLECTIONS, "api-tokens"} == set(COLLECTIONS)
-    assert {*ERASED_COLLECTIONS, "notice-records"} == set(TOLD_COLLECTIONS)
+    assert {*ERASED_COLLECTIONS, "notice-records", "findings"} == set(TOLD_COLLECTIONS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
+import json
 import sqlite3
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from charging.cli import main
 from charging.cli.client import Client
+from charging.ledger.sqlite import SqliteStore
 from charging.ledger.sqlite_file import FileLock
 from tests.integration.command import Command, Place, run_process
 
@@ -321,6 +324,42 @@ def test_the_books_are_verified_and_planted_errors_found(charging: Command, plac
     assert ran.code == 1
     assert "posted_differs" in ran.out
     assert charging("ledger", "verify", "--json").json["findings"]
+
+
+async def _keep_findings(ledger: Path, found: dict[str, dict[str, object]]) -> None:
+    store = SqliteStore(ledger)
+    await store.open()
+    for id, body in found.items():
+        session, kind = id.split("/")
+        await store.put_document("findings", id, json.dumps({"session": session, "kind": kind, **body}))
+    await store.close()
+
+
+def test_what_contradicts_a_booking_is_listed_until_somebody_says_what_he_did(
+    charging: Command, place: Place, anna: str
+) -> None:
+    assert charging("ledger", "findings", "--json").json == []
+    early, late = "c1/record_without_booking", "c2/record_contradicts_booking"
+    figures = {"answered_ms": 20_000, "booked_ms": 5000}
+    kept = {early: {"found_us": 1, "number": ""}, late: {"found_us": 2, "account": anna, **figures}}
+    asyncio.run(_keep_findings(place.folder / "ledger.db", kept))
+    assert [one["id"] for one in charging("ledger", "findings", "--json").json] == [late, early], "newest first"
+    told = charging("ledger", "findings").out
+    assert all(said in told for said in ("charging account correct anna", "answered_ms 20000", "booked_ms 5000"))
+    verified = charging("ledger", "verify")
+    assert (verified.code, verified.out.count("charging ledger findings")) == (1, 2)
+
+    done = charging("ledger", "findings", "--done", late, "--reason", "took 0.30", "--json").json
+    assert (done["reason"], done["figures"]) == ("took 0.30", figures)
+    assert done["done"] is not None
+    assert charging("ledger", "verify").out.count("charging ledger findings") == 1
+    assert [one["id"] for one in charging("ledger", "findings", "--json").json] == [early]
+    assert [one["id"] for one in charging("ledger", "findings", "--all", "--json").json] == [late, early]
+    assert "done already: took 0.30" in charging("ledger", "findings", "--done", late, "--reason", "again").problem
+    assert "there is no finding" in charging("ledger", "findings", "--done", "c3", "--reason", "x").problem
+    assert charging("ledger", "findings", "--done", early).code == 2
+    charging("ledger", "findings", "--done", early, "--reason", "an old call")
+    assert charging("ledger", "verify").code == 0
 
 
 def test_settings_that_are_not_there_are_said_with_what_to_do(capsys: pytest.CaptureFixture[str], place: Place) -> None:

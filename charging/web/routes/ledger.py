@@ -6,14 +6,18 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from charging.errors import LedgerError
+from charging.service.findings import Finding
 from charging.service.service import Service
+from charging.session.cdr import iso
+from charging.session.findings import Kind
+from charging.web.models import Body, Instant, Page, Text, iso_or_none
 from charging.web.parts import TheService, wall_us
 from charging.web.problem import granted
 
@@ -22,6 +26,43 @@ audit = APIRouter(prefix="/ledger", tags=["ledger"])
 """Reads everything there is."""
 
 NDJSON = "application/x-ndjson"
+
+
+class FindingOut(BaseModel):
+    """What contradicts a booking."""
+
+    id: str
+    kind: Kind
+    session: str
+    found: Instant
+    account: str = Field(description="empty where it is not known")
+    meaning: str
+    advice: str
+    figures: dict[str, Any] = Field(description="what the switch noted, and what was booked")
+    done: Instant | None = Field(description="when somebody acknowledged it; null: it is open")
+    reason: str = Field(description="what was done about it")
+
+    @classmethod
+    def of(cls, one: Finding) -> Self:
+        return cls(
+            id=one.id,
+            kind=one.kind,
+            session=one.session,
+            found=iso(one.found_us),
+            account=one.account,
+            meaning=one.meaning,
+            advice=one.advice,
+            figures=dict(one.figures),
+            done=iso_or_none(one.done_us),
+            reason=one.reason,
+        )
+
+
+class Acknowledgement(Body):
+    """What was done about a finding."""
+
+    id: Text = Field(description="as the list shows it")
+    reason: Text
 
 
 class Warnings(BaseModel):
@@ -35,6 +76,18 @@ async def findings(service: TheService) -> StreamingResponse:
     """Everything that does not add up, as it is found: JSON lines ``{"finding": …}``, then ``{"findings": N}``; where
     the audit could not be finished ``{"error": …}`` ends it instead."""
     return StreamingResponse(_lines(service), media_type=NDJSON)
+
+
+@audit.get("/contradictions")
+async def contradictions(service: TheService) -> Page[FindingOut]:
+    """What contradicts a booking, open or acknowledged, the newest first."""
+    return Page(items=[FindingOut.of(one) for one in await service.contradictions.all()])
+
+
+@router.post("/contradictions/acknowledgements")
+async def acknowledge(service: TheService, body: Acknowledgement) -> FindingOut:
+    """Note what was done about a finding, once; it stays."""
+    return FindingOut.of(granted(await service.contradictions.acknowledge(body.id, body.reason)))
 
 
 @router.get("/warnings")
