@@ -5,9 +5,10 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 WORKERS ?= 2
 PREFIX ?= /opt/charging/.venv
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench format lock install sbom audit prompts venv clean
+.PHONY: help demo test test-all lint fuzz bench format lock install sbom audit prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -35,6 +36,9 @@ lint: venv ## style, types, and the rules of tests/test_architecture.py
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTEST) -q -p no:randomly tests/test_architecture.py
+
+fuzz: venv ## coverage-guided fuzzing of what reads from outside: each of TARGETS="agi ami…" (all) for SECONDS (60)
+	$(PYTHON) -m tests.fuzz.run --seconds $(SECONDS) --at-once $(WORKERS) $(TARGETS)
 
 bench: venv ## figures of speed, printed beside what they are measured against
 	@.ci/setup tools redis-server

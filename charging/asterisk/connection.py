@@ -63,7 +63,10 @@ class _Outstanding:
     def add(self, message: AmiMessage) -> None:
         """Take one more message of the answer, and finish with the last one."""
         if message.response and not message.event:
-            self._add_response(message)
+            if self.headers is None:
+                self._add_response(message)
+            else:  # a list has one response: this is what is left of an entry
+                self.add_suspect(message)
         elif message.event == self.list_end:
             self._close(message)
         else:

@@ -116,8 +116,8 @@ def flaw(message: AmiMessage, list_end: str | None = None) -> str:
         shape = _shape_of(message, list_end)
         return "" if shape is None else _always(message) or shape.flaw(message)
     if kind == "response":
-        if message.event:
-            return "is a response and names an event"
+        if message.event or not message.response:
+            return "is a response and names an event" if message.event else "is a response without an outcome"
         return _always(message) or ("" if _second(message) == "actionid" else "does not name its action at once")
     return "begins in the middle"
 

@@ -1,0 +1,70 @@
+"""A fax handed in by mail, and the reply: whatever the mail is, it has one plain sender or none, and a reply has the
+headers that we write and no others."""
+
+from __future__ import annotations
+
+from email import message_from_bytes
+from email.policy import SMTP
+
+from charging.fax.authentic import why_not
+from charging.fax.mail import ADDRESS_LENGTH_MAX, KEY_PREFIX, Letter, Wrong, is_plain_address, read_letter
+from charging.fax.reply import Words, reply_to, words
+from charging.ledger.accounts import Language
+from charging.rating.written_numbers import written_numbers
+from charging.service.refusal import Obstacle
+
+AT_US = 1_795_262_400_000_000
+OURS = "fax@fax.example.nl"
+SERVER = "mx.example.nl"
+REPLY_HEADERS = {
+    *("from", "to", "subject", "date", "message-id", "in-reply-to", "references", "auto-submitted"),
+    *("content-type", "content-transfer-encoding", "mime-version"),
+}
+
+
+def read(data: bytes) -> None:
+    letter = read_letter(data)
+    if letter is not None:
+        why_not(letter.authentication, SERVER, letter.domain)
+        if not isinstance(letter.target, Wrong):
+            written_numbers(letter.target, "NL")
+    read_letter(data, envelope_sender="a@example.nl", recipient="fax+31201234567@example.nl")
+
+
+def check(data: bytes) -> None:
+    for envelope in ({}, {"envelope_sender": "a@example.nl", "recipient": "fax+31201234567@example.nl"}):
+        letter = read_letter(data, **envelope)  # type: ignore[arg-type]  # of texts
+        if letter is not None:
+            _check_letter(letter, data)
+
+
+def _check_letter(letter: Letter, data: bytes) -> None:
+    local, _, domain = letter.sender.rpartition("@")
+    assert is_plain_address(letter.sender) and letter.sender.encode() in data, letter.sender
+    assert local and domain == letter.domain and len(letter.sender) <= ADDRESS_LENGTH_MAX
+    assert not set(letter.sender + letter.message_id) & set("\r\n\0 ,;()[]"), letter
+    assert letter.key.startswith(KEY_PREFIX) and len(letter.key) == len(KEY_PREFIX) + 32
+    if not why_not(letter.authentication, SERVER, letter.domain):
+        proof = " ".join(letter.authentication).lower()
+        assert "pass" in proof and letter.domain.lower() in proof and SERVER in proof, "proven by nothing"
+    if not isinstance(letter.target, Wrong):
+        for found in written_numbers(letter.target, "NL"):
+            assert found.startswith("+") and found[1:].isascii() and found[1:].isdigit(), found
+    for said in (words(Wrong.NO_NUMBER, None), words(Obstacle.UNREADABLE, Language.NL)):
+        _check_reply(letter, said)
+
+
+def _check_reply(letter: Letter, said: Words) -> None:
+    sent = reply_to(letter, OURS, said, AT_US).as_bytes()
+    read_again = message_from_bytes(sent, policy=SMTP)
+    names = [name.lower() for name in read_again.keys()]  # noqa: SIM118  a name may come twice
+    assert len(names) == len(set(names)) and set(names) <= REPLY_HEADERS, f"headers of a reply: {names}"
+    assert read_again.defects == []
+    (to,) = read_again["To"].addresses
+    assert to.addr_spec == letter.sender, f"the reply to {letter.sender} goes to {to.addr_spec}"
+    head = sent.partition(b"\r\n\r\n")[0]
+    assert b"\n" not in head.replace(b"\r\n", b"") and b"\r" not in head.replace(b"\r\n", b"")
+    assert all(
+        line[:1] in b" \t" or line.partition(b":")[0].lower().decode() in REPLY_HEADERS for line in head.split(b"\r\n")
+    )
+    assert read_letter(sent) is None, "a reply is answered"
