@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.memory import MemoryStore
@@ -26,6 +26,8 @@ class FaultyStore(MemoryStore):
         """So many of the next ticks and settlements are carried out without an answer."""
         self.lose_reservation = False
         """The next reservation is carried out without an answer."""
+        self.reserved: Callable[[], None] | None = None
+        """Done once, in the moment in which a reservation was made and whoever asked for it does not know yet."""
         self.theft = 0
         """Micro-euro that somebody else takes between the next extension's planning and its writing."""
 
@@ -57,7 +59,11 @@ class FaultyStore(MemoryStore):
             await super().apply(transfer, grants)
             raise LedgerUnavailable
         if not self._fails():
-            return await super().apply(transfer, grants)
+            applied = await super().apply(transfer, grants)
+            if self.reserved is not None and transfer.kind is Kind.RESERVE:
+                reserved, self.reserved = self.reserved, None
+                reserved()
+            return applied
         if self.failing < 1 and self.chance.random() < 0.5:
             await super().apply(transfer, grants)
         raise LedgerUnavailable

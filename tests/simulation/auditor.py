@@ -23,7 +23,8 @@ async def audit(rig: Rig, day: Workload) -> None:
     assert (await rig.balance()).posted == day.topped_up - cost, "money is conserved"
     await _check_free_seconds(rig, cdrs)
     for call in (one for one in day.calls if one.session not in day.forgotten):
-        _check_call(call, cdrs[call.session], lost=call.session in day.lost)
+        stepped_s = day.stepped.get(call.session, 0)
+        _check_call(call, cdrs[call.session], lost=call.session in day.lost, stepped_s=stepped_s)
 
 
 async def _check_free_seconds(rig: Rig, cdrs: dict[str, Any]) -> None:
@@ -36,11 +37,13 @@ async def _check_free_seconds(rig: Rig, cdrs: dict[str, Any]) -> None:
         assert (await rig.balance(f"bundle:{month}")).posted == granted - seconds, "free seconds are conserved"
 
 
-def _check_call(call: FakeCall, cdr: dict[str, Any], *, lost: bool) -> None:
+def _check_call(call: FakeCall, cdr: dict[str, Any], *, lost: bool, stepped_s: float) -> None:
     true_ms = call.true_ms
     due_s = max(0, -(-(true_ms - TOLERANCE_MS) // 1000))
     assert cdr["overrun_s"] == 0, (call.session, "talked longer than it had paid for")
-    if lost:
+    if stepped_s and not lost:
+        assert due_s - stepped_s <= cdr["billed_s"] <= due_s, (call.session, true_ms, stepped_s, cdr)
+    elif lost:
         assert cdr["billed_s"] <= due_s, (call.session, "billed more than it lasted")
     else:
         assert cdr["billed_s"] == due_s, (call.session, true_ms, cdr)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable
 
-from charging.errors import ChargingError
+from charging.clock import Instant
+from charging.errors import ChargingError, LinkDown, SwitchError
 from charging.ledger.model import bundle
 from charging.money import MICRO
-from charging.session.model import State, from_json
+from charging.session.model import Session, State, from_json
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import Rig
 from tests.fakes.switch import OVERSHOOT_MS, FakeCall
 
 CALM_US = 250 * MICRO
+
+ANCHORED_WITHIN_S = 4
+"""An answer may be known as badly as a step of the clocks may go unseen, and a deadline may be off by a second."""
 
 Action = Callable[[], Awaitable[None]]
 
@@ -32,7 +37,11 @@ class Workload:
         """Sessions whose switch died with them: no record, no events."""
         self.forgotten: set[str] = set()
         """Sessions that a fail-over of the ledger has lost from beginning to end."""
+        self.stepped: dict[str, float] = {}
+        """Sessions before whose booking the time of day was stepped: by how many seconds, either way. A step after an
+        end that nobody has heard of yet is taken off all the same: the smaller duration is billed."""
         self.alive = True
+        self._disobeyed = False
         self._keys = 0
         self._opened_in_vain: set[str] = set()
         """Sessions whose opening a fail-over has lost: known to the daemon alone, until something is booked of them."""
@@ -63,6 +72,10 @@ class Workload:
             (2, self._toggle_daemon),
             (4, self._toggle_ledger),
             (1, self._restart_switch),
+            (3, self._toggle_obedience),
+            (2, self._step_clock),
+            (2, self._gain_lease),
+            (1, self._restart_twice),
         ]
         return [*calls, *faults, (2 if self.rig.policy.is_shared else 0, self._fail_over)]
 
@@ -112,6 +125,10 @@ class Workload:
     async def _toggle_link(self) -> None:
         self.rig.switch.up = not self.rig.switch.up
         if self.rig.switch.up and self.alive:
+            await self._reconcile()
+
+    async def _reconcile(self) -> None:
+        with contextlib.suppress(SwitchError):  # then the next audit does it
             await self.rig.registry.reconcile()
 
     async def _toggle_daemon(self) -> None:
@@ -121,17 +138,59 @@ class Workload:
             self.forgotten |= self._opened_in_vain - await self._known()
             return
         self.rig.switch.up = True
+        self.rig.switch.disobeys, self._disobeyed = lambda: False, False
         self.alive = True
         await self.rig.start_daemon()
 
     async def _toggle_ledger(self) -> None:
         self.store.failing = 0.0 if self.store.failing else self.chance.choice((0.3, 0.7, 0.9, 1.0))
 
+    async def _toggle_obedience(self) -> None:
+        """Orders and questions to the switch get lost, while it goes on telling."""
+        share, self._disobeyed = (0.0, False) if self._disobeyed else (self.chance.choice((0.3, 0.9, 1.0)), True)
+        self.rig.switch.disobeys = lambda: self.chance.random() < share
+
+    async def _step_clock(self) -> None:
+        """Seen by the daemon, which can store what it has seen: else nobody could tell."""
+        if not self.alive or self.store.failing:
+            return
+        by_s = self.chance.choice((-30, -5, 5, 40))
+        self.rig.clock.step_wall(by_s)
+        booked = {row.session for row in await self.store.cdrs(limit=10_000)}
+        for call in (one for one in self.calls if one.session not in booked):
+            self.stepped[call.session] = self.stepped.get(call.session, 0) + abs(by_s)
+        await self.rig.clock.advance(1.1)
+
+    async def _gain_lease(self) -> None:
+        """In the moment in which a call is decided: what is open is taken over, it too."""
+        if not self.alive or self._disobeyed or not self.rig.switch.up:
+            return
+        gained: list[asyncio.Task[None]] = []
+        registry = self.rig.registry
+        self.store.reserved = lambda: gained.append(asyncio.create_task(registry.lead(registry.epoch)))
+        await self._new_call()
+        self.store.reserved = None
+        await asyncio.gather(*gained)
+
+    async def _restart_twice(self) -> None:
+        """With a tick in between, whose order to the switch is lost."""
+        if not self.alive or not self.rig.switch.up:
+            return
+        await self._toggle_daemon()
+        await self.rig.clock.advance(self.chance.choice((1, 40)))
+        await self._toggle_daemon()
+        self.rig.switch.set_deadline = _not_obeyed  # type: ignore[method-assign]
+        await self.rig.clock.advance(self.chance.choice((1.5, 62)))
+        await self._toggle_daemon()
+        del self.rig.switch.set_deadline
+        await self._toggle_daemon()
+        await self.rig.clock.advance(2)
+
     async def _restart_switch(self) -> None:
         self.lost |= {one.session for one in self.calls if one.caller_alive}
         self.rig.switch.restart()
         if self.alive and self.rig.switch.up:
-            await self.rig.registry.reconcile(True)
+            await self._reconcile()
 
     async def _fail_over(self) -> None:
         """The ledger loses what was acknowledged in the last moments. There is money for all of it to be booked again;
@@ -160,6 +219,7 @@ class Workload:
     async def _mend_faults(self) -> None:
         self.store.failing = 0.0
         self.rig.switch.up = True
+        self.rig.switch.disobeys, self._disobeyed = lambda: False, False
         if self.alive:
             await self.rig.registry.reconcile()
         else:
@@ -185,6 +245,22 @@ class Workload:
             if session.state in (State.RESERVED, State.RINGING, State.RUNNING):
                 allowed_us = (session.covered_s + 1) * MICRO + OVERSHOOT_MS * 1000
                 assert call.deadline_mono_us - call.answered.mono_us <= allowed_us, record.id
+                self._check_enforced(call)
         for key, balance in (await self.store.balances("anna")).items():
             if key == "credit" or key.startswith(bundle("")):
                 assert balance.available >= 0, (key, balance)
+
+    def _check_enforced(self, call: FakeCall) -> None:
+        """Nobody who has paid is cut early: the switch holds the deadline that its session believes it to hold."""
+        runner = self.rig.registry.find(call.session) if self.alive else None
+        if runner is None or not isinstance(session := runner.session, Session) or not session.anchored:
+            return
+        assert call.answered is not None
+        assert call.deadline_mono_us is not None
+        if session.state is State.RUNNING and session.technology and session.enforced_s == session.covered_s:
+            held_s = (call.deadline_mono_us - call.answered.mono_us) / MICRO
+            assert held_s >= session.covered_s - ANCHORED_WITHIN_S, (call.session, held_s, session.covered_s)
+
+
+async def _not_obeyed(_uid: str, _at: Instant) -> None:
+    raise LinkDown
