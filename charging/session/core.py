@@ -71,6 +71,7 @@ _SETUP: dict[type, Handler] = {
     Woke: setup.woke,
     FundsChanged: stay,
     ClockJumped: setup.clock_jumped,
+    KeptAnswer: running.kept,
     HangupOrdered: hang_up,
 }
 

@@ -66,17 +66,32 @@ def _clocks_agree(session: Session, tolerance_ms: int) -> bool:
 
 def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | None:
     """What to bill in the place of a length by the switch's wall clock that cannot be right; ``None``: it can."""
-    stepped_ms = session.stepped_us // 1000
     heard = session.anchored and session.left is not None and session.left_us is not None
     least_ms, most_ms, elapsed_ms = session.proven_ms, by_switch, by_switch
     if session.anchored and session.answered is not None and (until := session.left or session.ended) is not None:
         elapsed_ms = session.elapsed_ms(until.mono_us)
         most_ms = elapsed_ms + _heard_late_ms(session.answered, session.answered_us)
         least_ms = elapsed_ms - _heard_late_ms(until, session.left_us) if heard else session.proven_ms
+    lengths = (by_switch,) if heard else _unstepped_ms(session, by_switch, tolerance_ms)
     fits = least_ms - tolerance_ms <= by_switch <= most_ms + tolerance_ms
-    if fits and (heard or abs(stepped_ms) <= tolerance_ms):
+    if fits and all(abs(by_switch - length) <= tolerance_ms for length in lengths):
         return None
-    return min(by_switch, elapsed_ms, by_switch if heard else by_switch - stepped_ms)
+    return min(by_switch, elapsed_ms, *lengths)
+
+
+def _unstepped_ms(session: Session, by_switch: int, tolerance_ms: int) -> tuple[int, ...]:
+    """What the length can be without the clock's steps, where nobody heard of the end: after each step that was seen,
+    the end may have come before the next. Where no such end fits (the switch has a clock of its own), all come off.
+    """
+    lengths = []
+    begin_ms, length = session.proven_ms, by_switch
+    for at_ms, by_us in session.steps:
+        if begin_ms - tolerance_ms <= length <= at_ms + tolerance_ms:
+            lengths.append(length)
+        begin_ms, length = max(begin_ms, at_ms), length - by_us // 1000
+    if not lengths or begin_ms - tolerance_ms <= length:
+        lengths.append(length)
+    return tuple(lengths)
 
 
 def _heard_late_ms(heard: Instant | None, stamp_us: int | None) -> int:

@@ -19,6 +19,9 @@ from charging.rating.rate import Rate
 
 RECORD_VERSION = 1
 
+STEPS_MAX = 8
+"""So many steps of the wall clock during one call are told apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -160,8 +163,9 @@ class Session:
     charged, warned of or moved."""
     answered_us: int | None = None
     """By the switch's own stamp."""
-    stepped_us: int = 0
-    """By how much the wall clock was stepped since the answer, as the watch of the clocks saw it."""
+    steps: tuple[tuple[int, int], ...] = ()
+    """How the wall clock was stepped since the answer, as the watch of the clocks saw it: how many ms after the answer,
+    and by how many µs. The oldest of many are added up."""
     technology: str = ""
     """Of the bridge; empty until it is joined."""
     left: Instant | None = None
@@ -215,6 +219,11 @@ class Session:
     """When to try the ledger or the switch again."""
 
     @property
+    def stepped_us(self) -> int:
+        """By how much the wall clock was stepped since the answer, in all."""
+        return sum(by_us for _, by_us in self.steps)
+
+    @property
     def follows(self) -> int:
         """The number of the last transfer that was applied."""
         return self.sequence - 1
@@ -240,6 +249,14 @@ class Session:
     def elapsed_ms(self, mono_us: int) -> int:
         """Milliseconds from the answer to a monotonic reading; 0 before the answer."""
         return 0 if self.answered is None else max(0, (mono_us - self.answered.mono_us) // 1000)
+
+    def stepped(self, by_us: int, mono_us: int) -> Session:
+        """After one more step of the wall clock, seen at a monotonic reading."""
+        steps = (*self.steps, (self.elapsed_ms(mono_us), by_us))
+        if len(steps) > STEPS_MAX:
+            (_, first_us), (at_ms, second_us), *later = steps
+            steps = ((at_ms, first_us + second_us), *later)
+        return replace(self, steps=steps)
 
     def at(self, second: int) -> Instant:
         """The instant ``second`` seconds after the answer."""
@@ -272,7 +289,7 @@ _STORED_AS_IS = (
     "callee_uid",
     "dial_status",
     "answered_us",
-    "stepped_us",
+    "steps",
     "technology",
     "left_us",
     "caller_gone",
@@ -318,11 +335,13 @@ def from_json(text: str, now: Instant, epoch: int) -> Session:
     record = json.loads(text)
     if record.pop("version") != RECORD_VERSION:
         raise ValueError("the session's record is of another version")
+    record["steps"] = _steps_in(record)
+    stepped_us = sum(by_us for _, by_us in record["steps"])
     for name in _STORED_INSTANTS:
         if record[name] is not None:
             # Set-up and answer were read before any step that the record knows of.
-            stepped_us = record.get("stepped_us", 0) if name in ("opened", "answered") else 0
-            record[name] = Instant(now.mono_us - (now.wall_us - stepped_us - record[name]), record[name])
+            before_us = stepped_us if name in ("opened", "answered") else 0
+            record[name] = Instant(now.mono_us - (now.wall_us - before_us - record[name]), record[name])
     record["rate"] = Rate.from_json(record["rate"])
     record["funding"] = tuple(Segment(*part) for part in record["funding"])
     record["doubtful_s"] = tuple(record.get("doubtful_s", ()))
@@ -332,6 +351,12 @@ def from_json(text: str, now: Instant, epoch: int) -> Session:
         used_ms, billed_s, overrun_s, proof, ended_us = record["duration"]
         record["duration"] = Duration(used_ms, billed_s, overrun_s, Proof(proof), ended_us)
     return _awake(replace(Session(**record), epoch=epoch, anchored=record["answered"] is None), now)
+
+
+def _steps_in(record: dict[str, Any]) -> tuple[tuple[int, int], ...]:
+    """The clock's steps; of a record of before their sum alone, as if it had been stepped at the answer."""
+    summed_us = record.pop("stepped_us", 0)
+    return tuple((at_ms, by_us) for at_ms, by_us in record.get("steps", [[0, summed_us]] if summed_us else []))
 
 
 def _awake(session: Session, now: Instant) -> Session:

@@ -114,7 +114,8 @@ def channel_ended(session: Session, event: ChannelEnded, context: Context) -> St
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     """The switch's own view: is the call alive, and does its deadline stand where the money ends?"""
     if not event.alone and not _agrees(session, event):
-        return Step(session, (AskSwitch(everywhere=True),))
+        # Nothing is charged by the link's proof until the answer: the call may have ended while the link was away.
+        return Step(replace(session, confirmed=False), (AskSwitch(everywhere=True),))
     if event.callee is None:
         return begin_ending(replace(session, caller_gone=event.caller is None), context)
     if session.cut_by:
@@ -252,7 +253,7 @@ def switch_silent(session: Session, event: SwitchSilent, context: Context) -> St
 def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step:
     """The switch counts by its wall clock, which has moved away from what it was told. So will its record of the call's
     length be: that is stored, for whoever may have to read it."""
-    stepped = replace(session, stepped_us=session.stepped_us + event.by_us)
+    stepped = session.stepped(event.by_us, context.now.mono_us)
     moved = _deadline(stepped, context) if session.technology and session.anchored else Step(stepped)
     return Step(moved.session, (*moved.commands, Keep()))
 

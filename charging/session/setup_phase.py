@@ -50,7 +50,7 @@ def dial_ended(session: Session, event: DialEnded, context: Context) -> Step:
     if event.status != "ANSWER":
         check = context.in_s(context.policy.setup_timeout_s)
         return Step(replace(session, dial_status=event.status, check_mono_us=check))
-    return answered(replace(session, stepped_us=0), context.now, event.at_us, event.callee_uid, context)
+    return answered(replace(session, steps=()), context.now, event.at_us, event.callee_uid, context)
 
 
 def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, context: Context) -> Step:
@@ -97,9 +97,10 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
     return Step(failed, (Tell("voicemail_reserved", {"price": voicemail.price}), Become(voicemail)))
 
 
-def clock_jumped(session: Session, event: ClockJumped, _context: Context) -> Step:
-    """The phone may have answered already, without our having heard so."""
-    return Step(replace(session, stepped_us=session.stepped_us + event.by_us))
+def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step:
+    """The phone may have answered already, without our having heard so: whoever reads the record of the call's length
+    must know of the step."""
+    return Step(session.stepped(event.by_us, context.now.mono_us), (Keep(),))
 
 
 def answer_doubtful(session: Session, _event: AnswerDoubtful, context: Context) -> Step:

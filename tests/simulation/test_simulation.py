@@ -15,7 +15,7 @@ from tests.fakes.rig import make_rig, make_tariff, plan
 from tests.simulation.auditor import audit
 from tests.simulation.workload import Workload
 
-SEEDS = range(25)
+SEEDS = range(120)
 
 
 def drawn_tariff(chance: random.Random) -> Tariff:

@@ -38,8 +38,8 @@ class Workload:
         self.forgotten: set[str] = set()
         """Sessions that a fail-over of the ledger has lost from beginning to end."""
         self.stepped: dict[str, float] = {}
-        """Sessions before whose booking the time of day was stepped: by how many seconds, either way. A step after an
-        end that nobody has heard of yet is taken off all the same: the smaller duration is billed."""
+        """Sessions before whose booking the time of day was stepped: by how many seconds, either way. A step that may
+        have come before an end that nobody has heard of yet is taken off: the smaller duration is billed."""
         self.alive = True
         self._disobeyed = False
         self._keys = 0
@@ -128,8 +128,10 @@ class Workload:
             await self._reconcile()
 
     async def _reconcile(self) -> None:
-        with contextlib.suppress(SwitchError):  # then the next audit does it
+        try:
             await self.rig.registry.reconcile()
+        except SwitchError:  # the link is dropped again, for it proves nothing until this is done
+            self.rig.switch.up = False
 
     async def _toggle_daemon(self) -> None:
         if self.alive:

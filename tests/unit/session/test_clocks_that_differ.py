@@ -234,6 +234,51 @@ async def test_steps_that_take_one_another_back_take_nothing_off() -> None:
         assert ((await cdr(rig))["billed_s"], (await cdr(rig))["proof"]) == (20, "black_box")
 
 
+@pytest.mark.parametrize("restarts", [0, 1])
+async def test_a_step_that_was_seen_before_the_answer_was_is_not_billed(restarts: int) -> None:
+    """The phone was answered over a link that was down; a daemon that starts afterwards reads the call's record."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.ringing()
+        rig.switch.up = False
+        rig.switch.answer(call.session)
+        rig.clock.step_wall(40)
+        await rig.clock.advance(20.1)
+        rig.switch.end(call.session)
+        for _ in range(restarts):
+            await rig.kill_daemon()
+            rig.switch.up = True
+            await rig.start_daemon()
+        rig.switch.up = True
+        await rig.registry.reconcile()
+        await rig.clock.advance(10)
+        assert (call.true_ms, (await cdr(rig))["billed_s"]) == (20_100, 20)
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+async def test_a_step_after_an_end_that_nobody_heard_of_makes_the_call_no_longer(restarts: int) -> None:
+    """The clock was stepped ahead while the call lasted, and back again long after it."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        rig.switch.up = False
+        rig.clock.step_wall(5)
+        await rig.clock.advance(20.1)
+        rig.switch.end(call.session)
+        await rig.clock.advance(30)
+        rig.clock.step_wall(-30)
+        await rig.clock.advance(2)
+        for _ in range(restarts):
+            await rig.kill_daemon()
+            rig.switch.up = True
+            await rig.start_daemon()
+        rig.switch.up = True
+        await rig.registry.reconcile()
+        await rig.clock.advance(10)
+        booked = await cdr(rig)
+        assert (call.true_ms, booked["billed_s"], booked["proof"]) == (20_100, 20, "clock_jump")
+
+
 async def test_never_less_is_billed_than_was_proven_while_the_call_lasted() -> None:
     """The daemon's clock was stepped, the switch's on another machine was not."""
     clock = FakeClock()

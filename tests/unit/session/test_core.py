@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from charging.rating.funding import Segment
 from charging.rating.rate import Rate, Step
 from charging.session.commands import AskSwitch, HangUp, ReadBalances, ReadBlackBox, SetDeadline, Tell
 from charging.session.core import TABLE, step
-from charging.session.events import BlackBoxRead, ClockJumped, Leg, SwitchSaid, Woke
+from charging.session.events import BlackBoxRead, ClockJumped, Leg, SwitchSaid, SwitchSilent, Woke
 from charging.session.model import Policy, Session, State, from_json
 from charging.session.switch_events import (
     BridgeEntered,
@@ -233,7 +234,18 @@ def test_list_of_all_channels_ends_nothing_and_has_the_channels_asked_alone(
 ) -> None:
     legs = (None if caller is None else leg(caller), None if callee is None else leg(callee))
     session, commands = step(running(), SwitchSaid(NOW.mono_us, *legs, alone=False), NOW, POLICY)
-    assert (session, commands) == (running(), (AskSwitch(everywhere=True),))
+    assert (session, commands) == (running(confirmed=False), (AskSwitch(everywhere=True),))
+
+
+def test_call_that_the_list_lacks_is_not_charged_by_the_links_proof_until_it_was_asked_about() -> None:
+    """The switch was restarted, its link is up again, and the question about the call is lost."""
+    due = running(tick_mono_us=NOW.mono_us)
+    doubted, _ = step(due, SwitchSaid(NOW.mono_us, None, None, alone=False), NOW, POLICY)
+    unanswered, _ = step(doubted, SwitchSilent("other"), NOW, POLICY)
+    waiting, commands = step(unanswered, Woke(NOW.mono_us), NOW, POLICY)
+    assert (waiting.proven_ms, commands) == (0, (AskSwitch(),))
+    seen, _ = step(waiting, SwitchSaid(NOW.mono_us, leg("caller"), leg("callee")), NOW, POLICY)
+    assert step(seen, Woke(NOW.mono_us), NOW, POLICY).commands == (ReadBalances(),)
 
 
 def test_dialling_of_another_channel_makes_no_forwarded_leg() -> None:
@@ -258,10 +270,20 @@ def test_call_gone_from_the_switch_has_its_record_read() -> None:
 
 def test_record_survives_its_storage() -> None:
     session = running(warned=True, prompts=2, hangup_reason="fraud", left=NOW, left_us=NOW.wall_us, day_cap=5_000_000)
+    session = session.stepped(40_000_000, NOW.mono_us).stepped(-40_000_000, NOW.mono_us)
     restored = from_json(session.to_json(), NOW, 3)
     volatile = {"check_mono_us": None, "tick_mono_us": None, "epoch": 0, "anchored": True, "confirmed": True}
     assert replace(restored, **volatile) == replace(session, **volatile)  # type: ignore[arg-type]
     assert restored.epoch == 3
+
+
+def test_record_that_tells_the_sum_of_the_clocks_steps_alone_is_read() -> None:
+    record = json.loads(running().to_json())
+    del record["steps"]
+    assert from_json(json.dumps(record), NOW, 0).steps == ()
+    restored = from_json(json.dumps({**record, "stepped_us": 5_000_000}), NOW, 0)
+    assert (restored.steps, restored.stepped_us) == (((0, 5_000_000),), 5_000_000)
+    assert restored.answered == Instant(NOW.plus(-5).mono_us, NOW.plus(-10).wall_us)
 
 
 def test_record_of_another_version_is_refused() -> None:

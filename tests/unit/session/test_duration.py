@@ -8,7 +8,7 @@ import pytest
 
 from charging.session.duration import contradicting_ms, decide_duration
 from charging.session.events import BlackBoxRead
-from charging.session.model import Proof, Session
+from charging.session.model import STEPS_MAX, Proof, Session
 from tests.unit.session.test_core import NOW, POLICY, running
 
 
@@ -47,10 +47,42 @@ def test_record_of_the_callers_up_time_yields_to_the_events() -> None:
 
 
 def test_clock_that_stepped_is_no_finding_and_bills_the_smaller_length() -> None:
-    session = ended(left_us=NOW.plus(30).wall_us, stepped_us=30_000_000)
+    session = ended(left_us=NOW.plus(30).wall_us, steps=((5_000, 30_000_000),))
     duration = decide_duration(session, by_leg(40_000), NOW.wall_us, POLICY)
     assert (duration.used_ms, duration.proof) == (10_000, Proof.CLOCK_JUMP)
     assert contradicting_ms(session, by_leg(40_000), duration, POLICY) is None
+
+
+def lost(*steps: tuple[int, int]) -> Session:
+    """Answered ten seconds ago, its end unheard; the clock was stepped so many ms after the answer, by so many s."""
+    return running(ended=NOW, steps=tuple((at_ms, by_s * 1_000_000) for at_ms, by_s in steps))
+
+
+@pytest.mark.parametrize(
+    ("steps", "answered_ms", "used_ms"),
+    [
+        ((), 9000, 9000),
+        (((5000, 40),), 49_000, 9000),
+        (((5000, 40), (9000, -40)), 9500, 9500),
+        (((3000, 5), (9000, -30)), 11_000, 6000),
+        (((5000, -3),), 4000, 4000),
+        (((3000, 5), (9000, -4)), 10_500, 5500),
+    ],
+    ids=["none", "one", "taken back", "one in the call", "either may be", "smaller"],
+)
+def test_end_that_nobody_heard_of_came_between_the_steps_that_it_fits(
+    steps: tuple[tuple[int, int], ...], answered_ms: int, used_ms: int
+) -> None:
+    duration = decide_duration(lost(*steps), by_leg(answered_ms), NOW.wall_us, POLICY)
+    assert duration.used_ms == used_ms
+
+
+def test_of_many_steps_the_oldest_are_added_up() -> None:
+    session = running()
+    for second in range(STEPS_MAX + 2):
+        session = session.stepped(1_000_000 * (second + 1), NOW.plus(second).mono_us)
+    assert (len(session.steps), session.steps[0]) == (STEPS_MAX, (12_000, 6_000_000))
+    assert session.stepped_us == sum(range(1, STEPS_MAX + 3)) * 1_000_000
 
 
 def test_record_of_a_forward_that_was_not_answered_is_believed_against_events() -> None:
