@@ -87,6 +87,8 @@ def _unproven(letter: Letter, settings: Settings) -> str | None:
     server = settings.fax.mail_verified_by if settings.fax is not None else None
     if server is None:
         raise Refusal("faxes by mail need fax.mail_verified_by in charging.yaml: anybody can write any From")
+    if not letter.is_addressed:
+        return "its To does not name this address, so another may have handed in what was written to somebody else"
     return why_not(letter.authentication, server, letter.domain) or None
 
 

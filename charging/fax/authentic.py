@@ -44,8 +44,8 @@ def why_not(headers: Sequence[str], server: str, domain: str) -> str:
     if found is None:
         return f"no {HEADER} of {server}"
     domain = domain.lower()
-    dmarc = [one for one in found if one.method == "dmarc" and one.outcome != "none"]
-    if dmarc:
+    dmarc = [one for one in found if one.method == "dmarc"]
+    if [one.outcome for one in dmarc] not in ([], ["none"]):  # "none" and another contradict each other
         passed = all(one.outcome == "pass" and one.properties.get("header.from") == domain for one in dmarc)
         return "" if passed else f"DMARC does not pass for {domain}"
     for one in found:
@@ -57,11 +57,12 @@ def why_not(headers: Sequence[str], server: str, domain: str) -> str:
 def _parsed(header: str, server: str) -> tuple[Result, ...] | None:
     """The results of a header that is the server's; none where it is malformed. ``None``: it is another server's."""
     parts = _statements(header[: HEADER_MAX + 1])
-    if parts is None:
-        # Whose it is cannot be told. Taken for the server's, so that what lies below it does not count instead.
+    if parts is None or not parts[0]:
+        # Whose it is cannot be told (it may have been too long to be handed on). Taken for the server's, so that what
+        # lies below it does not count instead.
         return ()
     (head, *rest) = parts
-    if not head or head[0].lower() != server.lower():
+    if head[0].lower() != server.lower():
         return None
     if len(header) > HEADER_MAX or len(head) > 2:
         return ()

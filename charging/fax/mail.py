@@ -1,10 +1,11 @@
 """A fax handed in by mail: who wants what sent where, read from the message. Pure.
 
 The number stands in the address (``fax+31201234567@…`` or ``31201234567@fax…``), else in the subject; what there is one
-is for `charging.rating.written_numbers` to say. The document is the one PDF or TIFF attached. What a program has sent
-(a bounce, an out-of-office notice, a list) is dropped without a word, so that two machines never answer one another
-(RFC 3834); and since some programs do not say that they are, so is a mail without a document that answers one of our
-replies.
+is for `charging.rating.written_numbers` to say. Both count only as the sender wrote them: whoever got a mail of his can
+hand the same mail in here, with its signature and with another envelope (RFC 6376, 8.6). The document is the one PDF or
+TIFF attached. What a program has sent (a bounce, an out-of-office notice, a list) is dropped without a word, so that
+two machines never answer one another (RFC 3834); and since some programs do not say that they are, so is a mail without
+a document that answers one of our replies.
 
 The addresses are read from the headers as they stand, not by the mail library, whose reading takes time that grows with
 the square of a header and finds addresses in what is none. Whoever wants his faxes sent writes one plain address.
@@ -28,7 +29,6 @@ from charging.fax.authentic import HEADER as AUTHENTICATION_RESULTS
 
 MAIL_BYTES_MAX = 50_000_000
 ADDRESS_LENGTH_MAX = 254
-PLACES = ("X-Original-To", "Delivered-To", "To", "Cc")
 SUBJECT_LENGTH_MAX = 500
 """Characters; in a longer one no number is looked for."""
 HEADER_MAX = 20_000
@@ -51,6 +51,9 @@ _MAILBOX = re.compile(rf"""(?:[^"<>@,;:()\[\]\\\x00-\x1f\x7f-\U0010ffff]|"[ -!#-
 """What may stand before an address in angle brackets: words, and words in quotes that hold no brackets."""
 _BETWEEN = re.compile(r'[\s,;:<>()"]+')
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
+_HEAD_END = re.compile(rb"\n\r?\n")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+_ONCE = ("From", "To", "Subject", "Message-ID")
 _SAYS_AUTOMATIC = ("X-Autoreply", "X-Autorespond", "X-Auto-Response-Suppress")
 
 T = TypeVar("T")
@@ -75,6 +78,8 @@ class Letter:
     message_id: str
     recipient: str
     """Where it was sent to; empty where that is not known."""
+    is_addressed: bool
+    """Whether its one ``To`` names the recipient. A ``Cc`` does not count: what a mail has not, no signature covers."""
     target: str | Wrong
     """What names the number: the digits of an address, else the subject."""
     document: bytes | Wrong
@@ -98,13 +103,14 @@ class Letter:
 def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:
     """The mail that an MTA hands over; ``None``: drop it. ``envelope_sender`` and ``recipient`` are as the MTA knows
     them; ``<>`` or nothing as sender is a bounce."""
-    message = _parsed(data)
+    message = None if _has_hidden_lines(data) else _parsed(data)
     if message is None:
         return None
     sender = _sender(message)
-    if sender is None or _is_automatic(message, sender, envelope_sender):
+    if sender is None or _has_twice(message) or _is_automatic(message, sender, envelope_sender):
         return None
-    recipients = [recipient] if recipient else [one for place in PLACES for one in _addresses(message, place)]
+    written = _addresses(message, "To")
+    recipients = [recipient] if recipient else written
     documents = list(_documents(message))
     if not documents and _OUR_REPLY.search(_header(message, "In-Reply-To") + _header(message, "References")):
         return None
@@ -114,11 +120,20 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         sender=sender,
         message_id=message_id if _MESSAGE_ID.fullmatch(message_id) else "",
         recipient=recipients[0] if recipients else "",
+        is_addressed=bool(written) and (not recipient or _name(recipient) in map(_name, written)),
         target=_target(recipients, _subject(message), by_server=bool(recipient)),
         document=document,
         name=name,
         authentication=tuple(_headers(message, AUTHENTICATION_RESULTS)),
     )
+
+
+def _has_hidden_lines(data: bytes) -> bool:
+    """Whether a header holds a carriage return that ends no line (RFC 5322, 2.2, forbids it). The mail library begins a
+    line there and a mail server does not. So a sender could write a header that no server takes out, and above the
+    server's own: within the quoted envelope sender that stands in ``Return-Path``."""
+    end = _HEAD_END.search(data)
+    return _BARE_CR.search(data, 0, end.end() if end is not None else len(data)) is not None
 
 
 class _Bounded(Compat32):
@@ -178,18 +193,26 @@ def is_plain_address(text: str) -> bool:
 
 
 def _sender(message: EmailMessage) -> str | None:
-    """The one address of the one From; ``None`` where there are more, or it is not plain."""
-    headers = _headers(message, "From")
-    if len(headers) != 1:
-        return None
-    named = _MAILBOX.fullmatch(headers[0])
-    address = named[1] if named is not None else headers[0]
+    """The one address in its From; ``None`` where there are more, or it is not plain."""
+    header = _header(message, "From")
+    named = _MAILBOX.fullmatch(header)
+    address = named[1] if named is not None else header
     return address if is_plain_address(address) else None
 
 
+def _has_twice(message: EmailMessage) -> bool:
+    """Whether a header that a mail has once (RFC 5322, 3.6) is there again: a signature covers the lowest alone, so the
+    one above it is somebody else's."""
+    return any(len(_headers(message, name)) > 1 for name in _ONCE)
+
+
 def _addresses(message: EmailMessage, name: str) -> list[str]:
-    words = [word for header in _headers(message, name) for word in _BETWEEN.split(header)]
-    return list(dict.fromkeys(word for word in words if is_plain_address(word)))
+    return list(dict.fromkeys(word for word in _BETWEEN.split(_header(message, name)) if is_plain_address(word)))
+
+
+def _name(address: str) -> str:
+    """What stands before its domain, which a mail server may write anew."""
+    return address.rpartition("@")[0].lower()
 
 
 def _is_automatic(message: EmailMessage, sender: str, envelope_sender: str | None) -> bool:

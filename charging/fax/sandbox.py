@@ -161,6 +161,7 @@ _REFUSED = (
     *("socket", "socketpair", "connect", "bind", "listen", "accept", "accept4"),
     *("fork", "vfork", "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"),
     *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_open", "pidfd_getfd", "process_madvise", "kcmp"),
+    *("sched_setparam", "sched_setaffinity", "migrate_pages", "move_pages"),
     # Changes of files that Landlock does not look at.
     *("truncate", "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat"),
     *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "utimensat", "utimes"),
@@ -168,7 +169,9 @@ _REFUSED = (
     # The kernel's larger doors.
     *("io_uring_setup", "bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key", "unshare"),
     *("setns", "mount", "umount2", "pivot_root", "chroot", "memfd_create", "memfd_secret", "init_module"),
-    *("finit_module", "kexec_load", "shmget", "shmat", "msgget", "semget", "mq_open", "execveat", "vmsplice"),
+    *("finit_module", "kexec_load", "execveat", "vmsplice"),
+    *("shmget", "shmat", "shmctl", "msgget", "msgsnd", "msgrcv", "msgctl", "semget", "semop", "semtimedop", "semctl"),
+    *("mq_open", "mq_unlink"),
     *("prlimit64", "setpriority", "sched_setscheduler", "sched_setattr", "ioprio_set", "personality"),
 )
 # Of the kernel's arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
@@ -187,7 +190,9 @@ _X86_64 = {
     **{"memfd_create": 319, "memfd_secret": 447, "init_module": 175, "finit_module": 313, "kexec_load": 246},
     **{"shmget": 29, "shmat": 30, "msgget": 68, "semget": 64, "mq_open": 240, "execveat": 322, "vmsplice": 278},
     **{"prlimit64": 302, "setpriority": 141, "sched_setscheduler": 144, "sched_setattr": 314, "ioprio_set": 251},
-    **{"personality": 135},
+    **{"personality": 135, "fcntl": 72, "sched_setparam": 142, "sched_setaffinity": 203, "migrate_pages": 256},
+    **{"move_pages": 279, "shmctl": 31, "msgsnd": 69, "msgrcv": 70, "msgctl": 71, "semop": 65, "semtimedop": 220},
+    **{"semctl": 66, "mq_unlink": 241},
 }
 _AARCH64 = {
     **{"socket": 198, "socketpair": 199, "connect": 203, "bind": 200, "listen": 201, "accept": 202, "accept4": 242},
@@ -202,7 +207,9 @@ _AARCH64 = {
     **{"memfd_create": 279, "memfd_secret": 447, "init_module": 105, "finit_module": 273, "kexec_load": 104},
     **{"shmget": 194, "shmat": 196, "msgget": 186, "semget": 190, "mq_open": 180, "execveat": 281, "vmsplice": 75},
     **{"prlimit64": 261, "setpriority": 140, "sched_setscheduler": 119, "sched_setattr": 274, "ioprio_set": 30},
-    **{"personality": 92},
+    **{"personality": 92, "fcntl": 25, "sched_setparam": 118, "sched_setaffinity": 122, "migrate_pages": 238},
+    **{"move_pages": 239, "shmctl": 195, "msgsnd": 189, "msgrcv": 188, "msgctl": 187, "semop": 193, "semtimedop": 192},
+    **{"semctl": 191, "mq_unlink": 181},
 }
 _SYSCALLS = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
 """By machine: how audit.h names it, and the numbers of its system calls; one that is not there has no number."""
@@ -210,6 +217,9 @@ _LOAD, _EQUAL, _AT_LEAST, _HAS_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # of
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
 _CLONE_THREAD = 0x00010000
+_SET_OWNER = (8, 10, 15)
+"""F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl(2): the process that is named as a pipe's owner gets the signal that is
+chosen, SIGKILL too, when something is written to it. Landlock looks at that since Linux 6.12 only."""
 _X32 = 0x40000000
 """Numbers of another calling convention of x86_64 begin here."""
 
@@ -230,6 +240,9 @@ def _filter() -> bytes:
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | _EPERM)]
     # The C library asks for clone, whose flags can be looked at, where there is no clone3.
     steps += [(_EQUAL, 0, 1, numbers["clone3"]), (_RETURN, 0, 0, _ERROR | _ENOSYS)]
+    steps += [(_EQUAL, 0, len(_SET_OWNER) + 3, numbers["fcntl"]), (_LOAD, 0, 0, 24)]
+    steps += [(_EQUAL, len(_SET_OWNER) - place, 0, order) for place, order in enumerate(_SET_OWNER)]
+    steps += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERROR | _EPERM)]
     steps += [(_EQUAL, 0, 3, numbers["clone"]), (_LOAD, 0, 0, 16), (_HAS_BIT, 1, 0, _CLONE_THREAD)]
     steps += [(_RETURN, 0, 0, _ERROR | _EPERM), (_RETURN, 0, 0, _ALLOW)]
     return b"".join(struct.pack("HBBI", *step) for step in steps)

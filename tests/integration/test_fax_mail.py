@@ -293,6 +293,20 @@ def test_mail_whose_from_is_not_proven_is_dropped_without_a_word_to_anybody(
     assert "dropped a mail that says to be from Anna@Example.nl" in why
 
 
+def test_mail_that_a_customer_wrote_to_somebody_else_is_no_fax_of_his(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its signature stays good, whoever hands it in, and for whatever number."""
+    out, why = submitted(command, monkeypatch, genuine(), "--recipient", "fax+31900123456@fax.example")
+    assert (out, "its To does not name this address" in why) == ("", True)
+
+
+def test_results_behind_a_bare_carriage_return_prove_nothing(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = genuine().partition(b"\n\t")[0] + b" dmarc=pass header.from=example.nl"
+    path = b'Return-Path: <"\r' + hidden + b'\rX:"@evil.example>\n'
+    assert submitted(command, monkeypatch, path + genuine(outcome="fail"))[0] == ""
+
+
 def test_stranger_is_never_answered(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     data = genuine("x.nl").replace(b"Anna@Example.nl", b"eve@x.nl")
     out, why = submitted(command, monkeypatch, data)

@@ -95,8 +95,9 @@ async def test_document_that_tries_reaches_nothing(room: Room) -> None:
 # --- a program that tries: what a fault in Ghostscript or libtiff would let a stranger run -----------------------
 
 PROGRAM = r"""
-import ctypes, json, mmap, os, signal, socket, sys
+import ctypes, fcntl, json, mmap, os, signal, socket, sys
 beside, port, daemon, secret = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+pipe, _ = os.pipe()
 def connect():
     socket.create_connection(("127.0.0.1", port), 5).close()
 def fork():
@@ -119,6 +120,10 @@ acts = {
     "network": connect,
     "local socket": lambda: socket.socket(socket.AF_UNIX),
     "signal": lambda: os.kill(daemon, 0),
+    "owner": lambda: fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getppid()),
+    "owner's signal": lambda: fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL),
+    "owner of another kind": lambda: fcntl.fcntl(pipe, 15, bytes(8)),
+    "processors": lambda: os.sched_setaffinity(daemon, os.sched_getaffinity(daemon)),
     "fork": fork,
     "spawn": spawn,
     "large file": lambda: open("large", "wb").write(bytes(2_000_000)),
@@ -161,6 +166,7 @@ def attack(room: Room, port: int, *, shut_in: bool) -> set[str]:
 def test_program_can_do_it_all_without_the_sandbox(room: Room, listener: int) -> None:
     able = attack(room, listener, shut_in=False)
     assert {"environment", "ledger", "network", "fork", "spawn", "signal", "large file", "mode"} <= able
+    assert {"owner", "owner's signal", "owner of another kind", "processors"} <= able
 
 
 def test_program_in_the_sandbox_has_its_document_and_its_output(room: Room, listener: int) -> None:

@@ -42,6 +42,8 @@ def test_mail_that_the_server_vouches_for_is_genuine(results: str) -> None:
         "dmarc=temperror header.from=example.nl; spf=pass smtp.mailfrom=example.nl",
         "dmarc=pass header.from=evil.nl",
         "dmarc=pass header.from=evil.nl; dmarc=pass header.from=example.nl",
+        "dmarc=none header.from=example.nl; dmarc=pass header.from=example.nl",
+        "dmarc=none header.from=example.nl; dmarc=none; spf=pass smtp.mailfrom=example.nl",
         "dmarc=pass header.from=notexample.nl",
         "dmarc=pass header.from=example.nl.evil.nl",
         "dmarc=pass",
@@ -76,6 +78,8 @@ GOOD = f"{SERVER}; dmarc=pass header.from=example.nl"
         f"{SERVER}; none",
         f"{SERVER}; (",
         f"{SERVER};" + "x " * HEADER_MAX,
+        "",
+        "; dmarc=pass header.from=example.nl",
     ],
 )
 def test_header_below_the_servers_topmost_is_not_read(above: str) -> None:

@@ -241,6 +241,59 @@ def test_reply_refers_to_no_message_id_that_is_none(bad: str) -> None:
     assert "Bcc" not in reply
 
 
+def test_line_that_no_mail_server_sees_is_no_header() -> None:
+    """A mail server takes forged results out of what are lines to it, and writes its own above: below Return-Path."""
+    hidden = b"Authentication-Results: mx.example.nl; dmarc=pass header.from=example.nl"
+    plain = mail().as_bytes()
+    for ends in (b"\r", b"\r\r"):
+        path = b'Return-Path: <"a' + ends + hidden + ends + b'X:"@evil.example>'
+        for line_end in (b"\n", b"\r\n"):
+            assert read_letter(path + line_end + plain.replace(b"\n", line_end)) is None
+    assert read_letter(plain.partition(b"\n\n")[0] + b"\r") is None
+
+
+def test_carriage_returns_in_a_body_and_at_lines_ends_hide_nothing() -> None:
+    head, _, body = mail().as_bytes().replace(b"\n", b"\r\n").partition(b"\r\n\r\n")
+    found = read_letter(head + b"\r\n\r\n" + b"a\rb" + body)
+    assert found is not None
+    assert found.document == PDF
+
+
+@pytest.mark.parametrize(
+    ("to", "recipient", "is_addressed"),
+    [
+        ("Fax+31201234567@example.nl", "fax+31201234567@internal.example", True),
+        ("bob@example.nl, <fax@example.nl>", "fax@example.nl", True),
+        ("bob@example.nl", "fax+31900123456@example.nl", False),
+        ("fax+31201234567@example.nl", "fax+31900123456@example.nl", False),
+        ("bob@example.nl", "", True),
+        ("undisclosed-recipients:;", "", False),
+    ],
+)
+def test_who_hands_in_what_was_written_to_somebody_else_names_no_number(
+    to: str, recipient: str, is_addressed: bool
+) -> None:
+    assert letter(mail(to=to), recipient=recipient).is_addressed is is_addressed
+
+
+@pytest.mark.parametrize("line", ["To: {}", "Subject: {}", "Message-ID: <2@example.nl>", "From: <anna@example.nl>"])
+def test_mail_to_which_a_header_was_added_that_it_had_is_dropped(line: str) -> None:
+    """A signature covers the lowest header of a name alone. With another Message-ID it would be faxed again."""
+    assert read_letter(line.format("fax+31900123456@example.nl").encode() + b"\n" + mail().as_bytes()) is None
+
+
+@pytest.mark.parametrize("name", ["Cc", "X-Original-To", "Delivered-To", "Resent-To"])
+def test_header_that_was_added_to_a_signed_mail_names_no_number(name: str) -> None:
+    """Where there was none, a signature covers none."""
+    fax, plain = "fax+31900123456@example.nl", mail(to="bob@example.nl").as_bytes()
+    handed_in = read_letter(f"{name}: {fax}\n".encode() + plain, recipient=fax)
+    assert handed_in is not None
+    assert not handed_in.is_addressed
+    unnamed = read_letter(f"{name}: {fax}\n".encode() + plain)
+    assert unnamed is not None
+    assert unnamed.target == "+31 20 123 4567"
+
+
 @given(st.binary(max_size=400))
 def test_every_line_of_a_reply_is_a_header_of_ours_or_goes_on_with_a_space(noise: bytes) -> None:
     found = from_(noise)
