@@ -23,6 +23,8 @@ from charging.session.running_phase import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.yaml_model import sorted_problems, validate
 from charging.yaml_text import read_document
 
+NUMBERS_MAX = 20_000
+"""Of so many it is looked whether they have a mailbox."""
 PROMPTS = (PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW)
 
 
@@ -49,7 +51,7 @@ def findings(file: Path, live: bool) -> Iterator[Finding]:
         yield _fax_mail(settings.fax)
         yield from _fax_sandbox(settings.fax)
     if live:
-        yield from _live(config)
+        yield from _live(config, settings)
 
 
 def _tariff(file: Path) -> Iterator[Finding]:
@@ -120,12 +122,22 @@ def _fax_mail(fax: Fax) -> Finding:
     return ok("fax", f"faxes by mail are taken if {fax.mail_verified_by} says that their From is genuine")
 
 
-def _live(config: Config | None) -> list[Finding]:
+def _live(config: Config | None, settings: Settings) -> list[Finding]:
     if config is None:
         return [unknown("switch", "not looked at without the AMI secret")]
     from charging.cli.check_live import live_findings  # talks to the switch: only here
 
-    return asyncio.run(live_findings(config))
+    return asyncio.run(live_findings(config, _mailboxes(settings)))
+
+
+def _mailboxes(settings: Settings) -> dict[str, str]:
+    """That of each number; none where the ledger does not answer, which is told elsewhere."""
+    try:
+        with connected(settings) as client:
+            numbers = list(client.items("/numbers", limit=NUMBERS_MAX))
+    except ChargingError:
+        return {}
+    return {each["number"]: each["mailbox"] or each["number"].removeprefix("+") for each in numbers}
 
 
 def _fax_sandbox(fax: Fax) -> Iterator[Finding]:

@@ -1,28 +1,26 @@
-"""``charging check --live``: what a running Asterisk lacks, as far as the daemon's own login can see it."""
+"""``charging check --live``: what a running Asterisk lacks, as far as the daemon's own login can see or provoke it."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Mapping
+from pathlib import PurePosixPath
 
-from charging.app import link_settings
-from charging.asterisk import variables
-from charging.asterisk.control import CallControl
-from charging.asterisk.link import AmiLink
+from charging.asterisk.numbers import scaled
+from charging.asterisk.probe import Found
 from charging.asterisk.reply import LinkState
-from charging.cli.daemon import shipped_config
+from charging.cli import check_dialplan
+from charging.cli.check_look import PART, Look, is_denied
 from charging.cli.findings import Finding, ok, problem, unknown, warning
-from charging.clock import SystemClock
 from charging.config import Config
 from charging.errors import ActionRefused, SwitchError
+from charging.ledger.accounts import Language
 from charging.logs import silence_logs
+from charging.session.running_phase import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.tasks import end
 
-PART = "switch"
-LOOK_TIMEOUT_S = 20
+LOOK_TIMEOUT_S = 40
 NO_LINK = {
     LinkState.UNREACHABLE: (
         "AMI can not be reached",
@@ -52,50 +50,36 @@ MODULES = {
     "res_agi": "asking the daemon",
 }
 """What the dialplan cannot do without, and for what."""
-RISKY_MODULES = {
-    "bridge_native_rtp": "calls without the feature chgkeep lose audio at a prompt; the shipped predial sets it",
-    "res_pjsip_refer": "a transfer by the subscriber leaves the paid deadline behind; the daemon hangs such calls up",
-}
-_CONTEXT = re.compile(r"^\[(charging-[a-z-]+)\]", re.MULTILINE)
+RISKY_MODULE = "res_pjsip_refer"
+RISK = "a transfer by the subscriber leaves the paid deadline behind; the daemon hangs such calls up"
+TOO_MUCH = ("Command", "ModuleLoad", "GetConfig", "UpdateConfig")
+"""Orders that only a login with more rights than the shipped one may give."""
+MANAGER = "config/asterisk/manager_charging.conf"
+MANAGER_RELOAD = "then `asterisk -rx 'manager reload'`"
+CLOCK_WARNING_US, CLOCK_PROBLEM_US = 1_000_000, 5_000_000
+NUMBERS_SHOWN = 3
 
 
-class _Look:
-    """One login, kept for as long as the look lasts."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.state: asyncio.Future[tuple[LinkState, str]] = asyncio.get_running_loop().create_future()
-        clock = SystemClock()
-        self.link = AmiLink(
-            link_settings(config), clock, on_event=lambda message: None, on_up=self._up, on_state=self._changed
-        )
-        self.control = CallControl(self.link, clock)
-
-    async def _up(self, _restarted: bool) -> None:
-        return
-
-    def _changed(self, state: LinkState, detail: str) -> None:
-        if (state is LinkState.UP or state in NO_LINK) and not self.state.done():
-            self.state.set_result((state, detail))
-
-
-async def live_findings(config: Config) -> list[Finding]:
-    """Log in and look."""
+async def live_findings(config: Config, mailboxes: Mapping[str, str]) -> list[Finding]:
+    """Log in and look. ``mailboxes``: that of each subscriber's number."""
     silence_logs()
-    look = _Look(config)
+    look = Look(config, dict(mailboxes))
     link = asyncio.create_task(look.link.run(), name="ami-link")
+    found: list[Finding] = []
     try:
         async with asyncio.timeout(LOOK_TIMEOUT_S):
             state, detail = await look.state
             if state is not LinkState.UP:
                 return [_no_link(config, state, detail)]
-            return [finding async for finding in _findings(look)]
+            async for finding in _findings(look):
+                found.append(finding)
     except TimeoutError:
-        return [problem(PART, f"AMI: no answer within {LOOK_TIMEOUT_S} s; is Asterisk busy or stopped?")]
+        found.append(problem(PART, f"AMI: no answer within {LOOK_TIMEOUT_S} s; is Asterisk busy or stopped?"))
     except SwitchError as error:
-        return [problem(PART, f"AMI: {error}")]
+        found.append(problem(PART, f"AMI: {error}"))
     finally:
         await end([link])
+    return found
 
 
 def _no_link(config: Config, state: LinkState, detail: str) -> Finding:
@@ -105,15 +89,17 @@ def _no_link(config: Config, state: LinkState, detail: str) -> Finding:
     return problem(PART, f"{what}: {detail}; {advice.format(secret=secret)}")
 
 
-async def _findings(look: _Look) -> AsyncIterator[Finding]:
+async def _findings(look: Look) -> AsyncIterator[Finding]:
     ami = look.config.settings.switch.ami
     yield ok(PART, f"AMI login as {ami.user!r} at {ami.host}:{ami.port}")
-    for part in (_rights, _version, _modules, _dialplan, _agi_address, _switch_name, _black_box):
+    parts = (_rights, _version, check_dialplan.dialplan, check_dialplan.settings, check_dialplan.switch_name)
+    for part in (*parts, _call_inside, _voicemail, _modules, _clocks, _black_box):
         async for finding in part(look):
             yield finding
 
 
-async def _rights(look: _Look) -> AsyncIterator[Finding]:
+async def _rights(look: Look) -> AsyncIterator[Finding]:
+    commands = (await look.link.action("ListCommands")).headers
     missing = await look.control.permissions()
     for right in missing.needed:
         yield problem(PART, f"manager.conf does not allow {right}: calls can not be charged without it")
@@ -121,108 +107,182 @@ async def _rights(look: _Look) -> AsyncIterator[Finding]:
         yield warning(PART, f"manager.conf does not allow {right}: prompts or clean-up suffer")
     if not missing.needed and not missing.optional:
         yield ok(PART, "every order that the daemon gives is allowed")
+    if too_much := [name for name in TOO_MUCH if name in commands]:
+        what = f"manager.conf allows this login {', '.join(too_much)}, which the daemon never asks for"
+        yield warning(PART, f"{what}: give it `write = call,reporting,originate` alone, {MANAGER_RELOAD}")
+    if "PlayDTMF" in commands:
+        look.proven.add("app_senddtmf")
+    if "VoicemailUsersList" in commands:
+        look.proven.add("app_voicemail")
 
 
-async def _version(look: _Look) -> AsyncIterator[Finding]:
+async def _version(look: Look) -> AsyncIterator[Finding]:
     try:
         reply = await look.link.action("CoreSettings")
     except ActionRefused as error:
-        yield unknown(PART, f"Asterisk's version: {error}")
+        yield unknown(PART, f"Asterisk's version: {error}; see it with `asterisk -V`: 20, 22 and 23 are supported")
         return
     version = reply.headers.get("AsteriskVersion")
     bare = version.removeprefix("certified/")
     if not bare.removeprefix("GIT-").replace("-", ".").startswith(SUPPORTED):
-        yield warning(PART, f"Asterisk {version}: this was tested with Asterisk 20, 22 and 23")
+        yield problem(
+            PART, f"Asterisk {version} is not supported: calls were tested on 20, 22 and 23; install one of these"
+        )
     else:
         yield ok(PART, f"Asterisk {version}")
 
 
-async def _modules(look: _Look) -> AsyncIterator[Finding]:
-    """Seeing modules needs the right ``system``, which the daemon does well without."""
+async def _modules(look: Look) -> AsyncIterator[Finding]:
+    """Seeing modules needs the right ``system``, which the daemon does well without: some were seen at work."""
+    if await look.value("DB_EXISTS(charging/check)"):
+        look.proven.add("func_db")
+    unseen = []
     for name, purpose in MODULES.items():
-        loaded = await _is_loaded(look, name)
+        loaded = name in look.proven or await _is_loaded(look, name)
         if loaded is None:
-            shown = "asterisk -rx 'module show' | grep -E"
-            needed, risky = "|".join(MODULES), "|".join(RISKY_MODULES)
-            what = "modules: this login may not see them (it does well without the right). On the switch,"
-            found = (
-                f"all {len(MODULES)} must be shown by: {shown} '{needed}'; none should be shown by: {shown} '{risky}'"
+            unseen.append(name)
+        elif not loaded:
+            yield problem(
+                PART, f"module {name} is not loaded: it is needed for {purpose}; `asterisk -rx 'module load {name}'`"
             )
-            yield unknown(PART, f"{what} {found} ({'; '.join(RISKY_MODULES.values())})")
-            return
-        if not loaded:
-            yield problem(PART, f"module {name} is not loaded: it is needed for {purpose}")
-    for name, risk in RISKY_MODULES.items():
-        if await _is_loaded(look, name):
-            yield warning(PART, f"module {name} is loaded: {risk}")
+    risky = await _is_loaded(look, RISKY_MODULE)
+    if risky:
+        yield warning(
+            PART, f"module {RISKY_MODULE} is loaded: {RISK}; `noload` it in modules.conf if no phone needs it"
+        )
+    shown = "asterisk -rx 'module show like"
+    if unseen:
+        each = "; ".join(f"`{shown} {name}'` must show it" for name in unseen)
+        yield unknown(PART, f"modules that this login may not see (it does well without the right): {each}")
+    if risky is None:
+        yield unknown(PART, f"`{shown} {RISKY_MODULE}'` should show none: {RISK}")
 
 
-async def _is_loaded(look: _Look, module: str) -> bool | None:
+async def _is_loaded(look: Look, module: str) -> bool | None:
     """``None`` where we may not know."""
     try:
         await look.link.action("ModuleCheck", {"Module": module})
     except ActionRefused as error:
-        return None if "permission" in str(error).lower() else False
+        return None if is_denied(error) else False
     return True
 
 
-def wanted_contexts() -> list[str]:
-    """The contexts of the dialplan that comes with the program."""
-    text = (Path(shipped_config()) / "asterisk" / "extensions_charging.conf").read_text(encoding="utf-8")
-    return _CONTEXT.findall(text)
-
-
-async def _dialplan(look: _Look) -> AsyncIterator[Finding]:
-    missing = []
-    for context in wanted_contexts():
-        try:
-            await look.link.action("ShowDialPlan", {"Context": context}, list_end="ShowDialPlanComplete")
-        except ActionRefused as error:
-            if "permission" in str(error).lower():
-                yield unknown(PART, "the dialplan: this login may not see it; grant it the right `reporting`")
-                return
-            missing.append(context)
-    for context in missing:
-        yield problem(PART, f"the dialplan has no context {context}: include charging/extensions_charging.conf")
-    if not missing:
-        yield ok(PART, "the dialplan has every context of extensions_charging.conf")
-
-
-async def _agi_address(look: _Look) -> AsyncIterator[Finding]:
-    """The dialplan must ask where the daemon listens, first or second."""
-    agi = look.config.settings.agi
-    asked = []
-    for name in ("CHARGING_AGI", "CHARGING_AGI_2"):
-        try:
-            reply = await look.link.action("Getvar", {"Variable": name})
-        except ActionRefused as error:
-            yield unknown(PART, f"the dialplan's {name}: {error}")
-            return
-        asked.append((reply.headers.get("Value") or "").replace("(null)", ""))
-    said = " and ".join(address for address in asked if address)
-    if not asked[0]:
-        yield problem(PART, "the dialplan's global CHARGING_AGI is empty: include charging/charging-globals.conf")
-    elif str(agi.port) not in [address.rpartition(":")[2] for address in asked]:
-        yield problem(PART, f"the dialplan asks the daemon at {said}, but it listens on {agi.host}:{agi.port}")
-    else:
-        yield ok(PART, f"the dialplan asks the daemon at {said}")
-
-
-async def _switch_name(look: _Look) -> AsyncIterator[Finding]:
-    """Unset, unless daemons with different names share the switch."""
-    name = look.config.settings.switch.id
+async def _call_inside(look: Look) -> AsyncIterator[Finding]:
+    """A call that rings nobody: what can not be read is provoked."""
+    folder = PurePosixPath(look.config.settings.switch.prompts_dir_on_switch)
+    names = (PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW)
+    prompts = [str(folder / language / name) for language in Language for name in names]
     try:
-        reply = await look.link.action("Getvar", {"Variable": variables.SWITCH})
+        found = await look.probe.run(prompts)
     except ActionRefused as error:
-        yield unknown(PART, f"the dialplan's {variables.SWITCH}: {error}")
+        see = "`asterisk -rx 'manager show settings'`, `'manager show user charging'` and `'features show'`"
+        yield unknown(
+            PART, f"events, the feature chgkeep and prompts: no call could be made inside ({error}); see {see}"
+        )
         return
-    said = reply.headers.get("Value")
-    if said and said != name:
-        found = f"the dialplan's {variables.SWITCH} is {said!r}, but switch.id is {name!r}"
-        yield warning(PART, f"{found}: what callers leave while no daemon answers is not ours to charge")
+    if not found.joined:
+        where = "a call from Local/s@charging-check to itself did not come up"
+        yield problem(PART, f"{where}: mend the dialplan and modules first, then check again")
+        return
+    look.proven |= {"app_dial"} | ({"func_timeout"} if found.deadline else set())
+    for finding in (*_events(found), *_ears(found, prompts)):
+        yield finding
+    if found.feature:
+        look.proven.add("app_stack")
+    if found.prompts_played:
+        look.proven.add("app_chanspy")
 
 
-async def _black_box(look: _Look) -> AsyncIterator[Finding]:
+def _events(found: Found) -> list[Finding]:
+    """What the switch told of the call."""
+    findings = []
+    if not found.deadline:
+        what = "the dialplan can not set TIMEOUT(absolute): CALLS HAVE NO DEADLINE OF THEIR OWN"
+        findings.append(problem(PART, f"{what}; `asterisk -rx 'module load func_timeout'`"))
+    if missing := found.missing_events:
+        cure = (
+            f"set `read = call,user,system` and the eventfilters of {MANAGER}, and no disabledevents, {MANAGER_RELOAD}"
+        )
+        findings.append(problem(PART, f"events that calls are charged by do not come: {', '.join(missing)}; {cure}"))
+    if unstamped := found.unstamped:
+        cure = f"set timestampevents = yes in manager.conf's [general] ({MANAGER} does), {MANAGER_RELOAD}"
+        findings.append(problem(PART, f"events without Asterisk's own time ({', '.join(unstamped)}): {cure}"))
+    if unnamed := found.without_variables:
+        names = "channelvars = CHARGING_SESSION,CHARGING_LEG (beside your own)"
+        cure = f"set {names} in [general] of manager.conf, {MANAGER_RELOAD}"
+        findings.append(problem(PART, f"events do not say whose call it is ({', '.join(unnamed)}): {cure}"))
+    if not findings:
+        rest = "those of transfers, pickups, optimised Local channels and messages were not provoked"
+        findings.append(ok(PART, f"a call inside the switch told all its events, with time and session; {rest}"))
+    return findings
+
+
+def _ears(found: Found, prompts: list[str]) -> list[Finding]:
+    """What the subscriber hears."""
+    findings = []
+    if not found.feature:
+        what = "the feature chgkeep does not work: warnings break the audio of calls or leave the subscriber in silence"
+        cure = 'put #include "charging/features_charging.conf" inside [applicationmap] of features.conf, '
+        findings.append(problem(PART, f"{what}; {cure}then `asterisk -rx 'module reload features'`"))
+    for path in (path for path, played in found.prompts_played.items() if not played):
+        cure = "copy the project's prompts/ there, readable for Asterisk, or mend switch.prompts_dir_on_switch"
+        findings.append(
+            problem(PART, f"prompt {path} does not play on the switch: no file that Asterisk can read; {cure}")
+        )
+    if unheard := [path for path in prompts if path not in found.prompts_played]:
+        what = f"the whisper did not attach for {len(unheard)} of {len(prompts)} prompts, or ChanSpyStart is not told"
+        findings.append(
+            problem(PART, f"{what}: `asterisk -rx 'module load app_chanspy'`, and the eventfilters of {MANAGER}")
+        )
+    if not findings:
+        findings.append(ok(PART, f"{len(prompts)} prompts play on the switch, by whisper; the feature chgkeep works"))
+    return findings
+
+
+async def _voicemail(look: Look) -> AsyncIterator[Finding]:
+    """Mailboxes, by the numbers that would use them."""
+    try:
+        reply = await look.link.action("VoicemailUsersList", timeout_s=10.0, list_end="VoicemailUserEntryComplete")
+        entries = [entry for entry in reply.events if entry.get("VMContext") == "charging"]
+    except ActionRefused as error:
+        if is_denied(error) or "invalid" in str(error).lower():
+            yield unknown(PART, f"mailboxes: {error}; see them with `asterisk -rx 'voicemail show users for charging'`")
+            return
+        entries = []
+    if any(entry.get("MaxMessageLength") == "0" for entry in entries):
+        what = "voicemail messages have no longest length: voicemail_charging.conf is not in force"
+        cure = "include it at the end of voicemail.conf, without settings of the same name before it"
+        yield problem(PART, f"{what}; {cure}, then `asterisk -rx 'voicemail reload'`")
+    there = {entry.get("VoiceMailbox") for entry in entries}
+    without = sorted(number for number, mailbox in look.mailboxes.items() if mailbox not in there)
+    if without:
+        some = ", ".join(without[:NUMBERS_SHOWN]) + (", ..." if len(without) > NUMBERS_SHOWN else "")
+        what = f"{len(without)} numbers have no mailbox in [charging] of voicemail.conf ({some})"
+        yield warning(PART, f"{what}: their calls are not answered where voicemail is due; add them, or mean it so")
+    else:
+        yield ok(PART, f"{len(there)} mailboxes in [charging] of voicemail.conf; every number has one")
+
+
+async def _clocks(look: Look) -> AsyncIterator[Finding]:
+    """The switch's against ours: months, time bands and the end of a fax's order are told by both."""
+    before = look.clock.now()
+    try:
+        theirs = scaled(await look.value("STRFTIME(,UTC,%s.%6q)"), 6)
+    except ActionRefused:
+        theirs = None
+    if theirs is None:
+        yield unknown(PART, "the switch's clock: compare `date -u` on both machines")
+        return
+    after = look.clock.now()
+    apart = max(before.wall_us - theirs, theirs - after.wall_us, 0)
+    if apart <= CLOCK_WARNING_US:
+        yield ok(PART, "the switch's clock agrees with ours")
+        return
+    found = f"the switch's clock and ours are {apart // 1000} ms apart: run chrony on both machines, and let it slew"
+    yield problem(PART, found) if apart > CLOCK_PROBLEM_US else warning(PART, found)
+
+
+async def _black_box(look: Look) -> AsyncIterator[Finding]:
     try:
         records = await look.control.black_box()
     except ActionRefused as error:

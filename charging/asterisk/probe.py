@@ -1,0 +1,175 @@
+"""A call inside the switch, to see what it tells and does: two ends of ours, joined, that ring nobody and cost nothing.
+
+What can not be read with the daemon's rights is provoked: which events come and what they carry, whether the feature
+works, whether each prompt is there and plays. The channels carry no session, so no daemon takes them for its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from charging.asterisk import variables
+from charging.asterisk.message import VARIABLE_SUFFIX, AmiMessage
+from charging.asterisk.prompts import Prompter, PromptOutcome, PromptSettings
+from charging.asterisk.reply import Orders
+from charging.clock import Clock
+from charging.errors import ActionRefused, SwitchError
+
+UP_S = 5.0
+WHISPER_S = 4.0
+PLAYS_S = 1.5
+"""Half a second of silence comes before a prompt, and ours last for seconds."""
+FEATURE_S = 4.0
+ENDED_S = 3.0
+LOOK_S = 0.1
+TIMEOUT_MS = "5000"
+NOTHING_TO_PLAY = "charging-check-nothing-to-play"
+"""No file: the feature runs, plays nothing and forgets the order, which is seen."""
+EVENTS = (
+    *("DialBegin", "DialEnd", "BridgeEnter", "BridgeLeave", "Hangup", "OriginateResponse"),
+    *("ChanSpyStart", "ChanSpyStop"),
+)
+"""What the daemon needs of the events that such a call makes."""
+CHANNEL_VARIABLES = (variables.SESSION, variables.LEG)
+
+
+@dataclass
+class Found:
+    """What was seen."""
+
+    joined: bool = False
+    events: list[AmiMessage] = field(default_factory=list)
+    feature: bool = False
+    deadline: bool = False
+    """The dialplan could set a deadline."""
+    prompts_played: dict[str, bool] = field(default_factory=dict)
+    """By path; of those whose whisper attached."""
+
+    @property
+    def missing_events(self) -> list[str]:
+        seen = {event.event for event in self.events}
+        return [name for name in EVENTS if name not in seen]
+
+    @property
+    def unstamped(self) -> list[str]:
+        """The events that came without Asterisk's own time."""
+        return _names(event for event in self.events if "Timestamp" not in event)
+
+    @property
+    def without_variables(self) -> list[str]:
+        """The events that do not say to which session their channel belongs."""
+        return _names(event for event in self.events if not _tells_variables(event))
+
+
+def _names(events: Iterator[AmiMessage]) -> list[str]:
+    return sorted({event.event for event in events})
+
+
+def _tells_variables(event: AmiMessage) -> bool:
+    names = {value.partition("=")[0] for name, value in event if VARIABLE_SUFFIX.lower() in name.lower()}
+    return names.issuperset(CHANNEL_VARIABLES)
+
+
+class Probe:
+    """One such call. ``observe`` must be given every event."""
+
+    def __init__(self, link: Orders, clock: Clock) -> None:
+        self._link = link
+        self._clock = clock
+        self._name = f"check-{secrets.token_hex(8)}"
+        self._end = f"{self._name}-1"
+        self.found = Found()
+
+    def observe(self, message: AmiMessage) -> None:
+        """Keep what is about this call."""
+        ids = (message.get(f"{prefix}{each}") for prefix in ("", "Dest", "Spyee", "Spyer") for each in ("Uniqueid",))
+        if any(self._name in uid for uid in (*ids, message.get("ActionID"), message.get("Linkedid"))):
+            self.found.events.append(message)
+
+    async def run(self, prompts: Sequence[str]) -> Found:
+        """Make the call, look, end it. Raises SwitchError (ActionRefused where the right is missing)."""
+        await self._originate(self._end, variables.CHECK_CHANNEL, {"Application": "Dial", "Data": _FAR_END}, _FEATURE)
+        try:
+            self.found.joined = await self._until(UP_S, self._is_joined)
+            if self.found.joined:
+                self.found.deadline = bool(await self._variable(f"{self._end}-2", "TIMEOUT(absolute)"))
+                await asyncio.gather(self._try_feature(), *map(self._try_prompt, range(len(prompts)), prompts))
+        finally:
+            await self._hang_up(self._end)
+        await self._until(ENDED_S, self._has_told_all)
+        return self.found
+
+    async def _originate(self, uid: str, channel: str, then: dict[str, str], *assignments: str) -> None:
+        how = {"ActionID": uid, "Async": "true", "Timeout": TIMEOUT_MS, "ChannelId": uid, "OtherChannelId": f"{uid}-2"}
+        await self._link.action("Originate", {"Channel": channel, **then, **how, "Variable": list(assignments)})
+
+    async def _is_joined(self) -> bool:
+        try:
+            status = await self._link.action("Status", {"Channel": self._end}, list_end="StatusComplete")
+        except ActionRefused:  # not there yet
+            return False
+        return any(entry.get("BridgeID") for entry in status.events)
+
+    async def _variable(self, uid: str, name: str) -> str:
+        try:
+            return (await self._link.action("Getvar", {"Channel": uid, "Variable": name})).headers.get("Value")
+        except ActionRefused:
+            return ""
+
+    async def _try_feature(self) -> None:
+        """The prompt's second way, as the daemon goes it."""
+        prompter = Prompter(self._link, PromptSettings(whisper=False))
+        if await prompter.play(self._name, 0, self._end, NOTHING_TO_PLAY) is PromptOutcome.FEATURE:
+            self.found.feature = await self._until(FEATURE_S, self._has_forgotten_the_order)
+
+    async def _has_forgotten_the_order(self) -> bool:
+        return await self._variable(self._end, variables.PROMPT) == ""
+
+    async def _try_prompt(self, index: int, prompt: str) -> None:
+        """Whisper it. It is there if it still plays after a while."""
+        uid = f"{self._name}-w{index}"
+        spy = {"Context": variables.PROMPT_CONTEXT, "Exten": "s", "Priority": "1"}
+        spyee, played = variables.inherited(variables.SPYEE), variables.inherited(variables.PROMPT)
+        await self._originate(uid, variables.WHISPER_CHANNEL, spy, f"{spyee}={self._end}", f"{played}={prompt}")
+
+        async def attached() -> bool:
+            return any(
+                each.event == "ChanSpyStart" and each.get("SpyerUniqueid") == f"{uid}-2" for each in self.found.events
+            )
+
+        async def ended() -> bool:
+            try:
+                await self._link.action("Status", {"Channel": uid}, list_end="StatusComplete")
+            except ActionRefused:
+                return True
+            return False
+
+        if await self._until(WHISPER_S, attached):
+            self.found.prompts_played[prompt] = not await self._until(PLAYS_S, ended)
+        await self._hang_up(uid)
+
+    async def _hang_up(self, uid: str) -> None:
+        try:
+            await self._link.action("Hangup", {"Channel": uid})
+        except SwitchError:  # gone, or its own deadline ends it
+            return
+
+    async def _has_told_all(self) -> bool:
+        return not self.found.missing_events
+
+    async def _until(self, seconds: float, condition: Callable[[], Awaitable[bool]]) -> bool:
+        """Whether it came true in time."""
+        end = self._clock.now().plus(seconds)
+        while not await condition():
+            now = self._clock.now()
+            if now.mono_us >= end.mono_us:
+                return False
+            await self._clock.sleep_until(now.plus(LOOK_S).mono_us)
+        return True
+
+
+_FAR_END = f"{variables.CHECK_CHANNEL},5"
+_FEATURE = f"DYNAMIC_FEATURES={variables.PROMPT_FEATURE}"

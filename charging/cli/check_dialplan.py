@@ -1,0 +1,214 @@
+"""``check --live``: the dialplan that runs, its settings, and the trunk that it dials."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+from collections.abc import AsyncIterator
+
+from charging.asterisk import variables
+from charging.asterisk.dialplan import Line, contexts, differences, running_lines, shipped_lines, ways_in
+from charging.cli.check_look import PART, Look, is_denied, shipped, shipped_globals
+from charging.cli.findings import Finding, ok, problem, unknown, warning
+from charging.errors import ActionRefused
+
+EXTENSIONS = "extensions_charging.conf"
+RELOAD = "`asterisk -rx 'dialplan reload'`"
+DIFFERENCES_SHOWN = 5
+AGI = ("CHARGING_AGI", "CHARGING_AGI_2")
+PREFIX, SUFFIX = "CHARGING_DIAL_PREFIX", "CHARGING_DIAL_SUFFIX"
+_TRUNK = re.compile(r"PJSIP/(?:[^@/]*@([^/@]+)|([^/@]+)/.*)")
+_LOCAL = re.compile(r"Local/[^@]*@([^/]+)(/.*)?")
+
+
+async def dialplan(look: Look) -> AsyncIterator[Finding]:
+    """Line by line against the shipped file."""
+    try:
+        reply = await look.link.action("ShowDialPlan", timeout_s=10.0, list_end="ShowDialPlanComplete")
+    except ActionRefused as error:
+        if is_denied(error):
+            how = "grant it the right `reporting`, or compare `asterisk -rx 'dialplan show charging-obey'` yourself"
+            yield unknown(PART, f"the dialplan: this login may not see it; {how}")
+            return
+        reply = None
+    lines = list(running_lines(() if reply is None else reply.events))
+    for finding in _compared(shipped_lines(shipped(EXTENSIONS)), lines):
+        yield finding
+    for finding in _arrivals(lines):
+        yield finding
+    async for finding in _trunk(look, set(contexts(lines))):
+        yield finding
+
+
+def _compared(wanted: list[Line], running: list[Line]) -> list[Finding]:
+    there = set(contexts(running))
+    missing = [context for context in contexts(wanted) if context not in there]
+    findings = [
+        problem(PART, f"the dialplan has no context {context}: include charging/{EXTENSIONS}, then {RELOAD}")
+        for context in missing
+    ]
+    found = differences(wanted, running)
+    shown = sorted(found, key=lambda one: not one.stake)[:DIFFERENCES_SHOWN]
+    findings += [problem(PART, f"the dialplan, {one}") for one in shown]
+    if found:
+        where = len({one.context for one in found})
+        which = f"{len(found)} lines of {where} contexts differ from this program's {EXTENSIONS}"
+        cure = f"copy the one of this version to Asterisk's charging/ (keep charging-globals.conf), then {RELOAD}"
+        findings.append(problem(PART, f"the dialplan is of another version, or was edited: {which}; {cure}"))
+    if not findings:
+        findings.append(ok(PART, f"the dialplan is the shipped one: {len(wanted)} lines, compared with {EXTENSIONS}"))
+    return findings
+
+
+def _arrivals(lines: list[Line]) -> list[Finding]:
+    """Of the operator's own dialplan: whether, and how, calls come to us."""
+    ways = ways_in(lines)
+    early = [f"[{line.context}] {line.exten}" for line, answered in ways if answered]
+    if early:
+        places = ", ".join(dict.fromkeys(early))
+        what = "answers callers before charging-incoming decides: they pay from then on, and are never `not answered`"
+        return [
+            warning(PART, f"{places} {what}; leave Answer out where the number's calls shall be free until answered")
+        ]
+    if not ways:
+        where = "no context of yours leads to charging-incoming"
+        return [unknown(PART, f"{where}: fine if it is the trunk's own `context`; else see docs/attach.md")]
+    return [ok(PART, f"calls come to charging-incoming from {', '.join(contexts(line for line, _ in ways))}")]
+
+
+async def settings(look: Look) -> AsyncIterator[Finding]:
+    """Of the dialplan: each that has a value as shipped must have one."""
+    try:
+        values = {name: await look.value(name) for name in shipped_globals()}
+    except ActionRefused as error:
+        yield unknown(PART, f"the dialplan's settings: {error}; look with `asterisk -rx 'dialplan show globals'`")
+        return
+    cure = f"include charging/charging-globals.conf of this version in [globals], then {RELOAD}"
+    for name, usual in shipped_globals().items():
+        if usual and not values[name] and name not in (*AGI, SUFFIX):
+            yield problem(PART, f"the dialplan's {name} is not set: {cure}")
+    yield await _agi_address(look, [values.get(name, "") for name in AGI], cure)
+
+
+async def _agi_address(look: Look, asked: list[str], cure: str) -> Finding:
+    """The dialplan must ask where the daemon listens, first or second."""
+    agi = look.config.settings.agi
+    said = " and ".join(address for address in asked if address)
+    if not asked[0]:
+        return problem(PART, f"the dialplan's global CHARGING_AGI is empty: {cure}")
+    for address in filter(None, asked):
+        host, _, port = address.rpartition(":")
+        if port == str(agi.port) and await _reaches(host.strip("[]"), agi.host, look.config.settings.switch.ami.host):
+            return ok(PART, f"the dialplan asks the daemon at {said}")
+    what = f"the dialplan asks the daemon at {said}, but it listens on {agi.host}:{agi.port}"
+    return problem(
+        PART, f"{what}: set CHARGING_AGI in charging-globals.conf, then {RELOAD}; or set agi in charging.yaml"
+    )
+
+
+async def _reaches(asked: str, listening: str, switch: str) -> bool:
+    """Whether who asks there finds a daemon that listens so. Where it listens on every address, the name of this
+    machine is not ours to know; but the loopback is this machine only for a switch on it."""
+    wanted, bound, where = await asyncio.gather(_address(asked), _address(listening), _address(switch))
+    if ipaddress.ip_address(bound).is_unspecified:
+        return not _is_loopback(wanted) or _is_loopback(where)
+    return wanted == bound
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+async def _address(host: str) -> str:
+    """The first address of a name; the name itself where nobody knows it."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return host
+    return str(found[0][4][0])
+
+
+async def _trunk(look: Look, there: set[str]) -> AsyncIterator[Finding]:
+    """What the forwarded legs are dialled through."""
+    try:
+        dialled = f"{await look.value(PREFIX)}NUMBER{await look.value(SUFFIX)}"
+    except ActionRefused as error:
+        yield unknown(PART, f"the trunk: {error}")
+        return
+    if local := _LOCAL.fullmatch(dialled):
+        yield _through_your_dialplan(local[1], dialled, there)
+    elif (trunk := _TRUNK.fullmatch(dialled)) is None:
+        hint = f"{PREFIX} and {SUFFIX} in charging-globals.conf name no PJSIP endpoint and no Local context"
+        yield warning(PART, f"forwards are dialled as {dialled}: {hint}; is that your trunk?")
+    else:
+        async for finding in _endpoint(look, trunk[1] or trunk[2]):
+            yield finding
+
+
+def _through_your_dialplan(context: str, dialled: str, there: set[str]) -> Finding:
+    if context not in there:
+        return problem(
+            PART, f"forwards are dialled as {dialled}, but the dialplan has no context {context}: none succeeds"
+        )
+    see = "`asterisk -rx 'pjsip show endpoint TRUNK' | grep -E 'allow_transfer|direct_media|rtp_timeout'`"
+    what = f"forwards go through your own context {context}; which trunk it dials is not seen from here"
+    return unknown(PART, f"{what}: {see} must say false, false and more than 0")
+
+
+async def _endpoint(look: Look, name: str) -> AsyncIterator[Finding]:
+    """The function may be missing, and the endpoint: an OPTIONS to it tells them apart."""
+
+    async def setting(field: str) -> str:
+        return await look.value(f"PJSIP_ENDPOINT({name},{field})")
+
+    transfer = await setting("allow_transfer")
+    if not transfer:
+        yield await _endpoint_unseen(look, name)
+        return
+    reload = f"in pjsip.conf, endpoint {name}, then `asterisk -rx 'pjsip reload'`"
+    wrong = []
+    if transfer == "true":
+        what = "the trunk allows transfers: a transferred call leaves its paid deadline behind"
+        wrong.append(problem(PART, f"{what}; set allow_transfer = no {reload}"))
+    if await setting("direct_media") == "true":
+        what = (
+            "the trunk has direct media: what does not pass through Asterisk gets no warning (R17) and no rtp_timeout"
+        )
+        wrong.append(warning(PART, f"{what}; set direct_media = no {reload}"))
+    if await setting("rtp_timeout") == "0":
+        what = "the trunk has no rtp_timeout: a leg whose network died stays up until its money is gone"
+        wrong.append(warning(PART, f"{what}; set rtp_timeout = 60 {reload}"))
+    for finding in wrong or [
+        ok(PART, f"forwards leave by the endpoint {name}: no transfer, no direct media, rtp_timeout")
+    ]:
+        yield finding
+
+
+async def _endpoint_unseen(look: Look, name: str) -> Finding:
+    try:
+        await look.link.action("PJSIPQualify", {"Endpoint": name})
+    except ActionRefused as error:
+        if not is_denied(error):
+            cure = f"set {PREFIX} and {SUFFIX} in charging-globals.conf, then {RELOAD}"
+            return problem(PART, f"Asterisk has no PJSIP endpoint {name}: no forward succeeds; {cure}")
+    see = f"`asterisk -rx 'pjsip show endpoint {name}' | grep -E 'allow_transfer|direct_media|rtp_timeout'`"
+    load = "`asterisk -rx 'module load func_pjsip_endpoint'` shows it here"
+    return unknown(PART, f"the trunk's endpoint {name}: {see} must say false, false and more than 0; {load}")
+
+
+async def switch_name(look: Look) -> AsyncIterator[Finding]:
+    """Unset, unless daemons with different names share the switch."""
+    name = look.config.settings.switch.id
+    try:
+        said = await look.value(variables.SWITCH)
+    except ActionRefused as error:
+        yield unknown(PART, f"the dialplan's {variables.SWITCH}: {error}")
+        return
+    if said and said != name:
+        found = f"the dialplan's {variables.SWITCH} is {said!r}, but switch.id is {name!r}"
+        yield warning(PART, f"{found}: what callers leave while no daemon answers is not ours to charge")

@@ -1,0 +1,246 @@
+"""``charging check --live`` on a real Asterisk: silent about what is right, and exact about everything that is broken.
+
+Each case breaks a few things at once that do not hide one another, reloads, looks, and puts them back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from charging.cli.check_files import findings
+from charging.cli.findings import Finding, Grade
+from charging.lab import Lab
+from charging.lab.daemon import DaemonProcess
+from charging.ledger.accounts import Account, Language, Number
+from charging.ledger.sqlite import SqliteStore
+from tests.asterisk.engine import tariff
+from tests.asterisk.parties import NUMBER, NUMBER_WITHOUT_MAILBOX
+
+pytestmark = pytest.mark.asterisk
+
+RELOADS = {
+    "charging/extensions_charging.conf": "dialplan reload",
+    "charging/charging-globals.conf": "dialplan reload",
+    "extensions.conf": "dialplan reload",
+    "charging/manager_charging.conf": "manager reload",
+    "features.conf": "module reload features",
+    "pjsip.conf": "module reload res_pjsip.so",
+    "voicemail.conf": "voicemail reload",
+}
+EXTENSIONS, GLOBALS, MANAGER = list(RELOADS)[0:2] + list(RELOADS)[3:4]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What somebody does to a file of the switch."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass
+class Checked:
+    """What the check says."""
+
+    findings: list[Finding]
+
+    def of(self, grade: Grade) -> list[str]:
+        return [one.text for one in self.findings if one.part == "switch" and one.grade is grade]
+
+    def says(self, grade: Grade, *words: str) -> bool:
+        return any(all(word in text for word in words) for text in self.of(grade))
+
+
+@contextlib.asynccontextmanager
+async def edited(lab: Lab, *edits: Edit) -> AsyncIterator[None]:
+    """The switch runs with these edits, and without them afterwards."""
+    etc = lab.switch.folder / "etc"
+    before = {edit.file: (etc / edit.file).read_text() for edit in edits}
+    try:
+        for edit in edits:
+            text = (etc / edit.file).read_text()
+            assert edit.old in text, f"{edit.file} has no {edit.old!r}"
+            (etc / edit.file).write_text(text.replace(edit.old, edit.new))
+        await reload(lab, before)
+        yield
+    finally:
+        for file, text in before.items():
+            (etc / file).write_text(text)
+        await reload(lab, before)
+
+
+async def reload(lab: Lab, files: dict[str, str]) -> None:
+    for command in dict.fromkeys(RELOADS[file] for file in files):
+        await lab.switch.cli(command)
+
+
+@pytest.fixture
+def daemon(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DaemonProcess:
+    """The settings of a daemon that does not run."""
+    made = DaemonProcess(lab, tmp_path / "daemon", tariff(), {})
+    monkeypatch.setenv("CHARGING_AMI_SECRET", lab.switch.charging_ami.secret)
+    return made
+
+
+async def check(daemon: DaemonProcess) -> Checked:
+    return Checked(await asyncio.to_thread(lambda: list(findings(daemon.settings, live=True))))
+
+
+async def subscriber(daemon: DaemonProcess, *numbers: str) -> None:
+    store = SqliteStore(daemon.ledger)
+    await store.open()
+    await store.put_account(Account("anna", "voice_light", Language.NL, ""))
+    for number in numbers:
+        await store.put_number(Number(number, "anna", "+31612345678"))
+    await store.close()
+
+
+async def test_nothing_is_said_against_the_shipped_set_up(lab: Lab, daemon: DaemonProcess) -> None:
+    await subscriber(daemon, NUMBER)
+    checked = await check(daemon)
+    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [])
+    assert checked.says(Grade.OK, "the dialplan is the shipped one")
+    assert checked.says(Grade.OK, "told all its events")
+    assert checked.says(Grade.OK, "4 prompts play on the switch", "chgkeep works")
+    assert checked.says(Grade.OK, "forwards leave by the endpoint world")
+    assert checked.says(Grade.OK, "clock agrees")
+    unseen = checked.of(Grade.UNKNOWN)
+    assert all("asterisk -rx" in text for text in unseen), "what can not be seen is told with how to see it"
+    assert {module for module in ("res_agi", "res_pjsip_refer") if any(module in text for text in unseen)} == {
+        "res_agi",
+        "res_pjsip_refer",
+    }
+    assert not any("app_" in text or "func_" in text for text in unseen), "these were seen at work"
+
+
+async def test_the_look_leaves_nothing_behind(lab: Lab, daemon: DaemonProcess) -> None:
+    await check(daemon)
+    assert await lab.switch.black_box() == {}
+    async with asyncio.timeout(5):
+        while await lab.switch.channels():  # noqa: ASYNC110  another process has no event for us
+            await asyncio.sleep(0.05)
+    assert lab.world.calls == lab.world.stray_mobiles == []
+
+
+async def test_a_dialplan_that_was_edited_is_told_line_by_line_with_what_is_lost(
+    lab: Lab, daemon: DaemonProcess
+) -> None:
+    edits = (
+        Edit(EXTENSIONS, "iS(${CHARGING_QUOTA})", "i"),
+        Edit(EXTENSIONS, "[charging-decide]\nexten => s,1,Set(CHANNEL(hangup_handler_push)=charging-blackbox,s,1)\n"
+             " same => n,Set(DIALSTATUS=)", "[charging-decide]\nexten => s,1,Set(DIALSTATUS=)"),
+        Edit(EXTENSIONS, " same => n(done),Return()", " same => n,NoOp(mine)\n same => n(done),Return()"),
+    )  # fmt: skip
+    async with edited(lab, *edits):
+        checked = await check(daemon)
+    assert checked.says(
+        Grade.PROBLEM, "[charging-obey] s: found Dial(", "expected Dial(", "DOES NOT END A CALL WHEN ITS MONEY ENDS"
+    )
+    assert checked.says(
+        Grade.PROBLEM, "[charging-decide] s: found no such line", "hangup_handler_push", "what ends without the daemon"
+    )
+    assert checked.says(Grade.PROBLEM, "[charging-clean] s: found NoOp(mine), expected no such line")
+    assert checked.says(Grade.PROBLEM, "of another version, or was edited", "dialplan reload")
+
+
+async def test_a_dialplan_of_which_a_part_is_missing_and_settings_that_lead_elsewhere(
+    lab: Lab, daemon: DaemonProcess
+) -> None:
+    edits = (
+        Edit(EXTENSIONS, "[charging-prompt]", "[charging-was-prompt]"),
+        Edit(GLOBALS, f"CHARGING_AGI = 127.0.0.1:{lab.agi_port}", f"CHARGING_AGI = 127.0.0.9:{lab.agi_port}"),
+        Edit(GLOBALS, "CHARGING_DIAL_SUFFIX = @world", "CHARGING_DIAL_SUFFIX = @nowhere"),
+    )
+    async with edited(lab, *edits):
+        checked = await check(daemon)
+    assert checked.says(Grade.PROBLEM, "has no context charging-prompt", "dialplan reload")
+    assert checked.says(Grade.PROBLEM, f"asks the daemon at 127.0.0.9:{lab.agi_port}", "set CHARGING_AGI")
+    assert checked.says(Grade.PROBLEM, "no PJSIP endpoint nowhere", "CHARGING_DIAL_SUFFIX")
+
+
+EARLY = "exten => +31850000097,1,Answer()\n same => n,Goto(charging-incoming,${EXTEN},1)\ninclude => charging-incoming"
+
+
+async def test_local_channels_in_the_way_and_callers_who_were_answered_before(lab: Lab, daemon: DaemonProcess) -> None:
+    local = (
+        Edit(GLOBALS, "CHARGING_DIAL_PREFIX = PJSIP/", "CHARGING_DIAL_PREFIX = Local/"),
+        Edit(GLOBALS, "CHARGING_DIAL_SUFFIX = @world", "CHARGING_DIAL_SUFFIX = @outbound"),
+        Edit("extensions.conf", "include => charging-incoming", EARLY),
+    )
+    async with edited(lab, *local):
+        without = await check(daemon)
+    assert without.says(Grade.PROBLEM, "the dialplan has no context outbound")
+    assert without.says(Grade.WARNING, "[trunk] +31850000097 answers callers before")
+    there = Edit("extensions.conf", "[trunk]", "[outbound]\nexten => _+X.,1,Dial(PJSIP/${EXTEN}@world)\n[trunk]")
+    async with edited(lab, *local[:2], there):
+        checked = await check(daemon)
+    assert checked.of(Grade.PROBLEM) == []
+    assert checked.says(Grade.UNKNOWN, "your own context outbound", "pjsip show endpoint")
+
+
+async def test_events_that_do_not_come_are_named(lab: Lab, daemon: DaemonProcess) -> None:
+    async with edited(lab, Edit(MANAGER, "read = call,user,system", "read = user,system")):
+        checked = await check(daemon)
+    assert checked.says(Grade.PROBLEM, "do not come: DialBegin, DialEnd, BridgeEnter", "read = call,user,system")
+
+
+async def test_events_that_are_filtered_or_say_too_little_are_named(lab: Lab, daemon: DaemonProcess) -> None:
+    edits = (
+        Edit(MANAGER, "timestampevents = yes", "timestampevents = no"),
+        Edit(MANAGER, "channelvars = CHARGING_SESSION,CHARGING_LEG", "channelvars = CHARGING_SESSION"),
+        Edit(MANAGER, "eventfilter(name(BridgeLeave)) =\n", ""),
+    )
+    async with edited(lab, *edits):
+        checked = await check(daemon)
+    assert checked.says(Grade.PROBLEM, "do not come: BridgeLeave;", "eventfilters")
+    assert checked.says(Grade.PROBLEM, "without Asterisk's own time", "DialEnd", "timestampevents = yes")
+    assert checked.says(Grade.PROBLEM, "do not say whose call it is", "channelvars = CHARGING_SESSION,CHARGING_LEG")
+
+
+async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, daemon: DaemonProcess) -> None:
+    await subscriber(daemon, NUMBER, NUMBER_WITHOUT_MAILBOX)
+    prompt = lab.prompts_dir / "nl" / "credit_low.wav"
+    edits = (
+        Edit("features.conf", '#include "charging/features_charging.conf"', ""),
+        Edit("voicemail.conf", '#include "charging/voicemail_charging.conf"', "[charging]"),
+        Edit("pjsip.conf", "allow_transfer = no", "allow_transfer = yes"),
+        Edit("pjsip.conf", "direct_media = no", "direct_media = yes"),
+        Edit("pjsip.conf", "rtp_timeout = 60", "rtp_timeout = 0"),
+    )
+    prompt.rename(prompt.with_suffix(".gone"))
+    try:
+        async with edited(lab, *edits):
+            checked = await check(daemon)
+    finally:
+        prompt.with_suffix(".gone").rename(prompt)
+    assert checked.says(Grade.PROBLEM, "the feature chgkeep does not work", "features_charging.conf")
+    assert checked.says(Grade.PROBLEM, str(prompt.with_suffix("")), "does not play on the switch", "copy")
+    assert checked.says(Grade.PROBLEM, "voicemail_charging.conf is not in force", "voicemail reload")
+    assert checked.says(Grade.PROBLEM, "the trunk allows transfers", "allow_transfer = no")
+    assert checked.says(Grade.WARNING, "direct media", "direct_media = no")
+    assert checked.says(Grade.WARNING, "no rtp_timeout", "rtp_timeout = 60")
+    assert checked.says(
+        Grade.WARNING, f"1 numbers have no mailbox in [charging] of voicemail.conf ({NUMBER_WITHOUT_MAILBOX})"
+    )
+
+
+async def test_a_login_that_may_do_too_much_or_too_little(lab: Lab, daemon: DaemonProcess) -> None:
+    write = "write = call,reporting,originate"
+    async with edited(lab, Edit(MANAGER, write, "write = call,reporting,originate,command,system,config")):
+        checked = await check(daemon)
+    assert checked.says(Grade.WARNING, "allows this login Command, ModuleLoad, GetConfig", write)
+    assert checked.of(Grade.PROBLEM) == []
+    async with edited(lab, Edit(MANAGER, write, "write = call,reporting")):
+        began = time.monotonic()
+        checked = await check(daemon)
+    assert time.monotonic() - began < 30
+    assert checked.says(Grade.UNKNOWN, "no call could be made inside", "manager show settings")
+    assert checked.says(Grade.WARNING, "Originate (originate)")
