@@ -133,7 +133,10 @@ class Probe:
         uid = f"{self._name}-w{index}"
         spy = {"Context": variables.PROMPT_CONTEXT, "Exten": "s", "Priority": "1"}
         spyee, played = variables.inherited(variables.SPYEE), variables.inherited(variables.PROMPT)
-        await self._originate(uid, variables.WHISPER_CHANNEL, spy, f"{spyee}={self._end}", f"{played}={prompt}")
+        try:
+            await self._originate(uid, variables.WHISPER_CHANNEL, spy, f"{spyee}={self._end}", f"{played}={prompt}")
+        except ActionRefused:  # the prompt's context is missing
+            return
 
         async def attached() -> bool:
             return any(

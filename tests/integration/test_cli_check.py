@@ -2,39 +2,66 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
 
+from charging.asterisk.dialplan import Line, contexts, shipped_lines
 from charging.asterisk.message import AmiMessage
-from charging.cli.check_live import wanted_contexts
+from charging.cli.check_look import shipped, shipped_globals
 from tests.fakes.ami import COMMANDS, FakeAmi, listing, refusal, success
+from tests.integration import command
 from tests.integration.command import Command, Place, Ran
 
 CheckLive = Callable[..., Awaitable[Ran]]
 
 
+SHIPPED = shipped_lines(shipped("extensions_charging.conf"))
+OWN = Line("from-trunk", "_X.", "", "Goto", "charging-incoming,${EXTEN},1")
+
+
 @pytest.fixture
 async def ami() -> AsyncIterator[FakeAmi]:
-    """An Asterisk that has everything."""
-    fake = FakeAmi(commands=(*COMMANDS, "CoreSettings", "ShowDialPlan", "ModuleCheck"))
+    """An Asterisk that has everything; a call inside it is for the real one (tests/asterisk/test_check_live.py)."""
+    fake = FakeAmi(commands=(*COMMANDS, "CoreSettings", "ShowDialPlan", "ModuleCheck", "VoicemailUsersList"))
     fake.answers["CoreSettings"] = lambda message: [success(message, ("AsteriskVersion", "22.10.1"))]
-    fake.answers["Getvar"] = globals_of(CHARGING_AGI="127.0.0.1:4999")
-    fake.answers["ShowDialPlan"] = lambda message: listing(message, "ShowDialPlanComplete", [])
+    fake.answers["Getvar"] = values_of(CHARGING_AGI="127.0.0.1:4999")
+    fake.answers["ShowDialPlan"] = dialplan_of([*SHIPPED, OWN])
+    fake.answers["VoicemailUsersList"] = lambda message: listing(message, "VoicemailUserEntryComplete", [])
     fake.answers["DBGetTree"] = lambda message: [refusal(message, "Database entry not found")]
     fake.answers["ModuleCheck"] = no_risky_modules
+    fake.answers["Originate"] = lambda message: [refusal(message, "Permission denied")]
     async with fake:
         yield fake
 
 
-def globals_of(**values: str) -> Callable[[AmiMessage], Iterable[bytes]]:
-    """What the dialplan's globals are; the others are unset."""
-    return lambda message: [success(message, ("Value", values.get(message.get("Variable"), "")))]
+def dialplan_of(lines: list[Line]) -> Callable[[AmiMessage], Iterable[bytes]]:
+    """What ShowDialPlan says where these lines run."""
+
+    def entry(line: Line) -> tuple[tuple[str, str], ...]:
+        what = (("ExtensionLabel", line.label),) if line.label else ()
+        where = (("Event", "ListDialplan"), ("Context", line.context), ("Extension", line.exten))
+        return (*where, *what, ("Application", line.application), ("AppData", line.data))
+
+    return lambda message: listing(message, "ShowDialPlanComplete", map(entry, lines))
+
+
+def values_of(clock_s: float = 0, **values: str) -> Callable[[AmiMessage], Iterable[bytes]]:
+    """The dialplan's globals, as shipped unless given, functions, and a clock that is so far ahead."""
+    usual = {"PJSIP_ENDPOINT(trunk,allow_transfer)": "false", "DB_EXISTS(charging/check)": "0", **shipped_globals()}
+
+    def answer(message: AmiMessage) -> Iterable[bytes]:
+        name = message.get("Variable")
+        now = {"STRFTIME(,UTC,%s.%6q)": f"{time.time() + clock_s:.6f}"}
+        return [success(message, ("Value", {**usual, **now, **values}.get(name, "")))]
+
+    return answer
 
 
 def no_risky_modules(message: AmiMessage) -> Iterable[bytes]:
-    risky = message.get("Module") in ("bridge_native_rtp", "res_pjsip_refer")
+    risky = message.get("Module") == "res_pjsip_refer"
     return [refusal(message, "Module not loaded") if risky else success(message)]
 
 
@@ -204,22 +231,46 @@ async def test_a_missing_permission_that_calls_can_do_without_is_a_warning(check
 
 
 async def test_a_dialplan_that_is_not_included_is_named_context_by_context(check: CheckLive, ami: FakeAmi) -> None:
-    ami.answers["ShowDialPlan"] = lambda message: [refusal(message, "Did not find context")]
-    ami.answers["Getvar"] = globals_of()
+    ami.answers["ShowDialPlan"] = dialplan_of([OWN])
+    ami.answers["Getvar"] = values_of(**dict.fromkeys(shipped_globals(), ""))
     ran = await check(ami)
     problems = "\n".join(graded(ran, "problem"))
-    assert all(context in problems for context in wanted_contexts())
+    assert all(f"no context {context}:" in problems for context in contexts(SHIPPED))
     assert "CHARGING_AGI is empty" in problems
+    assert "CHARGING_DIAL_PREFIX is not set" in problems
 
 
-async def test_a_dialplan_that_asks_another_port_is_a_problem(check: CheckLive, ami: FakeAmi) -> None:
-    ami.answers["Getvar"] = globals_of(CHARGING_AGI="127.0.0.1:4573")
+@pytest.mark.parametrize("asked", ["127.0.0.1:4573", "127.0.0.2:4999", "198.51.100.9:4999", "4999", "[::1]:4999"])
+async def test_a_dialplan_that_asks_where_no_daemon_listens_is_a_problem(
+    check: CheckLive, ami: FakeAmi, asked: str
+) -> None:
+    ami.answers["Getvar"] = values_of(CHARGING_AGI=asked)
     ran = await check(ami)
-    assert "asks the daemon at 127.0.0.1:4573" in graded(ran, "problem")[0]
+    assert ran.code == 1
+    (problem,) = graded(ran, "problem")
+    assert f"asks the daemon at {asked}, but it listens on 127.0.0.1:4999" in problem
+    assert "set CHARGING_AGI" in problem
+
+
+@pytest.mark.parametrize("asked", ["127.0.0.1:4999", "localhost:4999"])
+async def test_a_dialplan_that_asks_where_the_daemon_listens_is_fine(
+    check: CheckLive, ami: FakeAmi, asked: str
+) -> None:
+    ami.answers["Getvar"] = values_of(CHARGING_AGI=asked)
+    assert (await check(ami)).code == 0
+
+
+@pytest.mark.parametrize(("asked", "is_fine"), [("198.51.100.9:4999", True), ("198.51.100.9:4573", False)])
+async def test_a_daemon_that_listens_everywhere_is_reached_by_any_name_of_its_machine(
+    check: CheckLive, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch, asked: str, is_fine: bool
+) -> None:
+    monkeypatch.setattr(command, "SETTINGS", command.SETTINGS.replace("agi: {{", "agi: {{host: 0.0.0.0, "))
+    ami.answers["Getvar"] = values_of(CHARGING_AGI=asked)
+    assert ((await check(ami)).code == 0) is is_fine
 
 
 async def test_a_daemon_that_is_asked_second_is_asked(check: CheckLive, ami: FakeAmi) -> None:
-    ami.answers["Getvar"] = globals_of(CHARGING_AGI="10.0.0.9:4573", CHARGING_AGI_2="127.0.0.1:4999")
+    ami.answers["Getvar"] = values_of(CHARGING_AGI="10.0.0.9:4573", CHARGING_AGI_2="127.0.0.1:4999")
     ran = await check(ami)
     assert (ran.code, graded(ran, "problem")) == (0, [])
     assert any("asks the daemon at 10.0.0.9:4573 and 127.0.0.1:4999" in line for line in graded(ran, "ok"))
@@ -227,17 +278,30 @@ async def test_a_daemon_that_is_asked_second_is_asked(check: CheckLive, ami: Fak
 
 async def test_modules_that_are_missing_or_risky_are_named(check: CheckLive, ami: FakeAmi) -> None:
     def modules(message: AmiMessage) -> Iterable[bytes]:
-        missing = message.get("Module") == "app_voicemail"
+        missing = message.get("Module") == "app_chanspy"
         return [refusal(message, "Module not loaded") if missing else success(message)]
 
     ami.answers["ModuleCheck"] = modules
-    ami.answers["CoreSettings"] = lambda message: [success(message, ("AsteriskVersion", "21.9.0"))]
     ran = await check(ami)
     assert ran.code == 1
-    assert "app_voicemail" in graded(ran, "problem")[0]
-    warnings = "\n".join(graded(ran, "warning"))
-    assert "bridge_native_rtp" in warnings
-    assert "21.9.0" in warnings
+    assert "app_chanspy" in graded(ran, "problem")[0]
+    assert "res_pjsip_refer" in "\n".join(graded(ran, "warning"))
+
+
+@pytest.mark.parametrize("version", ["21.9.0", "19.8.1", "certified/18.9-cert5", "2.2", "GIT-master-1a2b"])
+async def test_another_branch_is_refused(check: CheckLive, ami: FakeAmi, version: str) -> None:
+    ami.answers["CoreSettings"] = lambda message: [success(message, ("AsteriskVersion", version))]
+    ran = await check(ami)
+    assert ran.code == 1
+    assert f"Asterisk {version} is not supported" in graded(ran, "problem")[0]
+
+
+@pytest.mark.parametrize(("ahead_s", "grade"), [(0, "ok"), (3, "warning"), (-3, "warning"), (60, "problem")])
+async def test_a_clock_that_is_another_than_ours_is_told(
+    check: CheckLive, ami: FakeAmi, ahead_s: float, grade: str
+) -> None:
+    ami.answers["Getvar"] = values_of(ahead_s)
+    assert any("clock" in line for line in graded(await check(ami), grade))
 
 
 @pytest.mark.parametrize("version", ["20.20.1", "22.11.0-rc1", "23.4.1", "certified/20.7-cert3", "GIT-22-abc123"])
@@ -250,27 +314,26 @@ async def test_what_this_login_may_not_see_is_unknown_and_no_problem(check: Chec
     def denied(message: AmiMessage) -> Iterable[bytes]:
         return [refusal(message, "Permission denied")]
 
-    for action in ("ModuleCheck", "ShowDialPlan", "CoreSettings", "Getvar"):
+    for action in ("ModuleCheck", "ShowDialPlan", "CoreSettings", "Getvar", "VoicemailUsersList"):
         ami.answers[action] = denied
     ran = await check(ami)
     assert ran.code == 0
-    assert [line.split(maxsplit=3)[2].rstrip(":") for line in graded(ran, "unknown")] == [
-        "Asterisk's", "modules", "the", "the", "the",
-    ]  # fmt: skip
-    assert not any("modules" in line or "dialplan" in line for line in graded(ran, "ok"))
+    unknown = graded(ran, "unknown")
+    parts = ("version", "the dialplan:", "settings", "SWITCH", "chgkeep", "mailboxes", "modules", "refer", "clock")
+    assert [part for part, line in zip(parts, unknown, strict=True) if part in line] == list(parts)
+    assert not any("module" in line or "dialplan" in line for line in graded(ran, "ok"))
 
 
 async def test_which_modules_are_needed_and_which_are_a_risk_is_told_where_they_cannot_be_seen(
     check: CheckLive, ami: FakeAmi
 ) -> None:
     ami.answers["ModuleCheck"] = lambda message: [refusal(message, "Permission denied")]
-    (line,) = (one for one in graded(await check(ami), "unknown") if "modules" in one)
-    needed, _, risks = line.partition("none should be shown")
-    assert "all 8" in needed
-    assert "app_voicemail" in needed
-    assert "res_pjsip_refer" not in needed
-    assert "res_pjsip_refer" in risks
-    assert "app_voicemail" not in risks
+    unknown = graded(await check(ami), "unknown")
+    (needed,) = (line for line in unknown if "modules" in line)
+    (risky,) = (line for line in unknown if "should show none" in line)
+    assert all(f"`asterisk -rx 'module show like {name}'` must show it" in needed for name in ("res_agi", "app_stack"))
+    assert not any(name in needed for name in ("func_db", "app_voicemail", "app_senddtmf", "res_pjsip_refer")), "seen"
+    assert "res_pjsip_refer" in risky
 
 
 def test_programs_that_faxes_need_are_looked_for_where_faxes_are_sent(
@@ -318,14 +381,10 @@ async def test_records_of_another_switch_id_are_counted_and_a_warning(check: Che
 async def test_a_dialplan_that_names_another_switch_id_is_a_warning(
     check: CheckLive, ami: FakeAmi, said: str, warnings: int
 ) -> None:
-    ami.answers["Getvar"] = globals_of(CHARGING_AGI="127.0.0.1:4999", CHARGING_SWITCH=said)
+    ami.answers["Getvar"] = values_of(CHARGING_AGI="127.0.0.1:4999", CHARGING_SWITCH=said)
     ran = await check(ami)
     assert ran.code == 0
     assert len(graded(ran, "warning")) == warnings
-
-
-def test_the_wanted_contexts_are_those_of_the_shipped_dialplan() -> None:
-    assert {"charging-incoming", "charging-whisper", "charging-maintenance"} <= set(wanted_contexts())
 
 
 def _prompts(place: Place) -> str:
