@@ -20,7 +20,7 @@ from charging.lab import Lab
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.sqlite import SqliteStore
-from tests.asterisk.engine import tariff
+from tests.asterisk.engine import engine, tariff
 from tests.asterisk.parties import NUMBER, NUMBER_WITHOUT_MAILBOX
 
 pytestmark = pytest.mark.asterisk
@@ -128,6 +128,18 @@ async def test_the_look_leaves_nothing_behind(lab: Lab, daemon: DaemonProcess) -
         while await lab.switch.channels():  # noqa: ASYNC110  another process has no event for us
             await asyncio.sleep(0.05)
     assert lab.world.calls == lab.world.stray_mobiles == []
+
+
+async def test_a_daemon_that_runs_does_not_take_the_look_for_a_call(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARGING_AMI_SECRET", lab.switch.charging_ami.secret)
+    async with engine(lab, tmp_path) as running:
+        checked = await check(running.daemon)
+        told = [line for line in running.daemon.events() if line.get("level") in ("warning", "error", "critical")]
+        calls = (await running.daemon.get("/calls"))["items"]
+    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [])
+    assert (told, calls) == ([], [])
 
 
 async def test_a_dialplan_that_was_edited_is_told_line_by_line_with_what_is_lost(

@@ -1,0 +1,102 @@
+"""The dialplan that runs against the one that is shipped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from charging.asterisk.dialplan import (
+    STAKES,
+    Line,
+    contexts,
+    differences,
+    running_lines,
+    shipped_lines,
+    ways_in,
+)
+from charging.asterisk.message import AmiMessage
+from charging.cli.check_look import shipped
+
+TEXT = r"""
+; a comment
+[one]
+exten => _X.,1,Set(A=${SHIFT(B,\;)})   ; and another
+ same => n(again),Gosub(two,s,1)
+ same => n,Return()
+exten => T,1,Hangup
+include => two
+[two]
+exten => s,1,NoOp(a(b))
+"""
+ONE = [
+    Line("one", "_X.", "", "Set", "A=${SHIFT(B,;)}"),
+    Line("one", "_X.", "again", "Gosub", "two,s,1"),
+    Line("one", "_X.", "", "Return", ""),
+    Line("one", "T", "", "Hangup", ""),
+    Line("one", "", "", "include", "two"),
+]
+
+
+def test_a_file_is_read_as_asterisk_reads_it() -> None:
+    assert shipped_lines(TEXT) == [*ONE, Line("two", "s", "", "NoOp", "a(b)")]
+
+
+def test_what_asterisk_says_of_it_are_the_same_lines() -> None:
+    entries = [
+        AmiMessage.of(
+            Event="ListDialplan", Context="one", Extension="_X.", ExtensionLabel="again", Application="Gosub",
+            AppData="two,s,1",
+        ),
+        AmiMessage.of(Event="ListDialplan", Context="one", IncludeContext="two"),
+    ]  # fmt: skip
+    assert list(running_lines(entries)) == [ONE[1], ONE[4]]
+
+
+@pytest.mark.parametrize("text", ["exten => s", "exten => s,x,NoOp()", " same => NoOp()"])
+def test_what_is_no_dialplan_is_no_line(text: str) -> None:
+    with pytest.raises(ValueError, match="no priority"):
+        shipped_lines(f"[one]\n{text}")
+
+
+def test_the_same_dialplan_does_not_differ_whatever_order_its_extensions_have() -> None:
+    assert differences(ONE, [ONE[3], *ONE[:3], ONE[4], Line("own", "s", "", "NoOp", "")]) == []
+
+
+def test_an_added_line_is_one_difference_and_does_not_shift_the_others() -> None:
+    (found,) = differences(ONE, [ONE[0], Line("one", "_X.", "", "NoOp", "mine"), *ONE[1:]])
+    assert str(found) == "[one] _X.: found NoOp(mine), expected no such line"
+
+
+def test_a_changed_a_missing_and_an_included_line_are_told_with_both() -> None:
+    mine = [ONE[0], Line("one", "_X.", "again", "Gosub", "three,s,1"), *ONE[3:], Line("one", "", "", "include", "evil")]
+    assert [str(one) for one in differences(ONE, mine)] == [
+        "[one] _X.: found (again) Gosub(three,s,1), expected (again) Gosub(two,s,1)",
+        "[one] _X.: found no such line, expected Return()",
+        "[one]: found include => evil, expected no such line",
+    ]
+
+
+def test_a_context_that_is_missing_as_a_whole_is_no_difference_but_missing() -> None:
+    both = shipped_lines(TEXT)
+    assert differences(both, ONE) == []
+    assert contexts(both) == ["one", "two"]
+
+
+@pytest.mark.parametrize("marker", STAKES)
+def test_what_is_lost_is_said_of_lines_that_are_shipped(marker: str) -> None:
+    lines = shipped_lines(shipped("extensions_charging.conf"))
+    with_it = [line for line in lines if marker in str(line)]
+    assert with_it, "the table names something that the dialplan no longer has"
+    without = [replace(line, data=line.data.replace(marker, "")) for line in lines]
+    assert STAKES[marker] in {one.stake for one in differences(lines, without)}
+    assert not any(one.stake for one in differences(lines, lines))
+
+
+def test_the_operators_own_lines_that_lead_to_us_are_known_with_whether_they_answer() -> None:
+    lines = shipped_lines(
+        "[trunk]\nexten => 1,1,Answer()\n same => n,Goto(charging-incoming,1,1)\n"
+        "exten => 2,1,Goto(charging-incoming,2,1)\ninclude => charging-incoming\n"
+        "[charging-x]\nexten => s,1,Goto(charging-incoming,1,1)\n"
+    )
+    assert [(line.exten, answered) for line, answered in ways_in(lines)] == [("1", True), ("2", False), ("", False)]
