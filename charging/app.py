@@ -45,6 +45,7 @@ from charging.observer import MeteredMail, MeteredObserver
 from charging.service.caretaker import Caretaker
 from charging.service.fax_desk import FaxDesk
 from charging.service.privacy import NumberHider
+from charging.service.proven_time import ProvenTime
 from charging.session.desk import Desk, nobody_is_told
 from charging.session.findings import Findings
 from charging.session.lease import LeaseKeeper
@@ -227,7 +228,8 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     sources = Sources(settings.agi.allow, settings.switch.ami.host)
     agi = _agi(config, clock, metrics, desk, sources)
     fax = _fax(config, papers, registry, wiring.switch)
-    caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed)
+    time = ProvenTime(store, clock, metrics.expiry_held.set)
+    caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
     link = wiring.link
     return Engine(
         config, clock, metrics, store, health, tariff, link, registry, lease, sources, agi, fax, caretaker, notices

@@ -231,6 +231,11 @@ class Metrics:
             "operation",
             "outcome",
         )
+        self.expiry_held = self._gauge(
+            "charging_expiry_held",
+            "0 while credit and free minutes expire when they are due; 1 while that waits until the clock is believed "
+            "after an outage; 2 while it waits for an operator.",
+        )
         self.ledger_up = self._gauge("charging_ledger_up", "1 while the ledger takes what is written, else 0.")
 
     def _make_tariff(self) -> None:

@@ -13,7 +13,7 @@ import typer
 from charging.cli.client import connected, daemon_answers
 from charging.cli.failure import Refusal
 from charging.cli.options import JSON_OPTION, options
-from charging.cli.output import cell, show_json
+from charging.cli.output import cell, show_json, show_one
 from charging.shown import visible
 
 if TYPE_CHECKING:
@@ -123,6 +123,14 @@ def restore(ctx: typer.Context, file: Path = COPY, as_json: bool = JSON_OPTION) 
     else:
         before = f"; the ledger that was there is now {kept}" if kept else ""
         sys.stdout.write(f"{file} is the ledger {place} now{before}\n")
+
+
+@ledger.command("confirm-time")
+def confirm_time(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
+    """Say that this machine's clock is right. Where it jumped, or the ledger was not in use for days, credit and free
+    minutes do not expire before."""
+    with connected(_of_books(ctx)) as client:
+        show_one(client.send("POST", "/ledger/time-confirmations", {}), as_json=as_json)
 
 
 @ledger.command("redact")

@@ -29,7 +29,7 @@ from enum import StrEnum
 from typing import Protocol
 
 COLLECTIONS = ("api-tokens", "findings", "missed-calls", "notice-records", "notices")
-"""Every collection that the program keeps, for who moves a whole ledger."""
+"""Every collection that moves with a ledger: all but the note of the time (`charging.service.proven_time`)."""
 
 
 class Put(StrEnum):

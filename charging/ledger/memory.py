@@ -100,6 +100,9 @@ class MemoryStore(MemoryDocuments):
     async def ping(self) -> None:
         return
 
+    async def wall_us(self) -> int | None:
+        return None
+
     async def self_check(self) -> Sequence[str]:
         return []
 

@@ -189,6 +189,9 @@ class Store(Ledger, Directory, Leases, Documents, Restoring, Archiving, Protocol
         """Return if the store answers and takes what is written, by writing something small that means nothing; else
         LedgerUnavailable: a full disk and a replica answer every read."""
 
+    async def wall_us(self) -> int | None:
+        """What the clock of the store's own server says, wall clock in µs; ``None``: it has none but this machine's."""
+
     async def self_check(self) -> Sequence[str]:
         """What the store finds wrong with its own files or indexes, in sentences; for ``ledger verify``."""
 

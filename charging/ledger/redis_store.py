@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from charging.clock import MICROSECONDS
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account
 from charging.ledger.codec import dump_account
@@ -65,7 +66,7 @@ class RedisStore(RedisSchema):
 
     def __init__(self, url: RedisUrl) -> None:
         super().__init__(url)
-        names = "apply keep snapshot journal restore replace_head replace_cdr forget_cdrs".split()
+        names = "apply keep snapshot journal restore replace_head replace_cdr forget_cdrs time".split()
         self._scripts = {name: Script(name) for name in names}
 
     async def open(self) -> None:
@@ -84,6 +85,10 @@ class RedisStore(RedisSchema):
         if await self._client.command("GET", self._keys.schema) is None:
             raise LedgerCorrupt("the Redis ledger has lost its schema: somebody emptied it")
         await self._client.command("SET", self._keys.probe, 1)
+
+    async def wall_us(self) -> int | None:
+        seconds, us = await self._client.script(self._scripts["time"], [self._keys.schema], ())
+        return int(seconds) * MICROSECONDS + int(us)
 
     # -- ledger
 

@@ -114,6 +114,9 @@ class SqliteStore(SqliteDocuments):
     async def ping(self) -> None:
         await self._writer.submit(lambda connection: connection.execute(queries()["probe"]).rowcount)
 
+    async def wall_us(self) -> int | None:
+        return None
+
     async def self_check(self) -> Sequence[str]:
         return await self._reader.read(sqlite_rows.self_check, may_last=True)
 

@@ -15,11 +15,14 @@ calls never wait for any of it.
 takes exactly what was seen to be available, and is refused where a call has reserved some of it meanwhile: look again.
 Balances are read before the events, so credit that is bought meanwhile either moves the date or is not in the amount.
 So a restart, a second daemon and an answer that was lost all come to the same books.
+
+**Nothing by a wrong clock.** What has expired is gone, so there is a round only while the clock is believed
+(`charging.service.proven_time`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
 from typing import NoReturn
 
@@ -69,12 +72,16 @@ class Caretaker:
         tariff: Callable[[], Tariff],
         clock: Clock,
         expired: Callable[[str], None] = lambda _account: None,
+        *,
+        believed: Callable[[], Awaitable[bool]],
     ) -> None:
-        """``expired(account)`` is called after each expiry; it must not wait."""
+        """``expired(account)`` is called after each expiry; it must not wait. ``believed()``: whether the wall clock is
+        right (`charging.service.proven_time`); while it is not, there is no round."""
         self._store = store
         self._tariff = tariff
         self._clock = clock
         self._expired = expired
+        self._believed = believed
         self._months = Months(store, tariff, clock)
         self._round: date | None = None
         """The day of the last round that was finished."""
@@ -93,6 +100,8 @@ class Caretaker:
 
     async def turn(self) -> None:
         """What is due now: accounts that were postponed, and the round where its day has come. Raises LedgerError."""
+        if not await self._believed():
+            return
         for account in list(self._postponed):
             stored = await self._store.account(account)
             if stored is None or await self._look_safely(stored):

@@ -24,6 +24,7 @@ from charging.service.live import Calls, LiveCalls
 from charging.service.money import Money
 from charging.service.numbers import Numbers
 from charging.service.privacy import People, hide_numbers
+from charging.service.proven_time import confirm_time, time_warning
 from charging.service.quotes import Quotes
 from charging.service.refusal import Refused, unknown_account
 from charging.service.statements import Statements
@@ -102,7 +103,14 @@ class Service:
 
     async def ledger_warnings(self) -> Sequence[str]:
         """What an operator should mend before trusting the store with money, in sentences."""
-        return await self._store.warnings()
+        warnings = await self._store.warnings()
+        doubtful = await time_warning(self._store, self.clock)
+        return [*warnings, doubtful] if doubtful else warnings
+
+    async def confirm_time(self) -> int:
+        """An operator says that this machine's clock is right, so that expiry goes on: wall clock, µs. Raises
+        LedgerUnavailable."""
+        return await confirm_time(self._store, self.clock)
 
     async def findings(self) -> AsyncIterator[str]:
         """Everything in the ledger that does not add up, as it is found, one line each; then what contradicts a booking

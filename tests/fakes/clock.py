@@ -131,3 +131,8 @@ async def settle() -> None:
     finally:
         _settling -= 1
     raise AssertionError("the event loop does not come to rest")
+
+
+async def right() -> bool:
+    """Of a clock that a test moves by months between two lives of a daemon: it is believed."""
+    return True

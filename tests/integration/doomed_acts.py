@@ -23,7 +23,7 @@ from charging.rating.tariff import Tariff
 from charging.service.accounts import Accounts
 from charging.service.caretaker import Caretaker
 from charging.service.subscriptions import Subscriptions
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, right
 from tests.fakes.killing_store import Reaper, When
 from tests.fakes.rig import EURO, make_tariff
 from tests.integration.killing_ground import watched
@@ -127,7 +127,7 @@ def _act(act: Callable[[Store], Awaitable[object]], url: str, at_write: int, whe
 
 
 async def night(store: Store) -> None:
-    await Caretaker(store, the_tariff, FakeClock(wall_us=at(NIGHT))).turn()
+    await Caretaker(store, the_tariff, FakeClock(wall_us=at(NIGHT)), believed=right).turn()
 
 
 async def upgrade(store: Store) -> object:

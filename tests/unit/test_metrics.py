@@ -26,6 +26,7 @@ PROMISED = {
     "charging_ami_reconnects": set(),
     "charging_ami_suspects": set(),
     "charging_ledger_operation_seconds": {"operation", "outcome"},
+    "charging_expiry_held": set(),
     "charging_ledger_up": set(),
     "charging_quota_overrun_seconds": set(),
     "charging_unproven_ends": set(),

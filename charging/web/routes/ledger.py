@@ -96,6 +96,18 @@ async def warnings(service: TheService) -> Warnings:
     return Warnings(items=list(await service.ledger_warnings()))
 
 
+class Confirmed(BaseModel):
+    """The time that an operator confirmed."""
+
+    time: str
+
+
+@router.post("/time-confirmations", status_code=201)
+async def confirm_time(service: TheService) -> Confirmed:
+    """This machine's clock is right: what waits for it expires when it is due."""
+    return Confirmed(time=iso(await service.confirm_time()))
+
+
 @router.post("/backups", response_class=StreamingResponse, responses={200: {"content": {NDJSON: {}}}})
 async def backup(
     service: TheService, file: Annotated[str, Query(max_length=4000, pattern="^/", description="a new file, absolute")]

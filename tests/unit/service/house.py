@@ -17,7 +17,7 @@ from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Opened, Ou
 from charging.ledger.port import Store
 from charging.rating.plans import Plan
 from charging.service.caretaker import Caretaker
-from tests.fakes.clock import FakeClock, settle
+from tests.fakes.clock import FakeClock, right, settle
 from tests.fakes.rig import EURO, make_tariff
 
 ZONE = ZoneInfo("Europe/Amsterdam")
@@ -43,7 +43,7 @@ class House:
 
     def another(self) -> Caretaker:
         """One more daemon, or the same one after a restart."""
-        return Caretaker(self.store, lambda: self.tariff, self.clock, self.told.append)
+        return Caretaker(self.store, lambda: self.tariff, self.clock, self.told.append, believed=right)
 
     async def open(self, account: str = "anna", plan: str = "free") -> None:
         assert await self.store.put_account(Account(account, plan))

@@ -16,7 +16,7 @@ from charging.rating.plans import Plan
 from charging.service.balance import BalanceView
 from charging.service.caretaker import Caretaker
 from charging.service.months import Months, past_months
-from tests.fakes.clock import settle
+from tests.fakes.clock import right, settle
 from tests.unit.service.conftest import Shop
 
 MONTH = "2026-11"
@@ -191,7 +191,7 @@ async def test_r11_the_nightly_round_grants_an_upgrade_that_was_missed(shop: Sho
     await use(shop, 100, "pro")
     await set_plan(shop, "max")
     for _ in range(2):
-        await Caretaker(shop.store, lambda: shop.tariff, shop.clock).turn()
+        await Caretaker(shop.store, lambda: shop.tariff, shop.clock, believed=right).turn()
         assert await left(shop) == 1400
 
 
@@ -200,7 +200,7 @@ async def test_r11_a_closed_account_is_granted_nothing_more(shop: Shop, months: 
     await use(shop, 100, "pro")
     await set_plan(shop, "max")
     await shop.service.accounts.close("anna", "moved")
-    await Caretaker(shop.store, lambda: shop.tariff, shop.clock).turn()
+    await Caretaker(shop.store, lambda: shop.tariff, shop.clock, believed=right).turn()
     assert await left(shop) == 500
 
 
