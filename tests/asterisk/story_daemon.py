@@ -19,6 +19,8 @@ from charging import app_api
 from charging.app import Engine, build, serve
 from charging.clock import MICROSECONDS, Instant, SystemClock
 from charging.config import load_config
+from charging.ledger.memory import MemoryStore
+from charging.ledger.redis_store import RedisStore
 from charging.logs import configure_logs
 
 POLL_S = 0.01
@@ -86,6 +88,7 @@ def main(settings: str, clocks: str, *listeners: str) -> int:
     if listeners:
         return app_api.main(listeners, _ReadClock(Path(clocks)))
     configure_logs()
+    RedisStore.wall_us = MemoryStore.wall_us  # type: ignore[method-assign, assignment]  # the Redis is not in the story
     moved_clock = MovedClock(Path(clocks))
     program = (sys.executable, __file__, settings, clocks)
     asyncio.run(live(replace(build(load_config(Path(settings)), moved_clock), api_program=program), moved_clock))

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from charging.clock import MICROSECONDS, SystemClock
 from charging.ledger.accounts import Account
 from charging.ledger.model import (
     Balance,
@@ -227,3 +228,9 @@ async def test_a_grant_of_another_account_session_or_the_same_id_is_a_programmin
     await add_account(store)
     with pytest.raises(ValueError, match=why):
         await store.apply(Transfer("t", "a", Kind.TOP_UP, 1), [grant])
+
+
+async def test_a_server_of_its_own_tells_the_time(store: Store) -> None:
+    wall_us = await store.wall_us()
+    if wall_us is not None:
+        assert abs(wall_us - SystemClock().now().wall_us) < 60 * MICROSECONDS

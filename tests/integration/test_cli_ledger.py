@@ -17,9 +17,11 @@ from charging.app import build
 from charging.cli.in_process import store_of
 from charging.cli.ledger_idle import _Counted
 from charging.cli.options import Options
+from charging.clock import MICROSECONDS, SystemClock
 from charging.config import load_config
 from charging.ledger.model import CdrRow, Kind, Leg, Opened, Transfer
 from charging.ledger.portable import Counts
+from charging.service.proven_time import COLLECTION, NOTE
 from tests.integration.command import Command, Place
 from tests.integration.redis_servers import RedisServer
 
@@ -318,3 +320,21 @@ def test_numbers_in_old_cdrs_are_hidden_by_the_command(books: Command, place: Pl
     file.close()
     assert rows == ["+3161234xxxx", "+31612345678"]
     assert "expected a day" in books("ledger", "redact", "--before", "yesterday").problem
+
+
+def noted(place: Place, wall_us: int) -> None:
+    """The ledger has last believed a clock that said this."""
+    with sqlite3.connect(place.folder / "ledger.db") as ledger:
+        body = json.dumps({"wall_us": wall_us})
+        ledger.execute("INSERT INTO documents VALUES (?, ?, ?, NULL, 1)", (COLLECTION, NOTE, body))
+
+
+@pytest.mark.parametrize("days", [-1, 5])
+def test_a_clock_that_is_not_believed_is_told_by_check_and_confirmed_by_a_command(
+    charging: Command, place: Place, days: int
+) -> None:
+    assert charging("account", "add", "anna", "--plan", "pro").code == 0
+    noted(place, SystemClock().now().wall_us - days * 86_400 * MICROSECONDS)
+    assert "credit and free minutes do not expire" in charging("check").out
+    assert charging("ledger", "confirm-time").code == 0
+    assert "credit and free minutes do not expire" not in charging("check").out
