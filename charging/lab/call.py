@@ -63,6 +63,10 @@ class MobileLeg(Party):
     """A subscriber's mobile that was rung for a call."""
 
     target: str = ""
+    written: str = ""
+    """Its number as it was dialled."""
+    shown: str = ""
+    """The caller's number on its display."""
     diverted_from: str = ""
     """Whose number diverts to it, as the INVITE said (Diversion); empty where it did not."""
 

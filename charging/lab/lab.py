@@ -112,6 +112,7 @@ class Lab:
         self.world: World
         self.agi_port: int
         self.sip_port: int
+        self.world_sip_port: int
         """Where the switch listens for SIP; whatever comes from this machine is the trunk's."""
         self.prompts_dir: Path
         """The prompts as the switch sees them: the daemon's ``prompts_dir_on_switch``."""
@@ -163,7 +164,7 @@ class Lab:
         self._folder = LabFolder(program.root)
         self._ports = ports = take_block()
         self.agi_port = ports.agi
-        self.sip_port = ports.switch_sip
+        self.sip_port, self.world_sip_port = ports.switch_sip, ports.world_sip
         folder = self._folder.path
         lab_secret, charging_secret = secrets.token_hex(16), secrets.token_hex(16)
         switch_ami = AmiAccess("127.0.0.1", ports.switch_ami, LAB_USER, lab_secret)

@@ -111,7 +111,12 @@ class World:
     def _mobile_rings(self, event: Message) -> None:
         """A mobile is rung: it belongs to the newest open call from the caller that its display shows."""
         leg = MobileLeg(
-            self.recording_folder(), event["Recording"], target=event["Target"], diverted_from=event["Diverted"]
+            self.recording_folder(),
+            event["Recording"],
+            target=event["Target"],
+            written=event["Written"] or event["Target"],
+            shown=event["Caller"],
+            diverted_from=event["Diverted"],
         )
         open_calls = (call for call in reversed(self.calls) if call.state is not CallState.ENDED)
         call = next((call for call in open_calls if call.caller == event["Caller"]), None)
