@@ -43,6 +43,7 @@ from charging.ledger.port import Store
 from charging.metrics import Metrics
 from charging.observer import MeteredMail, MeteredObserver
 from charging.service.caretaker import Caretaker
+from charging.service.decisions import DecisionKeeper
 from charging.service.fax_desk import FaxDesk
 from charging.service.privacy import NumberHider
 from charging.service.proven_time import ProvenTime
@@ -94,6 +95,7 @@ class Engine:
     fax: FaxDesk | None
     """``None``: no faxes are sent."""
     caretaker: Caretaker
+    decisions: DecisionKeeper
     notices: Notices | None
     """``None``: nobody is told anything."""
     api_program: Sequence[str] = API_PROGRAM
@@ -193,12 +195,10 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     store = _store(config, clock, metrics, health)
     tariff = TariffInForce(settings.tariff, metrics)
     notices = _notices(config, store, tariff, clock, metrics)
-    observe: Observer = MeteredObserver(metrics)
-    if notices is not None:
-        observe = notices.watching(observe)
     papers = _papers(config, clock)
-    if papers is not None:
-        observe = papers.watching(observe)
+    observe: Observer = MeteredObserver(metrics)
+    for watcher in (notices, papers):
+        observe = observe if watcher is None else watcher.watching(observe)
     wiring = _SwitchWiring(config, clock, metrics)
     policy = policy_of(config)
     registry = Registry(
@@ -214,6 +214,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     wiring.registry = registry
     lease = _lease(config, clock, store, registry, wiring.link, observe)
     _count_sessions(metrics, registry)
+    decisions = _decisions(config, store, clock, metrics)
     desk = Desk(
         store=store,
         tariff=tariff.current,
@@ -224,6 +225,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         switch_id=settings.switch.id,
         observe=observe,
         missed=nobody_is_told if notices is None else notices.missed,
+        keep=decisions.keep,
     )
     sources = Sources(settings.agi.allow, settings.switch.ami.host)
     agi = _agi(config, clock, metrics, desk, sources)
@@ -231,9 +233,8 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     time = ProvenTime(store, clock, metrics.expiry_held.set)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
     link = wiring.link
-    return Engine(
-        config, clock, metrics, store, health, tariff, link, registry, lease, sources, agi, fax, caretaker, notices
-    )
+    daily = caretaker, decisions, notices
+    return Engine(config, clock, metrics, store, health, tariff, link, registry, lease, sources, agi, fax, *daily)
 
 
 def _lease(
@@ -284,6 +285,18 @@ def _notices(config: Config, store: Store, tariff: TariffInForce, clock: Clock, 
     if mail is None:
         return None
     return Notices(mail, config.mail_password, store, tariff.current, clock, MeteredMail(metrics))
+
+
+def _decisions(config: Config, store: Store, clock: Clock, metrics: Metrics) -> DecisionKeeper:
+    kept = config.settings.privacy
+    return DecisionKeeper(
+        store,
+        clock,
+        metrics.count_decision_lost,
+        daemon=f"{socket.gethostname()}-{os.getpid()}",
+        days=kept.decisions_days,
+        most=kept.decisions_most,
+    )
 
 
 def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk, sources: Sources) -> AgiServer:
@@ -351,6 +364,8 @@ def _duties(engine: Engine) -> dict[str, Coroutine[Any, Any, None]]:
         "switch-address": engine.sources.watch(engine.clock),
         "tariff-watch": engine.tariff.watch(engine.clock),
         "caretaker": engine.caretaker.run(),
+        "decisions": engine.decisions.run(),
+        "decisions-pruned": engine.decisions.prune_for_ever(),
         "ledger-probe": engine.probe_ledger(),
         "control": serve_control(engine),
         "metrics": serve_metrics(settings.http, engine.metrics, engine.ailing),
@@ -385,6 +400,7 @@ async def serve(engine: Engine, stop: asyncio.Event) -> None:
         await duties.end()
         if engine.notices is not None:
             await engine.notices.drain()
+        await engine.decisions.drain()
         with contextlib.suppress(LedgerError):  # it lapses by itself
             await engine.lease.release()
         await engine.store.close()

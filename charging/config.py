@@ -212,6 +212,8 @@ class Privacy(Section):
 
     cdr_numbers_days: Annotated[int, whole(0, 36_500, "days")] = 0
     keep_withheld_numbers: Flag = False
+    decisions_days: Annotated[int, whole(1, 365, "days")] = 14
+    decisions_most: Annotated[int, whole(1000, 10_000_000, "decisions")] = 200_000
 
 
 class Logs(Section):

@@ -88,6 +88,10 @@ class Metrics:
         """One connection that a listener turned away, or cut off."""
         self.turned_away.labels(listener, why).inc()
 
+    def count_decision_lost(self, why: str) -> None:
+        """One decision that was not kept."""
+        self.decisions_lost.labels(why).inc()
+
     def set_sessions_open(self, counts: dict[str, int]) -> None:
         """How many sessions are open in each state; a state that is not named has none."""
         for state in {*SESSION_STATES, *counts}:
@@ -157,6 +161,13 @@ class Metrics:
         )
 
     def _make_doubts(self) -> None:
+        self.decisions_lost = self._counter(
+            "charging_decisions_lost",
+            "Decisions that `charging calls --decided` will not show, by reason (full: the store was away or too slow, "
+            "unproven: more requests without a call than are kept of a minute).",
+            "reason",
+            known=[("full", "unproven")],
+        )
         self.findings = self._counter(
             "charging_findings",
             "Findings: records of the switch, or events, that contradict what was booked of a call, by kind.",

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import re
 
+HIDDEN = "xxxx"
+"""Stands for the last digits of a number that is nobody's business."""
+
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
     "\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
 """What moves the cursor, breaks a line, turns the direction of writing, or cannot be seen at all."""
 
+_TELEPHONE = re.compile(r"\+?[0-9]{4,}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _FORMULA = re.compile(r'(^|[;|\t\r\n])([ "\u00a0]*)(?=[=+@\t\r\uff1d\uff0b\uff20\uff0d-])')
 """A place where a spreadsheet would begin a formula: at the start of a cell, and behind what splits cells where the
 comma does not (semicolon in most of Europe, tab, bar). Excel takes the wide forms of the signs too."""
+
+
+def hidden(number: str) -> str:
+    """The number without its last four digits; what is no telephone number is hidden whole."""
+    if not number or number.endswith(HIDDEN):
+        return number
+    return (number[: -len(HIDDEN)] if _TELEPHONE.fullmatch(number) else "") + HIDDEN
 
 
 def visible(text: str, *, keep: str = "") -> str:

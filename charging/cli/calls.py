@@ -12,6 +12,7 @@ import typer
 from rich.live import Live
 
 from charging.cli.client import Client, connected, path
+from charging.cli.decided import show_decisions
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import Column, console, show_csv, show_json, show_one, show_rows, table
 
@@ -59,10 +60,31 @@ def calls(
     watch: bool = typer.Option(False, "--watch", "-w", help="Go on showing them, until Ctrl-C."),
     interval: float = typer.Option(1.0, "--interval", min=0.1, max=3600, help="Seconds between looks, with --watch."),
     looks: int = typer.Option(0, "--count", min=0, help="End after so many looks, with --watch; 0: never."),
+    decided: bool = typer.Option(
+        False, "--decided", help="Instead: why calls were forwarded or not, refused ones too."
+    ),
+    number: str | None = typer.Option(
+        None, "--number", help="Only calls to this number, with --decided.", show_default=False
+    ),
+    at: str | None = typer.Option(
+        None, "--at", help="About this time, such as 14:03, with --decided.", show_default=False
+    ),
+    since: str | None = typer.Option(None, "--since", help="A day or time, with --decided.", show_default=False),
+    until: str | None = typer.Option(
+        None, "--until", help="A day or time: before it, with --decided.", show_default=False
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Calls that run now. How long, what they have cost so far, how far they are paid."""
+    filters = {"number": number, "at": at, "since": since, "until": until}
+    if decided and watch:
+        raise typer.BadParameter("choose one of --decided and --watch")
+    if not decided and (given := [f"--{name}" for name, value in filters.items() if value is not None]):
+        raise typer.BadParameter(f"{', '.join(given)}: only with --decided")
     with connected(options(ctx).settings()) as client:
+        if decided:
+            show_decisions(client.items("/decisions", {"account": account, **filters}), as_json=as_json)
+            return
 
         def look() -> list[dict[str, Any]]:
             return list(client.get("/calls", {"account": account})["items"])

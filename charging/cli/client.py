@@ -33,7 +33,7 @@ UNKNOWN_OUTCOME = ("ledger_unavailable", "bug")
 LOOK = "look, then ask again"
 
 _READS_MUCH = re.compile(
-    r"/(accounts|numbers|cdrs|fax-senders|ledger/(findings|contradictions)|accounts/[^/]+/(numbers|journal|faxes|statements/[^/]+))"
+    r"/(accounts|numbers|cdrs|decisions|fax-senders|ledger/(findings|contradictions)|accounts/[^/]+/(numbers|journal|faxes|statements/[^/]+))"
 )
 
 Params = dict[str, str | int | None]

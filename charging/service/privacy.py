@@ -20,14 +20,15 @@ from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.documents import Document
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
+from charging.service.decisions import Decisions
 from charging.service.refusal import Code, Refused, unknown_account
 from charging.session.findings import COLLECTION as FINDINGS
+from charging.shown import HIDDEN, hidden
 
 OTHERS_NUMBERS = ("caller", "target")
 """The members of a CDR that name other people; the customer's own ``number`` is not among them."""
 NUMBERS = ("number", *OTHERS_NUMBERS)
 """All members of a CDR that lead to a person."""
-HIDDEN = "xxxx"
 PAGE_ROWS = 500
 PAGE_REST_S = 0.2
 """Between two pages, so that calls never wait for this."""
@@ -47,14 +48,6 @@ log = structlog.get_logger(__name__)
 
 Place = tuple[int, str]
 """A CDR's (ended_us, session)."""
-
-
-def hidden(number: str) -> str:
-    """The number without its last four digits; what is no telephone number is hidden whole."""
-    if not number or number.endswith(HIDDEN):
-        return number
-    front, last = number[: -len(HIDDEN)], number[-len(HIDDEN) :]
-    return (front if last.isdigit() else "") + HIDDEN
 
 
 def without_numbers(document: str) -> str:
@@ -103,6 +96,7 @@ class Erased:
     cdrs: int
     numbers: int
     documents: int
+    decisions: int
     left: str = ""
     """What the operator must do himself about the store's own files; empty: nothing."""
 
@@ -113,9 +107,11 @@ class People:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._decisions = Decisions(store, clock)
 
     async def known(self, account: str) -> AsyncIterator[dict[str, Any]] | Refused:
-        """All of it, a piece each: ``{"account": …}``, ``number``, ``journal``, ``cdr``, ``document``, ``session``."""
+        """All of it, a piece each: ``{"account": …}``, ``number``, ``session``, ``journal``, ``cdr``, ``decision``,
+        ``document``."""
         stored = await self._store.account(account)
         return unknown_account(account) if stored is None else self._pieces(stored)
 
@@ -130,6 +126,8 @@ class People:
         async for rows in self._cdr_pages(account.id):
             for row in rows:
                 yield {"cdr": json.loads(row.document)}
+        async for decided in self._decisions.of_account(account.id):
+            yield {"decision": decided.to_plain()}
         for finding in await self._findings(account.id, await self._store.numbers(account.id)):
             yield {"document": json.loads(finding.body), "collection": FINDINGS}
         for collection in OWNED_COLLECTIONS:
@@ -138,8 +136,8 @@ class People:
 
     async def erase(self, account: str) -> Erased | Refused:
         """Take out what the books do not need of a closed account: mail address, reason, numbers, callers and targets
-        in CDRs, notices, missed calls. The journal stays as it is. What was erased already stays erased; broken off,
-        it is repeated."""
+        in CDRs, notices, missed calls, decisions. The journal stays as it is. What was erased already stays erased;
+        broken off, it is repeated."""
         stored = await self._store.account(account)
         if stored is None:
             return unknown_account(account)
@@ -162,9 +160,10 @@ class People:
             changed = [new for row in rows if (new := replace(row, document=without_people(row.document))) != row]
             await self._store.replace_cdrs(changed)
             cdrs += len(changed)
+        decisions = await self._decisions.forget(account)
         if not await self._forget_address(stored):
             return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")
-        erased = Erased(cdrs, len(numbers), len(documents) + len(findings), await self._store.scrub())
+        erased = Erased(cdrs, len(numbers), len(documents) + len(findings), decisions, await self._store.scrub())
         log.info("account_erased", account=account, cdrs=cdrs, numbers=len(numbers), documents=erased.documents)
         return erased
 

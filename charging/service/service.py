@@ -6,6 +6,7 @@ The control socket, the public API and (through them) the command line all come 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from charging.clock import Clock
@@ -16,6 +17,7 @@ from charging.rating.tariff import Tariff
 from charging.service.account_import import AccountImport
 from charging.service.accounts import Accounts
 from charging.service.balance import Balances
+from charging.service.decisions import Decisions, Kept, Sought
 from charging.service.fax import Faxes
 from charging.service.fax_desk import FaxDesk
 from charging.service.findings import Findings
@@ -26,7 +28,7 @@ from charging.service.numbers import Numbers
 from charging.service.privacy import People, hide_numbers
 from charging.service.proven_time import confirm_time, time_warning
 from charging.service.quotes import Quotes
-from charging.service.refusal import Refused, unknown_account
+from charging.service.refusal import Code, Refused, unknown_account
 from charging.service.statements import Statements
 from charging.service.subscriptions import Subscriptions
 from charging.session.model import Policy
@@ -72,6 +74,7 @@ class Service:
         self.imports = AccountImport(store, tariff, clock, self.numbers)
         self.people = People(store, clock)
         self.contradictions = Findings(store, clock)
+        self._decisions = Decisions(store, clock)
         self._store = store
 
     async def ping(self) -> None:
@@ -91,6 +94,18 @@ class Service:
         if account is not None and await self._store.account(account) is None:
             return unknown_account(account)
         return await self._store.cdrs(account=account, since_us=since_us, until_us=until_us, after=after, limit=limit)
+
+    async def decisions(self, sought: Sought, after: str | None, limit: int) -> tuple[list[Kept], str | None] | Refused:
+        """A page of what was decided over calls, and the place behind it; see :meth:`Decisions.page`. The number may be
+        written in any form."""
+        if sought.account is not None and await self._store.account(sought.account) is None:
+            return unknown_account(sought.account)
+        if sought.number is not None:
+            normal = self.tariff().normalise(sought.number)
+            if normal is None:
+                return Refused(Code.INVALID, f"found {sought.number[:40]!r}, expected a telephone number")
+            sought = replace(sought, number=normal)
+        return await self._decisions.page(sought, after, limit)
 
     async def backup(self, path: Path) -> None:
         """Copy the ledger to a new file, while it is in use. Raises LedgerUnavailable, also where it is no file."""

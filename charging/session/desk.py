@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -34,13 +35,13 @@ from charging.session.decide import (
     refused,
     turned,
 )
+from charging.session.decided import Decided, Fallback, Notes, Turn
 from charging.session.events import AnswerDoubtful, ForwardFailed
-from charging.session.funds import grants_for, reserve_transfer
+from charging.session.funds import grants_for, month_of, reserve_transfer
 from charging.session.model import Policy, Session
 from charging.session.ports import Observer, Switch
-from charging.session.records import revive
+from charging.session.records import Record, revive
 from charging.session.registry import Registry
-from charging.session.runner import SessionRunner
 from charging.session.subscribers import find_number, find_subscriber, spellings
 from charging.session.voicemail import Voicemail, open_transfer
 
@@ -49,6 +50,14 @@ RESERVE_TRIES_MAX = 4
 
 CLOSE_WAIT_S = 1.5
 """How long a caller whose forward failed waits for its money to go back before voicemail is offered."""
+
+_FALLBACKS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Fallback], ...] = (
+    (Unproven, Fallback.UNPROVEN),
+    (Declined, Fallback.DECLINED),
+    (LinkDown, Fallback.SWITCH_SILENT),
+    (LedgerError, Fallback.LEDGER_UNAVAILABLE),
+    ((TimeoutError, asyncio.CancelledError), Fallback.TOO_LATE),
+)
 
 
 def _new_session_id(now: Instant) -> str:
@@ -91,9 +100,10 @@ class Desk:
         switch_id: str,
         observe: Observer,
         missed: Callable[[MissedCall], Awaitable[None]] = nobody_is_told,
+        keep: Callable[[Decided], None] = lambda _decided: None,
     ) -> None:
         """``missed`` is told of calls that are not answered for want of credit. The caller waits until it returns: it
-        must do so soon, whatever happens."""
+        must do so soon, whatever happens. ``keep`` is given every decision, and must not wait."""
         self._store = store
         self._tariff = tariff
         self._registry = registry
@@ -103,36 +113,55 @@ class Desk:
         self._switch_id = switch_id
         self._observe = observe
         self._missed = missed
+        self._keep = keep
 
     async def incoming(self, request: IncomingCall) -> Answer:
         """Decide over a new call, and reserve what it needs. Raises Unproven, LedgerError, or LinkDown where the
         switch has been out of reach for longer than the horizon: what is dialled then could not be charged live."""
+        notes = Notes.of(request, self._tariff(), self._clock.now())
+        with self._noting(notes):
+            answer = await self._decide(request, notes)
+        return self._noted(notes, answer)
+
+    async def _decide(self, request: IncomingCall, notes: Notes) -> Answer:
         self._refuse_blind()
         await self._refuse_forged(request)
         if request.is_withheld and not self._policy.keep_withheld:
             request = replace(request, caller="")
         number = await find_number(self._store, self._tariff(), request.number)
         found = await self._subscriber(number)
+        notes.belongs_to(number, found)
         if isinstance(found, Turned):
             return self._turned(found, number, found)
         decided = (
-            await self._obstacle(found) or await self._came_back(request, found) or await self._reserve(request, found)
+            await self._obstacle(found)
+            or await self._came_back(request, found)
+            or await self._reserve(request, found, notes)
         )
         if not isinstance(decided, Turned):
             return self._forwarded(decided, found.number)
-        voicemail = await self._sell_voicemail(request, found, decided)
+        voicemail = await self._sell_voicemail(request, found, decided, notes)
         if voicemail is not None:
             return self._to_paid_voicemail(voicemail, found.number)
-        await self._tell_if_missed(decided, found, "" if request.is_withheld else request.caller)
+        await self._tell_if_missed(decided, found, "" if request.is_withheld else request.caller, notes)
         return self._turned(decided, found.number, found)
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
         """The forward was not answered: give its money back, then voicemail or nothing. Raises Declined for a session
         that is not open and where another daemon must say, LedgerError or TimeoutError where its money could not
         be given back in time."""
+        notes = Notes(Turn.UNANSWERED, self._clock.now(), session=session, detail=dial_status)
+        with self._noting(notes):
+            answer = await self._decide_unanswered(session, dial_status, notes)
+        return self._noted(notes, answer)
+
+    async def _decide_unanswered(self, session: str, dial_status: str, notes: Notes) -> Answer:
         runner = self._registry.find(session)
-        number = await self._store.number(await self._number_of(session, runner))
+        record = await self._record_of(session) if runner is None else runner.session
+        notes.begun_by(record)
+        number = await self._store.number(record.number)
         subscriber = await self._subscriber(number)
+        notes.belongs_to(number, subscriber)
         outcome = subscriber if isinstance(subscriber, Turned) else turned(Reason.FORWARD_FAILED, subscriber)
         sells = isinstance(subscriber, Subscriber) and outcome.sells_voicemail
         if runner is None:
@@ -141,6 +170,7 @@ class Desk:
                 raise Declined("the session is another daemon's")
             return self._turned(outcome, number, subscriber)
         price = subscriber.message_price if isinstance(subscriber, Subscriber) and sells else None
+        notes.message_price = price
         runner.offer(ForwardFailed(dial_status, price))
         async with asyncio.timeout(CLOSE_WAIT_S):
             await runner.forward_over.wait()
@@ -149,20 +179,39 @@ class Desk:
                 return self._to_paid_voicemail(runner.session, subscriber.number)
             if isinstance(runner.session, Session):
                 failed = runner.session
-                await self._tell_if_missed(outcome, subscriber, "" if failed.withheld else failed.caller)
+                await self._tell_if_missed(outcome, subscriber, "" if failed.withheld else failed.caller, notes)
         return self._turned(outcome, number, subscriber)
 
     async def abandoned(self, session: str) -> None:
         """The answer could not be delivered: have the switch asked what came of it."""
+        notes = Notes(Turn.DELIVERY, self._clock.now(), session=session)
         if (runner := self._registry.find(session)) is not None:
+            notes.begun_by(runner.session)
             runner.offer(AnswerDoubtful())
+        self._undecided(notes, Fallback.NOT_DELIVERED, "")
 
-    async def _number_of(self, session: str, runner: SessionRunner | None) -> str:
-        if runner is not None:
-            return runner.session.number
+    @contextmanager
+    def _noting(self, notes: Notes) -> Iterator[None]:
+        """Keep what is decided while this lasts where no answer comes of it."""
+        try:
+            yield
+        except BaseException as error:  # also when the deadline passes
+            why = next((why for kinds, why in _FALLBACKS if isinstance(error, kinds)), Fallback.FAILED)
+            detail = f"{type(error).__name__}: {error}" if why is Fallback.FAILED else str(error)
+            self._undecided(notes, why, " ".join(filter(None, (notes.detail, detail))))
+            raise
+
+    def _undecided(self, notes: Notes, why: Fallback, detail: str) -> None:
+        self._keep(notes.failed(why, detail, self._clock.now(), self._switch_id))
+
+    def _noted(self, notes: Notes, answer: Answer) -> Answer:
+        self._keep(notes.decided(answer, self._clock.now()))
+        return answer
+
+    async def _record_of(self, session: str) -> Record:
         for stored in await self._store.sessions(switch=self._switch_id):
             if stored.id == session:
-                return revive(stored.state, self._clock.now(), stored.epoch).number
+                return revive(stored.state, self._clock.now(), stored.epoch)
         raise Declined("no such session is open")
 
     def _refuse_blind(self) -> None:
@@ -203,11 +252,12 @@ class Desk:
         open_calls = (await self._store.balances(subscriber.account.id)).get(CALLS, Balance()).reserved
         return CAME_BACK if open_calls else None
 
-    async def _reserve(self, request: IncomingCall, subscriber: Subscriber) -> Session | Turned:
+    async def _reserve(self, request: IncomingCall, subscriber: Subscriber, notes: Notes) -> Session | Turned:
         now = self._clock.now()
         rate = self._tariff().rate_for(subscriber.plan.name, subscriber.number.forward_to, now.wall_us)
         if isinstance(rate, Refusal):
             return refused(rate, subscriber)
+        notes.destination = rate.destination
         setup = Setup(
             session=_new_session_id(now),
             switch=self._switch_id,
@@ -219,6 +269,7 @@ class Desk:
         )
         for _ in range(RESERVE_TRIES_MAX):
             balances = await self._store.balances(subscriber.account.id)
+            notes.saw(balances, month_of(rate.zone, now.wall_us))
             decided = afford(setup, subscriber, rate, balances, self._policy)
             if isinstance(decided, Turned):
                 return decided
@@ -228,10 +279,13 @@ class Desk:
                 return session
         return turned(Reason.NO_CREDIT, subscriber)
 
-    async def _sell_voicemail(self, request: IncomingCall, subscriber: Subscriber, why: Turned) -> Voicemail | None:
+    async def _sell_voicemail(
+        self, request: IncomingCall, subscriber: Subscriber, why: Turned, notes: Notes
+    ) -> Voicemail | None:
         """Reserve the price of a message (R6, R13); ``None`` where it is not for sale, or not to be paid."""
         if not why.sells_voicemail:
             return None
+        notes.message_price = subscriber.message_price
         now, tariff = self._clock.now(), self._tariff()
         wanted = Voicemail(
             id=_new_session_id(now),
@@ -257,12 +311,14 @@ class Desk:
         self._registry.start(voicemail)
         return voicemail
 
-    async def _tell_if_missed(self, outcome: Turned, subscriber: Subscriber, caller: str) -> None:
+    async def _tell_if_missed(self, outcome: Turned, subscriber: Subscriber, caller: str, notes: Notes) -> None:
         """What credit would have turned into a forward or a message is told; what else is refused is not."""
         if not outcome.is_missed:
             return
         now, account, number = self._clock.now(), subscriber.account, subscriber.number
-        posted = (await self._store.balances(account.id)).get(CREDIT, Balance()).posted
+        balances = await self._store.balances(account.id)
+        notes.saw(balances, self._tariff().month_of(now.wall_us))
+        posted = balances.get(CREDIT, Balance()).posted
         rate = self._tariff().rate_for(subscriber.plan.name, number.forward_to, now.wall_us)
         cause = cause_of(outcome, subscriber, rate, posted, now.wall_us)
         await self._missed(MissedCall(account, number.number, caller, _new_session_id(now), now.wall_us, cause))

@@ -27,10 +27,12 @@ REASON = rf"^[^{text.UNSEEN}]*[^\s{text.UNSEEN}][^{text.UNSEEN}]*$"
 """Half of a surrogate pair is refused too; most engines of patterns cannot say it."""
 JOURNAL_CURSOR = r"^[1-9][0-9]{0,14}$"
 CDR_CURSOR = rf"^[0-9]{{1,16}}\.{_NAME}$"
-MOMENT = (
-    r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-    r"(T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{3})?)?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])?)?$"
-)
+DECISION_CURSOR = r"^[0-9]{16}-[0-9]{2}-[0-9a-f]{8,24}\.[0-9]{1,2}$"
+_DAY = r"20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_HOUR = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+_TIME = rf"T{_HOUR}(:[0-5][0-9](\.[0-9]{{3}})?)?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])?"
+MOMENT = rf"^{_DAY}({_TIME})?$"
+ABOUT = rf"^({_HOUR}|{_DAY}{_TIME})$"
 
 
 def told(pattern: str, **field: object) -> FieldInfo:

@@ -11,10 +11,12 @@ from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import CREDIT, JournalLine, Kind
 from charging.money import format_euro
 from charging.service.balance import BalanceView
+from charging.service.decisions import Kept
 from charging.service.live import CallView
 from charging.service.money import Credited, reason_shown
 from charging.service.numbers import NumberSet
 from charging.session.cdr import iso
+from charging.session.decided import Turn, advice, explanation
 from charging.web.forms import AccountId, Amount, Email, ForwardTo, Mailbox, OptionalReason, PhoneNumber, Reason
 
 T = TypeVar("T")
@@ -300,6 +302,77 @@ class CallOut(BaseModel):
             covered_until=iso_or_none(view.covered_until_us),
             short=session.short,
             watched=view.watched,
+        )
+
+
+class DecisionOut(BaseModel):
+    """What was decided over a call, and why."""
+
+    id: str
+    at: Instant
+    turn: Turn = Field(
+        description="incoming; unanswered: what to do after a forward that nobody took; delivery: an earlier answer "
+        "could not be told to the dialplan"
+    )
+    outcome: str = Field(
+        description="forward, voicemail, reject (not answered), or fallback: nothing was decided, or not heard, and "
+        "the dialplan did what you chose for that case"
+    )
+    reason: str
+    explanation: str = Field(description="outcome and reason in a sentence, for your staff")
+    advice: str = Field(description="what to do about it; empty: nothing")
+    number: str = Field(description="the subscriber's; masked where it is nobody's or was not looked up")
+    account: str | None
+    plan: str | None
+    caller: str = Field(description="masked; empty: withheld or unknown")
+    withheld: bool
+    target: str = Field(description="where it is forwarded to, masked; empty: nowhere, or not looked up")
+    destination: str = Field(description="the tariff's name for the target's; empty: not looked up, or no price")
+    credit_available: Euro | None = Field(description="before this call took any; null: not looked at")
+    credit_reserved: Euro | None = Field(description="held by other calls and faxes then")
+    free_seconds: int | None = Field(
+        description="left of the month's then; whether they pay for the destination is the plan's matter"
+    )
+    message_price: Euro | None = Field(description="of a voicemail, where it had to be reserved; null: it had not")
+    quota_s: int | None = Field(description="seconds that were reserved at first; null: not forwarded")
+    session: str | None = Field(description="of the call, where one was opened: its CDR has it too")
+    detail: str = Field(description="how the dialling ended, or what went wrong, in the program's words")
+    switch: str
+    daemon: str = Field(description="which process decided: host and process id")
+    took_ms: int = Field(description="milliseconds from the dialplan's question to the decision")
+
+    @classmethod
+    def of(cls, kept: Kept) -> Self:
+        one = kept.decided
+        euro = {
+            name: None if (amount := getattr(one, name)) is None else format_euro(amount)
+            for name in ("credit_available", "credit_reserved", "message_price")
+        }
+        return cls(
+            id=kept.id,
+            at=iso(one.at_us),
+            turn=one.turn,
+            outcome=one.outcome,
+            reason=one.reason,
+            explanation=explanation(one),
+            advice=advice(one),
+            number=one.number,
+            account=one.account or None,
+            plan=one.plan or None,
+            caller=one.caller,
+            withheld=one.withheld,
+            target=one.target,
+            destination=one.destination,
+            credit_available=euro["credit_available"],
+            credit_reserved=euro["credit_reserved"],
+            free_seconds=one.free_seconds,
+            message_price=euro["message_price"],
+            quota_s=one.quota_s,
+            session=one.session or None,
+            detail=one.detail,
+            switch=one.switch,
+            daemon=one.daemon,
+            took_ms=one.took_ms,
         )
 
 

@@ -15,7 +15,7 @@ from charging.clock import MICROSECONDS
 from charging.money import parse_euro
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
-from charging.web.forms import AMOUNT, CDR_CURSOR, EXACT_AMOUNT
+from charging.web.forms import AMOUNT, CDR_CURSOR, DECISION_CURSOR, EXACT_AMOUNT
 from charging.web.models import Page
 from charging.web.problem import Refusal
 
@@ -54,6 +54,10 @@ Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the 
 CdrCursor = Annotated[
     str | None,
     Query(max_length=200, description="`next` of the page before", json_schema_extra={"pattern": CDR_CURSOR}),
+]
+DecisionCursor = Annotated[
+    str | None,
+    Query(max_length=200, description="`next` of the page before", json_schema_extra={"pattern": DECISION_CURSOR}),
 ]
 AccountFilter = Annotated[str | None, Query(max_length=500)]
 

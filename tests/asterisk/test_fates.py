@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from charging.lab import CallState, Lab, mobile
 from charging.lab.daemon import free_port
 from tests.asterisk.engine import NUMBER, Engine, engine
+from tests.asterisk.test_api_calls import command
 from tests.fakes.relay import Relay
 
 pytestmark = pytest.mark.asterisk
@@ -20,6 +24,21 @@ async def _decided(live: Engine) -> tuple[str, str]:
     return line["decision"], line["reason"]
 
 
+async def _kept(live: Engine) -> dict[str, Any]:
+    """The only decision, as ``charging calls --decided`` finds it."""
+    found: list[dict[str, Any]] = []
+
+    async def is_kept() -> bool:
+        found[:] = (await live.daemon.get("/decisions"))["items"]
+        return bool(found)
+
+    await live.until(is_kept, "the decision to be written")
+    (one,) = json.loads(await command(live, "calls", "--decided", "--json"))
+    assert one["took_ms"] < 2500
+    assert re.fullmatch(r".+-[0-9]+", one["daemon"])
+    return dict(one)
+
+
 async def test_r12_without_credit_the_call_goes_straight_to_voicemail(lab: Lab, tmp_path: Path) -> None:
     async with engine(lab, tmp_path, credit="0.00") as live:
         call = await live.call(hang_up_after_s=1)
@@ -27,6 +46,10 @@ async def test_r12_without_credit_the_call_goes_straight_to_voicemail(lab: Lab, 
         assert await _decided(live) == ("voicemail", "no_credit")
         assert call.was_answered
         assert call.mobiles == [], "the phone did not ring"
+        kept = await _kept(live)
+        assert (kept["outcome"], kept["reason"], kept["credit_available"]) == ("voicemail", "no_credit", "0.00")
+        assert (kept["number"], kept["account"], kept["session"]) == (NUMBER, "anna", None)
+        assert kept["caller"].endswith("xxxx")
         await live.nothing_reserved()
 
 
@@ -55,6 +78,8 @@ async def test_unknown_number_is_refused_as_unallocated(lab: Lab, tmp_path: Path
         call = await lab.place_call("+31850000077")
         await call.wait_end()
         assert await _decided(live) == ("reject", "unknown_number")
+        kept = await _kept(live)
+        assert (kept["reason"], kept["number"], kept["account"]) == ("unknown_number", "+3185000xxxx", None)
         assert not call.was_answered
         assert call.cause == 1
 

@@ -14,8 +14,11 @@ from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
 from charging.ledger.sqlite import SqliteStore
 from charging.service import privacy
-from charging.service.privacy import ERASED_COLLECTIONS, HIDDEN, TOLD_COLLECTIONS, Erased, People, hide_numbers
+from charging.service.decisions import DecisionKeeper, Decisions, Sought
+from charging.service.privacy import ERASED_COLLECTIONS, TOLD_COLLECTIONS, Erased, People, hide_numbers
 from charging.service.refusal import Code, Refused
+from charging.session.decided import Decided, Turn
+from charging.shown import HIDDEN
 from tests.contract.scenario import add_account, assert_sound, run
 
 DAY_US = privacy.DAY_US
@@ -205,6 +208,24 @@ async def test_no_file_of_a_sqlite_ledger_still_has_what_was_erased(customer: St
             assert known.encode() not in file.read_bytes(), (file.name, known)
 
 
+async def test_what_was_decided_over_a_customers_calls_is_told_and_erased_and_no_others(customer: Store) -> None:
+    keeper = DecisionKeeper(customer, SystemClock())
+    for account in ("a", "a-b", "a"):
+        keeper.keep(Decided(1, Turn.INCOMING, "reject", "no_credit", "main", 1, number=OWN, account=account))
+    await keeper.write()
+    people = People(customer, SystemClock())
+    known = await people.known("a")
+    assert not isinstance(known, Refused)
+    assert [piece["decision"]["account"] async for piece in known if "decision" in piece] == ["a", "a"]
+    await close(customer)
+    for count in (2, 0):
+        erased = await people.erase("a")
+        assert isinstance(erased, Erased)
+        assert erased.decisions == count
+    (left,), _ = await Decisions(customer, SystemClock()).page(Sought(), None, 10)
+    assert left.decided.account == "a-b"
+
+
 def test_each_collection_of_documents_is_told_or_is_no_customers() -> None:
-    assert {*TOLD_COLLECTIONS, "api-tokens"} == set(COLLECTIONS)
+    assert {*TOLD_COLLECTIONS, "api-tokens", "decisions"} == set(COLLECTIONS)
     assert {*ERASED_COLLECTIONS, "notice-records", "findings"} == set(TOLD_COLLECTIONS)

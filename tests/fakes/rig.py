@@ -16,6 +16,7 @@ from charging.ledger.port import Store
 from charging.rating.plans import Plan
 from charging.rating.rate import Step
 from charging.rating.tariff import Destination, Price, RateTable, Refusal, Tariff, TopUps
+from charging.session.decided import Decided
 from charging.session.desk import Desk, MissedCall
 from charging.session.events import BlackBoxRead
 from charging.session.findings import Findings
@@ -64,6 +65,7 @@ class Rig:
         self.clock, self.store, self.switch, self.policy, self.tariff = clock, store, switch, policy, tariff
         self.told: list[tuple[str, Mapping[str, object]]] = []
         self.missed: list[MissedCall] = []
+        self.decided: list[Decided] = []
         self.registry, self.desk = self._engine()
         self._task: asyncio.Task[object] | None = None
         self._calls = 0
@@ -89,6 +91,7 @@ class Rig:
             switch_id="test",
             observe=self.observe,
             missed=self._note_missed,
+            keep=self.decided.append,
         )
         return registry, desk
 

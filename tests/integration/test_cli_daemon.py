@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from charging.ledger.model import CdrRow
+from charging.service.decisions import DecisionKeeper
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.web.control import control_app
@@ -78,6 +79,41 @@ async def test_r5_r22_a_running_call_is_seen_topped_up_and_hung_up(place: Place,
         (total,) = again.json["plans"]
         assert (total["plan"], total["calls"], total["paid"], total["would_pay"]) == ("light", 1, "0.021", "0.06")
     assert not _has_ledger(place)
+
+
+async def test_why_a_call_was_not_forwarded_is_told_in_words_by_one_command(place: Place, charging: Charging) -> None:
+    async with make_rig() as rig, daemon(rig, place):
+        keeper = DecisionKeeper(rig.store, rig.clock, daemon="host-1")
+        await rig.subscriber(credit=20_000, plan="free")
+        await rig.credit(-19_001, "spent")
+        await rig.ring()
+        await rig.ring("+31201112233", withheld=True)
+        for decided in rig.decided:
+            keeper.keep(decided)
+        await keeper.write()
+
+        told = await charging("calls", "--decided", "--number", "020 123 45 67", "--at", "2026-11-21T13:03")
+        assert (told.code, told.err) == (0, "")
+        assert told.out.splitlines() == [
+            "2026-11-21 12:00:00Z  +31201234567 from +3110765xxxx: not answered: neither free minutes nor credit "
+            "sufficed for the first seconds, and credit did not suffice for a voicemail message either (no_credit)",
+            "  do: a top-up works at once: `charging top-up anna AMOUNT`; what others held is free when they end",
+            "  account anna, plan free, to +3161234xxxx (nl_mobile), credit € 0.000999 available, € 0.00 held by "
+            "others, 0 free seconds, a message € 0.10",
+            "  in 0 ms by host-1 of switch test",
+        ]
+        both = await charging("calls", "--decided")
+        assert "+3120111xxxx from a withheld number: not answered: the number dialled belongs to no account" in both.out
+        shown = (await charging("calls", "--decided", "--account", "anna", "--json")).json
+        assert [(one["outcome"], one["reason"], one["account"]) for one in shown] == [("reject", "no_credit", "anna")]
+
+        nothing = ("calls", "--decided", "--number", NUMBER, "--at", "2026-11-21T13:06")
+        none = await charging(*nothing)
+        assert (none.code, none.out) == (0, "")
+        assert none.err.startswith("no decision that fits is kept.")
+        assert (
+            await charging("calls", "--decided", "--number", NUMBER, "--at", "2026-11-21T13:06", "--json")
+        ).json == []
 
 
 @pytest.mark.parametrize("act", ["suspend", "close"])

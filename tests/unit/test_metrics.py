@@ -31,6 +31,7 @@ PROMISED = {
     "charging_quota_overrun_seconds": set(),
     "charging_unproven_ends": set(),
     "charging_clock_jumps": set(),
+    "charging_decisions_lost": {"reason"},
     "charging_findings": {"kind"},
     "charging_contradicted_events": {"event"},
     "charging_stray_legs": set(),

@@ -1,21 +1,40 @@
-"""/calls (running now) and /cdrs (over)."""
+"""/calls (running now), /decisions (why they were forwarded or not) and /cdrs (over)."""
 
 from __future__ import annotations
 
 import json
+import re
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from charging.clock import MICROSECONDS
 from charging.ledger.model import CdrRow
 from charging.service import text
+from charging.service.decisions import Sought
 from charging.service.refusal import Code, Refused
-from charging.web.forms import MOMENT, REASON
-from charging.web.models import CallOut, Cdr, Page
-from charging.web.parts import AccountFilter, CdrCursor, Limit, TheService, cdr_cursor, cdr_place, page, wall_us
+from charging.service.service import Service
+from charging.web.forms import ABOUT, DECISION_CURSOR, MOMENT, NUMBER, REASON
+from charging.web.models import CallOut, Cdr, DecisionOut, Page
+from charging.web.parts import (
+    AccountFilter,
+    CdrCursor,
+    DecisionCursor,
+    Limit,
+    TheService,
+    bad_cursor,
+    cdr_cursor,
+    cdr_place,
+    page,
+    wall_us,
+)
 from charging.web.problem import Refusal, granted
 
 router = APIRouter(tags=["calls"])
+
+ABOUT_US = 5 * 60 * MICROSECONDS
+"""Before and after a time that a customer remembers."""
 
 Moment = Annotated[
     str | None, Query(max_length=40, description="a day or a time", json_schema_extra={"pattern": MOMENT})
@@ -26,6 +45,38 @@ Moment = Annotated[
 async def list_calls(service: TheService, account: AccountFilter = None) -> Page[CallOut]:
     """Every open call, in the order in which they began."""
     return Page(items=[CallOut.of(view) for view in await service.calls.views(account)])
+
+
+@router.get("/decisions")
+async def list_decisions(
+    service: TheService,
+    number: Annotated[str | None, Query(max_length=500, json_schema_extra={"pattern": NUMBER})] = None,
+    account: AccountFilter = None,
+    since: Moment = None,
+    until: Moment = None,
+    at: Annotated[
+        str | None,
+        Query(
+            max_length=40,
+            description="about then: a time, or `HH:MM` for the last time that it was so late; instead of since and "
+            "until, from five minutes before it to five minutes after",
+            json_schema_extra={"pattern": ABOUT},
+        ),
+    ] = None,
+    limit: Limit = 100,
+    cursor: DecisionCursor = None,
+) -> Page[DecisionOut]:
+    """Why calls were forwarded or not: every decision of the last days, oldest first; from ``since`` on, before
+    ``until``. One stands here a second or two after it was made. A page may have fewer than ``limit`` items, or none,
+    though more follow: only ``next`` tells that."""
+    if cursor is not None and not re.fullmatch(DECISION_CURSOR, cursor):
+        raise bad_cursor(cursor)
+    if at is not None and (since, until) != (None, None):
+        raise Refusal(Refused(Code.INVALID, "found at beside since or until, expected the one or the others"))
+    since_us, until_us = _span(service, since, until) if at is None else _about(service, at)
+    sought = Sought(number, account, since_us, until_us)
+    found, following = granted(await service.decisions(sought, cursor, limit))
+    return Page(items=[DecisionOut.of(one) for one in found], next=following)
 
 
 @router.get("/calls/{session}")
@@ -57,13 +108,7 @@ async def list_cdrs(
     cursor: CdrCursor = None,
 ) -> Page[Cdr]:
     """CDRs by end of call, oldest first; from ``since`` on, before ``until``."""
-    zone = service.tariff().zone if since is not None or until is not None else "UTC"
-    since_us = wall_us(since, zone) if since is not None else 0
-    until_us = wall_us(until, zone) if until is not None else None
-    if until_us is not None and until_us < since_us:
-        raise Refusal(
-            Refused(Code.INVALID, f"found since {since} after until {until}, expected the earlier one as since")
-        )
+    since_us, until_us = _span(service, since, until)
     rows = granted(
         await service.cdrs(
             account=account,
@@ -74,6 +119,35 @@ async def list_cdrs(
         )
     )
     return page(rows, limit, cdr_of, lambda row: cdr_cursor(row.ended_us, row.session))
+
+
+def _span(service: Service, since: str | None, until: str | None) -> tuple[int, int | None]:
+    """From when on, and before when, by the wall clock. Refuses the request where they are in the wrong order."""
+    zone = service.tariff().zone if since is not None or until is not None else "UTC"
+    since_us = wall_us(since, zone) if since is not None else 0
+    until_us = wall_us(until, zone) if until is not None else None
+    if until_us is not None and until_us < since_us:
+        raise Refusal(
+            Refused(Code.INVALID, f"found since {since} after until {until}, expected the earlier one as since")
+        )
+    return since_us, until_us
+
+
+def _about(service: Service, at: str) -> tuple[int, int]:
+    """The minutes around ``at``; a time of day is the last that is not in the future."""
+    zone, now_us = service.tariff().zone, service.clock.now().wall_us
+    if re.fullmatch(r"[0-9]{2}:[0-9]{2}", at):
+        today = service.tariff().day_of(now_us)
+        moment_us = wall_us(f"{today.isoformat()}T{at}", zone)
+        if moment_us > now_us:
+            moment_us = wall_us(f"{(today - timedelta(days=1)).isoformat()}T{at}", zone)
+    elif "T" not in at:
+        raise Refusal(
+            Refused(Code.INVALID, f"found the time {at[:40]!r}, expected one such as 14:03 or 2026-11-21T14:03")
+        )
+    else:
+        moment_us = wall_us(at, zone)
+    return moment_us - ABOUT_US, moment_us + ABOUT_US
 
 
 def cdr_of(row: CdrRow) -> Cdr:

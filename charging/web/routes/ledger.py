@@ -139,6 +139,7 @@ class Erasure(BaseModel):
     cdrs: int
     numbers: int
     documents: int
+    decisions: int
     left: str = Field(description="what the operator must do himself about the store's files; empty: nothing")
 
 

@@ -10,7 +10,8 @@ import pytest
 from charging.ledger.accounts import Account
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CdrRow
-from charging.service.privacy import DAY_US, NumberHider, hidden, without_numbers
+from charging.service.privacy import DAY_US, NumberHider, without_numbers
+from charging.shown import hidden
 from tests.fakes.clock import FakeClock, settle
 
 
@@ -22,6 +23,7 @@ from tests.fakes.clock import FakeClock, settle
         ("1233", "xxxx"),
         ("112", "xxxx"),
         ("anna", "xxxx"),
+        ("anna1987", "xxxx"),
         ("sip:anna@example.nl", "xxxx"),
         ("", ""),
     ],
