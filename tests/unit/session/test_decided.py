@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -270,6 +271,11 @@ def test_every_reason_has_words_and_advice(reason: str) -> None:
         is_forwarded = reason in (Reason.CREDIT, Reason.FREE_MINUTES)
         assert bool(advice(one)) is not is_forwarded
         assert "ACCOUNT " not in advice(one)
+
+
+def test_the_page_for_whoever_answers_customers_has_every_reason_and_outcome() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "why-not-forwarded.md").read_text(encoding="utf-8")
+    assert [one for one in (*Reason, *Fallback, *Decision, FALLBACK) if f"`{one}`" not in page] == []
 
 
 async def test_what_is_noted_names_no_stranger(rig: Rig) -> None:
