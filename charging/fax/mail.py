@@ -49,6 +49,7 @@ _ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*"
 _PLAIN = re.compile(_ADDRESS)
 _MAILBOX = re.compile(rf"""(?:[^"<>@,;:()\[\]\\\x00-\x1f\x7f-\U0010ffff]|"[ -!#-;=?-\[\]-~]*")*<\s*({_ADDRESS})\s*>""")
 """What may stand before an address in angle brackets: words, and words in quotes that hold no brackets."""
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _BETWEEN = re.compile(r'[\s,;:<>()"]+')
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 _HEAD_END = re.compile(rb"\n\r?\n")
@@ -173,7 +174,7 @@ def _tried(read: Callable[[], T], otherwise: T) -> T:
 def _headers(message: EmailMessage, name: str) -> list[str]:
     """Every header of the name, from the top, each on one line and as it stands; empty where it is too long."""
     found = (value for one, value in message.raw_items() if one.lower() == name.lower())
-    return [" ".join(value.split()) if len(value) <= HEADER_MAX else "" for value in map(str, found)]
+    return [_storable(" ".join(value.split())) if len(value) <= HEADER_MAX else "" for value in map(str, found)]
 
 
 def _header(message: EmailMessage, name: str) -> str:
@@ -183,7 +184,13 @@ def _header(message: EmailMessage, name: str) -> str:
 
 def _subject(message: EmailMessage) -> str:
     text = _header(message, "Subject")
-    return _tried(lambda: str(make_header(decode_header(text))), "")
+    return _storable(_tried(lambda: str(make_header(decode_header(text))), ""))
+
+
+def _storable(text: str) -> str:
+    """The text without halves of characters, which no file, terminal or hash takes: the mail library reads a byte that
+    is no UTF-8 as one, and some encodings of an encoded word have them."""
+    return _HALF_CHARACTER.sub("\ufffd", text)
 
 
 def is_plain_address(text: str) -> bool:

@@ -24,8 +24,8 @@ FIRST_BYTES = 16 * 1024
 NOTHING_S = 0.005
 """An input of ``2 * FIRST_BYTES`` that is read in less shows no growth: what is measured would be the clock."""
 PIECE_MAX = 24
-TIMES = 3
-"""An input that seems to take too long is measured so often; the shortest counts."""
+ROUNDS = 5
+"""An input that seems to take too long is measured so often."""
 
 
 class Target(Protocol):
@@ -55,33 +55,28 @@ def grown(data: bytes, size: int) -> bytes:
 def check_growth(read: Callable[[bytes], object], data: bytes, first_bytes: int = FIRST_BYTES) -> None:
     """Raises AssertionError where reading takes more than ``GROWTH_MAX`` times as long each time the input is doubled.
 
-    The processor time of this thread counts, without garbage collection. One doubling can be bad luck, so two
-    in a row must show it, each the shortest of some.
+    The processor time of this thread counts, without garbage collection. A busy machine makes it longer by chance, so
+    it takes two doublings in a row, measured in turn and again and again; the shortest of each counts, and one round
+    that shows no such growth ends it.
     """
-    once, twice, four = (grown(data, first_bytes * factor) for factor in (1, 2, 4))
-    if not _too_much(once, twice, read, 1) or not _too_much(once, twice, read, TIMES):
-        return
-    if _too_much(twice, four, read, TIMES):
-        sizes_s = [(len(each), round(_shortest_s(read, each, 1), 3)) for each in (once, twice, four)]
-        raise AssertionError(f"more than {GROWTH_MAX} times the time for twice the input: {sizes_s}: {twice[:200]!r}…")
-
-
-def _too_much(shorter: bytes, longer: bytes, read: Callable[[bytes], object], times: int) -> bool:
-    longer_s = _shortest_s(read, longer, times)
-    return longer_s > NOTHING_S and longer_s > GROWTH_MAX * _shortest_s(read, shorter, times)
-
-
-def _shortest_s(read: Callable[[bytes], object], data: bytes, times: int) -> float:
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return min(_once_s(read, data) for _ in range(times))
-    finally:
-        if was_enabled:
-            gc.enable()
+    inputs = [grown(data, first_bytes * factor) for factor in (1, 2, 4)]
+    shortest_s = [float("inf")] * len(inputs)
+    for _ in range(ROUNDS):
+        for at, each in enumerate(inputs):
+            shortest_s[at] = min(shortest_s[at], _once_s(read, each))
+            if at > 0 and shortest_s[at] <= max(NOTHING_S, GROWTH_MAX * shortest_s[at - 1]):
+                return
+    measured = [(len(each), round(seconds, 4)) for each, seconds in zip(inputs, shortest_s, strict=True)]
+    raise AssertionError(f"more than {GROWTH_MAX} times the time for twice the input: {measured}: {inputs[1][:200]!r}…")
 
 
 def _once_s(read: Callable[[bytes], object], data: bytes) -> float:
-    began_ns = time.thread_time_ns()
-    read(data)
-    return (time.thread_time_ns() - began_ns) / 1e9
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        began_ns = time.thread_time_ns()
+        read(data)
+        return (time.thread_time_ns() - began_ns) / 1e9
+    finally:
+        if was_enabled:
+            gc.enable()

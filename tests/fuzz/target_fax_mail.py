@@ -50,8 +50,10 @@ def _check_letter(letter: Letter, data: bytes) -> None:
     if not isinstance(letter.target, Wrong):
         for found in written_numbers(letter.target, "NL"):
             assert found.startswith("+") and found[1:].isascii() and found[1:].isdigit(), found
-    for said in (words(Wrong.NO_NUMBER, None), words(Obstacle.UNREADABLE, Language.NL)):
-        _check_reply(letter, said)
+    for text in (letter.recipient, str(letter.target), letter.name, *letter.authentication):
+        assert text.encode().decode() == text
+    wrong = next((one for one in (letter.document, letter.target) if isinstance(one, Wrong)), Obstacle.UNREADABLE)
+    _check_reply(letter, words(wrong, None if letter.recipient else Language.NL))
 
 
 def _check_reply(letter: Letter, said: Words) -> None:

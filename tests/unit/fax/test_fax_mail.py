@@ -90,6 +90,14 @@ def test_one_number_is_the_target(found: list[str], number: str) -> None:
     assert the_number(found) == number
 
 
+@pytest.mark.parametrize("subject", [b"fax \xff", b"=?utf-7?q?+2AA-?=", b"=?unicode-escape?q?=5Cud800?="])
+def test_subject_that_is_no_text_is_read_and_has_a_key(subject: bytes) -> None:
+    found = read_letter(b"From: a@example.nl\r\nSubject: " + subject + b"\r\n\r\nx")
+    assert found is not None
+    assert found.key
+    assert str(found.target).encode()
+
+
 def test_octets_named_as_a_document_are_one() -> None:
     message = mail(files=0)
     message.add_attachment(PDF, "application", "octet-stream", filename="scan.TIF")
