@@ -166,8 +166,9 @@ def import_file(ctx: typer.Context, file: Path = EXPORT, as_json: bool = JSON_OP
 
 @ledger.command("archive")
 def archive(ctx: typer.Context, folder: Path = FOLDER, before: str = BEFORE, as_json: bool = JSON_OPTION) -> None:
-    """Take journal and CDRs of earlier months out of the ledger, into files by month. No daemon may run. The ids of
-    what goes are forgotten: a top-up told again under one of them is credited again."""
+    """Take journal and CDRs of earlier months out of the ledger, into files by month. No daemon may run. An archived
+    top-up, correction or fax that is told again under its id is known for 400 days from its day; then it is carried out
+    again."""
     from charging.cli import ledger_idle
 
     _tell("archived", ledger_idle.archive_months(_of_books(ctx), before, folder), as_json)

@@ -3,7 +3,8 @@
 Written to the files and flushed first, taken out of the store second: a crash between leaves both, and the next run
 writes those lines once more; a reader of the files goes by account and number. The ids of archived lines are forgotten:
 a transfer that is repeated after that is carried out anew. So archive only what no daemon can still be repeating: the
-command refuses anything younger than IDS_REMEMBERED_S.
+command refuses anything younger than IDS_REMEMBERED_S. Ids that callers from outside made (top-ups, corrections, faxes)
+are remembered apart from their lines, for longer (`charging.ledger.remembered`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from charging.ledger.durable import append_lines, flush
 from charging.ledger.model import CdrRow, JournalLine, Kind, Leg, contents_digest
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.ledger.portable import Counts, encode
+from charging.ledger.remembered import forget_old, remember
 from charging.ledger.verify import all_cdrs
 
 
@@ -80,6 +82,7 @@ async def archive(
     folder.mkdir(mode=0o700, exist_ok=True)  # noqa: ASYNC240  once
     flush(folder.absolute().parent)  # noqa: ASYNC240  so that the folder itself outlives a power cut
     async with alone(store, owner) as sole:
+        await forget_old(store, now_us)
         async for account in store.accounts():
             counts.accounts += 1
             journal = [line async for line in sole.over(store.journal(account.id))]
@@ -97,6 +100,8 @@ async def archive(
             if lines and (len(lines) > 1 or lines[0].kind is not Kind.OPENING):
                 gone_lines = [line for line in lines if line.kind is not Kind.OPENING]  # its lines are in the files
                 _append(folder, "journal", ((month_of(line.at_us), line) for line in gone_lines))
+                await sole.renew()
+                await remember(store, gone_lines, now_us)
                 await sole.renew()
                 if not await store.replace_head(opening_line(lines), lines):
                     raise LedgerUnavailable(f"the journal of {account.id} was archived by another: begin again")

@@ -28,7 +28,8 @@ Rules
    transfer. A store that contradicts itself raises LedgerCorrupt. Nothing else is raised, and every call ends within
    the store's own time-out.
 9. **Ids are remembered.** What stands in the journal is never taken out of it within IDS_REMEMBERED_S, and until then
-   its id is known. Whoever may repeat an id later than that asks first how old the thing is that it stands for.
+   its id is known. Whoever may repeat an id later than that asks first how old the thing is that it stands for; ids
+   that callers from outside made are remembered apart for OUTSIDE_REMEMBERED_S (`charging.ledger.remembered`).
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from charging.errors import ActionRefused, LedgerError, SwitchError
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.model import CREDIT, Balance, Outcome
 from charging.ledger.port import Store
+from charging.ledger.remembered import KEYED_SESSION, session_was_archived
 from charging.money import format_euro
 from charging.rating.tariff import Refusal, Tariff
 from charging.rating.written_numbers import written_numbers
@@ -83,6 +84,9 @@ class Faxes:
         draft = await self._draft(desk, account, wish, key)
         if isinstance(draft, Refused):
             return draft
+        if await session_was_archived(self._store, account, draft.id):
+            message = "this fax was handed in before; what became of it is in the archive"
+            return Refused(Code.KEY_REUSED, message, "make another key for another fax")
         if (early := await self._without_the_document(desk, draft)) is not None:
             return early
         paper = await desk.papers.prepare(account, draft.id, wish.data)
@@ -328,7 +332,7 @@ class Faxes:
 
 def session_of(account: str, key: str) -> str:
     """The session that an act's key makes: the same key, the same fax."""
-    return "fax-" + hashlib.sha256(f"{account}\n{key}".encode()).hexdigest()[:24]
+    return KEYED_SESSION + hashlib.sha256(f"{account}\n{key}".encode()).hexdigest()[:24]
 
 
 def is_attempt(session: str, first: str) -> bool:
@@ -338,7 +342,7 @@ def is_attempt(session: str, first: str) -> bool:
 
 def attempt_of(session: str) -> int:
     """1 for the first session of a key; a key is tried again where the last attempt has dialled nobody."""
-    number = session.removeprefix("fax-").partition("-")[2]
+    number = session.removeprefix(KEYED_SESSION).partition("-")[2]
     return int(number) if number else 1
 
 

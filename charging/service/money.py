@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Status
-from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, JournalLine, Kind, Leg, Outcome, Transfer
+from charging.ledger.model import AMOUNT_MAX, CREDIT, Applied, Balance, JournalLine, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
+from charging.ledger.remembered import carried_out
 from charging.money import format_euro
 from charging.rating.tariff import Tariff
 from charging.service import text
@@ -94,11 +95,17 @@ class Money:
         return Refused(Code.NOT_ALLOWED, f"found a top-up of {format_euro(amount)}, expected {expected}")
 
     async def _is_recorded(self, transfer: Transfer) -> bool:
+        if await carried_out(self._store, transfer) is Outcome.EXISTS:
+            return True
         lines = await self._store.journal_page(transfer.account, None, REMEMBERED_LINES)
         return any((line.id, line.digest) == (transfer.id, transfer.digest) for line in lines)
 
     async def _apply(self, transfer: Transfer, amount: int, key: str) -> Credited | Refused:
-        applied = await self._store.apply(transfer)
+        archived = await carried_out(self._store, transfer)
+        if archived is None:
+            applied = await self._store.apply(transfer)
+        else:
+            applied = Applied(archived, await self._store.balances(transfer.account))
         credit = applied.balances.get(CREDIT, Balance())
         match applied.outcome:
             case Outcome.CREATED | Outcome.EXISTS as outcome:

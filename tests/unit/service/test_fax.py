@@ -13,10 +13,12 @@ import pytest
 
 from charging.errors import ActionRefused, ActionTimeout, LedgerUnavailable, SwitchError
 from charging.ledger.accounts import Account, Status
+from charging.ledger.model import JournalLine, Kind
+from charging.ledger.remembered import remember
 from charging.rating.past import PastFax, past_of
 from charging.rating.rate import Step
 from charging.rating.tariff import Destination, Price, RateTable, Refusal
-from charging.service.fax import DIAL_WITHIN_S, Faxes
+from charging.service.fax import DIAL_WITHIN_S, Faxes, session_of
 from charging.service.fax_desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, TooLittle
 from charging.service.fax_views import FaxView
 from charging.service.refusal import Code, Obstacle, Refused
@@ -294,6 +296,14 @@ async def test_key_of_a_fax_that_took_all_credit_is_still_answered_with_that_fax
     assert isinstance(late, FaxSent)
     assert (late.created, late.view.state) == (False, "sent")
     assert len(office.prepared) == 1
+
+
+async def test_a_fax_that_was_archived_is_not_sent_again_under_its_key(office: Office) -> None:
+    now_us = office.rig.clock.now().wall_us
+    line = JournalLine(1, "x", "anna", Kind.SETTLE, now_us, (), session_of("anna", "k"), "fax", "")
+    await remember(office.rig.store, [line], now_us)
+    refused(await office.send(), Code.KEY_REUSED)
+    assert office.orders == []
 
 
 async def test_fax_stored_by_version_0_1_goes_on(office: Office) -> None:
