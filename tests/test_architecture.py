@@ -34,7 +34,15 @@ LEDGER_PORT = (
     "charging.ledger.credit_events",
     "charging.ledger.documents",
 )
-DOMAIN = (*RATING, *LEDGER_PORT, "charging.ledger.verify", "charging.session", "charging.service", "agi.port")
+DOMAIN = (
+    *RATING,
+    *LEDGER_PORT,
+    "charging.ledger.remembered",
+    "charging.ledger.verify",
+    "charging.session",
+    "charging.service",
+    "agi.port",
+)
 COMPOSITION = re.compile(r"charging\.(app|cli|demo|__main__)([_.].*)?")
 """The only modules that know everything."""
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
