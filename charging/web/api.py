@@ -6,6 +6,7 @@ What only an operator at the machine may do (tokens, the audit of the books, imp
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from charging.service.tokens import Tokens
 from charging.web.api_document import FAXES, complete
 from charging.web.api_gate import Gate, Operations
 from charging.web.control import health
-from charging.web.forward import Forward
+from charging.web.forward import Forward, ping
 from charging.web.parts import known_parameters
 from charging.web.problem import handle_problems
 from charging.web.routes import accounts, calls, fax, numbers, prices, statements
@@ -48,6 +49,7 @@ def api_app(
     )
     app.state.service = service
     app.state.facts = dict
+    app.state.ping = service.ping if daemon is None else partial(ping, daemon)
     handle_problems(app)
     for part in (accounts, statements, numbers, calls, fax, prices):
         app.include_router(part.router)

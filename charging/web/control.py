@@ -15,7 +15,7 @@ from charging.service.import_file import BYTES_MAX, PART_BYTES_MAX
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.web import tokens as token_routes
-from charging.web.parts import TheService, known_parameters
+from charging.web.parts import known_parameters
 from charging.web.problem import ProblemDocument, handle_problems
 from charging.web.routes import accounts, calls, fax, imports, ledger, numbers, prices, statements
 
@@ -54,6 +54,7 @@ def control_app(
     )
     app.state.service = service
     app.state.facts = facts
+    app.state.ping = service.ping
     handle_problems(app)
     app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
     for part in (accounts, numbers, calls, prices, ledger, imports):
@@ -70,7 +71,7 @@ def control_app(
     return app
 
 
-async def health(request: Request, service: TheService) -> Health:
-    """Whether the store answers (else 503), and what the process says of itself."""
-    await service.ping()
+async def health(request: Request) -> Health:
+    """Whether the next call's money could be written (else 503), and what the process says of itself."""
+    await request.app.state.ping()
     return Health(status="ok", facts=dict(request.app.state.facts()))

@@ -26,6 +26,7 @@ LIVE = tuple(
 force."""
 ANSWER_S = 180
 """Longer than a fax's document takes to convert."""
+PING_S = 5
 CONNECT_S = 2
 POOL_S = 20
 """For a connection to be free."""
@@ -50,6 +51,17 @@ def daemon_at(socket: Path) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_S)
     transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=limits)
     return httpx.AsyncClient(transport=transport, timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S, pool=POOL_S))
+
+
+async def ping(daemon: httpx.AsyncClient) -> None:
+    """Return if the daemon says that it is well: this process only reads, so its own look at the ledger proves nothing
+    about the next call. Raises LedgerUnavailable."""
+    try:
+        answer = await daemon.get("http://daemon/health", timeout=PING_S)
+    except httpx.HTTPError as error:
+        raise LedgerUnavailable(f"the daemon did not answer: {type(error).__name__}") from error
+    if not answer.is_success:
+        raise LedgerUnavailable("the daemon cannot write the ledger")
 
 
 class Forward:

@@ -20,6 +20,7 @@ from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.service.tokens import NewToken, Scope, Tokens
 from charging.session.events import BlackBoxRead
+from charging.session.findings import Findings
 from charging.session.model import Policy
 from charging.session.registry import Registry
 from charging.web.api import api_app
@@ -33,6 +34,9 @@ FAXES_AT_ONCE = 1_000_000
 
 
 def _registry(store: Store, switch: FakeSwitch, clock: Clock) -> Registry:
+    def observe(what: str, session: object, fields: object) -> None:
+        return
+
     async def no_message(key: str, box: BlackBoxRead) -> bool:
         return True
 
@@ -42,8 +46,9 @@ def _registry(store: Store, switch: FakeSwitch, clock: Clock) -> Registry:
         clock=clock,
         policy=Policy(),
         switch_id="test",
-        observe=lambda what, session, fields: None,
+        observe=observe,
         charge_message=no_message,
+        findings=Findings(store, clock, observe),
     )
 
 

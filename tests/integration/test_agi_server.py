@@ -306,7 +306,8 @@ async def test_a_slow_header_has_one_deadline_not_one_a_byte(office: Office) -> 
 
     dripping = asyncio.create_task(drip())
     async with asyncio.timeout(5):
-        assert await reader.read() == b""
+        with suppress(ConnectionResetError):  # a byte was on its way as the server closed
+            assert await reader.read() == b""
     dripping.cancel()
     await asyncio.gather(dripping, return_exceptions=True)
     writer.transport.abort()

@@ -136,11 +136,12 @@ async def test_daemon_that_is_told_to_stop_takes_the_process_of_the_api_with_it(
 
 
 async def test_changes_are_refused_and_reading_goes_on_while_the_daemon_does_not_answer(website: Website) -> None:
-    assert (await website.ask("GET", "/health")).status_code == 200
+    assert (await website.ask("GET", "/accounts/anna")).status_code == 200
     website.place.socket.unlink()
     refused = await website.ask("POST", "/accounts/anna/top-ups", json={"amount": "25.00"})
     assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "unavailable", "30")
     assert (await website.ask("GET", "/accounts/anna")).status_code == 200
+    assert (await website.ask("GET", "/health")).status_code == 503, "the next call's money could not be written"
 
 
 async def test_a_port_of_the_api_that_is_taken_is_told_with_its_section(tmp_path: Path) -> None:

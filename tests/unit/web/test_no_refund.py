@@ -30,6 +30,10 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", "/ledger/backups"): ("/ledger/backups", {"json": {"path": "/nowhere/backup.db"}}),
     ("POST", "/ledger/time-confirmations"): ("/ledger/time-confirmations", {}),
     ("POST", "/ledger/redactions"): ("/ledger/redactions", {"json": {"before": "2026-01-01"}}),
+    ("POST", "/ledger/contradictions/acknowledgements"): (
+        "/ledger/contradictions/acknowledgements",
+        {"json": {"id": "none/record_without_booking", "reason": "give it back"}},
+    ),
     ("POST", "/ledger/people/{account}/erasures"): ("/ledger/people/anna/erasures", {}),
     ("POST", "/imports/accounts"): ("/imports/accounts", {"content": b"account,plan\nanna,light\n"}),
     ("POST", "/tokens"): ("/tokens", {"json": {"name": "website", "scopes": ["credit"]}}),
