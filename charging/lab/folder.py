@@ -38,6 +38,8 @@ EMPTY_FILES = (
     "udptl.conf",
 )
 
+MAILBOX_OPTIONS = "minsecs=2|maxsecs=180"
+
 CALLER_TONE_HZ = 1000
 MOBILE_TONE_HZ = 600
 TONE_S = 60
@@ -135,8 +137,9 @@ def _set_globals(text: str, settings: Mapping[str, str]) -> str:
     return text
 
 
-def write_mailboxes(folder: Path, mailboxes: Iterable[str]) -> None:
-    lines = [f"{mailbox} => 1234,Subscriber {mailbox}" for mailbox in mailboxes]
+def write_mailboxes(folder: Path, mailboxes: Iterable[str], options: str = MAILBOX_OPTIONS) -> None:
+    """The subscribers' mailboxes; ``options`` as ``voicemail_charging.conf`` recommends them."""
+    lines = [f"{mailbox} => 1234,Subscriber {mailbox},,,{options}" for mailbox in mailboxes]
     (folder / "etc" / "lab_mailboxes.conf").write_text("\n".join(lines) + "\n")
 
 

@@ -21,6 +21,7 @@ from charging.lab.ami import AmiAccess, LabAmi, Message
 from charging.lab.call import Call
 from charging.lab.errors import LabError
 from charging.lab.folder import (
+    MAILBOX_OPTIONS,
     SHIPPED_CONFIG,
     SHIPPED_PROMPTS,
     LabFolder,
@@ -74,10 +75,10 @@ class Switch(AsteriskProcess):
             raise
         return {entry["Key"].removeprefix("/charging/"): entry["Val"] for entry in entries}
 
-    async def add_mailbox(self, *mailboxes: str) -> None:
-        """Give further numbers a mailbox."""
+    async def add_mailbox(self, *mailboxes: str, options: str = MAILBOX_OPTIONS) -> None:
+        """Give further numbers a mailbox; ``options`` hold for all."""
         known = {number.removeprefix("+") for number in NUMBERS}
-        write_mailboxes(self.folder, sorted(known | set(mailboxes)))
+        write_mailboxes(self.folder, sorted(known | set(mailboxes)), options)
         await self.cli("voicemail reload")
 
     @contextlib.asynccontextmanager
@@ -134,15 +135,22 @@ class Lab:
         await self._end()
 
     async def place_call(
-        self, number: str, caller: str | None = None, hang_up_after_s: float | None = None, *, talks: bool = True
+        self,
+        number: str,
+        caller: str | None = None,
+        hang_up_after_s: float | None = None,
+        *,
+        talks: bool = True,
+        pausing: bool = False,
     ) -> Call:
         """An outside caller dials ``number``; returns at once.
 
         ``caller`` is the number shown, by default one that no other call of this lab has. ``hang_up_after_s`` counts
         from the answer; ``None``: talks until the other side hangs up or :meth:`Call.hang_up`. ``talks=False``: sends
-        no audio.
+        no audio; ``pausing``: falls silent for 3.5 s after each second.
         """
-        return await self.world.place_call(number, caller, hang_up_after_s, talks=talks)
+        voice = "mute" if not talks else "pausing" if pausing else "caller"
+        return await self.world.place_call(number, caller, hang_up_after_s, voice=voice)
 
     async def reset(self, deadline_s: float = 10.0) -> None:
         """End every call and forget every black-box record, for the next test.

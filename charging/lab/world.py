@@ -33,7 +33,7 @@ class World:
         await self._ami.close()
         await self.process.kill()
 
-    async def place_call(self, number: str, caller: str | None, hang_up_after_s: float | None, *, talks: bool) -> Call:
+    async def place_call(self, number: str, caller: str | None, hang_up_after_s: float | None, *, voice: str) -> Call:
         """Let an outside caller dial; returns as soon as the call is on its way."""
         serial = next(self._numbers)
         call_id = f"call-{serial}"
@@ -42,7 +42,7 @@ class World:
         call = Call(call_id, number, caller, Party(recordings, f"{call_id}-caller"), self._ami.action)
         self.calls.append(call)
         self._parties[call_id] = (call, call.outside)
-        variables = [f"LAB_CALL={call_id}", f"LAB_VOICE={'caller' if talks else 'mute'}"]
+        variables = [f"LAB_CALL={call_id}", f"LAB_VOICE={voice}"]
         if hang_up_after_s is not None:
             variables.append(f"LAB_TALK_S={hang_up_after_s}")
         await self._ami.action(

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from agi import arguments
 from charging.lab import CallState, Lab, mobile
 from charging.lab.audio import Sound
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
@@ -40,9 +41,9 @@ async def test_the_daemon_is_told_number_caller_and_channel(lab: Lab) -> None:
     async with serving(stub, lab.agi_port):
         call = await lab.place_call(NUMBER, caller="+31201234567")
         await call.wait_state(CallState.RINGING)
-    number, caller, unique_id, channel, presentation = stub.requests[0].arguments
+    number, caller, unique_id, channel, presentation, diverted = stub.requests[0].arguments
     assert (stub.requests[0].route, number, caller) == ("incoming", NUMBER, "+31201234567")
-    assert presentation == "allowed"
+    assert (presentation, arguments.diverted(diverted)) == ("allowed", ())
     assert re.fullmatch(r"\d+\.\d+", unique_id)
     assert channel.startswith("PJSIP/world-")
 

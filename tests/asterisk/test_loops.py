@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from agi import arguments
 from charging.lab import CallState, Lab, mobile
 from tests.asterisk.engine import NUMBER, engine
-from tests.asterisk.parties import leave_message, operator_sets
+from tests.asterisk.parties import forward, leave_message, operator_sets
+from tests.asterisk.raw_sip import stranger
+from tests.asterisk.stub_agi import serving
 
 pytestmark = pytest.mark.asterisk
 
@@ -45,3 +48,31 @@ async def test_a_forward_says_whose_number_it_was_diverted_from(
         assert call.mobile.diverted_from == sent
         await call.hang_up()
         await call.wait_end()
+
+
+@pytest.mark.parametrize(
+    ("headers", "numbers"),
+    [
+        (("Diversion: <sip:+31850000001@c.example>;reason=no-answer",), {"+31850000001"}),
+        (("Diversion: <sip:0850000001@c.example>, <sip:+31612345678@c.example>",), {"0850000001", "+31612345678"}),
+        (("Diversion: <tel:+31850000001>",), {"+31850000001"}),
+        (("Diversion: <sip:x%0d%0aagi_arg_1%3a%20+31999@c.example>",), set()),
+        (('Diversion: "a, (b) ${EXTEN} ] \\" c" <sip:+31850000001@c.example>',), {"+31850000001"}),
+        (("History-Info: <sip:+31850000001@c.example>;index=1",), set()),
+        (
+            (
+                "History-Info: <sip:+31850000001@c.example>;index=1, <sip:+31612345678@c.example?Reason=SIP>;index=1.1",
+                "History-Info: <sip:+31850000001@c.example>;index=1.1.1",
+            ),
+            {"+31850000001", "+31612345678"},
+        ),
+    ],
+)
+async def test_the_daemon_is_told_what_the_network_diverted(
+    lab: Lab, tmp_path: Path, headers: tuple[str, ...], numbers: set[str]
+) -> None:
+    stub = forward(mobile.never_answers())
+    async with serving(stub, lab.agi_port), stranger(lab, tmp_path, headers=headers) as call:
+        await call.is_told(180)
+    assert len(stub.requests[0].arguments) == 6
+    assert set(arguments.diverted(stub.requests[0].arguments[5])) == numbers

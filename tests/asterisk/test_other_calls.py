@@ -1,0 +1,82 @@
+"""What is the operator's stays as it is: our files ask for what we need for our own calls alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from charging.lab import Call, CallState, Lab, mobile
+from tests.asterisk.engine import engine
+from tests.asterisk.parties import NUMBER, black_box_record, decide, operator_sets
+from tests.asterisk.stub_agi import StubAgi, serving
+from tests.asterisk.waiting import eventually
+
+pytestmark = pytest.mark.asterisk
+
+OPERATORS_MAILBOX = "+31850000097"
+PAUSE_S = 3.5
+
+
+async def message_of(lab: Lab, call: Call, folder: str, seconds: float) -> int:
+    """Leave a message of at least ``seconds``; how long the one that was stored is, 0 where none was."""
+    box = lab.switch.folder / "spool/voicemail" / folder
+
+    async def recording() -> Path | None:
+        return next((box / "tmp").glob("*.wav"), None)
+
+    await call.wait_state(CallState.ANSWERED)
+    await call.press("#", on_mobile=False)
+    recorded = await eventually(recording, "the recording to begin", 20)
+    assert recorded is not None
+
+    async def over() -> bool:
+        return call.state is CallState.ENDED or recorded.stat().st_size >= 16_000 * seconds
+
+    await eventually(over, f"{seconds} s to be recorded, or the recording to end", 10 + seconds)
+    await call.hang_up()
+    await call.wait_end()
+    stored = sorted((box / "INBOX").glob("*.txt"))
+    return int(re.findall(r"(?m)^duration=(\d+)$", stored[-1].read_text())[0]) if stored else 0
+
+
+async def test_a_pause_does_not_end_a_message_in_the_operators_own_mailbox(lab: Lab) -> None:
+    call = await lab.place_call(OPERATORS_MAILBOX, pausing=True)
+    assert await message_of(lab, call, "default/200", PAUSE_S + 4) > PAUSE_S + 2
+
+
+async def test_nor_in_a_subscribers(lab: Lab) -> None:
+    async with serving(StubAgi({"incoming": decide("voicemail", session="s-vm")}), lab.agi_port):
+        call = await lab.place_call(NUMBER, pausing=True)
+        assert await message_of(lab, call, f"charging/{NUMBER[1:]}", PAUSE_S + 4) > PAUSE_S + 2
+    assert (await black_box_record(lab, "s-vm"))["vm"] == "SUCCESS"
+
+
+@pytest.mark.parametrize(("minimum", "says"), [("9", "SHORT"), ("x", "SUCCESS"), ("2", "SUCCESS")])
+async def test_a_message_is_long_enough_by_our_measure(lab: Lab, minimum: str, says: str) -> None:
+    async with (
+        operator_sets(lab, "CHARGING_MESSAGE_MIN_S", minimum),
+        serving(StubAgi({"incoming": decide("voicemail", session="s-vm")}), lab.agi_port),
+    ):
+        call = await lab.place_call(NUMBER)
+        assert await message_of(lab, call, f"charging/{NUMBER[1:]}", 4) >= 3
+    record = await black_box_record(lab, "s-vm")
+    assert record["vm"] == says
+    assert record["vmfile"]
+
+
+async def test_r3_a_message_that_is_too_short_is_not_charged_whatever_its_mailbox_says(
+    lab: Lab, tmp_path: Path
+) -> None:
+    own = "shortest"
+    await lab.switch.add_mailbox(own, options="minsecs=0")
+    async with engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy(), mailbox=own) as live:
+        call = await live.call()
+        assert await message_of(lab, call, f"charging/{own}", 0.1) < 2
+        cdr = await live.cdr()
+        assert (cdr["messages"], cdr["cost"]) == (0, "0.00")
+        await live.nothing_reserved()
+        assert await live.posted() == 10_000_000
+    assert list((lab.switch.folder / f"spool/voicemail/charging/{own}/INBOX").glob("*.txt")), "stored all the same"
+    await lab.switch.add_mailbox()
