@@ -74,6 +74,7 @@ _LINK_STATES = {
     LinkState.FORBIDDEN: "refused",
     LinkState.SYNCING: "reconciling",
     LinkState.UP: "up",
+    LinkState.SHUTTING_DOWN: "shutting_down",
 }
 
 

@@ -92,6 +92,10 @@ class ActionRefused(SwitchError):
     """The switch replied with an error."""
 
 
+class ShuttingDown(ActionRefused):
+    """Asterisk refuses everything until its last call has ended."""
+
+
 class ProtocolError(ChargingError):
     """A wire protocol was broken."""
 

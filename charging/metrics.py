@@ -22,8 +22,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """What ``/metrics`` answers as its Content-Type."""
-AMI_STATES = ("down", "connecting", "refused", "reconciling", "up")
-"""refused: wrong secret, or a right is missing; reconciling: logged in, catching up with the calls."""
+AMI_STATES = ("down", "connecting", "refused", "reconciling", "up", "shutting_down")
+"""refused: wrong secret, or a right is missing; reconciling: logged in, catching up with the calls; shutting_down:
+Asterisk waits for its last call."""
 SESSION_STATES = ("setup", "running", "ended")
 """ended: its money is not booked yet."""
 AGI_ROUTES = ("incoming", "unanswered")

@@ -28,7 +28,7 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.numbers import whole
 from charging.asterisk.reply import Fields, LinkSettings, Reply, check_sendable
 from charging.asterisk.shape import LISTS, flaw
-from charging.errors import ActionRefused, ActionTimeout, LinkDown, LocalProtocolError
+from charging.errors import ActionRefused, ActionTimeout, LinkDown, LocalProtocolError, ShuttingDown
 
 ENCODING = "utf-8"
 GREETING = b"Asterisk Call Manager/"
@@ -40,6 +40,8 @@ MAX_LIST_EVENTS = 200_000
 MAX_OUTSTANDING_ACTIONS = 2_000
 PING = "Ping"
 """Never refused here: a link that is busy with our own orders is not half open."""
+SHUTTING_DOWN = "Asterisk is shutting down"
+"""The answer to every action, Login and Ping too, from `core restart gracefully` on until the last call has ended."""
 SUCCESSES = frozenset({"success", "follows", "goodbye", "pong"})
 
 log = structlog.get_logger(__name__)
@@ -89,11 +91,14 @@ class _Outstanding:
         if self.list_end in LISTS and told != come:
             self.future.set_exception(ActionRefused(f"{self.name}: {come} entries came of a list of {told}"))
         else:
-            self.future.set_result(Reply(self.headers or message, tuple(self.events), tuple(self.suspects)))
+            events, suspects = tuple(self.events), tuple(self.suspects)
+            self.future.set_result(Reply(self.headers or message, events, suspects, message))
 
     def _add_response(self, message: AmiMessage) -> None:
         if message.response.lower() not in SUCCESSES:
-            self.future.set_exception(ActionRefused(f"{self.name}: {message.get('Message') or 'refused'}"))
+            words = message.get("Message")
+            kind = ShuttingDown if words == SHUTTING_DOWN else ActionRefused
+            self.future.set_exception(kind(f"{self.name}: {words or 'refused'}"))
         elif self.list_end is None:
             self.future.set_result(Reply(message))
         else:

@@ -74,7 +74,7 @@ class CallControl:
     def __init__(self, link: Orders, clock: Clock, prompts: PromptSettings | None = None) -> None:
         self._link = link
         self._clock = clock
-        self._prompter = Prompter(link, prompts)
+        self._prompter = Prompter(link, clock, prompts)
         self._unreadable: set[str] = set()
         """Keys that were said to be, each once. As bounded as AstDB itself."""
 

@@ -26,7 +26,7 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import Fields, LinkSettings, LinkState, Reply
 from charging.asterisk.rights import missing_rights
 from charging.clock import Clock
-from charging.errors import ActionRefused, ActionTimeout, ChargingError, LinkDown, SwitchError
+from charging.errors import ActionRefused, ActionTimeout, ChargingError, LinkDown, ShuttingDown, SwitchError
 from charging.tasks import Tasks
 
 MAX_HELD_EVENTS = 200_000
@@ -42,6 +42,10 @@ ADVICE: dict[LinkState, str] = {
     LinkState.UNREACHABLE: "is Asterisk running, and do host and port match manager.conf?",
     LinkState.WRONG_SECRET: "make user and secret match manager.conf, then `manager reload`; check permit/deny",
     LinkState.FORBIDDEN: "grant the rights that config/asterisk/manager_charging.conf shows, then `manager reload`",
+    LinkState.SHUTTING_DOWN: (
+        "Asterisk refuses every order until its last call has ended: running calls are cut at their reserved end, "
+        "though they could pay; `core abort shutdown` takes it back, and `core restart when convenient` spares them"
+    ),
     LinkState.LOST: "running calls go on until their reserved end; connecting again",
 }
 
@@ -170,6 +174,8 @@ class AmiLink:
         login = {"Username": settings.username, "Secret": settings.secret, "Events": "on"}
         try:
             await connection.action("Login", login, timeout_s=settings.login_timeout_s)
+        except ShuttingDown as error:
+            raise _Failed(LinkState.SHUTTING_DOWN, str(error)) from error
         except ActionRefused as error:
             raise _Failed(LinkState.WRONG_SECRET, f"user {settings.username!r}: {error}") from error
         except (ActionTimeout, LinkDown) as error:
@@ -195,6 +201,12 @@ class AmiLink:
         while True:
             try:
                 await self.prove()
+                if self._state is LinkState.SHUTTING_DOWN:
+                    connection.abort()
+                    raise _Failed(LinkState.LOST, "Asterisk does not shut down after all; reconciling anew")
+            except ShuttingDown as error:
+                # The connection lives, and tells how calls end. Nothing is proven, so nothing is charged or reserved.
+                self._change(LinkState.SHUTTING_DOWN, str(error))
             except (ActionTimeout, ActionRefused) as error:
                 connection.abort()
                 raise _Failed(LinkState.LOST, f"half-open: {error}") from error
@@ -225,6 +237,8 @@ class AmiLink:
             await self._on_up(restarted)
             self._release_held()
             await self.prove()  # who asks how fresh our knowledge is must not wait for the next ordinary Ping
+        except ShuttingDown as error:
+            raise _Failed(LinkState.SHUTTING_DOWN, str(error)) from error
         except SwitchError as error:
             raise _Failed(LinkState.LOST, f"while reconciling: {error}") from error
         except ChargingError as error:

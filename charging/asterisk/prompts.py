@@ -3,6 +3,10 @@
 First by whisper: a Local channel whose one half spies on the subscriber's leg while the other plays the file;
 both voices go on. If the whisper has not attached in time, by a feature code that is played on the subscriber's
 leg and makes the switch play the file there; that one interrupts the conversation for the prompt's length.
+
+Nothing is played into a bridge of native RTP. To whisper, Asterisk would take the bridge from it and give it back, and
+measured, the subscriber then often hears nothing for the rest of the call. The feature keeps the bridge of a charged
+call from native RTP; so a call that is in one lacks the feature, too.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import structlog
 from charging.asterisk import variables
 from charging.asterisk.reply import Orders
 from charging.asterisk.variables import inherited
+from charging.clock import Clock
 from charging.errors import ActionRefused, SwitchError
 from charging.session.switch_events import OriginateEnded, PromptStarted, SwitchEvent
 
@@ -23,6 +28,11 @@ WHISPER_DEADLINE_S = 2.0
 """Measured: a whisper is attached 0.4 s after the order."""
 ORIGINATE_TIMEOUT_MS = 5000
 DIGIT_MS = 60
+FEATURE_DEADLINE_S = 20
+"""From the digits to the prompt's end; the shipped ones last up to seven seconds."""
+FEATURE_POLL_S = 0.5
+NATIVE = "native"
+NATIVE_ADVICE = "include features_charging.conf in [applicationmap] of features.conf, then `module reload features`"
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +42,7 @@ class PromptOutcome(Enum):
 
     WHISPERED = "whispered"
     FEATURE = "feature"
-    """The feature code was accepted; the switch does not tell whether it played."""
+    """The feature played it: the dialplan took note."""
     FAILED = "failed"
 
 
@@ -51,8 +61,9 @@ class PromptSettings:
 class Prompter:
     """Originates; ``observe`` must be given every switch event, for it learns from them what became of that."""
 
-    def __init__(self, link: Orders, settings: PromptSettings | None = None) -> None:
+    def __init__(self, link: Orders, clock: Clock, settings: PromptSettings | None = None) -> None:
         self._link = link
+        self._clock = clock
         self._settings = settings or PromptSettings()
         self._waiting: dict[str, asyncio.Future[bool]] = {}
 
@@ -68,11 +79,31 @@ class Prompter:
 
         ``session`` and ``sequence`` name the attempt: the same pair again does not start a second whisper.
         """
+        if not await self._comes_back(session, spyee_uid):
+            return PromptOutcome.FAILED
         if self._settings.whisper and await self._whisper(session, sequence, spyee_uid, prompt):
             return PromptOutcome.WHISPERED
         if self._settings.feature and await self._feature(session, spyee_uid, prompt):
             return PromptOutcome.FEATURE
         return PromptOutcome.FAILED
+
+    async def _comes_back(self, session: str, spyee_uid: str) -> bool:
+        """Whether both parties will hear each other after a prompt: they talk, and not by native RTP."""
+        try:
+            status = await self._link.action("Status", {"Channel": spyee_uid}, list_end="StatusComplete")
+            bridge = next((entry.get("BridgeID") for entry in status.events), "")
+            if not bridge:
+                log.warning("prompt_not_played", session=session, why="the leg is in no bridge")
+                return False
+            info = await self._link.action("BridgeInfo", {"BridgeUniqueid": bridge}, list_end="BridgeInfoComplete")
+        except SwitchError as error:
+            log.warning("prompt_not_played", session=session, why=str(error))
+            return False
+        technology = "" if info.end is None else info.end.get("BridgeTechnology")
+        if not technology or technology.startswith(NATIVE):
+            log.error("prompt_not_played", session=session, why=f"the bridge is {technology}", advice=NATIVE_ADVICE)
+            return False
+        return True
 
     async def _whisper(self, session: str, sequence: int, spyee_uid: str, prompt: str) -> bool:
         uid = f"w-{session}-{sequence}"
@@ -134,9 +165,21 @@ class Prompter:
                     "Receive": "true",
                 }
                 await self._link.action("PlayDTMF", fields)
+            return await self._was_played(session, spyee_uid)
         except SwitchError as error:
             log.warning("prompt_feature_refused", session=session, error=str(error))
             return False
+
+    async def _was_played(self, session: str, spyee_uid: str) -> bool:
+        """The dialplan forgets the prompt once it has played it. Raises SwitchError, also where the call has ended."""
+        until = self._clock.now().plus(FEATURE_DEADLINE_S)
+        variable = {"Channel": spyee_uid, "Variable": variables.PROMPT}
+        while (await self._link.action("Getvar", variable)).headers.get("Value"):
+            if (now := self._clock.now()).mono_us >= until.mono_us:
+                log.error("prompt_feature_missing", session=session, advice=NATIVE_ADVICE)
+                await self._link.action("Setvar", {**variable, "Value": ""})  # the same digits later are silent
+                return False
+            await self._clock.sleep_until(now.plus(FEATURE_POLL_S).mono_us)
         return True
 
     def _expect(self, *keys: str) -> asyncio.Future[bool]:

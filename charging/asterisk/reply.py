@@ -31,6 +31,9 @@ class LinkState(Enum):
     SYNCING = "syncing"
     """Logged in; orders work; events are held back until reconciliation is done."""
     UP = "up"
+    SHUTTING_DOWN = "shutting_down"
+    """Asterisk waits for its last call (`core restart gracefully`): it refuses every order and every login, and still
+    sends events."""
     LOST = "lost"
     STOPPED = "stopped"
 
@@ -62,6 +65,8 @@ class Reply:
     """The entries of a list, without its closing event."""
     suspects: tuple[AmiMessage, ...] = ()
     """What is left of entries that a stranger has written into: not to be believed, but not nothing."""
+    end: AmiMessage | None = None
+    """The event that closed a list."""
 
     @property
     def action_id(self) -> str:

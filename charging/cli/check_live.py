@@ -35,6 +35,11 @@ NO_LINK = {
         "the AMI login may not do what is needed",
         "grant the rights that config/asterisk/manager_charging.conf shows, then `asterisk -rx 'manager reload'`",
     ),
+    LinkState.SHUTTING_DOWN: (
+        "Asterisk is shutting down: it refuses everything until its last call has ended, and running calls are cut at "
+        "their reserved end",
+        "wait for it, or take it back with `asterisk -rx 'core abort shutdown'`",
+    ),
     LinkState.LOST: ("the AMI connection broke off", "look into Asterisk's log, then check again"),
 }
 """What is wrong in a state that is not UP, and what to do."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ SPEECH_DB = -35.0
 """Speech beside the other party's tone, in a window of 20 ms."""
 LEAK_DB = -45.0
 PAID_S = 10
+LONG_WARNING = {"horizon_s": 12, "warn_before_s": 12}
 
 
 def _speech_s(sound: Sound, voice_hz: int) -> float:
@@ -62,3 +65,64 @@ async def test_r17_no_prompt_where_credit_follows_the_free_minutes(lab: Lab, tmp
         await call.wait_end(20)
         assert (await live.cdr())["warnings"] == 0
         assert _speech_s(Sound.read(call.mobile_heard), CALLER_TONE_HZ) < 0.2
+
+
+@contextlib.asynccontextmanager
+async def edited(lab: Lab, file: str, old: str, new: str, reload: str) -> AsyncIterator[None]:
+    """The operator's part of Asterisk with one line changed."""
+    path = lab.switch.folder / "etc" / "charging" / file
+    shipped = path.read_text()
+    assert shipped.count(old) == 1
+    path.write_text(shipped.replace(old, new))
+    await lab.switch.cli(reload)
+    try:
+        yield
+    finally:
+        path.write_text(shipped)
+        await lab.switch.cli(reload)
+
+
+def without_feature(lab: Lab) -> contextlib.AbstractAsyncContextManager[None]:
+    return edited(lab, "features_charging.conf", "chgkeep =>", ";chgkeep =>", "module reload features")
+
+
+def without_originate(lab: Lab) -> contextlib.AbstractAsyncContextManager[None]:
+    rights = "write = call,reporting"
+    return edited(lab, "manager_charging.conf", f"\n{rights},originate", f"\n{rights}", "manager reload")
+
+
+def _caller_is_heard_again(call: Call, after_s: float) -> None:
+    sound = Sound.read(call.mobile_heard)
+    gaps = sound.gaps(CALLER_TONE_HZ, after_s, call.duration_s - 0.7, below_db=VOICE_DB, longer_than_s=0.2)
+    assert gaps == [], f"the subscriber heard nothing of the caller at {gaps}"
+
+
+@pytest.mark.parametrize("whispers", [True, False])
+async def test_r17_nothing_is_played_without_the_feature_and_the_conversation_goes_on(
+    lab: Lab, tmp_path: Path, whispers: bool
+) -> None:
+    """Whispering takes the bridge from native RTP and gives it back: the subscriber then often hears nothing more."""
+    async with contextlib.AsyncExitStack() as operator:
+        await operator.enter_async_context(without_feature(lab))
+        if not whispers:
+            await operator.enter_async_context(without_originate(lab))
+        async with engine(lab, tmp_path, credit="0.010") as live:
+            call = await live.call()
+            played = await live.heard("prompt_played", deadline_s=20)
+            assert played["result"] == "failed"
+            assert (await live.heard("prompt_not_played"))["why"] == "the bridge is native_rtp"
+            await call.wait_end(20)
+            _caller_is_heard_again(call, after_s=0.3)
+
+
+async def test_r17_way_b_says_that_it_was_heard_once_it_was_and_the_conversation_comes_back(
+    lab: Lab, tmp_path: Path
+) -> None:
+    async with without_originate(lab), engine(lab, tmp_path, credit="0.016", policy=LONG_WARNING) as live:
+        call = await live.call()
+        played = await live.heard("prompt_played", deadline_s=20)
+        assert played["result"] == "fallback"
+        await call.wait_end(20)
+        subscriber = Sound.read(call.mobile_heard)
+        assert _speech_s(subscriber, CALLER_TONE_HZ) > 1.0
+        _caller_is_heard_again(call, after_s=PAID_S + 3)

@@ -13,7 +13,7 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkState
 from charging.clock import SystemClock
 from charging.errors import ActionTimeout, LinkDown
-from tests.fakes.ami import COMMANDS, FakeAmi, block, eventually, success
+from tests.fakes.ami import COMMANDS, FakeAmi, block, eventually, refusal, success
 from tests.fakes.clock import FakeClock
 from tests.fakes.link import Owner, running
 
@@ -59,6 +59,41 @@ async def test_hazard_14_a_wrong_secret_is_said_and_tried_again(ami: FakeAmi, ow
         assert owner.states[1:] == [(LinkState.WRONG_SECRET, "user 'charging': Login: Authentication failed")]
         ami.secret = "wrong"
         await eventually(lambda: link.is_up)
+
+
+def shutting_down(message: AmiMessage) -> list[bytes]:
+    return [refusal(message, "Asterisk is shutting down")]
+
+
+async def test_connection_is_kept_for_its_events_while_asterisk_shuts_down_gracefully(
+    ami: FakeAmi, owner: Owner
+) -> None:
+    async with running(ami, owner, ping_interval_s=0.05) as link:
+        await eventually(lambda: link.is_up)
+        before = ami.connections_made
+        ami.answers["Ping"] = shutting_down
+        await eventually(lambda: link.state is LinkState.SHUTTING_DOWN)
+        proven = link.proven_mono_us
+        owner.events.clear()
+        pings = len(ami.actions("Ping"))
+        await eventually(lambda: len(ami.actions("Ping")) >= pings + 2)
+        ami.event("FullyBooted", Privilege="system,all", Status="Fully Booted")
+        await eventually(lambda: "FullyBooted" in [event.event for event in owner.events])
+        assert (ami.connections_made, link.proven_mono_us) == (before, proven), "a refusal proves nothing"
+
+        del ami.answers["Ping"]  # core abort shutdown
+        await eventually(lambda: link.is_up and len(owner.ups) == 2)
+    assert not owner.reached(LinkState.WRONG_SECRET)
+
+
+async def test_login_at_an_asterisk_that_shuts_down_is_no_wrong_secret(ami: FakeAmi, owner: Owner) -> None:
+    ami.answers["Login"] = shutting_down
+    async with running(ami, owner) as link:
+        await eventually(lambda: ami.connections_made >= 2)
+        assert link.state is LinkState.SHUTTING_DOWN
+        del ami.answers["Login"]
+        await eventually(lambda: link.is_up)
+    assert not owner.reached(LinkState.WRONG_SECRET)
 
 
 async def test_hazard_14_a_port_that_says_nothing_is_given_up(ami: FakeAmi, owner: Owner) -> None:

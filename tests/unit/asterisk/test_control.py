@@ -25,6 +25,10 @@ UID = "1795305157.1"
 CONFIG = Path(__file__).parents[3] / "config" / "asterisk"
 
 
+ASKED = ("Status", "BridgeInfo")
+"""Before every prompt."""
+
+
 @dataclass
 class RecordingLink:
     """A link that answers what it was told to, and remembers every order."""
@@ -39,17 +43,28 @@ class RecordingLink:
     ) -> Reply:
         self.orders.append((name, fields or {}))
         self.meanwhile()
-        if name in self.refuse:
-            raise self.refuse[name]
+        channel = (fields or {}).get("Channel")
+        for key in (name, f"{name} {channel}"):
+            if key in self.refuse:
+                raise self.refuse[key]
         return self.replies.get(name, Reply(AmiMessage.of(Response="Success")))
 
     def names(self) -> list[str]:
         return [name for name, _ in self.orders]
 
+    def bridged(self, technology: str) -> None:
+        """Every channel is in a bridge of this technology."""
+        entry = AmiMessage.of(Event="Status", BridgeID="b-1")
+        self.replies["Status"] = Reply(AmiMessage.of(Response="Success"), (entry,))
+        end = AmiMessage.of(Event="BridgeInfoComplete", BridgeTechnology=technology)
+        self.replies["BridgeInfo"] = Reply(AmiMessage.of(Response="Success"), end=end)
+
 
 @pytest.fixture
 def link() -> RecordingLink:
-    return RecordingLink()
+    link = RecordingLink()
+    link.bridged("simple_bridge")
+    return link
 
 
 @pytest.fixture
@@ -221,7 +236,7 @@ async def test_a_whisper_that_attaches_is_the_prompt(control: CallControl, link:
     await settle()
     control.observe(PromptStarted("s-1", UID, "w-s-1-3-2", None))
     assert await playing is PromptOutcome.WHISPERED
-    name, fields = link.orders[0]
+    name, fields = link.orders[2]
     assert name == "Originate"
     assert (fields["ChannelId"], fields["OtherChannelId"], fields["Async"]) == (
         "w-s-1-3",
@@ -232,7 +247,7 @@ async def test_a_whisper_that_attaches_is_the_prompt(control: CallControl, link:
         f"__CHARGING_SPYEE={UID}",
         "__CHARGING_PROMPT=/sounds/nl/credit_low",
     ]
-    assert link.names() == ["Originate"]
+    assert link.names() == [*ASKED, "Originate"]
 
 
 async def test_another_sessions_whisper_is_not_this_one(link: RecordingLink, clock: FakeClock) -> None:
@@ -248,11 +263,11 @@ async def test_a_whisper_that_does_not_attach_is_hung_up_and_followed_by_the_fea
 ) -> None:
     control = CallControl(link, clock, PromptSettings(whisper_deadline_s=0.01))
     assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FEATURE
-    assert link.names() == ["Originate", "Hangup", "Setvar", "PlayDTMF", "PlayDTMF", "PlayDTMF"]
-    assert link.orders[1][1] == {"Channel": "w-s-1-3"}
-    assert link.orders[2][1] == {"Channel": UID, "Variable": "CHARGING_PROMPT", "Value": "p"}
+    assert link.names() == [*ASKED, "Originate", "Hangup", "Setvar", *["PlayDTMF"] * 3, "Getvar"]
+    assert link.orders[3][1] == {"Channel": "w-s-1-3"}
+    assert link.orders[4][1] == {"Channel": UID, "Variable": "CHARGING_PROMPT", "Value": "p"}
     assert [fields["Digit"] for name, fields in link.orders if name == "PlayDTMF"] == ["*", "9", "9"]
-    assert link.orders[-1][1]["Receive"] == "true"
+    assert link.orders[-2][1]["Receive"] == "true"
 
 
 @pytest.mark.parametrize("error", [ActionRefused("Originate: Permission denied"), ActionTimeout(), LinkDown()])
@@ -266,7 +281,7 @@ async def test_a_whisper_that_is_refused_is_followed_by_the_feature(
 async def test_a_whisper_that_fails_is_followed_by_the_feature_at_once(
     control: CallControl, link: RecordingLink
 ) -> None:
-    link.refuse["Status"] = gone("Status")
+    link.refuse["Status w-s-1-3"] = gone("Status")
     playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
     await settle()
     control.observe(OriginateEnded("w-s-1-3", "", False, "0", None))
@@ -280,7 +295,41 @@ async def test_a_whisper_that_an_earlier_daemon_ordered_is_not_played_twice(
     await settle()
     control.observe(OriginateEnded("w-s-1-3", "", False, "0", None))
     assert await playing is PromptOutcome.WHISPERED
-    assert link.names() == ["Originate", "Status"]
+    assert link.names() == [*ASKED, "Originate", "Status"]
+
+
+@pytest.mark.parametrize("technology", ["native_rtp", ""])
+async def test_nothing_is_played_where_the_conversation_might_not_come_back(
+    control: CallControl, link: RecordingLink, technology: str
+) -> None:
+    link.bridged(technology)
+    assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FAILED
+    assert link.names() == [*ASKED]
+    link.replies["Status"] = Reply(AmiMessage.of(Response="Success"))
+    assert await control.play_prompt("s-1", 4, UID, "p") is PromptOutcome.FAILED, "in no bridge"
+    assert link.names() == [*ASKED, "Status"]
+
+
+async def test_digits_without_a_feature_behind_them_are_no_prompt(link: RecordingLink, clock: FakeClock) -> None:
+    control = CallControl(link, clock, PromptSettings(whisper=False))
+    link.replies["Getvar"] = Reply(AmiMessage.of(Response="Success", Value="p"))
+    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
+    await clock.advance(19)
+    assert not playing.done()
+    await clock.advance(2)
+    assert await playing is PromptOutcome.FAILED
+    assert link.orders[-1] == ("Setvar", {"Channel": UID, "Variable": "CHARGING_PROMPT", "Value": ""})
+
+
+async def test_feature_has_played_once_the_dialplan_forgets_the_prompt(link: RecordingLink, clock: FakeClock) -> None:
+    control = CallControl(link, clock, PromptSettings(whisper=False))
+    link.replies["Getvar"] = Reply(AmiMessage.of(Response="Success", Value="p"))
+    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
+    await clock.advance(5)
+    assert not playing.done()
+    link.replies["Getvar"] = Reply(AmiMessage.of(Response="Success", Value=""))
+    await clock.advance(1)
+    assert await playing is PromptOutcome.FEATURE
 
 
 async def test_a_prompt_that_can_not_be_played_at_all_raises_nothing(control: CallControl, link: RecordingLink) -> None:

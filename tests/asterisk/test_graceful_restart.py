@@ -1,0 +1,80 @@
+"""Asterisk is restarted under a call: what each of its ways does to the call, and to its money."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from charging.lab import Call, Lab, LabError
+from charging.lab.call import CallState
+from tests.asterisk.engine import SECOND, Engine, engine
+
+pytestmark = pytest.mark.asterisk
+
+HORIZON_S = 4
+POLICY = {"tick_s": 2, "horizon_s": HORIZON_S, "warn_before_s": 2}
+
+
+@contextlib.asynccontextmanager
+async def restarting(lab: Lab, how: str) -> AsyncIterator[None]:
+    """Order it, and wait at the end until the new Asterisk is up. The console does not answer before that."""
+
+    async def order() -> None:
+        with contextlib.suppress(LabError, OSError):
+            await lab.switch.cli(how)
+
+    before = await lab.switch.action("CoreStatus")
+    ordered = asyncio.create_task(order())
+    yield
+    async with asyncio.timeout(30):
+        while await _started(lab) in ("", before["CoreStartupTime"]):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.1)
+    await ordered
+
+
+async def _started(lab: Lab) -> str:
+    try:
+        return (await lab.switch.action("CoreStatus"))["CoreStartupTime"]
+    except (LabError, OSError):
+        return ""
+
+
+def _states(live: Engine) -> list[str]:
+    return [line["state"] for line in live.daemon.events("ami_link_changed")]
+
+
+async def _talking(live: Engine, **how: float) -> Call:
+    call = await live.call(**how)
+    await call.wait_state(CallState.ANSWERED)
+    await live.heard("tick_posted")
+    return call
+
+
+async def test_graceful_restart_cuts_at_the_horizon_and_charges_exactly(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, policy=POLICY) as live:
+        call = await _talking(live)
+        async with restarting(lab, "core restart gracefully"):
+            shutting = await live.heard("ami_link_changed", times=4)
+            assert shutting["state"] == "shutting_down"
+            assert "core abort shutdown" in shutting["advice"]
+            await call.wait_end(HORIZON_S + 5)
+        cdr = await live.cdr()
+        await live.nothing_reserved()
+        assert abs(cdr["used_ms"] - call.duration_s * 1000) < 300
+        assert await live.posted() == 10_000_000 - cdr["billed_s"] * SECOND
+        assert not {"wrong_secret", "forbidden"} & set(_states(live))
+
+
+async def test_restart_when_convenient_lets_calls_live_as_long_as_their_money(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path, policy=POLICY) as live:
+        call = await _talking(live, hang_up_after_s=HORIZON_S + 6)
+        async with restarting(lab, "core restart when convenient"):
+            await call.wait_end(HORIZON_S + 12)
+        assert call.duration_s > HORIZON_S + 5.5
+        cdr = await live.cdr()
+        assert abs(cdr["used_ms"] - call.duration_s * 1000) < 300
+        assert "shutting_down" not in _states(live)
