@@ -7,13 +7,14 @@ works, whether each prompt is there and plays. The channels carry no session, so
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from charging.asterisk import variables
 from charging.asterisk.message import VARIABLE_SUFFIX, AmiMessage
-from charging.asterisk.prompts import Prompter, PromptOutcome, PromptSettings
+from charging.asterisk.prompts import Prompter, PromptSettings
 from charging.asterisk.reply import Orders
 from charging.clock import Clock
 from charging.errors import ActionRefused, SwitchError
@@ -121,12 +122,9 @@ class Probe:
 
     async def _try_feature(self) -> None:
         """The prompt's second way, as the daemon goes it."""
-        prompter = Prompter(self._link, PromptSettings(whisper=False))
-        if await prompter.play(self._name, 0, self._end, NOTHING_TO_PLAY) is PromptOutcome.FEATURE:
-            self.found.feature = await self._until(FEATURE_S, self._has_forgotten_the_order)
-
-    async def _has_forgotten_the_order(self) -> bool:
-        return await self._variable(self._end, variables.PROMPT) == ""
+        settings = PromptSettings(feature_deadline_s=FEATURE_S)
+        with contextlib.suppress(ActionRefused):
+            self.found.feature = await Prompter(self._link, self._clock, settings).fire(self._end, NOTHING_TO_PLAY)
 
     async def _try_prompt(self, index: int, prompt: str) -> None:
         """Whisper it. It is there if it still plays after a while."""

@@ -56,6 +56,7 @@ class PromptSettings:
     """Needs ``features_charging.conf``."""
     feature_digits: str = variables.PROMPT_FEATURE_DIGITS
     whisper_deadline_s: float = WHISPER_DEADLINE_S
+    feature_deadline_s: float = FEATURE_DEADLINE_S
 
 
 class Prompter:
@@ -155,29 +156,32 @@ class Prompter:
 
     async def _feature(self, session: str, spyee_uid: str, prompt: str) -> bool:
         try:
-            variable = {"Channel": spyee_uid, "Variable": variables.PROMPT, "Value": prompt}
-            await self._link.action("Setvar", variable)
-            for digit in self._settings.feature_digits:
-                fields = {
-                    "Channel": spyee_uid,
-                    "Digit": digit,
-                    "Duration": str(DIGIT_MS),
-                    "Receive": "true",
-                }
-                await self._link.action("PlayDTMF", fields)
-            return await self._was_played(session, spyee_uid)
+            if not await self.fire(spyee_uid, prompt):
+                log.error("prompt_feature_missing", session=session, advice=NATIVE_ADVICE)
+                return False
+            played = {"Channel": spyee_uid, "Variable": variables.PROMPT_PLAYED}
+            return (await self._link.action("Getvar", played)).headers.get("Value") != "FAILED"
         except SwitchError as error:
             log.warning("prompt_feature_refused", session=session, error=str(error))
             return False
 
-    async def _was_played(self, session: str, spyee_uid: str) -> bool:
-        """The dialplan forgets the prompt once it has played it. Raises SwitchError, also where the call has ended."""
-        until = self._clock.now().plus(FEATURE_DEADLINE_S)
-        variable = {"Channel": spyee_uid, "Variable": variables.PROMPT}
-        while (await self._link.action("Getvar", variable)).headers.get("Value"):
+    async def fire(self, spyee_uid: str, prompt: str) -> bool:
+        """Have the feature play ``prompt``; whether it ran to its end, for then the dialplan forgets the order. Raises
+        SwitchError, also where the call has ended meanwhile."""
+        order = {"Channel": spyee_uid, "Variable": variables.PROMPT}
+        await self._link.action("Setvar", {**order, "Value": prompt})
+        for digit in self._settings.feature_digits:
+            fields = {
+                "Channel": spyee_uid,
+                "Digit": digit,
+                "Duration": str(DIGIT_MS),
+                "Receive": "true",
+            }
+            await self._link.action("PlayDTMF", fields)
+        until = self._clock.now().plus(self._settings.feature_deadline_s)
+        while (await self._link.action("Getvar", order)).headers.get("Value"):
             if (now := self._clock.now()).mono_us >= until.mono_us:
-                log.error("prompt_feature_missing", session=session, advice=NATIVE_ADVICE)
-                await self._link.action("Setvar", {**variable, "Value": ""})  # the same digits later are silent
+                await self._link.action("Setvar", {**order, "Value": ""})  # the same digits later are silent
                 return False
             await self._clock.sleep_until(now.plus(FEATURE_POLL_S).mono_us)
         return True

@@ -21,6 +21,8 @@ LEG = "CHARGING_LEG"
 """``caller`` or ``callee``."""
 PROMPT = "CHARGING_PROMPT"
 """The sound file to play to the subscriber, a path on the switch without its extension."""
+PROMPT_PLAYED = "CHARGING_PLAYED"
+"""What became of it by the second way: Asterisk's ``PLAYBACKSTATUS``."""
 SPYEE = "CHARGING_SPYEE"
 """The unique id of the leg that hears the prompt."""
 

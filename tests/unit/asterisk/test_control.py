@@ -263,11 +263,11 @@ async def test_a_whisper_that_does_not_attach_is_hung_up_and_followed_by_the_fea
 ) -> None:
     control = CallControl(link, clock, PromptSettings(whisper_deadline_s=0.01))
     assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FEATURE
-    assert link.names() == [*ASKED, "Originate", "Hangup", "Setvar", *["PlayDTMF"] * 3, "Getvar"]
+    assert link.names() == [*ASKED, "Originate", "Hangup", "Setvar", *["PlayDTMF"] * 3, "Getvar", "Getvar"]
     assert link.orders[3][1] == {"Channel": "w-s-1-3"}
     assert link.orders[4][1] == {"Channel": UID, "Variable": "CHARGING_PROMPT", "Value": "p"}
     assert [fields["Digit"] for name, fields in link.orders if name == "PlayDTMF"] == ["*", "9", "9"]
-    assert link.orders[-2][1]["Receive"] == "true"
+    assert link.orders[-3][1]["Receive"] == "true"
 
 
 @pytest.mark.parametrize("error", [ActionRefused("Originate: Permission denied"), ActionTimeout(), LinkDown()])
