@@ -137,6 +137,12 @@ class MemoryStore(MemoryDocuments):
         books = self._books.get(account)
         return dict(books.balances) if books else {}
 
+    async def drop_balances(self, account: str, names: Sequence[str]) -> None:
+        balances = self._books[account].balances
+        for name in names:
+            if balances.get(name) == Balance():
+                del balances[name]
+
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         found = [
             session

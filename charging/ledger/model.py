@@ -14,6 +14,9 @@ balance              unit            meaning
 ``calls``            call            posted is always 0; each running call reserves 1; its floor is minus the cap
 ===================  ==============  =====================================================================
 
+Those of days and months long over are brought to zero by the nightly round, and then not kept any more: a balance that
+is not there is zero.
+
 The only way to change a balance is a :class:`Transfer`: a line of the journal, never edited, never deleted. Its
 *legs* move any number of balances together, all or nothing. The sum of the journal is the balance, always.
 The caller makes the transfer's id before the first attempt and repeats it until it has an answer.
@@ -78,7 +81,7 @@ class Kind(StrEnum):
     """Something was delivered without a reservation (a message taken while the daemon was away), and is charged
     afterwards as far as credit reaches."""
     EXPIRE = "expire"
-    """Old credit or an unused bundle lapses (R11, R19)."""
+    """Old credit or an unused bundle lapses (R11, R19); or what counted days and months long over is brought to zero."""
     CORRECT = "correct"
     """A person mends something, with a reason."""
     OPENING = "opening"

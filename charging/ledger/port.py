@@ -59,6 +59,10 @@ class Ledger(Protocol):
     async def balances(self, account: str) -> Mapping[str, Balance]:
         """Every balance of the account that the journal has touched; empty for an unknown account."""
 
+    async def drop_balances(self, account: str, names: Sequence[str]) -> None:
+        """Forget those of the named balances that are zero, posted and reserved, in one atomic step. One that is not
+        there is zero, so the books stay as they are."""
+
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         """The open sessions, oldest first (then by id and account); of one switch or account, or all."""
 

@@ -66,7 +66,7 @@ class RedisStore(RedisSchema):
 
     def __init__(self, url: RedisUrl) -> None:
         super().__init__(url)
-        names = "apply keep snapshot journal restore replace_head replace_cdr forget_cdrs time".split()
+        names = "apply keep snapshot journal restore replace_head replace_cdr forget_cdrs time drop_balances".split()
         self._scripts = {name: Script(name) for name in names}
 
     async def open(self) -> None:
@@ -123,6 +123,10 @@ class RedisStore(RedisSchema):
 
     async def balances(self, account: str) -> Mapping[str, Balance]:
         return load_balances(await self._hash(self._keys.of(account, "books")))
+
+    async def drop_balances(self, account: str, names: Sequence[str]) -> None:
+        for some in _in_steps(names):
+            await self._client.script(self._scripts["drop_balances"], [self._keys.of(account, "books")], some)
 
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         if account is not None:

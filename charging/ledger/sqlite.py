@@ -140,6 +140,10 @@ class SqliteStore(SqliteDocuments):
     async def balances(self, account: str) -> Mapping[str, Balance]:
         return await self._reader.read(partial(sqlite_rows.balances, account=account))
 
+    async def drop_balances(self, account: str, names: Sequence[str]) -> None:
+        rows = [(account, name) for name in names]
+        await self._writer.submit(lambda connection: connection.executemany(queries()["drop_balance"], rows).rowcount)
+
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         rows = await self._reader.rows(queries()["sessions"], {"switch": switch, "account": account})
         return [sqlite_rows.open_session(row) for row in rows]

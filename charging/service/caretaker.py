@@ -28,12 +28,12 @@ from typing import NoReturn
 
 import structlog
 
-from charging.clock import Clock
+from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.credit_events import CreditHistory
-from charging.ledger.model import CREDIT, Balance, Outcome, Transfer, bundle
-from charging.ledger.port import Store
+from charging.ledger.model import CREDIT, LEGS_MAX, Balance, Outcome, Transfer, bundle
+from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.rating.tariff import Tariff
 from charging.service.expiry import (
     CreditEvents,
@@ -42,7 +42,7 @@ from charging.service.expiry import (
     credit_life,
     paid_until,
 )
-from charging.service.months import Months, bundle_expiry, past_months
+from charging.service.months import BUNDLE, Months, bundle_expiry, closing, counters_before, past_months
 
 REST_S = 60
 """Between looks at the calendar and at what was postponed."""
@@ -52,6 +52,8 @@ PAGE_REST_S = 0.2
 PAGE_LINES = 50
 TRIES_MAX = 5
 """Times that a balance is looked at anew because calls moved it; then it is postponed."""
+CLOSINGS_MAX = 200
+"""Transfers of an account in a round that close counters: eight years of days, where none was ever closed."""
 POSTPONED_MAX = 100_000
 """More than can hold value at midnight; what does not fit waits for the next round."""
 
@@ -120,7 +122,24 @@ class Caretaker:
         if self._months.due(account, balances) is not None:
             await self._months.raise_to_plan(account.id)
         past = [await self._expire_month(account.id, one, balances) for one in past_months(balances, month)]
+        await self._close_counters(account.id, balances)
         return await self._expire_credit(account, balances) and all(past)
+
+    async def _close_counters(self, account: str, balances: Balances) -> None:
+        """Balances that count days and months are brought to zero and dropped, once no id of their time can be
+        repeated: else each look would cost more every day."""
+        before = self._tariff().month_of(self._now_us - IDS_REMEMBERED_S * MICROSECONDS)
+        attempt = 1
+        for _ in range(CLOSINGS_MAX):
+            names = counters_before(balances, before)
+            counting = [name for name in names if balances[name].posted and not name.startswith(BUNDLE)][:LEGS_MAX]
+            if not counting:
+                break
+            transfer = closing(account, balances, counting, self._now_us, attempt)
+            attempt = attempt + 1 if (await self._store.apply(transfer)).outcome in _ID_IS_USED else 1
+            balances = await self._store.balances(account)
+        if names:
+            await self._store.drop_balances(account, names)
 
     async def _make_round(self) -> int:
         looked = 0

@@ -21,17 +21,19 @@ A bundle comes into being with its first use (`charging.ledger.bundles`), as lar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 from charging.clock import Clock
 from charging.ledger.accounts import Account, Status
 from charging.ledger.bundles import due_grant
-from charging.ledger.model import Balance, Outcome, Transfer, bundle
+from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer, bundle
 from charging.ledger.port import Store
 from charging.rating.tariff import Tariff
 from charging.service.expiry import expire
 
 BUNDLE = "bundle:"
+_DATED = re.compile(r"(?:day|bundle|granted|plan):(\d{4}-\d{2})")
 TRIES_MAX = 5
 """Times that an upgrade is looked at anew because another one came between."""
 
@@ -46,6 +48,20 @@ def bundle_expiry(account: str, month: str, seconds: int, at_us: int, attempt: i
     """The transfer that ends what was available of a month's free seconds; ``attempt`` as for credit."""
     key = bundle(month)
     return expire(account, key, key, seconds, at_us, attempt, "month_ended")
+
+
+def counters_before(balances: Mapping[str, Balance], month: str) -> list[str]:
+    """The balances of days and months before ``month`` that nothing is reserved of, in order."""
+    dated = ((_DATED.match(name), name) for name, one in balances.items() if not one.reserved)
+    return sorted(name for found, name in dated if found is not None and found[1] < month)
+
+
+def closing(account: str, balances: Mapping[str, Balance], names: Sequence[str], at_us: int, attempt: int) -> Transfer:
+    """The transfer that brings the named balances, up to LEGS_MAX, to zero; ``attempt`` as for credit. They only count
+    what is over: nothing of value is among them."""
+    legs = tuple(Leg(name, -balances[name].posted) for name in names)
+    id = f"close/{names[0]}" if attempt == 1 else f"close/{names[0]}/{attempt}"
+    return Transfer(id, account, Kind.EXPIRE, at_us, legs, reason="long_over")
 
 
 class Months:

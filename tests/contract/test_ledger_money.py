@@ -234,3 +234,18 @@ async def test_a_server_of_its_own_tells_the_time(store: Store) -> None:
     wall_us = await store.wall_us()
     if wall_us is not None:
         assert abs(wall_us - SystemClock().now().wall_us) < 60 * MICROSECONDS
+
+
+async def test_a_balance_that_is_zero_is_dropped_and_others_are_not(store: Store) -> None:
+    await add_account(store)
+    await run(
+        store,
+        """t1 top_up credit=+5 day:2026-11-21=+1 bundle:2026-11=+9 -> created
+           t2 correct day:2026-11-21=-1 -> created
+           r1 reserve s1:open bundle:2026-11=-4/5 bundle:2026-12=/0 -> created""",
+    )
+    await store.drop_balances("a", ["credit", "day:2026-11-21", "bundle:2026-11", "unheard-of"])
+    assert sorted(await store.balances("a")) == ["bundle:2026-11", "bundle:2026-12", "credit"]
+    await assert_sound(store)
+    await run(store, "t3 correct day:2026-11-21=+2 -> created day:2026-11-21 2/0")
+    await assert_sound(store)

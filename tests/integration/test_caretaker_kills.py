@@ -12,7 +12,7 @@ import pytest
 
 from agi.port import IncomingCall
 from charging.ledger.accounts import Number
-from charging.ledger.model import CREDIT, Balance, Kind, bundle
+from charging.ledger.model import CREDIT, Balance, bundle
 from charging.ledger.port import Store
 from charging.session.model import Policy
 from tests.fakes.clock import FakeClock
@@ -69,7 +69,8 @@ async def killed(ground: Ground, life: Life, number: int, when: When) -> str:
 
 def expiries(found: Books) -> dict[str, list[str]]:
     lines = {
-        account: [line.id for line in journal if line.kind is Kind.EXPIRE] for account, (_, journal) in found.items()
+        account: [line.id for line in journal if line.id.startswith("expire/")]
+        for account, (_, journal) in found.items()
     }
     return {account: ids for account, ids in lines.items() if ids}
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from charging.ledger.model import CREDIT, Balance, Kind, Leg, bundle
+from charging.ledger.model import CREDIT, Balance, Kind, Leg, Outcome, bundle, day_spend
 from charging.ledger.open import open_store
 from charging.ledger.verify import verify
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
 from tests.integration.killing_ground import ground_of
-from tests.unit.service.house import House
+from tests.unit.service.house import ZONE, House
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -118,3 +119,49 @@ async def test_r18_credit_outlives_the_nights_for_which_the_subscription_is_paid
     await house.edit(plan="light", paid_until_us=house.at("2028-03-01T00:00"))
     assert await house.credit_after_turn("2028-02-29T23:59:59") == 10 * EURO
     assert await house.credit_after_turn("2028-03-01T00:00:00") == 0
+
+
+# --- what counts days and months that are long over ---------------------------------------------------------------
+
+
+async def spend_daily(house: House, days: int) -> None:
+    """A call a day, on an account whose plan caps the day."""
+    for _ in range(days):
+        day = datetime.fromtimestamp(house.clock.now().wall_us // 1_000_000, ZONE).date().isoformat()
+        assert await house.move(Kind.SETTLE, Leg(CREDIT, -1), Leg(day_spend(day), -1, 0, -EURO)) is Outcome.CREATED
+        await house.clock.advance(86_400)
+
+
+async def test_r11_balances_of_days_and_months_long_over_do_not_pile_up(house: House) -> None:
+    await house.edit(plan="pro", paid_until_us=house.at("2030-01-01T00:00"))
+    await house.top_up()
+    await house.use_month("2026-11", 100)
+    for _ in range(5):
+        await spend_daily(house, 30)
+        await asyncio.gather(*(house.another().turn() for _ in range(2)))
+    left = await house.store.balances("anna")
+    assert len(left) <= 2 + 31 + 35, sorted(left)
+    assert not [name for name in left if "2026" in name]
+    assert {one.posted for name, one in left.items() if name.startswith("day:")} == {-1}
+    assert (await house.balance()).posted == 10 * EURO - 150
+    lines = [line.number async for line in house.store.journal("anna")]
+    await house.another().turn()
+    assert [line.number async for line in house.store.journal("anna")] == lines, "once"
+
+
+async def test_a_day_of_which_a_call_was_booked_very_late_is_closed_again(house: House) -> None:
+    await house.top_up()
+    for _ in range(2):
+        assert await house.move(Kind.SETTLE, Leg(CREDIT, -1), Leg("day:2026-11-21", -1, 0, -EURO)) is Outcome.CREATED
+        await house.clock.advance(90 * 86_400)
+        await house.another().turn()
+        assert "day:2026-11-21" not in await house.store.balances("anna")
+
+
+async def test_a_month_that_an_open_call_holds_is_kept(house: House) -> None:
+    await house.edit(plan="pro")
+    await house.use_month("2026-11", 100)
+    await house.call("s", Leg(bundle("2026-11"), 0, 30))
+    await house.clock.advance(90 * 86_400)
+    await house.another().turn()
+    assert await house.balance(bundle("2026-11")) == Balance(500, 30)

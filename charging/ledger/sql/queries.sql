@@ -35,6 +35,9 @@ DELETE FROM cdrs WHERE account = ? AND session = ?;
 INSERT INTO balances (account, name, posted, reserved) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET posted = excluded.posted, reserved = excluded.reserved;
 
+-- name: drop_balance
+DELETE FROM balances WHERE account = ? AND name = ? AND posted = 0 AND reserved = 0;
+
 -- name: store_session
 INSERT INTO sessions (account, id, switch, state, holds, epoch, opened_us, sequence) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE

@@ -97,7 +97,7 @@ class House:
         return (await self.balance()).posted
 
     async def expiries(self) -> list[str]:
-        return [line.id async for line in self.store.journal("anna") if line.kind is Kind.EXPIRE]
+        return [line.id async for line in self.store.journal("anna") if line.id.startswith("expire/")]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
