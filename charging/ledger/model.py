@@ -81,7 +81,7 @@ class Kind(StrEnum):
     """Something was delivered without a reservation (a message taken while the daemon was away), and is charged
     afterwards as far as credit reaches."""
     EXPIRE = "expire"
-    """Old credit or an unused bundle lapses (R11, R19); or what counted days and months long over is brought to zero."""
+    """Old credit or an unused bundle lapses (R11, R19); or what counted days and months long over goes to zero."""
     CORRECT = "correct"
     """A person mends something, with a reason."""
     OPENING = "opening"
