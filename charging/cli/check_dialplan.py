@@ -19,6 +19,7 @@ RELOAD = "`asterisk -rx 'dialplan reload'`"
 DIFFERENCES_SHOWN = 5
 AGI = ("CHARGING_AGI", "CHARGING_AGI_2")
 PREFIX, SUFFIX = "CHARGING_DIAL_PREFIX", "CHARGING_DIAL_SUFFIX"
+TRUNKS = ((PREFIX, SUFFIX), (f"{PREFIX}_2", f"{SUFFIX}_2"))
 _TRUNK = re.compile(r"PJSIP/(?:[^@/]*@([^/@]+)|([^/@]+)/.*)")
 _LOCAL = re.compile(r"Local/[^@]*@([^/]+)(/.*)?")
 
@@ -38,7 +39,7 @@ async def dialplan(look: Look) -> AsyncIterator[Finding]:
         yield finding
     for finding in _arrivals(lines):
         yield finding
-    async for finding in _trunk(look, set(contexts(lines))):
+    async for finding in _trunks(look, set(contexts(lines))):
         yield finding
 
 
@@ -79,16 +80,19 @@ def _arrivals(lines: list[Line]) -> list[Finding]:
 
 
 async def settings(look: Look) -> AsyncIterator[Finding]:
-    """Of the dialplan: each that has a value as shipped must have one."""
+    """Of the dialplan: each that has a value as shipped is told where it has none."""
     try:
         values = {name: await look.value(name) for name in shipped_globals()}
     except ActionRefused as error:
         yield unknown(PART, f"the dialplan's settings: {error}; look with `asterisk -rx 'dialplan show globals'`")
         return
     cure = f"include charging/charging-globals.conf of this version in [globals], then {RELOAD}"
-    for name, usual in shipped_globals().items():
-        if usual and not values[name] and name not in (*AGI, SUFFIX):
-            yield problem(PART, f"the dialplan's {name} is not set: {cure}")
+    if not values.get(PREFIX):
+        yield problem(PART, f"the dialplan's {PREFIX} is not set: no forward succeeds; {cure}")
+    shipped_with = {name: usual for name, usual in shipped_globals().items() if name not in (*AGI, PREFIX, SUFFIX)}
+    for name, usual in shipped_with.items():
+        if usual and not values[name]:
+            yield warning(PART, f"the dialplan's {name} is empty ({usual} as shipped): mean it so, or {cure}")
     yield await _agi_address(look, [values.get(name, "") for name in AGI], cure)
 
 
@@ -133,21 +137,23 @@ async def _address(host: str) -> str:
     return str(found[0][4][0])
 
 
-async def _trunk(look: Look, there: set[str]) -> AsyncIterator[Finding]:
-    """What the forwarded legs are dialled through."""
+async def _trunks(look: Look, there: set[str]) -> AsyncIterator[Finding]:
+    """What the forwarded legs are dialled through: the first trunk, and the second where there is one."""
     try:
-        dialled = f"{await look.value(PREFIX)}NUMBER{await look.value(SUFFIX)}"
+        ways = [(await look.value(prefix), await look.value(suffix)) for prefix, suffix in TRUNKS]
     except ActionRefused as error:
         yield unknown(PART, f"the trunk: {error}")
         return
-    if local := _LOCAL.fullmatch(dialled):
-        yield _through_your_dialplan(local[1], dialled, there)
-    elif (trunk := _TRUNK.fullmatch(dialled)) is None:
-        hint = f"{PREFIX} and {SUFFIX} in charging-globals.conf name no PJSIP endpoint and no Local context"
-        yield warning(PART, f"forwards are dialled as {dialled}: {hint}; is that your trunk?")
-    else:
-        async for finding in _endpoint(look, trunk[1] or trunk[2]):
-            yield finding
+    for prefix, suffix in (way for way in ways if any(way)):
+        dialled = f"{prefix}NUMBER{suffix}"
+        if local := _LOCAL.fullmatch(dialled):
+            yield _through_your_dialplan(local[1], dialled, there)
+        elif (trunk := _TRUNK.fullmatch(dialled)) is None:
+            hint = f"{PREFIX} and {SUFFIX} in charging-globals.conf name no PJSIP endpoint and no Local context"
+            yield warning(PART, f"forwards are dialled as {dialled}: {hint}; is that your trunk?")
+        else:
+            async for finding in _endpoint(look, trunk[1] or trunk[2]):
+                yield finding
 
 
 def _through_your_dialplan(context: str, dialled: str, there: set[str]) -> Finding:

@@ -248,18 +248,21 @@ async def _voicemail(look: Look) -> AsyncIterator[Finding]:
             yield unknown(PART, f"mailboxes: {error}; see them with `asterisk -rx 'voicemail show users for charging'`")
             return
         entries = []
-    if any(entry.get("MaxMessageLength") == "0" for entry in entries):
-        what = "mailboxes in [charging] of voicemail.conf have no longest message: theirs last up to ten minutes"
-        cure = "give each maxsecs=180 in its options, as voicemail_charging.conf shows"
-        yield warning(PART, f"{what}; {cure}, then `asterisk -rx 'voicemail reload'`")
+    if endless := [entry.get("VoiceMailbox") for entry in entries if entry.get("MaxMessageLength") == "0"]:
+        what = f"{len(endless)} mailboxes have no longest message ({_some(endless)})"
+        cure = "give each maxsecs=180 in its options, then `asterisk -rx 'voicemail reload'`"
+        yield warning(PART, f"{what}: theirs last up to ten minutes; {cure}")
     there = {entry.get("VoiceMailbox") for entry in entries}
     without = sorted(number for number, mailbox in look.mailboxes.items() if mailbox not in there)
     if without:
-        some = ", ".join(without[:NUMBERS_SHOWN]) + (", ..." if len(without) > NUMBERS_SHOWN else "")
-        what = f"{len(without)} numbers have no mailbox in [charging] of voicemail.conf ({some})"
+        what = f"{len(without)} numbers have no mailbox in [charging] of voicemail.conf ({_some(without)})"
         yield warning(PART, f"{what}: their calls are not answered where voicemail is due; add them, or mean it so")
     else:
         yield ok(PART, f"{len(there)} mailboxes in [charging] of voicemail.conf; every number has one")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:NUMBERS_SHOWN]) + (", ..." if len(names) > NUMBERS_SHOWN else "")
 
 
 async def _clocks(look: Look) -> AsyncIterator[Finding]:

@@ -169,27 +169,30 @@ async def test_a_dialplan_of_which_a_part_is_missing_and_settings_that_lead_else
         Edit(EXTENSIONS, "[charging-prompt]", "[charging-was-prompt]"),
         Edit(GLOBALS, f"CHARGING_AGI = 127.0.0.1:{lab.agi_port}", f"CHARGING_AGI = 127.0.0.9:{lab.agi_port}"),
         Edit(GLOBALS, "CHARGING_DIAL_SUFFIX = @world", "CHARGING_DIAL_SUFFIX = @nowhere"),
+        Edit(GLOBALS, "CHARGING_DIAL_PREFIX_2 =", "CHARGING_DIAL_PREFIX_2 = PJSIP/"),
+        Edit(GLOBALS, "CHARGING_DIAL_SUFFIX_2 =", "CHARGING_DIAL_SUFFIX_2 = @second"),
     )
     async with edited(lab, *edits):
         checked = await check(daemon)
     assert checked.says(Grade.PROBLEM, "has no context charging-prompt", "dialplan reload")
     assert checked.says(Grade.PROBLEM, f"asks the daemon at 127.0.0.9:{lab.agi_port}", "set CHARGING_AGI")
     assert checked.says(Grade.PROBLEM, "no PJSIP endpoint nowhere", "CHARGING_DIAL_SUFFIX")
+    assert checked.says(Grade.PROBLEM, "no PJSIP endpoint second")
 
 
-EARLY = "exten => +31850000097,1,Answer()\n same => n,Goto(charging-incoming,${EXTEN},1)\ninclude => charging-incoming"
+EARLY = "[welcome]\nexten => s,1,Answer()\n same => n,Goto(charging-incoming,+31850000001,1)\n[trunk]"
 
 
 async def test_local_channels_in_the_way_and_callers_who_were_answered_before(lab: Lab, daemon: DaemonProcess) -> None:
     local = (
         Edit(GLOBALS, "CHARGING_DIAL_PREFIX = PJSIP/", "CHARGING_DIAL_PREFIX = Local/"),
         Edit(GLOBALS, "CHARGING_DIAL_SUFFIX = @world", "CHARGING_DIAL_SUFFIX = @outbound"),
-        Edit("extensions.conf", "include => charging-incoming", EARLY),
+        Edit("extensions.conf", "[trunk]", EARLY),
     )
     async with edited(lab, *local):
         without = await check(daemon)
     assert without.says(Grade.PROBLEM, "the dialplan has no context outbound")
-    assert without.says(Grade.WARNING, "[trunk] +31850000097 answers callers before")
+    assert without.says(Grade.WARNING, "[welcome] s answers callers before")
     there = Edit("extensions.conf", "[trunk]", "[outbound]\nexten => _+X.,1,Dial(PJSIP/${EXTEN}@world)\n[trunk]")
     async with edited(lab, *local[:2], there):
         checked = await check(daemon)
@@ -221,7 +224,7 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
     prompt = lab.prompts_dir / "nl" / "credit_low.wav"
     edits = (
         Edit("features.conf", '#include "charging/features_charging.conf"', ""),
-        Edit("voicemail.conf", '#include "charging/voicemail_charging.conf"', "[charging]"),
+        Edit("voicemail.conf", '#include "lab_mailboxes.conf"', ""),
         Edit("pjsip.conf", "allow_transfer = no", "allow_transfer = yes"),
         Edit("pjsip.conf", "direct_media = no", "direct_media = yes"),
         Edit("pjsip.conf", "rtp_timeout = 60", "rtp_timeout = 0"),
@@ -234,13 +237,10 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
         prompt.with_suffix(".gone").rename(prompt)
     assert checked.says(Grade.PROBLEM, "the feature chgkeep does not work", "features_charging.conf")
     assert checked.says(Grade.PROBLEM, str(prompt.with_suffix("")), "does not play on the switch", "copy")
-    assert checked.says(Grade.PROBLEM, "voicemail_charging.conf is not in force", "voicemail reload")
     assert checked.says(Grade.PROBLEM, "the trunk allows transfers", "allow_transfer = no")
     assert checked.says(Grade.WARNING, "direct media", "direct_media = no")
     assert checked.says(Grade.WARNING, "no rtp_timeout", "rtp_timeout = 60")
-    assert checked.says(
-        Grade.WARNING, f"1 numbers have no mailbox in [charging] of voicemail.conf ({NUMBER_WITHOUT_MAILBOX})"
-    )
+    assert checked.says(Grade.WARNING, "2 numbers have no mailbox", NUMBER, NUMBER_WITHOUT_MAILBOX)
 
 
 async def test_a_login_that_may_do_too_much_or_too_little(lab: Lab, daemon: DaemonProcess) -> None:

@@ -237,6 +237,19 @@ async def test_a_dialplan_that_is_not_included_is_named_context_by_context(check
     assert all(f"no context {context}:" in problems for context in contexts(SHIPPED))
     assert "CHARGING_AGI is empty" in problems
     assert "CHARGING_DIAL_PREFIX is not set" in problems
+    assert any("CHARGING_GUARD_S is empty (3 as shipped)" in line for line in graded(ran, "warning"))
+
+
+@pytest.mark.parametrize(("longest", "warnings"), [("180", 0), ("0", 1)])
+async def test_mailboxes_without_a_longest_message_are_told(
+    check: CheckLive, ami: FakeAmi, longest: str, warnings: int
+) -> None:
+    where = (("Event", "VoicemailUserEntry"), ("VMContext", "charging"), ("VoiceMailbox", "31850000001"))
+    entries = [(*where, ("MaxMessageLength", longest))]
+    ami.answers["VoicemailUsersList"] = lambda message: listing(message, "VoicemailUserEntryComplete", entries)
+    ran = await check(ami)
+    assert ran.code == 0
+    assert len([line for line in graded(ran, "warning") if "no longest message (31850000001)" in line]) == warnings
 
 
 @pytest.mark.parametrize("asked", ["127.0.0.1:4573", "127.0.0.2:4999", "198.51.100.9:4999", "4999", "[::1]:4999"])
