@@ -14,7 +14,7 @@ from charging.cli import check_dialplan
 from charging.cli.check_look import PART, Look, is_denied
 from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.config import Config
-from charging.errors import ActionRefused, SwitchError
+from charging.errors import ActionRefused, ActionTimeout, SwitchError
 from charging.ledger.accounts import Language
 from charging.logs import silence_logs
 from charging.session.running_phase import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
@@ -241,12 +241,14 @@ def _ears(found: Found, prompts: list[str]) -> list[Finding]:
 async def _voicemail(look: Look) -> AsyncIterator[Finding]:
     """Mailboxes, by the numbers that would use them."""
     try:
-        reply = await look.link.action("VoicemailUsersList", timeout_s=10.0, list_end="VoicemailUserEntryComplete")
+        reply = await look.link.action("VoicemailUsersList", timeout_s=5.0, list_end="VoicemailUserEntryComplete")
         entries = [entry for entry in reply.events if entry.get("VMContext") == "charging"]
     except ActionRefused as error:
         if is_denied(error) or "invalid" in str(error).lower():
             yield unknown(PART, f"mailboxes: {error}; see them with `asterisk -rx 'voicemail show users for charging'`")
             return
+        entries = []
+    except ActionTimeout:  # an Asterisk without any mailbox says yes, and begins no list
         entries = []
     if endless := [entry.get("VoiceMailbox") for entry in entries if entry.get("MaxMessageLength") == "0"]:
         what = f"{len(endless)} mailboxes have no longest message ({_some(endless)})"
