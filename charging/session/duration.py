@@ -81,17 +81,21 @@ def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | No
 
 def _unstepped_ms(session: Session, by_switch: int, tolerance_ms: int) -> tuple[int, ...]:
     """What the length can be without the clock's steps, where nobody heard of the end: after each step that was seen,
-    the end may have come before the next. Where no such end fits (the switch has a clock of its own), all come off.
+    the end may have come before the next. Those that were seen before the answer was may have come before it. Where no
+    such end fits (the switch has a clock of its own), all come off.
     """
+    steps = session.steps
+    unheard = sum(at_ms == 0 for at_ms, _ in steps)
     lengths = []
-    begin_ms, length = session.proven_ms, by_switch
-    for at_ms, by_us in session.steps:
-        if begin_ms - tolerance_ms <= length <= at_ms + tolerance_ms:
+    for first in range(unheard + 1):
+        begin_ms, length = session.proven_ms, by_switch
+        for at_ms, by_us in steps[first:]:
+            if begin_ms - tolerance_ms <= length and (not at_ms or length <= at_ms + tolerance_ms):
+                lengths.append(length)
+            begin_ms, length = max(begin_ms, at_ms), length - by_us // 1000
+        if begin_ms - tolerance_ms <= length:
             lengths.append(length)
-        begin_ms, length = max(begin_ms, at_ms), length - by_us // 1000
-    if not lengths or begin_ms - tolerance_ms <= length:
-        lengths.append(length)
-    return tuple(lengths)
+    return tuple(lengths) or (by_switch - session.stepped_us // 1000,)
 
 
 def _heard_late_ms(heard: Instant | None, stamp_us: int | None) -> int:

@@ -77,6 +77,13 @@ def test_end_that_nobody_heard_of_came_between_the_steps_that_it_fits(
     assert duration.used_ms == used_ms
 
 
+def test_step_before_an_answer_that_nobody_heard_of_makes_the_call_no_longer() -> None:
+    """Stepped back by thirty seconds while it rang, and ahead by five while it was talked."""
+    ringing = lost((0, -30), (0, 5))
+    for session in (ringing, replace(ringing, answered=None, answered_us=None)):
+        assert decide_duration(session, by_leg(15_000), NOW.wall_us, POLICY).used_ms == 10_000
+
+
 def test_of_many_steps_the_oldest_are_added_up() -> None:
     session = running()
     for second in range(STEPS_MAX + 2):
