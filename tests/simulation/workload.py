@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable
 
+from agi.port import Declined
 from charging.clock import Instant
 from charging.errors import ChargingError, LinkDown, SwitchError
 from charging.ledger.model import bundle
@@ -110,7 +111,7 @@ class Workload:
             return
         self.rig.switch.fail(call.session, "BUSY")
         if self.alive and self.rig.switch.up and not self.store.failing:
-            with contextlib.suppress(KeyError):  # a session that this daemon never saw: the dialplan falls back
+            with contextlib.suppress(Declined):  # a session that this daemon never saw: the dialplan falls back
                 await self.rig.desk.unanswered(call.session, "BUSY")
         self.rig.switch.end(call.session)
 
@@ -167,6 +168,7 @@ class Workload:
         """In the moment in which a call is decided: what is open is taken over, it too."""
         if not self.alive or self._disobeyed or not self.rig.switch.up:
             return
+        self.forgotten |= self._opened_in_vain - await self._known()  # what is taken over comes from the ledger
         gained: list[asyncio.Task[None]] = []
         registry = self.rig.registry
         self.store.reserved = lambda: gained.append(asyncio.create_task(registry.lead(registry.epoch)))
