@@ -53,7 +53,13 @@ def _check_letter(letter: Letter, data: bytes) -> None:
     for text in (letter.recipient, str(letter.target), letter.name, *letter.authentication):
         assert text.encode().decode() == text
     wrong = next((one for one in (letter.document, letter.target) if isinstance(one, Wrong)), Obstacle.UNREADABLE)
-    _check_reply(letter, words(wrong, None if letter.recipient else Language.NL))
+    if (letter.sender, letter.message_id, wrong) not in _REPLIED:
+        _REPLIED.add((letter.sender, letter.message_id, wrong))
+        _check_reply(letter, words(wrong, None if letter.recipient else Language.NL))
+
+
+_REPLIED: set[tuple[str, str, str]] = set()
+"""Of what else is in a letter only a hash is in a reply."""
 
 
 def _check_reply(letter: Letter, said: Words) -> None:
