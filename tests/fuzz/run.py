@@ -15,6 +15,7 @@ import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import structlog
@@ -43,6 +44,8 @@ def main() -> int:
     chosen = parser.parse_args()
     if unknown := set(chosen.targets) - set(TARGETS):
         parser.error(f"found {min(unknown)}, expected one of {', '.join(TARGETS)}")
+    if find_spec("atheris") is None:
+        parser.exit(1, "there is no atheris here: it has wheels for Linux on x86_64 and Python 3.11 to 3.13 alone\n")
     if chosen.here:
         fuzz(chosen.targets[0], chosen.seconds)
     names = chosen.targets or TARGETS
