@@ -17,8 +17,8 @@ from charging.ledger.accounts import Language
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 SATURDAY = 5
-_STAMP = re.compile(rb"(^Timestamp: |\|ended=)(\d+)\.(\d+)")
-"""In an event, and in a record of the black box."""
+_STAMP = re.compile(rb"(^Timestamp: |\|(?:answered|ended)=)(\d+)\.(\d+)")
+"""In an event, and twice in a record of the black box."""
 _MONTHS = {
     Language.NL: "januari februari maart april mei juni juli augustus september oktober november december".split(),
     Language.EN: "January February March April May June July August September October November December".split(),
