@@ -55,9 +55,13 @@ def is_withheld(text: str) -> bool:
 
 def diverted(text: str) -> tuple[str, ...]:
     """The numbers that the call was diverted from: those of Diversion (RFC 5806), and behind a ``|`` those of
-    History-Info (RFC 7044), whose last one is the number that is called now. What is no number is left out."""
+    History-Info (RFC 7044), whose last one is the number that is called now: each proxy on the way to it may have added
+    an entry of the same number. What is no number is left out."""
     diversion, _, history = text[:_DIVERTED_MAX_CHARACTERS].partition(_HISTORY)
-    return (*_PASSED.findall(diversion), *_PASSED.findall(history)[:-1])
+    passed = _PASSED.findall(history)
+    while len(passed) > 1 and passed[-2] == passed[-1]:
+        del passed[-1]
+    return (*_PASSED.findall(diversion), *passed[:-1])
 
 
 def printable(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:

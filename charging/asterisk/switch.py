@@ -11,6 +11,7 @@ from charging.asterisk.black_box import BlackBoxRecord
 from charging.asterisk.control import CallControl, ChannelStatus
 from charging.asterisk.link import AmiLink
 from charging.asterisk.prompts import PromptOutcome
+from charging.asterisk.translate import is_far_half
 from charging.clock import Clock, Instant
 from charging.session.events import BlackBoxRead, Leg
 from charging.session.ports import FaxOrder, Legs, Look, PromptResult
@@ -116,6 +117,8 @@ def _read(record: BlackBoxRecord) -> BlackBoxRead:
 
 def _with(legs: Legs, status: ChannelStatus) -> Legs:
     """One channel more. Of two that both say to be the forwarded leg, the one that talks is."""
+    if is_far_half(status.channel, status.leg):
+        return legs
     leg = Leg(status.uid, bool(status.bridge_id), status.state == "Up", status.time_left_ms)
     if status.leg == variables.LEG_CALLER and legs.caller is None:
         return replace(legs, caller=leg)

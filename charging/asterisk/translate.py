@@ -42,6 +42,12 @@ def stamp_us(message: AmiMessage) -> int | None:
     return scaled(message.get("Timestamp"), 6)
 
 
+def is_far_half(channel: str, leg: str) -> bool:
+    """Whether this is the half of a Local channel that runs the operator's dialplan behind a forwarded leg. Asterisk
+    gives it every variable of the half that was dialled (``core_unreal.c``), so it says that it is the leg itself."""
+    return leg == variables.LEG_CALLEE and channel.startswith(LOCAL_CHANNEL) and channel.endswith(";2")
+
+
 def _session(message: AmiMessage, *prefixes: str) -> str:
     for prefix in prefixes:
         if found := message.channel_variable(variables.SESSION, prefix):
@@ -51,14 +57,14 @@ def _session(message: AmiMessage, *prefixes: str) -> str:
 
 def _dial_started(message: AmiMessage) -> DialStarted | None:
     session, channel = _session(message, "Dest", ""), message.get("DestChannel")
-    if not session or _is_plumbing(message, channel):
+    if not session or _is_plumbing(message, channel) or is_far_half(message.get("Channel"), _leg(message)):
         return None
     return DialStarted(session, message.get("Uniqueid"), message.get("DestUniqueid"), channel, stamp_us(message))
 
 
 def _dial_ended(message: AmiMessage) -> DialEnded | None:
     session, channel = _session(message, "Dest", ""), message.get("DestChannel")
-    if not session or _is_plumbing(message, channel):
+    if not session or _is_plumbing(message, channel) or is_far_half(message.get("Channel"), _leg(message)):
         return None
     return DialEnded(
         session,
@@ -80,7 +86,7 @@ def _leg(message: AmiMessage) -> str:
 
 
 def _bridge_entered(message: AmiMessage) -> BridgeEntered | None:
-    if not (session := _session(message, "")):
+    if not (session := _session(message, "")) or is_far_half(message.get("Channel"), _leg(message)):
         return None
     return BridgeEntered(
         session,
@@ -94,7 +100,7 @@ def _bridge_entered(message: AmiMessage) -> BridgeEntered | None:
 
 
 def _bridge_left(message: AmiMessage) -> BridgeLeft | None:
-    if not (session := _session(message, "")):
+    if not (session := _session(message, "")) or is_far_half(message.get("Channel"), _leg(message)):
         return None
     return BridgeLeft(
         session,
@@ -107,7 +113,7 @@ def _bridge_left(message: AmiMessage) -> BridgeLeft | None:
 
 
 def _channel_ended(message: AmiMessage) -> ChannelEnded | None:
-    if not (session := _session(message, "")):
+    if not (session := _session(message, "")) or is_far_half(message.get("Channel"), _leg(message)):
         return None
     return ChannelEnded(
         session,

@@ -38,7 +38,7 @@ from charging.session.decide import (
 from charging.session.decided import Decided, Fallback, Notes, Turn
 from charging.session.events import AnswerDoubtful, ForwardFailed
 from charging.session.funds import grants_for, month_of, reserve_transfer
-from charging.session.model import Policy, Session
+from charging.session.model import Policy, Session, State
 from charging.session.ports import Observer, Switch
 from charging.session.records import Record, revive
 from charging.session.registry import Registry
@@ -241,13 +241,19 @@ class Desk:
 
     async def _came_back(self, request: IncomingCall, subscriber: Subscriber) -> Turned | None:
         """A phone that diverts to the subscriber's own number would make of one call as many as the plan allows, each
-        charged as soon as voicemail answers the last. The network's headers count only while the account has a call
-        open: some carriers name the number itself in each of its calls."""
+        charged as soon as voicemail answers the last. The network's headers count only while a forward of this number
+        is not answered: some carriers name the number itself in each of its calls. A daemon that stands by knows no
+        forwards, only whether the account has a call open. What was decided and not dialled cannot be known by its
+        caller: he may have left, and calls again."""
         number, spelled = subscriber.number.number, partial(spellings, self._tariff())
-        for ringing in self._registry.ringing(subscriber.account.id):
-            if ringing.number == number and is_returned(request.caller, request.is_withheld, ringing, spelled):
+        is_diverted = any(number in spelled(one) for one in request.diverted)
+        for forward in self._registry.unanswered(subscriber.account.id):
+            if forward.number != number:
+                continue
+            is_dialled = forward.state is State.RINGING
+            if is_diverted or (is_dialled and is_returned(request.caller, request.is_withheld, forward, spelled)):
                 return CAME_BACK
-        if not any(number in spelled(one) for one in request.diverted):
+        if not is_diverted or self._registry.leads():
             return None
         open_calls = (await self._store.balances(subscriber.account.id)).get(CALLS, Balance()).reserved
         return CAME_BACK if open_calls else None

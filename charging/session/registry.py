@@ -185,8 +185,8 @@ class Registry:
         calls = (one.session for one in self._runners.values())
         return sorted((one for one in calls if isinstance(one, Session)), key=lambda one: one.opened.wall_us)
 
-    def ringing(self, account: str) -> list[Session]:
-        """The account's calls that are being forwarded and are not answered yet."""
+    def unanswered(self, account: str) -> list[Session]:
+        """The account's calls that are to be forwarded and are not answered yet, dialled or not."""
         of_account = (one.session for one in self._of_account.get(account, {}).values())
         return [one for one in of_account if isinstance(one, Session) and one.state in (State.RESERVED, State.RINGING)]
 

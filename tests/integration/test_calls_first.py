@@ -76,7 +76,9 @@ class Site:
         """What the daemon says to a call; empty: nothing."""
         call = AgiClient()
         with suppress(OSError):
-            await call.call(self.agi, "incoming", NUMBER, "+31209876543", "1795262400.1", "PJSIP/trunk-1", "allowed")
+            await call.call(
+                self.agi, "incoming", NUMBER, "+31209876543", "1795262400.1", "PJSIP/trunk-1", "allowed", ""
+            )
         return call.variables.get("CHARGING_DECISION", "")
 
     async def forwards(self) -> None:

@@ -143,6 +143,17 @@ def test_a_local_channel_is_no_forward_leg(event: str) -> None:
     assert translate(message) is None
 
 
+@pytest.mark.parametrize("event", ["DialBegin", "DialEnd", "BridgeEnter", "BridgeLeave", "Hangup"])
+@pytest.mark.parametrize(
+    ("half", "leg", "ours"), [("1", "callee", True), ("2", "callee", False), ("2", "caller", True)]
+)
+def test_the_far_half_of_a_local_forward_leg_is_the_operators(event: str, half: str, leg: str, ours: bool) -> None:
+    """Asterisk gives it all variables of the half that was dialled. A caller's own far half is the caller."""
+    marks = SESSION, ("ChanVariable", f"CHARGING_LEG={leg}")
+    message = AmiMessage.of(*marks, Event=event, Channel=f"Local/x@y-1;{half}", DestChannel="PJSIP/trunk-1")
+    assert (translate(message) is not None) is ours
+
+
 @pytest.mark.parametrize(
     "event",
     [

@@ -81,9 +81,24 @@ async def test_a_call_diverted_from_elsewhere_is_forwarded(rig: Rig) -> None:
 
 
 async def test_a_carrier_that_names_the_number_in_every_call_stops_none(rig: Rig) -> None:
-    """Only while the account has a call open can it be that call."""
+    """Only while a forward of this number is not answered can it be that call."""
     await rig.subscriber(credit=EURO)
     assert (await rig.ring(diverted=(NUMBER,))).decision == "forward"
+
+
+async def test_while_the_subscriber_talks_such_a_carriers_next_call_is_forwarded_too(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    call = await rig.ringing(caller=CALLER)
+    assert (await rig.ring(caller=STRANGER, diverted=(NUMBER,))).reason == "came_back"
+    rig.switch.answer(call.session)
+    await rig.clock.advance(1)
+    assert (await rig.ring(caller=STRANGER, diverted=(NUMBER,))).decision == "forward"
+
+
+async def test_a_caller_whose_decision_never_reached_the_dialplan_may_call_again(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    assert (await rig.ring(caller=CALLER)).decision == "forward"
+    assert (await rig.ring(caller=CALLER)).decision == "forward"
 
 
 async def test_r7_r13_a_call_that_came_back_reserves_nothing_sells_no_message_and_tells_nobody(rig: Rig) -> None:
