@@ -137,10 +137,18 @@ class AsteriskProcess:
         except TimeoutError as error:
             raise LabError(f"{self.name} did not answer {command!r} in {CLI_TIMEOUT_S} s") from error
 
+    async def _greeted_by_console(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Asterisk closes a console that came in the same moment as others; no command has been given to it yet."""
+        while True:
+            reader, writer = await asyncio.open_unix_connection(self.folder / "run" / "asterisk.ctl")
+            with contextlib.suppress(OSError):
+                if await reader.readline():  # its name, process id and version
+                    return reader, writer
+            writer.close()
+
     async def _ask_console(self, command: str) -> str:
-        reader, writer = await asyncio.open_unix_connection(self.folder / "run" / "asterisk.ctl")
+        reader, writer = await self._greeted_by_console()
         try:
-            await reader.readline()  # its name, process id and version
             writer.write(b"cli quit after " + command.encode() + b"\0")
             answer = await reader.read(-1)
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import CREDIT, JournalLine, Kind
@@ -124,7 +124,7 @@ class NumberNew(Body):
     number: PhoneNumber
     account: Text
     forward_to: ForwardTo = ""
-    paid_voicemail: bool | None = Field(None, description="null: as the plan says")
+    paid_voicemail: StrictBool | None = Field(None, description="null: as the plan says")
     mailbox: Mailbox = ""
 
 
@@ -132,7 +132,7 @@ class NumberEdit(Body):
     """What changes; members that are left out stay as they are."""
 
     forward_to: ForwardTo = ""
-    paid_voicemail: bool | None = None
+    paid_voicemail: StrictBool | None = None
     mailbox: Mailbox = ""
 
 

@@ -21,6 +21,7 @@ BEYOND_FORM = re.compile(
     "expected a telephone number|found plan|expected a day such as|expected a day within"
     "|expected one of account and plan|expected an amount, since no account|expected an amount of nothing"
     "|found an amount of nothing|found '', expected a reason|expected the earlier one as since"
+    "|found at beside since or until"
 )
 
 

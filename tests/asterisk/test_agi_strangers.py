@@ -93,7 +93,7 @@ async def test_a_forged_request_from_the_switchs_machine_reserves_nothing(lab: L
 
 async def forge(lab: Lab, number: str, unique_id: str, channel: str) -> None:
     """Play the dialplan to the daemon."""
-    raw = header("incoming", number, "", unique_id, channel, "allowed").decode()
+    raw = header("incoming", number, "", unique_id, channel, "allowed", "").decode()
     raw = raw.replace("agi_channel: PJSIP/trunk-1", f"agi_channel: {channel}")
     raw = raw.replace("agi_uniqueid: 1795262400.1", f"agi_uniqueid: {unique_id}")
     client = AgiClient()

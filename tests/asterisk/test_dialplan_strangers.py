@@ -49,7 +49,8 @@ async def test_a_number_without_them_is_taken_as_it_is(lab: Lab, tmp_path: Path,
         f"0850000001{BREAK}{BREAK}Event%3a%20Shutdown",
         "0850000001%22",
         "0850000001)",
-        "0850000001,1",
+        "0850000001,2",  # an operator's Goto with ${EXTEN} takes what follows a comma for a priority
+        "0850000001,3",
         "receive",
     ],
 )

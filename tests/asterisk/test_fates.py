@@ -16,6 +16,9 @@ from tests.asterisk.engine import NUMBER, Engine, engine
 from tests.asterisk.test_api_calls import command
 from tests.fakes.relay import Relay
 
+ORDER = b"SET VARIABLE"
+"""In what the daemon says once it has decided; before it asks for a proof."""
+
 pytestmark = pytest.mark.asterisk
 
 
@@ -134,7 +137,7 @@ async def test_dead_daemon_leaves_callers_to_the_fallback(lab: Lab, tmp_path: Pa
 async def test_caller_gone_during_the_decision_leaves_nothing_reserved(lab: Lab, tmp_path: Path) -> None:
     behind = free_port()
     async with Relay(behind, lab.agi_port) as agi, engine(lab, tmp_path, agi_port=behind) as live:
-        agi.on_answer = lambda _chunk: agi.freeze()
+        agi.on_answer = lambda chunk: agi.freeze() if ORDER in chunk else None
         call = await live.call()
         await live.heard("call_decided")
         await call.hang_up()
@@ -151,9 +154,10 @@ async def test_daemon_killed_between_its_reservation_and_the_dialling_leaves_not
     async with Relay(behind, lab.agi_port) as agi, engine(lab, tmp_path, agi_port=behind) as live:
         decided = asyncio.Event()
 
-        def stop(_chunk: bytes) -> None:
-            agi.freeze()
-            decided.set()
+        def stop(chunk: bytes) -> None:
+            if ORDER in chunk:
+                agi.freeze()
+                decided.set()
 
         agi.on_answer = stop
         call = await live.call(hang_up_after_s=1)
@@ -170,7 +174,7 @@ async def test_daemon_killed_between_its_reservation_and_the_dialling_leaves_not
 async def test_decision_delivered_too_late_is_never_dialled(lab: Lab, tmp_path: Path) -> None:
     behind = free_port()
     async with Relay(behind, lab.agi_port) as agi, engine(lab, tmp_path, agi_port=behind) as live:
-        agi.on_answer = lambda _chunk: agi.freeze()
+        agi.on_answer = lambda chunk: agi.freeze() if ORDER in chunk else None
         call = await live.call(hang_up_after_s=1)
         await live.heard("call_decided")
         await call.wait_end(20)
