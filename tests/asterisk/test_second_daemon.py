@@ -65,7 +65,7 @@ async def test_new_call_is_decided_by_the_second_daemon_when_the_first_is_frozen
             await _charged_by(two, place)
         finally:
             one.daemon.send(signal.SIGCONT)
-        # When it wakes it finds the question of a caller who has long been answered: without a proof it reserves nothing.
+        # When it wakes it finds the question of a caller who has long been answered: unproven, it reserves nothing.
         await one.heard("lease_lost", 20)
         await two.nothing_reserved(60)
         assert sum(cdr["billed_s"] > 0 for cdr in await place.audited(besides=1)) == 1
