@@ -135,6 +135,7 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # panoramisk is not typed
             self._is_greeted = True
             if line.startswith(GREETING):
                 del self._unread[: len(line) + len(end)]
+                self._looked_at = 0
 
     def _tell(self, text: str) -> None:
         if text and self.factory is not None:
