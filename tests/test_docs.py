@@ -1,17 +1,79 @@
-"""What the pages of docs/ name is there."""
+"""README.md and docs/ tell the truth: what can be derived is derived, what is named exists, what is shown was run.
+
+The parts made from the program are written anew by ``python -m tests.pages``.
+"""
 
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shlex
+import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from typer.exceptions import TyperException
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-NAMED = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+from charging.cli import main
+from charging.observer import ERRORS, WARNINGS
+from tests.pages import DOCS, MADE, PAGES, PART, README, ROOT, RULES, name_of, renewed, section, text_of, whole_command
+
+OWN_FOLDERS = ("charging", "agi", "config", "docs", "prompts", "tests", ".ci")
+SHIPPED_PAGES = sorted((ROOT / "config").rglob("*.md"))
+"""What ships beside the files that it explains."""
+
+_BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+"""A fenced block, also one within a list."""
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+# --- The README is a page --------------------------------------------------------------------------------------------
+
+README_LINES_MAX = 200
+
+
+def test_the_readme_is_read_in_five_minutes() -> None:
+    assert len(text_of(README).splitlines()) <= README_LINES_MAX
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = set(re.findall(r"\]\((docs/[^)#]+\.md)", text_of(README)))
+    assert {name_of(page) for page in PAGES if page != README} == linked
+
+
+# --- What is made from the program -----------------------------------------------------------------------------------
+
+
+def test_parts_made_from_the_program_are_current() -> None:
+    there = [(name, text, page) for page in PAGES for name, text in PART.findall(text_of(page))]
+    assert sorted(name for name, _, _ in there) == sorted(MADE)
+    for name, text, page in there:
+        assert text == MADE[name](), f"{name} in {name_of(page)} is old: run python -m tests.pages"
+
+
+def test_an_old_part_would_be_noticed_and_is_renewed() -> None:
+    page = text_of(DOCS / "monitor.md")
+    old = page.replace("`charging_ami_up`", "`charging_ami_down`")
+    assert old != page
+    assert renewed(old) == renewed(page)
+    assert "`charging_ami_down`" not in renewed(old)
+
+
+# --- What is named exists --------------------------------------------------------------------------------------------
+
+_DEFINED = re.compile(r"^ *(?:async )?def (test_\w+)\(", re.MULTILINE)
+_IN_FILE = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+
+
+@cache
+def names_of_tests() -> set[str]:
+    """The names of every test function in the tree."""
+    files = (ROOT / "tests").rglob("*.py")
+    return {name for file in files for name in _DEFINED.findall(file.read_text(encoding="utf-8"))}
 
 
 def functions(path: Path) -> set[str]:
@@ -19,27 +81,182 @@ def functions(path: Path) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
-def missing(text: str) -> Iterator[str]:
+def missing_tests(text: str) -> Iterator[str]:
     """The tests that ``text`` names and that are not there."""
-    for path, test in NAMED.findall(text):
+    modules = {file.stem for file in (ROOT / "tests").rglob("test_*.py")}
+    yield from set(re.findall(r"`(test_\w+)(?:\.py)?`", text)) - names_of_tests() - modules
+    for path, test in _IN_FILE.findall(text):
         if not (ROOT / path).is_file() or (test and test not in functions(ROOT / path)):
             yield f"{path}::{test}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@every_page
 def test_every_test_that_a_page_names_exists(page: Path) -> None:
-    assert list(missing(page.read_text(encoding="utf-8"))) == []
-
-
-def test_every_line_of_the_threat_model_names_a_test_that_attacks() -> None:
-    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
-    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
-    assert len(rows) > 20
-    assert [row for row in rows if not any(test for _, test in NAMED.findall(row.split("|")[5]))] == []
+    assert list(missing_tests(text_of(page))) == []
 
 
 def test_a_test_that_is_gone_is_missed() -> None:
-    assert list(missing("`tests/test_docs.py::test_gone` `tests/gone.py`")) == [
+    assert list(missing_tests("`test_gone` `tests/test_docs.py::test_gone` `tests/gone.py`")) == [
+        "test_gone",
         "tests/test_docs.py::test_gone",
         "tests/gone.py::",
     ]
+
+
+def test_every_row_of_the_failure_table_names_the_test_that_breaks_it() -> None:
+    rows = [line for line in text_of(DOCS / "failure.md").splitlines() if line.startswith("| ")][2:]
+    assert len(rows) >= 7
+    assert [row.split("|")[1] for row in rows if "`test_" not in row] == []
+
+
+def test_every_rule_has_its_row_with_a_test_or_says_that_it_is_not_built() -> None:
+    rows = dict(re.findall(r"^\| (R[0-9]+) \|(.*)$", text_of(DOCS / "promises.md"), re.MULTILINE))
+    assert list(rows) == [f"R{number}" for number in range(1, RULES + 1)]
+    assert [rule for rule, row in rows.items() if "`test_" not in row and "not built" not in row] == []
+
+
+def test_every_line_of_the_threat_model_names_a_test_that_attacks() -> None:
+    rows = [line for line in text_of(DOCS / "threat-model.md").splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 20
+    assert [row for row in rows if not any(test for _, test in _IN_FILE.findall(row.split("|")[5]))] == []
+
+
+def missing_paths(text: str, folder: Path) -> set[str]:
+    """The paths that ``text``, a page in ``folder``, names or leads to and that are not there."""
+    prose = _BLOCK.sub("", text)
+    named = {path for path in re.findall(r"`([\w.]+/[\w./-]+)`", prose) if path.split("/")[0] in OWN_FOLDERS}
+    linked = set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", re.sub(r"`[^`\n]*`(?!\])", "", prose)))
+    return {path for path in named if not (ROOT / path).exists()} | {
+        path for path in linked if not (folder / path).exists()
+    }
+
+
+@pytest.mark.parametrize("page", [*PAGES, *SHIPPED_PAGES], ids=name_of)
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    assert missing_paths(text_of(page), page.parent) == set()
+
+
+def test_a_path_that_is_gone_is_missed() -> None:
+    assert missing_paths("`docs/gone.md` [gone](gone.md#part) [here](../README.md)", DOCS) == {
+        "docs/gone.md",
+        "gone.md",
+    }
+
+
+def test_every_dependency_has_its_reason_and_no_other() -> None:
+    file = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, groups = file["project"], file["dependency-groups"]
+    lists = project["dependencies"], project["optional-dependencies"]["dev"], *groups.values()
+    wanted = {re.split(r"[<>=\[ ]", one)[0] for listed in lists for one in listed}
+    text = section(DOCS / "decisions.md", "Dependencies, and why each")
+    rows = re.findall(r"^\| ([^|]+) \| +(\S.*?) +\|$", text, re.MULTILINE)[1:]
+    assert {name for cell, _ in rows for name in re.findall(r"`([\w-]+)`", cell)} == wanted
+
+
+def test_every_event_that_is_no_routine_is_explained() -> None:
+    call = re.compile(r"log\.(?:warning|error|exception)\(\s*\"(\w+)\"")
+    files = [file for part in ("charging", "agi") for file in (ROOT / part).rglob("*.py")]
+    events = {name for file in files for name in call.findall(file.read_text(encoding="utf-8"))}
+    explained = set(re.findall(r"`(\w+)`", section(DOCS / "monitor.md", "Logs")))
+    assert len(events) > 10
+    assert (events | WARNINGS | ERRORS) - explained == set()
+
+
+# --- What is shown was run -------------------------------------------------------------------------------------------
+
+
+def words_of(line: str) -> list[str]:
+    """The words of a ``charging`` command behind its name; none where the line is something else."""
+    line = line.strip().removeprefix("$ ")
+    return shlex.split(line, comments=True)[1:] if re.match(r"(\S*/)?charging ", line) else []
+
+
+def commands_shown(text: str) -> list[list[str]]:
+    """The commands in fenced blocks: as they are typed."""
+    blocks = [body for kind, body in _BLOCK.findall(text) if kind in ("console", "sh")]
+    return [words for block in blocks for line in block.splitlines() if (words := words_of(line))]
+
+
+def commands_named(text: str) -> list[list[str]]:
+    """The commands between backticks, where arguments may be left out; not those of the made table."""
+    prose = _BLOCK.sub("", PART.sub("", text))
+    return [words for line in re.findall(r"`([^`\n]+)`", prose) if (words := words_of(line))]
+
+
+def misfit(words: list[str], *, only_named: bool = False) -> str:
+    """What is wrong with a command as written; empty: nothing. One that is ``only_named`` needs no arguments."""
+    if "--config" in words:
+        at = words.index("--config")
+        words = words[:at] + words[at + 2 :]
+    command = whole_command()
+    while (inner := getattr(command, "commands", None)) is not None:
+        if not words and only_named:
+            return ""
+        if not words or words[0] not in inner:
+            return f"no such command: {words}"
+        command, words = inner[words[0]], words[1:]
+    try:
+        command.make_context("charging", list(words))
+    except TyperException as error:
+        left_out = type(error).__name__ == "MissingParameter"  # typer does not export it
+        return "" if only_named and left_out else f"{type(error).__name__}: {error}"
+    return ""
+
+
+@pytest.mark.parametrize("page", [*PAGES, *SHIPPED_PAGES], ids=name_of)
+def test_every_command_on_a_page_is_one(page: Path) -> None:
+    text = text_of(page)
+    wrong = [(words, misfit(words)) for words in commands_shown(text) if misfit(words)]
+    wrong += [(words, misfit(words, only_named=True)) for words in commands_named(text)]
+    assert [(words, why) for words, why in wrong if why] == []
+
+
+def test_commands_are_shown_and_named() -> None:
+    assert sum(len(commands_shown(text_of(page))) for page in PAGES) > 12
+    assert sum(len(commands_named(text_of(page))) for page in PAGES) > 40
+
+
+def test_a_wrong_command_would_be_noticed() -> None:
+    for wrong in ("acount list", "top-up alice", "check --alive", "account"):
+        assert misfit(wrong.split())
+    for wrong in ("acount list", "check --alive", "account ad"):
+        assert misfit(wrong.split(), only_named=True)
+    assert commands_shown("1. Do:\n\n   ```sh\n   charging check  # now\n   ```\n") == [["check"]]
+
+
+def sessions() -> list[list[tuple[str, str]]]:
+    """The blocks that show commands of ours with what they print: (command, output)."""
+    text = "\n".join(map(text_of, PAGES))
+    blocks = re.findall(r"^```console\n(\$ (?:charging|export) .*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE) for block in blocks]
+
+
+def told(text: str) -> list[str]:
+    """An output without what differs from run to run: moments, and blanks that only pad."""
+    text = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+(\+00:00|Z)", "MOMENT", text)
+    text = re.sub(r"\b(in|bundle:)( ?)\d{4}-\d\d\b", r"\1\2MONTH", text)
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("session", sessions(), ids=lambda session: session[0][0][:40])
+def test_what_a_command_shows_is_what_it_prints(
+    session: list[tuple[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    monkeypatch.chdir(tmp_path)
+    for command, shown in session:
+        words = shlex.split(command)
+        if words[0] == "export":
+            monkeypatch.setenv(*words[1].split("=", 1))
+            continue
+        capfd.readouterr()
+        main(words[1:])
+        said = capfd.readouterr()
+        assert told(said.out.replace(os.fspath(tmp_path), "…") + said.err) == told(shown), command
+
+
+def test_sessions_are_shown() -> None:
+    assert sum(map(len, sessions())) > 8

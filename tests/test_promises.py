@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.test_readme import README, RULES, section
+from tests.pages import DOCS, RULES, text_of
 
 TESTS = Path(__file__).parent
 EVERY_RULE = set(range(1, RULES + 1))
@@ -48,10 +48,9 @@ def test_the_numbers_are_read_from_names() -> None:
     assert rules_of("test_rating") == set()
 
 
-def test_the_readmes_row_of_a_rule_names_tests_of_it_and_says_which_are_on_the_real_asterisk() -> None:
-    assert README.exists()
+def test_the_pages_row_of_a_rule_names_tests_of_it_and_says_which_are_on_the_real_asterisk() -> None:
     real = names_in(TESTS / "asterisk")
-    rows = re.findall(r"^\| R([0-9]+) \|(.*)$", section("The promises, and where each is kept"), re.MULTILINE)
+    rows = re.findall(r"^\| R([0-9]+) \|(.*)$", text_of(DOCS / "promises.md"), re.MULTILINE)
     for rule, row in rows:
         named = re.findall(rf"`(test_\w+)`( {_ASTERISK})?", row)
         assert any(int(rule) in rules_of(name) for name, _ in named), f"R{rule}"
