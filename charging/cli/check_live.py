@@ -52,6 +52,7 @@ MODULES = {
     "app_voicemail": "voicemail",
     "func_db": "the black box",
     "func_env": "how long a message is",
+    "func_groupcount": "how many faxes may come in at a time",
     "func_timeout": "deadlines",
     "res_agi": "asking the daemon",
 }

@@ -1,4 +1,5 @@
-"""A phone that answers whatever it is asked, and writes what a test chooses into the headers of its messages."""
+"""A phone that answers whatever it is asked, or does what a test chooses in the place of it, and writes what a test chooses
+into the headers of its messages."""
 
 from __future__ import annotations
 
@@ -9,19 +10,23 @@ from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
 from charging.lab import Lab
+from tests.asterisk.raw_call import sdp
 
-_SDP = (
-    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-    "m=audio 39998 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n"
-)
+SILENT = 39_998
+"""A port at which nobody listens."""
+ANSWERS = "200 OK"
+TALKS_BEFORE = "183 Session Progress"
+_CONTENTS = {ANSWERS, TALKS_BEFORE}
 RINGS_S, UPDATES_S = 0.2, 0.5
 
 
 class _Phone(asyncio.DatagramProtocol):
     """Rings, answers, tells anew who it is, and talks until the other side hangs up."""
 
-    def __init__(self, identity: Sequence[str]) -> None:
+    def __init__(self, identity: Sequence[str], does: str, media: int) -> None:
         self._identity = identity
+        self._does = does
+        self._sdp = sdp(media)
         self._calls: dict[str, asyncio.Task[None]] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -47,7 +52,9 @@ class _Phone(asyncio.DatagramProtocol):
         answer = [*self._answer(invite), *self._identity]
         self._send("SIP/2.0 180 Ringing", answer, "", peer)
         await asyncio.sleep(RINGS_S)
-        self._send("SIP/2.0 200 OK", answer, _SDP, peer)
+        self._send(f"SIP/2.0 {self._does}", answer, self._sdp if self._does in _CONTENTS else "", peer)
+        if self._does != ANSWERS:
+            return
         await asyncio.sleep(UPDATES_S)
         told = dict(line.split(": ", 1) for line in answer)
         contact = next(line for line in invite if line.lower().startswith("contact:"))
@@ -64,7 +71,7 @@ class _Phone(asyncio.DatagramProtocol):
                 f"Contact: <sip:phone@127.0.0.1:{self.port}>",
                 *self._identity,
             ]
-            self._send(f"{method} {uri[1]} SIP/2.0", request, _SDP if method == "INVITE" else "", peer)
+            self._send(f"{method} {uri[1]} SIP/2.0", request, self._sdp if method == "INVITE" else "", peer)
             await asyncio.sleep(UPDATES_S)
             if method == "INVITE":
                 request[4] = f"CSeq: {number} ACK"
@@ -82,10 +89,11 @@ class _Phone(asyncio.DatagramProtocol):
 
 
 @contextlib.asynccontextmanager
-async def phone(lab: Lab, *identity: str) -> AsyncIterator[None]:
-    """Where all forwarded calls go meanwhile; ``identity`` are headers of all that the phone says."""
+async def phone(lab: Lab, *identity: str, does: str = ANSWERS, media: int = SILENT) -> AsyncIterator[None]:
+    """Where all forwarded calls go meanwhile; ``identity`` are headers of all that the phone says, ``does`` is what it
+    answers once it has rung, and ``media`` where it listens."""
     loop = asyncio.get_running_loop()
-    _, made = await loop.create_datagram_endpoint(lambda: _Phone(identity), local_addr=("127.0.0.1", 0))
+    _, made = await loop.create_datagram_endpoint(lambda: _Phone(identity, does, media), local_addr=("127.0.0.1", 0))
     try:
         await lab.switch.cli("dialplan set global CHARGING_DIAL_PREFIX PJSIP/world/sip:")
         await lab.switch.cli(f"dialplan set global CHARGING_DIAL_SUFFIX @127.0.0.1:{made.port}")

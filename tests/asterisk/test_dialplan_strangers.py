@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from charging.lab import Lab, mobile
-from tests.asterisk.parties import NUMBER, decide, forward
+from tests.asterisk.parties import NUMBER, decide, forward, operator_sets
+from tests.asterisk.raw_call import raw_call
 from tests.asterisk.raw_sip import stranger
 from tests.asterisk.stub_agi import StubAgi, serving
 from tests.asterisk.waiting import eventually
@@ -73,6 +75,48 @@ async def test_a_fax_for_a_number_with_parameters_is_that_numbers(lab: Lab, tmp_
 async def test_a_fax_for_what_is_no_number_is_not_found(lab: Lab, tmp_path: Path, user: str) -> None:
     async with stranger(lab, tmp_path, user) as call:
         await call.is_told(404)
+
+
+FAX = "+31850000099"
+
+
+@pytest.mark.parametrize(
+    ("at_once", "a_number", "taken", "too_many"),
+    [
+        ("10", "2", [FAX, FAX], FAX),
+        ("2", "2", [FAX, f"{FAX}1"], f"{FAX}2"),
+        ("", "", [FAX, FAX], FAX),
+        ("9", "1", [f"{FAX};isub=1"], FAX),
+    ],
+)
+async def test_strangers_who_send_faxes_find_it_busy_when_there_are_too_many(
+    lab: Lab, at_once: str, a_number: str, taken: list[str], too_many: str
+) -> None:
+    async with (
+        operator_sets(lab, "CHARGING_FAX_IN_AT_ONCE", at_once),
+        operator_sets(lab, "CHARGING_FAX_IN_A_NUMBER", a_number),
+        contextlib.AsyncExitStack() as strangers,
+    ):
+        for user in taken:
+            await (await strangers.enter_async_context(raw_call(lab, user))).is_answered("INVITE", 200)
+        async with raw_call(lab, too_many) as one:
+            assert await one.is_answered("INVITE", 200, 486) == 486
+
+
+@pytest.mark.parametrize(("digits", "status"), [(15, 200), (16, 404)])
+async def test_a_fax_number_has_an_end(lab: Lab, digits: int, status: int) -> None:
+    async with raw_call(lab, FAX.ljust(digits + 1, "7")) as call:
+        assert await call.is_answered("INVITE", 200, 404) == status
+
+
+async def test_a_stranger_who_sends_no_fax_is_hung_up(lab: Lab) -> None:
+    async with operator_sets(lab, "CHARGING_FAX_IN_S", "1"), raw_call(lab, FAX) as call:
+        await call.is_answered("INVITE", 200)
+
+        async def is_over() -> bool:
+            return "BYE" in call.asked
+
+        await eventually(is_over, "the call to be ended", 5)
 
 
 IDENTITIES = {
