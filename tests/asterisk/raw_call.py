@@ -1,11 +1,10 @@
-"""A stranger's telephone of which every message is chosen: it calls, and asks within and beside its call for whatever a test
-writes. Its voice is counted, not heard."""
+"""A telephone of which a test chooses every message: it calls, and asks within its call for whatever is written.
+Its voice is counted, not heard."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import secrets
 from collections.abc import AsyncIterator
 from typing import cast

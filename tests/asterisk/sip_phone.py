@@ -1,5 +1,5 @@
-"""A phone that answers whatever it is asked, or does what a test chooses in the place of it, and writes what a test chooses
-into the headers of its messages."""
+"""A phone that answers whatever it is asked, or does what a test chooses, and writes what it likes into the headers
+of its messages."""
 
 from __future__ import annotations
 
