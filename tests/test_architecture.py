@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Any other module of charging/ may import DOMAIN and the metrics: it gives meaning, and talks to nobody.
     "charging.errors": (),
     "charging.clock": (),
+    "charging.shipped": (),
     "charging.shown": (),
     "charging.tasks": (),
     "charging.money": (),
@@ -65,7 +66,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agi": ("charging.asterisk.variables", "charging.door"),
     "charging.tariff_in_force": (*RATING, "charging.metrics", "charging.tariff_watch"),
     "charging.fax": DOMAIN,
-    "charging.lab": (),
+    "charging.lab": ("charging.shipped",),
     "charging.notify": DOMAIN,
     "charging.service": DOMAIN,
     "charging.web": (*DOMAIN, "charging.metrics", "charging.config", "charging.door"),

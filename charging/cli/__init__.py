@@ -22,7 +22,7 @@ from charging.cli.options import CONFIG_OPTION, ConfigFile, Options, config_firs
 
 COMMANDS = {
     "run": "daemon",
-    "init": "daemon",
+    "init": "init",
     "demo": "demo",
     "check": "check",
     "top-up": "money",

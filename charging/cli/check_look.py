@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
 
 from charging.app import link_settings
 from charging.asterisk.control import CallControl
@@ -12,10 +11,10 @@ from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.probe import Probe
 from charging.asterisk.reply import LinkState
-from charging.cli.daemon import shipped_config
 from charging.clock import SystemClock
 from charging.config import Config
 from charging.errors import ActionRefused
+from charging.shipped import shipped_config
 
 PART = "switch"
 CONCLUSIVE = {
@@ -68,7 +67,7 @@ def is_denied(error: ActionRefused) -> bool:
 
 def shipped(name: str) -> str:
     """The text of a file of ``config/asterisk``."""
-    return (Path(shipped_config()) / "asterisk" / name).read_text(encoding="utf-8")
+    return (shipped_config() / "asterisk" / name).read_text(encoding="utf-8")
 
 
 def shipped_globals() -> dict[str, str]:

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from charging.lab.audio import write_tone
 from charging.lab.errors import LabError
+from charging.shipped import shipped_config, shipped_prompts
 
 CONF = Path(__file__).parent / "conf"
-REPOSITORY = Path(__file__).parents[2]
-SHIPPED_CONFIG = REPOSITORY / "config" / "asterisk"
-SHIPPED_PROMPTS = REPOSITORY / "prompts"
+SHIPPED_CONFIG = shipped_config() / "asterisk"
+SHIPPED_PROMPTS = shipped_prompts()
 PREFIX = "charging-lab-"
 SUBFOLDERS = ("etc", "run", "db", "spool", "log", "recordings", "tones")
 EMPTY_FILES = (

@@ -25,14 +25,14 @@ def loaded(*arguments: str, folder: Path) -> set[str]:
     return set(done.stdout.rpartition("LOADED ")[2].split())
 
 
-@pytest.mark.parametrize("command", ["--version", "account list --help", "cdr list --help", "init shop"])
+@pytest.mark.parametrize("command", ["--version", "account list --help", "cdr list --help"])
 def test_a_command_that_asks_nobody_loads_no_library_of_the_service(command: str, tmp_path: Path) -> None:
     assert not HEAVY & loaded(*command.split(), folder=tmp_path)
 
 
 def test_only_the_module_of_the_command_is_loaded(tmp_path: Path) -> None:
     modules = {f"charging.cli.{module}" for module in COMMANDS.values()}
-    assert modules & loaded("init", "shop", folder=tmp_path) == {"charging.cli.daemon"}
+    assert modules & loaded("demo", "--help", folder=tmp_path) == {"charging.cli.demo"}
 
 
 @pytest.mark.parametrize("module", sorted({*COMMANDS.values()}))

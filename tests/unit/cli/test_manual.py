@@ -1,0 +1,51 @@
+"""The manual page and the completion have every command, and nothing that troff or bash would take amiss."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from charging.cli import build
+from charging.cli.manual import bash_completion, man_page
+
+
+def commands(command: Any, path: str = "charging") -> Iterator[tuple[str, Any]]:
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield path, command
+        return
+    for name, one in inner.items():
+        yield from commands(one, f"{path} {name}")
+
+
+def completed(*words: str) -> set[str]:
+    ask = 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _charging; printf "%s\\n" "${COMPREPLY[@]}"'
+    script = f"{bash_completion()}\n{ask}"
+    shown = subprocess.run(
+        ["bash", "-c", script, "bash", "charging", *words], capture_output=True, text=True, check=True
+    )
+    assert shown.stderr == ""
+    return set(shown.stdout.split())
+
+
+def test_the_manual_has_every_command_and_option() -> None:
+    plain = man_page().replace("\\-", "-")
+    for path, command in commands(typer.main.get_command(build())):
+        assert f"\n.SS {path}" in plain
+        assert all(name in plain for one in command.params for name in one.opts if name.startswith("-"))
+
+
+def test_no_line_of_the_manual_is_a_request_by_accident() -> None:
+    requests = {line.split(" ")[0] for line in man_page().splitlines() if line[:1] in (".", "'")}
+    assert requests == {".TH", ".SH", ".SS", ".TP", ".PP", ".B", ".RB", ".RI", ".I"}
+
+
+def test_tab_completes_commands_options_and_the_values_of_those_with_few() -> None:
+    assert completed("in") == {"init"}
+    assert completed("account", "a") == {"add", "activate"}
+    assert completed("--config", "x", "account", "add", "--") >= {"--plan", "--language", "--json"}
+    assert completed("account", "add", "anna", "--language", "") == {"nl", "en"}
+    assert completed("ledger", "verify", "x") == set()
