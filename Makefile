@@ -6,9 +6,10 @@ PYTEST := $(PYTHON) -m pytest
 WORKERS ?= 2
 PREFIX ?= /opt/charging/.venv
 SECONDS ?= 60
+SITE ?= site
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint fuzz bench format lock install sbom audit prompts venv clean
+.PHONY: help demo test test-all lint docs fuzz bench format lock install sbom audit prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -18,6 +19,7 @@ demo: venv ## a real call on a real Asterisk: decided, charged, warned, cut
 	@.venv/bin/charging demo
 
 test: venv ## everything that matters, the real Asterisk included
+	@.ci/setup docs
 	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
@@ -25,6 +27,7 @@ test: venv ## everything that matters, the real Asterisk included
 	$(PYTEST) -q -n $(WORKERS) -m "not long" tests/asterisk
 
 test-all: venv ## the same, and the long stories
+	@.ci/setup docs
 	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
@@ -36,6 +39,11 @@ lint: venv ## style, types, and the rules of tests/test_architecture.py
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTEST) -q -p no:randomly tests/test_architecture.py
+
+docs: ## site/: README.md and docs/ as a site; a link that leads nowhere, like any warning, ends it
+	@.ci/setup docs
+	@.cache/docs/bin/python -m sphinx -W --keep-going -q -E -c docs . $(SITE)
+	@echo "open $(SITE)/index.html"
 
 fuzz: venv ## coverage-guided fuzzing of what reads from outside: each of TARGETS="agi ami…" (all) for SECONDS (60)
 	$(PYTHON) -m tests.fuzz.run --seconds $(SECONDS) --at-once $(WORKERS) $(TARGETS)
@@ -74,4 +82,4 @@ venv: ## what every target needs: .venv with the locked packages
 	@.ci/setup venv
 
 clean: ## remove what make has made here (the lab's cached Asterisk stays)
-	rm -rf .venv .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis site

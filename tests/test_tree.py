@@ -73,7 +73,7 @@ def pins(lock: Path) -> dict[str, str]:
     return {re.split(r"[\[=]", entry)[0]: entry for entry in entries}
 
 
-@pytest.mark.parametrize(("name", "least"), [("", 30), ("-dev", 60), ("-build", 3), ("-supply", 20)])
+@pytest.mark.parametrize(("name", "least"), [("", 30), ("-dev", 60), ("-build", 3), ("-supply", 20), ("-docs", 20)])
 def test_lock_pins_every_requirement_with_a_hash(name: str, least: int) -> None:
     entries = pins(ROOT / f"requirements{name}.lock").values()
     assert len(entries) > least
