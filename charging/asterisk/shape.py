@@ -124,6 +124,8 @@ def flaw(message: AmiMessage, list_end: str | None = None) -> str:
 
 def _shape_of(message: AmiMessage, list_end: str | None) -> Shape | None:
     if list_end is None:
+        if message.event == "OriginateResponse" and "ActionID" not in message:
+            return None  # of another program's order, which gave it no name (click-to-dial): nobody here waits for it
         return _NO_ENTRY if message.event in _LISTED else SHAPES.get(message.event)
     if list_end not in LISTS:
         return None

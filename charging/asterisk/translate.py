@@ -149,7 +149,9 @@ def _prompt_stopped(message: AmiMessage) -> PromptStopped | None:
     return PromptStopped(session, message.get("SpyeeUniqueid"), message.get("SpyerUniqueid"), stamp_us(message))
 
 
-def _originate_ended(message: AmiMessage) -> OriginateEnded:
+def _originate_ended(message: AmiMessage) -> OriginateEnded | None:
+    if "ActionID" not in message:
+        return None
     answered = message.response == "Success"
     return OriginateEnded(
         message.get("ActionID"),

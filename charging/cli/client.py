@@ -124,7 +124,9 @@ class Client:
             return self._runner.run(awaitable)
         except httpx.TimeoutException as error:
             raise Refusal(f"the daemon does not answer in time; the outcome is unknown: {repeat}") from error
-        except httpx.TransportError as error:
+        except httpx.InvalidURL as error:
+            raise Refusal(f"found something that fits into no request ({error}); nothing was done") from error
+        except httpx.HTTPError as error:
             raise Refusal(f"the daemon has gone; the outcome is unknown: {repeat}") from error
         except KeyboardInterrupt:
             if repeat != LOOK:

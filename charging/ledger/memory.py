@@ -152,6 +152,10 @@ class MemoryStore(MemoryDocuments):
         ]
         return sorted(found, key=lambda session: (session.opened_us, session.id, session.account))
 
+    async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
+        found = (books.sessions[session] for books in self._books.values() if session in books.sessions)
+        return next((one for one in found if switch in (None, one.switch)), None)
+
     async def snapshot(self, account: str) -> Snapshot:
         books = self._books.get(account)
         return (

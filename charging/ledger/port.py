@@ -66,6 +66,10 @@ class Ledger(Protocol):
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         """The open sessions, oldest first (then by id and account); of one switch or account, or all."""
 
+    async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
+        """The open session of this id, of one switch or any; ``None``: there is none. However many are open, one
+        record is read."""
+
     async def snapshot(self, account: str) -> Snapshot:
         """Balances, open sessions and the number of the newest line, read in one atomic step: what the journal up to
         that line adds up to. Empty for an unknown account."""

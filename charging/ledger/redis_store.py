@@ -58,6 +58,9 @@ from charging.ledger.rules import check_request
 STEP_ENTRIES = 5_000
 """Removed by one command, while which the server answers nobody else: some milliseconds."""
 
+SCAN_ENTRIES = 1000
+"""Looked through by one command."""
+
 T = TypeVar("T")
 
 
@@ -143,6 +146,25 @@ class RedisStore(RedisSchema):
         members = {split_index_member(member) for index in indexes for member in index}
         records = await self._fields(members, "sessions")
         return [load_session(account, session, record) for (session, account), record in records.items()]
+
+    async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
+        for one in [switch] if switch is not None else await self._members(self._keys.switches):
+            async for account in self._accounts_of(session, one):
+                record = await self._client.command("HGET", self._keys.of(account, "sessions"), session)
+                if record is not None and (found := load_session(account, session, record)).switch == one:
+                    return found
+        return None
+
+    async def _accounts_of(self, session: str, switch: str) -> AsyncIterator[str]:
+        """The accounts by which the index knows a session: the server looks through it, some at a time."""
+        pattern, cursor = index_member(_literally(session), "*"), 0
+        more = True
+        while more:
+            words = ("SSCAN", self._keys.switch(switch), cursor, "MATCH", pattern, "COUNT", SCAN_ENTRIES)
+            place, members = await self._client.command(*words)
+            for member in members:
+                yield split_index_member(member)[1]
+            more = (cursor := int(place)) != 0
 
     async def snapshot(self, account: str) -> Snapshot:
         keys = [self._keys.of(account, "books"), self._keys.of(account, "sessions")]
@@ -300,6 +322,11 @@ def _in_steps(entries: Sequence[T]) -> Iterator[Sequence[T]]:
     """As many at a time as may go by one command."""
     for start in range(0, len(entries), STEP_ENTRIES):
         yield entries[start : start + STEP_ENTRIES]
+
+
+def _literally(text: str) -> str:
+    """As a pattern of Redis that only this text matches."""
+    return "".join(f"\\{each}" if each in "*?[]^-\\" else each for each in text)
 
 
 def _place(row: CdrRow) -> tuple[int, str]:

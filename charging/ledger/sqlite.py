@@ -145,8 +145,13 @@ class SqliteStore(SqliteDocuments):
         await self._writer.submit(lambda connection: connection.executemany(queries()["drop_balance"], rows).rowcount)
 
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
-        rows = await self._reader.rows(queries()["sessions"], {"switch": switch, "account": account})
+        statement = queries()["sessions" if account is None else "sessions_of_account"]
+        rows = await self._reader.rows(statement, {"switch": switch, "account": account})
         return [sqlite_rows.open_session(row) for row in rows]
+
+    async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
+        rows = await self._reader.rows(queries()["session_of_id"], {"id": session, "switch": switch})
+        return sqlite_rows.open_session(rows[0]) if rows else None
 
     async def snapshot(self, account: str) -> Snapshot:
         return await self._reader.read(partial(sqlite_rows.snapshot, account=account))

@@ -51,7 +51,7 @@ def snapshot(connection: sqlite3.Connection, account: str) -> Snapshot:
     connection.execute("BEGIN")
     try:
         (last_number,) = connection.execute(queries()["last_number"], (account,)).fetchone()
-        sessions = connection.execute(queries()["sessions_of_account"], (account,)).fetchall()
+        sessions = connection.execute(queries()["sessions_of_account"], {"account": account, "switch": None}).fetchall()
         return Snapshot(last_number, balances(connection, account), tuple(map(open_session, sessions)))
     finally:
         connection.execute("COMMIT")

@@ -209,10 +209,10 @@ class Desk:
         return answer
 
     async def _record_of(self, session: str) -> Record:
-        for stored in await self._store.sessions(switch=self._switch_id):
-            if stored.id == session:
-                return revive(stored.state, self._clock.now(), stored.epoch)
-        raise Declined("no such session is open")
+        stored = await self._store.session(session, self._switch_id)
+        if stored is None:
+            raise Declined("no such session is open")
+        return revive(stored.state, self._clock.now(), stored.epoch)
 
     def _refuse_blind(self) -> None:
         proven = self._switch.proven_mono_us

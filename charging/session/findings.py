@@ -14,6 +14,7 @@ from typing import Any
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
+from charging.ledger.documents import Put
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
 from charging.session.events import BlackBoxRead
@@ -88,14 +89,15 @@ class Findings:
         self._observe = observe
 
     async def keep(self, session: str, kind: Kind, fields: Mapping[str, object]) -> bool:
-        """Store a finding, once; ``False``: the store could not answer, try again later."""
+        """Store a finding and tell of it, once; ``False``: the store could not answer, try again later."""
         body = json.dumps({"session": session, "kind": kind, "found_us": self._clock.now().wall_us, **fields})
         try:
-            await self._store.put_document(COLLECTION, f"{session}/{kind}", body)
+            answer = await self._store.put_document(COLLECTION, f"{session}/{kind}", body)
         except LedgerError as error:
             self._observe("ledger_failed", None, {"error": str(error), "kind": type(error).__name__})
             return False
-        self._observe("booking_contradicted", None, {"session": session, "kind": kind, **fields})
+        if answer is Put.CREATED:
+            self._observe("booking_contradicted", None, {"session": session, "kind": kind, **fields})
         return True
 
     async def booked(self, session: str, ended_us: int) -> Booked | None:

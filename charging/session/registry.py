@@ -10,12 +10,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import NoReturn
 
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
-from charging.ledger.port import Ledger
+from charging.ledger.port import IDS_REMEMBERED_S, Ledger
 from charging.session.booked import BookedRecords
 from charging.session.closed import ClosedRecords
 from charging.session.commands import Find, Forget
@@ -41,6 +42,9 @@ HOUSEKEEPING_S = 10
 
 HOUSEKEEPING_MAX_S = 120
 """The same, while the switch does not obey."""
+
+BOOKED_A_TURN_MAX = 200
+"""Records that no session waits for, of one such look: each is some questions to the ledger."""
 
 CLOCK_WATCH_S = 1
 
@@ -82,15 +86,21 @@ class Registry:
         self._of_account: defaultdict[str, dict[str, SessionRunner]] = defaultdict(dict)
         self._booked = BookedRecords()
         self._closed = ClosedRecords()
+        self._seen: frozenset[str] = frozenset()
+        """Keys of the records that the last look at the black box showed."""
         self._looked_through: frozenset[str] = frozenset()
-        """Keys of the records that were there when the stored sessions were last compared with them."""
+        """Of those, what was there before the stored sessions were last read."""
+        self._left_over: frozenset[str] = frozenset()
+        """Of those, the records of no open session."""
         self._strangers: frozenset[str] = frozenset()
         """Other switches' names that were seen in this switch's black box."""
         self._doubts = 1
         self._doubts_settled = 0
         self._restoring = asyncio.Lock()
         self._closed_meanwhile: set[str] = set()
-        """Sessions that closed since the stored ones were last asked for: the answer may still show them open."""
+        """Sessions that closed while the stored ones are asked for: the answer may still show them open."""
+        self._unreadable: set[str] = set()
+        """Open sessions whose records cannot be read, and that were told of."""
         self._stray: frozenset[str] = frozenset()
         """Sessions of channels that the last look saw and nobody charges."""
         self._found = asyncio.Event()
@@ -147,7 +157,8 @@ class Registry:
             del self._of_account[session.account]
         if session.state is not State.CLOSED:
             return
-        self._closed_meanwhile.add(session.id)
+        if self._restoring.locked():
+            self._closed_meanwhile.add(session.id)
         if runner.booked is not None and self._policy.is_shared:
             self._closed.add(runner.booked, self._clock.now().mono_us)
         self.funds_changed(session.account)
@@ -229,24 +240,20 @@ class Registry:
         calls live on their reservation meanwhile."""
         async with self._restoring:
             doubts = self._doubts  # what is doubted from here on may not be in the answer
+            seen = self._seen  # before the sessions are read: a call that ends in between is still open there
             try:
-                # In this order: a call that ends between the two readings is still open in the second.
-                boxes = await self._black_boxes()
-                self._closed_meanwhile.clear()
                 stored = await self._ledger.sessions(switch=self._switch_id)
+                if self.leads():  # else the lease was lost meanwhile: another daemon brings them to life
+                    for record in stored:
+                        if record.id not in self._runners and record.id not in self._closed_meanwhile:
+                            self._revive(record)
+                    self._doubts_settled = doubts
+                    self._looked_through, self._left_over = seen, seen.difference(record.id for record in stored)
             except LedgerError as error:
                 self.doubt()
                 self._observe("sessions_not_restored", None, {"error": str(error)})
-                return
-            if not self.leads():
-                return  # the lease was lost meanwhile: another daemon brings them to life
-            for record in stored:
-                if record.id not in self._runners and record.id not in self._closed_meanwhile:
-                    self._revive(record)
-            self._doubts_settled = doubts
-        self._looked_through = frozenset(boxes)
-        open_ones = {record.id for record in stored}
-        await self._book_the_rest({key: box for key, box in boxes.items() if key not in open_ones})
+            finally:
+                self._closed_meanwhile.clear()
 
     def _revive(self, record: OpenSession) -> None:
         now = self._clock.now()
@@ -259,28 +266,38 @@ class Registry:
             session = revive(record.state, now, max(self.epoch, record.epoch))
         except ValueError as error:
             # Left open with its money reserved: a person must look, `charging ledger verify` names it.
-            self._observe("session_unreadable", None, {"session": record.id, "error": str(error)})
+            if record.id not in self._unreadable:
+                self._unreadable.add(record.id)
+                self._observe("session_unreadable", None, {"session": record.id, "error": str(error)})
             return
         self._begin(session)
         self._observe("session_restored", session, {"state": session.state})
 
     async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
-        """Records of sessions that are closed have been booked, but for messages that the dialplan's fallback took."""
-        for key, box in boxes.items():
-            if not self._is_nobodys(key):
-                continue
-            if box.message_stored and box.fallback and not await self._charge_message(key, box):
-                self.doubt()
-                continue
-            if await self._compare(key, box):
-                self._booked.add(key)
-            else:
-                self.doubt()
+        """Records of sessions that are closed have been booked, but for messages that the dialplan's fallback took, and
+        what contradicts a booking. So many a turn: there may be very many, and calls need the ledger meanwhile."""
+        rest = (key for key in boxes if self._is_nobodys(key) and self._is_over(key))
+        for key in islice(rest, BOOKED_A_TURN_MAX):
+            if not await self._book_left_over(key, boxes[key]):
+                return
+
+    def _is_over(self, key: str) -> bool:
+        """Whether it is certain that no session waits for this record."""
+        return key in self._left_over or self._booked.unread(key) is not None
+
+    async def _book_left_over(self, key: str, box: BlackBoxRead) -> bool:
+        """``False``: the ledger could not answer, and the record stays until it does."""
+        if box.message_stored and box.fallback and not await self._charge_message(key, box):
+            return False
+        if not await self._compare(key, box):
+            return False
+        self._booked.add(key)
+        return True
 
     async def _compare(self, key: str, box: BlackBoxRead) -> bool:
         """Read a record against what was booked of its session, and keep what contradicts that; ``False``: the ledger
         could not answer, and the record stays."""
-        if key.startswith(NO_SESSION):
+        if key.startswith(NO_SESSION) or self._may_be_archived(box):
             return True
         try:
             booked = self._booked.unread(key) or await self._findings.booked(key, box.ended_us or 0)
@@ -294,6 +311,10 @@ class Registry:
         if booked is not None:
             was = {"account": booked.account, "booked_ms": booked.used_ms, "booked_pieces": booked.pieces}
         return await self._findings.keep(key, kind, {**noted(box), **was})
+
+    def _may_be_archived(self, box: BlackBoxRead) -> bool:
+        """Whether the call ended so long ago that its CDR may be gone: nothing can be said of it any more."""
+        return box.ended_us is not None and self._clock.now().wall_us - box.ended_us > IDS_REMEMBERED_S * MICROSECONDS
 
     async def _find(self, session: str, finding: Find) -> None:
         await self._findings.keep(session, Kind(finding.kind), finding.fields)
@@ -386,10 +407,11 @@ class Registry:
         """Book what the switch noted of calls that no session waits for, and have it delete what is booked; whether it
         has deleted all that it was to delete before. Raises SwitchError."""
         boxes = await self._black_boxes()
+        self._seen = frozenset(boxes)
         left = self._booked.seen(boxes)
-        await self._book_the_rest({key: box for key, box in boxes.items() if self._booked.unread(key) is not None})
         if any(key not in self._looked_through and self._is_nobodys(key) for key in boxes):
             await self._restore()
+        await self._book_the_rest(boxes)
         if keys := self._booked.to_delete():
             await self._switch.delete_records(keys)
         if left:

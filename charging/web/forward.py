@@ -41,6 +41,10 @@ _PASSED = (b"content-type", b"idempotency-key", b"accept")
 """Headers that reach the daemon: none that says who asks."""
 
 
+_QUERY_SAFE = "!$%&'()*+,-./:;=?@_~"
+"""What may stand in a query as it is (RFC 3986); a percent sign already begins an escape."""
+
+
 def is_for_the_daemon(method: str, path: str) -> bool:
     """Whether the request is handed on."""
     return method != "GET" or any(one.match(path) for one in LIVE)
@@ -81,8 +85,8 @@ class Forward:
     async def _ask(self, request: Request) -> Response:
         # Written anew from the path that the gate let pass: nothing in it may be read otherwise by the daemon.
         url = "http://daemon" + quote(request.scope["path"], safe="/").replace(".", "%2E")
-        if query := request.scope["query_string"].decode("latin-1"):
-            url += f"?{query}"
+        if query := request.scope["query_string"]:
+            url += f"?{quote(query, safe=_QUERY_SAFE)}"
         headers = [(name, value) for name, value in request.scope["headers"] if name in _PASSED]
         try:
             answer = await self._daemon.request(request.method, url, content=await request.body(), headers=headers)
@@ -92,6 +96,8 @@ class Forward:
             )
             response.headers["Retry-After"] = str(RETRY_AFTER_S)
             return response
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+            return problem_response(400, "bad_request", f"the request cannot be handed on: {error}", "nothing was done")
         except httpx.HTTPError as error:
             return ledger_response(LedgerUnavailable(f"the daemon did not answer: {type(error).__name__}"))
         response = Response(answer.content, answer.status_code)

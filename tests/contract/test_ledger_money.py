@@ -95,6 +95,28 @@ async def test_sessions_are_found_by_switch_and_account_oldest_first(store: Stor
     assert await ids(switch="z") == []
 
 
+async def test_session_is_found_by_its_id_and_no_other(store: Store) -> None:
+    await add_account(store)
+    for session in ("s1", "s?", "s*", "s[1]", "s"):
+        transfer = Transfer(f"{session}/0", "a", Kind.RESERVE, 1, (), session, Opened("x", ""))
+        assert (await store.apply(transfer)).outcome is Outcome.CREATED
+        found = await store.session(session)
+        assert found is not None
+        assert (found.id, found.account) == (session, "a")
+        assert await store.session(session, "x") == found
+    assert await store.session("s1", "y") is None
+    assert await store.session("s2") is None
+    assert await store.session("s1 a") is None
+
+
+async def test_session_is_found_by_its_id_among_very_many(store: Store) -> None:
+    await add_account(store)
+    opened = (Transfer(f"s{n}/0", "a", Kind.RESERVE, 1, (), f"s{n}", Opened("x", "")) for n in range(2500))
+    await asyncio.gather(*(store.apply(one) for one in opened))
+    found = [await store.session(f"s{n}", "x") for n in (0, 1777, 2499)]
+    assert [one.id for one in found if one is not None] == ["s0", "s1777", "s2499"]
+
+
 async def test_a_kept_record_is_stored_without_a_journal_line(store: Store) -> None:
     await add_account(store)
     await run(store, "r1 reserve s1:open:2 -> created")

@@ -57,11 +57,17 @@ SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessio
 
 -- name: sessions
 SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions
-WHERE (:switch IS NULL OR switch = :switch) AND (:account IS NULL OR account = :account)
+WHERE :switch IS NULL OR switch = :switch
 ORDER BY opened_us, id, account;
 
+-- name: session_of_id
+SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions
+WHERE id = :id AND (:switch IS NULL OR switch = :switch) LIMIT 1;
+
 -- name: sessions_of_account
-SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions WHERE account = ?;
+SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions
+WHERE account = :account AND (:switch IS NULL OR switch = :switch)
+ORDER BY opened_us, id;
 
 -- name: last_number
 SELECT coalesce(max(number), 0) FROM journal WHERE account = ?;

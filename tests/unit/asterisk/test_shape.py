@@ -8,7 +8,7 @@ import pytest
 
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.shape import LISTS, SHAPES, flaw
-from charging.asterisk.translate import _READERS
+from charging.asterisk.translate import _READERS, translate
 from tests.fakes.ami import block, channel
 from tests.fakes.recordings import ami_messages
 
@@ -97,7 +97,7 @@ def test_a_header_that_comes_twice_makes_the_event_suspect(words: str) -> None:
         "\r\n\r\nEvent: BridgeEnter\r\nPrivilege: a\r\nBridgeUniqueid: b\r\nChannel: c\r\nX: ",
         "\r\n\r\nEvent: FullyBooted\r\nPrivilege: a\r\nUptime: 1\r\nStatus: x\r\nX: ",
         "\r\n\r\nEvent: Shutdown\r\nPrivilege: a\r\nShutdown: x\r\nRestart: True\r\nX: ",
-        "\r\n\r\nEvent: OriginateResponse\r\nPrivilege: a\r\nResponse: Failure\r\nX: ",
+        "\r\n\r\nEvent: OriginateResponse\r\nActionID: w-1\r\nResponse: Failure\r\nX: ",
         "\r\n\r\nEvent: Pickup\r\nPrivilege: call,all\r\nChannel: c\r\nChannelState: 6\r\nX: ",
         "\r\n\r\nResponse: Success\r\nActionID: 0123456789abcdef\r\nX: ",
         "\r\n\r\nResponse: x\r\nActionID: y\r\nEvent: Hangup\r\nX: ",
@@ -144,3 +144,39 @@ def test_a_list_ends_with_its_own_action_alone() -> None:
 def test_headers_that_we_do_not_know_may_stand_between() -> None:
     (message,) = pieces(dial_begin(CallerIDNum="+31201234567\r\nNewInAsterisk99: 1"))
     assert not flaw(message)
+
+
+def originate_response(*extra: tuple[str, str]) -> AmiMessage:
+    """As Asterisk tells every login how an order to originate ended."""
+    (message,) = pieces(
+        block(
+            ("Event", "OriginateResponse"),
+            ("Privilege", "call,all"),
+            ("Timestamp", "1795305158.861157"),
+            *extra,
+            ("Response", "Failure"),
+            ("Channel", "PJSIP/desk"),
+            ("Context", "from-desk"),
+            ("Exten", "0201234567"),
+            ("Application", "<none>"),
+            ("Data", "<none>"),
+            ("Reason", "8"),
+            ("Uniqueid", "<null>"),
+            ("CallerIDNum", "<unknown>"),
+            ("CallerIDName", "<unknown>"),
+        )
+    )
+    return message
+
+
+def test_answer_to_another_programs_order_without_a_name_is_neither_suspect_nor_obeyed() -> None:
+    """Click-to-dial programs give their orders no ActionID; each would raise ChargingStrangerWritesAmi."""
+    message = originate_response()
+    assert flaw(message) == ""
+    assert translate(message) is None
+
+
+def test_answer_to_an_order_that_has_a_name_is_obeyed() -> None:
+    message = originate_response(("ActionID", "w-1"))
+    assert flaw(message) == ""
+    assert translate(message) is not None

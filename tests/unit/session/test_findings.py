@@ -6,12 +6,15 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
+from charging.clock import MICROSECONDS
+from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.session.events import BlackBoxRead
 from charging.session.findings import COLLECTION, Booked, Kind, booked_by, contradiction
-from charging.session.registry import AUDIT_S, HOUSEKEEPING_S
+from charging.session.registry import AUDIT_S, BOOKED_A_TURN_MAX, HOUSEKEEPING_S
 from charging.session.switch_events import BridgeEntered, ChannelEnded, DialEnded
 from tests.fakes.rig import EURO, Rig, make_rig
 from tests.fakes.switch import FakeCall
@@ -23,6 +26,18 @@ LOOKED_S = 3 * HOUSEKEEPING_S
 async def rig() -> AsyncIterator[Rig]:
     async with make_rig() as one:
         yield one
+
+
+class Counting:
+    """A store that counts what is asked of it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.reads = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.reads += 1
+        return getattr(self._store, name)
 
 
 async def findings(rig: Rig) -> list[dict[str, object]]:
@@ -87,6 +102,51 @@ async def test_record_stays_in_the_switch_while_the_finding_cannot_be_kept(rig: 
     await rig.clock.advance(LOOKED_S)
     assert len(await findings(rig)) == 1
     assert rig.switch.records == {}
+
+
+async def ended_ago(rig: Rig, ago_s: float, count: int) -> None:
+    """The switch deletes nothing, and holds so many records of calls that no ledger knows."""
+    stamp = rig.clock.now().wall_us - round(ago_s * MICROSECONDS)
+    rig.switch.records |= {f"1a2b-{n}": replace(record(7000), ended_us=stamp) for n in range(count)}
+
+
+async def test_link_is_up_before_the_leftover_records_are_compared(rig: Rig) -> None:
+    """Running calls are extended only when it is up; 50,000 comparisons are a minute."""
+    await rig.subscriber(credit=10 * EURO)
+    await rig.kill_daemon()
+    await ended_ago(rig, 3600, 50_000)
+    counted = Counting(rig.store)
+    rig.store = cast(Store, counted)
+    await rig.start_daemon()
+    assert counted.reads <= 3, "the daemon leads, and the link is up"
+    await rig.clock.advance(HOUSEKEEPING_S)
+    assert BOOKED_A_TURN_MAX / 2 <= counted.reads <= 3 * BOOKED_A_TURN_MAX
+    assert len(await findings(rig)) == BOOKED_A_TURN_MAX
+
+
+async def test_leftover_records_are_all_compared_some_at_each_look(rig: Rig) -> None:
+    await ended_ago(rig, 3600, 2 * BOOKED_A_TURN_MAX + 1)
+    await rig.clock.advance(3 * HOUSEKEEPING_S)
+    assert len(await findings(rig)) == 2 * BOOKED_A_TURN_MAX + 1
+
+
+@pytest.mark.parametrize(("ago_s", "found"), [(IDS_REMEMBERED_S - 60, 1), (IDS_REMEMBERED_S + 60, 0)])
+async def test_record_whose_cdr_may_be_archived_contradicts_nothing(rig: Rig, ago_s: int, found: int) -> None:
+    await ended_ago(rig, ago_s, 1)
+    await rig.clock.advance(LOOKED_S)
+    assert len(await findings(rig)) == found
+    assert rig.switch.records == {}
+
+
+async def test_finding_is_told_once_though_the_switch_goes_on_telling_of_it(rig: Rig) -> None:
+    rig.switch.deletes = False
+    await ended_ago(rig, 60, 1)
+    for _ in range(2):
+        await rig.clock.advance(LOOKED_S)
+        await rig.kill_daemon()
+        await rig.start_daemon()
+    await rig.clock.advance(LOOKED_S)
+    assert len(rig.heard("booking_contradicted")) == len(await findings(rig)) == 1
 
 
 async def _out_of_reach(*_arguments: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import NoReturn, cast
 
@@ -16,7 +16,6 @@ from charging.clock import MICROSECONDS
 from charging.errors import LedgerUnavailable, LinkDown
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import OpenSession
-from charging.session.events import BlackBoxRead
 from charging.session.lease import LeaseKeeper
 from charging.session.model import Policy
 from charging.session.registry import AUDIT_S
@@ -229,14 +228,14 @@ async def test_take_over_that_lasts_longer_than_a_lease_is_finished(
     await one.rig.subscriber(credit=10 * EURO)
     call = await one.rig.talking()
     await one.rig.clock.advance(62)
-    told = two.rig.switch.black_boxes
+    read = two.rig.store.sessions
 
-    async def slowly() -> Mapping[str, BlackBoxRead]:
+    async def slowly(switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         clock = two.rig.clock
         await clock.sleep_until(clock.now().mono_us + 3 * TTL_S * MICROSECONDS)
-        return await told()
+        return await read(switch, account)
 
-    monkeypatch.setattr(two.rig.switch, "black_boxes", slowly)
+    monkeypatch.setattr(two.rig.store, "sessions", slowly)
     await one.kill()
     await two.rig.clock.advance(1.5 * TTL_S)
     assert (two.keeper.holds, two.rig.heard("session_restored")) == (True, []), "it is at it"
@@ -254,7 +253,7 @@ async def test_take_over_ends_with_the_lease(pair: tuple[Daemon, Daemon], monkey
     await one.rig.talking()
     await one.rig.clock.advance(62)
     never = asyncio.Event()
-    monkeypatch.setattr(two.rig.switch, "black_boxes", never.wait)
+    monkeypatch.setattr(two.rig.switch, "look", never.wait)
     await one.kill()
     await two.rig.clock.advance(1.5 * TTL_S)
     assert two.keeper.holds
@@ -292,7 +291,7 @@ async def test_take_over_that_fails_brings_the_daemon_down(
     pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = pair
-    monkeypatch.setattr(two.rig.switch, "black_boxes", lambda: [].pop())
+    monkeypatch.setattr(two.rig.switch, "look", lambda: [].pop())
     await one.kill()
     await two.rig.clock.advance(1.5 * TTL_S)
     with pytest.raises(IndexError):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 
@@ -52,6 +54,65 @@ def test_what_the_ledger_tells_is_read_here(path: str) -> None:
     assert not is_for_the_daemon("GET", path)
 
 
+Get = Callable[..., Awaitable[tuple[int, dict[str, Any]]]]
+
+
+@pytest.fixture
+async def get() -> AsyncIterator[Get]:
+    """What a client gets of a GET when this is what asking the daemon ends with."""
+    fate: list[Exception | httpx.Response] = []
+
+    def daemon(_request: httpx.Request) -> httpx.Response:
+        answer = fate.pop()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(daemon))
+    app = Forward(FastAPI(), client)
+
+    async def got(
+        ends: Exception | None = None, path: str = "/calls", query: bytes = b"", headers: Sequence[Any] = ()
+    ) -> tuple[int, dict[str, Any]]:
+        fate[:] = [ends or httpx.Response(200, json={})]
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": query, "headers": list(headers)}
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await app(scope, receive, send)
+        return sent[0]["status"], json.loads(sent[1]["body"])
+
+    yield got
+    await client.aclose()
+
+
+ERRORS = [one for one in vars(httpx).values() if isinstance(one, type) and issubclass(one, httpx.HTTPError)]
+
+
+@pytest.mark.parametrize("error", [*ERRORS, httpx.InvalidURL], ids=lambda error: error.__name__)
+async def test_every_error_of_the_client_library_is_a_problem_document(get: Get, error: type[Exception]) -> None:
+    made = error("no", request=None, response=None) if error is httpx.HTTPStatusError else error("no")  # type: ignore[call-arg]
+    status, document = await get(made)
+    assert (status, document["status"]) in {(400, 400), (503, 503)}
+    assert document["advice"]
+
+
+@pytest.mark.parametrize(("path", "query"), [("/calls/" + "%" * 30_000, b""), ("/calls", b"a=" + b"x" * 70_000)])
+async def test_address_that_is_too_long_to_be_handed_on_is_a_bad_request(get: Get, path: str, query: bytes) -> None:
+    status, document = await get(path=path, query=query)
+    assert (status, document["code"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("query", [bytes([each]) for each in range(256)])
+async def test_no_byte_in_a_query_is_an_error(get: Get, query: bytes) -> None:
+    assert (await get(query=b"a=" + query))[0] == 200
+
+
 Ask = Callable[[str], Awaitable[dict[str, Any]]]
 
 
@@ -83,7 +144,7 @@ async def ask(tmp_path: Path) -> AsyncIterator[Ask]:
             "method": "POST",
             "path": path,
             "raw_path": b"/not/believed",
-            "query_string": b"a=%2B1&b=%26",
+            "query_string": b"a=%2B1&b=%26&c=\xe9+\x7f&d='[",
             "headers": [(b"idempotency-key", b"k"), (b"authorization", b"Bearer x"), (b"x-forwarded-for", b"1.2.3.4")],
         }
         sent: list[Any] = []
@@ -110,7 +171,11 @@ async def ask(tmp_path: Path) -> AsyncIterator[Ask]:
 
 async def test_request_reaches_the_daemon_whole_and_without_who_asks(ask: Ask) -> None:
     got = await ask("/accounts/anna/top-ups")
-    assert (got["path"], got["query"], got["body"]) == ("/accounts/anna/top-ups", "a=%2B1&b=%26", "the body")
+    assert (got["path"], got["query"], got["body"]) == (
+        "/accounts/anna/top-ups",
+        "a=%2B1&b=%26&c=%E9+%7F&d='%5B",
+        "the body",
+    )
     assert "idempotency-key" in got["headers"]
     assert not {"authorization", "x-forwarded-for"} & set(got["headers"])
 
