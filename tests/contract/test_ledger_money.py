@@ -97,7 +97,7 @@ async def test_sessions_are_found_by_switch_and_account_oldest_first(store: Stor
 
 async def test_session_is_found_by_its_id_and_no_other(store: Store) -> None:
     await add_account(store)
-    for session in ("s1", "s?", "s*", "s[1]", "s"):
+    for session in ("s1", "s11", "s"):
         transfer = Transfer(f"{session}/0", "a", Kind.RESERVE, 1, (), session, Opened("x", ""))
         assert (await store.apply(transfer)).outcome is Outcome.CREATED
         found = await store.session(session)
@@ -105,8 +105,8 @@ async def test_session_is_found_by_its_id_and_no_other(store: Store) -> None:
         assert (found.id, found.account) == (session, "a")
         assert await store.session(session, "x") == found
     assert await store.session("s1", "y") is None
-    assert await store.session("s2") is None
-    assert await store.session("s1 a") is None
+    for unknown in ("s2", "s1 a", "s?", "s*", "[s]1", "\\s1", ""):
+        assert await store.session(unknown) is None
 
 
 async def test_session_is_found_by_its_id_among_very_many(store: Store) -> None:
