@@ -89,9 +89,8 @@ class Registry:
         self._seen: frozenset[str] = frozenset()
         """Keys of the records that the last look at the black box showed."""
         self._looked_through: frozenset[str] = frozenset()
-        """Of those, what was there before the stored sessions were last read."""
         self._left_over: frozenset[str] = frozenset()
-        """Of those, the records of no open session."""
+        """What was there before the stored sessions were last read; and of that, the records of no open session."""
         self._strangers: frozenset[str] = frozenset()
         """Other switches' names that were seen in this switch's black box."""
         self._doubts = 1

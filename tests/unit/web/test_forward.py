@@ -108,9 +108,9 @@ async def test_address_that_is_too_long_to_be_handed_on_is_a_bad_request(get: Ge
     assert (status, document["code"]) == (400, "bad_request")
 
 
-@pytest.mark.parametrize("query", [bytes([each]) for each in range(256)])
-async def test_no_byte_in_a_query_is_an_error(get: Get, query: bytes) -> None:
-    assert (await get(query=b"a=" + query))[0] == 200
+async def test_no_byte_in_a_query_is_an_error(get: Get) -> None:
+    for each in range(256):
+        assert (await get(query=b"a=" + bytes([each])))[0] == 200
 
 
 Ask = Callable[[str], Awaitable[dict[str, Any]]]
