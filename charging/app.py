@@ -31,31 +31,31 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkSettings, LinkState
 from charging.asterisk.switch import AsteriskSwitch
 from charging.asterisk.translate import translate
+from charging.call.model import Policy, State
 from charging.clock import MICROSECONDS, Clock, SystemClock
-from charging.config import Config
 from charging.descriptors import raise_limit, shares, wanted
+from charging.engine.desk import Desk, nobody_is_told
+from charging.engine.findings import Findings
+from charging.engine.leadership import LeaseKeeper
+from charging.engine.left_messages import LeftMessages
+from charging.engine.observer import MeteredMail, MeteredObserver
+from charging.engine.ports import Observer
+from charging.engine.sessions import Registry
 from charging.errors import ChargingError, LedgerError
 from charging.fax import sandbox
+from charging.fax.desk import FaxDesk
 from charging.fax.folder import DocumentFolder, FolderSettings
 from charging.ledger.metered import LedgerHealth, metered
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.metrics import Metrics
-from charging.observer import MeteredMail, MeteredObserver
 from charging.service.caretaker import Caretaker
 from charging.service.decisions import DecisionKeeper
-from charging.service.fax_desk import FaxDesk
 from charging.service.privacy import NumberHider
 from charging.service.proven_time import ProvenTime
-from charging.session.desk import Desk, nobody_is_told
-from charging.session.findings import Findings
-from charging.session.lease import LeaseKeeper
-from charging.session.left_messages import LeftMessages
-from charging.session.model import Policy, State
-from charging.session.ports import Observer
-from charging.session.registry import Registry
+from charging.settings import Config
 from charging.sources import Sources
-from charging.tariff_in_force import TariffInForce
+from charging.tariff.in_force import TariffInForce
 from charging.tasks import Tasks
 from charging.web.server import serve_control, serve_metrics
 

@@ -22,18 +22,18 @@ from typing import BinaryIO, NoReturn
 import structlog
 
 from charging.clock import MICROSECONDS, Clock, SystemClock
-from charging.config import Config
 from charging.door import Turned
 from charging.errors import ChargingError, ConfigError
 from charging.ledger.open import open_store
 from charging.logs import configure_logs
-from charging.rating.deck_file import DeckCache
-from charging.rating.tariff import Tariff
-from charging.rating.tariff_file import load_tariff
 from charging.service.live import NoCalls
 from charging.service.service import Service
 from charging.service.tokens import Tokens
-from charging.tariff_watch import TariffWatcher
+from charging.settings import Config
+from charging.tariff.deck_file import DeckCache
+from charging.tariff.file import load_tariff
+from charging.tariff.tariff import Tariff
+from charging.tariff.watch import TariffWatcher
 from charging.tasks import Tasks
 from charging.web.api import api_app
 from charging.web.forward import daemon_at

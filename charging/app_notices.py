@@ -18,7 +18,10 @@ from typing import Any, NoReturn
 import structlog
 from pydantic import SecretStr
 
+from charging.call.storage import Record
 from charging.clock import Clock
+from charging.engine.desk import MissedCall
+from charging.engine.ports import Observer
 from charging.errors import LedgerError
 from charging.ledger.port import Store
 from charging.notify.bell import Bell
@@ -31,10 +34,7 @@ from charging.notify.settings import Mail
 from charging.notify.smtp import Smtp
 from charging.notify.worker import Observer as MailObserver
 from charging.notify.worker import Worker
-from charging.rating.tariff import Tariff
-from charging.session.desk import MissedCall
-from charging.session.ports import Observer
-from charging.session.records import Record
+from charging.tariff.tariff import Tariff
 
 MISSED_MAX = 10_000
 """Missed calls that the store has not taken yet. What does not fit is not told, loudly."""

@@ -18,12 +18,12 @@ import yaml
 from prometheus_client.metrics_core import Metric
 from pydantic_core import PydanticUndefined
 
+from charging.call.model import State
+from charging.call.step import stay
+from charging.call.table import TABLE
 from charging.cli import build
-from charging.config import Settings
 from charging.metrics import Metrics
-from charging.session.core import TABLE
-from charging.session.model import State
-from charging.session.step import stay
+from charging.settings import Settings
 from charging.yaml_model import Section
 
 ROOT = Path(__file__).parents[1]

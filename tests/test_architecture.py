@@ -1,6 +1,6 @@
 """The rules of the house that no linter knows. Read by AST; nothing is imported.
 
-Dependencies point inward (money ← rating ← session; adapters know ports, never one another), pure files
+Dependencies point inward (pricing ← tariff ← call ← engine; adapters know ports, never one another), pure files
 neither talk nor read clocks, drivers stay in their adapter, files and functions stay small enough to read.
 Each rule is a generator of offences, so that the tests at the end can show it a bad file and see it bite.
 """
@@ -25,7 +25,7 @@ FUNCTION_LINES_MAX = 50
 
 FOUNDATION = ("charging.errors", "charging.clock", "charging.shown", "charging.tasks", "charging.__version__")
 READING = ("charging.yaml_text", "charging.yaml_model")
-RATING = ("charging.money", "charging.rating", *READING)
+PRICES = ("charging.pricing", "charging.tariff", "charging.whatif", *READING)
 LEDGER_PORT = (
     "charging.ledger.model",
     "charging.ledger.port",
@@ -35,12 +35,16 @@ LEDGER_PORT = (
     "charging.ledger.documents",
 )
 DOMAIN = (
-    *RATING,
+    *PRICES,
     *LEDGER_PORT,
     "charging.ledger.remembered",
-    "charging.ledger.verify",
-    "charging.session",
+    "charging.ledger.books.verify",
+    "charging.call",
+    "charging.engine",
     "charging.service",
+    "charging.fax.desk",
+    "charging.fax.sending",
+    "charging.fax.views",
     "agi.port",
 )
 COMPOSITION = re.compile(r"charging\.(app|cli|demo|__main__)([_.].*)?")
@@ -53,23 +57,26 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.shipped": (),
     "charging.shown": (),
     "charging.tasks": (),
-    "charging.money": (),
+    "charging.pricing.money": (),
+    "charging.pricing": (),
     "charging.yaml_text": (),
     "charging.yaml_model": ("charging.yaml_text",),
-    "charging.config": (*READING, "charging.notify.settings", "charging.web.settings"),
+    "charging.settings": (*READING, "charging.notify.settings", "charging.web.settings"),
     "charging.logs": (),
     "charging.metrics": (),
-    "charging.rating": RATING,
-    "charging.session": (*RATING, *LEDGER_PORT, "agi.port"),
-    "charging.ledger": ("charging.money",),
-    "charging.asterisk": ("charging.session",),
+    "charging.tariff": (*PRICES, "charging.metrics"),
+    "charging.whatif": PRICES,
+    "charging.call": (*PRICES, *LEDGER_PORT, "agi.port"),
+    "charging.engine.observer": (*DOMAIN, "charging.metrics"),
+    "charging.engine": (*PRICES, *LEDGER_PORT, "charging.call", "agi.port"),
+    "charging.ledger": ("charging.pricing.money",),
+    "charging.asterisk": ("charging.call", "charging.engine.ports"),
     "agi": ("charging.asterisk.variables", "charging.door"),
-    "charging.tariff_in_force": (*RATING, "charging.metrics", "charging.tariff_watch"),
     "charging.fax": DOMAIN,
     "charging.lab": ("charging.shipped",),
     "charging.notify": DOMAIN,
     "charging.service": DOMAIN,
-    "charging.web": (*DOMAIN, "charging.metrics", "charging.config", "charging.door"),
+    "charging.web": (*DOMAIN, "charging.metrics", "charging.settings", "charging.door"),
     "charging.door": (),
     "charging.descriptors": (),
     "charging.sources": (),
@@ -83,7 +90,7 @@ DRIVERS = {
     "smtplib": "charging.notify",
     "jinja2": "charging.notify",
     "prometheus_client": "charging.metrics",
-    "phonenumbers": "charging.rating",
+    "phonenumbers": "charging.tariff",
     "yaml": "charging.yaml_text",
     "fastapi": "charging.web",
     "starlette": "charging.web",
@@ -94,21 +101,23 @@ DRIVERS = {
 # --- what is pure ---------------------------------------------------------------------------------------------
 
 PURE = (
-    "charging.money",
     "charging.errors",
     "charging.shown",
     "charging.yaml_*",
-    "charging.rating.*",
-    "charging.session.*",
+    "charging.pricing.*",
+    "charging.tariff.*",
+    "charging.whatif.*",
+    "charging.call.*",
+    "charging.engine.booked",
+    "charging.engine.closed",
     "charging.ledger.model",
     "charging.ledger.accounts",
     "charging.ledger.bundles",
     "charging.ledger.credit_events",
     "charging.ledger.rules",
-    "charging.ledger.audit",
+    "charging.ledger.books.audit",
     "charging.ledger.codec",
     "charging.asterisk.message",
-    "charging.session.switch_events",
     "charging.asterisk.translate",
     "charging.asterisk.variables",
     "charging.asterisk.black_box",
@@ -117,18 +126,8 @@ PURE = (
     "agi.protocol",
     "agi.arguments",
 )
-TALKING = (
-    # Within the folders above: mailboxes, timers and recovery, and the ports that they speak through.
-    "charging.session.runner",
-    "charging.session.registry",
-    "charging.session.lease",
-    "charging.session.looker",
-    "charging.session.desk",
-    "charging.session.findings",
-    "charging.session.left_messages",
-    "charging.session.subscribers",
-    "charging.session.ports",
-)
+TALKING = ("charging.tariff.watch", "charging.tariff.in_force")
+"""Within the folders above: what watches the tariff's files."""
 IMPURE_MODULES = (
     *("asyncio", "concurrent", "multiprocessing", "sched", "threading"),
     *("http", "httpx", "select", "selectors", "socket", "ssl", "subprocess", "urllib.request"),
@@ -137,9 +136,16 @@ IMPURE_MODULES = (
 CLOCK_READERS = ("charging.clock", "charging.lab", "charging.lab.*")
 """The lab drives real processes in real time; it is no part of the daemon."""
 CLOCK_CALLS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"), ("loop", "time")}
-MONEY_MODULES = ("charging.money", "charging.rating", "charging.rating.*", "charging.ledger", "charging.ledger.*")
+MONEY_MODULES = (
+    "charging.pricing",
+    "charging.pricing.*",
+    "charging.tariff.*",
+    "charging.whatif.*",
+    "charging.ledger",
+    "charging.ledger.*",
+)
 
-WITHOUT_MONEY = ("charging.ledger.redis_url", "charging.ledger.redis_client")
+WITHOUT_MONEY = ("charging.ledger.redis.url", "charging.ledger.redis.client")
 """Within the folders above: connections and their time-outs."""
 
 
@@ -337,25 +343,25 @@ def test_every_module_named_in_a_rule_exists_or_is_a_pattern(code: list[Module])
 
 LONG_FUNCTION = "def f():\n" + "    x = 1\n" * FUNCTION_LINES_MAX
 BAD = [
-    (outward_imports, "charging.money", "from charging.rating.rate import Rate"),
-    (outward_imports, "charging.rating.rate", "import charging.session.model"),
-    (outward_imports, "charging.session.core", "from charging.ledger.sqlite import SqliteLedger"),
-    (outward_imports, "charging.session.core", "from charging.asterisk import control"),
+    (outward_imports, "charging.pricing.money", "from charging.pricing.rate import Rate"),
+    (outward_imports, "charging.pricing.rate", "import charging.call.model"),
+    (outward_imports, "charging.call.table", "from charging.ledger.sqlite import SqliteLedger"),
+    (outward_imports, "charging.call.table", "from charging.asterisk import control"),
     (outward_imports, "charging.asterisk.link", "from charging.ledger.port import Ledger"),
     (outward_imports, "charging.ledger.sqlite", "from charging.asterisk.link import AmiLink"),
     (outward_imports, "charging.notify.outbox", "from charging.web.api import app"),
     (outward_imports, "charging.web.api", "from charging.app import run"),
-    (outward_imports, "charging.tariff_watch", "from charging.asterisk.link import AmiLink"),
-    (outward_imports, "charging.rating.rate", "from tests.fakes.clock import FakeClock"),
-    (drivers_outside_their_adapter, "charging.session.core", "import redis.asyncio"),
+    (outward_imports, "charging.tariff.watch", "from charging.asterisk.link import AmiLink"),
+    (outward_imports, "charging.pricing.rate", "from tests.fakes.clock import FakeClock"),
+    (drivers_outside_their_adapter, "charging.call.table", "import redis.asyncio"),
     (drivers_outside_their_adapter, "agi.server", "from panoramisk import Manager"),
-    (impure_imports, "charging.rating.rate", "import asyncio"),
-    (impure_imports, "charging.session.core", "from time import monotonic"),
+    (impure_imports, "charging.pricing.rate", "import asyncio"),
+    (impure_imports, "charging.call.table", "from time import monotonic"),
     (impure_imports, "charging.asterisk.translate", "import structlog"),
-    (coroutines_in_pure_files, "charging.session.core", "async def f(): ..."),
-    (clock_readings, "charging.session.core", "x = datetime.now(UTC)"),
-    (clock_readings, "charging.session.core", "x = datetime.datetime.utcnow()"),
-    (clock_readings, "charging.session.runner", "x = asyncio.get_running_loop().time()"),
+    (coroutines_in_pure_files, "charging.call.table", "async def f(): ..."),
+    (clock_readings, "charging.call.table", "x = datetime.now(UTC)"),
+    (clock_readings, "charging.call.table", "x = datetime.datetime.utcnow()"),
+    (clock_readings, "charging.engine.runner", "x = asyncio.get_running_loop().time()"),
     (clock_readings, "charging.web.api", "import time"),
     (floats_near_money, "charging.ledger.memory", "x = float('0.1')"),
     (long_files, "charging.x", "\n" * (FILE_LINES_MAX + 1)),
@@ -368,10 +374,10 @@ BAD = [
 GOOD = [
     (outward_imports, "charging.app", "from charging.ledger.sqlite import SqliteLedger"),
     (outward_imports, "charging.cli.account", "import charging.asterisk.control"),
-    (outward_imports, "charging.session.core", "from charging.ledger.model import Transfer"),
-    (impure_imports, "charging.session.runner", "import asyncio"),
+    (outward_imports, "charging.call.table", "from charging.ledger.model import Transfer"),
+    (impure_imports, "charging.engine.runner", "import asyncio"),
     (clock_readings, "charging.clock", "import time"),
-    (clock_readings, "charging.session.core", "x = clock.now()"),
+    (clock_readings, "charging.call.table", "x = clock.now()"),
     (long_files, "charging.x", "\n" * FILE_LINES_MAX),
     (long_functions, "charging.x", LONG_FUNCTION.removesuffix("    x = 1\n")),
     (log_events_that_are_sentences, "charging.x", "log.info('call_answered', session=s)"),

@@ -18,7 +18,7 @@ import pytest
 from typer.exceptions import TyperException
 
 from charging.cli import main
-from charging.observer import ERRORS, WARNINGS
+from charging.engine.observer import ERRORS, WARNINGS
 from tests.pages import DOCS, MADE, PAGES, PART, README, ROOT, RULES, name_of, renewed, section, text_of, whole_command
 
 OWN_FOLDERS = ("charging", "agi", "config", "docs", "prompts", "tests", ".ci")

@@ -19,10 +19,10 @@ from charging.asterisk.numbers import scaled, whole
 from charging.asterisk.prompts import Prompter, PromptOutcome, PromptSettings
 from charging.asterisk.reply import Fields, Orders
 from charging.asterisk.rights import MissingRights, missing_rights
+from charging.call.switch_events import SwitchEvent
 from charging.clock import Clock, Instant
+from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused
-from charging.session.ports import FaxOrder
-from charging.session.switch_events import SwitchEvent
 
 CAUSE_NORMAL = 16
 MAX_DEADLINE_TRIES = 3

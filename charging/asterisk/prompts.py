@@ -20,9 +20,9 @@ import structlog
 from charging.asterisk import variables
 from charging.asterisk.reply import Orders
 from charging.asterisk.variables import inherited
+from charging.call.switch_events import OriginateEnded, PromptStarted, SwitchEvent
 from charging.clock import Clock
 from charging.errors import ActionRefused, SwitchError
-from charging.session.switch_events import OriginateEnded, PromptStarted, SwitchEvent
 
 WHISPER_DEADLINE_S = 2.0
 """Measured: a whisper is attached 0.4 s after the order."""

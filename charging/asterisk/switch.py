@@ -1,4 +1,4 @@
-"""The switch as sessions see it (`session.ports.Switch`), by way of the AMI link and call control."""
+"""The switch as sessions see it (`engine.ports.Switch`), by way of the AMI link and call control."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from charging.asterisk.control import CallControl, ChannelStatus
 from charging.asterisk.link import AmiLink
 from charging.asterisk.prompts import PromptOutcome
 from charging.asterisk.translate import is_far_half
+from charging.call.events import BlackBoxRead, Leg
 from charging.clock import Clock, Instant
-from charging.session.events import BlackBoxRead, Leg
-from charging.session.ports import FaxOrder, Legs, Look, PromptResult
+from charging.engine.ports import FaxOrder, Legs, Look, PromptResult
 
 _RESULTS = {
     PromptOutcome.WHISPERED: PromptResult.PLAYED,

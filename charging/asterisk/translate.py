@@ -11,7 +11,7 @@ from collections.abc import Callable
 from charging.asterisk import variables
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.numbers import scaled, whole
-from charging.session.switch_events import (
+from charging.call.switch_events import (
     BridgeEntered,
     BridgeLeft,
     ChannelEnded,

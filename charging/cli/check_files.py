@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.cli.client import connected
 from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.cli.options import check_there
-from charging.config import Config, Fax, Settings, completed
 from charging.errors import ChargingError, ConfigError
 from charging.fax import sandbox
 from charging.fax.convert import PACKAGES
@@ -18,8 +18,8 @@ from charging.ledger.accounts import Language
 from charging.notify.render import Operator, Templates
 from charging.notify.render import problems as problems_of_templates
 from charging.notify.settings import Mail
-from charging.rating.tariff_file import load_tariff
-from charging.session.running_phase import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
+from charging.settings import Config, Fax, Settings, completed
+from charging.tariff.file import load_tariff
 from charging.yaml_model import sorted_problems, validate
 from charging.yaml_text import read_document
 

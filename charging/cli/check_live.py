@@ -10,14 +10,14 @@ from pathlib import PurePosixPath
 from charging.asterisk.numbers import scaled
 from charging.asterisk.probe import Found
 from charging.asterisk.reply import LinkState
+from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.cli import check_dialplan
 from charging.cli.check_look import PART, Look, is_denied
 from charging.cli.findings import Finding, ok, problem, unknown, warning
-from charging.config import Config
 from charging.errors import ActionRefused, ActionTimeout, SwitchError
 from charging.ledger.accounts import Language
 from charging.logs import silence_logs
-from charging.session.running_phase import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
+from charging.settings import Config
 from charging.tasks import end
 
 LOOK_TIMEOUT_S = 40

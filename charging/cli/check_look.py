@@ -12,8 +12,8 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.probe import Probe
 from charging.asterisk.reply import LinkState
 from charging.clock import SystemClock
-from charging.config import Config
 from charging.errors import ActionRefused
+from charging.settings import Config
 from charging.shipped import shipped_config
 
 PART = "switch"

@@ -25,7 +25,7 @@ from charging.web.sockets import is_answered
 
 if TYPE_CHECKING:
     from charging.cli.in_process import Opened
-    from charging.config import Settings
+    from charging.settings import Settings
 
 TIMEOUT_S = 30
 PAGE_ROWS = 1000

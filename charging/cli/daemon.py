@@ -15,8 +15,8 @@ def register(app: typer.Typer) -> None:
 def run(ctx: typer.Context) -> None:
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C."""
     from charging import app  # the daemon's parts are many, and only this command needs them
-    from charging.config import load_config
     from charging.logs import configure_logs
+    from charging.settings import load_config
 
     file = options(ctx).config
     check_there(file)

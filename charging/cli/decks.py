@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from charging.rating.deck_file import DeckFile, read_deck
-from charging.rating.tariff import Tariff
-from charging.rating.tariff_file import load_tariff
+from charging.tariff.deck_file import DeckFile, read_deck
+from charging.tariff.file import load_tariff
+from charging.tariff.tariff import Tariff
 
 
 def load_with_bars(path: Path, console: Console | None = None) -> Tariff:

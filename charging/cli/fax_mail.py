@@ -19,12 +19,12 @@ from charging.fax.authentic import why_not
 from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, read_letter, the_number
 from charging.fax.reply import Words, reply_to, too_little, words
 from charging.ledger.accounts import Language
-from charging.money import parse_euro
+from charging.pricing.money import parse_euro
 from charging.service.refusal import Code, Obstacle
 
 if TYPE_CHECKING:
-    from charging.config import Settings
     from charging.notify.settings import Mail
+    from charging.settings import Settings
 
 FALLBACK_FROM = "fax@localhost"
 UNKNOWN = 500
@@ -146,8 +146,8 @@ def _reply(letter: Letter, sender: str, said: Words, mail: Mail | None) -> None:
 
 
 async def _send(message: EmailMessage, mail: Mail) -> None:
-    from charging.config import mail_password
     from charging.notify.smtp import Fate, MailServerTrouble, Smtp
+    from charging.settings import mail_password
 
     smtp = Smtp(mail, mail_password(mail))
     await smtp.open()

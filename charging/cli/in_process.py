@@ -14,16 +14,16 @@ from charging import __version__
 from charging.cli.client import Client, client
 from charging.cli.state_folder import make_state_folder
 from charging.clock import SystemClock
-from charging.config import Settings, ledger_password, sentinel_password
 from charging.ledger.memory import MemoryStore
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.logs import silence_logs
-from charging.rating.tariff import Tariff
-from charging.rating.tariff_file import load_tariff
 from charging.service.live import NoCalls
 from charging.service.service import Service
 from charging.service.tokens import Tokens
+from charging.settings import Settings, ledger_password, sentinel_password
+from charging.tariff.file import load_tariff
+from charging.tariff.tariff import Tariff
 from charging.web.control import control_app
 
 

@@ -17,8 +17,8 @@ from charging.cli.output import cell, show_json, show_one
 from charging.shown import visible
 
 if TYPE_CHECKING:
-    from charging.config import Settings
-    from charging.ledger.portable import Counts
+    from charging.ledger.books.portable import Counts
+    from charging.settings import Settings
 
 ledger = typer.Typer(help="The books.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -25,19 +25,19 @@ from charging.cli.client import daemon_answers
 from charging.cli.failure import Refusal
 from charging.cli.in_process import store_of
 from charging.clock import MICROSECONDS, Clock, SystemClock
-from charging.config import Settings
 from charging.errors import LedgerCorrupt, LedgerError
-from charging.ledger.alone import assert_idle
-from charging.ledger.archive import archive
+from charging.ledger.books.archive import archive
+from charging.ledger.books.exclusive import assert_idle
+from charging.ledger.books.move import export_lines, import_lines
+from charging.ledger.books.portable import Counts
+from charging.ledger.books.verify import verify
 from charging.ledger.durable import new_file
-from charging.ledger.move import export_lines, import_lines
 from charging.ledger.port import Store
-from charging.ledger.portable import Counts
-from charging.ledger.sqlite import SqliteStore
-from charging.ledger.sqlite_restore import copied, locked, put_in_place
-from charging.ledger.verify import verify
-from charging.rating.tariff_file import load_tariff
+from charging.ledger.sqlite.restore import copied, locked, put_in_place
+from charging.ledger.sqlite.store import SqliteStore
 from charging.service.ledger_contents import LedgerContents
+from charging.settings import Settings
+from charging.tariff.file import load_tariff
 
 LINE_MAX = 16 * 1024 * 1024
 """Characters of an export's line, of which a real one has some hundreds: another file is no reason to fill memory."""

@@ -13,7 +13,7 @@ import typer
 from charging.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from charging.config import Settings
+    from charging.settings import Settings
 
 _NO_TEXT = re.compile(r"[\udc80-\udcff]")
 """Python's stand-ins for the bytes of an argument that it could not read."""
@@ -35,7 +35,7 @@ class Options:
 
     def settings(self) -> Settings:
         """The settings without their secrets: who opens the ledger reads its password. Raises ConfigError."""
-        from charging.config import Settings  # only for who asks: `--help` and `init` need none
+        from charging.settings import Settings  # only for who asks: `--help` and `init` need none
         from charging.yaml_model import validate
         from charging.yaml_text import read_document
 

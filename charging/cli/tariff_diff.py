@@ -16,8 +16,8 @@ from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import Column, show_json, show_rows
 
 if TYPE_CHECKING:
-    from charging.rating.past import Past
-    from charging.rating.tariff import Tariff
+    from charging.tariff.tariff import Tariff
+    from charging.whatif.past import Past
 
 FILES = typer.Argument(help="OLD NEW; NEW alone is compared with the one in the settings.", show_default=False)
 COLUMNS = (
@@ -49,7 +49,7 @@ def diff(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """What an edit changes for whom; or what last month's calls would have cost under it."""
-    from charging.rating.tariff_file import load_tariff  # loaded only where it is needed
+    from charging.tariff.file import load_tariff  # loaded only where it is needed
 
     if len(files) > (1 if cdrs else 2):
         raise typer.BadParameter("name NEW alone with --cdrs" if cdrs else "name OLD and NEW")
@@ -65,7 +65,7 @@ def diff(
 
 def _show_changes(old: Tariff, new: Tariff, as_json: bool) -> None:
     from charging.clock import SystemClock
-    from charging.rating.diff import diff as changes_between
+    from charging.whatif.diff import diff as changes_between
 
     changes = changes_between(old, new, SystemClock().now().wall_us)
     if as_json:
@@ -79,8 +79,8 @@ def _show_changes(old: Tariff, new: Tariff, as_json: bool) -> None:
 
 def _show_rerated(ctx: typer.Context, new: Tariff, since: str | None, until: str | None, as_json: bool) -> None:
     from charging.clock import SystemClock
-    from charging.rating.past import PastMessage
-    from charging.rating.rerate import rerate
+    from charging.whatif.past import PastMessage
+    from charging.whatif.rerate import rerate
 
     if since is None and until is None:
         since, until = last_month(new.day_of(SystemClock().now().wall_us))
@@ -100,7 +100,7 @@ def _show_rerated(ctx: typer.Context, new: Tariff, since: str | None, until: str
 
 def _past(cdrs: Iterable[Mapping[str, Any]]) -> tuple[list[Past], int]:
     """What could be paid for, and how many CDRs cannot be read."""
-    from charging.rating.past import past_of
+    from charging.whatif.past import past_of
 
     past, left_out = [], 0
     for cdr in cdrs:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from charging.demo.screen import bare_table
-from charging.money import format_euro, parse_euro
+from charging.pricing.money import format_euro, parse_euro
 
 WORDS = {
     "grant": "the month's free minutes",

@@ -10,7 +10,7 @@ from charging.demo.books import Line, micro
 from charging.demo.ears import Ears
 from charging.demo.watch import Watch
 from charging.lab import Call
-from charging.money import MICRO, format_euro
+from charging.pricing.money import MICRO, format_euro
 
 CUT_LATE_MAX_MS = 1000
 """On whatever machine this runs; a quiet one stays below 200."""

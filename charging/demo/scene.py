@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from charging.call.transfers import local
 from charging.clock import SystemClock
 from charging.lab import mobile
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language
 from charging.ledger.bundles import grant
 from charging.ledger.model import Kind, Leg, Transfer, bundle
-from charging.ledger.sqlite import SqliteStore
-from charging.money import MICRO
-from charging.session.funds import local
+from charging.ledger.sqlite.store import SqliteStore
+from charging.pricing.money import MICRO
 
 ACCOUNT = "anna"
 PLAN = "voice_pro"

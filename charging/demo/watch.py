@@ -20,7 +20,7 @@ from charging.demo.screen import Screen
 from charging.lab import Call, CallState
 from charging.lab.daemon import DaemonProcess
 from charging.lab.errors import LabError
-from charging.money import MICRO, format_euro
+from charging.pricing.money import MICRO, format_euro
 
 LOOK_EVERY_S = 0.1
 LASTS_AT_MOST_S = scene.TOTAL_S + scene.RINGS_S + 30

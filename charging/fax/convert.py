@@ -17,8 +17,8 @@ from pathlib import Path
 import structlog
 
 from charging.fax import sandbox
+from charging.fax.desk import send_s
 from charging.fax.tiff import page_count
-from charging.service.fax_desk import send_s
 from charging.service.refusal import Code, Obstacle, Refused
 
 TIME_S = 60

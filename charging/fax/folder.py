@@ -18,15 +18,15 @@ from typing import Any, NoReturn
 
 import structlog
 
+from charging.call.fax import Fax
+from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Clock
+from charging.engine.ports import Observer
 from charging.fax.convert import Room, bytes_max, convert, too_dense
+from charging.fax.desk import Paper
 from charging.fax.tiff import page_count
 from charging.fax.turns import Turns
-from charging.service.fax_desk import Paper
 from charging.service.refusal import Code, Obstacle, Refused
-from charging.session.fax import Fax
-from charging.session.ports import Observer
-from charging.session.records import Record
 
 SWEEP_S = 3600
 DAY_US = 86_400 * MICROSECONDS
@@ -56,7 +56,7 @@ class FolderSettings:
 
 
 class DocumentFolder:
-    """Fulfils `charging.service.fax_desk.Papers`."""
+    """Fulfils `charging.fax.desk.Papers`."""
 
     def __init__(self, settings: FolderSettings, clock: Clock, turns: Turns | None = None) -> None:
         self._settings = settings

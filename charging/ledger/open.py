@@ -9,10 +9,10 @@ from urllib.parse import unquote
 from pydantic import SecretStr
 
 from charging.errors import ConfigError, Problem
-from charging.ledger import redis_url
 from charging.ledger.memory import MemoryStore
 from charging.ledger.port import Store
-from charging.ledger.sqlite import SqliteStore
+from charging.ledger.redis import url as redis_url
+from charging.ledger.sqlite.store import SqliteStore
 
 EXPECTED = f"memory: (forgets everything), sqlite:///absolute/path, {redis_url.EXPECTED}"
 
@@ -37,7 +37,7 @@ def open_store(
         file_path = Path("/" + unquote(url.removeprefix("sqlite:///")).lstrip("/"))
         return SqliteStore(file_path, reads_only=reads_only)
     if url.startswith("redis"):
-        from charging.ledger.redis_store import RedisStore  # its client takes a second to load; most ledgers are files
+        from charging.ledger.redis.store import RedisStore  # its client takes a second to load; most ledgers are files
 
         try:
             parsed = redis_url.parse(url)

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from charging.call.decide import Cause
 from charging.clock import MICROSECONDS
-from charging.session.decide import Cause
 
 PAUSE_MOST_S = 4 * 3600
 CALLERS_MAX = 20

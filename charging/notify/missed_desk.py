@@ -23,7 +23,7 @@ from charging.notify.missed import Batch, Call, Missed
 from charging.notify.model import Notice
 from charging.notify.notifier import Books, Notifier
 from charging.notify.policy import can_answer, missed_calls, plain
-from charging.rating.tariff import Tariff
+from charging.tariff.tariff import Tariff
 
 COLLECTION = "missed-calls"
 TELL_MAX = 100

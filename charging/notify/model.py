@@ -26,10 +26,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from charging.call.decide import Cause
 from charging.ledger.accounts import Language
-from charging.money import CENT
 from charging.notify.missed import CAUSES_UNKNOWN
-from charging.session.decide import Cause
+from charging.pricing.money import CENT
 
 TEXT_LENGTH_MAX = 200
 """Of a fact that came from outside (a caller's number, the name of a document)."""

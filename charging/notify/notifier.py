@@ -28,9 +28,9 @@ from charging.notify.model import Notice
 from charging.notify.outbox import Outbox
 from charging.notify.policy import Standing, due, forward_cost
 from charging.notify.record import Record, folded
-from charging.rating.calendar import local_reading
-from charging.rating.tariff import Tariff
+from charging.pricing.calendar import local_reading
 from charging.service.expiry import CreditEvents
+from charging.tariff.tariff import Tariff
 
 COLLECTION = "notice-records"
 TOUCHED_MAX = 100_000

@@ -32,6 +32,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
+from charging.call.decide import Subscriber
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.bundles import left
 from charging.ledger.model import CREDIT, Balance
@@ -49,12 +50,11 @@ from charging.notify.model import (
     NoticeKind,
     SubscriptionEnding,
 )
-from charging.rating.calendar import local_reading
-from charging.rating.funding import cost_to_begin
-from charging.rating.plans import Plan
-from charging.rating.tariff import Refusal, Tariff
+from charging.pricing.calendar import local_reading
+from charging.pricing.funding import cost_to_begin
 from charging.service.expiry import CreditEvents, credit_life, days_until, paid_until
-from charging.session.decide import Subscriber
+from charging.tariff.plans import Plan
+from charging.tariff.tariff import Refusal, Tariff
 
 LOW_CREDIT, LOW_FREE_MINUTES = "low-credit", "low-free-minutes"
 """Topics: what the ids of these notices begin with."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from charging.money import CENT
+from charging.call.decide import Cause
 from charging.notify.model import (
     Expiry,
     Facts,
@@ -15,7 +15,7 @@ from charging.notify.model import (
     NoticeKind,
     SubscriptionEnding,
 )
-from charging.session.decide import Cause
+from charging.pricing.money import CENT
 
 _SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
     NoticeKind.LOW_CREDIT: (

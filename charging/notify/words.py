@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from charging.ledger.accounts import Language
-from charging.money import CENT, ceil_div
+from charging.pricing.money import CENT, ceil_div
 
 HARD_SPACE = "\N{NO-BREAK SPACE}"
 """Keeps a currency mark with its amount, a day with its month and year."""

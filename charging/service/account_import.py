@@ -17,11 +17,11 @@ from charging.clock import Clock
 from charging.errors import Problem
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.port import Store
-from charging.rating.tariff import Tariff
 from charging.service import text
 from charging.service.import_file import ImportRow, read_rows
 from charging.service.numbers import NumberChanges, Numbers, NumberSet
 from charging.service.refusal import Refused
+from charging.tariff.tariff import Tariff
 
 T = TypeVar("T")
 

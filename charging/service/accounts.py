@@ -9,10 +9,10 @@ from typing import TypedDict
 from charging.clock import Clock
 from charging.ledger.accounts import Account, Language, Status
 from charging.ledger.port import Store
-from charging.rating.tariff import Tariff
 from charging.service import text
 from charging.service.months import Months
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
+from charging.tariff.tariff import Tariff
 
 EDIT_TRIES_MAX = 5
 """Times that an edit is made anew because somebody else's came first."""

@@ -10,9 +10,9 @@ from charging.ledger.accounts import Account
 from charging.ledger.bundles import left, ruled_by
 from charging.ledger.model import CREDIT, Balance, bundle
 from charging.ledger.port import Store
-from charging.rating.tariff import Tariff
 from charging.service.live import Calls, CallView
 from charging.service.refusal import Refused, unknown_account
+from charging.tariff.tariff import Tariff
 
 
 @dataclass(frozen=True, slots=True)

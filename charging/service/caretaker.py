@@ -34,7 +34,6 @@ from charging.ledger.accounts import Account
 from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import CREDIT, LEGS_MAX, Balance, Outcome, Transfer, bundle
 from charging.ledger.port import IDS_REMEMBERED_S, Store
-from charging.rating.tariff import Tariff
 from charging.service.expiry import (
     CreditEvents,
     CreditLife,
@@ -43,6 +42,7 @@ from charging.service.expiry import (
     paid_until,
 )
 from charging.service.months import BUNDLE, Months, bundle_expiry, closing, counters_before, past_months
+from charging.tariff.tariff import Tariff
 
 REST_S = 60
 """Between looks at the calendar and at what was postponed."""

@@ -21,10 +21,10 @@ from typing import Final, NoReturn
 
 import structlog
 
+from charging.call.decided import Decided, Fallback, bodies, body
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.documents import Document, Documents
-from charging.session.decided import Decided, Fallback, bodies, body
 from charging.shown import hidden
 
 COLLECTION = "decisions"

@@ -21,8 +21,8 @@ from zoneinfo import ZoneInfo
 
 from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
-from charging.rating.calendar import local_reading
-from charging.rating.plans import Plan
+from charging.pricing.calendar import local_reading
+from charging.tariff.plans import Plan
 
 
 @dataclass(frozen=True, slots=True)

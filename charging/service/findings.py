@@ -1,4 +1,4 @@
-"""What contradicts a booking (`charging.session.findings`), for a person: what each finding means, what to do about it,
+"""What contradicts a booking (`charging.engine.findings`), for a person: what each finding means, what to do about it,
 and that somebody did. A finding is never deleted: its acknowledgement is written beside it."""
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from charging.clock import Clock
+from charging.engine.findings import COLLECTION, Kind
 from charging.ledger.documents import Document
 from charging.ledger.port import Store
 from charging.service import text
 from charging.service.refusal import Code, Refused
-from charging.session.findings import COLLECTION, Kind
 
 PAGE_ROWS = 1000
 LOOK = "`charging ledger findings` shows their ids"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from charging.call.storage import overdue_s, revive
 from charging.clock import Instant
 from charging.ledger.model import CREDIT, CdrRow, OpenSession, bundle
-from charging.money import parse_euro
-from charging.session.records import overdue_s, revive
+from charging.pricing.money import parse_euro
 
 
 class LedgerContents:
-    """See `charging.ledger.audit_calls.Contents`."""
+    """See `charging.ledger.books.audit_calls.Contents`."""
 
     def __init__(self, now: Instant) -> None:
         self._now = now

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from charging.call.events import HangupOrdered
+from charging.call.model import Session, from_json
 from charging.clock import MICROSECONDS, Clock, Instant
+from charging.engine.sessions import Registry
 from charging.ledger.model import CREDIT, OpenSession
 from charging.ledger.port import Store
-from charging.rating.funding import bundle_use, charge, consumed
+from charging.pricing.funding import bundle_use, charge, consumed
 from charging.service.refusal import Code, Refused
-from charging.session.events import HangupOrdered
-from charging.session.model import Session, from_json
-from charging.session.registry import Registry
 
 
 class LiveCalls(Protocol):

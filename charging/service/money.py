@@ -11,10 +11,10 @@ from charging.ledger.accounts import Status
 from charging.ledger.model import AMOUNT_MAX, CREDIT, Applied, Balance, JournalLine, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.ledger.remembered import carried_out
-from charging.money import format_euro
-from charging.rating.tariff import Tariff
+from charging.pricing.money import format_euro
 from charging.service import text
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
+from charging.tariff.tariff import Tariff
 
 REMEMBERED_LINES = 1_000
 """A repeated top-up that the tariff has meanwhile stopped allowing is still known among so many newest lines."""

@@ -29,8 +29,8 @@ from charging.ledger.accounts import Account, Status
 from charging.ledger.bundles import due_grant
 from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer, bundle
 from charging.ledger.port import Store
-from charging.rating.tariff import Tariff
 from charging.service.expiry import expire
+from charging.tariff.tariff import Tariff
 
 BUNDLE = "bundle:"
 _DATED = re.compile(r"(?:day|bundle|granted|plan):(\d{4}-\d{2})")

@@ -9,10 +9,10 @@ from typing import TypedDict
 from charging.clock import Clock
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.port import Store
-from charging.rating.tariff import Refusal, Tariff
 from charging.service import text
 from charging.service.accounts import EDIT_TRIES_MAX
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
+from charging.tariff.tariff import Refusal, Tariff
 
 
 class NumberChanges(TypedDict, total=False):

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import structlog
 
 from charging.clock import MICROSECONDS, Clock
+from charging.engine.findings import COLLECTION as FINDINGS
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.documents import Document
@@ -22,7 +23,6 @@ from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
 from charging.service.decisions import Decisions
 from charging.service.refusal import Code, Refused, unknown_account
-from charging.session.findings import COLLECTION as FINDINGS
 from charging.shown import HIDDEN, hidden
 
 OTHERS_NUMBERS = ("caller", "target")

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from charging.clock import Clock
-from charging.rating.quote import Limit, Quote, Unpriced, limit, quote
-from charging.rating.tariff import Tariff
 from charging.service.balance import Balances
 from charging.service.refusal import Code, Refused
+from charging.tariff.tariff import Tariff
+from charging.whatif.quote import Limit, Quote, Unpriced, limit, quote
 
 CALL_SECONDS_MAX = 1_000_000
 

@@ -9,17 +9,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from charging.call.model import Policy
 from charging.clock import Clock
+from charging.fax.desk import FaxDesk
+from charging.fax.sending import Faxes
+from charging.ledger.books.verify import verify
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
-from charging.ledger.verify import verify
-from charging.rating.tariff import Tariff
 from charging.service.account_import import AccountImport
 from charging.service.accounts import Accounts
 from charging.service.balance import Balances
 from charging.service.decisions import Decisions, Kept, Sought
-from charging.service.fax import Faxes
-from charging.service.fax_desk import FaxDesk
 from charging.service.findings import Findings
 from charging.service.ledger_contents import LedgerContents
 from charging.service.live import Calls, LiveCalls
@@ -31,7 +31,7 @@ from charging.service.quotes import Quotes
 from charging.service.refusal import Code, Refused, unknown_account
 from charging.service.statements import Statements
 from charging.service.subscriptions import Subscriptions
-from charging.session.model import Policy
+from charging.tariff.tariff import Tariff
 
 DEFAULTS = Policy()
 

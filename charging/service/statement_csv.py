@@ -10,8 +10,8 @@ import csv
 import io
 from collections.abc import Iterator
 
-from charging.money import format_euro
-from charging.rating.vat import format_percent
+from charging.pricing.money import format_euro
+from charging.pricing.vat import format_percent
 from charging.service.statements import Line, Statement, local_time, month_bounds_us
 from charging.shown import spreadsheet_cell
 

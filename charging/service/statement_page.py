@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from html import escape
 
 from charging.ledger.accounts import Language
-from charging.money import MICRO, format_euro
-from charging.rating.vat import format_percent
+from charging.pricing.money import MICRO, format_euro
+from charging.pricing.vat import format_percent
 from charging.service.statement_words import MONTHS, SHORT_MONTHS, WORDS
 from charging.service.statements import USAGE, Line, Part, Statement, local_time, month_bounds_us
 

@@ -22,13 +22,13 @@ from charging.clock import MICROSECONDS, Clock
 from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, bundle
 from charging.ledger.port import Store
-from charging.rating.tariff import Tariff
-from charging.rating.vat import vat_within
+from charging.pricing.vat import vat_within
 from charging.service.money import reason_shown
 from charging.service.refusal import Code, Refused, unknown_account
+from charging.tariff.tariff import Tariff
 
 Document = dict[str, Any]
-"""A CDR, as `charging.session.cdr` writes it."""
+"""A CDR, as `charging.call.cdr` writes it."""
 
 CALL = "call"
 VOICEMAIL = "voicemail"

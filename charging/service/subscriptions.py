@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 
 from charging.clock import MICROSECONDS, Clock
 from charging.ledger.accounts import PAYMENTS_REMEMBERED, Account, Payment
-from charging.rating.tariff import Tariff
 from charging.service import text
 from charging.service.accounts import Accounts
 from charging.service.refusal import Code, Refused
+from charging.tariff.tariff import Tariff
 
 AHEAD_YEARS_MAX = 10
 """A date further ahead is a slip of the fingers."""

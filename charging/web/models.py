@@ -7,16 +7,16 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from charging.call.cdr import iso
+from charging.call.decided import Turn, advice, explanation
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import CREDIT, JournalLine, Kind
-from charging.money import format_euro
+from charging.pricing.money import format_euro
 from charging.service.balance import BalanceView
 from charging.service.decisions import Kept
 from charging.service.live import CallView
 from charging.service.money import Credited, reason_shown
 from charging.service.numbers import NumberSet
-from charging.session.cdr import iso
-from charging.session.decided import Turn, advice, explanation
 from charging.web.forms import AccountId, Amount, Email, ForwardTo, Mailbox, OptionalReason, PhoneNumber, Reason
 
 T = TypeVar("T")
@@ -432,4 +432,4 @@ class BalanceOut(BaseModel):
 
 
 Cdr = dict[str, Any]
-"""A CDR, as `charging.session.cdr` writes it."""
+"""A CDR, as `charging.call.cdr` writes it."""

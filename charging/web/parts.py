@@ -12,7 +12,7 @@ from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
 
 from charging.clock import MICROSECONDS
-from charging.money import parse_euro
+from charging.pricing.money import parse_euro
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
 from charging.web.forms import AMOUNT, CDR_CURSOR, DECISION_CURSOR, EXACT_AMOUNT

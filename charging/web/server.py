@@ -10,16 +10,16 @@ from typing import Protocol
 
 from charging import __version__
 from charging.clock import Clock
-from charging.config import Config, Http
 from charging.door import Observer
+from charging.engine.sessions import Registry
+from charging.fax.desk import FaxDesk
 from charging.ledger.port import Store
 from charging.metrics import CONTENT_TYPE, Metrics
-from charging.rating.tariff import Tariff
-from charging.service.fax_desk import FaxDesk
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.service.tokens import Tokens
-from charging.session.registry import Registry
+from charging.settings import Config, Http
+from charging.tariff.tariff import Tariff
 from charging.web.control import control_app
 from charging.web.listen import Front, HttpLimits, serve_port, serve_unix
 from charging.web.metrics import Ailing, metrics_app

@@ -6,11 +6,11 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
-from charging.money import format_euro
-from charging.rating.plans import Plan
-from charging.rating.quote import Limit, Quote
-from charging.rating.tariff import Tariff
+from charging.pricing.money import format_euro
+from charging.tariff.plans import Plan
+from charging.tariff.tariff import Tariff
 from charging.web.models import Euro
+from charging.whatif.quote import Limit, Quote
 
 
 class PlanOut(BaseModel):

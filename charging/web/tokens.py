@@ -7,8 +7,8 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
+from charging.call.cdr import iso
 from charging.service.tokens import NewToken, Scope, Token, Tokens
-from charging.session.cdr import iso
 from charging.web.models import Body, Instant, Page, Text
 from charging.web.problem import granted
 

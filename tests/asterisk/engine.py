@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from charging.call.transfers import local
 from charging.lab import Call, Lab, mobile
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.bundles import grant
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer, bundle
-from charging.ledger.sqlite import SqliteStore
-from charging.money import parse_euro
-from charging.session.funds import local
+from charging.ledger.sqlite.store import SqliteStore
+from charging.pricing.money import parse_euro
 
 NUMBER = "+31850000001"
 SECOND = 1_000

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from charging.engine.sessions import HOUSEKEEPING_S
 from charging.lab import Call, Lab
-from charging.session.registry import HOUSEKEEPING_S
 from tests.asterisk.stub_agi import StubAgi
 from tests.asterisk.waiting import eventually
 

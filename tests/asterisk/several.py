@@ -12,11 +12,11 @@ from typing import Any
 from charging.lab import Call, CallState, Lab, mobile
 from charging.lab.daemon import DaemonProcess, free_port
 from charging.ledger.accounts import Account, Language, Number
+from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
-from charging.ledger.verify import verify
-from charging.money import parse_euro
+from charging.pricing.money import parse_euro
 from tests.asterisk.engine import NUMBER, SECOND, Engine, tariff
 
 POLICY = {"tick_s": 2, "horizon_s": 12, "warn_before_s": 5, "setup_timeout_s": 2, "black_box_wait_s": 2}

@@ -31,8 +31,8 @@ from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.bundles import grant
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer, bundle
 from charging.ledger.open import open_store
-from charging.money import format_euro, parse_euro
 from charging.notify.notifier import SWEEP_HOUR
+from charging.pricing.money import format_euro, parse_euro
 from tests.asterisk.engine import NUMBER, Engine
 from tests.asterisk.parties import leave_message
 from tests.asterisk.story_time import TENTH, StoryTime, at

@@ -18,10 +18,10 @@ import structlog
 from charging import app_api
 from charging.app import Engine, build, serve
 from charging.clock import MICROSECONDS, Instant, SystemClock
-from charging.config import load_config
 from charging.ledger.memory import MemoryStore
-from charging.ledger.redis_store import RedisStore
+from charging.ledger.redis.store import RedisStore
 from charging.logs import configure_logs
+from charging.settings import load_config
 
 POLL_S = 0.01
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from charging.lab import Lab, mobile
 from charging.lab.folder import SHIPPED_CONFIG
-from charging.money import parse_euro
+from charging.pricing.money import parse_euro
 from tests.asterisk.engine import NUMBER, engine, number_of
 from tests.asterisk.raw_sip import stranger
 from tests.fakes.agi_client import AgiClient, header

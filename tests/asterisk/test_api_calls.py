@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from charging.lab import CallState, Lab
-from charging.money import parse_euro
+from charging.pricing.money import parse_euro
 from tests.asterisk.engine import Engine, engine
 
 pytestmark = pytest.mark.asterisk

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from charging.lab import Call, CallState, Lab, mobile
-from charging.money import parse_euro
+from charging.pricing.money import parse_euro
 from tests.asterisk.engine import NUMBER, POLICY, SECOND, Engine, engine
 
 pytestmark = pytest.mark.asterisk

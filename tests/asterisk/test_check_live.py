@@ -19,7 +19,7 @@ from charging.cli.findings import Finding, Grade
 from charging.lab import Lab
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language, Number
-from charging.ledger.sqlite import SqliteStore
+from charging.ledger.sqlite.store import SqliteStore
 from tests.asterisk.engine import engine, tariff
 from tests.asterisk.parties import NUMBER, NUMBER_WITHOUT_MAILBOX
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from charging.engine.sessions import AUDIT_S
 from charging.lab import Call, Lab
-from charging.session.registry import AUDIT_S
 from tests.asterisk.engine import SECOND, Engine, engine
 from tests.asterisk.operator_setup import (
     DIALLED_BEFORE,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from charging.lab import Lab
-from charging.money import parse_euro
+from charging.pricing.money import parse_euro
 from tests.asterisk.engine import Engine, engine
 from tests.integration.prometheus_server import (
     Prometheus,

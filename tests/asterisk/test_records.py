@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from charging.engine.sessions import HOUSEKEEPING_S
 from charging.lab import CallState, Lab, mobile
 from charging.lab.ami import LabAmi, Message
-from charging.session.registry import HOUSEKEEPING_S
 from tests.asterisk.engine import engine
 from tests.asterisk.parties import NUMBER, black_box_record, forward, only_record, operator_sets, records_gone
 from tests.asterisk.several import site

@@ -90,7 +90,7 @@ async def test_holder_that_freezes_and_wakes_after_another_took_over_changes_not
     """What it wakes up to do is refused several times over: by its own clock, which tells that its lease has ended; by
     its transfers' ids and numbers, which are taken; and by its epoch. Any one of them would do, so the test writes with
     the old epoch itself, in which nothing else is wrong. The ledger's part is proven in ``tests/contract``, the clock's
-    in ``tests/unit/session/test_lease.py``."""
+    in ``tests/unit/engine/test_leadership.py``."""
     async with site(redis.url, tmp_path) as place, place.pair(lab) as (one, two):
         call = await talking(one)
         await one.heard("tick_posted", times=1)

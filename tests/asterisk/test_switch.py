@@ -21,11 +21,7 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.prompts import PromptOutcome, PromptSettings
 from charging.asterisk.reply import LinkSettings, LinkState
 from charging.asterisk.translate import translate
-from charging.clock import Instant, SystemClock
-from charging.lab import Call, Lab, mobile
-from charging.lab.audio import Sound
-from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
-from charging.session.switch_events import (
+from charging.call.switch_events import (
     BridgeEntered,
     BridgeLeft,
     ChannelEnded,
@@ -33,6 +29,10 @@ from charging.session.switch_events import (
     PromptStopped,
     SwitchEvent,
 )
+from charging.clock import Instant, SystemClock
+from charging.lab import Call, Lab, mobile
+from charging.lab.audio import Sound
+from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
 from tests.asterisk.conftest import PROMPT_TONE_HZ
 from tests.fakes.ami import eventually
 

@@ -13,10 +13,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from statistics import median
 from time import perf_counter_ns
 
-from charging.money import MICRO
-from charging.rating.calendar import Window
-from charging.rating.deck_file import parse_deck
-from charging.rating.funding import (
+from charging.pricing.calendar import Window
+from charging.pricing.funding import (
     CREDIT,
     Pools,
     Segment,
@@ -26,8 +24,10 @@ from charging.rating.funding import (
     cost_of_seconds,
     plan,
 )
-from charging.rating.rate import Band, Rate, Step
-from charging.rating.tariff import Prefixes
+from charging.pricing.money import MICRO
+from charging.pricing.rate import Band, Rate, Step
+from charging.tariff.deck_file import parse_deck
+from charging.tariff.tariff import Prefixes
 
 START_US = 1_793_790_000 * MICRO
 HOUR_S = 3600

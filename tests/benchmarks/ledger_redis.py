@@ -17,12 +17,12 @@ from pathlib import Path
 
 from redis.asyncio import ConnectionPool, Redis
 
-from charging.ledger import redis_url
 from charging.ledger.accounts import Account
 from charging.ledger.model import Closed, Kept, Opened, Outcome, Transfer
-from charging.ledger.redis_client import CONNECTIONS_MAX, BatchingConnection, RedisClient, Script
-from charging.ledger.redis_records import Keys
-from charging.ledger.redis_store import RedisStore
+from charging.ledger.redis import url as redis_url
+from charging.ledger.redis.client import CONNECTIONS_MAX, BatchingConnection, RedisClient, Script
+from charging.ledger.redis.records import Keys
+from charging.ledger.redis.store import RedisStore
 from tests.benchmarks.ledger_load import (
     STATE,
     TASKS,

@@ -14,8 +14,8 @@ from pathlib import Path
 from charging.ledger.accounts import Account
 from charging.ledger.codec import dump_account, dump_legs
 from charging.ledger.model import Closed, Outcome, Transfer
-from charging.ledger.sqlite import SqliteStore
-from charging.ledger.sqlite_file import connect, queries
+from charging.ledger.sqlite.file import connect, queries
+from charging.ledger.sqlite.store import SqliteStore
 from tests.benchmarks.ledger_load import (
     CREDIT,
     STATE,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from charging.ledger.accounts import Account, Number, Status
+from charging.ledger.books.verify import verify
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
@@ -28,7 +29,6 @@ from charging.ledger.model import (
     Transfer,
 )
 from charging.ledger.port import Store
-from charging.ledger.verify import verify
 
 ACCOUNTS = st.sampled_from(["a", "a", "a", "b", "b", "missing"])
 WHICH = st.integers(0, 50)

@@ -15,7 +15,8 @@ import re
 from collections.abc import Mapping
 
 from charging.ledger.accounts import Account
-from charging.ledger.audit_calls import Contents
+from charging.ledger.books.audit_calls import Contents
+from charging.ledger.books.verify import verify
 from charging.ledger.model import (
     Balance,
     Closed,
@@ -28,7 +29,6 @@ from charging.ledger.model import (
     Transfer,
 )
 from charging.ledger.port import Store
-from charging.ledger.verify import verify
 
 _LEG = re.compile(r"(?P<balance>[a-z0-9:-]+)=(?P<posted>[+-]\d+)?(/(?P<reserved>[+-]?\d+))?(@(?P<floor>-?\d+))?")
 ENDED_US = 5

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from charging.errors import LedgerUnavailable
-from charging.ledger import redis_store
-from charging.ledger.archive import archivable, archive, opening_line
+from charging.ledger.books.archive import archivable, archive, opening_line
+from charging.ledger.books.portable import Counts, decode
 from charging.ledger.durable import append_lines
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import JournalLine, Kind
 from charging.ledger.port import IDS_REMEMBERED_S, SOLE, Store
-from charging.ledger.portable import Counts, decode
+from charging.ledger.redis import store as redis_store
 from tests.contract.scenario import ENDED_US, add_account, assert_sound, run
 from tests.fakes.disk import disk_full_at
 

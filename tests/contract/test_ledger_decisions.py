@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from charging.call.decided import Decided, Turn
 from charging.clock import MICROSECONDS, SystemClock
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.service import decisions
 from charging.service.decisions import COLLECTION, DecisionKeeper, Decisions, Sought
-from charging.session.decided import Decided, Turn
 from charging.shown import hidden
 from tests.fakes.clock import FakeClock
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from charging.ledger.memory import MemoryStore
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
-from charging.ledger.sqlite import SqliteStore
+from charging.ledger.sqlite.store import SqliteStore
 from tests.contract.conftest import empty_url
 from tests.contract.machine import Machine
 from tests.integration.redis_servers import RedisServer

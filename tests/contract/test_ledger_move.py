@@ -11,16 +11,16 @@ import pytest
 
 import charging
 from charging.errors import LedgerCorrupt, LedgerUnavailable
-from charging.ledger import alone
 from charging.ledger.accounts import Account, Number
+from charging.ledger.books import exclusive as alone
+from charging.ledger.books.move import export_lines, import_lines
+from charging.ledger.books.portable import Counts
+from charging.ledger.books.verify import verify
 from charging.ledger.documents import COLLECTIONS
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind, Leg, Transfer
-from charging.ledger.move import export_lines, import_lines
 from charging.ledger.open import open_store
 from charging.ledger.port import SOLE, Store
-from charging.ledger.portable import Counts
-from charging.ledger.verify import verify
 from tests.contract.scenario import add_account, assert_sound, run
 from tests.fakes.clock import FakeClock
 

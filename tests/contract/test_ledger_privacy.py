@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 
+from charging.call.decided import Decided, Turn
 from charging.clock import SystemClock
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.documents import COLLECTIONS
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
-from charging.ledger.sqlite import SqliteStore
+from charging.ledger.sqlite.store import SqliteStore
 from charging.service import privacy
 from charging.service.decisions import DecisionKeeper, Decisions, Sought
 from charging.service.privacy import ERASED_COLLECTIONS, TOLD_COLLECTIONS, Erased, People, hide_numbers
 from charging.service.refusal import Code, Refused
-from charging.session.decided import Decided, Turn
 from charging.shown import HIDDEN
 from tests.contract.scenario import add_account, assert_sound, run
 

@@ -10,7 +10,9 @@ from itertools import count
 from pathlib import Path
 
 from charging.ledger.accounts import Number
-from charging.ledger.archive import archive
+from charging.ledger.books.archive import archive
+from charging.ledger.books.portable import Counts
+from charging.ledger.books.verify import verify
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import (
     Balance,
@@ -27,9 +29,7 @@ from charging.ledger.model import (
     Transfer,
 )
 from charging.ledger.port import Store
-from charging.ledger.portable import Counts
-from charging.ledger.sqlite import SqliteStore
-from charging.ledger.verify import verify
+from charging.ledger.sqlite.store import SqliteStore
 from charging.service.privacy import hide_numbers
 from tests.contract.scenario import add_account, assert_sound, run
 

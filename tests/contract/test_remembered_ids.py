@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from charging.clock import MICROSECONDS
-from charging.ledger.archive import archive
+from charging.ledger.books.archive import archive
+from charging.ledger.books.portable import Counts
 from charging.ledger.model import CREDIT, Closed, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
-from charging.ledger.portable import Counts
 from charging.ledger.remembered import OUTSIDE_REMEMBERED_S, carried_out, session_was_archived
-from charging.rating.tariff import TopUps
 from charging.service.money import Credited, Money
 from charging.service.refusal import Code, Refused
+from charging.tariff.tariff import TopUps
 from tests.contract.scenario import add_account, assert_sound
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO, make_tariff

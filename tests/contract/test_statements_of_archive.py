@@ -9,10 +9,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from charging.ledger.accounts import Account
-from charging.ledger.archive import archive
+from charging.ledger.books.archive import archive
+from charging.ledger.books.portable import Counts
 from charging.ledger.model import CREDIT, Closed, Kind, Leg, Opened, Transfer
 from charging.ledger.port import Store
-from charging.ledger.portable import Counts
 from charging.service.refusal import Code, Refused
 from charging.service.statements import Statement, Statements
 from charging.web.routes.statements import StatementOut

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NoReturn, Protocol
 
-from charging.rating.rate import Step
-from charging.rating.tariff import Price, RateTable
-from charging.service.fax_desk import FaxDesk, Paper
-from charging.session.ports import FaxLine, FaxOrder
-from charging.session.registry import Registry
+from charging.engine.ports import FaxLine, FaxOrder
+from charging.engine.sessions import Registry
+from charging.fax.desk import FaxDesk, Paper
+from charging.pricing.rate import Step
+from charging.tariff.tariff import Price, RateTable
 
 PAGE = 80_000
 """Micro-euro of a page to a Dutch mobile number."""

@@ -10,7 +10,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from charging.ledger.redis_client import Script
+from charging.ledger.redis.client import Script
 from tests.fakes.killing_store import Reaper
 
 READING = set(

@@ -12,10 +12,10 @@ from functools import cache
 from math import floor
 from zoneinfo import ZoneInfo
 
-from charging.money import Rounding
-from charging.rating.calendar import Window
-from charging.rating.funding import Segment
-from charging.rating.rate import Rate, Step
+from charging.pricing.calendar import Window
+from charging.pricing.funding import Segment
+from charging.pricing.money import Rounding
+from charging.pricing.rate import Rate, Step
 
 
 @dataclass(frozen=True)

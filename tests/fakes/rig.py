@@ -9,22 +9,22 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from agi.port import Answer, IncomingCall
+from charging.call.decided import Decided
+from charging.call.events import BlackBoxRead
+from charging.call.model import Policy, Session
+from charging.call.storage import Record
+from charging.engine.desk import Desk, MissedCall
+from charging.engine.findings import Findings
+from charging.engine.left_messages import LeftMessages
+from charging.engine.runner import SessionRunner
+from charging.engine.sessions import Registry
 from charging.ledger.accounts import Account, Number
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
 from charging.ledger.port import Store
-from charging.rating.plans import Plan
-from charging.rating.rate import Step
-from charging.rating.tariff import Destination, Price, RateTable, Refusal, Tariff, TopUps
-from charging.session.decided import Decided
-from charging.session.desk import Desk, MissedCall
-from charging.session.events import BlackBoxRead
-from charging.session.findings import Findings
-from charging.session.left_messages import LeftMessages
-from charging.session.model import Policy, Session
-from charging.session.records import Record
-from charging.session.registry import Registry
-from charging.session.runner import SessionRunner
+from charging.pricing.rate import Step
+from charging.tariff.plans import Plan
+from charging.tariff.tariff import Destination, Price, RateTable, Refusal, Tariff, TopUps
 from tests.fakes.clock import FakeClock
 from tests.fakes.switch import FakeCall, FakeSwitch
 

@@ -1,6 +1,6 @@
 """A switch in memory, for the session layer: it dials, answers, counts down, cuts and keeps its black box.
 
-It fulfils `charging.session.ports.Switch` and behaves as `ASTERISK.md` measured the real one: the quota's deadline
+It fulfils `charging.engine.ports.Switch` and behaves as `ASTERISK.md` measured the real one: the quota's deadline
 counts from the bridge, a later order replaces it, the cut happens with nobody listening, and the record of the call's
 length is written at every hang-up. While its link is down orders raise LinkDown and events are lost.
 """
@@ -11,11 +11,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from charging.clock import MICROSECONDS, Instant
-from charging.errors import LinkDown
-from charging.session.events import BlackBoxRead, Leg
-from charging.session.ports import Legs, Look, PromptResult
-from charging.session.switch_events import (
+from charging.call.events import BlackBoxRead, Leg
+from charging.call.switch_events import (
     BridgeEntered,
     BridgeLeft,
     ChannelEnded,
@@ -23,6 +20,9 @@ from charging.session.switch_events import (
     DialStarted,
     SwitchEvent,
 )
+from charging.clock import MICROSECONDS, Instant
+from charging.engine.ports import Legs, Look, PromptResult
+from charging.errors import LinkDown
 from tests.fakes.clock import FakeClock
 
 OVERSHOOT_MS = 3

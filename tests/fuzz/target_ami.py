@@ -17,8 +17,8 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkSettings, Reply
 from charging.asterisk.shape import LISTS, SHAPES, flaw
 from charging.asterisk.translate import translate
+from charging.call.switch_events import SwitchEvent
 from charging.errors import ActionRefused
-from charging.session.switch_events import SwitchEvent
 from tests.fakes.ami import block, channel
 from tests.fakes.recordings import ami_messages
 

@@ -9,9 +9,9 @@ import re
 from datetime import date
 
 from charging.errors import ConfigError
-from charging.money import format_euro
-from charging.rating.deck import DeckRow
-from charging.rating.deck_file import MAX_PROBLEMS, PRICE_MAX, DeckFile, parse_deck
+from charging.pricing.money import format_euro
+from charging.tariff.deck import DeckRow
+from charging.tariff.deck_file import MAX_PROBLEMS, PRICE_MAX, DeckFile, parse_deck
 
 FILE = "deck.csv"
 

@@ -10,8 +10,8 @@ from charging.fax.authentic import why_not
 from charging.fax.mail import ADDRESS_LENGTH_MAX, KEY_PREFIX, Letter, Wrong, is_plain_address, read_letter
 from charging.fax.reply import Words, reply_to, words
 from charging.ledger.accounts import Language
-from charging.rating.written_numbers import written_numbers
 from charging.service.refusal import Obstacle
+from charging.tariff.written_numbers import written_numbers
 
 AT_US = 1_795_262_400_000_000
 OURS = "fax@fax.example.nl"

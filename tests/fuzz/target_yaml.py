@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from charging.config import Settings, completed
 from charging.errors import ConfigError, Problem
-from charging.rating.deck import Deck
-from charging.rating.deck_file import DeckFile
-from charging.rating.tariff import Tariff
-from charging.rating.tariff_file import load_tariff
+from charging.settings import Settings, completed
+from charging.tariff.deck import Deck
+from charging.tariff.deck_file import DeckFile
+from charging.tariff.file import load_tariff
+from charging.tariff.tariff import Tariff
 from charging.yaml_model import validate
 from charging.yaml_text import MAX_DEPTH, MAX_NODES, MAX_PROBLEMS, Document, TextValue, parse_document
 

@@ -13,16 +13,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from charging.call.events import BlackBoxRead
+from charging.call.model import Policy
 from charging.clock import Clock, SystemClock
+from charging.engine.findings import Findings
+from charging.engine.sessions import Registry
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.service.tokens import NewToken, Scope, Tokens
-from charging.session.events import BlackBoxRead
-from charging.session.findings import Findings
-from charging.session.model import Policy
-from charging.session.registry import Registry
 from charging.web.api import api_app
 from charging.web.listen import Front, serve_port
 from charging.web.settings import Api

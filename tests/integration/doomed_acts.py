@@ -13,16 +13,16 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from charging.ledger.accounts import Account
+from charging.ledger.books.verify import verify
 from charging.ledger.bundles import grant
 from charging.ledger.model import CREDIT, Balance, JournalLine, Kind, Leg, Opened, Outcome, Transfer, bundle
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
-from charging.ledger.verify import verify
-from charging.rating.plans import Plan
-from charging.rating.tariff import Tariff
 from charging.service.accounts import Accounts
 from charging.service.caretaker import Caretaker
 from charging.service.subscriptions import Subscriptions
+from charging.tariff.plans import Plan
+from charging.tariff.tariff import Tariff
 from tests.fakes.clock import FakeClock, right
 from tests.fakes.killing_store import Reaper, When
 from tests.fakes.rig import EURO, make_tariff

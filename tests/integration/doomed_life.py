@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from charging.call.model import Policy
 from charging.clock import MICROSECONDS, Instant
+from charging.engine.leadership import LeaseKeeper
 from charging.ledger.accounts import Account, Number
+from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
-from charging.ledger.verify import verify
-from charging.session.lease import LeaseKeeper
-from charging.session.model import Policy
 from tests.fakes.clock import FakeClock
 from tests.fakes.killing_store import KillingStore, Reaper, When
 from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_tariff, plan

@@ -7,7 +7,7 @@ import pytest
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.translate import translate
-from charging.session.switch_events import SwitchBooted, SwitchEvent
+from charging.call.switch_events import SwitchBooted, SwitchEvent
 from tests.fakes.ami import FakeAmi, eventually
 from tests.fakes.link import Owner, running
 from tests.fakes.recordings import ami_bytes, ami_events, ami_messages

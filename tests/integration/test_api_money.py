@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 
+from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT
 from charging.ledger.open import open_store
-from charging.ledger.verify import verify
 from tests.fakes.rig import EURO
 from tests.integration.api_process import ApiProcess, api_process
 

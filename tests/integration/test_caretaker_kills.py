@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from agi.port import IncomingCall
+from charging.call.model import Policy
 from charging.ledger.accounts import Number
 from charging.ledger.model import CREDIT, Balance, bundle
 from charging.ledger.port import Store
-from charging.session.model import Policy
 from tests.fakes.clock import FakeClock
 from tests.fakes.killing_store import When
 from tests.fakes.rig import EURO, NUMBER, TARGET, Rig

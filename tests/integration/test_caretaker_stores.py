@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Outcome, bundle, day_spend
 from charging.ledger.open import open_store
-from charging.ledger.verify import verify
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
 from tests.integration.killing_ground import ground_of

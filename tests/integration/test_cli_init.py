@@ -15,7 +15,7 @@ import pytest
 
 from charging.cli import main
 from charging.cli.options import DEFAULT_CONFIG
-from charging.config import load_config
+from charging.settings import load_config
 from tests.integration.command import REPOSITORY
 
 

@@ -18,10 +18,10 @@ from charging.cli.in_process import store_of
 from charging.cli.ledger_idle import _Counted
 from charging.cli.options import Options
 from charging.clock import MICROSECONDS, SystemClock
-from charging.config import load_config
+from charging.ledger.books.portable import Counts
 from charging.ledger.model import CdrRow, Kind, Leg, Opened, Transfer
-from charging.ledger.portable import Counts
 from charging.service.proven_time import COLLECTION, NOTE
+from charging.settings import load_config
 from tests.integration.command import Command, Place
 from tests.integration.redis_servers import RedisServer
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from charging.ledger.sqlite_file import FileLock
+from charging.ledger.sqlite.file import FileLock
 from tests.integration.command import Command, Place
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from charging.cli import main
 from charging.cli.client import Client
-from charging.ledger.sqlite import SqliteStore
-from charging.ledger.sqlite_file import FileLock
+from charging.ledger.sqlite.file import FileLock
+from charging.ledger.sqlite.store import SqliteStore
 from tests.integration.command import Command, Place, run_process
 
 NUMBER = "+31201234567"

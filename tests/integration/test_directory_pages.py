@@ -13,7 +13,7 @@ import pytest
 from charging.ledger.accounts import Number
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
-from charging.ledger.sqlite_file import queries
+from charging.ledger.sqlite.file import queries
 from tests.contract.scenario import add_account
 from tests.integration.redis_servers import RedisServer
 

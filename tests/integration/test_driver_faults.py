@@ -16,8 +16,8 @@ from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account
 from charging.ledger.model import Outcome
 from charging.ledger.open import open_store
-from charging.ledger.sqlite_reader import Reader
-from charging.ledger.sqlite_writer import Writer
+from charging.ledger.sqlite.reader import Reader
+from charging.ledger.sqlite.writer import Writer
 from charging.notify.smtp import MailServerTrouble, Smtp
 from tests.contract.scenario import add_account
 from tests.integration.redis_load import Opener, insist, top_up
@@ -123,7 +123,7 @@ async def test_the_writing_thread_lives_on_whatever_fails_in_it(
     writer = Writer(tmp_path / "any.db", 5)
     writer.start()
     with monkeypatch.context() as patch:
-        patch.setattr("charging.ledger.sqlite_writer.connect", stumbles)
+        patch.setattr("charging.ledger.sqlite.writer.connect", stumbles)
         with pytest.raises(LedgerUnavailable, match="can't start new thread"):
             await writer.submit(lambda _connection: 1)
     assert await writer.submit(lambda _connection: 2) == 2

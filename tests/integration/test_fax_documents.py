@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from charging.fax.desk import Paper
 from charging.fax.folder import DocumentFolder, FolderSettings
 from charging.fax.tiff import page_count
-from charging.service.fax_desk import Paper
 from charging.service.refusal import Code, Obstacle, Refused
 from tests.fakes.clock import FakeClock
 from tests.fakes.documents import pdf, tiff

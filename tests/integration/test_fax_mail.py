@@ -14,10 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from charging.call.model import Policy
 from charging.cli.client import Client, client
 from charging.cli.failure import Refusal
 from charging.cli.fax_mail import TRY_AGAIN, _submit
+from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, ActionTimeout
+from charging.fax.desk import FaxDesk
 from charging.fax.mail import read_letter
 from charging.fax.reply import Words
 from charging.lab.daemon import free_port
@@ -25,11 +28,8 @@ from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.notify.settings import Mail
-from charging.service.fax_desk import FaxDesk
 from charging.service.live import NoCalls
 from charging.service.service import Service
-from charging.session.model import Policy
-from charging.session.ports import FaxOrder
 from charging.web.control import control_app
 from tests.fakes.clock import FakeClock
 from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, PAGE, TakesAll, fax_desk

@@ -19,10 +19,10 @@ from structlog.testing import capture_logs
 
 from charging.cli import check_files
 from charging.cli.findings import Grade
-from charging.config import Fax
 from charging.fax import sandbox
 from charging.fax.convert import Room, _run
 from charging.service.refusal import Code, Refused
+from charging.settings import Fax
 from tests.fakes.documents import pdf
 
 SECRET = "CHARGING_API_SECRET"

@@ -13,7 +13,7 @@ from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Number
 from charging.ledger.model import CREDIT, Balance, CdrRow, Closed, Kept, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.open import open_store
-from charging.ledger.redis_schema import SCHEMA
+from charging.ledger.redis.schema import SCHEMA
 from tests.contract.scenario import assert_sound
 from tests.integration.redis_servers import RedisServer
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from charging.ledger.accounts import Number
-from charging.ledger.audit import Fault
+from charging.ledger.books.audit import Fault
+from charging.ledger.books.verify import verify
 from charging.ledger.port import Store
-from charging.ledger.verify import verify
 from tests.contract.scenario import add_account, run
 from tests.integration.redis_load import Opener
 from tests.integration.redis_servers import RedisServer

@@ -12,8 +12,8 @@ import pytest
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.model import Kind, Leg, Transfer
-from charging.ledger.sqlite import SqliteStore
-from charging.ledger.sqlite_reader import THREADS, Reader
+from charging.ledger.sqlite.reader import THREADS, Reader
+from charging.ledger.sqlite.store import SqliteStore
 from tests.contract.scenario import add_account, assert_sound, run
 from tests.fakes.disk import disk_full_at
 

@@ -13,7 +13,7 @@ import pytest
 
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.model import Kind, Leg, Transfer
-from charging.ledger.sqlite import SqliteStore
+from charging.ledger.sqlite.store import SqliteStore
 from tests.contract.scenario import add_account
 
 TOP_UP = Transfer("t1", "a", Kind.TOP_UP, 1, (Leg("credit", 5),))

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from charging.ledger.accounts import Number
+from charging.ledger.books.verify import verify
 from charging.ledger.documents import Document, Put
 from charging.ledger.model import CREDIT, Balance, CdrRow, Closed, Kept, Kind, Leg, Outcome, Transfer
-from charging.ledger.sqlite import SqliteStore
-from charging.ledger.sqlite_file import schema_versions
-from charging.ledger.verify import verify
+from charging.ledger.sqlite.file import schema_versions
+from charging.ledger.sqlite.store import SqliteStore
 
 DUMPS = sorted((Path(__file__).parents[1] / "data" / "ledger").glob("schema-*.sql"))
 """One of every schema there has been before today's."""

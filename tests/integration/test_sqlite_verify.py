@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from charging.ledger.accounts import Number
-from charging.ledger.audit import Fault, Finding
-from charging.ledger.sqlite import SqliteStore
-from charging.ledger.verify import verify
+from charging.ledger.books.audit import Fault, Finding
+from charging.ledger.books.verify import verify
+from charging.ledger.sqlite.store import SqliteStore
 from tests.contract.scenario import add_account, run
 
 BOOKS = """

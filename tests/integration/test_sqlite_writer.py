@@ -16,8 +16,8 @@ import pytest
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.model import Kind, Leg, Outcome, Transfer
-from charging.ledger.sqlite import SqliteStore
-from charging.ledger.sqlite_writer import Work, Writer
+from charging.ledger.sqlite.store import SqliteStore
+from charging.ledger.sqlite.writer import Work, Writer
 from tests.contract.scenario import add_account
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from charging.errors import Problem
-from charging.rating.tariff import Tariff
-from charging.rating.tariff_file import load_tariff
-from charging.tariff_watch import TariffWatcher
+from charging.tariff.file import load_tariff
+from charging.tariff.tariff import Tariff
+from charging.tariff.watch import TariffWatcher
 from tests.fakes.clock import FakeClock
-from tests.unit.rating.tariffs import SMALL, changed, write
+from tests.unit.tariff.tariffs import SMALL, changed, write
 
 EDITED = changed("price: 0.12", "price: 0.13").replace("small-1", "edited-2")
 BROKEN = changed("price: 0.12", "price: O.12")
@@ -200,7 +200,7 @@ async def test_a_reading_that_fails_unexpectedly_is_a_bad_edit_and_no_end_of_wat
     def fail(*_: object, **__: object) -> Tariff:
         raise RuntimeError("cosmic ray")
 
-    monkeypatch.setattr(f"charging.tariff_watch.{reader}", fail)
+    monkeypatch.setattr(f"charging.tariff.watch.{reader}", fail)
     by_writing_in_place(path, EDITED)
     assert await watched.told() == ([], 1)
     assert watched.bad[0][0].found == "RuntimeError: cosmic ray"

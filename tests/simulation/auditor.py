@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from charging.money import parse_euro
+from charging.pricing.money import parse_euro
 from tests.fakes.rig import Rig
 from tests.fakes.switch import FakeCall
 from tests.simulation.workload import Workload

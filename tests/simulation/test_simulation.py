@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from charging.rating.rate import Step
-from charging.rating.tariff import Tariff
-from charging.session.model import Policy
+from charging.call.model import Policy
+from charging.pricing.rate import Step
+from charging.tariff.tariff import Tariff
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import make_rig, make_tariff, plan
 from tests.simulation.auditor import audit

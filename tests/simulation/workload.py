@@ -8,11 +8,11 @@ import random
 from collections.abc import Awaitable, Callable
 
 from agi.port import Declined
+from charging.call.model import Session, State, from_json
 from charging.clock import Instant
 from charging.errors import ChargingError, LinkDown, SwitchError
 from charging.ledger.model import bundle
-from charging.money import MICRO
-from charging.session.model import Session, State, from_json
+from charging.pricing.money import MICRO
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import Rig
 from tests.fakes.switch import OVERSHOOT_MS, FakeCall

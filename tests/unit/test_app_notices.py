@@ -9,7 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from charging.app_notices import RETRY_S, Notices
+from charging.call.decide import Cause
 from charging.clock import Clock
+from charging.engine.desk import MissedCall
 from charging.errors import LedgerUnavailable
 from charging.lab.daemon import free_port
 from charging.ledger.memory import MemoryStore
@@ -18,8 +20,6 @@ from charging.notify import model
 from charging.notify.missed_desk import COLLECTION
 from charging.notify.model import MissedCalls
 from charging.notify.outbox import Outbox
-from charging.session.decide import Cause
-from charging.session.desk import MissedCall
 from charging.tasks import end
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.rig import EURO, NUMBER, TARGET

@@ -6,10 +6,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from charging.engine.observer import MeteredMail
 from charging.metrics import AMI_STATES, NOTICES, Metrics
 from charging.notify.model import NoticeKind
 from charging.notify.smtp import Fate
-from charging.observer import MeteredMail
 
 PROMISED = {
     "charging_setups": {"decision", "reason"},

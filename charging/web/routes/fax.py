@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from charging.fax.desk import FaxWish, TooLittle
+from charging.fax.views import FaxView
 from charging.ledger.accounts import Account
-from charging.money import format_euro
-from charging.service.fax_desk import FaxWish, TooLittle
-from charging.service.fax_views import FaxView
+from charging.pricing.money import format_euro
 from charging.service.refusal import Code, Obstacle, Refused
 from charging.web.forms import NUMBER
 from charging.web.models import Euro, Instant, Page

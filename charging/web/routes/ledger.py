@@ -12,11 +12,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from charging.call.cdr import iso
+from charging.engine.findings import Kind
 from charging.errors import LedgerError
 from charging.service.findings import Finding
 from charging.service.service import Service
-from charging.session.cdr import iso
-from charging.session.findings import Kind
 from charging.web.models import Body, Instant, Page, Text, iso_or_none
 from charging.web.parts import TheService, wall_us
 from charging.web.problem import granted

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from charging.money import format_euro
+from charging.call.cdr import iso
+from charging.pricing.money import format_euro
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
 from charging.service.statements import Line, Part, Statement, VatOfUsage
-from charging.session.cdr import iso
 from charging.web.forms import MONTH
 from charging.web.models import Cdr, Euro, Instant
 from charging.web.parts import TheService

@@ -15,9 +15,9 @@ from charging.asterisk.control import CallControl, ChannelStatus, DeadlineOutcom
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.prompts import PromptOutcome, PromptSettings
 from charging.asterisk.reply import Fields, Reply
+from charging.call.switch_events import OriginateEnded, PromptStarted
 from charging.clock import Instant
 from charging.errors import ActionRefused, ActionTimeout, LinkDown
-from charging.session.switch_events import OriginateEnded, PromptStarted
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.recordings import ami_messages
 

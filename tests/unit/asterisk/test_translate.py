@@ -6,7 +6,7 @@ import pytest
 
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.translate import stamp_us, translate
-from charging.session.switch_events import (
+from charging.call.switch_events import (
     BridgeEntered,
     BridgeLeft,
     ChannelEnded,

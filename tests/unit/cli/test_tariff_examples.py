@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from charging.cli import main
-from charging.money import parse_euro
-from tests.unit.rating.tariffs import COSTS, LIMITS, SHIPPED
+from charging.pricing.money import parse_euro
+from tests.unit.tariff.tariffs import COSTS, LIMITS, SHIPPED
 
 
 def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from charging.call.fax import Fax
 from charging.clock import MICROSECONDS
 from charging.fax.folder import DocumentFolder, FolderSettings
-from charging.session.fax import Fax
 from tests.fakes.clock import FakeClock
 
 DAY_S = 86_400

@@ -9,8 +9,8 @@ import pytest
 from charging.errors import ConfigError, LedgerUnavailable
 from charging.ledger.memory import MemoryStore
 from charging.ledger.open import open_store
-from charging.ledger.redis_store import RedisStore
-from charging.ledger.sqlite import SqliteStore
+from charging.ledger.redis.store import RedisStore
+from charging.ledger.sqlite.store import SqliteStore
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from charging.notify.model import Facts, Notice, NoticeKind
 from charging.notify.policy import Standing
 from charging.notify.samples import samples
 from charging.notify.settings import Mail
-from charging.rating.plans import Plan
-from charging.rating.tariff import Tariff
+from charging.tariff.plans import Plan
+from charging.tariff.tariff import Tariff
 from tests.fakes.clock import START_WALL_US
 from tests.fakes.rig import EURO, make_tariff
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
+from charging.call.decide import Cause
 from charging.notify.missed import CALLERS_MAX, PAUSE_MOST_S, SEEN_MAX, Call, Missed
-from charging.session.decide import Cause
 from tests.fakes.rig import NUMBER, TARGET
 
 S = 1_000_000

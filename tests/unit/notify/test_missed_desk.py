@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from charging.call.decide import Cause
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Language, Number, Status
 from charging.ledger.documents import Document, MemoryDocuments
@@ -19,7 +20,6 @@ from charging.notify.missed_desk import COLLECTION, POLL_S, TRIES_MAX, MissedDes
 from charging.notify.model import MissedCall, MissedCalls, MissedFrom, Notice
 from charging.notify.notifier import Notifier
 from charging.notify.outbox import Outbox
-from charging.session.decide import Cause
 from charging.tasks import end
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.rig import EURO, NUMBER, TARGET

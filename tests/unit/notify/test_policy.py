@@ -19,7 +19,7 @@ from charging.notify.model import (
     NoticeKind,
 )
 from charging.notify.policy import Standing, can_answer, due, forward_cost, missed_calls
-from charging.rating.tariff import Destination, Price, RateTable
+from charging.tariff.tariff import Destination, Price, RateTable
 from tests.fakes.clock import START_WALL_US as NOW
 from tests.fakes.rig import EURO, NUMBER, TARGET, make_tariff
 from tests.unit.notify.factories import ANNA, MONTH, PLAN, at, standing, the_tariff

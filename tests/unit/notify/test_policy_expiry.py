@@ -10,8 +10,8 @@ import pytest
 from charging.ledger.accounts import Status
 from charging.notify.model import Expiry, Notice, NoticeKind, SubscriptionEnding
 from charging.notify.policy import Standing, due
-from charging.rating.plans import Plan
 from charging.service.expiry import CreditEvents
+from charging.tariff.plans import Plan
 from tests.fakes.rig import EURO
 from tests.unit.notify.factories import ANNA, at, noon, standing, the_tariff
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from charging.call.decide import Cause
 from charging.ledger.accounts import Language
 from charging.notify.model import (
     Expiry,
@@ -24,7 +25,6 @@ from charging.notify.model import (
 from charging.notify.render import SHIPPED, Operator, Rendered, TemplateError, Templates, problems
 from charging.notify.samples import samples
 from charging.notify.words import HARD_SPACE, filters
-from charging.session.decide import Cause
 
 OPERATOR = Operator("Bell & Sons <BV>", "https://www.voice.example/top-up?a=1&b=2")
 TEMPLATES = Templates(OPERATOR)

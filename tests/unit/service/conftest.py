@@ -8,10 +8,10 @@ import pytest
 
 from charging.ledger.accounts import Account, Language
 from charging.ledger.memory import MemoryStore
-from charging.rating.tariff import Tariff, TopUps
 from charging.service.live import NoCalls
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
+from charging.tariff.tariff import Tariff, TopUps
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO, make_tariff
 from tests.unit.service.house import House

@@ -15,8 +15,8 @@ from charging.ledger.bundles import grant
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Opened, Outcome, Transfer, bundle
 from charging.ledger.port import Store
-from charging.rating.plans import Plan
 from charging.service.caretaker import Caretaker
+from charging.tariff.plans import Plan
 from tests.fakes.clock import FakeClock, right, settle
 from tests.fakes.rig import EURO, make_tariff
 

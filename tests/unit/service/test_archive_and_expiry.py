@@ -10,12 +10,12 @@ from types import MappingProxyType
 
 import pytest
 
-from charging.ledger.archive import archive
+from charging.ledger.books.archive import archive
+from charging.ledger.books.portable import Counts
 from charging.ledger.model import CREDIT, Kind, Leg
-from charging.ledger.portable import Counts
 from charging.notify.notifier import COLLECTION, Notifier
 from charging.notify.outbox import Outbox
-from charging.rating.plans import Plan
+from charging.tariff.plans import Plan
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
 from tests.unit.service.house import House

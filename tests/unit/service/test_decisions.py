@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
+from charging.call.decided import FALLBACK, Decided, Fallback, Turn
 from charging.errors import LedgerUnavailable
 from charging.ledger.documents import Put
 from charging.ledger.memory import MemoryStore
@@ -26,7 +27,6 @@ from charging.service.decisions import (
     Decisions,
     Sought,
 )
-from charging.session.decided import FALLBACK, Decided, Fallback, Turn
 from tests.fakes.clock import FakeClock, settle
 
 

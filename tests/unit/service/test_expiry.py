@@ -8,7 +8,6 @@ import pytest
 
 from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, Kind, Leg
-from charging.rating.plans import Plan
 from charging.service.expiry import (
     CreditEvents,
     CreditLife,
@@ -18,6 +17,7 @@ from charging.service.expiry import (
     paid_until,
     year_after,
 )
+from charging.tariff.plans import Plan
 from tests.unit.notify.factories import at
 
 ZONE = "Europe/Amsterdam"

@@ -11,22 +11,22 @@ from typing import NoReturn
 
 import pytest
 
+from charging.call.events import BlackBoxRead
+from charging.call.fax import Fax
+from charging.call.storage import revive
+from charging.call.switch_events import ChannelEnded
+from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, ActionTimeout, LedgerUnavailable, SwitchError
+from charging.fax.desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, TooLittle
+from charging.fax.sending import DIAL_WITHIN_S, Faxes, session_of
+from charging.fax.views import FaxView
 from charging.ledger.accounts import Account, Status
 from charging.ledger.model import JournalLine, Kind
 from charging.ledger.remembered import remember
-from charging.rating.past import PastFax, past_of
-from charging.rating.rate import Step
-from charging.rating.tariff import Destination, Price, RateTable, Refusal
-from charging.service.fax import DIAL_WITHIN_S, Faxes, session_of
-from charging.service.fax_desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, TooLittle
-from charging.service.fax_views import FaxView
+from charging.pricing.rate import Step
 from charging.service.refusal import Code, Obstacle, Refused
-from charging.session.events import BlackBoxRead
-from charging.session.fax import Fax
-from charging.session.ports import FaxOrder
-from charging.session.records import revive
-from charging.session.switch_events import ChannelEnded
+from charging.tariff.tariff import Destination, Price, RateTable, Refusal
+from charging.whatif.past import PastFax, past_of
 from tests.fakes.ami import eventually
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff

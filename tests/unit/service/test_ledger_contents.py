@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from charging.ledger.audit import Fault, Finding
-from charging.ledger.audit_calls import CDRS_STAY_S, OVERDUE_S
+from charging.call.voicemail import Voicemail
+from charging.ledger.books.audit import Fault, Finding
+from charging.ledger.books.audit_calls import CDRS_STAY_S, OVERDUE_S
+from charging.ledger.books.verify import verify
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kept
 from charging.ledger.port import IDS_REMEMBERED_S
-from charging.ledger.verify import verify
 from charging.service.ledger_contents import LedgerContents
-from charging.session.voicemail import Voicemail
 from tests.fakes.rig import EURO, Rig, make_rig
 
 UNREADABLE = ["garbage", "[]", '"text"', "{}", '{"version":1}', '{"kind":"fax"}', '{"kind":[]}', "[" * 100_000]

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, Kind
-from charging.rating.tariff import TopUps
 from charging.service.money import Credited, reason_shown
 from charging.service.refusal import Code, Refused
+from charging.tariff.tariff import TopUps
 from tests.fakes.rig import EURO
 from tests.unit.service.conftest import Shop, refused
 

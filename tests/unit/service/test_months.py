@@ -12,10 +12,10 @@ import pytest
 from charging.ledger.accounts import Account
 from charging.ledger.bundles import grant
 from charging.ledger.model import Applied, Balance, Kind, Leg, Outcome, Transfer, bundle
-from charging.rating.plans import Plan
 from charging.service.balance import BalanceView
 from charging.service.caretaker import Caretaker
 from charging.service.months import Months, past_months
+from charging.tariff.plans import Plan
 from tests.fakes.clock import right, settle
 from tests.unit.service.conftest import Shop
 

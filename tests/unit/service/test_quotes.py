@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from charging.rating.quote import Limit, Quote
 from charging.service.quotes import CALL_SECONDS_MAX, Asked
 from charging.service.refusal import Code
+from charging.whatif.quote import Limit, Quote
 from tests.fakes.rig import EURO
 from tests.unit.service.conftest import Shop, refused
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from charging.ledger.accounts import Account, Language
 from charging.ledger.model import CREDIT, JournalLine, Kind, Leg, bundle
-from charging.rating.vat import Vat
+from charging.pricing.vat import Vat
 from charging.service.refusal import Code
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from charging.ledger.accounts import Language, Status
-from charging.money import MICRO
+from charging.pricing.money import MICRO
 from charging.service.accounts import AccountChanges
 from charging.service.numbers import NumberChanges
 from charging.service.refusal import Refused

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from charging.errors import LedgerUnavailable
-from charging.ledger.archive import opening_line
+from charging.ledger.books.archive import opening_line
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.service.statements import month_bounds_us
 from charging.service.tokens import NewToken, Scope

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from charging.service.fax_desk import FaxDesk, Paper
+from charging.fax.desk import FaxDesk, Paper
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.web.api_gate import UPLOADS_MAX

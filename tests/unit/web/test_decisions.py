@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from charging.call.decided import Decided, Turn
 from charging.clock import MICROSECONDS
 from charging.service.decisions import DecisionKeeper
-from charging.session.decided import Decided, Turn
 from tests.unit.service.conftest import Shop
 from tests.unit.web.conftest import Api
 

@@ -1,0 +1,1 @@
+"""One charged call: events in, commands out. Pure: whatever talks is in `charging.engine`."""

@@ -1,0 +1,53 @@
+"""The CDR: one finished call, as people and other programs read it. Pure."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from charging.call.model import Duration, Session
+from charging.call.transfers import final_charge
+from charging.clock import MICROSECONDS
+from charging.ledger.model import CREDIT
+from charging.pricing.money import format_euro
+
+
+def iso(wall_us: int) -> str:
+    """A wall-clock reading as ISO 8601 in UTC, with milliseconds."""
+    return datetime.fromtimestamp(wall_us / MICROSECONDS, tz=UTC).isoformat(timespec="milliseconds")
+
+
+def cdr_document(session: Session, duration: Duration) -> str:
+    """The JSON text of a call's CDR. Money is a decimal string in euro, times are ISO 8601 in UTC."""
+    posted, funding = final_charge(session, duration.billed_s)
+    bundles = {key.removeprefix("bundle:"): amount for key, amount in posted.items() if key.startswith("bundle:")}
+    document = {
+        "service": "forward",
+        "session": session.id,
+        "account": session.account,
+        "number": session.number,
+        "caller": session.caller,
+        "withheld": session.withheld,
+        "target": session.target,
+        "plan": session.plan,
+        "destination": session.rate.destination,
+        "switch": session.switch,
+        "reason": session.reason,
+        "dial_status": session.dial_status,
+        "hangup_reason": session.hangup_reason,
+        "set_up": iso(session.opened.wall_us),
+        "answered": iso(session.start_us) if session.answered is not None else None,
+        "ended": iso(duration.ended_us),
+        "used_ms": duration.used_ms,
+        "billed_s": duration.billed_s,
+        "charged_s": funding[-1].end_s if funding else 0,
+        "overrun_s": duration.overrun_s,
+        "proof": duration.proof,
+        "free_seconds": bundles,
+        "cost": format_euro(posted[CREDIT]),
+        "funding": [[part.start_s, part.end_s, part.source] for part in funding],
+        "warnings": session.prompts,
+        "tariff_revision": session.rate.tariff_revision,
+        "tariff_digest": session.rate.tariff_digest,
+    }
+    return json.dumps(document, separators=(",", ":"))

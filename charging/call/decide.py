@@ -1,0 +1,254 @@
+"""What becomes of an incoming call: forward, voicemail, or not answered; and why. Pure.
+
+The rules of the service that are at work here: R6–R8 (what a plan pays for), R10 (free minutes first), R12 (no money:
+straight to voicemail), R13 (no money and paid voicemail: not answered), R23 (nothing is dialled that is not paid).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from charging.call.model import Policy, Session, Short
+from charging.call.transfers import Extension, day_of, extend, month_of
+from charging.clock import Instant
+from charging.ledger.accounts import Account, Number, Status
+from charging.ledger.bundles import ruled_by
+from charging.ledger.model import CALLS, CREDIT, Balance
+from charging.pricing.funding import cost_to_begin
+from charging.pricing.rate import Rate
+from charging.tariff.plans import Plan
+from charging.tariff.tariff import Refusal
+
+
+class Decision(StrEnum):
+    """What the dialplan is told to do."""
+
+    FORWARD = "forward"
+    VOICEMAIL = "voicemail"
+    REJECT = "reject"
+    """Not answered: the caller pays nothing."""
+
+
+class Reason(StrEnum):
+    """Why. The first two forward; the others are why a call is not forwarded."""
+
+    FREE_MINUTES = "free_minutes"
+    """The month's free minutes pay for the first seconds."""
+    CREDIT = "credit"
+    """Credit pays from the first second."""
+    UNKNOWN_NUMBER = "unknown_number"
+    """Nobody has this number."""
+    ACCOUNT_CLOSED = "account_closed"
+    ACCOUNT_SUSPENDED = "account_suspended"
+    UNKNOWN_PLAN = "unknown_plan"
+    """The account's plan is not in the tariff: the operator must mend one of them."""
+    NO_TARGET = "no_target"
+    """The subscriber has not said where to forward to."""
+    NOT_COVERED = "not_covered"
+    """The tariff has no price for the target."""
+    BLOCKED = "blocked"
+    PREMIUM = "premium"
+    LOOP = "loop"
+    """The target is one of the operator's own numbers."""
+    CAME_BACK = "came_back"
+    """It is the forward of a call that rings still, diverted back to the subscriber's number."""
+    TOO_MANY_CALLS = "too_many_calls"
+    """The plan's limit of calls at once."""
+    DAY_LIMIT = "day_limit"
+    """The plan's limit of credit a day."""
+    NO_CREDIT = "no_credit"
+    """Neither free minutes nor credit for a first increment (R12, R13)."""
+    FORWARD_FAILED = "forward_failed"
+    """The forward was busy, declined or not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """The call is not forwarded."""
+
+    decision: Decision
+    reason: Reason
+    sells_voicemail: bool = False
+    """Rejected, unless the price of a message can be reserved (R13)."""
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether credit would have made a forward or a message of it: the subscriber is to be told (R13)."""
+        return self.decision is Decision.REJECT and (self.sells_voicemail or self.reason is Reason.NO_CREDIT)
+
+
+class Cause(StrEnum):
+    """What the subscriber is told about why a call was missed (R13)."""
+
+    NO_CREDIT = "no_credit"
+    """Credit was too low to forward it or to take a message."""
+    NO_MESSAGE = "no_message"
+    """It was not forwarded for a reason that is not money, and credit was too low to take a message."""
+    CREDIT_IN_USE = "credit_in_use"
+    """There was enough; other calls or a fax had it reserved."""
+    TOO_MANY_CALLS = "too_many_calls"
+    """As many calls ran as the plan allows, and what they left of the credit was too little to take a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Whose call it is."""
+
+    number: Number
+    account: Account
+    plan: Plan
+    voicemail_price: int
+    """Micro-euro of a message now, were it paid; VAT included."""
+
+    @property
+    def voicemail_paid(self) -> bool:
+        """R13: a property of the number; its default is the plan's."""
+        return self.plan.charges_voicemail(self.number.paid_voicemail)
+
+    @property
+    def message_price(self) -> int:
+        """Micro-euro of a voicemail message; 0: included."""
+        return self.voicemail_price if self.voicemail_paid else 0
+
+    @property
+    def buys(self) -> bool:
+        """Whether anything is sold to the account: not when it is closed or suspended."""
+        return self.account.status is Status.ACTIVE
+
+
+def turned(reason: Reason, subscriber: Subscriber | None) -> Turned:
+    """Where a call goes that is not forwarded. Voicemail that is to be paid needs its price reserved first."""
+    if subscriber is None or reason is Reason.ACCOUNT_CLOSED:
+        return Turned(Decision.REJECT, reason)
+    if not subscriber.voicemail_paid:
+        return Turned(Decision.VOICEMAIL, reason)
+    return Turned(Decision.REJECT, reason, sells_voicemail=subscriber.buys)
+
+
+def obstacle(account: Account, number: Number, target_is_ours: bool) -> Reason | None:
+    """What stands against forwarding before any price is looked at."""
+    if account.status is Status.CLOSED:
+        return Reason.ACCOUNT_CLOSED
+    if account.status is Status.SUSPENDED:
+        return Reason.ACCOUNT_SUSPENDED
+    if not number.forward_to:
+        return Reason.NO_TARGET
+    return Reason.LOOP if target_is_ours else None
+
+
+CAME_BACK = Turned(Decision.REJECT, Reason.CAME_BACK)
+"""Never answered, by voicemail neither: an answer would be that of the forward that rings, and would be charged as one.
+Busy, that forward fails, and its caller comes to voicemail once."""
+
+
+def is_returned(caller: str, withheld: bool, ringing: Session, spelled: Callable[[str], Collection[str]]) -> bool:
+    """Whether a call to the number of a forward that rings is that forward, coming back: it shows the same caller, or
+    the subscriber's number, or that of the phone that rings and diverts. ``spelled`` gives a number's readings.
+
+    Two callers who are both withheld, or both unknown, cannot be told apart, and are taken for one.
+    """
+    if withheld and ringing.withheld:
+        return True
+    if not caller:
+        return not withheld and not ringing.withheld and not ringing.caller
+    shown = set(spelled(caller))
+    return any(shown & set(spelled(one)) for one in (ringing.caller, ringing.number, ringing.target) if one)
+
+
+def cause_of(missed: Turned, subscriber: Subscriber, rate: Rate | Refusal, posted: int, at_us: int) -> Cause:
+    """Why a call was missed. ``posted``: the credit, with what others have reserved of it; ``rate``: of the target."""
+    if missed.reason is Reason.TOO_MANY_CALLS:
+        return Cause.TOO_MANY_CALLS
+    wanted_money = missed.reason is Reason.NO_CREDIT
+    pays_forward = wanted_money and not isinstance(rate, Refusal) and posted >= max(1, cost_to_begin(rate, at_us))
+    if pays_forward or (missed.sells_voicemail and posted >= subscriber.message_price):
+        return Cause.CREDIT_IN_USE
+    return Cause.NO_CREDIT if wanted_money else Cause.NO_MESSAGE
+
+
+_REFUSALS = {
+    Refusal.UNKNOWN_PLAN: Reason.UNKNOWN_PLAN,
+    Refusal.NOT_COVERED: Reason.NOT_COVERED,
+    Refusal.BLOCKED: Reason.BLOCKED,
+    Refusal.PREMIUM: Reason.PREMIUM,
+    Refusal.LOOP: Reason.LOOP,
+}
+
+
+def refused(refusal: Refusal, subscriber: Subscriber) -> Turned:
+    """The tariff has no rate for the target."""
+    return turned(_REFUSALS[refusal], subscriber)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is known of one call at its set-up, besides the subscriber."""
+
+    session: str
+    switch: str
+    epoch: int
+    caller: str
+    withheld: bool
+    caller_uid: str
+    now: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The call can be forwarded: the session to open, and what it should hold."""
+
+    draft: Session
+    extension: Extension
+
+
+def afford(
+    setup: Setup, subscriber: Subscriber, rate: Rate, balances: Mapping[str, Balance], policy: Policy
+) -> Forward | Turned:
+    """Whether the first stretch (one horizon and one tick, or what there is) can be paid."""
+    if not subscriber.number.forward_to.startswith("+"):
+        return turned(Reason.NOT_COVERED, subscriber)  # a short code: the dialplan dials E.164 alone
+    if balances.get(CALLS, Balance()).reserved >= subscriber.plan.max_calls:
+        return turned(Reason.TOO_MANY_CALLS, subscriber)
+    month = month_of(rate.zone, setup.now.wall_us)
+    rate = rate.under(ruled_by(balances, month, subscriber.plan.name, subscriber.plan.free_seconds))
+    draft = _draft(setup, subscriber, rate, policy)
+    extension = extend(draft, balances, 0, policy.horizon_s + policy.tick_s)
+    if not extension.funding or _only_rounding_pays(draft, extension, balances):
+        reason = Reason.DAY_LIMIT if extension.short is Short.CAP else Reason.NO_CREDIT
+        return turned(reason, subscriber)
+    reason = Reason.CREDIT if extension.funding[0].source == CREDIT else Reason.FREE_MINUTES
+    return Forward(replace(draft, reason=reason.value), extension)
+
+
+def _only_rounding_pays(draft: Session, extension: Extension, balances: Mapping[str, Balance]) -> bool:
+    """Without any credit (R12) nothing is begun that has a price, though its first seconds may round to nothing."""
+    if extension.funding[0].source != CREDIT or balances.get(CREDIT, Balance()).available > 0:
+        return False
+    return draft.rate.connect_fee > 0 or draft.rate.regime(draft.start_us, 0).weight > 0
+
+
+def _draft(setup: Setup, subscriber: Subscriber, rate: Rate, policy: Policy) -> Session:
+    number, account, plan = subscriber.number, subscriber.account, subscriber.plan
+    return Session(
+        id=setup.session,
+        account=account.id,
+        number=number.number,
+        caller=setup.caller,
+        withheld=setup.withheld,
+        target=number.forward_to,
+        plan=plan.name,
+        language=account.language.value,
+        switch=setup.switch,
+        reason="",
+        rate=rate,
+        free_seconds=plan.free_seconds,
+        max_calls=plan.max_calls,
+        day=day_of(rate.zone, setup.now.wall_us),
+        day_cap=plan.max_credit_per_day,
+        opened=setup.now,
+        caller_uid=setup.caller_uid,
+        epoch=setup.epoch,
+        check_mono_us=setup.now.plus(policy.setup_timeout_s).mono_us,
+    )

@@ -1,0 +1,311 @@
+"""Why a call was decided so: the record of one decision, refused calls too, and the words for it. Pure.
+
+It is kept for some days, to answer a customer (`charging.service.decisions` stores it). It is no part of the books: no
+money depends on it. Numbers of other people are masked before they are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from agi.port import Answer, IncomingCall
+from charging.call.decide import Decision, Reason, Subscriber, Turned
+from charging.call.model import Session
+from charging.call.storage import Record
+from charging.call.voicemail import Voicemail
+from charging.clock import MICROSECONDS, Instant
+from charging.ledger.accounts import Number
+from charging.ledger.bundles import left
+from charging.ledger.model import CREDIT, Balance
+from charging.shown import HIDDEN, hidden
+from charging.tariff.tariff import Tariff
+
+DETAIL_CHARACTERS = 200
+
+
+class Turn(StrEnum):
+    """Which question of the dialplan was answered."""
+
+    INCOMING = "incoming"
+    UNANSWERED = "unanswered"
+    """What to do after a forward that nobody took."""
+    DELIVERY = "delivery"
+    """An answer of before could not be told to the dialplan."""
+
+
+class Fallback(StrEnum):
+    """Why there was no decision, or none that the dialplan heard. It then does what the operator chose for that."""
+
+    LEDGER_UNAVAILABLE = "ledger_unavailable"
+    SWITCH_SILENT = "switch_silent"
+    """Nothing was heard over AMI for longer than the horizon."""
+    UNPROVEN = "unproven"
+    """The switch has no such call."""
+    DECLINED = "declined"
+    """Left to another daemon."""
+    TOO_LATE = "too_late"
+    """The daemon took longer than the dialplan waits, or was told to stop meanwhile."""
+    NOT_DELIVERED = "not_delivered"
+    FAILED = "failed"
+    """A fault of the program."""
+
+
+FALLBACK = "fallback"
+"""The outcome of what was not decided; the others are those of :class:`Decision`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One decision. A member that is ``None`` or empty was not known, or not looked at, when it was made."""
+
+    at_us: int
+    """Wall clock: when the dialplan asked."""
+    turn: Turn
+    outcome: str
+    reason: str
+    """Of :class:`Reason` or :class:`Fallback`."""
+    switch: str
+    """The ``switch.id`` of the daemon."""
+    took_ms: int
+    """From the question to the decision."""
+    daemon: str = ""
+    """Its host and process."""
+    number: str = ""
+    """The subscriber's; masked where it is nobody's, or was not looked up."""
+    account: str = ""
+    plan: str = ""
+    caller: str = ""
+    """Masked; empty where it is withheld or unknown."""
+    withheld: bool = False
+    target: str = ""
+    """Masked."""
+    destination: str = ""
+    """Of the tariff."""
+    credit_available: int | None = None
+    """Micro-euro, before this call took any."""
+    credit_reserved: int | None = None
+    """Micro-euro: held by other calls."""
+    free_seconds: int | None = None
+    """Left of the month's, before this call took any; whether they pay for this destination is another matter."""
+    message_price: int | None = None
+    """Micro-euro of a voicemail message, where it was tried to be reserved."""
+    quota_s: int | None = None
+    """Seconds that were reserved at first."""
+    session: str = ""
+    detail: str = ""
+    """How the dialling ended, or what went wrong, in the program's words."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON, without what has its default; :meth:`from_plain` makes an equal value of it."""
+        return {name: value for name, value in asdict(self).items() if name in _REQUIRED or value != _DEFAULTS[name]}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Decided:
+        """What :meth:`to_plain` made, now or in a later version. Raises KeyError, TypeError or ValueError else."""
+        known = {name: value for name, value in plain.items() if name in _REQUIRED or name in _DEFAULTS}
+        return cls(**{**known, "turn": Turn(plain["turn"])})
+
+
+_REQUIRED = frozenset("at_us turn outcome reason switch took_ms".split())
+_DEFAULTS = {one.name: one.default for one in fields(Decided) if one.name not in _REQUIRED}
+
+
+@dataclass(slots=True)
+class Notes:
+    """What is learnt about a call while it is decided over."""
+
+    turn: Turn
+    began: Instant
+    number: str = ""
+    account: str = ""
+    caller: str = ""
+    withheld: bool = False
+    subscriber: Subscriber | None = None
+    destination: str = ""
+    balances: Mapping[str, Balance] | None = None
+    month: str = ""
+    """``YYYY-MM``, in the operator's zone, in which the balances were looked at."""
+    message_price: int | None = None
+    session: str = ""
+    detail: str = ""
+
+    @classmethod
+    def of(cls, request: IncomingCall, tariff: Tariff, began: Instant) -> Notes:
+        """Before anything is looked up."""
+        spelt = tariff.normalise(request.number) or tariff.normalise("+" + request.number.lstrip("+"))
+        number = hidden(spelt or request.number)
+        return cls(Turn.INCOMING, began, number, caller=request.caller, withheld=request.is_withheld)
+
+    def belongs_to(self, number: Number | None, found: Subscriber | Turned) -> None:
+        """Whose call it is, as far as it is anybody's."""
+        if number is not None:
+            self.number, self.account = number.number, number.account
+        if isinstance(found, Subscriber):
+            self.subscriber = found
+
+    def begun_by(self, record: Record) -> None:
+        """The session that an earlier decision opened."""
+        self.session, self.number, self.account = record.id, record.number, record.account
+        if isinstance(record, Session | Voicemail):
+            self.caller, self.withheld = record.caller, record.withheld
+
+    def saw(self, balances: Mapping[str, Balance], month: str) -> None:
+        """What money there was."""
+        self.balances, self.month = balances, month
+
+    def decided(self, answer: Answer, over: Instant) -> Decided:
+        """What the dialplan is told."""
+        return self._made(answer.decision, answer.reason, over, answer.switch, answer)
+
+    def failed(self, why: Fallback, detail: str, over: Instant, switch: str) -> Decided:
+        """There is no answer."""
+        self.detail = detail
+        return self._made(FALLBACK, why, over, switch, None)
+
+    def _made(self, outcome: str, reason: str, over: Instant, switch: str, answer: Answer | None) -> Decided:
+        whose, (available, reserved, free_seconds) = self.subscriber, self._money()
+        return Decided(
+            at_us=self.began.wall_us,
+            turn=self.turn,
+            outcome=str(outcome),
+            reason=str(reason),
+            switch=switch,
+            took_ms=max(0, over.mono_us - self.began.mono_us) // (MICROSECONDS // 1000),
+            number=self.number,
+            account=self.account,
+            plan="" if whose is None else whose.plan.name,
+            caller="" if self.withheld else hidden(self.caller),
+            withheld=self.withheld,
+            target="" if whose is None else hidden(whose.number.forward_to),
+            destination=self.destination,
+            credit_available=available,
+            credit_reserved=reserved,
+            free_seconds=free_seconds,
+            message_price=self.message_price,
+            quota_s=None if answer is None else answer.quota_s,
+            session=(answer and answer.session) or self.session,
+            detail=self.detail[:DETAIL_CHARACTERS],
+        )
+
+    def _money(self) -> tuple[int | None, int | None, int | None]:
+        """Credit available and reserved, and free seconds."""
+        if self.balances is None or self.subscriber is None:
+            return None, None, None
+        credit = self.balances.get(CREDIT, Balance())
+        free = left(self.balances, self.month, self.subscriber.plan.free_seconds)
+        return credit.available, credit.reserved, max(0, free.available)
+
+
+# --- in words -------------------------------------------------------------------------------------------------
+
+_OUTCOMES = {
+    Decision.FORWARD: "forwarded",
+    Decision.VOICEMAIL: "sent to voicemail",
+    Decision.REJECT: "not answered",
+    FALLBACK: "not decided: the dialplan took its fallback",
+}
+_LOOK = "see the daemon's log of that moment"
+_WORDS: Mapping[str, tuple[str, str]] = {
+    Reason.FREE_MINUTES: ("the month's free minutes pay for the first seconds", ""),
+    Reason.CREDIT: ("credit pays from the first second", ""),
+    Reason.UNKNOWN_NUMBER: (
+        "the number dialled belongs to no account",
+        "if it should be somebody's: `charging number add ACCOUNT NUMBER`",
+    ),
+    Reason.ACCOUNT_CLOSED: ("the account is closed", "a closed account takes no more calls; remove its numbers"),
+    Reason.ACCOUNT_SUSPENDED: (
+        "the account is suspended",
+        "`charging account show ACCOUNT` tells why; once that is settled `charging account activate ACCOUNT`",
+    ),
+    Reason.UNKNOWN_PLAN: (
+        "the account's plan is not in the tariff",
+        "give the account a plan of the tariff, or put the plan back: `charging tariff check`",
+    ),
+    Reason.NO_TARGET: (
+        "no number to forward to is set",
+        "`charging number set NUMBER --forward-to …`, or the customer does it",
+    ),
+    Reason.NOT_COVERED: (
+        "the tariff has no price for the number that it is forwarded to",
+        "`charging tariff quote` shows it; add the destination to the tariff, or change the target",
+    ),
+    Reason.BLOCKED: ("the tariff refuses the destination", "change the target, or the destination's `refuse`"),
+    Reason.PREMIUM: ("the target is a premium number, which the tariff refuses", "change the target"),
+    Reason.LOOP: ("it is forwarded to one of your own numbers", "change the target"),
+    Reason.CAME_BACK: (
+        "it is the forward of a call that still rang, diverted back to the number",
+        "the customer's phone diverts to his own number here: he should end that; the first call went on as decided",
+    ),
+    Reason.TOO_MANY_CALLS: (
+        "as many calls of the account ran as its plan allows at once",
+        "`charging calls --account ACCOUNT` shows those that run; `max_calls` of the plan is the limit",
+    ),
+    Reason.DAY_LIMIT: (
+        "the plan's limit of credit a day was reached",
+        "it opens again at midnight; `max_credit_per_day` of the plan is the limit",
+    ),
+    Reason.NO_CREDIT: (
+        "neither free minutes nor credit sufficed for the first seconds",
+        "a top-up works at once: `charging top-up ACCOUNT AMOUNT`; what others held is free when they end",
+    ),
+    Reason.FORWARD_FAILED: (
+        "it was forwarded, and the phone was busy, declined or did not answer",
+        "`detail` is how the dialling ended; CHANUNAVAIL or CONGESTION is the trunk's: see the switch's log",
+    ),
+    Fallback.LEDGER_UNAVAILABLE: (
+        "the ledger could not be asked, or did not answer in time",
+        "look at /health and the store's own log; what was reserved by then is given back",
+    ),
+    Fallback.SWITCH_SILENT: (
+        "the switch had not been heard over AMI for longer than `charging.horizon_s`",
+        "`charging check --live`; a call could not have been charged while it ran",
+    ),
+    Fallback.UNPROVEN: (
+        "the switch, asked over AMI, had no such call",
+        "the caller hung up just then; or a stranger asks: check `agi.allow` (docs/security.md)",
+    ),
+    Fallback.DECLINED: (
+        "this daemon left the question to the one that looks after the call",
+        "its decision stands beside this one; if there is none, that daemon was away",
+    ),
+    Fallback.TOO_LATE: (
+        "the decision took longer than `agi.request_timeout_s`, or the daemon was told to stop",
+        "see charging_agi_seconds and charging_ledger_operation_seconds of that moment",
+    ),
+    Fallback.NOT_DELIVERED: (
+        "the answer could not be told to the dialplan",
+        "the caller hung up, or the dialplan's guard had passed; the session's CDR tells whether anything was charged",
+    ),
+    Fallback.FAILED: ("the program failed", f"{_LOOK} and report it"),
+}
+
+
+def explanation(decided: Decided) -> str:
+    """What became of the call and why, in a sentence."""
+    outcome = _OUTCOMES.get(decided.outcome, decided.outcome)
+    why = _WORDS.get(decided.reason, (decided.reason, ""))[0]
+    if decided.outcome == Decision.REJECT and decided.message_price:
+        return f"{outcome}: {why}, and credit did not suffice for a voicemail message either"
+    return f"{outcome}: {why}"
+
+
+def advice(decided: Decided) -> str:
+    """What to do about it; empty: nothing."""
+    words = _WORDS.get(decided.reason, ("", _LOOK))[1]
+    number = "" if decided.number.endswith(HIDDEN) else decided.number
+    return words.replace("ACCOUNT", decided.account or "ACCOUNT").replace("NUMBER", number or "NUMBER")
+
+
+def bodies(text: str) -> list[Decided]:
+    """The decisions of a stored document. Raises AttributeError, KeyError, TypeError or ValueError where it is
+    damaged."""
+    return [Decided.from_plain(one) for one in json.loads(text)]
+
+
+def body(decisions: list[Decided]) -> str:
+    """The same, to be stored."""
+    return json.dumps([one.to_plain() for one in decisions], ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,117 @@
+"""How long a call lasted, decided once from whatever evidence there is. Pure.
+
+In this order: the switch's black box (the forwarded leg's own milliseconds); the switch's stamps of answer and end; the
+last moment at which the call is known to have been alive. The wall clock of the switch may have stepped during the
+call, which spoils the first two. That is told from our own lateness: with the stamps of answer and end, our monotonic
+clock gives two lengths between which the call's lies. Where the switch's is not between them, the smaller one is
+billed. Where our clock did not see the answer or the end, the steps that were seen on it meanwhile are taken off.
+
+Where the clocks agree and the leg's own record says otherwise than the events, the record is booked: events can be
+lost, late, or forged. The contradiction is a finding.
+"""
+
+from __future__ import annotations
+
+from charging.call.events import BlackBoxRead
+from charging.call.model import Duration, Policy, Proof, Session
+from charging.clock import Instant
+
+
+def decide_duration(session: Session, box: BlackBoxRead, now_wall_us: int, policy: Policy) -> Duration:
+    """The duration of a call that is over. ``now_wall_us`` is used for the end where nothing tells a better one."""
+    used_ms, proof = _evidence(session, box, policy)
+    billed_s = -(-max(0, used_ms - policy.answer_tolerance_ms) // 1000)
+    overrun_s = max(0, billed_s - session.covered_s)
+    return Duration(used_ms, billed_s - overrun_s, overrun_s, proof, _ended_us(session, used_ms, proof, now_wall_us))
+
+
+def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int, Proof]:
+    boxed = box.found and box.dial_status == "ANSWER"
+    if box.found and box.by_leg and not boxed:
+        return 0, Proof.NEVER_ANSWERED
+    if not boxed and not session.technology and (box.found or session.answered is None):
+        # A phone that answered as the caller left is no conversation: no bridge was seen, no answer recorded.
+        return 0, Proof.NEVER_ANSWERED
+    by_switch = box.answered_ms if boxed else _stamped_ms(session)
+    if by_switch is None:
+        if session.left is None or not session.anchored:
+            return session.proven_ms, Proof.UNPROVEN
+        return session.elapsed_ms(session.left.mono_us), Proof.EVENTS
+    smaller = _smaller_ms(session, by_switch, policy.clock_jump_ms)
+    recorded = boxed and box.by_leg and _clocks_agree(session, policy.clock_jump_ms)
+    if smaller is not None and not recorded:
+        return max(smaller, min(by_switch, session.proven_ms)), Proof.CLOCK_JUMP
+    return by_switch, Proof.BLACK_BOX if boxed else Proof.EVENTS
+
+
+def contradicting_ms(session: Session, box: BlackBoxRead, duration: Duration, policy: Policy) -> int | None:
+    """What the events said of the length, in ms, where the record that was booked says otherwise; else ``None``."""
+    by_events = _stamped_ms(session)
+    if not box.found or by_events is None or duration.proof is Proof.CLOCK_JUMP:
+        return None
+    return by_events if abs(by_events - duration.used_ms) > policy.clock_jump_ms else None
+
+
+def _clocks_agree(session: Session, tolerance_ms: int) -> bool:
+    """Whether no clock has stepped while the call lasted, by what was seen of the steps and by the events' stamps."""
+    stamped_ms = _stamped_ms(session)
+    if stamped_ms is None or session.left is None or not session.anchored:
+        return False
+    elapsed_ms = session.elapsed_ms(session.left.mono_us)
+    least_ms = elapsed_ms - _heard_late_ms(session.left, session.left_us)
+    most_ms = elapsed_ms + _heard_late_ms(session.answered, session.answered_us)
+    fits = least_ms - tolerance_ms <= stamped_ms <= most_ms + tolerance_ms
+    return fits and abs(session.stepped_us) <= tolerance_ms * 1000
+
+
+def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | None:
+    """What to bill in the place of a length by the switch's wall clock that cannot be right; ``None``: it can."""
+    heard = session.anchored and session.left is not None and session.left_us is not None
+    least_ms, most_ms, elapsed_ms = session.proven_ms, by_switch, by_switch
+    if session.anchored and session.answered is not None and (until := session.left or session.ended) is not None:
+        elapsed_ms = session.elapsed_ms(until.mono_us)
+        most_ms = elapsed_ms + _heard_late_ms(session.answered, session.answered_us)
+        least_ms = elapsed_ms - _heard_late_ms(until, session.left_us) if heard else session.proven_ms
+    lengths = (by_switch,) if heard else _unstepped_ms(session, by_switch, tolerance_ms)
+    fits = least_ms - tolerance_ms <= by_switch <= most_ms + tolerance_ms
+    if fits and all(abs(by_switch - length) <= tolerance_ms for length in lengths):
+        return None
+    return min(by_switch, elapsed_ms, *lengths)
+
+
+def _unstepped_ms(session: Session, by_switch: int, tolerance_ms: int) -> tuple[int, ...]:
+    """What the length can be without the clock's steps, where nobody heard of the end: after each step that was seen,
+    the end may have come before the next. Those that were seen before the answer was may have come before it. Where no
+    such end fits (the switch has a clock of its own), all come off.
+    """
+    steps = session.steps
+    unheard = sum(at_ms == 0 for at_ms, _ in steps)
+    lengths = []
+    for first in range(unheard + 1):
+        begin_ms, length = session.proven_ms, by_switch
+        for at_ms, by_us in steps[first:]:
+            if begin_ms - tolerance_ms <= length and (not at_ms or length <= at_ms + tolerance_ms):
+                lengths.append(length)
+            begin_ms, length = max(begin_ms, at_ms), length - by_us // 1000
+        if begin_ms - tolerance_ms <= length:
+            lengths.append(length)
+    return tuple(lengths) or (by_switch - session.stepped_us // 1000,)
+
+
+def _heard_late_ms(heard: Instant | None, stamp_us: int | None) -> int:
+    """How much later than it happened something was heard of, by the stamps."""
+    return 0 if heard is None or stamp_us is None else max(0, heard.wall_us - stamp_us) // 1000
+
+
+def _stamped_ms(session: Session) -> int | None:
+    if session.answered_us is None or session.left_us is None:
+        return None
+    return max(0, (session.left_us - session.answered_us) // 1000)
+
+
+def _ended_us(session: Session, used_ms: int, proof: Proof, now_wall_us: int) -> int:
+    if session.left_us is not None and proof is not Proof.CLOCK_JUMP:
+        return session.left_us
+    if session.answered is not None and proof is not Proof.NEVER_ANSWERED:
+        return session.start_us + used_ms * 1000
+    return session.ended.wall_us if session.ended is not None else now_wall_us

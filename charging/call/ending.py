@@ -1,0 +1,332 @@
+"""ENDING and SETTLING: how long the call lasted, then the exact charge and the CDR. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from charging.call.cdr import cdr_document
+from charging.call.commands import (
+    AskSwitch,
+    Command,
+    Doubt,
+    Find,
+    Forget,
+    HangUp,
+    Keep,
+    Post,
+    ReadBalances,
+    ReadBlackBox,
+    Tell,
+)
+from charging.call.duration import contradicting_ms, decide_duration
+from charging.call.events import (
+    BalancesRead,
+    BlackBoxRead,
+    KeptAnswer,
+    Posted,
+    SwitchSaid,
+    SwitchSilent,
+    Woke,
+)
+from charging.call.model import Duration, Pending, Proof, Session, Short, State
+from charging.call.step import Context, Step, due
+from charging.call.switch_events import (
+    BridgeLeft,
+    ChannelEnded,
+)
+from charging.call.transfers import (
+    Extension,
+    adopt,
+    catch_up,
+    close_transfer,
+    final_charge,
+    grants_for,
+    reserve_transfer,
+    within_means,
+)
+from charging.clock import MICROSECONDS
+from charging.ledger.model import AMOUNT_MAX, Closed, Leg, Opened, OpenSession, Outcome
+
+RETRY_MAX_S = 30
+"""Between two attempts to book a call that is over; the attempts never end."""
+
+REPLANS_MAX = 5
+"""So often is a refused transfer planned anew at once (other calls were faster)."""
+
+
+def begin_ending(session: Session, context: Context) -> Step:
+    """The call seems to be over. The switch's own record, which the forwarded leg wrote as it ended, confirms it: read
+    it at once. (A dialplan of before wrote it as the caller's channel ended: that end has it read again.)"""
+    wait_s = context.policy.black_box_wait_s
+    ending = replace(
+        session,
+        state=State.ENDING,
+        ended=context.now,
+        check_mono_us=context.in_s(wait_s),
+        tick_mono_us=None,
+        retry_mono_us=None if session.pending is None else session.retry_mono_us,  # a deadline is not set any more
+    )
+    return Step(ending, (ReadBlackBox(),))
+
+
+def channel_ended(session: Session, event: ChannelEnded, _context: Context) -> Step:
+    if event.uid != session.caller_uid or session.caller_gone:
+        return Step(session)
+    return Step(replace(session, caller_gone=True), (ReadBlackBox(),))
+
+
+def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
+    """A channel's end can overtake the word that it left its bridge (a reconciliation between them)."""
+    if session.left is not None:
+        return Step(session)
+    return Step(replace(session, left=context.now, left_us=event.at_us))
+
+
+def woke(session: Session, _event: Woke, context: Context) -> Step:
+    """Waited long enough for the record: is the caller really gone? The answer reads the record once more."""
+    if due(session.check_mono_us, context):
+        return Step(replace(session, check_mono_us=context.in_s(context.policy.black_box_wait_s)), (AskSwitch(),))
+    if session.pending is not None and due(session.retry_mono_us, context):
+        return post_again(session, context)
+    return Step(session)
+
+
+def life_seen(session: Session, _event: object, _context: Context) -> Step:
+    """The call that was said to be over does something."""
+    return Step(session, (AskSwitch(),))
+
+
+def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
+    """There is no record yet. Is the call over at all? An end that the switch denies was none."""
+    if not event.alone:
+        return Step(session)
+    if event.callee is not None and (event.callee.up or session.answered is None):
+        return _not_over(session, context)
+    if event.caller is None:
+        return Step(replace(session, caller_gone=True), (ReadBlackBox(),))
+    if session.answered is None:
+        return _not_over(session, context)
+    # The forwarded leg is gone and its caller goes on: nobody pays for that, and an older dialplan's record comes with
+    # its end.
+    return Step(session, (Tell("unpaid_channel_seen", {"uid": event.caller.uid}), HangUp(event.caller.uid, "moved")))
+
+
+def _not_over(session: Session, context: Context) -> Step:
+    """Go on from where the call stood; the answer to AskSwitch tells the rest."""
+    state = State.RINGING if session.answered is None else State.RUNNING
+    tick = None if session.answered is None else context.now.mono_us
+    back = replace(session, state=state, ended=None, left=None, left_us=None, caller_gone=False, tick_mono_us=tick)
+    back = replace(back, check_mono_us=context.in_s(context.policy.setup_timeout_s))
+    return Step(back, (Tell("event_contradicted", {"event": "end"}), AskSwitch()))
+
+
+def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> Step:
+    return Step(replace(session, check_mono_us=context.in_s(context.policy.retry_s)))
+
+
+def black_box_read(session: Session, event: BlackBoxRead, context: Context) -> Step:
+    """Decide on the record, or without it once it has been waited for."""
+    assert session.ended is not None, "a session that is ending has ended"
+    waited_us = context.now.mono_us - session.ended.mono_us
+    if not event.found and waited_us < context.policy.black_box_wait_s * MICROSECONDS:
+        return Step(session)
+    return begin_settling(session, event, context)
+
+
+def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Step:
+    """Decide once how long the call lasted, and store that before any money moves: a retry never decides anew."""
+    duration = decide_duration(session, box, context.now.wall_us, context.policy)
+    settling = replace(
+        session,
+        state=State.SETTLING,
+        duration=duration,
+        dial_status=session.dial_status or box.dial_status,
+        recorded=box.found,
+        message_left=box.fallback and box.message_stored,
+        check_mono_us=None,
+        tick_mono_us=None,
+        replans=0,
+    )
+    return Step(settling, (*_tell_duration(duration), *_find(session, box, duration, context), Keep()))
+
+
+def _find(session: Session, box: BlackBoxRead, duration: Duration, context: Context) -> tuple[Command, ...]:
+    """What the events said of the call's length, where the record that is booked says otherwise."""
+    told_ms = contradicting_ms(session, box, duration, context.policy)
+    if told_ms is None:
+        return ()
+    found = {"account": session.account, "booked_ms": duration.used_ms, "events_ms": told_ms}
+    return (Find("events_contradict_record", found),)
+
+
+def _tell_duration(duration: Duration) -> tuple[Command, ...]:
+    told: list[Command] = []
+    if duration.overrun_s:
+        told.append(Tell("quota_overrun", {"seconds": duration.overrun_s}))
+    if duration.proof is Proof.UNPROVEN:
+        told.append(Tell("end_unproven", {"used_ms": duration.used_ms}))
+    if duration.proof is Proof.CLOCK_JUMP:
+        told.append(Tell("clocks_disagreed", {"used_ms": duration.used_ms}))
+    return tuple(told)
+
+
+def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
+    if event.outcome is None:
+        return Step(replace(session, retry_mono_us=context.in_s(context.policy.retry_s)))
+    if event.outcome not in (Outcome.CREATED, Outcome.SESSION_NOT_OPEN, Outcome.OUT_OF_SEQUENCE):
+        return lose(session, event.outcome)
+    if session.pending is not None:
+        return post_again(session, context)
+    return settle(session, context)
+
+
+def settle(session: Session, context: Context) -> Step:
+    """Post the exact charge, give the rest back, write the CDR: one transfer. The grants of the bundles that it uses
+    come with it, and the ledger skips those that were made: a month may have begun while it was away, and a fail-over
+    may have lost one."""
+    duration = session.duration
+    assert duration is not None, "settled after the duration is decided"
+    document = cdr_document(session, duration)
+    after, transfer = close_transfer(session, duration.billed_s, document, duration.ended_us, context.now.wall_us)
+    grants = grants_for(session, after.funding, {}, context.now.wall_us)
+    pending = Pending(transfer, grants, after.funding, after.fixed_s, after.short, context.now.mono_us)
+    return Step(replace(session, pending=pending), (Post(transfer, grants),))
+
+
+def settling_woke(session: Session, _event: Woke, context: Context) -> Step:
+    if not due(session.retry_mono_us, context):
+        return Step(session)
+    if session.pending is not None:
+        return post_again(session, context)
+    return Step(replace(session, retry_mono_us=None), (Keep(),))
+
+
+def post_again(session: Session, context: Context) -> Step:
+    """The outcome is unknown: ask again with the same transfer, later and later."""
+    pending = session.pending
+    assert pending is not None, "there is something to ask about"
+    again = replace(pending, attempts=pending.attempts + 1)
+    return Step(
+        replace(session, pending=again, retry_mono_us=None),
+        (Post(pending.transfer, pending.grants),),
+    )
+
+
+def posted(session: Session, event: Posted, context: Context) -> Step:
+    """The answer to the last transfer, or to a tick's that was still open when the call ended."""
+    pending = session.pending
+    if pending is None or pending.transfer.id != event.transfer.id:
+        return Step(session)
+    if event.applied is None:
+        wait_s = min(RETRY_MAX_S, context.policy.retry_s * pending.attempts)
+        return Step(replace(session, retry_mono_us=context.in_s(wait_s)), (Tell("ledger_not_reached"),))
+    outcome = event.applied.outcome
+    closing = isinstance(pending.transfer.change, Closed)
+    if outcome is Outcome.SESSION_NOT_OPEN and not isinstance(pending.transfer.change, Opened):
+        return reassert(session, context)
+    if outcome is Outcome.OUT_OF_SEQUENCE:
+        return _settle_anew(session, event.applied.session, context)
+    if outcome is Outcome.INSUFFICIENT and closing and session.replans < REPLANS_MAX:
+        return Step(replace(session, pending=None, replans=session.replans + 1), (ReadBalances(),))
+    if not outcome.applied and (closing or isinstance(pending.transfer.change, Opened)):
+        return lose(session, outcome)
+    settled = replace(session, pending=None, retry_mono_us=None)
+    told: tuple[Command, ...] = ()
+    if outcome.applied:
+        settled = adopt(settled, pending.funding, pending.fixed_s, pending.short, pending.transfer.legs)
+        told = () if closing else (tell_tick(settled, pending),)
+    if closing:
+        return _closed(session, settled, pending)
+    after = _after_tick(settled, context) if session.state is State.SETTLING else Step(settled)
+    return Step(after.session, (*told, *after.commands))
+
+
+def _after_tick(session: Session, context: Context) -> Step:
+    """The last tick's outcome came after the call's length was decided, and may cover less than was thought."""
+    duration = session.duration
+    assert duration is not None, "settling begins with the duration"
+    if duration.billed_s > session.covered_s:
+        return Step(session, (ReadBalances(),))
+    return settle(session, context)
+
+
+def balances_read(session: Session, event: BalancesRead, context: Context) -> Step:
+    """The call cost more than was held: its price rose between set-up and answer (a time band's edge) and no tick could
+    tell in time. The customer pays for the seconds that there is money for; the rest are ours, like any others beyond
+    the deadline."""
+    duration = session.duration
+    if duration is None or session.pending is not None:
+        return Step(session)  # asked before the call ended
+    if event.balances is None:
+        return Step(replace(session, retry_mono_us=context.in_s(context.policy.retry_s)), (Tell("ledger_not_reached"),))
+    funding = within_means(session, event.balances, duration.billed_s)
+    unpaid_s = max(0, duration.billed_s - (funding[-1].end_s if funding else 0))
+    paid = replace(duration, billed_s=duration.billed_s - unpaid_s, overrun_s=duration.overrun_s + unpaid_s)
+    told = (Tell("quota_overrun", {"seconds": unpaid_s}),) if unpaid_s else ()
+    return Step(replace(session, funding=funding, duration=paid), (*told, Keep()))
+
+
+def tell_tick(session: Session, pending: Pending) -> Tell:
+    """A tick's transfer is in the journal."""
+    fields = {"settled": _settled(pending), "covered_s": session.covered_s, "short": session.short}
+    return Tell("tick_posted", fields)
+
+
+def _settled(pending: Pending) -> dict[str, int]:
+    return {leg.balance: -leg.posted for leg in pending.transfer.legs if leg.posted}
+
+
+def _closed(before: Session, session: Session, pending: Pending) -> Step:
+    duration = session.duration
+    assert duration is not None, "closed after it was settled"
+    fields = {"billed_s": duration.billed_s, "proof": duration.proof, "settled": _settled(pending)}
+    told: list[Command] = [Tell("call_settled", fields)]
+    if (reason := _cut_by(before, duration)) is not None:
+        late_ms = max(0, duration.used_ms - before.covered_s * 1000)
+        told.append(Tell("call_cut", {"reason": reason, "late_ms": late_ms}))
+    forget = Forget(look_again=session.message_left, recorded=session.recorded)
+    return Step(replace(session, state=State.CLOSED), (*told, forget))
+
+
+def _cut_by(session: Session, duration: Duration) -> str | None:
+    """Why we ended the call; ``None`` where one of the parties did."""
+    if session.cut_by:
+        return session.cut_by
+    if not session.answered or duration.used_ms < session.covered_s * 1000:
+        return None
+    return {Short.MONEY: "money", Short.CAP: "max_call", Short.NO: "daemon_away"}[session.short]
+
+
+def reassert(session: Session, context: Context) -> Step:
+    """The ledger has never heard of this session: a fail-over has lost the write that opened it, and with it all that
+    came after. Open it again as it stands, with nothing settled yet and everything held (once its length is known, only
+    what it cost); what it has used is settled anew. Where somebody else has closed it meanwhile, its CDR forbids that.
+    """
+    bare = replace(session, posted={}, held={}, fixed_s=0, pending=None)
+    at_us = context.now.wall_us
+    funding = session.funding if session.duration is None else final_charge(session, session.duration.billed_s)[1]
+    _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short), at_us)
+    transfer = replace(transfer, legs=tuple(map(_beyond_limits, transfer.legs)))
+    grants = grants_for(bare, funding, {}, at_us)  # what of them the ledger has kept, it skips
+    pending = Pending(transfer, grants, session.funding, 0, session.short, context.now.mono_us)
+    return Step(replace(bare, pending=pending), (Tell("session_reasserted"), Post(transfer, grants)))
+
+
+def _beyond_limits(leg: Leg) -> Leg:
+    """The plan's limits are for new calls: this one runs, whatever has begun since."""
+    return replace(leg, floor=-AMOUNT_MAX) if leg.floor else leg
+
+
+def _settle_anew(session: Session, stored: OpenSession | None, context: Context) -> Step:
+    """A fail-over has lost ticks of this session: what they settled is settled with the rest."""
+    if (behind := catch_up(session, stored)) is None:
+        return lose(session, Outcome.OUT_OF_SEQUENCE)
+    after = settle(behind, context) if session.state is State.SETTLING else Step(behind)
+    return Step(after.session, (Tell("session_reasserted"), *after.commands))
+
+
+def lose(session: Session, outcome: Outcome) -> Step:
+    """The ledger says that the session is not ours any more (closed, fenced) or that our books differ. Nothing more is
+    booked from this record; whoever holds the session goes on from the stored one. Loud: a person should look."""
+    told = Tell("session_lost", {"outcome": outcome})
+    return Step(replace(session, state=State.CLOSED, pending=None), (told, Doubt()))

@@ -1,0 +1,182 @@
+"""What can happen to a session. Frozen; the core takes one at a time.
+
+The first group comes from the switch (`switch_events.py`), the second answers a command that the core gave, the
+third comes from time and from people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from charging.call.switch_events import BridgeEntered, BridgeLeft, ChannelEnded, DialEnded, DialStarted, TransferSeen
+from charging.ledger.model import Applied, Balance, Outcome, Transfer
+
+# --- answers to commands --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One channel of the session as the switch describes it when asked."""
+
+    uid: str
+    bridged: bool
+    up: bool
+    """Answered."""
+    time_left_ms: int | None
+    """Until the switch cuts the channel; ``None``: no deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchSaid:
+    """The answer to AskSwitch: what the switch knows of the session's channels. ``asked_mono_us`` is when the
+    question was sent: whatever is reported was so then or later."""
+
+    asked_mono_us: int
+    caller: Leg | None
+    callee: Leg | None
+    others: tuple[Leg, ...] = ()
+    """Channels that bear the session's name and are neither: somebody has moved the call."""
+    alone: bool = True
+    """Whether the switch was asked about each of these channels by itself. In a list of all channels a stranger's
+    caller id can stand beside ours: such an answer confirms a call that runs, and changes nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchSilent:
+    """The switch could not be asked, or did not obey."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class BalancesRead:
+    """The account's balances now; ``None``: the ledger could not answer."""
+
+    balances: Mapping[str, Balance] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """The ledger's answer to a transfer; ``None``: it could not answer, the outcome is unknown."""
+
+    transfer: Transfer
+    applied: Applied | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """The ledger's answer to Keep; ``None``: it could not answer."""
+
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class BlackBoxRead:
+    """What the switch's own record of the call says; ``found`` is ``False`` where there is none (yet)."""
+
+    found: bool
+    dial_status: str = ""
+    answered_ms: int = 0
+    by_leg: bool = False
+    """Whether this is the forwarded leg's own time, and not its caller's."""
+    message_stored: bool = False
+    """The caller left a voicemail message, and it was stored (ASTERISK.md §7)."""
+    fallback: bool = False
+    """The dialplan acted without a decision of ours."""
+    number: str = ""
+    caller: str = ""
+    ended_us: int | None = None
+    fax_status: str = ""
+    fax_pages: int = 0
+    """Pages that the receiving machine has confirmed."""
+    undialled: bool = False
+    """The order of a fax came too late, or was none: the dialplan has dialled nobody."""
+    switch: str = ""
+    """The ``switch.id`` of the daemon that decided over the call; empty where none did."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineSet:
+    """The switch has taken the deadline that many seconds after the answer."""
+
+    covered_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPlayed:
+    """A prompt was started in the subscriber's ear, or could not be: ``result`` is a `ports.PromptResult`."""
+
+    prompt: str
+    result: str
+
+
+# --- from time and from people --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """A moment the session asked to be woken at has come. ``proven_mono_us``: up to then the switch is known to
+    have told everything (the sending of the last Ping that it answered); ``None``: never yet."""
+
+    proven_mono_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FundsChanged:
+    """The account got more to spend: a top-up (R22), or another call's end gave back what it did not use."""
+
+
+@dataclass(frozen=True, slots=True)
+class HangupOrdered:
+    """An operator wants the call to end."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FaxOrdered:
+    """The switch has taken the order to dial a fax."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardFailed:
+    """The dialplan asks what to do with a caller whose forward was not answered."""
+
+    status: str
+    voicemail_price: int | None = None
+    """Micro-euro, where voicemail is to be paid: its price is reserved as the forward's money goes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDoubtful:
+    """The AGI connection was lost while the decision was being delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJumped:
+    """The wall clock and the monotonic clock have parted by ``by_us``; the switch's deadlines have moved."""
+
+    by_us: int
+
+
+SessionSwitchEvent = DialStarted | DialEnded | BridgeEntered | BridgeLeft | ChannelEnded | TransferSeen
+
+Event = (
+    SessionSwitchEvent
+    | SwitchSaid
+    | SwitchSilent
+    | BalancesRead
+    | Posted
+    | KeptAnswer
+    | BlackBoxRead
+    | DeadlineSet
+    | PromptPlayed
+    | Woke
+    | FundsChanged
+    | HangupOrdered
+    | FaxOrdered
+    | ForwardFailed
+    | AnswerDoubtful
+    | ClockJumped
+)

@@ -1,0 +1,165 @@
+"""A fax that is being sent: the price of all its pages is reserved before it is dialled, and those that were really
+sent are charged. Pure.
+
+A page counts as sent when the receiving machine has confirmed it, which is what the switch's own record tells
+(FAXPAGES), whatever became of the rest: pages that failed are not charged (R3), also where there is no record at all.
+Measured on two pages: cut after 14 s the sender reports FAILED and no page, cut after 17 s FAILED and one page, and
+only that one is charged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from charging.call import oneoff
+from charging.call.cdr import iso
+from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
+from charging.call.events import BlackBoxRead, Event, FaxOrdered, HangupOrdered, SwitchSaid
+from charging.call.model import Policy, State
+from charging.call.oneoff import Piece
+from charging.call.switch_events import ChannelEnded
+from charging.clock import Instant
+from charging.ledger.model import Transfer
+from charging.pricing.money import format_euro
+
+SERVICE = "fax"
+RECORD_RETRY_S = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fax(Piece):
+    """One fax on its way."""
+
+    KIND = SERVICE
+    STORED = (
+        *("id", "account", "number", "target", "plan", "switch", "pages", "price", "document", "digest", "tariff"),
+        "sequence",
+    )
+    ADDED: ClassVar[Mapping[str, str]] = {"paper": ""}
+    TIMES = ("opened", "dial_by")
+    LOOK_S = 30
+    """A page takes its time."""
+
+    target: str
+    pages: int
+    """Of the document, counted before."""
+    document: str
+    """What its sender calls it."""
+    digest: str
+    """SHA-256 of the document as it was handed in: the same key with another document is told apart. Up to version 0.1
+    its first 32 digits."""
+    paper: str = ""
+    """The name by which it is kept until it is sent; empty in records of version 0.1."""
+    tariff: str
+    """Revision and digest of the tariff that gave the price."""
+    dial_by: Instant
+    """The switch does not dial after this."""
+    seen: bool = False
+    """Whether the switch is known to have had a channel for it."""
+    ordered: bool = False
+    """Whether the switch has taken the order to dial; not stored."""
+    cancelled: bool = False
+    """Whether somebody wants it to end; not stored."""
+
+    @property
+    def paper_name(self) -> str:
+        """By which its document is kept."""
+        return self.paper or f"{self.id}-{self.digest[:8]}"
+
+    @property
+    def cost(self) -> int:
+        """Micro-euro of all pages."""
+        return self.pages * self.price
+
+
+def open_transfer(fax: Fax) -> tuple[Fax, Transfer]:
+    """Reserve the price of every page and open the session."""
+    return oneoff.reserve(replace(fax, check_mono_us=fax.dial_by.mono_us), fax.cost, fax.opened.wall_us)
+
+
+def step(fax: Fax, event: Event, now: Instant, policy: Policy) -> tuple[Fax, tuple[Command, ...]]:
+    """What an event does to it. Events that concern calls are of no interest."""
+    return oneoff.step(fax, event, now, policy, _HANDLERS)
+
+
+Answer = tuple[Fax, tuple[Command, ...]]
+
+
+def _channel_ended(fax: Fax, _event: ChannelEnded, _now: Instant, _policy: Policy) -> Answer:
+    """One of its channels is gone: the half that dialled, or the one that sent. The switch knows whether all are."""
+    if fax.state is State.SETTLING:
+        return fax, ()
+    return replace(fax, seen=True), (AskSwitch(),)
+
+
+def _cancel(fax: Fax, _event: HangupOrdered, _now: Instant, _policy: Policy) -> Answer:
+    """Its channels are the switch's to name. Pages that were confirmed by then are charged."""
+    return replace(fax, cancelled=True), (AskSwitch(),)
+
+
+def _ordered(fax: Fax, _event: FaxOrdered, _now: Instant, _policy: Policy) -> Answer:
+    return replace(fax, ordered=True), ()
+
+
+def _switch_said(fax: Fax, event: SwitchSaid, now: Instant, _policy: Policy) -> Answer:
+    if fax.state is State.SETTLING:
+        return fax, ()
+    legs = [leg for leg in (event.caller, event.callee, *event.others) if leg is not None]
+    if not event.alone:
+        return fax, (() if legs and not fax.cancelled else (AskSwitch(),))
+    if legs:
+        sending = replace(fax, seen=True, state=State.RUNNING, check_mono_us=now.plus(fax.LOOK_S).mono_us)
+        return sending, tuple(HangUp(leg.uid, "cancelled") for leg in legs if fax.cancelled)
+    if not fax.seen and event.asked_mono_us < fax.dial_by.mono_us:
+        # The order may be on its way to the switch.
+        return replace(fax, check_mono_us=fax.dial_by.mono_us), ()
+    check = now.plus(RECORD_RETRY_S).mono_us
+    return replace(fax, state=State.ENDING, ended=fax.ended or now, check_mono_us=check), (ReadBlackBox(),)
+
+
+def _box_read(fax: Fax, event: BlackBoxRead, now: Instant, policy: Policy) -> Answer:
+    """Charge the pages that the switch says were sent."""
+    if not oneoff.is_awaited(fax, event, now, policy):
+        return fax, ()
+    sent = min(event.fax_pages, fax.pages)
+    ended_us = event.ended_us or (fax.ended or now).wall_us
+    fax = replace(fax, recorded=event.found)
+    return oneoff.settle(fax, sent * fax.price, _cdr(fax, event, sent, ended_us), ended_us, now)
+
+
+_HANDLERS: Mapping[type, oneoff.Handler] = {
+    ChannelEnded: _channel_ended,
+    HangupOrdered: _cancel,
+    FaxOrdered: _ordered,
+    SwitchSaid: _switch_said,
+    BlackBoxRead: _box_read,
+}
+
+
+def _cdr(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> str:
+    """The JSON text of its CDR: the same members as a call's, where they mean something."""
+    document = {
+        "service": SERVICE,
+        "session": fax.id,
+        "account": fax.account,
+        "number": fax.number,
+        "target": fax.target,
+        "plan": fax.plan,
+        "switch": fax.switch,
+        "document": fax.document,
+        "document_digest": fax.digest,
+        "status": box.fax_status,
+        "dial_status": box.dial_status,
+        "dialled": not box.undialled and (box.found or fax.seen),
+        "set_up": iso(fax.opened.wall_us),
+        "ended": iso(ended_us),
+        "pages": sent,
+        "document_pages": fax.pages,
+        "page_price": format_euro(fax.price),
+        "cost": format_euro(sent * fax.price),
+        "tariff": fax.tariff,
+    }
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)

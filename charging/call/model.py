@@ -1,0 +1,367 @@
+"""A session: everything that is known of one charged call, as one frozen record. Pure.
+
+The record is stored with the money (JSON text), so that a daemon that starts later goes on by the prices and rules
+that the call started with. Monotonic readings are not stored: they mean nothing to another process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from charging.clock import MICROSECONDS, Instant
+from charging.ledger.model import Transfer
+from charging.pricing.funding import Funding, Segment
+from charging.pricing.rate import Rate
+
+RECORD_VERSION = 1
+
+STEPS_MAX = 8
+"""So many steps of the wall clock during one call are told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The operator's settings that the core decides by; seconds unless the name says otherwise."""
+
+    tick_s: int = 60
+    horizon_s: int = 60
+    """Quota is always reserved this far ahead, as long as funds allow: so long may a daemon be away."""
+    warn_before_s: int = 60
+    """At most ``horizon_s``: a call knows its own end that early, because it has reserved that far."""
+    answer_tolerance_ms: int = 200
+    """Comes off a call's length before rounding up, for the switch's own lateness in cutting."""
+    ring_s: int = 30
+    setup_timeout_s: int = 10
+    """How long after a decision its dialling must have begun, before the switch is asked."""
+    black_box_wait_s: int = 5
+    proof_max_age_s: int = 6
+    """A tick charges nothing over a link that has been silent for longer than this."""
+    backstop_s: int = 5
+    """How much later than the subscriber's leg the caller's is cut, should it live on alone."""
+    retry_s: int = 1
+    """Between two attempts at a ledger or switch that does not answer."""
+    short_poll_s: int = 0
+    """How often a call that runs out looks for money, where other daemons share the ledger and may have been told of
+    it (R22); 0: this daemon is told itself."""
+    clock_jump_ms: int = 2000
+    """The wall and monotonic clocks may differ by so much before the smaller duration is billed."""
+    keep_withheld: bool = False
+    """Whether the operator keeps numbers that their callers withhold, for his own eyes."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other daemons share the ledger, and may open sessions of this switch."""
+        return self.short_poll_s > 0
+
+
+class State(StrEnum):
+    """Where a session stands. `table.py` has the table."""
+
+    RESERVED = "reserved"
+    """The decision is made and its money set aside; nothing is dialled yet."""
+    RINGING = "ringing"
+    RUNNING = "running"
+    """Answered: the paid time runs."""
+    ENDING = "ending"
+    """The call is over; how long it lasted is being found out."""
+    SETTLING = "settling"
+    """How long it lasted is decided and stored; the money is being booked."""
+    CLOSED = "closed"
+
+
+class Short(StrEnum):
+    """Why the reservation ends before the horizon."""
+
+    NO = "no"
+    MONEY = "money"
+    """The account's free seconds and credit are used up: the subscriber is warned."""
+    CAP = "cap"
+    """A limit of the plan (credit a day, length of a call): no warning, it is not about money."""
+
+
+class Proof(StrEnum):
+    """What a call's length rests upon."""
+
+    BLACK_BOX = "black_box"
+    EVENTS = "events"
+    UNPROVEN = "unproven"
+    """Nothing but the last second at which the call was seen alive."""
+    CLOCK_JUMP = "clock_jump"
+    """The clocks disagreed: the smaller duration."""
+    NEVER_ANSWERED = "never_answered"
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """How long a call lasted, decided once."""
+
+    used_ms: int
+    """As measured, before the tolerance."""
+    billed_s: int
+    """Whole seconds that count, before increments; never more than the funding covers."""
+    overrun_s: int
+    """Seconds beyond the paid deadline: not the customer's cost, but an alarm."""
+    proof: Proof
+    ended_us: int
+    """Wall clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A transfer whose outcome is not known yet, and what it does to the session once it is applied."""
+
+    transfer: Transfer
+    grants: tuple[Transfer, ...]
+    funding: Funding
+    fixed_s: int
+    short: Short
+    since_mono_us: int
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One charged call."""
+
+    id: str
+    account: str
+    number: str
+    caller: str
+    """Empty where it is unknown, or withheld and not kept (`Policy.keep_withheld`)."""
+    target: str
+    plan: str
+    language: str
+    switch: str
+    reason: str
+    """Why it was forwarded: ``free_minutes`` or ``credit``."""
+    rate: Rate
+    free_seconds: int
+    """The plan's free seconds a month: what a bundle that is not there yet will hold."""
+    max_calls: int
+    day: str
+    """The day, in the operator's zone, whose spending the call counts towards: that of its set-up."""
+    day_cap: int | None
+    """Micro-euro that calls may spend on that day."""
+    opened: Instant
+    caller_uid: str
+    epoch: int = 0
+    withheld: bool = False
+    """The caller does not want his number to be told: no customer sees it."""
+
+    state: State = State.RESERVED
+    callee_uid: str = ""
+    dial_status: str = ""
+    answered: Instant | None = None
+    """By our clocks, when the switch's word arrived."""
+    anchored: bool = True
+    """Whether ``answered`` is to be relied upon. Not where the switch's word came late, nor in a new process, which
+    knows of it by the time of day alone: then the switch is asked how long the call has lasted, before anything is
+    charged, warned of or moved."""
+    answered_us: int | None = None
+    """By the switch's own stamp."""
+    steps: tuple[tuple[int, int], ...] = ()
+    """How the wall clock was stepped since the answer, as the watch of the clocks saw it: how many ms after the answer,
+    and by how many µs. The oldest of many are added up."""
+    technology: str = ""
+    """Of the bridge; empty until it is joined."""
+    left: Instant | None = None
+    left_us: int | None = None
+    ended: Instant | None = None
+    caller_gone: bool = False
+    confirmed: bool = False
+    """Whether the switch, asked about the forwarded leg alone, has said that it is answered and speaks. Until then
+    events alone say so, and nothing is charged by them, no channel that they name is given an order. Not stored."""
+    proven_ms: int = 0
+    """So long after the answer the call was last known to be alive."""
+
+    sequence: int = 1
+    """Of the next transfer."""
+    funding: Funding = ()
+    fixed_s: int = 0
+    """The end of the seconds that are settled."""
+    posted: Mapping[str, int] = field(default_factory=dict)
+    """What the call has cost so far, by balance."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    short: Short = Short.NO
+    pending: Pending | None = None
+    replans: int = 0
+    """Refused attempts since the last that was applied."""
+
+    enforced_s: int = 0
+    """Seconds after the answer at which the switch will cut, as far as we know."""
+    doubtful_s: tuple[int, ...] = ()
+    """Later ones that it was told since, without our having heard whether it obeyed; the last few."""
+    warned: bool = False
+    prompts: int = 0
+    message_left: bool = False
+    """The dialplan's fallback took a voicemail message, which is to be charged once the forward is booked."""
+    turning: Transfer | None = None
+    """The transfer by which a failed forward becomes a paid voicemail, while its outcome is not known."""
+    turning_price: int = 0
+    hangup_reason: str = ""
+    """In the words of whoever ordered the end."""
+    cut_by: str = ""
+    """``operator``, ``transfer`` or ``overdue``, where the end was ordered."""
+    duration: Duration | None = None
+    recorded: bool = False
+    """Whether the switch's own record was read before the length was decided. Not stored."""
+    deadline_due: bool = False
+    """Whether the deadline is to be set once the call is confirmed. Not stored."""
+
+    check_mono_us: int | None = None
+    """When to ask the switch what it knows."""
+    tick_mono_us: int | None = None
+    retry_mono_us: int | None = None
+    """When to try the ledger or the switch again."""
+
+    @property
+    def stepped_us(self) -> int:
+        """By how much the wall clock was stepped since the answer, in all."""
+        return sum(by_us for _, by_us in self.steps)
+
+    @property
+    def follows(self) -> int:
+        """The number of the last transfer that was applied."""
+        return self.sequence - 1
+
+    @property
+    def covered_s(self) -> int:
+        """The seconds that may be talked, from the answer: reserved or settled, and within the longest call."""
+        return min(self.funding[-1].end_s, self.rate.max_call_s) if self.funding else 0
+
+    @property
+    def start_us(self) -> int:
+        """Where the call's time begins for its price: the switch's stamp of the answer, else our reading of it; until
+        then the set-up."""
+        if self.answered is None:
+            return self.opened.wall_us
+        return self.answered.wall_us if self.answered_us is None else self.answered_us
+
+    @property
+    def due_us(self) -> int:
+        """Wall clock at which what it has reserved ends: by then it should be over, and soon afterwards booked."""
+        return self.start_us + self.covered_s * MICROSECONDS
+
+    def elapsed_ms(self, mono_us: int) -> int:
+        """Milliseconds from the answer to a monotonic reading; 0 before the answer."""
+        return 0 if self.answered is None else max(0, (mono_us - self.answered.mono_us) // 1000)
+
+    def stepped(self, by_us: int, mono_us: int) -> Session:
+        """After one more step of the wall clock, seen at a monotonic reading."""
+        steps = (*self.steps, (self.elapsed_ms(mono_us), by_us))
+        if len(steps) > STEPS_MAX:
+            (_, first_us), (at_ms, second_us), *later = steps
+            steps = ((at_ms, first_us + second_us), *later)
+        return replace(self, steps=steps)
+
+    def at(self, second: int) -> Instant:
+        """The instant ``second`` seconds after the answer."""
+        assert self.answered is not None, "only an answered call has seconds"
+        return self.answered.plus(second)
+
+    def to_json(self) -> str:
+        """The record as it is stored."""
+        return json.dumps(_to_dict(self), separators=(",", ":"), sort_keys=True)
+
+
+_STORED_AS_IS = (
+    "id",
+    "account",
+    "number",
+    "caller",
+    "target",
+    "plan",
+    "language",
+    "switch",
+    "reason",
+    "free_seconds",
+    "max_calls",
+    "day",
+    "day_cap",
+    "caller_uid",
+    "epoch",
+    "withheld",
+    "state",
+    "callee_uid",
+    "dial_status",
+    "answered_us",
+    "steps",
+    "technology",
+    "left_us",
+    "caller_gone",
+    "proven_ms",
+    "sequence",
+    "fixed_s",
+    "short",
+    "enforced_s",
+    "doubtful_s",
+    "warned",
+    "prompts",
+    "message_left",
+    "hangup_reason",
+    "cut_by",
+)
+_STORED_INSTANTS = ("opened", "answered", "left", "ended")
+
+
+def _to_dict(session: Session) -> dict[str, Any]:
+    record: dict[str, Any] = {name: getattr(session, name) for name in _STORED_AS_IS}
+    for name in _STORED_INSTANTS:
+        instant: Instant | None = getattr(session, name)
+        record[name] = None if instant is None else instant.wall_us
+    record["version"] = RECORD_VERSION
+    record["rate"] = session.rate.to_json()
+    record["funding"] = [[part.start_s, part.end_s, part.source] for part in session.funding]
+    record["posted"] = dict(session.posted)
+    record["held"] = dict(session.held)
+    end = session.duration
+    record["duration"] = end and [end.used_ms, end.billed_s, end.overrun_s, end.proof, end.ended_us]
+    return record
+
+
+def posted_in(text: str) -> Mapping[str, int]:
+    """What a stored record has settled so far, by balance. Only calls settle before their end."""
+    posted: Mapping[str, int] = json.loads(text).get("posted", {})
+    return posted
+
+
+def from_json(text: str, now: Instant, epoch: int) -> Session:
+    """A stored record, brought back to life: its instants become monotonic again by today's distance between the two
+    clocks. Raises ValueError or KeyError where the text is not such a record."""
+    record = json.loads(text)
+    if record.pop("version") != RECORD_VERSION:
+        raise ValueError("the session's record is of another version")
+    record["steps"] = _steps_in(record)
+    stepped_us = sum(by_us for _, by_us in record["steps"])
+    for name in _STORED_INSTANTS:
+        if record[name] is not None:
+            # Set-up and answer were read before any step that the record knows of.
+            before_us = stepped_us if name in ("opened", "answered") else 0
+            record[name] = Instant(now.mono_us - (now.wall_us - before_us - record[name]), record[name])
+    record["rate"] = Rate.from_json(record["rate"])
+    record["funding"] = tuple(Segment(*part) for part in record["funding"])
+    record["doubtful_s"] = tuple(record.get("doubtful_s", ()))
+    record["state"] = State(record["state"])
+    record["short"] = Short(record["short"])
+    if record["duration"] is not None:
+        used_ms, billed_s, overrun_s, proof, ended_us = record["duration"]
+        record["duration"] = Duration(used_ms, billed_s, overrun_s, Proof(proof), ended_us)
+    return _awake(replace(Session(**record), epoch=epoch, anchored=record["answered"] is None), now)
+
+
+def _steps_in(record: dict[str, Any]) -> tuple[tuple[int, int], ...]:
+    """The clock's steps; of a record of before their sum alone, as if it had been stepped at the answer."""
+    summed_us = record.pop("stepped_us", 0)
+    return tuple((at_ms, by_us) for at_ms, by_us in record.get("steps", [[0, summed_us]] if summed_us else []))
+
+
+def _awake(session: Session, now: Instant) -> Session:
+    """What a session does first in a new process: book what is decided, else ask the switch; a running one ticks."""
+    if session.state is State.SETTLING:
+        return replace(session, retry_mono_us=now.mono_us)
+    tick = now.mono_us + MICROSECONDS if session.state is State.RUNNING else None
+    return replace(session, check_mono_us=now.mono_us, tick_mono_us=tick)

@@ -1,0 +1,190 @@
+"""What is paid at once: a voicemail, a fax. Its price is reserved before, and the switch's own record alone tells what
+of it is charged: no record, no charge (R3). Pure.
+
+    RESERVED ──no channel any more──▶ ENDING ──record read──▶ SETTLING ──booked──▶ CLOSED
+
+It is a session like a call: it holds money, it is stored with it, and it comes back after a restart. Here is what the
+two have in common; `voicemail` and `fax` say when theirs is over, and what the record proves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self, TypeVar
+
+from charging.call.commands import AskSwitch, Command, Doubt, Forget, Post, Tell
+from charging.call.events import BlackBoxRead, Event, Posted, SwitchSilent, Woke
+from charging.call.model import Policy, State
+from charging.clock import MICROSECONDS, Instant
+from charging.ledger.model import CREDIT, Closed, Kind, Leg, Opened, OpenSession, Transfer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One of them, on its way."""
+
+    KIND: ClassVar[str]
+    """Of the stored record; also the reason of its transfers."""
+    STORED: ClassVar[tuple[str, ...]]
+    """What is stored as it is."""
+    ADDED: ClassVar[Mapping[str, Any]] = {}
+    """The same, with what stands for it in records of versions that did not store it."""
+    TIMES: ClassVar[tuple[str, ...]] = ("opened",)
+    """Instants that are stored, by the wall clock."""
+    LOOK_S: ClassVar[int]
+    """So often the switch is asked whether it is still there."""
+    LONGEST_S: ClassVar[int] = 4 * 3600
+    """By then it should be over."""
+
+    id: str
+    account: str
+    number: str
+    """The subscriber's."""
+    plan: str
+    switch: str
+    price: int
+    """Micro-euro of one: a message, a page."""
+    opened: Instant
+    epoch: int = 0
+    state: State = State.RESERVED
+    sequence: int = 1
+    held: Mapping[str, int] = field(default_factory=dict)
+    ended: Instant | None = None
+    pending: Transfer | None = None
+    recorded: bool = False
+    """Whether the switch's own record was read. Not stored."""
+    attempts: int = 0
+    check_mono_us: int | None = None
+    retry_mono_us: int | None = None
+
+    @property
+    def due_us(self) -> int:
+        """Wall clock: by then it should be over, and soon afterwards booked."""
+        return self.opened.wall_us + self.LONGEST_S * MICROSECONDS
+
+    def to_json(self) -> str:
+        """The record as it is stored."""
+        record = {name: getattr(self, name) for name in (*self.STORED, *self.ADDED)}
+        times = {name: getattr(self, name).wall_us for name in self.TIMES}
+        whole = {"kind": self.KIND, **record, **times, "held": dict(self.held)}
+        return json.dumps(whole, separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def revived(cls, record: Mapping[str, Any], now: Instant, epoch: int) -> Self:
+        """A stored record, brought back to life; it asks the switch first. Raises KeyError or TypeError."""
+        stored = {name: record[name] for name in cls.STORED}
+        stored |= {name: record.get(name, otherwise) for name, otherwise in cls.ADDED.items()}
+        times: dict[str, Any] = {
+            name: Instant(now.mono_us - (now.wall_us - record[name]), record[name]) for name in cls.TIMES
+        }
+        return cls(**stored, **times, held=record["held"], epoch=epoch, check_mono_us=now.mono_us)
+
+
+P = TypeVar("P", bound=Piece)
+Handler = Callable[[Any, Any, Instant, Policy], tuple[Any, tuple[Command, ...]]]
+
+
+def reserve(piece: P, price: int, at_us: int) -> tuple[P, Transfer]:
+    """Reserve micro-euro from credit alone (R9), and open the session."""
+    after = replace(piece, held={CREDIT: price} if price else {}, sequence=piece.sequence + 1)
+    change = Opened(piece.switch, after.to_json(), piece.epoch, piece.sequence - 1)
+    return after, _transfer(piece, Kind.RESERVE, at_us, (Leg(CREDIT, 0, price),), change)
+
+
+def step(
+    piece: P, event: Event, now: Instant, policy: Policy, handlers: Mapping[type, Handler]
+) -> tuple[P, tuple[Command, ...]]:
+    """What an event does to it: by ``handlers``, else by those that all have. Others are of no interest."""
+    handler = handlers.get(type(event)) or _HANDLERS.get(type(event))
+    return (piece, ()) if handler is None or piece.state is State.CLOSED else handler(piece, event, now, policy)
+
+
+def wake_at(piece: Piece) -> int | None:
+    """When it wants a Woke: only for what that acts upon."""
+    wishes = (piece.check_mono_us, None if piece.pending is None else piece.retry_mono_us)
+    return min((wish for wish in wishes if wish is not None), default=None)
+
+
+def is_awaited(piece: Piece, event: BlackBoxRead, now: Instant, policy: Policy) -> bool:
+    """Whether what was read is the answer that a piece which has ended waits for: a record, or that there is none after
+    all the time that one may take."""
+    if piece.state is not State.ENDING:
+        return False
+    assert piece.ended is not None, "a session that is ending has ended"
+    return event.found or now.mono_us - piece.ended.mono_us >= policy.black_box_wait_s * MICROSECONDS
+
+
+def settle(piece: P, charge: int, cdr: str, ended_us: int, now: Instant) -> tuple[P, tuple[Command, ...]]:
+    """Take ``charge`` micro-euro, give back the rest of what is held, and close the session."""
+    return _settle(piece, charge, Closed(cdr, ended_us, piece.epoch, piece.sequence - 1), now)
+
+
+def _settle(piece: P, charge: int, change: Closed, now: Instant) -> tuple[P, tuple[Command, ...]]:
+    held = {CREDIT: 0, **piece.held}
+    legs = tuple(Leg(key, -charge if key == CREDIT else 0, -held[key]) for key in sorted(held))
+    transfer = _transfer(piece, Kind.SETTLE if charge else Kind.RELEASE, now.wall_us, legs, change)
+    settling = replace(piece, state=State.SETTLING, pending=transfer, attempts=1, check_mono_us=None)
+    return settling, (Post(transfer),)
+
+
+def _settle_anew(piece: P, stored: OpenSession, now: Instant) -> tuple[P, tuple[Command, ...]]:
+    """A fail-over has lost the transfer by which a forward became this: what the forward held is given back with the
+    charge."""
+    assert piece.pending is not None, "there is something to settle"
+    assert isinstance(piece.pending.change, Closed), "it closes by its only transfer"
+    charge = sum(-leg.posted for leg in piece.pending.legs)
+    behind = replace(piece, sequence=stored.sequence + 1, held=dict(stored.holds))
+    settling, commands = _settle(behind, charge, replace(piece.pending.change, follows=stored.sequence), now)
+    return settling, (Tell("session_reasserted"), *commands)
+
+
+def _transfer(piece: Piece, kind: Kind, at_us: int, legs: tuple[Leg, ...], change: Opened | Closed) -> Transfer:
+    return Transfer(
+        id=f"{piece.id}/{piece.sequence}/{kind}",
+        account=piece.account,
+        kind=kind,
+        at_us=at_us,
+        legs=legs,
+        session=piece.id,
+        change=change,
+        reason=piece.KIND,
+    )
+
+
+# --- what all of them do --------------------------------------------------------------------------------------
+
+
+def _switch_silent(piece: P, _event: SwitchSilent, now: Instant, policy: Policy) -> tuple[P, tuple[Command, ...]]:
+    if piece.state is State.SETTLING:
+        return piece, ()
+    return replace(piece, check_mono_us=now.plus(policy.retry_s).mono_us), ()
+
+
+def _woke(piece: P, _event: Woke, now: Instant, _policy: Policy) -> tuple[P, tuple[Command, ...]]:
+    if piece.retry_mono_us is not None and piece.retry_mono_us <= now.mono_us and piece.pending:
+        return replace(piece, retry_mono_us=None), (Post(piece.pending),)
+    if piece.check_mono_us is not None and piece.check_mono_us <= now.mono_us:
+        return replace(piece, check_mono_us=now.plus(piece.LOOK_S).mono_us), (AskSwitch(),)
+    return piece, ()
+
+
+def _posted(piece: P, event: Posted, now: Instant, policy: Policy) -> tuple[P, tuple[Command, ...]]:
+    if piece.pending is None or event.transfer.id != piece.pending.id:
+        return piece, ()
+    if event.applied is None:
+        wait_s = min(30, policy.retry_s * piece.attempts)
+        waiting = replace(piece, attempts=piece.attempts + 1, retry_mono_us=now.plus(wait_s).mono_us)
+        return waiting, (Tell("ledger_not_reached"),)
+    if (stored := event.applied.session) is not None and stored.sequence < piece.sequence - 1:
+        return _settle_anew(piece, stored, now)
+    outcome = event.applied.outcome
+    closed = replace(piece, state=State.CLOSED, pending=None)
+    if not outcome.applied:
+        return closed, (Tell("session_lost", {"outcome": outcome}), Doubt())
+    settled = {leg.balance: -leg.posted for leg in piece.pending.legs if leg.posted}
+    return closed, (Tell(f"{piece.KIND}_settled", {"settled": settled}), Forget(recorded=piece.recorded))
+
+
+_HANDLERS: dict[type, Handler] = {SwitchSilent: _switch_silent, Woke: _woke, Posted: _posted}

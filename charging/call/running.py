@@ -1,0 +1,464 @@
+"""RUNNING: the ticks that settle and reserve ahead, the warning, the cut. Pure.
+
+Order of a tick: proof (the link has spoken lately), balances, one transfer that settles what was used and reserves
+the next stretch, and only then the later deadline for the switch. Money first, then time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from charging.call.commands import (
+    AskSwitch,
+    Command,
+    HangUp,
+    Keep,
+    PlayPrompt,
+    Post,
+    ReadBalances,
+    SetDeadline,
+    Tell,
+)
+from charging.call.ending import REPLANS_MAX, begin_ending, lose, post_again, reassert, tell_tick
+from charging.call.events import (
+    BalancesRead,
+    ClockJumped,
+    DeadlineSet,
+    FundsChanged,
+    KeptAnswer,
+    Leg,
+    Posted,
+    PromptPlayed,
+    SwitchSaid,
+    SwitchSilent,
+    Woke,
+)
+from charging.call.model import Session, Short, State
+from charging.call.step import Context, Step, due, hang_up_all, order_end
+from charging.call.switch_events import (
+    BridgeEntered,
+    BridgeLeft,
+    ChannelEnded,
+    TransferKind,
+    TransferSeen,
+)
+from charging.call.transfers import adopt, catch_up, extend, extend_transfer
+from charging.clock import MICROSECONDS, Instant
+from charging.ledger.model import CREDIT, Opened, OpenSession, Outcome
+
+DEADLINE_TOLERANCE_MS = 1000
+"""The switch's remaining time may differ by so much from ours before it is set again."""
+
+DOUBTFUL_MAX = 8
+"""So many orders of unknown outcome are remembered."""
+
+LOST_TICKS_MAX = 3
+"""So many of a call's last ticks may be missing from its record after a fail-over of a shared ledger."""
+
+BRIDGE_LEFT_GRACE_S = 2
+"""Between leaving the bridge and the channel's end, before the switch is asked whether the call is over."""
+
+ANSWER_GRACE_MS = 5000
+"""Between a leg's answer and its bridge."""
+
+PROMPT_CREDIT_LOW = "credit_low"
+PROMPT_MINUTES_LOW = "minutes_low"
+
+
+# --- what the switch tells ------------------------------------------------------------------------------------
+
+
+def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> Step:
+    """The parties hear each other, and the quota's deadline counts: plan anew from the exact start, for a month's or a
+    time band's edge may have passed since the set-up."""
+    if event.uid not in (session.callee_uid, session.caller_uid):
+        return Step(session, (Tell("unpaid_channel_seen", {"uid": event.uid}), AskSwitch(everywhere=True)))
+    if not session.anchored:
+        joined = replace(session, technology=event.technology, left=None, left_us=None)
+        return Step(replace(joined, check_mono_us=context.now.mono_us))
+    proven_ms = max(session.proven_ms, session.elapsed_ms(context.now.mono_us))
+    joined = replace(session, technology=event.technology, left=None, left_us=None, proven_ms=proven_ms)
+    if event.uid != session.callee_uid or session.pending is not None:
+        return Step(joined)
+    joined = replace(joined, check_mono_us=_overdue_at(joined, context))
+    return Step(joined, (Tell("bridge_joined", {"technology": event.technology}), ReadBalances()))
+
+
+def transfer_seen(session: Session, event: TransferSeen, context: Context) -> Step:
+    """An attended transfer may leave the forwarded leg talking to another: that is looked at, and charged on. Every
+    other takes a party to where the dialplan goes on with it, at nobody knows whose cost: the call ends."""
+    fields = {"kind": event.kind.value}
+    if event.kind is TransferKind.ATTENDED:
+        check = context.in_s(BRIDGE_LEFT_GRACE_S)
+        return Step(replace(session, check_mono_us=check), (Tell("transfer_followed", fields),))
+    return order_end(session, "transferred", "transfer", Tell("transfer_cut", fields))
+
+
+def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
+    if event.uid not in (session.callee_uid, session.caller_uid) or session.left is not None:
+        return Step(session)
+    check = context.in_s(BRIDGE_LEFT_GRACE_S)
+    return Step(replace(session, left=context.now, left_us=event.at_us, check_mono_us=check))
+
+
+def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
+    """The forwarded leg is the call: it lasts as long as that. The caller's own channel may end before it (a Local
+    channel that is optimised away, an attended transfer): then the switch is asked, should nothing tell more."""
+    if event.uid == session.callee_uid:
+        return begin_ending(session, context)
+    if event.uid != session.caller_uid:
+        return Step(session)
+    return Step(replace(session, caller_gone=True, check_mono_us=context.in_s(BRIDGE_LEFT_GRACE_S)))
+
+
+def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
+    """The switch's own view: is the call alive, and does its deadline stand where the money ends?"""
+    if not event.alone and not _agrees(session, event):
+        # Nothing is charged by the link's proof until the answer: the call may have ended while the link was away.
+        return Step(replace(session, confirmed=False), (AskSwitch(everywhere=True),))
+    if event.callee is None:
+        return begin_ending(replace(session, caller_gone=event.caller is None), context)
+    if session.cut_by:
+        return hang_up_all(session, event, context)
+    if not event.callee.up:
+        return _not_answered(session, context)
+    if not event.callee.bridged:
+        return _not_bridged(session, event, context)
+    if not session.anchored:
+        anchored = _anchor(session, event.callee, event.asked_mono_us, context)
+        after = switch_said(anchored.session, event, context)
+        return Step(after.session, (*anchored.commands, *after.commands))
+    alive = replace(
+        session,
+        callee_uid=event.callee.uid,
+        technology=session.technology or "unknown",
+        left=None,
+        left_us=None,
+        caller_gone=event.caller is None,
+        confirmed=session.confirmed or event.alone,
+        tick_mono_us=_first_tick(session, context) if event.alone else session.tick_mono_us,
+        proven_ms=max(session.proven_ms, session.elapsed_ms(event.asked_mono_us)),
+        check_mono_us=_overdue_at(session, context),
+    )
+    if session.elapsed_ms(context.now.mono_us) > (session.covered_s + context.policy.backstop_s) * 1000:
+        return _cut_overdue(alive, event, context)
+    misplaced = alive.deadline_due or _misplaced(alive, event.callee, event.asked_mono_us)
+    enforced = replace(alive, enforced_s=session.covered_s, doubtful_s=())
+    after = _deadline(replace(alive, deadline_due=False), context) if misplaced else Step(enforced)
+    strangers = tuple(HangUp(leg.uid, "not_paid_for") for leg in event.others if leg.bridged)
+    return Step(after.session, (*strangers, *after.commands))
+
+
+def _agrees(session: Session, event: SwitchSaid) -> bool:
+    """Whether a list of all channels says no more than what is known: the leg that we charge talks, and nobody else."""
+    same = event.callee is not None and event.callee.bridged and event.callee.uid == session.callee_uid
+    return same and session.anchored and not session.cut_by and not any(leg.bridged for leg in event.others)
+
+
+def _first_tick(session: Session, context: Context) -> int | None:
+    """A tick waits until the switch has confirmed the call; then it is due at once."""
+    tick = session.tick_mono_us
+    waits = not session.confirmed and tick is not None and tick <= context.in_s(context.policy.retry_s)
+    return context.now.mono_us if waits else tick
+
+
+def _not_answered(session: Session, context: Context) -> Step:
+    """An event said that the forwarded leg had answered, and the switch says that it rings: nothing was charged."""
+    ringing = replace(
+        session,
+        state=State.RINGING,
+        dial_status="",
+        answered=None,
+        answered_us=None,
+        anchored=True,
+        technology="",
+        left=None,
+        left_us=None,
+        proven_ms=0,
+        tick_mono_us=None,
+        check_mono_us=context.in_s(context.policy.setup_timeout_s),
+    )
+    return Step(ringing, (Tell("event_contradicted", {"event": "answer"}),))
+
+
+def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
+    """Find out when the call was answered: the switch counts down to the second that it was given last, or to the one
+    before where that order did not reach it. Its answer was true at some moment since the question: the latest is
+    taken, for nobody is cut too early. Where a later second fits our own reckoning, ticks were lost, and no clock is
+    wrong. Only our monotonic reading moves: prices go by the time of day."""
+    assert session.answered is not None, "a running call was answered"
+    due_now = replace(session, anchored=True, tick_mono_us=context.now.mono_us)
+    told_us = min(context.now.mono_us, asked_mono_us + DEADLINE_TOLERANCE_MS * 1000)
+    mine_ms = (told_us - session.answered.mono_us) // 1000
+    left_ms = callee.time_left_ms
+    if left_ms is None:
+        return Step(due_now)
+    policy = context.policy
+    lost = range(1, LOST_TICKS_MAX + 1) if policy.is_shared else ()
+    given = (session.covered_s, session.enforced_s, *session.doubtful_s)
+    fitting = [
+        second
+        for second in (*given, *(session.covered_s + ticks * policy.tick_s for ticks in lost))
+        if abs(second * 1000 - left_ms - mine_ms) <= policy.clock_jump_ms
+    ]
+    if fitting:
+        return Step(replace(due_now, enforced_s=fitting[0]))
+    known_alive = [second for second in given if second * 1000 - left_ms >= session.proven_ms - DEADLINE_TOLERANCE_MS]
+    enforced_s = min(known_alive or given, key=lambda second: abs(second * 1000 - left_ms - mine_ms))
+    its_ms = enforced_s * 1000 - left_ms
+    answered = Instant(told_us - its_ms * 1000, session.answered.wall_us)
+    moved = replace(due_now, answered=answered, enforced_s=enforced_s)
+    return Step(moved, (Tell("answer_moved", {"by_ms": mine_ms - its_ms}),))
+
+
+def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
+    """Between answer and bridge, or between bridge and hang-up: a moment, unless it lasts. Then somebody has moved the
+    leg out of the conversation (a redirection, say), and it ends: it costs what it costs, whomever it talks to."""
+    check = context.in_s(BRIDGE_LEFT_GRACE_S)
+    if not session.technology and session.elapsed_ms(context.now.mono_us) < ANSWER_GRACE_MS:
+        return Step(replace(session, check_mono_us=check))
+    if session.left is None:
+        return Step(replace(session, left=context.now, check_mono_us=check))
+    if context.now.mono_us - session.left.mono_us < BRIDGE_LEFT_GRACE_S * MICROSECONDS:
+        return Step(replace(session, check_mono_us=session.left.plus(BRIDGE_LEFT_GRACE_S).mono_us))
+    moved = replace(session, hangup_reason="moved", cut_by="moved", left=None, left_us=None)
+    after = hang_up_all(moved, event, context)
+    return Step(after.session, (Tell("moved_call_cut"), *after.commands))
+
+
+def _misplaced(session: Session, callee: Leg, asked_mono_us: int) -> bool:
+    wanted_ms = session.covered_s * 1000 - session.elapsed_ms(asked_mono_us)
+    return callee.time_left_ms is None or abs(callee.time_left_ms - wanted_ms) > DEADLINE_TOLERANCE_MS
+
+
+def _cut_overdue(session: Session, event: SwitchSaid, context: Context) -> Step:
+    """The switch has not cut at the deadline: cut by order."""
+    uids = [leg.uid for leg in (event.callee, event.caller) if leg is not None]
+    told = Tell("overdue_call_cut", {"covered_s": session.covered_s})
+    waiting = replace(
+        session, check_mono_us=context.in_s(context.policy.retry_s), hangup_reason="overdue", cut_by="overdue"
+    )
+    return Step(waiting, (told, *(HangUp(uid, "money_ended") for uid in uids)))
+
+
+def switch_silent(session: Session, event: SwitchSilent, context: Context) -> Step:
+    """The deadline stands where it was; try again as long as there is something to try."""
+    again = context.in_s(context.policy.retry_s)
+    if event.what == "set_deadline":
+        doubtful = tuple(dict.fromkeys((*session.doubtful_s, session.covered_s)))[-DOUBTFUL_MAX:]
+        return Step(replace(session, retry_mono_us=again, doubtful_s=doubtful))
+    return Step(replace(session, check_mono_us=again))
+
+
+def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step:
+    """The switch counts by its wall clock, which has moved away from what it was told. So will its record of the call's
+    length be: that is stored, for whoever may have to read it."""
+    stepped = session.stepped(event.by_us, context.now.mono_us)
+    moved = _deadline(stepped, context) if session.technology and session.anchored else Step(stepped)
+    return Step(moved.session, (*moved.commands, Keep()))
+
+
+def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
+    placed = replace(session, enforced_s=event.covered_s, doubtful_s=())
+    told = Tell("deadline_moved", {"covered_s": event.covered_s})
+    # A tick whose outcome is not known (its answer was lost, and then a clock jumped) is still to be asked again.
+    retry = None if placed.pending is None else placed.retry_mono_us
+    return Step(replace(placed, check_mono_us=_overdue_at(placed, context), retry_mono_us=retry), (told,))
+
+
+def _overdue_at(session: Session, context: Context) -> int:
+    return session.at(session.covered_s + context.policy.backstop_s).mono_us
+
+
+def _deadline(session: Session, context: Context) -> Step:
+    if not session.confirmed:
+        return Step(replace(session, deadline_due=True), (AskSwitch(),))
+    at = session.at(session.covered_s)
+    command = SetDeadline(
+        covered_s=session.covered_s,
+        at=at,
+        backstop=at.plus(context.policy.backstop_s),
+        callee_uid=session.callee_uid,
+        caller_uid=session.caller_uid,
+    )
+    return Step(session, (command,))
+
+
+# --- time -----------------------------------------------------------------------------------------------------
+
+
+def warn_at(session: Session, policy_warn_before_s: int) -> int | None:
+    """The monotonic reading at which the subscriber must be told that the money ends; ``None``: not now."""
+    if session.short is not Short.MONEY or session.warned or not session.technology or session.left is not None:
+        return None
+    if not session.anchored or not session.confirmed:
+        return None
+    return session.at(max(0, session.covered_s - policy_warn_before_s)).mono_us
+
+
+def woke(session: Session, event: Woke, context: Context) -> Step:
+    """Whatever is due, one thing at a time; what remains due wakes again at once."""
+    if due(session.retry_mono_us, context):
+        return _retry(session, context)
+    if due(session.check_mono_us, context):
+        ask = AskSwitch(everywhere=bool(session.cut_by))
+        return Step(replace(session, check_mono_us=context.in_s(context.policy.retry_s)), (ask,))
+    if due(warn_at(session, context.policy.warn_before_s), context):
+        return _warn(session, context)
+    if due(session.tick_mono_us, context):
+        return _tick(session, event, context)
+    return Step(session)
+
+
+def _retry(session: Session, context: Context) -> Step:
+    if session.pending is not None:
+        return post_again(session, context)
+    cleared = replace(session, retry_mono_us=None)
+    return _deadline(cleared, context) if session.enforced_s != session.covered_s else Step(cleared)
+
+
+def _warn(session: Session, context: Context) -> Step:
+    """R17: in the subscriber's ear, once for each time that the end comes near."""
+    by_minutes = session.funding[-1].source != CREDIT
+    prompt = PROMPT_MINUTES_LOW if by_minutes else PROMPT_CREDIT_LOW
+    warned = replace(session, warned=True, prompts=session.prompts + 1)
+    left_s = session.covered_s - session.elapsed_ms(context.now.mono_us) // 1000
+    play = PlayPrompt(prompt, session.language, session.callee_uid, warned.prompts)
+    return Step(warned, (Tell("warning_due", {"prompt": prompt, "left_s": left_s}), play))
+
+
+def prompt_played(session: Session, event: PromptPlayed, _context: Context) -> Step:
+    return Step(session, (Tell("prompt_played", {"prompt": event.prompt, "result": event.result}),))
+
+
+def _tick(session: Session, event: Woke, context: Context) -> Step:
+    """Charge only what is proven: over a silent link nothing is charged and nothing reserved."""
+    policy = context.policy
+    proven = event.proven_mono_us
+    silent = proven is None or context.now.mono_us - proven > policy.proof_max_age_s * MICROSECONDS
+    waits = session.pending is not None or session.left is not None or not session.anchored
+    if proven is None or silent or waits:
+        told = (Tell("tick_postponed", {"silent": silent}),) if silent else ()
+        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), told)
+    if not session.confirmed:
+        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (AskSwitch(),))
+    proven_ms = max(session.proven_ms, session.elapsed_ms(proven))
+    return Step(
+        replace(session, proven_ms=proven_ms, tick_mono_us=_next_tick(session, context)),
+        (ReadBalances(),),
+    )
+
+
+def _next_tick(session: Session, context: Context) -> int:
+    """The next whole tick since the answer."""
+    ticks = session.elapsed_ms(context.now.mono_us) // (context.policy.tick_s * 1000) + 1
+    return session.at(ticks * context.policy.tick_s).mono_us
+
+
+def _look_for_money(session: Session, context: Context) -> Session:
+    """A call that runs out ticks sooner where money may come unannounced (R22), from the moment it is known to."""
+    if session.short is Short.NO or not context.policy.short_poll_s:
+        return session
+    poll = context.in_s(context.policy.short_poll_s)
+    return replace(session, tick_mono_us=poll if session.tick_mono_us is None else min(session.tick_mono_us, poll))
+
+
+def funds_changed(session: Session, _event: FundsChanged, context: Context) -> Step:
+    """R22: a call that is running out plans anew at once, and so does one that credit pays where free seconds may have
+    come back (R10); any other will see the money at its next tick."""
+    if session.short is Short.NO and not _credit_stands_in(session):
+        return Step(session)
+    return Step(replace(session, tick_mono_us=context.now.mono_us))
+
+
+def _credit_stands_in(session: Session) -> bool:
+    """Whether credit pays for seconds to come that free ones would pay for, if there were any."""
+    by_credit = any(part.source == CREDIT and part.end_s > session.fixed_s for part in session.funding)
+    return by_credit and session.rate.takes_bundles and session.free_seconds > 0
+
+
+# --- money ----------------------------------------------------------------------------------------------------
+
+
+def balances_read(session: Session, event: BalancesRead, context: Context) -> Step:
+    """Settle what is proven, reserve the next stretch."""
+    policy = context.policy
+    if event.balances is None:
+        told = Tell("ledger_not_reached")
+        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (told,))
+    used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000) if session.confirmed else 0
+    elapsed_s = session.elapsed_ms(context.now.mono_us) // 1000
+    extension = extend(session, event.balances, used_s, elapsed_s + policy.horizon_s + policy.tick_s)
+    pending = extend_transfer(session, extension, event.balances, context.now.wall_us, context.now.mono_us)
+    if pending is None:
+        return _after_money(replace(session, short=extension.short), context)
+    return Step(replace(session, pending=pending), (Post(pending.transfer, pending.grants),))
+
+
+def posted(session: Session, event: Posted, context: Context) -> Step:
+    pending = session.pending
+    if pending is None or pending.transfer.id != event.transfer.id:
+        return Step(session)
+    if event.applied is None:
+        return Step(
+            replace(session, retry_mono_us=context.in_s(context.policy.retry_s)),
+            (Tell("ledger_not_reached"),),
+        )
+    outcome = event.applied.outcome
+    opening = isinstance(pending.transfer.change, Opened)
+    if outcome is Outcome.SESSION_NOT_OPEN and not opening:
+        return reassert(session, context)
+    if outcome is Outcome.OUT_OF_SEQUENCE:
+        return _plan_anew(session, event.applied.session)
+    if outcome is Outcome.INSUFFICIENT and not opening:
+        return _replan(session, context)
+    if not outcome.applied:
+        return lose(session, outcome)
+    after_tick = adopt(session, pending.funding, pending.fixed_s, pending.short, pending.transfer.legs)
+    told = tell_tick(after_tick, pending)
+    after = _after_money(replace(after_tick, pending=None, retry_mono_us=None), context)
+    return Step(after.session, (told, *after.commands))
+
+
+def _plan_anew(session: Session, stored: OpenSession | None) -> Step:
+    """A fail-over has lost ticks of this session: plan anew from what is stored, and what they settled and held is
+    posted again."""
+    behind = catch_up(session, stored)
+    if behind is None:
+        return lose(session, Outcome.OUT_OF_SEQUENCE)
+    return Step(behind, (Tell("session_reasserted"), ReadBalances()))
+
+
+def _replan(session: Session, context: Context) -> Step:
+    """Another call of the account was faster: plan with what is left now."""
+    again = replace(session, pending=None, retry_mono_us=None, replans=session.replans + 1)  # then the next tick tries
+    if again.replans > REPLANS_MAX:
+        wait = replace(again, replans=0, tick_mono_us=context.in_s(context.policy.retry_s))
+        return Step(wait, (Tell("extension_refused"),))
+    return Step(again, (ReadBalances(),))
+
+
+def _after_money(session: Session, context: Context) -> Step:
+    """The deadline follows the money; a warning that was given may be given again once the end is far (R22)."""
+    session = _look_for_money(session, context)
+    commands: tuple[Command, ...] = ()
+    left_ms = session.covered_s * 1000 - session.elapsed_ms(context.now.mono_us)
+    if session.warned and (session.short is not Short.MONEY or left_ms > context.policy.warn_before_s * 1000):
+        session = replace(session, warned=False)
+        commands = (Tell("warning_rearmed", {"left_ms": left_ms}),)
+    if not session.technology or not session.anchored:
+        return Step(session, commands)
+    if session.covered_s == session.enforced_s:
+        asks = session.short is Short.MONEY and not session.confirmed  # the warning waits for it
+        return Step(session, (*commands, AskSwitch()) if asks else commands)
+    moved = _deadline(session, context)
+    return Step(moved.session, (*commands, *moved.commands))
+
+
+def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
+    """The answer's stamp and the clock's steps are stored again with every tick: a store that was away is no harm."""
+    if event.outcome is None:
+        return Step(session, (Tell("ledger_not_reached"),))
+    if event.outcome in (Outcome.SESSION_NOT_OPEN, Outcome.OUT_OF_SEQUENCE):
+        return Step(replace(session, tick_mono_us=context.now.mono_us))
+    return Step(session) if event.outcome is Outcome.CREATED else lose(session, event.outcome)

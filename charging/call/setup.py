@@ -1,0 +1,168 @@
+"""RESERVED and RINGING: from the decision to the answer. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from charging.call.commands import AskSwitch, Become, Command, Keep, Post, Tell
+from charging.call.ending import begin_ending, begin_settling
+from charging.call.events import (
+    AnswerDoubtful,
+    BlackBoxRead,
+    ClockJumped,
+    ForwardFailed,
+    Leg,
+    Posted,
+    SwitchSaid,
+    SwitchSilent,
+    Woke,
+)
+from charging.call.model import Session, State
+from charging.call.step import Context, Step, due, hang_up_all, order_end
+from charging.call.switch_events import (
+    ChannelEnded,
+    DialEnded,
+    DialStarted,
+    TransferKind,
+    TransferSeen,
+)
+from charging.call.voicemail import turn_from
+from charging.clock import MICROSECONDS, Instant
+
+
+def dial_started(session: Session, event: DialStarted, context: Context) -> Step:
+    if event.caller_uid != session.caller_uid:
+        return Step(session)  # another channel dials on; only our caller's dialling makes the forwarded leg
+    ringing = replace(
+        session,
+        state=State.RINGING,
+        callee_uid=event.callee_uid,
+        check_mono_us=context.in_s(context.policy.ring_s + context.policy.setup_timeout_s),
+    )
+    return Step(ringing)
+
+
+def dial_ended(session: Session, event: DialEnded, context: Context) -> Step:
+    """The answer starts the paid time. Any other end leaves the caller with the dialplan, which asks again at once or
+    ends the call."""
+    if event.caller_uid != session.caller_uid:
+        return Step(session)
+    if event.status != "ANSWER":
+        check = context.in_s(context.policy.setup_timeout_s)
+        return Step(replace(session, dial_status=event.status, check_mono_us=check))
+    return answered(replace(session, steps=()), context.now, event.at_us, event.callee_uid, context)
+
+
+def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, context: Context) -> Step:
+    """The paid time has begun; the first tick comes one ``tick_s`` after it. Word that came late (this daemon was
+    stopped, or busy) leaves its beginning to be found out."""
+    late = at_us is not None and abs(at.wall_us - at_us) > context.policy.clock_jump_ms * 1000
+    running = replace(
+        session,
+        state=State.RUNNING,
+        callee_uid=callee_uid,
+        dial_status="ANSWER",
+        answered=at,
+        answered_us=at_us,
+        anchored=not late,
+        check_mono_us=context.now.mono_us if late else None,
+        tick_mono_us=at.mono_us + context.policy.tick_s * MICROSECONDS,
+    )
+    return Step(running, (Keep(), Tell("call_answered", {"quota_s": session.covered_s})))
+
+
+def forward_failed(session: Session, event: ForwardFailed, context: Context) -> Step:
+    """The dialplan says that nobody answered: the forward's money goes back, and where voicemail is to be paid its
+    price is reserved in the same operation."""
+    failed = replace(session, dial_status=event.status)
+    if not event.voicemail_price:
+        return begin_settling(failed, BlackBoxRead(found=False), context)
+    _, transfer = turn_from(session, event.voicemail_price, event.status, context.now, context.policy)
+    return Step(replace(failed, turning=transfer, turning_price=event.voicemail_price), (Post(transfer),))
+
+
+def posted(session: Session, event: Posted, context: Context) -> Step:
+    """The forward's money has become the voicemail's, or there is not enough for one."""
+    if session.turning is None or session.turning.id != event.transfer.id:
+        return Step(session)
+    if event.applied is None:
+        again = context.in_s(context.policy.retry_s)
+        return Step(replace(session, retry_mono_us=again), (Tell("ledger_not_reached"),))
+    failed = replace(session, turning=None, retry_mono_us=None)
+    if not event.applied.outcome.applied:
+        return begin_settling(failed, BlackBoxRead(found=False), context)
+    voicemail, _ = turn_from(session, session.turning_price, session.dial_status, context.now, context.policy)
+    if session.caller_gone:
+        voicemail = replace(voicemail, check_mono_us=context.now.mono_us)
+    return Step(failed, (Tell("voicemail_reserved", {"price": voicemail.price}), Become(voicemail)))
+
+
+def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step:
+    """The phone may have answered already, without our having heard so: whoever reads the record of the call's length
+    must know of the step."""
+    return Step(session.stepped(event.by_us, context.now.mono_us), (Keep(),))
+
+
+def answer_doubtful(session: Session, _event: AnswerDoubtful, context: Context) -> Step:
+    """The switch may or may not act on an answer it has half received: ask it, soon and again."""
+    return Step(replace(session, check_mono_us=context.now.mono_us), (Tell("answer_delivery_doubted"),))
+
+
+def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
+    if event.uid != session.caller_uid:
+        return Step(session)
+    if session.turning is not None:
+        return Step(replace(session, caller_gone=True))
+    return begin_ending(replace(session, caller_gone=True), context)
+
+
+def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> Step:
+    """Somebody else takes the call while it rings: the forward that was paid for does not come about."""
+    if event.kind is not TransferKind.PICKUP:
+        return Step(session)
+    return order_end(session, "picked_up", "transfer", Tell("transfer_cut", {"kind": event.kind.value}))
+
+
+def woke(session: Session, _event: Woke, context: Context) -> Step:
+    if session.turning is not None and due(session.retry_mono_us, context):
+        return Step(replace(session, retry_mono_us=None), (Post(session.turning),))
+    if not due(session.check_mono_us, context):
+        return Step(session)
+    check = context.in_s(context.policy.setup_timeout_s)
+    return Step(replace(session, check_mono_us=check), (AskSwitch(),))
+
+
+def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> Step:
+    return Step(replace(session, check_mono_us=context.in_s(context.policy.retry_s)))
+
+
+def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
+    """What happened while nobody told us: the caller may be gone, or the phone may have answered."""
+    if not event.alone:
+        talks = event.callee is not None and event.callee.bridged
+        return Step(session, (AskSwitch(),) if talks or (event.caller is None and event.callee is None) else ())
+    if session.cut_by:
+        return hang_up_all(session, event, context)
+    if session.turning is not None:
+        return Step(replace(session, caller_gone=session.caller_gone or event.caller is None))
+    if event.caller is None and event.callee is None:
+        timeout_us = context.policy.setup_timeout_s * MICROSECONDS
+        if session.state is State.RESERVED and abs(event.asked_mono_us - session.opened.mono_us) < timeout_us:
+            # The switch learns the session's name only with the decision: until then no look finds its channel.
+            return Step(replace(session, check_mono_us=session.opened.mono_us + timeout_us))
+        return begin_ending(replace(session, caller_gone=True), context)
+    if event.callee is not None and event.callee.bridged:
+        return _answered_unseen(session, event.callee, event.asked_mono_us, context)
+    return Step(session)
+
+
+def _answered_unseen(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
+    """The answer was missed. The switch counts down from the quota since then, so its remaining time tells when."""
+    left_ms = callee.time_left_ms
+    past_ms = 0 if left_ms is None else max(0, session.enforced_s * 1000 - left_ms)
+    at = context.now.plus((asked_mono_us - context.now.mono_us) / MICROSECONDS - past_ms / 1000)
+    found = answered(session, at, at.wall_us, callee.uid, context)
+    told: tuple[Command, ...] = (*found.commands, Tell("answer_inferred", {"past_ms": past_ms}))
+    # Our reading of it is as of before the steps that were seen: a stored record comes back to life by that.
+    read = Instant(at.mono_us, at.wall_us - session.stepped_us)
+    return Step(replace(found.session, technology="unknown", confirmed=True, answered=read), told)

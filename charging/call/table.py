@@ -1,0 +1,171 @@
+"""The session's transition table: for every state and event, the one function that decides. Pure.
+
+::
+
+    RESERVED ──dialling──▶ RINGING ──answer──▶ RUNNING ──left, gone──▶ ENDING ──record read──▶ SETTLING ──▶ CLOSED
+        │                     │                                          ▲                        ▲
+        │                     └────────────── caller gone ───────────────┤                        │
+        └──────────────────────── never dialled, caller gone ────────────┘      forward failed ───┘
+
+Rule 1: everything that changes a session is here; `runner` only carries out commands and feeds their answers back.
+Rule 2: a pair that is not in the table raises UnexpectedEvent in tests and in the simulation; the runner logs and
+counts it and goes on. Late and repeated events are normal: such rows say `stay`.
+Rule 3: a session never waits by itself. `wake_at` tells, from the record alone, when it wants to be woken; so there
+are no timers to arm, to cancel, or to lose in a restart.
+Rule 4: a transfer whose outcome is unknown stays `pending` and is asked again with the same contents; nothing else is
+posted before it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from charging.call import ending, running, setup
+from charging.call.events import (
+    AnswerDoubtful,
+    BalancesRead,
+    BlackBoxRead,
+    ClockJumped,
+    DeadlineSet,
+    Event,
+    ForwardFailed,
+    FundsChanged,
+    HangupOrdered,
+    KeptAnswer,
+    Posted,
+    PromptPlayed,
+    SwitchSaid,
+    SwitchSilent,
+    Woke,
+)
+from charging.call.model import Policy, Session, State
+from charging.call.step import Context, Step, hang_up, stay
+from charging.call.switch_events import (
+    BridgeEntered,
+    BridgeLeft,
+    ChannelEnded,
+    DialEnded,
+    DialStarted,
+    TransferSeen,
+)
+from charging.clock import Instant
+from charging.errors import UnexpectedEvent
+
+Handler = Callable[[Session, Any, Context], Step]
+
+_SETUP: dict[type, Handler] = {
+    DialStarted: setup.dial_started,
+    DialEnded: setup.dial_ended,
+    ChannelEnded: setup.channel_ended,
+    BridgeEntered: stay,
+    BridgeLeft: stay,
+    TransferSeen: setup.transfer_seen,
+    ForwardFailed: setup.forward_failed,
+    Posted: setup.posted,
+    AnswerDoubtful: setup.answer_doubtful,
+    SwitchSaid: setup.switch_said,
+    SwitchSilent: setup.switch_silent,
+    Woke: setup.woke,
+    FundsChanged: stay,
+    ClockJumped: setup.clock_jumped,
+    KeptAnswer: running.kept,
+    HangupOrdered: hang_up,
+}
+
+TABLE: dict[State, dict[type, Handler]] = {
+    State.RESERVED: _SETUP,
+    State.RINGING: _SETUP,
+    State.RUNNING: {
+        DialStarted: stay,
+        DialEnded: stay,
+        BridgeEntered: running.bridge_entered,
+        BridgeLeft: running.bridge_left,
+        ChannelEnded: running.channel_ended,
+        TransferSeen: running.transfer_seen,
+        SwitchSaid: running.switch_said,
+        SwitchSilent: running.switch_silent,
+        BalancesRead: running.balances_read,
+        Posted: running.posted,
+        KeptAnswer: running.kept,
+        DeadlineSet: running.deadline_set,
+        PromptPlayed: running.prompt_played,
+        Woke: running.woke,
+        FundsChanged: running.funds_changed,
+        HangupOrdered: hang_up,
+        ForwardFailed: stay,
+        AnswerDoubtful: stay,
+        ClockJumped: running.clock_jumped,
+    },
+    State.ENDING: {
+        DialStarted: stay,
+        DialEnded: ending.life_seen,
+        BridgeEntered: ending.life_seen,
+        BridgeLeft: ending.bridge_left,
+        ChannelEnded: ending.channel_ended,
+        TransferSeen: stay,
+        SwitchSaid: ending.switch_said,
+        SwitchSilent: ending.switch_silent,
+        BlackBoxRead: ending.black_box_read,
+        BalancesRead: stay,
+        Posted: ending.posted,
+        KeptAnswer: stay,
+        DeadlineSet: stay,
+        PromptPlayed: stay,
+        Woke: ending.woke,
+        FundsChanged: stay,
+        HangupOrdered: stay,
+        ForwardFailed: stay,
+        AnswerDoubtful: stay,
+        ClockJumped: stay,
+    },
+    State.SETTLING: {
+        DialStarted: stay,
+        DialEnded: stay,
+        BridgeEntered: stay,
+        BridgeLeft: stay,
+        ChannelEnded: stay,
+        TransferSeen: stay,
+        SwitchSaid: stay,
+        SwitchSilent: stay,
+        BlackBoxRead: stay,
+        BalancesRead: ending.balances_read,
+        Posted: ending.posted,
+        KeptAnswer: ending.kept,
+        DeadlineSet: stay,
+        PromptPlayed: stay,
+        Woke: ending.settling_woke,
+        FundsChanged: stay,
+        HangupOrdered: stay,
+        ForwardFailed: stay,
+        AnswerDoubtful: stay,
+        ClockJumped: stay,
+    },
+}
+
+
+def step(session: Session, event: Event, now: Instant, policy: Policy) -> Step:
+    """What an event does to a session. Raises UnexpectedEvent for a pair that the table does not have."""
+    if session.state is State.CLOSED:
+        return Step(session)
+    handler = TABLE[session.state].get(type(event))
+    if handler is None:
+        raise UnexpectedEvent(f"{type(event).__name__} while {session.state}")
+    return handler(session, event, Context(now, policy))
+
+
+def wake_at(session: Session, policy: Policy) -> int | None:
+    """The monotonic reading at which the session wants a Woke; ``None``: only something else can move it. Only what a
+    Woke acts upon in this state counts: a wish that is due and moves nothing would wake it at once, for ever."""
+    retry = session.retry_mono_us
+    wishes: tuple[int | None, ...]
+    match session.state:
+        case State.RUNNING:
+            wishes = session.check_mono_us, session.tick_mono_us, retry, running.warn_at(session, policy.warn_before_s)
+        case State.ENDING:
+            wishes = session.check_mono_us, None if session.pending is None else retry
+        case State.SETTLING:
+            wishes = (retry,)
+        case _:
+            wishes = session.check_mono_us, None if session.turning is None else retry
+    return min((wish for wish in wishes if wish is not None), default=None)

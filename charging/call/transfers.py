@@ -1,0 +1,266 @@
+"""From balances and a plan of funding to the transfers that carry it out. Pure.
+
+At every step the whole call is priced anew: what its settled seconds cost is posted, what its further reserved
+seconds would cost on top is held. A transfer moves only the differences, so pieces never add up wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from charging.call.model import Pending, Session, Short, posted_in
+from charging.clock import MICROSECONDS
+from charging.ledger.bundles import due_grant, granted, left, ruled_by
+from charging.ledger.model import (
+    AMOUNT_MAX,
+    CALLS,
+    CREDIT,
+    Balance,
+    Closed,
+    Kept,
+    Kind,
+    Leg,
+    Opened,
+    OpenSession,
+    SessionChange,
+    Transfer,
+    bundle,
+    day_spend,
+)
+from charging.pricing.funding import Funding, Pools, bundle_use, charge, consumed, plan
+
+
+def local(zone: str, wall_us: int) -> datetime:
+    """A wall-clock reading in the operator's zone."""
+    moment = datetime.fromtimestamp(wall_us // MICROSECONDS, tz=UTC) + timedelta(microseconds=wall_us % MICROSECONDS)
+    return moment.astimezone(ZoneInfo(zone))
+
+
+def day_of(zone: str, wall_us: int) -> str:
+    """``YYYY-MM-DD`` in the operator's zone."""
+    return local(zone, wall_us).strftime("%Y-%m-%d")
+
+
+def month_of(zone: str, wall_us: int) -> str:
+    """``YYYY-MM`` in the operator's zone."""
+    return local(zone, wall_us).strftime("%Y-%m")
+
+
+def months_between(zone: str, from_us: int, until_us: int) -> tuple[str, ...]:
+    """The one or two months (``YYYY-MM``) that a stretch of less than 28 days touches."""
+    first, last = (month_of(zone, moment) for moment in (from_us, until_us))
+    return (first,) if first == last else (first, last)
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What a session should hold next."""
+
+    funding: Funding
+    fixed_s: int
+    short: Short
+
+
+def extend(session: Session, balances: Mapping[str, Balance], used_s: int, target_s: int) -> Extension:
+    """Settle up to the increment that holds second ``used_s`` and reserve up to ``target_s``, or as far as the money
+    goes. What is not settled yet is planned anew, so that free seconds given back by another call go first (R10)."""
+    fixed = consumed(session.rate, session.start_us, session.funding, session.fixed_s)
+    fixed_s = fixed[-1].end_s if fixed else 0
+    # Never below what is covered already: a deadline that the switch holds is not taken back.
+    target_s = max(min(target_s, session.rate.max_call_s), fixed_s, session.covered_s)
+    credit = _credit_pool(session, balances)
+    cap = _cap_pool(session, balances)
+    pools = Pools(min(credit, cap), _bundle_pools(session, balances, bundle_use(fixed), target_s))
+    planned = plan(session.rate, session.start_us, fixed, pools, target_s)
+    short = Short.NO
+    if planned.short:
+        short = Short.CAP if cap < credit else Short.MONEY
+    elif planned.covered_s >= session.rate.max_call_s:
+        short = Short.CAP
+    used = consumed(session.rate, session.start_us, planned.funding, max(used_s, fixed_s))
+    return Extension(planned.funding, used[-1].end_s if used else 0, short)
+
+
+def within_means(session: Session, balances: Mapping[str, Balance], billed_s: int) -> Funding:
+    """What pays for a call that is over, as far as there is anything: up to second ``billed_s``, or fewer. Closing
+    makes a month's first grant where it is missing, but not what a larger plan would add: these are left out."""
+    balances = {key: one for key, one in balances.items() if not key.startswith(granted(""))}
+    fixed = consumed(session.rate, session.start_us, session.funding, session.fixed_s)
+    target_s = max(billed_s, fixed[-1].end_s if fixed else 0)
+    credit = min(_credit_pool(session, balances), _cap_pool(session, balances))
+    pools = Pools(credit, _bundle_pools(session, balances, bundle_use(fixed), target_s))
+    return plan(session.rate, session.start_us, fixed, pools, target_s).funding
+
+
+def _credit_pool(session: Session, balances: Mapping[str, Balance]) -> int:
+    """What the whole call may cost: what is left, and what it has posted and holds itself."""
+    available = balances.get(CREDIT, Balance()).available
+    return max(0, available + session.held.get(CREDIT, 0) + session.posted.get(CREDIT, 0))
+
+
+def _cap_pool(session: Session, balances: Mapping[str, Balance]) -> int:
+    if session.day_cap is None:
+        return AMOUNT_MAX
+    key = day_spend(session.day)
+    left = session.day_cap + balances.get(key, Balance()).available
+    return max(0, left + session.held.get(key, 0) + session.posted.get(key, 0))
+
+
+def _bundle_pools(
+    session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int], target_s: int
+) -> dict[str, int]:
+    """Free seconds by month beyond the fixed part's: what is left, with the grant that is due, and what the call holds
+    but has not used. None of a month whose bundle does not pay for this destination."""
+    until_us = session.start_us + target_s * MICROSECONDS
+    pools = {}
+    for month in months_between(session.rate.zone, session.start_us, until_us):
+        if not session.rate.paid_by(ruled_by(balances, month, session.plan, session.free_seconds)):
+            continue
+        key = bundle(month)
+        available = left(balances, month, session.free_seconds).available
+        own = session.held.get(key, 0) + session.posted.get(key, 0) - fixed.get(key, 0)
+        pools[key] = max(0, available + own)
+    return pools
+
+
+def grants_for(session: Session, funding: Funding, balances: Mapping[str, Balance], at_us: int) -> tuple[Transfer, ...]:
+    """The grants that are due of the bundles that this funding uses; each is skipped by the ledger where it was made
+    meanwhile."""
+    months = (source.removeprefix("bundle:") for source in sorted(bundle_use(funding)))
+    due = (due_grant(session.account, month, balances, session.free_seconds, at_us, session.plan) for month in months)
+    return tuple(one for one in due if one is not None)
+
+
+def _wanted(session: Session, funding: Funding, fixed_s: int) -> tuple[dict[str, int], dict[str, int]]:
+    """What should be posted and what held, by balance, in all."""
+    fixed = consumed(session.rate, session.start_us, funding, fixed_s)
+    posted = {CREDIT: charge(session.rate, session.start_us, fixed), **bundle_use(fixed)}
+    whole = {CREDIT: charge(session.rate, session.start_us, funding), **bundle_use(funding)}
+    if session.day_cap is not None:
+        key = day_spend(session.day)
+        posted[key], whole[key] = posted[CREDIT], whole[CREDIT]
+    held = {key: amount - posted.get(key, 0) for key, amount in whole.items()}
+    return posted, held
+
+
+def _legs(session: Session, posted: Mapping[str, int], held: Mapping[str, int]) -> tuple[Leg, ...]:
+    floors = {CALLS: -session.max_calls}
+    if session.day_cap is not None:
+        floors[day_spend(session.day)] = -session.day_cap
+    legs = []
+    for key in sorted({*posted, *held, *session.posted, *session.held}):
+        taken = posted.get(key, 0) - session.posted.get(key, 0)
+        reserved = held.get(key, 0) - session.held.get(key, 0)
+        if taken or reserved:
+            legs.append(Leg(key, -taken, reserved, floors.get(key, 0)))
+    return tuple(legs)
+
+
+def reserve_transfer(session: Session, extension: Extension, at_us: int) -> tuple[Session, Transfer]:
+    """The first reservation: the session as it will be, and the transfer that opens it."""
+    posted, held = _wanted(session, extension.funding, 0)
+    held[CALLS] = 1
+    after = adopt(session, extension.funding, 0, extension.short, _legs(session, posted, held))
+    after = replace(after, enforced_s=after.covered_s)
+    return after, _transfer(
+        session,
+        Kind.RESERVE,
+        at_us,
+        posted,
+        held,
+        Opened(session.switch, after.to_json(), session.epoch, session.follows),
+    )
+
+
+def extend_transfer(
+    session: Session, extension: Extension, balances: Mapping[str, Balance], at_us: int, mono_us: int
+) -> Pending | None:
+    """The transfer of a tick; ``None`` where nothing changes. ``balances`` are those that it was planned with.
+
+    It moves nothing where the next stretch costs nothing more (a free destination, a maximum that is reached, a minimum
+    that is not): the stretch is reserved all the same, for the deadline follows what is stored.
+    """
+    posted, held = _wanted(session, extension.funding, extension.fixed_s)
+    held[CALLS] = session.held.get(CALLS, 0)
+    legs = _legs(session, posted, held)
+    if not legs and extension.funding == session.funding:
+        return None
+    after = adopt(session, extension.funding, extension.fixed_s, extension.short, legs)
+    transfer = _transfer(
+        session, Kind.EXTEND, at_us, posted, held, Kept(after.to_json(), session.epoch, session.follows)
+    )
+    grants = grants_for(session, extension.funding, balances, at_us)
+    return Pending(transfer, grants, extension.funding, extension.fixed_s, extension.short, mono_us)
+
+
+def final_charge(session: Session, billed_s: int) -> tuple[dict[str, int], Funding]:
+    """What the whole call costs, by balance, and the funding it used."""
+    used = consumed(session.rate, session.start_us, session.funding, billed_s)
+    end_s = used[-1].end_s if used else 0
+    posted, _ = _wanted(session, used, end_s)
+    return posted, used
+
+
+def close_transfer(session: Session, billed_s: int, cdr: str, ended_us: int, at_us: int) -> tuple[Session, Transfer]:
+    """The last transfer: the exact charge, and everything else given back."""
+    posted, used = final_charge(session, billed_s)
+    legs = _legs(session, posted, {})
+    kind = Kind.SETTLE if any(leg.posted for leg in legs) or any(session.posted.values()) else Kind.RELEASE
+    after = adopt(session, used, used[-1].end_s if used else 0, session.short, legs)
+    return after, _transfer(session, kind, at_us, posted, {}, Closed(cdr, ended_us, session.epoch, session.follows))
+
+
+def catch_up(session: Session, stored: OpenSession | None) -> Session | None:
+    """The session with the money as it is stored: a fail-over has lost its last transfers, and what they settled and
+    held is to be posted anew. ``None``: the store is not behind our books but beyond them."""
+    if stored is None or stored.sequence >= session.follows:
+        return None
+    return replace(
+        session,
+        sequence=stored.sequence + 1,
+        posted=posted_in(stored.state),
+        held=dict(stored.holds),
+        pending=None,
+        retry_mono_us=None,
+    )
+
+
+def _transfer(
+    session: Session,
+    kind: Kind,
+    at_us: int,
+    posted: Mapping[str, int],
+    held: Mapping[str, int],
+    change: SessionChange,
+) -> Transfer:
+    return Transfer(
+        id=f"{session.id}/{session.sequence}/{kind}",
+        account=session.account,
+        kind=kind,
+        at_us=at_us,
+        legs=_legs(session, posted, held),
+        session=session.id,
+        change=change,
+        reason="call",
+    )
+
+
+def adopt(session: Session, funding: Funding, fixed_s: int, short: Short, legs: tuple[Leg, ...]) -> Session:
+    """The session after a transfer of these legs was applied."""
+    posted, held = dict(session.posted), dict(session.held)
+    for leg in legs:
+        posted[leg.balance] = posted.get(leg.balance, 0) - leg.posted
+        held[leg.balance] = held.get(leg.balance, 0) + leg.reserved
+    return replace(
+        session,
+        funding=funding,
+        fixed_s=fixed_s,
+        short=short,
+        posted={key: amount for key, amount in posted.items() if amount},
+        held={key: amount for key, amount in held.items() if amount},
+        sequence=session.sequence + 1,
+        replans=0,
+    )

@@ -1,0 +1,178 @@
+"""A paid voicemail: its price is reserved before the caller is answered, and charged when a message was stored (R3,
+R13). Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from charging.call import oneoff
+from charging.call.cdr import iso
+from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
+from charging.call.events import AnswerDoubtful, BlackBoxRead, Event, HangupOrdered, SwitchSaid
+from charging.call.model import Policy, Session, State
+from charging.call.oneoff import Piece
+from charging.call.switch_events import ChannelEnded
+from charging.clock import Instant
+from charging.ledger.model import CREDIT, Kept, Kind, Leg, Transfer
+from charging.pricing.money import format_euro
+
+SERVICE = "voicemail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voicemail(Piece):
+    """One caller who is with paid voicemail."""
+
+    KIND = SERVICE
+    STORED = (
+        *("id", "account", "number", "caller", "plan", "language", "switch", "reason", "price"),
+        *("tariff_revision", "tariff_digest", "caller_uid", "dial_status", "sequence"),
+    )
+    ADDED: ClassVar[Mapping[str, Any]] = {"withheld": False}
+    LOOK_S = 60
+    """A message takes its time."""
+
+    caller: str
+    language: str
+    reason: str
+    """Why the call was not forwarded."""
+    tariff_revision: str
+    tariff_digest: str
+    """Of the tariff that gave the price."""
+    caller_uid: str
+    withheld: bool = False
+    """As of a session, like the caller."""
+    dial_status: str = ""
+    """How the forward before it failed; empty where there was none."""
+
+
+def open_transfer(voicemail: Voicemail, at_us: int) -> tuple[Voicemail, Transfer]:
+    """Reserve the price and open the session."""
+    return oneoff.reserve(voicemail, voicemail.price, at_us)
+
+
+def turn_from(session: Session, price: int, status: str, at: Instant, policy: Policy) -> tuple[Voicemail, Transfer]:
+    """A forward that failed becomes a voicemail: its money goes back and the price is reserved, in one operation."""
+    held = {CREDIT: price}
+    legs = tuple(
+        Leg(key, 0, held.get(key, 0) - session.held.get(key, 0))
+        for key in sorted({*held, *session.held})
+        if held.get(key, 0) != session.held.get(key, 0)
+    )
+    voicemail = Voicemail(
+        id=session.id,
+        account=session.account,
+        number=session.number,
+        caller=session.caller,
+        withheld=session.withheld,
+        plan=session.plan,
+        language=session.language,
+        switch=session.switch,
+        reason="forward_failed",
+        price=price,
+        tariff_revision=session.rate.tariff_revision,
+        tariff_digest=session.rate.tariff_digest,
+        opened=session.opened,
+        caller_uid=session.caller_uid,
+        epoch=session.epoch,
+        dial_status=status,
+        sequence=session.sequence + 1,
+        held=held,
+        check_mono_us=at.plus(Voicemail.LOOK_S).mono_us,
+    )
+    transfer = Transfer(
+        id=f"{session.id}/{session.sequence}/{Kind.EXTEND}",
+        account=session.account,
+        kind=Kind.EXTEND,
+        at_us=at.wall_us,
+        legs=legs,
+        session=session.id,
+        change=Kept(voicemail.to_json(), session.epoch, session.follows),
+        reason=SERVICE,
+    )
+    return voicemail, transfer
+
+
+# --- its life -------------------------------------------------------------------------------------------------
+
+
+def step(voicemail: Voicemail, event: Event, now: Instant, policy: Policy) -> tuple[Voicemail, tuple[Command, ...]]:
+    """What an event does to it. Events that concern a forward are of no interest."""
+    return oneoff.step(voicemail, event, now, policy, _HANDLERS)
+
+
+Answer = tuple[Voicemail, tuple[Command, ...]]
+
+
+def _channel_ended(voicemail: Voicemail, event: ChannelEnded, now: Instant, policy: Policy) -> Answer:
+    return _gone(voicemail, now, policy) if event.uid == voicemail.caller_uid else (voicemail, ())
+
+
+def _gone(voicemail: Voicemail, now: Instant, policy: Policy) -> Answer:
+    if voicemail.state is State.SETTLING:
+        return voicemail, ()
+    check = now.plus(policy.black_box_wait_s).mono_us
+    ended = voicemail.ended or now
+    return replace(voicemail, state=State.ENDING, ended=ended, check_mono_us=check), (ReadBlackBox(),)
+
+
+def _switch_said(voicemail: Voicemail, event: SwitchSaid, now: Instant, policy: Policy) -> Answer:
+    if not event.alone:
+        return voicemail, (() if event.caller is not None else (AskSwitch(),))
+    if event.caller is not None:
+        return replace(voicemail, check_mono_us=now.plus(voicemail.LOOK_S).mono_us), ()
+    return _gone(voicemail, now, policy)
+
+
+def _doubted(voicemail: Voicemail, _event: AnswerDoubtful, now: Instant, _policy: Policy) -> Answer:
+    return replace(voicemail, check_mono_us=now.mono_us), ()
+
+
+def _hang_up(voicemail: Voicemail, event: HangupOrdered, _now: Instant, _policy: Policy) -> Answer:
+    return voicemail, (HangUp(voicemail.caller_uid, event.reason),)
+
+
+def _box_read(voicemail: Voicemail, event: BlackBoxRead, now: Instant, policy: Policy) -> Answer:
+    """Charge what the switch says was stored."""
+    if not oneoff.is_awaited(voicemail, event, now, policy):
+        return voicemail, ()
+    stored = event.message_stored
+    ended_us = event.ended_us or (voicemail.ended or now).wall_us
+    charge = voicemail.price if stored else 0
+    voicemail = replace(voicemail, recorded=event.found)
+    return oneoff.settle(voicemail, charge, cdr_document(voicemail, stored, ended_us), ended_us, now)
+
+
+_HANDLERS: Mapping[type, oneoff.Handler] = {
+    ChannelEnded: _channel_ended,
+    SwitchSaid: _switch_said,
+    AnswerDoubtful: _doubted,
+    HangupOrdered: _hang_up,
+    BlackBoxRead: _box_read,
+}
+
+
+def cdr_document(voicemail: Voicemail, stored: bool, ended_us: int) -> str:
+    """The JSON text of its CDR: the same members as a call's, where they mean something."""
+    document = {
+        "service": SERVICE,
+        "session": voicemail.id,
+        "account": voicemail.account,
+        "number": voicemail.number,
+        "caller": voicemail.caller,
+        "withheld": voicemail.withheld,
+        "plan": voicemail.plan,
+        "switch": voicemail.switch,
+        "reason": voicemail.reason,
+        "dial_status": voicemail.dial_status,
+        "set_up": iso(voicemail.opened.wall_us),
+        "ended": iso(ended_us),
+        "messages": int(stored),
+        "cost": format_euro(voicemail.price if stored else 0),
+        "tariff_revision": voicemail.tariff_revision,
+        "tariff_digest": voicemail.tariff_digest,
+    }
+    return json.dumps(document, separators=(",", ":"))

@@ -1,0 +1,60 @@
+"""Black-box records that are booked and can be deleted: which to order deleted, and which are gone. Pure.
+
+The switch does not tell whether it deleted a record, so nothing is taken on trust: a record counts as deleted when a
+look at the black box no longer shows it, and is ordered deleted until then.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Container
+
+from charging.engine.findings import Booked
+
+DELETE_AT_ONCE_MAX = 500
+"""Records of one order: a busy switch's calls of ten seconds."""
+
+
+UNREAD_MAX = 20_000
+"""Sessions that closed without their record, remembered with what they were booked as; the CDR tells it of older
+ones."""
+
+
+class BookedRecords:
+    """Keys, in the order in which they were booked."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, None] = {}
+        self._ordered: set[str] = set()
+        self._unread: OrderedDict[str, Booked] = OrderedDict()
+
+    def add_unread(self, key: str, booked: Booked) -> None:
+        """The session is booked, and its record was not there: it is to be compared when it comes."""
+        self._unread[key] = booked
+        while len(self._unread) > UNREAD_MAX:
+            self._unread.popitem(last=False)
+
+    def unread(self, key: str) -> Booked | None:
+        """What a session was booked as whose record nobody has read; ``None``: not known here."""
+        return self._unread.get(key)
+
+    def add(self, key: str) -> None:
+        """This record is booked."""
+        self._keys[key] = None
+        self._unread.pop(key, None)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def seen(self, boxes: Container[str]) -> int:
+        """The black box holds these: keys that are not among them are gone. How many are there although they were
+        ordered deleted; 0 is as it should be."""
+        self._keys = {key: None for key in self._keys if key in boxes}
+        self._ordered &= self._keys.keys()
+        return len(self._ordered)
+
+    def to_delete(self) -> list[str]:
+        """The next to order deleted, oldest first."""
+        keys = list(self._keys)[:DELETE_AT_ONCE_MAX]
+        self._ordered.update(keys)
+        return keys

@@ -1,0 +1,384 @@
+"""The desk where the dialplan asks what to do with a caller (`agi.port.CallDesk`).
+
+It looks up who is called, lets `decide` decide, and reserves the money in the same ledger operation that opens the
+session. An exception means that there is no answer: the dialplan then does what the operator chose for that case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from agi.port import Answer, Declined, IncomingCall, Unproven
+from charging.call.decide import (
+    CAME_BACK,
+    Cause,
+    Decision,
+    Reason,
+    Setup,
+    Subscriber,
+    Turned,
+    afford,
+    cause_of,
+    is_returned,
+    obstacle,
+    refused,
+    turned,
+)
+from charging.call.decided import Decided, Fallback, Notes, Turn
+from charging.call.events import AnswerDoubtful, ForwardFailed
+from charging.call.model import Policy, Session, State
+from charging.call.storage import Record, revive
+from charging.call.transfers import grants_for, month_of, reserve_transfer
+from charging.call.voicemail import Voicemail, open_transfer
+from charging.clock import MICROSECONDS, Clock, Instant
+from charging.engine.ports import Observer, Switch
+from charging.engine.sessions import Registry
+from charging.engine.subscribers import find_number, find_subscriber, spellings
+from charging.errors import LedgerError, LinkDown, SwitchError
+from charging.ledger.accounts import Account, Number
+from charging.ledger.model import CALLS, CREDIT, Balance, Outcome, Transfer
+from charging.ledger.port import Store
+from charging.tariff.tariff import Refusal, Tariff
+
+RESERVE_TRIES_MAX = 4
+"""Other calls of the account may take the money between the look at the balances and the reservation."""
+
+CLOSE_WAIT_S = 1.5
+"""How long a caller whose forward failed waits for its money to go back before voicemail is offered."""
+
+_FALLBACKS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Fallback], ...] = (
+    (Unproven, Fallback.UNPROVEN),
+    (Declined, Fallback.DECLINED),
+    (LinkDown, Fallback.SWITCH_SILENT),
+    (LedgerError, Fallback.LEDGER_UNAVAILABLE),
+    ((TimeoutError, asyncio.CancelledError), Fallback.TOO_LATE),
+)
+
+
+def _new_session_id(now: Instant) -> str:
+    """In the order of time, never the same for two daemons, and not to be guessed: who knows it could try to speak
+    of the call in the switch's name."""
+    return f"{now.wall_us // 1000:x}-{secrets.token_hex(8)}"
+
+
+@dataclass(frozen=True, slots=True)
+class MissedCall:
+    """A call that was not answered for want of credit: the subscriber is to be told (R13)."""
+
+    account: Account
+    number: str
+    caller: str
+    """Empty where it is withheld or unknown."""
+    call: str
+    """Unique to the call."""
+    at_us: int
+    """Wall clock."""
+    cause: Cause
+
+
+async def nobody_is_told(_missed: MissedCall) -> None:
+    """For a daemon that sends no notices."""
+
+
+class Desk:
+    """Decides over calls at their set-up."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        tariff: Callable[[], Tariff],
+        registry: Registry,
+        switch: Switch,
+        clock: Clock,
+        policy: Policy,
+        switch_id: str,
+        observe: Observer,
+        missed: Callable[[MissedCall], Awaitable[None]] = nobody_is_told,
+        keep: Callable[[Decided], None] = lambda _decided: None,
+    ) -> None:
+        """``missed`` is told of calls that are not answered for want of credit. The caller waits until it returns: it
+        must do so soon, whatever happens. ``keep`` is given every decision, and must not wait."""
+        self._store = store
+        self._tariff = tariff
+        self._registry = registry
+        self._switch = switch
+        self._clock = clock
+        self._policy = policy
+        self._switch_id = switch_id
+        self._observe = observe
+        self._missed = missed
+        self._keep = keep
+
+    async def incoming(self, request: IncomingCall) -> Answer:
+        """Decide over a new call, and reserve what it needs. Raises Unproven, LedgerError, or LinkDown where the
+        switch has been out of reach for longer than the horizon: what is dialled then could not be charged live."""
+        notes = Notes.of(request, self._tariff(), self._clock.now())
+        with self._noting(notes):
+            answer = await self._decide(request, notes)
+        return self._noted(notes, answer)
+
+    async def _decide(self, request: IncomingCall, notes: Notes) -> Answer:
+        self._refuse_blind()
+        await self._refuse_forged(request)
+        if request.is_withheld and not self._policy.keep_withheld:
+            request = replace(request, caller="")
+        number = await find_number(self._store, self._tariff(), request.number)
+        found = await self._subscriber(number)
+        notes.belongs_to(number, found)
+        if isinstance(found, Turned):
+            return self._turned(found, number, found)
+        decided = (
+            await self._obstacle(found)
+            or await self._came_back(request, found)
+            or await self._reserve(request, found, notes)
+        )
+        if not isinstance(decided, Turned):
+            return self._forwarded(decided, found.number)
+        voicemail = await self._sell_voicemail(request, found, decided, notes)
+        if voicemail is not None:
+            return self._to_paid_voicemail(voicemail, found.number)
+        await self._tell_if_missed(decided, found, "" if request.is_withheld else request.caller, notes)
+        return self._turned(decided, found.number, found)
+
+    async def unanswered(self, session: str, dial_status: str) -> Answer:
+        """The forward was not answered: give its money back, then voicemail or nothing. Raises Declined for a session
+        that is not open and where another daemon must say, LedgerError or TimeoutError where its money could not
+        be given back in time."""
+        notes = Notes(Turn.UNANSWERED, self._clock.now(), session=session, detail=dial_status)
+        with self._noting(notes):
+            answer = await self._decide_unanswered(session, dial_status, notes)
+        return self._noted(notes, answer)
+
+    async def _decide_unanswered(self, session: str, dial_status: str, notes: Notes) -> Answer:
+        runner = self._registry.find(session)
+        record = await self._record_of(session) if runner is None else runner.session
+        notes.begun_by(record)
+        number = await self._store.number(record.number)
+        subscriber = await self._subscriber(number)
+        notes.belongs_to(number, subscriber)
+        outcome = subscriber if isinstance(subscriber, Turned) else turned(Reason.FORWARD_FAILED, subscriber)
+        sells = isinstance(subscriber, Subscriber) and outcome.sells_voicemail
+        if runner is None:
+            # The daemon that leads gives the money back when the caller's channel ends; it alone can sell a message.
+            if sells:
+                raise Declined("the session is another daemon's")
+            return self._turned(outcome, number, subscriber)
+        price = subscriber.message_price if isinstance(subscriber, Subscriber) and sells else None
+        notes.message_price = price
+        runner.offer(ForwardFailed(dial_status, price))
+        async with asyncio.timeout(CLOSE_WAIT_S):
+            await runner.forward_over.wait()
+        if isinstance(subscriber, Subscriber):
+            if isinstance(runner.session, Voicemail):
+                return self._to_paid_voicemail(runner.session, subscriber.number)
+            if isinstance(runner.session, Session):
+                failed = runner.session
+                await self._tell_if_missed(outcome, subscriber, "" if failed.withheld else failed.caller, notes)
+        return self._turned(outcome, number, subscriber)
+
+    async def abandoned(self, session: str) -> None:
+        """The answer could not be delivered: have the switch asked what came of it."""
+        notes = Notes(Turn.DELIVERY, self._clock.now(), session=session)
+        if (runner := self._registry.find(session)) is not None:
+            notes.begun_by(runner.session)
+            runner.offer(AnswerDoubtful())
+        self._undecided(notes, Fallback.NOT_DELIVERED, "")
+
+    @contextmanager
+    def _noting(self, notes: Notes) -> Iterator[None]:
+        """Keep what is decided while this lasts where no answer comes of it."""
+        try:
+            yield
+        except BaseException as error:  # also when the deadline passes
+            why = next((why for kinds, why in _FALLBACKS if isinstance(error, kinds)), Fallback.FAILED)
+            detail = f"{type(error).__name__}: {error}" if why is Fallback.FAILED else str(error)
+            self._undecided(notes, why, " ".join(filter(None, (notes.detail, detail))))
+            raise
+
+    def _undecided(self, notes: Notes, why: Fallback, detail: str) -> None:
+        self._keep(notes.failed(why, detail, self._clock.now(), self._switch_id))
+
+    def _noted(self, notes: Notes, answer: Answer) -> Answer:
+        self._keep(notes.decided(answer, self._clock.now()))
+        return answer
+
+    async def _record_of(self, session: str) -> Record:
+        stored = await self._store.session(session, self._switch_id)
+        if stored is None:
+            raise Declined("no such session is open")
+        return revive(stored.state, self._clock.now(), stored.epoch)
+
+    def _refuse_blind(self) -> None:
+        proven = self._switch.proven_mono_us
+        now = self._clock.now().mono_us
+        if proven is None or now - proven > self._policy.horizon_s * MICROSECONDS:
+            raise LinkDown("the switch has not been heard over AMI for longer than the horizon; nothing is forwarded")
+
+    async def _refuse_forged(self, request: IncomingCall) -> None:
+        """Whoever reaches FastAGI can ask about any number, and would keep an account's calls busy. So the switch is
+        asked whether it has that call. A switch that does not answer just now, though its link lives, is taken at the
+        request's word: what is then reserved for nothing is given back after ``setup_timeout_s``."""
+        try:
+            if not await self._switch.is_deciding(request.unique_id, request.number):
+                raise Unproven(f"the switch has no call {request.unique_id} that asks about {request.number}")
+        except SwitchError as error:
+            self._observe("caller_not_looked_up", None, {"error": str(error)})
+
+    async def _subscriber(self, number: Number | None) -> Subscriber | Turned:
+        return await find_subscriber(self._store, self._tariff(), number, self._clock.now().wall_us)
+
+    async def _obstacle(self, subscriber: Subscriber) -> Turned | None:
+        number = subscriber.number
+        ours = bool(number.forward_to) and await self._store.number(number.forward_to) is not None
+        reason = obstacle(subscriber.account, number, ours)
+        return None if reason is None else turned(reason, subscriber)
+
+    async def _came_back(self, request: IncomingCall, subscriber: Subscriber) -> Turned | None:
+        """A phone that diverts to the subscriber's own number would make of one call as many as the plan allows, each
+        charged as soon as voicemail answers the last. The network's headers count only while a forward of this number
+        is not answered: some carriers name the number itself in each of its calls. A daemon that stands by knows no
+        forwards, only whether the account has a call open. What was decided and not dialled cannot be known by its
+        caller: he may have left, and calls again."""
+        number, spelled = subscriber.number.number, partial(spellings, self._tariff())
+        is_diverted = any(number in spelled(one) for one in request.diverted)
+        for forward in self._registry.unanswered(subscriber.account.id):
+            if forward.number != number:
+                continue
+            is_dialled = forward.state is State.RINGING
+            if is_diverted or (is_dialled and is_returned(request.caller, request.is_withheld, forward, spelled)):
+                return CAME_BACK
+        if not is_diverted or self._registry.leads():
+            return None
+        open_calls = (await self._store.balances(subscriber.account.id)).get(CALLS, Balance()).reserved
+        return CAME_BACK if open_calls else None
+
+    async def _reserve(self, request: IncomingCall, subscriber: Subscriber, notes: Notes) -> Session | Turned:
+        now = self._clock.now()
+        rate = self._tariff().rate_for(subscriber.plan.name, subscriber.number.forward_to, now.wall_us)
+        if isinstance(rate, Refusal):
+            return refused(rate, subscriber)
+        notes.destination = rate.destination
+        setup = Setup(
+            session=_new_session_id(now),
+            switch=self._switch_id,
+            epoch=self._registry.epoch,
+            caller=request.caller,
+            withheld=request.is_withheld,
+            caller_uid=request.unique_id,
+            now=now,
+        )
+        for _ in range(RESERVE_TRIES_MAX):
+            balances = await self._store.balances(subscriber.account.id)
+            notes.saw(balances, month_of(rate.zone, now.wall_us))
+            decided = afford(setup, subscriber, rate, balances, self._policy)
+            if isinstance(decided, Turned):
+                return decided
+            at_us = decided.draft.opened.wall_us
+            session, transfer = reserve_transfer(decided.draft, decided.extension, at_us)
+            if await self._open(transfer, grants_for(session, session.funding, balances, at_us)):
+                return session
+        return turned(Reason.NO_CREDIT, subscriber)
+
+    async def _sell_voicemail(
+        self, request: IncomingCall, subscriber: Subscriber, why: Turned, notes: Notes
+    ) -> Voicemail | None:
+        """Reserve the price of a message (R6, R13); ``None`` where it is not for sale, or not to be paid."""
+        if not why.sells_voicemail:
+            return None
+        notes.message_price = subscriber.message_price
+        now, tariff = self._clock.now(), self._tariff()
+        wanted = Voicemail(
+            id=_new_session_id(now),
+            account=subscriber.account.id,
+            number=subscriber.number.number,
+            caller=request.caller,
+            withheld=request.is_withheld,
+            plan=subscriber.plan.name,
+            language=subscriber.account.language.value,
+            switch=self._switch_id,
+            reason=why.reason.value,
+            price=subscriber.message_price,
+            tariff_revision=tariff.revision,
+            tariff_digest=tariff.digest,
+            opened=now,
+            caller_uid=request.unique_id,
+            epoch=self._registry.epoch,
+            check_mono_us=now.plus(self._policy.setup_timeout_s).mono_us,
+        )
+        voicemail, transfer = open_transfer(wanted, now.wall_us)
+        if not await self._open(transfer):
+            return None
+        self._registry.start(voicemail)
+        return voicemail
+
+    async def _tell_if_missed(self, outcome: Turned, subscriber: Subscriber, caller: str, notes: Notes) -> None:
+        """What credit would have turned into a forward or a message is told; what else is refused is not."""
+        if not outcome.is_missed:
+            return
+        now, account, number = self._clock.now(), subscriber.account, subscriber.number
+        balances = await self._store.balances(account.id)
+        notes.saw(balances, self._tariff().month_of(now.wall_us))
+        posted = balances.get(CREDIT, Balance()).posted
+        rate = self._tariff().rate_for(subscriber.plan.name, number.forward_to, now.wall_us)
+        cause = cause_of(outcome, subscriber, rate, posted, now.wall_us)
+        await self._missed(MissedCall(account, number.number, caller, _new_session_id(now), now.wall_us, cause))
+
+    async def _open(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> bool:
+        """Reserve and open; ``False`` where the money is not there (any more)."""
+        try:
+            applied = await self._store.apply(transfer, grants)
+        except (LedgerError, asyncio.CancelledError):
+            # The caller waits no longer, and the outcome is unknown: what may be reserved is found and given back.
+            self._registry.doubt()
+            raise
+        if applied.outcome is Outcome.INSUFFICIENT:
+            return False
+        if not applied.outcome.applied:
+            raise LedgerError(f"the reservation was answered {applied.outcome}: {applied.detail}")
+        return True
+
+    def _forwarded(self, session: Session, number: Number) -> Answer:
+        self._registry.start(session)
+        fields = {"decision": Decision.FORWARD, "reason": session.reason, "quota_s": session.covered_s}
+        self._observe("call_decided", session, fields)
+        return Answer(
+            decision=Decision.FORWARD,
+            reason=session.reason,
+            switch=self._switch_id,
+            session=session.id,
+            quota_s=session.covered_s,
+            target=session.target,
+            ring_s=self._policy.ring_s,
+            language=session.language,
+            mailbox=number.voicemail_box,
+        )
+
+    def _to_paid_voicemail(self, voicemail: Voicemail, number: Number) -> Answer:
+        fields = {"decision": Decision.VOICEMAIL, "reason": voicemail.reason, "price": voicemail.price}
+        self._observe("call_decided", voicemail, fields)
+        return Answer(
+            Decision.VOICEMAIL,
+            voicemail.reason,
+            switch=self._switch_id,
+            session=voicemail.id,
+            language=voicemail.language,
+            mailbox=number.voicemail_box,
+        )
+
+    def _turned(self, outcome: Turned, number: Number | None, found: Subscriber | Turned) -> Answer:
+        """Voicemail speaks the subscriber's language here, too; where there is no subscriber nothing is spoken."""
+        self._observe("call_decided", None, {"decision": outcome.decision, "reason": outcome.reason})
+        return Answer(
+            outcome.decision,
+            outcome.reason,
+            switch=self._switch_id,
+            ring_s=self._policy.ring_s,
+            language=found.account.language.value if isinstance(found, Subscriber) else "",
+            mailbox="" if number is None else number.voicemail_box,
+        )

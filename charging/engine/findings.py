@@ -1,0 +1,127 @@
+"""What contradicts a booking: kept in the store for a person to look at, never deleted unread.
+
+A session is booked by the best evidence there is when it ends. A record of the switch that comes later, or that nobody
+was there to read, is compared with what was booked; so are the events of a call with its record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from charging.call.events import BlackBoxRead
+from charging.call.model import Session
+from charging.call.storage import Record
+from charging.clock import MICROSECONDS, Clock
+from charging.engine.ports import Observer
+from charging.errors import LedgerError
+from charging.ledger.documents import Put
+from charging.ledger.model import CdrRow
+from charging.ledger.port import Store
+
+COLLECTION = "findings"
+"""Of documents, one a finding, under the session's id and the kind."""
+
+DIFFERENCE_MS = 1000
+"""Between a record and a booking by events. Those differ by how late an event was."""
+
+SEARCHED_S = 120
+"""So long before and after a record's end the CDR of its session is looked for."""
+
+PAGE = 1000
+
+
+class Kind(StrEnum):
+    """How a booking is contradicted."""
+
+    EVENTS_CONTRADICT_RECORD = "events_contradict_record"
+    """The call was booked by its record, and the events told of another length."""
+    RECORD_CONTRADICTS_BOOKING = "record_contradicts_booking"
+    RECORD_WITHOUT_BOOKING = "record_without_booking"
+    """The switch noted a call, a fax or a message of a session that has no CDR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What was booked of a session."""
+
+    used_ms: int = 0
+    pieces: int | None = None
+    """Messages or pages; ``None`` for a forward."""
+    account: str = ""
+    """Who was charged; empty where a CDR does not say."""
+
+
+def booked_unread(record: Record) -> Booked:
+    """What a session that has just closed without its record was booked as: of messages and pages, none."""
+    if isinstance(record, Session):
+        return Booked(0 if record.duration is None else record.duration.used_ms, account=record.account)
+    return Booked(pieces=0, account=record.account)
+
+
+def booked_by(cdr: str) -> Booked:
+    """The same, of a CDR's JSON text."""
+    fields: Mapping[str, Any] = json.loads(cdr)
+    return Booked(fields.get("used_ms", 0), fields.get("messages", fields.get("pages")), fields.get("account", ""))
+
+
+def contradiction(box: BlackBoxRead, booked: Booked | None) -> Kind | None:
+    """How a record of the switch contradicts what was booked (``None``: nothing was); ``None`` where it does not."""
+    if booked is None:
+        noted = box.answered_ms > DIFFERENCE_MS or box.fax_pages > 0
+        return Kind.RECORD_WITHOUT_BOOKING if noted else None
+    if booked.pieces is None:
+        differs = abs(box.answered_ms - booked.used_ms) > DIFFERENCE_MS
+    else:
+        differs = booked.pieces != max(box.fax_pages, int(box.message_stored))
+    return Kind.RECORD_CONTRADICTS_BOOKING if differs else None
+
+
+class Findings:
+    """Keeps them, and looks up what was booked."""
+
+    def __init__(self, store: Store, clock: Clock, observe: Observer) -> None:
+        self._store = store
+        self._clock = clock
+        self._observe = observe
+
+    async def keep(self, session: str, kind: Kind, fields: Mapping[str, object]) -> bool:
+        """Store a finding and tell of it, once; ``False``: the store could not answer, try again later."""
+        body = json.dumps({"session": session, "kind": kind, "found_us": self._clock.now().wall_us, **fields})
+        try:
+            answer = await self._store.put_document(COLLECTION, f"{session}/{kind}", body)
+        except LedgerError as error:
+            self._observe("ledger_failed", None, {"error": str(error), "kind": type(error).__name__})
+            return False
+        if answer is Put.CREATED:
+            self._observe("booking_contradicted", None, {"session": session, "kind": kind, **fields})
+        return True
+
+    async def booked(self, session: str, ended_us: int) -> Booked | None:
+        """What was booked of a session that ended about then; ``None`` where nothing is found. Raises LedgerError."""
+        since_us, until_us = (ended_us + sign * SEARCHED_S * MICROSECONDS for sign in (-1, 1))
+        after: tuple[int, str] | None = None
+        while True:
+            rows = await self._store.cdrs(since_us=since_us, until_us=until_us, after=after, limit=PAGE)
+            found: CdrRow | None = next((row for row in rows if row.session == session), None)
+            if found is not None:
+                return booked_by(found.document)
+            if len(rows) < PAGE:
+                return None
+            after = rows[-1].ended_us, rows[-1].session
+
+
+def noted(box: BlackBoxRead) -> dict[str, object]:
+    """A record of the switch, as a finding tells it."""
+    return {
+        "dial_status": box.dial_status,
+        "answered_ms": box.answered_ms,
+        "ended_us": box.ended_us,
+        "message_stored": box.message_stored,
+        "fax_pages": box.fax_pages,
+        "number": box.number,
+        "switch": box.switch,
+    }

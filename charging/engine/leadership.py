@@ -1,0 +1,147 @@
+"""Who ticks a switch, where several daemons share a ledger: the one that holds the switch's lease.
+
+The lease's epoch goes into every change of a session, and the ledger refuses an older one. So a daemon that was frozen
+and wakes up late can change nothing; and it orders nothing either, because it asks its own clock first whether the
+lease it remembers can still be its own (`LeaseKeeper.holds`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn
+
+from charging.clock import MICROSECONDS, Clock
+from charging.engine.ports import Observer
+from charging.errors import LedgerError
+from charging.ledger.port import Leases
+from charging.tasks import end
+
+RENEWALS_PER_TTL = 4
+
+UNFIT_PAUSE_S = 1
+"""Between two looks whether this daemon has become fit."""
+
+
+class LeaseKeeper:
+    """Acquires the lease of one switch, keeps it, and says when it is gained or lost."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        clock: Clock,
+        *,
+        switch_id: str,
+        owner: str,
+        ttl_s: float,
+        gained: Callable[[int], Coroutine[Any, Any, None]],
+        lost: Callable[[], Awaitable[None]],
+        observe: Observer,
+        fit: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``gained`` is given the epoch, and cancelled where the lease is lost before it has ended; ``lost`` is called
+        before the lease is sought anew. A daemon that is not ``fit`` leaves the lease to another."""
+        self._leases = leases
+        self._clock = clock
+        self._switch_id = switch_id
+        self._owner = owner
+        self._ttl_us = round(ttl_s * MICROSECONDS)
+        self._gained = gained
+        self._lost = lost
+        self._observe = observe
+        self._fit = fit
+        self._epoch: int | None = None
+        self._until_us = 0
+        """Monotonic: counted from before the asking, so it ends before the store's own reckoning does."""
+        self._taking_over: asyncio.Task[None] | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the lease is surely ours now."""
+        return self._epoch is not None and self._clock.now().mono_us < self._until_us
+
+    async def run(self) -> NoReturn:
+        """For ever; raises what ``gained`` raised."""
+        try:
+            while True:
+                await self.turn()
+                await self._until_next_turn()
+        finally:
+            await self._end_taking_over()
+
+    async def _until_next_turn(self) -> None:
+        """A take-over goes on beside the renewals: of a great many calls it may last longer than a lease."""
+        pause = asyncio.create_task(self._pause())
+        try:
+            if self._taking_over is not None:
+                await asyncio.wait((pause, self._taking_over), return_when=asyncio.FIRST_COMPLETED)
+                if self._taking_over.done():
+                    await self._taking_over
+                    self._taking_over = None
+            await pause
+        finally:
+            pause.cancel()
+
+    async def _pause(self) -> None:
+        pause_us = self._ttl_us // RENEWALS_PER_TTL if self._fit() else UNFIT_PAUSE_S * MICROSECONDS
+        await self._clock.sleep_until(self._clock.now().mono_us + pause_us)
+
+    async def turn(self) -> None:
+        """Acquire, renew, or notice that it is lost; let go where this daemon can do nothing with it."""
+        if not self._fit():
+            await self._leave_to_another()
+            return
+        asked_us = self._clock.now().mono_us
+        try:
+            kept = await self._renew() if self._epoch is not None else await self._acquire()
+        except LedgerError as error:
+            self._observe("lease_not_renewed", None, {"error": str(error)})
+            if self._epoch is not None and not self.holds:
+                await self._give_up()
+            return
+        if kept:
+            self._until_us = asked_us + self._ttl_us
+        if kept and self._epoch is None:
+            self._epoch = kept
+            self._observe("lease_gained", None, {"switch": self._switch_id, "epoch": kept})
+            self._taking_over = asyncio.create_task(self._gained(kept), name="take-over")
+        elif not kept and self._epoch is not None:
+            await self._give_up()
+
+    async def release(self) -> None:
+        """Let go, so that another daemon need not wait."""
+        if self._epoch is not None:
+            await self._leases.release_lease(self._switch_id, self._owner, self._epoch)
+            self._epoch = None
+
+    async def _leave_to_another(self) -> None:
+        if (epoch := self._epoch) is None:
+            return
+        await self._give_up()
+        try:
+            await self._leases.release_lease(self._switch_id, self._owner, epoch)
+        except LedgerError as error:
+            self._observe("lease_not_released", None, {"error": str(error)})  # it runs out by itself
+
+    async def _acquire(self) -> int:
+        ttl_s = self._ttl_us / MICROSECONDS
+        return await self._leases.acquire_lease(self._switch_id, self._owner, ttl_s) or 0
+
+    async def _renew(self) -> int:
+        epoch = self._epoch or 0
+        ttl_s = self._ttl_us / MICROSECONDS
+        return epoch if await self._leases.renew_lease(self._switch_id, self._owner, epoch, ttl_s) else 0
+
+    async def _give_up(self) -> None:
+        self._epoch = None
+        self._observe("lease_lost", None, {"switch": self._switch_id})
+        await self._end_taking_over()
+        await self._lost()
+
+    async def _end_taking_over(self) -> None:
+        """Raises what it raised, where it had failed by itself."""
+        task, self._taking_over = self._taking_over, None
+        if task is not None:
+            await end([task])
+            if not task.cancelled():
+                task.result()

@@ -1,0 +1,125 @@
+"""Voicemail messages that the dialplan's fallback took while no daemon answered: charged afterwards.
+
+The switch had no decision to go by, so a message may have been stored on a number whose voicemail is paid. It is
+charged once, by an id made of its black-box record, and never beyond what is available:
+
+- not where the voicemail's session has charged it: the answer that sold it was lost on its way to the switch, which
+  then took the message as a fallback. That session's CDR says so;
+- not where the call ended so long ago that the ledger may have forgotten the charge: a switch that deletes no records
+  goes on telling of it for years.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+from charging.call.decide import Subscriber
+from charging.call.events import BlackBoxRead
+from charging.call.voicemail import SERVICE, Voicemail, cdr_document
+from charging.clock import MICROSECONDS, Clock
+from charging.engine.ports import Observer
+from charging.engine.subscribers import find_number, find_subscriber
+from charging.errors import LedgerError
+from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Outcome, Transfer
+from charging.ledger.port import IDS_REMEMBERED_S, Store
+from charging.tariff.tariff import Tariff
+
+FALLBACK = "fallback"
+"""The reason that the CDR of such a message gives: nobody decided."""
+
+CHARGEABLE_S = IDS_REMEMBERED_S - 24 * 3600
+"""How long after its call a message can still be charged. The day is for a switch whose clock is wrong."""
+
+TRIES_MAX = 5
+"""Other calls may take credit between the look at it and the charge."""
+
+
+class LeftMessages:
+    """Charges them (`Registry`'s ``charge_message``)."""
+
+    def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock, observe: Observer) -> None:
+        self._store = store
+        self._tariff = tariff
+        self._clock = clock
+        self._observe = observe
+
+    async def charge(self, key: str, box: BlackBoxRead) -> bool:
+        """Charge one message; ``False`` where the ledger could not answer."""
+        try:
+            subscriber = await self._subscriber(box.number)
+            if subscriber is None or not subscriber.message_price or not subscriber.buys:
+                return True
+            if box.ended_us is None or self._is_too_old(box.ended_us):
+                fields = {"account": subscriber.account.id, "record": key, "ended_us": box.ended_us}
+                self._observe("left_message_too_old", None, fields)
+                return True
+            if await self._was_sold(key, subscriber.account.id, box.ended_us):
+                return True
+            charged = await self._charge(key, box, box.ended_us, subscriber)
+        except LedgerError as error:
+            self._observe("ledger_failed", None, {"error": str(error), "kind": type(error).__name__})
+            return False
+        fields = {"account": subscriber.account.id, "charged_micro_euro": charged, "price": subscriber.message_price}
+        self._observe("left_message_charged", None, fields)
+        return True
+
+    async def _subscriber(self, dialled: str) -> Subscriber | None:
+        tariff = self._tariff()
+        number = await find_number(self._store, tariff, dialled)
+        found = await find_subscriber(self._store, tariff, number, self._clock.now().wall_us)
+        return found if isinstance(found, Subscriber) else None
+
+    def _is_too_old(self, ended_us: int) -> bool:
+        return self._clock.now().wall_us - ended_us >= CHARGEABLE_S * MICROSECONDS
+
+    async def _was_sold(self, session: str, account: str, ended_us: int) -> bool:
+        """Whether a voicemail's session has charged this message. It has the record's own end, and is closed: no
+        record of an open one comes here."""
+        rows = await self._store.cdrs(account=account, since_us=ended_us, until_us=ended_us + 1)
+        return any(row.session == session and json.loads(row.document).get("messages") for row in rows)
+
+    async def _charge(self, key: str, box: BlackBoxRead, ended_us: int, subscriber: Subscriber) -> int:
+        account = subscriber.account.id
+        for _ in range(TRIES_MAX):
+            available = (await self._store.balances(account)).get(CREDIT, Balance()).available
+            amount = min(subscriber.message_price, max(0, available))
+            if amount == 0:
+                return 0
+            transfer = self._transfer(key, box, ended_us, subscriber, amount)
+            outcome = (await self._store.apply(transfer)).outcome
+            if outcome is not Outcome.INSUFFICIENT:
+                # DIFFERS: an earlier attempt, of unknown outcome, has charged what was there then.
+                return amount if outcome is Outcome.CREATED else 0
+        return 0
+
+    def _transfer(self, key: str, box: BlackBoxRead, ended_us: int, subscriber: Subscriber, amount: int) -> Transfer:
+        """The charge, and with it the CDR. That has its place where the charge has, however old the message is."""
+        now, tariff = self._clock.now(), self._tariff()
+        message = Voicemail(
+            id=f"message-{key}",
+            account=subscriber.account.id,
+            number=subscriber.number.number,
+            caller=box.caller,
+            plan=subscriber.plan.name,
+            language=subscriber.account.language.value,
+            switch=box.switch,
+            reason=FALLBACK,
+            price=amount,
+            tariff_revision=tariff.revision,
+            tariff_digest=tariff.digest,
+            opened=replace(now, wall_us=ended_us),
+            caller_uid="",
+            dial_status=box.dial_status,
+        )
+        return Transfer(
+            id=f"message/{key}",
+            account=message.account,
+            kind=Kind.CHARGE,
+            at_us=now.wall_us,
+            legs=(Leg(CREDIT, -amount),),
+            session=message.id,
+            change=Closed(cdr_document(message, stored=True, ended_us=ended_us), now.wall_us, opens=True),
+            reason=SERVICE,
+        )

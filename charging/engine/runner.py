@@ -1,0 +1,210 @@
+"""One session's task: takes its events in order, lets the core decide, carries out what it says.
+
+A session has one mailbox and one task, so nothing about it happens at the same time as anything else about it. While
+a command waits for the ledger or the switch, events queue up behind; every such wait ends by the adapter's time-out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from charging.call import commands as do
+from charging.call.events import (
+    BalancesRead,
+    DeadlineSet,
+    Event,
+    KeptAnswer,
+    Posted,
+    PromptPlayed,
+    SwitchSilent,
+    Woke,
+)
+from charging.call.model import Policy, State
+from charging.call.storage import Record, step, wake_at
+from charging.clock import Clock
+from charging.engine.looker import Looker
+from charging.engine.ports import Observer, PromptResult, Switch
+from charging.errors import LedgerError, SwitchError, UnexpectedEvent
+from charging.ledger.model import Kept
+from charging.ledger.port import Ledger
+
+MAILBOX_MAX = 1000
+"""Events waiting for one session. A call makes some twenty-five; this many mean that something is wrong, and the
+oldest of the rest are dropped: what is lost, the next look at the switch tells again."""
+
+
+class SessionRunner:
+    """Lives as long as its session is open."""
+
+    def __init__(
+        self,
+        session: Record,
+        *,
+        ledger: Ledger,
+        switch: Switch,
+        looker: Looker,
+        clock: Clock,
+        policy: Policy,
+        observe: Observer,
+        forget: Callable[[Record, do.Forget], None],
+        find: Callable[[str, do.Find], Awaitable[None]],
+        doubt: Callable[[], None],
+        leads: Callable[[], bool],
+    ) -> None:
+        self.session = session
+        self.forward_over = asyncio.Event()
+        """Set when the session is closed (or its task was stopped), or goes on as a paid voicemail."""
+        self.booked: Record | None = None
+        """Once its end is booked: the session as it was just before, with the transfer that booked it."""
+        self._ledger = ledger
+        self._switch = switch
+        self._looker = looker
+        self._clock = clock
+        self._policy = policy
+        self._observe = observe
+        self._forget = forget
+        self._find = find
+        self._doubt = doubt
+        self._leads = leads
+        self._mailbox: deque[Event] = deque()
+        self._arrived = asyncio.Event()
+        self._prompts: set[asyncio.Task[None]] = set()
+
+    def offer(self, event: Event) -> None:
+        """Put an event into the mailbox; never waits."""
+        if len(self._mailbox) >= MAILBOX_MAX:
+            self._mailbox.popleft()
+            self._observe("mailbox_overflowed", self.session, {})
+        self._mailbox.append(event)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Until the session is closed."""
+        try:
+            while self.session.state is not State.CLOSED:
+                await self._handle(await self._next())
+        finally:
+            for task in self._prompts:
+                task.cancel()
+
+    async def _next(self) -> Event:
+        while not self._mailbox:
+            self._arrived.clear()
+            if not await self._wait():
+                return Woke(self._switch.proven_mono_us)
+        return self._mailbox.popleft()
+
+    async def _wait(self) -> bool:
+        """Until an event arrives (true) or the session wants to be woken (false)."""
+        wake = wake_at(self.session, self._policy)
+        if wake is None:
+            return await self._arrived.wait()
+        arrived = asyncio.create_task(self._arrived.wait())
+        slept = asyncio.create_task(self._clock.sleep_until(wake))
+        try:
+            await asyncio.wait((arrived, slept), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            arrived.cancel()
+            slept.cancel()
+        # An event that came in the same moment goes first: a proof of the past must never overtake it.
+        return bool(self._mailbox)
+
+    async def _handle(self, event: Event) -> None:
+        events: deque[Event] = deque([event])
+        while events:
+            before = self.session
+            try:
+                self.session, commands = step(self.session, events.popleft(), self._clock.now(), self._policy)
+            except UnexpectedEvent as error:
+                self._observe("unexpected_event_met", self.session, {"pair": str(error)})
+                continue
+            for command in commands:
+                if isinstance(command, do.Forget):
+                    self.booked = before
+                answer = await self._carry_out(command)
+                if answer is not None:
+                    events.append(answer)
+
+    async def _carry_out(self, command: do.Command) -> Event | None:
+        match command:
+            case do.Tell(what, fields):
+                self._observe(what, self.session, fields)
+            case do.Forget():
+                assert self.booked is not None, "noted before it is carried out"
+                self._forget(self.booked, command)
+            case do.Find():
+                await self._find(self.session.id, command)
+            case do.Doubt():
+                self._doubt()
+            case do.Become(voicemail):
+                self.session = voicemail
+                self.forward_over.set()
+            case do.PlayPrompt():
+                self._start_prompt(command)
+            case do.ReadBalances() | do.Post() | do.Keep():
+                return await self._ask_ledger(command)
+            case do.AskSwitch() | do.ReadBlackBox() | do.SetDeadline() | do.HangUp():
+                return await self._order_switch(command)
+        return None
+
+    async def _ask_ledger(self, command: do.LedgerCommand) -> Event:
+        try:
+            match command:
+                case do.ReadBalances():
+                    return BalancesRead(await self._ledger.balances(self.session.account))
+                case do.Post(transfer, grants):
+                    return Posted(transfer, await self._ledger.apply(transfer, grants))
+                case do.Keep():
+                    held = self.session
+                    kept = Kept(held.to_json(), held.epoch, held.sequence - 1)
+                    return KeptAnswer(await self._ledger.keep_session(held.account, held.id, kept))
+        except LedgerError as error:
+            self._observe("ledger_failed", self.session, {"error": str(error), "kind": type(error).__name__})
+        return _unknown(command)
+
+    async def _order_switch(self, command: do.SwitchCommand) -> Event | None:
+        if isinstance(command, do.SetDeadline | do.HangUp) and not self._leads():
+            # Frozen and woken up late: another daemon may have moved this call's deadline since.
+            return SwitchSilent("set_deadline" if isinstance(command, do.SetDeadline) else "other")
+        try:
+            match command:
+                case do.AskSwitch(everywhere):
+                    now_us = self._clock.now().mono_us
+                    return await self._looker.ask(self.session, now_us, everywhere=everywhere)
+                case do.ReadBlackBox():
+                    return await self._switch.black_box(self.session.id)
+                case do.SetDeadline(covered_s, at, backstop, callee_uid, caller_uid):
+                    await self._switch.set_deadline(callee_uid, at)
+                    await self._switch.set_deadline(caller_uid, backstop)
+                    return DeadlineSet(covered_s)
+                case do.HangUp(uid):
+                    await self._switch.hang_up(uid)
+                    return None
+        except SwitchError as error:
+            self._observe("switch_failed", self.session, {"error": str(error), "kind": type(error).__name__})
+        return SwitchSilent("set_deadline" if isinstance(command, do.SetDeadline) else "other")
+
+    def _start_prompt(self, command: do.PlayPrompt) -> None:
+        """Beside the mailbox: a prompt takes seconds to start, and the call's money does not wait for it."""
+        task = asyncio.create_task(self._play(command), name=f"prompt-{self.session.id}")
+        self._prompts.add(task)
+        task.add_done_callback(self._prompts.discard)
+
+    async def _play(self, command: do.PlayPrompt) -> None:
+        try:
+            result = await self._switch.play_prompt(
+                self.session.id, command.sequence, command.callee_uid, command.language, command.prompt
+            )
+        except SwitchError as error:
+            self._observe("switch_failed", self.session, {"error": str(error), "kind": type(error).__name__})
+            result = PromptResult.FAILED
+        self.offer(PromptPlayed(command.prompt, result))
+
+
+def _unknown(command: do.LedgerCommand) -> Event:
+    """The ledger could not answer."""
+    if isinstance(command, do.ReadBalances):
+        return BalancesRead(None)
+    return Posted(command.transfer, None) if isinstance(command, do.Post) else KeptAnswer(None)

@@ -1,0 +1,448 @@
+"""All open sessions of this daemon's switch: starting, finding, waking and recovering them.
+
+Recovery is the ordinary start. Each time the AMI link comes up (also the first time) every open session of the switch
+is brought to life from its stored record, told what the switch knows of it, and goes on or ends by that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import NoReturn
+
+from charging.call.commands import Find, Forget
+from charging.call.events import BlackBoxRead, ClockJumped, FundsChanged, SessionSwitchEvent
+from charging.call.fax import Fax
+from charging.call.model import Policy, Session, State
+from charging.call.storage import Record, overdue_s, revive
+from charging.call.switch_events import BridgeEntered, DialEnded, DialStarted, SwitchEvent
+from charging.clock import MICROSECONDS, Clock, Instant
+from charging.engine.booked import BookedRecords
+from charging.engine.closed import ClosedRecords
+from charging.engine.findings import Findings, Kind, booked_unread, contradiction, noted
+from charging.engine.looker import Looker, switch_said
+from charging.engine.ports import Legs, Look, Observer, Switch
+from charging.engine.runner import SessionRunner
+from charging.errors import LedgerError, SwitchError
+from charging.ledger.model import OpenSession
+from charging.ledger.port import IDS_REMEMBERED_S, Ledger
+from charging.tasks import Tasks, end
+
+AUDIT_S = 10
+"""Between two comparisons of the switch's channels and deadlines with ours."""
+
+FOUND_PAUSE_S = 2
+"""Between two that events ask for which name a session we do not know: whoever can forge those cannot keep us busy."""
+
+HOUSEKEEPING_S = 10
+"""Between two looks at the black box, which is cleaned where there is something to clean."""
+
+HOUSEKEEPING_MAX_S = 120
+"""The same, while the switch does not obey."""
+
+BOOKED_A_TURN_MAX = 200
+"""Records that no session waits for, of one such look: each is some questions to the ledger."""
+
+CLOCK_WATCH_S = 1
+
+NO_SESSION = "nosession-"
+"""How the black box's key of a call begins that never got a session."""
+
+
+class Registry:
+    """The open sessions."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        switch: Switch,
+        clock: Clock,
+        policy: Policy,
+        switch_id: str,
+        observe: Observer,
+        charge_message: Callable[[str, BlackBoxRead], Awaitable[bool]],
+        findings: Findings,
+    ) -> None:
+        """``charge_message`` books a voicemail message that nobody decided over; ``False``: try again later.
+        ``findings`` keeps what contradicts a booking."""
+        self.epoch = 0
+        self.leads: Callable[[], bool] = lambda: True
+        """Whether this daemon is the one that ticks the switch; without a lease there is no other."""
+        self._ledger = ledger
+        self._switch = switch
+        self._looker = Looker(switch)
+        self._clock = clock
+        self._policy = policy
+        self._switch_id = switch_id
+        self._observe = observe
+        self._charge_message = charge_message
+        self._findings = findings
+        self._runners: dict[str, SessionRunner] = {}
+        self._lives: dict[str, asyncio.Task[None]] = {}
+        self._of_account: defaultdict[str, dict[str, SessionRunner]] = defaultdict(dict)
+        self._booked = BookedRecords()
+        self._closed = ClosedRecords()
+        self._seen: frozenset[str] = frozenset()
+        """Keys of the records that the last look at the black box showed."""
+        self._looked_through: frozenset[str] = frozenset()
+        self._left_over: frozenset[str] = frozenset()
+        """What was there before the stored sessions were last read; and of that, the records of no open session."""
+        self._strangers: frozenset[str] = frozenset()
+        """Other switches' names that were seen in this switch's black box."""
+        self._doubts = 1
+        self._doubts_settled = 0
+        self._restoring = asyncio.Lock()
+        self._closed_meanwhile: set[str] = set()
+        """Sessions that closed while the stored ones are asked for: the answer may still show them open."""
+        self._unreadable: set[str] = set()
+        """Open sessions whose records cannot be read, and that were told of."""
+        self._stray: frozenset[str] = frozenset()
+        """Sessions of channels that the last look saw and nobody charges."""
+        self._found = asyncio.Event()
+        self._found_again_us = 0
+        self._tasks = Tasks()
+
+    async def run(self) -> NoReturn:
+        """Keep the sessions' tasks and the periodic duties; a task that fails brings the daemon down, loudly."""
+        try:
+            self._tasks.begin(self._audit_for_ever(), "session-audit")
+            self._tasks.begin(self._housekeep_for_ever(), "black-box-housekeeping")
+            self._tasks.begin(self._watch_clock_for_ever(), "clock-watch")
+            await self._tasks.failure()
+        finally:
+            await self._tasks.end()
+
+    # --- sessions ---------------------------------------------------------------------------------------------
+
+    def start(self, session: Record) -> None:
+        """Give an open session its task; one that has its task already (restored meanwhile) keeps it. On a daemon that
+        stands by there is no task: the one that leads finds the session when the switch first speaks of it."""
+        if self.leads():
+            self._begin(session)
+
+    def _begin(self, session: Record) -> SessionRunner:
+        if (known := self._runners.get(session.id)) is not None:
+            return known
+        runner = SessionRunner(
+            session,
+            ledger=self._ledger,
+            switch=self._switch,
+            looker=self._looker,
+            clock=self._clock,
+            policy=self._policy,
+            observe=self._observe,
+            forget=self._forget,
+            find=self._find,
+            doubt=self.doubt,
+            leads=lambda: self.leads(),
+        )
+        self._runners[session.id] = self._of_account[session.account][session.id] = runner
+        name = f"session-{session.id}"
+        self._lives[session.id] = self._tasks.begin(runner.run(), name, ended=lambda: self._ended(runner))
+        return runner
+
+    def _ended(self, runner: SessionRunner) -> None:
+        """It is closed, or its task was stopped: perhaps before its first step, so that it could not say so itself."""
+        session = runner.session
+        runner.forward_over.set()
+        del self._runners[session.id], self._lives[session.id]
+        of_account = self._of_account[session.account]
+        del of_account[session.id]
+        if not of_account:
+            del self._of_account[session.account]
+        if session.state is not State.CLOSED:
+            return
+        if self._restoring.locked():
+            self._closed_meanwhile.add(session.id)
+        if runner.booked is not None and self._policy.is_shared:
+            self._closed.add(runner.booked, self._clock.now().mono_us)
+        self.funds_changed(session.account)
+
+    # --- the lease --------------------------------------------------------------------------------------------
+
+    async def lead(self, epoch: int) -> None:
+        """From now on this daemon ticks the switch: take over what is open, whoever opened it."""
+        self.epoch = epoch
+        await self._lay_down()
+        try:
+            await self.reconcile()
+        except SwitchError as error:
+            # Without a link there is nothing to take over yet: it reconciles as it comes up.
+            self._observe("take_over_awaited_link", None, {"error": str(error)})
+
+    async def stand_by(self) -> None:
+        """Another daemon ticks the switch, or may: let go of every session, and change nothing."""
+        await self._lay_down()
+
+    async def _lay_down(self) -> None:
+        await end(self._lives.values())
+        self.doubt()
+
+    def doubt(self) -> None:
+        """A session may have been opened in the ledger without our having heard so: look again at the next audit."""
+        self._doubts += 1
+
+    def find(self, session: str) -> SessionRunner | None:
+        """The task of an open session, or ``None``."""
+        return self._runners.get(session)
+
+    def sessions(self) -> list[Session]:
+        """Every forwarded call that is open, in the order in which they began."""
+        calls = (one.session for one in self._runners.values())
+        return sorted((one for one in calls if isinstance(one, Session)), key=lambda one: one.opened.wall_us)
+
+    def unanswered(self, account: str) -> list[Session]:
+        """The account's calls that are to be forwarded and are not answered yet, dialled or not."""
+        of_account = (one.session for one in self._of_account.get(account, {}).values())
+        return [one for one in of_account if isinstance(one, Session) and one.state in (State.RESERVED, State.RINGING)]
+
+    def overdue_s(self) -> int:
+        """For how many seconds the session that should have been over first is open beyond that moment."""
+        now = self._clock.now()
+        return max((overdue_s(one.session, now) for one in self._runners.values()), default=0)
+
+    def faxes(self) -> list[Fax]:
+        """Every fax that is on its way, or not booked yet."""
+        return [one.session for one in self._runners.values() if isinstance(one.session, Fax)]
+
+    def deliver(self, event: SwitchEvent) -> None:
+        """Hand an event of the switch to its session. Events of closed sessions are late, and normal."""
+        if not isinstance(event, SessionSwitchEvent):
+            return
+        runner = self._runners.get(event.session)
+        if runner is not None:
+            runner.offer(event)
+        elif isinstance(event, DialStarted | DialEnded | BridgeEntered) and self.leads():
+            # A session that another daemon's desk has opened: fetch it, then ask the switch what it has missed.
+            self._found.set()
+
+    def funds_changed(self, account: str) -> None:
+        """More can be spent (R22): wake the account's calls in the order in which they began."""
+        for session in self.sessions():
+            if session.account == account:
+                self._runners[session.id].offer(FundsChanged())
+
+    # --- recovery ---------------------------------------------------------------------------------------------
+
+    async def reconcile(self, _restarted: bool = False) -> None:
+        """The link is up: restore what is stored, and tell every session what the switch knows. Raises SwitchError."""
+        if self.leads():
+            await self._restore()
+            await self._audit()
+
+    async def _restore(self) -> None:
+        """Bring stored sessions to life that have no task. With the ledger out of reach this is tried again later: the
+        calls live on their reservation meanwhile."""
+        async with self._restoring:
+            doubts = self._doubts  # what is doubted from here on may not be in the answer
+            seen = self._seen  # before the sessions are read: a call that ends in between is still open there
+            try:
+                stored = await self._ledger.sessions(switch=self._switch_id)
+                if self.leads():  # else the lease was lost meanwhile: another daemon brings them to life
+                    for record in stored:
+                        if record.id not in self._runners and record.id not in self._closed_meanwhile:
+                            self._revive(record)
+                    self._doubts_settled = doubts
+                    self._looked_through, self._left_over = seen, seen.difference(record.id for record in stored)
+            except LedgerError as error:
+                self.doubt()
+                self._observe("sessions_not_restored", None, {"error": str(error)})
+            finally:
+                self._closed_meanwhile.clear()
+
+    def _revive(self, record: OpenSession) -> None:
+        now = self._clock.now()
+        if (closed := self._closed.get(record.id)) is not None:
+            # The ledger has lost its end: book it again.
+            self._observe("session_reasserted", closed, {})
+            self._begin(replace(closed, retry_mono_us=now.mono_us))
+            return
+        try:
+            session = revive(record.state, now, max(self.epoch, record.epoch))
+        except ValueError as error:
+            # Left open with its money reserved: a person must look, `charging ledger verify` names it.
+            if record.id not in self._unreadable:
+                self._unreadable.add(record.id)
+                self._observe("session_unreadable", None, {"session": record.id, "error": str(error)})
+            return
+        self._begin(session)
+        self._observe("session_restored", session, {"state": session.state})
+
+    async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
+        """Records of sessions that are closed have been booked, but for messages that the dialplan's fallback took, and
+        what contradicts a booking. So many a turn: there may be very many, and calls need the ledger meanwhile."""
+        rest = (key for key in boxes if self._is_nobodys(key) and self._is_over(key))
+        for key in islice(rest, BOOKED_A_TURN_MAX):
+            if not await self._book_left_over(key, boxes[key]):
+                return
+
+    def _is_over(self, key: str) -> bool:
+        """Whether it is certain that no session waits for this record."""
+        return key in self._left_over or self._booked.unread(key) is not None
+
+    async def _book_left_over(self, key: str, box: BlackBoxRead) -> bool:
+        """``False``: the ledger could not answer, and the record stays until it does."""
+        if box.message_stored and box.fallback and not await self._charge_message(key, box):
+            return False
+        if not await self._compare(key, box):
+            return False
+        self._booked.add(key)
+        return True
+
+    async def _compare(self, key: str, box: BlackBoxRead) -> bool:
+        """Read a record against what was booked of its session, and keep what contradicts that; ``False``: the ledger
+        could not answer, and the record stays."""
+        if key.startswith(NO_SESSION) or self._may_be_archived(box):
+            return True
+        try:
+            booked = self._booked.unread(key) or await self._findings.booked(key, box.ended_us or 0)
+        except LedgerError as error:
+            self._observe("ledger_failed", None, {"error": str(error), "kind": type(error).__name__})
+            return False
+        kind = contradiction(box, booked)
+        if kind is None:
+            return True
+        was: dict[str, object] = {}
+        if booked is not None:
+            was = {"account": booked.account, "booked_ms": booked.used_ms, "booked_pieces": booked.pieces}
+        return await self._findings.keep(key, kind, {**noted(box), **was})
+
+    def _may_be_archived(self, box: BlackBoxRead) -> bool:
+        """Whether the call ended so long ago that its CDR may be gone: nothing can be said of it any more."""
+        return box.ended_us is not None and self._clock.now().wall_us - box.ended_us > IDS_REMEMBERED_S * MICROSECONDS
+
+    async def _find(self, session: str, finding: Find) -> None:
+        await self._findings.keep(session, Kind(finding.kind), finding.fields)
+
+    async def _audit(self) -> None:
+        """Compare the switch's channels with our sessions, both ways round."""
+        known = list(self._runners)
+        look = await self._looker.look()
+        for session in known:
+            if session not in look.doubtful and (runner := self._runners.get(session)) is not None:
+                runner.offer(switch_said(look, session))
+        await self._end_strays(look)
+
+    async def _end_strays(self, look: Look) -> None:
+        """A channel that talks and bears the name of a session which nobody charges: seen twice in a row it is one, and
+        is hung up, each asked about alone first. A session may have begun or closed between the look and now."""
+        talking = {key for key, legs in look.legs.items() if key not in self._runners and _talks(legs)}
+        again, self._stray = talking & self._stray, frozenset(talking)
+        if self._doubts_settled < self._doubts or not self.leads():
+            return
+        if talking - again:
+            self._found.set()
+        for session in again:
+            for uid in look.legs[session].uids:
+                alone = await self._switch.look_at(session, (uid,))
+                if _talks(alone) and session not in self._runners:
+                    self._observe("leg_without_session", None, {"session": session, "uid": uid})
+                    await self._switch.hang_up(uid)
+
+    async def _audit_for_ever(self) -> NoReturn:
+        while True:
+            await self._audit_due()
+            if not self.leads():
+                continue
+            try:
+                if self._doubts_settled < self._doubts or self._policy.is_shared:
+                    await self._restore()
+                await self._audit()
+            except SwitchError as error:
+                self._observe("audit_postponed", None, {"error": str(error)})
+
+    async def _audit_due(self) -> None:
+        """Until the next audit is due, or a session was seen that we do not know."""
+        pause = asyncio.create_task(self._pause(AUDIT_S))
+        found = asyncio.create_task(self._found.wait())
+        try:
+            await asyncio.wait((pause, found), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
+            found.cancel()
+        if self._found.is_set():
+            await self._clock.sleep_until(self._found_again_us)
+            self._found_again_us = self._clock.now().plus(FOUND_PAUSE_S).mono_us
+            self.doubt()
+            self._found.clear()
+
+    # --- the black box ----------------------------------------------------------------------------------------
+
+    def _forget(self, record: Record, how: Forget) -> None:
+        """A session is booked. Its black-box record can be deleted, or tells of more, or is still to be read."""
+        if how.look_again:
+            self.doubt()
+            self._found.set()
+        elif how.recorded:
+            self._booked.add(record.id)
+        else:
+            self._booked.add_unread(record.id, booked_unread(record))
+
+    async def _black_boxes(self) -> Mapping[str, BlackBoxRead]:
+        """The records that are ours to book. Raises SwitchError."""
+        boxes = await self._switch.black_boxes()
+        strangers = frozenset(box.switch for box in boxes.values()) - {"", self._switch_id}
+        if strangers - self._strangers:
+            self._observe("records_of_another_switch", None, {"switches": sorted(strangers)})
+        self._strangers |= strangers
+        return {key: box for key, box in boxes.items() if box.switch not in strangers}
+
+    async def _housekeep_for_ever(self) -> NoReturn:
+        wait_s = HOUSEKEEPING_S
+        while True:
+            await self._pause(wait_s)
+            wait_s = min(2 * wait_s, HOUSEKEEPING_MAX_S)
+            try:
+                if not self.leads() or await self._housekeep():
+                    wait_s = HOUSEKEEPING_S
+            except SwitchError as error:
+                self._observe("maintenance_postponed", None, {"error": str(error)})
+
+    async def _housekeep(self) -> bool:
+        """Book what the switch noted of calls that no session waits for, and have it delete what is booked; whether it
+        has deleted all that it was to delete before. Raises SwitchError."""
+        boxes = await self._black_boxes()
+        self._seen = frozenset(boxes)
+        left = self._booked.seen(boxes)
+        if any(key not in self._looked_through and self._is_nobodys(key) for key in boxes):
+            await self._restore()
+        await self._book_the_rest(boxes)
+        if keys := self._booked.to_delete():
+            await self._switch.delete_records(keys)
+        if left:
+            self._observe("records_not_deleted", None, {"records": left})
+        return not left
+
+    def _is_nobodys(self, key: str) -> bool:
+        return key not in self._runners and key not in self._booked
+
+    # --- the clocks -------------------------------------------------------------------------------------------
+
+    async def _watch_clock_for_ever(self) -> NoReturn:
+        """A step of the wall clock moves the switch's deadlines: put them back at once."""
+        last = self._clock.now()
+        while True:
+            await self._pause(CLOCK_WATCH_S)
+            now = self._clock.now()
+            by_us = _parted_us(last, now)
+            last = now
+            if abs(by_us) > self._policy.clock_jump_ms * 1000:
+                self._observe("clock_jumped", None, {"by_ms": by_us // 1000})
+                for runner in self._runners.values():
+                    runner.offer(ClockJumped(by_us))
+
+    async def _pause(self, seconds: float) -> None:
+        await self._clock.sleep_until(self._clock.now().mono_us + round(seconds * MICROSECONDS))
+
+
+def _talks(legs: Legs) -> bool:
+    return any(leg.bridged for leg in (legs.caller, legs.callee, *legs.others) if leg is not None)
+
+
+def _parted_us(earlier: Instant, later: Instant) -> int:
+    """By how much the wall clock ran further than the monotonic one."""
+    return (later.wall_us - earlier.wall_us) - (later.mono_us - earlier.mono_us)

@@ -1,0 +1,140 @@
+"""What people bring to send a fax, what sending needs of the daemon, and what can be answered at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from charging.clock import MICROSECONDS, Instant
+from charging.engine.ports import FaxLine
+from charging.engine.sessions import Registry
+from charging.fax.views import FaxView
+from charging.service.refusal import Code, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """A document ready to be sent."""
+
+    pages: int
+    file: str
+    """A path on the switch."""
+    name: str
+    """By which it is kept: its own for each that is prepared, so that none ever takes the place of another."""
+
+
+class Papers(Protocol):
+    """Where documents are made ready and kept."""
+
+    async def prepare(self, account: str, session: str, data: bytes) -> Paper | Refused:
+        """Wait for the account's turn, then convert a PDF or TIFF and keep it for the fax ``session``."""
+
+    def remove(self, name: str) -> None:
+        """Forget a document that is not sent, or not any more."""
+
+    async def sweep_for_ever(self) -> NoReturn:
+        """Remove documents whose time is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaxWish:
+    """What somebody wants sent."""
+
+    target: str
+    """As typed."""
+    data: bytes
+    """PDF or TIFF."""
+    name: str = ""
+    """What its sender calls it."""
+    number: str = ""
+    """The sender's number; empty: the account's first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooLittle(Refused):
+    """There is not enough credit for all pages (R14): nothing was dialled."""
+
+    pages: int = 0
+    page_price: int = 0
+    available: int = 0
+    target: str = ""
+
+    @property
+    def needed(self) -> int:
+        """Micro-euro of all pages."""
+        return self.pages * self.page_price
+
+    @property
+    def missing(self) -> int:
+        """Micro-euro that a top-up must bring at least."""
+        return max(0, self.needed - self.available)
+
+
+@dataclass(frozen=True, slots=True)
+class FaxSent:
+    """The answer to a wish."""
+
+    view: FaxView
+    created: bool
+    """``False``: the same was asked before, and nothing was done now."""
+
+
+SEND_FIRST_S = 120
+SEND_PAGE_S = 180
+"""A dense page at the slowest speed, with repetitions."""
+
+
+def send_s(pages: int) -> int:
+    """How long the sending of so many pages may take, in seconds; the switch ends it then."""
+    return SEND_FIRST_S + SEND_PAGE_S * pages
+
+
+Place = tuple[int, str]
+"""Of a fax that is over, in the order of their ends: when it ended, its session."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaxPage:
+    """Some of an account's faxes."""
+
+    faxes: Sequence[FaxView]
+    next: Place | None
+    """Where the next page goes on; ``None`` after the last."""
+
+
+@dataclass(slots=True)
+class FaxDesk:
+    """What sending needs of the daemon; without it faxes can only be looked at. All interfaces share one."""
+
+    registry: Registry
+    line: FaxLine
+    papers: Papers
+    switch_id: str
+    header: str
+    """What stands above every page."""
+    horizon_s: int
+    at_once: int
+    """Faxes on their way at the same time."""
+    max_bytes: int
+    """Of a document as it is handed in."""
+    opening: int = 0
+    """Faxes whose price is being reserved: they are not open yet, and have their line already."""
+
+    def hindrance(self, now: Instant) -> Refused | None:
+        """What stands against sending anything now."""
+        proven = self.line.proven_mono_us
+        if proven is None or now.mono_us - proven > self.horizon_s * MICROSECONDS:
+            return Refused(Code.UNAVAILABLE, "the switch is out of reach", "nothing was charged; send it again later")
+        if not self.registry.leads():
+            return Refused(Code.UNAVAILABLE, "another daemon leads this switch", "send it by that one")
+        if len(self.registry.faxes()) + self.opening >= self.at_once:
+            message = f"all lines are busy: {self.at_once} faxes are being sent now"
+            return Refused(Code.UNAVAILABLE, message, "nothing was charged; send it again in a minute")
+        return None
+
+
+def no_desk() -> Refused:
+    """This process sends no faxes."""
+    advice = "start the daemon, with a section `fax` in charging.yaml"
+    return Refused(Code.UNAVAILABLE, "no faxes are sent here", advice)

@@ -1,0 +1,375 @@
+"""Faxes that subscribers send: priced, reserved, handed to the switch; and what became of them (R3, R9, R14).
+
+The answer is immediate: the pages are counted before, and their price is reserved in the same ledger operation that
+opens the session, so that "enough" is never wrong later. A fax is dialled once at most: where the order to dial may or
+may not have reached the switch, the session finds out, and gives the money back where nothing was dialled. Until then
+whoever asks is told to ask again with the same key; after it, the key sends what was never dialled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+import structlog
+
+from charging.call.events import FaxOrdered, HangupOrdered
+from charging.call.fax import Fax, open_transfer
+from charging.call.storage import revive
+from charging.clock import Clock
+from charging.engine.ports import FaxOrder
+from charging.errors import ActionRefused, LedgerError, SwitchError
+from charging.fax.desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk, send_s
+from charging.fax.views import FaxView, view_of, view_of_cdr
+from charging.ledger.accounts import Account, Number, Status
+from charging.ledger.model import CREDIT, Balance, Outcome
+from charging.ledger.port import Store
+from charging.ledger.remembered import KEYED_SESSION, session_was_archived
+from charging.pricing.money import format_euro
+from charging.service import text
+from charging.service.refusal import Code, Obstacle, Refused, closed_account, unknown_account
+from charging.tariff.tariff import Refusal, Tariff
+from charging.tariff.written_numbers import written_numbers
+
+NAME_LENGTH_MAX = 100
+RING_S = 60
+SWITCH_TIME_MAX_S = 99_999
+DIAL_WITHIN_S = 10
+"""Longer than the order to the switch may take."""
+CDR_PAGE = 1000
+_REFUSALS = {
+    Refusal.UNKNOWN_PLAN: ("the account's plan is not in the tariff", Obstacle.TROUBLE),
+    Refusal.NOT_COVERED: ("the tariff has no fax price for it", Obstacle.NOT_COVERED),
+    Refusal.BLOCKED: ("it is blocked", Obstacle.BLOCKED_NUMBER),
+    Refusal.PREMIUM: ("it is a premium number", Obstacle.PREMIUM_NUMBER),
+    Refusal.LOOP: ("it is a number of the operator", Obstacle.OPERATORS_NUMBER),
+}
+
+log = structlog.get_logger(__name__)
+
+
+class Faxes:
+    """The faxes of all accounts."""
+
+    def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock, desk: FaxDesk | None) -> None:
+        self._store = store
+        self._tariff = tariff
+        self._clock = clock
+        self._desk = desk
+
+    # --- sending ----------------------------------------------------------------------------------------------
+
+    def document_limit(self) -> int | Refused:
+        """How many bytes a document may have; refused where no faxes are sent from here."""
+        return no_desk() if self._desk is None else self._desk.max_bytes
+
+    async def send(self, account: str, wish: FaxWish, key: str) -> FaxSent | Refused:
+        """Send a document; ``key`` makes the act idempotent. Raises LedgerError where the outcome is unknown."""
+        desk = self._desk
+        if (wrong := text.idempotency_key(key)) is not None:
+            return wrong
+        if desk is None:
+            return no_desk()
+        if (hindrance := desk.hindrance(self._clock.now())) is not None:
+            return hindrance
+        opened = await self._open(desk, account, wish, key)
+        return await self._dial(desk, *opened) if isinstance(opened, tuple) else opened
+
+    async def _open(
+        self, desk: FaxDesk, account: str, wish: FaxWish, key: str
+    ) -> tuple[Fax, Paper] | FaxSent | Refused:
+        """Make the document ready, reserve its price, and open the session."""
+        draft = await self._draft(desk, account, wish, key)
+        if isinstance(draft, Refused):
+            return draft
+        if await session_was_archived(self._store, account, draft.id):
+            message = "this fax was handed in before; what became of it is in the archive"
+            return Refused(Code.KEY_REUSED, message, "make another key for another fax")
+        if (early := await self._without_the_document(desk, draft)) is not None:
+            return early
+        paper = await desk.papers.prepare(account, draft.id, wish.data)
+        if isinstance(paper, Refused):
+            return paper
+        opened: tuple[Fax, Paper] | FaxSent | Refused | None = None
+        try:
+            opened = await self._reserve(desk, replace(draft, pages=paper.pages, paper=paper.name), paper)
+            return opened
+        finally:
+            if not isinstance(opened, tuple):  # also where the outcome is unknown: then nobody has ordered it
+                desk.papers.remove(paper.name)
+
+    async def _without_the_document(self, desk: FaxDesk, draft: Fax) -> FaxSent | Refused | None:
+        """What can be answered before anything is made of the document: it is being sent already, or not one page of
+        it could be paid. The latter only spares work: what counts is checked where the price is reserved."""
+        under_way = [view for view in await self._under_way(draft.account) if is_attempt(view.session, draft.id)]
+        if under_way:
+            return self._repeated(desk, under_way[-1], draft)
+        available = (await self._store.balances(draft.account)).get(CREDIT, Balance()).available
+        if available >= draft.price:
+            return None
+        known = await self._last_attempt(draft)
+        if known is not None and known.dialled:
+            return self._repeated(desk, known, draft)
+        return _too_little(replace(draft, pages=1), max(0, available))
+
+    async def _draft(self, desk: FaxDesk, account: str, wish: FaxWish, key: str) -> Fax | Refused:
+        """Everything about the fax but its pages."""
+        payer = await self._payer(account)
+        if isinstance(payer, Refused):
+            return payer
+        number = await self._number(payer, wish.number)
+        if isinstance(number, Refused):
+            return number
+        tariff, now = self._tariff(), self._clock.now()
+        target = tariff.normalise(wish.target)
+        if target is None or not target.startswith("+"):
+            message = f"found the fax number {wish.target[:40]!r}, expected a telephone number"
+            return Refused(Code.INVALID, message, obstacle=Obstacle.INVALID_NUMBER)
+        price = tariff.fax_page_for(payer.plan, target, now.wall_us)
+        if isinstance(price, Refusal):
+            why, obstacle = _REFUSALS[price]
+            return Refused(Code.NOT_ALLOWED, f"no fax can be sent to {target}: {why}", obstacle=obstacle)
+        return Fax(
+            id=session_of(account, key),
+            account=account,
+            number=number.number,
+            target=target,
+            plan=payer.plan,
+            switch=desk.switch_id,
+            pages=0,
+            price=price,
+            document=_clean(wish.name),
+            digest=await asyncio.to_thread(_digest, wish.data),
+            tariff=f"{tariff.revision} {tariff.digest}",
+            opened=now,
+            dial_by=now.plus(DIAL_WITHIN_S),
+        )
+
+    async def _payer(self, account: str) -> Account | Refused:
+        payer = await self._store.account(account)
+        if payer is None:
+            return unknown_account(account)
+        if payer.status is Status.CLOSED:
+            return closed_account(account)
+        if payer.status is Status.SUSPENDED:
+            message = f"account {account!r} is suspended"
+            return Refused(Code.NOT_ALLOWED, message, "activate it first", Obstacle.SUSPENDED)
+        return payer
+
+    async def _number(self, payer: Account, wanted: str) -> Number | Refused:
+        owned = sorted(await self._store.numbers(payer.id), key=lambda one: one.number)
+        if not owned:
+            message = f"account {payer.id!r} has no number to send from"
+            return Refused(Code.NOT_ALLOWED, message, "add a number first", Obstacle.NO_OWN_NUMBER)
+        if not wanted:
+            return owned[0]
+        normal = self._tariff().normalise(wanted)
+        found = next((one for one in owned if one.number == normal), None)
+        return found or Refused(Code.NOT_FOUND, f"account {payer.id!r} has no number {wanted[:40]!r}")
+
+    async def _reserve(self, desk: FaxDesk, draft: Fax, paper: Paper) -> tuple[Fax, Paper] | FaxSent | Refused:
+        if (hindrance := desk.hindrance(self._clock.now())) is not None:  # the document took its time
+            return hindrance
+        desk.opening += 1
+        try:
+            return await self._reserved(desk, draft, paper)
+        finally:
+            desk.opening -= 1
+
+    async def _reserved(self, desk: FaxDesk, draft: Fax, paper: Paper) -> tuple[Fax, Paper] | FaxSent | Refused:
+        """Under the first attempt's id, or that after the last one which has dialled nobody."""
+        base, attempts = draft.id, 0
+        while True:
+            now = self._clock.now()
+            draft = replace(draft, opened=now, dial_by=now.plus(DIAL_WITHIN_S), epoch=desk.registry.epoch)
+            fax, transfer = open_transfer(draft)
+            try:
+                applied = await self._store.apply(transfer)
+            except LedgerError:
+                # The outcome is unknown: what may be reserved is found and given back.
+                desk.registry.doubt()
+                raise
+            if applied.outcome is Outcome.CREATED:
+                desk.registry.start(fax)
+                return fax, paper
+            if applied.outcome is Outcome.INSUFFICIENT:
+                return _too_little(draft, max(0, applied.balances.get(CREDIT, Balance()).available))
+            known = await self._last_attempt(replace(draft, id=base))  # the same key was used before
+            if known is not None and known.dialled:
+                return self._repeated(desk, known, draft)
+            number = 0 if known is None else attempt_of(known.session)
+            if number <= attempts:
+                message = f"the reservation was answered {applied.outcome}"
+                return Refused(Code.UNAVAILABLE, message, "nothing was sent; send it again")
+            attempts = number
+            draft = replace(draft, id=f"{base}-{number + 1}")
+
+    def _repeated(self, desk: FaxDesk, known: FaxView, draft: Fax) -> FaxSent | Refused:
+        """The answer to a key that was used before."""
+        runner = desk.registry.find(known.session)
+        fax = None if runner is None else runner.session
+        if known.ended is None and not (isinstance(fax, Fax) and (fax.ordered or fax.seen)):
+            return _in_doubt(known.session)
+        same = known.digest and draft.digest.startswith(known.digest)
+        if not same or (known.target, known.number) != (draft.target, draft.number):
+            advice = "make another key for another fax"
+            return Refused(Code.KEY_REUSED, f"the key was used for another fax, to {known.target}", advice)
+        return FaxSent(known, created=False)
+
+    async def _last_attempt(self, draft: Fax) -> FaxView | None:
+        """The newest fax that was opened under the key of ``draft``, the first attempt."""
+        # The open ones are read first: one that ends meanwhile is then seen in either place.
+        found = {view.session: view for view in await self._under_way(draft.account)}
+        found |= {view.session: view async for _, view in self._over(draft.account, None)}
+        mine = [view for session, view in found.items() if is_attempt(session, draft.id)]
+        return max(mine, key=lambda view: attempt_of(view.session), default=None)
+
+    async def _dial(self, desk: FaxDesk, fax: Fax, paper: Paper) -> FaxSent | Refused:
+        order = FaxOrder(
+            session=fax.id,
+            switch=fax.switch,
+            number=fax.number,
+            target=fax.target,
+            file=paper.file,
+            header=desk.header,
+            dial_by_us=fax.dial_by.wall_us,
+            ring_s=RING_S,
+            send_s=min(SWITCH_TIME_MAX_S, send_s(fax.pages)),
+        )
+        try:
+            await desk.line.send_fax(order)
+        except ActionRefused as error:
+            log.warning("fax_order_refused", session=fax.id, error=str(error))
+            advice = "nothing is charged, what was reserved comes back; grant the AMI right `originate`"
+            message = f"the switch refused to send the fax: {error}"
+            return Refused(Code.CONFLICT, message, advice, Obstacle.TROUBLE)
+        except SwitchError as error:
+            log.warning("fax_order_doubted", session=fax.id, error=str(error))
+            return _in_doubt(fax.id)
+        if (runner := desk.registry.find(fax.id)) is not None:
+            runner.offer(FaxOrdered())
+        return FaxSent(view_of(fax), created=True)
+
+    async def cancel(self, account: str, session: str) -> FaxView | Refused:
+        """Have the switch end a fax that is on its way; pages that were confirmed by then are charged. It is over when
+        its state says so, a moment later."""
+        view = await self.get(account, session)
+        if isinstance(view, Refused):
+            return view
+        if view.ended is not None:
+            return Refused(Code.CONFLICT, f"the fax is over ({view.state})", "there is nothing to cancel")
+        runner = None if self._desk is None else self._desk.registry.find(session)
+        if runner is None:
+            return Refused(Code.CONFLICT, f"no daemon here looks after fax {session}", "ask the one that sends it")
+        runner.offer(HangupOrdered("cancelled"))
+        return view
+
+    # --- looking ----------------------------------------------------------------------------------------------
+
+    async def get(self, account: str, session: str) -> FaxView | Refused:
+        """One fax."""
+        # The open ones are read first: one that ends meanwhile is then seen in either place.
+        opened = await self._under_way(account)
+        over = (view async for _, view in self._over(account, None))
+        found = [view async for view in over if view.session == session]
+        found += [view for view in opened if view.session == session]
+        if found:
+            return found[0]
+        if await self._store.account(account) is None:
+            return unknown_account(account)
+        return Refused(Code.NOT_FOUND, f"account {account!r} has no fax {session[:80]!r}")
+
+    async def page(self, account: str, after: Place | None, limit: int) -> FaxPage | Refused:
+        """Up to ``limit`` of the account's faxes that are over, by their end, from the one behind ``after`` on. The
+        last page goes on with those under way."""
+        if await self._store.account(account) is None:
+            return unknown_account(account)
+        opened = await self._under_way(account)
+        shown: list[FaxView] = []
+        last: Place | None = None
+        async for place, view in self._over(account, after):
+            if len(shown) == limit:
+                return FaxPage(shown, last)
+            shown.append(view)
+            last = place
+        ended = {view.session for view in shown}
+        return FaxPage([*shown, *(view for view in opened if view.session not in ended)], None)
+
+    async def senders(self, address: str) -> Sequence[Account]:
+        """The accounts that have this mail address, in whatever case it is written; who closed one and opened another
+        has one. Looks at every account."""
+        wanted = address.casefold()
+        every = [one async for one in self._store.accounts() if one.email and one.email.casefold() == wanted]
+        return [one for one in every if one.status is not Status.CLOSED]
+
+    def targets(self, written: str) -> list[str]:
+        """The telephone numbers in what somebody wrote, as the tariff's country reads them."""
+        return sorted(written_numbers(written, self._tariff().region))
+
+    async def _over(self, account: str, after: Place | None) -> AsyncIterator[tuple[Place, FaxView]]:
+        while True:
+            rows = await self._store.cdrs(account=account, after=after, limit=CDR_PAGE)
+            for row in rows:
+                if (view := view_of_cdr(row)) is not None:
+                    yield (row.ended_us, row.session), view
+            if len(rows) < CDR_PAGE:
+                return
+            after = rows[-1].ended_us, rows[-1].session
+
+    async def _under_way(self, account: str) -> list[FaxView]:
+        found = []
+        for stored in await self._store.sessions(account=account):
+            try:
+                record = revive(stored.state, self._clock.now(), stored.epoch)
+            except ValueError:
+                continue  # `charging ledger verify` names it
+            if isinstance(record, Fax):
+                found.append(view_of(record))
+        return found
+
+
+def session_of(account: str, key: str) -> str:
+    """The session that an act's key makes: the same key, the same fax."""
+    return KEYED_SESSION + hashlib.sha256(f"{account}\n{key}".encode()).hexdigest()[:24]
+
+
+def is_attempt(session: str, first: str) -> bool:
+    """Whether it was opened under the same key as ``first``."""
+    return session == first or session.startswith(f"{first}-")
+
+
+def attempt_of(session: str) -> int:
+    """1 for the first session of a key; a key is tried again where the last attempt has dialled nobody."""
+    number = session.removeprefix(KEYED_SESSION).partition("-")[2]
+    return int(number) if number else 1
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _in_doubt(session: str) -> Refused:
+    message = f"whether fax {session} was dialled is not known yet"
+    advice = "ask again in a minute with the same key: it is sent once, and pages that are not sent cost nothing"
+    return Refused(Code.UNAVAILABLE, message, advice)
+
+
+def _too_little(fax: Fax, available: int) -> TooLittle:
+    pages = "1 page" if fax.pages == 1 else f"{fax.pages} pages"
+    made = f"{pages} at {format_euro(fax.price)} cost {format_euro(fax.cost)} euro, and {format_euro(available)}"
+    missing = format_euro(max(0, fax.cost - available))
+    return TooLittle(
+        Code.INSUFFICIENT,
+        f"not enough credit: {made} is available",
+        f"top up {missing} euro or more, then send it again; nothing was sent or charged",
+        pages=fax.pages,
+        page_price=fax.price,
+        available=available,
+        target=fax.target,
+    )
+
+
+def _clean(name: str) -> str:
+    return "".join(one for one in name if one.isprintable())[:NAME_LENGTH_MAX]

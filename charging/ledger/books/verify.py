@@ -1,0 +1,155 @@
+"""Audit a whole store, running or not: ``charging ledger verify``.
+
+Exact at any traffic, without stopping it: an account's CDRs are read first, then the snapshot
+of what it has, then its journal up to the snapshot's last line. Lines are only ever appended, so those lines are what
+the snapshot adds up to. A session that had left a CDR when the CDRs were read had closed before the snapshot was taken
+(and never opens again), by a line that is among those. What begins later is not looked at.
+
+Only archiving takes lines away (after their sessions' CDRs) and puts the line of their sum in their place. Where such a
+line turns up that was not there at the beginning, the account is read anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from charging.errors import LedgerCorrupt
+from charging.ledger.books.audit import AccountAudit, Fault, Finding
+from charging.ledger.books.audit_calls import CallsAudit, Contents
+from charging.ledger.model import CdrRow, Kind
+from charging.ledger.port import Store
+from charging.ledger.unfinished import assert_whole
+
+CDR_PAGE_ROWS = 1_000
+
+
+async def verify(store: Store, contents: Contents | None = None) -> AsyncIterator[Finding]:
+    """Everything that does not fit, as it is found; what is damaged is named, and hides nothing that can be read
+    without it. ``contents`` reads what is opaque to the ledger; else that is not looked at.
+
+    Raises LedgerUnavailable, also where an import was broken off.
+    """
+    await assert_whole(store)
+    for problem in await store.self_check():
+        yield Finding(Fault.STORE_DAMAGED, "", "store", problem)
+    known: set[str] = set()
+    async for account in store.account_ids():
+        for finding in await _verify_record(store, account, known):
+            yield finding
+        for finding in await verify_account(store, account, contents):
+            yield finding
+    orphans = _Orphans(store, known)
+    for look in (orphans.sessions, orphans.cdrs, orphans.numbers, orphans.unlisted):
+        try:
+            async for finding in look():
+                yield finding
+        except LedgerCorrupt as error:
+            yield Finding(Fault.UNREADABLE, "", "a record", str(error))
+
+
+async def _verify_record(store: Store, account: str, known: set[str]) -> Sequence[Finding]:
+    """The account's own record; one that is there is ``known``."""
+    try:
+        if await store.account(account) is not None:
+            known.add(account)
+        # It never goes away: one that was not there yet when it was asked for is there once it has a line.
+        elif await store.journal_page(account, None, 1) and await store.account(account) is None:
+            return [Finding(Fault.STORE_DAMAGED, account, "account", "it has a journal, but its record is missing")]
+    except LedgerCorrupt as error:
+        known.add(account)
+        return [Finding(Fault.UNREADABLE, account, "account", str(error))]
+    return []
+
+
+async def verify_account(store: Store, account: str, contents: Contents | None = None) -> Sequence[Finding]:
+    """Everything that does not fit in one account."""
+    try:
+        while (found := await _read_account(store, account, contents)) is None:
+            pass  # once more for each run of the archive that came in between
+    except LedgerCorrupt as error:
+        return [Finding(Fault.UNREADABLE, account, "a record", str(error))]
+    return found
+
+
+async def _read_account(store: Store, account: str, contents: Contents | None) -> list[Finding] | None:
+    """``None``: the archive came in between."""
+    audit = AccountAudit(account)
+    calls = CallsAudit(account, contents) if contents is not None else None
+    archived_to = await _archived_to(store, account)
+    cdrs = [cdr async for cdr in all_cdrs(store, account)]
+    snapshot = await store.snapshot(account)
+    async for line in store.journal(account):
+        if line.kind is Kind.OPENING and archived_to < line.number == await _archived_to(store, account):
+            return None
+        if line.number > snapshot.last_number:
+            break
+        audit.line(line)
+        if calls is not None:
+            calls.line(line)
+    found = audit.close(snapshot, cdrs)
+    if calls is not None:
+        of_calls = calls.close(snapshot.sessions, cdrs)
+        if any(finding.fault is Fault.MISSING_CDR for finding in of_calls):  # it may have ended since they were read
+            of_calls = calls.close(snapshot.sessions, [cdr async for cdr in all_cdrs(store, account)])
+        found += of_calls
+    return found
+
+
+async def _archived_to(store: Store, account: str) -> int:
+    """The number of the opening line that stands for archived ones; 0: the account has its whole journal."""
+    async for first in store.journal(account):
+        return first.number if first.kind is Kind.OPENING else 0
+    return 0
+
+
+async def all_cdrs(store: Store, account: str | None = None) -> AsyncIterator[CdrRow]:
+    """Every CDR of one account, or of all, page by page, up to a page that is not full: traffic cannot outrun it."""
+    after: tuple[int, str] | None = None
+    more = True
+    while more:
+        rows = await store.cdrs(account=account, after=after, limit=CDR_PAGE_ROWS)
+        for row in rows:
+            yield row
+            after = row.ended_us, row.session
+        more = len(rows) == CDR_PAGE_ROWS
+
+
+class _Orphans:
+    """What names an account that is not there. One that is, and is not known, has been made since, or fell out of the
+    list of accounts."""
+
+    def __init__(self, store: Store, known: set[str]) -> None:
+        self._store = store
+        self._known = known
+        self._unlisted: set[str] = set()
+
+    async def _missing(self, account: str) -> bool:
+        if account in self._known or account in self._unlisted:
+            return False
+        if (there := await self._store.account(account)) is not None:
+            self._unlisted.add(account)
+        return there is None
+
+    async def sessions(self) -> AsyncIterator[Finding]:
+        for one in await self._store.sessions():
+            if await self._missing(one.account):
+                yield Finding(Fault.ORPHANED_SESSION, one.account, f"session {one.id}", "there is no such account")
+
+    async def cdrs(self) -> AsyncIterator[Finding]:
+        async for one in all_cdrs(self._store):
+            if await self._missing(one.account):
+                yield Finding(Fault.ORPHANED_CDR, one.account, f"session {one.session}", "there is no such account")
+
+    async def numbers(self) -> AsyncIterator[Finding]:
+        async for number in self._store.number_ids():
+            try:
+                one = await self._store.number(number)
+                if one is not None and await self._missing(one.account):
+                    yield Finding(Fault.ORPHANED_NUMBER, one.account, f"number {number}", "there is no such account")
+            except LedgerCorrupt as error:
+                yield Finding(Fault.UNREADABLE, "", f"number {number}", str(error))
+
+    async def unlisted(self) -> AsyncIterator[Finding]:
+        listed = {account async for account in self._store.account_ids()} if self._unlisted else set()
+        for account in sorted(self._unlisted - listed):
+            yield Finding(Fault.STORE_DAMAGED, account, "account", "it is missing from the list of accounts")

@@ -1,0 +1,323 @@
+"""redis-py's asyncio client with the settings that were measured not to lose, double or starve anything.
+
+No retries (its default of ten applied operations twice), short time-outs, RESP2, health checks, and a first-come,
+first-served limit in front of the connections (its own blocking pool lets waiters starve). Requests of the same moment
+share a pipeline, but in a cluster, where each goes to the node of its account. A script is sent by its
+digest; where the server does not know it (restarted, flushed, another node), it is sent whole, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import traceback
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from importlib.resources import files
+from typing import Any
+
+import hiredis
+import structlog
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
+from charging.ledger.redis.pipeline import Command, Pipelines
+from charging.ledger.redis.url import RedisUrl
+
+CONNECTIONS_MAX = 32
+HEALTH_CHECK_INTERVAL_S = 10
+
+_CORRUPT = ("WRONGTYPE", "user_script")
+"""How the answers begin that mean: what is stored is not what a script of ours expects. Every other refusal (a replica,
+loading, out of memory, too few replicas, a slot on the move) may have passed at a later attempt."""
+
+_EXPECTED = (RedisError, RedisClusterException, OSError)
+"""What the driver says that it raises."""
+
+_MASTER_LOST = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError)
+
+log = structlog.get_logger(__name__)
+
+
+class _Batching(AbstractConnection):
+    """Asks in batches, and packs commands by hiredis, in C. redis-py does that only in its blocking client; its asyncio
+    client packs in Python and sets a timer for each answer, and these two are most of what a command costs it."""
+
+    _parser: Any  # of the asyncio client, whatever redis-py says of its base class
+
+    def pack_command(self, *words: Any) -> list[bytes]:
+        first = words[0].split(" ") if isinstance(words[0], str) else words[:1]
+        return [hiredis.pack_command((*first, *words[1:]))]
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands that travel together; a command that Redis refuses has the error for its answer.
+        One deadline holds for all of them."""
+        await self.send_packed_command([packed for command in commands for packed in self.pack_command(*command)])
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                return [await self._parser.read_response() for _ in commands]
+        except BaseException:
+            await self.disconnect(nowait=True)  # what comes after all belongs to nobody
+            raise
+
+
+class BatchingConnection(_Batching, Connection):
+    """A connection of the kind that redis-py makes."""
+
+
+class BatchingSSLConnection(_Batching, SSLConnection):
+    """The same by TLS."""
+
+
+class Script:
+    """A Lua script of ``charging/ledger/redis/lua``."""
+
+    def __init__(self, name: str) -> None:
+        self.text = files("charging.ledger.redis").joinpath(f"lua/{name}.lua").read_text(encoding="utf-8")
+        self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+def translate(error: Exception) -> LedgerError:
+    """What the driver's error means for the ledger, to be raised from it. Of whatever type: redis-py also raises what
+    it does not mean to (an AttributeError, if its connection is closed while it connects)."""
+    if isinstance(error, ResponseError) and str(error).startswith(_CORRUPT):
+        return LedgerCorrupt(f"the Redis ledger refused: {error}")
+    if not isinstance(error, _EXPECTED):
+        where = traceback.extract_tb(error.__traceback__)[-1:]
+        log.error("redis_driver_fault", why=f"{type(error).__name__}: {error}", where=str(where))
+    return LedgerUnavailable(f"the Redis ledger did not answer: {str(error) or type(error).__name__}")
+
+
+class RedisClient:
+    """One Redis, one set of sentinels, or one cluster."""
+
+    def __init__(self, url: RedisUrl) -> None:
+        self._url = url
+        self._turn = asyncio.Semaphore(CONNECTIONS_MAX)
+        self._pipelines = Pipelines(self._send)
+        self._connecting = asyncio.Lock()
+        self._redis: Redis | RedisCluster | None = None
+        self._sentinel: Sentinel | None = None
+        if url.mode == "sentinel":
+            settings = self._common() | {
+                "username": url.sentinel_user or None,
+                "password": url.sentinel_password or None,
+            }
+            self._sentinel = Sentinel(list(url.hosts), sentinel_kwargs=settings)  # type: ignore[no-untyped-call]
+
+    async def _connected(self) -> Redis | RedisCluster:
+        """The client; of sentinels, the master's, asked anew after each failure."""
+        async with self._connecting:
+            if self._redis is None:
+                self._redis = await self._make()
+            return self._redis
+
+    async def _make(self) -> Redis | RedisCluster:
+        if self._url.mode == "cluster":
+            nodes = [ClusterNode(host, port) for host, port in self._url.hosts]
+            return RedisCluster(startup_nodes=nodes, **self._settings())
+        host, port = self._url.hosts[0]
+        if self._sentinel is not None:
+            # redis-py's own pool for a Sentinel leaks its connections to the old master at each fail-over.
+            host, port = await self._sentinel.discover_master(self._url.master)
+        return Redis.from_pool(self._pool(host, port))
+
+    def _pool(self, host: str, port: int) -> ConnectionPool:
+        settings = self._settings()
+        kind = BatchingSSLConnection if settings.pop("ssl", False) else BatchingConnection
+        return ConnectionPool(kind, host=host, port=port, db=self._url.database, **settings)
+
+    def _common(self) -> dict[str, Any]:
+        """For the servers and for the sentinels."""
+        tls = {"ssl": True, "ssl_ca_certs": self._url.ca_file or None} if self._url.tls else {}
+        return tls | {
+            "socket_timeout": self._url.timeout_s,
+            "socket_connect_timeout": self._url.timeout_s / 2,
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        return self._common() | {
+            "health_check_interval": HEALTH_CHECK_INTERVAL_S,
+            "max_connections": CONNECTIONS_MAX * 2,
+            "username": self._url.user or None,
+            "password": self._url.password or None,
+        }
+
+    async def close(self) -> None:
+        await self._pipelines.close()
+        await self._forget(self._redis)
+        for sentinel in self._sentinel.sentinels if self._sentinel else ():
+            with suppress(RedisError, OSError):
+                await sentinel.aclose()
+
+    async def _forget(self, redis: Redis | RedisCluster | None) -> None:
+        if redis is not None and redis is self._redis:
+            self._redis = None
+            with suppress(Exception):  # a server that is gone or slow does not say good-bye in time
+                await redis.aclose()
+
+    async def command(self, *words: str | int | bytes) -> Any:
+        """The answer to one command."""
+        if self._url.mode == "cluster":
+            async with self._asking() as redis:
+                return await redis.execute_command(*words)
+        return self._checked((await self._pipelines.ask([words]))[0])
+
+    async def script(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], before: Sequence[Command] = ()
+    ) -> Any:
+        """What the script answered; its keys are of one slot. ``before``: commands to be carried out before it."""
+        if self._url.mode == "cluster":
+            for command in before:
+                await self.command(*command)
+            async with self._asking() as redis:
+                return await self._evaluate(redis, script, keys, arguments)
+        rest = (len(keys), *keys, *arguments)
+        *prepared, answer = await self._pipelines.ask([*before, ("EVALSHA", script.digest, *rest)])
+        for one in prepared:
+            self._checked(one)
+        if isinstance(answer, NoScriptError):
+            (answer,) = await self._pipelines.ask([("EVAL", script.text, *rest)])
+        return self._checked(answer)
+
+    async def _send(self, commands: list[Command]) -> list[Any]:
+        async with self._asking() as redis:
+            assert isinstance(redis, Redis)
+            connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+            try:
+                answers = await connection.ask(commands)
+            finally:
+                await redis.connection_pool.release(connection)
+            if any(isinstance(answer, ReadOnlyError) for answer in answers):
+                await self._forget(redis)  # it is the master no more; the address may lead to another one by now
+            told = redis.response_callbacks  # by which redis-py makes a dict of HGETALL's answer, say; a cluster's too
+            return [
+                told[name](answer) if (name := str(words[0])) in told and not isinstance(answer, Exception) else answer
+                for words, answer in zip(commands, answers, strict=True)
+            ]
+
+    def _checked(self, answer: Any) -> Any:
+        if isinstance(answer, Exception):
+            raise translate(answer) from answer
+        return answer
+
+    async def script_acknowledged(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], before: Sequence[Command] = ()
+    ) -> Any:
+        """As ``script``, once ``min_replicas_ack`` replicas have what it wrote or found written: WAIT on the same
+        connection, which counts all that the server had written when the script ended."""
+        if not (wanted := self._url.min_replicas_ack):
+            return await self.script(script, keys, arguments, before)
+        for command in before:
+            await self.command(*command)
+        async with self._asking() as redis, self._connection_for(redis, keys[0]) as single:
+            answer = await self._evaluate(single, script, keys, arguments)
+            reached = await single.wait(wanted, round(self._url.timeout_s * 500))
+        if reached < wanted:
+            raise LedgerUnavailable(f"only {reached} of {wanted} replicas have what was written so far; ask again")
+        return answer
+
+    async def warnings(self) -> list[str]:
+        """What in the servers' settings can lose money."""
+        infos = await self._of_every_node("INFO")
+        told: dict[str, Any] = {}
+        with suppress(LedgerUnavailable):  # not allowed, or renamed
+            told = await self._of_every_node("CONFIG", "GET", "appendfsync")
+        return [text for node, info in infos.items() for text in _node_warnings(node, info, told.get(node))]
+
+    async def _of_every_node(self, *words: str) -> dict[str, Any]:
+        """Each master's answer to a command."""
+        async with self._asking() as redis:
+            cluster = isinstance(redis, RedisCluster)
+            options = {"target_nodes": RedisCluster.PRIMARIES} if cluster else {}
+            answer = await redis.execute_command(*words, **options)
+        return {str(node): one for node, one in answer.items()} if cluster else {"server": answer}
+
+    @asynccontextmanager
+    async def _connection_for(self, redis: Redis | RedisCluster, key: str) -> AsyncIterator[Redis]:
+        """A client that keeps to one connection, to the node of the key."""
+        if isinstance(redis, Redis):
+            async with redis.client() as single:
+                yield single
+            return
+        await redis.initialize()
+        node = redis.get_node_from_key(key)
+        if node is None:
+            raise LedgerUnavailable("no node of the Redis cluster covers the account's slot")
+        try:
+            direct = Redis(host=node.host, port=int(node.port), single_connection_client=True, **self._settings())
+            async with direct as single:
+                yield single
+        except (*_MASTER_LOST, MovedError):
+            await redis.aclose()  # so that it asks the cluster anew who has the slot
+            raise
+
+    async def _evaluate(
+        self, redis: Redis | RedisCluster, script: Script, keys: Sequence[str], arguments: Sequence[str | int]
+    ) -> Any:
+        try:
+            return await redis.execute_command("EVALSHA", script.digest, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await redis.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[Redis | RedisCluster]:
+        """A place in the queue for the connections, and the client; the driver's errors become the ledger's."""
+        async with self._turn:
+            redis: Redis | RedisCluster | None = None
+            try:
+                redis = await self._connected()
+                yield redis
+            except LedgerError:
+                raise
+            except Exception as error:
+                if self._is_spent(error):
+                    await self._forget(redis)
+                raise translate(error) from error
+
+    def _is_spent(self, error: Exception) -> bool:
+        """Whether the client is of no use after this: it leads to a server that is the master no more, or (in a
+        cluster) may have struck off every node, or has stumbled over itself."""
+        if isinstance(error, (ReadOnlyError, RedisClusterException)) or not isinstance(error, _EXPECTED):
+            return True
+        return self._sentinel is not None and isinstance(error, _MASTER_LOST)
+
+
+def _node_warnings(node: str, info: Mapping[str, Any], told: Any) -> list[str]:
+    """``told``: the answer to ``CONFIG GET appendfsync``; ``None``: there was none."""
+    found = []
+    if not info.get("aof_enabled"):
+        found.append(f"Redis {node}: appendonly is no: a crash loses transfers; set appendonly yes")
+    elif (found_fsync := _fsync(told)) is None:
+        found.append(
+            f"Redis {node}: appendfsync could not be read (CONFIG GET is not allowed): make sure that it is always"
+        )
+    elif found_fsync != "always":
+        found.append(
+            f"Redis {node}: appendfsync is {found_fsync}: a power cut loses transfers that were answered; "
+            "set appendfsync always"
+        )
+    if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
+        found.append(f"Redis {node}: maxmemory-policy is {policy}: it may evict money; set noeviction")
+    if not info.get("connected_slaves"):
+        found.append(f"Redis {node}: it has no replica: with its disk, the ledger is gone")
+    return found
+
+
+def _fsync(told: Any) -> str | None:
+    """The policy in an answer to ``CONFIG GET``, which redis-py makes a dict of, or leaves a list."""
+    if isinstance(told, Mapping):
+        value = told.get("appendfsync", told.get(b"appendfsync"))
+    else:
+        value = told[1] if told else None
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,65 @@
+"""Documents in Redis; see :mod:`charging.ledger.documents`. All of a collection is in one slot, so each script is one
+step, and the indexes beside the documents are always right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from charging.errors import LedgerCorrupt
+from charging.ledger.documents import Document, Put
+from charging.ledger.redis.client import RedisClient, Script
+from charging.ledger.redis.records import Keys
+from charging.ledger.redis.url import RedisUrl
+
+
+class RedisDocuments:
+    """Part of the Redis store."""
+
+    _client: RedisClient
+
+    def __init__(self, url: RedisUrl) -> None:
+        self._url = url
+        self._keys = Keys(url.prefix)
+        self._touch = "1" if url.min_replicas_ack else ""
+        """The argument of a script that writes something even where nothing changes, for WAIT to wait for."""
+        self._write_document = Script("write_document")
+        self._read_documents = Script("read_documents")
+
+    async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
+        created = await self._written("put", Document(collection, id, body, due_us))
+        return Put.CREATED if created else Put.EXISTS
+
+    async def get_document(self, collection: str, id: str) -> Document | None:
+        record = await self._client.command("HGET", self._keys.documents(collection)[0], id)
+        return _document(collection, id, record) if record is not None else None
+
+    async def update_document(self, document: Document) -> bool:
+        return await self._written("update", document)
+
+    async def delete_document(self, document: Document) -> bool:
+        return await self._written("delete", document)
+
+    async def due_documents(self, collection: str, now_us: int, limit: int) -> Sequence[Document]:
+        return await self._read(collection, "due", now_us, limit)
+
+    async def list_documents(self, collection: str, after: str = "", limit: int = 1000) -> Sequence[Document]:
+        return await self._read(collection, "list", f"({after}" if after else "-", limit)
+
+    async def _written(self, what: str, document: Document) -> bool:
+        due = "" if document.due_us is None else document.due_us
+        arguments = (what, document.id, document.version, due, document.body, self._touch)
+        keys = self._keys.documents(document.collection)
+        return bool(await self._client.script_acknowledged(self._write_document, keys, arguments))
+
+    async def _read(self, collection: str, what: str, bound: str | int, limit: int) -> list[Document]:
+        pairs = await self._client.script(self._read_documents, self._keys.documents(collection), (what, bound, limit))
+        return [_document(collection, id.decode(), pair) for id, pair in zip(pairs[::2], pairs[1::2], strict=True)]
+
+
+def _document(collection: str, id: str, record: bytes | None) -> Document:
+    """The document of a record ``VERSION DUE_US BODY``; DUE_US is empty for never."""
+    try:
+        version, due_us, body = (record or b"").decode().split(" ", 2)
+        return Document(collection, id, body, int(due_us) if due_us else None, int(version))
+    except ValueError as error:
+        raise LedgerCorrupt(f"{collection} {id}: not a document: {(record or b'')[:100]!r}") from error

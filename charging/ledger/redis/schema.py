@@ -1,0 +1,52 @@
+"""The version of what a Redis ledger keeps: an empty Redis taken into use, an older ledger brought up to date."""
+
+from __future__ import annotations
+
+from charging.errors import LedgerUnavailable
+from charging.ledger.redis.client import Script
+from charging.ledger.redis.directory import RedisDirectory
+from charging.ledger.redis.records import split_index_member
+from charging.ledger.unfinished import assert_whole
+
+SCHEMA = 2
+"""1: the first. 2: an open session's record has the number of its last transfer."""
+
+
+class RedisSchema(RedisDirectory):
+    """Part of the Redis store."""
+
+    async def _take_into_use(self) -> None:
+        """Raises LedgerUnavailable where the ledger is a newer program's, another has it alone, an import was broken
+        off, or older programs are still at work on it."""
+        await self._client.command("SET", self._keys.schema, SCHEMA, "NX")
+        stored = int(await self._client.command("GET", self._keys.schema))
+        if stored > SCHEMA:
+            raise LedgerUnavailable(
+                f"the Redis ledger has schema {stored}, this program knows up to {SCHEMA}: use the newer program"
+            )
+        if await self._is_held_alone():
+            raise LedgerUnavailable(
+                "an export, import or archive has the Redis ledger: wait for its end (or a minute, if it died)"
+            )
+        await assert_whole(self)
+        if stored < SCHEMA:
+            await self._migrate(stored)
+            await self._client.command("SET", self._keys.schema, SCHEMA)
+
+    async def _migrate(self, stored: int) -> None:
+        """Each step can be repeated: one that was cut short is carried out again by the next program that opens."""
+        if held := await self.held_leases():
+            raise LedgerUnavailable(
+                f"the Redis ledger has schema {stored}, and programs that know no later one are at work "
+                f"({', '.join(held)}): stop them all first"
+            )
+        if stored < 2:
+            await self._number_sessions()
+
+    async def _number_sessions(self) -> None:
+        """1 to 2: every open session gets a number, which is not known."""
+        script = Script("migrate_2")
+        for switch in await self._members(self._keys.switches):
+            members = await self._client.command("SMEMBERS", self._keys.switch(switch))
+            for account in sorted({split_index_member(member)[1] for member in members}):
+                await self._client.script(script, [self._keys.of(account, "sessions")], ())

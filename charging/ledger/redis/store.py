@@ -1,0 +1,333 @@
+"""The ledger in Redis, shared by several daemons: one Lua script a money operation, all keys of an account in one slot.
+
+What lies in other slots (which sessions a switch may have, which CDRs there are, which accounts) are indexes; in a
+cluster they are written before what they list, and everywhere read with suspicion; see
+:class:`charging.ledger.redis.records.Keys`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from charging.clock import MICROSECONDS
+from charging.errors import LedgerCorrupt, LedgerUnavailable
+from charging.ledger.accounts import Account
+from charging.ledger.codec import dump_account
+from charging.ledger.model import (
+    AMOUNT_MAX,
+    Applied,
+    Balance,
+    CdrRow,
+    Closed,
+    JournalLine,
+    Kept,
+    Opened,
+    OpenSession,
+    Outcome,
+    Snapshot,
+    Transfer,
+)
+from charging.ledger.redis.check import RedisCheck
+from charging.ledger.redis.client import RedisClient, Script
+from charging.ledger.redis.directory import PAGE_ROWS
+from charging.ledger.redis.pipeline import Command
+from charging.ledger.redis.records import (
+    apply_arguments,
+    cdr_member,
+    index_member,
+    load_applied,
+    load_balances,
+    load_cdr,
+    load_line,
+    load_session,
+    load_snapshot,
+    replace_head_arguments,
+    restore_arguments,
+    split_cdr_member,
+    split_index_member,
+)
+from charging.ledger.redis.schema import RedisSchema
+from charging.ledger.redis.url import RedisUrl
+from charging.ledger.rules import check_request
+
+STEP_ENTRIES = 5_000
+"""Removed by one command, while which the server answers nobody else: some milliseconds."""
+
+SCAN_ENTRIES = 1000
+"""Looked through by one command."""
+
+T = TypeVar("T")
+
+
+class RedisStore(RedisSchema):
+    """See the port."""
+
+    def __init__(self, url: RedisUrl) -> None:
+        super().__init__(url)
+        names = "apply keep snapshot journal restore replace_head replace_cdr forget_cdrs time drop_balances".split()
+        self._scripts = {name: Script(name) for name in names}
+
+    async def open(self) -> None:
+        """Connect, and take an empty Redis into use, or migrate an older ledger. Raises LedgerUnavailable."""
+        self._client = RedisClient(self._url)
+        try:
+            await self._take_into_use()
+        except BaseException:
+            await self._client.close()
+            raise
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def ping(self) -> None:
+        if await self._client.command("GET", self._keys.schema) is None:
+            raise LedgerCorrupt("the Redis ledger has lost its schema: somebody emptied it")
+        await self._client.command("SET", self._keys.probe, 1)
+
+    async def wall_us(self) -> int | None:
+        seconds, us = await self._client.script(self._scripts["time"], [self._keys.schema], ())
+        return int(seconds) * MICROSECONDS + int(us)
+
+    # -- ledger
+
+    async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+        check_request(transfer, grants)
+        apart = self._url.mode == "cluster"
+        arguments = apply_arguments(transfer, grants, self._touch, indexes="" if apart else self._url.prefix)
+        before = await self._index_commands(transfer) if apart else ()
+        keys = self._keys.books(transfer.account)
+        reply = await self._client.script_acknowledged(self._scripts["apply"], keys, arguments, before)
+        applied, switch = load_applied(reply, transfer)
+        closes = isinstance(transfer.change, Closed) and not transfer.change.opens
+        if apart and closes and applied.outcome is Outcome.CREATED:
+            await self._forget_open(transfer, switch)
+        return applied
+
+    async def _index_commands(self, transfer: Transfer) -> list[Command]:
+        """What has to be in the indexes before the transfer is."""
+        change, session = transfer.change, transfer.session or ""
+        if isinstance(change, Opened):
+            await self._know(change.switch)
+            return [("SADD", self._keys.switch(change.switch), index_member(session, transfer.account))]
+        if isinstance(change, Closed) and change.cdr:
+            member = cdr_member(session, transfer.account, change.ended_us)
+            return [("ZADD", self._keys.cdrs, change.ended_us, member)]
+        return []
+
+    async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
+        keys, arguments = [self._keys.of(account, "sessions")], (session, kept.state, kept.epoch, kept.follows)
+        reply = await self._client.script_acknowledged(self._scripts["keep"], keys, arguments)
+        return Outcome(reply.decode())
+
+    async def balances(self, account: str) -> Mapping[str, Balance]:
+        return load_balances(await self._hash(self._keys.of(account, "books")))
+
+    async def drop_balances(self, account: str, names: Sequence[str]) -> None:
+        for some in _in_steps(names):
+            await self._client.script(self._scripts["drop_balances"], [self._keys.of(account, "books")], some)
+
+    async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
+        if account is not None:
+            records = await self._hash(self._keys.of(account, "sessions"))
+            found = [load_session(account, session.decode(), record) for session, record in records.items()]
+        else:
+            found = await self._indexed_sessions(switch)
+        wanted = [session for session in found if switch in (None, session.switch)]
+        return sorted(wanted, key=lambda session: (session.opened_us, session.id, session.account))
+
+    async def _indexed_sessions(self, switch: str | None) -> list[OpenSession]:
+        switches = [switch] if switch is not None else await self._members(self._keys.switches)
+        indexes = await asyncio.gather(*(self._client.command("SMEMBERS", self._keys.switch(one)) for one in switches))
+        members = {split_index_member(member) for index in indexes for member in index}
+        records = await self._fields(members, "sessions")
+        return [load_session(account, session, record) for (session, account), record in records.items()]
+
+    async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
+        for one in [switch] if switch is not None else await self._members(self._keys.switches):
+            async for account in self._accounts_of(session, one):
+                record = await self._client.command("HGET", self._keys.of(account, "sessions"), session)
+                if record is not None and (found := load_session(account, session, record)).switch == one:
+                    return found
+        return None
+
+    async def _accounts_of(self, session: str, switch: str) -> AsyncIterator[str]:
+        """The accounts by which the index knows a session: the server looks through it, some at a time."""
+        pattern, cursor = index_member(_literally(session), "*"), 0
+        more = True
+        while more:
+            words = ("SSCAN", self._keys.switch(switch), cursor, "MATCH", pattern, "COUNT", SCAN_ENTRIES)
+            place, members = await self._client.command(*words)
+            for member in members:
+                yield split_index_member(member)[1]
+            more = (cursor := int(place)) != 0
+
+    async def snapshot(self, account: str) -> Snapshot:
+        keys = [self._keys.of(account, "books"), self._keys.of(account, "sessions")]
+        return load_snapshot(account, *await self._client.script(self._scripts["snapshot"], keys, ()))
+
+    async def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
+        more = True
+        while more:
+            lines = await self._lines(account, after + 1, AMOUNT_MAX, PAGE_ROWS)
+            for line in lines:
+                yield line
+                after = line.number
+            more = len(lines) == PAGE_ROWS
+
+    async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine]:
+        lines = int(await self._client.command("HGET", self._keys.of(account, "books"), "#lines") or 0)
+        end = lines + 1 if before is None else min(before, lines + 1)
+        return (await self._lines(account, max(1, end - limit), end - 1, limit))[::-1]
+
+    async def _lines(self, account: str, first: int, last: int, limit: int) -> list[JournalLine]:
+        keys, arguments = [self._keys.of(account, "journal")], (first, last, limit)
+        lines = await self._client.script(self._scripts["journal"], keys, arguments)
+        return [load_line(account, line) for line in lines]
+
+    async def cdrs(
+        self,
+        *,
+        account: str | None = None,
+        since_us: int = 0,
+        until_us: int | None = None,
+        after: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[CdrRow]:
+        first_us = max(since_us, after[0]) if after is not None else since_us
+        last = f"({until_us}" if until_us is not None else "+inf"
+        key = self._keys.cdrs if account is None else self._keys.of(account, "cdrs")
+        found: list[CdrRow] = []
+        offset = 0
+        while len(found) < limit:
+            window = ("ZRANGEBYSCORE", key, first_us, last, "WITHSCORES", "LIMIT", offset, PAGE_ROWS)
+            page = await self._client.command(*window)
+            if not page:
+                break
+            offset += PAGE_ROWS
+            found += [row for row in await self._cdr_rows(page, account) if after is None or _place(row) > after]
+        return found[:limit]
+
+    async def _cdr_rows(self, page: Sequence[bytes], account: str | None) -> list[CdrRow]:
+        """The CDRs that an index names, in its order, but for those that never came to be or ended at another time."""
+        members, ends = page[::2], [int(score) for score in page[1::2]]
+        names = [split_cdr_member(one) if account is None else (one.decode(), account) for one in members]
+        records = await self._fields(names, "cdr")
+        rows = [(load_cdr(*name, records[name]), end) for name, end in zip(names, ends, strict=True) if name in records]
+        return [row for row, end in rows if row.ended_us == end]
+
+    # -- restoring
+
+    async def restore_account(self, account: Account) -> None:
+        await self._client.command("ZADD", self._keys.accounts, 0, account.id)
+        record = ("version", account.version, "record", dump_account(account))
+        await self._client.command("HSET", self._keys.of(account.id, "account"), *record)
+        await self._client.command("HSET", self._keys.of(account.id, "books"), "#lines", 0)
+
+    async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
+        keys = self._keys.books(account)[:3]
+        await self._client.script(self._scripts["restore"], keys, restore_arguments(lines, balances))
+
+    async def restore_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        for cdr in cdrs:
+            member = cdr_member(cdr.session, cdr.account, cdr.ended_us)
+            await self._client.command("ZADD", self._keys.cdrs, cdr.ended_us, member)
+            await self._client.command("ZADD", self._keys.of(cdr.account, "cdrs"), cdr.ended_us, cdr.session)
+            record = f"{cdr.ended_us} {cdr.document}"
+            await self._client.command("HSET", self._keys.of(cdr.account, "cdr"), cdr.session, record)
+
+    # -- archiving
+
+    async def replace_head(self, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
+        """Of very many lines most ids go first, so that no step keeps the server from others: broken off in between,
+        the lines still stand to be archived again. The rest go with the lines, so that an audit misses none."""
+        ids, journal = self._keys.books(opening.account)[1:3]
+        head = await self._client.command("LINDEX", journal, 0)
+        if head is None or load_line(opening.account, head).number != archived[0].number:
+            return False
+        archived_ids = [line.id for line in archived]
+        for some in _in_steps(archived_ids[:-STEP_ENTRIES]):
+            await self._client.command("HDEL", ids, *some)
+        arguments = replace_head_arguments(opening, archived, archived_ids[-STEP_ENTRIES:])
+        return bool(await self._client.script(self._scripts["replace_head"], [ids, journal], arguments))
+
+    async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        script = self._scripts["replace_cdr"]
+        for cdr in cdrs:
+            keys, arguments = [self._keys.of(cdr.account, "cdr")], [cdr.session, f"{cdr.ended_us} {cdr.document}"]
+            await self._client.script(script, keys, arguments)
+
+    async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        account = cdrs[0].account
+        keys = [self._keys.of(account, "cdrs"), self._keys.of(account, "cdr")]
+        for some in _in_steps(cdrs):
+            await self._client.script(self._scripts["forget_cdrs"], keys, [cdr.session for cdr in some])
+            members = [cdr_member(cdr.session, account, cdr.ended_us) for cdr in some]
+            await self._client.command("ZREM", self._keys.cdrs, *members)
+
+    # -- its own state
+
+    async def self_check(self) -> Sequence[str]:
+        check = RedisCheck(self._client, self._keys)
+        problems: list[str] = []
+        async for account in self.account_ids():
+            problems += await check.account(account)
+        async for page in self._pages(self._keys.numbers):
+            problems += await check.numbers(page)
+        return problems
+
+    async def backup(self, path: Path) -> None:
+        raise LedgerUnavailable(
+            "a Redis ledger is backed up by Redis itself: copy its append-only files or a BGSAVE's file from a replica"
+        )
+
+    async def scrub(self) -> str:
+        return (
+            "Redis keeps what it had in its append-only file until that is rewritten (BGREWRITEAOF), and in snapshots: "
+            "have it rewritten on every server, and remove old snapshots"
+        )
+
+    async def warnings(self) -> Sequence[str]:
+        return await self._client.warnings()
+
+    # -- small helpers
+
+    async def _forget_open(self, transfer: Transfer, switch: str) -> None:
+        """Take a closed session out of the index. What fails here leaves an entry that readers pass over. (A session
+        that is opened anew at this very moment would be missed; a daemon never opens an id twice.)"""
+        member = index_member(transfer.session or "", transfer.account)
+        with suppress(LedgerUnavailable):
+            await self._client.command("SREM", self._keys.switch(switch), member)
+
+    async def _fields(self, of: Iterable[tuple[str, str]], what: str) -> dict[tuple[str, str], bytes]:
+        """The fields named by (field, account), of each account's hash; those that there are."""
+        by_account: dict[str, list[str]] = defaultdict(list)
+        for field, account in of:
+            by_account[account].append(field)
+        commands = (
+            self._client.command("HMGET", self._keys.of(account, what), *fields)
+            for account, fields in by_account.items()
+        )
+        found: dict[tuple[str, str], bytes] = {}
+        for (account, fields), values in zip(by_account.items(), await asyncio.gather(*commands), strict=True):
+            found |= {(field, account): value for field, value in zip(fields, values, strict=True) if value is not None}
+        return found
+
+
+def _in_steps(entries: Sequence[T]) -> Iterator[Sequence[T]]:
+    """As many at a time as may go by one command."""
+    for start in range(0, len(entries), STEP_ENTRIES):
+        yield entries[start : start + STEP_ENTRIES]
+
+
+def _literally(text: str) -> str:
+    """As a pattern of Redis that only this text matches."""
+    return "".join(f"\\{each}" if each in "*?[]^-\\" else each for each in text)
+
+
+def _place(row: CdrRow) -> tuple[int, str]:
+    return row.ended_us, row.session

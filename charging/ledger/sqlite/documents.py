@@ -1,0 +1,52 @@
+"""Documents in a ledger's SQLite file; see :mod:`charging.ledger.documents`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from charging.ledger.documents import Document, Put
+from charging.ledger.sqlite.file import queries
+from charging.ledger.sqlite.reader import Reader
+from charging.ledger.sqlite.writer import Writer
+
+
+class SqliteDocuments:
+    """Part of the SQLite store. Writes share the commits of the transfers that wait beside them."""
+
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer = writer
+        self._reader = reader
+
+    async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
+        created = await self._changed_document("put_document", Document(collection, id, body, due_us))
+        return Put.CREATED if created else Put.EXISTS
+
+    async def get_document(self, collection: str, id: str) -> Document | None:
+        found = await self._documents("document", {"collection": collection, "id": id})
+        return found[0] if found else None
+
+    async def update_document(self, document: Document) -> bool:
+        return await self._changed_document("update_document", document)
+
+    async def delete_document(self, document: Document) -> bool:
+        return await self._changed_document("delete_document", document)
+
+    async def due_documents(self, collection: str, now_us: int, limit: int) -> Sequence[Document]:
+        return await self._documents("documents_due", {"collection": collection, "now": now_us, "limit": limit})
+
+    async def list_documents(self, collection: str, after: str = "", limit: int = 1000) -> Sequence[Document]:
+        return await self._documents("documents_after", {"collection": collection, "after": after, "limit": limit})
+
+    async def _documents(self, query: str, parameters: dict[str, str | int]) -> list[Document]:
+        return [Document(*row) for row in await self._reader.rows(queries()[query], parameters)]
+
+    async def _changed_document(self, query: str, document: Document) -> bool:
+        """Carry out one statement; whether it changed a row."""
+        names = ("collection", "id", "body", "due_us", "version")
+        parameters = {name: getattr(document, name) for name in names}
+
+        def work(connection: sqlite3.Connection) -> bool:
+            return connection.execute(queries()[query], parameters).rowcount > 0
+
+        return await self._writer.submit(work)

@@ -1,0 +1,186 @@
+"""A ledger's SQLite file: made, locked, opened and brought to the newest schema; and what its errors mean."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from contextlib import closing
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
+
+CACHE_KIB = 65_536
+
+CHECKPOINT_PAGES = 8_000
+"""When the write-ahead log is carried over into the file (of 4 KiB each). SQLite's own 1,000 is one commit of 200
+transfers; a longer log writes a page that changes often only once."""
+
+APPLICATION_ID = 0x43484752
+"""``CHGR`` in the file's header tells a ledger from any other SQLite file."""
+
+_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT)
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "the disk is full; make room",
+    sqlite3.SQLITE_READONLY: "the file or its folder is read-only; mend its permissions",
+    sqlite3.SQLITE_BUSY: "another process has locked it; end that process",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at its path and permissions",
+    sqlite3.SQLITE_IOERR: "reading or writing failed; look at the disk",
+}
+FOLDER_ADVICE = "make the folder and give it to the daemon's user"
+
+
+DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, MemoryError)
+"""What sqlite3 raises, of whatever family; everything else is a fault of ours and is raised as it is."""
+
+
+def translate(error: Exception, path: Path) -> LedgerError:
+    """What the driver's error means for the ledger, to be raised from it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _CORRUPT:
+        return LedgerCorrupt(f"ledger {path}: {error}")
+    advice, said = _ADVICE.get(code), str(error) or type(error).__name__
+    return LedgerUnavailable(f"ledger {path}: {advice} ({said})" if advice else f"ledger {path}: {said}")
+
+
+@cache
+def queries() -> dict[str, str]:
+    """The statements of ``sql/queries.sql`` by name."""
+    text = files("charging.ledger.sqlite").joinpath("sql/queries.sql").read_text(encoding="utf-8")
+    named: dict[str, str] = {}
+    for part in text.split("-- name: ")[1:]:
+        name, _, statement = part.partition("\n")
+        named[name.strip()] = statement.strip()
+    return named
+
+
+def schema_versions() -> dict[int, str]:
+    """The scripts that lead from one schema to the next, by the version they lead to."""
+    folder = files("charging.ledger.sqlite").joinpath("sql")
+    scripts = [entry for entry in folder.iterdir() if entry.name[:3].isdigit()]
+    return {int(entry.name[:3]): entry.read_text(encoding="utf-8") for entry in scripts}
+
+
+class FileLock:
+    """Held by the one process that may write: a lock on a file beside the ledger, which the kernel lets go of
+    whenever the process ends. (A lock on the ledger itself would be entangled with SQLite's own.)"""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.with_name(path.name + ".lock")
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Raises LedgerUnavailable where another process, or another store of this process, holds it."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            advice = FOLDER_ADVICE if isinstance(error, FileNotFoundError) else "let the daemon's user write there"
+            raise LedgerUnavailable(f"ledger lock {self.path}: {error.strerror}; {advice}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise LedgerUnavailable(
+                f"a daemon has this ledger open (process {holder or 'unknown'}): "
+                "ask it over its control socket, or stop it first"
+            ) from error
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def beside(path: Path) -> tuple[Path, Path]:
+    """What SQLite keeps beside a file that is in use: its write-ahead log, and the index of that."""
+    return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
+
+
+def create(path: Path) -> None:
+    """Make the file where there is none, for its owner only (SQLite gives its -wal and -shm the same mode). Raises
+    LedgerUnavailable."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise LedgerUnavailable(f"ledger {path}: {error.strerror}; {FOLDER_ADVICE}") from error
+
+
+def assert_ledger(path: Path) -> None:
+    """Raises LedgerCorrupt for another program's file, in which nothing is changed."""
+    with closing(sqlite3.connect(path)) as connection:
+        _version(connection, path)
+
+
+def assert_current(path: Path) -> None:
+    """Raises LedgerUnavailable where there is no file or one of another schema, LedgerCorrupt for another program's."""
+    newest = max(schema_versions())
+    if not path.exists():
+        raise LedgerUnavailable(f"there is no ledger {path}: the daemon makes it")
+    with closing(sqlite3.connect(path)) as connection:
+        if (version := _version(connection, path)) != newest:
+            raise LedgerUnavailable(
+                f"ledger {path} has schema {version}, this program reads {newest}: start its daemon"
+            )
+
+
+def connect(path: Path, busy_s: float, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection in autocommit mode, that waits ``busy_s`` for another's lock; raises sqlite3.Error."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=busy_s)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only out of sight
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def empty_log(path: Path, busy_s: float) -> bool:
+    """Carry the whole write-ahead log over into the file and cut it to nothing; ``False``: readers were in the way.
+    Raises LedgerError."""
+    try:
+        with closing(connect(path, busy_s)) as connection:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except DRIVER_ERRORS as error:
+        raise translate(error, path) from error
+    return not busy
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring an empty or older file to the newest schema, each step in a transaction of its own.
+
+    Raises LedgerCorrupt for a file that is not a ledger, LedgerUnavailable for one of a newer program.
+    """
+    scripts = schema_versions()
+    version = _version(connection, path)
+    if version > max(scripts):
+        raise LedgerUnavailable(
+            f"ledger {path} has schema {version}, this program knows up to {max(scripts)}: use the newer program"
+        )
+    for step in range(version + 1, max(scripts) + 1):
+        set_version = f"INSERT INTO meta VALUES ('schema', '{step}') ON CONFLICT DO UPDATE SET value = '{step}'"  # noqa: S608  an integer of ours
+        connection.executescript(f"BEGIN IMMEDIATE; {_HEAD} {scripts[step]} {set_version}; COMMIT;")
+
+
+_HEAD = f"""
+PRAGMA application_id = {APPLICATION_ID};
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if not tables:
+        return 0
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id != APPLICATION_ID or "meta" not in tables:
+        raise LedgerCorrupt(f"{path} is a SQLite file, but not a ledger")
+    (version,) = connection.execute(queries()["ping"]).fetchone()
+    return int(version)

@@ -1,0 +1,160 @@
+"""Between the ledger's objects and SQLite's rows: what one transfer reads and writes inside the transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from charging.errors import LedgerCorrupt
+from charging.ledger.codec import dump, dump_legs, load_holds, load_legs
+from charging.ledger.model import (
+    Applied,
+    Balance,
+    JournalLine,
+    Kept,
+    Kind,
+    OpenSession,
+    Outcome,
+    Snapshot,
+    Transfer,
+)
+from charging.ledger.rules import Decision, View, decide, decide_keep, touched
+from charging.ledger.sqlite.file import queries
+
+
+def apply(connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[Transfer]) -> Applied:
+    """Read, decide, write: rules 1 to 7 of the port."""
+    view, lines = _view(connection, transfer, grants)
+    decision = decide(transfer, grants, view)
+    if decision.applied.outcome is Outcome.CREATED:
+        _carry_out(connection, transfer.account, lines, decision)
+    return decision.applied
+
+
+def keep_session(connection: sqlite3.Connection, account: str, session: str, kept: Kept) -> Outcome:
+    row = connection.execute(queries()["session"], (account, session)).fetchone()
+    outcome, record = decide_keep(open_session(row) if row else None, kept)
+    if record is not None:
+        _store_session(connection, record)
+    return outcome
+
+
+def balances(connection: sqlite3.Connection, account: str) -> dict[str, Balance]:
+    rows = connection.execute(queries()["balances"], (account,))
+    return {name: Balance(posted, reserved) for name, posted, reserved in rows}
+
+
+def snapshot(connection: sqlite3.Connection, account: str) -> Snapshot:
+    """By one transaction, which sees one moment."""
+    connection.execute("BEGIN")
+    try:
+        (last_number,) = connection.execute(queries()["last_number"], (account,)).fetchone()
+        sessions = connection.execute(queries()["sessions_of_account"], {"account": account, "switch": None}).fetchall()
+        return Snapshot(last_number, balances(connection, account), tuple(map(open_session, sessions)))
+    finally:
+        connection.execute("COMMIT")
+
+
+def open_session(row: Sequence[Any]) -> OpenSession:
+    account, session, switch, state, holds, epoch, opened_us, sequence = row
+    return OpenSession(session, account, switch, state, load_holds(holds), epoch, opened_us, sequence)
+
+
+def journal_line(row: Sequence[Any]) -> JournalLine:
+    account, number, identity, kind, at_us, legs, session, reason, digest = row
+    try:
+        known_kind = Kind(kind)
+    except ValueError as error:
+        raise LedgerCorrupt(f"journal of {account}, line {number}: {kind} is no kind of transfer") from error
+    return JournalLine(number, identity, account, known_kind, at_us, load_legs(legs), session, reason, digest)
+
+
+def self_check(connection: sqlite3.Connection) -> list[str]:
+    """SQLite's own findings: damaged pages, indexes that miss rows, rows whose account is missing."""
+    damaged = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
+    orphans = {(table, parent) for table, _, parent, _ in connection.execute("PRAGMA foreign_key_check")}
+    return damaged + [f"rows of {table} name no row of {parent}" for table, parent in sorted(orphans)]
+
+
+def restore_lines(
+    connection: sqlite3.Connection, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]
+) -> None:
+    for line in lines:
+        _append(connection, line)
+    _store_balances(connection, account, balances)
+
+
+def replace_head(connection: sqlite3.Connection, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
+    (first,) = connection.execute(queries()["first_number"], (opening.account,)).fetchone()
+    if first != archived[0].number:
+        return False
+    connection.execute(queries()["delete_journal_head"], (opening.account, opening.number))
+    _append(connection, opening)
+    return True
+
+
+def backup(connection: sqlite3.Connection, path: Path) -> None:
+    """A consistent copy in one file; what is written meanwhile is not in it."""
+    connection.execute("PRAGMA query_only = OFF")  # which VACUUM INTO heeds, though it writes another file
+    try:
+        connection.execute("VACUUM INTO ?", (str(path),))
+    finally:
+        connection.execute("PRAGMA query_only = ON")
+
+
+def _view(connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[Transfer]) -> tuple[View, int]:
+    """What the decision looks at, and how many lines the journal has."""
+    account = transfer.account
+    names = {"account": account, "id": transfer.id, "session": transfer.session}
+    row = connection.execute(queries()["look"], names).fetchone()
+    if row is None:
+        return View(account_exists=False, digests={}, balances={}, session=None, has_cdr=False), 0
+    lines, digest, has_cdr, *session = row
+    digests = {transfer.id: digest} if digest is not None else {}
+    for grant in grants:
+        if found := connection.execute(queries()["digest"], (account, grant.id)).fetchone():
+            digests[grant.id] = found[0]
+    balances = _balances(connection, account, touched(transfer, grants))
+    found_session = open_session(session) if session[0] is not None else None
+    return View(True, digests, balances, found_session, bool(has_cdr)), lines
+
+
+def _balances(connection: sqlite3.Connection, account: str, names: list[str]) -> dict[str, Balance]:
+    """The named balances that exist, by one statement for every four: a statement costs more than a row."""
+    found: dict[str, Balance] = {}
+    for start in range(0, len(names), 4):
+        four = (names[start : start + 4] * 4)[:4]
+        for name, posted, reserved in connection.execute(queries()["four_balances"], (account, *four)).fetchall():
+            found[name] = Balance(posted, reserved)
+    return found
+
+
+def _carry_out(connection: sqlite3.Connection, account: str, lines: int, decision: Decision) -> None:
+    for number, line in enumerate(decision.lines, lines + 1):
+        identity = line.id, line.account, line.kind, line.at_us
+        _append(connection, JournalLine(number, *identity, line.legs, line.session, line.reason, line.digest))
+    _store_balances(connection, account, decision.balances)
+    if decision.session is not None:
+        _store_session(connection, decision.session)
+    if decision.closes:
+        connection.execute(queries()["delete_session"], (account, decision.lines[-1].session))
+    if (cdr := decision.cdr) is not None:
+        connection.execute(queries()["store_cdr"], (account, cdr.session, cdr.ended_us, cdr.document))
+
+
+def _append(connection: sqlite3.Connection, line: JournalLine) -> None:
+    place = line.account, line.number, line.id, line.kind, line.at_us
+    row = (*place, dump_legs(line.legs), line.session, line.reason, line.digest)
+    connection.execute(queries()["append_journal"], row)
+
+
+def _store_balances(connection: sqlite3.Connection, account: str, balances: Mapping[str, Balance]) -> None:
+    rows = [(account, name, balance.posted, balance.reserved) for name, balance in balances.items()]
+    connection.executemany(queries()["store_balance"], rows)
+
+
+def _store_session(connection: sqlite3.Connection, session: OpenSession) -> None:
+    place = session.account, session.id, session.switch, session.state, dump(dict(session.holds))
+    connection.execute(queries()["store_session"], (*place, session.epoch, session.opened_us, session.sequence))

@@ -1,0 +1,329 @@
+"""The ledger in a SQLite file: the embedded default (``sqlite:///var/lib/charging/ledger.db``).
+
+WAL with ``synchronous = FULL``: when a transfer is answered, it is on the disk. One process writes (a lock file beside
+the ledger sees to it), by one thread that commits together what waits together; reads go past it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from charging.clock import MICROSECONDS, Clock, SystemClock
+from charging.errors import LedgerUnavailable
+from charging.ledger.accounts import Account, Number
+from charging.ledger.codec import dump_account, dump_number, load_account, load_number
+from charging.ledger.durable import new_file
+from charging.ledger.model import (
+    AMOUNT_MAX,
+    Applied,
+    Balance,
+    CdrRow,
+    JournalLine,
+    Kept,
+    OpenSession,
+    Outcome,
+    Snapshot,
+    Transfer,
+)
+from charging.ledger.port import SOLE
+from charging.ledger.rules import check_request
+from charging.ledger.sqlite import rows as sqlite_rows
+from charging.ledger.sqlite.documents import SqliteDocuments
+from charging.ledger.sqlite.file import (
+    DRIVER_ERRORS,
+    FOLDER_ADVICE,
+    FileLock,
+    assert_current,
+    assert_ledger,
+    connect,
+    create,
+    empty_log,
+    migrate,
+    queries,
+    translate,
+)
+from charging.ledger.sqlite.reader import Reader
+from charging.ledger.sqlite.writer import Writer
+from charging.ledger.unfinished import MARK, assert_whole
+
+TIMEOUT_S = 5.0
+"""How long a call waits for the store before it is LedgerUnavailable."""
+
+PAGE_ROWS = 500
+"""Rows read at a time by what streams; no snapshot is held open between pages."""
+
+
+class SqliteStore(SqliteDocuments):
+    """See the port."""
+
+    def __init__(
+        self, path: Path, clock: Clock | None = None, timeout_s: float = TIMEOUT_S, *, reads_only: bool = False
+    ) -> None:
+        """``reads_only``: beside the one process that writes; every change is LedgerUnavailable."""
+        self._path = path
+        self._reads_only = reads_only
+        self._clock = clock or SystemClock()
+        self._lock = FileLock(path)
+        self._timeout_s = timeout_s
+        super().__init__(Writer(path, timeout_s), Reader(path, timeout_s))
+        self._holders: dict[str, tuple[str, int, int]] = {}
+        """Lease holders by switch: owner, epoch, end by the monotonic clock. In memory, because a lease cannot
+        outlive the one process that may write."""
+
+    async def open(self) -> None:
+        """Make, lock and migrate the file. Raises LedgerUnavailable, LedgerCorrupt. An object opens once."""
+        if self._reads_only:
+            await self._open_to_read()
+            return
+        self._lock.acquire()
+        try:
+            create(self._path)
+            self._migrate()
+            await assert_whole(self)
+        except BaseException:
+            await self._reader.stop()
+            self._lock.release()
+            raise
+        self._writer.start()
+
+    async def _open_to_read(self) -> None:
+        await self._writer.stop()
+        try:
+            assert_current(self._path)
+        except sqlite3.Error as error:
+            raise translate(error, self._path) from error
+
+    def _migrate(self) -> None:
+        try:
+            assert_ledger(self._path)
+            with closing(connect(self._path, self._timeout_s)) as connection:
+                migrate(connection, self._path)
+        except DRIVER_ERRORS as error:
+            raise translate(error, self._path) from error
+
+    async def close(self) -> None:
+        await self._writer.stop()
+        await self._reader.stop()
+        self._lock.release()
+
+    async def ping(self) -> None:
+        await self._writer.submit(lambda connection: connection.execute(queries()["probe"]).rowcount)
+
+    async def wall_us(self) -> int | None:
+        return None
+
+    async def self_check(self) -> Sequence[str]:
+        return await self._reader.read(sqlite_rows.self_check, may_last=True)
+
+    async def scrub(self) -> str:
+        if await asyncio.to_thread(empty_log, self._path, self._timeout_s):
+            return ""
+        return "the write-ahead log was in use, and still has what was erased: repeat this later, or restart the daemon"
+
+    async def warnings(self) -> Sequence[str]:
+        return []
+
+    # -- ledger
+
+    async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+        check_request(transfer, grants)
+        return await self._writer.submit(partial(sqlite_rows.apply, transfer=transfer, grants=grants))
+
+    async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
+        return await self._writer.submit(partial(sqlite_rows.keep_session, account=account, session=session, kept=kept))
+
+    async def balances(self, account: str) -> Mapping[str, Balance]:
+        return await self._reader.read(partial(sqlite_rows.balances, account=account))
+
+    async def drop_balances(self, account: str, names: Sequence[str]) -> None:
+        rows = [(account, name) for name in names]
+        await self._writer.submit(lambda connection: connection.executemany(queries()["drop_balance"], rows).rowcount)
+
+    async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
+        statement = queries()["sessions" if account is None else "sessions_of_account"]
+        rows = await self._reader.rows(statement, {"switch": switch, "account": account})
+        return [sqlite_rows.open_session(row) for row in rows]
+
+    async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
+        rows = await self._reader.rows(queries()["session_of_id"], {"id": session, "switch": switch})
+        return sqlite_rows.open_session(rows[0]) if rows else None
+
+    async def snapshot(self, account: str) -> Snapshot:
+        return await self._reader.read(partial(sqlite_rows.snapshot, account=account))
+
+    async def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
+        more = True
+        while more:
+            rows = await self._reader.rows(queries()["journal_after"], (account, after, PAGE_ROWS))
+            for line in map(sqlite_rows.journal_line, rows):
+                yield line
+                after = line.number
+            more = len(rows) == PAGE_ROWS
+
+    async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine]:
+        last = AMOUNT_MAX if before is None else before
+        rows = await self._reader.rows(queries()["journal_before"], (account, last, limit))
+        return [sqlite_rows.journal_line(row) for row in rows]
+
+    async def cdrs(
+        self,
+        *,
+        account: str | None = None,
+        since_us: int = 0,
+        until_us: int | None = None,
+        after: tuple[int, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[CdrRow]:
+        after_us, after_session = after if after is not None else (-AMOUNT_MAX, "")
+        bounds = {
+            "account": account,
+            "since": since_us,
+            "until": AMOUNT_MAX if until_us is None else until_us,
+            "after_us": after_us,
+            "after_session": after_session,
+            "limit": limit,
+        }
+        statement = queries()["cdrs" if account is None else "cdrs_of_account"]
+        return [CdrRow(row[1], row[0], row[2], row[3]) for row in await self._reader.rows(statement, bounds)]
+
+    # -- directory
+
+    async def account(self, account: str) -> Account | None:
+        rows = await self._reader.rows(queries()["account"], (account,))
+        return load_account(rows[0][1], rows[0][0]) if rows else None
+
+    async def put_account(self, account: Account) -> bool:
+        record = {"id": account.id, "record": dump_account(account), "version": account.version}
+        return await self._changed("update_account" if account.version else "insert_account", record)
+
+    async def accounts(self) -> AsyncIterator[Account]:
+        after = ""
+        while page := await self.accounts_page(after, PAGE_ROWS):
+            for account in page:
+                yield account
+            after = page[-1].id
+
+    def account_ids(self) -> AsyncIterator[str]:
+        return self._ids("account_ids_after")
+
+    async def _ids(self, query: str) -> AsyncIterator[str]:
+        after = ""
+        while page := await self._reader.rows(queries()[query], (after, PAGE_ROWS)):
+            for (one,) in page:
+                yield one
+            after = page[-1][0]
+
+    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
+        rows = await self._reader.rows(queries()["accounts_after"], (after, limit))
+        return [load_account(record, version) for version, record in rows]
+
+    async def number(self, number: str) -> Number | None:
+        rows = await self._reader.rows(queries()["number"], (number,))
+        return load_number(rows[0][0]) if rows else None
+
+    async def put_number(self, number: Number, expected: Number | None = None) -> bool:
+        record = {"number": number.number, "account": number.account, "record": dump_number(number)}
+
+        def work(connection: sqlite3.Connection) -> bool:
+            stored = connection.execute(queries()["number"], (number.number,)).fetchone()
+            if (load_number(stored[0]) if stored else None) != expected:
+                return False
+            return connection.execute(queries()["put_number"], record).rowcount > 0
+
+        return await self._writer.submit(work)
+
+    async def remove_number(self, number: str) -> bool:
+        return await self._changed("delete_number", (number,))
+
+    async def numbers(self, account: str | None = None) -> Sequence[Number]:
+        rows = await self._reader.rows(queries()["numbers"], {"account": account})
+        return [load_number(record) for (record,) in rows]
+
+    def number_ids(self) -> AsyncIterator[str]:
+        return self._ids("number_ids_after")
+
+    async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
+        rows = await self._reader.rows(queries()["numbers_after"], (after, limit))
+        return [load_number(record) for (record,) in rows]
+
+    async def _changed(self, query: str, parameters: Mapping[str, object] | tuple[object, ...]) -> bool:
+        """Carry out one statement; whether it changed a row."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            return connection.execute(queries()[query], parameters).rowcount > 0
+
+        return await self._writer.submit(work)
+
+    # -- leases
+
+    async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
+        def work(connection: sqlite3.Connection) -> int | None:
+            now_us = self._clock.now().mono_us
+            leases = (self._holders.get(one, ("", 0, 0)) for one in (switch, SOLE))
+            if any(until_us > now_us and held_by != owner for held_by, _, until_us in leases):
+                return None
+            mark = dict(zip(("collection", "id"), MARK, strict=True))
+            if switch != SOLE and connection.execute(queries()["document"], mark).fetchone():
+                return None
+            (epoch,) = connection.execute(queries()["next_epoch"], (switch,)).fetchone()
+            self._holders[switch] = owner, epoch, now_us + round(ttl_s * MICROSECONDS)
+            return int(epoch)
+
+        return await self._writer.submit(work)
+
+    async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
+        now_us = self._clock.now().mono_us
+        if self._holders.get(switch, ("", 0, 0))[:2] != (owner, epoch) or self._holders[switch][2] <= now_us:
+            return False
+        self._holders[switch] = owner, epoch, now_us + round(ttl_s * MICROSECONDS)
+        return True
+
+    async def release_lease(self, switch: str, owner: str, epoch: int) -> None:
+        if self._holders.get(switch, ("", 0, 0))[:2] == (owner, epoch):
+            del self._holders[switch]
+
+    async def held_leases(self) -> Sequence[str]:
+        now_us = self._clock.now().mono_us
+        return [f"switch {switch} by {owner}" for switch, (owner, _, end) in self._holders.items() if end > now_us]
+
+    # -- restoring
+
+    async def restore_account(self, account: Account) -> None:
+        record = {"id": account.id, "record": dump_account(account), "version": account.version}
+        await self._changed("restore_account", record)
+
+    async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
+        await self._writer.submit(partial(sqlite_rows.restore_lines, account=account, lines=lines, balances=balances))
+
+    async def restore_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        rows = [(cdr.account, cdr.session, cdr.ended_us, cdr.document) for cdr in cdrs]
+        await self._writer.submit(lambda connection: connection.executemany(queries()["store_cdr"], rows).rowcount)
+
+    # -- archiving
+
+    async def replace_head(self, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
+        work = partial(sqlite_rows.replace_head, opening=opening, archived=archived)
+        return await self._writer.submit(work)
+
+    async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        rows = [(cdr.document, cdr.account, cdr.session) for cdr in cdrs]
+        await self._writer.submit(lambda connection: connection.executemany(queries()["replace_cdr"], rows).rowcount)
+
+    async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        rows = [(cdr.account, cdr.session) for cdr in cdrs]
+        await self._writer.submit(lambda connection: connection.executemany(queries()["delete_cdr"], rows).rowcount)
+
+    # -- keeping
+
+    async def backup(self, path: Path) -> None:
+        try:
+            with new_file(path) as part:
+                await self._reader.read(partial(sqlite_rows.backup, path=part), may_last=True)
+        except OSError as error:
+            advice = "name another file" if isinstance(error, FileExistsError) else FOLDER_ADVICE
+            raise LedgerUnavailable(f"{path}: {error.strerror}; {advice}") from error

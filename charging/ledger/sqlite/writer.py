@@ -1,0 +1,186 @@
+"""One thread that writes, and commits together what waits together.
+
+A durable commit costs one flush of the disk, whatever it holds. While one is under way, the next jobs gather in the
+queue; then they share a commit (*group commit*). A job that fails takes nothing but itself back. A caller is answered
+only after the commit that holds its job.
+
+A caller that is cancelled or times out stops waiting; its job may be carried out all the same. That is an unknown
+outcome like any other: asked again with the same id, the ledger answers EXISTS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from charging.errors import LedgerError, LedgerUnavailable
+from charging.ledger.sqlite.file import DRIVER_ERRORS, connect, translate
+
+QUEUE_MAX = 10_000
+"""Jobs waiting; one more is refused with LedgerUnavailable."""
+
+BATCH_MAX = 500
+"""Jobs in one commit; bounds how long the first of them waits for the last."""
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], Any]
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Work
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    result: Any = None
+    error: Exception | None = None
+
+
+class Writer:
+    """The writing thread of one ledger file."""
+
+    def __init__(self, path: Path, timeout_s: float, queue_max: int = QUEUE_MAX) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._queue_max = queue_max
+        self._queue: deque[_Job] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._connection: sqlite3.Connection | None = None
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Carry out what is queued, then end the thread, if it was started."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    async def submit(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``work`` returned, once it is durable. ``work`` runs in the writer's thread, inside a transaction."""
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop.create_future(), loop)
+        self._enqueue(job)
+        # One timer is a third of the cost of asyncio.timeout, and this is the path of every transfer.
+        timer = loop.call_later(self._timeout_s, self._time_out, job.future)
+        try:
+            answer: T = await job.future
+        finally:
+            timer.cancel()
+        return answer
+
+    def _enqueue(self, job: _Job) -> None:
+        with self._wake:
+            if self._stopping:
+                raise LedgerUnavailable(f"ledger {self._path} is closed")
+            if len(self._queue) >= self._queue_max:
+                raise LedgerUnavailable(f"ledger {self._path}: {len(self._queue)} writes are waiting for the disk")
+            self._queue.append(job)
+            if len(self._queue) == 1:
+                self._wake.notify()
+
+    def _time_out(self, future: asyncio.Future[Any]) -> None:
+        if not future.done():
+            message = f"ledger {self._path} did not answer within {self._timeout_s} s"
+            future.set_exception(LedgerUnavailable(message))
+
+    # -- in the writer's thread
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            self._carry_out(batch)
+            by_loop = {job.loop for job in batch}
+            for loop in by_loop:
+                _call(loop, [job for job in batch if job.loop is loop])
+        self._disconnect()
+
+    def _next_batch(self) -> list[_Job]:
+        """The jobs waiting now, at least one; none: the writer shall end."""
+        with self._wake:
+            while not self._queue and not self._stopping:
+                self._wake.wait()
+            waiting = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+        return waiting
+
+    def _carry_out(self, batch: list[_Job]) -> None:
+        """Carry out and commit. Savepoints cost a copy of every page that is written, so they are used only once a
+        job of the batch has failed without them."""
+        try:
+            connection = self._connection = self._connection or connect(self._path, self._timeout_s / 2)
+            connection.execute("BEGIN IMMEDIATE")
+            if not self._run_together(connection, batch):
+                connection.execute("ROLLBACK")
+                connection.execute("BEGIN IMMEDIATE")
+                self._run_apart(connection, batch)
+            connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001  of whatever type: this thread ends with the store alone
+            # What a failed flush left behind is not to be trusted: begin again with a new connection, which reads
+            # back what is really in the file.
+            self._disconnect()
+            for job in batch:
+                job.error = self._translated(error)
+
+    def _run_together(self, connection: sqlite3.Connection, batch: list[_Job]) -> bool:
+        try:
+            for job in batch:
+                job.result = job.work(connection)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is told to its caller when run apart
+            _raise_if_rolled_back(connection, error)
+            return False
+        return True
+
+    def _run_apart(self, connection: sqlite3.Connection, batch: list[_Job]) -> None:
+        """Each job that fails takes itself back alone."""
+        for job in batch:
+            connection.execute("SAVEPOINT job")
+            try:
+                job.result = job.work(connection)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is this caller's alone
+                _raise_if_rolled_back(connection, error)
+                job.error = self._translated(error) if isinstance(error, DRIVER_ERRORS) else error
+                connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+
+    def _translated(self, error: Exception) -> LedgerError:
+        translated = translate(error, self._path)
+        translated.__cause__ = error
+        return translated
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*DRIVER_ERRORS):  # it is given up, whatever it says
+                connection.close()
+
+
+def _raise_if_rolled_back(connection: sqlite3.Connection, error: Exception) -> None:
+    """Raise the error where SQLite took back the whole transaction by itself (disk full, say)."""
+    if isinstance(error, DRIVER_ERRORS) and not connection.in_transaction:
+        raise error
+
+
+def _call(loop: asyncio.AbstractEventLoop, jobs: list[_Job]) -> None:
+    try:
+        loop.call_soon_threadsafe(_answer, jobs)
+    except RuntimeError:
+        return  # the callers' loop is closed: nobody waits any more
+
+
+def _answer(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():  # cancelled or timed out
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)

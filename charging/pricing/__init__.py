@@ -1,0 +1,1 @@
+"""What a call costs, and how far money goes: exact integers, closed form. Pure."""

@@ -1,0 +1,266 @@
+"""Who pays which second of a call, what that costs, and how far the money goes.
+
+Rules (DESIGN.md, "Money and time")
+-----------------------------------
+1. A call is a row of *increments* without gaps, from second 0. An increment takes its length, its price, its
+   month and its time band from the instant at which it **starts**; what changes within it does not touch it.
+2. An increment that starts with a free second has the rate's free increment; else the step's own.
+3. Free seconds go first. Where fewer are left than an increment needs, they pay the first part of it, and credit
+   pays the rest in proportion of time, at the price of the increment's start. If credit cannot, the
+   increment is not begun.
+4. The connect fee falls due with the first second that credit pays. A call that credit never touches costs nothing.
+5. The cost is a function of the whole call so far, rounded once (:meth:`Rate.total`); a tick posts the difference
+   from what it posted before, so pieces never add up wrong.
+
+Nothing here walks over increments: a *run* is all increments of one funding segment that start under the same
+price, counted by one division. Cost grows with the steps and bands that a call meets, not with its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from charging.pricing.calendar import MICROSECONDS, month_and_edge_us
+from charging.pricing.money import ceil_div
+from charging.pricing.rate import FOREVER_S, Rate, Regime
+
+CREDIT = "credit"
+"""The source of seconds that money pays."""
+
+_BUNDLE = "bundle:"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Seconds ``start_s`` (included) to ``end_s`` (excluded) of a call, and who pays them."""
+
+    start_s: int
+    end_s: int
+    source: str
+    """:data:`CREDIT`, or :func:`bundle_of` a month."""
+
+
+Funding = tuple[Segment, ...]
+"""Contiguous from second 0, in whole increments; no two neighbours have the same source."""
+
+_ALL_CREDIT: Funding = (Segment(0, FOREVER_S, CREDIT),)
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """What may be used. Mind the difference between the two."""
+
+    credit: int
+    """Micro-euro for the **whole** call: :func:`charge` of the result will not exceed it."""
+    bundles: Mapping[str, int] = field(default_factory=dict)
+    """Free seconds by source, **beyond** those that the fixed part has used."""
+
+
+@dataclass(frozen=True, slots=True)
+class FundingPlan:
+    """How far the pools reach."""
+
+    funding: Funding
+    covered_s: int
+    """Seconds that may be talked: the funding's end, but never more than the rate's ``max_call_s``."""
+    credit: int
+    """:func:`charge` of the funding, in micro-euro."""
+    short: bool
+    """Money ended before the target did: the next increment does not fit."""
+
+
+def bundle_of(month: str) -> str:
+    """The source of a month's free seconds: ``2026-11`` → ``bundle:2026-11``."""
+    return _BUNDLE + month
+
+
+class Run(NamedTuple):
+    """Increments of one funding segment that start under the same regime."""
+
+    start_s: int
+    increment_s: int
+    increments: int
+    credit_s: int
+    """Seconds of it that credit pays: all, or (a bundle's last, broken increment) the rest of that one."""
+    free_s: int
+    regime: Regime
+    source: str
+
+
+def runs(rate: Rate, start_us: int, funding: Funding, before_s: int = FOREVER_S) -> Iterator[Run]:
+    """The increments of a funding that start before second ``before_s``, counted: the base of all that follows."""
+    at = 0
+    for segment in funding:
+        free = segment.source != CREDIT
+        end_s = min(segment.end_s, before_s)
+        while at < end_s:
+            regime = rate.regime(start_us, at)
+            increment = (free and rate.free_increment_s) or regime.increment_s
+            count = ceil_div(min(regime.until_s, end_s) - at, increment)
+            end = at + count * increment
+            rest = max(0, end - segment.end_s)
+            inside = end - at - rest
+            if free:
+                yield Run(at, increment, count, rest, inside, regime, segment.source)
+            else:
+                yield Run(at, increment, count, inside, 0, regime, CREDIT)
+            at = end
+
+
+def charge(rate: Rate, start_us: int, funding: Funding) -> int:
+    """What credit pays for the whole call so far, in micro-euro. ``start_us``: wall clock at its answer.
+
+    Never falls when the funding is continued.
+    """
+    weight, credit_s = _weigh(rate, start_us, funding)
+    return rate.total(weight) if credit_s else 0
+
+
+def cost_to_begin(rate: Rate, start_us: int) -> int:
+    """Micro-euro that credit alone needs for the first increment."""
+    return charge(rate, start_us, (Segment(0, rate.regime(start_us, 0).increment_s, CREDIT),))
+
+
+def bundle_use(funding: Funding) -> dict[str, int]:
+    """Free seconds used, by source."""
+    used: dict[str, int] = {}
+    for segment in funding:
+        if segment.source != CREDIT:
+            used[segment.source] = used.get(segment.source, 0) + segment.end_s - segment.start_s
+    return used
+
+
+def consumed(rate: Rate, start_us: int, funding: Funding, used_s: int) -> Funding:
+    """The part that a call of ``used_s`` seconds has used: through the end of the increment it is in.
+
+    ``used_s`` 0 gives nothing; exactly at an increment's end gives that end; beyond the funding, all of it.
+    """
+    end_s = 0
+    for run in runs(rate, start_us, funding, used_s):
+        end_s = run.start_s + run.increments * run.increment_s
+    return _cut(funding, end_s)
+
+
+def plan(rate: Rate, start_us: int, fixed: Funding, pools: Pools, target_s: int) -> FundingPlan:
+    """Continue ``fixed`` (what is consumed, in whole increments) to at least ``target_s``, as funds allow.
+
+    Free seconds go first, decided anew for all that is not fixed. The target is bounded by the rate's
+    ``max_call_s``. Stops before the first increment that cannot be paid.
+    """
+    planner = _Planner(rate, start_us, fixed, pools, min(target_s, rate.max_call_s))
+    while planner.at_s < planner.target_s and not planner.short:
+        planner.extend()
+    return planner.result()
+
+
+def affordable_seconds(rate: Rate, start_us: int, pools: Pools) -> int:
+    """How long a new call can last on these pools: 0…``max_call_s``."""
+    return plan(rate, start_us, (), pools, rate.max_call_s).covered_s
+
+
+def cost_of_seconds(rate: Rate, start_us: int, seconds: int) -> int:
+    """What a call of ``seconds`` costs without free minutes, in micro-euro."""
+    weight, credit_s = _weigh(rate, start_us, _ALL_CREDIT, seconds)
+    return rate.total(weight) if credit_s else 0
+
+
+def _weigh(rate: Rate, start_us: int, funding: Funding, before_s: int = FOREVER_S) -> tuple[int, int]:
+    """Price of the credit-paid seconds over the rate's denominator, connect fee included; and their number."""
+    weight = seconds = 0
+    for run in runs(rate, start_us, funding, before_s):
+        seconds += run.credit_s
+        weight += run.credit_s * run.regime.weight
+    return (weight + rate.connect_weight if seconds else 0), seconds
+
+
+def _cut(funding: Funding, end_s: int) -> Funding:
+    kept = [segment for segment in funding if segment.start_s < end_s]
+    if kept and kept[-1].end_s > end_s:
+        kept[-1] = Segment(kept[-1].start_s, end_s, kept[-1].source)
+    return tuple(kept)
+
+
+class _Planner:
+    """The state of one :func:`plan`: how far it has come, and what is left."""
+
+    def __init__(self, rate: Rate, start_us: int, fixed: Funding, pools: Pools, target_s: int) -> None:
+        self.rate = rate
+        self.start_us = start_us
+        self.target_s = target_s
+        self.short = False
+        self.segments = list(fixed)
+        self.at_s = fixed[-1].end_s if fixed else 0
+        self.weight, self.credit_s = _weigh(rate, start_us, fixed)
+        self.budget = rate.budget(pools.credit)
+        self.free_left = dict(pools.bundles) if rate.takes_bundles else {}
+
+    def extend(self) -> None:
+        """One more run of increments, or ``short``."""
+        regime = self.rate.regime(self.start_us, self.at_s)
+        if not self.free_left:
+            self._extend_by_credit(regime, regime.until_s)
+            return
+        wall_us = self.start_us + self.at_s * MICROSECONDS
+        month, edge_us = month_and_edge_us(self.rate.zone_info, wall_us)
+        until_s = min(regime.until_s, -((self.start_us - edge_us) // MICROSECONDS))
+        source = bundle_of(month)
+        left_s = self.free_left.get(source, 0)
+        if left_s > 0:
+            self._extend_by_bundle(regime, until_s, source, left_s)
+        else:
+            self._extend_by_credit(regime, until_s)
+
+    def _extend_by_bundle(self, regime: Regime, until_s: int, source: str, left_s: int) -> None:
+        increment_s = self.rate.free_increment_s or regime.increment_s
+        wanted = ceil_div(min(until_s, self.target_s) - self.at_s, increment_s)
+        count = min(wanted, left_s // increment_s)
+        if count:
+            self._append(count * increment_s, source)
+            self.free_left[source] = left_s - count * increment_s
+            return
+        rest_s = increment_s - left_s
+        if not self._payable(regime.weight * rest_s, 1):
+            self.short = True
+            return
+        self.free_left[source] = 0
+        self._append(left_s, source)
+        self._pay(rest_s, regime.weight)
+
+    def _extend_by_credit(self, regime: Regime, until_s: int) -> None:
+        wanted = ceil_div(min(until_s, self.target_s) - self.at_s, regime.increment_s)
+        count = self._payable(regime.weight * regime.increment_s, wanted)
+        if count:
+            self._pay(count * regime.increment_s, regime.weight)
+        self.short = count < wanted
+
+    def _payable(self, weight: int, wanted: int) -> int:
+        """How many pieces of ``weight`` each the budget still holds, at most ``wanted``."""
+        if self.budget is None:
+            return wanted
+        connect = 0 if self.credit_s else self.rate.connect_weight
+        room = self.budget - self.weight - connect
+        if room < 0:
+            return 0
+        return min(wanted, room // weight) if weight else wanted
+
+    def _pay(self, seconds: int, weight: int) -> None:
+        if not self.credit_s:
+            self.weight += self.rate.connect_weight
+        self.credit_s += seconds
+        self.weight += seconds * weight
+        self._append(seconds, CREDIT)
+
+    def _append(self, seconds: int, source: str) -> None:
+        end_s = self.at_s + seconds
+        last = self.segments[-1] if self.segments else None
+        if last is not None and last.source == source:
+            self.segments[-1] = Segment(last.start_s, end_s, source)
+        else:
+            self.segments.append(Segment(self.at_s, end_s, source))
+        self.at_s = end_s
+
+    def result(self) -> FundingPlan:
+        credit = self.rate.total(self.weight) if self.credit_s else 0
+        return FundingPlan(tuple(self.segments), min(self.at_s, self.rate.max_call_s), credit, self.short)

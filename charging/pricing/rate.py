@@ -1,0 +1,269 @@
+"""A rate: everything needed to price one call for its whole life.
+
+A session keeps its rate as a snapshot (:meth:`Rate.to_json`); a restarted daemon goes on charging by it,
+whatever the tariff file says by then.
+
+Exactness
+---------
+A price per unit becomes an integer *weight* per second over one common denominator, so sums are exact
+integers; only :meth:`Rate.total` divides, once, and rounds once, as the tariff names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import date
+from math import lcm
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from charging.pricing.calendar import (
+    MICROSECONDS,
+    Window,
+    local_reading,
+    next_window_edge_us,
+    open_window,
+)
+from charging.pricing.money import Rounding, largest_rounding_to, round_div
+
+FOREVER_S = 1 << 40
+"""Later than any call's end."""
+
+MAX_CALL_S = 14_400
+"""Four hours: how long a call may last where the plan does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A price that holds from one second of the call on; increments that start earlier keep theirs."""
+
+    from_s: int
+    price: int
+    """Micro-euro per unit."""
+    unit_s: int
+    increment_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Steps that replace the rate's own ones while one of the band's windows is open."""
+
+    name: str
+    windows: tuple[Window, ...]
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """What holds for increments that start at some second, until another second of the call."""
+
+    weight: int
+    """Price of a second, over the rate's denominator."""
+    increment_s: int
+    until_s: int
+    """The first second at which something else may hold."""
+    step: Step
+    band: str
+    """The band's name; empty outside all bands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The prices of one destination in one plan, complete (amounts in micro-euro, times in seconds)."""
+
+    plan: str
+    destination: str
+    steps: tuple[Step, ...]
+    """Ascending; the first one from second 0."""
+    prefix: str = ""
+    """The matched prefix, for explanations."""
+    connect_fee: int = 0
+    """Due with the first second that credit pays."""
+    bands: tuple[Band, ...] = ()
+    """The first band with an open window counts."""
+    holidays: frozenset[date] = frozenset()
+    zone: str = "Europe/Amsterdam"
+    """Of months and bands."""
+    min_charge: int = 0
+    """The least that a call costs of which credit pays any second."""
+    max_cost: int | None = None
+    """The most that a call can cost, whatever the rounding; not less than ``min_charge``."""
+    rounding: Rounding = Rounding.UP
+    decimals: int = 6
+    """Of a euro, 0…6: what the call's total is rounded to."""
+    vat_added: int = 0
+    """Hundredths of a percent put on top of all amounts here; 0 where prices include VAT."""
+    free_minutes: bool = True
+    """Whether bundles of this plan may pay for this destination."""
+    free_increment_s: int | None = None
+    """Increment of seconds paid by a bundle; ``None``: that of the step in force."""
+    other_bundles: Mapping[str, tuple[bool, int | None]] = field(default_factory=dict, hash=False)
+    """The same two of every other plan that gives free seconds, by its name: an account may have some left of it."""
+    max_call_s: int = MAX_CALL_S
+    """Bounds every quota, also of calls that cost nothing (any more)."""
+    tariff_revision: str = ""
+    tariff_digest: str = ""
+
+    _denominator: int = field(init=False, repr=False, compare=False)
+    _quantum: int = field(init=False, repr=False, compare=False)
+    _connect: int = field(init=False, repr=False, compare=False)
+    _floor: int = field(init=False, repr=False, compare=False)
+    _ceiling: int | None = field(init=False, repr=False, compare=False)
+    _base: tuple[Regime, ...] = field(init=False, repr=False, compare=False)
+    _banded: tuple[tuple[Regime, ...], ...] = field(init=False, repr=False, compare=False)
+    _windows: tuple[Window, ...] = field(init=False, repr=False, compare=False)
+    _edges: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    zone_info: ZoneInfo = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        assert self.steps, "a rate has at least one step"
+        assert self.steps[0].from_s == 0
+        assert self.max_cost is None or self.max_cost >= self.min_charge
+        every_step = [*self.steps, *(step for band in self.bands for step in band.steps)]
+        scale = lcm(*(step.unit_s for step in every_step)) * (10_000 if self.vat_added else 1)
+        gross = 10_000 + self.vat_added if self.vat_added else 1
+        put = object.__setattr__
+        put(self, "_denominator", scale)
+        put(self, "_quantum", 10 ** (6 - self.decimals))
+        net_scale = scale // (10_000 if self.vat_added else 1)
+        put(self, "_connect", self.connect_fee * net_scale * gross)
+        ceiling = None
+        if self.max_cost is not None:
+            ceiling = self.max_cost * net_scale * gross
+            ceiling -= ceiling % (scale * self._quantum)  # else the rounding could lift a total above it
+        floor = self.min_charge * net_scale * gross
+        put(self, "_ceiling", ceiling)
+        put(self, "_floor", floor if ceiling is None else min(floor, ceiling))
+        put(self, "_base", _regimes(self.steps, net_scale * gross, ""))
+        put(self, "_banded", tuple(_regimes(b.steps, net_scale * gross, b.name) for b in self.bands))
+        put(self, "_windows", tuple(window for band in self.bands for window in band.windows))
+        minutes = {m for w in self._windows for m in (w.from_minute, w.to_minute)}
+        put(self, "_edges", tuple(sorted(minutes)))
+        put(self, "zone_info", ZoneInfo(self.zone))
+
+    @property
+    def connect_weight(self) -> int:
+        """The connect fee over the rate's denominator."""
+        return self._connect
+
+    def regime(self, start_us: int, at_s: int) -> Regime:
+        """What holds for an increment that starts at second ``at_s`` of a call begun at ``start_us``."""
+        if not self.bands:
+            return _at(self._base, at_s)
+        wall_us = start_us + at_s * MICROSECONDS
+        local = local_reading(self.zone_info, wall_us)
+        position = open_window(self._windows, self.holidays, local)
+        inner = _at(self._base if position is None else self._banded[self._band_of(position)], at_s)
+        edge_us = next_window_edge_us(self.zone_info, wall_us, local, self._edges)
+        until_s = -((start_us - edge_us) // MICROSECONDS)
+        if until_s >= inner.until_s:
+            return inner
+        return Regime(inner.weight, inner.increment_s, until_s, inner.step, inner.band)
+
+    def _band_of(self, position: int) -> int:
+        index = 0
+        while position >= len(self.bands[index].windows):
+            position -= len(self.bands[index].windows)
+            index += 1
+        return index
+
+    def total(self, weight: int) -> int:
+        """Micro-euro of a weight of which credit pays at least a second: clamped, then rounded once."""
+        weight = max(weight, self._floor)
+        if self._ceiling is not None and weight > self._ceiling:
+            weight = self._ceiling
+        return round_div(weight, self._denominator * self._quantum, self.rounding) * self._quantum
+
+    def budget(self, money: int) -> int | None:
+        """The largest weight whose :meth:`total` is at most ``money``; -1 when not even the least is, ``None`` when
+        every weight's is."""
+        if money < 0:
+            return -1
+        largest = largest_rounding_to(money // self._quantum, self._denominator * self._quantum, self.rounding)
+        if self._floor > largest:
+            return -1
+        return None if self._ceiling is not None and self._ceiling <= largest else largest
+
+    def flat(self, price: int) -> int:
+        """A price per piece (a fax page) with VAT, rounded as calls are; micro-euro."""
+        return gross_price(price, self.vat_added, self.rounding, self.decimals)
+
+    @property
+    def takes_bundles(self) -> bool:
+        """Whether the bundle of any plan may pay for this destination."""
+        return self.free_minutes or any(pays for pays, _ in self.other_bundles.values())
+
+    def paid_by(self, plan: str) -> bool:
+        """Whether a bundle with the rules of ``plan`` pays for this destination. A plan that the tariff did not have
+        counts as this one."""
+        pays, _ = self.other_bundles.get(plan, (self.free_minutes, None))
+        return pays
+
+    def under(self, plan: str) -> Rate:
+        """This rate with the free increment of the bundle that pays first, which has the rules of ``plan``."""
+        rules = self.other_bundles.get(plan)
+        return self if rules is None else replace(self, free_increment_s=rules[1])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, texts and integers; :meth:`from_json` makes an equal rate of them."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        plain["steps"] = [_step_to_json(step) for step in self.steps]
+        plain["bands"] = [_band_to_json(band) for band in self.bands]
+        plain["holidays"] = sorted(day.isoformat() for day in self.holidays)
+        plain["rounding"] = self.rounding.value
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Rate:
+        """The rate that :meth:`to_json` wrote. Raises ``KeyError``, ``TypeError`` or ``ValueError`` else."""
+        known = dict(plain)
+        known["steps"] = tuple(Step(*step) for step in plain["steps"])
+        known["bands"] = tuple(_band_from_json(band) for band in plain["bands"])
+        known["holidays"] = frozenset(date.fromisoformat(day) for day in plain["holidays"])
+        known["rounding"] = Rounding(plain["rounding"])
+        known["other_bundles"] = {
+            plan: (pays, increment_s) for plan, (pays, increment_s) in plain.get("other_bundles", {}).items()
+        }
+        return cls(**known)
+
+
+def gross_price(price: int, vat_added: int, rounding: Rounding, decimals: int) -> int:
+    """A price per piece with ``vat_added`` (hundredths of a percent), rounded; micro-euro."""
+    quantum: int = 10 ** (6 - decimals)
+    return round_div(price * (10_000 + vat_added), 10_000 * quantum, rounding) * quantum
+
+
+def _regimes(steps: tuple[Step, ...], scale: int, band: str) -> tuple[Regime, ...]:
+    """The steps, last first, each with the second at which the next one begins."""
+    ends = [*(step.from_s for step in steps[1:]), FOREVER_S]
+    made = [
+        Regime(step.price * (scale // step.unit_s), step.increment_s, end, step, band)
+        for step, end in zip(steps, ends, strict=True)
+    ]
+    return tuple(reversed(made))
+
+
+def _at(regimes: tuple[Regime, ...], at_s: int) -> Regime:
+    position = 0
+    while at_s < regimes[position].step.from_s:  # ends with the first step at the latest, which is from 0
+        position += 1
+    return regimes[position]
+
+
+def _step_to_json(step: Step) -> list[int]:
+    return [step.from_s, step.price, step.unit_s, step.increment_s]
+
+
+def _band_to_json(band: Band) -> list[Any]:
+    windows = [[sorted(w.days), w.from_minute, w.to_minute] for w in band.windows]
+    return [band.name, windows, [_step_to_json(step) for step in band.steps]]
+
+
+def _band_from_json(plain: list[Any]) -> Band:
+    name, windows, steps = plain
+    return Band(
+        name,
+        tuple(Window(frozenset(days), begin, end) for days, begin, end in windows),
+        tuple(Step(*step) for step in steps),
+    )

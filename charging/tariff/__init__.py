@@ -1,0 +1,1 @@
+"""The tariff: read, checked, watched; and number → destination → rate, for every plan."""

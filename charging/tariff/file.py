@@ -1,0 +1,174 @@
+"""``tariff.yaml`` and its decks → a :class:`Tariff`, or every problem at once.
+
+Three sieves: the text (:mod:`charging.yaml_text`), then together the shape
+(:mod:`charging.tariff.model`), what must fit together (:mod:`charging.tariff.misfits`) and the decks
+(:mod:`charging.tariff.deck_file`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from charging.errors import ConfigError, Problem
+from charging.pricing.calendar import Window
+from charging.pricing.vat import Vat
+from charging.tariff.deck import Deck
+from charging.tariff.deck_file import DeckFile, read_deck
+from charging.tariff.misfits import deck_files, doubtful_commas, misfits
+from charging.tariff.model import DAYS, PlanModel, TableModel, TariffModel, WindowModel
+from charging.tariff.plans import Plan
+from charging.tariff.prices import price_of
+from charging.tariff.tariff import Destination, RateTable, Refusal, Tariff, TopUps
+from charging.yaml_model import sorted_problems, validate
+from charging.yaml_text import Document, parse_document
+
+MAX_TARIFF_BYTES = 1024 * 1024
+"""Of the YAML file; longer price lists belong in decks."""
+
+DeckReader = Callable[[Path], DeckFile]
+
+
+def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck) -> Tariff:
+    """Read the tariff file at ``path`` and the decks it names.
+
+    Raises :class:`ConfigError` with every problem found.
+    """
+    data = _read(path)
+    document = parse_document(data, str(path), max_bytes=MAX_TARIFF_BYTES)
+    problems = list(misfits(document))
+    base = path.resolve().parent
+    decks = _decks(deck_files(document, base), deck_reader, problems)
+    try:
+        model = validate(document, TariffModel, base_folder=base)
+    except ConfigError as error:
+        raise ConfigError(sorted_problems([*error.problems, *problems])) from None
+    if problems:
+        raise ConfigError(sorted_problems(problems))
+    parts = [hashlib.sha256(data).digest(), *(one.digest for one in decks.values())]
+    digest = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+    odd = [problem for one in decks.values() for problem in one.warnings]
+    warnings = (*odd, *doubtful_commas(document), *_oddities(document, model), *_overlaps(document, model, decks))
+    return _tariff(model, {file: one.deck for file, one in decks.items()}, digest, warnings)
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The tariff file and the decks that it names, as far as it can be read: what an edit may touch."""
+    try:
+        document = parse_document(_read(path), str(path), max_bytes=MAX_TARIFF_BYTES)
+    except ConfigError:
+        return (path,)
+    return (path, *deck_files(document, path.resolve().parent))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(MAX_TARIFF_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError([Problem(str(path), "", reason, "a tariff file that can be read")]) from error
+
+
+def _decks(files: Iterable[Path], deck_reader: DeckReader, problems: list[Problem]) -> dict[Path, DeckFile]:
+    decks: dict[Path, DeckFile] = {}
+    for file in files:
+        try:
+            decks[file] = deck_reader(file)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    return decks
+
+
+# ---- what is no reason to refuse the file, and surely not meant
+
+
+def _oddities(document: Document, model: TariffModel) -> Iterator[Problem]:
+    priced = {name for table in model.rates.values() for name in table.destinations}
+    any_deck = any(table.decks for table in model.rates.values())
+    for name, destination in model.destinations.items():
+        if not any_deck and not destination.refuse and name not in priced:
+            path = ("destinations", name)
+            yield document.problem(path, "no price in any table", "a price, or refuse", at_key=True)
+    for name in model.rates.keys() - {plan.rates for plan in model.plans.values()}:
+        yield document.problem(("rates", name), "a table of no plan", "a plan that uses it", at_key=True)
+
+
+def _overlaps(document: Document, model: TariffModel, decks: Mapping[Path, DeckFile]) -> Iterator[Problem]:
+    for name, table in model.rates.items():
+        for index, file in enumerate(table.decks):
+            for earlier in table.decks[:index]:
+                common = decks[earlier].deck.prefixes() & decks[file].deck.prefixes()
+                if common:
+                    found = f"{len(common)} prefixes that {earlier.name} has too, such as {min(common)}"
+                    path = ("rates", name, "decks", index)
+                    yield document.problem(path, found, "each prefix in one deck of a table; the first one counts")
+
+
+# ---- building
+
+
+def _tariff(model: TariffModel, decks: dict[Path, Deck], digest: str, warnings: tuple[Problem, ...]) -> Tariff:
+    return Tariff(
+        revision=model.revision,
+        digest=digest,
+        zone=model.zone,
+        region=model.region,
+        plans={name: _plan(name, plan) for name, plan in model.plans.items()},
+        destinations={
+            name: Destination(
+                name,
+                one.prefixes,
+                one.short_codes,
+                one.title or name,
+                Refusal(one.refuse) if one.refuse else None,
+            )
+            for name, one in model.destinations.items()
+        },
+        tables={name: _table(name, table, model, decks) for name, table in model.rates.items()},
+        top_ups=TopUps(model.top_up.minimum, model.top_up.amounts),
+        rounding=model.rounding.rule,
+        decimals=model.rounding.decimals,
+        vat=Vat(
+            model.vat.percent, tuple((one.valid_from, one.percent) for one in model.vat.changes), model.vat.included
+        ),
+        holidays=frozenset(model.holidays),
+        expiry_notices_days=tuple(sorted(model.expiry.notices_days, reverse=True)),
+        warnings=warnings,
+    )
+
+
+def _plan(name: str, model: PlanModel) -> Plan:
+    free = model.free_minutes
+    return Plan(
+        name=name,
+        rates=model.rates,
+        title=model.title or name,
+        is_paid=model.paid_subscription,
+        free_seconds=free.minutes * 60 if free else 0,
+        free_destinations=frozenset(free.destinations) if free and free.destinations is not None else None,
+        free_increment_s=free.increment if free else None,
+        voicemail_paid=model.voicemail.paid,
+        voicemail_price=model.voicemail.price,
+        max_calls=model.calls_at_once,
+        max_credit_per_day=model.credit_a_day,
+        max_call_s=model.max_call_s,
+        low_credit=model.low_credit,
+        low_free_seconds=model.low_free_minutes * 60,
+    )
+
+
+def _table(name: str, table: TableModel, model: TariffModel, decks: dict[Path, Deck]) -> RateTable:
+    windows = {band: tuple(map(_window, rows)) for band, rows in model.bands.items()}
+    return RateTable(
+        name=name,
+        prices={destination: price_of(rate, windows) for destination, rate in table.destinations.items()},
+        decks=tuple(decks[file] for file in table.decks),
+        fax_page=table.fax_page,
+    )
+
+
+def _window(model: WindowModel) -> Window:
+    days = frozenset(DAYS.index(day) for day in model.days)
+    return Window(days, *model.hours)

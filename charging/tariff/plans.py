@@ -1,0 +1,50 @@
+"""A plan: what a subscriber has bought, and the limits that come with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from charging.pricing.rate import MAX_CALL_S
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Amounts in micro-euro, times in seconds."""
+
+    name: str
+    """The key in the tariff, which accounts carry."""
+    rates: str
+    """The name of the rate table that prices its calls."""
+    title: str = ""
+    """What customers call it."""
+    is_paid: bool = False
+    """Whether it is a paid subscription: credit does not expire while one is paid (R18)."""
+    free_seconds: int = 0
+    """The bundle of each calendar month (R11)."""
+    free_destinations: frozenset[str] | None = None
+    """Names of the destinations that free seconds may pay for; ``None``: all."""
+    free_increment_s: int | None = None
+    """Increment of seconds paid by the bundle; ``None``: that of the rate."""
+    voicemail_paid: bool = False
+    """The default of this plan's numbers (R6, R13)."""
+    voicemail_price: int = 0
+    """Of one message, on numbers with paid voicemail, as the file says it: `Tariff.message_price` adds VAT."""
+    max_calls: int = 2
+    """Calls of one account at the same time."""
+    max_credit_per_day: int | None = None
+    """Credit that calls may use in one local day; ``None``: no limit but the balance."""
+    max_call_s: int = MAX_CALL_S
+    """Length of one call."""
+    low_credit: int = 0
+    """Available credit below this is nearly gone (R15)."""
+    low_free_seconds: int = 0
+    """Fewer free seconds than this are nearly gone (R16)."""
+
+    def frees(self, destination: str | None) -> bool:
+        """Whether its free seconds may pay for a destination of this name; ``None``: one that has none."""
+        return self.free_destinations is None or destination in self.free_destinations
+
+    def charges_voicemail(self, own: bool | None) -> bool:
+        """Whether messages are paid on a number whose own setting is ``own`` (``None``: as the plan). What the plan has
+        no price for costs nothing."""
+        return self.voicemail_price > 0 and (self.voicemail_paid if own is None else own)

@@ -1,0 +1,262 @@
+"""A tariff in force: number → destination → rate, for every plan.
+
+Which destination a number belongs to is the longest match among the prefixes of *all* destinations; a destination
+that is refused is refused in every plan, whatever a deck says of longer prefixes beneath it. The price is then
+that of the longer match of the two: the table's rate for the destination, or the table's decks. A
+destination that its table does not price is not covered: the price of a shorter prefix is not borrowed from
+another destination, and nothing is dialled that cannot be priced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Generic, TypeVar
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+
+from charging.errors import Problem
+from charging.pricing.calendar import local_reading, month_name
+from charging.pricing.money import Rounding, format_euro
+from charging.pricing.rate import Band, Rate, Step, gross_price
+from charging.pricing.vat import NO_VAT, Vat
+from charging.tariff.deck import Deck
+from charging.tariff.plans import Plan
+
+T = TypeVar("T")
+
+
+class Refusal(StrEnum):
+    """Why a number has no rate."""
+
+    UNKNOWN_PLAN = "unknown_plan"
+    """The account's plan is not in the tariff (any more)."""
+    NOT_COVERED = "not_covered"
+    """No destination or price of the plan's rate table covers the number."""
+    BLOCKED = "blocked"
+    """The number belongs to a destination that the operator blocks."""
+    PREMIUM = "premium"
+    """The number belongs to a premium service, whose price nobody controls."""
+    LOOP = "loop"
+    """The number is one of the operator's own: the call would come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A named set of numbers."""
+
+    name: str
+    prefixes: tuple[str, ...] = ()
+    """With ``+``."""
+    short_codes: tuple[str, ...] = ()
+    """Whole numbers without country code, such as ``1233``."""
+    title: str = ""
+    refuse: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The price of one destination in one rate table, as the file says it."""
+
+    steps: tuple[Step, ...]
+    bands: tuple[Band, ...] = ()
+    connect_fee: int = 0
+    min_charge: int = 0
+    max_cost: int | None = None
+    fax_page: int | None = None
+    """Of one page; ``None``: the table's."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateTable:
+    """Prices by destination, and decks for all else."""
+
+    name: str
+    prices: Mapping[str, Price]
+    decks: tuple[Deck, ...] = ()
+    fax_page: int | None = None
+    """Of one page where the destination does not say; ``None``: faxes are not offered there."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopUps:
+    """Which amounts may be bought (R2)."""
+
+    minimum: int
+    amounts: tuple[int, ...]
+
+
+class Prefixes(Generic[T]):
+    """Longest match: one dictionary look-up for every length that occurs, longest first."""
+
+    def __init__(self, entries: Iterable[tuple[str, T]]) -> None:
+        self._entries = dict(entries)
+        self._lengths = tuple(sorted({len(prefix) for prefix in self._entries}, reverse=True))
+
+    def match(self, number: str) -> tuple[str, T] | None:
+        """The longest prefix of ``number``, and what it stands for."""
+        entries = self._entries
+        for length in self._lengths:
+            prefix = number[:length]
+            if prefix in entries:
+                return prefix, entries[prefix]
+        return None
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """Everything that a tariff file and its decks say. Never changed: an edit makes another one."""
+
+    revision: str
+    digest: str
+    """Of the file and its decks, as read."""
+    zone: str
+    region: str
+    """ISO country code by which national numbers are read."""
+    plans: Mapping[str, Plan]
+    destinations: Mapping[str, Destination]
+    tables: Mapping[str, RateTable]
+    top_ups: TopUps
+    rounding: Rounding = Rounding.UP
+    decimals: int = 6
+    vat: Vat = NO_VAT
+    holidays: frozenset[date] = frozenset()
+    expiry_notices_days: tuple[int, ...] = ()
+    """How many days before credit expires its owner is told, each once (R20)."""
+    warnings: tuple[Problem, ...] = ()
+    """What is odd in the files, and no reason to refuse them."""
+    _prefixes: Prefixes[Destination] = field(init=False, repr=False, compare=False)
+    _short_codes: dict[str, Destination] = field(init=False, repr=False, compare=False)
+    _made: dict[tuple[str, str, str, int], Rate] = field(init=False, repr=False, compare=False)
+    _zone: ZoneInfo = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        every = self.destinations.values()
+        put = object.__setattr__
+        put(self, "_prefixes", Prefixes((prefix, one) for one in every for prefix in one.prefixes))
+        put(self, "_short_codes", {code: one for one in every for code in one.short_codes})
+        put(self, "_made", {})
+        put(self, "_zone", ZoneInfo(self.zone))
+
+    def plan(self, name: str) -> Plan | None:
+        """The plan, or ``None`` when this tariff has none of that name."""
+        return self.plans.get(name)
+
+    def month_of(self, wall_us: int) -> str:
+        """The calendar month in the operator's zone, as ``2026-11``."""
+        return month_name(self._zone, wall_us)
+
+    def day_of(self, wall_us: int) -> date:
+        """The calendar day in the operator's zone."""
+        return local_reading(self._zone, wall_us).date()
+
+    def normalise(self, text: str, region: str | None = None) -> str | None:
+        """A number as typed or dialled, as ``+31612345678``; a short code as its digits; ``None`` if neither.
+
+        National forms are read in ``region`` (by default the tariff's).
+        """
+        if len(text) > 40:  # longer than any number with its punctuation; parsing time is bounded by it
+            return None
+        if text.strip() in self._short_codes:
+            return text.strip()
+        try:
+            number = phonenumbers.parse(text, region or self.region)
+        except phonenumbers.NumberParseException:
+            return None
+        if number.extension or not phonenumbers.is_possible_number(number):
+            return None
+        return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+    def destination_of(self, number: str) -> tuple[str, Destination] | None:
+        """The matched prefix (or short code) and destination of a normalised number."""
+        if not number.startswith("+"):
+            short = self._short_codes.get(number)
+            return (number, short) if short else None
+        return self._prefixes.match(number)
+
+    def rate_for(self, plan_name: str, number: str, at_us: int) -> Rate | Refusal:
+        """The rate of a normalised number for a call that begins at ``at_us`` (wall clock)."""
+        found = self._find(plan_name, number, at_us)
+        return found if isinstance(found, Refusal) else found[0]
+
+    def fax_page_for(self, plan_name: str, number: str, at_us: int) -> int | Refusal:
+        """Micro-euro of one sent page, VAT included."""
+        found = self._find(plan_name, number, at_us)
+        if isinstance(found, Refusal):
+            return found
+        return Refusal.NOT_COVERED if found[1] is None else found[0].flat(found[1])
+
+    def message_price(self, plan: Plan, at_us: int) -> int:
+        """Micro-euro of a voicemail message taken at ``at_us`` on a number with paid voicemail, VAT included."""
+        return gross_price(plan.voicemail_price, self.vat.added(self.day_of(at_us)), self.rounding, self.decimals)
+
+    def _find(self, plan_name: str, number: str, at_us: int) -> tuple[Rate, int | None] | Refusal:
+        plan = self.plans.get(plan_name)
+        if plan is None:
+            return Refusal.UNKNOWN_PLAN
+        matched, destination = self.destination_of(number) or ("", None)
+        if destination is not None and destination.refuse is not None:
+            return destination.refuse
+        table = self.tables[plan.rates]
+        vat_added = self.vat.added(self.day_of(at_us))
+        own = table.prices.get(destination.name) if destination is not None else None
+        row = self._deck_row(table, number, at_us)
+        if row is not None and (own is None or len(row[0]) > len(matched)):
+            prefix, (name, price) = row[0], row[1:]
+            eligible = destination.name if destination is not None else None
+            return self._rate(plan, eligible, name, prefix, price, vat_added), table.fax_page
+        if own is None or destination is None:
+            return Refusal.NOT_COVERED
+        key = (plan_name, destination.name, matched, vat_added)
+        if key not in self._made:
+            self._made[key] = self._rate(plan, destination.name, destination.name, matched, own, vat_added)
+        return self._made[key], table.fax_page if own.fax_page is None else own.fax_page
+
+    def _deck_row(self, table: RateTable, number: str, at_us: int) -> tuple[str, str, Price] | None:
+        if not table.decks or not number.startswith("+"):
+            return None
+        today = self.day_of(at_us)
+        found = [row for deck in table.decks if (row := deck.match(number, today))]
+        if not found:
+            return None
+        row = max(found, key=lambda one: len(one.prefix))
+        return row.prefix, row.name, Price(row.steps(), connect_fee=row.connect_fee)
+
+    def _rate(self, plan: Plan, eligible: str | None, name: str, prefix: str, price: Price, vat_added: int) -> Rate:
+        """``eligible`` is the destination's name that decides whether free minutes may pay."""
+        return Rate(
+            plan=plan.name,
+            destination=name,
+            prefix=prefix,
+            steps=price.steps,
+            connect_fee=price.connect_fee,
+            bands=price.bands,
+            holidays=self.holidays if price.bands else frozenset(),
+            zone=self.zone,
+            min_charge=price.min_charge,
+            max_cost=price.max_cost,
+            rounding=self.rounding,
+            decimals=self.decimals,
+            vat_added=vat_added,
+            free_minutes=plan.frees(eligible),
+            free_increment_s=plan.free_increment_s,
+            other_bundles={
+                other.name: (other.frees(eligible), other.free_increment_s)
+                for other in self.plans.values()
+                if other.free_seconds and other.name != plan.name
+            },
+            max_call_s=plan.max_call_s,
+            tariff_revision=self.revision,
+            tariff_digest=self.digest,
+        )
+
+    def top_up_refusal(self, amount: int) -> str | None:
+        """What is expected instead of ``amount``, or ``None`` when it may be bought (R2)."""
+        if amount < self.top_ups.minimum:
+            return f"at least {format_euro(self.top_ups.minimum)}"
+        if self.top_ups.amounts and amount not in self.top_ups.amounts:
+            return "one of " + ", ".join(format_euro(one) for one in self.top_ups.amounts)
+        return None

@@ -1,0 +1,122 @@
+"""Where the prices of two rates differ: fees, and the steps of each band, compared as the data that they are.
+
+Example costs are those of calls that lie wholly in the hours in question, so that nothing here depends on when it is
+asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
+
+from charging.pricing.funding import cost_of_seconds
+from charging.pricing.money import AMOUNT_MAX, format_euro
+from charging.pricing.rate import FOREVER_S, Rate
+
+EXAMPLES_S = (1, 60, 600)
+"""Calls that reach so far into a step show what it means."""
+ALWAYS = ""
+"""In place of a band's name: the hours outside all bands."""
+
+OTHERWISE = "other conditions"
+"""The effect of a change that none of the examples feels."""
+
+Costs = tuple[int, ...]
+
+_UNITS = {1: "second", 60: "minute", 3600: "hour"}
+_DEFAULTS = {"connect_fee": 0, "minimum": 0, "maximum": None}
+
+
+class Difference(NamedTuple):
+    """One price that is not what it was."""
+
+    place: str
+    """Behind the destination's name: ``.connect_fee``, ``.bands.night from 60 s``."""
+    old: str
+    new: str
+    effect: str
+
+
+class Hours(NamedTuple):
+    """What one rate says of a band's hours."""
+
+    rate: Rate
+    """Without bands."""
+    is_own: bool
+    """Whether the band is there; else its hours are priced as all others."""
+
+
+def differences(old: Rate | None, new: Rate | None) -> Iterator[Difference]:
+    """Every price that differs; nothing where neither is priced."""
+    for band in (ALWAYS, *dict.fromkeys((*_band_names(old), *_band_names(new)))):
+        yield from _steps(band, _hours(old, band), _hours(new, band))
+    yield from _fees(old, new)
+    before, after = _band_names(old), _band_names(new)
+    if before != after and set(before) == set(after):
+        yield Difference(".bands", ", ".join(before), ", ".join(after), OTHERWISE)
+
+
+def effect_of(before: Costs, after: Costs) -> str:
+    """What becomes of the costs of the same calls; empty where one side has none."""
+    if not before or not after:
+        return ""
+    dearer = any(new > old for old, new in zip(before, after, strict=True))
+    cheaper = any(new < old for old, new in zip(before, after, strict=True))
+    if dearer and cheaper:
+        return "mixed"
+    return "dearer" if dearer else "cheaper" if cheaper else OTHERWISE
+
+
+def _steps(band: str, old: Hours | None, new: Hours | None) -> Iterator[Difference]:
+    """The steps that differ in a band's hours."""
+    sides = old, new
+    place = f".bands.{band}" if band else ""
+    begins = sorted({step.from_s for one in sides if one and one.is_own for step in one.rate.steps})
+    for begin, end in pairwise((*begins, FOREVER_S)):
+        words = [_step_words(one, begin) for one in sides]
+        if words[0] != words[1]:
+            lengths = sorted({min(begin + reach, end) for reach in EXAMPLES_S})
+            costs = [tuple(cost_of_seconds(one.rate, 0, s) for s in lengths) if one else () for one in sides]
+            texts = [
+                f"{said}: {_calls(lengths, cost)}" if said else "" for said, cost in zip(words, costs, strict=True)
+            ]
+            yield Difference(place + (f" from {begin} s" if begin else ""), texts[0], texts[1], effect_of(*costs))
+
+
+def _step_words(hours: Hours | None, at_s: int) -> str:
+    """The step in force at a second of the call, by the file's keys; empty where the band has none."""
+    if hours is None or not hours.is_own:
+        return ""
+    step = [one for one in hours.rate.steps if one.from_s <= at_s][-1]
+    return f"{format_euro(step.price)} per {_UNITS.get(step.unit_s, f'{step.unit_s} s')}, increment {step.increment_s}"
+
+
+def _calls(lengths: list[int], costs: Costs) -> str:
+    return ", ".join(f"{seconds} s = {format_euro(cost)}" for seconds, cost in zip(lengths, costs, strict=True))
+
+
+def _fees(old: Rate | None, new: Rate | None) -> Iterator[Difference]:
+    for key, name in (("connect_fee", "connect_fee"), ("minimum", "min_charge"), ("maximum", "max_cost")):
+        values: list[int | None] = [getattr(rate, name) if rate else _DEFAULTS[key] for rate in (old, new)]
+        if values[0] != values[1]:
+            texts = [_fee_text(value) if rate else "" for rate, value in zip((old, new), values, strict=True)]
+            limits = [AMOUNT_MAX if value is None else value for value in values]
+            effect = effect_of((limits[0],), (limits[1],)) if old and new else ""
+            yield Difference(f".{key}", texts[0], texts[1], effect)
+
+
+def _fee_text(value: int | None) -> str:
+    return "none" if value is None else format_euro(value)
+
+
+def _hours(rate: Rate | None, band: str) -> Hours | None:
+    if rate is None:
+        return None
+    own = next((one.steps for one in rate.bands if one.name == band), None)
+    return Hours(replace(rate, steps=own or rate.steps, bands=()), own is not None or band == ALWAYS)
+
+
+def _band_names(rate: Rate | None) -> tuple[str, ...]:
+    return tuple(band.name for band in rate.bands) if rate else ()

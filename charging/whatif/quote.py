@@ -1,0 +1,296 @@
+"""What a call would cost, every step explained; and how long an amount of money would last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from charging.pricing.calendar import MICROSECONDS
+from charging.pricing.funding import (
+    CREDIT,
+    Funding,
+    Pools,
+    Run,
+    bundle_of,
+    bundle_use,
+    charge,
+    plan,
+    runs,
+)
+from charging.pricing.money import AMOUNT_MAX, MICRO, format_euro, round_div
+from charging.pricing.rate import Rate
+from charging.pricing.vat import format_percent
+from charging.tariff.tariff import Refusal, Tariff
+
+
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """Why there is no price."""
+
+    number: str
+    """As typed."""
+    reason: str
+    """``not_a_number``, or a :class:`Refusal`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Increments of a call with the same price and payer."""
+
+    from_s: int
+    to_s: int
+    increments: int
+    increment_s: int
+    source: str
+    band: str
+    price: int
+    """Micro-euro per unit."""
+    unit_s: int
+    free_s: int
+    credit_s: int
+    amount: Fraction
+    """Micro-euro, exact, before VAT is added where prices exclude it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; money as decimal text."""
+        return asdict(self) | {"price": format_euro(self.price), "amount": exact_euro(self.amount)}
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The price of one call."""
+
+    number: str
+    rate: Rate
+    start_us: int
+    seconds: int
+    """Asked for."""
+    funding: Funding
+    lines: tuple[Line, ...]
+    subtotal: Fraction
+    """Micro-euro: the lines and the connect fee."""
+    clamped: Fraction
+    """The subtotal within the rate's minimum and maximum."""
+    gross: Fraction
+    """With VAT, where prices exclude it."""
+    total: int
+    """Micro-euro of credit."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; money as decimal text."""
+        rate = self.rate
+        return {
+            "number": self.number,
+            "plan": rate.plan,
+            "destination": rate.destination,
+            "prefix": rate.prefix,
+            "start": self.start_text(),
+            "seconds": self.seconds,
+            "charged_s": self.funding[-1].end_s if self.funding else 0,
+            "free_s": sum(bundle_use(self.funding).values()),
+            "bundles": bundle_use(self.funding),
+            "lines": [line.to_json() for line in self.lines],
+            "connect_fee": format_euro(self.connect_fee()),
+            "subtotal": exact_euro(self.subtotal),
+            "within_limits": exact_euro(self.clamped),
+            "with_vat": exact_euro(self.gross),
+            "rounding": {"rule": rate.rounding.value, "decimals": rate.decimals},
+            "total": format_euro(self.total),
+            "tariff": {"revision": rate.tariff_revision, "digest": rate.tariff_digest},
+        }
+
+    def ends_s(self) -> int:
+        """The second at which the call ends at the latest."""
+        return min(self.funding[-1].end_s if self.funding else 0, self.rate.max_call_s)
+
+    def connect_fee(self) -> int:
+        """The fee that is due: none while credit pays nothing."""
+        return self.rate.connect_fee if any(line.credit_s for line in self.lines) else 0
+
+    def start_text(self) -> str:
+        """The beginning on the operator's clock."""
+        moment = datetime.fromtimestamp(self.start_us // MICROSECONDS, UTC)
+        return moment.astimezone(ZoneInfo(self.rate.zone)).isoformat(timespec="seconds")
+
+    def explain(self) -> Iterator[str]:
+        """The steps as sentences, one a line."""
+        rate = self.rate
+        yield f"{self.number} is {rate.destination} (prefix {rate.prefix}) in plan {rate.plan}"
+        yield f"a call of {self.seconds} s that begins {self.start_text()}"
+        yield from map(_line_text, self.lines)
+        if (ends_s := self.ends_s()) < self.seconds:
+            yield f"the call ends after {ends_s} s: money or the plan's max_call_s ({rate.max_call_s}) allow no more"
+        if not any(line.credit_s for line in self.lines):
+            yield "credit pays nothing: 0.00"
+            return
+        if rate.connect_fee:
+            yield f"connect fee: {format_euro(rate.connect_fee)}"
+        yield f"together: {exact_euro(self.subtotal)}"
+        if self.clamped > self.subtotal:
+            yield f"at least the minimum: {exact_euro(self.clamped)}"
+        if self.clamped < self.subtotal:
+            yield f"at most the maximum: {exact_euro(self.clamped)}"
+        if rate.vat_added:
+            yield f"with {format_percent(rate.vat_added)} VAT: {exact_euro(self.gross)}"
+        yield f"rounded ({self._rounding()}, {rate.decimals} decimals): {format_euro(self.total)}"
+
+    def _rounding(self) -> str:
+        quantum = 10 ** (6 - self.rate.decimals)
+        by_rule = round_div(self.gross.numerator, self.gross.denominator * quantum, self.rate.rounding) * quantum
+        return self.rate.rounding if by_rule == self.total else "down, within the maximum"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How long money lasts."""
+
+    number: str
+    rate: Rate
+    seconds: int
+    """The longest call; never more than the plan's ``max_call_s``."""
+    total: int
+    """Micro-euro of credit that such a call costs."""
+    next_total: int | None
+    """What one more increment would have cost; ``None`` where money is not what ends the call."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; money as decimal text."""
+        return {
+            "number": self.number,
+            "plan": self.rate.plan,
+            "destination": self.rate.destination,
+            "seconds": self.seconds,
+            "total": format_euro(self.total),
+            "next_total": None if self.next_total is None else format_euro(self.next_total),
+            "max_call_s": self.rate.max_call_s,
+            "tariff": {"revision": self.rate.tariff_revision, "digest": self.rate.tariff_digest},
+        }
+
+
+def quote(
+    tariff: Tariff,
+    plan_name: str,
+    number: str,
+    start_us: int,
+    seconds: int,
+    *,
+    free_seconds: int | None = None,
+    credit: int = AMOUNT_MAX,
+    bundle_plan: str | None = None,
+) -> Quote | Unpriced:
+    """The price of a call of ``seconds`` to ``number``, as typed, begun at ``start_us`` (wall clock).
+
+    ``free_seconds`` are what each month's bundle has left, by default all of it. Where ``credit`` does not
+    reach, or the plan's longest call is shorter, the quote is for the part before. ``bundle_plan``: whose rules the
+    bundle has; ``None``: the plan's.
+    """
+    rate = find_rate(tariff, plan_name, number, start_us, bundle_plan)
+    if isinstance(rate, Unpriced):
+        return rate
+    pools = Pools(credit, _bundles(tariff, rate, start_us, free_seconds, bundle_plan))
+    funding = plan(rate, start_us, (), pools, seconds).funding
+    return quote_funding(rate, tariff.normalise(number) or number, start_us, seconds, funding)
+
+
+def quote_funding(rate: Rate, number: str, start_us: int, seconds: int, funding: Funding) -> Quote:
+    """The explanation of what a call with this funding costs."""
+    lines = tuple(_line(run) for run in runs(rate, start_us, funding))
+    total = charge(rate, start_us, funding)
+    if not any(line.credit_s for line in lines):
+        return Quote(number, rate, start_us, seconds, funding, lines, Fraction(), Fraction(), Fraction(), total)
+    subtotal = rate.connect_fee + sum((line.amount for line in lines), Fraction())
+    clamped = max(subtotal, Fraction(rate.min_charge))
+    if rate.max_cost is not None:
+        clamped = min(clamped, Fraction(rate.max_cost))
+    gross = clamped * (10_000 + rate.vat_added) / 10_000
+    return Quote(number, rate, start_us, seconds, funding, lines, subtotal, clamped, gross, total)
+
+
+def limit(
+    tariff: Tariff,
+    plan_name: str,
+    number: str,
+    start_us: int,
+    credit: int,
+    *,
+    free_seconds: int | None = None,
+    bundle_plan: str | None = None,
+) -> Limit | Unpriced:
+    """How long a call to ``number`` can last on ``credit`` micro-euro and the free seconds that are left;
+    ``bundle_plan`` as for :func:`quote`."""
+    rate = find_rate(tariff, plan_name, number, start_us, bundle_plan)
+    if isinstance(rate, Unpriced):
+        return rate
+    bundles = _bundles(tariff, rate, start_us, free_seconds, bundle_plan)
+    found = plan(rate, start_us, (), Pools(credit, bundles), rate.max_call_s)
+    further = None
+    if found.short:
+        further = plan(rate, start_us, (), Pools(AMOUNT_MAX, bundles), found.covered_s + 1).credit
+    return Limit(tariff.normalise(number) or number, rate, found.covered_s, found.credit, further)
+
+
+def find_rate(
+    tariff: Tariff, plan_name: str, number: str, start_us: int, bundle_plan: str | None = None
+) -> Rate | Unpriced:
+    """The rate of a number as typed; ``bundle_plan`` as for :func:`quote`."""
+    normal = tariff.normalise(number)
+    if normal is None:
+        return Unpriced(number, "not_a_number")
+    rate = tariff.rate_for(plan_name, normal, start_us)
+    return Unpriced(number, rate.value) if isinstance(rate, Refusal) else rate.under(bundle_plan or plan_name)
+
+
+def exact_euro(micro: Fraction) -> str:
+    """Euros with all their decimals; ``…`` after twelve of them where they do not end."""
+    whole, rest = divmod(micro, MICRO)
+    digits = int(rest * 10**6)
+    text = f"{whole}.{digits:012d}".rstrip("0")
+    decimals = len(text) - text.index(".") - 1
+    return text + "…" if rest * 10**6 != digits else text + "0" * max(0, 2 - decimals)
+
+
+def _bundles(
+    tariff: Tariff, rate: Rate, start_us: int, free_seconds: int | None, bundle_plan: str | None
+) -> dict[str, int]:
+    if not rate.paid_by(bundle_plan or rate.plan):
+        return {}
+    own = tariff.plans[rate.plan].free_seconds
+    left = own if free_seconds is None else free_seconds
+    ends_us = (start_us, start_us + rate.max_call_s * MICROSECONDS)
+    return {bundle_of(tariff.month_of(wall_us)): left for wall_us in ends_us} if left else {}
+
+
+def _line(run: Run) -> Line:
+    step = run.regime.step
+    return Line(
+        from_s=run.start_s,
+        to_s=run.start_s + run.increments * run.increment_s,
+        increments=run.increments,
+        increment_s=run.increment_s,
+        source=run.source,
+        band=run.regime.band,
+        price=step.price,
+        unit_s=step.unit_s,
+        free_s=run.free_s,
+        credit_s=run.credit_s,
+        amount=Fraction(step.price * run.credit_s, step.unit_s),
+    )
+
+
+def _line_text(line: Line) -> str:
+    band = f", {line.band}" if line.band else ""
+    head = f"{line.from_s}–{line.to_s} s: {line.increments} × {line.increment_s} s{band}"
+    per = "minute" if line.unit_s == 60 else f"{line.unit_s} s"
+    paid = f"{line.credit_s} s at {format_euro(line.price)} a {per} = {exact_euro(line.amount)}"
+    if line.source == CREDIT:
+        return f"{head}, {paid}"
+    free = f"{head}, {line.free_s} s free ({line.source})"
+    return f"{free}, the rest {paid}" if line.credit_s else free

@@ -1,0 +1,108 @@
+"""What was paid in the past under a tariff: what each plan would have paid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from charging.pricing.calendar import MICROSECONDS
+from charging.pricing.funding import Pools, bundle_of, bundle_use, plan
+from charging.pricing.money import AMOUNT_MAX, format_euro
+from charging.tariff.tariff import Refusal, Tariff
+from charging.whatif.past import Past, PastCall, PastFax, PastMessage
+
+
+@dataclass(slots=True)
+class PlanTotal:
+    """What one plan's subscribers did, as it was paid and as it would have been."""
+
+    plan: str
+    calls: int = 0
+    """Forwarded and answered."""
+    seconds: int = 0
+    messages: int = 0
+    """Left in voicemail that was paid."""
+    pages: int = 0
+    """Sent by fax."""
+    paid: int = 0
+    """Micro-euro, as the CDRs say."""
+    would_pay: int = 0
+    """Micro-euro under the tariff, without what it refuses."""
+    free_s: int = 0
+    """Seconds that its bundles would have paid."""
+    refused: int = 0
+    """Calls and faxes that it would not have let through."""
+    cut: int = 0
+    """Calls longer than it lets a call be."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; money as decimal text."""
+        money = {key: format_euro(getattr(self, key)) for key in ("paid", "would_pay")}
+        return asdict(self) | money | {"difference": format_euro(self.would_pay - self.paid)}
+
+
+def rerate(tariff: Tariff, past: Iterable[Past], paid_voicemail: Mapping[str, bool | None]) -> tuple[PlanTotal, ...]:
+    """Totals by plan, of what is ``past`` in any order. ``paid_voicemail``: numbers' own settings of it, which no CDR
+    tells; those of other numbers are as their plan's.
+
+    Each account's free seconds of a month are used in the order in which its calls began; credit is taken as
+    enough. Of calls at the same time the earlier one is reckoned first, whole: who shared free minutes between
+    them may differ by seconds from what was charged live.
+    """
+    again = _Again(tariff, paid_voicemail)
+    for one in sorted(past, key=lambda one: one.start_us):
+        again.add(one)
+    return tuple(again.totals[name] for name in sorted(again.totals))
+
+
+class _Again:
+    """The state of one :func:`rerate`."""
+
+    def __init__(self, tariff: Tariff, paid_voicemail: Mapping[str, bool | None]) -> None:
+        self.totals: dict[str, PlanTotal] = {}
+        self._tariff = tariff
+        self._paid_voicemail = paid_voicemail
+        self._used: dict[tuple[str, str], int] = {}
+        """Free seconds, by account and bundle."""
+
+    def add(self, past: Past) -> None:
+        """Count it, and price it."""
+        total = self.totals.setdefault(past.plan, PlanTotal(past.plan))
+        total.paid += past.paid
+        match past:
+            case PastCall():
+                total.calls += 1
+                total.seconds += past.seconds
+                self._call(past, total)
+            case PastMessage():
+                total.messages += past.messages
+                own = self._paid_voicemail.get(past.number)
+                bought = self._tariff.plan(past.plan)
+                if bought is not None and bought.charges_voicemail(own):
+                    total.would_pay += past.messages * self._tariff.message_price(bought, past.start_us)
+            case PastFax():
+                total.pages += past.pages
+                price = self._tariff.fax_page_for(past.plan, past.number, past.start_us)
+                if isinstance(price, Refusal):
+                    total.refused += 1
+                else:
+                    total.would_pay += past.pages * price
+
+    def _call(self, call: PastCall, total: PlanTotal) -> None:
+        rate = self._tariff.rate_for(call.plan, call.number, call.start_us)
+        if isinstance(rate, Refusal):
+            total.refused += 1
+            return
+        last_s = min(call.seconds, rate.max_call_s)
+        months = {self._tariff.month_of(call.start_us + seconds * MICROSECONDS) for seconds in (0, last_s)}
+        sources = [bundle_of(month) for month in months]
+        free = self._tariff.plans[call.plan].free_seconds
+        left = {source: free - self._used.get((call.account, source), 0) for source in sources}
+        pools = Pools(AMOUNT_MAX, left if rate.free_minutes else {})
+        planned = plan(rate, call.start_us, (), pools, call.seconds)
+        for source, seconds in bundle_use(planned.funding).items():
+            self._used[call.account, source] = self._used.get((call.account, source), 0) + seconds
+            total.free_s += seconds
+        total.would_pay += planned.credit
+        total.cut += call.seconds > rate.max_call_s

@@ -1,0 +1,291 @@
+"""The core alone: single steps that no whole call shows by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from charging.call.commands import AskSwitch, HangUp, ReadBalances, ReadBlackBox, SetDeadline, Tell
+from charging.call.events import BlackBoxRead, ClockJumped, Leg, SwitchSaid, SwitchSilent, Woke
+from charging.call.model import Policy, Session, State, from_json
+from charging.call.switch_events import (
+    BridgeEntered,
+    BridgeLeft,
+    ChannelEnded,
+    DialEnded,
+    DialStarted,
+    TransferKind,
+    TransferSeen,
+)
+from charging.call.table import TABLE, step
+from charging.clock import Instant
+from charging.errors import UnexpectedEvent
+from charging.pricing.funding import Segment
+from charging.pricing.rate import Rate, Step
+
+NOW = Instant(1_000_000_000, 1_795_262_400_000_000)
+RATE = Rate(plan="light", destination="nl_mobile", steps=(Step(0, 60_000, 60, 1),))
+POLICY = Policy()
+
+
+def running(**changes: object) -> Session:
+    """A call that was answered ten seconds ago."""
+    session = Session(
+        id="s-1",
+        account="anna",
+        number="+31201234567",
+        caller="+31107654321",
+        target="+31612345678",
+        plan="light",
+        language="nl",
+        switch="test",
+        reason="credit",
+        rate=RATE,
+        free_seconds=0,
+        max_calls=2,
+        day="2026-11-21",
+        day_cap=None,
+        opened=NOW.plus(-12),
+        caller_uid="caller",
+        state=State.RUNNING,
+        callee_uid="callee",
+        answered=NOW.plus(-10),
+        answered_us=NOW.plus(-10).wall_us,
+        technology="simple_bridge",
+        funding=(Segment(0, 120, "credit"),),
+        enforced_s=120,
+        held={"credit": 120_000, "calls": 1},
+        tick_mono_us=NOW.plus(50).mono_us,
+        confirmed=True,
+    )
+    return replace(session, **changes)  # type: ignore[arg-type]
+
+
+def leg(uid: str, *, bridged: bool = True, left_ms: int | None = 110_000) -> Leg:
+    return Leg(uid, bridged=bridged, up=True, time_left_ms=left_ms)
+
+
+def hung_up(commands: Iterable[object]) -> set[str]:
+    return {command.uid for command in commands if isinstance(command, HangUp)}
+
+
+def test_every_state_but_closed_has_its_rows() -> None:
+    assert set(TABLE) == set(State) - {State.CLOSED}
+
+
+def test_event_that_cannot_come_is_an_error() -> None:
+    with pytest.raises(UnexpectedEvent, match="BlackBoxRead while running"):
+        step(running(), BlackBoxRead(found=False), NOW, POLICY)
+
+
+def test_closed_session_takes_no_event() -> None:
+    closed = running(state=State.CLOSED)
+    assert step(closed, Woke(None), NOW, POLICY) == (closed, ())
+
+
+def test_answered_call_that_is_not_bridged_yet_goes_on() -> None:
+    said = SwitchSaid(NOW.mono_us, leg("caller"), leg("callee", bridged=False))
+    session, commands = step(running(technology=""), said, NOW, POLICY)
+    assert (session.state, commands) == (State.RUNNING, ())
+
+
+def test_call_out_of_its_bridge_is_ended_only_when_that_lasts() -> None:
+    said = SwitchSaid(NOW.mono_us, leg("caller"), leg("callee", bridged=False))
+    first, commands = step(running(), said, NOW, POLICY)
+    assert (first.state, commands) == (State.RUNNING, ())
+    later = NOW.plus(2)
+    second, second_commands = step(first, replace(said, asked_mono_us=later.mono_us), later, POLICY)
+    assert (second.state, second.cut_by) == (State.RUNNING, "moved")
+    assert hung_up(second_commands) == {"callee", "caller"}
+
+
+def test_call_that_comes_back_to_its_bridge_goes_on() -> None:
+    left, _ = step(running(), BridgeLeft("s-1", "callee", "PJSIP/m", "callee", "b", NOW.wall_us), NOW, POLICY)
+    assert left.left is not None
+    entered = BridgeEntered("s-1", "callee", "PJSIP/m", "callee", "b", "simple_bridge", NOW.wall_us)
+    back, _ = step(left, entered, NOW.plus(1), POLICY)
+    assert (back.state, back.left) == (State.RUNNING, None)
+
+
+@pytest.mark.parametrize(("left_ms", "orders"), [(110_900, 0), (109_100, 0), (111_100, 1), (108_900, 1), (None, 1)])
+def test_deadline_that_the_switch_holds_wrongly_is_set_again(left_ms: int | None, orders: int) -> None:
+    said = SwitchSaid(NOW.mono_us, leg("caller"), leg("callee", left_ms=left_ms))
+    _, commands = step(running(), said, NOW, POLICY)
+    assert len(commands) == orders
+
+
+@pytest.mark.parametrize(("past_s", "hung_up"), [(4.9, False), (5.1, True)])
+def test_call_that_outlives_its_deadline_is_hung_up(past_s: float, hung_up: bool) -> None:
+    now = NOW.plus(110 + past_s)
+    said = SwitchSaid(now.mono_us, leg("caller"), leg("callee", left_ms=-int(past_s * 1000)))
+    _, commands = step(running(), said, now, POLICY)
+    assert any(isinstance(command, HangUp) for command in commands) is hung_up
+
+
+def test_overdue_call_has_the_switch_asked() -> None:
+    session = running(check_mono_us=NOW.plus(115).mono_us, tick_mono_us=None)
+    _, commands = step(session, Woke(NOW.plus(116).mono_us), NOW.plus(116), POLICY)
+    assert commands == (AskSwitch(),)
+
+
+def test_channel_that_nobody_pays_for_is_hung_up() -> None:
+    entered = BridgeEntered("s-1", "stranger", "PJSIP/x", "", "b", "simple_bridge", NOW.wall_us)
+    session, commands = step(running(), entered, NOW, POLICY)
+    assert AskSwitch(everywhere=True) in commands
+    assert hung_up(commands) == set(), "not on an event's word"
+    said = SwitchSaid(NOW.mono_us, leg("caller"), leg("callee"), (leg("stranger"), leg("waiting", bridged=False)))
+    assert hung_up(step(session, said, NOW, POLICY)[1]) == {"stranger"}
+
+
+@pytest.mark.parametrize("kind", [TransferKind.BLIND, TransferKind.PICKUP])
+def test_transfer_that_takes_a_party_away_ends_the_call(kind: TransferKind) -> None:
+    seen = TransferSeen("s-1", kind, "victim", "PJSIP/m", NOW.wall_us)
+    session, commands = step(running(), seen, NOW, POLICY)
+    assert session.cut_by == "transfer"
+    assert hung_up(commands) == {"caller"}, "the channel that the event names may be anybody's"
+    assert AskSwitch(everywhere=True) in commands
+    said = SwitchSaid(NOW.mono_us, None, leg("callee"), (leg("moved"),))
+    assert hung_up(step(session, said, NOW, POLICY)[1]) == {"callee", "moved"}
+
+
+def test_attended_transfer_is_followed_while_the_forwarded_leg_talks() -> None:
+    seen = TransferSeen("s-1", TransferKind.ATTENDED, "caller", "PJSIP/m", NOW.wall_us)
+    session, commands = step(running(), seen, NOW, POLICY)
+    assert hung_up(commands) == set()
+    gone = ChannelEnded("s-1", "caller", "PJSIP/x", "caller", 16, NOW.wall_us)
+    alone, _ = step(session, gone, NOW, POLICY)
+    assert alone.state is State.RUNNING
+    followed, _ = step(alone, SwitchSaid(NOW.mono_us, None, leg("callee")), NOW, POLICY)
+    assert (followed.state, followed.caller_gone, followed.left) == (State.RUNNING, True, None)
+
+
+def test_callers_channel_may_end_before_the_call() -> None:
+    """A Local channel that Asterisk optimises away: the leg that is charged talks on."""
+    gone = ChannelEnded("s-1", "caller", "Local/x;2", "caller", 16, NOW.wall_us)
+    session, commands = step(running(), gone, NOW, POLICY)
+    assert (session.state, commands) == (State.RUNNING, ())
+    ended = ChannelEnded("s-1", "callee", "PJSIP/m", "callee", 16, NOW.wall_us)
+    over, commands = step(session, ended, NOW.plus(9), POLICY)
+    assert (over.state, commands) == (State.ENDING, (ReadBlackBox(),))
+
+
+# --- what an event says, and the switch denies ------------------------------------------------------------------
+
+
+def test_end_that_the_switch_denies_changes_nothing() -> None:
+    ended = ChannelEnded("s-1", "callee", "PJSIP/m", "callee", 16, NOW.wall_us)
+    over, _ = step(running(), ended, NOW, POLICY)
+    no_record, commands = step(over, BlackBoxRead(found=False), NOW, POLICY)
+    assert (no_record.state, commands) == (State.ENDING, ())
+    later = NOW.plus(POLICY.black_box_wait_s)
+    asked, commands = step(no_record, Woke(None), later, POLICY)
+    assert commands == (AskSwitch(),)
+    back, commands = step(asked, SwitchSaid(later.mono_us, leg("caller"), leg("callee")), later, POLICY)
+    assert (back.state, back.ended, back.left) == (State.RUNNING, None, None)
+    assert Tell("event_contradicted", {"event": "end"}) in commands
+
+
+def test_end_of_a_ringing_call_that_the_switch_denies_leaves_it_ringing() -> None:
+    ringing = running(state=State.RINGING, answered=None, answered_us=None, technology="")
+    over, _ = step(ringing, ChannelEnded("s-1", "caller", "PJSIP/x", "caller", 16, NOW.wall_us), NOW, POLICY)
+    assert over.state is State.ENDING
+    back, _ = step(over, SwitchSaid(NOW.mono_us, leg("caller", bridged=False), None), NOW, POLICY)
+    assert back.state is State.RINGING
+
+
+def test_answer_that_the_switch_denies_is_none_and_has_charged_nothing() -> None:
+    said = SwitchSaid(NOW.mono_us, leg("caller"), replace(leg("callee", bridged=False), up=False))
+    session, commands = step(running(), said, NOW, POLICY)
+    assert (session.state, session.answered, session.technology) == (State.RINGING, None, "")
+    assert Tell("event_contradicted", {"event": "answer"}) in commands
+
+
+def test_nothing_is_charged_before_the_switch_has_confirmed_the_call() -> None:
+    due = running(tick_mono_us=NOW.mono_us, confirmed=False)
+    waiting, commands = step(due, Woke(NOW.mono_us), NOW, POLICY)
+    assert commands == (AskSwitch(),)
+    assert waiting.tick_mono_us is not None
+    assert waiting.tick_mono_us > NOW.mono_us, "not asked in a circle"
+    confirmed, _ = step(waiting, SwitchSaid(NOW.mono_us, leg("caller"), leg("callee")), NOW, POLICY)
+    assert confirmed.confirmed
+    _, commands = step(replace(confirmed, tick_mono_us=NOW.mono_us), Woke(NOW.mono_us), NOW, POLICY)
+    assert commands == (ReadBalances(),)
+
+
+def test_channel_that_events_name_is_given_no_order_before_the_switch_has_confirmed_it() -> None:
+    jumped = running(confirmed=False, callee_uid="victim")
+    asked, commands = step(jumped, ClockJumped(5_000_000), NOW, POLICY)
+    assert AskSwitch() in commands
+    assert not any(isinstance(command, SetDeadline) for command in commands)
+    _, commands = step(asked, SwitchSaid(NOW.mono_us, leg("caller"), leg("callee")), NOW, POLICY)
+    assert [one.callee_uid for one in commands if isinstance(one, SetDeadline)] == ["callee"]
+
+
+@pytest.mark.parametrize(
+    ("caller", "callee"),
+    [(None, None), ("caller", None), ("caller", "another")],
+    ids=["gone", "leg gone", "another leg"],
+)
+def test_list_of_all_channels_ends_nothing_and_has_the_channels_asked_alone(
+    caller: str | None, callee: str | None
+) -> None:
+    legs = (None if caller is None else leg(caller), None if callee is None else leg(callee))
+    session, commands = step(running(), SwitchSaid(NOW.mono_us, *legs, alone=False), NOW, POLICY)
+    assert (session, commands) == (running(confirmed=False), (AskSwitch(everywhere=True),))
+
+
+def test_call_that_the_list_lacks_is_not_charged_by_the_links_proof_until_it_was_asked_about() -> None:
+    """The switch was restarted, its link is up again, and the question about the call is lost."""
+    due = running(tick_mono_us=NOW.mono_us)
+    doubted, _ = step(due, SwitchSaid(NOW.mono_us, None, None, alone=False), NOW, POLICY)
+    unanswered, _ = step(doubted, SwitchSilent("other"), NOW, POLICY)
+    waiting, commands = step(unanswered, Woke(NOW.mono_us), NOW, POLICY)
+    assert (waiting.proven_ms, commands) == (0, (AskSwitch(),))
+    seen, _ = step(waiting, SwitchSaid(NOW.mono_us, leg("caller"), leg("callee")), NOW, POLICY)
+    assert step(seen, Woke(NOW.mono_us), NOW, POLICY).commands == (ReadBalances(),)
+
+
+def test_dialling_of_another_channel_makes_no_forwarded_leg() -> None:
+    ringing = running(state=State.RINGING, answered=None, answered_us=None, technology="")
+    for event in (
+        DialStarted("s-1", "stranger", "victim", "PJSIP/x", NOW.wall_us),
+        DialEnded("s-1", "ANSWER", "stranger", "victim", "PJSIP/x", NOW.wall_us),
+    ):
+        assert step(ringing, event, NOW, POLICY) == (ringing, ())
+
+
+def test_pickup_of_a_ringing_forward_ends_it() -> None:
+    ringing = running(state=State.RINGING, answered=None, answered_us=None, technology="")
+    picked, commands = step(ringing, TransferSeen("s-1", TransferKind.PICKUP, "x", "PJSIP/x", None), NOW, POLICY)
+    assert (picked.hangup_reason, hung_up(commands)) == ("picked_up", {"caller"})
+
+
+def test_call_gone_from_the_switch_has_its_record_read() -> None:
+    session, commands = step(running(), SwitchSaid(NOW.mono_us, None, None), NOW, POLICY)
+    assert (session.state, commands) == (State.ENDING, (ReadBlackBox(),))
+
+
+def test_record_survives_its_storage() -> None:
+    session = running(warned=True, prompts=2, hangup_reason="fraud", left=NOW, left_us=NOW.wall_us, day_cap=5_000_000)
+    session = session.stepped(40_000_000, NOW.mono_us).stepped(-40_000_000, NOW.mono_us)
+    restored = from_json(session.to_json(), NOW, 3)
+    volatile = {"check_mono_us": None, "tick_mono_us": None, "epoch": 0, "anchored": True, "confirmed": True}
+    assert replace(restored, **volatile) == replace(session, **volatile)  # type: ignore[arg-type]
+    assert restored.epoch == 3
+
+
+def test_record_that_tells_the_sum_of_the_clocks_steps_alone_is_read() -> None:
+    record = json.loads(running().to_json())
+    del record["steps"]
+    assert from_json(json.dumps(record), NOW, 0).steps == ()
+    restored = from_json(json.dumps({**record, "stepped_us": 5_000_000}), NOW, 0)
+    assert (restored.steps, restored.stepped_us) == (((0, 5_000_000),), 5_000_000)
+    assert restored.answered == Instant(NOW.plus(-5).mono_us, NOW.plus(-10).wall_us)
+
+
+def test_record_of_another_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="version"):
+        from_json(running().to_json().replace('"version":1', '"version":2'), NOW, 0)

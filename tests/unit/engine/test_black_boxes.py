@@ -1,0 +1,201 @@
+"""What the switch noted of calls that are over: booked, deleted for certain, and left alone where it is another's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from charging.call.events import BlackBoxRead
+from charging.engine.booked import DELETE_AT_ONCE_MAX, BookedRecords
+from charging.ledger.model import Kept, Kind
+from tests.fakes.rig import EURO, Rig, make_rig
+
+PRICE = 100_000
+"""Of a message in the tests' plan ``free``."""
+NOBODYS = "nosession-1700000000.1"
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with make_rig() as one:
+        yield one
+
+
+async def charges(rig: Rig) -> int:
+    """How often a message was charged."""
+    return len([line async for line in rig.store.journal("anna") if line.kind is Kind.CHARGE])
+
+
+async def ended_call(rig: Rig) -> str:
+    """The session of a call that is booked."""
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await rig.clock.advance(5)
+    await rig.hang_up(call)
+    return call.session
+
+
+async def test_booked_record_is_deleted_and_then_nothing_is_ordered_any_more(rig: Rig) -> None:
+    session = await ended_call(rig)
+    await rig.clock.advance(10)
+    assert rig.switch.deleted == [[session]]
+    assert rig.switch.records == {}
+    await rig.clock.advance(600)
+    assert rig.switch.deleted == [[session]]
+
+
+async def test_record_that_the_switch_keeps_is_ordered_again_ever_more_seldom_and_said(rig: Rig) -> None:
+    rig.switch.deletes = False
+    session = await ended_call(rig)
+    await rig.clock.advance(600)
+    assert rig.heard("records_not_deleted")[0] == {"records": 1}
+    assert 6 <= len(rig.switch.deleted) <= 10, "10, 20, 40, 80 and then every 120 seconds"
+    rig.switch.deletes = True
+    await rig.clock.advance(250)
+    assert rig.switch.records == {}
+    assert {key for keys in rig.switch.deleted for key in keys} == {session}
+
+
+async def test_record_is_deleted_when_the_link_is_back(rig: Rig) -> None:
+    session = await ended_call(rig)
+    rig.switch.up = False
+    await rig.clock.advance(60)
+    assert rig.heard("maintenance_postponed")
+    assert rig.switch.deleted == []
+    rig.switch.up = True
+    await rig.clock.advance(120)
+    assert rig.switch.deleted == [[session]]
+
+
+async def test_record_of_a_caller_who_was_turned_away_is_deleted(rig: Rig) -> None:
+    await rig.subscriber(credit=0)
+    answer = await rig.ring()
+    assert answer.session is None
+    rig.switch.leave_message(NOBODYS, "u1", stored=False)
+    await rig.clock.advance(21)
+    assert rig.switch.records == {}
+
+
+async def test_record_that_comes_long_after_its_session_was_booked_is_deleted(rig: Rig) -> None:
+    """The caller whose forward failed talks to the included voicemail for a while, and only then hangs up."""
+    await rig.subscriber(credit=EURO)
+    call = await rig.ringing()
+    rig.switch.fail(call.session, "BUSY")
+    await rig.desk.unanswered(call.session, "BUSY")
+    await rig.clock.advance(60)
+    assert await rig.store.sessions() == []
+    rig.switch.leave_message(call.session, "u1")
+    await rig.clock.advance(21)
+    assert rig.switch.records == {}
+    assert (await rig.balance()).available == EURO
+
+
+async def test_message_that_the_fallback_took_is_charged_while_the_daemon_lives(rig: Rig) -> None:
+    """A daemon that was late with one answer is neither restarted nor connected anew."""
+    await rig.subscriber(credit=EURO, plan="free")
+    rig.switch.leave_message(NOBODYS, "u1", fallback=True)
+    await rig.clock.advance(21)
+    assert (await rig.balance()).available == EURO - PRICE
+    assert rig.switch.records == {}
+
+
+async def test_paid_voicemail_that_another_daemon_sold_is_booked_when_its_record_appears(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free", forward_to="")
+    rig.registry.leads = lambda: False
+    answer = await rig.ring()
+    assert answer.session is not None
+    rig.registry.leads = lambda: True
+    rig.switch.leave_message(answer.session, "u1")
+    await rig.clock.advance(12)
+    assert (await rig.balance()).posted == EURO - PRICE
+    await rig.clock.advance(20)
+    assert rig.switch.records == {}
+
+
+@pytest.mark.parametrize("state", ["{}", "[]", "garbage", '{"kind":"fax","opened":[]}', "[" * 100_000], ids=range(5))
+async def test_record_of_a_session_that_can_not_be_read_is_kept_for_whoever_looks(rig: Rig, state: str) -> None:
+    await rig.subscriber(credit=EURO)
+    call = await rig.talking()
+    await rig.kill_daemon()
+    await rig.store.keep_session("anna", call.session, Kept(state, follows=1))
+    rig.switch.end(call.session)
+    await rig.start_daemon()
+    await rig.clock.advance(60)
+    assert list(rig.switch.records) == [call.session]
+    assert len(rig.heard("session_unreadable")) == 1
+
+
+async def test_daemon_that_stands_by_deletes_nothing(rig: Rig) -> None:
+    session = await ended_call(rig)
+    rig.registry.leads = lambda: False
+    await rig.registry.stand_by()
+    await rig.clock.advance(60)
+    assert rig.switch.deleted == []
+    rig.registry.leads = lambda: True
+    await rig.registry.lead(2)
+    await rig.clock.advance(11)
+    assert rig.switch.deleted == [[session]]
+
+
+# --- the records of another switch.id ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("switch", "is_ours"), [("test", True), ("", True), ("other", False)])
+async def test_record_of_another_switch_id_is_neither_charged_nor_deleted(rig: Rig, switch: str, is_ours: bool) -> None:
+    await rig.subscriber(credit=EURO, plan="free")
+    rig.switch.leave_message(NOBODYS, "u1", fallback=True)
+    rig.switch.records[NOBODYS] = replace(rig.switch.records[NOBODYS], switch=switch)
+    await rig.clock.advance(60)
+    await rig.kill_daemon()
+    await rig.start_daemon()
+    await rig.clock.advance(60)
+    assert await charges(rig) == (1 if is_ours else 0)
+    assert (NOBODYS in rig.switch.records) is not is_ours
+    assert bool(rig.heard("records_of_another_switch")) is not is_ours
+
+
+async def test_another_switch_id_is_told_once_each(rig: Rig) -> None:
+    for number, switch in enumerate(("east", "east", "west")):
+        rig.switch.records[f"s-{number}"] = BlackBoxRead(True, switch=switch)
+        await rig.clock.advance(21)
+    assert [fields["switches"] for fields in rig.heard("records_of_another_switch")] == [["east"], ["east", "west"]]
+
+
+async def test_every_answer_names_the_switch_that_decided(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free")
+    answers = [await rig.ring(), await rig.ring("+31209999999")]
+    await rig.subscriber(plan="free", forward_to="")
+    answers.append(await rig.ring())
+    assert [(each.decision, each.switch) for each in answers] == [
+        ("forward", "test"),
+        ("reject", "test"),
+        ("voicemail", "test"),
+    ]
+
+
+# --- which to order, and which are gone --------------------------------------------------------------------------
+
+
+def test_booked_records_are_gone_only_when_they_are_not_seen() -> None:
+    booked = BookedRecords()
+    booked.add("a")
+    booked.add("b")
+    assert booked.seen({"a", "b"}) == 0, "nothing was ordered yet"
+    assert booked.to_delete() == ["a", "b"]
+    assert booked.seen({"b"}) == 1
+    assert "a" not in booked
+    assert booked.to_delete() == ["b"]
+    assert booked.seen(()) == 0
+    assert booked.to_delete() == []
+
+
+def test_booked_records_are_ordered_deleted_so_many_at_once_oldest_first() -> None:
+    booked = BookedRecords()
+    keys = [f"k{number}" for number in range(DELETE_AT_ONCE_MAX + 1)]
+    for key in keys:
+        booked.add(key)
+    assert booked.to_delete() == keys[:-1]
+    assert booked.seen(keys[-1:]) == 0
+    assert booked.to_delete() == keys[-1:]

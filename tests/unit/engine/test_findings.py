@@ -1,0 +1,289 @@
+"""What contradicts a booking is kept, counted and told, and never deleted unread; what an event says is not believed
+where the switch, asked alone, denies it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from charging.call.events import BlackBoxRead
+from charging.call.switch_events import BridgeEntered, ChannelEnded, DialEnded
+from charging.clock import MICROSECONDS
+from charging.engine.findings import COLLECTION, Booked, Kind, booked_by, contradiction
+from charging.engine.sessions import AUDIT_S, BOOKED_A_TURN_MAX, HOUSEKEEPING_S
+from charging.ledger.port import IDS_REMEMBERED_S, Store
+from tests.fakes.rig import EURO, Rig, make_rig
+from tests.fakes.switch import FakeCall
+
+LOOKED_S = 3 * HOUSEKEEPING_S
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with make_rig() as one:
+        yield one
+
+
+class Counting:
+    """A store that counts what is asked of it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.reads = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.reads += 1
+        return getattr(self._store, name)
+
+
+async def findings(rig: Rig) -> list[dict[str, object]]:
+    return [json.loads(one.body) for one in await rig.store.list_documents(COLLECTION)]
+
+
+async def booked_without_record(rig: Rig) -> FakeCall:
+    """A call of five seconds whose record does not come in time."""
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await rig.clock.advance(5)
+    await rig.hang_up_unrecorded(call)
+    await rig.clock.advance(20)
+    assert await rig.store.sessions() == []
+    return call
+
+
+def record(answered_ms: int) -> BlackBoxRead:
+    return BlackBoxRead(True, "ANSWER", answered_ms, by_leg=True)
+
+
+async def test_record_that_comes_late_and_says_otherwise_is_a_finding_before_it_is_deleted(rig: Rig) -> None:
+    call = await booked_without_record(rig)
+    rig.switch.records[call.session] = record(20_000)
+    await rig.clock.advance(LOOKED_S)
+    (found,) = await findings(rig)
+    assert (found["kind"], found["session"]) == ("record_contradicts_booking", call.session)
+    assert (found["answered_ms"], found["booked_ms"]) == (20_000, 5000)
+    assert len(rig.heard("booking_contradicted")) == 1
+    assert rig.switch.records == {}
+
+
+async def test_record_that_comes_late_and_says_the_same_is_none(rig: Rig) -> None:
+    call = await booked_without_record(rig)
+    rig.switch.records[call.session] = record(5400)
+    await rig.clock.advance(LOOKED_S)
+    assert await findings(rig) == []
+    assert rig.switch.records == {}
+
+
+async def test_record_is_compared_with_the_cdr_after_a_restart(rig: Rig) -> None:
+    call = await booked_without_record(rig)
+    await rig.kill_daemon()
+    stamp = rig.clock.now().wall_us
+    rig.switch.records[call.session] = replace(record(20_000), ended_us=stamp)
+    rig.switch.records["1a2b-unknown"] = replace(record(7000), ended_us=stamp)
+    rig.switch.records["1a2b-nothing"] = BlackBoxRead(True, "BUSY", ended_us=stamp)
+    await rig.start_daemon()
+    await rig.clock.advance(LOOKED_S)
+    kinds = {one["session"]: one["kind"] for one in await findings(rig)}
+    assert kinds == {call.session: "record_contradicts_booking", "1a2b-unknown": "record_without_booking"}
+    assert rig.switch.records == {}
+
+
+async def test_record_stays_in_the_switch_while_the_finding_cannot_be_kept(rig: Rig) -> None:
+    call = await booked_without_record(rig)
+    kept, rig.store.put_document = rig.store.put_document, _out_of_reach  # type: ignore[method-assign]
+    rig.switch.records[call.session] = record(20_000)
+    await rig.clock.advance(LOOKED_S)
+    assert list(rig.switch.records) == [call.session]
+    rig.store.put_document = kept  # type: ignore[method-assign]
+    await rig.clock.advance(LOOKED_S)
+    assert len(await findings(rig)) == 1
+    assert rig.switch.records == {}
+
+
+async def ended_ago(rig: Rig, ago_s: float, count: int) -> None:
+    """The switch deletes nothing, and holds so many records of calls that no ledger knows."""
+    stamp = rig.clock.now().wall_us - round(ago_s * MICROSECONDS)
+    rig.switch.records |= {f"1a2b-{n}": replace(record(7000), ended_us=stamp) for n in range(count)}
+
+
+async def test_link_is_up_before_the_leftover_records_are_compared(rig: Rig) -> None:
+    """Running calls are extended only when it is up; 50,000 comparisons are a minute."""
+    await rig.subscriber(credit=10 * EURO)
+    await rig.kill_daemon()
+    await ended_ago(rig, 3600, 50_000)
+    counted = Counting(rig.store)
+    rig.store = cast(Store, counted)
+    await rig.start_daemon()
+    assert counted.reads <= 3, "the daemon leads, and the link is up"
+    await rig.clock.advance(HOUSEKEEPING_S)
+    assert BOOKED_A_TURN_MAX / 2 <= counted.reads <= 3 * BOOKED_A_TURN_MAX
+    assert len(await findings(rig)) == BOOKED_A_TURN_MAX
+
+
+async def test_leftover_records_are_all_compared_some_at_each_look(rig: Rig) -> None:
+    await ended_ago(rig, 3600, 2 * BOOKED_A_TURN_MAX + 1)
+    await rig.clock.advance(3 * HOUSEKEEPING_S)
+    assert len(await findings(rig)) == 2 * BOOKED_A_TURN_MAX + 1
+
+
+@pytest.mark.parametrize(("ago_s", "found"), [(IDS_REMEMBERED_S - 60, 1), (IDS_REMEMBERED_S + 60, 0)])
+async def test_record_whose_cdr_may_be_archived_contradicts_nothing(rig: Rig, ago_s: int, found: int) -> None:
+    await ended_ago(rig, ago_s, 1)
+    await rig.clock.advance(LOOKED_S)
+    assert len(await findings(rig)) == found
+    assert rig.switch.records == {}
+
+
+async def test_finding_is_told_once_though_the_switch_goes_on_telling_of_it(rig: Rig) -> None:
+    rig.switch.deletes = False
+    await ended_ago(rig, 60, 1)
+    for _ in range(2):
+        await rig.clock.advance(LOOKED_S)
+        await rig.kill_daemon()
+        await rig.start_daemon()
+    await rig.clock.advance(LOOKED_S)
+    assert len(rig.heard("booking_contradicted")) == len(await findings(rig)) == 1
+
+
+async def _out_of_reach(*_arguments: object) -> None:
+    from charging.errors import LedgerUnavailable
+
+    raise LedgerUnavailable
+
+
+async def test_ordinary_call_leaves_no_finding_and_costs_one_question_about_its_channel(rig: Rig) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await rig.clock.advance(150)
+    await rig.hang_up(call)
+    await rig.clock.advance(LOOKED_S)
+    assert await findings(rig) == []
+    assert rig.switch.asked_alone == 1, "before the first tick charges"
+    assert not rig.heard("event_contradicted")
+
+
+@pytest.mark.parametrize(
+    ("box", "booked", "kind"),
+    [
+        (record(6000), Booked(5000), None),
+        (record(6001), Booked(5000), Kind.RECORD_CONTRADICTS_BOOKING),
+        (record(0), Booked(5000), Kind.RECORD_CONTRADICTS_BOOKING),
+        (record(1001), None, Kind.RECORD_WITHOUT_BOOKING),
+        (BlackBoxRead(True, "BUSY"), None, None),
+        (BlackBoxRead(True, "BUSY", message_stored=True), Booked(0), None),
+        (BlackBoxRead(True, message_stored=True), Booked(pieces=0), Kind.RECORD_CONTRADICTS_BOOKING),
+        (BlackBoxRead(True, message_stored=True), Booked(pieces=1), None),
+        (BlackBoxRead(True, fax_pages=2), Booked(pieces=2), None),
+        (BlackBoxRead(True, fax_pages=2), Booked(pieces=1), Kind.RECORD_CONTRADICTS_BOOKING),
+        (BlackBoxRead(True, fax_pages=1), None, Kind.RECORD_WITHOUT_BOOKING),
+    ],
+)
+def test_what_contradicts(box: BlackBoxRead, booked: Booked | None, kind: Kind | None) -> None:
+    assert contradiction(box, booked) is kind
+
+
+@pytest.mark.parametrize(
+    ("cdr", "booked"),
+    [
+        ('{"service":"forward","used_ms":4213}', Booked(4213)),
+        ('{"service":"voicemail","messages":1}', Booked(pieces=1)),
+        ('{"service":"fax","pages":2,"document_pages":3}', Booked(pieces=2)),
+    ],
+)
+def test_what_a_cdr_says_was_booked(cdr: str, booked: Booked) -> None:
+    assert booked_by(cdr) == booked
+
+
+# --- forged, lost and late events -------------------------------------------------------------------------------
+
+
+async def test_forged_end_makes_no_call_free(rig: Rig) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await rig.clock.advance(10)
+    forged = ChannelEnded(call.session, call.callee_uid, "PJSIP/mobile-1", "callee", 16, None)
+    rig.registry.deliver(forged)
+    await rig.clock.advance(50)
+    assert rig.heard("event_contradicted") == [{"event": "end"}]
+    await rig.hang_up(call)
+    assert rig.heard("call_settled")[0]["billed_s"] == 60
+    assert await findings(rig) == []
+
+
+async def test_forged_answer_of_a_ringing_call_charges_nothing(rig: Rig) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.ringing()
+    stamp = rig.clock.now().wall_us
+    for forged in (
+        DialEnded(call.session, "ANSWER", call.caller_uid, call.callee_uid, "PJSIP/mobile-1", stamp),
+        BridgeEntered(call.session, call.callee_uid, "PJSIP/mobile-1", "callee", "x", "simple_bridge", stamp),
+    ):
+        rig.registry.deliver(forged)
+    await rig.clock.advance(65)
+    assert rig.heard("event_contradicted") == [{"event": "answer"}]
+    assert (await rig.balance()).posted == 10 * EURO
+    rig.switch.answer(call.session)
+    await rig.clock.advance(7)
+    await rig.hang_up(call)
+    assert rig.heard("call_settled")[0]["billed_s"] == 7
+
+
+async def test_forged_channels_of_others_are_not_hung_up(rig: Rig) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    rig.registry.deliver(BridgeEntered(call.session, "victim", "PJSIP/x", "", "b", "simple_bridge", None))
+    await rig.clock.advance(5)
+    assert rig.switch.hung_up == []
+    assert rig.session_of(call).state == "running"
+
+
+async def test_events_that_contradict_the_record_do_not_overrule_it(rig: Rig) -> None:
+    """The switch noted twenty seconds; the events told of an end after five that nothing took back."""
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await rig.clock.advance(5)
+    await rig.hang_up_unrecorded(call, record=record(20_000))
+    assert rig.heard("call_settled")[0]["billed_s"] == 20
+    (found,) = await findings(rig)
+    assert (found["kind"], found["booked_ms"], found["events_ms"]) == ("events_contradict_record", 20_000, 5000)
+
+
+# --- the audit, both ways round ---------------------------------------------------------------------------------
+
+
+async def test_leg_that_talks_without_a_session_is_hung_up_within_seconds_and_told(rig: Rig) -> None:
+    call = rig.switch.dial("1a2b-nobody", 60, "u9")
+    rig.switch.answer(call.session)
+    await rig.clock.advance(2 * AUDIT_S)
+    assert {fields["session"] for fields in rig.heard("leg_without_session")} == {call.session}
+    assert call.callee_uid in rig.switch.hung_up
+    assert not rig.registry.sessions(), "no event makes a session"
+
+
+async def test_session_whose_leg_went_unheard_is_settled_within_seconds(rig: Rig) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await rig.clock.advance(15)
+    deliver, rig.switch.deliver = rig.switch.deliver, lambda _event: None
+    rig.switch.end(call.session)
+    rig.switch.deliver = deliver
+    await rig.clock.advance(AUDIT_S)
+    assert rig.heard("call_settled")[0]["billed_s"] == 15
+
+
+async def test_strangers_who_name_sessions_cannot_keep_the_daemon_busy(rig: Rig) -> None:
+    looks, look = list[int](), rig.switch.look
+
+    async def counted():  # type: ignore[no-untyped-def]
+        looks.append(1)
+        return await look()
+
+    rig.switch.look = counted  # type: ignore[method-assign]
+    for number in range(200):
+        rig.registry.deliver(DialEnded(f"1a2b-{number}", "ANSWER", "u", "v", "PJSIP/x", None))
+        await rig.clock.advance(0.1)
+    assert len(looks) <= 12

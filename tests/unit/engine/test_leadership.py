@@ -1,0 +1,420 @@
+"""Two daemons at one switch and one ledger: one ticks, the other takes over, and a late one changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import NoReturn, cast
+
+import pytest
+
+from agi.port import Declined
+from charging.call.model import Policy
+from charging.call.switch_events import SwitchEvent
+from charging.clock import MICROSECONDS
+from charging.engine.leadership import LeaseKeeper
+from charging.engine.sessions import AUDIT_S
+from charging.errors import LedgerUnavailable, LinkDown
+from charging.ledger.memory import MemoryStore
+from charging.ledger.model import OpenSession
+from tests.fakes.clock import FakeClock
+from tests.fakes.rig import EURO, Rig, make_tariff
+from tests.fakes.switch import FakeSwitch
+
+SECOND = 1_000
+TTL_S = 10
+
+
+class OwnLink:
+    """One daemon's own link to the switch that all of them have."""
+
+    def __init__(self, switch: FakeSwitch) -> None:
+        self._switch = switch
+        self._proven = switch.proven_mono_us
+        self.up = True
+
+    @property
+    def proven_mono_us(self) -> int | None:
+        if self.up:
+            self._proven = self._switch.proven_mono_us
+        return self._proven
+
+    def __getattr__(self, name: str) -> object:
+        member = getattr(self._switch, name)
+        return self._refuse if inspect.iscoroutinefunction(member) and not self.up else member
+
+    async def _refuse(self, *_: object) -> NoReturn:
+        raise LinkDown
+
+
+class Daemon:
+    """One of several daemons: a rig and its lease."""
+
+    def __init__(self, name: str, clock: FakeClock, store: MemoryStore, switch: FakeSwitch) -> None:
+        self.link = OwnLink(switch)
+        self.rig = Rig(clock, store, cast(FakeSwitch, self.link), Policy(short_poll_s=1), make_tariff())
+        self.name = name
+        self.tasks: list[asyncio.Task[object]] = []
+        self.keeper: LeaseKeeper
+
+    async def start(self) -> None:
+        self.rig.registry, self.rig.desk = self.rig._engine()
+        registry = self.rig.registry
+        self.keeper = LeaseKeeper(
+            self.rig.store,
+            self.rig.clock,
+            switch_id="test",
+            owner=self.name,
+            ttl_s=TTL_S,
+            gained=registry.lead,
+            lost=registry.stand_by,
+            observe=self.rig.observe,
+            fit=self.hears_the_switch,
+        )
+        registry.leads = lambda: self.keeper.holds
+        self.tasks = [asyncio.create_task(registry.run())]
+        await asyncio.sleep(0)
+        self.tasks.append(asyncio.create_task(self.keeper.run()))
+
+    def hears_the_switch(self) -> bool:
+        proven = self.link.proven_mono_us
+        return proven is not None and self.rig.clock.now().mono_us - proven <= TTL_S * MICROSECONDS
+
+    async def kill(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.tasks = []
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[Daemon, Daemon]]:
+    clock = FakeClock()
+    store, switch = MemoryStore(clock), FakeSwitch(clock)
+    one, two = (Daemon(name, clock, store, switch) for name in ("one", "two"))
+
+    def both(event: SwitchEvent) -> None:
+        for daemon in (one, two):
+            if daemon.tasks and daemon.link.up:
+                daemon.rig.registry.deliver(event)
+
+    switch.deliver = both
+    for daemon in (one, two):
+        await daemon.start()
+        await clock.advance(0)
+    yield one, two
+    for daemon in (one, two):
+        await daemon.kill()
+    countdowns = [call.countdown for call in switch.calls.values() if call.countdown is not None]
+    for countdown in countdowns:
+        countdown.cancel()
+    await asyncio.gather(*countdowns, return_exceptions=True)
+
+
+async def test_only_the_holder_of_the_lease_ticks(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    await one.rig.talking()
+    await one.rig.clock.advance(130)
+    assert len(one.rig.heard("tick_posted")) >= 2
+    assert two.rig.heard("tick_posted") == []
+    assert (one.keeper.holds, two.keeper.holds) == (True, False)
+
+
+async def test_other_daemon_takes_over_before_the_horizon_ends_and_charges_once(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(70)
+    await one.kill()
+    await two.rig.clock.advance(150)
+    assert two.rig.heard("session_restored")
+    assert not call.ended.is_set()
+    await two.rig.clock.advance(30.1)
+    await two.rig.hang_up(call)
+    assert (await two.rig.balance()).posted == 10 * EURO - 250 * SECOND
+    assert await two.rig.reserved() == {}
+
+
+async def test_daemon_that_no_longer_hears_the_switch_leaves_its_calls_to_the_other(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(30)
+    one.link.up = False
+    await two.rig.clock.advance(70)
+    decided_by_the_other = await two.rig.talking()
+    await two.rig.clock.advance(300)
+    assert (one.keeper.holds, two.keeper.holds) == (False, True)
+    assert (call.ended.is_set(), decided_by_the_other.ended.is_set()) == (False, False), "they can pay"
+    await two.rig.hang_up(call)
+    await two.rig.hang_up(decided_by_the_other)
+    assert (await two.rig.balance()).posted == 10 * EURO - 700 * SECOND
+    assert await two.rig.reserved() == {}
+
+
+async def test_only_daemon_takes_its_calls_up_again_as_soon_as_it_hears_the_switch(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await two.kill()
+    await one.rig.subscriber(credit=10 * EURO)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(62)
+    one.link.up = False
+    await one.rig.clock.advance(40)
+    assert not one.keeper.holds
+    one.link.up = True
+    await one.rig.clock.advance(1.1)
+    assert one.keeper.holds
+    await one.rig.clock.advance(100)
+    assert not call.ended.is_set()
+    await one.rig.hang_up(call)
+    assert (await one.rig.balance()).posted == 10 * EURO - 203 * SECOND
+
+
+@pytest.mark.parametrize("pause_s", [1, TTL_S - 1])
+async def test_daemon_that_misses_the_switch_for_a_moment_keeps_its_lease(
+    pair: tuple[Daemon, Daemon], pause_s: int
+) -> None:
+    one, _ = pair
+    one.link.up = False
+    await one.rig.clock.advance(pause_s)
+    one.link.up = True
+    await one.rig.clock.advance(TTL_S)
+    assert not one.rig.heard("lease_lost")
+
+
+async def test_lease_that_could_not_be_released_runs_out(
+    pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair
+
+    async def gone(*_: object) -> None:
+        raise LedgerUnavailable("no Redis")
+
+    monkeypatch.setattr(one.rig.store, "release_lease", gone)
+    one.link.up = False
+    await one.rig.clock.advance(3 * TTL_S)
+    assert one.rig.heard("lease_not_released")
+    assert two.keeper.holds
+
+
+async def test_daemon_that_loses_its_lease_while_it_looks_for_sessions_brings_none_to_life(
+    pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    await two.rig.ring()
+    stored = one.rig.store.sessions
+
+    async def slowly(*of: str | None, **named: str | None) -> Sequence[OpenSession]:
+        found = await stored(*of, **named)
+        monkeypatch.setattr(one.rig.registry, "leads", lambda: False)
+        return found
+
+    monkeypatch.setattr(one.rig.store, "sessions", slowly)
+    await one.rig.registry.reconcile()
+    assert one.rig.registry.sessions() == []
+
+
+async def test_take_over_that_lasts_longer_than_a_lease_is_finished(
+    pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(62)
+    read = two.rig.store.sessions
+
+    async def slowly(switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
+        clock = two.rig.clock
+        await clock.sleep_until(clock.now().mono_us + 3 * TTL_S * MICROSECONDS)
+        return await read(switch, account)
+
+    monkeypatch.setattr(two.rig.store, "sessions", slowly)
+    await one.kill()
+    await two.rig.clock.advance(1.5 * TTL_S)
+    assert (two.keeper.holds, two.rig.heard("session_restored")) == (True, []), "it is at it"
+    await one.start()
+    await two.rig.clock.advance(3 * TTL_S)
+    assert [len(daemon.rig.heard("lease_gained")) for daemon in pair] == [1, 1], "nobody took it away"
+    assert two.rig.heard("session_restored")
+    await two.rig.hang_up(call)
+    assert (await two.rig.balance()).posted == 10 * EURO - 107 * SECOND
+
+
+async def test_take_over_ends_with_the_lease(pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    await one.rig.talking()
+    await one.rig.clock.advance(62)
+    never = asyncio.Event()
+    monkeypatch.setattr(two.rig.switch, "look", never.wait)
+    await one.kill()
+    await two.rig.clock.advance(1.5 * TTL_S)
+    assert two.keeper.holds
+
+    async def taken(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(two.rig.store, "renew_lease", taken)
+    monkeypatch.setattr(two.rig.store, "acquire_lease", taken)
+    await two.rig.clock.advance(0.5 * TTL_S)
+    assert two.rig.heard("lease_lost")
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "take-over"]
+
+
+async def test_fault_of_a_take_over_is_told_though_the_lease_was_lost_meanwhile() -> None:
+    clock = FakeClock()
+    store = MemoryStore(clock)
+
+    async def fails(_epoch: int) -> None:
+        raise IndexError
+
+    async def stand_by() -> None:
+        pass
+
+    said = {"gained": fails, "lost": stand_by, "observe": lambda *_: None}
+    keeper = LeaseKeeper(store, clock, switch_id="test", owner="one", ttl_s=TTL_S, **said)  # type: ignore[arg-type]
+    await keeper.turn()
+    await clock.advance(TTL_S + 1)
+    assert await store.acquire_lease("test", "two", TTL_S)
+    with pytest.raises(IndexError):
+        await keeper.turn()
+
+
+async def test_take_over_that_fails_brings_the_daemon_down(
+    pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair
+    monkeypatch.setattr(two.rig.switch, "look", lambda: [].pop())
+    await one.kill()
+    await two.rig.clock.advance(1.5 * TTL_S)
+    with pytest.raises(IndexError):
+        await two.tasks[-1]
+
+
+async def test_session_that_the_other_desk_opened_is_found_by_the_one_that_leads(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await two.rig.subscriber(credit=10 * EURO)
+    call = await two.rig.talking()
+    await two.rig.clock.advance(65.1)
+    assert [fields["covered_s"] for fields in one.rig.heard("tick_posted")] == [180]
+    await two.rig.hang_up(call)
+    rows = await two.rig.store.cdrs()
+    assert [json.loads(row.document)["billed_s"] for row in rows] == [65]
+
+
+async def test_forward_that_failed_is_answered_by_a_desk_that_stands_by(pair: tuple[Daemon, Daemon]) -> None:
+    _, two = pair
+    await two.rig.subscriber(credit=10 * EURO)
+    call = await two.rig.ringing()
+    two.rig.switch.fail(call.session, "BUSY")
+    assert (await two.rig.desk.unanswered(call.session, "BUSY")).decision == "voicemail"
+    await two.rig.hang_up(call)
+    await two.rig.clock.advance(10)
+    assert await two.rig.reserved() == {}
+
+
+async def test_paid_voicemail_after_a_failed_forward_is_left_to_the_daemon_that_leads(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    one, two = pair
+    await two.rig.subscriber(credit=10 * EURO, plan="free")
+    call = await two.rig.ringing()
+    two.rig.switch.fail(call.session, "BUSY")
+    with pytest.raises(Declined):
+        await two.rig.desk.unanswered(call.session, "BUSY")
+    answer = await one.rig.desk.unanswered(call.session, "BUSY")
+    assert (answer.decision, answer.session) == ("voicemail", call.session)
+    assert (await one.rig.balance()).reserved == 100_000
+
+
+async def test_reservation_of_the_other_desk_that_never_reached_the_switch_is_given_back(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    _, two = pair
+    await two.rig.subscriber(credit=10 * EURO)
+    answer = await two.rig.ring()
+    assert answer.session is not None
+    await two.rig.desk.abandoned(answer.session)
+    assert await two.rig.reserved() != {}
+    await two.rig.clock.advance(AUDIT_S + Policy().setup_timeout_s + Policy().black_box_wait_s)
+    assert await two.rig.reserved() == {}
+
+
+async def test_r22_top_up_at_the_other_daemon_reaches_the_call_within_a_second(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=100 * SECOND)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(98.5)
+    await two.rig.credit(50 * SECOND, "elsewhere")
+    await one.rig.clock.advance(40)
+    assert not call.ended.is_set()
+    await one.rig.clock.advance(12)
+    assert call.ended.is_set()
+
+
+async def test_r22_top_up_elsewhere_reaches_a_call_whose_money_ends_before_its_first_tick(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=40 * SECOND)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(38.5)
+    await two.rig.credit(50 * SECOND, "elsewhere")
+    await one.rig.clock.advance(51)
+    assert not call.ended.is_set()
+    await one.rig.clock.advance(1)
+    assert call.ended.is_set()
+
+
+async def test_holder_that_was_frozen_and_wakes_late_orders_and_books_nothing(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(61)
+    frozen = one.rig.runner_of(call)
+    await one.kill()
+    await two.rig.clock.advance(100)
+    assert not call.ended.is_set()
+    deadlines = len(two.rig.switch.deadlines)
+    woken = asyncio.create_task(frozen.run())
+    frozen.session = replace(frozen.session, retry_mono_us=0, enforced_s=1)
+    await two.rig.clock.advance(0.5)
+    assert len(two.rig.switch.deadlines) == deadlines, "orders nothing"
+    frozen.session = replace(frozen.session, tick_mono_us=0, retry_mono_us=None)
+    await two.rig.clock.advance(65)
+    assert one.rig.heard("session_lost"), "and books nothing"
+    woken.cancel()
+    await two.rig.hang_up(call)
+    rows = await two.rig.store.cdrs()
+    assert [json.loads(row.document)["billed_s"] for row in rows] == [227]
+    assert (await two.rig.balance()).posted == 10 * EURO - 227 * SECOND
+
+
+async def test_call_decided_in_the_moment_in_which_the_lease_is_gained_is_ticked_and_booked(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    """The take-over stops its task before that has taken a step, so nothing within the task can clear up after it."""
+    one, two = pair
+    await two.kill()
+    await one.rig.subscriber(credit=10_000 * SECOND)
+    taking_over = asyncio.create_task(one.rig.registry.lead(one.rig.registry.epoch))
+    answer = await one.rig.ring()
+    assert answer.session is not None
+    assert one.rig.registry.find(answer.session) is not None
+    await taking_over
+    call = one.rig.switch.dial(answer.session, answer.quota_s or 0, "u1")
+    one.rig.switch.answer(call.session)
+    await one.rig.clock.advance(200.1)
+    assert not call.ended.is_set(), "it can pay"
+    await one.rig.hang_up(call)
+    await one.rig.clock.advance(10)
+    assert (await one.rig.balance()).posted == 9_800 * SECOND
+    assert await one.rig.reserved() == {}
+    assert one.rig.registry.sessions() == []

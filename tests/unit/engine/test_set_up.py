@@ -1,0 +1,69 @@
+"""Between the decision and the dialling: the switch does not know the session's name yet."""
+
+from __future__ import annotations
+
+import pytest
+
+from agi.port import Declined, Unproven
+from charging.call.model import Policy
+from charging.engine.sessions import AUDIT_S
+from tests.fakes.rig import EURO, make_rig
+
+
+async def test_look_at_the_switch_before_its_channel_has_a_name_ends_no_call() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        await rig.clock.advance(AUDIT_S - 0.001)
+        answer = await rig.ring()
+        assert answer.session is not None
+        assert answer.quota_s is not None
+        await rig.clock.advance(0.002)
+        call = rig.switch.dial(answer.session, answer.quota_s, "u1")
+        rig.switch.answer(call.session)
+        await rig.clock.advance(300)
+        assert not call.ended.is_set(), "it can pay"
+        await rig.hang_up(call)
+        assert (await rig.balance()).posted == 10 * EURO - 300_000
+
+
+@pytest.mark.parametrize(("after_s", "is_reserved"), [(-0.1, True), (5.1, False)])
+async def test_call_that_never_gets_a_name_is_given_up_when_its_set_up_is_over(
+    after_s: float, is_reserved: bool
+) -> None:
+    policy = Policy()
+    async with make_rig(policy=policy) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        await rig.clock.advance(AUDIT_S - 0.001)
+        await rig.ring()
+        assert policy.black_box_wait_s == 5
+        await rig.clock.advance(policy.setup_timeout_s + after_s)
+        assert bool(await rig.reserved()) is is_reserved
+
+
+async def test_a_call_that_the_switch_does_not_have_reserves_nothing() -> None:
+    """Whoever reaches FastAGI could else keep an account's calls busy by asking about its number."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        rig.switch.without_call = {f"u{number}" for number in range(1, 10)}
+        for _ in range(9):
+            with pytest.raises(Unproven):
+                await rig.ring()
+        assert not await rig.reserved()
+        assert rig.registry.sessions() == []
+        assert (await rig.ring()).decision == "forward", "a true one"
+
+
+async def test_while_the_link_is_away_for_less_than_the_horizon_a_call_is_taken_at_its_word() -> None:
+    policy = Policy()
+    async with make_rig(policy=policy) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        rig.switch.up = False
+        await rig.clock.advance(policy.horizon_s - 1)
+        assert (await rig.ring()).decision == "forward"
+
+
+async def test_a_session_that_is_not_open_is_declined_without_a_noise() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        with pytest.raises(Declined, match="no such session is open"):
+            await rig.desk.unanswered("s-of-nobody", "BUSY")

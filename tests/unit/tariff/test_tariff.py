@@ -1,0 +1,123 @@
+"""Number → destination → rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from charging.pricing.funding import cost_of_seconds
+from charging.pricing.money import MICRO
+from charging.pricing.rate import Rate
+from charging.tariff.file import load_tariff
+from charging.tariff.tariff import Refusal, Tariff
+from tests.unit.tariff.tariffs import SHIPPED, small
+
+NOON_US = 1_793_790_000 * MICRO  # 4 November 2026, in the Dutch morning
+
+
+@pytest.fixture
+def tariff(tmp_path: Path) -> Tariff:
+    return small(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"),
+    [
+        ("0612345678", "+31612345678"),
+        ("06 - 12 34 56 78", "+31612345678"),
+        ("+31 6 12345678", "+31612345678"),
+        ("0031612345678", "+31612345678"),
+        ("+31(0)612345678", "+31612345678"),
+        ("1233", "1233"),
+        ("1234", None),
+        ("", None),
+        ("hello", None),
+        ("+31", None),
+        ("+999123456", None),
+        ("0612345678;ext=5", None),
+        ("9" * 41, None),
+        ("06\n12345678\r\nAction: Logoff", None),
+    ],
+)
+def test_numbers_are_normalised_or_refused(tariff: Tariff, typed: str, number: str | None) -> None:
+    assert tariff.normalise(typed) == number
+
+
+def test_a_national_number_is_read_in_the_region_that_is_given(tariff: Tariff) -> None:
+    assert tariff.normalise("030 1234567", "DE") == "+49301234567"
+
+
+@pytest.mark.parametrize(
+    ("number", "destination"),
+    [
+        ("+31201234567", "nl"),
+        ("+31612345678", "nl_mobile"),
+        ("1233", "help"),
+        ("+31900123456", Refusal.PREMIUM),
+        ("+31858881234", Refusal.LOOP),
+        ("+31858871234", "nl"),
+        ("112", Refusal.BLOCKED),
+        ("+3212345678", Refusal.NOT_COVERED),
+        ("144", Refusal.NOT_COVERED),
+        ("+31101234567", Refusal.NOT_COVERED),
+    ],
+)
+def test_longest_match_decides(tariff: Tariff, number: str, destination: str) -> None:
+    found = tariff.rate_for("light", number, NOON_US)
+    assert (found.destination if isinstance(found, Rate) else found) == destination
+
+
+def test_a_plan_that_the_tariff_has_not_is_refused(tariff: Tariff) -> None:
+    assert tariff.rate_for("gone", "+31201234567", NOON_US) is Refusal.UNKNOWN_PLAN
+    assert tariff.plan("gone") is None
+
+
+def test_r8_free_minutes_pay_only_for_the_destinations_of_the_plan(tariff: Tariff) -> None:
+    fixed, mobile = (tariff.rate_for("pro", n, NOON_US) for n in ("+31201234567", "+31612345678"))
+    assert isinstance(fixed, Rate)
+    assert isinstance(mobile, Rate)
+    assert (fixed.free_minutes, fixed.free_increment_s) == (True, 30)
+    assert not mobile.free_minutes
+
+
+def test_a_rate_carries_the_tariffs_revision_and_digest(tariff: Tariff) -> None:
+    rate = tariff.rate_for("light", "+31201234567", NOON_US)
+    assert isinstance(rate, Rate)
+    assert (rate.tariff_revision, rate.tariff_digest) == ("small-1", tariff.digest)
+    assert len(tariff.digest) == 16
+
+
+def test_r3_a_fax_page_costs_what_its_destination_or_table_says(tariff: Tariff) -> None:
+    assert tariff.fax_page_for("light", "+31201234567", NOON_US) == 50_000
+    assert tariff.fax_page_for("light", "+31612345678", NOON_US) == 80_000
+    assert tariff.fax_page_for("light", "+31900123456", NOON_US) is Refusal.PREMIUM
+
+
+def test_r2_top_ups_below_the_minimum_or_of_other_amounts_are_refused() -> None:
+    tariff = load_tariff(SHIPPED)
+    assert tariff.top_up_refusal(10 * MICRO) is None
+    assert tariff.top_up_refusal(10 * MICRO - 1) == "at least 10.00"
+    assert tariff.top_up_refusal(11 * MICRO) == "one of 10.00, 25.00, 50.00, 100.00"
+
+
+@pytest.mark.parametrize(("wall_us", "month"), [(1_796_079_599_999_999, "2026-11"), (1_796_079_600_000_000, "2026-12")])
+def test_r11_months_are_those_of_the_operators_zone(tariff: Tariff, wall_us: int, month: str) -> None:
+    assert tariff.month_of(wall_us) == month
+
+
+def test_the_shipped_tariff_is_right_and_has_the_three_plans_of_the_rules() -> None:
+    tariff = load_tariff(SHIPPED)
+    assert tariff.warnings == ()
+    assert list(tariff.plans) == ["voice_free", "voice_light", "voice_pro"]
+    free, light, pro = tariff.plans.values()
+    assert (free.is_paid, light.is_paid, pro.is_paid) == (False, True, True)
+    assert (free.voicemail_paid, light.voicemail_paid, pro.voicemail_paid) == (True, False, False)
+    assert (free.free_seconds, light.free_seconds, pro.free_seconds) == (0, 0, 15_000)
+
+
+def test_a_shipped_price_is_what_the_file_says() -> None:
+    rate = load_tariff(SHIPPED).rate_for("voice_light", "+31612345678", NOON_US)
+    assert isinstance(rate, Rate)
+    assert cost_of_seconds(rate, NOON_US, 60) == 120_000
+    assert cost_of_seconds(rate, NOON_US, 61) == 240_000
