@@ -16,7 +16,7 @@ from charging.clock import Instant
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.bundles import ruled_by
 from charging.ledger.model import CALLS, CREDIT, Balance
-from charging.pricing.funding import cost_to_begin
+from charging.pricing.funding import cost_to_begin, only_rounding_pays
 from charging.pricing.rate import Rate
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Refusal
@@ -211,26 +211,23 @@ def afford(
         return turned(Reason.NOT_COVERED, subscriber)  # a short code: the dialplan dials E.164 alone
     if balances.get(CALLS, Balance()).reserved >= subscriber.plan.max_calls:
         return turned(Reason.TOO_MANY_CALLS, subscriber)
-    month = month_of(rate.zone, setup.now.wall_us)
-    rate = rate.under(ruled_by(balances, month, subscriber.plan.name, subscriber.plan.free_seconds))
-    draft = _draft(setup, subscriber, rate, policy)
+    draft = draft_of(setup, subscriber, rate, balances, policy)
     extension = extend(draft, balances, 0, policy.horizon_s + policy.tick_s)
-    if not extension.funding or _only_rounding_pays(draft, extension, balances):
-        reason = Reason.DAY_LIMIT if extension.short is Short.CAP else Reason.NO_CREDIT
+    credit = balances.get(CREDIT, Balance()).available
+    if not extension.funding or only_rounding_pays(draft.rate, draft.start_us, extension.funding, credit):
+        reason = Reason.DAY_LIMIT if extension.short is Short.DAY else Reason.NO_CREDIT
         return turned(reason, subscriber)
     reason = Reason.CREDIT if extension.funding[0].source == CREDIT else Reason.FREE_MINUTES
     return Forward(replace(draft, reason=reason.value), extension)
 
 
-def _only_rounding_pays(draft: Session, extension: Extension, balances: Mapping[str, Balance]) -> bool:
-    """Without any credit (R12) nothing is begun that has a price, though its first seconds may round to nothing."""
-    if extension.funding[0].source != CREDIT or balances.get(CREDIT, Balance()).available > 0:
-        return False
-    return draft.rate.connect_fee > 0 or draft.rate.regime(draft.start_us, 0).weight > 0
-
-
-def _draft(setup: Setup, subscriber: Subscriber, rate: Rate, policy: Policy) -> Session:
+def draft_of(
+    setup: Setup, subscriber: Subscriber, rate: Rate, balances: Mapping[str, Balance], policy: Policy
+) -> Session:
+    """The session before anything is reserved for it; its free seconds have the rules of the month's bundle."""
     number, account, plan = subscriber.number, subscriber.account, subscriber.plan
+    month = month_of(rate.zone, setup.now.wall_us)
+    rate = rate.under(ruled_by(balances, month, plan.name, plan.free_seconds))
     return Session(
         id=setup.session,
         account=account.id,

@@ -294,7 +294,7 @@ def _cut_by(session: Session, duration: Duration) -> str | None:
         return session.cut_by
     if not session.answered or duration.used_ms < session.covered_s * 1000:
         return None
-    return {Short.MONEY: "money", Short.CAP: "max_call", Short.NO: "daemon_away"}[session.short]
+    return {Short.MONEY: "money", Short.DAY: "day_limit", Short.CAP: "max_call", Short.NO: "daemon_away"}[session.short]
 
 
 def reassert(session: Session, context: Context) -> Step:

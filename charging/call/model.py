@@ -79,8 +79,10 @@ class Short(StrEnum):
     NO = "no"
     MONEY = "money"
     """The account's free seconds and credit are used up: the subscriber is warned."""
+    DAY = "day"
+    """The plan's credit a day is used up: no warning, it is not about money."""
     CAP = "cap"
-    """A limit of the plan (credit a day, length of a call): no warning, it is not about money."""
+    """The plan's longest call: no warning. Sessions of older versions say so of the credit a day as well."""
 
 
 class Proof(StrEnum):

@@ -77,7 +77,7 @@ def extend(session: Session, balances: Mapping[str, Balance], used_s: int, targe
     planned = plan(session.rate, session.start_us, fixed, pools, target_s)
     short = Short.NO
     if planned.short:
-        short = Short.CAP if cap < credit else Short.MONEY
+        short = Short.DAY if cap < credit else Short.MONEY
     elif planned.covered_s >= session.rate.max_call_s:
         short = Short.CAP
     used = consumed(session.rate, session.start_us, planned.funding, max(used_s, fixed_s))

@@ -18,9 +18,9 @@ tariff = typer.Typer(help="Prices and plans.", no_args_is_help=True, rich_markup
 
 NUMBER = typer.Argument(help="Who is called.", show_default=False)
 PLAN = typer.Option(None, "--plan", help="Under this plan.", show_default=False)
-ACCOUNT = typer.Option(None, "--account", help="For this account now.", show_default=False)
+ACCOUNT = typer.Option(None, "--account", help="For this account.", show_default=False)
 AT = typer.Option(None, "--at", help="A day or time; left out: now.", show_default=False)
-FREE_SECONDS = typer.Option(None, "--free-seconds", min=0, help="Left of the month's free seconds.", show_default=False)
+FREE_SECONDS = typer.Option(None, "--free-seconds", min=0, help="Left in each month.", show_default=False)
 CHECKED_FILE = typer.Argument(None, help="Left out: the one that the settings name.", show_default=False)
 OTHER_FILE = typer.Option(None, "--file", help="A tariff that is not in force.", show_default=False)
 
@@ -99,7 +99,12 @@ def limit(
         return
     end = f"the plan's longest call is {answer['max_call_s']} s"
     if answer["next_total"] is not None:
-        end = f"one more increment would make it {answer['next_total']}"
+        day = ", and the plan's credit a day is used up" if answer["ends"] == "day_limit" else ""
+        end = f"one more increment would make it {answer['next_total']}{day}"
+    elif not answer["seconds"]:
+        end = f"such a call would not be forwarded ({answer['ends']})"
+    for line in answer["assumes"]:
+        sys.stdout.write(line + "\n")
     sys.stdout.write(f"{answer['seconds']} s, for {answer['total']} of credit; {end}\n")
 
 

@@ -123,6 +123,13 @@ def cost_to_begin(rate: Rate, start_us: int) -> int:
     return charge(rate, start_us, (Segment(0, rate.regime(start_us, 0).increment_s, CREDIT),))
 
 
+def only_rounding_pays(rate: Rate, start_us: int, funding: Funding, credit: int) -> bool:
+    """Without any credit (R12) nothing is begun that has a price, though its first seconds may round to nothing."""
+    if funding[0].source != CREDIT or credit > 0:
+        return False
+    return rate.connect_fee > 0 or rate.regime(start_us, 0).weight > 0
+
+
 def bundle_use(funding: Funding) -> dict[str, int]:
     """Free seconds used, by source."""
     used: dict[str, int] = {}

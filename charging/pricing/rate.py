@@ -43,6 +43,8 @@ class Step:
     """Micro-euro per unit."""
     unit_s: int
     increment_s: int
+    first_increment_s: int = 0
+    """Of the call's first increment, where it has this price (60 of 60/1); 0: like the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,16 +237,20 @@ def gross_price(price: int, vat_added: int, rounding: Rounding, decimals: int) -
 
 
 def _regimes(steps: tuple[Step, ...], scale: int, band: str) -> tuple[Regime, ...]:
-    """The steps, last first, each with the second at which the next one begins."""
+    """The steps, last first, each with the second at which the next one begins; at the end what holds at second 0."""
     ends = [*(step.from_s for step in steps[1:]), FOREVER_S]
     made = [
         Regime(step.price * (scale // step.unit_s), step.increment_s, end, step, band)
         for step, end in zip(steps, ends, strict=True)
     ]
+    if (first_s := steps[0].first_increment_s) and first_s != steps[0].increment_s:
+        made.insert(0, Regime(made[0].weight, first_s, 1, steps[0], band))
     return tuple(reversed(made))
 
 
 def _at(regimes: tuple[Regime, ...], at_s: int) -> Regime:
+    if not at_s:
+        return regimes[-1]
     position = 0
     while at_s < regimes[position].step.from_s:  # ends with the first step at the latest, which is from 0
         position += 1
@@ -252,7 +258,8 @@ def _at(regimes: tuple[Regime, ...], at_s: int) -> Regime:
 
 
 def _step_to_json(step: Step) -> list[int]:
-    return [step.from_s, step.price, step.unit_s, step.increment_s]
+    plain = [step.from_s, step.price, step.unit_s, step.increment_s]
+    return [*plain, step.first_increment_s] if step.first_increment_s else plain
 
 
 def _band_to_json(band: Band) -> list[Any]:

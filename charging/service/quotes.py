@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from charging.call.forecast import (
+    Caller,
+    at_another_time,
+    credit_used,
+    forecast,
+    free_seconds_used,
+    funding_of,
+    with_free_seconds,
+)
+from charging.call.model import Short
 from charging.clock import Clock
-from charging.service.balance import Balances
-from charging.service.refusal import Code, Refused
+from charging.ledger.model import CREDIT, Balance
+from charging.ledger.port import Store
+from charging.service.refusal import Code, Refused, unknown_account
 from charging.tariff.tariff import Tariff
-from charging.whatif.quote import Limit, Quote, Unpriced, limit, quote
+from charging.whatif.quote import Limit, Quote, Unpriced, find_rate, limit, quote, quote_funding
 
 CALL_SECONDS_MAX = 1_000_000
 
@@ -25,79 +36,95 @@ class Asked:
     at_us: int | None = None
     """When it is answered, wall clock; ``None``: now."""
     free_seconds: int | None = None
-    """Left of the month's bundle; ``None``: what the account has left, or all that the plan gives."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Payer:
-    plan: str
-    free_seconds: int | None
-    credit: int | None
-    """Available micro-euro; ``None``: no account is asked for."""
-    bundle_plan: str | None = None
-    """Whose rules the account's bundle has."""
+    """Left of each month that the call touches; ``None``: what the account has left of each, or all that the plan
+    gives."""
 
 
 class Quotes:
     """Prices calls that nobody makes."""
 
-    def __init__(self, tariff: Callable[[], Tariff], clock: Clock, balances: Balances) -> None:
+    def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock) -> None:
+        self._store = store
         self._tariff = tariff
         self._clock = clock
-        self._balances = balances
 
     async def quote(self, asked: Asked, seconds: int) -> Quote | Refused:
         """What a call of so many seconds would cost, had its payer all the credit that it needs."""
-        payer = await self._payer(asked)
-        if isinstance(payer, Refused):
-            return payer
         if not 0 <= seconds <= CALL_SECONDS_MAX:
             return Refused(Code.INVALID, f"found {seconds} seconds, expected 0 to {CALL_SECONDS_MAX}")
-        tariff = self._tariff()
-        found = quote(
-            tariff,
-            payer.plan,
-            asked.number,
-            self._at(asked),
-            seconds,
-            free_seconds=payer.free_seconds,
-            bundle_plan=payer.bundle_plan,
-        )
-        return _no_price(found, payer.plan, tariff) if isinstance(found, Unpriced) else found
+        if (wrong := _misasked(asked)) is not None:
+            return wrong
+        tariff, at_us = self._tariff(), self._at(asked)
+        if asked.account is None:
+            plan = asked.plan or ""
+            found = quote(tariff, plan, asked.number, at_us, seconds, free_seconds=asked.free_seconds)
+            return _no_price(found, plan, tariff) if isinstance(found, Unpriced) else found
+        known = await self._caller(asked, asked.account, tariff, at_us)
+        if isinstance(known, Refused):
+            return known
+        caller, balances = known
+        funding, rate = funding_of(caller, balances, at_us, seconds)
+        assumes = free_seconds_used(caller, balances, at_us, min(seconds, rate.max_call_s))
+        return quote_funding(rate, caller.target, at_us, seconds, funding, assumes)
 
     async def limit(self, asked: Asked, credit: int | None) -> Limit | Refused:
         """How long a call can last on ``credit`` micro-euro; ``None``: on what the account has available."""
-        payer = await self._payer(asked)
-        if isinstance(payer, Refused):
-            return payer
-        money = payer.credit if credit is None else credit
-        if money is None or money < 0:
-            return Refused(Code.INVALID, "expected an amount, since no account is named")
-        tariff = self._tariff()
-        found = limit(
-            tariff,
-            payer.plan,
-            asked.number,
-            self._at(asked),
-            money,
-            free_seconds=payer.free_seconds,
-            bundle_plan=payer.bundle_plan,
+        if (wrong := _misasked(asked)) is not None:
+            return wrong
+        if credit is not None and credit < 0:
+            return Refused(Code.INVALID, "expected an amount of at least 0.00")
+        tariff, at_us = self._tariff(), self._at(asked)
+        if asked.account is None:
+            if credit is None:
+                return Refused(Code.INVALID, "expected an amount, since no account is named")
+            plan = asked.plan or ""
+            found = limit(tariff, plan, asked.number, at_us, credit, free_seconds=asked.free_seconds)
+            return _no_price(found, plan, tariff) if isinstance(found, Unpriced) else found
+        known = await self._caller(asked, asked.account, tariff, at_us)
+        if isinstance(known, Refused):
+            return known
+        caller, balances = known
+        if credit is not None:
+            balances = {**balances, CREDIT: Balance(credit)}
+        ours = await self._store.number(caller.target) is not None
+        told = forecast(caller, balances, at_us, target_is_ours=ours)
+        assumes = (
+            *free_seconds_used(caller, balances, at_us, caller.rate.max_call_s),
+            *credit_used(caller, balances, at_us, now=asked.at_us is None),
         )
-        return _no_price(found, payer.plan, tariff) if isinstance(found, Unpriced) else found
+        ends = _ENDS[told.ends] if told.refused is None else told.refused.value
+        return Limit(caller.target, caller.rate, told.seconds, told.total, told.next_total, ends, assumes)
 
     def _at(self, asked: Asked) -> int:
         return self._clock.now().wall_us if asked.at_us is None else asked.at_us
 
-    async def _payer(self, asked: Asked) -> _Payer | Refused:
-        if (asked.account is None) == (asked.plan is None):
-            return Refused(Code.INVALID, "expected one of account and plan")
-        if asked.account is None:
-            return _Payer(asked.plan or "", asked.free_seconds, None)
-        view = await self._balances.view(asked.account)
-        if isinstance(view, Refused):
-            return view
-        left = view.free.left if asked.free_seconds is None else asked.free_seconds
-        return _Payer(view.account.plan, left, view.credit.available, view.free.plan)
+    async def _caller(
+        self, asked: Asked, account: str, tariff: Tariff, at_us: int
+    ) -> tuple[Caller, Mapping[str, Balance]] | Refused:
+        """Who would call at what price, and what there would be to pay it."""
+        stored = await self._store.account(account)
+        if stored is None:
+            return unknown_account(account)
+        plan = tariff.plan(stored.plan)
+        rate = find_rate(tariff, stored.plan, asked.number, at_us)
+        if isinstance(rate, Unpriced) or plan is None:
+            unpriced = rate if isinstance(rate, Unpriced) else Unpriced(asked.number, "unknown_plan")
+            return _no_price(unpriced, stored.plan, tariff)
+        balances = await self._store.balances(account)
+        if asked.at_us is not None:
+            balances = at_another_time(balances)
+        if asked.free_seconds is not None:
+            balances = with_free_seconds(balances, rate, at_us, asked.free_seconds)
+        return Caller(stored, plan, tariff.normalise(asked.number) or asked.number, rate), balances
+
+
+_ENDS = {Short.MONEY: "money", Short.DAY: "day_limit", Short.CAP: "max_call", Short.NO: "max_call"}
+
+
+def _misasked(asked: Asked) -> Refused | None:
+    if (asked.account is None) == (asked.plan is None):
+        return Refused(Code.INVALID, "expected one of account and plan")
+    return None
 
 
 def _no_price(unpriced: Unpriced, plan: str, tariff: Tariff) -> Refused:

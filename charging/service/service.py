@@ -68,7 +68,7 @@ class Service:
         self.calls = Calls(store, live, clock, answer_tolerance_ms)
         self.balances = Balances(store, tariff, clock, self.calls)
         self.subscriptions = Subscriptions(self.accounts, tariff, clock)
-        self.quotes = Quotes(tariff, clock, self.balances)
+        self.quotes = Quotes(store, tariff, clock)
         self.statements = Statements(store, tariff, clock)
         self.faxes = Faxes(store, tariff, clock, fax)
         self.imports = AccountImport(store, tariff, clock, self.numbers)

@@ -29,10 +29,8 @@ class DeckRow(NamedTuple):
 
     def steps(self) -> tuple[Step, ...]:
         """The row's price as a rate's steps."""
-        first = Step(0, self.price, PER_MINUTE_S, self.first_s)
-        if self.first_s == self.next_s:
-            return (first,)
-        return (first, Step(self.first_s, self.price, PER_MINUTE_S, self.next_s))
+        first_s = 0 if self.first_s == self.next_s else self.first_s
+        return (Step(0, self.price, PER_MINUTE_S, self.next_s, first_s),)
 
 
 class Deck:

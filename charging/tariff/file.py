@@ -49,7 +49,13 @@ def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck) -> Tariff:
     parts = [hashlib.sha256(data).digest(), *(one.digest for one in decks.values())]
     digest = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
     odd = [problem for one in decks.values() for problem in one.warnings]
-    warnings = (*odd, *doubtful_commas(document), *_oddities(document, model), *_overlaps(document, model, decks))
+    warnings = (
+        *odd,
+        *doubtful_commas(document),
+        *_oddities(document, model),
+        *_first_increments(document, model),
+        *_overlaps(document, model, decks),
+    )
     return _tariff(model, {file: one.deck for file, one in decks.items()}, digest, warnings)
 
 
@@ -93,6 +99,34 @@ def _oddities(document: Document, model: TariffModel) -> Iterator[Problem]:
             yield document.problem(path, "no price in any table", "a price, or refuse", at_key=True)
     for name in model.rates.keys() - {plan.rates for plan in model.plans.values()}:
         yield document.problem(("rates", name), "a table of no plan", "a plan that uses it", at_key=True)
+
+
+def _first_increments(document: Document, model: TariffModel) -> Iterator[Problem]:
+    """60/1 where credit may begin to pay, or another price to hold, after the call's first increment: some price lists
+    mean one there too, and a call would then cost more."""
+    for table_name, table in model.rates.items():
+        free = {
+            name: plan.free_minutes
+            for name, plan in model.plans.items()
+            if plan.rates == table_name and plan.free_minutes and plan.free_minutes.increment
+        }
+        for name, rate in table.destinations.items():
+            written = {one.increments for one in (rate, *rate.bands.values()) if one.increments}
+            first = next((one for one in sorted(written, reverse=True) if one[0] != one[1]), None)
+            if first is None:
+                continue
+            where = ["a band begins"] if rate.bands else []
+            where += [
+                f"the free minutes of {plan} end"
+                for plan, one in free.items()
+                if (one.destinations is None or name in one.destinations) and (one.increment or first[0]) < first[0]
+            ]
+            if where:
+                found = f"{first[0]}/{first[1]}, and calls in which {' or '.join(where)}"
+                expected = (
+                    f"to be meant so: {first[0]} s is the call's first increment only, {first[1]} s any later one"
+                )
+                yield document.problem(("rates", table_name, "destinations", name), found, expected, at_key=True)
 
 
 def _overlaps(document: Document, model: TariffModel, decks: Mapping[Path, DeckFile]) -> Iterator[Problem]:

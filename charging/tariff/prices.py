@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from charging.pricing.calendar import Window
 from charging.pricing.rate import Band, Step
@@ -30,10 +31,7 @@ def _steps(own: PriceModel, rate: RateModel) -> tuple[Step, ...]:
     unit_s = own.per or rate.per or DEFAULT_UNIT_S
     first_s, next_s = own.increments or rate.increments or DEFAULT_INCREMENTS_S
     prices = own.steps or (StepModel.model_construct(from_s=0, price=own.price or 0),)
-    boundaries = {step.from_s for step in prices} | ({0, first_s} if first_s != next_s else {0})
-    made = []
-    for from_s in sorted(boundaries):
-        step = [one for one in prices if one.from_s <= from_s][-1]
-        increment_s = step.increment or (first_s if from_s < first_s else next_s)
-        made.append(Step(from_s, step.price, step.per or unit_s, increment_s))
+    made = [Step(one.from_s, one.price, one.per or unit_s, one.increment or next_s) for one in prices]
+    if not prices[0].increment and first_s != next_s:
+        made[0] = replace(made[0], first_increment_s=first_s)
     return tuple(made)

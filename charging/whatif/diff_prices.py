@@ -77,7 +77,8 @@ def _steps(band: str, old: Hours | None, new: Hours | None) -> Iterator[Differen
     for begin, end in pairwise((*begins, FOREVER_S)):
         words = [_step_words(one, begin) for one in sides]
         if words[0] != words[1]:
-            lengths = sorted({min(begin + reach, end) for reach in EXAMPLES_S})
+            firsts = {one.rate.steps[0].first_increment_s for one in sides if one and not begin}
+            lengths = sorted({min(begin + reach, end) for reach in (*EXAMPLES_S, *(one + 1 for one in firsts if one))})
             costs = [tuple(cost_of_seconds(one.rate, 0, s) for s in lengths) if one else () for one in sides]
             texts = [
                 f"{said}: {_calls(lengths, cost)}" if said else "" for said, cost in zip(words, costs, strict=True)
@@ -90,7 +91,9 @@ def _step_words(hours: Hours | None, at_s: int) -> str:
     if hours is None or not hours.is_own:
         return ""
     step = [one for one in hours.rate.steps if one.from_s <= at_s][-1]
-    return f"{format_euro(step.price)} per {_UNITS.get(step.unit_s, f'{step.unit_s} s')}, increment {step.increment_s}"
+    first = f"{step.first_increment_s}/" if step.first_increment_s and at_s == 0 else ""
+    unit = _UNITS.get(step.unit_s, f"{step.unit_s} s")
+    return f"{format_euro(step.price)} per {unit}, increment {first}{step.increment_s}"
 
 
 def _calls(lengths: list[int], costs: Costs) -> str:

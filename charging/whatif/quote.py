@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -18,6 +18,7 @@ from charging.pricing.funding import (
     bundle_of,
     bundle_use,
     charge,
+    only_rounding_pays,
     plan,
     runs,
 )
@@ -83,6 +84,8 @@ class Quote:
     """With VAT, where prices exclude it."""
     total: int
     """Micro-euro of credit."""
+    assumes: tuple[str, ...] = ()
+    """What is taken for given, in sentences."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; money as decimal text."""
@@ -104,6 +107,7 @@ class Quote:
             "with_vat": exact_euro(self.gross),
             "rounding": {"rule": rate.rounding.value, "decimals": rate.decimals},
             "total": format_euro(self.total),
+            "assumes": list(self.assumes),
             "tariff": {"revision": rate.tariff_revision, "digest": rate.tariff_digest},
         }
 
@@ -125,6 +129,7 @@ class Quote:
         rate = self.rate
         yield f"{self.number} is {rate.destination} (prefix {rate.prefix}) in plan {rate.plan}"
         yield f"a call of {self.seconds} s that begins {self.start_text()}"
+        yield from self.assumes
         yield from map(_line_text, self.lines)
         if (ends_s := self.ends_s()) < self.seconds:
             yield f"the call ends after {ends_s} s: money or the plan's max_call_s ({rate.max_call_s}) allow no more"
@@ -160,6 +165,10 @@ class Limit:
     """Micro-euro of credit that such a call costs."""
     next_total: int | None
     """What one more increment would have cost; ``None`` where money is not what ends the call."""
+    ends: str = "max_call"
+    """What ends it: ``money``, ``day_limit`` or ``max_call``; or why it is not begun (then it lasts 0 seconds)."""
+    assumes: tuple[str, ...] = ()
+    """What is taken for given, in sentences."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; money as decimal text."""
@@ -170,6 +179,8 @@ class Limit:
             "seconds": self.seconds,
             "total": format_euro(self.total),
             "next_total": None if self.next_total is None else format_euro(self.next_total),
+            "ends": self.ends,
+            "assumes": list(self.assumes),
             "max_call_s": self.rate.max_call_s,
             "tariff": {"revision": self.rate.tariff_revision, "digest": self.rate.tariff_digest},
         }
@@ -184,34 +195,36 @@ def quote(
     *,
     free_seconds: int | None = None,
     credit: int = AMOUNT_MAX,
-    bundle_plan: str | None = None,
 ) -> Quote | Unpriced:
     """The price of a call of ``seconds`` to ``number``, as typed, begun at ``start_us`` (wall clock).
 
-    ``free_seconds`` are what each month's bundle has left, by default all of it. Where ``credit`` does not
-    reach, or the plan's longest call is shorter, the quote is for the part before. ``bundle_plan``: whose rules the
-    bundle has; ``None``: the plan's.
+    ``free_seconds`` are what the bundle of each month that it touches has left, by default all of it. Where ``credit``
+    does not reach, or the plan's longest call is shorter, the quote is for the part before.
     """
-    rate = find_rate(tariff, plan_name, number, start_us, bundle_plan)
+    rate = find_rate(tariff, plan_name, number, start_us)
     if isinstance(rate, Unpriced):
         return rate
-    pools = Pools(credit, _bundles(tariff, rate, start_us, free_seconds, bundle_plan))
-    funding = plan(rate, start_us, (), pools, seconds).funding
-    return quote_funding(rate, tariff.normalise(number) or number, start_us, seconds, funding)
+    bundles = _bundles(tariff, rate, start_us, free_seconds, seconds)
+    funding = plan(rate, start_us, (), Pools(credit, bundles), seconds).funding
+    normal = tariff.normalise(number) or number
+    return quote_funding(rate, normal, start_us, seconds, funding, _assumed(bundles))
 
 
-def quote_funding(rate: Rate, number: str, start_us: int, seconds: int, funding: Funding) -> Quote:
+def quote_funding(
+    rate: Rate, number: str, start_us: int, seconds: int, funding: Funding, assumes: tuple[str, ...] = ()
+) -> Quote:
     """The explanation of what a call with this funding costs."""
     lines = tuple(_line(run) for run in runs(rate, start_us, funding))
     total = charge(rate, start_us, funding)
     if not any(line.credit_s for line in lines):
-        return Quote(number, rate, start_us, seconds, funding, lines, Fraction(), Fraction(), Fraction(), total)
+        nothing = Fraction()
+        return Quote(number, rate, start_us, seconds, funding, lines, nothing, nothing, nothing, total, assumes)
     subtotal = rate.connect_fee + sum((line.amount for line in lines), Fraction())
     clamped = max(subtotal, Fraction(rate.min_charge))
     if rate.max_cost is not None:
         clamped = min(clamped, Fraction(rate.max_cost))
     gross = clamped * (10_000 + rate.vat_added) / 10_000
-    return Quote(number, rate, start_us, seconds, funding, lines, subtotal, clamped, gross, total)
+    return Quote(number, rate, start_us, seconds, funding, lines, subtotal, clamped, gross, total, assumes)
 
 
 def limit(
@@ -222,30 +235,34 @@ def limit(
     credit: int,
     *,
     free_seconds: int | None = None,
-    bundle_plan: str | None = None,
 ) -> Limit | Unpriced:
-    """How long a call to ``number`` can last on ``credit`` micro-euro and the free seconds that are left;
-    ``bundle_plan`` as for :func:`quote`."""
-    rate = find_rate(tariff, plan_name, number, start_us, bundle_plan)
+    """How long a call to ``number`` can last on ``credit`` micro-euro and the free seconds that are left, which are
+    meant as by :func:`quote`. The credit a day of the plan counts, as on a day without other calls."""
+    rate = find_rate(tariff, plan_name, number, start_us)
     if isinstance(rate, Unpriced):
         return rate
-    bundles = _bundles(tariff, rate, start_us, free_seconds, bundle_plan)
-    found = plan(rate, start_us, (), Pools(credit, bundles), rate.max_call_s)
+    bundles = _bundles(tariff, rate, start_us, free_seconds, rate.max_call_s)
+    cap = tariff.plans[plan_name].max_credit_per_day
+    money = credit if cap is None else min(credit, cap)
+    found = plan(rate, start_us, (), Pools(money, bundles), rate.max_call_s)
+    if found.funding and only_rounding_pays(rate, start_us, found.funding, credit):
+        found = replace(found, funding=(), covered_s=0, credit=0, short=True)
     further = None
+    ends = "max_call"
     if found.short:
+        ends = "money" if money == credit else "day_limit"
         further = plan(rate, start_us, (), Pools(AMOUNT_MAX, bundles), found.covered_s + 1).credit
-    return Limit(tariff.normalise(number) or number, rate, found.covered_s, found.credit, further)
+    assumes = _assumed(bundles) if cap is None else (*_assumed(bundles), f"credit a day: {format_euro(cap)}, unused")
+    return Limit(tariff.normalise(number) or number, rate, found.covered_s, found.credit, further, ends, assumes)
 
 
-def find_rate(
-    tariff: Tariff, plan_name: str, number: str, start_us: int, bundle_plan: str | None = None
-) -> Rate | Unpriced:
-    """The rate of a number as typed; ``bundle_plan`` as for :func:`quote`."""
+def find_rate(tariff: Tariff, plan_name: str, number: str, start_us: int) -> Rate | Unpriced:
+    """The rate of a number as typed."""
     normal = tariff.normalise(number)
     if normal is None:
         return Unpriced(number, "not_a_number")
     rate = tariff.rate_for(plan_name, normal, start_us)
-    return Unpriced(number, rate.value) if isinstance(rate, Refusal) else rate.under(bundle_plan or plan_name)
+    return Unpriced(number, rate.value) if isinstance(rate, Refusal) else rate
 
 
 def exact_euro(micro: Fraction) -> str:
@@ -257,15 +274,19 @@ def exact_euro(micro: Fraction) -> str:
     return text + "…" if rest * 10**6 != digits else text + "0" * max(0, 2 - decimals)
 
 
-def _bundles(
-    tariff: Tariff, rate: Rate, start_us: int, free_seconds: int | None, bundle_plan: str | None
-) -> dict[str, int]:
-    if not rate.paid_by(bundle_plan or rate.plan):
+def _bundles(tariff: Tariff, rate: Rate, start_us: int, free_seconds: int | None, seconds: int) -> dict[str, int]:
+    """The free seconds of each month that the call touches."""
+    if not rate.free_minutes:
         return {}
-    own = tariff.plans[rate.plan].free_seconds
-    left = own if free_seconds is None else free_seconds
-    ends_us = (start_us, start_us + rate.max_call_s * MICROSECONDS)
+    left = tariff.plans[rate.plan].free_seconds if free_seconds is None else free_seconds
+    ends_us = (start_us, start_us + min(seconds, rate.max_call_s) * MICROSECONDS)
     return {bundle_of(tariff.month_of(wall_us)): left for wall_us in ends_us} if left else {}
+
+
+def _assumed(bundles: Mapping[str, int]) -> tuple[str, ...]:
+    return tuple(
+        f"free seconds of {source.removeprefix('bundle:')}: {left}" for source, left in sorted(bundles.items())
+    )
 
 
 def _line(run: Run) -> Line:

@@ -107,7 +107,8 @@ def next_increment(rate: Rate, start_us: int, at_s: int, free: dict[str, int]) -
     price = Fraction(step.price, step.unit_s)
     source = month_at(rate, start_us, at_s)
     left = free.get(source, 0) if rate.free_minutes else 0
-    length = (rate.free_increment_s or step.increment_s) if left else step.increment_s
+    own = step.first_increment_s if at_s == 0 and step.first_increment_s else step.increment_s
+    length = (rate.free_increment_s or own) if left else own
     made = []
     for index in range(length):
         pays = source if index < left else "credit"

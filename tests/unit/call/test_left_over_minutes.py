@@ -12,8 +12,6 @@ import pytest
 
 from charging.clock import MICROSECONDS
 from charging.ledger.model import bundle
-from charging.service.balance import Balances
-from charging.service.live import Calls, RegistryCalls
 from charging.service.quotes import Asked, Quotes
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Destination, Tariff
@@ -129,9 +127,7 @@ async def test_r11_a_call_over_midnight_uses_each_months_minutes_by_their_own_ru
 async def test_what_is_quoted_of_left_over_minutes_is_what_is_charged(rig: Rig, target: str) -> None:
     await left_over(rig)
     await forward_to(rig, target)
-    calls = Calls(rig.store, RegistryCalls(rig.registry), rig.clock, answer_tolerance_ms=200)
-    balances = Balances(rig.store, lambda: rig.tariff, rig.clock, calls)
-    quotes = Quotes(lambda: rig.tariff, rig.clock, balances)
+    quotes = Quotes(rig.store, lambda: rig.tariff, rig.clock)
     quote = await quotes.quote(Asked(target, account="anna"), 100)
     limit = await quotes.limit(Asked(target, account="anna"), 0)
     assert isinstance(quote, Quote)

@@ -33,7 +33,8 @@ units = st.sampled_from([1, 60, 60, 7])
 @st.composite
 def step_rows(draw: st.DrawFn) -> tuple[Step, ...]:
     starts = [0, *sorted(draw(st.sets(st.integers(1, 400), max_size=3)))]
-    return tuple(Step(start, draw(prices), draw(units), draw(increments)) for start in starts)
+    first = draw(st.sampled_from([0, 0, 1, 30, 60]))
+    return tuple(Step(start, draw(prices), draw(units), draw(increments), 0 if start else first) for start in starts)
 
 
 @st.composite

@@ -268,3 +268,29 @@ def test_a_cost_is_exact_whatever_the_units_of_its_steps(steps: int) -> None:
     assert cost_of_seconds(one, NOON, 1200) == reference.cost(one, seconds)
     assert affordable_seconds(one, NOON, Pools(reference.cost(one, seconds))) == 1200
     assert affordable_seconds(one, NOON, Pools(reference.cost(one, seconds) - 1)) == 1140
+
+
+def test_only_the_calls_first_increment_is_a_first_one() -> None:
+    """60/1, as price lists write it: free seconds or a band's edge before do not make another first increment."""
+    own = Rate("p", "d", (Step(0, 60_000, 60, 1, 60),), free_increment_s=1)
+    assert [cost_of_seconds(own, 0, s) for s in (1, 60, 61, 62)] == [60_000, 60_000, 61_000, 62_000]
+    assert charge(own, 0, plan(own, 0, (), Pools(AMOUNT_MAX, {"bundle:1970-01": 10}), 11).funding) == 1_000
+
+
+def test_a_band_that_opens_during_the_call_begins_no_first_increment() -> None:
+    """A 1/1 rate that enters a 60/1 band at second 10 goes on by the second (and 60/1 into 1/1 as well)."""
+    midnight_utc = Window(frozenset(range(8)), 0, 60)
+    by_second, by_minute = (Step(0, 60_000, 60, 1),), (Step(0, 120_000, 60, 1, 60),)
+    begin_us = 86_400 * 1_000_000 - 10 * 1_000_000
+    into = Rate("p", "d", by_second, bands=(Band("night", (midnight_utc,), by_minute),), zone="UTC")
+    assert [cost_of_seconds(into, begin_us, s) for s in (10, 11, 12)] == [10_000, 12_000, 14_000]
+    out = Rate("p", "d", by_minute, bands=(Band("night", (midnight_utc,), by_second),), zone="UTC")
+    assert [cost_of_seconds(out, begin_us, s) for s in (10, 60, 61)] == [120_000, 120_000, 121_000]
+
+
+def test_a_rate_stored_before_keeps_the_reading_that_its_call_began_with() -> None:
+    """Steps of four numbers: an increment that begins before second 60 lasts 60 s."""
+    old = Rate("p", "d", (Step(0, 60_000, 60, 60), Step(60, 60_000, 60, 1)))
+    assert Rate.from_json(old.to_json()) == old
+    new = Rate("p", "d", (Step(0, 60_000, 60, 1, 60),))
+    assert Rate.from_json(new.to_json()) == new

@@ -170,14 +170,14 @@ RIGHT = [
     ("{price: 0.1}", Price((Step(0, 100_000, 60, 60),))),
     ('{price: "0,1"}', Price((Step(0, 100_000, 60, 60),))),
     ("{price: 0.0125, per: second, increments: 1/1}", Price((Step(0, 12_500, 1, 1),))),
-    ("{price: 3, per: hour, increments: 30/6}", Price((Step(0, 3_000_000, 3600, 30), Step(30, 3_000_000, 3600, 6)))),
+    ("{price: 3, per: hour, increments: 30/6}", Price((Step(0, 3_000_000, 3600, 6, 30),))),
     (
         "{steps: [{from_s: 0, price: 0}, {from_s: 120, price: 0.1}], increments: 60/1}",
-        Price((Step(0, 0, 60, 60), Step(60, 0, 60, 1), Step(120, 100_000, 60, 1))),
+        Price((Step(0, 0, 60, 1, 60), Step(120, 100_000, 60, 1))),
     ),
     (
         "{steps: [{from_s: 0, price: 0.2, per: 30, increment: 10}, {from_s: 30, price: 0.1}], increments: 60/1}",
-        Price((Step(0, 200_000, 30, 10), Step(30, 100_000, 60, 60), Step(60, 100_000, 60, 1))),
+        Price((Step(0, 200_000, 30, 10), Step(30, 100_000, 60, 1))),
     ),
     (
         "{price: 0.1, connect_fee: 0.05, minimum: 0.20, maximum: 2}",
@@ -194,7 +194,7 @@ def test_a_rate_is_what_the_file_says(tmp_path: Path, rate: str, expected: Price
 def test_a_band_takes_what_it_does_not_say_from_its_rate(tmp_path: Path) -> None:
     [band] = price(tmp_path, "{price: 0.1, increments: 30/6, bands: {night: {price: 0.05}}}").bands
     assert band.windows == (Window(EVERY_DAY, 1320, 360),)
-    assert band.steps == (Step(0, 50_000, 60, 30), Step(30, 50_000, 60, 6))
+    assert band.steps == (Step(0, 50_000, 60, 6, 30),)
 
 
 @pytest.mark.parametrize(
@@ -360,3 +360,23 @@ def test_the_digest_changes_with_any_byte_of_the_file_or_its_decks(tmp_path: Pat
     assert small(tmp_path, text + "#\n").digest != first
     (tmp_path / "deck.csv").write_text("prefix,price\n32,0.11\n", encoding="utf-8")
     assert small(tmp_path, text).digest != first
+
+
+@pytest.mark.parametrize(
+    ("rate", "free", "when"),
+    [
+        ("{price: 0.12, increments: 60/1}", "nl", ""),
+        ("{price: 0.12, increments: 60/1}", "nl_mobile", "the free minutes of pro end"),
+        ("{price: 0.12, increments: 60/60}", "nl_mobile", ""),
+        ("{price: 0.12, increments: 60/1, bands: {night: {price: 0.1}}}", "nl", "a band begins"),
+        ("{price: 0.12, increments: 1/1, bands: {night: {price: 0.1, increments: 60/1}}}", "nl", "a band begins"),
+        ("{price: 0.12, increments: 1/1, bands: {night: {price: 0.1}}}", "nl", ""),
+    ],
+)
+def test_a_first_increment_that_may_be_read_in_two_ways_is_a_warning(
+    tmp_path: Path, rate: str, free: str, when: str
+) -> None:
+    text = changed("{price: 0.12, increments: 60/1}", rate).replace("destinations: [nl]", f"destinations: [{free}]")
+    told = {one.path: one.found for one in small(tmp_path, text).warnings if "first increment" in one.expected}
+    path = "rates.standard.destinations.nl_mobile"
+    assert told == ({path: f"60/1, and calls in which {when}"} if when else {})

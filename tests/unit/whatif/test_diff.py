@@ -65,12 +65,12 @@ def test_a_step_that_begins_late_is_told_with_calls_that_reach_it(tmp_path: Path
     )
 
 
-def test_a_further_increment_is_told_as_the_step_that_it_is(tmp_path: Path) -> None:
+def test_a_first_increment_of_its_own_is_shown_by_a_call_that_outlasts_it(tmp_path: Path) -> None:
     assert edit(tmp_path, NL, nl("0.05, increments: 60/1")) == (
         Change(
-            "prices.nl from 60 s",
-            f"{CENTS_5}: 61 s = 0.10, 120 s = 0.10, 660 s = 0.55",
-            "0.05 per minute, increment 1: 61 s = 0.050834, 120 s = 0.10, 660 s = 0.55",
+            "prices.nl",
+            f"{CENTS_5}: 1 s = 0.05, 60 s = 0.05, 61 s = 0.10, 600 s = 0.50",
+            "0.05 per minute, increment 60/1: 1 s = 0.05, 60 s = 0.05, 61 s = 0.050834, 600 s = 0.50",
             ("light", "pro"),
             "cheaper",
         ),

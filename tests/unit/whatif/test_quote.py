@@ -87,6 +87,7 @@ def test_every_step_is_explained(tariff: Tariff) -> None:
     assert list(found.explain()) == [
         "+3221234567 is eu_fixed (prefix +32) in plan voice_pro",
         "a call of 75 s that begins 2026-11-04T12:00:00+01:00",
+        "free seconds of 2026-11: 60",
         "0–60 s: 1 × 60 s, 60 s free (bundle:2026-11)",
         "60–75 s: 15 × 1 s, 15 s at 0.09 a minute = 0.0225",
         "connect fee: 0.05",
