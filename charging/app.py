@@ -31,7 +31,7 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkSettings, LinkState
 from charging.asterisk.switch import AsteriskSwitch
 from charging.asterisk.translate import translate
-from charging.call.model import Policy, State
+from charging.call.model import LoopEvidence, Policy, State
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.descriptors import raise_limit, shares, wanted
 from charging.engine.desk import Desk, nobody_is_told
@@ -131,6 +131,7 @@ def policy_of(config: Config) -> Policy:
         ring_s=chosen.ring_s,
         setup_timeout_s=chosen.setup_timeout_s,
         black_box_wait_s=chosen.black_box_wait_s,
+        loop_evidence=LoopEvidence(chosen.loop_evidence),
         keep_withheld=config.settings.privacy.keep_withheld_numbers,
         short_poll_s=0 if config.settings.ledger.sqlite_file else SHARED_POLL_S,
     )

@@ -189,6 +189,7 @@ class Charging(Section):
     ring_s: Annotated[int, whole(1, 600, "seconds")] = 30
     setup_timeout_s: Annotated[int, whole(1, 60, "seconds")] = 10
     black_box_wait_s: Annotated[int, whole(0, 60, "seconds")] = 5
+    loop_evidence: Literal["headers", "caller", "any"] = "caller"
     default_language: Literal["nl", "en"] = "nl"
     region: Region = "NL"
 

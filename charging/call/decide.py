@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from charging.call.model import Policy, Session, Short
+from charging.call.model import LoopEvidence, Policy, Session, Short
 from charging.call.transfers import Extension, day_of, extend, month_of
 from charging.clock import Instant
 from charging.ledger.accounts import Account, Number, Status
@@ -143,18 +143,19 @@ CAME_BACK = Turned(Decision.REJECT, Reason.CAME_BACK)
 Busy, that forward fails, and its caller comes to voicemail once."""
 
 
-def is_returned(caller: str, withheld: bool, ringing: Session, spelled: Callable[[str], Collection[str]]) -> bool:
-    """Whether a call to the number of a forward that rings is that forward, coming back: it shows the same caller, or
-    the subscriber's number, or that of the phone that rings and diverts. ``spelled`` gives a number's readings.
-
-    Two callers who are both withheld, or both unknown, cannot be told apart, and are taken for one.
-    """
-    if withheld and ringing.withheld:
-        return True
-    if not caller:
-        return not withheld and not ringing.withheld and not ringing.caller
+def is_returned(
+    caller: str, withheld: bool, ringing: Session, spelled: Callable[[str], Collection[str]], by: LoopEvidence
+) -> bool:
+    """Whether a call to the number of a forward that rings is that forward, coming back: it shows the subscriber's
+    number, or that of the phone that rings and diverts, or ``by`` what else the operator takes for a proof. ``spelled``
+    gives a number's readings. An empty ``caller`` is withheld or unknown: he cannot be told from another such."""
+    if not caller or (withheld and ringing.withheld and by is LoopEvidence.ANY):
+        return by is LoopEvidence.ANY and withheld == ringing.withheld and (withheld or not ringing.caller)
+    proofs = [ringing.number, ringing.target]
+    if by is not LoopEvidence.HEADERS:
+        proofs.append(ringing.caller)
     shown = set(spelled(caller))
-    return any(shown & set(spelled(one)) for one in (ringing.caller, ringing.number, ringing.target) if one)
+    return any(shown & set(spelled(one)) for one in proofs if one)
 
 
 def cause_of(missed: Turned, subscriber: Subscriber, rate: Rate | Refusal, posted: int, at_us: int) -> Cause:

@@ -23,6 +23,18 @@ STEPS_MAX = 8
 """So many steps of the wall clock during one call are told apart."""
 
 
+class LoopEvidence(StrEnum):
+    """By what a forward is known that comes back to the number while it rings, besides Diversion and History-Info, and
+    a caller who shows the called number or the phone that rings."""
+
+    HEADERS = "headers"
+    """By nothing else."""
+    CALLER = "caller"
+    """By the same shown caller: two people behind one switchboard number are taken for one."""
+    ANY = "any"
+    """By two withheld or two unknown callers, too, who are taken for one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The operator's settings that the core decides by; seconds unless the name says otherwise."""
@@ -51,6 +63,7 @@ class Policy:
     """The wall and monotonic clocks may differ by so much before the smaller duration is billed."""
     keep_withheld: bool = False
     """Whether the operator keeps numbers that their callers withhold, for his own eyes."""
+    loop_evidence: LoopEvidence = LoopEvidence.CALLER
 
     @property
     def is_shared(self) -> bool:

@@ -250,8 +250,10 @@ class Desk:
         for forward in self._registry.unanswered(subscriber.account.id):
             if forward.number != number:
                 continue
-            is_dialled = forward.state is State.RINGING
-            if is_diverted or (is_dialled and is_returned(request.caller, request.is_withheld, forward, spelled)):
+            if is_diverted:
+                return CAME_BACK
+            caller, withheld, by = request.caller, request.is_withheld, self._policy.loop_evidence
+            if forward.state is State.RINGING and is_returned(caller, withheld, forward, spelled, by):
                 return CAME_BACK
         if not is_diverted or self._registry.leads():
             return None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from charging.call.model import LoopEvidence, Policy
 from charging.ledger.accounts import Number
 from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_rig
 
@@ -43,12 +45,42 @@ async def test_r7_a_call_by_the_callers_own_number_while_it_rings_has_come_back(
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "returned"), [(True, True, True), (True, False, False), (False, True, False)]
+    ("by", "colleague", "withheld"),
+    [(LoopEvidence.HEADERS, False, False), (LoopEvidence.CALLER, True, False), (LoopEvidence.ANY, True, True)],
 )
-async def test_r7_two_withheld_callers_are_taken_for_one(rig: Rig, first: bool, second: bool, returned: bool) -> None:
-    await rig.subscriber(credit=EURO)
-    await rig.ringing(withheld=first)
-    assert ((await rig.ring(withheld=second)).reason == "came_back") is returned
+async def test_r7_what_a_caller_proves_is_the_operators_choice(
+    by: LoopEvidence, colleague: bool, withheld: bool
+) -> None:
+    """Two behind one switchboard number, two who withhold theirs, two of whom nothing is known."""
+    for first, second, returned in (
+        ({"caller": CALLER}, {"caller": CALLER}, colleague),
+        ({"withheld": True}, {"withheld": True}, withheld),
+        ({"caller": ""}, {"caller": ""}, withheld),
+        ({"withheld": True}, {"caller": CALLER}, False),
+        ({"caller": CALLER}, {"withheld": True}, False),
+        ({"caller": ""}, {"withheld": True}, False),
+    ):
+        async with make_rig(Policy(loop_evidence=by)) as rig:
+            await rig.subscriber(credit=EURO)
+            await rig.ringing(**first)
+            assert ((await rig.ring(**second)).reason == "came_back") is returned, (first, second)
+
+
+@pytest.mark.parametrize("by", list(LoopEvidence))
+@pytest.mark.parametrize("how", [{"diverted": (NUMBER,)}, {"caller": NUMBER}, {"caller": TARGET}])
+async def test_r7_what_names_the_number_or_the_phone_proves_it_always(by: LoopEvidence, how: dict[str, Any]) -> None:
+    async with make_rig(Policy(loop_evidence=by)) as rig:
+        await rig.subscriber(credit=EURO)
+        await rig.ringing(withheld=True)
+        assert (await rig.ring(**{"withheld": "diverted" in how, **how})).reason == "came_back"
+
+
+async def test_r7_a_withheld_number_that_is_kept_tells_callers_apart() -> None:
+    async with make_rig(Policy(keep_withheld=True)) as rig:
+        await rig.subscriber(credit=EURO)
+        await rig.ringing(withheld=True, caller=CALLER)
+        assert (await rig.ring(withheld=True, caller=STRANGER)).decision == "forward"
+        assert (await rig.ring(withheld=True, caller=CALLER)).reason == "came_back"
 
 
 async def test_the_same_caller_may_call_again_when_he_is_answered(rig: Rig) -> None:
