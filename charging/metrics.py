@@ -40,6 +40,8 @@ NOTICES = (
     "fax-refused",
 )
 """The kinds of mails to subscribers (`charging.notify.model.NoticeKind`)."""
+FAX_MAILS_DROPPED = ("automatic", "not_set_up", "unproven", "stranger", "unknown_address")
+"""`charging.service.refusal.Dropped`."""
 LISTENERS = ("agi", "api", "control", "http")
 TURNED = ("source", "full", "crowded_out", "silent", "no_descriptor")
 """Why a connection was turned away (`charging.door.Turned`)."""
@@ -92,6 +94,10 @@ class Metrics:
     def count_decision_lost(self, why: str) -> None:
         """One decision that was not kept."""
         self.decisions_lost.labels(why).inc()
+
+    def count_fax_mail_dropped(self, reason: str) -> None:
+        """One mail for a fax that was neither faxed nor answered."""
+        self.fax_mails_dropped.labels(reason).inc()
 
     def set_sessions_open(self, counts: dict[str, int]) -> None:
         """How many sessions are open in each state; a state that is not named has none."""
@@ -277,6 +283,14 @@ class Metrics:
             "0 while the mail server could not be used at the last try, else 1 (also where no mail is set up).",
         )
         self.mail_up.set(1)
+        self.fax_mails_dropped = self._counter(
+            "charging_fax_mails_dropped",
+            "Mails for faxes that were neither faxed nor answered, by reason (automatic: no person's, malformed or too "
+            "large, not_set_up: fax.mail_verified_by is not set, unproven: the From may be forged, stranger: no "
+            "customer's address, unknown_address: nobody's secret fax address).",
+            "reason",
+            known=[FAX_MAILS_DROPPED],
+        )
 
     def _counter(self, name: str, text: str, *labels: str, known: Iterable[Iterable[str]] = ()) -> Counter:
         counter = Counter(name, text, labels, registry=self.registry)

@@ -117,8 +117,9 @@ def _fax_programs() -> Iterator[Finding]:
 
 def _fax_mail(fax: Fax) -> Finding:
     if fax.mail_verified_by is None:
-        hint = "to take them, set fax.mail_verified_by to the name in your mail server's Authentication-Results"
-        return ok("fax", f"faxes by mail are refused, since nothing proves their From; {hint}")
+        hint = "to take others, set fax.mail_verified_by to the name in your mail server's Authentication-Results"
+        own = "only those sent to an account's own address are faxed (`charging fax address new`)"
+        return ok("fax", f"of faxes by mail {own}, since nothing proves a From; {hint}")
     return ok("fax", f"faxes by mail are taken if {fax.mail_verified_by} says that their From is genuine")
 
 

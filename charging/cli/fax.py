@@ -15,6 +15,12 @@ from charging.cli.output import Column, show_one, show_rows
 
 fax = typer.Typer(help="Faxes that subscribers send.", no_args_is_help=True, rich_markup_mode=None)
 
+address = typer.Typer(
+    help="An account's own, secret fax address: whoever mails to it faxes at the account's cost.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
 FILE = typer.Argument(help="A PDF or TIFF.", show_default=False)
 
 COLUMNS = (
@@ -33,7 +39,9 @@ COLUMNS = (
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    fax.command("submit-mail")(submit_mail)
+    # Further recipients come as arguments that nobody expects: a usage error would have the mail bounced.
+    fax.command("submit-mail", context_settings={"allow_extra_args": True})(submit_mail)
+    fax.add_typer(address, name="address")
     app.add_typer(fax, name="fax")
 
 
@@ -77,6 +85,27 @@ def cancel(
     """End a fax that is on its way; pages that were confirmed by then are charged."""
     with connected(options(ctx).settings()) as client:
         show_one(client.send("POST", path("accounts", account, "faxes", session, "cancellation")), as_json=as_json)
+
+
+@address.command("new")
+def new_address(ctx: typer.Context, account: str = ACCOUNT, as_json: bool = JSON_OPTION) -> None:
+    """Make the address, or another in its place. It is shown now and never again: only its hash is stored."""
+    with connected(options(ctx).settings()) as client:
+        show_one(client.send("POST", path("accounts", account, "fax-address")), as_json=as_json)
+
+
+@address.command("show")
+def show_address(ctx: typer.Context, account: str = ACCOUNT, as_json: bool = JSON_OPTION) -> None:
+    """Since when the account has one."""
+    with connected(options(ctx).settings()) as client:
+        show_one(client.get(path("accounts", account, "fax-address")), as_json=as_json)
+
+
+@address.command("withdraw")
+def withdraw_address(ctx: typer.Context, account: str = ACCOUNT, as_json: bool = JSON_OPTION) -> None:
+    """Take it back: mails to it are dropped from now on."""
+    with connected(options(ctx).settings()) as client:
+        show_one(client.send("DELETE", path("accounts", account, "fax-address")), as_json=as_json)
 
 
 @fax.callback()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -15,16 +17,16 @@ from charging.cli.failure import Refusal, say
 from charging.cli.options import options
 from charging.clock import SystemClock
 from charging.errors import ChargingError
+from charging.fax.address import digest_of
 from charging.fax.authentic import why_not
 from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, read_letter, the_number
 from charging.fax.reply import Words, reply_to, too_little, words
 from charging.ledger.accounts import Language
 from charging.pricing.money import parse_euro
-from charging.service.refusal import Code, Obstacle
+from charging.service.refusal import Code, Dropped, Obstacle
 
 if TYPE_CHECKING:
     from charging.notify.settings import Mail
-    from charging.settings import Settings
 
 FALLBACK_FROM = "fax@localhost"
 UNKNOWN = 500
@@ -32,6 +34,12 @@ UNKNOWN = 500
 TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h: the mail server keeps the mail and hands it over again. The same mail is the same fax, so
 none is sent twice."""
+NO_LETTER = "a mail that no person has sent, that is too large, or that has no single plain sender"
+UNKNOWN_ADDRESS = "the secret fax address that it was sent to is nobody's (any more)"
+NOT_SET_UP = (
+    "it was sent to no secret fax address (`charging fax address new`), and fax.mail_verified_by is not set in "
+    "charging.yaml, so that nothing proves its From"
+)
 
 
 class ReplyBy(StrEnum):
@@ -46,6 +54,24 @@ REPLY_BY = typer.Option(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Whose fax a mail is."""
+
+    account: str
+    language: Language
+    reply_to: str
+    """Where a reply goes; empty: nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A mail is neither faxed nor answered, and not bounced either: its sender may be anybody."""
+
+    reason: Dropped
+    why: str
+
+
 def submit_mail(
     ctx: typer.Context,
     sender: str | None = typer.Option(None, "--sender", help="The envelope's sender; empty: a bounce, dropped."),
@@ -55,55 +81,77 @@ def submit_mail(
 ) -> None:
     """Send the PDF or TIFF of a mail on standard input as a fax.
 
-    The number is in the address (fax+31201234567@…, 31201234567@fax…) or in the subject, where it begins with + or 0;
-    the From address must be the account's, and proven by the Authentication-Results of your mail server, which
-    fax.mail_verified_by names. Where the fax is not sent, a customer gets a reply; nobody else ever does. What cannot
-    be decided now (all lines busy, no daemon) ends with 75, for which mail servers try again later.
+    The number is in the address (fax+31201234567@…, 31201234567@fax…) or in the subject, where it begins with + or 0.
+    The account is that of the secret address (fax+SECRET@…, by `charging fax address new`), or that of the From address
+    if the Authentication-Results of your mail server prove it, which fax.mail_verified_by names. Where the fax is not
+    sent, a customer gets a reply; nobody else ever does. What cannot be decided now (all lines busy, no daemon) ends
+    with 75, for which mail servers try again later; what is dropped ends with 0, so that no bounce goes to strangers.
     """
     data = sys.stdin.buffer.read(MAIL_BYTES_MAX + 1)
     letter = read_letter(data, envelope_sender=sender, recipient=recipient) if len(data) <= MAIL_BYTES_MAX else None
-    if letter is None:
-        say("dropped a mail that no person has sent, that is too large, or that has no single plain sender")
-        return
     try:
         settings = options(ctx).settings()
+        if ctx.args:
+            raise Refusal("found several recipients, expected one; set chargingfax_destination_recipient_limit = 1")
         if reply_by is ReplyBy.SMTP and settings.mail is None:
             raise Refusal("--reply-by smtp needs a section `mail` in charging.yaml")
-        if (why := _unproven(letter, settings)) is not None:
-            say(f"dropped a mail that says to be from {letter.sender}: {why}")
-            return
         with connected(settings) as client:
-            said = _submit(client, letter, settings.mail)
+            if letter is None:
+                _drop(client, Drop(Dropped.AUTOMATIC, NO_LETTER))
+                return
+            payer = _payer(client, letter, settings.fax.mail_verified_by if settings.fax is not None else None)
+            if isinstance(payer, Drop):
+                _drop(client, payer)
+                return
+            said = payer if isinstance(payer, Words) else _submit(client, letter, payer, settings.mail)
         if said is not None:
-            from_ = reply_from or (settings.mail.sender_address if settings.mail else "") or letter.recipient
-            _reply(letter, from_ or FALLBACK_FROM, said, settings.mail if reply_by is ReplyBy.SMTP else None)
+            to = payer.reply_to if isinstance(payer, Payer) else letter.sender
+            own = "" if letter.secret else letter.recipient  # which else would be told to all who see the reply
+            from_ = reply_from or (settings.mail.sender_address if settings.mail else "") or own or FALLBACK_FROM
+            _reply(replace(letter, sender=to), from_, said, settings.mail if reply_by is ReplyBy.SMTP else None)
     except ChargingError as error:
         say(f"{error}; to be tried again later")
         raise typer.Exit(TRY_AGAIN) from None
 
 
-def _unproven(letter: Letter, settings: Settings) -> str | None:
-    """Why the sender may be another; ``None``: it is he. Raises Refusal where the settings name nobody who knows."""
-    server = settings.fax.mail_verified_by if settings.fax is not None else None
+def _drop(client: Client, drop: Drop) -> None:
+    """The mail server's log is told, and the daemon counts it if it can."""
+    say(f"dropped {drop.why}")
+    with suppress(Refusal):
+        if client.daemon:
+            client.send("POST", "/dropped-fax-mails", {"reason": drop.reason})
+
+
+def _payer(client: Client, letter: Letter, server: str | None) -> Payer | Words | Drop:
+    """Who pays, else what becomes of the mail. ``server`` is who proves a From."""
+    if letter.secret:
+        found = client.get(path("fax-addresses", digest_of(letter.secret)))["items"]
+        if not found:
+            return Drop(Dropped.UNKNOWN_ADDRESS, f"a mail from {letter.sender}: {UNKNOWN_ADDRESS}")
+        return Payer(found[0]["account"], Language(found[0]["language"]), found[0]["email"])
     if server is None:
-        raise Refusal("faxes by mail need fax.mail_verified_by in charging.yaml: anybody can write any From")
+        return Drop(Dropped.NOT_SET_UP, f"a mail from {letter.sender}: {NOT_SET_UP}")
+    if (why := _unproven(letter, server)) is not None:
+        return Drop(Dropped.UNPROVEN, f"a mail that says to be from {letter.sender}: {why}")
+    found = client.get("/fax-senders", {"email": letter.sender})["items"]
+    if not found:
+        return Drop(Dropped.STRANGER, f"a mail from {letter.sender}: no customer of ours has this address")
+    languages = {Language(one["language"]) for one in found}
+    if len(found) != 1:
+        return words(Wrong.AMBIGUOUS_SENDER, languages.pop() if len(languages) == 1 else None)
+    return Payer(found[0]["account"], languages.pop(), letter.sender)
+
+
+def _unproven(letter: Letter, server: str) -> str | None:
+    """Why the sender may be another; ``None``: it is he."""
     if not letter.is_addressed:
         return "its To does not name this address, so another may have handed in what was written to somebody else"
     return why_not(letter.authentication, server, letter.domain) or None
 
 
-def _submit(client: Client, letter: Letter, mail: Mail | None) -> Words | None:
-    """Send the fax; else what to reply, which a stranger is not. Raises Refusal where another attempt may fare
-    better."""
-    found = client.get("/fax-senders", {"email": letter.sender})["items"]
-    if not found:
-        say(f"dropped a mail from {letter.sender}: no customer of ours has this address")
-        return None
-    languages = {Language(one["language"]) for one in found}
-    language = languages.pop() if len(languages) == 1 else None
-    if len(found) != 1 or language is None:
-        return words(Wrong.AMBIGUOUS_SENDER, language)
-    account = str(found[0]["account"])
+def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None) -> Words | None:
+    """Send the fax; else what to reply. Raises Refusal where another attempt may fare better."""
+    account, language = payer.account, payer.language
     number, document = _number(client, letter), letter.document
     if isinstance(number, Wrong):
         return words(number, language)
@@ -134,6 +182,9 @@ def _number(client: Client, letter: Letter) -> str | Wrong:
 
 def _reply(letter: Letter, sender: str, said: Words, mail: Mail | None) -> None:
     """Write the reply to standard output, or send it. Raises MailServerTrouble where it can be sent later."""
+    if not letter.sender:
+        say("no reply was made: the account has no mail address")
+        return
     try:
         message = reply_to(letter, sender, said, SystemClock().now().wall_us)
     except ValueError as error:

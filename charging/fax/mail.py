@@ -2,8 +2,9 @@
 
 The number stands in the address (``fax+31201234567@…`` or ``31201234567@fax…``), else in the subject; what there is one
 is for `charging.tariff.written_numbers` to say. Both count only as the sender wrote them: whoever got a mail of his can
-hand the same mail in here, with its signature and with another envelope (RFC 6376, 8.6). The document is the one PDF or
-TIFF attached. What a program has sent (a bounce, an out-of-office notice, a list) is dropped without a word, so that
+hand the same mail in here, with its signature and with another envelope (RFC 6376, 8.6). An account's own address
+(``fax+SECRET@…``) names the account in place of a number (`charging.fax.address`). The document is the one PDF
+or TIFF attached. What a program has sent (a bounce, an out-of-office notice, a list) is dropped without a word, so that
 two machines never answer one another (RFC 3834); and since some programs do not say that they are, so is a mail without
 a document that answers one of our replies.
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.header import decode_header, make_header
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
@@ -38,6 +39,7 @@ PART_HEADER_MAX = 1_000
 PARTS_MAX = 200
 """Of a mail with more parts none is looked at: there is no document."""
 _IN_ADDRESS = re.compile(r"(fax\+)?\+?([0-9]{6,20})", re.IGNORECASE)
+_SECRET = re.compile(r"fax\+([a-z2-7]{26})", re.IGNORECASE)
 _TYPES = ("application/pdf", "image/tiff")
 _PROGRAMS = ("mailer-daemon", "mail-daemon")
 KEY_PREFIX = "mail-"
@@ -85,6 +87,8 @@ class Letter:
     """What names the number: the digits of an address, else the subject."""
     document: bytes | Wrong
     name: str = ""
+    secret: str = field(default="", repr=False)
+    """Of the account's own fax address to which it was sent (``fax+SECRET@…``); empty: it was sent to another."""
     authentication: tuple[str, ...] = ()
     """Its ``Authentication-Results``, the topmost first: for `charging.fax.authentic`."""
 
@@ -125,6 +129,7 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         target=_target(recipients, _subject(message), by_server=bool(recipient)),
         document=document,
         name=name,
+        secret=_secret(recipients),
         authentication=tuple(_headers(message, AUTHENTICATION_RESULTS)),
     )
 
@@ -249,6 +254,12 @@ def _target(recipients: list[str], subject: str, *, by_server: bool) -> str | Wr
     if found:
         return found.pop()
     return subject if len(subject) <= SUBJECT_LENGTH_MAX else Wrong.NO_NUMBER
+
+
+def _secret(recipients: list[str]) -> str:
+    """That of the one secret address among them."""
+    found = {match[1].lower() for one in recipients if (match := _SECRET.fullmatch(one.rpartition("@")[0]))}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _digits(address: str, *, by_server: bool) -> str:

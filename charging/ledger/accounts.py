@@ -62,6 +62,10 @@ class Account:
     payments: tuple[Payment, ...] = ()
     """The last PAYMENTS_REMEMBERED, oldest first. Kept here, as what follows from one is written in the same step."""
     created_us: int = 0
+    fax_address: str = ""
+    """SHA-256 of the secret in the account's own fax address; empty: it has none."""
+    fax_address_us: int = 0
+    """When that was made, wall clock."""
     version: int = 0
     """Counts up at each edit; an edit names the version it has seen."""
 

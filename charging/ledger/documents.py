@@ -28,7 +28,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
-COLLECTIONS = ("api-tokens", "archived-ids", "decisions", "findings", "missed-calls", "notice-records", "notices")
+COLLECTIONS = (
+    *("api-tokens", "archived-ids", "decisions", "fax-addresses", "findings", "missed-calls", "notice-records"),
+    "notices",
+)
 """Every collection that moves with a ledger: all but the note of the time (`charging.service.proven_time`)."""
 
 

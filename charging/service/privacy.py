@@ -17,6 +17,7 @@ import structlog
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.findings import COLLECTION as FINDINGS
 from charging.errors import LedgerError
+from charging.fax import address as fax_address
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.documents import Document
 from charging.ledger.model import CdrRow
@@ -161,6 +162,7 @@ class People:
             await self._store.replace_cdrs(changed)
             cdrs += len(changed)
         decisions = await self._decisions.forget(account)
+        await fax_address.forget(self._store, stored.fax_address)
         if not await self._forget_address(stored):
             return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")
         erased = Erased(cdrs, len(numbers), len(documents) + len(findings), decisions, await self._store.scrub())
@@ -169,7 +171,7 @@ class People:
 
     async def _forget_address(self, stored: Account) -> bool:
         for _ in range(TRIES_MAX):
-            without = replace(stored, email="", status_reason=ERASED)
+            without = replace(stored, email="", status_reason=ERASED, fax_address="", fax_address_us=0)
             if without == stored or await self._store.put_account(without):
                 return True
             stored = await self._store.account(stored.id) or stored

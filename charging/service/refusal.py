@@ -56,6 +56,19 @@ class Obstacle(StrEnum):
     """The operator must mend something."""
 
 
+class Dropped(StrEnum):
+    """Why a mail for a fax was neither faxed nor answered."""
+
+    AUTOMATIC = "automatic"
+    """A program has sent it, or it is malformed or too large."""
+    NOT_SET_UP = "not_set_up"
+    """The settings name nobody who proves a From."""
+    UNPROVEN = "unproven"
+    STRANGER = "stranger"
+    UNKNOWN_ADDRESS = "unknown_address"
+    """It was sent to a secret fax address that is nobody's (any more)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Nothing was changed."""

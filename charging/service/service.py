@@ -11,6 +11,7 @@ from pathlib import Path
 
 from charging.call.model import Policy
 from charging.clock import Clock
+from charging.fax.address import FaxAddresses
 from charging.fax.desk import FaxDesk
 from charging.fax.sending import Faxes
 from charging.ledger.books.verify import verify
@@ -51,15 +52,18 @@ class Service:
         fax: FaxDesk | None = None,
         answer_tolerance_ms: int = DEFAULTS.answer_tolerance_ms,
         touched: Callable[[str], None] = lambda _account: None,
+        mail_dropped: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         """``funds_changed(account)`` is called after each change of credit by people (R22), ``touched(account)`` after
-        each change of its credit, plan, numbers or settings; neither may wait. Without ``fax`` no faxes are sent from
-        here. ``answer_tolerance_ms`` comes off what a running call is shown to cost, as off what it is charged."""
+        each change of its credit, plan, numbers or settings; neither may wait.
+        ``mail_dropped(reason)`` counts a mail that was dropped. Without ``fax`` no faxes are sent from here.
+        ``answer_tolerance_ms`` comes off what a running call is shown to cost, as off what it is charged."""
 
         def credit_changed(account: str) -> None:
             funds_changed(account)
             touched(account)
 
+        self.mail_dropped = mail_dropped
         self.tariff = tariff
         self.clock = clock
         self.accounts = Accounts(store, tariff, clock, touched)
@@ -70,6 +74,7 @@ class Service:
         self.subscriptions = Subscriptions(self.accounts, tariff, clock)
         self.quotes = Quotes(store, tariff, clock)
         self.statements = Statements(store, tariff, clock)
+        self.fax_addresses = FaxAddresses(store, self.accounts, clock)
         self.faxes = Faxes(store, tariff, clock, fax)
         self.imports = AccountImport(store, tariff, clock, self.numbers)
         self.people = People(store, clock)

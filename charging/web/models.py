@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from charging.call.cdr import iso
 from charging.call.decided import Turn, advice, explanation
+from charging.fax.address import FaxAddress, NewFaxAddress
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import CREDIT, JournalLine, Kind
 from charging.pricing.money import format_euro
@@ -196,6 +197,27 @@ class CreditedOut(BaseModel):
             credit=format_euro(credited.credit.posted),
             available=format_euro(credited.credit.available),
         )
+
+
+class FaxAddressOut(BaseModel):
+    """The account has a fax address of its own."""
+
+    account: str
+    made: Instant
+
+    @classmethod
+    def of(cls, address: FaxAddress) -> Self:
+        return cls(account=address.account, made=iso(address.made_us))
+
+
+class FaxAddressMade(FaxAddressOut):
+    """A fax address just made."""
+
+    name: str = Field(description="what stands before the @ of your fax domain; it is not shown again")
+
+    @classmethod
+    def made_of(cls, new: NewFaxAddress) -> Self:
+        return cls(**FaxAddressOut.of(new).model_dump(), name=new.name)
 
 
 class LegOut(BaseModel):

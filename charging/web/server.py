@@ -95,6 +95,7 @@ def _service(daemon: Daemon) -> Service:
         live=RegistryCalls(daemon.registry),
         fax=daemon.fax,
         touched=daemon.touched,
+        mail_dropped=daemon.metrics.count_fax_mail_dropped,
         answer_tolerance_ms=daemon.config.settings.charging.answer_tolerance_ms,
     )
 

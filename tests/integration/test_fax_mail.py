@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email import message_from_string
 from email.message import EmailMessage
@@ -17,11 +18,11 @@ import pytest
 from charging.call.model import Policy
 from charging.cli.client import Client, client
 from charging.cli.failure import Refusal
-from charging.cli.fax_mail import TRY_AGAIN, _submit
+from charging.cli.fax_mail import TRY_AGAIN, Drop, Payer, _payer, _submit
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, ActionTimeout
 from charging.fax.desk import FaxDesk
-from charging.fax.mail import read_letter
+from charging.fax.mail import Letter, read_letter
 from charging.fax.reply import Words
 from charging.lab.daemon import free_port
 from charging.ledger.accounts import Account, Language, Number, Status
@@ -38,6 +39,8 @@ from tests.fakes.switch import FakeSwitch
 from tests.integration.command import Command, Place
 from tests.integration.smtp_server import Mailbox, mail_server
 from tests.unit.fax.test_fax_mail import PDF, letter, mail
+
+SERVER = "mx.voice.example"
 
 
 @pytest.fixture
@@ -90,12 +93,20 @@ def daemon(rig: Rig, desk: FaxDesk) -> Iterator[Client]:
         yield found
 
 
+def submitted_to(daemon: Client, letter: Letter, mail: Mail | None = None) -> Words | None:
+    """What the sender is answered, whose From the mail server has proven."""
+    said = f"{SERVER}; dmarc=pass header.from={letter.domain}"
+    payer = _payer(daemon, replace(letter, authentication=(said,)), SERVER)
+    assert not isinstance(payer, Drop)
+    return payer if isinstance(payer, Words) else _submit(daemon, letter, payer, mail)
+
+
 def operator() -> Mail:
     return Mail(sender_address="fax@op.nl", sender_name="The Operator", top_up_url="https://op.nl/credit")
 
 
 def test_r14_fax_by_mail_without_enough_credit_gets_the_notice_in_the_customers_language(daemon: Client) -> None:
-    answer = _submit(daemon, letter(mail(subject="+31612345678")), operator())
+    answer = submitted_to(daemon, letter(mail(subject="+31612345678")), operator())
     assert answer is not None
     assert answer.subject == "Your fax to +31612345678 was not sent"
     text = answer.text
@@ -108,7 +119,7 @@ def test_r14_fax_by_mail_without_enough_credit_gets_the_notice_in_the_customers_
 def replied(daemon: Client, sender: str, message: EmailMessage, settings: Mail | None = None) -> Words:
     """What the sender is answered."""
     message.replace_header("From", sender)
-    answer = _submit(daemon, letter(message), settings)
+    answer = submitted_to(daemon, letter(message), settings)
     assert answer is not None
     return answer
 
@@ -193,9 +204,9 @@ def test_switch_that_refuses_is_a_failure_of_ours_to_the_customer(
 
 def test_mail_that_was_faxed_before_is_not_said_to_have_failed(daemon: Client, rig: Rig, line: TakesAll) -> None:
     asyncio.run(rig.credit(EURO))
-    assert _submit(daemon, letter(mail(subject="+31612345678")), None) is None
+    assert submitted_to(daemon, letter(mail(subject="+31612345678")), None) is None
     asyncio.run(rig.store.put_number(Number("+31101234567", "anna")))
-    assert _submit(daemon, letter(mail(subject="+31612345678")), None) is None
+    assert submitted_to(daemon, letter(mail(subject="+31612345678")), None) is None
     assert len(line.orders) == 1
 
 
@@ -212,22 +223,22 @@ def test_mail_stays_with_the_mail_server_until_it_is_known_whether_its_fax_was_d
     desk.line = Unsure(rig.switch)
     for _ in range(2):
         with pytest.raises(Refusal, match="not known yet"):
-            _submit(daemon, letter(mail(subject="+31612345678")), None)
+            submitted_to(daemon, letter(mail(subject="+31612345678")), None)
     assert line.orders == []
 
 
 @pytest.mark.parametrize("subject", ["Offerte 2026-11-22", "Factuur 12345678", "Invoice 2026112233"])
 def test_dates_and_order_numbers_are_not_dialled(daemon: Client, subject: str) -> None:
-    answer = _submit(daemon, letter(mail(subject=subject)), operator())
+    answer = submitted_to(daemon, letter(mail(subject=subject)), operator())
     assert answer is not None
     assert "no valid fax number" in answer.text
-    answer = _submit(daemon, letter(mail(subject=f"{subject}: +31612345678, +31612345679")), operator())
+    answer = submitted_to(daemon, letter(mail(subject=f"{subject}: +31612345678, +31612345679")), operator())
     assert answer is not None
     assert "more than one number" in answer.text
 
 
 def test_number_beside_a_date_is_dialled_with_the_country_of_the_tariff(daemon: Client) -> None:
-    answer = _submit(daemon, letter(mail(subject="Fax to 06-12345678 d.d. 2026-11-22")), operator())
+    answer = submitted_to(daemon, letter(mail(subject="Fax to 06-12345678 d.d. 2026-11-22")), operator())
     assert answer is not None
     assert answer.subject == "Your fax to +31612345678 was not sent"
 
@@ -256,9 +267,6 @@ def command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Command:
 def add_settings(command: Command, text: str) -> None:
     file = command.place.config
     file.write_text(file.read_text() + text)
-
-
-SERVER = "mx.voice.example"
 
 
 def genuine(domain: str = "example.nl", outcome: str = "pass") -> bytes:
@@ -313,14 +321,83 @@ def test_stranger_is_never_answered(command: Command, monkeypatch: pytest.Monkey
     assert (out, why) == ("", "charging: dropped a mail from eve@x.nl: no customer of ours has this address\n")
 
 
-def test_no_mail_is_faxed_or_answered_where_nothing_is_said_of_who_proves_its_from(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def nobody_proves(command: Command) -> None:
     text = command.place.config.read_text()
     command.place.config.write_text(text.replace(f", mail_verified_by: {SERVER}", ""))
-    assert "faxes by mail are refused" in command("check").out
-    out, why = submitted(command, monkeypatch, genuine(), code=TRY_AGAIN)
+
+
+def test_mail_is_dropped_and_not_bounced_where_nothing_is_said_of_who_proves_its_from(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mail server gives up what is deferred for days, and tells the From, which may be anybody's."""
+    nobody_proves(command)
+    assert "only those sent to an account's own address are faxed" in command("check").out
+    out, why = submitted(command, monkeypatch, genuine())
     assert (out, "fax.mail_verified_by" in why) == ("", True)
+
+
+def new_address(command: Command, account: str) -> str:
+    made = command("fax", "address", "new", account, "--json")
+    assert made.code == 0, made
+    name: str = json.loads(made.out)["name"]
+    return f"{name}@fax.example"
+
+
+@pytest.mark.parametrize("written", [str, str.upper])
+def test_r14_secret_address_says_whose_fax_it_is_and_its_customer_is_answered(
+    command: Command, monkeypatch: pytest.MonkeyPatch, written: Callable[[str], str]
+) -> None:
+    """Whoever sends it, from wherever; who wrote the From is answered nothing."""
+    nobody_proves(command)
+    address = written(new_address(command, "anna-2"))
+    data = mail(subject="no number").as_bytes().replace(b"Anna@Example.nl", b"scanner@office.example")
+    out, why = submitted(command, monkeypatch, data, "--recipient", address)
+    reply = message_from_string(out, policy=default)
+    assert (reply["To"], reply["From"]) == ("anna@example.nl", "fax@localhost")
+    assert "geen bestaand faxnummer" in reply.get_content()
+    assert address.partition("@")[0][4:].lower() not in (out + why).lower(), "a reply and a log are read by others"
+
+
+def test_secret_address_that_is_no_more_is_nobodys(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = new_address(command, "anna-1")
+    new = new_address(command, "anna-1")
+    assert "made" in command("fax", "address", "show", "anna-1").out
+    told = []
+    for address in (old, new, "fax+" + "a" * 26 + "@fax.example"):
+        out, why = submitted(command, monkeypatch, mail(subject="?").as_bytes(), "--recipient", address)
+        told.append((bool(out), "nobody's (any more)" in why))
+        assert address.partition("@")[0][4:] not in why
+    assert told == [(False, True), (True, False), (False, True)]
+    assert command("fax", "address", "withdraw", "anna-1").code == 0
+    out, why = submitted(command, monkeypatch, genuine(), "--recipient", new)
+    assert (out, "nobody's (any more)" in why) == ("", True)
+    assert "has no fax address of its own" in command("fax", "address", "show", "anna-1").err
+
+
+def test_customer_without_a_mail_address_is_not_answered(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = new_address(command, "anna-1")
+    assert command("account", "set", "anna-1", "--email", "").code == 0
+    out, why = submitted(command, monkeypatch, mail(subject="?").as_bytes(), "--recipient", address)
+    assert (out, "the account has no mail address" in why) == ("", True)
+
+
+def test_r14_fax_by_a_secret_address_is_sent_for_its_account(daemon: Client, rig: Rig, line: TakesAll) -> None:
+    asyncio.run(rig.credit(EURO))
+    name = daemon.send("POST", "/accounts/anna/fax-address")["name"]
+    message = mail(subject="+31612345678")
+    message.replace_header("From", "scanner@office.example")
+    found = letter(message, recipient=f"{name}@fax.example")
+    payer = _payer(daemon, found, None)
+    assert payer == Payer("anna", Language.EN, "anna@example.nl")
+    assert _submit(daemon, found, payer, None) is None
+    assert [order.target for order in line.orders] == ["+31612345678"]
+
+
+def test_several_recipients_are_not_bounced(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So comes a mail where the mail server's limit of recipients is not set."""
+    recipients = ("fax+31201234567@fax.example", "fax+31201234568@fax.example")
+    out, why = submitted(command, monkeypatch, genuine(), "--recipient", *recipients, code=TRY_AGAIN)
+    assert (out, "chargingfax_destination_recipient_limit = 1" in why) == ("", True)
 
 
 def test_mail_waits_at_the_mail_server_where_no_settings_or_no_daemon_are(
@@ -336,7 +413,7 @@ def test_mail_waits_at_the_mail_server_where_no_settings_or_no_daemon_are(
 def test_what_was_not_decided_is_answered_by_nothing(daemon: Client, desk: FaxDesk) -> None:
     desk.at_once = 0
     with pytest.raises(Refusal, match="all lines are busy"):
-        _submit(daemon, letter(mail(subject="+31612345678")), None)
+        submitted_to(daemon, letter(mail(subject="+31612345678")), None)
 
 
 @pytest.mark.parametrize("sender", ["<>", ""])

@@ -45,6 +45,7 @@ PROMISED = {
     "charging_unexpected_events": {"state", "event"},
     "charging_notices": {"kind", "result"},
     "charging_mail_up": set(),
+    "charging_fax_mails_dropped": {"reason"},
     "charging_build_info": {"version"},
 }
 

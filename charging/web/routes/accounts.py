@@ -19,6 +19,8 @@ from charging.web.models import (
     BalanceOut,
     Correction,
     CreditedOut,
+    FaxAddressMade,
+    FaxAddressOut,
     JournalLineOut,
     NumberOut,
     Page,
@@ -140,6 +142,25 @@ async def subscription_corrected(
 ) -> SubscriptionOut:
     """Put the end of what is paid right, also to an earlier day. No payment: R19's year counts from the last one."""
     return SubscriptionOut.of(granted(await service.subscriptions.correct(account, idempotency_key, body.until)))
+
+
+@router.get("/{account}/fax-address")
+async def show_fax_address(account: str, service: TheService) -> FaxAddressOut:
+    """Since when the account has a fax address of its own; the address itself is not kept. 404: it has none."""
+    return FaxAddressOut.of(granted(await service.fax_addresses.get(account)))
+
+
+@router.post("/{account}/fax-address", status_code=201)
+async def renew_fax_address(account: str, service: TheService) -> FaxAddressMade:
+    """Make a fax address whose mails are faxed at the account's cost, whoever sends them. It is shown now and never
+    again; one that there was is good no more."""
+    return FaxAddressMade.made_of(granted(await service.fax_addresses.renew(account)))
+
+
+@router.delete("/{account}/fax-address")
+async def withdraw_fax_address(account: str, service: TheService) -> FaxAddressOut:
+    """Take the account's fax address back. Answers what there was."""
+    return FaxAddressOut.of(granted(await service.fax_addresses.withdraw(account)))
 
 
 @router.get("/{account}/journal")

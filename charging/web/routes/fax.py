@@ -13,9 +13,9 @@ from charging.fax.desk import FaxWish, TooLittle
 from charging.fax.views import FaxView
 from charging.ledger.accounts import Account
 from charging.pricing.money import format_euro
-from charging.service.refusal import Code, Obstacle, Refused
+from charging.service.refusal import Code, Dropped, Obstacle, Refused
 from charging.web.forms import NUMBER
-from charging.web.models import Euro, Instant, Page
+from charging.web.models import Body, Euro, Instant, Page
 from charging.web.parts import CdrCursor, Limit, TheService, cdr_cursor, cdr_place
 from charging.web.problem import MEDIA_TYPE, ProblemDocument, Refusal, granted, problem_response
 from charging.web.routes.accounts import IdempotencyKey
@@ -80,10 +80,17 @@ class Sender(BaseModel):
 
     account: str
     language: str
+    email: str
 
     @classmethod
     def of(cls, account: Account) -> Self:
-        return cls(account=account.id, language=account.language.value)
+        return cls(account=account.id, language=account.language.value, email=account.email)
+
+
+class DroppedMail(Body):
+    """A mail for a fax that was neither faxed nor answered."""
+
+    reason: Dropped
 
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -147,6 +154,20 @@ async def cancel_fax(account: str, session: str, service: TheService) -> FaxOut:
 async def list_senders(service: TheService, email: Annotated[str, Query(max_length=254)]) -> Page[Sender]:
     """The accounts, but closed ones, that have a mail address."""
     return Page(items=[Sender.of(one) for one in await service.faxes.senders(email)])
+
+
+@by_mail.get("/fax-addresses/{digest}")
+async def show_address_owner(service: TheService, digest: str) -> Page[Sender]:
+    """The account whose own fax address has this digest, unless it is closed."""
+    owner = await service.fax_addresses.owner(digest)
+    return Page(items=[] if owner is None else [Sender.of(owner)])
+
+
+@by_mail.post("/dropped-fax-mails", status_code=201)
+async def count_dropped(service: TheService, body: DroppedMail) -> DroppedMail:
+    """A mail was dropped; it is counted."""
+    service.mail_dropped(body.reason)
+    return body
 
 
 @by_mail.get("/fax-targets")

@@ -1,0 +1,119 @@
+"""An account's own fax address, ``fax+SECRET@…``: whoever writes to it sends faxes at the account's cost, so that
+nothing else need prove who he is.
+
+The secret has 128 random bits, in small letters and digits, since mail servers write addresses in whatever case. Only
+its SHA-256 is stored, and looked up: how long a look takes tells nothing of a secret. The account says which digest is
+its own; the document that leads from a digest to the account is written before it and deleted after it, so that a
+change which is broken off leaves at worst a document that leads nowhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass, field, replace
+
+from charging.clock import Clock
+from charging.ledger.accounts import Account, Status
+from charging.ledger.port import Store
+from charging.service.accounts import Accounts
+from charging.service.refusal import Code, Refused
+
+COLLECTION = "fax-addresses"
+SECRET_BYTES = 16
+NAME_PREFIX = "fax+"
+
+
+@dataclass(frozen=True, slots=True)
+class FaxAddress:
+    """What is known of an account's address: not the address."""
+
+    account: str
+    made_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewFaxAddress(FaxAddress):
+    """An address just made."""
+
+    name: str = field(repr=False)
+    """What stands before the ``@``; it cannot be shown again."""
+
+
+def digest_of(secret: str) -> str:
+    """By which a secret is stored and looked up; in whatever case a mail server has written it."""
+    return hashlib.sha256(secret.lower().encode()).hexdigest()
+
+
+class FaxAddresses:
+    """The addresses of all accounts."""
+
+    def __init__(self, store: Store, accounts: Accounts, clock: Clock) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._clock = clock
+
+    async def renew(self, account: str) -> NewFaxAddress | Refused:
+        """Make an address; one that there was is good no more."""
+        before = await self._accounts.get(account)
+        if isinstance(before, Refused):
+            return before
+        secret = base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode().rstrip("=").lower()
+        digest, made_us = digest_of(secret), self._clock.now().wall_us
+        await self._store.put_document(COLLECTION, digest, json.dumps({"account": account}))
+        changed = await self._accounts.edit(
+            account, lambda one: replace(one, fax_address=digest, fax_address_us=made_us)
+        )
+        if isinstance(changed, Refused):
+            await forget(self._store, digest)
+            return changed
+        await forget(self._store, before.fax_address)
+        return NewFaxAddress(account, made_us, NAME_PREFIX + secret)
+
+    async def get(self, account: str) -> FaxAddress | Refused:
+        """Since when there is one."""
+        stored = await self._accounts.get(account)
+        if isinstance(stored, Refused):
+            return stored
+        return _known(stored) or _none(account)
+
+    async def withdraw(self, account: str) -> FaxAddress | Refused:
+        """Take the address back: mails to it are dropped from now on. Answers what there was."""
+        before = await self._accounts.get(account)
+        if isinstance(before, Refused):
+            return before
+        known = _known(before)
+        if known is None:
+            return _none(account)
+        changed = await self._accounts.edit(account, lambda one: replace(one, fax_address="", fax_address_us=0))
+        if isinstance(changed, Refused):
+            return changed
+        await forget(self._store, before.fax_address)
+        return known
+
+    async def owner(self, digest: str) -> Account | None:
+        """Whose address has this digest; ``None``: nobody's, or that of a closed account."""
+        document = await self._store.get_document(COLLECTION, digest)
+        account = None if document is None else await self._store.account(json.loads(document.body)["account"])
+        if account is None or account.status is Status.CLOSED:
+            return None
+        return account if hmac.compare_digest(account.fax_address, digest) else None
+
+
+async def forget(store: Store, digest: str) -> None:
+    """Delete what leads from a digest to its account, if there is any."""
+    document = await store.get_document(COLLECTION, digest) if digest else None
+    if document is not None:
+        await store.delete_document(document)
+
+
+def _known(account: Account) -> FaxAddress | None:
+    return FaxAddress(account.id, account.fax_address_us) if account.fax_address else None
+
+
+def _none(account: str) -> Refused:
+    advice = f"`charging fax address new {account}` makes one"
+    return Refused(Code.NOT_FOUND, f"account {account!r} has no fax address of its own", advice)
