@@ -17,12 +17,12 @@ from charging.cli.failure import Refusal, say
 from charging.cli.options import options
 from charging.clock import SystemClock
 from charging.errors import ChargingError
-from charging.fax.address import digest_of
 from charging.fax.authentic import why_not
 from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, read_letter, the_number
 from charging.fax.reply import Words, reply_to, too_little, words
 from charging.ledger.accounts import Language
 from charging.pricing.money import parse_euro
+from charging.service.fax_address import digest_of
 from charging.service.refusal import Code, Dropped, Obstacle
 
 if TYPE_CHECKING:

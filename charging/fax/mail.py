@@ -3,7 +3,7 @@
 The number stands in the address (``fax+31201234567@…`` or ``31201234567@fax…``), else in the subject; what there is one
 is for `charging.tariff.written_numbers` to say. Both count only as the sender wrote them: whoever got a mail of his can
 hand the same mail in here, with its signature and with another envelope (RFC 6376, 8.6). An account's own address
-(``fax+SECRET@…``) names the account in place of a number (`charging.fax.address`). The document is the one PDF
+(``fax+SECRET@…``) names the account in place of a number (`charging.service.fax_address`). The document is the one PDF
 or TIFF attached. What a program has sent (a bounce, an out-of-office notice, a list) is dropped without a word, so that
 two machines never answer one another (RFC 3834); and since some programs do not say that they are, so is a mail without
 a document that answers one of our replies.

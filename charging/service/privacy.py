@@ -17,11 +17,11 @@ import structlog
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.findings import COLLECTION as FINDINGS
 from charging.errors import LedgerError
-from charging.fax import address as fax_address
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.documents import Document
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
+from charging.service import fax_address
 from charging.service.decisions import Decisions
 from charging.service.refusal import Code, Refused, unknown_account
 from charging.shown import HIDDEN, hidden

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from charging.call.model import Policy
 from charging.clock import Clock
-from charging.fax.address import FaxAddresses
 from charging.fax.desk import FaxDesk
 from charging.fax.sending import Faxes
 from charging.ledger.books.verify import verify
@@ -21,6 +20,7 @@ from charging.service.account_import import AccountImport
 from charging.service.accounts import Accounts
 from charging.service.balance import Balances
 from charging.service.decisions import Decisions, Kept, Sought
+from charging.service.fax_address import FaxAddresses
 from charging.service.findings import Findings
 from charging.service.ledger_contents import LedgerContents
 from charging.service.live import Calls, LiveCalls

@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from charging.call.cdr import iso
 from charging.call.decided import Turn, advice, explanation
-from charging.fax.address import FaxAddress, NewFaxAddress
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import CREDIT, JournalLine, Kind
 from charging.pricing.money import format_euro
 from charging.service.balance import BalanceView
 from charging.service.decisions import Kept
+from charging.service.fax_address import FaxAddress, NewFaxAddress
 from charging.service.live import CallView
 from charging.service.money import Credited, reason_shown
 from charging.service.numbers import NumberSet

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from charging.fax.address import COLLECTION, FaxAddresses, NewFaxAddress, digest_of, forget
 from charging.ledger.accounts import Account, Status
 from charging.ledger.memory import MemoryStore
 from charging.service.accounts import Accounts
+from charging.service.fax_address import COLLECTION, FaxAddresses, NewFaxAddress, digest_of, forget
 from charging.service.refusal import Code, Refused
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import make_tariff
