@@ -9,7 +9,7 @@ SECONDS ?= 60
 SITE ?= site
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs fuzz bench format lock install sbom audit prompts venv clean
+.PHONY: help demo test test-all lint docs fuzz bench format lock wheel deb install sbom audit prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -59,6 +59,12 @@ format: venv ## let ruff lay out the code
 
 lock: ## make the locks again from pyproject.toml; pins stay, but for PACKAGES="name…" (or --all)
 	@.ci/setup lock $(PACKAGES)
+
+wheel: ## dist/: this package as a wheel, another with its demo, and the lock of what runs
+	@.ci/setup wheels dist
+
+deb: venv wheel ## dist/: Debian packages for Debian 12, of the program and of its demo
+	@$(PYTHON) .ci/deb.py dist
 
 install: ## a venv for a server at PREFIX: what runs, and nothing that tests or builds
 	@.ci/setup production $(PREFIX)

@@ -23,7 +23,6 @@ SECRET = "ami.secret"  # noqa: S105 - a file's name
 SWITCH_SECRET = "asterisk/manager_secret.conf"  # noqa: S105 - a file's name
 WHERE = "WHERE.md"
 STANDARD_FOLDER = Path("/etc/charging")
-STANDARD_STATE = Path("/var/lib/charging")
 
 _SHIPPED = (
     *("charging.yaml", "tariff.yaml", "tariff.schema.json", "decks/*.csv", "asterisk/*.conf", "asterisk/README.md"),
@@ -46,6 +45,8 @@ class Site:
     """For ledger, socket and faxes, absolute; ``None``: ``folder/var``."""
     program: str
     """How the command is run, for example ``/opt/charging/.venv/bin/charging``."""
+    prompts: Path | None = None
+    """Where Asterisk finds the prompts, absolute; ``None``: ``folder/prompts``."""
 
 
 def rendered(site: Site) -> dict[str, bytes]:
@@ -98,7 +99,7 @@ def _settings(text: str, site: Site) -> str:
     if site.state is not None:
         edits["sqlite:///var/"] = f"sqlite:///{site.state}/"
         edits[": var/"] = f": {site.state}/"
-    prompts = site.folder / "prompts"
+    prompts = site.prompts or site.folder / "prompts"
     if _ON_SWITCH.fullmatch(str(prompts)):
         edits["  #prompts_dir_on_switch: /usr/share/asterisk/sounds/charging\n"] = (
             f"  prompts_dir_on_switch: {prompts}\n"

@@ -118,12 +118,21 @@ def write_tones(folder: Path) -> None:
     write_tone(folder / "tones" / "mobile.wav", MOBILE_TONE_HZ, TONE_S)
 
 
+def laid_down_secret(config: Path) -> str:
+    """The AMI password that ``charging init`` has made in ``config``; empty: it is no folder of its making."""
+    made = config / "manager_secret.conf"
+    found = re.search(r"(?m)^secret = (\S+)$", made.read_text()) if made.exists() else None
+    return found[1] if found else ""
+
+
 def include_shipped(folder: Path, config: Path, operator_settings: Mapping[str, str], ami_secret: str) -> None:
     """Do what ``config/asterisk/README.md`` asks of an operator."""
     charging = folder / "etc" / "charging"
     shutil.copytree(config, charging)
     globals_file = charging / "charging-globals.conf"
     globals_file.write_text(_set_globals(globals_file.read_text(), operator_settings))
+    if laid_down_secret(config):
+        return
     template = (charging / "manager_secret.conf.template").read_text()
     (charging / "manager_secret.conf").write_text(template.replace(";secret =", f"secret = {ami_secret}"))
 

@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +118,20 @@ async def ensure_asterisk_async() -> AsteriskProgram:
             stop.set()
 
 
+def ensure_debian(suite: str, packages: Sequence[str]) -> Path:
+    """A Debian in a folder of the cache, made once, to be copied by who wants a clean machine.
+
+    Raises:
+        LabUnavailable: none is to be had.
+    """
+    root = cache_folder() / suite
+    if not _is_whole(root):
+        _refuse_where_impossible()
+        with show_progress() as report:
+            _install_once(root, report, suite, packages)
+    return root
+
+
 def _root(cache: Path | None) -> Path:
     return (cache or cache_folder()) / SUITE
 
@@ -157,7 +171,7 @@ def _refuse_where_impossible() -> None:
     )
 
 
-def _install_once(root: Path, say: Say) -> None:
+def _install_once(root: Path, say: Say, suite: str = SUITE, packages: Sequence[str] = PACKAGES) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     with _install_lock(root.parent / "install.lock", say):
         if _is_whole(root):
@@ -166,13 +180,13 @@ def _install_once(root: Path, say: Say) -> None:
         partial = Path(tempfile.mkdtemp(prefix=f"{root.name}{PARTIAL}", dir=root.parent))
         started = time.monotonic()
         try:
-            _install(partial, say)
+            _install(partial, say, suite, packages)
         except (subprocess.CalledProcessError, OSError) as error:
             _remove_tree(partial)
             raise LabUnavailable(_failure(error)) from error
         partial.chmod(0o755)
         partial.rename(root)
-        say(InstallProgress(f"Asterisk installed in {time.monotonic() - started:.0f} s", 1.0))
+        say(InstallProgress(f"{packages[0]} installed in {time.monotonic() - started:.0f} s", 1.0))
 
 
 @contextlib.contextmanager
@@ -181,7 +195,7 @@ def _install_lock(path: Path, say: Say) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(InstallProgress("another process is installing Asterisk; waiting for it", 0.0))
+            say(InstallProgress("another process is installing; waiting for it", 0.0))
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -199,7 +213,7 @@ def _remove_tree(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _install(partial: Path, say: Say) -> None:
+def _install(partial: Path, say: Say, suite: str, packages: Sequence[str]) -> None:
     if shutil.which("debootstrap") is None or not KEYRING.exists():
         say(InstallProgress("installing debootstrap", 0.0))
         _run(["apt-get", "-qq", "update"], say, 0.0, 0.0)
@@ -212,7 +226,7 @@ def _install(partial: Path, say: Say) -> None:
         f"--keyring={KEYRING}",
     ]
     # An empty mirror means debootstrap's own default; Debian 12's debootstrap knows forky's recipe as sid's only.
-    _run([*bootstrap, SUITE, str(partial), "", str(BOOTSTRAP_SCRIPT)], say, 0.02, 0.6)
+    _run([*bootstrap, suite, str(partial), "", str(BOOTSTRAP_SCRIPT)], say, 0.02, 0.6)
     # Nothing that the packages bring may be started, on whatever machine this is.
     policy = partial / "usr" / "sbin" / "policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 101\n")
@@ -220,9 +234,9 @@ def _install(partial: Path, say: Say) -> None:
     inside = ["chroot", str(partial), "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get"]
     # debootstrap has checked the same list's signature, and cannot check its age; nothing is kept if apt refuses it.
     _run([*inside, "-o", f"Acquire::Min-ValidTime={_release_days() * DAY_S}", "update"], say, 0.6, 0.65)
-    _run([*inside, "install", "-y", "--no-install-recommends", *PACKAGES], say, 0.65, 0.98)
+    _run([*inside, "install", "-y", "--no-install-recommends", *packages], say, 0.65, 0.98)
     _run([*inside, "clean"], say, 0.98, 0.99)
-    (partial / MARKER).write_text(f"{SUITE}\n")
+    (partial / MARKER).write_text(f"{suite}\n")
 
 
 def _release_days() -> int:

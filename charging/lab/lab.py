@@ -27,6 +27,7 @@ from charging.lab.folder import (
     LabFolder,
     copy_prompts,
     include_shipped,
+    laid_down_secret,
     lay_out,
     write_mailboxes,
     write_tones,
@@ -174,7 +175,7 @@ class Lab:
         self.agi_port = ports.agi
         self.sip_port, self.world_sip_port = ports.switch_sip, ports.world_sip
         folder = self._folder.path
-        lab_secret, charging_secret = secrets.token_hex(16), secrets.token_hex(16)
+        lab_secret, charging_secret = secrets.token_hex(16), laid_down_secret(self._config) or secrets.token_hex(16)
         switch_ami = AmiAccess("127.0.0.1", ports.switch_ami, LAB_USER, lab_secret)
         charging_ami = AmiAccess("127.0.0.1", ports.switch_ami, CHARGING_USER, charging_secret)
         world_ami = AmiAccess("127.0.0.1", ports.world_ami, LAB_USER, lab_secret)
