@@ -1,8 +1,8 @@
 """Build the Debian packages: ``deb.py DIST``, with the wheels of ``make wheel`` in DIST. For Debian 12.
 
-``charging`` has what runs, in a venv of its own under /usr/lib/charging: exactly what requirements.lock pins, by hash, for
-Debian's Python 3.11, whatever Python builds it. ``charging-demo`` has the demo and the lab. Nothing is fetched when they
-are installed. The same tree gives the same bytes (SOURCE_DATE_EPOCH: else the last commit's time).
+``charging`` has what runs, in a venv of its own under /usr/lib/charging: exactly what requirements.lock pins, by hash,
+for Debian's Python 3.11, whatever Python builds it. ``charging-demo`` has the demo and the lab. Nothing is fetched when
+they are installed. The same tree gives the same bytes (SOURCE_DATE_EPOCH: else the last commit's time).
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def main(dist: Path) -> None:
         control(tree, name, of)
         set_modes(tree, epoch)
         package = dist / f"{name}_{__version__}_{of}.deb"
-        subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", tree, package],  # noqa: S607
+        subprocess.run(  # noqa: S603 - our own command
+            ["dpkg-deb", "--root-owner-group", "-Zxz", "-z3", "--build", tree, package],  # noqa: S607
             check=True,
             stdout=subprocess.DEVNULL,
             env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)},
@@ -77,14 +77,12 @@ def main(dist: Path) -> None:
 
 
 def output(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
 
 
-def fill_charging(tree: Path, dist: Path, platform: str) -> None:
-    """The venv, the command, and what `charging init` would lay down, each where Debian has it."""
-    packages = tree / PACKAGES
-    packages.mkdir(parents=True)
-    subprocess.run(
+def install_libraries(packages: Path, dist: Path, platform: str) -> None:
+    """What the lock pins, by hash, for Debian's Python and this processor."""
+    subprocess.run(  # noqa: S603 - our own command
         [
             *(sys.executable, "-m", "uv", "--quiet", "pip", "install", "--target", packages, "--no-deps"),
             *("--require-hashes", "--only-binary", ":all:", "--python-version", PYTHON_OF_DEBIAN),
@@ -94,9 +92,16 @@ def fill_charging(tree: Path, dist: Path, platform: str) -> None:
     )
     shutil.rmtree(packages / "bin", ignore_errors=True)
     (packages / ".lock").unlink(missing_ok=True)
+
+
+def fill_charging(tree: Path, dist: Path, platform: str) -> None:
+    """The venv, the command, and what `charging init` would lay down, each where Debian has it."""
+    packages = tree / PACKAGES
+    packages.mkdir(parents=True)
+    install_libraries(packages, dist, platform)
     unpack(next(dist.glob(f"charging-{__version__}-*.whl")), packages)
     (tree / PRIVATE / "bin").mkdir()
-    (tree / PRIVATE / "bin" / "python").symlink_to(f"/usr/bin/python{PYTHON}")
+    (tree / PRIVATE / "bin" / "python").symlink_to(f"../../../bin/python{PYTHON}")
     (tree / PRIVATE / "pyvenv.cfg").write_text(f"home = /usr/bin\nversion = {PYTHON_OF_DEBIAN}\n")
     write(tree / PRIVATE / "bin" / "charging", LAUNCHER.encode())
     (tree / "usr" / "bin").mkdir()
@@ -127,6 +132,8 @@ def document(tree: Path, name: str, epoch: int) -> None:
     line += f" -- {MAINTAINER}  {formatdate(epoch)}\n"
     write(folder / "changelog.gz", packed(line.encode()))
     write(folder / "copyright", (DEBIAN / "copyright").read_bytes())
+    if (overrides := DEBIAN / name / "overrides").exists():
+        write(tree / "usr" / "share" / "lintian" / "overrides" / name, overrides.read_bytes())
     if name == "charging":
         write(folder / "CHANGELOG.md.gz", packed((ROOT / "CHANGELOG.md").read_bytes()))
         write(folder / "README.Debian", (DEBIAN / "README.Debian").read_bytes())
@@ -151,7 +158,7 @@ def control(tree: Path, name: str, architecture: str) -> None:
         (folder / "conffiles").write_text("".join(own))
     units = " ".join(sorted(path.name for path in files if path.is_relative_to(tree / "lib" / "systemd")))
     for script in (DEBIAN / name).iterdir():
-        if script.name != "control":
+        if script.name not in ("control", "overrides"):
             write(folder / script.name, script.read_text().replace("@UNITS@", units).encode())
 
 
