@@ -16,8 +16,6 @@ from charging.cli.laid_down import rendered
 from charging.settings import load_config
 from tests.integration.wheels import ROOT, build_wheel
 
-needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="packages are built on Debian")
-
 
 @pytest.fixture(scope="module")
 def deb() -> ModuleType:
@@ -48,7 +46,6 @@ def tree(dist: Path) -> Path:
     return dist / "charging"
 
 
-@needs_dpkg
 def test_all_that_init_lays_down_is_in_the_package_where_debian_has_it(deb: ModuleType, tree: Path) -> None:
     packed = {one.read_bytes() for one in tree.rglob("*") if one.is_file() and one.suffix != ".gz"}
     laid_down = rendered(deb.SITE)
@@ -65,7 +62,6 @@ def test_all_that_init_lays_down_is_in_the_package_where_debian_has_it(deb: Modu
         assert (tree / path).exists() or (tree / path).is_symlink(), path
 
 
-@needs_dpkg
 def test_every_unit_is_installed_runs_the_packages_command_and_is_started_by_its_scripts(tree: Path) -> None:
     units = sorted(one.name for one in (ROOT / "config" / "systemd").iterdir())
     assert sorted(one.name for one in (tree / "lib" / "systemd" / "system").iterdir()) == units
@@ -80,7 +76,6 @@ def test_every_unit_is_installed_runs_the_packages_command_and_is_started_by_its
         subprocess.run(["sh", "-n", tree / "DEBIAN" / script], check=True)
 
 
-@needs_dpkg
 def test_what_an_operator_edits_is_a_conffile_and_the_settings_are_good(tree: Path) -> None:
     conffiles = (tree / "DEBIAN" / "conffiles").read_text().split()
     assert conffiles == sorted(f"/{one.relative_to(tree)}" for one in (tree / "etc").rglob("*") if one.is_file())
@@ -94,7 +89,6 @@ def test_what_an_operator_edits_is_a_conffile_and_the_settings_are_good(tree: Pa
     assert settings.switch.prompts_dir_on_switch == "/usr/share/asterisk/sounds/charging"
 
 
-@needs_dpkg
 def test_a_server_has_no_demo_and_nothing_is_in_both_packages(dist: Path) -> None:
     def files(name: str) -> set[str]:
         tree = dist / name
@@ -108,7 +102,6 @@ def test_a_server_has_no_demo_and_nothing_is_in_both_packages(dist: Path) -> Non
     assert f"charging (>= {__version__})" in control
 
 
-@needs_dpkg
 def test_money_is_left_by_a_purge(tree: Path) -> None:
     """What is seen in a clean root by the long test; here, that nobody puts a removal into a script."""
     for script in (tree / "DEBIAN").iterdir():
@@ -117,7 +110,6 @@ def test_money_is_left_by_a_purge(tree: Path) -> None:
             assert "deluser" not in script.read_text()
 
 
-@needs_dpkg
 def test_modes_do_not_follow_the_builders_umask_and_the_same_tree_gives_the_same_bytes(
     deb: ModuleType, dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
