@@ -33,7 +33,7 @@ from charging.settings import Config
 from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
-from charging.tariff.watch import TariffWatcher
+from charging.tariff.watch import Looked, TariffWatcher, look_at
 from charging.tasks import Tasks
 from charging.web.api import api_app
 from charging.web.forward import daemon_at
@@ -126,10 +126,12 @@ class _TariffHere:
         self._clock = clock
         self._decks = DeckCache()
         self._tariff: Tariff | None = None
+        self._looked: Looked | None = None
 
     def current(self) -> Tariff:
         """Raises ConfigError where there has been no good one since this process began."""
         if self._tariff is None:
+            self._looked = look_at(self._path)
             self._tariff = load_tariff(self._path, deck_reader=self._decks)
         return self._tariff
 
@@ -138,7 +140,10 @@ class _TariffHere:
         while True:
             with contextlib.suppress(ConfigError):
                 tariff = self.current()
-                await TariffWatcher(self._path, self._clock, tariff, self._good, lambda _problems: None).run()
+                watcher = TariffWatcher(
+                    self._path, self._clock, tariff, self._good, lambda _problems: None, self._decks, self._looked
+                )
+                await watcher.run()
             await self._clock.sleep_until(self._clock.now().mono_us + MICROSECONDS)
 
     def _good(self, tariff: Tariff) -> None:

@@ -1,14 +1,28 @@
-"""A rate deck in memory: prefix → dated rows, longest match among those in force."""
+"""A rate deck in memory: prefix → dated rows, longest match among those in force.
+
+A deck may have 200,000 rows and more, and is handed from the process that reads it to the one that decides calls. So
+it has no object for each row, but a few arrays for all of them: taking them over costs the same for any number of rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence, Set
 from datetime import date
-from typing import NamedTuple
+from itertools import accumulate
+from pickle import PickleBuffer
+from typing import Any, NamedTuple
 
 from charging.pricing.rate import Step
 
 PER_MINUTE_S = 60
+
+DIGITS_MAX = 15
+"""Of a prefix, and of a number (ITU-T E.164)."""
+_BITS = 4
+_WRITTEN = str.maketrans("0123456789", "123456789a")
+_READ = str.maketrans("123456789a", "0123456789")
 
 
 class DeckRow(NamedTuple):
@@ -36,47 +50,145 @@ class DeckRow(NamedTuple):
 class Deck:
     """All rows of one file. Rows with the same prefix differ in their dates."""
 
+    __slots__ = ("_columns", "file")
+
     def __init__(self, file: str, rows: Iterable[DeckRow]) -> None:
         self.file = file
-        self._rows: dict[str, DeckRow | tuple[DeckRow, ...]] = {}
-        """Almost every prefix has one row: only the others get a tuple, newest first."""
-        for row in rows:
-            present = self._rows.get(row.prefix)
-            self._rows[row.prefix] = row if present is None else _newest_first(present, row)
-        self._lengths = tuple(sorted({len(prefix) for prefix in self._rows}, reverse=True))
+        self._columns = _columns(rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.file, tuple((one.format, PickleBuffer(one)) for one in self._columns))
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._columns.keys)
 
     def prefixes(self) -> Set[str]:
         """All prefixes, in force or not."""
-        return self._rows.keys()
+        return {self._prefix(place) for place in range(len(self))}
 
     def rows(self, prefix: str) -> tuple[DeckRow, ...]:
-        """The rows of a prefix, newest first."""
-        found = self._rows[prefix]
-        return (found,) if isinstance(found, DeckRow) else found
+        """The rows of a prefix, newest first. Raises KeyError."""
+        place = bisect_left(self._columns.keys, _key(prefix[1:]))
+        if place == len(self) or self._prefix(place) != prefix:
+            raise KeyError(prefix)
+        return tuple(map(self._row, self._rows_at(place)))
 
     def match(self, number: str, today: date) -> DeckRow | None:
         """The row of the longest prefix of ``number`` (with ``+``) that is in force ``today``."""
-        rows = self._rows
-        for length in self._lengths:
-            prefix = number[:length]
-            if prefix not in rows:
-                continue
-            found = rows[prefix]
-            if isinstance(found, DeckRow):
-                if found.valid_from <= today:
-                    return found
-            elif row := _in_force(found, today):
-                return row
+        columns, day = self._columns, today.toordinal()
+        wanted = _key(number[1 : 1 + DIGITS_MAX])
+        # What begins as the number does stands before it, and after it comes nothing that does. So the last that is
+        # not beyond the number is its longest prefix, or has begun with that one.
+        place = bisect_right(columns.keys, wanted) - 1
+        while place >= 0:
+            unit = _BITS * (DIGITS_MAX - columns.lengths[place])
+            if wanted >> unit == columns.keys[place] >> unit:
+                for row in self._rows_at(place):
+                    if columns.since[row] <= day:
+                        return self._row(row)
+            place = columns.shorter[place]
         return None
 
+    def _prefix(self, place: int) -> str:
+        digits = f"{self._columns.keys[place]:0{DIGITS_MAX}x}"[: self._columns.lengths[place]]
+        return "+" + digits.translate(_READ)
 
-def _newest_first(present: DeckRow | tuple[DeckRow, ...], row: DeckRow) -> tuple[DeckRow, ...]:
-    rows = (present,) if isinstance(present, DeckRow) else present
-    return tuple(sorted((*rows, row), key=lambda one: one.valid_from, reverse=True))
+    def _rows_at(self, place: int) -> range:
+        return range(self._columns.first[place], self._columns.first[place + 1])
+
+    def _row(self, row: int) -> DeckRow:
+        columns = self._columns
+        name = columns.names[row]
+        return DeckRow(
+            self._prefix(bisect_right(columns.first, row) - 1),
+            bytes(columns.text[columns.text_ends[name] : columns.text_ends[name + 1]]).decode(),
+            columns.prices[row],
+            columns.first_s[row],
+            columns.next_s[row],
+            columns.connect_fees[row],
+            date.fromordinal(columns.since[row]),
+        )
 
 
-def _in_force(rows: tuple[DeckRow, ...], today: date) -> DeckRow | None:
-    return next((row for row in rows if row.valid_from <= today), None)
+Buffer = Any
+"""An array, or a view of one or of what another process has written: a sequence of integers."""
+
+
+class _Columns(NamedTuple):
+    """One for each thing that is to be known."""
+
+    keys: Buffer
+    """By prefix, ascending: `_key` of its digits."""
+    lengths: Buffer
+    """By prefix: how many digits."""
+    shorter: Buffer
+    """By prefix: the place of the longest other one with which it begins; -1: there is none."""
+    first: Buffer
+    """By prefix, and one more: its first row."""
+    prices: Buffer
+    """By row, as all that follow."""
+    first_s: Buffer
+    next_s: Buffer
+    connect_fees: Buffer
+    since: Buffer
+    """The day's number."""
+    names: Buffer
+    """The name's number."""
+    text_ends: Buffer
+    """By name, and one more: where it begins in the text."""
+    text: Buffer
+    """All names, UTF-8."""
+
+
+def _columns(rows: Iterable[DeckRow]) -> _Columns:
+    """The rows as arrays, in the order of their prefixes and the newest of each first."""
+    ordered = sorted(rows, key=lambda row: (_key(row.prefix[1:]), -row.valid_from.toordinal()))
+    names = {name: place for place, name in enumerate(dict.fromkeys(row.name for row in ordered))}
+    text = [name.encode() for name in names]
+    keys, lengths, shorter, first = _tree(ordered)
+    arrays = _Columns(
+        keys=keys,
+        lengths=lengths,
+        shorter=shorter,
+        first=first,
+        prices=array("q", (row.price for row in ordered)),
+        first_s=array("H", (row.first_s for row in ordered)),
+        next_s=array("H", (row.next_s for row in ordered)),
+        connect_fees=array("q", (row.connect_fee for row in ordered)),
+        since=array("I", (row.valid_from.toordinal() for row in ordered)),
+        names=array("I", (names[row.name] for row in ordered)),
+        text_ends=array("I", accumulate(map(len, text), initial=0)),
+        text=array("B", b"".join(text)),
+    )
+    return _Columns(*(memoryview(one) for one in arrays))
+
+
+def _tree(ordered: Sequence[DeckRow]) -> tuple[array[int], array[int], array[int], array[int]]:
+    """``keys``, ``lengths``, ``shorter`` and ``first``."""
+    keys, lengths, shorter, first = array("Q"), array("B"), array("i"), array("I")
+    begun: list[tuple[str, int]] = []
+    """The prefixes with which the present one begins."""
+    for row, (prefix, *_) in enumerate(ordered):
+        if row and ordered[row - 1].prefix == prefix:
+            continue
+        while begun and not prefix.startswith(begun[-1][0]):
+            begun.pop()
+        shorter.append(begun[-1][1] if begun else -1)
+        begun.append((prefix, len(keys)))
+        keys.append(_key(prefix[1:]))
+        lengths.append(len(prefix) - 1)
+        first.append(row)
+    first.append(len(ordered))
+    return keys, lengths, shorter, first
+
+
+def _restored(file: str, columns: Sequence[tuple[Any, Any]]) -> Deck:
+    deck = Deck.__new__(Deck)
+    deck.file = file
+    deck._columns = _Columns(*(memoryview(written).cast("B").cast(code) for code, written in columns))
+    return deck
+
+
+def _key(digits: str) -> int:
+    """Digits as a number that is ordered as they are: four bits for each, from the left, and zeros after the last."""
+    return int(digits.translate(_WRITTEN).ljust(DIGITS_MAX, "0"), 16)

@@ -15,7 +15,7 @@ import hashlib
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,6 +105,10 @@ class DeckCache:
 
     def __init__(self) -> None:
         self._read: dict[Path, DeckFile] = {}
+
+    def keep_only(self, paths: Collection[Path]) -> None:
+        """Forget all others: they are not named any more."""
+        self._read = {path: read for path, read in self._read.items() if path in paths}
 
     def __call__(self, path: Path) -> DeckFile:
         """The deck at ``path``. Raises :class:`ConfigError` with every problem found."""

@@ -14,7 +14,7 @@ from charging.metrics import Metrics
 from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
-from charging.tariff.watch import TariffWatcher
+from charging.tariff.watch import TariffWatcher, look_at
 
 log = structlog.get_logger("charging.tariff")
 
@@ -27,6 +27,7 @@ class TariffInForce:
         self._path = path
         self._metrics = metrics
         self._decks = DeckCache()
+        self._looked = look_at(path)
         self._tariff = load_tariff(path, deck_reader=self._decks)
         self._metrics.set_tariff(self._tariff.revision, self._tariff.digest)
 
@@ -36,7 +37,8 @@ class TariffInForce:
 
     async def watch(self, clock: Clock) -> NoReturn:
         """Notice edits, for ever."""
-        await TariffWatcher(self._path, clock, self._tariff, self._good, self._bad, self._decks).run()
+        callbacks = self._good, self._bad
+        await TariffWatcher(self._path, clock, self._tariff, *callbacks, self._decks, self._looked).run()
 
     def _good(self, tariff: Tariff) -> None:
         self._tariff = tariff

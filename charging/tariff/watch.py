@@ -5,38 +5,51 @@ is seen half-way), or a deployment turns a symbolic link. So nothing is assumed 
 looked at through their names (``stat`` follows links), and when anything differs from what was read last, the files
 are read as soon as they have rested for a second. What was read counts only if nothing changed meanwhile.
 
-Reading happens in a thread: a deck of 200,000 rows takes seconds, and calls do not wait for it.
+Reading happens in another process (`charging.tariff_reading`): calls do not wait for it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn, Protocol
 
 from charging.clock import MICROSECONDS, Clock
-from charging.errors import ConfigError, Problem
+from charging.errors import Problem
 from charging.tariff.deck_file import DeckCache
-from charging.tariff.file import files_of, load_tariff
+from charging.tariff.file import files_of
 from charging.tariff.tariff import Tariff
+from charging.tariff_reading import Reading, read_in_child
 
 POLL_S = 1
-"""Between two looks; so an edit is in force two to three seconds after it was saved."""
+"""Between two looks; so an edit is in force three to four seconds after it was saved, and a large deck when it is read."""
+
+AGAIN_S = 60
+"""After a reading that was broken off."""
 
 Look = tuple[tuple[int, ...] | None, ...]
 """What ``stat`` says of each file; ``None``: not there."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What one reading of the files gave."""
+class Looked(NamedTuple):
+    """What there was when a tariff was read: a change since then is an edit."""
 
     files: tuple[Path, ...]
-    tariff: Tariff | None
-    problems: tuple[Problem, ...]
+    look: Look
+
+
+def look_at(path: Path) -> Looked:
+    """A look at the tariff file and the decks that it names, to be taken before they are read."""
+    files = files_of(path)
+    return Looked(files, _look(files))
+
+
+class Reader(Protocol):
+    """Reads the tariff at a path, for which it may take its time."""
+
+    async def __call__(self, path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
+        """``files`` and ``decks`` are those of the last reading."""
 
 
 class TariffWatcher:
@@ -54,8 +67,11 @@ class TariffWatcher:
         on_good: Callable[[Tariff], None],
         on_bad: Callable[[Sequence[Problem]], None],
         decks: DeckCache | None = None,
+        looked: Looked | None = None,
+        read: Reader = read_in_child,
     ) -> None:
-        """``in_force``: what was read from ``path`` at the start; ``decks``: with which cache."""
+        """``in_force``: what was read from ``path`` at the start; ``decks``: with which cache; ``looked``: after which
+        look, without which all is read once more."""
         self._path = path
         self._clock = clock
         self._digest = in_force.digest
@@ -63,10 +79,12 @@ class TariffWatcher:
         self._on_bad = on_bad
         self._bad = False
         self._decks = decks or DeckCache()
-        self._files: tuple[Path, ...] = (path,)
-        self._read: Look | None = None
-        """The look at what was read last; ``None`` before the first reading here, which finds edits made since
-        ``in_force`` was read."""
+        self._read_files = read
+        self._again_mono_us = 0
+        """Not before then, after a reading that was broken off."""
+        self._files: tuple[Path, ...] = (path,) if looked is None else looked.files
+        self._read: Look | None = None if looked is None else looked.look
+        """The look at what was read last."""
         self._seen: Look = ()
 
     async def run(self) -> NoReturn:
@@ -80,9 +98,14 @@ class TariffWatcher:
         look = _look(self._files)
         rested = look == self._seen
         self._seen = look
-        if look == self._read or not rested:
+        if look == self._read or not rested or self._clock.now().mono_us < self._again_mono_us:
             return
-        reading = await asyncio.to_thread(self._read_files)
+        reading = await self._read_files(self._path, self._files, self._decks)
+        self._decks = reading.decks
+        if not reading.finished:
+            self._again_mono_us = self._clock.now().plus(AGAIN_S).mono_us
+            self._tell(reading)
+            return
         if reading.files != self._files:
             # Other decks are named now: what was read counts once they have been seen at rest too.
             self._files = reading.files
@@ -92,7 +115,7 @@ class TariffWatcher:
             self._read = look
             self._tell(reading)
 
-    def _tell(self, reading: _Reading) -> None:
+    def _tell(self, reading: Reading) -> None:
         if reading.tariff is None:
             self._bad = True
             self._on_bad(reading.problems)
@@ -100,17 +123,6 @@ class TariffWatcher:
             self._bad = False
             self._digest = reading.tariff.digest
             self._on_good(reading.tariff)
-
-    def _read_files(self) -> _Reading:
-        files = self._files
-        try:
-            files = files_of(self._path)
-            return _Reading(files, load_tariff(self._path, deck_reader=self._decks), ())
-        except ConfigError as error:
-            return _Reading(files, None, error.problems)
-        except Exception as error:  # noqa: BLE001  whatever is wrong with an edit, calls go on with the tariff in force
-            found = f"{type(error).__name__}: {error}"
-            return _Reading(files, None, (Problem(str(self._path), "", found, "a tariff that can be read"),))
 
 
 def _look(files: Sequence[Path]) -> Look:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from charging.errors import Problem
+from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
-from charging.tariff.watch import TariffWatcher
+from charging.tariff.watch import AGAIN_S, Reader, TariffWatcher, look_at
+from charging.tariff_reading import Reading, read_files, read_in_child
 from tests.fakes.clock import FakeClock
 from tests.unit.tariff.tariffs import SMALL, changed, write
 
@@ -21,13 +24,25 @@ BROKEN = changed("price: 0.12", "price: O.12")
 WITH_DECK = SMALL.replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax")
 
 
+async def read_here(path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
+    """In this process: how an edit is noticed is the same, and a child takes a second to start."""
+    return read_files(path, files, decks)
+
+
 class Watched:
     """A watcher, and what it told."""
 
     def __init__(self, path: Path) -> None:
         self.good: list[Tariff] = []
         self.bad: list[Sequence[Problem]] = []
-        self.watcher = TariffWatcher(path, FakeClock(), load_tariff(path), self.good.append, self.bad.append)
+        self.clock = FakeClock()
+        self.read: Reader = read_here
+        self.watcher = TariffWatcher(
+            path, self.clock, load_tariff(path), self.good.append, self.bad.append, read=self._read
+        )
+
+    async def _read(self, path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
+        return await self.read(path, files, decks)
 
     async def told(self, polls: int = 4) -> tuple[list[str], int]:
         """The revisions of good edits and the number of bad ones, after some looks."""
@@ -110,18 +125,14 @@ async def test_a_file_seen_half_way_is_not_read_before_it_rests(watched: Watched
     assert await watched.told() == (["edited-2"], 0)
 
 
-async def test_an_edit_during_the_reading_is_read_again(
-    watched: Watched, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read = watched.watcher._read_files
-
-    def read_while_somebody_saves() -> object:
-        monkeypatch.setattr(watched.watcher, "_read_files", read)
-        found = read()
+async def test_an_edit_during_the_reading_is_read_again(watched: Watched, path: Path) -> None:
+    async def read_while_somebody_saves(path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
+        watched.read = read_here
+        found = read_files(path, files, decks)
         by_writing_in_place(path, EDITED.replace("edited-2", "edited-3"))
         return found
 
-    monkeypatch.setattr(watched.watcher, "_read_files", read_while_somebody_saves)
+    watched.read = read_while_somebody_saves
     by_writing_in_place(path, EDITED)
     assert await watched.told(6) == (["edited-3"], 0)
 
@@ -200,16 +211,52 @@ async def test_a_reading_that_fails_unexpectedly_is_a_bad_edit_and_no_end_of_wat
     def fail(*_: object, **__: object) -> Tariff:
         raise RuntimeError("cosmic ray")
 
-    monkeypatch.setattr(f"charging.tariff.watch.{reader}", fail)
+    monkeypatch.setattr(f"charging.tariff_reading.{reader}", fail)
     by_writing_in_place(path, EDITED)
     assert await watched.told() == ([], 1)
     assert watched.bad[0][0].found == "RuntimeError: cosmic ray"
 
 
+async def test_what_was_read_at_the_start_is_not_read_again(tmp_path: Path) -> None:
+    (tmp_path / "deck.csv").write_text("prefix,price\n32,0.10\n", encoding="utf-8")
+    path, good = write(tmp_path, WITH_DECK), list[Tariff]()
+    looked, read = look_at(path), list[Path]()
+
+    async def read_and_count(path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
+        read.append(path)
+        return read_files(path, files, decks)
+
+    tariff = load_tariff(path)
+    watcher = TariffWatcher(path, FakeClock(), tariff, good.append, lambda _: None, looked=looked, read=read_and_count)
+    for _ in range(3):
+        await watcher.poll()
+    assert read == []
+    by_writing_in_place(path, WITH_DECK.replace("small-1", "edited-2"))
+    for _ in range(3):
+        await watcher.poll()
+    assert ([one.revision for one in good], read) == (["edited-2"], [path])
+
+
+async def test_reading_that_was_broken_off_is_told_and_tried_again_a_minute_later(watched: Watched, path: Path) -> None:
+    async def broken_off(path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
+        return await read_in_child(
+            path, files, decks, program=(sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
+        )
+
+    watched.read = broken_off
+    by_writing_in_place(path, EDITED)
+    assert await watched.told(6) == ([], 1)
+    watched.read = read_here
+    await watched.clock.advance(AGAIN_S - 1)
+    assert await watched.told(6) == ([], 1)
+    await watched.clock.advance(1)
+    assert await watched.told(6) == (["edited-2"], 1)
+
+
 async def test_run_looks_every_second(tmp_path: Path) -> None:
     path = write(tmp_path)
     clock, good = FakeClock(), list[Tariff]()
-    watcher = TariffWatcher(path, clock, load_tariff(path), good.append, lambda problems: None)
+    watcher = TariffWatcher(path, clock, load_tariff(path), good.append, lambda problems: None, read=read_here)
     task = asyncio.create_task(watcher.run(), name="watch")
     try:
         async with asyncio.timeout(20), clock.autojump(idle_s=0.001):

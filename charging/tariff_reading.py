@@ -1,0 +1,155 @@
+"""Reads a tariff and its decks in a process of its own, for the one that decides calls.
+
+A deck of 200,000 rows takes seconds to read, and a thread that reads it keeps the interpreter from everybody else. So
+a child reads it, and hands over what it has made of it in memory that both have: the decks' arrays are taken over as
+they are, and what is copied does not grow with their rows. It gets the decks that were read before in the same way,
+and reads only those that have changed. A child that dies or hangs is told as a problem: the tariff in force stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import pickle
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from charging.errors import ConfigError, Problem
+from charging.tariff.deck_file import DeckCache
+from charging.tariff.file import files_of, load_tariff
+from charging.tariff.tariff import Tariff
+
+PROGRAM = (sys.executable, "-c", "import sys; from charging.tariff_reading import main; main(*map(int, sys.argv[1:]))")
+"""Not as ``__main__``: what it hands over is of this module's own classes."""
+NICENESS = 5
+"""Where processors are short, calls go first."""
+READ_MAX_S = 300
+"""The largest deck there may be takes two minutes."""
+ALIGNED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one reading of the files gave."""
+
+    files: tuple[Path, ...]
+    tariff: Tariff | None
+    problems: tuple[Problem, ...]
+    decks: DeckCache = field(default_factory=DeckCache)
+    """What was read, for the next reading."""
+    finished: bool = True
+    """``False``: the files were not read to their end, which says nothing about them."""
+
+
+def read_files(path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
+    """Read them here and now. ``files``: what they were the last time."""
+    try:
+        files = files_of(path)
+        decks.keep_only(files)
+        return Reading(files, load_tariff(path, deck_reader=decks), (), decks)
+    except ConfigError as error:
+        return Reading(files, None, error.problems, decks)
+    except Exception as error:  # noqa: BLE001  whatever is wrong with an edit, calls go on with the tariff in force
+        found = f"{type(error).__name__}: {error}"
+        return Reading(files, None, (_unreadable(path, found),), decks)
+
+
+def _unreadable(path: Path, found: str, hint: str = "") -> Problem:
+    return Problem(str(path), "", found, "a tariff that can be read", hint=hint)
+
+
+async def read_in_child(
+    path: Path,
+    files: tuple[Path, ...],
+    decks: DeckCache,
+    *,
+    program: Sequence[str] = PROGRAM,
+    deadline_s: float = READ_MAX_S,
+) -> Reading:
+    """Have a child read them, for ``deadline_s`` seconds at most."""
+    with _Memory() as given, _Memory() as made:
+        descriptors = (given.descriptor, made.descriptor)
+        pipe = asyncio.subprocess.PIPE
+        try:
+            request = await asyncio.to_thread(given.write, (path, files, decks))
+            process = await asyncio.create_subprocess_exec(
+                *program, *map(str, descriptors), stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=descriptors
+            )
+            answer, said = await _asked(process, request, deadline_s)
+        except TimeoutError:
+            return _broken_off(path, files, decks, f"a reader that has not finished after {deadline_s:g} s")
+        except OSError as error:
+            return _broken_off(path, files, decks, f"a reader that cannot be started ({error.strerror or error})")
+        if process.returncode:
+            last = said.decode(errors="replace").strip().rpartition("\n")[2][:200]
+            why = f"signal {-process.returncode}" if process.returncode < 0 else f"code {process.returncode}"
+            return _broken_off(path, files, decks, f"a reader that ended with {why} {last}".rstrip())
+        reading: Reading = made.read(answer)
+        return reading
+
+
+async def _asked(process: asyncio.subprocess.Process, request: bytes, deadline_s: float) -> tuple[bytes, bytes]:
+    """What it answers. Raises TimeoutError. It has ended when this returns, however that comes about."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            return await process.communicate(request)
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def _broken_off(path: Path, files: tuple[Path, ...], decks: DeckCache, found: str) -> Reading:
+    hint = "the tariff in force stays, and this is tried again; has the machine memory enough?"
+    return Reading(files, None, (_unreadable(path, found, hint),), decks, finished=False)
+
+
+class _Memory:
+    """Memory that two processes have: one writes an object into it, and the other reads it where it is."""
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self.descriptor = os.memfd_create("charging-tariff") if descriptor is None else descriptor
+
+    def __enter__(self) -> _Memory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    def write(self, value: object) -> bytes:
+        """What ``read`` needs to find it."""
+        large: list[pickle.PickleBuffer] = []
+        rest = pickle.dumps(value, protocol=5, buffer_callback=large.append)
+        sizes = []
+        with open(self.descriptor, "wb", closefd=False) as memory:
+            for one in large:
+                sizes.append(memory.write(one.raw()))
+                memory.write(bytes(-sizes[-1] % ALIGNED))
+        return pickle.dumps((rest, sizes))
+
+    def read(self, written: bytes) -> Any:
+        """The object. Its arrays stay in this memory, which lives as long as they do."""
+        rest, sizes = pickle.loads(written)  # noqa: S301  our own other process wrote it
+        if not sizes:
+            return pickle.loads(rest)  # noqa: S301
+        memory = memoryview(mmap.mmap(self.descriptor, 0, prot=mmap.PROT_READ))
+        large, start = [], 0
+        for size in sizes:
+            large.append(memory[start : start + size])
+            start += size + -size % ALIGNED
+        return pickle.loads(rest, buffers=large)  # noqa: S301
+
+
+def main(given: int, made: int) -> None:
+    """The child; its arguments are the two memories' descriptors."""
+    os.nice(NICENESS)
+    with _Memory(given) as memory:
+        asked = memory.read(sys.stdin.buffer.read())
+    with _Memory(made) as memory:
+        sys.stdout.buffer.write(memory.write(read_files(*asked)))
