@@ -126,7 +126,7 @@ PURE = (
     "agi.protocol",
     "agi.arguments",
 )
-TALKING = ("charging.tariff.watch", "charging.tariff.in_force")
+TALKING = ("charging.tariff.watch", "charging.tariff.reading", "charging.tariff.in_force")
 """Within the folders above: what watches the tariff's files."""
 IMPURE_MODULES = (
     *("asyncio", "concurrent", "multiprocessing", "sched", "threading"),

@@ -5,7 +5,7 @@ is seen half-way), or a deployment turns a symbolic link. So nothing is assumed 
 looked at through their names (``stat`` follows links), and when anything differs from what was read last, the files
 are read as soon as they have rested for a second. What was read counts only if nothing changed meanwhile.
 
-Reading happens in another process (`charging.tariff_reading`): calls do not wait for it.
+Reading happens in another process (`charging.tariff.reading`): calls do not wait for it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from charging.clock import MICROSECONDS, Clock
 from charging.errors import Problem
 from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import files_of
+from charging.tariff.reading import Reading, read_in_child
 from charging.tariff.tariff import Tariff
-from charging.tariff_reading import Reading, read_in_child
 
 POLL_S = 1
-"""Between two looks; so an edit is in force three to four seconds after it was saved, and a large deck when it is read."""
+"""Between two looks; so an edit is in force three to four seconds after it was saved, a new large deck later."""
 
 AGAIN_S = 60
 """After a reading that was broken off."""

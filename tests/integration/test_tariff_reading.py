@@ -12,7 +12,7 @@ import pytest
 from charging.pricing.rate import Rate
 from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.deck_file import DeckCache, parse_deck
-from charging.tariff_reading import _Memory, read_files, read_in_child
+from charging.tariff.reading import _Memory, read_files, read_in_child
 from tests.unit.tariff.tariffs import SMALL, changed, write
 
 WITH_DECK = SMALL.replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax")

@@ -13,9 +13,9 @@ import pytest
 from charging.errors import Problem
 from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import load_tariff
+from charging.tariff.reading import Reading, read_files, read_in_child
 from charging.tariff.tariff import Tariff
 from charging.tariff.watch import AGAIN_S, Reader, TariffWatcher, look_at
-from charging.tariff_reading import Reading, read_files, read_in_child
 from tests.fakes.clock import FakeClock
 from tests.unit.tariff.tariffs import SMALL, changed, write
 
@@ -211,7 +211,7 @@ async def test_a_reading_that_fails_unexpectedly_is_a_bad_edit_and_no_end_of_wat
     def fail(*_: object, **__: object) -> Tariff:
         raise RuntimeError("cosmic ray")
 
-    monkeypatch.setattr(f"charging.tariff_reading.{reader}", fail)
+    monkeypatch.setattr(f"charging.tariff.reading.{reader}", fail)
     by_writing_in_place(path, EDITED)
     assert await watched.told() == ([], 1)
     assert watched.bad[0][0].found == "RuntimeError: cosmic ray"

@@ -24,7 +24,7 @@ from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import files_of, load_tariff
 from charging.tariff.tariff import Tariff
 
-PROGRAM = (sys.executable, "-c", "import sys; from charging.tariff_reading import main; main(*map(int, sys.argv[1:]))")
+PROGRAM = (sys.executable, "-c", "import sys; from charging.tariff.reading import main; main(*map(int, sys.argv[1:]))")
 """Not as ``__main__``: what it hands over is of this module's own classes."""
 NICENESS = 5
 """Where processors are short, calls go first."""
