@@ -23,7 +23,10 @@ FUNCTION_LINES_MAX = 50
 
 # --- who may import whom --------------------------------------------------------------------------------------
 
-FOUNDATION = ("charging.errors", "charging.clock", "charging.shown", "charging.tasks", "charging.__version__")
+FOUNDATION = (
+    *("charging.errors", "charging.clock", "charging.shown", "charging.tasks", "charging.stored"),
+    "charging.__version__",
+)
 READING = ("charging.yaml_text", "charging.yaml_model")
 PRICES = ("charging.pricing", "charging.tariff", "charging.whatif", *READING)
 LEDGER_PORT = (
@@ -56,6 +59,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.clock": (),
     "charging.shipped": (),
     "charging.shown": (),
+    "charging.stored": (),
     "charging.tasks": (),
     "charging.pricing.money": (),
     "charging.pricing": (),
@@ -103,6 +107,7 @@ DRIVERS = {
 PURE = (
     "charging.errors",
     "charging.shown",
+    "charging.stored",
     "charging.yaml_*",
     "charging.pricing.*",
     "charging.tariff.*",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated
 
 from charging.call import oneoff
 from charging.call.cdr import iso
@@ -24,6 +24,7 @@ from charging.call.switch_events import ChannelEnded
 from charging.clock import Instant
 from charging.ledger.model import Transfer
 from charging.pricing.money import format_euro
+from charging.stored import VOLATILE
 
 SERVICE = "fax"
 RECORD_RETRY_S = 1
@@ -34,12 +35,6 @@ class Fax(Piece):
     """One fax on its way."""
 
     KIND = SERVICE
-    STORED = (
-        *("id", "account", "number", "target", "plan", "switch", "pages", "price", "document", "digest", "tariff"),
-        "sequence",
-    )
-    ADDED: ClassVar[Mapping[str, str]] = {"paper": ""}
-    TIMES = ("opened", "dial_by")
     LOOK_S = 30
     """A page takes its time."""
 
@@ -57,12 +52,12 @@ class Fax(Piece):
     """Revision and digest of the tariff that gave the price."""
     dial_by: Instant
     """The switch does not dial after this."""
-    seen: bool = False
+    seen: Annotated[bool, VOLATILE] = False
     """Whether the switch is known to have had a channel for it."""
-    ordered: bool = False
-    """Whether the switch has taken the order to dial; not stored."""
-    cancelled: bool = False
-    """Whether somebody wants it to end; not stored."""
+    ordered: Annotated[bool, VOLATILE] = False
+    """Whether the switch has taken the order to dial."""
+    cancelled: Annotated[bool, VOLATILE] = False
+    """Whether somebody wants it to end."""
 
     @property
     def paper_name(self) -> str:

@@ -1,21 +1,21 @@
 """A session: everything that is known of one charged call, as one frozen record. Pure.
 
 The record is stored with the money (JSON text), so that a daemon that starts later goes on by the prices and rules
-that the call started with. Monotonic readings are not stored: they mean nothing to another process.
+that the call started with. Every field is stored that is not declared `VOLATILE` (`charging.stored`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from charging.clock import MICROSECONDS, Instant
 from charging.ledger.model import Transfer
 from charging.pricing.funding import Funding, Segment
 from charging.pricing.rate import Rate
+from charging.stored import RECORD, ROW, VOLATILE, Codec, alive
 
 RECORD_VERSION = 1
 
@@ -153,7 +153,7 @@ class Session:
     switch: str
     reason: str
     """Why it was forwarded: ``free_minutes`` or ``credit``."""
-    rate: Rate
+    rate: Annotated[Rate, RECORD]
     free_seconds: int
     """The plan's free seconds a month: what a bundle that is not there yet will hold."""
     max_calls: int
@@ -172,7 +172,7 @@ class Session:
     dial_status: str = ""
     answered: Instant | None = None
     """By our clocks, when the switch's word arrived."""
-    anchored: bool = True
+    anchored: Annotated[bool, VOLATILE] = True
     """Whether ``answered`` is to be relied upon. Not where the switch's word came late, nor in a new process, which
     knows of it by the time of day alone: then the switch is asked how long the call has lasted, before anything is
     charged, warned of or moved."""
@@ -187,23 +187,23 @@ class Session:
     left_us: int | None = None
     ended: Instant | None = None
     caller_gone: bool = False
-    confirmed: bool = False
+    confirmed: Annotated[bool, VOLATILE] = False
     """Whether the switch, asked about the forwarded leg alone, has said that it is answered and speaks. Until then
-    events alone say so, and nothing is charged by them, no channel that they name is given an order. Not stored."""
+    events alone say so, and nothing is charged by them, no channel that they name is given an order."""
     proven_ms: int = 0
     """So long after the answer the call was last known to be alive."""
 
     sequence: int = 1
     """Of the next transfer."""
-    funding: Funding = ()
+    funding: tuple[Annotated[Segment, ROW], ...] = ()
     fixed_s: int = 0
     """The end of the seconds that are settled."""
     posted: Mapping[str, int] = field(default_factory=dict)
     """What the call has cost so far, by balance."""
     held: Mapping[str, int] = field(default_factory=dict)
     short: Short = Short.NO
-    pending: Pending | None = None
-    replans: int = 0
+    pending: Annotated[Pending | None, VOLATILE] = None
+    replans: Annotated[int, VOLATILE] = 0
     """Refused attempts since the last that was applied."""
 
     enforced_s: int = 0
@@ -214,23 +214,23 @@ class Session:
     prompts: int = 0
     message_left: bool = False
     """The dialplan's fallback took a voicemail message, which is to be charged once the forward is booked."""
-    turning: Transfer | None = None
+    turning: Annotated[Transfer | None, VOLATILE] = None
     """The transfer by which a failed forward becomes a paid voicemail, while its outcome is not known."""
-    turning_price: int = 0
+    turning_price: Annotated[int, VOLATILE] = 0
     hangup_reason: str = ""
     """In the words of whoever ordered the end."""
     cut_by: str = ""
     """``operator``, ``transfer`` or ``overdue``, where the end was ordered."""
-    duration: Duration | None = None
-    recorded: bool = False
-    """Whether the switch's own record was read before the length was decided. Not stored."""
-    deadline_due: bool = False
-    """Whether the deadline is to be set once the call is confirmed. Not stored."""
+    duration: Annotated[Duration, ROW] | None = None
+    recorded: Annotated[bool, VOLATILE] = False
+    """Whether the switch's own record was read before the length was decided."""
+    deadline_due: Annotated[bool, VOLATILE] = False
+    """Whether the deadline is to be set once the call is confirmed."""
 
-    check_mono_us: int | None = None
+    check_mono_us: Annotated[int | None, VOLATILE] = None
     """When to ask the switch what it knows."""
-    tick_mono_us: int | None = None
-    retry_mono_us: int | None = None
+    tick_mono_us: Annotated[int | None, VOLATILE] = None
+    retry_mono_us: Annotated[int | None, VOLATILE] = None
     """When to try the ledger or the switch again."""
 
     @property
@@ -280,98 +280,24 @@ class Session:
 
     def to_json(self) -> str:
         """The record as it is stored."""
-        return json.dumps(_to_dict(self), separators=(",", ":"), sort_keys=True)
+        return _CODEC.dump(self)
 
 
-_STORED_AS_IS = (
-    "id",
-    "account",
-    "number",
-    "caller",
-    "target",
-    "plan",
-    "language",
-    "switch",
-    "reason",
-    "free_seconds",
-    "max_calls",
-    "day",
-    "day_cap",
-    "caller_uid",
-    "epoch",
-    "withheld",
-    "state",
-    "callee_uid",
-    "dial_status",
-    "answered_us",
-    "steps",
-    "technology",
-    "left_us",
-    "caller_gone",
-    "proven_ms",
-    "sequence",
-    "fixed_s",
-    "short",
-    "enforced_s",
-    "doubtful_s",
-    "warned",
-    "prompts",
-    "message_left",
-    "hangup_reason",
-    "cut_by",
-)
-_STORED_INSTANTS = ("opened", "answered", "left", "ended")
+def _steps_of_before(members: dict[str, Any]) -> None:
+    """Records of before the clock's single steps have their sum alone: as if it had been stepped at the answer."""
+    if summed_us := members.pop("stepped_us", 0):
+        members.setdefault("steps", [[0, summed_us]])
 
 
-def _to_dict(session: Session) -> dict[str, Any]:
-    record: dict[str, Any] = {name: getattr(session, name) for name in _STORED_AS_IS}
-    for name in _STORED_INSTANTS:
-        instant: Instant | None = getattr(session, name)
-        record[name] = None if instant is None else instant.wall_us
-    record["version"] = RECORD_VERSION
-    record["rate"] = session.rate.to_json()
-    record["funding"] = [[part.start_s, part.end_s, part.source] for part in session.funding]
-    record["posted"] = dict(session.posted)
-    record["held"] = dict(session.held)
-    end = session.duration
-    record["duration"] = end and [end.used_ms, end.billed_s, end.overrun_s, end.proof, end.ended_us]
-    return record
-
-
-def posted_in(text: str) -> Mapping[str, int]:
-    """What a stored record has settled so far, by balance. Only calls settle before their end."""
-    posted: Mapping[str, int] = json.loads(text).get("posted", {})
-    return posted
+_CODEC = Codec(Session, {"version": RECORD_VERSION}, _steps_of_before)
 
 
 def from_json(text: str, now: Instant, epoch: int) -> Session:
-    """A stored record, brought back to life: its instants become monotonic again by today's distance between the two
-    clocks. Raises ValueError or KeyError where the text is not such a record."""
-    record = json.loads(text)
-    if record.pop("version") != RECORD_VERSION:
-        raise ValueError("the session's record is of another version")
-    record["steps"] = _steps_in(record)
-    stepped_us = sum(by_us for _, by_us in record["steps"])
-    for name in _STORED_INSTANTS:
-        if record[name] is not None:
-            # Set-up and answer were read before any step that the record knows of.
-            before_us = stepped_us if name in ("opened", "answered") else 0
-            record[name] = Instant(now.mono_us - (now.wall_us - before_us - record[name]), record[name])
-    record["rate"] = Rate.from_json(record["rate"])
-    record["funding"] = tuple(Segment(*part) for part in record["funding"])
-    record["doubtful_s"] = tuple(record.get("doubtful_s", ()))
-    record["state"] = State(record["state"])
-    record["short"] = Short(record["short"])
-    if record["duration"] is not None:
-        used_ms, billed_s, overrun_s, proof, ended_us = record["duration"]
-        record["duration"] = Duration(used_ms, billed_s, overrun_s, Proof(proof), ended_us)
-    return _awake(replace(Session(**record), epoch=epoch, anchored=record["answered"] is None), now)
-
-
-def _steps_in(record: dict[str, Any]) -> tuple[tuple[int, int], ...]:
-    """The clock's steps; of a record of before their sum alone, as if it had been stepped at the answer."""
-    summed_us = record.pop("stepped_us", 0)
-    return tuple((at_ms, by_us) for at_ms, by_us in record.get("steps", [[0, summed_us]] if summed_us else []))
+    """A stored record, brought back to life. Raises ValueError where the text is no such record."""
+    stored = _CODEC.load(text)
+    # Set-up and answer were read before any step that the record knows of.
+    revived = alive(stored, now, stored.stepped_us, before_steps=("opened", "answered"))
+    return _awake(replace(revived, epoch=epoch, anchored=revived.answered is None), now)
 
 
 def _awake(session: Session, now: Instant) -> Session:

@@ -9,16 +9,16 @@ two have in common; `voicemail` and `fax` say when theirs is over, and what the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from charging.call.commands import AskSwitch, Command, Doubt, Forget, Post, Tell
 from charging.call.events import BlackBoxRead, Event, Posted, SwitchSilent, Woke
 from charging.call.model import Policy, State
 from charging.clock import MICROSECONDS, Instant
 from charging.ledger.model import CREDIT, Closed, Kind, Leg, Opened, OpenSession, Transfer
+from charging.stored import VOLATILE, Codec, alive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +27,6 @@ class Piece:
 
     KIND: ClassVar[str]
     """Of the stored record; also the reason of its transfers."""
-    STORED: ClassVar[tuple[str, ...]]
-    """What is stored as it is."""
-    ADDED: ClassVar[Mapping[str, Any]] = {}
-    """The same, with what stands for it in records of versions that did not store it."""
-    TIMES: ClassVar[tuple[str, ...]] = ("opened",)
-    """Instants that are stored, by the wall clock."""
     LOOK_S: ClassVar[int]
     """So often the switch is asked whether it is still there."""
     LONGEST_S: ClassVar[int] = 4 * 3600
@@ -47,17 +41,17 @@ class Piece:
     price: int
     """Micro-euro of one: a message, a page."""
     opened: Instant
-    epoch: int = 0
-    state: State = State.RESERVED
+    epoch: Annotated[int, VOLATILE] = 0
+    state: Annotated[State, VOLATILE] = State.RESERVED
     sequence: int = 1
     held: Mapping[str, int] = field(default_factory=dict)
-    ended: Instant | None = None
-    pending: Transfer | None = None
-    recorded: bool = False
-    """Whether the switch's own record was read. Not stored."""
-    attempts: int = 0
-    check_mono_us: int | None = None
-    retry_mono_us: int | None = None
+    ended: Annotated[Instant | None, VOLATILE] = None
+    pending: Annotated[Transfer | None, VOLATILE] = None
+    recorded: Annotated[bool, VOLATILE] = False
+    """Whether the switch's own record was read."""
+    attempts: Annotated[int, VOLATILE] = 0
+    check_mono_us: Annotated[int | None, VOLATILE] = None
+    retry_mono_us: Annotated[int | None, VOLATILE] = None
 
     @property
     def due_us(self) -> int:
@@ -66,23 +60,28 @@ class Piece:
 
     def to_json(self) -> str:
         """The record as it is stored."""
-        record = {name: getattr(self, name) for name in (*self.STORED, *self.ADDED)}
-        times = {name: getattr(self, name).wall_us for name in self.TIMES}
-        whole = {"kind": self.KIND, **record, **times, "held": dict(self.held)}
-        return json.dumps(whole, separators=(",", ":"), sort_keys=True)
+        return codec_of(type(self)).dump(self)
 
     @classmethod
-    def revived(cls, record: Mapping[str, Any], now: Instant, epoch: int) -> Self:
-        """A stored record, brought back to life; it asks the switch first. Raises KeyError or TypeError."""
-        stored = {name: record[name] for name in cls.STORED}
-        stored |= {name: record.get(name, otherwise) for name, otherwise in cls.ADDED.items()}
-        times: dict[str, Any] = {
-            name: Instant(now.mono_us - (now.wall_us - record[name]), record[name]) for name in cls.TIMES
-        }
-        return cls(**stored, **times, held=record["held"], epoch=epoch, check_mono_us=now.mono_us)
+    def revived(cls, text: str, now: Instant, epoch: int) -> Self:
+        """A stored record, brought back to life; it asks the switch first. Raises ValueError."""
+        stored: Self = codec_of(cls).load(text)
+        return replace(alive(stored, now), epoch=epoch, check_mono_us=now.mono_us)
 
 
 P = TypeVar("P", bound=Piece)
+
+
+_CODECS: dict[str, Codec[Any]] = {}
+
+
+def codec_of(piece: type[Piece]) -> Codec[Any]:
+    """Of voicemails, or of faxes; made when it is first needed."""
+    if piece.KIND not in _CODECS:
+        _CODECS[piece.KIND] = Codec(piece, {"kind": piece.KIND})
+    return _CODECS[piece.KIND]
+
+
 Handler = Callable[[Any, Any, Instant, Policy], tuple[Any, tuple[Command, ...]]]
 
 

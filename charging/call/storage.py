@@ -21,9 +21,8 @@ _PIECES: dict[str, type[Voicemail] | type[Fax]] = {one.KIND: one for one in (Voi
 def revive(text: str, now: Instant, epoch: int) -> Record:
     """A stored record, brought back to life. Raises ValueError where the text is none."""
     try:
-        stored = json.loads(text)
-        kind = _PIECES.get(stored.get("kind"))
-        return from_json(text, now, epoch) if kind is None else kind.revived(stored, now, epoch)
+        kind = _PIECES.get(json.loads(text).get("kind"))
+        return from_json(text, now, epoch) if kind is None else kind.revived(text, now, epoch)
     except Exception as error:  # what somebody has edited can make the reading stumble over anything at all
         raise ValueError(f"not a session's record ({type(error).__name__}: {error}): {text[:100]}") from error
 

@@ -6,12 +6,13 @@ seconds would cost on top is held. A transfer moves only the differences, so pie
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from charging.call.model import Pending, Session, Short, posted_in
+from charging.call.model import Pending, Session, Short
 from charging.clock import MICROSECONDS
 from charging.ledger.bundles import due_grant, granted, left, ruled_by
 from charging.ledger.model import (
@@ -221,11 +222,17 @@ def catch_up(session: Session, stored: OpenSession | None) -> Session | None:
     return replace(
         session,
         sequence=stored.sequence + 1,
-        posted=posted_in(stored.state),
+        posted=_posted_in(stored.state),
         held=dict(stored.holds),
         pending=None,
         retry_mono_us=None,
     )
+
+
+def _posted_in(state: str) -> Mapping[str, int]:
+    """What a stored session has settled so far, by balance. Only calls settle before their end."""
+    posted: Mapping[str, int] = json.loads(state).get("posted", {})
+    return posted
 
 
 def _transfer(

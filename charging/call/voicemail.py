@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
 
 from charging.call import oneoff
 from charging.call.cdr import iso
@@ -27,11 +26,6 @@ class Voicemail(Piece):
     """One caller who is with paid voicemail."""
 
     KIND = SERVICE
-    STORED = (
-        *("id", "account", "number", "caller", "plan", "language", "switch", "reason", "price"),
-        *("tariff_revision", "tariff_digest", "caller_uid", "dial_status", "sequence"),
-    )
-    ADDED: ClassVar[Mapping[str, Any]] = {"withheld": False}
     LOOK_S = 60
     """A message takes its time."""
 

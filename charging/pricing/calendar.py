@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from typing import Annotated
 from zoneinfo import ZoneInfo
+
+from charging.stored import SORTED
 
 MICROSECONDS = 1_000_000
 MINUTES_A_DAY = 1440
@@ -22,7 +25,7 @@ HOLIDAY = 7
 class Window:
     """Hours of some days. Hours past midnight (``22:00-06:00``) belong to the day on which they begin."""
 
-    days: frozenset[int]
+    days: Annotated[frozenset[int], SORTED]
     from_minute: int
     """0…1439, of the local day."""
     to_minute: int

@@ -1,6 +1,6 @@
 """A rate: everything needed to price one call for its whole life.
 
-A session keeps its rate as a snapshot (:meth:`Rate.to_json`); a restarted daemon goes on charging by it,
+A session keeps its rate as a snapshot (`charging.stored`); a restarted daemon goes on charging by it,
 whatever the tariff file says by then.
 
 Exactness
@@ -12,10 +12,10 @@ integers; only :meth:`Rate.total` divides, once, and rounds once, as the tariff 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from math import lcm
-from typing import Any
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from charging.pricing.calendar import (
@@ -26,6 +26,7 @@ from charging.pricing.calendar import (
     open_window,
 )
 from charging.pricing.money import Rounding, largest_rounding_to, round_div
+from charging.stored import ROW, SORTED
 
 FOREVER_S = 1 << 40
 """Later than any call's end."""
@@ -52,8 +53,8 @@ class Band:
     """Steps that replace the rate's own ones while one of the band's windows is open."""
 
     name: str
-    windows: tuple[Window, ...]
-    steps: tuple[Step, ...]
+    windows: tuple[Annotated[Window, ROW], ...]
+    steps: tuple[Annotated[Step, ROW], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,15 @@ class Rate:
 
     plan: str
     destination: str
-    steps: tuple[Step, ...]
+    steps: tuple[Annotated[Step, ROW], ...]
     """Ascending; the first one from second 0."""
     prefix: str = ""
     """The matched prefix, for explanations."""
     connect_fee: int = 0
     """Due with the first second that credit pays."""
-    bands: tuple[Band, ...] = ()
+    bands: tuple[Annotated[Band, ROW], ...] = ()
     """The first band with an open window counts."""
-    holidays: frozenset[date] = frozenset()
+    holidays: Annotated[frozenset[date], SORTED] = frozenset()
     zone: str = "Europe/Amsterdam"
     """Of months and bands."""
     min_charge: int = 0
@@ -207,28 +208,6 @@ class Rate:
         rules = self.other_bundles.get(plan)
         return self if rules is None else replace(self, free_increment_s=rules[1])
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain lists, texts and integers; :meth:`from_json` makes an equal rate of them."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        plain["steps"] = [_step_to_json(step) for step in self.steps]
-        plain["bands"] = [_band_to_json(band) for band in self.bands]
-        plain["holidays"] = sorted(day.isoformat() for day in self.holidays)
-        plain["rounding"] = self.rounding.value
-        return plain
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Rate:
-        """The rate that :meth:`to_json` wrote. Raises ``KeyError``, ``TypeError`` or ``ValueError`` else."""
-        known = dict(plain)
-        known["steps"] = tuple(Step(*step) for step in plain["steps"])
-        known["bands"] = tuple(_band_from_json(band) for band in plain["bands"])
-        known["holidays"] = frozenset(date.fromisoformat(day) for day in plain["holidays"])
-        known["rounding"] = Rounding(plain["rounding"])
-        known["other_bundles"] = {
-            plan: (pays, increment_s) for plan, (pays, increment_s) in plain.get("other_bundles", {}).items()
-        }
-        return cls(**known)
-
 
 def gross_price(price: int, vat_added: int, rounding: Rounding, decimals: int) -> int:
     """A price per piece with ``vat_added`` (hundredths of a percent), rounded; micro-euro."""
@@ -255,22 +234,3 @@ def _at(regimes: tuple[Regime, ...], at_s: int) -> Regime:
     while at_s < regimes[position].step.from_s:  # ends with the first step at the latest, which is from 0
         position += 1
     return regimes[position]
-
-
-def _step_to_json(step: Step) -> list[int]:
-    plain = [step.from_s, step.price, step.unit_s, step.increment_s]
-    return [*plain, step.first_increment_s] if step.first_increment_s else plain
-
-
-def _band_to_json(band: Band) -> list[Any]:
-    windows = [[sorted(w.days), w.from_minute, w.to_minute] for w in band.windows]
-    return [band.name, windows, [_step_to_json(step) for step in band.steps]]
-
-
-def _band_from_json(plain: list[Any]) -> Band:
-    name, windows, steps = plain
-    return Band(
-        name,
-        tuple(Window(frozenset(days), begin, end) for days, begin, end in windows),
-        tuple(Step(*step) for step in steps),
-    )

@@ -26,6 +26,7 @@ from charging.pricing.funding import (
 )
 from charging.pricing.money import MICRO
 from charging.pricing.rate import Band, Rate, Step
+from charging.stored import Codec
 from charging.tariff.deck_file import parse_deck
 from charging.tariff.tariff import Prefixes
 
@@ -59,7 +60,8 @@ def rows() -> list[tuple[str, Callable[[], object], str]]:
     mixed = (Segment(0, 1800, "bundle:2026-11"), Segment(1800, HOUR_S, CREDIT))
     three_hours = Pools(credit=50_000 + 3 * 60 * 120_000)
     free = Pools(credit=100 * MICRO, bundles={"bundle:2026-11": 1800})
-    snapshot = banded.to_json()
+    codec = Codec(Rate)
+    snapshot = codec.dump(banded)
     prefixes = Prefixes((f"+{number}", number) for number in range(100_000, 300_000))
     return [
         ("cost of a 60 s call, 60 s blocks", lambda: cost_of_seconds(minutes, START_US, 60), "≤ 12 µs"),
@@ -73,7 +75,7 @@ def rows() -> list[tuple[str, Callable[[], object], str]]:
         ("charge of 1 h with a night band", lambda: charge(banded, START_US, hour), ""),
         ("limit of 3 h with a night band", lambda: affordable_seconds(banded, START_US, three_hours), ""),
         ("a tick: consumed, then plan", lambda: tick(seconds, mixed, free), ""),
-        ("a rate from its snapshot", lambda: Rate.from_json(snapshot), ""),
+        ("a rate from its snapshot", lambda: codec.load(snapshot), ""),
     ]
 
 

@@ -22,6 +22,7 @@ from charging.pricing.funding import (
 )
 from charging.pricing.money import AMOUNT_MAX, MICRO, Rounding
 from charging.pricing.rate import Band, Rate, Step
+from charging.stored import Codec
 from tests.fakes import reference_rater as reference
 
 NOV, DEC = "bundle:2026-11", "bundle:2026-12"
@@ -291,6 +292,7 @@ def test_a_band_that_opens_during_the_call_begins_no_first_increment() -> None:
 def test_a_rate_stored_before_keeps_the_reading_that_its_call_began_with() -> None:
     """Steps of four numbers: an increment that begins before second 60 lasts 60 s."""
     old = Rate("p", "d", (Step(0, 60_000, 60, 60), Step(60, 60_000, 60, 1)))
-    assert Rate.from_json(old.to_json()) == old
+    stored = '{"plan":"p","destination":"d","steps":[[0,60000,60,60],[60,60000,60,1]]}'
+    assert Codec(Rate).load(stored) == old
     new = Rate("p", "d", (Step(0, 60_000, 60, 1, 60),))
-    assert Rate.from_json(new.to_json()) == new
+    assert Codec(Rate).load(Codec(Rate).dump(new)) == new

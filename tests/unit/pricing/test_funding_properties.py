@@ -17,11 +17,14 @@ from charging.pricing.funding import (
     plan,
 )
 from charging.pricing.rate import Rate
+from charging.stored import Codec
 from tests.fakes import reference_rater as reference
 from tests.unit.pricing.strategies import money, pools, rates, starts
 
 data = st.data()
 targets = st.integers(0, 1000)
+
+CODEC = Codec(Rate)
 
 
 def replan(rate: Rate, start_us: int, done: FundingPlan, at_s: int, credit: int) -> FundingPlan:
@@ -103,4 +106,4 @@ def test_a_plan_never_uses_more_than_its_pools(
 
 @given(rates())
 def test_a_rate_survives_its_json(rate: Rate) -> None:
-    assert Rate.from_json(rate.to_json()) == rate
+    assert CODEC.load(CODEC.dump(rate)) == rate

@@ -1,0 +1,171 @@
+"""What a restart remembers follows from the types: one codec between records and the text that is stored. Pure.
+
+Everything that a record's dataclass declares is stored under its own name, unless its type says :data:`VOLATILE`. So a
+field that is added is remembered without a word elsewhere; it needs a default, which older records take.
+
+A text with a member that nobody knows is refused: a newer version wrote it, and what it means here would be a guess.
+An `Instant` is stored by its wall clock: monotonic readings mean nothing to another process. :func:`alive` gives the
+stored ones a monotonic reading again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, fields, replace
+from types import NoneType, UnionType
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pydantic import GetCoreSchemaHandler, PlainSerializer, TypeAdapter
+from pydantic_core import CoreSchema, core_schema, from_json, to_json
+
+from charging.clock import Instant
+
+T = TypeVar("T")
+Schemas = Callable[[Any], CoreSchema]
+
+
+class _Volatile:
+    """See VOLATILE."""
+
+
+VOLATILE = _Volatile()
+"""``Annotated[…, VOLATILE]``: not stored. Another process finds it out again; it has a default."""
+
+SORTED = PlainSerializer(sorted, return_type=list[Any])
+"""``Annotated[frozenset[…], SORTED]``: equal sets make equal texts."""
+
+
+class _Wall:
+    """An instant, stored in microseconds of the wall clock."""
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            lambda wall_us: Instant(0, wall_us),
+            core_schema.int_schema(),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda instant: instant.wall_us, return_schema=core_schema.int_schema()
+            ),
+        )
+
+
+class _Row:
+    """``Annotated[Segment, ROW]``: a list of its fields in their order; short, for what a record has many of."""
+
+    def __get_pydantic_core_schema__(self, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
+        names = tuple(stored_fields(source))
+        row = core_schema.tuple_schema(list(_members(source, handler.generate_schema).values()))
+        return core_schema.no_info_after_validator_function(
+            lambda values: source(*values),
+            row,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: tuple([getattr(value, name) for name in names]), return_schema=row
+            ),
+        )
+
+
+class _Record:
+    """``Annotated[Rate, RECORD]``: its fields by their names."""
+
+    def __get_pydantic_core_schema__(self, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
+        names = tuple(stored_fields(source))
+        members = {
+            name: core_schema.typed_dict_field(schema, required=schema["type"] != "default")
+            for name, schema in _members(source, handler.generate_schema).items()
+        }
+        whole = core_schema.typed_dict_schema(members, extra_behavior="forbid")
+        return core_schema.no_info_after_validator_function(
+            lambda values: source(**values),
+            whole,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: {name: getattr(value, name) for name in names}, return_schema=whole
+            ),
+        )
+
+
+ROW = _Row()
+RECORD = _Record()
+
+
+def stored_fields(record: type[Any]) -> dict[str, Any]:
+    """The fields that are stored, each with its type, in the order of their declaration."""
+    hints = get_type_hints(record, include_extras=True)
+    return {one.name: hints[one.name] for one in fields(record) if one.init and not _is_volatile(hints[one.name])}
+
+
+def _is_volatile(hint: Any) -> bool:
+    return get_origin(hint) is Annotated and VOLATILE in get_args(hint)
+
+
+def _is_instant(hint: Any) -> bool:
+    return hint is Instant or (_is_union(hint) and set(get_args(hint)) == {Instant, NoneType})
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType)
+
+
+def _members(record: type[Any], schema_of: Schemas) -> dict[str, CoreSchema]:
+    """A schema for each stored field; one that has a default may be missing in the text."""
+    hints = stored_fields(record)
+    members = {}
+    for one in fields(record):
+        if one.name in hints:
+            hint = hints[one.name]
+            if _is_instant(hint):
+                wall = Annotated[Instant, _Wall()]
+                hint = wall | None if _is_union(hint) else wall
+            members[one.name] = _with_default(one, schema_of(hint))
+    return members
+
+
+def _with_default(one: Field[Any], schema: CoreSchema) -> CoreSchema:
+    if one.default is not MISSING:
+        return core_schema.with_default_schema(schema, default=one.default)
+    if one.default_factory is not MISSING:
+        return core_schema.with_default_schema(schema, default_factory=one.default_factory)
+    return schema
+
+
+class Codec(Generic[T]):
+    """Between records of one type and their text."""
+
+    def __init__(
+        self,
+        record: type[T],
+        tag: Mapping[str, str | int] | None = None,
+        older: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        """``tag``: members that say what kind of text this is, in front of the record's own. ``older`` makes today's
+        members of those that only older versions wrote."""
+        self._tag = dict(tag or {})
+        self._head = to_json(self._tag).decode()[:-1] + ("," if self._tag else "")
+        self._older = older
+        self._adapter: TypeAdapter[T] = TypeAdapter(Annotated[record, RECORD])  # type: ignore[arg-type]
+
+    def dump(self, record: T) -> str:
+        """Compact JSON text."""
+        return self._head + self._adapter.dump_json(record).decode()[1:]
+
+    def load(self, text: str) -> T:
+        """The record that ``text`` is of. Raises ValueError, which names every member that does not fit."""
+        members = from_json(text)
+        if not isinstance(members, dict):
+            raise ValueError("not a JSON object")
+        for name, value in self._tag.items():
+            if members.pop(name, None) != value:
+                raise ValueError(f"its {name} is not {value}")
+        if self._older is not None:
+            self._older(members)
+        return self._adapter.validate_json(to_json(members), strict=True)
+
+
+def alive(record: T, now: Instant, stepped_us: int = 0, before_steps: tuple[str, ...] = ()) -> T:
+    """A stored record with monotonic readings again, by today's distance between the two clocks. The wall clock was
+    stepped by ``stepped_us`` after the instants that ``before_steps`` names were read."""
+    moved = {}
+    for one in fields(record):  # type: ignore[arg-type]
+        value = getattr(record, one.name)
+        if isinstance(value, Instant):
+            ago_us = now.wall_us - (stepped_us if one.name in before_steps else 0) - value.wall_us
+            moved[one.name] = Instant(now.mono_us - ago_us, value.wall_us)
+    return replace(record, **moved)  # type: ignore[type-var]
