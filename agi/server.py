@@ -19,7 +19,7 @@ from agi.port import Declined, Unproven
 from agi.protocol import Request
 from agi.session import AgiSession, CallerLeft
 from charging.clock import Clock, Instant
-from charging.door import Admits, Door, Guest, Turned, tcp_listeners
+from charging.door import Admits, Door, Guest, Turned, listen
 from charging.door import Observer as DoorObserver
 from charging.errors import LocalProtocolError, RemoteProtocolError
 from charging.tasks import end
@@ -109,8 +109,8 @@ class AgiServer:
         return self._door.port
 
     async def start(self, host: str, port: int) -> None:
-        """Begin to listen. Raises OSError where the address is taken."""
-        listeners = tcp_listeners(host, port)
+        """Begin to listen. Raises CannotServe where the address is taken."""
+        listeners = listen(host, port, "agi")
         limit = self._limits.connections
         self._door = Door("agi", listeners, self._clock, limit=limit, admits=self._admits, observe=self._turn)
         self._doorman = asyncio.create_task(self._door.serve(self._protocol), name="agi-door")

@@ -1,20 +1,22 @@
 """The composition root: the one place, besides the command line, that knows every part.
 
 `run` starts a daemon and returns when it is told to stop (SIGTERM, SIGINT) or when one of its tasks has failed: a
-failure is loud, the supervisor starts the daemon anew, and the ordinary start is the recovery.
+failure is loud, the supervisor starts the daemon anew, and the ordinary start is the recovery. SIGHUP reloads.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 import structlog
@@ -25,12 +27,14 @@ from charging import __version__
 from charging.app_api import PROGRAM as API_PROGRAM
 from charging.app_api import keep_api
 from charging.app_notices import Notices
+from charging.app_surroundings import mail_trouble, missing_prompts, unusable_fax_folder, wrong_templates
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkSettings, LinkState
 from charging.asterisk.switch import AsteriskSwitch
 from charging.asterisk.translate import translate
+from charging.call.cdr import iso
 from charging.call.model import LoopEvidence, Policy, State
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.descriptors import raise_limit, shares, wanted
@@ -48,18 +52,23 @@ from charging.fax.folder import DocumentFolder, FolderSettings
 from charging.ledger.metered import LedgerHealth, metered
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
+from charging.ledger.sqlite.upgrade import due, upgrade
 from charging.metrics import Metrics
 from charging.service.caretaker import Caretaker
 from charging.service.decisions import DecisionKeeper
+from charging.service.live import call_view
 from charging.service.privacy import NumberHider
 from charging.service.proven_time import ProvenTime
 from charging.settings import Config
 from charging.sources import Sources
+from charging.supervisor import Supervisor
 from charging.tariff.in_force import TariffInForce
 from charging.tasks import Tasks
 from charging.web.server import serve_control, serve_metrics
 
 log = structlog.get_logger("charging.app")
+
+STDERR = 2
 
 PROBE_S = 5
 """Between looks whether the ledger takes what is written."""
@@ -99,6 +108,7 @@ class Engine:
     decisions: DecisionKeeper
     notices: Notices | None
     """``None``: nobody is told anything."""
+    supervisor: Supervisor
     api_program: Sequence[str] = API_PROGRAM
     """What the process of the public interface runs."""
 
@@ -111,6 +121,39 @@ class Engine:
         """What keeps calls from being forwarded now, for ``/health``; empty: nothing."""
         found = {"ledger": self.ledger_health.why, "ami": "" if self.link.is_up else str(self.link.state.value)}
         return {part: why for part, why in found.items() if why}
+
+    async def reload(self) -> list[str]:
+        """Read tariff, decks, templates and prompts again, now; what is wrong with them. A tariff or a template that is
+        wrong changes nothing. (A log file that was moved is opened again by itself.)"""
+        self.supervisor.tell(RELOADING=1)
+        problems = [
+            f"tariff: {problem}; revision {self.tariff.current().revision} stays in force"
+            for problem in await self.tariff.read_now()
+        ]
+        problems += await asyncio.to_thread(self.look_around)
+        self.supervisor.tell(READY=1, STATUS=self.status())
+        tariff = self.tariff.current()
+        log.info("reload_done", revision=tariff.revision, digest=tariff.digest, problems=len(problems))
+        return problems
+
+    def look_around(self) -> list[str]:
+        """What is wrong with what calls can do without, loudly: prompts that are missing, own words of mails."""
+        settings = self.config.settings
+        folder = settings.switch.prompts_dir_on_switch
+        missing = missing_prompts(folder) or []
+        self.metrics.prompts_missing.set(len(missing))
+        problems = [f"prompts: {folder}/{one}: no such file; copy the project's prompts/ there" for one in missing]
+        problems += [f"templates: {one}" for one in wrong_templates(settings.mail)]
+        problems += unusable_fax_folder(settings)
+        for problem in problems:
+            log.error("surroundings_wrong", problem=problem)
+        return problems
+
+    def status(self) -> str:
+        """A line for people."""
+        calls = sum(one.answered is not None for one in self.registry.sessions())
+        why = [f"{part}: {reason}" for part, reason in self.ailing().items()]
+        return f"{calls} calls; {'; '.join(why) or 'all is well'}"
 
     async def probe_ledger(self) -> NoReturn:
         """Write to the ledger now and then, so that `ailing` is true also while no call comes."""
@@ -235,7 +278,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     time = ProvenTime(store, clock, metrics.expiry_held.set)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
     link = wiring.link
-    daily = caretaker, decisions, notices
+    daily = caretaker, decisions, notices, Supervisor()
     return Engine(config, clock, metrics, store, health, tariff, link, registry, lease, sources, agi, fax, *daily)
 
 
@@ -356,7 +399,7 @@ def _count_sessions(metrics: Metrics, registry: Registry) -> None:
     metrics.session_overdue_seconds.set_function(registry.overdue_s)
 
 
-def _duties(engine: Engine) -> dict[str, Coroutine[Any, Any, None]]:
+def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
     """What a daemon does all the time, by name of task. Each that ends brings the daemon down."""
     settings = engine.config.settings
     duties: dict[str, Coroutine[Any, Any, None]] = {
@@ -369,12 +412,15 @@ def _duties(engine: Engine) -> dict[str, Coroutine[Any, Any, None]]:
         "decisions": engine.decisions.run(),
         "decisions-pruned": engine.decisions.prune_for_ever(),
         "ledger-probe": engine.probe_ledger(),
-        "control": serve_control(engine),
-        "metrics": serve_metrics(settings.http, engine.metrics, engine.ailing),
+        "control": serve_control(engine, listening["control"]),
+        "metrics": serve_metrics(settings.http, engine.metrics, engine.ailing, listening["http"]),
+        "supervisor": engine.supervisor.stay_alive(engine.clock, engine.status),
+        "look-around": _look_around(engine),
+        "reloads": _reload_when_told(engine, hung_up),
     }
     if settings.api is not None:
         turned = partial(engine.metrics.count_turned, "api")
-        duties["api"] = keep_api(engine.config, engine.clock, turned, engine.api_program)
+        duties["api"] = keep_api(engine.config, engine.clock, turned, engine.api_program, listening["api"])
     if engine.fax is not None:
         duties["fax-documents"] = engine.fax.papers.sweep_for_ever()
     if days := engine.config.settings.privacy.cdr_numbers_days:
@@ -382,21 +428,72 @@ def _duties(engine: Engine) -> dict[str, Coroutine[Any, Any, None]]:
     return duties if engine.notices is None else {**duties, **engine.notices.duties()}
 
 
-async def serve(engine: Engine, stop: asyncio.Event) -> None:
-    """Run a daemon until ``stop`` is set. Raises what brought it down: ChargingError or OSError where the cause lies
-    outside (a port that is taken, a ledger that does not open)."""
+Listening = Mapping[str, asyncio.Event]
+"""By section of the settings: set once its address is listened on."""
+
+
+async def _look_around(engine: Engine) -> None:
+    """Say at the start what is wrong with what calls can do without."""
+    await asyncio.to_thread(engine.look_around)
+    mail = engine.config.settings.mail
+    if mail is not None and (trouble := await mail_trouble(mail, engine.config.mail_password)):
+        log.error("surroundings_wrong", problem=trouble)
+
+
+async def _reload_when_told(engine: Engine, hung_up: asyncio.Event) -> NoReturn:
+    while True:
+        await hung_up.wait()
+        hung_up.clear()
+        await engine.reload()
+
+
+async def _announce(engine: Engine, listening: Listening) -> None:
+    """Say that we are ready, once every address is listened on: FastAGI is already."""
+    for one in listening.values():
+        await one.wait()
     settings = engine.config.settings
+    log.info("daemon_started", version=__version__, switch=settings.switch.id, agi_port=engine.agi.port)
+    engine.supervisor.tell(READY=1, STATUS=engine.status())
+
+
+def _take_leave(engine: Engine) -> None:
+    """Say how many calls live on what they have reserved, and when they are cut if no daemon comes back."""
+    views = [call_view(one, engine.clock.now(), True, one.posted, 0) for one in engine.registry.sessions()]
+    ends = sorted(view.covered_until_us for view in views if view.covered_until_us is not None)
+    told = {"first_cut": iso(ends[0]), "last_cut": iso(ends[-1])} if ends else {}
+    log.info("daemon_stopping", open_sessions=len(views), calls=len(ends), **told)
+    until = f", the last until {told['last_cut']}" if ends else ""
+    engine.supervisor.tell(STOPPING=1, STATUS=f"{len(ends)} calls live on what they have reserved{until}")
+
+
+async def _upgrade_ledger(file: Path | None, clock: Clock) -> None:
+    """Bring an older program's SQLite ledger to our schema, loudly, with a copy first: calls wait for nobody to do it
+    by hand. A Redis may have other daemons at work, so there it is left to `charging ledger upgrade`."""
+    if file is None or (step := await asyncio.to_thread(due, file)) is None:
+        return
+    copy = step.copy_at(iso(clock.now().wall_us).replace(":", "").replace("-", ""))
+    log.warning("ledger_upgrade_began", schema=step.stored, to=step.newest, copy=str(copy))
+    await asyncio.to_thread(upgrade, step, copy)
+    log.warning("ledger_upgrade_done", schema=step.newest, copy=str(copy))
+
+
+async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | None = None) -> None:
+    """Run a daemon until ``stop`` is set; it reloads each time that ``hung_up`` is. Raises what brought it down:
+    ChargingError where the cause lies outside (a port that is taken, a ledger that does not open)."""
+    settings = engine.config.settings
+    await _upgrade_ledger(settings.ledger.sqlite_file, engine.clock)
     await engine.store.open()
     duties = Tasks()
     try:
         engine.metrics.ledger_up.set(1)
-        for name, duty in _duties(engine).items():
+        listening = {name: asyncio.Event() for name in ("control", "http", "api") if getattr(settings, name)}
+        for name, duty in _duties(engine, listening, hung_up or asyncio.Event()).items():
             duties.begin(duty, name)
         await engine.sources.resolve()
         await engine.agi.start(settings.agi.host, settings.agi.port)
-        log.info("daemon_started", version=__version__, switch=settings.switch.id, agi_port=engine.agi.port)
+        duties.begin(_announce(engine, listening), "announce")
         await duties.until(stop)
-        log.info("daemon_stopping", open_sessions=len(engine.registry.sessions()))
+        _take_leave(engine)
     finally:
         await engine.agi.close()
         await duties.end()
@@ -409,11 +506,12 @@ async def serve(engine: Engine, stop: asyncio.Event) -> None:
 
 
 async def _until_signalled(engine: Engine) -> None:
-    stop = asyncio.Event()
+    stop, hung_up = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(engine, stop)
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    await serve(engine, stop, hung_up)
 
 
 def within_descriptors(config: Config) -> Config:
@@ -435,6 +533,7 @@ def within_descriptors(config: Config) -> Config:
 def run(config: Config) -> int:
     """Run the daemon in the foreground; the process's exit code. Raises ChargingError with what to do where it cannot
     start or a task of it has failed."""
+    faulthandler.enable(STDERR)  # the watchdog's SIGABRT leaves in the log where the loop stood
     engine = build(within_descriptors(config))
     try:
         asyncio.run(_until_signalled(engine))

@@ -22,7 +22,7 @@ from typing import BinaryIO, NoReturn
 import structlog
 
 from charging.clock import MICROSECONDS, Clock, SystemClock
-from charging.door import Turned
+from charging.door import Turned, listen
 from charging.errors import ChargingError, ConfigError
 from charging.ledger.open import open_store
 from charging.logs import configure_logs
@@ -37,13 +37,18 @@ from charging.tariff.watch import Looked, TariffWatcher, look_at
 from charging.tasks import Tasks
 from charging.web.api import api_app
 from charging.web.forward import daemon_at
-from charging.web.listen import Front, HttpLimits, listen, serve_on
+from charging.web.listen import Front, HttpLimits, serve_on
 
 PROGRAM = (sys.executable, "-m", "charging.app_api")
 NICENESS = 5
 """Where processors are short, calls go first."""
 PAUSE_S = 1
 """Before a process that has ended is started anew."""
+ALIVE_S = 3
+"""The process says so often that its loop turns."""
+FROZEN_S = 30
+"""After so long a silence it is ended, and started anew with the next connection. Also the time that it may take to
+start on a busy machine."""
 END_S = 4
 """For requests in flight when the daemon ends; longer than the server itself gives them."""
 
@@ -58,16 +63,22 @@ log = structlog.get_logger("charging.api")
 
 
 async def keep_api(
-    config: Config, clock: Clock, turned: Callable[[str], None], program: Sequence[str] = PROGRAM
+    config: Config,
+    clock: Clock,
+    turned: Callable[[str], None],
+    program: Sequence[str] = PROGRAM,
+    listening: asyncio.Event | None = None,
 ) -> NoReturn:
     """Serve the public interface until cancelled; ``turned`` is told why somebody was not let in. ``program`` is given
-    the sockets' descriptors. Raises CannotServe."""
+    the sockets' descriptors; ``listening`` is set once they are there. Raises CannotServe."""
     api = config.settings.api
     assert api is not None, "asked for by its section"
     with contextlib.ExitStack() as held:
         listeners = [held.enter_context(one) for one in listen(api.host, api.port, FRONT)]
         for one in listeners:
             one.setblocking(False)
+        if listening is not None:
+            listening.set()
         while True:
             await _connection(listeners)
             code = await _run(config, listeners, turned, program)
@@ -101,9 +112,9 @@ async def _run(
     try:
         process.stdin.write(pickle.dumps(config))
         log.info("api_process_started", pid=process.pid)
-        async for line in process.stdout:
-            if (why := line.decode().strip()) in _WHYS:
-                turned(why)
+        if not await _speaks_to_the_end(process.stdout, turned):
+            log.error("api_process_frozen", silent_s=FROZEN_S)
+            process.kill()
         return await process.wait()
     finally:
         process.stdin.close()
@@ -113,6 +124,20 @@ async def _run(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def _speaks_to_the_end(process: asyncio.StreamReader, turned: Callable[[str], None]) -> bool:
+    """Listen to the process until it ends; ``False``: it says nothing for so long that it must be frozen."""
+    while True:
+        try:
+            async with asyncio.timeout(FROZEN_S):
+                line = await process.readline()
+        except TimeoutError:
+            return False
+        if not line:
+            return True
+        if (why := line.decode().strip()) in _WHYS:
+            turned(why)
 
 
 # --- in the process --------------------------------------------------------------------------------------------------
@@ -150,10 +175,17 @@ class _TariffHere:
         self._tariff = tariff
 
 
-def _say(why: Turned) -> None:
+def _say(word: str) -> None:
     """To the daemon, which has the metrics."""
     with contextlib.suppress(OSError):
-        os.write(sys.stdout.fileno(), f"{why.value}\n".encode())
+        os.write(sys.stdout.fileno(), f"{word}\n".encode())
+
+
+async def _stay_alive(clock: Clock) -> NoReturn:
+    """Say from the event loop that it turns, for ever."""
+    while True:
+        _say("alive")
+        await clock.sleep_until(clock.now().mono_us + ALIVE_S * MICROSECONDS)
 
 
 async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: BinaryIO, clock: Clock) -> None:
@@ -180,7 +212,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: Bin
         fax_bytes_max=fax_bytes_max,
         daemon=to_daemon,
     )
-    front = Front(FRONT, HttpLimits(api.max_connections), api.trusted_proxies, _say)
+    front = Front(FRONT, HttpLimits(api.max_connections), api.trusted_proxies, lambda why: _say(why.value))
     await store.open()
     duties, gone = Tasks(), asyncio.Event()
     try:
@@ -188,6 +220,8 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: Bin
         loop.add_reader(daemon, gone.set)
         for number in (signal.SIGTERM, signal.SIGINT):  # a supervisor or a terminal tells every process of the daemon
             loop.add_signal_handler(number, gone.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # edits are noticed without being told
+        duties.begin(_stay_alive(clock), "alive")
         duties.begin(tariff.watch(), "tariff-watch")
         duties.begin(serve_on(app, listeners, front), "api")
         await duties.until(gone)
@@ -202,7 +236,8 @@ def main(descriptors: Sequence[str], clock: Clock) -> int:
     os.nice(NICENESS)
     daemon = sys.stdin.buffer
     config: Config = pickle.load(daemon)  # noqa: S301  the daemon that has started us wrote it
-    configure_logs(config.settings.logs.format, config.settings.logs.level, clock=clock)
+    logs = config.settings.logs
+    configure_logs(logs.format, logs.level, clock=clock, file=logs.file)
     listeners = [socket.socket(fileno=int(one)) for one in descriptors]
     try:
         asyncio.run(_serve(config, listeners, daemon, clock))

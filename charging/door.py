@@ -22,6 +22,7 @@ from typing import NoReturn
 import structlog
 
 from charging.clock import MICROSECONDS, Clock
+from charging.errors import ChargingError
 from charging.tasks import end
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,10 @@ LOG_EVERY_S = 10
 """Each kind of refusal is logged at most so often; the metric counts every one."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class CannotServe(ChargingError):
+    """The address to serve on cannot be had."""
 
 
 class Turned(Enum):
@@ -205,8 +210,9 @@ def _addresses(connection: socket.socket) -> tuple[str, str]:
         return "", ""
 
 
-def tcp_listeners(host: str, port: int) -> list[socket.socket]:
-    """A listening socket on every address of ``host``. Raises OSError where one cannot be had.
+def listen(host: str, port: int, section: str) -> list[socket.socket]:
+    """A listening socket on every address of ``host``; ``section`` of charging.yaml names it. Raises CannotServe, with
+    what to do, where one cannot be had.
 
     Their protocol is named: asyncio sets TCP_NODELAY on what they accept only then, and without it each request of a
     kept connection costs 40 ms.
@@ -225,6 +231,7 @@ def tcp_listeners(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for listener in listeners:
             listener.close()
-        reason = error.strerror or str(error)
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {reason}") from error
+        said = f"{section}.port: cannot listen on {host}:{port}: {error.strerror or error}"
+        advice = f"free it (`ss -ltnp` shows who has it), or choose another host or port under `{section}`"
+        raise CannotServe(f"{said}; {advice} in charging.yaml") from error
     return listeners

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.handlers
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal, TextIO, cast
 
 import structlog
 
 from charging.clock import MICROSECONDS, Clock, SystemClock
+from charging.errors import ConfigError, Problem
 from charging.shown import visible, visible_json
 
 UNMASKED_FIELDS = frozenset(
@@ -68,12 +71,13 @@ def configure_logs(
     *,
     clock: Clock | None = None,
     stream: TextIO | None = None,
+    file: Path | None = None,
 ) -> None:
-    """Send every log line, the libraries' own too, to ``stream`` (by default the standard error).
+    """Send every log line, the libraries' own too, to ``file``, which is opened again where somebody has moved it, or
+    to ``stream`` (by default the standard error). Raises ConfigError for a file that cannot be opened.
 
     A stream that cannot be written is no reason to stop charging: the line is lost in silence.
     """
-    stream = stream or sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -86,12 +90,20 @@ def configure_logs(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(_formatter(output, shared, stream))
+    handler: Any = logging.StreamHandler(stream or sys.stderr) if file is None else _watched(file)
+    handler.setFormatter(_formatter(output, shared, handler.stream))
     logging.raiseExceptions = False
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
     for ours in ("charging", "agi"):
         logging.getLogger(ours).setLevel(number)
+
+
+def _watched(file: Path) -> logging.handlers.WatchedFileHandler:
+    try:
+        return logging.handlers.WatchedFileHandler(file, encoding="utf-8")
+    except OSError as error:
+        expected = "a file that the daemon's user may write (LogsDirectory=charging makes /var/log/charging)"
+        raise ConfigError([Problem("", "logs.file", f"{file}: {error.strerror}", expected)]) from error
 
 
 def get_logger(name: str = "charging") -> structlog.typing.FilteringBoundLogger:

@@ -257,6 +257,11 @@ class Metrics:
         self.ledger_up = self._gauge("charging_ledger_up", "1 while the ledger takes what is written, else 0.")
 
     def _make_tariff(self) -> None:
+        self.prompts_missing = self._gauge(
+            "charging_prompts_missing",
+            "Prompts that were not in switch.prompts_dir_on_switch at the start or the last reload, so subscribers "
+            "hear no warning; 0 where that folder is not on this machine.",
+        )
         self.tariff_info = self._gauge(
             "charging_tariff_info", "1, labelled with the tariff in force.", "revision", "digest"
         )

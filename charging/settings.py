@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote
@@ -218,7 +219,10 @@ class Privacy(Section):
 
 
 class Logs(Section):
-    """What the daemon writes on its standard error."""
+    """What the daemon writes about itself."""
+
+    file: FilePath | None = None
+    """Instead of the standard error."""
 
     format: Literal["json", "console"] = "json"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -303,10 +307,22 @@ def completed(
         # The daemon that takes over must find every call still within what is reserved for it.
         expected = f"at most half of charging.horizon_s ({chosen.horizon_s} s)"
         problems.append(document.problem(("switch", "lease_s"), f"{settings.switch.lease_s} s", expected))
+    problems += _addresses_taken_twice(document, settings)
     if ami_secret is None:
         return None, problems
     secrets = ami_secret, ledger_password, mail_password, sentinel_password
     return Config(Path(document.file), settings, *secrets), problems
+
+
+def _addresses_taken_twice(document: Document, settings: Settings) -> Iterator[Problem]:
+    """Two sections cannot listen on one port."""
+    everywhere = ("0.0.0.0", "::")  # noqa: S104  read, not listened on
+    sections = {name: getattr(settings, name) for name in ("agi", "http", "api") if getattr(settings, name)}
+    for (first, one), (second, other) in combinations(sections.items(), 2):
+        hosts = {one.host, other.host}
+        if one.port == other.port and (len(hosts) == 1 or hosts.intersection(everywhere)):
+            expected = f"another port than that of {first} ({one.host}:{one.port})"
+            yield document.problem((second, "port"), f"port {other.port}", expected, "give each section its own")
 
 
 def ledger_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
@@ -356,6 +372,10 @@ class _SecretReader:
         return None
 
     def _content(self, path: DocumentPath, file: Path) -> str | None:
+        """systemd's copy of the file goes first (``LoadCredential=NAME:FILE``): so one setting serves the unit, whose
+        user may not read the file itself, and whoever may."""
+        if (passed := self.environ.get("CREDENTIALS_DIRECTORY")) and Path(passed, file.name).is_file():
+            file = Path(passed, file.name)
         try:
             mode = file.stat().st_mode
             # The group may read: systemd shows credentials so (by an ACL), and root:charging 0640 is usual in /etc.

@@ -22,6 +22,7 @@ from charging.cli.options import CONFIG_OPTION, ConfigFile, Options, config_firs
 
 COMMANDS = {
     "run": "daemon",
+    "reload": "daemon",
     "init": "init",
     "demo": "demo",
     "check": "check",

@@ -7,16 +7,21 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
-from charging.cli.client import connected
+from charging.app_surroundings import (
+    PROMPTS,
+    mail_trouble,
+    missing_prompts,
+    taken_addresses,
+    unusable_fax_folder,
+    unusable_socket,
+    wrong_templates,
+)
+from charging.cli.client import connected, daemon_answers
 from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.cli.options import check_there
 from charging.errors import ChargingError, ConfigError
 from charging.fax import sandbox
 from charging.fax.convert import PACKAGES
-from charging.ledger.accounts import Language
-from charging.notify.render import Operator, Templates
-from charging.notify.render import problems as problems_of_templates
 from charging.notify.settings import Mail
 from charging.settings import Config, Fax, Settings, completed
 from charging.tariff.file import load_tariff
@@ -25,7 +30,6 @@ from charging.yaml_text import read_document
 
 NUMBERS_MAX = 20_000
 """Of so many it is looked whether they have a mailbox."""
-PROMPTS = (PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW)
 
 
 def findings(file: Path, live: bool) -> Iterator[Finding]:
@@ -45,6 +49,8 @@ def findings(file: Path, live: bool) -> Iterator[Finding]:
     yield from _tariff(settings.tariff)
     yield from _prompts(settings.switch.prompts_dir_on_switch)
     yield from _templates(settings.mail)
+    yield from _mail(config, settings.mail)
+    yield from _places(settings)
     yield from _ledger(settings)
     if settings.fax is not None:
         yield from _fax_programs()
@@ -65,34 +71,50 @@ def _tariff(file: Path) -> Iterator[Finding]:
 
 
 def _prompts(folder: str) -> Iterator[Finding]:
-    """The switch may be another machine, or see other folders than we do."""
-    here = Path(folder)
-    if not here.is_dir():
+    """No problems: calls are charged without a warning to the subscriber."""
+    missing = missing_prompts(folder)
+    if missing is None:
         hint = "the switch needs the project's prompts/ there, or say in prompts_dir_on_switch where they are"
         yield warning("prompts", f"{folder}: no such folder on this machine; {hint}")
-        return
-    wanted = [here / language / f"{prompt}.wav" for language in Language for prompt in PROMPTS]
-    missing = [path for path in wanted if not path.is_file()]
-    yield from (problem("prompts", f"{path}: no such file; copy the project's prompts/ there") for path in missing)
-    if not missing:
-        yield ok("prompts", f"{folder}: {len(wanted)} files")
+    elif missing:
+        for one in missing:
+            yield warning("prompts", f"{folder}/{one}: no such file; copy the project's prompts/ there")
+    else:
+        yield ok("prompts", f"{folder}: {len(PROMPTS)} files")
 
 
 def _templates(mail: Mail | None) -> Iterator[Finding]:
-    """Of the operator's own. No problems: calls are charged without mails, and systemd starts no daemon after one."""
+    """Of the operator's own. No problems, since calls are charged without mails."""
     if mail is None or mail.templates is None:
         return
-    folder = mail.templates
-    if not folder.is_dir():
-        yield warning("templates", f"{folder}: no such folder; mails have the shipped words")
-        return
-    wrong = list(problems_of_templates(Templates(Operator(mail.sender_name, mail.top_up_url), folder)))
-    yield from (warning("templates", f"{one}; such mails are not sent until it is mended") for one in wrong)
+    wrong = wrong_templates(mail)
+    yield from (warning("templates", one) for one in wrong)
     if not wrong:
-        yield ok("templates", str(folder))
+        yield ok("templates", str(mail.templates))
+
+
+def _mail(config: Config | None, mail: Mail | None) -> Iterator[Finding]:
+    """Whether the mail server is there; a warning, since mails wait."""
+    if mail is None or config is None:
+        return
+    trouble = asyncio.run(mail_trouble(mail, config.mail_password))
+    yield warning("mail", trouble) if trouble else ok("mail", f"{mail.host}:{mail.port} ({mail.tls}) answers")
+
+
+def _places(settings: Settings) -> Iterator[Finding]:
+    """Where the daemon is about to listen and to write. One that runs has all of it."""
+    if daemon_answers(settings.control.socket):
+        return
+    yield from (problem("ports", text) for text in taken_addresses(settings))
+    yield from (problem("control", text) for text in unusable_socket(settings))
+    yield from (warning("fax", text) for text in unusable_fax_folder(settings))
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
+    file = settings.ledger.sqlite_file
+    if file is not None and not file.exists() and not daemon_answers(settings.control.socket):
+        yield ok("ledger", f"{file}: not there yet; the daemon makes it, or the first `charging account add`")
+        return
     try:
         with connected(settings) as client:
             client.get("/health")

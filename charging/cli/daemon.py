@@ -1,19 +1,24 @@
-"""``charging run``: the daemon itself."""
+"""``charging run`` and ``charging reload``: the daemon itself."""
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
-from charging.cli.options import check_there, options
+from charging.cli.failure import Refusal
+from charging.cli.options import JSON_OPTION, check_there, options
+from charging.cli.output import show_json
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command("run")(run)
+    app.command("reload")(reload)
 
 
 def run(ctx: typer.Context) -> None:
-    """Run the daemon in the foreground, until SIGTERM or Ctrl-C."""
+    """Run the daemon in the foreground, until SIGTERM or Ctrl-C. SIGHUP is `charging reload`."""
     from charging import app  # the daemon's parts are many, and only this command needs them
     from charging.logs import configure_logs
     from charging.settings import load_config
@@ -21,5 +26,24 @@ def run(ctx: typer.Context) -> None:
     file = options(ctx).config
     check_there(file)
     config = load_config(file)
-    configure_logs(config.settings.logs.format, config.settings.logs.level)
+    logs = config.settings.logs
+    configure_logs(logs.format, logs.level, file=logs.file)
     raise typer.Exit(app.run(config))
+
+
+def reload(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
+    """Have the running daemon read tariff, decks, templates and prompts again, now; exit 1 where one of them is wrong,
+    which then changes nothing. Other settings, and the secrets, need a restart."""
+    from charging.cli.client import connected, daemon_answers
+
+    settings = options(ctx).settings()
+    if not daemon_answers(settings.control.socket):
+        raise Refusal("no daemon runs that could reload: `charging run`, or `systemctl start charging`")
+    with connected(settings) as client:
+        found = client.send("POST", "/reloads", {})
+    if as_json:
+        show_json(found)
+    if found["problems"]:
+        raise Refusal(*found["problems"])
+    if not as_json:
+        sys.stdout.write(f"reloaded: tariff revision {found['revision']}, digest {found['digest']}\n")

@@ -159,7 +159,11 @@ def _in_our_words(error: TyperException, message: str) -> str:
 
 
 def _kept() -> str:
-    """The file that now holds the traceback of the exception in hand."""
+    """What now holds the traceback of the exception in hand: a file; of a service the journal, since its /tmp may be
+    nobody else's."""
+    if "INVOCATION_ID" in os.environ:
+        traceback.print_exc()
+        return "what stands before this"
     with tempfile.NamedTemporaryFile("w", prefix="charging-fault-", suffix=".log", delete=False) as file:
         traceback.print_exc(file=file)
     return file.name

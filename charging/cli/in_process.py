@@ -51,14 +51,16 @@ def reader(settings: Settings) -> Opened:
     return _over(store_of(settings, reads_only=True), settings.tariff, settings.charging.answer_tolerance_ms)
 
 
-def store_of(settings: Settings, *, reads_only: bool = False) -> Store:
+def store_of(settings: Settings, *, reads_only: bool = False, upgrades: bool = False) -> Store:
     """The store that the settings name, not opened yet. Raises ConfigError."""
     file = settings.ledger.sqlite_file
     if file is not None and not file.parent.exists() and file.parent.parent.is_dir():
         make_state_folder(file.parent)
     passwords = ledger_password(settings), sentinel_password(settings)
     url = settings.ledger.url
-    return open_store(url, password=passwords[0], sentinel_password=passwords[1], reads_only=reads_only)
+    return open_store(
+        url, password=passwords[0], sentinel_password=passwords[1], reads_only=reads_only, upgrades=upgrades
+    )
 
 
 def on_tariff(file: Path) -> AbstractContextManager[Client]:

@@ -22,6 +22,23 @@ if TYPE_CHECKING:
 
 ledger = typer.Typer(help="The books.", no_args_is_help=True, rich_markup_mode=None)
 
+BACKUP = typer.Argument(help="A file that is not there yet; with --keep a folder.", show_default=False)
+KEEP = typer.Option(
+    0,
+    "--keep",
+    min=0,
+    metavar="N",
+    show_default=False,
+    help="Name the file in the folder by the time, and remove all but the newest N.",
+)
+DRY_RUN = typer.Option(False, "--dry-run", help="Try it on a copy, audit that, and change nothing.")
+BACKUP_FILE = typer.Option(
+    None,
+    "--backup",
+    help="A new file for the copy; of SQLite it need not be named.",
+    metavar="FILE",
+    show_default=False,
+)
 NEW_FILE = typer.Argument(help="A file that is not there yet.", show_default=False)
 
 COPY = typer.Argument(help="What `backup` wrote; it stays.", show_default=False)
@@ -98,17 +115,39 @@ def _show_finding(one: dict[str, Any]) -> None:
 
 
 @ledger.command("backup")
-def backup(ctx: typer.Context, file: Path = NEW_FILE, as_json: bool = JSON_OPTION) -> None:
-    """Copy a SQLite ledger, also while the daemon runs (which then writes the file); the copy is a ledger itself."""
-    with connected(_of_books(ctx)) as client:
-        (end,) = client.lines("/ledger/backups", "POST", params={"file": str(file.absolute())})
-    if "error" in end:
-        raise Refusal(end["error"])
+def backup(ctx: typer.Context, file: Path = BACKUP, keep: int = KEEP, as_json: bool = JSON_OPTION) -> None:
+    """Copy the ledger, also while the daemon runs. Of SQLite the copy is a ledger itself, of a Redis its dump.rdb."""
+    from charging.cli.ledger_backup import backup, backup_into
+
+    settings = options(ctx).settings()
+    made, removed = backup_into(settings, file, keep) if keep else (backup(settings, file), [])
     if as_json:
-        show_json(end)
+        show_json({"backup": str(made.absolute()), "removed": [str(one.absolute()) for one in removed]})
+        return
+    command = f"charging --config {shlex.quote(str(options(ctx).config))} ledger restore {shlex.quote(str(made))}"
+    how = command if made.suffix != ".rdb" and settings.ledger.sqlite_file else "see docs/operate.md"
+    pruned = f", and {len(removed)} older ones removed" if removed else ""
+    sys.stdout.write(f"copied to {made}{pruned}; to restore it, stop the daemon, then: {how}\n")
+
+
+@ledger.command("upgrade")
+def upgrade(
+    ctx: typer.Context, dry_run: bool = DRY_RUN, backup: Path | None = BACKUP_FILE, as_json: bool = JSON_OPTION
+) -> None:
+    """Bring a ledger that an older program wrote to this program's schema, with a copy first. No daemon may run (one
+    that starts does the same to a SQLite ledger by itself)."""
+    from charging.cli.ledger_upgrade import upgrade_ledger
+
+    done = upgrade_ledger(options(ctx).settings(), backup, dry_run=dry_run)
+    if as_json:
+        show_json(None if done is None else {**asdict(done), "backup": str(done.backup) if done.backup else None})
+    elif done is None:
+        sys.stdout.write("the ledger has this program's schema: nothing to do\n")
     else:
-        command = f"charging --config {shlex.quote(str(options(ctx).config))} ledger restore {shlex.quote(str(file))}"
-        sys.stdout.write(f"copied to {file}; to restore it, stop the daemon, then: {command}\n")
+        what = "would go" if dry_run else "went"
+        kept = f"; as it was it is in {done.backup}" if done.backup else "; nothing was changed"
+        step = f"from schema {done.stored} to {done.newest} in {done.seconds:.1f} s"
+        sys.stdout.write(f"the ledger {what} {step}{kept}\n")
 
 
 @ledger.command("restore")

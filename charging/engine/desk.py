@@ -132,7 +132,7 @@ class Desk:
         found = await self._subscriber(number)
         notes.belongs_to(number, found)
         if isinstance(found, Turned):
-            return self._turned(found, number, found)
+            return self._turned(found, number, found, request.number)
         decided = (
             await self._obstacle(found)
             or await self._came_back(request, found)
@@ -144,7 +144,7 @@ class Desk:
         if voicemail is not None:
             return self._to_paid_voicemail(voicemail, found.number)
         await self._tell_if_missed(decided, found, "" if request.is_withheld else request.caller, notes)
-        return self._turned(decided, found.number, found)
+        return self._turned(decided, found.number, found, request.number)
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
         """The forward was not answered: give its money back, then voicemail or nothing. Raises Declined for a session
@@ -168,7 +168,7 @@ class Desk:
             # The daemon that leads gives the money back when the caller's channel ends; it alone can sell a message.
             if sells:
                 raise Declined("the session is another daemon's")
-            return self._turned(outcome, number, subscriber)
+            return self._turned(outcome, number, subscriber, record.number)
         price = subscriber.message_price if isinstance(subscriber, Subscriber) and sells else None
         notes.message_price = price
         runner.offer(ForwardFailed(dial_status, price))
@@ -180,7 +180,7 @@ class Desk:
             if isinstance(runner.session, Session):
                 failed = runner.session
                 await self._tell_if_missed(outcome, subscriber, "" if failed.withheld else failed.caller, notes)
-        return self._turned(outcome, number, subscriber)
+        return self._turned(outcome, number, subscriber, record.number)
 
     async def abandoned(self, session: str) -> None:
         """The answer could not be delivered: have the switch asked what came of it."""
@@ -373,9 +373,11 @@ class Desk:
             mailbox=number.voicemail_box,
         )
 
-    def _turned(self, outcome: Turned, number: Number | None, found: Subscriber | Turned) -> Answer:
-        """Voicemail speaks the subscriber's language here, too; where there is no subscriber nothing is spoken."""
-        self._observe("call_decided", None, {"decision": outcome.decision, "reason": outcome.reason})
+    def _turned(self, outcome: Turned, number: Number | None, found: Subscriber | Turned, asked: str) -> Answer:
+        """``asked``: the number that was rung, which may be none of ours. Voicemail speaks the subscriber's language
+        here, too; where there is no subscriber nothing is spoken."""
+        fields = {"decision": outcome.decision, "reason": outcome.reason, "number": asked}
+        self._observe("call_decided", None, fields)
         return Answer(
             outcome.decision,
             outcome.reason,

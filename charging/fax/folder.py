@@ -155,6 +155,17 @@ def _removed(path: Path, oldest_us: int, remove: Callable[[Path], object]) -> bo
     return False
 
 
+def why_unwritable(folder: Path) -> str:
+    """Why no document can be kept there; empty: it can, if need be in a folder that is made."""
+    there = next(one for one in (folder, *folder.parents) if os.path.exists(one))
+    if not there.is_dir():
+        return f"{there} is no folder; choose another, or take it away"
+    if not os.access(there, os.W_OK | os.X_OK):
+        what = "it may not be written" if there == folder else f"{there}, where it would be made, may not be written"
+        return f"{folder}: {what}; give it to the daemon's user, and name it by ReadWritePaths= in the unit"
+    return ""
+
+
 def _make(folder: Path) -> None:
     """Make the folder, and what it lies in, where they are not there; else their owner has chosen who may read them.
     The mode is set after it: a mode given to mkdir is narrowed by the umask."""

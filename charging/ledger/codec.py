@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from dataclasses import fields as fields_of
 from typing import Any
 
 from charging.errors import LedgerCorrupt
@@ -62,6 +63,12 @@ def load_holds(text: str) -> Mapping[str, int]:
         raise LedgerCorrupt(f"not what a session holds: {text[:100]}") from error
 
 
+def _known(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the fields that a newer program, which works beside us, has added."""
+    names = {one.name for one in fields_of(kind)}
+    return {name: value for name, value in record.items() if name in names}
+
+
 def dump_account(account: Account) -> str:
     """Without its version, which the store keeps beside it."""
     fields = asdict(account)
@@ -76,7 +83,7 @@ def load_account(text: str, version: int) -> Account:
         fields["language"] = Language(fields["language"])
         fields["status"] = Status(fields["status"])
         fields["payments"] = tuple(Payment(str(key), str(until)) for key, until in fields.get("payments", ()))
-        return Account(**fields, version=version)
+        return Account(**_known(Account, fields), version=version)
     except (TypeError, KeyError, ValueError) as error:
         raise LedgerCorrupt(f"not an account: {text[:100]}") from error
 
@@ -87,6 +94,6 @@ def dump_number(number: Number) -> str:
 
 def load_number(text: str) -> Number:
     try:
-        return Number(**load(text))
-    except TypeError as error:
+        return Number(**_known(Number, load(text)))
+    except (AttributeError, TypeError) as error:
         raise LedgerCorrupt(f"not a number's record: {text[:100]}") from error

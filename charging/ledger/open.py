@@ -25,8 +25,10 @@ def open_store(
     file: str = "",
     path: str = "ledger.url",
     reads_only: bool = False,
+    upgrades: bool = False,
 ) -> Store:
-    """The store of the URL, not opened yet (``await store.open()``); ``reads_only``: beside a daemon that writes.
+    """The store of the URL, not opened yet (``await store.open()``); ``reads_only``: beside a daemon that writes;
+    ``upgrades``: an older program's ledger is brought to this one's schema.
 
     ``password``: of a Redis, in the place of one in the URL; ``sentinel_password``: of its sentinels. Raises
     ConfigError where the URL has another form; ``file`` and ``path`` say where it was written.
@@ -35,7 +37,7 @@ def open_store(
         return MemoryStore()
     if url.startswith("sqlite:///") and not url.endswith("/"):
         file_path = Path("/" + unquote(url.removeprefix("sqlite:///")).lstrip("/"))
-        return SqliteStore(file_path, reads_only=reads_only)
+        return SqliteStore(file_path, reads_only=reads_only, upgrades=upgrades)
     if url.startswith("redis"):
         from charging.ledger.redis.store import RedisStore  # its client takes a second to load; most ledgers are files
 
@@ -45,7 +47,7 @@ def open_store(
                 parsed = replace(parsed, password=password.get_secret_value())
             if sentinel_password is not None:
                 parsed = replace(parsed, sentinel_password=sentinel_password.get_secret_value())
-            return RedisStore(parsed)
+            return RedisStore(parsed, upgrades=upgrades)
         except ValueError as error:
             raise ConfigError(
                 [Problem(file, path, redis_url.without_secrets(url), EXPECTED, hint=str(error))]

@@ -205,9 +205,9 @@ class Store(Ledger, Directory, Leases, Documents, Restoring, Archiving, Protocol
         """What the store finds wrong with its own files or indexes, in sentences; for ``ledger verify``."""
 
     async def backup(self, path: Path) -> None:
-        """Copy the ledger as it is at this moment to a new file, while it is in use. The copy is a ledger of its own:
-        to restore, stop the daemon and put it in the ledger's place. Raises LedgerUnavailable, also where the store is
-        no file."""
+        """Copy the ledger as it is at this moment to a new file, while it is in use, maybe by an older program: this
+        store itself need not be open. The copy of a SQLite ledger is a ledger, of a Redis its ``dump.rdb``. Raises
+        LedgerUnavailable, also where the store has no copy to give."""
 
     async def scrub(self) -> str:
         """Overwrite in the store's own files what edits and deletions have left there. What stays for the operator to

@@ -155,13 +155,14 @@ class Numbers:
         if not target.startswith("+"):
             message = f"{target} is a short code, which means another thing in another network"
             return Refused(Code.NOT_ALLOWED, message, "forward to a telephone number such as +31612345678")
+        odd = () if tariff.exists(target) else (f"{target} is no number that its country gives out: look for a slip",)
         match tariff.rate_for(account.plan, target, self._clock.now().wall_us):
             case Refusal.BLOCKED | Refusal.PREMIUM as refusal:
                 message = f"the tariff refuses calls to {target} ({refusal})"
                 return Refused(Code.NOT_ALLOWED, message, "forward to a number that can be priced")
             case Refusal() as refusal:
-                return target, (f"calls to {target} are not forwarded until the tariff prices them ({refusal})",)
-        return target, ()
+                return target, (*odd, f"calls to {target} are not forwarded until the tariff prices them ({refusal})")
+        return target, odd
 
 
 def _taken(number: Number) -> Refused:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from charging.call.model import Policy
 from charging.clock import Clock
@@ -111,10 +110,6 @@ class Service:
                 return Refused(Code.INVALID, f"found {sought.number[:40]!r}, expected a telephone number")
             sought = replace(sought, number=normal)
         return await self._decisions.page(sought, after, limit)
-
-    async def backup(self, path: Path) -> None:
-        """Copy the ledger to a new file, while it is in use. Raises LedgerUnavailable, also where it is no file."""
-        await self._store.backup(path)
 
     async def hide_numbers(self, before_us: int) -> AsyncIterator[int]:
         """Hide the numbers of others in CDRs that ended before ``before_us``: page by page, how many were changed."""

@@ -30,6 +30,7 @@ class TariffInForce:
         self._looked = look_at(path)
         self._tariff = load_tariff(path, deck_reader=self._decks)
         self._metrics.set_tariff(self._tariff.revision, self._tariff.digest)
+        self._watcher: TariffWatcher | None = None
 
     def current(self) -> Tariff:
         """The tariff for a call that begins now."""
@@ -37,8 +38,16 @@ class TariffInForce:
 
     async def watch(self, clock: Clock) -> NoReturn:
         """Notice edits, for ever."""
-        callbacks = self._good, self._bad
-        await TariffWatcher(self._path, clock, self._tariff, *callbacks, self._decks, self._looked).run()
+        self._watcher = TariffWatcher(
+            self._path, clock, self._tariff, self._good, self._bad, self._decks, self._looked
+        )
+        await self._watcher.run()
+
+    async def read_now(self) -> Sequence[Problem]:
+        """Read tariff and decks at once, while they are watched; what is wrong with them. A good edit is in force when
+        this returns, after a bad one what was."""
+        assert self._watcher is not None, "watched"
+        return await self._watcher.read_now()
 
     def _good(self, tariff: Tariff) -> None:
         self._tariff = tariff

@@ -170,6 +170,11 @@ class Tariff:
             return None
         return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
+    def exists(self, number: str) -> bool:
+        """Whether a normalised number is one that its country gives out; of short codes that is not known. What is
+        merely too long or too short is no number at all (:meth:`normalise`)."""
+        return not number.startswith("+") or phonenumbers.is_valid_number(phonenumbers.parse(number))
+
     def destination_of(self, number: str) -> tuple[str, Destination] | None:
         """The matched prefix (or short code) and destination of a normalised number."""
         if not number.startswith("+"):

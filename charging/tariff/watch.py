@@ -86,6 +86,7 @@ class TariffWatcher:
         self._read: Look | None = None if looked is None else looked.look
         """The look at what was read last."""
         self._seen: Look = ()
+        self._reading = asyncio.Lock()
 
     async def run(self) -> NoReturn:
         """Watch for ever."""
@@ -95,6 +96,18 @@ class TariffWatcher:
 
     async def poll(self) -> None:
         """Look once, and read what has changed and come to rest."""
+        async with self._reading:
+            await self._poll()
+
+    async def read_now(self) -> Sequence[Problem]:
+        """Read the files whether they have changed and rested or not, and tell it as ever; what is wrong with them."""
+        async with self._reading:
+            reading = await asyncio.to_thread(self._read_files)
+            self._files = reading.files
+            self._tell(reading)
+            return reading.problems
+
+    async def _poll(self) -> None:
         look = _look(self._files)
         rested = look == self._seen
         self._seen = look

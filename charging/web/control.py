@@ -6,7 +6,7 @@ daemon over the socket, without one to the same application in its own process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel
@@ -23,6 +23,18 @@ Facts = Callable[[], Mapping[str, str]]
 """What the process says of itself: small words, for people (``{"ami": "up", …}``)."""
 
 
+Reload = Callable[[], Awaitable[list[str]]]
+"""Read again what can be; what is wrong with it."""
+
+
+class Reloaded(BaseModel):
+    """The tariff in force, and what is wrong with what was read."""
+
+    revision: str
+    digest: str
+    problems: list[str]
+
+
 class Health(BaseModel):
     """The process answers; this is what it says of itself."""
 
@@ -37,6 +49,7 @@ def control_app(
     tokens: Tokens | None = None,
     version: str = "",
     decides_calls: bool = False,
+    reload: Reload | None = None,
 ) -> FastAPI:
     """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface.
     ``decides_calls``: in the process that does, where nothing is answered whose cost has no bound: no statements, no
@@ -68,7 +81,17 @@ def control_app(
         app.state.tokens = tokens
         app.include_router(token_routes.router)
     app.get("/health", tags=["health"])(health)
+    if reload is not None:
+        app.state.reload = reload
+        app.post("/reloads", tags=["health"])(reloads)
     return app
+
+
+async def reloads(request: Request) -> Reloaded:
+    """Read tariff, decks, templates and prompts again, now."""
+    problems = await request.app.state.reload()
+    tariff = request.app.state.service.tariff()
+    return Reloaded(revision=tariff.revision, digest=tariff.digest, problems=problems)
 
 
 async def health(request: Request) -> Health:

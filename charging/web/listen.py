@@ -20,8 +20,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from charging.clock import SystemClock
-from charging.door import BACKLOG, Door, Guest, Observer, tcp_listeners
-from charging.errors import ChargingError
+from charging.door import BACKLOG, CannotServe, Door, Guest, Observer, listen
 from charging.tasks import end
 from charging.web.sockets import is_answered
 
@@ -56,10 +55,6 @@ class Front:
     observe: Observer = lambda turned: None
 
 
-class CannotServe(ChargingError):
-    """The address to serve on cannot be had."""
-
-
 async def serve_unix(
     app: FastAPI, path: Path, ready: asyncio.Event | None = None, *, front: Front = Front("control")
 ) -> None:
@@ -83,18 +78,9 @@ async def serve_port(
     await serve_on(app, listen(host, port, front.name), front, ready)
 
 
-def listen(host: str, port: int, section: str) -> list[socket.socket]:
-    """Listening sockets; ``section`` of charging.yaml names the address. Raises CannotServe with what to do."""
-    try:
-        return tcp_listeners(host, port)
-    except OSError as error:
-        advice = f"free it, or choose another host or port under `{section}` in charging.yaml"
-        raise CannotServe(f"{error.strerror}; {advice}") from error
-
-
 def _unix_listener(path: Path) -> socket.socket:
     """Bound beside its place and moved there when it listens: it is never there with another mode, or deaf."""
-    _check_place(path)
+    check_place(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -108,7 +94,7 @@ def _unix_listener(path: Path) -> socket.socket:
         listener.close()
         with suppress(OSError):
             temporary.unlink()
-        raise CannotServe(f"control socket {path}: {error.strerror or error}; mend its folder") from error
+        raise _unwritable(path, error.strerror or str(error)) from error
     return listener
 
 
@@ -123,15 +109,23 @@ def _remove(path: Path, inode: int) -> None:
             path.unlink()
 
 
-def _check_place(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise CannotServe(f"control socket {path}: there is no folder {path.parent}; make it")
+def _unwritable(path: Path, why: str) -> CannotServe:
+    advice = "let the daemon's user write in its folder, or choose another path in charging.yaml"
+    return CannotServe(f"control.socket: {path}: {why}; {advice}")
+
+
+def check_place(path: Path) -> None:
+    """Whether a control socket can be made there. Raises CannotServe with what to do."""
+    if not os.path.isdir(path.parent):
+        raise CannotServe(f"control.socket: {path}: there is no folder {path.parent}; make it")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise _unwritable(path, "its folder may not be written")
     if not os.path.lexists(path):
         return
     if not path.is_socket():
-        raise CannotServe(f"control socket {path}: something else is there; choose another path in charging.yaml")
+        raise CannotServe(f"control.socket: {path}: something else is there; choose another path in charging.yaml")
     if is_answered(path):
-        raise CannotServe(f"control socket {path}: another daemon answers on it; stop that one first")
+        raise CannotServe(f"control.socket: {path}: another daemon answers on it; stop that one first")
 
 
 class _Guarded(H11Protocol):

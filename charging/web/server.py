@@ -60,6 +60,7 @@ class Daemon(Protocol):
     def fax(self) -> FaxDesk | None: ...
     @property
     def metrics(self) -> Metrics: ...
+    async def reload(self) -> list[str]: ...
     @property
     def touched(self) -> Callable[[str], None]:
         """To be told of each account that somebody changed."""
@@ -79,7 +80,14 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
             "tariff": f"{tariff.revision} {tariff.digest}",
         }
 
-    app = control_app(_service(daemon), facts, tokens=_tokens(daemon), version=__version__, decides_calls=True)
+    app = control_app(
+        _service(daemon),
+        facts,
+        tokens=_tokens(daemon),
+        version=__version__,
+        decides_calls=True,
+        reload=daemon.reload,
+    )
     await serve_unix(
         app, settings.control.socket, ready, front=_front(daemon.metrics, "control", settings.control.max_connections)
     )

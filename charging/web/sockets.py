@@ -14,7 +14,7 @@ def is_answered(path: Path) -> bool:
         caller.settimeout(CONNECT_TIMEOUT_S)
         try:
             caller.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             return False
         except (TimeoutError, BlockingIOError):
             return True

@@ -14,7 +14,7 @@ from agi.port import Answer, Declined, IncomingCall, Unproven
 from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging.clock import SystemClock
-from charging.door import Guest, Turned
+from charging.door import CannotServe, Guest, Turned
 from charging.sources import Sources
 from tests.fakes.agi_client import AgiClient, header
 from tests.fakes.ami import eventually
@@ -468,6 +468,6 @@ async def test_many_calls_at_once_are_each_answered(office: Office) -> None:
 
 async def test_a_port_that_is_taken_is_an_error(office: Office) -> None:
     other = AgiServer({}, SystemClock())
-    with pytest.raises(OSError, match=r"cannot listen on 127.0.0.1:\d+: Address already in use"):
+    with pytest.raises(CannotServe, match=r"agi.port: cannot listen on 127.0.0.1:\d+: Address already in use; free it"):
         await other.start("127.0.0.1", office.port)
     await other.close()

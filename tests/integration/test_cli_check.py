@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
@@ -104,7 +109,8 @@ def test_every_problem_is_found_at_once_and_exit_1(
     ran = Command(place, capsys)("check")
     assert ran.code == 1
     parts = {line.split()[1] for line in graded(ran, "problem")}
-    assert parts == {"tariff", "prompts", "ledger"}
+    assert parts == {"tariff", "ledger"}
+    assert {line.split()[1] for line in graded(ran, "warning")} == {"prompts"}, "calls do without"
 
 
 async def test_a_missing_secret_is_one_problem_among_the_others(
@@ -169,7 +175,7 @@ def test_own_words_of_mails_are_tried_each(place: Place, capsys: pytest.CaptureF
     (own_words / "nl" / "fax-refused.txt").unlink()
     (own_words / "nl" / "low-credit.txt").write_text("Subject: x\n\n{{ facts.credit|euro }}\n")
     ran = Command(place, capsys)("check")
-    assert graded(ran, "warning") == []
+    assert [line for line in graded(ran, "warning") if line.split()[1] == "templates"] == []
     assert any(line.split()[1] == "templates" for line in graded(ran, "ok"))
 
 
@@ -178,8 +184,76 @@ def test_folder_of_own_words_that_is_not_there_is_told(
 ) -> None:
     ran = Command(place, capsys)("check")
     assert ran.code == 0
-    (said,) = graded(ran, "warning")
+    (said,) = (line for line in graded(ran, "warning") if line.split()[1] == "templates")
     assert f"{own_words}: no such folder" in said
+
+
+def test_ports_folders_and_the_mail_server_are_looked_at_before_the_start(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And `charging run` says the same words. What calls do without is a warning."""
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (place.folder / "file").write_text("")
+        text = place.config.read_text().replace("socket: control.sock", "socket: file/control.sock")
+        mail = MAIL.format("words").replace("mail: {", "mail: {port: 1, ")
+        place.config.write_text(text + f"http: {{port: {port}}}\nfax: {{folder: file/fax}}\n" + mail)
+        ran = Command(place, capsys)("check")
+        started = Command(place, capsys)("run")
+    assert ran.code == started.code == 1
+    ports, control = sorted(graded(ran, "problem"), reverse=True)
+    assert f"http.port: cannot listen on 127.0.0.1:{port}: Address already in use; free it" in ports
+    assert "choose another host or port under `http` in charging.yaml" in ports
+    assert (
+        f"control.socket: {place.folder}/file/control.sock: there is no folder {place.folder}/file; make it" in control
+    )
+    warned = {line.split()[1]: line for line in graded(ran, "warning")}
+    assert f"fax.folder: {place.folder}/file is no folder" in warned["fax"]
+    assert "mail.host: 127.0.0.1:1 (none): " in warned["mail"]
+    assert "mails wait in the ledger for 72 h" in warned["mail"]
+    said = started.err.splitlines()[-1].removeprefix("charging: ")
+    assert said in ports or said in control
+    assert not (place.folder / "ledger.db-wal").exists()
+
+
+def test_a_folder_that_may_not_be_written_is_told_with_the_key() -> None:
+    """Asked by another user than root, who may write everywhere."""
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from charging.fax.folder import why_unwritable; from charging.web.listen import CannotServe, check_place\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "print(why_unwritable(Path(sys.argv[1], 'fax')))\n"
+        "try: check_place(Path(sys.argv[1], 'control.sock'))\n"
+        "except CannotServe as error: print(error)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        command = [sys.executable, "-c", code, folder]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    fax, control = said.splitlines()
+    assert "may not be written; give it to the daemon's user, and name it by ReadWritePaths= in the unit" in fax
+    assert control.startswith(f"control.socket: {folder}/control.sock: its folder may not be written; let the daemon's")
+
+
+def test_a_check_leaves_no_ledger_behind(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root's would be root's, and the daemon could not open it."""
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    before = sorted(place.folder.iterdir())
+    ran = Command(place, capsys)("check")
+    assert "not there yet; the daemon makes it" in graded(ran, "ok")[-1]
+    assert sorted(place.folder.iterdir()) == before
+
+
+def test_what_root_makes_belongs_to_the_owner_of_the_folder(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    if os.geteuid() == 0:
+        os.chown(place.folder, 65534, 65534)
+    assert Command(place, capsys)("account", "add", "anna", "--plan", "pro").code == 0
+    assert {one.stat().st_uid for one in place.folder.glob("ledger.db*")} == {place.folder.stat().st_uid}
 
 
 def test_settings_that_are_wrong_are_told_key_by_key(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

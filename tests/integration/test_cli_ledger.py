@@ -238,9 +238,11 @@ def test_a_backup_put_in_the_ledger_s_place_is_the_ledger(books: Command, place:
     assert books("ledger", "verify").code == 0
 
 
-def test_a_redis_says_how_it_is_backed_up(charging: Command, place: Place, redis: RedisServer) -> None:
+def test_a_redis_says_which_right_a_backup_needs(charging: Command, place: Place, redis: RedisServer) -> None:
     use_redis(place, redis)
-    assert "backed up by Redis itself" in charging("ledger", "backup", str(place.folder / "copy.db")).problem
+    said = charging("ledger", "backup", str(place.folder / "copy.rdb")).problem
+    assert "its user needs the right +sync" in said
+    assert not list(place.folder.glob("copy.rdb*"))
 
 
 def test_old_months_go_to_files_and_the_books_stay_exact(books: Command, place: Place) -> None:

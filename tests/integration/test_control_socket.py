@@ -15,7 +15,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from charging.door import tcp_listeners
+from charging.door import listen
 from charging.tasks import Tasks
 from charging.web.listen import CannotServe, Front, serve_port, serve_unix
 from charging.web.sockets import is_answered
@@ -176,5 +176,5 @@ async def test_a_port_is_served_until_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    for listener in tcp_listeners("127.0.0.1", port):
+    for listener in listen("127.0.0.1", port, "test"):
         listener.close()

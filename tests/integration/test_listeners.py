@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request, Response
 
 from agi.server import AgiServer
 from charging.clock import SystemClock
-from charging.door import NO_DESCRIPTOR_WAIT_S, Door, Guest, Turned, tcp_listeners
+from charging.door import NO_DESCRIPTOR_WAIT_S, Door, Guest, Turned, listen
 from charging.tasks import end
 from charging.web.listen import Front, HttpLimits, serve_port, serve_unix
 from tests.fakes.ami import eventually
@@ -263,7 +263,7 @@ async def test_without_a_descriptor_left_a_door_waits_and_does_not_spin(request:
         came.append(guest)
         return asyncio.Protocol()
 
-    door = Door("test", tcp_listeners("127.0.0.1", 0), SystemClock(), limit=LIMIT, observe=turned.append)
+    door = Door("test", listen("127.0.0.1", 0, "test"), SystemClock(), limit=LIMIT, observe=turned.append)
     with socket.create_connection(("127.0.0.1", door.port)):
         give_back = request.getfixturevalue("no_descriptor_left")
         serving = asyncio.create_task(door.serve(protocol))

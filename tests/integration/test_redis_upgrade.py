@@ -43,7 +43,7 @@ def test_there_is_a_ledger_of_every_older_schema() -> None:
 
 
 async def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(old_server: RedisServer) -> None:
-    store = open_store(old_server.url)
+    store = open_store(old_server.url, upgrades=True)
     await store.open()
     assert old_server.cli("get", "charging:schema").strip() == str(SCHEMA)
     assert [account.id async for account in store.accounts()] == ["anna", "ben"]
@@ -62,7 +62,7 @@ async def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(old_server: Re
 
 async def test_a_number_that_was_written_otherwise_is_edited_by_who_has_read_it(old_server: RedisServer) -> None:
     """The script compares text, and another version's may read the same."""
-    store = open_store(old_server.url)
+    store = open_store(old_server.url, upgrades=True)
     await store.open()
     known = Number("+31850001001", "anna")
     otherwise = json.dumps({"account": known.account, "number": known.number})
@@ -76,7 +76,7 @@ async def test_a_number_that_was_written_otherwise_is_edited_by_who_has_read_it(
 
 
 async def test_a_session_that_an_older_program_opened_goes_on(old_server: RedisServer) -> None:
-    store = open_store(old_server.url)
+    store = open_store(old_server.url, upgrades=True)
     await store.open()
     assert await store.keep_session("anna", "s2", Kept("kept", 1, follows=4)) is Outcome.CREATED
     extend = Transfer("s2/5/extend", "anna", Kind.EXTEND, 1, (Leg(CREDIT, -5, 0),), "s2", Kept("on", 1, follows=4))
@@ -89,14 +89,14 @@ async def test_a_session_that_an_older_program_opened_goes_on(old_server: RedisS
 
 
 async def test_an_upgrade_that_was_cut_short_is_finished_and_leaves_what_is_new_alone(old_server: RedisServer) -> None:
-    store = open_store(old_server.url)
+    store = open_store(old_server.url, upgrades=True)
     await store.open()
     bare = Transfer("s3/1/reserve", "anna", Kind.RESERVE, 1, (), "s3", Opened("asterisk", "no holds 7\n"))
     assert (await store.apply(bare)).outcome is Outcome.CREATED
     before = await store.sessions()
     await store.close()
     old_server.cli("set", "charging:schema", "1")
-    again = open_store(old_server.url)
+    again = open_store(old_server.url, upgrades=True)
     await again.open()
     assert list(await again.sessions()) == list(before)
     await again.close()
@@ -105,10 +105,10 @@ async def test_an_upgrade_that_was_cut_short_is_finished_and_leaves_what_is_new_
 async def test_an_older_ledger_is_not_upgraded_while_daemons_are_at_work(old_server: RedisServer) -> None:
     old_server.cli("set", "charging:lease:{asterisk}", "1795317157231 host/7", "px", "60000")
     with pytest.raises(LedgerUnavailable, match=r"switch asterisk by host/7.*stop them all first"):
-        await open_store(old_server.url).open()
+        await open_store(old_server.url, upgrades=True).open()
     assert old_server.cli("get", "charging:schema").strip() == "1"
     old_server.cli("del", "charging:lease:{asterisk}")
-    store = open_store(old_server.url)
+    store = open_store(old_server.url, upgrades=True)
     await store.open()
     await store.close()
 

@@ -20,6 +20,7 @@ PROMISED = {
     "charging_charged_micro_euro": {"service"},
     "charging_free_seconds_used": set(),
     "charging_prompts": {"prompt", "result"},
+    "charging_prompts_missing": set(),
     "charging_cuts": {"reason"},
     "charging_ami_up": set(),
     "charging_ami_state": {"state"},

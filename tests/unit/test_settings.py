@@ -134,6 +134,40 @@ def test_value_out_of_its_range_is_refused(section: str, line: str, expected: st
     assert list(problems) == [key]
 
 
+@pytest.mark.parametrize(
+    ("sections", "wrong"),
+    [
+        ("agi: {port: 4600}\nhttp: {port: 4600}\n", "http.port"),
+        ("agi: {port: 4600, host: 0.0.0.0}\napi: {port: 4600}\n", "api.port"),
+        ("http: {port: 4600}\napi: {port: 4600, host: '::'}\n", "api.port"),
+        ("agi: {port: 4600}\nhttp: {port: 4600, host: 127.0.0.2}\n", ""),
+        ("agi: {port: 4600}\nhttp: {port: 4601}\n", ""),
+    ],
+)
+def test_two_sections_on_one_port_are_refused(sections: str, wrong: str) -> None:
+    if not wrong:
+        config_of(MINIMAL + sections)
+        return
+    problem = problems_of(MINIMAL + sections)[wrong]
+    assert problem.found == "port 4600"
+    assert problem.expected.startswith("another port than that of ")
+    assert problem.hint == "give each section its own"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_systemds_copy_of_a_secret_goes_first(tmp_path: Path, there: bool) -> None:
+    """The unit's user may not read the file itself; root, who checks before the first start, may."""
+    (tmp_path / "ami.secret").write_text("the file's own\n")
+    (tmp_path / "ami.secret").chmod(0o600)
+    (tmp_path / "passed").mkdir()
+    if there:
+        (tmp_path / "passed" / "ami.secret").write_text("systemd's copy\n")
+        (tmp_path / "passed" / "ami.secret").chmod(0o440)
+    text = MINIMAL.replace("secret_env: AMI", "secret_file: ami.secret")
+    config = config_from_text(text, tmp_path / "charging.yaml", {"CREDENTIALS_DIRECTORY": str(tmp_path / "passed")})
+    assert config.ami_secret.get_secret_value() == ("systemd's copy" if there else "the file's own")
+
+
 def test_warning_earlier_than_the_horizon_is_refused() -> None:
     text = with_section("charging", "warn_before_s: 61")
     assert problems_of(text)["charging.warn_before_s"].expected == "at most horizon_s (60 s)"

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import hiredis
@@ -29,6 +30,7 @@ from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisClus
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
+from charging.ledger.redis.dump import dump
 from charging.ledger.redis.pipeline import Command, Pipelines
 from charging.ledger.redis.url import RedisUrl
 
@@ -226,6 +228,20 @@ class RedisClient:
         if reached < wanted:
             raise LedgerUnavailable(f"only {reached} of {wanted} replicas have what was written so far; ask again")
         return answer
+
+    async def dump(self, path: Path) -> None:
+        """Write the server's content to the file, as it is at one moment."""
+        if self._url.mode == "cluster":
+            raise LedgerUnavailable(
+                "a Redis cluster is backed up node by node: `redis-cli --rdb FILE` for each master, at one time"
+            )
+        async with self._asking() as redis:
+            assert isinstance(redis, Redis)
+            connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+            try:
+                await dump(connection, path)
+            finally:
+                await redis.connection_pool.release(connection)
 
     async def warnings(self) -> list[str]:
         """What in the servers' settings can lose money."""

@@ -15,14 +15,17 @@ SCHEMA = 2
 class RedisSchema(RedisDirectory):
     """Part of the Redis store."""
 
+    _upgrades: bool
+
     async def _take_into_use(self) -> None:
         """Raises LedgerUnavailable where the ledger is a newer program's, another has it alone, an import was broken
         off, or older programs are still at work on it."""
         await self._client.command("SET", self._keys.schema, SCHEMA, "NX")
-        stored = int(await self._client.command("GET", self._keys.schema))
-        if stored > SCHEMA:
+        stored = await self._known_schema()
+        if stored < SCHEMA and not self._upgrades:
             raise LedgerUnavailable(
-                f"the Redis ledger has schema {stored}, this program knows up to {SCHEMA}: use the newer program"
+                f"the Redis ledger has schema {stored}, this program works on {SCHEMA}: stop every daemon on it, then "
+                "`charging ledger upgrade --backup FILE`; --dry-run only looks"
             )
         if await self._is_held_alone():
             raise LedgerUnavailable(
@@ -33,13 +36,35 @@ class RedisSchema(RedisDirectory):
             await self._migrate(stored)
             await self._client.command("SET", self._keys.schema, SCHEMA)
 
-    async def _migrate(self, stored: int) -> None:
-        """Each step can be repeated: one that was cut short is carried out again by the next program that opens."""
+    async def stored_schema(self) -> int | None:
+        """``None``: this Redis has no ledger. It need not be open."""
+        stored = await self._client.command("GET", self._keys.schema)
+        return None if stored is None else int(stored)
+
+    async def _known_schema(self) -> int:
+        stored = await self.stored_schema()
+        if stored is None or stored > SCHEMA:
+            raise LedgerUnavailable(
+                f"the Redis ledger has schema {stored}, this program knows up to {SCHEMA}: use the newer program"
+            )
+        return stored
+
+    async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
+        """A daemon that stood by while a newer program upgraded the ledger leads no more."""
+        await self._known_schema()
+        return await super().acquire_lease(switch, owner, ttl_s)
+
+    async def assert_may_upgrade(self, stored: int) -> None:
+        """Raises LedgerUnavailable while older programs are at work."""
         if held := await self.held_leases():
             raise LedgerUnavailable(
                 f"the Redis ledger has schema {stored}, and programs that know no later one are at work "
                 f"({', '.join(held)}): stop them all first"
             )
+
+    async def _migrate(self, stored: int) -> None:
+        """Each step can be repeated: one that was cut short is carried out again by the next upgrade."""
+        await self.assert_may_upgrade(stored)
         if stored < 2:
             await self._number_sessions()
 

@@ -18,6 +18,7 @@ from charging.clock import MICROSECONDS
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account
 from charging.ledger.codec import dump_account
+from charging.ledger.durable import new_file
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
@@ -67,14 +68,16 @@ T = TypeVar("T")
 class RedisStore(RedisSchema):
     """See the port."""
 
-    def __init__(self, url: RedisUrl) -> None:
+    def __init__(self, url: RedisUrl, *, upgrades: bool = False) -> None:
+        """``upgrades``: an older program's ledger is brought to this one's schema; else it is LedgerUnavailable."""
         super().__init__(url)
+        self._upgrades = upgrades
+        self._client = RedisClient(url)
         names = "apply keep snapshot journal restore replace_head replace_cdr forget_cdrs time drop_balances".split()
         self._scripts = {name: Script(name) for name in names}
 
     async def open(self) -> None:
         """Connect, and take an empty Redis into use, or migrate an older ledger. Raises LedgerUnavailable."""
-        self._client = RedisClient(self._url)
         try:
             await self._take_into_use()
         except BaseException:
@@ -281,9 +284,11 @@ class RedisStore(RedisSchema):
         return problems
 
     async def backup(self, path: Path) -> None:
-        raise LedgerUnavailable(
-            "a Redis ledger is backed up by Redis itself: copy its append-only files or a BGSAVE's file from a replica"
-        )
+        try:
+            with new_file(path) as part:
+                await self._client.dump(part)
+        except OSError as error:
+            raise LedgerUnavailable(f"{path}: {error.strerror or error}; name another file") from error
 
     async def scrub(self) -> str:
         return (

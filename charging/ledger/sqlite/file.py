@@ -75,6 +75,7 @@ class FileLock:
         """Raises LedgerUnavailable where another process, or another store of this process, holds it."""
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            give_to_owner_of_folder(descriptor, self.path)
         except OSError as error:
             advice = FOLDER_ADVICE if isinstance(error, FileNotFoundError) else "let the daemon's user write there"
             raise LedgerUnavailable(f"ledger lock {self.path}: {error.strerror}; {advice}") from error
@@ -102,11 +103,22 @@ def beside(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
 
 
+def give_to_owner_of_folder(descriptor: int, path: Path) -> None:
+    """What root makes, by a command before the daemon's first start, say, the daemon's user must be able to open."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
 def create(path: Path) -> None:
     """Make the file where there is none, for its owner only (SQLite gives its -wal and -shm the same mode). Raises
     LedgerUnavailable."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            give_to_owner_of_folder(descriptor, path)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise LedgerUnavailable(f"ledger {path}: {error.strerror}; {FOLDER_ADVICE}") from error
 
@@ -114,7 +126,7 @@ def create(path: Path) -> None:
 def assert_ledger(path: Path) -> None:
     """Raises LedgerCorrupt for another program's file, in which nothing is changed."""
     with closing(sqlite3.connect(path)) as connection:
-        _version(connection, path)
+        version_of(connection, path)
 
 
 def assert_current(path: Path) -> None:
@@ -123,7 +135,7 @@ def assert_current(path: Path) -> None:
     if not path.exists():
         raise LedgerUnavailable(f"there is no ledger {path}: the daemon makes it")
     with closing(sqlite3.connect(path)) as connection:
-        if (version := _version(connection, path)) != newest:
+        if (version := version_of(connection, path)) != newest:
             raise LedgerUnavailable(
                 f"ledger {path} has schema {version}, this program reads {newest}: start its daemon"
             )
@@ -153,13 +165,26 @@ def empty_log(path: Path, busy_s: float) -> bool:
     return not busy
 
 
+def assert_not_older(path: Path) -> None:
+    """Raises LedgerUnavailable for a ledger of an older program, which is brought to this one's schema by an upgrade,
+    and not in passing."""
+    newest = max(schema_versions())
+    with closing(sqlite3.connect(path)) as connection:
+        version = version_of(connection, path)
+    if 0 < version < newest:
+        raise LedgerUnavailable(
+            f"ledger {path} has schema {version}, this program works on {newest}: `charging ledger upgrade` brings it "
+            "there, with a copy first (as the daemon does when it starts); --dry-run only tries it"
+        )
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring an empty or older file to the newest schema, each step in a transaction of its own.
 
     Raises LedgerCorrupt for a file that is not a ledger, LedgerUnavailable for one of a newer program.
     """
     scripts = schema_versions()
-    version = _version(connection, path)
+    version = version_of(connection, path)
     if version > max(scripts):
         raise LedgerUnavailable(
             f"ledger {path} has schema {version}, this program knows up to {max(scripts)}: use the newer program"
@@ -175,7 +200,7 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRI
 """
 
 
-def _version(connection: sqlite3.Connection, path: Path) -> int:
+def version_of(connection: sqlite3.Connection, path: Path) -> int:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if not tables:
         return 0

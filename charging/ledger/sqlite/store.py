@@ -40,6 +40,7 @@ from charging.ledger.sqlite.file import (
     FileLock,
     assert_current,
     assert_ledger,
+    assert_not_older,
     connect,
     create,
     empty_log,
@@ -62,10 +63,18 @@ class SqliteStore(SqliteDocuments):
     """See the port."""
 
     def __init__(
-        self, path: Path, clock: Clock | None = None, timeout_s: float = TIMEOUT_S, *, reads_only: bool = False
+        self,
+        path: Path,
+        clock: Clock | None = None,
+        timeout_s: float = TIMEOUT_S,
+        *,
+        reads_only: bool = False,
+        upgrades: bool = False,
     ) -> None:
-        """``reads_only``: beside the one process that writes; every change is LedgerUnavailable."""
+        """``reads_only``: beside the one process that writes; every change is LedgerUnavailable. ``upgrades``: an older
+        program's ledger is brought to this one's schema, without a copy; else it is LedgerUnavailable."""
         self._path = path
+        self._upgrades = upgrades
         self._reads_only = reads_only
         self._clock = clock or SystemClock()
         self._lock = FileLock(path)
@@ -76,7 +85,7 @@ class SqliteStore(SqliteDocuments):
         outlive the one process that may write."""
 
     async def open(self) -> None:
-        """Make, lock and migrate the file. Raises LedgerUnavailable, LedgerCorrupt. An object opens once."""
+        """Make (or upgrade) and lock the file. Raises LedgerUnavailable, LedgerCorrupt. An object opens once."""
         if self._reads_only:
             await self._open_to_read()
             return
@@ -101,6 +110,8 @@ class SqliteStore(SqliteDocuments):
     def _migrate(self) -> None:
         try:
             assert_ledger(self._path)
+            if not self._upgrades:
+                assert_not_older(self._path)
             with closing(connect(self._path, self._timeout_s)) as connection:
                 migrate(connection, self._path)
         except DRIVER_ERRORS as error:
@@ -321,6 +332,8 @@ class SqliteStore(SqliteDocuments):
     # -- keeping
 
     async def backup(self, path: Path) -> None:
+        if not self._path.exists():
+            raise LedgerUnavailable(f"there is no ledger {self._path}: look at ledger.url")
         try:
             with new_file(path) as part:
                 await self._reader.read(partial(sqlite_rows.backup, path=part), may_last=True)

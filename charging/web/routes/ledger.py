@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
@@ -108,15 +107,6 @@ async def confirm_time(service: TheService) -> Confirmed:
     return Confirmed(time=iso(await service.confirm_time()))
 
 
-@router.post("/backups", response_class=StreamingResponse, responses={200: {"content": {NDJSON: {}}}})
-async def backup(
-    service: TheService, file: Annotated[str, Query(max_length=4000, pattern="^/", description="a new file, absolute")]
-) -> StreamingResponse:
-    """Copy the ledger to a new file, while it is in use: one JSON line when it is done, ``{"backup": FILE}`` or
-    ``{"error": …}``."""
-    return StreamingResponse(_backup(service, file), media_type=NDJSON)
-
-
 @router.post("/redactions", response_class=StreamingResponse, responses={200: {"content": {NDJSON: {}}}})
 async def redaction(
     service: TheService, before: Annotated[str, Query(max_length=40, description="a day or a time")]
@@ -167,15 +157,6 @@ async def _redaction(service: Service, before_us: int) -> AsyncIterator[str]:
         yield json.dumps({"error": str(error)}) + "\n"
     else:
         yield json.dumps({"done": True}) + "\n"
-
-
-async def _backup(service: Service, file: str) -> AsyncIterator[str]:
-    try:
-        await service.backup(Path(file))
-    except LedgerError as error:
-        yield json.dumps({"error": str(error)}) + "\n"
-    else:
-        yield json.dumps({"backup": file}) + "\n"
 
 
 async def _lines(service: Service) -> AsyncIterator[str]:

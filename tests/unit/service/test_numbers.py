@@ -142,6 +142,24 @@ async def test_forwarding_to_what_the_tariff_has_no_price_for_is_stored_with_a_w
     assert "not_covered" in made.warnings[0]
 
 
+@pytest.mark.parametrize(("target", "odd"), [("06100", True), ("06 12345678", False)])
+async def test_forwarding_to_a_number_that_its_country_does_not_give_out_is_stored_with_a_warning(
+    shop: Shop, target: str, odd: bool
+) -> None:
+    """It is possible, so it may be newer than our tables."""
+    await shop.anna()
+    made = await shop.service.numbers.add("anna", NUMBER, {"forward_to": target})
+    assert isinstance(made, NumberSet)
+    assert any("is no number that its country gives out" in one for one in made.warnings) == odd
+
+
+@pytest.mark.parametrize("target", ["06123456789012345", "061", "+316100"])
+async def test_forwarding_to_what_is_too_short_or_too_long_for_a_number_is_refused(shop: Shop, target: str) -> None:
+    await shop.anna()
+    answer = refused(await shop.service.numbers.add("anna", NUMBER, {"forward_to": target}), Code.INVALID)
+    assert "expected a telephone number to forward to" in answer.message
+
+
 @pytest.mark.parametrize(("plan", "price"), [("light", "no price"), ("free", "")])
 async def test_r13_paid_voicemail_on_a_plan_without_a_price_is_stored_with_a_warning(
     shop: Shop, plan: str, price: str

@@ -30,7 +30,6 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
     ("DELETE", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
     ("POST", "/dropped-fax-mails"): ("/dropped-fax-mails", {"json": {"reason": "stranger"}}),
-    ("POST", "/ledger/backups"): ("/ledger/backups", {"json": {"path": "/nowhere/backup.db"}}),
     ("POST", "/ledger/time-confirmations"): ("/ledger/time-confirmations", {}),
     ("POST", "/ledger/redactions"): ("/ledger/redactions", {"json": {"before": "2026-01-01"}}),
     ("POST", "/ledger/contradictions/acknowledgements"): (

@@ -1,0 +1,92 @@
+"""What the daemon finds around itself: prompts, templates, ports, folders, the mail server.
+
+``charging check`` looks at all of it before the start, and the daemon says the same words.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
+from charging.door import listen
+from charging.errors import ChargingError
+from charging.fax.folder import why_unwritable
+from charging.ledger.accounts import Language
+from charging.notify.render import Operator, Templates
+from charging.notify.render import problems as problems_of_templates
+from charging.notify.settings import Mail
+from charging.notify.smtp import Smtp
+from charging.settings import Settings
+from charging.web.listen import check_place
+
+PROMPTS = tuple(
+    f"{language}/{prompt}.wav" for language in Language for prompt in (PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW)
+)
+"""What subscribers hear in a call (R17), under the folder of the prompts."""
+MAIL_S = 5
+"""How long a mail server may take to say that it is there."""
+
+
+def missing_prompts(folder: str) -> list[str] | None:
+    """The prompts that are not in the folder; ``None``: there is no such folder on this machine. The switch may be
+    another machine, or see other folders than we do."""
+    here = Path(folder)
+    return [one for one in PROMPTS if not (here / one).is_file()] if here.is_dir() else None
+
+
+def wrong_templates(mail: Mail | None) -> list[str]:
+    """What is wrong with the operator's own words of mails. Calls are charged without mails."""
+    if mail is None or mail.templates is None:
+        return []
+    if not mail.templates.is_dir():
+        return [f"mail.templates: {mail.templates}: no such folder; mails have the shipped words"]
+    own = Templates(Operator(mail.sender_name, mail.top_up_url), mail.templates)
+    return [f"{one}; such mails are not sent until it is mended" for one in problems_of_templates(own)]
+
+
+def taken_addresses(settings: Settings) -> Iterator[str]:
+    """Why a section of the settings cannot listen where it says. Only true while no daemon of these settings runs."""
+    for section in ("agi", "http", "api"):
+        wanted = getattr(settings, section)
+        if wanted is None:
+            continue
+        try:
+            held: list[socket.socket] = listen(wanted.host, wanted.port, section)
+        except ChargingError as error:
+            yield str(error)
+        else:
+            for one in held:
+                one.close()
+
+
+def unusable_socket(settings: Settings) -> Iterator[str]:
+    """Why the control socket cannot be made."""
+    with suppress(FileNotFoundError):  # of a socket that has just gone
+        try:
+            check_place(settings.control.socket)
+        except ChargingError as error:
+            yield str(error)
+
+
+def unusable_fax_folder(settings: Settings) -> Iterator[str]:
+    """Why no document can be kept for faxes."""
+    if settings.fax is not None and (why := why_unwritable(settings.fax.folder)):
+        yield f"fax.folder: {why}; no fax is sent until it is mended"
+
+
+async def mail_trouble(mail: Mail, password: SecretStr | None) -> str:
+    """Why the mail server cannot be used; empty: it can."""
+    try:
+        server = Smtp(mail.model_copy(update={"timeout_s": min(mail.timeout_s, MAIL_S)}), password)
+        await server.open()
+    except ChargingError as error:
+        return (
+            f"mail.host: {error}; mails wait in the ledger for {mail.give_up_after_h} h: mend it, or the section mail"
+        )
+    await server.close()
+    return ""
