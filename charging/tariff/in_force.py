@@ -38,9 +38,7 @@ class TariffInForce:
 
     async def watch(self, clock: Clock) -> NoReturn:
         """Notice edits, for ever."""
-        self._watcher = TariffWatcher(
-            self._path, clock, self._tariff, self._good, self._bad, self._decks, self._looked
-        )
+        self._watcher = TariffWatcher(self._path, clock, self._tariff, self._good, self._bad, self._decks, self._looked)
         await self._watcher.run()
 
     async def read_now(self) -> Sequence[Problem]:

@@ -10,6 +10,7 @@ Reading happens in another process (`charging.tariff.reading`): calls do not wai
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -102,8 +103,10 @@ class TariffWatcher:
     async def read_now(self) -> Sequence[Problem]:
         """Read the files whether they have changed and rested or not, and tell it as ever; what is wrong with them."""
         async with self._reading:
-            reading = await asyncio.to_thread(self._read_files)
-            self._files = reading.files
+            reading = await self._read_files(self._path, self._files, self._decks)
+            self._decks = reading.decks
+            if reading.finished:
+                self._files = reading.files
             self._tell(reading)
             return reading.problems
 

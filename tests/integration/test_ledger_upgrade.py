@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from charging.call.model import from_json
-from charging.clock import SystemClock
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account, Number
 from charging.ledger.codec import dump_account, dump_number, load_account, load_number
@@ -222,8 +220,9 @@ async def test_a_daemon_that_stood_by_while_a_newer_program_upgraded_leads_no_mo
         await store.close()
 
 
-def test_what_a_newer_program_stores_beside_us_is_read_without_what_it_has_added() -> None:
-    """Two daemons are upgraded one after the other: the older one may have to take a call back."""
+def test_accounts_and_numbers_of_a_newer_program_are_read_without_what_it_has_added() -> None:
+    """Two daemons are upgraded one after the other: the older one goes on answering calls. (A session's record is
+    refused then, `charging.stored`: an open call is money, and the newer daemon goes on with it.)"""
 
     def newer(text: str) -> str:
         return json.dumps(json.loads(text) | {"added_by_a_newer_program": [1]})
@@ -231,6 +230,3 @@ def test_what_a_newer_program_stores_beside_us_is_read_without_what_it_has_added
     account, number = Account("anna", "pro"), Number("+31850001001", "anna")
     assert load_account(newer(dump_account(account)), account.version) == account
     assert load_number(newer(dump_number(number))) == number
-    session = running()
-    now = SystemClock().now()
-    assert from_json(newer(session.to_json()), now, 1) == from_json(session.to_json(), now, 1)
