@@ -44,7 +44,7 @@ ADVICE: dict[LinkState, str] = {
     LinkState.FORBIDDEN: "grant the rights that config/asterisk/manager_charging.conf shows, then `manager reload`",
     LinkState.SHUTTING_DOWN: (
         "Asterisk refuses every order until its last call has ended: running calls are cut at their reserved end, "
-        "though they could pay; `core abort shutdown` takes it back, and `core restart when convenient` spares them"
+        "though they could pay; `core abort shutdown` takes it back, and `charging drain` before it spares them"
     ),
     LinkState.LOST: "running calls go on until their reserved end; connecting again",
 }

@@ -26,7 +26,7 @@ PLAYS_S = 1.5
 FEATURE_S = 4.0
 ENDED_S = 3.0
 LOOK_S = 0.1
-TIMEOUT_MS = "5000"
+TIMEOUT_MS = 5000
 NOTHING_TO_PLAY = "charging-check-nothing-to-play"
 """No file: the feature runs, plays nothing and forgets the order, which is seen."""
 EVENTS = (
@@ -74,12 +74,56 @@ def _tells_variables(event: AmiMessage) -> bool:
     return names.issuperset(CHANNEL_VARIABLES)
 
 
+class Inside:
+    """Calls of ours inside the switch: begun, asked, waited for, ended."""
+
+    def __init__(self, link: Orders, clock: Clock) -> None:
+        self.link = link
+        self.clock = clock
+
+    async def originate(
+        self, uid: str, channel: str, then: dict[str, str], *assignments: str, timeout_ms: int = TIMEOUT_MS
+    ) -> None:
+        """Begin one: its near half has the unique id ``uid``, its far half ``uid-2``. Raises SwitchError."""
+        how = {"ActionID": uid, "Async": "true", "Timeout": str(timeout_ms)}
+        ids = {"ChannelId": uid, "OtherChannelId": f"{uid}-2"}
+        await self.link.action("Originate", {"Channel": channel, **then, **how, **ids, "Variable": list(assignments)})
+
+    async def status(self, channel: str) -> Sequence[AmiMessage]:
+        """What the switch says of a channel; nothing where there is none."""
+        try:
+            return (await self.link.action("Status", {"Channel": channel}, list_end="StatusComplete")).events
+        except ActionRefused:
+            return ()
+
+    async def variable(self, channel: str, name: str) -> str:
+        """Of a channel; empty where there is none."""
+        try:
+            return (await self.link.action("Getvar", {"Channel": channel, "Variable": name})).headers.get("Value")
+        except ActionRefused:
+            return ""
+
+    async def hang_up(self, uid: str) -> None:
+        """End it; one that cannot be ended has a deadline of its own."""
+        with contextlib.suppress(SwitchError):
+            await self.link.action("Hangup", {"Channel": uid})
+
+    async def until(self, seconds: float, condition: Callable[[], Awaitable[bool]]) -> bool:
+        """Whether it came true in time."""
+        end = self.clock.now().plus(seconds)
+        while not await condition():
+            now = self.clock.now()
+            if now.mono_us >= end.mono_us:
+                return False
+            await self.clock.sleep_until(now.plus(LOOK_S).mono_us)
+        return True
+
+
 class Probe:
     """One such call. ``observe`` must be given every event."""
 
     def __init__(self, link: Orders, clock: Clock) -> None:
-        self._link = link
-        self._clock = clock
+        self._inside = Inside(link, clock)
         self._name = f"check-{secrets.token_hex(8)}"
         self._end = f"{self._name}-1"
         self.found = Found()
@@ -92,39 +136,29 @@ class Probe:
 
     async def run(self, prompts: Sequence[str]) -> Found:
         """Make the call, look, end it. Raises SwitchError (ActionRefused where the right is missing)."""
-        await self._originate(self._end, variables.CHECK_CHANNEL, {"Application": "Dial", "Data": _FAR_END}, _FEATURE)
+        await self._inside.originate(
+            self._end, variables.CHECK_CHANNEL, {"Application": "Dial", "Data": _FAR_END}, _FEATURE
+        )
         try:
-            self.found.joined = await self._until(UP_S, self._is_joined)
+            self.found.joined = await self._inside.until(UP_S, self._is_joined)
             if self.found.joined:
-                self.found.deadline = bool(await self._variable(f"{self._end}-2", "TIMEOUT(absolute)"))
+                self.found.deadline = bool(await self._inside.variable(f"{self._end}-2", "TIMEOUT(absolute)"))
                 await asyncio.gather(self._try_feature(), *map(self._try_prompt, range(len(prompts)), prompts))
         finally:
-            await self._hang_up(self._end)
-        await self._until(ENDED_S, self._has_told_all)
+            await self._inside.hang_up(self._end)
+        await self._inside.until(ENDED_S, self._has_told_all)
         return self.found
 
-    async def _originate(self, uid: str, channel: str, then: dict[str, str], *assignments: str) -> None:
-        how = {"ActionID": uid, "Async": "true", "Timeout": TIMEOUT_MS, "ChannelId": uid, "OtherChannelId": f"{uid}-2"}
-        await self._link.action("Originate", {"Channel": channel, **then, **how, "Variable": list(assignments)})
-
     async def _is_joined(self) -> bool:
-        try:
-            status = await self._link.action("Status", {"Channel": self._end}, list_end="StatusComplete")
-        except ActionRefused:  # not there yet
-            return False
-        return any(entry.get("BridgeID") for entry in status.events)
-
-    async def _variable(self, uid: str, name: str) -> str:
-        try:
-            return (await self._link.action("Getvar", {"Channel": uid, "Variable": name})).headers.get("Value")
-        except ActionRefused:
-            return ""
+        return any(entry.get("BridgeID") for entry in await self._inside.status(self._end))
 
     async def _try_feature(self) -> None:
         """The prompt's second way, as the daemon goes it."""
         settings = PromptSettings(feature_deadline_s=FEATURE_S)
         with contextlib.suppress(ActionRefused):
-            self.found.feature = await Prompter(self._link, self._clock, settings).fire(self._end, NOTHING_TO_PLAY)
+            self.found.feature = await Prompter(self._inside.link, self._inside.clock, settings).fire(
+                self._end, NOTHING_TO_PLAY
+            )
 
     async def _try_prompt(self, index: int, prompt: str) -> None:
         """Whisper it. It is there if it still plays after a while."""
@@ -132,7 +166,9 @@ class Probe:
         spy = {"Context": variables.PROMPT_CONTEXT, "Exten": "s", "Priority": "1"}
         spyee, played = variables.inherited(variables.SPYEE), variables.inherited(variables.PROMPT)
         try:
-            await self._originate(uid, variables.WHISPER_CHANNEL, spy, f"{spyee}={self._end}", f"{played}={prompt}")
+            await self._inside.originate(
+                uid, variables.WHISPER_CHANNEL, spy, f"{spyee}={self._end}", f"{played}={prompt}"
+            )
         except ActionRefused:  # the prompt's context is missing
             return
 
@@ -142,34 +178,14 @@ class Probe:
             )
 
         async def ended() -> bool:
-            try:
-                await self._link.action("Status", {"Channel": uid}, list_end="StatusComplete")
-            except ActionRefused:
-                return True
-            return False
+            return not await self._inside.status(uid)
 
-        if await self._until(WHISPER_S, attached):
-            self.found.prompts_played[prompt] = not await self._until(PLAYS_S, ended)
-        await self._hang_up(uid)
-
-    async def _hang_up(self, uid: str) -> None:
-        try:
-            await self._link.action("Hangup", {"Channel": uid})
-        except SwitchError:  # gone, or its own deadline ends it
-            return
+        if await self._inside.until(WHISPER_S, attached):
+            self.found.prompts_played[prompt] = not await self._inside.until(PLAYS_S, ended)
+        await self._inside.hang_up(uid)
 
     async def _has_told_all(self) -> bool:
         return not self.found.missing_events
-
-    async def _until(self, seconds: float, condition: Callable[[], Awaitable[bool]]) -> bool:
-        """Whether it came true in time."""
-        end = self._clock.now().plus(seconds)
-        while not await condition():
-            now = self._clock.now()
-            if now.mono_us >= end.mono_us:
-                return False
-            await self._clock.sleep_until(now.plus(LOOK_S).mono_us)
-        return True
 
 
 _FAR_END = f"{variables.CHECK_CHANNEL},5"

@@ -54,6 +54,8 @@ class Reason(StrEnum):
     """The target is one of the operator's own numbers."""
     CAME_BACK = "came_back"
     """It is the forward of a call that rings still, diverted back to the subscriber's number."""
+    DRAINING = "draining"
+    """The switch is about to be restarted, and the operator turns new calls away: the carrier may try another way."""
     TOO_MANY_CALLS = "too_many_calls"
     """The plan's limit of calls at once."""
     DAY_LIMIT = "day_limit"
@@ -143,6 +145,9 @@ CAME_BACK = Turned(Decision.REJECT, Reason.CAME_BACK)
 Busy, that forward fails, and its caller comes to voicemail once."""
 
 
+DRAINING = Turned(Decision.REJECT, Reason.DRAINING)
+
+
 def is_returned(
     caller: str, withheld: bool, ringing: Session, spelled: Callable[[str], Collection[str]], by: LoopEvidence
 ) -> bool:
@@ -213,7 +218,7 @@ def afford(
     if balances.get(CALLS, Balance()).reserved >= subscriber.plan.max_calls:
         return turned(Reason.TOO_MANY_CALLS, subscriber)
     draft = draft_of(setup, subscriber, rate, balances, policy)
-    extension = extend(draft, balances, 0, policy.horizon_s + policy.tick_s)
+    extension = extend(draft, balances, 0, policy.reach_s)
     credit = balances.get(CREDIT, Balance()).available
     if not extension.funding or only_rounding_pays(draft.rate, draft.start_us, extension.funding, credit):
         reason = Reason.DAY_LIMIT if extension.short is Short.DAY else Reason.NO_CREDIT

@@ -240,6 +240,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "it is the forward of a call that still rang, diverted back to the number",
         "the customer's phone diverts to his own number here: he should end that; the first call went on as decided",
     ),
+    Reason.DRAINING: (
+        "Asterisk was about to be restarted, and new calls were turned away (`charging drain --refuse-new`)",
+        "`charging drain --end` takes them again; a restart of Asterisk or of the daemon does, too",
+    ),
     Reason.TOO_MANY_CALLS: (
         "as many calls of the account ran as its plan allows at once",
         "`charging calls --account ACCOUNT` shows those that run; `max_calls` of the plan is the limit",

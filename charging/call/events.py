@@ -128,6 +128,11 @@ class FundsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Draining:
+    """The switch is about to be restarted (`drain`): the policy reaches further ahead now."""
+
+
+@dataclass(frozen=True, slots=True)
 class HangupOrdered:
     """An operator wants the call to end."""
 
@@ -174,6 +179,7 @@ Event = (
     | PromptPlayed
     | Woke
     | FundsChanged
+    | Draining
     | HangupOrdered
     | FaxOrdered
     | ForwardFailed

@@ -64,6 +64,15 @@ class Policy:
     keep_withheld: bool = False
     """Whether the operator keeps numbers that their callers withhold, for his own eyes."""
     loop_evidence: LoopEvidence = LoopEvidence.CALLER
+    drain_s: int = 0
+    """While the switch is about to be restarted: quota is reserved so far ahead; 0: it is not."""
+    refuses_new: bool = False
+    """Whether new calls are turned away meanwhile."""
+
+    @property
+    def reach_s(self) -> int:
+        """So far ahead quota is reserved, as long as funds allow."""
+        return max(self.horizon_s + self.tick_s, self.drain_s)
 
     @property
     def is_shared(self) -> bool:

@@ -24,6 +24,7 @@ from charging.call.events import (
     BalancesRead,
     ClockJumped,
     DeadlineSet,
+    Draining,
     FundsChanged,
     KeptAnswer,
     Leg,
@@ -371,6 +372,11 @@ def funds_changed(session: Session, _event: FundsChanged, context: Context) -> S
     return Step(replace(session, tick_mono_us=context.now.mono_us))
 
 
+def draining(session: Session, _event: Draining, context: Context) -> Step:
+    """The switch will take no more orders: reserve as far as the money goes, at once."""
+    return Step(replace(session, tick_mono_us=context.now.mono_us))
+
+
 def _credit_stands_in(session: Session) -> bool:
     """Whether credit pays for seconds to come that free ones would pay for, if there were any."""
     by_credit = any(part.source == CREDIT and part.end_s > session.fixed_s for part in session.funding)
@@ -388,7 +394,7 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
         return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (told,))
     used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000) if session.confirmed else 0
     elapsed_s = session.elapsed_ms(context.now.mono_us) // 1000
-    extension = extend(session, event.balances, used_s, elapsed_s + policy.horizon_s + policy.tick_s)
+    extension = extend(session, event.balances, used_s, elapsed_s + policy.reach_s)
     pending = extend_transfer(session, extension, event.balances, context.now.wall_us, context.now.mono_us)
     if pending is None:
         return _after_money(replace(session, short=extension.short), context)

@@ -57,6 +57,7 @@ def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, 
     """The paid time has begun; the first tick comes one ``tick_s`` after it. Word that came late (this daemon was
     stopped, or busy) leaves its beginning to be found out."""
     late = at_us is not None and abs(at.wall_us - at_us) > context.policy.clock_jump_ms * 1000
+    first_s = 0 if context.policy.drain_s else context.policy.tick_s  # it may have been set up before the drain
     running = replace(
         session,
         state=State.RUNNING,
@@ -66,7 +67,7 @@ def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, 
         answered_us=at_us,
         anchored=not late,
         check_mono_us=context.now.mono_us if late else None,
-        tick_mono_us=at.mono_us + context.policy.tick_s * MICROSECONDS,
+        tick_mono_us=at.mono_us + first_s * MICROSECONDS,
     )
     return Step(running, (Keep(), Tell("call_answered", {"quota_s": session.covered_s})))
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "top-up": "money",
     "calls": "calls",
     "hangup": "calls",
+    "drain": "drain",
     "statement": "statement",
     "account": "accounts",
     "number": "numbers",

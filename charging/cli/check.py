@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import typer
@@ -19,13 +20,35 @@ def register(app: typer.Typer) -> None:
 def check(
     ctx: typer.Context,
     live: bool = typer.Option(False, "--live", help="Also log into Asterisk and look at what it has."),
+    call: str | None = typer.Option(
+        None,
+        "--call",
+        metavar="NUMBER",
+        help="Also rehearse a call to this number, which no customer has, as your carrier writes it: no trunk, no "
+        "charge, about a minute. Looks as --live does first.",
+        show_default=False,
+    ),
+    context: str = typer.Option(
+        "charging-incoming", "--context", help="Where your carrier's calls arrive in your dialplan, with --call."
+    ),
+    target: str | None = typer.Option(
+        None,
+        "--target",
+        help="Price the call as one to this number, with --call; it is not dialled.",
+        show_default=False,
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Look for what is wrong: settings, tariff, prompts, mails, ledger. A finding a line; exit 1 for a problem."""
-    from charging.cli.check_files import findings  # all of the engine, for this command alone
+    from charging.cli.check_files import Wanted, findings  # all of the engine, for this command alone
 
+    if call is not None and not re.fullmatch(r"[+]?[0-9]{3,15}", call):
+        raise typer.BadParameter(f"--call: found {call!r}, expected a telephone number, such as +31850000001")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,79}", context):
+        raise typer.BadParameter(f"--context: found {context!r}, expected the name of a dialplan context")
+    wanted = None if call is None else Wanted(call, context, target)
     found: list[Finding] = []
-    for finding in findings(options(ctx).config, live):
+    for finding in findings(options(ctx).config, live, wanted):
         found.append(finding)
         if not as_json:
             sys.stdout.write(f"{finding}\n")

@@ -18,8 +18,8 @@ EXTENSIONS = "extensions_charging.conf"
 RELOAD = "`asterisk -rx 'dialplan reload'`"
 DIFFERENCES_SHOWN = 5
 AGI = ("CHARGING_AGI", "CHARGING_AGI_2")
-PREFIX, SUFFIX = "CHARGING_DIAL_PREFIX", "CHARGING_DIAL_SUFFIX"
-TRUNKS = ((PREFIX, SUFFIX), (f"{PREFIX}_2", f"{SUFFIX}_2"))
+PREFIX, SUFFIX = variables.DIAL_PREFIXES[0], variables.DIAL_SUFFIXES[0]
+TRUNKS = tuple(zip(variables.DIAL_PREFIXES, variables.DIAL_SUFFIXES, strict=True))
 _TRUNK = re.compile(r"PJSIP/(?:[^@/]*@([^/@]+)|([^/@]+)/.*)")
 _LOCAL = re.compile(r"Local/[^@]*@([^/]+)(/.*)?")
 

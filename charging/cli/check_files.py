@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from charging.app_surroundings import (
@@ -32,7 +33,19 @@ NUMBERS_MAX = 20_000
 """Of so many it is looked whether they have a mailbox."""
 
 
-def findings(file: Path, live: bool) -> Iterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for."""
+
+    number: str
+    """As the carrier writes it."""
+    context: str
+    """Where the carrier's calls arrive."""
+    target: str | None = None
+    """Where the call is forwarded to, as the books see it; it is not dialled."""
+
+
+def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Finding]:
     """Everything that was looked at, as it was found. A missing secret is one problem among the others."""
     try:
         check_there(file)
@@ -56,8 +69,10 @@ def findings(file: Path, live: bool) -> Iterator[Finding]:
         yield from _fax_programs()
         yield _fax_mail(settings.fax)
         yield from _fax_sandbox(settings.fax)
-    if live:
+    if live or call is not None:
         yield from _live(config, settings)
+    if config is not None and call is not None:
+        yield from rehearsed(config, call)
 
 
 def _tariff(file: Path) -> Iterator[Finding]:
@@ -151,6 +166,16 @@ def _live(config: Config | None, settings: Settings) -> list[Finding]:
     from charging.cli.check_live import live_findings  # talks to the switch: only here
 
     return asyncio.run(live_findings(config, _mailboxes(settings)))
+
+
+def rehearsed(config: Config, call: Wanted) -> Iterator[Finding]:
+    """A call, made and looked at."""
+    from charging.cli.check_call import rehearse  # talks to the switch: only here
+
+    try:
+        yield from rehearse(config, call)
+    except ChargingError as error:
+        yield problem("rehearsal", str(error))
 
 
 def _mailboxes(settings: Settings) -> dict[str, str]:

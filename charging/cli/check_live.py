@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import PurePosixPath
 
 from charging.asterisk.numbers import scaled
@@ -12,7 +12,7 @@ from charging.asterisk.probe import Found
 from charging.asterisk.reply import LinkState
 from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.cli import check_dialplan
-from charging.cli.check_look import PART, Look, is_denied
+from charging.cli.check_look import MANAGER_RELOAD, PART, Look, is_denied
 from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.errors import ActionRefused, ActionTimeout, SwitchError
 from charging.ledger.accounts import Language
@@ -60,26 +60,31 @@ MODULES = {
 TOO_MUCH = ("Command", "ModuleLoad", "GetConfig", "UpdateConfig")
 """Orders that only a login with more rights than the shipped one may give."""
 MANAGER = "config/asterisk/manager_charging.conf"
-MANAGER_RELOAD = "then `asterisk -rx 'manager reload'`"
 CLOCK_WARNING_US, CLOCK_PROBLEM_US = 1_000_000, 5_000_000
 NUMBERS_SHOWN = 3
 
 
 async def live_findings(config: Config, mailboxes: Mapping[str, str]) -> list[Finding]:
     """Log in and look. ``mailboxes``: that of each subscriber's number."""
+    return await while_logged_in(Look(config, dict(mailboxes)), LOOK_TIMEOUT_S, _findings)
+
+
+async def while_logged_in(
+    look: Look, limit_s: int, findings: Callable[[Look], AsyncIterator[Finding]]
+) -> list[Finding]:
+    """Log in, and find; why it could not be done is a finding, too."""
     silence_logs()
-    look = Look(config, dict(mailboxes))
     link = asyncio.create_task(look.link.run(), name="ami-link")
     found: list[Finding] = []
     try:
-        async with asyncio.timeout(LOOK_TIMEOUT_S):
+        async with asyncio.timeout(limit_s):
             state, detail = await look.state
             if state is not LinkState.UP:
-                return [_no_link(config, state, detail)]
-            async for finding in _findings(look):
+                return [_no_link(look.config, state, detail)]
+            async for finding in findings(look):
                 found.append(finding)
     except TimeoutError:
-        found.append(problem(PART, f"AMI: no answer within {LOOK_TIMEOUT_S} s; is Asterisk busy or stopped?"))
+        found.append(problem(PART, f"AMI: no answer within {limit_s} s; is Asterisk busy or stopped?"))
     except SwitchError as error:
         found.append(problem(PART, f"AMI: {error}"))
     finally:

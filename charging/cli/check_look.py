@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 
 from charging.app import link_settings
 from charging.asterisk.control import CallControl
@@ -17,6 +18,7 @@ from charging.settings import Config
 from charging.shipped import shipped_config
 
 PART = "switch"
+MANAGER_RELOAD = "then `asterisk -rx 'manager reload'`"
 CONCLUSIVE = {
     LinkState.UP,
     LinkState.UNREACHABLE,
@@ -41,11 +43,14 @@ class Look:
         )
         self.control = CallControl(self.link, self.clock)
         self.probe = Probe(self.link, self.clock)
+        self.observers: list[Callable[[AmiMessage], None]] = [self.probe.observe]
+        """Each is given every event; none must wait."""
         self.proven: set[str] = set()
         """Modules that were seen at work."""
 
     def _event(self, message: AmiMessage) -> None:
-        self.probe.observe(message)
+        for observe in self.observers:
+            observe(message)
 
     async def _up(self, _restarted: bool) -> None:
         return

@@ -16,6 +16,7 @@ from functools import partial
 from agi.port import Answer, Declined, IncomingCall, Unproven
 from charging.call.decide import (
     CAME_BACK,
+    DRAINING,
     Cause,
     Decision,
     Reason,
@@ -134,7 +135,8 @@ class Desk:
         if isinstance(found, Turned):
             return self._turned(found, number, found, request.number)
         decided = (
-            await self._obstacle(found)
+            self._draining()
+            or await self._obstacle(found)
             or await self._came_back(request, found)
             or await self._reserve(request, found, notes)
         )
@@ -239,6 +241,9 @@ class Desk:
         reason = obstacle(subscriber.account, number, ours)
         return None if reason is None else turned(reason, subscriber)
 
+    def _draining(self) -> Turned | None:
+        return DRAINING if self._registry.policy.refuses_new else None
+
     async def _came_back(self, request: IncomingCall, subscriber: Subscriber) -> Turned | None:
         """A phone that diverts to the subscriber's own number would make of one call as many as the plan allows, each
         charged as soon as voicemail answers the last. The network's headers count only while a forward of this number
@@ -278,7 +283,7 @@ class Desk:
         for _ in range(RESERVE_TRIES_MAX):
             balances = await self._store.balances(subscriber.account.id)
             notes.saw(balances, month_of(rate.zone, now.wall_us))
-            decided = afford(setup, subscriber, rate, balances, self._policy)
+            decided = afford(setup, subscriber, rate, balances, self._registry.policy)
             if isinstance(decided, Turned):
                 return decided
             at_us = decided.draft.opened.wall_us

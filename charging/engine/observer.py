@@ -23,7 +23,7 @@ WARNINGS = frozenset(
     "answer_delivery_doubted clocks_disagreed end_unproven extension_refused ledger_not_reached tick_postponed "
     "transfer_cut transfer_followed moved_call_cut unpaid_channel_seen audit_postponed maintenance_postponed "
     "switch_failed overdue_call_cut lease_lost lease_not_renewed lease_not_released answer_moved records_not_deleted "
-    "records_of_another_switch left_message_too_old".split()
+    "records_of_another_switch left_message_too_old drain_begun drain_ended".split()
 )
 ERRORS = frozenset(
     "session_lost session_reasserted quota_overrun unexpected_event_met mailbox_overflowed session_unreadable "

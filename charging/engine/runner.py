@@ -62,7 +62,7 @@ class SessionRunner:
         self._switch = switch
         self._looker = looker
         self._clock = clock
-        self._policy = policy
+        self.policy = policy
         self._observe = observe
         self._forget = forget
         self._find = find
@@ -98,7 +98,7 @@ class SessionRunner:
 
     async def _wait(self) -> bool:
         """Until an event arrives (true) or the session wants to be woken (false)."""
-        wake = wake_at(self.session, self._policy)
+        wake = wake_at(self.session, self.policy)
         if wake is None:
             return await self._arrived.wait()
         arrived = asyncio.create_task(self._arrived.wait())
@@ -116,7 +116,7 @@ class SessionRunner:
         while events:
             before = self.session
             try:
-                self.session, commands = step(self.session, events.popleft(), self._clock.now(), self._policy)
+                self.session, commands = step(self.session, events.popleft(), self._clock.now(), self.policy)
             except UnexpectedEvent as error:
                 self._observe("unexpected_event_met", self.session, {"pair": str(error)})
                 continue

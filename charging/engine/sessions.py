@@ -14,7 +14,7 @@ from itertools import islice
 from typing import NoReturn
 
 from charging.call.commands import Find, Forget
-from charging.call.events import BlackBoxRead, ClockJumped, FundsChanged, SessionSwitchEvent
+from charging.call.events import BlackBoxRead, ClockJumped, Draining, FundsChanged, SessionSwitchEvent
 from charging.call.fax import Fax
 from charging.call.model import Policy, Session, State
 from charging.call.storage import Record, overdue_s, revive
@@ -76,7 +76,7 @@ class Registry:
         self._switch = switch
         self._looker = Looker(switch)
         self._clock = clock
-        self._policy = policy
+        self.policy = self.usual = policy  # a drain changes the first
         self._switch_id = switch_id
         self._observe = observe
         self._charge_message = charge_message
@@ -133,7 +133,7 @@ class Registry:
             switch=self._switch,
             looker=self._looker,
             clock=self._clock,
-            policy=self._policy,
+            policy=self.policy,
             observe=self._observe,
             forget=self._forget,
             find=self._find,
@@ -158,7 +158,7 @@ class Registry:
             return
         if self._restoring.locked():
             self._closed_meanwhile.add(session.id)
-        if runner.booked is not None and self._policy.is_shared:
+        if runner.booked is not None and self.policy.is_shared:
             self._closed.add(runner.booked, self._clock.now().mono_us)
         self.funds_changed(session.account)
 
@@ -226,10 +226,23 @@ class Registry:
             if session.account == account:
                 self._runners[session.id].offer(FundsChanged())
 
+    def reach(self, drain_s: int, *, refuses_new: bool = False) -> None:
+        """Reserve so far ahead from now on, running calls at once; 0: as ever (`drain`)."""
+        if bool(drain_s) != bool(self.policy.drain_s):
+            self._observe("drain_begun" if drain_s else "drain_ended", None, {"calls": len(self._runners)})
+        self.policy = policy = replace(self.usual, drain_s=drain_s, refuses_new=refuses_new)
+        for session in self.sessions():
+            runner = self._runners[session.id]
+            runner.policy = policy
+            runner.offer(Draining())
+
     # --- recovery ---------------------------------------------------------------------------------------------
 
-    async def reconcile(self, _restarted: bool = False) -> None:
-        """The link is up: restore what is stored, and tell every session what the switch knows. Raises SwitchError."""
+    async def reconcile(self, restarted: bool = False) -> None:
+        """The link is up: restore what is stored, and tell every session what the switch knows. ``restarted``: Asterisk
+        was, so a drain has had its purpose. Raises SwitchError."""
+        if restarted and self.policy.drain_s:
+            self.reach(0)
         if self.leads():
             await self._restore()
             await self._audit()
@@ -349,7 +362,7 @@ class Registry:
             if not self.leads():
                 continue
             try:
-                if self._doubts_settled < self._doubts or self._policy.is_shared:
+                if self._doubts_settled < self._doubts or self.policy.is_shared:
                     await self._restore()
                 await self._audit()
             except SwitchError as error:
@@ -430,7 +443,7 @@ class Registry:
             now = self._clock.now()
             by_us = _parted_us(last, now)
             last = now
-            if abs(by_us) > self._policy.clock_jump_ms * 1000:
+            if abs(by_us) > self.policy.clock_jump_ms * 1000:
                 self._observe("clock_jumped", None, {"by_ms": by_us // 1000})
                 for runner in self._runners.values():
                     runner.offer(ClockJumped(by_us))

@@ -29,6 +29,7 @@ from charging.service.privacy import People, hide_numbers
 from charging.service.proven_time import confirm_time, time_warning
 from charging.service.quotes import Quotes
 from charging.service.refusal import Code, Refused, unknown_account
+from charging.service.rehearsals import Rehearsals
 from charging.service.statements import Statements
 from charging.service.subscriptions import Subscriptions
 from charging.tariff.tariff import Tariff
@@ -77,6 +78,7 @@ class Service:
         self.faxes = Faxes(store, tariff, clock, fax)
         self.imports = AccountImport(store, tariff, clock, self.numbers)
         self.people = People(store, clock)
+        self.rehearsals = Rehearsals(store, self.accounts, self.numbers, self.money, self.calls)
         self.contradictions = Findings(store, clock)
         self._decisions = Decisions(store, clock)
         self._store = store

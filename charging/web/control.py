@@ -11,13 +11,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel
 
+from charging.engine.drain import Drain
 from charging.service.import_file import BYTES_MAX, PART_BYTES_MAX
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.web import tokens as token_routes
 from charging.web.parts import known_parameters
 from charging.web.problem import ProblemDocument, handle_problems
-from charging.web.routes import accounts, calls, fax, imports, ledger, numbers, prices, statements
+from charging.web.routes import accounts, calls, fax, imports, ledger, numbers, prices, rehearsal, statements
+from charging.web.routes import drain as drains
 
 Facts = Callable[[], Mapping[str, str]]
 """What the process says of itself: small words, for people (``{"ami": "up", …}``)."""
@@ -47,11 +49,13 @@ def control_app(
     facts: Facts = dict,
     *,
     tokens: Tokens | None = None,
+    drain: Drain | None = None,
     version: str = "",
     decides_calls: bool = False,
     reload: Reload | None = None,
 ) -> FastAPI:
-    """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface.
+    """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface;
+    ``drain`` is the running daemon's.
     ``decides_calls``: in the process that does, where nothing is answered whose cost has no bound: no statements, no
     audit, and imports only in small parts. The command line does those in its own process."""
     app = FastAPI(
@@ -68,9 +72,10 @@ def control_app(
     app.state.service = service
     app.state.facts = facts
     app.state.ping = service.ping
+    app.state.drain = drain
     handle_problems(app)
     app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
-    for part in (accounts, numbers, calls, prices, ledger, imports):
+    for part in (accounts, numbers, calls, drains, rehearsal, prices, ledger, imports):
         app.include_router(part.router)
     if not decides_calls:
         app.include_router(statements.router)

@@ -11,6 +11,7 @@ from typing import Protocol
 from charging import __version__
 from charging.clock import Clock
 from charging.door import Observer
+from charging.engine.drain import Drain
 from charging.engine.sessions import Registry
 from charging.fax.desk import FaxDesk
 from charging.ledger.port import Store
@@ -84,6 +85,7 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
         _service(daemon),
         facts,
         tokens=_tokens(daemon),
+        drain=Drain(daemon.registry, daemon.clock),
         version=__version__,
         decides_calls=True,
         reload=daemon.reload,

@@ -11,7 +11,7 @@ import pytest
 
 from charging.lab import Call, Lab, LabError
 from charging.lab.call import CallState
-from tests.asterisk.engine import SECOND, Engine, engine
+from tests.asterisk.engine import SECOND, Engine, engine, number_of
 
 pytestmark = pytest.mark.asterisk
 
@@ -67,6 +67,37 @@ async def test_graceful_restart_cuts_at_the_horizon_and_charges_exactly(lab: Lab
         assert abs(cdr["used_ms"] - call.duration_s * 1000) < 300
         assert await live.posted() == 10_000_000 - cdr["billed_s"] * SECOND
         assert not {"wrong_secret", "forbidden"} & set(_states(live))
+
+
+async def test_after_a_drain_a_graceful_restart_cuts_no_call_that_can_pay(lab: Lab, tmp_path: Path) -> None:
+    """And one whose money ends is cut when it does, by the deadline that Asterisk was given before."""
+    async with engine(lab, tmp_path, policy=POLICY, others=1) as live:
+        paid_s = 10
+        await live.daemon.post("/accounts/other-1/corrections", {"amount": "-9.99", "reason": "test"}, "poor")
+        rich = await _talking(live, hang_up_after_s=3 * HORIZON_S + 6)
+        poor = await lab.place_call(number_of(1))
+        await poor.wait_state(CallState.ANSWERED)
+        await live.heard("bridge_joined", times=2)
+        drained = await live.daemon.put("/drain", {"refuse_new": True})
+        sessions = [one["session"] for one in live.daemon.events("bridge_joined")]
+        assert sorted(drained["paid"]) == sorted(sessions)
+        assert (drained["short_of_money"], drained["ringing"], drained["behind"]) == (sessions[1:], [], [])
+        elsewhere = await lab.place_call(number_of(1))
+        await elsewhere.wait_end(5)
+        assert elsewhere.cause == 42, "the carrier is told to try another way"
+        async with restarting(lab, "core restart gracefully"):
+            await live.heard("ami_link_changed", times=4)
+            assert live.daemon.events("ami_link_changed")[-1]["state"] == "shutting_down"
+            await poor.wait_end(paid_s + 5)
+            assert abs(poor.duration_s - paid_s) < 0.3
+            await rich.wait_end(3 * HORIZON_S + 12)
+        assert rich.duration_s > 3 * HORIZON_S + 5.5, "it outlived its horizon by far"
+        await live.nothing_reserved()
+        billed = {cdr["account"]: cdr for cdr in await live.cdrs(2)}
+        assert abs(billed["anna"]["used_ms"] - rich.duration_s * 1000) < 300
+        assert await live.posted() == 10_000_000 - billed["anna"]["billed_s"] * SECOND
+        assert (billed["other-1"]["billed_s"], billed["other-1"]["overrun_s"]) == (paid_s, 0)
+        assert not (await live.daemon.get("/drain"))["on"], "Asterisk is another one now"
 
 
 async def test_restart_when_convenient_lets_calls_live_as_long_as_their_money(lab: Lab, tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""Before Asterisk is restarted gracefully: it will take no more orders, so what a call may last is reserved beforehand.
+
+From the first moment of `core restart gracefully` on Asterisk refuses every AMI action until its last call has ended. A
+call then lives as long as its deadline, which a running daemon keeps only `horizon_s` ahead. A drain reserves as far as
+the account's money goes (at most the longest call of the plan), and tells the switch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from charging.call.model import Session, Short, State
+from charging.clock import Clock, Instant
+from charging.engine.sessions import Registry
+
+LONGEST_S = 99_999
+"""The longest quota that the dialplan takes; a plan's longest call is mostly much shorter."""
+ROUND_MS = 2_500
+"""At most, for the ledger and the switch to answer for every call."""
+LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What a drain has reached."""
+
+    is_on: bool
+    refuses_new: bool = False
+    paid: tuple[Session, ...] = ()
+    """Calls that run, are reserved as far as they can be, and whose deadline the switch has."""
+    ringing: tuple[Session, ...] = ()
+    """Calls that are not answered yet: they are extended as soon as they are."""
+    behind: tuple[Session, ...] = ()
+    """Calls that run and could not be extended: the ledger or the switch did not answer in time."""
+
+
+class Drain:
+    """Begins and ends it, and tells how far it is."""
+
+    def __init__(self, registry: Registry, clock: Clock) -> None:
+        self._registry = registry
+        self._clock = clock
+
+    async def begin(self, *, refuse_new: bool) -> Drained:
+        """Reserve, and return when every running call has what it can have, or after some seconds for each round.
+
+        In rounds that reach twice as far each: calls that share an account's money would not get any of it if the first
+        took all. May be repeated.
+        """
+        reach_s = self._registry.usual.reach_s
+        while reach_s < LONGEST_S:
+            reach_s = min(2 * reach_s, LONGEST_S)
+            self._registry.reach(reach_s, refuses_new=refuse_new)
+            await self._until_reached(reach_s)
+        return self.state()
+
+    def end(self) -> Drained:
+        """Reserve as ever from now on. What is reserved already stays so until it is used or the call ends."""
+        self._registry.reach(0)
+        return self.state()
+
+    def state(self) -> Drained:
+        """How far it is."""
+        policy, now = self._registry.policy, self._clock.now()
+        calls = self._registry.sessions()
+        running = [one for one in calls if one.state is State.RUNNING]
+        paid = tuple(one for one in running if reaches(one, now, policy.drain_s))
+        return Drained(
+            is_on=bool(policy.drain_s),
+            refuses_new=policy.refuses_new,
+            paid=paid,
+            ringing=tuple(one for one in calls if one.state in (State.RESERVED, State.RINGING)),
+            behind=tuple(one for one in running if one not in paid),
+        )
+
+    async def _until_reached(self, reach_s: int) -> None:
+        until_us = self._clock.now().mono_us + ROUND_MS * 1000
+        while (now := self._clock.now()).mono_us < until_us:
+            running = (one for one in self._registry.sessions() if one.state is State.RUNNING)
+            if all(reaches(one, now, reach_s) for one in running):
+                return
+            await self._clock.sleep_until(now.plus(LOOK_S).mono_us)
+
+
+def reaches(session: Session, now: Instant, reach_s: int) -> bool:
+    """Whether a running call is reserved so far ahead, or as far as it can be, and the switch knows it. Pure."""
+    if session.pending is not None or session.enforced_s != session.covered_s:
+        return False
+    ahead_s = session.covered_s - session.elapsed_ms(now.mono_us) // 1000
+    return session.short is not Short.NO or session.covered_s >= session.rate.max_call_s or ahead_s >= reach_s

@@ -1,0 +1,91 @@
+"""A rehearsal's money and number (`charging check --call`): on an account of ours, never a customer's.
+
+It has the money of one call. That comes by a correction with a reason, and what is left is corrected back, so the
+books are exact at each moment and the journal tells why. One that was killed halfway is ended by the next, before it
+begins.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from charging.ledger.accounts import Language, Number
+from charging.ledger.model import CREDIT, Balance
+from charging.ledger.port import Store
+from charging.service.accounts import AccountChanges, Accounts
+from charging.service.live import Calls
+from charging.service.money import Money
+from charging.service.numbers import NumberChanges, Numbers
+from charging.service.refusal import Code, Refused
+
+ACCOUNT = "charging-rehearsal"
+REASON = "a rehearsal of charging check --call"
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """After a rehearsal. Micro-euro."""
+
+    taken_back: int
+    credit: Balance
+    """Of the account; nothing, unless its call is not booked yet."""
+
+
+class Rehearsals:
+    """One at a time."""
+
+    def __init__(self, store: Store, accounts: Accounts, numbers: Numbers, money: Money, calls: Calls) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._numbers = numbers
+        self._money = money
+        self._calls = calls
+
+    async def begin(self, number: str, plan: str, target: str, amount: int) -> Number | Refused:
+        """The number is the account's, is forwarded to ``target``, and has ``amount`` micro-euro on ``plan``. Refused
+        while the number is a customer's, or the call of another rehearsal lasts."""
+        refused = await self._obstacle(number)
+        if refused is not None:
+            return refused
+        await self.end()
+        changes = AccountChanges(plan=plan)
+        account = await self._accounts.change(ACCOUNT, changes)
+        if isinstance(account, Refused) and account.code is Code.NOT_FOUND:
+            account = await self._accounts.add(ACCOUNT, plan, Language.EN)
+        if isinstance(account, Refused):
+            return account
+        added = await self._numbers.add(ACCOUNT, number, NumberChanges(forward_to=target, paid_voicemail=False))
+        if isinstance(added, Refused):
+            return added
+        credited = await self._correct(amount)
+        return credited if isinstance(credited, Refused) else added.number
+
+    async def end(self) -> Cleared:
+        """Its numbers are out of service, and its money is gone, as far as no call holds it."""
+        for number in await self._store.numbers(ACCOUNT):
+            await self._numbers.remove(number.number)
+        left = (await self._credit()).available
+        if left > 0:
+            await self._correct(-left)
+        return Cleared(left, await self._credit())
+
+    async def _obstacle(self, number: str) -> Refused | None:
+        known = await self._numbers.get(number)
+        if isinstance(known, Number) and known.account != ACCOUNT:
+            message = f"{known.number} is a number of account {known.account!r}, whose calls would change"
+            return Refused(Code.NOT_ALLOWED, message, "rehearse with a number of the same range that no customer has")
+        account = await self._store.account(ACCOUNT)
+        if account is not None and account.email:
+            return Refused(Code.NOT_ALLOWED, f"the account {ACCOUNT!r} is a customer's: it has a mail address")
+        if await self._calls.views(ACCOUNT):
+            message = "another rehearsal runs, or was killed and its call still lasts"
+            return Refused(Code.CONFLICT, message, "wait some minutes, then check again")
+        return None
+
+    async def _credit(self) -> Balance:
+        return (await self._store.balances(ACCOUNT)).get(CREDIT, Balance())
+
+    async def _correct(self, amount: int) -> Refused | None:
+        corrected = await self._money.correct(ACCOUNT, amount, REASON, f"rehearsal-{secrets.token_hex(8)}")
+        return corrected if isinstance(corrected, Refused) else None

@@ -1,0 +1,213 @@
+"""``charging check --call`` on a real Asterisk with a running daemon: rings nobody and is charged to nobody.
+
+It says of each promise whether it was kept, and each set-up that would break one is told, with what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from charging.asterisk import rehearsal
+from charging.cli import check_call
+from charging.cli.check_files import Wanted, findings, rehearsed
+from charging.cli.findings import Finding, Grade
+from charging.lab import Lab
+from charging.lab.daemon import DaemonProcess
+from charging.service.rehearsals import ACCOUNT, REASON
+from charging.settings import load_config
+from tests.asterisk.engine import NUMBER, engine
+from tests.asterisk.several import site
+from tests.asterisk.test_check_live import EXTENSIONS, MANAGER, Edit, edited
+from tests.integration.redis_servers import RedisServer
+
+pytestmark = pytest.mark.asterisk
+
+SPARE = "+31850000055"
+"""A number that no customer has."""
+TALK_S = 6
+
+
+class Said:
+    """What the rehearsal said."""
+
+    def __init__(self, found: list[Finding]) -> None:
+        self.found = [one for one in found if one.part == "rehearsal"]
+
+    def wrong(self) -> list[str]:
+        return [one.text for one in self.found if one.grade is not Grade.OK]
+
+    def __contains__(self, words: str) -> bool:
+        return any(words in one.text for one in self.found)
+
+
+async def rehearse(daemon: DaemonProcess, context: str = "trunk", number: str = SPARE) -> Said:
+    """The rehearsal alone, without the looks that go before it."""
+
+    def run() -> list[Finding]:
+        return list(rehearsed(load_config(daemon.settings), Wanted(number, context)))
+
+    return Said(await asyncio.to_thread(run))
+
+
+@pytest.fixture(autouse=True)
+def short(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A call of some seconds, and little patience; and nothing has left by the trunk."""
+    monkeypatch.setenv("CHARGING_AMI_SECRET", lab.switch.charging_ami.secret)
+    monkeypatch.setattr(check_call, "TALK_S", TALK_S)
+    monkeypatch.setattr(rehearsal, "ARRIVES_S", 4.0)
+    rung = list(lab.world.stray_mobiles)
+    yield
+    assert lab.world.stray_mobiles == rung
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+async def journal(daemon: DaemonProcess) -> list[tuple[str, str]]:
+    """Kinds and reasons of the rehearsal's account, oldest first."""
+    page = await daemon.get(f"/accounts/{ACCOUNT}/journal", limit="1000")
+    return [(line["kind"], line["reason"]) for line in reversed(page["items"])]
+
+
+async def test_a_right_set_up_keeps_every_promise_and_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        before = await live.balance(), await live.journal()
+
+        def run() -> list[Finding]:
+            return list(findings(live.daemon.settings, live=False, call=Wanted(SPARE, "trunk")))
+
+        found = await asyncio.to_thread(run)
+        said = Said(found)
+        assert said.wrong() == []
+        assert [one.text for one in found if one.grade is Grade.PROBLEM] == [], "--call looks as --live does first"
+        assert f"{SPARE}@trunk leads to charging-incoming" in said
+        assert "decided: forward (credit), 6 s reserved" in said
+        assert "the switch itself ends it after 6 s" in said
+        assert "the warning was heard at the far end" in said
+        assert "hung up by the switch at the end of the paid time" in said
+        assert "(the black box) was written" in said
+        assert "billed 6 s, € 0.006" in said
+        assert "the books are at zero again" in said
+        assert ("correct", REASON) in await journal(live.daemon)
+        assert (await live.balance(), await live.journal()) == before, "no customer's"
+        numbers = (await live.daemon.get("/numbers"))["items"]
+        assert [one["number"] for one in numbers] == [NUMBER], "out of service again"
+        assert not [line for line in live.daemon.events() if line["level"] in ("warning", "error", "critical")]
+
+
+async def test_a_right_set_up_on_redis(lab: Lab, redis: RedisServer, tmp_path: Path) -> None:
+    async with site(redis.url, tmp_path) as place, place.daemon(lab, "one") as live:
+        said = await rehearse(live.daemon)
+    assert said.wrong() == []
+    assert "the books are at zero again" in said
+
+
+async def test_a_quota_that_is_not_set_and_a_hang_up_handler_that_is_missing(lab: Lab, tmp_path: Path) -> None:
+    push = " same => n,Set(CHANNEL(hangup_handler_push)=charging-legbox,s,1)\n"
+    edits = (Edit(EXTENSIONS, "iIS(${CHARGING_QUOTA})", "iI"), Edit(EXTENSIONS, push, ""))
+    async with engine(lab, tmp_path) as live, edited(lab, *edits):
+        said = await rehearse(live.daemon)
+    quota, box = said.wrong()
+    assert quota.startswith("Dial has no S(quota): ASTERISK DOES NOT END A CALL")
+    assert box.startswith("the call was booked by events: THE BLACK BOX IS NOT WRITTEN")
+    assert "the books are at zero again" in said
+
+
+async def test_a_black_box_that_is_not_written_and_a_warning_that_does_not_sound(lab: Lab, tmp_path: Path) -> None:
+    write = "Set(DB(charging/${FILTER(a-z0-9\\x2D,${CHARGING_SESSION})})=${CHARGING_RECORD})"
+    edits = (
+        Edit(EXTENSIONS, write, "NoOp()"),
+        Edit(EXTENSIONS, " same => n,Playback(${CHARGING_PROMPT})\n same => n,Hangup()", " same => n,Hangup()"),
+    )
+    async with engine(lab, tmp_path) as live, edited(lab, *edits):
+        said = await rehearse(live.daemon)
+    heard, box = said.wrong()
+    assert heard.startswith("the subscriber does NOT hear the warning (R17)")
+    assert "THE BLACK BOX IS NOT WRITTEN" in box
+
+
+OTHERS = """
+[elsewhere]
+exten => _X.,1,Ringing()
+ same => n,Wait(60)
+exten => _+X.,1,Ringing()
+ same => n,Wait(60)
+[own-trunk]
+exten => _+X.,1,Set(__CHARGING_DIAL_PREFIX=PJSIP/)
+ same => n,Set(__CHARGING_DIAL_SUFFIX=@world)
+ same => n,Goto(charging-incoming,${EXTEN},1)
+[trunk]"""
+
+
+async def test_contexts_that_do_not_lead_to_us_or_dial_past_us(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live, edited(lab, Edit("extensions.conf", "\n[trunk]", OTHERS)):
+        absent = await rehearse(live.daemon, "nowhere")
+        elsewhere = await rehearse(live.daemon, "elsewhere")
+        past = await rehearse(live.daemon, "own-trunk")
+        assert await live.daemon.get("/calls") == {"items": [], "next": None}
+    goto = f"exten => {SPARE},1,Goto(charging-incoming,${{EXTEN}},1)"
+    for said, words in (
+        (absent, "the context has no such extension"),
+        (elsewhere, "it did not lead to charging-incoming"),
+    ):
+        (line,) = said.wrong()
+        assert words in line
+        assert goto in line
+        assert "the books are at zero again (€ 0.006 taken back)" in said
+    (line,) = past.wrong()
+    assert line.startswith("the call left as PJSIP/world-"), line
+    lab.world.stray_mobiles.clear()
+
+
+async def test_what_cannot_be_rehearsed_is_refused_before_anything_is_changed(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        (customers,) = (await rehearse(live.daemon, number=NUMBER)).wrong()
+        assert (await live.daemon.get("/accounts"))["items"][0]["id"] == "anna"
+        async with edited(lab, Edit(MANAGER, "write = call,reporting,originate", "write = call,reporting")):
+            (may_not, *_) = (await rehearse(live.daemon)).wrong()
+        await live.daemon.kill()
+        (away,) = (await rehearse(live.daemon)).wrong()
+    assert f"{NUMBER} is a number of account 'anna'" in customers
+    assert "write = call,reporting,originate" in may_not
+    assert "start it (`systemctl start charging`)" in away
+
+
+async def test_one_that_was_killed_is_cleaned_up_by_the_next(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        command = (
+            "-m",
+            "charging",
+            "--config",
+            str(live.daemon.settings),
+            "check",
+            "--call",
+            SPARE,
+            "--context",
+            "trunk",
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *command, env=os.environ, stdout=asyncio.subprocess.DEVNULL
+        )
+        await live.heard("bridge_joined", 40)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        (busy,) = (await rehearse(live.daemon)).wrong()
+        assert "another rehearsal runs" in busy
+        (open_call,) = (await live.daemon.get("/calls"))["items"]
+        await live.daemon.delete(f"/calls/{open_call['session']}")
+        await live.cdr()
+        assert (await live.daemon.get(f"/numbers/{SPARE}"))["account"] == ACCOUNT
+        said = await rehearse(live.daemon)
+        assert said.wrong() == []
+        balance = await live.daemon.get(f"/accounts/{ACCOUNT}/balance")
+        assert balance["credit"]["posted"] == "0.00"
