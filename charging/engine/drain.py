@@ -62,11 +62,13 @@ class Drain:
     def state(self) -> Drained:
         """How far it is."""
         policy, now = self._registry.policy, self._clock.now()
+        if not policy.drain_s:
+            return Drained(is_on=False)
         calls = self._registry.sessions()
         running = [one for one in calls if one.state is State.RUNNING]
         paid = tuple(one for one in running if reaches(one, now, policy.drain_s))
         return Drained(
-            is_on=bool(policy.drain_s),
+            is_on=True,
             refuses_new=policy.refuses_new,
             paid=paid,
             ringing=tuple(one for one in calls if one.state in (State.RESERVED, State.RINGING)),

@@ -84,7 +84,7 @@ async def test_after_a_drain_a_graceful_restart_cuts_no_call_that_can_pay(lab: L
         assert (drained["short_of_money"], drained["ringing"], drained["behind"]) == (sessions[1:], [], [])
         elsewhere = await lab.place_call(number_of(1))
         await elsewhere.wait_end(5)
-        assert elsewhere.cause == 42, "the carrier is told to try another way"
+        assert elsewhere.cause in (34, 42), "the carrier is told to try another way"
         async with restarting(lab, "core restart gracefully"):
             await live.heard("ami_link_changed", times=4)
             assert live.daemon.events("ami_link_changed")[-1]["state"] == "shutting_down"

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from charging.engine.drain import Drain
 from charging.ledger.model import CdrRow
 from charging.service.decisions import DecisionKeeper
 from charging.service.live import RegistryCalls
@@ -34,7 +35,9 @@ async def daemon(rig: Rig, place: Place) -> AsyncIterator[None]:
         live=RegistryCalls(rig.registry),
     )
     ready = asyncio.Event()
-    task = asyncio.create_task(serve_unix(control_app(service), place.socket, ready))
+    task = asyncio.create_task(
+        serve_unix(control_app(service, drain=Drain(rig.registry, rig.clock)), place.socket, ready)
+    )
     await ready.wait()
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -234,3 +237,38 @@ def test_a_frozen_daemon_is_said_where_nothing_can_be_done_twice(
 
 def _has_ledger(place: Place) -> bool:
     return (place.folder / "ledger.db").exists()
+
+
+async def test_a_drain_pays_the_calls_that_run_and_says_what_to_do_next(place: Place, charging: Charging) -> None:
+    async with make_rig() as rig, daemon(rig, place):
+        await rig.subscriber(credit=1_000_000)
+        call = await rig.talking()
+
+        async def while_time_goes_on(*arguments: str) -> Ran:
+            ran = asyncio.create_task(charging(*arguments))
+            while not ran.done():
+                await rig.clock.advance(0.05)
+                await asyncio.sleep(0)
+            return await ran
+
+        drained = await while_time_goes_on("drain", "--refuse-new")
+        assert drained.code == 0
+        assert drained.out.splitlines()[:2] == [
+            "1 running calls are paid as far as they can be, and Asterisk has their deadlines.",
+            "1 of them end by their money; once Asterisk waits, their subscribers hear no warning.",
+        ]
+        assert "core restart gracefully" in drained.out
+        assert rig.session_of(call).enforced_s == 1000
+        rig.switch.disobeys = lambda: True
+        await rig.credit(1_000_000, "more")
+        behind = await while_time_goes_on("drain", "--json")
+        assert (behind.code, behind.json["behind"], behind.json["refuses_new"]) == (1, [call.session], False)
+        ended = await charging("drain", "--end")
+        assert (ended.code, ended.out.startswith("The drain is over")) == (0, True)
+        assert (await charging("drain", "--end", "--refuse-new")).code == 2
+
+
+async def test_without_a_daemon_nothing_is_drained(charging: Charging) -> None:
+    refused = await charging("drain")
+    assert refused.code == 1
+    assert "no daemon runs" in refused.err
