@@ -67,13 +67,15 @@ class Rehearsal:
         self._inside = Inside(link, clock)
         self._uid = f"rehearsal-{secrets.token_hex(8)}"
         self._dialler = self._far = self._far_uid = ""
+        self._ended = False
+        """By us: what is told from then on is no news."""
         self.seen = Seen()
 
     def observe(self, message: AmiMessage) -> None:
         """Take note of what is about this call."""
         seen = self.seen
         if message.event == "OriginateResponse" and message.get("ActionID") == self._uid:
-            seen.refused = message.response == "Failure"
+            seen.refused = message.response == "Failure" and not self._ended
         elif self._uid not in message.get("Linkedid"):
             return
         elif message.event == "DialBegin":
@@ -111,6 +113,7 @@ class Rehearsal:
                 if await inside.until(ANSWERED_S, self._is_answered):
                     seen.cut = await self._listen(quota_s)
         finally:
+            self._ended = True
             await inside.hang_up(self._uid)
         if seen.answered_us is not None:
             await inside.until(TELLS_S, self._has_ended)

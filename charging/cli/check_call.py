@@ -175,7 +175,7 @@ def _judged(client: Client, wanted: Wanted, scene: Scene, seen: Seen, began: str
             return
         yield _heard(seen)
         yield _cut(seen, scene)
-        yield from _booked(client, seen, began)
+        yield from _booked(client, seen, decision["session"])
 
 
 def _not_arrived(wanted: Wanted, seen: Seen) -> Finding:
@@ -204,7 +204,7 @@ def _decision(client: Client, wanted: Wanted, began: str, *, wait: bool) -> Docu
 
     def look() -> Document | None:
         found = client.items("/decisions", {"number": wanted.number, "since": began})
-        return next((one for one in found if one["turn"] == "incoming"), None)
+        return next((one for one in reversed(list(found)) if one["turn"] == "incoming"), None)
 
     return _once_there(client, look, KEPT_S if wait else KEPT_S / 2)
 
@@ -248,9 +248,9 @@ def _cut(seen: Seen, scene: Scene) -> Finding:
     return ok(PART, f"hung up by the switch at the end of the paid time, {max(late, 0)} ms late")
 
 
-def _booked(client: Client, seen: Seen, began: str) -> Iterator[Finding]:
+def _booked(client: Client, seen: Seen, session: str) -> Iterator[Finding]:
     def look() -> Document | None:
-        return next(iter(client.items("/cdrs", {"account": ACCOUNT, "since": began})), None)
+        return next((one for one in client.items("/cdrs", {"account": ACCOUNT}) if one["session"] == session), None)
 
     cdr = _once_there(client, look, BOOKED_S)
     if cdr is None:

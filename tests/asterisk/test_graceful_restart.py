@@ -71,9 +71,9 @@ async def test_graceful_restart_cuts_at_the_horizon_and_charges_exactly(lab: Lab
 
 async def test_after_a_drain_a_graceful_restart_cuts_no_call_that_can_pay(lab: Lab, tmp_path: Path) -> None:
     """And one whose money ends is cut when it does, by the deadline that Asterisk was given before."""
-    async with engine(lab, tmp_path, policy=POLICY, others=1) as live:
+    async with engine(lab, tmp_path, policy=POLICY, others=1, credit="20.00") as live:
         paid_s = 10
-        await live.daemon.post("/accounts/other-1/corrections", {"amount": "-9.99", "reason": "test"}, "poor")
+        await live.daemon.post("/accounts/other-1/corrections", {"amount": "-19.99", "reason": "test"}, "poor")
         rich = await _talking(live, hang_up_after_s=3 * HORIZON_S + 6)
         poor = await lab.place_call(number_of(1))
         await poor.wait_state(CallState.ANSWERED)
@@ -95,7 +95,7 @@ async def test_after_a_drain_a_graceful_restart_cuts_no_call_that_can_pay(lab: L
         await live.nothing_reserved()
         billed = {cdr["account"]: cdr for cdr in await live.cdrs(2)}
         assert abs(billed["anna"]["used_ms"] - rich.duration_s * 1000) < 300
-        assert await live.posted() == 10_000_000 - billed["anna"]["billed_s"] * SECOND
+        assert await live.posted() == 20_000_000 - billed["anna"]["billed_s"] * SECOND
         assert (billed["other-1"]["billed_s"], billed["other-1"]["overrun_s"]) == (paid_s, 0)
         assert not (await live.daemon.get("/drain"))["on"], "Asterisk is another one now"
 
