@@ -175,7 +175,7 @@ def _judged(client: Client, wanted: Wanted, scene: Scene, seen: Seen, began: str
             return
         yield _heard(seen)
         yield _cut(seen, scene)
-        yield from _booked(client, seen, decision["session"])
+        yield from _booked(client, seen, decision["session"], began)
 
 
 def _not_arrived(wanted: Wanted, seen: Seen) -> Finding:
@@ -248,9 +248,10 @@ def _cut(seen: Seen, scene: Scene) -> Finding:
     return ok(PART, f"hung up by the switch at the end of the paid time, {max(late, 0)} ms late")
 
 
-def _booked(client: Client, seen: Seen, session: str) -> Iterator[Finding]:
+def _booked(client: Client, seen: Seen, session: str, began: str) -> Iterator[Finding]:
     def look() -> Document | None:
-        return next((one for one in client.items("/cdrs", {"account": ACCOUNT}) if one["session"] == session), None)
+        found = client.items("/cdrs", {"account": ACCOUNT, "since": began})
+        return next((one for one in found if one["session"] == session), None)
 
     cdr = _once_there(client, look, BOOKED_S)
     if cdr is None:
