@@ -45,7 +45,7 @@ async def place(tmp_path: Path, unused_tcp_port_factory: object) -> Place:
 
 @asynccontextmanager
 async def daemon(
-    place: Place, log_name: str = "log", umask: int = -1, open_files: int = 0
+    place: Place, log_name: str = "log", umask: int = -1, open_files: int = 0, socket: Path | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     program = [str(Path(sys.executable).with_name("charging")), "run", "--config", str(place.config)]
     if open_files:
@@ -53,7 +53,9 @@ async def daemon(
     with (place.folder / log_name).open("wb") as log:
         process = await asyncio.create_subprocess_exec(*program, stderr=log, env={"TEST_AMI_SECRET": "x"}, umask=umask)
     try:
-        await eventually(lambda: is_answered(place.socket) or process.returncode is not None, "the daemon answers")
+        await eventually(
+            lambda: is_answered(socket or place.socket) or process.returncode is not None, "the daemon answers"
+        )
         yield process
     finally:
         if process.returncode is None:
