@@ -34,7 +34,7 @@ html_show_sphinx = False
 # By reader; the order in which he needs them. A page that is in none of them is a warning.
 PARTS = {
     "First hour": ["docs/first-hour"],
-    "Attach": ["docs/attach", "config/asterisk/README", "docs/legs"],
+    "Attach": ["docs/install", "docs/attach", "config/asterisk/README", "docs/legs"],
     "Operate": [
         "docs/operate",
         "docs/high-availability",
