@@ -9,7 +9,7 @@ SECONDS ?= 60
 SITE ?= site
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs fuzz bench format lock wheel deb install sbom audit prompts venv clean
+.PHONY: help demo test test-all lint docs fuzz bench format lock wheel deb install sbom audit recordings prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -79,6 +79,10 @@ sbom: ## dist/sbom.json: what `make install` installs, as CycloneDX
 audit: ## look up known vulnerabilities of what `make install` installs, where a feed can be reached
 	@.ci/setup supply
 	@.cache/supply/bin/python .ci/audit.py requirements.lock
+
+recordings: venv ## tests/data/ami and tests/data/agi anew, of the branch of Asterisk that the lab has
+	@.ci/setup optional-tools debootstrap
+	$(PYTHON) -m tests.asterisk.record
 
 prompts: venv ## make the audio of prompts/script.yaml anew
 	@.ci/setup tools espeak-ng sox

@@ -86,10 +86,11 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
 
 
 def transfer_seen(session: Session, event: TransferSeen, context: Context) -> Step:
-    """An attended transfer may leave the forwarded leg talking to another: that is looked at, and charged on. Every
-    other takes a party to where the dialplan goes on with it, at nobody knows whose cost: the call ends."""
+    """An attended transfer by the caller's side leaves the forwarded leg talking to another: that is looked at, and
+    charged on. By the forwarded leg, it takes that leg away. Every other takes a party to where the dialplan goes on
+    with it, at nobody knows whose cost: the call ends."""
     fields = {"kind": event.kind.value}
-    if event.kind is TransferKind.ATTENDED:
+    if event.kind is TransferKind.ATTENDED and event.uid != session.callee_uid:
         check = context.in_s(BRIDGE_LEFT_GRACE_S)
         return Step(replace(session, check_mono_us=check), (Tell("transfer_followed", fields),))
     return order_end(session, "transferred", "transfer", Tell("transfer_cut", fields))

@@ -21,6 +21,8 @@ WELCOME = "+31850000084"
 WELCOME_AND_RING_GROUP = "+31850000085"
 SECOND_RING_GROUP = "+31850000086"
 DIALLED_BEFORE = "+31850000087"
+COLLEAGUE = "+31850000088"
+"""Nothing to be charged: somebody of the operator's own, who answers."""
 
 DIALPLAN = f"""
 [trunk](+)
@@ -37,6 +39,7 @@ exten => {WELCOME_AND_RING_GROUP},1,Answer()
 exten => {SECOND_RING_GROUP},1,Dial(Local/{RING_GROUP}@trunk&Local/closed@operator)
 exten => {DIALLED_BEFORE},1,Dial(Local/greets@operator/n,,g)
  same => n,Goto(charging-incoming,{NUMBER},1)
+exten => {COLLEAGUE},1,Dial(Local/colleague@operator/n)
 
 [outbound]
 exten => _+X.,1,Dial(PJSIP/${{EXTEN}}@world)
@@ -69,6 +72,20 @@ context = parkedcalls
 """
 
 MODULES = ("app_echo", "app_queue", "res_parking", "app_directed_pickup", "res_pjsip_refer")
+
+
+@contextlib.asynccontextmanager
+async def transfers_allowed(lab: Lab) -> AsyncIterator[None]:
+    """The operator lets the trunk's parties transfer calls (REFER), against our advice."""
+    pjsip = lab.switch.folder / "etc" / "pjsip.conf"
+    before = pjsip.read_text()
+    pjsip.write_text(before.replace("allow_transfer = no", "allow_transfer = yes"))
+    await lab.switch.cli("module reload res_pjsip.so")
+    try:
+        yield
+    finally:
+        pjsip.write_text(before)
+        await lab.switch.cli("module reload res_pjsip.so")
 
 
 @contextlib.asynccontextmanager

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from charging.engine.sessions import AUDIT_S
 from charging.lab import Call, CallState, Lab
 from charging.lab.ami import Message
 from tests.asterisk.engine import Engine, engine
-from tests.asterisk.operator_setup import RING_GROUP, STRAIGHT, operator_setup
+from tests.asterisk.operator_setup import COLLEAGUE, RING_GROUP, STRAIGHT, operator_setup, transfers_allowed
+from tests.asterisk.sip_steps import Party, calls, hears, is_renegotiated, is_told, pauses, plays, requests, subscriber
 from tests.asterisk.test_operators_dialplan import charged_exactly
 from tests.asterisk.waiting import eventually
 
@@ -155,6 +157,128 @@ async def test_parked_forward_goes_on_being_charged_until_it_ends(set_up: Lab, t
             "Park", {"Channel": leg["Channel"], "TimeoutChannel": caller["Channel"], "Timeout": "60000"}
         )
         await _charged_to_the_mobiles_end(live, call)
+
+
+async def _replaces(lab: Lab, channel: str) -> str:
+    """The dialog of a channel as RFC 3891 names it to its own user agent, the switch."""
+
+    async def known(what: str) -> str:
+        return (await lab.switch.action("Getvar", {"Channel": channel, "Variable": f"CHANNEL(pjsip,{what})"}))["Value"]
+
+    call_id, ours, theirs = [await known(what) for what in ("call-id", "local_tag", "remote_tag")]
+    return f"{call_id};to-tag={ours};from-tag={theirs}"
+
+
+def _to_the_colleague(replaces: str) -> str:
+    quoted = replaces.replace(";", "%3B").replace("=", "%3D").replace("@", "%40")
+    return f"Refer-To: <sip:{COLLEAGUE}@127.0.0.1?Replaces={quoted}>"
+
+
+async def _with_a_colleague(lab: Lab) -> tuple[Call, str]:
+    """Another call on the trunk, which is none of ours, and its dialog."""
+    call = await lab.place_call(COLLEAGUE)
+    await call.wait_state(CallState.ANSWERED)
+    channels = [one["Channel"] for one in await lab.switch.channels()]
+    return call, await _replaces(lab, next(one for one in channels if one.startswith("PJSIP/")))
+
+
+async def _charged_by_the_phone(live: Engine, phone: Party) -> dict[str, object]:
+    """To the second by the subscriber's own messages, by the forwarded leg's own record."""
+    cdr = await live.cdr()
+    assert cdr["proof"] == "black_box", cdr
+    assert abs(cdr["used_ms"] / 1000 - phone.connected_s) < 0.25, cdr
+    assert cdr["billed_s"] == -(-(cdr["used_ms"] - 200) // 1000)
+    await live.nothing_reserved()
+    assert len((await live.daemon.get("/cdrs"))["items"]) == 1
+    return cdr
+
+
+async def test_invite_that_replaces_the_caller_goes_on_being_charged(set_up: Lab, tmp_path: Path) -> None:
+    async with engine(set_up, tmp_path) as live:
+        call = await _talking(live)
+        caller, _ = await _channels(set_up)
+        replaces = await _replaces(set_up, caller["Channel"])
+        steps = (calls(STRAIGHT, f"Replaces: {replaces}", "Require: replaces"), is_renegotiated(), hears("BYE"))
+        async with plays(set_up, tmp_path / "colleague", *steps) as colleague:
+            await colleague.heard("SIP/2.0 200")
+            await call.wait_state(CallState.ENDED)
+            await _charged_to_the_mobiles_end(live, call)
+            await colleague.heard("BYE")
+
+
+async def test_invite_that_replaces_the_forward_ends_the_call(set_up: Lab, tmp_path: Path) -> None:
+    async with engine(set_up, tmp_path) as live:
+        call = await _talking(live)
+        _, leg = await _channels(set_up)
+        replaces = await _replaces(set_up, leg["Channel"])
+        steps = (calls(STRAIGHT, f"Replaces: {replaces}", "Require: replaces"), is_renegotiated(), hears("BYE"))
+        async with plays(set_up, tmp_path / "colleague", *steps) as colleague:
+            await colleague.heard("SIP/2.0 200")
+            await call.wait_for(lambda: call.mobile.ended_us is not None, "the mobile's end")
+            await charged_exactly(live, call)
+            await live.heard("leg_without_session", deadline_s=2 * AUDIT_S)
+            await colleague.heard("BYE")
+
+
+async def test_subscriber_who_may_not_transfer_is_refused_and_the_call_goes_on(set_up: Lab, tmp_path: Path) -> None:
+    refers = requests("REFER", f"Refer-To: <sip:{COLLEAGUE}@127.0.0.1>", cseq=2)
+    steps = (pauses(1), refers, is_told(603), pauses(5.3), requests("BYE", cseq=3), is_told(200))
+    async with engine(set_up, tmp_path) as live, subscriber(set_up, tmp_path / "phone", *steps) as phone:
+        call = await _talking(live)
+        await phone.said("BYE", 15)
+        await call.wait_state(CallState.ENDED)
+        await _charged_by_the_phone(live, phone)
+        assert len(live.daemon.events("tick_posted")) >= 3
+
+
+async def test_subscriber_who_transfers_blindly_ends_the_call(set_up: Lab, tmp_path: Path) -> None:
+    refers = requests("REFER", f"Refer-To: <sip:{COLLEAGUE}@127.0.0.1>", cseq=2)
+    steps = (pauses(1), refers, is_told(202), pauses(1), requests("BYE", cseq=3), is_told(200))
+    async with (
+        transfers_allowed(set_up),
+        engine(set_up, tmp_path) as live,
+        subscriber(set_up, tmp_path / "phone", *steps) as phone,
+    ):
+        call = await _talking(live)
+        await call.wait_state(CallState.ENDED, AT_ONCE_S + 5)
+        assert (await _charged_by_the_phone(live, phone))["hangup_reason"] == "transferred"
+
+
+async def test_caller_who_transfers_the_forward_to_a_colleague_goes_on_being_charged(
+    set_up: Lab, tmp_path: Path
+) -> None:
+    other, replaces = await _with_a_colleague(set_up)
+    refers = requests("REFER", _to_the_colleague(replaces), "Referred-By: <sip:caller@carrier.example>", cseq=2)
+    transfers = (calls(STRAIGHT), pauses(1), refers, is_told(202), pauses(1), requests("BYE", cseq=3), is_told(200))
+    steps = (is_renegotiated(), pauses(7.3), requests("BYE", cseq=2), is_told(200))
+    async with (
+        transfers_allowed(set_up),
+        engine(set_up, tmp_path) as live,
+        subscriber(set_up, tmp_path / "phone", *steps) as phone,
+        plays(set_up, tmp_path / "caller", *transfers) as caller,
+    ):
+        await caller.said("BYE")
+        await other.wait_state(CallState.ENDED)
+        await phone.said("BYE", 15)
+        await _charged_by_the_phone(live, phone)
+        assert len(live.daemon.events("tick_posted")) >= 4
+
+
+async def test_subscriber_who_transfers_the_caller_to_a_colleague_ends_the_call(set_up: Lab, tmp_path: Path) -> None:
+    other, replaces = await _with_a_colleague(set_up)
+    refers = requests("REFER", _to_the_colleague(replaces), "Referred-By: <sip:phone@carrier.example>", cseq=2)
+    steps = (pauses(1), refers, is_told(202), pauses(1), requests("BYE", cseq=3), is_told(200))
+    async with (
+        transfers_allowed(set_up),
+        engine(set_up, tmp_path) as live,
+        subscriber(set_up, tmp_path / "phone", *steps) as phone,
+    ):
+        call = await _talking(live)
+        await phone.said("BYE")
+        assert (await _charged_by_the_phone(live, phone))["hangup_reason"] == "transferred"
+        await call.wait_state(CallState.ENDED, AT_ONCE_S)
+        assert not live.daemon.events("leg_without_session")
+        await other.hang_up()
 
 
 async def test_leg_without_a_session_is_hung_up_within_seconds_and_loud(set_up: Lab, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from charging.asterisk.translate import translate
 from charging.call.switch_events import SwitchBooted, SwitchEvent
 from tests.fakes.ami import FakeAmi, eventually
 from tests.fakes.link import Owner, running
-from tests.fakes.recordings import ami_bytes, ami_events, ami_messages
+from tests.fakes.recordings import BRANCHES, USUAL, ami_bytes, ami_events, ami_messages
 
 RECORDINGS = [
     "answered_caller_hangs_up",
@@ -21,13 +21,16 @@ RECORDINGS = [
     "cut_by_quota",
     "whisper",
     "maintenance",
+    "ring_group",
+    "blind_transfer",
+    "picked_up",
 ]
 MARK = b"Event: Mark\r\n\r\n"
 
 
-async def delivered(name: str, size: int) -> list[SwitchEvent]:
+async def delivered(name: str, branch: str, size: int) -> list[SwitchEvent]:
     """What the link tells of a recording that arrives in pieces of ``size`` bytes."""
-    owner, data = Owner(), ami_bytes(name) + MARK
+    owner, data = Owner(), ami_bytes(name, branch) + MARK
     async with FakeAmi() as ami, running(ami, owner, ping_interval_s=60.0) as link:
         await eventually(lambda: link.is_up)
         protocol = link._connection._manager.protocol  # type: ignore[union-attr]
@@ -46,9 +49,11 @@ def _is_boot(event: SwitchEvent) -> bool:
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
-@pytest.mark.parametrize("size", [1 << 20, 1, 7, 1448])
-async def test_a_recording_tells_the_same_however_it_is_cut(name: str, size: int) -> None:
-    assert await delivered(name, size) == told(ami_events(name)) != []
+@pytest.mark.parametrize(
+    ("branch", "size"), [*((branch, 1448) for branch in BRANCHES), *((USUAL, n) for n in (1 << 20, 1, 7))]
+)
+async def test_a_recording_tells_the_same_however_it_is_cut(name: str, branch: str, size: int) -> None:
+    assert await delivered(name, branch, size) == told(ami_events(name, branch)) != []
 
 
 def shape(message: AmiMessage) -> set[str]:
@@ -56,8 +61,8 @@ def shape(message: AmiMessage) -> set[str]:
     return {name for name, _ in message} - {"ActionID"}
 
 
-def recorded(header: str, value: str) -> AmiMessage:
-    messages = [each for name in ("login", "answers", *RECORDINGS) for each in ami_messages(name)]
+def recorded(header: str, value: str, branch: str = USUAL) -> AmiMessage:
+    messages = [each for name in ("login", "answers", *RECORDINGS) for each in ami_messages(name, branch)]
     return next(each for each in messages if each.get(header) == value)
 
 
@@ -78,8 +83,9 @@ async def _compare(link: AmiLink) -> None:
     assert shape(commands) <= shape(real)
 
 
-def test_the_real_one_refuses_in_the_words_that_are_looked_for() -> None:
-    words = {each.get("Message") for each in ami_messages("answers") if each.response == "Error"}
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_the_real_one_refuses_in_the_words_that_are_looked_for(branch: str) -> None:
+    words = {each.get("Message") for each in ami_messages("answers", branch) if each.response == "Error"}
     assert words == {
         "Database entry not found",
         "No such channel",
@@ -88,6 +94,7 @@ def test_the_real_one_refuses_in_the_words_that_are_looked_for() -> None:
     }
 
 
-@pytest.mark.parametrize("end", ["StatusComplete", "DBGetTreeComplete"])
-def test_the_real_one_closes_its_lists_with_the_events_that_are_waited_for(end: str) -> None:
-    assert recorded("Event", end).get("EventList") == "Complete"
+@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize("end", ["StatusComplete", "DBGetTreeComplete", "DBGetComplete", "BridgeInfoComplete"])
+def test_the_real_one_closes_its_lists_with_the_events_that_are_waited_for(end: str, branch: str) -> None:
+    assert recorded("Event", end, branch).get("EventList") == "Complete"

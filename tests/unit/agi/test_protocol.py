@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import ANY
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ from agi.protocol import (
 )
 from charging.errors import LocalProtocolError, RemoteProtocolError
 from tests.fakes.agi_client import header
-from tests.fakes.recordings import agi_bytes
+from tests.fakes.recordings import BRANCHES, agi_bytes
 
 HEADER = header("incoming?a=b", "+31:20", "")
 REQUEST = Request("incoming", "PJSIP/trunk-1", "1795262400.1", ("+31:20", ""))
@@ -203,31 +205,36 @@ def test_the_longest_value_is_taken() -> None:
     assert len(command("NOOP", "x" * 1000)) == len('NOOP ""\n') + 1000
 
 
-def test_a_recorded_request_is_read() -> None:
-    messages = Receiver().receive(agi_bytes("incoming", "<"))
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_a_recorded_request_is_read(branch: str) -> None:
+    messages = Receiver().receive(agi_bytes("incoming", "<", branch))
     request = messages[0]
     assert isinstance(request, Request)
     assert request.script == "incoming"
-    assert request.arguments == ("+31850000001", "+31200000001", "1795305157.0", "PJSIP/world-00000000")
-    assert (request.channel, request.unique_id) == ("PJSIP/world-00000000", "1795305157.0")
+    assert request.channel == "PJSIP/world-00000000"
+    called, caller = "+31850000001", "+31200000001"
+    assert request.arguments == (called, caller, request.unique_id, request.channel, "allowed", ":>:>|")
     assert messages[1:] == [Result(200, "1")] * 7
 
 
-def test_recorded_answers_of_every_kind_are_read() -> None:
-    data = agi_bytes("answers", "<")
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_recorded_answers_of_every_kind_are_read(branch: str) -> None:
+    data = agi_bytes("answers", "<", branch)
     messages = Receiver().receive(data)
-    assert [(each.code, each.value) for each in messages if isinstance(each, Result)] == [
-        (200, "1"),
-        (200, "0"),
-        (510, ""),
-        (520, ""),
-        (200, "0"),
+    assert [(each.code, each.value, each.data) for each in messages if isinstance(each, Result)] == [
+        (200, "1", ""),
+        (200, "0", ""),
+        (510, "", "Invalid or unknown command"),
+        (520, "", ANY),
+        (200, "0", ""),
+        (200, "1", "yes"),
     ]
     assert by_bytes(Receiver(), data) == messages
 
 
+@pytest.mark.parametrize("branch", BRANCHES)
 @pytest.mark.parametrize("name", ["incoming", "unanswered"])
-def test_commands_that_a_real_switch_obeyed_are_written_like_that(name: str) -> None:
-    for line in agi_bytes(name, ">").splitlines(keepends=True):
+def test_commands_that_a_real_switch_obeyed_are_written_like_that(name: str, branch: str) -> None:
+    for line in agi_bytes(name, ">", branch).splitlines(keepends=True):
         _, variable, _, value, _ = line.decode().split('"')
         assert command("SET VARIABLE", variable, value) == line

@@ -19,7 +19,7 @@ from charging.call.switch_events import OriginateEnded, PromptStarted
 from charging.clock import Instant
 from charging.errors import ActionRefused, ActionTimeout, LinkDown
 from tests.fakes.clock import FakeClock, settle
-from tests.fakes.recordings import ami_messages
+from tests.fakes.recordings import BRANCHES, ami_messages
 
 UID = "1795305157.1"
 CONFIG = Path(__file__).parents[3] / "config" / "asterisk"
@@ -163,15 +163,22 @@ def test_milliseconds_left_round_up_on_both_sides_of_zero() -> None:
     assert [left(us) for us in (-1001, -1000, -999, 0, 1, 1000, 1001)] == [-1, -1, 0, 0, 1, 1, 2]
 
 
-async def test_a_recorded_status_is_read(control: CallControl, link: RecordingLink) -> None:
-    messages = ami_messages("answered_caller_hangs_up")
+@pytest.mark.parametrize("branch", BRANCHES)
+async def test_a_recorded_status_is_read(control: CallControl, link: RecordingLink, branch: str) -> None:
+    messages = ami_messages("answered_caller_hangs_up", branch)
     entries = tuple(message for message in messages if message.event == "Status")
     link.replies["Status"] = Reply(AmiMessage.of(Response="Success"), entries)
-    bridge = "0d2a0b25-2948-41e6-a95a-c24f8b064d5d"
-    assert await control.statuses() == [
-        ChannelStatus(UID, "PJSIP/world-00000001", "s-rec-1", "callee", "", "Up", bridge, 28785, 1),
-        ChannelStatus("1795305157.0", "PJSIP/world-00000000", "s-rec-1", "caller", "", "Up", bridge, 53761, 1),
+    bridges = {message.get("BridgeUniqueid") for message in messages} - {""}
+    both = sorted(await control.statuses(), key=lambda one: one.channel)
+    assert [(one.channel, one.session, one.leg, one.switch, one.state) for one in both] == [
+        ("PJSIP/world-00000000", "s-rec-1", "caller", "", "Up"),
+        ("PJSIP/world-00000001", "s-rec-1", "callee", "", "Up"),
     ]
+    assert {one.bridge_id for one in both} == bridges
+    caller, callee = both
+    assert 35_000 < (caller.time_left_ms or 0) < 37_000, "ringing, the quota and five seconds, and one is over"
+    assert 28_000 < (callee.time_left_ms or 0) < 29_500
+    assert (caller.seconds_since_creation, callee.seconds_since_creation) == (1, 1)
 
 
 async def test_a_channel_without_session_or_deadline_reads_as_such(control: CallControl, link: RecordingLink) -> None:
@@ -202,8 +209,9 @@ async def test_a_record_whose_key_the_dialplan_can_not_have_written_is_left_alon
     assert [line["event"] for line in logs] == ["black_box_record_unreadable"]
 
 
-async def test_one_recorded_black_box_record_is_read(control: CallControl, link: RecordingLink) -> None:
-    entry = next(each for each in ami_messages("busy") if each.event == "DBGetResponse")
+@pytest.mark.parametrize("branch", BRANCHES)
+async def test_one_recorded_black_box_record_is_read(control: CallControl, link: RecordingLink, branch: str) -> None:
+    entry = next(each for each in ami_messages("busy", branch) if each.event == "DBGetResponse")
     link.replies["DBGet"] = Reply(AmiMessage.of(), (entry,))
     record = await control.black_box_of("s-rec-1")
     assert record is not None
@@ -220,8 +228,11 @@ async def test_a_record_that_is_not_there_is_none_and_a_refusal_is_not(
         await control.black_box_of("s-1")
 
 
-async def test_recorded_rights_lack_nothing_and_fewer_are_named(control: CallControl, link: RecordingLink) -> None:
-    recorded = next(each for each in ami_messages("answers") if "WaitEvent" in each)
+@pytest.mark.parametrize("branch", BRANCHES)
+async def test_recorded_rights_lack_nothing_and_fewer_are_named(
+    control: CallControl, link: RecordingLink, branch: str
+) -> None:
+    recorded = next(each for each in ami_messages("answers", branch) if "WaitEvent" in each)
     link.replies["ListCommands"] = Reply(recorded)
     missing = await control.permissions()
     assert (missing.needed, missing.optional) == ((), ())

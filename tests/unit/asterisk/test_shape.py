@@ -10,11 +10,11 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.shape import LISTS, SHAPES, flaw
 from charging.asterisk.translate import _READERS, translate
 from tests.fakes.ami import block, channel
-from tests.fakes.recordings import ami_messages
+from tests.fakes.recordings import BRANCHES, ami_messages
 
 RECORDINGS = (
     *("answered_caller_hangs_up", "answered_callee_hangs_up", "busy", "no_answer", "caller_gives_up"),
-    *("cut_by_quota", "whisper", "maintenance", "login", "answers"),
+    *("cut_by_quota", "whisper", "maintenance", "login", "answers", "ring_group", "blind_transfer", "picked_up"),
 )
 LONGEST = 79
 """Characters that Asterisk keeps of a number."""
@@ -62,9 +62,10 @@ def believed(messages: list[AmiMessage], list_end: str | None = None) -> Iterato
     return (one for one in ours if not flaw(one, list_end))
 
 
+@pytest.mark.parametrize("branch", BRANCHES)
 @pytest.mark.parametrize("name", RECORDINGS)
-def test_nothing_that_a_real_switch_wrote_is_suspect(name: str) -> None:
-    for message in ami_messages(name):
+def test_nothing_that_a_real_switch_wrote_is_suspect(name: str, branch: str) -> None:
+    for message in ami_messages(name, branch):
         end = next((end for end, entries in LISTS.items() if message.event in (end, *entries)), None)
         assert flaw(message, end) == "", message
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from unittest.mock import ANY
+
 import pytest
 
 from charging.asterisk.message import AmiMessage
@@ -21,83 +24,123 @@ from charging.call.switch_events import (
     TransferKind,
     TransferSeen,
 )
-from tests.fakes.recordings import ami_events
+from tests.fakes.recordings import BRANCHES, USUAL, ami_bytes, ami_events
 
 SESSION = ("ChanVariable", "CHARGING_SESSION=s-1")
 AT = "1795305157.134965"
 AT_US = 1795305157134965
 
 
-def told(recording: str) -> list[SwitchEvent]:
-    return [event for message in ami_events(recording) if (event := translate(message)) is not None]
+def told(recording: str, branch: str = USUAL) -> list[SwitchEvent]:
+    return [event for message in ami_events(recording, branch) if (event := translate(message)) is not None]
 
 
-def kinds(recording: str) -> list[str]:
-    return [type(event).__name__ for event in told(recording)]
+def kinds(recording: str, branch: str) -> list[str]:
+    return [type(event).__name__ for event in told(recording, branch)]
 
 
-def test_an_answered_call_is_told_in_order_with_the_switchs_own_stamps() -> None:
-    assert told("answered_caller_hangs_up") == [
-        DialStarted("s-rec-1", CALLER_UID, CALLEE_UID, CALLEE, 1795305157108765),
-        DialEnded("s-rec-1", "ANSWER", CALLER_UID, CALLEE_UID, CALLEE, 1795305157134965),
-        BridgeEntered("s-rec-1", CALLEE_UID, CALLEE, "callee", BRIDGE, "simple_bridge", 1795305157135477),
-        BridgeEntered("s-rec-1", CALLER_UID, CALLER, "caller", BRIDGE, "simple_bridge", 1795305157135583),
-        BridgeLeft("s-rec-1", CALLER_UID, CALLER, "caller", BRIDGE, 1795305158420722),
-        BridgeLeft("s-rec-1", CALLEE_UID, CALLEE, "callee", BRIDGE, 1795305158421311),
-        ChannelEnded("s-rec-1", CALLEE_UID, CALLEE, "callee", 16, 1795305158422707),
-        ChannelEnded("s-rec-1", CALLER_UID, CALLER, "caller", 16, 1795305158424997),
-    ]
+def stamps(recording: str, branch: str) -> list[int]:
+    """The switch's own stamps as they stand in the file, in microseconds."""
+    text = ami_bytes(recording, branch).decode()
+    return [int(stamp.replace(".", "")) for stamp in re.findall(r"^Timestamp: (\d+\.\d{6})\r$", text, re.MULTILINE)]
 
 
-CALLER_UID, CALLEE_UID = "1795305157.0", "1795305157.1"
 CALLER, CALLEE = "PJSIP/world-00000000", "PJSIP/world-00000001"
-BRIDGE = "0d2a0b25-2948-41e6-a95a-c24f8b064d5d"
-ANSWERED_CALL = [
-    "DialStarted",
-    "DialEnded",
-    "BridgeEntered",
-    "BridgeEntered",
-    "BridgeLeft",
-    "BridgeLeft",
-    "ChannelEnded",
-    "ChannelEnded",
-]
+DURING = ["DialStarted", "DialEnded", "BridgeEntered", "BridgeEntered"]
+ENDING = ["BridgeLeft", "BridgeLeft", "ChannelEnded", "ChannelEnded"]
 
 
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_an_answered_call_is_told_in_order_with_the_switchs_own_stamps(branch: str) -> None:
+    events = told("answered_caller_hangs_up", branch)
+    begun = events[0]
+    assert isinstance(begun, DialStarted)
+    caller, callee = begun.caller_uid, begun.callee_uid
+    assert (caller[-2:], callee[-2:]) == (".0", ".1")
+    (bridge,) = {event.bridge for event in events if isinstance(event, BridgeEntered)}
+    at = stamps("answered_caller_hangs_up", branch)
+    assert events[:4] == [
+        DialStarted("s-rec-1", caller, callee, CALLEE, at[0]),
+        DialEnded("s-rec-1", "ANSWER", caller, callee, CALLEE, at[1]),
+        BridgeEntered("s-rec-1", callee, CALLEE, "callee", bridge, "simple_bridge", at[2]),
+        BridgeEntered("s-rec-1", caller, CALLER, "caller", bridge, "simple_bridge", at[3]),
+    ]
+    assert [event.at_us for event in events[4:] if isinstance(event, BridgeLeft | ChannelEnded)] == at[4:]
+    assert [event for event in events if isinstance(event, BridgeLeft)] == [
+        BridgeLeft("s-rec-1", caller, CALLER, "caller", bridge, ANY),
+        BridgeLeft("s-rec-1", callee, CALLEE, "callee", bridge, ANY),
+    ]
+    over = [event for event in events if isinstance(event, ChannelEnded)]
+    assert {(one.session, one.uid, one.channel, one.leg, one.cause) for one in over} == {
+        ("s-rec-1", callee, CALLEE, "callee", 16),
+        ("s-rec-1", caller, CALLER, "caller", 16),
+    }
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
 @pytest.mark.parametrize("recording", ["answered_callee_hangs_up", "cut_by_quota"])
-def test_every_answered_call_has_the_same_shape(recording: str) -> None:
-    assert kinds(recording) == ANSWERED_CALL
+def test_every_answered_call_has_the_same_shape(recording: str, branch: str) -> None:
+    assert kinds(recording, branch)[:4] == DURING
+    assert sorted(kinds(recording, branch)[4:]) == ENDING
 
 
+@pytest.mark.parametrize("branch", BRANCHES)
 @pytest.mark.parametrize(
     ("recording", "status"), [("busy", "BUSY"), ("no_answer", "NOANSWER"), ("caller_gives_up", "CANCEL")]
 )
-def test_a_call_that_is_not_answered_never_enters_a_bridge(recording: str, status: str) -> None:
-    assert kinds(recording) == ["DialStarted", "DialEnded", "ChannelEnded", "ChannelEnded"]
-    ended = told(recording)[1]
+def test_a_call_that_is_not_answered_never_enters_a_bridge(recording: str, status: str, branch: str) -> None:
+    assert kinds(recording, branch) == ["DialStarted", "DialEnded", "ChannelEnded", "ChannelEnded"]
+    ended = told(recording, branch)[1]
     assert isinstance(ended, DialEnded)
     assert (ended.status, ended.answered) == (status, False)
 
 
-def test_a_whisper_adds_its_start_and_stop_and_leaves_the_call_alone() -> None:
-    events = told("whisper")
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_a_whisper_adds_its_start_and_stop_and_leaves_the_call_alone(branch: str) -> None:
+    events = told("whisper", branch)
+    begun = events[0]
+    assert isinstance(begun, DialStarted)
     prompts = [event for event in events if isinstance(event, PromptStarted | PromptStopped)]
     assert prompts == [
-        PromptStarted("s-rec-1", "1795305166.13", "w-s-rec-1-1-2", 1795305167701975),
-        PromptStopped("s-rec-1", "1795305166.13", "w-s-rec-1-1-2", 1795305173128533),
+        PromptStarted("s-rec-1", begun.callee_uid, "w-s-rec-1-1-2", ANY),
+        PromptStopped("s-rec-1", begun.callee_uid, "w-s-rec-1-1-2", ANY),
     ]
     orders = [event for event in events if isinstance(event, OriginateEnded)]
-    assert [(order.action_id, order.answered) for order in orders] == [("rec-20", True), ("rec-21", False)]
-    others = [event for event in events if event not in prompts and event not in orders]
-    assert [type(event).__name__ for event in others] == ANSWERED_CALL
+    assert [(order.action_id, order.answered) for order in orders] == [("w-s-rec-1-1", True), ("w-s-rec-1-1", False)]
+    others = [type(event).__name__ for event in events if event not in prompts and event not in orders]
+    assert (others[:4], sorted(others[4:])) == (DURING, ENDING)
 
 
-def test_the_maintenance_channel_is_no_session() -> None:
-    assert kinds("maintenance") == ["OriginateEnded"], "the order itself, which is never answered"
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_a_call_by_a_local_channel_that_is_optimised_away_keeps_its_forwarded_leg(branch: str) -> None:
+    events = told("ring_group", branch)
+    begun = events[0]
+    assert isinstance(begun, DialStarted)
+    assert begun.callee_channel.startswith("PJSIP/")
+    entered = [event for event in events if isinstance(event, BridgeEntered) and event.uid == begun.callee_uid]
+    left = [event for event in events if isinstance(event, BridgeLeft) and event.uid == begun.callee_uid]
+    assert (len(entered), len(left)) == (1, 1), "its caller's channel is swapped under it, and it stays where it is"
 
 
-def test_login_tells_that_the_switch_is_ready() -> None:
-    assert told("login") == [SwitchBooted(0, None)]
+@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize(
+    ("recording", "kind"), [("blind_transfer", TransferKind.BLIND), ("picked_up", TransferKind.PICKUP)]
+)
+def test_a_recorded_transfer_is_told(recording: str, kind: TransferKind, branch: str) -> None:
+    seen = [event for event in told(recording, branch) if isinstance(event, TransferSeen)]
+    assert [(one.session, one.kind) for one in seen] == [("s-rec-1", kind)]
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_the_maintenance_channel_is_no_session(branch: str) -> None:
+    assert kinds("maintenance", branch) == ["OriginateEnded"], "the order itself, which is never answered"
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_login_tells_that_the_switch_is_ready(branch: str) -> None:
+    (booted,) = told("login", branch)
+    assert isinstance(booted, SwitchBooted)
+    assert booted.uptime_s in range(10)
 
 
 def test_a_shutdown_says_whether_it_restarts() -> None:

@@ -162,6 +162,13 @@ def test_attended_transfer_is_followed_while_the_forwarded_leg_talks() -> None:
     assert (followed.state, followed.caller_gone, followed.left) == (State.RUNNING, True, None)
 
 
+def test_attended_transfer_by_the_forwarded_leg_takes_it_away_and_ends_the_call() -> None:
+    seen = TransferSeen("s-1", TransferKind.ATTENDED, "callee", "PJSIP/m", NOW.wall_us)
+    session, commands = step(running(), seen, NOW, POLICY)
+    assert (session.hangup_reason, session.cut_by) == ("transferred", "transfer")
+    assert hung_up(commands) == {"caller"}
+
+
 def test_callers_channel_may_end_before_the_call() -> None:
     """A Local channel that Asterisk optimises away: the leg that is charged talks on."""
     gone = ChannelEnded("s-1", "caller", "Local/x;2", "caller", 16, NOW.wall_us)
