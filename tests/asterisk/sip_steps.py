@@ -49,13 +49,13 @@ def _sdp(direction: str, version: int = 1) -> str:
     return _SDP.format(direction=direction, version=version)
 
 
-def calls(number: str, *headers: str) -> str:
+def calls(number: str, *headers: str, max_forwards: int = 70) -> str:
     """The outside caller dials, is answered, and says so."""
     more = "".join(f"{line}\n" for line in headers)
     dialled = f"sip:{number}@[remote_ip]:[remote_port]"
     invite = (
         f"INVITE {dialled} SIP/2.0\n{_VIA}\nFrom: {CALLER};tag=caller\nTo: <{dialled}>\nCall-ID: [call_id]\n"
-        f"CSeq: 1 INVITE\n{_CONTACT}\nMax-Forwards: 70\n{more}"
+        f"CSeq: 1 INVITE\n{_CONTACT}\nMax-Forwards: {max_forwards}\n{more}"
     )
     early = "".join(f'<recv response="{code}" optional="true"></recv>' for code in (100, 180, 183))
     taken = _TAKEN.format(regexp=".*", header="To", name="peer") + _TAKEN.format(

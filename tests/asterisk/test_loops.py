@@ -5,6 +5,7 @@ The lab's world diverts as a mobile network does: by calling the number anew.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from charging.lab import CallState, Lab, mobile
 from tests.asterisk.engine import NUMBER, engine
 from tests.asterisk.parties import forward, leave_message, operator_sets
 from tests.asterisk.raw_sip import stranger
+from tests.asterisk.sip_steps import calls, plays, subscriber
 from tests.asterisk.stub_agi import serving
 
 pytestmark = pytest.mark.asterisk
@@ -76,3 +78,19 @@ async def test_the_daemon_is_told_what_the_network_diverted(
         await call.is_told(180)
     assert len(stub.requests[0].arguments) == 6
     assert set(arguments.diverted(stub.requests[0].arguments[5])) == numbers
+
+
+@pytest.mark.parametrize(("came_with", "goes_on_with"), [(70, "69"), (2, "1"), (1, "0"), (0, "0")])
+async def test_forward_may_go_over_one_switch_less_than_its_call(
+    lab: Lab, tmp_path: Path, came_with: int, goes_on_with: str
+) -> None:
+    """Max-Forwards (RFC 3261, 8.1.1.6): a loop over switches that know nothing of each other ends all the same."""
+    agi = forward(mobile.answers())
+    async with (
+        serving(agi, lab.agi_port),
+        subscriber(lab, tmp_path / "phone") as phone,
+        plays(lab, tmp_path / "caller", calls(NUMBER, max_forwards=came_with)),
+    ):
+        await phone.heard("ACK")
+        assert re.findall(r"^Max-Forwards: (\d+)", phone.trace.read_text(), re.MULTILINE)[0] == goes_on_with
+        assert phone.trace.read_text().split("\n\n")[1].count("Max-Forwards") == 1

@@ -15,6 +15,8 @@ import pytest_asyncio
 
 from charging.engine.sessions import AUDIT_S
 from charging.lab import Call, Lab
+from charging.lab.audio import Sound
+from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
 from tests.asterisk.engine import SECOND, Engine, engine
 from tests.asterisk.operator_setup import (
     DIALLED_BEFORE,
@@ -28,12 +30,13 @@ from tests.asterisk.operator_setup import (
     operator_setup,
 )
 from tests.asterisk.parties import operator_sets
+from tests.asterisk.test_warning import LEAK_DB, speech_s
 
 pytestmark = pytest.mark.asterisk
 
 CREDIT = 10_000_000
-TALK_S = 7.6
-"""Longer than the first quota of ``POLICY``: without a tick the switch would have cut the call."""
+PAID_S = 8
+"""With ``POLICY``: a tick or two, the warning, and the cut."""
 
 WAYS_IN = [
     STRAIGHT,
@@ -71,20 +74,20 @@ def _mobile_s(call: Call) -> float:
     return (mobile.ended_us - mobile.answered_us) / 1e6
 
 
-async def charged_exactly(live: Engine, call: Call) -> None:
+async def charged_exactly(live: Engine, call: Call, credit: int = CREDIT) -> None:
     """By the forwarded leg's own record, to the second by the mobile's measure, and without a false alarm."""
     cdr = await live.cdr()
     assert cdr["proof"] == "black_box", cdr
     assert abs(cdr["used_ms"] / 1000 - _mobile_s(call)) < 0.25, cdr
     assert cdr["billed_s"] == -(-(cdr["used_ms"] - 200) // 1000)
-    assert await live.posted() == CREDIT - cdr["billed_s"] * SECOND
+    assert await live.posted() == credit - cdr["billed_s"] * SECOND
     await live.nothing_reserved()
     assert len((await live.daemon.get("/cdrs"))["items"]) == 1
     for event in FALSE_ALARMS:
         assert not live.daemon.events(event), event
 
 
-async def _talk(live: Engine, call: Call, seconds: float = TALK_S) -> None:
+async def _talk(live: Engine, call: Call, seconds: float) -> None:
     """Until the mobile has been connected that long; then the subscriber hangs up."""
     await call.wait_for(lambda: bool(call.mobiles) and call.mobile.was_answered, "the mobile's answer", 15)
     answered_us = call.mobile.answered_us
@@ -97,18 +100,30 @@ async def _talk(live: Engine, call: Call, seconds: float = TALK_S) -> None:
     await call.mobile_hangs_up()
 
 
+def _only_the_subscriber_is_warned(call: Call) -> None:
+    assert speech_s(Sound.read(call.mobile_heard), CALLER_TONE_HZ) > 1.0, "the subscriber heard no prompt"
+    talking = Sound.read(call.caller_heard).rest_track(MOBILE_TONE_HZ)[-(PAID_S - 1) * 50 : -25]
+    assert sum(level > LEAK_DB for level in talking) <= 5, "the caller heard the prompt"
+
+
 @pytest.mark.parametrize("way_in", WAYS_IN)
-async def test_forward_ischarged_exactly_whatever_stands_before_it(set_up: Lab, tmp_path: Path, way_in: str) -> None:
-    async with engine(set_up, tmp_path) as live:
+async def test_forward_is_charged_exactly_warned_and_cut_whatever_stands_before_it(
+    set_up: Lab, tmp_path: Path, way_in: str
+) -> None:
+    async with engine(set_up, tmp_path, credit=f"0.{PAID_S:03d}") as live:
         call = await set_up.place_call(way_in)
-        await _talk(live, call)
+        await call.wait_for(lambda: bool(call.mobiles) and call.mobile.ended_us is not None, "the mobile's end", 25)
+        assert PAID_S <= _mobile_s(call) <= PAID_S + 0.2
+        await call.hang_up()
         await call.wait_end(15)
-        await charged_exactly(live, call)
+        await charged_exactly(live, call, PAID_S * SECOND)
         assert len(live.daemon.events("tick_posted")) >= 3
+        assert [one["result"] for one in live.daemon.events("prompt_played")] == ["played"]
+        _only_the_subscriber_is_warned(call)
 
 
 @pytest.mark.parametrize("way_in", WAYS_IN)
-async def test_forward_ischarged_exactly_by_a_daemon_that_was_dead_at_its_end(
+async def test_forward_is_charged_exactly_by_a_daemon_that_was_dead_at_its_end(
     set_up: Lab, tmp_path: Path, way_in: str
 ) -> None:
     async with engine(set_up, tmp_path, policy={"horizon_s": 45, "warn_before_s": 5}) as live:

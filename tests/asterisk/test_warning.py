@@ -24,14 +24,14 @@ PAID_S = 10
 LONG_WARNING = {"horizon_s": 12, "warn_before_s": 12}
 
 
-def _speech_s(sound: Sound, voice_hz: int) -> float:
+def speech_s(sound: Sound, voice_hz: int) -> float:
     """For how long something else sounded beside the other party's voice."""
     return sum(level > SPEECH_DB for level in sound.rest_track(voice_hz)) * 0.02
 
 
 def _judge(call: Call, version: str) -> None:
     subscriber, caller = Sound.read(call.mobile_heard), Sound.read(call.caller_heard)
-    assert _speech_s(subscriber, CALLER_TONE_HZ) > 1.0, f"Asterisk {version}: the subscriber heard no prompt"
+    assert speech_s(subscriber, CALLER_TONE_HZ) > 1.0, f"Asterisk {version}: the subscriber heard no prompt"
     talking = caller.rest_track(MOBILE_TONE_HZ)[25 : (PAID_S - 1) * 50]
     assert sum(level > LEAK_DB for level in talking) <= 5, f"Asterisk {version}: the caller heard the prompt"
     for sound, voice in ((subscriber, CALLER_TONE_HZ), (caller, MOBILE_TONE_HZ)):
@@ -64,7 +64,7 @@ async def test_r17_no_prompt_where_credit_follows_the_free_minutes(lab: Lab, tmp
         call = await live.call(hang_up_after_s=8)
         await call.wait_end(20)
         assert (await live.cdr())["warnings"] == 0
-        assert _speech_s(Sound.read(call.mobile_heard), CALLER_TONE_HZ) < 0.2
+        assert speech_s(Sound.read(call.mobile_heard), CALLER_TONE_HZ) < 0.2
 
 
 @contextlib.asynccontextmanager
@@ -124,5 +124,5 @@ async def test_r17_way_b_says_that_it_was_heard_once_it_was_and_the_conversation
         assert played["result"] == "fallback"
         await call.wait_end(20)
         subscriber = Sound.read(call.mobile_heard)
-        assert _speech_s(subscriber, CALLER_TONE_HZ) > 1.0
+        assert speech_s(subscriber, CALLER_TONE_HZ) > 1.0
         _caller_is_heard_again(call, after_s=PAID_S + 3)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from charging.asterisk.message import AmiMessage
-from charging.lab.install import SUPPORTED
 
 GREETING = "Asterisk Call Manager/11.0.0\r\n"
 DATA = Path(__file__).parent.parent / "data"
-BRANCHES = SUPPORTED
+BRANCHES = tuple(sorted(path.name for path in (DATA / "ami").iterdir()))
 USUAL = "22"
 """The branch that a test without a choice reads: Debian's, which the lab installs."""
 
