@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from charging.asterisk.message import AmiMessage
 
-GREETING = "Asterisk Call Manager/11.0.0\r\n"
+GREETING = re.compile(r"\AAsterisk Call Manager/[0-9.]+\r\n")
 DATA = Path(__file__).parent.parent / "data"
 BRANCHES = tuple(sorted(path.name for path in (DATA / "ami").iterdir()))
 USUAL = "22"
@@ -28,7 +29,7 @@ def ami_bytes(name: str, branch: str = USUAL) -> bytes:
 
 def ami_messages(name: str, branch: str = USUAL) -> list[AmiMessage]:
     """The same, message by message."""
-    text = ami_bytes(name, branch).decode().removeprefix(GREETING)
+    text = GREETING.sub("", ami_bytes(name, branch).decode())
     return [AmiMessage.parse(block) for block in text.split("\r\n\r\n") if block.strip()]
 
 
