@@ -211,7 +211,7 @@ async def _leg(lab: Lab, leg: str) -> tuple[str, str]:
     raise AssertionError(f"no {leg}")
 
 
-async def _conversations(recorder: Recorder, lab: Lab, wire: Wire, tap: Tap) -> None:
+async def _conversations(recorder: Recorder, lab: Lab, wire: Wire) -> None:
     async def caller_hangs_up(call: Call) -> None:
         await _talking(call)
         await wire.control.statuses()
@@ -245,7 +245,7 @@ async def _conversations(recorder: Recorder, lab: Lab, wire: Wire, tap: Tap) -> 
     )
 
 
-async def _unanswered(recorder: Recorder, lab: Lab, tap: Tap) -> None:
+async def _unanswered(recorder: Recorder, tap: Tap) -> None:
     async def nothing(_call: Call) -> None:
         pass
 
@@ -327,8 +327,8 @@ async def record() -> Path:
         recorder = Recorder(lab, wire, tap)
         recorder.write_login()
         await recorder.scene("answers", ANSWERS, lambda: _idle(wire))
-        await _conversations(recorder, lab, wire, tap)
-        await _unanswered(recorder, lab, tap)
+        await _conversations(recorder, lab, wire)
+        await _unanswered(recorder, tap)
         await _moved(recorder, lab)
         await _asked(recorder, lab, wire, tap)
         return DATA / "ami" / branch_of(lab.version)
