@@ -15,7 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
+from charging import app_api
+from charging.clock import SystemClock
 from charging.lab.daemon import free_port
+from charging.settings import load_config
 from tests.fakes.ami import eventually
 from tests.integration.command import Command, Place
 from tests.integration.test_cli_run import SETTINGS, daemon
@@ -125,6 +128,25 @@ async def test_the_process_of_the_api_is_started_anew_and_ends_with_the_daemon(w
     website.daemon.kill()
     await website.daemon.wait()
     await eventually(lambda: not is_there(second), "nothing is left behind")
+
+
+async def test_a_process_of_the_api_whose_loop_stands_is_ended_and_started_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that speaks goes on; that it was frozen is loud (`api_process_frozen`)."""
+    monkeypatch.setattr(app_api, "FROZEN_S", 1)
+    port = free_port()
+    place = place_with(tmp_path, f"api: {{port: {port}}}\n")
+    config = load_config(place.config, {"TEST_AMI_SECRET": "x"})
+    pids = tmp_path / "pids"
+    program = ("sh", "-c", f"echo $$ >>{pids}; for i in 1 2 3 4; do echo alive; sleep 0.4; done; kill -STOP $$")
+    keeping = asyncio.create_task(app_api.keep_api(config, SystemClock(), lambda why: None, program))
+    await eventually(lambda: is_served(port), "it is listened on")
+    await eventually(lambda: pids.exists() and len(pids.read_text().split()) == 2, "a second one is started")
+    first = int(pids.read_text().split()[0])
+    assert not is_there(first)
+    keeping.cancel()
+    await asyncio.wait([keeping])
 
 
 async def test_daemon_that_is_told_to_stop_takes_the_process_of_the_api_with_it(website: Website) -> None:

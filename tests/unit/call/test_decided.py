@@ -103,6 +103,8 @@ async def test_a_number_that_is_nobodys_is_noted_masked(rig: Rig) -> None:
         "",
     )
     assert "charging number add ACCOUNT NUMBER" in advice(noted)
+    (told,) = rig.heard("call_decided")
+    assert (told["reason"], told["number"]) == ("unknown_number", "0201234999"), "the log masks it"
 
 
 async def test_a_plan_that_the_tariff_has_not_is_noted_with_its_account(rig: Rig) -> None:

@@ -1,0 +1,72 @@
+"""What a service manager is told, by a socket of its own kind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from charging.supervisor import Supervisor
+from tests.fakes.clock import FakeClock, settle
+
+
+@pytest.fixture
+def heard(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(5)
+        yield listener
+
+
+def environment(listener: socket.socket, **more: str) -> dict[str, str]:
+    return {"NOTIFY_SOCKET": listener.getsockname(), **more}
+
+
+def test_a_message_is_lines_of_names_and_values(heard: socket.socket) -> None:
+    Supervisor(environment(heard)).tell(READY=1, STATUS="2 calls;\nall is well")
+    assert heard.recv(1000) == b"READY=1\nSTATUS=2 calls; all is well"
+
+
+def test_a_socket_without_a_file_is_reached(tmp_path: Path) -> None:
+    name = f"\0charging-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(name)
+        listener.settimeout(5)
+        Supervisor({"NOTIFY_SOCKET": name.replace("\0", "@")}).tell(STOPPING=1)
+        assert listener.recv(1000) == b"STOPPING=1"
+
+
+@pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": "/nowhere/notify"}])
+def test_nobody_who_listens_is_no_trouble(environ: dict[str, str]) -> None:
+    Supervisor(environ).tell(READY=1)
+
+
+@pytest.mark.parametrize(
+    ("more", "watchdog_us"),
+    [
+        ({"WATCHDOG_USEC": "20000000"}, 20_000_000),
+        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": str(os.getpid())}, 20_000_000),
+        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "1"}, 0),
+        ({"WATCHDOG_USEC": "soon"}, 0),
+        ({}, 0),
+    ],
+)
+def test_the_watchdog_is_ours_where_it_names_us_or_nobody(
+    heard: socket.socket, more: dict[str, str], watchdog_us: int
+) -> None:
+    assert Supervisor(environment(heard, **more)).watchdog_us == watchdog_us
+
+
+async def test_a_loop_that_turns_says_so_thrice_within_the_limit(heard: socket.socket) -> None:
+    clock = FakeClock()
+    supervisor = Supervisor(environment(heard, WATCHDOG_USEC="3000000"))
+    living = asyncio.create_task(supervisor.stay_alive(clock, lambda: "1 call"))
+    for _ in range(3):
+        await settle()
+        assert heard.recv(1000) == b"WATCHDOG=1\nSTATUS=1 call"
+        await clock.advance(1.0)
+    living.cancel()
