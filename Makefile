@@ -28,7 +28,7 @@ test: venv ## everything that matters, the real Asterisk included
 
 test-all: venv ## the same, and the long stories
 	@.ci/setup docs
-	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester systemd
+	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester systemd postfix
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
 	$(PYTEST) -q -n $(WORKERS) --ignore=tests/asterisk

@@ -35,11 +35,12 @@ TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h: the mail server keeps the mail and hands it over again. The same mail is the same fax, so
 none is sent twice."""
 NO_LETTER = "a mail that no person has sent, that is too large, or that has no single plain sender"
-UNKNOWN_ADDRESS = "the secret fax address that it was sent to is nobody's (any more)"
+UNKNOWN_ADDRESS = "its secret fax address is nobody's (any more)"
 NOT_SET_UP = (
-    "it was sent to no secret fax address (`charging fax address new`), and fax.mail_verified_by is not set in "
-    "charging.yaml, so that nothing proves its From"
+    "fax.mail_verified_by is not set in charging.yaml, so nothing proves its From; it went to no secret address "
+    "(`charging fax address new`)"
 )
+"""The first words count: Postfix logs about a hundred characters of what a command says."""
 
 
 class ReplyBy(StrEnum):
