@@ -37,6 +37,13 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
         {"json": {"id": "none/record_without_booking", "reason": "give it back"}},
     ),
     ("POST", "/ledger/people/{account}/erasures"): ("/ledger/people/anna/erasures", {}),
+    ("PUT", "/drain"): ("/drain", {"json": {}}),
+    ("DELETE", "/drain"): ("/drain", {}),
+    ("PUT", "/rehearsal"): (
+        "/rehearsal",
+        {"json": {"number": NUMBER, "plan": "light", "target": "+31612345678", "amount": "0.02"}},
+    ),
+    ("DELETE", "/rehearsal"): ("/rehearsal", {}),
     ("POST", "/imports/accounts"): ("/imports/accounts", {"content": b"account,plan\nanna,light\n"}),
     ("POST", "/tokens"): ("/tokens", {"json": {"name": "website", "scopes": ["credit"]}}),
     ("DELETE", "/tokens/{token}"): ("/tokens/0123456789ab", {}),
