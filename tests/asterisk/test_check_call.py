@@ -24,7 +24,7 @@ from charging.service.rehearsals import ACCOUNT, REASON
 from charging.settings import load_config
 from tests.asterisk.engine import NUMBER, engine
 from tests.asterisk.several import site
-from tests.asterisk.test_check_live import EXTENSIONS, MANAGER, Edit, edited
+from tests.asterisk.test_check_live import EXTENSIONS, GLOBALS, MANAGER, Edit, edited
 from tests.integration.redis_servers import RedisServer
 
 pytestmark = pytest.mark.asterisk
@@ -105,8 +105,13 @@ async def test_a_right_set_up_keeps_every_promise_and_leaves_nothing(lab: Lab, t
         assert not [line for line in live.daemon.events() if line["level"] in ("warning", "error", "critical")]
 
 
-async def test_a_right_set_up_on_redis(lab: Lab, redis: RedisServer, tmp_path: Path) -> None:
-    async with site(redis.url, tmp_path) as place, place.daemon(lab, "one") as live:
+async def test_on_redis_and_without_a_trunk(lab: Lab, redis: RedisServer, tmp_path: Path) -> None:
+    no_trunk = Edit(GLOBALS, "CHARGING_DIAL_SUFFIX = @world", "CHARGING_DIAL_SUFFIX = @nowhere")
+    async with (
+        edited(lab, no_trunk),
+        site(redis.url, tmp_path) as place,
+        place.daemon(lab, "one") as live,
+    ):
         said = await rehearse(live.daemon)
     assert said.wrong() == []
     assert "the books are at zero again" in said
