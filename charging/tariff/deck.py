@@ -40,6 +40,8 @@ class DeckRow(NamedTuple):
     connect_fee: int
     valid_from: date
     """The local day from which on the row counts; :data:`date.min` for always."""
+    min_charge: int = 0
+    """The least that a call costs."""
 
     def steps(self) -> tuple[Step, ...]:
         """The row's price as a rate's steps."""

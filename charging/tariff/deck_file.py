@@ -21,8 +21,30 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from charging.errors import ConfigError, Problem
-from charging.pricing.money import MoneyError, parse_euro
 from charging.tariff.deck import Deck, DeckRow
+from charging.tariff.deck_columns import (
+    COLUMNS,
+    FLAGS,
+    KEYS,
+    MONEY,
+    NEEDED,
+    Refused,
+    country_code,
+    currency,
+    day,
+    first_increment,
+    increments,
+    is_for_people,
+    is_month_or_day_first,
+    may_be_charged,
+    never_ends,
+    next_increment,
+    offered,
+    plain_name,
+    prefixes,
+    price,
+    says_removed,
+)
 from charging.yaml_text import describe, suggest
 
 MAX_DECK_BYTES = 128 * 1024 * 1024
@@ -30,52 +52,8 @@ MAX_ROWS = 2_000_000
 MAX_PROBLEMS = 100
 """Of each kind (errors, warnings): no person reads more of one file."""
 PROGRESS_EVERY_ROWS = 5_000
-PRICE_MAX = 10_000 * 1_000_000
-
-COLUMNS = {
-    "prefix": ("prefix", "code", "dial code", "dialcode", "dial prefix", "kengetal"),
-    "name": ("name", "destination", "destination name", "description", "bestemming", "omschrijving"),
-    "price": ("price", "rate", "price per minute", "rate per minute", "prijs", "tarief", "prijs per minuut"),
-    "increments": ("increments", "increment", "billing increment", "billing", "interval", "eenheid"),
-    "connect_fee": (
-        "connect fee",
-        "connect charge",
-        "connection fee",
-        "connection charge",
-        "setup fee",
-        "setup charge",
-        "call setup fee",
-        "starttarief",
-    ),
-    "valid_from": ("valid from", "effective", "effective date", "effective from", "start date", "ingangsdatum"),
-    "valid_to": (
-        "valid to",
-        "valid until",
-        "valid till",
-        "valid through",
-        "effective to",
-        "effective until",
-        "effective till",
-        "effective end date",
-        "end date",
-        "expires",
-        "expiry",
-        "expiry date",
-        "expiration date",
-        "einddatum",
-        "geldig tot",
-    ),
-    "currency": ("currency", "curr", "ccy", "valuta", "munt"),
-}
-"""Our name of a column, and the names under which it comes (small letters; ``_`` and spaces are the same)."""
-
-NEEDED = ("prefix", "price")
-
 COLUMNS_MAX = 200
 """Each that is not known is compared with all that are."""
-
-REMARKS = frozenset({"comment", "comments", "note", "notes", "remark", "remarks", "opmerking", "opmerkingen"})
-"""Columns for people."""
 
 Progress = Callable[[int, int], None]
 """Told now and then how many bytes of how many are read."""
@@ -83,7 +61,17 @@ Progress = Callable[[int, int], None]
 _NO_COLUMN = sys.maxsize
 _REFUSED = object()
 
-_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T]00:00(?::00)?)?|([0-9]{1,2})[-.]([0-9]{1,2})[-.]([0-9]{4})")
+PREAMBLE_MAX = 20
+"""Lines before the names of the columns."""
+HEADER_MAX = 20_000
+"""Characters of a line in which the names are looked for."""
+
+_FOOTER = re.compile(
+    r"(?:^|\n)(?P<line>[ \t]*(?:#[ \t]*sha-?256[ \t:=]+(?P<digest>[0-9a-fA-F]{64})"
+    r"|#?[ \t]*(?:rows|row count|records|total|total rows|eof|trailer)[ \t:=;,|]+(?P<rows>[0-9]{1,9}))[;,\t \r]*)\n*\Z",
+    re.IGNORECASE,
+)
+"""The last line, where it tells how many rows there are, or the digest of all before it."""
 
 
 class DeckFile(NamedTuple):
@@ -96,8 +84,23 @@ class DeckFile(NamedTuple):
 
 
 def read_deck(path: Path, progress: Progress | None = None) -> DeckFile:
-    """Read the deck at ``path``. Raises :class:`ConfigError` with every problem found."""
-    return parse_deck(_bytes_of(path), str(path), progress)
+    """Read the deck at ``path``, and see that it is whole where a file beside it (``deck.csv.sha256``, as ``sha256sum``
+    writes it) tells its digest. Raises :class:`ConfigError` with every problem found."""
+    data = _bytes_of(path)
+    _check_digest(path, data)
+    return parse_deck(data, str(path), progress)
+
+
+def _check_digest(path: Path, data: bytes) -> None:
+    beside = path.with_name(path.name + ".sha256")
+    try:
+        told = beside.read_text(encoding="ascii", errors="replace").split()[:1] if beside.is_file() else []
+    except OSError:
+        told = []
+    if told and told[0].lower() != hashlib.sha256(data).hexdigest():
+        expected = f"the file whose digest {beside.name} tells"
+        hint = "it may have broken off; fetch both again"
+        raise ConfigError([Problem(str(path), "", "another content", expected, hint=hint)])
 
 
 class DeckCache:
@@ -114,6 +117,7 @@ class DeckCache:
         """The deck at ``path``. Raises :class:`ConfigError` with every problem found."""
         data = _bytes_of(path)
         known = self._read.get(path)
+        _check_digest(path, data)
         if known is not None and known.digest == hashlib.sha256(data).digest():
             return known
         self._read[path] = parse_deck(data, str(path))
@@ -153,14 +157,6 @@ def _decode(data: bytes, file: str) -> str:
         raise ConfigError([Problem(file, "", found, "text in UTF-8", line, hint="save it as CSV UTF-8")]) from error
 
 
-class _Refused(Exception):
-    """A field cannot be read; carries what was expected, and a hint."""
-
-    def __init__(self, expected: str, hint: str = "") -> None:
-        self.expected = expected
-        self.hint = hint
-
-
 class _Column:
     """Where a value stands, how it is read, and what has been read: prices, names and dates repeat."""
 
@@ -177,34 +173,93 @@ class _Reader:
 
     def __init__(self, file: str, text: str, progress: Progress | None) -> None:
         self.file = file
-        self.text = text
         self.progress = progress
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
         self.columns = {key: _Column(key, reader, absent) for key, reader, absent in _READERS}
-        header, _, _ = text.partition("\n")
-        self.delimiter = max(";\t,", key=header.count)
+        self.unknown: dict[int, str] = {}
+        """Where columns stand that are not known."""
+        self.flags: dict[int, str] = {}
+        """Where columns stand that may say that a row is no offer."""
+        self.delimiter = ";"
         self.width = 0
         """How many columns the header has, up to the last one with a name."""
         self.line = 1
+        self.text = text
+        self.split_prices: list[int] = []
+        """Lines in which a price may be broken in two by its decimal comma."""
+        self.points = False
+        """Whether a price of the file has a decimal point."""
 
     def read(self) -> list[DeckRow]:
-        lines = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.delimiter, strict=True)
+        ends_whole = self.text.endswith(("\n", "\r"))
+        body = self._footers()
+        skipped = self._preamble(body)
+        lines = csv.reader(io.StringIO(body, newline=""), delimiter=self.delimiter, strict=True)
         rows: dict[tuple[str, date], tuple[int, DeckRow]] = {}
+        fields: list[str] = []
         try:
+            for _ in range(skipped):
+                next(lines, None)
+            self.line = skipped + 1
             self._header(next(lines, []))
             if self.errors:
                 return []
             for fields in self._counted(lines):
                 self.line = lines.line_num
-                if any(fields) and (row := self._row(fields)) is not None:
-                    self._add(rows, row)
+                if any(fields) and not (fields[0].startswith("#") and not any(fields[1:])):
+                    for row in self._rows(fields):
+                        self._add(rows, row)
         except csv.Error as error:
             self.line = lines.line_num
             self._error("", str(error), "a row of a CSV file")
         if not rows and not self.errors:
             self._error("", "no rows", "at least one price")
+        if not ends_whole and not self.errors:
+            self._broken_off(fields)
+        self._broken_prices()
+        self._look_at_all(rows)
         return [row for _, row in rows.values()]
+
+    def _footers(self) -> str:
+        """The text without what is told at its end: ``# rows: 1234`` or ``TOTAL;1234``, ``# sha256: …``; checked."""
+        body = self.text
+        while found := _FOOTER.search(body):
+            before = body[: found.start("line")]
+            self.line = before.count("\n") + 1
+            if found["digest"]:
+                if hashlib.sha256(before.encode()).hexdigest() != found["digest"].lower():
+                    hint = "the file may have broken off: fetch it again"
+                    self._error("", "another content", "the digest that the last line tells", hint)
+            else:
+                rows = sum(bool(line.strip()) and line[0] != "#" for line in before.splitlines()) - 1
+                if rows != int(found["rows"]):
+                    hint = "the file may have broken off: fetch it again"
+                    self._error("", f"{rows} rows", f"{found['rows']}, as the last line tells", hint)
+            body = before
+        return body
+
+    def _preamble(self, body: str) -> int:
+        """How many lines stand before the names of the columns: a title, or the ``sep=;`` of spreadsheets."""
+        candidates = body.split("\n", PREAMBLE_MAX + 1)[: PREAMBLE_MAX + 1]
+        for index, line in enumerate(candidates):
+            delimiter = max(";\t,", key=line.count)
+            names = {plain_name(name.strip('"\r')) for name in line[:HEADER_MAX].split(delimiter)}
+            if all(names & set(COLUMNS[key]) for key in NEEDED):
+                self.delimiter = delimiter
+                self._title(candidates[:index])
+                return index
+        self.delimiter = max(";\t,", key=candidates[0].count)
+        return 0
+
+    def _title(self, lines: list[str]) -> None:
+        title = " ".join(" ".join(lines).split())
+        if re.search(r"\b(USD|GBP|CHF|DKK|SEK|NOK|PLN|AUD|CAD|dollars?|pence|cents?)\b|[$£]", title, re.IGNORECASE):
+            self._error(
+                "", f"{describe(title[:60])} before the columns", "prices in euros", "convert them, delete the line"
+            )
+        elif title.strip(";,\t ") and not re.fullmatch(r"sep=.", title.strip(";,\t ")):
+            self._warn("", f"{describe(title[:60])} before the columns", "nothing there that says how prices are meant")
 
     def _counted(self, lines: Iterator[list[str]]) -> Iterator[list[str]]:
         total = len(self.text)
@@ -225,29 +280,39 @@ class _Reader:
         if len(names) > COLUMNS_MAX:
             self._error("", f"{len(names)} columns", f"at most {COLUMNS_MAX}")
             return
-        unknown: list[str] = []
         for index, name in enumerate(names):
-            plain = re.sub(r"[\s_]+", " ", name.strip().lower())
-            key = _KEYS.get(plain)
+            plain = plain_name(name)
+            key = KEYS.get(plain)
             if plain:
                 self.width = index + 1
             if key is not None and self.columns[key].index != _NO_COLUMN:
                 self._error(name, "the column a second time", "each column once")
             elif key is not None:
                 self.columns[key].index = index
-            elif plain and plain not in REMARKS:
-                unknown.append(plain)
+            elif plain in FLAGS:
+                self.flags[index] = plain
+            elif plain and not is_for_people(plain):
+                self.unknown[index] = plain
         for key in NEEDED:
-            if self.columns[key].index == _NO_COLUMN:
+            if not self._has(key):
                 hints = [hint for name in names if (hint := suggest(name, COLUMNS[key]))]
                 expected = f"a column {key!r} in the first line"
                 self._error("", describe(";".join(names)), expected, hints[0] if hints else "")
-        for name in unknown:
+        if self._has("first_increment") and not (self._has("next_increment") or self._has("increments")):
+            self._error(
+                "", "a column of first increments alone", "one of further increments too, such as 'next increment'"
+            )
+        if self._has("next_increment") and not (self._has("first_increment") or self._has("increments")):
+            self._error("", "a column of further increments alone", "one of first increments too: 'first increment'")
+        for name in self.unknown.values():
             self._unknown(name)
+
+    def _has(self, key: str) -> bool:
+        return self.columns[key].index != _NO_COLUMN
 
     def _unknown(self, name: str) -> None:
         """A column that may be meant for one that is not there would be charged wrongly without a word."""
-        missing = [one for one, key in _KEYS.items() if self.columns[key].index == _NO_COLUMN]
+        missing = [one for one, key in KEYS.items() if not self._has(key)]
         within = [one for one in missing if one in name.split()]
         found = f"the unknown column {describe(name)}"
         if hint := suggest(name, within) or suggest(name, missing, cutoff=0.8):
@@ -255,30 +320,129 @@ class _Reader:
         else:
             self._warn("", found, "a known column: " + ", ".join(COLUMNS), suggest(name, missing))
 
-    def _row(self, fields: list[str]) -> DeckRow | None:
+    def _rows(self, fields: list[str]) -> Iterator[DeckRow]:
+        """The row, once for each of its prefixes."""
         if len(fields) > self.width and any(map(str.strip, fields[self.width :])):
             comma = 'quote what has a comma, such as "0,12", or separate the columns by semicolons'
             hint = comma if self.delimiter == "," else ""
             self._error("", f"{len(fields)} fields", f"at most {self.width}, as in the first line", hint)
-            return None
-        values: list[Any] = []
-        for column in self.columns.values():
+            return
+        self._pass_over(fields)
+        values: dict[str, Any] = {}
+        for key, column in self.columns.items():
             text = fields[column.index] if column.index < len(fields) else ""
             value = column.read.get(text)
-            values.append(self._read(column, text) if value is None else value)
-        if any(value is _REFUSED for value in values):
+            values[key] = self._read(column, text) if value is None else value
+        if any(value is _REFUSED for value in values.values()):
+            return
+        increments_s = self._increments(values)
+        if values["first_price"] not in (None, values["price"]):
+            hint = "give such a destination its own steps in the tariff"
+            self._error("first_price", "another price than that of further increments", "one price a minute", hint)
+        if increments_s is None or not self._belongs(values):
+            return
+        self._look_at_price(fields)
+        for prefix in values["prefix"]:
+            yield DeckRow(
+                prefix,
+                values["name"] or prefix,
+                values["price"],
+                *increments_s,
+                values["connect_fee"],
+                values["valid_from"],
+                values["min_charge"],
+            )
+
+    def _increments(self, values: dict[str, Any]) -> tuple[int, int] | None:
+        """First and further increment, from one column or from two."""
+        both, first_s, next_s = values["increments"], values["first_increment"], values["next_increment"]
+        if first_s is None and next_s is None:
+            return both or (60, 60)
+        next_s = next_s or (both[1] if both else None) or first_s
+        first_s = first_s or (both[0] if both else None) or next_s
+        if not next_s:
+            self._error("next_increment", "nothing", "seconds of each further increment")
             return None
-        prefix, name, price, (first_s, next_s), connect_fee, valid_from, *_ = values
-        return DeckRow(prefix, name or prefix, price, first_s, next_s, connect_fee, valid_from)
+        if both and both[0] != both[1] and both != (first_s, next_s):
+            self._error("increments", f"{both[0]}/{both[1]} beside {first_s} and {next_s}", "the same in all columns")
+            return None
+        return first_s, next_s
+
+    def _belongs(self, values: dict[str, Any]) -> bool:
+        """Whether the prefixes are whole: some lists give them without the country code of another column."""
+        if not values["country_code"]:
+            return True
+        strange = next((one for one in values["prefix"] if not one.startswith(values["country_code"])), None)
+        if strange is not None:
+            expected = f"a prefix that begins with the row's country code, {values['country_code']}"
+            self._error("prefix", strange, expected, "put the two together in one column")
+        return strange is None
+
+    def _pass_over(self, fields: list[str]) -> None:
+        for index, name in self.flags.items():
+            text = fields[index].strip() if index < len(fields) else ""
+            try:
+                offered(text)
+            except Refused as refused:
+                self._error(name, describe(text), refused.expected, refused.hint)
+        for index, name in list(self.unknown.items()):
+            text = fields[index].strip() if index < len(fields) else ""
+            if says_removed(text):
+                self._error(name, describe(text), "no row that the carrier does not carry", "delete the row")
+            elif may_be_charged(text):
+                hint = "name it as one that is known, or begin its name with # where people alone read it"
+                self._error(name, f"{describe(text)} in a column that is not known", "no money and no time there", hint)
+                del self.unknown[index]  # once is enough
+
+    def _look_at_price(self, fields: list[str]) -> None:
+        """``81,Japan,0,60``: nobody can tell whether the price is 0, or 0.60."""
+        if self.delimiter != ",":
+            return
+        for key in MONEY:
+            index = self.columns[key].index
+            text = fields[index].strip() if index < len(fields) else ""
+            if "." in text:
+                self.points = True
+            elif text.isdigit() and index + 1 < len(fields) and fields[index + 1].strip().isdigit():
+                self.split_prices.append(self.line)
+
+    def _broken_prices(self) -> None:
+        if self.split_prices and not self.points:
+            self.line = self.split_prices[0]
+            found = f"a whole number before another one, in {len(self.split_prices)} rows"
+            hint = 'write 0.60 or "0,60" where one price is meant, 0.00 where the price is 0'
+            self._error("price", found, "prices that cannot be two halves of one", hint)
+
+    def _broken_off(self, fields: list[str]) -> None:
+        """The last line has no end: whether its last field has, nobody can tell."""
+        last = next((key for key, column in self.columns.items() if column.index == len(fields) - 1), "")
+        whole = last in ("name", "increments") and (last == "name" or "/" in fields[-1])
+        if len(fields) < self.width or (last and not whole):
+            found = f"a last row that ends with {describe(fields[-1] if fields else None)} and without a line break"
+            hint = "it may have broken off: fetch it again, or end its last line where it is whole"
+            self._error("", found, "a whole file", hint)
+
+    def _look_at_all(self, rows: dict[tuple[str, date], tuple[int, DeckRow]]) -> None:
+        free = [(line, row) for line, row in rows.values() if not row.price and not row.connect_fee]
+        if free:
+            self.line = free[0][0]
+            found = f"{len(free)} prefixes that cost nothing, such as {free[0][1].prefix}"
+            self._warn("price", found, "calls there to be free")
+        dates = self.columns["valid_from"].read
+        if doubtful := next((text for text in dates if is_month_or_day_first(text.strip())), None):
+            self.line = 1
+            found = f"{describe(doubtful.strip())}, read as {dates[doubtful]}"
+            self._warn("valid_from", found, "the day first", "write the year first, such as 2026-12-31, to be sure")
 
     def _read(self, column: _Column, text: str) -> object:
         stripped = text.strip()
         try:
             value = column.reader(stripped) if stripped or column.key in NEEDED else column.absent
-        except _Refused as refused:
+        except Refused as refused:
             self._error(column.key, describe(stripped or None), refused.expected, refused.hint)
             return _REFUSED
-        column.read[text] = value
+        if value is not None:
+            column.read[text] = value
         return value
 
     def _add(self, rows: dict[tuple[str, date], tuple[int, DeckRow]], row: DeckRow) -> None:
@@ -302,68 +466,19 @@ class _Reader:
             self.warnings.append(Problem(self.file, path, found, expected, self.line, hint=hint))
 
 
-def _prefix(text: str) -> str:
-    if text.isascii() and text.isdigit() and text[0] != "0" and len(text) <= 15:
-        return "+" + text
-    digits = text.replace(" ", "")
-    digits = digits.removeprefix("+") if digits.startswith("+") else digits.removeprefix("00")
-    if not re.fullmatch(r"[1-9][0-9]{0,14}", digits, re.ASCII):
-        hint = "a spreadsheet wrote it as a rounded number" if "E+" in text.upper() else ""
-        raise _Refused("a prefix with its country code, such as 31612", hint)
-    return "+" + digits
-
-
-def _price(text: str) -> int:
-    try:
-        amount = parse_euro(text)
-    except MoneyError as error:
-        raise _Refused(error.expected) from None
-    if amount > PRICE_MAX:
-        raise _Refused("at most 10000.00")
-    return amount
-
-
-def _increments(text: str) -> tuple[int, int]:
-    parts = text.replace(" ", "").split("/")
-    if len(parts) > 2 or not all(re.fullmatch(r"[0-9]{1,4}", part) and 1 <= int(part) <= 3600 for part in parts):
-        raise _Refused("increments in seconds such as 60/1, or 60 for both")
-    return int(parts[0]), int(parts[-1])
-
-
-def _date(text: str) -> date:
-    match = _DATE.fullmatch(text)
-    try:
-        if match and match[1]:
-            return date(int(match[1]), int(match[2]), int(match[3]))
-        if match:
-            return date(int(match[6]), int(match[5]), int(match[4]))
-    except ValueError:
-        pass
-    hint = "with slashes nobody knows which is the month" if "/" in text else ""
-    raise _Refused("a date such as 2026-12-01 or 1-12-2026", hint)
-
-
-def _never_ends(text: str) -> str:
-    # Whether the day itself still counts differs from carrier to carrier.
-    raise _Refused("no day on which a price ends", "give the price that follows with its valid_from, or delete the row")
-
-
-def _currency(text: str) -> str:
-    if text.upper() not in ("EUR", "EURO", "€"):
-        raise _Refused("EUR", "prices are in euros: convert them")
-    return text
-
-
 _READERS: tuple[tuple[str, Callable[[str], object], object], ...] = (
-    ("prefix", _prefix, None),
+    ("prefix", prefixes, None),
     ("name", str, ""),
-    ("price", _price, None),
-    ("increments", _increments, (60, 60)),
-    ("connect_fee", _price, 0),
-    ("valid_from", _date, date.min),
-    ("valid_to", _never_ends, ""),
-    ("currency", _currency, ""),
+    ("price", price, None),
+    ("first_price", price, None),
+    ("increments", increments, None),
+    ("first_increment", first_increment, None),
+    ("next_increment", next_increment, None),
+    ("connect_fee", price, 0),
+    ("min_charge", price, 0),
+    ("valid_from", day, date.min),
+    ("valid_to", never_ends, ""),
+    ("currency", currency, ""),
+    ("country_code", country_code, ""),
 )
-"""In the order of a :class:`DeckRow`, then what only is checked; the last is what an empty field means."""
-
-_KEYS = {name: key for key, known in COLUMNS.items() for name in known}
+"""How a field of each column is read, and what an empty one means."""

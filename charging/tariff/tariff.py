@@ -228,7 +228,7 @@ class Tariff:
         if not found:
             return None
         row = max(found, key=lambda one: len(one.prefix))
-        return row.prefix, row.name, Price(row.steps(), connect_fee=row.connect_fee)
+        return row.prefix, row.name, Price(row.steps(), connect_fee=row.connect_fee, min_charge=row.min_charge)
 
     def _rate(self, plan: Plan, eligible: str | None, name: str, prefix: str, price: Price, vat_added: int) -> Rate:
         """``eligible`` is the destination's name that decides whether free minutes may pay."""

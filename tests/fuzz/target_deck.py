@@ -11,7 +11,8 @@ from datetime import date
 from charging.errors import ConfigError
 from charging.pricing.money import format_euro
 from charging.tariff.deck import DeckRow
-from charging.tariff.deck_file import MAX_PROBLEMS, PRICE_MAX, DeckFile, parse_deck
+from charging.tariff.deck_columns import PRICE_MAX
+from charging.tariff.deck_file import MAX_PROBLEMS, DeckFile, parse_deck
 
 FILE = "deck.csv"
 
@@ -37,7 +38,9 @@ def check(data: bytes) -> None:
     assert rows, "a deck without a price"
     for row in rows:
         assert re.fullmatch(r"\+[1-9][0-9]{0,14}", row.prefix, re.ASCII), row
-        assert all(type(one) is int and 0 <= one <= PRICE_MAX for one in (row.price, row.connect_fee)), row
+        assert all(
+            type(one) is int and 0 <= one <= PRICE_MAX for one in (row.price, row.connect_fee, row.min_charge)
+        ), row
         assert 1 <= row.first_s <= 3600 and 1 <= row.next_s <= 3600, row
     for row in rows[:50]:
         matched = found.deck.match(row.prefix, date.max)
@@ -52,9 +55,9 @@ def _rows(found: DeckFile) -> list[DeckRow]:
 def _written(rows: list[DeckRow]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=";", quoting=csv.QUOTE_ALL)
-    writer.writerow(["prefix", "name", "price", "increments", "connect fee", "valid from"])
+    writer.writerow(["prefix", "name", "price", "increments", "connect fee", "valid from", "minimum charge"])
     for row in rows:
         since = "" if row.valid_from == date.min else f"{row.valid_from:%Y-%m-%d}".rjust(10, "0")
         prices = format_euro(row.price), f"{row.first_s}/{row.next_s}", format_euro(row.connect_fee)
-        writer.writerow([row.prefix, row.name, *prices, since])
+        writer.writerow([row.prefix, row.name, *prices, since, format_euro(row.min_charge)])
     return text.getvalue().encode()

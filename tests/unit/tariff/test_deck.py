@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -83,8 +84,8 @@ BAD = [
     ("prefix,name,price,increments,\n90,Turkey,0,12,60/1\n", 2, "", "5 fields", "at most 4, as in the first line"),
     ("prefix;name;price\n90;Turkey; fixed;0,12\n", 2, "", "4 fields", "at most 3, as in the first line"),
     ("prefix;price;incremnts\n90;1;1/1\n", 1, "", "the unknown column 'incremnts'", "its name corrected"),
-    ("prefix;price;Interval 1\n90;1;1\n", 1, "", "the unknown column 'interval 1'", "its name corrected"),
-    ("prefix;price;first increment\n90;1;1\n", 1, "", "the unknown column 'first increment'", "its name corrected"),
+    ("prefix;price;Interval 1\n90;1;1\n", 1, "", "a column of first increments alone", "one of further increments too"),
+    ("prefix;price;billing block\n90;1;1\n", 1, "", "a column of further increments alone", "one of first increments"),
     ("prefix;price;conectfee\n90;1;1\n", 1, "", "the unknown column 'conectfee'", "its name corrected"),
     ("prefix;price;end-date\n90;1;\n", 1, "", "the unknown column 'end-date'", "its name corrected"),
     ("prefix;price;Valid_To\n90;1;2099-12-31\n", 2, "valid_to", "'2099-12-31'", "no day on which a price ends"),
@@ -133,9 +134,10 @@ def test_an_unknown_column_is_a_warning(name: str, hint: str) -> None:
     assert warning.expected.startswith("a known column: prefix, name, price, increments")
 
 
-def test_a_misspelt_name_beside_the_right_one_is_a_warning_and_remarks_are_none() -> None:
-    read = parse_deck(b"prefix;price;old price;increments;incremnt;Comments;\n32;0.05;9;1;60;new;\n", "deck.csv")
-    assert [one.found for one in read.warnings] == ["the unknown column 'old price'", "the unknown column 'incremnt'"]
+def test_a_misspelt_name_beside_the_right_one_is_a_warning_and_columns_for_people_are_none() -> None:
+    text = b"prefix;price;old price;increments;incremnt;Comments;#margin;\n32;0.05;9;1;;new 7;3;\n"
+    read = parse_deck(text, "deck.csv")
+    assert [one.found for one in read.warnings] == ["the unknown column 'incremnt'"]
     assert [row.next_s for row in read.deck.rows("+32")] == [1]
 
 
@@ -256,3 +258,189 @@ def test_deck_has_no_more_columns_than_people_make(more: int, read: bool) -> Non
     else:
         with pytest.raises(ConfigError, match=f"{COLUMNS_MAX + 1} columns"):
             row_of(text)
+
+
+# --- What carriers and switches send ---------------------------------------------------------------------------------
+
+FORMATS = Path(__file__).parents[2] / "data" / "decks"
+JAPAN = ("+81", 90_000, 60, 1, 50_000)
+JAPAN_MOBILE = ("+8190", 190_000, 60, 1, 50_000)
+
+
+@pytest.mark.parametrize("path", sorted(FORMATS.glob("*.csv")), ids=lambda path: path.stem)
+def test_the_format_of_every_vendor_says_the_same(path: Path) -> None:
+    """Japan at 0.09 and its mobiles at 0.19 a minute, 60/1, 0.05 a call."""
+    read = read_deck(path)
+    rows = [read.deck.rows(prefix)[0] for prefix in ("+81", "+8190")]
+    assert [(row.prefix, row.price, row.first_s, row.next_s, row.connect_fee) for row in rows] == [JAPAN, JAPAN_MOBILE]
+    assert [one for one in read.warnings if "before the" not in one.found and "unknown" not in one.found] == []
+
+
+def test_the_formats_are_many() -> None:
+    assert len(list(FORMATS.glob("*.csv"))) >= 9
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["surcharge", "grace time", "initial cost", "minimum", "rate 2", "peak", "price off-peak", "tax", "seconds", "x"],
+)
+@pytest.mark.parametrize(("value", "read"), [("", True), ("0", True), ("0.00", True), ("0.05", False), ("30", False)])
+def test_a_number_in_a_column_that_is_not_known_is_never_passed_over(name: str, value: str, read: bool) -> None:
+    text = f"prefix;price;increments;connect fee;{name}\n81;0.09;60/1;0.05;{value}\n"
+    if read:
+        assert row_of(text, "+8112345") is not None
+    else:
+        with pytest.raises(ConfigError, match="a column that is not known"):
+            row_of(text, "+8112345")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "prefix,name,price,increments\n81,Japan,0,60\n",
+        "prefix,name,price,connect fee,increments\n81,Japan,0,9,60/1\n",
+        "prefix,price,name\n81,0,60\n",
+    ],
+)
+def test_a_price_that_its_decimal_comma_may_have_broken_in_two_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="a whole number before another one"):
+        row_of(text)
+    with_points = text + text.splitlines()[1].replace("81,", "82,").replace(",0,", ",0.60,") + "\n"
+    assert row_of(with_points, "+8212345") is not None
+
+
+@pytest.mark.parametrize(
+    ("end", "read"),
+    [
+        ("8190;Japan;0,1", False),
+        ("8190;Japan;0,19;6", False),
+        ("8190;Japan", False),
+        ("819", False),
+        ("8190;Japan;0,19;60/1", True),
+        ("8190;Japan;0,1;60/1\n", True),
+    ],
+)
+def test_an_upload_that_may_have_broken_off_is_refused(end: str, read: bool) -> None:
+    text = "prefix;name;price;increments\n81;Japan;0,09;60/1\n" + end
+    if read:
+        assert row_of(text, "+81901234") is not None
+    else:
+        with pytest.raises(ConfigError, match=r"broken off|price: found nothing"):
+            row_of(text, "+81901234")
+
+
+@pytest.mark.parametrize(
+    ("footer", "read"),
+    [
+        ("# rows: 2\n", True),
+        ("# rows: 3\n", False),
+        ("TOTAL;2;;\n", True),
+        ("EOF,3\n", False),
+        ("# sha256: DIGEST\n", True),
+        ("# sha256: " + "0" * 64 + "\n", False),
+    ],
+)
+def test_a_deck_that_tells_what_is_in_it_is_held_to_it(footer: str, read: bool) -> None:
+    text = "prefix;price\n81;0.09\n8190;0.19\n"
+    text += footer.replace("DIGEST", hashlib.sha256(text.encode()).hexdigest())
+    if read:
+        assert len(parse_deck(text.encode(), "deck.csv").deck) == 2
+    else:
+        with pytest.raises(ConfigError, match="broken off"):
+            parse_deck(text.encode(), "deck.csv")
+
+
+def test_a_digest_beside_the_deck_is_compared(tmp_path: Path) -> None:
+    deck = tmp_path / "deck.csv"
+    deck.write_text("prefix;price\n81;0.09\n", encoding="utf-8")
+    beside = tmp_path / "deck.csv.sha256"
+    beside.write_text(hashlib.sha256(deck.read_bytes()).hexdigest() + "  deck.csv\n", encoding="utf-8")
+    assert len(read_deck(deck).deck) == 1
+    deck.write_text("prefix;price\n81;0.9\n", encoding="utf-8")
+    for read in (read_deck, DeckCache()):
+        with pytest.raises(ConfigError, match="whose digest"):
+            read(deck)
+
+
+@pytest.mark.parametrize(
+    ("dates", "told"),
+    [
+        (["11-05-2026"], "warning"),
+        (["11-05-2026", "12-31-2026"], "error"),
+        (["11.05.2026"], ""),
+        (["2026-05-11"], ""),
+        (["11-11-2026"], ""),
+        (["25-12-2026"], ""),
+    ],
+)
+def test_a_date_whose_month_may_come_first_is_told(dates: list[str], told: str) -> None:
+    rows = "".join(f"8{index};0.09;{day}\n" for index, day in enumerate(dates, 1))
+    data = ("prefix;price;effective date\n" + rows).encode()
+    if told == "error":
+        with pytest.raises(ConfigError, match="the month seems to come first"):
+            parse_deck(data, "deck.csv")
+    else:
+        warned = [one for one in parse_deck(data, "deck.csv").warnings if one.path == "valid_from"]
+        assert bool(warned) == (told == "warning")
+
+
+def test_prices_of_nothing_are_told_with_their_number() -> None:
+    read = parse_deck(b"prefix;price\n81;0.09\n80;0\n800;0.00\n", "deck.csv")
+    assert [(one.line, one.found) for one in read.warnings] == [(3, "2 prefixes that cost nothing, such as +80")]
+
+
+@pytest.mark.parametrize("typed", ["0.09", "0.09000000", "0,0900000", "€ 0.09", "0.09 EUR"])
+def test_a_price_is_read_however_many_zeros_follow(typed: str) -> None:
+    row = row_of(f"prefix;price\n32;{typed}\n")
+    assert row is not None
+    assert row.price == 90_000
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("31612", ["+31612"]),
+        ("31612, 31613", ["+31612", "+31613"]),
+        ("32484-32487", ["+32484", "+32485", "+32486", "+32487"]),
+        ("61 38,39", None),
+        ("32487-32484", None),
+        ("324-32487", None),
+    ],
+)
+def test_several_prefixes_in_one_field_are_rows_of_their_own(typed: str, expected: list[str] | None) -> None:
+    text = f"prefixes;price\n{typed};0.09\n".encode()
+    if expected is None:
+        with pytest.raises(ConfigError):
+            parse_deck(text, "deck.csv")
+    else:
+        assert sorted(parse_deck(text, "deck.csv").deck.prefixes()) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ("31;20;0.09;no;", "a prefix that begins with the row's country code"),
+        ("31;3120;0.09;yes;", "no row that the carrier does not carry"),
+        ("31;3120;0.09;no;deleted", "no row that the carrier does not carry"),
+        ("31;3120;0.09;no;new", ""),
+        ("NL;3120;0.09;0;", ""),
+    ],
+)
+def test_a_row_whose_other_columns_say_that_it_does_not_count_is_refused(row: str, found: str) -> None:
+    text = f"country code;prefix;price;forbidden;status\n{row}\n"
+    if found:
+        with pytest.raises(ConfigError, match=found):
+            row_of(text, "+31201234567")
+    else:
+        assert row_of(text, "+31201234567") is not None
+
+
+@pytest.mark.parametrize("title", ["sep=;", "Price list November", "", "\ufeffA;;;"])
+def test_lines_before_the_names_of_the_columns_are_skipped(title: str) -> None:
+    assert row_of(f"{title}\nprefix;name;price;increments\n32;Belgium;0,05;60/1\n") == BELGIUM
+
+
+@pytest.mark.parametrize("title", ["All prices in USD", "Rates in $ per minute", "pence a minute"])
+def test_a_title_that_names_another_currency_is_refused(title: str) -> None:
+    with pytest.raises(ConfigError, match="prices in euros"):
+        row_of(f"{title}\nprefix;name;price;increments\n32;Belgium;0,05;60/1\n")

@@ -1,0 +1,320 @@
+"""The columns of a rate deck: under which names they come, how a field of each is read, and what else may stand there.
+
+A column that may hold money or time is understood or refused, never passed over: in a column that is not known no field
+may hold a number other than 0, unless people alone read it (:data:`FOR_PEOPLE`, or a name that begins with ``#``).
+
+The names are those of price lists in the wild, among them the imports and exports of A2Billing, ASTPP, DIDWW, Freeside,
+Kazoo, PortaSwitch, Sippy, Twilio and Yeastar; each has a deck in ``tests/data/decks``.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+from charging.pricing.money import MoneyError, parse_euro
+
+PRICE_MAX = 10_000 * 1_000_000
+
+COLUMNS = {
+    "prefix": (
+        "prefix",
+        "prefixes",
+        "match prefix",
+        "dial prefix",
+        "dialprefix",
+        "code",
+        "codes",
+        "dial code",
+        "dial codes",
+        "dialcode",
+        "kengetal",
+    ),
+    "name": ("name", "destination", "destination name", "description", "bestemming", "omschrijving"),
+    "price": (
+        "price",
+        "rate",
+        "price per minute",
+        "price / min",
+        "price/min",
+        "rate per minute",
+        "rate / min",
+        "rate/min",
+        "rate cost",
+        "rateinitial",
+        "cost/min",
+        "per minute cost",
+        "cost per minute",
+        "price next",
+        "price n",
+        "prijs",
+        "tarief",
+        "prijs per minuut",
+    ),
+    "increments": ("increments", "increment", "billing increment", "billing", "interval", "rate increment", "eenheid"),
+    "first_increment": (
+        "first increment",
+        "first interval",
+        "interval first",
+        "interval 1",
+        "initial increment",
+        "initial interval",
+        "initial period",
+        "initblock",
+        "init block",
+        "rate minimum",
+        "minimum duration",
+        "min duration",
+        "minimal time",
+        "minimum time",
+        "min time",
+    ),
+    "next_increment": (
+        "next increment",
+        "next interval",
+        "interval next",
+        "interval n",
+        "further increment",
+        "recurring increment",
+        "subsequent increment",
+        "subsequent interval",
+        "billingblock",
+        "billing block",
+    ),
+    "connect_fee": (
+        "connect fee",
+        "connect charge",
+        "connect cost",
+        "connectcharge",
+        "connection fee",
+        "connection charge",
+        "connection cost",
+        "setup fee",
+        "setup charge",
+        "setup cost",
+        "call setup fee",
+        "flag fall",
+        "rate surcharge",
+        "starttarief",
+    ),
+    "first_price": ("price first", "price 1"),
+    "min_charge": ("minimum charge", "min charge", "minimum price", "minimum cost"),
+    "valid_from": (
+        "valid from",
+        "effective",
+        "effective date",
+        "effective from",
+        "start date",
+        "ingangsdatum",
+    ),
+    "valid_to": (
+        "valid to",
+        "valid until",
+        "valid till",
+        "valid through",
+        "effective to",
+        "effective until",
+        "effective till",
+        "effective end date",
+        "end date",
+        "expires",
+        "expiry",
+        "expiry date",
+        "expiration date",
+        "einddatum",
+        "geldig tot",
+    ),
+    "currency": ("currency", "curr", "ccy", "valuta", "munt"),
+    "country_code": ("country code", "countrycode", "landcode"),
+}
+"""Our name of a column, and the names under which it comes (small letters; ``_`` and spaces are the same)."""
+
+NEEDED = ("prefix", "price")
+
+KEYS = {name: key for key, known in COLUMNS.items() for name in known}
+
+MONEY = frozenset({"price", "first_price", "connect_fee", "min_charge"})
+
+FOR_PEOPLE = frozenset(
+    "comment comments note notes remark remarks opmerking opmerkingen country land category network operator carrier "
+    "vendor region type level tier quality route id no nr row line iso iso2 iso3 mcc mnc mccmnc asr acd pdd priority "
+    "precedence weight version direction change".split()
+) | {
+    "country name",
+    "carrier name",
+    "iso code",
+    "iso country code",
+    "number length",
+    "route type",
+    "old rate",
+    "old price",
+    "previous rate",
+    "previous price",
+    "% change",
+    "rate change",
+    "last updated",
+}
+"""What they hold is no part of the price in force."""
+
+_DATE = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T]00:00(?::00)?)?|([0-9]{1,2})([-.])([0-9]{1,2})[-.]([0-9]{4})"
+)
+_RANGE = re.compile(r"([1-9][0-9]{0,14}) ?- ?([1-9][0-9]{0,14})")
+RANGE_MAX = 10_000
+"""Prefixes of one range."""
+
+
+class Refused(Exception):
+    """A field cannot be read; carries what was expected, and a hint."""
+
+    def __init__(self, expected: str, hint: str = "") -> None:
+        self.expected = expected
+        self.hint = hint
+
+
+FLAGS = frozenset(
+    {
+        "forbidden",
+        "blocked",
+        "reject calls",
+        "rejected",
+        "discontinued",
+        "deleted",
+        "disabled",
+        "closed",
+        "hidden",
+    }
+)
+"""Columns that say that a row is no offer."""
+
+
+def plain_name(name: str) -> str:
+    """A column's name as :data:`COLUMNS` spells it."""
+    return re.sub(r"[\s_]+", " ", name.strip().lower())
+
+
+def is_for_people(plain: str) -> bool:
+    """Whether a column holds nothing that is charged."""
+    return plain in FOR_PEOPLE or plain.startswith("#")
+
+
+def may_be_charged(text: str) -> bool:
+    """Whether a field of an unknown column may be money or time: there is a number in it other than 0."""
+    return any(digit in text for digit in "123456789")
+
+
+def says_removed(text: str) -> bool:
+    """Whether a field of an unknown column says that its row is no offer any more."""
+    return text.lower() in {"delete", "deleted", "remove", "removed", "discontinued", "closed", "blocked", "forbidden"}
+
+
+def prefixes(text: str) -> tuple[str, ...]:
+    """One prefix or several (``31, 3120``; ``32484-32487``), each with ``+``."""
+    if text.isascii() and text.isdigit() and text[0] != "0" and len(text) <= 15:
+        return ("+" + text,)
+    parts = re.split(r"[,;|]", text)
+    if len(parts) > 1 and any(" " in part.strip() for part in parts):
+        # "61 38,39" is Melbourne and another of Australia to some, Melbourne and Italy to others.
+        raise Refused("prefixes that are each written out", "61 38,39 may mean 6138 and 6139: write both")
+    found: list[str] = []
+    for part in parts:
+        between = _RANGE.fullmatch(part.strip())
+        found.extend(_range(between[1], between[2]) if between else [_prefix(part)])
+    return tuple(found)
+
+
+def _range(first: str, last: str) -> list[str]:
+    if len(first) != len(last) or not 0 <= int(last) - int(first) < RANGE_MAX:
+        raise Refused(f"a range of at most {RANGE_MAX} prefixes of one length, such as 32484-32487")
+    return [f"+{number}" for number in range(int(first), int(last) + 1)]
+
+
+def _prefix(text: str) -> str:
+    digits = text.replace(" ", "")
+    digits = digits.removeprefix("+") if digits.startswith("+") else digits.removeprefix("00")
+    if not re.fullmatch(r"[1-9][0-9]{0,14}", digits, re.ASCII):
+        hint = "a spreadsheet wrote it as a rounded number" if "E+" in text.upper() else ""
+        raise Refused("a prefix with its country code, such as 31612", hint)
+    return "+" + digits
+
+
+def price(text: str) -> int:
+    """Micro-euro. Zeros beyond the sixth decimal are none: 0.09000000 is a price."""
+    number = re.sub(r"^(?:€|EUR)\s*|\s*(?:€|EUR)$", "", text)
+    number = re.sub(r"([.,][0-9]{6})0+$", r"\1", number)
+    try:
+        amount = parse_euro(number)
+    except MoneyError as error:
+        raise Refused(error.expected) from None
+    if amount > PRICE_MAX:
+        raise Refused("at most 10000.00")
+    return amount
+
+
+def increments(text: str) -> tuple[int, int]:
+    """``60/1``, or one number for both; seconds."""
+    parts = text.replace(" ", "").split("/")
+    if len(parts) > 2 or not all(re.fullmatch(r"[0-9]{1,4}", part) and 1 <= int(part) <= 3600 for part in parts):
+        raise Refused("increments in seconds such as 60/1, or 60 for both")
+    return int(parts[0]), int(parts[-1])
+
+
+def first_increment(text: str) -> int:
+    """Seconds; 0: like the further ones."""
+    if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) > 3600:
+        raise Refused("seconds of the first increment, 0 to 3600")
+    return int(text)
+
+
+def next_increment(text: str) -> int:
+    """Seconds."""
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= 3600:
+        raise Refused("seconds of each further increment, 1 to 3600")
+    return int(text)
+
+
+def day(text: str) -> date:
+    """2026-12-01, or with the day first: 1-12-2026 or 1.12.2026."""
+    match = _DATE.fullmatch(text)
+    try:
+        if match and match[1]:
+            return date(int(match[1]), int(match[2]), int(match[3]))
+        if match:
+            return date(int(match[7]), int(match[6]), int(match[4]))
+    except ValueError:
+        pass
+    hint = "with slashes nobody knows which is the month" if "/" in text else ""
+    if match and match[4] and int(match[6]) > 12 >= int(match[4]):
+        hint = "the month seems to come first in this file: write the year first, such as 2026-12-31"
+    raise Refused("a date such as 2026-12-01 or 1-12-2026", hint)
+
+
+def is_month_or_day_first(text: str) -> bool:
+    """Whether a date can be read with the month first as well, and is another day then."""
+    match = _DATE.fullmatch(text)
+    return bool(match and match[5] == "-" and match[4] and int(match[4]) <= 12 and int(match[4]) != int(match[6]))
+
+
+def never_ends(_text: str) -> str:
+    """No row may end: whether the day itself still counts differs from carrier to carrier."""
+    raise Refused("no day on which a price ends", "give the price that follows with its valid_from, or delete the row")
+
+
+def currency(text: str) -> str:
+    """Euros, by any of their names."""
+    if text.upper() not in ("EUR", "EURO", "€"):
+        raise Refused("EUR", "prices are in euros: convert them")
+    return text
+
+
+def country_code(text: str) -> str:
+    """Digits with ``+``; the empty text for what is none, such as NL."""
+    digits = text.removeprefix("+").removeprefix("00")
+    return "+" + digits if digits.isascii() and digits.isdigit() else ""
+
+
+def offered(text: str) -> None:
+    """Raises Refused where a field of one of :data:`FLAGS` says that the row is no offer."""
+    if text.lower() not in ("", "0", "n", "no", "false", "none", "-"):
+        hint = "delete the row; where no call may go there, give the tariff a destination with refuse: blocked"
+        raise Refused("no row that the carrier does not carry", hint)
