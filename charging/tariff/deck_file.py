@@ -177,6 +177,9 @@ class _Reader:
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
         self.columns = {key: _Column(key, reader, absent) for key, reader, absent in _READERS}
+        self.present: list[tuple[str, _Column]] = []
+        """Those that the file has."""
+        self.absent: dict[str, Any] = {key: absent for key, _, absent in _READERS}
         self.unknown: dict[int, str] = {}
         """Where columns stand that are not known."""
         self.flags: dict[int, str] = {}
@@ -306,6 +309,7 @@ class _Reader:
             self._error("", "a column of further increments alone", "one of first increments too: 'first increment'")
         for name in self.unknown.values():
             self._unknown(name)
+        self.present = [(key, column) for key, column in self.columns.items() if self._has(key)]
 
     def _has(self, key: str) -> bool:
         return self.columns[key].index != _NO_COLUMN
@@ -327,13 +331,14 @@ class _Reader:
             hint = comma if self.delimiter == "," else ""
             self._error("", f"{len(fields)} fields", f"at most {self.width}, as in the first line", hint)
             return
-        self._pass_over(fields)
-        values: dict[str, Any] = {}
-        for key, column in self.columns.items():
+        if self.unknown or self.flags:
+            self._pass_over(fields)
+        values = dict(self.absent)
+        for key, column in self.present:
             text = fields[column.index] if column.index < len(fields) else ""
             value = column.read.get(text)
             values[key] = self._read(column, text) if value is None else value
-        if any(value is _REFUSED for value in values.values()):
+        if _REFUSED in values.values():
             return
         increments_s = self._increments(values)
         if values["first_price"] not in (None, values["price"]):
