@@ -14,6 +14,7 @@ from itertools import accumulate
 from pickle import PickleBuffer
 from typing import Any, NamedTuple
 
+from charging.pricing.money import format_euro
 from charging.pricing.rate import Step
 
 PER_MINUTE_S = 60
@@ -49,6 +50,37 @@ class DeckRow(NamedTuple):
         return (Step(0, self.price, PER_MINUTE_S, self.next_s, first_s),)
 
 
+class DeckFacts(NamedTuple):
+    """What a deck holds, for people to compare with what its sender says."""
+
+    rows: int
+    prefixes: int
+    cheapest: DeckRow
+    dearest: DeckRow
+
+
+class DeckChanges(NamedTuple):
+    """How many prefixes differ from those of another edition, by the newest row of each."""
+
+    added: int
+    removed: int
+    dearer: int
+    cheaper: int
+    otherwise_changed: int
+    """In their increments, fees, names or dates."""
+    doubled: int
+    """Of the dearer ones: at least twice as dear, or no longer free."""
+    halved: int
+    """Of the cheaper ones: at most half as dear."""
+    such_as: str
+    """One prefix that is gone, or has doubled or halved, with its prices; empty where there is none."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether somebody should look: prefixes are gone, or prices have jumped."""
+        return bool(self.such_as)
+
+
 class Deck:
     """All rows of one file. Rows with the same prefix differ in their dates."""
 
@@ -74,6 +106,12 @@ class Deck:
         if place == len(self) or self._prefix(place) != prefix:
             raise KeyError(prefix)
         return tuple(map(self._row, self._rows_at(place)))
+
+    def facts(self) -> DeckFacts:
+        """What it holds."""
+        prices = self._columns.prices
+        by_price = sorted(range(len(prices)), key=prices.__getitem__)
+        return DeckFacts(len(prices), len(self), self._row(by_price[0]), self._row(by_price[-1]))
 
     def match(self, number: str, today: date) -> DeckRow | None:
         """The row of the longest prefix of ``number`` (with ``+``) that is in force ``today``."""
@@ -109,7 +147,36 @@ class Deck:
             columns.next_s[row],
             columns.connect_fees[row],
             date.fromordinal(columns.since[row]),
+            columns.min_charges[row],
         )
+
+
+def rows_of(decks: Sequence[Deck]) -> dict[str, tuple[DeckRow, ...]]:
+    """The rows of each prefix of a table's decks, of which the first counts."""
+    return {prefix: deck.rows(prefix) for deck in reversed(decks) for prefix in deck.prefixes()}
+
+
+def changes(before: Sequence[Deck], after: Sequence[Deck]) -> DeckChanges:
+    """What differs between two editions of a table's decks. Looks at every row: not for the loop that decides calls."""
+    old, new = rows_of(before), rows_of(after)
+    gone = old.keys() - new.keys()
+    both = [(old[prefix], new[prefix]) for prefix in old.keys() & new.keys()]
+    prices = [(rows[1][0].prefix, rows[0][0].price, rows[1][0].price) for rows in both]
+    dearer = [one for one in prices if one[2] > one[1]]
+    cheaper = [one for one in prices if one[2] < one[1]]
+    doubled = [one for one in dearer if one[2] >= 2 * one[1]]
+    halved = [one for one in cheaper if 2 * one[2] <= one[1]]
+    jumps = [f"{prefix} from {format_euro(was)} to {format_euro(now)}" for prefix, was, now in (*doubled, *halved)]
+    return DeckChanges(
+        added=len(new.keys() - old.keys()),
+        removed=len(gone),
+        dearer=len(dearer),
+        cheaper=len(cheaper),
+        otherwise_changed=sum(one[0] != one[1] for one in both) - len(dearer) - len(cheaper),
+        doubled=len(doubled),
+        halved=len(halved),
+        such_as=min(jumps) if jumps else f"{min(gone)} is gone" if gone else "",
+    )
 
 
 Buffer = Any
@@ -132,6 +199,7 @@ class _Columns(NamedTuple):
     first_s: Buffer
     next_s: Buffer
     connect_fees: Buffer
+    min_charges: Buffer
     since: Buffer
     """The day's number."""
     names: Buffer
@@ -157,6 +225,7 @@ def _columns(rows: Iterable[DeckRow]) -> _Columns:
         first_s=array("H", (row.first_s for row in ordered)),
         next_s=array("H", (row.next_s for row in ordered)),
         connect_fees=array("q", (row.connect_fee for row in ordered)),
+        min_charges=array("q", (row.min_charge for row in ordered)),
         since=array("I", (row.valid_from.toordinal() for row in ordered)),
         names=array("I", (names[row.name] for row in ordered)),
         text_ends=array("I", accumulate(map(len, text), initial=0)),

@@ -8,8 +8,8 @@ from typing import Any
 
 from charging.pricing.money import format_euro
 from charging.pricing.rate import Rate
-from charging.tariff.deck import Deck, DeckRow
-from charging.tariff.tariff import Destination, RateTable, Refusal, Tariff
+from charging.tariff.deck import changes
+from charging.tariff.tariff import Destination, Refusal, Tariff
 from charging.whatif.diff_prices import differences, effect_of
 from charging.whatif.diff_settings import band_hours, differing
 
@@ -161,40 +161,18 @@ class _Grouped:
 def _decks(old: Tariff, new: Tariff) -> Iterator[Change]:
     for name, before, after in _pairs(old.tables, new.tables):
         plans = tuple(sorted(plan.name for plan in new.plans.values() if plan.rates == name))
-        rows = [_deck_rows(table) for table in (before, after)]
-        counts = _deck_counts(*rows)
-        for what, number in counts.items():
+        found = changes(*(table.decks if table else () for table in (before, after)))
+        jumped = f", such as {found.such_as}" if found.doubled or found.halved else ""
+        for what, number, effect in (
+            ("added", found.added, ""),
+            ("removed", found.removed, ""),
+            ("dearer", found.dearer, "dearer"),
+            ("cheaper", found.cheaper, "cheaper"),
+            ("otherwise changed", found.otherwise_changed, ""),
+            (f"at least twice as dear, or at most half as dear{jumped}", found.doubled + found.halved, "mixed"),
+        ):
             if number:
-                yield Change(f"rates.{name}.decks", "", f"{number} prefixes {what}", plans, _deck_effect(what))
-
-
-def _deck_rows(table: RateTable | None) -> Mapping[str, tuple[DeckRow, ...]]:
-    rows: dict[str, tuple[DeckRow, ...]] = {}
-    for deck in reversed(table.decks if table else ()):
-        rows.update(_by_prefix(deck))
-    return rows
-
-
-def _by_prefix(deck: Deck) -> Iterator[tuple[str, tuple[DeckRow, ...]]]:
-    return ((prefix, deck.rows(prefix)) for prefix in deck.prefixes())
-
-
-def _deck_counts(before: Mapping[str, tuple[DeckRow, ...]], after: Mapping[str, tuple[DeckRow, ...]]) -> dict[str, int]:
-    both = [(before[prefix], after[prefix]) for prefix in before.keys() & after.keys()]
-    newest = [(old[0].price, new[0].price) for old, new in both]
-    dearer = sum(new > old for old, new in newest)
-    cheaper = sum(new < old for old, new in newest)
-    return {
-        "added": len(after.keys() - before.keys()),
-        "removed": len(before.keys() - after.keys()),
-        "dearer": dearer,
-        "cheaper": cheaper,
-        "otherwise changed": sum(old != new for old, new in both) - dearer - cheaper,
-    }
-
-
-def _deck_effect(what: str) -> str:
-    return what if what in ("dearer", "cheaper") else ""
+                yield Change(f"rates.{name}.decks", "", f"{number} prefixes {what}", plans, effect)
 
 
 def _pairs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

@@ -235,9 +235,11 @@ def test_a_plan_that_comes_or_goes_is_told(tmp_path: Path) -> None:
 def test_changed_decks_are_counted(tmp_path: Path) -> None:
     text = SMALL.replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax")
     deck = tmp_path / "deck.csv"
-    deck.write_text("prefix,price,increments\n32,1,1\n33,1,1\n34,1,1\n35,1,1\n36,1,1\n", encoding="utf-8")
+    deck.write_text("prefix,price,increments\n32,1.0,1\n33,1.0,1\n34,1.0,1\n35,1.0,1\n36,1.0,1\n", encoding="utf-8")
     before = small(tmp_path, text)
-    deck.write_text("prefix,price,increments\n33,2,1\n34,0,1\n35,1,60\n36,1,1\n37,1,1\n38,1,1\n", encoding="utf-8")
+    deck.write_text(
+        "prefix,price,increments\n33,2.0,1\n34,0.0,1\n35,1.0,60\n36,1.0,1\n37,1.0,1\n38,1.0,1\n", encoding="utf-8"
+    )
     found = diff(before, small(tmp_path, text), NOON_US)
     assert [(one.new, one.effect) for one in found] == [
         ("2 prefixes added", ""),
@@ -245,4 +247,5 @@ def test_changed_decks_are_counted(tmp_path: Path) -> None:
         ("1 prefixes dearer", "dearer"),
         ("1 prefixes cheaper", "cheaper"),
         ("1 prefixes otherwise changed", ""),
+        ("2 prefixes at least twice as dear, or at most half as dear, such as +33 from 1.00 to 2.00", "mixed"),
     ]
