@@ -104,8 +104,9 @@ class Metrics:
         for state in {*SESSION_STATES, *counts}:
             self.sessions_open.labels(state).set(counts.get(state, 0))
 
-    def set_tariff(self, revision: str, digest: str) -> None:
-        """The tariff in force from now on; it was good."""
+    def set_tariff(self, revision: str, digest: str, warnings: int = 0) -> None:
+        """The tariff in force from now on; it was good, with so many warnings."""
+        self.tariff_warnings.set(warnings)
         self.tariff_info.clear()
         self.tariff_info.labels(revision, digest).set(1)
         self.tariff_bad.set(0)
@@ -270,6 +271,10 @@ class Metrics:
             "Edits of the tariff noticed, by result (good, bad: refused).",
             "result",
             known=[("good", "bad")],
+        )
+        self.tariff_warnings = self._gauge(
+            "charging_tariff_warnings",
+            "What is odd in the tariff in force and its decks, and no reason to refuse them: `charging tariff check`.",
         )
         self.tariff_bad = self._gauge(
             "charging_tariff_bad", "1 while the tariff file on disk is refused and an older one is in force."

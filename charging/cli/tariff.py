@@ -44,6 +44,7 @@ def check(
     found = load_with_bars(checked)
     for warning in found.warnings:
         say(f"warning: {warning}")
+    decks = {deck.file: deck.facts() for table in found.tables.values() for deck in table.decks}
     summary = {
         "file": str(checked),
         "revision": found.revision,
@@ -51,6 +52,10 @@ def check(
         "plans": ", ".join(found.plans),
         "destinations": len(found.destinations),
         "warnings": len(found.warnings),
+        **{
+            f"deck {Path(file).name}": f"{one.rows} rows, {one.prefixes} prefixes, {one.cheapest} to {one.dearest}"
+            for file, one in decks.items()
+        },
     }
     show_one(summary, as_json=as_json)
 

@@ -44,6 +44,9 @@ class DeckRow(NamedTuple):
     min_charge: int = 0
     """The least that a call costs."""
 
+    def __str__(self) -> str:
+        return f"{self.prefix} {self.name} {format_euro(self.price)}"
+
     def steps(self) -> tuple[Step, ...]:
         """The row's price as a rate's steps."""
         first_s = 0 if self.first_s == self.next_s else self.first_s
@@ -84,14 +87,19 @@ class DeckChanges(NamedTuple):
 class Deck:
     """All rows of one file. Rows with the same prefix differ in their dates."""
 
-    __slots__ = ("_columns", "file")
+    __slots__ = ("_cheapest", "_columns", "_dearest", "file")
 
     def __init__(self, file: str, rows: Iterable[DeckRow]) -> None:
         self.file = file
         self._columns = _columns(rows)
+        prices = self._columns.prices
+        places = range(len(prices))
+        self._cheapest = min(places, key=prices.__getitem__, default=0)
+        self._dearest = max(places, key=prices.__getitem__, default=0)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.file, tuple((one.format, PickleBuffer(one)) for one in self._columns))
+        columns = tuple((one.format, PickleBuffer(one)) for one in self._columns)
+        return _restored, (self.file, columns, self._cheapest, self._dearest)
 
     def __len__(self) -> int:
         return len(self._columns.keys)
@@ -108,10 +116,9 @@ class Deck:
         return tuple(map(self._row, self._rows_at(place)))
 
     def facts(self) -> DeckFacts:
-        """What it holds."""
-        prices = self._columns.prices
-        by_price = sorted(range(len(prices)), key=prices.__getitem__)
-        return DeckFacts(len(prices), len(self), self._row(by_price[0]), self._row(by_price[-1]))
+        """What it holds; of a deck that has rows."""
+        rows = len(self._columns.prices)
+        return DeckFacts(rows, len(self), self._row(self._cheapest), self._row(self._dearest))
 
     def match(self, number: str, today: date) -> DeckRow | None:
         """The row of the longest prefix of ``number`` (with ``+``) that is in force ``today``."""
@@ -253,9 +260,9 @@ def _tree(ordered: Sequence[DeckRow]) -> tuple[array[int], array[int], array[int
     return keys, lengths, shorter, first
 
 
-def _restored(file: str, columns: Sequence[tuple[Any, Any]]) -> Deck:
+def _restored(file: str, columns: Sequence[tuple[Any, Any]], cheapest: int, dearest: int) -> Deck:
     deck = Deck.__new__(Deck)
-    deck.file = file
+    deck.file, deck._cheapest, deck._dearest = file, cheapest, dearest
     deck._columns = _Columns(*(memoryview(written).cast("B").cast(code) for code, written in columns))
     return deck
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from charging.errors import ConfigError, Problem
-from charging.tariff.deck import Deck, DeckRow
+from charging.tariff.deck import Deck, DeckRow, changes
 from charging.tariff.deck_columns import (
     COLUMNS,
     FLAGS,
@@ -120,8 +120,27 @@ class DeckCache:
         _check_digest(path, data)
         if known is not None and known.digest == hashlib.sha256(data).digest():
             return known
-        self._read[path] = parse_deck(data, str(path))
-        return self._read[path]
+        made = parse_deck(data, str(path))
+        if known is not None and (doubtful := _doubtful(known.deck, made.deck)) is not None:
+            made = made._replace(warnings=(doubtful, *made.warnings))
+        self._read[path] = made
+        return made
+
+
+def _doubtful(before: Deck, after: Deck) -> Problem | None:
+    """What somebody should look at in a new edition of a deck."""
+    found = changes((before,), (after,))
+    if not found.is_doubtful:
+        return None
+    counts = (
+        (found.removed, "prefixes are gone"),
+        (found.doubled, "at least twice as dear"),
+        (found.halved, "at most half as dear"),
+    )
+    told = ", ".join(f"{number} {what}" for number, what in counts if number)
+    hint = "if it is not, put the edition before in its place again"
+    expected = "an edition in which that is meant"
+    return Problem(after.file, "", f"against the edition before: {told}, such as {found.such_as}", expected, hint=hint)
 
 
 def _bytes_of(path: Path) -> bytes:

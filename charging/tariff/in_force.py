@@ -29,8 +29,8 @@ class TariffInForce:
         self._decks = DeckCache()
         self._looked = look_at(path)
         self._tariff = load_tariff(path, deck_reader=self._decks)
-        self._metrics.set_tariff(self._tariff.revision, self._tariff.digest)
         self._watcher: TariffWatcher | None = None
+        self._tell_warnings()
 
     def current(self) -> Tariff:
         """The tariff for a call that begins now."""
@@ -49,9 +49,15 @@ class TariffInForce:
 
     def _good(self, tariff: Tariff) -> None:
         self._tariff = tariff
-        self._metrics.set_tariff(tariff.revision, tariff.digest)
         self._metrics.tariff_reload.labels("good").inc()
         log.info("tariff_replaced", revision=tariff.revision, digest=tariff.digest)
+        self._tell_warnings()
+
+    def _tell_warnings(self) -> None:
+        """What is odd in the files that count now, and no reason to refuse them."""
+        self._metrics.set_tariff(self._tariff.revision, self._tariff.digest, len(self._tariff.warnings))
+        for problem in self._tariff.warnings:
+            log.warning("tariff_warning", problem=str(problem))
 
     def _bad(self, problems: Sequence[Problem]) -> None:
         """Loud, and without any consequence."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Self
 
 from pydantic import BaseModel, Field
 
 from charging.pricing.money import format_euro
+from charging.tariff.deck import Deck
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Tariff
 from charging.web.models import Euro
@@ -42,6 +44,27 @@ class PlanOut(BaseModel):
         )
 
 
+class DeckOut(BaseModel):
+    """A price list of a carrier."""
+
+    file: str = Field(description="its name without its folder")
+    rows: int
+    prefixes: int
+    cheapest: str = Field(description="prefix, name and price a minute")
+    dearest: str = Field(description="prefix, name and price a minute")
+
+    @classmethod
+    def of(cls, deck: Deck) -> Self:
+        facts = deck.facts()
+        return cls(
+            file=PurePath(deck.file).name,
+            rows=facts.rows,
+            prefixes=facts.prefixes,
+            cheapest=str(facts.cheapest),
+            dearest=str(facts.dearest),
+        )
+
+
 class TariffOut(BaseModel):
     """The tariff in force."""
 
@@ -53,9 +76,12 @@ class TariffOut(BaseModel):
     top_up_minimum: Euro
     top_up_amounts: list[Euro] = Field(description="empty: any amount from the minimum on")
     plans: list[PlanOut]
+    decks: list[DeckOut]
+    warnings: list[str] = Field(description="what is odd in the files, and no reason to refuse them")
 
     @classmethod
     def of(cls, tariff: Tariff, now_us: int) -> Self:
+        decks = {deck.file: deck for table in tariff.tables.values() for deck in table.decks}
         return cls(
             revision=tariff.revision,
             digest=tariff.digest,
@@ -65,6 +91,8 @@ class TariffOut(BaseModel):
             top_up_minimum=format_euro(tariff.top_ups.minimum),
             top_up_amounts=[format_euro(one) for one in tariff.top_ups.amounts],
             plans=[PlanOut.of(plan, tariff.message_price(plan, now_us)) for plan in tariff.plans.values()],
+            decks=[DeckOut.of(deck) for deck in decks.values()],
+            warnings=[str(one) for one in tariff.warnings],
         )
 
 
