@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,22 @@ async def test_daemon_killed_and_restarted_in_a_call_cuts_nobody_and_charges_onc
         assert call.state is CallState.ANSWERED
         await call.hang_up()
         await call.wait_end()
+        await _charged_once(live, call)
+
+
+async def test_daemon_that_is_stopped_says_how_many_calls_live_on_and_until_when(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        call = await live.call()
+        await live.heard("tick_posted", times=2)
+        assert await live.daemon.stop() == 0
+        assert call.state is CallState.ANSWERED
+        (said,) = live.daemon.events("daemon_stopping")
+        await call.wait_end(15)
+        ended = datetime.now(UTC)
+        assert said["calls"] == 1
+        assert said["first_cut"] == said["last_cut"]
+        assert abs((ended - datetime.fromisoformat(said["last_cut"])).total_seconds()) < 1
+        await live.daemon.start()
         await _charged_once(live, call)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from charging.lab.daemon import free_port
+from tests.fakes.documents import pdf
 from tests.integration.command import REPOSITORY, TARIFF
 from tests.integration.systemd_machine import Machine, booted
 
@@ -28,6 +29,18 @@ http: {{port: {http}}}
 api: {{port: {api}}}
 fax: {{folder: /var/lib/charging/fax}}
 logs: {{file: /var/log/charging/charging.log}}
+"""
+
+
+CONVERTS = """\
+import asyncio
+from pathlib import Path
+from charging.clock import SystemClock
+from charging.fax.folder import DocumentFolder, FolderSettings
+from charging.fax.sandbox import missing
+print("sandbox:", missing() or "there")
+papers = DocumentFolder(FolderSettings(Path("/var/lib/charging/fax"), "/fax", 50, 7), SystemClock())
+print("pages:", asyncio.run(papers.prepare("anna", "s-1", Path("/opt/charging/look.pdf").read_bytes())).pages)
 """
 
 
@@ -183,15 +196,18 @@ def test_the_timer_backs_up_and_keeps_the_newest(machine: Machine, ports: dict[s
 def test_what_strangers_fax_is_read_in_the_sandbox_within_the_units_own(
     machine: Machine, ports: dict[str, int]
 ) -> None:
-    """Landlock and seccomp inside what the unit allows: under the unit's own lines."""
+    """Landlock and seccomp inside what the unit allows: a document is converted under the unit's own lines."""
     unit = (REPOSITORY / "config" / "systemd" / "charging.service").read_text()
-    code = "from charging.fax.sandbox import missing; print('found:', missing())"
-    text = re.sub(r"ExecStart=.*", f'ExecStart=/opt/charging/.venv/bin/python -c "{code}"', unit)
+    text = re.sub(r"ExecStart=.*", "ExecStart=/opt/charging/.venv/bin/python /opt/charging/look.py", unit)
     text = text.replace("Type=notify", "Type=oneshot").replace("Restart=always", "Restart=no")
     machine.write("/etc/systemd/system/look.service", text)
+    machine.write("/opt/charging/look.py", CONVERTS)
+    machine.write("/opt/charging/look.pdf", pdf(2).decode())
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "start", "look")
-    assert "found:\n" in machine.journal("look")
+    said = machine.journal("look")
+    assert "sandbox: there" in said
+    assert "pages: 2" in said
 
 
 def test_systemd_finds_nothing_wrong_in_the_units(machine: Machine) -> None:
