@@ -54,6 +54,7 @@ def main(dist: Path) -> None:
     """Build both into ``dist``; says which, and how large they are."""
     architecture = output("dpkg", "--print-architecture")
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or output("git", "-C", str(ROOT), "log", "-1", "--format=%ct"))
+    packages = []
     for old in dist.glob("charging*.deb"):
         old.unlink()
     for name, of, fill in (("charging", architecture, fill_charging), ("charging-demo", "all", fill_demo)):
@@ -74,6 +75,9 @@ def main(dist: Path) -> None:
         installed = sum(path.stat().st_size for path in files_of(tree)) / 1e6
         print(f"{package}: {package.stat().st_size / 1e6:.1f} MB, installed {installed:.0f} MB")
         shutil.rmtree(tree)
+        packages.append(package)
+    if shutil.which("lintian"):
+        subprocess.run(["lintian", "--fail-on", "error", *packages], check=True)  # noqa: S603, S607
 
 
 def output(*command: str) -> str:

@@ -108,7 +108,7 @@ def _settings(text: str, site: Site) -> str:
 
 
 def _unit(text: str, site: Site) -> str:
-    return text.replace(_INSTALLED, command(site)).replace("file:///opt/charging/README.md", "man:charging(1)")
+    return re.sub(r"file:///opt/charging/\S+", "man:charging(1)", text.replace(_INSTALLED, command(site)))
 
 
 def _mail_line(text: str, site: Site) -> str:
