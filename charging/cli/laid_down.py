@@ -182,7 +182,7 @@ What a unit expects (user, folders, state) stands at its top.""",
     (
         "postfix/: /etc/postfix, only for faxes by mail",
         """\
-Lines to add to `main.cf` and `master.cf`; `header_checks` is a file of its own.""",
+Lines to add to `main.cf` and `master.cf`; `fax_recipients` and `header_checks` are files of their own.""",
     ),
     (
         "templates/: only to change the words of mails",
