@@ -12,7 +12,10 @@ from charging.lab.install import ensure_debian
 
 PACKAGES = ("python3", "python3-venv", "adduser", "init-system-helpers")
 """What a server with Debian 12 has, or gets from Debian before our package."""
-ENVIRONMENT = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
+ENVIRONMENT = (
+    *("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp"),
+    *("LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"),
+)
 
 
 class CleanMachine:
@@ -24,14 +27,7 @@ class CleanMachine:
     def command(self, *words: str, user: str = "root") -> tuple[str, ...]:
         """How to run something in it as ``user``."""
         become = () if user == "root" else ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups")
-        return (
-            "chroot",
-            str(self.root),
-            *ENVIRONMENT,
-            f"HOME={'/root' if user == 'root' else f'/home/{user}'}",
-            *become,
-            *words,
-        )
+        return ("chroot", str(self.root), *ENVIRONMENT, *become, *words)
 
     def run(self, *words: str, user: str = "root") -> str:
         """What it prints; it must succeed."""

@@ -28,6 +28,9 @@ from tests.integration.wheels import ROOT, build_wheel
 pytestmark = [pytest.mark.asterisk, pytest.mark.long, pytest.mark.timeout(900)]
 
 LEDGER, SECRET = "var/lib/charging/charging.db", "etc/charging/ami.secret"
+HOME = "/srv/someone"
+"""Of the ordinary user."""
+
 SWITCH_SECRET = "etc/asterisk/charging/manager_secret.conf"
 
 
@@ -50,7 +53,7 @@ def machine(tmp_path: Path) -> Iterator[CleanMachine]:
 
 def modes(machine: CleanMachine, *paths: str) -> list[str]:
     """Owner, group and mode, by the machine's own names."""
-    return machine.run("stat", "--format=%U:%G %a", *(f"/{path}" for path in paths)).splitlines()
+    return machine.run("stat", "--format=%U:%G %a", *(f"/{path.lstrip('/')}" for path in paths)).splitlines()
 
 
 async def test_the_debian_package_installs_starts_charges_upgrades_and_goes(
@@ -139,21 +142,21 @@ async def test_the_wheel_installs_and_charges_for_an_ordinary_user(
     for folder in (tmp_path / "libraries", dist):
         machine.put(folder, "*.whl")
     machine.put(dist, "requirements.lock")
-    machine.run("adduser", "--disabled-password", "--gecos", "", "--quiet", "someone")
-    home, began = machine.root / "home" / "someone", time.monotonic()
+    machine.run("adduser", "--disabled-password", "--gecos", "", "--quiet", "--home", HOME, "someone")
+    home, began = machine.root / HOME.lstrip("/"), time.monotonic()
 
     def typed(*words: str) -> str:
         return machine.run(*words, user="someone")
 
-    pip = "/home/someone/venv/bin/pip", "install", "--quiet", "--no-index", "--find-links", "/srv", "--no-deps"
-    typed("python3", "-m", "venv", "/home/someone/venv")
+    pip = f"{HOME}/venv/bin/pip", "install", "--quiet", "--no-index", "--find-links", "/srv", "--no-deps"
+    typed("python3", "-m", "venv", f"{HOME}/venv")
     typed(*pip, "--require-hashes", "-r", "/srv/requirements.lock")
     typed(*pip, f"/srv/charging-{__version__}-py3-none-any.whl")
     assert "No broken requirements" in typed(pip[0], "check")
-    command = "/home/someone/venv/bin/charging", "--config", "/home/someone/shop/charging.yaml"
-    typed(command[0], "init", "/home/someone/shop")
+    command = f"{HOME}/venv/bin/charging", "--config", f"{HOME}/shop/charging.yaml"
+    typed(command[0], "init", f"{HOME}/shop")
     installed_s = time.monotonic() - began
-    assert modes(machine, "home/someone/shop/ami.secret") == ["someone:someone 600"]
+    assert modes(machine, f"{HOME}/shop/ami.secret") == ["someone:someone 600"]
     shop = Shop(machine.command(*command, user="someone"), home / "shop")
     async with Lab(config=home / "shop" / "asterisk", prompts=home / "shop" / "prompts") as lab:
         shop.fit(lab)
@@ -163,7 +166,7 @@ async def test_the_wheel_installs_and_charges_for_an_ordinary_user(
         FIGURES, f"wheel: installed in {installed_s:.0f} s, charged call after {time.monotonic() - began:.0f} s"
     )
     assert "edited by you, and shipped as before: charging.yaml" in await asyncio.to_thread(
-        typed, command[0], "init", "/home/someone/shop"
+        typed, command[0], "init", f"{HOME}/shop"
     )
 
 
