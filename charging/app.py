@@ -391,7 +391,9 @@ def _count_sessions(metrics: Metrics, registry: Registry) -> None:
     """Gauges are read when they are asked for."""
 
     def count(phase: str) -> Callable[[], float]:
-        return lambda: sum(_PHASES.get(one.state, "ended") == phase for one in registry.sessions())
+        return lambda: sum(
+            number for state, number in registry.counts().items() if _PHASES.get(state, "ended") == phase
+        )
 
     for phase in ("setup", "running", "ended"):
         metrics.sessions_open.labels(phase).set_function(count(phase))

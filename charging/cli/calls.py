@@ -18,6 +18,9 @@ from charging.cli.output import Column, console, show_csv, show_json, show_one, 
 
 cdr = typer.Typer(help="Calls that are over.", no_args_is_help=True, rich_markup_mode=None)
 
+CALLS_ROWS = 100
+"""Of a page of running calls: the process that decides them answers."""
+
 COLUMNS = (
     Column("session", "session"),
     Column("account", "account"),
@@ -87,7 +90,7 @@ def calls(
             return
 
         def look() -> list[dict[str, Any]]:
-            return list(client.get("/calls", {"account": account})["items"])
+            return list(client.items("/calls", {"account": account}, page_rows=CALLS_ROWS))
 
         if not watch:
             show_rows(look(), COLUMNS, as_json=as_json, none="no call is running")

@@ -33,7 +33,7 @@ UNKNOWN_OUTCOME = ("ledger_unavailable", "bug")
 LOOK = "look, then ask again"
 
 _READS_MUCH = re.compile(
-    r"/(accounts|numbers|cdrs|decisions|fax-senders|ledger/(findings|contradictions)|accounts/[^/]+/(numbers|journal|faxes|statements/[^/]+))"
+    r"/(accounts|numbers|cdrs|decisions|fax-senders|ledger/(findings|contradictions|people/[^/]+)|accounts/[^/]+/(numbers|journal|faxes|statements/[^/]+))"
 )
 
 Params = dict[str, str | int | None]
@@ -84,12 +84,15 @@ class Client:
         found: str = response.text
         return found
 
-    def items(self, path: str, params: Params | None = None, limit: int | None = None) -> Iterator[Document]:
+    def items(
+        self, path: str, params: Params | None = None, limit: int | None = None, page_rows: int | None = None
+    ) -> Iterator[Document]:
         """Every item of a list, page by page, ``limit`` at most. Raises Refusal."""
         cursor: str | None = None
+        page_rows = page_rows or PAGE_ROWS
         left = limit
         while left is None or left > 0:
-            rows = PAGE_ROWS if left is None else min(left, PAGE_ROWS)
+            rows = page_rows if left is None else min(left, page_rows)
             page = self.get(path, {**(params or {}), "limit": rows, "cursor": cursor})
             yield from page["items"][:left]
             left = None if left is None else left - len(page["items"])

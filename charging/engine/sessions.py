@@ -7,7 +7,7 @@ is brought to life from its stored record, told what the switch knows of it, and
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -195,10 +195,18 @@ class Registry:
         calls = (one.session for one in self._runners.values())
         return sorted((one for one in calls if isinstance(one, Session)), key=lambda one: one.opened.wall_us)
 
+    def sessions_of(self, account: str) -> list[Session]:
+        """The same, of one account, at a cost that does not grow with the others' calls."""
+        calls = (one.session for one in self._of_account.get(account, {}).values())
+        return sorted((one for one in calls if isinstance(one, Session)), key=lambda one: one.opened.wall_us)
+
     def unanswered(self, account: str) -> list[Session]:
         """The account's calls that are to be forwarded and are not answered yet, dialled or not."""
-        of_account = (one.session for one in self._of_account.get(account, {}).values())
-        return [one for one in of_account if isinstance(one, Session) and one.state in (State.RESERVED, State.RINGING)]
+        return [one for one in self.sessions_of(account) if one.state in (State.RESERVED, State.RINGING)]
+
+    def counts(self) -> Counter[State]:
+        """How many forwarded calls are open in each state."""
+        return Counter(one.session.state for one in self._runners.values() if isinstance(one.session, Session))
 
     def overdue_s(self) -> int:
         """For how many seconds the session that should have been over first is open beyond that moment."""
@@ -222,9 +230,8 @@ class Registry:
 
     def funds_changed(self, account: str) -> None:
         """More can be spent (R22): wake the account's calls in the order in which they began."""
-        for session in self.sessions():
-            if session.account == account:
-                self._runners[session.id].offer(FundsChanged())
+        for session in self.sessions_of(account):
+            self._runners[session.id].offer(FundsChanged())
 
     def reach(self, drain_s: int, *, refuses_new: bool = False) -> None:
         """Reserve so far ahead from now on, running calls at once; 0: as ever (`drain`)."""

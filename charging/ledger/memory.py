@@ -152,6 +152,9 @@ class MemoryStore(MemoryDocuments):
         ]
         return sorted(found, key=lambda session: (session.opened_us, session.id, session.account))
 
+    async def sessions_page(self, after: str, limit: int) -> Sequence[OpenSession]:
+        return sorted((one for one in await self.sessions() if one.id > after), key=lambda one: one.id)[:limit]
+
     async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
         found = (books.sessions[session] for books in self._books.values() if session in books.sessions)
         return next((one for one in found if switch in (None, one.switch)), None)

@@ -66,6 +66,10 @@ class Ledger(Protocol):
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         """The open sessions, oldest first (then by id and account); of one switch or account, or all."""
 
+    async def sessions_page(self, after: str, limit: int) -> Sequence[OpenSession]:
+        """The first ``limit`` (1 to 1,001) open sessions with ids beyond ``after`` (empty: all), by id; fewer: there
+        are no more. However many are open, no more records are read."""
+
     async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
         """The open session of this id, of one switch or any; ``None``: there is none. However many are open, one
         record is read."""

@@ -19,8 +19,11 @@ from charging.service.refusal import Code, Refused
 class LiveCalls(Protocol):
     """The calls that this process looks after."""
 
-    def sessions(self) -> Sequence[Session]:
-        """Every open session, in the order in which the calls began."""
+    def of(self, account: str) -> Sequence[Session]:
+        """An account's, in the order in which they began."""
+
+    def get(self, session: str) -> Session | None:
+        """One of them; ``None``: it is not looked after here."""
 
     def hang_up(self, session: str, reason: str) -> bool:
         """Order a call to end; ``False``: it is not looked after here."""
@@ -29,8 +32,11 @@ class LiveCalls(Protocol):
 class NoCalls:
     """Where no daemon runs nobody looks after a call."""
 
-    def sessions(self) -> Sequence[Session]:
+    def of(self, account: str) -> Sequence[Session]:
         return ()
+
+    def get(self, session: str) -> Session | None:
+        return None
 
     def hang_up(self, session: str, reason: str) -> bool:
         return False
@@ -42,8 +48,12 @@ class RegistryCalls:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def sessions(self) -> Sequence[Session]:
-        return self._registry.sessions()
+    def of(self, account: str) -> Sequence[Session]:
+        return self._registry.sessions_of(account)
+
+    def get(self, session: str) -> Session | None:
+        runner = self._registry.find(session)
+        return runner.session if runner is not None and isinstance(runner.session, Session) else None
 
     def hang_up(self, session: str, reason: str) -> bool:
         runner = self._registry.find(session)
@@ -107,12 +117,19 @@ class Calls:
         self._clock = clock
         self._tolerance_ms = answer_tolerance_ms
 
-    async def views(self, account: str | None = None) -> list[CallView]:
-        """Every open session, of one account or all, in the order in which the calls began."""
+    async def page(self, after: str, limit: int) -> tuple[list[CallView], str | None]:
+        """Of everybody's calls, those among the first ``limit`` open sessions beyond ``after`` (an id; empty: all), by
+        their ids, which is the order in which they began; and where the next page goes on, ``None``: there is none.
+        Among them may be no call though more follow: a fax is a session too."""
+        stored = await self._store.sessions_page(after, limit + 1)
+        return self.views_of(stored[:limit]), stored[limit - 1].id if len(stored) > limit else None
+
+    async def of(self, account: str) -> list[CallView]:
+        """An account's, in the order in which they began."""
         stored = await self._store.sessions(account=account)
         views, known = self.views_of(stored), {record.id for record in stored}
-        for one in self._live.sessions():
-            if account in (None, one.account) and one.id not in known:
+        for one in self._live.of(account):
+            if one.id not in known:
                 views.append(self._view(one, self._clock.now(), watched=True, posted=one.posted))
         return sorted(views, key=_begun)
 
@@ -123,11 +140,10 @@ class Calls:
         agree, while this process may not have heard yet of a tick that is booked.
         """
         now = self._clock.now()
-        watched = {one.id: one for one in self._live.sessions()}
         views = []
         for record in stored:
             if (session := _revived(record, now)) is not None:
-                live = watched.get(record.id)
+                live = self._live.get(record.id)
                 views.append(self._view(live or session, now, live is not None, session.posted))
         return sorted(views, key=_begun)
 
@@ -136,8 +152,11 @@ class Calls:
 
     async def get(self, session: str) -> CallView | Refused:
         """One open session."""
-        found = [view for view in await self.views() if view.session.id == session]
-        return found[0] if found else _no_call(session)
+        stored = await self._store.session(session)
+        views = self.views_of([stored] if stored is not None else [])
+        if not views and (live := self._live.get(session)) is not None:
+            views = [self._view(live, self._clock.now(), watched=True, posted=live.posted)]
+        return views[0] if views else _no_call(session)
 
     async def hang_up(self, session: str, reason: str) -> CallView | Refused:
         """Order a call to end. It is over when it leaves the list, a moment later."""

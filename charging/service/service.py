@@ -115,7 +115,7 @@ class Service:
 
     async def hide_numbers(self, before_us: int) -> AsyncIterator[int]:
         """Hide the numbers of others in CDRs that ended before ``before_us``: page by page, how many were changed."""
-        async for changed, _ in hide_numbers(self._store, before_us):
+        async for changed, _ in hide_numbers(self._store, self.clock, before_us):
             yield changed
 
     async def ledger_warnings(self) -> Sequence[str]:

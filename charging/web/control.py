@@ -16,7 +16,7 @@ from charging.service.import_file import BYTES_MAX, PART_BYTES_MAX
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.web import tokens as token_routes
-from charging.web.parts import known_parameters
+from charging.web.parts import known_parameters, small_pages
 from charging.web.problem import ProblemDocument, handle_problems
 from charging.web.routes import accounts, calls, fax, imports, ledger, numbers, prices, rehearsal, statements
 from charging.web.routes import drain as drains
@@ -57,7 +57,7 @@ def control_app(
     """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface;
     ``drain`` is the running daemon's.
     ``decides_calls``: in the process that does, where nothing is answered whose cost has no bound: no statements, no
-    audit, and imports only in small parts. The command line does those in its own process."""
+    audit, pages of few rows, and imports only in small parts. The command line does those in its own process."""
     app = FastAPI(
         title="charging",
         version=version or "0",
@@ -67,7 +67,7 @@ def control_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(known_parameters)],
+        dependencies=[Depends(known_parameters), *([Depends(small_pages)] if decides_calls else [])],
     )
     app.state.service = service
     app.state.facts = facts

@@ -43,6 +43,19 @@ def known_parameters(request: Request) -> None:
             raise Refusal(Refused(Code.INVALID, f"found the unknown parameter {name[:40]!r}, expected {expected}"))
 
 
+ROWS_MAX_BESIDE_CALLS = 100
+"""Of a page that the process writes out which decides calls: some milliseconds."""
+
+
+def small_pages(request: Request) -> None:
+    """Refuse a page that is larger than that."""
+    asked = request.query_params.get("limit", "")
+    if asked.isdecimal() and len(asked) < 10 and int(asked) > ROWS_MAX_BESIDE_CALLS:
+        expected = f"at most {ROWS_MAX_BESIDE_CALLS} rows of the process that decides calls"
+        advice = "go on by `next`; the command line and the public interface read in a process of their own"
+        raise Refusal(Refused(Code.INVALID, f"found limit={asked}, expected {expected}", advice))
+
+
 def _query_names(dependant: Dependant) -> set[str]:
     names = {parameter.alias for parameter in dependant.query_params}
     return names.union(*map(_query_names, dependant.dependencies))

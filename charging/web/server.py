@@ -77,7 +77,7 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
             "version": __version__,
             "switch": settings.switch.id,
             "ami": str(daemon.link.state.value),
-            "calls": str(len(daemon.registry.sessions())),
+            "calls": str(daemon.registry.counts().total()),
             "tariff": f"{tariff.revision} {tariff.digest}",
         }
 

@@ -109,12 +109,19 @@ async def test_session_is_found_by_its_id_and_no_other(store: Store) -> None:
         assert await store.session(unknown) is None
 
 
-async def test_session_is_found_by_its_id_among_very_many(store: Store) -> None:
+async def test_session_is_found_by_its_id_and_by_the_page_among_very_many(store: Store) -> None:
     await add_account(store)
-    opened = (Transfer(f"s{n}/0", "a", Kind.RESERVE, 1, (), f"s{n}", Opened("x", "")) for n in range(2500))
+    ids = [f"s{n:04}" for n in range(2500)]
+    opened = (Transfer(f"{one}/0", "a", Kind.RESERVE, 1, (), one, Opened(f"x{one[-1]}", "")) for one in ids)
     await asyncio.gather(*(store.apply(one) for one in opened))
-    found = [await store.session(f"s{n}", "x") for n in (0, 1777, 2499)]
-    assert [one.id for one in found if one is not None] == ["s0", "s1777", "s2499"]
+    found = [await store.session(f"s{n:04}", f"x{n % 10}") for n in (0, 1777, 2499)]
+    assert [one.id for one in found if one is not None] == ["s0000", "s1777", "s2499"]
+    pages, after = [], ""
+    while page := await store.sessions_page(after, 1001):
+        pages.append([one.id for one in page])
+        after = page[-1].id
+    assert [len(one) for one in pages] == [1001, 1001, 498]
+    assert [one for page in pages for one in page] == ids
 
 
 async def test_a_kept_record_is_stored_without_a_journal_line(store: Store) -> None:

@@ -40,7 +40,7 @@ async def filled(store: Store) -> Store:
 
 
 async def hide(store: Store, before_us: int) -> list[int]:
-    return [changed async for changed, _ in hide_numbers(store, before_us)]
+    return [changed async for changed, _ in hide_numbers(store, SystemClock(), before_us)]
 
 
 async def shown(store: Store, account: str | None = None) -> list[bool]:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+from charging.clock import SystemClock
 from charging.ledger.accounts import Number
 from charging.ledger.books.archive import archive
 from charging.ledger.books.portable import Counts
@@ -281,7 +282,7 @@ async def test_redaction_and_backup_under_traffic_disturb_neither_the_calls_nor_
     await add_account(store)
     async with traffic_on(store, 3) as traffic:
         await traffic.go_on(30)
-        hidden = [changed async for changed, _ in hide_numbers(store, 25)]
+        hidden = [changed async for changed, _ in hide_numbers(store, SystemClock(), 25)]
         await assert_sound(store)
         if isinstance(store, SqliteStore):
             await store.backup(tmp_path / "copy.db")

@@ -11,6 +11,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from heapq import nsmallest
 from pathlib import Path
 from typing import TypeVar
 
@@ -151,22 +152,39 @@ class RedisStore(RedisSchema):
         return [load_session(account, session, record) for (session, account), record in records.items()]
 
     async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
+        pattern = index_member(_literally(session), "*")
         for one in [switch] if switch is not None else await self._members(self._keys.switches):
-            async for account in self._accounts_of(session, one):
-                record = await self._client.command("HGET", self._keys.of(account, "sessions"), session)
-                if record is not None and (found := load_session(account, session, record)).switch == one:
-                    return found
+            async for members in self._scan(self._keys.switch(one), pattern):
+                records = await self._fields(map(split_index_member, members), "sessions")
+                found = [load_session(account, session, record) for (_, account), record in records.items()]
+                if here := [record for record in found if record.switch == one]:
+                    return here[0]
         return None
 
-    async def _accounts_of(self, session: str, switch: str) -> AsyncIterator[str]:
-        """The accounts by which the index knows a session: the server looks through it, some at a time."""
-        pattern, cursor = index_member(_literally(session), "*"), 0
-        more = True
+    async def sessions_page(self, after: str, limit: int) -> Sequence[OpenSession]:
+        """The index is looked through some at a time, and its names alone. Names that are no session's (any more) are
+        passed over."""
+        found: dict[str, OpenSession] = {}
+        while len(found) < limit:
+            names: list[tuple[str, str]] = []
+            for switch in await self._members(self._keys.switches):
+                async for members in self._scan(self._keys.switch(switch), "*"):
+                    beyond = {name for name in map(split_index_member, members) if name[0] > after}
+                    names = nsmallest(limit, {*names, *beyond})
+            records = await self._fields(names, "sessions")
+            found |= {name[0]: load_session(name[1], name[0], record) for name, record in records.items()}
+            if len(names) < limit:
+                break
+            after = names[-1][0]
+        return [found[id] for id in sorted(found)[:limit]]
+
+    async def _scan(self, key: str, pattern: str) -> AsyncIterator[Sequence[bytes]]:
+        """What of a set matches, some of it at a time; the server looks through all of it."""
+        cursor, more = 0, True
         while more:
-            words = ("SSCAN", self._keys.switch(switch), cursor, "MATCH", pattern, "COUNT", SCAN_ENTRIES)
+            words = ("SSCAN", key, cursor, "MATCH", pattern, "COUNT", SCAN_ENTRIES)
             place, members = await self._client.command(*words)
-            for member in members:
-                yield split_index_member(member)[1]
+            yield members
             more = (cursor := int(place)) != 0
 
     async def snapshot(self, account: str) -> Snapshot:

@@ -160,6 +160,10 @@ class SqliteStore(SqliteDocuments):
         rows = await self._reader.rows(statement, {"switch": switch, "account": account})
         return [sqlite_rows.open_session(row) for row in rows]
 
+    async def sessions_page(self, after: str, limit: int) -> Sequence[OpenSession]:
+        rows = await self._reader.rows(queries()["sessions_after"], (after, limit))
+        return [sqlite_rows.open_session(row) for row in rows]
+
     async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
         rows = await self._reader.rows(queries()["session_of_id"], {"id": session, "switch": switch})
         return sqlite_rows.open_session(rows[0]) if rows else None

@@ -18,8 +18,10 @@ from charging.service.service import Service
 from charging.web.forms import ABOUT, DECISION_CURSOR, MOMENT, NUMBER, REASON
 from charging.web.models import CallOut, Cdr, DecisionOut, Page
 from charging.web.parts import (
+    ROWS_MAX_BESIDE_CALLS,
     AccountFilter,
     CdrCursor,
+    Cursor,
     DecisionCursor,
     Limit,
     TheService,
@@ -42,9 +44,18 @@ Moment = Annotated[
 
 
 @router.get("/calls")
-async def list_calls(service: TheService, account: AccountFilter = None) -> Page[CallOut]:
-    """Every open call, in the order in which they began."""
-    return Page(items=[CallOut.of(view) for view in await service.calls.views(account)])
+async def list_calls(
+    service: TheService,
+    account: AccountFilter = None,
+    limit: Annotated[int, Query(ge=1, le=ROWS_MAX_BESIDE_CALLS, description="rows in a page")] = 100,
+    cursor: Cursor = None,
+) -> Page[CallOut]:
+    """Open calls, in the order in which they began; of one ``account`` all at once, of everybody by the page. A page
+    may have fewer than ``limit`` items, or none, though more follow: only ``next`` tells that."""
+    if account is not None:
+        return Page(items=[CallOut.of(view) for view in await service.calls.of(account)])
+    views, following = await service.calls.page(cursor or "", limit)
+    return Page(items=[CallOut.of(view) for view in views], next=following)
 
 
 @router.get("/decisions")

@@ -117,7 +117,7 @@ async def redaction(
     return StreamingResponse(_redaction(service, before_us), media_type=NDJSON)
 
 
-@router.get("/people/{account}", response_class=StreamingResponse, responses={200: {"content": {NDJSON: {}}}})
+@audit.get("/people/{account}", response_class=StreamingResponse, responses={200: {"content": {NDJSON: {}}}})
 async def known(service: TheService, account: str) -> StreamingResponse:
     """Everything that is known of an account's customer: JSON lines, then ``{"done": true}`` or ``{"error": …}``."""
     return StreamingResponse(_known(granted(await service.people.known(account))), media_type=NDJSON)

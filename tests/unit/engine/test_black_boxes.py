@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sized
 from dataclasses import replace
 
 import pytest
@@ -44,6 +44,18 @@ async def test_booked_record_is_deleted_and_then_nothing_is_ordered_any_more(rig
     assert rig.switch.records == {}
     await rig.clock.advance(600)
     assert rig.switch.deleted == [[session]]
+
+
+async def test_calls_that_are_over_leave_nothing_behind_in_the_daemon(rig: Rig) -> None:
+    def held() -> dict[str, int]:
+        return {name: len(value) for name, value in vars(rig.registry).items() if isinstance(value, Sized)}
+
+    await rig.clock.advance(60)
+    before = held()
+    for _ in range(5):
+        await ended_call(rig)
+        await rig.clock.advance(60)
+    assert held() == before
 
 
 async def test_record_that_the_switch_keeps_is_ordered_again_ever_more_seldom_and_said(rig: Rig) -> None:

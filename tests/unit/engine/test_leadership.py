@@ -320,6 +320,18 @@ async def test_forward_that_failed_is_answered_by_a_desk_that_stands_by(pair: tu
     assert await two.rig.reserved() == {}
 
 
+async def test_desk_that_stands_by_reads_one_session_however_many_are_open(
+    pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, two = pair
+    await two.rig.subscriber(credit=10 * EURO)
+    call = await two.rig.ringing()
+    two.rig.switch.fail(call.session, "BUSY")
+    with monkeypatch.context() as patched:
+        patched.setattr(two.rig.store, "sessions", lambda **_: pytest.fail("all open sessions are read"))
+        assert (await two.rig.desk.unanswered(call.session, "BUSY")).decision == "voicemail"
+
+
 async def test_paid_voicemail_after_a_failed_forward_is_left_to_the_daemon_that_leads(
     pair: tuple[Daemon, Daemon],
 ) -> None:

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from charging.call.model import Session, from_json
+from charging.clock import Instant
+from charging.ledger.accounts import Account
 from charging.ledger.memory import MemoryStore
-from charging.ledger.model import CREDIT, Applied, Kept, Transfer, bundle
+from charging.ledger.model import CREDIT, Applied, Kept, Kind, Opened, Transfer, bundle
+from charging.service import live
 from charging.service.balance import BalanceView
 from charging.service.live import NoCalls, RegistryCalls
 from charging.service.refusal import Code
@@ -123,11 +127,11 @@ async def test_a_call_is_covered_from_its_answer_for_what_is_reserved() -> None:
     async with make_rig() as rig:
         await rig.subscriber(credit=EURO)
         call = await rig.ringing()
-        view = (await service_of(rig).calls.views())[0]
+        view = (await service_of(rig).calls.of("anna"))[0]
         assert (view.elapsed_s, view.cost, view.covered_until_us) == (0, 0, None)
         rig.switch.answer(call.session)
         await rig.clock.advance(10)
-        view = (await service_of(rig).calls.views())[0]
+        view = (await service_of(rig).calls.of("anna"))[0]
         assert view.covered_until_us == view.session.start_us + 120 * EURO
         assert view.watched
 
@@ -140,7 +144,7 @@ async def test_a_call_that_no_daemon_looks_after_is_shown_as_stored_and_stops_at
         await rig.kill_daemon()
         await rig.clock.advance(1000)
         service = service_of(rig, live=False)
-        (view,) = await service.calls.views("anna")
+        (view,) = await service.calls.of("anna")
         assert (view.session.id, view.watched) == (call.session, False)
         assert view.cost == view.session.covered_s * 1000
         refused(await service.calls.hang_up(call.session, "why"), Code.CONFLICT)
@@ -152,7 +156,7 @@ async def test_a_stored_session_that_can_not_be_read_hides_no_other() -> None:
         call = await rig.talking()
         await rig.kill_daemon()
         await rig.store.keep_session("anna", call.session, Kept("nonsense", follows=1))
-        assert await service_of(rig, live=False).calls.views() == []
+        assert await service_of(rig, live=False).calls.of("anna") == []
 
 
 async def test_a_call_is_hung_up_with_a_reason() -> None:
@@ -163,7 +167,7 @@ async def test_a_call_is_hung_up_with_a_reason() -> None:
         refused(await service.calls.hang_up("none", "why"), Code.NOT_FOUND)
         await service.calls.hang_up(call.session, "fraud")
         await rig.clock.advance(10)
-        assert await service.calls.views() == []
+        assert await service.calls.of("anna") == []
         (cdr,) = await rig.store.cdrs()
         assert '"hangup_reason":"fraud"' in cdr.document
 
@@ -173,8 +177,66 @@ async def test_calls_of_one_account_only() -> None:
         await rig.subscriber(credit=EURO)
         await rig.talking()
         service = service_of(rig)
-        assert len(await service.calls.views("anna")) == 1
-        assert await service.calls.views("bert") == []
+        assert len(await service.calls.of("anna")) == 1
+        assert await service.calls.of("bert") == []
+
+
+OTHERS = 300
+
+
+async def others_talk(rig: Rig) -> None:
+    """Open sessions of other accounts, by other daemons."""
+    (stored,) = await rig.store.sessions()
+    for n in range(OTHERS):
+        await rig.store.put_account(Account(f"other{n}", "light"))
+        state, at_us = stored.state.replace(stored.id, f"z{n:04}"), stored.opened_us + 1 + n
+        opened = Opened("elsewhere", state, stored.epoch)
+        await rig.store.apply(Transfer(f"o{n}/0", f"other{n}", Kind.RESERVE, at_us, (), f"z{n:04}", opened))
+
+
+async def test_what_one_account_asks_costs_nothing_of_the_calls_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def counted(text: str, now: Instant, epoch: int) -> Session:
+        read.append(text)
+        return from_json(text, now, epoch)
+
+    monkeypatch.setattr(live, "from_json", counted)
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        call = await rig.talking()
+        await others_talk(rig)
+        service = service_of(rig)
+        for ask in (
+            lambda: service.balances.view("anna"),
+            lambda: service.calls.of("anna"),
+            lambda: service.calls.get(call.session),
+            lambda: service.calls.hang_up(call.session, "why"),
+        ):
+            read.clear()
+            assert await ask()
+            assert len(read) == 1
+        read.clear()
+        await service.calls.page("", 20)
+        assert len(read) == 20
+
+
+async def test_calls_of_everybody_come_by_the_page_each_once() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        call = await rig.talking()
+        await others_talk(rig)
+        service, seen, after = service_of(rig), list[str](), ""
+        while True:
+            views, following = await service.calls.page(after, 100)
+            seen += (view.session.id for view in views)
+            if following is None:
+                break
+            after = following
+        assert len(views) == 1
+        assert len(seen) == len(set(seen)) == OTHERS + 1
+        (watched,) = (one for one in (await service.calls.page("", 100))[0] if one.watched)
+        assert watched.session.id == call.session
 
 
 async def test_r22_a_top_up_by_a_person_prolongs_a_call_that_runs_out() -> None:
@@ -183,10 +245,10 @@ async def test_r22_a_top_up_by_a_person_prolongs_a_call_that_runs_out() -> None:
         await rig.talking()
         await rig.clock.advance(20)
         service = service_of(rig)
-        assert (await service.calls.views())[0].session.covered_s == 30
+        assert (await service.calls.of("anna"))[0].session.covered_s == 30
         await service.money.top_up("anna", 10 * EURO, "k")
         await rig.clock.advance(1)
-        assert (await service.calls.views())[0].session.covered_s > 60
+        assert (await service.calls.of("anna"))[0].session.covered_s > 60
 
 
 async def test_a_correction_never_takes_what_a_running_call_has_reserved() -> None:

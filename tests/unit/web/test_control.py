@@ -246,13 +246,16 @@ async def test_the_interface_describes_itself(api: Api) -> None:
 
 async def test_application_of_the_process_that_decides_calls_has_nothing_whose_cost_has_no_bound(shop: Shop) -> None:
     """R12, R13: a call waits for its decision in the same loop."""
-    unbounded = ("/accounts/anna/statements/2026-11", "/ledger/findings", "/openapi.json")
+    unbounded = ("/accounts/anna/statements/2026-11", "/ledger/findings", "/ledger/people/anna", "/openapi.json")
     for decides_calls in (False, True):
         app = control_app(shop.service, decides_calls=decides_calls)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
             await http.post("/accounts", json={"id": "anna", "plan": "light"})
             for path in unbounded:
                 assert (await http.get(path)).status_code == (404 if decides_calls else 200)
+            for rows in (100, 101):
+                listed = await http.get("/accounts", params={"limit": rows})
+                assert listed.status_code == (422 if decides_calls and rows > 100 else 200)
             for size in (PART_BYTES_MAX, PART_BYTES_MAX + 1):
                 imported = await http.post("/imports/accounts", content=b"x" * size)
                 assert imported.status_code == (422 if decides_calls and size > PART_BYTES_MAX else 200)

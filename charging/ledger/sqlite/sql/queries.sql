@@ -60,6 +60,10 @@ SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessio
 WHERE :switch IS NULL OR switch = :switch
 ORDER BY opened_us, id, account;
 
+-- name: sessions_after
+SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions
+WHERE id > ? ORDER BY id LIMIT ?;
+
 -- name: session_of_id
 SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions
 WHERE id = :id AND (:switch IS NULL OR switch = :switch) LIMIT 1;
