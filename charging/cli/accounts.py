@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -255,6 +256,26 @@ def correct(
     with connected(options(ctx).settings()) as client:
         body = {"amount": amount, "reason": reason}
         answer = client.send("POST", path("accounts", account, "corrections"), body, key=key or new_key())
+        show_one(answer, as_json=as_json)
+
+
+@account.command("grant-minutes", context_settings={"ignore_unknown_options": True})
+def grant_minutes(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    minutes: str = typer.Argument(help="Whole minutes; a leading minus takes them back.", show_default=False),
+    reason: str = REASON,
+    month: str | None = typer.Option(None, "--month", help="Only if this is the present month.", show_default=False),
+    key: str = KEY,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Give free minutes of this month, or take back, by another journal line."""
+    account_first(account, minutes, forms.WHOLE, "charging account grant-minutes ACCOUNT MINUTES")
+    if not re.fullmatch(forms.WHOLE, minutes):
+        raise typer.BadParameter(f"found {minutes[:40]!r} minutes, expected a whole number such as 30, or -30")
+    with connected(options(ctx).settings()) as client:
+        body = {"minutes": int(minutes), "reason": reason, "month": month}
+        answer = client.send("POST", path("accounts", account, "minute-grants"), body, key=key or new_key())
         show_one(answer, as_json=as_json)
 
 

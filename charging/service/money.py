@@ -1,4 +1,5 @@
-"""Credit that people put in and mend: top-ups (R1, R2, R22) and corrections. No operation pays money out (R21)."""
+"""Credit that people put in and mend: top-ups (R1, R2, R22), corrections, and free minutes that an operator gives or
+takes back (R11). No operation pays money out (R21)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,19 @@ from dataclasses import dataclass
 from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Status
-from charging.ledger.model import AMOUNT_MAX, CREDIT, Applied, Balance, JournalLine, Kind, Leg, Outcome, Transfer
+from charging.ledger.bundles import due_grant, granted, left
+from charging.ledger.model import (
+    AMOUNT_MAX,
+    CREDIT,
+    Applied,
+    Balance,
+    JournalLine,
+    Kind,
+    Leg,
+    Outcome,
+    Transfer,
+    bundle,
+)
 from charging.ledger.port import Store
 from charging.ledger.remembered import carried_out
 from charging.pricing.money import format_euro
@@ -18,6 +31,9 @@ from charging.tariff.tariff import Tariff
 
 REMEMBERED_LINES = 1_000
 """A repeated top-up that the tariff has meanwhile stopped allowing is still known among so many newest lines."""
+
+MINUTES_MAX = 100_000
+"""Of one act: more than a month has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +47,20 @@ class Credited:
     amount: int
     """Micro-euro; negative for a correction that takes."""
     credit: Balance
+
+
+@dataclass(frozen=True, slots=True)
+class Minutes:
+    """The transfer of free minutes stands in the journal."""
+
+    transfer: str
+    created: bool
+    """``False``: it was there already, and nothing was changed now."""
+    month: str
+    seconds: int
+    """Negative where they were taken back."""
+    free: Balance
+    """The month's free seconds after it."""
 
 
 def reason_shown(line: JournalLine) -> str:
@@ -77,6 +107,42 @@ class Money:
         transfer = self._transfer(f"correct/{key}", account, Kind.CORRECT, amount, reason.strip())
         return transfer if isinstance(transfer, Refused) else await self._apply(transfer, amount, key)
 
+    async def grant_minutes(
+        self, account: str, minutes: int, reason: str, key: str, month: str | None = None
+    ) -> Minutes | Refused:
+        """Give free minutes of the present month beside those of the plan, or take back (negative), never below zero,
+        once for each key. They do not count as the plan's: an upgrade still grants all that it would have. ``month``
+        (``YYYY-MM``): refused where it is not the present one, so that minutes asked for at a month's end are not
+        given in the next. Running calls can use them at once. Raises LedgerUnavailable: ask again with the same key.
+        """
+        tariff, now_us = self._tariff(), self._clock.now().wall_us
+        present = tariff.month_of(now_us)
+        wrong = text.idempotency_key(key) or text.reason(reason) or _minutes_refusal(minutes, month or present, present)
+        if wrong is not None:
+            return wrong
+        stored = await self._store.account(account)
+        if stored is None:
+            return unknown_account(account)
+        if stored.status is Status.CLOSED:
+            return closed_account(account)
+        seconds, plan = minutes * 60, tariff.plan(stored.plan)
+        # The second leg only says that this month's grants are counted, though the plan has granted nothing.
+        legs = (Leg(bundle(present), seconds), Leg(granted(present), 0))
+        transfer = Transfer(f"correct/{key}", account, Kind.CORRECT, now_us, legs, reason=reason.strip())
+        gives, known = 0 if plan is None else plan.free_seconds, await self._store.balances(account)
+        due = due_grant(account, present, known, gives, now_us, stored.plan)
+        applied = await self._once(transfer, () if due is None else (due,))
+        free = applied.balances.get(bundle(present), Balance())
+        match applied.outcome:
+            case Outcome.CREATED | Outcome.EXISTS as outcome:
+                self._funds_changed(account)
+                return Minutes(transfer.id, outcome is Outcome.CREATED, present, seconds, free)
+            case Outcome.INSUFFICIENT:
+                most = left(applied.balances, present, gives).available // 60
+                found = f"found {-minutes} minutes to take back, expected at most the {most} that are left"
+                return Refused(Code.INSUFFICIENT, found, "minutes that running calls have reserved are not left")
+        return _refused(applied, transfer, key)
+
     async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine] | Refused:
         """The account's newest lines, or those before a line's number, newest first."""
         if await self._store.account(account) is None:
@@ -101,26 +167,45 @@ class Money:
         return any((line.id, line.digest) == (transfer.id, transfer.digest) for line in lines)
 
     async def _apply(self, transfer: Transfer, amount: int, key: str) -> Credited | Refused:
-        archived = await carried_out(self._store, transfer)
-        if archived is None:
-            applied = await self._store.apply(transfer)
-        else:
-            applied = Applied(archived, await self._store.balances(transfer.account))
+        applied = await self._once(transfer)
         credit = applied.balances.get(CREDIT, Balance())
         match applied.outcome:
             case Outcome.CREATED | Outcome.EXISTS as outcome:
                 # Also when it existed: whoever made it may have ended before the calls were told.
                 self._funds_changed(transfer.account)
                 return Credited(transfer.id, outcome is Outcome.CREATED, amount, credit)
-            case Outcome.DIFFERS:
-                message = f"key {key!r} was used before, for another amount or reason; nothing was changed"
-                return Refused(Code.KEY_REUSED, message, "look into the journal; use a new key for a new act")
-            case Outcome.ACCOUNT_NOT_FOUND:
-                return unknown_account(transfer.account)
             case Outcome.INSUFFICIENT:
                 found = f"found {format_euro(amount)}, expected at most the available {format_euro(credit.available)}"
                 return Refused(Code.INSUFFICIENT, found + " taken", "credit never falls below zero")
             case Outcome.EXCEEDS_LIMIT:
                 limit = f"expected a credit of at most {format_euro(AMOUNT_MAX)}"
                 return Refused(Code.NOT_ALLOWED, f"found {format_euro(amount)} more, {limit}")
-        raise LedgerError(f"transfer {transfer.id} was answered {applied.outcome}: {applied.detail}")
+        return _refused(applied, transfer, key)
+
+    async def _once(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+        """Apply it, unless it was, and is archived by now."""
+        archived = await carried_out(self._store, transfer)
+        if archived is None:
+            return await self._store.apply(transfer, grants)
+        return Applied(archived, await self._store.balances(transfer.account))
+
+
+def _minutes_refusal(minutes: int, month: str, present: str) -> Refused | None:
+    if not 0 < abs(minutes) <= MINUTES_MAX:
+        return Refused(Code.INVALID, f"found {minutes} minutes, expected 1 to {MINUTES_MAX}, or so many taken back")
+    if month < present:
+        return Refused(Code.NOT_ALLOWED, f"the month {month[:20]} is over", "its minutes have expired; correct credit")
+    if month != present:
+        return Refused(Code.NOT_ALLOWED, f"found the month {month[:20]!r}, expected the present one, {present}")
+    return None
+
+
+def _refused(applied: Applied, transfer: Transfer, key: str) -> Refused:
+    """What is refused of any such act. Raises LedgerError where it is none of this."""
+    match applied.outcome:
+        case Outcome.DIFFERS:
+            message = f"key {key!r} was used before, for another amount or reason; nothing was changed"
+            return Refused(Code.KEY_REUSED, message, "look into the journal; use a new key for a new act")
+        case Outcome.ACCOUNT_NOT_FOUND:
+            return unknown_account(transfer.account)
+    raise LedgerError(f"transfer {transfer.id} was answered {applied.outcome}: {applied.detail}")

@@ -78,7 +78,7 @@ class Rehearsals:
         account = await self._store.account(ACCOUNT)
         if account is not None and account.email:
             return Refused(Code.NOT_ALLOWED, f"the account {ACCOUNT!r} is a customer's: it has a mail address")
-        if await self._calls.views(ACCOUNT):
+        if await self._calls.of(ACCOUNT):
             message = "another rehearsal runs, or was killed and its call still lasts"
             return Refused(Code.CONFLICT, message, "wait some minutes, then check again")
         return None

@@ -184,7 +184,9 @@ class _Reader:
         posted = {leg.balance: leg.posted for leg in line.legs}
         self._read_bundle(line, posted.get(self.bundle, 0))
         credit = posted.get(CREDIT, 0)
-        free = -sum(amount for key, amount in posted.items() if key.startswith("bundle:")) if line.session else 0
+        free = -sum(amount for key, amount in posted.items() if key.startswith("bundle:"))
+        if line.session is None and line.kind is not Kind.CORRECT:
+            free = 0  # the plan's own, which the month's figures tell
         if line.at_us < self.from_us:
             self.opening += credit
         elif line.at_us < self.until_us:
@@ -216,7 +218,7 @@ class _Reader:
     def line(self, group: _Group, cdrs: Mapping[str, Document]) -> Line:
         """What a group makes, with a balance of 0."""
         if group.kind not in USAGE.values():
-            return Line(group.at_us, group.kind, group.credit, 0, 0, group.reason, group.id, {})
+            return Line(group.at_us, group.kind, group.credit, 0, group.free_seconds, group.reason, group.id, {})
         cdr = _as_the_customer_sees_it(cdrs.get(group.id, {}))
         kind = USAGE.get(str(cdr.get("service")), group.kind)
         part = Part.CONTINUED if group.id in self.earlier else Part.FIRST if group.id in self.later else Part.WHOLE

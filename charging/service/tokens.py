@@ -40,6 +40,8 @@ class Scope(StrEnum):
     """Top up, and record payments of subscriptions."""
     FAX = "fax"
     """Send faxes, which their accounts pay."""
+    MINUTES = "minutes"
+    """Give free minutes, and take them back."""
     OPERATE = "operate"
     """Make and edit accounts and numbers, correct credit, hang up calls."""
 

@@ -47,6 +47,7 @@ STATEMENT = "/accounts/{account}/statements/{month}"
 _SCOPES = {
     "/accounts/{account}/top-ups": Scope.CREDIT,
     "/accounts/{account}/subscription-payments": Scope.CREDIT,
+    "/accounts/{account}/minute-grants": Scope.MINUTES,
     FAXES: Scope.FAX,
     CANCELLATION: Scope.FAX,
 }

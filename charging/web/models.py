@@ -16,9 +16,9 @@ from charging.service.balance import BalanceView
 from charging.service.decisions import Kept
 from charging.service.fax_address import FaxAddress, NewFaxAddress
 from charging.service.live import CallView
-from charging.service.money import Credited, reason_shown
+from charging.service.money import MINUTES_MAX, Credited, Minutes, reason_shown
 from charging.service.numbers import NumberSet
-from charging.web.forms import AccountId, Amount, Email, ForwardTo, Mailbox, OptionalReason, PhoneNumber, Reason
+from charging.web.forms import MONTH, AccountId, Amount, Email, ForwardTo, Mailbox, OptionalReason, PhoneNumber, Reason
 
 T = TypeVar("T")
 
@@ -196,6 +196,36 @@ class CreditedOut(BaseModel):
             amount=format_euro(credited.amount),
             credit=format_euro(credited.credit.posted),
             available=format_euro(credited.credit.available),
+        )
+
+
+class MinuteGrant(Body):
+    """Free minutes given, or taken back."""
+
+    minutes: int = Field(ge=-MINUTES_MAX, le=MINUTES_MAX, description="of the present month; negative: taken back")
+    reason: Reason
+    month: str | None = Field(
+        None, pattern=MONTH, description="`YYYY-MM`: refused where it is not the present one; left out: the present one"
+    )
+
+
+class MinutesOut(BaseModel):
+    """The journal has it."""
+
+    transfer: str
+    created: bool = Field(description="false: the same was asked before, and nothing was changed now")
+    month: str
+    free_seconds: int = Field(description="given; negative: taken back")
+    left: int = Field(description="free seconds of the month that further calls may use")
+
+    @classmethod
+    def of(cls, made: Minutes) -> Self:
+        return cls(
+            transfer=made.transfer,
+            created=made.created,
+            month=made.month,
+            free_seconds=made.seconds,
+            left=made.free.available,
         )
 
 

@@ -78,6 +78,15 @@ async def test_a_session_is_stored_with_its_money_and_forgotten_when_it_closes(s
     assert list(await store.sessions()) == []
 
 
+async def test_a_leg_of_nothing_makes_a_balance_of_nothing(store: Store) -> None:
+    """By which a month's grants are known to be counted, though there was none."""
+    await add_account(store)
+    legs = (Leg("bundle:2026-11", 60), Leg("granted:2026-11", 0))
+    assert (await store.apply(Transfer("c1", "a", Kind.CORRECT, 1, legs, reason="x"))).outcome is Outcome.CREATED
+    assert await store.balances("a") == {"bundle:2026-11": Balance(60), "granted:2026-11": Balance()}
+    await assert_sound(store)
+
+
 async def test_sessions_are_found_by_switch_and_account_oldest_first(store: Store) -> None:
     await add_account(store, "a")
     await add_account(store, "b")

@@ -22,6 +22,8 @@ from charging.web.models import (
     FaxAddressMade,
     FaxAddressOut,
     JournalLineOut,
+    MinuteGrant,
+    MinutesOut,
     NumberOut,
     Page,
     StatusEdit,
@@ -121,6 +123,22 @@ async def correct(
     credited = granted(await service.money.correct(account, euro(body.amount), body.reason, idempotency_key))
     response.status_code = 201 if credited.created else 200
     return CreditedOut.of(credited)
+
+
+MINUTES_DONE_BEFORE: dict[int | str, dict[str, Any]] = {
+    200: {"model": MinutesOut, "description": "the same was asked before; nothing was changed now"}
+}
+
+
+@router.post("/{account}/minute-grants", status_code=201, responses=MINUTES_DONE_BEFORE)
+async def grant_minutes(
+    account: str, body: MinuteGrant, service: TheService, response: Response, idempotency_key: IdempotencyKey
+) -> MinutesOut:
+    """Give free minutes of this month beside the plan's, or take back, never below zero; running calls can use them at
+    once. 200: it was there already."""
+    made = granted(await service.money.grant_minutes(account, body.minutes, body.reason, idempotency_key, body.month))
+    response.status_code = 201 if made.created else 200
+    return MinutesOut.of(made)
 
 
 @router.post("/{account}/subscription-payments")

@@ -6,10 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, Kind
-from charging.service.money import Credited, reason_shown
+from charging.ledger.bundles import granted
+from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, Kind, bundle
+from charging.service.balance import BalanceView
+from charging.service.ledger_contents import LedgerContents
+from charging.service.money import MINUTES_MAX, Credited, Minutes, reason_shown
 from charging.service.refusal import Code, Refused
 from charging.tariff.tariff import TopUps
+from tests.contract.scenario import assert_sound
 from tests.fakes.rig import EURO
 from tests.unit.service.conftest import Shop, refused
 
@@ -142,3 +146,82 @@ async def test_the_journal_tells_a_persons_reason_and_no_word_that_repeats_the_k
     lines = await shop.service.money.journal_page("anna", None, 10)
     assert not isinstance(lines, Refused)
     assert [(line.kind, reason_shown(line)) for line in lines] == [(Kind.CORRECT, "a slip"), (Kind.TOP_UP, "")]
+
+
+# --- free minutes --------------------------------------------------------------------------------------------------
+
+MONTH = "2026-11"
+
+
+async def given(shop: Shop, minutes: int, key: str) -> Minutes:
+    made = await shop.service.money.grant_minutes("anna", minutes, "sorry", key)
+    assert isinstance(made, Minutes), made
+    return made
+
+
+async def free(shop: Shop) -> tuple[int, int, int]:
+    """Free seconds left, all that were granted by plans, and what is left by R5's view."""
+    balances = await shop.store.balances("anna")
+    view = await shop.service.balances.view("anna")
+    assert isinstance(view, BalanceView)
+    return balances[bundle(MONTH)].posted, balances[granted(MONTH)].posted, view.free.left
+
+
+async def test_r11_minutes_are_given_beside_the_plans_once_for_each_key_and_calls_are_told(shop: Shop) -> None:
+    await shop.anna("pro")
+    for created in (True, False):
+        made = await given(shop, 30, "k")
+        assert made == Minutes("correct/k", created, MONTH, 1800, Balance(600 + 1800))
+    assert await free(shop) == (2400, 600, 2400)
+    assert shop.told == ["anna", "anna"]
+    lines = [line async for line in shop.store.journal("anna")]
+    assert [(line.kind, line.reason) for line in lines] == [(Kind.GRANT, "monthly_bundle"), (Kind.CORRECT, "sorry")]
+    await assert_sound(shop.store, LedgerContents(shop.clock.now()))
+
+
+async def test_r11_a_gift_is_not_counted_as_the_plans_so_an_upgrade_grants_all_that_it_gives(shop: Shop) -> None:
+    await shop.anna("light")
+    await given(shop, 5, "k")
+    assert await free(shop) == (300, 0, 300)
+    await shop.service.accounts.change("anna", {"plan": "pro"})
+    assert await free(shop) == (900, 600, 900)
+
+
+async def test_r11_minutes_are_taken_back_to_nothing_and_no_further(shop: Shop) -> None:
+    await shop.anna("pro")
+    assert (
+        "the 10 that are left"
+        in refused(await shop.service.money.grant_minutes("anna", -11, "a slip", "a"), Code.INSUFFICIENT).message
+    )
+    await given(shop, -10, "b")
+    assert await free(shop) == (0, 600, 0)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "month", "code"),
+    [
+        (0, None, Code.INVALID),
+        (MINUTES_MAX + 1, None, Code.INVALID),
+        (1, "2026-10", Code.NOT_ALLOWED),
+        (1, "2026-12", Code.NOT_ALLOWED),
+    ],
+)
+async def test_minutes_of_another_month_or_out_of_bounds_are_refused(
+    shop: Shop, minutes: int, month: str | None, code: Code
+) -> None:
+    await shop.anna("pro")
+    refused(await shop.service.money.grant_minutes("anna", minutes, "sorry", "k", month), code)
+    assert isinstance(await shop.service.money.grant_minutes("anna", MINUTES_MAX, "sorry", "k", MONTH), Minutes)
+    assert [line.id async for line in shop.store.journal("anna")] == ["grant/2026-11", "correct/k"]
+
+
+async def test_minutes_are_refused_without_an_account_a_reason_or_a_new_key(shop: Shop) -> None:
+    grant = shop.service.money.grant_minutes
+    refused(await grant("anna", 1, "sorry", "k"), Code.NOT_FOUND)
+    await shop.anna("pro")
+    refused(await grant("anna", 1, " ", "k"), Code.INVALID)
+    await given(shop, 1, "k")
+    refused(await grant("anna", 2, "sorry", "k"), Code.KEY_REUSED)
+    refused(await shop.service.money.correct("anna", EURO, "sorry", "k"), Code.KEY_REUSED)
+    await shop.service.accounts.close("anna", "moved")
+    refused(await grant("anna", 1, "sorry", "n"), Code.CLOSED)

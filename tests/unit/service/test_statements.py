@@ -367,3 +367,18 @@ async def test_a_month_that_is_none_or_not_begun_is_refused(shop: Shop) -> None:
     refused(await shop.service.statements.of("anna", "2026-12"), Code.NOT_ALLOWED)
     refused(await shop.service.statements.of("bert", "2026-11"), Code.NOT_FOUND)
     assert isinstance(await shop.service.statements.of("anna", "2025-01"), Statement)
+
+
+def test_r11_minutes_that_a_person_gave_or_took_back_are_lines_of_the_statement() -> None:
+    month = november(
+        line(1, NOVEMBER_US, Kind.GRANT, Leg(bundle("2026-11"), 600)),
+        line(2, NOVEMBER_US + 1, Kind.CORRECT, Leg(bundle("2026-11"), 1800), reason="sorry for the outage"),
+        line(3, NOVEMBER_US + 2, Kind.CORRECT, Leg(bundle("2026-11"), -60), reason="a slip"),
+    )
+    assert [(one.kind, one.credit, one.free_seconds, one.reason) for one in month.lines] == [
+        ("correct", 0, -1800, "sorry for the outage"),
+        ("correct", 0, 60, "a slip"),
+    ]
+    assert (month.free.granted, month.free.left) == (2340, 2340)
+    page = statement_page(month)
+    assert "sorry for the outage" in page

@@ -84,6 +84,8 @@ async def test_every_operation_has_a_scope_only_payments_are_credit_and_only_fax
         ("POST", "/accounts/{account}/faxes"),
         ("POST", "/accounts/{account}/faxes/{session}/cancellation"),
     }
+    minutes = ("POST", "/accounts/{account}/minute-grants")
+    assert [one for one, scopes in found.items() if scopes == ["minutes"]] == [minutes]
     assert all(scopes == ["read"] for (method, _), scopes in found.items() if method == "GET")
     assert all(scopes == [scope_of(*one).value] for one, scopes in found.items())
     assert not [path for _, path in found if path.startswith(("/tokens", "/ledger", "/imports"))]
