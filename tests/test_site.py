@@ -28,7 +28,7 @@ def test_the_site_has_every_page_and_loads_nothing_from_elsewhere(tmp_path: Path
     )
     assert built.returncode == 0, built.stderr
     assert {page for page in PAGES if not (tmp_path / name_of(page)).with_suffix(".html").is_file()} == set()
-    files = [path for path in tmp_path.rglob("*") if path.suffix in (".html", ".css")]
+    files = [path for path in tmp_path.rglob("*") if path.suffix in (".html", ".css", ".svg")]
     assert {path.name: found for path in files if (found := from_elsewhere(path.read_text(encoding="utf-8")))} == {}
 
 

@@ -23,13 +23,18 @@ INDENT = 2
 class Screen:
     """Chapters, sentences, tables, and one live line below them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, record: bool = False) -> None:
+        """``record``: keep what is shown, for :meth:`lines_shown`."""
         # The file is named, for commands run by the demo have the standard output turned to their own for a moment.
         out = sys.stdout
         measured = Console(file=out)
         width = min(measured.width, WIDTH_MAX) if out.isatty() else PLAIN_WIDTH
-        self._console = Console(file=out, width=width, markup=False, emoji=False, highlight=False)
+        self._console = Console(file=out, width=width, markup=False, emoji=False, highlight=False, record=record)
         self.is_live = self._console.is_terminal
+
+    def lines_shown(self) -> list[str]:
+        """Everything that was shown, with its colours as a terminal is told of them (ANSI)."""
+        return self._console.export_text(clear=False, styles=True).splitlines()
 
     def chapter(self, title: str) -> None:
         self._console.print()

@@ -35,7 +35,7 @@ LOOK_EVERY_S = 0.1
 WORDS_MAX = 250
 
 
-def show_demo(language: Language, keep: Path | None) -> bool:
+def show_demo(language: Language, keep: Path | None, screen: Screen | None = None) -> bool:
     """Show everything; whether all of it was right. ``keep``: a new or empty folder for recordings, log and books.
 
     Raises:
@@ -46,7 +46,7 @@ def show_demo(language: Language, keep: Path | None) -> bool:
         raise Refusal(f"{keep} is there already: choose a new or an empty folder for --keep")
     if keep is not None:
         _make(keep)
-    screen = Screen()
+    screen = screen or Screen()
     screen.chapter("A prepaid call, charged while it lasts")
     screen.say(
         "A real Asterisk runs on this machine, with the configuration that ships with this program. Somebody calls "

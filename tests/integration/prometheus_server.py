@@ -63,6 +63,14 @@ class Prometheus:
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
 
+    def query_range(self, expression: str, begin: float, end: float) -> list[dict[str, Any]]:
+        """What the expression had between two moments, a value a second: ``metric`` and ``values`` (time, text)."""
+        asked = {"query": expression, "start": f"{begin:.3f}", "end": f"{end:.3f}", "step": "1"}
+        answer = self._client.get("/api/v1/query_range", params=asked).json()
+        assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
+
     def wait_for(self, expression: str) -> list[dict[str, Any]]:
         """The same, once there is at least one sample."""
         deadline = time.monotonic() + DEADLINE_S
