@@ -2,12 +2,15 @@
 one. An account with several numbers has several lines. Pure.
 
 Columns, in any order: ``account`` and ``plan``, and as wanted ``language``, ``email``, ``number``, ``forward_to``,
-``paid_voicemail`` (yes, no, or empty: as the plan says) and ``mailbox``; separated by comma, semicolon or tab.
+``paid_voicemail`` (yes, no, or empty: as the plan says) and ``mailbox``; separated by comma, semicolon or tab. As of
+rate decks, names may be in quotes and have spaces for ``_``, lines may end with separators, and rows that a spreadsheet
+left blank are none.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +28,7 @@ PART_BYTES_MAX = (PART_ROWS + 1) * LINE_MAX * 4
 NEEDED = ("account", "plan")
 COLUMNS = (*NEEDED, "language", "email", "number", "forward_to", "paid_voicemail", "mailbox")
 SEPARATORS = ",;\t"
+_SEP = re.compile(r"\s*sep=.", re.IGNORECASE)
 VOICEMAIL = {"": None, "yes": True, "no": False}
 
 
@@ -61,39 +65,64 @@ def read_rows(data: bytes, file: str, language: Language) -> tuple[list[ImportRo
     if long := [number for number, line in enumerate(lines, 1) if len(line) > LINE_MAX]:
         found = f"{len(lines[long[0] - 1])} characters"
         return [], [Problem(file, "", found, f"a line of at most {LINE_MAX}", long[0])]
-    separator = max(SEPARATORS, key=lines[0].count)
-    names = [name.strip().lower() for name in lines[0].rstrip("\r").split(separator)]
-    problems = _header_problems(names, file)
+    first = _first(lines)
+    separator = max(SEPARATORS, key=lines[first].count)
+    names = _names(lines[first].rstrip("\r"), separator)
+    problems = _header_problems(names, file, first + 1)
     if problems:
         return [], problems
-    reader = _Reader(file, separator, names, language, [])
-    rows = [reader.row(number, line.rstrip("\r")) for number, line in enumerate(lines[1:], 2) if line.strip()]
+    reader = _Reader(file, separator, names, first + 1, language, [])
+    below = enumerate(lines[first + 1 :], first + 2)
+    rows = [reader.row(number, line.rstrip("\r")) for number, line in below if not _is_blank(line)]
     if not rows:
-        reader.problems.append(Problem(file, "", "no account", "a line for each account or number", 2))
+        reader.problems.append(Problem(file, "", "no account", "a line for each account or number", first + 2))
     return [row for row in rows if row is not None], reader.problems
 
 
 def parts(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """A file that can be read (:func:`read_rows` found no problem), in parts of its first line and ``PART_ROWS``
-    others; and how many rows each has."""
-    head, *lines = data.decode("utf-8-sig").split("\n")
-    rows = [line for line in lines if line.strip()]
+    """A file that can be read (:func:`read_rows` found no problem), in parts of the line that names the columns and
+    ``PART_ROWS`` others; and how many rows each has."""
+    lines = data.decode("utf-8-sig").split("\n")
+    head, *below = lines[_first(lines) :]
+    rows = [line for line in below if not _is_blank(line)]
     for start in range(0, len(rows), PART_ROWS):
         part = rows[start : start + PART_ROWS]
         yield len(part), "\n".join((head, *part)).encode()
 
 
-def _header_problems(names: Sequence[str], file: str) -> list[Problem]:
+def _is_blank(line: str) -> bool:
+    """Whether a row has nothing but separators and quotes."""
+    return not line.strip(SEPARATORS + ' "\r')
+
+
+def _first(lines: Sequence[str]) -> int:
+    """Where the columns are named: at the first line that is not blank, nor the ``sep=;`` of a spreadsheet."""
+    return next((place for place, line in enumerate(lines) if not _is_blank(line) and not _SEP.match(line)), 0)
+
+
+def _names(line: str, separator: str) -> list[str]:
+    """The columns' names, up to the last one that has one."""
+    try:
+        (fields,) = csv.reader([line], delimiter=separator, strict=True)
+    except (csv.Error, ValueError):
+        fields = line.split(separator)
+    names = [re.sub(r"[\s_]+", "_", name.strip().lower()) for name in fields]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+def _header_problems(names: Sequence[str], file: str, line: int) -> list[Problem]:
     if len(names) > COLUMNS_MAX:
-        return [Problem(file, "", f"{len(names)} columns", "a column for each of " + ", ".join(COLUMNS), 1)]
+        return [Problem(file, "", f"{len(names)} columns", "a column for each of " + ", ".join(COLUMNS), line)]
     problems = []
     for name in names:
         if name not in COLUMNS:
             expected = "a column's name: " + ", ".join(COLUMNS)
-            problems.append(Problem(file, "", describe(name), expected, 1, hint=suggest(name, COLUMNS)))
+            problems.append(Problem(file, "", describe(name), expected, line, hint=suggest(name, COLUMNS)))
         elif names.count(name) > 1:
-            problems.append(Problem(file, name, "the column twice", "each column once", 1))
-    problems += [Problem(file, name, "nothing", f"a column {name}", 1) for name in NEEDED if name not in names]
+            problems.append(Problem(file, name, "the column twice", "each column once", line))
+    problems += [Problem(file, name, "nothing", f"a column {name}", line) for name in NEEDED if name not in names]
     return problems
 
 
@@ -102,6 +131,7 @@ class _Reader:
     file: str
     separator: str
     names: Sequence[str]
+    names_line: int
     language: Language
     problems: list[Problem]
 
@@ -112,13 +142,14 @@ class _Reader:
         except (csv.Error, ValueError) as error:
             self.problems.append(Problem(self.file, "", f"{error}", "quotes that end in their own line", number))
             return None
-        if len(fields) != len(self.names):
-            self.problems.append(
-                Problem(self.file, "", f"{len(fields)} columns", f"{len(self.names)}, as in line 1", number)
-            )
+        fields, beyond = [field.strip() for field in fields[: len(self.names)]], fields[len(self.names) :]
+        if len(fields) < len(self.names) or any(map(str.strip, beyond)):
+            found = f"{len(fields) + len(beyond)} columns"
+            expected = f"{len(self.names)}, as in line {self.names_line}"
+            self.problems.append(Problem(self.file, "", found, expected, number))
             return None
-        columns = dict(zip(self.names, _beginnings(line, self.separator), strict=True))
-        given = dict.fromkeys(COLUMNS, "") | dict(zip(self.names, map(str.strip, fields), strict=True))
+        columns = dict(zip(self.names, _beginnings(line, self.separator), strict=False))
+        given = dict.fromkeys(COLUMNS, "") | dict(zip(self.names, fields, strict=True))
         return self._typed(number, columns, given)
 
     def _typed(self, number: int, columns: Mapping[str, int], given: Mapping[str, str]) -> ImportRow | None:

@@ -184,3 +184,26 @@ def test_file_goes_in_parts_that_a_daemon_takes() -> None:
 @pytest.mark.parametrize("rows", [0, 1])
 def test_file_without_a_row_has_no_part(rows: int) -> None:
     assert [count for count, _ in parts(b"account,plan\n" + b"a,light\n" * rows)] == [1] * rows
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"account","plan","forward to","number"\n"anna","light","+31612345678","+31201234567"\n',
+        "Account;Plan;Forward_To;Number;;\r\nanna;light;+31612345678;+31201234567;;\r\n;;;;;\r\n",
+        "sep=;\naccount;plan;forward_to;number\nanna;light;+31612345678;+31201234567\n; ; ;\n\n",
+        "\n\ufeff\naccount\tplan\tforward_to\tnumber\n\nanna\tlight\t+31612345678\t+31201234567\t\n".lstrip("\n"),
+    ],
+)
+async def test_what_a_spreadsheet_makes_of_a_file_is_read_like_a_rate_deck(shop: Shop, text: str) -> None:
+    assert await end(shop, text) == Imported(1, 1, 0, 0, written=True)
+    assert await shop.store.number("+31201234567") == Number("+31201234567", "anna", "+31612345678")
+    [(rows, part)] = parts(text.encode())
+    assert rows == 1
+    assert read_rows(part, "part", Language.NL)[1] == []
+
+
+async def test_a_field_beyond_the_last_column_is_told(shop: Shop) -> None:
+    assert await problems(shop, "account,plan,\nanna,light,x\n") == [
+        "f.csv:2: found 3 columns, expected 2, as in line 1"
+    ]
