@@ -15,6 +15,8 @@ from charging.engine.sessions import Registry
 
 LONGEST_S = 99_999
 """The longest quota that the dialplan takes; a plan's longest call is mostly much shorter."""
+GROWTH = 4
+"""Of the rounds' reach: more would leave a later call of an account less, fewer would take longer."""
 ROUND_MS = 2_500
 """At most, for the ledger and the switch to answer for every call."""
 LOOK_S = 0.05
@@ -44,14 +46,14 @@ class Drain:
     async def begin(self, *, refuse_new: bool) -> Drained:
         """Reserve, and return when every running call has what it can have, or after some seconds for each round.
 
-        In rounds that reach twice as far each: calls that share an account's money would not get any of it if the first
-        took all. May be repeated.
+        In rounds that reach further each: of calls that share an account's money the first would take it all. May be
+        repeated.
         """
-        reach_s = self._registry.usual.reach_s
-        while reach_s < LONGEST_S:
-            reach_s = min(2 * reach_s, LONGEST_S)
-            self._registry.reach(reach_s, refuses_new=refuse_new)
-            await self._until_reached(reach_s)
+        reach_s = 2 * self._registry.usual.reach_s
+        while reach_s < LONGEST_S and not self._all_reach(LONGEST_S):
+            await self._reach(reach_s, refuse_new)
+            reach_s *= GROWTH
+        await self._reach(LONGEST_S, refuse_new)
         return self.state()
 
     def end(self) -> Drained:
@@ -75,13 +77,15 @@ class Drain:
             behind=tuple(one for one in running if one not in paid),
         )
 
-    async def _until_reached(self, reach_s: int) -> None:
+    async def _reach(self, reach_s: int, refuse_new: bool) -> None:
+        self._registry.reach(reach_s, refuses_new=refuse_new)
         until_us = self._clock.now().mono_us + ROUND_MS * 1000
-        while (now := self._clock.now()).mono_us < until_us:
-            running = (one for one in self._registry.sessions() if one.state is State.RUNNING)
-            if all(reaches(one, now, reach_s) for one in running):
-                return
+        while not self._all_reach(reach_s) and (now := self._clock.now()).mono_us < until_us:
             await self._clock.sleep_until(now.plus(LOOK_S).mono_us)
+
+    def _all_reach(self, reach_s: int) -> bool:
+        now = self._clock.now()
+        return all(reaches(one, now, reach_s) for one in self._registry.sessions() if one.state is State.RUNNING)
 
 
 def reaches(session: Session, now: Instant, reach_s: int) -> bool:

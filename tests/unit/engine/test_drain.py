@@ -62,7 +62,7 @@ async def test_calls_of_one_account_share_its_money(rig: Rig) -> None:
     await begin(rig)
     covered = sorted(rig.session_of(call).covered_s for call in calls)
     assert sum(covered) == 4_000
-    assert covered[0] >= 1_000, "the one that came first has not taken it all"
+    assert covered[0] >= 900, "the one that came first has not taken it all"
 
 
 async def test_a_call_that_rings_is_paid_as_soon_as_it_is_answered(rig: Rig) -> None:
