@@ -66,16 +66,13 @@ class Drain:
         policy, now = self._registry.policy, self._clock.now()
         if not policy.drain_s:
             return Drained(is_on=False)
-        calls = self._registry.sessions()
-        running = [one for one in calls if one.state is State.RUNNING]
-        paid = tuple(one for one in running if reaches(one, now, policy.drain_s))
-        return Drained(
-            is_on=True,
-            refuses_new=policy.refuses_new,
-            paid=paid,
-            ringing=tuple(one for one in calls if one.state in (State.RESERVED, State.RINGING)),
-            behind=tuple(one for one in running if one not in paid),
-        )
+        paid, ringing, behind = list[Session](), list[Session](), list[Session]()
+        for one in self._registry.sessions():
+            if one.state in (State.RESERVED, State.RINGING):
+                ringing.append(one)
+            elif one.state is State.RUNNING:
+                (paid if reaches(one, now, policy.drain_s) else behind).append(one)
+        return Drained(True, policy.refuses_new, tuple(paid), tuple(ringing), tuple(behind))
 
     async def _reach(self, reach_s: int, refuse_new: bool) -> None:
         self._registry.reach(reach_s, refuses_new=refuse_new)
