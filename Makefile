@@ -9,11 +9,7 @@ SECONDS ?= 60
 SITE ?= site
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help demo test test-all lint docs fuzz bench format lock wheel deb install sbom audit recordings prompts venv clean
-=======
-.PHONY: help demo test test-all lint docs fuzz bench format lock wheel deb install sbom audit pictures prompts venv clean
->>>>>>> docs
+.PHONY: help demo test test-all lint docs fuzz bench format lock wheel deb install sbom audit recordings pictures prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -84,16 +80,14 @@ audit: ## look up known vulnerabilities of what `make install` installs, where a
 	@.ci/setup supply
 	@.cache/supply/bin/python .ci/audit.py requirements.lock
 
-<<<<<<< HEAD
 recordings: venv ## tests/data/ami and tests/data/agi anew, of the branch of Asterisk that the lab has
 	@.ci/setup optional-tools debootstrap
 	$(PYTHON) -m tests.asterisk.record
-=======
+
 pictures: venv ## docs/pictures/: the demo and the dashboard, each from a run on the real Asterisk
 	@.ci/setup tools prometheus
 	@.ci/setup optional-tools debootstrap
 	$(PYTHON) -m tests.pictures
->>>>>>> docs
 
 prompts: venv ## make the audio of prompts/script.yaml anew
 	@.ci/setup tools espeak-ng sox
