@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from charging.call.booking import (
+    Behind,
+    Booked,
+    Insufficient,
+    Lost,
+    Unknown,
+    after_booking,
+    ask_later,
+    is_awaited,
+    lose,
+    post_again,
+    reading_of,
+    reading_of_kept,
+    set_aside,
+    settled_by,
+    tell_tick,
+)
 from charging.call.cdr import cdr_document
 from charging.call.commands import (
     AskSwitch,
     Command,
-    Doubt,
     Find,
     Forget,
     HangUp,
@@ -28,6 +44,7 @@ from charging.call.events import (
     SwitchSilent,
     Woke,
 )
+from charging.call.failover import recover
 from charging.call.model import Duration, Pending, Proof, Session, Short, State
 from charging.call.step import Context, Step, due
 from charging.call.switch_events import (
@@ -35,17 +52,12 @@ from charging.call.switch_events import (
     ChannelEnded,
 )
 from charging.call.transfers import (
-    Extension,
-    adopt,
-    catch_up,
     close_transfer,
-    final_charge,
     grants_for,
-    reserve_transfer,
     within_means,
 )
 from charging.clock import MICROSECONDS
-from charging.ledger.model import AMOUNT_MAX, Closed, Leg, Opened, OpenSession, Outcome
+from charging.ledger.model import Closed, Kept, Outcome
 
 RETRY_MAX_S = 30
 """Between two attempts to book a call that is over; the attempts never end."""
@@ -87,7 +99,7 @@ def woke(session: Session, _event: Woke, context: Context) -> Step:
     if due(session.check_mono_us, context):
         return Step(replace(session, check_mono_us=context.in_s(context.policy.black_box_wait_s)), (AskSwitch(),))
     if session.pending is not None and due(session.retry_mono_us, context):
-        return post_again(session, context)
+        return post_again(session)
     return Step(session)
 
 
@@ -171,13 +183,13 @@ def _tell_duration(duration: Duration) -> tuple[Command, ...]:
 
 
 def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
-    if event.outcome is None:
-        return Step(replace(session, retry_mono_us=context.in_s(context.policy.retry_s)))
-    if event.outcome not in (Outcome.CREATED, Outcome.SESSION_NOT_OPEN, Outcome.OUT_OF_SEQUENCE):
-        return lose(session, event.outcome)
-    if session.pending is not None:
-        return post_again(session, context)
-    return settle(session, context)
+    """The length is stored, and the money moves; how far behind the ledger is, its answer to that tells."""
+    match reading_of_kept(event):
+        case Unknown():
+            return Step(replace(session, retry_mono_us=context.in_s(context.policy.retry_s)))
+        case Lost(outcome):
+            return lose(session, outcome)
+    return settle(session, context) if session.pending is None else post_again(session)
 
 
 def settle(session: Session, context: Context) -> Step:
@@ -197,54 +209,46 @@ def settling_woke(session: Session, _event: Woke, context: Context) -> Step:
     if not due(session.retry_mono_us, context):
         return Step(session)
     if session.pending is not None:
-        return post_again(session, context)
+        return post_again(session)
     return Step(replace(session, retry_mono_us=None), (Keep(),))
-
-
-def post_again(session: Session, context: Context) -> Step:
-    """The outcome is unknown: ask again with the same transfer, later and later."""
-    pending = session.pending
-    assert pending is not None, "there is something to ask about"
-    again = replace(pending, attempts=pending.attempts + 1)
-    return Step(
-        replace(session, pending=again, retry_mono_us=None),
-        (Post(pending.transfer, pending.grants),),
-    )
 
 
 def posted(session: Session, event: Posted, context: Context) -> Step:
     """The answer to the last transfer, or to a tick's that was still open when the call ended."""
     pending = session.pending
-    if pending is None or pending.transfer.id != event.transfer.id:
+    if pending is None or not is_awaited(session, event):
         return Step(session)
-    if event.applied is None:
-        wait_s = min(RETRY_MAX_S, context.policy.retry_s * pending.attempts)
-        return Step(replace(session, retry_mono_us=context.in_s(wait_s)), (Tell("ledger_not_reached"),))
-    outcome = event.applied.outcome
-    closing = isinstance(pending.transfer.change, Closed)
-    if outcome is Outcome.SESSION_NOT_OPEN and not isinstance(pending.transfer.change, Opened):
-        return reassert(session, context)
-    if outcome is Outcome.OUT_OF_SEQUENCE:
-        return _settle_anew(session, event.applied.session, context)
-    if outcome is Outcome.INSUFFICIENT and closing and session.replans < REPLANS_MAX:
-        return Step(replace(session, pending=None, replans=session.replans + 1), (ReadBalances(),))
-    if not outcome.applied and (closing or isinstance(pending.transfer.change, Opened)):
-        return lose(session, outcome)
-    settled = replace(session, pending=None, retry_mono_us=None)
-    told: tuple[Command, ...] = ()
-    if outcome.applied:
-        settled = adopt(settled, pending.funding, pending.fixed_s, pending.short, pending.transfer.legs)
-        told = () if closing else (tell_tick(settled, pending),)
-    if closing:
-        return _closed(session, settled, pending)
-    after = _after_tick(settled, context) if session.state is State.SETTLING else Step(settled)
-    return Step(after.session, (*told, *after.commands))
+    is_tick = isinstance(pending.transfer.change, Kept)
+    match reading_of(event):
+        case Booked() if isinstance(pending.transfer.change, Closed):
+            return _closed(session, pending)
+        case Booked():
+            booked = after_booking(session, pending)
+            after = _go_on(booked, context)
+            return Step(after.session, (tell_tick(booked, pending), *after.commands))
+        case Unknown():
+            return ask_later(session, min(RETRY_MAX_S, context.policy.retry_s * pending.attempts), context)
+        case Behind(stored):
+            return recover(session, stored, context, _settle_anew)
+        case Insufficient() | Lost() if is_tick:
+            return _go_on(set_aside(session), context)
+        case Insufficient() if session.replans < REPLANS_MAX:
+            return Step(replace(session, pending=None, replans=session.replans + 1), (ReadBalances(),))
+        case Insufficient():
+            return lose(session, Outcome.INSUFFICIENT)
+        case Lost(outcome):
+            return lose(session, outcome)
 
 
-def _after_tick(session: Session, context: Context) -> Step:
-    """The last tick's outcome came after the call's length was decided, and may cover less than was thought."""
+def _settle_anew(session: Session, context: Context) -> Step:
+    return settle(session, context) if session.state is State.SETTLING else Step(session)
+
+
+def _go_on(session: Session, context: Context) -> Step:
+    """After a tick: once the call's length is decided, settle. The tick's transfer may cover less than was thought."""
     duration = session.duration
-    assert duration is not None, "settling begins with the duration"
+    if session.state is not State.SETTLING or duration is None:
+        return Step(session)
     if duration.billed_s > session.covered_s:
         return Step(session, (ReadBalances(),))
     return settle(session, context)
@@ -266,26 +270,17 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     return Step(replace(session, funding=funding, duration=paid), (*told, Keep()))
 
 
-def tell_tick(session: Session, pending: Pending) -> Tell:
-    """A tick's transfer is in the journal."""
-    fields = {"settled": _settled(pending), "covered_s": session.covered_s, "short": session.short}
-    return Tell("tick_posted", fields)
-
-
-def _settled(pending: Pending) -> dict[str, int]:
-    return {leg.balance: -leg.posted for leg in pending.transfer.legs if leg.posted}
-
-
-def _closed(before: Session, session: Session, pending: Pending) -> Step:
-    duration = session.duration
+def _closed(session: Session, pending: Pending) -> Step:
+    """Its end is booked."""
+    booked, duration = after_booking(session, pending), session.duration
     assert duration is not None, "closed after it was settled"
-    fields = {"billed_s": duration.billed_s, "proof": duration.proof, "settled": _settled(pending)}
+    fields = {"billed_s": duration.billed_s, "proof": duration.proof, "settled": settled_by(pending)}
     told: list[Command] = [Tell("call_settled", fields)]
-    if (reason := _cut_by(before, duration)) is not None:
-        late_ms = max(0, duration.used_ms - before.covered_s * 1000)
+    if (reason := _cut_by(session, duration)) is not None:
+        late_ms = max(0, duration.used_ms - session.covered_s * 1000)
         told.append(Tell("call_cut", {"reason": reason, "late_ms": late_ms}))
     forget = Forget(look_again=session.message_left, recorded=session.recorded)
-    return Step(replace(session, state=State.CLOSED), (*told, forget))
+    return Step(replace(booked, state=State.CLOSED), (*told, forget))
 
 
 def _cut_by(session: Session, duration: Duration) -> str | None:
@@ -295,38 +290,3 @@ def _cut_by(session: Session, duration: Duration) -> str | None:
     if not session.answered or duration.used_ms < session.covered_s * 1000:
         return None
     return {Short.MONEY: "money", Short.DAY: "day_limit", Short.CAP: "max_call", Short.NO: "daemon_away"}[session.short]
-
-
-def reassert(session: Session, context: Context) -> Step:
-    """The ledger has never heard of this session: a fail-over has lost the write that opened it, and with it all that
-    came after. Open it again as it stands, with nothing settled yet and everything held (once its length is known, only
-    what it cost); what it has used is settled anew. Where somebody else has closed it meanwhile, its CDR forbids that.
-    """
-    bare = replace(session, posted={}, held={}, fixed_s=0, pending=None)
-    at_us = context.now.wall_us
-    funding = session.funding if session.duration is None else final_charge(session, session.duration.billed_s)[1]
-    _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short), at_us)
-    transfer = replace(transfer, legs=tuple(map(_beyond_limits, transfer.legs)))
-    grants = grants_for(bare, funding, {}, at_us)  # what of them the ledger has kept, it skips
-    pending = Pending(transfer, grants, session.funding, 0, session.short, context.now.mono_us)
-    return Step(replace(bare, pending=pending), (Tell("session_reasserted"), Post(transfer, grants)))
-
-
-def _beyond_limits(leg: Leg) -> Leg:
-    """The plan's limits are for new calls: this one runs, whatever has begun since."""
-    return replace(leg, floor=-AMOUNT_MAX) if leg.floor else leg
-
-
-def _settle_anew(session: Session, stored: OpenSession | None, context: Context) -> Step:
-    """A fail-over has lost ticks of this session: what they settled is settled with the rest."""
-    if (behind := catch_up(session, stored)) is None:
-        return lose(session, Outcome.OUT_OF_SEQUENCE)
-    after = settle(behind, context) if session.state is State.SETTLING else Step(behind)
-    return Step(after.session, (Tell("session_reasserted"), *after.commands))
-
-
-def lose(session: Session, outcome: Outcome) -> Step:
-    """The ledger says that the session is not ours any more (closed, fenced) or that our books differ. Nothing more is
-    booked from this record; whoever holds the session goes on from the stored one. Loud: a person should look."""
-    told = Tell("session_lost", {"outcome": outcome})
-    return Step(replace(session, state=State.CLOSED, pending=None), (told, Doubt()))

@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
+from charging.call.booking import Behind, Booked, Insufficient, Lost, Unknown, reading_of
 from charging.call.commands import AskSwitch, Command, Doubt, Forget, Post, Tell
 from charging.call.events import BlackBoxRead, Event, Posted, SwitchSilent, Woke
 from charging.call.model import Policy, State
 from charging.clock import MICROSECONDS, Instant
-from charging.ledger.model import CREDIT, Closed, Kind, Leg, Opened, OpenSession, Transfer
+from charging.ledger.model import CREDIT, Closed, Kind, Leg, Opened, OpenSession, Outcome, Transfer
 from charging.stored import VOLATILE, Codec, alive
 
 
@@ -172,16 +173,22 @@ def _woke(piece: P, _event: Woke, now: Instant, _policy: Policy) -> tuple[P, tup
 def _posted(piece: P, event: Posted, now: Instant, policy: Policy) -> tuple[P, tuple[Command, ...]]:
     if piece.pending is None or event.transfer.id != piece.pending.id:
         return piece, ()
-    if event.applied is None:
-        wait_s = min(30, policy.retry_s * piece.attempts)
-        waiting = replace(piece, attempts=piece.attempts + 1, retry_mono_us=now.plus(wait_s).mono_us)
-        return waiting, (Tell("ledger_not_reached"),)
-    if (stored := event.applied.session) is not None and stored.sequence < piece.sequence - 1:
-        return _settle_anew(piece, stored, now)
-    outcome = event.applied.outcome
     closed = replace(piece, state=State.CLOSED, pending=None)
-    if not outcome.applied:
-        return closed, (Tell("session_lost", {"outcome": outcome}), Doubt())
+    match reading_of(event):
+        case Booked():
+            pass
+        case Unknown():
+            wait_s = min(30, policy.retry_s * piece.attempts)
+            waiting = replace(piece, attempts=piece.attempts + 1, retry_mono_us=now.plus(wait_s).mono_us)
+            return waiting, (Tell("ledger_not_reached"),)
+        case Behind(OpenSession() as stored):
+            return _settle_anew(piece, stored, now)
+        case Behind():
+            return closed, (Tell("session_lost", {"outcome": Outcome.SESSION_NOT_OPEN}), Doubt())
+        case Insufficient():
+            return closed, (Tell("session_lost", {"outcome": Outcome.INSUFFICIENT}), Doubt())
+        case Lost(outcome):
+            return closed, (Tell("session_lost", {"outcome": outcome}), Doubt())
     settled = {leg.balance: -leg.posted for leg in piece.pending.legs if leg.posted}
     return closed, (Tell(f"{piece.KIND}_settled", {"settled": settled}), Forget(recorded=piece.recorded))
 

@@ -8,6 +8,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from charging.call.booking import (
+    Behind,
+    Booked,
+    Insufficient,
+    Lost,
+    Unknown,
+    after_booking,
+    ask_later,
+    is_awaited,
+    lose,
+    post_again,
+    reading_of,
+    reading_of_kept,
+    tell_tick,
+)
 from charging.call.commands import (
     AskSwitch,
     Command,
@@ -19,7 +34,7 @@ from charging.call.commands import (
     SetDeadline,
     Tell,
 )
-from charging.call.ending import REPLANS_MAX, begin_ending, lose, post_again, reassert, tell_tick
+from charging.call.ending import REPLANS_MAX, begin_ending
 from charging.call.events import (
     BalancesRead,
     ClockJumped,
@@ -34,6 +49,7 @@ from charging.call.events import (
     SwitchSilent,
     Woke,
 )
+from charging.call.failover import recover
 from charging.call.model import Session, Short, State
 from charging.call.step import Context, Step, due, hang_up_all, order_end
 from charging.call.switch_events import (
@@ -43,9 +59,9 @@ from charging.call.switch_events import (
     TransferKind,
     TransferSeen,
 )
-from charging.call.transfers import adopt, catch_up, extend, extend_transfer
+from charging.call.transfers import extend, extend_transfer
 from charging.clock import MICROSECONDS, Instant
-from charging.ledger.model import CREDIT, Opened, OpenSession, Outcome
+from charging.ledger.model import CREDIT
 
 DEADLINE_TOLERANCE_MS = 1000
 """The switch's remaining time may differ by so much from ours before it is set again."""
@@ -314,7 +330,7 @@ def woke(session: Session, event: Woke, context: Context) -> Step:
 
 def _retry(session: Session, context: Context) -> Step:
     if session.pending is not None:
-        return post_again(session, context)
+        return post_again(session)
     cleared = replace(session, retry_mono_us=None)
     return _deadline(cleared, context) if session.enforced_s != session.covered_s else Step(cleared)
 
@@ -403,37 +419,27 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
 
 
 def posted(session: Session, event: Posted, context: Context) -> Step:
+    """The tick is booked: then, and only then, the switch cuts later. Or it is not."""
     pending = session.pending
-    if pending is None or pending.transfer.id != event.transfer.id:
+    if pending is None or not is_awaited(session, event):
         return Step(session)
-    if event.applied is None:
-        return Step(
-            replace(session, retry_mono_us=context.in_s(context.policy.retry_s)),
-            (Tell("ledger_not_reached"),),
-        )
-    outcome = event.applied.outcome
-    opening = isinstance(pending.transfer.change, Opened)
-    if outcome is Outcome.SESSION_NOT_OPEN and not opening:
-        return reassert(session, context)
-    if outcome is Outcome.OUT_OF_SEQUENCE:
-        return _plan_anew(session, event.applied.session)
-    if outcome is Outcome.INSUFFICIENT and not opening:
-        return _replan(session, context)
-    if not outcome.applied:
-        return lose(session, outcome)
-    after_tick = adopt(session, pending.funding, pending.fixed_s, pending.short, pending.transfer.legs)
-    told = tell_tick(after_tick, pending)
-    after = _after_money(replace(after_tick, pending=None, retry_mono_us=None), context)
-    return Step(after.session, (told, *after.commands))
+    match reading_of(event):
+        case Booked():
+            booked = after_booking(session, pending)
+            after = _after_money(booked, context)
+            return Step(after.session, (tell_tick(booked, pending), *after.commands))
+        case Unknown():
+            return ask_later(session, context.policy.retry_s, context)
+        case Insufficient():
+            return _replan(session, context)
+        case Behind(stored):
+            return recover(session, stored, context, _plan_anew)
+        case Lost(outcome):
+            return lose(session, outcome)
 
 
-def _plan_anew(session: Session, stored: OpenSession | None) -> Step:
-    """A fail-over has lost ticks of this session: plan anew from what is stored, and what they settled and held is
-    posted again."""
-    behind = catch_up(session, stored)
-    if behind is None:
-        return lose(session, Outcome.OUT_OF_SEQUENCE)
-    return Step(behind, (Tell("session_reasserted"), ReadBalances()))
+def _plan_anew(session: Session, _context: Context) -> Step:
+    return Step(session, (ReadBalances(),))
 
 
 def _replan(session: Session, context: Context) -> Step:
@@ -464,8 +470,11 @@ def _after_money(session: Session, context: Context) -> Step:
 
 def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
     """The answer's stamp and the clock's steps are stored again with every tick: a store that was away is no harm."""
-    if event.outcome is None:
-        return Step(session, (Tell("ledger_not_reached"),))
-    if event.outcome in (Outcome.SESSION_NOT_OPEN, Outcome.OUT_OF_SEQUENCE):
-        return Step(replace(session, tick_mono_us=context.now.mono_us))
-    return Step(session) if event.outcome is Outcome.CREATED else lose(session, event.outcome)
+    match reading_of_kept(event):
+        case Booked():
+            return Step(session)
+        case Lost(outcome):
+            return lose(session, outcome)
+        case Unknown():
+            return Step(session, (Tell("ledger_not_reached"),))
+    return Step(replace(session, tick_mono_us=context.now.mono_us))

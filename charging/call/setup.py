@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from charging.call.booking import Booked, Unknown, ask_later, reading_of
 from charging.call.commands import AskSwitch, Become, Command, Keep, Post, Tell
 from charging.call.ending import begin_ending, begin_settling
 from charging.call.events import (
@@ -86,16 +87,16 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
     """The forward's money has become the voicemail's, or there is not enough for one."""
     if session.turning is None or session.turning.id != event.transfer.id:
         return Step(session)
-    if event.applied is None:
-        again = context.in_s(context.policy.retry_s)
-        return Step(replace(session, retry_mono_us=again), (Tell("ledger_not_reached"),))
     failed = replace(session, turning=None, retry_mono_us=None)
-    if not event.applied.outcome.applied:
-        return begin_settling(failed, BlackBoxRead(found=False), context)
-    voicemail, _ = turn_from(session, session.turning_price, session.dial_status, context.now, context.policy)
-    if session.caller_gone:
-        voicemail = replace(voicemail, check_mono_us=context.now.mono_us)
-    return Step(failed, (Tell("voicemail_reserved", {"price": voicemail.price}), Become(voicemail)))
+    match reading_of(event):
+        case Unknown():
+            return ask_later(session, context.policy.retry_s, context)
+        case Booked():
+            voicemail, _ = turn_from(session, session.turning_price, session.dial_status, context.now, context.policy)
+            if session.caller_gone:
+                voicemail = replace(voicemail, check_mono_us=context.now.mono_us)
+            return Step(failed, (Tell("voicemail_reserved", {"price": voicemail.price}), Become(voicemail)))
+    return begin_settling(failed, BlackBoxRead(found=False), context)
 
 
 def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step:

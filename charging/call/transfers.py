@@ -6,7 +6,6 @@ seconds would cost on top is held. A transfer moves only the differences, so pie
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,6 @@ from charging.ledger.model import (
     Kind,
     Leg,
     Opened,
-    OpenSession,
     SessionChange,
     Transfer,
     bundle,
@@ -212,27 +210,6 @@ def close_transfer(session: Session, billed_s: int, cdr: str, ended_us: int, at_
     kind = Kind.SETTLE if any(leg.posted for leg in legs) or any(session.posted.values()) else Kind.RELEASE
     after = adopt(session, used, used[-1].end_s if used else 0, session.short, legs)
     return after, _transfer(session, kind, at_us, posted, {}, Closed(cdr, ended_us, session.epoch, session.follows))
-
-
-def catch_up(session: Session, stored: OpenSession | None) -> Session | None:
-    """The session with the money as it is stored: a fail-over has lost its last transfers, and what they settled and
-    held is to be posted anew. ``None``: the store is not behind our books but beyond them."""
-    if stored is None or stored.sequence >= session.follows:
-        return None
-    return replace(
-        session,
-        sequence=stored.sequence + 1,
-        posted=_posted_in(stored.state),
-        held=dict(stored.holds),
-        pending=None,
-        retry_mono_us=None,
-    )
-
-
-def _posted_in(state: str) -> Mapping[str, int]:
-    """What a stored session has settled so far, by balance. Only calls settle before their end."""
-    posted: Mapping[str, int] = json.loads(state).get("posted", {})
-    return posted
 
 
 def _transfer(

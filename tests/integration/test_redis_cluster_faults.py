@@ -93,7 +93,7 @@ async def test_a_transfer_on_a_cluster_waits_for_its_replica(cluster: Cluster, o
 async def test_what_a_cluster_s_fail_over_lost_of_sessions_is_noticed_and_posted_again(
     cluster: Cluster, opened: Opener
 ) -> None:
-    """What `catch_up` and `reassert` build upon, on servers that really lose it."""
+    """What `charging/call/failover.py` builds upon, on servers that really lose it."""
     store = await opened(cluster.url)
     await add_account(store)
     await store.apply(Transfer("t1", "a", Kind.TOP_UP, 1, (Leg("credit", 100),)))

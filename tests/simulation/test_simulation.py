@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 
@@ -15,7 +16,8 @@ from tests.fakes.rig import make_rig, make_tariff, plan
 from tests.simulation.auditor import audit
 from tests.simulation.workload import Workload
 
-SEEDS = range(120)
+SEEDS = range(int(os.environ.get("SEEDS", "120")))
+"""``SEEDS=1000 pytest tests/simulation`` goes further."""
 
 
 def drawn_tariff(chance: random.Random) -> Tariff:
