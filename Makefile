@@ -9,7 +9,7 @@ SECONDS ?= 60
 SITE ?= site
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs fuzz bench format lock wheel deb install sbom audit recordings pictures prompts venv clean
+.PHONY: help demo test test-all lint docs fuzz bench doors format lock wheel deb install sbom audit recordings pictures prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -52,6 +52,9 @@ bench: venv ## figures of speed, printed beside what they are measured against
 	@.ci/setup tools redis-server
 	@set -e; for bench in tests/benchmarks/bench_*.py; do \
 		echo "== $$bench"; $(PYTHON) -m "$$(echo "$${bench%.py}" | tr / .)"; done
+
+doors: venv ## how many files a newcomer opens to follow six walks through the program
+	@$(PYTHON) -m tests.benchmarks.doors
 
 format: venv ## let ruff lay out the code
 	$(PYTHON) -m ruff check --fix .

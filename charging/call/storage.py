@@ -1,15 +1,11 @@
-"""The records of open sessions: a forwarded call, a paid voicemail, or a fax. Pure."""
+"""The records of open sessions, as they are stored: a forwarded call, a paid voicemail, or a fax. Pure."""
 
 from __future__ import annotations
 
 import json
 
-from charging.call import fax, oneoff, table, voicemail
-from charging.call.commands import Command
-from charging.call.events import Event
 from charging.call.fax import Fax
-from charging.call.model import Policy, Session, from_json
-from charging.call.oneoff import Piece
+from charging.call.model import Session, from_json
 from charging.call.voicemail import Voicemail
 from charging.clock import MICROSECONDS, Instant
 
@@ -30,18 +26,3 @@ def revive(text: str, now: Instant, epoch: int) -> Record:
 def overdue_s(record: Record, now: Instant) -> int:
     """For how many seconds a session is open beyond the moment at which it should have been over; 0: it is not."""
     return max(0, now.wall_us - record.due_us) // MICROSECONDS
-
-
-def step(record: Record, event: Event, now: Instant, policy: Policy) -> tuple[Record, tuple[Command, ...]]:
-    """What an event does to a record. Raises UnexpectedEvent."""
-    match record:
-        case Voicemail():
-            return voicemail.step(record, event, now, policy)
-        case Fax():
-            return fax.step(record, event, now, policy)
-    return table.step(record, event, now, policy)
-
-
-def wake_at(record: Record, policy: Policy) -> int | None:
-    """The monotonic reading at which a record wants a Woke, or ``None``."""
-    return oneoff.wake_at(record) if isinstance(record, Piece) else table.wake_at(record, policy)

@@ -21,7 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from charging.call import ending, running, setup
+from charging.call import ending, fax, oneoff, running, setup, voicemail
+from charging.call.commands import Command
 from charging.call.events import (
     AnswerDoubtful,
     BalancesRead,
@@ -40,8 +41,11 @@ from charging.call.events import (
     SwitchSilent,
     Woke,
 )
+from charging.call.fax import Fax
 from charging.call.model import Policy, Session, State
+from charging.call.oneoff import Piece
 from charging.call.step import Context, Step, hang_up, stay
+from charging.call.storage import Record
 from charging.call.switch_events import (
     BridgeEntered,
     BridgeLeft,
@@ -50,6 +54,7 @@ from charging.call.switch_events import (
     DialStarted,
     TransferSeen,
 )
+from charging.call.voicemail import Voicemail
 from charging.clock import Instant
 from charging.errors import UnexpectedEvent
 
@@ -149,19 +154,26 @@ TABLE: dict[State, dict[type, Handler]] = {
 }
 
 
-def step(session: Session, event: Event, now: Instant, policy: Policy) -> Step:
+def step(record: Record, event: Event, now: Instant, policy: Policy) -> tuple[Record, tuple[Command, ...]]:
     """What an event does to a session. Raises UnexpectedEvent for a pair that the table does not have."""
-    if session.state is State.CLOSED:
-        return Step(session)
-    handler = TABLE[session.state].get(type(event))
+    match record:
+        case Voicemail():
+            return voicemail.step(record, event, now, policy)
+        case Fax():
+            return fax.step(record, event, now, policy)
+        case Session(state=State.CLOSED):
+            return Step(record)
+    handler = TABLE[record.state].get(type(event))
     if handler is None:
-        raise UnexpectedEvent(f"{type(event).__name__} while {session.state}")
-    return handler(session, event, Context(now, policy))
+        raise UnexpectedEvent(f"{type(event).__name__} while {record.state}")
+    return handler(record, event, Context(now, policy))
 
 
-def wake_at(session: Session, policy: Policy) -> int | None:
+def wake_at(session: Record, policy: Policy) -> int | None:
     """The monotonic reading at which the session wants a Woke; ``None``: only something else can move it. Only what a
     Woke acts upon in this state counts: a wish that is due and moves nothing would wake it at once, for ever."""
+    if isinstance(session, Piece):
+        return oneoff.wake_at(session)
     retry = session.retry_mono_us
     wishes: tuple[int | None, ...]
     match session.state:

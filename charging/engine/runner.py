@@ -22,7 +22,8 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.model import Policy, State
-from charging.call.storage import Record, step, wake_at
+from charging.call.storage import Record
+from charging.call.table import step, wake_at
 from charging.clock import Clock
 from charging.engine.looker import Looker
 from charging.engine.ports import Observer, PromptResult, Switch

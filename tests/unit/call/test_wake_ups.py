@@ -10,7 +10,8 @@ import pytest
 
 from charging.call.events import Woke
 from charging.call.model import Duration, Pending, Policy, Proof, Session, Short, State
-from charging.call.storage import Record, step, wake_at
+from charging.call.storage import Record
+from charging.call.table import step, wake_at
 from charging.call.voicemail import Voicemail, turn_from
 from charging.clock import Instant
 from charging.ledger.model import Kind, Transfer
