@@ -134,8 +134,8 @@ def backup(ctx: typer.Context, file: Path = BACKUP, keep: int = KEEP, as_json: b
 def upgrade(
     ctx: typer.Context, dry_run: bool = DRY_RUN, backup: Path | None = BACKUP_FILE, as_json: bool = JSON_OPTION
 ) -> None:
-    """Bring a ledger that an older program wrote to this program's schema, with a copy first. No daemon may run (one
-    that starts does the same to a SQLite ledger by itself)."""
+    """Bring a ledger that an older program wrote to this program's schema, with a copy first. No daemon may run but for
+    a --dry-run (one that starts does the same to a SQLite ledger by itself)."""
     from charging.cli.ledger_upgrade import upgrade_ledger
 
     done = upgrade_ledger(options(ctx).settings(), backup, dry_run=dry_run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -65,12 +66,21 @@ def test_an_older_ledger_is_upgraded_by_nobody_in_passing(charging: Command, pla
     assert schema_of(place.folder / "ledger.db") == schema_of(place.folder / "copy.db") == 2
 
 
-def test_a_rehearsal_says_what_would_be_done_and_changes_nothing(charging: Command, place: Place) -> None:
+def test_a_rehearsal_beside_the_older_daemon_says_what_would_be_done_and_changes_nothing(
+    charging: Command, place: Place
+) -> None:
     ledger = place.folder / "ledger.db"
     lay_down(ledger, 1)
+    lock = sqlite_file.FileLock(ledger)
+    lock.acquire()
     before, there = ledger.read_bytes(), sorted(one.name for one in place.folder.iterdir())
-    ran = charging("ledger", "upgrade", "--dry-run")
-    assert ran.code == 0
+    with socket.socket(socket.AF_UNIX) as older:
+        older.bind(str(place.socket))
+        older.listen()
+        ran = charging("ledger", "upgrade", "--dry-run")
+        assert "a daemon runs" in charging("ledger", "upgrade").problem
+    lock.release()
+    assert ran.code == 0, ran
     assert f"the ledger would go from schema 1 to {NEWEST}" in ran.out
     assert ledger.read_bytes() == before
     assert sorted({*there, "ledger.db-shm", "ledger.db-wal"} & {one.name for one in place.folder.iterdir()}) == there
