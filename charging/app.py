@@ -473,7 +473,7 @@ async def _upgrade_ledger(file: Path | None, clock: Clock) -> None:
     by hand. A Redis may have other daemons at work, so there it is left to `charging ledger upgrade`."""
     if file is None or (step := await asyncio.to_thread(due, file)) is None:
         return
-    copy = step.copy_at(iso(clock.now().wall_us).replace(":", "").replace("-", ""))
+    copy = step.copy_at(clock.now().wall_us)
     log.warning("ledger_upgrade_began", schema=step.stored, to=step.newest, copy=str(copy))
     await asyncio.to_thread(upgrade, step, copy)
     log.warning("ledger_upgrade_done", schema=step.newest, copy=str(copy))

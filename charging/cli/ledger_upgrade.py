@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from charging.cli.failure import Refusal
 from charging.cli.in_process import store_of
 from charging.cli.ledger_idle import assert_exact, refuse_beside_a_daemon
-from charging.clock import MICROSECONDS, SystemClock
+from charging.clock import SystemClock
 from charging.ledger.redis.schema import SCHEMA
 from charging.ledger.redis.store import RedisStore
 from charging.ledger.sqlite.upgrade import Due, due, rehearsed, upgrade
@@ -49,8 +48,7 @@ def _of_file(step: Due, copy: Path | None, dry_run: bool) -> Step:
         with rehearsed(step) as made:
             asyncio.run(assert_exact(made, step.file, clock))
             return Step(step.stored, step.newest, began.seconds_until(clock.now()), None)
-    stamp = datetime.fromtimestamp(began.wall_us / MICROSECONDS, UTC).strftime("%Y%m%dT%H%M%SZ")
-    kept = copy or step.copy_at(stamp)
+    kept = copy or step.copy_at(began.wall_us)
     upgrade(step, kept)
     return Step(step.stored, step.newest, began.seconds_until(clock.now()), kept)
 

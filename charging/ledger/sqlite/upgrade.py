@@ -9,8 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from charging.clock import MICROSECONDS
 from charging.errors import LedgerUnavailable
 from charging.ledger.durable import new_file
 from charging.ledger.sqlite.file import (
@@ -37,8 +39,9 @@ class Due:
     newest: int
     file: Path
 
-    def copy_at(self, stamp: str) -> Path:
-        """Where the copy goes unless another place is named: beside it."""
+    def copy_at(self, wall_us: int) -> Path:
+        """Where the copy goes unless another place is named: beside it, by the time."""
+        stamp = datetime.fromtimestamp(wall_us / MICROSECONDS, UTC).strftime("%Y%m%dT%H%M%SZ")
         return self.file.with_name(f"{self.file.name}.schema-{self.stored}-{stamp}")
 
 
