@@ -1,9 +1,8 @@
 """What the daemon writes about itself: one event a line, fields instead of sentences.
 
 An event is a ``snake_case`` verb phrase in the past tense (``reservation_granted``); money is an integer with
-its unit in the field's name (``charged_micro_euro``). Who handles a session binds it once with
-:func:`bound`, so that no function passes it on. Phone numbers and mail addresses are masked by one
-processor, wherever they stand: logs go to more places than customers agreed to.
+its unit in the field's name (``charged_micro_euro``). Phone numbers and
+mail addresses are masked by one processor, wherever they stand: logs go to more places than customers agreed to.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import logging.handlers
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TextIO, cast
@@ -109,11 +107,6 @@ def _watched(file: Path) -> logging.handlers.WatchedFileHandler:
 def get_logger(name: str = "charging") -> structlog.typing.FilteringBoundLogger:
     """The logger of a module."""
     return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(name))
-
-
-def bound(**fields: str | int) -> AbstractContextManager[None]:
-    """Within the block every line of this task carries ``fields`` (``session=…``, ``account=…``)."""
-    return structlog.contextvars.bound_contextvars(**fields)
 
 
 def mask(text: str) -> str:

@@ -229,7 +229,7 @@ class Logs(Section):
 
 
 def _there_without_keys(value: object) -> object:
-    """A section that is there, and left as it is, takes its defaults: left out, it would mean something else."""
+    """An empty section (``api:``) enables the feature with defaults; a missing one disables it."""
     return {} if value is None else value
 
 

@@ -96,7 +96,7 @@ class Find:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """The ledger's view of this session is not ours: at the next audit, go on from what is stored, if it is ours."""
+    """Our copy disagrees with the ledger. Drop it; the next audit reloads the session if this switch still owns it."""
 
 
 @dataclass(frozen=True, slots=True)

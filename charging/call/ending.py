@@ -88,7 +88,7 @@ def channel_ended(session: Session, event: ChannelEnded, _context: Context) -> S
 
 
 def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
-    """A channel's end can overtake the word that it left its bridge (a reconciliation between them)."""
+    """BridgeLeave may arrive after Hangup when a reconcile ran in between."""
     if session.left is not None:
         return Step(session)
     return Step(replace(session, left=context.now, left_us=event.at_us))

@@ -1,5 +1,5 @@
-"""What is paid at once: a voicemail, a fax. Its price is reserved before, and the switch's own record alone tells what
-of it is charged: no record, no charge (R3). Pure.
+"""A one-off charge: a voicemail, a fax. Its maximum price is reserved, and only what the switch's own record proves is
+charged: no record, no charge (R3). Pure.
 
     RESERVED ──no channel any more──▶ ENDING ──record read──▶ SETTLING ──booked──▶ CLOSED
 

@@ -183,7 +183,7 @@ class Registry:
         self.doubt()
 
     def doubt(self) -> None:
-        """A session may have been opened in the ledger without our having heard so: look again at the next audit."""
+        """We lost the answer to an opening transfer: reload open sessions at the next audit."""
         self._doubts += 1
 
     def find(self, session: str) -> SessionRunner | None:

@@ -26,7 +26,7 @@ class Code(StrEnum):
     INSUFFICIENT = "insufficient"
     """The balance would fall below zero."""
     CONFLICT = "conflict"
-    """Somebody else changed it at the same time, again and again."""
+    """Gave up after repeated concurrent edits; retry."""
     UNAVAILABLE = "unavailable"
     """It cannot be done just now; the same may be asked again, with the same key."""
 

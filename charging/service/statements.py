@@ -41,8 +41,7 @@ belongs to one of the sums of a statement, and they lead from its opening to its
 
 CDR_ROWS = 1_000
 SETTLED_WITHIN_US = 2 * 24 * 3600 * MICROSECONDS
-"""So long before or after the month a call may have ended whose charge was posted in it; beyond, its line tells no
-number."""
+"""CDRs ending this far outside the month are still searched; older ones are shown without a number."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")

@@ -12,7 +12,7 @@ KEY_LENGTH_MAX = 128
 
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 UNSEEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff"
-"""What Python or ECMA-262 calls a space and the other does not is among them; `web.forms` tells them to others."""
+"""Invisible characters, including those that Python and JavaScript classify differently; `web.forms` publishes them."""
 _ABROAD = (
     r"\u00a1-\u00ac\u00ae-\u05ff\u0606-\u061b\u061d-\u06dc\u06de-\u070e\u0710-\u088f\u0892-\u08e1\u08e3-\u167f"
     r"\u1681-\u180d\u180f-\u1fff\u2010-\u2027\u2030-\u205e\u2070-\u2fff\u3001-\ud7ff\uf900-\ufefe\uff00-\ufff8"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from charging.logs import bound, configure_logs, get_logger, mask
+from charging.logs import configure_logs, get_logger, mask
 from tests.fakes.clock import FakeClock
 
 
@@ -57,16 +57,6 @@ def test_event_is_one_json_line_with_the_injected_clocks_time() -> None:
             "timestamp": "2026-11-21T12:00:00.000Z",
         }
     ]
-
-
-def test_session_and_account_are_bound_within_the_block_only() -> None:
-    stream = json_log()
-    with bound(session="s-1", account="a-1"):
-        get_logger().info("call_answered")
-    get_logger().info("daemon_stopped")
-    first, second = lines_of(stream)
-    assert (first["session"], first["account"]) == ("s-1", "a-1")
-    assert "session" not in second
 
 
 def test_lines_below_the_level_are_not_written() -> None:
