@@ -21,6 +21,7 @@ BYTES = {".git", ".coverage", ".wav", ".gz", ".tiff", ".pdf", ".sqlite", ".db", 
 # Written in pieces, so that this file is no offence itself.
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 ONE_MACHINE = re.compile(r"(?<![\w.}])/(work|root|farm)/|/tmp/" + r"bash|/opt/(wheels|pypi)|(?<![\w.])/home/[a-z]+/")
+UNMERGED = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
 REGISTRY = re.compile(
     r"pypi\." + r"org|pythonhosted\." + r"org|(deb|ftp)\.debian\." + r"org|registry\.npmjs|--(?:extra-)?index-" + r"url"
 )
@@ -49,6 +50,10 @@ def test_nothing_is_left_to_do() -> None:
     assert lines_with(UNFINISHED) == []
 
 
+def test_nothing_is_left_unmerged() -> None:
+    assert lines_with(UNMERGED) == []
+
+
 def test_no_path_of_one_machine() -> None:
     assert lines_with(ONE_MACHINE) == []
 
@@ -60,6 +65,7 @@ def test_no_registry_is_named() -> None:
 def test_patterns_find_what_they_look_for() -> None:
     for pattern, text in (
         (UNFINISHED, "# TO" + "DO: later"),
+        (UNMERGED, "<" * 7 + " HEAD"),
         (ONE_MACHINE, "open('/wo" + "rk/x')"),
         (ONE_MACHINE, "cd /ro" + "ot/x"),
         (REGISTRY, "--index-" + "url x"),
