@@ -1,4 +1,7 @@
-"""The wheel has all that `charging init` lays down, and no demo; with the second wheel there is one."""
+"""The wheel has all that `charging init` lays down, and no demo; with the second wheel there is one.
+
+That calls are charged with what was laid down, and nothing else, is seen in tests/asterisk/test_laid_down.py.
+"""
 
 from __future__ import annotations
 
@@ -47,15 +50,6 @@ def test_a_wheel_lays_down_what_a_checkout_does(command: Path, tmp_path: Path) -
         f"ExecStart={command} --config {tmp_path}/shop/charging.yaml run\n"
         in (tmp_path / "shop" / "systemd" / "charging.service").read_text()
     )
-
-
-def test_what_was_laid_down_works(command: Path, tmp_path: Path) -> None:
-    assert run(command, "init", "shop", folder=tmp_path).returncode == 0
-    settings = "--config", "shop/charging.yaml"
-    assert run(command, *settings, "account", "add", "anna", "--plan", "voice_free", folder=tmp_path).returncode == 0
-    checked = run(command, *settings, "check", folder=tmp_path)
-    assert [line for line in checked.stdout.splitlines() if line.startswith("problem") and "sandbox" not in line] == []
-    assert f"prompts   {tmp_path}/shop/prompts: 4 files" in checked.stdout
 
 
 def test_a_server_has_no_demo_and_is_told_what_to_install(command: Path, wheel: Path, tmp_path: Path) -> None:
