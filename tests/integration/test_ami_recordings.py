@@ -7,10 +7,11 @@ import pytest
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.translate import translate
+from charging.lab.install import SUPPORTED
 from charging.call.switch_events import SwitchBooted, SwitchEvent
 from tests.fakes.ami import FakeAmi, eventually
 from tests.fakes.link import Owner, running
-from tests.fakes.recordings import BRANCHES, USUAL, ami_bytes, ami_events, ami_messages
+from tests.fakes.recordings import BRANCHES, DATA, USUAL, ami_bytes, ami_events, ami_messages
 
 RECORDINGS = [
     "answered_caller_hangs_up",
@@ -98,3 +99,10 @@ def test_the_real_one_refuses_in_the_words_that_are_looked_for(branch: str) -> N
 @pytest.mark.parametrize("end", ["StatusComplete", "DBGetTreeComplete", "DBGetComplete", "BridgeInfoComplete"])
 def test_the_real_one_closes_its_lists_with_the_events_that_are_waited_for(end: str, branch: str) -> None:
     assert recorded("Event", end, branch).get("EventList") == "Complete"
+
+
+def test_every_branch_that_is_supported_is_recorded_in_full() -> None:
+    assert set(BRANCHES) == set(SUPPORTED)
+    for branch in BRANCHES:
+        assert {path.stem for path in (DATA / "ami" / branch).iterdir()} == {"login", "answers", *RECORDINGS}
+        assert {path.stem for path in (DATA / "agi" / branch).iterdir()} == {"answers", "incoming", "unanswered"}
