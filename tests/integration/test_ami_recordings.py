@@ -7,8 +7,8 @@ import pytest
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.translate import translate
-from charging.lab.install import SUPPORTED
 from charging.call.switch_events import SwitchBooted, SwitchEvent
+from charging.lab.install import SUPPORTED
 from tests.fakes.ami import FakeAmi, eventually
 from tests.fakes.link import Owner, running
 from tests.fakes.recordings import BRANCHES, DATA, USUAL, ami_bytes, ami_events, ami_messages
