@@ -78,6 +78,16 @@ def tariff(price: str = "0.06", revision: int = 1) -> str:
     return TARIFF.format(price=price, revision=revision)
 
 
+async def every_page(daemon: DaemonProcess, path: str) -> list[dict[str, Any]]:
+    """All rows of a listing: the process that decides calls gives small pages only."""
+    page = await daemon.get(path)
+    rows = list(page["items"])
+    while page["next"]:
+        page = await daemon.get(path, cursor=page["next"])
+        rows += page["items"]
+    return rows
+
+
 @dataclass
 class Engine:
     """The daemon, and one subscriber of its."""
@@ -96,8 +106,7 @@ class Engine:
         await self.daemon.post("/accounts/anna/top-ups", {"amount": amount}, key)
 
     async def journal(self) -> list[dict[str, Any]]:
-        page = await self.daemon.get("/accounts/anna/journal", limit="1000")
-        return list(reversed(page["items"]))
+        return list(reversed(await every_page(self.daemon, "/accounts/anna/journal")))
 
     async def cdr(self, calls: int = 1) -> dict[str, Any]:
         """The last call's CDR, once so many calls are booked."""
@@ -107,7 +116,7 @@ class Engine:
         found: list[dict[str, Any]] = []
 
         async def booked() -> bool:
-            found[:] = (await self.daemon.get("/cdrs", limit="1000"))["items"]
+            found[:] = await every_page(self.daemon, "/cdrs")
             return len(found) >= calls
 
         await self.until(booked, f"{calls} CDRs", 20)

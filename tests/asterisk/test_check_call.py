@@ -22,7 +22,7 @@ from charging.lab import Lab
 from charging.lab.daemon import DaemonProcess
 from charging.service.rehearsals import ACCOUNT, REASON
 from charging.settings import load_config
-from tests.asterisk.engine import NUMBER, engine
+from tests.asterisk.engine import NUMBER, engine, every_page
 from tests.asterisk.several import site
 from tests.asterisk.test_check_live import EXTENSIONS, GLOBALS, MANAGER, Edit, edited
 from tests.integration.redis_servers import RedisServer
@@ -75,8 +75,8 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 async def journal(daemon: DaemonProcess) -> list[tuple[str, str]]:
     """Kinds and reasons of the rehearsal's account, oldest first."""
-    page = await daemon.get(f"/accounts/{ACCOUNT}/journal", limit="1000")
-    return [(line["kind"], line["reason"]) for line in reversed(page["items"])]
+    lines = await every_page(daemon, f"/accounts/{ACCOUNT}/journal")
+    return [(line["kind"], line["reason"]) for line in reversed(lines)]
 
 
 async def test_a_right_set_up_keeps_every_promise_and_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
