@@ -20,7 +20,7 @@ demo: venv ## a real call on a real Asterisk: decided, charged, warned, cut
 
 test: venv ## everything that matters, the real Asterisk included
 	@.ci/setup docs
-	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester systemd
+	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
 	$(PYTEST) -q -n $(WORKERS) -m "not long" --ignore=tests/asterisk

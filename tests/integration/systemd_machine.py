@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from charging.lab.process import DIE_WITH_OWNER
 from tests.integration.command import REPOSITORY
 
 BOOT = Path(__file__).with_suffix(".sh")
@@ -73,7 +74,8 @@ class Machine:
 def booted() -> Iterator[Machine]:
     """Boot it; it is gone afterwards with all that was written in it."""
     with tempfile.TemporaryDirectory(prefix="charging-systemd-") as work:
-        command = ["unshare", "--mount", str(BOOT), work, str(REPOSITORY), sys.base_prefix]
+        owned = [*DIE_WITH_OWNER, str(os.getpid())]  # a test that is killed leaves no machine behind
+        command = [*owned, "unshare", "--mount", str(BOOT), work, str(REPOSITORY), sys.base_prefix]
         with Path(work, "console").open("wb") as console, Path(work, "console").open() as said:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
             try:

@@ -15,6 +15,9 @@ from tests.fakes.documents import pdf
 from tests.integration.command import REPOSITORY, TARIFF
 from tests.integration.systemd_machine import Machine, booted
 
+pytestmark = pytest.mark.long
+"""It needs root, overlayfs and systemd itself, which a machine that only runs `make test` may not have."""
+
 UNITS = ("charging.service", "charging-backup.service", "charging-backup.timer")
 CHARGING = "/opt/charging/.venv/bin/charging"
 BACKUPS = "/var/backups/charging"
