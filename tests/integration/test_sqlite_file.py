@@ -124,7 +124,7 @@ def test_a_read_only_ledger_is_unavailable(tmp_path: Path) -> None:
         import asyncio, subprocess, sys
         from pathlib import Path
         from charging.errors import LedgerUnavailable
-        from charging.ledger.sqlite import SqliteStore
+        from charging.ledger.sqlite.store import SqliteStore
         from tests.integration.test_sqlite_file import TOP_UP
         from tests.contract.scenario import add_account
 
@@ -151,7 +151,7 @@ def test_a_full_disk_is_unavailable_loses_nothing_and_room_mends_it(tmp_path: Pa
         from pathlib import Path
         from charging.errors import LedgerUnavailable
         from charging.ledger.model import Kind, Leg, Transfer
-        from charging.ledger.sqlite import SqliteStore
+        from charging.ledger.sqlite.store import SqliteStore
         from tests.contract.scenario import add_account
 
         async def fill(store):

@@ -152,7 +152,7 @@ import asyncio, itertools, sys
 from pathlib import Path
 from typing import Any
 from charging.ledger.model import Kind, Leg, Transfer
-from charging.ledger.sqlite import SqliteStore
+from charging.ledger.sqlite.store import SqliteStore
 
 async def top_up(store, task):
     for number in itertools.count():
