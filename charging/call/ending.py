@@ -44,7 +44,7 @@ from charging.call.events import (
     SwitchSilent,
     Woke,
 )
-from charging.call.failover import recover
+from charging.call.failover import reassert_within, recover
 from charging.call.model import Duration, Pending, Proof, Session, Short, State
 from charging.call.step import Context, Step, due
 from charging.call.switch_events import (
@@ -263,6 +263,8 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
         return Step(session)  # asked before the call ended
     if event.balances is None:
         return Step(replace(session, retry_mono_us=context.in_s(context.policy.retry_s)), (Tell("ledger_not_reached"),))
+    if not session.held:  # not even its place among the account's calls: the ledger does not know it
+        return reassert_within(session, event.balances, context)
     funding = within_means(session, event.balances, duration.billed_s)
     unpaid_s = max(0, duration.billed_s - (funding[-1].end_s if funding else 0))
     paid = replace(duration, billed_s=duration.billed_s - unpaid_s, overrun_s=duration.overrun_s + unpaid_s)

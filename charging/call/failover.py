@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from charging.call.booking import set_aside
 from charging.call.commands import Post, Tell
-from charging.call.model import Pending, Session
+from charging.call.model import Pending, Session, Short
 from charging.call.step import Context, Step
-from charging.call.transfers import Extension, final_charge, grants_for, reserve_transfer
-from charging.ledger.model import AMOUNT_MAX, Leg, OpenSession
+from charging.call.transfers import Extension, final_charge, grants_for, reserve_transfer, within_means
+from charging.ledger.model import AMOUNT_MAX, Balance, Leg, OpenSession
+from charging.pricing.funding import Funding
 
 
 def recover(
@@ -44,13 +45,27 @@ def _posted_in(state: str) -> Mapping[str, int]:
     return posted
 
 
-def _reassert(session: Session, context: Context) -> Step:
+def reassert_within(session: Session, balances: Mapping[str, Balance], context: Context) -> Step:
+    """Open a lost session again if other calls have taken its money meanwhile: the call goes on, or is booked, as far
+    as what is left pays. What it has used beyond that is ours, like any other seconds beyond a deadline."""
+    wanted_s = session.covered_s if session.duration is None else session.duration.billed_s
+    funding = within_means(session, balances, wanted_s)
+    missing_s = wanted_s - (funding[-1].end_s if funding else 0)
+    short = session if missing_s <= 0 else replace(session, funding=funding, short=Short.MONEY)
+    step = _reassert(short, context, funding)
+    return Step(step.session, (Tell("session_reasserted_short", {"seconds": missing_s}), *step.commands))
+
+
+def _reassert(session: Session, context: Context, funding: Funding | None = None) -> Step:
     """The write that opened the session is lost, and with it all that came after. Open it again as it stands, with
     nothing settled yet and everything held (once its length is known, only what it cost); what it has used is settled
-    anew. If another daemon has closed it meanwhile, its CDR forbids that."""
+    anew. If another daemon has closed it meanwhile, its CDR forbids that. ``funding``: what pays for it, instead of
+    what did before."""
     bare = replace(session, posted={}, held={}, fixed_s=0, pending=None)
     at_us = context.now.wall_us
-    funding = session.funding if session.duration is None else final_charge(session, session.duration.billed_s)[1]
+    if funding is None:
+        ends = session.duration
+        funding = session.funding if ends is None else final_charge(session, ends.billed_s)[1]
     _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short), at_us)
     transfer = replace(transfer, legs=tuple(map(_beyond_limits, transfer.legs)))
     grants = grants_for(bare, funding, {}, at_us)  # what of them the ledger has kept, it skips

@@ -49,7 +49,7 @@ from charging.call.events import (
     SwitchSilent,
     Woke,
 )
-from charging.call.failover import recover
+from charging.call.failover import reassert_within, recover
 from charging.call.model import Session, Short, State
 from charging.call.step import Context, Step, due, hang_up_all, order_end
 from charging.call.switch_events import (
@@ -409,6 +409,8 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     if event.balances is None:
         told = Tell("ledger_not_reached")
         return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (told,))
+    if not session.held:  # not even its place among the account's calls: the ledger does not know it
+        return reassert_within(session, event.balances, context)
     used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000) if session.confirmed else 0
     elapsed_s = session.elapsed_ms(context.now.mono_us) // 1000
     extension = extend(session, event.balances, used_s, elapsed_s + policy.reach_s)

@@ -26,8 +26,8 @@ WARNINGS = frozenset(
     "records_of_another_switch left_message_too_old drain_begun drain_ended".split()
 )
 ERRORS = frozenset(
-    "session_lost session_reasserted quota_overrun unexpected_event_met mailbox_overflowed session_unreadable "
-    "leg_without_session event_contradicted booking_contradicted "
+    "session_lost session_reasserted session_reasserted_short quota_overrun unexpected_event_met mailbox_overflowed "
+    "session_unreadable leg_without_session event_contradicted booking_contradicted "
     "sessions_not_restored ledger_failed clock_jumped".split()
 )
 

@@ -24,7 +24,11 @@ async def audit(rig: Rig, day: Workload) -> None:
     await _check_free_seconds(rig, cdrs)
     for call in (one for one in day.calls if one.session not in day.forgotten):
         stepped_s = day.stepped.get(call.session, 0)
-        _check_call(call, cdrs[call.session], lost=call.session in day.lost, stepped_s=stepped_s)
+        cdr = cdrs[call.session]
+        if call.session in day.tight and cdr["overrun_s"]:
+            day.short_of_money += 1
+            cdr |= {"billed_s": cdr["billed_s"] + cdr["overrun_s"], "overrun_s": 0}  # what nobody could pay any more
+        _check_call(call, cdr, lost=call.session in day.lost, stepped_s=stepped_s)
 
 
 async def _check_free_seconds(rig: Rig, cdrs: dict[str, Any]) -> None:

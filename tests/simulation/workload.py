@@ -11,7 +11,7 @@ from agi.port import Declined
 from charging.call.model import Session, State, from_json
 from charging.clock import Instant
 from charging.errors import ChargingError, LinkDown, SwitchError
-from charging.ledger.model import bundle
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer, bundle
 from charging.pricing.money import MICRO
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import Rig
@@ -38,9 +38,13 @@ class Workload:
         """Sessions whose switch died with them: no record, no events."""
         self.forgotten: set[str] = set()
         """Sessions that a fail-over of the ledger has lost from beginning to end."""
+        self.tight: set[str] = set()
+        """Sessions whose reservation others may have taken while a fail-over had lost it."""
         self.stepped: dict[str, float] = {}
         """Sessions before whose booking the time of day was stepped: by how many seconds, either way. A step that may
         have come before an end that nobody has heard of yet is taken off: the smaller duration is billed."""
+        self.short_of_money = 0
+        """Calls that were booked as far as what others had left paid."""
         self.alive = True
         self._disobeyed = False
         self._keys = 0
@@ -197,10 +201,11 @@ class Workload:
             await self._reconcile()
 
     async def _fail_over(self) -> None:
-        """The ledger loses what was acknowledged in the last moments. There is money for all of it to be booked again;
-        where there is not, somebody else has spent what was reserved."""
+        """The ledger loses what was acknowledged in the last moments. Half the times there is money for all of it to be
+        booked again; else other calls may take what was reserved."""
         await self._mend_faults()
-        for _ in range(40):
+        is_tight = self.chance.random() < 0.5
+        for _ in range(0 if is_tight else 40):
             await self._top_up()
         self.store.remember()
         self._calm_until_us = self.rig.clock.now().mono_us + CALM_US
@@ -212,8 +217,21 @@ class Workload:
         known = await self._known()
         self.store.fail_over()
         lost = known - await self._known()
+        if is_tight:
+            await self._others_take()
+            still_booked = {row.session for row in await self.store.cdrs(limit=10_000)}
+            self.tight |= {one.session for one in self.calls} - still_booked
         self.forgotten |= lost & booked
         self._opened_in_vain |= lost - booked
+
+    async def _others_take(self) -> None:
+        """Another service of the account spends most of what there seems to be now."""
+        self._keys += 1
+        available = (await self.rig.balance()).available
+        taken = self.chance.randrange(available // 2, available + 1)
+        leg = Leg(CREDIT, -taken)
+        await self.store.apply(Transfer(f"others/{self._keys}", "anna", Kind.CORRECT, 0, (leg,), reason="others"))
+        self.topped_up -= taken
 
     async def _known(self) -> set[str]:
         """The sessions that the ledger knows, open or closed."""

@@ -15,7 +15,7 @@ from charging.call.model import Policy
 from charging.clock import MICROSECONDS
 from charging.engine.closed import KEPT_S, ClosedRecords
 from charging.engine.sessions import AUDIT_S
-from charging.ledger.model import Balance, OpenSession, bundle
+from charging.ledger.model import CREDIT, Balance, Kind, Leg, OpenSession, Transfer, bundle
 from tests.contract.scenario import assert_sound
 from tests.fakes.clock import START_WALL_US
 from tests.fakes.faulty_store import FaultyStore
@@ -66,6 +66,38 @@ async def test_running_call_whose_opening_was_lost_reasserts_itself_and_is_charg
     await rig.hang_up(call)
     assert (await rig.balance()).posted == 10 * EURO - 150 * SECOND
     assert await rig.reserved() == {}
+
+
+async def others_take(rig: Rig, left: int) -> None:
+    """What a lost session had reserved goes to others, all but ``left`` micro-euro."""
+    available = (await rig.balance()).available
+    leg = Leg(CREDIT, left - available)
+    await rig.store.apply(Transfer("others", "anna", Kind.CORRECT, 0, (leg,), reason="other calls"))
+
+
+@pytest.mark.parametrize("left_s", [0, 50, 100, 150])
+@pytest.mark.parametrize("ends_at_once", [False, True], ids=["goes_on", "is_over"])
+async def test_r23_call_whose_money_went_to_others_in_a_fail_over_goes_on_as_far_as_what_is_left_pays(
+    rig: Rig, store: LossyStore, left_s: int, ends_at_once: bool
+) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    store.remember()
+    call = await rig.talking()
+    await rig.clock.advance(70.1)
+    store.fail_over()
+    await others_take(rig, left_s * SECOND)
+    if ends_at_once:
+        await rig.hang_up(call)
+    await rig.clock.advance(400)
+    assert not rig.heard("session_lost")
+    assert bool(rig.heard("session_reasserted_short")) is not (ends_at_once and left_s > 70)
+    assert await store.sessions() == []
+    assert await rig.reserved() == {}
+    paid_s = min(left_s, 70) if ends_at_once else left_s
+    assert (await rig.balance()).posted == (left_s - paid_s) * SECOND
+    if not ends_at_once:
+        assert call.true_ms <= max(120, left_s) * 1000 + 1000, "the switch cuts it when its money is gone"
+    await assert_sound(store)
 
 
 async def test_call_that_ends_after_its_opening_was_lost_is_charged_whole(rig: Rig, store: LossyStore) -> None:
