@@ -203,9 +203,10 @@ async def test_lost_opening_whose_money_is_spent_meanwhile_is_told_loudly(rig: R
     await rig.talking()
     store.fail_over()
     await rig.credit(-140 * SECOND, "chargeback")
-    await rig.clock.advance(70)
-    assert rig.heard("session_lost")
-    assert (await rig.balance()).available == 10 * SECOND
+    await rig.clock.advance(90)
+    assert [told["seconds"] for told in rig.heard("session_reasserted_short")] == [110]
+    assert not rig.heard("session_lost")
+    assert (await rig.balance()).posted == 0, "the ten seconds that there was money for"
 
 
 async def test_r11_a_lost_tick_that_brought_the_next_month_s_minutes_into_being_is_settled_with_its_grant(
