@@ -69,7 +69,7 @@ def reading_of(event: Posted) -> Reading:
             return Behind(stored)
         case (Outcome.SESSION_NOT_OPEN, _) if not isinstance(change, Opened):
             return Behind(None)
-        case (Outcome.INSUFFICIENT, _) if not isinstance(change, Opened):
+        case (Outcome.INSUFFICIENT, _):
             return Insufficient()
         case (outcome, _):
             return Lost(outcome)
