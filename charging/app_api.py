@@ -39,7 +39,8 @@ from charging.web.api import api_app
 from charging.web.forward import daemon_at
 from charging.web.listen import Front, HttpLimits, serve_on
 
-PROGRAM = (sys.executable, "-m", "charging.app_api")
+PROGRAM = (sys.executable, "-P", "-m", "charging.app_api")
+"""``-P``: as for `charging.tariff.reading`."""
 NICENESS = 5
 """Where processors are short, calls go first."""
 PAUSE_S = 1

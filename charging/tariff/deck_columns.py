@@ -161,7 +161,7 @@ _DATE = re.compile(
 )
 _RANGE = re.compile(r"([1-9][0-9]{0,14}) ?- ?([1-9][0-9]{0,14})")
 RANGE_MAX = 10_000
-"""Prefixes of one range."""
+"""Prefixes of one range, and of one field."""
 
 
 class Refused(Exception):
@@ -220,6 +220,8 @@ def prefixes(text: str) -> tuple[str, ...]:
     for part in parts:
         between = _RANGE.fullmatch(part.strip())
         found.extend(_range(between[1], between[2]) if between else [_prefix(part)])
+        if len(found) > RANGE_MAX:
+            raise Refused(f"at most {RANGE_MAX} prefixes in a row")
     return tuple(found)
 
 
@@ -240,7 +242,7 @@ def _prefix(text: str) -> str:
 
 def price(text: str) -> int:
     """Micro-euro. Zeros beyond the sixth decimal are none: 0.09000000 is a price."""
-    number = re.sub(r"^(?:€|EUR)\s*|\s*(?:€|EUR)$", "", text)
+    number = re.sub(r"^(?:€|EUR)|(?:€|EUR)$", "", text).strip()
     number = re.sub(r"([.,][0-9]{6})0+$", r"\1", number)
     try:
         amount = parse_euro(number)

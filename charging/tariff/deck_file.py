@@ -67,11 +67,13 @@ HEADER_MAX = 20_000
 """Characters of a line in which the names are looked for."""
 
 _FOOTER = re.compile(
-    r"(?:^|\n)(?P<line>[ \t]*(?:#[ \t]*sha-?256[ \t:=]+(?P<digest>[0-9a-fA-F]{64})"
-    r"|#?[ \t]*(?:rows|row count|records|total|total rows|eof|trailer)[ \t:=;,|]+(?P<rows>[0-9]{1,9}))[;,\t \r]*)\n*\Z",
+    r"#[ \t]*sha-?256[ \t:=]+(?P<digest>[0-9a-f]{64})"
+    r"|(?:#[ \t]*)?(?:rows|row count|records|total|total rows|eof|trailer)[ \t:=;,|]+(?P<rows>[0-9]{1,9})",
     re.IGNORECASE,
 )
 """The last line, where it tells how many rows there are, or the digest of all before it."""
+FOOTERS_MAX = 4
+"""For each of them the whole file is looked at once more."""
 
 
 class DeckFile(NamedTuple):
@@ -219,6 +221,7 @@ class _Reader:
         skipped = self._preamble(body)
         lines = csv.reader(io.StringIO(body, newline=""), delimiter=self.delimiter, strict=True)
         rows: dict[tuple[str, date], tuple[int, DeckRow]] = {}
+        made = 0
         fields: list[str] = []
         try:
             for _ in range(skipped):
@@ -232,6 +235,10 @@ class _Reader:
                 if any(fields) and not (fields[0].startswith("#") and not any(fields[1:])):
                     for row in self._rows(fields):
                         self._add(rows, row)
+                        made += 1
+                if made > MAX_ROWS:  # a short line may have thousands of prefixes
+                    self._error("", "more prefixes", f"at most {MAX_ROWS} rows with one prefix each")
+                    break
         except csv.Error as error:
             self.line = lines.line_num
             self._error("", str(error), "a row of a CSV file")
@@ -246,8 +253,13 @@ class _Reader:
     def _footers(self) -> str:
         """The text without what is told at its end: ``# rows: 1234`` or ``TOTAL;1234``, ``# sha256: …``; checked."""
         body = self.text
-        while found := _FOOTER.search(body):
-            before = body[: found.start("line")]
+        for _ in range(FOOTERS_MAX):
+            end = len(body.rstrip("\n"))
+            start = body.rfind("\n", 0, end) + 1
+            found = _FOOTER.fullmatch(body[start:end].lstrip(" \t").rstrip(";,\t \r"))
+            if found is None:
+                break
+            before = body[:start]
             self.line = before.count("\n") + 1
             if found["digest"]:
                 if hashlib.sha256(before.encode()).hexdigest() != found["digest"].lower():

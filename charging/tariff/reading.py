@@ -24,8 +24,10 @@ from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import files_of, load_tariff
 from charging.tariff.tariff import Tariff
 
-PROGRAM = (sys.executable, "-c", "import sys; from charging.tariff.reading import main; main(*map(int, sys.argv[1:]))")
-"""Not as ``__main__``: what it hands over is of this module's own classes."""
+_MAIN = "import sys; from charging.tariff.reading import main; main(*map(int, sys.argv[1:]))"
+PROGRAM = (sys.executable, "-P", "-c", _MAIN)
+"""Not as ``__main__``: what it hands over is of this module's own classes. ``-P``: no module of the folder in which the
+daemon was started is taken for one of Python's or ours."""
 NICENESS = 5
 """Where processors are short, calls go first."""
 READ_MAX_S = 300

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from charging import app_api
 from charging.pricing.rate import Rate
+from charging.tariff import reading
 from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.deck_file import DeckCache, parse_deck
 from charging.tariff.reading import _Memory, read_files, read_in_child
@@ -43,6 +46,18 @@ async def test_child_reads_what_is_read_here(path: Path) -> None:
         found = there.tariff.rate_for(plan, number, AT_US)
         assert found == here.tariff.rate_for(plan, number, AT_US)
         assert isinstance(found, Rate) is (number != "+99912345678")
+
+
+@pytest.mark.parametrize("program", [reading.PROGRAM, app_api.PROGRAM], ids=["tariff", "api"])
+def test_a_child_runs_nothing_of_the_folder_that_the_daemon_was_started_in(
+    program: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Whoever may write there would have had the daemon's rights."""
+    (tmp_path / "charging").mkdir()
+    for strange in ("mmap.py", "charging/__init__.py"):
+        (tmp_path / strange).write_text("open('mark', 'w')\n", encoding="ascii")
+    subprocess.run(program, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert not (tmp_path / "mark").exists()
 
 
 async def test_problems_are_told_with_their_lines(path: Path) -> None:

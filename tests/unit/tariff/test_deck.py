@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import time
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,8 @@ from charging.errors import ConfigError
 from charging.pricing.funding import cost_of_seconds
 from charging.pricing.rate import Rate
 from charging.tariff.deck import DeckRow
+from charging.tariff import deck_file
+from charging.tariff.deck_columns import RANGE_MAX
 from charging.tariff.deck_file import COLUMNS_MAX, DeckCache, parse_deck, read_deck
 from charging.tariff.tariff import Refusal
 from tests.fakes.effort import assert_linear
@@ -251,6 +254,23 @@ def test_first_line_of_any_length_costs_no_more_than_twice_for_twice_its_length(
     assert_linear(read, 90, 1_000, 50_000)
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "32;0.05\n" + "# rows: 1\n" * 2_000,
+        "32;0.05\n" + " " * 8_000 + "x\n",
+        "32;1" + " " * 16_000 + "x\n",
+    ],
+    ids=["footers", "spaces at the end", "spaces in a price"],
+)
+def test_reading_takes_no_time_that_grows_with_the_square_of_a_row(rows: str) -> None:
+    """Each of these took more than ten seconds, and four times as long for twice its length."""
+    began_s = time.thread_time()
+    with suppress(ConfigError):
+        parse_deck(("prefix;price\n" + rows).encode(), "deck.csv")
+    assert time.thread_time() - began_s < 1
+
+
 @pytest.mark.parametrize(("more", "read"), [(COLUMNS_MAX - 2, True), (COLUMNS_MAX - 1, False)])
 def test_deck_has_no_more_columns_than_people_make(more: int, read: bool) -> None:
     text = "prefix;price" + ";note" * more + "\n32;0.05\n"
@@ -415,6 +435,36 @@ def test_several_prefixes_in_one_field_are_rows_of_their_own(typed: str, expecte
             parse_deck(text, "deck.csv")
     else:
         assert sorted(parse_deck(text, "deck.csv").deck.prefixes()) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "read"),
+    [
+        (f"10000-{RANGE_MAX + 9_999}", True),
+        (f"10000-{RANGE_MAX + 9_999},9", False),
+        ("10000-19998,9", True),
+        ("10000-10999," * 11 + "9", False),
+    ],
+)
+def test_a_field_has_no_more_prefixes_than_a_range(field: str, read: bool) -> None:
+    """One of 131 kB made 70 million rows, and the machine had no memory left for calls."""
+    text = f"prefix;price\n{field.replace(',', '|')};0.09\n"
+    if read:
+        assert len(parse_deck(text.encode(), "deck.csv").deck) == RANGE_MAX
+    else:
+        with pytest.raises(ConfigError):
+            parse_deck(text.encode(), "deck.csv")
+
+
+@pytest.mark.parametrize(("lines", "read"), [(4, True), (5, False)])
+def test_prefixes_count_as_rows(lines: int, read: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deck_file, "MAX_ROWS", 40)
+    text = "prefix;price\n" + "".join(f"{line}0-{line}9;0.09\n" for line in range(1, lines + 1))
+    if read:
+        assert len(parse_deck(text.encode(), "deck.csv").deck) == 40
+    else:
+        with pytest.raises(ConfigError, match="at most 40 rows"):
+            parse_deck(text.encode(), "deck.csv")
 
 
 @pytest.mark.parametrize(
