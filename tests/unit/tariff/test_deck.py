@@ -14,8 +14,8 @@ import pytest
 from charging.errors import ConfigError
 from charging.pricing.funding import cost_of_seconds
 from charging.pricing.rate import Rate
-from charging.tariff.deck import DeckRow
 from charging.tariff import deck_file
+from charging.tariff.deck import DeckRow
 from charging.tariff.deck_columns import RANGE_MAX
 from charging.tariff.deck_file import COLUMNS_MAX, DeckCache, parse_deck, read_deck
 from charging.tariff.tariff import Refusal
