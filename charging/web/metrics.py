@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 Ailing = Callable[[], Mapping[str, str]]
 """What is wrong now, by part (``{"ami": "wrong secret"}``); empty: all is well."""
+
+PAUSE_S = 0.05
+"""Before each request. An answer takes milliseconds of the process that decides calls, and no token is asked for."""
 
 
 def metrics_app(render: Callable[[], bytes], content_type: str, ailing: Ailing = dict) -> FastAPI:
@@ -24,4 +29,33 @@ def metrics_app(render: Callable[[], bytes], content_type: str, ailing: Ailing =
 
     app.get("/metrics")(metrics)
     app.get("/health")(health)
+    app.add_middleware(InTurn)
     return app
+
+
+class InTurn:
+    """Requests begin one after the other, with a pause before each. So whoever asks without end, on however many
+    connections, takes a small share of the process, and others come in their turn. Who has gone by then has none."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            gone = asyncio.create_task(_gone(receive))
+            try:
+                async with self._turn:
+                    if gone.done():
+                        return
+                    await asyncio.sleep(PAUSE_S)
+            finally:
+                gone.cancel()
+        await self._app(scope, receive, send)
+
+
+async def _gone(receive: Receive) -> None:
+    """Return when the client has. A body, for which nothing here asks, is left where it is."""
+    if (await receive()).get("more_body"):
+        await asyncio.Event().wait()
+    await receive()
