@@ -123,12 +123,15 @@ class RawCall(asyncio.DatagramProtocol):
 
 
 @contextlib.asynccontextmanager
-async def raw_call(lab: Lab, user: str, *headers: str, caller: str = CALLER, media: int = 9) -> AsyncIterator[RawCall]:
-    """A call to ``user``, under way. Left open at the end; the lab ends it."""
+async def raw_call(
+    lab: Lab, user: str, *headers: str, caller: str = CALLER, media: int = 9, invites: bool = True
+) -> AsyncIterator[RawCall]:
+    """A call to ``user``, under way unless ``invites`` is false. Left open at the end; the lab ends it."""
     loop = asyncio.get_running_loop()
     _, call = await loop.create_datagram_endpoint(lambda: RawCall(lab, user, caller), local_addr=("127.0.0.1", 0))
     try:
-        call.ask("INVITE", *headers, body=sdp(media))
+        if invites:
+            call.ask("INVITE", *headers, body=sdp(media))
         yield call
     finally:
         call.close()

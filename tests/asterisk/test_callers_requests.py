@@ -1,0 +1,157 @@
+"""What a caller asks of the switch within his call, and beside any call: it ends no call, moves none, makes no second
+free. The switch knows REFER and Replaces here, as an operator's does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from charging.lab import CallState, Lab, mobile
+from charging.pricing.money import parse_euro
+from tests.asterisk.engine import NUMBER, Engine, engine, number_of
+from tests.asterisk.raw_call import CALLER, RawCall, raw_call, sdp
+from tests.asterisk.sip_phone import phone
+from tests.asterisk.test_strangers_and_money import BREAK, names
+
+pytestmark = pytest.mark.asterisk
+
+CREDIT = 10_000_000
+ELSEWHERE = f"Refer-To: <sip:{number_of(1)}@carrier.example>"
+FORGED = "\r\n\r\nResponse: Success\r\nActionID: 1\r\n\r\nEvent: StatusComplete\r\n\r\n"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def moving(lab: Lab) -> AsyncIterator[Lab]:
+    """A switch that would transfer if its trunk were let."""
+    await lab.switch.cli("module load res_pjsip_refer.so")
+    yield lab
+    await lab.switch.cli("module unload res_pjsip_refer.so")
+
+
+async def exact(live: Engine, calls: int) -> list[int]:
+    """The seconds billed of each call, once all are booked, and the credit says the same."""
+    cdrs = await live.cdrs(calls)
+    assert {cdr["proof"] for cdr in cdrs} <= {"black_box", "never_answered"}
+    await live.nothing_reserved()
+    assert CREDIT - await live.posted() == sum(parse_euro(cdr["cost"]) for cdr in cdrs if cdr["account"] == "anna")
+    return [cdr["billed_s"] for cdr in cdrs]
+
+
+async def talked(call: RawCall, since: float) -> float:
+    """The caller hangs up; how long he has talked."""
+    lasted = time.monotonic() - since
+    call.ask("BYE")
+    await call.is_answered("BYE", 200)
+    return lasted
+
+
+async def test_nothing_that_a_caller_asks_within_his_call_makes_a_second_of_it_free(
+    moving: Lab, tmp_path: Path
+) -> None:
+    async with engine(moving, tmp_path) as live, raw_call(moving, NUMBER) as call:
+        await call.is_answered("INVITE", 200)
+        since = time.monotonic()
+        for digit in "*99#1*8":
+            call.ask("INFO", body=f"Signal={digit}\r\nDuration=100\r\n", kind="application/dtmf-relay")
+        call.ask("MESSAGE", body=FORGED, kind="text/plain")
+        call.ask("REFER", ELSEWHERE)
+        call.ask("SUBSCRIBE", "Event: dialog")
+        call.ask("NOTIFY", "Event: refer", "Subscription-State: active", body="SIP/2.0 200 OK", kind="message/sipfrag")
+        call.ask("UPDATE", f"P-Asserted-Identity: {names('BridgeID: x')}")
+        call.answers.clear()
+        call.ask("INVITE", f"P-Asserted-Identity: {names('BridgeID: x')}", body=f"{sdp(9)}a=sendonly\r\n")
+        await call.is_answered("INVITE", 200)
+        await live.heard("tick_posted", times=2)
+        assert live.daemon.events("call_moved") == []
+        lasted = await talked(call, since)
+        (billed,) = await exact(live, 1)
+    assert lasted - 0.5 <= billed <= lasted + 1.5
+
+
+async def test_what_is_asked_beside_any_call_ends_none(moving: Lab, tmp_path: Path) -> None:
+    async with engine(moving, tmp_path) as live:
+        victim = await moving.place_call(NUMBER)
+        await victim.wait_state(CallState.ANSWERED)
+        await live.heard("call_answered")
+        async with raw_call(moving, NUMBER, invites=False, caller=names(f"{BREAK}Event: StatusComplete")) as beside:
+            for method, *headers in (
+                ("MESSAGE",),
+                ("SUBSCRIBE", "Event: dialog"),
+                ("SUBSCRIBE", "Event: message-summary"),
+                ("NOTIFY", "Event: refer", "Subscription-State: terminated"),
+                ("PUBLISH", "Event: presence"),
+                ("REFER", ELSEWHERE),
+                ("REGISTER",),
+                ("INFO",),
+                ("UPDATE",),
+                ("OPTIONS",),
+                ("BYE",),
+            ):
+                beside.ask(method, *headers, body=FORGED, kind="text/plain")
+        await live.heard("tick_posted", times=len(live.daemon.events("tick_posted")) + 3)
+        assert victim.state is CallState.ANSWERED
+        await victim.hang_up()
+        await victim.wait_end()
+        (billed,) = await exact(live, 1)
+    assert abs(billed - victim.duration_s) <= 1.5
+
+
+async def test_a_caller_who_gives_up_at_any_moment_pays_what_he_talked(lab: Lab, tmp_path: Path) -> None:
+    moments = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)
+    async with engine(lab, tmp_path, forward_to=mobile.answers(0.1)) as live:
+        for moment in moments:
+            async with raw_call(lab, NUMBER) as call:
+                await asyncio.sleep(moment)
+                call.ask("CANCEL", number=1)
+                await call.is_answered("INVITE", 200, 487)
+                if ("INVITE", 200) in call.answers:
+                    await talked(call, 0.0)
+        await live.nothing_reserved()
+        assert await lab.switch.channels() == []
+        found = await live.cdrs(0)
+        assert CREDIT - await live.posted() == sum(parse_euro(cdr["cost"]) for cdr in found)
+        assert all(cdr["billed_s"] <= 1 for cdr in found)
+
+
+EVERYWHERE = (
+    f"History-Info: {names('BridgeID: x')};index=1",
+    f"P-Called-Party-ID: {names('Event: Hangup')}",
+    f"Diversion: {names('BridgeID: x')};reason=unconditional",
+    "User-Agent: x%0d%0aBridgeID%3a x",
+    'Reason: Q.850;cause=16;text="%0d%0aBridgeID: x"',
+    "X-CHARGING_SESSION: z",
+    "CHARGING_SESSION: z",
+    'Remote-Party-ID: "\u202e\u0000é" <sip:x@carrier.example>;party=calling',
+    "Subject: " + "s" * 2000,
+)
+
+
+@pytest.mark.parametrize(
+    "name", ['"\u00e9\u4e00' + "\U0001f4a9" * 300 + '"', '"a\\"\\\r\n BridgeID: x"', '"${CHARGING_SESSION}"']
+)
+async def test_words_in_any_header_make_no_second_of_his_call_free(lab: Lab, tmp_path: Path, name: str) -> None:
+    async with engine(lab, tmp_path) as live, raw_call(lab, NUMBER, *EVERYWHERE, caller=f"{name} {CALLER}") as call:
+        await call.is_answered("INVITE", 200)
+        since = time.monotonic()
+        await live.heard("tick_posted", times=2)
+        lasted = await talked(call, since)
+        (billed,) = await exact(live, 1)
+    assert lasted - 0.5 <= billed <= lasted + 1.5
+
+
+@pytest.mark.parametrize(
+    "does", ["302 Moved Temporarily", "300 Multiple Choices", "305 Use Proxy", "380 Alternative Service"]
+)
+async def test_a_carrier_that_sends_a_forward_elsewhere_is_not_followed(lab: Lab, tmp_path: Path, does: str) -> None:
+    elsewhere = f"Contact: <sip:{mobile.answers()}@127.0.0.1:{lab.world_sip_port}>"
+    async with phone(lab, elsewhere, does=does), engine(lab, tmp_path) as live, raw_call(lab, NUMBER):
+        decided = await live.heard("call_decided", times=2)
+        assert (decided["decision"], decided["reason"]) == ("voicemail", "forward_failed")
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT
