@@ -45,7 +45,7 @@ async def link_made_anew(live: Engine, ami: Relay) -> None:
         f"{BREAK}Event: StatusComplete",
         f"{BREAK}Event: StatusComplete{BREAK}EventList: Complete{BREAK}ListItems: 1{BREAK}X: ",
         f"{BREAK}Response: Error{BREAK}Message: no{BREAK}X: ",
-        f"{BREAK}Response: Success{BREAK}ActionID: 1{BREAK}EventList: start{BREAK}{BREAK}Event: StatusComplete{BREAK}X: ",
+        f"{BREAK}Response: Success{BREAK}ActionID: 1{BREAK}EventList: start{BREAK}X: ",
         f"{BREAK}Event: Shutdown{BREAK}Privilege: system,all{BREAK}Restart: False{BREAK}X: ",
     ],
 )
