@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from email.header import decode_header, make_header
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
-from email.policy import SMTP, Compat32
+from email.policy import SMTP, Compat32, Policy
 from enum import StrEnum
 from functools import partial
 from typing import TypeVar
@@ -37,7 +37,9 @@ HEADER_MAX = 20_000
 PART_HEADER_MAX = 1_000
 """Characters of a ``Content-…`` header, which the mail library reads, in time that grows with their square."""
 PARTS_MAX = 200
-"""Of a mail with more parts none is looked at: there is no document."""
+"""Of a mail with more parts none is looked at: there is no document. Three bytes make one, which takes a thousand."""
+HOLDERS_MAX = 20
+"""The same for parts that hold others: the mail library compares each line with the end of every one it stands in."""
 _IN_ADDRESS = re.compile(r"(fax\+)?\+?([0-9]{6,20})", re.IGNORECASE)
 _SECRET = re.compile(r"fax\+([a-z2-7]{26})", re.IGNORECASE)
 _TYPES = ("application/pdf", "image/tiff")
@@ -150,8 +152,43 @@ class _Bounded(Compat32):
         return name, value if len(value) <= PART_HEADER_MAX or not name.lower().startswith("content-") else ""
 
 
+class _TooMany(Exception):
+    """The mail has more parts than anybody sends."""
+
+
+class _Parts:
+    """Makes the mail's parts for the mail library, and ends its reading where there are too many."""
+
+    def __init__(self) -> None:
+        self._left = PARTS_MAX + 1  # the library makes one to try
+        self._holders_left = HOLDERS_MAX
+
+    def __call__(self, policy: Policy) -> EmailMessage:
+        self._left -= 1
+        if self._left < 0:
+            raise _TooMany
+        return _Part(policy, self)
+
+    def one_holds_others(self) -> None:
+        """Raises _TooMany."""
+        self._holders_left -= 1
+        if self._holders_left < 0:
+            raise _TooMany
+
+
+class _Part(EmailMessage):
+    def __init__(self, policy: Policy, parts: _Parts) -> None:
+        super().__init__(policy)
+        self._parts = parts
+
+    def get_boundary(self, failobj: T | None = None) -> T | str | None:  # type: ignore[override]
+        """The library asks for it before it reads what the part holds."""
+        self._parts.one_holds_others()
+        return super().get_boundary(failobj)
+
+
 def _parsed(data: bytes) -> EmailMessage | None:
-    """The mail; of parts nested without end there are only its own headers, and no document."""
+    """The mail; of one with too many parts there are only its own headers, and no document."""
     for headers_only in (False, True):
         message = _tried(partial(_parsed_by, headers_only, data), None)
         if message is not None:
@@ -160,7 +197,8 @@ def _parsed(data: bytes) -> EmailMessage | None:
 
 
 def _parsed_by(headers_only: bool, data: bytes) -> EmailMessage:
-    message = BytesParser(EmailMessage, policy=_Bounded()).parsebytes(data, headersonly=headers_only)
+    parser = BytesParser(_Parts(), policy=_Bounded())  # type: ignore[arg-type]  # it is given the policy
+    message = parser.parsebytes(data, headersonly=headers_only)
     assert isinstance(message, EmailMessage), "the policy's factory"
     for part in message.walk():
         part.policy = SMTP
@@ -279,7 +317,7 @@ def _typed(digits: str) -> str:
 
 def _documents(message: EmailMessage) -> Iterator[tuple[str, bytes]]:
     parts: list[EmailMessage] = _tried(lambda: list(message.walk()), [])
-    for part in parts if len(parts) <= PARTS_MAX else ():
+    for part in parts:
         if part.is_multipart():
             continue
         name = _filename(part)

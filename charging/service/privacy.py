@@ -28,8 +28,9 @@ from charging.shown import HIDDEN, hidden
 
 OTHERS_NUMBERS = ("caller", "target")
 """The members of a CDR that name other people; the customer's own ``number`` is not among them."""
-NUMBERS = ("number", *OTHERS_NUMBERS)
-"""All members of a CDR that lead to a person."""
+PERSONAL = ("number", *OTHERS_NUMBERS, "document", "document_digest")
+"""All members of a CDR that lead to a person; the last two are what the sender of a fax calls his document, and by
+which somebody who has it can tell that it was this one."""
 PAGE_ROWS = 100
 PAGE_REST_S = 0.05
 """Between two pages, so that calls never wait for this: a page takes some milliseconds."""
@@ -65,15 +66,15 @@ def without_numbers(document: str) -> str:
 
 
 def without_people(document: str) -> str:
-    """A CDR's JSON without any digit of a telephone number."""
+    """A CDR's JSON without anything that leads to a person."""
     try:
         cdr: Any = json.loads(document)
     except ValueError:
         return document
     if not isinstance(cdr, dict):
         return document
-    kept = {name: HIDDEN for name in NUMBERS if cdr.get(name)}
-    return json.dumps(cdr | kept, separators=(",", ":")) if kept.items() - cdr.items() else document
+    kept = cdr | {name: HIDDEN for name in PERSONAL if cdr.get(name)}
+    return document if kept == cdr else json.dumps(kept, separators=(",", ":"))
 
 
 async def hide_numbers(
@@ -139,9 +140,9 @@ class People:
                 yield {"document": json.loads(document.body), "collection": collection}
 
     async def erase(self, account: str) -> Erased | Refused:
-        """Take out what the books do not need of a closed account: mail address, reason, numbers, callers and targets
-        in CDRs, notices, missed calls, decisions. The journal stays as it is. What was erased already stays erased;
-        broken off, it is repeated."""
+        """Take out what the books do not need of a closed account: mail address, reason, numbers, callers, targets and
+        names of documents in CDRs, notices, missed calls, decisions. The journal stays as it is. What was erased
+        already stays erased; broken off, it is repeated."""
         stored = await self._store.account(account)
         if stored is None:
             return unknown_account(account)

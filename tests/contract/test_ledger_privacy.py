@@ -26,7 +26,8 @@ CDRS = 7
 
 
 def document(number: int) -> str:
-    return json.dumps({"session": f"s{number}", "caller": "+31612345678", "target": "+31201234567", "cost": "0.06"})
+    cdr = {"session": f"s{number}", "caller": "+31612345678", "target": "+31201234567", "cost": "0.06"}
+    return json.dumps(cdr | {"free_seconds": {"2026-11": 60}, "funding": [[0, 60, "bundle:2026-11"]]})
 
 
 @pytest.fixture

@@ -60,6 +60,22 @@ async def test_a_second_process_is_told_who_has_the_ledger(tmp_path: Path) -> No
     await again.close()
 
 
+async def test_no_link_leads_a_command_of_root_to_a_file_elsewhere(tmp_path: Path) -> None:
+    """The folder is the daemon's user's. What lay behind a link was emptied and given to him."""
+    folder, elsewhere, not_there = tmp_path / "state", tmp_path / "shadow", tmp_path / "cron"
+    folder.mkdir()
+    elsewhere.write_text("root:x")
+    (folder / "ledger.db.lock").symlink_to(elsewhere)
+    with pytest.raises(LedgerUnavailable, match=r"ledger\.db\.lock"):
+        await SqliteStore(folder / "ledger.db").open()
+    assert elsewhere.read_text() == "root:x"
+    (folder / "ledger.db.lock").unlink()
+    (folder / "ledger.db").symlink_to(not_there)
+    with pytest.raises(LedgerUnavailable, match=r"ledger\.db"):
+        await SqliteStore(folder / "ledger.db").open()
+    assert not not_there.exists()
+
+
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     there_is_none = r"missing/ledger\.db.*No such file or directory; make the folder and give it to the daemon's user"
     with pytest.raises(LedgerUnavailable, match=there_is_none):

@@ -74,8 +74,7 @@ class FileLock:
     def acquire(self) -> None:
         """Raises LedgerUnavailable where another process, or another store of this process, holds it."""
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            give_to_owner_of_folder(descriptor, self.path)
+            descriptor = _opened(self.path, os.O_NOFOLLOW)
         except OSError as error:
             advice = FOLDER_ADVICE if isinstance(error, FileNotFoundError) else "let the daemon's user write there"
             raise LedgerUnavailable(f"ledger lock {self.path}: {error.strerror}; {advice}") from error
@@ -110,15 +109,27 @@ def give_to_owner_of_folder(descriptor: int, path: Path) -> None:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
+def _opened(path: Path, flags: int = 0) -> int:
+    """A descriptor of the file, made where there is none. Only what was made here changes its owner: the folder is the
+    daemon's user's, who could have put a link there for root to give a file of the system away, or to write into it."""
+    flags |= os.O_RDWR | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags)
+    try:
+        give_to_owner_of_folder(descriptor, path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def create(path: Path) -> None:
     """Make the file where there is none, for its owner only (SQLite gives its -wal and -shm the same mode). Raises
     LedgerUnavailable."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            give_to_owner_of_folder(descriptor, path)
-        finally:
-            os.close(descriptor)
+        os.close(_opened(path))
     except OSError as error:
         raise LedgerUnavailable(f"ledger {path}: {error.strerror}; {FOLDER_ADVICE}") from error
 

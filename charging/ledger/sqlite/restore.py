@@ -20,6 +20,8 @@ from charging.ledger.durable import flush
 from charging.ledger.sqlite.file import FileLock, assert_ledger, beside, connect
 
 BUSY_S = 2
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+"""Never through a link that the folder's owner has put there for root."""
 
 
 @contextmanager
@@ -71,8 +73,8 @@ def _keep(ledger: Path, kept: Path) -> None:
     """Give the ledger another name too. Its ``-wal`` is carried over into it; that of a damaged one is kept as well."""
     wal, kept_wal = beside(ledger)[0], beside(kept)[0]
     if wal.exists():  # at once: of a damaged ledger SQLite throws it away
-        shutil.copyfile(wal, kept_wal)
-        kept_wal.chmod(0o600)
+        with wal.open("rb") as source, open(os.open(kept_wal, _NEW, 0o600), "wb") as copy:
+            shutil.copyfileobj(source, copy)
     with suppress(sqlite3.Error, LedgerCorrupt):
         assert_ledger(ledger)
         with closing(connect(ledger, BUSY_S)) as connection:
@@ -90,4 +92,4 @@ def _give_to_owner(copy: Path, ledger: Path) -> None:
     if os.geteuid() == 0:
         owner = (ledger if ledger.exists() else ledger.parent).stat()
         for path in (copy, FileLock(ledger).path):
-            os.chown(path, owner.st_uid, owner.st_gid)
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)  # the folder is that user's

@@ -10,8 +10,8 @@ import pytest
 from charging.ledger.accounts import Account
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CdrRow
-from charging.service.privacy import DAY_US, NumberHider, without_numbers
-from charging.shown import hidden
+from charging.service.privacy import DAY_US, NumberHider, without_numbers, without_people
+from charging.shown import HIDDEN, hidden
 from tests.fakes.clock import FakeClock, settle
 
 
@@ -36,6 +36,14 @@ def test_a_number_loses_its_last_four_digits_once(number: str, expected: str) ->
 def test_only_others_numbers_are_hidden() -> None:
     cdr = {"number": "+31201234567", "caller": "+31612345678", "target": None, "cost": "0.0600", "caller_id": 1}
     assert json.loads(without_numbers(json.dumps(cdr))) == cdr | {"caller": "+3161234xxxx"}
+
+
+def test_of_a_fax_the_name_that_its_sender_gave_it_is_erased_too() -> None:
+    money = {"pages": 2, "cost": "0.2000", "document_pages": 2, "status": "SUCCESS"}
+    people = {"number": "+31201234567", "target": "+31612345678", "document": "Jansen, divorce.pdf"}
+    erased = without_people(json.dumps(money | people | {"document_digest": "ab" * 32}))
+    assert json.loads(erased) == money | dict.fromkeys((*people, "document_digest"), HIDDEN)
+    assert without_people(erased) == erased
 
 
 @pytest.mark.parametrize("document", ["nonsense", "[1]", "{}", '{"caller":  ""}', '{"caller":7}'])
