@@ -160,6 +160,8 @@ _DATE = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T]00:00(?::00)?)?|([0-9]{1,2})([-.])([0-9]{1,2})[-.]([0-9]{4})"
 )
 _RANGE = re.compile(r"([1-9][0-9]{0,14}) ?- ?([1-9][0-9]{0,14})")
+NAME_MAX = 200
+"""Characters; more are left out. Each call keeps the name."""
 RANGE_MAX = 10_000
 """Prefixes of one range, and of one field."""
 
@@ -238,6 +240,12 @@ def _prefix(text: str) -> str:
         hint = "a spreadsheet wrote it as a rounded number" if "E+" in text.upper() else ""
         raise Refused("a prefix with its country code, such as 31612", hint)
     return "+" + digits
+
+
+def shown_name(text: str) -> str:
+    """What people call the destination: on one line, without signs that move a cursor, as long as a bill shows."""
+    shown = "".join(one if one.isprintable() else " " for one in text[: 4 * NAME_MAX])
+    return " ".join(shown.split())[:NAME_MAX].rstrip()
 
 
 def price(text: str) -> int:

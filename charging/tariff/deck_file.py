@@ -44,6 +44,7 @@ from charging.tariff.deck_columns import (
     prefixes,
     price,
     says_removed,
+    shown_name,
 )
 from charging.yaml_text import describe, suggest
 
@@ -504,7 +505,7 @@ class _Reader:
 
 _READERS: tuple[tuple[str, Callable[[str], object], object], ...] = (
     ("prefix", prefixes, None),
-    ("name", str, ""),
+    ("name", shown_name, ""),
     ("price", price, None),
     ("first_price", price, None),
     ("increments", increments, None),

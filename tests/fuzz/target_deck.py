@@ -11,7 +11,7 @@ from datetime import date
 from charging.errors import ConfigError
 from charging.pricing.money import format_euro
 from charging.tariff.deck import DeckRow
-from charging.tariff.deck_columns import PRICE_MAX
+from charging.tariff.deck_columns import NAME_MAX, PRICE_MAX
 from charging.tariff.deck_file import MAX_PROBLEMS, DeckFile, parse_deck
 
 FILE = "deck.csv"
@@ -38,6 +38,7 @@ def check(data: bytes) -> None:
     assert rows, "a deck without a price"
     for row in rows:
         assert re.fullmatch(r"\+[1-9][0-9]{0,14}", row.prefix, re.ASCII), row
+        assert row.name.isprintable() and 0 < len(row.name) <= NAME_MAX, row
         assert all(
             type(one) is int and 0 <= one <= PRICE_MAX for one in (row.price, row.connect_fee, row.min_charge)
         ), row

@@ -16,7 +16,7 @@ from charging.pricing.funding import cost_of_seconds
 from charging.pricing.rate import Rate
 from charging.tariff import deck_file
 from charging.tariff.deck import DeckRow
-from charging.tariff.deck_columns import RANGE_MAX
+from charging.tariff.deck_columns import NAME_MAX, RANGE_MAX
 from charging.tariff.deck_file import COLUMNS_MAX, DeckCache, parse_deck, read_deck
 from charging.tariff.tariff import Refusal
 from tests.fakes.effort import assert_linear
@@ -454,6 +454,25 @@ def test_a_field_has_no_more_prefixes_than_a_range(field: str, read: bool) -> No
     else:
         with pytest.raises(ConfigError):
             parse_deck(text.encode(), "deck.csv")
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("Belgi\u00eb  mobile\u00a0(all)", "Belgi\u00eb mobile (all)"),
+        ("\x1b[2JBel\x07gium\u202e", "[2JBel gium"),
+        ('"a\n=cmd"', "a =cmd"),
+        ("x" * NAME_MAX, "x" * NAME_MAX),
+        ("x" * 100_000, "x" * NAME_MAX),
+        ("\x07", "+32"),
+    ],
+    ids=["as people write", "cursor", "lines", "longest", "too long", "nothing else"],
+)
+def test_a_name_moves_no_cursor_and_is_one_line_that_a_bill_shows(typed: str, shown: str) -> None:
+    """`charging tariff quote` cleared the terminal of whoever asked."""
+    row = row_of(f"prefix;name;price\n32;{typed};0.09\n")
+    assert row is not None
+    assert row.name == shown
 
 
 @pytest.mark.parametrize(("lines", "read"), [(4, True), (5, False)])
