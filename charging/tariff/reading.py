@@ -30,6 +30,8 @@ PROGRAM = (sys.executable, "-P", "-c", _MAIN)
 daemon was started is taken for one of Python's or ours."""
 NICENESS = 5
 """Where processors are short, calls go first."""
+EXPENDABLE = 500
+"""Of ``oom_score_adj``, -1000 to 1000: it is ended before all that has none set."""
 READ_MAX_S = 300
 """The largest deck there may be takes two minutes."""
 ALIGNED = 8
@@ -148,9 +150,17 @@ class _Memory:
         return pickle.loads(rest, buffers=large)  # noqa: S301
 
 
+def give_way() -> None:
+    """This process comes after the calls: for the processors, and where the machine has no memory left. The unit
+    protects the daemon from that end (``OOMScoreAdjust``), which a child would inherit, and Asterisk would be ended."""
+    os.nice(NICENESS)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(f"{EXPENDABLE}", encoding="ascii")
+
+
 def main(given: int, made: int) -> None:
     """The child; its arguments are the two memories' descriptors."""
-    os.nice(NICENESS)
+    give_way()
     with _Memory(given) as memory:
         asked = memory.read(sys.stdin.buffer.read())
     with _Memory(made) as memory:
