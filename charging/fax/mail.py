@@ -36,6 +36,8 @@ HEADER_MAX = 20_000
 """Characters of a header that we read ourselves, in time that grows with them; a longer one counts as empty."""
 PART_HEADER_MAX = 1_000
 """Characters of a ``Content-…`` header, which the mail library reads, in time that grows with their square."""
+LINES_MAX = 1_000_000
+"""A mail of more is dropped: a document of MAIL_BYTES_MAX has fewer. The mail library takes microseconds for each."""
 PARTS_MAX = 200
 """Of a mail with more parts none is looked at: there is no document. Three bytes make one, which takes a thousand."""
 HOLDERS_MAX = 20
@@ -110,7 +112,7 @@ class Letter:
 def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:
     """The mail that an MTA hands over; ``None``: drop it. ``envelope_sender`` and ``recipient`` are as the MTA knows
     them; ``<>`` or nothing as sender is a bounce."""
-    message = None if _has_hidden_lines(data) else _parsed(data)
+    message = None if data.count(b"\n") > LINES_MAX or _has_hidden_lines(data) else _parsed(data)
     if message is None:
         return None
     sender = _sender(message)
