@@ -60,6 +60,7 @@ _BETWEEN = re.compile(r'[\s,;:<>()"]+')
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _BARE_CR = re.compile(rb"\r(?!\n)")
+_SPACED_FROM = re.compile(rb"^From[ \t]+:", re.MULTILINE)
 _ONCE = ("From", "To", "Subject", "Message-ID")
 _SAYS_AUTOMATIC = ("X-Autoreply", "X-Autorespond", "X-Auto-Response-Suppress")
 
@@ -139,11 +140,15 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
 
 
 def _has_hidden_lines(data: bytes) -> bool:
-    """Whether a header holds a carriage return that ends no line (RFC 5322, 2.2, forbids it). The mail library begins a
-    line there and a mail server does not. So a sender could write a header that no server takes out, and above the
-    server's own: within the quoted envelope sender that stands in ``Return-Path``."""
+    """Whether its headers are others to the mail library than to a mail server.
+
+    A carriage return that ends no line (RFC 5322, 2.2, forbids it) begins one for the library only. So a sender could
+    write a header that no server takes out, and above the server's own: within the quoted envelope sender that stands
+    in ``Return-Path``. A From with a space before its colon is one for servers only; the library takes it for the line
+    that begins a mail in a file of mails, and passes it over."""
     end = _HEAD_END.search(data)
-    return _BARE_CR.search(data, 0, end.end() if end is not None else len(data)) is not None
+    head = len(data) if end is None else end.end()
+    return any(one.search(data, 0, head) is not None for one in (_BARE_CR, _SPACED_FROM))
 
 
 class _Bounded(Compat32):

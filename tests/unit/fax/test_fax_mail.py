@@ -327,6 +327,14 @@ def test_reading_a_header_costs_no_more_than_twice_for_twice_its_length(header: 
     assert_linear(lambda length: read_letter(of(length)), 400, 9_000, 50_000)
 
 
+def test_mail_with_a_from_that_a_server_sees_and_we_do_not_is_dropped() -> None:
+    rest = b"From: anna@example.nl\nSubject: +31201234567\n\n"
+    for strange, is_read in ((b"From \t: eve@example.nl\n", False), (b"From eve@example.nl Sat Nov 28\n", True)):
+        for data in (strange + rest, b"X: y\n" + strange + rest):
+            assert (read_letter(data) is not None) is is_read
+    assert read_letter(rest + b"From : a line of its text") is not None
+
+
 FROM = b"From: anna@example.nl\n"
 HOLDER = b"Content-Type: multipart/mixed; boundary=%d\n\n--%d\n"
 PART = b"Content-Type: application/pdf\n\n%PDF\n"
