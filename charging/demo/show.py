@@ -125,7 +125,7 @@ class _Show:
         self._heard(ears)
         cdr = await _booked(daemon)
         self._cdr(cdr)
-        journal = (await daemon.get(f"/accounts/{scene.ACCOUNT}/journal", limit="1000"))["items"]
+        journal = (await daemon.get(f"/accounts/{scene.ACCOUNT}/journal", limit="100"))["items"]
         lines = running(reversed(journal))
         self._screen.chapter("The books")
         self._screen.say("Every change of a balance is a line of the journal, and no line is ever edited.")

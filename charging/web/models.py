@@ -202,7 +202,12 @@ class CreditedOut(BaseModel):
 class MinuteGrant(Body):
     """Free minutes given, or taken back."""
 
-    minutes: int = Field(ge=-MINUTES_MAX, le=MINUTES_MAX, description="of the present month; negative: taken back")
+    minutes: int = Field(
+        ge=-MINUTES_MAX,
+        le=MINUTES_MAX,
+        description="of the present month, not 0; negative: taken back",
+        json_schema_extra={"not": {"const": 0}},
+    )
     reason: Reason
     month: str | None = Field(
         None, pattern=MONTH, description="`YYYY-MM`: refused where it is not the present one; left out: the present one"
