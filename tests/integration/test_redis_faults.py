@@ -117,8 +117,8 @@ async def test_an_address_whose_master_was_demoted_is_asked_anew(
     with RedisServer(tmp_path, f"replicaof 127.0.0.1 {server.port}") as replica:
         wait_until(lambda: "master_link_status:up" in replica.cli("info", "replication"), "replica not in sync")
         async with Relay(server.port) as address:
+            await add_account(await opened(server.url))  # a busy replica may not acknowledge it in time
             store = await opened(f"redis://127.0.0.1:{address.port}/0?timeout_s=2{acknowledged}")
-            await add_account(store)
             assert (await insist(store, top_up("t1"))).outcome.applied
             await asyncio.to_thread(wait_until, lambda: has_all(server), "the replica has not said that it has all")
             replica.cli("replicaof", "no", "one")
