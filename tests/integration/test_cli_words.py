@@ -17,7 +17,10 @@ def anna(charging: Command) -> str:
     ("arguments", "told"),
     [
         ("account set anna --language de", "'--language': found 'de', expected one of 'nl', 'en'"),
-        ("token add x --scope all", "found 'all', expected one of 'read', 'credit', 'fax', 'minutes', 'operate'"),
+        (
+            "token add x --scope all",
+            "'--scope': found 'all', expected one of 'read', 'credit', 'fax', 'minutes', 'operate'",
+        ),
         ("number set 1 --paid-voicemail 1", "'--paid-voicemail': found '1', expected one of 'yes', 'no', 'plan'"),
         ("tariff quote 1 --seconds x", "'--seconds' / '-s': found 'x', expected a whole number"),
         ("cdr list --limit 0", "'--limit': found '0', expected at least 1"),
