@@ -138,6 +138,7 @@ class Gate:
             await denied.response(scope, receive, send)
 
     async def _check(self, scope: Scope) -> Operation:
+        _refuse_two_lengths(scope)
         token = await self._login(scope)
         if (wait_s := self._requests.take(token.id, self._clock.now().mono_us)) > 0:
             raise _too_many(wait_s, "this token has asked too often")
@@ -218,6 +219,14 @@ class _Replay:
     async def __call__(self) -> Message:
         message, self._waiting = self._waiting, None
         return message if message is not None else await self._receive()
+
+
+def _refuse_two_lengths(scope: Scope) -> None:
+    """A proxy that goes by the other of the two would take the rest of the body for a request of the next client on its
+    connection (RFC 9112, 6.1)."""
+    if {name.lower() for name, _ in scope["headers"]} >= {b"content-length", b"transfer-encoding"}:
+        detail = "found both Content-Length and Transfer-Encoding, expected one of them"
+        raise Denied(problem_response(400, "invalid", detail), Connection="close")
 
 
 def _address(scope: Scope) -> str:
