@@ -78,7 +78,6 @@ def configure_logs(
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         _stamper(clock or SystemClock()),
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from charging.clock import Clock
 from charging.ledger.accounts import Account
-from charging.ledger.bundles import left, ruled_by
+from charging.ledger.bundles import left
 from charging.ledger.model import CREDIT, Balance, bundle
 from charging.ledger.port import Store
 from charging.service.live import Calls, CallView
@@ -41,8 +41,6 @@ class FreeSecondsView:
     """Posted less reserved: what further calls may use."""
     now: int
     """Posted, less what running calls have used since their last tick."""
-    plan: str
-    """The plan whose rules they have: which destinations they pay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,7 @@ class Balances:
         plan = tariff.plan(stored.plan)
         month = tariff.month_of(self._clock.now().wall_us)
         free_seconds = plan.free_seconds if plan is not None else 0
-        rules = ruled_by(balances, month, stored.plan, free_seconds)
-        free = _free_view(month, free_seconds, balances, calls, rules)
+        free = _free_view(month, free_seconds, balances, calls)
         return BalanceView(stored, _credit_view(balances, calls), free, tuple(calls))
 
 
@@ -87,10 +84,10 @@ def _credit_view(balances: Mapping[str, Balance], calls: Sequence[CallView]) -> 
 
 
 def _free_view(
-    month: str, free_seconds: int, balances: Mapping[str, Balance], calls: Sequence[CallView], plan: str
+    month: str, free_seconds: int, balances: Mapping[str, Balance], calls: Sequence[CallView]
 ) -> FreeSecondsView:
     key = bundle(month)
     balance = left(balances, month, free_seconds)
     running = sum(call.free_unsettled.get(key, 0) for call in calls)
     left_now = max(0, balance.posted - running)
-    return FreeSecondsView(month, key in balances, balance.posted, balance.reserved, balance.available, left_now, plan)
+    return FreeSecondsView(month, key in balances, balance.posted, balance.reserved, balance.available, left_now)

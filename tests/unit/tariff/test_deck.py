@@ -547,3 +547,30 @@ def test_a_deck_tells_what_it_holds() -> None:
         facts = deck.facts()
         assert (facts.rows, facts.prefixes) == (9, 8)
         assert (str(facts.cheapest), str(facts.dearest)) == ("+61 Australia 0.07", "+8170 Japan, mobile 0.19")
+
+
+def test_a_minimum_charge_of_a_deck_is_charged(tmp_path: Path) -> None:
+    tariff = small(tmp_path, with_deck(tmp_path, deck="prefix;price;minimum charge\n32;0.06;0.15\n"))
+    rate = tariff.rate_for("light", "+3221234567", TODAY_US)
+    assert isinstance(rate, Rate)
+    assert [cost_of_seconds(rate, TODAY_US, seconds) for seconds in (0, 1, 120, 180)] == [0, 150_000, 150_000, 180_000]
+
+
+@pytest.mark.parametrize(
+    ("columns", "fields", "expected"),
+    [
+        ("price 1;price n", "0.10;0.10", ""),
+        ("price 1;price n", "0.20;0.10", "one price a minute"),
+        ("price;first increment;next increment", "0.10;60;1", ""),
+        ("price;first increment;increment;next increment", "0.10;60;60/1;1", ""),
+        ("price;first increment;increment;next increment", "0.10;60;30/6;1", "the same in all columns"),
+        ("price;first increment;next increment", "0.10;0;", "seconds of each further increment"),
+    ],
+)
+def test_what_two_columns_say_of_one_thing_must_agree(columns: str, fields: str, expected: str) -> None:
+    text = f"prefix;{columns}\n32;{fields}\n"
+    if expected:
+        with pytest.raises(ConfigError, match=expected):
+            row_of(text)
+    else:
+        assert row_of(text) is not None
