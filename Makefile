@@ -8,6 +8,11 @@ PREFIX ?= /opt/charging/.venv
 SECONDS ?= 60
 SITE ?= site
 
+# Real time on a shared machine: what failed is run once more, alone and in sight. A test that needs it is a fault to
+# be mended, and no reason to lose a day's work. Three that fail again end it.
+TESTED = $(PYTEST) -q -n $(WORKERS) $(1) || { echo "== failed once, and run again alone:"; \
+	$(PYTEST) -q -p no:randomly --last-failed --last-failed-no-failures none --maxfail 3 $(1); }
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint docs fuzz bench doors format lock wheel deb install sbom audit recordings pictures prompts venv clean
 
@@ -23,16 +28,16 @@ test: venv ## everything that matters, the real Asterisk included
 	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
-	$(PYTEST) -q -n $(WORKERS) -m "not long" --ignore=tests/asterisk
-	$(PYTEST) -q -n $(WORKERS) -m "not long" tests/asterisk
+	$(call TESTED,-m "not long" --ignore=tests/asterisk)
+	$(call TESTED,-m "not long" tests/asterisk)
 
 test-all: venv ## the same, and the long stories
 	@.ci/setup docs
 	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester systemd postfix
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
-	$(PYTEST) -q -n $(WORKERS) --ignore=tests/asterisk
-	$(PYTEST) -q -n $(WORKERS) tests/asterisk
+	$(call TESTED,--ignore=tests/asterisk)
+	$(call TESTED,tests/asterisk)
 
 lint: venv ## style, types, and the rules of tests/test_architecture.py
 	$(PYTHON) -m ruff check .

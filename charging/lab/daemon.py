@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ import httpx
 
 from charging.lab.errors import LabError
 from charging.lab.lab import Lab
+from charging.lab.ports import free_port
 from charging.lab.process import DIE_WITH_OWNER, POLL_S
 
 START_TIMEOUT_S = 60.0
@@ -212,10 +212,3 @@ class DaemonProcess:
     def last_words(self) -> str:
         """The end of its log."""
         return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
-
-
-def free_port() -> int:
-    """A TCP port of the loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,7 +1,9 @@
-"""A block of ports for each lab, so that labs running side by side never meet.
+"""A block of ports for each lab, and single ports for what runs beside it, so that nothing side by side ever meets.
 
-Blocks lie below the range from which the kernel hands out ports by itself (32768 and up). A lock on a small file says
-who holds a block; the kernel drops it with the owner, however that ends, ``kill -9`` included.
+All lie below the range from which the kernel hands out ports by itself (32768 and up): a port that it names as free may
+be another program's, or be named twice, before anybody listens there. A lock on a small file says who holds a block;
+the kernel drops it with the owner, however that ends, ``kill -9`` included. Single ports are dealt in turn to all
+processes of a user, so one comes again only after all others.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ BLOCK_SIZE = 1_000
 BLOCKS = 20
 NAMED_PORTS = 8
 """The first ports of a block are single ones; the rest is shared by the two RTP ranges."""
+SINGLE_PORTS = [port for port in range(2_000, FIRST_PORT) if port % BLOCK_SIZE >= NAMED_PORTS]
+"""What :func:`free_port` deals, in this order; 10,000 higher none is a named port of a block."""
 
 
 @dataclass(slots=True)
@@ -67,8 +71,7 @@ def take_block() -> PortBlock:
     Raises:
         LabError: all blocks are taken.
     """
-    folder = Path(tempfile.gettempdir()) / f"charging-lab-ports-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = _folder()
     for number in range(BLOCKS):
         block = _try_block(folder / str(number), FIRST_PORT + number * BLOCK_SIZE)
         if block is not None:
@@ -87,6 +90,35 @@ def _try_block(lock_file: Path, base: int) -> PortBlock | None:
         return PortBlock(base, fd)
     os.close(fd)
     return None
+
+
+def free_port(*also: int) -> int:
+    """A port of the loopback, 2,000 to 11,999, that nobody uses and nobody else is given soon.
+
+    Args:
+        also: what is added to the port must be free as well (a Redis Cluster's node has its second port 10,000 higher).
+
+    Raises:
+        LabError: no port is free.
+    """
+    with (_folder() / "next").open("a+") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        turn.seek(0)
+        said = turn.read()
+        start = int(said) if said.isdecimal() else 0
+        for step in range(len(SINGLE_PORTS)):
+            port = SINGLE_PORTS[(start + step) % len(SINGLE_PORTS)]
+            if all(_is_free(port + more) for more in (0, *also)):
+                turn.truncate(0)
+                turn.write(str((start + step + 1) % len(SINGLE_PORTS)))
+                return port
+    raise LabError(f"no port from {SINGLE_PORTS[0]} to {SINGLE_PORTS[-1]} is free: end what uses them")
+
+
+def _folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"charging-lab-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _is_free(port: int) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from charging.lab import Call, CallState, Lab, mobile
-from charging.lab.daemon import DaemonProcess, free_port
+from charging.lab.daemon import DaemonProcess
+from charging.lab.ports import free_port
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from charging.lab import Lab, mobile
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from charging.lab.process import DIE_WITH_OWNER
 from charging.pricing.money import parse_euro
 from tests.asterisk.waiting import eventually

@@ -11,7 +11,6 @@ import contextlib
 import datetime
 import re
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from charging.lab import Lab
+from charging.lab.ports import free_port
 from tests.asterisk.parties import operator_sets
 from tests.asterisk.waiting import eventually
 
@@ -206,16 +206,10 @@ async def plays(lab: Lab, folder: Path, *steps: str, port: int = 0) -> AsyncIter
 @contextlib.asynccontextmanager
 async def subscriber(lab: Lab, folder: Path, *steps: str) -> AsyncIterator[Party]:
     """All forwarded calls go to SIPp meanwhile, which answers the first and plays the steps."""
-    port = _free_port()
+    port = free_port()
     async with (
         operator_sets(lab, "CHARGING_DIAL_PREFIX", "PJSIP/world/sip:"),
         operator_sets(lab, "CHARGING_DIAL_SUFFIX", f"@127.0.0.1:{port}"),
         plays(lab, folder, answers(), *steps, port=port) as party,
     ):
         yield party
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

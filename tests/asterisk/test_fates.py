@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from charging.lab import CallState, Lab, mobile
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from tests.asterisk.engine import NUMBER, Engine, engine
 from tests.asterisk.test_api_calls import command
 from tests.fakes.relay import Relay

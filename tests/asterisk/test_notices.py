@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from charging.lab import Call, Lab
-from charging.lab.daemon import DaemonProcess, free_port
+from charging.lab.daemon import DaemonProcess
+from charging.lab.ports import free_port
 from charging.ledger.accounts import Language
 from tests.asterisk.engine import NUMBER, Engine, engine
 from tests.asterisk.story_time import ZONE, StoryTime, in_words

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from tests.integration.command import REPOSITORY
 
 START_S = 60

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "config" / "grafana" / "charging.json"

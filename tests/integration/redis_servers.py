@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from charging.lab.ports import free_port
+
 DEADLINE_S = 20
-
-
-_chance = random.SystemRandom()  # pytest-randomly seeds the other alike in every worker, which would draw alike
-_claims: list[socket.socket] = []
-
-
-def free_port() -> int:
-    """A port that no other test gets, in any process, as long as this process lives: nodes of a cluster that met by a
-    port given twice would make one cluster of two. Below the range that the system gives out by itself, with room for
-    a cluster's second port 10,000 higher."""
-    while True:
-        port = _chance.randrange(10_000, 22_000)
-        claim = socket.socket(socket.AF_UNIX)
-        try:
-            claim.bind(f"\0charging-redis-{port}")  # a name of Linux alone, which ends with the process
-        except OSError:
-            claim.close()
-            continue
-        with socket.socket() as first, socket.socket() as second, suppress(OSError):
-            first.bind(("127.0.0.1", port))
-            second.bind(("127.0.0.1", port + 10_000))
-            _claims.append(claim)
-            return port
-        claim.close()
+SECOND_PORT = 10_000
+"""A node of a cluster talks to the others on a port this much higher."""
 
 
 def wait_until(condition: object, what: str) -> None:
@@ -53,7 +30,7 @@ class RedisServer:
     """One redis-server process (or sentinel) with a folder of its own."""
 
     def __init__(self, folder: Path, *settings: str, port: int | None = None, sentinel: bool = False) -> None:
-        self.port = port or free_port()
+        self.port = port or free_port(SECOND_PORT)
         self.folder = folder / f"redis-{self.port}"
         self.folder.mkdir(parents=True)
         self._sentinel = sentinel

@@ -19,7 +19,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 
 STALL_S = 60
 """Longer than any test waits."""

@@ -17,7 +17,7 @@ import pytest
 
 from charging import app_api
 from charging.clock import SystemClock
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from charging.settings import load_config
 from tests.fakes.ami import eventually
 from tests.integration.command import Command, Place

@@ -19,7 +19,7 @@ import pytest
 from charging.asterisk import variables
 from charging.asterisk.message import AmiMessage
 from charging.clock import SystemClock
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from charging.ledger.accounts import Account, Number
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.ledger.open import open_store

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from charging.descriptors import raise_limit
+from charging.lab.ports import free_port
 from charging.web.sockets import is_answered
 from tests.fakes.agi_client import header
 from tests.fakes.ami import eventually
@@ -33,13 +34,10 @@ http: {{port: {http}}}
 
 
 @pytest.fixture
-async def place(tmp_path: Path, unused_tcp_port_factory: object) -> Place:
-    assert callable(unused_tcp_port_factory)
+async def place(tmp_path: Path) -> Place:
     place = Place(tmp_path)
     place.write()
-    place.config.write_text(
-        SETTINGS.format(agi=unused_tcp_port_factory(), http=unused_tcp_port_factory(), api=unused_tcp_port_factory())
-    )
+    place.config.write_text(SETTINGS.format(agi=free_port(), http=free_port(), api=free_port()))
     return place
 
 
@@ -98,11 +96,11 @@ def is_reached(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-async def test_silent_connections_leave_fastagi_control_and_health_alive(place: Place, unused_tcp_port: int) -> None:
+async def test_silent_connections_leave_fastagi_control_and_health_alive(place: Place) -> None:
     """1,100 of them at each port, with the usual limit of 1,024 open files: FastAGI, the control socket and `/health`
     had been dead for as long as they stood."""
     with place.config.open("a") as settings:
-        settings.write(f"api: {{port: {unused_tcp_port}}}\n")
+        settings.write(f"api: {{port: {free_port()}}}\n")
     ports = {name: int(port) for name, port in re.findall(r"(agi|http|api): {port: (\d+)", place.config.read_text())}
     silent: list[socket.socket] = []
     raise_limit(4096)  # the test's own process holds the other ends

@@ -16,6 +16,7 @@ import pytest
 from fastapi import FastAPI
 
 from charging.door import listen
+from charging.lab.ports import free_port
 from charging.tasks import Tasks
 from charging.web.listen import CannotServe, Front, serve_port, serve_unix
 from charging.web.sockets import is_answered
@@ -165,9 +166,7 @@ async def test_a_port_that_is_taken_is_said_with_what_to_do(taken: int) -> None:
 
 
 async def test_a_port_is_served_until_cancelled() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     ready = asyncio.Event()
     task = asyncio.create_task(serve_port(make_app(), "127.0.0.1", port, ready))
     await ready.wait()

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from tests.fakes.ami import eventually
 from tests.integration.command import Command, Place
 from tests.integration.test_api_daemon import is_served

@@ -24,7 +24,7 @@ from charging.errors import ActionRefused, ActionTimeout
 from charging.fax.desk import FaxDesk
 from charging.fax.mail import Letter, read_letter
 from charging.fax.reply import Words
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer

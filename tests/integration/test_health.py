@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from tests.fakes.ami import eventually
 from tests.integration.command import Command
 from tests.integration.redis_servers import RedisServer

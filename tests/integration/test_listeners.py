@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request, Response
 from agi.server import AgiServer
 from charging.clock import SystemClock
 from charging.door import NO_DESCRIPTOR_WAIT_S, Door, Guest, Turned, listen
+from charging.lab.ports import free_port
 from charging.tasks import end
 from charging.web.listen import Front, HttpLimits, serve_port, serve_unix
 from tests.fakes.ami import eventually
@@ -86,9 +87,7 @@ async def served(kind: str, folder: Path, limits: HttpLimits = PATIENT, **front:
         serving = asyncio.create_task(serve_unix(application(), path, ready, front=shown))
         place = Place(lambda: asyncio.open_unix_connection(path), turned)
     else:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         serving = asyncio.create_task(serve_port(application(), "127.0.0.1", port, ready, front=shown))
         place = Place(lambda: asyncio.open_connection("127.0.0.1", port), turned)
     await ready.wait()

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from charging.web.sockets import is_answered
 from tests.asterisk.story_time import TENTH, StoryTime, at
 from tests.fakes.ami import eventually

@@ -29,7 +29,7 @@ from typing import Any
 
 import pytest
 
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from tests.fakes.documents import pdf
 from tests.integration.command import Command, Place
 from tests.integration.smtp_server import Mailbox, mail_server

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from charging.ledger.documents import MemoryDocuments
 from charging.notify.model import NoticeKind
 from charging.notify.outbox import Outbox, State

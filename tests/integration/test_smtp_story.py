@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from charging.ledger.accounts import Number
 from charging.ledger.documents import MemoryDocuments
 from charging.ledger.memory import MemoryStore

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from tests.fakes.documents import pdf
 from tests.integration.command import REPOSITORY, TARIFF
 from tests.integration.systemd_machine import Machine, booted

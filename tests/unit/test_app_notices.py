@@ -13,7 +13,7 @@ from charging.call.decide import Cause
 from charging.clock import Clock
 from charging.engine.desk import MissedCall
 from charging.errors import LedgerUnavailable
-from charging.lab.daemon import free_port
+from charging.lab.ports import free_port
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.notify import model
