@@ -7,6 +7,9 @@ WORKERS ?= 2
 PREFIX ?= /opt/charging/.venv
 SECONDS ?= 60
 SITE ?= site
+CALLS ?= 10000
+HOLD ?= 130
+LEDGER ?= sqlite
 
 # Real time on a shared machine: what failed is run once more, alone and in sight. A test that needs it is a fault to
 # be mended, and no reason to lose a day's work. Three that fail again end it.
@@ -14,7 +17,7 @@ TESTED = $(PYTEST) -q -n $(WORKERS) $(1) || { echo "== failed once, and run agai
 	$(PYTEST) -q -p no:randomly --last-failed --last-failed-no-failures none --maxfail 3 $(1); }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs fuzz bench doors format lock wheel deb install sbom audit recordings pictures prompts venv clean
+.PHONY: help demo test test-all lint docs fuzz bench bench-live doors format lock wheel deb install sbom audit recordings pictures prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -57,6 +60,10 @@ bench: venv ## figures of speed, printed beside what they are measured against
 	@.ci/setup tools redis-server
 	@set -e; for bench in tests/benchmarks/bench_*.py; do \
 		echo "== $$bench"; $(PYTHON) -m "$$(echo "$${bench%.py}" | tr / .)"; done
+
+bench-live: venv ## the daemon under CALLS (10,000) live calls on LEDGER (sqlite): held, killed, restarted, its books compared
+	@.ci/setup tools redis-server
+	$(PYTHON) -m tests.benchmarks.bench_daemon --only $(LEDGER) --parts live --calls $(CALLS) --hold $(HOLD) --away 50
 
 doors: venv ## how many files a newcomer opens to follow six walks through the program
 	@$(PYTHON) -m tests.benchmarks.doors

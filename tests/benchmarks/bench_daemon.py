@@ -1,0 +1,59 @@
+"""What the whole daemon costs: `python -m tests.benchmarks.bench_daemon [--only STORE] [--parts …]`.
+
+The shipped daemon is a process with its shipped settings. This process plays Asterisk to it: manager, dialplan and
+black box over real sockets (`tests.benchmarks.played`). After each part the books are compared with what the callers
+did; a wrong one fails the whole. CPU is that of the process that decides calls; ratios are medians of neighbours in
+time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.benchmarks.daemon_rows import PARTS, Side
+from tests.benchmarks.figures import Table
+from tests.integration.redis_servers import RedisServer
+
+
+async def measure(options: argparse.Namespace, table: Table) -> None:
+    for store in ("sqlite", "redis") if options.only is None else (options.only,):
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-daemon-")))
+            for name in options.parts:
+                here = folder / name
+                url = ""
+                if store == "redis":
+                    server = stack.enter_context(RedisServer(folder, "appendfsync everysec"))
+                    url = server.url
+                here.mkdir()
+                side = Side(store, here, url, table, options)
+                async with side:
+                    await PARTS[name](side)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=["sqlite", "redis"], help="one of the ledgers")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what is measured")
+    parser.add_argument("--calls", type=int, default=500, help="live calls")
+    parser.add_argument("--hold", type=float, default=65, help="for so many seconds live calls are held")
+    parser.add_argument("--seconds", type=float, default=3, help="length of a round of decisions")
+    parser.add_argument("--rounds", type=int, default=2, help="how often decisions are measured")
+    parser.add_argument("--rate", type=float, default=50, help="calls a second of the mixed load")
+    parser.add_argument("--away", type=float, default=20, help="seconds between the kill and the restart")
+    parser.add_argument("--json", type=Path, help="where the figures are written as JSON")
+    options = parser.parse_args()
+    table = Table()
+    asyncio.run(measure(options, table))
+    if options.json is not None:
+        table.write(options.json)
+    return table.failed()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,290 @@
+"""The parts of `bench_daemon`: each lays down a daemon of its own, loads it, and looks into its books."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Self
+
+from tests.benchmarks.figures import Table, median_ratio, percentile
+from tests.benchmarks.played import PlayedAsterisk, PlayedCall, ask
+from tests.benchmarks.shipped_daemon import Numbers, ShippedDaemon, check, cpu_s_of, fill
+
+CONNECTIONS = (1, 16, 64)
+SETUPS_A_SECOND = 200
+HORIZON_S = 60
+SETUPS_AT_ONCE = 16
+TALK_S = 30
+BESIDE_A_SECOND = 5
+PAID_AHEAD_SLACK_S = 2
+
+
+class Side:
+    """One daemon on one ledger, and the Asterisk that is played to it."""
+
+    def __init__(self, store: str, folder: Path, url: str, table: Table, options: argparse.Namespace) -> None:
+        self.store, self.options, self.table = store, options, table
+        self._folder, self._url = folder, url
+        self.asterisk = PlayedAsterisk()
+        self.played: list[PlayedCall] = []
+        self.waits: list[float] = []
+        self.refused = 0
+        self.accounts = 0
+
+    async def __aenter__(self) -> Self:
+        await self.asterisk.listen()
+        self.daemon = ShippedDaemon(self._folder, self.asterisk, self._url)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.daemon.__aexit__(None, None, None)
+        await self.asterisk.stop()
+
+    async def begin(self, accounts: int) -> None:
+        self.accounts = accounts
+        await fill(self.daemon.ledger_url, accounts)
+        self._number = Numbers(accounts)
+        await self.daemon.start()
+
+    def add(self, what: str, value: float, unit: str, *goal: object, **more: float) -> None:
+        self.table.add(self.store, what, value, unit, *goal, **more)  # type: ignore[arg-type]
+
+    async def set_up(self) -> PlayedCall:
+        """A caller asks; he is dialled, or has gone again."""
+        call = self.asterisk.ring(self._number())
+        self.played.append(call)
+        self.waits.append(await ask(call, self.daemon.agi_port))
+        if call.decision == "forward":
+            self.asterisk.dial(call)
+        else:
+            self.refused += 1
+            self.asterisk.end(call)
+        return call
+
+    async def conversation(self, talk_s: float) -> None:
+        call = await self.set_up()
+        if call.is_dialled:
+            self.asterisk.answer(call)
+            await asyncio.sleep(talk_s)
+            self.asterisk.end(call)
+
+    async def offer(self, a_second: float, seconds: float, one: Callable[[], Awaitable[object]]) -> None:
+        """So many a second, whether the earlier ones are through or not."""
+        begin, tasks = time.perf_counter(), []
+        for number in range(int(a_second * seconds)):
+            await asyncio.sleep(max(0.0, begin + number / a_second - time.perf_counter()))
+            tasks.append(asyncio.ensure_future(one()))
+        await asyncio.gather(*tasks)
+
+    async def fill_live(self, calls: int) -> None:
+        turn = asyncio.Semaphore(SETUPS_AT_ONCE)
+
+        async def one() -> None:
+            async with turn:
+                call = await self.set_up()
+                if call.is_dialled:
+                    self.asterisk.answer(call)
+
+        await asyncio.gather(*(one() for _ in range(calls)))
+
+    def end_all(self) -> None:
+        for call in list(self.asterisk.calls.values()):
+            self.asterisk.end(call)
+
+    async def books(self, what: str) -> None:
+        """End everything, and compare."""
+        cut = [call for call in self.played if call.was_cut]
+        self.end_all()
+        try:
+            await self.daemon.idle()
+            await self.daemon.stop()
+        except TimeoutError:
+            self.table.fault(self.store, what, ["calls that have ended are not booked in time"])
+            await self.daemon.kill()
+        checked = await check(self.daemon.ledger_url, self.played, self.accounts)
+        self.add(f"{what}: paid calls cut", len(cut), f"of {checked.calls}", lambda cut: cut == 0, "0")
+        self.add(f"{what}: faults in the books", len(checked.faults), "", lambda faults: faults == 0, "0")
+        self.table.fault(self.store, what, checked.faults)
+        if cut:
+            self.table.fault(self.store, what, [f"{len(cut)} calls were cut that could pay"])
+
+
+async def decisions(side: Side) -> None:
+    """A decision over FastAGI against a no-op of plain asyncio, in turns."""
+    options = side.options
+    noop = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.benchmarks.noop_agi", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert noop.stdout is not None
+        noop_port = int(await noop.stdout.readline())
+        await side.begin(4000)
+        for connections in CONNECTIONS:
+            rounds = []
+            for _ in range(options.rounds):
+                mine = await _closed_loop(side, side.daemon.agi_port, side.daemon.pid, connections)
+                side.end_all()
+                await side.daemon.idle()
+                rounds.append((mine, await _closed_loop(side, noop_port, noop.pid, connections)))
+                side.asterisk.calls.clear()
+            mine_rates, noop_rates = zip(*((mine[0], noop[0]) for mine, noop in rounds), strict=True)
+            mine_cpus, noop_cpus = zip(*((mine[1], noop[1]) for mine, noop in rounds), strict=True)
+            goal = (lambda ratio: ratio >= 0.6, "at least 0.6")
+            beside = {"a_second": _middle(mine_rates), "noop_a_second": _middle(noop_rates)}
+            side.add(
+                f"decision against no-op, {connections} connections",
+                median_ratio(mine_rates, noop_rates),
+                "by rate",
+                *goal,
+                **beside,
+            )
+            beside = {"ms": _middle(mine_cpus) * 1000, "noop_ms": _middle(noop_cpus) * 1000}
+            side.add(
+                f"decision against no-op, {connections} connections",
+                median_ratio(noop_cpus, mine_cpus),
+                "by CPU",
+                *goal,
+                **beside,
+            )
+    finally:
+        noop.kill()
+        await noop.wait()
+    await side.books("decisions")
+
+
+async def _closed_loop(side: Side, port: int, pid: int, connections: int) -> tuple[float, float]:
+    """Decisions a second, and CPU seconds for each."""
+    cpu, begin, count = cpu_s_of(pid), time.perf_counter(), 0
+
+    async def ask_on() -> None:
+        nonlocal count
+        while time.perf_counter() < begin + side.options.seconds:
+            call = side.asterisk.ring(side._number())
+            if port == side.daemon.agi_port:
+                side.played.append(call)
+            await ask(call, port)
+            side.refused += call.decision != "forward"
+            count += 1
+
+    await asyncio.gather(*(ask_on() for _ in range(connections)))
+    return count / (time.perf_counter() - begin), (cpu_s_of(pid) - cpu) / count
+
+
+async def offered(side: Side) -> None:
+    """Set-ups that come whether or not the earlier ones are through; each rings until the end."""
+    await side.begin(1000)
+    await side.offer(20, 1, side.set_up)
+    side.waits.clear()
+    seconds = max(5.0, side.options.seconds)
+    cpu = side.daemon.cpu_s()
+    await side.offer(SETUPS_A_SECOND, seconds, side.set_up)
+    cores = (side.daemon.cpu_s() - cpu) / seconds
+    _waited(side, f"{SETUPS_A_SECOND} set-ups a second", 10, core=cores)
+    await side.books("set-ups offered")
+
+
+def _waited(side: Side, what: str, goal_ms: float, **more: float) -> None:
+    waits = [1000 * one for one in side.waits if one < math.inf]
+    beside = {"p50": percentile(waits, 50), "refused": side.refused, **more}
+    side.add(f"{what}: p99", percentile(waits, 99), "ms", lambda ms: ms <= goal_ms, f"at most {goal_ms}", **beside)
+
+
+async def live(side: Side) -> None:
+    """Calls that last: ticks, decisions beside them, cost; then the daemon dies and comes back."""
+    options, calls = side.options, side.options.calls
+    await side.begin(calls + 200)
+    empty_kib = side.daemon.memory_kib()
+    await side.fill_live(calls)
+    if side.refused:
+        side.table.fault(side.store, "live calls", [f"{side.refused} refused while {calls} were set up"])
+    lags: list[float] = []
+    side.asterisk.on_deadline = lambda _call, left_s: lags.append(HORIZON_S - left_s)
+    side.waits.clear()
+    cpu, begin = side.daemon.cpu_s(), time.perf_counter()
+    await side.offer(BESIDE_A_SECOND, options.hold, lambda: side.conversation(10.0))
+    lasted = time.perf_counter() - begin
+    cpu = side.daemon.cpu_s() - cpu
+    minutes = len(side.asterisk.live()) * lasted / 60
+    ticks = [1000 * lag for lag in lags if lag > -HORIZON_S / 2]
+    again = len(lags) - len(ticks)
+    name = f"{calls:,} live"
+    side.add(
+        f"{name}: tick lag p99",
+        percentile(ticks, 99),
+        "ms",
+        lambda ms: ms <= 250,
+        "at most 250",
+        ticks=len(ticks),
+        told_again=again,
+    )
+    _waited(side, f"{name}: decisions beside", 50)
+    side.add(
+        f"{name}: CPU a call-minute", 1000 * cpu / minutes, "ms", lambda ms: ms <= 1, "at most 1", core=cpu / lasted
+    )
+    kib = (side.daemon.memory_kib() - empty_kib) / calls
+    side.add(
+        f"{name}: memory a live call",
+        kib,
+        "KiB",
+        lambda kib: kib <= 10,
+        "at most 10",
+        rss_mib=side.daemon.memory_kib() / 1024,
+    )
+    await _restarted(side, name)
+    await side.books(name)
+
+
+async def _restarted(side: Side, name: str) -> None:
+    before = len(side.asterisk.live())
+    await side.daemon.kill()
+    await asyncio.sleep(side.options.away)
+    begin = time.perf_counter()
+    starting = asyncio.create_task(side.daemon.start())
+    up_s = math.inf
+    while (behind := _behind(side)) or not starting.done():
+        if starting.done() and up_s == math.inf:
+            up_s = time.perf_counter() - begin
+        if time.perf_counter() > begin + 2 * HORIZON_S:
+            break
+        await asyncio.sleep(0.05)
+    paid_s = time.perf_counter() - begin
+    await starting
+    cut = before - len(side.asterisk.live())
+    beside = {"up_s": min(up_s, paid_s), "away_s": side.options.away, "cut": cut, "behind": behind}
+    side.add(f"{name}: restart until all are paid ahead", paid_s, "s", lambda s: s <= 3, "at most 3", **beside)
+
+
+def _behind(side: Side) -> int:
+    """Live calls whose deadline at the switch is nearer than the horizon."""
+    now = asyncio.get_running_loop().time()
+    least = now + HORIZON_S - PAID_AHEAD_SLACK_S
+    return sum(call.deadlines[call.callee_uid] < least for call in side.asterisk.live())
+
+
+async def mixed(side: Side) -> None:
+    """Calls a second, of half a minute each."""
+    rate = side.options.rate
+    await side.begin(int(rate * TALK_S * 2))
+    before_kib, cpu, begin = side.daemon.memory_kib(), side.daemon.cpu_s(), time.perf_counter()
+    await side.offer(rate, 2 * TALK_S, lambda: side.conversation(TALK_S))
+    lasted = time.perf_counter() - begin
+    core, mib = (side.daemon.cpu_s() - cpu) / lasted, (side.daemon.memory_kib() - before_kib) / 1024
+    _waited(side, f"mixed, {rate:g} calls/s of {TALK_S} s", 50, core=core, grew_mib=mib)
+    await side.books("mixed")
+
+
+def _middle(values: tuple[float, ...]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+PARTS: dict[str, Callable[[Side], Awaitable[None]]] = {
+    "decisions": decisions,
+    "offered": offered,
+    "live": live,
+    "mixed": mixed,
+}

@@ -1,0 +1,148 @@
+"""The benchmarks' Asterisk says what the real one was recorded to say, and the books of its calls are looked into."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.translate import translate
+from tests.benchmarks import daemon_rows, played_words
+from tests.benchmarks.figures import Table
+from tests.benchmarks.played import PlayedAsterisk, PlayedCall, ask
+from tests.benchmarks.shipped_daemon import check
+from tests.fakes.agi_client import AgiClient
+from tests.fakes.ami import eventually
+from tests.fakes.link import Owner, running
+from tests.fakes.recordings import agi_bytes, ami_events, ami_messages
+
+CALLER = "+31200000001"
+MOVING = {"Timestamp", "TimeToHangup", "Seconds", "ActionID", "DNID", "Data", "DialString"}
+
+
+def told(call: PlayedCall) -> dict[str, str]:
+    """What this call's names are called in every recording."""
+    names = {str(value): name for name, value in call.names().items() if value}
+    return names | {f"CHARGING_SESSION={call.session}": "session"}
+
+
+def recorded(name: str) -> dict[str, str]:
+    return dict(played_words.Recorded.of(name).names) | {"CHARGING_SESSION=s-rec-1": "session"}
+
+
+def alike(messages: Iterable[AmiMessage], names: dict[str, str]) -> list[list[tuple[str, str]]]:
+    """The headers in order, with a call's own names taken out of them."""
+    return [
+        [(name, "" if name in MOVING else names.get(value, value)) for name, value in each]
+        for each in messages
+        if each.event
+    ]
+
+
+async def in_dialplan(asterisk: PlayedAsterisk) -> PlayedCall:
+    call = asterisk.ring("+31850000001", CALLER)
+    call.variables |= {"CHARGING_SESSION": "s-1", "CHARGING_QUOTA": "30", "CHARGING_DECISION": "forward"}
+    return call
+
+
+@pytest.mark.parametrize("recording", [played_words.ANSWERED, played_words.GIVEN_UP])
+async def test_a_played_call_is_told_as_the_real_one_told_it(recording: str) -> None:
+    owner = Owner()
+    async with PlayedAsterisk() as asterisk, running(asterisk, owner) as link:
+        await eventually(lambda: link.is_up)
+        call = await in_dialplan(asterisk)
+        asterisk.dial(call)
+        if recording == played_words.ANSWERED:
+            asterisk.answer(call)
+        names = told(call)
+        asterisk.end(call)
+        await eventually(lambda: owner.names().count("Hangup") == 2)
+    heard = [each for each in owner.events if each.event != "FullyBooted"]
+    assert alike(heard, names) == alike(ami_events(recording), recorded(recording))
+    assert all(translate(each) for each in heard)
+
+
+async def test_a_played_list_of_channels_has_the_entries_of_the_real_one() -> None:
+    async with PlayedAsterisk() as asterisk, running(asterisk, Owner()) as link:
+        await eventually(lambda: link.is_up)
+        call = await in_dialplan(asterisk)
+        asterisk.dial(call)
+        asterisk.answer(call)
+        fields = {"Variables": "CHARGING_SESSION,CHARGING_LEG,CHARGING_SWITCH,TIMEOUT(absolute)"}
+        reply = await link.action("Status", fields, list_end="StatusComplete")
+        alone = await link.action("Status", fields | {"Channel": call.callee_uid}, list_end="StatusComplete")
+        names = told(call)
+    assert not reply.suspects
+    assert alone.events[0].get("Uniqueid") == call.callee_uid
+    ours = {one.get("Uniqueid") == call.uid: one for one in reply.events}
+    theirs = {
+        one.variable("CHARGING_LEG") == "caller": one
+        for one in ami_messages(played_words.STATUS)
+        if one.event == "Status"
+    }
+    for is_caller in (True, False):
+        mine = [pair for pair in alike([ours[is_caller]], names)[0] if pair[0] != "Variable"]
+        real = [pair for pair in alike([theirs[is_caller]], recorded(played_words.STATUS))[0] if pair[0] != "Variable"]
+        assert mine == real
+        assert [one.partition("=")[0] for one in ours[is_caller].all("Variable")] == fields["Variables"].split(",")
+
+
+async def test_the_black_box_is_written_as_by_the_real_dialplan() -> None:
+    async with PlayedAsterisk() as asterisk:
+        call = await in_dialplan(asterisk)
+        asterisk.dial(call)
+        asterisk.answer(call)
+        asterisk.end(call)
+    real = next(one for one in ami_messages(played_words.ANSWERED) if one.event == "DBGetResponse").get("Val")
+    fields = [[part.partition("=")[0] for part in text.split("|")] for text in (asterisk.records["s-1"], real)]
+    assert fields[0] == fields[1]
+
+
+async def test_the_dialplan_asks_and_obeys_as_the_real_one() -> None:
+    said: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        said.append(await reader.readuntil(b"\n\n"))
+        for command in agi_bytes("incoming", ">").splitlines(keepends=True):
+            writer.write(command)
+            said.append(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, PlayedAsterisk() as asterisk:
+        call = asterisk.ring("+31850000001", CALLER)
+        await ask(call, server.sockets[0].getsockname()[1])
+    client = AgiClient()
+    for command in agi_bytes("incoming", ">").decode().splitlines():
+        client.answer(command)
+    names = {call.uid: "1795867414.0", str(call.names()["caller_channel"]): "PJSIP/world-00000000"}
+    heard = b"".join(said).decode()
+    for mine, real in names.items():
+        heard = heard.replace(mine, real)
+    assert heard == agi_bytes("incoming", "<").decode()
+    assert {name: call.variables[name] for name in client.variables} == client.variables
+
+
+async def test_a_daemon_is_driven_and_its_books_are_compared(tmp_path: Path) -> None:
+    """Six calls through the shipped daemon; books that say otherwise than the callers are found."""
+    table = Table()
+    side = daemon_rows.Side("sqlite", tmp_path, "", table, argparse.Namespace())
+    async with side:
+        await side.begin(3)
+        await side.fill_live(3)
+        await asyncio.gather(*(side.conversation(0.3) for _ in range(3)))
+        assert len(side.asterisk.live()) == 3
+        await side.books("six calls")
+        assert side.refused == 0
+        assert table.faults == []
+        wrong = side.played[0]
+        wrong.ended_ms = (wrong.ended_ms or 0) + 1
+        found = (await check(side.daemon.ledger_url, side.played, 3)).faults
+        missing = (await check(side.daemon.ledger_url, side.played[1:], 3)).faults
+    assert len(found) == 1
+    assert wrong.session in found[0]
+    assert "calls that nobody made" in missing[0]
