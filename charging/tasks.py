@@ -67,6 +67,21 @@ class Tasks:
             self._failed.set()
 
 
+class Breath:
+    """For a loop over what may be many: lets the calls' own work go between, every so many turns."""
+
+    TURNS = 100
+
+    def __init__(self) -> None:
+        self._turns = 0
+
+    async def take(self) -> None:
+        """One more turn is done."""
+        self._turns += 1
+        if self._turns % self.TURNS == 0:
+            await asyncio.sleep(0)
+
+
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     """What ``work`` returns or raises; TimeoutError if it takes longer than ``seconds``.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 
 import structlog
 
@@ -144,11 +145,12 @@ class CallControl:
             },
         )
 
-    async def statuses(self) -> list[ChannelStatus]:
-        """Every channel of the switch, ours or not; for sessions whose channel is doubtful, one more."""
+    async def statuses(self) -> Iterator[ChannelStatus]:
+        """Every channel of the switch, ours or not; for sessions whose channel is doubtful, one more. Each is read as
+        it is asked for: there may be tens of thousands."""
         fields = {"Variables": STATUS_VARIABLES, "AllVariables": "false"}
         reply = await self._link.action("Status", fields, timeout_s=10.0, list_end="StatusComplete")
-        return [*map(channel_status, reply.events), *doubtful_statuses(reply.suspects)]
+        return chain(map(channel_status, reply.events), doubtful_statuses(reply.suspects))
 
     async def variable(self, channel_uid: str, name: str, timeout_s: float) -> str | None:
         """A channel's variable, empty where it has none; ``None``: there is no such channel."""

@@ -21,13 +21,25 @@ class AmiMessage:
     headers: tuple[tuple[str, str], ...]
     stray_lines: tuple[str, ...] = ()
     """Lines that are no headers, which Asterisk itself never writes."""
-    _by_name: dict[str, list[str]] = field(init=False, repr=False, compare=False)
+    firsts: dict[str, str] = field(init=False, repr=False, compare=False)
+    """The first value of each header by its name in lower case, in the order in which they came."""
+    repeats: dict[str, list[str]] = field(init=False, repr=False, compare=False)
+    """All values of those that came more than once."""
 
     def __post_init__(self) -> None:
-        by_name: dict[str, list[str]] = {}
+        # A list of all channels makes tens of thousands of these: most headers come once, and need no list.
+        firsts: dict[str, str] = {}
+        repeats: dict[str, list[str]] = {}
         for name, value in self.headers:
-            by_name.setdefault(name.lower(), []).append(value)
-        object.__setattr__(self, "_by_name", by_name)
+            lowered = name.lower()
+            if lowered not in firsts:
+                firsts[lowered] = value
+            elif lowered in repeats:
+                repeats[lowered].append(value)
+            else:
+                repeats[lowered] = [firsts[lowered], value]
+        object.__setattr__(self, "firsts", firsts)
+        object.__setattr__(self, "repeats", repeats)
 
     @classmethod
     def of(cls, *pairs: tuple[str, str], **headers: str) -> AmiMessage:
@@ -37,8 +49,14 @@ class AmiMessage:
     @classmethod
     def parse(cls, text: str) -> AmiMessage:
         """Read the lines ``Name: value`` of one message."""
-        lines = text.split(LINE_END)
-        return cls(tuple(_headers(lines)), tuple(line for line in lines if line and not _is_header(line)))
+        headers, stray_lines = [], []
+        for line in text.split(LINE_END):
+            name, _, value = line.partition(":")
+            if len(name) < len(line) and name:
+                headers.append((name.strip(), value.strip()))
+            elif line:
+                stray_lines.append(line)
+        return cls(tuple(headers), tuple(stray_lines))
 
     @property
     def event(self) -> str:
@@ -52,15 +70,17 @@ class AmiMessage:
 
     def get(self, name: str) -> str:
         """The first value of this header, ``""`` where it was not sent."""
-        values = self._by_name.get(name.lower())
-        return known(values[0]) if values else ""
+        return known(self.firsts.get(name.lower(), ""))
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of a repeated header, in order."""
-        return tuple(self._by_name.get(name.lower(), ()))
+        lowered = name.lower()
+        if lowered in self.repeats:
+            return tuple(self.repeats[lowered])
+        return (self.firsts[lowered],) if lowered in self.firsts else ()
 
     def __contains__(self, name: str) -> bool:
-        return name.lower() in self._by_name
+        return name.lower() in self.firsts
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self.headers)
@@ -86,14 +106,3 @@ def assigned(assignments: Iterable[str], name: str) -> str:
 def known(value: str) -> str:
     """The value, or ``""`` where Asterisk says that there is none."""
     return "" if value in UNSET else value
-
-
-def _is_header(line: str) -> bool:
-    return line.find(":") > 0
-
-
-def _headers(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        if _is_header(line):
-            name, _, value = line.partition(":")
-            yield name.strip(), value.strip()

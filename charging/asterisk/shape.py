@@ -15,8 +15,7 @@ log, never obeyed. Headers that we do not know may stand between them: another v
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from charging.asterisk.message import VARIABLE_SUFFIX, AmiMessage
 
@@ -31,6 +30,31 @@ _CHANNEL = (
 
 
 @dataclass(frozen=True, slots=True)
+class _Block:
+    """One header, or all of a channel: names in lower case, in their order."""
+
+    names: tuple[str, ...]
+    optional: str
+    """The one of them that is not always there."""
+    may_lack: bool
+
+    @classmethod
+    def of(cls, name: str, may_lack: bool) -> _Block:
+        """As a shape writes it."""
+        if not name.endswith("*"):
+            return cls((name.lower(),), "", may_lack)
+        names = tuple(f"{name[:-1]}{each}".lower() for each in _CHANNEL)
+        return cls(names, names[-1], may_lack)
+
+    def wanted(self, message: AmiMessage) -> tuple[str, ...]:
+        """What this message must have of it."""
+        there = message.firsts
+        if self.may_lack and not any(name in there for name in self.names):
+            return ()
+        return self.names if not self.optional or self.optional in there else self.names[:-1]
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """How Asterisk builds the messages of one kind."""
 
@@ -42,32 +66,23 @@ class Shape:
     """The header that ends the message."""
     only: frozenset[str] = frozenset()
     """Where not empty: no other headers, in lower case."""
+    _blocks: tuple[_Block, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_blocks", tuple(_Block.of(name, name in self.may_lack) for name in self.headers))
 
     def flaw(self, message: AmiMessage) -> str:
         """What is wrong with the message, ``""`` where nothing is."""
-        names = [name.lower() for name, _ in message]
-        wanted = [name.lower() for name in self._wanted(message)]
-        if missing := [name for name in wanted if name not in names]:
-            return f"lacks {missing[0]}"
-        places = [names.index(name) for name in wanted]
-        if places != sorted(places):
-            return "has its headers in another order"
-        if self.last and names[-1] != self.last.lower():
+        wanted = [name for block in self._blocks for name in block.wanted(message)]
+        names = iter(message.firsts)
+        if not all(name in names for name in wanted):  # each is looked for behind the one before
+            missing = next((name for name in wanted if name not in message.firsts), None)
+            return "has its headers in another order" if missing is None else f"lacks {missing}"
+        if self.last and message.headers[-1][0].lower() != self.last.lower():
             return f"does not end with {self.last}"
-        if self.only and (strange := set(names) - self.only):
+        if self.only and (strange := message.firsts.keys() - self.only):
             return f"has {min(strange)}, which is not its own"
         return ""
-
-    def _wanted(self, message: AmiMessage) -> Iterator[str]:
-        for name in self.headers:
-            if not name.endswith("*"):
-                yield name
-                continue
-            prefix = name[:-1]
-            block = [f"{prefix}{each}" for each in _CHANNEL]
-            if name in self.may_lack and not any(each in message for each in block):
-                continue
-            yield from (each for each in block if each in message or not each.lower().endswith(VARIABLE_SUFFIX))
 
 
 _DIAL = Shape(("Privilege", "*", "Dest*"), may_lack=("*",))
@@ -140,17 +155,15 @@ def _always(message: AmiMessage) -> str:
     """What no message of any kind does: repeat a header, or a variable; have a line that is no header."""
     if message.stray_lines:
         return "has a line that is no header"
-    if twice := _twice(_singles(message)):
+    if twice := next(filter(None, map(_twice, message.repeats.items())), ""):
         return f"has {twice} twice"
     return ""
 
 
-def _singles(message: AmiMessage) -> Iterator[str]:
-    for name, value in message:
-        lowered = name.lower()
-        is_repeated = lowered == REPEATED or VARIABLE_SUFFIX in lowered
-        yield f"{lowered} {value.partition('=')[0]}" if is_repeated else lowered
-
-
-def _twice(names: Iterable[str]) -> str:
-    return next((name for name, times in Counter(names).items() if times > 1), "")
+def _twice(repeated: tuple[str, list[str]]) -> str:
+    """The header that may come once, or the variable that does, where it is repeated."""
+    name, values = repeated
+    if name != REPEATED and VARIABLE_SUFFIX not in name:
+        return name
+    variables = Counter(value.partition("=")[0] for value in values)
+    return next((f"{name} {one}" for one, times in variables.items() if times > 1), "")

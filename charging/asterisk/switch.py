@@ -15,6 +15,7 @@ from charging.asterisk.translate import is_far_half
 from charging.call.events import BlackBoxRead, Leg
 from charging.clock import Clock, Instant
 from charging.engine.ports import FaxOrder, Legs, Look, PromptResult
+from charging.tasks import Breath
 
 _RESULTS = {
     PromptOutcome.WHISPERED: PromptResult.PLAYED,
@@ -49,7 +50,9 @@ class AsteriskSwitch:
         asked = self._clock.now().mono_us
         legs: dict[str, Legs] = {}
         doubtful: set[str] = set()
+        breath = Breath()
         for status in await self._control.statuses():
+            await breath.take()
             if status.is_doubtful:
                 doubtful.add(status.session)
             elif status.session and status.switch in ("", self._switch_id):

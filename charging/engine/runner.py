@@ -71,6 +71,8 @@ class SessionRunner:
         self._leads = leads
         self._mailbox: deque[Event] = deque()
         self._arrived = asyncio.Event()
+        self._rests = False
+        """Whether the task waits, with nothing half done."""
         self._prompts: set[asyncio.Task[None]] = set()
 
     def offer(self, event: Event) -> None:
@@ -80,6 +82,21 @@ class SessionRunner:
             self._observe("mailbox_overflowed", self.session, {})
         self._mailbox.append(event)
         self._arrived.set()
+
+    def hear(self, event: Event) -> None:
+        """Take an event that mostly changes nothing: the task is woken only if there is something to do."""
+        if not self._rests or self._mailbox:
+            self.offer(event)
+            return
+        try:
+            after, commands = step(self.session, event, self._clock.now(), self.policy)
+        except UnexpectedEvent:
+            self.offer(event)  # is told of there
+            return
+        if commands or wake_at(after, self.policy) != wake_at(self.session, self.policy):
+            self.offer(event)
+        else:
+            self.session = after
 
     async def run(self) -> None:
         """Until the session is closed."""
@@ -93,7 +110,12 @@ class SessionRunner:
     async def _next(self) -> Event:
         while not self._mailbox:
             self._arrived.clear()
-            if not await self._wait():
+            self._rests = True
+            try:
+                arrived = await self._wait()
+            finally:
+                self._rests = False
+            if not arrived:
                 return Woke(self._switch.proven_mono_us)
         return self._mailbox.popleft()
 

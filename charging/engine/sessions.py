@@ -29,10 +29,16 @@ from charging.engine.runner import SessionRunner
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import IDS_REMEMBERED_S, Ledger
-from charging.tasks import Tasks, end
+from charging.tasks import Breath, Tasks, end
 
 AUDIT_S = 10
 """Between two comparisons of the switch's channels and deadlines with ours."""
+
+AUDIT_REST = 30
+"""So many times as long as the last comparison took there is none, if that is longer: calls go before it."""
+
+AUDIT_MAX_S = 60
+"""The longest such pause."""
 
 FOUND_PAUSE_S = 2
 """Between two that events ask for which name a session we do not know: whoever can forge those cannot keep us busy."""
@@ -340,11 +346,12 @@ class Registry:
 
     async def _audit(self) -> None:
         """Compare the switch's channels with our sessions, both ways round."""
-        known = list(self._runners)
+        known, breath = list(self._runners), Breath()
         look = await self._looker.look()
         for session in known:
             if session not in look.doubtful and (runner := self._runners.get(session)) is not None:
-                runner.offer(switch_said(look, session))
+                runner.hear(switch_said(look, session))
+            await breath.take()
         await self._end_strays(look)
 
     async def _end_strays(self, look: Look) -> None:
@@ -364,20 +371,24 @@ class Registry:
                     await self._switch.hang_up(uid)
 
     async def _audit_for_ever(self) -> NoReturn:
+        pause_s = float(AUDIT_S)
         while True:
-            await self._audit_due()
+            await self._audit_due(pause_s)
             if not self.leads():
                 continue
+            began = self._clock.now()
             try:
                 if self._doubts_settled < self._doubts or self.policy.is_shared:
                     await self._restore()
                 await self._audit()
             except SwitchError as error:
                 self._observe("audit_postponed", None, {"error": str(error)})
+            took_s = began.seconds_until(self._clock.now())
+            pause_s = min(AUDIT_MAX_S, max(AUDIT_S, took_s * AUDIT_REST))
 
-    async def _audit_due(self) -> None:
+    async def _audit_due(self, pause_s: float) -> None:
         """Until the next audit is due, or a session was seen that we do not know."""
-        pause = asyncio.create_task(self._pause(AUDIT_S))
+        pause = asyncio.create_task(self._pause(pause_s))
         found = asyncio.create_task(self._found.wait())
         try:
             await asyncio.wait((pause, found), return_when=asyncio.FIRST_COMPLETED)

@@ -185,7 +185,7 @@ async def test_a_channel_without_session_or_deadline_reads_as_such(control: Call
     unset = [("Variable", f"{name}=(null)") for name in ("CHARGING_SESSION", "CHARGING_LEG")]
     entry = AmiMessage.of(*unset, ("Variable", "TIMEOUT(absolute)=0"), Event="Status", Uniqueid="9.9")
     link.replies["Status"] = Reply(AmiMessage.of(), (entry,))
-    assert await control.statuses() == [ChannelStatus("9.9", "", "", "", "", "", "", None, 0)]
+    assert list(await control.statuses()) == [ChannelStatus("9.9", "", "", "", "", "", "", None, 0)]
 
 
 async def test_the_black_box_is_read_by_key_and_unreadable_records_stay_behind(

@@ -1,0 +1,87 @@
+"""The comparison of the switch's channels with our sessions: it costs calls nothing that are as they should be."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from charging.call.events import Event, SwitchSaid
+from charging.clock import MICROSECONDS
+from charging.engine import sessions
+from charging.engine.sessions import AUDIT_MAX_S, AUDIT_S
+from tests.fakes.rig import EURO, Rig, make_rig
+from tests.fakes.switch import FakeCall
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        yield rig
+
+
+async def confirmed(rig: Rig) -> FakeCall:
+    """A call that has had its first tick, so that nothing of it is open."""
+    call = await rig.talking()
+    await rig.clock.advance(rig.policy.tick_s + 1)
+    return call
+
+
+def woken(rig: Rig, call: FakeCall) -> list[Event]:
+    """The answers of the switch that wake the call's task from now on."""
+    runner, heard = rig.runner_of(call), []
+    offer = runner.offer
+
+    def noting(event: Event) -> None:
+        if isinstance(event, SwitchSaid):
+            heard.append(event)
+        offer(event)
+
+    runner.offer = noting  # type: ignore[method-assign]
+    return heard
+
+
+async def test_a_call_that_is_as_it_should_be_is_known_to_live_and_is_not_woken(rig: Rig) -> None:
+    call = await confirmed(rig)
+    heard, before = woken(rig, call), rig.session_of(call)
+    await rig.clock.advance(2 * AUDIT_S)
+    assert heard == []
+    assert rig.session_of(call).proven_ms >= before.proven_ms + AUDIT_S * 1000
+
+
+async def test_a_call_whose_deadline_was_moved_is_woken_and_it_is_put_back(rig: Rig) -> None:
+    call = await confirmed(rig)
+    other = await confirmed(rig)
+    heard, not_woken = woken(rig, call), woken(rig, other)
+    paid_until = call.deadline_mono_us
+    assert paid_until is not None
+    call.deadline_mono_us = paid_until + 3600 * MICROSECONDS
+    await rig.clock.advance(AUDIT_S)
+    assert len(heard) == 1
+    assert not_woken == []
+    assert call.deadline_mono_us == paid_until
+
+
+async def test_after_a_look_that_took_long_the_next_waits_longer_and_within_bounds(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R23: a list of very many channels must not keep the calls themselves from being charged."""
+    pauses: list[float] = []
+    due = sessions.Registry._audit_due
+
+    async def noting(registry: sessions.Registry, pause_s: float) -> None:
+        pauses.append(pause_s)
+        await due(registry, pause_s)
+
+    monkeypatch.setattr(sessions.Registry, "_audit_due", noting)
+    look = rig.switch.look
+    lasts_s = [0.1, 1.0, 600.0, 0.1]
+
+    async def slow() -> object:
+        await rig.clock.sleep_until(rig.clock.now().plus(lasts_s.pop(0) if lasts_s else 0).mono_us)
+        return await look()
+
+    monkeypatch.setattr(rig.switch, "look", slow)
+    await rig.clock.advance(1000)
+    assert pauses[:4] == [AUDIT_S, 30, AUDIT_MAX_S, AUDIT_S]
