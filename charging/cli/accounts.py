@@ -81,10 +81,8 @@ def add(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Make an account."""
-    settings = options(ctx).settings()
-    chosen = language or Language(settings.charging.default_language)
-    with connected(settings) as client:
-        body = {"id": account, "plan": plan, "language": chosen, "email": email}
+    with connected(options(ctx).settings()) as client:
+        body = {"id": account, "plan": plan, "email": email, **given(language=language)}
         show_one(client.send("POST", "/accounts", body), as_json=as_json)
 
 

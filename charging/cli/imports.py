@@ -33,7 +33,7 @@ def import_accounts(
         data = file.read_bytes()
     except OSError as error:
         raise Refusal(f"{file}: {error.strerror or error}; name a CSV file that can be read") from None
-    params: Params = {"file": str(file)[-500:], "language": settings.charging.default_language}
+    params: Params = {"file": str(file)[-500:]}
     with connected(settings) as client, _bar() as bar:
         done = _Import(client, params, bar, bar.add_task("checking", total=None))
         imported = done.tried(data)

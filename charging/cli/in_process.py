@@ -14,6 +14,7 @@ from charging import __version__
 from charging.cli.client import Client, client
 from charging.cli.state_folder import make_state_folder
 from charging.clock import SystemClock
+from charging.ledger.accounts import Language
 from charging.ledger.memory import MemoryStore
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
@@ -21,7 +22,7 @@ from charging.logs import silence_logs
 from charging.service.live import NoCalls
 from charging.service.service import Service
 from charging.service.tokens import Tokens
-from charging.settings import Settings, ledger_password, sentinel_password
+from charging.settings import Charging, Settings, ledger_password, sentinel_password
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
 from charging.web.control import control_app
@@ -43,12 +44,12 @@ class Opened:
 
 def on_store(settings: Settings) -> AbstractContextManager[Client]:
     """A client over the store that the settings name, opened for as long as it lasts."""
-    return _alone(_over(store_of(settings), settings.tariff, settings.charging.answer_tolerance_ms))
+    return _alone(_over(store_of(settings), settings.tariff, settings.charging))
 
 
 def reader(settings: Settings) -> Opened:
     """The application beside a daemon that writes."""
-    return _over(store_of(settings, reads_only=True), settings.tariff, settings.charging.answer_tolerance_ms)
+    return _over(store_of(settings, reads_only=True), settings.tariff, settings.charging)
 
 
 def store_of(settings: Settings, *, reads_only: bool = False, upgrades: bool = False) -> Store:
@@ -65,14 +66,14 @@ def store_of(settings: Settings, *, reads_only: bool = False, upgrades: bool = F
 
 def on_tariff(file: Path) -> AbstractContextManager[Client]:
     """A client for what needs no store: the prices in a tariff file."""
-    return _alone(_over(MemoryStore(), file, answer_tolerance_ms=0))
+    return _alone(_over(MemoryStore(), file, Charging(answer_tolerance_ms=0)))
 
 
 def _alone(opened: Opened) -> AbstractContextManager[Client]:
     return client(opened.transport, daemon=False, open_=opened.open, close=opened.close)
 
 
-def _over(store: Store, tariff_file: Path, answer_tolerance_ms: int) -> Opened:
+def _over(store: Store, tariff_file: Path, charging: Charging) -> Opened:
     silence_logs()
     clock = SystemClock()
     service = Service(
@@ -81,7 +82,8 @@ def _over(store: Store, tariff_file: Path, answer_tolerance_ms: int) -> Opened:
         clock=clock,
         funds_changed=lambda account: None,
         live=NoCalls(),
-        answer_tolerance_ms=answer_tolerance_ms,
+        answer_tolerance_ms=charging.answer_tolerance_ms,
+        default_language=Language(charging.default_language),
     )
     app = control_app(service, lambda: {"daemon": "none"}, tokens=Tokens(store, clock), version=__version__)
     return Opened(httpx.ASGITransport(app, raise_app_exceptions=True), store)

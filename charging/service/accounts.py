@@ -35,20 +35,25 @@ class Accounts:
         tariff: Callable[[], Tariff],
         clock: Clock,
         touched: Callable[[str], None] = lambda _account: None,
+        default_language: Language = Language.NL,
     ) -> None:
-        """``touched(account)`` is called after each edit; it must not wait."""
+        """``default_language`` is that of an account for which none is named.
+        ``touched(account)`` is called after each edit; it must not wait."""
         self._store = store
         self._tariff = tariff
         self._clock = clock
         self._touched = touched
+        self._default_language = default_language
         self._months = Months(store, tariff, clock)
 
-    async def add(self, account: str, plan: str, language: Language, email: str = "") -> Account | Refused:
+    async def add(
+        self, account: str, plan: str, language: Language | None = None, email: str = ""
+    ) -> Account | Refused:
         """Make an account on one of the tariff's plans."""
         wrong = text.account_id(account) or text.email(email) or self._plan_refusal(plan)
         if wrong is not None:
             return wrong
-        made = Account(account, plan, language, email, created_us=self._clock.now().wall_us)
+        made = Account(account, plan, language or self._default_language, email, created_us=self._clock.now().wall_us)
         if await self._store.put_account(made):
             return await self.get(account)
         return Refused(Code.EXISTS, f"there is an account {account!r} already", "`charging account show` shows it")
@@ -122,4 +127,4 @@ class Accounts:
         plans = self._tariff().plans
         if plan in plans:
             return None
-        return Refused(Code.INVALID, f"found plan {plan[:80]!r}, expected one of " + ", ".join(plans))
+        return Refused(Code.INVALID, f"found plan {plan[:80]!r}, expected one of " + ", ".join(plans), at="#/plan")

@@ -101,7 +101,9 @@ class Money:
         """Mend credit by another transfer, up or down, never below zero; also of a closed account."""
         wrong = text.idempotency_key(key) or text.reason(reason)
         if wrong is None and amount == 0:
-            wrong = Refused(Code.INVALID, "found an amount of nothing, expected one that changes the credit")
+            wrong = Refused(
+                Code.INVALID, "found an amount of nothing, expected one that changes the credit", at="#/amount"
+            )
         if wrong is not None:
             return wrong
         transfer = self._transfer(f"correct/{key}", account, Kind.CORRECT, amount, reason.strip())
@@ -151,7 +153,9 @@ class Money:
 
     def _transfer(self, transfer: str, account: str, kind: Kind, amount: int, reason: str) -> Transfer | Refused:
         if not -AMOUNT_MAX <= amount <= AMOUNT_MAX:
-            return Refused(Code.INVALID, f"found {format_euro(amount)}, expected at most {format_euro(AMOUNT_MAX)}")
+            return Refused(
+                Code.INVALID, f"found {format_euro(amount)}, expected at most {format_euro(AMOUNT_MAX)}", at="#/amount"
+            )
         return Transfer(transfer, account, kind, self._clock.now().wall_us, (Leg(CREDIT, amount),), reason=reason)
 
     def _amount_refusal(self, amount: int) -> Refused | None:
@@ -192,7 +196,8 @@ class Money:
 
 def _minutes_refusal(minutes: int, month: str, present: str) -> Refused | None:
     if not 0 < abs(minutes) <= MINUTES_MAX:
-        return Refused(Code.INVALID, f"found {minutes} minutes, expected 1 to {MINUTES_MAX}, or so many taken back")
+        found = f"found {minutes} minutes, expected 1 to {MINUTES_MAX}, or so many taken back"
+        return Refused(Code.INVALID, found, at="#/minutes")
     if month < present:
         return Refused(Code.NOT_ALLOWED, f"the month {month[:20]} is over", "its minutes have expired; correct credit")
     if month != present:

@@ -103,7 +103,9 @@ class Numbers:
     def _subscriber_number(self, number: str) -> str | Refused:
         normal = self._tariff().normalise(number)
         if normal is None or not normal.startswith("+"):
-            return Refused(Code.INVALID, f"found {number[:40]!r}, expected a telephone number such as +31201234567")
+            return Refused(
+                Code.INVALID, f"found {number[:40]!r}, expected a telephone number such as +31201234567", at="#/number"
+            )
         return normal
 
     async def _put(self, number: Number, changes: NumberChanges, expected: Number | None) -> NumberSet | Refused | None:
@@ -147,7 +149,9 @@ class Numbers:
         tariff = self._tariff()
         target = tariff.normalise(wanted)
         if target is None:
-            return Refused(Code.INVALID, f"found {wanted[:40]!r}, expected a telephone number to forward to")
+            return Refused(
+                Code.INVALID, f"found {wanted[:40]!r}, expected a telephone number to forward to", at="#/forward_to"
+            )
         if target == number.number or await self._store.number(target) is not None:
             return Refused(
                 Code.NOT_ALLOWED, f"{target} is one of our own numbers: the call would come back", "forward elsewhere"

@@ -19,10 +19,11 @@ from charging.clock import Clock
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
 from charging.service.refusal import Code, Refused, unknown_account
-from charging.tariff.tariff import Tariff
+from charging.tariff.tariff import Refusal, Tariff
 from charging.whatif.quote import Limit, Quote, Unpriced, find_rate, limit, quote, quote_funding
 
 CALL_SECONDS_MAX = 1_000_000
+FAX_PAGES_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,24 @@ class Asked:
     free_seconds: int | None = None
     """Left of each month that the call touches; ``None``: what the account has left of each, or all that the plan
     gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaxQuote:
+    """The price of a fax that nobody sends."""
+
+    number: str
+    plan: str
+    pages: int
+    page_price: int
+    """Micro-euro, VAT included."""
+    revision: str
+    digest: str
+
+    @property
+    def total(self) -> int:
+        """Micro-euro of all pages."""
+        return self.pages * self.page_price
 
 
 class Quotes:
@@ -94,6 +113,27 @@ class Quotes:
         )
         ends = _ENDS[told.ends] if told.refused is None else told.refused.value
         return Limit(caller.target, caller.rate, told.seconds, told.total, told.next_total, ends, assumes)
+
+    async def fax(self, asked: Asked, pages: int) -> FaxQuote | Refused:
+        """What a fax of so many pages would cost, were each of them delivered (R3)."""
+        if not 1 <= pages <= FAX_PAGES_MAX:
+            return Refused(Code.INVALID, f"found {pages} pages, expected 1 to {FAX_PAGES_MAX}")
+        if (wrong := _misasked(asked)) is not None:
+            return wrong
+        tariff, plan = self._tariff(), asked.plan or ""
+        if asked.account is not None:
+            if (stored := await self._store.account(asked.account)) is None:
+                return unknown_account(asked.account)
+            plan = stored.plan
+        number = tariff.normalise(asked.number)
+        if number is None:
+            return _no_price(Unpriced(asked.number, "not_a_number"), plan, tariff)
+        if tariff.plan(plan) is None:
+            return _no_price(Unpriced(number, "unknown_plan"), plan, tariff)
+        price = tariff.fax_page_for(plan, number, self._at(asked))
+        if isinstance(price, Refusal):
+            return _no_price(Unpriced(number, price.value), plan, tariff)
+        return FaxQuote(number, plan, pages, price, tariff.revision, tariff.digest)
 
     def _at(self, asked: Asked) -> int:
         return self._clock.now().wall_us if asked.at_us is None else asked.at_us

@@ -80,6 +80,9 @@ class Refused:
     """What to do next, in one line."""
     obstacle: Obstacle | None = None
     """Of a fax that would meet it again; ``None`` where the code says it all."""
+    at: str = ""
+    """Which member of the request is wrong, as a JSON Pointer in a URI fragment such as ``#/email``, or a header's
+    name; empty: not one alone, or none."""
 
 
 def unknown_account(account: str) -> Refused:

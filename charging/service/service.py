@@ -12,6 +12,7 @@ from charging.call.model import Policy
 from charging.clock import Clock
 from charging.fax.desk import FaxDesk
 from charging.fax.sending import Faxes
+from charging.ledger.accounts import Language
 from charging.ledger.books.verify import verify
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
@@ -52,11 +53,13 @@ class Service:
         fax: FaxDesk | None = None,
         answer_tolerance_ms: int = DEFAULTS.answer_tolerance_ms,
         touched: Callable[[str], None] = lambda _account: None,
+        default_language: Language = Language.NL,
         mail_dropped: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         """``funds_changed(account)`` is called after each change of credit by people (R22), ``touched(account)`` after
         each change of its credit, plan, numbers or settings; neither may wait.
         ``mail_dropped(reason)`` counts a mail that was dropped. Without ``fax`` no faxes are sent from here.
+        ``default_language`` is that of accounts for which none is named.
         ``answer_tolerance_ms`` comes off what a running call is shown to cost, as off what it is charged."""
 
         def credit_changed(account: str) -> None:
@@ -65,8 +68,9 @@ class Service:
 
         self.mail_dropped = mail_dropped
         self.tariff = tariff
+        self.default_language = default_language
         self.clock = clock
-        self.accounts = Accounts(store, tariff, clock, touched)
+        self.accounts = Accounts(store, tariff, clock, touched, default_language)
         self.numbers = Numbers(store, tariff, clock, touched)
         self.money = Money(store, tariff, clock, credit_changed)
         self.calls = Calls(store, live, clock, answer_tolerance_ms)

@@ -107,7 +107,7 @@ class Subscriptions:
 def _slip(until: date | None, today: date) -> Refused | None:
     if until is None or abs(until.year - today.year) <= AHEAD_YEARS_MAX:
         return None
-    return Refused(Code.INVALID, f"found {until}, expected a day within {AHEAD_YEARS_MAX} years of today")
+    return Refused(Code.INVALID, f"found {until}, expected a day within {AHEAD_YEARS_MAX} years of today", at="#/until")
 
 
 def _known(account: Account, payment: Payment) -> Account | Refused | None:

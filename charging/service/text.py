@@ -31,33 +31,35 @@ _MAILBOX = re.compile(r"[A-Za-z0-9_-]{0,40}")
 _CONTROL = re.compile(rf"[{UNSEEN}\ud800-\udfff]")
 
 
-def _check(good: bool, found: str, expected: str) -> Refused | None:
-    return None if good else Refused(Code.INVALID, f"found {found[:80]!r}, expected {expected}")
+def _check(good: bool, found: str, expected: str, at: str) -> Refused | None:
+    return None if good else Refused(Code.INVALID, f"found {found[:80]!r}, expected {expected}", at=at)
 
 
 def account_id(text: str) -> Refused | None:
     """What is wrong with an account's id; ``None`` where nothing is."""
     expected = "an account id: up to 64 small letters, digits, dots, dashes and underscores, a letter or digit first"
-    return _check(bool(_ACCOUNT.fullmatch(text)), text, expected)
+    return _check(bool(_ACCOUNT.fullmatch(text)), text, expected, "#/id")
 
 
 def email(text: str) -> Refused | None:
     """What is wrong with a mail address (empty: none)."""
     good = not text or (len(text) <= EMAIL_LENGTH_MAX and bool(_EMAIL.fullmatch(text)))
-    return _check(good, text, "a mail address such as name@example.nl, or nothing")
+    return _check(good, text, "a mail address such as name@example.nl, or nothing", "#/email")
 
 
 def idempotency_key(text: str) -> Refused | None:
     """What is wrong with a caller's key for one act."""
-    return _check(bool(_KEY.fullmatch(text)), text, f"a key of 1 to {KEY_LENGTH_MAX} printable characters, no spaces")
+    expected = f"a key of 1 to {KEY_LENGTH_MAX} printable characters, no spaces"
+    return _check(bool(_KEY.fullmatch(text)), text, expected, "Idempotency-Key")
 
 
 def mailbox(text: str) -> Refused | None:
     """What is wrong with a voicemail box's name, which goes into the dialplan (empty: the number's digits)."""
-    return _check(bool(_MAILBOX.fullmatch(text)), text, "a mailbox: up to 40 letters, digits, dashes and underscores")
+    expected = "a mailbox: up to 40 letters, digits, dashes and underscores"
+    return _check(bool(_MAILBOX.fullmatch(text)), text, expected, "#/mailbox")
 
 
 def reason(text: str) -> Refused | None:
     """What is wrong with the reason that a person gives: it must say something, in one line."""
     good = bool(text.strip()) and len(text) <= REASON_LENGTH_MAX and not _CONTROL.search(text)
-    return _check(good, text, f"a reason: one line of 1 to {REASON_LENGTH_MAX} characters")
+    return _check(good, text, f"a reason: one line of 1 to {REASON_LENGTH_MAX} characters", "#/reason")

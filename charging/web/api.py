@@ -21,6 +21,7 @@ from charging.web.control import health
 from charging.web.forward import Forward, ping
 from charging.web.parts import known_parameters
 from charging.web.problem import handle_problems
+from charging.web.public import VERSION, Public
 from charging.web.routes import accounts, calls, fax, numbers, prices, statements
 from charging.web.settings import Api
 
@@ -45,6 +46,8 @@ def api_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": VERSION, "description": "this version; its paths without the prefix mean the same"}],
+        generate_unique_id_function=lambda route: route.name,
         dependencies=[Depends(known_parameters)],
     )
     app.state.service = service
@@ -70,6 +73,7 @@ def api_app(
         clock=service.clock,
         limits=settings,
     )
+    app.add_middleware(Public)
     return app
 
 

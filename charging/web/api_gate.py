@@ -27,6 +27,7 @@ from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, token_id
 from charging.web.limits import Limits
 from charging.web.problem import ledger_response, problem_response
+from charging.web.public import RATE, REQUEST_ID, Pace
 from charging.web.settings import Api
 
 REALM = 'Bearer realm="charging"'
@@ -140,7 +141,10 @@ class Gate:
     async def _check(self, scope: Scope) -> Operation:
         _refuse_two_lengths(scope)
         token = await self._login(scope)
-        if (wait_s := self._requests.take(token.id, self._clock.now().mono_us)) > 0:
+        now_us = self._clock.now().mono_us
+        wait_s = self._requests.take(token.id, now_us)
+        scope[RATE] = Pace(self._settings.requests_per_minute, *self._requests.left(token.id, now_us))
+        if wait_s > 0:
             raise _too_many(wait_s, "this token has asked too often")
         operation = self._operation(scope)
         needed = operation.scope
@@ -150,7 +154,13 @@ class Gate:
             challenge = f'{REALM}, error="insufficient_scope", scope="{needed}"'
             raise Denied(problem_response(403, "forbidden", detail, advice), WWW_Authenticate=challenge)
         if scope["method"] != "GET":
-            log.info("api_change_asked", token=token.id, holder=token.name, method=scope["method"])
+            log.info(
+                "api_change_asked",
+                token=token.id,
+                holder=token.name,
+                method=scope["method"],
+                request=scope.get(REQUEST_ID),
+            )
         return operation
 
     def _operation(self, scope: Scope) -> Operation:

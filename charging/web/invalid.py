@@ -34,6 +34,20 @@ def problem_of(error: Mapping[str, Any]) -> str:
     return f"found {_shown(error['input'])} as {where}: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 
+def pointer_of(error: Mapping[str, Any]) -> str:
+    """Which part of the request one of pydantic's errors is about: a JSON Pointer into the body as a URI fragment (RFC
+    6901, 6), or ``?name`` of a parameter, or a header's name."""
+    kind, *path = map(str, error["loc"])
+    match kind:
+        case "query":
+            return "?" + _sendable(".".join(path))
+        case "header":
+            return _sendable("-".join(path)).title()
+    if error["type"] == "json_invalid":
+        return "#"
+    return _sendable("#" + "".join("/" + one.replace("~", "~0").replace("/", "~1") for one in path))
+
+
 def expected_of(error: Mapping[str, Any]) -> str:
     """What one of pydantic's errors would rather have seen, where it is a number or a day; else nothing."""
     kind, bounds = error["type"], error.get("ctx", {})

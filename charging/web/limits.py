@@ -30,6 +30,11 @@ class Limits:
         ahead_us = self._spread_us.get(key, now_us) + self._interval_us - now_us - MINUTE_US
         return max(0, -(-ahead_us // MICROSECONDS))
 
+    def left(self, key: str, now_us: int) -> tuple[int, int]:
+        """How often the key may ask at once, and the whole seconds until it may ask as often as at first."""
+        ahead_us = max(0, self._spread_us.get(key, now_us) - now_us)
+        return max(0, MINUTE_US - ahead_us) // self._interval_us, -(-ahead_us // MICROSECONDS)
+
     def take(self, key: str, now_us: int) -> int:
         """The same, and where it may ask now this is counted."""
         if (wait_s := self.wait_s(key, now_us)) == 0:

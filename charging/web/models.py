@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StrictBool
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from charging.call.cdr import iso
 from charging.call.decided import Turn, advice, explanation
@@ -33,6 +35,20 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Edit(Body):
+    """A PATCH's body: a member that is left out stays as it is.
+
+    The document tells no defaults: a generated client would send them, and so clear what its caller never named.
+    """
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler.resolve_ref_schema(handler(core))
+        for member in schema["properties"].values():
+            member.pop("default", None)
+        return schema
+
+
 class Page(BaseModel, Generic[T]):
     """Some of a list."""
 
@@ -53,11 +69,11 @@ class AccountNew(Body):
 
     id: AccountId
     plan: Text
-    language: Language = Language.NL
+    language: Language | None = Field(None, description="left out or null: `default_language` of the settings")
     email: Email = ""
 
 
-class AccountEdit(Body):
+class AccountEdit(Edit):
     """What changes; members that are left out stay as they are."""
 
     plan: Text = ""
@@ -129,7 +145,7 @@ class NumberNew(Body):
     mailbox: Mailbox = ""
 
 
-class NumberEdit(Body):
+class NumberEdit(Edit):
     """What changes; members that are left out stay as they are."""
 
     forward_to: ForwardTo = ""

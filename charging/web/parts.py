@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
+from pydantic import AfterValidator
 
 from charging.clock import MICROSECONDS
 from charging.pricing.money import parse_euro
@@ -61,6 +62,15 @@ def _query_names(dependant: Dependant) -> set[str]:
     return names.union(*map(_query_names, dependant.dependencies))
 
 
+def _not_a_plus(text: str) -> str:
+    """A ``+`` in a query means a space: ``number=+1212…`` must not be taken for a national number."""
+    if text[:1].isspace():
+        raise ValueError("a space stands before the number; write the + of a query as %2B")
+    return text
+
+
+QueryNumber = Annotated[str, AfterValidator(_not_a_plus)]
+"""A telephone number in a query."""
 TheService = Annotated[Service, Depends(_service)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="rows in a page")]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
@@ -84,7 +94,7 @@ def page(rows: Sequence[Row], limit: int, out: Callable[[Row], Out], cursor: Cal
 def euro(text: str) -> int:
     """Micro-euro of what somebody typed, a sign allowed. Refuses the request where it is no amount."""
     if not re.fullmatch(AMOUNT, text):
-        raise _no_amount(text, AMOUNT_DECIMALS)
+        raise _no_amount(text, AMOUNT_DECIMALS, "#/amount")
     amount = parse_euro(text.lstrip("+-"))
     return -amount if text.startswith("-") else amount
 
@@ -93,13 +103,13 @@ def exact_euro(text: str) -> int:
     """Micro-euro of an amount that nobody pays, with all the decimals that prices have. Refuses the request where it is
     none."""
     if not re.fullmatch(EXACT_AMOUNT, text):
-        raise _no_amount(text, 6)
+        raise _no_amount(text, 6, "?credit")
     return parse_euro(text.lstrip("+"))
 
 
-def _no_amount(text: str, decimals: int) -> Refusal:
+def _no_amount(text: str, decimals: int, at: str) -> Refusal:
     expected = f"euros with up to {decimals} decimals, such as 12.50"
-    return Refusal(Refused(Code.INVALID, f"found the amount {text[:40]!r}, expected {expected}"))
+    return Refusal(Refused(Code.INVALID, f"found the amount {text[:40]!r}, expected {expected}", at=at))
 
 
 def wall_us(text: str, zone: str) -> int:

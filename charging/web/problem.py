@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 
 from charging.errors import ConfigError, LedgerCorrupt, LedgerError
 from charging.service.refusal import Code, Obstacle, Refused
-from charging.web.invalid import problem_of
+from charging.web.invalid import pointer_of, problem_of
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:charging:problem:"
@@ -45,6 +45,15 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+class ErrorAt(BaseModel):
+    """One thing wrong with the request, and where (as in RFC 9457, 3)."""
+
+    detail: str
+    pointer: str = Field(
+        description="a JSON Pointer into the body, such as #/email; ?name of a parameter; or a header's name"
+    )
+
+
 class ProblemDocument(BaseModel):
     """What went wrong."""
 
@@ -55,6 +64,7 @@ class ProblemDocument(BaseModel):
     code: str = Field(description="a stable word for programs")
     advice: str = Field("", description="what to do next")
     problems: list[str] = Field([], description="each thing wrong with a file or the request")
+    errors: list[ErrorAt] = Field([], description="where in the request it is wrong, as far as that is known")
     obstacle: str = Field("", description=f"what stands against a fax: {', '.join(Obstacle)}; empty: the code says it")
 
 
@@ -74,7 +84,13 @@ def granted(answer: T | Refused) -> T:
 
 
 def problem_response(
-    status: int, code: str, detail: str, advice: str = "", problems: Sequence[str] = (), obstacle: str = ""
+    status: int,
+    code: str,
+    detail: str,
+    advice: str = "",
+    problems: Sequence[str] = (),
+    errors: Sequence[ErrorAt] = (),
+    obstacle: str = "",
 ) -> JSONResponse:
     """The response that says what went wrong."""
     document = ProblemDocument(
@@ -85,6 +101,7 @@ def problem_response(
         code=code,
         advice=advice,
         problems=list(problems),
+        errors=list(errors),
         obstacle=obstacle,
     )
     return JSONResponse(document.model_dump(), status, media_type=MEDIA_TYPE)
@@ -104,7 +121,8 @@ async def _refusal(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
     refused = error.refused
     status, obstacle = _STATUS[refused.code], refused.obstacle or ""
-    response = problem_response(status, refused.code, refused.message, refused.advice, obstacle=obstacle)
+    errors = [ErrorAt(detail=refused.message, pointer=refused.at)] if refused.at else ()
+    response = problem_response(status, refused.code, refused.message, refused.advice, errors=errors, obstacle=obstacle)
     if refused.code is Code.UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
@@ -112,8 +130,9 @@ async def _refusal(_request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    problems = [problem_of(one) for one in error.errors()]
-    return problem_response(422, Code.INVALID, "; ".join(problems)[:1000], problems=problems)
+    errors = [ErrorAt(detail=problem_of(one), pointer=pointer_of(one)) for one in error.errors()]
+    problems = [one.detail for one in errors]
+    return problem_response(422, Code.INVALID, "; ".join(problems)[:1000], problems=problems, errors=errors)
 
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:

@@ -14,6 +14,7 @@ from charging.door import Observer
 from charging.engine.drain import Drain
 from charging.engine.sessions import Registry
 from charging.fax.desk import FaxDesk
+from charging.ledger.accounts import Language
 from charging.ledger.port import Store
 from charging.metrics import CONTENT_TYPE, Metrics
 from charging.service.live import RegistryCalls
@@ -107,6 +108,7 @@ def _service(daemon: Daemon) -> Service:
         touched=daemon.touched,
         mail_dropped=daemon.metrics.count_fax_mail_dropped,
         answer_tolerance_ms=daemon.config.settings.charging.answer_tolerance_ms,
+        default_language=Language(daemon.config.settings.charging.default_language),
     )
 
 

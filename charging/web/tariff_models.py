@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import BaseModel, Field
 
 from charging.pricing.money import format_euro
+from charging.service.quotes import FaxQuote
 from charging.tariff.deck import Deck
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Tariff
@@ -123,7 +124,7 @@ class QuoteLineOut(BaseModel):
     unit_s: int
     free_s: int
     credit_s: int
-    amount: Euro = Field(description="exact, before rounding")
+    amount: Euro = Field(description="before rounding; cut after twelve decimals where they do not end")
 
 
 class QuoteOut(BaseModel):
@@ -152,6 +153,28 @@ class QuoteOut(BaseModel):
     @classmethod
     def of(cls, quote: Quote) -> Self:
         return cls(**quote.to_json(), explanation=list(quote.explain()))
+
+
+class FaxQuoteOut(BaseModel):
+    """What a fax would cost (R3)."""
+
+    number: str
+    plan: str
+    pages: int
+    page_price: Euro
+    total: Euro = Field(description="of credit, if every page is delivered")
+    tariff: TariffRef
+
+    @classmethod
+    def of(cls, quote: FaxQuote) -> Self:
+        return cls(
+            number=quote.number,
+            plan=quote.plan,
+            pages=quote.pages,
+            page_price=format_euro(quote.page_price),
+            total=format_euro(quote.total),
+            tariff=TariffRef(revision=quote.revision, digest=quote.digest),
+        )
 
 
 class LimitOut(BaseModel):

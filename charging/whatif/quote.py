@@ -62,7 +62,7 @@ class Line:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; money as decimal text."""
-        return asdict(self) | {"price": format_euro(self.price), "amount": exact_euro(self.amount)}
+        return asdict(self) | {"price": format_euro(self.price), "amount": _decimal(self.amount)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +102,9 @@ class Quote:
             "bundles": bundle_use(self.funding),
             "lines": [line.to_json() for line in self.lines],
             "connect_fee": format_euro(self.connect_fee()),
-            "subtotal": exact_euro(self.subtotal),
-            "within_limits": exact_euro(self.clamped),
-            "with_vat": exact_euro(self.gross),
+            "subtotal": _decimal(self.subtotal),
+            "within_limits": _decimal(self.clamped),
+            "with_vat": _decimal(self.gross),
             "rounding": {"rule": rate.rounding.value, "decimals": rate.decimals},
             "total": format_euro(self.total),
             "assumes": list(self.assumes),
@@ -272,6 +272,11 @@ def exact_euro(micro: Fraction) -> str:
     text = f"{whole}.{digits:012d}".rstrip("0")
     decimals = len(text) - text.index(".") - 1
     return text + "…" if rest * 10**6 != digits else text + "0" * max(0, 2 - decimals)
+
+
+def _decimal(micro: Fraction) -> str:
+    """The same for programs: a decimal number, cut after twelve decimals where they do not end."""
+    return exact_euro(micro).rstrip("…")
 
 
 def _bundles(tariff: Tariff, rate: Rate, start_us: int, free_seconds: int | None, seconds: int) -> dict[str, int]:

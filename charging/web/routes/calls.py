@@ -24,6 +24,7 @@ from charging.web.parts import (
     Cursor,
     DecisionCursor,
     Limit,
+    QueryNumber,
     TheService,
     bad_cursor,
     cdr_cursor,
@@ -53,6 +54,7 @@ async def list_calls(
     """Open calls, in the order in which they began; of one ``account`` all at once, of everybody by the page. A page
     may have fewer than ``limit`` items, or none, though more follow: only ``next`` tells that."""
     if account is not None:
+        granted(await service.accounts.get(account))
         return Page(items=[CallOut.of(view) for view in await service.calls.of(account)])
     views, following = await service.calls.page(cursor or "", limit)
     return Page(items=[CallOut.of(view) for view in views], next=following)
@@ -61,7 +63,7 @@ async def list_calls(
 @router.get("/decisions")
 async def list_decisions(
     service: TheService,
-    number: Annotated[str | None, Query(max_length=500, json_schema_extra={"pattern": NUMBER})] = None,
+    number: Annotated[QueryNumber | None, Query(max_length=500, json_schema_extra={"pattern": NUMBER})] = None,
     account: AccountFilter = None,
     since: Moment = None,
     until: Moment = None,

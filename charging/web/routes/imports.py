@@ -26,7 +26,7 @@ router = APIRouter(prefix="/imports", tags=["imports"])
 async def import_accounts(
     request: Request,
     service: TheService,
-    language: Language = Language.NL,
+    language: Language | None = None,
     file: Annotated[str, Query(max_length=500, description="its name in problems")] = "import.csv",
     dry_run: bool = False,
 ) -> StreamingResponse:
@@ -39,7 +39,9 @@ async def import_accounts(
         body += chunk
         if len(body) > limit:
             raise Refusal(Refused(Code.INVALID, f"found a file of more than {limit} bytes", "import it in parts"))
-    return StreamingResponse(_lines(service, bytes(body), file, language, dry_run), media_type=NDJSON)
+    return StreamingResponse(
+        _lines(service, bytes(body), file, language or service.default_language, dry_run), media_type=NDJSON
+    )
 
 
 async def _lines(service: Service, data: bytes, file: str, language: Language, dry_run: bool) -> AsyncIterator[str]:

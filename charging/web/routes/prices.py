@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from charging.service.quotes import CALL_SECONDS_MAX, Asked
+from charging.service.quotes import CALL_SECONDS_MAX, FAX_PAGES_MAX, Asked
 from charging.web.forms import EXACT_AMOUNT, MOMENT, NUMBER
-from charging.web.parts import TheService, exact_euro, wall_us
+from charging.web.parts import QueryNumber, TheService, exact_euro, wall_us
 from charging.web.problem import granted
-from charging.web.tariff_models import LimitOut, QuoteOut, TariffOut
+from charging.web.tariff_models import FaxQuoteOut, LimitOut, QuoteOut, TariffOut
 
 router = APIRouter(tags=["prices"])
 
@@ -20,6 +20,7 @@ Moment = Annotated[
     str | None,
     Query(max_length=40, description="a day or a time; left out: now", json_schema_extra={"pattern": MOMENT}),
 ]
+AskedNumber = Annotated[QueryNumber, Query(max_length=100, json_schema_extra={"pattern": NUMBER})]
 FreeSeconds = Annotated[int | None, Query(ge=0, le=100_000_000)]
 Amount = Annotated[
     str | None,
@@ -31,7 +32,7 @@ Amount = Annotated[
 
 def _asked(
     service: TheService,
-    number: Annotated[str, Query(max_length=100, json_schema_extra={"pattern": NUMBER})],
+    number: AskedNumber,
     plan: Name = None,
     account: Name = None,
     at: Moment = None,
@@ -54,6 +55,20 @@ async def show_tariff(service: TheService) -> TariffOut:
 async def quote(service: TheService, asked: TheCall, seconds: Seconds) -> QuoteOut:
     """What a call would cost under a plan, or for an account with the free seconds it has left."""
     return QuoteOut.of(granted(await service.quotes.quote(asked, seconds)))
+
+
+@router.get("/fax-quotes")
+async def quote_fax(
+    service: TheService,
+    number: AskedNumber,
+    plan: Name = None,
+    account: Name = None,
+    at: Moment = None,
+    pages: Annotated[int, Query(ge=1, le=FAX_PAGES_MAX)] = 1,
+) -> FaxQuoteOut:
+    """What a fax would cost under a plan or for an account, if every page is delivered."""
+    at_us = wall_us(at, service.tariff().zone) if at is not None else None
+    return FaxQuoteOut.of(granted(await service.quotes.fax(Asked(number, account, plan, at_us), pages)))
 
 
 @router.get("/limits")

@@ -1,0 +1,121 @@
+"""How the public interface speaks HTTP, around everything else: versions in paths, HEAD, request ids, ETags, and
+problems without advice that only the operator can follow.
+
+What is below (the gate, the routes, the daemon) need not know of it. Answers here are bounded, so each is held whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from charging.web.problem import MEDIA_TYPE
+
+VERSION = "/v1"
+"""Before every path; a path without it means the same, as before there were versions."""
+REQUEST_ID = "x-request-id"
+RATE = "charging.rate"
+"""Where the gate leaves the token's pace in a request's scope; see :class:`Pace`."""
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_COMMAND = "`charging"
+_WITHOUT_BODY = ("content-length", "content-type")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a token may still ask."""
+
+    limit: int
+    """Requests a minute."""
+    remaining: int
+    """Requests that may come at once."""
+    reset_s: int
+    """Until all of them may come again."""
+
+
+class Public:
+    """The middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path, asked = scope["path"], scope["method"]
+        inner = {
+            **scope,
+            "path": path.removeprefix(VERSION) if path.startswith(VERSION + "/") else path,
+            "method": "GET" if asked == "HEAD" else asked,
+            REQUEST_ID: _request_id(scope),
+        }
+        await self._app(inner, receive, _Answer(inner, asked, send).take)
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's own name for its request, if it can stand in a log; else one of ours."""
+    given = Headers(scope=scope).get(REQUEST_ID, "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+class _Answer:
+    """One answer on its way out."""
+
+    def __init__(self, scope: Scope, asked: str, send: Send) -> None:
+        self._scope = scope
+        self._asked = asked
+        self._send = send
+        self._start: Message = {}
+        self._body = bytearray()
+
+    async def take(self, message: Message) -> None:
+        """Hold what the application sends, and send it on when it is whole."""
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        self._body += message.get("body", b"")
+        if not message.get("more_body", False):
+            await self._send_whole()
+
+    async def _send_whole(self) -> None:
+        start, body = self._start, bytes(self._body)
+        headers = MutableHeaders(raw=list(start["headers"]))
+        headers[REQUEST_ID] = self._scope[REQUEST_ID]
+        pace = self._scope.get(RATE)
+        if isinstance(pace, Pace):
+            headers["RateLimit-Limit"] = str(pace.limit)
+            headers["RateLimit-Remaining"] = str(pace.remaining)
+            headers["RateLimit-Reset"] = str(pace.reset_s)
+        status = start["status"]
+        if headers.get("content-type") == MEDIA_TYPE:
+            body = _for_programs(body, self._scope[REQUEST_ID])
+            headers["content-length"] = str(len(body))
+        elif status == 200 and self._scope["method"] == "GET":
+            headers["ETag"] = tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+            headers["Cache-Control"] = "private, no-cache"
+            if _is_known(Headers(scope=self._scope).get("if-none-match", ""), tag):
+                status, body = 304, b""
+                for name in _WITHOUT_BODY:
+                    del headers[name]
+        await self._send({**start, "status": status, "headers": headers.raw})
+        await self._send({"type": "http.response.body", "body": b"" if self._asked == "HEAD" else body})
+
+
+def _is_known(tags: str, tag: str) -> bool:
+    """Whether a client that sent these as ``If-None-Match`` has the answer (RFC 9110, 13.1.2: compared weakly)."""
+    return any(one.strip().removeprefix("W/") in (tag, "*") for one in tags.split(","))
+
+
+def _for_programs(body: bytes, request_id: str) -> bytes:
+    """A problem document with its request's id, and without the operator's commands, which no client can run."""
+    document = json.loads(body)
+    if _COMMAND in document.get("advice", ""):
+        document["advice"] = ""
+    return json.dumps({**document, "instance": f"urn:charging:request:{request_id}"}).encode()
