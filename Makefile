@@ -17,7 +17,7 @@ TESTED = $(PYTEST) -q -n $(WORKERS) $(1) || { echo "== failed once, and run agai
 	$(PYTEST) -q -p no:randomly --last-failed --last-failed-no-failures none --maxfail 3 $(1); }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs fuzz bench bench-live doors format lock wheel deb install sbom audit recordings pictures prompts venv clean
+.PHONY: help demo test test-all lint docs fuzz bench bench-live costs doors format lock wheel deb install sbom audit recordings pictures prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -64,6 +64,9 @@ bench: venv ## figures of speed, printed beside what they are measured against
 bench-live: venv ## the daemon under CALLS (10,000) live calls on LEDGER (sqlite): held, killed, restarted, its books compared
 	@.ci/setup tools redis-server
 	$(PYTHON) -m tests.benchmarks.bench_daemon --only $(LEDGER) --parts live --calls $(CALLS) --hold $(HOLD) --away 50
+
+costs: venv ## what main works cost in steps of the interpreter; keeps it for the test that lets none grow
+	@$(PYTHON) -m tests.benchmarks.costs --keep
 
 doors: venv ## how many files a newcomer opens to follow six walks through the program
 	@$(PYTHON) -m tests.benchmarks.doors

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import re
 import time
 from collections import Counter
@@ -21,12 +20,15 @@ from charging.asterisk.message import AmiMessage
 from tests.benchmarks import played_words as words
 from tests.fakes.ami import FakeAmi, block, listing, refusal, success
 
-CHANNEL_S = 60e-6
-"""How long the real one takes for one channel of a ``Status`` list."""
+CHANNEL_S = 30e-6
+"""How long the real one takes for one channel of a ``Status`` list: Asterisk 22.10 took 12 to 39 µs for each of 100 to
+1,200 idle channels. Here the making of the text comes on top."""
 LIST_STEP = 50
 """Channels of a list between two pauses."""
 DELETES_AFTER_S = 0.005
 SETTING = re.compile(r'SET VARIABLE "_{0,2}([A-Z_]+)" "(.*)"$')
+GUARD_S = 3.0
+"""The dialplan's own, as shipped."""
 BACKSTOP_S = 5
 """What the dialplan adds to the caller's own deadline."""
 
@@ -171,7 +173,9 @@ class PlayedAsterisk(FakeAmi):
         told |= {"caller": call.caller, "number": call.number, "switch": call.variables.get(variables.SWITCH, "")}
         text = template % told
         if not call.is_dialled:
-            text = text.replace("|dial=CANCEL|", "|dial=|").replace("|phase=dial|", "|phase=decide|")
+            text = text.replace("|dial=CANCEL|", "|dial=|")
+            text = text.replace("|phase=dial|", f"|phase={call.variables[variables.PHASE]}|")
+            text = text.replace("|decision=forward|", f"|decision={call.decision}|")
         self.records[key] = text
 
     def _cut_in(self, call: PlayedCall, uid: str, seconds: float) -> None:
@@ -348,11 +352,17 @@ class Asking(asyncio.Protocol):
 
 async def ask(call: PlayedCall, port: int) -> float:
     """Have the daemon decide over a call; the seconds that its caller waited. Without a ``decision`` there was none:
-    the connection was refused, or closed."""
-    begin = time.perf_counter()
+    the connection was refused or closed, or the dialplan's guard let go of it."""
+    begin, transport = time.perf_counter(), None
     try:
-        _, asking = await asyncio.get_running_loop().create_connection(lambda: Asking(call), "127.0.0.1", port)
-    except ConnectionError:
-        return math.inf
-    await asking.over
+        async with asyncio.timeout(GUARD_S):
+            connecting = asyncio.get_running_loop().create_connection(lambda: Asking(call), "127.0.0.1", port)
+            transport, asking = await connecting
+            await asking.over
+    except (TimeoutError, ConnectionError):
+        if transport is not None:
+            transport.abort()
+        call.variables.pop(variables.DECISION, None)
+    if not call.decision:
+        call.variables[variables.PHASE] = variables.PHASE_FALLBACK
     return time.perf_counter() - begin

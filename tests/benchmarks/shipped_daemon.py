@@ -145,8 +145,9 @@ async def check(url: str, played: Iterable[PlayedCall], accounts: int) -> Checke
     try:
         documents = {row.session: json.loads(row.document) for row in await _every_cdr(store)}
         faults = [fault for call in calls for fault in _wrong(call, documents.get(call.session))]
-        if strangers := documents.keys() - {call.session for call in calls}:
-            faults.append(f"{len(strangers)} CDRs of calls that nobody made, for example {min(strangers)}")
+        known = {call.session for call in calls}  # who was not told of his session in time does not know it
+        if strangers := [one for one, cdr in documents.items() if one not in known and parse_euro(cdr["cost"])]:
+            faults.append(f"{len(strangers)} CDRs with a cost of calls that nobody made, for example {min(strangers)}")
         spent: dict[str, int] = {}
         for one in documents.values():
             spent[one["account"]] = spent.get(one["account"], 0) + parse_euro(one["cost"])
