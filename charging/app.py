@@ -44,6 +44,7 @@ from charging.engine.findings import Findings
 from charging.engine.leadership import LeaseKeeper
 from charging.engine.left_messages import LeftMessages
 from charging.engine.observer import MeteredMail, MeteredObserver
+from charging.engine.overload import LoadWatch
 from charging.engine.ports import Observer
 from charging.engine.sessions import Registry
 from charging.errors import ChargingError, LedgerError
@@ -103,6 +104,7 @@ class Engine:
     tariff: TariffInForce
     link: AmiLink
     registry: Registry
+    load: LoadWatch
     lease: LeaseKeeper
     sources: Sources
     agi: AgiServer
@@ -264,6 +266,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     lease = _lease(config, clock, store, registry, wiring.link, observe)
     _count_sessions(metrics, registry)
     decisions = _decisions(config, store, clock, metrics)
+    load = LoadWatch(clock, observe, metrics.loop_lag_seconds.observe)
     desk = Desk(
         store=store,
         tariff=tariff.current,
@@ -275,15 +278,15 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         observe=observe,
         missed=nobody_is_told if notices is None else notices.missed,
         keep=decisions.keep,
+        overloaded=lambda: load.is_overloaded,
     )
     sources = Sources(settings.agi.allow, settings.switch.ami.host)
     agi = _agi(config, clock, metrics, desk, sources)
     fax = _fax(config, papers, registry, wiring.switch)
     time = ProvenTime(store, clock, metrics.expiry_held.set)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
-    link = wiring.link
-    daily = caretaker, decisions, notices, Supervisor()
-    return Engine(config, clock, metrics, store, health, tariff, link, registry, lease, sources, agi, fax, *daily)
+    calls = wiring.link, registry, load, lease, sources, agi, fax
+    return Engine(config, clock, metrics, store, health, tariff, *calls, caretaker, decisions, notices, Supervisor())
 
 
 def _lease(
@@ -403,6 +406,7 @@ def _count_sessions(metrics: Metrics, registry: Registry) -> None:
         metrics.sessions_open.labels(phase).set_function(count(phase))
     metrics.calls_live.set_function(count("running"))
     metrics.session_overdue_seconds.set_function(registry.overdue_s)
+    metrics.tick_overdue_seconds.set_function(registry.tick_overdue_s)
 
 
 def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
@@ -410,6 +414,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
     settings = engine.config.settings
     duties: dict[str, Coroutine[Any, Any, None]] = {
         "registry": engine.registry.run(),
+        "load-watch": engine.load.run(),
         "lease": engine.lease.run(),
         "ami-link": engine.link.run(),
         "switch-address": engine.sources.watch(engine.clock),

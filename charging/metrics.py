@@ -49,6 +49,7 @@ FINDINGS = ("events_contradict_record", "record_contradicts_booking", "record_wi
 """`charging.engine.findings.Kind`."""
 LEDGER_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 AGI_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
+LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 OVERRUN_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
 
 
@@ -119,6 +120,20 @@ class Metrics:
             "charging_session_overdue_seconds",
             "For how long the session that should have been over first (what it had reserved has ended) is open beyond "
             "that; 0: none is.",
+        )
+
+        self.loop_lag_seconds = self._histogram(
+            "charging_loop_lag_seconds",
+            "How late the loop that decides and ticks calls comes to what is due, looked at ten times a second.",
+            LAG_SECONDS,
+        )
+        self.overload_refusals = self._counter(
+            "charging_overload_refusals", "New calls turned away because the daemon was behind with those that ran."
+        )
+        self.tick_overdue_seconds = self._gauge(
+            "charging_tick_overdue_seconds",
+            "For how long the running call whose tick was due first has waited for it; 0: none waits. A call is cut "
+            "once this comes near charging.horizon_s.",
         )
 
     def _make_calls(self) -> None:

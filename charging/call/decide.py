@@ -56,6 +56,8 @@ class Reason(StrEnum):
     """It is the forward of a call that rings still, diverted back to the subscriber's number."""
     DRAINING = "draining"
     """The switch is about to be restarted, and the operator turns new calls away: the carrier may try another way."""
+    OVERLOADED = "overloaded"
+    """The daemon is behind with the calls that run: the carrier may try another way."""
     TOO_MANY_CALLS = "too_many_calls"
     """The plan's limit of calls at once."""
     DAY_LIMIT = "day_limit"
@@ -146,6 +148,7 @@ Busy, that forward fails, and its caller comes to voicemail once."""
 
 
 DRAINING = Turned(Decision.REJECT, Reason.DRAINING)
+OVERLOADED = Turned(Decision.REJECT, Reason.OVERLOADED)
 
 
 def is_returned(

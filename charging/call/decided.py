@@ -244,6 +244,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Asterisk was about to be restarted, and new calls were turned away (`charging drain --refuse-new`)",
         "`charging drain --end` takes them again; a restart of Asterisk or of the daemon does, too",
     ),
+    Reason.OVERLOADED: (
+        "the daemon was behind with the calls that ran, and turned new ones away",
+        "see `charging_loop_lag_seconds`: the machine is too small, or something else keeps it busy",
+    ),
     Reason.TOO_MANY_CALLS: (
         "as many calls of the account ran as its plan allows at once",
         "`charging calls --account ACCOUNT` shows those that run; `max_calls` of the plan is the limit",

@@ -17,6 +17,7 @@ from agi.port import Answer, Declined, IncomingCall, Unproven
 from charging.call.decide import (
     CAME_BACK,
     DRAINING,
+    OVERLOADED,
     Cause,
     Decision,
     Reason,
@@ -102,9 +103,11 @@ class Desk:
         observe: Observer,
         missed: Callable[[MissedCall], Awaitable[None]] = nobody_is_told,
         keep: Callable[[Decided], None] = lambda _decided: None,
+        overloaded: Callable[[], bool] = lambda: False,
     ) -> None:
         """``missed`` is told of calls that are not answered for want of credit. The caller waits until it returns: it
-        must do so soon, whatever happens. ``keep`` is given every decision, and must not wait."""
+        must do so soon, whatever happens. ``keep`` is given every decision, and must not wait. While ``overloaded``,
+        new calls are turned away."""
         self._store = store
         self._tariff = tariff
         self._registry = registry
@@ -115,6 +118,7 @@ class Desk:
         self._observe = observe
         self._missed = missed
         self._keep = keep
+        self._overloaded = overloaded
 
     async def incoming(self, request: IncomingCall) -> Answer:
         """Decide over a new call, and reserve what it needs. Raises Unproven, LedgerError, or LinkDown where the
@@ -125,6 +129,8 @@ class Desk:
         return self._noted(notes, answer)
 
     async def _decide(self, request: IncomingCall, notes: Notes) -> Answer:
+        if self._overloaded():
+            return self._turned(OVERLOADED, None, OVERLOADED, request.number)
         self._refuse_blind()
         await self._refuse_forged(request)
         if request.is_withheld and not self._policy.keep_withheld:

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from charging.call.decide import Reason
 from charging.call.model import Short
 from charging.call.storage import Record
 from charging.ledger.model import CREDIT
@@ -23,7 +24,7 @@ WARNINGS = frozenset(
     "answer_delivery_doubted clocks_disagreed end_unproven extension_refused ledger_not_reached tick_postponed "
     "transfer_cut transfer_followed moved_call_cut unpaid_channel_seen audit_postponed maintenance_postponed "
     "switch_failed overdue_call_cut lease_lost lease_not_renewed lease_not_released answer_moved records_not_deleted "
-    "records_of_another_switch left_message_too_old drain_begun drain_ended".split()
+    "records_of_another_switch left_message_too_old drain_begun drain_ended overload_begun overload_ended".split()
 )
 ERRORS = frozenset(
     "session_lost session_reasserted session_reasserted_short quota_overrun unexpected_event_met mailbox_overflowed "
@@ -67,6 +68,8 @@ class MeteredObserver:
 
     def _decided(self, fields: Fields) -> None:
         self._metrics.setups.labels(fields["decision"], fields["reason"]).inc()
+        if fields["reason"] is Reason.OVERLOADED:
+            self._metrics.overload_refusals.inc()
 
     def _tick(self, fields: Fields) -> None:
         self._metrics.ticks.labels("granted" if fields["short"] is Short.NO else "short").inc()

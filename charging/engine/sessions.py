@@ -219,6 +219,13 @@ class Registry:
         now = self._clock.now()
         return max((overdue_s(one.session, now) for one in self._runners.values()), default=0)
 
+    def tick_overdue_s(self) -> float:
+        """For how many seconds the running call whose tick was due first has waited for it."""
+        calls = (one.session for one in self._runners.values())
+        due_us = (one.tick_mono_us for one in calls if isinstance(one, Session) and one.state is State.RUNNING)
+        now_us = self._clock.now().mono_us
+        return max((now_us - one for one in due_us if one is not None and one < now_us), default=0) / MICROSECONDS
+
     def faxes(self) -> list[Fax]:
         """Every fax that is on its way, or not booked yet."""
         return [one.session for one in self._runners.values() if isinstance(one.session, Fax)]

@@ -1,0 +1,60 @@
+"""How late the loop that decides calls is, and whether it takes new ones.
+
+All that a call needs is done in turns of one loop. Where it falls behind, running calls go first: new ones are turned
+away at once, before anything is looked up or reserved, until it has caught up. No running call is ever cut for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from charging.clock import MICROSECONDS, Clock
+from charging.engine.ports import Observer
+
+SAMPLE_S = 0.1
+"""Between two looks at how late it is."""
+
+SAMPLE_MAX_US = MICROSECONDS
+"""One look counts for no more: one long stop (a frozen process, a machine that slept) is over when it is seen."""
+
+WEIGHT = 5
+"""Each look counts for so large a part of the level: it follows within a second."""
+
+REFUSES_US = 500_000
+"""A decision takes about ten turns, and the dialplan waits for three seconds (CHARGING_GUARD_S): from here on callers
+would wait for nothing, and cost those who talk."""
+
+TAKES_US = 100_000
+"""It has caught up."""
+
+
+class LoadWatch:
+    """Measures, and says when it is too much."""
+
+    def __init__(
+        self, clock: Clock, observe: Observer, measure: Callable[[float], None] = lambda _late_s: None
+    ) -> None:
+        """``measure`` is given every look's lateness, in seconds."""
+        self.is_overloaded = False
+        self._clock = clock
+        self._observe = observe
+        self._measure = measure
+        self._level_us = 0
+
+    async def run(self) -> NoReturn:
+        """For ever."""
+        while True:
+            due_us = self._clock.now().plus(SAMPLE_S).mono_us
+            await self._clock.sleep_until(due_us)
+            self.saw(max(0, self._clock.now().mono_us - due_us))
+
+    def saw(self, late_us: int) -> None:
+        """The loop came to something so much later than it was due."""
+        self._measure(late_us / MICROSECONDS)
+        self._level_us += (min(late_us, SAMPLE_MAX_US) - self._level_us) // WEIGHT
+        was = self.is_overloaded
+        self.is_overloaded = self._level_us >= (TAKES_US if was else REFUSES_US)
+        if self.is_overloaded is not was:
+            told = "overload_begun" if self.is_overloaded else "overload_ended"
+            self._observe(told, None, {"late_ms": self._level_us // 1000})

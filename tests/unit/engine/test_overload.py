@@ -1,0 +1,138 @@
+"""Overload: who comes anew is turned away at once and nothing is reserved for him; who talks goes on talking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import repeat
+
+import pytest
+
+from charging.call.model import Session
+from charging.clock import MICROSECONDS, Instant
+from charging.engine.desk import Desk
+from charging.engine.overload import REFUSES_US, SAMPLE_MAX_US, TAKES_US, LoadWatch
+from tests.fakes.ami import eventually
+from tests.fakes.rig import EURO, Rig, make_rig
+
+LONG = 40
+"""Looks, four seconds: the level has come to what they say."""
+
+
+class Told:
+    """What the watch says."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.late_s: list[float] = []
+
+    def __call__(self, what: str, _session: object, _fields: object) -> None:
+        self.words.append(what)
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        yield rig
+
+
+def watch_of(rig: Rig) -> LoadWatch:
+    return LoadWatch(rig.clock, Told())
+
+
+def behind(watch: LoadWatch, late_us: int, looks: int = LONG) -> bool:
+    """Whether it is too much, after so many looks that were so late."""
+    for late in repeat(late_us, looks):
+        watch.saw(late)
+    return watch.is_overloaded
+
+
+@pytest.mark.parametrize(("late_us", "too_much"), [(REFUSES_US + 1000, True), (REFUSES_US - 1000, False)])
+async def test_new_calls_are_refused_from_half_a_second_on(rig: Rig, late_us: int, too_much: bool) -> None:
+    assert behind(watch_of(rig), late_us) is too_much
+
+
+@pytest.mark.parametrize(("late_us", "too_much"), [(TAKES_US + 1000, True), (TAKES_US - 1000, False)])
+async def test_they_are_taken_again_once_it_has_caught_up(rig: Rig, late_us: int, too_much: bool) -> None:
+    """Between the two nothing changes: it would else come and go with every caller who is let in."""
+    watch = watch_of(rig)
+    assert behind(watch, SAMPLE_MAX_US)
+    assert behind(watch, late_us) is too_much
+
+
+async def test_one_long_stop_is_no_overload(rig: Rig) -> None:
+    watch = watch_of(rig)
+    assert not behind(watch, 3600 * MICROSECONDS, looks=1)
+
+
+async def test_each_change_is_told_once() -> None:
+    told = Told()
+    watch = LoadWatch(_LateClock(0), told)
+    for late_us in (SAMPLE_MAX_US, 0, SAMPLE_MAX_US):
+        behind(watch, late_us)
+    assert told.words == ["overload_begun", "overload_ended", "overload_begun"]
+
+
+class _LateClock:
+    """Wakes whoever sleeps so much later than he asked for."""
+
+    def __init__(self, late_us: int) -> None:
+        self._late_us, self._now_us = late_us, 0
+
+    def now(self) -> Instant:
+        return Instant(self._now_us, self._now_us)
+
+    async def sleep_until(self, mono_us: int) -> None:
+        self._now_us = mono_us + self._late_us
+        await asyncio.sleep(0)
+
+
+async def test_what_is_measured_is_how_late_the_loop_comes_to_what_is_due() -> None:
+    seen: list[float] = []
+    watch = LoadWatch(_LateClock(700_000), Told(), seen.append)
+    task = asyncio.create_task(watch.run())
+    await eventually(lambda: len(seen) >= LONG)
+    task.cancel()
+    assert set(seen) == {0.7}
+    assert watch.is_overloaded
+
+
+async def test_who_comes_is_turned_away_before_anything_is_reserved_and_who_talks_goes_on(rig: Rig) -> None:
+    """R23, R4: the running call is charged and extended all the while."""
+    watch = watch_of(rig)
+    call = await rig.talking()
+    behind(watch, SAMPLE_MAX_US)
+    rig.desk = Desk(
+        store=rig.store,
+        tariff=lambda: rig.tariff,
+        registry=rig.registry,
+        switch=rig.switch,
+        clock=rig.clock,
+        policy=rig.policy,
+        switch_id="test",
+        observe=rig.observe,
+        keep=rig.decided.append,
+        overloaded=lambda: watch.is_overloaded,
+    )
+    before, rig.switch.up = await rig.reserved(), False  # the switch is not asked either
+    answer = await rig.ring()
+    assert (answer.decision, answer.reason, answer.session) == ("reject", "overloaded", None)
+    assert (rig.decided[-1].outcome, rig.decided[-1].reason) == ("reject", "overloaded")
+    assert await rig.reserved() == before
+    rig.switch.up = True
+    await rig.clock.advance(3 * rig.policy.tick_s)
+    assert not call.ended.is_set()
+    assert len(rig.heard("tick_posted")) == 3
+    behind(watch, 0)
+    assert (await rig.ring()).decision == "forward"
+
+
+@pytest.mark.parametrize(("waits_s", "seen_s"), [(3, 3), (-3, 0)])
+async def test_a_tick_that_waits_is_seen(rig: Rig, waits_s: int, seen_s: int) -> None:
+    runner = rig.runner_of(await rig.talking())
+    session = runner.session
+    assert isinstance(session, Session)
+    runner.session = replace(session, tick_mono_us=rig.clock.now().plus(-waits_s).mono_us)
+    assert rig.registry.tick_overdue_s() == seen_s
