@@ -59,6 +59,7 @@ Region = Annotated[str, pattern(r"[A-Z]{2}", "a country's two capital letters, f
 SwitchFolder = Annotated[str, pattern(r"/[A-Za-z0-9_./-]{0,200}", "an absolute folder on the switch")]
 
 ServerName = Annotated[str, pattern(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,250}[A-Za-z0-9])?", "a mail server's name")]
+Domains = tuple[Annotated[str, pattern(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?", "a mail domain")], ...]
 FaxHeader = Annotated[str, pattern(r"[A-Za-z0-9 .:/+-]{1,50}", "up to 50 letters, digits, spaces and . : / + -")]
 
 
@@ -206,6 +207,7 @@ class Fax(Section):
     at_once: Annotated[int, whole(1, 1000, "faxes")] = 10
     keep_days: Annotated[int, whole(1, 3650, "days")] = 7
     mail_verified_by: ServerName | None = None
+    mail_domains: Domains = ()
     sandbox: Literal["required", "where_available"] = "required"
 
 

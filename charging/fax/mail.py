@@ -86,8 +86,9 @@ class Letter:
     message_id: str
     recipient: str
     """Where it was sent to; empty where that is not known."""
-    is_addressed: bool
-    """Whether its one ``To`` names the recipient. A ``Cc`` does not count: what a mail has not, no signature covers."""
+    addressed_at: tuple[str, ...]
+    """The domains at which its one ``To`` names the recipient, by what stands before the ``@``; in small letters. A
+    ``Cc`` does not count: what a mail has not, no signature covers."""
     target: str | Wrong
     """What names the number: the digits of an address, else the subject."""
     document: bytes | Wrong
@@ -130,7 +131,7 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         sender=sender,
         message_id=message_id if _MESSAGE_ID.fullmatch(message_id) else "",
         recipient=recipients[0] if recipients else "",
-        is_addressed=bool(written) and (not recipient or _name(recipient) in map(_name, written)),
+        addressed_at=tuple(domain_of(one) for one in written if not recipient or _name(one) == _name(recipient)),
         target=_target(recipients, _subject(message), by_server=bool(recipient)),
         document=document,
         name=name,
@@ -270,6 +271,12 @@ def _addresses(message: EmailMessage, name: str) -> list[str]:
 def _name(address: str) -> str:
     """What stands before its domain, which a mail server may write anew."""
     return address.rpartition("@")[0].lower()
+
+
+def domain_of(address: str) -> str:
+    """In small letters; empty where it has none."""
+    name, _, domain = address.rpartition("@")
+    return domain.lower() if name else ""
 
 
 def _is_automatic(message: EmailMessage, sender: str, envelope_sender: str | None) -> bool:

@@ -31,7 +31,6 @@ from charging.pricing.money import format_euro
 from charging.service import text
 from charging.service.refusal import Code, Obstacle, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Refusal, Tariff
-from charging.tariff.written_numbers import written_numbers
 
 NAME_LENGTH_MAX = 100
 RING_S = 60
@@ -303,10 +302,6 @@ class Faxes:
         wanted = address.casefold()
         every = [one async for one in self._store.accounts() if one.email and one.email.casefold() == wanted]
         return [one for one in every if one.status is not Status.CLOSED]
-
-    def targets(self, written: str) -> list[str]:
-        """The telephone numbers in what somebody wrote, as the tariff's country reads them."""
-        return sorted(written_numbers(written, self._tariff().region))
 
     async def _over(self, account: str, after: Place | None) -> AsyncIterator[tuple[Place, FaxView]]:
         while True:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email import message_from_string
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from charging.call.model import Policy
-from charging.cli.client import Client, client
+from charging.cli.client import Client, Params, client
 from charging.cli.failure import Refusal
-from charging.cli.fax_mail import TRY_AGAIN, Drop, Payer, _payer, _submit
+from charging.cli.fax_mail import TRY_AGAIN, Drop, Payer, Proof, _payer, _submit
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, ActionTimeout
 from charging.fax.desk import FaxDesk
@@ -41,6 +43,15 @@ from tests.integration.smtp_server import Mailbox, mail_server
 from tests.unit.fax.test_fax_mail import PDF, letter, mail
 
 SERVER = "mx.voice.example"
+
+
+@pytest.fixture(autouse=True)
+def gave_way(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How much of the mail had been read when the command stepped back behind the calls. Here it does not: for good,
+    the tests' own process would."""
+    places: list[int] = []
+    monkeypatch.setattr("charging.cli.fax_mail.give_way", lambda: places.append(sys.stdin.buffer.tell()))
+    return places
 
 
 @pytest.fixture
@@ -96,7 +107,8 @@ def daemon(rig: Rig, desk: FaxDesk) -> Iterator[Client]:
 def submitted_to(daemon: Client, letter: Letter, mail: Mail | None = None) -> Words | None:
     """What the sender is answered, whose From the mail server has proven."""
     said = f"{SERVER}; dmarc=pass header.from={letter.domain}"
-    payer = _payer(daemon, replace(letter, authentication=(said,)), SERVER)
+    proof = Proof(SERVER, frozenset(letter.addressed_at))
+    payer = _payer(daemon, replace(letter, authentication=(said,)), proof)
     assert not isinstance(payer, Drop)
     return payer if isinstance(payer, Words) else _submit(daemon, letter, payer, mail)
 
@@ -227,6 +239,21 @@ def test_mail_stays_with_the_mail_server_until_it_is_known_whether_its_fax_was_d
     assert line.orders == []
 
 
+def test_the_daemon_reads_no_subject(daemon: Client) -> None:
+    """That would be 50 ms of the process that decides calls, for whoever writes mails."""
+    asked: list[str] = []
+    get = daemon.get
+
+    def noted(path: str, params: Params | None = None) -> Any:
+        asked.append(f"{path} {params}")
+        return get(path, params)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(daemon, "get", noted)
+        assert submitted_to(daemon, letter(mail(subject="Fax to +31612345678")), operator()) is not None
+    assert not any("612345678" in one for one in asked)
+
+
 @pytest.mark.parametrize("subject", ["Offerte 2026-11-22", "Factuur 12345678", "Invoice 2026112233"])
 def test_dates_and_order_numbers_are_not_dialled(daemon: Client, subject: str) -> None:
     answer = submitted_to(daemon, letter(mail(subject=subject)), operator())
@@ -258,7 +285,7 @@ def command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Command:
     """Beside settings and a ledger, without a daemon."""
     made = Command(Place(tmp_path), capfd)
     made.place.write()
-    add_settings(made, f"fax: {{folder: fax, mail_verified_by: {SERVER}}}\n")
+    add_settings(made, f"fax: {{folder: fax, mail_verified_by: {SERVER}, mail_domains: [Example.nl]}}\n")
     for twin in ("anna-1", "anna-2"):
         assert made("account", "add", twin, "--plan", "pro", "--email", "anna@example.nl").code == 0
     return made
@@ -309,6 +336,58 @@ def test_mail_that_a_customer_wrote_to_somebody_else_is_no_fax_of_his(
     assert (out, "its To does not name this address" in why) == ("", True)
 
 
+@pytest.mark.parametrize("domains", ["", ", mail_domains: [fax.voice.example, Fax.Other.Example]"])
+@pytest.mark.parametrize(
+    ("to", "is_ours"),
+    [
+        ("fax@other-domain.example", False),
+        ("fax@fax.voice.example.other-domain.example", False),
+        ("fax@voice.example", False),
+        ("bob@fax.voice.example, fax@other-domain.example", False),
+        ("fax@Fax.voice.example", True),
+        ("bob@x.example, fax@fax.voice.example", True),
+    ],
+)
+def test_mail_that_a_customer_wrote_to_anothers_fax_service_is_no_fax_of_ours(
+    command: Command, monkeypatch: pytest.MonkeyPatch, to: str, is_ours: bool, domains: str
+) -> None:
+    """Its signature stays good, and the number stands in its subject. Without the setting the envelope's domain is
+    ours."""
+    given = genuine().replace(b"To: fax@example.nl", f"To: {to}".encode())
+    text = command.place.config.read_text()
+    command.place.config.write_text(text.replace(", mail_domains: [Example.nl]", domains))
+    _, why = submitted(command, monkeypatch, given, "--recipient", "fax@fax.voice.example")
+    assert ("dropped" in why) is not is_ours
+    assert ("its To does not name this address" in why) is not is_ours
+
+
+@pytest.mark.parametrize(("domain", "is_ours"), [("other.example", True), ("fax.voice.example", False)])
+def test_where_the_server_writes_recipients_anew_the_settings_name_the_domain(
+    command: Command, monkeypatch: pytest.MonkeyPatch, domain: str, is_ours: bool
+) -> None:
+    text = command.place.config.read_text()
+    command.place.config.write_text(text.replace("[Example.nl]", "[other.example]"))
+    given = genuine().replace(b"To: fax@example.nl", f"To: fax@{domain}".encode())
+    _, why = submitted(command, monkeypatch, given, "--recipient", "fax@fax.voice.example")
+    assert ("dropped" in why) is not is_ours
+
+
+def test_where_neither_envelope_nor_settings_tell_the_domain_nothing_is_faxed(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = command.place.config.read_text()
+    command.place.config.write_text(text.replace(", mail_domains: [Example.nl]", ""))
+    out, why = submitted(command, monkeypatch, genuine())
+    assert (out, "neither --recipient nor fax.mail_domains" in why) == ("", True)
+
+
+def test_the_command_steps_behind_the_calls_before_it_reads_a_mail(
+    command: Command, monkeypatch: pytest.MonkeyPatch, gave_way: list[int]
+) -> None:
+    submitted(command, monkeypatch, genuine())
+    assert gave_way == [0]
+
+
 def test_results_behind_a_bare_carriage_return_prove_nothing(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = genuine().partition(b"\n\t")[0] + b" dmarc=pass header.from=example.nl"
     path = b'Return-Path: <"\r' + hidden + b'\rX:"@evil.example>\n'
@@ -323,7 +402,7 @@ def test_stranger_is_never_answered(command: Command, monkeypatch: pytest.Monkey
 
 def nobody_proves(command: Command) -> None:
     text = command.place.config.read_text()
-    command.place.config.write_text(text.replace(f", mail_verified_by: {SERVER}", ""))
+    command.place.config.write_text(text.replace(f", mail_verified_by: {SERVER}, mail_domains: [Example.nl]", ""))
 
 
 def test_mail_is_dropped_and_not_bounced_where_nothing_is_said_of_who_proves_its_from(

@@ -40,7 +40,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "fax-by-mail.md"
 PROGRAM = Path("/usr/sbin/postfix")
 SERVER = "mx.voice.example"
 FAX = "fax@fax.voice.example"
-DEADLINE_S = 30
+DEADLINE_S = 90
 SETTINGS = """
 fax: {{folder: fax, mail_verified_by: {server}}}
 mail: {{port: {port}, sender_address: no-reply@op.nl, sender_name: The Operator, top_up_url: "https://op.nl/credit"}}

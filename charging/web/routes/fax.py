@@ -170,12 +170,6 @@ async def count_dropped(service: TheService, body: DroppedMail) -> DroppedMail:
     return body
 
 
-@by_mail.get("/fax-targets")
-async def list_targets(service: TheService, text: Annotated[str, Query(max_length=1000)]) -> Page[str]:
-    """The telephone numbers in a text."""
-    return Page(items=service.faxes.targets(text))
-
-
 async def _document(request: Request, limit: int) -> bytes:
     """The body, of ``limit`` bytes at most. What is longer is let go by, so that its sender reads the answer."""
     data, size = bytearray(), 0

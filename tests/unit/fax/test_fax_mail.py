@@ -269,20 +269,21 @@ def test_carriage_returns_in_a_body_and_at_lines_ends_hide_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("to", "recipient", "is_addressed"),
+    ("to", "recipient", "domains"),
     [
-        ("Fax+31201234567@example.nl", "fax+31201234567@internal.example", True),
-        ("bob@example.nl, <fax@example.nl>", "fax@example.nl", True),
-        ("bob@example.nl", "fax+31900123456@example.nl", False),
-        ("fax+31201234567@example.nl", "fax+31900123456@example.nl", False),
-        ("bob@example.nl", "", True),
-        ("undisclosed-recipients:;", "", False),
+        ("Fax+31201234567@Example.nl", "fax+31201234567@internal.example", ("example.nl",)),
+        ("bob@example.nl, <fax@example.nl>", "fax@example.nl", ("example.nl",)),
+        ("fax@example.com, fax@example.nl", "fax@example.nl", ("example.com", "example.nl")),
+        ("bob@example.nl", "fax+31900123456@example.nl", ()),
+        ("fax+31201234567@example.nl", "fax+31900123456@example.nl", ()),
+        ("bob@example.nl", "", ("example.nl",)),
+        ("undisclosed-recipients:;", "", ()),
     ],
 )
 def test_who_hands_in_what_was_written_to_somebody_else_names_no_number(
-    to: str, recipient: str, is_addressed: bool
+    to: str, recipient: str, domains: tuple[str, ...]
 ) -> None:
-    assert letter(mail(to=to), recipient=recipient).is_addressed is is_addressed
+    assert letter(mail(to=to), recipient=recipient).addressed_at == domains
 
 
 @pytest.mark.parametrize("line", ["To: {}", "Subject: {}", "Message-ID: <2@example.nl>", "From: <anna@example.nl>"])
@@ -297,7 +298,7 @@ def test_header_that_was_added_to_a_signed_mail_names_no_number(name: str) -> No
     fax, plain = "fax+31900123456@example.nl", mail(to="bob@example.nl").as_bytes()
     handed_in = read_letter(f"{name}: {fax}\n".encode() + plain, recipient=fax)
     assert handed_in is not None
-    assert not handed_in.is_addressed
+    assert not handed_in.addressed_at
     unnamed = read_letter(f"{name}: {fax}\n".encode() + plain)
     assert unnamed is not None
     assert unnamed.target == "+31 20 123 4567"
