@@ -65,7 +65,7 @@ class Rehearsal:
 
     def __init__(self, link: Orders, clock: Clock) -> None:
         self._inside = Inside(link, clock)
-        self._uid = f"rehearsal-{secrets.token_hex(8)}"
+        self._uid = f"{variables.REHEARSAL_UID}{secrets.token_hex(8)}"
         self._dialler = self._far = self._far_uid = ""
         self._ended = False
         """By us: what is told from then on is no news."""

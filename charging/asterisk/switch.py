@@ -65,6 +65,10 @@ class AsteriskSwitch:
         )
         return phase == variables.PHASE_DECIDE and asked == number
 
+    async def is_rehearsal(self, caller_uid: str) -> bool:
+        linked = await self._control.variable(caller_uid, "CHANNEL(linkedid)", ASK_S)
+        return linked is not None and linked.startswith(variables.REHEARSAL_UID)
+
     async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
         legs = Legs()
         for uid in uids:

@@ -77,6 +77,8 @@ CHECK_CHANNEL = "Local/s@charging-check/n"
 REHEARSAL_CONTEXT = "charging-rehearsal"
 """Stands in the place of the trunk for a call that rehearses."""
 REHEARSAL_CALLER = "caller"
+REHEARSAL_UID = "rehearsal-"
+"""How the unique id of the rehearsal's caller begins: ours alone to give, for an Originate names it."""
 HEARD = "CHARGING_HEARD"
 """Whether the far end of a rehearsal heard something: ``NOISE``, ``unmeasured``; empty until it does."""
 DIAL_PREFIXES = ("CHARGING_DIAL_PREFIX", "CHARGING_DIAL_PREFIX_2")

@@ -21,8 +21,8 @@ from charging.cli.client import Client, Document, connected, daemon_answers
 from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.clock import MICROSECONDS, SystemClock
 from charging.errors import ActionRefused, ConfigError
+from charging.ledger.accounts import REHEARSAL
 from charging.pricing.money import format_euro, parse_euro
-from charging.service.rehearsals import ACCOUNT
 from charging.settings import Config
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
@@ -250,7 +250,7 @@ def _cut(seen: Seen, scene: Scene) -> Finding:
 
 def _booked(client: Client, seen: Seen, session: str, began: str) -> Iterator[Finding]:
     def look() -> Document | None:
-        found = client.items("/cdrs", {"account": ACCOUNT, "since": began})
+        found = client.items("/cdrs", {"account": REHEARSAL, "since": began})
         return next((one for one in found if one["session"] == session), None)
 
     cdr = _once_there(client, look, BOOKED_S)
@@ -274,7 +274,7 @@ def _booked(client: Client, seen: Seen, session: str, began: str) -> Iterator[Fi
 
 def _cleared(cleared: Document) -> Finding:
     if parse_euro(cleared["posted"]) or parse_euro(cleared["reserved"]):
-        what = f"the account {ACCOUNT} has € {cleared['posted']}, € {cleared['reserved']} of it reserved"
+        what = f"the account {REHEARSAL} has € {cleared['posted']}, € {cleared['reserved']} of it reserved"
         return problem(PART, f"{what}: its call is not booked; the next rehearsal takes the money away")
     back = f" (€ {cleared['taken_back']} taken back)" if parse_euro(cleared["taken_back"]) else ""
-    return ok(PART, f"the books are at zero again{back}: account {ACCOUNT}, the number is out of service")
+    return ok(PART, f"the books are at zero again{back}: account {REHEARSAL}, the number is out of service")

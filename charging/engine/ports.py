@@ -100,6 +100,9 @@ class Switch(Protocol):
         """Whether there is this caller's channel, and its dialplan asks now what to do with a call to ``number``, as it
         was dialled."""
 
+    async def is_rehearsal(self, caller_uid: str) -> bool:
+        """Whether the caller is that of `charging check --call`, which no call from outside can say of itself."""
+
     async def set_deadline(self, uid: str, at: Instant) -> None:
         """Have the switch itself cut the channel at ``at``; a channel that is gone is fine."""
 

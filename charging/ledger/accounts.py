@@ -27,6 +27,9 @@ class Language(StrEnum):
     EN = "en"
 
 
+REHEARSAL = "charging-rehearsal"
+"""The account of `charging check --call`, never a customer's. Only the rehearsal's own call uses its money."""
+
 PAYMENTS_REMEMBERED = 24
 """Two years of a monthly payer's."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypedDict
 
 from charging.clock import Clock
-from charging.ledger.accounts import Account, Language, Status
+from charging.ledger.accounts import REHEARSAL, Account, Language, Status
 from charging.ledger.port import Store
 from charging.service import text
 from charging.service.months import Months
@@ -49,14 +49,21 @@ class Accounts:
     async def add(
         self, account: str, plan: str, language: Language | None = None, email: str = ""
     ) -> Account | Refused:
-        """Make an account on one of the tariff's plans."""
-        wrong = text.account_id(account) or text.email(email) or self._plan_refusal(plan)
+        """Make a customer's account on one of the tariff's plans."""
+        wrong = text.account_id(account) or text.email(email)
+        return wrong or await self._make(Account(account, plan, language or self._default_language, email))
+
+    async def add_rehearsal(self, plan: str) -> Account | Refused:
+        """Make the account that is no customer's."""
+        return await self._make(Account(REHEARSAL, plan, Language.EN))
+
+    async def _make(self, account: Account) -> Account | Refused:
+        wrong = self._plan_refusal(account.plan)
         if wrong is not None:
             return wrong
-        made = Account(account, plan, language or self._default_language, email, created_us=self._clock.now().wall_us)
-        if await self._store.put_account(made):
-            return await self.get(account)
-        return Refused(Code.EXISTS, f"there is an account {account!r} already", "`charging account show` shows it")
+        if await self._store.put_account(replace(account, created_us=self._clock.now().wall_us)):
+            return await self.get(account.id)
+        return Refused(Code.EXISTS, f"there is an account {account.id!r} already", "`charging account show` shows it")
 
     async def get(self, account: str) -> Account | Refused:
         """The account of this id."""

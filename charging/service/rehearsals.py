@@ -10,8 +10,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from charging.ledger.accounts import Language, Number
-from charging.ledger.model import CREDIT, Balance
+from charging.ledger.accounts import REHEARSAL, Account, Number
+from charging.ledger.model import CREDIT, Balance, Kind
 from charging.ledger.port import Store
 from charging.service.accounts import AccountChanges, Accounts
 from charging.service.live import Calls
@@ -19,7 +19,8 @@ from charging.service.money import Money
 from charging.service.numbers import NumberChanges, Numbers
 from charging.service.refusal import Code, Refused
 
-ACCOUNT = "charging-rehearsal"
+LINES_SEEN = 100
+"""Of the account's journal, the newest, in which a customer's purchase is looked for."""
 REASON = "a rehearsal of charging check --call"
 
 
@@ -50,12 +51,12 @@ class Rehearsals:
             return refused
         await self.end()
         changes = AccountChanges(plan=plan)
-        account = await self._accounts.change(ACCOUNT, changes)
+        account = await self._accounts.change(REHEARSAL, changes)
         if isinstance(account, Refused) and account.code is Code.NOT_FOUND:
-            account = await self._accounts.add(ACCOUNT, plan, Language.EN)
+            account = await self._accounts.add_rehearsal(plan)
         if isinstance(account, Refused):
             return account
-        added = await self._numbers.add(ACCOUNT, number, NumberChanges(forward_to=target, paid_voicemail=False))
+        added = await self._numbers.add(REHEARSAL, number, NumberChanges(forward_to=target, paid_voicemail=False))
         if isinstance(added, Refused):
             return added
         credited = await self._correct(amount)
@@ -63,7 +64,7 @@ class Rehearsals:
 
     async def end(self) -> Cleared:
         """Its numbers are out of service, and its money is gone, as far as no call holds it."""
-        for number in await self._store.numbers(ACCOUNT):
+        for number in await self._store.numbers(REHEARSAL):
             await self._numbers.remove(number.number)
         left = (await self._credit()).available
         if left > 0:
@@ -72,20 +73,27 @@ class Rehearsals:
 
     async def _obstacle(self, number: str) -> Refused | None:
         known = await self._numbers.get(number)
-        if isinstance(known, Number) and known.account != ACCOUNT:
+        if isinstance(known, Number) and known.account != REHEARSAL:
             message = f"{known.number} is a number of account {known.account!r}, whose calls would change"
             return Refused(Code.NOT_ALLOWED, message, "rehearse with a number of the same range that no customer has")
-        account = await self._store.account(ACCOUNT)
-        if account is not None and account.email:
-            return Refused(Code.NOT_ALLOWED, f"the account {ACCOUNT!r} is a customer's: it has a mail address")
-        if await self._calls.of(ACCOUNT):
+        account = await self._store.account(REHEARSAL)
+        if account is not None and await self._is_customers(account):
+            message = f"the account {REHEARSAL!r} is a customer's: it has a mail address, was paid for or topped up"
+            return Refused(Code.NOT_ALLOWED, message, "move the customer to another account, and rehearse by hand")
+        if await self._calls.of(REHEARSAL):
             message = "another rehearsal runs, or was killed and its call still lasts"
             return Refused(Code.CONFLICT, message, "wait some minutes, then check again")
         return None
 
+    async def _is_customers(self, account: Account) -> bool:
+        """One of this name could be made before it was ours."""
+        lines = await self._store.journal_page(REHEARSAL, None, LINES_SEEN)
+        is_paid = account.paid_at_us is not None or any(line.kind is Kind.TOP_UP for line in lines)
+        return is_paid or bool(account.email)
+
     async def _credit(self) -> Balance:
-        return (await self._store.balances(ACCOUNT)).get(CREDIT, Balance())
+        return (await self._store.balances(REHEARSAL)).get(CREDIT, Balance())
 
     async def _correct(self, amount: int) -> Refused | None:
-        corrected = await self._money.correct(ACCOUNT, amount, REASON, f"rehearsal-{secrets.token_hex(8)}")
+        corrected = await self._money.correct(REHEARSAL, amount, REASON, f"rehearsal-{secrets.token_hex(8)}")
         return corrected if isinstance(corrected, Refused) else None

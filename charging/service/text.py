@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from charging.ledger.accounts import REHEARSAL
 from charging.ledger.model import REASON_LENGTH_MAX
 from charging.service.refusal import Code, Refused
 
@@ -36,7 +37,9 @@ def _check(good: bool, found: str, expected: str, at: str) -> Refused | None:
 
 
 def account_id(text: str) -> Refused | None:
-    """What is wrong with an account's id; ``None`` where nothing is."""
+    """What is wrong with a customer's account's id; ``None`` where nothing is."""
+    if text == REHEARSAL:
+        return _check(False, text, "another account id: `charging check --call` takes that account's numbers and money")
     expected = "an account id: up to 64 small letters, digits, dots, dashes and underscores, a letter or digit first"
     return _check(bool(_ACCOUNT.fullmatch(text)), text, expected, "#/id")
 

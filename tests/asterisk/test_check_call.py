@@ -20,11 +20,14 @@ from charging.cli.check_files import Wanted, findings, rehearsed
 from charging.cli.findings import Finding, Grade
 from charging.lab import Lab
 from charging.lab.daemon import DaemonProcess
-from charging.service.rehearsals import ACCOUNT, REASON
+from charging.ledger.accounts import REHEARSAL
+from charging.service.rehearsals import REASON
 from charging.settings import load_config
 from tests.asterisk.engine import NUMBER, engine, every_page
+from tests.asterisk.raw_call import raw_call
 from tests.asterisk.several import site
 from tests.asterisk.test_check_live import EXTENSIONS, GLOBALS, MANAGER, Edit, edited
+from tests.asterisk.waiting import eventually
 from tests.integration.redis_servers import RedisServer
 
 pytestmark = pytest.mark.asterisk
@@ -75,7 +78,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 async def journal(daemon: DaemonProcess) -> list[tuple[str, str]]:
     """Kinds and reasons of the rehearsal's account, oldest first."""
-    lines = await every_page(daemon, f"/accounts/{ACCOUNT}/journal")
+    lines = await every_page(daemon, f"/accounts/{REHEARSAL}/journal")
     return [(line["kind"], line["reason"]) for line in reversed(lines)]
 
 
@@ -103,6 +106,24 @@ async def test_a_right_set_up_keeps_every_promise_and_leaves_nothing(lab: Lab, t
         numbers = (await live.daemon.get("/numbers"))["items"]
         assert [one["number"] for one in numbers] == [NUMBER], "out of service again"
         assert not [line for line in live.daemon.events() if line["level"] in ("warning", "error", "critical")]
+
+
+async def test_a_stranger_who_rings_its_number_meanwhile_finds_none(lab: Lab, tmp_path: Path) -> None:
+    """He would be forwarded for the rehearsal's money, and it would be told as broken."""
+    async with engine(lab, tmp_path) as live:
+        running = asyncio.create_task(rehearse(live.daemon))
+
+        async def is_in_service() -> bool:
+            return SPARE in [one["number"] for one in (await live.daemon.get("/numbers"))["items"]]
+
+        await eventually(is_in_service, "the number to be in service", 20)
+        async with raw_call(lab, SPARE) as stranger:
+            assert await stranger.is_answered("INVITE", 200, 404) == 404
+        said = await running
+        assert said.wrong() == []
+        assert "the books are at zero again" in said
+        cdrs = [one["account"] for one in (await live.daemon.get("/cdrs"))["items"]]
+        assert cdrs == [REHEARSAL]
 
 
 async def test_on_redis_and_without_a_trunk(lab: Lab, redis: RedisServer, tmp_path: Path) -> None:
@@ -175,7 +196,7 @@ async def test_contexts_that_do_not_lead_to_us_or_dial_past_us(lab: Lab, tmp_pat
     lab.world.stray_mobiles[rung:] = []
 
 
-async def test_what_cannot_be_rehearsed_is_refused_before_anything_is_changed(lab: Lab, tmp_path: Path) -> None:
+async def test_what_cannot_be_runningis_refused_before_anything_is_changed(lab: Lab, tmp_path: Path) -> None:
     async with engine(lab, tmp_path) as live:
         (customers,) = (await rehearse(live.daemon, number=NUMBER)).wrong()
         assert (await live.daemon.get("/accounts"))["items"][0]["id"] == "anna"
@@ -212,8 +233,8 @@ async def test_one_that_was_killed_is_cleaned_up_by_the_next(lab: Lab, tmp_path:
         (open_call,) = (await live.daemon.get("/calls"))["items"]
         await live.daemon.delete(f"/calls/{open_call['session']}")
         await live.cdr()
-        assert (await live.daemon.get(f"/numbers/{SPARE}"))["account"] == ACCOUNT
+        assert (await live.daemon.get(f"/numbers/{SPARE}"))["account"] == REHEARSAL
         said = await rehearse(live.daemon)
         assert said.wrong() == []
-        balance = await live.daemon.get(f"/accounts/{ACCOUNT}/balance")
+        balance = await live.daemon.get(f"/accounts/{REHEARSAL}/balance")
         assert balance["credit"]["posted"] == "0.00"

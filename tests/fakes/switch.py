@@ -77,6 +77,8 @@ class FakeSwitch:
         """Each order to delete records."""
         self.without_call: set[str] = set()
         """Unique ids of calls that there are not, though somebody asks about them."""
+        self.rehearsals: set[str] = set()
+        """Unique ids of callers of `charging check --call`."""
         self.deletes = True
         """Whether the dialplan obeys such an order."""
         self.prompt_result = PromptResult.PLAYED
@@ -158,6 +160,10 @@ class FakeSwitch:
         if not self.up or self.disobeys():
             raise LinkDown
         return caller_uid not in self.without_call
+
+    async def is_rehearsal(self, caller_uid: str) -> bool:
+        self._must_be_up()
+        return caller_uid in self.rehearsals
 
     async def look(self) -> Look:
         self._must_be_up()

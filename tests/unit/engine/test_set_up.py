@@ -4,10 +4,31 @@ from __future__ import annotations
 
 import pytest
 
-from agi.port import Declined, Unproven
+from agi.port import Declined, IncomingCall, Unproven
 from charging.call.model import Policy
 from charging.engine.sessions import AUDIT_S
-from tests.fakes.rig import EURO, make_rig
+from charging.errors import SwitchError
+from charging.ledger.accounts import REHEARSAL, Account, Language, Number
+from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
+from tests.fakes.rig import EURO, TARGET, make_rig
+
+SPARE = "+31201234599"
+
+
+async def test_a_stranger_is_not_forwarded_for_a_rehearsals_money() -> None:
+    """`charging check --call` puts a number into service, for one call of its own."""
+    async with make_rig() as rig:
+        await rig.store.put_account(Account(REHEARSAL, "light", Language.EN))
+        await rig.store.put_number(Number(SPARE, REHEARSAL, TARGET))
+        await rig.store.apply(Transfer("one", REHEARSAL, Kind.CORRECT, 0, (Leg(CREDIT, EURO),)))
+        stranger = await rig.ring(SPARE)
+        assert (stranger.decision, stranger.reason, stranger.session) == ("reject", "unknown_number", None)
+        assert (await rig.store.balances(REHEARSAL))[CREDIT] == Balance(EURO)
+        rig.switch.rehearsals = {"u2", "u3"}
+        assert (await rig.ring(SPARE)).decision == "forward"
+        rig.switch.up = False
+        with pytest.raises(SwitchError):
+            await rig.desk.incoming(IncomingCall(SPARE, "+31107654321", "u3", "PJSIP/world-1"))
 
 
 async def test_look_at_the_switch_before_its_channel_has_a_name_ends_no_call() -> None:
