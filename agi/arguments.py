@@ -14,7 +14,9 @@ _NUMBER = re.compile(r"\+?[0-9]{1,32}", re.ASCII)
 _SESSION = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 _PRESENTATION = re.compile(r"allowed|withheld", re.ASCII)
 _WORD = re.compile(r"[A-Z_]{0,32}", re.ASCII)
-_DIVERTED_MAX_CHARACTERS = 1000
+DIVERTED_MAX_CHARACTERS = 1000
+"""As many as the dialplan gives, and of Diversion so many; the last may be in the middle of a number."""
+DIVERSION_MAX_CHARACTERS = 500
 _HISTORY = "|"
 _PASSED = re.compile(r":(\+?[0-9]{3,32})(?=[@;>])", re.ASCII)
 
@@ -57,11 +59,17 @@ def diverted(text: str) -> tuple[str, ...]:
     """The numbers that the call was diverted from: those of Diversion (RFC 5806), and behind a ``|`` those of
     History-Info (RFC 7044), whose last one is the number that is called now: each proxy on the way to it may have added
     an entry of the same number. What is no number is left out."""
-    diversion, _, history = text[:_DIVERTED_MAX_CHARACTERS].partition(_HISTORY)
+    diversion, _, history = text[:DIVERTED_MAX_CHARACTERS].partition(_HISTORY)
     passed = _PASSED.findall(history)
     while len(passed) > 1 and passed[-2] == passed[-1]:
         del passed[-1]
     return (*_PASSED.findall(diversion), *passed[:-1])
+
+
+def is_cut(text: str) -> bool:
+    """Whether the network named more numbers than ``diverted`` was given."""
+    diversion = text.partition(_HISTORY)[0]
+    return len(text) >= DIVERTED_MAX_CHARACTERS or len(diversion) >= DIVERSION_MAX_CHARACTERS
 
 
 def printable(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:

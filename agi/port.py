@@ -23,6 +23,8 @@ class IncomingCall:
     """The caller does not want his number to be told to whom he calls."""
     diverted: tuple[str, ...] = ()
     """Numbers that the call was diverted from before it came here, as the network wrote them."""
+    is_diverted_further: bool = False
+    """The network named more of them than these: any number may be among the rest."""
 
 
 @dataclass(frozen=True, slots=True)

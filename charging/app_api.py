@@ -32,6 +32,7 @@ from charging.service.tokens import Tokens
 from charging.settings import Config
 from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import load_tariff
+from charging.tariff.reading import give_way
 from charging.tariff.tariff import Tariff
 from charging.tariff.watch import Looked, TariffWatcher, look_at
 from charging.tasks import Tasks
@@ -41,8 +42,6 @@ from charging.web.listen import Front, HttpLimits, serve_on
 
 PROGRAM = (sys.executable, "-P", "-m", "charging.app_api")
 """``-P``: as for `charging.tariff.reading`."""
-NICENESS = 5
-"""Where processors are short, calls go first."""
 PAUSE_S = 1
 """Before a process that has ended is started anew."""
 ALIVE_S = 3
@@ -234,7 +233,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: Bin
 
 def main(descriptors: Sequence[str], clock: Clock) -> int:
     """The process's exit code."""
-    os.nice(NICENESS)
+    give_way()
     daemon = sys.stdin.buffer
     config: Config = pickle.load(daemon)  # noqa: S301  the daemon that has started us wrote it
     logs = config.settings.logs

@@ -26,5 +26,6 @@ async def incoming(desk: CallDesk, request: Request, session: AgiSession) -> Non
         ),
         is_withheld=arguments.is_withheld(presentation),
         diverted=arguments.diverted(diverted),
+        is_diverted_further=arguments.is_cut(diverted),
     )
     await deliver(session, desk, await desk.incoming(call))

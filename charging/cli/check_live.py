@@ -57,6 +57,8 @@ MODULES = {
     "res_agi": "asking the daemon",
 }
 """What the dialplan cannot do without, and for what."""
+AT_WORK = {"func_db": "DB_EXISTS(charging/check)", "func_groupcount": "GROUP_COUNT(all@charging-check)"}
+"""Functions that anybody may ask for, and which always answer: of these modules it is known whether they are there."""
 TOO_MUCH = ("Command", "ModuleLoad", "GetConfig", "UpdateConfig")
 """Orders that only a login with more rights than the shipped one may give."""
 MANAGER = "config/asterisk/manager_charging.conf"
@@ -144,14 +146,9 @@ async def _version(look: Look) -> AsyncIterator[Finding]:
 
 async def _modules(look: Look) -> AsyncIterator[Finding]:
     """Seeing modules needs the right ``system``, which the daemon does well without: some were seen at work."""
-    try:
-        if await look.value("DB_EXISTS(charging/check)"):
-            look.proven.add("func_db")
-    except ActionRefused:
-        pass  # the right is missing, as is told above
     unseen = []
     for name, purpose in MODULES.items():
-        loaded = name in look.proven or await _is_loaded(look, name)
+        loaded = name in look.proven or await _works(look, name)
         if loaded is None:
             unseen.append(name)
         elif not loaded:
@@ -161,6 +158,16 @@ async def _modules(look: Look) -> AsyncIterator[Finding]:
     if unseen:
         each = "; ".join(f"`asterisk -rx 'module show like {name}'` must show it" for name in unseen)
         yield unknown(PART, f"modules that this login may not see (it does well without the right): {each}")
+
+
+async def _works(look: Look, module: str) -> bool | None:
+    """``None`` where we may not know."""
+    if module not in AT_WORK:
+        return await _is_loaded(look, module)
+    try:
+        return bool(await look.value(AT_WORK[module]))
+    except ActionRefused:
+        return None  # the right is missing, as is told above
 
 
 async def _is_loaded(look: Look, module: str) -> bool | None:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 from agi.port import Answer, Declined, IncomingCall, Unproven
 from charging.call.decide import (
@@ -40,9 +40,9 @@ from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import Registry
-from charging.engine.subscribers import find_number, find_subscriber, spellings
+from charging.engine.subscribers import find_number, find_subscriber, is_among, spellings
 from charging.errors import LedgerError, LinkDown, SwitchError
-from charging.ledger.accounts import Account, Number
+from charging.ledger.accounts import REHEARSAL, Account, Number
 from charging.ledger.model import CALLS, CREDIT, Balance, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.tariff.tariff import Refusal, Tariff
@@ -135,7 +135,7 @@ class Desk:
         await self._refuse_forged(request)
         if request.is_withheld and not self._policy.keep_withheld:
             request = replace(request, caller="")
-        number = await find_number(self._store, self._tariff(), request.number)
+        number = await self._called(request)
         found = await self._subscriber(number)
         notes.belongs_to(number, found)
         if isinstance(found, Turned):
@@ -238,6 +238,14 @@ class Desk:
         except SwitchError as error:
             self._observe("caller_not_looked_up", None, {"error": str(error)})
 
+    async def _called(self, request: IncomingCall) -> Number | None:
+        """The number that is rung. That of a rehearsal is nobody's to all others, who would be forwarded for its money.
+        Raises LedgerError, SwitchError."""
+        number = await find_number(self._store, self._tariff(), request.number)
+        if number is None or number.account != REHEARSAL:
+            return number
+        return number if await self._switch.is_rehearsal(request.unique_id) else None
+
     async def _subscriber(self, number: Number | None) -> Subscriber | Turned:
         return await find_subscriber(self._store, self._tariff(), number, self._clock.now().wall_us)
 
@@ -256,8 +264,8 @@ class Desk:
         is not answered: some carriers name the number itself in each of its calls. A daemon that stands by knows no
         forwards, only whether the account has a call open. What was decided and not dialled cannot be known by its
         caller: he may have left, and calls again."""
-        number, spelled = subscriber.number.number, partial(spellings, self._tariff())
-        is_diverted = any(number in spelled(one) for one in request.diverted)
+        number, spelled = subscriber.number.number, cache(partial(spellings, self._tariff()))
+        is_diverted = request.is_diverted_further or is_among(self._tariff(), number, request.diverted)
         for forward in self._registry.unanswered(subscriber.account.id):
             if forward.number != number:
                 continue

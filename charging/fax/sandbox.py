@@ -23,6 +23,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,6 +33,8 @@ NO_PROGRAM = 97
 """The exit code where the program could not be started."""
 NICENESS = 10
 """The daemon that decides calls goes first."""
+EXPENDABLE = 500
+"""As `charging.tariff.reading.give_way`: where the machine has no memory left, a document goes before Asterisk."""
 
 SYSTEM = (
     *("/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/share", "/usr/local/lib", "/lib", "/lib64"),
@@ -269,6 +272,11 @@ def _limit(bounds: Bounds) -> None:
         resource.setrlimit(what, (most, most))
 
 
+def _be_expendable() -> None:
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(f"{EXPENDABLE}", encoding="ascii")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Give up rights and become the program; returns only where that failed, with the exit code."""
     bounds = Bounds(**json.loads(arguments[0]))
@@ -280,6 +288,7 @@ def main(arguments: Sequence[str]) -> int:
         if why and bounds.required:
             raise OSError(why)
         os.nice(NICENESS)
+        _be_expendable()
         _tried(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
         _tried(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
         _limit(bounds)

@@ -31,8 +31,9 @@ def new_file(path: Path) -> Iterator[Path]:
 
 def append_lines(path: Path, lines: Sequence[str]) -> None:
     """Add whole lines to a file, for its owner only, and flush it and its folder to the disk; or add nothing. The half
-    line that a crash has left at its end is taken away first. Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    line that a crash has left at its end is taken away first. No link is followed: the folder may be another's than
+    whose command it is. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         end = _end_of_last_line(descriptor)
         os.ftruncate(descriptor, end)

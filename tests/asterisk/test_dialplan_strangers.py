@@ -103,6 +103,18 @@ async def test_strangers_who_send_faxes_find_it_busy_when_there_are_too_many(
             assert await one.is_answered("INVITE", 200, 486) == 486
 
 
+async def test_strangers_who_send_faxes_find_it_busy_where_nobody_counts_them(lab: Lab) -> None:
+    """An expression of nothing would be false, and let everybody in."""
+    await lab.switch.cli("module unload func_groupcount.so")
+    try:
+        async with raw_call(lab, FAX) as call:
+            assert await call.is_answered("INVITE", 200, 486) == 486
+    finally:
+        await lab.switch.cli("module load func_groupcount.so")
+    async with raw_call(lab, FAX) as call:
+        assert await call.is_answered("INVITE", 200, 486) == 200
+
+
 @pytest.mark.parametrize(("digits", "status"), [(15, 200), (16, 404)])
 async def test_a_fax_number_has_an_end(lab: Lab, digits: int, status: int) -> None:
     async with raw_call(lab, FAX.ljust(digits + 1, "7")) as call:

@@ -247,6 +247,19 @@ def test_the_half_line_that_a_crash_left_is_taken_away_before_more_is_written(
     assert file.read_text() == whole + "new\n"
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_no_link_leads_an_archive_to_a_file_elsewhere(tmp_path: Path, is_there: bool) -> None:
+    """Root may archive into a folder that is the daemon's user's."""
+    elsewhere, file = tmp_path / "elsewhere", tmp_path / "journal-2026-01.jsonl"
+    if is_there:
+        elsewhere.write_text("no line break: it would be cut to nothing", encoding="ascii")
+    file.symlink_to(elsewhere)
+    with pytest.raises(OSError, match="symbolic links"):
+        append_lines(file, ["new\n"])
+    assert elsewhere.exists() is is_there
+    assert not is_there or elsewhere.read_text(encoding="ascii").startswith("no line break")
+
+
 async def test_what_is_young_is_not_archived(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="35 days"):
         await archived(MemoryStore(), NOW_US - IDS_REMEMBERED_S * 1_000_000 + 1, tmp_path)

@@ -155,11 +155,12 @@ class Rig:
         withheld: bool = False,
         caller: str | None = None,
         diverted: tuple[str, ...] = (),
+        is_diverted_further: bool = False,
     ) -> Answer:
         """A caller comes, each with a number of his own; the decision."""
         self._calls += 1
         shown = f"+31107{654320 + self._calls}" if caller is None else caller
-        call = IncomingCall(number, shown, self.caller_uid, "PJSIP/world-1", withheld, diverted)
+        call = IncomingCall(number, shown, self.caller_uid, "PJSIP/world-1", withheld, diverted, is_diverted_further)
         return await self.desk.incoming(call)
 
     @property

@@ -19,6 +19,7 @@ from charging import app_api
 from charging.clock import SystemClock
 from charging.lab.ports import free_port
 from charging.settings import load_config
+from charging.tariff import reading
 from tests.fakes.ami import eventually
 from tests.integration.command import Command, Place
 from tests.integration.test_cli_run import SETTINGS, daemon
@@ -73,6 +74,10 @@ def is_there(pid: int) -> bool:
         return False
 
 
+def expendable(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
 @dataclass
 class Website:
     place: Place
@@ -114,6 +119,15 @@ async def test_what_is_changed_by_the_daemon_is_read_at_once_by_the_process_of_t
     assert (await website.ask("GET", "/accounts/nobody/balance")).status_code == 404
     refused = await website.ask("POST", "/accounts/anna/top-ups", json={"amount": "1.00"})
     assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
+
+
+async def test_the_process_of_the_api_gives_way_to_calls(website: Website) -> None:
+    """For processors, and where memory is short: it would inherit what protects the daemon (OOMScoreAdjust)."""
+    assert (await website.ask("GET", "/health")).status_code == 200
+    (pid,) = api_pids(website.place)
+    theirs, ours = (os.getpriority(os.PRIO_PROCESS, one) for one in (pid, website.daemon.pid))
+    assert theirs == min(ours + reading.NICENESS, 19)
+    assert expendable(pid) == reading.EXPENDABLE
 
 
 async def test_the_process_of_the_api_is_started_anew_and_ends_with_the_daemon(website: Website) -> None:

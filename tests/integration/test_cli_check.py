@@ -55,7 +55,8 @@ def dialplan_of(lines: list[Line]) -> Callable[[AmiMessage], Iterable[bytes]]:
 
 def values_of(clock_s: float = 0, **values: str) -> Callable[[AmiMessage], Iterable[bytes]]:
     """The dialplan's globals, as shipped unless given, functions, and a clock that is so far ahead."""
-    usual = {"PJSIP_ENDPOINT(trunk,allow_transfer)": "false", "DB_EXISTS(charging/check)": "0", **shipped_globals()}
+    there = dict.fromkeys(("DB_EXISTS(charging/check)", "GROUP_COUNT(all@charging-check)"), "0")
+    usual = {"PJSIP_ENDPOINT(trunk,allow_transfer)": "false", **there, **shipped_globals()}
 
     def answer(message: AmiMessage) -> Iterable[bytes]:
         name = message.get("Variable")
@@ -414,7 +415,16 @@ async def test_which_modules_are_needed_is_told_where_they_cannot_be_seen(check:
     unknown = graded(await check(ami), "unknown")
     (needed,) = (line for line in unknown if "modules" in line)
     assert all(f"`asterisk -rx 'module show like {name}'` must show it" in needed for name in ("res_agi", "app_stack"))
-    assert not any(name in needed for name in ("func_db", "app_voicemail", "app_senddtmf")), "seen"
+    assert not any(name in needed for name in ("func_db", "func_groupcount", "app_voicemail", "app_senddtmf")), "seen"
+
+
+async def test_without_what_counts_calls_faxes_are_refused_and_it_is_told(check: CheckLive, ami: FakeAmi) -> None:
+    """Also to the shipped login, which may not see modules."""
+    ami.answers["ModuleCheck"] = lambda message: [refusal(message, "Permission denied")]
+    ami.answers["Getvar"] = values_of(**{"GROUP_COUNT(all@charging-check)": ""})
+    ran = await check(ami)
+    assert ran.code == 1
+    assert any("module func_groupcount is not loaded" in line for line in graded(ran, "problem"))
 
 
 def test_programs_that_faxes_need_are_looked_for_where_faxes_are_sent(

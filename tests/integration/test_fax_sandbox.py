@@ -75,6 +75,14 @@ def arguments(room: Room) -> list[str]:
     return [*options, f"-sOutputFile={room.paper}", "-f", str(room.document)]
 
 
+def test_a_document_is_ended_before_asterisk_where_memory_is_short(room: Room) -> None:
+    """It would inherit what protects the daemon (OOMScoreAdjust)."""
+    bounds = sandbox.Bounds(read=("/proc",), write=(), cpu_s=10, memory_bytes=10**9, file_bytes=0)
+    line = sandbox.command(bounds, "cat", "/proc/self/oom_score_adj")
+    told = subprocess.run(line, env=sandbox.environment(room.folder), capture_output=True, check=True, timeout=60)
+    assert int(told.stdout) == sandbox.EXPENDABLE > 0
+
+
 def test_document_that_tries_has_its_way_without_the_sandbox(room: Room) -> None:
     (room.folder.parent / "victim").touch()
     room.furnish(tries(room))

@@ -67,3 +67,12 @@ def test_free_text_is_cut_and_loses_what_is_not_printable() -> None:
 def test_what_a_call_was_diverted_from(text: str, numbers: tuple[str, ...]) -> None:
     """As charging-diverted writes it. The last entry of History-Info is the number that is called now."""
     assert arguments.diverted(text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("diversion", "history", "cut"), [(499, 499, False), (499, 500, True), (500, 0, True), (0, 998, False)]
+)
+def test_what_the_dialplan_has_cut_is_told(diversion: int, history: int, cut: bool) -> None:
+    """It gives 1,000 characters at most: of Diversion 500, and the rest of History-Info."""
+    text = "".join(f":+3185{one:07}>" for one in range(100))
+    assert arguments.is_cut(f"{text[:diversion]}|{text[:history]}") is cut

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from charging.call.model import LoopEvidence, Policy
+from charging.engine.subscribers import ALIKE_MAX, is_among
 from charging.ledger.accounts import Number
+from charging.tariff.tariff import Tariff
 from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_rig
 
 CALLER = "+31107654321"
@@ -104,6 +106,46 @@ async def test_r7_a_call_diverted_from_the_number_has_come_back(rig: Rig, writte
     await rig.subscriber(credit=EURO)
     await rig.ringing()
     assert (await rig.ring(caller=STRANGER, diverted=(TARGET, written))).reason == "came_back"
+
+
+async def test_r7_a_call_that_names_more_numbers_than_are_read_has_come_back(rig: Rig) -> None:
+    """Any may be among the rest. Where nothing of the number is dialled, it changes nothing."""
+    await rig.subscriber(credit=EURO)
+    assert (await rig.ring(caller=STRANGER, is_diverted_further=True)).decision == "forward"
+    await rig.ringing()
+    assert (await rig.ring(caller=STRANGER, is_diverted_further=True)).reason == "came_back"
+
+
+def prefixed(count: int) -> tuple[str, ...]:
+    """So many spellings of the number that are none."""
+    return tuple(f"{one:02}{NUMBER[1:]}" for one in range(10, 10 + count))
+
+
+@pytest.mark.parametrize(("count", "returned"), [(ALIKE_MAX, False), (ALIKE_MAX + 1, True)])
+async def test_r7_a_call_that_writes_the_number_in_more_ways_than_there_are_has_come_back(
+    rig: Rig, count: int, returned: bool
+) -> None:
+    await rig.subscriber(credit=EURO)
+    await rig.ringing()
+    assert ((await rig.ring(caller=STRANGER, diverted=prefixed(count))).reason == "came_back") is returned
+
+
+class CountingTariff:
+    """Counts the numbers that are read, which is what takes the time."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def normalise(self, text: str) -> str | None:
+        self.read += 1
+        return text
+
+
+@pytest.mark.parametrize("written", [prefixed(90), tuple(f"+3120{one:07}" for one in range(200)), (NUMBER[1:],) * 200])
+def test_hundreds_of_diverted_numbers_cost_a_few_readings(written: tuple[str, ...]) -> None:
+    tariff = CountingTariff()
+    is_among(cast(Tariff, tariff), NUMBER, written)
+    assert tariff.read <= 2 * ALIKE_MAX
 
 
 async def test_a_call_diverted_from_elsewhere_is_forwarded(rig: Rig) -> None:
