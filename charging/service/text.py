@@ -39,7 +39,7 @@ def _check(good: bool, found: str, expected: str, at: str) -> Refused | None:
 def account_id(text: str) -> Refused | None:
     """What is wrong with a customer's account's id; ``None`` where nothing is."""
     if text == REHEARSAL:
-        return _check(False, text, "another account id: `charging check --call` takes that account's numbers and money")
+        return _check(False, text, "another id: `charging check --call` takes that account's numbers and money", "#/id")
     expected = "an account id: up to 64 small letters, digits, dots, dashes and underscores, a letter or digit first"
     return _check(bool(_ACCOUNT.fullmatch(text)), text, expected, "#/id")
 
