@@ -10,6 +10,7 @@ SITE ?= site
 CALLS ?= 10000
 HOLD ?= 130
 LEDGER ?= sqlite
+FIGURES ?= .cache/bench-daemon.json
 
 # Real time on a shared machine: what failed is run once more, alone and in sight. A test that needs it is a fault to
 # be mended, and no reason to lose a day's work. Three that fail again end it.
@@ -60,10 +61,11 @@ bench: venv ## figures of speed, printed beside what they are measured against
 	@.ci/setup tools redis-server
 	@set -e; for bench in tests/benchmarks/bench_*.py; do \
 		echo "== $$bench"; $(PYTHON) -m "$$(echo "$${bench%.py}" | tr / .)"; done
+	@echo "the daemon's figures as JSON: $(FIGURES)"
 
 bench-live: venv ## the daemon under CALLS (10,000) live calls on LEDGER (sqlite): held, killed, restarted, its books compared
 	@.ci/setup tools redis-server
-	$(PYTHON) -m tests.benchmarks.bench_daemon --only $(LEDGER) --parts live --calls $(CALLS) --hold $(HOLD) --away 50
+	$(PYTHON) -m tests.benchmarks.bench_daemon --only $(LEDGER) --parts live --calls $(CALLS) --hold $(HOLD) --away 50 --json $(FIGURES)
 
 costs: venv ## what main works cost in steps of the interpreter; keeps it for the test that lets none grow
 	@$(PYTHON) -m tests.benchmarks.costs --keep

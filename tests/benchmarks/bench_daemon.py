@@ -19,6 +19,8 @@ from tests.benchmarks.daemon_rows import PARTS, Side
 from tests.benchmarks.figures import Table
 from tests.integration.redis_servers import RedisServer
 
+FIGURES = Path(".cache/bench-daemon.json")
+
 
 async def measure(options: argparse.Namespace, table: Table) -> None:
     for store in ("sqlite", "redis") if options.only is None else (options.only,):
@@ -46,12 +48,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2, help="how often decisions are measured")
     parser.add_argument("--rate", type=float, default=50, help="calls a second of the mixed load")
     parser.add_argument("--away", type=float, default=20, help="seconds between the kill and the restart")
-    parser.add_argument("--json", type=Path, help="where the figures are written as JSON")
+    parser.add_argument("--json", type=Path, default=FIGURES, help="where the figures are written as JSON")
     options = parser.parse_args()
     table = Table()
     asyncio.run(measure(options, table))
-    if options.json is not None:
-        table.write(options.json)
+    table.write(options.json)
     return table.failed()
 
 

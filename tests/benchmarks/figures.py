@@ -62,6 +62,7 @@ class Table:
     def write(self, path: Path) -> None:
         about = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count()}
         about |= {"python": platform.python_version(), "machine": platform.machine()}
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({**about, "rows": self.rows, "faults": self.faults}, indent=1) + "\n")
 
     def failed(self) -> int:
