@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -28,9 +29,11 @@ PAID_AHEAD_SLACK_S = 2
 class Side:
     """One daemon on one ledger, and the Asterisk that is played to it."""
 
-    def __init__(self, store: str, folder: Path, url: str, table: Table, options: argparse.Namespace) -> None:
-        self.store, self.options, self.table = store, options, table
-        self._folder, self._url = folder, url
+    def __init__(
+        self, store: str, folder: Path, url: str, table: Table, options: argparse.Namespace, switch: str = "asterisk"
+    ) -> None:
+        self.store, self.table, self.options = store, table, options
+        self.folder, self.url, self.switch = folder, url, switch
         self.asterisk = PlayedAsterisk()
         self.played: list[PlayedCall] = []
         self.waits: list[float] = []
@@ -39,7 +42,7 @@ class Side:
 
     async def __aenter__(self) -> Self:
         await self.asterisk.listen()
-        self.daemon = ShippedDaemon(self._folder, self.asterisk, self._url)
+        self.daemon = ShippedDaemon(self.folder, self.asterisk, self.url, self.switch)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -49,15 +52,16 @@ class Side:
     async def begin(self, accounts: int) -> None:
         self.accounts = accounts
         await fill(self.daemon.ledger_url, accounts)
-        self._number = Numbers(accounts)
+        self.number = Numbers(accounts)
         await self.daemon.start()
+        await self.daemon.at_rest()
 
     def add(self, what: str, value: float, unit: str, *goal: object, **more: float) -> None:
         self.table.add(self.store, what, value, unit, *goal, **more)  # type: ignore[arg-type]
 
     async def set_up(self) -> PlayedCall:
         """A caller asks; he is dialled, or has gone again."""
-        call = self.asterisk.ring(self._number())
+        call = self.asterisk.ring(self.number())
         self.played.append(call)
         self.waits.append(await ask(call, self.daemon.agi_port))
         if call.decision == "forward":
@@ -98,8 +102,11 @@ class Side:
             self.asterisk.end(call)
 
     async def books(self, what: str) -> None:
-        """End everything, and compare."""
-        cut = [call for call in self.played if call.was_cut]
+        await self.ended(what)
+        await self.compared(what)
+
+    async def ended(self, what: str) -> None:
+        """End every call, and the daemon once all is booked."""
         self.end_all()
         try:
             await self.daemon.idle()
@@ -107,12 +114,15 @@ class Side:
         except TimeoutError:
             self.table.fault(self.store, what, ["calls that have ended are not booked in time"])
             await self.daemon.kill()
+
+    async def compared(self, what: str) -> None:
+        """What the books say, with what the callers did."""
         checked = await check(self.daemon.ledger_url, self.played, self.accounts)
-        self.add(f"{what}: paid calls cut", len(cut), f"of {checked.calls}", *at_most(0))
+        self.add(f"{what}: paid calls cut", checked.cut, f"of {checked.calls}", *at_most(0))
         self.add(f"{what}: faults in the books", len(checked.faults), "", *at_most(0))
         self.table.fault(self.store, what, checked.faults)
-        if cut:
-            self.table.fault(self.store, what, [f"{len(cut)} calls were cut that could pay"])
+        if checked.cut:
+            self.table.fault(self.store, what, [f"{checked.cut} calls were cut that could pay"])
 
 
 async def decisions(side: Side) -> None:
@@ -165,7 +175,7 @@ async def _closed_loop(side: Side, port: int, pid: int, connections: int) -> tup
     async def ask_on() -> None:
         nonlocal count
         while time.perf_counter() < begin + side.options.seconds:
-            call = side.asterisk.ring(side._number())
+            call = side.asterisk.ring(side.number())
             if port == side.daemon.agi_port:
                 side.played.append(call)
             await ask(call, port)
@@ -283,9 +293,31 @@ def _middle(values: tuple[float, ...]) -> float:
     return sorted(values)[len(values) // 2]
 
 
+async def pair(side: Side) -> None:
+    """The same load as ``mixed``, half of it on each of two daemons that share the ledger and all accounts."""
+    if side.store == "sqlite":
+        return  # a file has one daemon
+    rate = side.options.rate
+    second = Side(side.store, side.folder / "second", side.url, side.table, side.options, "second")
+    async with second:
+        both = side, second
+        for one in both:
+            await one.begin(int(rate * TALK_S * 2))
+        meters = [Meter(one) for one in both]
+        await asyncio.gather(*(one.offer(rate / 2, 2 * TALK_S, partial(one.conversation, TALK_S)) for one in both))
+        cores = {f"core_{number}": meter.read()["core"] for number, meter in enumerate(meters, 1)}
+        side.waits += second.waits
+        _waited(side, f"two daemons, {rate:g} calls/s of {TALK_S} s", 50, **cores)
+        for one in both:
+            await one.ended("two daemons")
+        side.played += second.played
+        await side.compared("two daemons")
+
+
 PARTS: dict[str, Callable[[Side], Awaitable[None]]] = {
     "decisions": decisions,
     "offered": offered,
     "live": live,
     "mixed": mixed,
+    "pair": pair,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,7 @@ PRICE_A_MINUTE = 50_000
 TOLERANCE_MS = 200
 CREDIT_AT_START = 10_000 * MICRO
 FILLED_AT_ONCE = 500
+AT_REST_CORE = 0.1
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -46,7 +48,7 @@ def number_of(index: int) -> str:
 class ShippedDaemon(DaemonProcess):
     """``charging run`` with ``config/charging.yaml``: nothing but addresses and the ledger is changed."""
 
-    def __init__(self, folder: Path, asterisk: PlayedAsterisk, ledger_url: str) -> None:
+    def __init__(self, folder: Path, asterisk: PlayedAsterisk, ledger_url: str, switch_id: str) -> None:
         access = SimpleNamespace(port=asterisk.port, secret=asterisk.secret)
         switch = SimpleNamespace(charging_ami=access, folder=folder)
         lab: Any = SimpleNamespace(switch=switch, prompts_dir=folder, agi_port=free_port())
@@ -54,6 +56,7 @@ class ShippedDaemon(DaemonProcess):
         self.ledger_url = ledger_url or f"sqlite:///{self.ledger}"
         text = (CONFIG / "charging.yaml").read_text()
         for shipped, here in (
+            ("#id: asterisk", f"id: {switch_id}"),
             ("#port: 5038", f"port: {asterisk.port}"),
             ("#port: 4573", f"port: {self.agi_port}"),
             ("#port: 9478", f"port: {self.http_port}"),
@@ -84,6 +87,15 @@ class ShippedDaemon(DaemonProcess):
         async with asyncio.timeout(deadline_s):
             while await self.metric("charging_sessions_open"):  # noqa: ASYNC110 - another process has no Event for us
                 await asyncio.sleep(0.2)
+
+    async def at_rest(self, deadline_s: float = 60) -> None:
+        """Return once it does little by itself any more: what it does after its start is none of the load's."""
+        used = math.inf
+        async with asyncio.timeout(deadline_s):
+            while used > AT_REST_CORE:
+                before = self.cpu_s()
+                await asyncio.sleep(1)
+                used = self.cpu_s() - before
 
     def cpu_s(self) -> float:
         """CPU time of the process that decides calls, user and system."""
