@@ -160,10 +160,10 @@ class Metrics:
         )
         self.cuts = self._counter(
             "charging_cuts",
-            "Calls ended by charging, by reason (money, day_limit, max_call, operator, daemon_away: the deadline "
-            "that the switch holds came before a daemon that was away could extend it).",
+            "Calls ended by charging, by reason (money, day_limit, max_call, max_cost, operator, daemon_away: the "
+            "deadline that the switch holds came before a daemon that was away could extend it).",
             "reason",
-            known=[("money", "day_limit", "max_call", "operator", "daemon_away")],
+            known=[("money", "day_limit", "max_call", "max_cost", "operator", "daemon_away")],
         )
         self.quota_overrun = self._histogram(
             "charging_quota_overrun_seconds",

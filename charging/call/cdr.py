@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from charging.call.model import Duration, Session
+from charging.call.model import Duration, Session, Short
 from charging.call.transfers import final_charge
 from charging.clock import MICROSECONDS
 from charging.ledger.model import CREDIT
@@ -15,6 +15,24 @@ from charging.pricing.money import format_euro
 def iso(wall_us: int) -> str:
     """A wall-clock reading as ISO 8601 in UTC, with milliseconds."""
     return datetime.fromtimestamp(wall_us / MICROSECONDS, tz=UTC).isoformat(timespec="milliseconds")
+
+
+_CUTS = {
+    Short.MONEY: "money",
+    Short.DAY: "day_limit",
+    Short.CAP: "max_call",
+    Short.COST: "max_cost",
+    Short.NO: "daemon_away",
+}
+
+
+def cut_by(session: Session, duration: Duration) -> str | None:
+    """Why we ended the call; ``None`` where one of the parties did."""
+    if session.cut_by:
+        return session.cut_by
+    if not session.answered or duration.used_ms < session.covered_s * 1000:
+        return None
+    return _CUTS[session.short]
 
 
 def cdr_document(session: Session, duration: Duration) -> str:
@@ -43,6 +61,7 @@ def cdr_document(session: Session, duration: Duration) -> str:
         "charged_s": funding[-1].end_s if funding else 0,
         "overrun_s": duration.overrun_s,
         "proof": duration.proof,
+        "cut": cut_by(session, duration),
         "free_seconds": bundles,
         "cost": format_euro(posted[CREDIT]),
         "funding": [[part.start_s, part.end_s, part.source] for part in funding],

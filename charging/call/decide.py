@@ -224,10 +224,15 @@ def afford(
     extension = extend(draft, balances, 0, policy.reach_s)
     credit = balances.get(CREDIT, Balance()).available
     if not extension.funding or only_rounding_pays(draft.rate, draft.start_us, extension.funding, credit):
-        reason = Reason.DAY_LIMIT if extension.short is Short.DAY else Reason.NO_CREDIT
-        return turned(reason, subscriber)
+        return turned(_UNPAID.get(extension.short, Reason.NO_CREDIT), subscriber)
     reason = Reason.CREDIT if extension.funding[0].source == CREDIT else Reason.FREE_MINUTES
     return Forward(replace(draft, reason=reason.value), extension)
+
+
+_UNPAID = {
+    Short.DAY: Reason.DAY_LIMIT,
+    Short.COST: Reason.NOT_COVERED,  # its first increment alone is above the maximum: it has no price that is allowed
+}
 
 
 def draft_of(

@@ -21,7 +21,7 @@ from charging.call.booking import (
     settled_by,
     tell_tick,
 )
-from charging.call.cdr import cdr_document
+from charging.call.cdr import cdr_document, cut_by
 from charging.call.commands import (
     AskSwitch,
     Command,
@@ -45,7 +45,7 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.failover import reassert_within, recover
-from charging.call.model import Duration, Pending, Proof, Session, Short, State
+from charging.call.model import Duration, Pending, Proof, Session, State
 from charging.call.step import Context, Step, due
 from charging.call.switch_events import (
     BridgeLeft,
@@ -278,17 +278,8 @@ def _closed(session: Session, pending: Pending) -> Step:
     assert duration is not None, "closed after it was settled"
     fields = {"billed_s": duration.billed_s, "proof": duration.proof, "settled": settled_by(pending)}
     told: list[Command] = [Tell("call_settled", fields)]
-    if (reason := _cut_by(session, duration)) is not None:
+    if (reason := cut_by(session, duration)) is not None:
         late_ms = max(0, duration.used_ms - session.covered_s * 1000)
         told.append(Tell("call_cut", {"reason": reason, "late_ms": late_ms}))
     forget = Forget(look_again=session.message_left, recorded=session.recorded)
     return Step(replace(booked, state=State.CLOSED), (*told, forget))
-
-
-def _cut_by(session: Session, duration: Duration) -> str | None:
-    """Why we ended the call; ``None`` where one of the parties did."""
-    if session.cut_by:
-        return session.cut_by
-    if not session.answered or duration.used_ms < session.covered_s * 1000:
-        return None
-    return {Short.MONEY: "money", Short.DAY: "day_limit", Short.CAP: "max_call", Short.NO: "daemon_away"}[session.short]

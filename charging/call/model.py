@@ -105,6 +105,8 @@ class Short(StrEnum):
     """The plan's credit a day is used up: no warning, it is not about money."""
     CAP = "cap"
     """The plan's longest call: no warning. Sessions of older versions say so of the credit a day as well."""
+    COST = "cost"
+    """The rate's maximum, where it ends calls: no warning, no top-up moves it."""
 
 
 class Proof(StrEnum):

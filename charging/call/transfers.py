@@ -75,7 +75,9 @@ def extend(session: Session, balances: Mapping[str, Balance], used_s: int, targe
     pools = Pools(min(credit, cap), _bundle_pools(session, balances, bundle_use(fixed), target_s))
     planned = plan(session.rate, session.start_us, fixed, pools, target_s)
     short = Short.NO
-    if planned.short:
+    if planned.at_maximum:
+        short = Short.COST
+    elif planned.short:
         short = Short.DAY if cap < credit else Short.MONEY
     elif planned.covered_s >= session.rate.max_call_s:
         short = Short.CAP

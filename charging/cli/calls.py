@@ -46,7 +46,8 @@ CDR_COLUMNS = (
 )
 CSV_COLUMNS = (
     "session account number caller withheld target plan destination switch reason dial_status hangup_reason set_up "
-    "answered ended used_ms billed_s charged_s overrun_s proof free_seconds cost warnings tariff_revision tariff_digest"
+    "answered ended used_ms billed_s charged_s overrun_s proof free_seconds cost warnings tariff_revision "
+    "tariff_digest cut"
 ).split()
 
 

@@ -106,6 +106,8 @@ def limit(
     if answer["next_total"] is not None:
         day = ", and the plan's credit a day is used up" if answer["ends"] == "day_limit" else ""
         end = f"one more increment would make it {answer['next_total']}{day}"
+    elif answer["ends"] == "max_cost":
+        end = "one more increment would be above the maximum, which ends the call"
     elif not answer["seconds"]:
         end = f"such a call would not be forwarded ({answer['ends']})"
     for line in answer["assumes"]:

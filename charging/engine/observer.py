@@ -85,7 +85,7 @@ class MeteredObserver:
 
     def _cut(self, fields: Fields) -> None:
         self._metrics.cuts.labels(fields["reason"]).inc()
-        if fields["reason"] in ("money", "day_limit", "max_call", "daemon_away"):
+        if fields["reason"] in ("money", "day_limit", "max_call", "max_cost", "daemon_away"):
             self._metrics.quota_overrun.observe(fields["late_ms"] / 1000)
 
     def _unexpected(self, fields: Fields) -> None:

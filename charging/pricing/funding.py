@@ -69,6 +69,8 @@ class FundingPlan:
     """:func:`charge` of the funding, in micro-euro."""
     short: bool
     """Money ended before the target did: the next increment does not fit."""
+    at_maximum: bool = False
+    """It would not fit for any money: the rate's maximum ends the call."""
 
 
 def bundle_of(month: str) -> str:
@@ -154,7 +156,7 @@ def plan(rate: Rate, start_us: int, fixed: Funding, pools: Pools, target_s: int)
     """Continue ``fixed`` (what is consumed, in whole increments) to at least ``target_s``, as funds allow.
 
     Free seconds go first, decided anew for all that is not fixed. The target is bounded by the rate's
-    ``max_call_s``. Stops before the first increment that cannot be paid.
+    ``max_call_s``. Stops before the first increment that cannot be paid, or that a maximum which ends calls forbids.
     """
     planner = _Planner(rate, start_us, fixed, pools, min(target_s, rate.max_call_s))
     while planner.at_s < planner.target_s and not planner.short:
@@ -197,6 +199,7 @@ class _Planner:
         self.start_us = start_us
         self.target_s = target_s
         self.short = False
+        self.at_maximum = False
         self.segments = list(fixed)
         self.at_s = fixed[-1].end_s if fixed else 0
         self.weight, self.credit_s = _weigh(rate, start_us, fixed)
@@ -229,7 +232,7 @@ class _Planner:
             return
         rest_s = increment_s - left_s
         if not self._payable(regime.weight * rest_s, 1):
-            self.short = True
+            self._stop(regime.weight * rest_s)
             return
         self.free_left[source] = 0
         self._append(left_s, source)
@@ -240,7 +243,14 @@ class _Planner:
         count = self._payable(regime.weight * regime.increment_s, wanted)
         if count:
             self._pay(count * regime.increment_s, regime.weight)
-        self.short = count < wanted
+        if count < wanted:
+            self._stop(regime.weight * regime.increment_s)
+
+    def _stop(self, weight: int) -> None:
+        """The next increment, of this weight, is not begun."""
+        connect = 0 if self.credit_s else self.rate.connect_weight
+        self.short = True
+        self.at_maximum = self.rate.is_ended_by(self.weight + connect + weight)
 
     def _payable(self, weight: int, wanted: int) -> int:
         """How many pieces of ``weight`` each the budget still holds, at most ``wanted``."""
@@ -270,4 +280,5 @@ class _Planner:
 
     def result(self) -> FundingPlan:
         credit = self.rate.total(self.weight) if self.credit_s else 0
-        return FundingPlan(tuple(self.segments), min(self.at_s, self.rate.max_call_s), credit, self.short)
+        covered_s = min(self.at_s, self.rate.max_call_s)
+        return FundingPlan(tuple(self.segments), covered_s, credit, self.short, self.at_maximum)

@@ -92,6 +92,8 @@ class Rate:
     """The least that a call costs of which credit pays any second."""
     max_cost: int | None = None
     """The most that a call can cost, whatever the rounding; not less than ``min_charge``."""
+    ends_at_max: bool = False
+    """Whether a call ends before the increment that would lift it above ``max_cost``; else the rest of it is free."""
     rounding: Rounding = Rounding.UP
     decimals: int = 6
     """Of a euro, 0…6: what the call's total is rounded to."""
@@ -179,14 +181,20 @@ class Rate:
         return round_div(weight, self._denominator * self._quantum, self.rounding) * self._quantum
 
     def budget(self, money: int) -> int | None:
-        """The largest weight whose :meth:`total` is at most ``money``; -1 when not even the least is, ``None`` when
-        every weight's is."""
+        """The largest weight that a call may reach whose :meth:`total` is at most ``money``; -1 when not even the least
+        is, ``None`` when every weight's is."""
         if money < 0:
             return -1
         largest = largest_rounding_to(money // self._quantum, self._denominator * self._quantum, self.rounding)
         if self._floor > largest:
             return -1
-        return None if self._ceiling is not None and self._ceiling <= largest else largest
+        if self._ceiling is None or self._ceiling > largest:
+            return largest
+        return self._ceiling if self.ends_at_max else None
+
+    def is_ended_by(self, weight: int) -> bool:
+        """Whether a call ends at its maximum rather than reach this weight."""
+        return self.ends_at_max and self._ceiling is not None and weight > self._ceiling
 
     def flat(self, price: int) -> int:
         """A price per piece (a fax page) with VAT, rounded as calls are; micro-euro."""

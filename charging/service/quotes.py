@@ -158,7 +158,13 @@ class Quotes:
         return Caller(stored, plan, tariff.normalise(asked.number) or asked.number, rate), balances
 
 
-_ENDS = {Short.MONEY: "money", Short.DAY: "day_limit", Short.CAP: "max_call", Short.NO: "max_call"}
+_ENDS = {
+    Short.MONEY: "money",
+    Short.DAY: "day_limit",
+    Short.CAP: "max_call",
+    Short.COST: "max_cost",
+    Short.NO: "max_call",
+}
 
 
 def _misasked(asked: Asked) -> Refused | None:

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 
 from charging.errors import ConfigError, Problem
 from charging.pricing.calendar import Window
+from charging.pricing.money import format_euro
+from charging.pricing.rate import Step
 from charging.pricing.vat import Vat
 from charging.tariff.deck import Deck
 from charging.tariff.deck_file import DeckFile, read_deck
@@ -44,6 +48,7 @@ def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck) -> Tariff:
         model = validate(document, TariffModel, base_folder=base)
     except ConfigError as error:
         raise ConfigError(sorted_problems([*error.problems, *problems])) from None
+    problems = problems or list(_calls_that_never_begin(document, model))
     if problems:
         raise ConfigError(sorted_problems(problems))
     parts = [hashlib.sha256(data).digest(), *(one.digest for one in decks.values())]
@@ -85,6 +90,24 @@ def _decks(files: Iterable[Path], deck_reader: DeckReader, problems: list[Proble
         except ConfigError as error:
             problems.extend(error.problems)
     return decks
+
+
+def _calls_that_never_begin(document: Document, model: TariffModel) -> Iterator[Problem]:
+    """A maximum that ends calls, and is less than a call's first increment costs."""
+    windows = _windows(model)
+    for table_name, table in model.rates.items():
+        for name, rate in table.destinations.items():
+            price = price_of(rate, windows)
+            firsts = (price.steps[0], *(band.steps[0] for band in price.bands))
+            least = max(_to_begin(step, price.connect_fee) for step in firsts)
+            if price.ends_at_max and price.max_cost is not None and least > price.max_cost:
+                expected = f"a maximum of at least {format_euro(ceil(least))}, what a call costs to begin"
+                path = ("rates", table_name, "destinations", name, "maximum")
+                yield document.problem(path, format_euro(price.max_cost), expected)
+
+
+def _to_begin(step: Step, connect_fee: int) -> Fraction:
+    return connect_fee + Fraction(step.price * (step.first_increment_s or step.increment_s), step.unit_s)
 
 
 # ---- what is no reason to refuse the file, and surely not meant
@@ -194,13 +217,17 @@ def _plan(name: str, model: PlanModel) -> Plan:
 
 
 def _table(name: str, table: TableModel, model: TariffModel, decks: dict[Path, Deck]) -> RateTable:
-    windows = {band: tuple(map(_window, rows)) for band, rows in model.bands.items()}
+    windows = _windows(model)
     return RateTable(
         name=name,
         prices={destination: price_of(rate, windows) for destination, rate in table.destinations.items()},
         decks=tuple(decks[file] for file in table.decks),
         fax_page=table.fax_page,
     )
+
+
+def _windows(model: TariffModel) -> dict[str, tuple[Window, ...]]:
+    return {band: tuple(map(_window, rows)) for band, rows in model.bands.items()}
 
 
 def _window(model: WindowModel) -> Window:

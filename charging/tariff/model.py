@@ -308,6 +308,9 @@ class RateModel(PriceModel):
     connect_fee: Euro = Field(default=0, description="euros, due with the first second that credit pays")
     minimum: Euro = Field(default=0, description="the least that a call costs of which credit pays any second")
     maximum: Euro | None = Field(default=None, description="the most that a call costs")
+    at_maximum: Literal["free", "end"] = Field(
+        default="free", description="what follows: the rest of the call is free, or the call ends"
+    )
     bands: dict[str, PriceModel] = Field(
         default_factory=dict, description="other prices while a band (of the key bands) is open"
     )
@@ -318,6 +321,8 @@ class RateModel(PriceModel):
         if self.maximum is not None and self.maximum < self.minimum:
             expected = f"a maximum of at least the minimum, {format_euro(self.minimum)}"
             raise refusal(expected, found=format_euro(self.maximum))
+        if self.maximum is None and self.at_maximum == "end":
+            raise refusal("a maximum at which calls end", found="at_maximum without maximum")
         return self
 
 

@@ -22,6 +22,7 @@ def price_of(rate: RateModel, windows: Mapping[str, tuple[Window, ...]]) -> Pric
         connect_fee=rate.connect_fee,
         min_charge=rate.minimum,
         max_cost=rate.maximum,
+        ends_at_max=rate.at_maximum == "end",
         fax_page=rate.fax_page,
     )
 

@@ -66,6 +66,7 @@ class Price:
     connect_fee: int = 0
     min_charge: int = 0
     max_cost: int | None = None
+    ends_at_max: bool = False
     fax_page: int | None = None
     """Of one page; ``None``: the table's."""
 
@@ -243,6 +244,7 @@ class Tariff:
             zone=self.zone,
             min_charge=price.min_charge,
             max_cost=price.max_cost,
+            ends_at_max=price.ends_at_max,
             rounding=self.rounding,
             decimals=self.decimals,
             vat_added=vat_added,

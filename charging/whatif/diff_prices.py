@@ -27,6 +27,7 @@ Costs = tuple[int, ...]
 
 _UNITS = {1: "second", 60: "minute", 3600: "hour"}
 _DEFAULTS = {"connect_fee": 0, "minimum": 0, "maximum": None}
+_FREE, _END = "the rest is free", "the call ends"
 
 
 class Difference(NamedTuple):
@@ -108,6 +109,9 @@ def _fees(old: Rate | None, new: Rate | None) -> Iterator[Difference]:
             limits = [AMOUNT_MAX if value is None else value for value in values]
             effect = effect_of((limits[0],), (limits[1],)) if old and new else ""
             yield Difference(f".{key}", texts[0], texts[1], effect)
+    if old and new and old.ends_at_max != new.ends_at_max:
+        texts = [_END if rate.ends_at_max else _FREE for rate in (old, new)]
+        yield Difference(".at_maximum", texts[0], texts[1], OTHERWISE)
 
 
 def _fee_text(value: int | None) -> str:

@@ -132,7 +132,8 @@ class Quote:
         yield from self.assumes
         yield from map(_line_text, self.lines)
         if (ends_s := self.ends_s()) < self.seconds:
-            yield f"the call ends after {ends_s} s: money or the plan's max_call_s ({rate.max_call_s}) allow no more"
+            limits = f"money{', the maximum' if rate.ends_at_max else ''} or the plan's max_call_s ({rate.max_call_s})"
+            yield f"the call ends after {ends_s} s: {limits} allow no more"
         if not any(line.credit_s for line in self.lines):
             yield "credit pays nothing: 0.00"
             return
@@ -166,7 +167,8 @@ class Limit:
     next_total: int | None
     """What one more increment would have cost; ``None`` where money is not what ends the call."""
     ends: str = "max_call"
-    """What ends it: ``money``, ``day_limit`` or ``max_call``; or why it is not begun (then it lasts 0 seconds)."""
+    """What ends it: ``money``, ``day_limit``, ``max_call`` or ``max_cost``; or why it is not begun (then it lasts 0
+    seconds)."""
     assumes: tuple[str, ...] = ()
     """What is taken for given, in sentences."""
 
@@ -249,7 +251,9 @@ def limit(
         found = replace(found, funding=(), covered_s=0, credit=0, short=True)
     further = None
     ends = "max_call"
-    if found.short:
+    if found.at_maximum:
+        ends = "max_cost"
+    elif found.short:
         ends = "money" if money == credit else "day_limit"
         further = plan(rate, start_us, (), Pools(AMOUNT_MAX, bundles), found.covered_s + 1).credit
     assumes = _assumed(bundles) if cap is None else (*_assumed(bundles), f"credit a day: {format_euro(cap)}, unused")

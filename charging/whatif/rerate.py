@@ -105,4 +105,4 @@ class _Again:
             self._used[call.account, source] = self._used.get((call.account, source), 0) + seconds
             total.free_s += seconds
         total.would_pay += planned.credit
-        total.cut += call.seconds > rate.max_call_s
+        total.cut += call.seconds > planned.covered_s

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 from functools import cache
-from math import floor
+from math import ceil, floor
 from zoneinfo import ZoneInfo
 
 from charging.pricing.calendar import Window
@@ -101,6 +101,14 @@ def within_maximum(rate: Rate, amount: int) -> int:
     return min(amount, floor(most / quantum) * quantum)
 
 
+def is_over_the_maximum(rate: Rate, exact: Fraction) -> bool:
+    """Whether a call that ends at its maximum would cost more, before anything is rounded."""
+    if not rate.ends_at_max or rate.max_cost is None:
+        return False
+    gross = (rate.connect_fee + exact) * (1 + Fraction(rate.vat_added, 10_000))
+    return within_maximum(rate, ceil(gross)) < gross
+
+
 def next_increment(rate: Rate, start_us: int, at_s: int, free: dict[str, int]) -> list[Second]:
     """The increment that starts at ``at_s``; takes its free seconds out of ``free``."""
     step = step_at(rate, start_us, at_s)
@@ -127,7 +135,7 @@ def plan(rate: Rate, start_us: int, free: dict[str, int], credit: int, target_s:
         increment = next_increment(rate, start_us, len(seconds), free)
         exact += sum(paid(increment), Fraction())
         any_paid = any_paid or bool(paid(increment))
-        if any_paid and total(rate, exact) > credit:
+        if any_paid and (total(rate, exact) > credit or is_over_the_maximum(rate, exact)):
             return seconds, True
         seconds += increment
     return seconds, False

@@ -31,6 +31,7 @@ def drawn_tariff(chance: random.Random) -> Tariff:
         replace(price, steps=(step, replace(step, from_s=60, price=3 * step.price))),
         replace(price, min_charge=150_000),
         replace(price, max_cost=150_000),
+        replace(price, max_cost=1_950_000, ends_at_max=True),
         replace(price, connect_fee=50_000),
     )
     drawn = chance.choice((*(price for _ in uneven), *uneven))

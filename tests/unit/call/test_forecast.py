@@ -55,6 +55,7 @@ def cases(draw: st.DrawFn) -> Case:
         connect_fee=draw(st.sampled_from([0, 0, 5 * CENT])),
         min_charge=draw(st.sampled_from([0, 0, 12 * CENT])),
         max_cost=draw(st.sampled_from([None, None, 15 * CENT])),
+        ends_at_max=draw(st.booleans()),
     )
     free_seconds = draw(st.sampled_from([0, 60, 100]))
     plan = Plan(

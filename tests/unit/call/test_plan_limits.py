@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from charging.call.model import Policy
+from charging.pricing.money import format_euro
+from charging.tariff.tariff import Tariff
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff, plan
 
 SECOND = 1_000
@@ -74,3 +79,77 @@ async def test_longest_call_is_an_end_also_for_what_is_free(plan_name: str) -> N
         await rig.clock.advance(0.2)
         assert call.ended.is_set()
         assert rig.switch.prompts == []
+
+
+def ending_at(maximum: int, increment_s: int = 1) -> Tariff:
+    """The table's price, which is 1,000 a second, with a maximum that ends calls."""
+    made = make_tariff(increment_s=increment_s)
+    table = made.tables["table"]
+    prices = {name: replace(one, max_cost=maximum, ends_at_max=True) for name, one in table.prices.items()}
+    return replace(made, tables={"table": replace(table, prices=prices)})
+
+
+@pytest.mark.parametrize(
+    ("tariff", "end_s"),
+    [(ending_at(100 * SECOND), 100), (ending_at(100 * SECOND, 30), 90), (ending_at(90 * SECOND, 30), 90)],
+)
+async def test_a_maximum_that_ends_calls_cuts_before_the_increment_above_it_and_warns_nobody(
+    capped: Policy, tariff: Tariff, end_s: int
+) -> None:
+    async with make_rig(policy=capped, tariff=tariff) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        await rig.clock.advance(end_s - 0.1)
+        assert not call.ended.is_set()
+        await rig.clock.advance(0.2)
+        assert call.ended.is_set()
+        await rig.clock.advance(10)
+        assert rig.switch.prompts == []
+        assert [told["reason"] for told in rig.heard("call_cut")] == ["max_cost"]
+        (row,) = await rig.store.cdrs()
+        cdr = json.loads(row.document)
+        assert (cdr["cut"], cdr["billed_s"], cdr["cost"]) == ("max_cost", end_s, format_euro(end_s * SECOND))
+
+
+async def test_a_maximum_that_ends_calls_holds_over_a_restart_and_a_top_up(capped: Policy) -> None:
+    async with make_rig(policy=capped, tariff=ending_at(100 * SECOND)) as rig:
+        await rig.subscriber(credit=95 * SECOND)
+        call = await rig.talking()
+        await rig.clock.advance(70)
+        await rig.kill_daemon()
+        await rig.start_daemon()
+        await rig.credit(10 * EURO, "second")
+        await rig.clock.advance(29.9)
+        assert not call.ended.is_set()
+        await rig.clock.advance(0.2)
+        assert call.ended.is_set()
+        await rig.clock.advance(10)
+        assert (await rig.balance()).posted == 10 * EURO - 5 * SECOND
+
+
+async def test_where_money_ends_before_the_maximum_it_is_money_that_ends_the_call(capped: Policy) -> None:
+    async with make_rig(policy=capped, tariff=ending_at(100 * SECOND)) as rig:
+        await rig.subscriber(credit=99 * SECOND)
+        call = await rig.talking()
+        await rig.clock.advance(99.1)
+        assert call.ended.is_set()
+        await rig.clock.advance(10)
+        assert [told["reason"] for told in rig.heard("call_cut")] == ["money"]
+        assert len(rig.switch.prompts) == 1
+
+
+async def test_the_cdr_of_a_call_that_its_parties_ended_names_no_cut(capped: Policy) -> None:
+    async with make_rig(policy=capped, tariff=ending_at(100 * SECOND)) as rig:
+        await rig.subscriber(credit=EURO)
+        call = await rig.talking()
+        await rig.clock.advance(99)
+        await rig.hang_up(call)
+        await rig.clock.advance(10)
+        (row,) = await rig.store.cdrs()
+        assert json.loads(row.document)["cut"] is None
+
+
+async def test_a_first_increment_above_the_maximum_is_not_begun(capped: Policy) -> None:
+    async with make_rig(policy=capped, tariff=ending_at(29 * SECOND, 30)) as rig:
+        await rig.subscriber(credit=EURO)
+        assert (await rig.ring()).reason == "not_covered"

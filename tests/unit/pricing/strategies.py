@@ -64,6 +64,7 @@ def rates(draw: st.DrawFn) -> Rate:
         zone=draw(st.sampled_from(ZONES)),
         min_charge=least,
         max_cost=None if most is None else max(least, most),
+        ends_at_max=most is not None and draw(st.booleans()),
         rounding=draw(st.sampled_from(list(Rounding))),
         decimals=decimals,
         vat_added=draw(st.sampled_from([0, 0, 2100, 900])),

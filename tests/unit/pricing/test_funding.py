@@ -296,3 +296,13 @@ def test_a_rate_stored_before_keeps_the_reading_that_its_call_began_with() -> No
     assert Codec(Rate).load(stored) == old
     new = Rate("p", "d", (Step(0, 60_000, 60, 1, 60),))
     assert Codec(Rate).load(Codec(Rate).dump(new)) == new
+
+
+@pytest.mark.parametrize("rounding", list(Rounding))
+def test_a_maximum_that_ends_calls_is_never_rounded_over_and_money_ends_what_costs_less(rounding: Rounding) -> None:
+    one = rate(1, max_cost=5 * CENT, ends_at_max=True, decimals=2, rounding=rounding, max_call_s=600)
+    richest = plan(one, NOON, (), Pools(MICRO), 600)
+    assert (richest.covered_s, richest.credit, richest.short, richest.at_maximum) == (50, 5 * CENT, True, True)
+    poorer = plan(one, NOON, (), Pools(2 * CENT), 600)
+    assert (poorer.covered_s < 50, poorer.short, poorer.at_maximum) == (True, True, False)
+    assert not plan(one, NOON, (), Pools(MICRO), 50).short

@@ -16,6 +16,7 @@ from charging.pricing.funding import (
     cost_of_seconds,
     plan,
 )
+from charging.pricing.money import AMOUNT_MAX
 from charging.pricing.rate import Rate
 from charging.stored import Codec
 from tests.fakes import reference_rater as reference
@@ -89,7 +90,18 @@ def test_affordable_seconds_is_the_inverse_of_the_cost(rate: Rate, data: st.Data
     start_us = data.draw(starts(rate))
     seconds = affordable_seconds(rate, start_us, Pools(credit))
     assert cost_of_seconds(rate, start_us, seconds) <= credit
-    assert seconds == rate.max_call_s or cost_of_seconds(rate, start_us, seconds + 1) > credit
+    ended = plan(rate, start_us, (), Pools(credit), rate.max_call_s).at_maximum
+    assert seconds == rate.max_call_s or ended or cost_of_seconds(rate, start_us, seconds + 1) > credit
+
+
+@given(rates(), data, pools, money)
+def test_a_maximum_that_ends_calls_is_told_where_no_money_would_go_on(
+    rate: Rate, data: st.DataObject, free: dict[str, int], credit: int
+) -> None:
+    start_us = data.draw(starts(rate))
+    found = plan(rate, start_us, (), Pools(credit, free), rate.max_call_s)
+    richest, stopped = reference.plan(rate, start_us, free, AMOUNT_MAX, rate.max_call_s)
+    assert found.at_maximum == (stopped and found.funding == reference.segments(richest))
 
 
 @given(rates(), data, pools, money, targets)

@@ -180,6 +180,10 @@ RIGHT = [
         Price((Step(0, 200_000, 30, 10), Step(30, 100_000, 60, 1))),
     ),
     (
+        "{price: 0.1, connect_fee: 0.05, maximum: 0.15, at_maximum: end}",
+        Price((Step(0, 100_000, 60, 60),), (), 50_000, 0, 150_000, ends_at_max=True),
+    ),
+    (
         "{price: 0.1, connect_fee: 0.05, minimum: 0.20, maximum: 2}",
         Price((Step(0, 100_000, 60, 60),), (), 50_000, 200_000, 2_000_000),
     ),
@@ -380,3 +384,17 @@ def test_a_first_increment_that_may_be_read_in_two_ways_is_a_warning(
     told = {one.path: one.found for one in small(tmp_path, text).warnings if "first increment" in one.expected}
     path = "rates.standard.destinations.nl_mobile"
     assert told == ({path: f"60/1, and calls in which {when}"} if when else {})
+
+
+@pytest.mark.parametrize(
+    ("rate", "path", "found"),
+    [
+        ("{price: 0.1, connect_fee: 0.05, maximum: 0.149999, at_maximum: end}", ".maximum", "0.149999"),
+        ("{price: 0.1, increments: 90/1, maximum: 0.14, at_maximum: end}", ".maximum", "0.14"),
+        ("{price: 0.1, maximum: 0.1, at_maximum: end, bands: {night: {price: 0.2}}}", ".maximum", "0.10"),
+        ("{price: 0.1, at_maximum: end}", "", "at_maximum without maximum"),
+    ],
+)
+def test_a_maximum_at_which_no_call_would_begin_is_refused(tmp_path: Path, rate: str, path: str, found: str) -> None:
+    [problem] = problems(tmp_path, changed(NL, f"nl: {rate}"))
+    assert (problem.path, problem.found) == (f"rates.standard.destinations.nl{path}", found)

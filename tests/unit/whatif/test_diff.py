@@ -249,3 +249,10 @@ def test_changed_decks_are_counted(tmp_path: Path) -> None:
         ("1 prefixes otherwise changed", ""),
         ("2 prefixes at least twice as dear, or at most half as dear, such as +33 from 1.00 to 2.00", "mixed"),
     ]
+
+
+def test_a_maximum_that_begins_to_end_calls_is_told(tmp_path: Path) -> None:
+    free = small(tmp_path, changed(NL, nl("0.05, maximum: 6")))
+    ends = small(tmp_path, changed(NL, nl("0.05, maximum: 6, at_maximum: end")))
+    told = Change("prices.nl.at_maximum", "the rest is free", "the call ends", ("light", "pro"), "other conditions")
+    assert diff(free, ends, NOON_US) == (told,)

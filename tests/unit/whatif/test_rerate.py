@@ -127,3 +127,10 @@ def test_a_call_whose_answer_has_no_time_is_none(answered: object) -> None:
         past_of(CALL | {"answered": answered})
     with pytest.raises(ValueError, match="answered"):
         past_of({key: value for key, value in CALL.items() if key != "answered"})
+
+
+@pytest.mark.parametrize(("seconds", "cut"), [(120, 0), (121, 1)])
+def test_a_past_call_above_a_maximum_that_ends_calls_would_be_cut(tmp_path: Path, seconds: int, cut: int) -> None:
+    tariff = small(tmp_path, changed("nl: {price: 0.05", "nl: {price: 0.05, maximum: 0.10, at_maximum: end"))
+    [total] = rerate(tariff, [call("A", 0, seconds, plan="light")], {})
+    assert (total.would_pay, total.cut) == (100_000, cut)
