@@ -187,8 +187,8 @@ class LimitOut(BaseModel):
     total: Euro = Field(description="of credit, for such a call")
     next_total: Euro | None = Field(description="with one more increment; null: money is not what ends it")
     ends: str = Field(
-        description="what ends it: money, day_limit (the plan's credit a day), max_call or max_cost (the rate's maximum); "
-        "of an account also the reason for which such a call would not be forwarded, and seconds is 0"
+        description="what ends it: money, day_limit (the plan's credit a day), max_call or max_cost (the rate's "
+        "maximum); of an account also the reason for which such a call would not be forwarded, and seconds is 0"
     )
     assumes: list[str] = Field(description="what is taken for given, such as the free seconds left of each month")
     max_call_s: int
