@@ -111,10 +111,14 @@ class Gate:
         self._uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (scope["path"] in self._open_paths and scope["method"] == "GET"):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         try:
+            _refuse_two_lengths(scope)
+            if scope["path"] in self._open_paths and scope["method"] == "GET":
+                await self._app(scope, receive, send)
+                return
             operation = await self._check(scope)
         except Denied as denied:
             await denied.response(scope, receive, send)
@@ -139,7 +143,6 @@ class Gate:
             await denied.response(scope, receive, send)
 
     async def _check(self, scope: Scope) -> Operation:
-        _refuse_two_lengths(scope)
         token = await self._login(scope)
         now_us = self._clock.now().mono_us
         wait_s = self._requests.take(token.id, now_us)

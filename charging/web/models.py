@@ -219,6 +219,7 @@ class MinuteGrant(Body):
     """Free minutes given, or taken back."""
 
     minutes: int = Field(
+        strict=True,
         ge=-MINUTES_MAX,
         le=MINUTES_MAX,
         description="of the present month, not 0; negative: taken back",

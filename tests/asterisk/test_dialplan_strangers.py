@@ -63,6 +63,41 @@ async def test_what_is_no_number_is_not_found_and_nobody_is_asked(lab: Lab, tmp_
     assert stub.requests == []
 
 
+@pytest.mark.parametrize(("digits", "status"), [(32, 180), (33, 404)])
+async def test_a_called_number_has_an_end(lab: Lab, digits: int, status: int) -> None:
+    """The daemon takes no longer one: each such call would get the fallback, leave a record and warn an operator."""
+    stub = forward(mobile.never_answers())
+    async with serving(stub, lab.agi_port), raw_call(lab, "+31850".ljust(digits + 1, "7")) as call:
+        assert await call.is_answered("INVITE", 180, 404) == status
+    assert len(stub.requests) == (status == 180)
+
+
+@pytest.mark.parametrize(("a_mailbox", "taken"), [("1", 1), ("2", 2), ("", 3), ("many", 3)])
+async def test_strangers_who_leave_messages_find_it_busy_when_there_are_too_many(
+    lab: Lab, a_mailbox: str, taken: int
+) -> None:
+    """Paid messages have no share in the plan's calls at once: a caller with many lines would take all credit."""
+    stub = StubAgi({"incoming": decide("voicemail")})
+    async with (
+        operator_sets(lab, "CHARGING_VOICEMAIL_A_MAILBOX", a_mailbox),
+        serving(stub, lab.agi_port),
+        contextlib.AsyncExitStack() as strangers,
+    ):
+        for _ in range(taken):
+            first = await strangers.enter_async_context(raw_call(lab, NUMBER))
+            assert await first.is_answered("INVITE", 200, 486) == 200
+        async with raw_call(lab, NUMBER) as one:
+            assert await one.is_answered("INVITE", 200, 486) == 486
+        first.ask("BYE")
+        await first.is_answered("BYE", 200)
+
+        async def there_is_room() -> bool:
+            async with raw_call(lab, NUMBER) as another:
+                return await another.is_answered("INVITE", 200, 486) == 200
+
+        await eventually(there_is_room, "room for the next caller")
+
+
 @pytest.mark.parametrize("user", ["+31850000099;isub=1", "+31850000099"])
 async def test_a_fax_for_a_number_with_parameters_is_that_numbers(lab: Lab, tmp_path: Path, user: str) -> None:
     async with stranger(lab, tmp_path, user) as call:

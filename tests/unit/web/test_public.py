@@ -104,6 +104,7 @@ async def test_no_problem_advises_a_client_to_run_a_command_of_the_operators(doo
         ("POST", "/accounts/anna/corrections", {"amount": "0", "reason": "r"}, "#/amount"),
         ("POST", "/accounts/anna/corrections", {"amount": "1", "reason": " "}, "#/reason"),
         ("POST", "/accounts/anna/minute-grants", {"minutes": 0, "reason": "r"}, "#/minutes"),
+        ("POST", "/accounts/anna/minute-grants", {"minutes": True, "reason": "r"}, "#/minutes"),
         ("POST", "/numbers", {"number": "12", "account": "anna"}, "#/number"),
         ("POST", "/numbers", {"number": "+31201234567", "account": "anna", "forward_to": "x"}, "#/forward_to"),
         ("POST", "/numbers", {"number": "+31201234567", "account": "anna", "mailbox": "a b"}, "#/mailbox"),
