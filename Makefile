@@ -4,6 +4,8 @@
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 WORKERS ?= 2
+# Calls on the real Asterisk pass in real time: a test waits more than it computes.
+CALLERS ?= 3
 PREFIX ?= /opt/charging/.venv
 SECONDS ?= 60
 SITE ?= site
@@ -14,8 +16,11 @@ FIGURES ?= .cache/bench-daemon.json
 
 # Real time on a shared machine: what failed is run once more, alone and in sight. A test that needs it is a fault to
 # be mended, and no reason to lose a day's work. Three that fail again end it.
-TESTED = $(PYTEST) -q -n $(WORKERS) $(1) || { echo "== failed once, and run again alone:"; \
-	$(PYTEST) -q -p no:randomly --last-failed --last-failed-no-failures none --maxfail 3 $(1); }
+TESTED = $(PYTEST) -q --dist worksteal -n $(1) $(2) || { echo "== failed once, and run again alone:"; \
+	$(PYTEST) -q -p no:randomly --last-failed --last-failed-no-failures none --maxfail 3 $(2); }
+
+# Compiled code is kept: a test run starts hundreds of processes, and each would compile the whole program again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint docs fuzz bench bench-live costs doors format lock wheel deb install sbom audit recordings pictures prompts venv clean
@@ -32,16 +37,16 @@ test: venv ## everything that matters, the real Asterisk included
 	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
-	$(call TESTED,-m "not long" --ignore=tests/asterisk)
-	$(call TESTED,-m "not long" tests/asterisk)
+	$(call TESTED,$(WORKERS),-m "not long" --ignore=tests/asterisk)
+	$(call TESTED,$(CALLERS),-m "not long" tests/asterisk)
 
 test-all: venv ## the same, and the long stories
 	@.ci/setup docs
 	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester systemd postfix
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
-	$(call TESTED,--ignore=tests/asterisk)
-	$(call TESTED,tests/asterisk)
+	$(call TESTED,$(WORKERS),--ignore=tests/asterisk)
+	$(call TESTED,$(CALLERS),tests/asterisk)
 
 lint: venv ## style, types, and the rules of tests/test_architecture.py
 	$(PYTHON) -m ruff check .

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from charging.lab import Lab, LabUnavailable
+from charging.lab import Lab, LabError, LabUnavailable
 from charging.lab.audio import write_tone
 from charging.lab.install import ensure_asterisk, find_asterisk
 
@@ -25,6 +25,7 @@ FIGURES = "figures"
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _start_with_the_longest(items)
     here = [item for item in items if HERE in item.path.parents]
     for item in here:
         if pytest_asyncio.is_async_test(item):
@@ -39,6 +40,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if os.environ.get("CI") != "true":
             for item in needing:
                 item.add_marker(pytest.mark.skip(reason=str(error)))
+
+
+def _start_with_the_longest(items: list[pytest.Item]) -> None:
+    """What has a time-out of its own takes minutes. xdist's `worksteal` gives each worker a piece of the list: one to
+    the head of each, in turn, so that none begins with the last quarter of an hour gone."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    longest = [item for item in items if item.get_closest_marker("timeout")]
+    others = [item for item in items if item not in longest]
+    pieces = [others[len(others) * n // workers : len(others) * (n + 1) // workers] for n in range(workers)]
+    items[:] = [item for n, piece in enumerate(pieces) for item in [*longest[n::workers], *piece]]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -63,7 +74,13 @@ async def lab(session_lab: Lab) -> AsyncIterator[Lab]:
     yield session_lab
     if not session_lab.switch.is_running:
         await session_lab.switch.start()
-    await session_lab.reset()
+    try:
+        await session_lab.reset()
+    except (LabError, OSError):  # told as this test's error; the tests after it get a switch that works
+        await session_lab.switch.kill()
+        await session_lab.switch.start()
+        await session_lab.reset()
+        raise
 
 
 @pytest.fixture(scope="session")

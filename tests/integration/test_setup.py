@@ -1,4 +1,4 @@
-"""`.ci/setup`: what is locked is installed on any day, whatever was published or withdrawn since."""
+"""`.ci/setup`: what is locked is installed on any day, whatever was published or withdrawn since. And the Makefile."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def set_up(folder: Path, url: str, lock: str = LOCK) -> tuple[int, list[str]]:
     pip = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": url, "PIP_NO_CACHE_DIR": "1", "PIP_RETRIES": "0"}
     for left in folder.glob("venv/lib/python*/site-packages"):
         for name in ("cover", "plugin", "tomlish"):
-            for path in left.glob(f"{name}*"):
+            for path in [*left.glob(f"{name}*"), *left.glob(f"__pycache__/{name}.*")]:
                 subprocess.run(["rm", "-rf", path], check=True)
     done = subprocess.run(
         [folder / ".ci" / "setup", "locked", "venv", "some.lock"],
@@ -72,9 +73,50 @@ def versions(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("extra", ["[toml]", ""], ids=["extras kept", "extras stripped"])
 def test_what_is_locked_is_installed_though_each_has_a_newer_version(folder: Path, index: Index, extra: str) -> None:
-    """Without extras in the lock, who resolves it meets `cover[toml]`'s newer version, which has no hash there."""
+    """Without extras in the lock, who resolves it meets `cover[toml]`'s newer version, which has no hash there.
+
+    It is compiled, too: the service's user may not write there, and each start would compile all of it again."""
     assert set_up(folder, index.url, COVER.pin(extra) + PLUGIN.pin() + TOMLISH.pin()) == (0, [])
     assert versions(folder) == {"cover": "1.0", "plugin": "1.0", "tomlish": "1.0"}
+    (site,) = folder.glob("venv/lib/python*/site-packages")
+    assert {path.name.partition(".")[0] for path in site.glob("__pycache__/*.pyc")} >= {"cover", "plugin", "tomlish"}
+
+
+def test_a_make_target_keeps_what_it_compiles() -> None:
+    shown = subprocess.run(
+        ["make", "--silent", "--eval", 'kept: ; @echo "<$$PYTHONDONTWRITEBYTECODE>"', "kept"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout == "<>\n"
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_what_failed_is_run_once_more_and_nothing_else_is(tmp_path: Path, mended: bool) -> None:
+    (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    (tmp_path / "test_twice.py").write_text(
+        "from pathlib import Path\n"
+        "def ran(name):\n"
+        "    with Path('ran').open('a') as ran: ran.write(name)\n"
+        "def test_sound(): ran('s')\n"
+        f"def test_by_chance(): ran('c'); assert {mended} and 'c' in Path('ran').read_text()[:-1].replace('s', '')\n"
+    )
+    tested = "$(call TESTED,0,test_twice.py)"
+    done = subprocess.run(
+        ["make", "-f", ROOT / "Makefile", "--eval", "tried: ; " + tested, "tried", f"PYTHON={sys.executable}"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "MAKE"))},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert (done.returncode == 0) is mended, done.stdout + done.stderr
+    assert sorted((tmp_path / "ran").read_text()) == ["c", "c", "s"]
+    assert "== failed once, and run again alone:" in done.stdout
 
 
 def test_a_yanked_version_is_installed_and_told_with_what_to_do(folder: Path, index: Index) -> None:
