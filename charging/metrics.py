@@ -208,9 +208,9 @@ class Metrics:
         )
         self.moved_calls = self._counter(
             "charging_moved_calls",
-            "Calls that were ended because somebody moved a leg of them (moved: out of its bridge), by kind.",
+            "Calls that ended because somebody moved a leg (moved: out of its bridge; replaced: by another), by kind.",
             "kind",
-            known=[("blind", "pickup", "moved")],
+            known=[("blind", "attended", "pickup", "moved", "replaced")],
         )
 
     def _make_money(self) -> None:

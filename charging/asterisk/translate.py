@@ -15,6 +15,7 @@ from charging.call.switch_events import (
     BridgeEntered,
     BridgeLeft,
     ChannelEnded,
+    ChannelReplaced,
     DialEnded,
     DialStarted,
     OriginateEnded,
@@ -85,8 +86,11 @@ def _leg(message: AmiMessage) -> str:
     return message.channel_variable(variables.LEG)
 
 
-def _bridge_entered(message: AmiMessage) -> BridgeEntered | None:
-    if not (session := _session(message, "")) or is_far_half(message.get("Channel"), _leg(message)):
+def _bridge_entered(message: AmiMessage) -> BridgeEntered | ChannelReplaced | None:
+    session = _session(message, "")
+    if not session and (swapped := message.get("SwapUniqueid")):
+        return ChannelReplaced(swapped)
+    if not session or is_far_half(message.get("Channel"), _leg(message)):
         return None
     return BridgeEntered(
         session,

@@ -118,9 +118,12 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return Step(replace(session, caller_gone=True), (ReadBlackBox(),))
     if session.answered is None:
         return _not_over(session, context)
-    # The forwarded leg is gone and its caller goes on: nobody pays for that, and an older dialplan's record comes with
-    # its end.
-    return Step(session, (Tell("unpaid_channel_seen", {"uid": event.caller.uid}), HangUp(event.caller.uid, "moved")))
+    # The forwarded leg is gone and its caller goes on: nobody pays for that. An older dialplan's record comes with the
+    # caller's end; that of today's is there at once.
+    unpaid = Tell("unpaid_channel_seen", {"uid": event.caller.uid}), HangUp(event.caller.uid, "moved")
+    if _waited(session, context):
+        return Step(session, unpaid)
+    return Step(session, (*(unpaid if event.caller.bridged else ()), ReadBlackBox()))
 
 
 def _not_over(session: Session, context: Context) -> Step:
@@ -138,11 +141,15 @@ def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> S
 
 def black_box_read(session: Session, event: BlackBoxRead, context: Context) -> Step:
     """Decide on the record, or without it once it has been waited for."""
-    assert session.ended is not None, "a session that is ending has ended"
-    waited_us = context.now.mono_us - session.ended.mono_us
-    if not event.found and waited_us < context.policy.black_box_wait_s * MICROSECONDS:
+    if not event.found and not _waited(session, context):
         return Step(session)
     return begin_settling(session, event, context)
+
+
+def _waited(session: Session, context: Context) -> bool:
+    """Whether the switch's record has been waited for."""
+    assert session.ended is not None, "a session that is ending has ended"
+    return context.now.mono_us - session.ended.mono_us >= context.policy.black_box_wait_s * MICROSECONDS
 
 
 def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Step:

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from charging.call.switch_events import BridgeEntered, BridgeLeft, ChannelEnded, DialEnded, DialStarted, TransferSeen
+from charging.call.switch_events import (
+    BridgeEntered,
+    BridgeLeft,
+    ChannelEnded,
+    ChannelReplaced,
+    DialEnded,
+    DialStarted,
+    TransferSeen,
+)
 from charging.ledger.model import Applied, Balance, Outcome, Transfer
 
 # --- answers to commands --------------------------------------------------------------------------------------
@@ -169,6 +177,7 @@ SessionSwitchEvent = DialStarted | DialEnded | BridgeEntered | BridgeLeft | Chan
 
 Event = (
     SessionSwitchEvent
+    | ChannelReplaced
     | SwitchSaid
     | SwitchSilent
     | BalancesRead

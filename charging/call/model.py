@@ -196,6 +196,10 @@ class Session:
     """Of the bridge; empty until it is joined."""
     left: Instant | None = None
     left_us: int | None = None
+    caller_left: Annotated[bool, VOLATILE] = False
+    """Whether the caller's channel left its bridge too, as it does where the call is over."""
+    replaced: Annotated[bool, VOLATILE] = False
+    """Whether another channel took the forwarded leg's place in its bridge, by an event."""
     ended: Instant | None = None
     caller_gone: bool = False
     confirmed: Annotated[bool, VOLATILE] = False

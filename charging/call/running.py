@@ -56,6 +56,7 @@ from charging.call.switch_events import (
     BridgeEntered,
     BridgeLeft,
     ChannelEnded,
+    ChannelReplaced,
     TransferKind,
     TransferSeen,
 )
@@ -90,6 +91,7 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
     time band's edge may have passed since the set-up."""
     if event.uid not in (session.callee_uid, session.caller_uid):
         return Step(session, (Tell("unpaid_channel_seen", {"uid": event.uid}), AskSwitch(everywhere=True)))
+    session = replace(session, caller_left=session.caller_left and event.uid != session.caller_uid)
     if not session.anchored:
         joined = replace(session, technology=event.technology, left=None, left_us=None)
         return Step(replace(joined, check_mono_us=context.now.mono_us))
@@ -113,20 +115,42 @@ def transfer_seen(session: Session, event: TransferSeen, context: Context) -> St
 
 
 def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
-    if event.uid not in (session.callee_uid, session.caller_uid) or session.left is not None:
+    if event.uid not in (session.callee_uid, session.caller_uid):
+        return Step(session)
+    if event.uid == session.caller_uid:
+        session = replace(session, caller_left=True)
+    if session.left is not None:
         return Step(session)
     check = context.in_s(BRIDGE_LEFT_GRACE_S)
     return Step(replace(session, left=context.now, left_us=event.at_us, check_mono_us=check))
 
 
+def channel_replaced(session: Session, event: ChannelReplaced, _context: Context) -> Step:
+    """Another takes part in the conversation in the forwarded leg's place. The end of that leg, which follows, tells it
+    to be true."""
+    return Step(replace(session, replaced=True) if event.uid == session.callee_uid else session)
+
+
 def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
     """The forwarded leg is the call: it lasts as long as that. The caller's own channel may end before it (a Local
-    channel that is optimised away, an attended transfer): then the switch is asked, should nothing tell more."""
+    channel that is optimised away, an attended transfer): then the switch is asked, should nothing tell more. Where it
+    did not even leave its bridge, somebody else has taken the leg's place (INVITE with Replaces, a conference), and
+    nobody pays for him: the switch is asked at once, and the caller's channel is hung up."""
     if event.uid == session.callee_uid:
-        return begin_ending(session, context)
+        return _leg_ended(session, context)
     if event.uid != session.caller_uid:
         return Step(session)
     return Step(replace(session, caller_gone=True, check_mono_us=context.in_s(BRIDGE_LEFT_GRACE_S)))
+
+
+def _leg_ended(session: Session, context: Context) -> Step:
+    told: tuple[Command, ...] = ()
+    if session.replaced and not session.hangup_reason:
+        session = replace(session, hangup_reason="replaced")
+        told = (Tell("leg_replaced"),)
+    ending = begin_ending(session, context)
+    over = session.caller_gone or session.caller_left
+    return Step(ending.session, (*told, *(ending.commands if over else (AskSwitch(),))))
 
 
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
@@ -152,6 +176,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         technology=session.technology or "unknown",
         left=None,
         left_us=None,
+        replaced=False,
         caller_gone=event.caller is None,
         confirmed=session.confirmed or event.alone,
         tick_mono_us=_first_tick(session, context) if event.alone else session.tick_mono_us,

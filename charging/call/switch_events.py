@@ -1,7 +1,8 @@
 """What the switch tells, as typed facts. No AMI field name appears here.
 
 ``at_us`` is the switch's own wall clock when it wrote the event, in µs since the epoch; ``None`` where
-``timestampevents`` is off. ``session`` is never empty: events of channels that are not ours are not translated.
+``timestampevents`` is off. ``session`` is never empty: events of channels that are not ours are not translated, but for
+one that takes the place of another (`ChannelReplaced`), which may be ours.
 ``uid`` is Asterisk's ``Uniqueid``, good for every order to a channel.
 """
 
@@ -62,6 +63,15 @@ class BridgeLeft:
     leg: str
     bridge: str
     at_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReplaced:
+    """A channel of no session took the place of another in a bridge (INVITE with Replaces, a Local channel that is
+    optimised away). Whose that other was is not told."""
+
+    uid: str
+    """Of the channel that lost its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,7 @@ SwitchEvent = (
     | DialEnded
     | BridgeEntered
     | BridgeLeft
+    | ChannelReplaced
     | ChannelEnded
     | TransferSeen
     | PromptStarted

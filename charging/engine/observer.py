@@ -22,9 +22,10 @@ Fields = Mapping[str, Any]
 
 WARNINGS = frozenset(
     "answer_delivery_doubted clocks_disagreed end_unproven extension_refused ledger_not_reached tick_postponed "
-    "transfer_cut transfer_followed moved_call_cut unpaid_channel_seen audit_postponed maintenance_postponed "
-    "switch_failed overdue_call_cut lease_lost lease_not_renewed lease_not_released answer_moved records_not_deleted "
-    "records_of_another_switch left_message_too_old drain_begun drain_ended overload_begun overload_ended".split()
+    "transfer_cut transfer_followed moved_call_cut leg_replaced unpaid_channel_seen audit_postponed "
+    "maintenance_postponed switch_failed overdue_call_cut lease_lost lease_not_renewed lease_not_released "
+    "answer_moved records_not_deleted records_of_another_switch left_message_too_old drain_begun drain_ended "
+    "overload_begun overload_ended".split()
 )
 ERRORS = frozenset(
     "session_lost session_reasserted session_reasserted_short quota_overrun unexpected_event_met mailbox_overflowed "
@@ -53,6 +54,7 @@ class MeteredObserver:
             "event_contradicted": lambda fields: metrics.contradicted_events.labels(fields["event"]).inc(),
             "leg_without_session": lambda _fields: metrics.stray_legs.inc(),
             "moved_call_cut": lambda _fields: metrics.moved_calls.labels("moved").inc(),
+            "leg_replaced": lambda _fields: metrics.moved_calls.labels("replaced").inc(),
             "transfer_cut": lambda fields: metrics.moved_calls.labels(fields["kind"]).inc(),
             "end_unproven": lambda _fields: metrics.unproven_ends.inc(),
             "clock_jumped": lambda _fields: metrics.clock_jumps.inc(),

@@ -18,7 +18,7 @@ from charging.call.events import BlackBoxRead, ClockJumped, Draining, FundsChang
 from charging.call.fax import Fax
 from charging.call.model import Policy, Session, State
 from charging.call.storage import Record, overdue_s, revive
-from charging.call.switch_events import BridgeEntered, DialEnded, DialStarted, SwitchEvent
+from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, DialStarted, SwitchEvent
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.booked import BookedRecords
 from charging.engine.closed import ClosedRecords
@@ -232,6 +232,11 @@ class Registry:
 
     def deliver(self, event: SwitchEvent) -> None:
         """Hand an event of the switch to its session. Events of closed sessions are late, and normal."""
+        if isinstance(event, ChannelReplaced):
+            for one in self._runners.values():
+                if isinstance(one.session, Session) and one.session.callee_uid == event.uid:
+                    one.offer(event)
+            return
         if not isinstance(event, SessionSwitchEvent):
             return
         runner = self._runners.get(event.session)

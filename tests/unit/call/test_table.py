@@ -9,12 +9,13 @@ from dataclasses import replace
 import pytest
 
 from charging.call.commands import AskSwitch, HangUp, ReadBalances, ReadBlackBox, SetDeadline, Tell
-from charging.call.events import BlackBoxRead, ClockJumped, Leg, SwitchSaid, SwitchSilent, Woke
+from charging.call.events import BlackBoxRead, ClockJumped, Event, Leg, SwitchSaid, SwitchSilent, Woke
 from charging.call.model import Policy, Session, State, from_json
 from charging.call.switch_events import (
     BridgeEntered,
     BridgeLeft,
     ChannelEnded,
+    ChannelReplaced,
     DialEnded,
     DialStarted,
     TransferKind,
@@ -108,6 +109,53 @@ def test_call_that_comes_back_to_its_bridge_goes_on() -> None:
     entered = BridgeEntered("s-1", "callee", "PJSIP/m", "callee", "b", "simple_bridge", NOW.wall_us)
     back, _ = step(left, entered, NOW.plus(1), POLICY)
     assert (back.state, back.left) == (State.RUNNING, None)
+
+
+LEG_ENDED = ChannelEnded("s-1", "callee", "PJSIP/m", "callee", 16, NOW.wall_us)
+
+
+def _left(uid: str, leg_name: str) -> BridgeLeft:
+    return BridgeLeft("s-1", uid, "PJSIP/m", leg_name, "b", NOW.wall_us)
+
+
+def _told(session: Session, *events: Event) -> Session:
+    for event in events:
+        after, _ = step(session, event, NOW, POLICY)
+        assert isinstance(after, Session)
+        session = after
+    return session
+
+
+def test_caller_who_left_the_bridge_with_the_leg_is_not_asked_about() -> None:
+    over = _told(running(), _left("callee", "callee"), _left("caller", "caller"))
+    assert step(over, LEG_ENDED, NOW, POLICY)[1] == (ReadBlackBox(),)
+
+
+def test_caller_who_stays_in_the_bridge_of_a_leg_that_ended_is_hung_up_at_once() -> None:
+    ending, asked = step(_told(running(), _left("callee", "callee")), LEG_ENDED, NOW, POLICY)
+    assert asked == (AskSwitch(),)
+    _, commands = step(ending, SwitchSaid(NOW.mono_us, leg("caller"), None), NOW, POLICY)
+    assert hung_up(commands) == {"caller"}
+    assert ReadBlackBox() in commands
+
+
+def test_caller_who_is_about_to_end_is_not_hung_up() -> None:
+    ending = _told(running(), LEG_ENDED)
+    _, commands = step(ending, SwitchSaid(NOW.mono_us, leg("caller", bridged=False), None), NOW, POLICY)
+    assert commands == (ReadBlackBox(),)
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        ((ChannelReplaced("callee"), LEG_ENDED), "replaced"),
+        ((ChannelReplaced("caller"), LEG_ENDED), ""),
+        ((ChannelReplaced("callee"), SwitchSaid(NOW.mono_us, leg("caller"), leg("callee")), LEG_ENDED), ""),
+    ],
+    ids=["the leg", "its caller", "not so, says the switch"],
+)
+def test_leg_whose_place_another_took_ended_for_that_reason(events: tuple[Event, ...], reason: str) -> None:
+    assert _told(running(), *events).hangup_reason == reason
 
 
 @pytest.mark.parametrize(("left_ms", "orders"), [(110_900, 0), (109_100, 0), (111_100, 1), (108_900, 1), (None, 1)])
