@@ -16,6 +16,9 @@ COLUMNS = (
     Column("name", "name"),
     Column("scopes", "scopes"),
     Column("created", "created"),
+    Column("account", "account"),
+    Column("expires", "expires"),
+    Column("amount_max", "at most"),
 )
 SCOPES = typer.Option(
     ..., "--scope", help="What it may do; may be given several times.", case_sensitive=False, show_default=False
@@ -32,11 +35,20 @@ def add(
     ctx: typer.Context,
     name: str = typer.Argument(help="Whose it is, in a few words.", show_default=False),
     scopes: list[Scope] = SCOPES,
+    account: str = typer.Option("", "--account", help="The only account that it may ask about.", show_default=False),
+    expires: str | None = typer.Option(
+        None, "--expires", help="A day (its first moment) or a time.", show_default=False
+    ),
+    amount_max: str | None = typer.Option(
+        None, "--amount-max", help="Euro: the largest top-up or correction at a time.", show_default=False
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Make a token. It is shown now and never again: only its hash is stored."""
     with connected(options(ctx).settings()) as client:
-        show_one(client.send("POST", "/tokens", {"name": name, "scopes": list(dict.fromkeys(scopes))}), as_json=as_json)
+        bounds = {"account": account, "expires": expires, "amount_max": amount_max}
+        body = {"name": name, "scopes": list(dict.fromkeys(scopes)), **bounds}
+        show_one(client.send("POST", "/tokens", body), as_json=as_json)
 
 
 @token.command("list")

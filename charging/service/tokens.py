@@ -32,7 +32,7 @@ _TOKEN = re.compile(rf"{LABEL}_([0-9a-f]{{12}})_([A-Za-z0-9_-]{{43}})")
 
 
 class Scope(StrEnum):
-    """What a token may do. None includes another; a token has one or several."""
+    """What a token may do; a token has one or several. Only ``operate`` includes others, see :meth:`allowed_by`."""
 
     READ = "read"
     """Look at everything."""
@@ -42,8 +42,24 @@ class Scope(StrEnum):
     """Send faxes, which their accounts pay."""
     MINUTES = "minutes"
     """Give free minutes, and take them back."""
+    NUMBERS = "numbers"
+    """Set where a number forwards to, and its voicemail."""
+    ACCOUNTS = "accounts"
+    """Make and edit accounts, give them numbers and take these back."""
+    CORRECT = "correct"
+    """Correct credit, and the end of what is paid of a subscription."""
+    CALLS = "calls"
+    """End running calls."""
     OPERATE = "operate"
-    """Make and edit accounts and numbers, correct credit, hang up calls."""
+    """These four, and suspend and close accounts."""
+
+    def allowed_by(self, scopes: Collection[Scope]) -> bool:
+        """Whether somebody with these scopes may do it."""
+        return self in scopes or (self in OPERATED and Scope.OPERATE in scopes)
+
+
+OPERATED = frozenset({Scope.NUMBERS, Scope.ACCOUNTS, Scope.CORRECT, Scope.CALLS})
+"""What ``operate`` includes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +71,24 @@ class Token:
     """Whose it is, in a person's words."""
     scopes: frozenset[Scope]
     created_us: int
+    account: str = ""
+    """The only account that it can ask about and change; empty: every one."""
+    expires_us: int | None = None
+    """Wall clock from which on it is good for nothing; ``None``: never."""
+    amount_max: int | None = None
+    """Micro-euro, the largest top-up or correction (up or down) at a time; ``None``: what the tariff allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a token to be made may not pass; see :class:`Token`."""
+
+    account: str = ""
+    expires_us: int | None = None
+    amount_max: int | None = None
+
+
+UNBOUND = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +113,19 @@ class Tokens:
         """Of the tokens when they were last listed."""
         self._listed_mono_us: int | None = None
 
-    async def add(self, name: str, scopes: Collection[Scope]) -> NewToken | Refused:
+    async def add(self, name: str, scopes: Collection[Scope], bounds: Bounds = UNBOUND) -> NewToken | Refused:
         """Make a token."""
+        now_us = self._clock.now().wall_us
         if (wrong := text.reason(name)) is not None:
             return Refused(wrong.code, f"found the name {name[:80]!r}, expected one line that says whose token it is")
         if not scopes:
             return Refused(Code.INVALID, "found no scope, expected one or more of " + ", ".join(Scope))
+        if (wrong := _out_of_bounds(bounds, now_us)) is not None:
+            return wrong
         if len(await self._documents.list_documents(COLLECTION, limit=TOKENS_MAX)) >= TOKENS_MAX:
             return Refused(Code.NOT_ALLOWED, f"there are {TOKENS_MAX} tokens already", "revoke those nobody uses")
-        token = Token(secrets.token_hex(6), name.strip(), frozenset(scopes), self._clock.now().wall_us)
+        limits = bounds.account, bounds.expires_us, bounds.amount_max
+        token = Token(secrets.token_hex(6), name.strip(), frozenset(scopes), now_us, *limits)
         secret = secrets.token_urlsafe(32)
         if await self._documents.put_document(COLLECTION, token.id, _body(token, secret)) is not Put.CREATED:
             return Refused(Code.CONFLICT, f"there is a token {token.id} already", "try again")
@@ -113,7 +151,8 @@ class Tokens:
             self._digests.pop("" if match is None else match[1], None)
             return None
         token, digest = _stored(document)
-        return token if hmac.compare_digest(digest, _digest(match[2])) else None
+        expired = token.expires_us is not None and self._clock.now().wall_us >= token.expires_us
+        return token if hmac.compare_digest(digest, _digest(match[2])) and not expired else None
 
     async def exists(self, id: str) -> bool:
         """Whether there is such a token. However often it is asked for ids that there are not, the store is asked at
@@ -130,6 +169,16 @@ class Tokens:
         """Whether this is the text of a token that ``exists`` has found. Asks no store; a revoked one may fit."""
         match = _TOKEN.fullmatch(secret)
         return match is not None and hmac.compare_digest(self._digests.get(match[1], ""), _digest(match[2]))
+
+
+def _out_of_bounds(bounds: Bounds, now_us: int) -> Refused | None:
+    if bounds.account and (wrong := text.account_id(bounds.account)) is not None:
+        return wrong
+    if bounds.expires_us is not None and bounds.expires_us <= now_us:
+        return Refused(Code.INVALID, "found an end that is over, expected one that is to come")
+    if bounds.amount_max is not None and bounds.amount_max <= 0:
+        return Refused(Code.INVALID, "found a largest amount of nothing, expected more than 0.00")
+    return None
 
 
 def _readable_digest(document: Document) -> str:
@@ -160,6 +209,9 @@ def _body(token: Token, secret: str) -> str:
         "scopes": sorted(token.scopes),
         "created_us": token.created_us,
         "sha256": _digest(secret),
+        "account": token.account,
+        "expires_us": token.expires_us,
+        "amount_max": token.amount_max,
     }
     return json.dumps(contents, separators=(",", ":"))
 
@@ -169,6 +221,7 @@ def _stored(document: Document) -> tuple[Token, str]:
     try:
         contents = json.loads(document.body)
         scopes = frozenset(map(Scope, contents["scopes"]))
-        return Token(document.id, contents["name"], scopes, contents["created_us"]), contents["sha256"]
+        limits = contents.get("account", ""), contents.get("expires_us"), contents.get("amount_max")  # none before 0.2
+        return Token(document.id, contents["name"], scopes, contents["created_us"], *limits), contents["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise LedgerCorrupt(f"the stored token {document.id} cannot be read") from error

@@ -70,7 +70,7 @@ def api_app(
         operations=Operations.of(app.openapi(), {} if fax_bytes_max is None else {FAXES: fax_bytes_max}),
         open_paths=(DOCUMENT_PATH,),
         tokens=tokens,
-        clock=service.clock,
+        service=service,
         limits=settings,
     )
     app.add_middleware(Public)

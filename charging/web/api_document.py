@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from charging.service.tokens import Scope
+from charging.service.tokens import OPERATED, Scope
 from charging.web.problem import MEDIA_TYPE, ProblemDocument
 
 SCHEME = "bearer"
@@ -50,14 +50,24 @@ _SCOPES = {
     "/accounts/{account}/minute-grants": Scope.MINUTES,
     FAXES: Scope.FAX,
     CANCELLATION: Scope.FAX,
+    "/accounts": Scope.ACCOUNTS,
+    "/accounts/{account}": Scope.ACCOUNTS,
+    "/accounts/{account}/fax-address": Scope.ACCOUNTS,
+    "/accounts/{account}/corrections": Scope.CORRECT,
+    "/accounts/{account}/subscription-corrections": Scope.CORRECT,
+    "/numbers": Scope.ACCOUNTS,
+    "/calls/{session}": Scope.CALLS,
 }
 """Of changes; those at other paths need ``operate``."""
+NUMBER = "/numbers/{number}"
 
 
 def scope_of(method: str, template: str) -> Scope:
     """The scope that an operation needs."""
     if method == "GET":
         return Scope.READ
+    if template == NUMBER:
+        return Scope.NUMBERS if method == "PATCH" else Scope.ACCOUNTS
     return _SCOPES.get(template, Scope.OPERATE)
 
 
@@ -72,7 +82,8 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for template, methods in document["paths"].items():
         for method, operation in methods.items():
             scope = scope_of(method.upper(), template)
-            operation["security"] = [{SCHEME: [scope.value]}]
+            wider = [Scope.OPERATE] if scope in OPERATED else []
+            operation["security"] = [{SCHEME: [one.value]} for one in (scope, *wider)]
             operation["x-scope"] = scope.value
             references = {
                 str(one): {"$ref": f"#/components/responses/Problem{one}"} for one in _fates(template, operation)

@@ -21,14 +21,15 @@ from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charging.clock import Clock
 from charging.errors import LedgerError
+from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, token_id
 from charging.web.limits import Limits
 from charging.web.problem import ledger_response, problem_response
 from charging.web.public import RATE, REQUEST_ID, Pace
 from charging.web.settings import Api
+from charging.web.token_bounds import is_its_own, too_much
 
 REALM = 'Bearer realm="charging"'
 IPV6_PREFIX = 64
@@ -44,6 +45,7 @@ log = structlog.get_logger(__name__)
 class Operation:
     """What can be asked."""
 
+    template: str
     scope: Permission
     body_bytes: int | None
     """The largest body, where it is not that of all others."""
@@ -64,7 +66,9 @@ class Operations:
                     compile_path(template)[0],
                     {
                         method.upper(): Operation(
-                            Permission(one["x-scope"]), body_bytes.get(template) if "requestBody" in one else None
+                            template,
+                            Permission(one["x-scope"]),
+                            body_bytes.get(template) if "requestBody" in one else None,
                         )
                         for method, one in methods.items()
                     },
@@ -73,9 +77,10 @@ class Operations:
             )
         )
 
-    def at(self, path: str) -> Mapping[str, Operation] | None:
-        """The methods of a path; ``None``: there is no such path."""
-        return next((methods for pattern, methods in self.table if pattern.match(path)), None)
+    def at(self, path: str) -> tuple[Mapping[str, Operation], Mapping[str, str]] | None:
+        """The methods of a path, and what it names; ``None``: there is no such path."""
+        found = ((methods, pattern.match(path)) for pattern, methods in self.table)
+        return next(((methods, match.groupdict()) for methods, match in found if match is not None), None)
 
 
 class Denied(Exception):
@@ -97,14 +102,15 @@ class Gate:
         operations: Operations,
         open_paths: Iterable[str],
         tokens: Tokens,
-        clock: Clock,
+        service: Service,
         limits: Api,
     ) -> None:
         self._app = app
+        self._service = service
         self._operations = operations
         self._open_paths = frozenset(open_paths)
         self._tokens = tokens
-        self._clock = clock
+        self._clock = service.clock
         self._settings = limits
         self._requests = Limits(limits.requests_per_minute)
         self._failures = Limits(limits.failed_logins_per_minute)
@@ -119,15 +125,15 @@ class Gate:
             if scope["path"] in self._open_paths and scope["method"] == "GET":
                 await self._app(scope, receive, send)
                 return
-            operation = await self._check(scope)
+            operation, token = await self._check(scope)
         except Denied as denied:
             await denied.response(scope, receive, send)
         except LedgerError as error:
             await ledger_response(error)(scope, receive, send)
         else:
-            await self._pass(operation, scope, receive, send)
+            await self._pass(operation, token, scope, receive, send)
 
-    async def _pass(self, operation: Operation, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass(self, operation: Operation, token: Token, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body and hand it on. Only so many large ones are in memory at a time."""
         large = operation.body_bytes is not None
         try:
@@ -136,26 +142,35 @@ class Gate:
             self._uploads += large
             try:
                 body = await self._body(scope, receive, operation.body_bytes or self._settings.max_body_bytes)
+                if why := too_much(token, operation.template, body):
+                    raise Denied(problem_response(403, "forbidden", why, "ask the operator"))
                 await self._app(scope, _Replay(body, receive), send)
             finally:
                 self._uploads -= large
         except Denied as denied:
             await denied.response(scope, receive, send)
 
-    async def _check(self, scope: Scope) -> Operation:
+    async def _check(self, scope: Scope) -> tuple[Operation, Token]:
         token = await self._login(scope)
         now_us = self._clock.now().mono_us
         wait_s = self._requests.take(token.id, now_us)
         scope[RATE] = Pace(self._settings.requests_per_minute, *self._requests.left(token.id, now_us))
         if wait_s > 0:
             raise _too_many(wait_s, "this token has asked too often")
-        operation = self._operation(scope)
+        operation, names = self._operation(scope)
         needed = operation.scope
-        if needed not in token.scopes:
+        if not needed.allowed_by(token.scopes):
             detail = f"the token {token.id} has not the scope {needed}"
             advice = f"make one that has: `charging token add NAME --scope {needed}`"
             challenge = f'{REALM}, error="insufficient_scope", scope="{needed}"'
             raise Denied(problem_response(403, "forbidden", detail, advice), WWW_Authenticate=challenge)
+        query = scope["query_string"]
+        if token.account and not await is_its_own(
+            token, scope["method"], operation.template, names, query, self._service
+        ):
+            detail = f"the token {token.id} is bound to account {token.account}"
+            advice = "name that account: in the path, or as the parameter `account` of a list"
+            raise Denied(problem_response(403, "forbidden", detail, advice))
         if scope["method"] != "GET":
             log.info(
                 "api_change_asked",
@@ -164,17 +179,18 @@ class Gate:
                 method=scope["method"],
                 request=scope.get(REQUEST_ID),
             )
-        return operation
+        return operation, token
 
-    def _operation(self, scope: Scope) -> Operation:
-        methods = self._operations.at(scope["path"])
-        if methods is None:
+    def _operation(self, scope: Scope) -> tuple[Operation, Mapping[str, str]]:
+        found = self._operations.at(scope["path"])
+        if found is None:
             raise Denied(problem_response(404, "not_found", "there is no such path", "/openapi.json lists them"))
+        methods, names = found
         if scope["method"] not in methods:
             allowed = ", ".join(sorted(methods))
             detail = f"found the method {scope['method'][:20]!r}, expected one of {allowed}"
             raise Denied(problem_response(405, "method_not_allowed", detail), Allow=allowed)
-        return methods[scope["method"]]
+        return methods[scope["method"]], names
 
     async def _login(self, scope: Scope) -> Token:
         headers = dict(scope["headers"])

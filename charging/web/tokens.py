@@ -8,8 +8,10 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from charging.call.cdr import iso
-from charging.service.tokens import NewToken, Scope, Token, Tokens
-from charging.web.models import Body, Instant, Page, Text
+from charging.pricing.money import format_euro
+from charging.service.tokens import Bounds, NewToken, Scope, Token, Tokens
+from charging.web.models import Body, Euro, Instant, Page, Text, iso_or_none
+from charging.web.parts import TheService, exact_euro, wall_us
 from charging.web.problem import granted
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
@@ -20,6 +22,11 @@ class TokenNew(Body):
 
     name: Text = Field(description="whose it is")
     scopes: list[Scope] = Field(max_length=len(Scope))
+    account: Annotated[str, Field(max_length=500, description="the only account that it may ask about")] = ""
+    expires: Annotated[str | None, Field(max_length=40, description="a day or a time; null: never")] = None
+    amount_max: Annotated[
+        str | None, Field(max_length=40, description="euro; of a top-up or a correction; null: as the tariff allows")
+    ] = None
 
 
 class TokenOut(BaseModel):
@@ -29,10 +36,21 @@ class TokenOut(BaseModel):
     name: str
     scopes: list[Scope]
     created: Instant
+    account: str = Field("", description="the only account that it may ask about; empty: every one")
+    expires: Instant | None = None
+    amount_max: Euro | None = None
 
     @classmethod
     def of(cls, token: Token) -> Self:
-        return cls(id=token.id, name=token.name, scopes=sorted(token.scopes), created=iso(token.created_us))
+        return cls(
+            id=token.id,
+            name=token.name,
+            scopes=sorted(token.scopes),
+            created=iso(token.created_us),
+            account=token.account,
+            expires=iso_or_none(token.expires_us),
+            amount_max=None if token.amount_max is None else format_euro(token.amount_max),
+        )
 
 
 class TokenMade(TokenOut):
@@ -60,9 +78,16 @@ async def list_tokens(tokens: TheTokens) -> Page[TokenOut]:
 
 
 @router.post("", status_code=201)
-async def add_token(body: TokenNew, tokens: TheTokens) -> TokenMade:
+async def add_token(body: TokenNew, tokens: TheTokens, service: TheService) -> TokenMade:
     """Make a token."""
-    return TokenMade.made(granted(await tokens.add(body.name, body.scopes)))
+    if body.account:
+        granted(await service.accounts.get(body.account))
+    bounds = Bounds(
+        body.account,
+        None if body.expires is None else wall_us(body.expires, service.tariff().zone),
+        None if body.amount_max is None else exact_euro(body.amount_max),
+    )
+    return TokenMade.made(granted(await tokens.add(body.name, body.scopes, bounds)))
 
 
 @router.delete("/{token}")

@@ -216,3 +216,16 @@ async def test_document_tells_the_upload_and_what_is_missing(office: FaxDoor) ->
     assert list(operation["responses"]["402"]["content"]) == ["application/problem+json"]
     missing = document["components"]["schemas"][schema["schema"]["$ref"].rpartition("/")[2]]
     assert {"pages", "needed", "available", "missing"} <= set(missing["required"])
+
+
+async def test_price_of_a_fax_is_told_before_it_is_sent_and_is_what_is_charged(office: FaxDoor) -> None:
+    for payer in ("account=anna", "plan=pro"):
+        path = f"/fax-quotes?{payer}&pages=3&number={TARGET.replace('+', '%2B')}"
+        quote = (await office.door("read", "GET", path)).json()
+        sent = (await office.upload(201, key=payer.replace("=", "-"))).json()
+        assert (quote["pages"], quote["page_price"]) == (sent["pages"], sent["page_price"])
+        assert quote["total"] == "0.15"
+    await office.door("read", "GET", "/fax-quotes?plan=pro&number=0201234567", 422)
+    await office.door("read", "GET", "/fax-quotes?plan=golden&number=0612345678", 422)
+    await office.door("read", "GET", "/fax-quotes?plan=pro&number=0612345678&pages=0", 422)
+    await office.door("read", "GET", "/fax-quotes?number=0612345678", 422)

@@ -1,0 +1,152 @@
+"""Tokens with bounds: one account, an end, a largest amount; and scopes that do not include one another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from charging.pricing.money import parse_euro
+from charging.service.tokens import Bounds, NewToken, Scope
+from tests.fakes.clock import FakeClock
+from tests.unit.service.conftest import Shop
+from tests.unit.web.door import Door
+
+ANNAS, BERTS = "+31201234567", "+31207654321"
+
+
+@pytest.fixture
+async def door(shop: Shop) -> Door:
+    made = Door(shop.service)
+    await made.open()
+    for account, number in (("anna", ANNAS), ("bert", BERTS)):
+        await made("operate", "POST", "/accounts", 201, json={"id": account, "plan": "light"})
+        await made("operate", "POST", "/numbers", 201, json={"number": number, "account": account})
+    return made
+
+
+async def bound(door: Door, *scopes: Scope, **bounds: Any) -> str:
+    made = await door.tokens.add("bound", scopes, Bounds(**bounds))
+    assert isinstance(made, NewToken)
+    return made.secret
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/accounts/{}", "/accounts/{}/balance", "/accounts/{}/journal", "/accounts/{}/numbers"),
+        *("/accounts/{}/statements/2026-11", "/accounts/{}/faxes", "/calls?account={}", "/cdrs?account={}"),
+        *("/numbers?account={}", "/decisions?account={}", "/limits?account={}&number=0612345678"),
+        *("/quotes?account={}&number=0612345678&seconds=1"),
+    ],
+)
+async def test_a_token_of_an_account_reads_that_account_and_no_other(door: Door, path: str) -> None:
+    annas = await bound(door, Scope.READ, account="anna")
+    await door(annas, "GET", path.format("anna"))
+    for other in ("bert", "nobody", "anna%20", "%61nna2"):
+        await door(annas, "GET", path.format(other), 403)
+
+
+async def test_a_token_of_an_account_reads_no_list_of_everybody_nor_by_naming_two(door: Door) -> None:
+    annas = await bound(door, Scope.READ, account="anna")
+    for path in ("/accounts", "/calls", "/cdrs", "/numbers", "/decisions"):
+        await door(annas, "GET", path, 403)
+        await door(annas, "GET", f"{path}?account=anna&account=bert", 403)
+        await door(annas, "GET", f"{path}?account=bert&account=anna", 403)
+        await door(annas, "GET", f"{path}?account=", 403)
+    await door(annas, "GET", "/tariff")
+    await door(annas, "GET", "/health")
+    await door(annas, "GET", "/quotes?plan=light&number=0612345678&seconds=1")
+
+
+async def test_a_token_of_an_account_changes_its_own_number_and_no_other(door: Door) -> None:
+    annas = await bound(door, Scope.NUMBERS, Scope.READ, account="anna")
+    await door(annas, "PATCH", f"/numbers/{ANNAS}", json={"forward_to": "+31612345678"})
+    await door(annas, "PATCH", "/numbers/0201234567", json={"forward_to": ""})
+    await door(annas, "GET", f"/numbers/{ANNAS}")
+    for number in (BERTS, "+31209999999", "0207654321"):
+        await door(annas, "PATCH", f"/numbers/{number}", 403, json={"forward_to": "+31612345678"})
+        await door(annas, "GET", f"/numbers/{number}", 403)
+    await door(annas, "DELETE", "/calls/unknown", 403)
+
+
+async def test_a_token_of_an_account_makes_nothing_for_another(door: Door) -> None:
+    annas = await bound(door, *Scope, account="anna")
+    key = {"Idempotency-Key": "k"}
+    await door(annas, "POST", "/accounts", 403, json={"id": "carl", "plan": "light"})
+    await door(annas, "POST", "/numbers", 403, json={"number": "+31201112222", "account": "anna"})
+    await door(annas, "POST", "/accounts/bert/top-ups", 403, json={"amount": "10"}, headers=key)
+    await door(annas, "POST", "/accounts/anna/top-ups", 201, json={"amount": "10"}, headers=key)
+
+
+async def test_every_operation_is_closed_to_a_token_of_another_account_or_tells_of_none(door: Door) -> None:
+    """A path that is new must not be open to bound tokens by oversight."""
+    carls = await bound(door, *Scope, account="carl")
+    passed = set()
+    for template, methods in door.app.openapi()["paths"].items():
+        names = {"account": "anna", "number": ANNAS, "session": "s", "month": "2026-11"}
+        for method in methods:
+            try:
+                await door(carls, method.upper(), template.format(**names), 403)
+            except AssertionError:
+                passed.add(f"{method} {template}")
+    prices = {"get /quotes", "get /limits", "get /fax-quotes"}
+    assert passed == {"get /tariff", "get /health"} | prices
+
+
+async def test_a_token_is_good_until_its_end_and_not_from_then_on(door: Door, clock: FakeClock) -> None:
+    end_us = clock.now().wall_us + 60_000_000
+    for_a_minute = await bound(door, Scope.READ, expires_us=end_us)
+    await clock.advance(59)
+    await door(for_a_minute, "GET", "/health")
+    await clock.advance(1)
+    await door(for_a_minute, "GET", "/health", 401)
+
+
+async def test_a_token_moves_no_more_than_its_amount_at_a_time(door: Door) -> None:
+    some = await bound(door, Scope.CREDIT, Scope.CORRECT, amount_max=parse_euro("25"))
+    for number, (path, amount, status) in enumerate(
+        [
+            ("top-ups", "25.00", 201),
+            ("top-ups", "25.01", 403),
+            ("top-ups", "1000", 403),
+            ("corrections", "-25", 201),
+            ("corrections", "-25.01", 403),
+            ("corrections", "25,01", 403),
+            ("corrections", "much", 422),
+        ]
+    ):
+        body = {"amount": amount} | ({"reason": "r"} if path == "corrections" else {})
+        key = {"Idempotency-Key": f"k-{number}"}
+        await door(some, "POST", f"/accounts/anna/{path}", status, json=body, headers=key)
+    twice = b'{"amount": "10", "amount": "500"}'
+    headers = {"Idempotency-Key": "twice", "Content-Type": "application/json"}
+    await door(some, "POST", "/accounts/anna/top-ups", 403, content=twice, headers=headers)
+    wide = '{"amount": "500"}'.encode("utf-16")
+    headers["Idempotency-Key"] = "wide"
+    await door(some, "POST", "/accounts/anna/top-ups", 403, content=wide, headers=headers)
+
+
+async def test_a_website_can_set_a_forward_number_and_neither_correct_close_nor_hang_up(door: Door) -> None:
+    website = await bound(door, Scope.READ, Scope.NUMBERS)
+    await door(website, "PATCH", f"/numbers/{ANNAS}", json={"forward_to": "+31612345678"})
+    key = {"Idempotency-Key": "k"}
+    await door(website, "POST", "/accounts/anna/corrections", 403, json={"amount": "1", "reason": "r"}, headers=key)
+    await door(website, "PUT", "/accounts/anna/status", 403, json={"status": "closed", "reason": "r"})
+    await door(website, "DELETE", "/calls/s", 403)
+    await door(website, "DELETE", f"/numbers/{ANNAS}", 403)
+    await door(website, "PATCH", "/accounts/anna", 403, json={"plan": "pro"})
+
+
+async def test_a_token_made_before_there_were_bounds_is_read_as_one_without(door: Door) -> None:
+    await door("read", "GET", "/accounts")
+    token = (await door.tokens.all())[0]
+    assert (token.account, token.expires_us, token.amount_max) == ("", None, None)
+    document = await door.documents.get_document("api-tokens", token.id)
+    assert document is not None
+    old = document.body.replace(',"account":"","expires_us":null,"amount_max":null', "")
+    assert old != document.body
+    await door.documents.delete_document(document)
+    await door.documents.put_document("api-tokens", token.id, old)
+    assert (await door.tokens.all())[0] == token
+    await door(token.name, "GET", "/health", 200 if token.name == "read" else 403)
