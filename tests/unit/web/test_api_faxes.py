@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from charging.fax.desk import FaxDesk, Paper
+from charging.pricing.money import format_euro
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.web.api_gate import UPLOADS_MAX
@@ -224,7 +225,7 @@ async def test_price_of_a_fax_is_told_before_it_is_sent_and_is_what_is_charged(o
         quote = (await office.door("read", "GET", path)).json()
         sent = (await office.upload(201, key=payer.replace("=", "-"))).json()
         assert (quote["pages"], quote["page_price"]) == (sent["pages"], sent["page_price"])
-        assert quote["total"] == "0.15"
+        assert quote["total"] == format_euro(3 * PAGE)
     await office.door("read", "GET", "/fax-quotes?plan=pro&number=0201234567", 422)
     await office.door("read", "GET", "/fax-quotes?plan=golden&number=0612345678", 422)
     await office.door("read", "GET", "/fax-quotes?plan=pro&number=0612345678&pages=0", 422)

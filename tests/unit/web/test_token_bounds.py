@@ -37,7 +37,7 @@ async def bound(door: Door, *scopes: Scope, **bounds: Any) -> str:
         *("/accounts/{}", "/accounts/{}/balance", "/accounts/{}/journal", "/accounts/{}/numbers"),
         *("/accounts/{}/statements/2026-11", "/accounts/{}/faxes", "/calls?account={}", "/cdrs?account={}"),
         *("/numbers?account={}", "/decisions?account={}", "/limits?account={}&number=0612345678"),
-        *("/quotes?account={}&number=0612345678&seconds=1"),
+        "/quotes?account={}&number=0612345678&seconds=1",
     ],
 )
 async def test_a_token_of_an_account_reads_that_account_and_no_other(door: Door, path: str) -> None:
