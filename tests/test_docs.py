@@ -260,3 +260,87 @@ def test_what_a_command_shows_is_what_it_prints(
 
 def test_sessions_are_shown() -> None:
     assert sum(map(len, sessions())) > 8
+
+
+# --- Every line of a shell is run by a test, or says why not --------------------------------------------------------
+
+SHELLS = ("console", "sh")
+PAGES_RUN = {"docs/integrate.md": "tests/integration/test_docs_requests.py"}
+"""Pages whose lines a test reads and runs one after the other."""
+
+WAYS_IN = "tests/asterisk/test_ways_in.py::"
+UNITS = "tests/integration/test_systemd_units.py::"
+RESTORE = "tests/integration/test_cli_restore.py::test_a_copy_becomes_the_ledger_and_what_was_there_is_kept_whole"
+RUN_BY = {
+    "make demo": "tests/asterisk/test_demo.py::test_demo_shows_a_whole_call_and_ends_by_itself",
+    "apt install ./charging_0.1.0_amd64.deb": WAYS_IN
+    + "test_the_debian_package_installs_starts_charges_upgrades_and_goes",
+    "python3 -m venv venv": WAYS_IN + "test_the_wheel_installs_and_charges_for_an_ordinary_user",
+    "venv/bin/pip install --no-deps --require-hashes -r requirements.lock": WAYS_IN
+    + "test_the_wheel_installs_and_charges_for_an_ordinary_user",
+    "venv/bin/pip install --no-deps charging-0.1.0-py3-none-any.whl": WAYS_IN
+    + "test_the_wheel_installs_and_charges_for_an_ordinary_user",
+    "venv/bin/charging init shop": WAYS_IN + "test_the_wheel_installs_and_charges_for_an_ordinary_user",
+    "charging calls --decided --number +31201234567 --at 14:03": "tests/integration/test_cli_daemon.py::"
+    "test_why_a_call_was_not_forwarded_is_told_in_words_by_one_command",
+    "systemctl stop charging": UNITS + "test_the_unit_is_active_once_everything_is_listened_on_and_not_before",
+    "systemctl start charging": UNITS + "test_the_unit_is_active_once_everything_is_listened_on_and_not_before",
+    "charging ledger restore /var/backups/charging/ledger-20261128T031500Z.db": RESTORE,
+    "charging ledger verify": RESTORE,
+}
+"""By a test that types the same with its own paths and ports."""
+
+NOT_RUN = {
+    "make test": "it is what runs this test",
+    "systemctl enable --now charging-backup.timer": "for good, on a host: a test starts the timer and waits for a copy",
+    "set -a; . /etc/charging/environment; charging check": "root's own environment, on a host",
+    "PATH=/opt/asterisk-23/sbin:$PATH make test": "needs an Asterisk that you have built",
+    "PATH=/opt/asterisk-23/sbin:$PATH .venv/bin/python -m pytest -q tests/asterisk/test_cut.py": "likewise",
+}
+"""With the reason."""
+
+_TYPED = re.compile(
+    r"\s*(\$ |(sudo|systemctl|journalctl|apt|apt-get|dpkg|make|curl|pip|python3?|set|export|charging|\S+/charging) "
+    r"|\w+=\S+ \w+)"
+)
+
+
+def shell_lines(text: str) -> list[str]:
+    """What is typed in fenced blocks, without prompts and comments."""
+    blocks = [(kind, body.splitlines()) for kind, body in _BLOCK.findall(text) if kind in SHELLS]
+    lines = [line.strip() for kind, block in blocks for line in block if kind == "sh" or line.startswith("$ ")]
+    return [re.sub(r"\s{2,}# .*", "", line.removeprefix("$ ")) for line in lines if line and not line.startswith("#")]
+
+
+def run_here() -> set[str]:
+    return {command for session in sessions() for command, _ in session}
+
+
+def test_every_line_of_a_shell_is_run_by_a_test_or_says_why_not() -> None:
+    there = {line: name_of(page) for page in [*PAGES, *SHIPPED_PAGES] for line in shell_lines(text_of(page))}
+    held = run_here() | set(RUN_BY) | set(NOT_RUN)
+    assert [(page, line) for line, page in there.items() if line not in held and page not in PAGES_RUN] == []
+    assert (set(RUN_BY) | set(NOT_RUN)) - set(there) == set(), "no page says that any more"
+    assert set(RUN_BY) & set(NOT_RUN) == set()
+
+
+def test_the_tests_that_run_lines_exist() -> None:
+    for test in [*RUN_BY.values(), *PAGES_RUN.values()]:
+        path, _, name = test.partition("::")
+        assert not name or name in functions(ROOT / path), test
+        assert (ROOT / path).is_file(), test
+
+
+@pytest.mark.parametrize("page", [*PAGES, *SHIPPED_PAGES], ids=name_of)
+def test_a_block_of_another_kind_is_no_shell(page: Path) -> None:
+    """Else its lines would be held by nobody."""
+    bodies = [body for kind, body in _BLOCK.findall(text_of(page)) if kind not in SHELLS]
+    assert [line for body in bodies for line in body.splitlines() if _TYPED.match(line)] == []
+
+
+def test_a_line_that_nobody_runs_would_be_noticed() -> None:
+    (line,) = shell_lines("```sh\n# as root\ncharging ledger burn  # never\n```\n")
+    assert line == "charging ledger burn"
+    assert line not in run_here() | set(RUN_BY) | set(NOT_RUN)
+    assert shell_lines("```console\n$ charging check\nok\n```\n") == ["charging check"]
+    assert _TYPED.match("systemctl stop charging")
