@@ -8,7 +8,8 @@ Rules (DESIGN.md, "Money and time")
 3. Free seconds go first. Where fewer are left than an increment needs, they pay the first part of it, and credit
    pays the rest in proportion of time, at the price of the increment's start. If credit cannot, the
    increment is not begun.
-4. The connect fee falls due with the first second that credit pays. A call that credit never touches costs nothing.
+4. The connect fee is that of the increment with which it falls due: the first of which credit pays a second, or
+   (``Rate.fee_with_call``) the call's first. Without it a call that credit never touches costs nothing.
 5. The cost is a function of the whole call so far, rounded once (:meth:`Rate.total`); a tick posts the difference
    from what it posted before, so pieces never add up wrong.
 
@@ -117,7 +118,7 @@ def charge(rate: Rate, start_us: int, funding: Funding) -> int:
     Never falls when the funding is continued.
     """
     weight, credit_s = _weigh(rate, start_us, funding)
-    return rate.total(weight) if credit_s else 0
+    return rate.total(weight, with_minimum=credit_s > 0)
 
 
 def cost_to_begin(rate: Rate, start_us: int) -> int:
@@ -127,9 +128,12 @@ def cost_to_begin(rate: Rate, start_us: int) -> int:
 
 def only_rounding_pays(rate: Rate, start_us: int, funding: Funding, credit: int) -> bool:
     """Without any credit (R12) nothing is begun that has a price, though its first seconds may round to nothing."""
-    if funding[0].source != CREDIT or credit > 0:
+    if credit > 0:
         return False
-    return rate.connect_fee > 0 or rate.regime(start_us, 0).weight > 0
+    regime = rate.regime(start_us, 0)
+    if funding[0].source != CREDIT:
+        return rate.fee_with_call and regime.connect_fee > 0
+    return regime.connect_fee > 0 or regime.weight > 0
 
 
 def bundle_use(funding: Funding) -> dict[str, int]:
@@ -172,16 +176,25 @@ def affordable_seconds(rate: Rate, start_us: int, pools: Pools) -> int:
 def cost_of_seconds(rate: Rate, start_us: int, seconds: int) -> int:
     """What a call of ``seconds`` costs without free minutes, in micro-euro."""
     weight, credit_s = _weigh(rate, start_us, _ALL_CREDIT, seconds)
-    return rate.total(weight) if credit_s else 0
+    return rate.total(weight, with_minimum=credit_s > 0)
 
 
 def _weigh(rate: Rate, start_us: int, funding: Funding, before_s: int = FOREVER_S) -> tuple[int, int]:
     """Price of the credit-paid seconds over the rate's denominator, connect fee included; and their number."""
     weight = seconds = 0
+    owes_fee = True
     for run in runs(rate, start_us, funding, before_s):
+        if owes_fee and brings_fee(rate, run):
+            weight += rate.connect_weight(run.regime)
+            owes_fee = False
         seconds += run.credit_s
         weight += run.credit_s * run.regime.weight
-    return (weight + rate.connect_weight if seconds else 0), seconds
+    return weight, seconds
+
+
+def brings_fee(rate: Rate, run: Run) -> bool:
+    """Whether the connect fee falls due with a run, if it has not before."""
+    return run.credit_s > 0 or rate.fee_with_call
 
 
 def _cut(funding: Funding, end_s: int) -> Funding:
@@ -203,6 +216,8 @@ class _Planner:
         self.segments = list(fixed)
         self.at_s = fixed[-1].end_s if fixed else 0
         self.weight, self.credit_s = _weigh(rate, start_us, fixed)
+        self.owes_fee = not (fixed if rate.fee_with_call else self.credit_s)
+        self.credit = pools.credit
         self.budget = rate.budget(pools.credit)
         self.free_left = dict(pools.bundles) if rate.takes_bundles else {}
 
@@ -227,46 +242,60 @@ class _Planner:
         wanted = ceil_div(min(until_s, self.target_s) - self.at_s, increment_s)
         count = min(wanted, left_s // increment_s)
         if count:
+            if self.owes_fee and self.rate.fee_with_call and not self._pay_fee_alone(regime):
+                return
             self._append(count * increment_s, source)
             self.free_left[source] = left_s - count * increment_s
             return
         rest_s = increment_s - left_s
-        if not self._payable(regime.weight * rest_s, 1):
-            self._stop(regime.weight * rest_s)
+        if not self._payable(regime, rest_s, 1):
+            self._stop(regime, rest_s)
             return
         self.free_left[source] = 0
         self._append(left_s, source)
-        self._pay(rest_s, regime.weight)
+        self._pay(regime, rest_s)
 
     def _extend_by_credit(self, regime: Regime, until_s: int) -> None:
         wanted = ceil_div(min(until_s, self.target_s) - self.at_s, regime.increment_s)
-        count = self._payable(regime.weight * regime.increment_s, wanted)
+        count = self._payable(regime, regime.increment_s, wanted)
         if count:
-            self._pay(count * regime.increment_s, regime.weight)
+            self._pay(regime, count * regime.increment_s)
         if count < wanted:
-            self._stop(regime.weight * regime.increment_s)
+            self._stop(regime, regime.increment_s)
 
-    def _stop(self, weight: int) -> None:
-        """The next increment, of this weight, is not begun."""
-        connect = 0 if self.credit_s else self.rate.connect_weight
+    def _fee_weight(self, regime: Regime) -> int:
+        """What is due of the connect fee with the next increment that brings it."""
+        return self.rate.connect_weight(regime) if self.owes_fee else 0
+
+    def _pay_fee_alone(self, regime: Regime) -> bool:
+        """The call's first increments are free, and its connect fee is not."""
+        weight = self._fee_weight(regime)
+        if self.rate.total(weight, with_minimum=False) > self.credit or self.rate.is_ended_by(weight):
+            self._stop(regime, 0)
+            return False
+        self.weight += weight
+        self.owes_fee = False
+        return True
+
+    def _stop(self, regime: Regime, credit_s: int) -> None:
+        """The next increment, of which credit would pay so many seconds, is not begun."""
         self.short = True
-        self.at_maximum = self.rate.is_ended_by(self.weight + connect + weight)
+        self.at_maximum = self.rate.is_ended_by(self.weight + self._fee_weight(regime) + credit_s * regime.weight)
 
-    def _payable(self, weight: int, wanted: int) -> int:
-        """How many pieces of ``weight`` each the budget still holds, at most ``wanted``."""
+    def _payable(self, regime: Regime, seconds: int, wanted: int) -> int:
+        """How many pieces of so many seconds each the budget still holds, at most ``wanted``."""
         if self.budget is None:
             return wanted
-        connect = 0 if self.credit_s else self.rate.connect_weight
-        room = self.budget - self.weight - connect
+        weight = seconds * regime.weight
+        room = self.budget - self.weight - self._fee_weight(regime)
         if room < 0:
             return 0
         return min(wanted, room // weight) if weight else wanted
 
-    def _pay(self, seconds: int, weight: int) -> None:
-        if not self.credit_s:
-            self.weight += self.rate.connect_weight
+    def _pay(self, regime: Regime, seconds: int) -> None:
+        self.weight += self._fee_weight(regime) + seconds * regime.weight
+        self.owes_fee = False
         self.credit_s += seconds
-        self.weight += seconds * weight
         self._append(seconds, CREDIT)
 
     def _append(self, seconds: int, source: str) -> None:
@@ -279,6 +308,6 @@ class _Planner:
         self.at_s = end_s
 
     def result(self) -> FundingPlan:
-        credit = self.rate.total(self.weight) if self.credit_s else 0
+        credit = self.rate.total(self.weight, with_minimum=self.credit_s > 0)
         covered_s = min(self.at_s, self.rate.max_call_s)
         return FundingPlan(tuple(self.segments), covered_s, credit, self.short, self.at_maximum)

@@ -55,6 +55,8 @@ class Band:
     name: str
     windows: tuple[Annotated[Window, ROW], ...]
     steps: tuple[Annotated[Step, ROW], ...]
+    connect_fee: int | None = None
+    """``None``: the rate's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Regime:
     step: Step
     band: str
     """The band's name; empty outside all bands."""
+    connect_fee: int
+    """Micro-euro, if it falls due with such an increment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class Rate:
     prefix: str = ""
     """The matched prefix, for explanations."""
     connect_fee: int = 0
-    """Due with the first second that credit pays."""
+    """Due with the first second that credit pays, or (``fee_with_call``) with the call's first, whoever pays it."""
     bands: tuple[Annotated[Band, ROW], ...] = ()
     """The first band with an open window counts."""
     holidays: Annotated[frozenset[date], SORTED] = frozenset()
@@ -97,6 +101,8 @@ class Rate:
     rounding: Rounding = Rounding.UP
     decimals: int = 6
     """Of a euro, 0…6: what the call's total is rounded to."""
+    fee_with_call: bool = False
+    """Whether the connect fee is due also for calls that free seconds pay; without it those cost no credit (R10)."""
     vat_added: int = 0
     """Hundredths of a percent put on top of all amounts here; 0 where prices include VAT."""
     free_minutes: bool = True
@@ -112,7 +118,7 @@ class Rate:
 
     _denominator: int = field(init=False, repr=False, compare=False)
     _quantum: int = field(init=False, repr=False, compare=False)
-    _connect: int = field(init=False, repr=False, compare=False)
+    _fee_scale: int = field(init=False, repr=False, compare=False)
     _floor: int = field(init=False, repr=False, compare=False)
     _ceiling: int | None = field(init=False, repr=False, compare=False)
     _base: tuple[Regime, ...] = field(init=False, repr=False, compare=False)
@@ -132,7 +138,7 @@ class Rate:
         put(self, "_denominator", scale)
         put(self, "_quantum", 10 ** (6 - self.decimals))
         net_scale = scale // (10_000 if self.vat_added else 1)
-        put(self, "_connect", self.connect_fee * net_scale * gross)
+        put(self, "_fee_scale", net_scale * gross)
         ceiling = None
         if self.max_cost is not None:
             ceiling = self.max_cost * net_scale * gross
@@ -140,17 +146,17 @@ class Rate:
         floor = self.min_charge * net_scale * gross
         put(self, "_ceiling", ceiling)
         put(self, "_floor", floor if ceiling is None else min(floor, ceiling))
-        put(self, "_base", _regimes(self.steps, net_scale * gross, ""))
-        put(self, "_banded", tuple(_regimes(b.steps, net_scale * gross, b.name) for b in self.bands))
+        put(self, "_base", _regimes(self.steps, net_scale * gross, "", self.connect_fee))
+        banded = ((one, self.connect_fee if one.connect_fee is None else one.connect_fee) for one in self.bands)
+        put(self, "_banded", tuple(_regimes(one.steps, net_scale * gross, one.name, fee) for one, fee in banded))
         put(self, "_windows", tuple(window for band in self.bands for window in band.windows))
         minutes = {m for w in self._windows for m in (w.from_minute, w.to_minute)}
         put(self, "_edges", tuple(sorted(minutes)))
         put(self, "zone_info", ZoneInfo(self.zone))
 
-    @property
-    def connect_weight(self) -> int:
-        """The connect fee over the rate's denominator."""
-        return self._connect
+    def connect_weight(self, regime: Regime) -> int:
+        """The connect fee that falls due with an increment under this regime, over the rate's denominator."""
+        return regime.connect_fee * self._fee_scale
 
     def regime(self, start_us: int, at_s: int) -> Regime:
         """What holds for an increment that starts at second ``at_s`` of a call begun at ``start_us``."""
@@ -164,7 +170,7 @@ class Rate:
         until_s = -((start_us - edge_us) // MICROSECONDS)
         if until_s >= inner.until_s:
             return inner
-        return Regime(inner.weight, inner.increment_s, until_s, inner.step, inner.band)
+        return Regime(inner.weight, inner.increment_s, until_s, inner.step, inner.band, inner.connect_fee)
 
     def _band_of(self, position: int) -> int:
         index = 0
@@ -173,9 +179,11 @@ class Rate:
             index += 1
         return index
 
-    def total(self, weight: int) -> int:
-        """Micro-euro of a weight of which credit pays at least a second: clamped, then rounded once."""
-        weight = max(weight, self._floor)
+    def total(self, weight: int, *, with_minimum: bool = True) -> int:
+        """Micro-euro of a weight: clamped, then rounded once. The least that a call costs counts where credit pays a
+        second of it."""
+        if with_minimum:
+            weight = max(weight, self._floor)
         if self._ceiling is not None and weight > self._ceiling:
             weight = self._ceiling
         return round_div(weight, self._denominator * self._quantum, self.rounding) * self._quantum
@@ -223,15 +231,15 @@ def gross_price(price: int, vat_added: int, rounding: Rounding, decimals: int) -
     return round_div(price * (10_000 + vat_added), 10_000 * quantum, rounding) * quantum
 
 
-def _regimes(steps: tuple[Step, ...], scale: int, band: str) -> tuple[Regime, ...]:
+def _regimes(steps: tuple[Step, ...], scale: int, band: str, fee: int) -> tuple[Regime, ...]:
     """The steps, last first, each with the second at which the next one begins; at the end what holds at second 0."""
     ends = [*(step.from_s for step in steps[1:]), FOREVER_S]
     made = [
-        Regime(step.price * (scale // step.unit_s), step.increment_s, end, step, band)
+        Regime(step.price * (scale // step.unit_s), step.increment_s, end, step, band, fee)
         for step, end in zip(steps, ends, strict=True)
     ]
     if (first_s := steps[0].first_increment_s) and first_s != steps[0].increment_s:
-        made.insert(0, Regime(made[0].weight, first_s, 1, steps[0], band))
+        made.insert(0, Regime(made[0].weight, first_s, 1, steps[0], band, fee))
     return tuple(reversed(made))
 
 

@@ -98,8 +98,12 @@ def _calls_that_never_begin(document: Document, model: TariffModel) -> Iterator[
     for table_name, table in model.rates.items():
         for name, rate in table.destinations.items():
             price = price_of(rate, windows)
-            firsts = (price.steps[0], *(band.steps[0] for band in price.bands))
-            least = max(_to_begin(step, price.connect_fee) for step in firsts)
+            fees = [price.connect_fee, *(one.connect_fee for one in price.bands)]
+            firsts = [price.steps[0], *(one.steps[0] for one in price.bands)]
+            least = max(
+                _to_begin(step, price.connect_fee if fee is None else fee)
+                for step, fee in zip(firsts, fees, strict=True)
+            )
             if price.ends_at_max and price.max_cost is not None and least > price.max_cost:
                 expected = f"a maximum of at least {format_euro(ceil(least))}, what a call costs to begin"
                 path = ("rates", table_name, "destinations", name, "maximum")
@@ -223,6 +227,7 @@ def _table(name: str, table: TableModel, model: TariffModel, decks: dict[Path, D
         prices={destination: price_of(rate, windows) for destination, rate in table.destinations.items()},
         decks=tuple(decks[file] for file in table.decks),
         fax_page=table.fax_page,
+        fee_with_call=table.connect_fee_due == "with_call",
     )
 
 

@@ -302,16 +302,24 @@ class PriceModel(Section):
         return self
 
 
+class BandModel(PriceModel):
+    """The price of a destination while a band is open."""
+
+    connect_fee: Euro | None = Field(
+        default=None, description="euros, of calls whose fee falls due then; default: the rate's"
+    )
+
+
 class RateModel(PriceModel):
     """The price of a destination."""
 
-    connect_fee: Euro = Field(default=0, description="euros, due with the first second that credit pays")
+    connect_fee: Euro = Field(default=0, description="euros, due as the table's connect_fee_due says")
     minimum: Euro = Field(default=0, description="the least that a call costs of which credit pays any second")
     maximum: Euro | None = Field(default=None, description="the most that a call costs")
     at_maximum: Literal["free", "end"] = Field(
         default="free", description="what follows: the rest of the call is free, or the call ends"
     )
-    bands: dict[str, PriceModel] = Field(
+    bands: dict[str, BandModel] = Field(
         default_factory=dict, description="other prices while a band (of the key bands) is open"
     )
     fax_page: Euro | None = Field(default=None, description="euros for a sent page; default: the table's")
@@ -331,6 +339,10 @@ class TableModel(Section):
 
     decks: tuple[DeckPath, ...] = Field(default=(), description="CSV price lists, for what no destination here prices")
     fax_page: Euro | None = Field(default=None, description="euros for a sent page; without one, faxes are not offered")
+    connect_fee_due: Literal["with_credit", "with_call"] = Field(
+        default="with_credit",
+        description="with the first second that credit pays (R10), or with any call, also inside free minutes",
+    )
     destinations: dict[str, RateModel] = Field(default_factory=dict, description="the price of each destination")
 
 

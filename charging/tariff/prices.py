@@ -18,7 +18,9 @@ def price_of(rate: RateModel, windows: Mapping[str, tuple[Window, ...]]) -> Pric
     """The price of a destination."""
     return Price(
         steps=_steps(rate, rate),
-        bands=tuple(Band(name, windows[name], _steps(band, rate)) for name, band in rate.bands.items()),
+        bands=tuple(
+            Band(name, windows[name], _steps(band, rate), band.connect_fee) for name, band in rate.bands.items()
+        ),
         connect_fee=rate.connect_fee,
         min_charge=rate.minimum,
         max_cost=rate.maximum,

@@ -80,6 +80,8 @@ class RateTable:
     decks: tuple[Deck, ...] = ()
     fax_page: int | None = None
     """Of one page where the destination does not say; ``None``: faxes are not offered there."""
+    fee_with_call: bool = False
+    """Whether connect fees are due also inside free minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,7 @@ class Tariff:
             min_charge=price.min_charge,
             max_cost=price.max_cost,
             ends_at_max=price.ends_at_max,
+            fee_with_call=self.tables[plan.rates].fee_with_call,
             rounding=self.rounding,
             decimals=self.decimals,
             vat_added=vat_added,

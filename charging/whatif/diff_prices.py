@@ -28,6 +28,7 @@ Costs = tuple[int, ...]
 _UNITS = {1: "second", 60: "minute", 3600: "hour"}
 _DEFAULTS = {"connect_fee": 0, "minimum": 0, "maximum": None}
 _FREE, _END = "the rest is free", "the call ends"
+_WITH_CREDIT, _WITH_CALL = "with the first second that credit pays", "with any call, also inside free minutes"
 
 
 class Difference(NamedTuple):
@@ -54,6 +55,7 @@ def differences(old: Rate | None, new: Rate | None) -> Iterator[Difference]:
     for band in (ALWAYS, *dict.fromkeys((*_band_names(old), *_band_names(new)))):
         yield from _steps(band, _hours(old, band), _hours(new, band))
     yield from _fees(old, new)
+    yield from _band_fees(old, new)
     before, after = _band_names(old), _band_names(new)
     if before != after and set(before) == set(after):
         yield Difference(".bands", ", ".join(before), ", ".join(after), OTHERWISE)
@@ -112,6 +114,21 @@ def _fees(old: Rate | None, new: Rate | None) -> Iterator[Difference]:
     if old and new and old.ends_at_max != new.ends_at_max:
         texts = [_END if rate.ends_at_max else _FREE for rate in (old, new)]
         yield Difference(".at_maximum", texts[0], texts[1], OTHERWISE)
+    if old and new and old.fee_with_call != new.fee_with_call:
+        texts = [_WITH_CALL if rate.fee_with_call else _WITH_CREDIT for rate in (old, new)]
+        yield Difference(".connect_fee_due", texts[0], texts[1], OTHERWISE)
+
+
+def _band_fees(old: Rate | None, new: Rate | None) -> Iterator[Difference]:
+    """Connect fees that a band has of its own, on one side or both."""
+    for band in dict.fromkeys((*_band_names(old), *_band_names(new))):
+        sides = [_hours(one, band) for one in (old, new)]
+        own = any(one.connect_fee is not None for rate in (old, new) if rate for one in rate.bands if one.name == band)
+        fees = [one.rate.connect_fee if one else None for one in sides]
+        if own and fees[0] != fees[1]:
+            texts = ["" if fee is None else format_euro(fee) for fee in fees]
+            costs = [() if fee is None else (fee,) for fee in fees]
+            yield Difference(f".bands.{band}.connect_fee", texts[0], texts[1], effect_of(*costs))
 
 
 def _fee_text(value: int | None) -> str:
@@ -121,8 +138,11 @@ def _fee_text(value: int | None) -> str:
 def _hours(rate: Rate | None, band: str) -> Hours | None:
     if rate is None:
         return None
-    own = next((one.steps for one in rate.bands if one.name == band), None)
-    return Hours(replace(rate, steps=own or rate.steps, bands=()), own is not None or band == ALWAYS)
+    own = next((one for one in rate.bands if one.name == band), None)
+    if own is None:
+        return Hours(replace(rate, bands=()), band == ALWAYS)
+    fee = rate.connect_fee if own.connect_fee is None else own.connect_fee
+    return Hours(replace(rate, steps=own.steps, connect_fee=fee, bands=()), is_own=True)
 
 
 def _band_names(rate: Rate | None) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from charging.pricing.funding import (
     Funding,
     Pools,
     Run,
+    brings_fee,
     bundle_of,
     bundle_use,
     charge,
@@ -84,6 +85,8 @@ class Quote:
     """With VAT, where prices exclude it."""
     total: int
     """Micro-euro of credit."""
+    connect_fee: int
+    """Micro-euro that are due of it."""
     assumes: tuple[str, ...] = ()
     """What is taken for given, in sentences."""
 
@@ -101,7 +104,7 @@ class Quote:
             "free_s": sum(bundle_use(self.funding).values()),
             "bundles": bundle_use(self.funding),
             "lines": [line.to_json() for line in self.lines],
-            "connect_fee": format_euro(self.connect_fee()),
+            "connect_fee": format_euro(self.connect_fee),
             "subtotal": _decimal(self.subtotal),
             "within_limits": _decimal(self.clamped),
             "with_vat": _decimal(self.gross),
@@ -114,10 +117,6 @@ class Quote:
     def ends_s(self) -> int:
         """The second at which the call ends at the latest."""
         return min(self.funding[-1].end_s if self.funding else 0, self.rate.max_call_s)
-
-    def connect_fee(self) -> int:
-        """The fee that is due: none while credit pays nothing."""
-        return self.rate.connect_fee if any(line.credit_s for line in self.lines) else 0
 
     def start_text(self) -> str:
         """The beginning on the operator's clock."""
@@ -134,11 +133,11 @@ class Quote:
         if (ends_s := self.ends_s()) < self.seconds:
             limits = f"money{', the maximum' if rate.ends_at_max else ''} or the plan's max_call_s ({rate.max_call_s})"
             yield f"the call ends after {ends_s} s: {limits} allow no more"
-        if not any(line.credit_s for line in self.lines):
+        if not self.connect_fee and not any(line.credit_s for line in self.lines):
             yield "credit pays nothing: 0.00"
             return
-        if rate.connect_fee:
-            yield f"connect fee: {format_euro(rate.connect_fee)}"
+        if self.connect_fee:
+            yield f"connect fee: {format_euro(self.connect_fee)}"
         yield f"together: {exact_euro(self.subtotal)}"
         if self.clamped > self.subtotal:
             yield f"at least the minimum: {exact_euro(self.clamped)}"
@@ -216,17 +215,18 @@ def quote_funding(
     rate: Rate, number: str, start_us: int, seconds: int, funding: Funding, assumes: tuple[str, ...] = ()
 ) -> Quote:
     """The explanation of what a call with this funding costs."""
-    lines = tuple(_line(run) for run in runs(rate, start_us, funding))
+    counted = tuple(runs(rate, start_us, funding))
+    lines = tuple(map(_line, counted))
     total = charge(rate, start_us, funding)
-    if not any(line.credit_s for line in lines):
-        nothing = Fraction()
-        return Quote(number, rate, start_us, seconds, funding, lines, nothing, nothing, nothing, total, assumes)
-    subtotal = rate.connect_fee + sum((line.amount for line in lines), Fraction())
-    clamped = max(subtotal, Fraction(rate.min_charge))
+    fee = next((run.regime.connect_fee for run in counted if brings_fee(rate, run)), 0)
+    subtotal = fee + sum((line.amount for line in lines), Fraction())
+    clamped = subtotal
+    if any(line.credit_s for line in lines):
+        clamped = max(subtotal, Fraction(rate.min_charge))
     if rate.max_cost is not None:
         clamped = min(clamped, Fraction(rate.max_cost))
     gross = clamped * (10_000 + rate.vat_added) / 10_000
-    return Quote(number, rate, start_us, seconds, funding, lines, subtotal, clamped, gross, total, assumes)
+    return Quote(number, rate, start_us, seconds, funding, lines, subtotal, clamped, gross, total, fee, assumes)
 
 
 def limit(

@@ -25,6 +25,8 @@ class Second:
     source: str
     price: Fraction
     starts_increment: bool
+    fee: int
+    """The connect fee, if this second is the one that brings it."""
 
 
 zone = cache(ZoneInfo)
@@ -47,14 +49,16 @@ def is_open(window: Window, rate: Rate, local: datetime) -> bool:
     return minute < window.to_minute and kind(yesterday) in window.days
 
 
-def step_at(rate: Rate, start_us: int, second: int) -> Step:
+def step_at(rate: Rate, start_us: int, second: int) -> tuple[Step, int]:
+    """And the connect fee."""
     local = local_clock(rate, start_us + second * 1_000_000)
-    steps = rate.steps
+    steps, fee = rate.steps, rate.connect_fee
     for band in rate.bands:
         if any(is_open(window, rate, local) for window in band.windows):
             steps = band.steps
+            fee = fee if band.connect_fee is None else band.connect_fee
             break
-    return [step for step in steps if step.from_s <= second][-1]
+    return [step for step in steps if step.from_s <= second][-1], fee
 
 
 def month_at(rate: Rate, start_us: int, second: int) -> str:
@@ -81,11 +85,18 @@ def paid(seconds: list[Second]) -> list[Fraction]:
 
 def cost(rate: Rate, seconds: list[Second]) -> int:
     prices = paid(seconds)
-    return total(rate, sum(prices, Fraction())) if prices else 0
+    return total(rate, fee_of(rate, seconds) + sum(prices, Fraction()), bool(prices))
 
 
-def total(rate: Rate, exact: Fraction) -> int:
-    exact = max(rate.connect_fee + exact, Fraction(rate.min_charge))
+def fee_of(rate: Rate, seconds: list[Second]) -> int:
+    brings = (second.fee for second in seconds if second.source == "credit" or rate.fee_with_call)
+    return next(brings, 0)
+
+
+def total(rate: Rate, exact: Fraction, any_paid: bool) -> int:
+    """``exact``: with the connect fee."""
+    if any_paid:
+        exact = max(exact, Fraction(rate.min_charge))
     if rate.max_cost is not None:
         exact = min(exact, Fraction(rate.max_cost))
     exact *= 1 + Fraction(rate.vat_added, 10_000)
@@ -105,13 +116,13 @@ def is_over_the_maximum(rate: Rate, exact: Fraction) -> bool:
     """Whether a call that ends at its maximum would cost more, before anything is rounded."""
     if not rate.ends_at_max or rate.max_cost is None:
         return False
-    gross = (rate.connect_fee + exact) * (1 + Fraction(rate.vat_added, 10_000))
+    gross = exact * (1 + Fraction(rate.vat_added, 10_000))
     return within_maximum(rate, ceil(gross)) < gross
 
 
 def next_increment(rate: Rate, start_us: int, at_s: int, free: dict[str, int]) -> list[Second]:
     """The increment that starts at ``at_s``; takes its free seconds out of ``free``."""
-    step = step_at(rate, start_us, at_s)
+    step, fee = step_at(rate, start_us, at_s)
     price = Fraction(step.price, step.unit_s)
     source = month_at(rate, start_us, at_s)
     left = free.get(source, 0) if rate.free_minutes else 0
@@ -120,7 +131,7 @@ def next_increment(rate: Rate, start_us: int, at_s: int, free: dict[str, int]) -
     made = []
     for index in range(length):
         pays = source if index < left else "credit"
-        made.append(Second(pays, price, index == 0))
+        made.append(Second(pays, price, index == 0, fee))
     if left:
         free[source] = max(0, left - length)
     return made
@@ -130,12 +141,14 @@ def plan(rate: Rate, start_us: int, free: dict[str, int], credit: int, target_s:
     """Every second that can be paid, and whether money ended before the target."""
     free = dict(free)
     seconds: list[Second] = []
-    exact, any_paid = Fraction(), False
+    exact, any_paid, fee = Fraction(), False, 0
     while len(seconds) < min(target_s, rate.max_call_s):
         increment = next_increment(rate, start_us, len(seconds), free)
         exact += sum(paid(increment), Fraction())
+        if not (seconds if rate.fee_with_call else any_paid):
+            fee = fee_of(rate, increment)
         any_paid = any_paid or bool(paid(increment))
-        if any_paid and (total(rate, exact) > credit or is_over_the_maximum(rate, exact)):
+        if total(rate, fee + exact, any_paid) > credit or is_over_the_maximum(rate, fee + exact):
             return seconds, True
         seconds += increment
     return seconds, False

@@ -70,7 +70,7 @@ def cases(draw: st.DrawFn) -> Case:
     tariff = replace(
         made,
         plans=MappingProxyType({"light": plan}),
-        tables={"table": RateTable("table", {"nl_mobile": price})},
+        tables={"table": RateTable("table", {"nl_mobile": price}, fee_with_call=draw(st.booleans()))},
         rounding=draw(st.sampled_from(list(Rounding))),
         decimals=draw(st.sampled_from([6, 2])),
     )

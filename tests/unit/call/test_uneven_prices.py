@@ -15,7 +15,7 @@ import pytest
 from charging.ledger.bundles import grant, granted
 from charging.ledger.model import Kind, Leg, Transfer, bundle
 from charging.pricing.calendar import Window
-from charging.pricing.money import Rounding
+from charging.pricing.money import Rounding, parse_euro
 from charging.pricing.rate import Band, Step
 from charging.tariff.tariff import Price, RateTable, Tariff
 from tests.fakes.faulty_store import FaultyStore
@@ -199,3 +199,47 @@ async def test_r11_a_call_into_a_new_month_is_booked_though_the_ledger_was_away(
         assert not rig.heard("session_lost")
         assert await rig.reserved() == {}
         assert (await rig.balance(bundle("2026-12"))).posted == left_s
+
+
+def with_fee(due_with_call: bool) -> Tariff:
+    """Calls of plan pro are free, but for a connect fee of 0.05."""
+    made = tariff(Price((Step(0, MINUTE, 60, 60),), connect_fee=50_000))
+    table = replace(made.tables["table"], fee_with_call=due_with_call)
+    return replace(made, tables=MappingProxyType({"table": table}))
+
+
+@pytest.mark.parametrize(("due_with_call", "cost"), [(False, 0), (True, 50_000)])
+async def test_r10_a_call_inside_its_free_minutes_costs_its_connect_fee_only_where_the_tariff_says_so(
+    due_with_call: bool, cost: int
+) -> None:
+    async with make_rig(tariff=with_fee(due_with_call)) as rig:
+        await rig.subscriber(credit=EURO, plan="pro")
+        call = await rig.talking()
+        await rig.clock.advance(70)
+        await rig.kill_daemon()
+        await rig.start_daemon()
+        await rig.clock.advance(70)
+        await rig.hang_up(call)
+        await rig.clock.advance(10)
+        assert (await rig.balance()).posted == EURO - cost
+        assert await rig.reserved() == {}
+        (row,) = await rig.store.cdrs()
+        cdr = json.loads(row.document)
+        assert (parse_euro(cdr["cost"]), sum(cdr["free_seconds"].values())) == (cost, 180)
+
+
+@pytest.mark.parametrize(("credit", "decision"), [(49_999, "voicemail"), (50_000, "forward")])
+async def test_r12_without_credit_for_the_connect_fee_free_minutes_begin_no_call(credit: int, decision: str) -> None:
+    async with make_rig(tariff=with_fee(due_with_call=True)) as rig:
+        await rig.subscriber(credit=credit, plan="pro")
+        assert (await rig.ring()).decision == decision
+
+
+async def test_a_call_inside_its_free_minutes_that_nobody_answers_costs_no_connect_fee() -> None:
+    async with make_rig(tariff=with_fee(due_with_call=True)) as rig:
+        await rig.subscriber(credit=EURO, plan="pro")
+        call = await rig.ringing()
+        await rig.hang_up(call)
+        await rig.clock.advance(20)
+        assert (await rig.balance()).posted == EURO
+        assert await rig.reserved() == {}

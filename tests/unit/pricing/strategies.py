@@ -46,7 +46,8 @@ def windows(draw: st.DrawFn) -> Window:
 
 @st.composite
 def bands(draw: st.DrawFn) -> Band:
-    return Band("band", tuple(draw(st.lists(windows(), min_size=1, max_size=2))), draw(step_rows()))
+    fee = draw(st.sampled_from([None, None, 0, 70_000, 12_345]))
+    return Band("band", tuple(draw(st.lists(windows(), min_size=1, max_size=2))), draw(step_rows()), fee)
 
 
 @st.composite
@@ -67,6 +68,7 @@ def rates(draw: st.DrawFn) -> Rate:
         ends_at_max=most is not None and draw(st.booleans()),
         rounding=draw(st.sampled_from(list(Rounding))),
         decimals=decimals,
+        fee_with_call=draw(st.booleans()),
         vat_added=draw(st.sampled_from([0, 0, 2100, 900])),
         free_minutes=draw(st.sampled_from([True, True, False])),
         free_increment_s=draw(st.sampled_from([None, None, 1, 60, 7])),

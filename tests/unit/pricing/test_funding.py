@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -306,3 +307,37 @@ def test_a_maximum_that_ends_calls_is_never_rounded_over_and_money_ends_what_cos
     poorer = plan(one, NOON, (), Pools(2 * CENT), 600)
     assert (poorer.covered_s < 50, poorer.short, poorer.at_maximum) == (True, True, False)
     assert not plan(one, NOON, (), Pools(MICRO), 50).short
+
+
+def test_with_the_call_the_connect_fee_is_due_of_free_seconds_and_brings_no_minimum() -> None:
+    r10 = rate(60, connect_fee=5 * CENT, min_charge=20 * CENT)
+    one = replace(r10, fee_with_call=True)
+    free = (Segment(0, 60, NOV),)
+    assert (charge(r10, NOON, free), charge(one, NOON, free)) == (0, 5 * CENT)
+    assert charge(one, NOON, ()) == 0
+    both = (*free, Segment(60, 120, CREDIT))
+    assert charge(one, NOON, both) == charge(r10, NOON, both) == 20 * CENT
+    for money, covered_s in ((5 * CENT - 1, 0), (5 * CENT, 60)):
+        found = plan(one, NOON, (), Pools(money, {NOV: 60}), 600)
+        assert (found.covered_s, found.short) == (covered_s, True)
+
+
+def test_a_bands_connect_fee_is_that_of_the_increment_that_brings_it() -> None:
+    evening = Band("evening", (Window(EVERY_DAY, 18 * 60, 1440),), (Step(0, 60_000, 60, 60),), 1 * CENT)
+    one = rate(60, connect_fee=5 * CENT, bands=(evening,))
+    begins = NOON + (6 * 3600 - 60) * MICRO  # a minute before six
+    fees = [charge(one, begins + later_s * MICRO, (Segment(0, 60, CREDIT),)) - 6 * CENT for later_s in (0, 59, 60)]
+    assert fees == [5 * CENT, 5 * CENT, 1 * CENT]
+    after_free = (Segment(0, 60, NOV), Segment(60, 120, CREDIT))
+    assert charge(one, begins, after_free) == 6 * CENT + 1 * CENT  # credit begins at six
+    assert charge(replace(one, fee_with_call=True), begins, after_free) == 6 * CENT + 5 * CENT
+
+
+def test_a_band_that_was_stored_before_bands_had_fees_has_its_rates() -> None:
+    codec = Codec(Rate)
+    evening = Band("evening", (Window(EVERY_DAY, 0, 1440),), (Step(0, 60_000, 60, 60),))
+    one = rate(60, connect_fee=5 * CENT, bands=(evening,))
+    stored = json.loads(codec.dump(one))
+    assert stored["bands"][0].pop() is None
+    del stored["fee_with_call"], stored["ends_at_max"]
+    assert codec.load(json.dumps(stored)) == one

@@ -195,6 +195,19 @@ def test_a_rate_is_what_the_file_says(tmp_path: Path, rate: str, expected: Price
     assert price(tmp_path, rate) == expected
 
 
+def test_a_band_may_have_a_connect_fee_of_its_own(tmp_path: Path) -> None:
+    bands = price(tmp_path, "{price: 0.1, connect_fee: 0.05, bands: {night: {price: 0.05, connect_fee: 0}}}").bands
+    assert [band.connect_fee for band in bands] == [0]
+
+
+def test_a_table_says_when_connect_fees_fall_due(tmp_path: Path) -> None:
+    head = "  standard:\n"
+    tariff = small(tmp_path, changed(head, head + "    connect_fee_due: with_call\n"))
+    rate = tariff.rate_for("pro", "+31201234567", 0)
+    assert isinstance(rate, Rate)
+    assert rate.fee_with_call
+
+
 def test_a_band_takes_what_it_does_not_say_from_its_rate(tmp_path: Path) -> None:
     [band] = price(tmp_path, "{price: 0.1, increments: 30/6, bands: {night: {price: 0.05}}}").bands
     assert band.windows == (Window(EVERY_DAY, 1320, 360),)

@@ -256,3 +256,18 @@ def test_a_maximum_that_begins_to_end_calls_is_told(tmp_path: Path) -> None:
     ends = small(tmp_path, changed(NL, nl("0.05, maximum: 6, at_maximum: end")))
     told = Change("prices.nl.at_maximum", "the rest is free", "the call ends", ("light", "pro"), "other conditions")
     assert diff(free, ends, NOON_US) == (told,)
+
+
+def test_when_the_connect_fee_falls_due_is_told(tmp_path: Path) -> None:
+    table = "  standard:\n"
+    changes = edit(tmp_path, table, f"{table}    connect_fee_due: with_call\n")
+    assert {(one.subject.rpartition(".")[2], one.new) for one in changes} == {
+        ("connect_fee_due", "with any call, also inside free minutes")
+    }
+
+
+def test_a_bands_own_connect_fee_is_told(tmp_path: Path) -> None:
+    before = small(tmp_path, changed(NL, nl("0.05, connect_fee: 0.05, bands: {night: {price: 0.01}}")))
+    after = small(tmp_path, changed(NL, nl("0.05, connect_fee: 0.05, bands: {night: {price: 0.01, connect_fee: 0}}")))
+    told = Change("prices.nl.bands.night.connect_fee", "0.05", "0.00", ("light", "pro"), "cheaper")
+    assert diff(before, after, NOON_US) == (told,)

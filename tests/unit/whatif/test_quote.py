@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.pricing.funding import Pools, bundle_use, plan
+from charging.pricing.funding import Pools, Segment, bundle_use, plan
 from charging.pricing.money import AMOUNT_MAX, MICRO, format_euro, parse_euro
-from charging.pricing.rate import Rate
+from charging.pricing.rate import Rate, Step
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
 from charging.whatif.quote import Limit, Quote, Unpriced, exact_euro, format_percent, limit, quote, quote_funding
@@ -32,6 +33,15 @@ def tariff() -> Tariff:
 
 def instant(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=AMSTERDAM).timestamp()) * MICRO
+
+
+def test_a_quote_inside_free_minutes_names_the_connect_fee_that_is_due_all_the_same() -> None:
+    one = Rate("plan", "somewhere", (Step(0, 60_000, 60, 60),), connect_fee=50_000, min_charge=90_000)
+    free = (Segment(0, 60, "bundle:2026-11"),)
+    assert quote_funding(one, "+31", instant("2026-11-04T12:00:00"), 60, free).to_json()["connect_fee"] == "0.00"
+    told = quote_funding(replace(one, fee_with_call=True), "+31", instant("2026-11-04T12:00:00"), 60, free)
+    assert (told.to_json()["connect_fee"], told.to_json()["with_vat"], told.total) == ("0.05", "0.05", 50_000)
+    assert "connect fee: 0.05" in list(told.explain())
 
 
 def both_months(left: int) -> dict[str, int]:
