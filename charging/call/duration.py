@@ -66,9 +66,10 @@ def _clocks_agree(session: Session, tolerance_ms: int) -> bool:
 
 def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | None:
     """What to bill in the place of a length by the switch's wall clock that cannot be right; ``None``: it can."""
-    heard = session.anchored and session.left is not None and session.left_us is not None
+    anchored = session.anchored and not session.inferred  # an answer that was found out bounds nothing
+    heard = anchored and session.left is not None and session.left_us is not None
     least_ms, most_ms, elapsed_ms = session.proven_ms, by_switch, by_switch
-    if session.anchored and session.answered is not None and (until := session.left or session.ended) is not None:
+    if anchored and session.answered is not None and (until := session.left or session.ended) is not None:
         elapsed_ms = session.elapsed_ms(until.mono_us)
         most_ms = elapsed_ms + _heard_late_ms(session.answered, session.answered_us)
         least_ms = elapsed_ms - _heard_late_ms(until, session.left_us) if heard else session.proven_ms
@@ -104,7 +105,7 @@ def _heard_late_ms(heard: Instant | None, stamp_us: int | None) -> int:
 
 
 def _stamped_ms(session: Session) -> int | None:
-    if session.answered_us is None or session.left_us is None:
+    if session.answered_us is None or session.left_us is None or session.inferred:
         return None
     return max(0, (session.left_us - session.answered_us) // 1000)
 

@@ -189,6 +189,8 @@ class Session:
     charged, warned of or moved."""
     answered_us: int | None = None
     """By the switch's own stamp."""
+    inferred: bool = False
+    """Whether nobody has told of the answer yet: both readings of it are made of the switch's countdown."""
     steps: tuple[tuple[int, int], ...] = ()
     """How the wall clock was stepped since the answer, as the watch of the clocks saw it: how many ms after the answer,
     and by how many µs. The oldest of many are added up."""

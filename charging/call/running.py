@@ -57,6 +57,7 @@ from charging.call.switch_events import (
     BridgeLeft,
     ChannelEnded,
     ChannelReplaced,
+    DialEnded,
     TransferKind,
     TransferSeen,
 )
@@ -95,12 +96,28 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
     if not session.anchored:
         joined = replace(session, technology=event.technology, left=None, left_us=None)
         return Step(replace(joined, check_mono_us=context.now.mono_us))
-    proven_ms = max(session.proven_ms, session.elapsed_ms(context.now.mono_us))
+    proven_ms = max(session.proven_ms, _lived_ms(session, event, context))
     joined = replace(session, technology=event.technology, left=None, left_us=None, proven_ms=proven_ms)
     if event.uid != session.callee_uid or session.pending is not None:
         return Step(joined)
     joined = replace(joined, check_mono_us=_overdue_at(joined, context))
     return Step(joined, (Tell("bridge_joined", {"technology": event.technology}), ReadBalances()))
+
+
+def _lived_ms(session: Session, event: BridgeEntered, context: Context) -> int:
+    """How long after its answer the call joined its bridge: by the switch's stamps, for we may come late to both."""
+    elapsed_ms = session.elapsed_ms(context.now.mono_us)
+    if event.at_us is None or session.answered_us is None:
+        return elapsed_ms
+    return min(elapsed_ms, max(0, event.at_us - session.answered_us) // 1000)
+
+
+def dial_ended(session: Session, event: DialEnded, _context: Context) -> Step:
+    """The word of an answer that was found out before it came: our own lateness. The switch's stamp of it counts."""
+    answers = event.status == "ANSWER" and event.callee_uid == session.callee_uid
+    if not session.inferred or not answers or event.at_us is None:
+        return Step(session)
+    return Step(replace(session, answered_us=event.at_us, inferred=False))
 
 
 def transfer_seen(session: Session, event: TransferSeen, context: Context) -> Step:

@@ -167,4 +167,4 @@ def _answered_unseen(session: Session, callee: Leg, asked_mono_us: int, context:
     told: tuple[Command, ...] = (*found.commands, Tell("answer_inferred", {"past_ms": past_ms}))
     # Our reading of it is as of before the steps that were seen: a stored record comes back to life by that.
     read = Instant(at.mono_us, at.wall_us - session.stepped_us)
-    return Step(replace(found.session, technology="unknown", confirmed=True, answered=read), told)
+    return Step(replace(found.session, technology="unknown", confirmed=True, answered=read, inferred=True), told)

@@ -87,7 +87,7 @@ TABLE: dict[State, dict[type, Handler]] = {
     State.RINGING: _SETUP,
     State.RUNNING: {
         DialStarted: stay,
-        DialEnded: stay,
+        DialEnded: running.dial_ended,
         BridgeEntered: running.bridge_entered,
         BridgeLeft: running.bridge_left,
         ChannelEnded: running.channel_ended,

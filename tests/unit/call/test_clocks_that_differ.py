@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import pytest
 
-from charging.call.model import Policy
-from charging.call.switch_events import SwitchEvent
+from charging.call.model import Policy, Session
+from charging.call.switch_events import BridgeEntered, SwitchEvent
+from charging.call.table import step
 from charging.clock import MICROSECONDS, Instant
+from charging.engine.findings import COLLECTION
 from charging.engine.ports import Look
 from charging.errors import ActionTimeout
 from charging.ledger.memory import MemoryStore
@@ -20,6 +22,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
 from tests.fakes.switch import FakeCall, FakeSwitch
+from tests.unit.call.test_table import NOW, POLICY, running
 
 SECOND = 1_000
 
@@ -369,3 +372,49 @@ async def test_an_order_half_of_which_was_obeyed_is_no_clock_that_is_wrong() -> 
 
 async def never_obeyed(_uid: str, _at: Instant) -> None:
     raise ActionTimeout
+
+
+@pytest.mark.parametrize("late_s", [1.0, 2.1, 9.0])
+@pytest.mark.parametrize("heard", [True, False], ids=["word came", "word never came"])
+@pytest.mark.parametrize("left", [True, False], ids=["end heard", "end found out"])
+async def test_our_own_lateness_is_no_step_of_a_clock(late_s: float, heard: bool, left: bool) -> None:
+    """R3: the daemon is behind. It finds an answer out before it hears of it, and without the countdown from which it
+    would know since when; perhaps the end, too. No clock was stepped, so the switch's record and its stamps hold."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.ringing()
+        waiting: list[SwitchEvent] = []
+        rig.switch.deliver = waiting.append
+        rig.switch.answer(call.session)
+        await rig.clock.advance(late_s)
+        assert call.countdown is not None
+        call.countdown.cancel()
+        call.deadline_mono_us = None
+        await rig.registry.reconcile()
+        await rig.clock.advance(0)
+        assert rig.heard("answer_inferred") == [{"past_ms": 0}]
+        for event in waiting if heard else ():
+            rig.registry.deliver(event)
+        await rig.clock.advance(0.204)
+        rig.switch.deliver = rig.registry.deliver if left else lambda _event: None
+        await rig.hang_up(call)
+        await rig.registry.reconcile()
+        await rig.clock.advance(10)
+        booked = await cdr(rig)
+        true_ms = round(late_s * 1000) + 204
+        assert (booked["used_ms"], booked["proof"]) == (true_ms, "black_box")
+        assert booked["billed_s"] == -(-(true_ms - rig.policy.answer_tolerance_ms) // 1000)
+        assert not rig.heard("clocks_disagreed")
+        assert await rig.store.list_documents(COLLECTION) == []
+
+
+def test_a_bridge_heard_of_late_proves_no_more_than_its_stamp() -> None:
+    """Nothing else may be known of a call's length, and then that is what is charged."""
+    heard = running(technology="", proven_ms=0)
+    assert heard.answered_us is not None
+    event = BridgeEntered(
+        heard.id, heard.callee_uid, "PJSIP/1", "callee", "b", "simple_bridge", heard.answered_us + 7000
+    )
+    after, _ = step(heard, event, NOW, POLICY)
+    assert isinstance(after, Session)
+    assert after.proven_ms == 7
