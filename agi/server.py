@@ -19,7 +19,7 @@ from agi.port import Declined, Unproven
 from agi.protocol import Request
 from agi.session import AgiSession, CallerLeft
 from charging.clock import Clock, Instant
-from charging.door import Admits, Door, Guest, Turned, listen
+from charging.door import Admits, Door, Guest, Sparing, Turned, listen
 from charging.door import Observer as DoorObserver
 from charging.errors import LocalProtocolError, RemoteProtocolError
 from charging.tasks import end
@@ -89,6 +89,7 @@ class AgiServer:
         """``admits`` says which addresses may ask; ``turned`` is told of everybody whom the door turns away."""
         self._routes = dict(routes)
         self._clock = clock
+        self._sparing = Sparing(clock)
         self._limits = limits or AgiLimits()
         self._observer = observer
         self._admits = admits
@@ -163,12 +164,12 @@ class AgiServer:
         except (CallerLeft, ConnectionError):
             return AgiOutcome.CALLER_LEFT
         except RemoteProtocolError as error:
-            log.error("agi_header_foreign", error=str(error), peer=_peer(conversation.writer))
+            self._say("error", "agi_header_foreign", error=str(error), peer=_peer(conversation.writer))
             return AgiOutcome.FOREIGN_HEADER
         conversation.guest.is_served()
         route = self._routes.get(request.script)
         if route is None:
-            log.warning("agi_route_unknown", route=request.script[:80], known=sorted(self._routes))
+            self._say("warning", "agi_route_unknown", route=request.script[:80], known=sorted(self._routes))
             return AgiOutcome.UNKNOWN_ROUTE
         conversation.route = request.script
         return await self._answer(route, request, session)
@@ -178,24 +179,29 @@ class AgiServer:
             async with asyncio.timeout(self._limits.request_s):
                 await route(request, session)
         except TimeoutError:
-            log.error("agi_deadline_passed", route=request.script, deadline_s=self._limits.request_s)
+            self._say("error", "agi_deadline_passed", route=request.script, deadline_s=self._limits.request_s)
             return AgiOutcome.DEADLINE
         except Declined as error:
-            log.info("agi_request_declined", route=request.script, why=str(error))
+            self._say("info", "agi_request_declined", route=request.script, why=str(error))
             return AgiOutcome.DECLINED
         except Unproven as error:
-            log.warning("agi_call_unproven", route=request.script, error=str(error))
+            self._say("warning", "agi_call_unproven", route=request.script, error=str(error))
             return AgiOutcome.UNPROVEN
         except CallerLeft as error:
-            log.info("agi_caller_left", route=request.script, error=str(error))
+            self._say("info", "agi_caller_left", route=request.script, error=str(error))
             return AgiOutcome.CALLER_LEFT
         except (RemoteProtocolError, LocalProtocolError) as error:
-            log.warning("agi_request_refused", route=request.script, error=str(error))
+            self._say("warning", "agi_request_refused", route=request.script, error=str(error))
             return AgiOutcome.BAD_REQUEST
         except Exception:
             log.exception("agi_route_failed", route=request.script)
             return AgiOutcome.FAILED
         return AgiOutcome.ANSWERED
+
+    def _say(self, level: str, event: str, **fields: object) -> None:
+        """Log what anybody who reaches the port can bring about. The metric counts every one."""
+        if (more := self._sparing.more(event)) is not None:
+            getattr(log, level)(event, **fields, more=more)
 
 
 @dataclass(slots=True)

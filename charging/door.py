@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NoReturn
@@ -53,6 +54,32 @@ class Turned(Enum):
     """Said nothing, or took nothing, for too long."""
     NO_DESCRIPTOR = "no_descriptor"
     """The process, or the machine, had no descriptor left."""
+
+
+LINES, LINES_S = 30, 60
+"""Of what strangers can bring about in any number, behind the door: so many lines of each kind in so many seconds."""
+
+
+class Sparing:
+    """Bounds what strangers make us log: so many lines of each kind in so many seconds."""
+
+    def __init__(self, clock: Clock, lines: int = LINES, seconds: int = LINES_S) -> None:
+        self._clock = clock
+        self._lines = lines
+        self._seconds = seconds
+        self._logged_mono_us: dict[str, deque[int]] = {}
+        self._passed_over: dict[str, int] = {}
+
+    def more(self, kind: str) -> int | None:
+        """Whether to log one more of this kind now: how many were passed over since the last line. ``None``: pass over
+        this one, too."""
+        now_us = self._clock.now().mono_us
+        logged = self._logged_mono_us.setdefault(kind, deque(maxlen=self._lines))
+        if len(logged) == self._lines and now_us - logged[0] < self._seconds * MICROSECONDS:
+            self._passed_over[kind] = self._passed_over.get(kind, 0) + 1
+            return None
+        logged.append(now_us)
+        return self._passed_over.pop(kind, 0)
 
 
 Admits = Callable[[str, str], bool]
@@ -129,12 +156,10 @@ class Door:
         self.busy: set[Guest] = set()
         self._name = name
         self._listeners = listeners
-        self._clock = clock
         self._limit = limit
         self._admits = admits
         self._observe = observe
-        self._logged_mono_us: dict[Turned, int] = {}
-        self._unlogged = dict.fromkeys(Turned, 0)
+        self._sparing = Sparing(clock, 1, LOG_EVERY_S)
 
     @property
     def port(self) -> int:
@@ -190,14 +215,8 @@ class Door:
     def turn(self, why: Turned, peer: str = "") -> None:
         """Count and say that somebody was turned away, or out."""
         self._observe(why)
-        now_us = self._clock.now().mono_us
-        last_us = self._logged_mono_us.get(why)
-        if last_us is not None and now_us - last_us < LOG_EVERY_S * MICROSECONDS:
-            self._unlogged[why] += 1
-            return
-        self._logged_mono_us[why] = now_us
-        more, self._unlogged[why] = self._unlogged[why], 0
-        log.warning("connection_turned_away", listener=self._name, why=why.value, peer=peer, more=more)
+        if (more := self._sparing.more(why.value)) is not None:
+            log.warning("connection_turned_away", listener=self._name, why=why.value, peer=peer, more=more)
 
 
 def _addresses(connection: socket.socket) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from charging.door import Sparing
 from charging.errors import LedgerError
 from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
@@ -114,6 +115,7 @@ class Gate:
         self._settings = limits
         self._requests = Limits(limits.requests_per_minute)
         self._failures = Limits(limits.failed_logins_per_minute)
+        self._sparing = Sparing(service.clock)
         self._uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -210,7 +212,8 @@ class Gate:
         token = await self._tokens.authenticate(secret)
         if token is None:
             self._failures.take(guesser, now_us)
-            log.warning("api_login_failed", address=address)
+            if (more := self._sparing.more("api_login_failed")) is not None:  # an attacker has many addresses
+                log.warning("api_login_failed", address=address, more=more)
             challenge = f'{REALM}, error="invalid_token"'
             raise Denied(_unauthorized("the token is not known (any more)"), WWW_Authenticate=challenge)
         return token

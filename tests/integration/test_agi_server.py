@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
+import structlog
 
 from agi.port import Answer, Declined, IncomingCall, Unproven
 from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging.clock import SystemClock
-from charging.door import CannotServe, Guest, Turned
+from charging.door import LINES, CannotServe, Guest, Turned
 from charging.sources import Sources
 from tests.fakes.agi_client import AgiClient, header
 from tests.fakes.ami import eventually
@@ -471,3 +472,15 @@ async def test_a_port_that_is_taken_is_an_error(office: Office) -> None:
     with pytest.raises(CannotServe, match=r"agi.port: cannot listen on 127.0.0.1:\d+: Address already in use; free it"):
         await other.start("127.0.0.1", office.port)
     await other.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "event"), [(b"no header\n\n", "agi_header_foreign"), (header("incoming"), "agi_request_refused")]
+)
+async def test_strangers_fill_no_disk_with_what_they_make_us_log(office: Office, said: bytes, event: str) -> None:
+    """Any program on the switch's machine may connect as often as it likes."""
+    with structlog.testing.capture_logs() as logs:
+        for number in range(1, LINES + 11):
+            await AgiClient().call(office.port, "incoming", raw=said)
+            await office.ended(number)
+    assert [one["event"] for one in logs] == [event] * LINES

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import structlog
 
+from charging.door import LINES
 from charging.errors import LedgerUnavailable
 from charging.ledger.books.archive import opening_line
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
@@ -278,6 +280,20 @@ async def test_a_statement_comes_as_json_csv_or_page(door: Door) -> None:
     assert page.text.startswith("<!doctype html>")
     await door("read", "GET", "/accounts/anna/statements/2026-1", 422)
     await door("read", "GET", "/accounts/anna/statements/2027-01", 422)
+
+
+async def test_guesses_from_many_addresses_fill_no_disk_with_log_lines(door: Door, clock: FakeClock) -> None:
+    async def guess(first: int, addresses: int) -> list[int]:
+        with structlog.testing.capture_logs() as logs:
+            for number in range(first, first + addresses):
+                token = "charging_0123456789ab_" + "x" * 43
+                await door(token, "GET", "/accounts", 401, address=f"2001:db8:{number:x}::1")
+        return [one["more"] for one in logs if one["event"] == "api_login_failed"]
+
+    assert await guess(1, LINES) == [0] * LINES
+    assert await guess(LINES + 1, 2) == []
+    await clock.advance(60)
+    assert await guess(LINES + 3, 1) == [2]
 
 
 @pytest.mark.parametrize(("who", "path"), [("read", "/accounts"), ("", "/openapi.json")])
