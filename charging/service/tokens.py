@@ -43,9 +43,9 @@ class Scope(StrEnum):
     MINUTES = "minutes"
     """Give free minutes, and take them back."""
     NUMBERS = "numbers"
-    """Set where a number forwards to, and its voicemail."""
+    """Set where a number forwards to."""
     ACCOUNTS = "accounts"
-    """Make and edit accounts, give them numbers and take these back."""
+    """Make and edit accounts, give them numbers and take these back, set the voicemail of a number."""
     CORRECT = "correct"
     """Correct credit, and the end of what is paid of a subscription."""
     CALLS = "calls"
@@ -151,8 +151,10 @@ class Tokens:
             self._digests.pop("" if match is None else match[1], None)
             return None
         token, digest = _stored(document)
-        expired = token.expires_us is not None and self._clock.now().wall_us >= token.expires_us
-        return token if hmac.compare_digest(digest, _digest(match[2])) and not expired else None
+        if token.expires_us is not None and self._clock.now().wall_us >= token.expires_us:
+            self._digests[token.id] = ""  # which no text has: over the limit of failures the store is not asked again
+            return None
+        return token if hmac.compare_digest(digest, _digest(match[2])) else None
 
     async def exists(self, id: str) -> bool:
         """Whether there is such a token. However often it is asked for ids that there are not, the store is asked at

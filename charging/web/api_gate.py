@@ -30,7 +30,7 @@ from charging.web.limits import Limits
 from charging.web.problem import ledger_response, problem_response
 from charging.web.public import RATE, REQUEST_ID, Pace
 from charging.web.settings import Api
-from charging.web.token_bounds import is_its_own, too_much
+from charging.web.token_bounds import beyond, is_its_own
 
 REALM = 'Bearer realm="charging"'
 IPV6_PREFIX = 64
@@ -144,7 +144,7 @@ class Gate:
             self._uploads += large
             try:
                 body = await self._body(scope, receive, operation.body_bytes or self._settings.max_body_bytes)
-                if why := too_much(token, operation.template, body):
+                if why := beyond(token, operation.template, body):
                     raise Denied(problem_response(403, "forbidden", why, "ask the operator"))
                 await self._app(scope, _Replay(body, receive), send)
             finally:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from charging.pricing.money import format_euro
 from charging.service.refusal import Refused
 from charging.service.service import Service
-from charging.service.tokens import Token
+from charging.service.tokens import Scope, Token
 from charging.web.parts import euro
 from charging.web.problem import Refusal
 
@@ -24,6 +24,9 @@ FILTERED = ("/calls", "/cdrs", "/decisions", "/numbers")
 PRICES = ("/quotes", "/limits", "/fax-quotes")
 """Under a plan, or of its own account."""
 AMOUNTS = ("/accounts/{account}/top-ups", "/accounts/{account}/corrections")
+NUMBER = "/numbers/{number}"
+OPERATORS = {"paid_voicemail", "mailbox"}
+"""Of a number: whether messages cost something, and whose mailbox takes them, is not for its customer to say."""
 
 
 async def is_its_own(
@@ -32,7 +35,7 @@ async def is_its_own(
     """Whether a bound token may ask this. Raises LedgerUnavailable."""
     if "account" in names:
         return names["account"] == token.account
-    if template == "/numbers/{number}":
+    if template == NUMBER:
         number = await service.numbers.get(names["number"])
         return not isinstance(number, Refused) and number.account == token.account
     if template == "/calls/{session}":
@@ -46,15 +49,25 @@ async def is_its_own(
     return template in OPEN or (template in PRICES and set(accounts) <= {token.account})
 
 
-def too_much(token: Token, template: str, body: bytes) -> str:
-    """Why the amount in a body is more than the token may move at a time; empty: it is not, or there is none (which the
+def beyond(token: Token, template: str, body: bytes) -> str:
+    """Why what a body asks for is more than the token may do; empty: it is not, or the body cannot be read (which the
     application refuses in its own words)."""
-    if token.amount_max is None or template not in AMOUNTS:
+    if template != NUMBER and template not in AMOUNTS:
         return ""
     try:
-        amount = euro(json.loads(body)["amount"])
-    except (ValueError, TypeError, KeyError, Refusal):
+        asked = json.loads(body)
+        if template == NUMBER:
+            return _operators(token, asked)
+        amount = euro(asked["amount"])
+    except (ValueError, TypeError, KeyError, RecursionError, Refusal):
         return ""
-    if abs(amount) <= token.amount_max:
+    if token.amount_max is None or abs(amount) <= token.amount_max:
         return ""
     return f"found {format_euro(amount)}, expected at most {format_euro(token.amount_max)} at a time with this token"
+
+
+def _operators(token: Token, asked: Mapping[str, object]) -> str:
+    found = OPERATORS.intersection(asked)
+    if not found or Scope.ACCOUNTS.allowed_by(token.scopes):
+        return ""
+    return f"found {min(found)}, which needs the scope {Scope.ACCOUNTS}; the token {token.id} has it not"

@@ -127,6 +127,38 @@ async def test_a_token_moves_no_more_than_its_amount_at_a_time(door: Door) -> No
     await door(some, "POST", "/accounts/anna/top-ups", 403, content=wide, headers=headers)
 
 
+async def test_the_end_of_a_token_is_an_end_of_asking_the_store(door: Door, clock: FakeClock) -> None:
+    over = await bound(door, Scope.READ, expires_us=clock.now().wall_us + 60_000_000)
+    await door(over, "GET", "/health")
+    await clock.advance(60)
+    for _ in range(3):
+        await door(over, "GET", "/health", 401)
+    await door(over, "GET", "/health", 429)
+
+
+@pytest.mark.parametrize("asked", [{"paid_voicemail": False}, {"paid_voicemail": None}, {"mailbox": "31207654321"}])
+async def test_who_may_set_a_forward_number_makes_no_message_free_nor_another_customers(
+    door: Door, asked: dict[str, object]
+) -> None:
+    """R13: whether voicemail is paid is the operator's."""
+    for bounds in ({}, {"account": "anna"}):
+        customer = await bound(door, Scope.READ, Scope.NUMBERS, **bounds)
+        await door(customer, "PATCH", f"/numbers/{ANNAS}", 403, json={"forward_to": "+31612345678", **asked})
+        await door(customer, "PATCH", f"/numbers/{ANNAS}", json={"forward_to": "+31612345678"})
+        clerk = await bound(door, Scope.NUMBERS, Scope.ACCOUNTS, **bounds)
+        await door(clerk, "PATCH", f"/numbers/{ANNAS}", json=asked)
+    await door("operate", "PATCH", f"/numbers/{ANNAS}", json=asked)
+
+
+@pytest.mark.parametrize("body", [b"[" * 1_900, b"[]", b"7", b'"paid_voicemail"', b"nul"])
+async def test_a_body_that_is_none_is_refused_in_the_applications_words(door: Door, body: bytes) -> None:
+    some = await bound(door, Scope.CREDIT, Scope.NUMBERS, amount_max=parse_euro("25"))
+    headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+    for method, path in (("POST", "/accounts/anna/top-ups"), ("PATCH", f"/numbers/{ANNAS}")):
+        with pytest.raises(AssertionError, match="status"):
+            await door(some, method, path, 403, content=body, headers=headers)
+
+
 async def test_a_website_can_set_a_forward_number_and_neither_correct_close_nor_hang_up(door: Door) -> None:
     website = await bound(door, Scope.READ, Scope.NUMBERS)
     await door(website, "PATCH", f"/numbers/{ANNAS}", json={"forward_to": "+31612345678"})
