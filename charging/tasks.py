@@ -9,7 +9,7 @@ here until it has been carried out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any, NoReturn, TypeVar
 
 CANCEL_AGAIN_S = 5.0
@@ -80,6 +80,14 @@ class Breath:
         self._turns += 1
         if self._turns % self.TURNS == 0:
             await asyncio.sleep(0)
+
+
+async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, with a breath after each. They must not change meanwhile."""
+    breath = Breath()
+    for item in items:
+        yield item
+        await breath.take()
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:

@@ -34,6 +34,9 @@ ENCODING = "utf-8"
 GREETING = b"Asterisk Call Manager/"
 LINE_END = b"\r\n"
 MESSAGE_END = b"\r\n\r\n"
+READ_BYTES = 16_384
+"""Of what the switch sends, so much is read at a time, and between two reads calls are decided. asyncio's own 256 KiB
+are some thousand messages, which take 50 ms."""
 MAX_MESSAGE_BYTES = 1 << 20
 """An unfinished message larger than this is no AMI; the connection is dropped."""
 MAX_LIST_EVENTS = 200_000
@@ -110,6 +113,8 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # panoramisk is not typed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if hasattr(transport, "max_size"):  # with TLS asyncio's own stays
+            transport.max_size = READ_BYTES
         self._unread = bytearray()
         self._looked_at = 0
         self._is_greeted = False

@@ -24,6 +24,7 @@ from charging.call.switch_events import SwitchEvent
 from charging.clock import Clock, Instant
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused
+from charging.tasks import in_turns
 
 CAUSE_NORMAL = 16
 MAX_DEADLINE_TRIES = 3
@@ -180,8 +181,11 @@ class CallControl:
         """All records of ended calls that have not been deleted, by key."""
         fields = {"Family": variables.BLACK_BOX_FAMILY}
         reply = await self._link.action("DBGetTree", fields, timeout_s=10.0, list_end="DBGetTreeComplete")
-        records = (self._record(entry) for entry in reply.events)
-        return {record.key: record for record in records if record is not None}
+        records = {}
+        async for entry in in_turns(reply.events):
+            if (record := self._record(entry)) is not None:
+                records[record.key] = record
+        return records
 
     async def black_box_of(self, session: str) -> BlackBoxRecord | None:
         """The record of this session; ``None`` where there is none (yet), or none that we can read."""

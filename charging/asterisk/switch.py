@@ -15,7 +15,7 @@ from charging.asterisk.translate import is_far_half
 from charging.call.events import BlackBoxRead, Leg
 from charging.clock import Clock, Instant
 from charging.engine.ports import FaxOrder, Legs, Look, PromptResult
-from charging.tasks import Breath
+from charging.tasks import Breath, in_turns
 
 _RESULTS = {
     PromptOutcome.WHISPERED: PromptResult.PLAYED,
@@ -94,7 +94,8 @@ class AsteriskSwitch:
         return BlackBoxRead(found=False) if record is None else _read(record)
 
     async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
-        return {key: _read(record) for key, record in (await self._control.black_box()).items()}
+        records = await self._control.black_box()
+        return {key: _read(record) async for key, record in in_turns(records.items())}
 
     async def send_fax(self, order: FaxOrder) -> None:
         await self._control.send_fax(order)

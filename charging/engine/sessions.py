@@ -29,7 +29,7 @@ from charging.engine.runner import SessionRunner
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import IDS_REMEMBERED_S, Ledger
-from charging.tasks import Breath, Tasks, end
+from charging.tasks import Breath, Tasks, end, in_turns
 
 AUDIT_S = 10
 """Between two comparisons of the switch's channels and deadlines with ours."""
@@ -313,7 +313,7 @@ class Registry:
     async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
         """Records of sessions that are closed have been booked, but for messages that the dialplan's fallback took, and
         what contradicts a booking. So many a turn: there may be very many, and calls need the ledger meanwhile."""
-        rest = (key for key in boxes if self._is_nobodys(key) and self._is_over(key))
+        rest = [key async for key in in_turns(boxes) if self._is_nobodys(key) and self._is_over(key)]
         for key in islice(rest, BOOKED_A_TURN_MAX):
             if not await self._book_left_over(key, boxes[key]):
                 return
@@ -428,11 +428,11 @@ class Registry:
     async def _black_boxes(self) -> Mapping[str, BlackBoxRead]:
         """The records that are ours to book. Raises SwitchError."""
         boxes = await self._switch.black_boxes()
-        strangers = frozenset(box.switch for box in boxes.values()) - {"", self._switch_id}
+        strangers = frozenset([box.switch async for box in in_turns(boxes.values())]) - {"", self._switch_id}
         if strangers - self._strangers:
             self._observe("records_of_another_switch", None, {"switches": sorted(strangers)})
         self._strangers |= strangers
-        return {key: box for key, box in boxes.items() if box.switch not in strangers}
+        return {key: box async for key, box in in_turns(boxes.items()) if box.switch not in strangers}
 
     async def _housekeep_for_ever(self) -> NoReturn:
         wait_s = HOUSEKEEPING_S
@@ -451,7 +451,7 @@ class Registry:
         boxes = await self._black_boxes()
         self._seen = frozenset(boxes)
         left = self._booked.seen(boxes)
-        if any(key not in self._looked_through and self._is_nobodys(key) for key in boxes):
+        if [key async for key in in_turns(boxes) if key not in self._looked_through and self._is_nobodys(key)]:
             await self._restore()
         await self._book_the_rest(boxes)
         if keys := self._booked.to_delete():

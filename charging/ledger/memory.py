@@ -250,8 +250,8 @@ class MemoryStore(MemoryDocuments):
         for number in sorted(self._numbers):
             yield number
 
-    async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
-        return [self._numbers[key] for key in sorted(key for key in self._numbers if key > after)[:limit]]
+    async def numbers_page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number]:
+        return [number for number in await self.numbers(account) if number.number > after][:limit]
 
     # -- leases
 

@@ -133,9 +133,9 @@ class Directory(Protocol):
     def number_ids(self) -> AsyncIterator[str]:
         """Every number, in order, also one whose record is damaged."""
 
-    async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
-        """Of all numbers, the first ``limit`` (1 to 1,001) beyond ``after`` (empty: all), in order; as
-        `accounts_page`."""
+    async def numbers_page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number]:
+        """Of one account's numbers, or all, the first ``limit`` (1 to 1,001) beyond ``after`` (empty: from the first),
+        in order; as `accounts_page`."""
 
 
 SOLE = "#sole"

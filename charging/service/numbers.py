@@ -87,18 +87,11 @@ class Numbers:
         self._touched(known.account)
         return known
 
-    async def of(self, account: str) -> Sequence[Number] | Refused:
-        """An account's numbers."""
-        if await self._store.account(account) is None:
-            return unknown_account(account)
-        return await self._store.numbers(account)
-
     async def page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number] | Refused:
         """Up to ``limit`` numbers beyond ``after``, in order, of one account or all."""
-        if account is None:
-            return await self._store.numbers_page(after, limit)
-        found = await self.of(account)
-        return found if isinstance(found, Refused) else [one for one in found if one.number > after][:limit]
+        if account is not None and await self._store.account(account) is None:
+            return unknown_account(account)
+        return await self._store.numbers_page(after, limit, account)
 
     def _subscriber_number(self, number: str) -> str | Refused:
         normal = self._tariff().normalise(number)

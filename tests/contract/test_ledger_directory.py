@@ -70,9 +70,15 @@ async def test_a_page_of_numbers_begins_after_a_number_and_is_filled_past_those_
         assert await store.put_number(Number(number, account))
     assert await store.remove_number("+312")
 
-    async def page(after: str, limit: int) -> list[str]:
-        return [number.number for number in await store.numbers_page(after, limit)]
+    async def page(after: str, limit: int, account: str | None = None) -> list[str]:
+        return [number.number for number in await store.numbers_page(after, limit, account)]
 
+    assert await page("", 1, "a") == ["+311"]
+    assert await page("", 2, "a") == ["+311", "+313"]
+    assert await page("+311", 2, "a") == ["+313"]
+    assert await page("+313", 2, "a") == []
+    assert await page("", 1, "b") == ["+314"]
+    assert await page("", 1, "c") == []
     assert await page("", 2) == ["+311", "+313"]
     assert await page("+311", 2) == ["+313", "+314"]
     assert await page("+313", 2) == ["+314"]

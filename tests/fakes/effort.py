@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 import threading
@@ -97,3 +98,12 @@ def threads_counted() -> Iterator[None]:
     finally:
         threading.settrace(None)  # type: ignore[arg-type]  # typeshed does not know that it takes it back
         threading.setprofile(None)
+
+
+async def turns_of(work: asyncio.Task[object]) -> int:
+    """How often the event loop comes round until ``work`` is done: so often could a call have been decided."""
+    turns = 0
+    while not work.done():
+        turns += 1
+        await asyncio.sleep(0)
+    return turns

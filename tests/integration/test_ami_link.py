@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 
 import pytest
 
+from charging.asterisk.connection import READ_BYTES
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkState
@@ -59,6 +61,20 @@ async def test_hazard_12_a_list_that_is_refused_raises(ami: FakeAmi, owner: Owne
         await eventually(lambda: link.is_up)
         with pytest.raises(ActionRefused):
             await link.action("Originate", list_end="StatusComplete")
+
+
+async def test_between_two_reads_of_a_long_list_calls_are_decided(ami: FakeAmi, link: AmiLink, owner: Owner) -> None:
+    """A stranger chooses how long some lists are."""
+    one = block(("Event", "Strange"), ("Privilege", "x" * 200))
+    count = 4 * READ_BYTES // len(one)
+    read: list[int] = []
+    while len(owner.names()) < count:
+        if not read:
+            ami.send(one * count)
+        read.append(len(owner.names()))
+        await asyncio.sleep(0)
+    at_once = max(later - earlier for earlier, later in pairwise([*read, count]))
+    assert at_once <= READ_BYTES // len(one) + 1
 
 
 async def test_an_empty_list_is_a_list(ami: FakeAmi, link: AmiLink) -> None:

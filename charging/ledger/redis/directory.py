@@ -97,8 +97,16 @@ class RedisDirectory(RedisDocuments):
     def number_ids(self) -> AsyncIterator[str]:
         return self._ids(self._keys.numbers)
 
-    async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
-        return await self._page(self._keys.numbers, self.number, after, limit)
+    async def numbers_page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number]:
+        if account is None:
+            return await self._page(self._keys.numbers, self.number, after, limit)
+        named = sorted(one for one in await self._members(self._keys.of(account, "numbers")) if one > after)
+        found: list[Number] = []
+        while named and len(found) < limit:  # it may name some that never came to be, or are another account's by now
+            page, named = named[:limit], named[limit:]
+            read = await asyncio.gather(*map(self.number, page))
+            found += [number for number in read if number is not None and number.account == account]
+        return found[:limit]
 
     # -- leases: they wait for no replica. One that a fail-over loses is acquired anew, with an epoch beyond any given
     # out before (`lease.lua`), which fences whoever had it; and no daemon is to lose its calls for want of a replica.

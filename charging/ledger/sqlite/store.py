@@ -262,8 +262,11 @@ class SqliteStore(SqliteDocuments):
     def number_ids(self) -> AsyncIterator[str]:
         return self._ids("number_ids_after")
 
-    async def numbers_page(self, after: str, limit: int) -> Sequence[Number]:
-        rows = await self._reader.rows(queries()["numbers_after"], (after, limit))
+    async def numbers_page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number]:
+        if account is None:
+            rows = await self._reader.rows(queries()["numbers_after"], (after, limit))
+        else:
+            rows = await self._reader.rows(queries()["numbers_of_after"], (account, after, limit))
         return [load_number(record) for (record,) in rows]
 
     async def _changed(self, query: str, parameters: Mapping[str, object] | tuple[object, ...]) -> bool:

@@ -94,9 +94,12 @@ async def _status(service: Service, account: str, body: StatusEdit) -> Account |
 
 
 @router.get("/{account}/numbers")
-async def list_numbers_of(account: str, service: TheService) -> Page[NumberOut]:
-    """The account's numbers, all of them."""
-    return Page(items=[NumberOut.of(number) for number in granted(await service.numbers.of(account))])
+async def list_numbers_of(
+    account: str, service: TheService, limit: Limit = 100, cursor: Cursor = None
+) -> Page[NumberOut]:
+    """The account's numbers, in order."""
+    rows = granted(await service.numbers.page(cursor or "", limit + 1, account))
+    return page(rows, limit, NumberOut.of, lambda row: row.number)
 
 
 @router.get("/{account}/balance")

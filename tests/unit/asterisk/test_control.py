@@ -18,7 +18,9 @@ from charging.asterisk.reply import Fields, Reply
 from charging.call.switch_events import OriginateEnded, PromptStarted
 from charging.clock import Instant
 from charging.errors import ActionRefused, ActionTimeout, LinkDown
+from charging.tasks import Breath
 from tests.fakes.clock import FakeClock, settle
+from tests.fakes.effort import turns_of
 from tests.fakes.recordings import BRANCHES, ami_messages
 
 UID = "1795305157.1"
@@ -196,6 +198,16 @@ async def test_the_black_box_is_read_by_key_and_unreadable_records_stay_behind(
     link.replies["DBGetTree"] = Reply(AmiMessage.of(), (good, bad))
     records = await control.black_box()
     assert {key: record.dial_status for key, record in records.items()} == {"s-1": "BUSY"}
+
+
+async def test_many_records_are_read_in_turns_with_the_calls(control: CallControl, link: RecordingLink) -> None:
+    """As many as a stranger likes to leave there: each takes a tenth of a millisecond."""
+    keys = [f"nosession-{number}.1" for number in range(1_000)]
+    entries = [AmiMessage.of(Event="DBGetTreeResponse", Key=f"/charging/{key}", Val="v2|dial=BUSY") for key in keys]
+    link.replies["DBGetTree"] = Reply(AmiMessage.of(), tuple(entries))
+    reading = asyncio.create_task(control.black_box())
+    assert await turns_of(reading) >= 1_000 // Breath.TURNS
+    assert list(await reading) == keys
 
 
 @pytest.mark.parametrize("key", ["s-1,x", "s-1:s-2", "a/b", "${SHELL(id)}", "s 1", "", "k" * 201])

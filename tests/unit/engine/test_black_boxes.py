@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sized
 from dataclasses import replace
 
@@ -10,6 +11,8 @@ import pytest
 from charging.call.events import BlackBoxRead
 from charging.engine.booked import DELETE_AT_ONCE_MAX, BookedRecords
 from charging.ledger.model import Kept, Kind
+from charging.tasks import Breath
+from tests.fakes.effort import turns_of
 from tests.fakes.rig import EURO, Rig, make_rig
 
 PRICE = 100_000
@@ -44,6 +47,15 @@ async def test_booked_record_is_deleted_and_then_nothing_is_ordered_any_more(rig
     assert rig.switch.records == {}
     await rig.clock.advance(600)
     assert rig.switch.deleted == [[session]]
+
+
+async def test_a_look_at_many_records_lets_calls_between(rig: Rig) -> None:
+    """Strangers can ring often while no daemon runs; each call leaves a record."""
+    box = BlackBoxRead(True, "BUSY", number="+31201234567", by_leg=True)
+    rig.switch.records = {f"nosession-{number}.1": box for number in range(1_000)}
+    looking = asyncio.create_task(rig.registry._housekeep())
+    assert await turns_of(looking) >= 4 * 1_000 // Breath.TURNS, "four times through all"
+    assert await looking
 
 
 async def test_calls_that_are_over_leave_nothing_behind_in_the_daemon(rig: Rig) -> None:

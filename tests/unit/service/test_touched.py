@@ -66,5 +66,5 @@ async def test_nobody_is_looked_at_for_what_was_only_asked(open_shop: Shop) -> N
     assert not isinstance(account, Refused)
     assert account.status is Status.ACTIVE
     await open_shop.service.balances.view("anna")
-    await open_shop.service.numbers.of("anna")
+    await open_shop.service.numbers.page("", 10, "anna")
     assert open_shop.touched == []

@@ -127,6 +127,12 @@ async def test_numbers_are_resources_by_any_spelling(api: Api) -> None:
     changed = await api("PATCH", f"/numbers/{NUMBER}", json={"paid_voicemail": None})
     assert changed["paid_voicemail"] is None
     assert len((await api("GET", "/accounts/anna/numbers"))["items"]) == 1
+    await api("POST", "/numbers", 201, json={"number": "020 1234568", "account": "anna"})
+    first = await api("GET", "/accounts/anna/numbers", params={"limit": 1})
+    assert [one["number"] for one in first["items"]] == [NUMBER]
+    rest = await api("GET", "/accounts/anna/numbers", params={"limit": 1, "cursor": first["next"]})
+    assert ([one["number"] for one in rest["items"]], rest["next"]) == (["+31201234568"], None)
+    await api("DELETE", "/numbers/+31201234568")
     assert len((await api("GET", "/numbers", params={"account": "anna"}))["items"]) == 1
     await api("GET", "/numbers", 404, params={"account": "bert"})
     await api("DELETE", f"/numbers/{NUMBER}")

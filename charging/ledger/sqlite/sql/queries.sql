@@ -133,6 +133,9 @@ SELECT record FROM numbers WHERE :account IS NULL OR account = :account ORDER BY
 -- name: numbers_after
 SELECT record FROM numbers WHERE number > ? ORDER BY number LIMIT ?;
 
+-- name: numbers_of_after
+SELECT record FROM numbers WHERE account = ? AND number > ? ORDER BY number LIMIT ?;
+
 -- name: number_ids_after
 SELECT number FROM numbers WHERE number > ? ORDER BY number LIMIT ?;
 
