@@ -56,7 +56,9 @@ _PLAIN = re.compile(_ADDRESS)
 _MAILBOX = re.compile(rf"""(?:[^"<>@,;:()\[\]\\\x00-\x1f\x7f-\U0010ffff]|"[ -!#-;=?-\[\]-~]*")*<\s*({_ADDRESS})\s*>""")
 """What may stand before an address in angle brackets: words, and words in quotes that hold no brackets."""
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-_BETWEEN = re.compile(r'[\s,;:<>()"]+')
+_NAMES_OR_COMMENTS = re.compile(r'"[^"]*"|\([^()]*\)')
+_ENTRIES = re.compile("[,;:]")
+_ANGLE = re.compile("<([^<>]*)>")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _BARE_CR = re.compile(rb"\r(?!\n)")
@@ -265,7 +267,11 @@ def _has_twice(message: EmailMessage) -> bool:
 
 
 def _addresses(message: EmailMessage, name: str) -> list[str]:
-    return list(dict.fromkeys(word for word in _BETWEEN.split(_header(message, name)) if is_plain_address(word)))
+    """What is only called so is none: a mail program takes the name from the mail that it answers, whose sender may
+    have called himself as he liked."""
+    entries = _ENTRIES.split(_NAMES_OR_COMMENTS.sub(" ", _header(message, name)))
+    words = (word for entry in entries for word in (_ANGLE.findall(entry) or [entry])[-1].split())
+    return list(dict.fromkeys(word for word in words if is_plain_address(word)))
 
 
 def _name(address: str) -> str:
