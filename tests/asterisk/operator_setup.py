@@ -42,7 +42,7 @@ exten => {DIALLED_BEFORE},1,Dial(Local/greets@operator/n,,g)
 exten => {COLLEAGUE},1,Dial(Local/colleague@operator/n)
 
 [outbound]
-exten => _+X.,1,Dial(PJSIP/${{EXTEN}}@world)
+exten => _+X.,1,Dial(PJSIP/${{EXTEN}}@world,,b(charging-onward^s^1))
 
 [operator]
 exten => closed,1,Wait(30)
@@ -89,14 +89,14 @@ async def transfers_allowed(lab: Lab) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def operator_setup(lab: Lab) -> AsyncIterator[None]:
+async def operator_setup(lab: Lab, contexts: str = DIALPLAN) -> AsyncIterator[None]:
     """The operator's contexts and queue are there, and gone afterwards."""
     etc = lab.switch.folder / "etc"
     dialplan = etc / "extensions.conf"
     before = dialplan.read_text()
     (etc / "queues.conf").write_text(QUEUES)
     (etc / "res_parking.conf").write_text(PARKING)
-    dialplan.write_text(before + DIALPLAN)
+    dialplan.write_text(before + contexts)
     for module in MODULES:
         await lab.switch.cli(f"module load {module}.so")
     await lab.switch.cli("dialplan reload")

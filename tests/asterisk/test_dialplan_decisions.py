@@ -10,6 +10,7 @@ from agi import arguments
 from charging.lab import CallState, Lab, mobile
 from charging.lab.audio import Sound
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
+from tests.asterisk.operator_setup import operator_setup
 from tests.asterisk.parties import (
     NUMBER,
     NUMBER_WITHOUT_MAILBOX,
@@ -123,6 +124,21 @@ async def test_a_diversion_by_the_phone_is_not_followed(lab: Lab) -> None:
     async with serving(forward(mobile.diverts()), lab.agi_port) as stub:
         call = await lab.place_call(NUMBER)
         await call.wait_state(CallState.ANSWERED)
+        await call.hang_up()
+        await call.wait_end()
+    assert [leg.target for leg in call.mobiles] == [mobile.diverts()]
+    assert [request.route for request in stub.requests] == ["incoming", "unanswered"]
+
+
+async def test_a_diversion_by_the_phone_is_not_followed_by_the_operators_dialplan(lab: Lab) -> None:
+    async with (
+        operator_setup(lab),
+        operator_sets(lab, "CHARGING_DIAL_PREFIX", "Local/"),
+        operator_sets(lab, "CHARGING_DIAL_SUFFIX", "@outbound"),
+        serving(forward(mobile.diverts()), lab.agi_port) as stub,
+    ):
+        call = await lab.place_call(NUMBER)
+        await call.wait_state(CallState.ANSWERED, 20)
         await call.hang_up()
         await call.wait_end()
     assert [leg.target for leg in call.mobiles] == [mobile.diverts()]

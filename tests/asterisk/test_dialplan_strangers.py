@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from charging.lab import Lab, mobile
+from tests.asterisk.operator_setup import SECOND_RING_GROUP, operator_setup
 from tests.asterisk.parties import NUMBER, decide, forward, operator_sets
 from tests.asterisk.raw_call import raw_call
 from tests.asterisk.raw_sip import stranger
@@ -257,6 +258,24 @@ async def test_a_withheld_number_is_said_to_be_withheld(lab: Lab, tmp_path: Path
     async with serving(stub, lab.agi_port), stranger(lab, tmp_path, caller=caller, headers=headers) as call:
         await call.is_told(404)
     assert (stub.requests[0].arguments[1], stub.requests[0].arguments[4]) == ("+31201234567", presentation)
+
+
+@pytest.mark.parametrize(
+    ("how", "presentation"),
+    [("anonymous From with PAI", "withheld"), ("Privacy: id;critical", "withheld"), ("PAI", "allowed")],
+)
+async def test_a_withheld_number_is_withheld_behind_a_ring_group_too(
+    lab: Lab, tmp_path: Path, how: str, presentation: str
+) -> None:
+    caller, headers = (PRIVATE | OPEN)[how]
+    asked = {"caller": caller, "headers": (*headers, "History-Info: <sip:+31612345678@c.example>;index=1")}
+    async with operator_setup(lab), serving(forward(mobile.never_answers()), lab.agi_port) as stub:
+        async with stranger(lab, tmp_path, SECOND_RING_GROUP, **asked) as call:
+            await call.is_told(180)
+        await lab.reset()
+    _, number, _, _, told, diverted = stub.requests[0].arguments
+    assert (number, told) == ("+31201234567", presentation)
+    assert "+31612345678" in diverted
 
 
 async def test_an_anonymous_caller_without_any_number_is_withheld(lab: Lab, tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ import pytest
 
 from agi import arguments
 from charging.lab import CallState, Lab, mobile
+from charging.lab.ports import free_port
 from tests.asterisk.engine import NUMBER, engine
+from tests.asterisk.operator_setup import DIALPLAN, RING_GROUP, operator_setup
 from tests.asterisk.parties import forward, leave_message, operator_sets
 from tests.asterisk.raw_sip import stranger
-from tests.asterisk.sip_steps import calls, plays, subscriber
+from tests.asterisk.sip_steps import answers, calls, plays, subscriber
 from tests.asterisk.stub_agi import serving
 
 pytestmark = pytest.mark.asterisk
@@ -94,3 +96,24 @@ async def test_forward_may_go_over_one_switch_less_than_its_call(
         await phone.heard("ACK")
         assert re.findall(r"^Max-Forwards: (\d+)", phone.trace.read_text(), re.MULTILINE)[0] == goes_on_with
         assert phone.trace.read_text().split("\n\n")[1].count("Max-Forwards") == 1
+
+
+@pytest.mark.parametrize("through_local", [False, True], ids=["trunk", "outbound"])
+async def test_hops_are_counted_through_the_operators_local_channels(
+    lab: Lab, tmp_path: Path, through_local: bool
+) -> None:
+    """A ring group brings the call to us, and the operator's own dialplan takes the forward to the trunk."""
+    port = free_port()
+    to_the_phone = DIALPLAN.replace("${EXTEN}@world", f"world/sip:${{EXTEN}}@127.0.0.1:{port}")
+    dials = ("Local/", "@outbound") if through_local else ("PJSIP/world/sip:", f"@127.0.0.1:{port}")
+    async with (
+        operator_setup(lab, to_the_phone),
+        operator_sets(lab, "CHARGING_DIAL_PREFIX", dials[0]),
+        operator_sets(lab, "CHARGING_DIAL_SUFFIX", dials[1]),
+        serving(forward(mobile.answers()), lab.agi_port),
+        plays(lab, tmp_path / "phone", answers(), port=port) as phone,
+        plays(lab, tmp_path / "caller", calls(RING_GROUP, max_forwards=9)),
+    ):
+        await phone.heard("ACK")
+        assert re.findall(r"^Max-Forwards: (\d+)", phone.trace.read_text(), re.MULTILINE)[0] == "8"
+        await lab.reset()
