@@ -40,6 +40,7 @@ PARTS = {
         "docs/high-availability",
         "docs/monitor",
         "docs/sizing",
+        "docs/scale",
         "docs/settings",
         "docs/commands",
         "docs/why-not-forwarded",

@@ -92,7 +92,8 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
     time band's edge may have passed since the set-up."""
     if event.uid not in (session.callee_uid, session.caller_uid):
         return Step(session, (Tell("unpaid_channel_seen", {"uid": event.uid}), AskSwitch(everywhere=True)))
-    session = replace(session, caller_left=session.caller_left and event.uid != session.caller_uid)
+    if session.caller_left and event.uid == session.caller_uid:
+        session = replace(session, caller_left=False)
     if not session.anchored:
         joined = replace(session, technology=event.technology, left=None, left_us=None)
         return Step(replace(joined, check_mono_us=context.now.mono_us))

@@ -18,8 +18,8 @@ from tests.benchmarks import ledger_redis, ledger_sqlite
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of each of the rounds")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of each of the rounds")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured")
     parser.add_argument("--accounts", type=int, nargs="+", default=[1_000, 1_000_000], help="sizes of the stores")
     parser.add_argument("--only", choices=["sqlite", "redis"], help="one of the stores")
     options = parser.parse_args()

@@ -137,7 +137,6 @@ async def test_a_daemon_is_driven_and_its_books_are_compared(tmp_path: Path) -> 
         await asyncio.gather(*(side.conversation(0.3) for _ in range(3)))
         assert len(side.asterisk.live()) == 3
         await side.books("six calls")
-        assert side.refused == 0
         assert table.faults == []
         wrong = side.played[0]
         wrong.ended_ms = (wrong.ended_ms or 0) + 1
