@@ -93,7 +93,8 @@ async def test_holder_that_freezes_and_wakes_after_another_took_over_changes_not
     in ``tests/unit/engine/test_leadership.py``."""
     async with site(redis.url, tmp_path) as place, place.pair(lab) as (one, two):
         call = await talking(one)
-        await one.heard("tick_posted", times=1)
+        # Posted, and the switch has answered: an answer that waits for it would be logged when it wakes.
+        await one.heard("deadline_moved")
         one.daemon.send(signal.SIGSTOP)
         await two.heard("tick_posted", 30, times=2)
         (epoch, newer) = (live.daemon.events("lease_gained")[-1]["epoch"] for live in (one, two))
