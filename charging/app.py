@@ -336,7 +336,8 @@ def _notices(config: Config, store: Store, tariff: TariffInForce, clock: Clock, 
     mail = config.settings.mail
     if mail is None:
         return None
-    return Notices(mail, config.mail_password, store, tariff.current, clock, MeteredMail(metrics))
+    alone = config.settings.ledger.sqlite_file is not None
+    return Notices(mail, config.mail_password, store, tariff.current, clock, MeteredMail(metrics), alone=alone)
 
 
 def _decisions(config: Config, store: Store, clock: Clock, metrics: Metrics) -> DecisionKeeper:

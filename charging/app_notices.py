@@ -49,6 +49,9 @@ DRAIN_S = 3.0
 CHARGED = frozenset({"tick_posted", "call_settled", "voicemail_settled", "fax_settled", "left_message_charged"})
 """Events of calls after which a notice may be due."""
 
+BY_BALANCE = frozenset({"tick_posted", "call_settled"})
+"""Those of them that tell how much was charged, by balance."""
+
 log = structlog.get_logger("charging.notices")
 
 
@@ -71,12 +74,16 @@ class Notices:
         tariff: Callable[[], Tariff],
         clock: Clock,
         observer: MailObserver | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
-        """Raises ConfigError where a file that ``mail`` names cannot be read."""
+        """``alone``: no other daemon charges these accounts. Raises ConfigError where a file that ``mail`` names cannot
+        be read."""
         Smtp(mail, password)  # said at the start, not at the first mail
         outbox = Outbox(store)
         templates = Templates(Operator(mail.sender_name, mail.top_up_url), mail.templates)
         self._clock = clock
+        self._alone = alone
         self._worker = Worker(outbox, templates, mail, lambda: Smtp(mail, password), clock, observer)
         paid_at_us = attrgetter("paid_at_us")
         self._notifier = Notifier(store, store, outbox, tariff, clock, paid_at_us, self._worker.wake)
@@ -90,7 +97,9 @@ class Notices:
 
         def observed(what: str, session: Record | None, fields: Mapping[str, Any]) -> None:
             observe(what, session, fields)
-            if what in CHARGED:
+            if what in BY_BALANCE and session is not None and self._alone:
+                self._notifier.charged(session.account, fields["settled"])
+            elif what in CHARGED:
                 self.touched(session.account if session is not None else fields["account"])
 
         return observed

@@ -77,6 +77,8 @@ class CallControl:
         self._link = link
         self._clock = clock
         self._prompter = Prompter(link, clock, prompts)
+        self._repeats = False
+        """Whether an order to cut is sent again now."""
         self._unreadable: set[str] = set()
         """Keys that were said to be, each once. As bounded as AstDB itself."""
 
@@ -87,20 +89,34 @@ class CallControl:
     async def set_deadline(self, channel_uid: str, at: Instant) -> DeadlineOutcome:
         """Let the switch itself cut this channel ``at`` (by the monotonic clock), whatever becomes of us.
 
-        The time left is computed at each sending, its last millisecond rounded up: never before the paid second.
+        The time left is computed at each sending, its last millisecond rounded up: never before the paid second. One
+        late order at a time is repeated: where many are late, it is the load that makes them so, and more would make
+        it worse.
         """
-        for _ in range(MAX_DEADLINE_TRIES):
-            sent = self._clock.now()
-            left_ms = milliseconds_left(sent, at)
-            if left_ms <= 0:
-                hung_up = await self.hang_up(channel_uid)
-                return DeadlineOutcome.HUNG_UP if hung_up else DeadlineOutcome.GONE
-            seconds = f"{left_ms // 1000}.{left_ms % 1000:03d}"
-            if not await self._order("AbsoluteTimeout", {"Channel": channel_uid, "Timeout": seconds}):
-                return DeadlineOutcome.GONE
-            if milliseconds_left(sent, self._clock.now()) <= LATE_ANSWER_MS:
-                return DeadlineOutcome.SET
-        return DeadlineOutcome.SET_LATE
+        outcome = await self._order_deadline(channel_uid, at)
+        if outcome is not DeadlineOutcome.SET_LATE or self._repeats:
+            return outcome
+        self._repeats = True
+        try:
+            for _ in range(MAX_DEADLINE_TRIES - 1):
+                outcome = await self._order_deadline(channel_uid, at)
+                if outcome is not DeadlineOutcome.SET_LATE:
+                    break
+        finally:
+            self._repeats = False
+        return outcome
+
+    async def _order_deadline(self, channel_uid: str, at: Instant) -> DeadlineOutcome:
+        sent = self._clock.now()
+        left_ms = milliseconds_left(sent, at)
+        if left_ms <= 0:
+            hung_up = await self.hang_up(channel_uid)
+            return DeadlineOutcome.HUNG_UP if hung_up else DeadlineOutcome.GONE
+        seconds = f"{left_ms // 1000}.{left_ms % 1000:03d}"
+        if not await self._order("AbsoluteTimeout", {"Channel": channel_uid, "Timeout": seconds}):
+            return DeadlineOutcome.GONE
+        on_time = milliseconds_left(sent, self._clock.now()) <= LATE_ANSWER_MS
+        return DeadlineOutcome.SET if on_time else DeadlineOutcome.SET_LATE
 
     async def hang_up(self, channel_uid: str, cause: int = CAUSE_NORMAL) -> bool:
         """Hang up; false where the channel is gone already. ``cause`` is a Q.850 number."""

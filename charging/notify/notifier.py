@@ -8,7 +8,7 @@ Looking twice, or from two daemons at once, does no harm: ids are derived, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import NoReturn, Protocol
@@ -26,7 +26,7 @@ from charging.ledger.port import Directory, Ledger
 from charging.notify.bell import Bell
 from charging.notify.model import Notice
 from charging.notify.outbox import Outbox
-from charging.notify.policy import Standing, due, forward_cost
+from charging.notify.policy import Headroom, Standing, due, forward_cost, headroom
 from charging.notify.record import Record, folded
 from charging.pricing.calendar import local_reading
 from charging.service.expiry import CreditEvents
@@ -38,6 +38,9 @@ LINES_UNSTORED_MAX = 100
 """Journal lines that are read again at the next look rather than written into the record at this one."""
 SWEEP_HOUR = 9
 """Local: mail that no event asks for comes in the morning."""
+CALM_S = 600
+"""After a look, charges that cannot bring a notice about are no reason for another: so long, for prices change by the
+time of day."""
 REST_S = 60
 """Between looks at the calendar, and after the ledger failed."""
 
@@ -54,6 +57,14 @@ class _Kept:
 
     record: Record
     document: Document | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Calm:
+    """Of an account that was looked at."""
+
+    headroom: Headroom
+    until_mono_us: int
 
 
 class Notifier:
@@ -78,14 +89,26 @@ class Notifier:
         self._paid_at_us = paid_at_us
         self._wake = wake
         self._touched: dict[str, None] = {}
+        self._calm: dict[str, _Calm] = {}
         self._bell = Bell(clock)
         self._swept: date | None = None
 
     def touched(self, account: str) -> None:
         """Something happened to the account's money, numbers, plan or subscription. Returns at once."""
+        self._calm.pop(account, None)
         if len(self._touched) < TOUCHED_MAX:
             self._touched[account] = None
             self._bell.ring()
+
+    def charged(self, account: str, settled: Mapping[str, int]) -> None:
+        """A call was charged so much, by balance. The account is looked at if that can have brought a notice about:
+        most ticks cannot, and a look is some questions to the store. Returns at once."""
+        calm = self._calm.get(account)
+        rest = None if calm is None else calm.headroom.after(settled)
+        if calm is None or rest is None or self._clock.now().mono_us >= calm.until_mono_us:
+            self.touched(account)
+        else:
+            self._calm[account] = _Calm(rest, calm.until_mono_us)
 
     async def run(self) -> NoReturn:
         """Look at what was touched, sweep once a day, for ever."""
@@ -109,7 +132,11 @@ class Notifier:
         now_us = self._clock.now().wall_us
         tariff = self._tariff()
         new = []
-        for notice in due(await self._standing(account, record, tariff, now_us), tariff, now_us):
+        standing = await self._standing(account, record, tariff, now_us)
+        if account_id not in self._touched and len(self._calm) < TOUCHED_MAX:  # else it is looked at once more
+            until = self._clock.now().plus(CALM_S)
+            self._calm[account_id] = _Calm(headroom(standing, tariff, now_us), until.mono_us)
+        for notice in due(standing, tariff, now_us):
             if await self.put(notice):
                 new.append(notice)
             record = record.with_sent(notice)

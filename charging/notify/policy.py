@@ -35,7 +35,7 @@ from zoneinfo import ZoneInfo
 from charging.call.decide import Subscriber
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.bundles import left
-from charging.ledger.model import CREDIT, Balance
+from charging.ledger.model import CREDIT, Balance, bundle
 from charging.notify.missed import Batch
 from charging.notify.model import (
     TEXT_LENGTH_MAX,
@@ -60,6 +60,9 @@ LOW_CREDIT, LOW_FREE_MINUTES = "low-credit", "low-free-minutes"
 """Topics: what the ids of these notices begin with."""
 NO_CURE = "never"
 """Stands in an id for the cure of an account that had none yet."""
+
+BUNDLES = bundle("")
+"""What the balances of free seconds begin with."""
 
 Sent = Mapping[str, str]
 """By topic, the id of the last notice that was handed to the outbox."""
@@ -126,6 +129,32 @@ def due(standing: Standing, tariff: Tariff, now_us: int) -> list[Notice]:
             _low_free_minutes(standing, standing.plan, tariff, now_us),
         ]
     return [notice for notice in found if notice is not None and standing.sent.get(notice.topic) != notice.id]
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """What may still be charged before a notice can come due by it."""
+
+    credit: int
+    """Micro-euro."""
+    free_seconds: int
+
+    def after(self, settled: Mapping[str, int]) -> Headroom | None:
+        """What is left of it after a charge, by balance; ``None``: that may have brought a notice about."""
+        free = sum(amount for key, amount in settled.items() if key.startswith(BUNDLES))
+        left_over = Headroom(self.credit - settled.get(CREDIT, 0), self.free_seconds - free)
+        return None if min(left_over.credit, left_over.free_seconds) < 0 else left_over
+
+
+def headroom(standing: Standing, tariff: Tariff, now_us: int) -> Headroom:
+    """How far an account is from where rules 3 and 4 next look at what it has."""
+    steps = (standing.plan.low_credit if standing.plan else 0, standing.forward_cost or 0, standing.uncovered_cost or 0)
+    least_free = standing.plan.low_free_seconds if standing.plan else 0
+    free = standing.free_seconds(tariff.month_of(now_us))
+    return Headroom(
+        standing.credit - max((step for step in steps if step <= standing.credit), default=0),
+        free - least_free if free >= least_free else free,
+    )
 
 
 def missed_calls(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from structlog.testing import capture_logs
@@ -23,16 +24,17 @@ from charging.notify.outbox import Outbox
 from charging.tasks import end
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.rig import EURO, NUMBER, TARGET
+from tests.unit.call.test_table import running
 from tests.unit.notify.factories import ANNA, make_mail, the_tariff
 
 
 class Desk:
     """Notices over books in memory; the mail server is not there."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, alone: bool = False) -> None:
         self.store = MemoryStore(clock)
         mail = make_mail(host="127.0.0.1", port=free_port())
-        self.notices = Notices(mail, None, self.store, the_tariff, clock)
+        self.notices = Notices(mail, None, self.store, the_tariff, clock, alone=alone)
         self.heard: list[str] = []
 
     async def ids(self) -> list[str]:
@@ -56,7 +58,12 @@ class Desk:
 
 @pytest.fixture
 async def desk(clock: FakeClock) -> AsyncIterator[Desk]:
-    made = Desk(clock)
+    async with opened(Desk(clock)) as made:
+        yield made
+
+
+@asynccontextmanager
+async def opened(made: Desk) -> AsyncIterator[Desk]:
     await made.store.put_account(ANNA)
     tasks = [asyncio.create_task(duty, name=name) for name, duty in made.notices.duties().items()]
     await settle()
@@ -79,6 +86,28 @@ async def test_r15_a_charge_is_noticed_and_observed_as_before(desk: Desk) -> Non
     await settle()
     assert await desk.ids() == [f"low-credit/top_up/{10 * EURO}"]
     assert desk.heard == ["call_decided", "left_message_charged"]
+
+
+@pytest.mark.parametrize(("alone", "looks"), [(True, 1), (False, 2)])
+async def test_r15_a_tick_is_looked_at_if_it_matters_or_if_other_daemons_may_charge(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch, alone: bool, looks: int
+) -> None:
+    """What the others take of an account this daemon does not hear of."""
+    async with opened(Desk(clock, alone=alone)) as desk:
+        await desk.move(Kind.TOP_UP, 10 * EURO)
+        accounts: list[str] = []
+        read = desk.store.account
+
+        async def noting(account: str) -> object:
+            accounts.append(account)
+            return await read(account)
+
+        monkeypatch.setattr(desk.store, "account", noting)
+        observe = desk.notices.watching(lambda what, _session, _fields: desk.heard.append(what))
+        for _ in range(2):
+            observe("tick_posted", running(account="anna"), {"settled": {CREDIT: 1000}})
+            await settle()
+        assert accounts == ["anna"] * looks
 
 
 async def test_r13_a_missed_call_is_put_into_the_outbox(desk: Desk) -> None:

@@ -11,7 +11,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from charging.asterisk import variables
-from charging.asterisk.control import CallControl, ChannelStatus, DeadlineOutcome, milliseconds_left
+from charging.asterisk.control import (
+    MAX_DEADLINE_TRIES,
+    CallControl,
+    ChannelStatus,
+    DeadlineOutcome,
+    milliseconds_left,
+)
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.prompts import PromptOutcome, PromptSettings
 from charging.asterisk.reply import Fields, Reply
@@ -112,6 +118,26 @@ async def test_a_deadline_whose_answer_came_late_is_told_again_with_what_is_left
     link.meanwhile = lambda: clock._move_to(clock.now().plus(delays.pop(0)).mono_us)
     assert await control.set_deadline(UID, clock.now().plus(10)) is DeadlineOutcome.SET
     assert [fields["Timeout"] for _, fields in link.orders] == ["10.000", "9.949"]
+
+
+async def test_of_many_orders_that_are_late_one_at_a_time_is_told_again(
+    control: CallControl, link: RecordingLink, clock: FakeClock
+) -> None:
+    """What makes all of them late is load; to repeat each would double it."""
+    calls = [f"17000000.{number}" for number in range(5)]
+
+    async def slowly(name: str, fields: Fields | None = None, **rest: object) -> Reply:
+        await clock.sleep_until(clock.now().plus(1).mono_us)
+        return await action(name, fields)
+
+    action = link.action
+    link.action = slowly  # type: ignore[method-assign,assignment]
+    tasks = [asyncio.create_task(control.set_deadline(uid, clock.now().plus(60))) for uid in calls]
+    await clock.advance(10)
+    assert {await task for task in tasks} == {DeadlineOutcome.SET_LATE}
+    assert len(link.orders) == len(calls) + MAX_DEADLINE_TRIES - 1
+    link.action = action  # type: ignore[method-assign]
+    assert await control.set_deadline(UID, clock.now().plus(60)) is DeadlineOutcome.SET
 
 
 async def test_a_switch_that_always_answers_late_is_said_to(

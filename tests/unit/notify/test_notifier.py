@@ -15,7 +15,7 @@ from charging.ledger.documents import MemoryDocuments
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Opened, Outcome, Transfer, bundle
 from charging.notify.model import Expiry, LowCredit, LowFreeMinutes, Notice, SubscriptionEnding
-from charging.notify.notifier import COLLECTION, LINES_UNSTORED_MAX, Notifier
+from charging.notify.notifier import CALM_S, COLLECTION, LINES_UNSTORED_MAX, Notifier
 from charging.notify.outbox import Outbox
 from tests.fakes.clock import START_MONO_US, FakeClock, settle
 from tests.fakes.rig import EURO, NUMBER, TARGET
@@ -32,7 +32,7 @@ class Office:
         self.outbox = Outbox(self.documents)
         self.tariff = the_tariff()
         self.paid_at_us: int | None = None
-        self.woken = 0
+        self.woken = self.asked = 0
         self.notifier = self.another()
         self._moves = 0
 
@@ -331,3 +331,78 @@ async def test_all_accounts_are_looked_at_once_a_day_only(office: Office, monkey
         assert len(sweeps) == 1, "at the start, as it was past nine"
         await office.clock.advance(10 * 3600 + 120)
         assert len(sweeps) == 2
+
+
+async def looked(office: Office) -> int:
+    """How often the account has been looked at since this was last asked."""
+    await settle()
+    asked, office.asked = office.asked, 0
+    return asked
+
+
+@pytest.fixture
+async def watched(office: Office, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
+    """Ten euro and 300 free seconds, looked at just now; a notice is due below 2 euro, or below 120 s without credit
+    for a call."""
+    look = office.notifier.look
+
+    async def counting(account: str) -> list[Notice]:
+        office.asked += 1
+        return await look(account)
+
+    monkeypatch.setattr(office.notifier, "look", counting)
+    await office.top_up(10)
+    await office.move(Kind.GRANT, Leg(bundle("2026-11"), 300))
+    async with office.running():
+        office.notifier.touched("anna")
+        await looked(office)
+        yield office
+
+
+async def test_a_tick_that_cannot_bring_a_notice_about_is_no_reason_to_look(watched: Office) -> None:
+    for _ in range(20):
+        watched.notifier.charged("anna", {CREDIT: EURO // 10})
+    assert await looked(watched) == 0
+
+
+@pytest.mark.parametrize(("last", "looks"), [(3 * EURO, 0), (3 * EURO + 1, 1)])
+async def test_r15_the_tick_that_crosses_the_edge_is_looked_at(watched: Office, last: int, looks: int) -> None:
+    """Two euro are enough, a millionth less is nearly gone; other ticks have come before."""
+    watched.notifier.charged("anna", {CREDIT: 5 * EURO})
+    watched.notifier.charged("anna", {CREDIT: last})
+    assert await looked(watched) == looks
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(180, 0), (181, 1)])
+async def test_r16_so_is_the_one_that_crosses_the_edge_of_free_minutes(
+    watched: Office, seconds: int, looks: int
+) -> None:
+    watched.notifier.charged("anna", {bundle("2026-11"): seconds})
+    assert await looked(watched) == looks
+
+
+async def test_what_may_come_of_time_or_of_another_change_is_looked_at(watched: Office) -> None:
+    """Prices change by the time of day, settings by an edit."""
+    await watched.clock.advance(CALM_S - 1)
+    watched.notifier.charged("anna", {CREDIT: 1})
+    assert await looked(watched) == 0
+    await watched.clock.advance(1)
+    watched.notifier.charged("anna", {CREDIT: 1})
+    assert await looked(watched) == 1
+    watched.notifier.touched("anna")
+    watched.notifier.charged("anna", {CREDIT: 1})
+    assert await looked(watched) == 1, "both are one look"
+    watched.notifier.charged("bert", {CREDIT: 1})
+    assert await looked(watched) == 1, "of whom nothing is known"
+
+
+async def test_below_one_edge_the_next_one_counts(watched: Office) -> None:
+    """R15: who was told is not looked at with each tick; when nothing is left he is."""
+    await watched.spend(9 * EURO)
+    watched.notifier.charged("anna", {CREDIT: 9 * EURO})
+    assert await looked(watched) == 1
+    assert len(await watched.notices()) == 1
+    watched.notifier.charged("anna", {CREDIT: EURO // 2})
+    assert await looked(watched) == 0
+    watched.notifier.charged("anna", {CREDIT: EURO // 2 + 1})
+    assert await looked(watched) == 1
