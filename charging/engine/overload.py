@@ -15,15 +15,15 @@ from charging.engine.ports import Observer
 SAMPLE_S = 0.1
 """Between two looks at how late it is."""
 
-SAMPLE_MAX_US = MICROSECONDS
+SAMPLE_MAX_US = MICROSECONDS // 2
 """One look counts for no more: one long stop (a frozen process, a machine that slept) is over when it is seen."""
 
 WEIGHT = 5
 """Each look counts for so large a part of the level: it follows within a second."""
 
-REFUSES_US = 500_000
-"""A decision takes about ten turns, and the dialplan waits for three seconds (CHARGING_GUARD_S): from here on callers
-would wait for nothing, and cost those who talk."""
+REFUSES_US = 200_000
+"""A decision takes some fifteen turns, and the dialplan waits for three seconds (CHARGING_GUARD_S): from here on those
+who call would wait for nothing, and cost those who talk."""
 
 TAKES_US = 100_000
 """It has caught up."""

@@ -50,7 +50,7 @@ def behind(watch: LoadWatch, late_us: int, looks: int = LONG) -> bool:
 
 
 @pytest.mark.parametrize(("late_us", "too_much"), [(REFUSES_US + 1000, True), (REFUSES_US - 1000, False)])
-async def test_new_calls_are_refused_from_half_a_second_on(rig: Rig, late_us: int, too_much: bool) -> None:
+async def test_new_calls_are_refused_from_a_fifth_of_a_second_on(rig: Rig, late_us: int, too_much: bool) -> None:
     assert behind(watch_of(rig), late_us) is too_much
 
 
