@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -19,9 +19,11 @@ import structlog
 from pydantic import SecretStr
 
 from charging.call.storage import Record
+from charging.call.told import CallSettled, FaxSettled, TickPosted, VoicemailSettled
 from charging.clock import Clock
 from charging.engine.desk import MissedCall
 from charging.engine.ports import Observer
+from charging.engine.told import LeftMessageCharged, Told
 from charging.errors import LedgerError
 from charging.ledger.port import Store
 from charging.notify.bell import Bell
@@ -46,11 +48,8 @@ REST_S = 3600
 DRAIN_S = 3.0
 """How long a daemon that stops tries."""
 
-CHARGED = frozenset({"tick_posted", "call_settled", "voicemail_settled", "fax_settled", "left_message_charged"})
-"""Events of calls after which a notice may be due."""
-
-BY_BALANCE = frozenset({"tick_posted", "call_settled"})
-"""Those of them that tell how much was charged, by balance."""
+CHARGED = TickPosted | CallSettled | VoicemailSettled | FaxSettled
+"""What is told of a call when it has cost something: a notice may be due."""
 
 log = structlog.get_logger("charging.notices")
 
@@ -95,12 +94,16 @@ class Notices:
     def watching(self, observe: Observer) -> Observer:
         """``observe``, with every charge noticed besides."""
 
-        def observed(what: str, session: Record | None, fields: Mapping[str, Any]) -> None:
-            observe(what, session, fields)
-            if what in BY_BALANCE and session is not None and self._alone:
-                self._notifier.charged(session.account, fields["settled"])
-            elif what in CHARGED:
-                self.touched(session.account if session is not None else fields["account"])
+        def observed(what: Told, session: Record | None = None) -> None:
+            observe(what, session)
+            if isinstance(what, LeftMessageCharged):
+                self.touched(what.account)
+            elif session is None:
+                return
+            elif isinstance(what, TickPosted | CallSettled) and self._alone:
+                self._notifier.charged(session.account, what.settled)
+            elif isinstance(what, CHARGED):
+                self.touched(session.account)
 
         return observed
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from charging.call import told
 from charging.call.commands import Doubt, Post, Tell
 from charging.call.events import KeptAnswer, Posted
 from charging.call.model import Pending, Session, State
@@ -106,7 +107,7 @@ def set_aside(session: Session) -> Session:
 
 def ask_later(session: Session, wait_s: float, context: Context) -> Step:
     """The ledger could not answer: what it was asked is asked again."""
-    return Step(replace(session, retry_mono_us=context.in_s(wait_s)), (Tell("ledger_not_reached"),))
+    return Step(replace(session, retry_mono_us=context.in_s(wait_s)), (Tell(told.LedgerNotReached()),))
 
 
 def post_again(session: Session) -> Step:
@@ -120,14 +121,12 @@ def post_again(session: Session) -> Step:
 def lose(session: Session, outcome: Outcome) -> Step:
     """The session has passed to another daemon, is closed, or our books differ: nothing more is booked from this
     record. Whoever holds the session goes on from the stored one. Loud: a person should look."""
-    told = Tell("session_lost", {"outcome": outcome})
-    return Step(replace(session, state=State.CLOSED, pending=None), (told, Doubt()))
+    return Step(replace(session, state=State.CLOSED, pending=None), (Tell(told.SessionLost(outcome)), Doubt()))
 
 
 def tell_tick(session: Session, pending: Pending) -> Tell:
     """A tick's transfer is in the journal."""
-    fields = {"settled": settled_by(pending), "covered_s": session.covered_s, "short": session.short}
-    return Tell("tick_posted", fields)
+    return Tell(told.TickPosted(settled_by(pending), session.covered_s, session.short))
 
 
 def settled_by(pending: Pending) -> dict[str, int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from charging.call.told import Told
 from charging.clock import Instant
 from charging.ledger.model import Transfer
 
@@ -110,9 +111,7 @@ class Become:
 class Tell:
     """Log and count something that happened."""
 
-    what: str
-    """A snake_case verb phrase in the past tense."""
-    fields: Mapping[str, object] = field(default_factory=dict)
+    what: Told
 
 
 LedgerCommand = ReadBalances | Post | Keep

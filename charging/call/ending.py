@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from charging.call import told
 from charging.call.booking import (
     Behind,
     Booked,
@@ -120,7 +121,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return _not_over(session, context)
     # The forwarded leg is gone and its caller goes on: nobody pays for that. An older dialplan's record comes with the
     # caller's end; that of today's is there at once.
-    unpaid = Tell("unpaid_channel_seen", {"uid": event.caller.uid}), HangUp(event.caller.uid, "moved")
+    unpaid = Tell(told.UnpaidChannelSeen(event.caller.uid)), HangUp(event.caller.uid, "moved")
     if _waited(session, context):
         return Step(session, unpaid)
     return Step(session, (*(unpaid if event.caller.bridged else ()), ReadBlackBox()))
@@ -132,7 +133,7 @@ def _not_over(session: Session, context: Context) -> Step:
     tick = None if session.answered is None else context.now.mono_us
     back = replace(session, state=state, ended=None, left=None, left_us=None, caller_gone=False, tick_mono_us=tick)
     back = replace(back, check_mono_us=context.in_s(context.policy.setup_timeout_s))
-    return Step(back, (Tell("event_contradicted", {"event": "end"}), AskSwitch()))
+    return Step(back, (Tell(told.EventContradicted("end")), AskSwitch()))
 
 
 def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> Step:
@@ -179,14 +180,14 @@ def _find(session: Session, box: BlackBoxRead, duration: Duration, context: Cont
 
 
 def _tell_duration(duration: Duration) -> tuple[Command, ...]:
-    told: list[Command] = []
+    tells: list[Command] = []
     if duration.overrun_s:
-        told.append(Tell("quota_overrun", {"seconds": duration.overrun_s}))
+        tells.append(Tell(told.QuotaOverrun(duration.overrun_s)))
     if duration.proof is Proof.UNPROVEN:
-        told.append(Tell("end_unproven", {"used_ms": duration.used_ms}))
+        tells.append(Tell(told.EndUnproven(duration.used_ms)))
     if duration.proof is Proof.CLOCK_JUMP:
-        told.append(Tell("clocks_disagreed", {"used_ms": duration.used_ms}))
-    return tuple(told)
+        tells.append(Tell(told.ClocksDisagreed(duration.used_ms)))
+    return tuple(tells)
 
 
 def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
@@ -269,24 +270,24 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     if duration is None or session.pending is not None:
         return Step(session)  # asked before the call ended
     if event.balances is None:
-        return Step(replace(session, retry_mono_us=context.in_s(context.policy.retry_s)), (Tell("ledger_not_reached"),))
+        return ask_later(session, context.policy.retry_s, context)
     if not session.held:  # not even its place among the account's calls: the ledger does not know it
         return reassert_within(session, event.balances, context)
     funding = within_means(session, event.balances, duration.billed_s)
     unpaid_s = max(0, duration.billed_s - (funding[-1].end_s if funding else 0))
     paid = replace(duration, billed_s=duration.billed_s - unpaid_s, overrun_s=duration.overrun_s + unpaid_s)
-    told = (Tell("quota_overrun", {"seconds": unpaid_s}),) if unpaid_s else ()
-    return Step(replace(session, funding=funding, duration=paid), (*told, Keep()))
+    tells = (Tell(told.QuotaOverrun(unpaid_s)),) if unpaid_s else ()
+    return Step(replace(session, funding=funding, duration=paid), (*tells, Keep()))
 
 
 def _closed(session: Session, pending: Pending) -> Step:
     """Its end is booked."""
     booked, duration = after_booking(session, pending), session.duration
     assert duration is not None, "closed after it was settled"
-    fields = {"billed_s": duration.billed_s, "proof": duration.proof, "settled": settled_by(pending)}
-    told: list[Command] = [Tell("call_settled", fields)]
+    settled = told.CallSettled(duration.billed_s, duration.proof, settled_by(pending))
+    tells: list[Command] = [Tell(settled)]
     if (reason := cut_by(session, duration)) is not None:
         late_ms = max(0, duration.used_ms - session.covered_s * 1000)
-        told.append(Tell("call_cut", {"reason": reason, "late_ms": late_ms}))
+        tells.append(Tell(told.CallCut(reason, late_ms)))
     forget = Forget(look_again=session.message_left, recorded=session.recorded)
-    return Step(replace(booked, state=State.CLOSED), (*told, forget))
+    return Step(replace(booked, state=State.CLOSED), (*tells, forget))

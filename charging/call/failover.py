@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from charging.call import told
 from charging.call.booking import set_aside
 from charging.call.commands import Post, Tell
 from charging.call.model import Pending, Session, Short
@@ -26,7 +27,7 @@ def recover(
     if stored is None:
         return _reassert(session, context)
     after = go_on(_as_stored(session, stored), context)
-    return Step(after.session, (Tell("session_reasserted"), *after.commands))
+    return Step(after.session, (Tell(told.SessionReasserted()), *after.commands))
 
 
 def _as_stored(session: Session, stored: OpenSession) -> Session:
@@ -53,7 +54,7 @@ def reassert_within(session: Session, balances: Mapping[str, Balance], context: 
     missing_s = wanted_s - (funding[-1].end_s if funding else 0)
     short = session if missing_s <= 0 else replace(session, funding=funding, short=Short.MONEY)
     step = _reassert(short, context, funding)
-    return Step(step.session, (Tell("session_reasserted_short", {"seconds": missing_s}), *step.commands))
+    return Step(step.session, (Tell(told.SessionReassertedShort(missing_s)), *step.commands))
 
 
 def _reassert(session: Session, context: Context, funding: Funding | None = None) -> Step:
@@ -70,7 +71,7 @@ def _reassert(session: Session, context: Context, funding: Funding | None = None
     transfer = replace(transfer, legs=tuple(map(_beyond_limits, transfer.legs)))
     grants = grants_for(bare, funding, {}, at_us)  # what of them the ledger has kept, it skips
     pending = Pending(transfer, grants, session.funding, 0, session.short, context.now.mono_us)
-    return Step(replace(bare, pending=pending), (Tell("session_reasserted"), Post(transfer, grants)))
+    return Step(replace(bare, pending=pending), (Tell(told.SessionReasserted()), Post(transfer, grants)))
 
 
 def _beyond_limits(leg: Leg) -> Leg:

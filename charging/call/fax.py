@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from charging.call import oneoff
+from charging.call import oneoff, told
 from charging.call.cdr import iso
 from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
 from charging.call.events import BlackBoxRead, Event, FaxOrdered, HangupOrdered, SwitchSaid
@@ -35,6 +35,7 @@ class Fax(Piece):
     """One fax on its way."""
 
     KIND = SERVICE
+    SETTLED = told.FaxSettled
     LOOK_S = 30
     """A page takes its time."""
 

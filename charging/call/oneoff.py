@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
+from charging.call import told
 from charging.call.booking import Behind, Booked, Insufficient, Lost, Unknown, reading_of
 from charging.call.commands import AskSwitch, Command, Doubt, Forget, Post, Tell
 from charging.call.events import BlackBoxRead, Event, Posted, SwitchSilent, Woke
@@ -28,6 +29,8 @@ class Piece:
 
     KIND: ClassVar[str]
     """Of the stored record; also the reason of its transfers."""
+    SETTLED: ClassVar[type[told.VoicemailSettled | told.FaxSettled]]
+    """What is told once it is booked."""
     LOOK_S: ClassVar[int]
     """So often the switch is asked whether it is still there."""
     LONGEST_S: ClassVar[int] = 4 * 3600
@@ -137,7 +140,7 @@ def _settle_anew(piece: P, stored: OpenSession, now: Instant) -> tuple[P, tuple[
     charge = sum(-leg.posted for leg in piece.pending.legs)
     behind = replace(piece, sequence=stored.sequence + 1, held=dict(stored.holds))
     settling, commands = _settle(behind, charge, replace(piece.pending.change, follows=stored.sequence), now)
-    return settling, (Tell("session_reasserted"), *commands)
+    return settling, (Tell(told.SessionReasserted()), *commands)
 
 
 def _transfer(piece: Piece, kind: Kind, at_us: int, legs: tuple[Leg, ...], change: Opened | Closed) -> Transfer:
@@ -180,17 +183,17 @@ def _posted(piece: P, event: Posted, now: Instant, policy: Policy) -> tuple[P, t
         case Unknown():
             wait_s = min(30, policy.retry_s * piece.attempts)
             waiting = replace(piece, attempts=piece.attempts + 1, retry_mono_us=now.plus(wait_s).mono_us)
-            return waiting, (Tell("ledger_not_reached"),)
+            return waiting, (Tell(told.LedgerNotReached()),)
         case Behind(OpenSession() as stored):
             return _settle_anew(piece, stored, now)
         case Behind():
-            return closed, (Tell("session_lost", {"outcome": Outcome.SESSION_NOT_OPEN}), Doubt())
+            return closed, (Tell(told.SessionLost(Outcome.SESSION_NOT_OPEN)), Doubt())
         case Insufficient():
-            return closed, (Tell("session_lost", {"outcome": Outcome.INSUFFICIENT}), Doubt())
+            return closed, (Tell(told.SessionLost(Outcome.INSUFFICIENT)), Doubt())
         case Lost(outcome):
-            return closed, (Tell("session_lost", {"outcome": outcome}), Doubt())
+            return closed, (Tell(told.SessionLost(outcome)), Doubt())
     settled = {leg.balance: -leg.posted for leg in piece.pending.legs if leg.posted}
-    return closed, (Tell(f"{piece.KIND}_settled", {"settled": settled}), Forget(recorded=piece.recorded))
+    return closed, (Tell(piece.SETTLED(settled)), Forget(recorded=piece.recorded))
 
 
 _HANDLERS: dict[type, Handler] = {SwitchSilent: _switch_silent, Woke: _woke, Posted: _posted}

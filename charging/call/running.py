@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from charging.call import told
 from charging.call.booking import (
     Behind,
     Booked,
@@ -91,7 +92,7 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
     """The parties hear each other, and the quota's deadline counts: plan anew from the exact start, for a month's or a
     time band's edge may have passed since the set-up."""
     if event.uid not in (session.callee_uid, session.caller_uid):
-        return Step(session, (Tell("unpaid_channel_seen", {"uid": event.uid}), AskSwitch(everywhere=True)))
+        return Step(session, (Tell(told.UnpaidChannelSeen(event.uid)), AskSwitch(everywhere=True)))
     if session.caller_left and event.uid == session.caller_uid:
         session = replace(session, caller_left=False)
     if not session.anchored:
@@ -102,7 +103,7 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
     if event.uid != session.callee_uid or session.pending is not None:
         return Step(joined)
     joined = replace(joined, check_mono_us=_overdue_at(joined, context))
-    return Step(joined, (Tell("bridge_joined", {"technology": event.technology}), ReadBalances()))
+    return Step(joined, (Tell(told.BridgeJoined(event.technology)), ReadBalances()))
 
 
 def _lived_ms(session: Session, event: BridgeEntered, context: Context) -> int:
@@ -125,11 +126,10 @@ def transfer_seen(session: Session, event: TransferSeen, context: Context) -> St
     """An attended transfer by the caller's side leaves the forwarded leg talking to another: that is looked at, and
     charged on. By the forwarded leg, it takes that leg away. Every other takes a party to where the dialplan goes on
     with it, at nobody knows whose cost: the call ends."""
-    fields = {"kind": event.kind.value}
     if event.kind is TransferKind.ATTENDED and event.uid != session.callee_uid:
         check = context.in_s(BRIDGE_LEFT_GRACE_S)
-        return Step(replace(session, check_mono_us=check), (Tell("transfer_followed", fields),))
-    return order_end(session, "transferred", "transfer", Tell("transfer_cut", fields))
+        return Step(replace(session, check_mono_us=check), (Tell(told.TransferFollowed(event.kind)),))
+    return order_end(session, "transferred", "transfer", told.TransferCut(event.kind))
 
 
 def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
@@ -162,13 +162,13 @@ def channel_ended(session: Session, event: ChannelEnded, context: Context) -> St
 
 
 def _leg_ended(session: Session, context: Context) -> Step:
-    told: tuple[Command, ...] = ()
+    tells: tuple[Command, ...] = ()
     if session.replaced and not session.hangup_reason:
         session = replace(session, hangup_reason="replaced")
-        told = (Tell("leg_replaced"),)
+        tells = (Tell(told.LegReplaced()),)
     ending = begin_ending(session, context)
     over = session.caller_gone or session.caller_left
-    return Step(ending.session, (*told, *(ending.commands if over else (AskSwitch(),))))
+    return Step(ending.session, (*tells, *(ending.commands if over else (AskSwitch(),))))
 
 
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
@@ -239,7 +239,7 @@ def _not_answered(session: Session, context: Context) -> Step:
         tick_mono_us=None,
         check_mono_us=context.in_s(context.policy.setup_timeout_s),
     )
-    return Step(ringing, (Tell("event_contradicted", {"event": "answer"}),))
+    return Step(ringing, (Tell(told.EventContradicted("answer")),))
 
 
 def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
@@ -269,7 +269,7 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
     its_ms = enforced_s * 1000 - left_ms
     answered = Instant(told_us - its_ms * 1000, session.answered.wall_us)
     moved = replace(due_now, answered=answered, enforced_s=enforced_s)
-    return Step(moved, (Tell("answer_moved", {"by_ms": mine_ms - its_ms}),))
+    return Step(moved, (Tell(told.AnswerMoved(mine_ms - its_ms)),))
 
 
 def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
@@ -284,7 +284,7 @@ def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
         return Step(replace(session, check_mono_us=session.left.plus(BRIDGE_LEFT_GRACE_S).mono_us))
     moved = replace(session, hangup_reason="moved", cut_by="moved", left=None, left_us=None)
     after = hang_up_all(moved, event, context)
-    return Step(after.session, (Tell("moved_call_cut"), *after.commands))
+    return Step(after.session, (Tell(told.MovedCallCut()), *after.commands))
 
 
 def _misplaced(session: Session, callee: Leg, asked_mono_us: int) -> bool:
@@ -295,11 +295,10 @@ def _misplaced(session: Session, callee: Leg, asked_mono_us: int) -> bool:
 def _cut_overdue(session: Session, event: SwitchSaid, context: Context) -> Step:
     """The switch has not cut at the deadline: cut by order."""
     uids = [leg.uid for leg in (event.callee, event.caller) if leg is not None]
-    told = Tell("overdue_call_cut", {"covered_s": session.covered_s})
     waiting = replace(
         session, check_mono_us=context.in_s(context.policy.retry_s), hangup_reason="overdue", cut_by="overdue"
     )
-    return Step(waiting, (told, *(HangUp(uid, "money_ended") for uid in uids)))
+    return Step(waiting, (Tell(told.OverdueCallCut(session.covered_s)), *(HangUp(uid, "money_ended") for uid in uids)))
 
 
 def switch_silent(session: Session, event: SwitchSilent, context: Context) -> Step:
@@ -321,10 +320,10 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
 
 def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
     placed = replace(session, enforced_s=event.covered_s, doubtful_s=())
-    told = Tell("deadline_moved", {"covered_s": event.covered_s})
+    moved = Tell(told.DeadlineMoved(event.covered_s))
     # A tick whose outcome is not known (its answer was lost, and then a clock jumped) is still to be asked again.
     retry = None if placed.pending is None else placed.retry_mono_us
-    return Step(replace(placed, check_mono_us=_overdue_at(placed, context), retry_mono_us=retry), (told,))
+    return Step(replace(placed, check_mono_us=_overdue_at(placed, context), retry_mono_us=retry), (moved,))
 
 
 def _overdue_at(session: Session, context: Context) -> int:
@@ -385,11 +384,11 @@ def _warn(session: Session, context: Context) -> Step:
     warned = replace(session, warned=True, prompts=session.prompts + 1)
     left_s = session.covered_s - session.elapsed_ms(context.now.mono_us) // 1000
     play = PlayPrompt(prompt, session.language, session.callee_uid, warned.prompts)
-    return Step(warned, (Tell("warning_due", {"prompt": prompt, "left_s": left_s}), play))
+    return Step(warned, (Tell(told.WarningDue(prompt, left_s)), play))
 
 
 def prompt_played(session: Session, event: PromptPlayed, _context: Context) -> Step:
-    return Step(session, (Tell("prompt_played", {"prompt": event.prompt, "result": event.result}),))
+    return Step(session, (Tell(told.PromptPlayed(event.prompt, event.result)),))
 
 
 def _tick(session: Session, event: Woke, context: Context) -> Step:
@@ -399,8 +398,8 @@ def _tick(session: Session, event: Woke, context: Context) -> Step:
     silent = proven is None or context.now.mono_us - proven > policy.proof_max_age_s * MICROSECONDS
     waits = session.pending is not None or session.left is not None or not session.anchored
     if proven is None or silent or waits:
-        told = (Tell("tick_postponed", {"silent": silent}),) if silent else ()
-        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), told)
+        tells = (Tell(told.TickPostponed(silent)),) if silent else ()
+        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), tells)
     if not session.confirmed:
         return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (AskSwitch(),))
     proven_ms = max(session.proven_ms, session.elapsed_ms(proven))
@@ -450,8 +449,7 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     """Settle what is proven, reserve the next stretch."""
     policy = context.policy
     if event.balances is None:
-        told = Tell("ledger_not_reached")
-        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (told,))
+        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (Tell(told.LedgerNotReached()),))
     if not session.held:  # not even its place among the account's calls: the ledger does not know it
         return reassert_within(session, event.balances, context)
     used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000) if session.confirmed else 0
@@ -492,7 +490,7 @@ def _replan(session: Session, context: Context) -> Step:
     again = replace(session, pending=None, retry_mono_us=None, replans=session.replans + 1)  # then the next tick tries
     if again.replans > REPLANS_MAX:
         wait = replace(again, replans=0, tick_mono_us=context.in_s(context.policy.retry_s))
-        return Step(wait, (Tell("extension_refused"),))
+        return Step(wait, (Tell(told.ExtensionRefused()),))
     return Step(again, (ReadBalances(),))
 
 
@@ -503,7 +501,7 @@ def _after_money(session: Session, context: Context) -> Step:
     left_ms = session.covered_s * 1000 - session.elapsed_ms(context.now.mono_us)
     if session.warned and (session.short is not Short.MONEY or left_ms > context.policy.warn_before_s * 1000):
         session = replace(session, warned=False)
-        commands = (Tell("warning_rearmed", {"left_ms": left_ms}),)
+        commands = (Tell(told.WarningRearmed(left_ms)),)
     if not session.technology or not session.anchored:
         return Step(session, commands)
     if session.covered_s == session.enforced_s:
@@ -521,5 +519,5 @@ def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
         case Lost(outcome):
             return lose(session, outcome)
         case Unknown():
-            return Step(session, (Tell("ledger_not_reached"),))
+            return Step(session, (Tell(told.LedgerNotReached()),))
     return Step(replace(session, tick_mono_us=context.now.mono_us))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from charging.call import told
 from charging.call.booking import Booked, Unknown, ask_later, reading_of
 from charging.call.commands import AskSwitch, Become, Command, Keep, Post, Tell
 from charging.call.ending import begin_ending, begin_settling
@@ -70,7 +71,7 @@ def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, 
         check_mono_us=context.now.mono_us if late else None,
         tick_mono_us=at.mono_us + first_s * MICROSECONDS,
     )
-    return Step(running, (Keep(), Tell("call_answered", {"quota_s": session.covered_s})))
+    return Step(running, (Keep(), Tell(told.CallAnswered(session.covered_s))))
 
 
 def forward_failed(session: Session, event: ForwardFailed, context: Context) -> Step:
@@ -95,7 +96,7 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
             voicemail, _ = turn_from(session, session.turning_price, session.dial_status, context.now, context.policy)
             if session.caller_gone:
                 voicemail = replace(voicemail, check_mono_us=context.now.mono_us)
-            return Step(failed, (Tell("voicemail_reserved", {"price": voicemail.price}), Become(voicemail)))
+            return Step(failed, (Tell(told.VoicemailReserved(voicemail.price)), Become(voicemail)))
     return begin_settling(failed, BlackBoxRead(found=False), context)
 
 
@@ -107,7 +108,7 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
 
 def answer_doubtful(session: Session, _event: AnswerDoubtful, context: Context) -> Step:
     """The switch may or may not act on an answer it has half received: ask it, soon and again."""
-    return Step(replace(session, check_mono_us=context.now.mono_us), (Tell("answer_delivery_doubted"),))
+    return Step(replace(session, check_mono_us=context.now.mono_us), (Tell(told.AnswerDeliveryDoubted()),))
 
 
 def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
@@ -122,7 +123,7 @@ def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> S
     """Somebody else takes the call while it rings: the forward that was paid for does not come about."""
     if event.kind is not TransferKind.PICKUP:
         return Step(session)
-    return order_end(session, "picked_up", "transfer", Tell("transfer_cut", {"kind": event.kind.value}))
+    return order_end(session, "picked_up", "transfer", told.TransferCut(event.kind))
 
 
 def woke(session: Session, _event: Woke, context: Context) -> Step:
@@ -164,7 +165,7 @@ def _answered_unseen(session: Session, callee: Leg, asked_mono_us: int, context:
     past_ms = 0 if left_ms is None else max(0, session.enforced_s * 1000 - left_ms)
     at = context.now.plus((asked_mono_us - context.now.mono_us) / MICROSECONDS - past_ms / 1000)
     found = answered(session, at, at.wall_us, callee.uid, context)
-    told: tuple[Command, ...] = (*found.commands, Tell("answer_inferred", {"past_ms": past_ms}))
+    commands: tuple[Command, ...] = (*found.commands, Tell(told.AnswerInferred(past_ms)))
     # Our reading of it is as of before the steps that were seen: a stored record comes back to life by that.
     read = Instant(at.mono_us, at.wall_us - session.stepped_us)
-    return Step(replace(found.session, technology="unknown", confirmed=True, answered=read, inferred=True), told)
+    return Step(replace(found.session, technology="unknown", confirmed=True, answered=read, inferred=True), commands)

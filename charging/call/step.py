@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+from charging.call import told
 from charging.call.commands import AskSwitch, Command, HangUp, Tell
 from charging.call.events import HangupOrdered, SwitchSaid
 from charging.call.model import Policy, Session
@@ -41,15 +42,14 @@ def stay(session: Session, _event: object, _context: Context) -> Step:
 
 def hang_up(session: Session, event: HangupOrdered, _context: Context) -> Step:
     """Somebody wants the call to end."""
-    told = Tell("hangup_ordered", {"reason": event.reason})
-    return order_end(session, event.reason, "operator", told)
+    return order_end(session, event.reason, "operator", told.HangupOrdered(event.reason))
 
 
-def order_end(session: Session, reason: str, cut_by: str, told: Tell) -> Step:
+def order_end(session: Session, reason: str, cut_by: str, why: told.Told) -> Step:
     """End the call: the caller's channel, and whatever else the switch says is a channel of the session. The caller's
     own may be gone by now (a Local channel that was optimised away), and what events named need not be ours."""
     ordered = replace(session, hangup_reason=reason, cut_by=cut_by)
-    return Step(ordered, (told, HangUp(session.caller_uid, reason), AskSwitch(everywhere=True)))
+    return Step(ordered, (Tell(why), HangUp(session.caller_uid, reason), AskSwitch(everywhere=True)))
 
 
 def hang_up_all(session: Session, event: SwitchSaid, context: Context) -> Step:

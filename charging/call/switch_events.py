@@ -9,7 +9,7 @@ one that takes the place of another (`ChannelReplaced`), which may be ours.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class ChannelEnded:
     at_us: int | None
 
 
-class TransferKind(Enum):
+class TransferKind(StrEnum):
     """How somebody moved a leg that we charge."""
 
     BLIND = "blind"

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from charging.call import oneoff
+from charging.call import oneoff, told
 from charging.call.cdr import iso
 from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
 from charging.call.events import AnswerDoubtful, BlackBoxRead, Event, HangupOrdered, SwitchSaid
@@ -26,6 +26,7 @@ class Voicemail(Piece):
     """One caller who is with paid voicemail."""
 
     KIND = SERVICE
+    SETTLED = told.VoicemailSettled
     LOOK_S = 60
     """A message takes its time."""
 

@@ -13,10 +13,12 @@ from typing import Any
 
 from rich.text import Text
 
+from charging.call.told import CallAnswered, CallCut, CallSettled, TickPosted, WarningDue
 from charging.clock import MICROSECONDS, SystemClock
 from charging.demo import scene
 from charging.demo.books import micro
 from charging.demo.screen import Screen
+from charging.engine.told import CallDecided, name_of
 from charging.lab import Call, CallState
 from charging.lab.daemon import DaemonProcess
 from charging.lab.errors import LabError
@@ -46,6 +48,14 @@ class Watch:
         self._was_ringing = False
         self._warned_at: float | None = None
         self._topped_up = False
+        self._tells: dict[str, Callable[[float, dict[str, Any]], None]] = {
+            name_of(CallDecided): self._decided,
+            name_of(CallAnswered): self._answered,
+            name_of(TickPosted): self._tick,
+            name_of(WarningDue): self._warning,
+            name_of(CallCut): self._cut,
+            name_of(CallSettled): self._settled,
+        }
 
     async def follow(self, top_up: Callable[[], Awaitable[object]]) -> None:
         """Watch until the call is over and booked; ``top_up`` is done once, some seconds after the first warning.
@@ -69,7 +79,7 @@ class Watch:
     def _is_over(self) -> bool:
         if self._call.state is CallState.ENDED and not self._call.was_answered:
             raise LabError(f"the call ended without an answer (cause {self._call.cause}): {self._daemon.last_words()}")
-        return self._call.state is CallState.ENDED and bool(self._daemon.events("call_settled"))
+        return self._call.state is CallState.ENDED and bool(self._daemon.events(name_of(CallSettled)))
 
     async def _look(self) -> Text:
         balance = await self._daemon.get(f"/accounts/{scene.ACCOUNT}/balance")
@@ -119,7 +129,7 @@ class Watch:
     def _tell_new_events(self) -> None:
         events = self._daemon.events()
         for event in events[self._told :]:
-            if (tell := getattr(self, f"_on_{event['event']}", None)) is not None:
+            if (tell := self._tells.get(event["event"])) is not None:
                 tell(self._event_s(event), event)
         self._told = len(events)
 
@@ -127,14 +137,14 @@ class Watch:
         moment = datetime.fromisoformat(event["timestamp"].replace("Z", "+00:00"))
         return self._elapsed_s(round(moment.timestamp() * MICROSECONDS))
 
-    def _on_call_decided(self, _at: float, event: dict[str, Any]) -> None:
+    def _decided(self, _at: float, event: dict[str, Any]) -> None:
         self._screen.say(f"Decision: {event['decision']}, because: {event['reason'].replace('_', ' ')}.", "bold")
         quota = event["quota_s"]
         free = min(quota, scene.FREE_S)
         paid = format_euro((quota - free) * scene.PRICE_A_SECOND)
         self._screen.say(f"Before the phone rings, {quota} s are reserved: {free} free, and € {paid} of the credit.")
 
-    def _on_call_answered(self, at: float, event: dict[str, Any]) -> None:
+    def _answered(self, at: float, event: dict[str, Any]) -> None:
         self._covered_s = event["quota_s"]
         self._screen.say(
             "Every 2 seconds, a tick: what was used is charged, and the next stretch reserved. Asterisk itself is "
@@ -144,7 +154,7 @@ class Watch:
         self._screen.say(HEAD, "bold")
         self._row(at, "Anna answers", "bold green")
 
-    def _on_tick_posted(self, at: float, event: dict[str, Any]) -> None:
+    def _tick(self, at: float, event: dict[str, Any]) -> None:
         self._covered_s = event["covered_s"]
         had_free = self.free_s > 0
         charged = self._settle(event["settled"])
@@ -154,15 +164,15 @@ class Watch:
             ends = had_free and self.free_s == 0
             self._row(at, f"tick: {charged}" + ("; from here on credit" if ends else ""), "bold" if ends else "")
 
-    def _on_warning_due(self, at: float, event: dict[str, Any]) -> None:
+    def _warning(self, at: float, event: dict[str, Any]) -> None:
         self._warned_at = at if self._warned_at is None else self._warned_at
         self._row(at, f"{event['left_s']} s left: warned, in Anna's ear only", "bold magenta")
         self._screen.say(f"{'':9}“{self._sentence}”", "magenta")
 
-    def _on_call_cut(self, _at: float, event: dict[str, Any]) -> None:
+    def _cut(self, _at: float, event: dict[str, Any]) -> None:
         self.late_ms = event["late_ms"]
 
-    def _on_call_settled(self, _at: float, event: dict[str, Any]) -> None:
+    def _settled(self, _at: float, event: dict[str, Any]) -> None:
         charged = self._settle(event["settled"])
         at = self._elapsed_s(self._call.mobile.ended_us or 0)
         self._row(at, f"cut: the money has ended. Last: {charged or 'nothing'}", "bold red")

@@ -41,6 +41,7 @@ from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import Registry
 from charging.engine.subscribers import find_number, find_subscriber, is_among, spellings
+from charging.engine.told import CallDecided, CallerNotLookedUp
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Number
 from charging.ledger.model import CALLS, CREDIT, Balance, Outcome, Transfer
@@ -236,7 +237,7 @@ class Desk:
             if not await self._switch.is_deciding(request.unique_id, request.number):
                 raise Unproven(f"the switch has no call {request.unique_id} that asks about {request.number}")
         except SwitchError as error:
-            self._observe("caller_not_looked_up", None, {"error": str(error)})
+            self._observe(CallerNotLookedUp(str(error)))
 
     async def _called(self, request: IncomingCall) -> Number | None:
         """The number that is rung. That of a rehearsal is nobody's to all others, who would be forwarded for its money.
@@ -366,8 +367,7 @@ class Desk:
 
     def _forwarded(self, session: Session, number: Number) -> Answer:
         self._registry.start(session)
-        fields = {"decision": Decision.FORWARD, "reason": session.reason, "quota_s": session.covered_s}
-        self._observe("call_decided", session, fields)
+        self._observe(CallDecided(Decision.FORWARD, session.reason, quota_s=session.covered_s), session)
         return Answer(
             decision=Decision.FORWARD,
             reason=session.reason,
@@ -381,8 +381,7 @@ class Desk:
         )
 
     def _to_paid_voicemail(self, voicemail: Voicemail, number: Number) -> Answer:
-        fields = {"decision": Decision.VOICEMAIL, "reason": voicemail.reason, "price": voicemail.price}
-        self._observe("call_decided", voicemail, fields)
+        self._observe(CallDecided(Decision.VOICEMAIL, voicemail.reason, price=voicemail.price), voicemail)
         return Answer(
             Decision.VOICEMAIL,
             voicemail.reason,
@@ -395,8 +394,7 @@ class Desk:
     def _turned(self, outcome: Turned, number: Number | None, found: Subscriber | Turned, asked: str) -> Answer:
         """``asked``: the number that was rung, which may be none of ours. Voicemail speaks the subscriber's language
         here, too; where there is no subscriber nothing is spoken."""
-        fields = {"decision": outcome.decision, "reason": outcome.reason, "number": asked}
-        self._observe("call_decided", None, fields)
+        self._observe(CallDecided(outcome.decision, outcome.reason, number=asked))
         return Answer(
             outcome.decision,
             outcome.reason,

@@ -16,6 +16,7 @@ from charging.call.events import BlackBoxRead
 from charging.call.model import Session
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Clock
+from charging.engine import told
 from charging.engine.ports import Observer
 from charging.errors import LedgerError
 from charging.ledger.documents import Put
@@ -94,10 +95,10 @@ class Findings:
         try:
             answer = await self._store.put_document(COLLECTION, f"{session}/{kind}", body)
         except LedgerError as error:
-            self._observe("ledger_failed", None, {"error": str(error), "kind": type(error).__name__})
+            self._observe(told.LedgerFailed(str(error), type(error).__name__))
             return False
         if answer is Put.CREATED:
-            self._observe("booking_contradicted", None, {"session": session, "kind": kind, **fields})
+            self._observe(told.BookingContradicted(session, kind, fields))
         return True
 
     async def booked(self, session: str, ended_us: int) -> Booked | None:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn
 
 from charging.clock import MICROSECONDS, Clock
+from charging.engine import told
 from charging.engine.ports import Observer
 from charging.errors import LedgerError
 from charging.ledger.port import Leases
@@ -95,7 +96,7 @@ class LeaseKeeper:
         try:
             kept = await self._renew() if self._epoch is not None else await self._acquire()
         except LedgerError as error:
-            self._observe("lease_not_renewed", None, {"error": str(error)})
+            self._observe(told.LeaseNotRenewed(str(error)))
             if self._epoch is not None and not self.holds:
                 await self._give_up()
             return
@@ -103,7 +104,7 @@ class LeaseKeeper:
             self._until_us = asked_us + self._ttl_us
         if kept and self._epoch is None:
             self._epoch = kept
-            self._observe("lease_gained", None, {"switch": self._switch_id, "epoch": kept})
+            self._observe(told.LeaseGained(self._switch_id, kept))
             self._taking_over = asyncio.create_task(self._gained(kept), name="take-over")
         elif not kept and self._epoch is not None:
             await self._give_up()
@@ -121,7 +122,7 @@ class LeaseKeeper:
         try:
             await self._leases.release_lease(self._switch_id, self._owner, epoch)
         except LedgerError as error:
-            self._observe("lease_not_released", None, {"error": str(error)})  # it runs out by itself
+            self._observe(told.LeaseNotReleased(str(error)))  # it runs out by itself
 
     async def _acquire(self) -> int:
         ttl_s = self._ttl_us / MICROSECONDS
@@ -134,7 +135,7 @@ class LeaseKeeper:
 
     async def _give_up(self) -> None:
         self._epoch = None
-        self._observe("lease_lost", None, {"switch": self._switch_id})
+        self._observe(told.LeaseLost(self._switch_id))
         await self._end_taking_over()
         await self._lost()
 

@@ -19,6 +19,7 @@ from charging.call.decide import Subscriber
 from charging.call.events import BlackBoxRead
 from charging.call.voicemail import SERVICE, Voicemail, cdr_document
 from charging.clock import MICROSECONDS, Clock
+from charging.engine import told
 from charging.engine.ports import Observer
 from charging.engine.subscribers import find_number, find_subscriber
 from charging.errors import LedgerError
@@ -52,17 +53,15 @@ class LeftMessages:
             if subscriber is None or not subscriber.message_price or not subscriber.buys:
                 return True
             if box.ended_us is None or self._is_too_old(box.ended_us):
-                fields = {"account": subscriber.account.id, "record": key, "ended_us": box.ended_us}
-                self._observe("left_message_too_old", None, fields)
+                self._observe(told.LeftMessageTooOld(subscriber.account.id, key, box.ended_us))
                 return True
             if await self._was_sold(key, subscriber.account.id, box.ended_us):
                 return True
             charged = await self._charge(key, box, box.ended_us, subscriber)
         except LedgerError as error:
-            self._observe("ledger_failed", None, {"error": str(error), "kind": type(error).__name__})
+            self._observe(told.LedgerFailed(str(error), type(error).__name__))
             return False
-        fields = {"account": subscriber.account.id, "charged_micro_euro": charged, "price": subscriber.message_price}
-        self._observe("left_message_charged", None, fields)
+        self._observe(told.LeftMessageCharged(subscriber.account.id, charged, subscriber.message_price))
         return True
 
     async def _subscriber(self, dialled: str) -> Subscriber | None:

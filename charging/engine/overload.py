@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.ports import Observer
+from charging.engine.told import OverloadBegun, OverloadEnded
 
 SAMPLE_S = 0.1
 """Between two looks at how late it is."""
@@ -56,5 +57,5 @@ class LoadWatch:
         was = self.is_overloaded
         self.is_overloaded = self._level_us >= (TAKES_US if was else REFUSES_US)
         if self.is_overloaded is not was:
-            told = "overload_begun" if self.is_overloaded else "overload_ended"
-            self._observe(told, None, {"late_ms": self._level_us // 1000})
+            late_ms = self._level_us // 1000
+            self._observe(OverloadBegun(late_ms) if self.is_overloaded else OverloadEnded(late_ms))

@@ -10,6 +10,7 @@ from typing import Protocol
 from charging.call.events import BlackBoxRead, Leg
 from charging.call.storage import Record
 from charging.clock import Instant
+from charging.engine.told import Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,5 +128,5 @@ class Switch(Protocol):
 class Observer(Protocol):
     """Whoever logs and counts."""
 
-    def __call__(self, what: str, session: Record | None, fields: Mapping[str, object]) -> None:
+    def __call__(self, what: Told, session: Record | None = None) -> None:
         """Something happened, to a session or (``None``) to the daemon."""

@@ -25,6 +25,7 @@ from charging.call.model import Policy, State
 from charging.call.storage import Record
 from charging.call.table import step, wake_at
 from charging.clock import Clock
+from charging.engine import told
 from charging.engine.looker import Looker
 from charging.engine.ports import Observer, PromptResult, Switch
 from charging.errors import LedgerError, SwitchError, UnexpectedEvent
@@ -79,7 +80,7 @@ class SessionRunner:
         """Put an event into the mailbox; never waits."""
         if len(self._mailbox) >= MAILBOX_MAX:
             self._mailbox.popleft()
-            self._observe("mailbox_overflowed", self.session, {})
+            self._observe(told.MailboxOverflowed(), self.session)
         self._mailbox.append(event)
         self._arrived.set()
 
@@ -141,7 +142,7 @@ class SessionRunner:
             try:
                 self.session, commands = step(self.session, events.popleft(), self._clock.now(), self.policy)
             except UnexpectedEvent as error:
-                self._observe("unexpected_event_met", self.session, {"pair": str(error)})
+                self._observe(told.UnexpectedEventMet(str(error)), self.session)
                 continue
             for command in commands:
                 if isinstance(command, do.Forget):
@@ -152,8 +153,8 @@ class SessionRunner:
 
     async def _carry_out(self, command: do.Command) -> Event | None:
         match command:
-            case do.Tell(what, fields):
-                self._observe(what, self.session, fields)
+            case do.Tell(what):
+                self._observe(what, self.session)
             case do.Forget():
                 assert self.booked is not None, "noted before it is carried out"
                 self._forget(self.booked, command)
@@ -184,7 +185,7 @@ class SessionRunner:
                     kept = Kept(held.to_json(), held.epoch, held.sequence - 1)
                     return KeptAnswer(await self._ledger.keep_session(held.account, held.id, kept))
         except LedgerError as error:
-            self._observe("ledger_failed", self.session, {"error": str(error), "kind": type(error).__name__})
+            self._observe(told.LedgerFailed(str(error), type(error).__name__), self.session)
         return _unknown(command)
 
     async def _order_switch(self, command: do.SwitchCommand) -> Event | None:
@@ -206,7 +207,7 @@ class SessionRunner:
                     await self._switch.hang_up(uid)
                     return None
         except SwitchError as error:
-            self._observe("switch_failed", self.session, {"error": str(error), "kind": type(error).__name__})
+            self._observe(told.SwitchFailed(str(error), type(error).__name__), self.session)
         return SwitchSilent("set_deadline" if isinstance(command, do.SetDeadline) else "other")
 
     def _start_prompt(self, command: do.PlayPrompt) -> None:
@@ -221,7 +222,7 @@ class SessionRunner:
                 self.session.id, command.sequence, command.callee_uid, command.language, command.prompt
             )
         except SwitchError as error:
-            self._observe("switch_failed", self.session, {"error": str(error), "kind": type(error).__name__})
+            self._observe(told.SwitchFailed(str(error), type(error).__name__), self.session)
             result = PromptResult.FAILED
         self.offer(PromptPlayed(command.prompt, result))
 

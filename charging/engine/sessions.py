@@ -19,7 +19,9 @@ from charging.call.fax import Fax
 from charging.call.model import Policy, Session, State
 from charging.call.storage import Record, overdue_s, revive
 from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, DialStarted, SwitchEvent
+from charging.call.told import SessionReasserted
 from charging.clock import MICROSECONDS, Clock, Instant
+from charging.engine import told
 from charging.engine.booked import BookedRecords
 from charging.engine.closed import ClosedRecords
 from charging.engine.findings import Findings, Kind, booked_unread, contradiction, noted
@@ -178,7 +180,7 @@ class Registry:
             await self.reconcile()
         except SwitchError as error:
             # Without a link there is nothing to take over yet: it reconciles as it comes up.
-            self._observe("take_over_awaited_link", None, {"error": str(error)})
+            self._observe(told.TakeOverAwaitedLink(str(error)))
 
     async def stand_by(self) -> None:
         """Another daemon ticks the switch, or may: let go of every session, and change nothing."""
@@ -254,7 +256,8 @@ class Registry:
     def reach(self, drain_s: int, *, refuses_new: bool = False) -> None:
         """Reserve so far ahead from now on, running calls at once; 0: as ever (`drain`)."""
         if bool(drain_s) != bool(self.policy.drain_s):
-            self._observe("drain_begun" if drain_s else "drain_ended", None, {"calls": len(self._runners)})
+            calls = len(self._runners)
+            self._observe(told.DrainBegun(calls) if drain_s else told.DrainEnded(calls))
         self.policy = policy = replace(self.usual, drain_s=drain_s, refuses_new=refuses_new)
         for session in self.sessions():
             runner = self._runners[session.id]
@@ -288,7 +291,7 @@ class Registry:
                     self._looked_through, self._left_over = seen, seen.difference(record.id for record in stored)
             except LedgerError as error:
                 self.doubt()
-                self._observe("sessions_not_restored", None, {"error": str(error)})
+                self._observe(told.SessionsNotRestored(str(error)))
             finally:
                 self._closed_meanwhile.clear()
 
@@ -296,7 +299,7 @@ class Registry:
         now = self._clock.now()
         if (closed := self._closed.get(record.id)) is not None:
             # The ledger has lost its end: book it again.
-            self._observe("session_reasserted", closed, {})
+            self._observe(SessionReasserted(), closed)
             self._begin(replace(closed, retry_mono_us=now.mono_us))
             return
         try:
@@ -305,10 +308,10 @@ class Registry:
             # Left open with its money reserved: a person must look, `charging ledger verify` names it.
             if record.id not in self._unreadable:
                 self._unreadable.add(record.id)
-                self._observe("session_unreadable", None, {"session": record.id, "error": str(error)})
+                self._observe(told.SessionUnreadable(record.id, str(error)))
             return
         self._begin(session)
-        self._observe("session_restored", session, {"state": session.state})
+        self._observe(told.SessionRestored(session.state), session)
 
     async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
         """Records of sessions that are closed have been booked, but for messages that the dialplan's fallback took, and
@@ -339,7 +342,7 @@ class Registry:
         try:
             booked = self._booked.unread(key) or await self._findings.booked(key, box.ended_us or 0)
         except LedgerError as error:
-            self._observe("ledger_failed", None, {"error": str(error), "kind": type(error).__name__})
+            self._observe(told.LedgerFailed(str(error), type(error).__name__))
             return False
         kind = contradiction(box, booked)
         if kind is None:
@@ -379,7 +382,7 @@ class Registry:
             for uid in look.legs[session].uids:
                 alone = await self._switch.look_at(session, (uid,))
                 if _talks(alone) and session not in self._runners:
-                    self._observe("leg_without_session", None, {"session": session, "uid": uid})
+                    self._observe(told.LegWithoutSession(session, uid))
                     await self._switch.hang_up(uid)
 
     async def _audit_for_ever(self) -> NoReturn:
@@ -394,7 +397,7 @@ class Registry:
                     await self._restore()
                 await self._audit()
             except SwitchError as error:
-                self._observe("audit_postponed", None, {"error": str(error)})
+                self._observe(told.AuditPostponed(str(error)))
             took_s = began.seconds_until(self._clock.now())
             pause_s = min(AUDIT_MAX_S, max(AUDIT_S, took_s * AUDIT_REST))
 
@@ -430,7 +433,7 @@ class Registry:
         boxes = await self._switch.black_boxes()
         strangers = frozenset([box.switch async for box in in_turns(boxes.values())]) - {"", self._switch_id}
         if strangers - self._strangers:
-            self._observe("records_of_another_switch", None, {"switches": sorted(strangers)})
+            self._observe(told.RecordsOfAnotherSwitch(sorted(strangers)))
         self._strangers |= strangers
         return {key: box async for key, box in in_turns(boxes.items()) if box.switch not in strangers}
 
@@ -443,7 +446,7 @@ class Registry:
                 if not self.leads() or await self._housekeep():
                     wait_s = HOUSEKEEPING_S
             except SwitchError as error:
-                self._observe("maintenance_postponed", None, {"error": str(error)})
+                self._observe(told.MaintenancePostponed(str(error)))
 
     async def _housekeep(self) -> bool:
         """Book what the switch noted of calls that no session waits for, and have it delete what is booked; whether it
@@ -457,7 +460,7 @@ class Registry:
         if keys := self._booked.to_delete():
             await self._switch.delete_records(keys)
         if left:
-            self._observe("records_not_deleted", None, {"records": left})
+            self._observe(told.RecordsNotDeleted(left))
         return not left
 
     def _is_nobodys(self, key: str) -> bool:
@@ -474,7 +477,7 @@ class Registry:
             by_us = _parted_us(last, now)
             last = now
             if abs(by_us) > self.policy.clock_jump_ms * 1000:
-                self._observe("clock_jumped", None, {"by_ms": by_us // 1000})
+                self._observe(told.ClockJumped(by_us // 1000))
                 for runner in self._runners.values():
                     runner.offer(ClockJumped(by_us))
 

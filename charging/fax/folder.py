@@ -11,17 +11,19 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import structlog
 
 from charging.call.fax import Fax
 from charging.call.storage import Record
+from charging.call.told import FaxSettled
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.ports import Observer
+from charging.engine.told import Told
 from charging.fax.convert import Room, bytes_max, convert, too_dense
 from charging.fax.desk import Paper
 from charging.fax.tiff import page_count
@@ -109,9 +111,9 @@ class DocumentFolder:
         """``observe``; besides, the document of a fax for which nothing was charged is removed as that is booked. One
         that was charged stays for `keep_days`, for questions."""
 
-        def observed(what: str, session: Record | None, fields: Mapping[str, Any]) -> None:
-            observe(what, session, fields)
-            if what == "fax_settled" and isinstance(session, Fax) and not fields["settled"]:
+        def observed(what: Told, session: Record | None = None) -> None:
+            observe(what, session)
+            if isinstance(what, FaxSettled) and isinstance(session, Fax) and not what.settled:
                 self.remove(session.paper_name)
 
         return observed

@@ -18,6 +18,7 @@ from charging.engine.findings import Findings
 from charging.engine.left_messages import LeftMessages
 from charging.engine.runner import SessionRunner
 from charging.engine.sessions import Registry
+from charging.engine.told import Told, UnexpectedEventMet, fields_of, name_of
 from charging.ledger.accounts import Account, Number
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
@@ -63,7 +64,7 @@ class Rig:
 
     def __init__(self, clock: FakeClock, store: Store, switch: FakeSwitch, policy: Policy, tariff: Tariff) -> None:
         self.clock, self.store, self.switch, self.policy, self.tariff = clock, store, switch, policy, tariff
-        self.told: list[tuple[str, Mapping[str, object]]] = []
+        self.told: list[Told] = []
         self.missed: list[MissedCall] = []
         self.decided: list[Decided] = []
         self.registry, self.desk = self._engine()
@@ -98,13 +99,13 @@ class Rig:
     async def _note_missed(self, call: MissedCall) -> None:
         self.missed.append(call)
 
-    def observe(self, what: str, session: Record | None, fields: Mapping[str, object]) -> None:
-        assert what != "unexpected_event_met", fields
-        self.told.append((what, fields))
+    def observe(self, what: Told, session: Record | None = None) -> None:
+        assert not isinstance(what, UnexpectedEventMet), what
+        self.told.append(what)
 
     def heard(self, what: str) -> list[Mapping[str, object]]:
         """The fields of everything told under this name."""
-        return [fields for name, fields in self.told if name == what]
+        return [fields_of(one) for one in self.told if name_of(type(one)) == what]
 
     # --- the daemon -------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ FAXES_AT_ONCE = 1_000_000
 
 
 def _registry(store: Store, switch: FakeSwitch, clock: Clock) -> Registry:
-    def observe(what: str, session: object, fields: object) -> None:
+    def observe(what: object, session: object = None) -> None:
         return
 
     async def no_message(key: str, box: BlackBoxRead) -> bool:

@@ -10,9 +10,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from charging.app_notices import RETRY_S, Notices
-from charging.call.decide import Cause
+from charging.call.decide import Cause, Decision
+from charging.call.model import Short
+from charging.call.told import TickPosted
 from charging.clock import Clock
 from charging.engine.desk import MissedCall
+from charging.engine.told import CallDecided, LeftMessageCharged, Told
 from charging.errors import LedgerUnavailable
 from charging.lab.ports import free_port
 from charging.ledger.memory import MemoryStore
@@ -35,7 +38,7 @@ class Desk:
         self.store = MemoryStore(clock)
         mail = make_mail(host="127.0.0.1", port=free_port())
         self.notices = Notices(mail, None, self.store, the_tariff, clock, alone=alone)
-        self.heard: list[str] = []
+        self.heard: list[Told] = []
 
     async def ids(self) -> list[str]:
         return [entry.notice.id for entry in await Outbox(self.store).entries()]
@@ -78,14 +81,15 @@ def missed(number: int = 1, cause: Cause = Cause.NO_CREDIT) -> MissedCall:
 async def test_r15_a_charge_is_noticed_and_observed_as_before(desk: Desk) -> None:
     await desk.move(Kind.TOP_UP, 10 * EURO)
     await desk.move(Kind.SETTLE, -9 * EURO)
-    observe = desk.notices.watching(lambda what, _session, _fields: desk.heard.append(what))
-    observe("call_decided", None, {})
+    observe = desk.notices.watching(lambda what, _session=None: desk.heard.append(what))
+    told: list[Told] = [CallDecided(Decision.REJECT, "blocked"), LeftMessageCharged("anna", 1, 1)]
+    observe(told[0])
     await settle()
     assert await desk.ids() == []
-    observe("left_message_charged", None, {"account": "anna"})
+    observe(told[1])
     await settle()
     assert await desk.ids() == [f"low-credit/top_up/{10 * EURO}"]
-    assert desk.heard == ["call_decided", "left_message_charged"]
+    assert desk.heard == told
 
 
 @pytest.mark.parametrize(("alone", "looks"), [(True, 1), (False, 2)])
@@ -105,7 +109,7 @@ async def test_r15_a_tick_is_looked_at_if_it_matters_or_if_other_daemons_may_cha
         monkeypatch.setattr(desk.store, "account", noting)
         observe = desk.notices.watching(lambda what, _session, _fields: desk.heard.append(what))
         for _ in range(2):
-            observe("tick_posted", running(account="anna"), {"settled": {CREDIT: 1000}})
+            observe(TickPosted({CREDIT: 1000}, 60, Short.NO), running(account="anna"))
             await settle()
         assert accounts == ["anna"] * looks
 

@@ -22,6 +22,7 @@ from charging.call.switch_events import (
     TransferSeen,
 )
 from charging.call.table import TABLE, step
+from charging.call.told import EventContradicted
 from charging.clock import Instant
 from charging.errors import UnexpectedEvent
 from charging.pricing.funding import Segment
@@ -240,7 +241,7 @@ def test_end_that_the_switch_denies_changes_nothing() -> None:
     assert commands == (AskSwitch(),)
     back, commands = step(asked, SwitchSaid(later.mono_us, leg("caller"), leg("callee")), later, POLICY)
     assert (back.state, back.ended, back.left) == (State.RUNNING, None, None)
-    assert Tell("event_contradicted", {"event": "end"}) in commands
+    assert Tell(EventContradicted("end")) in commands
 
 
 def test_end_of_a_ringing_call_that_the_switch_denies_leaves_it_ringing() -> None:
@@ -255,7 +256,7 @@ def test_answer_that_the_switch_denies_is_none_and_has_charged_nothing() -> None
     said = SwitchSaid(NOW.mono_us, leg("caller"), replace(leg("callee", bridged=False), up=False))
     session, commands = step(running(), said, NOW, POLICY)
     assert (session.state, session.answered, session.technology) == (State.RINGING, None, "")
-    assert Tell("event_contradicted", {"event": "answer"}) in commands
+    assert Tell(EventContradicted("answer")) in commands
 
 
 def test_nothing_is_charged_before_the_switch_has_confirmed_the_call() -> None:

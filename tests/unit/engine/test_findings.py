@@ -208,7 +208,7 @@ async def test_forged_end_makes_no_call_free(rig: Rig) -> None:
     forged = ChannelEnded(call.session, call.callee_uid, "PJSIP/mobile-1", "callee", 16, None)
     rig.registry.deliver(forged)
     await rig.clock.advance(50)
-    assert rig.heard("event_contradicted") == [{"event": "end"}]
+    assert rig.heard("event_contradicted") == [{"denied": "end"}]
     await rig.hang_up(call)
     assert rig.heard("call_settled")[0]["billed_s"] == 60
     assert await findings(rig) == []
@@ -224,7 +224,7 @@ async def test_forged_answer_of_a_ringing_call_charges_nothing(rig: Rig) -> None
     ):
         rig.registry.deliver(forged)
     await rig.clock.advance(65)
-    assert rig.heard("event_contradicted") == [{"event": "answer"}]
+    assert rig.heard("event_contradicted") == [{"denied": "answer"}]
     assert (await rig.balance()).posted == 10 * EURO
     rig.switch.answer(call.session)
     await rig.clock.advance(7)

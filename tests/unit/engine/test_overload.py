@@ -11,6 +11,7 @@ import pytest
 
 from charging.call.model import Session
 from charging.clock import MICROSECONDS, Instant
+from charging.engine import told
 from charging.engine.desk import Desk
 from charging.engine.overload import REFUSES_US, SAMPLE_MAX_US, TAKES_US, LoadWatch
 from tests.fakes.ami import eventually
@@ -27,8 +28,8 @@ class Told:
         self.words: list[str] = []
         self.late_s: list[float] = []
 
-    def __call__(self, what: str, _session: object, _fields: object) -> None:
-        self.words.append(what)
+    def __call__(self, what: told.Told, _session: object = None) -> None:
+        self.words.append(told.name_of(type(what)))
 
 
 @pytest.fixture

@@ -10,7 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from charging.call.fax import Fax
+from charging.call.model import State
+from charging.call.told import FaxSettled
 from charging.clock import MICROSECONDS
+from charging.engine.told import SessionRestored, Told
 from charging.fax.folder import DocumentFolder, FolderSettings
 from tests.fakes.clock import FakeClock
 
@@ -152,31 +155,31 @@ def a_fax(paper: str) -> Fax:
 
 
 @pytest.mark.parametrize(
-    ("what", "settled", "kept"),
+    ("what", "kept"),
     [
-        ("fax_settled", {}, []),
-        ("fax_settled", {"credit": 1}, ["x-1.tif"]),
-        ("session_restored", {}, ["x-1.tif"]),
+        (FaxSettled({}), []),
+        (FaxSettled({"credit": 1}), ["x-1.tif"]),
+        (SessionRestored(State.RUNNING), ["x-1.tif"]),
     ],
 )
 def test_document_goes_as_its_fax_is_booked_without_a_charge_and_stays_where_a_page_was_paid(
-    folder: DocumentFolder, tmp_path: Path, what: str, settled: dict[str, int], kept: list[str]
+    folder: DocumentFolder, tmp_path: Path, what: Told, kept: list[str]
 ) -> None:
     (tmp_path / "x-1.tif").touch()
-    told: list[str] = []
-    observe = folder.watching(lambda event, _session, _fields: told.append(event))
-    observe(what, a_fax("x-1"), {"settled": settled})
+    told: list[Told] = []
+    observe = folder.watching(lambda event, _session=None: told.append(event))
+    observe(what, a_fax("x-1"))
     assert (os.listdir(tmp_path), told) == (kept, [what])
 
 
 def test_document_of_a_fax_of_version_0_1_goes_too(folder: DocumentFolder, tmp_path: Path) -> None:
     (tmp_path / "x-abababab.tif").touch()
-    folder.watching(lambda *_told: None)("fax_settled", a_fax(""), {"settled": {}})
+    folder.watching(lambda *_told: None)(FaxSettled({}), a_fax(""))
     assert os.listdir(tmp_path) == []
 
 
 def test_document_that_cannot_be_removed_ends_no_session(folder: DocumentFolder, tmp_path: Path) -> None:
     (tmp_path / "x-1.tif").mkdir()
     with capture_logs() as logs:
-        folder.watching(lambda *_told: None)("fax_settled", a_fax("x-1"), {"settled": {}})
+        folder.watching(lambda *_told: None)(FaxSettled({}), a_fax("x-1"))
     assert [one["event"] for one in logs] == ["fax_document_not_removed"]

@@ -1,0 +1,280 @@
+"""Everything that is told: of calls by the core (`charging.call.told`), and what the engine tells besides.
+
+The three unions give a kind its level in the log; its name there is the class's in snake case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from charging.call import told as call
+from charging.call.decide import Decision
+from charging.call.model import State
+
+# --- routine ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CallDecided:
+    """What the dialplan was told to do with a call."""
+
+    decision: Decision
+    reason: str
+    quota_s: int | None = None
+    price: int | None = None
+    number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallerNotLookedUp:
+    """The switch did not say whether it has the caller's channel."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRestored:
+    """A stored session has its task again."""
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOverAwaitedLink:
+    """This daemon leads, and sees to the calls once the AMI link is up."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGained:
+    """This daemon ticks the switch from now on."""
+
+    switch: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeftMessageCharged:
+    """A message that the dialplan's fallback took is charged."""
+
+    account: str
+    charged_micro_euro: int
+    price: int
+
+
+Routine = (
+    call.Routine
+    | CallDecided
+    | CallerNotLookedUp
+    | SessionRestored
+    | TakeOverAwaitedLink
+    | LeaseGained
+    | LeftMessageCharged
+)
+
+# --- warnings: something is not as it should be, and mends itself or costs the operator little -----------------
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPostponed:
+    """The switch could not be asked for its channels."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenancePostponed:
+    """The switch could not be asked for its records, or to delete some."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchFailed:
+    """The switch could not be asked, or did not obey."""
+
+    error: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsNotDeleted:
+    """The switch keeps records that it was told to delete."""
+
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsOfAnotherSwitch:
+    """The black box has records of daemons with another `switch.id`."""
+
+    switches: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftMessageTooOld:
+    """A message was taken so long ago that it might be charged twice."""
+
+    account: str
+    record: str
+    ended_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DrainBegun:
+    """The switch is about to be restarted."""
+
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainEnded:
+    """It was, or is not to be any more."""
+
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadBegun:
+    """The event loop runs late: new calls are turned away."""
+
+    late_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadEnded:
+    """It keeps time again."""
+
+    late_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """Another daemon ticks the switch, or may."""
+
+    switch: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseNotRenewed:
+    """The ledger could not be asked."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseNotReleased:
+    """The same; the lease runs out by itself."""
+
+    error: str
+
+
+Warnings = (
+    call.Warnings
+    | AuditPostponed
+    | MaintenancePostponed
+    | SwitchFailed
+    | RecordsNotDeleted
+    | RecordsOfAnotherSwitch
+    | LeftMessageTooOld
+    | DrainBegun
+    | DrainEnded
+    | OverloadBegun
+    | OverloadEnded
+    | LeaseLost
+    | LeaseNotRenewed
+    | LeaseNotReleased
+)
+
+# --- errors: a person should look ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UnexpectedEventMet:
+    """A pair of state and event that the transition table does not have."""
+
+    pair: str
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxOverflowed:
+    """A session's oldest event was dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUnreadable:
+    """An open session's record cannot be read; its money stays reserved."""
+
+    session: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsNotRestored:
+    """The ledger could not be asked for the open sessions."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegWithoutSession:
+    """A channel talks and nobody charges it: it is hung up."""
+
+    session: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class BookingContradicted:
+    """Something contradicts what was booked, and is kept for a person to look at."""
+
+    session: str
+    kind: str
+    evidence: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFailed:
+    """The ledger could not be asked."""
+
+    error: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJumped:
+    """The wall clock was stepped."""
+
+    by_ms: int
+
+
+Errors = (
+    call.Errors
+    | UnexpectedEventMet
+    | MailboxOverflowed
+    | SessionUnreadable
+    | SessionsNotRestored
+    | LegWithoutSession
+    | BookingContradicted
+    | LedgerFailed
+    | ClockJumped
+)
+
+
+Told = Routine | Warnings | Errors
+
+
+def name_of(kind: type[Told]) -> str:
+    """As operators see it: ``TickPosted`` is ``tick_posted``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def fields_of(told: Told) -> dict[str, Any]:
+    """As operators see them; what is ``None`` is left out."""
+    found = {field.name: getattr(told, field.name) for field in fields(told)}
+    evidence = found.pop("evidence", {})
+    return {**{name: value for name, value in found.items() if value is not None}, **evidence}

@@ -1,0 +1,150 @@
+"""What operators read in the log: names and levels are theirs to search for, and stay."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import get_args
+
+import pytest
+from structlog.testing import capture_logs
+
+from charging.call import told as call
+from charging.call.decide import Decision
+from charging.call.model import Proof, Short
+from charging.call.switch_events import TransferKind
+from charging.call.told import TickPosted
+from charging.engine import told
+from charging.engine.observer import MeteredObserver
+from charging.engine.told import Told
+from charging.metrics import Metrics
+from tests.unit.call.test_table import running
+
+ROUTINE = (
+    "answer_inferred bridge_joined call_answered call_cut call_decided call_settled caller_not_looked_up "
+    "deadline_moved fax_settled hangup_ordered lease_gained left_message_charged prompt_played session_restored "
+    "take_over_awaited_link tick_posted voicemail_reserved voicemail_settled warning_due warning_rearmed"
+)
+WARNINGS = (
+    "answer_delivery_doubted answer_moved audit_postponed clocks_disagreed drain_begun drain_ended end_unproven "
+    "extension_refused lease_lost lease_not_released lease_not_renewed ledger_not_reached left_message_too_old leg_replaced "
+    "maintenance_postponed moved_call_cut overdue_call_cut overload_begun overload_ended "
+    "records_not_deleted records_of_another_switch "
+    "switch_failed tick_postponed transfer_cut transfer_followed unpaid_channel_seen"
+)
+ERRORS = (
+    "booking_contradicted clock_jumped event_contradicted ledger_failed leg_without_session mailbox_overflowed "
+    "quota_overrun session_lost session_reasserted session_reasserted_short session_unreadable "
+    "sessions_not_restored unexpected_event_met"
+)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "names"), [(told.Routine, ROUTINE), (told.Warnings, WARNINGS), (told.Errors, ERRORS)]
+)
+def test_names_and_levels_of_what_is_told_are_those_that_operators_know(kinds: type, names: str) -> None:
+    assert sorted(map(told.name_of, get_args(kinds))) == names.split()
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        (
+            TickPosted({"credit": 7}, 60, Short.NO),
+            {"event": "tick_posted", "log_level": "info", "settled": {"credit": 7}, "covered_s": 60, "short": "no"},
+        ),
+        (call.TransferCut(TransferKind.BLIND), {"event": "transfer_cut", "log_level": "warning", "kind": "blind"}),
+        (call.QuotaOverrun(3), {"event": "quota_overrun", "log_level": "error", "seconds": 3}),
+    ],
+)
+def test_a_line_of_the_log_says_whose_session_it_is_about(what: Told, line: dict[str, object]) -> None:
+    session = running()
+    with capture_logs() as logs:
+        MeteredObserver(Metrics())(what, session)
+    assert logs == [{"session": session.id, "account": session.account, **line}]
+
+
+def test_what_a_finding_found_stands_in_its_line_and_what_is_not_known_does_not() -> None:
+    with capture_logs() as logs:
+        observe = MeteredObserver(Metrics())
+        observe(told.BookingContradicted("s-1", "record_without_booking", {"answered_ms": 7000, "ended_us": None}))
+        observe(told.CallDecided(Decision.REJECT, "blocked", number="112"))
+    contradicted, decided = logs
+    assert contradicted == {
+        "event": "booking_contradicted",
+        "log_level": "error",
+        "session": "s-1",
+        "kind": "record_without_booking",
+        "answered_ms": 7000,
+        "ended_us": None,
+    }
+    assert decided.keys() == {"event", "log_level", "decision", "reason", "number"}
+
+
+MICRO = "charged_micro_euro_total"
+FINDING = "record_without_booking"
+
+
+@pytest.mark.parametrize(
+    ("what", "series", "labels", "value"),
+    [
+        (told.CallDecided(Decision.FORWARD, "credit"), "setups_total", {"decision": "forward", "reason": "credit"}, 1),
+        (TickPosted({}, 60, Short.NO), "ticks_total", {"result": "granted"}, 1),
+        (TickPosted({}, 60, Short.MONEY), "ticks_total", {"result": "short"}, 1),
+        (
+            TickPosted({"credit": 2}, 60, Short.NO),
+            MICRO,
+            {"service": "forward"},
+            2,
+        ),
+        (TickPosted({"bundle:1": 9}, 60, Short.NO), "free_seconds_used_total", {}, 9),
+        (call.TickPostponed(silent=True), "ticks_total", {"result": "deferred"}, 1),
+        (call.LedgerNotReached(), "ticks_total", {"result": "failed"}, 1),
+        (
+            call.CallSettled(1, Proof.EVENTS, {"credit": 3}),
+            MICRO,
+            {"service": "forward"},
+            3,
+        ),
+        (call.VoicemailSettled({"credit": 1}), MICRO, {"service": "voicemail"}, 1),
+        (
+            told.LeftMessageCharged("anna", 1, 1),
+            MICRO,
+            {"service": "voicemail"},
+            1,
+        ),
+        (call.FaxSettled({"credit": 1}), MICRO, {"service": "fax"}, 1),
+        (call.PromptPlayed("credit_low", "played"), "prompts_total", {"prompt": "credit_low", "result": "played"}, 1),
+        (call.CallCut("money", 1500), "cuts_total", {"reason": "money"}, 1),
+        (call.CallCut("money", 1500), "quota_overrun_seconds_sum", {}, 1.5),
+        (call.CallCut("operator", 1500), "quota_overrun_seconds_count", {}, 0),
+        (call.EventContradicted("end"), "contradicted_events_total", {"event": "end"}, 1),
+        (told.LegWithoutSession("s-1", "u"), "stray_legs_total", {}, 1),
+        (call.MovedCallCut(), "moved_calls_total", {"kind": "moved"}, 1),
+        (call.TransferCut(TransferKind.BLIND), "moved_calls_total", {"kind": "blind"}, 1),
+        (call.EndUnproven(1), "unproven_ends_total", {}, 1),
+        (told.ClockJumped(1), "clock_jumps_total", {}, 1),
+        (
+            told.BookingContradicted("s", FINDING, {}),
+            "findings_total",
+            {"kind": FINDING},
+            1,
+        ),
+        (
+            told.UnexpectedEventMet("Posted while running"),
+            "unexpected_events_total",
+            {"state": "running", "event": "Posted"},
+            1,
+        ),
+    ],
+)
+def test_what_operators_watch_is_counted(what: Told, series: str, labels: dict[str, str], value: float) -> None:
+    metrics = Metrics()
+    MeteredObserver(metrics)(what)
+    assert metrics.registry.get_sample_value(f"charging_{series}", labels) == value
+
+
+def test_no_kind_has_a_field_that_the_log_uses_itself() -> None:
+    """`event=` beside the event's own name would raise in a call's task, and bring the daemon down."""
+    taken = {"event", "level", "logger", "timestamp"}
+    found = {kind.__name__: taken & {one.name for one in fields(kind)} for kind in get_args(told.Told)}
+    assert {name: names for name, names in found.items() if names} == {}
