@@ -103,6 +103,7 @@ class Engine:
     ledger_health: LedgerHealth
     tariff: TariffInForce
     link: AmiLink
+    control: CallControl
     registry: Registry
     load: LoadWatch
     lease: LeaseKeeper
@@ -117,6 +118,12 @@ class Engine:
     supervisor: Supervisor
     api_program: Sequence[str] = API_PROGRAM
     """What the process of the public interface runs."""
+
+    def heard(self, message: AmiMessage) -> None:
+        """The switch has told of an event."""
+        if (event := translate(message)) is not None:
+            self.control.observe(event)
+            self.registry.deliver(event)
 
     def touched(self, account: str) -> None:
         """Somebody changed the account's credit, plan, numbers or settings: a notice may be due."""
@@ -199,42 +206,17 @@ def link_settings(config: Config) -> LinkSettings:
     )
 
 
-class _SwitchWiring:
-    """The link, call control and registry need one another; they meet here."""
+def _link(config: Config, clock: Clock, metrics: Metrics) -> AmiLink:
+    was_up = False
 
-    def __init__(self, config: Config, clock: Clock, metrics: Metrics) -> None:
-        self.registry: Registry | None = None
-        self._metrics = metrics
-        self._was_up = False
-        self.link = AmiLink(
-            link_settings(config),
-            clock,
-            on_event=self._event,
-            on_up=self._up,
-            on_state=self._state,
-            on_suspect=metrics.ami_suspects.inc,
-        )
-        self.control = CallControl(self.link, clock)
-        ours = config.settings.switch
-        self.switch = AsteriskSwitch(self.link, self.control, clock, ours.prompts_dir_on_switch, ours.id)
+    def changed(state: LinkState, _detail: str) -> None:
+        nonlocal was_up
+        metrics.set_ami_state(_LINK_STATES.get(state, "down"))
+        if state is LinkState.UP and was_up:
+            metrics.ami_reconnects.inc()
+        was_up = was_up or state is LinkState.UP
 
-    def _event(self, message: AmiMessage) -> None:
-        event = translate(message)
-        if event is None:
-            return
-        self.control.observe(event)
-        if self.registry is not None:
-            self.registry.deliver(event)
-
-    async def _up(self, restarted: bool) -> None:
-        if self.registry is not None:
-            await self.registry.reconcile(restarted)
-
-    def _state(self, state: LinkState, _detail: str) -> None:
-        self._metrics.set_ami_state(_LINK_STATES.get(state, "down"))
-        if state is LinkState.UP and self._was_up:
-            self._metrics.ami_reconnects.inc()
-        self._was_up = self._was_up or state is LinkState.UP
+    return AmiLink(link_settings(config), clock, on_state=changed, on_suspect=metrics.ami_suspects.inc)
 
 
 def build(config: Config, clock: Clock | None = None) -> Engine:
@@ -250,20 +232,22 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     observe: Observer = MeteredObserver(metrics)
     for watcher in (notices, papers):
         observe = observe if watcher is None else watcher.watching(observe)
-    wiring = _SwitchWiring(config, clock, metrics)
+    link = _link(config, clock, metrics)
+    control = CallControl(link, clock)
+    switch = AsteriskSwitch(link, control, clock, settings.switch.prompts_dir_on_switch, settings.switch.id)
+    lease = _lease(config, clock, store, link, observe)
     policy = policy_of(config)
     registry = Registry(
         ledger=store,
-        switch=wiring.switch,
+        switch=switch,
         clock=clock,
         policy=policy,
         switch_id=settings.switch.id,
         observe=observe,
         charge_message=LeftMessages(store, tariff.current, clock, observe).charge,
         findings=Findings(store, clock, observe),
+        leads=lambda: lease.holds,
     )
-    wiring.registry = registry
-    lease = _lease(config, clock, store, registry, wiring.link, observe)
     _count_sessions(metrics, registry)
     decisions = _decisions(config, store, clock, metrics)
     load = LoadWatch(clock, observe, metrics.loop_lag_seconds.observe)
@@ -271,7 +255,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         store=store,
         tariff=tariff.current,
         registry=registry,
-        switch=wiring.switch,
+        switch=switch,
         clock=clock,
         policy=policy,
         switch_id=settings.switch.id,
@@ -282,16 +266,14 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     )
     sources = Sources(settings.agi.allow, settings.switch.ami.host)
     agi = _agi(config, clock, metrics, desk, sources)
-    fax = _fax(config, papers, registry, wiring.switch)
+    fax = _fax(config, papers, registry, switch)
     time = ProvenTime(store, clock, metrics.expiry_held.set)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
-    calls = wiring.link, registry, load, lease, sources, agi, fax
+    calls = link, control, registry, load, lease, sources, agi, fax
     return Engine(config, clock, metrics, store, health, tariff, *calls, caretaker, decisions, notices, Supervisor())
 
 
-def _lease(
-    config: Config, clock: Clock, store: Store, registry: Registry, link: AmiLink, observe: Observer
-) -> LeaseKeeper:
+def _lease(config: Config, clock: Clock, store: Store, link: AmiLink, observe: Observer) -> LeaseKeeper:
     """A SQLite file has one daemon at a time, which its lock proves: a restarted one takes its own lease up again. Of
     several, one that does not hear the switch leaves it to another that may."""
     settings = config.settings
@@ -302,19 +284,15 @@ def _lease(
         return proven is not None and clock.now().mono_us - proven <= deaf_after_us
 
     owner = "local" if settings.ledger.sqlite_file else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    lease = LeaseKeeper(
+    return LeaseKeeper(
         store,
         clock,
         switch_id=settings.switch.id,
         owner=owner,
         ttl_s=settings.switch.lease_s,
-        gained=registry.lead,
-        lost=registry.stand_by,
         observe=observe,
         fit=(lambda: True) if settings.ledger.sqlite_file else hears_the_switch,
     )
-    registry.leads = lambda: lease.holds
-    return lease
 
 
 def _store(config: Config, clock: Clock, metrics: Metrics, health: LedgerHealth) -> Store:
@@ -416,8 +394,8 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
     duties: dict[str, Coroutine[Any, Any, None]] = {
         "registry": engine.registry.run(),
         "load-watch": engine.load.run(),
-        "lease": engine.lease.run(),
-        "ami-link": engine.link.run(),
+        "lease": engine.lease.run(engine.registry),
+        "ami-link": engine.link.run(engine.heard, engine.registry.reconcile),
         "switch-address": engine.sources.watch(engine.clock),
         "tariff-watch": engine.tariff.watch(engine.clock),
         "caretaker": engine.caretaker.run(),

@@ -49,6 +49,9 @@ ADVICE: dict[LinkState, str] = {
     LinkState.LOST: "running calls go on until their reserved end; connecting again",
 }
 
+OnEvent = Callable[[AmiMessage], None]
+OnUp = Callable[[bool], Awaitable[None]]
+
 log = structlog.get_logger(__name__)
 
 
@@ -69,24 +72,15 @@ class AmiLink:
         settings: LinkSettings,
         clock: Clock,
         *,
-        on_event: Callable[[AmiMessage], None],
-        on_up: Callable[[bool], Awaitable[None]],
         on_state: Callable[[LinkState, str], None] = lambda state, detail: None,
         on_suspect: Callable[[], None] = lambda: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``on_event`` is called in order of arrival and must be quick; what it raises is logged.
-
-        ``on_up(restarted)`` reconciles after each login; orders work in it, events wait until it returns. If it
-        raises a ChargingError the link is dropped and tried again; anything else ends ``run``. It is cancelled
-        when the link is lost meanwhile. ``restarted`` is true when Asterisk was started anew since the last login.
-        ``on_state`` hears every change of state, ``on_suspect`` of every message that a stranger has written into and
-        that is therefore not obeyed. ``jitter`` gives numbers in [0, 1).
-        """
+        """``on_state`` hears every change of state, ``on_suspect`` of every message that a stranger has written into
+        and that is therefore not obeyed. ``jitter`` gives numbers in [0, 1)."""
         self._settings = settings
         self._clock = clock
-        self._on_event = on_event
-        self._on_up = on_up
+        self._on_event: OnEvent = lambda _message: None
         self._on_state = on_state
         self._on_suspect = on_suspect
         self._suspects_told_mono_us: int | None = None
@@ -126,13 +120,21 @@ class AmiLink:
             raise LinkDown
         return await self._connection.action(name, fields or {}, timeout_s=timeout_s, list_end=list_end)
 
-    async def run(self) -> NoReturn:
-        """Keep the link up until cancelled."""
+    async def run(self, on_event: OnEvent, on_up: OnUp) -> NoReturn:
+        """Keep the link up until cancelled.
+
+        ``on_event`` is called in order of arrival and must be quick; what it raises is logged.
+
+        ``on_up(restarted)`` reconciles after each login; orders work in it, events wait until it returns. If it
+        raises a ChargingError the link is dropped and tried again; anything else ends ``run``. It is cancelled
+        when the link is lost meanwhile. ``restarted`` is true when Asterisk was started anew since the last login.
+        """
+        self._on_event = on_event
         attempt = 0
         self._change(LinkState.CONNECTING, "")
         try:
             while True:
-                was_up = await self._live_once()
+                was_up = await self._live_once(on_up)
                 attempt = 0 if was_up else attempt + 1
                 await self._clock.sleep_until(self._clock.now().plus(self._pause_s(attempt)).mono_us)
         finally:
@@ -143,13 +145,13 @@ class AmiLink:
         ceiling = min(self._settings.retry_max_s, self._settings.retry_min_s * 2.0 ** min(attempt, 30))
         return ceiling * (0.5 + 0.5 * self._jitter())
 
-    async def _live_once(self) -> bool:
+    async def _live_once(self, on_up: OnUp) -> bool:
         """One connection from beginning to end; whether it was ever fully up."""
         connection = Connection(self._settings, self._received, self._suspected)
         failure: _Failed | None = None
         try:
             await self._log_in(connection)
-            await self._serve(connection)
+            await self._serve(connection, on_up)
         except _Failed as error:
             failure = error
         finally:
@@ -182,13 +184,13 @@ class AmiLink:
             raise _Failed(LinkState.UNREACHABLE, f"{error}; is this port AMI's?") from error
         self._connection = connection
 
-    async def _serve(self, connection: Connection) -> NoReturn:
+    async def _serve(self, connection: Connection, on_up: OnUp) -> NoReturn:
         """Reconcile, then deliver, until the connection is lost; always ends by raising."""
         duties = Tasks()
         try:
             duties.begin(self._ping_for_ever(connection), "ami-ping")
             duties.begin(self._watch(connection), "ami-watch")
-            duties.begin(self._synchronise(), "ami-synchronise")
+            duties.begin(self._synchronise(on_up), "ami-synchronise")
             await duties.failure()
         finally:
             await duties.end()
@@ -227,14 +229,14 @@ class AmiLink:
             self.proven_mono_us = max(sent_us, self.proven_mono_us or 0)
         return self.proven_mono_us or 0
 
-    async def _synchronise(self) -> None:
+    async def _synchronise(self, on_up: OnUp) -> None:
         try:
             missing = missing_rights(await self.action("ListCommands"))
             if missing.needed:
                 raise _Failed(LinkState.FORBIDDEN, f"not allowed: {', '.join(missing.needed)}")
             restarted = self._note_start(await self.action("CoreStatus"))
             self._change(LinkState.SYNCING, "")
-            await self._on_up(restarted)
+            await on_up(restarted)
             self._release_held()
             await self.prove()  # who asks how fresh our knowledge is must not wait for the next ordinary Ping
         except ShuttingDown as error:

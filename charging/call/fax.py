@@ -126,13 +126,15 @@ def _box_read(fax: Fax, event: BlackBoxRead, now: Instant, policy: Policy) -> An
     return oneoff.settle(fax, sent * fax.price, _cdr(fax, event, sent, ended_us), ended_us, now)
 
 
-_HANDLERS: Mapping[type, oneoff.Handler] = {
-    ChannelEnded: _channel_ended,
-    HangupOrdered: _cancel,
-    FaxOrdered: _ordered,
-    SwitchSaid: _switch_said,
-    BlackBoxRead: _box_read,
-}
+_HANDLERS: Mapping[type, oneoff.Handler[Fax]] = dict(
+    [
+        oneoff.on(ChannelEnded, _channel_ended),
+        oneoff.on(HangupOrdered, _cancel),
+        oneoff.on(FaxOrdered, _ordered),
+        oneoff.on(SwitchSaid, _switch_said),
+        oneoff.on(BlackBoxRead, _box_read),
+    ]
+)
 
 
 def _cdr(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> str:

@@ -86,7 +86,15 @@ def codec_of(piece: type[Piece]) -> Codec[Any]:
     return _CODECS[piece.KIND]
 
 
-Handler = Callable[[Any, Any, Instant, Policy], tuple[Any, tuple[Command, ...]]]
+E = TypeVar("E")
+Handler = Callable[[P, Any, Instant, Policy], tuple[P, tuple[Command, ...]]]
+
+
+def on(
+    event: type[E], decide: Callable[[P, E, Instant, Policy], tuple[P, tuple[Command, ...]]]
+) -> tuple[type, Handler[P]]:
+    """What becomes of an event. A function that takes another event does not type-check."""
+    return event, decide
 
 
 def reserve(piece: P, price: int, at_us: int) -> tuple[P, Transfer]:
@@ -97,7 +105,7 @@ def reserve(piece: P, price: int, at_us: int) -> tuple[P, Transfer]:
 
 
 def step(
-    piece: P, event: Event, now: Instant, policy: Policy, handlers: Mapping[type, Handler]
+    piece: P, event: Event, now: Instant, policy: Policy, handlers: Mapping[type, Handler[P]]
 ) -> tuple[P, tuple[Command, ...]]:
     """What an event does to it: by ``handlers``, else by those that all have. Others are of no interest."""
     handler = handlers.get(type(event)) or _HANDLERS.get(type(event))
@@ -196,4 +204,4 @@ def _posted(piece: P, event: Posted, now: Instant, policy: Policy) -> tuple[P, t
     return closed, (Tell(piece.SETTLED(settled)), Forget(recorded=piece.recorded))
 
 
-_HANDLERS: dict[type, Handler] = {SwitchSilent: _switch_silent, Woke: _woke, Posted: _posted}
+_HANDLERS: dict[type, Handler[Any]] = dict([on(SwitchSilent, _switch_silent), on(Woke, _woke), on(Posted, _posted)])

@@ -19,7 +19,7 @@ posted before it is known.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from charging.call import ending, fax, oneoff, running, setup, voicemail
 from charging.call.commands import Command
@@ -60,102 +60,117 @@ from charging.clock import Instant
 from charging.errors import UnexpectedEvent
 
 Handler = Callable[[Session, Any, Context], Step]
+E = TypeVar("E")
 
-_SETUP: dict[type, Handler] = {
-    DialStarted: setup.dial_started,
-    DialEnded: setup.dial_ended,
-    ChannelEnded: setup.channel_ended,
-    ChannelReplaced: stay,
-    BridgeEntered: stay,
-    BridgeLeft: stay,
-    TransferSeen: setup.transfer_seen,
-    ForwardFailed: setup.forward_failed,
-    Posted: setup.posted,
-    AnswerDoubtful: setup.answer_doubtful,
-    SwitchSaid: setup.switch_said,
-    SwitchSilent: setup.switch_silent,
-    Woke: setup.woke,
-    FundsChanged: stay,
-    Draining: stay,
-    ClockJumped: setup.clock_jumped,
-    KeptAnswer: running.kept,
-    HangupOrdered: hang_up,
-}
+
+def on(event: type[E], decide: Callable[[Session, E, Context], Step]) -> tuple[type, Handler]:
+    """A row of the table. A function that takes another event does not type-check."""
+    return event, decide
+
+
+_SETUP: dict[type, Handler] = dict(
+    [
+        on(DialStarted, setup.dial_started),
+        on(DialEnded, setup.dial_ended),
+        on(ChannelEnded, setup.channel_ended),
+        on(ChannelReplaced, stay),
+        on(BridgeEntered, stay),
+        on(BridgeLeft, stay),
+        on(TransferSeen, setup.transfer_seen),
+        on(ForwardFailed, setup.forward_failed),
+        on(Posted, setup.posted),
+        on(AnswerDoubtful, setup.answer_doubtful),
+        on(SwitchSaid, setup.switch_said),
+        on(SwitchSilent, setup.switch_silent),
+        on(Woke, setup.woke),
+        on(FundsChanged, stay),
+        on(Draining, stay),
+        on(ClockJumped, setup.clock_jumped),
+        on(KeptAnswer, running.kept),
+        on(HangupOrdered, hang_up),
+    ]
+)
 
 TABLE: dict[State, dict[type, Handler]] = {
     State.RESERVED: _SETUP,
     State.RINGING: _SETUP,
-    State.RUNNING: {
-        DialStarted: stay,
-        DialEnded: running.dial_ended,
-        BridgeEntered: running.bridge_entered,
-        BridgeLeft: running.bridge_left,
-        ChannelEnded: running.channel_ended,
-        ChannelReplaced: running.channel_replaced,
-        TransferSeen: running.transfer_seen,
-        SwitchSaid: running.switch_said,
-        SwitchSilent: running.switch_silent,
-        BalancesRead: running.balances_read,
-        Posted: running.posted,
-        KeptAnswer: running.kept,
-        DeadlineSet: running.deadline_set,
-        PromptPlayed: running.prompt_played,
-        Woke: running.woke,
-        FundsChanged: running.funds_changed,
-        Draining: running.draining,
-        HangupOrdered: hang_up,
-        ForwardFailed: stay,
-        AnswerDoubtful: stay,
-        ClockJumped: running.clock_jumped,
-    },
-    State.ENDING: {
-        DialStarted: stay,
-        DialEnded: ending.life_seen,
-        BridgeEntered: ending.life_seen,
-        BridgeLeft: ending.bridge_left,
-        ChannelEnded: ending.channel_ended,
-        ChannelReplaced: stay,
-        TransferSeen: stay,
-        SwitchSaid: ending.switch_said,
-        SwitchSilent: ending.switch_silent,
-        BlackBoxRead: ending.black_box_read,
-        BalancesRead: stay,
-        Posted: ending.posted,
-        KeptAnswer: stay,
-        DeadlineSet: stay,
-        PromptPlayed: stay,
-        Woke: ending.woke,
-        FundsChanged: stay,
-        Draining: stay,
-        HangupOrdered: stay,
-        ForwardFailed: stay,
-        AnswerDoubtful: stay,
-        ClockJumped: stay,
-    },
-    State.SETTLING: {
-        DialStarted: stay,
-        DialEnded: stay,
-        BridgeEntered: stay,
-        BridgeLeft: stay,
-        ChannelEnded: stay,
-        ChannelReplaced: stay,
-        TransferSeen: stay,
-        SwitchSaid: stay,
-        SwitchSilent: stay,
-        BlackBoxRead: stay,
-        BalancesRead: ending.balances_read,
-        Posted: ending.posted,
-        KeptAnswer: ending.kept,
-        DeadlineSet: stay,
-        PromptPlayed: stay,
-        Woke: ending.settling_woke,
-        FundsChanged: stay,
-        Draining: stay,
-        HangupOrdered: stay,
-        ForwardFailed: stay,
-        AnswerDoubtful: stay,
-        ClockJumped: stay,
-    },
+    State.RUNNING: dict(
+        [
+            on(DialStarted, stay),
+            on(DialEnded, running.dial_ended),
+            on(BridgeEntered, running.bridge_entered),
+            on(BridgeLeft, running.bridge_left),
+            on(ChannelEnded, running.channel_ended),
+            on(ChannelReplaced, running.channel_replaced),
+            on(TransferSeen, running.transfer_seen),
+            on(SwitchSaid, running.switch_said),
+            on(SwitchSilent, running.switch_silent),
+            on(BalancesRead, running.balances_read),
+            on(Posted, running.posted),
+            on(KeptAnswer, running.kept),
+            on(DeadlineSet, running.deadline_set),
+            on(PromptPlayed, running.prompt_played),
+            on(Woke, running.woke),
+            on(FundsChanged, running.funds_changed),
+            on(Draining, running.draining),
+            on(HangupOrdered, hang_up),
+            on(ForwardFailed, stay),
+            on(AnswerDoubtful, stay),
+            on(ClockJumped, running.clock_jumped),
+        ]
+    ),
+    State.ENDING: dict(
+        [
+            on(DialStarted, stay),
+            on(DialEnded, ending.life_seen),
+            on(BridgeEntered, ending.life_seen),
+            on(BridgeLeft, ending.bridge_left),
+            on(ChannelEnded, ending.channel_ended),
+            on(ChannelReplaced, stay),
+            on(TransferSeen, stay),
+            on(SwitchSaid, ending.switch_said),
+            on(SwitchSilent, ending.switch_silent),
+            on(BlackBoxRead, ending.black_box_read),
+            on(BalancesRead, stay),
+            on(Posted, ending.posted),
+            on(KeptAnswer, stay),
+            on(DeadlineSet, stay),
+            on(PromptPlayed, stay),
+            on(Woke, ending.woke),
+            on(FundsChanged, stay),
+            on(Draining, stay),
+            on(HangupOrdered, stay),
+            on(ForwardFailed, stay),
+            on(AnswerDoubtful, stay),
+            on(ClockJumped, stay),
+        ]
+    ),
+    State.SETTLING: dict(
+        [
+            on(DialStarted, stay),
+            on(DialEnded, stay),
+            on(BridgeEntered, stay),
+            on(BridgeLeft, stay),
+            on(ChannelEnded, stay),
+            on(ChannelReplaced, stay),
+            on(TransferSeen, stay),
+            on(SwitchSaid, stay),
+            on(SwitchSilent, stay),
+            on(BlackBoxRead, stay),
+            on(BalancesRead, ending.balances_read),
+            on(Posted, ending.posted),
+            on(KeptAnswer, ending.kept),
+            on(DeadlineSet, stay),
+            on(PromptPlayed, stay),
+            on(Woke, ending.settling_woke),
+            on(FundsChanged, stay),
+            on(Draining, stay),
+            on(HangupOrdered, stay),
+            on(ForwardFailed, stay),
+            on(AnswerDoubtful, stay),
+            on(ClockJumped, stay),
+        ]
+    ),
 }
 
 

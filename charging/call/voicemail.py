@@ -141,13 +141,15 @@ def _box_read(voicemail: Voicemail, event: BlackBoxRead, now: Instant, policy: P
     return oneoff.settle(voicemail, charge, cdr_document(voicemail, stored, ended_us), ended_us, now)
 
 
-_HANDLERS: Mapping[type, oneoff.Handler] = {
-    ChannelEnded: _channel_ended,
-    SwitchSaid: _switch_said,
-    AnswerDoubtful: _doubted,
-    HangupOrdered: _hang_up,
-    BlackBoxRead: _box_read,
-}
+_HANDLERS: Mapping[type, oneoff.Handler[Voicemail]] = dict(
+    [
+        oneoff.on(ChannelEnded, _channel_ended),
+        oneoff.on(SwitchSaid, _switch_said),
+        oneoff.on(AnswerDoubtful, _doubted),
+        oneoff.on(HangupOrdered, _hang_up),
+        oneoff.on(BlackBoxRead, _box_read),
+    ]
+)
 
 
 def cdr_document(voicemail: Voicemail, stored: bool, ended_us: int) -> str:

@@ -76,7 +76,7 @@ async def while_logged_in(
 ) -> list[Finding]:
     """Log in, and find; why it could not be done is a finding, too."""
     silence_logs()
-    link = asyncio.create_task(look.link.run(), name="ami-link")
+    link = asyncio.create_task(look.keep(), name="ami-link")
     found: list[Finding] = []
     try:
         async with asyncio.timeout(limit_s):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from typing import NoReturn
 
 from charging.app import link_settings
 from charging.asterisk.control import CallControl
@@ -38,15 +39,17 @@ class Look:
         self.mailboxes = mailboxes
         self.state: asyncio.Future[tuple[LinkState, str]] = asyncio.get_running_loop().create_future()
         self.clock = SystemClock()
-        self.link = AmiLink(
-            link_settings(config), self.clock, on_event=self._event, on_up=self._up, on_state=self._changed
-        )
+        self.link = AmiLink(link_settings(config), self.clock, on_state=self._changed)
         self.control = CallControl(self.link, self.clock)
         self.probe = Probe(self.link, self.clock)
         self.observers: list[Callable[[AmiMessage], None]] = [self.probe.observe]
         """Each is given every event; none must wait."""
         self.proven: set[str] = set()
         """Modules that were seen at work."""
+
+    async def keep(self) -> NoReturn:
+        """Keep the login up."""
+        await self.link.run(self._event, self._up)
 
     def _event(self, message: AmiMessage) -> None:
         for observe in self.observers:

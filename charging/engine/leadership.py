@@ -8,8 +8,8 @@ lease it remembers can still be its own (`LeaseKeeper.holds`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import NoReturn, Protocol
 
 from charging.clock import MICROSECONDS, Clock
 from charging.engine import told
@@ -24,6 +24,16 @@ UNFIT_PAUSE_S = 1
 """Between two looks whether this daemon has become fit."""
 
 
+class Follower(Protocol):
+    """What lives by the lease."""
+
+    async def lead(self, epoch: int) -> None:
+        """It is gained, with this epoch. Cancelled if the lease is lost before this has ended."""
+
+    async def stand_by(self) -> None:
+        """It is lost. Awaited before it is sought again."""
+
+
 class LeaseKeeper:
     """Acquires the lease of one switch, keeps it, and says when it is gained or lost."""
 
@@ -35,20 +45,15 @@ class LeaseKeeper:
         switch_id: str,
         owner: str,
         ttl_s: float,
-        gained: Callable[[int], Coroutine[Any, Any, None]],
-        lost: Callable[[], Awaitable[None]],
         observe: Observer,
         fit: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``gained`` is given the epoch, and cancelled where the lease is lost before it has ended; ``lost`` is called
-        before the lease is sought anew. A daemon that is not ``fit`` leaves the lease to another."""
+        """A daemon that is not ``fit`` leaves the lease to another."""
         self._leases = leases
         self._clock = clock
         self._switch_id = switch_id
         self._owner = owner
         self._ttl_us = round(ttl_s * MICROSECONDS)
-        self._gained = gained
-        self._lost = lost
         self._observe = observe
         self._fit = fit
         self._epoch: int | None = None
@@ -61,11 +66,11 @@ class LeaseKeeper:
         """Whether the lease is surely ours now."""
         return self._epoch is not None and self._clock.now().mono_us < self._until_us
 
-    async def run(self) -> NoReturn:
-        """For ever; raises what ``gained`` raised."""
+    async def run(self, follower: Follower) -> NoReturn:
+        """For ever; raises what ``follower`` raised."""
         try:
             while True:
-                await self.turn()
+                await self.turn(follower)
                 await self._until_next_turn()
         finally:
             await self._end_taking_over()
@@ -87,10 +92,10 @@ class LeaseKeeper:
         pause_us = self._ttl_us // RENEWALS_PER_TTL if self._fit() else UNFIT_PAUSE_S * MICROSECONDS
         await self._clock.sleep_until(self._clock.now().mono_us + pause_us)
 
-    async def turn(self) -> None:
+    async def turn(self, follower: Follower) -> None:
         """Acquire, renew, or notice that it is lost; let go where this daemon can do nothing with it."""
         if not self._fit():
-            await self._leave_to_another()
+            await self._leave_to_another(follower)
             return
         asked_us = self._clock.now().mono_us
         try:
@@ -98,16 +103,16 @@ class LeaseKeeper:
         except LedgerError as error:
             self._observe(told.LeaseNotRenewed(str(error)))
             if self._epoch is not None and not self.holds:
-                await self._give_up()
+                await self._give_up(follower)
             return
         if kept:
             self._until_us = asked_us + self._ttl_us
         if kept and self._epoch is None:
             self._epoch = kept
             self._observe(told.LeaseGained(self._switch_id, kept))
-            self._taking_over = asyncio.create_task(self._gained(kept), name="take-over")
+            self._taking_over = asyncio.create_task(follower.lead(kept), name="take-over")
         elif not kept and self._epoch is not None:
-            await self._give_up()
+            await self._give_up(follower)
 
     async def release(self) -> None:
         """Let go, so that another daemon need not wait."""
@@ -115,10 +120,10 @@ class LeaseKeeper:
             await self._leases.release_lease(self._switch_id, self._owner, self._epoch)
             self._epoch = None
 
-    async def _leave_to_another(self) -> None:
+    async def _leave_to_another(self, follower: Follower) -> None:
         if (epoch := self._epoch) is None:
             return
-        await self._give_up()
+        await self._give_up(follower)
         try:
             await self._leases.release_lease(self._switch_id, self._owner, epoch)
         except LedgerError as error:
@@ -133,11 +138,11 @@ class LeaseKeeper:
         ttl_s = self._ttl_us / MICROSECONDS
         return epoch if await self._leases.renew_lease(self._switch_id, self._owner, epoch, ttl_s) else 0
 
-    async def _give_up(self) -> None:
+    async def _give_up(self, follower: Follower) -> None:
         self._epoch = None
         self._observe(told.LeaseLost(self._switch_id))
         await self._end_taking_over()
-        await self._lost()
+        await follower.stand_by()
 
     async def _end_taking_over(self) -> None:
         """Raises what it raised, where it had failed by itself."""

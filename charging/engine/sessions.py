@@ -74,11 +74,12 @@ class Registry:
         observe: Observer,
         charge_message: Callable[[str, BlackBoxRead], Awaitable[bool]],
         findings: Findings,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         """``charge_message`` books a voicemail message that nobody decided over; ``False``: try again later.
         ``findings`` keeps what contradicts a booking."""
         self.epoch = 0
-        self.leads: Callable[[], bool] = lambda: True
+        self.leads = leads
         """Whether this daemon is the one that ticks the switch; without a lease there is no other."""
         self._ledger = ledger
         self._switch = switch

@@ -63,8 +63,6 @@ class Engine:
         self.link = AmiLink(
             settings,
             self.clock,
-            on_event=self.on_event,
-            on_up=self.on_up,
             on_state=lambda state, detail: self.states.append(state),
         )
         self.control = CallControl(self.link, self.clock, prompts)
@@ -115,7 +113,7 @@ async def at_work(
     engine.start(lab, secret, prompts)
     server = AgiServer(routes_for(engine), engine.clock)
     await server.start("127.0.0.1", lab.agi_port)
-    task = asyncio.create_task(engine.link.run())
+    task = asyncio.create_task(engine.link.run(engine.on_event, engine.on_up))
     try:
         yield engine
     finally:

@@ -54,12 +54,10 @@ async def running(ami: FakeAmi, owner: Owner, **settings: object) -> AsyncIterat
     link = AmiLink(
         ami.settings(**settings),
         SystemClock(),
-        on_event=owner.on_event,
-        on_up=owner.on_up,
         on_state=owner.on_state,
         on_suspect=owner.on_suspect,
     )
-    task = asyncio.create_task(link.run())
+    task = asyncio.create_task(link.run(owner.on_event, owner.on_up))
     try:
         yield link
     finally:

@@ -80,8 +80,6 @@ async def start(killing: KillingStore, switch: FakeSwitch) -> Daemon:
         switch_id="test",
         owner="local",
         ttl_s=240,
-        gained=registry.lead,
-        lost=registry.stand_by,
         observe=rig.observe,
     )
     registry.leads = lambda: keeper.holds
@@ -90,7 +88,7 @@ async def start(killing: KillingStore, switch: FakeSwitch) -> Daemon:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(registry.run())
             await asyncio.sleep(0)
-            tasks.create_task(keeper.run())
+            tasks.create_task(keeper.run(registry))
 
     daemon = Daemon(rig, killing, keeper, asyncio.create_task(run()))
     await daemon.pass_time(0)

@@ -169,8 +169,7 @@ async def test_a_cancelled_action_leaves_nothing_behind(ami: FakeAmi, link: AmiL
 
 
 async def test_hazard_16_an_order_before_the_first_connection_is_refused(ami: FakeAmi) -> None:
-    owner = Owner()
-    link = AmiLink(ami.settings(), SystemClock(), on_event=owner.on_event, on_up=owner.on_up)
+    link = AmiLink(ami.settings(), SystemClock())
     with pytest.raises(LinkDown):
         await link.action("Ping")
 

@@ -208,8 +208,8 @@ async def test_a_restart_of_the_switch_is_noticed(ami: FakeAmi, owner: Owner) ->
 
 async def test_what_is_proven_is_when_the_answered_ping_was_sent(ami: FakeAmi, owner: Owner) -> None:
     clock = FakeClock()
-    link = AmiLink(ami.settings(), clock, on_event=owner.on_event, on_up=owner.on_up)
-    task = asyncio.create_task(link.run())
+    link = AmiLink(ami.settings(), clock)
+    task = asyncio.create_task(link.run(owner.on_event, owner.on_up))
     await eventually(lambda: link.is_up)
     before = clock.now().mono_us
 
@@ -239,12 +239,9 @@ async def test_events_before_the_answer_to_a_ping_are_delivered_before_it_proves
 
 
 async def test_pauses_grow_to_their_ceiling_and_start_over(ami: FakeAmi) -> None:
-    owner = Owner()
     link = AmiLink(
         ami.settings(retry_min_s=1.0, retry_max_s=8.0),
         FakeClock(),
-        on_event=owner.on_event,
-        on_up=owner.on_up,
         jitter=lambda: 0.0,
     )
     assert [link._pause_s(attempt) for attempt in range(6)] == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
@@ -262,8 +259,8 @@ async def test_it_comes_back_after_every_drop(ami: FakeAmi, link: AmiLink, owner
 async def test_it_stops_when_told_so_in_the_moment_in_which_the_connection_is_lost(
     ami: FakeAmi, owner: Owner, turns: int
 ) -> None:
-    link = AmiLink(ami.settings(), SystemClock(), on_event=owner.on_event, on_up=owner.on_up, on_state=owner.on_state)
-    run = asyncio.create_task(link.run())
+    link = AmiLink(ami.settings(), SystemClock(), on_state=owner.on_state)
+    run = asyncio.create_task(link.run(owner.on_event, owner.on_up))
     await eventually(lambda: link.is_up)
     assert link._connection is not None
     link._connection.abort()

@@ -69,15 +69,13 @@ class Daemon:
             switch_id="test",
             owner=self.name,
             ttl_s=TTL_S,
-            gained=registry.lead,
-            lost=registry.stand_by,
             observe=self.rig.observe,
             fit=self.hears_the_switch,
         )
         registry.leads = lambda: self.keeper.holds
         self.tasks = [asyncio.create_task(registry.run())]
         await asyncio.sleep(0)
-        self.tasks.append(asyncio.create_task(self.keeper.run()))
+        self.tasks.append(asyncio.create_task(self.keeper.run(registry)))
 
     def hears_the_switch(self) -> bool:
         proven = self.link.proven_mono_us
@@ -272,19 +270,19 @@ async def test_fault_of_a_take_over_is_told_though_the_lease_was_lost_meanwhile(
     clock = FakeClock()
     store = MemoryStore(clock)
 
-    async def fails(_epoch: int) -> None:
-        raise IndexError
+    class Failing:
+        async def lead(self, epoch: int) -> None:
+            raise IndexError
 
-    async def stand_by() -> None:
-        pass
+        async def stand_by(self) -> None:
+            pass
 
-    said = {"gained": fails, "lost": stand_by, "observe": lambda *_: None}
-    keeper = LeaseKeeper(store, clock, switch_id="test", owner="one", ttl_s=TTL_S, **said)  # type: ignore[arg-type]
-    await keeper.turn()
+    keeper = LeaseKeeper(store, clock, switch_id="test", owner="one", ttl_s=TTL_S, observe=lambda *_: None)
+    await keeper.turn(Failing())
     await clock.advance(TTL_S + 1)
     assert await store.acquire_lease("test", "two", TTL_S)
     with pytest.raises(IndexError):
-        await keeper.turn()
+        await keeper.turn(Failing())
 
 
 async def test_take_over_that_fails_brings_the_daemon_down(
