@@ -206,6 +206,13 @@ def link_settings(config: Config) -> LinkSettings:
     )
 
 
+def _observer(metrics: Metrics, notices: Notices | None, papers: DocumentFolder | None) -> Observer:
+    observe: Observer = MeteredObserver(metrics)
+    for watcher in (notices, papers):
+        observe = observe if watcher is None else watcher.watching(observe)
+    return observe
+
+
 def _link(config: Config, clock: Clock, metrics: Metrics) -> AmiLink:
     was_up = False
 
@@ -229,9 +236,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     tariff = TariffInForce(settings.tariff, metrics)
     notices = _notices(config, store, tariff, clock, metrics)
     papers = _papers(config, clock)
-    observe: Observer = MeteredObserver(metrics)
-    for watcher in (notices, papers):
-        observe = observe if watcher is None else watcher.watching(observe)
+    observe = _observer(metrics, notices, papers)
     link = _link(config, clock, metrics)
     control = CallControl(link, clock)
     switch = AsteriskSwitch(link, control, clock, settings.switch.prompts_dir_on_switch, settings.switch.id)

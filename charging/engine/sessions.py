@@ -102,8 +102,7 @@ class Registry:
         """What was there before the stored sessions were last read; and of that, the records of no open session."""
         self._strangers: frozenset[str] = frozenset()
         """Other switches' names that were seen in this switch's black box."""
-        self._doubts = 1
-        self._doubts_settled = 0
+        self._doubts, self._doubts_settled = 1, 0
         self._restoring = asyncio.Lock()
         self._closed_meanwhile: set[str] = set()
         """Sessions that closed while the stored ones are asked for: the answer may still show them open."""
