@@ -107,7 +107,7 @@ async def test_r15_a_tick_is_looked_at_if_it_matters_or_if_other_daemons_may_cha
             return await read(account)
 
         monkeypatch.setattr(desk.store, "account", noting)
-        observe = desk.notices.watching(lambda what, _session, _fields: desk.heard.append(what))
+        observe = desk.notices.watching(lambda what, _session=None: desk.heard.append(what))
         for _ in range(2):
             observe(TickPosted({CREDIT: 1000}, 60, Short.NO), running(account="anna"))
             await settle()
