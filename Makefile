@@ -105,7 +105,7 @@ audit: ## look up known vulnerabilities of what `make install` installs, where a
 	@.ci/setup supply
 	@.cache/supply/bin/python .ci/audit.py requirements.lock
 
-recordings: venv ## tests/data/ami and tests/data/agi anew, of the branch of Asterisk that the lab has
+recordings: venv ## tests/data/ami and tests/data/agi again, of the branch of Asterisk that the lab has
 	@.ci/setup optional-tools debootstrap
 	$(PYTHON) -m tests.asterisk.record
 
@@ -114,7 +114,7 @@ pictures: venv ## docs/pictures/: the demo and the dashboard, each from a run on
 	@.ci/setup optional-tools debootstrap
 	$(PYTHON) -m tests.pictures
 
-prompts: venv ## make the audio of prompts/script.yaml anew
+prompts: venv ## make the audio of prompts/script.yaml again
 	@.ci/setup tools espeak-ng sox
 	$(PYTHON) prompts/build.py $(KEEP:%=--keep %)
 

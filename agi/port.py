@@ -54,7 +54,7 @@ class Declined(Exception):
 
 
 class Unproven(Exception):
-    """The switch knows of no call that asks this now: its caller has left, or somebody plays the dialplan."""
+    """The switch knows of no call that asks this now: its caller has left, or someone plays the dialplan."""
 
 
 class CallDesk(Protocol):

@@ -54,7 +54,7 @@ class AgiOutcome(Enum):
     CALLER_LEFT = "caller_left"
     HEADER_LATE = "header_late"
     FOREIGN_HEADER = "foreign_header"
-    """Somebody has put lines into the header, or it is not Asterisk who asks."""
+    """Someone has put lines into the header, or it is not Asterisk who asks."""
     BAD_REQUEST = "bad_request"
     UNKNOWN_ROUTE = "unknown_route"
     DEADLINE = "deadline"
@@ -70,7 +70,7 @@ class Route(Protocol):
 
 
 Observer = Callable[[str, AgiOutcome, float], None]
-"""Told of every connection: its route (or ``unknown``), how it ended, how many seconds it took."""
+"""Called at the end of every connection with its route (or ``unknown``), how it ended, how many seconds it took."""
 
 
 class AgiServer:
@@ -86,7 +86,8 @@ class AgiServer:
         observer: Observer = lambda route, outcome, seconds: None,
         turned: DoorObserver = lambda why: None,
     ) -> None:
-        """``admits`` says which addresses may ask; ``turned`` is told of everybody whom the door turns away."""
+        """``admits`` says which addresses may ask; ``turned`` is given the reason for each that is not
+        admitted."""
         self._routes = dict(routes)
         self._clock = clock
         self._sparing = Sparing(clock)
@@ -199,7 +200,7 @@ class AgiServer:
         return AgiOutcome.ANSWERED
 
     def _say(self, level: str, event: str, **fields: object) -> None:
-        """Log what anybody who reaches the port can bring about. The metric counts every one."""
+        """Log what anyone who reaches the port can bring about. The metric counts every one."""
         if (more := self._sparing.more(event)) is not None:
             getattr(log, level)(event, **fields, more=more)
 

@@ -1,7 +1,7 @@
 """The composition root: the one place, besides the command line, that knows every part.
 
 `run` starts a daemon and returns when it is told to stop (SIGTERM, SIGINT) or when one of its tasks has failed: a
-failure is loud, the supervisor starts the daemon anew, and the ordinary start is the recovery. SIGHUP reloads.
+failure is loud, the supervisor restarts the daemon, and the ordinary start is the recovery. SIGHUP reloads.
 """
 
 from __future__ import annotations
@@ -120,13 +120,13 @@ class Engine:
     """What the process of the public interface runs."""
 
     def heard(self, message: AmiMessage) -> None:
-        """The switch has told of an event."""
+        """The switch has sent an event."""
         if (event := translate(message)) is not None:
             self.control.observe(event)
             self.registry.deliver(event)
 
     def touched(self, account: str) -> None:
-        """Somebody changed the account's credit, plan, numbers or settings: a notice may be due."""
+        """Someone changed the account's credit, plan, numbers or settings: a notice may be due."""
         if self.notices is not None:
             self.notices.touched(account)
 

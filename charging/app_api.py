@@ -2,7 +2,7 @@
 
 The process that decides calls does nothing else. This one reads the ledger by itself and hands changes on to the
 daemon (`charging.web.forward`). The daemon holds the listening socket, so that the address is taken for as long as it
-runs, and starts the process with the first connection; what connects while it is started anew waits in the socket's
+runs, and starts the process with the first connection; what connects while it is restarted waits in the socket's
 queue. What the process has to know comes on its standard input, whose end tells that the daemon has ended, however
 that came about.
 """
@@ -43,11 +43,11 @@ from charging.web.listen import Front, HttpLimits, serve_on
 PROGRAM = (sys.executable, "-P", "-m", "charging.app_api")
 """``-P``: as for `charging.tariff.reading`."""
 PAUSE_S = 1
-"""Before a process that has ended is started anew."""
+"""Before a process that has ended is restarted."""
 ALIVE_S = 3
 """The process says so often that its loop turns."""
 FROZEN_S = 30
-"""After so long a silence it is ended, and started anew with the next connection. Also the time that it may take to
+"""After so long a silence it is ended, and restarted with the next connection. Also the time that it may take to
 start on a busy machine."""
 END_S = 4
 """For requests in flight when the daemon ends; longer than the server itself gives them."""
@@ -69,7 +69,7 @@ async def keep_api(
     program: Sequence[str] = PROGRAM,
     listening: asyncio.Event | None = None,
 ) -> NoReturn:
-    """Serve the public interface until cancelled; ``turned`` is told why somebody was not let in. ``program`` is given
+    """Serve the public interface until cancelled; ``turned`` is told why someone was not let in. ``program`` is given
     the sockets' descriptors; ``listening`` is set once they are there. Raises CannotServe."""
     api = config.settings.api
     assert api is not None, "asked for by its section"
@@ -87,7 +87,7 @@ async def keep_api(
 
 
 async def _connection(listeners: Sequence[socket.socket]) -> None:
-    """Return once somebody waits to be accepted."""
+    """Return once someone waits to be accepted."""
     loop, waiting = asyncio.get_running_loop(), asyncio.Event()
     for one in listeners:
         loop.add_reader(one, waiting.set)
@@ -189,7 +189,7 @@ async def _stay_alive(clock: Clock) -> NoReturn:
 
 
 async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: BinaryIO, clock: Clock) -> None:
-    """Until the daemon closes its end of our standard input, or somebody says so."""
+    """Until the daemon closes its end of our standard input, or someone says so."""
     settings, api = config.settings, config.settings.api
     assert api is not None, "that is why we run"
     store = open_store(

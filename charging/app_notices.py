@@ -49,7 +49,7 @@ DRAIN_S = 3.0
 """How long a daemon that stops tries."""
 
 CHARGED = TickPosted | CallSettled | VoicemailSettled | FaxSettled
-"""What is told of a call when it has cost something: a notice may be due."""
+"""What is told when a call has cost something: a notice may be due."""
 
 log = structlog.get_logger("charging.notices")
 

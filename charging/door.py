@@ -42,12 +42,12 @@ class CannotServe(ChargingError):
 
 
 class Turned(Enum):
-    """Why somebody is not, or no longer, let in; what the metric counts."""
+    """Why someone is not, or no longer, let in; what the metric counts."""
 
     SOURCE = "source"
     """An address that has no business here."""
     FULL = "full"
-    """Every place is taken by somebody who is being served."""
+    """Every place is taken by someone who is being served."""
     CROWDED_OUT = "crowded_out"
     """Was idle for longest when all places were taken."""
     SILENT = "silent"
@@ -117,7 +117,7 @@ class Guest:
         self._abort()
 
     def make_room(self) -> None:
-        """It is cut off for somebody else."""
+        """It is cut off for someone else."""
         self.crowded_out = True
         self._door.turn(Turned.CROWDED_OUT)
         self._abort()
@@ -213,7 +213,7 @@ class Door:
         return False
 
     def turn(self, why: Turned, peer: str = "") -> None:
-        """Count and say that somebody was turned away, or out."""
+        """Count and say that someone was turned away, or out."""
         self._observe(why)
         if (more := self._sparing.more(why.value)) is not None:
             log.warning("connection_turned_away", listener=self._name, why=why.value, peer=peer, more=more)

@@ -1,7 +1,7 @@
 """The tree of exceptions.
 
 Expected refusals (no credit, unknown number) are *values*, never exceptions. An exception here means
-"could not answer" or "somebody must mend something"::
+"could not answer" or "someone must mend something"::
 
     ChargingError
     ├── ConfigError            a file is wrong; carries every Problem at once

@@ -71,7 +71,7 @@ def configure_logs(
     stream: TextIO | None = None,
     file: Path | None = None,
 ) -> None:
-    """Send every log line, the libraries' own too, to ``file``, which is opened again where somebody has moved it, or
+    """Send every log line, the libraries' own too, to ``file``, which is opened again where someone has moved it, or
     to ``stream`` (by default the standard error). Raises ConfigError for a file that cannot be opened.
 
     A stream that cannot be written is no reason to stop charging: the line is lost in silence.

@@ -208,7 +208,7 @@ class Metrics:
         )
         self.moved_calls = self._counter(
             "charging_moved_calls",
-            "Calls that ended because somebody moved a leg (moved: out of its bridge; replaced: by another), by kind.",
+            "Calls that ended because someone moved a leg (moved: out of its bridge; replaced: by another), by kind.",
             "kind",
             known=[("blind", "attended", "pickup", "moved", "replaced")],
         )
@@ -231,7 +231,7 @@ class Metrics:
         self.ami_suspects = self._counter(
             "charging_ami_suspects", "AMI messages that a stranger had written into; none of them was obeyed."
         )
-        self.ami_reconnects = self._counter("charging_ami_reconnects", "Times the AMI link was made anew.")
+        self.ami_reconnects = self._counter("charging_ami_reconnects", "Times the AMI link was made again.")
         self.agi_requests = self._counter(
             "charging_agi_requests",
             "FastAGI requests by route (other: none of ours) and result (answered, declined: left to another daemon, "

@@ -1,7 +1,7 @@
 """The pages that people read: README.md and docs/, with the parts of them that are made from the program.
 
 The parts between ``<!-- made: NAME -->`` and ``<!-- /made -->`` are made from the program; after a change of it:
-``python -m tests.pages`` writes them anew.
+``python -m tests.pages`` writes them again.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def renew() -> None:
         old = text_of(page)
         if (new := renewed(old)) != old:
             page.write_text(new, encoding="utf-8")
-            sys.stdout.write(f"{name_of(page)}: the parts made from the program are written anew\n")
+            sys.stdout.write(f"{name_of(page)}: the parts made from the program are rewritten\n")
 
 
 if __name__ == "__main__":

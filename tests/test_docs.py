@@ -1,6 +1,6 @@
 """README.md and docs/ tell the truth: what can be derived is derived, what is named exists, what is shown was run.
 
-The parts made from the program are written anew by ``python -m tests.pages``.
+The parts made from the program are rewritten by ``python -m tests.pages``.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from charging.errors import ActionRefused, ActionTimeout, ChargingError, LinkDow
 from charging.tasks import Tasks
 
 MAX_HELD_EVENTS = 200_000
-"""Events that arrive during reconciliation; more than this and it starts anew."""
+"""Events that arrive during reconciliation; more than this and it starts again."""
 
 SUSPECTS_TOLD_EVERY_US = 60_000_000
 SUSPECT_ADVICE = (
@@ -127,7 +127,7 @@ class AmiLink:
 
         ``on_up(restarted)`` reconciles after each login; orders work in it, events wait until it returns. If it
         raises a ChargingError the link is dropped and tried again; anything else ends ``run``. It is cancelled
-        when the link is lost meanwhile. ``restarted`` is true when Asterisk was started anew since the last login.
+        when the link is lost meanwhile. ``restarted`` is true when Asterisk was restarted since the last login.
         """
         self._on_event = on_event
         attempt = 0
@@ -205,7 +205,7 @@ class AmiLink:
                 await self.prove()
                 if self._state is LinkState.SHUTTING_DOWN:
                     connection.abort()
-                    raise _Failed(LinkState.LOST, "Asterisk does not shut down after all; reconciling anew")
+                    raise _Failed(LinkState.LOST, "Asterisk does not shut down after all; reconciling again")
             except ShuttingDown as error:
                 # The connection lives, and tells how calls end. Nothing is proven, so nothing is charged or reserved.
                 self._change(LinkState.SHUTTING_DOWN, str(error))
@@ -278,7 +278,7 @@ class AmiLink:
             log.exception("ami_event_failed", ami_event=message.event)
 
     def _suspected(self, message: AmiMessage, why: str) -> None:
-        """Count every one; tell of one a minute, for a stranger can send as many as he likes."""
+        """Count every one; log one a minute, for a stranger can send as many as he likes."""
         self._on_suspect()
         now_us = self._clock.now().mono_us
         if self._suspects_told_mono_us is None or now_us - self._suspects_told_mono_us >= SUSPECTS_TOLD_EVERY_US:

@@ -5,8 +5,8 @@ reading       the ledger says                                       so
 ============  ====================================================  =================================================
 Booked        the transfer is in the journal                        the session is as the transfer says
 Unknown       nothing: it was not reached, or its answer was lost   ask again, with the same id and the same contents
-Insufficient  there is not enough money                             plan anew with what is left
-Behind        it has lost our last transfers, or all of them        `failover` posts them anew
+Insufficient  there is not enough money                             plan again with what is left
+Behind        it has lost our last transfers, or all of them        `failover` posts them again
 Lost          the session is not ours, or our books differ          let go of it, and have a person look
 ============  ====================================================  =================================================
 """

@@ -80,7 +80,7 @@ class HangUp:
 @dataclass(frozen=True, slots=True)
 class Forget:
     """Delete the call's black-box record, now that it is booked; or first look at it again (``look_again``), for it
-    tells of a voicemail message that nobody has booked yet. A record that has not been read (``recorded`` is
+    has a voicemail message that is not booked yet. A record that has not been read (``recorded`` is
     ``False``) is compared with what was booked when it comes."""
 
     look_again: bool = False

@@ -141,7 +141,7 @@ class Notes:
         return cls(Turn.INCOMING, began, number, caller=request.caller, withheld=request.is_withheld)
 
     def belongs_to(self, number: Number | None, found: Subscriber | Turned) -> None:
-        """Whose call it is, as far as it is anybody's."""
+        """Whose call it is, as far as it is anyone's."""
         if number is not None:
             self.number, self.account = number.number, number.account
         if isinstance(found, Subscriber):
@@ -214,7 +214,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     Reason.CREDIT: ("credit pays from the first second", ""),
     Reason.UNKNOWN_NUMBER: (
         "the number dialled belongs to no account",
-        "if it should be somebody's: `charging number add ACCOUNT NUMBER`",
+        "if it should be someone's: `charging number add ACCOUNT NUMBER`",
     ),
     Reason.ACCOUNT_CLOSED: ("the account is closed", "a closed account takes no more calls; remove its numbers"),
     Reason.ACCOUNT_SUSPENDED: (

@@ -64,7 +64,7 @@ RETRY_MAX_S = 30
 """Between two attempts to book a call that is over; the attempts never end."""
 
 REPLANS_MAX = 5
-"""So often is a refused transfer planned anew at once (other calls were faster)."""
+"""So often is a refused transfer planned again at once (other calls were faster)."""
 
 
 def begin_ending(session: Session, context: Context) -> Step:
@@ -154,7 +154,7 @@ def _waited(session: Session, context: Context) -> bool:
 
 
 def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Step:
-    """Decide once how long the call lasted, and store that before any money moves: a retry never decides anew."""
+    """Decide once how long the call lasted, and store that before any money moves: a retry never decides again."""
     duration = decide_duration(session, box, context.now.wall_us, context.policy)
     settling = replace(
         session,

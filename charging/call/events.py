@@ -44,7 +44,7 @@ class SwitchSaid:
     caller: Leg | None
     callee: Leg | None
     others: tuple[Leg, ...] = ()
-    """Channels that bear the session's name and are neither: somebody has moved the call."""
+    """Channels that bear the session's name and are neither: someone has moved the call."""
     alone: bool = True
     """Whether the switch was asked about each of these channels by itself. In a list of all channels a stranger's
     caller id can stand beside ours: such an answer confirms a call that runs, and changes nothing else."""

@@ -1,6 +1,6 @@
 """A fail-over of a shared ledger may lose what it had acknowledged: the last ticks of a call, or all of it. Pure.
 
-`booking` reads that from the ledger's answer (`Behind`). What was lost is posted anew, under the ids that are missing.
+`booking` reads that from the ledger's answer (`Behind`). What was lost is posted again, under the ids that are missing.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def reassert_within(session: Session, balances: Mapping[str, Balance], context: 
 def _reassert(session: Session, context: Context, funding: Funding | None = None) -> Step:
     """The write that opened the session is lost, and with it all that came after. Open it again as it stands, with
     nothing settled yet and everything held (once its length is known, only what it cost); what it has used is settled
-    anew. If another daemon has closed it meanwhile, its CDR forbids that. ``funding``: what pays for it, instead of
+    again. If another daemon has closed it meanwhile, its CDR forbids that. ``funding``: what pays for it, instead of
     what did before."""
     bare = replace(session, posted={}, held={}, fixed_s=0, pending=None)
     at_us = context.now.wall_us

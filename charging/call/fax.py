@@ -58,7 +58,7 @@ class Fax(Piece):
     ordered: Annotated[bool, VOLATILE] = False
     """Whether the switch has taken the order to dial."""
     cancelled: Annotated[bool, VOLATILE] = False
-    """Whether somebody wants it to end."""
+    """Whether someone wants it to end."""
 
     @property
     def paper_name(self) -> str:

@@ -57,8 +57,8 @@ class Policy:
     retry_s: int = 1
     """Between two attempts at a ledger or switch that does not answer."""
     short_poll_s: int = 0
-    """How often a call that runs out looks for money, where other daemons share the ledger and may have been told of
-    it (R22); 0: this daemon is told itself."""
+    """How often a call that runs out looks for money, where other daemons share the ledger and may learn
+    of it (R22); 0: this daemon is told itself."""
     clock_jump_ms: int = 2000
     """The wall and monotonic clocks may differ by so much before the smaller duration is billed."""
     keep_withheld: bool = False
@@ -190,7 +190,7 @@ class Session:
     answered_us: int | None = None
     """By the switch's own stamp."""
     inferred: bool = False
-    """Whether nobody has told of the answer yet: both readings of it are made of the switch's countdown."""
+    """Whether the answer was not reported: both readings of it come from the switch's countdown."""
     steps: tuple[tuple[int, int], ...] = ()
     """How the wall clock was stepped since the answer, as the watch of the clocks saw it: how many ms after the answer,
     and by how many µs. The oldest of many are added up."""

@@ -89,7 +89,7 @@ PROMPT_MINUTES_LOW = "minutes_low"
 
 
 def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> Step:
-    """The parties hear each other, and the quota's deadline counts: plan anew from the exact start, for a month's or a
+    """The parties hear each other, and the quota's deadline counts: plan again from the exact start, for a month's or a
     time band's edge may have passed since the set-up."""
     if event.uid not in (session.callee_uid, session.caller_uid):
         return Step(session, (Tell(told.UnpaidChannelSeen(event.uid)), AskSwitch(everywhere=True)))
@@ -152,7 +152,7 @@ def channel_replaced(session: Session, event: ChannelReplaced, _context: Context
 def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
     """The forwarded leg is the call: it lasts as long as that. The caller's own channel may end before it (a Local
     channel that is optimised away, an attended transfer): then the switch is asked, should nothing tell more. Where it
-    did not even leave its bridge, somebody else has taken the leg's place (INVITE with Replaces, a conference), and
+    did not even leave its bridge, someone else has taken the leg's place (INVITE with Replaces, a conference), and
     nobody pays for him: the switch is asked at once, and the caller's channel is hung up."""
     if event.uid == session.callee_uid:
         return _leg_ended(session, context)
@@ -273,8 +273,8 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
 
 
 def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
-    """Between answer and bridge, or between bridge and hang-up: a moment, unless it lasts. Then somebody has moved the
-    leg out of the conversation (a redirection, say), and it ends: it costs what it costs, whomever it talks to."""
+    """Between answer and bridge, or between bridge and hang-up: a moment, unless it lasts. Then someone has moved the
+    leg out of the conversation (a redirection, say), and it ends: it costs what it costs, whoever it talks to."""
     check = context.in_s(BRIDGE_LEFT_GRACE_S)
     if not session.technology and session.elapsed_ms(context.now.mono_us) < ANSWER_GRACE_MS:
         return Step(replace(session, check_mono_us=check))
@@ -424,7 +424,7 @@ def _look_for_money(session: Session, context: Context) -> Session:
 
 
 def funds_changed(session: Session, _event: FundsChanged, context: Context) -> Step:
-    """R22: a call that is running out plans anew at once, and so does one that credit pays where free seconds may have
+    """R22: a call that is running out plans again at once, and so does one that credit pays where free seconds may have
     come back (R10); any other will see the money at its next tick."""
     if session.short is Short.NO and not _credit_stands_in(session):
         return Step(session)

@@ -120,7 +120,7 @@ def channel_ended(session: Session, event: ChannelEnded, context: Context) -> St
 
 
 def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> Step:
-    """Somebody else takes the call while it rings: the forward that was paid for does not come about."""
+    """Someone else takes the call while it rings: the forward that was paid for does not come about."""
     if event.kind is not TransferKind.PICKUP:
         return Step(session)
     return order_end(session, "picked_up", "transfer", told.TransferCut(event.kind))

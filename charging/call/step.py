@@ -41,7 +41,7 @@ def stay(session: Session, _event: object, _context: Context) -> Step:
 
 
 def hang_up(session: Session, event: HangupOrdered, _context: Context) -> Step:
-    """Somebody wants the call to end."""
+    """Someone wants the call to end."""
     return order_end(session, event.reason, "operator", told.HangupOrdered(event.reason))
 
 

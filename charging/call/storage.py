@@ -19,7 +19,7 @@ def revive(text: str, now: Instant, epoch: int) -> Record:
     try:
         kind = _PIECES.get(json.loads(text).get("kind"))
         return from_json(text, now, epoch) if kind is None else kind.revived(text, now, epoch)
-    except Exception as error:  # what somebody has edited can make the reading stumble over anything at all
+    except Exception as error:  # what someone has edited can make the reading stumble over anything at all
         raise ValueError(f"not a session's record ({type(error).__name__}: {error}): {text[:100]}") from error
 
 

@@ -89,7 +89,7 @@ class ChannelEnded:
 
 
 class TransferKind(StrEnum):
-    """How somebody moved a leg that we charge."""
+    """How someone moved a leg that we charge."""
 
     BLIND = "blind"
     ATTENDED = "attended"

@@ -1,4 +1,4 @@
-"""What is told of a call: each kind is logged, under its own name in snake case, and some are counted. Pure.
+"""What is told about a call: each kind is logged, under its own name in snake case, and some are counted. Pure.
 
 The three unions give a kind its level. `charging.engine.told` has what the daemon tells besides.
 """
@@ -62,7 +62,7 @@ class WarningDue:
 
 @dataclass(frozen=True, slots=True)
 class WarningRearmed:
-    """The end is far again: the next one is warned of anew (R22)."""
+    """The end is far again: the next one is warned of again (R22)."""
 
     left_ms: int
 
@@ -171,7 +171,7 @@ class AnswerMoved:
 
 @dataclass(frozen=True, slots=True)
 class TransferFollowed:
-    """The forwarded leg talks to somebody else now, and is charged on."""
+    """The forwarded leg talks to someone else now, and is charged on."""
 
     kind: TransferKind
 
@@ -263,7 +263,7 @@ class SessionLost:
 
 @dataclass(frozen=True, slots=True)
 class SessionReasserted:
-    """A fail-over lost what was booked; it is booked anew."""
+    """A fail-over lost what was booked; it is booked again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """From balances and a plan of funding to the transfers that carry it out. Pure.
 
-At every step the whole call is priced anew: what its settled seconds cost is posted, what its further reserved
+At every step the whole call is priced again: what its settled seconds cost is posted, what its further reserved
 seconds would cost on top is held. A transfer moves only the differences, so pieces never add up wrong.
 """
 
@@ -65,7 +65,7 @@ class Extension:
 
 def extend(session: Session, balances: Mapping[str, Balance], used_s: int, target_s: int) -> Extension:
     """Settle up to the increment that holds second ``used_s`` and reserve up to ``target_s``, or as far as the money
-    goes. What is not settled yet is planned anew, so that free seconds given back by another call go first (R10)."""
+    goes. What is not settled yet is planned again, so that free seconds given back by another call go first (R10)."""
     fixed = consumed(session.rate, session.start_us, session.funding, session.fixed_s)
     fixed_s = fixed[-1].end_s if fixed else 0
     # Never below what is covered already: a deadline that the switch holds is not taken back.

@@ -58,7 +58,7 @@ MODULES = {
 }
 """What the dialplan cannot do without, and for what."""
 AT_WORK = {"func_db": "DB_EXISTS(charging/check)", "func_groupcount": "GROUP_COUNT(all@charging-check)"}
-"""Functions that anybody may ask for, and which always answer: of these modules it is known whether they are there."""
+"""Functions that anyone may ask for, and which always answer: of these modules it is known whether they are there."""
 TOO_MUCH = ("Command", "ModuleLoad", "GetConfig", "UpdateConfig")
 """Orders that only a login with more rights than the shipped one may give."""
 MANAGER = "config/asterisk/manager_charging.conf"
@@ -206,7 +206,7 @@ async def _call_inside(look: Look) -> AsyncIterator[Finding]:
 
 
 def _events(found: Found) -> list[Finding]:
-    """What the switch told of the call."""
+    """What the switch reported about the call."""
     findings = []
     if not found.deadline:
         what = "the dialplan can not set TIMEOUT(absolute): CALLS HAVE NO DEADLINE OF THEIR OWN"

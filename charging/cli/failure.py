@@ -121,7 +121,7 @@ def _code_of(run: Callable[[], int]) -> int:
 
 def _stand_in_for_closed_outputs() -> None:
     """Python has none where a shell has closed them (``>&-``). What is said to people may be lost; a command's output
-    is not written without anybody noticing."""
+    is not written without anyone noticing."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  for as long as the process lasts
     if sys.stdout is None:

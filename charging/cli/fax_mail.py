@@ -88,7 +88,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A mail is neither faxed nor answered, and not bounced either: its sender may be anybody."""
+    """A mail is neither faxed nor answered, and not bounced either: its sender may be anyone."""
 
     reason: Dropped
     why: str
@@ -171,7 +171,7 @@ def _unproven(letter: Letter, proof: Proof) -> str | None:
     if not proof.domains:
         return "neither --recipient nor fax.mail_domains tells where faxes are taken"
     if proof.domains.isdisjoint(letter.addressed_at):
-        return "its To does not name this address, so another may have handed in what was written to somebody else"
+        return "its To does not name this address, so another may have handed in what was written to someone else"
     return why_not(letter.authentication, proof.server, letter.domain) or None
 
 

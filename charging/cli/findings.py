@@ -45,7 +45,7 @@ def unknown(part: str, text: str) -> Finding:
 
 
 def warning(part: str, text: str) -> Finding:
-    """It works, and somebody should look at it."""
+    """It works, and someone should look at it."""
     return Finding(Grade.WARNING, part, text)
 
 

@@ -73,7 +73,7 @@ class _Import:
         return _imported(end)
 
     def carry_out(self, data: bytes) -> None:
-        """Write it. Raises ConfigError where somebody else has made an account or a number meanwhile."""
+        """Write it. Raises ConfigError where someone else has made an account or a number meanwhile."""
         from charging.service.import_file import parts  # what reads files: only where there is something to write
 
         every = list(parts(data))

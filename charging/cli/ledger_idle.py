@@ -170,7 +170,7 @@ def _on_idle_store(settings: Settings, work: Callable[[Store], Awaitable[None]],
 
 
 class _Counted(ProgressColumn):
-    """How far it is. Rich asks for it anew some times a second."""
+    """How far it is. Rich asks for it again some times a second."""
 
     def __init__(self, counts: Counts) -> None:
         super().__init__()

@@ -74,7 +74,7 @@ def _show_changes(old: Tariff, new: Tariff, as_json: bool) -> None:
     for change in changes:
         sys.stdout.write(f"{change}\n")
     if not changes:
-        sys.stdout.write("nothing changes for anybody\n")
+        sys.stdout.write("nothing changes for anyone\n")
 
 
 def _show_rerated(ctx: typer.Context, new: Tariff, since: str | None, until: str | None, as_json: bool) -> None:

@@ -33,7 +33,7 @@ class Screen:
         self.is_live = self._console.is_terminal
 
     def lines_shown(self) -> list[str]:
-        """Everything that was shown, with its colours as a terminal is told of them (ANSI)."""
+        """Everything that was shown, with its colours as a terminal gets them (ANSI)."""
         return self._console.export_text(clear=False, styles=True).splitlines()
 
     def chapter(self, title: str) -> None:

@@ -49,7 +49,7 @@ def show_demo(language: Language, keep: Path | None, screen: Screen | None = Non
     screen = screen or Screen()
     screen.chapter("A prepaid call, charged while it lasts")
     screen.say(
-        "A real Asterisk runs on this machine, with the configuration that ships with this program. Somebody calls "
+        "A real Asterisk runs on this machine, with the configuration that ships with this program. Someone calls "
         "Anna's number; the call is forwarded to her mobile, and Anna pays for that. Two phones speak real SIP and "
         "RTP; nothing leaves this machine. It takes about a minute and ends by itself."
     )

@@ -106,7 +106,7 @@ class Desk:
         keep: Callable[[Decided], None] = lambda _decided: None,
         overloaded: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``missed`` is told of calls that are not answered for want of credit. The caller waits until it returns: it
+        """``missed`` is given calls that are not answered for want of credit. The caller waits until it returns: it
         must do so soon, whatever happens. ``keep`` is given every decision, and must not wait. While ``overloaded``,
         new calls are turned away."""
         self._store = store

@@ -39,7 +39,7 @@ class Kind(StrEnum):
     """How a booking is contradicted."""
 
     EVENTS_CONTRADICT_RECORD = "events_contradict_record"
-    """The call was booked by its record, and the events told of another length."""
+    """The call was booked by its record, and the events say another length."""
     RECORD_CONTRADICTS_BOOKING = "record_contradicts_booking"
     RECORD_WITHOUT_BOOKING = "record_without_booking"
     """The switch noted a call, a fax or a message of a session that has no CDR."""
@@ -90,7 +90,7 @@ class Findings:
         self._observe = observe
 
     async def keep(self, session: str, kind: Kind, fields: Mapping[str, object]) -> bool:
-        """Store a finding and tell of it, once; ``False``: the store could not answer, try again later."""
+        """Store a finding and log it, once; ``False``: the store could not answer, try again later."""
         body = json.dumps({"session": session, "kind": kind, "found_us": self._clock.now().wall_us, **fields})
         try:
             answer = await self._store.put_document(COLLECTION, f"{session}/{kind}", body)

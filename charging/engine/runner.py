@@ -92,7 +92,7 @@ class SessionRunner:
         try:
             after, commands = step(self.session, event, self._clock.now(), self.policy)
         except UnexpectedEvent:
-            self.offer(event)  # is told of there
+            self.offer(event)  # is logged there
             return
         if commands or wake_at(after, self.policy) != wake_at(self.session, self.policy):
             self.offer(event)

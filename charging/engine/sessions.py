@@ -107,7 +107,7 @@ class Registry:
         self._closed_meanwhile: set[str] = set()
         """Sessions that closed while the stored ones are asked for: the answer may still show them open."""
         self._unreadable: set[str] = set()
-        """Open sessions whose records cannot be read, and that were told of."""
+        """Open sessions whose records cannot be read, once logged."""
         self._stray: frozenset[str] = frozenset()
         """Sessions of channels that the last look saw and nobody charges."""
         self._found = asyncio.Event()
@@ -419,7 +419,8 @@ class Registry:
     # --- the black box ----------------------------------------------------------------------------------------
 
     def _forget(self, record: Record, how: Forget) -> None:
-        """A session is booked. Its black-box record can be deleted, or tells of more, or is still to be read."""
+        """A session is booked: mark its black-box record as booked, so that it is deleted. With `look_again`, first
+        book a leftover voicemail message from it; a record that has not been read is compared when it comes."""
         if how.look_again:
             self.doubt()
             self._found.set()

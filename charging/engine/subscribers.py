@@ -35,7 +35,7 @@ def is_among(tariff: Tariff, number: str, written: Sequence[str]) -> bool:
 
 async def find_number(directory: Directory, tariff: Tariff, dialled: str) -> Number | None:
     """Networks send E.164 with or without its plus, or the national form. Where digits can be read in both ways, a
-    national number that is somebody's goes before an international one. Raises LedgerError."""
+    national number that is someone's goes before an international one. Raises LedgerError."""
     for spelling in spellings(tariff, dialled):
         if (number := await directory.number(spelling)) is not None:
             return number

@@ -39,7 +39,7 @@ class Papers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FaxWish:
-    """What somebody wants sent."""
+    """What someone wants sent."""
 
     target: str
     """As typed."""

@@ -151,7 +151,7 @@ def _removed(path: Path, oldest_us: int, remove: Callable[[Path], object]) -> bo
             remove(path)
             return True
     except FileNotFoundError:
-        pass  # removed by somebody else meanwhile
+        pass  # removed by someone else meanwhile
     except OSError as error:
         log.warning("fax_document_not_removed", path=str(path), why=error.strerror or str(error))
     return False

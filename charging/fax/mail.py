@@ -84,7 +84,7 @@ class Letter:
     """A mail from a person."""
 
     sender: str
-    """The one plain address in its From, which anybody can write there: see ``authentication``."""
+    """The one plain address in its From, which anyone can write there: see ``authentication``."""
     message_id: str
     recipient: str
     """Where it was sent to; empty where that is not known."""
@@ -163,7 +163,7 @@ class _Bounded(Compat32):
 
 
 class _TooMany(Exception):
-    """The mail has more parts than anybody sends."""
+    """The mail has more parts than anyone sends."""
 
 
 class _Parts:
@@ -262,7 +262,7 @@ def _sender(message: EmailMessage) -> str | None:
 
 def _has_twice(message: EmailMessage) -> bool:
     """Whether a header that a mail has once (RFC 5322, 3.6) is there again: a signature covers the lowest alone, so the
-    one above it is somebody else's."""
+    one above it is someone else's."""
     return any(len(_headers(message, name)) > 1 for name in _ONCE)
 
 
@@ -275,7 +275,7 @@ def _addresses(message: EmailMessage, name: str) -> list[str]:
 
 
 def _name(address: str) -> str:
-    """What stands before its domain, which a mail server may write anew."""
+    """What stands before its domain, which a mail server may rewrite."""
     return address.rpartition("@")[0].lower()
 
 

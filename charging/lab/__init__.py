@@ -1,7 +1,7 @@
 """A private, real Asterisk for the demo and the tests: no phone, no trunk, nothing outside this machine.
 
 Two Asterisk processes are started side by side on loopback ports of their own. The *switch* runs the configuration
-that this project ships, as an operator would include it. The *world* plays everybody else: outside callers and
+that this project ships, as an operator would include it. The *world* plays everyone else: outside callers and
 subscribers' mobiles, real SIP and RTP parties whose received audio is recorded. Start with :class:`Lab`.
 """
 

@@ -40,7 +40,7 @@ SUPPORTED = ("20", "22", "23")
 RELEASE_DAYS_VARIABLE = "CHARGING_LAB_RELEASE_DAYS"
 RELEASE_DAYS = 180
 """How old Debian's signed list of packages may be. A week is what Debian itself gives testing, and mirrors that follow
-it seldom are older; without any limit somebody between could hand out an old list for ever, with its known holes."""
+it seldom are older; without any limit someone between could hand out an old list for ever, with its known holes."""
 
 _SUPPORTED_WORDS = f"{', '.join(SUPPORTED[:-1])} and {SUPPORTED[-1]}"
 

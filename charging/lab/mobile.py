@@ -13,7 +13,7 @@ MAX_S = 99.9
 
 
 def answers(after_s: float = 0.0) -> str:
-    """Rings for ``after_s`` (0 to 99.9, to a tenth), then answers and talks until somebody hangs up."""
+    """Rings for ``after_s`` (0 to 99.9, to a tenth), then answers and talks until someone hangs up."""
     return _number(0, after_s)
 
 

@@ -1,7 +1,7 @@
 """A block of ports for each lab, and single ports for what runs beside it, so that nothing side by side ever meets.
 
 All lie below the range from which the kernel hands out ports by itself (32768 and up): a port that it names as free may
-be another program's, or be named twice, before anybody listens there. A lock on a small file says who holds a block;
+be another program's, or be named twice, before anyone listens there. A lock on a small file says who holds a block;
 the kernel drops it with the owner, however that ends, ``kill -9`` included. Single ports are dealt in turn to all
 processes of a user, so one comes again only after all others.
 """

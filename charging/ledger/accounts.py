@@ -39,7 +39,7 @@ class Payment:
     """A payment of the subscription, as it was told: so that the same one told again changes nothing."""
 
     key: str
-    """Made by whoever told of it, unique among the account's."""
+    """Made by the caller, unique among the account's."""
     until: str
     """The last paid day that was named, ``YYYY-MM-DD``; empty: a month more. ``corrected to YYYY-MM-DD``: it was no
     payment but a correction."""

@@ -20,7 +20,7 @@ def _refuse_float(text: str) -> Any:
     raise ValueError(f"{text} is not an integer")
 
 
-# Made once: json.dumps and json.loads make theirs anew at every call that has options.
+# Made once: json.dumps and json.loads make theirs again at every call that has options.
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _DECODER = json.JSONDecoder(parse_float=_refuse_float, parse_constant=_refuse_float)
 

@@ -29,7 +29,7 @@ class CreditEvent(StrEnum):
 
 
 def credit_event(line: JournalLine) -> CreditEvent | None:
-    """Which event of R19 a line is, if any; an opening line is none by itself, but may tell of both.
+    """Which event of R19 a line is, if any; an opening line is none by itself, but may carry both.
 
     Decided where R19 is silent: credit that a person gives by a correction is a purchase, else what was mended would
     lapse again the next night. A call paid by free minutes alone takes no credit, so its lines are no events.

@@ -9,7 +9,7 @@ What every store promises:
 2. **put** creates a document with version 1, atomically and durably: when it answers CREATED, a power cut loses
    nothing. Where the id exists it changes nothing and answers EXISTS, whatever the body says.
 3. **update** replaces body and due time where the stored version is still ``document.version``, and makes the version
-   one more; else it changes nothing and answers ``False`` (changed by somebody else, or deleted). Of several that
+   one more; else it changes nothing and answers ``False`` (changed by someone else, or deleted). Of several that
    update the same version at the same time exactly one gets ``True``: this is how daemons share work.
 4. **delete** removes under the same condition on the version.
 5. **due** lists, of one collection, documents with ``due_us <= now_us``, by ``(due_us, id)``, ``limit`` (1 to 1,000) at

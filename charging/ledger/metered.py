@@ -13,7 +13,7 @@ from charging.ledger.port import Store
 
 
 class Measure(Protocol):
-    """Told of every operation. ``outcome`` is the ledger's own, ``answered``, or the error's name."""
+    """Called after every operation. ``outcome`` is the ledger's own, ``answered``, or the error's name."""
 
     def __call__(self, operation: str, outcome: str, seconds: float) -> None: ...
 

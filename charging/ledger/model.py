@@ -96,7 +96,7 @@ class Outcome(StrEnum):
     EXISTS = "exists"
     """The same transfer was in the journal already; the first result is told again."""
     DIFFERS = "differs"
-    """A transfer of this id, with other contents, is in the journal. Somebody's program is wrong."""
+    """A transfer of this id, with other contents, is in the journal. Someone's program is wrong."""
     INSUFFICIENT = "insufficient"
     """A leg would bring a balance's available below the leg's floor."""
     ACCOUNT_NOT_FOUND = "account_not_found"
@@ -112,7 +112,7 @@ class Outcome(StrEnum):
     FENCED = "fenced"
     """The session has passed to a daemon with a newer epoch."""
     OUT_OF_SEQUENCE = "out_of_sequence"
-    """The session's last transfer is not the one that this would follow: a fail-over has lost some, or somebody else
+    """The session's last transfer is not the one that this would follow: a fail-over has lost some, or someone else
     has posted."""
 
     @property

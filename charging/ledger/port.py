@@ -20,7 +20,7 @@ Rules
 6. **Fenced and in sequence.** A change of a session carries an epoch. One older than the session's is refused as
    FENCED; a newer one is taken over. It also names the number of the transfer that it follows: where the session's
    last has another number it is refused as OUT_OF_SEQUENCE, with the session as it is stored. So what a fail-over has
-   lost is noticed by the next change, and what somebody else has posted is not posted over.
+   lost is noticed by the next change, and what someone else has posted is not posted over.
 7. **Order of refusals**: EXISTS/DIFFERS, ACCOUNT_NOT_FOUND, session (SESSION_NOT_OPEN, SESSION_EXISTS, FENCED,
    OUT_OF_SEQUENCE), EXCEEDS_RESERVATION, then leg by leg, the grants' before the transfer's, EXCEEDS_LIMIT and
    INSUFFICIENT.
@@ -104,7 +104,7 @@ class Directory(Protocol):
 
     async def put_account(self, account: Account) -> bool:
         """Store a new account (``version`` 0) or an edited one (``version`` as read); the stored version is one more.
-        ``False``: somebody else was faster; read again."""
+        ``False``: someone else was faster; read again."""
 
     def accounts(self) -> AsyncIterator[Account]:
         """Every account, by id."""
@@ -121,7 +121,7 @@ class Directory(Protocol):
 
     async def put_number(self, number: Number, expected: Number | None = None) -> bool:
         """Store a number's record in the place of ``expected``, which was read before; ``None``: the number is new.
-        ``False``: something else is stored (somebody was faster; read again), it belongs to another account, or there
+        ``False``: something else is stored (someone was faster; read again), it belongs to another account, or there
         is no such account."""
 
     async def remove_number(self, number: str) -> bool:
@@ -152,7 +152,7 @@ class Leases(Protocol):
         owner has it or SOLE, or an import was broken off."""
 
     async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
-        """Keep it for ``ttl_s`` seconds from now; ``False``: it has lapsed or passed on; acquire anew and reconcile."""
+        """Keep it for ``ttl_s`` seconds from now; ``False``: it has lapsed or passed on: acquire it, and reconcile."""
 
     async def release_lease(self, switch: str, owner: str, epoch: int) -> None:
         """Let go, so that another need not wait; nothing happens where it has passed on already."""

@@ -1,4 +1,4 @@
-"""How a task rests between two rounds of work: for a while, or until somebody rings."""
+"""How a task rests between two rounds of work: for a while, or until someone rings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from charging.clock import Clock
 
 
 class Bell:
-    """One task rests by it; anybody rings it, and never waits."""
+    """One task rests by it; anyone rings it, and never waits."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

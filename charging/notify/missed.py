@@ -56,7 +56,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Calls that one mail tells of; one at least."""
+    """Calls that one mail names; one at least."""
 
     id: str
     """Of its first call."""

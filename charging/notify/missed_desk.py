@@ -31,7 +31,7 @@ TELL_MAX = 100
 POLL_S = 15
 """Between rounds: a pause that has ended is noticed within this time."""
 TRIES_MAX = 20
-"""Times that a change is made anew because somebody else's came first."""
+"""Times that a change is made again because someone else's came first."""
 
 log = structlog.get_logger(__name__)
 

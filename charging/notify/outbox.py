@@ -123,7 +123,7 @@ class Outbox:
         return await self._keep(entry, now_us + KEPT_S * MICROSECONDS) is not None
 
     async def _keep(self, entry: Entry, due_us: int) -> Entry | None:
-        """Store the entry, due anew; ``None`` where somebody else has changed it."""
+        """Store the entry, due again; ``None`` where someone else has changed it."""
         body = _body(entry.notice, entry.state, entry.attempts, entry.why)
         document = replace(entry.document, body=body, due_us=due_us)
         if not await self._documents.update_document(document):

@@ -4,7 +4,7 @@ Rules
 -----
 1. A notice belongs to a *crossing*, and its id names what last cured the condition (see ``model.py``). While nothing
    cures it the id stays the same, and an id that was sent is not due again. So it does not matter how often, or after
-   how long a pause, somebody looks. Credit that came in and did not suffice has cured nothing: only who had enough
+   how long a pause, someone looks. Credit that came in and did not suffice has cured nothing: only who had enough
    since he was told is told again.
 2. What an account has is what is *posted*: value that a running call has reserved may come back, and a notice that a
    later release contradicts would be wrong. Ticks post as a call goes on, so the notice still comes in time.

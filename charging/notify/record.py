@@ -1,7 +1,7 @@
 """What the journal says about an account's notices, folded line by line, and what was sent. Pure.
 
 Kept as a document for each account, so that a look reads only the journal's new lines. It is no second truth: lost,
-it is folded anew from the journal; only what was sent would be forgotten, and the outbox remembers that for a while.
+it is folded again from the journal; only what was sent would be forgotten, and the outbox remembers that for a while.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Record:
     def from_json(cls, text: str) -> Record:
         """The record that :meth:`to_json` wrote. Raises ``TypeError`` or ``ValueError`` else."""
         plain = json.loads(text)
-        if "peaks" not in plain:  # by a version that did not keep them: only what was sent cannot be folded anew
+        if "peaks" not in plain:  # by a version that did not keep them: only what was sent cannot be folded again
             return cls(sent=plain["sent"], peaks=dict.fromkeys(plain["sent"], 0))
         return cls(**plain)
 

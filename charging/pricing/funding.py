@@ -159,7 +159,7 @@ def consumed(rate: Rate, start_us: int, funding: Funding, used_s: int) -> Fundin
 def plan(rate: Rate, start_us: int, fixed: Funding, pools: Pools, target_s: int) -> FundingPlan:
     """Continue ``fixed`` (what is consumed, in whole increments) to at least ``target_s``, as funds allow.
 
-    Free seconds go first, decided anew for all that is not fixed. The target is bounded by the rate's
+    Free seconds go first, decided again for all that is not fixed. The target is bounded by the rate's
     ``max_call_s``. Stops before the first increment that cannot be paid, or that a maximum which ends calls forbids.
     """
     planner = _Planner(rate, start_us, fixed, pools, min(target_s, rate.max_call_s))

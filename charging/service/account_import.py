@@ -129,7 +129,7 @@ class AccountImport:
             yield Progress("writing", done, len(plans))
 
     async def _write_one(self, plan: _Plan, file: str) -> Problem | None:
-        hint = "somebody else works on it; repeat the import"
+        hint = "someone else works on it; repeat the import"
         if not plan.is_known and not await self._store.put_account(plan.account):
             return Problem(file, "account", f"account {plan.account.id!r} made since", "no such account", hint=hint)
         for number in plan.numbers:

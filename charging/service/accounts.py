@@ -15,7 +15,7 @@ from charging.service.refusal import Code, Refused, closed_account, unknown_acco
 from charging.tariff.tariff import Tariff
 
 EDIT_TRIES_MAX = 5
-"""Times that an edit is made anew because somebody else's came first."""
+"""Times that an edit is made again because someone else's came first."""
 
 
 class AccountChanges(TypedDict, total=False):
@@ -109,7 +109,7 @@ class Accounts:
         )
 
     async def edit(self, account: str, change: Callable[[Account], Account | Refused]) -> Account | Refused:
-        """Apply a change to what is stored now, again where somebody else's edit came in between; a change that
+        """Apply a change to what is stored now, again where someone else's edit came in between; a change that
         refuses, or leaves all as it is, writes nothing."""
         edited = await self._edit(account, change)
         self._touched(account)

@@ -51,7 +51,7 @@ PAGE_REST_S = 0.2
 """After each page of a round."""
 PAGE_LINES = 50
 TRIES_MAX = 5
-"""Times that a balance is looked at anew because calls moved it; then it is postponed."""
+"""Times that a balance is looked at again because calls moved it; then it is postponed."""
 CLOSINGS_MAX = 200
 """Transfers of an account in a round that close counters: eight years of days, where none was ever closed."""
 POSTPONED_MAX = 100_000
@@ -220,7 +220,7 @@ class Caretaker:
         return credit_life(paid_until(account, tariff.plan(account.plan), self._now_us), events, tariff.zone)
 
     async def _events(self, account: Account) -> CreditEvents:
-        """The last payment, and the newest line of the journal that tells of an event: older ones count no more."""
+        """The last payment, and the newest line of the journal that carries an event: older ones count no more."""
         before: int | None = None
         while lines := await self._store.journal_page(account.id, before, PAGE_LINES):
             for line in lines:

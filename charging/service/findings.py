@@ -1,5 +1,5 @@
 """What contradicts a booking (`charging.engine.findings`), for a person: what each finding means, what to do about it,
-and that somebody did. A finding is never deleted: its acknowledgement is written beside it."""
+and that someone did. A finding is never deleted: its acknowledgement is written beside it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOOK = "`charging ledger findings` shows their ids"
 
 MEANINGS = {
     Kind.EVENTS_CONTRADICT_RECORD: (
-        "The call was booked by the switch's own record, and the events told of another length.",
+        "The call was booked by the switch's own record, and the events say another length.",
         "The record is what the switch measured, so nothing is to be corrected. Find out whether events were lost (the "
         "AMI link) or forged (`charging_contradicted_events_total`).",
     ),
@@ -52,7 +52,7 @@ class Finding:
     figures: Mapping[str, Any]
     """What was noted, and what was booked."""
     done_us: int | None
-    """When somebody acknowledged it; ``None``: it is open."""
+    """When someone acknowledged it; ``None``: it is open."""
     reason: str
     """What he did about it."""
 
@@ -93,7 +93,7 @@ class Findings:
         done = {"done_us": self._clock.now().wall_us, "done_reason": reason.strip()}
         changed = Document(COLLECTION, id, json.dumps(json.loads(document.body) | done), version=document.version)
         if not await self._store.update_document(changed):
-            return Refused(Code.CONFLICT, f"somebody else has just changed finding {id!r}", LOOK)
+            return Refused(Code.CONFLICT, f"someone else has just changed finding {id!r}", LOOK)
         return _finding(changed)
 
 

@@ -118,7 +118,7 @@ class Calls:
         self._tolerance_ms = answer_tolerance_ms
 
     async def page(self, after: str, limit: int) -> tuple[list[CallView], str | None]:
-        """Of everybody's calls, those among the first ``limit`` open sessions beyond ``after`` (an id; empty: all), by
+        """Of everyone's calls, those among the first ``limit`` open sessions beyond ``after`` (an id; empty: all), by
         their ids, which is the order in which they began; and where the next page goes on, ``None``: there is none.
         Among them may be no call though more follow: a fax is a session too."""
         stored = await self._store.sessions_page(after, limit + 1)

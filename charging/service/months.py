@@ -35,7 +35,7 @@ from charging.tariff.tariff import Tariff
 BUNDLE = "bundle:"
 _DATED = re.compile(r"(?:day|bundle|granted|plan):(\d{4}-\d{2})")
 TRIES_MAX = 5
-"""Times that an upgrade is looked at anew because another one came between."""
+"""Times that an upgrade is looked at again because another one came between."""
 
 
 def past_months(balances: Mapping[str, Balance], month: str) -> list[str]:

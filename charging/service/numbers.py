@@ -67,7 +67,7 @@ class Numbers:
         return known or _unknown(number[:40])
 
     async def change(self, number: str, changes: NumberChanges) -> NumberSet | Refused:
-        """Edit where it forwards to and its voicemail: what is stored now, again where somebody else's edit came in
+        """Edit where it forwards to and its voicemail: what is stored now, again where someone else's edit came in
         between. A number that was removed meanwhile stays so."""
         for _ in range(EDIT_TRIES_MAX):
             known = await self.get(number)

@@ -30,7 +30,7 @@ OTHERS_NUMBERS = ("caller", "target")
 """The members of a CDR that name other people; the customer's own ``number`` is not among them."""
 PERSONAL = ("number", *OTHERS_NUMBERS, "document", "document_digest")
 """All members of a CDR that lead to a person; the last two are what the sender of a fax calls his document, and by
-which somebody who has it can tell that it was this one."""
+which someone who has it can tell that it was this one."""
 PAGE_ROWS = 100
 PAGE_REST_S = 0.05
 """Between two pages, so that calls never wait for this: a page takes some milliseconds."""
@@ -43,7 +43,7 @@ ERASED_COLLECTIONS = ("missed-calls", "notices")
 """A notice record holds times and ids of transfers only."""
 ERASED = "personal data erased"
 TRIES_MAX = 20
-"""Times that an edit is made anew because somebody else's came first."""
+"""Times that an edit is made again because someone else's came first."""
 DAY_US = 24 * 3600 * MICROSECONDS
 
 log = structlog.get_logger(__name__)
@@ -200,7 +200,7 @@ class People:
         return found
 
     async def _findings(self, account: str, numbers: Sequence[Number]) -> list[Document]:
-        """Those that name the account or one of its numbers. There are few: each is a fault that somebody looks at."""
+        """Those that name the account or one of its numbers. There are few: each is a fault that someone looks at."""
         mine, found, after = {number.number for number in numbers}, [], ""
         while page := await self._store.list_documents(FINDINGS, after, PAGE_ROWS):
             for one in page:
@@ -237,7 +237,7 @@ class NumberHider:
         self._clock = clock
         self._days = days
         self._done: Place | None = None
-        """Where the next round goes on. A new daemon begins anew, and finds what was booked late."""
+        """Where the next round goes on. A new daemon begins again, and finds what was booked late."""
 
     async def run(self) -> NoReturn:
         """For ever."""

@@ -158,7 +158,7 @@ def noted(note: Document) -> int:
 
 
 async def _write(store: Store, note: Document | None, wall_us: int) -> int:
-    """Put another time into the note: its version; 0: somebody else was faster."""
+    """Put another time into the note: its version; 0: someone else was faster."""
     body = json.dumps({"wall_us": wall_us})
     if note is None:
         return 1 if await store.put_document(COLLECTION, NOTE, body) is Put.CREATED else 0

@@ -12,7 +12,7 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     """There is no such account, number, call…"""
     EXISTS = "exists"
-    """It is there already, or belongs to somebody else."""
+    """It is there already, or belongs to someone else."""
     INVALID = "invalid"
     """What was given can never be right."""
     NOT_ALLOWED = "not_allowed"

@@ -54,7 +54,7 @@ class Scope(StrEnum):
     """These four, and suspend and close accounts."""
 
     def allowed_by(self, scopes: Collection[Scope]) -> bool:
-        """Whether somebody with these scopes may do it."""
+        """Whether someone with these scopes may do it."""
         return self in scopes or (self in OPERATED and Scope.OPERATE in scopes)
 
 

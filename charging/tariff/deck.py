@@ -80,7 +80,7 @@ class DeckChanges(NamedTuple):
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether somebody should look: prefixes are gone, or prices have jumped."""
+        """Whether someone should look: prefixes are gone, or prices have jumped."""
         return bool(self.such_as)
 
 

@@ -131,7 +131,7 @@ class DeckCache:
 
 
 def _doubtful(before: Deck, after: Deck) -> Problem | None:
-    """What somebody should look at in a new edition of a deck."""
+    """What someone should look at in a new edition of a deck."""
     found = changes((before,), (after,))
     if not found.is_doubtful:
         return None

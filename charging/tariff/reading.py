@@ -1,6 +1,6 @@
 """Reads a tariff and its decks in a process of its own, for the one that decides calls.
 
-A deck of 200,000 rows takes seconds to read, and a thread that reads it keeps the interpreter from everybody else. So
+A deck of 200,000 rows takes seconds to read, and a thread that reads it keeps the interpreter from everyone else. So
 a child reads it, and hands over what it has made of it in memory that both have: the decks' arrays are taken over as
 they are, and what is copied does not grow with their rows. It gets the decks that were read before in the same way,
 and reads only those that have changed. A child that dies or hangs is told as a problem: the tariff in force stays.

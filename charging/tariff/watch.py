@@ -1,4 +1,4 @@
-"""Notices that somebody saved the tariff or one of its decks, and reads it: a good edit, or a bad one.
+"""Notices that someone saved the tariff or one of its decks, and reads it: a good edit, or a bad one.
 
 People save in many ways: an editor writes another file and renames it over the old one, or writes in place (and
 is seen half-way), or a deployment turns a symbolic link. So nothing is assumed of the way: each second all files are

@@ -83,7 +83,7 @@ class Forward:
         await response(scope, receive, send)
 
     async def _ask(self, request: Request) -> Response:
-        # Written anew from the path that the gate let pass: nothing in it may be read otherwise by the daemon.
+        # Rewritten from the path that the gate let pass: nothing in it may be read otherwise by the daemon.
         url = "http://daemon" + quote(request.scope["path"], safe="/").replace(".", "%2E")
         if query := request.scope["query_string"]:
             url += f"?{quote(query, safe=_QUERY_SAFE)}"

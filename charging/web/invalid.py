@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 SHOWN_LENGTH_MAX = 40
-"""Characters of what somebody sent that are said back."""
+"""Characters of what someone sent that are said back."""
 
 
 def problem_of(error: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""How often somebody may ask: so many times a minute, whose first may all come at once. Pure; time is an argument.
+"""How often someone may ask: so many times a minute, whose first may all come at once. Pure; time is an argument.
 
 Each key has one number, the time at which all that it has asked would have been spread evenly. A key whose time has
 passed is as good as forgotten, so memory is bounded by forgetting whoever has not asked for longest.

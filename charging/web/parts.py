@@ -35,7 +35,7 @@ def _service(request: Request) -> Service:
 
 
 def known_parameters(request: Request) -> None:
-    """Refuse a query parameter that the route does not have: a filter that is misspelt and ignored shows everybody's
+    """Refuse a query parameter that the route does not have: a filter that is misspelt and ignored shows everyone's
     calls to one customer."""
     known = _query_names(request.scope["route"].dependant)
     for name in request.query_params:
@@ -92,7 +92,7 @@ def page(rows: Sequence[Row], limit: int, out: Callable[[Row], Out], cursor: Cal
 
 
 def euro(text: str) -> int:
-    """Micro-euro of what somebody typed, a sign allowed. Refuses the request where it is no amount."""
+    """Micro-euro of what someone typed, a sign allowed. Refuses the request where it is no amount."""
     if not re.fullmatch(AMOUNT, text):
         raise _no_amount(text, AMOUNT_DECIMALS, "#/amount")
     amount = parse_euro(text.lstrip("+-"))

@@ -65,7 +65,7 @@ class Daemon(Protocol):
     async def reload(self) -> list[str]: ...
     @property
     def touched(self) -> Callable[[str], None]:
-        """To be told of each account that somebody changed."""
+        """Called with each account that someone changed."""
 
 
 async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> None:

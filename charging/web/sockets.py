@@ -9,7 +9,7 @@ CONNECT_TIMEOUT_S = 1
 
 
 def is_answered(path: Path) -> bool:
-    """Whether anybody listens on a Unix socket. Raises PermissionError where it is somebody else's."""
+    """Whether anyone listens on a Unix socket. Raises PermissionError where it is someone else's."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
         caller.settimeout(CONNECT_TIMEOUT_S)
         try:

@@ -18,7 +18,7 @@ from charging.web.parts import euro
 from charging.web.problem import Refusal
 
 OPEN = ("/tariff", "/health")
-"""These tell of no account."""
+"""These name no account."""
 FILTERED = ("/calls", "/cdrs", "/decisions", "/numbers")
 """Lists: of its own account, if they are asked for it."""
 PRICES = ("/quotes", "/limits", "/fax-quotes")

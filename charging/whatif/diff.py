@@ -28,7 +28,7 @@ class Change:
     new: str
     """Empty: is no more."""
     plans: tuple[str, ...] = ()
-    """Whom it concerns; empty: everybody."""
+    """Whom it concerns; empty: everyone."""
     effect: str = ""
     """``dearer``, ``cheaper``, ``mixed``, ``other conditions``…; empty where it is no matter of price."""
 
@@ -43,7 +43,7 @@ class Change:
 
 
 def diff(old: Tariff, new: Tariff, at_us: int) -> tuple[Change, ...]:
-    """Every difference that changes what somebody pays or may do, by the decks in force on the
+    """Every difference that changes what someone pays or may do, by the decks in force on the
     day of ``at_us``."""
     return (
         *_settings(old, new, at_us),
@@ -58,7 +58,7 @@ def diff(old: Tariff, new: Tariff, at_us: int) -> tuple[Change, ...]:
 
 def _settings(old: Tariff, new: Tariff, at_us: int) -> Iterator[Change]:
     day = new.day_of(at_us)
-    # Only where prices exclude the tax does it change what anybody pays.
+    # Only where prices exclude the tax does it change what anyone pays.
     added = (old.vat.added(day), new.vat.added(day))
     vat_effect = effect_of((added[0],), (added[1],)) if added[0] != added[1] else ""
     past = "also in statements of the past" if old.vat.differs_before(new.vat, day) else ""

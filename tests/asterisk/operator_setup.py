@@ -22,7 +22,7 @@ WELCOME_AND_RING_GROUP = "+31850000085"
 SECOND_RING_GROUP = "+31850000086"
 DIALLED_BEFORE = "+31850000087"
 COLLEAGUE = "+31850000088"
-"""Nothing to be charged: somebody of the operator's own, who answers."""
+"""Nothing to be charged: someone of the operator's own, who answers."""
 
 DIALPLAN = f"""
 [trunk](+)

@@ -281,7 +281,7 @@ async def _moved(recorder: Recorder, lab: Lab) -> None:
 
     await recorder.call("blind_transfer", "The caller sends the forward elsewhere (BlindTransfer)", transferred)
     never = mobile.never_answers()
-    await recorder.call("picked_up", "Somebody else picks up while it rings", picked_up, target=never, channels=4)
+    await recorder.call("picked_up", "Someone else picks up while it rings", picked_up, target=never, channels=4)
 
 
 async def _asked(recorder: Recorder, lab: Lab, wire: Wire, tap: Tap) -> None:

@@ -21,7 +21,7 @@ RINGS_S, UPDATES_S = 0.2, 0.5
 
 
 class _Phone(asyncio.DatagramProtocol):
-    """Rings, answers, tells anew who it is, and talks until the other side hangs up."""
+    """Rings, answers, tells again who it is, and talks until the other side hangs up."""
 
     def __init__(self, identity: Sequence[str], does: str, media: int) -> None:
         self._identity = identity

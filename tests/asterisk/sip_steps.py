@@ -102,7 +102,7 @@ def renegotiates(direction: str, *, cseq: int) -> str:
 
 
 def is_renegotiated() -> str:
-    """The switch asks anew, to tell who is at the other end now."""
+    """The switch asks again, to tell who is at the other end now."""
     taken = _send("SIP/2.0 200 OK\n" + _OURS.format(tag="") + f"{_CONTACT}\n", _sdp(TALKING, 2))
     return f'<recv request="INVITE"></recv>{taken}<recv request="ACK"></recv>'
 

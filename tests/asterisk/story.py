@@ -206,7 +206,7 @@ class Story(Engine):
         return new
 
     async def talks(self, seconds: float) -> dict[str, Any]:
-        """Somebody rings, Anna answers, the caller hangs up after so long: the CDR."""
+        """Someone rings, Anna answers, the caller hangs up after so long: the CDR."""
         call = await self.call(hang_up_after_s=seconds)
         await call.wait_end(PATIENCE_S)
         assert call.mobile.was_answered

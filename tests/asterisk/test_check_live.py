@@ -39,7 +39,7 @@ EXTENSIONS, GLOBALS, MANAGER = list(RELOADS)[0:2] + list(RELOADS)[3:4]
 
 @dataclass(frozen=True)
 class Edit:
-    """What somebody does to a file of the switch."""
+    """What someone does to a file of the switch."""
 
     file: str
     old: str

@@ -1,4 +1,4 @@
-"""`charging demo`, as somebody without a terminal runs it."""
+"""`charging demo`, as someone without a terminal runs it."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ async def test_the_maintenance_extension_that_is_given_no_key_deletes_nothing(la
     ],
 )
 async def test_a_key_is_no_dialplan(lab: Lab, forget: str) -> None:
-    """Also where somebody else has made the order, for the daemon makes none like these."""
+    """Also where someone else has made the order, for the daemon makes none like these."""
     await lab.switch.cli("database put charging s-1 v1|dial=BUSY")
     assert "s-1" in await maintained(lab, forget)
 

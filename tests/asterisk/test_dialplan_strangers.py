@@ -140,7 +140,7 @@ async def test_strangers_who_send_faxes_find_it_busy_when_there_are_too_many(
 
 
 async def test_strangers_who_send_faxes_find_it_busy_where_nobody_counts_them(lab: Lab) -> None:
-    """An expression of nothing would be false, and let everybody in."""
+    """An expression of nothing would be false, and let everyone in."""
     await lab.switch.cli("module unload func_groupcount.so")
     try:
         async with raw_call(lab, FAX) as call:

@@ -1,6 +1,6 @@
 """R7: a phone that diverts back to the subscriber's own number makes one call, and one voicemail, of it.
 
-The lab's world diverts as a mobile network does: by calling the number anew.
+The lab's world diverts as a mobile network does: by calling the number again.
 """
 
 from __future__ import annotations

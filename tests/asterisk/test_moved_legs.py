@@ -1,4 +1,4 @@
-"""Somebody moves a leg of a charged call: it goes on being charged exactly, or it ends at once with a reason.
+"""Someone moves a leg of a charged call: it goes on being charged exactly, or it ends at once with a reason.
 
 docs/legs.md has the table; each of its rows is a test here or in `test_operators_dialplan`.
 """

@@ -78,7 +78,7 @@ async def _pays_the_rest_of_a_call_from_credit(anna: Story) -> None:
 
 async def _talks_over_the_end_of_a_month(anna: Story) -> None:
     await anna.comes(at(FEBRUARY, "09:30:00"))
-    assert await anna.free_s() == A_MONTH_S  # R11: granted anew
+    assert await anna.free_s() == A_MONTH_S  # R11: granted again
     await anna.forwards_to(mobile.answers_mute())
     await anna.comes(at(MARCH - timedelta(days=1), "23:59:50"))
     call = await anna.talks(12)

@@ -30,7 +30,7 @@ def names(words: str) -> str:
 
 
 async def link_made_anew(live: Engine, ami: Relay) -> None:
-    """The daemon reads the switch's channels anew, strangers' among them."""
+    """The daemon reads the switch's channels again, strangers' among them."""
 
     async def is_up_again() -> bool:
         return [one["state"] for one in live.daemon.events("ami_link_changed")].count("up") >= 2

@@ -1,4 +1,4 @@
-"""Somebody edits the tariff while a call runs on the real Asterisk."""
+"""Someone edits the tariff while a call runs on the real Asterisk."""
 
 from __future__ import annotations
 

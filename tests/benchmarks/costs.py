@@ -3,7 +3,7 @@
 A cost is the number of steps of the interpreter (`tests.fakes.effort.steps_run`), in multiples of those of a reference
 loop. It is the same on every machine, however busy, so that a test can hold it: ``tests/unit/test_costs.py`` fails
 where one has grown by more than :data:`GROWTH_MAX` over what ``tests/data/costs.json`` keeps. ``--keep`` (`make costs`)
-writes that file anew. What C code does within one call is not seen: seconds are measured by `make bench`.
+writes that file again. What C code does within one call is not seen: seconds are measured by `make bench`.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def read_kept() -> Costs:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keep", action="store_true", help=f"write {KEPT.name} anew")
+    parser.add_argument("--keep", action="store_true", help=f"write {KEPT.name} again")
     options = parser.parse_args()
     found = asyncio.run(count_all())
     kept = read_kept() if KEPT.exists() else found

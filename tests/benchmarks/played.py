@@ -137,7 +137,7 @@ class PlayedAsterisk(FakeAmi):
         self._cut_in(call, call.callee_uid, int(call.variables[variables.QUOTA]))
 
     def end(self, call: PlayedCall, *, is_cut: bool = False) -> None:
-        """Somebody hangs up, or the switch does."""
+        """Someone hangs up, or the switch does."""
         if call.is_over:
             return
         call.was_cut = is_cut

@@ -258,7 +258,7 @@ SPOILT = {
     "a CDR edited": (edit("45}", "46}"), "its sum is another"),
     "a target edited": (edit("+31612345678", "+31612345679"), "its sum is another"),
     "a token edited": (edit('"hash"', '"cash"'), "its sum is another"),
-    "of the first format": (edit('["ledger",2]', '["ledger",1]'), "line 1: format 1, .* export anew"),
+    "of the first format": (edit('["ledger",2]', '["ledger",1]'), "line 1: format 1, .* export again"),
     "a time beyond sense": (edit('"top_up",2,', f'"top_up",{10**20},'), "line 3: 10+ is beyond every limit"),
     "too deep": (edit('"payments":[]', '"payments":' + "[" * 900 + "]" * 900), "line 2: not a record"),
     "far too deep": (edit('["account"', "[" * 100_000), "line 2: not a record"),

@@ -29,7 +29,7 @@ class FaultyStore(MemoryStore):
         self.reserved: Callable[[], None] | None = None
         """Done once, in the moment in which a reservation was made and whoever asked for it does not know yet."""
         self.theft = 0
-        """Micro-euro that somebody else takes between the next extension's planning and its writing."""
+        """Micro-euro that someone else takes between the next extension's planning and its writing."""
 
     def remember(self) -> None:
         """What the replica has got so far."""

@@ -118,7 +118,7 @@ class Rig:
         await self.clock.advance(0)
 
     async def kill_daemon(self) -> None:
-        """As `kill -9`: nothing is told to anybody."""
+        """As `kill -9`: nothing is told to anyone."""
         self.switch.deliver = lambda _event: None
         if self._task is not None:
             self._task.cancel()

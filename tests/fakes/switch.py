@@ -71,12 +71,12 @@ class FakeSwitch:
         self.note: Callable[[str, BlackBoxRead], BlackBoxRead | None] = lambda _session, record: record
         """What the black box gets of a call that ends; ``None``: nothing."""
         self.asked_alone = 0
-        """How often somebody asked about a session's channels by themselves."""
+        """How often someone asked about a session's channels by themselves."""
         self.dialled = "+31201234567"
         self.deleted: list[list[str]] = []
         """Each order to delete records."""
         self.without_call: set[str] = set()
-        """Unique ids of calls that there are not, though somebody asks about them."""
+        """Unique ids of calls that there are not, though someone asks about them."""
         self.rehearsals: set[str] = set()
         """Unique ids of callers of `charging check --call`."""
         self.deletes = True

@@ -44,7 +44,7 @@ class _World:
         self.store = MemoryStore(self.clock)
         return Shop(self.clock, self.store, make_tariff())
 
-    async def anew(self) -> None:
+    async def again(self) -> None:
         await self.clock.advance(HOUR_S)  # whoever has guessed may guess again
         shop = self._shop()
         self.app.state.service = shop.service
@@ -144,7 +144,7 @@ async def _asked(scope: dict[str, Any], body: bytes) -> _Answer:
 
 
 async def _check(scope: dict[str, Any], body: bytes) -> None:
-    await WORLD.anew()
+    await WORLD.again()
     before = await WORLD.journal()
     answer = await _asked(scope, body)
     after = await WORLD.journal()

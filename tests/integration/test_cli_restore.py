@@ -26,7 +26,7 @@ def copy(charging: Command, place: Place) -> Path:
 
 @contextmanager
 def looked_into(ledger: Path) -> Iterator[sqlite3.Connection]:
-    """Somebody has the file open, so that SQLite leaves what was written last in the file beside it."""
+    """Someone has the file open, so that SQLite leaves what was written last in the file beside it."""
     with closing(sqlite3.connect(ledger)) as connection:
         connection.execute("SELECT count(*) FROM meta").fetchone()
         yield connection

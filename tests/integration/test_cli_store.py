@@ -308,7 +308,7 @@ def test_an_edit_is_compared_before_it_is_made(charging: Command, place: Place) 
     (change,) = charging("tariff", "diff", str(new), "--json").json
     assert (change["effect"], sorted(change["plans"])) == ("dearer", ["light", "pro"])
     assert "dearer" in charging("tariff", "diff", str(place.folder / "tariff.yaml"), str(new)).out
-    assert charging("tariff", "diff", str(new), str(new)).out == "nothing changes for anybody\n"
+    assert charging("tariff", "diff", str(new), str(new)).out == "nothing changes for anyone\n"
     for wrong in ([str(new)] * 3, ["--cdrs", str(new), str(new)], ["--since", "2026-11-01", str(new)]):
         assert charging("tariff", "diff", *wrong).code == 2
     assert "no such" in charging("tariff", "diff", str(place.folder / "none.yaml")).problem.lower()

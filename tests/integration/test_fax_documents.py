@@ -229,7 +229,7 @@ async def test_head_of_a_pdf_lets_no_program_run(folder: DocumentFolder) -> None
 
 
 def locked(path: Path, password: str) -> bytes:
-    """A PDF that only opens with the password; without one it opens for everybody, and is encrypted all the same."""
+    """A PDF that only opens with the password; without one it opens for everyone, and is encrypted all the same."""
     plain, made = path / "plain.pdf", path / "locked.pdf"
     plain.write_bytes(pdf(2))
     options = ("-sOwnerPassword=owner", f"-sUserPassword={password}", "-dEncryptionR=3", "-dKeyLength=128")

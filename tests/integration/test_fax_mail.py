@@ -408,7 +408,7 @@ def nobody_proves(command: Command) -> None:
 def test_mail_is_dropped_and_not_bounced_where_nothing_is_said_of_who_proves_its_from(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mail server gives up what is deferred for days, and tells the From, which may be anybody's."""
+    """A mail server gives up what is deferred for days, and tells the From, which may be anyone's."""
     nobody_proves(command)
     assert "only those sent to an account's own address are faxed" in command("check").out
     out, why = submitted(command, monkeypatch, genuine())

@@ -59,13 +59,13 @@ class Place:
         self.turned = turned
 
     async def connect(self) -> Connection:
-        """A connection that lasts as long as the place, unless somebody ends it."""
+        """A connection that lasts as long as the place, unless someone ends it."""
         reader, writer = await self._reach()
         self._writers.append(writer)
         return reader, writer
 
     async def answers(self) -> None:
-        """Somebody who has something to say is answered."""
+        """Someone who has something to say is answered."""
         reader, writer = await self.connect()
         writer.write(REQUEST)
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")

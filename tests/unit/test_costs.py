@@ -16,7 +16,7 @@ from tests.fakes.effort import C_CALL, steps_run
 async def test_nothing_costs_much_more_than_what_is_kept() -> None:
     found = await count_all()
     assert not (dear := too_dear(read_kept(), found)), f"{dear}: mend it; or if it is worth it, `make costs`"
-    assert read_kept().keys() == found.keys(), "`make costs` writes tests/data/costs.json anew"
+    assert read_kept().keys() == found.keys(), "`make costs` writes tests/data/costs.json again"
 
 
 @pytest.mark.parametrize(("cost", "is_told"), [(1150, False), (1151, True), (500, False)])

@@ -2,7 +2,7 @@
 
 Written to the files and flushed first, taken out of the store second: a crash between leaves both, and the next run
 writes those lines once more; a reader of the files goes by account and number. The ids of archived lines are forgotten:
-a transfer that is repeated after that is carried out anew. So archive only what no daemon can still be repeating: the
+a transfer that is repeated after that is carried out again. So archive only what no daemon can still be repeating: the
 command refuses anything younger than IDS_REMEMBERED_S. Ids that callers from outside made (top-ups, corrections, faxes)
 are remembered apart from their lines, for longer (`charging.ledger.remembered`).
 """

@@ -35,7 +35,7 @@ class Fault(StrEnum):
     REPEATED_ID = "repeated_id"
     """Two lines of one account have the same id."""
     DIGEST = "digest"
-    """A line's contents are not those that its digest was made of: somebody edited it."""
+    """A line's contents are not those that its digest was made of: someone edited it."""
     MISPLACED_OPENING = "misplaced_opening"
     """An opening line that is not the account's first."""
     POSTED_DIFFERS = "posted_differs"

@@ -152,7 +152,7 @@ class _Import:
 
     def _begin(self, head: Head) -> None:
         if head.format != FORMAT:
-            raise LedgerCorrupt(f"format {head.format}, this program knows {FORMAT}: export anew, by this version")
+            raise LedgerCorrupt(f"format {head.format}, this program knows {FORMAT}: export again, by this version")
         self._begun = True
 
     def _end(self, end: End) -> None:

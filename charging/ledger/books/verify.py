@@ -6,7 +6,7 @@ the snapshot adds up to. A session that had left a CDR when the CDRs were read h
 (and never opens again), by a line that is among those. What begins later is not looked at.
 
 Only archiving takes lines away (after their sessions' CDRs) and puts the line of their sum in their place. Where such a
-line turns up that was not there at the beginning, the account is read anew.
+line turns up that was not there at the beginning, the account is read again.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class RedisClient:
             self._sentinel = Sentinel(list(url.hosts), sentinel_kwargs=settings)  # type: ignore[no-untyped-call]
 
     async def _connected(self) -> Redis | RedisCluster:
-        """The client; of sentinels, the master's, asked anew after each failure."""
+        """The client; of sentinels, the master's, asked again after each failure."""
         async with self._connecting:
             if self._redis is None:
                 self._redis = await self._make()
@@ -275,7 +275,7 @@ class RedisClient:
             async with direct as single:
                 yield single
         except (*_MASTER_LOST, MovedError):
-            await redis.aclose()  # so that it asks the cluster anew who has the slot
+            await redis.aclose()  # so that it asks the cluster again who has the slot
             raise
 
     async def _evaluate(

@@ -108,7 +108,7 @@ class RedisDirectory(RedisDocuments):
             found += [number for number in read if number is not None and number.account == account]
         return found[:limit]
 
-    # -- leases: they wait for no replica. One that a fail-over loses is acquired anew, with an epoch beyond any given
+    # -- leases: they wait for no replica. One that a fail-over loses is acquired again, with an epoch beyond any given
     # out before (`lease.lua`), which fences whoever had it; and no daemon is to lose its calls for want of a replica.
 
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:

@@ -90,7 +90,7 @@ class RedisStore(RedisSchema):
 
     async def ping(self) -> None:
         if await self._client.command("GET", self._keys.schema) is None:
-            raise LedgerCorrupt("the Redis ledger has lost its schema: somebody emptied it")
+            raise LedgerCorrupt("the Redis ledger has lost its schema: someone emptied it")
         await self._client.command("SET", self._keys.probe, 1)
 
     async def wall_us(self) -> int | None:
@@ -321,7 +321,7 @@ class RedisStore(RedisSchema):
 
     async def _forget_open(self, transfer: Transfer, switch: str) -> None:
         """Take a closed session out of the index. What fails here leaves an entry that readers pass over. (A session
-        that is opened anew at this very moment would be missed; a daemon never opens an id twice.)"""
+        that is reopened at this very moment would be missed; a daemon never opens an id twice.)"""
         member = index_member(transfer.session or "", transfer.account)
         with suppress(LedgerUnavailable):
             await self._client.command("SREM", self._keys.switch(switch), member)

@@ -55,7 +55,7 @@ def copied(file: Path, ledger: Path) -> Iterator[Path]:
 
 def put_in_place(copy: Path, ledger: Path, kept: Path) -> bool:
     """The copy becomes the ledger, which is ``locked``; what was there is ``kept``: whether there was any. A crash at
-    any moment leaves the one or the other. Raises OSError, and LedgerUnavailable where somebody reads the old one."""
+    any moment leaves the one or the other. Raises OSError, and LedgerUnavailable where someone reads the old one."""
     was_there = ledger.exists()
     _give_to_owner(copy, ledger)
     flush(copy)

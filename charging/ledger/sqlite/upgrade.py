@@ -1,5 +1,5 @@
 """A SQLite ledger that an older program wrote, brought to this program's schema: announced, with a copy first, and
-rehearsed if somebody asks for it."""
+rehearsed if someone asks for it."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ async def list_calls(
     limit: Annotated[int, Query(ge=1, le=ROWS_MAX_BESIDE_CALLS, description="rows in a page")] = 100,
     cursor: Cursor = None,
 ) -> Page[CallOut]:
-    """Open calls, in the order in which they began; of one ``account`` all at once, of everybody by the page. A page
+    """Open calls, in the order in which they began; of one ``account`` all at once, of everyone by the page. A page
     may have fewer than ``limit`` items, or none, though more follow: only ``next`` tells that."""
     if account is not None:
         granted(await service.accounts.get(account))

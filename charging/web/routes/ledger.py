@@ -38,7 +38,7 @@ class FindingOut(BaseModel):
     meaning: str
     advice: str
     figures: dict[str, Any] = Field(description="what the switch noted, and what was booked")
-    done: Instant | None = Field(description="when somebody acknowledged it; null: it is open")
+    done: Instant | None = Field(description="when someone acknowledged it; null: it is open")
     reason: str = Field(description="what was done about it")
 
     @classmethod

@@ -194,7 +194,7 @@ def test_transfer_that_takes_a_party_away_ends_the_call(kind: TransferKind) -> N
     seen = TransferSeen("s-1", kind, "victim", "PJSIP/m", NOW.wall_us)
     session, commands = step(running(), seen, NOW, POLICY)
     assert session.cut_by == "transfer"
-    assert hung_up(commands) == {"caller"}, "the channel that the event names may be anybody's"
+    assert hung_up(commands) == {"caller"}, "the channel that the event names may be anyone's"
     assert AskSwitch(everywhere=True) in commands
     said = SwitchSaid(NOW.mono_us, None, leg("callee"), (leg("moved"),))
     assert hung_up(step(session, said, NOW, POLICY)[1]) == {"callee", "moved"}

@@ -117,7 +117,7 @@ async def test_record_that_comes_long_after_its_session_was_booked_is_deleted(ri
 
 
 async def test_message_that_the_fallback_took_is_charged_while_the_daemon_lives(rig: Rig) -> None:
-    """A daemon that was late with one answer is neither restarted nor connected anew."""
+    """A daemon that was late with one answer is neither restarted nor connected again."""
     await rig.subscriber(credit=EURO, plan="free")
     rig.switch.leave_message(NOBODYS, "u1", fallback=True)
     await rig.clock.advance(21)

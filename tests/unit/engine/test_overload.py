@@ -1,4 +1,4 @@
-"""Overload: who comes anew is turned away at once and nothing is reserved for him; who talks goes on talking."""
+"""Overload: who comes again is turned away at once and nothing is reserved for him; who talks goes on talking."""
 
 from __future__ import annotations
 

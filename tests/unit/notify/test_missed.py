@@ -22,7 +22,7 @@ def call(at_s: int, id: str = "", caller: str = TARGET, number: str = NUMBER) ->
 
 
 class Line:
-    """One account's missed calls as time goes by; somebody looks every second."""
+    """One account's missed calls as time goes by; someone looks every second."""
 
     def __init__(self, pause_s: int = PAUSE_S) -> None:
         self.missed = Missed()
@@ -86,7 +86,7 @@ def test_r13_as_long_as_calls_come_the_pause_doubles_and_after_a_quiet_one_it_is
     assert line.mails[-1] == (quiet_s, 1)
     line.comes(quiet_s + 10)
     line.passes(quiet_s + PAUSE_S)
-    assert line.mails[-1] == (quiet_s + PAUSE_S, 1), "it began anew"
+    assert line.mails[-1] == (quiet_s + PAUSE_S, 1), "it began again"
 
 
 def test_r13_a_robot_that_dials_all_day_makes_a_dozen_mails_and_every_call_is_in_one(line: Line) -> None:

@@ -33,7 +33,7 @@ class FakeSmtp(Smtp):
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.answers: dict[str, Verdict | str] = {}
-        """By recipient; a text is trouble, also to everybody who comes after."""
+        """By recipient; a text is trouble, also to everyone who comes after."""
         self.down = False
         self.slow_s = 0
         self.opened = self.closed = 0

@@ -56,7 +56,7 @@ async def test_r5_the_balance_includes_what_a_running_call_has_used_since_its_la
 async def test_r5_the_balance_shown_in_a_call_is_what_it_would_be_if_the_call_ended_now(
     talked_s: float, minutes: int
 ) -> None:
-    """Also in the moment after an increment, which the switch's own lateness in cutting does not make anybody pay."""
+    """Also in the moment after an increment, which the switch's own lateness in cutting does not make anyone pay."""
     async with make_rig(tariff=make_tariff(price=120_000, increment_s=60)) as rig:
         await rig.subscriber(credit=10 * EURO)
         call = await rig.talking()

@@ -101,7 +101,7 @@ async def test_r11_a_downgrade_keeps_an_upgrade_that_was_not_granted_yet(shop: S
 async def test_r11_a_downgrade_keeps_the_bundle_of_the_plan_that_it_really_ends(
     shop: Shop, months: Months, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else's upgrade comes between the look at the account and the edit."""
+    """Someone else's upgrade comes between the look at the account and the edit."""
     await shop.anna("pro")
     put, raced = shop.store.put_account, []
 

@@ -110,7 +110,7 @@ async def test_r11_an_operator_confirms_the_time(lived: House) -> None:
     assert await warning(lived.store, daemon.clock) == ""
 
 
-# --- what must not bother anybody -------------------------------------------------------------------------------
+# --- what must not bother anyone -------------------------------------------------------------------------------
 
 
 async def test_r11_a_restart_over_a_months_end_expires_at_once(house: House) -> None:

@@ -56,7 +56,7 @@ async def test_r18_r19_the_same_payment_told_again_changes_nothing(shop: Shop) -
 
 
 async def test_r18_r19_naming_the_period_again_changes_nothing(shop: Shop) -> None:
-    """Somebody who does not know whether it was done does it again, without a key of his own."""
+    """Someone who does not know whether it was done does it again, without a key of his own."""
     await shop.anna("pro")
     first = await shop.service.subscriptions.paid("anna", "k1", date(2027, 1, 31))
     assert isinstance(first, Account)

@@ -1,4 +1,4 @@
-"""What was paid in the past, priced anew under another tariff."""
+"""What was paid in the past, priced again under another tariff."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ CREATE TABLE numbers (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX numbers_by_account ON numbers (account);
 
--- What the journal adds up to, kept beside it so that a write need not add anew. The limits are those of the model:
+-- What the journal adds up to, kept beside it so that a write need not add again. The limits are those of the model:
 -- a row that breaks them means a defect, and the write fails.
 CREATE TABLE balances (
     account  TEXT NOT NULL REFERENCES accounts (id),
