@@ -181,6 +181,9 @@ async def _endpoint(look: Look, name: str) -> AsyncIterator[Finding]:
     if transfer == "true":
         what = "the trunk allows transfers: a transferred call leaves its paid deadline behind"
         wrong.append(problem(PART, f"{what}; set allow_transfer = no {reload}"))
+    if await setting("redirect_method") == "uri_pjsip":
+        what = "Asterisk follows a phone's diversion (SIP 302) below the dialplan, whatever the other number costs"
+        wrong.append(problem(PART, f"{what}; set redirect_method = user {reload}"))
     if await setting("direct_media") == "true":
         what = (
             "the trunk has direct media: what does not pass through Asterisk gets no warning (R17) and no rtp_timeout"

@@ -225,7 +225,7 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
     edits = (
         Edit("features.conf", '#include "charging/features_charging.conf"', ""),
         Edit("voicemail.conf", '#include "lab_mailboxes.conf"', ""),
-        Edit("pjsip.conf", "allow_transfer = no", "allow_transfer = yes"),
+        Edit("pjsip.conf", "allow_transfer = no", "allow_transfer = yes\nredirect_method = uri_pjsip"),
         Edit("pjsip.conf", "direct_media = no", "direct_media = yes"),
         Edit("pjsip.conf", "rtp_timeout = 60", "rtp_timeout = 0"),
     )
@@ -238,6 +238,7 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
     assert checked.says(Grade.PROBLEM, "the feature chgkeep does not work", "features_charging.conf")
     assert checked.says(Grade.PROBLEM, str(prompt.with_suffix("")), "does not play on the switch", "copy")
     assert checked.says(Grade.PROBLEM, "the trunk allows transfers", "allow_transfer = no")
+    assert checked.says(Grade.PROBLEM, "follows a phone's diversion", "redirect_method = user")
     assert checked.says(Grade.WARNING, "direct media", "direct_media = no")
     assert checked.says(Grade.WARNING, "no rtp_timeout", "rtp_timeout = 60")
     assert checked.says(Grade.WARNING, "2 numbers have no mailbox", NUMBER, NUMBER_WITHOUT_MAILBOX)
