@@ -16,7 +16,8 @@ FIGURES ?= .cache/bench-daemon.json
 
 # Real time on a shared machine: what failed is run once more, alone and in sight. A test that needs it is a fault to
 # be mended, and no reason to lose a day's work. Three that fail again end it.
-TESTED = $(PYTEST) -q --dist worksteal -n $(1) $(2) || { echo "== failed once, and run again alone:"; \
+TESTED = $(PYTEST) -q --dist worksteal -n $(1) $(2) || { code=$$?; [ $$code -eq 1 ] || exit $$code; \
+	echo "== failed once, and run again alone:"; \
 	$(PYTEST) -q -p no:randomly --last-failed --last-failed-no-failures none --maxfail 3 $(2); }
 
 # Compiled code is kept: a test run starts hundreds of processes, and each would compile the whole program again.

@@ -34,9 +34,10 @@ ENCODING = "utf-8"
 GREETING = b"Asterisk Call Manager/"
 LINE_END = b"\r\n"
 MESSAGE_END = b"\r\n\r\n"
-READ_BYTES = 16_384
+READ_BYTES = 65_536
 """Of what the switch sends, so much is read at a time, and between two reads calls are decided. asyncio's own 256 KiB
-are some thousand messages, which take 50 ms."""
+are some thousand messages, which take 50 ms. With much less, a loaded loop would fall behind with the switch's words:
+it reads once in each of its turns."""
 MAX_MESSAGE_BYTES = 1 << 20
 """An unfinished message larger than this is no AMI; the connection is dropped."""
 MAX_LIST_EVENTS = 200_000

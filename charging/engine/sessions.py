@@ -403,7 +403,7 @@ class Registry:
 
     async def _audit_due(self, pause_s: float) -> None:
         """Until the next audit is due, or a session was seen that we do not know."""
-        pause = asyncio.create_task(self._pause(pause_s))
+        pause = asyncio.create_task(self._rest(pause_s))
         found = asyncio.create_task(self._found.wait())
         try:
             await asyncio.wait((pause, found), return_when=asyncio.FIRST_COMPLETED)
@@ -415,6 +415,15 @@ class Registry:
             self._found_again_us = self._clock.now().plus(FOUND_PAUSE_S).mono_us
             self.doubt()
             self._found.clear()
+
+    async def _rest(self, pause_s: float) -> None:
+        """Between two audits. What is in doubt waits for AUDIT_S and no longer, however long the last audit took: calls
+        whose task is missing are paid no further ahead."""
+        await self._pause(AUDIT_S)
+        left_s = pause_s - AUDIT_S
+        while left_s > 0 and self._doubts_settled >= self._doubts:
+            await self._pause(min(left_s, AUDIT_S))
+            left_s -= AUDIT_S
 
     # --- the black box ----------------------------------------------------------------------------------------
 

@@ -56,7 +56,9 @@ _PLAIN = re.compile(_ADDRESS)
 _MAILBOX = re.compile(rf"""(?:[^"<>@,;:()\[\]\\\x00-\x1f\x7f-\U0010ffff]|"[ -!#-;=?-\[\]-~]*")*<\s*({_ADDRESS})\s*>""")
 """What may stand before an address in angle brackets: words, and words in quotes that hold no brackets."""
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-_NAMES_OR_COMMENTS = re.compile(r'"[^"]*"|\([^()]*\)')
+_NAMES_OR_COMMENTS = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|\((?:[^()\\]|\\.)*(?:\)|(?=\()|\\?$)')
+"""With what a backslash escapes in them (RFC 5322, 3.2.1)."""
+_QUOTES = re.compile(r'["()]')
 _ENTRIES = re.compile("[,;:]")
 _ANGLE = re.compile("<([^<>]*)>")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
@@ -269,7 +271,10 @@ def _has_twice(message: EmailMessage) -> bool:
 def _addresses(message: EmailMessage, name: str) -> list[str]:
     """What is only called so is none: a mail program takes the name from the mail that it answers, whose sender may
     have called himself as he liked."""
-    entries = _ENTRIES.split(_NAMES_OR_COMMENTS.sub(" ", _header(message, name)))
+    rest = _NAMES_OR_COMMENTS.sub(" ", _header(message, name))
+    if _QUOTES.search(rest):  # comments in comments, quotes that do not end: what is an address is not sure
+        return []
+    entries = _ENTRIES.split(rest)
     words = (word for entry in entries for word in (_ANGLE.findall(entry) or [entry])[-1].split())
     return list(dict.fromkeys(word for word in words if is_plain_address(word)))
 

@@ -21,7 +21,7 @@ DESCRIPTIONS = {
     400: "the body cannot be read",
     401: "no token, or one that is not known (any more)",
     402: "not enough credit",
-    403: "the token has not the scope that this needs",
+    403: "the token has not the scope that this needs, or its bounds (account, largest amount) do not allow it",
     404: "there is no such account, number, call…",
     408: "the body did not arrive in time",
     409: "it contradicts what is stored: it exists already, the account is closed, the idempotency key was used for "

@@ -22,15 +22,15 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from charging.door import Sparing
-from charging.errors import LedgerError
+from charging.errors import ConfigError, LedgerError
 from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, token_id
 from charging.web.limits import Limits
-from charging.web.problem import ledger_response, problem_response
+from charging.web.problem import bad_file_response, ledger_response, problem_response
 from charging.web.public import RATE, REQUEST_ID, Pace
 from charging.web.settings import Api
-from charging.web.token_bounds import beyond, is_its_own
+from charging.web.token_bounds import NUMBER, beyond, is_its_own
 
 REALM = 'Bearer realm="charging"'
 IPV6_PREFIX = 64
@@ -40,6 +40,10 @@ UPLOADS_MAX = 8
 """Bodies at a time of operations that have a limit of their own: large ones."""
 
 log = structlog.get_logger(__name__)
+
+
+Names = Mapping[str, str]
+"""What a path names: the parts of its template in braces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Operations:
             )
         )
 
-    def at(self, path: str) -> tuple[Mapping[str, Operation], Mapping[str, str]] | None:
+    def at(self, path: str) -> tuple[Mapping[str, Operation], Names] | None:
         """The methods of a path, and what it names; ``None``: there is no such path."""
         found = ((methods, pattern.match(path)) for pattern, methods in self.table)
         return next(((methods, match.groupdict()) for methods, match in found if match is not None), None)
@@ -127,32 +131,34 @@ class Gate:
             if scope["path"] in self._open_paths and scope["method"] == "GET":
                 await self._app(scope, receive, send)
                 return
-            operation, token = await self._check(scope)
+            operation, token, names = await self._check(scope)
+            await self._pass(operation, token, names, scope, receive, send)
         except Denied as denied:
             await denied.response(scope, receive, send)
         except LedgerError as error:
             await ledger_response(error)(scope, receive, send)
-        else:
-            await self._pass(operation, token, scope, receive, send)
+        except ConfigError as error:
+            await bad_file_response(error)(scope, receive, send)
 
-    async def _pass(self, operation: Operation, token: Token, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass(
+        self, operation: Operation, token: Token, names: Names, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Read the body and hand it on. Only so many large ones are in memory at a time."""
         large = operation.body_bytes is not None
+        if large and self._uploads >= UPLOADS_MAX:
+            raise _crowded()
+        self._uploads += large
         try:
-            if large and self._uploads >= UPLOADS_MAX:
-                raise _crowded()
-            self._uploads += large
-            try:
-                body = await self._body(scope, receive, operation.body_bytes or self._settings.max_body_bytes)
-                if why := beyond(token, operation.template, body):
-                    raise Denied(problem_response(403, "forbidden", why, "ask the operator"))
-                await self._app(scope, _Replay(body, receive), send)
-            finally:
-                self._uploads -= large
-        except Denied as denied:
-            await denied.response(scope, receive, send)
+            body = await self._body(scope, receive, operation.body_bytes or self._settings.max_body_bytes)
+            if why := beyond(token, operation.template, body):
+                raise _forbidden(why, "ask the operator")
+            if operation.template == NUMBER:  # it may have become another customer's while the body came
+                await self._check_account(operation, token, names, scope)
+            await self._app(scope, _Replay(body, receive), send)
+        finally:
+            self._uploads -= large
 
-    async def _check(self, scope: Scope) -> tuple[Operation, Token]:
+    async def _check(self, scope: Scope) -> tuple[Operation, Token, Names]:
         token = await self._login(scope)
         now_us = self._clock.now().mono_us
         wait_s = self._requests.take(token.id, now_us)
@@ -166,13 +172,7 @@ class Gate:
             advice = f"make one that has: `charging token add NAME --scope {needed}`"
             challenge = f'{REALM}, error="insufficient_scope", scope="{needed}"'
             raise Denied(problem_response(403, "forbidden", detail, advice), WWW_Authenticate=challenge)
-        query = scope["query_string"]
-        if token.account and not await is_its_own(
-            token, scope["method"], operation.template, names, query, self._service
-        ):
-            detail = f"the token {token.id} is bound to account {token.account}"
-            advice = "name that account: in the path, or as the parameter `account` of a list"
-            raise Denied(problem_response(403, "forbidden", detail, advice))
+        await self._check_account(operation, token, names, scope)
         if scope["method"] != "GET":
             log.info(
                 "api_change_asked",
@@ -181,9 +181,15 @@ class Gate:
                 method=scope["method"],
                 request=scope.get(REQUEST_ID),
             )
-        return operation, token
+        return operation, token, names
 
-    def _operation(self, scope: Scope) -> tuple[Operation, Mapping[str, str]]:
+    async def _check_account(self, operation: Operation, token: Token, names: Names, scope: Scope) -> None:
+        query, method = scope["query_string"], scope["method"]
+        if token.account and not await is_its_own(token, method, operation.template, names, query, self._service):
+            detail = f"the token {token.id} is bound to account {token.account}"
+            raise _forbidden(detail, "name that account: in the path, or as the parameter `account` of a list")
+
+    def _operation(self, scope: Scope) -> tuple[Operation, Names]:
         found = self._operations.at(scope["path"])
         if found is None:
             raise Denied(problem_response(404, "not_found", "there is no such path", "/openapi.json lists them"))
@@ -271,6 +277,11 @@ def _address(scope: Scope) -> str:
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False))
     return str(address)
+
+
+def _forbidden(detail: str, advice: str) -> Denied:
+    challenge = f'{REALM}, error="insufficient_scope"'
+    return Denied(problem_response(403, "forbidden", detail, advice), WWW_Authenticate=challenge)
 
 
 def _unauthorized(detail: str) -> JSONResponse:

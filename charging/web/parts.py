@@ -74,6 +74,7 @@ QueryNumber = Annotated[str, AfterValidator(_not_a_plus)]
 TheService = Annotated[Service, Depends(_service)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="rows in a page")]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
+NumberCursor = Annotated[QueryNumber | None, Query(max_length=200, description="`next` of the page before")]
 CdrCursor = Annotated[
     str | None,
     Query(max_length=200, description="`next` of the page before", json_schema_extra={"pattern": CDR_CURSOR}),
@@ -99,11 +100,11 @@ def euro(text: str) -> int:
     return -amount if text.startswith("-") else amount
 
 
-def exact_euro(text: str) -> int:
+def exact_euro(text: str, at: str) -> int:
     """Micro-euro of an amount that nobody pays, with all the decimals that prices have. Refuses the request where it is
     none."""
     if not re.fullmatch(EXACT_AMOUNT, text):
-        raise _no_amount(text, 6, "?credit")
+        raise _no_amount(text, 6, at)
     return parse_euro(text.lstrip("+"))
 
 

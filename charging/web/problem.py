@@ -65,6 +65,7 @@ class ProblemDocument(BaseModel):
     advice: str = Field("", description="what to do next")
     problems: list[str] = Field([], description="each thing wrong with a file or the request")
     errors: list[ErrorAt] = Field([], description="where in the request it is wrong, as far as that is known")
+    instance: str = Field("", description="urn:charging:request: and the id of the request, as in X-Request-Id")
     obstacle: str = Field("", description=f"what stands against a fax: {', '.join(Obstacle)}; empty: the code says it")
 
 
@@ -102,6 +103,7 @@ def problem_response(
         advice=advice,
         problems=list(problems),
         errors=list(errors),
+        instance="",
         obstacle=obstacle,
     )
     return JSONResponse(document.model_dump(), status, media_type=MEDIA_TYPE)
@@ -158,6 +160,11 @@ def ledger_response(error: Exception) -> JSONResponse:
 
 async def _config(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ConfigError)
+    return bad_file_response(error)
+
+
+def bad_file_response(error: ConfigError) -> JSONResponse:
+    """The response if there is no good tariff to answer by."""
     problems = [str(one) for one in error.problems]
     return problem_response(503, "bad_file", "a file must be mended first", problems=problems)
 

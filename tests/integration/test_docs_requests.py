@@ -92,9 +92,10 @@ async def test_every_request_of_the_page_is_answered_as_it_says(
             answer = await Curl.of(line, tmp_path).answer()
             answers[re.sub(r"^\w+://[^/]*|\?.*", "", str(answer.url))] = answer.status_code
     assert answers == {
+        "/v1/accounts/alice/balance": 200,
+        "/v1/accounts/alice/top-ups": 201,
         "/accounts/alice/balance": 200,
-        "/accounts/alice/top-ups": 201,
         "/health": NO_SWITCH,
         "/metrics": 200,
-        "/accounts/alice/faxes": NO_SWITCH,
+        "/v1/accounts/alice/faxes": NO_SWITCH,
     }

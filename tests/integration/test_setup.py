@@ -119,6 +119,22 @@ def test_what_failed_is_run_once_more_and_nothing_else_is(tmp_path: Path, mended
     assert "== failed once, and run again alone:" in done.stdout
 
 
+def test_a_run_that_was_killed_is_not_made_good_by_running_what_failed_before(tmp_path: Path) -> None:
+    """Only pytest's own word that tests failed (1) brings the second run: a killed run has run nearly nothing."""
+    tried = "tried: ; $(call TESTED,0,x)"
+    program = "sh -c 'echo ran >>ran; exit 137' --"
+    done = subprocess.run(
+        ["make", "-f", ROOT / "Makefile", "--eval", tried, "tried", f"PYTEST={program}"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "MAKE"))},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert (tmp_path / "ran").read_text().split() == ["ran"]
+
+
 def test_a_yanked_version_is_installed_and_told_with_what_to_do(folder: Path, index: Index) -> None:
     index.releases[0] = Release("cover", "1.0", COVER.requires, COVER.extras, yanked="breaks things")
     code, said = set_up(folder, index.url)

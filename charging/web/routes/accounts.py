@@ -32,7 +32,7 @@ from charging.web.models import (
     SubscriptionPayment,
     TopUp,
 )
-from charging.web.parts import Cursor, Limit, TheService, bad_cursor, euro, page
+from charging.web.parts import Cursor, Limit, NumberCursor, TheService, bad_cursor, euro, page
 from charging.web.problem import granted
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
@@ -95,7 +95,7 @@ async def _status(service: Service, account: str, body: StatusEdit) -> Account |
 
 @router.get("/{account}/numbers")
 async def list_numbers_of(
-    account: str, service: TheService, limit: Limit = 100, cursor: Cursor = None
+    account: str, service: TheService, limit: Limit = 100, cursor: NumberCursor = None
 ) -> Page[NumberOut]:
     """The account's numbers, in order."""
     rows = granted(await service.numbers.page(cursor or "", limit + 1, account))

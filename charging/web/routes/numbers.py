@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from charging.service.numbers import NumberChanges
 from charging.web.models import NumberEdit, NumberNew, NumberOut, Page
-from charging.web.parts import AccountFilter, Cursor, Limit, TheService, page
+from charging.web.parts import AccountFilter, Limit, NumberCursor, TheService, page
 from charging.web.problem import granted
 
 router = APIRouter(prefix="/numbers", tags=["numbers"])
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/numbers", tags=["numbers"])
 
 @router.get("")
 async def list_numbers(
-    service: TheService, account: AccountFilter = None, limit: Limit = 100, cursor: Cursor = None
+    service: TheService, account: AccountFilter = None, limit: Limit = 100, cursor: NumberCursor = None
 ) -> Page[NumberOut]:
     """Numbers in order, of one account or all."""
     rows = granted(await service.numbers.page(cursor or "", limit + 1, account))

@@ -74,5 +74,5 @@ async def quote_fax(
 @router.get("/limits")
 async def limit(service: TheService, asked: TheCall, credit: Amount = None) -> LimitOut:
     """How long a call could last."""
-    money = exact_euro(credit) if credit is not None else None
+    money = exact_euro(credit, "?credit") if credit is not None else None
     return LimitOut.of(granted(await service.quotes.limit(asked, money)))

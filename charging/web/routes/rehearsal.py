@@ -44,7 +44,7 @@ class ClearedOut(BaseModel):
 @router.put("")
 async def begin_rehearsal(body: RehearsalWish, service: TheService) -> NumberOut:
     """The number is in service, with the money of one call."""
-    amount = exact_euro(body.amount)
+    amount = exact_euro(body.amount, "#/amount")
     return NumberOut.of(granted(await service.rehearsals.begin(body.number, body.plan, body.target, amount)))
 
 

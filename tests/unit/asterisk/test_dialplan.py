@@ -17,6 +17,7 @@ from charging.asterisk.dialplan import (
 )
 from charging.asterisk.message import AmiMessage
 from charging.cli.check_look import shipped
+from charging.shipped import shipped_config
 
 TEXT = r"""
 ; a comment
@@ -100,3 +101,11 @@ def test_the_operators_own_lines_that_lead_to_us_are_known_with_whether_they_ans
         "[charging-x]\nexten => s,1,Goto(charging-incoming,1,1)\n"
     )
     assert [(line.exten, answered) for line, answered in ways_in(lines)] == [("1", True), ("2", False), ("", False)]
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in (shipped_config() / "asterisk").glob("extensions*.conf")))
+def test_no_line_reads_through_import_which_holds_a_lock_that_sip_may_wait_for(file: str) -> None:
+    """IMPORT holds the other channel's lock while PJSIP_HEADER waits for a thread of SIP, which may be waiting for that
+    channel: all of Asterisk would stop (asterisk#307)."""
+    lines = shipped(file).splitlines()
+    assert not [line for line in lines if "IMPORT(" in line and not line.lstrip().startswith(";")]

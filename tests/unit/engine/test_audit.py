@@ -85,3 +85,34 @@ async def test_after_a_look_that_took_long_the_next_waits_longer_and_within_boun
     monkeypatch.setattr(rig.switch, "look", slow)
     await rig.clock.advance(1000)
     assert pauses[:4] == [AUDIT_S, 30, AUDIT_MAX_S, AUDIT_S]
+
+
+async def test_what_is_in_doubt_waits_for_one_usual_pause_however_long_the_last_look_took(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls whose task is missing are paid no further ahead: the next audit reloads them."""
+    restored: list[int] = []
+    restore = rig.registry._restore
+
+    async def noting() -> None:
+        restored.append(rig.clock.now().mono_us)
+        await restore()
+
+    monkeypatch.setattr(rig.registry, "_restore", noting)
+    look = rig.switch.look
+    lasts_s = [float(AUDIT_S)]
+
+    async def slow() -> object:
+        await rig.clock.sleep_until(rig.clock.now().plus(lasts_s.pop(0) if lasts_s else 0).mono_us)
+        return await look()
+
+    monkeypatch.setattr(rig.switch, "look", slow)
+    while lasts_s:
+        await rig.clock.advance(1)
+    await rig.clock.advance(AUDIT_S)  # the slow look ends, and a pause of AUDIT_MAX_S begins
+    restored.clear()
+    doubted_us = rig.clock.now().mono_us
+    rig.registry.doubt()
+    await rig.clock.advance(AUDIT_MAX_S)
+    assert restored
+    assert restored[0] - doubted_us <= (AUDIT_S + 1) * MICROSECONDS

@@ -155,6 +155,8 @@ async def test_plus_of_a_query_that_came_as_a_space_is_not_priced_as_a_national_
     assert "%2B" in problem["detail"]
     assert [one["pointer"] for one in problem["errors"]] == ["?number"]
     await door("read", "GET", "/decisions?number=+31201234567", 422)
+    await door("read", "GET", "/numbers?cursor=+31201234567", 422)
+    await door("read", "GET", "/accounts/anna/numbers?cursor=+31201234567", 422)
 
 
 @pytest.mark.parametrize(

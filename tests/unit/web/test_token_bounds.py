@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, NoReturn
 
 import pytest
 
+from charging.errors import ConfigError, Problem
 from charging.pricing.money import parse_euro
+from charging.service.numbers import NumberChanges
 from charging.service.tokens import Bounds, NewToken, Scope
 from tests.fakes.clock import FakeClock
 from tests.unit.service.conftest import Shop
@@ -182,3 +185,34 @@ async def test_a_token_made_before_there_were_bounds_is_read_as_one_without(door
     await door.documents.put_document("api-tokens", token.id, old)
     assert (await door.tokens.all())[0] == token
     await door(token.name, "GET", "/health", 200 if token.name == "read" else 403)
+
+
+async def test_a_number_that_becomes_anothers_while_the_body_comes_is_not_changed(door: Door, shop: Shop) -> None:
+    annas = await bound(door, Scope.NUMBERS, account="anna")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"forward_to": '
+        await shop.service.numbers.remove(ANNAS)
+        await shop.service.numbers.add("bert", ANNAS, NumberChanges(forward_to=""))
+        yield b'"+31612345678"}'
+
+    headers = {"Content-Type": "application/json"}
+    await door(annas, "PATCH", f"/numbers/{ANNAS}", 403, content=body(), headers=headers)
+    assert (await door("read", "GET", f"/numbers/{ANNAS}")).json()["forward_to"] == ""
+
+
+async def test_what_a_bound_refuses_names_the_challenge_as_the_document_says(door: Door) -> None:
+    annas = await bound(door, Scope.READ, account="anna")
+    refused = await door(annas, "GET", "/accounts/bert", 403)
+    assert refused.headers["www-authenticate"] == 'Bearer realm="charging", error="insufficient_scope"'
+
+
+async def test_a_bound_token_is_told_of_a_tariff_that_cannot_be_read(door: Door, shop: Shop) -> None:
+    annas = await bound(door, Scope.READ, account="anna")
+
+    def broken() -> NoReturn:
+        raise ConfigError([Problem("tariff.yaml", "", "nothing", "a tariff")])
+
+    shop.service.numbers._tariff = broken
+    problem = await door(annas, "GET", f"/numbers/{ANNAS}", 503)
+    assert problem.json()["code"] == "bad_file"
