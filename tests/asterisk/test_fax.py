@@ -224,9 +224,16 @@ async def test_order_that_comes_late_to_the_switch_is_not_dialled(lab: Lab) -> N
 async def test_r14_fax_handed_in_by_mail_is_sent_and_without_credit_answered(lab: Lab, tmp_path: Path) -> None:
     async with engine(lab, tmp_path, credit="0.10") as live:
         await charging(live, "account", "set", "anna", "--email", "anna@example.nl")
-        assert await charging(live, "fax", "submit-mail", stdin=mail(fax_machine.busy(), pages=1)) == b""
+        assert (
+            await charging(
+                live, "fax", "submit-mail", "--recipient", "fax@example.nl", stdin=mail(fax_machine.busy(), pages=1)
+            )
+            == b""
+        )
         assert (await live.cdr())["dial_status"] == "BUSY"
-        reply = await charging(live, "fax", "submit-mail", stdin=mail(fax_machine.busy(), pages=2))
+        reply = await charging(
+            live, "fax", "submit-mail", "--recipient", "fax@example.nl", stdin=mail(fax_machine.busy(), pages=2)
+        )
         answer = message_from_bytes(reply, policy=default)
         assert answer["To"] == "Anna@Example.nl"
         told = "de fax (2\N{NO-BREAK SPACE}pagina’s) kost €\N{NO-BREAK SPACE}0,16"

@@ -19,6 +19,7 @@ from tests.fakes.documents import pdf
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
 
 LAST_DAY = TENTH.replace(year=YEAR + 1)
+FAX_ADDRESS = "fax@voice.example"
 
 
 async def test_r1_r2_r3_r6_r9_r12_r13_r14_r15_r17_r19_r20_r21_r22_r23_voice_free_lives_through_a_year(
@@ -96,7 +97,7 @@ async def _has_thirteen_cents(anna: Story) -> None:
         "available": "0.13",
         "missing": "0.02",
     }
-    await anna.charging("fax", "submit-mail", "--reply-by", "smtp", stdin=_mail_with_fax(pages=3))
+    await anna.charging("fax", "submit-mail", "--recipient", FAX_ADDRESS, "--reply-by", "smtp", stdin=_mail_with_fax(3))
     returned = await anna.reply()  # and by return e-mail
     assert returned.subject == f"Uw fax naar {fax_machine.receives(22)} is niet verstuurd"
     assert "- 3 pagina’s: € 0,15 - uw beltegoed: € 0,13 - tekort: € 0,02" in returned.text
@@ -105,7 +106,7 @@ async def _has_thirteen_cents(anna: Story) -> None:
 
 def _mail_with_fax(pages: int) -> bytes:
     message = EmailMessage()
-    message["From"], message["To"], message["Subject"] = ADDRESS, "fax@voice.example", fax_machine.receives(22)
+    message["From"], message["To"], message["Subject"] = ADDRESS, FAX_ADDRESS, fax_machine.receives(22)
     message["Authentication-Results"] = "mx.voice.example; dmarc=pass header.from=example.nl"
     message.add_attachment(pdf(pages), "application", "pdf", filename="offerte.pdf")
     return message.as_bytes()
