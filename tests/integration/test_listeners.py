@@ -107,7 +107,7 @@ async def is_cut_off(reader: asyncio.StreamReader) -> bytes:
     """Wait until the other side ends the connection; what it said before."""
     said = b""
     async with asyncio.timeout(10):
-        with contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionError):  # also a pipe that breaks under what is still written
             while data := await reader.read(1000):
                 said += data
     return said

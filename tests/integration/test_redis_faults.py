@@ -186,7 +186,7 @@ async def test_what_is_written_waits_for_its_replicas_also_when_it_changes_nothi
         await add_account(plain, account)
     assert await plain.put_number(Number("+31200", "a"))
     await run(plain, "r1 reserve s1:open -> created")
-    store = await opened(server.url + "?min_replicas_ack=1&timeout_s=0.2")
+    store = await opened(server.url + "?min_replicas_ack=1&timeout_s=1")
     with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
         await UNACKNOWLEDGED[act](store)
     assert await store.acquire_lease("switch-1", "daemon-1", 15) is not None  # leases are fenced instead
