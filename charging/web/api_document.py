@@ -75,7 +75,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     """FastAPI's document, completed in place."""
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    schemas["ProblemDocument"] = ProblemDocument.model_json_schema(mode="serialization")
+    problem = ProblemDocument.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["ProblemDocument"] = problem
     components["responses"] = {f"Problem{status}": _problem(status) for status in DESCRIPTIONS}
     description = "made by `charging token add`; each operation names the scope that it needs"
     components["securitySchemes"] = {SCHEME: {"type": "http", "scheme": "bearer", "description": description}}

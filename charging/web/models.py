@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StrictBool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, StrictBool
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from charging.call.cdr import iso
 from charging.call.decided import Turn, advice, explanation
@@ -215,11 +215,17 @@ class CreditedOut(BaseModel):
         )
 
 
+def _whole(value: object) -> object:
+    """What JSON calls an integer, 5.0 too: neither a truth value, which Python takes for one, nor a text."""
+    if isinstance(value, bool | str):
+        raise PydanticCustomError("int_type", "a whole number is expected")
+    return value
+
+
 class MinuteGrant(Body):
     """Free minutes given, or taken back."""
 
-    minutes: int = Field(
-        strict=True,
+    minutes: Annotated[int, BeforeValidator(_whole)] = Field(
         ge=-MINUTES_MAX,
         le=MINUTES_MAX,
         description="of the present month, not 0; negative: taken back",
