@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 WORKERS ?= 2
 # Calls on the real Asterisk pass in real time: a test waits more than it computes.
-CALLERS ?= 3
+CALLERS ?= 2
 PREFIX ?= /opt/charging/.venv
 SECONDS ?= 60
 SITE ?= site
