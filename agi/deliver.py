@@ -13,11 +13,11 @@ from charging.asterisk import variables
 async def deliver(session: AgiSession, desk: CallDesk, answer: Answer) -> None:
     """Set every variable of the answer; if that fails in any way, tell the desk that it was for nothing.
 
-    The decision is set last: a dialplan that got only a part sees none, and falls back.
+    One command sets them, which the switch carries out as a whole or not at all. The decision is the last of them all
+    the same: a dialplan that got only a part would see none, and fall back.
     """
     try:
-        for name, value in assignments(answer):
-            await session.set_variable(name, value)
+        await session.set_variables(assignments(answer))
         if session.hung_up:
             raise CallerLeft("the caller hung up")
     except BaseException:  # also when the deadline passes or the daemon stops: the money must be given back

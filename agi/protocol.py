@@ -23,6 +23,7 @@ that seems to end the header. Two checks together prove a header; neither does s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from charging.errors import LocalProtocolError, RemoteProtocolError
@@ -33,7 +34,9 @@ MAX_VALUE_CHARACTERS = 1000
 """Asterisk reads a command into 2048 bytes."""
 
 CODE_SUCCESS = 200
-CODE_DEAD_CHANNEL = 511
+TAKEN_APART = frozenset(',"\\()[]')
+"""By these Asterisk takes an application's arguments apart (``ast_app_separate_args``), or hides them from it. No value
+of an answer has one."""
 
 HEADER_NAMES = (
     "agi_network",
@@ -200,6 +203,23 @@ def _result(line: str) -> Result:
         raise RemoteProtocolError(f"an answer without a result: {line[:80]!r}")
     value, _, data = rest.removeprefix("result=").partition(" ")
     return Result(CODE_SUCCESS, value, data[1:-1] if data.startswith("(") and data.endswith(")") else "")
+
+
+def assigning(pairs: Iterable[tuple[str, str]]) -> bytes:
+    """One command that sets channel variables, in this order: the application ``MSet``, which Asterisk's core has.
+    Raises LocalProtocolError for a value that MSet would take apart."""
+    assignments = []
+    for name, value in pairs:
+        if taken_apart := TAKEN_APART.intersection(value):
+            raise LocalProtocolError(f"{name} holds {min(taken_apart)!r}: {value[:40]!r}")
+        assignments.append(f"{name}={value}")
+    return command("EXEC MSet", ",".join(assignments))
+
+
+def check_assigned(result: Result) -> None:
+    """Raises RemoteProtocolError for another answer to :func:`assigning` than that the application ran through."""
+    if (result.code, result.value) != (CODE_SUCCESS, "0"):
+        raise RemoteProtocolError(f"the variables were not set: {result.code} {result.value} {result.data}")
 
 
 def command(*words: str) -> bytes:

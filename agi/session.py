@@ -1,22 +1,13 @@
-"""One conversation with the dialplan: commands out, each with its own deadline for the answer."""
+"""One conversation with the dialplan: two commands out, a proof and the answer, each with a deadline for its reply."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 from collections import deque
+from collections.abc import Iterable
 
-from agi.protocol import (
-    CODE_SUCCESS,
-    HungUp,
-    Message,
-    Receiver,
-    Request,
-    Result,
-    check_proof,
-    command,
-    proof,
-)
+from agi.protocol import HungUp, Message, Receiver, Request, Result, assigning, check_assigned, check_proof, proof
 from charging.errors import RemoteProtocolError
 
 READ_BYTES = 4096
@@ -25,10 +16,6 @@ READ_BYTES = 4096
 
 class CallerLeft(RemoteProtocolError):
     """The connection ended, or the switch stopped answering, before the conversation was over."""
-
-
-class CommandRefused(RemoteProtocolError):
-    """The switch did not carry out a command."""
 
 
 class AgiSession:
@@ -54,26 +41,22 @@ class AgiSession:
         check_proof(await self._result(), secret)
         return request
 
-    async def set_variable(self, name: str, value: str) -> None:
-        """Set a channel variable. Raises LocalProtocolError (control characters), CommandRefused."""
-        await self._do("SET VARIABLE", name, value)
-
-    async def _do(self, verb: str, *arguments: str) -> Result:
+    async def set_variables(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Set channel variables, in this order, by one command. Raises LocalProtocolError (a value that cannot be
+        written), RemoteProtocolError (not set, or only in part)."""
         if self._messages:
             raise RemoteProtocolError(f"an answer that nobody asked for: {self._messages[0]!r}")
-        line = command(verb, *arguments)
+        line = assigning(pairs)
         try:
             self._writer.write(line)
             async with asyncio.timeout(self._reply_deadline_s):
                 await self._writer.drain()
                 result = await self._result()
         except TimeoutError:
-            raise CallerLeft(f"{verb}: no answer within {self._reply_deadline_s:g} s") from None
+            raise CallerLeft(f"the variables: no answer within {self._reply_deadline_s:g} s") from None
         except ConnectionError as error:
-            raise CallerLeft(f"{verb}: {error}") from error
-        if result.code != CODE_SUCCESS:
-            raise CommandRefused(f"{verb} {arguments[:1]}: {result.code} {result.data}")
-        return result
+            raise CallerLeft(f"the variables: {error}") from error
+        check_assigned(result)
 
     async def _result(self) -> Result:
         while True:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from agi.deliver import assignments
 from agi.port import Answer
-from agi.protocol import command
+from agi.protocol import assigning, command
 from charging.asterisk import variables
 from charging.asterisk.control import CallControl
 from charging.asterisk.message import AmiMessage
@@ -113,7 +113,7 @@ class Tap:
         self.kept: dict[str, list[str]] = {}
 
     def answers(self, route: str, answer: Answer) -> None:
-        self.commands[route] = [command("SET VARIABLE", name, value) for name, value in assignments(answer)]
+        self.commands[route] = [assigning(assignments(answer))]
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         header = (await reader.readuntil(b"\n\n")).decode().removesuffix("\n")

@@ -16,7 +16,7 @@ from tests.asterisk.engine import NUMBER, Engine, engine
 from tests.asterisk.test_api_calls import command
 from tests.fakes.relay import Relay
 
-ORDER = b"SET VARIABLE"
+ORDER = b"EXEC MSet"
 """In what the daemon says once it has decided; before it asks for a proof."""
 
 pytestmark = pytest.mark.asterisk

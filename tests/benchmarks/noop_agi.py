@@ -1,7 +1,7 @@
 """What a decision is measured against: a FastAGI server of plain asyncio that always says the same, and knows nothing.
 
-It reads the header, and sets the variables of an answer one command after the other, as the protocol's own examples do.
-Prints its port.
+It reads the header, asks for the proof and sets the variables of an answer, in the very words of the daemon. Prints its
+port.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import asyncio
 
 from agi.deliver import assignments
 from agi.port import Answer
-from agi.protocol import command, proof
+from agi.protocol import assigning, proof
 
 ANSWER = Answer(
     "forward", "credit", "19ac6fc4b2f-0123456789abcdef", 120, "+31201000000", 30, "nl", "31850000001", "asterisk"
 )
-COMMANDS = (proof("0" * 32), *(command("SET VARIABLE", name, value) for name, value in assignments(ANSWER)))
+COMMANDS = proof("0" * 32), assigning(assignments(ANSWER))
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

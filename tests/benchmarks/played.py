@@ -26,7 +26,7 @@ CHANNEL_S = 30e-6
 LIST_STEP = 50
 """Channels of a list between two pauses."""
 DELETES_AFTER_S = 0.005
-SETTING = re.compile(r'SET VARIABLE "_{0,2}([A-Z_]+)" "(.*)"$')
+SETTING = re.compile(r'EXEC MSet "(.*)"$')
 GUARD_S = 3.0
 """The dialplan's own, as shipped."""
 BACKSTOP_S = 5
@@ -346,8 +346,10 @@ class Asking(asyncio.Protocol):
             return f"200 result=1 ({command[19:-1]})\n".encode()
         if (setting := SETTING.match(command)) is None:
             return b"510 Invalid or unknown command\n"
-        self._call.variables[setting[1]] = setting[2]
-        return b"200 result=1\n"
+        for pair in setting[1].split(","):
+            name, _, value = pair.partition("=")
+            self._call.variables[name.lstrip("_")] = value
+        return b"200 result=0\n"
 
 
 async def ask(call: PlayedCall, port: int) -> float:

@@ -91,7 +91,8 @@ class AgiClient:
         match words:
             case ["GET", "FULL", "VARIABLE", text]:
                 return f"200 result=1 ({text})\n".encode()
-            case ["SET", "VARIABLE", name, value]:
-                self.variables[re.sub("^__?", "", name)] = value
-                return b"200 result=1\n"
+            case ["EXEC", "MSet", pairs]:
+                named = (pair.partition("=") for pair in pairs.split(","))
+                self.variables |= {re.sub("^__?", "", name): value for name, _, value in named}
+                return b"200 result=0\n"
         return b"510 Invalid or unknown command\n"

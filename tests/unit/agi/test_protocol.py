@@ -16,10 +16,13 @@ from agi.protocol import (
     Receiver,
     Request,
     Result,
+    assigning,
+    check_assigned,
     check_proof,
     command,
     proof,
 )
+from charging.asterisk import variables
 from charging.errors import LocalProtocolError, RemoteProtocolError
 from tests.fakes.agi_client import header
 from tests.fakes.recordings import BRANCHES, agi_bytes
@@ -214,7 +217,8 @@ def test_a_recorded_request_is_read(branch: str) -> None:
     assert request.channel == "PJSIP/world-00000000"
     called, caller = "+31850000001", "+31200000001"
     assert request.arguments == (called, caller, request.unique_id, request.channel, "allowed", ":>:>|")
-    assert messages[1:] == [Result(200, "1")] * 7
+    assert messages[1:] == [Result(200, "0")]
+    check_assigned(messages[1])  # type: ignore[arg-type]  # a Result, as the line above says
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
@@ -235,6 +239,22 @@ def test_recorded_answers_of_every_kind_are_read(branch: str) -> None:
 @pytest.mark.parametrize("branch", BRANCHES)
 @pytest.mark.parametrize("name", ["incoming", "unanswered"])
 def test_commands_that_a_real_switch_obeyed_are_written_like_that(name: str, branch: str) -> None:
-    for line in agi_bytes(name, ">", branch).splitlines(keepends=True):
-        _, variable, _, value, _ = line.decode().split('"')
-        assert command("SET VARIABLE", variable, value) == line
+    (line,) = agi_bytes(name, ">", branch).decode().splitlines(keepends=True)
+    pairs = [pair.split("=") for pair in line.split('"')[1].split(",")]
+    assert assigning((variable, value) for variable, value in pairs).decode() == line
+    assert pairs[-1][0] == variables.DECISION, "the decision is set last"
+
+
+@pytest.mark.parametrize("character", list(',"\\()[]\n\0'))
+def test_no_value_is_written_that_the_switch_would_take_apart(character: str) -> None:
+    with pytest.raises(LocalProtocolError):
+        assigning([("CHARGING_MAILBOX", f"318{character}5"), ("CHARGING_DECISION", "forward")])
+
+
+@pytest.mark.parametrize(
+    "result", [Result(200, "-2"), Result(200, "-1"), Result(200, "1"), Result(510, ""), Result(511, "")]
+)
+def test_variables_are_set_only_where_the_switch_says_that_it_ran_through(result: Result) -> None:
+    with pytest.raises(RemoteProtocolError):
+        check_assigned(result)
+    check_assigned(Result(200, "0"))
