@@ -24,6 +24,7 @@ from charging.errors import ActionRefused, ConfigError
 from charging.ledger.accounts import REHEARSAL
 from charging.pricing.money import format_euro, parse_euro
 from charging.settings import Config
+from charging.shown import hidden
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
 from charging.whatif.quote import Limit, Quote, limit, quote
@@ -157,9 +158,10 @@ async def _call(config: Config, wanted: Wanted, scene: Scene) -> tuple[Seen, lis
 
 
 def _judged(client: Client, wanted: Wanted, scene: Scene, seen: Seen, began: str) -> Iterator[Finding]:
-    decision = _decision(client, wanted, began, wait=bool(seen.dialled or seen.decision or seen.strayed))
+    arrived = bool(seen.dialled or seen.decision or seen.strayed)
+    decision, others = decision_of(client, wanted, scene, began, KEPT_S if arrived else KEPT_S / 2)
     if decision is None:
-        yield _not_arrived(wanted, seen)
+        yield _not_arrived(wanted, seen, others)
         return
     yield ok(PART, f"{wanted.number}@{wanted.context} leads to charging-incoming, and the daemon was asked")
     yield _decided(decision)
@@ -178,8 +180,11 @@ def _judged(client: Client, wanted: Wanted, scene: Scene, seen: Seen, began: str
         yield from _booked(client, seen, decision["session"], began)
 
 
-def _not_arrived(wanted: Wanted, seen: Seen) -> Finding:
+def _not_arrived(wanted: Wanted, seen: Seen, others: int) -> Finding:
     where = f"{wanted.number}@{wanted.context}"
+    if seen.decision or seen.dialled:
+        what = f"{where}: the call was decided ({seen.decision or 'forward'}), but that decision is not kept"
+        return problem(PART, f"{what}, only {others} of other callers; look for decisions_lost in the daemon's log")
     why = (
         "the context has no such extension, or ended the call"
         if seen.refused
@@ -199,14 +204,30 @@ def _decided(decision: Document) -> Finding:
     return problem(PART, f"{what}; {decision['advice'] or 'it should have been forwarded for credit'}")
 
 
-def _decision(client: Client, wanted: Wanted, began: str, *, wait: bool) -> Document | None:
-    """The call's, once it is kept; not waited for long if the daemon seems not to have been asked."""
+def decision_of(
+    client: Client, wanted: Wanted, scene: Scene, began: str, deadline_s: float
+) -> tuple[Document | None, int]:
+    """The rehearsal's own decision, once it is kept, and how many the number had of other callers: whoever rings it
+    meanwhile has one, too. Raises ChargingError where the daemon cannot be asked."""
+    others = 0
 
     def look() -> Document | None:
+        nonlocal others
         found = client.items("/decisions", {"number": wanted.number, "since": began})
-        return next((one for one in reversed(list(found)) if one["turn"] == "incoming"), None)
+        incoming = [one for one in found if one["turn"] == "incoming"]
+        own = [one for one in incoming if _is_own(one, scene)]
+        others = len(incoming) - len(own)
+        return max(own, key=lambda one: (one["account"] == REHEARSAL, one["at"]), default=None)
 
-    return _once_there(client, look, KEPT_S if wait else KEPT_S / 2)
+    return _once_there(client, look, deadline_s), others
+
+
+def _is_own(decision: Document, scene: Scene) -> bool:
+    """The daemon gives the account to a call that it knows for the rehearsal's, and to no other. Where it did not come
+    so far as to look whose the number is, the caller tells: the rehearsal's is its own target, which is nobody's."""
+    if decision["account"]:
+        return bool(decision["account"] == REHEARSAL)
+    return bool(decision["caller"] == hidden(scene.target))
 
 
 def _once_there(client: Client, look: Callable[[], Document | None], deadline_s: float) -> Document | None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import phonenumbers
 
-from charging.cli.check_call import TALK_S, Scene, find_scene
+from charging.cli.check_call import TALK_S, Scene, decision_of, find_scene
+from charging.cli.check_files import Wanted
+from charging.cli.client import Client
+from charging.ledger.accounts import REHEARSAL
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
 
@@ -67,3 +72,44 @@ def test_the_shipped_tariff_has_a_scene_and_its_target_is_nobodys() -> None:
     assert scene is not None
     assert not phonenumbers.is_valid_number(phonenumbers.parse(scene.target))
     assert scene.seconds == 60, "its plans without free minutes charge by the minute"
+
+
+class Kept:
+    """A daemon that has kept these decisions."""
+
+    def __init__(self, *decisions: dict[str, Any]) -> None:
+        self.decisions = decisions
+
+    def items(self, path: str, _query: Mapping[str, str]) -> Iterable[dict[str, Any]]:
+        assert path == "/decisions"
+        return self.decisions
+
+    def pause(self, _seconds: float) -> None:
+        """No time passes."""
+
+
+def decision(at: str, *, account: str | None = None, caller: str = "", turn: str = "incoming") -> dict[str, Any]:
+    return {"at": at, "account": account, "caller": caller, "turn": turn}
+
+
+STRANGER = decision("2026-11-28T14:00:05", caller="+3161234xxxx")
+OWN = decision("2026-11-28T14:00:01", account=REHEARSAL, caller="+3160xxxx")
+UNDECIDED = decision("2026-11-28T14:00:02", caller="+3160xxxx")
+
+
+def found(*kept: dict[str, Any]) -> tuple[dict[str, Any] | None, int]:
+    scene = Scene("pro", "+31600000", TALK_S, 1)
+    client = cast(Client, Kept(*kept))
+    return decision_of(client, Wanted("+31850000055", "trunk"), scene, "2026-11-28T14:00:00", 1.0)
+
+
+def test_a_strangers_decision_is_not_taken_for_its_own_however_late_it_is() -> None:
+    assert found(OWN, STRANGER) == (OWN, 1)
+    assert found(STRANGER) == (None, 1)
+    assert found(STRANGER | {"account": "anna"}) == (None, 1)
+
+
+def test_one_that_was_not_decided_is_known_by_its_caller_and_gives_way_to_one_that_was() -> None:
+    assert found(STRANGER, UNDECIDED) == (UNDECIDED, 1)
+    assert found(OWN, UNDECIDED) == (OWN, 0)
+    assert found(OWN | {"turn": "unanswered"}) == (None, 0)
