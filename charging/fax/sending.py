@@ -38,6 +38,8 @@ SWITCH_TIME_MAX_S = 99_999
 DIAL_WITHIN_S = 10
 """Longer than the order to the switch may take."""
 CDR_PAGE = 1000
+SENDERS_MAX = 10
+"""Accounts of one mail address that are looked at: with a second one it is a guess already who sends."""
 _REFUSALS = {
     Refusal.UNKNOWN_PLAN: ("the account's plan is not in the tariff", Obstacle.TROUBLE),
     Refusal.NOT_COVERED: ("the tariff has no fax price for it", Obstacle.NOT_COVERED),
@@ -297,11 +299,9 @@ class Faxes:
         return FaxPage([*shown, *(view for view in opened if view.session not in ended)], None)
 
     async def senders(self, address: str) -> Sequence[Account]:
-        """The accounts that have this mail address, in whatever case it is written; who closed one and opened another
-        has one. Looks at every account."""
-        wanted = address.casefold()
-        every = [one async for one in self._store.accounts() if one.email and one.email.casefold() == wanted]
-        return [one for one in every if one.status is not Status.CLOSED]
+        """The accounts, SENDERS_MAX at most, that have this mail address, in whatever case it is written; who closed
+        one and opened another has one."""
+        return await self._store.accounts_of_mail(address, SENDERS_MAX)
 
     async def _over(self, account: str, after: Place | None) -> AsyncIterator[tuple[Place, FaxView]]:
         while True:

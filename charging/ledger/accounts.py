@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from string import ascii_lowercase, ascii_uppercase
+
+_SMALL_LETTERS = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+
+def folded(address: str) -> str:
+    """A mail address as it is compared: ASCII letters in whatever case, as SQLite's ``lower`` has it."""
+    return address.translate(_SMALL_LETTERS)
 
 
 class Status(StrEnum):
@@ -71,6 +79,11 @@ class Account:
     """When that was made, wall clock."""
     version: int = 0
     """Counts up at each edit; an edit names the version it has seen."""
+
+    @property
+    def found_by(self) -> str:
+        """The mail address by which a store finds it; empty: by none, for it has none or is closed."""
+        return "" if self.status is Status.CLOSED else folded(self.email)
 
 
 @dataclass(frozen=True, slots=True)

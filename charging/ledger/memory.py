@@ -5,13 +5,14 @@ Nothing here awaits, so each operation is atomic by itself. It forgets everythin
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.errors import LedgerUnavailable
-from charging.ledger.accounts import Account, Number
+from charging.ledger.accounts import Account, Number, folded
 from charging.ledger.documents import MemoryDocuments
 from charging.ledger.model import (
     Applied,
@@ -88,6 +89,7 @@ class MemoryStore(MemoryDocuments):
         super().__init__()
         self._clock = clock or SystemClock()
         self._books: dict[str, _Books] = {}
+        self._by_mail: dict[str, set[str]] = defaultdict(set)
         self._numbers: dict[str, Number] = {}
         self._leases: dict[str, _Lease] = {}
 
@@ -214,7 +216,9 @@ class MemoryStore(MemoryDocuments):
         if books is None:
             self._books[account.id] = _Books(stored)
         else:
+            self._by_mail[books.account.found_by].discard(account.id)
             books.account = stored
+        self._by_mail[stored.found_by].add(account.id)
         return True
 
     async def accounts(self) -> AsyncIterator[Account]:
@@ -227,6 +231,10 @@ class MemoryStore(MemoryDocuments):
 
     async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
         return [self._books[one].account for one in sorted(one for one in self._books if one > after)[:limit]]
+
+    async def accounts_of_mail(self, address: str, limit: int) -> Sequence[Account]:
+        found = self._by_mail.get(folded(address), set()) if address else set()
+        return [self._books[one].account for one in sorted(found)[:limit]]
 
     async def number(self, number: str) -> Number | None:
         return self._numbers.get(number)
@@ -288,6 +296,7 @@ class MemoryStore(MemoryDocuments):
 
     async def restore_account(self, account: Account) -> None:
         self._books[account.id] = _Books(account)
+        self._by_mail[account.found_by].add(account.id)
 
     async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
         books = self._books[account]

@@ -116,6 +116,10 @@ class Directory(Protocol):
         """The first ``limit`` (1 to 1,001) accounts with ids beyond ``after`` (empty: all), by id; fewer: there are no
         more. What it costs grows with ``limit``, not with the accounts."""
 
+    async def accounts_of_mail(self, address: str, limit: int) -> Sequence[Account]:
+        """The first ``limit`` (1 to 100) accounts by id that have this mail address (`Account.found_by`, so no closed
+        one), in whatever case it is written; none for an empty one. What it costs grows with ``limit`` alone."""
+
     async def number(self, number: str) -> Number | None:
         """The number's record, or ``None``."""
 

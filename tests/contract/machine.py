@@ -31,6 +31,8 @@ from charging.ledger.model import (
 from charging.ledger.port import Store
 
 ACCOUNTS = st.sampled_from(["a", "a", "a", "b", "b", "missing"])
+NUMBERS = ("+311", "+312")
+"""Mail addresses as well."""
 WHICH = st.integers(0, 50)
 NEWER = st.sampled_from([0, 0, 0, 0, 1, 1, -1])
 OFF = st.sampled_from([0, 0, 0, 0, 0, 1, -1])
@@ -146,12 +148,13 @@ class Machine(RuleBasedStateMachine):
         account=ACCOUNTS,
         version=st.integers(0, 3),
         seen=st.integers(0, 3),
-        number=st.sampled_from(["+311", "+312"]),
+        number=st.sampled_from(NUMBERS),
     )
     def directory(self, what: int, account: str, version: int, seen: int, number: str) -> None:
         records = [Number(number, account, paid_voicemail=paid) for paid in (None, True, False)]
         record, expected = records[version % 3], [*records, None][seen]
-        edited = Account(account, "voice_pro", email=number, status=Status.SUSPENDED, version=version)
+        status = Status.CLOSED if seen == 0 else Status.SUSPENDED
+        edited = Account(account, "voice_pro", email=number, status=status, version=version)
         if what == 0 and account != "missing":
             self._same(lambda store: store.put_account(edited))
         elif what == 1:
@@ -178,6 +181,8 @@ class Machine(RuleBasedStateMachine):
         self._same(lambda store: _list(store.cdrs(since_us=3, until_us=15, limit=5)))
         self._same(lambda store: _drained(store.accounts()))
         self._same(lambda store: _list(store.accounts_page("a", 1)))
+        for address in NUMBERS:
+            self._same(lambda store, address=address: _list(store.accounts_of_mail(address, 2)))
         self._same(lambda store: _list(store.numbers_page("+3120", 2)))
         findings = self._same(lambda store: _drained(verify(store)))
         assert {finding.fault for finding in findings} <= {"negative"}, findings

@@ -63,6 +63,66 @@ async def test_a_page_of_accounts_begins_after_an_id_and_a_short_one_is_the_last
     assert await page("a.0", 1) == ["a.1"], "an id that is no account's"
 
 
+async def found(store: Store, address: str, limit: int = 10) -> list[str]:
+    return [account.id for account in await store.accounts_of_mail(address, limit)]
+
+
+async def test_accounts_are_found_by_the_mail_address_that_they_have_now(store: Store) -> None:
+    for account in ("b", "a", "c"):
+        assert await store.put_account(Account(account, "voice_pro", email="Anna@Example.nl"))
+    assert await store.put_account(Account("d", "voice_pro", email="anna@example.nlx"))
+    assert await store.put_account(Account("e", "voice_pro"))
+    assert await found(store, "anna@example.NL") == ["a", "b", "c"]
+    assert await found(store, "anna@example.nl", 2) == ["a", "b"]
+    assert await found(store, "anna@example.n") == await found(store, "") == []
+    edits = [
+        Account("a", "voice_pro", email="other@example.nl", version=1),
+        Account("b", "voice_pro", email="Anna@Example.nl", status=Status.CLOSED, version=1),
+        Account("c", "voice_pro", email="anna@example.nl", status=Status.SUSPENDED, version=1),
+    ]
+    for edit in edits:
+        assert await store.put_account(edit)
+    assert await found(store, "anna@example.nl") == ["c"]
+    assert await found(store, "other@example.nl") == ["a"]
+    assert await store.put_account(Account("c", "voice_pro", version=2)), "erased"
+    assert await found(store, "anna@example.nl") == []
+    assert await store.put_account(Account("a", "voice_pro", email="anna@example.nl", version=2)), "and back"
+    assert await found(store, "anna@example.nl") == ["a"]
+    assert await found(store, "other@example.nl") == []
+    assert await store.self_check() == []
+
+
+async def test_an_edit_that_is_refused_leads_no_mail_address_elsewhere(store: Store) -> None:
+    assert await store.put_account(Account("a", "voice_pro", email="a@example.nl"))
+    assert not await store.put_account(Account("a", "voice_pro", email="b@example.nl", version=7))
+    assert (await found(store, "a@example.nl"), await found(store, "b@example.nl")) == (["a"], [])
+
+
+async def test_a_restored_account_is_found_by_its_mail_address(store: Store) -> None:
+    await store.restore_account(Account("a", "voice_pro", email="a@example.nl", version=3))
+    await store.restore_account(Account("b", "voice_pro", email="a@example.nl", status=Status.CLOSED, version=3))
+    assert await found(store, "a@example.nl") == ["a"]
+    assert await store.put_account(Account("a", "voice_pro", email="b@example.nl", version=3))
+    assert (await found(store, "a@example.nl"), await found(store, "b@example.nl")) == ([], ["a"])
+
+
+async def test_edits_at_once_leave_a_mail_address_leading_to_who_has_it(store: Store) -> None:
+    assert await store.put_account(Account("a", "voice_pro", email="0@example.nl"))
+
+    async def moves(address: str) -> None:
+        moved = False
+        while not moved:
+            stored = await store.account("a")
+            assert stored is not None
+            moved = await store.put_account(replace(stored, email=address))
+
+    await asyncio.gather(*(moves(f"{n % 2}@example.nl") for n in range(20)))
+    stored = await store.account("a")
+    assert stored is not None
+    assert await found(store, stored.email) == ["a"]
+    assert await store.self_check() == []
+
+
 async def test_a_page_of_numbers_begins_after_a_number_and_is_filled_past_those_removed(store: Store) -> None:
     await add_account(store, "a")
     await add_account(store, "b")

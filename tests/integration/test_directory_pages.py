@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from charging.ledger.accounts import Number
+from charging.ledger.accounts import Account, Number
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.ledger.sqlite.file import queries
-from tests.contract.scenario import add_account
 from tests.integration.redis_servers import RedisServer
 
 ROWS = 10
@@ -30,7 +29,7 @@ async def fill(store: Store, first: int, last: int) -> None:
     """Accounts, each with a number."""
 
     async def add(index: int) -> None:
-        await add_account(store, f"a{index:06}")
+        await store.put_account(Account(f"a{index:06}", "voice_pro", email=f"a{index:06}@example.nl"))
         await store.put_number(Number(f"+3120{index:06}", f"a{index:06}"))
 
     await asyncio.gather(*(add(index) for index in range(first, last)))
@@ -47,6 +46,8 @@ async def test_a_page_in_sqlite_is_a_search_of_the_primary_key_from_where_it_beg
             plan = connection.execute(f"EXPLAIN QUERY PLAN {queries()[query]}", ("", ROWS)).fetchall()
             (step,) = [row[3] for row in plan]  # one step: nothing is sorted or scanned beside it
             assert re.fullmatch(rf"SEARCH {table} USING PRIMARY KEY \({key}>\?\)", step), step
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {queries()['accounts_of_mail']}", ("a@example.nl", 2)).fetchall()
+        assert [row[3] for row in plan] == ["SEARCH accounts USING INDEX accounts_by_mail (<expr>=?)"]
     connection.close()
 
 
@@ -58,11 +59,12 @@ async def test_a_page_in_redis_takes_as_many_commands_in_a_large_store_as_in_a_s
         redis.cli("config", "resetstat")
         assert len(await store.accounts_page("a000003", ROWS)) == ROWS
         assert len(await store.numbers_page("+3120000003", ROWS)) == ROWS
+        assert len(await store.accounts_of_mail("a000002@example.nl", ROWS)) == 1
         calls = re.findall(r"cmdstat_(z\w+|hget\w*):calls=(\d+)", redis.cli("info", "commandstats"))
         return {name: int(count) for name, count in calls}
 
     await fill(store, 0, 3 * ROWS)
     small = await commands_of_a_page()
     await fill(store, 3 * ROWS, 60 * ROWS)
-    assert await commands_of_a_page() == small == {"zrangebylex": 2, "hgetall": ROWS, "hget": ROWS}
+    assert await commands_of_a_page() == small == {"zrangebylex": 4, "hgetall": ROWS + 1, "hget": ROWS}
     await store.close()

@@ -19,6 +19,7 @@ from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.ledger.open import open_store
 from charging.ledger.redis.schema import SCHEMA
 from charging.ledger.sqlite import file as sqlite_file
+from charging.ledger.sqlite import upgrade as sqlite_upgrade
 from charging.ledger.sqlite.store import SqliteStore
 from tests.contract.scenario import add_account, assert_sound, run
 from tests.integration.command import Command, Place
@@ -52,8 +53,8 @@ def assert_exact(charging: Command) -> None:
 def knows(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """This program is a newer one, with this further script."""
     known = sqlite_file.schema_versions() | {NEWEST + 1: script}
-    for module in ("charging.ledger.sqlite.file", "charging.ledger.sqlite.upgrade"):
-        monkeypatch.setattr(f"{module}.schema_versions", lambda: known)
+    for module in (sqlite_file, sqlite_upgrade):  # both imported by now: else one would keep the other's replacement
+        monkeypatch.setattr(module, "schema_versions", lambda: known)
 
 
 def test_an_older_ledger_is_upgraded_by_nobody_in_passing(charging: Command, place: Place) -> None:

@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from charging.errors import LedgerCorrupt
+from charging.ledger.codec import load_account
 from charging.ledger.redis.client import RedisClient, Script
-from charging.ledger.redis.records import Keys, cdr_member, index_member, load_cdr, load_session
+from charging.ledger.redis.records import Keys, cdr_member, index_member, load_cdr, load_session, mail_member
 
 PAGE_ROWS = 500
 
@@ -28,7 +29,7 @@ class RedisCheck:
 
     async def account(self, account: str) -> list[str]:
         """Every problem of an account."""
-        looks = (self._ids, self._sessions, self._cdrs, self._cdr_places, self._numbers)
+        looks = (self._ids, self._sessions, self._cdrs, self._cdr_places, self._numbers, self._mail)
         found = await asyncio.gather(*(_problems(look(account), account) for look in looks))
         return [problem for problems in found for problem in problems]
 
@@ -107,6 +108,15 @@ class RedisCheck:
                 listed = await self._client.command("ZSCORE", self._keys.numbers, number)
                 if listed is None and await self._client.command(*owner) == account.encode():
                     yield f"number {number} of {account} is missing from the index of numbers"
+
+    async def _mail(self, account: str) -> AsyncIterator[str]:
+        record = "HMGET", self._keys.of(account, "account"), "record", "version"
+        text, version = await self._client.command(*record)
+        entry = "" if text is None else mail_member(load_account(text.decode(), int(version)))
+        if not entry or await self._client.command("ZSCORE", self._keys.mail, entry) is not None:
+            return
+        if await self._client.command(*record) == [text, version]:
+            yield f"the mail address of {account} is missing from the index of addresses"
 
     async def _scan(self, command: str, key: str) -> AsyncIterator[Any]:
         """What a key holds, in pages that are not empty; an element may come twice."""

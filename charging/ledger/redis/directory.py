@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
-from charging.ledger.accounts import Account, Number
+from charging.errors import LedgerUnavailable
+from charging.ledger.accounts import Account, Number, folded
 from charging.ledger.codec import dump_account, dump_number, load_account, load_number
 from charging.ledger.port import SOLE
 from charging.ledger.redis.client import Script
 from charging.ledger.redis.documents import RedisDocuments
 from charging.ledger.redis.pipeline import Command
+from charging.ledger.redis.records import mail_member
 from charging.ledger.redis.url import RedisUrl
 from charging.ledger.unfinished import MARK
 
@@ -39,10 +42,29 @@ class RedisDirectory(RedisDocuments):
         return load_account(record[b"record"].decode(), int(record[b"version"])) if record else None
 
     async def put_account(self, account: Account) -> bool:
+        apart, entry = self._url.mode == "cluster", mail_member(account)
         listing: list[Command] = [("ZADD", self._keys.accounts, 0, account.id)] if account.version == 0 else []
+        if apart and entry:
+            listing.append(("ZADD", self._keys.mail, 0, entry))
         keys = [self._keys.of(account.id, "account"), self._keys.of(account.id, "books")]
-        arguments = (account.version, dump_account(account))
-        return bool(await self._client.script_acknowledged(self._put_account, keys, arguments, listing))
+        arguments = (account.version, dump_account(account), entry, "" if apart else self._keys.mail)
+        stored, before = await self._client.script_acknowledged(self._put_account, keys, arguments, listing)
+        if apart and stored and before.decode() != entry:
+            await self._forget_mail(account.id, before.decode(), entry)
+        return bool(stored)
+
+    async def _forget_mail(self, account: str, before: str, entry: str) -> None:
+        """In a cluster: take an account's former entry out of the index of mail addresses, unless another edit has
+        brought it back. Entered again after the record as well as before it, its new one survives whoever took it out
+        meanwhile. What fails here leaves an entry that readers pass over."""
+        with suppress(LedgerUnavailable):
+            if entry:
+                await self._client.command("ZADD", self._keys.mail, 0, entry)
+            if before:
+                await self._client.command("ZREM", self._keys.mail, before)
+                now = await self._client.command("HGET", self._keys.of(account, "account"), "mail")
+                if now == before.encode():
+                    await self._client.command("ZADD", self._keys.mail, 0, before)
 
     async def accounts(self) -> AsyncIterator[Account]:
         async for page in self._pages(self._keys.accounts):
@@ -55,6 +77,20 @@ class RedisDirectory(RedisDocuments):
 
     async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
         return await self._page(self._keys.accounts, self.account, after, limit)
+
+    async def accounts_of_mail(self, address: str, limit: int) -> Sequence[Account]:
+        wanted, found = folded(address), list[Account]()
+        if not wanted:
+            return []
+        begin = f"[{wanted} "
+        while len(found) < limit:
+            window = ("ZRANGEBYLEX", self._keys.mail, begin, f"({wanted}!", "LIMIT", 0, limit)
+            if not (page := await self._client.command(*window)):
+                break
+            read = await asyncio.gather(*(self.account(entry.decode().rpartition(" ")[2]) for entry in page))
+            found += [account for account in read if account is not None and account.found_by == wanted]
+            begin = "(" + page[-1].decode()
+        return found[:limit]
 
     async def number(self, number: str) -> Number | None:
         record = await self._number_record(number)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charging.errors import LedgerCorrupt
+from charging.ledger.accounts import Account
 from charging.ledger.codec import dump, dump_legs, dump_text, load, load_legs
 from charging.ledger.model import (
     Applied,
@@ -30,7 +31,7 @@ class Keys:
     """The names of all keys. What is between braces chooses the cluster's slot: all of an account is in one.
 
     The indexes are in slots of their own. Outside a cluster ``apply.lua`` keeps those of sessions and CDRs (it knows
-    their names too). Else they are written *before* what they list and read with suspicion: an entry may name
+    their names too), and ``put_account.lua`` that of mail addresses. Else they are written *before* what they list and read with suspicion: an entry may name
     something that never came to be or is no more, but nothing that is can be missing from them.
     """
 
@@ -41,6 +42,8 @@ class Keys:
         """Written to see whether it can be."""
         self.accounts = f"{prefix}:accounts"
         """zset, all scores 0: account ids in order."""
+        self.mail = f"{prefix}:mail"
+        """zset, all scores 0: "ADDRESS ACCOUNT" of what `Account.found_by` says."""
         self.numbers = f"{prefix}:numbers"
         """zset, all scores 0."""
         self.switches = f"{prefix}:switches"
@@ -71,6 +74,11 @@ class Keys:
     def lease(self, switch: str) -> list[str]:
         """The keys of ``lease.lua``, in its order."""
         return [f"{self._prefix}:lease:{{{switch}}}", f"{self._prefix}:lease:{{{switch}}}:epoch"]
+
+
+def mail_member(account: Account) -> str:
+    """Empty: no mail address leads to it."""
+    return f"{account.found_by} {account.id}" if account.found_by else ""
 
 
 def index_member(session: str, account: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from charging.errors import LedgerUnavailable
 from charging.ledger.redis.client import Script
 from charging.ledger.redis.directory import RedisDirectory
-from charging.ledger.redis.records import split_index_member
+from charging.ledger.redis.records import mail_member, split_index_member
 from charging.ledger.unfinished import assert_whole
 
-SCHEMA = 2
-"""1: the first. 2: an open session's record has the number of its last transfer."""
+SCHEMA = 3
+"""1: the first. 2: an open session's record has the number of its last transfer. 3: mail addresses have an index."""
 
 
 class RedisSchema(RedisDirectory):
@@ -67,6 +69,7 @@ class RedisSchema(RedisDirectory):
         await self.assert_may_upgrade(stored)
         if stored < 2:
             await self._number_sessions()
+        await self._list_mail()
 
     async def _number_sessions(self) -> None:
         """1 to 2: every open session gets a number, which is not known."""
@@ -75,3 +78,14 @@ class RedisSchema(RedisDirectory):
             members = await self._client.command("SMEMBERS", self._keys.switch(switch))
             for account in sorted({split_index_member(member)[1] for member in members}):
                 await self._client.script(script, [self._keys.of(account, "sessions")], ())
+
+    async def _list_mail(self) -> None:
+        """2 to 3: every account's mail address is in an index."""
+        async for page in self._pages(self._keys.accounts):
+            await asyncio.gather(*map(self._list_mail_of, page))
+
+    async def _list_mail_of(self, account: str) -> None:
+        stored = await self.account(account)
+        if stored is not None and (entry := mail_member(stored)):
+            await self._client.command("ZADD", self._keys.mail, 0, entry)
+            await self._client.command("HSET", self._keys.of(account, "account"), "mail", entry)

@@ -48,6 +48,7 @@ from charging.ledger.redis.records import (
     load_line,
     load_session,
     load_snapshot,
+    mail_member,
     replace_head_arguments,
     restore_arguments,
     split_cdr_member,
@@ -245,7 +246,10 @@ class RedisStore(RedisSchema):
 
     async def restore_account(self, account: Account) -> None:
         await self._client.command("ZADD", self._keys.accounts, 0, account.id)
-        record = ("version", account.version, "record", dump_account(account))
+        entry = mail_member(account)
+        if entry:
+            await self._client.command("ZADD", self._keys.mail, 0, entry)
+        record = ("version", account.version, "record", dump_account(account), "mail", entry)
         await self._client.command("HSET", self._keys.of(account.id, "account"), *record)
         await self._client.command("HSET", self._keys.of(account.id, "books"), "#lines", 0)
 

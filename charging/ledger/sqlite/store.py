@@ -15,7 +15,7 @@ from pathlib import Path
 
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.errors import LedgerUnavailable
-from charging.ledger.accounts import Account, Number
+from charging.ledger.accounts import Account, Number, folded
 from charging.ledger.codec import dump_account, dump_number, load_account, load_number
 from charging.ledger.durable import new_file
 from charging.ledger.model import (
@@ -235,6 +235,12 @@ class SqliteStore(SqliteDocuments):
 
     async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
         rows = await self._reader.rows(queries()["accounts_after"], (after, limit))
+        return [load_account(record, version) for version, record in rows]
+
+    async def accounts_of_mail(self, address: str, limit: int) -> Sequence[Account]:
+        if not address:
+            return []
+        rows = await self._reader.rows(queries()["accounts_of_mail"], (folded(address), limit))
         return [load_account(record, version) for version, record in rows]
 
     async def number(self, number: str) -> Number | None:

@@ -504,6 +504,13 @@ async def test_list_comes_in_pages_and_those_under_way_with_the_last(office: Off
     refused(await office.faxes.page("nobody", None, 2), Code.NOT_FOUND)
 
 
+async def test_a_mail_is_no_look_at_every_account(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers send mails that are proven, and the calls are decided in the same loop."""
+    monkeypatch.setattr(office.rig.store, "accounts", None)
+    monkeypatch.setattr(office.rig.store, "accounts_page", None)
+    assert await office.faxes.senders("stranger@example.nl") == []
+
+
 async def test_mail_address_finds_its_accounts_in_whatever_case(office: Office) -> None:
     await office.rig.store.put_account(Account("anna", "light", email="Anna@Example.nl", version=1))
     assert [one.id for one in await office.faxes.senders("anna@example.NL")] == ["anna"]

@@ -104,6 +104,13 @@ SELECT version, record FROM accounts WHERE id = ?;
 -- name: accounts_after
 SELECT version, record FROM accounts WHERE id > ? ORDER BY id LIMIT ?;
 
+-- name: accounts_of_mail
+-- By the expression of the index accounts_by_mail, to the letter.
+SELECT version, record FROM accounts
+WHERE CASE WHEN json_valid(record) AND json_extract(record, '$.status') IS NOT 'closed'
+    THEN lower(json_extract(record, '$.email')) END = ?
+ORDER BY id LIMIT ?;
+
 -- name: account_ids_after
 SELECT id FROM accounts WHERE id > ? ORDER BY id LIMIT ?;
 
