@@ -96,6 +96,10 @@ PLANTED = {
             (Fault.UNREADABLE, "a record", "session s2 of a: not a session"),  # among all
         ],
     ),
+    "an account whose mail address leads nowhere": (
+        'HSET charging:{a}:account record {"id":"a","plan":"p","language":"nl","status":"active","email":"a@example.nl"}',
+        [(Fault.STORE_DAMAGED, "store", "the mail address of a is missing from the index of addresses")],
+    ),
     "a damaged account before one whose balance was raised by hand": (
         "HSET charging:{a}:account record garbage\nHINCRBY charging:{b}:books p:credit 1",
         [(Fault.UNREADABLE, "account", "garbage"), (Fault.POSTED_DIFFERS, "credit", "stored 1, the journal gives 0")],

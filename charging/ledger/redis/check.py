@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from charging.errors import LedgerCorrupt
@@ -112,7 +113,9 @@ class RedisCheck:
     async def _mail(self, account: str) -> AsyncIterator[str]:
         record = "HMGET", self._keys.of(account, "account"), "record", "version"
         text, version = await self._client.command(*record)
-        entry = "" if text is None else mail_member(load_account(text.decode(), int(version)))
+        entry = ""
+        with suppress(LedgerCorrupt):  # `charging ledger verify` names a damaged account by itself
+            entry = "" if text is None else mail_member(load_account(text.decode(), int(version)))
         if not entry or await self._client.command("ZSCORE", self._keys.mail, entry) is not None:
             return
         if await self._client.command(*record) == [text, version]:

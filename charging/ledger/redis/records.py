@@ -31,8 +31,9 @@ class Keys:
     """The names of all keys. What is between braces chooses the cluster's slot: all of an account is in one.
 
     The indexes are in slots of their own. Outside a cluster ``apply.lua`` keeps those of sessions and CDRs (it knows
-    their names too), and ``put_account.lua`` that of mail addresses. Else they are written *before* what they list and read with suspicion: an entry may name
-    something that never came to be or is no more, but nothing that is can be missing from them.
+    their names too), and ``put_account.lua`` that of mail addresses. Else they are written *before* what they list and
+    read with suspicion: an entry may name something that never came to be or is no more, but nothing that is can be
+    missing from them.
     """
 
     def __init__(self, prefix: str) -> None:
