@@ -97,7 +97,7 @@ PLANTED = {
         ],
     ),
     "an account whose mail address leads nowhere": (
-        'HSET charging:{a}:account record {"id":"a","plan":"p","language":"nl","status":"active","email":"a@example.nl"}',
+        'HSET charging:{a}:account record {"id":"a","plan":"p","language":"nl","status":"active","email":"a@b.nl"}',
         [(Fault.STORE_DAMAGED, "store", "the mail address of a is missing from the index of addresses")],
     ),
     "a damaged account before one whose balance was raised by hand": (
