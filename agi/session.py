@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import deque
 from collections.abc import Iterable
 
 from agi.protocol import HungUp, Message, Receiver, Request, Result, assigning, check_assigned, check_proof, proof
 from charging.errors import RemoteProtocolError
+from charging.unguessable import token
 
 READ_BYTES = 4096
 """Read in pieces so small that a flood cannot make one step long."""
@@ -36,7 +36,7 @@ class AgiSession:
         assert isinstance(request, Request)  # the receiver begins with it
         if self._messages:
             raise RemoteProtocolError(f"something follows the header unasked: {self._messages[0]!r}")
-        secret = secrets.token_hex(16)
+        secret = token(16)
         self._writer.write(proof(secret))
         check_proof(await self._result(), secret)
         return request

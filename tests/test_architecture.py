@@ -25,6 +25,7 @@ FUNCTION_LINES_MAX = 50
 
 FOUNDATION = (
     *("charging.errors", "charging.clock", "charging.shown", "charging.tasks", "charging.stored"),
+    "charging.unguessable",
     "charging.__version__",
 )
 READING = ("charging.yaml_text", "charging.yaml_model")
@@ -61,6 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.shown": (),
     "charging.stored": (),
     "charging.tasks": (),
+    "charging.unguessable": (),
     "charging.pricing.money": (),
     "charging.pricing": (),
     "charging.yaml_text": (),

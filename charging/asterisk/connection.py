@@ -1,6 +1,6 @@
 """One connection to the switch's manager interface, over panoramisk; used once, then thrown away.
 
-panoramisk connects and serialises. What it would do besides is taken from it here, because each of these would
+panoramisk connects. What it would do besides is taken from it here, because each of these would
 cost money (ASTERISK.md §8): it re-sends unanswered actions after a reconnect, never times out, drops the connection
 when a listener raises, tells lists and single answers apart by guessing, keeps what was never answered, reconnects
 by itself, loses UTF-8 that is split between two segments, and merges headers that come twice.
@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from asyncio import Future
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from panoramisk.actions import Action
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.manager import Manager
 
@@ -29,6 +27,7 @@ from charging.asterisk.numbers import whole
 from charging.asterisk.reply import Fields, LinkSettings, Reply, check_sendable
 from charging.asterisk.shape import LISTS, flaw
 from charging.errors import ActionRefused, ActionTimeout, LinkDown, LocalProtocolError, ShuttingDown
+from charging.unguessable import token
 
 ENCODING = "utf-8"
 GREETING = b"Asterisk Call Manager/"
@@ -65,6 +64,10 @@ class _Outstanding:
     def wants(self, message: AmiMessage) -> bool:
         """Whether the message belongs to the answer; OriginateResponse carries the order's id and does not."""
         return not self.future.done() and (not message.event or self.list_end is not None)
+
+    def time_out(self, after_s: float) -> None:
+        if not self.future.done():
+            self.future.set_exception(ActionTimeout(f"{self.name}: no answer within {after_s:g} s"))
 
     def add(self, message: AmiMessage) -> None:
         """Take one more message of the answer, and finish with the last one."""
@@ -200,6 +203,8 @@ class Connection:
         self._on_suspect = on_suspect
         self._manager = _OneShotManager(settings, self._received)
         self._outstanding: dict[str, _Outstanding] = {}
+        self._unsent: list[str] = []
+        """What was ordered in this turn of the loop: it is written at its end, by one call of the kernel."""
         self._manager.lost.add_done_callback(self._fail_outstanding)
 
     @property
@@ -241,22 +246,29 @@ class Connection:
             raise LinkDown
         if len(self._outstanding) >= MAX_OUTSTANDING_ACTIONS and name != PING:
             raise ActionTimeout(f"{name}: not sent, {MAX_OUTSTANDING_ACTIONS} actions wait for an answer")
-        action = Action(
-            {"Action": name, "ActionID": secrets.token_hex(16)}
-            | {key: _on_wire(value) for key, value in fields.items()}
-        )
-        if action.id in self._outstanding:
-            raise LocalProtocolError(f"{name}: an action with the id {action.id!r} waits for its answer")
-        future: Future[Reply] = asyncio.get_running_loop().create_future()
-        self._outstanding[action.id] = _Outstanding(name, list_end, future)
+        headers = {"Action": name, "ActionID": token(16), **fields}
+        identity = str(headers["ActionID"])
+        if identity in self._outstanding:
+            raise LocalProtocolError(f"{name}: an action with the id {identity!r} waits for its answer")
+        loop = asyncio.get_running_loop()
+        waiting = self._outstanding[identity] = _Outstanding(name, list_end, loop.create_future())
+        self._write(_on_wire(headers), loop)
+        timer = loop.call_later(timeout_s, waiting.time_out, timeout_s)
         try:
-            self._manager.protocol.transport.write(str(action).encode(ENCODING))
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
-            raise ActionTimeout(f"{name}: no answer within {timeout_s:g} s") from None
+            return await waiting.future
         finally:
-            self._outstanding.pop(action.id, None)
+            timer.cancel()
+            self._outstanding.pop(identity, None)
+
+    def _write(self, text: str, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._unsent:
+            loop.call_soon(self._flush)
+        self._unsent.append(text)
+
+    def _flush(self) -> None:
+        text, self._unsent = "".join(self._unsent), []
+        if not self.is_lost:
+            self._manager.protocol.transport.write(text.encode(ENCODING))
 
     def _received(self, message: AmiMessage) -> None:
         """Deliver one message. Never raises: that would drop the connection with the rest of the segment."""
@@ -275,8 +287,11 @@ class Connection:
 
     def _waiting_for(self, message: AmiMessage) -> _Outstanding | None:
         """The action that this message names, also where a stranger had it name another one first."""
-        found = (self._outstanding.get(each) for each in message.all("ActionID"))
-        return next((each for each in found if each is not None and each.wants(message)), None)
+        for identity in message.all("ActionID"):
+            waiting = self._outstanding.get(identity)
+            if waiting is not None and waiting.wants(message):
+                return waiting
+        return None
 
     def _fail_outstanding(self, _: Future[Exception | None]) -> None:
         for waiting in self._outstanding.values():
@@ -284,6 +299,11 @@ class Connection:
                 waiting.future.set_exception(LinkDown(f"{waiting.name}: the link was lost before the answer"))
 
 
-def _on_wire(value: str | Sequence[str]) -> str | list[str]:
-    """panoramisk repeats a header for a list, and for no other sequence."""
-    return value if isinstance(value, str) else list(value)
+def _on_wire(headers: Fields) -> str:
+    """A header for each value; an empty line ends them."""
+    lines = [
+        f"{name}: {value}\r\n"
+        for name, values in headers.items()
+        for value in ((values,) if isinstance(values, str) else values)
+    ]
+    return f"{''.join(lines)}\r\n"

@@ -92,8 +92,6 @@ class AmiLink:
         """When Asterisk says that it was started, in its own words; empty until known."""
         self.proven_mono_us: int | None = None
         """Everything that the switch queued before this moment has been delivered. ``None`` before the first."""
-        self.last_event_mono_us: int | None = None
-        """When the last event was delivered: a weaker proof, of one channel at most."""
 
     @property
     def state(self) -> LinkState:
@@ -271,7 +269,6 @@ class AmiLink:
         self._held = None
 
     def _deliver(self, message: AmiMessage) -> None:
-        self.last_event_mono_us = self._clock.now().mono_us
         try:
             self._on_event(message)
         except Exception:

@@ -6,40 +6,65 @@ Values are text; a header that the switch did not send reads as ``""``, and so d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
 UNSET = frozenset({"(null)", "<null>", "<unknown>"})
 VARIABLE_SUFFIX = "chanvariable"
 LINE_END = "\r\n"
+LAYOUTS_KEPT = 512
+"""Asterisk builds some dozens of kinds of messages; whoever makes up others costs us no more memory than this."""
+
+_SEPARATOR = ": "
+_LINE_BEGUN = "\n"
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """The names of a message's headers, in order. Messages of one kind share theirs, and all that follows from it."""
+
+    names: tuple[str, ...]
+    """As the switch wrote them."""
+    places: Mapping[str, tuple[int, ...]]
+    """Where each stands, by its name in lower case; in the order of the first places."""
+    repeats: tuple[str, ...]
+    """Those that come more than once, in lower case."""
+
+
+@lru_cache(LAYOUTS_KEPT)
+def layout_of(names: tuple[str, ...]) -> Layout:
+    """The layout with these names."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name.lower(), []).append(place)
+    found = {name: tuple(where) for name, where in places.items()}
+    return Layout(names, found, tuple(name for name, where in found.items() if len(where) > 1))
+
+
+@lru_cache(LAYOUTS_KEPT)
+def _plain_layout(begun: tuple[str, ...]) -> Layout | None:
+    """The layout of names of which all but the first begin with a line break; ``None``: others are among them."""
+    first, *others = begun
+    names = (first, *(name[1:] for name in others if name.startswith(_LINE_BEGUN)))
+    if len(names) < len(begun) or not all(map(_NAME.fullmatch, names)):
+        return None
+    return layout_of(names)
+
+
 class AmiMessage:
     """An event or a response; names are looked up without regard to case."""
 
-    headers: tuple[tuple[str, str], ...]
-    stray_lines: tuple[str, ...] = ()
-    """Lines that are no headers, which Asterisk itself never writes."""
-    firsts: dict[str, str] = field(init=False, repr=False, compare=False)
-    """The first value of each header by its name in lower case, in the order in which they came."""
-    repeats: dict[str, list[str]] = field(init=False, repr=False, compare=False)
-    """All values of those that came more than once."""
+    __slots__ = ("_values", "layout", "stray_lines")
 
-    def __post_init__(self) -> None:
-        # A list of all channels makes tens of thousands of these: most headers come once, and need no list.
-        firsts: dict[str, str] = {}
-        repeats: dict[str, list[str]] = {}
-        for name, value in self.headers:
-            lowered = name.lower()
-            if lowered not in firsts:
-                firsts[lowered] = value
-            elif lowered in repeats:
-                repeats[lowered].append(value)
-            else:
-                repeats[lowered] = [firsts[lowered], value]
-        object.__setattr__(self, "firsts", firsts)
-        object.__setattr__(self, "repeats", repeats)
+    def __init__(self, headers: Iterable[tuple[str, str]] = (), stray_lines: tuple[str, ...] = ()) -> None:
+        names, values = zip(*pairs, strict=True) if (pairs := tuple(headers)) else ((), ())
+        self.layout = layout_of(names)
+        self._values: tuple[str, ...] | list[str] = values
+        self.stray_lines = stray_lines
+        """Lines that are no headers, which Asterisk itself never writes."""
 
     @classmethod
     def of(cls, *pairs: tuple[str, str], **headers: str) -> AmiMessage:
@@ -49,6 +74,20 @@ class AmiMessage:
     @classmethod
     def parse(cls, text: str) -> AmiMessage:
         """Read the lines ``Name: value`` of one message."""
+        # One split takes all lines apart at once, if each has one separator: then every name but the first begins
+        # with the line break, and no value does. Which names do is looked up, not looked at.
+        words = text.replace(LINE_END, _SEPARATOR + _LINE_BEGUN).split(_SEPARATOR)
+        lines = len(words) // 2
+        if len(words) == 2 * lines and text.count(LINE_END) == text.count(_LINE_BEGUN) == lines - 1:
+            layout = _plain_layout(tuple(words[::2]))
+            if layout is not None:
+                message = cls.__new__(cls)
+                message.layout, message._values, message.stray_lines = layout, words[1::2], ()
+                return message
+        return cls._parse_lines(text)
+
+    @classmethod
+    def _parse_lines(cls, text: str) -> AmiMessage:
         headers, stray_lines = [], []
         for line in text.split(LINE_END):
             name, _, value = line.partition(":")
@@ -56,34 +95,52 @@ class AmiMessage:
                 headers.append((name.strip(), value.strip()))
             elif line:
                 stray_lines.append(line)
-        return cls(tuple(headers), tuple(stray_lines))
+        return cls(headers, tuple(stray_lines))
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Names and values, in order."""
+        return tuple(zip(self.layout.names, map(str.strip, self._values), strict=True))
 
     @property
     def event(self) -> str:
         """The event's name, ``""`` for a response."""
-        return self.get("Event")
+        return self.get("event")
 
     @property
     def response(self) -> str:
         """``Success``, ``Error``…; ``""`` for an event."""
-        return self.get("Response")
+        return self.get("response")
 
     def get(self, name: str) -> str:
         """The first value of this header, ``""`` where it was not sent."""
-        return known(self.firsts.get(name.lower(), ""))
+        places = self.layout.places.get(name.lower())
+        if places is None:
+            return ""
+        value = self._values[places[0]].strip()
+        return "" if value in UNSET else value
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of a repeated header, in order."""
-        lowered = name.lower()
-        if lowered in self.repeats:
-            return tuple(self.repeats[lowered])
-        return (self.firsts[lowered],) if lowered in self.firsts else ()
+        places = self.layout.places.get(name.lower(), ())
+        return tuple([self._values[place].strip() for place in places])
 
     def __contains__(self, name: str) -> bool:
-        return name.lower() in self.firsts
+        return name.lower() in self.layout.places
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self.headers)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AmiMessage):
+            return NotImplemented
+        return (self.headers, self.stray_lines) == (other.headers, other.stray_lines)
+
+    def __hash__(self) -> int:
+        return hash((self.headers, self.stray_lines))
+
+    def __repr__(self) -> str:
+        return f"AmiMessage({self.headers!r}, {self.stray_lines!r})"
 
     def channel_variable(self, name: str, prefix: str = "") -> str:
         """A variable that ``channelvars`` shows, of the channel with this prefix (``""``, ``Dest``, ``Spyee``…)."""
@@ -91,15 +148,15 @@ class AmiMessage:
 
     def variable(self, name: str) -> str:
         """A variable that the action ``Status`` was asked for."""
-        return assigned(self.all("Variable"), name)
+        return assigned(self.all("variable"), name)
 
 
 def assigned(assignments: Iterable[str], name: str) -> str:
     """The value of ``name`` among texts ``name=value``; ``""`` where unset."""
+    begin = f"{name}="
     for assignment in assignments:
-        key, _, value = assignment.partition("=")
-        if key.strip() == name:
-            return known(value)
+        if assignment.startswith(begin):
+            return known(assignment[len(begin) :])
     return ""
 
 

@@ -14,10 +14,10 @@ log, never obeyed. Headers that we do not know may stand between them: another v
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from charging.asterisk.message import VARIABLE_SUFFIX, AmiMessage
+from charging.asterisk.message import LAYOUTS_KEPT, VARIABLE_SUFFIX, AmiMessage, Layout
 
 REPEATED = "variable"
 """Beside ``…ChanVariable``, the one header that Asterisk repeats: once for each variable."""
@@ -46,9 +46,9 @@ class _Block:
         names = tuple(f"{name[:-1]}{each}".lower() for each in _CHANNEL)
         return cls(names, names[-1], may_lack)
 
-    def wanted(self, message: AmiMessage) -> tuple[str, ...]:
-        """What this message must have of it."""
-        there = message.firsts
+    def wanted(self, layout: Layout) -> tuple[str, ...]:
+        """What such a message must have of it."""
+        there = layout.places
         if self.may_lack and not any(name in there for name in self.names):
             return ()
         return self.names if not self.optional or self.optional in there else self.names[:-1]
@@ -71,16 +71,16 @@ class Shape:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_blocks", tuple(_Block.of(name, name in self.may_lack) for name in self.headers))
 
-    def flaw(self, message: AmiMessage) -> str:
-        """What is wrong with the message, ``""`` where nothing is."""
-        wanted = [name for block in self._blocks for name in block.wanted(message)]
-        names = iter(message.firsts)
+    def flaw(self, layout: Layout) -> str:
+        """What is wrong with messages of this layout, ``""`` where nothing is."""
+        wanted = [name for block in self._blocks for name in block.wanted(layout)]
+        names = iter(layout.places)
         if not all(name in names for name in wanted):  # each is looked for behind the one before
-            missing = next((name for name in wanted if name not in message.firsts), None)
+            missing = next((name for name in wanted if name not in layout.places), None)
             return "has its headers in another order" if missing is None else f"lacks {missing}"
-        if self.last and message.headers[-1][0].lower() != self.last.lower():
+        if self.last and layout.names[-1].lower() != self.last.lower():
             return f"does not end with {self.last}"
-        if self.only and (strange := message.firsts.keys() - self.only):
+        if self.only and (strange := layout.places.keys() - self.only):
             return f"has {min(strange)}, which is not its own"
         return ""
 
@@ -126,44 +126,56 @@ _NO_ENTRY = Shape(only=frozenset({"event"}))
 
 def flaw(message: AmiMessage, list_end: str | None = None) -> str:
     """Why the message is suspect; ``""`` where it is not. ``list_end``: it is part of a list that this event closes."""
-    kind = message.headers[0][0].lower() if message.headers else ""
+    event = message.event
+    wrong = _flaw_of(message.layout, event, list_end)
+    if wrong is None:
+        return ""
+    if not wrong and not event and not message.response:
+        return "is a response without an outcome"
+    return wrong or _always(message)
+
+
+@lru_cache(LAYOUTS_KEPT)
+def _flaw_of(layout: Layout, event: str, list_end: str | None) -> str | None:
+    """What is wrong by the names of a message's headers and its event alone; ``None``: it is for nobody, and may look
+    as it likes. A switch builds its messages of one kind alike, so this is thought through once for all of them."""
+    kind = layout.names[0].lower() if layout.names else ""
     if kind == "event":
-        shape = _shape_of(message, list_end)
-        return "" if shape is None else _always(message) or shape.flaw(message)
+        shape = _shape_of(layout, event, list_end)
+        return None if shape is None else _repeated(layout) or shape.flaw(layout)
     if kind == "response":
-        if message.event or not message.response:
-            return "is a response and names an event" if message.event else "is a response without an outcome"
-        return _always(message) or ("" if _second(message) == "actionid" else "does not name its action at once")
+        if event:
+            return "is a response and names an event"
+        return _repeated(layout) or ("" if _second(layout) == "actionid" else "does not name its action at once")
     return "begins in the middle"
 
 
-def _shape_of(message: AmiMessage, list_end: str | None) -> Shape | None:
+def _shape_of(layout: Layout, event: str, list_end: str | None) -> Shape | None:
     if list_end is None:
-        if message.event == "OriginateResponse" and "ActionID" not in message:
+        if event == "OriginateResponse" and "actionid" not in layout.places:
             return None  # of another program's order, which gave it no name (click-to-dial): nobody here waits for it
-        return _NO_ENTRY if message.event in _LISTED else SHAPES.get(message.event)
+        return _NO_ENTRY if event in _LISTED else SHAPES.get(event)
     if list_end not in LISTS:
         return None
-    return _END if message.event == list_end else LISTS[list_end].get(message.event, _NO_ENTRY)
+    return _END if event == list_end else LISTS[list_end].get(event, _NO_ENTRY)
 
 
-def _second(message: AmiMessage) -> str:
-    return message.headers[1][0].lower() if len(message.headers) > 1 else ""
+def _second(layout: Layout) -> str:
+    return layout.names[1].lower() if len(layout.names) > 1 else ""
+
+
+def _repeated(layout: Layout) -> str:
+    """No message of any kind has a header twice, but those that tell variables."""
+    twice = next((name for name in layout.repeats if name != REPEATED and VARIABLE_SUFFIX not in name), None)
+    return "" if twice is None else f"has {twice} twice"
 
 
 def _always(message: AmiMessage) -> str:
-    """What no message of any kind does: repeat a header, or a variable; have a line that is no header."""
+    """What else no message of any kind does: tell a variable twice; have a line that is no header."""
     if message.stray_lines:
         return "has a line that is no header"
-    if twice := next(filter(None, map(_twice, message.repeats.items())), ""):
-        return f"has {twice} twice"
+    for name in message.layout.repeats:
+        variables = [value.partition("=")[0] for value in message.all(name)]
+        if len(set(variables)) < len(variables):
+            return f"has a {name} twice"
     return ""
-
-
-def _twice(repeated: tuple[str, list[str]]) -> str:
-    """The header that may come once, or the variable that does, where it is repeated."""
-    name, values = repeated
-    if name != REPEATED and VARIABLE_SUFFIX not in name:
-        return name
-    variables = Counter(value.partition("=")[0] for value in values)
-    return next((f"{name} {one}" for one, times in variables.items() if times > 1), "")

@@ -7,7 +7,6 @@ session. An exception means that there is no answer: the dialplan then does what
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -47,6 +46,7 @@ from charging.ledger.accounts import REHEARSAL, Account, Number
 from charging.ledger.model import CALLS, CREDIT, Balance, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.tariff.tariff import Refusal, Tariff
+from charging.unguessable import token
 
 RESERVE_TRIES_MAX = 4
 """Other calls of the account may take the money between the look at the balances and the reservation."""
@@ -66,7 +66,7 @@ _FALLBACKS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], F
 def _new_session_id(now: Instant) -> str:
     """In the order of time, never the same for two daemons, and not to be guessed: who knows it could try to speak
     of the call in the switch's name."""
-    return f"{now.wall_us // 1000:x}-{secrets.token_hex(8)}"
+    return f"{now.wall_us // 1000:x}-{token(8)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,32 @@ async def link(ami: FakeAmi, owner: Owner) -> AsyncIterator[AmiLink]:
         yield link
 
 
+@pytest.fixture
+def written(link: AmiLink, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What is written to the switch, write by write."""
+    assert link._connection is not None
+    transport, calls = link._connection._manager.protocol.transport, list[bytes]()
+    write = transport.write
+    monkeypatch.setattr(transport, "write", lambda data: (calls.append(data), write(data)))
+    return calls
+
+
 async def test_an_action_is_answered(ami: FakeAmi, link: AmiLink) -> None:
     reply = await link.action("CoreStatus")
     assert reply.headers.get("corestartuptime") == "12:00:00"
+
+
+async def test_what_is_ordered_at_once_is_written_at_once(ami: FakeAmi, link: AmiLink, written: list[bytes]) -> None:
+    await asyncio.gather(*(link.action("CoreStatus") for _ in range(20)))
+    (once,) = (data for data in written if b"Action: CoreStatus" in data)
+    assert once.count(b"Action: CoreStatus\r\n") == 20
+
+
+async def test_no_two_actions_have_the_same_id(ami: FakeAmi, link: AmiLink, written: list[bytes]) -> None:
+    await asyncio.gather(*(link.action("CoreStatus") for _ in range(600)))
+    ids = re.findall(rb"ActionID: (\w+)", b"".join(written))
+    assert len(set(ids)) == len(ids) >= 600
+    assert {len(one) for one in ids} == {32}, "each of 128 bits"
 
 
 async def test_an_error_raises_with_the_switchs_words(ami: FakeAmi, link: AmiLink) -> None:

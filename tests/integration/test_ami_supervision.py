@@ -275,12 +275,12 @@ async def test_a_busy_link_is_not_taken_for_half_open(
     ami: FakeAmi, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All places are taken by our own orders; the Ping that proves the link is sent all the same."""
-    monkeypatch.setattr(connection, "MAX_OUTSTANDING_ACTIONS", 3)
     async with running(ami, owner, ping_interval_s=0.01) as link:
         await eventually(lambda: link.is_up)
         ami.mute.add("Setvar")
         orders = [asyncio.create_task(link.action("Setvar", timeout_s=60.0)) for _ in range(3)]
         await eventually(lambda: len(ami.actions("Setvar")) == 3)
+        monkeypatch.setattr(connection, "MAX_OUTSTANDING_ACTIONS", 3)
         with pytest.raises(ActionTimeout):
             await link.action("Hangup", {"Channel": "x"})
         before = len(ami.actions("Ping"))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import check_sendable
 from charging.errors import LocalProtocolError
+from tests.fakes.recordings import ami_messages
 
 
 def test_names_are_found_in_any_case_and_what_is_missing_is_empty() -> None:
@@ -45,6 +48,40 @@ def test_parsing_takes_what_has_a_colon() -> None:
         ("B", ""),
         ("C", "x: y"),
     )
+
+
+RECORDED = ["\r\n".join(f"{name}: {value}" for name, value in each) for each in ami_messages("cut_by_quota")]
+BITS = (
+    "\r\n",
+    "\n",
+    "\r",
+    ": ",
+    ":",
+    " ",
+    "\x1c",
+    "\xa0",
+    "\n: ",
+    ": \n",
+    "X",
+    "Uniqueid: 9.9",
+    "x\r\ny",
+    "(null)",
+    "",
+)
+EDIT = st.tuples(st.floats(0, 1), st.integers(0, 40), st.sampled_from(BITS))
+
+
+@given(st.sampled_from(RECORDED), st.lists(EDIT, max_size=5))
+def test_a_message_that_is_read_at_once_is_read_as_line_by_line(text: str, edits: list[tuple[float, int, str]]) -> None:
+    for where, gone, come in edits:
+        at = int(where * len(text))
+        text = text[:at] + come + text[at + gone :]
+    at_once, by_line = AmiMessage.parse(text), AmiMessage._parse_lines(text)
+    assert at_once == by_line
+    assert at_once.layout is by_line.layout, "so the same of it is believed"
+    assert [(at_once.get(name), at_once.all(name)) for name in by_line.layout.places] == [
+        (by_line.get(name), by_line.all(name)) for name in by_line.layout.places
+    ]
 
 
 @pytest.mark.parametrize(
