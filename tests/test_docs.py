@@ -117,9 +117,10 @@ def test_every_rule_has_its_row_with_a_test_or_says_that_it_is_not_built() -> No
 
 
 def test_every_line_of_the_threat_model_names_a_test_that_attacks() -> None:
-    rows = [line for line in text_of(DOCS / "threat-model.md").splitlines() if line.startswith("|")][2:]
+    lines = [line for line in text_of(DOCS / "threat-model.md").splitlines() if line.startswith("|")]
+    rows = [line for line in lines if not line.endswith(("| test |", "|---|"))]
     assert len(rows) > 20
-    assert [row for row in rows if not any(test for _, test in _IN_FILE.findall(row.split("|")[5]))] == []
+    assert [row for row in rows if not any(test for _, test in _IN_FILE.findall(row.split("|")[-2]))] == []
 
 
 def missing_paths(text: str, folder: Path) -> set[str]:

@@ -15,7 +15,7 @@ from charging.call.transfers import Extension, day_of, extend, month_of
 from charging.clock import Instant
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.bundles import ruled_by
-from charging.ledger.model import CALLS, CREDIT, Balance
+from charging.ledger.model import CALLS, CREDIT, Balance, day_spend
 from charging.pricing.funding import cost_to_begin, only_rounding_pays
 from charging.pricing.rate import Rate
 from charging.tariff.plans import Plan
@@ -94,6 +94,17 @@ class Cause(StrEnum):
     """There was enough; other calls or a fax had it reserved."""
     TOO_MANY_CALLS = "too_many_calls"
     """As many calls ran as the plan allows, and what they left of the credit was too little to take a message."""
+    DAY_LIMIT = "day_limit"
+    """What the plan lets calls and messages of a day cost was used up, or reserved, but for less than a message."""
+
+
+class Unsold(StrEnum):
+    """Why no paid message was taken."""
+
+    NO_CREDIT = "no_credit"
+    """There was too little available."""
+    DAY_LIMIT = "day_limit"
+    """The plan's credit a day left too little, and credit itself would have paid it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +177,22 @@ def is_returned(
     return any(shown & set(spelled(one)) for one in proofs if one)
 
 
-def cause_of(missed: Turned, subscriber: Subscriber, rate: Rate | Refusal, posted: int, at_us: int) -> Cause:
-    """Why a call was missed. ``posted``: the credit, with what others have reserved of it; ``rate``: of the target."""
+def is_beyond_day(missed: Turned, subscriber: Subscriber, balances: Mapping[str, Balance], day: str) -> bool:
+    """Whether the plan's credit a day, and not credit itself, is why no paid message was taken. ``day``:
+    ``YYYY-MM-DD`` in the operator's zone."""
+    cap, price = subscriber.plan.max_credit_per_day, subscriber.message_price
+    if cap is None or not missed.sells_voicemail or balances.get(CREDIT, Balance()).available < price:
+        return False
+    return cap + balances.get(day_spend(day), Balance()).available < price
+
+
+def cause_of(
+    missed: Turned, subscriber: Subscriber, rate: Rate | Refusal, posted: int, at_us: int, *, beyond_day: bool = False
+) -> Cause:
+    """Why a call was missed. ``posted``: the credit, with what others have reserved of it; ``rate``: of the target;
+    ``beyond_day``: see :func:`is_beyond_day`."""
+    if beyond_day:
+        return Cause.DAY_LIMIT
     if missed.reason is Reason.TOO_MANY_CALLS:
         return Cause.TOO_MANY_CALLS
     wanted_money = missed.reason is Reason.NO_CREDIT

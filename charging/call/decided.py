@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from agi.port import Answer, IncomingCall
-from charging.call.decide import Decision, Reason, Subscriber, Turned
+from charging.call.decide import Decision, Reason, Subscriber, Turned, Unsold
 from charging.call.model import Session
 from charging.call.storage import Record
 from charging.call.voicemail import Voicemail
@@ -93,6 +93,8 @@ class Decided:
     """Left of the month's, before this call took any; whether they pay for this destination is another matter."""
     message_price: int | None = None
     """Micro-euro of a voicemail message, where it was tried to be reserved."""
+    message_refusal: str = ""
+    """Of :class:`Unsold`; empty where a message was taken, or not for sale."""
     quota_s: int | None = None
     """Seconds that were reserved at first."""
     session: str = ""
@@ -130,6 +132,7 @@ class Notes:
     month: str = ""
     """``YYYY-MM``, in the operator's zone, in which the balances were looked at."""
     message_price: int | None = None
+    message_refusal: str = ""
     session: str = ""
     detail: str = ""
 
@@ -186,6 +189,7 @@ class Notes:
             credit_reserved=reserved,
             free_seconds=free_seconds,
             message_price=self.message_price,
+            message_refusal=str(self.message_refusal),
             quota_s=None if answer is None else answer.quota_s,
             session=(answer and answer.session) or self.session,
             detail=self.detail[:DETAIL_CHARACTERS],
@@ -254,7 +258,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     Reason.DAY_LIMIT: (
         "the plan's limit of credit a day was reached",
-        "it opens again at midnight; `max_credit_per_day` of the plan is the limit",
+        "it opens again at midnight; `credit_a_day` of the plan is the limit",
     ),
     Reason.NO_CREDIT: (
         "neither free minutes nor credit sufficed for the first seconds",
@@ -297,6 +301,8 @@ def explanation(decided: Decided) -> str:
     outcome = _OUTCOMES.get(decided.outcome, decided.outcome)
     why = _WORDS.get(decided.reason, (decided.reason, ""))[0]
     if decided.outcome == Decision.REJECT and decided.message_price:
+        if decided.message_refusal == Unsold.DAY_LIMIT:
+            return f"{outcome}: {why}, and of the plan's credit a day too little was left for a voicemail message"
         return f"{outcome}: {why}, and credit did not suffice for a voicemail message either"
     return f"{outcome}: {why}"
 
@@ -304,6 +310,8 @@ def explanation(decided: Decided) -> str:
 def advice(decided: Decided) -> str:
     """What to do about it; empty: nothing."""
     words = _WORDS.get(decided.reason, ("", _LOOK))[1]
+    if decided.message_refusal == Unsold.DAY_LIMIT and decided.reason != Reason.DAY_LIMIT:
+        words = f"{words}; for messages: {_WORDS[Reason.DAY_LIMIT][1]}"
     number = "" if decided.number.endswith(HIDDEN) else decided.number
     return words.replace("ACCOUNT", decided.account or "ACCOUNT").replace("NUMBER", number or "NUMBER")
 

@@ -171,7 +171,7 @@ class Session:
     day: str
     """The day, in the operator's zone, whose spending the call counts towards: that of its set-up."""
     day_cap: int | None
-    """Micro-euro that calls may spend on that day."""
+    """Micro-euro that may be spent on that day."""
     opened: Instant
     caller_uid: str
     epoch: int = 0

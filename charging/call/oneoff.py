@@ -19,7 +19,7 @@ from charging.call.commands import AskSwitch, Command, Doubt, Forget, Post, Tell
 from charging.call.events import BlackBoxRead, Event, Posted, SwitchSilent, Woke
 from charging.call.model import Policy, State
 from charging.clock import MICROSECONDS, Instant
-from charging.ledger.model import CREDIT, Closed, Kind, Leg, Opened, OpenSession, Outcome, Transfer
+from charging.ledger.model import CREDIT, Closed, Kind, Leg, Opened, OpenSession, Outcome, Transfer, day_spend
 from charging.stored import VOLATILE, Codec, alive
 
 
@@ -45,6 +45,10 @@ class Piece:
     price: int
     """Micro-euro of one: a message, a page."""
     opened: Instant
+    day: str = ""
+    """``YYYY-MM-DD`` in the operator's zone: the day whose spending it counts towards; empty: no day's."""
+    day_cap: int | None = None
+    """Micro-euro that may be spent on that day; ``None``: it is not counted."""
     epoch: Annotated[int, VOLATILE] = 0
     state: Annotated[State, VOLATILE] = State.RESERVED
     sequence: int = 1
@@ -61,6 +65,14 @@ class Piece:
     def due_us(self) -> int:
         """Wall clock: by then it should be over, and soon afterwards booked."""
         return self.opened.wall_us + self.LONGEST_S * MICROSECONDS
+
+    def taken(self, amount: int) -> dict[str, int]:
+        """What an amount in micro-euro takes, by balance: of credit, and of what the day may cost."""
+        return {CREDIT: amount} if self.day_cap is None else {CREDIT: amount, day_spend(self.day): amount}
+
+    def floor(self, balance: str) -> int:
+        """How far a balance may go down."""
+        return -self.day_cap if self.day_cap is not None and balance == day_spend(self.day) else 0
 
     def to_json(self) -> str:
         """The record as it is stored."""
@@ -98,10 +110,12 @@ def on(
 
 
 def reserve(piece: P, price: int, at_us: int) -> tuple[P, Transfer]:
-    """Reserve micro-euro from credit alone (R9), and open the session."""
-    after = replace(piece, held={CREDIT: price} if price else {}, sequence=piece.sequence + 1)
+    """Reserve micro-euro from credit alone (R9), within what the day may cost, and open the session."""
+    taken = piece.taken(price)
+    after = replace(piece, held=taken if price else {}, sequence=piece.sequence + 1)
     change = Opened(piece.switch, after.to_json(), piece.epoch, piece.sequence - 1)
-    return after, _transfer(piece, Kind.RESERVE, at_us, (Leg(CREDIT, 0, price),), change)
+    legs = tuple(Leg(key, 0, taken[key], piece.floor(key)) for key in sorted(taken))
+    return after, _transfer(piece, Kind.RESERVE, at_us, legs, change)
 
 
 def step(
@@ -133,8 +147,9 @@ def settle(piece: P, charge: int, cdr: str, ended_us: int, now: Instant) -> tupl
 
 
 def _settle(piece: P, charge: int, change: Closed, now: Instant) -> tuple[P, tuple[Command, ...]]:
-    held = {CREDIT: 0, **piece.held}
-    legs = tuple(Leg(key, -charge if key == CREDIT else 0, -held[key]) for key in sorted(held))
+    taken = piece.taken(charge)
+    held = {**dict.fromkeys(taken, 0), **piece.held}
+    legs = tuple(Leg(key, -taken.get(key, 0), -held[key], piece.floor(key)) for key in sorted(held))
     transfer = _transfer(piece, Kind.SETTLE if charge else Kind.RELEASE, now.wall_us, legs, change)
     settling = replace(piece, state=State.SETTLING, pending=transfer, attempts=1, check_mono_us=None)
     return settling, (Post(transfer),)
@@ -145,7 +160,7 @@ def _settle_anew(piece: P, stored: OpenSession, now: Instant) -> tuple[P, tuple[
     charge."""
     assert piece.pending is not None, "there is something to settle"
     assert isinstance(piece.pending.change, Closed), "it closes by its only transfer"
-    charge = sum(-leg.posted for leg in piece.pending.legs)
+    charge = sum(-leg.posted for leg in piece.pending.legs if leg.balance == CREDIT)
     behind = replace(piece, sequence=stored.sequence + 1, held=dict(stored.holds))
     settling, commands = _settle(behind, charge, replace(piece.pending.change, follows=stored.sequence), now)
     return settling, (Tell(told.SessionReasserted()), *commands)

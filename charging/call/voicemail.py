@@ -15,7 +15,7 @@ from charging.call.model import Policy, Session, State
 from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
 from charging.clock import Instant
-from charging.ledger.model import CREDIT, Kept, Kind, Leg, Transfer
+from charging.ledger.model import Kept, Kind, Leg, Transfer
 from charging.pricing.money import format_euro
 
 SERVICE = "voicemail"
@@ -50,13 +50,8 @@ def open_transfer(voicemail: Voicemail, at_us: int) -> tuple[Voicemail, Transfer
 
 
 def turn_from(session: Session, price: int, status: str, at: Instant, policy: Policy) -> tuple[Voicemail, Transfer]:
-    """A forward that failed becomes a voicemail: its money goes back and the price is reserved, in one operation."""
-    held = {CREDIT: price}
-    legs = tuple(
-        Leg(key, 0, held.get(key, 0) - session.held.get(key, 0))
-        for key in sorted({*held, *session.held})
-        if held.get(key, 0) != session.held.get(key, 0)
-    )
+    """A forward that failed becomes a voicemail: its money goes back and the price is reserved, in one operation, on
+    the day whose spending the forward counted towards."""
     voicemail = Voicemail(
         id=session.id,
         account=session.account,
@@ -75,8 +70,15 @@ def turn_from(session: Session, price: int, status: str, at: Instant, policy: Po
         epoch=session.epoch,
         dial_status=status,
         sequence=session.sequence + 1,
-        held=held,
+        day=session.day,
+        day_cap=session.day_cap,
         check_mono_us=at.plus(Voicemail.LOOK_S).mono_us,
+    )
+    voicemail = replace(voicemail, held=voicemail.taken(price))
+    legs = tuple(
+        Leg(key, 0, voicemail.held.get(key, 0) - session.held.get(key, 0), voicemail.floor(key))
+        for key in sorted({*voicemail.held, *session.held})
+        if voicemail.held.get(key, 0) != session.held.get(key, 0)
     )
     transfer = Transfer(
         id=f"{session.id}/{session.sequence}/{Kind.EXTEND}",

@@ -23,8 +23,10 @@ from charging.call.decide import (
     Setup,
     Subscriber,
     Turned,
+    Unsold,
     afford,
     cause_of,
+    is_beyond_day,
     is_returned,
     obstacle,
     refused,
@@ -34,13 +36,13 @@ from charging.call.decided import Decided, Fallback, Notes, Turn
 from charging.call.events import AnswerDoubtful, ForwardFailed
 from charging.call.model import Policy, Session, State
 from charging.call.storage import Record, revive
-from charging.call.transfers import grants_for, month_of, reserve_transfer
+from charging.call.transfers import day_of, grants_for, month_of, reserve_transfer
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import Registry
 from charging.engine.subscribers import find_number, find_subscriber, is_among, spellings
-from charging.engine.told import CallDecided, CallerNotLookedUp
+from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Number
 from charging.ledger.model import CALLS, CREDIT, Balance, Outcome, Transfer
@@ -310,7 +312,8 @@ class Desk:
     async def _sell_voicemail(
         self, request: IncomingCall, subscriber: Subscriber, why: Turned, notes: Notes
     ) -> Voicemail | None:
-        """Reserve the price of a message (R6, R13); ``None`` where it is not for sale, or not to be paid."""
+        """Reserve the price of a message (R6, R13), which counts towards the plan's credit a day; ``None`` where it is
+        not for sale, or not to be paid."""
         if not why.sells_voicemail:
             return None
         notes.message_price = subscriber.message_price
@@ -330,6 +333,8 @@ class Desk:
             tariff_digest=tariff.digest,
             opened=now,
             caller_uid=request.unique_id,
+            day=day_of(tariff.zone, now.wall_us),
+            day_cap=subscriber.plan.max_credit_per_day,
             epoch=self._registry.epoch,
             check_mono_us=now.plus(self._policy.setup_timeout_s).mono_us,
         )
@@ -343,12 +348,16 @@ class Desk:
         """What credit would have turned into a forward or a message is told; what else is refused is not."""
         if not outcome.is_missed:
             return
-        now, account, number = self._clock.now(), subscriber.account, subscriber.number
+        now, tariff, account, number = self._clock.now(), self._tariff(), subscriber.account, subscriber.number
         balances = await self._store.balances(account.id)
-        notes.saw(balances, self._tariff().month_of(now.wall_us))
+        notes.saw(balances, tariff.month_of(now.wall_us))
         posted = balances.get(CREDIT, Balance()).posted
-        rate = self._tariff().rate_for(subscriber.plan.name, number.forward_to, now.wall_us)
-        cause = cause_of(outcome, subscriber, rate, posted, now.wall_us)
+        rate = tariff.rate_for(subscriber.plan.name, number.forward_to, now.wall_us)
+        beyond_day = is_beyond_day(outcome, subscriber, balances, day_of(tariff.zone, now.wall_us))
+        cause = cause_of(outcome, subscriber, rate, posted, now.wall_us, beyond_day=beyond_day)
+        if outcome.sells_voicemail:
+            notes.message_refusal = Unsold.DAY_LIMIT if beyond_day else Unsold.NO_CREDIT
+            self._observe(MessageNotSold(account.id, notes.message_refusal))
         await self._missed(MissedCall(account, number.number, caller, _new_session_id(now), now.wall_us, cause))
 
     async def _open(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> bool:

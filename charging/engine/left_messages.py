@@ -1,7 +1,8 @@
 """Voicemail messages that the dialplan's fallback took while no daemon answered: charged afterwards.
 
 The switch had no decision to go by, so a message may have been stored on a number whose voicemail is paid. It is
-charged once, by an id made of its black-box record, and never beyond what is available:
+charged once, by an id made of its black-box record, and never beyond what is available, nor beyond what the plan lets
+calls and messages cost on the day on which it is charged:
 
 - not where the voicemail's session has charged it: the answer that sold it was lost on its way to the switch, which
   then took the message as a fallback. That session's CDR says so;
@@ -17,13 +18,14 @@ from dataclasses import replace
 
 from charging.call.decide import Subscriber
 from charging.call.events import BlackBoxRead
+from charging.call.transfers import day_of
 from charging.call.voicemail import SERVICE, Voicemail, cdr_document
 from charging.clock import MICROSECONDS, Clock
 from charging.engine import told
 from charging.engine.ports import Observer
 from charging.engine.subscribers import find_number, find_subscriber
 from charging.errors import LedgerError
-from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Outcome, Transfer
+from charging.ledger.model import Balance, Closed, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.tariff.tariff import Tariff
 
@@ -82,21 +84,22 @@ class LeftMessages:
     async def _charge(self, key: str, box: BlackBoxRead, ended_us: int, subscriber: Subscriber) -> int:
         account = subscriber.account.id
         for _ in range(TRIES_MAX):
-            available = (await self._store.balances(account)).get(CREDIT, Balance()).available
-            amount = min(subscriber.message_price, max(0, available))
+            balances = await self._store.balances(account)
+            message = self._message(key, box, ended_us, subscriber)
+            rooms = [balances.get(one, Balance()).available - message.floor(one) for one in message.taken(0)]
+            amount = min(subscriber.message_price, max(0, min(rooms)))
             if amount == 0:
                 return 0
-            transfer = self._transfer(key, box, ended_us, subscriber, amount)
+            transfer = self._transfer(key, replace(message, price=amount), ended_us)
             outcome = (await self._store.apply(transfer)).outcome
             if outcome is not Outcome.INSUFFICIENT:
                 # DIFFERS: an earlier attempt, of unknown outcome, has charged what was there then.
                 return amount if outcome is Outcome.CREATED else 0
         return 0
 
-    def _transfer(self, key: str, box: BlackBoxRead, ended_us: int, subscriber: Subscriber, amount: int) -> Transfer:
-        """The charge, and with it the CDR. That has its place where the charge has, however old the message is."""
+    def _message(self, key: str, box: BlackBoxRead, ended_us: int, subscriber: Subscriber) -> Voicemail:
         now, tariff = self._clock.now(), self._tariff()
-        message = Voicemail(
+        return Voicemail(
             id=f"message-{key}",
             account=subscriber.account.id,
             number=subscriber.number.number,
@@ -105,20 +108,26 @@ class LeftMessages:
             language=subscriber.account.language.value,
             switch=box.switch,
             reason=FALLBACK,
-            price=amount,
+            price=subscriber.message_price,
             tariff_revision=tariff.revision,
             tariff_digest=tariff.digest,
             opened=replace(now, wall_us=ended_us),
+            day=day_of(tariff.zone, now.wall_us),
+            day_cap=subscriber.plan.max_credit_per_day,
             caller_uid="",
             dial_status=box.dial_status,
         )
+
+    def _transfer(self, key: str, message: Voicemail, ended_us: int) -> Transfer:
+        """The charge, and with it the CDR. That has its place where the charge has, however old the message is."""
+        now_us, taken = self._clock.now().wall_us, message.taken(message.price)
         return Transfer(
             id=f"message/{key}",
             account=message.account,
             kind=Kind.CHARGE,
-            at_us=now.wall_us,
-            legs=(Leg(CREDIT, -amount),),
+            at_us=now_us,
+            legs=tuple(Leg(one, -taken[one], 0, message.floor(one)) for one in sorted(taken)),
             session=message.id,
-            change=Closed(cdr_document(message, stored=True, ended_us=ended_us), now.wall_us, opens=True),
+            change=Closed(cdr_document(message, stored=True, ended_us=ended_us), now_us, opens=True),
             reason=SERVICE,
         )

@@ -49,6 +49,8 @@ class MeteredObserver:
                 metrics.ticks.labels("failed").inc()
             case call.CallSettled(settled=settled):
                 self._charged(settled)
+            case told.MessageNotSold(reason=reason):
+                metrics.messages_refused.labels(reason).inc()
             case call.VoicemailSettled(settled):
                 metrics.charged.labels("voicemail").inc(settled.get(CREDIT, 0))
             case told.LeftMessageCharged(charged_micro_euro=charged):

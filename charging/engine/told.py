@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from charging.call import told as call
-from charging.call.decide import Decision
+from charging.call.decide import Decision, Unsold
 from charging.call.model import State
 
 # --- routine ---------------------------------------------------------------------------------------------------
@@ -66,9 +66,18 @@ class LeftMessageCharged:
     price: int
 
 
+@dataclass(frozen=True, slots=True)
+class MessageNotSold:
+    """A caller was not answered because no paid message could be reserved for him."""
+
+    account: str
+    reason: Unsold
+
+
 Routine = (
     call.Routine
     | CallDecided
+    | MessageNotSold
     | CallerNotLookedUp
     | SessionRestored
     | TakeOverAwaitedLink

@@ -10,7 +10,7 @@ balance              unit            meaning
 ``bundle:2026-11``   second          the free seconds of one calendar month
 ``granted:2026-11``  second          all that was granted of them; never lowered
 ``plan:2026-11:pro`` second          how many there were when a plan last raised them; never lowered
-``day:2026-11-21``   micro-euro      minus what calls spent on that day; its floor is minus the plan's cap
+``day:2026-11-21``   micro-euro      minus what was spent on that day (calls, messages); its floor is minus the cap
 ``calls``            call            posted is always 0; each running call reserves 1; its floor is minus the cap
 ===================  ==============  =====================================================================
 

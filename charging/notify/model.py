@@ -116,6 +116,11 @@ class MissedCall:
     causes: tuple[Cause, ...] = CAUSES_UNKNOWN
     """The one; of several calls each once, in the order of :class:`Cause`."""
 
+    @property
+    def until_midnight(self) -> bool:
+        """Whether more credit would not help: only the plan's credit a day was used up."""
+        return self.suffices and self.causes == (Cause.DAY_LIMIT,)
+
 
 @dataclass(frozen=True, slots=True)
 class MissedFrom:
@@ -147,6 +152,11 @@ class MissedCalls:
     """As of :class:`MissedCall`, since the last of them; so are the next ones."""
     suffices: bool = False
     causes: tuple[Cause, ...] = CAUSES_UNKNOWN
+
+    @property
+    def until_midnight(self) -> bool:
+        """As of :class:`MissedCall`."""
+        return self.suffices and self.causes == (Cause.DAY_LIMIT,)
 
     @property
     def number(self) -> str:

@@ -126,6 +126,10 @@ def _oddities(document: Document, model: TariffModel) -> Iterator[Problem]:
             yield document.problem(path, "no price in any table", "a price, or refuse", at_key=True)
     for name in model.rates.keys() - {plan.rates for plan in model.plans.values()}:
         yield document.problem(("rates", name), "a table of no plan", "a plan that uses it", at_key=True)
+    for name, plan in model.plans.items():
+        if plan.voicemail.paid and plan.credit_a_day is None:
+            expected = "credit_a_day: else strangers who leave messages can use up all credit of an account"
+            yield document.problem(("plans", name), "paid voicemail without a limit", expected, at_key=True)
 
 
 def _first_increments(document: Document, model: TariffModel) -> Iterator[Problem]:

@@ -380,7 +380,9 @@ class PlanModel(Section):
     calls_at_once: Annotated[int, whole(1, 1000, "calls")] = Field(
         default=2, description="calls of one account at once"
     )
-    credit_a_day: Euro | None = Field(default=None, description="euros that calls of one account may use in a day")
+    credit_a_day: Euro | None = Field(
+        default=None, description="euros that calls and paid messages of one account may use in a day"
+    )
     max_call_s: Seconds = Field(default=14_400, description="seconds after which any call ends")
     low_credit: Euro = Field(default=0, description="euros below which the subscriber is told to top up (R15)")
     low_free_minutes: Minutes = Field(default=0, description="free minutes that are nearly none (R16)")

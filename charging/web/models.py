@@ -414,6 +414,10 @@ class DecisionOut(BaseModel):
         description="left of the month's then; whether they pay for the destination is the plan's matter"
     )
     message_price: Euro | None = Field(description="of a voicemail, where it had to be reserved; null: it had not")
+    message_refusal: str = Field(
+        description="why no paid message was taken: no_credit, or day_limit (the plan's credit a day); empty: it was, "
+        "or none was for sale"
+    )
     quota_s: int | None = Field(description="seconds that were reserved at first; null: not forwarded")
     session: str | None = Field(description="of the call, where one was opened: its CDR has it too")
     detail: str = Field(description="how the dialling ended, or what went wrong, in the program's words")
@@ -447,6 +451,7 @@ class DecisionOut(BaseModel):
             credit_reserved=euro["credit_reserved"],
             free_seconds=one.free_seconds,
             message_price=euro["message_price"],
+            message_refusal=one.message_refusal,
             quota_s=one.quota_s,
             session=one.session or None,
             detail=one.detail,

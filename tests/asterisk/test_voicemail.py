@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from charging.lab import Call, CallState, Lab, mobile
+from charging.lab.daemon import DaemonProcess
 from tests.asterisk.engine import Engine, engine
 from tests.asterisk.parties import leave_message, records_gone
 
@@ -50,6 +51,24 @@ async def test_r3_caller_who_leaves_no_message_costs_nothing(lab: Lab, tmp_path:
         assert (await live.cdr())["messages"] == 0
         await live.nothing_reserved()
         assert await live.posted() == CREDIT
+
+
+async def test_r13_strangers_who_leave_messages_spend_no_more_than_the_days_credit(lab: Lab, tmp_path: Path) -> None:
+    def one_message_a_day(daemon: DaemonProcess) -> None:
+        tariff = daemon.tariff.read_text()
+        paid = "voicemail: {paid: yes, price: 0.15}"
+        daemon.tariff.write_text(tariff.replace(paid, f"{paid}\n    credit_a_day: 0.29"))
+
+    async with engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy(), prepare=one_message_a_day) as live:
+        await _leaves_a_message(live, await live.call())
+        assert (await live.cdr())["cost"] == "0.15"
+        refused = await live.call()
+        told = await live.heard("message_not_sold", deadline_s=20)
+        assert told["reason"] == "day_limit"
+        await refused.wait_end(20)
+        assert not refused.was_answered, "the caller pays nothing"
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT - PRICE
 
 
 async def test_r7_included_voicemail_costs_nothing(lab: Lab, tmp_path: Path) -> None:

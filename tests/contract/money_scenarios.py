@@ -77,6 +77,15 @@ SCENARIOS = {
         c2 reserve s4:open calls=/1@-2             -> created calls 0/2
         c3 reserve s5:open calls=/1@-2             -> insufficient calls 0/2
     """,
+    "a_message_needs_credit_and_room_of_the_day_both_or_neither": """
+        t1 top_up credit=+300                      -> created credit 300/0
+        m1 reserve s1:open credit=/100 day:2026-11-21=/100@-150 -> created credit 300/100 day:2026-11-21 0/100
+        m2 reserve s2:open credit=/100 day:2026-11-21=/100@-150 -> insufficient credit 300/100 day:2026-11-21 0/100
+        e1 settle s1:close credit=-100/-100 day:2026-11-21=-100/-100@-150 -> created credit 200/0 day:2026-11-21 -100/0
+        m3 reserve s2:open credit=/51 day:2026-11-21=/51@-150 -> insufficient credit 200/0 day:2026-11-21 -100/0
+        m4 reserve s2:open credit=/50 day:2026-11-21=/50@-150 -> created credit 200/50 day:2026-11-21 -100/50
+        f1 charge s3:open credit=-1 day:2026-11-21=-1@-150 -> insufficient credit 200/50 day:2026-11-21 -100/50
+    """,
     "a_leg_that_raises_available_is_never_refused": """
         d1 correct credit=-50@-50                  -> created credit -50/0
         t1 top_up credit=+10                       -> created credit -40/0

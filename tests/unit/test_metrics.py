@@ -18,6 +18,7 @@ PROMISED = {
     "charging_session_overdue_seconds": set(),
     "charging_loop_lag_seconds": set(),
     "charging_overload_refusals": set(),
+    "charging_messages_refused": {"reason"},
     "charging_tick_overdue_seconds": set(),
     "charging_ticks": {"result"},
     "charging_charged_micro_euro": {"service"},

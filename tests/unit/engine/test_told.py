@@ -21,8 +21,9 @@ from tests.unit.call.test_table import running
 
 ROUTINE = (
     "answer_inferred bridge_joined call_answered call_cut call_decided call_settled caller_not_looked_up "
-    "deadline_moved fax_settled hangup_ordered lease_gained left_message_charged prompt_played session_restored "
-    "take_over_awaited_link tick_posted voicemail_reserved voicemail_settled warning_due warning_rearmed"
+    "deadline_moved fax_settled hangup_ordered lease_gained left_message_charged message_not_sold prompt_played "
+    "session_restored take_over_awaited_link tick_posted voicemail_reserved voicemail_settled warning_due "
+    "warning_rearmed"
 )
 WARNINGS = (
     "answer_delivery_doubted answer_moved audit_postponed clocks_disagreed drain_begun drain_ended end_unproven "

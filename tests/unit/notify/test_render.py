@@ -79,7 +79,8 @@ def test_every_notice_is_rendered_whole(kind: NoticeKind, language: Language, tu
     words = shown(kind, language, turn)
     html = Checked(words.html)
     assert html.language == language
-    to_do = not getattr(samples(kind)[turn], "topped_up", False)
+    facts = samples(kind)[turn]
+    to_do = not getattr(facts, "topped_up", False) and not getattr(facts, "until_midnight", False)
     assert html.links == [OPERATOR.top_up_url] * to_do
     assert OPERATOR.name in plain(html.words)
     assert (OPERATOR.top_up_url in words.text) == to_do, "a link in plain text is not escaped"
@@ -237,12 +238,14 @@ WHY = {
         Cause.NO_MESSAGE: "u niet te bereiken was en uw beltegoed te laag was om een voicemail op te nemen",
         Cause.CREDIT_IN_USE: "uw beltegoed in gebruik was voor een andere oproep of een fax",
         Cause.TOO_MANY_CALLS: "u al zo veel gesprekken tegelijk had als met uw abonnement kan",
+        Cause.DAY_LIMIT: "het bedrag was bereikt dat oproepen en voicemails op een dag met uw abonnement mogen kosten",
     },
     Language.EN: {
         Cause.NO_CREDIT: "your credit was too low to forward",
         Cause.NO_MESSAGE: "you could not be reached, and your credit was too low to take a voicemail",
         Cause.CREDIT_IN_USE: "your credit was in use for another call or a fax",
         Cause.TOO_MANY_CALLS: "you had as many calls at once as your plan allows",
+        Cause.DAY_LIMIT: "what your plan lets calls and messages of a day cost was used up",
     },
 }
 
@@ -278,6 +281,28 @@ def test_r13_a_missed_call_says_what_credit_is_good_for_now(
         for text in both_forms(now, kind, Language.EN):
             assert said in text
             assert ("Buy credit" in text) == (not topped_up)
+
+
+@pytest.mark.parametrize("language", Language)
+@pytest.mark.parametrize(
+    ("causes", "suffices", "waits"),
+    [
+        ((Cause.DAY_LIMIT,), True, True),
+        ((Cause.DAY_LIMIT,), False, False),
+        ((Cause.NO_CREDIT, Cause.DAY_LIMIT), True, False),
+    ],
+)
+def test_r13_who_has_reached_the_days_limit_is_not_told_to_buy_credit(
+    language: Language, causes: tuple[Cause, ...], suffices: bool, waits: bool
+) -> None:
+    for kind in (NoticeKind.MISSED_CALL, NoticeKind.MISSED_CALLS):
+        facts = samples(kind)[0]
+        assert isinstance(facts, MissedCall | MissedCalls)
+        credit = 240_000 if suffices else 0
+        now = replace(facts, credit=credit, suffices=suffices, topped_up=False, causes=causes)
+        for text in both_forms(now, kind, language):
+            assert ("middernacht" in text or "midnight" in text) == waits
+            assert ("Buy credit" in text or "egoed kopen" in text or "Koop " in text) != waits
 
 
 def test_what_came_from_outside_is_escaped_in_html() -> None:

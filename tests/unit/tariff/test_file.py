@@ -346,6 +346,21 @@ def test_what_is_odd_but_no_reason_to_refuse_is_a_warning(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("voicemail: {paid: yes, price: 0.10}", True),
+        ("voicemail: {paid: yes, price: 0.10}\n    credit_a_day: 5.00", False),
+        ("voicemail: {paid: no, price: 0.10}", False),
+    ],
+)
+def test_paid_voicemail_that_no_day_bounds_is_a_warning(tmp_path: Path, lines: str, told: bool) -> None:
+    before, _, after = SMALL.partition("    voicemail:")
+    text = f"{before}    {lines}\n{after.partition(chr(10))[2]}"
+    paths = [one.path for one in small(tmp_path, text).warnings]
+    assert ("plans.light" in paths) == told
+
+
+@pytest.mark.parametrize(
     ("written", "meant"),
     [("1,000", "1.000 or 1000"), ('"12,500"', "12.500 or 12500"), ("1,00", ""), ("0,125", ""), ("1.000", "")],
 )

@@ -62,6 +62,7 @@ async def test_a_decision_is_told_with_its_reason_in_words_and_its_money(api: Ap
         "credit_reserved": "0.00",
         "free_seconds": 0,
         "message_price": "0.10",
+        "message_refusal": "",
         "quota_s": None,
         "session": None,
         "detail": "",
