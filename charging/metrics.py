@@ -143,13 +143,6 @@ class Metrics:
             "decision",
             "reason",
         )
-        self.messages_refused = self._counter(
-            "charging_messages_refused",
-            "Callers not answered because no paid message could be reserved, by reason: no_credit, or day_limit (the "
-            "plan's credit_a_day).",
-            "reason",
-            known=[("no_credit", "day_limit")],
-        )
         self.ticks = self._counter(
             "charging_ticks",
             "Ticks of running calls: granted (reserved in full), short (money ended), deferred (the link was silent: "
@@ -221,6 +214,13 @@ class Metrics:
         )
 
     def _make_money(self) -> None:
+        self.messages_refused = self._counter(
+            "charging_messages_refused",
+            "Callers not answered because no paid message could be reserved, by reason: no_credit, or day_limit (the "
+            "plan's credit_a_day).",
+            "reason",
+            known=[("no_credit", "day_limit")],
+        )
         self.charged = self._counter(
             "charging_charged_micro_euro",
             "Credit charged, in millionths of a euro, by service.",
