@@ -26,11 +26,17 @@ _CUTS = {
 }
 
 
+def deadline_ms(session: Session) -> int:
+    """How long the call could last: to the end of what it had reserved, or the deadline that the switch held, whichever
+    was later. A price that rose between set-up and answer leaves less paid than the switch was told before."""
+    return max(session.covered_s, session.enforced_s) * 1000
+
+
 def cut_by(session: Session, duration: Duration) -> str | None:
     """Why we ended the call; ``None`` where one of the parties did."""
     if session.cut_by:
         return session.cut_by
-    if not session.answered or duration.used_ms < session.covered_s * 1000:
+    if not session.answered or duration.used_ms < deadline_ms(session):
         return None
     return _CUTS[session.short]
 

@@ -22,7 +22,7 @@ from charging.call.booking import (
     settled_by,
     tell_tick,
 )
-from charging.call.cdr import cdr_document, cut_by
+from charging.call.cdr import cdr_document, cut_by, deadline_ms
 from charging.call.commands import (
     AskSwitch,
     Command,
@@ -287,7 +287,7 @@ def _closed(session: Session, pending: Pending) -> Step:
     settled = told.CallSettled(duration.billed_s, duration.proof, settled_by(pending))
     tells: list[Command] = [Tell(settled)]
     if (reason := cut_by(session, duration)) is not None:
-        late_ms = max(0, duration.used_ms - session.covered_s * 1000)
+        late_ms = max(0, duration.used_ms - deadline_ms(session))
         tells.append(Tell(told.CallCut(reason, late_ms)))
     forget = Forget(look_again=session.message_left, recorded=session.recorded)
     return Step(replace(booked, state=State.CLOSED), (*tells, forget))

@@ -93,8 +93,10 @@ def _decks(files: Iterable[Path], deck_reader: DeckReader, problems: list[Proble
 
 
 def _calls_that_never_begin(document: Document, model: TariffModel) -> Iterator[Problem]:
-    """A maximum that ends calls, and is less than a call's first increment costs."""
-    windows = _windows(model)
+    """A maximum that ends calls, and is less than a call's first increment costs: what counts of it are whole steps of
+    the rounding, with the VAT of each day."""
+    windows, quantum = _windows(model), 10 ** (6 - model.rounding.decimals)
+    percents = {0} if model.vat.included else {model.vat.percent, *(one.percent for one in model.vat.changes)}
     for table_name, table in model.rates.items():
         for name, rate in table.destinations.items():
             price = price_of(rate, windows)
@@ -104,10 +106,17 @@ def _calls_that_never_begin(document: Document, model: TariffModel) -> Iterator[
                 _to_begin(step, price.connect_fee if fee is None else fee)
                 for step, fee in zip(firsts, fees, strict=True)
             )
-            if price.ends_at_max and price.max_cost is not None and least > price.max_cost:
-                expected = f"a maximum of at least {format_euro(ceil(least))}, what a call costs to begin"
+            needed = max(_least_maximum(least, Fraction(10_000 + percent, 10_000), quantum) for percent in percents)
+            if price.ends_at_max and price.max_cost is not None and needed > price.max_cost:
+                expected = f"a maximum of at least {format_euro(needed)}, what a call costs to begin"
                 path = ("rates", table_name, "destinations", name, "maximum")
                 yield document.problem(path, format_euro(price.max_cost), expected)
+
+
+def _least_maximum(cost: Fraction, with_vat: Fraction, quantum: int) -> int:
+    """The least maximum (micro-euro as the file says it, in whole quanta) that lets a call cost so much: with VAT, and
+    rounded down to whole quanta as ``Rate`` does, it is no less."""
+    return ceil(ceil(cost * with_vat / quantum) / with_vat) * quantum
 
 
 def _to_begin(step: Step, connect_fee: int) -> Fraction:

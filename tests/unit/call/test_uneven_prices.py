@@ -161,6 +161,25 @@ async def test_a_call_that_cost_more_than_was_there_is_booked_as_far_as_the_mone
     assert [told["seconds"] for told in rig.heard("quota_overrun")] == ([21 - billed_s] if billed_s < 21 else [])
 
 
+@pytest.mark.parametrize(("talked_s", "cut"), [(13, None), (20.9, None), (21.1, "money")])
+async def test_who_hangs_up_before_the_switchs_deadline_was_not_cut_though_the_money_paid_for_less(
+    rig: Rig, store: FaultyStore, talked_s: float, cut: str | None
+) -> None:
+    call = await rig.ringing()
+    await rig.clock.advance(15)
+    store.failing = 1.0
+    rig.switch.answer(call.session)
+    await rig.clock.advance(talked_s)
+    if not call.ended.is_set():
+        await rig.hang_up(call)
+    store.failing = 0.0
+    await rig.clock.advance(60)
+    (row,) = await rig.store.cdrs()
+    cdr = json.loads(row.document)
+    assert (cdr["cut"], cdr["billed_s"]) == (cut, 12)
+    assert [told["reason"] for told in rig.heard("call_cut")] == ([] if cut is None else [cut])
+
+
 # --- a month that begins while it rings -----------------------------------------------------------------------
 
 DEARER_AT_NIGHT = Price(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from charging.errors import ConfigError, Problem
 from charging.pricing.calendar import Window
-from charging.pricing.funding import cost_of_seconds
+from charging.pricing.funding import Pools, affordable_seconds, cost_of_seconds
+from charging.pricing.money import AMOUNT_MAX, format_euro, parse_euro
 from charging.pricing.rate import Rate, Step
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Price
@@ -426,3 +428,35 @@ def test_a_first_increment_that_may_be_read_in_two_ways_is_a_warning(
 def test_a_maximum_at_which_no_call_would_begin_is_refused(tmp_path: Path, rate: str, path: str, found: str) -> None:
     [problem] = problems(tmp_path, changed(NL, f"nl: {rate}"))
     assert (problem.path, problem.found) == (f"rates.standard.destinations.nl{path}", found)
+
+
+@pytest.mark.parametrize(
+    ("decimals", "vat", "price", "least"),
+    [
+        (2, "{percent: 21, included: yes}", "0.101", "0.11"),
+        (4, "{percent: 21, included: yes}", "0.10001", "0.1001"),
+        (6, "{percent: 21, included: yes}", "0.10001", "0.10001"),
+        (2, "{percent: 21, included: no}", "0.10", "0.11"),  # 0.121 with VAT, and of 0.10 only 0.12 would count
+        (2, "{percent: 0, changes: [{valid_from: 2030-01-01, percent: 21}], included: no}", "0.10", "0.11"),
+        (0, "{percent: 21, included: yes}", "0.10", "1.00"),
+    ],
+)
+def test_what_rounding_leaves_of_a_maximum_lets_a_call_begin_or_is_refused(
+    tmp_path: Path, decimals: int, vat: str, price: str, least: str
+) -> None:
+    """Both ways round: what the check asks for is what a call needs to begin, at any day's VAT."""
+
+    def text(maximum: int) -> str:
+        rate = f"{{price: {price}, maximum: {format_euro(maximum)}, at_maximum: end}}"
+        rounding = f"rounding: {{rule: half_up, decimals: {decimals}}}\n"
+        return rounding + changed(NL, f"nl: {rate}").replace("{percent: 21, included: yes}", vat)
+
+    enough = parse_euro(least)
+    [problem] = problems(tmp_path, text(enough - 10 ** (6 - decimals)))
+    assert problem.expected == f"a maximum of at least {format_euro(enough)}, what a call costs to begin"
+    tariff = small(tmp_path, text(enough))
+    for day in ("2026-11-28", "2030-06-01"):
+        at_us = int(datetime.fromisoformat(f"{day}T12:00:00+00:00").timestamp()) * 1_000_000
+        rate = tariff.rate_for("light", "+3120", at_us)
+        assert isinstance(rate, Rate)
+        assert affordable_seconds(rate, at_us, Pools(AMOUNT_MAX)) >= 60
