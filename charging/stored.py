@@ -3,15 +3,19 @@
 Everything that a record's dataclass declares is stored under its own name, unless its type says :data:`VOLATILE`. So a
 field that is added is remembered without a word elsewhere; it needs a default, which older records take.
 
-A text with a member that nobody knows is refused: a newer version wrote it, and what it means here would be a guess.
+A member that this version does not know was written by a newer one. A record whose type declares a field that is
+:data:`NEWER` keeps such members as they are, and writes them back: so the version that goes back by one reads open
+calls, and the newer one finds what it wrote. Other records refuse them, as all refuse a value that they do not know:
+what it means here would be a guess.
 An `Instant` is stored by its wall clock: monotonic readings mean nothing to another process. :func:`alive` gives the
 stored ones a monotonic reading again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -30,6 +34,15 @@ class _Volatile:
 
 VOLATILE = _Volatile()
 """``Annotated[…, VOLATILE]``: not stored. Another process finds it out again; it has a default."""
+
+
+class _Newer:
+    """See NEWER."""
+
+
+NEWER = _Newer()
+"""``newer: Annotated[Mapping[str, Any], NEWER]``: the members that only a newer version knows. Of a row:
+``Annotated[tuple[Any, ...], NEWER]``, the values behind its last."""
 
 SORTED = PlainSerializer(sorted, return_type=list[Any])
 """``Annotated[frozenset[…], SORTED]``: equal sets make equal texts."""
@@ -53,13 +66,29 @@ class _Row:
 
     def __get_pydantic_core_schema__(self, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
         names = tuple(stored_fields(source))
-        row = core_schema.tuple_schema(list(_members(source, handler.generate_schema).values()))
+        members = list(_members(source, handler.generate_schema).values())
+        newer, count = _newer_field(source), len(members)
+        if newer is None:
+            row = core_schema.tuple_schema(members)
+
+            def read(values: Any) -> Any:
+                return source(*values)
+
+            def written(value: Any) -> tuple[Any, ...]:
+                return tuple([getattr(value, name) for name in names])
+        else:
+            row = core_schema.tuple_schema([*members, core_schema.any_schema()], variadic_item_index=count)
+
+            def read(values: Any) -> Any:
+                return source(*values[:count], **{newer: values[count:]}) if len(values) > count else source(*values)
+
+            def written(value: Any) -> tuple[Any, ...]:
+                return (*[getattr(value, name) for name in names], *getattr(value, newer))
+
         return core_schema.no_info_after_validator_function(
-            lambda values: source(*values),
+            read,
             row,
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value: tuple([getattr(value, name) for name in names]), return_schema=row
-            ),
+            serialization=core_schema.plain_serializer_function_ser_schema(written, return_schema=row),
         )
 
 
@@ -72,13 +101,23 @@ class _Record:
             name: core_schema.typed_dict_field(schema, required=schema["type"] != "default")
             for name, schema in _members(source, handler.generate_schema).items()
         }
-        whole = core_schema.typed_dict_schema(members, extra_behavior="forbid")
+        newer, known = _newer_field(source), frozenset(names)
+        whole = core_schema.typed_dict_schema(members, extra_behavior="forbid" if newer is None else "allow")
+
+        def read(values: dict[str, Any]) -> Any:
+            if newer is None or known.issuperset(values):
+                return source(**values)
+            kept = {name: values.pop(name) for name in set(values) - known}
+            return source(**values, **{newer: kept})
+
+        def written(value: Any) -> dict[str, Any]:
+            members = {name: getattr(value, name) for name in names}
+            return members if newer is None else members | getattr(value, newer)
+
         return core_schema.no_info_after_validator_function(
-            lambda values: source(**values),
+            read,
             whole,
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value: {name: getattr(value, name) for name in names}, return_schema=whole
-            ),
+            serialization=core_schema.plain_serializer_function_ser_schema(written, return_schema=whole),
         )
 
 
@@ -86,14 +125,52 @@ ROW = _Row()
 RECORD = _Record()
 
 
+@cache
 def stored_fields(record: type[Any]) -> dict[str, Any]:
     """The fields that are stored, each with its type, in the order of their declaration."""
     hints = get_type_hints(record, include_extras=True)
-    return {one.name: hints[one.name] for one in fields(record) if one.init and not _is_volatile(hints[one.name])}
+    return {
+        one.name: hints[one.name]
+        for one in fields(record)
+        if one.init and not _is(VOLATILE, hints[one.name]) and not _is(NEWER, hints[one.name])
+    }
 
 
-def _is_volatile(hint: Any) -> bool:
-    return get_origin(hint) is Annotated and VOLATILE in get_args(hint)
+@cache
+def _newer_field(record: type[Any]) -> str | None:
+    """The field that keeps what only a newer version knows."""
+    hints = get_type_hints(record, include_extras=True)
+    return next((name for name, hint in hints.items() if _is(NEWER, hint)), None)
+
+
+def newer_members(record: Any) -> Iterator[str]:
+    """What only a newer version knows of a record that was read, and of the records within: ``rate.discount``, and of
+    a row ``rate.steps.5``, its sixth value."""
+    kind = type(record)
+    newer = _newer_field(kind)
+    if newer is not None:
+        kept = getattr(record, newer)
+        yield from kept if isinstance(kept, Mapping) else (str(len(stored_fields(kind)) + n) for n in range(len(kept)))
+    for name in stored_fields(kind):
+        value = getattr(record, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if is_dataclass(one):
+                yield from (f"{name}.{found}" for found in newer_members(one))
+
+
+def known_members(kind: type[Any], members: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``members`` that are fields of a dataclass; the others are a newer version's."""
+    names = _names(kind)
+    return {name: value for name, value in members.items() if name in names}
+
+
+@cache
+def _names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(one.name for one in fields(kind))
+
+
+def _is(mark: object, hint: Any) -> bool:
+    return get_origin(hint) is Annotated and mark in get_args(hint)
 
 
 def _is_instant(hint: Any) -> bool:

@@ -15,7 +15,7 @@ from charging.clock import MICROSECONDS, Instant
 from charging.ledger.model import Transfer
 from charging.pricing.funding import Funding, Segment
 from charging.pricing.rate import Rate
-from charging.stored import RECORD, ROW, VOLATILE, Codec, alive
+from charging.stored import NEWER, RECORD, ROW, VOLATILE, Codec, alive
 
 RECORD_VERSION = 1
 
@@ -134,6 +134,7 @@ class Duration:
     proof: Proof
     ended_us: int
     """Wall clock."""
+    newer: Annotated[tuple[Any, ...], NEWER] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +250,7 @@ class Session:
     tick_mono_us: Annotated[int | None, VOLATILE] = None
     retry_mono_us: Annotated[int | None, VOLATILE] = None
     """When to try the ledger or the switch again."""
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
 
     @property
     def stepped_us(self) -> int:

@@ -20,7 +20,7 @@ from charging.call.events import BlackBoxRead, Event, Posted, SwitchSilent, Woke
 from charging.call.model import Policy, State
 from charging.clock import MICROSECONDS, Instant
 from charging.ledger.model import CREDIT, Closed, Kind, Leg, Opened, OpenSession, Outcome, Transfer, day_spend
-from charging.stored import VOLATILE, Codec, alive
+from charging.stored import NEWER, VOLATILE, Codec, alive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,7 @@ class Piece:
     attempts: Annotated[int, VOLATILE] = 0
     check_mono_us: Annotated[int | None, VOLATILE] = None
     retry_mono_us: Annotated[int | None, VOLATILE] = None
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
 
     @property
     def due_us(self) -> int:

@@ -31,6 +31,7 @@ from charging.engine.runner import SessionRunner
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import IDS_REMEMBERED_S, Ledger
+from charging.stored import newer_members
 from charging.tasks import Breath, Tasks, end, in_turns
 
 AUDIT_S = 10
@@ -108,6 +109,8 @@ class Registry:
         """Sessions that closed while the stored ones are asked for: the answer may still show them open."""
         self._unreadable: set[str] = set()
         """Open sessions whose records cannot be read, once logged."""
+        self._newer: set[str] = set()
+        """Members of open sessions that only a newer version knows, once logged."""
         self._stray: frozenset[str] = frozenset()
         """Sessions of channels that the last look saw and nobody charges."""
         self._found = asyncio.Event()
@@ -310,6 +313,10 @@ class Registry:
                 self._unreadable.add(record.id)
                 self._observe(told.SessionUnreadable(record.id, str(error)))
             return
+        newer = tuple(newer_members(session))
+        if not self._newer.issuperset(newer):
+            self._newer.update(newer)
+            self._observe(told.NewerVersionRead(record.id, newer))
         self._begin(session)
         self._observe(told.SessionRestored(session.state), session)
 

@@ -89,6 +89,15 @@ Routine = (
 
 
 @dataclass(frozen=True, slots=True)
+class NewerVersionRead:
+    """A newer version wrote an open session: ``members`` of it are unknown here. They are kept and written back, and
+    the session goes on without them. Said once for each that is met."""
+
+    session: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AuditPostponed:
     """The switch could not be asked for its channels."""
 
@@ -184,6 +193,7 @@ class LeaseNotReleased:
 
 Warnings = (
     call.Warnings
+    | NewerVersionRead
     | AuditPostponed
     | MaintenancePostponed
     | SwitchFailed

@@ -6,9 +6,11 @@ several daemons share them. Money is never in them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from string import ascii_lowercase, ascii_uppercase
+from typing import Any
 
 _SMALL_LETTERS = str.maketrans(ascii_uppercase, ascii_lowercase)
 
@@ -79,6 +81,8 @@ class Account:
     """When that was made, wall clock."""
     version: int = 0
     """Counts up at each edit; an edit names the version it has seen."""
+    newer: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Members that a newer program has written: kept as they are, and written back."""
 
     @property
     def found_by(self) -> str:
@@ -99,6 +103,8 @@ class Number:
     """R13's property of the number; ``None``: as the plan says."""
     mailbox: str = ""
     """Empty: the number's digits."""
+    newer: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """As an account's."""
 
     @property
     def voicemail_box(self) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from dataclasses import fields as fields_of
 from typing import Any
 
 from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Language, Number, Payment, Status
 from charging.ledger.model import Leg
+from charging.stored import known_members
 
 
 def _refuse_float(text: str) -> Any:
@@ -63,10 +63,11 @@ def load_holds(text: str) -> Mapping[str, int]:
         raise LedgerCorrupt(f"not what a session holds: {text[:100]}") from error
 
 
-def _known(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the fields that a newer program, which works beside us, has added."""
-    names = {one.name for one in fields_of(kind)}
-    return {name: value for name, value in record.items() if name in names}
+def _members(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What this program does not know of a record, a newer one has added: it may work beside us, or have worked before
+    us. That goes under ``newer``."""
+    known = known_members(kind, record)
+    return known | {"newer": {name: value for name, value in record.items() if name not in known}}
 
 
 def dump_account(account: Account) -> str:
@@ -74,7 +75,7 @@ def dump_account(account: Account) -> str:
     fields = asdict(account)
     del fields["version"]
     fields["payments"] = [[one.key, one.until] for one in account.payments]
-    return dump(fields)
+    return dump(fields.pop("newer") | fields)
 
 
 def load_account(text: str, version: int) -> Account:
@@ -83,17 +84,18 @@ def load_account(text: str, version: int) -> Account:
         fields["language"] = Language(fields["language"])
         fields["status"] = Status(fields["status"])
         fields["payments"] = tuple(Payment(str(key), str(until)) for key, until in fields.get("payments", ()))
-        return Account(**_known(Account, fields), version=version)
+        return Account(**_members(Account, fields), version=version)
     except (TypeError, KeyError, ValueError) as error:
         raise LedgerCorrupt(f"not an account: {text[:100]}") from error
 
 
 def dump_number(number: Number) -> str:
-    return dump(asdict(number))
+    fields = asdict(number)
+    return dump(fields.pop("newer") | fields)
 
 
 def load_number(text: str) -> Number:
     try:
-        return Number(**_known(Number, load(text)))
+        return Number(**_members(Number, load(text)))
     except (AttributeError, TypeError) as error:
         raise LedgerCorrupt(f"not a number's record: {text[:100]}") from error

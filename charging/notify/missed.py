@@ -19,6 +19,7 @@ from typing import Any
 
 from charging.call.decide import Cause
 from charging.clock import MICROSECONDS
+from charging.stored import known_members
 
 PAUSE_MOST_S = 4 * 3600
 CALLERS_MAX = 20
@@ -149,12 +150,12 @@ class Missed:
         """What :meth:`to_json` wrote. Raises ``KeyError``, ``TypeError`` or ``ValueError`` else."""
         plain: dict[str, Any] = json.loads(text)
         batches = {key: _batch(plain[key]) for key in ("waiting", "frozen")}
-        return cls(**{**plain, **batches, "seen": tuple(plain["seen"])})
+        return cls(**{**known_members(cls, plain), **batches, "seen": tuple(plain["seen"])})
 
 
 def _batch(plain: Mapping[str, Any] | None) -> Batch | None:
     if plain is None:
         return None
-    callers = tuple(Caller(**one) for one in plain["callers"])
+    callers = tuple(Caller(**known_members(Caller, one)) for one in plain["callers"])
     causes = tuple(map(Cause, plain.get("causes", CAUSES_UNKNOWN)))
-    return Batch(**{**plain, "callers": callers, "causes": causes})
+    return Batch(**{**known_members(Batch, plain), "callers": callers, "causes": causes})

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import CREDIT, JournalLine, Kind
 from charging.notify.model import Notice
+from charging.stored import known_members
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Record:
         plain = json.loads(text)
         if "peaks" not in plain:  # by a version that did not keep them: only what was sent cannot be folded again
             return cls(sent=plain["sent"], peaks=dict.fromkeys(plain["sent"], 0))
-        return cls(**plain)
+        return cls(**known_members(cls, plain))
 
 
 def folded(record: Record, line: JournalLine) -> Record:

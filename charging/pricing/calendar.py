@@ -7,13 +7,13 @@ band twice. Edges are found without walking: between two changes of the zone's o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from charging.stored import SORTED
+from charging.stored import NEWER, SORTED
 
 MICROSECONDS = 1_000_000
 MINUTES_A_DAY = 1440
@@ -30,6 +30,7 @@ class Window:
     """0…1439, of the local day."""
     to_minute: int
     """1…1440; not more than ``from_minute`` means the next day. The minute itself is outside."""
+    newer: Annotated[tuple[Any, ...], NEWER] = field(default=(), hash=False)
 
     def holds(self, day: int, day_before: int, minute: int) -> bool:
         """Whether the window is open at ``minute`` of a day of kind ``day``."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from math import lcm
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from charging.pricing.calendar import (
@@ -26,7 +26,7 @@ from charging.pricing.calendar import (
     open_window,
 )
 from charging.pricing.money import Rounding, largest_rounding_to, round_div
-from charging.stored import ROW, SORTED
+from charging.stored import NEWER, ROW, SORTED
 
 FOREVER_S = 1 << 40
 """Later than any call's end."""
@@ -46,6 +46,7 @@ class Step:
     increment_s: int
     first_increment_s: int = 0
     """Of the call's first increment, where it has this price (60 of 60/1); 0: like the others."""
+    newer: Annotated[tuple[Any, ...], NEWER] = field(default=(), hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Band:
     steps: tuple[Annotated[Step, ROW], ...]
     connect_fee: int | None = None
     """``None``: the rate's."""
+    newer: Annotated[tuple[Any, ...], NEWER] = field(default=(), hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class Rate:
     """Bounds every quota, also of calls that cost nothing (any more)."""
     tariff_revision: str = ""
     tariff_digest: str = ""
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict, hash=False)
 
     _denominator: int = field(init=False, repr=False, compare=False)
     _quantum: int = field(init=False, repr=False, compare=False)

@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 
 from charging.errors import LedgerUnavailable
-from charging.ledger.accounts import Account, Number
-from charging.ledger.codec import dump_account, dump_number, load_account, load_number
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.ledger.open import open_store
 from charging.ledger.redis.schema import SCHEMA
@@ -229,15 +227,3 @@ async def test_a_daemon_that_stood_by_while_a_newer_program_upgraded_leads_no_mo
         with pytest.raises(LedgerUnavailable, match="use the newer program"):
             await store.acquire_lease("another", "older", 1)
         await store.close()
-
-
-def test_accounts_and_numbers_of_a_newer_program_are_read_without_what_it_has_added() -> None:
-    """Two daemons are upgraded one after the other: the older one goes on answering calls. (A session's record is
-    refused then, `charging.stored`: an open call is money, and the newer daemon goes on with it.)"""
-
-    def newer(text: str) -> str:
-        return json.dumps(json.loads(text) | {"added_by_a_newer_program": [1]})
-
-    account, number = Account("anna", "pro"), Number("+31850001001", "anna")
-    assert load_account(newer(dump_account(account)), account.version) == account
-    assert load_number(newer(dump_number(number))) == number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sized
 from dataclasses import replace
 
@@ -149,6 +150,26 @@ async def test_record_of_a_session_that_can_not_be_read_is_kept_for_whoever_look
     await rig.clock.advance(60)
     assert list(rig.switch.records) == [call.session]
     assert len(rig.heard("session_unreadable")) == 1
+
+
+async def test_calls_of_a_newer_version_go_on_are_booked_and_said_once(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    calls = [await rig.talking() for _ in range(2)]
+    await rig.kill_daemon()
+    for call in calls:
+        (stored,) = [one for one in await rig.store.sessions() if one.id == call.session]
+        state = json.dumps(json.loads(stored.state) | {"promotion": {"percent": 10}})
+        await rig.store.keep_session("anna", call.session, Kept(state, stored.epoch, stored.sequence))
+    await rig.start_daemon()
+    await rig.clock.advance(120)
+    (line,) = rig.heard("newer_version_read")
+    assert line["members"] == ("promotion",)
+    assert [json.loads(one.state)["promotion"] for one in await rig.store.sessions()] == [{"percent": 10}] * 2
+    for call in calls:
+        await rig.hang_up(call)
+    await rig.clock.advance(10)
+    assert await rig.reserved() == {}
+    assert {json.loads(row.document)["used_ms"] for row in await rig.store.cdrs()} == {120_000}
 
 
 async def test_daemon_that_stands_by_deletes_nothing(rig: Rig) -> None:

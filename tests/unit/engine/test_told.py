@@ -28,8 +28,8 @@ ROUTINE = (
 WARNINGS = (
     "answer_delivery_doubted answer_moved audit_postponed clocks_disagreed drain_begun drain_ended end_unproven "
     "extension_refused lease_lost lease_not_released lease_not_renewed ledger_not_reached left_message_too_old "
-    "leg_replaced maintenance_postponed moved_call_cut overdue_call_cut overload_begun overload_ended "
-    "records_not_deleted records_of_another_switch "
+    "leg_replaced maintenance_postponed moved_call_cut newer_version_read overdue_call_cut overload_begun "
+    "overload_ended records_not_deleted records_of_another_switch "
     "switch_failed tick_postponed transfer_cut transfer_followed unpaid_channel_seen"
 )
 ERRORS = (
