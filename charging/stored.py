@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
-from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -125,7 +124,6 @@ ROW = _Row()
 RECORD = _Record()
 
 
-@cache
 def stored_fields(record: type[Any]) -> dict[str, Any]:
     """The fields that are stored, each with its type, in the order of their declaration."""
     hints = get_type_hints(record, include_extras=True)
@@ -136,22 +134,30 @@ def stored_fields(record: type[Any]) -> dict[str, Any]:
     }
 
 
-@cache
 def _newer_field(record: type[Any]) -> str | None:
     """The field that keeps what only a newer version knows."""
     hints = get_type_hints(record, include_extras=True)
     return next((name for name, hint in hints.items() if _is(NEWER, hint)), None)
 
 
+_LAYOUTS: dict[type[Any], tuple[tuple[str, ...], str | None]] = {}
+
+
+def _layout(kind: type[Any]) -> tuple[tuple[str, ...], str | None]:
+    """The stored fields, and the one for what is newer. Found once: to read the types of fields takes long."""
+    if kind not in _LAYOUTS:
+        _LAYOUTS[kind] = tuple(stored_fields(kind)), _newer_field(kind)
+    return _LAYOUTS[kind]
+
+
 def newer_members(record: Any) -> Iterator[str]:
     """What only a newer version knows of a record that was read, and of the records within: ``rate.discount``, and of
     a row ``rate.steps.5``, its sixth value."""
-    kind = type(record)
-    newer = _newer_field(kind)
+    names, newer = _layout(type(record))
     if newer is not None:
         kept = getattr(record, newer)
-        yield from kept if isinstance(kept, Mapping) else (str(len(stored_fields(kind)) + n) for n in range(len(kept)))
-    for name in stored_fields(kind):
+        yield from kept if isinstance(kept, Mapping) else (str(len(names) + n) for n in range(len(kept)))
+    for name in names:
         value = getattr(record, name)
         for one in value if isinstance(value, tuple) else (value,):
             if is_dataclass(one):
@@ -160,13 +166,8 @@ def newer_members(record: Any) -> Iterator[str]:
 
 def known_members(kind: type[Any], members: Mapping[str, Any]) -> dict[str, Any]:
     """Those of ``members`` that are fields of a dataclass; the others are a newer version's."""
-    names = _names(kind)
+    names = {one.name for one in fields(kind)}
     return {name: value for name, value in members.items() if name in names}
-
-
-@cache
-def _names(kind: type[Any]) -> frozenset[str]:
-    return frozenset(one.name for one in fields(kind))
 
 
 def _is(mark: object, hint: Any) -> bool:
