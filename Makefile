@@ -4,8 +4,6 @@
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 WORKERS ?= 2
-# Calls on the real Asterisk pass in real time: a test waits more than it computes.
-CALLERS ?= 2
 PREFIX ?= /opt/charging/.venv
 SECONDS ?= 60
 SITE ?= site
@@ -13,12 +11,6 @@ CALLS ?= 10000
 HOLD ?= 130
 LEDGER ?= sqlite
 FIGURES ?= .cache/bench-daemon.json
-
-# Real time on a shared machine: what failed is run once more, alone and in sight. A test that needs it is a fault to
-# be mended, and no reason to lose a day's work. Three that fail again end it.
-TESTED = $(PYTEST) -q --dist worksteal -n $(1) $(2) || { code=$$?; [ $$code -eq 1 ] || exit $$code; \
-	echo "== failed once, and run again alone:"; \
-	$(PYTEST) -q -p no:randomly --last-failed --last-failed-no-failures none --maxfail 3 $(2); }
 
 # Compiled code is kept: a test run starts hundreds of processes, and each would compile the whole program again.
 export PYTHONDONTWRITEBYTECODE :=
@@ -38,16 +30,14 @@ test: venv ## everything that matters, the real Asterisk included
 	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
-	$(call TESTED,$(WORKERS),-m "not long" --ignore=tests/asterisk)
-	$(call TESTED,$(CALLERS),-m "not long" tests/asterisk)
+	@.ci/test -m "not long"
 
 test-all: venv ## the same, and the long stories
 	@.ci/setup docs
 	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester systemd postfix
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
-	$(call TESTED,$(WORKERS),--ignore=tests/asterisk)
-	$(call TESTED,$(CALLERS),tests/asterisk)
+	@.ci/test
 
 lint: venv ## style, types, and the rules of tests/test_architecture.py
 	$(PYTHON) -m ruff check .

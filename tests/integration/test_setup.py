@@ -94,45 +94,46 @@ def test_a_make_target_keeps_what_it_compiles() -> None:
     assert shown.stdout == "<>\n"
 
 
+def tested(folder: Path, pytest: str = f"{sys.executable} -m pytest") -> subprocess.CompletedProcess[str]:
+    """`make test` of a folder's own tests."""
+    (folder / ".ci").mkdir()
+    (folder / ".ci" / "test").write_bytes((ROOT / ".ci" / "test").read_bytes())
+    apart = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    return subprocess.run(
+        ["sh", folder / ".ci" / "test"],
+        env=apart | {"PYTEST": pytest, "WORKERS": "0", "CALLERS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("half", ["tests/asterisk", "tests/unit"])
 @pytest.mark.parametrize("mended", [True, False])
-def test_what_failed_is_run_once_more_and_nothing_else_is(tmp_path: Path, mended: bool) -> None:
+def test_what_failed_is_run_once_more_and_nothing_else_is(tmp_path: Path, mended: bool, half: str) -> None:
     (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
-    (tmp_path / "test_twice.py").write_text(
+    for folder in ("tests/asterisk", "tests/unit"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / f"test_{Path(folder).name}.py").write_text("def test_sound(): pass\n")
+    (tmp_path / half / "test_twice.py").write_text(
         "from pathlib import Path\n"
         "def ran(name):\n"
         "    with Path('ran').open('a') as ran: ran.write(name)\n"
         "def test_sound(): ran('s')\n"
         f"def test_by_chance(): ran('c'); assert {mended} and 'c' in Path('ran').read_text()[:-1].replace('s', '')\n"
     )
-    tested = "$(call TESTED,0,test_twice.py)"
-    done = subprocess.run(
-        ["make", "-f", ROOT / "Makefile", "--eval", "tried: ; " + tested, "tried", f"PYTHON={sys.executable}"],
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "MAKE"))},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=110,
-    )
+    done = tested(tmp_path)
     assert (done.returncode == 0) is mended, done.stdout + done.stderr
     assert sorted((tmp_path / "ran").read_text()) == ["c", "c", "s"]
-    assert "== failed once, and run again alone:" in done.stdout
+    assert done.stdout.count("== failed once, and run again alone:") == 1
 
 
 def test_a_run_that_was_killed_is_not_made_good_by_running_what_failed_before(tmp_path: Path) -> None:
     """Only pytest's own word that tests failed (1) brings the second run: a killed run has run nearly nothing."""
-    tried = "tried: ; $(call TESTED,0,x)"
-    program = "sh -c 'echo ran >>ran; exit 137' --"
-    done = subprocess.run(
-        ["make", "-f", ROOT / "Makefile", "--eval", tried, "tried", f"PYTEST={program}"],
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "MAKE"))},
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode != 0
-    assert (tmp_path / "ran").read_text().split() == ["ran"]
+    (tmp_path / "killed").write_text("echo ran >>ran; exit 137\n")
+    assert tested(tmp_path, pytest="sh killed").returncode == 137
+    assert (tmp_path / "ran").read_text().split() == ["ran", "ran"], "each half once"
 
 
 def test_a_yanked_version_is_installed_and_told_with_what_to_do(folder: Path, index: Index) -> None:
