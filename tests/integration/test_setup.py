@@ -94,7 +94,7 @@ def test_a_make_target_keeps_what_it_compiles() -> None:
     assert shown.stdout == "<>\n"
 
 
-def tested(folder: Path, pytest: str = f"{sys.executable} -m pytest") -> subprocess.CompletedProcess[str]:
+def both_halves(folder: Path, pytest: str = f"{sys.executable} -m pytest") -> subprocess.CompletedProcess[str]:
     """`make test` of a folder's own tests."""
     (folder / ".ci").mkdir()
     (folder / ".ci" / "test").write_bytes((ROOT / ".ci" / "test").read_bytes())
@@ -123,7 +123,7 @@ def test_what_failed_is_run_once_more_and_nothing_else_is(tmp_path: Path, mended
         "def test_sound(): ran('s')\n"
         f"def test_by_chance(): ran('c'); assert {mended} and 'c' in Path('ran').read_text()[:-1].replace('s', '')\n"
     )
-    done = tested(tmp_path)
+    done = both_halves(tmp_path)
     assert (done.returncode == 0) is mended, done.stdout + done.stderr
     assert sorted((tmp_path / "ran").read_text()) == ["c", "c", "s"]
     assert done.stdout.count("== failed once, and run again alone:") == 1
@@ -132,7 +132,7 @@ def test_what_failed_is_run_once_more_and_nothing_else_is(tmp_path: Path, mended
 def test_a_run_that_was_killed_is_not_made_good_by_running_what_failed_before(tmp_path: Path) -> None:
     """Only pytest's own word that tests failed (1) brings the second run: a killed run has run nearly nothing."""
     (tmp_path / "killed").write_text("echo ran >>ran; exit 137\n")
-    assert tested(tmp_path, pytest="sh killed").returncode == 137
+    assert both_halves(tmp_path, pytest="sh killed").returncode == 137
     assert (tmp_path / "ran").read_text().split() == ["ran", "ran"], "each half once"
 
 
