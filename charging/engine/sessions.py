@@ -107,10 +107,8 @@ class Registry:
         self._restoring = asyncio.Lock()
         self._closed_meanwhile: set[str] = set()
         """Sessions that closed while the stored ones are asked for: the answer may still show them open."""
-        self._unreadable: set[str] = set()
-        """Open sessions whose records cannot be read, once logged."""
-        self._newer: set[str] = set()
-        """Members of open sessions that only a newer version knows, once logged."""
+        self._said: set[str] = set()
+        """Once logged: open sessions whose records cannot be read, and members that only a newer version knows."""
         self._stray: frozenset[str] = frozenset()
         """Sessions of channels that the last look saw and nobody charges."""
         self._found = asyncio.Event()
@@ -309,13 +307,13 @@ class Registry:
             session = revive(record.state, now, max(self.epoch, record.epoch))
         except ValueError as error:
             # Left open with its money reserved: a person must look, `charging ledger verify` names it.
-            if record.id not in self._unreadable:
-                self._unreadable.add(record.id)
+            if record.id not in self._said:
+                self._said.add(record.id)
                 self._observe(told.SessionUnreadable(record.id, str(error)))
             return
         newer = tuple(newer_members(session))
-        if not self._newer.issuperset(newer):
-            self._newer.update(newer)
+        if not self._said.issuperset(newer):
+            self._said.update(newer)
             self._observe(told.NewerVersionRead(record.id, newer))
         self._begin(session)
         self._observe(told.SessionRestored(session.state), session)
