@@ -28,7 +28,7 @@ from charging import __version__
 from charging.app_api import PROGRAM as API_PROGRAM
 from charging.app_api import keep_api
 from charging.app_notices import Notices
-from charging.app_surroundings import mail_trouble, missing_prompts, unusable_fax_folder, wrong_templates
+from charging.app_surroundings import accepted_of, mail_trouble, missing_prompts, unusable_fax_folder, wrong_templates
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
@@ -233,7 +233,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     settings = config.settings
     health = LedgerHealth()
     store = _store(config, clock, metrics, health)
-    tariff = TariffInForce(settings.tariff, metrics)
+    tariff = TariffInForce(settings.tariff, metrics, clock, accepted_of(settings))
     notices = _notices(config, store, tariff, clock, metrics)
     papers = _papers(config, clock)
     observe = _observer(metrics, notices, papers)
@@ -402,7 +402,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "lease": engine.lease.run(engine.registry),
         "ami-link": engine.link.run(engine.heard, engine.registry.reconcile),
         "switch-address": engine.sources.watch(engine.clock),
-        "tariff-watch": engine.tariff.watch(engine.clock),
+        "tariff-watch": engine.tariff.watch(),
         "caretaker": engine.caretaker.run(),
         "decisions": engine.decisions.run(),
         "decisions-pruned": engine.decisions.prune_for_ever(),

@@ -21,6 +21,7 @@ from typing import BinaryIO, NoReturn
 
 import structlog
 
+from charging.app_surroundings import accepted_of
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.door import Turned, listen
 from charging.errors import ChargingError, ConfigError
@@ -30,11 +31,8 @@ from charging.service.live import NoCalls
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.settings import Config
-from charging.tariff.deck_file import DeckCache
-from charging.tariff.file import load_tariff
+from charging.tariff.in_force import TariffHere
 from charging.tariff.reading import give_way
-from charging.tariff.tariff import Tariff
-from charging.tariff.watch import Looked, TariffWatcher, look_at
 from charging.tasks import Tasks
 from charging.web.api import api_app
 from charging.web.forward import daemon_at
@@ -143,36 +141,12 @@ async def _speaks_to_the_end(process: asyncio.StreamReader, turned: Callable[[st
 # --- in the process --------------------------------------------------------------------------------------------------
 
 
-class _TariffHere:
-    """The tariff, read by this process: reading a large one must not stop the daemon, and handing it over would."""
-
-    def __init__(self, config: Config, clock: Clock) -> None:
-        self._path = config.settings.tariff
-        self._clock = clock
-        self._decks = DeckCache()
-        self._tariff: Tariff | None = None
-        self._looked: Looked | None = None
-
-    def current(self) -> Tariff:
-        """Raises ConfigError where there has been no good one since this process began."""
-        if self._tariff is None:
-            self._looked = look_at(self._path)
-            self._tariff = load_tariff(self._path, deck_reader=self._decks)
-        return self._tariff
-
-    async def watch(self) -> NoReturn:
-        """Notice edits, for ever. The daemon tells what is wrong with one."""
-        while True:
-            with contextlib.suppress(ConfigError):
-                tariff = self.current()
-                watcher = TariffWatcher(
-                    self._path, self._clock, tariff, self._good, lambda _problems: None, self._decks, self._looked
-                )
-                await watcher.run()
-            await self._clock.sleep_until(self._clock.now().mono_us + MICROSECONDS)
-
-    def _good(self, tariff: Tariff) -> None:
-        self._tariff = tariff
+async def _watch(tariff: TariffHere, clock: Clock) -> NoReturn:
+    """Notice edits, for ever. The daemon tells what is wrong with one."""
+    while True:
+        with contextlib.suppress(ConfigError):
+            await tariff.watch()
+        await clock.sleep_until(clock.now().mono_us + MICROSECONDS)
 
 
 def _say(word: str) -> None:
@@ -199,7 +173,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: Bin
         file=str(config.file),
         reads_only=True,
     )
-    tariff = _TariffHere(config, clock)
+    tariff = TariffHere(settings.tariff, clock, accepted_of(settings))
     service = Service(
         store=store, tariff=tariff.current, clock=clock, funds_changed=lambda _account: None, live=NoCalls()
     )
@@ -222,7 +196,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: Bin
             loop.add_signal_handler(number, gone.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)  # edits are noticed without being told
         duties.begin(_stay_alive(clock), "alive")
-        duties.begin(tariff.watch(), "tariff-watch")
+        duties.begin(_watch(tariff, clock), "tariff-watch")
         duties.begin(serve_on(app, listeners, front), "api")
         await duties.until(gone)
     finally:

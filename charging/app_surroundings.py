@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
+from charging.clock import Clock
 from charging.door import listen
 from charging.errors import ChargingError
 from charging.fax.folder import why_unwritable
@@ -22,6 +23,9 @@ from charging.notify.render import problems as problems_of_templates
 from charging.notify.settings import Mail
 from charging.notify.smtp import Smtp
 from charging.settings import Settings
+from charging.tariff.accepted import Accepted, Brake
+from charging.tariff.in_force import what_counts
+from charging.tariff.tariff import Tariff
 from charging.web.listen import check_place
 
 PROMPTS = tuple(
@@ -30,6 +34,17 @@ PROMPTS = tuple(
 """What subscribers hear in a call (R17), under the folder of the prompts."""
 MAIL_S = 5
 """How long a mail server may take to say that it is there."""
+
+
+def accepted_of(settings: Settings) -> Accepted:
+    """The tariff that counted last, and what a new edition may change."""
+    chosen = settings.editions
+    return Accepted(settings.editions_folder, Brake(chosen.gone_percent, chosen.jump_factor, chosen.jump_percent))
+
+
+def tariff_that_counts(settings: Settings, clock: Clock) -> Tariff:
+    """What a daemon of these settings charges by. Raises ConfigError."""
+    return what_counts(settings.tariff, accepted_of(settings), clock)
 
 
 def missing_prompts(folder: str) -> list[str] | None:

@@ -111,6 +111,13 @@ class Metrics:
         self.tariff_info.clear()
         self.tariff_info.labels(revision, digest).set(1)
         self.tariff_bad.set(0)
+        self.tariff_waits.set(0)
+
+    def refuse_tariff(self, *, waits: bool) -> None:
+        """What stands on disk does not count: it is wrong, or ``waits`` to be accepted."""
+        self.tariff_bad.set(not waits)
+        self.tariff_waits.set(waits)
+        self.tariff_reload.labels("waits" if waits else "bad").inc()
 
     def _make_sessions(self) -> None:
         self.calls_live = self._gauge("charging_calls_live", "Calls answered and running now.")
@@ -290,9 +297,9 @@ class Metrics:
         )
         self.tariff_reload = self._counter(
             "charging_tariff_reload",
-            "Edits of the tariff noticed, by result (good, bad: refused).",
+            "Edits of the tariff noticed, by result (good, bad: refused, waits: to be accepted).",
             "result",
-            known=[("good", "bad")],
+            known=[("good", "bad", "waits")],
         )
         self.tariff_warnings = self._gauge(
             "charging_tariff_warnings",
@@ -300,6 +307,10 @@ class Metrics:
         )
         self.tariff_bad = self._gauge(
             "charging_tariff_bad", "1 while the tariff file on disk is refused and an older one is in force."
+        )
+        self.tariff_waits = self._gauge(
+            "charging_tariff_waits",
+            "1 while a doubtful edition of a rate deck waits for `charging tariff accept`, and an older one goes on.",
         )
 
     def _make_mail(self) -> None:

@@ -220,6 +220,16 @@ class Privacy(Section):
     decisions_most: Annotated[int, whole(1000, 10_000_000, "decisions")] = 200_000
 
 
+class Editions(Section):
+    """What a new edition of a rate deck may change before it waits for a person (`charging tariff accept`)."""
+
+    folder: FilePath | None = None
+    """Where the files that counted last are kept; left out: beside the SQLite ledger, or the control socket."""
+    gone_percent: Annotated[int, whole(0, 100, "percent")] = 0
+    jump_factor: Annotated[int, whole(2, 1000, "times")] = 2
+    jump_percent: Annotated[int, whole(0, 100, "percent")] = 0
+
+
 class Logs(Section):
     """What the daemon writes about itself."""
 
@@ -249,7 +259,14 @@ class Settings(Section):
     fax: Fax | None = None
     mail: Mail | None = None
     privacy: Privacy = Privacy()
+    editions: Editions = Editions()
     logs: Logs = Logs()
+
+    @property
+    def editions_folder(self) -> Path:
+        """Where the tariff that counted last is kept."""
+        beside = self.ledger.sqlite_file or self.control.socket
+        return self.editions.folder or beside.parent / "accepted-tariff"
 
 
 @dataclass(frozen=True, slots=True)

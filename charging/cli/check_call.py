@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import phonenumbers
 
+from charging.app_surroundings import tariff_that_counts
 from charging.asterisk.rehearsal import Rehearsal, Seen, late_ms, seconds
 from charging.cli.check_files import Wanted
 from charging.cli.check_live import while_logged_in
@@ -25,7 +26,6 @@ from charging.ledger.accounts import REHEARSAL
 from charging.pricing.money import format_euro, parse_euro
 from charging.settings import Config
 from charging.shown import hidden
-from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
 from charging.whatif.quote import Limit, Quote, limit, quote
 
@@ -65,7 +65,7 @@ def rehearse(config: Config, wanted: Wanted) -> Iterator[Finding]:
         yield problem(PART, f"no daemon runs that could decide a call; {how}")
         return
     try:
-        scene = find_scene(load_tariff(settings.tariff), wanted.target, SystemClock().now().wall_us)
+        scene = find_scene(tariff_that_counts(settings, SystemClock()), wanted.target, SystemClock().now().wall_us)
     except ConfigError:
         return  # the tariff's own problems are told
     if scene is None:

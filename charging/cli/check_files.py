@@ -13,6 +13,7 @@ from charging.app_surroundings import (
     mail_trouble,
     missing_prompts,
     taken_addresses,
+    tariff_that_counts,
     unusable_fax_folder,
     unusable_socket,
     wrong_templates,
@@ -20,12 +21,12 @@ from charging.app_surroundings import (
 from charging.cli.client import connected, daemon_answers
 from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.cli.options import check_there
+from charging.clock import SystemClock
 from charging.errors import ChargingError, ConfigError
 from charging.fax import sandbox
 from charging.fax.convert import PACKAGES
 from charging.notify.settings import Mail
 from charging.settings import Config, Fax, Settings, completed
-from charging.tariff.file import load_tariff
 from charging.yaml_model import sorted_problems, validate
 from charging.yaml_text import read_document
 
@@ -59,7 +60,7 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Fin
     yield from (problem("config", str(one)) for one in sorted_problems(problems))
     if not problems:
         yield ok("config", str(file))
-    yield from _tariff(settings.tariff)
+    yield from _tariff(settings)
     yield from _prompts(settings.switch.prompts_dir_on_switch)
     yield from _templates(settings.mail)
     yield from _mail(config, settings.mail)
@@ -75,13 +76,21 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Fin
         yield from rehearsed(config, call)
 
 
-def _tariff(file: Path) -> Iterator[Finding]:
+def _tariff(settings: Settings) -> Iterator[Finding]:
+    file = settings.tariff
     try:
-        tariff = load_tariff(file)
+        tariff = tariff_that_counts(settings, SystemClock())
     except ConfigError as error:
         yield from (problem("tariff", str(one)) for one in error.problems)
         return
+    if tariff.refused:
+        yield from (problem("tariff", str(one)) for one in tariff.refused)
+        yield ok("tariff", f"the one before goes on: revision {tariff.revision}, digest {tariff.digest}")
+        return
     yield from (warning("tariff", str(one)) for one in tariff.warnings)
+    if settings.ledger.sqlite_file is None and settings.editions.folder is None:
+        hint = "name a folder that outlives a restart by editions.folder"
+        yield warning("tariff", f"a deck that waits to be accepted counts after a restart of the machine: {hint}")
     yield ok("tariff", f"{file}: revision {tariff.revision}, digest {tariff.digest}, plans {', '.join(tariff.plans)}")
 
 

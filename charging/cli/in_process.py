@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from charging import __version__
+from charging.app_surroundings import tariff_that_counts
 from charging.cli.client import Client, client
 from charging.cli.state_folder import make_state_folder
 from charging.clock import SystemClock
@@ -44,12 +45,12 @@ class Opened:
 
 def on_store(settings: Settings) -> AbstractContextManager[Client]:
     """A client over the store that the settings name, opened for as long as it lasts."""
-    return _alone(_over(store_of(settings), settings.tariff, settings.charging))
+    return _alone(_over(store_of(settings), _counting(settings), settings.charging))
 
 
 def reader(settings: Settings) -> Opened:
     """The application beside a daemon that writes."""
-    return _over(store_of(settings, reads_only=True), settings.tariff, settings.charging)
+    return _over(store_of(settings, reads_only=True), _counting(settings), settings.charging)
 
 
 def store_of(settings: Settings, *, reads_only: bool = False, upgrades: bool = False) -> Store:
@@ -64,21 +65,22 @@ def store_of(settings: Settings, *, reads_only: bool = False, upgrades: bool = F
     )
 
 
-def on_tariff(file: Path) -> AbstractContextManager[Client]:
-    """A client for what needs no store: the prices in a tariff file."""
-    return _alone(_over(MemoryStore(), file, Charging(answer_tolerance_ms=0)))
+def on_tariff(file: Path | Settings) -> AbstractContextManager[Client]:
+    """A client for what needs no store: the prices in a tariff file, or those that count by the settings."""
+    tariff = _counting(file) if isinstance(file, Settings) else cache(lambda: load_tariff(file))
+    return _alone(_over(MemoryStore(), tariff, Charging(answer_tolerance_ms=0)))
 
 
 def _alone(opened: Opened) -> AbstractContextManager[Client]:
     return client(opened.transport, daemon=False, open_=opened.open, close=opened.close)
 
 
-def _over(store: Store, tariff_file: Path, charging: Charging) -> Opened:
+def _over(store: Store, tariff: Callable[[], Tariff], charging: Charging) -> Opened:
     silence_logs()
     clock = SystemClock()
     service = Service(
         store=store,
-        tariff=_tariff_of(tariff_file),
+        tariff=tariff,
         clock=clock,
         funds_changed=lambda account: None,
         live=NoCalls(),
@@ -89,6 +91,6 @@ def _over(store: Store, tariff_file: Path, charging: Charging) -> Opened:
     return Opened(httpx.ASGITransport(app, raise_app_exceptions=True), store)
 
 
-def _tariff_of(file: Path) -> Callable[[], Tariff]:
+def _counting(settings: Settings) -> Callable[[], Tariff]:
     """Read when it is first needed: who lists accounts is not stopped by a tariff that is being edited."""
-    return cache(lambda: load_tariff(file))
+    return cache(lambda: tariff_that_counts(settings, SystemClock()))

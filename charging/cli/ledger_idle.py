@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TimeElapsedColumn
 from rich.text import Text
 
+from charging.app_surroundings import tariff_that_counts
 from charging.cli.client import daemon_answers
 from charging.cli.failure import Refusal
 from charging.cli.in_process import store_of
@@ -38,7 +39,6 @@ from charging.ledger.sqlite.restore import copied, locked, put_in_place
 from charging.ledger.sqlite.store import SqliteStore
 from charging.service.ledger_contents import LedgerContents
 from charging.settings import Settings
-from charging.tariff.file import load_tariff
 
 LINE_MAX = 16 * 1024 * 1024
 """Characters of an export's line, of which a real one has some hundreds: another file is no reason to fill memory."""
@@ -82,7 +82,7 @@ def import_file(settings: Settings, file: Path) -> Counts:
 
 def archive_months(settings: Settings, before: str, folder: Path) -> Counts:
     """Take what is older than the month ``before`` out of the ledger, into files of the folder."""
-    tariff = load_tariff(settings.tariff)
+    tariff = tariff_that_counts(settings, SystemClock())
     before_us = first_moment(before, ZoneInfo(tariff.zone))
     now_us = SystemClock().now().wall_us
     counts = Counts()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
 from charging.cli import tariff_diff
 from charging.cli.client import Client, Params, connected, daemon_answers
-from charging.cli.failure import say
+from charging.cli.failure import Refusal, say
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import show_json, show_one
+from charging.logs import silence_logs
 
 tariff = typer.Typer(help="Prices and plans.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -38,10 +40,17 @@ def check(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Check a tariff file and its decks; every problem on a line."""
-    from charging.cli.decks import load_with_bars  # loaded only where it is needed
+    from charging.app_surroundings import accepted_of  # loaded only where they are needed
+    from charging.cli.decks import load_with_bars
+    from charging.clock import SystemClock
 
-    checked = file or options(ctx).settings().tariff
+    settings = None if file is not None else options(ctx).settings()
+    checked = settings.tariff if settings is not None else file
+    assert checked is not None, "named, or in the settings"
     found = load_with_bars(checked)
+    if settings is not None:
+        verdict = accepted_of(settings).judge(found, SystemClock().now().wall_us)
+        found = replace(verdict.tariff, warnings=(*verdict.doubts, *verdict.tariff.warnings))
     for warning in found.warnings:
         say(f"warning: {warning}")
     decks = {deck.file: deck.facts() for table in found.tables.values() for deck in table.decks}
@@ -58,6 +67,29 @@ def check(
         },
     }
     show_one(summary, as_json=as_json)
+
+
+@tariff.command("accept")
+def accept(
+    ctx: typer.Context,
+    digest: str = typer.Argument(help="Of the tariff that waits, as `charging tariff check` tells it."),
+    reason: str = typer.Option("", "--reason", help="Why it is meant so; for the log."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Let a doubtful edition of a rate deck count, which waits on disk; exit 1 where it does not."""
+    from charging.app_surroundings import accepted_of  # loaded only where they are needed
+    from charging.tariff.in_force import accept as accept_here
+
+    settings = options(ctx).settings()
+    if daemon_answers(settings.control.socket):
+        with connected(settings) as client:
+            problems = client.send("POST", "/tariff/accepted", {"digest": digest, "reason": reason})["problems"]
+    else:
+        silence_logs()
+        problems = accept_here(settings.tariff, accepted_of(settings), digest, reason)
+    if problems:
+        raise Refusal(*problems)
+    show_one({"accepted": digest, "tariff": str(settings.tariff)}, as_json=as_json)
 
 
 @tariff.command("quote")
@@ -131,5 +163,5 @@ def _client(ctx: typer.Context, file: Path | None, account: str | None) -> Abstr
         return on_tariff(file)
     settings = options(ctx).settings()
     if account is None and not daemon_answers(settings.control.socket):
-        return on_tariff(settings.tariff)
+        return on_tariff(settings)
     return connected(settings)

@@ -49,7 +49,9 @@ def diff(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """What an edit changes for whom; or what last month's calls would have cost under it."""
-    from charging.tariff.file import load_tariff  # loaded only where it is needed
+    from charging.app_surroundings import tariff_that_counts  # loaded only where they are needed
+    from charging.clock import SystemClock
+    from charging.tariff.file import load_tariff
 
     if len(files) > (1 if cdrs else 2):
         raise typer.BadParameter("name NEW alone with --cdrs" if cdrs else "name OLD and NEW")
@@ -59,7 +61,7 @@ def diff(
     if cdrs:
         _show_rerated(ctx, new, since, until, as_json)
     else:
-        old = load_tariff(files[0] if len(files) == 2 else options(ctx).settings().tariff)
+        old = load_tariff(files[0]) if len(files) == 2 else tariff_that_counts(options(ctx).settings(), SystemClock())
         _show_changes(old, new, as_json)
 
 

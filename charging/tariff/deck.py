@@ -65,23 +65,35 @@ class DeckFacts(NamedTuple):
 class DeckChanges(NamedTuple):
     """How many prefixes differ from those of another edition, by the newest row of each."""
 
+    before: int
+    """How many the other edition has."""
     added: int
     removed: int
     dearer: int
     cheaper: int
     otherwise_changed: int
     """In their increments, fees, names or dates."""
+    postponed: int
+    """In force in the other edition today, and in this one only later."""
     doubled: int
-    """Of the dearer ones: at least twice as dear, or no longer free."""
+    """By what the first minute costs: at least twice as dear (or another factor), or no longer free."""
     halved: int
-    """Of the cheaper ones: at most half as dear."""
+    """At most half as dear (or another factor), and not free."""
+    freed: int
+    """Free, and were not."""
     such_as: str
-    """One prefix that is gone, or has doubled or halved, with its prices; empty where there is none."""
+    """One prefix that is gone or postponed, or has doubled, halved or become free, with its prices; empty where there
+    is none."""
 
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether someone should look: prefixes are gone, or prices have jumped."""
-        return bool(self.such_as)
+    def __str__(self) -> str:
+        counts = (
+            (self.removed, "prefixes are gone"),
+            (self.postponed, "prefixes count only later"),
+            (self.freed, "have become free"),
+            (self.doubled, "much dearer"),
+            (self.halved, "much cheaper"),
+        )
+        return ", ".join(f"{number} {what}" for number, what in counts if number) + f", such as {self.such_as}"
 
 
 class Deck:
@@ -163,27 +175,48 @@ def rows_of(decks: Sequence[Deck]) -> dict[str, tuple[DeckRow, ...]]:
     return {prefix: deck.rows(prefix) for deck in reversed(decks) for prefix in deck.prefixes()}
 
 
-def changes(before: Sequence[Deck], after: Sequence[Deck]) -> DeckChanges:
-    """What differs between two editions of a table's decks. Looks at every row: not for the loop that decides calls."""
+def changes(before: Sequence[Deck], after: Sequence[Deck], *, factor: int = 2, today: date = date.max) -> DeckChanges:
+    """What differs between two editions of a table's decks. ``factor``: from which on a price has jumped; ``today``:
+    the day on which ``after`` is to count. Looks at every row: not for the loop that decides calls."""
     old, new = rows_of(before), rows_of(after)
     gone = old.keys() - new.keys()
     both = [(old[prefix], new[prefix]) for prefix in old.keys() & new.keys()]
-    prices = [(rows[1][0].prefix, rows[0][0].price, rows[1][0].price) for rows in both]
-    dearer = [one for one in prices if one[2] > one[1]]
-    cheaper = [one for one in prices if one[2] < one[1]]
-    doubled = [one for one in dearer if one[2] >= 2 * one[1]]
-    halved = [one for one in cheaper if 2 * one[2] <= one[1]]
-    jumps = [f"{prefix} from {format_euro(was)} to {format_euro(now)}" for prefix, was, now in (*doubled, *halved)]
+    prices = [(rows[0][0].price, rows[1][0].price) for rows in both]
+    postponed = [rows[1] for rows in both if _counts(rows[0], today) and not _counts(rows[1], today)]
+    minutes = [(rows[1][0].prefix, _first_minute(rows[0][0]), _first_minute(rows[1][0])) for rows in both]
+    freed = [one for one in minutes if one[1] and not one[2]]
+    doubled = [one for one in minutes if one[2] > one[1] and one[2] >= factor * one[1]]
+    halved = [one for one in minutes if 0 < one[2] < one[1] and factor * one[2] <= one[1]]
+    jumps = [
+        f"{prefix} from {format_euro(was // PER_MINUTE_S)} to {format_euro(now // PER_MINUTE_S)}"
+        for prefix, was, now in (*freed, *doubled, *halved)
+    ]
+    later = [f"{rows[-1].prefix} from {rows[-1].valid_from} on" for rows in postponed]
+    dearer, cheaper = sum(now > was for was, now in prices), sum(now < was for was, now in prices)
     return DeckChanges(
+        before=len(old),
         added=len(new.keys() - old.keys()),
         removed=len(gone),
-        dearer=len(dearer),
-        cheaper=len(cheaper),
-        otherwise_changed=sum(one[0] != one[1] for one in both) - len(dearer) - len(cheaper),
+        dearer=dearer,
+        cheaper=cheaper,
+        otherwise_changed=sum(one[0] != one[1] for one in both) - dearer - cheaper,
+        postponed=len(postponed),
         doubled=len(doubled),
         halved=len(halved),
-        such_as=min(jumps) if jumps else f"{min(gone)} is gone" if gone else "",
+        freed=len(freed),
+        such_as=min(jumps) if jumps else min(later) if later else f"{min(gone)} is gone" if gone else "",
     )
+
+
+def _counts(rows: Sequence[DeckRow], today: date) -> bool:
+    return any(row.valid_from <= today for row in rows)
+
+
+def _first_minute(row: DeckRow) -> int:
+    """What a call of a minute costs, in sixtieths of a micro-euro: fee, minimum and increments make a price too."""
+    more = max(0, PER_MINUTE_S - row.first_s)
+    seconds = row.first_s + -(-more // row.next_s) * row.next_s
+    return max(row.min_charge * PER_MINUTE_S, row.connect_fee * PER_MINUTE_S + row.price * seconds)
 
 
 Buffer = Any

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from charging.errors import ConfigError, Problem
-from charging.tariff.deck import Deck, DeckRow, changes
+from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.deck_columns import (
     COLUMNS,
     FLAGS,
@@ -124,26 +124,19 @@ class DeckCache:
         if known is not None and known.digest == hashlib.sha256(data).digest():
             return known
         made = parse_deck(data, str(path))
-        if known is not None and (doubtful := _doubtful(known.deck, made.deck)) is not None:
-            made = made._replace(warnings=(doubtful, *made.warnings))
         self._read[path] = made
         return made
 
+    def copy(self) -> DeckCache:
+        """What has been read until now."""
+        other = DeckCache()
+        other._read = dict(self._read)
+        return other
 
-def _doubtful(before: Deck, after: Deck) -> Problem | None:
-    """What someone should look at in a new edition of a deck."""
-    found = changes((before,), (after,))
-    if not found.is_doubtful:
-        return None
-    counts = (
-        (found.removed, "prefixes are gone"),
-        (found.doubled, "at least twice as dear"),
-        (found.halved, "at most half as dear"),
-    )
-    told = ", ".join(f"{number} {what}" for number, what in counts if number)
-    hint = "if it is not, put the edition before in its place again"
-    expected = "an edition in which that is meant"
-    return Problem(after.file, "", f"against the edition before: {told}, such as {found.such_as}", expected, hint=hint)
+    def known(self, path: Path, digest: bytes) -> DeckFile | None:
+        """The edition of a deck with this digest, if it is the one that was read."""
+        read = self._read.get(path)
+        return read if read is not None and read.digest == digest else None
 
 
 def _bytes_of(path: Path) -> bytes:

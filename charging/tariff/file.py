@@ -34,12 +34,12 @@ MAX_TARIFF_BYTES = 1024 * 1024
 DeckReader = Callable[[Path], DeckFile]
 
 
-def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck) -> Tariff:
-    """Read the tariff file at ``path`` and the decks it names.
+def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck, data: bytes | None = None) -> Tariff:
+    """Read the tariff file at ``path`` and the decks it names. ``data``: its content, where it stands elsewhere.
 
     Raises :class:`ConfigError` with every problem found.
     """
-    data = _read(path)
+    data = _read(path) if data is None else data
     document = parse_document(data, str(path), max_bytes=MAX_TARIFF_BYTES)
     problems = list(misfits(document))
     base = path.resolve().parent
@@ -51,8 +51,7 @@ def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck) -> Tariff:
     problems = problems or list(_calls_that_never_begin(document, model))
     if problems:
         raise ConfigError(sorted_problems(problems))
-    parts = [hashlib.sha256(data).digest(), *(one.digest for one in decks.values())]
-    digest = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+    digest = digest_of([hashlib.sha256(data).digest(), *(one.digest for one in decks.values())])
     odd = [problem for one in decks.values() for problem in one.warnings]
     warnings = (
         *odd,
@@ -62,6 +61,11 @@ def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck) -> Tariff:
         *_overlaps(document, model, decks),
     )
     return _tariff(model, {file: one.deck for file, one in decks.items()}, digest, warnings)
+
+
+def digest_of(files: Iterable[bytes]) -> str:
+    """A tariff's digest, from the SHA-256 of its file and of each deck in the order of :func:`files_of`."""
+    return hashlib.sha256(b"".join(files)).hexdigest()[:16]
 
 
 def files_of(path: Path) -> tuple[Path, ...]:

@@ -1,51 +1,125 @@
-"""The tariff in force: loaded at the start, replaced in one step by a good edit, kept when an edit is bad."""
+"""The tariff in force: loaded at the start, replaced in one step by a good edit, kept when an edit is bad or doubtful.
+
+What counted last is kept (`charging.tariff.accepted`), so that a start with bad or doubtful files goes on with it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 import structlog
 
 from charging.clock import Clock
-from charging.errors import Problem
+from charging.errors import ConfigError, Problem
 from charging.metrics import Metrics
+from charging.tariff.accepted import Accepted, NotKept
 from charging.tariff.deck_file import DeckCache
-from charging.tariff.file import load_tariff
+from charging.tariff.reading import Reading, read_files, read_in_child
 from charging.tariff.tariff import Tariff
-from charging.tariff.watch import TariffWatcher, look_at
+from charging.tariff.watch import Looked, TariffWatcher, look_at
 
 log = structlog.get_logger("charging.tariff")
+
+
+def what_counts(path: Path, accepted: Accepted, clock: Clock, decks: DeckCache | None = None) -> Tariff:
+    """The tariff that counts now: the one at ``path``, or the one before where that is bad or doubtful, and then it
+    says why (`Tariff.refused`). Raises ConfigError where the file is wrong and there is nothing older to go on with."""
+    reading = read_files(path, (path,), decks or DeckCache(), accepted, clock.now().wall_us)
+    if reading.tariff is not None:
+        return reading.tariff
+    try:
+        before = accepted.load()
+    except ConfigError as error:
+        raise ConfigError([*reading.problems, *error.problems]) from None
+    if before is None:
+        raise ConfigError(reading.problems)
+    return replace(before, refused=reading.problems, waiting=reading.waiting)
+
+
+def accept(path: Path, accepted: Accepted, digest: str, reason: str) -> list[str]:
+    """Let what stands at ``path`` count from now on, where it is what was looked at; what is wrong with that."""
+    reading = read_files(path, (path,), DeckCache())
+    return _keep_asked(path, accepted, reading, digest, reason)
+
+
+def _keep_asked(path: Path, accepted: Accepted, reading: Reading, digest: str, reason: str) -> list[str]:
+    tariff = reading.tariff
+    if tariff is None:
+        return [f"{problem}; only a file without errors can be accepted" for problem in reading.problems]
+    if tariff.digest != digest:
+        return [
+            f"found the digest {tariff.digest} on disk, expected {digest}: look at `charging tariff check` once more"
+        ]
+    try:
+        accepted.keep(path, tariff, reason)
+    except NotKept:
+        return ["the files have changed just now: look at `charging tariff check` once more"]
+    except OSError as error:
+        return [f"{accepted.folder}: {error.strerror or error}; the daemon must be able to write there"]
+    log.warning("tariff_accepted", digest=digest, revision=tariff.revision, reason=reason)
+    return []
 
 
 class TariffInForce:
     """Calls ask `current` at their set-up, and keep what they got."""
 
-    def __init__(self, path: Path, metrics: Metrics) -> None:
-        """Raises ConfigError where the file is wrong at the start: there is nothing older to go on with."""
+    def __init__(self, path: Path, metrics: Metrics, clock: Clock, accepted: Accepted) -> None:
+        """Raises ConfigError where the file is wrong at the start, and there is nothing older to go on with."""
         self._path = path
         self._metrics = metrics
+        self._clock = clock
+        self._accepted = accepted
         self._decks = DeckCache()
         self._looked = look_at(path)
-        self._tariff = load_tariff(path, deck_reader=self._decks)
+        self._tariff = what_counts(path, accepted, clock, self._decks)
         self._watcher: TariffWatcher | None = None
         self._tell_warnings()
+        if self._tariff.refused:
+            self._bad(self._tariff.refused, self._tariff.waiting)
+        else:
+            self._keep(self._tariff)
 
     def current(self) -> Tariff:
         """The tariff for a call that begins now."""
         return self._tariff
 
-    async def watch(self, clock: Clock) -> NoReturn:
+    async def watch(self) -> NoReturn:
         """Notice edits, for ever."""
-        self._watcher = TariffWatcher(self._path, clock, self._tariff, self._good, self._bad, self._decks, self._looked)
+        self._watcher = TariffWatcher(
+            self._path, self._clock, self._tariff, self._good, self._bad, self._decks, self._looked, self._read
+        )
         await self._watcher.run()
 
     async def read_now(self) -> Sequence[Problem]:
         """Read tariff and decks at once, while they are watched; what is wrong with them. A good edit is in force when
-        this returns, after a bad one what was."""
+        this returns, after a bad or doubtful one what was."""
         assert self._watcher is not None, "watched"
         return await self._watcher.read_now()
+
+    async def accept(self, digest: str, reason: str) -> list[str]:
+        """Let the edition with this digest count, which stands on disk and waits; what is wrong with that."""
+        reading = await read_in_child(self._path, (self._path,), self._decks.copy())
+        problems = await asyncio.to_thread(_keep_asked, self._path, self._accepted, reading, digest, reason)
+        return problems or [str(problem) for problem in await self.read_now()]
+
+    async def _read(self, path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
+        reading = await read_in_child(path, files, decks, self._accepted)
+        if reading.tariff is not None:
+            await asyncio.to_thread(self._keep, reading.tariff)
+        return reading
+
+    def _keep(self, tariff: Tariff) -> None:
+        """So that the next edition can be compared with it. Files that have changed again are read again."""
+        try:
+            self._accepted.keep(self._path, tariff)
+        except NotKept:
+            pass
+        except OSError as error:
+            log.error("tariff_not_kept", folder=str(self._accepted.folder), error=str(error))
 
     def _good(self, tariff: Tariff) -> None:
         self._tariff = tariff
@@ -59,9 +133,54 @@ class TariffInForce:
         for problem in self._tariff.warnings:
             log.warning("tariff_warning", problem=str(problem))
 
-    def _bad(self, problems: Sequence[Problem]) -> None:
-        """Loud, and without any consequence."""
-        self._metrics.tariff_bad.set(1)
-        self._metrics.tariff_reload.labels("bad").inc()
+    def _bad(self, problems: Sequence[Problem], waiting: str = "") -> None:
+        """Loud, and without any other consequence."""
+        self._tariff = replace(self._tariff, refused=tuple(problems), waiting=waiting)
+        self._metrics.refuse_tariff(waits=bool(waiting))
+        event = "tariff_edition_waits" if waiting else "tariff_edit_refused"
         for problem in problems:
-            log.error("tariff_edit_refused", problem=str(problem), in_force=self._tariff.revision)
+            log.error(event, problem=str(problem), in_force=self._tariff.revision)
+
+
+class TariffHere:
+    """The tariff in another process than the daemon's, which alone keeps what counts and tells what is wrong."""
+
+    def __init__(self, path: Path, clock: Clock, accepted: Accepted) -> None:
+        self._path = path
+        self._clock = clock
+        self._accepted = accepted
+        self._decks = DeckCache()
+        self._tariff: Tariff | None = None
+        self._looked: Looked | None = None
+
+    def current(self) -> Tariff:
+        """Raises ConfigError where there has been no good one since this process began."""
+        if self._tariff is None:
+            self._looked = look_at(self._path, self._accepted.record)
+            self._tariff = what_counts(self._path, self._accepted, self._clock, self._decks)
+        return self._tariff
+
+    async def watch(self) -> NoReturn:
+        """Notice edits, and what is accepted, until there is none that counts. Raises ConfigError."""
+        tariff = self.current()
+        watcher = TariffWatcher(
+            self._path,
+            self._clock,
+            tariff,
+            self._good,
+            self._bad,
+            self._decks,
+            self._looked,
+            self._read,
+            others=(self._accepted.record,),
+        )
+        await watcher.run()
+
+    async def _read(self, path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
+        return await read_in_child(path, files, decks, self._accepted)
+
+    def _good(self, tariff: Tariff) -> None:
+        self._tariff = tariff
+
+    def _bad(self, problems: Sequence[Problem], waiting: str) -> None:
+        self._tariff = replace(self.current(), refused=tuple(problems), waiting=waiting)

@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from charging.clock import SystemClock
 from charging.errors import ConfigError, Problem
+from charging.tariff.accepted import Accepted
 from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import files_of, load_tariff
 from charging.tariff.tariff import Tariff
@@ -48,14 +50,30 @@ class Reading:
     """What was read, for the next reading."""
     finished: bool = True
     """``False``: the files were not read to their end, which says nothing about them."""
+    waiting: str = ""
+    """The digest of a good tariff that counts once someone accepts it; its doubts are the problems."""
 
 
-def read_files(path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
-    """Read them here and now. ``files``: what they were the last time."""
+def read_files(
+    path: Path,
+    files: tuple[Path, ...],
+    decks: DeckCache,
+    accepted: Accepted | None = None,
+    wall_us: int = 0,
+) -> Reading:
+    """Read them here and now. ``files``: what they were the last time; ``accepted``: what judges them,
+    at ``wall_us`` by the clock."""
+    before = decks.copy()
     try:
         files = files_of(path)
         decks.keep_only(files)
-        return Reading(files, load_tariff(path, deck_reader=decks), (), decks)
+        tariff = load_tariff(path, deck_reader=decks)
+        if accepted is None:
+            return Reading(files, tariff, (), decks)
+        verdict = accepted.judge(tariff, wall_us, before)
+        if verdict.doubts:
+            return Reading(files, None, verdict.doubts, decks, waiting=tariff.digest)
+        return Reading(files, verdict.tariff, (), decks)
     except ConfigError as error:
         return Reading(files, None, error.problems, decks)
     except Exception as error:  # noqa: BLE001  whatever is wrong with an edit, calls go on with the tariff in force
@@ -71,6 +89,7 @@ async def read_in_child(
     path: Path,
     files: tuple[Path, ...],
     decks: DeckCache,
+    accepted: Accepted | None = None,
     *,
     program: Sequence[str] = PROGRAM,
     deadline_s: float = READ_MAX_S,
@@ -80,7 +99,7 @@ async def read_in_child(
         descriptors = (given.descriptor, made.descriptor)
         pipe = asyncio.subprocess.PIPE
         try:
-            request = await asyncio.to_thread(given.write, (path, files, decks))
+            request = await asyncio.to_thread(given.write, (path, files, decks, accepted))
             process = await asyncio.create_subprocess_exec(
                 *program, *map(str, descriptors), stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=descriptors
             )
@@ -162,6 +181,7 @@ def main(given: int, made: int) -> None:
     """The child; its arguments are the two memories' descriptors."""
     give_way()
     with _Memory(given) as memory:
-        asked = memory.read(sys.stdin.buffer.read())
+        path, files, decks, accepted = memory.read(sys.stdin.buffer.read())
+    reading = read_files(path, files, decks, accepted, SystemClock().now().wall_us)
     with _Memory(made) as memory:
-        sys.stdout.buffer.write(memory.write(read_files(*asked)))
+        sys.stdout.buffer.write(memory.write(reading))

@@ -131,6 +131,10 @@ class Tariff:
     """How many days before credit expires its owner is told, each once (R20)."""
     warnings: tuple[Problem, ...] = ()
     """What is odd in the files, and no reason to refuse them."""
+    refused: tuple[Problem, ...] = field(default=(), compare=False)
+    """Why the files do not count as they stand now, and this tariff goes on."""
+    waiting: str = field(default="", compare=False)
+    """The digest of what stands there, where it counts once someone accepts it."""
     _prefixes: Prefixes[Destination] = field(init=False, repr=False, compare=False)
     _short_codes: dict[str, Destination] = field(init=False, repr=False, compare=False)
     _made: dict[tuple[str, str, str, int], Rate] = field(init=False, repr=False, compare=False)

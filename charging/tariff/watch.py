@@ -40,9 +40,10 @@ class Looked(NamedTuple):
     look: Look
 
 
-def look_at(path: Path) -> Looked:
-    """A look at the tariff file and the decks that it names, to be taken before they are read."""
-    files = files_of(path)
+def look_at(path: Path, *others: Path) -> Looked:
+    """A look at the tariff file and the decks that it names, to be taken before they are read; ``others`` are looked at
+    with them."""
+    files = (*files_of(path), *others)
     return Looked(files, _look(files))
 
 
@@ -66,24 +67,27 @@ class TariffWatcher:
         clock: Clock,
         in_force: Tariff,
         on_good: Callable[[Tariff], None],
-        on_bad: Callable[[Sequence[Problem]], None],
+        on_bad: Callable[[Sequence[Problem], str], None],
         decks: DeckCache | None = None,
         looked: Looked | None = None,
         read: Reader = read_in_child,
+        others: tuple[Path, ...] = (),
     ) -> None:
         """``in_force``: what was read from ``path`` at the start; ``decks``: with which cache; ``looked``: after which
-        look, without which all is read once more."""
+        look, without which all is read once more. ``on_bad`` is told the problems, and the digest of what waits to be
+        accepted. A change of ``others`` is a reason to read too."""
         self._path = path
         self._clock = clock
         self._digest = in_force.digest
         self._on_good = on_good
         self._on_bad = on_bad
-        self._bad = False
+        self._bad = bool(in_force.refused)
         self._decks = decks or DeckCache()
         self._read_files = read
         self._again_mono_us = 0
         """Not before then, after a reading that was broken off."""
-        self._files: tuple[Path, ...] = (path,) if looked is None else looked.files
+        self._others = others
+        self._files: tuple[Path, ...] = (path, *others) if looked is None else looked.files
         self._read: Look | None = None if looked is None else looked.look
         """The look at what was read last."""
         self._seen: Look = ()
@@ -106,7 +110,7 @@ class TariffWatcher:
             reading = await self._read_files(self._path, self._files, self._decks)
             self._decks = reading.decks
             if reading.finished:
-                self._files = reading.files
+                self._files = (*reading.files, *self._others)
             self._tell(reading)
             return reading.problems
 
@@ -122,9 +126,9 @@ class TariffWatcher:
             self._again_mono_us = self._clock.now().plus(AGAIN_S).mono_us
             self._tell(reading)
             return
-        if reading.files != self._files:
+        if (files := (*reading.files, *self._others)) != self._files:
             # Other decks are named now: what was read counts once they have been seen at rest too.
-            self._files = reading.files
+            self._files = files
             self._seen = _look(self._files)
             return
         if _look(self._files) == look:
@@ -134,7 +138,7 @@ class TariffWatcher:
     def _tell(self, reading: Reading) -> None:
         if reading.tariff is None:
             self._bad = True
-            self._on_bad(reading.problems)
+            self._on_bad(reading.problems, reading.waiting)
         elif self._bad or reading.tariff.digest != self._digest:
             self._bad = False
             self._digest = reading.tariff.digest

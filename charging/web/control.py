@@ -7,15 +7,17 @@ daemon over the socket, without one to the same application in its own process.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from charging.engine.drain import Drain
 from charging.service.import_file import BYTES_MAX, PART_BYTES_MAX
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.web import tokens as token_routes
+from charging.web.forms import DIGEST, OptionalReason, told
 from charging.web.parts import known_parameters, small_pages
 from charging.web.problem import ProblemDocument, handle_problems
 from charging.web.routes import accounts, calls, fax, imports, ledger, numbers, prices, rehearsal, statements
@@ -27,10 +29,29 @@ Facts = Callable[[], Mapping[str, str]]
 
 Reload = Callable[[], Awaitable[list[str]]]
 """Read again what can be; what is wrong with it."""
+Accept = Callable[[str, str], Awaitable[list[str]]]
+"""Let the tariff on disk with this digest count, for this reason; what is wrong with that."""
 
 
 class Reloaded(BaseModel):
     """The tariff in force, and what is wrong with what was read."""
+
+    revision: str
+    digest: str
+    problems: list[str]
+
+
+class Edition(BaseModel):
+    """An edition that waits."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    digest: Annotated[str, told(DIGEST, max_length=16, description="of the tariff that waits, as `check` tells it")]
+    reason: OptionalReason = Field(default="", description="why it is meant so; for the log")
+
+
+class Accepted(BaseModel):
+    """The tariff in force; empty ``problems``: it is the one that was accepted."""
 
     revision: str
     digest: str
@@ -53,6 +74,7 @@ def control_app(
     version: str = "",
     decides_calls: bool = False,
     reload: Reload | None = None,
+    accept: Accept | None = None,
 ) -> FastAPI:
     """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface;
     ``drain`` is the running daemon's.
@@ -89,7 +111,17 @@ def control_app(
     if reload is not None:
         app.state.reload = reload
         app.post("/reloads", tags=["health"])(reloads)
+    if accept is not None:
+        app.state.accept = accept
+        app.post("/tariff/accepted", tags=["health"])(accept_tariff)
     return app
+
+
+async def accept_tariff(request: Request, body: Edition) -> Accepted:
+    """Let a doubtful edition of a rate deck count, which waits on disk."""
+    problems = await request.app.state.accept(body.digest, body.reason)
+    tariff = request.app.state.service.tariff()
+    return Accepted(revision=tariff.revision, digest=tariff.digest, problems=problems)
 
 
 async def reloads(request: Request) -> Reloaded:

@@ -15,6 +15,7 @@ from charging.service import text
 
 _NAME = r"[A-Za-z0-9:._-]{1,64}"
 
+DIGEST = r"^[0-9a-f]{16}$"
 AMOUNT = r"^[+-]?[0-9]{1,9}([.,][0-9]{1,2})?$"
 EXACT_AMOUNT = r"^\+?[0-9]{1,9}([.,][0-9]{1,6})?$"
 WHOLE = r"^[+-]?[0-9]{1,6}$"

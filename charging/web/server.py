@@ -34,6 +34,9 @@ class TariffSource(Protocol):
     def current(self) -> Callable[[], Tariff]:
         """The tariff for what is asked now."""
 
+    async def accept(self, digest: str, reason: str) -> list[str]:
+        """Let an edition count that waits; what is wrong with that."""
+
 
 class LinkView(Protocol):
     """The link to the switch, seen from here."""
@@ -80,6 +83,8 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
             "ami": str(daemon.link.state.value),
             "calls": str(daemon.registry.counts().total()),
             "tariff": f"{tariff.revision} {tariff.digest}",
+            **({"tariff_waits": tariff.waiting} if tariff.waiting else {}),
+            **({"tariff_refused": str(tariff.refused[0])} if tariff.refused else {}),
         }
 
     app = control_app(
@@ -90,6 +95,7 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
         version=__version__,
         decides_calls=True,
         reload=daemon.reload,
+        accept=daemon.tariff.accept,
     )
     await serve_unix(
         app, settings.control.socket, ready, front=_front(daemon.metrics, "control", settings.control.max_connections)

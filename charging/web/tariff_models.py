@@ -79,6 +79,8 @@ class TariffOut(BaseModel):
     plans: list[PlanOut]
     decks: list[DeckOut]
     warnings: list[str] = Field(description="what is odd in the files, and no reason to refuse them")
+    refused: list[str] = Field(description="why the files on disk do not count, and this older tariff is in force")
+    waiting: str | None = Field(description="the digest of what counts once someone accepts it")
 
     @classmethod
     def of(cls, tariff: Tariff, now_us: int) -> Self:
@@ -94,6 +96,8 @@ class TariffOut(BaseModel):
             plans=[PlanOut.of(plan, tariff.message_price(plan, now_us)) for plan in tariff.plans.values()],
             decks=[DeckOut.of(deck) for deck in decks.values()],
             warnings=[str(one) for one in tariff.warnings],
+            refused=[str(one) for one in tariff.refused],
+            waiting=tariff.waiting or None,
         )
 
 

@@ -162,14 +162,18 @@ def _decks(old: Tariff, new: Tariff) -> Iterator[Change]:
     for name, before, after in _pairs(old.tables, new.tables):
         plans = tuple(sorted(plan.name for plan in new.plans.values() if plan.rates == name))
         found = changes(*(table.decks if table else () for table in (before, after)))
-        jumped = f", such as {found.such_as}" if found.doubled or found.halved else ""
+        jumped = f", such as {found.such_as}" if found.doubled or found.halved or found.freed else ""
         for what, number, effect in (
             ("added", found.added, ""),
             ("removed", found.removed, ""),
             ("dearer", found.dearer, "dearer"),
             ("cheaper", found.cheaper, "cheaper"),
             ("otherwise changed", found.otherwise_changed, ""),
-            (f"at least twice as dear, or at most half as dear{jumped}", found.doubled + found.halved, "mixed"),
+            (
+                f"at least twice as dear, or at most half as dear{jumped}",
+                found.doubled + found.halved + found.freed,
+                "mixed",
+            ),
         ):
             if number:
                 yield Change(f"rates.{name}.decks", "", f"{number} prefixes {what}", plans, effect)

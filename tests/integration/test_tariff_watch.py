@@ -37,9 +37,11 @@ class Watched:
         self.bad: list[Sequence[Problem]] = []
         self.clock = FakeClock()
         self.read: Reader = read_here
-        self.watcher = TariffWatcher(
-            path, self.clock, load_tariff(path), self.good.append, self.bad.append, read=self._read
-        )
+        self.watcher = TariffWatcher(path, self.clock, load_tariff(path), self.good.append, self._bad, read=self._read)
+
+    def _bad(self, problems: Sequence[Problem], waiting: str) -> None:
+        self.bad.append(problems)
+        assert not waiting, "nothing is compared with"
 
     async def _read(self, path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
         return await self.read(path, files, decks)

@@ -47,6 +47,7 @@ PROMISED = {
     "charging_tariff_info": {"revision", "digest"},
     "charging_tariff_reload": {"result"},
     "charging_tariff_bad": set(),
+    "charging_tariff_waits": set(),
     "charging_tariff_warnings": set(),
     "charging_unexpected_events": {"state", "event"},
     "charging_notices": {"kind", "result"},

@@ -516,31 +516,6 @@ def test_a_title_that_names_another_currency_is_refused(title: str) -> None:
         row_of(f"{title}\nprefix;name;price;increments\n32;Belgium;0,05;60/1\n")
 
 
-EDITION = "prefix;price\n32;0.10\n33;0.10\n34;0.10\n"
-
-
-@pytest.mark.parametrize(
-    ("edition", "told"),
-    [
-        (EDITION.replace("33;0.10\n", ""), "1 prefixes are gone, such as +33 is gone"),
-        (EDITION.replace("33;0.10", "33;0.20"), "1 at least twice as dear, such as +33 from 0.10 to 0.20"),
-        (EDITION.replace("33;0.10", "33;0.19"), ""),
-        (EDITION.replace("33;0.10", "33;0.05"), "1 at most half as dear, such as +33 from 0.10 to 0.05"),
-        (EDITION.replace("33;0.10", "33;0.06"), ""),
-        (EDITION + "35;9\n", ""),
-    ],
-)
-def test_a_new_edition_in_which_prices_jump_or_prefixes_are_gone_is_a_warning(
-    tmp_path: Path, edition: str, told: str
-) -> None:
-    path, cache = tmp_path / "deck.csv", DeckCache()
-    path.write_text(EDITION, encoding="utf-8")
-    assert cache(path).warnings == ()
-    path.write_text(edition, encoding="utf-8")
-    found = [one.found.removeprefix("against the edition before: ") for one in cache(path).warnings]
-    assert found == ([told] if told else [])
-
-
 def test_a_deck_tells_what_it_holds() -> None:
     read = read_deck(SHIPPED.parent / "decks" / "example.csv").deck
     for deck in (read, pickle.loads(pickle.dumps(read, protocol=5))):  # as another process gets it

@@ -1,0 +1,212 @@
+"""The last tariff that counted, kept in a folder, and the brake: what a new edition may change without being asked.
+
+A rate deck comes from a carrier, and comes wrong: cut off, in another currency, with the prices of another product. So
+an edition in which prefixes are gone or prices have jumped does not count until someone accepts it, and what does not
+count must be replaced by something also after a restart: the files that counted last are kept as they were.
+
+Every process that needs the prices reads this folder; the daemon writes it. What counts follows from the files and
+the folder alone, so all processes come to the same answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from charging.errors import ConfigError, Problem
+from charging.tariff.deck import DeckChanges, changes
+from charging.tariff.deck_file import DeckCache, DeckFile, parse_deck
+from charging.tariff.file import digest_of, files_of, load_tariff
+from charging.tariff.tariff import RateTable, Tariff
+
+_TRIES = 3
+"""To read a record whose files are replaced meanwhile."""
+_NAME = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """From what on a new edition of a table's decks waits for a person."""
+
+    gone_percent: int = 0
+    """It waits where more than so many of 100 prefixes are gone, or count only later."""
+    jump_factor: int = 2
+    """A price has jumped that is at least so many times as dear, or as cheap. One that becomes free always has."""
+    jump_percent: int = 0
+    """It waits where more than so many of 100 prices have jumped."""
+
+    def holds(self, found: DeckChanges) -> bool:
+        """Whether such changes wait."""
+        gone, jumped = found.removed + found.postponed, found.doubled + found.halved
+        return bool(
+            found.freed
+            or 100 * gone > self.gone_percent * found.before
+            or 100 * jumped > self.jump_percent * found.before
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a good tariff counts."""
+
+    tariff: Tariff
+    """With what is odd in it as its warnings."""
+    doubts: tuple[Problem, ...] = ()
+    """Why it waits; empty: it counts."""
+
+
+class NotKept(Exception):
+    """The files have changed since they were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The folder, and the brake."""
+
+    folder: Path
+    brake: Brake = Brake()
+
+    @property
+    def record(self) -> Path:
+        """The file that says which files counted; written last."""
+        return self.folder / "accepted.json"
+
+    def digest(self) -> str:
+        """Of the tariff that counted last; empty: none is kept."""
+        record = self._read_record()
+        return "" if record is None else record.digest
+
+    def load(self, decks: DeckCache | None = None) -> Tariff | None:
+        """The tariff that counted last; ``None``: none is kept. ``decks`` may know what it needs. Raises ConfigError
+        where it cannot be read."""
+        problem = None
+        for _ in range(_TRIES):
+            record = self._read_record()
+            if record is None:
+                return None
+            try:
+                return self._load(record, decks or DeckCache())
+            except ConfigError:
+                raise
+            except (OSError, LookupError) as error:
+                problem = error
+        hint = "delete the folder; what stands on disk then counts as it is"
+        found = f"{type(problem).__name__}: {problem}"
+        raise ConfigError([Problem(str(self.record), "", found, "the files that it names", hint=hint)])
+
+    def judge(self, tariff: Tariff, wall_us: int, decks: DeckCache | None = None) -> Verdict:
+        """Whether a tariff that stands on disk counts, at ``wall_us`` by the clock."""
+        if self.digest() in ("", tariff.digest):
+            return Verdict(tariff)
+        try:
+            before = self.load(decks)
+        except ConfigError as error:  # calls go on: the files are good, and nothing is known against them
+            return Verdict(replace(tariff, warnings=(*error.problems, *tariff.warnings)))
+        if before is None:
+            return Verdict(tariff)
+        found = list(self._found(before, tariff, wall_us))
+        hint = f"if it is meant: charging tariff accept {tariff.digest}; if not, put the edition before in its place"
+        doubts = tuple(replace(problem, hint=hint) for held, problem in found if held)
+        if doubts:
+            return Verdict(tariff, doubts)
+        return Verdict(replace(tariff, warnings=(*(problem for _, problem in found), *tariff.warnings)))
+
+    def _found(self, before: Tariff, after: Tariff, wall_us: int) -> Iterator[tuple[bool, Problem]]:
+        """What someone should look at, each with whether it must be accepted."""
+        for name, old in before.tables.items():
+            new = after.tables.get(name, RateTable(name, {}))
+            today = after.day_of(wall_us)
+            found = changes(old.decks, new.decks, factor=self.brake.jump_factor, today=today)
+            if found.such_as:
+                file = (*new.decks, *old.decks)[0].file
+                problem = Problem(
+                    file, f"rates.{name}", f"against the edition before: {found}", "an edition in which that is meant"
+                )
+                yield self.brake.holds(found), problem
+
+    def keep(self, path: Path, tariff: Tariff, reason: str = "") -> None:
+        """Keep the files of a tariff that counts from now on, as they were read. Raises NotKept where they have changed
+        since, OSError where they cannot be kept."""
+        if self.digest() == tariff.digest:
+            return
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files = files_of(path)
+        names = [self._copy(file) for file in files]
+        if digest_of(map(bytes.fromhex, names)) != tariff.digest:
+            raise NotKept
+        content = {
+            "digest": tariff.digest,
+            "revision": tariff.revision,
+            "reason": reason,
+            "tariff": {"path": str(path.resolve()), "sha256": names[0]},
+            "decks": dict(zip(map(str, files[1:]), names[1:], strict=True)),
+        }
+        self._write(self.record, json.dumps(content, indent=1).encode())
+        for file in self.folder.iterdir():
+            if _NAME.fullmatch(file.name) and file.name not in names:
+                file.unlink(missing_ok=True)
+
+    # ---- files
+
+    def _copy(self, source: Path) -> str:
+        """Under its digest, which is returned."""
+        data = source.read_bytes()
+        name = hashlib.sha256(data).hexdigest()
+        if not (self.folder / name).exists():
+            self._write(self.folder / name, data)
+        return name
+
+    def _write(self, target: Path, data: bytes) -> None:
+        """Whole or not at all, also if the machine loses its power."""
+        descriptor, made = tempfile.mkstemp(dir=self.folder)
+        try:
+            with open(descriptor, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if os.geteuid() == 0:  # for the daemon, which has another user
+                owner = self.folder.stat()
+                os.chown(made, owner.st_uid, owner.st_gid)
+            os.replace(made, target)
+        finally:
+            Path(made).unlink(missing_ok=True)
+
+    def _read_record(self) -> _Record | None:
+        try:
+            content = json.loads(self.record.read_bytes())
+            tariff, decks = content["tariff"], content["decks"]
+            return _Record(content["digest"], Path(tariff["path"]), tariff["sha256"], decks)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, LookupError, TypeError):
+            return _Record("unreadable", Path(), "", {})
+
+    def _load(self, record: _Record, decks: DeckCache) -> Tariff:
+        def read(path: Path) -> DeckFile:
+            name = record.decks[str(path)]
+            return decks.known(path, bytes.fromhex(name)) or parse_deck(self._content(name), str(path))
+
+        return load_tariff(record.path, deck_reader=read, data=self._content(record.tariff))
+
+    def _content(self, name: str) -> bytes:
+        data = (self.folder / name).read_bytes() if _NAME.fullmatch(name) else b""
+        if hashlib.sha256(data).hexdigest() != name:
+            raise LookupError(f"the file {name[:16]} is not what was kept")
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    digest: str
+    path: Path
+    """Of the tariff file; its decks are named from there."""
+    tariff: str
+    """The name of its copy."""
+    decks: dict[str, str]
+    """The names of theirs, by path."""

@@ -1,0 +1,209 @@
+"""The brake: an edition in which prefixes are gone or prices have jumped waits for a person, also over a restart."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from charging.errors import ConfigError
+from charging.metrics import Metrics
+from charging.tariff.accepted import Accepted, Brake, NotKept
+from charging.tariff.file import load_tariff
+from charging.tariff.in_force import TariffInForce, accept, what_counts
+from charging.tariff.tariff import Tariff
+from tests.fakes.clock import FakeClock
+from tests.unit.tariff.tariffs import SMALL, write
+
+WITH_DECK = SMALL.replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax").replace(
+    '  unpriced: {prefixes: ["+3110"]}\n', ""
+)
+EDITION = "prefix;price\n32;0.10\n33;0.10\n34;0.10\n"
+DOUBLED = EDITION.replace("33;0.10", "33;0.20")
+
+
+class Place:
+    """A tariff with a deck, and what is kept of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = write(folder, WITH_DECK)
+        self.deck = folder / "deck.csv"
+        self.deck.write_text(EDITION, encoding="utf-8")
+        self.accepted = Accepted(folder / "state" / "accepted")
+        self.metrics = Metrics()
+
+    def start(self) -> TariffInForce:
+        """A daemon's start."""
+        self.metrics = Metrics()
+        return TariffInForce(self.path, self.metrics, FakeClock(), self.accepted)
+
+    def counts(self) -> Tariff:
+        """What another process takes."""
+        return what_counts(self.path, self.accepted, FakeClock())
+
+    def price(self, tariff: Tariff, prefix: str = "+33") -> int:
+        return tariff.tables["standard"].decks[0].rows(prefix)[0].price
+
+    def gauge(self, name: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path)
+    made.start()
+    return made
+
+
+DOUBTFUL = [
+    (EDITION.replace("33;0.10\n", ""), "1 prefixes are gone, such as +33 is gone"),
+    (DOUBLED, "1 much dearer, such as +33 from 0.10 to 0.20"),
+    (EDITION.replace("33;0.10", "33;0.19"), ""),
+    (EDITION.replace("33;0.10", "33;0.05"), "1 much cheaper, such as +33 from 0.10 to 0.05"),
+    (EDITION.replace("33;0.10", "33;0.06"), ""),
+    (EDITION.replace("33;0.10", "33;0"), "1 have become free, such as +33 from 0.10 to 0.00"),
+    (EDITION + "35;9\n", ""),
+    ("prefix;price;connect fee\n32;0.10;0\n33;0.10;0.09\n34;0.10;0\n", ""),
+    ("prefix;price;connect fee\n32;0.10;0\n33;0.10;0.10\n34;0.10;0\n", "1 much dearer, such as +33 from 0.10 to 0.20"),
+    ("prefix;price;minimum charge\n32;0.10;0\n33;0.10;9\n34;0.10;0\n", "1 much dearer, such as +33 from 0.10 to 9.00"),
+    ("prefix;price;increments\n32;0.10;1/1\n33;0.10;3600/1\n34;0.10;1/1\n", "1 much dearer, such as +33 from 0.10 to 6"),
+    (
+        "prefix;price;valid from\n32;0.10;\n33;0.10;2100-01-01\n34;0.10;\n",
+        "1 prefixes count only later, such as +33 from 2100-01-01 on",
+    ),
+    ("prefix;price;valid from\n32;0.10;\n33;0.10;\n33;0.12;2100-01-01\n34;0.10;\n", ""),
+]
+
+
+@pytest.mark.parametrize(("edition", "told"), DOUBTFUL)
+def test_an_edition_in_which_prices_jump_or_prefixes_are_gone_waits(place: Place, edition: str, told: str) -> None:
+    place.deck.write_text(edition, encoding="utf-8")
+    for _ in range(2):  # also after one more restart
+        restarted = place.start().current()
+        assert (place.counts().digest, place.counts().refused) == (restarted.digest, restarted.refused)
+        on_disk = load_tariff(place.path)
+        if not told:
+            assert (restarted.digest, restarted.refused, restarted.waiting) == (on_disk.digest, (), "")
+            continue
+        [problem] = restarted.refused
+        assert told in problem.found
+        assert f"charging tariff accept {on_disk.digest}" in problem.hint
+        assert (restarted.waiting, place.price(restarted)) == (on_disk.digest, 100_000)
+        assert (place.gauge("charging_tariff_waits"), place.gauge("charging_tariff_bad")) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        EDITION + "35;0.1",
+        EDITION + "# rows: 4\n",
+        EDITION + f"# sha256: {hashlib.sha256(b'another').hexdigest()}\n",
+        "",
+    ],
+    ids=["broken-off", "rows", "digest", "empty"],
+)
+def test_after_a_restart_a_deck_that_cannot_be_whole_leaves_the_one_before_in_force(place: Place, broken: str) -> None:
+    place.deck.write_text(broken, encoding="utf-8")
+    with capture_logs() as logs:
+        restarted = place.start().current()
+    assert {one["event"] for one in logs} == {"tariff_edit_refused"}
+    assert (place.price(restarted), place.counts().refused) == (100_000, restarted.refused)
+    assert (place.gauge("charging_tariff_waits"), place.gauge("charging_tariff_bad")) == (0, 1)
+    digest = restarted.digest
+    [told] = {line.rpartition("; ")[2] for line in accept(place.path, place.accepted, digest, "")}
+    assert told == "only a file without errors can be accepted"
+
+
+def test_a_broken_tariff_file_leaves_the_one_before_in_force_too(place: Place) -> None:
+    place.path.write_text(WITH_DECK.replace("price: 0.12", "price: O.12"), encoding="utf-8")
+    assert place.counts().revision == "small-1"
+
+
+def test_a_deck_that_is_named_differently_is_compared_too(place: Place) -> None:
+    (place.path.parent / "december.csv").write_text(DOUBLED, encoding="utf-8")
+    place.path.write_text(WITH_DECK.replace("deck.csv", "december.csv").replace("small-1", "december"), encoding="utf-8")
+    assert (place.counts().revision, place.price(place.counts())) == ("small-1", 100_000)
+
+
+def test_what_is_accepted_counts_and_what_is_put_back_is_accepted_already(place: Place) -> None:
+    place.deck.write_text(DOUBLED, encoding="utf-8")
+    waiting = place.counts().waiting
+    [refused] = accept(place.path, place.accepted, "0" * 16, "")
+    assert f"found the digest {waiting} on disk" in refused
+    assert place.price(place.counts()) == 100_000
+    assert accept(place.path, place.accepted, waiting, "agreed with the carrier") == []
+    assert (place.price(place.counts()), place.counts().refused) == (200_000, ())
+    place.deck.write_text(EDITION, encoding="utf-8")  # half as dear, against what was accepted
+    assert place.counts().waiting
+    place.deck.write_text(DOUBLED, encoding="utf-8")
+    assert not place.counts().waiting
+
+
+HUNDRED = "prefix;price\n" + "".join(f"33{number:02};0.10\n" for number in range(100))
+
+
+@pytest.mark.parametrize(
+    ("brake", "changed", "waits"),
+    [
+        (Brake(gone_percent=2), HUNDRED.replace("3300;0.10\n3301;0.10\n", ""), False),
+        (Brake(gone_percent=2), HUNDRED.replace("3300;0.10\n3301;0.10\n3302;0.10\n", ""), True),
+        (Brake(jump_percent=1), HUNDRED.replace("3300;0.10", "3300;0.20"), False),
+        (Brake(jump_percent=1), HUNDRED.replace("3300;0.10\n3301;0.10", "3300;0.20\n3301;0.05"), True),
+        (Brake(jump_percent=1), HUNDRED.replace("3300;0.10", "3300;0"), True),
+        (Brake(jump_factor=3), HUNDRED.replace("3300;0.10", "3300;0.29"), False),
+        (Brake(jump_factor=3), HUNDRED.replace("3300;0.10", "3300;0.30"), True),
+    ],
+)
+def test_thresholds_say_what_waits_and_the_rest_is_a_warning(
+    place: Place, brake: Brake, changed: str, waits: bool
+) -> None:
+    place.deck.write_text(HUNDRED, encoding="utf-8")
+    place.accepted = Accepted(place.path.parent / "other", brake)
+    place.start()
+    place.deck.write_text(changed, encoding="utf-8")
+    found = place.counts()
+    assert bool(found.waiting) == waits
+    jumped = brake.jump_factor == 2
+    assert bool(found.warnings) == (jumped and not waits)
+
+
+def test_without_anything_kept_what_stands_on_disk_counts(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    assert place.counts().refused == ()
+    place.deck.write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError):
+        place.start()
+
+
+@pytest.mark.parametrize("damage", ["record", "files", "content"])
+def test_what_is_kept_and_damaged_holds_nothing_up_and_is_told(place: Place, damage: str) -> None:
+    for file in place.accepted.folder.iterdir():
+        if (file == place.accepted.record) == (damage == "record"):
+            file.unlink() if damage == "files" else file.write_text("?")
+    place.deck.write_text(DOUBLED, encoding="utf-8")
+    found = place.counts()
+    assert place.price(found) == 200_000
+    assert found.warnings[0].file == str(place.accepted.record)
+    place.start()
+    assert place.counts().warnings == ()
+
+
+def test_files_that_have_changed_since_they_were_read_are_not_kept(place: Place) -> None:
+    before = place.accepted.digest()
+    place.deck.write_text(EDITION + "35;0.10\n", encoding="utf-8")
+    read = load_tariff(place.path)
+    place.deck.write_text(EDITION + "36;0.10\n", encoding="utf-8")
+    with pytest.raises(NotKept):
+        place.accepted.keep(place.path, read)
+    assert place.accepted.digest() == before
+    assert place.counts().tables["standard"].decks[0].rows("+36")
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_calls_go_on(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (tmp_path / "state").write_text("in the way", encoding="utf-8")
+    with capture_logs() as logs:
+        assert place.start().current().revision == "small-1"
+    assert [one["event"] for one in logs] == ["tariff_not_kept"]
