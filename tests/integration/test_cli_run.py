@@ -65,7 +65,20 @@ async def test_commands_reach_a_running_daemon_and_it_ends_when_told(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     charging = Command(place, capsys).beside
+    tariff, deck = place.folder / "tariff.yaml", place.folder / "deck.csv"
+    tariff.write_text(tariff.read_text().replace("standard:\n", "standard:\n    decks: [deck.csv]\n"))
+    deck.write_text("prefix;price\n32;0.10\n33;0.10\n")
     async with daemon(place) as process:
+        deck.write_text("prefix;price\n32;0.10\n33;0.90\n")
+        reloaded = await charging("reload")
+        assert (reloaded.code, "such as +33 from 0.10 to 0.90" in reloaded.err) == (1, True)
+        quote = ("tariff", "quote", "+33123456789", "--plan", "light", "--json")
+        assert (await charging(*quote)).json["total"] == "0.10"
+        [digest] = set(re.findall("charging tariff accept ([0-9a-f]{16})", reloaded.err))
+        assert (await charging("tariff", "accept", "0123456789abcdef")).code == 1
+        assert (await charging("tariff", "accept", digest, "--reason", "agreed")).code == 0
+        assert (await charging(*quote)).json["total"] == "0.90"
+        assert (await charging("reload")).code == 0
         assert (await charging("account", "add", "anna", "--plan", "pro")).code == 0
         assert (await charging("top-up", "anna", "25", "--json")).json["available"] == "25.00"
         process.send_signal(signal.SIGTERM)
@@ -79,6 +92,7 @@ async def test_books_and_socket_are_the_daemons_alone_whatever_the_umask(place: 
     """The folder that they lie in lets the switch's group through, to the faxes."""
     async with daemon(place, umask=0):
         modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in place.folder.iterdir()}
+    assert modes.pop("accepted-tariff") == 0o700
     made = modes.keys() - {"log", "charging.yaml", "tariff.yaml"}
     assert made >= {"control.sock", "ledger.db", "ledger.db-wal", "ledger.db.lock"}
     assert {name: oct(modes[name]) for name in made if modes[name] != 0o600} == {}

@@ -15,6 +15,8 @@ from charging.cli import main
 from charging.cli.client import Client
 from charging.ledger.sqlite.file import FileLock
 from charging.ledger.sqlite.store import SqliteStore
+from charging.tariff.accepted import Accepted
+from charging.tariff.file import load_tariff
 from tests.integration.command import Command, Place, run_process
 
 NUMBER = "+31201234567"
@@ -277,6 +279,29 @@ def test_a_tariff_is_checked_with_every_problem_on_its_line(charging: Command, p
     assert (ran.code, ran.out) == (1, "")
     assert len(ran.err.splitlines()) >= 2
     assert all(line.startswith(f"charging: {bad}") for line in ran.err.splitlines())
+
+
+def test_a_doubtful_edition_of_a_deck_is_named_and_counts_once_it_is_accepted(charging: Command, place: Place) -> None:
+    tariff, deck = place.folder / "tariff.yaml", place.folder / "deck.csv"
+    tariff.write_text(tariff.read_text().replace("standard:\n", "standard:\n    decks: [deck.csv]\n"))
+    deck.write_text("prefix;price\n32;0.10\n33;0.10\n")
+    kept = Accepted(place.folder / "accepted-tariff")
+    kept.keep(tariff, load_tariff(tariff))  # as a daemon does at its start
+    deck.write_text("prefix;price\n32;0.10\n33;0.90\n")
+    checked = charging("tariff", "check", "--json")
+    assert "such as +33 from 0.10 to 0.90" in checked.err
+    digest = checked.json["digest"]
+    assert f"charging tariff accept {digest}" in checked.err
+    found = charging("check")
+    assert found.code == 1
+    assert f"charging tariff accept {digest}" in found.out
+    quote = ("tariff", "quote", "+33123456789", "--plan", "light", "--json")
+    assert charging(*quote).json["total"] == "0.10"
+    assert "expected 0123456789abcdef" in charging("tariff", "accept", "0123456789abcdef").problem
+    assert charging(*quote).json["total"] == "0.10"
+    assert charging("tariff", "accept", digest, "--reason", "agreed").code == 0
+    assert charging(*quote).json["total"] == "0.90"
+    assert charging("tariff", "check", "--json").err == ""
 
 
 def test_a_quote_explains_itself(charging: Command, anna: str) -> None:

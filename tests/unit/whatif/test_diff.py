@@ -215,7 +215,7 @@ def test_a_plan_is_told_in_the_keys_and_units_of_the_file(
 
 def test_no_setting_is_forgotten() -> None:
     told = {one.field.split(".")[0] for one in TARIFF}
-    elsewhere = {"revision", "digest", "plans", "destinations", "tables", "warnings"}
+    elsewhere = {"revision", "digest", "plans", "destinations", "tables", "warnings", "refused", "waiting"}
     assert told == {one.name for one in fields(Tariff) if one.init} - elsewhere
     inner = {f"{whole}.{one.name}" for whole, kind in (("top_ups", TopUps), ("vat", Vat)) for one in fields(kind)}
     assert {one.field for one in TARIFF if "." in one.field} == inner
