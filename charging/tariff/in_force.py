@@ -137,9 +137,11 @@ class TariffInForce:
         """Loud, and without any other consequence."""
         self._tariff = replace(self._tariff, refused=tuple(problems), waiting=waiting)
         self._metrics.refuse_tariff(waits=bool(waiting))
-        event = "tariff_edition_waits" if waiting else "tariff_edit_refused"
         for problem in problems:
-            log.error(event, problem=str(problem), in_force=self._tariff.revision)
+            if waiting:
+                log.error("tariff_edition_waits", problem=str(problem), in_force=self._tariff.revision)
+            else:
+                log.error("tariff_edit_refused", problem=str(problem), in_force=self._tariff.revision)
 
 
 class TariffHere:
