@@ -6,6 +6,8 @@ Every port of the daemon has one, so that nobody who connects and says nothing t
   limits fits into the process: `charging.descriptors`);
 - with all places taken, the one that has been idle for longest makes room for the newcomer: who has something to say
   says it at once;
+- a listener can keep places for those who have yet to say what they want, and for what must be answered always; and let
+  in so many at a time, so that who comes again and again costs the process a small share;
 - addresses that have no business here are turned away before they cost anything;
 - without a descriptor left, accepting waits a moment and tries again. Callers stay in the system's queue meanwhile.
 """
@@ -31,6 +33,8 @@ log = structlog.get_logger(__name__)
 BACKLOG = 1024
 """Connections that wait in the system's queue; it shortens this to its own limit."""
 NO_DESCRIPTOR_WAIT_S = 0.1
+PACE_S = 0.05
+"""The rest after as many as are let in at a time."""
 LOG_EVERY_S = 10
 """Each kind of refusal is logged at most so often; the metric counts every one."""
 
@@ -105,11 +109,17 @@ class Guest:
         self._door.busy.discard(self)
         self._door.waiting[self] = None
 
-    def is_served(self) -> None:
-        """It has said what it wants; it keeps its place."""
+    def is_served(self, *, always: bool = False) -> bool:
+        """It has said what it wants; it keeps its place. ``False``: it is cut off, for those that are left are kept for
+        what is answered ``always``."""
+        if self.waits and not always and not self._door.has_place:
+            self._door.turn(Turned.FULL)
+            self._abort()
+            return False
         if self.waits:
             del self._door.waiting[self]
             self._door.busy.add(self)
+        return True
 
     def was_silent(self) -> None:
         """It was too slow, and is cut off."""
@@ -148,15 +158,21 @@ class Door:
         clock: Clock,
         *,
         limit: int,
+        reserve: int = 0,
+        pace: int = 0,
         admits: Admits = lambda peer, own: True,
         observe: Observer = lambda turned: None,
     ) -> None:
+        """``reserve``: so many of the ``limit`` are never held by what is not answered always. ``pace``: so many are let
+        in before each rest of PACE_S; 0: all, at once."""
         self.waiting: dict[Guest, None] = {}
         """In the order in which they fell idle."""
         self.busy: set[Guest] = set()
         self._name = name
         self._listeners = listeners
         self._limit = limit
+        self._reserve = reserve
+        self._pace = pace
         self._admits = admits
         self._observe = observe
         self._sparing = Sparing(clock, 1, LOG_EVERY_S)
@@ -165,6 +181,11 @@ class Door:
     def port(self) -> int:
         """Where it listens; the system's choice if that was asked for."""
         return int(self._listeners[0].getsockname()[1])
+
+    @property
+    def has_place(self) -> bool:
+        """Whether one more may be served."""
+        return len(self.busy) < self._limit - self._reserve
 
     async def serve(self, protocol: Callable[[Guest], asyncio.BaseProtocol]) -> NoReturn:
         """Let guests in until cancelled; those who are in stay."""
@@ -183,7 +204,11 @@ class Door:
     async def _welcome(self, listener: socket.socket, protocol: Callable[[Guest], asyncio.BaseProtocol]) -> NoReturn:
         loop = asyncio.get_running_loop()
         listener.setblocking(False)
+        come = 0
         while True:
+            if self._pace and come == self._pace:
+                await asyncio.sleep(PACE_S)
+                come = 0
             try:
                 connection, _ = await loop.sock_accept(listener)
             except OSError as error:
@@ -193,6 +218,7 @@ class Door:
                 else:  # the caller has gone again, or the network has
                     await asyncio.sleep(0)
                 continue
+            come += 1
             if self._may_enter(connection):
                 await loop.connect_accepted_socket(lambda: protocol(Guest(self)), connection)
             else:

@@ -27,6 +27,9 @@ from charging.web.sockets import is_answered
 GRACE_S = 2
 """For requests in flight when the server ends."""
 
+PACE = 10
+"""200 connections a second, of which each costs up to half a millisecond."""
+
 KEEP_ALIVE_NEVER_S = 3600
 """uvicorn's own limit of an idle connection, which any byte puts off: the deadline of HttpLimits is the one."""
 
@@ -53,6 +56,14 @@ class Front:
     proxies: tuple[str, ...] = ()
     """Addresses and networks whose ``X-Forwarded-For`` is believed."""
     observe: Observer = lambda turned: None
+    always: frozenset[str] = frozenset()
+    """Paths that are answered however many connections ask for others: a quarter of the places is kept for them, and
+    for who has yet to say what he wants. Those of PACE are let in at a time."""
+
+    @property
+    def reserve(self) -> int:
+        """How many places are kept."""
+        return self.limits.connections // 4 if self.always else 0
 
 
 async def serve_unix(
@@ -131,10 +142,11 @@ def check_place(path: Path) -> None:
 class _Guarded(H11Protocol):
     """One connection, with a deadline for whatever its client owes: a request, its body, or to take the answer."""
 
-    def __init__(self, guest: Guest, limits: HttpLimits, **parts: Any) -> None:
+    def __init__(self, guest: Guest, front: Front, **parts: Any) -> None:
         super().__init__(**parts)
         self._guest = guest
-        self._limits = limits
+        self._limits = front.limits
+        self._always = front.always
         self._owes = ""
         self._deadline: asyncio.TimerHandle | None = None
         self._standstill: asyncio.TimerHandle | None = None
@@ -181,8 +193,8 @@ class _Guarded(H11Protocol):
             self._deadline = None
         if owes == "request":
             self._guest.idle()
-        else:
-            self._guest.is_served()
+        elif not self._guest.is_served(always=self.scope["path"] in self._always):
+            return
         if owes != "nothing":
             limit_s = self._limits.idle_s if owes == "request" else self._limits.body_s
             self._deadline = self.loop.call_later(limit_s, self._too_late)
@@ -198,10 +210,10 @@ class _Guarded(H11Protocol):
 class _Server(uvicorn.Server):
     """Leaves the signals to the daemon, and the listening to the door."""
 
-    def __init__(self, config: uvicorn.Config, limits: HttpLimits) -> None:
+    def __init__(self, config: uvicorn.Config, front: Front) -> None:
         super().__init__(config)
         self.is_up = asyncio.Event()
-        self._limits = limits
+        self._front = front
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -216,7 +228,7 @@ class _Server(uvicorn.Server):
     def protocol(self, guest: Guest) -> asyncio.BaseProtocol:
         """What serves one connection."""
         state = self.lifespan.state
-        return _Guarded(guest, self._limits, config=self.config, server_state=self.server_state, app_state=state)
+        return _Guarded(guest, self._front, config=self.config, server_state=self.server_state, app_state=state)
 
 
 async def serve_on(
@@ -236,8 +248,16 @@ async def serve_on(
         timeout_keep_alive=KEEP_ALIVE_NEVER_S,
         timeout_graceful_shutdown=GRACE_S,
     )
-    server = _Server(config, front.limits)
-    door = Door(front.name, listeners, SystemClock(), limit=front.limits.connections, observe=front.observe)
+    server = _Server(config, front)
+    door = Door(
+        front.name,
+        listeners,
+        SystemClock(),
+        limit=front.limits.connections,
+        reserve=front.reserve,
+        pace=PACE if front.always else 0,
+        observe=front.observe,
+    )
     serving = asyncio.create_task(server.serve(), name=f"{front.name}-server")
     serving.add_done_callback(lambda _: server.is_up.set())
     letting_in: asyncio.Task[NoReturn] | None = None

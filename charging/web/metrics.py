@@ -12,8 +12,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 Ailing = Callable[[], Mapping[str, str]]
 """What is wrong now, by part (``{"ami": "wrong secret"}``); empty: all is well."""
 
+HEALTH = "/health"
+"""Answered at once, on a connection that ends with it: the door bounds how many come (`charging.web.listen.Front`)."""
 PAUSE_S = 0.05
-"""Before each request. An answer takes milliseconds of the process that decides calls, and no token is asked for."""
+"""Before each other request. An answer takes milliseconds of the process that decides calls, and no token is asked
+for."""
 
 
 def metrics_app(render: Callable[[], bytes], content_type: str, ailing: Ailing = dict) -> FastAPI:
@@ -25,16 +28,18 @@ def metrics_app(render: Callable[[], bytes], content_type: str, ailing: Ailing =
 
     async def health() -> JSONResponse:
         parts = dict(ailing())
-        return JSONResponse({"status": "ailing" if parts else "ok", "ailing": parts}, 503 if parts else 200)
+        return JSONResponse(
+            {"status": "ailing" if parts else "ok", "ailing": parts}, 503 if parts else 200, {"connection": "close"}
+        )
 
     app.get("/metrics")(metrics)
-    app.get("/health")(health)
+    app.get(HEALTH)(health)
     app.add_middleware(InTurn)
     return app
 
 
 class InTurn:
-    """Requests begin one after the other, with a pause before each. So whoever asks without end, on however many
+    """Requests but for HEALTH begin one after the other, with a pause before each. So whoever asks without end, on however many
     connections, takes a small share of the process, and others come in their turn. Who has gone by then has none."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -42,13 +47,14 @@ class InTurn:
         self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["path"] != HEALTH:
             gone = asyncio.create_task(_gone(receive))
             try:
                 async with self._turn:
-                    if gone.done():
-                        return
-                    await asyncio.sleep(PAUSE_S)
+                    if not gone.done():
+                        await asyncio.sleep(PAUSE_S)
+                if gone.done():
+                    return
             finally:
                 gone.cancel()
         await self._app(scope, receive, send)

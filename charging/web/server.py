@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from charging.settings import Config, Http
 from charging.tariff.tariff import Tariff
 from charging.web.control import control_app
 from charging.web.listen import Front, HttpLimits, serve_port, serve_unix
-from charging.web.metrics import Ailing, metrics_app
+from charging.web.metrics import HEALTH, Ailing, metrics_app
 
 
 class TariffSource(Protocol):
@@ -127,7 +128,8 @@ async def serve_metrics(
 ) -> None:
     """Serve ``/metrics`` and ``/health`` until cancelled. Raises CannotServe."""
     app = metrics_app(metrics.render, CONTENT_TYPE, ailing)
-    await serve_port(app, http.host, http.port, ready, front=_front(metrics, "http", http.max_connections))
+    front = replace(_front(metrics, "http", http.max_connections), always=frozenset({HEALTH}))
+    await serve_port(app, http.host, http.port, ready, front=front)
 
 
 def _turning(metrics: Metrics, listener: str) -> Observer:

@@ -19,8 +19,11 @@ from agi.server import AgiServer
 from charging.clock import SystemClock
 from charging.door import NO_DESCRIPTOR_WAIT_S, Door, Guest, Turned, listen
 from charging.lab.ports import free_port
+from charging.metrics import Metrics
+from charging.settings import Http
 from charging.tasks import end
 from charging.web.listen import Front, HttpLimits, serve_port, serve_unix
+from charging.web.server import serve_metrics
 from tests.fakes.ami import eventually
 
 LIMIT = 10
@@ -148,6 +151,84 @@ async def test_whoever_is_being_served_keeps_the_place_and_the_newcomer_is_turne
             writer.write(b"hello")
             await reader.readline()
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+
+async def test_what_is_always_answered_has_places_that_nothing_else_takes(tmp_path: Path) -> None:
+    asking = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    async with served("http", tmp_path, always=frozenset({"/hello"})) as place:
+        kept = LIMIT // 4
+        readers = []
+        for _ in range(LIMIT):
+            reader, writer = await place.connect()
+            writer.write(asking)
+            readers.append(reader)
+        first = [await reader.readline() for reader in readers[: LIMIT - kept]]
+        assert all(line.startswith(b"HTTP/1.1 100") for line in first)
+        for reader in readers[LIMIT - kept :]:
+            assert not (await is_cut_off(reader)).startswith(b"HTTP/1.1 2")
+        assert place.turned == [Turned.FULL] * kept
+        for _ in range(3):
+            await place.answers()
+
+
+async def test_health_is_told_to_whoever_asks_beside_sixty_connections_that_ask_without_end() -> None:
+    """Of the same address: a supervisor on the daemon's own machine, say. Two of twenty were answered."""
+    port, ready = free_port(), asyncio.Event()
+    ailing: dict[str, str] = {}
+    serving = asyncio.create_task(serve_metrics(Http(port=port), Metrics("1"), lambda: ailing, ready))
+    await ready.wait()
+
+    async def without_end(path: bytes) -> None:
+        while True:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path * 20)
+                while await reader.read(65536):
+                    pass
+            except OSError:
+                continue
+            finally:
+                writer.transport.abort()
+
+    async def health() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        said = await reader.read()
+        writer.close()
+        return said.partition(b"\r\n")[0]
+
+    flood = [asyncio.create_task(without_end(path)) for path in 25 * [b"/metrics"] + 25 * [b"/x"] + 10 * [b"/health"]]
+    try:
+        async with asyncio.timeout(60):
+            said = [await health() for _ in range(10)]
+            ailing["ami"] = "lost"
+            said.append(await health())
+    finally:
+        await end(flood)
+        await end([serving])
+    assert said == 10 * [b"HTTP/1.1 200 OK"] + [b"HTTP/1.1 503 Service Unavailable"]
+
+
+async def test_who_comes_again_and_again_is_let_in_so_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs the process that decides calls, whatever it asks."""
+    monkeypatch.setattr("charging.door.PACE_S", 3600)
+    came: list[Guest] = []
+
+    def protocol(guest: Guest) -> asyncio.Protocol:
+        came.append(guest)
+        return asyncio.Protocol()
+
+    door = Door("test", listen("127.0.0.1", 0, "test"), SystemClock(), limit=LIMIT, pace=3)
+    serving = asyncio.create_task(door.serve(protocol))
+    writers = [(await asyncio.open_connection("127.0.0.1", door.port))[1] for _ in range(5)]
+    await eventually(lambda: len(came) == 3)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(came) == 3
+    for writer in writers:
+        writer.transport.abort()
+    await end([serving])
+    door.close()
 
 
 async def test_a_header_has_one_deadline_however_it_drips(kind: str, tmp_path: Path) -> None:
