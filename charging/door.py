@@ -163,8 +163,8 @@ class Door:
         admits: Admits = lambda peer, own: True,
         observe: Observer = lambda turned: None,
     ) -> None:
-        """``reserve``: so many of the ``limit`` are never held by what is not answered always. ``pace``: so many are let
-        in before each rest of PACE_S; 0: all, at once."""
+        """``reserve``: so many of the ``limit`` are held by nothing but what is answered always. ``pace``: so many are
+        let in before each rest of PACE_S; 0: all, at once."""
         self.waiting: dict[Guest, None] = {}
         """In the order in which they fell idle."""
         self.busy: set[Guest] = set()

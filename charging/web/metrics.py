@@ -39,8 +39,9 @@ def metrics_app(render: Callable[[], bytes], content_type: str, ailing: Ailing =
 
 
 class InTurn:
-    """Requests but for HEALTH begin one after the other, with a pause before each. So whoever asks without end, on however many
-    connections, takes a small share of the process, and others come in their turn. Who has gone by then has none."""
+    """Requests but for HEALTH begin one after the other, with a pause before each. So whoever asks without end, on
+    however many connections, takes a small share of the process, and others come in their turn. Who has gone by then
+    has none."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
