@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from charging.cli import tariff_diff
-from charging.cli.client import Client, Params, connected, daemon_answers
+from charging.cli.client import Client, connected, daemon_answers
 from charging.cli.failure import Refusal, say
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import show_json, show_one
@@ -97,6 +97,7 @@ def quote(
     ctx: typer.Context,
     number: str = NUMBER,
     seconds: int = typer.Option(60, "--seconds", "-s", min=0, help="How long the call lasts."),
+    pages: int | None = typer.Option(None, "--pages", min=1, help="A fax of so many pages, in the place of a call."),
     plan: str | None = PLAN,
     account: str | None = ACCOUNT,
     at: str | None = AT,
@@ -104,12 +105,20 @@ def quote(
     file: Path | None = OTHER_FILE,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """What a call would cost, every step of it."""
+    """What a call would cost, every step of it; or a fax, by --pages."""
     asked = _asked(number, plan, account, at, free_seconds)
     with _client(ctx, file, account) as client:
-        answer = client.get("/quotes", {**asked, "seconds": seconds})
+        if pages is None:
+            answer = client.get("/quotes", {**asked, "seconds": seconds})
+        else:
+            del asked["free_seconds"]  # free minutes never pay for a fax (R9)
+            answer = client.get("/fax-quotes", {**asked, "pages": pages})
     if as_json:
         show_json(answer)
+        return
+    if pages is not None:
+        price = f"{answer['pages']} × {answer['page_price']} = {answer['total']}"
+        sys.stdout.write(f"a fax to {answer['number']} under {answer['plan']}: {price}, for pages that are delivered\n")
         return
     for line in answer["explanation"]:
         sys.stdout.write(line + "\n")
@@ -147,7 +156,9 @@ def limit(
     sys.stdout.write(f"{answer['seconds']} s, for {answer['total']} of credit; {end}\n")
 
 
-def _asked(number: str, plan: str | None, account: str | None, at: str | None, free_seconds: int | None) -> Params:
+def _asked(
+    number: str, plan: str | None, account: str | None, at: str | None, free_seconds: int | None
+) -> dict[str, str | int | None]:
     if (plan is None) == (account is None):
         raise typer.BadParameter("name one of --plan and --account")
     return {"number": number, "plan": plan, "account": account, "at": at, "free_seconds": free_seconds}

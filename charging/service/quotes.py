@@ -24,6 +24,7 @@ from charging.whatif.quote import Limit, Quote, Unpriced, find_rate, limit, quot
 
 CALL_SECONDS_MAX = 1_000_000
 FAX_PAGES_MAX = 10_000
+NO_FAX_PRICE = "give it a fax_page: its destination, its table, or the deck's row (docs/tariff.md)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +127,14 @@ class Quotes:
                 return unknown_account(asked.account)
             plan = stored.plan
         number = tariff.normalise(asked.number)
-        if number is None:
+        if number is None or not number.startswith("+"):  # no fax goes to a short code
             return _no_price(Unpriced(asked.number, "not_a_number"), plan, tariff)
         if tariff.plan(plan) is None:
             return _no_price(Unpriced(number, "unknown_plan"), plan, tariff)
         price = tariff.fax_page_for(plan, number, self._at(asked))
+        if price is Refusal.NOT_COVERED:
+            message = f"the tariff has no fax price for {number} ({price.value})"
+            return Refused(Code.NOT_ALLOWED, message, NO_FAX_PRICE)
         if isinstance(price, Refusal):
             return _no_price(Unpriced(number, price.value), plan, tariff)
         return FaxQuote(number, plan, pages, price, tariff.revision, tariff.digest)

@@ -43,6 +43,8 @@ class DeckRow(NamedTuple):
     """The local day from which on the row counts; :data:`date.min` for always."""
     min_charge: int = 0
     """The least that a call costs."""
+    fax_page: int | None = None
+    """Of a sent page; ``None``: the row does not say."""
 
     def __str__(self) -> str:
         return f"{self.prefix} {self.name} {format_euro(self.price)}"
@@ -51,6 +53,11 @@ class DeckRow(NamedTuple):
         """The row's price as a rate's steps."""
         first_s = 0 if self.first_s == self.next_s else self.first_s
         return (Step(0, self.price, PER_MINUTE_S, self.next_s, first_s),)
+
+    @property
+    def minute(self) -> int:
+        """What a call of a minute costs at least, which a page may take."""
+        return max(self.min_charge, self.connect_fee + self.price)
 
 
 class DeckFacts(NamedTuple):
@@ -167,6 +174,7 @@ class Deck:
             columns.connect_fees[row],
             date.fromordinal(columns.since[row]),
             columns.min_charges[row],
+            None if columns.fax_pages[row] < 0 else columns.fax_pages[row],
         )
 
 
@@ -240,6 +248,8 @@ class _Columns(NamedTuple):
     next_s: Buffer
     connect_fees: Buffer
     min_charges: Buffer
+    fax_pages: Buffer
+    """-1: the row does not say."""
     since: Buffer
     """The day's number."""
     names: Buffer
@@ -266,6 +276,7 @@ def _columns(rows: Iterable[DeckRow]) -> _Columns:
         next_s=array("H", (row.next_s for row in ordered)),
         connect_fees=array("q", (row.connect_fee for row in ordered)),
         min_charges=array("q", (row.min_charge for row in ordered)),
+        fax_pages=array("q", (-1 if row.fax_page is None else row.fax_page for row in ordered)),
         since=array("I", (row.valid_from.toordinal() for row in ordered)),
         names=array("I", (names[row.name] for row in ordered)),
         text_ends=array("I", accumulate(map(len, text), initial=0)),

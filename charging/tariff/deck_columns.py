@@ -99,6 +99,7 @@ COLUMNS = {
     ),
     "first_price": ("price first", "price 1"),
     "min_charge": ("minimum charge", "min charge", "minimum price", "minimum cost"),
+    "fax_page": ("fax page", "fax price", "fax price per page", "price per fax page", "faxprijs per pagina"),
     "valid_from": (
         "valid from",
         "effective",
@@ -133,7 +134,7 @@ NEEDED = ("prefix", "price")
 
 KEYS = {name: key for key, known in COLUMNS.items() for name in known}
 
-MONEY = frozenset({"price", "first_price", "connect_fee", "min_charge"})
+MONEY = frozenset({"price", "first_price", "connect_fee", "min_charge", "fax_page"})
 
 FOR_PEOPLE = frozenset(
     "comment comments note notes remark remarks opmerking opmerkingen country land category network operator carrier "

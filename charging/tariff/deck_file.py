@@ -381,6 +381,7 @@ class _Reader:
                 values["connect_fee"],
                 values["valid_from"],
                 values["min_charge"],
+                values["fax_page"],
             )
 
     def _increments(self, values: dict[str, Any]) -> tuple[int, int] | None:
@@ -506,6 +507,7 @@ _READERS: tuple[tuple[str, Callable[[str], object], object], ...] = (
     ("next_increment", next_increment, None),
     ("connect_fee", price, 0),
     ("min_charge", price, 0),
+    ("fax_page", price, None),
     ("valid_from", day, date.min),
     ("valid_to", never_ends, ""),
     ("currency", currency, ""),

@@ -244,6 +244,7 @@ def _table(name: str, table: TableModel, model: TariffModel, decks: dict[Path, D
         prices={destination: price_of(rate, windows) for destination, rate in table.destinations.items()},
         decks=tuple(decks[file] for file in table.decks),
         fax_page=table.fax_page,
+        deck_fax_page=table.deck_fax_page,
         fee_with_call=table.connect_fee_due == "with_call",
     )
 

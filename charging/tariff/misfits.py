@@ -17,7 +17,7 @@ from charging.yaml_text import Document, DocumentPath, TextValue, describe, sugg
 
 Table = dict[str, TextValue]
 
-_AMOUNTS = frozenset("price connect_fee minimum maximum fax_page credit_a_day low_credit amounts".split())
+_AMOUNTS = frozenset("price connect_fee minimum maximum fax_page deck_fax_page credit_a_day low_credit amounts".split())
 _THOUSANDS = re.compile(r"\+?[1-9][0-9]{0,2},[0-9]{3}")
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 

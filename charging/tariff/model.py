@@ -338,7 +338,14 @@ class TableModel(Section):
     """Prices by destination."""
 
     decks: tuple[DeckPath, ...] = Field(default=(), description="CSV price lists, for what no destination here prices")
-    fax_page: Euro | None = Field(default=None, description="euros for a sent page; without one, faxes are not offered")
+    fax_page: Euro | None = Field(
+        default=None, description="euros for a sent page to the destinations here; without one, faxes are not offered"
+    )
+    deck_fax_page: Euro | None = Field(
+        default=None,
+        description="euros for a sent page to what a deck prices without a fax_page of its own, if a minute of a call "
+        "costs no more; without one, faxes are not offered there",
+    )
     connect_fee_due: Literal["with_credit", "with_call"] = Field(
         default="with_credit",
         description="with the first second that credit pays (R10), or with any call, also inside free minutes",

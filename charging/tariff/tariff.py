@@ -23,7 +23,7 @@ from charging.pricing.calendar import local_reading, month_name
 from charging.pricing.money import Rounding, format_euro
 from charging.pricing.rate import Band, Rate, Step, gross_price
 from charging.pricing.vat import NO_VAT, Vat
-from charging.tariff.deck import Deck
+from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.plans import Plan
 
 T = TypeVar("T")
@@ -79,7 +79,10 @@ class RateTable:
     prices: Mapping[str, Price]
     decks: tuple[Deck, ...] = ()
     fax_page: int | None = None
-    """Of one page where the destination does not say; ``None``: faxes are not offered there."""
+    """Of one page to a destination of the table that does not say; ``None``: faxes are not offered there."""
+    deck_fax_page: int | None = None
+    """Of one page to what a deck prices and gives no page's price for, if a minute of a call costs no more; ``None``:
+    faxes are not offered there. A page may take a minute, and a deck holds the dearest numbers of the world."""
     fee_with_call: bool = False
     """Whether connect fees are due also inside free minutes."""
 
@@ -216,10 +219,10 @@ class Tariff:
         vat_added = self.vat.added(self.day_of(at_us))
         own = table.prices.get(destination.name) if destination is not None else None
         row = self._deck_row(table, number, at_us)
-        if row is not None and (own is None or len(row[0]) > len(matched)):
-            prefix, (name, price) = row[0], row[1:]
+        if row is not None and (own is None or len(row.prefix) > len(matched)):
             eligible = destination.name if destination is not None else None
-            return self._rate(plan, eligible, name, prefix, price, vat_added), table.fax_page
+            rate = self._rate(plan, eligible, row.name, row.prefix, _price_of(row), vat_added)
+            return rate, _deck_page(table, own, row)
         if own is None or destination is None:
             return Refusal.NOT_COVERED
         key = (plan_name, destination.name, matched, vat_added)
@@ -227,15 +230,12 @@ class Tariff:
             self._made[key] = self._rate(plan, destination.name, destination.name, matched, own, vat_added)
         return self._made[key], table.fax_page if own.fax_page is None else own.fax_page
 
-    def _deck_row(self, table: RateTable, number: str, at_us: int) -> tuple[str, str, Price] | None:
+    def _deck_row(self, table: RateTable, number: str, at_us: int) -> DeckRow | None:
         if not table.decks or not number.startswith("+"):
             return None
         today = self.day_of(at_us)
         found = [row for deck in table.decks if (row := deck.match(number, today))]
-        if not found:
-            return None
-        row = max(found, key=lambda one: len(one.prefix))
-        return row.prefix, row.name, Price(row.steps(), connect_fee=row.connect_fee, min_charge=row.min_charge)
+        return max(found, key=lambda one: len(one.prefix), default=None)
 
     def _rate(self, plan: Plan, eligible: str | None, name: str, prefix: str, price: Price, vat_added: int) -> Rate:
         """``eligible`` is the destination's name that decides whether free minutes may pay."""
@@ -274,3 +274,16 @@ class Tariff:
         if self.top_ups.amounts and amount not in self.top_ups.amounts:
             return "one of " + ", ".join(format_euro(one) for one in self.top_ups.amounts)
         return None
+
+
+def _price_of(row: DeckRow) -> Price:
+    return Price(row.steps(), connect_fee=row.connect_fee, min_charge=row.min_charge)
+
+
+def _deck_page(table: RateTable, own: Price | None, row: DeckRow) -> int | None:
+    """The price of a page to what a deck prices; ``None``: faxes are not offered there. ``own``: of the destination
+    that the number belongs to. What the row itself does not say holds only if a minute of a call costs no more."""
+    if row.fax_page is not None:
+        return row.fax_page
+    page = table.deck_fax_page if own is None or own.fax_page is None else own.fax_page
+    return None if page is None or row.minute > page else page

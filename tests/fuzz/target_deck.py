@@ -40,7 +40,8 @@ def check(data: bytes) -> None:
         assert re.fullmatch(r"\+[1-9][0-9]{0,14}", row.prefix, re.ASCII), row
         assert row.name.isprintable() and 0 < len(row.name) <= NAME_MAX, row
         assert all(
-            type(one) is int and 0 <= one <= PRICE_MAX for one in (row.price, row.connect_fee, row.min_charge)
+            type(one) is int and 0 <= one <= PRICE_MAX
+            for one in (row.price, row.connect_fee, row.min_charge, row.fax_page or 0)
         ), row
         assert 1 <= row.first_s <= 3600 and 1 <= row.next_s <= 3600, row
     for row in rows[:50]:
@@ -56,9 +57,12 @@ def _rows(found: DeckFile) -> list[DeckRow]:
 def _written(rows: list[DeckRow]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=";", quoting=csv.QUOTE_ALL)
-    writer.writerow(["prefix", "name", "price", "increments", "connect fee", "valid from", "minimum charge"])
+    writer.writerow(
+        ["prefix", "name", "price", "increments", "connect fee", "valid from", "minimum charge", "fax page"]
+    )
     for row in rows:
         since = "" if row.valid_from == date.min else f"{row.valid_from:%Y-%m-%d}".rjust(10, "0")
         prices = format_euro(row.price), f"{row.first_s}/{row.next_s}", format_euro(row.connect_fee)
-        writer.writerow([row.prefix, row.name, *prices, since, format_euro(row.min_charge)])
+        page = "" if row.fax_page is None else format_euro(row.fax_page)
+        writer.writerow([row.prefix, row.name, *prices, since, format_euro(row.min_charge), page])
     return text.getvalue().encode()

@@ -319,6 +319,15 @@ def test_a_quote_on_a_tariff_that_is_not_in_force_leaves_the_store_alone(chargin
     assert not (place.folder / "ledger.db").exists()
 
 
+def test_r3_a_fax_is_quoted_by_its_pages_or_has_no_price(charging: Command, place: Place) -> None:
+    other = place.folder / "other.yaml"
+    other.write_text((place.folder / "tariff.yaml").read_text().replace("increments: 60/60}", "fax_page: 0.08}"))
+    asked = ("tariff", "quote", "0612345678", "--pages", "3", "--plan", "light")
+    assert "3 × 0.08 = 0.24" in charging(*asked, "--file", str(other)).out
+    assert charging(*asked, "--file", str(other), "--json").json["total"] == "0.24"
+    assert "the tariff has no fax price for +31612345678" in charging(*asked).problem
+
+
 def test_a_limit_says_how_long_money_lasts_and_what_ends_it(charging: Command, anna: str) -> None:
     said = charging("tariff", "limit", "0612345678", "0.12", "--plan", "light").out
     assert said == "120 s, for 0.12 of credit; one more increment would make it 0.18\n"

@@ -11,7 +11,7 @@ from charging.pricing.money import MICRO
 from charging.pricing.rate import Rate
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Refusal, Tariff
-from tests.unit.tariff.tariffs import SHIPPED, small
+from tests.unit.tariff.tariffs import SHIPPED, changed, small
 
 NOON_US = 1_793_790_000 * MICRO  # 4 November 2026, in the Dutch morning
 
@@ -92,6 +92,60 @@ def test_r3_a_fax_page_costs_what_its_destination_or_table_says(tariff: Tariff) 
     assert tariff.fax_page_for("light", "+31201234567", NOON_US) == 50_000
     assert tariff.fax_page_for("light", "+31612345678", NOON_US) == 80_000
     assert tariff.fax_page_for("light", "+31900123456", NOON_US) is Refusal.PREMIUM
+
+
+DECK = """prefix;name;price;connect_fee;minimum_charge;fax_page
++31;Netherlands;0.02;0;0;
++49;Germany;0.10;0;0;
++491;Germany, mobile;0.20;0.01;0;
++881;Satellite;6.00;0;0;
++882;Satellite, other;0.10;0;0.50;
++88299;Satellite, faxes;4.00;0;0;9.50
++44;United Kingdom;0.01;0;0;0.00
+"""
+FAX_PAGES = """\
+    fax_page: 0.08
+    deck_fax_page: 0.20
+    decks: [deck.csv]
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "page"),
+    [
+        ("+4930123456", 200_000),
+        ("+4915123456789", Refusal.NOT_COVERED),  # 0.21 a minute
+        ("+881612345678", Refusal.NOT_COVERED),
+        ("+882161234567", Refusal.NOT_COVERED),  # 0.50 at least
+        ("+882991234567", 9_500_000),
+        ("+442012345678", 0),
+        ("+31201234567", 50_000),
+        ("+31612345678", 80_000),
+    ],
+)
+def test_r3_a_decks_number_is_faxed_at_its_rows_price_or_where_a_minute_costs_no_more(
+    tmp_path: Path, number: str, page: int | Refusal
+) -> None:
+    (tmp_path / "deck.csv").write_text(DECK)
+    tariff = small(tmp_path, changed("    fax_page: 0.08\n", FAX_PAGES))
+    assert tariff.fax_page_for("light", number, NOON_US) == page
+    assert isinstance(tariff.rate_for("light", number, NOON_US), Rate), "calls go there all the same"
+
+
+@pytest.mark.parametrize("minute", ["0.05", "0.06"])
+def test_r3_a_destinations_page_holds_for_a_longer_prefix_of_a_deck_only_where_a_minute_costs_no_more(
+    tmp_path: Path, minute: str
+) -> None:
+    (tmp_path / "deck.csv").write_text(f"prefix;price\n+3120;{minute}\n")
+    tariff = small(tmp_path, changed("    fax_page: 0.08\n", "    fax_page: 0.08\n    decks: [deck.csv]\n"))
+    page = tariff.fax_page_for("light", "+31201234567", NOON_US)
+    assert page == (50_000 if minute == "0.05" else Refusal.NOT_COVERED)
+
+
+def test_r3_without_a_price_for_it_no_fax_goes_to_what_a_deck_prices(tmp_path: Path) -> None:
+    (tmp_path / "deck.csv").write_text("prefix;price\n+49;0.01\n")
+    tariff = small(tmp_path, changed("    fax_page: 0.08\n", "    fax_page: 0.08\n    decks: [deck.csv]\n"))
+    assert tariff.fax_page_for("light", "+4930123456", NOON_US) is Refusal.NOT_COVERED
 
 
 def test_r2_top_ups_below_the_minimum_or_of_other_amounts_are_refused() -> None:
