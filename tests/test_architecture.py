@@ -26,6 +26,7 @@ FUNCTION_LINES_MAX = 50
 FOUNDATION = (
     *("charging.errors", "charging.clock", "charging.shown", "charging.tasks", "charging.stored"),
     "charging.unguessable",
+    "charging.frozen",
     "charging.__version__",
 )
 READING = ("charging.yaml_text", "charging.yaml_model")
@@ -62,6 +63,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.shown": (),
     "charging.stored": (),
     "charging.tasks": (),
+    "charging.frozen": (),
     "charging.unguessable": (),
     "charging.pricing.money": (),
     "charging.pricing": (),
@@ -108,6 +110,7 @@ DRIVERS = {
 
 PURE = (
     "charging.errors",
+    "charging.frozen",
     "charging.shown",
     "charging.stored",
     "charging.yaml_*",

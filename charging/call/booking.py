@@ -13,7 +13,7 @@ Lost          the session is not ours, or our books differ          let go of it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from charging.call import told
 from charging.call.commands import Doubt, Post, Tell
@@ -21,6 +21,7 @@ from charging.call.events import KeptAnswer, Posted
 from charging.call.model import Pending, Session, State
 from charging.call.step import Context, Step
 from charging.call.transfers import adopt
+from charging.frozen import replace
 from charging.ledger.model import Opened, OpenSession, Outcome
 
 

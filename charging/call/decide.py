@@ -7,12 +7,13 @@ straight to voicemail), R13 (no money and paid voicemail: not answered), R23 (no
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from charging.call.model import LoopEvidence, Policy, Session, Short
 from charging.call.transfers import Extension, day_of, extend, month_of
 from charging.clock import Instant
+from charging.frozen import replace
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.bundles import ruled_by
 from charging.ledger.model import CALLS, CREDIT, Balance, day_spend

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from charging.call import told
 from charging.call.booking import (
     Behind,
@@ -58,6 +56,7 @@ from charging.call.transfers import (
     within_means,
 )
 from charging.clock import MICROSECONDS
+from charging.frozen import replace
 from charging.ledger.model import Closed, Kept, Outcome
 
 RETRY_MAX_S = 30

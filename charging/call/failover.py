@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from charging.call import told
 from charging.call.booking import set_aside
@@ -15,6 +14,7 @@ from charging.call.commands import Post, Tell
 from charging.call.model import Pending, Session, Short
 from charging.call.step import Context, Step
 from charging.call.transfers import Extension, final_charge, grants_for, reserve_transfer, within_means
+from charging.frozen import replace
 from charging.ledger.model import AMOUNT_MAX, Balance, Leg, OpenSession
 from charging.pricing.funding import Funding
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from charging.call import oneoff, told
@@ -22,6 +22,7 @@ from charging.call.model import Policy, State
 from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
 from charging.clock import Instant
+from charging.frozen import replace
 from charging.ledger.model import Transfer
 from charging.pricing.money import format_euro
 from charging.stored import VOLATILE

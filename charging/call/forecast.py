@@ -7,12 +7,13 @@ leaves out what only now can have: the calls that run, and what they hold.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from charging.call.decide import Reason, Setup, Subscriber, Turned, afford, draft_of, obstacle
 from charging.call.model import Policy, Session, Short
 from charging.call.transfers import day_of, extend, months_between
 from charging.clock import MICROSECONDS, Instant
+from charging.frozen import replace
 from charging.ledger.accounts import Account, Number
 from charging.ledger.bundles import granted, left, ruled_by
 from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, Balance, bundle, day_spend

@@ -7,11 +7,12 @@ that the call started with. Every field is stored that is not declared `VOLATILE
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
 
 from charging.clock import MICROSECONDS, Instant
+from charging.frozen import replace
 from charging.ledger.model import Transfer
 from charging.pricing.funding import Funding, Segment
 from charging.pricing.rate import Rate

@@ -10,7 +10,7 @@ two have in common; `voicemail` and `fax` say when theirs is over, and what the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from charging.call import told
@@ -19,6 +19,7 @@ from charging.call.commands import AskSwitch, Command, Doubt, Forget, Post, Tell
 from charging.call.events import BlackBoxRead, Event, Posted, SwitchSilent, Woke
 from charging.call.model import Policy, State
 from charging.clock import MICROSECONDS, Instant
+from charging.frozen import replace
 from charging.ledger.model import CREDIT, Closed, Kind, Leg, Opened, OpenSession, Outcome, Transfer, day_spend
 from charging.stored import NEWER, VOLATILE, Codec, alive
 

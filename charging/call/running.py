@@ -6,8 +6,6 @@ the next stretch, and only then the later deadline for the switch. Money first, 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from charging.call import told
 from charging.call.booking import (
     Behind,
@@ -64,6 +62,7 @@ from charging.call.switch_events import (
 )
 from charging.call.transfers import extend, extend_transfer
 from charging.clock import MICROSECONDS, Instant
+from charging.frozen import replace
 from charging.ledger.model import CREDIT
 
 DEADLINE_TOLERANCE_MS = 1000

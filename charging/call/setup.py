@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from charging.call import told
 from charging.call.booking import Booked, Unknown, ask_later, reading_of
 from charging.call.commands import AskSwitch, Become, Command, Keep, Post, Tell
@@ -30,6 +28,7 @@ from charging.call.switch_events import (
 )
 from charging.call.voicemail import turn_from
 from charging.clock import MICROSECONDS, Instant
+from charging.frozen import replace
 
 
 def dial_started(session: Session, event: DialStarted, context: Context) -> Step:

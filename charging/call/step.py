@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from charging.call import told
@@ -10,6 +9,7 @@ from charging.call.commands import AskSwitch, Command, HangUp, Tell
 from charging.call.events import HangupOrdered, SwitchSaid
 from charging.call.model import Policy, Session
 from charging.clock import MICROSECONDS, Instant
+from charging.frozen import replace
 
 
 class Step(NamedTuple):

@@ -7,12 +7,13 @@ seconds would cost on top is held. A transfer moves only the differences, so pie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from charging.call.model import Pending, Session, Short
 from charging.clock import MICROSECONDS
+from charging.frozen import replace
 from charging.ledger.bundles import due_grant, granted, left, ruled_by
 from charging.ledger.model import (
     AMOUNT_MAX,

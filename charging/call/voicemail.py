@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from charging.call import oneoff, told
 from charging.call.cdr import iso
@@ -15,6 +15,7 @@ from charging.call.model import Policy, Session, State
 from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
 from charging.clock import Instant
+from charging.frozen import replace
 from charging.ledger.model import Kept, Kind, Leg, Transfer
 from charging.pricing.money import format_euro
 

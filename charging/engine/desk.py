@@ -7,7 +7,7 @@ session. An exception means that there is no answer: the dialplan then does what
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -41,11 +41,11 @@ from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import Registry
-from charging.engine.subscribers import find_number, find_subscriber, is_among, spellings
+from charging.engine.subscribers import find_subscriber, is_among, spellings, subscriber_of
 from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Number
-from charging.ledger.model import CALLS, CREDIT, Balance, Outcome, Transfer
+from charging.ledger.model import CALLS, CREDIT, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.tariff.tariff import Refusal, Tariff
 from charging.unguessable import token
@@ -84,6 +84,11 @@ class MissedCall:
     at_us: int
     """Wall clock."""
     cause: Cause
+
+
+def _obstacle(subscriber: Subscriber, called: Called) -> Turned | None:
+    reason = obstacle(subscriber.account, subscriber.number, called.target_is_ours)
+    return None if reason is None else turned(reason, subscriber)
 
 
 async def nobody_is_told(_missed: MissedCall) -> None:
@@ -138,16 +143,18 @@ class Desk:
         await self._refuse_forged(request)
         if request.is_withheld and not self._policy.keep_withheld:
             request = replace(request, caller="")
-        number = await self._called(request)
-        found = await self._subscriber(number)
+        called = await self._called(request)
+        number, account = (None, None) if called is None else (called.number, called.account)
+        found = subscriber_of(self._tariff(), number, account, self._clock.now().wall_us)
         notes.belongs_to(number, found)
         if isinstance(found, Turned):
             return self._turned(found, number, found, request.number)
+        assert called is not None, "a subscriber was called"
         decided = (
             self._draining()
-            or await self._obstacle(found)
+            or _obstacle(found, called)
             or await self._came_back(request, found)
-            or await self._reserve(request, found, notes)
+            or await self._reserve(request, found, called.balances, notes)
         )
         if not isinstance(decided, Turned):
             return self._forwarded(decided, found.number)
@@ -241,22 +248,16 @@ class Desk:
         except SwitchError as error:
             self._observe(CallerNotLookedUp(str(error)))
 
-    async def _called(self, request: IncomingCall) -> Number | None:
+    async def _called(self, request: IncomingCall) -> Called | None:
         """The number that is rung. That of a rehearsal is nobody's to all others, who would be forwarded for its money.
         Raises LedgerError, SwitchError."""
-        number = await find_number(self._store, self._tariff(), request.number)
-        if number is None or number.account != REHEARSAL:
-            return number
-        return number if await self._switch.is_rehearsal(request.unique_id) else None
+        called = await self._store.called(spellings(self._tariff(), request.number))
+        if called is None or called.number.account != REHEARSAL:
+            return called
+        return called if await self._switch.is_rehearsal(request.unique_id) else None
 
     async def _subscriber(self, number: Number | None) -> Subscriber | Turned:
         return await find_subscriber(self._store, self._tariff(), number, self._clock.now().wall_us)
-
-    async def _obstacle(self, subscriber: Subscriber) -> Turned | None:
-        number = subscriber.number
-        ours = bool(number.forward_to) and await self._store.number(number.forward_to) is not None
-        reason = obstacle(subscriber.account, number, ours)
-        return None if reason is None else turned(reason, subscriber)
 
     def _draining(self) -> Turned | None:
         return DRAINING if self._registry.policy.refuses_new else None
@@ -282,7 +283,10 @@ class Desk:
         open_calls = (await self._store.balances(subscriber.account.id)).get(CALLS, Balance()).reserved
         return CAME_BACK if open_calls else None
 
-    async def _reserve(self, request: IncomingCall, subscriber: Subscriber, notes: Notes) -> Session | Turned:
+    async def _reserve(
+        self, request: IncomingCall, subscriber: Subscriber, balances: Mapping[str, Balance], notes: Notes
+    ) -> Session | Turned:
+        """``balances`` were read just now: the ledger looks again when it reserves."""
         now = self._clock.now()
         rate = self._tariff().rate_for(subscriber.plan.name, subscriber.number.forward_to, now.wall_us)
         if isinstance(rate, Refusal):
@@ -298,7 +302,6 @@ class Desk:
             now=now,
         )
         for _ in range(RESERVE_TRIES_MAX):
-            balances = await self._store.balances(subscriber.account.id)
             notes.saw(balances, month_of(rate.zone, now.wall_us))
             decided = afford(setup, subscriber, rate, balances, self._registry.policy)
             if isinstance(decided, Turned):
@@ -307,6 +310,7 @@ class Desk:
             session, transfer = reserve_transfer(decided.draft, decided.extension, at_us)
             if await self._open(transfer, grants_for(session, session.funding, balances, at_us)):
                 return session
+            balances = await self._store.balances(subscriber.account.id)
         return turned(Reason.NO_CREDIT, subscriber)
 
     async def _sell_voicemail(

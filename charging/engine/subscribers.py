@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from charging.call.decide import Reason, Subscriber, Turned, turned
-from charging.ledger.accounts import Number
+from charging.ledger.accounts import Account, Number
 from charging.ledger.port import Directory
 from charging.tariff.tariff import Tariff
 
@@ -47,6 +47,11 @@ async def find_subscriber(
 ) -> Subscriber | Turned:
     """Whose number it is, with the plan and the price of a message now (wall clock). Raises LedgerError."""
     account = None if number is None else await directory.account(number.account)
+    return subscriber_of(tariff, number, account, now_us)
+
+
+def subscriber_of(tariff: Tariff, number: Number | None, account: Account | None, now_us: int) -> Subscriber | Turned:
+    """The same of records that were read already."""
     if number is None or account is None:
         return turned(Reason.UNKNOWN_NUMBER, None)
     plan = tariff.plan(account.plan)

@@ -17,6 +17,7 @@ from charging.ledger.documents import MemoryDocuments
 from charging.ledger.model import (
     Applied,
     Balance,
+    Called,
     CdrRow,
     JournalLine,
     Kept,
@@ -238,6 +239,14 @@ class MemoryStore(MemoryDocuments):
 
     async def number(self, number: str) -> Number | None:
         return self._numbers.get(number)
+
+    async def called(self, numbers: Sequence[str]) -> Called | None:
+        for one in numbers:
+            if (number := await self.number(one)) is not None:
+                account, balances = await self.account(number.account), await self.balances(number.account)
+                ours = await self.number(number.forward_to)
+                return Called(number, account, balances, bool(number.forward_to) and ours is not None)
+        return None
 
     async def put_number(self, number: Number, expected: Number | None = None) -> bool:
         known = self._numbers.get(number.number)

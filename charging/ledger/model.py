@@ -35,6 +35,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from charging.ledger.accounts import Account, Number
+
 AMOUNT_MAX = 2**53 - 1
 """The largest magnitude of any amount: numbers in Redis' Lua are doubles, so every store keeps to this."""
 
@@ -271,6 +273,19 @@ class Applied:
     """Which balance was short, which digest was found; for logs."""
     session: OpenSession | None = None
     """Where the answer is OUT_OF_SEQUENCE: the session as it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A number that is rung."""
+
+    number: Number
+    account: Account | None
+    """Whose it is; ``None``: the directory contradicts itself."""
+    balances: Mapping[str, Balance]
+    """Of the account."""
+    target_is_ours: bool
+    """Whether the number is forwarded to one of the directory's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,18 @@ from typing import Protocol
 
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Documents
-from charging.ledger.model import Applied, Balance, CdrRow, JournalLine, Kept, OpenSession, Outcome, Snapshot, Transfer
+from charging.ledger.model import (
+    Applied,
+    Balance,
+    Called,
+    CdrRow,
+    JournalLine,
+    Kept,
+    OpenSession,
+    Outcome,
+    Snapshot,
+    Transfer,
+)
 
 IDS_REMEMBERED_S = 35 * 24 * 3600
 """Seconds that a transfer's id is remembered at least: a month and some days."""
@@ -127,6 +138,10 @@ class Directory(Protocol):
         """Store a number's record in the place of ``expected``, which was read before; ``None``: the number is new.
         ``False``: something else is stored (someone was faster; read again), it belongs to another account, or there
         is no such account."""
+
+    async def called(self, numbers: Sequence[str]) -> Called | None:
+        """The first of these numbers that is someone's, with all that a decision over a call to it looks at, in as few
+        questions to the store as it takes. The parts are read one after the other, not at one moment."""
 
     async def remove_number(self, number: str) -> bool:
         """Forget a number; ``False``: there was none."""

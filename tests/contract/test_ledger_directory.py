@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from charging.ledger.accounts import Account, Language, Number, Payment, Status
+from charging.ledger.model import CREDIT, Balance, Called, Kind, Leg, Transfer
 from charging.ledger.port import Store
 from tests.contract.scenario import add_account
 
@@ -260,3 +261,34 @@ async def test_a_lapsed_lease_is_taken_over_and_cannot_be_renewed(store: Store) 
 async def test_switches_have_leases_of_their_own(store: Store) -> None:
     assert await store.acquire_lease("switch-1", "daemon-1", 60) is not None
     assert await store.acquire_lease("switch-2", "daemon-2", 60) is not None
+
+
+async def test_who_is_called_is_read_with_all_that_a_decision_looks_at(store: Store) -> None:
+    await store.put_account(FULL)
+    number = Number("+31850000001", "a", "+31612345678")
+    await store.put_number(number)
+    assert await store.called(["+31850000001"]) == Called(number, replace(FULL, version=1), {}, target_is_ours=False)
+    await store.apply(Transfer("top-up", "a", Kind.TOP_UP, 1, (Leg(CREDIT, 10_000_000),)))
+    called = await store.called(["+31850000001"])
+    assert called is not None
+    assert called.balances == {CREDIT: Balance(10_000_000, 0)}
+
+
+async def test_of_several_readings_of_what_was_dialled_the_first_that_is_someones_is_called(store: Store) -> None:
+    await store.put_account(FULL)
+    for number in ("+31850000002", "+31850000003"):
+        await store.put_number(Number(number, "a"))
+    called = await store.called(["+31850000001", "+31850000003", "+31850000002"])
+    assert called is not None
+    assert called.number.number == "+31850000003"
+    assert await store.called(["+31850000001"]) is None
+    assert await store.called([]) is None
+
+
+async def test_a_target_that_is_a_number_of_the_directory_is_told(store: Store) -> None:
+    await store.put_account(FULL)
+    numbers = [Number("+31850000001", "a", "+31850000002"), Number("+31850000002", "a", "+31612345678")]
+    for number in (*numbers, Number("+31850000003", "a")):
+        await store.put_number(number)
+    found = [await store.called([f"+3185000000{digit}"]) for digit in (1, 2, 3)]
+    assert [one.target_is_ours for one in found if one is not None] == [True, False, False]

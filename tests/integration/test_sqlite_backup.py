@@ -12,7 +12,7 @@ import pytest
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.model import Kind, Leg, Transfer
-from charging.ledger.sqlite.reader import THREADS, Reader
+from charging.ledger.sqlite.reader import THREADS, TOGETHER_MAX, Reader
 from charging.ledger.sqlite.store import SqliteStore
 from tests.contract.scenario import add_account, assert_sound, run
 from tests.fakes.disk import disk_full_at
@@ -90,6 +90,40 @@ async def test_a_call_does_not_wait_for_a_backup_and_a_check_of_the_whole_file(t
         finish.set()
     assert await asyncio.gather(*tasks) == [True] * len(tasks)  # the one too many has waited for its turn
     await reader.stop()
+
+
+async def test_reads_of_one_turn_go_to_a_thread_together_and_fail_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, handed = Reader(tmp_path / "ledger.db", timeout_s=20), list[int]()
+    submit = reader._pool.submit
+    monkeypatch.setattr(reader._pool, "submit", lambda work, jobs: (handed.append(len(jobs)), submit(work, jobs))[1])
+    asked = [reader.rows("SELECT ?", (number,)) for number in range(TOGETHER_MAX)]
+    answers = await asyncio.gather(*asked, reader.rows("SELECT oddity"), return_exceptions=True)
+    assert answers[:-1] == [[(number,)] for number in range(TOGETHER_MAX)]
+    assert isinstance(answers[-1], LedgerUnavailable)
+    assert handed == [TOGETHER_MAX, 1], "no more than a few wait for one another"
+    await reader.stop()
+
+
+async def test_a_read_that_was_not_begun_when_the_ledger_closed_is_refused(tmp_path: Path) -> None:
+    reader, begun, finish = Reader(tmp_path / "ledger.db", timeout_s=60), threading.Semaphore(0), threading.Event()
+
+    def lasts(_connection: sqlite3.Connection) -> bool:
+        begun.release()
+        return finish.wait(60)
+
+    tasks = [asyncio.create_task(reader.read(lasts, may_last=True)) for _ in range(THREADS + 1)]
+    for _ in range(THREADS):
+        assert await asyncio.to_thread(begun.acquire, timeout=20)
+    stopping = asyncio.create_task(reader.stop())
+    with pytest.raises(LedgerUnavailable, match="is closed"):
+        await tasks[-1]
+    with pytest.raises(LedgerUnavailable, match="is closed"):
+        await reader.rows("SELECT 1")
+    finish.set()
+    assert await asyncio.gather(*tasks[:-1]) == [True] * THREADS
+    await stopping
 
 
 async def test_a_ping_of_a_ledger_on_a_full_disk_fails_though_it_answers_reads(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
     Balance,
+    Called,
     CdrRow,
     Closed,
     JournalLine,
@@ -131,6 +132,16 @@ class RedisStore(RedisSchema):
 
     async def balances(self, account: str) -> Mapping[str, Balance]:
         return load_balances(await self._hash(self._keys.of(account, "books")))
+
+    async def called(self, numbers: Sequence[str]) -> Called | None:
+        found = [one for one in await asyncio.gather(*map(self.number, numbers)) if one is not None]
+        if not found:
+            return None
+        number = found[0]
+        whose, target = number.account, number.forward_to
+        reads = self.account(whose), self.balances(whose), self.number(target)
+        account, balances, ours = await asyncio.gather(*reads)
+        return Called(number, account, balances, bool(target) and ours is not None)
 
     async def drop_balances(self, account: str, names: Sequence[str]) -> None:
         for some in _in_steps(names):

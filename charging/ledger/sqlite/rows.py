@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from charging.errors import LedgerCorrupt
-from charging.ledger.codec import dump, dump_legs, load_holds, load_legs
+from charging.ledger.accounts import Number
+from charging.ledger.codec import dump, dump_legs, load_account, load_holds, load_legs, load_number
 from charging.ledger.model import (
     Applied,
     Balance,
+    Called,
     JournalLine,
     Kept,
     Kind,
@@ -44,6 +46,21 @@ def keep_session(connection: sqlite3.Connection, account: str, session: str, kep
 def balances(connection: sqlite3.Connection, account: str) -> dict[str, Balance]:
     rows = connection.execute(queries()["balances"], (account,))
     return {name: Balance(posted, reserved) for name, posted, reserved in rows}
+
+
+def called(connection: sqlite3.Connection, numbers: Sequence[str]) -> Called | None:
+    for one in numbers:
+        if (number := _number(connection, one)) is not None:
+            row = connection.execute(queries()["account"], (number.account,)).fetchone()
+            account = load_account(row[1], row[0]) if row else None
+            is_ours = bool(number.forward_to) and _number(connection, number.forward_to) is not None
+            return Called(number, account, balances(connection, number.account), is_ours)
+    return None
+
+
+def _number(connection: sqlite3.Connection, number: str) -> Number | None:
+    row = connection.execute(queries()["number"], (number,)).fetchone()
+    return load_number(row[0]) if row else None
 
 
 def snapshot(connection: sqlite3.Connection, account: str) -> Snapshot:

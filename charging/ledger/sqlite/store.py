@@ -22,6 +22,7 @@ from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
     Balance,
+    Called,
     CdrRow,
     JournalLine,
     Kept,
@@ -246,6 +247,9 @@ class SqliteStore(SqliteDocuments):
     async def number(self, number: str) -> Number | None:
         rows = await self._reader.rows(queries()["number"], (number,))
         return load_number(rows[0][0]) if rows else None
+
+    async def called(self, numbers: Sequence[str]) -> Called | None:
+        return await self._reader.read(partial(sqlite_rows.called, numbers=numbers))
 
     async def put_number(self, number: Number, expected: Number | None = None) -> bool:
         record = {"number": number.number, "account": number.account, "record": dump_number(number)}

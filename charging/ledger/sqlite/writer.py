@@ -34,7 +34,9 @@ Work = Callable[[sqlite3.Connection], Any]
 
 
 @dataclass(slots=True)
-class _Job:
+class Job:
+    """What a thread is to do with the ledger, and what came of it."""
+
     work: Work
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
@@ -49,7 +51,7 @@ class Writer:
         self._path = path
         self._timeout_s = timeout_s
         self._queue_max = queue_max
-        self._queue: deque[_Job] = deque()
+        self._queue: deque[Job] = deque()
         self._wake = threading.Condition()
         self._stopping = False
         self._connection: sqlite3.Connection | None = None
@@ -69,7 +71,7 @@ class Writer:
     async def submit(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What ``work`` returned, once it is durable. ``work`` runs in the writer's thread, inside a transaction."""
         loop = asyncio.get_running_loop()
-        job = _Job(work, loop.create_future(), loop)
+        job = Job(work, loop.create_future(), loop)
         self._enqueue(job)
         # One timer is a third of the cost of asyncio.timeout, and this is the path of every transfer.
         timer = loop.call_later(self._timeout_s, self._time_out, job.future)
@@ -79,7 +81,7 @@ class Writer:
             timer.cancel()
         return answer
 
-    def _enqueue(self, job: _Job) -> None:
+    def _enqueue(self, job: Job) -> None:
         with self._wake:
             if self._stopping:
                 raise LedgerUnavailable(f"ledger {self._path} is closed")
@@ -101,10 +103,10 @@ class Writer:
             self._carry_out(batch)
             by_loop = {job.loop for job in batch}
             for loop in by_loop:
-                _call(loop, [job for job in batch if job.loop is loop])
+                hand_back(loop, [job for job in batch if job.loop is loop])
         self._disconnect()
 
-    def _next_batch(self) -> list[_Job]:
+    def _next_batch(self) -> list[Job]:
         """The jobs waiting now, at least one; none: the writer shall end."""
         with self._wake:
             while not self._queue and not self._stopping:
@@ -112,7 +114,7 @@ class Writer:
             waiting = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
         return waiting
 
-    def _carry_out(self, batch: list[_Job]) -> None:
+    def _carry_out(self, batch: list[Job]) -> None:
         """Carry out and commit. Savepoints cost a copy of every page that is written, so they are used only once a
         job of the batch has failed without them."""
         try:
@@ -130,7 +132,7 @@ class Writer:
             for job in batch:
                 job.error = self._translated(error)
 
-    def _run_together(self, connection: sqlite3.Connection, batch: list[_Job]) -> bool:
+    def _run_together(self, connection: sqlite3.Connection, batch: list[Job]) -> bool:
         try:
             for job in batch:
                 job.result = job.work(connection)
@@ -139,7 +141,7 @@ class Writer:
             return False
         return True
 
-    def _run_apart(self, connection: sqlite3.Connection, batch: list[_Job]) -> None:
+    def _run_apart(self, connection: sqlite3.Connection, batch: list[Job]) -> None:
         """Each job that fails takes itself back alone."""
         for job in batch:
             connection.execute("SAVEPOINT job")
@@ -169,14 +171,15 @@ def _raise_if_rolled_back(connection: sqlite3.Connection, error: Exception) -> N
         raise error
 
 
-def _call(loop: asyncio.AbstractEventLoop, jobs: list[_Job]) -> None:
+def hand_back(loop: asyncio.AbstractEventLoop, jobs: list[Job]) -> None:
+    """Have the loop that asked for them give the answers, from whatever thread."""
     try:
         loop.call_soon_threadsafe(_answer, jobs)
     except RuntimeError:
         return  # the callers' loop is closed: nobody waits any more
 
 
-def _answer(jobs: list[_Job]) -> None:
+def _answer(jobs: list[Job]) -> None:
     for job in jobs:
         if job.future.done():  # cancelled or timed out
             continue
