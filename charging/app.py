@@ -57,6 +57,7 @@ from charging.ledger.port import Store
 from charging.ledger.sqlite.upgrade import due, upgrade
 from charging.metrics import Metrics
 from charging.service.caretaker import Caretaker
+from charging.service.changes import Changes
 from charging.service.decisions import DecisionKeeper
 from charging.service.live import call_view
 from charging.service.privacy import NumberHider
@@ -405,6 +406,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "tariff-watch": engine.tariff.watch(),
         "caretaker": engine.caretaker.run(),
         "decisions": engine.decisions.run(),
+        "changes": Changes(engine.store, engine.clock).run(),
         "decisions-pruned": engine.decisions.prune_for_ever(),
         "ledger-probe": engine.probe_ledger(),
         "control": serve_control(engine, listening["control"]),

@@ -40,6 +40,7 @@ COMMANDS = {
     "tariff": "tariff",
     "ledger": "ledger",
     "token": "token",
+    "changes": "changes",
 }
 """The module that has a command, in the order in which `--help` lists them."""
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pwd
 import re
 import shlex
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -21,6 +23,7 @@ import httpx
 
 from charging.cli.failure import Refusal, say
 from charging.clock import MICROSECONDS, SystemClock
+from charging.web.actor import HEADER as ACTOR_HEADER
 from charging.web.sockets import is_answered
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ UNKNOWN_OUTCOME = ("ledger_unavailable", "bug")
 LOOK = "look, then ask again"
 
 _READS_MUCH = re.compile(
-    r"/(accounts|numbers|cdrs|decisions|fax-senders|ledger/(findings|contradictions|people/[^/]+)|accounts/[^/]+/(numbers|journal|faxes|statements/[^/]+))"
+    r"/(accounts|numbers|cdrs|changes|decisions|fax-senders|ledger/(findings|contradictions|people/[^/]+)|accounts/[^/]+/(numbers|journal|faxes|statements/[^/]+))"
 )
 
 Params = dict[str, str | int | None]
@@ -162,6 +165,14 @@ def _refusal(document: Document, repeat: str = "") -> Refusal:
     return Refusal(f"{detail}; {advice}" if advice else str(detail), document=document)
 
 
+def _whoever_types() -> str:
+    """For the notes of changes: the user, behind sudo too."""
+    user = os.environ.get("SUDO_USER", "") if os.getuid() == 0 else ""
+    with suppress(KeyError):
+        user = user or pwd.getpwuid(os.getuid()).pw_name
+    return f"cli:{user or os.getuid()}"
+
+
 async def _nothing() -> None:
     return
 
@@ -176,7 +187,9 @@ def client(
 ) -> Iterator[Client]:
     """A client over a transport; ``open_`` comes before it and ``close`` after it, in the same event loop."""
     with asyncio.Runner() as runner:
-        http = httpx.AsyncClient(transport=transport, base_url="http://charging", timeout=TIMEOUT_S)
+        http = httpx.AsyncClient(
+            transport=transport, base_url="http://charging", timeout=TIMEOUT_S, headers={ACTOR_HEADER: _whoever_types()}
+        )
         runner.run(_run(open_))
         try:
             yield Client(http, runner, daemon=daemon)

@@ -79,6 +79,8 @@ class Account:
     """SHA-256 of the secret in the account's own fax address; empty: it has none."""
     fax_address_us: int = 0
     """When that was made, wall clock."""
+    change: str = field(default="", compare=False)
+    """The note of the last change (`charging.service.changes`), written in the same step."""
     version: int = 0
     """Counts up at each edit; an edit names the version it has seen."""
     newer: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -105,6 +107,10 @@ class Number:
     """Empty: the number's digits."""
     newer: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """As an account's."""
+    added_us: int = field(default=0, compare=False)
+    """When the account was given it, wall clock; 0: by an older version."""
+    change: str = field(default="", compare=False)
+    """As of `Account`."""
 
     @property
     def voicemail_box(self) -> str:

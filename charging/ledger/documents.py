@@ -29,8 +29,8 @@ from enum import StrEnum
 from typing import Protocol
 
 COLLECTIONS = (
-    *("api-tokens", "archived-ids", "decisions", "fax-addresses", "findings", "missed-calls", "notice-records"),
-    "notices",
+    *("api-tokens", "archived-ids", "changes", "decisions", "fax-addresses", "findings", "missed-calls"),
+    *("notice-records", "notices"),
 )
 """Every collection that moves with a ledger: all but the note of the time (`charging.service.proven_time`)."""
 

@@ -342,5 +342,5 @@ class MemoryStore(MemoryDocuments):
 def _journal_line(number: int, line: Transfer) -> JournalLine:
     legs = tuple(replace(leg, floor=0) for leg in line.legs)
     return JournalLine(
-        number, line.id, line.account, line.kind, line.at_us, legs, line.session, line.reason, line.digest
+        number, line.id, line.account, line.kind, line.at_us, legs, line.session, line.reason, line.digest, line.actor
     )

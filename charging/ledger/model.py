@@ -42,6 +42,7 @@ AMOUNT_MAX = 2**53 - 1
 
 ID_LENGTH_MAX = 200
 REASON_LENGTH_MAX = 500
+ACTOR_LENGTH_MAX = 100
 LEGS_MAX = 16
 
 _NAME = re.compile(r"[A-Za-z0-9:._-]{1,64}")
@@ -200,10 +201,15 @@ class Transfer:
     """What happens to the session in the same atomic step; ``None`` only where ``session`` is."""
     reason: str = ""
     """Why, in a person's words, where a person did it; else a short machine word."""
+    actor: str = ""
+    """Who has it done (`charging.service.actor`), where it is no call's; not part of the contents either: the first who
+    did it stands in the journal."""
 
     def __post_init__(self) -> None:
         if not 0 < len(self.id) <= ID_LENGTH_MAX or len(self.reason) > REASON_LENGTH_MAX:
             raise ValueError("a transfer's id has 1 to 200 characters and its reason 500 at most")
+        if len(self.actor) > ACTOR_LENGTH_MAX:
+            raise ValueError("a transfer's actor has 100 characters at most")
         if len(self.legs) > LEGS_MAX or len({leg.balance for leg in self.legs}) != len(self.legs):
             raise ValueError("a transfer has 16 legs at most, each of another balance")
         if (self.session is None) != (self.change is None):
@@ -314,6 +320,8 @@ class JournalLine:
     session: str | None
     reason: str
     digest: str
+    actor: str = ""
+    """Empty: a call's line, or one of an older version, which did not know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from charging.errors import Problem
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.port import Store
 from charging.service import text
+from charging.service.accounts import Accounts
 from charging.service.import_file import ImportRow, read_rows
 from charging.service.numbers import NumberChanges, Numbers, NumberSet
 from charging.service.refusal import Refused
@@ -79,10 +80,13 @@ ImportEvent = Progress | Problem | Warned | Imported
 class AccountImport:
     """Imports into the store."""
 
-    def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock, numbers: Numbers) -> None:
+    def __init__(
+        self, store: Store, tariff: Callable[[], Tariff], clock: Clock, accounts: Accounts, numbers: Numbers
+    ) -> None:
         self._store = store
         self._tariff = tariff
         self._clock = clock
+        self._accounts = accounts
         self._numbers = numbers
 
     async def run(self, data: bytes, file: str, *, language: Language, dry_run: bool) -> AsyncIterator[ImportEvent]:
@@ -130,10 +134,10 @@ class AccountImport:
 
     async def _write_one(self, plan: _Plan, file: str) -> Problem | None:
         hint = "someone else works on it; repeat the import"
-        if not plan.is_known and not await self._store.put_account(plan.account):
+        if not plan.is_known and not await self._accounts.make(plan.account):
             return Problem(file, "account", f"account {plan.account.id!r} made since", "no such account", hint=hint)
         for number in plan.numbers:
-            if not await self._store.put_number(number):
+            if not await self._numbers.store(replace(number, added_us=self._clock.now().wall_us)):
                 return Problem(file, "number", f"{number.number} taken since", "a number of nobody's", hint=hint)
         return None
 

@@ -10,6 +10,7 @@ from charging.clock import Clock
 from charging.ledger.accounts import REHEARSAL, Account, Language, Status
 from charging.ledger.port import Store
 from charging.service import text
+from charging.service.changes import Act, Changes, Facts, account_facts, differences
 from charging.service.months import Months
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Tariff
@@ -45,6 +46,7 @@ class Accounts:
         self._touched = touched
         self._default_language = default_language
         self._months = Months(store, tariff, clock)
+        self._changes = Changes(store, clock)
 
     async def add(
         self, account: str, plan: str, language: Language | None = None, email: str = ""
@@ -61,9 +63,13 @@ class Accounts:
         wrong = self._plan_refusal(account.plan)
         if wrong is not None:
             return wrong
-        if await self._store.put_account(replace(account, created_us=self._clock.now().wall_us)):
+        if await self.make(replace(account, created_us=self._clock.now().wall_us)):
             return await self.get(account.id)
         return Refused(Code.EXISTS, f"there is an account {account.id!r} already", "`charging account show` shows it")
+
+    async def make(self, account: Account) -> bool:
+        """Store a new account that was checked, and note that it is; ``False``: there is one of its id."""
+        return await self._put(Act.ACCOUNT_MADE, account, {})
 
     async def get(self, account: str) -> Account | Refused:
         """The account of this id."""
@@ -126,9 +132,18 @@ class Accounts:
             if isinstance(changed, Refused) or changed == stored:
                 return changed
             await self._months.keep(stored, changed)
-            if await self._store.put_account(changed):
+            await self._changes.done(stored.change)
+            if await self._put(Act.ACCOUNT_EDITED, changed, account_facts(stored)):
                 return await self.get(account)
         return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")
+
+    async def _put(self, act: Act, account: Account, before: Facts) -> bool:
+        """Store the account, and note that it is; ``False``: someone else was faster."""
+        was, now = differences(before, account_facts(account))
+        note = await self._changes.asked(act, account=account.id, before=was, after=now)
+        stored = await self._store.put_account(replace(account, change=note))
+        await (self._changes.done(note) if stored else self._changes.void(note))
+        return stored
 
     def _plan_refusal(self, plan: str) -> Refused | None:
         plans = self._tariff().plans

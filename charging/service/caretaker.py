@@ -34,6 +34,7 @@ from charging.ledger.accounts import Account
 from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import CREDIT, LEGS_MAX, Balance, Outcome, Transfer, bundle
 from charging.ledger.port import IDS_REMEMBERED_S, Store
+from charging.service.changes import Changes
 from charging.service.expiry import (
     CreditEvents,
     CreditLife,
@@ -41,6 +42,7 @@ from charging.service.expiry import (
     credit_life,
     paid_until,
 )
+from charging.service.money import apply_noted
 from charging.service.months import BUNDLE, Months, bundle_expiry, closing, counters_before, past_months
 from charging.tariff.tariff import Tariff
 
@@ -85,6 +87,7 @@ class Caretaker:
         self._expired = expired
         self._believed = believed
         self._months = Months(store, tariff, clock)
+        self._changes = Changes(store, clock)
         self._round: date | None = None
         """The day of the last round that was finished."""
         self._done_to = ""
@@ -231,7 +234,10 @@ class Caretaker:
         return CreditEvents(account.paid_at_us)
 
     async def _apply(self, transfer: Transfer) -> Outcome:
-        outcome = (await self._store.apply(transfer)).outcome
+        if transfer.legs[0].balance == CREDIT:
+            outcome = (await apply_noted(self._store, self._changes, transfer)).outcome
+        else:  # of every account every month: its journal tells them
+            outcome = (await self._store.apply(transfer)).outcome
         if outcome is Outcome.CREATED:
             amount = -transfer.legs[0].posted
             log.info("value_expired", account=transfer.account, transfer=transfer.id, amount=amount)

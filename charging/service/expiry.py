@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.pricing.calendar import local_reading
+from charging.service.actor import DAEMON
 from charging.tariff.plans import Plan
 
 
@@ -96,4 +97,4 @@ def credit_expiry(account: str, last_day: date, amount: int, at_us: int, attempt
 def expire(account: str, balance: str, key: str, amount: int, at_us: int, attempt: int, reason: str) -> Transfer:
     """A transfer that takes ``amount`` off a balance: never what is reserved, for its leg's floor is zero."""
     id = f"expire/{key}" if attempt == 1 else f"expire/{key}/{attempt}"
-    return Transfer(id, account, Kind.EXPIRE, at_us, (Leg(balance, -amount),), reason=reason)
+    return Transfer(id, account, Kind.EXPIRE, at_us, (Leg(balance, -amount),), reason=reason, actor=DAEMON)

@@ -13,6 +13,7 @@ from charging.engine.sessions import Registry
 from charging.ledger.model import CREDIT, OpenSession
 from charging.ledger.port import Store
 from charging.pricing.funding import bundle_use, charge, consumed
+from charging.service.changes import Act, Changes
 from charging.service.refusal import Code, Refused
 
 
@@ -116,6 +117,7 @@ class Calls:
         self._live = live
         self._clock = clock
         self._tolerance_ms = answer_tolerance_ms
+        self._changes = Changes(store, clock)
 
     async def page(self, after: str, limit: int) -> tuple[list[CallView], str | None]:
         """Of everyone's calls, those among the first ``limit`` open sessions beyond ``after`` (an id; empty: all), by
@@ -161,7 +163,12 @@ class Calls:
     async def hang_up(self, session: str, reason: str) -> CallView | Refused:
         """Order a call to end. It is over when it leaves the list, a moment later."""
         view = await self.get(session)
-        if isinstance(view, Refused) or self._live.hang_up(session, reason):
+        if isinstance(view, Refused):
+            return view
+        call = view.session
+        facts = {"session": session, "reason": reason}
+        await self._changes.noted(Act.HUNG_UP, account=call.account, number=call.number, after=facts)
+        if self._live.hang_up(session, reason):
             return view
         switch = view.session.switch
         message = f"no daemon here looks after call {session}"

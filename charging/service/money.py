@@ -26,6 +26,8 @@ from charging.ledger.port import Store
 from charging.ledger.remembered import carried_out
 from charging.pricing.money import format_euro
 from charging.service import text
+from charging.service.actor import actor
+from charging.service.changes import Act, Changes
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Tariff
 
@@ -78,6 +80,7 @@ class Money:
         self._tariff = tariff
         self._clock = clock
         self._funds_changed = funds_changed
+        self._changes = Changes(store, clock)
 
     async def top_up(self, account: str, amount: int, key: str) -> Credited | Refused:
         """Add bought credit, once for each key; it can be spent at once, also by running calls (R22).
@@ -130,7 +133,7 @@ class Money:
         seconds, plan = minutes * 60, tariff.plan(stored.plan)
         # The second leg only says that this month's grants are counted, though the plan has granted nothing.
         legs = (Leg(bundle(present), seconds), Leg(granted(present), 0))
-        transfer = Transfer(f"correct/{key}", account, Kind.CORRECT, now_us, legs, reason=reason.strip())
+        transfer = Transfer(f"correct/{key}", account, Kind.CORRECT, now_us, legs, reason=reason.strip(), actor=actor())
         gives, known = 0 if plan is None else plan.free_seconds, await self._store.balances(account)
         due = due_grant(account, present, known, gives, now_us, stored.plan)
         applied = await self._once(transfer, () if due is None else (due,))
@@ -156,7 +159,8 @@ class Money:
             return Refused(
                 Code.INVALID, f"found {format_euro(amount)}, expected at most {format_euro(AMOUNT_MAX)}", at="#/amount"
             )
-        return Transfer(transfer, account, kind, self._clock.now().wall_us, (Leg(CREDIT, amount),), reason=reason)
+        at_us, legs = self._clock.now().wall_us, (Leg(CREDIT, amount),)
+        return Transfer(transfer, account, kind, at_us, legs, reason=reason, actor=actor())
 
     def _amount_refusal(self, amount: int) -> Refused | None:
         expected = self._tariff().top_up_refusal(amount)
@@ -187,11 +191,32 @@ class Money:
         return _refused(applied, transfer, key)
 
     async def _once(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
-        """Apply it, unless it was, and is archived by now."""
+        """Apply it and note it, unless it was, and is archived by now."""
         archived = await carried_out(self._store, transfer)
         if archived is None:
-            return await self._store.apply(transfer, grants)
+            return await apply_noted(self._store, self._changes, transfer, grants)
         return Applied(archived, await self._store.balances(transfer.account))
+
+
+_ACTS = {Kind.TOP_UP: Act.TOPPED_UP, Kind.CORRECT: Act.CORRECTED, Kind.EXPIRE: Act.EXPIRED}
+
+
+async def apply_noted(store: Store, changes: Changes, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+    """Apply a transfer that is no call's, with a note of it. Raises LedgerUnavailable: the outcome is unknown, and the
+    note is settled later."""
+    leg = transfer.legs[0]
+    is_credit = leg.balance == CREDIT
+    act = _ACTS[transfer.kind] if is_credit else Act.MINUTES
+    name, told = ("credit", format_euro) if is_credit else ("free_seconds", int)
+    facts = {"amount" if is_credit else "seconds": told(leg.posted), "reason": transfer.reason}
+    note = await changes.asked_by(transfer, act, facts)
+    applied = await store.apply(transfer, grants)
+    if applied.outcome is Outcome.CREATED:
+        now = applied.balances[leg.balance].posted
+        await changes.done(note, {name: told(now - leg.posted)}, {name: told(now)})
+    else:
+        await changes.void(note)
+    return applied
 
 
 def _minutes_refusal(minutes: int, month: str, present: str) -> Refused | None:

@@ -11,6 +11,7 @@ from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.port import Store
 from charging.service import text
 from charging.service.accounts import EDIT_TRIES_MAX
+from charging.service.changes import Act, Changes, differences, number_facts
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Refusal, Tariff
 
@@ -47,6 +48,7 @@ class Numbers:
         self._tariff = tariff
         self._clock = clock
         self._touched = touched
+        self._changes = Changes(store, clock)
 
     async def add(self, account: str, number: str, settings: NumberChanges) -> NumberSet | Refused:
         """Give a number to an account."""
@@ -56,7 +58,8 @@ class Numbers:
         for _ in range(EDIT_TRIES_MAX):
             if (known := await self._store.number(normal)) is not None:
                 return _taken(known)
-            if (made := await self._put(Number(normal, account), settings, None)) is not None:
+            added = Number(normal, account, added_us=self._clock.now().wall_us)
+            if (made := await self._put(added, settings, None)) is not None:
                 return made
         return _contended(normal)
 
@@ -82,8 +85,13 @@ class Numbers:
         known = await self.get(number)
         if isinstance(known, Refused):
             return known
+        await self._changes.done(known.change)
+        facts = number_facts(known)
+        note = await self._changes.asked(Act.NUMBER_REMOVED, account=known.account, number=known.number, before=facts)
         if not await self._store.remove_number(known.number):
+            await self._changes.void(note)
             return _unknown(known.number)
+        await self._changes.done(note)
         self._touched(known.account)
         return known
 
@@ -111,10 +119,25 @@ class Numbers:
         prepared = await self.prepared(number, account, changes)
         if isinstance(prepared, Refused):
             return prepared
-        if not await self._store.put_number(prepared.number, expected):
+        if prepared.number == expected:
+            return prepared
+        if expected is not None:
+            await self._changes.done(expected.change)
+        if not await self.store(prepared.number, expected):
             return None
         self._touched(account.id)
         return prepared
+
+    async def store(self, number: Number, expected: Number | None = None) -> bool:
+        """Store the number in the place of ``expected``, and note that it is; ``False``: something else is stored by
+        now."""
+        act = Act.NUMBER_ADDED if expected is None else Act.NUMBER_EDITED
+        before, after = differences({} if expected is None else number_facts(expected), number_facts(number))
+        names = {"account": number.account, "number": number.number}
+        note = await self._changes.asked(act, **names, before=before, after=after)
+        stored = await self._store.put_number(replace(number, change=note), expected)
+        await (self._changes.done(note) if stored else self._changes.void(note))
+        return stored
 
     async def prepared(self, number: Number, account: Account, changes: NumberChanges) -> NumberSet | Refused:
         """The number with its changes, checked and not stored."""

@@ -22,6 +22,7 @@ from charging.ledger.documents import Document
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
 from charging.service import fax_address
+from charging.service.changes import Act, Changes
 from charging.service.decisions import Decisions
 from charging.service.refusal import Code, Refused, unknown_account
 from charging.shown import HIDDEN, hidden
@@ -113,10 +114,11 @@ class People:
         self._store = store
         self._clock = clock
         self._decisions = Decisions(store, clock)
+        self._changes = Changes(store, clock)
 
     async def known(self, account: str) -> AsyncIterator[dict[str, Any]] | Refused:
         """All of it, a piece each: ``{"account": …}``, ``number``, ``session``, ``journal``, ``cdr``, ``decision``,
-        ``document``."""
+        ``change``, ``document``."""
         stored = await self._store.account(account)
         return unknown_account(account) if stored is None else self._pieces(stored)
 
@@ -133,6 +135,8 @@ class People:
                 yield {"cdr": json.loads(row.document)}
         async for decided in self._decisions.of_account(account.id):
             yield {"decision": decided.to_plain()}
+        async for noted in self._changes.of_account(account.id):
+            yield {"change": asdict(noted.change)}
         for finding in await self._findings(account.id, await self._store.numbers(account.id)):
             yield {"document": json.loads(finding.body), "collection": FINDINGS}
         for collection in OWNED_COLLECTIONS:
@@ -141,8 +145,8 @@ class People:
 
     async def erase(self, account: str) -> Erased | Refused:
         """Take out what the books do not need of a closed account: mail address, reason, numbers, callers, targets and
-        names of documents in CDRs, notices, missed calls, decisions. The journal stays as it is. What was erased
-        already stays erased; broken off, it is repeated."""
+        names of documents in CDRs, notices, missed calls, decisions, and what leads to a person in the notes of
+        changes. The journal stays as it is. What was erased already stays erased; broken off, it is repeated."""
         stored = await self._store.account(account)
         if stored is None:
             return unknown_account(account)
@@ -166,10 +170,14 @@ class People:
             await self._store.replace_cdrs(changed)
             cdrs += len(changed)
         decisions = await self._decisions.forget(account)
+        notes = await self._changes.hide(account)
+        await self._changes.noted(Act.ACCOUNT_ERASED, account=account)
         await fax_address.forget(self._store, stored.fax_address)
         if not await self._forget_address(stored):
             return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")
-        erased = Erased(cdrs, len(numbers), len(documents) + len(findings), decisions, await self._store.scrub())
+        erased = Erased(
+            cdrs, len(numbers), len(documents) + len(findings) + notes, decisions, await self._store.scrub()
+        )
         log.info("account_erased", account=account, cdrs=cdrs, numbers=len(numbers), documents=erased.documents)
         return erased
 

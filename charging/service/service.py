@@ -16,9 +16,11 @@ from charging.ledger.accounts import Language
 from charging.ledger.books.verify import verify
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
+from charging.service import changes
 from charging.service.account_import import AccountImport
 from charging.service.accounts import Accounts
 from charging.service.balance import Balances
+from charging.service.changes import Changes, Noted
 from charging.service.decisions import Decisions, Kept, Sought
 from charging.service.fax_address import FaxAddresses
 from charging.service.findings import Findings
@@ -80,11 +82,12 @@ class Service:
         self.statements = Statements(store, tariff, clock)
         self.fax_addresses = FaxAddresses(store, self.accounts, clock)
         self.faxes = Faxes(store, tariff, clock, fax)
-        self.imports = AccountImport(store, tariff, clock, self.numbers)
+        self.imports = AccountImport(store, tariff, clock, self.accounts, self.numbers)
         self.people = People(store, clock)
         self.rehearsals = Rehearsals(store, self.accounts, self.numbers, self.money, self.calls)
         self.contradictions = Findings(store, clock)
         self._decisions = Decisions(store, clock)
+        self._changes = Changes(store, clock)
         self._store = store
 
     async def ping(self) -> None:
@@ -116,6 +119,14 @@ class Service:
                 return Refused(Code.INVALID, f"found {sought.number[:40]!r}, expected a telephone number")
             sought = replace(sought, number=normal)
         return await self._decisions.page(sought, after, limit)
+
+    async def changes(
+        self, sought: changes.Sought, after: str | None, limit: int
+    ) -> tuple[list[Noted], str | None] | Refused:
+        """A page of who changed what, and the place behind it; see :meth:`Changes.page`."""
+        if sought.account is not None and await self._store.account(sought.account) is None:
+            return unknown_account(sought.account)
+        return await self._changes.page(sought, after, limit)
 
     async def hide_numbers(self, before_us: int) -> AsyncIterator[int]:
         """Hide the numbers of others in CDRs that ended before ``before_us``: page by page, how many were changed."""

@@ -18,11 +18,13 @@ from enum import StrEnum
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerCorrupt
-from charging.ledger.documents import Document, Documents, Put
+from charging.ledger.documents import Document, Put
+from charging.ledger.port import Store
 from charging.service import text
+from charging.service.changes import TOKENS as COLLECTION
+from charging.service.changes import Act, Changes
 from charging.service.refusal import Code, Refused
 
-COLLECTION = "api-tokens"
 LABEL = "charging"
 TOKENS_MAX = 1_000
 LIST_EVERY_S = 1
@@ -35,7 +37,9 @@ class Scope(StrEnum):
     """What a token may do; a token has one or several. Only ``operate`` includes others, see :meth:`allowed_by`."""
 
     READ = "read"
-    """Look at everything."""
+    """Look at everything but who changed what."""
+    AUDIT = "audit"
+    """See who changed what."""
     CREDIT = "credit"
     """Top up, and record payments of subscriptions."""
     FAX = "fax"
@@ -106,9 +110,10 @@ class NewToken:
 class Tokens:
     """The tokens in the store."""
 
-    def __init__(self, documents: Documents, clock: Clock) -> None:
+    def __init__(self, documents: Store, clock: Clock) -> None:
         self._documents = documents
         self._clock = clock
+        self._changes = Changes(documents, clock)
         self._digests: dict[str, str] = {}
         """Of the tokens when they were last listed."""
         self._listed_mono_us: int | None = None
@@ -127,8 +132,11 @@ class Tokens:
         limits = bounds.account, bounds.expires_us, bounds.amount_max
         token = Token(secrets.token_hex(6), name.strip(), frozenset(scopes), now_us, *limits)
         secret = secrets.token_urlsafe(32)
+        note = await self._changes.asked(Act.TOKEN_ADDED, account=token.account, after=_facts(token))
         if await self._documents.put_document(COLLECTION, token.id, _body(token, secret)) is not Put.CREATED:
+            await self._changes.void(note)
             return Refused(Code.CONFLICT, f"there is a token {token.id} already", "try again")
+        await self._changes.done(note)
         return NewToken(token, f"{LABEL}_{token.id}_{secret}")
 
     async def all(self) -> list[Token]:
@@ -139,9 +147,15 @@ class Tokens:
     async def revoke(self, id: str) -> Token | Refused:
         """Forget a token: who has it cannot ask from now on."""
         document = await self._documents.get_document(COLLECTION, id) if _is_id(id) else None
-        if document is None or not await self._documents.delete_document(document):
-            return Refused(Code.NOT_FOUND, f"there is no token {id[:80]!r}", "`charging token list` shows their ids")
-        return _stored(document)[0]
+        if document is None:
+            return _no_token(id)
+        token = _stored(document)[0]
+        note = await self._changes.asked(Act.TOKEN_REVOKED, account=token.account, before=_facts(token))
+        if not await self._documents.delete_document(document):
+            await self._changes.void(note)
+            return _no_token(id)
+        await self._changes.done(note)
+        return token
 
     async def authenticate(self, secret: str) -> Token | None:
         """Whose the text of a token is; ``None``: nobody's."""
@@ -171,6 +185,14 @@ class Tokens:
         """Whether this is the text of a token that ``exists`` has found. Asks no store; a revoked one may fit."""
         match = _TOKEN.fullmatch(secret)
         return match is not None and hmac.compare_digest(self._digests.get(match[1], ""), _digest(match[2]))
+
+
+def _no_token(id: str) -> Refused:
+    return Refused(Code.NOT_FOUND, f"there is no token {id[:80]!r}", "`charging token list` shows their ids")
+
+
+def _facts(token: Token) -> dict[str, object]:
+    return {"token": token.id, "name": token.name, "scopes": sorted(token.scopes)}
 
 
 def _out_of_bounds(bounds: Bounds, now_us: int) -> Refused | None:

@@ -60,12 +60,13 @@ _SCOPES = {
 }
 """Of changes; those at other paths need ``operate``."""
 NUMBER = "/numbers/{number}"
+CHANGES = "/changes"
 
 
 def scope_of(method: str, template: str) -> Scope:
     """The scope that an operation needs."""
     if method == "GET":
-        return Scope.READ
+        return Scope.AUDIT if template == CHANGES else Scope.READ
     if template == NUMBER:
         return Scope.NUMBERS if method == "PATCH" else Scope.ACCOUNTS
     return _SCOPES.get(template, Scope.OPERATE)

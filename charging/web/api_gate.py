@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from charging.door import Sparing
 from charging.errors import ConfigError, LedgerError
+from charging.service.actor import acting
 from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, token_id
@@ -154,7 +155,8 @@ class Gate:
                 raise _forbidden(why, "ask the operator")
             if operation.template == NUMBER:  # it may have become another customer's while the body came
                 await self._check_account(operation, token, names, scope)
-            await self._app(scope, _Replay(body, receive), send)
+            with acting(f"token:{token.id}"):
+                await self._app(scope, _Replay(body, receive), send)
         finally:
             self._uploads -= large
 

@@ -17,10 +17,11 @@ from charging.service.import_file import BYTES_MAX, PART_BYTES_MAX
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.web import tokens as token_routes
+from charging.web.actor import Acting
 from charging.web.forms import DIGEST, OptionalReason, told
 from charging.web.parts import known_parameters, small_pages
 from charging.web.problem import ProblemDocument, handle_problems
-from charging.web.routes import accounts, calls, fax, imports, ledger, numbers, prices, rehearsal, statements
+from charging.web.routes import accounts, calls, changes, fax, imports, ledger, numbers, prices, rehearsal, statements
 from charging.web.routes import drain as drains
 
 Facts = Callable[[], Mapping[str, str]]
@@ -96,11 +97,13 @@ def control_app(
     app.state.ping = service.ping
     app.state.drain = drain
     handle_problems(app)
+    app.add_middleware(Acting)
     app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
     for part in (accounts, numbers, calls, drains, rehearsal, prices, ledger, imports):
         app.include_router(part.router)
     if not decides_calls:
         app.include_router(statements.router)
+        app.include_router(changes.router)
         app.include_router(ledger.audit)
     app.include_router(fax.router)
     app.include_router(fax.by_mail)

@@ -16,6 +16,8 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from charging.errors import LedgerUnavailable
+from charging.service.actor import actor
+from charging.web.actor import HEADER
 from charging.web.problem import RETRY_AFTER_S, ledger_response, problem_response
 
 LIVE = tuple(
@@ -38,7 +40,7 @@ _OURS = (b"connection", b"transfer-encoding", b"content-length", b"date", b"serv
 """Headers that belong to a connection, not to what is handed on."""
 
 _PASSED = (b"content-type", b"idempotency-key", b"accept")
-"""Headers that reach the daemon: none that says who asks."""
+"""Headers that reach the daemon as they came: none that says who asks. That is said by the gate."""
 
 
 _QUERY_SAFE = "!$%&'()*+,-./:;=?@_~"
@@ -88,6 +90,7 @@ class Forward:
         if query := request.scope["query_string"]:
             url += f"?{quote(query, safe=_QUERY_SAFE)}"
         headers = [(name, value) for name, value in request.scope["headers"] if name in _PASSED]
+        headers.append((HEADER.encode(), actor().encode()))
         try:
             answer = await self._daemon.request(request.method, url, content=await request.body(), headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):

@@ -296,6 +296,7 @@ class JournalLineOut(BaseModel):
     at: Instant
     session: str | None
     reason: str = Field(description="of a correction a person's words, of a charge its service; else may be empty")
+    actor: str = Field(description="who had it written, as of /changes; empty: a call, or it was not noted then")
     legs: list[LegOut]
 
     @classmethod
@@ -307,6 +308,7 @@ class JournalLineOut(BaseModel):
             at=iso(line.at_us),
             session=line.session,
             reason=reason_shown(line),
+            actor=line.actor,
             legs=[
                 LegOut(
                     balance=leg.balance,

@@ -16,7 +16,7 @@ from charging.clock import MICROSECONDS
 from charging.pricing.money import parse_euro
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
-from charging.web.forms import AMOUNT, CDR_CURSOR, DECISION_CURSOR, EXACT_AMOUNT
+from charging.web.forms import AMOUNT, CDR_CURSOR, DECISION_CURSOR, EXACT_AMOUNT, MOMENT
 from charging.web.models import Page
 from charging.web.problem import Refusal
 
@@ -83,6 +83,9 @@ DecisionCursor = Annotated[
     str | None,
     Query(max_length=200, description="`next` of the page before", json_schema_extra={"pattern": DECISION_CURSOR}),
 ]
+Moment = Annotated[
+    str | None, Query(max_length=40, description="a day or a time", json_schema_extra={"pattern": MOMENT})
+]
 AccountFilter = Annotated[str | None, Query(max_length=500)]
 
 
@@ -127,6 +130,23 @@ def wall_us(text: str, zone: str) -> int:
         pass
     expected = "expected a day such as 2026-11-21, or a time such as 2026-11-21T18:00:00"
     raise Refusal(Refused(Code.INVALID, f"found the time {text[:40]!r}, {expected}"))
+
+
+def span(service: Service, since: str | None, until: str | None) -> tuple[int, int | None]:
+    """From when on, and before when, by the wall clock. Refuses the request where they are in the wrong order."""
+    zone = service.tariff().zone if since is not None or until is not None else "UTC"
+    since_us = wall_us(since, zone) if since is not None else 0
+    until_us = wall_us(until, zone) if until is not None else None
+    if until_us is not None and until_us < since_us:
+        raise Refusal(
+            Refused(Code.INVALID, f"found since {since} after until {until}, expected the earlier one as since")
+        )
+    return since_us, until_us
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether the whole text has a form."""
+    return re.fullmatch(pattern, text) is not None
 
 
 def bad_cursor(cursor: str) -> Refusal:

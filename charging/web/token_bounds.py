@@ -19,7 +19,7 @@ from charging.web.problem import Refusal
 
 OPEN = ("/tariff", "/health")
 """These name no account."""
-FILTERED = ("/calls", "/cdrs", "/decisions", "/numbers")
+FILTERED = ("/calls", "/cdrs", "/changes", "/decisions", "/numbers")
 """Lists: of its own account, if they are asked for it."""
 PRICES = ("/quotes", "/limits", "/fax-quotes")
 """Under a plan, or of its own account."""

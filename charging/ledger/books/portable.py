@@ -4,7 +4,7 @@ One record a line, as an array that begins with its kind::
 
     ["ledger", FORMAT]
     ["account", VERSION, {…}]                                       then all that is the account's:
-    ["line", NUMBER, ID, KIND, AT_US, [[BALANCE, POSTED, RESERVED], …], SESSION, REASON, DIGEST]
+    ["line", NUMBER, ID, KIND, AT_US, [[BALANCE, POSTED, RESERVED], …], SESSION, REASON, DIGEST]    and ACTOR, if known
     ["cdr", SESSION, ENDED_US, DOCUMENT]
     ["number", {…}]
     ["document", COLLECTION, ID, BODY, DUE_US]                      see charging/ledger/documents.py
@@ -24,7 +24,7 @@ from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Number
 from charging.ledger.codec import dump, dump_account, dump_number, load, load_account, load_legs, load_number
 from charging.ledger.documents import Document
-from charging.ledger.model import AMOUNT_MAX, CdrRow, JournalLine, Kind
+from charging.ledger.model import ACTOR_LENGTH_MAX, AMOUNT_MAX, CdrRow, JournalLine, Kind
 
 FORMAT = 2
 """1 had no sum."""
@@ -85,7 +85,7 @@ def encode(record: Record) -> str:
         case JournalLine():
             legs = [[leg.balance, leg.posted, leg.reserved] for leg in record.legs]
             head = ["line", record.number, record.id, record.kind, record.at_us, legs]
-            return dump([*head, record.session, record.reason, record.digest])
+            return dump([*head, record.session, record.reason, record.digest, *filter(None, [record.actor])])
         case CdrRow():
             return dump(["cdr", record.session, record.ended_us, record.document])
         case Number():
@@ -103,11 +103,10 @@ def decode(text: str, account: str) -> Record:
             return Head(version)
         case ["account", int(version), {"id": str()} as fields]:
             return load_account(dump(fields), version)
-        case ["line", int(number), str(identity), str(kind), int(at_us), list(legs), session, str(reason), str(digest)]:
+        case ["line", int(number), str(id), str(kind), int(at_us), list(legs), session, str(reason), str(digest), *by]:
             if kind in set(Kind) and (session is None or isinstance(session, str)):
-                return JournalLine(
-                    number, identity, account, Kind(kind), at_us, load_legs(dump(legs)), session, reason, digest
-                )
+                told = load_legs(dump(legs)), session, reason, digest, _actor(by, text)
+                return JournalLine(number, id, account, Kind(kind), at_us, *told)
         case ["cdr", str(session), int(ended_us), str(document)]:
             return CdrRow(session, account, ended_us, document)
         case ["number", {"number": str(), "account": str()} as fields]:
@@ -116,6 +115,15 @@ def decode(text: str, account: str) -> Record:
             return Document(collection, identity, body, due_us)
         case ["end", int(accounts), int(lines), int(cdrs), int(numbers), int(documents), str(sha256)]:
             return End(Counts(accounts, lines, cdrs, numbers, documents), sha256)
+    raise _no_record(text)
+
+
+def _actor(by: list[Any], text: str) -> str:
+    match by:
+        case []:
+            return ""
+        case [str(actor)] if len(actor) <= ACTOR_LENGTH_MAX:
+            return actor
     raise _no_record(text)
 
 

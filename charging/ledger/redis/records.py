@@ -58,7 +58,7 @@ class Keys:
     def books(self, account: str) -> list[str]:
         """The keys of ``apply.lua``, in its order."""
         stem = self.of(account, "")
-        return [stem + "books", stem + "ids", stem + "journal", stem + "sessions", stem + "cdrs", stem + "cdr"]
+        return [stem + what for what in ("books", "ids", "journal", "sessions", "cdrs", "cdr", "actors")]
 
     def number(self, number: str) -> str:
         return f"{self._prefix}:number:{{{number}}}"
@@ -111,7 +111,7 @@ def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
 def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], touch: str, indexes: str) -> list[str | int]:
     """The ARGV of ``apply.lua``."""
     *change, follows = _change_arguments(transfer)
-    arguments = [*change, touch, indexes, follows]
+    arguments = [*change, touch, indexes, follows, transfer.actor]
     for line in (*grants, transfer):
         digest = line.digest
         arguments += (line.id, digest, _dump_line(line, digest), len(line.legs))
@@ -154,7 +154,7 @@ def restore_arguments(lines: Sequence[JournalLine], balances: Mapping[str, Balan
     """The ARGV of ``restore.lua``."""
     arguments: list[str | int] = [len(lines)]
     for line in lines:
-        arguments += (line.id, line.digest, f"{line.number} {_dump_line(line, line.digest)}")
+        arguments += (line.id, line.digest, f"{line.number} {_dump_line(line, line.digest)}", line.actor)
     arguments += ("#lines", lines[-1].number)
     for name, balance in balances.items():
         arguments += (f"p:{name}", balance.posted, f"r:{name}", balance.reserved)
@@ -174,12 +174,13 @@ def _dump_line(line: Transfer | JournalLine, digest: str) -> str:
     return f'[{dump_text(line.id)},"{line.kind}",{line.at_us},{dump_legs(line.legs)},{session},{reason},"{digest}"]'
 
 
-def load_line(account: str, text: bytes) -> JournalLine:
+def load_line(account: str, text: bytes, actor: bytes | None = None) -> JournalLine:
     number, _, json_text = text.decode().partition(" ")
     try:
         identity, kind, at_us, legs, session, reason, digest = load(json_text)
         line_legs: tuple[Leg, ...] = load_legs(dump(legs))
-        return JournalLine(int(number), identity, account, Kind(kind), at_us, line_legs, session, reason, digest)
+        told = line_legs, session, reason, digest, (actor or b"").decode()
+        return JournalLine(int(number), identity, account, Kind(kind), at_us, *told)
     except (TypeError, ValueError) as error:
         raise LedgerCorrupt(f"journal of {account}: not a line: {text[:100]!r}") from error
 

@@ -218,9 +218,9 @@ class RedisStore(RedisSchema):
         return (await self._lines(account, max(1, end - limit), end - 1, limit))[::-1]
 
     async def _lines(self, account: str, first: int, last: int, limit: int) -> list[JournalLine]:
-        keys, arguments = [self._keys.of(account, "journal")], (first, last, limit)
-        lines = await self._client.script(self._scripts["journal"], keys, arguments)
-        return [load_line(account, line) for line in lines]
+        keys = [self._keys.of(account, "journal"), self._keys.of(account, "actors")]
+        lines, actors = await self._client.script(self._scripts["journal"], keys, (first, last, limit))
+        return [load_line(account, *one) for one in zip(lines, actors or [None] * len(lines), strict=True)]
 
     async def cdrs(
         self,
@@ -265,7 +265,7 @@ class RedisStore(RedisSchema):
         await self._client.command("HSET", self._keys.of(account.id, "books"), "#lines", 0)
 
     async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
-        keys = self._keys.books(account)[:3]
+        keys = [*self._keys.books(account)[:3], self._keys.of(account, "actors")]
         await self._client.script(self._scripts["restore"], keys, restore_arguments(lines, balances))
 
     async def restore_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
@@ -281,7 +281,7 @@ class RedisStore(RedisSchema):
     async def replace_head(self, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
         """Of very many lines most ids go first, so that no step keeps the server from others: broken off in between,
         the lines still stand to be archived again. The rest go with the lines, so that an audit misses none."""
-        ids, journal = self._keys.books(opening.account)[1:3]
+        _, ids, journal, *_, actors = self._keys.books(opening.account)
         head = await self._client.command("LINDEX", journal, 0)
         if head is None or load_line(opening.account, head).number != archived[0].number:
             return False
@@ -289,7 +289,7 @@ class RedisStore(RedisSchema):
         for some in _in_steps(archived_ids[:-STEP_ENTRIES]):
             await self._client.command("HDEL", ids, *some)
         arguments = replace_head_arguments(opening, archived, archived_ids[-STEP_ENTRIES:])
-        return bool(await self._client.script(self._scripts["replace_head"], [ids, journal], arguments))
+        return bool(await self._client.script(self._scripts["replace_head"], [ids, journal, actors], arguments))
 
     async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         script = self._scripts["replace_cdr"]

@@ -80,12 +80,12 @@ def open_session(row: Sequence[Any]) -> OpenSession:
 
 
 def journal_line(row: Sequence[Any]) -> JournalLine:
-    account, number, identity, kind, at_us, legs, session, reason, digest = row
+    account, number, identity, kind, at_us, legs, session, reason, digest, actor = row
     try:
         known_kind = Kind(kind)
     except ValueError as error:
         raise LedgerCorrupt(f"journal of {account}, line {number}: {kind} is no kind of transfer") from error
-    return JournalLine(number, identity, account, known_kind, at_us, load_legs(legs), session, reason, digest)
+    return JournalLine(number, identity, account, known_kind, at_us, load_legs(legs), session, reason, digest, actor)
 
 
 def self_check(connection: sqlite3.Connection) -> list[str]:
@@ -108,6 +108,9 @@ def replace_head(connection: sqlite3.Connection, opening: JournalLine, archived:
     if first != archived[0].number:
         return False
     connection.execute(queries()["delete_journal_head"], (opening.account, opening.number))
+    connection.execute(
+        queries()["delete_actors"], (_actor_id(opening.account, 0), _actor_id(opening.account, opening.number))
+    )
     _append(connection, opening)
     return True
 
@@ -151,7 +154,8 @@ def _balances(connection: sqlite3.Connection, account: str, names: list[str]) ->
 def _carry_out(connection: sqlite3.Connection, account: str, lines: int, decision: Decision) -> None:
     for number, line in enumerate(decision.lines, lines + 1):
         identity = line.id, line.account, line.kind, line.at_us
-        _append(connection, JournalLine(number, *identity, line.legs, line.session, line.reason, line.digest))
+        rest = line.legs, line.session, line.reason, line.digest
+        _append(connection, JournalLine(number, *identity, *rest, actor=line.actor))
     _store_balances(connection, account, decision.balances)
     if decision.session is not None:
         _store_session(connection, decision.session)
@@ -165,6 +169,14 @@ def _append(connection: sqlite3.Connection, line: JournalLine) -> None:
     place = line.account, line.number, line.id, line.kind, line.at_us
     row = (*place, dump_legs(line.legs), line.session, line.reason, line.digest)
     connection.execute(queries()["append_journal"], row)
+    if line.actor:
+        connection.execute(queries()["store_actor"], (_actor_id(line.account, line.number), line.actor))
+
+
+def _actor_id(account: str, number: int) -> str:
+    """Where the actor of a line is kept, as the statements that read lines say it too: beside the journal, among the
+    documents, so that an older program can still work on the ledger."""
+    return f"{account}/{number:016d}"
 
 
 def _store_balances(connection: sqlite3.Connection, account: str, balances: Mapping[str, Balance]) -> None:

@@ -15,7 +15,7 @@ from charging.service import text
 from charging.service.decisions import Sought
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
-from charging.web.forms import ABOUT, DECISION_CURSOR, MOMENT, NUMBER, REASON
+from charging.web.forms import ABOUT, DECISION_CURSOR, NUMBER, REASON
 from charging.web.models import CallOut, Cdr, DecisionOut, Page
 from charging.web.parts import (
     ROWS_MAX_BESIDE_CALLS,
@@ -24,12 +24,14 @@ from charging.web.parts import (
     Cursor,
     DecisionCursor,
     Limit,
+    Moment,
     QueryNumber,
     TheService,
     bad_cursor,
     cdr_cursor,
     cdr_place,
     page,
+    span,
     wall_us,
 )
 from charging.web.problem import Refusal, granted
@@ -38,10 +40,6 @@ router = APIRouter(tags=["calls"])
 
 ABOUT_US = 5 * 60 * MICROSECONDS
 """Before and after a time that a customer remembers."""
-
-Moment = Annotated[
-    str | None, Query(max_length=40, description="a day or a time", json_schema_extra={"pattern": MOMENT})
-]
 
 
 @router.get("/calls")
@@ -86,7 +84,7 @@ async def list_decisions(
         raise bad_cursor(cursor)
     if at is not None and (since, until) != (None, None):
         raise Refusal(Refused(Code.INVALID, "found at beside since or until, expected the one or the others"))
-    since_us, until_us = _span(service, since, until) if at is None else _about(service, at)
+    since_us, until_us = span(service, since, until) if at is None else _about(service, at)
     sought = Sought(number, account, since_us, until_us)
     found, following = granted(await service.decisions(sought, cursor, limit))
     return Page(items=[DecisionOut.of(one) for one in found], next=following)
@@ -121,7 +119,7 @@ async def list_cdrs(
     cursor: CdrCursor = None,
 ) -> Page[Cdr]:
     """CDRs by end of call, oldest first; from ``since`` on, before ``until``."""
-    since_us, until_us = _span(service, since, until)
+    since_us, until_us = span(service, since, until)
     rows = granted(
         await service.cdrs(
             account=account,
@@ -132,18 +130,6 @@ async def list_cdrs(
         )
     )
     return page(rows, limit, cdr_of, lambda row: cdr_cursor(row.ended_us, row.session))
-
-
-def _span(service: Service, since: str | None, until: str | None) -> tuple[int, int | None]:
-    """From when on, and before when, by the wall clock. Refuses the request where they are in the wrong order."""
-    zone = service.tariff().zone if since is not None or until is not None else "UTC"
-    since_us = wall_us(since, zone) if since is not None else 0
-    until_us = wall_us(until, zone) if until is not None else None
-    if until_us is not None and until_us < since_us:
-        raise Refusal(
-            Refused(Code.INVALID, f"found since {since} after until {until}, expected the earlier one as since")
-        )
-    return since_us, until_us
 
 
 def _about(service: Service, at: str) -> tuple[int, int]:

@@ -7,12 +7,14 @@
 --       4 sessions hash   session -> "EPOCH OPENED_US SEQUENCE HOLDS\nSWITCH\nSTATE", HOLDS being "NAME=AMOUNT;…"
 --       5 cdrs     zset   session by the end of its call
 --       6 cdr      hash   session -> "ENDED_US DOCUMENT"
+--       7 actors   hash   number of a line -> who had it written; only of lines that name someone
 -- ARGV  1 change ("", open, keep, close, once: it opens and closes)   2 session   3 epoch   4 switch
 --       5 at_us (close, once: ended_us)   6 state (close, once: the CDR or "")     7 "1": write something even where nothing changes, for WAIT to wait for
 --       8 how the names of the indexes begin, for this script to keep them; "": the caller does (in a cluster they are in
 --         other slots, out of a script's reach)
 --       9 follows: the number of the session's last transfer, by the caller's books
---       10… the lines, the transfer last; of each: id, digest, its JSON for the journal, number of legs, and of each leg:
+--       10 who has the transfer done, or ""
+--       11… the lines, the transfer last; of each: id, digest, its JSON for the journal, number of legs, and of each leg:
 --         balance, posted, reserved, floor
 -- Answer: outcome, detail (out_of_sequence: the session's record), the switch of the session, then posted and reserved of each of the transfer's legs.
 --
@@ -22,13 +24,13 @@
 -- what changes is written.
 
 local AMOUNT_MAX = 9007199254740991
-local books, ids, journal, sessions, cdrs, cdr = unpack(KEYS)
-local change, session, epoch, switch, at_us, state, touch, indexes, follows = unpack(ARGV, 1, 9)
+local books, ids, journal, sessions, cdrs, cdr, actors = unpack(KEYS)
+local change, session, epoch, switch, at_us, state, touch, indexes, follows, actor = unpack(ARGV, 1, 10)
 local account = books:match("{(.*)}:books$")
 
 -- Where each line begins in ARGV; the fields of books to be read, and where among them the two of a balance are.
 local first_of, asked, fields, field_of = {}, {}, {"#lines"}, {}
-local next_arg, lines, last_field = 10, 0, 1
+local next_arg, lines, last_field = 11, 0, 1
 while next_arg <= #ARGV do
     lines = lines + 1
     first_of[lines], asked[lines] = next_arg, ARGV[next_arg]
@@ -153,6 +155,9 @@ for line = 1, lines do
     end
 end
 redis.call("HSET", books, "#lines", number, unpack(changed))
+if actor ~= "" then
+    redis.call("HSET", actors, string.format("%.0f", number), actor)
+end
 if closes then
     redis.call("HDEL", sessions, session)
     if state ~= "" then

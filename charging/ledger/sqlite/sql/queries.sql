@@ -25,6 +25,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: delete_journal_head
 DELETE FROM journal WHERE account = ? AND number <= ?;
 
+-- name: store_actor
+INSERT INTO documents (collection, id, body, version) VALUES ('actors', ?, ?, 1);
+
+-- name: delete_actors
+DELETE FROM documents WHERE collection = 'actors' AND id > ? AND id <= ?;
+
 -- name: replace_cdr
 UPDATE cdrs SET document = ? WHERE account = ? AND session = ?;
 
@@ -80,12 +86,17 @@ SELECT coalesce(max(number), 0) FROM journal WHERE account = ?;
 SELECT min(number) FROM journal WHERE account = ?;
 
 -- name: journal_after
-SELECT account, number, id, kind, at_us, legs, session, reason, digest FROM journal
-WHERE account = ? AND number > ? ORDER BY number LIMIT ?;
+-- With who had each line written: see `_actor_id`.
+SELECT j.account, j.number, j.id, j.kind, j.at_us, j.legs, j.session, j.reason, j.digest, coalesce(d.body, '')
+FROM journal AS j
+LEFT JOIN documents AS d ON d.collection = 'actors' AND d.id = j.account || '/' || printf('%016d', j.number)
+WHERE j.account = ? AND j.number > ? ORDER BY j.number LIMIT ?;
 
 -- name: journal_before
-SELECT account, number, id, kind, at_us, legs, session, reason, digest FROM journal
-WHERE account = ? AND number < ? ORDER BY number DESC LIMIT ?;
+SELECT j.account, j.number, j.id, j.kind, j.at_us, j.legs, j.session, j.reason, j.digest, coalesce(d.body, '')
+FROM journal AS j
+LEFT JOIN documents AS d ON d.collection = 'actors' AND d.id = j.account || '/' || printf('%016d', j.number)
+WHERE j.account = ? AND j.number < ? ORDER BY j.number DESC LIMIT ?;
 
 -- name: cdrs
 SELECT account, session, ended_us, document FROM cdrs

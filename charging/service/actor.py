@@ -1,0 +1,39 @@
+"""Who has done what is being done: a token, a person at the command line or the console, or the daemon itself.
+
+An actor is a word and, for most, whose: ``token:4f2a9c0d1e2f``, ``cli:alice``, ``console:alice``, ``customer:anna``,
+``daemon``. Whoever takes a request in says so around it (`acting`); what is written then asks `actor`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+DAEMON = "daemon"
+UNKNOWN = "control"
+"""Someone at the control socket who did not say who he is."""
+
+_FORM = re.compile(r"[a-z]{1,16}(:[!-~]{1,80})?")
+_ACTOR: ContextVar[str] = ContextVar("actor", default=DAEMON)
+
+
+def actor() -> str:
+    """Who acts now."""
+    return _ACTOR.get()
+
+
+def named(text: str) -> str:
+    """The actor that a request names; UNKNOWN where it names none in the form of one."""
+    return text if _FORM.fullmatch(text) else UNKNOWN
+
+
+@contextmanager
+def acting(who: str) -> Iterator[None]:
+    """What is done within is done by ``who``."""
+    before = _ACTOR.set(named(who))
+    try:
+        yield
+    finally:
+        _ACTOR.reset(before)

@@ -1,0 +1,289 @@
+"""Who did what: each change that a person, a program or the daemon makes, with its actor, its time, before and after.
+
+**No change without its note, and no note without its change**, whenever the daemon is killed. A note is written before
+its change as *asked*, and becomes *done* after it. The record that is changed names its last note in the same write
+(`Account.change`, `Number.change`), and a transfer stands in the journal with its time; so what became of a note that
+was left behind can be told. Whoever changes a record next makes the note before his done first.
+
+The notes are documents, under ids in the order of time. Nothing removes them; erasing a customer hides what leads to
+him.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, NoReturn
+
+import structlog
+
+from charging.call.cdr import iso
+from charging.clock import Clock
+from charging.errors import LedgerCorrupt, LedgerError
+from charging.ledger.accounts import Account, Number
+from charging.ledger.documents import Document
+from charging.ledger.model import Transfer
+from charging.ledger.port import Store
+from charging.service.actor import actor
+from charging.shown import HIDDEN
+from charging.stored import Codec
+
+COLLECTION = "changes"
+TOKENS = "api-tokens"
+"""The collection of `charging.service.tokens`."""
+SETTLE_S = 60
+"""After so long nobody is still at work on a change: longer than any store lets one wait."""
+REST_S = 30
+BATCH = 100
+PAGE_DOCUMENTS = 100
+EXAMINED_MAX = 5_000
+"""Notes that one request looks into; the next one goes on from there."""
+LINES_MAX = 1_000
+"""Of the newest lines of a journal, in which a transfer is looked for."""
+TRIES_MAX = 20
+PERSONAL = ("email", "forward_to", "mailbox", "number", "status_reason", "reason")
+
+log = structlog.get_logger(__name__)
+
+Facts = Mapping[str, Any]
+
+
+class Act(StrEnum):
+    """What can be changed."""
+
+    ACCOUNT_MADE = "account.made"
+    ACCOUNT_EDITED = "account.edited"
+    ACCOUNT_ERASED = "account.erased"
+    NUMBER_ADDED = "number.added"
+    NUMBER_EDITED = "number.edited"
+    NUMBER_REMOVED = "number.removed"
+    TOPPED_UP = "credit.topped_up"
+    CORRECTED = "credit.corrected"
+    EXPIRED = "credit.expired"
+    MINUTES = "minutes.granted"
+    HUNG_UP = "call.hung_up"
+    TOKEN_ADDED = "token.added"  # noqa: S105  a word
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105  a word
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A note."""
+
+    act: str
+    actor: str
+    at_us: int
+    """Wall clock."""
+    account: str = ""
+    number: str = ""
+    transfer: str = ""
+    """The id of the journal's line, for what is one."""
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+    """Only what changed."""
+    done: bool = False
+
+
+_CODEC = Codec(Change)
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A note that is stored."""
+
+    id: str
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which changes are wanted."""
+
+    account: str | None = None
+    actor: str | None = None
+    """A whole one (``cli:alice``), or all of its kind (``cli``)."""
+    since_us: int = 0
+    until_us: int | None = None
+    """Before it."""
+
+    def fits(self, change: Change) -> bool:
+        return (
+            self.account in (None, change.account)
+            and (self.actor is None or change.actor == self.actor or change.actor.startswith(self.actor + ":"))
+            and self.since_us <= change.at_us
+            and (self.until_us is None or change.at_us < self.until_us)
+        )
+
+
+class Changes:
+    """The notes in the store."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def asked(
+        self, act: Act, *, account: str = "", number: str = "", before: Facts | None = None, after: Facts | None = None
+    ) -> str:
+        """Write the note of a change that is about to be made: its id. Raises LedgerUnavailable."""
+        facts = dict(before or {}), dict(after or {})
+        change = Change(act, actor(), self._clock.now().wall_us, account, number, before=facts[0], after=facts[1])
+        return await self._put(change, self._clock.now().plus(SETTLE_S).wall_us)
+
+    async def asked_by(self, transfer: Transfer, act: Act, after: Facts) -> str:
+        """The same of a transfer that is about to be applied."""
+        change = Change(act, transfer.actor, transfer.at_us, transfer.account, transfer=transfer.id, after=dict(after))
+        return await self._put(change, self._clock.now().plus(SETTLE_S).wall_us)
+
+    async def noted(self, act: Act, *, account: str = "", number: str = "", after: Facts | None = None) -> None:
+        """Write the note of what is ordered, and cannot be looked up afterwards: before it is carried out. Raises
+        LedgerUnavailable."""
+        at_us = self._clock.now().wall_us
+        await self._put(Change(act, actor(), at_us, account, number, after=dict(after or {}), done=True), None)
+
+    async def _put(self, change: Change, due_us: int | None) -> str:
+        id = f"{change.at_us:016d}-{secrets.token_hex(4)}"
+        await self._store.put_document(COLLECTION, id, _CODEC.dump(change), due_us)
+        return id
+
+    async def done(self, id: str, before: Facts | None = None, after: Facts | None = None) -> None:
+        """The change was made; with what is known only now. Changes nothing where that is noted already."""
+        document = await self._store.get_document(COLLECTION, id) if id else None
+        if document is None or (change := _read(document)).done:
+            return
+        told = replace(change, before={**change.before, **(before or {})}, after={**change.after, **(after or {})})
+        await self._store.update_document(_finished(document, told))
+
+    async def void(self, id: str) -> None:
+        """The change was not made."""
+        document = await self._store.get_document(COLLECTION, id)
+        if document is not None and not _read(document).done:
+            await self._store.delete_document(document)
+
+    async def settle(self) -> int:
+        """Find out what became of notes that were left behind; how many there were. Raises LedgerError."""
+        left = await self._store.due_documents(COLLECTION, self._clock.now().wall_us, BATCH)
+        for document in left:
+            change = _read(document)
+            if await self._happened(document.id, change):
+                await self._store.update_document(_finished(document, change))
+            else:
+                await self._store.delete_document(document)
+            log.warning("change_settled", change=document.id, act=change.act, account=change.account)
+        return len(left)
+
+    async def run(self) -> NoReturn:
+        """Settle what is left behind, for ever."""
+        while True:
+            try:
+                await self.settle()
+            except LedgerError as error:
+                log.warning("changes_not_settled", why=str(error))
+            await self._clock.sleep_until(self._clock.now().plus(REST_S).mono_us)
+
+    async def page(self, sought: Sought, after: str | None, limit: int) -> tuple[list[Noted], str | None]:
+        """Up to ``limit`` changes behind the one of id ``after``, oldest first, and the place where the next page goes
+        on; ``None``: there is no more. A page may be short, and even empty, though more follow. Raises LedgerError."""
+        place = after or f"{max(0, sought.since_us - 1):016d}"
+        found: list[Noted] = []
+        for _ in range(EXAMINED_MAX // PAGE_DOCUMENTS):
+            documents = await self._store.list_documents(COLLECTION, place, PAGE_DOCUMENTS)
+            for document in documents:
+                if sought.until_us is not None and document.id >= f"{sought.until_us:016d}":
+                    return found, None
+                change = _read(document)
+                if sought.fits(change) and (change.done or await self._happened(document.id, change)):
+                    if len(found) == limit:
+                        return found, place
+                    found.append(Noted(document.id, change))
+                place = document.id
+            if len(documents) < PAGE_DOCUMENTS:
+                return found, None
+        return found, place
+
+    async def of_account(self, account: str) -> AsyncIterator[Noted]:
+        """Every change of one account. Raises LedgerError."""
+        place: str | None = None
+        while True:
+            found, place = await self.page(Sought(account), place, PAGE_DOCUMENTS)
+            for one in found:
+                yield one
+            if place is None:
+                return
+
+    async def hide(self, account: str) -> int:
+        """Take out of an account's notes what leads to a person; how many were changed. May be repeated."""
+        hidden = 0
+        async for noted in self.of_account(account):
+            for _ in range(TRIES_MAX):
+                document = await self._store.get_document(COLLECTION, noted.id)
+                if document is None or (new := _without_people(change := _read(document))) == change:
+                    break
+                if await self._store.update_document(replace(document, body=_CODEC.dump(new))):
+                    hidden += 1
+                    break
+        return hidden
+
+    async def _happened(self, id: str, change: Change) -> bool:
+        """Whether a change was made of which nobody has said so."""
+        if change.transfer:
+            lines = await self._store.journal_page(change.account, None, LINES_MAX)
+            return any((line.id, line.at_us) == (change.transfer, change.at_us) for line in lines)
+        if change.act in (Act.TOKEN_ADDED, Act.TOKEN_REVOKED):
+            token = await self._store.get_document(TOKENS, (change.before or change.after)["token"])
+            return (token is not None) == (change.act == Act.TOKEN_ADDED)
+        if not change.number:
+            account = await self._store.account(change.account)
+            return account is not None and account.change == id
+        number = await self._store.number(change.number)
+        if change.act != Act.NUMBER_REMOVED:
+            return number is not None and number.change == id
+        return number is None or number.added_us > change.at_us
+
+
+def _finished(document: Document, change: Change) -> Document:
+    return replace(document, body=_CODEC.dump(replace(change, done=True)), due_us=None)
+
+
+def _read(document: Document) -> Change:
+    try:
+        return _CODEC.load(document.body)
+    except ValueError as error:
+        raise LedgerCorrupt(f"the note of the change {document.id} cannot be read") from error
+
+
+def _without_people(change: Change) -> Change:
+    number = HIDDEN if change.number else ""
+    return replace(change, number=number, before=_hidden(change.before), after=_hidden(change.after))
+
+
+def _hidden(facts: Facts) -> dict[str, Any]:
+    return {name: HIDDEN if name in PERSONAL and value else value for name, value in facts.items()}
+
+
+def account_facts(account: Account) -> dict[str, Any]:
+    """What people change of an account."""
+    return {
+        "plan": account.plan,
+        "language": account.language.value,
+        "email": account.email,
+        "status": account.status.value,
+        "status_reason": account.status_reason,
+        "paid_until": None if account.paid_until_us is None else iso(account.paid_until_us),
+        "paid_at": None if account.paid_at_us is None else iso(account.paid_at_us),
+        "fax_address": account.fax_address_us > 0,
+    }
+
+
+def number_facts(number: Number) -> dict[str, Any]:
+    """What people change of a number."""
+    facts = {"forward_to": number.forward_to, "paid_voicemail": number.paid_voicemail, "mailbox": number.mailbox}
+    return {"account": number.account, **facts}
+
+
+def differences(before: Facts, after: Facts) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The members of both that are not the same."""
+    names: Sequence[str] = [name for name in after if before.get(name) != after[name]]
+    return {name: before[name] for name in names if name in before}, {name: after[name] for name in names}

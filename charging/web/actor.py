@@ -1,0 +1,23 @@
+"""Who asks, from one process to the other: a header on the control socket, whose mode is the permission."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from charging.service.actor import acting
+
+HEADER = "x-charging-actor"
+
+
+class Acting:
+    """The control interface's middleware: what a request does is done by whom it names."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with acting(dict(scope["headers"]).get(HEADER.encode(), b"").decode("latin-1")):
+            await self._app(scope, receive, send)
