@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, NoReturn
 
+import httpx
 import structlog
 
 from charging.app_surroundings import accepted_of
@@ -29,7 +30,7 @@ from charging.ledger.open import open_store
 from charging.logs import configure_logs
 from charging.service.live import NoCalls
 from charging.service.service import Service
-from charging.service.tokens import Tokens
+from charging.service.tokens import USES_EVERY_S, Tokens
 from charging.settings import Config
 from charging.tariff.in_force import TariffHere
 from charging.tariff.reading import give_way
@@ -162,6 +163,18 @@ async def _stay_alive(clock: Clock) -> NoReturn:
         await clock.sleep_until(clock.now().mono_us + ALIVE_S * MICROSECONDS)
 
 
+async def _tell_uses(tokens: Tokens, daemon: httpx.AsyncClient, clock: Clock) -> NoReturn:
+    """Tell the daemon when tokens were last used, now and then, for ever: it alone writes."""
+    waiting: dict[str, int] = {}
+    while True:
+        await clock.sleep_until(clock.now().plus(USES_EVERY_S).mono_us)
+        waiting |= tokens.take_uses()
+        if waiting:
+            with contextlib.suppress(httpx.HTTPError):  # else the next time
+                if (await daemon.post("http://daemon/tokens/uses", json={"uses": waiting})).is_success:
+                    waiting = {}
+
+
 async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: BinaryIO, clock: Clock) -> None:
     """Until the daemon closes its end of our standard input, or someone says so."""
     settings, api = config.settings, config.settings.api
@@ -179,9 +192,10 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: Bin
     )
     to_daemon = daemon_at(settings.control.socket)
     fax_bytes_max = settings.fax.max_bytes if settings.fax is not None else None
+    tokens = Tokens(store, clock)
     app = api_app(
         service,
-        Tokens(store, clock),
+        tokens,
         api,
         fax_bytes_max=fax_bytes_max,
         daemon=to_daemon,
@@ -197,6 +211,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: Bin
         loop.add_signal_handler(signal.SIGHUP, lambda: None)  # edits are noticed without being told
         duties.begin(_stay_alive(clock), "alive")
         duties.begin(_watch(tariff, clock), "tariff-watch")
+        duties.begin(_tell_uses(tokens, to_daemon, clock), "token-uses")
         duties.begin(serve_on(app, listeners, front), "api")
         await duties.until(gone)
     finally:

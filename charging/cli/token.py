@@ -19,6 +19,7 @@ COLUMNS = (
     Column("account", "account"),
     Column("expires", "expires"),
     Column("amount_max", "at most"),
+    Column("last_used", "last used"),
 )
 SCOPES = typer.Option(
     ..., "--scope", help="What it may do; may be given several times.", case_sensitive=False, show_default=False

@@ -107,8 +107,6 @@ class Number:
     """Empty: the number's digits."""
     newer: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """As an account's."""
-    added_us: int = field(default=0, compare=False)
-    """When the account was given it, wall clock; 0: by an older version."""
     change: str = field(default="", compare=False)
     """As of `Account`."""
 

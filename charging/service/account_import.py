@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
 
@@ -137,7 +137,7 @@ class AccountImport:
         if not plan.is_known and not await self._accounts.make(plan.account):
             return Problem(file, "account", f"account {plan.account.id!r} made since", "no such account", hint=hint)
         for number in plan.numbers:
-            if not await self._numbers.store(replace(number, added_us=self._clock.now().wall_us)):
+            if not await self._numbers.store(number):
                 return Problem(file, "number", f"{number.number} taken since", "a number of nobody's", hint=hint)
         return None
 

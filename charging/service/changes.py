@@ -240,7 +240,19 @@ class Changes:
         number = await self._store.number(change.number)
         if change.act != Act.NUMBER_REMOVED:
             return number is not None and number.change == id
-        return number is None or number.added_us > change.at_us
+        following = await self._following(id, change.number)
+        return number is None if following is None else following.act == Act.NUMBER_ADDED
+
+    async def _following(self, id: str, number: str) -> Change | None:
+        """What was done next to a number that should have been removed: only if that was to add it was it gone."""
+        while documents := await self._store.list_documents(COLLECTION, id, PAGE_DOCUMENTS):
+            for document in documents:
+                change, id = _read(document), document.id
+                if change.number != number:
+                    continue
+                if change.done or (change.act != Act.NUMBER_REMOVED and await self._happened(id, change)):
+                    return change
+        return None
 
 
 def _finished(document: Document, change: Change) -> Document:

@@ -58,8 +58,7 @@ class Numbers:
         for _ in range(EDIT_TRIES_MAX):
             if (known := await self._store.number(normal)) is not None:
                 return _taken(known)
-            added = Number(normal, account, added_us=self._clock.now().wall_us)
-            if (made := await self._put(added, settings, None)) is not None:
+            if (made := await self._put(Number(normal, account), settings, None)) is not None:
                 return made
         return _contended(normal)
 

@@ -12,8 +12,8 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from charging.clock import MICROSECONDS, Clock
@@ -21,12 +21,16 @@ from charging.errors import LedgerCorrupt
 from charging.ledger.documents import Document, Put
 from charging.ledger.port import Store
 from charging.service import text
-from charging.service.changes import TOKENS as COLLECTION
 from charging.service.changes import Act, Changes
 from charging.service.refusal import Code, Refused
 
+COLLECTION = "api-tokens"
 LABEL = "charging"
 TOKENS_MAX = 1_000
+USES = "token-uses"
+"""When a token was last used, apart from what it is: a revocation must never come too late for a use."""
+USES_EVERY_S = 300
+"""Uses are gathered for so long, and written once."""
 LIST_EVERY_S = 1
 """How often unknown ids may have the store's tokens listed: a token just made is known of after this."""
 
@@ -117,6 +121,8 @@ class Tokens:
         self._digests: dict[str, str] = {}
         """Of the tokens when they were last listed."""
         self._listed_mono_us: int | None = None
+        self._used: dict[str, int] = {}
+        """By id, of those used since they were last taken."""
 
     async def add(self, name: str, scopes: Collection[Scope], bounds: Bounds = UNBOUND) -> NewToken | Refused:
         """Make a token."""
@@ -155,7 +161,33 @@ class Tokens:
             await self._changes.void(note)
             return _no_token(id)
         await self._changes.done(note)
+        if (use := await self._documents.get_document(USES, id)) is not None:
+            await self._documents.delete_document(use)
         return token
+
+    def used(self, id: str) -> None:
+        """A token was used just now. Returns at once."""
+        self._used[id] = self._clock.now().wall_us
+
+    def take_uses(self) -> dict[str, int]:
+        """When tokens were last used, of those used since this was last asked: wall clock, by id."""
+        taken, self._used = self._used, {}
+        return taken
+
+    async def note_uses(self, uses: Mapping[str, int]) -> None:
+        """Store when tokens were last used, TOKENS_MAX of them at most. Raises LedgerUnavailable."""
+        known = {one.id for one in await self._documents.list_documents(COLLECTION, limit=TOKENS_MAX)}
+        for id in known.intersection(uses):
+            stored = await self._documents.get_document(USES, id)
+            if stored is None:
+                await self._documents.put_document(USES, id, str(uses[id]))
+            elif int(stored.body) < uses[id]:
+                await self._documents.update_document(replace(stored, body=str(uses[id])))
+
+    async def uses(self) -> dict[str, int]:
+        """When each token was last used, wall clock, to within USES_EVERY_S; those are missing that never were."""
+        found = await self._documents.list_documents(USES, limit=TOKENS_MAX)
+        return {one.id: int(one.body) for one in found}
 
     async def authenticate(self, secret: str) -> Token | None:
         """Whose the text of a token is; ``None``: nobody's."""

@@ -224,6 +224,7 @@ class Gate:
                 log.warning("api_login_failed", address=address, more=more)
             challenge = f'{REALM}, error="invalid_token"'
             raise Denied(_unauthorized("the token is not known (any more)"), WWW_Authenticate=challenge)
+        self._tokens.used(token.id)
         return token
 
     async def _body(self, scope: Scope, receive: Receive, limit: int) -> bytes:

@@ -170,6 +170,11 @@ def bad_file_response(error: ConfigError) -> JSONResponse:
 
 
 async def _bug(_request: Request, error: Exception) -> JSONResponse:
+    return bug_response(error)
+
+
+def bug_response(error: Exception) -> JSONResponse:
+    """The response to what nobody foresaw, which the log tells whole."""
     log.error("request_failed", exc_info=error)
     return problem_response(
         500, "bug", f"a fault in the program: {type(error).__name__}", "the daemon's log tells more"

@@ -13,9 +13,10 @@ import uuid
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charging.web.problem import MEDIA_TYPE
+from charging.web.problem import MEDIA_TYPE, bug_response
 
 VERSION = "/v1"
 """Before every path; a path without it means the same, as before there were versions."""
@@ -56,7 +57,14 @@ class Public:
             "method": "GET" if asked == "HEAD" else asked,
             REQUEST_ID: _request_id(scope),
         }
-        await self._app(inner, receive, _Answer(inner, asked, send).take)
+        answer = _Answer(inner, asked, send)
+        try:
+            await self._app(inner, receive, answer.take)
+        except Exception as error:
+            if answer.is_sent:
+                raise
+            # Here, for the framework's own last handler is outside of this, and its answer would have no request's id.
+            await answer.instead(bug_response(error))
 
 
 def _request_id(scope: Scope) -> str:
@@ -74,6 +82,12 @@ class _Answer:
         self._send = send
         self._start: Message = {}
         self._body = bytearray()
+        self.is_sent = False
+
+    async def instead(self, response: Response) -> None:
+        """Forget what was held, and answer this."""
+        self._body.clear()
+        await response(self._scope, _nothing, self.take)
 
     async def take(self, message: Message) -> None:
         """Hold what the application sends, and send it on when it is whole."""
@@ -85,6 +99,7 @@ class _Answer:
             await self._send_whole()
 
     async def _send_whole(self) -> None:
+        self.is_sent = True
         start, body = self._start, bytes(self._body)
         headers = MutableHeaders(raw=list(start["headers"]))
         headers[REQUEST_ID] = self._scope[REQUEST_ID]
@@ -106,6 +121,10 @@ class _Answer:
                     del headers[name]
         await self._send({**start, "status": status, "headers": headers.raw})
         await self._send({"type": "http.response.body", "body": b"" if self._asked == "HEAD" else body})
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
 
 
 def _is_known(tags: str, tag: str) -> bool:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from charging.call.cdr import iso
 from charging.pricing.money import format_euro
-from charging.service.tokens import Bounds, NewToken, Scope, Token, Tokens
+from charging.service.tokens import TOKENS_MAX, Bounds, NewToken, Scope, Token, Tokens
 from charging.web.models import Body, Euro, Instant, Page, Text, iso_or_none
 from charging.web.parts import TheService, exact_euro, wall_us
 from charging.web.problem import granted
@@ -39,9 +39,10 @@ class TokenOut(BaseModel):
     account: str = Field("", description="the only account that it may ask about; empty: every one")
     expires: Instant | None = None
     amount_max: Euro | None = None
+    last_used: Instant | None = Field(None, description="to within five minutes; null: not yet")
 
     @classmethod
-    def of(cls, token: Token) -> Self:
+    def of(cls, token: Token, used_us: int | None = None) -> Self:
         return cls(
             id=token.id,
             name=token.name,
@@ -50,7 +51,14 @@ class TokenOut(BaseModel):
             account=token.account,
             expires=iso_or_none(token.expires_us),
             amount_max=None if token.amount_max is None else format_euro(token.amount_max),
+            last_used=iso_or_none(used_us),
         )
+
+
+class Uses(Body):
+    """What the public interface's process has seen."""
+
+    uses: dict[str, int] = Field(max_length=TOKENS_MAX, description="by id: when, in µs of the wall clock")
 
 
 class TokenMade(TokenOut):
@@ -74,7 +82,8 @@ TheTokens = Annotated[Tokens, Depends(_tokens)]
 @router.get("")
 async def list_tokens(tokens: TheTokens) -> Page[TokenOut]:
     """Every token, by age."""
-    return Page(items=[TokenOut.of(token) for token in await tokens.all()])
+    uses = await tokens.uses()
+    return Page(items=[TokenOut.of(token, uses.get(token.id)) for token in await tokens.all()])
 
 
 @router.post("", status_code=201)
@@ -88,6 +97,12 @@ async def add_token(body: TokenNew, tokens: TheTokens, service: TheService) -> T
         None if body.amount_max is None else exact_euro(body.amount_max, "#/amount_max"),
     )
     return TokenMade.made(granted(await tokens.add(body.name, body.scopes, bounds)))
+
+
+@router.post("/uses", status_code=204)
+async def note_uses(body: Uses, tokens: TheTokens) -> None:
+    """When tokens were last used: told by the public interface's process, now and then."""
+    await tokens.note_uses(body.uses)
 
 
 @router.delete("/{token}")

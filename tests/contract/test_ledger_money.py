@@ -287,3 +287,13 @@ async def test_a_balance_that_is_zero_is_dropped_and_others_are_not(store: Store
     await assert_sound(store)
     await run(store, "t3 correct day:2026-11-21=+2 -> created day:2026-11-21 2/0")
     await assert_sound(store)
+
+
+async def test_a_line_tells_who_had_it_written_and_a_repeated_transfer_changes_that_no_more(store: Store) -> None:
+    await add_account(store)
+    by_alice = Transfer("t1", "a", Kind.TOP_UP, 1, (Leg("credit", 7),), actor="cli:alice")
+    assert (await store.apply(by_alice)).outcome is Outcome.CREATED
+    assert (await store.apply(Transfer("t2", "a", Kind.TOP_UP, 2, (Leg("credit", 7),)))).outcome is Outcome.CREATED
+    assert (await store.apply(replace(by_alice, actor="cli:bob"))).outcome is Outcome.EXISTS
+    assert [line.actor async for line in store.journal("a")] == ["cli:alice", ""]
+    assert [line.actor for line in await store.journal_page("a", None, 10)] == ["", "cli:alice"]

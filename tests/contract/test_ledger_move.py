@@ -41,7 +41,7 @@ async def house() -> MemoryStore:
     await run(store, BOOKS)
     await store.put_account(Account("b", "voice_pro", email="é@example.nl"))
     await store.put_account(Account("b", "voice_light", version=1))
-    await store.apply(Transfer("t1", "b", Kind.TOP_UP, 3, (Leg("credit", 7),), reason="“één”\n"))
+    await store.apply(Transfer("t1", "b", Kind.TOP_UP, 3, (Leg("credit", 7),), reason="“één”\n", actor="cli:é"))
     await store.put_number(Number("+31201234567", "b", "+31612345678", paid_voicemail=False))
     await store.put_document("notices", "low/1", '{"to":"é"}', 7)
     await store.put_document("api-tokens", "t1", "hash")
@@ -67,7 +67,9 @@ async def test_a_ledger_moves_in_and_out_unchanged(store: Store, house: MemorySt
 
 def test_every_collection_of_documents_moves() -> None:
     sources = (Path(charging.__file__).parent).rglob("*.py")
-    named = {name for one in sources for name in re.findall(r'^COLLECTION = "(.*)"', one.read_text(), re.MULTILINE)}
+    named = {
+        name for one in sources for name in re.findall(r'^(?:COLLECTION|USES) = "(.*)"', one.read_text(), re.MULTILINE)
+    }
     assert named - {"clock"} == set(COLLECTIONS), "a note of the time is of the place, not of the books"
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from charging.clock import SystemClock
-from charging.ledger.documents import MemoryDocuments
 from charging.ledger.memory import MemoryStore
 from charging.service.live import NoCalls
 from charging.service.service import Service
@@ -122,7 +121,7 @@ async def test_tokens_are_made_listed_and_revoked(charging: Command, place: Plac
     service = Service(
         store=MemoryStore(), tariff=lambda: tariff, clock=clock, funds_changed=lambda one: None, live=NoCalls()
     )
-    tokens = Tokens(MemoryDocuments(), clock)
+    tokens = Tokens(MemoryStore(), clock)
     ready = asyncio.Event()
     serving = asyncio.create_task(serve_unix(control_app(service, tokens=tokens), place.socket, ready))
     await ready.wait()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from charging.errors import LedgerCorrupt
-from charging.ledger.documents import MemoryDocuments
+from charging.ledger.memory import MemoryStore
 from charging.service.refusal import Code
 from charging.service.tokens import COLLECTION, NewToken, Scope, Token, Tokens, token_id
 from tests.fakes.clock import FakeClock
@@ -16,12 +16,12 @@ from tests.unit.service.conftest import refused
 
 
 @pytest.fixture
-def documents() -> MemoryDocuments:
-    return MemoryDocuments()
+def documents() -> MemoryStore:
+    return MemoryStore()
 
 
 @pytest.fixture
-def tokens(documents: MemoryDocuments, clock: FakeClock) -> Tokens:
+def tokens(documents: MemoryStore, clock: FakeClock) -> Tokens:
     return Tokens(documents, clock)
 
 
@@ -41,7 +41,7 @@ async def test_a_token_is_known_by_its_text_until_it_is_revoked(tokens: Tokens) 
     refused(await tokens.revoke(new.token.id), Code.NOT_FOUND)
 
 
-async def test_only_a_hash_is_stored_and_the_text_is_not_printed(tokens: Tokens, documents: MemoryDocuments) -> None:
+async def test_only_a_hash_is_stored_and_the_text_is_not_printed(tokens: Tokens, documents: MemoryStore) -> None:
     new = await made(tokens)
     (document,) = (one.body for one in await documents.list_documents(COLLECTION))
     secret = new.secret.rpartition(f"{new.token.id}_")[2]
@@ -73,7 +73,7 @@ async def test_a_token_needs_a_name_and_a_scope(tokens: Tokens) -> None:
 
 
 async def test_a_stored_token_that_cannot_be_read_is_said_and_lets_nobody_in(
-    tokens: Tokens, documents: MemoryDocuments
+    tokens: Tokens, documents: MemoryStore
 ) -> None:
     new = await made(tokens)
     stored = await documents.get_document(COLLECTION, new.token.id)

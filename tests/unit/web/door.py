@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from charging.ledger.documents import MemoryDocuments
+from charging.ledger.memory import MemoryStore
 from charging.service.service import Service
 from charging.service.tokens import NewToken, Scope, Tokens
 from charging.web.api import api_app
@@ -18,8 +18,9 @@ SETTINGS = Settings(requests_per_minute=60, failed_logins_per_minute=3, max_body
 class Door:
     """The application, and a token for every purpose."""
 
-    def __init__(self, service: Service) -> None:
-        self.documents = MemoryDocuments()
+    def __init__(self, service: Service, documents: MemoryStore | None = None) -> None:
+        """``documents``: those of a door before; this one is open at once."""
+        self.documents = documents or MemoryStore(service.clock)
         self.tokens = Tokens(self.documents, service.clock)
         limit = service.faxes.document_limit()
         self.app = api_app(service, self.tokens, SETTINGS, fax_bytes_max=limit if isinstance(limit, int) else None)

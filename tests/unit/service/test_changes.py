@@ -1,0 +1,297 @@
+"""Who did what: a note for each change, whenever the program dies, and none for what was not changed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from charging.ledger.accounts import Account, Language, Status
+from charging.ledger.memory import MemoryStore
+from charging.service.actor import UNKNOWN, acting, actor
+from charging.service.changes import EXAMINED_MAX, SETTLE_S, Act, Change, Changes, Sought
+from charging.service.live import NoCalls
+from charging.service.numbers import NumberChanges
+from charging.service.refusal import Refused
+from charging.service.service import Service
+from charging.service.tokens import Scope, Tokens
+from tests.fakes.clock import FakeClock
+from tests.fakes.rig import EURO, make_tariff
+from tests.unit.service.conftest import NUMBER, Shop
+
+TARGET = "+31612345678"
+
+
+async def notes(shop: Shop, **sought: Any) -> list[Change]:
+    found, _ = await Changes(shop.store, shop.clock).page(Sought(**sought), None, 1000)
+    return [one.change for one in found]
+
+
+async def test_an_edit_is_noted_with_its_actor_time_before_and_after(shop: Shop) -> None:
+    with acting("cli:alice"):
+        await shop.anna()
+    await shop.clock.advance(5)
+    with acting("token:0123456789ab"):
+        await shop.service.accounts.change("anna", {"email": "anna@example.nl", "plan": "light"})
+    made, edited = await notes(shop, account="anna")
+    assert (made.act, made.actor, made.before) == (Act.ACCOUNT_MADE, "cli:alice", {})
+    assert made.after["plan"] == "light"
+    assert (edited.act, edited.actor) == (Act.ACCOUNT_EDITED, "token:0123456789ab")
+    assert edited.at_us == made.at_us + 5_000_000
+    assert (edited.before, edited.after) == ({"email": ""}, {"email": "anna@example.nl"})
+
+
+async def test_numbers_money_and_tokens_are_noted(shop: Shop) -> None:
+    await shop.anna()
+    service, tokens = shop.service, Tokens(shop.store, shop.clock)
+    await service.numbers.add("anna", NUMBER, NumberChanges(forward_to=TARGET))
+    await service.numbers.change(NUMBER, NumberChanges(forward_to=""))
+    await service.numbers.remove(NUMBER)
+    await service.money.top_up("anna", 10 * EURO, "order-1")
+    await service.money.correct("anna", -EURO, "a slip", "c-1")
+    await service.money.grant_minutes("anna", 5, "sorry", "m-1")
+    await tokens.add("site", [Scope.READ])
+    await tokens.revoke((await tokens.all())[0].id)
+    found = await notes(shop)
+    by_act = {one.act: one for one in found}
+    assert len(found) == len(by_act) == 9
+    edited, corrected = by_act[Act.NUMBER_EDITED], by_act[Act.CORRECTED]
+    assert (edited.number, edited.before, edited.after) == (NUMBER, {"forward_to": TARGET}, {"forward_to": ""})
+    assert (corrected.transfer, corrected.before) == ("correct/c-1", {"credit": "10.00"})
+    assert corrected.after == {"amount": "-1.00", "reason": "a slip", "credit": "9.00"}
+    assert by_act[Act.MINUTES].after["free_seconds"] == 300
+    assert by_act[Act.TOKEN_REVOKED].before["name"] == "site"
+
+
+async def test_the_actor_stands_in_the_journal_line(shop: Shop) -> None:
+    await shop.anna()
+    with acting("cli:alice"):
+        await shop.service.money.top_up("anna", 10 * EURO, "order-1")
+    with acting("cli:bob"):
+        await shop.service.money.top_up("anna", 10 * EURO, "order-1")  # the same again changes nothing
+    assert [line.actor async for line in shop.store.journal("anna")] == ["cli:alice"]
+    assert [one.actor for one in await notes(shop) if one.act == Act.TOPPED_UP] == ["cli:alice"]
+
+
+async def test_what_changes_nothing_or_is_refused_is_not_noted(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.accounts.change("anna", {"language": Language.NL})
+    await shop.service.accounts.change("anna", {"plan": "none such"})
+    await shop.service.money.correct("anna", -EURO, "more than there is", "c-1")
+    await shop.service.numbers.remove(NUMBER)
+    await shop.service.accounts.add("anna", "light")
+    assert [one.act for one in await notes(shop)] == [Act.ACCOUNT_MADE]
+    assert len(await shop.store.list_documents("changes")) == 1
+
+
+@pytest.mark.parametrize(
+    ("sought", "expected"),
+    [
+        ({}, 4),
+        ({"account": "anna"}, 2),
+        ({"actor": "cli"}, 3),
+        ({"actor": "cli:alice"}, 2),
+        ({"actor": "cli:al"}, 0),
+        ({"since_us": 1}, 3),
+        ({"until_us": 1}, 1),
+        ({"since_us": 1, "until_us": 3}, 2),
+    ],
+)
+async def test_changes_are_sought_by_account_actor_and_time(shop: Shop, sought: dict[str, Any], expected: int) -> None:
+    changes = Changes(shop.store, shop.clock)
+    base_us = shop.clock.now().wall_us
+    for account, who in (("anna", "cli:alice"), ("bert", "cli:alice"), ("anna", "cli:bob"), ("bert", "daemon")):
+        with acting(who):
+            await changes.noted(Act.ACCOUNT_ERASED, account=account)
+        await shop.clock.advance(0.000001)
+    moved = {name: base_us + value if name.endswith("_us") else value for name, value in sought.items()}
+    assert len(await notes(shop, **moved)) == expected
+
+
+async def test_a_page_ends_where_the_next_begins_and_looks_into_a_bounded_number(shop: Shop) -> None:
+    changes = Changes(shop.store, shop.clock)
+    for number in range(7):
+        await changes.noted(Act.ACCOUNT_ERASED, account=f"a{number}")
+        await shop.clock.advance(1)
+    seen, place, pages = [], None, 0
+    while pages == 0 or place is not None:
+        found, place = await changes.page(Sought(), place, 3)
+        seen += [one.change.account for one in found]
+        pages += 1
+    assert seen == [f"a{number}" for number in range(7)]
+    for number in range(EXAMINED_MAX + 1):
+        await shop.store.put_document("changes", f"0000000000000001-{number:08x}", (await _any_body(shop)))
+    found, place = await changes.page(Sought(account="a6"), None, 3)
+    assert not found
+    assert place is not None
+
+
+async def _any_body(shop: Shop) -> str:
+    return (await shop.store.list_documents("changes", "1", 1))[0].body
+
+
+@pytest.mark.parametrize("name", ["", "cli:", "cli:a b", "CLI:a", "cli:" + "a" * 81, "cli:é", "cli:a\n"])
+def test_an_actor_that_is_none_is_told_as_unknown(name: str) -> None:
+    with acting(name):
+        assert actor() == UNKNOWN
+
+
+# --- death at every write ----------------------------------------------------------------------------------------
+
+
+class Death(BaseException):
+    """The process ends here."""
+
+
+class Mortal:
+    """A store in which the process dies at one write."""
+
+    def __init__(self, store: MemoryStore, at: int, when: str) -> None:
+        self._store, self._at, self._when = store, at, when
+        self.writes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if not name.startswith(("apply", "put_", "update_", "delete_", "remove_")):
+            return method
+
+        async def dying(*arguments: Any, **named: Any) -> Any:
+            self.writes += 1
+            if self.writes == self._at and self._when == "before":
+                raise Death
+            answer = await method(*arguments, **named)
+            if self.writes == self._at:
+                raise Death
+            return answer
+
+        return dying
+
+
+async def _edit(service: Service, _store: Any) -> object:
+    return await service.accounts.change("anna", {"email": "new@example.nl"})
+
+
+async def _suspend(service: Service, _store: Any) -> object:
+    return await service.accounts.suspend("anna", "unpaid")
+
+
+async def _make(service: Service, _store: Any) -> object:
+    return await service.accounts.add("bert", "light")
+
+
+async def _add_number(service: Service, _store: Any) -> object:
+    return await service.numbers.add("anna", "+31201112222", NumberChanges())
+
+
+async def _edit_number(service: Service, _store: Any) -> object:
+    return await service.numbers.change(NUMBER, NumberChanges(forward_to=TARGET))
+
+
+async def _remove_number(service: Service, _store: Any) -> object:
+    return await service.numbers.remove(NUMBER)
+
+
+async def _top_up(service: Service, _store: Any) -> object:
+    return await service.money.top_up("anna", 10 * EURO, "order-1")
+
+
+async def _add_token(service: Service, store: Any) -> object:
+    return await Tokens(store, service.clock).add("site", [Scope.READ])
+
+
+ActOf = Callable[[Service, Any], Awaitable[object]]
+ACTS: list[ActOf] = [_edit, _suspend, _make, _add_number, _edit_number, _remove_number, _top_up, _add_token]
+
+
+async def _state(store: MemoryStore) -> object:
+    accounts = [account async for account in store.accounts()]
+    money = [line.id async for line in store.journal("anna")]
+    tokens = [one.id for one in await store.list_documents("api-tokens")]
+    return accounts, await store.numbers(), money, len(tokens)
+
+
+async def _before(clock: FakeClock) -> tuple[MemoryStore, Shop]:
+    store = MemoryStore(clock)
+    shop = Shop(clock, store, make_tariff())
+    await shop.anna()
+    await shop.service.numbers.add("anna", NUMBER, NumberChanges())
+    await clock.advance(1)
+    return store, shop
+
+
+def _service(store: Any, shop: Shop) -> Service:
+    return Service(
+        store=store, tariff=lambda: shop.tariff, clock=shop.clock, funds_changed=lambda _: None, live=NoCalls()
+    )
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__.strip("_"))
+@pytest.mark.parametrize("then", [None, *ACTS[:6]], ids=lambda act: "" if act is None else act.__name__.strip("_"))
+async def test_killed_at_any_write_there_is_a_note_for_each_change_and_no_other(
+    clock: FakeClock, act: ActOf, when: str, then: ActOf | None
+) -> None:
+    """``then`` is done by the next daemon before anything is settled: it must not hide what was done before."""
+    at = 1
+    while True:
+        store, shop = await _before(clock)
+        mortal, count = Mortal(store, at, when), len(await notes(shop))
+        first = await _state(store)
+        try:
+            await act(_service(mortal, shop), mortal)
+        except Death:
+            pass
+        else:
+            break
+        made = int(await _state(store) != first)
+        if then is not None:
+            await shop.clock.advance(1)
+            second = await _state(store)
+            await then(_service(store, shop), store)
+            made += int(await _state(store) != second)
+        assert len(await notes(shop)) == count + made, f"read before it is settled, write {at}"
+        await clock.advance(SETTLE_S)
+        changes = Changes(store, clock)
+        await changes.settle()
+        assert len(await notes(shop)) == count + made, f"write {at}"
+        assert await changes.settle() == 0
+        assert not await store.due_documents("changes", clock.now().wall_us + 10**12, 10)
+        at += 1
+    assert at > 3
+
+
+async def test_a_note_in_progress_is_not_settled(shop: Shop) -> None:
+    await shop.anna()
+    changes = Changes(shop.store, shop.clock)
+    await shop.clock.advance(1)
+    note = await changes.asked(Act.ACCOUNT_EDITED, account="anna", after={"plan": "pro"})
+    await shop.clock.advance(SETTLE_S - 1)
+    assert await changes.settle() == 0
+    await changes.done(note)
+    assert [one.act for one in await notes(shop)] == [Act.ACCOUNT_MADE, Act.ACCOUNT_EDITED]
+
+
+# --- people ------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_known_of_a_customer_has_the_changes_and_erasing_hides_what_leads_to_him(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.accounts.change("anna", {"email": "anna@example.nl"})
+    await shop.service.numbers.add("anna", NUMBER, NumberChanges(forward_to=TARGET))
+    pieces = await shop.service.people.known("anna")
+    assert not isinstance(pieces, Refused)
+    told = [piece["change"]["act"] async for piece in pieces if "change" in piece]
+    assert set(told) == {Act.ACCOUNT_MADE, Act.ACCOUNT_EDITED, Act.NUMBER_ADDED}
+    await shop.service.accounts.close("anna", "moved to Berlin")
+    await shop.service.people.erase("anna")
+    bodies = " ".join(one.body for one in await shop.store.list_documents("changes"))
+    for word in ("anna@example.nl", NUMBER, TARGET, "Berlin"):
+        assert word not in bodies
+    assert Act.ACCOUNT_ERASED in {one.act for one in await notes(shop)}
+
+
+def test_a_record_says_its_change_and_is_equal_without_it() -> None:
+    account = Account("anna", "light", status=Status.ACTIVE)
+    assert replace(account, change="x") == account
