@@ -84,7 +84,9 @@ async def test_every_request_of_the_page_is_answered_as_it_says(
         await eventually(lambda: is_served(ports["9479"]), "the public interface is served")
         for line in "".join(BLOCK.findall(text_of(DOCS / "integrate.md"))).splitlines():
             if line.startswith("charging "):
-                token = (await charging(*shlex.split(line)[1:], "--json")).json["token"]
+                made = await charging(*shlex.split(line)[1:], "--json")
+                assert made.code == 0, line
+                token = made.json["token"] if line.startswith("charging token add ") else token
                 continue
             for port, own in ports.items():
                 line = line.replace(f":{port}", f":{own}")
@@ -94,6 +96,7 @@ async def test_every_request_of_the_page_is_answered_as_it_says(
     assert answers == {
         "/v1/accounts/alice/balance": 200,
         "/v1/accounts/alice/top-ups": 201,
+        "/v1/changes": 200,
         "/accounts/alice/balance": 200,
         "/health": NO_SWITCH,
         "/metrics": 200,
