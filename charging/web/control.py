@@ -99,17 +99,13 @@ def control_app(
     handle_problems(app)
     app.add_middleware(Acting)
     app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
-    for part in (accounts, numbers, calls, drains, rehearsal, prices, ledger, imports):
-        app.include_router(part.router)
-    if not decides_calls:
-        app.include_router(statements.router)
-        app.include_router(changes.router)
-        app.include_router(ledger.audit)
-    app.include_router(fax.router)
-    app.include_router(fax.by_mail)
+    parts = [one.router for one in (accounts, numbers, calls, drains, rehearsal, prices, ledger, imports, fax)]
+    parts += [fax.by_mail] if decides_calls else [fax.by_mail, statements.router, changes.router, ledger.audit]
     if tokens is not None:
         app.state.tokens = tokens
-        app.include_router(token_routes.router)
+        parts.append(token_routes.router)
+    for part in parts:
+        app.include_router(part)
     app.get("/health", tags=["health"])(health)
     if reload is not None:
         app.state.reload = reload
