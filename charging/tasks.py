@@ -97,12 +97,14 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     forgets still ends the task that waits here.
     """
     task = asyncio.create_task(work)
+    # Looked at however the waiting ends (also by two orders to stop), or asyncio complains of it later.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         await asyncio.wait((task,), timeout=seconds)
     finally:
         late = not task.done()
         await end((task,))
-        failure = None if task.cancelled() else task.exception()  # asked for here, or asyncio complains of it later
+        failure = None if task.cancelled() else task.exception()
     if late or task.cancelled():
         raise TimeoutError from failure
     return task.result()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+from typing import Any
 
 import pytest
 
@@ -186,3 +189,30 @@ async def test_whoever_waits_for_the_end_finds_it_told_though_the_task_was_done_
     await done.wait()
     await end([task])
     assert told == ["over"]
+
+
+async def test_work_that_fails_once_nobody_waits_for_it_any_more_is_not_complained_of() -> None:
+    """A start that fails gives up what it waits for, and then the loop is ended: two orders to stop, one behind the
+    other. asyncio wrote forty lines of traceback over the one that said what was wrong."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, about: complaints.append(about))
+
+    async def fails_at_the_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            raise Broken
+
+    waiting = asyncio.create_task(within(5, fails_at_the_end()))
+    await settle()
+    waiting.cancel()
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+    del waiting
+    await settle()
+    gc.collect()
+    assert complaints == []
