@@ -323,7 +323,7 @@ class Metrics:
         )
         self.mail_up = self._gauge(
             "charging_mail_up",
-            "0 while the mail server could not be used at the last try, else 1 (also where no mail is set up).",
+            "0 while the mail server could not be used at the last try, else 1 (also if no mail is set up).",
         )
         self.mail_up.set(1)
         self.fax_mails_dropped = self._counter(
