@@ -34,9 +34,9 @@ GREETING = b"Asterisk Call Manager/"
 LINE_END = b"\r\n"
 MESSAGE_END = b"\r\n\r\n"
 READ_BYTES = 65_536
-"""Of what the switch sends, so much is read at a time, and between two reads calls are decided. asyncio's own 256 KiB
-are some thousand messages, which take 50 ms. With much less, a loaded loop would fall behind with the switch's words:
-it reads once in each of its turns."""
+"""Of what the switch has sent, so much is told in one turn of the loop, and between two turns calls are decided. asyncio
+hands over up to 256 KiB at once, with TLS and without: some thousand messages, which take 50 ms. With much less, a
+loaded loop would fall behind with the switch's words."""
 MAX_MESSAGE_BYTES = 1 << 20
 """An unfinished message larger than this is no AMI; the connection is dropped."""
 MAX_LIST_EVENTS = 200_000
@@ -117,21 +117,35 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # panoramisk is not typed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if hasattr(transport, "max_size"):  # with TLS asyncio's own stays
-            transport.max_size = READ_BYTES
         self._unread = bytearray()
         self._looked_at = 0
         self._is_greeted = False
+        self._rests = False
 
     def data_received(self, data: bytes) -> None:
         self._unread += data
         if not self._is_greeted:
             self._skip_greeting()
+        if not self._rests:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Tell READ_BYTES of what has come, with a rest until the loop's next turn if there is more; nothing further
+        is taken from the network until all is told."""
+        rested, self._rests, read = self._rests, False, 0
         while (end := self._unread.find(MESSAGE_END, self._looked_at)) >= 0:
+            if read >= READ_BYTES:
+                self._rests = True
+                self.transport.pause_reading()
+                asyncio.get_running_loop().call_soon(self._read_on)
+                return
             block = bytes(self._unread[:end])
             del self._unread[: end + len(MESSAGE_END)]
             self._looked_at = 0
+            read += end + len(MESSAGE_END)
             self._tell(block.strip(LINE_END).decode(ENCODING, "replace"))
+        if rested:
+            self.transport.resume_reading()
         self._looked_at = max(0, len(self._unread) - len(MESSAGE_END) + 1)
         if len(self._unread) > MAX_MESSAGE_BYTES:
             log.error("ami_message_too_large")
@@ -151,6 +165,8 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # panoramisk is not typed
             self.factory.received(AmiMessage.parse(text))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        while self._rests:  # what has come is told before the end
+            self._read_on()
         self.closed = True
         if self.factory is not None:
             self.factory.connection_lost(exc)

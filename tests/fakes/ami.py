@@ -6,6 +6,7 @@ Its answers have the form of Asterisk 22.10.1's, checked against ``tests/data/am
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -55,6 +56,8 @@ class FakeAmi:
     mute: set[str] = field(default_factory=set)
     """Actions that are read and never answered; ``*`` for all."""
     delay_s: dict[str, float] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
+    """Its own side's; ``None``: without TLS."""
     answers: dict[str, Answerer] = field(default_factory=dict)
     """Action → what is written for it, instead of ``Success``."""
     received: list[AmiMessage] = field(default_factory=list)
@@ -75,7 +78,7 @@ class FakeAmi:
 
     async def listen(self) -> None:
         """Begin to listen, after a stop on the same port."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
