@@ -34,8 +34,8 @@ GREETING = b"Asterisk Call Manager/"
 LINE_END = b"\r\n"
 MESSAGE_END = b"\r\n\r\n"
 READ_BYTES = 65_536
-"""Of what the switch has sent, so much is told in one turn of the loop, and between two turns calls are decided. asyncio
-hands over up to 256 KiB at once, with TLS and without: some thousand messages, which take 50 ms. With much less, a
+"""Of what the switch has sent, so much is told in a turn of the loop, and between two turns calls are decided. asyncio
+hands over up to 256 KiB at once, with TLS and without it: some thousand messages, which take 50 ms. With much less, a
 loaded loop would fall behind with the switch's words."""
 MAX_MESSAGE_BYTES = 1 << 20
 """An unfinished message larger than this is no AMI; the connection is dropped."""

@@ -94,10 +94,10 @@ async def any_ami(request: pytest.FixtureRequest, tmp_path: Path, owner: Owner) 
     """One that a link has reached, by TLS or without."""
     certificate = Certificate.made(tmp_path) if request.param == "tls" else None
     by_tls = {"tls": ssl.create_default_context(cafile=str(certificate.cert))} if certificate else {}
-    async with FakeAmi(tls=certificate.context() if certificate else None) as server:
-        async with running(server, owner, **by_tls) as link:
-            await eventually(lambda: link.is_up, "the link is up")
-            yield server
+    server = FakeAmi(tls=certificate.context() if certificate else None)
+    async with server, running(server, owner, **by_tls) as link:
+        await eventually(lambda: link.is_up, "the link is up")
+        yield server
 
 
 async def test_between_two_turns_of_a_long_list_calls_are_decided(any_ami: FakeAmi, owner: Owner) -> None:
