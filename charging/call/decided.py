@@ -254,7 +254,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     Reason.TOO_MANY_CALLS: (
         "as many calls of the account ran as its plan allows at once",
-        "`charging calls --account ACCOUNT` shows those that run; `max_calls` of the plan is the limit",
+        "`charging calls --account ACCOUNT` shows those that run; `calls_at_once` of the plan is the limit",
     ),
     Reason.DAY_LIMIT: (
         "the plan's limit of credit a day was reached",

@@ -23,16 +23,17 @@ from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.clock import MICROSECONDS, SystemClock
 from charging.errors import ActionRefused, ConfigError
 from charging.ledger.accounts import REHEARSAL
-from charging.pricing.money import format_euro, parse_euro
+from charging.pricing.money import AMOUNT_MAX, format_euro, parse_euro
+from charging.pricing.rate import Rate
 from charging.settings import Config
 from charging.shown import hidden
+from charging.tariff.plans import Plan
 from charging.tariff.tariff import Tariff
-from charging.whatif.quote import Limit, Quote, limit, quote
+from charging.whatif.quote import find_rate
 
 PART = "rehearsal"
-TALK_S = 20
-"""The money is for so long a call, or for the increment that ends later."""
-LONGEST_S = 180
+TALK_S = 8
+"""The money is for so long a call, at the rehearsal's own price: time for the answer, the warning and the cut."""
 CALL_LIMIT_S = 300
 BOOKED_S = 30.0
 KEPT_S = 5.0
@@ -69,10 +70,8 @@ def rehearse(config: Config, wanted: Wanted) -> Iterator[Finding]:
     except ConfigError:
         return  # the tariff's own problems are told
     if scene is None:
-        what = (
-            "no plan of the tariff charges credit, and gives no free minutes, for a call that nobody could be rung by"
-        )
-        yield problem(PART, f"{what}: name a number of your own with --target, one that costs something")
+        what = "no plan of the tariff has a price for a number by which nobody could be rung"
+        yield problem(PART, f"{what}: name a number of your own with --target, one that the tariff covers")
         return
     with connected(settings) as client:
         yield from _on_stage(client, config, wanted, scene)
@@ -96,16 +95,23 @@ def _on_stage(client: Client, config: Config, wanted: Wanted, scene: Scene) -> I
 
 
 def find_scene(tariff: Tariff, target: str | None, at_us: int) -> Scene | None:
-    """The plan and target with the shortest call of at least ``TALK_S`` that credit pays from the first second.
+    """A plan and a target that it has a price for; of several plans the one with the most credit a day.
 
     Without a ``target``: a number of a priced destination that has a possible length and is nobody's, by the numbering
     plans that `phonenumbers` knows, so that nobody would be rung even if it were dialled.
     """
     targets = [target] if target is not None else list(_nobodys(tariff))
-    scenes = [
-        scene for plan in tariff.plans for each in targets if (scene := _scene(tariff, plan, each, at_us)) is not None
-    ]
-    return min(scenes, key=lambda one: (one.seconds, one.amount), default=None)
+    for plan in sorted(tariff.plans.values(), key=_credit_a_day, reverse=True):
+        for each in targets:
+            rate = find_rate(tariff, plan.name, each, at_us)
+            if isinstance(rate, Rate):
+                price = rate.rehearsed().steps[0].price
+                return Scene(plan.name, tariff.normalise(each) or each, TALK_S, TALK_S * price)
+    return None
+
+
+def _credit_a_day(plan: Plan) -> int:
+    return AMOUNT_MAX if plan.max_credit_per_day is None else plan.max_credit_per_day
 
 
 def _nobodys(tariff: Tariff) -> Iterator[str]:
@@ -117,21 +123,6 @@ def _nobodys(tariff: Tariff) -> Iterator[str]:
 
 def _is_nobodys(tariff: Tariff, number: str) -> bool:
     return tariff.normalise(number) == number and not phonenumbers.is_valid_number(phonenumbers.parse(number))
-
-
-def _scene(tariff: Tariff, plan: str, target: str, at_us: int) -> Scene | None:
-    priced = quote(tariff, plan, target, at_us, TALK_S, free_seconds=0)
-    if not isinstance(priced, Quote) or priced.total == 0 or _has_free_minutes(tariff, plan, target, at_us):
-        return None
-    lasts = limit(tariff, plan, target, at_us, priced.total, free_seconds=0)
-    if not isinstance(lasts, Limit) or not TALK_S <= lasts.seconds <= LONGEST_S:
-        return None
-    return Scene(plan, lasts.number, lasts.seconds, priced.total)
-
-
-def _has_free_minutes(tariff: Tariff, plan: str, target: str, at_us: int) -> bool:
-    free = limit(tariff, plan, target, at_us, 0)
-    return isinstance(free, Limit) and free.seconds > 0
 
 
 # --- the call -------------------------------------------------------------------------------------------------

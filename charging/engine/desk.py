@@ -291,6 +291,8 @@ class Desk:
         rate = self._tariff().rate_for(subscriber.plan.name, subscriber.number.forward_to, now.wall_us)
         if isinstance(rate, Refusal):
             return refused(rate, subscriber)
+        if subscriber.account.id == REHEARSAL:
+            rate = rate.rehearsed()
         notes.destination = rate.destination
         setup = Setup(
             session=_new_session_id(now),

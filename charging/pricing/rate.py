@@ -33,6 +33,8 @@ FOREVER_S = 1 << 40
 
 MAX_CALL_S = 14_400
 """Four hours: how long a call may last where the plan does not say."""
+REHEARSAL_PRICE = 10_000
+"""Micro-euro a second; at least one of the tariff's rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,23 @@ class Rate:
         counts as this one."""
         pays, _ = self.other_bundles.get(plan, (self.free_minutes, None))
         return pays
+
+    def rehearsed(self) -> Rate:
+        """This rate at a price of our own, by the second and from credit alone: what the call of a rehearsal shows is
+        seen in seconds, whatever the increments are, and pays for no minute that it does not last."""
+        each = Step(0, max(REHEARSAL_PRICE, self._quantum), 1, 1)
+        return replace(
+            self,
+            steps=(each,),
+            bands=(),
+            connect_fee=0,
+            min_charge=0,
+            max_cost=None,
+            ends_at_max=False,
+            vat_added=0,
+            free_minutes=False,
+            other_bundles={},
+        )
 
     def under(self, plan: str) -> Rate:
         """This rate with the free increment of the bundle that pays first, which has the rules of ``plan``."""

@@ -99,7 +99,7 @@ async def test_a_right_set_up_keeps_every_promise_and_leaves_nothing(lab: Lab, t
         assert "the warning was heard at the far end" in said
         assert "hung up by the switch at the end of the paid time" in said
         assert "(the black box) was written" in said
-        assert "billed 6 s, € 0.006" in said
+        assert "billed 6 s, € 0.06" in said
         assert "the books are at zero again" in said
         assert ("correct", REASON) in await journal(live.daemon)
         assert (await live.balance(), await live.journal()) == before, "no customer's"
@@ -190,7 +190,7 @@ async def test_contexts_that_do_not_lead_to_us_or_dial_past_us(lab: Lab, tmp_pat
         (line,) = said.wrong()
         assert words in line
         assert goto in line
-        assert "the books are at zero again (€ 0.006 taken back)" in said
+        assert "the books are at zero again (€ 0.06 taken back)" in said
     (line,) = past.wrong()
     assert line.startswith("the call left as PJSIP/world-"), line
     lab.world.stray_mobiles[rung:] = []

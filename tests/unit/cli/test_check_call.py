@@ -1,19 +1,24 @@
-"""What a rehearsal's call costs and where it would go: the shortest that credit pays, to a number that is nobody's."""
+"""What a rehearsal costs and where it would go: some seconds at a price of its own, to a number that is nobody's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import phonenumbers
+import pytest
 
 from charging.cli.check_call import TALK_S, Scene, decision_of, find_scene
 from charging.cli.check_files import Wanted
 from charging.cli.client import Client
 from charging.ledger.accounts import REHEARSAL
+from charging.pricing.funding import Pools, bundle_of, plan
+from charging.pricing.rate import Rate
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
+from charging.whatif.quote import find_rate
 
 AT_US = 1_764_331_200_000_000
 SHIPPED = Path(__file__).parents[3] / "config" / "tariff.yaml"
@@ -48,30 +53,59 @@ def tariff(folder: Path, *, price: str = "0.06", increments: str = "1/1", free: 
     return load_tariff(file)
 
 
-def test_by_the_second_it_lasts_as_long_as_it_must(tmp_path: Path) -> None:
-    assert find_scene(tariff(tmp_path), None, AT_US) == Scene("pro", "+31600000", TALK_S, TALK_S * 1_000)
+MONEY = TALK_S * 10_000
 
 
-def test_by_the_minute_it_lasts_a_minute(tmp_path: Path) -> None:
-    assert find_scene(tariff(tmp_path, increments="60/60"), None, AT_US) == Scene("pro", "+31600000", 60, 60_000)
+@pytest.mark.parametrize(
+    "prices",
+    [
+        {"increments": "1/1"},
+        {"increments": "60/60"},
+        {"price": "0"},
+        {"free": "free_minutes: {minutes: 10}"},
+    ],
+)
+def test_it_lasts_some_seconds_of_its_own_price_whatever_calls_cost(tmp_path: Path, prices: dict[str, str]) -> None:
+    found = tariff(tmp_path, **prices)
+    assert find_scene(found, None, AT_US) == Scene("pro", "+31600000", TALK_S, MONEY)
+    rate = find_rate(found, "pro", "+31600000", AT_US)
+    assert isinstance(rate, Rate)
+    paid = plan(rate.rehearsed(), AT_US, (), Pools(MONEY, {bundle_of("2025-11"): 600}), 60)
+    assert (paid.covered_s, paid.credit, paid.short) == (TALK_S, MONEY, True)
 
 
-def test_a_target_of_the_operators_is_priced_as_it_is(tmp_path: Path) -> None:
+def test_a_target_of_the_operators_is_written_as_the_books_have_it(tmp_path: Path) -> None:
     scene = find_scene(tariff(tmp_path), "0612345678", AT_US)
     assert scene is not None
     assert scene.target == "+31612345678"
 
 
-def test_calls_that_cost_nothing_or_free_minutes_first_cannot_show_the_end_of_money(tmp_path: Path) -> None:
-    assert find_scene(tariff(tmp_path, price="0"), None, AT_US) is None
-    assert find_scene(tariff(tmp_path, free="free_minutes: {minutes: 10}"), None, AT_US) is None
+def test_a_target_that_the_tariff_does_not_cover_is_none(tmp_path: Path) -> None:
+    assert find_scene(tariff(tmp_path), "+4915112345678", AT_US) is None
+    assert find_scene(tariff(tmp_path), "+31900123456", AT_US) is None
+
+
+def test_the_plan_with_the_most_credit_a_day_is_taken(tmp_path: Path) -> None:
+    few = tariff(
+        tmp_path,
+        free="credit_a_day: 0.05\n  other: {title: Other, rates: standard, "
+        "paid_subscription: yes, voicemail: {paid: no}}",
+    )
+    scene = find_scene(few, None, AT_US)
+    assert scene is not None
+    assert scene.plan == "other"
+
+
+def test_a_tariff_that_rounds_to_whole_euros_has_a_price_that_it_can_charge(tmp_path: Path) -> None:
+    rate = find_rate(tariff(tmp_path), "pro", "+31600000", AT_US)
+    assert isinstance(rate, Rate)
+    assert replace(rate, decimals=0, vat_added=2100).rehearsed().steps[0].price == 1_000_000
 
 
 def test_the_shipped_tariff_has_a_scene_and_its_target_is_nobodys() -> None:
     scene = find_scene(load_tariff(SHIPPED), None, AT_US)
     assert scene is not None
     assert not phonenumbers.is_valid_number(phonenumbers.parse(scene.target))
-    assert scene.seconds == 60, "its plans without free minutes charge by the minute"
 
 
 class Kept:

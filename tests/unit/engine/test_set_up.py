@@ -10,7 +10,8 @@ from charging.engine.sessions import AUDIT_S
 from charging.errors import SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Language, Number
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
-from tests.fakes.rig import EURO, TARGET, make_rig
+from charging.pricing.rate import REHEARSAL_PRICE
+from tests.fakes.rig import EURO, TARGET, make_rig, make_tariff
 
 SPARE = "+31201234599"
 
@@ -29,6 +30,18 @@ async def test_a_stranger_is_not_forwarded_for_a_rehearsals_money() -> None:
         rig.switch.up = False
         with pytest.raises(SwitchError):
             await rig.desk.incoming(IncomingCall(SPARE, "+31107654321", "u3", "PJSIP/world-1"))
+
+
+@pytest.mark.parametrize("plan", ["light", "pro"])
+async def test_a_rehearsal_lasts_as_long_as_its_money_by_the_second_in_every_plan(plan: str) -> None:
+    """A customer's call of this plan would be paid by free minutes, or by a minute at least."""
+    async with make_rig(tariff=make_tariff(increment_s=60)) as rig:
+        await rig.store.put_account(Account(REHEARSAL, plan, Language.EN))
+        await rig.store.put_number(Number(SPARE, REHEARSAL, TARGET))
+        await rig.store.apply(Transfer("one", REHEARSAL, Kind.CORRECT, 0, (Leg(CREDIT, 8 * REHEARSAL_PRICE),)))
+        rig.switch.rehearsals = {"u1"}
+        answer = await rig.ring(SPARE)
+        assert (answer.decision, answer.reason, answer.quota_s) == ("forward", "credit", 8)
 
 
 async def test_look_at_the_switch_before_its_channel_has_a_name_ends_no_call() -> None:
