@@ -31,6 +31,8 @@ _SECTION = re.compile(r"\[([^\]]+)\]")
 _LINE = re.compile(r"(exten|same)\s*=>?\s*(.*)")
 _PRIORITY = re.compile(r"(n|\d+)(?:\(([^)]*)\))?")
 _COMMENT = re.compile(r"(?<!\\);.*")
+_WORD = re.compile(r"[\w.-]+")
+_BRACKETS = re.compile(r"\$?[({][^(){}]*[)}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +159,42 @@ def ways_in(lines: list[Line]) -> list[tuple[Line, bool]]:
         if "charging-incoming" in line.data:
             found.append((line, (line.context, line.exten) in answered))
     return found
+
+
+def lines_behind(lines: list[Line], context: str) -> list[Line]:
+    """The operator's own lines that may run for who enters ``context``: its own, those of what it includes, and of the
+    contexts (``macro-NAME`` for ``Macro(NAME)``) that their lines name."""
+    known = set(contexts(lines))
+    reached, waiting = {context}, [context]
+    while waiting:
+        current = waiting.pop()
+        words = {word for line in lines if line.context == current for word in _WORD.findall(line.data)}
+        further = ({*words, *(f"macro-{word}" for word in words)} & known) - reached
+        further = {name for name in further if not name.startswith(OURS)}
+        reached |= further
+        waiting += further
+    return [line for line in lines if line.context in reached]
+
+
+def is_trunk_dial(line: Line) -> bool:
+    """Whether it dials something else than a further piece of dialplan."""
+    return line.application == "Dial" and not line.data.startswith("Local/")
+
+
+def dial_options(line: Line) -> str:
+    """The third argument of a ``Dial``; commas within brackets are part of one."""
+    depth, arguments = 0, [""]
+    for character in line.data:
+        depth += (character in "({[") - (character in ")}]")
+        if character == "," and depth == 0:
+            arguments.append("")
+        else:
+            arguments[-1] += character
+    return arguments[2] if len(arguments) > 2 else ""
+
+
+def option_letters(options: str) -> str:
+    """The letters of Dial's options without their arguments; what stands in a variable is not known."""
+    while (bare := _BRACKETS.sub("", options)) != options:
+        options = bare
+    return options

@@ -6,10 +6,21 @@ import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from charging.asterisk import variables
-from charging.asterisk.dialplan import Line, contexts, differences, running_lines, shipped_lines, ways_in
+from charging.asterisk.dialplan import (
+    Line,
+    contexts,
+    dial_options,
+    differences,
+    is_trunk_dial,
+    lines_behind,
+    option_letters,
+    running_lines,
+    shipped_lines,
+    ways_in,
+)
 from charging.cli.check_look import PART, Look, is_denied, shipped, shipped_globals
 from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.errors import ActionRefused
@@ -17,6 +28,10 @@ from charging.errors import ActionRefused
 EXTENSIONS = "extensions_charging.conf"
 RELOAD = "`asterisk -rx 'dialplan reload'`"
 DIFFERENCES_SHOWN = 5
+ONWARD = "b(charging-onward^s^1)"
+"""Dial's option by which a forward says over how many more switches it may go."""
+HOPS = "CHARGING_HOPS"
+"""What it says, in a variable."""
 AGI = ("CHARGING_AGI", "CHARGING_AGI_2")
 PREFIX, SUFFIX = variables.DIAL_PREFIXES[0], variables.DIAL_SUFFIXES[0]
 TRUNKS = tuple(zip(variables.DIAL_PREFIXES, variables.DIAL_SUFFIXES, strict=True))
@@ -39,7 +54,7 @@ async def dialplan(look: Look) -> AsyncIterator[Finding]:
         yield finding
     for finding in _arrivals(lines):
         yield finding
-    async for finding in _trunks(look, set(contexts(lines))):
+    async for finding in _trunks(look, lines):
         yield finding
 
 
@@ -137,7 +152,7 @@ async def _address(host: str) -> str:
     return str(found[0][4][0])
 
 
-async def _trunks(look: Look, there: set[str]) -> AsyncIterator[Finding]:
+async def _trunks(look: Look, lines: list[Line]) -> AsyncIterator[Finding]:
     """What the forwarded legs are dialled through: the first trunk, and the second where there is one."""
     try:
         ways = [(await look.value(prefix), await look.value(suffix)) for prefix, suffix in TRUNKS]
@@ -147,7 +162,8 @@ async def _trunks(look: Look, there: set[str]) -> AsyncIterator[Finding]:
     for prefix, suffix in (way for way in ways if any(way)):
         dialled = f"{prefix}NUMBER{suffix}"
         if local := _LOCAL.fullmatch(dialled):
-            yield _through_your_dialplan(local[1], dialled, there)
+            for finding in _through_your_dialplan(local[1], dialled, lines):
+                yield finding
         elif (trunk := _TRUNK.fullmatch(dialled)) is None:
             hint = f"{PREFIX} and {SUFFIX} in charging-globals.conf name no PJSIP endpoint and no Local context"
             yield warning(PART, f"forwards are dialled as {dialled}: {hint}; is that your trunk?")
@@ -156,14 +172,30 @@ async def _trunks(look: Look, there: set[str]) -> AsyncIterator[Finding]:
                 yield finding
 
 
-def _through_your_dialplan(context: str, dialled: str, there: set[str]) -> Finding:
-    if context not in there:
-        return problem(
-            PART, f"forwards are dialled as {dialled}, but the dialplan has no context {context}: none succeeds"
-        )
+def _through_your_dialplan(context: str, dialled: str, lines: list[Line]) -> Iterator[Finding]:
+    if context not in contexts(lines):
+        where = f"forwards are dialled as {dialled}, but the dialplan has no context {context}"
+        yield problem(PART, f"{where}: none succeeds")
+        return
     see = "`asterisk -rx 'pjsip show endpoint TRUNK' | grep -E 'allow_transfer|direct_media|rtp_timeout'`"
     what = f"forwards go through your own context {context}; which trunk it dials is not seen from here"
-    return unknown(PART, f"{what}: {see} must say false, false and more than 0")
+    yield unknown(PART, f"{what}: {see} must say false, false and more than 0")
+    behind = lines_behind(lines, context)
+    hands_on = any(HOPS in line.data for line in behind)
+    for line in filter(is_trunk_dial, behind):
+        yield from _your_dial(line, hands_on)
+
+
+def _your_dial(line: Line, hands_on: bool) -> Iterator[Finding]:
+    """What a ``Dial`` of the operator's should have, and what not, if forwards leave by it. ``hands_on``: his dialplan
+    hands Max-Forwards on in a way of its own."""
+    where, options = f"[{line.context}] {line.exten}: Dial({line.data})", dial_options(line)
+    if not hands_on and ONWARD not in options:
+        why = "a call that loops over several switches goes round until its money is gone (Max-Forwards begins again)"
+        yield warning(PART, f"{where}: {why}; add {ONWARD} to its options, or see docs/attach.md for FreePBX")
+    if parking := "".join(letter for letter in "kK" if letter in option_letters(options)):
+        why = "lets a party park the subscriber's phone, which then talks to nobody for free"
+        yield warning(PART, f"{where}: the option {parking} {why}; leave it out where forwards leave")
 
 
 async def _endpoint(look: Look, name: str) -> AsyncIterator[Finding]:

@@ -192,6 +192,10 @@ class DaemonProcess:
         """Put to the control interface. Raises LabError where it refuses."""
         return await self._ask("PUT", path, json=body)
 
+    async def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Patch at the control interface. Raises LabError where it refuses."""
+        return await self._ask("PATCH", path, json=body)
+
     async def delete(self, path: str) -> dict[str, Any]:
         """Delete at the control interface. Raises LabError where it refuses."""
         return await self._ask("DELETE", path)

@@ -23,6 +23,15 @@ SECOND_RING_GROUP = "+31850000086"
 DIALLED_BEFORE = "+31850000087"
 COLLEAGUE = "+31850000088"
 """Nothing to be charged: someone of the operator's own, who answers."""
+QUEUE_N = "+31850000089"
+FOLLOW_ME = "+31850000090"
+WITH_OWN_SUBROUTINES = "+31850000091"
+WITH_FEATURES = "+31850000092"
+WITH_FEATURES_N = "+31850000093"
+COMPLETES_CALLS = "+31850000094"
+"""Offers to ring back, as CCSS does."""
+WAITING = "+31850000095"
+"""A queue in which nobody answers."""
 
 DIALPLAN = f"""
 [trunk](+)
@@ -40,9 +49,30 @@ exten => {SECOND_RING_GROUP},1,Dial(Local/{RING_GROUP}@trunk&Local/closed@operat
 exten => {DIALLED_BEFORE},1,Dial(Local/greets@operator/n,,g)
  same => n,Goto(charging-incoming,{NUMBER},1)
 exten => {COLLEAGUE},1,Dial(Local/colleague@operator/n)
+exten => {QUEUE_N},1,Answer()
+ same => n,Queue(forwards-n,r)
+exten => {FOLLOW_ME},1,FollowMe(anna)
+exten => {WITH_OWN_SUBROUTINES},1,Dial(Local/{NUMBER}@charging-incoming,,b(notes^s^1)B(notes^s^1)U(notes))
+exten => {WITH_FEATURES},1,Set(__TRANSFER_CONTEXT=operator)
+ same => n,Dial(Local/{NUMBER}@charging-incoming,,tTkKxXhHwW)
+exten => {WITH_FEATURES_N},1,Set(__TRANSFER_CONTEXT=operator)
+ same => n,Dial(Local/{NUMBER}@charging-incoming/n,,tTkKxXhHwW)
+exten => {COMPLETES_CALLS},1,Set(CALLCOMPLETION(cc_agent_policy)=generic)
+ same => n,Set(CALLCOMPLETION(cc_monitor_policy)=generic)
+ same => n,Dial(Local/{NUMBER}@charging-incoming,2)
+ same => n,CallCompletionRequest()
+ same => n,Set(GLOBAL(OFFERED)=${{CC_REQUEST_RESULT}} ${{CC_REQUEST_REASON}})
+exten => {WAITING},1,Answer()
+ same => n,Queue(nobody)
 
 [outbound]
 exten => _+X.,1,Dial(PJSIP/${{EXTEN}}@world,,b(charging-onward^s^1))
+
+[notes]
+exten => s,1,Set(NOTED=${{CHANNEL}})
+ same => n,Set(CHANNEL(hangup_handler_push)=notes,ended,1)
+ same => n,Return()
+exten => ended,1,Return()
 
 [operator]
 exten => closed,1,Wait(30)
@@ -53,6 +83,21 @@ exten => elsewhere,1,Answer()
  same => n,Wait(60)
 exten => colleague,1,Answer()
  same => n,Echo()
+exten => 55,1,Goto(elsewhere,1)
+exten => 56,1,Goto(colleague,1)
+exten => 57,1,Answer()
+ same => n,Queue(nobody)
+exten => conference,1,Answer()
+ same => n,ConfBridge(1)
+exten => holding,1,Answer()
+ same => n,BridgeWait(1)
+exten => fetches,1,Answer()
+ same => n,ParkedCall(default,701)
+exten => picks,1,Answer()
+ same => n,TryExec(${{PICKS}})
+ same => n,Set(GLOBAL(PICKED)=nobody)
+exten => spies,1,Answer()
+ same => n,ChanSpy(PJSIP/world,q${{SPIES}})
 """
 
 QUEUES = f"""
@@ -61,6 +106,34 @@ QUEUES = f"""
 strategy = ringall
 timeout = 30
 member => Local/{NUMBER}@charging-incoming
+[forwards-n]
+strategy = ringall
+timeout = 30
+member => Local/{NUMBER}@charging-incoming/n
+[nobody]
+strategy = ringall
+"""
+FOLLOWME = f"""
+[anna]
+context => charging-incoming
+number => {NUMBER},20
+enable_callee_prompt => no
+"""
+CONFBRIDGE = """
+[general]
+[default_bridge]
+type = bridge
+[default_user]
+type = user
+quiet = yes
+"""
+FEATURE_CODES = """
+[featuremap]
+blindxfer = #1
+atxfer = *2
+disconnect = *0
+automixmon = *3
+parkcall = #7
 """
 
 PARKING = """
@@ -71,7 +144,11 @@ parkpos = 701-720
 context = parkedcalls
 """
 
-MODULES = ("app_echo", "app_queue", "res_parking", "app_directed_pickup", "res_pjsip_refer")
+MODULES = (
+    *("app_echo", "app_queue", "res_parking", "app_directed_pickup", "res_pjsip_refer", "app_channelredirect"),
+    *("app_confbridge", "app_followme", "app_bridgewait", "func_callcompletion"),
+)
+"""On builds that lack some of them what they do cannot be tried."""
 
 
 @contextlib.asynccontextmanager
@@ -89,13 +166,28 @@ async def transfers_allowed(lab: Lab) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
+async def feature_codes(lab: Lab) -> AsyncIterator[None]:
+    """The operator's phones have codes for transfer, parking and recording (features.conf)."""
+    features = lab.switch.folder / "etc" / "features.conf"
+    before = features.read_text()
+    features.write_text(before + FEATURE_CODES)
+    await lab.switch.cli("module reload features")
+    try:
+        yield
+    finally:
+        features.write_text(before)
+        await lab.switch.cli("module reload features")
+
+
+@contextlib.asynccontextmanager
 async def operator_setup(lab: Lab, contexts: str = DIALPLAN) -> AsyncIterator[None]:
     """The operator's contexts and queue are there, and gone afterwards."""
     etc = lab.switch.folder / "etc"
     dialplan = etc / "extensions.conf"
     before = dialplan.read_text()
-    (etc / "queues.conf").write_text(QUEUES)
-    (etc / "res_parking.conf").write_text(PARKING)
+    texts = {"queues": QUEUES, "res_parking": PARKING, "followme": FOLLOWME, "confbridge": CONFBRIDGE}
+    for name, text in texts.items():
+        (etc / f"{name}.conf").write_text(text)
     dialplan.write_text(before + contexts)
     for module in MODULES:
         await lab.switch.cli(f"module load {module}.so")

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -198,6 +198,12 @@ async def test_local_channels_in_the_way_and_callers_who_were_answered_before(la
         checked = await check(daemon)
     assert checked.of(Grade.PROBLEM) == []
     assert checked.says(Grade.UNKNOWN, "your own context outbound", "pjsip show endpoint")
+    assert checked.says(Grade.WARNING, "[outbound] _+X.: Dial(PJSIP/${EXTEN}@world)", "add b(charging-onward^s^1)")
+    onward = replace(there, new=there.new.replace("@world)", "@world,,b(charging-onward^s^1)K)"))
+    async with edited(lab, *local[:2], onward):
+        checked = await check(daemon)
+    assert checked.says(Grade.WARNING, "[outbound]", "the option K lets a party park")
+    assert not checked.says(Grade.WARNING, "[outbound]", "Max-Forwards")
 
 
 async def test_events_that_do_not_come_are_named(lab: Lab, daemon: DaemonProcess) -> None:

@@ -61,7 +61,9 @@ async def test_the_number_is_dialled_as_the_carrier_wants_it(lab: Lab, settings:
         await call.wait_end()
 
 
-@pytest.mark.parametrize("privacy", [(), ("Privacy: id",)], ids=["allowed", "withheld"])
+@pytest.mark.parametrize(
+    "privacy", [(), ("Privacy: id",), ("Privacy: id;critical",)], ids=["allowed", "withheld", "unread"]
+)
 @pytest.mark.parametrize("shown", ["caller", "subscriber"])
 async def test_the_number_that_a_forward_shows(lab: Lab, tmp_path: Path, shown: str, privacy: tuple[str, ...]) -> None:
     """A withheld caller stays withheld, whoever is shown."""

@@ -10,7 +10,11 @@ from charging.asterisk.dialplan import (
     STAKES,
     Line,
     contexts,
+    dial_options,
     differences,
+    is_trunk_dial,
+    lines_behind,
+    option_letters,
     running_lines,
     shipped_lines,
     ways_in,
@@ -109,3 +113,27 @@ def test_no_line_reads_through_import_which_holds_a_lock_that_sip_may_wait_for(f
     channel: all of Asterisk would stop (asterisk#307)."""
     lines = shipped(file).splitlines()
     assert not [line for line in lines if "IMPORT(" in line and not line.lstrip().startswith(";")]
+
+
+OUTBOUND = """
+[from-inside]
+include => routes
+[routes]
+exten => _+X.,1,Gosub(macro-trunk,s,1(1,${EXTEN}))
+ same => n,Macro(other)
+[macro-trunk]
+exten => s,1,Dial(PJSIP/${ARG2}@carrier,300,TkU(a,(b,c))b(x^s^1(1,2)))
+[macro-other]
+exten => s,1,Dial(${OUT}/${ARG2},,${OPTIONS}K)
+ same => n,Dial(Local/more@routes/n)
+[elsewhere]
+exten => s,1,Dial(PJSIP/nobody)
+"""
+
+
+def test_dials_behind_a_context_are_found_through_includes_and_subroutines() -> None:
+    found = [line for line in lines_behind(shipped_lines(OUTBOUND), "from-inside") if is_trunk_dial(line)]
+    assert [line.context for line in found] == ["macro-trunk", "macro-other"]
+    assert [dial_options(line) for line in found] == ["TkU(a,(b,c))b(x^s^1(1,2))", "${OPTIONS}K"]
+    assert [option_letters(dial_options(line)) for line in found] == ["TkUb", "K"]
+    assert dial_options(Line("one", "s", "", "Dial", "PJSIP/nobody")) == ""
