@@ -418,7 +418,7 @@ async def test_call_that_is_picked_up_while_it_rings_costs_nothing(lab: Lab, rin
 
 
 async def test_call_completion_is_not_offered_for_a_forward(lab: Lab, ringing: Engine) -> None:
-    """CCSS would ring back who found nobody there, on a channel of its own. PJSIP offers none, nor does a Local channel."""
+    """CCSS would ring back who found nobody there, on a channel of its own. Neither PJSIP nor Local have it."""
     call = await lab.place_call(COMPLETES_CALLS)
 
     async def told() -> str:
