@@ -272,7 +272,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     )
     sources = Sources(settings.agi.allow, settings.switch.ami.host)
     agi = _agi(config, clock, metrics, desk, sources)
-    fax = _fax(config, papers, registry, switch)
+    fax = _fax(config, papers, registry, switch, metrics)
     time = ProvenTime(store, clock, metrics.expiry_held.set)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
     calls = link, control, registry, load, lease, sources, agi, fax
@@ -363,7 +363,9 @@ def _papers(config: Config, clock: Clock) -> DocumentFolder | None:
     return DocumentFolder(settings, clock)
 
 
-def _fax(config: Config, papers: DocumentFolder | None, registry: Registry, switch: AsteriskSwitch) -> FaxDesk | None:
+def _fax(
+    config: Config, papers: DocumentFolder | None, registry: Registry, switch: AsteriskSwitch, metrics: Metrics
+) -> FaxDesk | None:
     fax = config.settings.fax
     if fax is None or papers is None:
         return None
@@ -376,6 +378,8 @@ def _fax(config: Config, papers: DocumentFolder | None, registry: Registry, swit
         horizon_s=config.settings.charging.horizon_s,
         at_once=fax.at_once,
         max_bytes=fax.max_bytes,
+        unpaid_max_s=fax.unpaid_line_s,
+        unpaid_refused=metrics.fax_unpaid_refusals.inc,
     )
 
 

@@ -235,6 +235,13 @@ class Metrics:
             known=[SERVICES],
         )
         self.free_seconds_used = self._counter("charging_free_seconds_used", "Free seconds used.")
+        self.fax_unpaid_seconds = self._counter(
+            "charging_fax_unpaid_seconds", "Seconds for which faxes held a line and delivered no page that pays for it."
+        )
+        self.fax_unpaid_refusals = self._counter(
+            "charging_fax_unpaid_refusals",
+            "Faxes refused because their account had held lines unpaid for fax.unpaid_line_s on that day.",
+        )
 
     def _make_switch(self) -> None:
         self.ami_up = self._gauge("charging_ami_up", "1 while the AMI link is up and reconciled, else 0.")

@@ -21,14 +21,27 @@ from charging.call.events import BlackBoxRead, Event, FaxOrdered, HangupOrdered,
 from charging.call.model import Policy, State
 from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
-from charging.clock import Instant
+from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
-from charging.ledger.model import Transfer
+from charging.ledger.model import Balance, Transfer, unpaid_line
 from charging.pricing.money import format_euro
 from charging.stored import VOLATILE
 
 SERVICE = "fax"
+ANSWERED = "ANSWER"
 RECORD_RETRY_S = 1
+SEND_FIRST_S = 120
+SEND_PAGE_S = 180
+"""A dense page at the slowest speed, with repetitions."""
+
+
+def send_s(pages: int) -> int:
+    """How long the sending of so many pages may take, in seconds; the switch ends it then."""
+    return SEND_FIRST_S + SEND_PAGE_S * pages
+
+
+UNPAID_HELD_S = send_s(1)
+"""Seconds that a fax on its way holds of what its account may use unpaid in a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +67,9 @@ class Fax(Piece):
     """Revision and digest of the tariff that gave the price."""
     dial_by: Instant
     """The switch does not dial after this."""
+    unpaid_max_s: int | None = None
+    """Seconds for which faxes of the account may hold lines on its day and confirm no page for it; ``None``: in
+    records of version 0.1, which count none."""
     seen: Annotated[bool, VOLATILE] = False
     """Whether the switch is known to have had a channel for it."""
     ordered: Annotated[bool, VOLATILE] = False
@@ -70,6 +86,24 @@ class Fax(Piece):
     def cost(self) -> int:
         """Micro-euro of all pages."""
         return self.pages * self.price
+
+    def opening(self, amount: int) -> dict[str, int]:
+        """The price, and some of the day's unpaid seconds."""
+        if self.unpaid_max_s is None:
+            return self.taken(amount)
+        return {**self.taken(amount), unpaid_line(self.day): min(UNPAID_HELD_S, self.unpaid_max_s)}
+
+    def floor(self, balance: str) -> int:
+        """How far a balance may go down."""
+        if self.unpaid_max_s is not None and balance == unpaid_line(self.day):
+            return -self.unpaid_max_s
+        return Piece.floor(self, balance)
+
+    def has_unpaid_left(self, balances: Mapping[str, Balance]) -> bool:
+        """Whether faxes of its account may hold lines unpaid for as long as one more does."""
+        key = unpaid_line(self.day)
+        wanted = self.opening(0).get(key, 0)
+        return not wanted or balances.get(key, Balance()).available - wanted >= self.floor(key)
 
 
 def open_transfer(fax: Fax) -> tuple[Fax, Transfer]:
@@ -124,7 +158,17 @@ def _box_read(fax: Fax, event: BlackBoxRead, now: Instant, policy: Policy) -> An
     sent = min(event.fax_pages, fax.pages)
     ended_us = event.ended_us or (fax.ended or now).wall_us
     fax = replace(fax, recorded=event.found)
-    return oneoff.settle(fax, sent * fax.price, _cdr(fax, event, sent, ended_us), ended_us, now)
+    unpaid_s = 0 if fax.unpaid_max_s is None else _unpaid_s(fax, event, sent, ended_us)
+    counted = {unpaid_line(fax.day): unpaid_s} if unpaid_s else {}
+    return oneoff.settle(fax, sent * fax.price, _cdr(fax, event, sent, ended_us, unpaid_s), ended_us, now, counted)
+
+
+def _unpaid_s(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> int:
+    """For how many seconds it held a line beyond what its delivered pages may take: all of them where none was. From
+    the order on, for the record has no time of the answer; a machine that did not answer held none."""
+    answered = not box.undialled and (box.dial_status in ("", ANSWERED) if box.found else fax.seen)
+    held_s = max(0, ended_us - fax.opened.wall_us) // MICROSECONDS
+    return max(0, held_s - (send_s(sent) if sent else 0)) if answered else 0
 
 
 _HANDLERS: Mapping[type, oneoff.Handler[Fax]] = dict(
@@ -138,7 +182,7 @@ _HANDLERS: Mapping[type, oneoff.Handler[Fax]] = dict(
 )
 
 
-def _cdr(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> str:
+def _cdr(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int, unpaid_s: int) -> str:
     """The JSON text of its CDR: the same members as a call's, where they mean something."""
     document = {
         "service": SERVICE,
@@ -158,6 +202,7 @@ def _cdr(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> str:
         "pages": sent,
         "document_pages": fax.pages,
         "page_price": format_euro(fax.price),
+        "unpaid_s": unpaid_s,
         "cost": format_euro(sent * fax.price),
         "tariff": fax.tariff,
     }

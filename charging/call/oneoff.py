@@ -20,7 +20,18 @@ from charging.call.events import BlackBoxRead, Event, Posted, SwitchSilent, Woke
 from charging.call.model import Policy, State
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
-from charging.ledger.model import CREDIT, Closed, Kind, Leg, Opened, OpenSession, Outcome, Transfer, day_spend
+from charging.ledger.model import (
+    AMOUNT_MAX,
+    CREDIT,
+    Closed,
+    Kind,
+    Leg,
+    Opened,
+    OpenSession,
+    Outcome,
+    Transfer,
+    day_spend,
+)
 from charging.stored import NEWER, VOLATILE, Codec, alive
 
 
@@ -72,6 +83,10 @@ class Piece:
         """What an amount in micro-euro takes, by balance: of credit, and of what the day may cost."""
         return {CREDIT: amount} if self.day_cap is None else {CREDIT: amount, day_spend(self.day): amount}
 
+    def opening(self, amount: int) -> dict[str, int]:
+        """What is reserved for a maximum price in micro-euro, by balance."""
+        return self.taken(amount)
+
     def floor(self, balance: str) -> int:
         """How far a balance may go down."""
         return -self.day_cap if self.day_cap is not None and balance == day_spend(self.day) else 0
@@ -113,10 +128,11 @@ def on(
 
 def reserve(piece: P, price: int, at_us: int) -> tuple[P, Transfer]:
     """Reserve micro-euro from credit alone (R9), within what the day may cost, and open the session."""
-    taken = piece.taken(price)
-    after = replace(piece, held=taken if price else {}, sequence=piece.sequence + 1)
+    wanted = piece.opening(price)
+    held = {key: amount for key, amount in wanted.items() if amount}
+    after = replace(piece, held=held, sequence=piece.sequence + 1)
     change = Opened(piece.switch, after.to_json(), piece.epoch, piece.sequence - 1)
-    legs = tuple(Leg(key, 0, taken[key], piece.floor(key)) for key in sorted(taken))
+    legs = tuple(Leg(key, 0, wanted[key], piece.floor(key)) for key in sorted(wanted))
     return after, _transfer(piece, Kind.RESERVE, at_us, legs, change)
 
 
@@ -143,16 +159,20 @@ def is_awaited(piece: Piece, event: BlackBoxRead, now: Instant, policy: Policy) 
     return event.found or now.mono_us - piece.ended.mono_us >= policy.black_box_wait_s * MICROSECONDS
 
 
-def settle(piece: P, charge: int, cdr: str, ended_us: int, now: Instant) -> tuple[P, tuple[Command, ...]]:
-    """Take ``charge`` micro-euro, give back the rest of what is held, and close the session."""
-    return _settle(piece, charge, Closed(cdr, ended_us, piece.epoch, piece.sequence - 1), now)
+def settle(
+    piece: P, charge: int, cdr: str, ended_us: int, now: Instant, counted: Mapping[str, int] = {}
+) -> tuple[P, tuple[Command, ...]]:
+    """Take ``charge`` micro-euro, give back the rest of what is held, and close the session. ``counted``: what is taken
+    besides of balances that only count, whatever their bound."""
+    taken = {**piece.taken(charge), **counted}
+    return _settle(piece, taken, Closed(cdr, ended_us, piece.epoch, piece.sequence - 1), now)
 
 
-def _settle(piece: P, charge: int, change: Closed, now: Instant) -> tuple[P, tuple[Command, ...]]:
-    taken = piece.taken(charge)
-    held = {**dict.fromkeys(taken, 0), **piece.held}
-    legs = tuple(Leg(key, -taken.get(key, 0), -held[key], piece.floor(key)) for key in sorted(held))
-    transfer = _transfer(piece, Kind.SETTLE if charge else Kind.RELEASE, now.wall_us, legs, change)
+def _settle(piece: P, taken: Mapping[str, int], change: Closed, now: Instant) -> tuple[P, tuple[Command, ...]]:
+    held, own = {**dict.fromkeys(taken, 0), **piece.held}, piece.taken(0)
+    floors = {key: piece.floor(key) if key in own else -AMOUNT_MAX for key in held}
+    legs = tuple(Leg(key, -taken.get(key, 0), -held[key], floors[key]) for key in sorted(held))
+    transfer = _transfer(piece, Kind.SETTLE if taken[CREDIT] else Kind.RELEASE, now.wall_us, legs, change)
     settling = replace(piece, state=State.SETTLING, pending=transfer, attempts=1, check_mono_us=None)
     return settling, (Post(transfer),)
 
@@ -162,9 +182,9 @@ def _settle_anew(piece: P, stored: OpenSession, now: Instant) -> tuple[P, tuple[
     charge."""
     assert piece.pending is not None, "there is something to settle"
     assert isinstance(piece.pending.change, Closed), "it closes by its only transfer"
-    charge = sum(-leg.posted for leg in piece.pending.legs if leg.balance == CREDIT)
+    taken = {CREDIT: 0, **{leg.balance: -leg.posted for leg in piece.pending.legs if leg.posted}}
     behind = replace(piece, sequence=stored.sequence + 1, held=dict(stored.holds))
-    settling, commands = _settle(behind, charge, replace(piece.pending.change, follows=stored.sequence), now)
+    settling, commands = _settle(behind, taken, replace(piece.pending.change, follows=stored.sequence), now)
     return settling, (Tell(told.SessionReasserted()), *commands)
 
 

@@ -57,6 +57,7 @@ class MeteredObserver:
                 metrics.charged.labels("voicemail").inc(charged)
             case call.FaxSettled(settled):
                 metrics.charged.labels("fax").inc(settled.get(CREDIT, 0))
+                metrics.fax_unpaid_seconds.inc(sum(n for key, n in settled.items() if key.startswith("unpaid:")))
             case call.PromptPlayed(prompt, result):
                 metrics.prompts.labels(prompt, result).inc()
             case told.BookingContradicted(kind=kind):

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import structlog
 
+from charging.call.fax import send_s
 from charging.fax import sandbox
-from charging.fax.desk import send_s
 from charging.fax.tiff import page_count
 from charging.service.refusal import Code, Obstacle, Refused
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -80,15 +80,7 @@ class FaxSent:
     """``False``: the same was asked before, and nothing was done now."""
 
 
-SEND_FIRST_S = 120
-SEND_PAGE_S = 180
-"""A dense page at the slowest speed, with repetitions."""
-
-
-def send_s(pages: int) -> int:
-    """How long the sending of so many pages may take, in seconds; the switch ends it then."""
-    return SEND_FIRST_S + SEND_PAGE_S * pages
-
+UNPAID_MAX_S = 3600
 
 Place = tuple[int, str]
 """Of a fax that is over, in the order of their ends: when it ended, its session."""
@@ -118,6 +110,10 @@ class FaxDesk:
     """Faxes on their way at the same time."""
     max_bytes: int
     """Of a document as it is handed in."""
+    unpaid_max_s: int = UNPAID_MAX_S
+    """Seconds for which faxes of one account may hold lines on one day and confirm no page for it."""
+    unpaid_refused: Callable[[], None] = lambda: None
+    """A fax was refused because its account has used these up."""
     opening: int = 0
     """Faxes whose price is being reserved: they are not open yet, and have their line already."""
 

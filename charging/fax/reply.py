@@ -84,6 +84,12 @@ _WORDS: dict[Wrong | Obstacle, tuple[str, str]] = {
         "Het document is te groot. Verstuur het in delen.",
         "The document is too large. Send it in parts.",
     ),
+    Obstacle.UNPAID_LINE: (
+        "Vandaag zijn te veel van uw faxen mislukt: aan de andere kant nam geen faxapparaat ze aan. Controleer de "
+        "nummers en probeer het morgen opnieuw. Er is niets afgeschreven.",
+        "Too many of your faxes failed today: no fax machine at the other end took them. Check the numbers, and try "
+        "again tomorrow. Nothing was charged.",
+    ),
     Obstacle.TROUBLE: (
         "Door een storing bij ons is de fax niet verstuurd. Er is niets afgeschreven. Probeer het later opnieuw.",
         "Through a failure of ours the fax was not sent. Nothing was charged. Please try again later.",

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
 
 from charging.call.events import FaxOrdered, HangupOrdered
-from charging.call.fax import Fax, open_transfer
+from charging.call.fax import Fax, open_transfer, send_s
 from charging.call.storage import revive
 from charging.clock import Clock
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, LedgerError, SwitchError
-from charging.fax.desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk, send_s
+from charging.fax.desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk
 from charging.fax.views import FaxView, view_of, view_of_cdr
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.model import CREDIT, Balance, Outcome
@@ -107,13 +107,14 @@ class Faxes:
         under_way = [view for view in await self._under_way(draft.account) if is_attempt(view.session, draft.id)]
         if under_way:
             return self._repeated(desk, under_way[-1], draft)
-        available = (await self._store.balances(draft.account)).get(CREDIT, Balance()).available
-        if available >= draft.price:
+        balances = await self._store.balances(draft.account)
+        available = balances.get(CREDIT, Balance()).available
+        if available >= draft.price and draft.has_unpaid_left(balances):
             return None
         known = await self._last_attempt(draft)
         if known is not None and known.dialled:
             return self._repeated(desk, known, draft)
-        return _too_little(replace(draft, pages=1), max(0, available))
+        return _short_of(desk, replace(draft, pages=1), balances)
 
     async def _draft(self, desk: FaxDesk, account: str, wish: FaxWish, key: str) -> Fax | Refused:
         """Everything about the fax but its pages."""
@@ -145,7 +146,9 @@ class Faxes:
             digest=await asyncio.to_thread(_digest, wish.data),
             tariff=f"{tariff.revision} {tariff.digest}",
             opened=now,
+            day=tariff.day_of(now.wall_us).isoformat(),
             dial_by=now.plus(DIAL_WITHIN_S),
+            unpaid_max_s=desk.unpaid_max_s,
         )
 
     async def _payer(self, account: str) -> Account | Refused:
@@ -184,7 +187,9 @@ class Faxes:
         base, attempts = draft.id, 0
         while True:
             now = self._clock.now()
-            draft = replace(draft, opened=now, dial_by=now.plus(DIAL_WITHIN_S), epoch=desk.registry.epoch)
+            day = self._tariff().day_of(now.wall_us).isoformat()
+            dial_by, epoch = now.plus(DIAL_WITHIN_S), desk.registry.epoch
+            draft = replace(draft, opened=now, day=day, dial_by=dial_by, epoch=epoch)
             fax, transfer = open_transfer(draft)
             try:
                 applied = await self._store.apply(transfer)
@@ -196,7 +201,7 @@ class Faxes:
                 desk.registry.start(fax)
                 return fax, paper
             if applied.outcome is Outcome.INSUFFICIENT:
-                return _too_little(draft, max(0, applied.balances.get(CREDIT, Balance()).available))
+                return _short_of(desk, draft, applied.balances)
             known = await self._last_attempt(replace(draft, id=base))  # the same key was used before
             if known is not None and known.dialled:
                 return self._repeated(desk, known, draft)
@@ -349,6 +354,20 @@ def _in_doubt(session: str) -> Refused:
     message = f"whether fax {session} was dialled is not known yet"
     advice = "ask again in a minute with the same key: it is sent once, and pages that are not sent cost nothing"
     return Refused(Code.UNAVAILABLE, message, advice)
+
+
+def _short_of(desk: FaxDesk, fax: Fax, balances: Mapping[str, Balance]) -> Refused:
+    """What a fax lacks: credit, or seconds for which its account may hold lines unpaid."""
+    available = balances.get(CREDIT, Balance()).available
+    if available < fax.cost or fax.has_unpaid_left(balances):
+        return _too_little(fax, max(0, available))
+    desk.unpaid_refused()
+    message = (
+        f"faxes of account {fax.account!r} have held lines for {fax.unpaid_max_s} s today, or hold them now, "
+        "for which no page was delivered"
+    )
+    advice = "nothing was charged; look whether its numbers are fax machines. It may send again tomorrow"
+    return Refused(Code.NOT_ALLOWED, message, advice, Obstacle.UNPAID_LINE)
 
 
 def _too_little(fax: Fax, available: int) -> TooLittle:

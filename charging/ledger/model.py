@@ -11,6 +11,7 @@ balance              unit            meaning
 ``granted:2026-11``  second          all that was granted of them; never lowered
 ``plan:2026-11:pro`` second          how many there were when a plan last raised them; never lowered
 ``day:2026-11-21``   micro-euro      minus what was spent on that day (calls, messages); its floor is minus the cap
+``unpaid:2026-11-21`` second        minus how long faxes of that day held lines unpaid; its floor is minus the bound
 ``calls``            call            posted is always 0; each running call reserves 1; its floor is minus the cap
 ===================  ==============  =====================================================================
 
@@ -58,6 +59,11 @@ CALLS = "calls"
 def bundle(month: str) -> str:
     """The balance of one month's free seconds; ``month`` is ``YYYY-MM`` in the operator's zone."""
     return f"bundle:{month}"
+
+
+def unpaid_line(day: str) -> str:
+    """The balance of a day, ``2026-11-21``, that counts seconds for which faxes held a line and nobody paid."""
+    return f"unpaid:{day}"
 
 
 def day_spend(day: str) -> str:

@@ -52,6 +52,8 @@ class Obstacle(StrEnum):
     TOO_MANY_PAGES = "too_many_pages"
     TOO_LARGE = "too_large"
     """The document has too many bytes."""
+    UNPAID_LINE = "unpaid_line"
+    """Faxes of the account have held lines today for as long as they may, and no page was delivered for it."""
     TROUBLE = "trouble"
     """The operator must mend something."""
 

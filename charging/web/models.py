@@ -325,7 +325,7 @@ def unit_of(balance: str) -> str:
     """What a balance counts."""
     if balance == CREDIT or balance.startswith("day:"):
         return "euro"
-    return "second" if balance.startswith(("bundle:", "granted:", "plan:")) else "call"
+    return "second" if balance.startswith(("bundle:", "granted:", "plan:", "unpaid:")) else "call"
 
 
 def amount_text(balance: str, amount: int) -> str:

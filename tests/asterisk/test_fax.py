@@ -73,6 +73,7 @@ async def test_r3_r9_fax_is_reserved_before_and_charged_per_page_never_from_free
         assert (await live.balance())["free_seconds"]["left"] == 60, "free minutes never pay for a fax"
         cdr = await live.cdr()
         assert (cdr["service"], cdr["pages"], cdr["cost"], cdr["number"]) == ("fax", 2, "0.16", NUMBER)
+        assert cdr["unpaid_s"] == 0
         assert len(await live.cdrs(1)) == 1
 
 
@@ -93,6 +94,7 @@ async def test_r3_fax_that_breaks_off_in_its_first_page_costs_nothing(lab: Lab, 
         assert (fax["state"], fax["status"], fax["pages_sent"], fax["cost"]) == ("failed", "FAILED", 0, "0.00")
         await live.nothing_reserved()
         assert await live.posted() == CREDIT
+        assert (await live.cdr())["unpaid_s"] >= 7, "it held the line for eight seconds, and nobody paid"
 
 
 async def test_r3_fax_cancelled_in_its_first_page_costs_nothing(lab: Lab, tmp_path: Path) -> None:

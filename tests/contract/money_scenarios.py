@@ -86,6 +86,14 @@ SCENARIOS = {
         m4 reserve s2:open credit=/50 day:2026-11-21=/50@-150 -> created credit 200/50 day:2026-11-21 -100/50
         f1 charge s3:open credit=-1 day:2026-11-21=-1@-150 -> insufficient credit 200/50 day:2026-11-21 -100/50
     """,
+    "what_only_counts_is_bounded_as_it_begins_and_booked_whatever_it_was": """
+        f1 reserve s1:open unpaid:1=/300@-600      -> created unpaid:1 0/300
+        f2 reserve s2:open unpaid:1=/300@-600      -> created unpaid:1 0/600
+        f3 reserve s3:open unpaid:1=/300@-600      -> insufficient unpaid:1 0/600
+        e1 release s1:close unpaid:1=-900/-300@-9007199254740991 -> created unpaid:1 -900/300
+        e2 settle s2:close unpaid:1=/-300@-600     -> created unpaid:1 -900/0
+        f4 reserve s4:open unpaid:1=/1@-900        -> insufficient unpaid:1 -900/0
+    """,
     "a_leg_that_raises_available_is_never_refused": """
         d1 correct credit=-50@-50                  -> created credit -50/0
         t1 top_up credit=+10                       -> created credit -40/0

@@ -84,7 +84,7 @@ async def test_r14_upload_is_answered_at_once_with_its_pages_and_their_price(off
     assert (sent["state"], sent["pages"], sent["page_price"], sent["cost"]) == ("sending", 3, "0.08", "0.24")
     assert (sent["number"], sent["target"], sent["document"]) == (NUMBER, TARGET, "offer.pdf")
     assert [order.target for order in office.line.orders] == [TARGET]
-    assert await office.rig.reserved() == {"credit": 3 * PAGE}
+    assert (await office.rig.reserved())["credit"] == 3 * PAGE
 
 
 async def test_r9_r14_upload_without_enough_credit_says_what_is_missing_whatever_free_minutes_are_left(
