@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from charging.asterisk.control import KEY_ENDS
 from charging.engine.sessions import HOUSEKEEPING_S
 from charging.lab import CallState, Lab, mobile
 from charging.lab.ami import LabAmi, Message
@@ -149,3 +150,20 @@ async def test_record_of_a_call_that_nobody_decided_names_what_the_operator_has_
     key, record = await only_record(lab)
     assert key.startswith("nosession-")
     assert record["switch"] == noted
+
+
+async def test_many_records_are_told_in_parts_that_leave_out_none(lab: Lab) -> None:
+    """What the switch finds by a pattern is what ends so, whatever the sign."""
+    keys = {f"walls-{sign}{end}" for sign in "x.-" for end in KEY_ENDS} | {"walls-A"}
+    for key in keys:
+        await lab.switch.action("DBPut", {"Family": "charging", "Key": key, "Val": "v2|dial=BUSY"})
+    try:
+        parts: dict[str, set[str]] = {}
+        for end in KEY_ENDS:
+            told = await lab.switch.listing("DBGetTree", {"Family": "charging", "Key": f"%{end}"})
+            parts[end] = {one["Key"].removeprefix("/charging/") for one in told}
+            assert all(key.lower().endswith(end) for key in parts[end]), end
+        assert keys <= set().union(*parts.values())
+    finally:
+        for key in keys:
+            await lab.switch.action("DBDel", {"Family": "charging", "Key": key})

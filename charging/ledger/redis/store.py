@@ -58,6 +58,7 @@ from charging.ledger.redis.records import (
 from charging.ledger.redis.schema import RedisSchema
 from charging.ledger.redis.url import RedisUrl
 from charging.ledger.rules import check_request
+from charging.tasks import in_turns
 
 STEP_ENTRIES = 5_000
 """Removed by one command, while which the server answers nobody else: some milliseconds."""
@@ -161,7 +162,8 @@ class RedisStore(RedisSchema):
         indexes = await asyncio.gather(*(self._client.command("SMEMBERS", self._keys.switch(one)) for one in switches))
         members = {split_index_member(member) for index in indexes for member in index}
         records = await self._fields(members, "sessions")
-        return [load_session(account, session, record) for (session, account), record in records.items()]
+        named = in_turns(records.items())
+        return [load_session(account, session, record) async for (session, account), record in named]
 
     async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
         pattern = index_member(_literally(session), "*")

@@ -52,6 +52,7 @@ from charging.ledger.sqlite.file import (
 from charging.ledger.sqlite.reader import Reader
 from charging.ledger.sqlite.writer import Writer
 from charging.ledger.unfinished import MARK, assert_whole
+from charging.tasks import in_turns
 
 TIMEOUT_S = 5.0
 """How long a call waits for the store before it is LedgerUnavailable."""
@@ -159,7 +160,7 @@ class SqliteStore(SqliteDocuments):
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         statement = queries()["sessions" if account is None else "sessions_of_account"]
         rows = await self._reader.rows(statement, {"switch": switch, "account": account})
-        return [sqlite_rows.open_session(row) for row in rows]
+        return [sqlite_rows.open_session(row) async for row in in_turns(rows)]
 
     async def sessions_page(self, after: str, limit: int) -> Sequence[OpenSession]:
         rows = await self._reader.rows(queries()["sessions_after"], (after, limit))

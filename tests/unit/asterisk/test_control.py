@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from charging.asterisk import variables
 from charging.asterisk.control import (
+    KEY_ENDS,
     MAX_DEADLINE_TRIES,
     CallControl,
     ChannelStatus,
@@ -234,6 +235,42 @@ async def test_many_records_are_read_in_turns_with_the_calls(control: CallContro
     reading = asyncio.create_task(control.black_box())
     assert await turns_of(reading) >= 1_000 // Breath.TURNS
     assert list(await reading) == keys
+
+
+async def test_many_records_are_asked_for_in_parts_and_few_at_once(control: CallControl, link: RecordingLink) -> None:
+    """While Asterisk tells a list, no other order is answered, and no dialplan reads its database."""
+    keys = [f"nosession-{number}.1" for number in range(2_000)]
+
+    def tell(count: int) -> None:
+        entries = [
+            AmiMessage.of(Event="DBGetTreeResponse", Key=f"/charging/{k}", Val="v2|dial=BUSY") for k in keys[:count]
+        ]
+        link.replies["DBGetTree"] = Reply(AmiMessage.of(), tuple(entries))
+
+    async def parts(count: int) -> list[str]:
+        tell(count)
+        link.orders.clear()
+        assert len(await control.black_box()) == count
+        return [str(fields.get("Key", "")) for _, fields in link.orders]
+
+    every = [f"%{sign}" for sign in KEY_ENDS]
+    assert await parts(2_000) == every, "nobody knows yet"
+    assert await parts(1_000) == every, "there were many"
+    assert await parts(1_001) == [""], "there were few"
+    assert await parts(3) == every
+    assert await parts(0) == [""]
+
+
+async def test_of_a_switch_that_knows_no_patterns_all_are_asked_for(control: CallControl, link: RecordingLink) -> None:
+    entry = AmiMessage.of(Event="DBGetTreeResponse", Key="/charging/s-1", Val="v2|dial=BUSY")
+    whole = Reply(AmiMessage.of(), (entry,))
+
+    def answer() -> None:
+        literally = "Key" in link.orders[-1][1]
+        link.replies["DBGetTree"] = Reply(AmiMessage.of()) if literally else whole
+
+    link.meanwhile = answer
+    assert list(await control.black_box()) == ["s-1"]
 
 
 @pytest.mark.parametrize("key", ["s-1,x", "s-1:s-2", "a/b", "${SHELL(id)}", "s 1", "", "k" * 201])
