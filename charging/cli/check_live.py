@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from charging.asterisk.numbers import scaled
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.numbers import scaled, whole
 from charging.asterisk.probe import Found
 from charging.asterisk.reply import LinkState
 from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
@@ -21,6 +23,11 @@ from charging.settings import Config
 from charging.tasks import end
 
 LOOK_TIMEOUT_S = 40
+SPOOL = Path("/var/spool/asterisk/voicemail")
+SPOOL_BYTES_A_S = 20_000
+"""A message in the three formats of Debian's voicemail.conf: wav49, gsm, and wav with 16,000."""
+MESSAGES, CALL_S = 100, 600
+"""Asterisk's own ``maxmsg``; and the seconds after which our dialplan ends a call to a mailbox."""
 NO_LINK = {
     LinkState.UNREACHABLE: (
         "AMI can not be reached",
@@ -267,6 +274,8 @@ async def _voicemail(look: Look) -> AsyncIterator[Finding]:
         what = f"{len(endless)} mailboxes have no longest message ({_some(endless)})"
         cure = "give each maxsecs=180 in its options, then `asterisk -rx 'voicemail reload'`"
         yield warning(PART, f"{what}: theirs last up to ten minutes; {cure}")
+    if entries:
+        yield _room(sum(map(_most_s, entries)), len(entries))
     there = {entry.get("VoiceMailbox") for entry in entries}
     without = sorted(number for number, mailbox in look.mailboxes.items() if mailbox not in there)
     if without:
@@ -274,6 +283,25 @@ async def _voicemail(look: Look) -> AsyncIterator[Finding]:
         yield warning(PART, f"{what}: their calls are not answered where voicemail is due; add them, or mean it so")
     else:
         yield ok(PART, f"{len(there)} mailboxes in [charging] of voicemail.conf; every number has one")
+
+
+def _most_s(entry: AmiMessage) -> int:
+    """Of a mailbox: how many seconds of messages callers can leave in it."""
+    longest = whole(entry.get("MaxMessageLength")) or CALL_S
+    return (whole(entry.get("MaxMessageCount")) or MESSAGES) * min(longest, CALL_S)
+
+
+def _room(seconds: int, mailboxes: int) -> Finding:
+    """Whether strangers can fill the disk. The spool may be another machine's: then its operator must look."""
+    needed = seconds * SPOOL_BYTES_A_S
+    what = f"callers can leave {needed / 1e9:.1f} GB of messages in {mailboxes} mailboxes"
+    if not SPOOL.is_dir():
+        return ok(PART, f"{what}: so much must be free for {SPOOL}, on the switch's machine")
+    free = shutil.disk_usage(SPOOL).free
+    if needed <= free:
+        return ok(PART, f"{what}, and {free / 1e9:.1f} GB are free for {SPOOL}")
+    cure = "lower maxmsg or maxsecs, or give the spool a file system of its own, so that it fills no other"
+    return warning(PART, f"{what}, but {free / 1e9:.1f} GB are free for {SPOOL}: {cure}")
 
 
 def _some(names: list[str]) -> str:

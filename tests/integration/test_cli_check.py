@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -325,6 +326,22 @@ async def test_mailboxes_without_a_longest_message_are_told(
     ran = await check(ami)
     assert ran.code == 0
     assert len([line for line in graded(ran, "warning") if "no longest message (31850000001)" in line]) == warnings
+
+
+@pytest.mark.parametrize(("free", "grade"), [(540_000_000, "ok"), (539_999_999, "warning")])
+async def test_a_disk_that_callers_can_fill_with_messages_is_told(
+    check: CheckLive, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, grade: str
+) -> None:
+    monkeypatch.setattr("charging.cli.check_live.SPOOL", tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+    where = (("Event", "VoicemailUserEntry"), ("VMContext", "charging"), ("MaxMessageLength", "180"))
+    mailboxes = (("31850000001", "50"), ("31850000002", "100"))
+    entries = [(*where, ("VoiceMailbox", box), ("MaxMessageCount", count)) for box, count in mailboxes]
+    ami.answers["VoicemailUsersList"] = lambda message: listing(message, "VoicemailUserEntryComplete", entries)
+    ran = await check(ami)
+    assert ran.code == 0
+    (told,) = (line for line in graded(ran, grade) if "callers can leave" in line)
+    assert "0.5 GB of messages in 2 mailboxes" in told
 
 
 @pytest.mark.parametrize("asked", ["127.0.0.1:4573", "127.0.0.2:4999", "198.51.100.9:4999", "4999", "[::1]:4999"])
