@@ -17,11 +17,18 @@ UNKNOWN = "control"
 
 _FORM = re.compile(r"[a-z]{1,16}(:[!-~]{1,80})?")
 _ACTOR: ContextVar[str] = ContextVar("actor", default=DAEMON)
+_FOR_CUSTOMER: ContextVar[bool] = ContextVar("for_customer", default=False)
 
 
 def actor() -> str:
     """Who acts now."""
     return _ACTOR.get()
+
+
+def is_for_customer() -> bool:
+    """Whether a customer sees what is answered now: a number that its caller withholds is shown to none, though the
+    operator may keep it for his own eyes."""
+    return _FOR_CUSTOMER.get() or actor().startswith("customer:")
 
 
 def named(text: str) -> str:
@@ -30,10 +37,11 @@ def named(text: str) -> str:
 
 
 @contextmanager
-def acting(who: str) -> Iterator[None]:
-    """What is done within is done by ``who``."""
-    before = _ACTOR.set(named(who))
+def acting(who: str, *, for_customer: bool = False) -> Iterator[None]:
+    """What is done within is done by ``who``, and, if so, what is answered is for a customer."""
+    before, shown_before = _ACTOR.set(named(who)), _FOR_CUSTOMER.set(for_customer)
     try:
         yield
     finally:
         _ACTOR.reset(before)
+        _FOR_CUSTOMER.reset(shown_before)

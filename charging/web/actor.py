@@ -7,6 +7,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from charging.service.actor import acting
 
 HEADER = "x-charging-actor"
+FOR_CUSTOMER = "x-charging-for-customer"
+"""There: a customer sees the answer."""
 
 
 class Acting:
@@ -19,5 +21,7 @@ class Acting:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        with acting(dict(scope["headers"]).get(HEADER.encode(), b"").decode("latin-1")):
+        headers = dict(scope["headers"])
+        who = headers.get(HEADER.encode(), b"").decode("latin-1")
+        with acting(who, for_customer=FOR_CUSTOMER.encode() in headers):
             await self._app(scope, receive, send)

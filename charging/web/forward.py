@@ -16,8 +16,8 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from charging.errors import LedgerUnavailable
-from charging.service.actor import actor
-from charging.web.actor import HEADER
+from charging.service.actor import actor, is_for_customer
+from charging.web.actor import FOR_CUSTOMER, HEADER
 from charging.web.problem import RETRY_AFTER_S, ledger_response, problem_response
 
 LIVE = tuple(
@@ -91,6 +91,8 @@ class Forward:
             url += f"?{quote(query, safe=_QUERY_SAFE)}"
         headers = [(name, value) for name, value in request.scope["headers"] if name in _PASSED]
         headers.append((HEADER.encode(), actor().encode()))
+        if is_for_customer():
+            headers.append((FOR_CUSTOMER.encode(), b"yes"))
         try:
             answer = await self._daemon.request(request.method, url, content=await request.body(), headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):

@@ -14,6 +14,7 @@ from charging.call.decided import Turn, advice, explanation
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import CREDIT, JournalLine, Kind
 from charging.pricing.money import format_euro
+from charging.service.actor import is_for_customer
 from charging.service.balance import BalanceView
 from charging.service.decisions import Kept
 from charging.service.fax_address import FaxAddress, NewFaxAddress
@@ -343,7 +344,9 @@ class CallOut(BaseModel):
     account: str
     number: str
     caller: str
-    withheld: bool = Field(description="the caller withholds his number: show it to no customer")
+    withheld: bool = Field(
+        description="the caller withholds his number: show it to no customer (tokens bound to an account see none)"
+    )
     target: str
     plan: str
     destination: str
@@ -367,7 +370,7 @@ class CallOut(BaseModel):
             session=session.id,
             account=session.account,
             number=session.number,
-            caller=session.caller,
+            caller="" if session.withheld and is_for_customer() else session.caller,
             withheld=session.withheld,
             target=session.target,
             plan=session.plan,

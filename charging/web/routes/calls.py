@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query
 from charging.clock import MICROSECONDS
 from charging.ledger.model import CdrRow
 from charging.service import text
+from charging.service.actor import is_for_customer
 from charging.service.decisions import Sought
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
@@ -157,4 +158,4 @@ def cdr_of(row: CdrRow) -> Cdr:
         document = None
     if not isinstance(document, dict):
         return {"session": row.session, "account": row.account, "unreadable": True}
-    return document
+    return {**document, "caller": ""} if document.get("withheld") and is_for_customer() else document

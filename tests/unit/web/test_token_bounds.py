@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import pytest
 
 from charging.errors import ConfigError, Problem
+from charging.ledger.model import Closed, Kind, Opened, Outcome, Transfer
 from charging.pricing.money import parse_euro
 from charging.service.numbers import NumberChanges
 from charging.service.tokens import Bounds, NewToken, Scope
 from tests.fakes.clock import FakeClock
+from tests.unit.call.test_table import running
 from tests.unit.service.conftest import Shop
 from tests.unit.web.door import Door
 
 ANNAS, BERTS = "+31201234567", "+31207654321"
+CALLER = "+31107654321"
 
 
 @pytest.fixture
@@ -216,3 +221,23 @@ async def test_a_bound_token_is_told_of_a_tariff_that_cannot_be_read(door: Door,
     shop.service.numbers._tariff = broken
     problem = await door(annas, "GET", f"/numbers/{ANNAS}", 503)
     assert problem.json()["code"] == "bad_file"
+
+
+@pytest.mark.parametrize("whose", ["bound", "operator's"])
+async def test_a_withheld_number_that_the_operator_keeps_is_shown_to_no_token_of_a_customer(
+    door: Door, shop: Shop, whose: str
+) -> None:
+    call = replace(running(), account="anna", caller=CALLER, withheld=True)
+    cdr = json.dumps({"session": "over", "account": "anna", "caller": CALLER, "withheld": True})
+    for change in (Opened("test", call.to_json()), Closed(cdr, 1, opens=True)):
+        session = call.id if isinstance(change, Opened) else "over"
+        kind = Kind.RESERVE if isinstance(change, Opened) else Kind.RELEASE
+        opened = Transfer(id=session, account="anna", kind=kind, at_us=1, session=session, change=change)
+        assert (await shop.store.apply(opened)).outcome is Outcome.CREATED
+    token = await bound(door, Scope.READ, account="anna") if whose == "bound" else "read"
+    for path in ("/calls?account=anna", "/cdrs?account=anna", f"/calls/{call.id}", "/accounts/anna/balance"):
+        answer = (await door(token, "GET", path)).text
+        assert '"withheld":true' in answer.replace(" ", ""), path
+        assert (CALLER in answer) == (whose == "operator's"), path
+    for path in ("/accounts/anna/journal", "/decisions?account=anna"):
+        assert CALLER not in (await door(token, "GET", path)).text
