@@ -27,14 +27,14 @@ demo: venv ## a real call on a real Asterisk: decided, charged, warned, cut
 
 test: venv ## everything that matters, the real Asterisk included
 	@.ci/setup docs
-	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester
+	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester chromium
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
 	@.ci/test -m "not long"
 
 test-all: venv ## the same, and the long stories
 	@.ci/setup docs
-	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester systemd postfix
+	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester systemd postfix chromium
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
 	@.ci/test
@@ -100,8 +100,8 @@ recordings: venv ## tests/data/ami and tests/data/agi again, of the branch of As
 	@.ci/setup optional-tools debootstrap
 	$(PYTHON) -m tests.asterisk.record
 
-pictures: venv ## docs/pictures/: the demo and the dashboard, each from a run on the real Asterisk
-	@.ci/setup tools prometheus
+pictures: venv ## docs/pictures/: the demo and the dashboard from runs on the real Asterisk, the console in a real browser
+	@.ci/setup tools prometheus chromium
 	@.ci/setup optional-tools debootstrap
 	$(PYTHON) -m tests.pictures
 

@@ -16,7 +16,6 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,8 +24,8 @@ import structlog
 from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging import __version__
+from charging.app_api import FRONTS, keep_api
 from charging.app_api import PROGRAM as API_PROGRAM
-from charging.app_api import keep_api
 from charging.app_notices import Notices
 from charging.app_surroundings import accepted_of, mail_trouble, missing_prompts, unusable_fax_folder, wrong_templates
 from charging.asterisk.control import CallControl
@@ -419,9 +418,9 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "look-around": _look_around(engine),
         "reloads": _reload_when_told(engine, hung_up),
     }
-    if settings.api is not None:
-        turned = partial(engine.metrics.count_turned, "api")
-        duties["api"] = keep_api(engine.config, engine.clock, turned, engine.api_program, listening["api"])
+    if fronts := {name: listening[name] for name in FRONTS if name in listening}:
+        turned = engine.metrics.count_turned
+        duties["api"] = keep_api(engine.config, engine.clock, turned, engine.api_program, fronts)
     if engine.fax is not None:
         duties["fax-documents"] = engine.fax.papers.sweep_for_ever()
     if days := engine.config.settings.privacy.cdr_numbers_days:
@@ -497,7 +496,7 @@ async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | No
     duties = Tasks()
     try:
         engine.metrics.ledger_up.set(1)
-        listening = {name: asyncio.Event() for name in ("control", "http", "api") if getattr(settings, name)}
+        listening = {name: asyncio.Event() for name in ("control", "http", *FRONTS) if getattr(settings, name)}
         for name, duty in _duties(engine, listening, hung_up or asyncio.Event()).items():
             duties.begin(duty, name)
         await engine.sources.resolve()
@@ -530,8 +529,7 @@ def within_descriptors(config: Config) -> Config:
     as it may be. FastAGI keeps what it is set to. Raises ChargingError where that is not possible."""
     settings = config.settings
     others = {"control": settings.control.max_connections, "http": settings.http.max_connections}
-    if settings.api is not None:
-        others["api"] = settings.api.max_connections
+    others |= {name: section.max_connections for name in FRONTS if (section := getattr(settings, name)) is not None}
     calls = settings.agi.max_connections
     limit = raise_limit(wanted(calls, others))
     given = shares(limit, calls, others)

@@ -1,8 +1,8 @@
-"""The public interface in a process of its own: started by the daemon, ended with it.
+"""The public interface and the console in a process of their own: started by the daemon, ended with it.
 
 The process that decides calls does nothing else. This one reads the ledger by itself and hands changes on to the
-daemon (`charging.web.forward`). The daemon holds the listening socket, so that the address is taken for as long as it
-runs, and starts the process with the first connection; what connects while it is restarted waits in the socket's
+daemon (`charging.web.forward`). The daemon holds the listening sockets, so that the addresses are taken for as long as
+it runs, and starts the process with the first connection; what connects while it is restarted waits in the sockets'
 queue. What the process has to know comes on its standard input, whose end tells that the daemon has ended, however
 that came about.
 """
@@ -16,28 +16,37 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from typing import BinaryIO, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, BinaryIO, NoReturn
 
 import httpx
 import structlog
+from starlette.types import ASGIApp
 
 from charging.app_surroundings import accepted_of
+from charging.call.cdr import iso
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.door import Turned, listen
 from charging.errors import ChargingError, ConfigError
 from charging.ledger.open import open_store
+from charging.ledger.port import Store
 from charging.logs import configure_logs
+from charging.notify.outbox import Outbox, State
 from charging.service.live import NoCalls
+from charging.service.operators import Operators
 from charging.service.service import Service
 from charging.service.tokens import USES_EVERY_S, Tokens
-from charging.settings import Config
+from charging.settings import Config, Settings
 from charging.tariff.in_force import TariffHere
 from charging.tariff.reading import give_way
 from charging.tasks import Tasks
 from charging.web.api import api_app
+from charging.web.console.app import console_app
+from charging.web.console.asks import Asks
+from charging.web.console.tariff_file import TariffFile
 from charging.web.forward import daemon_at
 from charging.web.listen import Front, HttpLimits, serve_on
+from charging.web.settings import Api, Console
 
 PROGRAM = (sys.executable, "-P", "-m", "charging.app_api")
 """``-P``: as for `charging.tariff.reading`."""
@@ -51,9 +60,15 @@ start on a busy machine."""
 END_S = 4
 """For requests in flight when the daemon ends; longer than the server itself gives them."""
 
-FRONT = "api"
-"""The section of charging.yaml, and what the listener is called."""
+MAIL_PAGES = 20
+"""So many thousand notices are looked through for the mail's health."""
+
+FRONTS = ("api", "console")
+"""The sections of charging.yaml that this process serves, and what their listeners are called."""
 _WHYS = frozenset(one.value for one in Turned)
+
+Turning = Callable[[str, str], None]
+"""Told the front and why it turned someone away."""
 
 log = structlog.get_logger("charging.api")
 
@@ -64,22 +79,23 @@ log = structlog.get_logger("charging.api")
 async def keep_api(
     config: Config,
     clock: Clock,
-    turned: Callable[[str], None],
+    turned: Turning,
     program: Sequence[str] = PROGRAM,
-    listening: asyncio.Event | None = None,
+    fronts: Mapping[str, asyncio.Event] | None = None,
 ) -> NoReturn:
-    """Serve the public interface until cancelled; ``turned`` is told why someone was not let in. ``program`` is given
-    the sockets' descriptors; ``listening`` is set once they are there. Raises CannotServe."""
-    api = config.settings.api
-    assert api is not None, "asked for by its section"
+    """Serve the ``fronts`` (left out: the public interface) until cancelled; ``turned`` is told by which of them, and
+    why, someone was not let in. ``program`` is given their sockets' descriptors; a front's event is set once its socket
+    is there. Raises CannotServe."""
     with contextlib.ExitStack() as held:
-        listeners = [held.enter_context(one) for one in listen(api.host, api.port, FRONT)]
-        for one in listeners:
-            one.setblocking(False)
-        if listening is not None:
+        listeners: dict[str, list[socket.socket]] = {}
+        for front, listening in (fronts or {"api": asyncio.Event()}).items():
+            section = getattr(config.settings, front)
+            listeners[front] = [held.enter_context(one) for one in listen(section.host, section.port, front)]
+            for one in listeners[front]:
+                one.setblocking(False)
             listening.set()
         while True:
-            await _connection(listeners)
+            await _connection([one for of_front in listeners.values() for one in of_front])
             code = await _run(config, listeners, turned, program)
             (log.error if code else log.info)("api_process_ended", code=code)
             await clock.sleep_until(clock.now().mono_us + PAUSE_S * MICROSECONDS)
@@ -98,13 +114,17 @@ async def _connection(listeners: Sequence[socket.socket]) -> None:
 
 
 async def _run(
-    config: Config, listeners: Sequence[socket.socket], turned: Callable[[str], None], program: Sequence[str]
+    config: Config, listeners: Mapping[str, Sequence[socket.socket]], turned: Turning, program: Sequence[str]
 ) -> int:
     """One process, from its start to its end; its exit code."""
-    descriptors = [one.fileno() for one in listeners]
+    descriptors = [(front, one.fileno()) for front, of_front in listeners.items() for one in of_front]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *program, *map(str, descriptors), stdin=pipe, stdout=pipe, pass_fds=descriptors
+        *program,
+        *(f"{front}={number}" for front, number in descriptors),
+        stdin=pipe,
+        stdout=pipe,
+        pass_fds=[number for _, number in descriptors],
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -125,7 +145,7 @@ async def _run(
             await process.wait()
 
 
-async def _speaks_to_the_end(process: asyncio.StreamReader, turned: Callable[[str], None]) -> bool:
+async def _speaks_to_the_end(process: asyncio.StreamReader, turned: Turning) -> bool:
     """Listen to the process until it ends; ``False``: it says nothing for so long that it must be frozen."""
     while True:
         try:
@@ -135,8 +155,9 @@ async def _speaks_to_the_end(process: asyncio.StreamReader, turned: Callable[[st
             return False
         if not line:
             return True
-        if (why := line.decode().strip()) in _WHYS:
-            turned(why)
+        front, _, why = line.decode().strip().partition(" ")
+        if why in _WHYS:
+            turned(front, why)
 
 
 # --- in the process --------------------------------------------------------------------------------------------------
@@ -175,10 +196,11 @@ async def _tell_uses(tokens: Tokens, daemon: httpx.AsyncClient, clock: Clock) ->
                     waiting = {}
 
 
-async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: BinaryIO, clock: Clock) -> None:
+async def _serve(
+    config: Config, listeners: Mapping[str, Sequence[socket.socket]], daemon: BinaryIO, clock: Clock
+) -> None:
     """Until the daemon closes its end of our standard input, or someone says so."""
-    settings, api = config.settings, config.settings.api
-    assert api is not None, "that is why we run"
+    settings = config.settings
     store = open_store(
         settings.ledger.url,
         password=config.ledger_password,
@@ -191,16 +213,8 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: Bin
         store=store, tariff=tariff.current, clock=clock, funds_changed=lambda _account: None, live=NoCalls()
     )
     to_daemon = daemon_at(settings.control.socket)
-    fax_bytes_max = settings.fax.max_bytes if settings.fax is not None else None
     tokens = Tokens(store, clock)
-    app = api_app(
-        service,
-        tokens,
-        api,
-        fax_bytes_max=fax_bytes_max,
-        daemon=to_daemon,
-    )
-    front = Front(FRONT, HttpLimits(api.max_connections), api.trusted_proxies, lambda why: _say(why.value))
+    apps = _apps(settings, service, store, tokens, to_daemon)
     await store.open()
     duties, gone = Tasks(), asyncio.Event()
     try:
@@ -212,12 +226,66 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], daemon: Bin
         duties.begin(_stay_alive(clock), "alive")
         duties.begin(_watch(tariff, clock), "tariff-watch")
         duties.begin(_tell_uses(tokens, to_daemon, clock), "token-uses")
-        duties.begin(serve_on(app, listeners, front), "api")
+        for front, sockets in listeners.items():
+            duties.begin(serve_on(apps[front](), sockets, _front(front, getattr(settings, front))), front)
         await duties.until(gone)
     finally:
         await duties.end()
         await to_daemon.aclose()
         await store.close()
+
+
+class MailsShown:
+    """What the console shows of mails to subscribers."""
+
+    def __init__(self, store: Store, are_sent: bool) -> None:
+        self._outbox = Outbox(store)
+        self._are_sent = are_sent
+
+    async def of_account(self, account: str) -> Sequence[Mapping[str, Any]]:
+        entries = sorted(await self._outbox.of_account(account), key=lambda one: -one.notice.at_us)
+        return [
+            {"at": iso(one.notice.at_us), "kind": one.notice.kind, "state": one.state, "why": one.why}
+            for one in entries
+        ]
+
+    async def health(self) -> tuple[bool, str]:
+        if not self._are_sent:
+            return True, "no mail is sent: the settings have no section mail"
+        waiting, given_up, why, after = 0, 0, "", ""
+        for _ in range(MAIL_PAGES):
+            if not (page := await self._outbox.entries(after)):
+                break
+            after = page[-1].document.id
+            failing = [one for one in page if one.state is State.WAITING and one.attempts]
+            waiting += len(failing)
+            given_up += sum(one.state is State.GIVEN_UP for one in page)
+            why = failing[-1].why if failing else why
+        told = f"{waiting} wait after a failed attempt ({why})" if waiting else "none waits after a failed attempt"
+        return not waiting, f"{told}; {given_up} were given up in the last 90 days"
+
+
+def _front(front: str, section: Api | Console) -> Front:
+    limits = HttpLimits(section.max_connections)
+    return Front(front, limits, section.trusted_proxies, lambda why: _say(f"{front} {why.value}"))
+
+
+def _apps(
+    settings: Settings, service: Service, store: Store, tokens: Tokens, daemon: httpx.AsyncClient
+) -> Mapping[str, Callable[[], ASGIApp]]:
+    """What makes the application of each front."""
+    fax_bytes_max = settings.fax.max_bytes if settings.fax is not None else None
+
+    def api() -> ASGIApp:
+        assert settings.api is not None, "that is why we run"
+        return api_app(service, tokens, settings.api, fax_bytes_max=fax_bytes_max, daemon=daemon)
+
+    def console() -> ASGIApp:
+        assert settings.console is not None, "that is why we run"
+        operators, mails = Operators(store, service.clock), MailsShown(store, settings.mail is not None)
+        return console_app(Asks(service, daemon), operators, settings.console, mails, TariffFile(settings.tariff))
+
+    return {"api": api, "console": console}
 
 
 def main(descriptors: Sequence[str], clock: Clock) -> int:
@@ -227,7 +295,10 @@ def main(descriptors: Sequence[str], clock: Clock) -> int:
     config: Config = pickle.load(daemon)  # noqa: S301  the daemon that has started us wrote it
     logs = config.settings.logs
     configure_logs(logs.format, logs.level, clock=clock, file=logs.file)
-    listeners = [socket.socket(fileno=int(one)) for one in descriptors]
+    listeners: dict[str, list[socket.socket]] = {}
+    for one in descriptors:
+        front, _, number = one.partition("=")
+        listeners.setdefault(front, []).append(socket.socket(fileno=int(number)))
     try:
         asyncio.run(_serve(config, listeners, daemon, clock))
     except (ChargingError, OSError) as error:

@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, model_va
 
 from charging.errors import ConfigError, Problem
 from charging.notify.settings import Mail
-from charging.web.settings import Api
+from charging.web.settings import Api, Console
 from charging.yaml_model import (
     BASE_FOLDER,
     FilePath,
@@ -257,6 +257,7 @@ class Settings(Section):
     http: Http = Http()
     charging: Charging = Charging()
     api: Annotated[Api | None, BeforeValidator(_there_without_keys)] = None
+    console: Annotated[Console | None, BeforeValidator(_there_without_keys)] = None
     fax: Fax | None = None
     mail: Mail | None = None
     privacy: Privacy = Privacy()
@@ -337,7 +338,7 @@ def completed(
 def _addresses_taken_twice(document: Document, settings: Settings) -> Iterator[Problem]:
     """Two sections cannot listen on one port."""
     everywhere = ("0.0.0.0", "::")  # noqa: S104  read, not listened on
-    sections = {name: getattr(settings, name) for name in ("agi", "http", "api") if getattr(settings, name)}
+    sections = {name: getattr(settings, name) for name in ("agi", "http", "api", "console") if getattr(settings, name)}
     for (first, one), (second, other) in combinations(sections.items(), 2):
         hosts = {one.host, other.host}
         if one.port == other.port and (len(hosts) == 1 or hosts.intersection(everywhere)):

@@ -37,6 +37,7 @@ PARTS = {
     "Attach": ["docs/install", "docs/attach", "config/asterisk/README", "docs/legs"],
     "Operate": [
         "docs/operate",
+        "docs/console",
         "docs/high-availability",
         "docs/monitor",
         "docs/sizing",

@@ -291,6 +291,15 @@ RUN_BY = {
     "charging ledger restore /var/backups/charging/ledger-20261128T031500Z.db": RESTORE,
     "charging ledger verify": RESTORE,
 }
+RUN_BY |= dict.fromkeys(
+    (
+        "charging console user add alice --role admin",
+        "charging console user list",
+        "charging console user set alice --role support",
+        "charging console user remove alice",
+    ),
+    "tests/integration/test_cli_console.py::test_people_are_let_into_the_console_changed_and_let_in_no_more",
+)
 """By a test that types the same with its own paths and ports."""
 
 NOT_RUN = {

@@ -41,6 +41,7 @@ COMMANDS = {
     "ledger": "ledger",
     "token": "token",
     "changes": "changes",
+    "console": "console",
 }
 """The module that has a command, in the order in which `--help` lists them."""
 

@@ -21,6 +21,7 @@ from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.logs import silence_logs
 from charging.service.live import NoCalls
+from charging.service.operators import Operators
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.settings import Charging, Settings, ledger_password, sentinel_password
@@ -87,7 +88,13 @@ def _over(store: Store, tariff: Callable[[], Tariff], charging: Charging) -> Ope
         answer_tolerance_ms=charging.answer_tolerance_ms,
         default_language=Language(charging.default_language),
     )
-    app = control_app(service, lambda: {"daemon": "none"}, tokens=Tokens(store, clock), version=__version__)
+    app = control_app(
+        service,
+        lambda: {"daemon": "none"},
+        tokens=Tokens(store, clock),
+        operators=Operators(store, clock),
+        version=__version__,
+    )
     return Opened(httpx.ASGITransport(app, raise_app_exceptions=True), store)
 
 

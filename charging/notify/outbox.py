@@ -119,6 +119,13 @@ class Outbox:
         found = map(_entry, await self._documents.list_documents(COLLECTION, after, limit))
         return [entry for entry in found if entry is not None]
 
+    async def of_account(self, account: str, limit: int = 1000) -> Sequence[Entry]:
+        """What is kept of one account, by key."""
+        first = f"{account}/"
+        found = await self._documents.list_documents(COLLECTION, first, limit)
+        entries = [_entry(one) for one in found if one.id.startswith(first)]
+        return [entry for entry in entries if entry is not None]
+
     async def _done(self, entry: Entry, now_us: int) -> bool:
         return await self._keep(entry, now_us + KEPT_S * MICROSECONDS) is not None
 

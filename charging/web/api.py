@@ -38,6 +38,27 @@ def api_app(
 ) -> FastAPI:
     """The application, for `charging.web.listen`. ``fax_bytes_max``: of a document; ``None``: no faxes are sent.
     ``daemon`` is asked for changes; ``None``: ``service`` makes them."""
+    app = resources(service, daemon)
+    described = json.dumps(app.openapi()).encode()
+
+    async def document() -> Response:
+        return Response(described, media_type="application/json")
+
+    app.get(DOCUMENT_PATH, include_in_schema=False)(document)
+    app.add_middleware(
+        Gate,
+        operations=Operations.of(app.openapi(), {} if fax_bytes_max is None else {FAXES: fax_bytes_max}),
+        open_paths=(DOCUMENT_PATH,),
+        tokens=tokens,
+        service=service,
+        limits=settings,
+    )
+    app.add_middleware(Public)
+    return app
+
+
+def resources(service: Service, daemon: httpx.AsyncClient | None = None) -> FastAPI:
+    """What can be asked, without anyone who asks who asks: for what is put before it."""
     app = _Described(
         title="charging",
         version=__version__,
@@ -57,23 +78,8 @@ def api_app(
     for part in (accounts, statements, numbers, calls, changes, fax, prices):
         app.include_router(part.router)
     app.get("/health", tags=["health"])(health)
-    described = json.dumps(app.openapi()).encode()
-
-    async def document() -> Response:
-        return Response(described, media_type="application/json")
-
-    app.get(DOCUMENT_PATH, include_in_schema=False)(document)
     if daemon is not None:
         app.add_middleware(Forward, daemon=daemon)
-    app.add_middleware(
-        Gate,
-        operations=Operations.of(app.openapi(), {} if fax_bytes_max is None else {FAXES: fax_bytes_max}),
-        open_paths=(DOCUMENT_PATH,),
-        tokens=tokens,
-        service=service,
-        limits=settings,
-    )
-    app.add_middleware(Public)
     return app
 
 

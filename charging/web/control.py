@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from charging.engine.drain import Drain
 from charging.service.import_file import BYTES_MAX, PART_BYTES_MAX
+from charging.service.operators import Operators
 from charging.service.service import Service
 from charging.service.tokens import Tokens
+from charging.web import operators as operator_routes
 from charging.web import tokens as token_routes
 from charging.web.actor import Acting
 from charging.web.forms import DIGEST, OptionalReason, told
@@ -71,14 +73,15 @@ def control_app(
     facts: Facts = dict,
     *,
     tokens: Tokens | None = None,
+    operators: Operators | None = None,
     drain: Drain | None = None,
     version: str = "",
     decides_calls: bool = False,
     reload: Reload | None = None,
     accept: Accept | None = None,
 ) -> FastAPI:
-    """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface;
-    ``drain`` is the running daemon's.
+    """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface,
+    ``operators`` the people of the console, ``drain`` is the running daemon's.
     ``decides_calls``: in the process that does, where nothing is answered whose cost has no bound: no statements, no
     audit, pages of few rows, and imports only in small parts. The command line does those in its own process."""
     app = FastAPI(
@@ -101,11 +104,12 @@ def control_app(
     app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
     parts = [one.router for one in (accounts, numbers, calls, drains, rehearsal, prices, ledger, imports, fax)]
     parts += [fax.by_mail] if decides_calls else [fax.by_mail, statements.router, changes.router, ledger.audit]
-    if tokens is not None:
-        app.state.tokens = tokens
-        parts.append(token_routes.router)
-    for part in parts:
-        app.include_router(part)
+    for name, known, part in (("tokens", tokens, token_routes), ("operators", operators, operator_routes)):
+        if known is not None:
+            setattr(app.state, name, known)
+            parts.append(part.router)
+    for router in parts:
+        app.include_router(router)
     app.get("/health", tags=["health"])(health)
     if reload is not None:
         app.state.reload = reload

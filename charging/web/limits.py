@@ -43,3 +43,8 @@ class Limits:
             if len(self._spread_us) > self._keys_max:
                 self._spread_us.popitem(last=False)
         return wait_s
+
+    def forgive(self, key: str) -> None:
+        """Take back what the key has asked last."""
+        if key in self._spread_us:
+            self._spread_us[key] -= self._interval_us

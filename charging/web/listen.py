@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from charging.clock import SystemClock
@@ -232,7 +233,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve_on(
-    app: FastAPI, listeners: Sequence[socket.socket], front: Front, ready: asyncio.Event | None = None
+    app: ASGIApp, listeners: Sequence[socket.socket], front: Front, ready: asyncio.Event | None = None
 ) -> None:
     """Serve on listening sockets until cancelled, and close them."""
     config = uvicorn.Config(

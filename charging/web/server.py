@@ -4,7 +4,7 @@ Prometheus."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum
 from typing import Protocol
@@ -19,6 +19,7 @@ from charging.ledger.accounts import Language
 from charging.ledger.port import Store
 from charging.metrics import CONTENT_TYPE, Metrics
 from charging.service.live import RegistryCalls
+from charging.service.operators import Operators
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.settings import Config, Http
@@ -66,6 +67,7 @@ class Daemon(Protocol):
     def fax(self) -> FaxDesk | None: ...
     @property
     def metrics(self) -> Metrics: ...
+    def ailing(self) -> Mapping[str, str]: ...
     async def reload(self) -> list[str]: ...
     @property
     def touched(self) -> Callable[[str], None]:
@@ -83,6 +85,7 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
             "switch": settings.switch.id,
             "ami": str(daemon.link.state.value),
             "calls": str(daemon.registry.counts().total()),
+            "ailing": "; ".join(f"{part}: {why}" for part, why in daemon.ailing().items()),
             "tariff": f"{tariff.revision} {tariff.digest}",
             **({"tariff_waits": tariff.waiting} if tariff.waiting else {}),
             **({"tariff_refused": str(tariff.refused[0])} if tariff.refused else {}),
@@ -92,6 +95,7 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
         _service(daemon),
         facts,
         tokens=_tokens(daemon),
+        operators=Operators(daemon.store, daemon.clock),
         drain=Drain(daemon.registry, daemon.clock),
         version=__version__,
         decides_calls=True,

@@ -1,4 +1,5 @@
-"""The section ``api`` of charging.yaml: where the website and other programs ask. Left out, nothing is served there."""
+"""The section ``api`` of charging.yaml: where the website and other programs ask; and ``console``: where the
+operator's people look and act in their browsers. Left out, nothing is served there."""
 
 from __future__ import annotations
 
@@ -24,3 +25,20 @@ class Api(Section):
     """Of one request."""
     body_timeout_s: Annotated[float, decimal("0.1", "60", "seconds")] = 10.0
     """For a request's body to arrive."""
+
+
+class Console(Section):
+    """The operator's console, for browsers. It speaks plain HTTP: beyond this machine it belongs behind a proxy that
+    speaks TLS."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 9480
+    max_connections: Annotated[int, whole(4, 10_000, "connections")] = 50
+    trusted_proxies: Networks = ()
+    """Whose ``X-Forwarded-For`` is believed."""
+    idle_min: Annotated[int, whole(1, 1_440, "minutes")] = 30
+    """After so long without a click a session is over."""
+    session_h: Annotated[int, whole(1, 168, "hours")] = 12
+    """After so long it is over in any case."""
+    failed_logins_per_minute: Annotated[int, whole(1, 1_000, "logins")] = 5
+    """Of one address, and of one name."""

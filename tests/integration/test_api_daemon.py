@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -44,21 +46,43 @@ async def ask(port: int, path: str, token: str = "") -> httpx.Response:
 
 
 async def test_the_daemon_serves_who_has_a_token_also_after_a_restart(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = free_port()
-    place = place_with(tmp_path, f"api: {{port: {port}}}\n")
+    """And the console, whoever logs in."""
+    port, console = free_port(), free_port()
+    place = place_with(tmp_path, f"api: {{port: {port}}}\nconsole: {{port: {console}}}\n")
     charging = Command(place, capsys).beside
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
+    assert (await charging("console", "user", "add", "ada", "--role", "admin")).code == 0
     early = (await charging("token", "add", "made before the daemon", "--scope", "read", "--json")).json["token"]
     async with daemon(place):
         assert (await charging("account", "add", "anna", "--plan", "pro")).code == 0
         made = (await charging("token", "add", "the website", "--scope", "read", "--json")).json
         assert (await ask(port, "/accounts/anna", early)).json()["id"] == "anna"
         assert (await ask(port, "/accounts/anna")).status_code == 401
+        assert "anna" in await seen_in_console(console, "/accounts/anna")
+        assert "manager link" in await seen_in_console(console, "/health")
     async with daemon(place):
         assert (await ask(port, "/accounts/anna", made["token"])).json()["id"] == "anna"
         assert (await charging("token", "revoke", made["id"])).code == 0
         assert (await ask(port, "/accounts/anna", made["token"])).status_code == 401
+
+
+async def seen_in_console(port: int, place: str) -> str:
+    """A page, after logging in."""
+    await eventually(lambda: is_served(port), "the console is served")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as browser:
+        form = await browser.get("/login", params={"next": place})
+        (token,) = re.findall('name="token" value="([0-9a-f]+)"', form.text)
+        given = {"token": token, "name": "ada", "password": "correct horse battery", "next": place}
+        entered = await browser.post("/login", data=given, headers=_cookies_of(form))
+        assert (entered.status_code, entered.headers["location"]) == (303, place)
+        return (await browser.get(place, headers=_cookies_of(entered))).text
+
+
+def _cookies_of(answer: httpx.Response) -> dict[str, str]:
+    """A browser sends Secure cookies to loopback over plain HTTP; httpx does not."""
+    return {"cookie": "; ".join(one.partition(";")[0] for one in answer.headers.get_list("set-cookie"))}
 
 
 def api_pids(place: Place) -> list[int]:
@@ -154,7 +178,7 @@ async def test_a_process_of_the_api_whose_loop_stands_is_ended_and_started_anew(
     config = load_config(place.config, {"TEST_AMI_SECRET": "x"})
     pids = tmp_path / "pids"
     program = ("sh", "-c", f"echo $$ >>{pids}; for i in 1 2 3 4; do echo alive; sleep 0.4; done; kill -STOP $$")
-    keeping = asyncio.create_task(app_api.keep_api(config, SystemClock(), lambda why: None, program))
+    keeping = asyncio.create_task(app_api.keep_api(config, SystemClock(), lambda front, why: None, program))
     await eventually(lambda: is_served(port), "it is listened on")
     await eventually(lambda: pids.exists() and len(pids.read_text().split()) == 2, "a second one is started")
     first = int(pids.read_text().split()[0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,12 @@ def test_a_server_has_no_demo_and_is_told_what_to_install(command: Path, wheel: 
         "from charging.demo import show_demo; from charging.lab.folder import SHIPPED_CONFIG as c; assert c.is_dir()"
     )
     subprocess.run([demo.parent / "python", "-I", "-c", found], check=True, cwd=tmp_path)
+
+
+def test_a_wheel_has_every_page_and_style_of_the_console(wheel: Path) -> None:
+    there = [one for folder in ("templates", "static") for one in (ROOT / "charging/web/console" / folder).iterdir()]
+    with zipfile.ZipFile(wheel) as packed:
+        assert {one.relative_to(ROOT).as_posix() for one in there} <= set(packed.namelist())
 
 
 def test_the_two_wheels_have_the_same_version() -> None:

@@ -1,4 +1,5 @@
-"""Both pictures, each of a run on the real Asterisk: ``python -m tests.pictures`` (some five minutes)."""
+"""The pictures: the demo and the dashboard, each of a run on the real Asterisk, and the console:
+``python -m tests.pictures [console]`` (some five minutes; of the console alone, half a minute)."""
 
 from __future__ import annotations
 
@@ -6,15 +7,17 @@ import asyncio
 import sys
 
 from tests.pages import DOCS
-from tests.pictures import dashboard, terminal
+from tests.pictures import console, dashboard, terminal
 
 
 def main() -> None:
     folder = DOCS / "pictures"
     folder.mkdir(exist_ok=True)
-    (folder / "demo.svg").write_text(terminal.demo(), encoding="utf-8")
-    (folder / "dashboard.svg").write_text(asyncio.run(dashboard.of_a_run()), encoding="utf-8")
-    sys.stdout.write(f"written: {folder}/demo.svg and dashboard.svg\n")
+    asyncio.run(console.pictures(folder))
+    if sys.argv[1:] != ["console"]:
+        (folder / "demo.svg").write_text(terminal.demo(), encoding="utf-8")
+        (folder / "dashboard.svg").write_text(asyncio.run(dashboard.of_a_run()), encoding="utf-8")
+    sys.stdout.write(f"written: {', '.join(sorted(one.name for one in folder.iterdir()))}\n")
 
 
 if __name__ == "__main__":

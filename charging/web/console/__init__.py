@@ -1,0 +1,1 @@
+"""The operator's console: pages for people, in the process of the public interface."""

@@ -1,0 +1,167 @@
+"""The console's application: its pages, their roles, and what every answer carries."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from charging.errors import ChargingError
+from charging.service.operators import Operators, Role
+from charging.web.console.acts import ACCOUNT_ACTS, CALL_ACTS, NUMBER_ACTS, Acts
+from charging.web.console.asks import Asks, Problem
+from charging.web.console.gate import (
+    BEFORE_LOGIN,
+    COOKIE,
+    ConsoleGate,
+    Visit,
+    drop_cookie,
+    is_click,
+    local_place,
+    read_form,
+    set_cookie,
+)
+from charging.web.console.pages import Mails, Pages
+from charging.web.console.shown import STATIC, Shown
+from charging.web.console.tariff_file import TariffFile
+from charging.web.settings import Console
+
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""No script and no style but our own files: what slipped through as HTML would do nothing."""
+HEADERS = {
+    "Content-Security-Policy": CONTENT_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def console_app(asks: Asks, operators: Operators, settings: Console, mails: Mails, tariff: TariffFile) -> Starlette:
+    """The application, for `charging.web.listen`."""
+    shown = Shown(lambda: asks.service.tariff().zone)
+    gate = ConsoleGate(operators, asks.service.clock, settings)
+    pages, acts = Pages(asks, shown, mails, tariff), Acts(asks, shown, tariff)
+    views: dict[str, Callable[[Visit], Awaitable[Response]]] = {
+        "/": pages.overview,
+        "/live": pages.live,
+        "/calls": pages.calls,
+        "/calls/{session}": pages.call,
+        "/search": pages.search,
+        "/accounts/{account}": pages.account,
+        "/accounts/{account}/balance": pages.balance,
+        "/accounts/{account}/journal": pages.journal,
+        "/decisions": pages.decisions,
+        "/tariff": pages.tariff,
+        "/health": pages.health,
+    }
+    routes: list[Any] = [Route(place, gate.guarded(Role.VIEW, page)) for place, page in views.items()]
+    for part, subject, all_acts in (
+        ("accounts", "account", ACCOUNT_ACTS),
+        ("numbers", "number", NUMBER_ACTS),
+        ("calls", "session", CALL_ACTS),
+    ):
+        for act in all_acts:
+            place = f"/{part}/{{{subject}}}/{act.name}"
+            routes.append(Route(place, gate.guarded(act.role, acts.form(act, subject))))
+            routes.append(Route(place, gate.guarded(act.role, acts.carried_out(act, subject)), methods=["POST"]))
+    routes.append(Route("/tariff", gate.guarded(Role.ADMIN, acts.propose_tariff), methods=["POST"]))
+    routes += _doors(gate, shown)
+    routes.append(Mount("/static", StaticFiles(directory=STATIC)))
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(_Sealed)],
+        exception_handlers=_handlers(shown),
+    )
+
+
+def _doors(gate: ConsoleGate, shown: Shown) -> list[Route]:
+    """Logging in and out."""
+
+    def form(request: Request, wrong: str = "", place: str = "", status: int = 200) -> Response:
+        random = secrets.token_urlsafe(24)
+        facts = {"wrong": wrong, "token": gate.login_token(random), "next": place}
+        response = shown.outside(request, "login.html", facts, status=status)
+        set_cookie(response, BEFORE_LOGIN, random)
+        return response
+
+    async def login(request: Request) -> Response:
+        if request.method == "GET":
+            return form(request, place=request.query_params.get("next", ""))
+        given = await read_form(request)
+        id, wrong = await gate.log_in(request, given)
+        if wrong:
+            return form(request, wrong, given.get("next", ""), 403)
+        response = RedirectResponse(local_place(given.get("next", "")), 303)
+        set_cookie(response, COOKIE, id)
+        drop_cookie(response, BEFORE_LOGIN)
+        return response
+
+    async def logout(visit: Visit) -> Response:
+        gate.sessions.close(visit.session)
+        response = RedirectResponse("/login", 303)
+        drop_cookie(response, COOKIE)
+        return response
+
+    return [
+        Route("/login", login, methods=["GET", "POST"]),
+        Route("/logout", gate.guarded(Role.VIEW, logout), methods=["POST"]),
+    ]
+
+
+def _handlers(shown: Shown) -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:
+    """What is said in place of a page."""
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        told = {404: "there is no such page", 405: "that cannot be done to this page"}.get(
+            error.status_code, str(error.detail)
+        )
+        return _told(request, error.status_code, told)
+
+    async def problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return _told(request, error.status, error.detail, error.advice)
+
+    async def trouble(request: Request, error: Exception) -> Response:
+        return _told(request, 503, f"this cannot be answered now: {error}", "look at the health page, and try again")
+
+    def _told(request: Request, status: int, told: str, advice: str = "") -> Response:
+        template = "problem.html" if is_click(request) else "problem_part.html"
+        status = status if is_click(request) else 200  # a part shows it in its place, and goes on asking
+        return shown.outside(request, template, {"told": told, "advice": advice}, status=status)
+
+    return {HTTPException: http, Problem: problem, ChargingError: trouble}
+
+
+class _Sealed:
+    """The middleware that gives each answer its headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sealed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                if not scope["path"].startswith("/static/"):
+                    headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        await self._app(scope, receive, sealed if scope["type"] == "http" else send)

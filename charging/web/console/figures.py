@@ -1,0 +1,217 @@
+"""What the console counts and searches: reading in pages, up to a bound, in the process that decides no call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time
+from itertools import groupby
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from charging.call.cdr import iso
+from charging.clock import MICROSECONDS
+from charging.ledger.accounts import Account
+from charging.ledger.model import CREDIT, JournalLine
+from charging.pricing.money import format_euro, parse_euro
+from charging.service.money import reason_shown
+from charging.service.refusal import Refused
+from charging.service.service import Service
+
+PAGE_ROWS = 1_000
+ROWS_MAX = 50_000
+"""Looked into for one answer."""
+FOUND_MAX = 50
+CALLER_DAYS = 14
+FRESH_US = 20 * MICROSECONDS
+"""How long a day's figures are shown again as they are."""
+HOURS = 24
+
+
+@dataclass(slots=True)
+class Today:
+    """From midnight on, by hour; money in micro-euro."""
+
+    calls: list[int] = field(default_factory=lambda: [0] * HOURS)
+    """Answered ones, that have ended."""
+    charged: list[int] = field(default_factory=lambda: [0] * HOURS)
+    seconds: int = 0
+    missed: int = 0
+    """Not answered by anyone."""
+    others: int = 0
+    """Messages and faxes."""
+    complete: bool = True
+    """``False``: there are more than were counted."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What a search has come upon."""
+
+    accounts: list[Account] = field(default_factory=list)
+    numbers: list[tuple[str, str]] = field(default_factory=list)
+    """With their accounts."""
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    """CDRs, the newest first."""
+    complete: bool = True
+
+
+class Figures:
+    """Over a service that only reads."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._today: tuple[int, Today] | None = None
+
+    async def today(self) -> Today:
+        """At most FRESH_US old. Raises LedgerUnavailable."""
+        now_us = self._service.clock.now().wall_us
+        if self._today is None or not 0 <= now_us - self._today[0] < FRESH_US:
+            self._today = (now_us, await self._count(now_us))
+        return self._today[1]
+
+    async def _count(self, now_us: int) -> Today:
+        tariff = self._service.tariff()
+        zone, counted, rows = ZoneInfo(tariff.zone), Today(), 0
+        midnight = datetime.combine(tariff.day_of(now_us), time(), zone)
+        async for ended_us, cdr in self._cdrs(round(midnight.timestamp()) * MICROSECONDS):
+            rows += 1
+            hour = datetime.fromtimestamp(ended_us / MICROSECONDS, zone).hour
+            counted.charged[hour] += _micro(cdr)
+            if cdr.get("service", "forward") != "forward":
+                counted.others += 1
+            elif cdr.get("answered"):
+                counted.calls[hour] += 1
+                counted.seconds += int(cdr.get("charged_s") or 0)
+            else:
+                counted.missed += 1
+        counted.complete = rows < ROWS_MAX
+        return counted
+
+    async def _cdrs(self, since_us: int, account: str | None = None) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+        """Up to ROWS_MAX, the oldest first."""
+        after: tuple[int, str] | None = None
+        for _ in range(ROWS_MAX // PAGE_ROWS):
+            page = await self._service.cdrs(
+                account=account, since_us=since_us, until_us=None, after=after, limit=PAGE_ROWS
+            )
+            if isinstance(page, Refused) or not page:
+                return
+            for row in page:
+                try:
+                    yield row.ended_us, json.loads(row.document)
+                except ValueError:
+                    continue
+            after = page[-1].ended_us, page[-1].session
+
+    async def calls_of(self, account: str, days: int) -> list[dict[str, Any]]:
+        """The account's newest CDRs of so many days, the newest first."""
+        since_us = self._service.clock.now().wall_us - days * 86_400 * MICROSECONDS
+        return [cdr async for _, cdr in self._cdrs(since_us, account)][: -FOUND_MAX - 1 : -1]
+
+    async def call(self, session: str, account: str) -> dict[str, Any] | None:
+        """The CDR of a call of the last days."""
+        since_us = self._service.clock.now().wall_us - 92 * 86_400 * MICROSECONDS
+        async for _, cdr in self._cdrs(since_us, account):
+            if cdr.get("session") == session:
+                return cdr
+        return None
+
+    async def search(self, sought: str) -> Found:
+        """Accounts by id (or how it begins) or mail address, numbers, and calls of a caller. Raises LedgerError."""
+        found = Found()
+        text = sought.strip()
+        lower = text.lower()
+        if "@" in text:
+            await self._by_email(lower, found)
+            return found
+        exact = await self._service.accounts.get(lower)
+        if not isinstance(exact, Refused):
+            found.accounts.append(exact)
+        beginning = await self._service.accounts.page(lower, FOUND_MAX)
+        found.accounts += [one for one in beginning if one.id.startswith(lower)]
+        normal = self._service.tariff().normalise(text) if any(sign.isdigit() for sign in text) else None
+        if normal is not None:
+            known = await self._service.numbers.get(normal)
+            if not isinstance(known, Refused):
+                found.numbers.append((known.number, known.account))
+            await self._by_caller(normal, found)
+        return found
+
+    async def _by_email(self, address: str, found: Found) -> None:
+        after, rows = "", 0
+        while page := await self._service.accounts.page(after, PAGE_ROWS):
+            found.accounts += [one for one in page if address in one.email.lower()]
+            after, rows = page[-1].id, rows + len(page)
+            if len(found.accounts) >= FOUND_MAX or rows >= ROWS_MAX:
+                found.complete = len(page) < PAGE_ROWS
+                return
+
+    async def _by_caller(self, caller: str, found: Found) -> None:
+        since_us = self._service.clock.now().wall_us - CALLER_DAYS * 86_400 * MICROSECONDS
+        rows = 0
+        async for _, cdr in self._cdrs(since_us):
+            rows += 1
+            if cdr.get("caller") == caller and not cdr.get("withheld"):
+                found.calls.insert(0, cdr)
+        found.complete = rows < ROWS_MAX
+        del found.calls[FOUND_MAX:]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """A line of a journal, or all lines of one call that follow one another."""
+
+    first: int
+    last: int
+    at: str
+    """Of the last of them."""
+    kind: str
+    credit: str
+    free_seconds: int
+    after: str
+    """Posted credit after it."""
+    reason: str
+    session: str
+    id: str
+    actor: str
+
+
+def journal_rows(lines: Sequence[JournalLine], posted: int) -> list[JournalRow]:
+    """``lines`` newest first, ``posted`` is the credit after them. Pure."""
+    rows: list[JournalRow] = []
+    for _, group in groupby(lines, key=lambda line: line.session or line.id):
+        of_one = list(group)
+        newest, legs = of_one[0], [leg for line in of_one for leg in line.legs]
+        credit = sum(leg.posted for leg in legs if leg.balance == CREDIT)
+        free = sum(leg.posted for leg in legs if leg.balance.startswith("bundle:"))
+        kind = "charged" if newest.session else newest.kind
+        reason = next((told for line in of_one if (told := reason_shown(line))), "")
+        at, after = iso(newest.at_us), format_euro(posted)
+        first, euro = of_one[-1].number, format_euro(credit)
+        session = newest.session or ""
+        rows.append(
+            JournalRow(first, newest.number, at, kind, euro, free, after, reason, session, newest.id, newest.actor)
+        )
+        posted -= credit
+    return rows
+
+
+def _micro(cdr: dict[str, Any]) -> int:
+    try:
+        return parse_euro(str(cdr.get("cost", "0")))
+    except ValueError:
+        return 0
+
+
+def balance_over_time(lines: Sequence[JournalLine], posted: int, now_us: int) -> list[tuple[int, int]]:
+    """Posted credit at each change, oldest first: ``lines`` are the newest of a journal, newest first, ``posted`` is
+    the credit after them. Pure."""
+    points = [(now_us, posted)]
+    for line in lines:
+        change = sum(leg.posted for leg in line.legs if leg.balance == CREDIT)
+        if change:
+            points.append((min(line.at_us, points[-1][0]), posted))
+            posted -= change
+    return points[::-1]

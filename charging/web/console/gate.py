@@ -1,0 +1,187 @@
+"""Who may see a page or do an act: login, session, role, and that a form comes from one of our own pages.
+
+Failed logins are limited by address and by name, each for itself. Comparing a password is slow on purpose, so it is
+done beside the loop, a few at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from charging.clock import Clock
+from charging.service.operators import Operator, Operators, Role
+from charging.service.passwords import fits
+from charging.web.console.sessions import Session, Sessions
+from charging.web.limits import Limits
+from charging.web.settings import Console
+
+COOKIE = "__Host-charging"
+"""Browsers take it only with ``Secure``, ``Path=/`` and no domain (RFC 6265bis, 4.1.3.2), so no other host of the
+operator's can set it."""
+BEFORE_LOGIN = "__Host-charging-login"
+FORM_BYTES_MAX = 1_000_000
+"""A tariff is the largest."""
+FIELDS_MAX = 50
+COMPARED_AT_ONCE = 2
+BODY_S = 10
+
+log = structlog.get_logger(__name__)
+
+Form = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request of someone who is logged in."""
+
+    request: Request
+    session: Session
+    form: Form
+    """Empty, but for a POST."""
+
+    @property
+    def operator(self) -> Operator:
+        return self.session.operator
+
+    def may(self, role: Role | str) -> bool:
+        """Whether this person may do what ``role`` may."""
+        return self.operator.role.includes(Role(role))
+
+
+Page = Callable[[Visit], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class ConsoleGate:
+    """The checks before each page."""
+
+    def __init__(self, operators: Operators, clock: Clock, settings: Console) -> None:
+        self._operators = operators
+        self._clock = clock
+        self.sessions = Sessions(clock, settings.idle_min * 60, settings.session_h * 3600)
+        self._failures = Limits(settings.failed_logins_per_minute)
+        self._comparing = asyncio.Semaphore(COMPARED_AT_ONCE)
+        self._key = secrets.token_bytes(32)
+
+    def guarded(self, role: Role, page: Page) -> Endpoint:
+        """A page for those in at least this role."""
+
+        async def endpoint(request: Request) -> Response:
+            session = await self._session(request)
+            if session is None:
+                return to_login(request)
+            form = await read_form(request) if request.method == "POST" else {}
+            if request.method == "POST" and not hmac.compare_digest(form.get("csrf", ""), session.csrf):
+                raise HTTPException(403, "this form is not of your login: go back, reload the page, and send it again")
+            visit = Visit(request, session, form)
+            if not visit.may(role):
+                raise HTTPException(403, f"your role is {visit.operator.role}; this needs {role}")
+            response = await page(visit)
+            if is_click(request) and (id := self.sessions.rotate(session)) is not None:
+                set_cookie(response, COOKIE, id)
+            return response
+
+        return endpoint
+
+    async def _session(self, request: Request) -> Session | None:
+        """Raises LedgerUnavailable."""
+        session = self.sessions.find(request.cookies.get(COOKIE, ""), by_click=is_click(request))
+        if session is None:
+            return None
+        known = await self._operators.get(session.operator.name)
+        if known is None or known.changed_us != session.operator.changed_us:
+            self.sessions.close(session)
+            return None
+        return session
+
+    # --- logging in ---------------------------------------------------------------------------------------------
+
+    def login_token(self, random: str) -> str:
+        """What the login form sends back beside its cookie: nobody else's page can know it."""
+        return hmac.new(self._key, random.encode(), "sha256").hexdigest()
+
+    async def log_in(self, request: Request, form: Form) -> tuple[str, str]:
+        """The new session's id, and why there is none: one of them is empty. Raises LedgerUnavailable."""
+        random = request.cookies.get(BEFORE_LOGIN, "")
+        if not random or not hmac.compare_digest(form.get("token", ""), self.login_token(random)):
+            return "", "The form was too old. Please try again."
+        name, now_us = form.get("name", "").strip().lower()[:100], self._clock.now().mono_us
+        address = request.client.host if request.client is not None else ""
+        guesser = (f"address {address}", f"name {name}")
+        if wait_s := max(self._failures.wait_s(key, now_us) for key in guesser):
+            return "", f"Too many failed logins. Please wait {wait_s} seconds."
+        operator = await self._operators.get(name)
+        for key in guesser:  # before the comparison, so that many at once count as many
+            self._failures.take(key, now_us)
+        async with self._comparing:
+            good = await asyncio.to_thread(
+                fits, operator.password_hash if operator is not None else None, form.get("password", "")
+            )
+        if operator is None or not good:
+            log.warning("console_login_failed", address=address)
+            return "", "Name or password is wrong."
+        for key in guesser:
+            self._failures.forgive(key)
+        if (old := self.sessions.find(request.cookies.get(COOKIE, ""), by_click=False)) is not None:
+            self.sessions.close(old)
+        log.info("console_login", operator=operator.name, address=address)
+        return self.sessions.open(operator), ""
+
+
+def is_click(request: Request) -> bool:
+    """Whether a person has asked for it: not what a page asks again and again by itself."""
+    return "hx-request" not in request.headers
+
+
+def to_login(request: Request) -> Response:
+    """To the login form, and from there back."""
+    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    place = "/login" if request.method != "GET" or not is_click(request) else f"/login?next={quote(back, safe='')}"
+    if not is_click(request):
+        return Response(status_code=204, headers={"HX-Redirect": place})
+    return RedirectResponse(place, 303)
+
+
+def local_place(place: str) -> str:
+    """A page of ours; the first one, if it is not for certain: browsers read backslashes as slashes."""
+    good = place.startswith("/") and not place.startswith("//") and "\\" not in place and place.isprintable()
+    return place if good else "/"
+
+
+def set_cookie(response: Response, name: str, value: str) -> None:
+    """For this browser session alone; scripts do not see it, and no other site's request carries it."""
+    response.set_cookie(name, value, secure=True, httponly=True, samesite="strict", path="/")
+
+
+def drop_cookie(response: Response, name: str) -> None:
+    response.delete_cookie(name, secure=True, httponly=True, samesite="strict", path="/")
+
+
+async def read_form(request: Request) -> Form:
+    """A form's fields, each once. Refuses what comes from another site's page, and what is too large."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise HTTPException(403, "this form comes from another site")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > FORM_BYTES_MAX:
+                    raise HTTPException(413, "that is too large")
+    except TimeoutError:
+        raise HTTPException(408, "the form did not arrive in time") from None
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
+    except ValueError:
+        raise HTTPException(400, "the form cannot be read") from None
+    return dict(pairs)

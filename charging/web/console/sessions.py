@@ -1,0 +1,106 @@
+"""Who is logged in, in memory: a restart of this process logs everyone out.
+
+A session is known by a random id in a cookie. It is over after ``idle_s`` without a click (what a page asks by itself
+does not count), after ``absolute_s`` in any case, and as soon as its operator's role or password is changed. Its id is
+new at each login, and changes every ROTATE_S; the one before is good for RETIRE_S more, for requests under way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+
+from charging.clock import MICROSECONDS, Clock
+from charging.service.operators import Operator
+
+ROTATE_S = 900
+RETIRE_S = 20
+SESSIONS_MAX = 1_000
+"""Beyond them the one that was idle for longest ends."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One login."""
+
+    operator: Operator
+    opened_mono_us: int
+    seen_mono_us: int
+    rotated_mono_us: int
+    csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    """What each of its forms sends back."""
+    said: list[tuple[str, str]] = field(default_factory=list)
+    """What the next page shows: its tone (``good``, ``bad``) and a sentence."""
+
+
+class Sessions:
+    """All of them."""
+
+    def __init__(self, clock: Clock, idle_s: int, absolute_s: int) -> None:
+        self._clock = clock
+        self._idle_us = idle_s * MICROSECONDS
+        self._absolute_us = absolute_s * MICROSECONDS
+        self._known: dict[str, tuple[Session, int | None]] = {}
+        """By their id's digest; with the monotonic time at which the id retires."""
+
+    def __len__(self) -> int:
+        return len({id(session) for session, _ in self._known.values()})
+
+    def open(self, operator: Operator) -> str:
+        """Begin a session; its id, for the cookie."""
+        now_us = self._clock.now().mono_us
+        self._forget_old(now_us)
+        if len(self) >= SESSIONS_MAX:
+            self.close(min((one for one, _ in self._known.values()), key=lambda one: one.seen_mono_us))
+        return self._named(Session(operator, now_us, now_us, now_us))
+
+    def find(self, id: str, *, by_click: bool) -> Session | None:
+        """The session of an id; ``None``: there is none, or it is over."""
+        now_us = self._clock.now().mono_us
+        session, retires_us = self._known.get(_digest(id), (None, None))
+        if session is None or (retires_us is not None and now_us >= retires_us):
+            return None
+        if self._is_over(session, now_us):
+            self.close(session)
+            return None
+        if by_click:
+            session.seen_mono_us = now_us
+        return session
+
+    def rotate(self, session: Session) -> str | None:
+        """The session's new id, if it is time for one."""
+        now_us = self._clock.now().mono_us
+        if now_us - session.rotated_mono_us < ROTATE_S * MICROSECONDS:
+            return None
+        session.rotated_mono_us = now_us
+        retires_us = now_us + RETIRE_S * MICROSECONDS
+        self._known = {
+            name: (one, retires_us if one is session and retires is None else retires)
+            for name, (one, retires) in self._known.items()
+        }
+        return self._named(session)
+
+    def close(self, session: Session) -> None:
+        """End it, under all its ids."""
+        self._known = {name: entry for name, entry in self._known.items() if entry[0] is not session}
+
+    def _named(self, session: Session) -> str:
+        id = secrets.token_urlsafe(32)
+        self._known[_digest(id)] = (session, None)
+        return id
+
+    def _is_over(self, session: Session, now_us: int) -> bool:
+        idle_us, age_us = now_us - session.seen_mono_us, now_us - session.opened_mono_us
+        return idle_us >= self._idle_us or age_us >= self._absolute_us
+
+    def _forget_old(self, now_us: int) -> None:
+        self._known = {
+            name: (session, retires)
+            for name, (session, retires) in self._known.items()
+            if not self._is_over(session, now_us) and (retires is None or now_us < retires)
+        }
+
+
+def _digest(id: str) -> str:
+    return hashlib.sha256(id.encode()).hexdigest()

@@ -1,0 +1,26 @@
+"use strict";
+document.getElementById("theme")?.addEventListener("click", () => {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("theme", root.dataset.theme);
+});
+// A part that is asked again and again must not take the focus, or the reader's place in a table, with it.
+let place = null;
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const within = event.detail.target.contains(document.activeElement) ? document.activeElement : null;
+  const wide = event.detail.target.querySelector(".wide");
+  place = { href: within?.getAttribute("href"), wide: within?.classList.contains("wide"), left: wide?.scrollLeft ?? 0 };
+});
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (!place) return;
+  const wide = event.detail.target.querySelector(".wide");
+  if (wide) wide.scrollLeft = place.left;
+  if (place.wide && wide) wide.focus({ preventScroll: true });
+  else if (place.href) {
+    for (const link of event.detail.target.querySelectorAll("a")) {
+      if (link.getAttribute("href") === place.href) { link.focus({ preventScroll: true }); break; }
+    }
+  }
+  place = null;
+});

@@ -1,0 +1,331 @@
+"""The console's door: who gets in, how long he stays, what a form must bring, who may do what. No browser."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+
+import httpx
+import pytest
+from argon2 import PasswordHasher
+
+from charging.ledger.accounts import Status
+from charging.ledger.model import CREDIT, Balance
+from charging.service.operators import Operator, Operators, Role
+from charging.service.passwords import fits, hashed
+from charging.web.console.app import HEADERS, console_app
+from charging.web.console.asks import Asks
+from charging.web.console.gate import COOKIE
+from charging.web.console.tariff_file import TariffFile
+from charging.web.settings import Console
+from tests.fakes.rig import EURO
+from tests.unit.service.conftest import Shop, shop
+
+__all__ = ["shop"]
+
+PASSWORD = "four plain words here"
+HASH = PasswordHasher(time_cost=1, memory_cost=19_456, parallelism=1).hash(PASSWORD)
+"""The least effort that is taken: tests log in often."""
+LOGIN_TRIES = 3
+PAGES = ("/", "/live", "/calls", "/search?q=anna", "/accounts/anna", "/decisions", "/tariff", "/health")
+
+
+class NoMails:
+    async def of_account(self, account: str) -> list[dict[str, str]]:
+        return []
+
+    async def health(self) -> tuple[bool, str]:
+        return True, "none"
+
+
+class Visitor:
+    """A browser, as far as the door can tell."""
+
+    def __init__(self, app: object, address: str = "192.0.2.7") -> None:
+        transport = httpx.ASGITransport(app, client=(address, 1))  # type: ignore[arg-type]
+        self.http = httpx.AsyncClient(transport=transport, base_url="https://console.test")
+
+    async def get(self, place: str, status: int = 200, **headers: str) -> str:
+        response = await self.http.get(place, headers=headers)
+        assert response.status_code == status, response.text
+        assert {name: response.headers[name] for name in HEADERS} == HEADERS
+        return response.text
+
+    async def log_in(self, name: str = "ada", password: str = PASSWORD, place: str = "") -> httpx.Response:
+        page = await self.get("/login")
+        form = {"token": hidden(page, "token"), "name": name, "password": password, "next": place}
+        return await self.http.post("/login", data=form)
+
+    async def send(self, place: str, form: dict[str, str], **headers: str) -> httpx.Response:
+        """A form as its page has it, filled in."""
+        page = await self.get(place)
+        given = {name: hidden(page, name) for name in ("csrf", "key", "back")}
+        return await self.http.post(place, data=given | form, headers=headers)
+
+
+def hidden(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found is not None, page
+    return unescape(found[1])
+
+
+class Place:
+    def __init__(self, shop: Shop, folder: Path) -> None:
+        self.shop = shop
+        self.operators = Operators(shop.store, shop.clock)
+        (folder / "tariff.yaml").write_text("revision: x\n")
+        file = TariffFile(folder / "tariff.yaml")
+        settings = Console(failed_logins_per_minute=LOGIN_TRIES, idle_min=30, session_h=12)
+        self.app = console_app(Asks(shop.service), self.operators, settings, NoMails(), file)
+
+    async def let_in(self, name: str, role: Role) -> None:
+        assert isinstance(await self.operators.add(name, role, HASH), Operator)
+
+    async def visitor(self, name: str = "ada") -> Visitor:
+        """Who is logged in."""
+        visitor = Visitor(self.app)
+        assert (await visitor.log_in(name)).status_code == 303
+        return visitor
+
+    async def credit(self) -> Balance:
+        return (await self.shop.store.balances("anna")).get(CREDIT, Balance())
+
+
+@pytest.fixture
+async def place(shop: Shop, tmp_path: Path) -> Place:
+    await shop.anna()
+    made = Place(shop, tmp_path)
+    for name, role in (("vera", Role.VIEW), ("sam", Role.SUPPORT), ("ada", Role.ADMIN)):
+        await made.let_in(name, role)
+    return made
+
+
+async def test_nobody_sees_a_page_without_logging_in(place: Place) -> None:
+    stranger = Visitor(place.app)
+    for page in PAGES:
+        answer = await stranger.http.get(page)
+        assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/login"), page
+        part = await stranger.http.get(page, headers={"hx-request": "true"})
+        assert (part.status_code, part.headers["hx-redirect"], part.text) == (204, "/login", ""), page
+    insider = await place.visitor("vera")
+    for page in PAGES:
+        assert (await insider.http.get(page)).status_code in (200, 303), page
+
+
+async def test_the_cookie_is_for_this_browser_session_and_host_and_no_script(place: Place) -> None:
+    visitor = Visitor(place.app)
+    made = (await visitor.log_in()).headers.get_list("set-cookie")
+    (session,) = [one for one in made if one.startswith(f"{COOKIE}=")]
+    assert {"HttpOnly", "Path=/", "SameSite=strict", "Secure"} == set(session.split("; ")[1:])
+    assert "ada" in await visitor.get("/")
+
+
+@pytest.mark.parametrize(("name", "password"), [("ada", "wrong"), ("nobody", PASSWORD), ("", "")])
+async def test_a_wrong_name_and_a_wrong_password_look_alike(place: Place, name: str, password: str) -> None:
+    answer = await Visitor(place.app).log_in(name, password)
+    assert answer.status_code == 403
+    assert "Name or password is wrong." in answer.text
+
+
+async def test_failed_logins_are_limited_by_name_and_by_address(place: Place) -> None:
+    for turn in range(LOGIN_TRIES):
+        await Visitor(place.app, f"192.0.2.{turn}").log_in("ada", "wrong")
+    refused = await Visitor(place.app, "192.0.2.99").log_in("ada")
+    assert (refused.status_code, "Too many failed logins" in refused.text) == (403, True)
+    one = Visitor(place.app, "198.51.100.1")
+    for name in ("a", "b", "c"):
+        await one.log_in(name, "wrong")
+    assert "Too many failed logins" in (await one.log_in("sam")).text
+    await place.shop.clock.advance(61)
+    assert (await one.log_in("sam")).status_code == 303
+
+
+async def test_good_logins_are_not_limited(place: Place) -> None:
+    for _ in range(LOGIN_TRIES + 2):
+        await place.visitor("ada")
+
+
+async def test_a_login_form_of_another_browser_logs_nobody_in(place: Place) -> None:
+    """Else a stranger could log someone in under the stranger's name."""
+    token = hidden(await Visitor(place.app).get("/login"), "token")
+    victim = Visitor(place.app)
+    await victim.get("/login")
+    answer = await victim.http.post("/login", data={"token": token, "name": "ada", "password": PASSWORD})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("wanted", "goes"),
+    [
+        ("/accounts/anna?x=1", "/accounts/anna?x=1"),
+        ("//evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("", "/"),
+    ],
+)
+async def test_a_login_leads_to_a_page_of_ours_only(place: Place, wanted: str, goes: str) -> None:
+    assert (await Visitor(place.app).log_in(place=wanted)).headers["location"] == goes
+
+
+async def test_a_session_ends_without_a_click_and_what_a_page_asks_by_itself_is_none(place: Place) -> None:
+    visitor, clock = await place.visitor(), place.shop.clock
+    await clock.advance(29 * 60)
+    await visitor.get("/calls")
+    await clock.advance(29 * 60)
+    await visitor.get("/live", **{"hx-request": "true"})
+    await clock.advance(61)
+    await visitor.get("/live", 204, **{"hx-request": "true"})
+
+
+async def test_a_session_ends_after_its_time_in_any_case(place: Place) -> None:
+    visitor, clock = await place.visitor(), place.shop.clock
+    for _ in range(24 * 2 - 1):
+        await clock.advance(15 * 60)
+        await visitor.get("/calls")
+    await clock.advance(15 * 60)
+    await visitor.get("/calls", 303)
+
+
+async def test_a_sessions_id_changes_and_the_one_before_is_soon_good_for_nothing(place: Place) -> None:
+    visitor, clock = await place.visitor(), place.shop.clock
+    old = visitor.http.cookies[COOKIE]
+    await clock.advance(16 * 60)
+    await visitor.get("/calls")
+    assert visitor.http.cookies[COOKIE] != old
+    thief = Visitor(place.app)
+    thief.http.cookies.set(COOKIE, old)
+    await thief.get("/calls")
+    await clock.advance(30)
+    await thief.get("/calls", 303)
+    await visitor.get("/calls")
+
+
+async def test_logging_in_again_or_out_ends_the_session(place: Place) -> None:
+    visitor = await place.visitor()
+    before = visitor.http.cookies[COOKIE]
+    await visitor.log_in()
+    csrf = hidden(await visitor.get("/"), "csrf")
+    assert (await visitor.http.post("/logout", data={"csrf": csrf})).status_code == 303
+    await visitor.get("/", 303)
+    thief = Visitor(place.app)
+    thief.http.cookies.set(COOKIE, before)
+    await thief.get("/", 303)
+
+
+async def test_another_role_or_password_and_leaving_end_the_session_at_once(place: Place) -> None:
+    visitor = await place.visitor("sam")
+    await place.operators.change("sam", Role.VIEW, None)
+    await visitor.get("/", 303)
+    visitor = await place.visitor("sam")
+    await place.operators.remove("sam")
+    await visitor.get("/", 303)
+
+
+@pytest.mark.parametrize("csrf", ["", "x", None])
+async def test_a_form_that_is_not_of_this_login_changes_nothing(place: Place, csrf: str | None) -> None:
+    visitor = await place.visitor()
+    if csrf is None:  # another login's
+        csrf = hidden(await (await place.visitor("sam")).get("/"), "csrf")
+    form = {"csrf": csrf, "key": "k", "back": "/", "amount": "25.00", "sure": "yes"}
+    assert (await visitor.http.post("/accounts/anna/top-up", data=form)).status_code == 403
+    assert await place.credit() == Balance()
+
+
+async def test_a_form_from_another_sites_page_changes_nothing(place: Place) -> None:
+    visitor = await place.visitor()
+    sent = await visitor.send(
+        "/accounts/anna/top-up", {"amount": "25.00", "sure": "yes"}, **{"sec-fetch-site": "same-site"}
+    )
+    assert (sent.status_code, await place.credit()) == (403, Balance())
+
+
+async def test_an_act_is_asked_once_more_and_then_done_once(place: Place) -> None:
+    visitor = await place.visitor("sam")
+    asked = await visitor.send("/accounts/anna/top-up", {"amount": "25.00", "back": "/accounts/anna"})
+    assert (asked.status_code, await place.credit()) == (200, Balance())
+    assert "Add € 25.00 of bought credit to anna?" in asked.text
+    form = {name: hidden(asked.text, name) for name in ("csrf", "key", "back", "amount", "sure")}
+    for _ in range(2):
+        done = await visitor.http.post("/accounts/anna/top-up", data=form)
+        assert (done.status_code, done.headers["location"]) == (303, "/accounts/anna")
+    assert (await place.credit()).posted == 25 * EURO
+    page = await visitor.get("/accounts/anna")
+    assert "€ 25.00 was added to anna." in page
+    assert "console:sam" in page, "in the journal's line and among the changes"
+    (line,) = await place.shop.store.journal_page("anna", None, 10)
+    assert line.actor == "console:sam"
+
+
+async def test_what_is_refused_is_told_in_the_form(place: Place) -> None:
+    visitor = await place.visitor("sam")
+    sent = await visitor.send("/accounts/anna/top-up", {"amount": "3.00", "sure": "yes"})
+    assert sent.status_code == 422
+    assert "found a top-up of 3.00" in unescape(sent.text)
+    assert (await visitor.http.get("/accounts/nobody")).status_code == 404
+
+
+EDIT = {"text": "revision: y\n", "digest": "", "sure": "yes"}
+ALLOWED = {
+    "/accounts/anna/top-up": Role.SUPPORT,
+    "/accounts/anna/suspend": Role.SUPPORT,
+    "/accounts/anna/activate": Role.SUPPORT,
+    "/accounts/anna/correct": Role.ADMIN,
+    "/numbers/1/forward": Role.SUPPORT,
+    "/calls/s/hang-up": Role.SUPPORT,
+}
+
+
+@pytest.mark.parametrize(("name", "role"), [("vera", Role.VIEW), ("sam", Role.SUPPORT), ("ada", Role.ADMIN)])
+async def test_a_role_does_what_it_may_and_nothing_else(place: Place, name: str, role: Role) -> None:
+    visitor = await place.visitor(name)
+    csrf = hidden(await visitor.get("/"), "csrf")
+    for act, needed in ALLOWED.items():
+        good = role.includes(needed)
+        await visitor.get(act, 200 if good else 403)
+        sent = await visitor.http.post(act, data={"csrf": csrf})
+        assert sent.status_code == (400 if good else 403), act
+    saved = await visitor.http.post("/tariff", data=EDIT | {"csrf": csrf})
+    assert saved.status_code == (200 if role is Role.ADMIN else 403)
+    assert not role.includes(Role.ADMIN) or "It cannot be saved" in saved.text
+
+
+async def test_a_suspension_keeps_its_reason_and_writes_it_as_text(place: Place) -> None:
+    visitor = await place.visitor()
+    reason = '<script>alert(1)</script> & "more"'
+    sent = await visitor.send("/accounts/anna/suspend", {"reason": reason, "sure": "yes"})
+    assert sent.status_code == 303
+    stored = await place.shop.store.account("anna")
+    assert stored is not None
+    assert (stored.status, stored.status_reason) == (Status.SUSPENDED, reason)
+    page = await visitor.get("/accounts/anna")
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in page
+
+
+async def test_what_is_searched_is_written_as_text(place: Place) -> None:
+    page = await (await place.visitor()).get("/search?q=%3Cimg%20src=x%3E")
+    assert "<img src=x>" not in page
+
+
+async def test_an_account_is_found_by_its_id_its_number_and_its_mail_address(place: Place) -> None:
+    await place.shop.service.accounts.change("anna", {"email": "anna@example.nl"})
+    await place.shop.service.numbers.add("anna", "0201234567", {})
+    visitor = await place.visitor("vera")
+    for sought in ("anna", "ann", "020-1234567", "%2B31201234567", "anna@example.nl", "@Example"):
+        answer = await visitor.http.get(f"/search?q={sought}")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/accounts/anna"), sought
+
+
+def test_a_password_is_long_and_its_hash_says_nothing() -> None:
+    assert not isinstance(hashed("short"), str)
+    made = hashed(PASSWORD)
+    assert isinstance(made, str)
+    assert PASSWORD not in made
+    assert (fits(made, PASSWORD), fits(made, "other"), fits(None, PASSWORD)) == (True, False, False)
+
+
+@pytest.mark.parametrize("text", ["", "plain", "$argon2id$v=19$m=9999999,t=3,p=4$" + "a" * 22 + "$" + "b" * 43])
+async def test_an_operator_without_a_good_hash_is_refused(place: Place, text: str) -> None:
+    assert not isinstance(await place.operators.add("eve", Role.ADMIN, text), Operator)
