@@ -49,7 +49,7 @@ PARTS = {
         "config/templates/README",
     ],
     "Tariff": ["docs/tariff", "config/tariff-examples"],
-    "Integrate": ["docs/integrate", "docs/fax-by-mail"],
+    "Integrate": ["docs/integrate", "docs/fax-by-mail", "docs/fax-documents"],
     "Failure": ["docs/failure", "docs/limits"],
     "Promises": ["docs/promises"],
     "Security": ["docs/security", "docs/threat-model", "docs/privacy", "docs/supply"],

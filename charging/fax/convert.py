@@ -18,7 +18,7 @@ import structlog
 
 from charging.call.fax import send_s
 from charging.fax import sandbox
-from charging.fax.tiff import page_count
+from charging.fax.tiff import doubtful_page, page_count
 from charging.service.refusal import Code, Obstacle, Refused
 
 TIME_S = 60
@@ -104,6 +104,9 @@ async def _print_tiff(room: Room, pages: int | None, pages_max: int) -> Refused 
     they are, which Ghostscript prints as blank paper where they are JPEG."""
     if pages is None:
         return _unreadable("found a TIFF that is damaged, or was cut off on its way")
+    data = await asyncio.to_thread(room.document.read_bytes)
+    if (number := await asyncio.to_thread(doubtful_page, data)) is not None:
+        return _unreadable(f"found a TIFF whose page {number} has a layer beside its colours")
     whole, pdf = room.output / "whole.tif", room.output / "document.pdf"
     wrong = await _run(room, BETWEEN_BYTES, "tiffcp", "-c", "lzw", str(room.document), str(whole))
     if wrong is not None:
@@ -126,10 +129,10 @@ async def _print_tiff(room: Room, pages: int | None, pages_max: int) -> Refused 
 async def _print(room: Room, pdf: Path, pages_max: int) -> Refused | None:
     """A page that cannot be drawn whole ends it: Ghostscript would go on, and print it in part or blank. What it mends
     (a table of contents that is missing) is no error."""
-    options = ("-q", "-dBATCH", "-dNOPAUSE", "-dSAFER", "-sDEVICE=tiffg4", f"-r{RESOLUTION}", f"-g{PAPER}")
-    bounds = ("-dPDFSTOPONERROR", "-dPDFFitPage", f"-dLastPage={pages_max + 1}")
     most = bytes_max(pages_max + 1)
-    wrong = await _run(room, most, "gs", *options, *bounds, f"-sOutputFile={room.paper}", "-f", str(pdf))
+    wrong = await _drawn(room, pdf, room.paper, most, last=pages_max + 1)
+    if wrong is None and _LOST.search(_said(room)):
+        return await _lost_in(room, pdf, pages_max)
     if wrong is None or wrong.code is not Code.INVALID:
         return wrong
     if b"requires a password" in _said(room):
@@ -137,11 +140,42 @@ async def _print(room: Room, pdf: Path, pages_max: int) -> Refused | None:
         return Refused(Code.INVALID, message, "save it without a password, and send that", Obstacle.PROTECTED)
     if room.paper.exists() and room.paper.stat().st_size >= most:
         return too_dense()
-    pages = await asyncio.to_thread(_pages_of, room.paper)
-    return wrong if pages is None else _unreadable(f"found a document whose page {pages + 1} is damaged")
+    begun = _BEGUN.findall(_said(room))
+    return _unreadable(f"found a document whose page {int(begun[-1])} is damaged") if begun else wrong
 
 
-_DAMAGED = re.compile(rb"Corrupt JPEG data|Premature end of JPEG")
+async def _drawn(room: Room, pdf: Path, paper: Path, most: int, *, first: int = 1, last: int) -> Refused | None:
+    """Colours are taken as they are: by their profiles the black of print (CMYK) would be a dark grey, which a fax
+    makes of dots."""
+    options = ("-dBATCH", "-dNOPAUSE", "-dSAFER", "-sDEVICE=tiffg4", f"-r{RESOLUTION}", f"-g{PAPER}")
+    bounds = ("-dPDFSTOPONERROR", "-dPDFFitPage", "-dUseFastColor=true", f"-dFirstPage={first}", f"-dLastPage={last}")
+    return await _run(room, most, "gs", *options, *bounds, f"-sOutputFile={paper}", "-f", str(pdf))
+
+
+async def _lost_in(room: Room, pdf: Path, pages_max: int) -> Refused:
+    """Which page has lost something: Ghostscript tells at the end of the file alone, so page by page, up to one that
+    has."""
+    pages = await asyncio.to_thread(_pages_of, room.paper) or 1
+    scratch = room.output / "page.tif"
+    for number in range(1, min(pages, pages_max) + 1):
+        wrong = await _drawn(room, pdf, scratch, bytes_max(1), first=number, last=number)
+        if wrong is not None or _LOST.search(_said(room)):
+            return _unreadable(f"found a document whose page {number} cannot be drawn whole")
+    return _unreadable("found a document that cannot be drawn whole")
+
+
+_LOST = re.compile(
+    rb"^\t(?:recoverable image error|error in (?:image|Mask|shading|pattern|transparency XObject|group definition)"
+    rb"|error executing PDF token|error reading a stream|request for unknown filter|typecheck error)",
+    re.MULTILINE,
+)
+"""What Ghostscript goes on after, with exit code 0, and leaves out: a picture, a part of the page, or all of it."""
+_BEGUN = re.compile(rb"^Page ([0-9]{1,5})$", re.MULTILINE)
+
+_DAMAGED = re.compile(
+    rb"Corrupt JPEG data|Premature end of JPEG"
+    rb"|Bad code word|Line length mismatch|Premature EO[FL]|Discarding [0-9]+ bytes"
+)
 """What libtiff says and goes on; with other kinds of damage it ends."""
 
 
@@ -154,7 +188,9 @@ def _pages_of(paper: Path) -> int | None:
 
 
 def _said(room: Room) -> bytes:
+    """The end of it, where the programs sum up."""
     with room.said.open("rb") as file:
+        file.seek(max(0, room.said.stat().st_size - SAID_BYTES))
         return file.read(SAID_BYTES)
 
 
