@@ -131,15 +131,15 @@ async def _print(room: Room, pdf: Path, pages_max: int) -> Refused | None:
     (a table of contents that is missing) is no error."""
     most = bytes_max(pages_max + 1)
     wrong = await _drawn(room, pdf, room.paper, most, last=pages_max + 1)
-    if wrong is None and _LOST.search(_said(room)):
-        return await _lost_in(room, pdf, pages_max)
-    if wrong is None or wrong.code is not Code.INVALID:
+    if wrong is not None and wrong.code is not Code.INVALID:
         return wrong
+    if room.paper.exists() and room.paper.stat().st_size >= most:
+        return too_dense()
+    if wrong is None:
+        return await _lost_in(room, pdf, pages_max) if _LOST.search(_said(room)) else None
     if b"requires a password" in _said(room):
         message = "found a PDF that only opens with a password"
         return Refused(Code.INVALID, message, "save it without a password, and send that", Obstacle.PROTECTED)
-    if room.paper.exists() and room.paper.stat().st_size >= most:
-        return too_dense()
     begun = _BEGUN.findall(_said(room))
     return _unreadable(f"found a document whose page {int(begun[-1])} is damaged") if begun else wrong
 

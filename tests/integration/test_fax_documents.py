@@ -251,7 +251,7 @@ async def test_pdf_that_opens_with_a_password_is_called_that(folder: DocumentFol
 def noise(pages: int) -> bytes:
     """A small PDF whose pages are all dots, which no fax's coding makes smaller."""
     side = 1_100
-    dots = random.Random(1).randbytes(side * side // 8)
+    dots = random.Random(1).randbytes(-(-side // 8) * side)
     packed = zlib.compress(dots)
     head = f"<< /Type /XObject /Subtype /Image /Width {side} /Height {side} /ColorSpace /DeviceGray /BitsPerComponent 1"
     image = f"{head} /Filter /FlateDecode /Length {len(packed)} >>\nstream\n".encode() + packed + b"\nendstream"
