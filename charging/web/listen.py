@@ -58,7 +58,7 @@ class Front:
     """Addresses and networks whose ``X-Forwarded-For`` is believed."""
     observe: Observer = lambda turned: None
     always: frozenset[str] = frozenset()
-    """Paths that are answered however many connections ask for others: a quarter of the places is kept for them, and
+    """Paths whose GET is answered however many connections ask for others: a quarter of the places is kept for it, and
     for who has yet to say what he wants. Those of PACE are let in at a time."""
 
     @property
@@ -194,7 +194,7 @@ class _Guarded(H11Protocol):
             self._deadline = None
         if owes == "request":
             self._guest.idle()
-        elif not self._guest.is_served(always=self.scope["path"] in self._always):
+        elif not self._guest.is_served(always=self.scope["method"] == "GET" and self.scope["path"] in self._always):
             return
         if owes != "nothing":
             limit_s = self._limits.idle_s if owes == "request" else self._limits.body_s

@@ -39,7 +39,7 @@ def metrics_app(render: Callable[[], bytes], content_type: str, ailing: Ailing =
 
 
 class InTurn:
-    """Requests but for HEALTH begin one after the other, with a pause before each. So whoever asks without end, on
+    """Requests but GET of HEALTH begin one after the other, with a pause before each. So whoever asks without end, on
     however many connections, takes a small share of the process, and others come in their turn. Who has gone by then
     has none."""
 
@@ -48,7 +48,7 @@ class InTurn:
         self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != HEALTH:
+        if scope["type"] == "http" and not (scope["path"] == HEALTH and scope["method"] == "GET"):
             gone = asyncio.create_task(_gone(receive))
             try:
                 async with self._turn:

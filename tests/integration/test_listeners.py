@@ -169,6 +169,9 @@ async def test_what_is_always_answered_has_places_that_nothing_else_takes(tmp_pa
         assert place.turned == [Turned.FULL] * kept
         for _ in range(3):
             await place.answers()
+        reader, writer = await place.connect()
+        writer.write(REQUEST.replace(b"GET", b"POST"))
+        assert await is_cut_off(reader) == b"", "the same path, and another request"
 
 
 async def test_health_is_told_to_whoever_asks_beside_sixty_connections_that_ask_without_end() -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import pytest
 
 from charging.metrics import CONTENT_TYPE, Metrics
 from charging.web.metrics import PAUSE_S, metrics_app
@@ -61,6 +62,20 @@ async def test_whoever_asks_without_end_takes_a_small_share_and_others_come_in_t
         for flood in floods:
             flood.cancel()
         await asyncio.wait(floods)
+
+
+async def test_health_alone_is_told_out_of_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal does not end the connection: asked for without a pause, refusals would hold the loop."""
+    monkeypatch.setattr("charging.web.metrics.PAUSE_S", 3600)
+    async with asking(metrics_app(lambda: b"", CONTENT_TYPE)) as http:
+        wait = [asyncio.create_task(http.request(*one)) for one in (("POST", "/health"), ("HEAD", "/health"))]
+        for _ in range(20):
+            health = await http.get("/health")
+            assert (health.status_code, health.headers["connection"]) == (200, "close")
+        assert not any(one.done() for one in wait)
+        for one in wait:
+            one.cancel()
+        await asyncio.wait(wait)
 
 
 async def test_who_has_gone_has_no_turn() -> None:
