@@ -12,7 +12,7 @@ from charging.lab import Lab
 from tests.asterisk.shop import Shop
 from tests.integration.wheels import ROOT, build_wheel, install
 
-pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(400)]
 
 
 async def test_a_call_is_charged_with_exactly_what_init_laid_down(tmp_path: Path) -> None:

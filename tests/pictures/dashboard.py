@@ -26,6 +26,8 @@ SUBSCRIBERS = 8
 CALLS = 40
 EVERY_S = 3.0
 LONGEST_S = 24
+WIDTH = 24
+"""Of Grafana's grid."""
 STRANGER = "+31850000077"
 """A number that no account has."""
 SHOWN = (
@@ -101,10 +103,12 @@ def _name(pattern: str, labels: dict[str, str]) -> str:
 
 
 def _without_rows(panels: list[Panel]) -> list[Panel]:
-    """As they stand in the dashboard, closed up: without the rows' titles, and what is not shown."""
-    heights: dict[int, int] = {}
+    """In the dashboard's order, closed up: without the rows' titles, and without holes for what is not shown."""
+    closed: list[Panel] = []
     top = 0
     for y in sorted({one.y for one in panels}):
-        heights[y] = top
-        top += max(one.h for one in panels if one.y == y)
-    return [Panel(one.title, one.x, heights[one.y], one.w, one.h, one.series, one.reading) for one in panels]
+        line = sorted((one for one in panels if one.y == y), key=lambda one: one.x)
+        wide = WIDTH // len(line)
+        closed += [Panel(one.title, n * wide, top, wide, one.h, one.series, one.reading) for n, one in enumerate(line)]
+        top += max(one.h for one in line)
+    return closed
