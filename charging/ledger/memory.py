@@ -203,6 +203,10 @@ class MemoryStore(MemoryDocuments):
         ]
         return found[:limit]
 
+    async def cdr(self, account: str, session: str) -> CdrRow | None:
+        books = self._books.get(account)
+        return books.cdrs.get(session) if books else None
+
     # -- directory
 
     async def account(self, account: str) -> Account | None:

@@ -106,6 +106,9 @@ class Ledger(Protocol):
     ) -> Sequence[CdrRow]:
         """CDRs by end of call, oldest first; ``after`` is the (ended_us, session) of the last row seen."""
 
+    async def cdr(self, account: str, session: str) -> CdrRow | None:
+        """The CDR that a session of the account has left, or ``None``. However many there are, one record is read."""
+
 
 class Directory(Protocol):
     """Accounts and their numbers."""

@@ -22,6 +22,7 @@ from charging.service.accounts import Accounts
 from charging.service.balance import Balances
 from charging.service.changes import Changes, Noted
 from charging.service.decisions import Decisions, Kept, Sought
+from charging.service.events import AccountEvents
 from charging.service.fax_address import FaxAddresses
 from charging.service.findings import Findings
 from charging.service.ledger_contents import LedgerContents
@@ -87,6 +88,7 @@ class Service:
         self.rehearsals = Rehearsals(store, self.accounts, self.numbers, self.money, self.calls)
         self.contradictions = Findings(store, clock)
         self._decisions = Decisions(store, clock)
+        self.events = AccountEvents(store)
         self._changes = Changes(store, clock)
         self._store = store
 
@@ -107,6 +109,13 @@ class Service:
         if account is not None and await self._store.account(account) is None:
             return unknown_account(account)
         return await self._store.cdrs(account=account, since_us=since_us, until_us=until_us, after=after, limit=limit)
+
+    async def cdr(self, account: str, session: str) -> CdrRow | Refused:
+        """The CDR of one of the account's calls, messages and faxes that are over."""
+        if await self._store.account(account) is None:
+            return unknown_account(account)
+        row = await self._store.cdr(account, session)
+        return row or Refused(Code.NOT_FOUND, f"account {account!r} has no CDR of {session[:80]!r}")
 
     async def decisions(self, sought: Sought, after: str | None, limit: int) -> tuple[list[Kept], str | None] | Refused:
         """A page of what was decided over calls, and the place behind it; see :meth:`Decisions.page`. The number may be

@@ -22,7 +22,7 @@ from charging.web.forward import Forward, ping
 from charging.web.parts import known_parameters
 from charging.web.problem import handle_problems
 from charging.web.public import VERSION, Public
-from charging.web.routes import accounts, calls, changes, fax, numbers, prices, statements
+from charging.web.routes import accounts, calls, changes, events, fax, numbers, prices, statements
 from charging.web.settings import Api
 
 DOCUMENT_PATH = "/openapi.json"
@@ -75,7 +75,7 @@ def resources(service: Service, daemon: httpx.AsyncClient | None = None) -> Fast
     app.state.facts = dict
     app.state.ping = service.ping if daemon is None else partial(ping, daemon)
     handle_problems(app)
-    for part in (accounts, statements, numbers, calls, changes, fax, prices):
+    for part in (accounts, statements, numbers, calls, changes, events, fax, prices):
         app.include_router(part.router)
     app.get("/health", tags=["health"])(health)
     if daemon is not None:

@@ -1,7 +1,8 @@
 """How the public interface speaks HTTP, around everything else: versions in paths, HEAD, request ids, ETags, and
 problems without advice that only the operator can follow.
 
-What is below (the gate, the routes, the daemon) need not know of it. Answers here are bounded, so each is held whole.
+What is below (the gate, the routes, the daemon) need not know of it. Answers here are bounded, so each is held whole;
+only events are streamed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from charging.web.problem import MEDIA_TYPE, bug_response
 VERSION = "/v1"
 """Before every path; a path without it means the same, as before there were versions."""
 REQUEST_ID = "x-request-id"
+STREAM = "text/event-stream"
 RATE = "charging.rate"
 """Where the gate leaves the token's pace in a request's scope; see :class:`Pace`."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -55,6 +57,7 @@ class Public:
             **scope,
             "path": path.removeprefix(VERSION) if path.startswith(VERSION + "/") else path,
             "method": "GET" if asked == "HEAD" else asked,
+            "headers": [one for one in scope["headers"] if asked != "HEAD" or one[0] != b"accept"],  # of no stream
             REQUEST_ID: _request_id(scope),
         }
         answer = _Answer(inner, asked, send)
@@ -82,7 +85,15 @@ class _Answer:
         self._send = send
         self._start: Message = {}
         self._body = bytearray()
+        self._streams = False
         self.is_sent = False
+
+    async def _send_start(self) -> None:
+        """Of a stream, whose parts are sent on as they come."""
+        self.is_sent = True
+        headers = MutableHeaders(raw=list(self._start["headers"]))
+        headers[REQUEST_ID] = self._scope[REQUEST_ID]
+        await self._send({**self._start, "headers": headers.raw})
 
     async def instead(self, response: Response) -> None:
         """Forget what was held, and answer this."""
@@ -93,6 +104,12 @@ class _Answer:
         """Hold what the application sends, and send it on when it is whole."""
         if message["type"] == "http.response.start":
             self._start = message
+            self._streams = Headers(raw=message["headers"]).get("content-type", "").startswith(STREAM)
+            if self._streams:
+                await self._send_start()
+            return
+        if self._streams:
+            await self._send(message)
             return
         self._body += message.get("body", b"")
         if not message.get("more_body", False):

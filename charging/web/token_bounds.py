@@ -21,6 +21,7 @@ OPEN = ("/tariff", "/health")
 """These name no account."""
 FILTERED = ("/calls", "/cdrs", "/changes", "/decisions", "/numbers")
 """Lists: of its own account, if they are asked for it."""
+CDR = "/cdrs/{session}"
 PRICES = ("/quotes", "/limits", "/fax-quotes")
 """Under a plan, or of its own account."""
 AMOUNTS = ("/accounts/{account}/top-ups", "/accounts/{account}/corrections")
@@ -44,7 +45,7 @@ async def is_its_own(
     if method != "GET":
         return False
     accounts = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("account", [])
-    if template in FILTERED:
+    if template in FILTERED or template == CDR:
         return accounts == [token.account]
     return template in OPEN or (template in PRICES and set(accounts) <= {token.account})
 

@@ -297,3 +297,12 @@ async def test_a_line_tells_who_had_it_written_and_a_repeated_transfer_changes_t
     assert (await store.apply(replace(by_alice, actor="cli:bob"))).outcome is Outcome.EXISTS
     assert [line.actor async for line in store.journal("a")] == ["cli:alice", ""]
     assert [line.actor for line in await store.journal_page("a", None, 10)] == ["", "cli:alice"]
+
+
+async def test_a_cdr_is_found_by_its_account_and_session(store: Store) -> None:
+    await add_account(store)
+    await run(store, "r1 reserve s1:open credit=\ne1 settle s1:close+cdr credit= -> created")
+    (row,) = await store.cdrs()
+    assert await store.cdr("a", "s1") == row
+    assert await store.cdr("a", "s2") is None
+    assert await store.cdr("b", "s1") is None

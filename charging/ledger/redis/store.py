@@ -247,6 +247,10 @@ class RedisStore(RedisSchema):
             found += [row for row in await self._cdr_rows(page, account) if after is None or _place(row) > after]
         return found[:limit]
 
+    async def cdr(self, account: str, session: str) -> CdrRow | None:
+        record = await self._client.command("HGET", self._keys.of(account, "cdr"), session)
+        return None if record is None else load_cdr(session, account, record)
+
     async def _cdr_rows(self, page: Sequence[bytes], account: str | None) -> list[CdrRow]:
         """The CDRs that an index names, in its order, but for those that never came to be or ended at another time."""
         members, ends = page[::2], [int(score) for score in page[1::2]]

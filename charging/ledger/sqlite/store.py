@@ -208,6 +208,10 @@ class SqliteStore(SqliteDocuments):
         statement = queries()["cdrs" if account is None else "cdrs_of_account"]
         return [CdrRow(row[1], row[0], row[2], row[3]) for row in await self._reader.rows(statement, bounds)]
 
+    async def cdr(self, account: str, session: str) -> CdrRow | None:
+        rows = await self._reader.rows(queries()["cdr"], (account, session))
+        return CdrRow(session, account, *rows[0]) if rows else None
+
     # -- directory
 
     async def account(self, account: str) -> Account | None:

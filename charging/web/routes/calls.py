@@ -133,6 +133,14 @@ async def list_cdrs(
     return page(rows, limit, cdr_of, lambda row: cdr_cursor(row.ended_us, row.session))
 
 
+@router.get("/cdrs/{session}")
+async def show_cdr(
+    session: str, service: TheService, account: Annotated[str, Query(max_length=500, description="whose it is")]
+) -> Cdr:
+    """The CDR of a call, a message or a fax that is over."""
+    return cdr_of(granted(await service.cdr(account, session)))
+
+
 def _about(service: Service, at: str) -> tuple[int, int]:
     """The minutes around ``at``; a time of day is the last that is not in the future."""
     zone, now_us = service.tariff().zone, service.clock.now().wall_us

@@ -109,6 +109,9 @@ WHERE account = :account
     AND ended_us >= :since AND ended_us < :until AND (ended_us, session) > (:after_us, :after_session)
 ORDER BY ended_us, session LIMIT :limit;
 
+-- name: cdr
+SELECT ended_us, document FROM cdrs WHERE account = ? AND session = ?;
+
 -- name: account
 SELECT version, record FROM accounts WHERE id = ?;
 

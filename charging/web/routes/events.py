@@ -1,0 +1,122 @@
+"""/accounts/{account}/events: what happens to an account, as it is booked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from charging.call.cdr import iso
+from charging.clock import Clock
+from charging.errors import LedgerError
+from charging.service.events import Event, What
+from charging.service.refusal import Code, Refused
+from charging.service.service import Service
+from charging.web.forms import EVENT_CURSOR
+from charging.web.models import Instant
+from charging.web.parts import TheService, bad_cursor, matches
+from charging.web.problem import Refusal, granted
+
+router = APIRouter(prefix="/accounts/{account}/events", tags=["events"])
+
+SSE = "text/event-stream"
+STREAMS_MAX = 32
+"""At a time; each holds a connection."""
+STREAM_S = 300
+"""After which a stream ends, and its client connects again: so a token that was revoked is of no use for longer."""
+LOOK_S = 1
+"""Between two looks for what is new."""
+ROWS = 100
+
+
+class EventOut(BaseModel):
+    """Something that was booked."""
+
+    id: str = Field(description="unique within the account: the cursor behind this event")
+    type: What
+    account: str
+    at: Instant
+    data: dict[str, Any] = Field(
+        description="of money: amount, reason, transfer, actor; of free minutes: seconds, month; of a call, a message "
+        "or a fax: session; with its end: cost and cdr"
+    )
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        return cls(
+            id=str(event.number), type=event.what, account=event.account, at=iso(event.at_us), data=dict(event.data)
+        )
+
+
+class EventPage(BaseModel):
+    """Some events, and where to go on."""
+
+    items: list[EventOut]
+    cursor: str = Field(description="for `after` next time, also if nothing is new")
+
+
+@router.get("", responses={200: {"content": {SSE: {"schema": {"type": "string"}}}}}, response_model=EventPage)
+async def list_events(
+    request: Request,
+    account: str,
+    service: TheService,
+    after: Annotated[
+        str | None,
+        Query(
+            max_length=20,
+            description="`cursor` of the page before, or an event's id; left out: from the first that is kept",
+            json_schema_extra={"pattern": EVENT_CURSOR},
+        ),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=ROWS, description="rows in a page")] = ROWS,
+    last_event_id: Annotated[str | None, Header(max_length=20, json_schema_extra={"pattern": EVENT_CURSOR})] = None,
+) -> Response | EventPage:
+    """What has happened to the account, oldest first: credit, free minutes, calls, messages, faxes. If the request
+    accepts `text/event-stream`, what happens from then on is sent as it is booked, for some minutes; a browser connects
+    again by itself, and misses nothing. A page may have fewer than ``limit`` items though more follow: go on until the
+    cursor stays. 410: what was asked for is archived."""
+    place = _place(last_event_id or after)
+    found, place = granted(await service.events.page(account, place, limit))
+    if SSE not in request.headers.get("accept", ""):
+        return EventPage(items=[EventOut.of(one) for one in found], cursor=str(place))
+    if service.events.streams >= STREAMS_MAX:
+        advice = "ask for pages, or again later"
+        raise Refusal(Refused(Code.UNAVAILABLE, f"{STREAMS_MAX} streams of events are open already", advice))
+    stream = _stream(service, service.clock, account, found, place)
+    return StreamingResponse(stream, media_type=SSE, headers={"Cache-Control": "no-store"})
+
+
+def _place(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not matches(EVENT_CURSOR, cursor):
+        raise bad_cursor(cursor)
+    return int(cursor)
+
+
+async def _stream(service: Service, clock: Clock, account: str, found: list[Event], place: int) -> AsyncIterator[str]:
+    """Events as they come, and between them a comment, which keeps the connection alive."""
+    end_us = clock.now().plus(STREAM_S).mono_us
+    service.events.streams += 1
+    try:
+        yield ": events\n\n"
+        while clock.now().mono_us < end_us:
+            for event in found:
+                out = EventOut.of(event)
+                yield f"id: {out.id}\nevent: {out.type}\ndata: {out.model_dump_json()}\n\n"
+            before = place
+            answer = await service.events.page(account, place, ROWS)
+            if isinstance(answer, Refused):
+                return
+            found, place = answer
+            if place == before:
+                yield ": none\n\n"
+                await clock.sleep_until(clock.now().plus(LOOK_S).mono_us)
+    except LedgerError:
+        return  # the client connects again, and is told then
+    finally:
+        service.events.streams -= 1

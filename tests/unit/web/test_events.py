@@ -1,0 +1,238 @@
+"""GET /accounts/{account}/events: what was booked, in order, by pages and as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from charging.ledger.model import CREDIT, Closed, JournalLine, Kind, Leg, Opened, Outcome, Transfer, bundle
+from charging.ledger.port import Store
+from charging.service import events as service_events
+from charging.service.events import AccountEvents, Event
+from charging.service.refusal import Code
+from charging.web.public import REQUEST_ID
+from charging.web.routes import events as routes
+from tests.fakes.ami import eventually
+from tests.fakes.rig import EURO
+from tests.unit.service.conftest import Shop, refused
+from tests.unit.web.door import Door
+
+
+@pytest.fixture
+async def door(shop: Shop) -> Door:
+    made = Door(shop.service)
+    await made.open()
+    return made
+
+
+async def call(store: Store, session: str, service: str = "call", cdr: str = '{"cost":"0.30"}') -> None:
+    """A session that opens, ticks and ends."""
+    legs = (Leg(CREDIT, 0, EURO),)
+    steps = [
+        (Kind.RESERVE, legs, Opened("main", "{}")),
+        (Kind.SETTLE, (Leg(CREDIT, -300_000, -EURO),), Closed(cdr, 9, follows=1)),
+    ]
+    for number, (kind, moved, change) in enumerate(steps):
+        transfer = Transfer(f"{session}/{number}", "anna", kind, 7, moved, session, change, service)
+        assert (await store.apply(transfer)).outcome is Outcome.CREATED
+
+
+async def events(shop: Shop, after: int = 0, limit: int = 100) -> tuple[list[Event], int]:
+    answer = await AccountEvents(shop.store).page("anna", after, limit)
+    assert isinstance(answer, tuple)
+    return answer
+
+
+async def test_money_minutes_and_calls_are_told_in_the_order_in_which_they_were_booked(shop: Shop) -> None:
+    await shop.anna("pro")
+    await shop.service.money.top_up("anna", 10 * EURO, "order-1")
+    await call(shop.store, "s-1")
+    await call(shop.store, "f-1", "fax")
+    await shop.service.money.correct("anna", -EURO, "a slip", "c-1")
+    await shop.service.money.grant_minutes("anna", 5, "sorry", "m-1")
+    lapsed = Transfer("e-1", "anna", Kind.EXPIRE, 8, (Leg(CREDIT, -1),), reason="credit")
+    counted = Transfer("e-2", "anna", Kind.EXPIRE, 8, (Leg("day:2026-01-01", 0),), reason="long_over")
+    for one in (lapsed, counted):
+        assert (await shop.store.apply(one)).outcome is Outcome.CREATED
+    found, cursor = await events(shop)
+    told = [(one.number, one.what.value) for one in found]
+    assert [what for _, what in told if what != "minutes.granted"] == [
+        *("credit.topped_up", "call.begun", "call.ended", "fax.begun", "fax.ended"),
+        *("credit.corrected", "credit.expired"),
+    ]
+    assert "minutes.granted" in {what for _, what in told}
+    assert [number for number, _ in told] == sorted(number for number, _ in told)
+    bought, _, ended = found[:3]
+    assert bought.data == {"amount": "10.00", "reason": "", "transfer": "top-up/order-1", "actor": "daemon"}
+    assert ended.data == {"session": "s-1", "cost": "0.30", "cdr": {"cost": "0.30"}}
+    assert cursor == max(line.number for line in await shop.store.journal_page("anna", None, 1))
+    assert await events(shop, cursor) == ([], cursor)
+
+
+async def test_a_tick_tells_nothing_and_is_passed_over(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 10 * EURO, "order-1")
+    tick = Transfer("x", "anna", Kind.EXTEND, 7, (Leg(CREDIT, -1),), reason="call")
+    assert (await shop.store.apply(tick)).outcome is Outcome.CREATED
+    found, cursor = await events(shop)
+    assert (len(found), cursor) == (1, 2)
+
+
+@pytest.mark.parametrize("cdr", ["", "no JSON", "[]", '{"cost":3}'])
+async def test_an_end_without_a_cdr_that_can_be_read_is_told_by_its_money(shop: Shop, cdr: str) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 10 * EURO, "order-1")
+    await call(shop.store, "s-1", cdr=cdr)
+    assert (await events(shop))[0][-1].data["cost"] == "0.30"
+
+
+async def test_pages_follow_each_other_without_gap_or_repetition(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 10 * EURO, "order-1")
+    for number in range(5):
+        await call(shop.store, f"s-{number}")
+    monkeypatch.setattr(service_events, "LINES_MAX", 4)
+    for limit in (1, 3, 100):
+        seen, cursor, before = [], 0, -1
+        while cursor != before:
+            before = cursor
+            found, cursor = await events(shop, cursor, limit)
+            assert len(found) <= limit
+            seen += [one.number for one in found]
+        assert seen == list(range(1, 12))
+
+
+async def test_a_cursor_behind_which_lines_were_archived_is_refused_and_the_rest_goes_on(shop: Shop) -> None:
+    await shop.anna()
+    for number in range(3):
+        await shop.service.money.top_up("anna", 10 * EURO, f"order-{number}")
+    lines = [line async for line in shop.store.journal("anna")]
+    legs = (Leg(CREDIT, 20 * EURO),)
+    opening = JournalLine(2, "opening/2", "anna", Kind.OPENING, 1, legs, None, "", "d")
+    assert await shop.store.replace_head(opening, lines[:2])
+    refused(await shop.service.events.page("anna", 1, 10), Code.ARCHIVED)
+    assert [one.number for one in (await events(shop, 2))[0]] == [3]
+    assert [one.number for one in (await events(shop, 0))[0]] == [3]
+
+
+async def test_what_is_booked_is_told_and_nothing_else(shop: Shop) -> None:
+    """A refusal leaves no line, and what is repeated leaves no second."""
+    await shop.anna()
+    for _ in range(2):
+        await shop.service.money.top_up("anna", 10 * EURO, "order-1")
+    await shop.service.money.correct("anna", -99 * EURO, "too much", "c-1")
+    assert [one.what.value for one in (await events(shop))[0]] == ["credit.topped_up"]
+
+
+async def test_over_http_with_a_cursor_for_the_next_time(door: Door, shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 10 * EURO, "order-1")
+    page = (await door("read", "GET", "/v1/accounts/anna/events")).json()
+    (event,) = page["items"]
+    assert (event["id"], event["type"], page["cursor"]) == ("1", "credit.topped_up", "1")
+    assert bundle("2026-11") not in event["data"]
+    again = (await door("read", "GET", f"/v1/accounts/anna/events?after={page['cursor']}")).json()
+    assert again == {"items": [], "cursor": "1"}
+    await door("read", "GET", "/v1/accounts/none/events", 404)
+    for wrong in ("x", "-1", "01", "9" * 17):
+        await door("read", "GET", f"/v1/accounts/anna/events?after={wrong}", 422)
+    await door("credit", "GET", "/v1/accounts/anna/events", 403)
+
+
+class Stream:
+    """An open stream of events, and what has come of it."""
+
+    def __init__(self, door: Door, headers: dict[str, str], method: str = "GET") -> None:
+        asked = {"authorization": f"Bearer {door.secrets['read']}", "accept": routes.SSE, **headers}
+        raw = [(name.encode(), value.encode()) for name, value in asked.items()]
+        path = "/v1/accounts/anna/events"
+        self.scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
+        self.scope |= {"headers": raw, "client": ("192.0.2.1", 1), "server": ("test", 80), "scheme": "http"}
+        self.scope |= {"http_version": "1.1", "root_path": "", "asgi": {"version": "3.0", "spec_version": "2.3"}}
+        self.messages: list[dict[str, Any]] = []
+        self._gone = asyncio.Event()
+        self._asked = False
+        self._task = asyncio.create_task(door.app(self.scope, self._receive, self._send), name="stream")
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        self.messages.append(message)
+
+    async def leave(self) -> None:
+        self._gone.set()
+        await self._task
+
+    async def ended(self) -> None:
+        await self._task
+
+    async def begun(self) -> None:
+        await eventually(lambda: len(self.messages) > 1 or self._task.done(), "the stream begins")
+
+    @property
+    def events(self) -> list[tuple[str, str, Any]]:
+        text = b"".join(one.get("body", b"") for one in self.messages[1:]).decode()
+        blocks = [dict(line.split(": ", 1) for line in block.splitlines()) for block in text.split("\n\n") if block]
+        return [(one["id"], one["event"], json.loads(one["data"])) for one in blocks if "id" in one]
+
+
+async def test_a_stream_tells_what_is_booked_as_it_is_and_ends_with_its_client(door: Door, shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 10 * EURO, "order-1")
+    stream = Stream(door, {REQUEST_ID: "mine"})
+    await stream.begun()
+    headers = dict(stream.messages[0]["headers"])
+    assert headers[b"content-type"].startswith(b"text/event-stream")
+    assert headers[b"x-request-id"] == b"mine"
+    assert [(id, what) for id, what, _ in stream.events] == [("1", "credit.topped_up")]
+    await call(shop.store, "s-1")
+    await shop.clock.advance(routes.LOOK_S)
+    await eventually(lambda: len(stream.events) > 2, "the call is told")
+    assert [what for _, what, _ in stream.events] == ["credit.topped_up", "call.begun", "call.ended"]
+    assert stream.events[2][2]["data"]["cost"] == "0.30"
+    assert shop.service.events.streams == 1
+    await stream.leave()
+    assert shop.service.events.streams == 0
+
+
+async def test_a_stream_goes_on_where_its_client_was_and_ends_after_a_while(door: Door, shop: Shop) -> None:
+    await shop.anna()
+    for number in range(3):
+        await shop.service.money.top_up("anna", 10 * EURO, f"order-{number}")
+    stream = Stream(door, {"last-event-id": "2"})
+    await stream.begun()
+    assert [id for id, _, _ in stream.events] == ["3"]
+    for _ in range(routes.STREAM_S):
+        await shop.clock.advance(routes.LOOK_S)
+    await stream.ended()
+    assert not stream.messages[-1].get("more_body", False)
+
+
+async def test_only_so_many_streams_are_open_and_a_head_opens_none(door: Door, shop: Shop) -> None:
+    await shop.anna()
+    shop.service.events.streams = routes.STREAMS_MAX
+    await door("read", "GET", "/v1/accounts/anna/events", 503, headers={"Accept": routes.SSE})
+    await door("read", "GET", "/v1/accounts/anna/events")
+    shop.service.events.streams = 0
+    head = Stream(door, {}, "HEAD")
+    await head.ended()
+    assert [one.get("body", b"") for one in head.messages[1:]] == [b""]
+
+
+async def test_a_cdr_is_shown_by_its_session_to_whom_it_belongs(door: Door, shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.money.top_up("anna", 10 * EURO, "order-1")
+    await call(shop.store, "s-1")
+    assert (await door("read", "GET", "/v1/cdrs/s-1?account=anna")).json() == {"cost": "0.30"}
+    await door("read", "GET", "/v1/cdrs/s-2?account=anna", 404)
+    await door("read", "GET", "/v1/cdrs/s-1", 422)
+    await shop.service.accounts.add("bert", "light")
+    await door("read", "GET", "/v1/cdrs/s-1?account=bert", 404)
