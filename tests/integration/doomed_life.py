@@ -19,6 +19,9 @@ from charging.engine.leadership import LeaseKeeper
 from charging.ledger.accounts import Account, Number
 from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
+from charging.ledger.port import Store
+from charging.service.events import AccountEvents
+from charging.service.refusal import Refused
 from tests.fakes.clock import FakeClock
 from tests.fakes.killing_store import KillingStore, Reaper, When
 from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_tariff, plan
@@ -202,6 +205,20 @@ class Books:
     """Wall clock: when the call's time began."""
     cut: bool
     """Whether the call ended before its parties wanted."""
+    told: list[tuple[str, Any]]
+    """The account's events, each with the CDR that it tells."""
+
+
+async def told(store: Store) -> list[tuple[str, Any]]:
+    """What a program is told that asks until nothing is new."""
+    events, found, cursor, before = AccountEvents(store), [], 0, -1
+    while cursor != before:
+        before = cursor
+        answer = await events.page("anna", cursor, 2)
+        assert not isinstance(answer, Refused)
+        page, cursor = answer
+        found += [(one.what.value, one.data.get("cdr")) for one in page]
+    return found
 
 
 async def recover(url: str, world: Path) -> Books:
@@ -222,6 +239,7 @@ async def recover(url: str, world: Path) -> Books:
         list(switch.records),
         next(call.answered.wall_us for call in switch.calls.values() if call.answered is not None),
         any(call.true_ms < TALK_S * 1000 for call in switch.calls.values()),
+        await told(store),
     )
     await daemon.stop()
     return books

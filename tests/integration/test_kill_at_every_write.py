@@ -61,6 +61,8 @@ def wrong(books: Books) -> list[str]:
         "one CDR for each opening": len(books.cdrs) == books.openings,
         "one charged call": [(cdr["billed_s"], cdr["proof"]) for cdr in charged] == [(BILLED_S, "black_box")],
         "an honest ledger": not books.findings,
+        "each beginning told": sum(what == "call.begun" for what, _ in books.told) == books.openings,
+        "each end told with its CDR": [cdr for what, cdr in books.told if what == "call.ended"] == books.cdrs,
     }
     return [what for what, holds in checks.items() if not holds]
 
