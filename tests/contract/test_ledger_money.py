@@ -301,7 +301,7 @@ async def test_a_line_tells_who_had_it_written_and_a_repeated_transfer_changes_t
 
 async def test_a_cdr_is_found_by_its_account_and_session(store: Store) -> None:
     await add_account(store)
-    await run(store, "r1 reserve s1:open credit=\ne1 settle s1:close+cdr credit= -> created")
+    await run(store, "r1 reserve s1:open credit= -> created\ne1 settle s1:close+cdr credit= -> created")
     (row,) = await store.cdrs()
     assert await store.cdr("a", "s1") == row
     assert await store.cdr("a", "s2") is None
