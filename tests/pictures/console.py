@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.integration.browser import chromium, window
 from tests.integration.console_scene import PASSWORD, a_day, console_scene
 
-PAGES = {"console-overview": "/", "console-account": "/accounts/anna", "console-why": "/decisions"}
+PAGES = {"console-overview": "/", "console-account": "/accounts/anna", "console-why": "/decisions?number=0201234569"}
 PHONE = {"console-phone": "/accounts/anna"}
 
 
