@@ -165,7 +165,7 @@ def _refusal(document: Document, repeat: str = "") -> Refusal:
     return Refusal(f"{detail}; {advice}" if advice else str(detail), document=document)
 
 
-def _whoever_types() -> str:
+def whoever_types() -> str:
     """For the notes of changes: the user, behind sudo too."""
     user = os.environ.get("SUDO_USER", "") if os.getuid() == 0 else ""
     with suppress(KeyError):
@@ -188,7 +188,7 @@ def client(
     """A client over a transport; ``open_`` comes before it and ``close`` after it, in the same event loop."""
     with asyncio.Runner() as runner:
         http = httpx.AsyncClient(
-            transport=transport, base_url="http://charging", timeout=TIMEOUT_S, headers={ACTOR_HEADER: _whoever_types()}
+            transport=transport, base_url="http://charging", timeout=TIMEOUT_S, headers={ACTOR_HEADER: whoever_types()}
         )
         runner.run(_run(open_))
         try:

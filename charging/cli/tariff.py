@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from charging.cli import tariff_diff
-from charging.cli.client import Client, connected, daemon_answers
+from charging.cli.client import Client, connected, daemon_answers, whoever_types
 from charging.cli.failure import Refusal, say
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import show_json, show_one
@@ -86,7 +86,7 @@ def accept(
             problems = client.send("POST", "/tariff/accepted", {"digest": digest, "reason": reason})["problems"]
     else:
         silence_logs()
-        problems = accept_here(settings.tariff, accepted_of(settings), digest, reason)
+        problems = accept_here(settings.tariff, accepted_of(settings), digest, reason, whoever_types())
     if problems:
         raise Refusal(*problems)
     show_one({"accepted": digest, "tariff": str(settings.tariff)}, as_json=as_json)

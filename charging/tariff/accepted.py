@@ -130,7 +130,7 @@ class Accepted:
                 )
                 yield self.brake.holds(found), problem
 
-    def keep(self, path: Path, tariff: Tariff, reason: str = "") -> None:
+    def keep(self, path: Path, tariff: Tariff, reason: str = "", by: str = "") -> None:
         """Keep the files of a tariff that counts from now on, as they were read. Raises NotKept where they have changed
         since, OSError where they cannot be kept."""
         if self.digest() == tariff.digest:
@@ -144,6 +144,7 @@ class Accepted:
             "digest": tariff.digest,
             "revision": tariff.revision,
             "reason": reason,
+            "by": by,
             "tariff": {"path": str(path.resolve()), "sha256": names[0]},
             "decks": dict(zip(map(str, files[1:]), names[1:], strict=True)),
         }

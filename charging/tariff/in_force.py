@@ -40,13 +40,13 @@ def what_counts(path: Path, accepted: Accepted, clock: Clock, decks: DeckCache |
     return replace(before, refused=reading.problems, waiting=reading.waiting)
 
 
-def accept(path: Path, accepted: Accepted, digest: str, reason: str) -> list[str]:
+def accept(path: Path, accepted: Accepted, digest: str, reason: str, by: str) -> list[str]:
     """Let what stands at ``path`` count from now on, where it is what was looked at; what is wrong with that."""
     reading = read_files(path, (path,), DeckCache())
-    return _keep_asked(path, accepted, reading, digest, reason)
+    return _keep_asked(path, accepted, reading, digest, reason, by)
 
 
-def _keep_asked(path: Path, accepted: Accepted, reading: Reading, digest: str, reason: str) -> list[str]:
+def _keep_asked(path: Path, accepted: Accepted, reading: Reading, digest: str, reason: str, by: str) -> list[str]:
     tariff = reading.tariff
     if tariff is None:
         return [f"{problem}; only a file without errors can be accepted" for problem in reading.problems]
@@ -55,12 +55,12 @@ def _keep_asked(path: Path, accepted: Accepted, reading: Reading, digest: str, r
             f"found the digest {tariff.digest} on disk, expected {digest}: look at `charging tariff check` once more"
         ]
     try:
-        accepted.keep(path, tariff, reason)
+        accepted.keep(path, tariff, reason, by)
     except NotKept:
         return ["the files have changed just now: look at `charging tariff check` once more"]
     except OSError as error:
         return [f"{accepted.folder}: {error.strerror or error}; the daemon must be able to write there"]
-    log.warning("tariff_accepted", digest=digest, revision=tariff.revision, reason=reason)
+    log.warning("tariff_accepted", digest=digest, revision=tariff.revision, reason=reason, by=by)
     return []
 
 
@@ -100,10 +100,10 @@ class TariffInForce:
         assert self._watcher is not None, "watched"
         return await self._watcher.read_now()
 
-    async def accept(self, digest: str, reason: str) -> list[str]:
+    async def accept(self, digest: str, reason: str, by: str) -> list[str]:
         """Let the edition with this digest count, which stands on disk and waits; what is wrong with that."""
         reading = await read_in_child(self._path, (self._path,), self._decks.copy())
-        problems = await asyncio.to_thread(_keep_asked, self._path, self._accepted, reading, digest, reason)
+        problems = await asyncio.to_thread(_keep_asked, self._path, self._accepted, reading, digest, reason, by)
         return problems or [str(problem) for problem in await self.read_now()]
 
     async def _read(self, path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from charging.engine.drain import Drain
+from charging.service.actor import actor
 from charging.service.import_file import BYTES_MAX, PART_BYTES_MAX
 from charging.service.operators import Operators
 from charging.service.service import Service
@@ -32,8 +33,8 @@ Facts = Callable[[], Mapping[str, str]]
 
 Reload = Callable[[], Awaitable[list[str]]]
 """Read again what can be; what is wrong with it."""
-Accept = Callable[[str, str], Awaitable[list[str]]]
-"""Let the tariff on disk with this digest count, for this reason; what is wrong with that."""
+Accept = Callable[[str, str, str], Awaitable[list[str]]]
+"""Let the tariff on disk with this digest count, for this reason, by whom; what is wrong with that."""
 
 
 class Reloaded(BaseModel):
@@ -122,7 +123,7 @@ def control_app(
 
 async def accept_tariff(request: Request, body: Edition) -> Accepted:
     """Let a doubtful edition of a rate deck count, which waits on disk."""
-    problems = await request.app.state.accept(body.digest, body.reason)
+    problems = await request.app.state.accept(body.digest, body.reason, actor())
     tariff = request.app.state.service.tariff()
     return Accepted(revision=tariff.revision, digest=tariff.digest, problems=problems)
 

@@ -36,7 +36,7 @@ class TariffSource(Protocol):
     def current(self) -> Callable[[], Tariff]:
         """The tariff for what is asked now."""
 
-    async def accept(self, digest: str, reason: str) -> list[str]:
+    async def accept(self, digest: str, reason: str, by: str) -> list[str]:
         """Let an edition count that waits; what is wrong with that."""
 
 

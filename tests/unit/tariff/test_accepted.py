@@ -115,7 +115,7 @@ def test_after_a_restart_a_deck_that_cannot_be_whole_leaves_the_one_before_in_fo
     assert (place.price(restarted), place.counts().refused) == (100_000, restarted.refused)
     assert (place.gauge("charging_tariff_waits"), place.gauge("charging_tariff_bad")) == (0, 1)
     digest = restarted.digest
-    [told] = {line.rpartition("; ")[2] for line in accept(place.path, place.accepted, digest, "")}
+    [told] = {line.rpartition("; ")[2] for line in accept(place.path, place.accepted, digest, "", "cli:root")}
     assert told == "only a file without errors can be accepted"
 
 
@@ -135,10 +135,10 @@ def test_a_deck_that_is_named_differently_is_compared_too(place: Place) -> None:
 def test_what_is_accepted_counts_and_what_is_put_back_is_accepted_already(place: Place) -> None:
     place.deck.write_text(DOUBLED, encoding="utf-8")
     waiting = place.counts().waiting
-    [refused] = accept(place.path, place.accepted, "0" * 16, "")
+    [refused] = accept(place.path, place.accepted, "0" * 16, "", "cli:root")
     assert f"found the digest {waiting} on disk" in refused
     assert place.price(place.counts()) == 100_000
-    assert accept(place.path, place.accepted, waiting, "agreed with the carrier") == []
+    assert accept(place.path, place.accepted, waiting, "agreed with the carrier", "cli:root") == []
     assert (place.price(place.counts()), place.counts().refused) == (200_000, ())
     place.deck.write_text(EDITION, encoding="utf-8")  # half as dear, against what was accepted
     assert place.counts().waiting
