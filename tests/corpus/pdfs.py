@@ -360,7 +360,8 @@ def blends() -> Iterator[tuple[Any, ...]]:
     shade = "/Shading << /S << /ShadingType 2 /ColorSpace /DeviceGray /Coords [50 0 545 0] /Function 3 0 R >> >>"
     clip = b"q 50 400 495 100 re W n /S sh Q"
     yield "bar that fades", one(clip, resources=shade, objects=[TINT]), SENT, (INK / 2,)
-    tile = "/Type /Pattern /PatternType 1 /PaintType 1 /TilingType 1 /BBox [0 0 10 10] /XStep 10 /YStep 10"
+    tile = "/Type /Pattern /PatternType 1 /PaintType 1 /TilingType 1 /BBox [0 0 10 10] /XStep 10 /YStep 10 "
+    tile += "/Resources << >>"
     tiled = BAR.replace(b"0 g", b"/Pattern cs /P scn")
     yield (
         "bar of tiles",
