@@ -26,6 +26,7 @@ from charging.call.storage import Record
 from charging.call.table import step, wake_at
 from charging.clock import Clock
 from charging.engine import told
+from charging.engine.alarms import Alarm, Alarms
 from charging.engine.looker import Looker
 from charging.engine.ports import Observer, PromptResult, Switch
 from charging.errors import LedgerError, SwitchError, UnexpectedEvent
@@ -48,6 +49,7 @@ class SessionRunner:
         switch: Switch,
         looker: Looker,
         clock: Clock,
+        alarms: Alarms,
         policy: Policy,
         observe: Observer,
         forget: Callable[[Record, do.Forget], None],
@@ -64,6 +66,8 @@ class SessionRunner:
         self._switch = switch
         self._looker = looker
         self._clock = clock
+        self._alarms = alarms
+        self._alarm: Alarm | None = None
         self.policy = policy
         self._observe = observe
         self._forget = forget
@@ -105,35 +109,42 @@ class SessionRunner:
             while self.session.state is not State.CLOSED:
                 await self._handle(await self._next())
         finally:
+            self._set_alarm(None)
             for task in self._prompts:
                 task.cancel()
 
     async def _next(self) -> Event:
         while not self._mailbox:
-            self._arrived.clear()
-            self._rests = True
-            try:
-                arrived = await self._wait()
-            finally:
-                self._rests = False
-            if not arrived:
-                return Woke(self._switch.proven_mono_us)
+            wake = wake_at(self.session, self.policy)
+            if wake is not None and wake <= self._clock.now().mono_us:
+                await asyncio.sleep(0)
+                # An event that came in the same moment goes first: a proof of the past must never overtake it.
+                if not self._mailbox:
+                    return Woke(self._switch.proven_mono_us)
+            else:
+                self._set_alarm(wake)
+                await self._rest()
         return self._mailbox.popleft()
 
-    async def _wait(self) -> bool:
-        """Until an event arrives (true) or the session wants to be woken (false)."""
-        wake = wake_at(self.session, self.policy)
-        if wake is None:
-            return await self._arrived.wait()
-        arrived = asyncio.create_task(self._arrived.wait())
-        slept = asyncio.create_task(self._clock.sleep_until(wake))
+    def _set_alarm(self, at_us: int | None) -> None:
+        if self._alarm is not None and self._alarm.at_us != at_us:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._alarm is None and at_us is not None:
+            self._alarm = self._alarms.set(at_us, self._rung)
+
+    def _rung(self) -> None:
+        self._alarm = None
+        self._arrived.set()
+
+    async def _rest(self) -> None:
+        """Until an event arrives, or the alarm rings."""
+        self._arrived.clear()
+        self._rests = True
         try:
-            await asyncio.wait((arrived, slept), return_when=asyncio.FIRST_COMPLETED)
+            await self._arrived.wait()
         finally:
-            arrived.cancel()
-            slept.cancel()
-        # An event that came in the same moment goes first: a proof of the past must never overtake it.
-        return bool(self._mailbox)
+            self._rests = False
 
     async def _handle(self, event: Event) -> None:
         events: deque[Event] = deque([event])
@@ -200,8 +211,9 @@ class SessionRunner:
                 case do.ReadBlackBox():
                     return await self._switch.black_box(self.session.id)
                 case do.SetDeadline(covered_s, at, backstop, callee_uid, caller_uid):
-                    await self._switch.set_deadline(callee_uid, at)
-                    await self._switch.set_deadline(caller_uid, backstop)
+                    await asyncio.gather(
+                        self._switch.set_deadline(callee_uid, at), self._switch.set_deadline(caller_uid, backstop)
+                    )
                     return DeadlineSet(covered_s)
                 case do.HangUp(uid):
                     await self._switch.hang_up(uid)

@@ -22,6 +22,7 @@ from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnde
 from charging.call.told import SessionReasserted
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine import told
+from charging.engine.alarms import Alarms
 from charging.engine.booked import BookedRecords
 from charging.engine.closed import ClosedRecords
 from charging.engine.findings import Findings, Kind, booked_unread, contradiction, noted
@@ -86,6 +87,7 @@ class Registry:
         self._switch = switch
         self._looker = Looker(switch)
         self._clock = clock
+        self._alarms = Alarms(clock)
         self.policy = self.usual = policy  # a drain changes the first
         self._switch_id = switch_id
         self._observe = observe
@@ -118,6 +120,7 @@ class Registry:
     async def run(self) -> NoReturn:
         """Keep the sessions' tasks and the periodic duties; a task that fails brings the daemon down, loudly."""
         try:
+            self._tasks.begin(self._alarms.run(), "alarms")
             self._tasks.begin(self._audit_for_ever(), "session-audit")
             self._tasks.begin(self._housekeep_for_ever(), "black-box-housekeeping")
             self._tasks.begin(self._watch_clock_for_ever(), "clock-watch")
@@ -142,6 +145,7 @@ class Registry:
             switch=self._switch,
             looker=self._looker,
             clock=self._clock,
+            alarms=self._alarms,
             policy=self.policy,
             observe=self._observe,
             forget=self._forget,
