@@ -86,8 +86,7 @@ class Registry:
         self._ledger = ledger
         self._switch = switch
         self._looker = Looker(switch)
-        self._clock = clock
-        self._alarms = Alarms(clock)
+        self._clock, self._alarms = clock, Alarms(clock)
         self.policy = self.usual = policy  # a drain changes the first
         self._switch_id = switch_id
         self._observe = observe
