@@ -13,6 +13,7 @@ from tests.asterisk.engine import engine
 from tests.asterisk.parties import NUMBER, forward, operator_sets
 from tests.asterisk.raw_sip import stranger
 from tests.asterisk.stub_agi import StubAgi, serving
+from tests.asterisk.test_dialplan_strangers import OPEN, PRIVATE
 
 pytestmark = pytest.mark.asterisk
 
@@ -61,21 +62,19 @@ async def test_the_number_is_dialled_as_the_carrier_wants_it(lab: Lab, settings:
         await call.wait_end()
 
 
-@pytest.mark.parametrize(
-    "privacy", [(), ("Privacy: id",), ("Privacy: id;critical",)], ids=["allowed", "withheld", "unread"]
-)
+@pytest.mark.parametrize("how", ["PAI", "Privacy: id", "anonymous From with PAI"])
 @pytest.mark.parametrize("shown", ["caller", "subscriber"])
-async def test_the_number_that_a_forward_shows(lab: Lab, tmp_path: Path, shown: str, privacy: tuple[str, ...]) -> None:
-    """A withheld caller stays withheld, whoever is shown."""
-    asserted = f"P-Asserted-Identity: <sip:{CALLER}@carrier.example>"
+async def test_the_number_that_a_forward_shows(lab: Lab, tmp_path: Path, shown: str, how: str) -> None:
+    """A withheld caller stays withheld, whoever is shown, and however his network said so."""
+    caller, headers = (PRIVATE | OPEN)[how]
     async with (
         operator_sets(lab, "CHARGING_SHOWN", shown),
         serving(forward(mobile.answers()), lab.agi_port),
-        stranger(lab, tmp_path, headers=(asserted, *privacy)) as call,
+        stranger(lab, tmp_path, caller=caller, headers=headers) as call,
     ):
         await call.is_told(200)
         rung = lab.world.stray_mobiles[-1]
-    assert rung.shown == ("anonymous" if privacy else NUMBER if shown == "subscriber" else CALLER)
+    assert rung.shown == ("anonymous" if how in PRIVATE else NUMBER if shown == "subscriber" else CALLER)
 
 
 @pytest.mark.parametrize("settings", [OUT_OF_SERVICE, OUT_OF_SERVICE | SECOND_TRUNK], ids=["one trunk", "two"])
