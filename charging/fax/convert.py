@@ -87,6 +87,12 @@ def too_dense() -> Refused:
     return Refused(Code.INVALID, message, "send it in parts, or with fewer pictures", Obstacle.TOO_LARGE)
 
 
+def too_many_pages(pages_max: int) -> Refused:
+    """More pages than the operator allows."""
+    message = f"found more than {pages_max} pages"
+    return Refused(Code.INVALID, message, "send it in parts", Obstacle.TOO_MANY_PAGES)
+
+
 async def convert(room: Room, pages_max: int) -> Refused | None:
     """Make the room's ``document`` (PDF or TIFF, told by its first bytes) its ``paper``; at most one page more than
     ``pages_max``, so that too many are noticed. ``None``: done."""
@@ -104,6 +110,8 @@ async def _print_tiff(room: Room, pages: int | None, pages_max: int) -> Refused 
     they are, which Ghostscript prints as blank paper where they are JPEG."""
     if pages is None:
         return _unreadable("found a TIFF that is damaged, or was cut off on its way")
+    if pages > pages_max:
+        return too_many_pages(pages_max)
     data = await asyncio.to_thread(room.document.read_bytes)
     if (number := await asyncio.to_thread(doubtful_page, data)) is not None:
         return _unreadable(f"found a TIFF whose page {number} has a layer beside its colours")
@@ -121,7 +129,7 @@ async def _print_tiff(room: Room, pages: int | None, pages_max: int) -> Refused 
     if wrong is not None:
         return wrong
     printed = await asyncio.to_thread(_pages_of, room.paper)
-    if printed != min(pages, pages_max + 1):
+    if printed != pages:
         return _unreadable(f"found a TIFF that has {pages} pages, of which {printed or 0} can be printed")
     return None
 

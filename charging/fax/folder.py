@@ -24,7 +24,7 @@ from charging.call.told import FaxSettled
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.ports import Observer
 from charging.engine.told import Told
-from charging.fax.convert import Room, bytes_max, convert, too_dense
+from charging.fax.convert import Room, bytes_max, convert, too_dense, too_many_pages
 from charging.fax.desk import Paper
 from charging.fax.tiff import page_count
 from charging.fax.turns import Turns
@@ -87,8 +87,7 @@ class DocumentFolder:
                 advice = "print it to a new PDF and send that"
                 return Refused(Code.INVALID, "found a document without a page", advice, Obstacle.UNREADABLE)
             if made.pages > chosen.max_pages:
-                message = f"found more than {chosen.max_pages} pages"
-                return Refused(Code.INVALID, message, "send it in parts", Obstacle.TOO_MANY_PAGES)
+                return too_many_pages(chosen.max_pages)
             if made.size > bytes_max(made.pages):
                 return too_dense()
             name = f"{session}-{made.digest}-{secrets.token_hex(4)}"

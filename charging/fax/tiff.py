@@ -1,15 +1,18 @@
 """How many pages a TIFF file has, and whether they are such that they can be printed. Pure.
 
-Each page is a directory that names the place of the next; a file whose chain leaves the file, or bites its own tail, is
-no file to send.
+Each page is a directory that names the place of the next; a file whose chain leaves the file, bites its own tail, or
+has directories that overlap, is no file to send.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from mmap import mmap
 from typing import Literal
 
 PAGES_MAX = 10_000
+ENTRIES_MAX = 500
+"""Of a directory: there are some hundred tags in all."""
 _ORDERS: dict[bytes, Literal["little", "big"]] = {b"II": "little", b"MM": "big"}
 _VERSION = 42
 _ENTRY_BYTES = 12
@@ -23,39 +26,41 @@ _ALPHA = (1, 2)
 
 def page_count(data: bytes | mmap) -> int | None:
     """The number of pages; ``None`` where the data is no TIFF, or a broken one."""
-    order = _ORDERS.get(data[:2])
-    if order is None or _whole(data, 2, 2, order) != _VERSION:
-        return None
-    pages = 0
-    place = _whole(data, 4, 4, order)
-    while place:
-        entries = _whole(data, place, 2, order)
-        pages += 1
-        if not entries or pages > PAGES_MAX:
-            return None
-        place = _whole(data, place + 2 + entries * _ENTRY_BYTES, 4, order)
-    return pages if pages and place == 0 else None
+    directories = _directories(data)
+    return None if directories is None else len(directories)
 
 
 def doubtful_page(data: bytes | mmap) -> int | None:
     """The first page that has more than its colour in a dot, but for transparency beside RGB: tiff2pdf takes such a
-    page for one of more dots. ``None``: there is none."""
-    order = _ORDERS.get(data[:2])
-    place = _whole(data, 4, 4, order) if order is not None else 0
-    for number in range(1, PAGES_MAX + 1):
-        if not place or order is None:
-            return None
-        entries = _whole(data, place, 2, order) or 0
-        tags = {
-            _whole(data, at, 2, order): _whole(data, at + 8, 2, order)
-            for at in range(place + 2, place + 2 + entries * _ENTRY_BYTES, _ENTRY_BYTES)
-        }
+    page for one of more dots. ``None``: there is none, or the file is a broken one."""
+    for number, directory in enumerate(_directories(data) or (), start=1):
+        order = _ORDERS[data[:2]]
+        tags = {_whole(data, at, 2, order): _whole(data, at + 8, 2, order) for at in directory}
         colours, samples = tags.get(_COLOURS), tags.get(_SAMPLES) or 1
         more = samples - _SAMPLES_OF.get(colours or 0, samples)
         if more > 0 and not (colours == _RGB and more == 1 and tags.get(_MORE) in _ALPHA):
             return number
-        place = _whole(data, place + 2 + entries * _ENTRY_BYTES, 4, order)
     return None
+
+
+def _directories(data: bytes | mmap) -> list[range] | None:
+    """Where the entries of each page's directory are. No two directories share a byte, so that to look at every entry
+    takes no more time than the file has bytes; ``None`` where two do, and for what is no TIFF, or a broken one."""
+    order = _ORDERS.get(data[:2])
+    if order is None or _whole(data, 2, 2, order) != _VERSION:
+        return None
+    found: list[range] = []
+    place = _whole(data, 4, 4, order)
+    while place:
+        entries = _whole(data, place, 2, order)
+        if not entries or entries > ENTRIES_MAX or len(found) == PAGES_MAX:
+            return None
+        end = place + 2 + entries * _ENTRY_BYTES
+        found.append(range(place + 2, end, _ENTRY_BYTES))
+        place = _whole(data, end, 4, order)
+    in_order = sorted(found, key=lambda one: one.start)
+    apart = all(one.stop + 4 <= after.start - 2 for one, after in pairwise(in_order))
+    return found if found and place == 0 and apart else None
 
 
 def _whole(data: bytes | mmap, start: int, length: int, order: Literal["little", "big"]) -> int | None:
