@@ -16,7 +16,7 @@ from dataclasses import replace
 import structlog
 
 from charging.call.events import FaxOrdered, HangupOrdered
-from charging.call.fax import Fax, open_transfer, send_s
+from charging.call.fax import RING_S, Fax, open_transfer, send_s
 from charging.call.storage import revive
 from charging.clock import Clock
 from charging.engine.ports import FaxOrder
@@ -33,7 +33,6 @@ from charging.service.refusal import Code, Obstacle, Refused, closed_account, un
 from charging.tariff.tariff import Refusal, Tariff
 
 NAME_LENGTH_MAX = 100
-RING_S = 60
 SWITCH_TIME_MAX_S = 99_999
 DIAL_WITHIN_S = 10
 """Longer than the order to the switch may take."""

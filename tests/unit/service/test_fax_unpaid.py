@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from charging.call.events import BlackBoxRead
-from charging.call.fax import UNPAID_HELD_S, Fax, send_s
+from charging.call.fax import RING_S, UNPAID_HELD_S, Fax, send_s
 from charging.call.switch_events import ChannelEnded
 from charging.fax.desk import FaxSent
+from charging.fax.sending import DIAL_WITHIN_S
 from charging.ledger.model import Balance
 from charging.service.refusal import Code, Obstacle
 from tests.fakes.rig import EURO
@@ -115,6 +116,26 @@ async def test_delivered_pages_pay_for_the_time_that_they_may_take(
 async def test_a_machine_that_did_not_answer_held_no_line(office: Office, status: str) -> None:
     bounded(office)
     await fails(office, "a", 50, dial_status=status)
+    assert await unpaid(office) == Balance(0, 0)
+
+
+@pytest.mark.parametrize(("beyond_s", "counted_s"), [(-1, -1), (0, 0), (1, 0), (DAY_S, 0)])
+async def test_no_more_is_counted_than_the_switch_allows_a_fax_though_it_was_away(
+    office: Office, beyond_s: int, counted_s: int
+) -> None:
+    bounded(office)
+    most_s = DIAL_WITHIN_S + RING_S + send_s(office.pages)
+    await fails(office, "a", most_s + beyond_s)
+    assert await unpaid(office) == Balance(-(most_s + counted_s), 0)
+
+
+async def test_a_fax_of_which_the_switch_has_no_record_held_no_line_that_anyone_knows_of(office: Office) -> None:
+    bounded(office)
+    session = (await office.sent("a")).session
+    await office.rig.clock.advance(60)
+    office.rig.switch.calls.pop(session)
+    await office.rig.clock.advance(600)
+    assert json.loads((await office.rig.store.cdrs())[0].document)["dialled"], "its channel was seen"
     assert await unpaid(office) == Balance(0, 0)
 
 
