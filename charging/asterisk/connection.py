@@ -219,7 +219,7 @@ class Connection:
         self._on_suspect = on_suspect
         self._manager = _OneShotManager(settings, self._received)
         self._outstanding: dict[str, _Outstanding] = {}
-        self._unsent: list[str] = []
+        self._unsent: list[bytes] = []
         """What was ordered in this turn of the loop: it is written at its end, by one call of the kernel."""
         self._manager.lost.add_done_callback(self._fail_outstanding)
 
@@ -267,8 +267,9 @@ class Connection:
         if identity in self._outstanding:
             raise LocalProtocolError(f"{name}: an action with the id {identity!r} waits for its answer")
         loop = asyncio.get_running_loop()
+        order = _on_wire(name, headers)
         waiting = self._outstanding[identity] = _Outstanding(name, list_end, loop.create_future())
-        self._write(_on_wire(headers), loop)
+        self._write(order, loop)
         timer = loop.call_later(timeout_s, waiting.time_out, timeout_s)
         try:
             return await waiting.future
@@ -276,15 +277,15 @@ class Connection:
             timer.cancel()
             self._outstanding.pop(identity, None)
 
-    def _write(self, text: str, loop: asyncio.AbstractEventLoop) -> None:
+    def _write(self, order: bytes, loop: asyncio.AbstractEventLoop) -> None:
         if not self._unsent:
             loop.call_soon(self._flush)
-        self._unsent.append(text)
+        self._unsent.append(order)
 
     def _flush(self) -> None:
-        text, self._unsent = "".join(self._unsent), []
+        orders, self._unsent = b"".join(self._unsent), []
         if not self.is_lost:
-            self._manager.protocol.transport.write(text.encode(ENCODING))
+            self._manager.protocol.transport.write(orders)
 
     def _received(self, message: AmiMessage) -> None:
         """Deliver one message. Never raises: that would drop the connection with the rest of the segment."""
@@ -315,11 +316,15 @@ class Connection:
                 waiting.future.set_exception(LinkDown(f"{waiting.name}: the link was lost before the answer"))
 
 
-def _on_wire(headers: Fields) -> str:
-    """A header for each value; an empty line ends them."""
+def _on_wire(name: str, headers: Fields) -> bytes:
+    """A header for each value; an empty line ends them. Raises LocalProtocolError where a value is no text that can be
+    sent: that ends this order alone, none of those that are written with it."""
     lines = [
         f"{name}: {value}\r\n"
         for name, values in headers.items()
         for value in ((values,) if isinstance(values, str) else values)
     ]
-    return f"{''.join(lines)}\r\n"
+    try:
+        return f"{''.join(lines)}\r\n".encode(ENCODING)
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError(f"action {name!r}: it holds half a character") from error

@@ -211,9 +211,10 @@ class SessionRunner:
                 case do.ReadBlackBox():
                     return await self._switch.black_box(self.session.id)
                 case do.SetDeadline(covered_s, at, backstop, callee_uid, caller_uid):
-                    await asyncio.gather(
-                        self._switch.set_deadline(callee_uid, at), self._switch.set_deadline(caller_uid, backstop)
-                    )
+                    orders = self._switch.set_deadline(callee_uid, at), self._switch.set_deadline(caller_uid, backstop)
+                    # Neither is left under way, where it might overtake the one that is given next.
+                    for failed in filter(None, await asyncio.gather(*orders, return_exceptions=True)):
+                        raise failed
                     return DeadlineSet(covered_s)
                 case do.HangUp(uid):
                     await self._switch.hang_up(uid)

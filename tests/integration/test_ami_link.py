@@ -62,6 +62,15 @@ async def test_what_is_ordered_at_once_is_written_at_once(ami: FakeAmi, link: Am
     assert once.count(b"Action: CoreStatus\r\n") == 20
 
 
+async def test_an_order_that_cannot_be_encoded_fails_alone(ami: FakeAmi, link: AmiLink) -> None:
+    """A surrogate may come from a stranger's display name that was not UTF-8."""
+    orders = [link.action("CoreStatus"), link.action("CoreStatus", {"Name": "\udc80"}), link.action("CoreStatus")]
+    async with asyncio.timeout(60):
+        first, bad, last = await asyncio.gather(*orders, return_exceptions=True)
+    assert isinstance(bad, LocalProtocolError)
+    assert [one.headers.get("corestartuptime") for one in (first, last)] == ["12:00:00"] * 2  # type: ignore[union-attr]
+
+
 async def test_no_two_actions_have_the_same_id(ami: FakeAmi, link: AmiLink, written: list[bytes]) -> None:
     await asyncio.gather(*(link.action("CoreStatus") for _ in range(600)))
     ids = re.findall(rb"ActionID: (\w+)", b"".join(written))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -14,6 +15,7 @@ from charging.call.storage import Record
 from charging.call.table import step, wake_at
 from charging.call.voicemail import Voicemail, turn_from
 from charging.clock import Instant
+from charging.errors import LinkDown
 from charging.ledger.model import Kind, Transfer
 from tests.fakes.rig import EURO, make_rig
 
@@ -45,6 +47,27 @@ async def test_call_that_ends_with_the_link_away_and_its_deadline_unset_waits_in
         await rig.clock.advance(10)
         assert rig.registry.sessions() == []
         assert await rig.reserved() == {}
+
+
+async def test_order_that_fails_is_told_once_the_other_of_its_call_is_over_too() -> None:
+    """Left under way, it might overtake the one that is given next."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        await rig.clock.advance(59)
+        answered = asyncio.Event()
+
+        async def one_fails(uid: str, _at: Instant) -> None:
+            if uid == call.callee_uid:
+                raise LinkDown
+            await answered.wait()
+
+        rig.switch.set_deadline = one_fails  # type: ignore[method-assign, assignment]
+        await rig.clock.advance(1.2)
+        assert not rig.heard("switch_failed")
+        answered.set()
+        await rig.clock.advance(0.1)
+        assert rig.heard("switch_failed")
 
 
 def sessions(running: Session, now: Instant) -> Iterator[Session]:
