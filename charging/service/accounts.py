@@ -88,8 +88,10 @@ class Accounts:
             wrong = self._plan_refusal(changes["plan"])
         if wrong is not None:
             return wrong
+        if "plan" not in changes:
+            return await self.edit(account, lambda one: replace(one, **changes))
         changed = await self._edit(account, lambda one: replace(one, **changes))
-        if "plan" in changes and isinstance(changed, Account):
+        if isinstance(changed, Account):
             await self._months.raise_to_plan(account)
         self._touched(account)  # not before: between the two the account looks short of free minutes
         return changed
@@ -117,9 +119,10 @@ class Accounts:
     async def edit(self, account: str, change: Callable[[Account], Account | Refused]) -> Account | Refused:
         """Apply a change to what is stored now, again where someone else's edit came in between; a change that
         refuses, or leaves all as it is, writes nothing."""
-        edited = await self._edit(account, change)
-        self._touched(account)
-        return edited
+        try:
+            return await self._edit(account, change)
+        finally:  # also where the ledger fails: it may have been stored
+            self._touched(account)
 
     async def _edit(self, account: str, change: Callable[[Account], Account | Refused]) -> Account | Refused:
         for _ in range(EDIT_TRIES_MAX):
@@ -142,7 +145,7 @@ class Accounts:
         was, now = differences(before, account_facts(account))
         note = await self._changes.asked(act, account=account.id, before=was, after=now)
         stored = await self._store.put_account(replace(account, change=note))
-        await (self._changes.done(note) if stored else self._changes.void(note))
+        await self._changes.became(note, stored)
         return stored
 
     def _plan_refusal(self, plan: str) -> Refused | None:

@@ -3,7 +3,12 @@
 **No change without its note, and no note without its change**, whenever the daemon is killed. A note is written before
 its change as *asked*, and becomes *done* after it. The record that is changed names its last note in the same write
 (`Account.change`, `Number.change`), and a transfer stands in the journal with its time; so what became of a note that
-was left behind can be told. Whoever changes a record next makes the note before his done first.
+was left behind can be told. Whoever changes a record next makes the note before his done first. What a hang-up has
+done cannot be looked up, and nobody waits for a ledger with it: its note follows it, and where that fails the log has
+it.
+
+A note that cannot be read stops nobody: the log tells it, and the others are read. Members that only a newer version
+knows are kept as they are.
 
 The notes are documents, under ids in the order of time. Nothing removes them; erasing a customer hides what leads to
 him.
@@ -15,12 +20,12 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import structlog
 
 from charging.call.cdr import iso
-from charging.clock import Clock
+from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerCorrupt, LedgerError
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Document
@@ -28,7 +33,7 @@ from charging.ledger.model import Transfer
 from charging.ledger.port import Store
 from charging.service.actor import actor
 from charging.shown import HIDDEN
-from charging.stored import Codec
+from charging.stored import NEWER, Codec
 
 COLLECTION = "changes"
 TOKENS = "api-tokens"
@@ -40,8 +45,8 @@ BATCH = 100
 PAGE_DOCUMENTS = 100
 EXAMINED_MAX = 5_000
 """Notes that one request looks into; the next one goes on from there."""
-LINES_MAX = 1_000
-"""Of the newest lines of a journal, in which a transfer is looked for."""
+LINES_PAGE = 1_000
+"""Of a journal in which a transfer is looked for."""
 TRIES_MAX = 20
 PERSONAL = ("email", "forward_to", "mailbox", "number", "status_reason", "reason")
 
@@ -84,6 +89,7 @@ class Change:
     after: dict[str, Any] = field(default_factory=dict)
     """Only what changed."""
     done: bool = False
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
 
 
 _CODEC = Codec(Change)
@@ -138,8 +144,7 @@ class Changes:
         return await self._put(change, self._clock.now().plus(SETTLE_S).wall_us)
 
     async def noted(self, act: Act, *, account: str = "", number: str = "", after: Facts | None = None) -> None:
-        """Write the note of what is ordered, and cannot be looked up afterwards: before it is carried out. Raises
-        LedgerUnavailable."""
+        """Write the note of what cannot be looked up afterwards. Raises LedgerUnavailable."""
         at_us = self._clock.now().wall_us
         await self._put(Change(act, actor(), at_us, account, number, after=dict(after or {}), done=True), None)
 
@@ -149,25 +154,46 @@ class Changes:
         return id
 
     async def done(self, id: str, before: Facts | None = None, after: Facts | None = None) -> None:
-        """The change was made; with what is known only now. Changes nothing where that is noted already."""
+        """The change was made; with what is known only now. Changes nothing where that is noted already, or the note
+        cannot be read. Raises LedgerUnavailable."""
         document = await self._store.get_document(COLLECTION, id) if id else None
-        if document is None or (change := _read(document)).done:
+        change = None if document is None else _readable(document)
+        if document is None or change is None or change.done:
             return
         told = replace(change, before={**change.before, **(before or {})}, after={**change.after, **(after or {})})
         await self._store.update_document(_finished(document, told))
 
-    async def void(self, id: str) -> None:
-        """The change was not made."""
+    async def became(self, id: str, made: bool, before: Facts | None = None, after: Facts | None = None) -> None:
+        """Finish the note of a change that was made, or was not, with what is known only now. A ledger that fails here
+        takes nothing back of what was done, so it is only logged: the note is settled later."""
+        try:
+            if made:
+                await self.done(id, before, after)
+            else:
+                await self._void(id)
+        except LedgerError as error:
+            log.warning("change_left_to_settle", change=id, made=made, why=str(error))
+
+    async def _void(self, id: str) -> None:
         document = await self._store.get_document(COLLECTION, id)
-        if document is not None and not _read(document).done:
+        change = None if document is None else _readable(document)
+        if document is not None and change is not None and not change.done:
             await self._store.delete_document(document)
 
     async def settle(self) -> int:
-        """Find out what became of notes that were left behind; how many there were. Raises LedgerError."""
+        """Find out what became of notes that were left behind; how many there were. One that cannot be read stays as it
+        is, and is not due any more. Raises LedgerUnavailable."""
         left = await self._store.due_documents(COLLECTION, self._clock.now().wall_us, BATCH)
         for document in left:
-            change = _read(document)
-            if await self._happened(document.id, change):
+            if (change := _readable(document)) is None:
+                await self._store.update_document(replace(document, due_us=None))
+                continue
+            try:
+                happened = await self._happened(document.id, change)
+            except LedgerCorrupt as error:
+                log.error("change_unclear", change=document.id, account=change.account, why=str(error))
+                continue
+            if happened:
                 await self._store.update_document(_finished(document, change))
             else:
                 await self._store.delete_document(document)
@@ -185,7 +211,8 @@ class Changes:
 
     async def page(self, sought: Sought, after: str | None, limit: int) -> tuple[list[Noted], str | None]:
         """Up to ``limit`` changes behind the one of id ``after``, oldest first, and the place where the next page goes
-        on; ``None``: there is no more. A page may be short, and even empty, though more follow. Raises LedgerError."""
+        on; ``None``: there is no more. A page may be short, and even empty, though more follow. Of what cannot be read
+        the log tells. Raises LedgerUnavailable."""
         place = after or f"{max(0, sought.since_us - 1):016d}"
         found: list[Noted] = []
         for _ in range(EXAMINED_MAX // PAGE_DOCUMENTS):
@@ -193,8 +220,8 @@ class Changes:
             for document in documents:
                 if sought.until_us is not None and document.id >= f"{sought.until_us:016d}":
                     return found, None
-                change = _read(document)
-                if sought.fits(change) and (change.done or await self._happened(document.id, change)):
+                change = _readable(document)
+                if change is not None and sought.fits(change) and await self._counts(document.id, change):
                     if len(found) == limit:
                         return found, place
                     found.append(Noted(document.id, change))
@@ -219,18 +246,26 @@ class Changes:
         async for noted in self.of_account(account):
             for _ in range(TRIES_MAX):
                 document = await self._store.get_document(COLLECTION, noted.id)
-                if document is None or (new := _without_people(change := _read(document))) == change:
+                change = None if document is None else _readable(document)
+                if document is None or change is None or (new := _without_people(change)) == change:
                     break
                 if await self._store.update_document(replace(document, body=_CODEC.dump(new))):
                     hidden += 1
                     break
         return hidden
 
+    async def _counts(self, id: str, change: Change) -> bool:
+        """Whether a change was made; one that cannot be found out is told in the log."""
+        try:
+            return change.done or await self._happened(id, change)
+        except LedgerCorrupt as error:
+            log.error("change_unclear", change=id, account=change.account, why=str(error))
+            return False
+
     async def _happened(self, id: str, change: Change) -> bool:
-        """Whether a change was made of which nobody has said so."""
+        """Whether a change was made of which nobody has said so. Raises LedgerCorrupt where its record is damaged."""
         if change.transfer:
-            lines = await self._store.journal_page(change.account, None, LINES_MAX)
-            return any((line.id, line.at_us) == (change.transfer, change.at_us) for line in lines)
+            return await self._stands(change)
         if change.act in (Act.TOKEN_ADDED, Act.TOKEN_REVOKED):
             token = await self._store.get_document(TOKENS, (change.before or change.after)["token"])
             return (token is not None) == (change.act == Act.TOKEN_ADDED)
@@ -243,12 +278,24 @@ class Changes:
         following = await self._following(id, change.number)
         return number is None if following is None else following.act == Act.NUMBER_ADDED
 
+    async def _stands(self, change: Change) -> bool:
+        """Whether a change's transfer stands in the journal, which is in the order of time but for what was booked
+        late."""
+        before, oldest_us = None, change.at_us - SETTLE_S * MICROSECONDS
+        while lines := await self._store.journal_page(change.account, before, LINES_PAGE):
+            if any((line.id, line.at_us) == (change.transfer, change.at_us) for line in lines):
+                return True
+            if max(line.at_us for line in lines) < oldest_us:
+                return False
+            before = lines[-1].number
+        return False
+
     async def _following(self, id: str, number: str) -> Change | None:
         """What was done next to a number that should have been removed: only if that was to add it was it gone."""
         while documents := await self._store.list_documents(COLLECTION, id, PAGE_DOCUMENTS):
             for document in documents:
-                change, id = _read(document), document.id
-                if change.number != number:
+                change, id = _readable(document), document.id
+                if change is None or change.number != number:
                     continue
                 if change.done or (change.act != Act.NUMBER_REMOVED and await self._happened(id, change)):
                     return change
@@ -259,16 +306,19 @@ def _finished(document: Document, change: Change) -> Document:
     return replace(document, body=_CODEC.dump(replace(change, done=True)), due_us=None)
 
 
-def _read(document: Document) -> Change:
+def _readable(document: Document) -> Change | None:
+    """``None``, and an error in the log: it is damaged, or a newer version's in a way that is not understood here."""
     try:
         return _CODEC.load(document.body)
-    except ValueError as error:
-        raise LedgerCorrupt(f"the note of the change {document.id} cannot be read") from error
+    except ValueError:  # which would tell what stands in it, of people too
+        log.error("change_unreadable", change=document.id)
+        return None
 
 
 def _without_people(change: Change) -> Change:
     number = HIDDEN if change.number else ""
-    return replace(change, number=number, before=_hidden(change.before), after=_hidden(change.after))
+    # What only a newer version knows may lead to a person too.
+    return replace(change, number=number, before=_hidden(change.before), after=_hidden(change.after), newer={})
 
 
 def _hidden(facts: Facts) -> dict[str, Any]:

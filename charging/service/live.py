@@ -6,15 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+
 from charging.call.events import HangupOrdered
 from charging.call.model import Session, from_json
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.sessions import Registry
+from charging.errors import LedgerError
 from charging.ledger.model import CREDIT, OpenSession
 from charging.ledger.port import Store
 from charging.pricing.funding import bundle_use, charge, consumed
+from charging.service.actor import actor
 from charging.service.changes import Act, Changes
 from charging.service.refusal import Code, Refused
+
+log = structlog.get_logger(__name__)
 
 
 class LiveCalls(Protocol):
@@ -161,18 +167,24 @@ class Calls:
         return views[0] if views else _no_call(session)
 
     async def hang_up(self, session: str, reason: str) -> CallView | Refused:
-        """Order a call to end. It is over when it leaves the list, a moment later."""
+        """Order a call to end, whatever state the ledger is in. It is over when it leaves the list, a moment later."""
+        live = self._live.get(session)
+        if live is not None and self._live.hang_up(session, reason):
+            await self._note_hang_up(live, reason)
+            return self._view(live, self._clock.now(), watched=True, posted=live.posted)
         view = await self.get(session)
         if isinstance(view, Refused):
-            return view
-        call = view.session
-        facts = {"session": session, "reason": reason}
-        await self._changes.noted(Act.HUNG_UP, account=call.account, number=call.number, after=facts)
-        if self._live.hang_up(session, reason):
             return view
         switch = view.session.switch
         message = f"no daemon here looks after call {session}"
         return Refused(Code.CONFLICT, message, f"ask the daemon of switch {switch!r}, or start it: `charging run`")
+
+    async def _note_hang_up(self, call: Session, reason: str) -> None:
+        facts = {"session": call.id, "reason": reason}
+        try:
+            await self._changes.noted(Act.HUNG_UP, account=call.account, number=call.number, after=facts)
+        except LedgerError as error:
+            log.error("hang_up_not_noted", **facts, account=call.account, actor=actor(), why=str(error))
 
 
 def _revived(record: OpenSession, now: Instant) -> Session | None:

@@ -202,8 +202,8 @@ _ACTS = {Kind.TOP_UP: Act.TOPPED_UP, Kind.CORRECT: Act.CORRECTED, Kind.EXPIRE: A
 
 
 async def apply_noted(store: Store, changes: Changes, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
-    """Apply a transfer that is no call's, with a note of it. Raises LedgerUnavailable: the outcome is unknown, and the
-    note is settled later."""
+    """Apply a transfer that is no call's, with a note of it. Raises LedgerUnavailable: the outcome is unknown. Once
+    the outcome is known only the note may be left, to be settled later."""
     leg = transfer.legs[0]
     is_credit = leg.balance == CREDIT
     act = _ACTS[transfer.kind] if is_credit else Act.MINUTES
@@ -213,9 +213,9 @@ async def apply_noted(store: Store, changes: Changes, transfer: Transfer, grants
     applied = await store.apply(transfer, grants)
     if applied.outcome is Outcome.CREATED:
         now = applied.balances[leg.balance].posted
-        await changes.done(note, {name: told(now - leg.posted)}, {name: told(now)})
+        await changes.became(note, True, {name: told(now - leg.posted)}, {name: told(now)})
     else:
-        await changes.void(note)
+        await changes.became(note, made=False)
     return applied
 
 

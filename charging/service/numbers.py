@@ -87,10 +87,10 @@ class Numbers:
         await self._changes.done(known.change)
         facts = number_facts(known)
         note = await self._changes.asked(Act.NUMBER_REMOVED, account=known.account, number=known.number, before=facts)
-        if not await self._store.remove_number(known.number):
-            await self._changes.void(note)
+        removed = await self._store.remove_number(known.number)
+        await self._changes.became(note, removed)
+        if not removed:
             return _unknown(known.number)
-        await self._changes.done(note)
         self._touched(known.account)
         return known
 
@@ -135,7 +135,7 @@ class Numbers:
         names = {"account": number.account, "number": number.number}
         note = await self._changes.asked(act, **names, before=before, after=after)
         stored = await self._store.put_number(replace(number, change=note), expected)
-        await (self._changes.done(note) if stored else self._changes.void(note))
+        await self._changes.became(note, stored)
         return stored
 
     async def prepared(self, number: Number, account: Account, changes: NumberChanges) -> NumberSet | Refused:

@@ -140,9 +140,9 @@ class Tokens:
         secret = secrets.token_urlsafe(32)
         note = await self._changes.asked(Act.TOKEN_ADDED, account=token.account, after=_facts(token))
         if await self._documents.put_document(COLLECTION, token.id, _body(token, secret)) is not Put.CREATED:
-            await self._changes.void(note)
+            await self._changes.became(note, made=False)
             return Refused(Code.CONFLICT, f"there is a token {token.id} already", "try again")
-        await self._changes.done(note)
+        await self._changes.became(note, made=True)
         return NewToken(token, f"{LABEL}_{token.id}_{secret}")
 
     async def all(self) -> list[Token]:
@@ -158,9 +158,9 @@ class Tokens:
         token = _stored(document)[0]
         note = await self._changes.asked(Act.TOKEN_REVOKED, account=token.account, before=_facts(token))
         if not await self._documents.delete_document(document):
-            await self._changes.void(note)
+            await self._changes.became(note, made=False)
             return _no_token(id)
-        await self._changes.done(note)
+        await self._changes.became(note, made=True)
         if (use := await self._documents.get_document(USES, id)) is not None:
             await self._documents.delete_document(use)
         return token

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Language, Status
 from charging.ledger.memory import MemoryStore
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.service.actor import UNKNOWN, acting, actor
-from charging.service.changes import EXAMINED_MAX, SETTLE_S, Act, Change, Changes, Sought
+from charging.service.changes import EXAMINED_MAX, LINES_PAGE, SETTLE_S, Act, Change, Changes, Sought
 from charging.service.live import NoCalls
 from charging.service.numbers import NumberChanges
 from charging.service.refusal import Refused
@@ -271,6 +273,96 @@ async def test_a_note_in_progress_is_not_settled(shop: Shop) -> None:
     assert await changes.settle() == 0
     await changes.done(note)
     assert [one.act for one in await notes(shop)] == [Act.ACCOUNT_MADE, Act.ACCOUNT_EDITED]
+
+
+# --- notes that cannot be read -------------------------------------------------------------------------------------
+
+NEWER = '{"act":"account.edited","actor":"cli:x","at_us":1,"account":"anna","via":"console"}'
+DAMAGED = ["", "{", "[]", '{"act":"account.edited"}', NEWER.replace('"at_us":1', '"at_us":"one"')]
+
+
+async def _note(shop: Shop, body: str, due_us: int | None) -> str:
+    """A note before all others, which Anna's account and number name as their last."""
+    id = "0000000000000001-aa"
+    await shop.store.put_document("changes", id, body, due_us)
+    account, number = await shop.store.account("anna"), await shop.store.number(NUMBER)
+    assert account is not None
+    assert number is not None
+    assert await shop.store.put_account(replace(account, change=id))
+    assert await shop.store.put_number(replace(number, change=id), number)
+    return id
+
+
+@pytest.mark.parametrize("body", [NEWER, *DAMAGED])
+async def test_a_note_that_cannot_be_read_stops_neither_edits_nor_settling_nor_the_list(
+    clock: FakeClock, body: str
+) -> None:
+    store, shop = await _before(clock)
+    id, before = await _note(shop, body, 1), len(await notes(shop))
+    assert before == 2 + (body is NEWER)
+    left = await Changes(store, clock).asked(Act.ACCOUNT_EDITED, account="bert")
+    await clock.advance(SETTLE_S)
+    assert await Changes(store, clock).settle() == 2
+    assert await Changes(store, clock).settle() == 0
+    assert [await store.get_document("changes", one) is not None for one in (id, left)] == [True, False]
+    assert isinstance(await _suspend(shop.service, store), Account)
+    assert not isinstance(await _edit_number(shop.service, store), Refused)
+    assert not isinstance(await _remove_number(shop.service, store), Refused)
+    assert len(await notes(shop)) == before + 3
+
+
+async def test_what_only_a_newer_version_knows_of_a_change_is_kept_and_erased_with_the_customer(
+    clock: FakeClock,
+) -> None:
+    store, shop = await _before(clock)
+    id, changes = await _note(shop, NEWER, 1), Changes(store, clock)
+    await changes.done(id)
+    document = await store.get_document("changes", id)
+    assert document is not None
+    assert '"done":true' in document.body
+    assert '"via":"console"' in document.body
+    await changes.hide("anna")
+    hidden = await store.get_document("changes", id)
+    assert hidden is not None
+    assert "console" not in hidden.body
+
+
+async def test_a_damaged_record_stops_neither_settling_nor_the_list(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, shop = await _before(clock)
+    changes, read = Changes(store, clock), store.account
+    await changes.asked(Act.ACCOUNT_EDITED, account="bert")
+    left = await changes.asked(Act.ACCOUNT_EDITED, account="cees")
+    await clock.advance(SETTLE_S)
+
+    async def damaged(account: str) -> Account | None:
+        if account == "bert":
+            raise LedgerCorrupt("the account bert cannot be read")
+        return await read(account)
+
+    monkeypatch.setattr(store, "account", damaged)
+    assert len(await notes(shop)) == 2
+    await changes.settle()
+    assert await store.get_document("changes", left) is None
+
+
+@pytest.mark.parametrize("happened", [True, False])
+async def test_the_note_of_a_transfer_is_settled_right_however_busy_the_account_was(
+    clock: FakeClock, happened: bool
+) -> None:
+    store, shop = await _before(clock)
+    changes, at_us = Changes(store, clock), clock.now().wall_us
+    transfer = Transfer("top-up/k", "anna", Kind.TOP_UP, at_us, (Leg(CREDIT, EURO),), reason="top_up", actor="cli:x")
+    await changes.asked_by(transfer, Act.TOPPED_UP, {"amount": "1.00"})
+    if happened:
+        await store.apply(transfer)
+    for number in range(LINES_PAGE + 1):
+        later = replace(transfer, id=f"top-up/k{number}", at_us=at_us + 1 + number, legs=(Leg(CREDIT, 1),))
+        await store.apply(later)
+    await clock.advance(SETTLE_S)
+    assert await changes.settle() == 1
+    assert [one.transfer for one in await notes(shop) if one.transfer] == ["top-up/k"] * happened
 
 
 # --- people ------------------------------------------------------------------------------------------------------

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from charging.call.model import Session, from_json
 from charging.clock import Instant
+from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Applied, Kept, Kind, Opened, Transfer, bundle
 from charging.service import live
+from charging.service.actor import acting
 from charging.service.balance import BalanceView
-from charging.service.live import NoCalls, RegistryCalls
+from charging.service.changes import Act, Changes, Sought
+from charging.service.live import CallView, NoCalls, RegistryCalls
 from charging.service.refusal import Code
 from charging.service.service import Service
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
@@ -172,6 +177,39 @@ async def test_a_call_is_hung_up_with_a_reason() -> None:
         assert '"hangup_reason":"fraud"' in cdr.document
 
 
+async def test_a_call_is_hung_up_by_hand_also_while_the_ledger_answers_nothing() -> None:
+    """The note comes after it; where it cannot be written the log has it, with who asked."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        call = await rig.talking()
+
+        async def fails(*_: object) -> Any:
+            raise LedgerUnavailable("the disk is full")
+
+        with pytest.MonkeyPatch.context() as patch, capture_logs() as logs, acting("cli:alice"):
+            patch.setattr(rig.store, "put_document", fails)
+            patch.setattr(rig.store, "session", fails)
+            view = await service_of(rig).calls.hang_up(call.session, "fraud")
+        assert isinstance(view, CallView)
+        [told] = [one for one in logs if one["event"] == "hang_up_not_noted"]
+        assert (told["actor"], told["session"], told["account"]) == ("cli:alice", call.session, "anna")
+        await rig.clock.advance(10)
+        (cdr,) = await rig.store.cdrs()
+        assert '"hangup_reason":"fraud"' in cdr.document
+
+
+@pytest.mark.parametrize("obeyed", [True, False])
+async def test_a_hang_up_is_noted_where_a_daemon_obeyed_it(obeyed: bool) -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        call = await rig.talking()
+        await service_of(rig, live=obeyed).calls.hang_up(call.session, "fraud")
+        found, _ = await Changes(rig.store, rig.clock).page(Sought(), None, 10)
+        assert [(one.change.act, one.change.after) for one in found] == [
+            (Act.HUNG_UP, {"session": call.session, "reason": "fraud"})
+        ] * obeyed
+
+
 async def test_calls_of_one_account_only() -> None:
     async with make_rig() as rig:
         await rig.subscriber(credit=EURO)
@@ -211,11 +249,13 @@ async def test_what_one_account_asks_costs_nothing_of_the_calls_of_others(monkey
             lambda: service.balances.view("anna"),
             lambda: service.calls.of("anna"),
             lambda: service.calls.get(call.session),
-            lambda: service.calls.hang_up(call.session, "why"),
         ):
             read.clear()
             assert await ask()
             assert len(read) == 1
+        read.clear()
+        assert await service.calls.hang_up(call.session, "why")
+        assert not read
         read.clear()
         await service.calls.page("", 20)
         assert len(read) == 20

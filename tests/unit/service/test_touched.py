@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Language, Status
 from charging.pricing.money import MICRO
 from charging.service.accounts import AccountChanges
+from charging.service.changes import SETTLE_S, Changes, Sought
 from charging.service.numbers import NumberChanges
 from charging.service.refusal import Refused
 from charging.service.service import Service
@@ -44,6 +46,45 @@ async def test_every_change_that_people_make_is_looked_at(open_shop: Shop, what:
     assert not isinstance(await CHANGES[what](open_shop.service), Refused)
     assert open_shop.touched == ["anna"]
     assert open_shop.told == ["anna"] * (what in ("top-up", "correction"))
+
+
+@pytest.mark.parametrize("what", CHANGES)
+async def test_r22_a_change_that_was_made_is_told_though_its_note_cannot_be_finished(
+    open_shop: Shop, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, made = open_shop.store, False
+    get_document = store.get_document
+
+    def writes(name: str) -> None:
+        write = getattr(store, name)
+
+        async def written(*arguments: Any, **named: Any) -> Any:
+            nonlocal made
+            answer = await write(*arguments, **named)
+            made = True
+            return answer
+
+        monkeypatch.setattr(store, name, written)
+
+    async def fails_then(collection: str, id: str) -> Any:
+        if made and collection == "changes":
+            raise LedgerUnavailable("the disk is full")
+        return await get_document(collection, id)
+
+    for name in ["apply"] if what in ("top-up", "correction") else ["put_account", "put_number", "remove_number"]:
+        writes(name)
+    monkeypatch.setattr(store, "get_document", fails_then)
+    assert not isinstance(await CHANGES[what](open_shop.service), Refused)
+    assert open_shop.touched == ["anna"]
+    assert open_shop.told == ["anna"] * (what in ("top-up", "correction"))
+    monkeypatch.undo()
+    await open_shop.clock.advance(SETTLE_S)
+    changes = Changes(store, open_shop.clock)
+    await changes.settle()
+    assert not await store.due_documents("changes", 2**53 - 1, 10)
+    notes = await store.list_documents("changes")
+    assert len(notes) == len((await changes.page(Sought(), None, 100))[0])
+    assert len(notes) == 3 - (what == "activation"), "who is active already is not changed"
 
 
 async def test_a_change_of_plan_is_looked_at_after_its_free_minutes_have_come(open_shop: Shop) -> None:
