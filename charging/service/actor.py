@@ -18,6 +18,7 @@ UNKNOWN = "control"
 _FORM = re.compile(r"[a-z]{1,16}(:[!-~]{1,80})?")
 _ACTOR: ContextVar[str] = ContextVar("actor", default=DAEMON)
 _FOR_CUSTOMER: ContextVar[bool] = ContextVar("for_customer", default=False)
+_AUDITS: ContextVar[bool] = ContextVar("audits", default=False)
 
 
 def actor() -> str:
@@ -31,17 +32,25 @@ def is_for_customer() -> bool:
     return _FOR_CUSTOMER.get() or actor().startswith("customer:")
 
 
+def sees_actors() -> bool:
+    """Whether who did something is told in what is answered now: to the operator's people, and to tokens that may see
+    who changed what; never to a customer."""
+    return not is_for_customer() and (_AUDITS.get() or not actor().startswith("token:"))
+
+
 def named(text: str) -> str:
     """The actor that a request names; UNKNOWN where it names none in the form of one."""
     return text if _FORM.fullmatch(text) else UNKNOWN
 
 
 @contextmanager
-def acting(who: str, *, for_customer: bool = False) -> Iterator[None]:
-    """What is done within is done by ``who``, and, if so, what is answered is for a customer."""
-    before, shown_before = _ACTOR.set(named(who)), _FOR_CUSTOMER.set(for_customer)
+def acting(who: str, *, for_customer: bool = False, audits: bool = False) -> Iterator[None]:
+    """What is done within is done by ``who``, and, if so, what is answered is for a customer, or for a token that may
+    see who changed what."""
+    before, shown_before, audits_before = _ACTOR.set(named(who)), _FOR_CUSTOMER.set(for_customer), _AUDITS.set(audits)
     try:
         yield
     finally:
         _ACTOR.reset(before)
         _FOR_CUSTOMER.reset(shown_before)
+        _AUDITS.reset(audits_before)

@@ -8,7 +8,7 @@ and no call pays for it. A line's number, without gaps, is the cursor. A running
 from __future__ import annotations
 
 import asyncio
-import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,8 +17,10 @@ from typing import Any
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Ledger, Store
 from charging.pricing.money import format_euro
+from charging.service.actor import sees_actors
 from charging.service.money import reason_shown
 from charging.service.months import BUNDLE
+from charging.service.privacy import cdr_shown
 from charging.service.refusal import Code, Refused, unknown_account
 
 LINES_MAX = 1_000
@@ -59,8 +61,8 @@ class AccountEvents:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.streams = 0
-        """That are open now."""
+        self.streams: Counter[str] = Counter()
+        """That are open now, by who has them open."""
 
     async def page(self, account: str, after: int, limit: int) -> tuple[list[Event], int] | Refused:
         """Up to ``limit`` events behind the cursor ``after`` (0: from the first that is kept), oldest first; and the
@@ -127,11 +129,8 @@ async def _event(ledger: Ledger, line: JournalLine) -> Event:
 
 def _ending(line: JournalLine, row: CdrRow | None) -> dict[str, Any]:
     """Its whole cost, and its CDR, if it has left one that can be read."""
-    try:
-        cdr = json.loads(row.document) if row is not None else None
-    except ValueError:
-        cdr = None
-    if isinstance(cdr, dict) and isinstance(cdr.get("cost"), str):
+    cdr = cdr_shown(row.document) if row is not None else None
+    if cdr is not None and isinstance(cdr.get("cost"), str):
         return {"cost": cdr["cost"], "cdr": cdr}
     return {"cost": format_euro(sum(-leg.posted for leg in line.legs if leg.balance == CREDIT)), "cdr": cdr}
 
@@ -144,4 +143,5 @@ def _moved(line: JournalLine) -> dict[str, Any]:
             found["amount"] = format_euro(leg.posted)
         elif leg.balance.startswith(BUNDLE):
             found |= {"seconds": leg.posted, "month": leg.balance.removeprefix(BUNDLE)}
-    return found | {"reason": reason_shown(line), "transfer": line.id, "actor": line.actor}
+    by = {"actor": line.actor} if sees_actors() else {}
+    return found | {"reason": reason_shown(line), "transfer": line.id, **by}

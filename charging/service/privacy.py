@@ -22,6 +22,7 @@ from charging.ledger.documents import Document
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
 from charging.service import fax_address
+from charging.service.actor import is_for_customer
 from charging.service.changes import Act, Changes
 from charging.service.decisions import Decisions
 from charging.service.refusal import Code, Refused, unknown_account
@@ -51,6 +52,23 @@ log = structlog.get_logger(__name__)
 
 Place = tuple[int, str]
 """A CDR's (ended_us, session)."""
+
+
+def cdr_shown(document: str) -> dict[str, Any] | None:
+    """The CDR of this JSON as whoever asks now may see it: to a customer without a caller who withholds his number.
+    ``None``: it cannot be read. Each CDR that is told to a program goes through here."""
+    try:
+        cdr: Any = json.loads(document)
+    except ValueError:
+        return None
+    if not isinstance(cdr, dict):
+        return None
+    return for_customer(cdr) if is_for_customer() else cdr
+
+
+def for_customer(cdr: dict[str, Any]) -> dict[str, Any]:
+    """A CDR without a number that its caller has withheld; the operator may have kept it for his own eyes."""
+    return {**cdr, "caller": ""} if cdr.get("withheld") else cdr
 
 
 def without_numbers(document: str) -> str:

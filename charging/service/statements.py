@@ -24,6 +24,7 @@ from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, bundle
 from charging.ledger.port import Store
 from charging.pricing.vat import vat_within
 from charging.service.money import reason_shown
+from charging.service.privacy import for_customer
 from charging.service.refusal import Code, Refused, unknown_account
 from charging.tariff.tariff import Tariff
 
@@ -218,7 +219,7 @@ class _Reader:
         """What a group makes, with a balance of 0."""
         if group.kind not in USAGE.values():
             return Line(group.at_us, group.kind, group.credit, 0, group.free_seconds, group.reason, group.id, {})
-        cdr = _as_the_customer_sees_it(cdrs.get(group.id, {}))
+        cdr = for_customer(cdrs.get(group.id, {}))
         kind = USAGE.get(str(cdr.get("service")), group.kind)
         part = Part.CONTINUED if group.id in self.earlier else Part.FIRST if group.id in self.later else Part.WHOLE
         line = Line(group.at_us, kind, group.credit, 0, group.free_seconds, "", group.id, cdr, part)
@@ -349,8 +350,3 @@ def _document(row: CdrRow) -> Document:
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _as_the_customer_sees_it(cdr: Document) -> Document:
-    """Without a number that its caller has withheld; the operator may have kept it for his own eyes."""
-    return {**cdr, "caller": ""} if cdr.get("withheld") else cdr

@@ -44,6 +44,7 @@ HEADERS: Mapping[int, Mapping[str, Any]] = {
 FAXES = "/accounts/{account}/faxes"
 CANCELLATION = f"{FAXES}/{{session}}/cancellation"
 STATEMENT = "/accounts/{account}/statements/{month}"
+EVENTS = "/accounts/{account}/events"
 _SCOPES = {
     "/accounts/{account}/top-ups": Scope.CREDIT,
     "/accounts/{account}/subscription-payments": Scope.CREDIT,
@@ -119,7 +120,7 @@ def _fates(template: str, operation: Mapping[str, Any]) -> list[int]:
         fates.update((*WITH_BODY, 404))
     if template in ("/calls/{session}", CANCELLATION):
         fates.add(409)
-    if template == STATEMENT:
+    if template in (STATEMENT, EVENTS):
         fates.add(410)
     return sorted(fates)
 

@@ -155,7 +155,8 @@ class Gate:
                 raise _forbidden(why, "ask the operator")
             if operation.template == NUMBER:  # it may have become another customer's while the body came
                 await self._check_account(operation, token, names, scope)
-            with acting(f"token:{token.id}", for_customer=bool(token.account)):
+            audits = Permission.AUDIT.allowed_by(token.scopes)
+            with acting(f"token:{token.id}", for_customer=bool(token.account), audits=audits):
                 await self._app(scope, _Replay(body, receive), send)
         finally:
             self._uploads -= large

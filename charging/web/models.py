@@ -14,7 +14,7 @@ from charging.call.decided import Turn, advice, explanation
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import CREDIT, JournalLine, Kind
 from charging.pricing.money import format_euro
-from charging.service.actor import is_for_customer
+from charging.service.actor import is_for_customer, sees_actors
 from charging.service.balance import BalanceView
 from charging.service.decisions import Kept
 from charging.service.fax_address import FaxAddress, NewFaxAddress
@@ -297,7 +297,10 @@ class JournalLineOut(BaseModel):
     at: Instant
     session: str | None
     reason: str = Field(description="of a correction a person's words, of a charge its service; else may be empty")
-    actor: str = Field(description="who had it written, as of /changes; empty: a call, or it was not noted then")
+    actor: str = Field(
+        description="who had it written, as of /changes; empty: a call, or it was not noted then, or the token has not "
+        "the scope audit, or is bound to an account"
+    )
     legs: list[LegOut]
 
     @classmethod
@@ -309,7 +312,7 @@ class JournalLineOut(BaseModel):
             at=iso(line.at_us),
             session=line.session,
             reason=reason_shown(line),
-            actor=line.actor,
+            actor=line.actor if sees_actors() else "",
             legs=[
                 LegOut(
                     balance=leg.balance,

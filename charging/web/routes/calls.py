@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import timedelta
 from typing import Annotated
@@ -12,8 +11,8 @@ from fastapi import APIRouter, Query
 from charging.clock import MICROSECONDS
 from charging.ledger.model import CdrRow
 from charging.service import text
-from charging.service.actor import is_for_customer
 from charging.service.decisions import Sought
+from charging.service.privacy import cdr_shown
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
 from charging.web.forms import ABOUT, DECISION_CURSOR, NUMBER, REASON
@@ -160,10 +159,5 @@ def _about(service: Service, at: str) -> tuple[int, int]:
 
 def cdr_of(row: CdrRow) -> Cdr:
     """The row's document; where it cannot be read, what the ledger knows beside it."""
-    try:
-        document = json.loads(row.document)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        return {"session": row.session, "account": row.account, "unreadable": True}
-    return {**document, "caller": ""} if document.get("withheld") and is_for_customer() else document
+    shown = cdr_shown(row.document)
+    return {"session": row.session, "account": row.account, "unreadable": True} if shown is None else shown

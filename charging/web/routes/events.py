@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Self
 
@@ -9,10 +11,12 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from charging.call.cdr import iso
 from charging.clock import Clock
 from charging.errors import LedgerError
+from charging.service.actor import actor
 from charging.service.events import Event, What
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
@@ -26,6 +30,8 @@ router = APIRouter(prefix="/accounts/{account}/events", tags=["events"])
 SSE = "text/event-stream"
 STREAMS_MAX = 32
 """At a time; each holds a connection."""
+STREAMS_MAX_EACH = 4
+"""Of them, of one token."""
 STREAM_S = 300
 """After which a stream ends, and its client connects again: so a token that was revoked is of no use for longer."""
 LOOK_S = 1
@@ -41,8 +47,8 @@ class EventOut(BaseModel):
     account: str
     at: Instant
     data: dict[str, Any] = Field(
-        description="of money: amount, reason, transfer, actor; of free minutes: seconds, month; of a call, a message "
-        "or a fax: session; with its end: cost and cdr"
+        description="of money: amount, reason, transfer, and for tokens of the scope audit actor; of free minutes: "
+        "seconds, month; of a call, a message or a fax: session; with its end: cost and cdr"
     )
 
     @classmethod
@@ -83,11 +89,7 @@ async def list_events(
     found, place = granted(await service.events.page(account, place, limit))
     if SSE not in request.headers.get("accept", ""):
         return EventPage(items=[EventOut.of(one) for one in found], cursor=str(place))
-    if service.events.streams >= STREAMS_MAX:
-        advice = "ask for pages, or again later"
-        raise Refusal(Refused(Code.UNAVAILABLE, f"{STREAMS_MAX} streams of events are open already", advice))
-    stream = _stream(service, service.clock, account, found, place)
-    return StreamingResponse(stream, media_type=SSE, headers={"Cache-Control": "no-store"})
+    return _Stream(service, account, found, place)
 
 
 def _place(cursor: str | None) -> int:
@@ -98,11 +100,32 @@ def _place(cursor: str | None) -> int:
     return int(cursor)
 
 
-async def _stream(service: Service, clock: Clock, account: str, found: list[Event], place: int) -> AsyncIterator[str]:
+class _Stream(StreamingResponse):
+    """Events as they come. It counts from before its first byte until its end, however that comes about."""
+
+    def __init__(self, service: Service, account: str, found: list[Event], place: int) -> None:
+        told = _told(service, service.clock, account, found, place)
+        super().__init__(told, media_type=SSE, headers={"Cache-Control": "no-store"})
+        self._open = service.events.streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        who, advice = actor(), "ask for pages, or again later"
+        if self._open.total() >= STREAMS_MAX:
+            raise Refusal(Refused(Code.UNAVAILABLE, f"{STREAMS_MAX} streams of events are open already", advice))
+        if self._open[who] >= STREAMS_MAX_EACH:
+            mine = f"{STREAMS_MAX_EACH} streams of events are open already with this token"
+            raise Refusal(Refused(Code.UNAVAILABLE, mine, advice))
+        self._open[who] += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._open -= Counter((who,))
+
+
+async def _told(service: Service, clock: Clock, account: str, found: list[Event], place: int) -> AsyncIterator[str]:
     """Events as they come, and between them a comment, which keeps the connection alive."""
     end_us = clock.now().plus(STREAM_S).mono_us
-    service.events.streams += 1
-    try:
+    with contextlib.suppress(LedgerError):  # the client connects again, and is told then
         yield ": events\n\n"
         while clock.now().mono_us < end_us:
             for event in found:
@@ -116,7 +139,3 @@ async def _stream(service: Service, clock: Clock, account: str, found: list[Even
             if place == before:
                 yield ": none\n\n"
                 await clock.sleep_until(clock.now().plus(LOOK_S).mono_us)
-    except LedgerError:
-        return  # the client connects again, and is told then
-    finally:
-        service.events.streams -= 1

@@ -37,7 +37,9 @@ async def test_what_a_token_does_is_noted_as_its_own_and_stands_in_the_journal(d
         "before": {"credit": "0.00"},
         "after": {"amount": "10.00", "reason": "top_up", "credit": "10.00"},
     }
-    (line,) = (await door("read", "GET", "/v1/accounts/anna/journal")).json()["items"]
+    auditor = await door.tokens.add("auditor", [Scope.READ, Scope.AUDIT])
+    assert isinstance(auditor, NewToken)
+    (line,) = (await door(auditor.secret, "GET", "/v1/accounts/anna/journal")).json()["items"]
     assert line["actor"] == f"token:{id}"
 
 

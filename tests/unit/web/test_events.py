@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -198,9 +199,9 @@ async def test_a_stream_tells_what_is_booked_as_it_is_and_ends_with_its_client(d
     await eventually(lambda: len(stream.events) > 2, "the call is told")
     assert [what for _, what, _ in stream.events] == ["credit.topped_up", "call.begun", "call.ended"]
     assert stream.events[2][2]["data"]["cost"] == "0.30"
-    assert shop.service.events.streams == 1
+    assert shop.service.events.streams.total() == 1
     await stream.leave()
-    assert shop.service.events.streams == 0
+    assert not shop.service.events.streams
 
 
 async def test_a_stream_goes_on_where_its_client_was_and_ends_after_a_while(door: Door, shop: Shop) -> None:
@@ -218,13 +219,40 @@ async def test_a_stream_goes_on_where_its_client_was_and_ends_after_a_while(door
 
 async def test_only_so_many_streams_are_open_and_a_head_opens_none(door: Door, shop: Shop) -> None:
     await shop.anna()
-    shop.service.events.streams = routes.STREAMS_MAX
+    for token in ("read", "another"):
+        shop.service.events.streams[token] = routes.STREAMS_MAX // 2
     await door("read", "GET", "/v1/accounts/anna/events", 503, headers={"Accept": routes.SSE})
     await door("read", "GET", "/v1/accounts/anna/events")
-    shop.service.events.streams = 0
+    shop.service.events.streams.clear()
     head = Stream(door, {}, "HEAD")
     await head.ended()
     assert [one.get("body", b"") for one in head.messages[1:]] == [b""]
+
+
+async def test_streams_that_are_asked_for_at_once_are_counted_before_they_are_answered(door: Door, shop: Shop) -> None:
+    await shop.anna()
+    asked = [Stream(door, {}) for _ in range(routes.STREAMS_MAX_EACH + 3)]
+    for one in asked:
+        await one.begun()
+    statuses = [one.messages[0]["status"] for one in asked]
+    assert (statuses.count(200), statuses.count(503)) == (routes.STREAMS_MAX_EACH, 3)
+    again = await door("audit", "GET", "/v1/accounts/anna/events", 403, headers={"Accept": routes.SSE})
+    assert again.json()["code"] == "forbidden"
+    for one in asked:
+        await one.leave()
+    assert not shop.service.events.streams
+
+
+async def test_a_stream_whose_client_cannot_be_told_anything_is_counted_no_more(door: Door, shop: Shop) -> None:
+    await shop.anna()
+
+    class Broken(Stream):
+        async def _send(self, message: Any) -> None:
+            raise OSError("the connection is gone")
+
+    with contextlib.suppress(Exception):
+        await Broken(door, {}).ended()
+    assert not shop.service.events.streams
 
 
 async def test_a_cdr_is_shown_by_its_session_to_whom_it_belongs(door: Door, shop: Shop) -> None:

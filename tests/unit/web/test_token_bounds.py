@@ -14,10 +14,12 @@ from charging.ledger.model import Closed, Kind, Opened, Outcome, Transfer
 from charging.pricing.money import parse_euro
 from charging.service.numbers import NumberChanges
 from charging.service.tokens import Bounds, NewToken, Scope
+from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
 from tests.unit.call.test_table import running
 from tests.unit.service.conftest import Shop
 from tests.unit.web.door import Door
+from tests.unit.web.test_events import Stream
 
 ANNAS, BERTS = "+31201234567", "+31207654321"
 CALLER = "+31107654321"
@@ -232,12 +234,38 @@ async def test_a_withheld_number_that_the_operator_keeps_is_shown_to_no_token_of
     for change in (Opened("test", call.to_json()), Closed(cdr, 1, opens=True)):
         session = call.id if isinstance(change, Opened) else "over"
         kind = Kind.RESERVE if isinstance(change, Opened) else Kind.RELEASE
-        opened = Transfer(id=session, account="anna", kind=kind, at_us=1, session=session, change=change)
+        opened = Transfer(id=session, account="anna", kind=kind, at_us=1, session=session, change=change, reason="call")
         assert (await shop.store.apply(opened)).outcome is Outcome.CREATED
     token = await bound(door, Scope.READ, account="anna") if whose == "bound" else "read"
-    for path in ("/calls?account=anna", "/cdrs?account=anna", f"/calls/{call.id}", "/accounts/anna/balance"):
+    for path in (
+        "/calls?account=anna",
+        "/cdrs?account=anna",
+        f"/calls/{call.id}",
+        "/accounts/anna/balance",
+        "/cdrs/over?account=anna",
+        "/accounts/anna/events",
+    ):
         answer = (await door(token, "GET", path)).text
         assert '"withheld":true' in answer.replace(" ", ""), path
         assert (CALLER in answer) == (whose == "operator's"), path
     for path in ("/accounts/anna/journal", "/decisions?account=anna"):
         assert CALLER not in (await door(token, "GET", path)).text
+    stream = Stream(door, {"authorization": f"Bearer {door.secrets.get(token, token)}"})
+    await eventually(lambda: len(stream.events) > 1, "the stream tells")
+    await stream.leave()
+    ended = stream.events[-1]
+    assert ended[2]["data"]["cdr"]["withheld"] is True
+    assert (ended[2]["data"]["cdr"]["caller"] == CALLER) == (whose == "operator's")
+
+
+@pytest.mark.parametrize("scopes", [(Scope.READ,), (Scope.READ, Scope.AUDIT)])
+@pytest.mark.parametrize("account", ["", "anna"])
+async def test_who_had_something_booked_is_told_to_whom_may_audit_everyone(
+    door: Door, scopes: tuple[Scope, ...], account: str
+) -> None:
+    await door("credit", "POST", "/accounts/anna/top-ups", 201, json={"amount": "10"}, headers={"Idempotency-Key": "k"})
+    secret = await bound(door, *scopes, account=account)
+    (line,) = (await door(secret, "GET", "/accounts/anna/journal")).json()["items"]
+    (event,) = (await door(secret, "GET", "/accounts/anna/events")).json()["items"]
+    told = {bool(line["actor"]), "actor" in event["data"]}
+    assert told == {Scope.AUDIT in scopes and not account}
