@@ -10,7 +10,6 @@ has 256 random bits: comparing is no help in guessing it.)
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,16 +26,13 @@ from charging.service.actor import acting
 from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, token_id
-from charging.web.limits import Limits
+from charging.web.limits import Limits, neighbourhood
 from charging.web.problem import bad_file_response, ledger_response, problem_response
 from charging.web.public import RATE, REQUEST_ID, Pace
 from charging.web.settings import Api
 from charging.web.token_bounds import NUMBER, beyond, is_its_own
 
 REALM = 'Bearer realm="charging"'
-IPV6_PREFIX = 64
-"""One customer has so many bits' worth of addresses: they count as one."""
-
 UPLOADS_MAX = 8
 """Bodies at a time of operations that have a limit of their own: large ones."""
 
@@ -210,7 +206,7 @@ class Gate:
             detail = "expected the header `Authorization: Bearer TOKEN`"
             raise Denied(_unauthorized(detail), WWW_Authenticate=REALM)
         secret = secret.strip()
-        address = _address(scope)
+        address = neighbourhood((scope.get("client") or ("unknown", 0))[0])
         now_us = self._clock.now().mono_us
         id = token_id(secret)
         exists = bool(id) and await self._tokens.exists(id)
@@ -269,18 +265,6 @@ def _refuse_two_lengths(scope: Scope) -> None:
     if {name.lower() for name, _ in scope["headers"]} >= {b"content-length", b"transfer-encoding"}:
         detail = "found both Content-Length and Transfer-Encoding, expected one of them"
         raise Denied(problem_response(400, "invalid", detail), Connection="close")
-
-
-def _address(scope: Scope) -> str:
-    """By whom failed logins are counted."""
-    host = (scope.get("client") or ("unknown", 0))[0]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return str(host)
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False))
-    return str(address)
 
 
 def _forbidden(detail: str, advice: str) -> Denied:

@@ -6,12 +6,28 @@ passed is as good as forgotten, so memory is bounded by forgetting whoever has n
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 
 from charging.clock import MICROSECONDS
 
 MINUTE_US = 60 * MICROSECONDS
 KEYS_MAX = 10_000
+IPV6_PREFIX = 64
+"""One customer has so many bits' worth of addresses: they count as one."""
+
+
+def neighbourhood(host: str) -> str:
+    """By whom failed logins of a client's address are counted: itself, or an IPv6 customer's network."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False))
+    return str(address)
 
 
 class Limits:

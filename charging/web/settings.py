@@ -41,4 +41,4 @@ class Console(Section):
     session_h: Annotated[int, whole(1, 168, "hours")] = 12
     """After so long it is over in any case."""
     failed_logins_per_minute: Annotated[int, whole(1, 1_000, "logins")] = 5
-    """Of one address, and of one name."""
+    """Of one address; one name may have 20 times as many, from all addresses."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from charging.web.console.asks import Asks, Document, Problem, path
 from charging.web.console.gate import Form, Page, Visit, local_place
 from charging.web.console.shown import Shown
 from charging.web.console.tariff_file import TariffFile
+
+_KEY = re.compile("console-[0-9a-f]{24}")
 
 log = structlog.get_logger(__name__)
 
@@ -141,6 +144,8 @@ class Acts:
             form, on = visit.form, visit.request.path_params[subject]
             if not {*act.fields, "key"} <= form.keys():
                 raise HTTPException(400, "the form is not complete")
+            if _KEY.fullmatch(form["key"]) is None:
+                raise HTTPException(400, "the form has no key of ours: go back, reload the page, and send it again")
             if form.get("sure") != "yes":
                 return self._page(visit, act, on, form, form["key"], "", asks=True)
             return await self._do(visit, act, on)
@@ -209,7 +214,7 @@ class Acts:
 
 
 def _filled(text: str, on: str, form: Form) -> str:
-    return text.format_map({"subject": on, "amount": "", "reason": "", "forward_to": "", **form})
+    return text.format_map({"amount": "", "reason": "", "forward_to": "", **form, "subject": on})
 
 
 def _new_key() -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
@@ -52,7 +51,7 @@ HEADERS = {
 }
 
 
-def console_app(asks: Asks, operators: Operators, settings: Console, mails: Mails, tariff: TariffFile) -> Starlette:
+def console_app(asks: Asks, operators: Operators, settings: Console, mails: Mails, tariff: TariffFile) -> ASGIApp:
     """The application, for `charging.web.listen`."""
     shown = Shown(lambda: asks.service.tariff().zone)
     gate = ConsoleGate(operators, asks.service.clock, settings)
@@ -83,11 +82,7 @@ def console_app(asks: Asks, operators: Operators, settings: Console, mails: Mail
     routes.append(Route("/tariff", gate.guarded(Role.ADMIN, acts.propose_tariff), methods=["POST"]))
     routes += _doors(gate, shown)
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
-    return Starlette(
-        routes=routes,
-        middleware=[Middleware(_Sealed)],
-        exception_handlers=_handlers(shown),
-    )
+    return _Sealed(Starlette(routes=routes, exception_handlers=_handlers(shown)))
 
 
 def _doors(gate: ConsoleGate, shown: Shown) -> list[Route]:
@@ -101,7 +96,7 @@ def _doors(gate: ConsoleGate, shown: Shown) -> list[Route]:
         return response
 
     async def login(request: Request) -> Response:
-        if request.method == "GET":
+        if request.method != "POST":
             return form(request, place=request.query_params.get("next", ""))
         given = await read_form(request)
         id, wrong = await gate.log_in(request, given)
@@ -150,7 +145,7 @@ def _handlers(shown: Shown) -> dict[Any, Callable[[Request, Exception], Awaitabl
 
 
 class _Sealed:
-    """The middleware that gives each answer its headers."""
+    """Gives each answer its headers, also that of a fault: so it is around the whole application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

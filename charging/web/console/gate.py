@@ -1,7 +1,8 @@
 """Who may see a page or do an act: login, session, role, and that a form comes from one of our own pages.
 
-Failed logins are limited by address and by name, each for itself. Comparing a password is slow on purpose, so it is
-done beside the loop, a few at a time.
+Failed logins are limited by address; a name's limit is so high that nobody keeps its owner from logging in by failing
+from a few addresses. Comparing a password is slow on purpose, so it is done beside the loop, a few at a time, and so
+many in a minute.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from charging.clock import Clock
+from charging.door import Sparing
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits
 from charging.web.console.sessions import Session, Sessions
-from charging.web.limits import Limits
+from charging.web.limits import Limits, neighbourhood
 from charging.web.settings import Console
 
 COOKIE = "__Host-charging"
@@ -32,7 +34,11 @@ BEFORE_LOGIN = "__Host-charging-login"
 FORM_BYTES_MAX = 1_000_000
 """A tariff is the largest."""
 FIELDS_MAX = 50
+NAME_TIMES = 20
+"""How many times as many failed logins as one address may have, one name may have from all of them."""
 COMPARED_AT_ONCE = 2
+COMPARED_PER_MINUTE = 600
+"""Each is tens of milliseconds of a processor."""
 BODY_S = 10
 
 log = structlog.get_logger(__name__)
@@ -69,7 +75,10 @@ class ConsoleGate:
         self._operators = operators
         self._clock = clock
         self.sessions = Sessions(clock, settings.idle_min * 60, settings.session_h * 3600)
-        self._failures = Limits(settings.failed_logins_per_minute)
+        of_name = Limits(NAME_TIMES * settings.failed_logins_per_minute)
+        self._by = (Limits(settings.failed_logins_per_minute), of_name, Limits(COMPARED_PER_MINUTE))
+        """Of an address, of a name, and of all."""
+        self._sparing = Sparing(clock)
         self._comparing = asyncio.Semaphore(COMPARED_AT_ONCE)
         self._key = secrets.token_bytes(32)
 
@@ -81,7 +90,7 @@ class ConsoleGate:
             if session is None:
                 return to_login(request)
             form = await read_form(request) if request.method == "POST" else {}
-            if request.method == "POST" and not hmac.compare_digest(form.get("csrf", ""), session.csrf):
+            if request.method == "POST" and not _is(form.get("csrf", ""), session.csrf):
                 raise HTTPException(403, "this form is not of your login: go back, reload the page, and send it again")
             visit = Visit(request, session, form)
             if not visit.may(role):
@@ -113,29 +122,35 @@ class ConsoleGate:
     async def log_in(self, request: Request, form: Form) -> tuple[str, str]:
         """The new session's id, and why there is none: one of them is empty. Raises LedgerUnavailable."""
         random = request.cookies.get(BEFORE_LOGIN, "")
-        if not random or not hmac.compare_digest(form.get("token", ""), self.login_token(random)):
+        if not random or not _is(form.get("token", ""), self.login_token(random)):
             return "", "The form was too old. Please try again."
         name, now_us = form.get("name", "").strip().lower()[:100], self._clock.now().mono_us
-        address = request.client.host if request.client is not None else ""
-        guesser = (f"address {address}", f"name {name}")
-        if wait_s := max(self._failures.wait_s(key, now_us) for key in guesser):
+        address = neighbourhood(request.client.host if request.client is not None else "unknown")
+        limits = tuple(zip(self._by, (address, name, ""), strict=True))
+        if wait_s := max(limit.wait_s(key, now_us) for limit, key in limits):
             return "", f"Too many failed logins. Please wait {wait_s} seconds."
+        for limit, key in limits:  # before anything is waited for, so that many at once count as many
+            limit.take(key, now_us)
         operator = await self._operators.get(name)
-        for key in guesser:  # before the comparison, so that many at once count as many
-            self._failures.take(key, now_us)
         async with self._comparing:
             good = await asyncio.to_thread(
                 fits, operator.password_hash if operator is not None else None, form.get("password", "")
             )
         if operator is None or not good:
-            log.warning("console_login_failed", address=address)
+            if (more := self._sparing.more("console_login_failed")) is not None:
+                log.warning("console_login_failed", address=address, more=more)
             return "", "Name or password is wrong."
-        for key in guesser:
-            self._failures.forgive(key)
+        for limit, key in limits:
+            limit.forgive(key)
         if (old := self.sessions.find(request.cookies.get(COOKIE, ""), by_click=False)) is not None:
             self.sessions.close(old)
         log.info("console_login", operator=operator.name, address=address)
         return self.sessions.open(operator), ""
+
+
+def _is(given: str, expected: str) -> bool:
+    """Whether a secret text is the one that is expected; how long that takes says nothing."""
+    return hmac.compare_digest(given.encode(), expected.encode())
 
 
 def is_click(request: Request) -> bool:

@@ -2,7 +2,8 @@
 
 A session is known by a random id in a cookie. It is over after ``idle_s`` without a click (what a page asks by itself
 does not count), after ``absolute_s`` in any case, and as soon as its operator's role or password is changed. Its id is
-new at each login, and changes every ROTATE_S; the one before is good for RETIRE_S more, for requests under way.
+new at each login, and changes every ROTATE_S. The new one is told until it is used, for an answer can be lost; the one
+before is good for RETIRE_S more from then on, for requests under way.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Session:
     rotated_mono_us: int
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     """What each of its forms sends back."""
+    told: str = field(default="", repr=False)
+    """Its next id, which has been told and was not used yet."""
     said: list[tuple[str, str]] = field(default_factory=list)
     """What the next page shows: its tone (``good``, ``bad``) and a sentence."""
 
@@ -57,33 +60,40 @@ class Sessions:
 
     def find(self, id: str, *, by_click: bool) -> Session | None:
         """The session of an id; ``None``: there is none, or it is over."""
-        now_us = self._clock.now().mono_us
-        session, retires_us = self._known.get(_digest(id), (None, None))
+        now_us, digest = self._clock.now().mono_us, _digest(id)
+        session, retires_us = self._known.get(digest, (None, None))
         if session is None or (retires_us is not None and now_us >= retires_us):
             return None
         if self._is_over(session, now_us):
             self.close(session)
             return None
+        if session.told and digest == _digest(session.told):
+            session.told = ""
+            self._retire_others(session, digest, now_us + RETIRE_S * MICROSECONDS)
         if by_click:
             session.seen_mono_us = now_us
         return session
 
     def rotate(self, session: Session) -> str | None:
-        """The session's new id, if it is time for one."""
-        now_us = self._clock.now().mono_us
-        if now_us - session.rotated_mono_us < ROTATE_S * MICROSECONDS:
+        """The session's new id, if it is time for one; none for a session that is over."""
+        if not any(one is session for one, _ in self._known.values()):
             return None
-        session.rotated_mono_us = now_us
-        retires_us = now_us + RETIRE_S * MICROSECONDS
-        self._known = {
-            name: (one, retires_us if one is session and retires is None else retires)
-            for name, (one, retires) in self._known.items()
-        }
-        return self._named(session)
+        now_us = self._clock.now().mono_us
+        if not session.told and now_us - session.rotated_mono_us >= ROTATE_S * MICROSECONDS:
+            session.rotated_mono_us = now_us
+            session.told = self._named(session)
+        return session.told or None
 
     def close(self, session: Session) -> None:
         """End it, under all its ids."""
         self._known = {name: entry for name, entry in self._known.items() if entry[0] is not session}
+
+    def _retire_others(self, session: Session, digest: str, at_us: int) -> None:
+        """All its ids but one are good until then at most."""
+        self._known = {
+            name: (one, at_us if one is session and name != digest and retires is None else retires)
+            for name, (one, retires) in self._known.items()
+        }
 
     def _named(self, session: Session) -> str:
         id = secrets.token_urlsafe(32)

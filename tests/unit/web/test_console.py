@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from html import unescape
 from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 from argon2 import PasswordHasher
 
+from charging.door import LINES, LINES_S
 from charging.ledger.accounts import Status
 from charging.ledger.model import CREDIT, Balance
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits, hashed
 from charging.web.console.app import HEADERS, console_app
 from charging.web.console.asks import Asks
-from charging.web.console.gate import COOKIE
+from charging.web.console.gate import COMPARED_PER_MINUTE, COOKIE, NAME_TIMES
 from charging.web.console.tariff_file import TariffFile
 from charging.web.settings import Console
 from tests.fakes.rig import EURO
@@ -101,6 +104,19 @@ async def place(shop: Shop, tmp_path: Path) -> Place:
     return made
 
 
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """Each hash that a password was compared with, at no cost; only PASSWORD is good."""
+    made: list[str | None] = []
+
+    def quick(hash: str | None, password: str) -> bool:
+        made.append(hash)
+        return hash is not None and password == PASSWORD
+
+    monkeypatch.setattr("charging.web.console.gate.fits", quick)
+    return made
+
+
 async def test_nobody_sees_a_page_without_logging_in(place: Place) -> None:
     stranger = Visitor(place.app)
     for page in PAGES:
@@ -128,17 +144,73 @@ async def test_a_wrong_name_and_a_wrong_password_look_alike(place: Place, name: 
     assert "Name or password is wrong." in answer.text
 
 
-async def test_failed_logins_are_limited_by_name_and_by_address(place: Place) -> None:
-    for turn in range(LOGIN_TRIES):
+async def test_failed_logins_are_limited_by_address_and_keep_nobody_from_logging_in_elsewhere(place: Place) -> None:
+    for turn in range(2 * LOGIN_TRIES):
         await Visitor(place.app, f"192.0.2.{turn}").log_in("ada", "wrong")
-    refused = await Visitor(place.app, "192.0.2.99").log_in("ada")
-    assert (refused.status_code, "Too many failed logins" in refused.text) == (403, True)
+    assert (await Visitor(place.app, "192.0.2.99").log_in("ada")).status_code == 303
     one = Visitor(place.app, "198.51.100.1")
     for name in ("a", "b", "c"):
         await one.log_in(name, "wrong")
     assert "Too many failed logins" in (await one.log_in("sam")).text
     await place.shop.clock.advance(61)
     assert (await one.log_in("sam")).status_code == 303
+
+
+async def test_guesses_at_one_name_from_many_addresses_are_limited_too(
+    place: Place, compared: list[str | None]
+) -> None:
+    for turn in range(NAME_TIMES * LOGIN_TRIES):
+        await Visitor(place.app, f"198.51.100.{turn}").log_in("ada", "wrong")
+    assert "Too many failed logins" in (await Visitor(place.app, "192.0.2.99").log_in("ada")).text
+    assert len(compared) == NAME_TIMES * LOGIN_TRIES
+    assert (await Visitor(place.app, "192.0.2.99").log_in("sam")).status_code == 303
+
+
+async def test_the_addresses_of_one_customer_by_ipv6_count_as_one(place: Place, compared: list[str | None]) -> None:
+    for turn in range(LOGIN_TRIES + 5):
+        await Visitor(place.app, f"2001:db8::{turn + 1:x}").log_in(f"n{turn}", "wrong")
+    assert len(compared) == LOGIN_TRIES
+    await Visitor(place.app, "2001:db8:0:1::1").log_in("sam", "wrong")
+    assert len(compared) == LOGIN_TRIES + 1
+
+
+async def test_many_guesses_at_once_count_as_many(
+    place: Place, compared: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = place.operators.get
+
+    async def slow(name: str) -> Operator | None:
+        await asyncio.sleep(0)
+        return await get(name)
+
+    monkeypatch.setattr(place.operators, "get", slow)
+    guesser = Visitor(place.app)
+    token = hidden(await guesser.get("/login"), "token")
+    form = {"token": token, "name": "ada", "password": "wrong"}
+    await asyncio.gather(*(guesser.http.post("/login", data=form) for _ in range(20)))
+    assert len(compared) == LOGIN_TRIES
+
+
+async def test_so_many_passwords_are_compared_in_a_minute_whoever_asks(
+    place: Place, compared: list[str | None]
+) -> None:
+    for turn in range(COMPARED_PER_MINUTE + 5):
+        await Visitor(place.app, f"10.1.{turn // 250}.{turn % 250}").log_in(f"n{turn}", "wrong")
+    assert len(compared) == COMPARED_PER_MINUTE
+    await place.shop.clock.advance(1)
+    assert (await place.visitor()).http.cookies[COOKIE]
+
+
+async def test_failed_logins_from_many_addresses_fill_no_disk_with_log_lines(
+    place: Place, compared: list[str | None]
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        for turn in range(LINES + 20):
+            await Visitor(place.app, f"10.1.2.{turn}").log_in(f"n{turn}", "wrong")
+        await place.shop.clock.advance(LINES_S)
+        await Visitor(place.app).log_in("eve", "wrong")
+    lines = [one for one in logs if one["event"] == "console_login_failed"]
+    assert (len(lines), lines[-1]["more"]) == (LINES + 1, 20)
 
 
 async def test_good_logins_are_not_limited(place: Place) -> None:
@@ -194,12 +266,42 @@ async def test_a_sessions_id_changes_and_the_one_before_is_soon_good_for_nothing
     await clock.advance(16 * 60)
     await visitor.get("/calls")
     assert visitor.http.cookies[COOKIE] != old
+    await visitor.get("/calls")
     thief = Visitor(place.app)
     thief.http.cookies.set(COOKIE, old)
     await thief.get("/calls")
     await clock.advance(30)
     await thief.get("/calls", 303)
     await visitor.get("/calls")
+
+
+async def test_an_answer_that_is_lost_as_the_id_changes_logs_nobody_out(place: Place) -> None:
+    visitor, clock = await place.visitor(), place.shop.clock
+    old = visitor.http.cookies[COOKIE]
+    await clock.advance(16 * 60)
+    sent = (await visitor.http.get("/calls")).cookies[COOKIE]
+    await clock.advance(60)
+    visitor.http.cookies.clear()
+    visitor.http.cookies.set(COOKIE, old)
+    again = (await visitor.http.get("/calls")).cookies[COOKIE]
+    assert (again == sent, sent == old) == (True, False)
+
+
+@pytest.mark.parametrize("answer_is_lost", [False, True])
+async def test_who_logs_out_after_the_id_was_due_to_change_is_logged_out(place: Place, answer_is_lost: bool) -> None:
+    visitor, clock = await place.visitor(), place.shop.clock
+    csrf, old = hidden(await visitor.get("/"), "csrf"), visitor.http.cookies[COOKIE]
+    await clock.advance(16 * 60)
+    if answer_is_lost:
+        await visitor.get("/")
+    ids = {old, visitor.http.cookies[COOKIE]}
+    sent = await visitor.http.post("/logout", data={"csrf": csrf}, headers={"cookie": f"{COOKIE}={old}"})
+    assert sent.status_code == 303
+    ids |= {value for name, value in sent.cookies.items() if name == COOKIE}
+    for id in ids:
+        thief = Visitor(place.app)
+        thief.http.cookies.set(COOKIE, id)
+        await thief.get("/", 303)
 
 
 async def test_logging_in_again_or_out_ends_the_session(place: Place) -> None:
@@ -231,6 +333,46 @@ async def test_a_form_that_is_not_of_this_login_changes_nothing(place: Place, cs
     form = {"csrf": csrf, "key": "k", "back": "/", "amount": "25.00", "sure": "yes"}
     assert (await visitor.http.post("/accounts/anna/top-up", data=form)).status_code == 403
     assert await place.credit() == Balance()
+
+
+@pytest.mark.parametrize("name", ["csrf", "key"])
+async def test_signs_that_no_form_of_ours_has_change_nothing(place: Place, name: str) -> None:
+    visitor = await place.visitor()
+    for text in ("\u00e9", "a\nb", "x" * 5000, ""):
+        form = {"amount": "25.00", "sure": "yes", name: text}
+        sent = await visitor.send("/accounts/anna/top-up", form)
+        assert (sent.status_code, await place.credit()) == (403 if name == "csrf" else 400, Balance()), text
+
+
+async def test_a_login_form_with_signs_that_ours_has_not_is_refused(place: Place) -> None:
+    visitor = Visitor(place.app)
+    await visitor.get("/login")
+    sent = await visitor.http.post("/login", data={"token": "\u00e9", "name": "ada", "password": PASSWORD})
+    assert (sent.status_code, "too old" in sent.text) == (403, True)
+
+
+async def test_an_answer_of_a_fault_is_sealed_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(name: str) -> Operator | None:
+        raise ZeroDivisionError
+
+    visitor = await place.visitor()
+    monkeypatch.setattr(place.operators, "get", broken)
+    transport = httpx.ASGITransport(place.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="https://console.test") as http:
+        answer = await http.get("/calls", headers={"cookie": f"{COOKIE}={visitor.http.cookies[COOKIE]}"})
+    assert answer.status_code == 500
+    assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_who_only_looks_whether_the_login_page_is_there_finds_it(place: Place) -> None:
+    assert (await Visitor(place.app).http.head("/login")).status_code == 200
+
+
+async def test_no_field_of_a_form_says_on_whom_an_act_is(place: Place) -> None:
+    visitor = await place.visitor()
+    asked = await visitor.send("/accounts/anna/top-up", {"amount": "25.00", "subject": "berta"})
+    assert "of bought credit to anna?" in asked.text
 
 
 async def test_a_form_from_another_sites_page_changes_nothing(place: Place) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from charging.clock import MICROSECONDS
-from charging.web.limits import Limits
+from charging.web.limits import Limits, neighbourhood
 
 NOW = 5_000 * MICROSECONDS
 
@@ -43,3 +45,18 @@ def test_memory_is_bounded_by_forgetting_who_has_not_asked_for_longest() -> None
         limits.take(key, NOW)
     assert len(limits) == 2
     assert [limits.take(key, NOW) for key in ("b", "c")] == [60, 60]
+
+
+@pytest.mark.parametrize(
+    ("host", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:1", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_addresses_of_one_customer_count_as_one(host: str, counted: str) -> None:
+    assert neighbourhood(host) == counted
