@@ -49,8 +49,13 @@ def check(
     assert checked is not None, "named, or in the settings"
     found = load_with_bars(checked)
     if settings is not None:
-        verdict = accepted_of(settings).judge(found, SystemClock().now().wall_us)
-        found = replace(verdict.tariff, warnings=(*verdict.doubts, *verdict.tariff.warnings))
+        accepted = accepted_of(settings)
+        try:
+            verdict = accepted.judge(found, SystemClock().now().wall_us)
+            found = replace(verdict.tariff, warnings=(*verdict.doubts, *verdict.tariff.warnings))
+        except OSError as error:
+            unread = accepted.unread(error, "whether this would count is not known here")
+            found = replace(found, warnings=(unread, *found.warnings))
     for warning in found.warnings:
         say(f"warning: {warning}")
     decks = {deck.file: deck.facts() for table in found.tables.values() for deck in table.decks}

@@ -5,7 +5,8 @@ an edition in which prefixes are gone or prices have jumped does not count until
 count must be replaced by something also after a restart: the files that counted last are kept as they were.
 
 Every process that needs the prices reads this folder; the daemon writes it. What counts follows from the files and
-the folder alone, so all processes come to the same answer.
+the folder alone, so all processes come to the same answer. Where the folder cannot be read just now, no new edition
+counts beside one that is in force; a start that has nothing else goes on with the files as they are, and says so.
 """
 
 from __future__ import annotations
@@ -78,13 +79,13 @@ class Accepted:
         return self.folder / "accepted.json"
 
     def digest(self) -> str:
-        """Of the tariff that counted last; empty: none is kept."""
+        """Of the tariff that counted last; empty: none is kept. Raises OSError where that cannot be read now."""
         record = self._read_record()
         return "" if record is None else record.digest
 
     def load(self, decks: DeckCache | None = None) -> Tariff | None:
         """The tariff that counted last; ``None``: none is kept. ``decks`` may know what it needs. Raises ConfigError
-        where it cannot be read."""
+        where what is kept is damaged, OSError where it cannot be read now."""
         problem = None
         for _ in range(_TRIES):
             record = self._read_record()
@@ -94,14 +95,15 @@ class Accepted:
                 return self._load(record, decks or DeckCache())
             except ConfigError:
                 raise
-            except (OSError, LookupError) as error:
+            except (FileNotFoundError, LookupError) as error:
                 problem = error
         hint = "delete the folder; what stands on disk then counts as it is"
         found = f"{type(problem).__name__}: {problem}"
         raise ConfigError([Problem(str(self.record), "", found, "the files that it names", hint=hint)])
 
     def judge(self, tariff: Tariff, wall_us: int, decks: DeckCache | None = None) -> Verdict:
-        """Whether a tariff that stands on disk counts, at ``wall_us`` by the clock."""
+        """Whether a tariff that stands on disk counts, at ``wall_us`` by the clock. Raises OSError where that cannot be
+        told now (`unread`)."""
         if self.digest() in ("", tariff.digest):
             return Verdict(tariff)
         try:
@@ -116,6 +118,12 @@ class Accepted:
         if doubts:
             return Verdict(tariff, doubts)
         return Verdict(replace(tariff, warnings=(*(problem for _, problem in found), *tariff.warnings)))
+
+    def unread(self, error: OSError, hint: str) -> Problem:
+        """What to tell of a folder that cannot be read now; ``hint``: what counts meanwhile."""
+        found = f"{type(error).__name__}: {error.strerror or error}"
+        hint += "; mend the disk, or the folder's rights"
+        return Problem(str(self.record), "", found, "the tariff that counted last, to compare with", hint=hint)
 
     def _found(self, before: Tariff, after: Tariff, wall_us: int) -> Iterator[tuple[bool, Problem]]:
         """What someone should look at, each with whether it must be accepted."""
@@ -175,6 +183,11 @@ class Accepted:
                 owner = self.folder.stat()
                 os.chown(made, owner.st_uid, owner.st_gid)
             os.replace(made, target)
+            folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)  # which has the name
+            finally:
+                os.close(folder)
         finally:
             Path(made).unlink(missing_ok=True)
 
@@ -183,9 +196,9 @@ class Accepted:
             content = json.loads(self.record.read_bytes())
             tariff, decks = content["tariff"], content["decks"]
             return _Record(content["digest"], Path(tariff["path"]), tariff["sha256"], decks)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError):
             return _Record("unreadable", Path(), "", {})
 
     def _load(self, record: _Record, decks: DeckCache) -> Tariff:

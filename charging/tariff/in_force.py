@@ -28,16 +28,29 @@ log = structlog.get_logger("charging.tariff")
 def what_counts(path: Path, accepted: Accepted, clock: Clock, decks: DeckCache | None = None) -> Tariff:
     """The tariff that counts now: the one at ``path``, or the one before where that is bad or doubtful, and then it
     says why (`Tariff.refused`). Raises ConfigError where the file is wrong and there is nothing older to go on with."""
-    reading = read_files(path, (path,), decks or DeckCache(), accepted, clock.now().wall_us)
+    return _at_start(path, accepted, clock, decks or DeckCache())[0]
+
+
+def _at_start(path: Path, accepted: Accepted, clock: Clock, decks: DeckCache) -> tuple[Tariff, bool]:
+    """What counts; and whether that was judged. Where what counted last cannot be read now, calls go on with the files
+    as they are: it says so as of one that is refused, and is not kept."""
+    reading = read_files(path, (path,), decks, accepted, clock.now().wall_us)
     if reading.tariff is not None:
-        return reading.tariff
+        return reading.tariff, True
+    problems = reading.problems
     try:
         before = accepted.load()
+    except OSError as error:
+        problems = (accepted.unread(error, "what stands on disk counts meanwhile, compared with nothing"),)
+        before = None
     except ConfigError as error:
         raise ConfigError([*reading.problems, *error.problems]) from None
+    if before is None and not reading.finished:
+        before = (found := read_files(path, (path,), decks)).tariff
+        problems = problems if before is not None else found.problems
     if before is None:
-        raise ConfigError(reading.problems)
-    return replace(before, refused=reading.problems, waiting=reading.waiting)
+        raise ConfigError(problems)
+    return replace(before, refused=problems, waiting=reading.waiting), reading.finished
 
 
 def accept(path: Path, accepted: Accepted, digest: str, reason: str, by: str) -> list[str]:
@@ -74,8 +87,9 @@ class TariffInForce:
         self._clock = clock
         self._accepted = accepted
         self._decks = DeckCache()
-        self._looked = look_at(path)
-        self._tariff = what_counts(path, accepted, clock, self._decks)
+        looked = look_at(path)
+        self._tariff, judged = _at_start(path, accepted, clock, self._decks)
+        self._looked = looked if judged else None
         self._watcher: TariffWatcher | None = None
         self._tell_warnings()
         if self._tariff.refused:
@@ -158,8 +172,9 @@ class TariffHere:
     def current(self) -> Tariff:
         """Raises ConfigError where there has been no good one since this process began."""
         if self._tariff is None:
-            self._looked = look_at(self._path, self._accepted.record)
-            self._tariff = what_counts(self._path, self._accepted, self._clock, self._decks)
+            looked = look_at(self._path, self._accepted.record)
+            self._tariff, judged = _at_start(self._path, self._accepted, self._clock, self._decks)
+            self._looked = looked if judged else None
         return self._tariff
 
     async def watch(self) -> NoReturn:

@@ -49,7 +49,7 @@ class Reading:
     decks: DeckCache = field(default_factory=DeckCache)
     """What was read, for the next reading."""
     finished: bool = True
-    """``False``: the files were not read to their end, which says nothing about them."""
+    """``False``: the files were not read to their end, or not judged, which says nothing about them."""
     waiting: str = ""
     """The digest of a good tariff that counts once someone accepts it; its doubts are the problems."""
 
@@ -70,7 +70,11 @@ def read_files(
         tariff = load_tariff(path, deck_reader=decks)
         if accepted is None:
             return Reading(files, tariff, (), decks)
-        verdict = accepted.judge(tariff, wall_us, before)
+        try:
+            verdict = accepted.judge(tariff, wall_us, before)
+        except OSError as error:
+            hint = "the tariff in force stays, and this is tried again"
+            return Reading(files, None, (accepted.unread(error, hint),), decks, finished=False)
         if verdict.doubts:
             return Reading(files, None, verdict.doubts, decks, waiting=tariff.digest)
         return Reading(files, verdict.tariff, (), decks)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import hashlib
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from charging.errors import ConfigError
 from charging.metrics import Metrics
+from charging.tariff import in_force
 from charging.tariff.accepted import Accepted, Brake, NotKept
+from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import load_tariff
 from charging.tariff.in_force import TariffInForce, accept, what_counts
+from charging.tariff.reading import Reading, read_files
 from charging.tariff.tariff import Tariff
+from charging.tariff.watch import AGAIN_S
 from tests.fakes.clock import FakeClock
 from tests.unit.tariff.tariffs import SMALL, write
 
@@ -45,6 +55,9 @@ class Place:
 
     def price(self, tariff: Tariff, prefix: str = "+33") -> int:
         return tariff.tables["standard"].decks[0].rows(prefix)[0].price
+
+    def accepted_digest(self, record: bytes) -> str:
+        return str(json.loads(record)["digest"])
 
     def gauge(self, name: str) -> float | None:
         return self.metrics.registry.get_sample_value(name)
@@ -193,6 +206,98 @@ def test_what_is_kept_and_damaged_holds_nothing_up_and_is_told(place: Place, dam
     assert found.warnings[0].file == str(place.accepted.record)
     place.start()
     assert place.counts().warnings == ()
+
+
+@pytest.fixture
+def sick(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Makes the folder one that cannot be read, and well again; in this process, which reads for itself here."""
+    healthy, is_sick = Path.read_bytes, False
+
+    def read_bytes(path: Path) -> bytes:
+        if is_sick and path.parent == place.accepted.folder:
+            raise OSError(errno.EIO, "Input/output error")
+        return healthy(path)
+
+    async def here(path: Path, files: tuple[Path, ...], decks: DeckCache, accepted: Accepted) -> Reading:
+        return read_files(path, files, decks, accepted)
+
+    def make(value: bool) -> None:
+        nonlocal is_sick
+        is_sick = value
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+
+    async def called(function: Callable[..., None], *arguments: Any) -> None:
+        function(*arguments)
+
+    monkeypatch.setattr(in_force, "read_in_child", here)
+    monkeypatch.setattr(in_force.asyncio, "to_thread", called)
+    return make
+
+
+async def watched(place: Place, running: TariffInForce) -> None:
+    """Two looks at the files, and that they rest, past the time after which what was broken off is tried again."""
+    assert isinstance(running._clock, FakeClock)
+    task = asyncio.ensure_future(running.watch())
+    await running._clock.advance(2 * AGAIN_S)
+    task.cancel()
+
+
+@pytest.mark.parametrize("edition", [DOUBLED, EDITION + "35;0.10\n"], ids=["doubtful", "good"])
+async def test_while_a_tariff_is_in_force_none_counts_that_cannot_be_compared(
+    place: Place, sick: Callable[[bool], None], edition: str
+) -> None:
+    running, kept = place.start(), place.accepted.record.read_bytes()
+    place.deck.write_text(edition, encoding="utf-8")
+    sick(True)
+    await watched(place, running)
+    told = running.current()
+    assert (told.digest, place.price(told), told.waiting) == (place.accepted_digest(kept), 100_000, "")
+    assert "Input/output error" in told.refused[0].found
+    assert "tried again" in told.refused[0].hint
+    assert place.gauge("charging_tariff_bad") == 1
+    sick(False)
+    assert place.accepted.record.read_bytes() == kept
+    await watched(place, running)
+    on_disk = load_tariff(place.path).digest
+    assert running.current().waiting == (on_disk if edition == DOUBLED else "")
+    assert (running.current().digest == on_disk) == (edition != DOUBLED)
+
+
+async def test_a_start_that_cannot_read_what_counted_goes_on_with_the_files_says_so_and_keeps_nothing(
+    place: Place, sick: Callable[[bool], None]
+) -> None:
+    kept = place.accepted.record.read_bytes()
+    place.deck.write_text(DOUBLED, encoding="utf-8")
+    sick(True)
+    with capture_logs() as logs:
+        running = place.start()
+    assert place.price(running.current()) == place.price(place.counts()) == 200_000
+    assert [one["event"] for one in logs if one["log_level"] == "error"] == ["tariff_edit_refused"]
+    assert "counts meanwhile" in running.current().refused[0].hint
+    sick(False)
+    assert place.accepted.record.read_bytes() == kept
+    await watched(place, running)
+    assert running.current().waiting == running.current().digest, "someone must look at it"
+    place.deck.write_text(EDITION, encoding="utf-8")
+    await watched(place, running)
+    assert (place.price(running.current()), running.current().refused) == (100_000, ())
+
+
+def test_a_bad_file_and_a_folder_that_cannot_be_read_are_no_start(place: Place, sick: Callable[[bool], None]) -> None:
+    place.deck.write_text("", encoding="utf-8")
+    sick(True)
+    with pytest.raises(ConfigError):
+        place.start()
+
+
+def test_what_is_kept_lasts_over_a_loss_of_power_by_name_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    place.deck.write_text(EDITION + "35;0.10\n", encoding="utf-8")
+    place.start()
+    assert synced[-1] == str(place.accepted.folder)
+    assert synced.count(str(place.accepted.folder)) == len(synced) / 2
 
 
 def test_files_that_have_changed_since_they_were_read_are_not_kept(place: Place) -> None:
