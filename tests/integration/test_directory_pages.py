@@ -48,6 +48,8 @@ async def test_a_page_in_sqlite_is_a_search_of_the_primary_key_from_where_it_beg
             assert re.fullmatch(rf"SEARCH {table} USING PRIMARY KEY \({key}>\?\)", step), step
         plan = connection.execute(f"EXPLAIN QUERY PLAN {queries()['accounts_of_mail']}", ("a@example.nl", 2)).fetchall()
         assert [row[3] for row in plan] == ["SEARCH accounts USING INDEX accounts_by_mail (<expr>=?)"]
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {queries()['numbers_of']}", ("a",)).fetchall()
+        assert [row[3] for row in plan] == ["SEARCH numbers USING INDEX numbers_by_account (account=?)"]
     connection.close()
 
 

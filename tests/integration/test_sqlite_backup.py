@@ -95,18 +95,96 @@ async def test_a_call_does_not_wait_for_a_backup_and_a_check_of_the_whole_file(t
 async def test_reads_of_one_turn_go_to_a_thread_together_and_fail_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("charging.ledger.sqlite.reader.LOOK_S", 60)  # opening the file may take its time here
     reader, handed = Reader(tmp_path / "ledger.db", timeout_s=20), list[int]()
     submit = reader._pool.submit
-    monkeypatch.setattr(reader._pool, "submit", lambda work, jobs: (handed.append(len(jobs)), submit(work, jobs))[1])
+    monkeypatch.setattr(reader._pool, "submit", lambda *work: (handed.append(len(reader._waiting)), submit(*work))[1])
     asked = [reader.rows("SELECT ?", (number,)) for number in range(TOGETHER_MAX)]
     answers = await asyncio.gather(*asked, reader.rows("SELECT oddity"), return_exceptions=True)
     assert answers[:-1] == [[(number,)] for number in range(TOGETHER_MAX)]
     assert isinstance(answers[-1], LedgerUnavailable)
-    assert handed == [TOGETHER_MAX, 1], "no more than a few wait for one another"
+    assert handed == [TOGETHER_MAX + 1]
     await reader.stop()
 
 
-async def test_a_read_that_was_not_begun_when_the_ledger_closed_is_refused(tmp_path: Path) -> None:
+class Slow:
+    """A read that holds its thread until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.finish = threading.Event()
+
+    def __call__(self, _connection: sqlite3.Connection) -> bool:
+        self.begun.release()
+        return self.finish.wait(60)
+
+    async def in_every_thread(self, reader: Reader) -> list[asyncio.Task[bool]]:
+        tasks = [asyncio.create_task(reader.read(self)) for _ in range(THREADS)]
+        for _ in range(THREADS):
+            assert await asyncio.to_thread(self.begun.acquire, timeout=20), "one thread takes what the other has not"
+        return tasks
+
+
+async def test_a_slow_read_holds_up_none_of_its_turn(tmp_path: Path) -> None:
+    reader, slow = Reader(tmp_path / "ledger.db", timeout_s=20), Slow()
+    before, lasts, after = (asyncio.create_task(one) for one in (select(reader), reader.read(slow), select(reader)))
+    try:
+        assert [await before, await after] == [[(1,)], [(1,)]]
+        assert not lasts.done()
+    finally:
+        slow.finish.set()
+    assert await lasts
+    await reader.stop()
+
+
+async def test_a_read_whose_caller_has_given_up_is_not_carried_out(tmp_path: Path) -> None:
+    reader, slow, ran = Reader(tmp_path / "ledger.db", timeout_s=60), Slow(), list[int]()
+    lasting = await slow.in_every_thread(reader)
+
+    async def noted(number: int) -> None:
+        await reader.read(lambda _: ran.append(number))
+
+    waiting = [asyncio.create_task(noted(number)) for number in range(3)]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    await asyncio.gather(waiting[1], return_exceptions=True)
+    slow.finish.set()
+    assert await asyncio.gather(*lasting, waiting[0], waiting[2]) == [True] * THREADS + [None] * 2
+    assert sorted(ran) == [0, 2]
+    await reader.stop()
+
+
+async def test_a_full_queue_of_reads_refuses_at_once(tmp_path: Path) -> None:
+    reader, slow = Reader(tmp_path / "ledger.db", timeout_s=60, queue_max=THREADS), Slow()
+    lasting = await slow.in_every_thread(reader)
+    waiting = [asyncio.create_task(select(reader)) for _ in range(THREADS)]
+    await asyncio.sleep(0)
+    with pytest.raises(LedgerUnavailable, match=f"{THREADS} reads are waiting"):
+        await select(reader)
+    slow.finish.set()
+    assert await asyncio.gather(*lasting, *waiting) == [True] * THREADS + [[(1,)]] * THREADS
+    await reader.stop()
+
+
+async def test_an_ordinary_read_that_was_not_begun_when_the_ledger_closed_is_refused(tmp_path: Path) -> None:
+    reader, slow = Reader(tmp_path / "ledger.db", timeout_s=60), Slow()
+    lasting = await slow.in_every_thread(reader)
+    waits = asyncio.create_task(select(reader))
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(reader.stop())
+    await asyncio.sleep(0)
+    slow.finish.set()
+    with pytest.raises(LedgerUnavailable, match="is closed"):
+        await waits
+    await stopping
+    assert await asyncio.gather(*lasting) == [True] * THREADS
+
+
+async def select(reader: Reader) -> list[tuple[int]]:
+    return await reader.rows("SELECT 1")
+
+
+async def test_a_long_read_that_was_not_begun_when_the_ledger_closed_is_refused(tmp_path: Path) -> None:
     reader, begun, finish = Reader(tmp_path / "ledger.db", timeout_s=60), threading.Semaphore(0), threading.Event()
 
     def lasts(_connection: sqlite3.Connection) -> bool:

@@ -3,7 +3,8 @@ writer works on the next. What may take minutes (a backup, SQLite's check of the
 waits for it.
 
 To hand work to a thread and back costs more than most reads. So what is asked in one turn of the loop goes to one
-thread together, and comes back together.
+thread together, and comes back together. Where that takes longer than such reads do, one of them is slow: what is done
+comes back, and the other thread takes what waits.
 """
 
 from __future__ import annotations
@@ -11,89 +12,140 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.sqlite.file import DRIVER_ERRORS, connect, translate
-from charging.ledger.sqlite.writer import Job, hand_back
+from charging.ledger.sqlite.writer import QUEUE_MAX, Job, answer, hand_back
 
 THREADS = 2
 """Of each kind: for ordinary reads, and for long ones."""
 
 TOGETHER_MAX = 20
-"""Reads that go to one thread; bounds how long the first of them waits for the last."""
+"""Reads that are answered together."""
+
+LOOK_S = 0.005
+"""How often it is looked whether a slow read holds others up."""
 
 T = TypeVar("T")
 
 
 class Reader:
-    """The reading threads of one ledger file."""
+    """The reading threads of one ledger file, for one event loop."""
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
+    def __init__(self, path: Path, timeout_s: float, queue_max: int = QUEUE_MAX) -> None:
+        """``queue_max``: ordinary reads waiting; one more is refused with LedgerUnavailable."""
         self._path = path
         self._timeout_s = timeout_s
+        self._queue_max = queue_max
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger-reader")
         self._lasting = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger-long-reader")
-        self._asked: list[Job] = []
-        """In this turn of the loop."""
+        self._waiting: deque[Job] = deque()
+        self._done: deque[Job] = deque()
+        """Not answered yet."""
+        self._at_work = 0
+        """Threads that take what waits."""
+        self._gathering = False
+        """Whether what is asked in this turn of the loop is handed over at its end."""
+        self._looking = False
         self._stopped = False
 
     async def stop(self) -> None:
         self._stopped = True
         for pool in (self._pool, self._lasting):
             await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+        self._refuse_waiting()
         for connection in self._connections:
             connection.close()
 
     async def read(self, work: Callable[[sqlite3.Connection], T], *, may_last: bool = False) -> T:
-        """What ``work`` returned; it runs in a reading thread. ``may_last``: as long as it takes, in a thread
-        that nothing else waits for."""
+        """What ``work`` returned; it runs in a reading thread, unless its caller has given up before. ``may_last``: as
+        long as it takes, in a thread that nothing else waits for."""
         if self._stopped:
             raise LedgerUnavailable(f"ledger {self._path} is closed")
         loop = asyncio.get_running_loop()
         job = Job(work, loop.create_future(), loop)
         if may_last:
-            self._hand_over(self._lasting, [job])
+            self._begin_lasting(job)
         else:
-            if not self._asked:
-                loop.call_soon(self._hand_over_asked)
-            self._asked.append(job)
+            self._enqueue(job)
         timer = None if may_last else loop.call_later(self._timeout_s, self._time_out, job.future)
         try:
-            answer: T = await job.future
+            found: T = await job.future
         finally:
             if timer is not None:
                 timer.cancel()
-        return answer
+        return found
 
     async def rows(self, statement: str, parameters: Any = ()) -> list[Any]:
         """All rows of one statement."""
         return await self.read(lambda connection: connection.execute(statement, parameters).fetchall())
 
-    def _hand_over_asked(self) -> None:
-        asked, self._asked = self._asked, []
-        for first in range(0, len(asked), TOGETHER_MAX):
-            self._hand_over(self._pool, asked[first : first + TOGETHER_MAX])
+    def _enqueue(self, job: Job) -> None:
+        if len(self._waiting) >= self._queue_max:
+            raise LedgerUnavailable(f"ledger {self._path}: {len(self._waiting)} reads are waiting for the disk")
+        self._waiting.append(job)
+        if not self._gathering:
+            self._gathering = True
+            job.loop.call_soon(self._hand_over, job.loop)
 
-    def _hand_over(self, pool: ThreadPoolExecutor, jobs: list[Job]) -> None:
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._gathering = False
+        self._begin(loop)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Put a thread to what waits, if one is idle."""
+        if not self._waiting or self._at_work == THREADS or self._stopped:
+            return
         try:
-            pool.submit(self._carry_out, jobs).add_done_callback(lambda done: self._closed(done, jobs))
+            self._pool.submit(self._carry_out_waiting, loop)
+        except RuntimeError:  # there can be no more threads
+            self._refuse_waiting()
+            return
+        self._at_work += 1
+        if not self._looking:
+            self._looking = True
+            loop.call_later(LOOK_S, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._answer_done()
+        self._begin(loop)
+        self._looking = self._at_work > 0
+        if self._looking:
+            loop.call_later(LOOK_S, self._look, loop)
+
+    def _ended(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._at_work -= 1
+        self._answer_done()
+        self._begin(loop)
+
+    def _answer_done(self) -> None:
+        answer([self._done.popleft() for _ in range(len(self._done))])
+
+    def _begin_lasting(self, job: Job) -> None:
+        try:
+            self._lasting.submit(self._carry_out_lasting, job).add_done_callback(lambda done: self._closed(done, job))
         except RuntimeError:  # it was shut down in this very turn
-            self._refuse(jobs)
+            self._refuse(job)
 
-    def _closed(self, done: Future[None], jobs: list[Job]) -> None:
+    def _closed(self, done: Future[None], job: Job) -> None:
         if done.cancelled():
-            self._refuse(jobs)
+            self._refuse(job)
 
-    def _refuse(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            job.error = LedgerUnavailable(f"ledger {self._path} is closed")
-        hand_back(jobs[0].loop, jobs)
+    def _refuse_waiting(self) -> None:
+        while self._waiting:
+            self._refuse(self._waiting.popleft())
+
+    def _refuse(self, job: Job) -> None:
+        job.error = LedgerUnavailable(f"ledger {self._path} is closed")
+        hand_back(job.loop, [job])
 
     def _time_out(self, future: asyncio.Future[Any]) -> None:
         if not future.done():
@@ -102,16 +154,33 @@ class Reader:
 
     # -- in a reading thread
 
-    def _carry_out(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            try:
-                job.result = job.work(self._connection())
-            except DRIVER_ERRORS as error:
-                job.error = translate(error, self._path)
-                job.error.__cause__ = error
-            except Exception as error:  # noqa: BLE001  whatever it is, it is this caller's alone
-                job.error = error
-        hand_back(jobs[0].loop, jobs)
+    def _carry_out_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        with suppress(RuntimeError):  # the callers' loop is closed: nobody waits any more
+            while not self._stopped:
+                try:
+                    job = self._waiting.popleft()
+                except IndexError:  # the other thread has taken the last
+                    break
+                self._carry_out(job)
+                self._done.append(job)
+                if len(self._done) == TOGETHER_MAX:
+                    loop.call_soon_threadsafe(self._answer_done)
+            loop.call_soon_threadsafe(self._ended, loop)
+
+    def _carry_out_lasting(self, job: Job) -> None:
+        self._carry_out(job)
+        hand_back(job.loop, [job])
+
+    def _carry_out(self, job: Job) -> None:
+        if job.future.done():  # its caller has given up
+            return
+        try:
+            job.result = job.work(self._connection())
+        except DRIVER_ERRORS as error:
+            job.error = translate(error, self._path)
+            job.error.__cause__ = error
+        except Exception as error:  # noqa: BLE001  whatever it is, it is this caller's alone
+            job.error = error
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

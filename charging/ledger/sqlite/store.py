@@ -271,7 +271,10 @@ class SqliteStore(SqliteDocuments):
         return await self._changed("delete_number", (number,))
 
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
-        rows = await self._reader.rows(queries()["numbers"], {"account": account})
+        if account is None:
+            rows = await self._reader.rows(queries()["numbers"])
+        else:
+            rows = await self._reader.rows(queries()["numbers_of"], (account,))
         return [load_number(record) for (record,) in rows]
 
     def number_ids(self) -> AsyncIterator[str]:

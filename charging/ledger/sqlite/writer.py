@@ -174,12 +174,13 @@ def _raise_if_rolled_back(connection: sqlite3.Connection, error: Exception) -> N
 def hand_back(loop: asyncio.AbstractEventLoop, jobs: list[Job]) -> None:
     """Have the loop that asked for them give the answers, from whatever thread."""
     try:
-        loop.call_soon_threadsafe(_answer, jobs)
+        loop.call_soon_threadsafe(answer, jobs)
     except RuntimeError:
         return  # the callers' loop is closed: nobody waits any more
 
 
-def _answer(jobs: list[Job]) -> None:
+def answer(jobs: list[Job]) -> None:
+    """Give the answers, in the loop that asked for them."""
     for job in jobs:
         if job.future.done():  # cancelled or timed out
             continue

@@ -149,7 +149,10 @@ ON CONFLICT DO UPDATE SET record = excluded.record WHERE account = excluded.acco
 DELETE FROM numbers WHERE number = ?;
 
 -- name: numbers
-SELECT record FROM numbers WHERE :account IS NULL OR account = :account ORDER BY number;
+SELECT record FROM numbers ORDER BY number;
+
+-- name: numbers_of
+SELECT record FROM numbers WHERE account = ? ORDER BY number;
 
 -- name: numbers_after
 SELECT record FROM numbers WHERE number > ? ORDER BY number LIMIT ?;
