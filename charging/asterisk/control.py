@@ -28,6 +28,8 @@ from charging.tasks import in_turns
 
 CAUSE_NORMAL = 16
 MAX_DEADLINE_TRIES = 3
+REPEATED_MAX = 2
+"""Late orders that are repeated at the same time: as many as a call has."""
 LATE_ANSWER_MS = 50
 """A deadline is counted by the switch from when it reads the order; an answer later than this, and it is told again."""
 MAINTENANCE_TIMEOUT_MS = 10_000
@@ -82,8 +84,8 @@ class CallControl:
         self._link = link
         self._clock = clock
         self._prompter = Prompter(link, clock, prompts)
-        self._repeats = False
-        """Whether an order to cut is sent again now."""
+        self._repeating = 0
+        """Orders to cut that are sent again now."""
         self._many_records = True
         """Whether there were many at the last look; before the first, a daemon may have been away for long."""
         self._unreadable: set[str] = set()
@@ -96,21 +98,21 @@ class CallControl:
     async def set_deadline(self, channel_uid: str, at: Instant) -> DeadlineOutcome:
         """Let the switch itself cut this channel ``at`` (by the monotonic clock), whatever becomes of us.
 
-        The time left is computed at each sending, its last millisecond rounded up: never before the paid second. One
-        late order at a time is repeated: where many are late, it is the load that makes them so, and more would make
-        it worse.
+        The time left is computed at each sending, its last millisecond rounded up: never before the paid second. Two
+        late orders at a time are repeated, as many as a call has: where many are late, it is the load that makes them
+        so, and more would make it worse.
         """
         outcome = await self._order_deadline(channel_uid, at)
-        if outcome is not DeadlineOutcome.SET_LATE or self._repeats:
+        if outcome is not DeadlineOutcome.SET_LATE or self._repeating == REPEATED_MAX:
             return outcome
-        self._repeats = True
+        self._repeating += 1
         try:
             for _ in range(MAX_DEADLINE_TRIES - 1):
                 outcome = await self._order_deadline(channel_uid, at)
                 if outcome is not DeadlineOutcome.SET_LATE:
                     break
         finally:
-            self._repeats = False
+            self._repeating -= 1
         return outcome
 
     async def _order_deadline(self, channel_uid: str, at: Instant) -> DeadlineOutcome:
