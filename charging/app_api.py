@@ -283,7 +283,8 @@ def _apps(
     def console() -> ASGIApp:
         assert settings.console is not None, "that is why we run"
         operators, mails = Operators(store, service.clock), MailsShown(store, settings.mail is not None)
-        return console_app(Asks(service, daemon), operators, settings.console, mails, TariffFile(settings.tariff))
+        file = TariffFile(settings.tariff, accepted_of(settings))
+        return console_app(Asks(service, daemon), operators, settings.console, mails, file)
 
     return {"api": api, "console": console}
 

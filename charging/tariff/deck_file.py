@@ -109,8 +109,12 @@ def _check_digest(path: Path, data: bytes) -> None:
 class DeckCache:
     """Reads decks, and those that have not changed only once: an edit of the prices beside them is quick."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, below: Path | None = None, besides: Collection[Path] = ()) -> None:
+        """``below``: whoever names the decks may read none outside this folder (resolved), but ``besides``; ``None``:
+        any."""
         self._read: dict[Path, DeckFile] = {}
+        self._below = below
+        self._besides = frozenset(besides)
 
     def keep_only(self, paths: Collection[Path]) -> None:
         """Forget all others: they are not named any more."""
@@ -118,6 +122,7 @@ class DeckCache:
 
     def __call__(self, path: Path) -> DeckFile:
         """The deck at ``path``. Raises :class:`ConfigError` with every problem found."""
+        self._check_place(path)
         data = _bytes_of(path)
         known = self._read.get(path)
         _check_digest(path, data)
@@ -129,7 +134,7 @@ class DeckCache:
 
     def copy(self) -> DeckCache:
         """What has been read until now."""
-        other = DeckCache()
+        other = DeckCache(below=self._below, besides=self._besides)
         other._read = dict(self._read)
         return other
 
@@ -137,6 +142,12 @@ class DeckCache:
         """The edition of a deck with this digest, if it is the one that was read."""
         read = self._read.get(path)
         return read if read is not None and read.digest == digest else None
+
+    def _check_place(self, path: Path) -> None:
+        if self._below is None or path in self._besides or path.resolve().is_relative_to(self._below):
+            return
+        expected = f"one below {self._below}, or one that the tariff in force names"
+        raise ConfigError([Problem(str(path), "", "a deck elsewhere", expected)])
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -321,11 +332,15 @@ class _Reader:
                 self.flags[index] = plain
             elif plain and not is_for_people(plain):
                 self.unknown[index] = plain
+        is_deck = any(map(self._has, NEEDED))  # else it is another file, maybe a secret's, and is not repeated
+        found = describe(";".join(names)) if is_deck else "a line without any"
         for key in NEEDED:
             if not self._has(key):
                 hints = [hint for name in names if (hint := suggest(name, COLUMNS[key]))]
                 expected = f"a column {key!r} in the first line"
-                self._error("", describe(";".join(names)), expected, hints[0] if hints else "")
+                self._error("", found, expected, hints[0] if hints else "")
+        if not is_deck:
+            return
         if self._has("first_increment") and not (self._has("next_increment") or self._has("increments")):
             self._error(
                 "", "a column of first increments alone", "one of further increments too, such as 'next increment'"

@@ -25,6 +25,7 @@ from charging.service.live import RegistryCalls
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import hashed
 from charging.service.service import Service
+from charging.tariff.accepted import Accepted
 from charging.tariff.file import load_tariff
 from charging.web.console.app import console_app
 from charging.web.console.asks import Asks
@@ -80,7 +81,8 @@ async def console_scene(folder: Path) -> AsyncIterator[Scene]:
         daemon = httpx.AsyncClient(
             transport=httpx.ASGITransport(control_app(service, lambda: dict(FACTS), decides_calls=True))
         )
-        app = console_app(Asks(service, daemon), operators, Console(), MailsShown(rig.store, True), TariffFile(tariff))
+        file = TariffFile(tariff, Accepted(folder / "editions"))
+        app = console_app(Asks(service, daemon), operators, Console(), MailsShown(rig.store, True), file)
         listener = bound()
         front = asyncio.create_task(serve_on(app, [listener], Front("console")))
         keeper = DecisionKeeper(rig.store, rig.clock, daemon="lab")

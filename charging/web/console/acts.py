@@ -16,7 +16,7 @@ from charging.service.refusal import Refused
 from charging.web.console.asks import Asks, Document, Problem, path
 from charging.web.console.gate import Form, Page, Visit, local_place
 from charging.web.console.shown import Shown
-from charging.web.console.tariff_file import TariffFile
+from charging.web.console.tariff_file import Proposed, TariffFile
 
 _KEY = re.compile("console-[0-9a-f]{24}")
 
@@ -206,11 +206,17 @@ class Acts:
             refused = await self._tariff.replace(text, digest)
             if not isinstance(refused, Refused):
                 log.info("console_act_done", operator=visit.operator.name, act="tariff", on=self._tariff.path.name)
-                visit.session.said.append(("good", "The tariff is saved. New calls are charged by it within seconds."))
+                visit.session.said.append(_saved(proposed))
                 return RedirectResponse("/tariff", 303)
             wrong = f"{refused.message}. {refused.advice}".strip()
         facts = {"text": text, "digest": digest, "proposed": proposed, "wrong": wrong}
         return self._shown.page(visit, "tariff_edit.html", facts, status=409 if wrong else 200)
+
+
+def _saved(edit: Proposed) -> tuple[str, str]:
+    if edit.doubts:
+        return "warn", "The tariff is saved. It waits until someone accepts it; the one before stays in force."
+    return "good", "The tariff is saved. New calls are charged by it within seconds."
 
 
 def _filled(text: str, on: str, form: Form) -> str:

@@ -34,7 +34,7 @@ class Session:
     told: str = field(default="", repr=False)
     """Its next id, which has been told and was not used yet."""
     said: list[tuple[str, str]] = field(default_factory=list)
-    """What the next page shows: its tone (``good``, ``bad``) and a sentence."""
+    """What the next page shows: its tone (``good``, ``warn``, ``bad``) and a sentence."""
 
 
 class Sessions:

@@ -97,6 +97,12 @@ BAD = [
 ]
 
 
+def test_the_first_line_of_a_file_that_is_no_deck_is_not_repeated() -> None:
+    with pytest.raises(ConfigError) as refused:
+        row_of("s3cret;price-less\n")
+    assert [one.found for one in refused.value.problems] == ["a line without any"] * 2
+
+
 @pytest.mark.parametrize(("text", "line", "path", "found", "expected"), BAD)
 def test_a_bad_deck_is_refused_with_its_line(text: str, line: int, path: str, found: str, expected: str) -> None:
     with pytest.raises(ConfigError) as refused:
@@ -549,3 +555,17 @@ def test_what_two_columns_say_of_one_thing_must_agree(columns: str, fields: str,
             row_of(text)
     else:
         assert row_of(text) is not None
+
+
+def test_a_cache_that_is_bound_to_a_folder_reads_what_is_there_and_what_it_is_told_besides(tmp_path: Path) -> None:
+    folder = tmp_path / "tariff"
+    folder.mkdir()
+    inside, used, other, link = folder / "a.csv", tmp_path / "used.csv", tmp_path / "other.csv", folder / "link.csv"
+    for file in (inside, used, other):
+        file.write_text("prefix;price\n32;0.05\n")
+    link.symlink_to(other)
+    cache = DeckCache(below=folder, besides=[used]).copy()
+    assert [len(cache(file).deck) for file in (inside, used)] == [1, 1]
+    for file in (other, link, folder / ".." / "other.csv"):
+        with pytest.raises(ConfigError, match="a deck elsewhere"):
+            cache(file)

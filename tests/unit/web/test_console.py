@@ -17,12 +17,14 @@ from charging.ledger.accounts import Status
 from charging.ledger.model import CREDIT, Balance
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits, hashed
+from charging.tariff.accepted import Accepted
+from charging.tariff.file import load_tariff
 from charging.web.console.app import HEADERS, console_app
 from charging.web.console.asks import Asks
 from charging.web.console.gate import COMPARED_PER_MINUTE, COOKIE, NAME_TIMES
-from charging.web.console.tariff_file import TariffFile
+from charging.web.console.tariff_file import BYTES_MAX, TariffFile, Written
 from charging.web.settings import Console
-from tests.fakes.rig import EURO
+from tests.fakes.rig import EURO, make_tariff
 from tests.unit.service.conftest import Shop, shop
 
 __all__ = ["shop"]
@@ -31,6 +33,7 @@ PASSWORD = "four plain words here"
 HASH = PasswordHasher(time_cost=1, memory_cost=19_456, parallelism=1).hash(PASSWORD)
 """The least effort that is taken: tests log in often."""
 LOGIN_TRIES = 3
+CONFIG = Path(__file__).parents[3] / "config"
 PAGES = ("/", "/live", "/calls", "/search?q=anna", "/accounts/anna", "/decisions", "/tariff", "/health")
 
 
@@ -78,9 +81,9 @@ class Place:
         self.shop = shop
         self.operators = Operators(shop.store, shop.clock)
         (folder / "tariff.yaml").write_text("revision: x\n")
-        file = TariffFile(folder / "tariff.yaml")
+        self.file = TariffFile(folder / "tariff.yaml", Accepted(folder / "editions"))
         settings = Console(failed_logins_per_minute=LOGIN_TRIES, idle_min=30, session_h=12)
-        self.app = console_app(Asks(shop.service), self.operators, settings, NoMails(), file)
+        self.app = console_app(Asks(shop.service), self.operators, settings, NoMails(), self.file)
 
     async def let_in(self, name: str, role: Role) -> None:
         assert isinstance(await self.operators.add(name, role, HASH), Operator)
@@ -471,3 +474,67 @@ def test_a_password_is_long_and_its_hash_says_nothing() -> None:
 @pytest.mark.parametrize("text", ["", "plain", "$argon2id$v=19$m=9999999,t=3,p=4$" + "a" * 22 + "$" + "b" * 43])
 async def test_an_operator_without_a_good_hash_is_refused(place: Place, text: str) -> None:
     assert not isinstance(await place.operators.add("eve", Role.ADMIN, text), Operator)
+
+
+def priced_by(*decks: str) -> str:
+    """The shipped tariff, with decks."""
+    text = (CONFIG / "tariff.yaml").read_text()
+    asked = text.replace("# decks: [decks/example.csv]", f"decks: [{', '.join(decks)}]", 1)
+    assert asked != text
+    return asked
+
+
+async def test_nobody_reads_another_file_of_the_machine_by_naming_it_as_a_deck(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "ami.secret"
+    for file in (elsewhere, tmp_path / "own.secret"):
+        file.write_text("s3cret-9f3c77\n")
+    (tmp_path / "link.csv").symlink_to(elsewhere)
+    file = TariffFile(tmp_path / "tariff.yaml", Accepted(tmp_path / "editions"))
+    text = priced_by(str(elsewhere), "link.csv", "own.secret", f"../{elsewhere.parent.name}/ami.secret")
+    problems = "\n".join((await file.propose(text, make_tariff(), 0)).problems)
+    assert problems.count("a deck elsewhere") == 3
+    assert "expected a column 'price' in the first line" in problems
+    assert "s3cret" not in problems
+
+
+async def test_an_edit_that_will_wait_until_someone_accepts_it_is_said_to(place: Place) -> None:
+    folder = place.file.path.parent
+    (folder / "a.csv").write_text("prefix;price\n32;0.05\n49;0.05\n")
+    (folder / "b.csv").write_text("prefix;price\n32;0.05\n")
+    place.file.path.write_text(priced_by("a.csv"))
+    Accepted(folder / "editions").keep(place.file.path, load_tariff(place.file.path))
+    visitor = await place.visitor()
+    page = await visitor.get("/tariff")
+    form = {name: hidden(page, name) for name in ("csrf", "digest")} | {"text": priced_by("b.csv")}
+    asked = unescape((await visitor.http.post("/tariff", data=form)).text)
+    assert "It would wait, once it is saved, until someone accepts it:" in asked
+    assert "charging tariff accept" in asked
+    assert (await visitor.http.post("/tariff", data=form | {"sure": "yes"})).status_code == 303
+    assert "It waits until someone accepts it" in await visitor.get("/tariff")
+    assert place.file.path.read_text() == form["text"]
+
+
+async def test_of_two_edits_that_began_from_the_same_text_one_is_saved_where_the_file_is(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    kept, link = tmp_path / "kept" / "prices.yaml", tmp_path / "tariff.yaml"
+    kept.write_text("a\n")
+    kept.chmod(0o640)
+    link.symlink_to("kept/prices.yaml")
+    file = TariffFile(link, Accepted(tmp_path / "editions"))
+    begun = await file.read()
+    assert isinstance(begun, Written)
+    refused = await asyncio.gather(*(file.replace(text, begun.digest) for text in ("b\n", "c\n")))
+    assert [one is None for one in refused] == [True, False]
+    assert (link.is_symlink(), kept.read_text(), kept.stat().st_mode & 0o777) == (True, "b\n", 0o640)
+    assert list(kept.parent.iterdir()) == [kept], "nothing is left behind"
+
+
+async def test_a_tariff_is_edited_here_up_to_a_size(tmp_path: Path) -> None:
+    file = TariffFile(tmp_path / "tariff.yaml", Accepted(tmp_path / "editions"))
+    for more, good in ((0, True), (1, False)):
+        file.path.write_text("#" * (BYTES_MAX + more))
+        assert isinstance(await file.read(), Written) is good
+    problems = (await file.propose("#" * (BYTES_MAX + 1), make_tariff(), 0)).problems
+    assert problems == (f"expected at most {BYTES_MAX} bytes",)
