@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
 from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agi.deliver import assignments
+from agi.port import Answer
 from agi.protocol import (
     HEADER_NAMES,
     MAX_PENDING_BYTES,
+    MAX_VALUE_CHARACTERS,
     HungUp,
     Message,
     Receiver,
@@ -23,7 +28,10 @@ from agi.protocol import (
     proof,
 )
 from charging.asterisk import variables
+from charging.call.decide import Decision, Reason
 from charging.errors import LocalProtocolError, RemoteProtocolError
+from charging.ledger.accounts import Language
+from charging.service import text
 from tests.fakes.agi_client import header
 from tests.fakes.recordings import BRANCHES, agi_bytes
 
@@ -243,6 +251,30 @@ def test_commands_that_a_real_switch_obeyed_are_written_like_that(name: str, bra
     pairs = [pair.split("=") for pair in line.split('"')[1].split(",")]
     assert assigning((variable, value) for variable, value in pairs).decode() == line
     assert pairs[-1][0] == variables.DECISION, "the decision is set last"
+
+
+MSET_PAIRS_MAX = 24
+"""So many has ``MSet`` (``pbx_builtin_setvar_multiple`` in Asterisk's ``main/pbx_variables.c``)."""
+
+
+def test_a_decision_with_every_member_at_its_longest_is_one_command_that_the_switch_takes_whole() -> None:
+    longest: dict[str, Any] = {
+        "decision": max(Decision, key=len),
+        "reason": max(Reason, key=len),
+        "session": "f" * 40,
+        "quota_s": 2**53,
+        "target": "+" + "9" * 32,
+        "ring_s": 600,
+        "language": max(Language, key=len),
+        "mailbox": "m" * 40,
+        "switch": "s" * 32,
+    }
+    assert set(longest) == {one.name for one in fields(Answer)}, "each member is told with its longest"
+    assert text.mailbox(longest["mailbox"]) is None
+    assert text.mailbox(longest["mailbox"] + "m") is not None
+    pairs = list(assignments(Answer(**longest)))
+    assert len(pairs) == len(longest) <= MSET_PAIRS_MAX
+    assert len(assigning(pairs)) <= MAX_VALUE_CHARACTERS
 
 
 @pytest.mark.parametrize("character", list(',"\\()[]\n\0'))
