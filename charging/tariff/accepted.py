@@ -120,7 +120,7 @@ class Accepted:
         return Verdict(replace(tariff, warnings=(*(problem for _, problem in found), *tariff.warnings)))
 
     def unread(self, error: OSError, hint: str) -> Problem:
-        """What to tell of a folder that cannot be read now; ``hint``: what counts meanwhile."""
+        """The problem that the folder cannot be read now; ``hint``: what counts meanwhile."""
         found = f"{type(error).__name__}: {error.strerror or error}"
         hint += "; mend the disk, or the folder's rights"
         return Problem(str(self.record), "", found, "the tariff that counted last, to compare with", hint=hint)
