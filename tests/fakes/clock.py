@@ -62,11 +62,15 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass on both clocks, waking every sleeper on the way, in order."""
         end_us = self._mono_us + round(seconds * MICROSECONDS)
-        await settle()
+        await self.rest()
         while (deadline := self.next_deadline_us) is not None and deadline <= end_us:
             self._wake_first()
-            await settle()
+            await self.rest()
         self._move_to(end_us)
+
+    async def rest(self) -> None:
+        """Return when every task waits for time to pass."""
+        await settle()
 
     async def jump(self) -> None:
         """Let time pass until the next sleeper wakes; at once when nobody sleeps."""

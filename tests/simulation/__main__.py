@@ -1,0 +1,76 @@
+"""``python -m tests.simulation``: days in the life of a simulated city, by seeds, until a time is up; or one story.
+
+    python -m tests.simulation --minutes 3            fresh seeds, by the day
+    python -m tests.simulation --from 1 --stories 200 these seeds
+    python -m tests.simulation --replay FILE          a story as it was printed
+
+A seed that fails is shortened, and printed as a story that can be replayed. Exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections import Counter
+from itertools import count
+from pathlib import Path
+
+import structlog
+
+from tests.simulation.story import Story, drawn, read, run, shortened
+
+MS_AN_HOUR = 3_600_000
+
+
+def main() -> int:
+    """The exit code."""
+    asked = _asked()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    if asked.replay is not None:
+        return _replay(read(asked.replay.read_text().splitlines()))
+    counts: Counter[str] = Counter()
+    began, used = time.monotonic(), time.process_time()
+    talked_ms = stories = 0
+    for seed in count(asked.first):
+        if stories == asked.stories or (asked.minutes and time.monotonic() - began > asked.minutes * 60):
+            break
+        outcome = run(drawn(seed))
+        counts.update(outcome.counts)
+        talked_ms += outcome.talked_ms
+        stories += 1
+        if outcome.violation:
+            _show(drawn(seed), outcome.violation)
+            return 1
+    hours, cpu_s = talked_ms / MS_AN_HOUR, time.process_time() - used
+    for what, times in sorted(counts.items()):
+        print(f"{times:>10,}  {what}")
+    print(f"{hours:>10,.0f}  call-hours in {stories:,} stories, {hours / cpu_s:,.0f} for each second of CPU: no violation")
+    return 0
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    today = int(time.strftime("%Y%m%d", time.gmtime())) * 10_000
+    parser.add_argument("--from", dest="first", type=int, default=today, help="the first seed; by default today's")
+    parser.add_argument("--stories", type=int, default=-1, help="so many of them")
+    parser.add_argument("--minutes", type=float, default=0, help="until so many minutes have passed")
+    parser.add_argument("--replay", type=Path, help="a file with a story")
+    return parser.parse_args()
+
+
+def _replay(story: Story) -> int:
+    outcome = run(story)
+    print(outcome.violation or "no violation")
+    return int(bool(outcome.violation))
+
+
+def _show(story: Story, violation: str) -> None:
+    print(f"seed {story.seed}: {violation}\nshortening ...", file=sys.stderr)
+    short = shortened(story, lambda one: bool(run(one).violation))
+    print(f"{run(short).violation}\n\n{short}\n\nSave the lines from `seed` on, and replay them with --replay FILE.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

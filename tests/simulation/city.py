@@ -1,0 +1,531 @@
+"""A simulated town of subscribers: several switches, several daemons for each, one ledger, and everything that can
+happen to them. A story (`tests.simulation.story`) tells what does; the inspector (`tests.simulation.inspector`) looks
+at the books afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from agi.port import Answer, Declined, IncomingCall, Unproven
+from charging.call.model import Policy
+from charging.clock import MICROSECONDS
+from charging.engine.desk import Desk
+from charging.errors import ChargingError
+from charging.ledger.accounts import Account, Number
+from charging.ledger.model import CREDIT, Balance
+from charging.ledger.port import Store
+from charging.pricing.rate import Step as PriceStep
+from charging.tariff.plans import Plan
+from charging.tariff.tariff import Price, RateTable, Tariff, TopUps
+from tests.fakes.clock import FakeClock
+from tests.fakes.rig import DESTINATIONS, EURO
+from tests.fakes.switch import FakeCall, FakeSwitch
+from tests.simulation.machine import LEASE_S, Daemon
+
+ACCOUNTS = 12
+TARGETS = ("+31612345678", "+31687654321")
+PLANS = ("light", "pro", "free")
+MESSAGE_PRICE = 100_000
+AGI_S = 2.5
+"""How long the dialplan waits for one daemon."""
+BOOKED_WITHIN_S = 900
+"""Longer than any fault of a story lasts, but for days off."""
+GRACE_S = 45
+"""After a fault is mended: for the lease, the next look at the switch, and the ticks that were missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """One edition of the tariff, as plainly as the inspector reads it."""
+
+    a_minute: int
+    """Micro-euro."""
+    increment_s: int
+    fee: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What does not change while the story runs."""
+
+    switches: int
+    daemons: int
+    """For each switch."""
+    start: str
+    """ISO 8601, UTC."""
+    tick_s: int
+    horizon_s: int
+    rates: tuple[Rates, ...]
+    """Editions of the tariff; the first is in force."""
+
+
+@dataclass(slots=True)
+class Caller:
+    """One call from outside, and what became of it: the truth that the books are held to."""
+
+    uid: str
+    account: str
+    number: str
+    switch: int
+    session: str | None = None
+    talked: FakeCall | None = None
+    was_cut: bool = False
+    calm: bool = False
+    """Whether nothing had been wrong for so long that a cut can only be for want of money or the longest call."""
+    available: int = 0
+    """Credit of the account that nothing held, when it was cut."""
+    lost: bool = False
+    """Its switch died with it."""
+    stepped_s: float = 0
+    """By how much the clocks were stepped before it was surely booked, either way."""
+    over_us: int | None = None
+    """Monotonic: when the caller had left."""
+    messages: list[str] = field(default_factory=list)
+    """Voicemail messages that were stored, each by why: ``sold``, ``free`` or ``fallback``."""
+
+
+def tariff_of(editions: tuple[Rates, ...], edition: int) -> Tariff:
+    """The engine's tariff, of one edition."""
+    rates = editions[edition]
+    steps = (PriceStep(0, rates.a_minute, 60, rates.increment_s),)
+    plans = {
+        "light": Plan("light", "table", max_calls=5),
+        "pro": Plan("pro", "table", is_paid=True, free_seconds=3_000, max_calls=5),
+        "free": Plan("free", "table", max_calls=3, voicemail_paid=True, voicemail_price=MESSAGE_PRICE),
+    }
+    return Tariff(
+        revision=f"edition-{edition}",
+        digest=f"d{edition}",
+        zone="Europe/Amsterdam",
+        region="NL",
+        plans=MappingProxyType(plans),
+        destinations=DESTINATIONS,
+        tables={"table": RateTable("table", {"nl_mobile": Price(steps, connect_fee=rates.fee)})},
+        top_ups=TopUps(EURO // 100, ()),
+    )
+
+
+class CityClock(FakeClock):
+    """Stands still while a ledger with threads or sockets is at work."""
+
+    def __init__(self, start: str) -> None:
+        super().__init__(wall_us=round(datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp()) * MICROSECONDS)
+        self.at_work: Callable[[], bool] = lambda: False
+
+    async def rest(self) -> None:
+        await super().rest()
+        while self.at_work():
+            await asyncio.sleep(0.0002)
+            await super().rest()
+
+
+class City:
+    """See the module."""
+
+    def __init__(self, setting: Setting, seed: int, store: Callable[[FakeClock], Store]) -> None:
+        self.setting = setting
+        self.chance = random.Random(seed)
+        self.counts: Counter[str] = Counter()
+        self.clock = CityClock(setting.start)
+        self.clock.at_work = lambda: any(one is not None and one.ledger.busy for one in self.daemons)
+        self.store = store(self.clock)
+        self.edition = 0
+        self.switches = [FakeSwitch(self.clock) for _ in range(setting.switches)]
+        self.daemons: list[Daemon | None] = [None] * (setting.switches * setting.daemons)
+        self.callers: list[Caller] = []
+        self.trouble_until_us = [self.clock.now().mono_us + GRACE_S * MICROSECONDS] * setting.switches
+        self.credited: dict[str, int] = {}
+        """Micro-euro by account, by people: what was acknowledged."""
+        self.is_over = False
+        """Whether those who still talk are made to hang up."""
+        self._names = 0
+        self._lives: set[asyncio.Task[None]] = set()
+        shared = setting.daemons > 1
+        self.policy = Policy(
+            tick_s=setting.tick_s,
+            horizon_s=setting.horizon_s,
+            warn_before_s=min(20, setting.horizon_s),
+            short_poll_s=int(shared or setting.switches > 1),
+        )
+        for index, switch in enumerate(self.switches):
+            switch.deliver = lambda event, index=index: [one.line.deliver(event) for one in self.of(index)]  # type: ignore[misc]
+
+    # --- who and where ----------------------------------------------------------------------------------------
+
+    @property
+    def tariff(self) -> Tariff:
+        return tariff_of(self.setting.rates, self.edition)
+
+    def of(self, switch: int) -> list[Daemon]:
+        """The daemons of a switch that are not dead."""
+        first = switch * self.setting.daemons
+        found = self.daemons[first : first + self.setting.daemons]
+        return [one for one in found if one is not None and not one.process.dead]
+
+    def alive(self) -> Iterator[Daemon]:
+        """Every daemon that runs."""
+        return (one for one in self.daemons if one is not None and not one.process.dead)
+
+    def switch_of(self, daemon: int) -> int:
+        return daemon // self.setting.daemons
+
+    def trouble(self, switch: int, seconds: float) -> None:
+        """Something is wrong at a switch for so long."""
+        until = self.clock.now().plus(seconds + GRACE_S).mono_us
+        self.trouble_until_us[switch] = max(self.trouble_until_us[switch], until)
+
+    async def begin(self) -> None:
+        """Subscribers with their numbers and first credit, and every daemon."""
+        await self.store.open()
+        for index in range(ACCOUNTS):
+            account, plan = f"a{index}", PLANS[index % len(PLANS)]
+            await self.store.put_account(Account(account, plan, created_us=self.clock.now().wall_us))
+            number = Number(f"+3120123450{index:02}", account, forward_to=TARGETS[0])
+            await self.store.put_number(number, None)
+            self.credited[account] = 0
+        for index in range(len(self.daemons)):
+            self.start(index)
+        await self.clock.advance(2)
+        for index in range(ACCOUNTS):
+            await self.top_up(index, self.chance.choice((50_000, 1 * EURO, 20 * EURO)))
+
+    def start(self, index: int) -> None:
+        """Start a daemon where none runs."""
+        before = self.daemons[index]
+        if before is not None and not before.process.dead:
+            return
+        self._names += 1
+        switch = self.switch_of(index)
+        self.daemons[index] = daemon = Daemon(
+            f"d{index}-{self._names}",
+            clock=self.clock,
+            store=self.store,
+            switch=self.switches[switch],
+            switch_id=f"s{switch}",
+            policy=self.policy,
+            tariff=lambda: self.tariff,
+            chance=self.chance,
+            counts=self.counts,
+        )
+        daemon.start()
+
+    def live(self, life: Coroutine[Any, Any, None]) -> None:
+        """Something goes on beside the story."""
+        task = asyncio.create_task(life)
+        self._lives.add(task)
+
+    def check_lives(self) -> None:
+        """Raises what a daemon, or the city itself, has failed with."""
+        for daemon in self.alive():
+            daemon.failed()
+        for task in [one for one in self._lives if one.done()]:
+            self._lives.discard(task)
+            task.result()
+
+    async def wait(self, seconds: float) -> None:
+        await self.clock.sleep_until(self.clock.now().plus(seconds).mono_us)
+
+    # --- people and programs around ---------------------------------------------------------------------------
+
+    def any_daemon(self) -> Daemon | None:
+        """One that people's commands reach."""
+        healthy = [one for one in self.alive() if not one.process.is_frozen and not one.ledger.failing]
+        return healthy[0] if healthy else None
+
+    async def top_up(self, index: int, amount: int) -> None:
+        """The same key until it is acknowledged, as the port asks."""
+        self._names += 1
+        account, key = f"a{index % ACCOUNTS}", f"k{self._names}"
+        while (daemon := self.any_daemon()) is None:
+            await self.wait(1)
+        await self._acknowledged(lambda one: one.service.money.top_up(account, amount, key), daemon)
+        self.credited[account] += amount
+        self.counts["top-up"] += 1
+
+    async def correct(self, index: int, amount: int) -> None:
+        """Support takes or gives; what is not there is not taken."""
+        self._names += 1
+        account, key = f"a{index % ACCOUNTS}", f"k{self._names}"
+        if (daemon := self.any_daemon()) is None:
+            return
+        answer = await self._acknowledged(
+            lambda one: one.service.money.correct(account, amount, "support", key), daemon
+        )
+        if hasattr(answer, "credit"):
+            self.credited[account] += amount
+            self.counts["correction"] += 1
+
+    async def _acknowledged(self, ask: Callable[[Daemon], Coroutine[Any, Any, Any]], daemon: Daemon) -> Any:
+        """Ask until there is an answer, of whichever daemon runs."""
+        while True:
+            task = asyncio.create_task(ask(daemon))
+            await asyncio.wait([task])
+            if not task.cancelled() and task.exception() is None:
+                return task.result()
+            if not task.cancelled() and not isinstance(task.exception(), ChargingError):
+                task.result()
+            await self.wait(0.5)
+            while (found := self.any_daemon()) is None:
+                await self.wait(1)
+            daemon = found
+
+    async def change(self, ask: Callable[[Daemon], Coroutine[Any, Any, Any]], what: str) -> None:
+        """An edit of somebody, who does not try again where it fails."""
+        if (daemon := self.any_daemon()) is None:
+            return
+        task = asyncio.create_task(ask(daemon))
+        await asyncio.wait([task])
+        if not task.cancelled() and isinstance(task.exception(), ChargingError | None):
+            self.counts[what] += 1
+
+    # --- callers ----------------------------------------------------------------------------------------------
+
+    async def call(self, account: int, switch: int, ring_s: float, talk_s: float, after: str) -> None:
+        """A caller comes. ``after``: what he does where nobody talks: ``message`` or ``leave``."""
+        self._names += 1
+        index = account % ACCOUNTS
+        caller = Caller(f"u{self._names}", f"a{index}", f"+3120123450{index:02}", switch)
+        self.callers.append(caller)
+        try:
+            await self._lead_through(caller, ring_s, talk_s, after)
+        finally:
+            caller.over_us = self.clock.now().mono_us
+
+    async def _lead_through(self, caller: Caller, ring_s: float, talk_s: float, after: str) -> None:
+        shown = f"+31107{654320 + self._names}"
+        asked = IncomingCall(caller.number, shown, caller.uid, "PJSIP/world-1", is_withheld=False)
+        answer = await self._ask(caller.switch, lambda desk: desk.incoming(asked))
+        if answer is None:
+            await self._voicemail(caller, f"nosession-{caller.uid}", after, "fallback")
+        elif answer.decision != "forward":
+            self.counts[f"turned: {answer.reason}"] += 1
+            if answer.decision == "voicemail":
+                await self._turned_to_voicemail(caller, answer, after)
+        elif after == "vanish":
+            self.counts["caller vanished"] += 1
+        else:
+            await self._forwarded(caller, answer, ring_s, talk_s, after)
+
+    async def _ask(self, switch: int, ask: Callable[[Desk], Coroutine[Any, Any, Answer]]) -> Answer | None:
+        """As the dialplan does: one daemon after the other; ``None``: none has answered."""
+        for daemon in self.of(switch):
+            served = asyncio.create_task(self._serve(daemon, ask))
+            patience = asyncio.create_task(self.wait(AGI_S + 0.5))
+            await asyncio.wait((served, patience), return_when=asyncio.FIRST_COMPLETED)
+            patience.cancel()
+            if served.done():
+                if (answer := served.result()) is not None:
+                    return answer
+            else:
+                self.counts["caller not answered in time"] += 1
+                self.live(self._deliver_late(daemon, served))
+        return None
+
+    async def _serve(self, daemon: Daemon, ask: Callable[[Desk], Coroutine[Any, Any, Answer]]) -> Answer | None:
+        """As `agi.server` does: with a deadline, within the daemon's process."""
+        work = asyncio.create_task(ask(daemon.desk))
+        limit = asyncio.create_task(daemon.clock.sleep_until(self.clock.now().plus(AGI_S).mono_us))
+        await asyncio.wait((work, limit), return_when=asyncio.FIRST_COMPLETED)
+        limit.cancel()
+        if not work.done():
+            work.cancel()
+            await asyncio.wait((work,))
+        if work.cancelled() or daemon.process.dead:
+            return None
+        if isinstance(work.exception(), ChargingError | Declined | Unproven | TimeoutError):
+            return None
+        return work.result()
+
+    async def _deliver_late(self, daemon: Daemon, served: asyncio.Task[Answer | None]) -> None:
+        """The dialplan has gone on without this answer."""
+        answer = await served
+        if answer is not None and answer.session is not None and not daemon.process.dead:
+            await daemon.desk.abandoned(answer.session)
+
+    async def _forwarded(self, caller: Caller, answer: Answer, ring_s: float, talk_s: float, after: str) -> None:
+        assert answer.session is not None
+        assert answer.quota_s is not None
+        switch = self.switches[caller.switch]
+        caller.session = answer.session
+        caller.talked = call = switch.dial(answer.session, answer.quota_s, caller.uid)
+        await self._until_ended(call, min(ring_s, answer.ring_s))
+        if not call.caller_alive:  # the switch died
+            return
+        if talk_s and ring_s < answer.ring_s:
+            await self._talk(caller, call, talk_s)
+            return
+        if after == "leave":
+            switch.end(call.session)
+            return
+        switch.fail(call.session, "NOANSWER" if ring_s >= answer.ring_s else "BUSY")
+        said = await self._ask(caller.switch, lambda desk: desk.unanswered(call.session, call.status))
+        if not call.caller_alive:
+            return
+        if said is None:
+            await self._voicemail(caller, call.session, after, "fallback")
+        elif said.decision == "voicemail":
+            await self._turned_to_voicemail(caller, said, after)
+        else:
+            switch.end(call.session)
+
+    async def _talk(self, caller: Caller, call: FakeCall, talk_s: float) -> None:
+        self.switches[caller.switch].answer(call.session)
+        self.counts["call answered"] += 1
+        await self._until_ended(call, talk_s)
+        if call.caller_alive:
+            self.switches[caller.switch].end(call.session)
+            return
+        if caller.lost or self.is_over:
+            return
+        caller.was_cut = True
+        caller.calm = self.clock.now().mono_us > self.trouble_until_us[caller.switch]
+        caller.available = (await self.store.balances(caller.account)).get(CREDIT, Balance()).available
+        self.counts["call cut"] += 1
+
+    async def _until_ended(self, call: FakeCall, seconds: float) -> None:
+        ended = asyncio.create_task(call.ended.wait())
+        patience = asyncio.create_task(self.wait(seconds))
+        await asyncio.wait((ended, patience), return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        patience.cancel()
+
+    async def _turned_to_voicemail(self, caller: Caller, answer: Answer, after: str) -> None:
+        sold = answer.session is not None
+        key = answer.session or caller.session
+        await self._voicemail(caller, key or f"nosession-{caller.uid}", after, "sold" if sold else "free")
+
+    async def _voicemail(self, caller: Caller, key: str, after: str, why: str) -> None:
+        """The caller hears the greeting, and speaks or not."""
+        switch = self.switches[caller.switch]
+        if why == "sold":  # the switch shows the caller's channel under the session's name
+            switch.calls.setdefault(key, FakeCall(key, 0, caller.uid, ""))
+        await self.wait(self.chance.choice((1, 8, 40)))
+        stored = after == "message"
+        if caller.lost:
+            return
+        switch.dialled = caller.number
+        switch.leave_message(key, caller.uid, stored=stored, fallback=why == "fallback")
+        if stored:
+            caller.messages.append(f"{why} {key}")
+            self.counts[f"message {why}"] += 1
+
+    # --- faults -----------------------------------------------------------------------------------------------
+
+    async def kill(self, index: int, after_awaits: int, away_s: float) -> None:
+        """A daemon dies at its n-th await from now, and comes back."""
+        daemon = self.daemons[index]
+        if daemon is None or daemon.process.dead:
+            return
+        self.trouble(self.switch_of(index), away_s + 5)
+        self.counts["daemon killed"] += 1
+        daemon.process.dies_in = after_awaits
+        await self.wait(5)
+        await daemon.kill()
+        await self.wait(away_s)
+        self.start(index)
+
+    async def freeze(self, index: int, seconds: float) -> None:
+        daemon = self.daemons[index]
+        if daemon is None or daemon.process.dead or daemon.process.is_frozen:
+            return
+        self.trouble(self.switch_of(index), seconds)
+        self.counts["daemon frozen"] += 1
+        daemon.process.freeze()
+        await self.wait(seconds)
+        daemon.process.thaw()
+        if not daemon.process.dead:
+            daemon.line.thawed()
+
+    async def cut_link(self, index: int, seconds: float) -> None:
+        daemon = self.daemons[index]
+        if daemon is None or daemon.process.dead or not daemon.line.is_up:
+            return
+        self.trouble(self.switch_of(index), seconds)
+        self.counts["link cut"] += 1
+        daemon.line.cut()
+        await self.wait(seconds)
+        daemon.line.mend()
+
+    async def disturb(self, index: int, line: str, share: float, seconds: float) -> None:
+        """``line``: ``disobeys``, ``garbles`` or ``failing``, of a daemon's lines."""
+        daemon = self.daemons[index]
+        if daemon is None or daemon.process.dead:
+            return
+        self.trouble(self.switch_of(index), seconds)
+        self.counts[f"line {line}"] += 1
+        lines = daemon.ledger if line == "failing" else daemon.line
+        setattr(lines, line, share)
+        await self.wait(seconds)
+        setattr(lines, line, 0.0)
+
+    async def restart_switch(self, index: int) -> None:
+        """Asterisk dies with its calls and comes back at once; links fall and come up."""
+        self.trouble(index, 5)
+        self.counts["switch restarted"] += 1
+        for caller in self.callers:
+            if caller.switch == index and (caller.talked is None or caller.talked.caller_alive):
+                caller.lost = True
+        switch = self.switches[index]
+        ending = [one for one in switch.calls.values() if one.caller_alive]
+        switch.restart()
+        for call in ending:
+            call.ended.set()
+        for daemon in self.of(index):
+            daemon.line.cut()
+        await self.wait(2)
+        for daemon in self.of(index):
+            daemon.line.mend()
+
+    def step_clock(self, by_s: float) -> None:
+        """Of every machine, as a wrong time server would."""
+        self.counts["clock stepped"] += 1
+        self.clock.step_wall(by_s)
+        for index in range(self.setting.switches):
+            self.trouble(index, 2)
+        for caller in self.callers:
+            if caller.over_us is None or self.clock.now().mono_us - caller.over_us < BOOKED_WITHIN_S * MICROSECONDS:
+                caller.stepped_s += abs(by_s)
+
+    async def leap(self, days: float) -> None:
+        """Nobody works for days: every daemon and switch is off."""
+        self.counts["days off"] += 1
+        for index in range(self.setting.switches):
+            self.trouble(index, days * 86_400)
+        for daemon in list(self.alive()):
+            await daemon.kill()
+        await self.clock.advance(days * 86_400)
+        for index in range(len(self.daemons)):
+            self.start(index)
+        await self.clock.advance(LEASE_S)
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    async def end(self) -> None:
+        """Everything is mended, every call ends, and what was left open closes."""
+        await self.clock.advance(700)  # every fault and every top-up that waits is over by then
+        for index in range(len(self.daemons)):
+            self.start(index)
+        await self.clock.advance(60)
+        self.is_over = True
+        for switch in self.switches:
+            for call in list(switch.calls.values()):
+                switch.end(call.session)
+        await self.clock.advance(600)
+        self.check_lives()
+
+    async def close(self) -> None:
+        """Stop every task."""
+        for daemon in list(self.alive()):
+            await daemon.kill()
+        tasks = [one for one in asyncio.all_tasks() if one is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.store.close()

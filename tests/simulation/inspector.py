@@ -1,0 +1,159 @@
+"""An auditor of a simulated city who shares nothing with the engine: he reads the journal, the CDRs and the open
+sessions as they are stored, does his own sums, and holds them to what the switches and the people know."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from tests.simulation.city import MESSAGE_PRICE, Caller, City
+
+TOLERANCE_MS = 200
+OVERSHOOT_MS = 50
+MICRO = 1_000_000
+DEAREST_MINUTE = 200_000
+"""More than a minute with its fee costs in any edition."""
+
+
+def micro(euro: str) -> int:
+    """A decimal amount of euro in micro-euro."""
+    return int(Decimal(euro) * MICRO)
+
+
+@dataclass
+class Account:
+    """What an account's journal adds up to."""
+
+    posted: Counter[str] = field(default_factory=Counter)
+    reserved: Counter[str] = field(default_factory=Counter)
+    by_people: int = 0
+    expired: int = 0
+    of_session: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+
+class Inspector:
+    """See the module. Raises AssertionError for the first thing that is not as it must be."""
+
+    def __init__(self, city: City) -> None:
+        self._city = city
+        self._looks = 0
+
+    async def look(self) -> None:
+        """What must hold at every moment."""
+        for account in self._city.credited:
+            for name, balance in (await self._city.store.balances(account)).items():
+                if name == "credit" or name.startswith("bundle:"):
+                    assert balance.posted >= balance.reserved >= 0, (account, name, balance)
+        await self._check_deadlines()
+
+    async def _check_deadlines(self) -> None:
+        """Money first, then time: nobody's deadline on the switch lies beyond what is reserved for him."""
+        for stored in await self._city.store.sessions():
+            state = json.loads(stored.state)
+            switch = self._city.switches[int(stored.switch.removeprefix("s"))]
+            call = switch.calls.get(stored.id)
+            if state.get("state") not in ("reserved", "ringing", "running") or "funding" not in state or call is None:
+                continue
+            if call.answered is None or call.deadline_mono_us is None or not call.caller_alive:
+                continue
+            paid_s = max((end for _, end, _ in state["funding"]), default=0)
+            allowed_us = (paid_s + 1) * MICRO + OVERSHOOT_MS * 1000
+            assert call.deadline_mono_us - call.answered.mono_us <= allowed_us, (stored.id, "may talk unpaid", paid_s)
+
+    async def close(self) -> None:
+        """What must hold when all is over."""
+        assert await self._city.store.sessions() == [], "every session closes"
+        cdrs = {row.session: json.loads(row.document) for row in await self._city.store.cdrs(limit=1_000_000)}
+        accounts = {account: await self._read(account) for account in self._city.credited}
+        for account, books in accounts.items():
+            await self._check_balances(account, books)
+            self._check_money(account, books, [one for one in cdrs.values() if one["account"] == account])
+        for caller in self._city.callers:
+            self._check_call(caller, cdrs)
+        self._check_messages(cdrs)
+
+    async def _read(self, account: str) -> Account:
+        books = Account()
+        number = 0
+        async for line in self._city.store.journal(account):
+            assert line.number == number + 1, (account, "a gap in the journal", line.number)
+            number = line.number
+            for leg in line.legs:
+                books.posted[leg.balance] += leg.posted
+                books.reserved[leg.balance] += leg.reserved
+                if line.session is not None:
+                    books.of_session[line.session][leg.balance] += leg.posted
+                if leg.balance == "credit":
+                    books.by_people += leg.posted if str(line.kind) in ("top_up", "correct") else 0
+                    books.expired -= leg.posted if str(line.kind) == "expire" else 0
+        return books
+
+    async def _check_balances(self, account: str, books: Account) -> None:
+        for name, balance in (await self._city.store.balances(account)).items():
+            assert balance.posted == books.posted[name], (account, name, "is not what the journal adds up to")
+            assert balance.reserved == books.reserved[name] == 0, (account, name, "something is still reserved")
+
+    def _check_money(self, account: str, books: Account, cdrs: list[dict[str, Any]]) -> None:
+        assert books.by_people == self._city.credited[account], (account, "top-ups and corrections, once each")
+        cost = sum(micro(one["cost"]) for one in cdrs)
+        assert books.posted["credit"] == books.by_people - cost - books.expired, (account, "money is conserved")
+        for cdr in cdrs:
+            booked = -books.of_session[cdr["session"]]["credit"]
+            assert booked == micro(cdr["cost"]), (cdr["session"], "journal and CDR differ", booked, cdr["cost"])
+            for month, seconds in cdr.get("free_seconds", {}).items():
+                used = -books.of_session[cdr["session"]][f"bundle:{month}"]
+                assert used == seconds, (cdr["session"], "free seconds of journal and CDR differ")
+
+    def _check_call(self, caller: Caller, cdrs: dict[str, Any]) -> None:
+        call = caller.talked
+        if call is None or call.answered is None:
+            return
+        due_s = max(0, -(-(call.true_ms - TOLERANCE_MS) // 1000))
+        cdr = cdrs.get(call.session)
+        assert cdr is not None, (call.session, "nobody has charged this call", call.true_ms)
+        assert cdr["overrun_s"] == 0, (call.session, "talked longer than it had paid for")
+        billed_s = cdr["billed_s"]
+        if caller.lost:
+            assert billed_s <= due_s + caller.stepped_s, (call.session, "billed more than it lasted", billed_s, due_s)
+        else:
+            assert due_s - caller.stepped_s <= billed_s <= due_s, (call.session, "billed", billed_s, "of", due_s, cdr)
+        self._check_price(cdr)
+        if caller.was_cut:
+            self._check_cut(caller, cdr)
+
+    def _check_price(self, cdr: dict[str, Any]) -> None:
+        rates = self._city.setting.rates[int(cdr["tariff_revision"].removeprefix("edition-"))]
+        begun_s = -(-cdr["billed_s"] // rates.increment_s) * rates.increment_s
+        paid_s = begun_s - sum(cdr["free_seconds"].values())
+        exact = rates.fee + Decimal(paid_s * rates.a_minute) / 60 if paid_s > 0 else Decimal(0)
+        expected = int(exact.to_integral_value(rounding="ROUND_CEILING"))
+        assert micro(cdr["cost"]) == expected, (cdr["session"], "costs", cdr["cost"], "and not", expected, cdr)
+
+    def _check_cut(self, caller: Caller, cdr: dict[str, Any]) -> None:
+        """Who has money talks on, as long as nothing is broken."""
+        if not caller.calm or caller.stepped_s:
+            return
+        why = cdr["cut"]
+        assert why in ("money", "day_limit", "max_call", "max_cost"), (caller.session, "was cut though all was well", why)
+        if why == "money":
+            assert caller.available < DEAREST_MINUTE, (caller.session, "was cut with money left", caller.available)
+
+    def _check_messages(self, cdrs: dict[str, Any]) -> None:
+        """Each message that was sold is charged once; what was free, or left by nobody, costs nothing."""
+        stored = {word.split()[1]: word.split()[0] for one in self._city.callers for word in one.messages}
+        charged: Counter[str] = Counter()
+        for session, cdr in cdrs.items():
+            if cdr["service"] != "voicemail" or not cdr["messages"]:
+                continue
+            key = session.removeprefix("message-")
+            assert key in stored, (session, "a message is charged that nobody left")
+            assert stored[key] != "free", (session, "a free message is charged")
+            assert micro(cdr["cost"]) <= MESSAGE_PRICE, (session, cdr["cost"])
+            charged[key] += 1
+        assert all(times == 1 for times in charged.values()), ("charged twice", charged)
+        lost = {word.split()[1] for one in self._city.callers if one.lost for word in one.messages}
+        for key, why in stored.items():
+            assert why != "sold" or key in lost or charged[key], (key, "a message was sold and never charged")

@@ -1,0 +1,362 @@
+"""One daemon of a simulated city: its process, which can be killed or frozen at any of its awaits, and the lines that
+join it to the ledger and to its switch, which can be cut, slow, deaf or forgetful."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, cast
+
+from charging.call.events import BlackBoxRead
+from charging.call.model import Policy
+from charging.call.switch_events import SwitchEvent
+from charging.clock import Instant
+from charging.engine.desk import Desk
+from charging.engine.findings import Findings
+from charging.engine.leadership import LeaseKeeper
+from charging.engine.left_messages import LeftMessages
+from charging.engine.ports import Legs, Look, PromptResult
+from charging.engine.sessions import Registry
+from charging.engine.told import Told, UnexpectedEventMet, name_of
+from charging.errors import LedgerUnavailable, LinkDown, SwitchError
+from charging.ledger.port import Store
+from charging.service.caretaker import Caretaker
+from charging.service.live import RegistryCalls
+from charging.service.proven_time import ProvenTime
+from charging.service.service import Service
+from charging.tariff.tariff import Tariff
+from tests.fakes.clock import FakeClock
+from tests.fakes.switch import FakeSwitch
+
+LEASE_S = 15
+RECONNECT_S = 1
+
+
+@dataclass
+class Process:
+    """Whether a program runs; every await on the outside passes through `turn`, where it may stand still or end."""
+
+    dead: bool = False
+    dies_in: int | None = None
+    """So many awaits from now it is killed, as `kill -9` does."""
+    killed: Callable[[], None] = lambda: None
+    _runs: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._runs.set()
+
+    @property
+    def is_frozen(self) -> bool:
+        return not self._runs.is_set()
+
+    def freeze(self) -> None:
+        self._runs.clear()
+
+    def thaw(self) -> None:
+        self._runs.set()
+
+    async def turn(self) -> None:
+        """Go on as soon as the process runs; a dead one never does."""
+        while self.is_frozen and not self.dead:
+            await self._runs.wait()
+        if self.dies_in is not None and not self.dead:
+            self.dies_in -= 1
+            if self.dies_in <= 0:
+                self.dead = True
+                self.killed()
+        if self.dead:
+            raise asyncio.CancelledError
+
+
+class MachineClock:
+    """The city's clock, as a process reads it: one that is frozen does not wake."""
+
+    def __init__(self, clock: FakeClock, process: Process) -> None:
+        self._clock = clock
+        self._process = process
+
+    def now(self) -> Instant:
+        return self._clock.now()
+
+    async def sleep_until(self, mono_us: int) -> None:
+        await self._clock.sleep_until(mono_us)
+        await self._process.turn()
+
+
+class LedgerLine:
+    """The way to the ledger: what is asked may not arrive, or be done without an answer."""
+
+    def __init__(self, store: Store, process: Process, chance: random.Random, counts: Counter[str]) -> None:
+        self._store = store
+        self._process = process
+        self._chance = chance
+        self._counts = counts
+        self.failing = 0.0
+        """The share of requests that fail, half of them after they were carried out; 1: out of reach."""
+        self.busy = 0
+        """Requests that are on their way now."""
+
+    @property
+    def as_store(self) -> Store:
+        """The same object, as the Store that it is in all but its type."""
+        return cast(Store, self)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        return functools.partial(self._ask, method) if inspect.iscoroutinefunction(method) else method
+
+    async def _ask(self, method: Callable[..., Awaitable[Any]], *arguments: Any, **options: Any) -> Any:
+        await asyncio.sleep(0)
+        await self._process.turn()
+        fails = self.failing and self._chance.random() < self.failing
+        if fails and (self.failing >= 1 or self._chance.random() < 0.5):
+            self._counts["request lost"] += 1
+            raise LedgerUnavailable
+        self.busy += 1
+        try:
+            answer = await method(*arguments, **options)
+        finally:
+            self.busy -= 1
+        await self._process.turn()
+        if fails:
+            self._counts["answer lost"] += 1
+            raise LedgerUnavailable
+        return answer
+
+
+class SwitchLine:
+    """The way to the switch and back: `charging.engine.ports.Switch`, of one daemon."""
+
+    def __init__(
+        self, switch: FakeSwitch, clock: FakeClock, process: Process, chance: random.Random, counts: Counter[str]
+    ) -> None:
+        self._switch = switch
+        self._clock = clock
+        self._process = process
+        self._chance = chance
+        self._counts = counts
+        self._proven = clock.now().mono_us
+        self._held_back: list[SwitchEvent] = []
+        self.hear: Callable[[SwitchEvent], None] = lambda _event: None
+        self.is_up = True
+        self.came_up = asyncio.Event()
+        self.disobeys = 0.0
+        """The share of orders and questions that fail, though events come."""
+        self.garbles = 0.0
+        """The share of events that are lost, late (behind others) or doubled."""
+        self.late: set[asyncio.Task[None]] = set()
+
+    def deliver(self, event: SwitchEvent) -> None:
+        """The switch tells of something."""
+        if not self.is_up or self._process.dead:
+            return
+        if self._process.is_frozen:
+            self._held_back.append(event)  # in the socket
+            return
+        if self.garbles and self._chance.random() < self.garbles:
+            self._garble(event)
+        else:
+            self.hear(event)
+
+    def _garble(self, event: SwitchEvent) -> None:
+        fault = self._chance.choice(("event lost", "event late", "event doubled"))
+        self._counts[fault] += 1
+        if fault == "event late":
+            task = asyncio.create_task(self._later(event, self._chance.choice((0.01, 0.3, 2.0))))
+            self.late.add(task)
+            task.add_done_callback(self.late.discard)
+        elif fault == "event doubled":
+            self.hear(event)
+            self.hear(event)
+
+    async def _later(self, event: SwitchEvent, seconds: float) -> None:
+        await self._clock.sleep_until(self._clock.now().plus(seconds).mono_us)
+        if self.is_up and not self._process.dead:
+            self.hear(event)
+
+    def thawed(self) -> None:
+        """What has waited in the socket is read."""
+        held_back, self._held_back = self._held_back, []
+        for event in held_back:
+            self.hear(event)
+
+    def cut(self) -> None:
+        self.proven_mono_us  # noqa: B018  the last moment in which it was proven
+        self.is_up = False
+        self._held_back.clear()
+
+    def mend(self) -> None:
+        self.is_up = True
+        self.came_up.set()
+
+    @property
+    def proven_mono_us(self) -> int | None:
+        if self.is_up and not self._process.is_frozen:
+            self._proven = self._clock.now().mono_us
+        return self._proven
+
+    async def _reach(self) -> None:
+        await self._process.turn()
+        if not self.is_up or (self.disobeys and self._chance.random() < self.disobeys):
+            self._counts["order lost"] += 1
+            raise LinkDown
+
+    async def is_deciding(self, caller_uid: str, number: str) -> bool:
+        await self._reach()
+        return await self._switch.is_deciding(caller_uid, number)
+
+    async def is_rehearsal(self, caller_uid: str) -> bool:
+        await self._reach()
+        return await self._switch.is_rehearsal(caller_uid)
+
+    async def look(self) -> Look:
+        await self._reach()
+        return await self._switch.look()
+
+    async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
+        await self._reach()
+        return await self._switch.look_at(session, uids)
+
+    async def set_deadline(self, uid: str, at: Instant) -> None:
+        await self._reach()
+        await self._switch.set_deadline(uid, at)
+
+    async def hang_up(self, uid: str) -> None:
+        await self._reach()
+        await self._switch.hang_up(uid)
+
+    async def play_prompt(
+        self, session: str, sequence: int, callee_uid: str, language: str, prompt: str
+    ) -> PromptResult:
+        await self._reach()
+        return await self._switch.play_prompt(session, sequence, callee_uid, language, prompt)
+
+    async def black_box(self, session: str) -> BlackBoxRead:
+        await self._reach()
+        return await self._switch.black_box(session)
+
+    async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
+        await self._reach()
+        return await self._switch.black_boxes()
+
+    async def delete_records(self, keys: Sequence[str]) -> None:
+        await self._reach()
+        await self._switch.delete_records(keys)
+
+
+class Daemon:
+    """A daemon that runs: the parts of `charging.app.build` that touch calls and money, on simulated lines."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        clock: FakeClock,
+        store: Store,
+        switch: FakeSwitch,
+        switch_id: str,
+        policy: Policy,
+        tariff: Callable[[], Tariff],
+        chance: random.Random,
+        counts: Counter[str],
+    ) -> None:
+        self.name = name
+        self.switch_id = switch_id
+        self.counts = counts
+        self.process = Process(killed=self._die)
+        self.clock = own = MachineClock(clock, self.process)
+        self.ledger = LedgerLine(store, self.process, chance, counts)
+        self.line = SwitchLine(switch, clock, self.process, chance, counts)
+        seen = self.ledger.as_store
+        self.lease = LeaseKeeper(
+            seen,
+            own,
+            switch_id=switch_id,
+            owner=name,
+            ttl_s=LEASE_S,
+            observe=self._observe,
+            fit=lambda: self.line.is_up,
+        )
+        self.registry = Registry(
+            ledger=seen,
+            switch=self.line,
+            clock=own,
+            policy=policy,
+            switch_id=switch_id,
+            observe=self._observe,
+            charge_message=LeftMessages(seen, tariff, own, self._observe).charge,
+            findings=Findings(seen, own, self._observe),
+            leads=lambda: self.lease.holds,
+        )
+        self.desk = Desk(
+            store=seen,
+            tariff=tariff,
+            registry=self.registry,
+            switch=self.line,
+            clock=own,
+            policy=policy,
+            switch_id=switch_id,
+            observe=self._observe,
+        )
+        believed = ProvenTime(seen, own).believed
+        self.caretaker = Caretaker(seen, tariff, own, self.registry.funds_changed, believed=believed)
+        self.service = Service(
+            store=seen, tariff=tariff, clock=own, funds_changed=self.registry.funds_changed, live=RegistryCalls(self.registry)
+        )
+        self.line.hear = self.registry.deliver
+        self._tasks: list[asyncio.Task[NoReturn]] = []
+
+    def start(self) -> None:
+        """The ordinary start."""
+        duties = self.registry.run(), self.lease.run(self.registry), self.caretaker.run(), self._keep_link()
+        self._tasks = [asyncio.create_task(duty) for duty in duties]
+
+    def _die(self) -> None:
+        self.process.dead = True
+        self.process.thaw()
+        for task in self._tasks:
+            task.cancel()
+
+    async def kill(self) -> None:
+        """As `kill -9`: nothing is told to anyone, and nothing is cleaned up."""
+        self._die()
+        await self.gone()
+
+    async def gone(self) -> None:
+        """Wait until a killed daemon is. Raises what a task of it had failed with before."""
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        for end in ended:
+            if isinstance(end, Exception):
+                raise end
+
+    def failed(self) -> None:
+        """Raises what a task has failed with: on a real machine it would have brought the daemon down."""
+        for task in self._tasks:
+            if task.done() and not self.process.dead:
+                task.result()
+
+    async def _keep_link(self) -> NoReturn:
+        """As `charging.asterisk.link` does: each time the link is up, sessions are compared with the switch."""
+        self.line.came_up.set()
+        while True:
+            await self.line.came_up.wait()
+            await self.process.turn()
+            self.line.came_up.clear()
+            if not self.line.is_up:
+                continue
+            try:
+                await self.registry.reconcile()
+            except SwitchError:
+                await self.clock.sleep_until(self.clock.now().plus(RECONNECT_S).mono_us)
+                self.line.came_up.set()
+
+    def _observe(self, what: Told, _session: object = None) -> None:
+        assert not isinstance(what, UnexpectedEventMet), what
+        self.counts[f"told {name_of(type(what))}"] += 1
+

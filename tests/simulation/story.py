@@ -1,0 +1,256 @@
+"""What happens in a simulated city, step by step: drawn from a seed, written as lines that a person can read and that
+can be replayed, and shortened to what is needed for a fault to show."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from unittest.mock import patch
+
+from charging.ledger.memory import MemoryStore
+from charging.ledger.port import Store
+from charging.service.accounts import AccountChanges
+from charging.service.numbers import NumberChanges
+from tests.fakes.clock import FakeClock
+from tests.fakes.rig import EURO
+from tests.simulation.city import ACCOUNTS, PLANS, TARGETS, City, Rates, Setting
+from tests.simulation.inspector import Inspector
+
+STARTS = (
+    "2026-11-21T12:00:00",
+    "2026-11-30T22:40:00",  # twenty minutes before a month's end in Amsterdam
+    "2026-12-31T22:30:00",
+    "2026-03-29T00:30:00",  # the clocks go forward
+    "2026-10-25T00:20:00",  # and back
+)
+
+
+_NUMBER = re.compile(r"-?[0-9.]+(e[-+]?[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happens: a word and what it is given."""
+
+    word: str
+    given: tuple[float | str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join((self.word, *(f"{one:g}" if isinstance(one, float) else str(one) for one in self.given)))
+
+    @classmethod
+    def read(cls, line: str) -> Step:
+        """From its line. Raises ValueError where there is no word."""
+        word, *given = line.split()
+        return cls(word, tuple(_number(one) for one in given))
+
+
+def _number(text: str) -> float | str:
+    return float(text) if _NUMBER.fullmatch(text) else text
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A seed (for all that is drawn while it is told), a setting, and the steps."""
+
+    seed: int
+    setting: Setting
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([f"seed {self.seed}", *map(str, self.steps)])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a story ended."""
+
+    counts: dict[str, int]
+    talked_ms: int
+    violation: str = ""
+
+
+def drawn(seed: int, steps: int = 80) -> Story:
+    """The story of a seed."""
+    chance = random.Random(seed)
+    setting = Setting(
+        switches=chance.choice((1, 1, 2, 3)),
+        daemons=chance.choice((1, 2, 2, 3)),
+        start=chance.choice(STARTS),
+        tick_s=(tick_s := chance.choice((10, 60, 600, 1800))),
+        horizon_s=max(20, chance.choice((tick_s, 60))),
+        rates=tuple(
+            Rates(chance.choice((6_000, 60_000, 90_000)), chance.choice((1, 6, 60)), chance.choice((0, 0, 50_000)))
+            for _ in range(3)
+        ),
+    )
+    return Story(seed, setting, tuple(_step(chance, setting) for _ in range(steps)))
+
+
+def _step(chance: random.Random, setting: Setting) -> Step:
+    word = chance.choices(tuple(_DRAW), tuple(weight for weight, _ in _DRAW.values()))[0]
+    return Step(word, tuple(float(one) if isinstance(one, int) else one for one in _DRAW[word][1](chance, setting)))
+
+
+def _call(chance: random.Random, setting: Setting) -> tuple[float | str, ...]:
+    talk_s = chance.choice((0, chance.uniform(0.1, 60), chance.uniform(60, 900), chance.uniform(900, 4 * 3600)))
+    ring_s = chance.choice((0, 0.4, 5, 12, 40))
+    after = chance.choices(("message", "leave", "vanish"), (6, 3, 1))[0]
+    return chance.randrange(ACCOUNTS), chance.randrange(setting.switches), ring_s, round(talk_s, 1), after
+
+
+def _daemon(chance: random.Random, setting: Setting) -> int:
+    return chance.randrange(setting.switches * setting.daemons)
+
+
+def _lasts(chance: random.Random) -> float:
+    return chance.choice((0.5, 4, 12, 25, 70, 300))
+
+
+Draw = Callable[[random.Random, Setting], tuple[float | str, ...]]
+
+_DRAW: dict[str, tuple[float, Draw]] = {
+    "call": (20, _call),
+    "crowd": (3, lambda c, _: (c.randrange(8, 40), c.choice((60, 1800, 3 * 3600)))),
+    "pass": (18, lambda c, _: (c.choice((0.05, 0.7, 3, 11, 35, 90, 600, 3600)),)),
+    "top-up": (4, lambda c, _: (c.randrange(ACCOUNTS), c.choice((0.02, 0.5, 10)))),
+    "correct": (1, lambda c, _: (c.randrange(ACCOUNTS), c.choice((-5, -0.3, 0.3)))),
+    "minutes": (1, lambda c, _: (c.randrange(ACCOUNTS), c.choice((-20, 5, 30)))),
+    "plan": (1, lambda c, _: (c.randrange(ACCOUNTS), c.choice(PLANS))),
+    "suspend": (0.5, lambda c, _: (c.randrange(ACCOUNTS),)),
+    "activate": (1, lambda c, _: (c.randrange(ACCOUNTS),)),
+    "forward": (1, lambda c, _: (c.randrange(ACCOUNTS), c.choice((*TARGETS, "nowhere")))),
+    "tariff": (1, lambda c, s: (c.randrange(len(s.rates)),)),
+    "kill": (2, lambda c, s: (_daemon(c, s), c.choice((1, 2, 3, 7, 20)), _lasts(c))),
+    "freeze": (2, lambda c, s: (_daemon(c, s), _lasts(c))),
+    "cut": (2, lambda c, s: (_daemon(c, s), _lasts(c))),
+    "disobeys": (1, lambda c, s: (_daemon(c, s), c.choice((0.3, 0.9, 1.0)), _lasts(c))),
+    "garbles": (2, lambda c, s: (_daemon(c, s), c.choice((0.2, 0.9)), _lasts(c))),
+    "failing": (2, lambda c, s: (_daemon(c, s), c.choice((0.3, 0.9, 1.0)), _lasts(c))),
+    "restart": (0.7, lambda c, s: (c.randrange(s.switches),)),
+    "clock": (0.5, lambda c, _: (c.choice((-30, -5, 5, 40)),)),
+    "days-off": (0.3, lambda c, _: (c.choice((0.4, 2, 3.5)),)),
+}
+"""For each word: how often it is drawn, and what it is given."""
+
+
+async def _crowd(city: City, people: float, talk_s: float) -> None:
+    for _ in range(int(people)):
+        lasts = round(city.chance.uniform(0.2, 1.0) * talk_s, 1)
+        account, switch = city.chance.randrange(ACCOUNTS), city.chance.randrange(city.setting.switches)
+        city.live(city.call(account, switch, 2.0, lasts, "message"))
+
+
+async def tell(city: City, step: Step) -> None:
+    """Let one step happen."""
+    first, *rest = step.given
+    index = int(first) if isinstance(first, float) else 0
+    account = f"a{index}"
+    match step.word, rest:
+        case "call", [switch, ring_s, talk_s, after]:
+            city.live(city.call(index, int(switch), float(ring_s), float(talk_s), str(after)))
+        case "crowd", [talk_s]:
+            await _crowd(city, float(first), float(talk_s))
+        case "pass", []:
+            await city.clock.advance(float(first))
+        case "top-up", [euro]:
+            city.live(city.top_up(index, round(float(euro) * EURO)))
+        case "correct", [euro]:
+            city.live(city.correct(index, round(float(euro) * EURO)))
+        case "minutes", [minutes]:
+            key = f"m{len(city.callers)}-{city.clock.now().mono_us}"
+            city.live(
+                city.change(
+                    lambda one: one.service.money.grant_minutes(account, int(minutes), "support", key), "minutes given"
+                )
+            )
+        case "plan", [plan]:
+            changes = AccountChanges(plan=str(plan))
+            city.live(city.change(lambda one: one.service.accounts.change(account, changes), "plan changed"))
+        case "suspend", []:
+            city.live(city.change(lambda one: one.service.accounts.suspend(account, "why"), "account suspended"))
+        case "activate", []:
+            city.live(city.change(lambda one: one.service.accounts.activate(account), "account activated"))
+        case "forward", [target]:
+            to = NumberChanges(forward_to="" if target == "nowhere" else str(target))
+            number = f"+3120123450{index:02}"
+            city.live(city.change(lambda one: one.service.numbers.change(number, to), "forward changed"))
+        case "tariff", []:
+            city.edition = index
+            city.counts["tariff edited"] += 1
+        case "kill", [awaits, away_s]:
+            city.live(city.kill(index, int(awaits), float(away_s)))
+        case "freeze", [seconds]:
+            city.live(city.freeze(index, float(seconds)))
+        case "cut", [seconds]:
+            city.live(city.cut_link(index, float(seconds)))
+        case "disobeys" | "garbles" | "failing", [share, seconds]:
+            city.live(city.disturb(index, step.word, float(share), float(seconds)))
+        case "restart", []:
+            city.live(city.restart_switch(index))
+        case "clock", []:
+            city.step_clock(float(first))
+        case "days-off", []:
+            await city.leap(float(first))
+        case _:
+            raise ValueError(f"nobody knows how to {step}")
+
+
+async def _told(story: Story, store: Callable[[FakeClock], Store]) -> Outcome:
+    city = City(story.setting, story.seed, store)
+    inspector = Inspector(city)
+    violation = ""
+    try:
+        await city.begin()
+        for step in story.steps:
+            await tell(city, step)
+            await city.clock.advance(0)
+            city.check_lives()
+            await inspector.look()
+        await city.end()
+        await inspector.close()
+    except AssertionError as error:
+        violation = str(error) or repr(error)
+    finally:
+        await city.close()
+    talked_ms = sum(one.talked.true_ms for one in city.callers if one.talked is not None)
+    return Outcome(dict(city.counts), talked_ms, violation)
+
+
+def run(story: Story, store: Callable[[FakeClock], Store] = MemoryStore) -> Outcome:
+    """Tell a story on a ledger of its own; each time the same."""
+    names = random.Random(story.seed)
+    with patch("secrets.token_hex", lambda size: f"{names.getrandbits(8 * size):0{2 * size}x}"):
+        return asyncio.run(_told(story, store))
+
+
+def shortened(story: Story, fails: Callable[[Story], bool]) -> Story:
+    """The story with as few steps as it takes for ``fails``: halves, quarters, single steps are left out (delta
+    debugging)."""
+    size = max(1, len(story.steps) // 2)
+    while True:
+        shorter = _without(story, size, fails)
+        if shorter is not None:
+            story = shorter
+            continue
+        if size == 1:
+            return story
+        size = max(1, size // 2)
+
+
+def _without(story: Story, size: int, fails: Callable[[Story], bool]) -> Story | None:
+    for first in range(0, len(story.steps), size):
+        candidate = replace(story, steps=(*story.steps[:first], *story.steps[first + size :]))
+        if fails(candidate):
+            return candidate
+    return None
+
+
+def read(lines: Sequence[str]) -> Story:
+    """A story from its lines, as `str` writes them."""
+    first, *rest = (line for line in lines if line.strip())
+    seed = int(first.removeprefix("seed "))
+    return replace(drawn(seed), steps=tuple(Step.read(line) for line in rest))
