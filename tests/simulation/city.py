@@ -62,8 +62,18 @@ class Setting:
     """ISO 8601, UTC."""
     tick_s: int
     horizon_s: int
+    audit_s: int
+    """Between two looks of a daemon at its switch. Long calls of a slow story are looked at seldom, so that a second of
+    CPU holds many hours."""
+    calls_at_once: int
+    """Of one account."""
     rates: tuple[Rates, ...]
     """Editions of the tariff; the first is in force."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether calls last hours."""
+        return self.tick_s > 60
 
 
 @dataclass(slots=True)
@@ -91,14 +101,14 @@ class Caller:
     """Voicemail messages that were stored, each by why: ``sold``, ``free`` or ``fallback``."""
 
 
-def tariff_of(editions: tuple[Rates, ...], edition: int) -> Tariff:
+def tariff_of(setting: Setting, edition: int) -> Tariff:
     """The engine's tariff, of one edition."""
-    rates = editions[edition]
+    rates, most = setting.rates[edition], setting.calls_at_once
     steps = (PriceStep(0, rates.a_minute, 60, rates.increment_s),)
     plans = {
-        "light": Plan("light", "table", max_calls=5),
-        "pro": Plan("pro", "table", is_paid=True, free_seconds=3_000, max_calls=5),
-        "free": Plan("free", "table", max_calls=3, voicemail_paid=True, voicemail_price=MESSAGE_PRICE),
+        "light": Plan("light", "table", max_calls=most),
+        "pro": Plan("pro", "table", is_paid=True, free_seconds=3_000, max_calls=most),
+        "free": Plan("free", "table", max_calls=most, voicemail_paid=True, voicemail_price=MESSAGE_PRICE),
     }
     return Tariff(
         revision=f"edition-{edition}",
@@ -137,6 +147,7 @@ class City:
         self.clock.at_work = lambda: any(one is not None and one.ledger.busy for one in self.daemons)
         self.store = store(self.clock)
         self.edition = 0
+        self._tariffs = [tariff_of(setting, edition) for edition in range(len(setting.rates))]
         self.switches = [FakeSwitch(self.clock) for _ in range(setting.switches)]
         self.daemons: list[Daemon | None] = [None] * (setting.switches * setting.daemons)
         self.callers: list[Caller] = []
@@ -161,7 +172,7 @@ class City:
 
     @property
     def tariff(self) -> Tariff:
-        return tariff_of(self.setting.rates, self.edition)
+        return self._tariffs[self.edition]
 
     def of(self, switch: int) -> list[Daemon]:
         """The daemons of a switch that are not dead."""
@@ -178,7 +189,7 @@ class City:
 
     def trouble(self, switch: int, seconds: float) -> None:
         """Something is wrong at a switch for so long."""
-        until = self.clock.now().plus(seconds + GRACE_S).mono_us
+        until = self.clock.now().plus(seconds + GRACE_S + 2 * self.setting.audit_s).mono_us
         self.trouble_until_us[switch] = max(self.trouble_until_us[switch], until)
 
     async def begin(self) -> None:
@@ -194,7 +205,8 @@ class City:
             self.start(index)
         await self.clock.advance(2)
         for index in range(ACCOUNTS):
-            await self.top_up(index, self.chance.choice((50_000, 1 * EURO, 20 * EURO)))
+            poor, rich = (10 * EURO, 5_000 * EURO) if self.setting.is_slow else (1 * EURO, 20 * EURO)
+            await self.top_up(index, self.chance.choice((50_000, poor, rich, rich)))
 
     def start(self, index: int) -> None:
         """Start a daemon where none runs."""
@@ -517,7 +529,7 @@ class City:
         for switch in self.switches:
             for call in list(switch.calls.values()):
                 switch.end(call.session)
-        await self.clock.advance(600)
+        await self.clock.advance(600 + 2 * self.setting.audit_s)
         self.check_lives()
 
     async def close(self) -> None:

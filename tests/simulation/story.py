@@ -31,6 +31,10 @@ STARTS = (
 _NUMBER = re.compile(r"-?[0-9.]+(e[-+]?[0-9]+)?")
 
 
+SLOW = 0.3
+"""The share of stories in which calls last hours, and ticks come seldom."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing that happens: a word and what it is given."""
@@ -76,12 +80,16 @@ class Outcome:
 def drawn(seed: int, steps: int = 80) -> Story:
     """The story of a seed."""
     chance = random.Random(seed)
+    is_slow = chance.random() < SLOW
+    tick_s = chance.choice((1800, 3600) if is_slow else (10, 60))
     setting = Setting(
         switches=chance.choice((1, 1, 2, 3)),
         daemons=chance.choice((1, 2, 2, 3)),
         start=chance.choice(STARTS),
-        tick_s=(tick_s := chance.choice((10, 60, 600, 1800))),
-        horizon_s=max(20, chance.choice((tick_s, 60))),
+        tick_s=tick_s,
+        horizon_s=tick_s if is_slow else chance.choice((20, 60)),
+        audit_s=1800 if is_slow else 10,
+        calls_at_once=40 if is_slow else 5,
         rates=tuple(
             Rates(chance.choice((6_000, 60_000, 90_000)), chance.choice((1, 6, 60)), chance.choice((0, 0, 50_000)))
             for _ in range(3)
@@ -91,12 +99,15 @@ def drawn(seed: int, steps: int = 80) -> Story:
 
 
 def _step(chance: random.Random, setting: Setting) -> Step:
-    word = chance.choices(tuple(_DRAW), tuple(weight for weight, _ in _DRAW.values()))[0]
+    # Late events are put right by the next look at the switch, which is far away where the story is slow.
+    words = {word: weight for word, (weight, _) in _DRAW.items() if not (setting.is_slow and word == "garbles")}
+    word = chance.choices(tuple(words), tuple(words.values()))[0]
     return Step(word, tuple(float(one) if isinstance(one, int) else one for one in _DRAW[word][1](chance, setting)))
 
 
 def _call(chance: random.Random, setting: Setting) -> tuple[float | str, ...]:
-    talk_s = chance.choice((0, chance.uniform(0.1, 60), chance.uniform(60, 900), chance.uniform(900, 4 * 3600)))
+    long_s = 4 * 3600 if setting.is_slow else 900
+    talk_s = chance.choice((0, chance.uniform(0.1, 60), chance.uniform(60, long_s)))
     ring_s = chance.choice((0, 0.4, 5, 12, 40))
     after = chance.choices(("message", "leave", "vanish"), (6, 3, 1))[0]
     return chance.randrange(ACCOUNTS), chance.randrange(setting.switches), ring_s, round(talk_s, 1), after
@@ -114,8 +125,8 @@ Draw = Callable[[random.Random, Setting], tuple[float | str, ...]]
 
 _DRAW: dict[str, tuple[float, Draw]] = {
     "call": (20, _call),
-    "crowd": (3, lambda c, _: (c.randrange(8, 40), c.choice((60, 1800, 3 * 3600)))),
-    "pass": (18, lambda c, _: (c.choice((0.05, 0.7, 3, 11, 35, 90, 600, 3600)),)),
+    "crowd": (3, lambda c, s: (c.randrange(100, 400), 4 * 3600) if s.is_slow else (c.randrange(4, 30), 300)),
+    "pass": (18, lambda c, s: (c.choice((0.05, 0.7, 11, 900, 3600, 9000) if s.is_slow else (0.05, 0.7, 3, 11, 35, 90)),)),
     "top-up": (4, lambda c, _: (c.randrange(ACCOUNTS), c.choice((0.02, 0.5, 10)))),
     "correct": (1, lambda c, _: (c.randrange(ACCOUNTS), c.choice((-5, -0.3, 0.3)))),
     "minutes": (1, lambda c, _: (c.randrange(ACCOUNTS), c.choice((-20, 5, 30)))),
@@ -223,7 +234,12 @@ async def _told(story: Story, store: Callable[[FakeClock], Store]) -> Outcome:
 def run(story: Story, store: Callable[[FakeClock], Store] = MemoryStore) -> Outcome:
     """Tell a story on a ledger of its own; each time the same."""
     names = random.Random(story.seed)
-    with patch("secrets.token_hex", lambda size: f"{names.getrandbits(8 * size):0{2 * size}x}"):
+    with (
+        patch("secrets.token_hex", lambda size: f"{names.getrandbits(8 * size):0{2 * size}x}"),
+        patch("charging.engine.sessions.AUDIT_S", story.setting.audit_s),
+        patch("charging.engine.sessions.AUDIT_MAX_S", story.setting.audit_s),
+        patch("charging.engine.sessions.HOUSEKEEPING_S", story.setting.audit_s),
+    ):
         return asyncio.run(_told(story, store))
 
 
