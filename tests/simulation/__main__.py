@@ -46,7 +46,9 @@ def main() -> int:
     hours, cpu_s = talked_ms / MS_AN_HOUR, time.process_time() - used
     for what, times in sorted(counts.items()):
         print(f"{times:>10,}  {what}")
-    print(f"{hours:>10,.0f}  call-hours in {stories:,} stories, {hours / cpu_s:,.0f} for each second of CPU: no violation")
+    print(
+        f"{hours:>10,.0f}  call-hours in {stories:,} stories, {hours / cpu_s:,.0f} for each second of CPU: no violation"
+    )
     return 0
 
 

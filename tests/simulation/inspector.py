@@ -139,7 +139,11 @@ class Inspector:
         if not caller.calm or caller.stepped_s:
             return
         why = cdr["cut"]
-        assert why in ("money", "day_limit", "max_call", "max_cost"), (caller.session, "was cut though all was well", why)
+        assert why in ("money", "day_limit", "max_call", "max_cost"), (
+            caller.session,
+            "was cut though all was well",
+            why,
+        )
         if why == "money":
             assert caller.available < DEAREST_MINUTE, (caller.session, "was cut with money left", caller.available)
 

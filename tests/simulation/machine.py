@@ -306,7 +306,11 @@ class Daemon:
         believed = ProvenTime(seen, own).believed
         self.caretaker = Caretaker(seen, tariff, own, self.registry.funds_changed, believed=believed)
         self.service = Service(
-            store=seen, tariff=tariff, clock=own, funds_changed=self.registry.funds_changed, live=RegistryCalls(self.registry)
+            store=seen,
+            tariff=tariff,
+            clock=own,
+            funds_changed=self.registry.funds_changed,
+            live=RegistryCalls(self.registry),
         )
         self.line.hear = self.registry.deliver
         self._tasks: list[asyncio.Task[NoReturn]] = []
@@ -359,4 +363,3 @@ class Daemon:
     def _observe(self, what: Told, _session: object = None) -> None:
         assert not isinstance(what, UnexpectedEventMet), what
         self.counts[f"told {name_of(type(what))}"] += 1
-

@@ -126,7 +126,10 @@ Draw = Callable[[random.Random, Setting], tuple[float | str, ...]]
 _DRAW: dict[str, tuple[float, Draw]] = {
     "call": (20, _call),
     "crowd": (3, lambda c, s: (c.randrange(100, 400), 4 * 3600) if s.is_slow else (c.randrange(4, 30), 300)),
-    "pass": (18, lambda c, s: (c.choice((0.05, 0.7, 11, 900, 3600, 9000) if s.is_slow else (0.05, 0.7, 3, 11, 35, 90)),)),
+    "pass": (
+        18,
+        lambda c, s: (c.choice((0.05, 0.7, 11, 900, 3600, 9000) if s.is_slow else (0.05, 0.7, 3, 11, 35, 90)),),
+    ),
     "top-up": (4, lambda c, _: (c.randrange(ACCOUNTS), c.choice((0.02, 0.5, 10)))),
     "correct": (1, lambda c, _: (c.randrange(ACCOUNTS), c.choice((-5, -0.3, 0.3)))),
     "minutes": (1, lambda c, _: (c.randrange(ACCOUNTS), c.choice((-20, 5, 30)))),
