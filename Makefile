@@ -16,7 +16,7 @@ FIGURES ?= .cache/bench-daemon.json
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs fuzz bench bench-live costs doors format lock wheel deb install sbom audit recordings pictures prompts venv clean
+.PHONY: help demo test test-all lint docs fuzz bench bench-live costs soak doors format lock wheel deb install sbom audit recordings pictures prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -65,6 +65,11 @@ bench-live: venv ## the daemon under CALLS (10,000) live calls on LEDGER (sqlite
 
 costs: venv ## what main works cost in steps of the interpreter; keeps it for the test that lets none grow
 	@$(PYTHON) -m tests.benchmarks.costs --keep
+
+MINUTES ?= 60
+
+soak: venv ## days of a simulated city with every fault, by fresh seeds, for MINUTES (60); what fails is told in a few lines
+	$(PYTHON) -m tests.simulation --minutes $(MINUTES)
 
 doors: venv ## how many files a newcomer opens to follow six walks through the program
 	@$(PYTHON) -m tests.benchmarks.doors
