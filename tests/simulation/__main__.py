@@ -14,12 +14,13 @@ import logging
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 import structlog
 
-from tests.simulation.story import Story, drawn, read, run, shortened
+from tests.simulation.story import Outcome, Story, drawn, read, run, run_on_file, shortened
 
 MS_AN_HOUR = 3_600_000
 
@@ -28,20 +29,21 @@ def main() -> int:
     """The exit code."""
     asked = _asked()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    told = run_on_file if asked.ledger == "sqlite" else run
     if asked.replay is not None:
-        return _replay(read(asked.replay.read_text().splitlines()))
+        return _replay(read(asked.replay.read_text().splitlines()), told)
     counts: Counter[str] = Counter()
     began, used = time.monotonic(), time.process_time()
     talked_ms = stories = 0
     for seed in count(asked.first):
         if stories == asked.stories or (asked.minutes and time.monotonic() - began > asked.minutes * 60):
             break
-        outcome = run(drawn(seed))
+        outcome = told(drawn(seed))
         counts.update(outcome.counts)
         talked_ms += outcome.talked_ms
         stories += 1
         if outcome.violation:
-            _show(drawn(seed), outcome.violation)
+            _show(drawn(seed), outcome.violation, told)
             return 1
     hours, cpu_s = talked_ms / MS_AN_HOUR, time.process_time() - used
     for what, times in sorted(counts.items()):
@@ -58,20 +60,21 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--from", dest="first", type=int, default=today, help="the first seed; by default today's")
     parser.add_argument("--stories", type=int, default=-1, help="so many of them")
     parser.add_argument("--minutes", type=float, default=0, help="until so many minutes have passed")
+    parser.add_argument("--ledger", choices=("memory", "sqlite"), default="memory", help="where the books are kept")
     parser.add_argument("--replay", type=Path, help="a file with a story")
     return parser.parse_args()
 
 
-def _replay(story: Story) -> int:
-    outcome = run(story)
+def _replay(story: Story, told: Callable[[Story], Outcome]) -> int:
+    outcome = told(story)
     print(outcome.violation or "no violation")
     return int(bool(outcome.violation))
 
 
-def _show(story: Story, violation: str) -> None:
+def _show(story: Story, violation: str, told: Callable[[Story], Outcome]) -> None:
     print(f"seed {story.seed}: {violation}\nshortening ...", file=sys.stderr)
-    short = shortened(story, lambda one: bool(run(one).violation))
-    print(f"{run(short).violation}\n\n{short}\n\nSave the lines from `seed` on, and replay them with --replay FILE.")
+    short = shortened(story, lambda one: bool(told(one).violation))
+    print(f"{told(short).violation}\n\n{short}\n\nSave the lines from `seed` on, and replay them with --replay FILE.")
 
 
 if __name__ == "__main__":

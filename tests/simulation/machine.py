@@ -8,7 +8,7 @@ import functools
 import inspect
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
 
@@ -108,7 +108,22 @@ class LedgerLine:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
+        if inspect.isasyncgenfunction(method):
+            return functools.partial(self._walk, method)
         return functools.partial(self._ask, method) if inspect.iscoroutinefunction(method) else method
+
+    async def _walk(self, method: Callable[..., AsyncIterator[Any]], *arguments: Any) -> AsyncIterator[Any]:
+        rows = method(*arguments)
+        while True:
+            await self._process.turn()
+            self.busy += 1
+            try:
+                row = await anext(rows)
+            except StopAsyncIteration:
+                return
+            finally:
+                self.busy -= 1
+            yield row
 
     async def _ask(self, method: Callable[..., Awaitable[Any]], *arguments: Any, **options: Any) -> Any:
         await asyncio.sleep(0)

@@ -8,10 +8,13 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 from charging.ledger.memory import MemoryStore
 from charging.ledger.port import Store
+from charging.ledger.sqlite.store import SqliteStore
 from charging.service.accounts import AccountChanges
 from charging.service.numbers import NumberChanges
 from tests.fakes.clock import FakeClock
@@ -244,6 +247,12 @@ def run(story: Story, store: Callable[[FakeClock], Store] = MemoryStore) -> Outc
         patch("charging.engine.sessions.HOUSEKEEPING_S", story.setting.audit_s),
     ):
         return asyncio.run(_told(story, store))
+
+
+def run_on_file(story: Story) -> Outcome:
+    """Tell a story on a ledger in a SQLite file."""
+    with TemporaryDirectory(prefix="city-") as folder:
+        return run(story, lambda clock: SqliteStore(Path(folder) / "ledger.db", clock=clock))
 
 
 def shortened(story: Story, fails: Callable[[Story], bool]) -> Story:
