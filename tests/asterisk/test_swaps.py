@@ -7,7 +7,7 @@ ends with it, or it is ended at once with a reason. Never free, never silent. do
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +123,7 @@ class Swapped:
 
         return await eventually(booked, "the CDR", ENDS_S)
 
-    async def is_charged_exactly(self, *loud: str) -> dict[str, Any]:
+    async def is_charged_exactly(self, *loud: str, may_be: Collection[str] = ()) -> dict[str, Any]:
         """To the second that the mobile measured, once, by the forwarded leg's own record, without a false alarm."""
         cdr = await self.cdr()
         mobile = self.call.mobile
@@ -135,7 +135,8 @@ class Swapped:
         assert cdr["billed_s"] == -(-(cdr["used_ms"] - 200) // 1000)
         await self.live.nothing_reserved()
         assert await self.live.posted() == self.posted - cdr["billed_s"] * SECOND
-        assert [event for event in FALSE_ALARMS if self.told(event)] == [*loud]
+        alarms = [event for event in FALSE_ALARMS if self.told(event) and event not in may_be]
+        assert alarms == [*loud]
         return cdr
 
 
@@ -340,7 +341,9 @@ async def test_call_whose_channels_are_swapped_goes_on_exactly_or_ends_with_a_re
         await one.ticks()
         await one.call.mobile_hangs_up()
     caller_too = fate in (CALLER_TOO, WHILE_CALLER_TALKS)
-    cdr = await one.is_charged_exactly(*(["unpaid_channel_seen"] if caller_too else []))
+    # Whoever fetched the leg may still stand in its bridge at two looks after its end, and is then hung up.
+    may_be = ["unpaid_channel_seen"] if swap == "parked leg is fetched" else []
+    cdr = await one.is_charged_exactly(*(["unpaid_channel_seen"] if caller_too else []), may_be=may_be)
     assert cdr["hangup_reason"] == (fate if fate in (MOVED, TRANSFERRED) else ""), cdr
     if caller_too:
         await one.call.wait_state(CallState.ENDED, ENDS_S)
@@ -374,8 +377,8 @@ async def test_forward_that_the_operator_originates_is_charged_like_a_callers(
     assert await shared.posted() == posted - cdr["billed_s"] * SECOND
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def ringing(session_lab: Lab, shared: Engine, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def ringing(shared: Engine) -> AsyncIterator[Engine]:
     """The subscriber's phone rings for ever."""
     number = f"/numbers/{STRAIGHT}"
     before = (await shared.daemon.get(number))["forward_to"]
