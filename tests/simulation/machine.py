@@ -287,29 +287,9 @@ class Daemon:
         self.clock = own = MachineClock(clock, self.process)
         self.ledger = LedgerLine(store, self.process, chance, counts)
         self.line = SwitchLine(switch, clock, self.process, chance, counts)
-        seen = self.ledger.as_store
-        self.lease = LeaseKeeper(
-            seen,
-            own,
-            switch_id=switch_id,
-            owner=name,
-            ttl_s=LEASE_S,
-            observe=self._observe,
-            fit=lambda: self.line.is_up,
-        )
-        self.registry = Registry(
-            ledger=seen,
-            switch=self.line,
-            clock=own,
-            policy=policy,
-            switch_id=switch_id,
-            observe=self._observe,
-            charge_message=LeftMessages(seen, tariff, own, self._observe).charge,
-            findings=Findings(seen, own, self._observe),
-            leads=lambda: self.lease.holds,
-        )
+        self.lease, self.registry = self._engine(policy, tariff)
         self.desk = Desk(
-            store=seen,
+            store=self.ledger.as_store,
             tariff=tariff,
             registry=self.registry,
             switch=self.line,
@@ -318,17 +298,40 @@ class Daemon:
             switch_id=switch_id,
             observe=self._observe,
         )
-        believed = ProvenTime(seen, own).believed
-        self.caretaker = Caretaker(seen, tariff, own, self.registry.funds_changed, believed=believed)
-        self.service = Service(
-            store=seen,
-            tariff=tariff,
-            clock=own,
-            funds_changed=self.registry.funds_changed,
-            live=RegistryCalls(self.registry),
-        )
+        self.caretaker, self.service = self._office(tariff)
         self.line.hear = self.registry.deliver
         self._tasks: list[asyncio.Task[NoReturn]] = []
+
+    def _engine(self, policy: Policy, tariff: Callable[[], Tariff]) -> tuple[LeaseKeeper, Registry]:
+        seen = self.ledger.as_store
+        lease = LeaseKeeper(
+            seen,
+            self.clock,
+            switch_id=self.switch_id,
+            owner=self.name,
+            ttl_s=LEASE_S,
+            observe=self._observe,
+            fit=lambda: self.line.is_up,
+        )
+        registry = Registry(
+            ledger=seen,
+            switch=self.line,
+            clock=self.clock,
+            policy=policy,
+            switch_id=self.switch_id,
+            observe=self._observe,
+            charge_message=LeftMessages(seen, tariff, self.clock, self._observe).charge,
+            findings=Findings(seen, self.clock, self._observe),
+            leads=lambda: lease.holds,
+        )
+        return lease, registry
+
+    def _office(self, tariff: Callable[[], Tariff]) -> tuple[Caretaker, Service]:
+        seen, changed = self.ledger.as_store, self.registry.funds_changed
+        believed = ProvenTime(seen, self.clock).believed
+        caretaker = Caretaker(seen, tariff, self.clock, changed, believed=believed)
+        live = RegistryCalls(self.registry)
+        return caretaker, Service(store=seen, tariff=tariff, clock=self.clock, funds_changed=changed, live=live)
 
     def start(self) -> None:
         """The ordinary start."""

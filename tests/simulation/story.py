@@ -165,7 +165,6 @@ async def tell(city: City, step: Step) -> None:
     """Let one step happen."""
     first, *rest = step.given
     index = int(first) if isinstance(first, float) else 0
-    account = f"a{index}"
     match step.word, rest:
         case "call", [switch, ring_s, talk_s, after]:
             city.live(city.call(index, int(switch), float(ring_s), float(talk_s), str(after)))
@@ -177,6 +176,33 @@ async def tell(city: City, step: Step) -> None:
             city.live(city.top_up(index, round(float(euro) * EURO)))
         case "correct", [euro]:
             city.live(city.correct(index, round(float(euro) * EURO)))
+        case "tariff", []:
+            city.edition = index
+            city.counts["tariff edited"] += 1
+        case "kill", [awaits, away_s]:
+            city.live(city.kill(index, int(awaits), float(away_s)))
+        case "freeze", [seconds]:
+            city.live(city.freeze(index, float(seconds)))
+        case "cut", [seconds]:
+            city.live(city.cut_link(index, float(seconds)))
+        case "disobeys" | "garbles" | "failing", [share, seconds]:
+            city.live(city.disturb(index, step.word, float(share), float(seconds)))
+        case "restart", []:
+            city.live(city.restart_switch(index))
+        case "clock", []:
+            city.step_clock(float(first))
+        case "days-off", []:
+            await city.leap(float(first))
+        case _:
+            _edit(city, step)
+
+
+def _edit(city: City, step: Step) -> None:
+    """What support and website change."""
+    first, *rest = step.given
+    index = int(first) if isinstance(first, float) else 0
+    account = f"a{index}"
+    match step.word, rest:
         case "minutes", [minutes]:
             key = f"m{len(city.callers)}-{city.clock.now().mono_us}"
             city.live(
@@ -195,23 +221,6 @@ async def tell(city: City, step: Step) -> None:
             to = NumberChanges(forward_to="" if target == "nowhere" else str(target))
             number = f"+3120123450{index:02}"
             city.live(city.change(lambda one: one.service.numbers.change(number, to), "forward changed"))
-        case "tariff", []:
-            city.edition = index
-            city.counts["tariff edited"] += 1
-        case "kill", [awaits, away_s]:
-            city.live(city.kill(index, int(awaits), float(away_s)))
-        case "freeze", [seconds]:
-            city.live(city.freeze(index, float(seconds)))
-        case "cut", [seconds]:
-            city.live(city.cut_link(index, float(seconds)))
-        case "disobeys" | "garbles" | "failing", [share, seconds]:
-            city.live(city.disturb(index, step.word, float(share), float(seconds)))
-        case "restart", []:
-            city.live(city.restart_switch(index))
-        case "clock", []:
-            city.step_clock(float(first))
-        case "days-off", []:
-            await city.leap(float(first))
         case _:
             raise ValueError(f"nobody knows how to {step}")
 
