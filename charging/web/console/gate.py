@@ -21,6 +21,7 @@ from starlette.responses import RedirectResponse, Response
 
 from charging.clock import Clock
 from charging.door import Sparing
+from charging.errors import LedgerUnavailable
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits
 from charging.web.console.sessions import Session, Sessions
@@ -131,7 +132,12 @@ class ConsoleGate:
             return "", f"Too many failed logins. Please wait {wait_s} seconds."
         for limit, key in limits:  # before anything is waited for, so that many at once count as many
             limit.take(key, now_us)
-        operator = await self._operators.get(name)
+        try:
+            operator = await self._operators.get(name)
+        except LedgerUnavailable:  # no failure of whoever logs in
+            for limit, key in limits:
+                limit.forgive(key)
+            raise
         async with self._comparing:
             good = await asyncio.to_thread(
                 fits, operator.password_hash if operator is not None else None, form.get("password", "")

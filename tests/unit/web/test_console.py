@@ -13,6 +13,7 @@ import structlog
 from argon2 import PasswordHasher
 
 from charging.door import LINES, LINES_S
+from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Status
 from charging.ledger.model import CREDIT, Balance
 from charging.service.operators import Operator, Operators, Role
@@ -202,6 +203,18 @@ async def test_so_many_passwords_are_compared_in_a_minute_whoever_asks(
     assert len(compared) == COMPARED_PER_MINUTE
     await place.shop.clock.advance(1)
     assert (await place.visitor()).http.cookies[COOKIE]
+
+
+async def test_a_login_while_the_ledger_is_away_is_no_failed_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(name: str) -> Operator | None:
+        raise LedgerUnavailable("it is away")
+
+    visitor = Visitor(place.app)
+    with monkeypatch.context() as patch:
+        patch.setattr(place.operators, "get", away)
+        for _ in range(LOGIN_TRIES + 1):
+            assert (await visitor.log_in()).status_code == 503
+    assert (await visitor.log_in()).status_code == 303
 
 
 async def test_failed_logins_from_many_addresses_fill_no_disk_with_log_lines(
