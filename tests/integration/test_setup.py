@@ -6,9 +6,11 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -94,13 +96,19 @@ def test_a_make_target_keeps_what_it_compiles() -> None:
     assert shown.stdout == "<>\n"
 
 
+def script(folder: Path) -> Path:
+    """`.ci/test`, in a folder where it runs that folder's tests."""
+    (folder / ".ci").mkdir()
+    made = folder / ".ci" / "test"
+    made.write_bytes((ROOT / ".ci" / "test").read_bytes())
+    return made
+
+
 def both_halves(folder: Path, pytest: str = f"{sys.executable} -m pytest") -> subprocess.CompletedProcess[str]:
     """`make test` of a folder's own tests."""
-    (folder / ".ci").mkdir()
-    (folder / ".ci" / "test").write_bytes((ROOT / ".ci" / "test").read_bytes())
     apart = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     return subprocess.run(
-        ["sh", folder / ".ci" / "test"],
+        ["sh", script(folder)],
         env=apart | {"PYTEST": pytest, "WORKERS": "0", "CALLERS": "0"},
         capture_output=True,
         text=True,
@@ -134,6 +142,43 @@ def test_a_run_that_was_killed_is_not_made_good_by_running_what_failed_before(tm
     (tmp_path / "killed").write_text("echo ran >>ran; exit 137\n")
     assert both_halves(tmp_path, pytest="sh killed").returncode == 137
     assert (tmp_path / "ran").read_text().split() == ["ran", "ran"], "each half once"
+
+
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_broken_off_leaves_nothing_of_either_half(tmp_path: Path, told: signal.Signals) -> None:
+    pids = tmp_path / "pids"
+    (tmp_path / "half").write_text("sleep 300 & echo $! $$ >>pids; wait\n")
+    run = subprocess.Popen(
+        ["env", "--default-signal=INT", "sh", script(tmp_path)],
+        env=os.environ | {"PYTEST": "sh half"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: pids.exists() and len(pids.read_text().split()) == 4, "both halves run")
+        run.send_signal(told)
+        assert run.wait(60) == 130
+        until(lambda: not any(runs(pid) for pid in pids.read_text().split()), "all that they had begun is gone")
+    finally:
+        run.kill()
+        for pid in pids.read_text().split():
+            if runs(pid):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def runs(pid: str) -> bool:
+    """Whether there is such a process, which is not one that has ended and that nobody has waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_yanked_version_is_installed_and_told_with_what_to_do(folder: Path, index: Index) -> None:
