@@ -5,18 +5,25 @@ So a page shows what the interface says, and an act is checked and carried out a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
+from charging.clock import MICROSECONDS
 from charging.service.actor import acting
 from charging.service.service import Service
 from charging.web.api import resources
 from charging.web.forward import PING_S
 
 TIMEOUT_S = 60
+FRESH_US = MICROSECONDS
+"""How long an answer is shown again as it is, to whoever asks the same: pages ask by themselves, and some of what they
+ask costs the process that decides calls."""
 Document = dict[str, Any]
 _UNKNOWN = {"ledger_unavailable", "bug"}
 
@@ -33,6 +40,19 @@ class Problem(Exception):
         """Whether it may have been carried out: the same, with the same key, may be asked again."""
 
 
+@dataclass(slots=True)
+class _Recent:
+    """The last answer to a question, which one at a time asks."""
+
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    answered_us: int | None = None
+    """Monotonic."""
+    answer: Document | Problem = field(default_factory=dict)
+
+    def is_fresh(self, now_us: int) -> bool:
+        return self.answered_us is not None and now_us - self.answered_us < FRESH_US
+
+
 class Asks:
     """Requests."""
 
@@ -40,6 +60,7 @@ class Asks:
         """``daemon`` is asked for changes; ``None``: ``service`` makes them."""
         self.service = service
         self._daemon = daemon
+        self._recent: dict[object, _Recent] = {}
         transport = httpx.ASGITransport(resources(service, daemon), raise_app_exceptions=False)
         self._http = httpx.AsyncClient(transport=transport, base_url="http://console", timeout=TIMEOUT_S)
 
@@ -48,24 +69,51 @@ class Asks:
         given = {name: value for name, value in params.items() if value not in (None, "")}
         return _document(await self._http.get(path, params=given))
 
+    async def recent(self, path: str, **params: str | int | None) -> Document:
+        """The resource as it was a second ago at most, asked once for all who want it. Raises Problem."""
+        return await self._shared((path, *sorted(params.items())), lambda: self.get(path, **params))
+
+    async def _shared(self, question: object, ask: Callable[[], Awaitable[Document]]) -> Document:
+        """What ``ask`` answers, or has answered (also with a Problem) within FRESH_US."""
+        now_us = self.service.clock.now().mono_us
+        self._recent = {key: one for key, one in self._recent.items() if one.asking.locked() or one.is_fresh(now_us)}
+        one = self._recent.setdefault(question, _Recent())
+        async with one.asking:
+            if not one.is_fresh(self.service.clock.now().mono_us):
+                try:
+                    one.answer = await ask()
+                except Problem as problem:
+                    one.answer = problem
+                one.answered_us = self.service.clock.now().mono_us
+        if isinstance(one.answer, Problem):
+            raise one.answer
+        return one.answer
+
     async def order(
         self, method: str, path: str, body: Document | None, key: str, *, by: str, params: Mapping[str, str]
     ) -> Document:
         """A change that the operator ``by`` makes, at most once for each key. Raises Problem."""
         headers = {"Idempotency-Key": key}
         with acting(f"console:{by}"):
-            return _document(await self._http.request(method, path, json=body, headers=headers, params=dict(params)))
+            try:
+                answer = await self._http.request(method, path, json=body, headers=headers, params=dict(params))
+            finally:
+                self._recent.clear()  # who changes something sees it
+        return _document(answer)
 
     async def facts(self) -> Mapping[str, str]:
         """What the daemon says of itself. Raises Problem."""
         if self._daemon is None:
             return {}
-        try:
-            answer = await self._daemon.get("http://daemon/health", timeout=PING_S)
-        except httpx.HTTPError as error:
-            raise Problem(503, {"detail": f"the daemon does not answer ({type(error).__name__})"}) from error
-        facts: Mapping[str, str] = _document(answer)["facts"]
+        facts: Mapping[str, str] = (await self._shared("facts", partial(_health, self._daemon)))["facts"]
         return facts
+
+
+async def _health(daemon: httpx.AsyncClient) -> Document:
+    try:
+        return _document(await daemon.get("http://daemon/health", timeout=PING_S))
+    except httpx.HTTPError as error:
+        raise Problem(503, {"detail": f"the daemon does not answer ({type(error).__name__})"}) from error
 
 
 def path(*parts: str) -> str:

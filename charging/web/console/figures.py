@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, JournalLine
 from charging.pricing.money import format_euro, parse_euro
 from charging.service.money import reason_shown
+from charging.service.privacy import cdr_shown
 from charging.service.refusal import Refused
 from charging.service.service import Service
 
@@ -27,6 +29,7 @@ CALLER_DAYS = 14
 FRESH_US = 20 * MICROSECONDS
 """How long a day's figures are shown again as they are."""
 HOURS = 24
+HOUR_US = 3600 * MICROSECONDS
 
 
 @dataclass(slots=True)
@@ -63,13 +66,16 @@ class Figures:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._today: tuple[int, Today] | None = None
+        self._counting = asyncio.Lock()
 
     async def today(self) -> Today:
-        """At most FRESH_US old. Raises LedgerUnavailable."""
-        now_us = self._service.clock.now().wall_us
-        if self._today is None or not 0 <= now_us - self._today[0] < FRESH_US:
-            self._today = (now_us, await self._count(now_us))
-        return self._today[1]
+        """At most FRESH_US old, counted once for all who ask. Raises LedgerUnavailable."""
+        async with self._counting:
+            now_us = self._service.clock.now().wall_us
+            if self._today is None or not 0 <= now_us - self._today[0] < FRESH_US:
+                counted = await self._count(now_us)
+                self._today = (self._service.clock.now().wall_us, counted)
+            return self._today[1]
 
     async def _count(self, now_us: int) -> Today:
         tariff = self._service.tariff()
@@ -89,12 +95,14 @@ class Figures:
         counted.complete = rows < ROWS_MAX
         return counted
 
-    async def _cdrs(self, since_us: int, account: str | None = None) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+    async def _cdrs(
+        self, since_us: int, account: str | None = None, until_us: int | None = None
+    ) -> AsyncIterator[tuple[int, dict[str, Any]]]:
         """Up to ROWS_MAX, the oldest first."""
         after: tuple[int, str] | None = None
         for _ in range(ROWS_MAX // PAGE_ROWS):
             page = await self._service.cdrs(
-                account=account, since_us=since_us, until_us=None, after=after, limit=PAGE_ROWS
+                account=account, since_us=since_us, until_us=until_us, after=after, limit=PAGE_ROWS
             )
             if isinstance(page, Refused) or not page:
                 return
@@ -111,12 +119,9 @@ class Figures:
         return [cdr async for _, cdr in self._cdrs(since_us, account)][: -FOUND_MAX - 1 : -1]
 
     async def call(self, session: str, account: str) -> dict[str, Any] | None:
-        """The CDR of a call of the last days."""
-        since_us = self._service.clock.now().wall_us - 92 * 86_400 * MICROSECONDS
-        async for _, cdr in self._cdrs(since_us, account):
-            if cdr.get("session") == session:
-                return cdr
-        return None
+        """The CDR of a call that is over; ``None``: there is none that can be read."""
+        row = await self._service.cdr(account, session)
+        return None if isinstance(row, Refused) else cdr_shown(row.document)
 
     async def search(self, sought: str) -> Found:
         """Accounts by id (or how it begins) or mail address, numbers, and calls of a caller. Raises LedgerError."""
@@ -149,13 +154,19 @@ class Figures:
                 return
 
     async def _by_caller(self, caller: str, found: Found) -> None:
-        since_us = self._service.clock.now().wall_us - CALLER_DAYS * 86_400 * MICROSECONDS
-        rows = 0
-        async for _, cdr in self._cdrs(since_us):
-            rows += 1
-            if cdr.get("caller") == caller and not cdr.get("withheld"):
-                found.calls.insert(0, cdr)
-        found.complete = rows < ROWS_MAX
+        """Hour by hour, the newest first: a store reads the oldest of a span first."""
+        until_us, rows = self._service.clock.now().wall_us + HOUR_US, 0
+        for _ in range(CALLER_DAYS * HOURS + 1):
+            of_hour = []
+            async for _, cdr in self._cdrs(until_us - HOUR_US, until_us=until_us):
+                rows += 1
+                if cdr.get("caller") == caller and not cdr.get("withheld"):
+                    of_hour.append(cdr)
+            found.calls += of_hour[::-1]
+            until_us -= HOUR_US
+            if rows >= ROWS_MAX or len(found.calls) >= FOUND_MAX:
+                found.complete = False
+                break
         del found.calls[FOUND_MAX:]
 
 

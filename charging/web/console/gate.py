@@ -38,6 +38,8 @@ FIELDS_MAX = 50
 NAME_TIMES = 20
 """How many times as many failed logins as one address may have, one name may have from all of them."""
 COMPARED_AT_ONCE = 2
+REQUESTS_PER_MINUTE = 300
+"""Of one login: some pages that ask every two seconds, and a person."""
 COMPARED_PER_MINUTE = 600
 """Each is tens of milliseconds of a processor."""
 BODY_S = 10
@@ -76,6 +78,7 @@ class ConsoleGate:
         self._operators = operators
         self._clock = clock
         self.sessions = Sessions(clock, settings.idle_min * 60, settings.session_h * 3600)
+        self._requests = Limits(REQUESTS_PER_MINUTE)
         of_name = Limits(NAME_TIMES * settings.failed_logins_per_minute)
         self._by = (Limits(settings.failed_logins_per_minute), of_name, Limits(COMPARED_PER_MINUTE))
         """Of an address, of a name, and of all."""
@@ -108,6 +111,8 @@ class ConsoleGate:
         session = self.sessions.find(request.cookies.get(COOKIE, ""), by_click=is_click(request))
         if session is None:
             return None
+        if wait_s := self._requests.take(session.csrf, self._clock.now().mono_us):
+            raise HTTPException(429, f"too many requests: close some of your pages, or wait {wait_s} s")
         known = await self._operators.get(session.operator.name)
         if known is None or known.changed_us != session.operator.changed_us:
             self.sessions.close(session)

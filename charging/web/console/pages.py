@@ -78,7 +78,7 @@ class Pages:
         found: list[Document] = []
         cursor = None
         for _ in range(10):
-            page = await self._asks.get("/calls", cursor=cursor, limit=100)
+            page = await self._asks.recent("/calls", cursor=cursor, limit=100)
             found += page["items"]
             cursor = page["next"]
             if cursor is None or len(found) >= 100:
@@ -154,7 +154,7 @@ class Pages:
     async def balance(self, visit: Visit) -> Response:
         """The account's figures, which its page asks for again and again."""
         account = visit.request.path_params["account"]
-        balance = await self._asks.get(path("accounts", account, "balance"))
+        balance = await self._asks.recent(path("accounts", account, "balance"))
         return self._shown.page(visit, "balance.html", {"balance": balance})
 
     async def journal(self, visit: Visit) -> Response:

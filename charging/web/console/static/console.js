@@ -5,6 +5,10 @@ document.getElementById("theme")?.addEventListener("click", () => {
   root.dataset.theme = dark ? "light" : "dark";
   localStorage.setItem("theme", root.dataset.theme);
 });
+// A page that nobody sees asks for nothing.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (document.hidden) event.preventDefault();
+});
 // A part that is asked again and again must not take the focus, or the reader's place in a table, with it.
 let place = null;
 document.addEventListener("htmx:beforeSwap", (event) => {
