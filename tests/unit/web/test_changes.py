@@ -21,6 +21,7 @@ async def door(shop: Shop) -> Door:
 
 async def test_what_a_token_does_is_noted_as_its_own_and_stands_in_the_journal(door: Door, shop: Shop) -> None:
     await shop.anna()
+    await shop.clock.advance(1)
     key = {"headers": {"Idempotency-Key": "order-1", HEADER: "cli:root"}, "json": {"amount": "10"}}
     await door("credit", "POST", "/v1/accounts/anna/top-ups", 201, **key)
     id = next(one.id for one in await door.tokens.all() if one.name == "credit")
@@ -28,7 +29,7 @@ async def test_what_a_token_does_is_noted_as_its_own_and_stands_in_the_journal(d
     assert (made["act"], made["actor"]) == ("account.made", "daemon")
     assert bought.pop("id")
     assert bought == {
-        "at": "2026-11-21T12:00:00.000+00:00",
+        "at": "2026-11-21T12:00:01.000+00:00",
         "act": "credit.topped_up",
         "actor": f"token:{id}",
         "account": "anna",
