@@ -43,6 +43,8 @@ SETTLE_S = 60
 REST_S = 30
 BATCH = 100
 PAGE_DOCUMENTS = 100
+PAGE_REST_S = 0.02
+"""After each page of a search through all notes in the process that decides calls; a page takes some milliseconds."""
 EXAMINED_MAX = 5_000
 """Notes that one request looks into; the next one goes on from there."""
 LINES_PAGE = 1_000
@@ -241,18 +243,28 @@ class Changes:
                 return
 
     async def hide(self, account: str) -> int:
-        """Take out of an account's notes what leads to a person; how many were changed. May be repeated."""
-        hidden = 0
-        async for noted in self.of_account(account):
-            for _ in range(TRIES_MAX):
-                document = await self._store.get_document(COLLECTION, noted.id)
-                change = None if document is None else _readable(document)
-                if document is None or change is None or (new := _without_people(change)) == change:
-                    break
-                if await self._store.update_document(replace(document, body=_CODEC.dump(new))):
-                    hidden += 1
-                    break
+        """Take out of an account's notes what leads to a person; how many were changed. May be repeated. It looks into
+        every note there is, page by page, and rests after each: calls are decided in the same process."""
+        hidden, place = 0, ""
+        while documents := await self._store.list_documents(COLLECTION, place, PAGE_DOCUMENTS):
+            for document in documents:
+                if (change := _readable(document)) is not None and change.account == account:
+                    hidden += await self._hide(document.id)
+            place = documents[-1].id
+            if len(documents) == PAGE_DOCUMENTS:
+                await self._clock.sleep_until(self._clock.now().plus(PAGE_REST_S).mono_us)
         return hidden
+
+    async def _hide(self, id: str) -> bool:
+        """Whether there was something to take out."""
+        for _ in range(TRIES_MAX):
+            document = await self._store.get_document(COLLECTION, id)
+            change = None if document is None else _readable(document)
+            if document is None or change is None or (new := _without_people(change)) == change:
+                return False
+            if await self._store.update_document(replace(document, body=_CODEC.dump(new))):
+                return True
+        return False
 
     async def _counts(self, id: str, change: Change) -> bool:
         """Whether a change was made; one that cannot be found out is told in the log."""

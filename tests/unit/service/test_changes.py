@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -12,8 +13,9 @@ from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Language, Status
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
+from charging.service import changes as service_changes
 from charging.service.actor import UNKNOWN, acting, actor
-from charging.service.changes import EXAMINED_MAX, LINES_PAGE, SETTLE_S, Act, Change, Changes, Sought
+from charging.service.changes import EXAMINED_MAX, LINES_PAGE, PAGE_REST_S, SETTLE_S, Act, Change, Changes, Sought
 from charging.service.live import NoCalls
 from charging.service.numbers import NumberChanges
 from charging.service.refusal import Refused
@@ -387,3 +389,24 @@ async def test_what_is_known_of_a_customer_has_the_changes_and_erasing_hides_wha
 def test_a_record_says_its_change_and_is_equal_without_it() -> None:
     account = Account("anna", "light", status=Status.ACTIVE)
     assert replace(account, change="x") == account
+
+
+async def test_what_looks_into_every_note_rests_after_each_page(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs where calls are decided."""
+    monkeypatch.setattr(service_changes, "PAGE_DOCUMENTS", 2)
+    await shop.anna()
+    changes, pages = Changes(shop.store, shop.clock), []
+    for _ in range(5):
+        await changes.noted(Act.HUNG_UP, account="anna", after={"reason": "of a person"})
+    list_documents = shop.store.list_documents
+
+    async def watched(*asked: Any, **more: Any) -> Any:
+        pages.append(shop.clock.now().mono_us)
+        return await list_documents(*asked, **more)
+
+    monkeypatch.setattr(shop.store, "list_documents", watched)
+    hiding = asyncio.create_task(changes.hide("anna"), name="hiding")
+    while not hiding.done():
+        await shop.clock.advance(PAGE_REST_S)
+    assert hiding.result() == 5
+    assert len(set(pages)) == len(pages) > 2
