@@ -55,6 +55,7 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
         "/accounts/anna/subscription-payments",
         {"json": {"until": "2020-01-01"}},
     ),
+    ("POST", "/tokens/uses"): ("/tokens/uses", {"json": {"uses": {}}}),
     ("POST", "/accounts/{account}/subscription-corrections"): (
         "/accounts/anna/subscription-corrections",
         {"json": {"until": "2020-01-01"}},
