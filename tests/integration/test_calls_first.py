@@ -70,11 +70,20 @@ async def flood():
             writer.write(b"GET /metrics HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" * 20)
             await writer.drain()
     asking = asyncio.create_task(ask())
-    print(await reader.read(1) and "", flush=True)
+    if await reader.read(1):
+        print(flush=True)
     while await reader.read(65536):
         pass
+    asking.cancel()
+async def again():
+    while True:  # some are turned away: places are kept for /health
+        try:
+            await flood()
+        except OSError:
+            pass
+        await asyncio.sleep(0.5)
 async def main():
-    await asyncio.gather(*(flood() for _ in range(40)))
+    await asyncio.gather(*(again() for _ in range(40)))
 asyncio.run(main())
 """
 

@@ -192,7 +192,8 @@ def test_what_ships_differently_is_told_apart_from_what_was_edited(
         "changed  asterisk/extensions_charging.conf: ships differently; yours is as it was laid down",
         "edited   charging.yaml: ships differently, and you have edited yours",
         "         its new keys: privacy, privacy.cdr_numbers_days, privacy.keep_withheld_numbers, "
-        "privacy.decisions_days, privacy.decisions_most",
+        "privacy.decisions_days, privacy.decisions_most, editions, editions.folder, editions.gone_percent, "
+        "editions.jump_factor, editions.jump_percent",
         "new      grafana/charging.json: is new",
         "ended    prometheus/ended.yml: ships no more",
         "edited by you, and shipped as before: tariff.yaml",

@@ -19,8 +19,8 @@ def anna(charging: Command) -> str:
         ("account set anna --language de", "'--language': found 'de', expected one of 'nl', 'en'"),
         (
             "token add x --scope all",
-            "'--scope': found 'all', expected one of 'read', 'credit', 'fax', 'minutes', 'numbers', 'accounts', "
-            "'correct', 'calls', 'operate'",
+            "'--scope': found 'all', expected one of 'read', 'audit', 'credit', 'fax', 'minutes', 'numbers', "
+            "'accounts', 'correct', 'calls', 'operate'",
         ),
         ("number set 1 --paid-voicemail 1", "'--paid-voicemail': found '1', expected one of 'yes', 'no', 'plan'"),
         ("tariff quote 1 --seconds x", "'--seconds' / '-s': found 'x', expected a whole number"),
