@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class ReadBalances:
     """Answered by BalancesRead."""
 
+    looks: bool = False
+    """Only to see whether there is more than what is reserved; else nothing is booked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Post:

@@ -62,6 +62,8 @@ class BalancesRead:
     """The account's balances now; ``None``: the ledger could not answer."""
 
     balances: Mapping[str, Balance] | None
+    looks: bool = False
+    """As it was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,6 +249,8 @@ class Session:
     check_mono_us: Annotated[int | None, VOLATILE] = None
     """When to ask the switch what it knows."""
     tick_mono_us: Annotated[int | None, VOLATILE] = None
+    look_mono_us: Annotated[int | None, VOLATILE] = None
+    """When to look whether another daemon has booked money that lets the call go on."""
     retry_mono_us: Annotated[int | None, VOLATILE] = None
     """When to try the ledger or the switch again."""
     newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)

@@ -60,7 +60,7 @@ from charging.call.switch_events import (
     TransferKind,
     TransferSeen,
 )
-from charging.call.transfers import extend, extend_transfer
+from charging.call.transfers import Extension, extend, extend_transfer
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
 from charging.ledger.model import CREDIT
@@ -79,6 +79,9 @@ BRIDGE_LEFT_GRACE_S = 2
 
 ANSWER_GRACE_MS = 5000
 """Between a leg's answer and its bridge."""
+
+MOVED_BY_MONEY = frozenset({Short.MONEY, Short.DAY})
+"""Ends that come later where money comes, or another call gives some back; the others stay where they are."""
 
 PROMPT_CREDIT_LOW = "credit_low"
 PROMPT_MINUTES_LOW = "minutes_low"
@@ -366,6 +369,8 @@ def woke(session: Session, event: Woke, context: Context) -> Step:
         return _warn(session, context)
     if due(session.tick_mono_us, context):
         return _tick(session, event, context)
+    if due(session.look_mono_us, context):
+        return _look(session, event, context)
     return Step(session)
 
 
@@ -392,20 +397,31 @@ def prompt_played(session: Session, event: PromptPlayed, _context: Context) -> S
 
 def _tick(session: Session, event: Woke, context: Context) -> Step:
     """Charge only what is proven: over a silent link nothing is charged and nothing reserved."""
-    policy = context.policy
-    proven = event.proven_mono_us
-    silent = proven is None or context.now.mono_us - proven > policy.proof_max_age_s * MICROSECONDS
-    waits = session.pending is not None or session.left is not None or not session.anchored
-    if proven is None or silent or waits:
+    retry = context.in_s(context.policy.retry_s)
+    silent = _is_silent(event, context)
+    if silent or _waits(session):
         tells = (Tell(told.TickPostponed(silent)),) if silent else ()
-        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), tells)
+        return Step(replace(session, tick_mono_us=retry), tells)
     if not session.confirmed:
-        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (AskSwitch(),))
-    proven_ms = max(session.proven_ms, session.elapsed_ms(proven))
-    return Step(
-        replace(session, proven_ms=proven_ms, tick_mono_us=_next_tick(session, context)),
-        (ReadBalances(),),
-    )
+        return Step(replace(session, tick_mono_us=retry), (AskSwitch(),))
+    proven = _proven(session, event)
+    return Step(replace(proven, tick_mono_us=_next_tick(session, context)), (ReadBalances(),))
+
+
+def _is_silent(event: Woke, context: Context) -> bool:
+    proven = event.proven_mono_us
+    return proven is None or context.now.mono_us - proven > context.policy.proof_max_age_s * MICROSECONDS
+
+
+def _waits(session: Session) -> bool:
+    """Whether something must be known first."""
+    return session.pending is not None or session.left is not None or not session.anchored
+
+
+def _proven(session: Session, event: Woke) -> Session:
+    if event.proven_mono_us is None:
+        return session
+    return replace(session, proven_ms=max(session.proven_ms, session.elapsed_ms(event.proven_mono_us)))
 
 
 def _next_tick(session: Session, context: Context) -> int:
@@ -414,12 +430,22 @@ def _next_tick(session: Session, context: Context) -> int:
     return session.at(ticks * context.policy.tick_s).mono_us
 
 
-def _look_for_money(session: Session, context: Context) -> Session:
-    """A call that runs out ticks sooner where money may come unannounced (R22), from the moment it is known to."""
-    if session.short is Short.NO or not context.policy.short_poll_s:
-        return session
-    poll = context.in_s(context.policy.short_poll_s)
-    return replace(session, tick_mono_us=poll if session.tick_mono_us is None else min(session.tick_mono_us, poll))
+def _look(session: Session, event: Woke, context: Context) -> Step:
+    """Where money may come unannounced (R22), a call that runs out looks for it between its ticks. A look is a read: it
+    books only what lets the call go on."""
+    if session.short not in MOVED_BY_MONEY:
+        return Step(replace(session, look_mono_us=None))
+    session = _looks_again(session, context)
+    if _is_silent(event, context) or _waits(session) or not session.confirmed:
+        return Step(session)
+    return Step(_proven(session, event), (ReadBalances(looks=True),))
+
+
+def _looks_again(session: Session, context: Context) -> Session:
+    """From the moment it is known to run out."""
+    poll_s = context.policy.short_poll_s
+    looks = poll_s and session.short in MOVED_BY_MONEY
+    return replace(session, look_mono_us=context.in_s(poll_s) if looks else None)
 
 
 def funds_changed(session: Session, _event: FundsChanged, context: Context) -> Step:
@@ -448,12 +474,15 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     """Settle what is proven, reserve the next stretch."""
     policy = context.policy
     if event.balances is None:
-        return Step(replace(session, tick_mono_us=context.in_s(policy.retry_s)), (Tell(told.LedgerNotReached()),))
+        again = session if event.looks else replace(session, tick_mono_us=context.in_s(policy.retry_s))
+        return Step(again, (Tell(told.LedgerNotReached()),))
     if not session.held:  # not even its place among the account's calls: the ledger does not know it
         return reassert_within(session, event.balances, context)
     used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000) if session.confirmed else 0
     elapsed_s = session.elapsed_ms(context.now.mono_us) // 1000
     extension = extend(session, event.balances, used_s, elapsed_s + policy.reach_s)
+    if event.looks and not _goes_further(session, extension):
+        return Step(session)
     pending = extend_transfer(session, extension, event.balances, context.now.wall_us, context.now.mono_us)
     if pending is None:
         return _after_money(replace(session, short=extension.short), context)
@@ -480,6 +509,10 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
             return lose(session, outcome)
 
 
+def _goes_further(session: Session, extension: Extension) -> bool:
+    return bool(extension.funding) and extension.funding[-1].end_s > session.covered_s
+
+
 def _plan_anew(session: Session, _context: Context) -> Step:
     return Step(session, (ReadBalances(),))
 
@@ -495,7 +528,7 @@ def _replan(session: Session, context: Context) -> Step:
 
 def _after_money(session: Session, context: Context) -> Step:
     """The deadline follows the money; a warning that was given may be given again once the end is far (R22)."""
-    session = _look_for_money(session, context)
+    session = _looks_again(session, context)
     commands: tuple[Command, ...] = ()
     left_ms = session.covered_s * 1000 - session.elapsed_ms(context.now.mono_us)
     if session.warned and (session.short is not Short.MONEY or left_ms > context.policy.warn_before_s * 1000):

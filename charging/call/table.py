@@ -198,7 +198,8 @@ def wake_at(session: Record, policy: Policy) -> int | None:
     wishes: tuple[int | None, ...]
     match session.state:
         case State.RUNNING:
-            wishes = session.check_mono_us, session.tick_mono_us, retry, running.warn_at(session, policy.warn_before_s)
+            warn = running.warn_at(session, policy.warn_before_s)
+            wishes = session.check_mono_us, session.tick_mono_us, session.look_mono_us, retry, warn
         case State.ENDING:
             wishes = session.check_mono_us, None if session.pending is None else retry
         case State.SETTLING:

@@ -187,8 +187,8 @@ class SessionRunner:
     async def _ask_ledger(self, command: do.LedgerCommand) -> Event:
         try:
             match command:
-                case do.ReadBalances():
-                    return BalancesRead(await self._ledger.balances(self.session.account))
+                case do.ReadBalances(looks):
+                    return BalancesRead(await self._ledger.balances(self.session.account), looks)
                 case do.Post(transfer, grants):
                     return Posted(transfer, await self._ledger.apply(transfer, grants))
                 case do.Keep():
@@ -243,5 +243,5 @@ class SessionRunner:
 def _unknown(command: do.LedgerCommand) -> Event:
     """The ledger could not answer."""
     if isinstance(command, do.ReadBalances):
-        return BalancesRead(None)
+        return BalancesRead(None, command.looks)
     return Posted(command.transfer, None) if isinstance(command, do.Post) else KeptAnswer(None)
