@@ -285,8 +285,9 @@ LOG_METHODS = {"debug", "info", "warning", "error", "critical", "exception"}
 def log_events_that_are_sentences(module: Module) -> Iterator[str]:
     for call in calls_in(module):
         function = call.func
-        is_log = isinstance(function, ast.Attribute) and function.attr in LOG_METHODS
-        if not is_log or not re.search(r"log(ger)?$", _last_name(function.value).lower()) or not call.args:
+        if not isinstance(function, ast.Attribute) or function.attr not in LOG_METHODS or not call.args:
+            continue
+        if not re.search(r"log(ger)?$", _last_name(function.value).lower()):
             continue
         event = call.args[0]
         if not isinstance(event, ast.Constant) or not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)+", str(event.value)):

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import pytest
 
@@ -113,6 +114,13 @@ class Stranger:
             return status in self.statuses()
 
         await eventually(told, f"the SIP answer {status}")
+
+
+class Asked(TypedDict, total=False):
+    """What a stranger writes of himself."""
+
+    caller: str
+    headers: tuple[str, ...]
 
 
 @contextlib.asynccontextmanager

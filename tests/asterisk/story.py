@@ -111,7 +111,8 @@ class Story(Engine):
 
     async def shown(self) -> dict[str, Any]:
         """The balance as the website shows it, through the public interface."""
-        return (await self.website.get("/accounts/anna/balance")).raise_for_status().json()
+        balance: dict[str, Any] = (await self.website.get("/accounts/anna/balance")).raise_for_status().json()
+        return balance
 
     async def credit(self) -> str:
         """Euro; nothing of it is set aside, and CDRs and journal tell where the rest went."""
@@ -166,7 +167,9 @@ class Story(Engine):
         return found
 
     async def statement(self, month: str) -> dict[str, Any]:
-        return (await self.website.get(f"/accounts/anna/statements/{month}")).raise_for_status().json()
+        asked = await self.website.get(f"/accounts/anna/statements/{month}")
+        statement: dict[str, Any] = asked.raise_for_status().json()
+        return statement
 
     # --- the operator -----------------------------------------------------------------------------------------
 

@@ -29,11 +29,11 @@ serials = itertools.count(1)
 
 
 @contextlib.asynccontextmanager
-async def running_call(lab: Lab, **how: bool) -> AsyncIterator[tuple[Call, LabAmi, str]]:
+async def running_call(lab: Lab, *, talks: bool = True) -> AsyncIterator[tuple[Call, LabAmi, str]]:
     """A forwarded call, the daemon's AMI login with its least privilege, and the subscriber's channel by unique id."""
     ami = LabAmi(lab.switch.charging_ami)
     async with serving(forward(mobile.answers()), lab.agi_port):
-        call = await lab.place_call(NUMBER, hang_up_after_s=CALL_S, **how)
+        call = await lab.place_call(NUMBER, hang_up_after_s=CALL_S, talks=talks)
         await call.wait_state(CallState.ANSWERED)
         await ami.connect()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from charging.lab import Lab, mobile
 from tests.asterisk.operator_setup import SECOND_RING_GROUP, operator_setup
 from tests.asterisk.parties import NUMBER, decide, forward, operator_sets
 from tests.asterisk.raw_call import raw_call
-from tests.asterisk.raw_sip import stranger
+from tests.asterisk.raw_sip import Asked, stranger
 from tests.asterisk.stub_agi import StubAgi, serving
 from tests.asterisk.waiting import eventually
 
@@ -167,7 +168,7 @@ async def test_a_stranger_who_sends_no_fax_is_hung_up(lab: Lab) -> None:
         await eventually(is_over, "the call to be ended", 5)
 
 
-IDENTITIES = {
+IDENTITIES: dict[str, Callable[[str], Asked]] = {
     "From": lambda user: {"caller": f"<sip:{user}@carrier.example>"},
     "P-Asserted-Identity": lambda user: {"headers": (f"P-Asserted-Identity: <sip:{user}@carrier.example>",)},
     "Remote-Party-ID": lambda user: {
@@ -268,7 +269,7 @@ async def test_a_withheld_number_is_withheld_behind_a_ring_group_too(
     lab: Lab, tmp_path: Path, how: str, presentation: str
 ) -> None:
     caller, headers = (PRIVATE | OPEN)[how]
-    asked = {"caller": caller, "headers": (*headers, "History-Info: <sip:+31612345678@c.example>;index=1")}
+    asked: Asked = {"caller": caller, "headers": (*headers, "History-Info: <sip:+31612345678@c.example>;index=1")}
     async with operator_setup(lab), serving(forward(mobile.never_answers()), lab.agi_port) as stub:
         async with stranger(lab, tmp_path, SECOND_RING_GROUP, **asked) as call:
             await call.is_told(180)

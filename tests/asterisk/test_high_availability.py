@@ -184,9 +184,9 @@ async def test_recipe_for_high_availability_keeps_a_call_through_the_loss_of_red
             assert call.state is CallState.ANSWERED
             await charging(other.daemon.settings, "top-up", "anna", "10", "--id", "order-2")
             another = await talking(other)
-            for one in (call, another):
-                await one.hang_up()
-                await one.wait_end()
+            for running in (call, another):
+                await running.hang_up()
+                await running.wait_end()
             cdrs = await other.cdrs(2)
             await other.nothing_reserved(30)
             assert [cdr["proof"] for cdr in cdrs] == ["black_box", "black_box"]

@@ -46,14 +46,14 @@ def test_what_is_left_beside_the_tones_is_found() -> None:
 
 def test_a_gap_is_found_where_it_is_and_only_if_it_is_long_enough() -> None:
     sound = Sound(tone(0.5, hz600=-10) + tone(0.1) + tone(0.5, hz600=-10))
-    assert sound.gaps(600, below_db=-20) == [(pytest.approx(0.5), pytest.approx(0.6))]
+    assert sound.gaps(600, below_db=-20) == [pytest.approx((0.5, 0.6))]
     assert sound.gaps(600, below_db=-20, longer_than_s=0.11) == []
     assert sound.gaps(600, 0.62, 1.0, below_db=-20) == []
 
 
 def test_presence_is_the_first_and_the_last_moment() -> None:
     sound = Sound(tone(0.2) + tone(0.2, hz1500=-10) + tone(0.2) + tone(0.2, hz1500=-10))
-    assert sound.presence(1500, above_db=-20) == (pytest.approx(0.2), pytest.approx(0.8))
+    assert sound.presence(1500, above_db=-20) == pytest.approx((0.2, 0.8))
     assert sound.seconds_of_tone(1500, above_db=-20) == pytest.approx(0.4)
     assert sound.presence(600, above_db=-20) is None
 

@@ -19,7 +19,7 @@ async def test_a_call_is_charged_with_exactly_what_init_laid_down(tmp_path: Path
     """Only ports, and where the lab's switch sees the prompts, are set as an operator would."""
     folder = tmp_path / "shop"
     command = install(tmp_path / "venv", [build_wheel(ROOT, tmp_path)])
-    await asyncio.to_thread(subprocess.run, [command, "init", folder], check=True, cwd="/")
+    await asyncio.to_thread(lambda: subprocess.run([command, "init", folder], check=True, cwd="/"))
     shop = Shop((command, "--config", folder / "charging.yaml"), folder)
     async with Lab(config=folder / "asterisk", prompts=folder / "prompts") as lab:
         assert lab.switch.charging_ami.secret == (folder / "ami.secret").read_text().strip()

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,7 +57,7 @@ def modes(machine: CleanMachine, *paths: str) -> list[str]:
 
 
 async def test_the_debian_package_installs_starts_charges_upgrades_and_goes(
-    machine: CleanMachine, dist: Path, tmp_path: Path, record_property: pytest.RecordProperty
+    machine: CleanMachine, dist: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     (package,) = machine.put(dist, "charging_*.deb")
     began = time.monotonic()
@@ -136,7 +136,7 @@ def test_the_demo_is_a_package_beside_it(machine: CleanMachine, dist: Path) -> N
 
 
 async def test_the_wheel_installs_and_charges_for_an_ordinary_user(
-    machine: CleanMachine, dist: Path, tmp_path: Path, record_property: pytest.RecordProperty
+    machine: CleanMachine, dist: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     fetch_libraries(tmp_path / "libraries")
     for folder in (tmp_path / "libraries", dist):

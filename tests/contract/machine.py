@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.books.verify import verify
@@ -75,7 +76,7 @@ class Machine(RuleBasedStateMachine):
     def set_up(self) -> None:
         self._stores = self._runner.run(_awaited(self._make()))
         for account in ("a", "b"):
-            self._same(lambda store, account=account: store.put_account(Account(account, "voice_free")))
+            self._of(account, lambda store, account: store.put_account(Account(account, "voice_free")))
             self._apply(Transfer("start", account, Kind.TOP_UP, 1, (Leg("credit", 200),)))
 
     def teardown(self) -> None:
@@ -168,21 +169,21 @@ class Machine(RuleBasedStateMachine):
     def same_balances_and_sessions(self) -> None:
         if self._stores:
             for account in ("a", "b", "missing"):
-                self._same(lambda store, account=account: _dict(store.balances(account)))
+                self._of(account, lambda store, account: _dict(store.balances(account)))
             self._same(lambda store: _list(store.sessions()))
             self._same(lambda store: _list(store.sessions("x", "a")))
 
     def _check_sound(self) -> None:
         for account in ("a", "b", "missing"):
-            self._same(lambda store, account=account: _drained(store.journal(account)))
-            self._same(lambda store, account=account: _list(store.journal_page(account, 9, 4)))
-            self._same(lambda store, account=account: _list(store.cdrs(account=account)))
-            self._same(lambda store, account=account: _list(store.numbers(account)))
+            self._of(account, lambda store, account: _drained(store.journal(account)))
+            self._of(account, lambda store, account: _list(store.journal_page(account, 9, 4)))
+            self._of(account, lambda store, account: _list(store.cdrs(account=account)))
+            self._of(account, lambda store, account: _list(store.numbers(account)))
         self._same(lambda store: _list(store.cdrs(since_us=3, until_us=15, limit=5)))
         self._same(lambda store: _drained(store.accounts()))
         self._same(lambda store: _list(store.accounts_page("a", 1)))
         for address in NUMBERS:
-            self._same(lambda store, address=address: _list(store.accounts_of_mail(address, 2)))
+            self._of(address, lambda store, address: _list(store.accounts_of_mail(address, 2)))
         self._same(lambda store: _list(store.numbers_page("+3120", 2)))
         findings = self._same(lambda store: _drained(verify(store)))
         assert {finding.fault for finding in findings} <= {"negative"}, findings
@@ -201,6 +202,9 @@ class Machine(RuleBasedStateMachine):
         self._sent.append((transfer, grants))
         self._same(lambda store: _comparable(store.apply(transfer, grants)))
 
+    def _of(self, subject: str, operation: Callable[[Store, str], Awaitable[Any]]) -> None:
+        self._same(lambda store: operation(store, subject))
+
     def _same(self, operation: Callable[[Store], Awaitable[Any]]) -> Any:
         """The answer that all stores give."""
         specified, *answers = [self._runner.run(_awaited(operation(store))) for store in self._stores]
@@ -208,6 +212,12 @@ class Machine(RuleBasedStateMachine):
             self._differed = answer != specified
             assert answer == specified, f"{type(store).__name__}: {answer}, but the specification: {specified}"
         return specified
+
+
+def run_machine(make: Callable[[], Awaitable[Sequence[Store]]], how: settings) -> None:
+    """Runs of what ``make`` makes empty. Raises AssertionError at the first difference."""
+    factory: Any = lambda: Machine(make)  # noqa: E731  Hypothesis takes any factory, though its types say a class
+    run_state_machine_as_test(factory, settings=how)
 
 
 def _grants(account: str, granted: list[int]) -> list[Transfer]:

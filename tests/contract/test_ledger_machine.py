@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from charging.ledger.memory import MemoryStore
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.ledger.sqlite.store import SqliteStore
 from tests.contract.conftest import empty_url
-from tests.contract.machine import Machine
+from tests.contract.machine import run_machine
 from tests.integration.redis_servers import RedisServer
 
 SETTINGS = settings(
@@ -38,7 +37,7 @@ def test_sqlite_answers_as_specified(tmp_path: Path) -> None:
     async def make() -> Sequence[Store]:
         return await opened(MemoryStore(), SqliteStore(Path(tempfile.mkdtemp(dir=tmp_path)) / "ledger.db"))
 
-    run_state_machine_as_test(lambda: Machine(make), settings=SETTINGS)
+    run_machine(make, SETTINGS)
 
 
 def test_redis_answers_as_specified(redis_server: RedisServer) -> None:
@@ -46,7 +45,7 @@ def test_redis_answers_as_specified(redis_server: RedisServer) -> None:
         redis_server.cli("flushall")
         return await opened(MemoryStore(), open_store(redis_server.url))
 
-    run_state_machine_as_test(lambda: Machine(make), settings=SETTINGS)
+    run_machine(make, SETTINGS)
 
 
 def test_a_redis_cluster_answers_as_specified(
@@ -55,4 +54,4 @@ def test_a_redis_cluster_answers_as_specified(
     async def make() -> Sequence[Store]:
         return await opened(MemoryStore(), open_store(empty_url("cluster", request, tmp_path)))
 
-    run_state_machine_as_test(lambda: Machine(make), settings=SETTINGS)
+    run_machine(make, SETTINGS)

@@ -246,7 +246,7 @@ def edit(old: str, new: str) -> Callable[[list[str]], list[str]]:
     return lambda lines: [line.replace(old, new) for line in lines]
 
 
-SPOILT = {
+SPOILT: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "cut short": (lambda lines: lines[:-1], "cut short"),
     "nothing": (lambda lines: [], "cut short"),
     "without its head": (lambda lines: lines[1:], "line 1: a record that is out of its place"),

@@ -88,7 +88,7 @@ async def test_a_cdr_that_was_archived_meanwhile_does_not_come_back(filled: Stor
 
 # --- one customer: told, and erased ---------------------------------------------------------------------------
 
-FINDINGS = {
+FINDINGS: dict[str, dict[str, object]] = {
     "s1": {"account": "a", "number": "", "answered_ms": 7000},
     "s8": {"number": "+31201112233", "fax_pages": 2},
     "s9": {"account": "a-b", "number": "+31209998877"},
@@ -188,9 +188,9 @@ async def test_an_account_in_use_is_not_erased(customer: Store) -> None:
     refused = await people.erase("a")
     assert isinstance(refused, Refused)
     assert refused.code is Code.CONFLICT
-    account = await customer.account("a")
-    assert account is not None
-    assert account.email == MAIL
+    kept = await customer.account("a")
+    assert kept is not None
+    assert kept.email == MAIL
 
 
 async def test_no_file_of_a_sqlite_ledger_still_has_what_was_erased(customer: Store) -> None:

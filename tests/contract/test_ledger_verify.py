@@ -19,6 +19,7 @@ from charging.ledger.model import (
     Balance,
     CdrRow,
     Closed,
+    JournalLine,
     Kept,
     Kind,
     Leg,
@@ -76,10 +77,13 @@ class Traffic:
         await self._apply(account, Kind.TOP_UP, (Leg("credit", 10**9),))
         while True:
             session = f"s{next(self._calls)}"
-            yield await self._apply(account, Kind.RESERVE, (Leg("credit", 0, 9),), session, Opened("x", "opened"))
-            yield await self._apply(account, Kind.EXTEND, (Leg("credit", -4, 2),), session, Kept("ticked", follows=1))
+            await self._apply(account, Kind.RESERVE, (Leg("credit", 0, 9),), session, Opened("x", "opened"))
+            yield
+            await self._apply(account, Kind.EXTEND, (Leg("credit", -4, 2),), session, Kept("ticked", follows=1))
+            yield
             ended = Closed('{"caller":"+31612345678"}', next(self._at_us), follows=2)
-            yield await self._apply(account, Kind.SETTLE, (Leg("credit", -3, -11),), session, ended)
+            await self._apply(account, Kind.SETTLE, (Leg("credit", -3, -11),), session, ended)
+            yield
 
     async def _apply(
         self,
@@ -182,11 +186,11 @@ class Interrupted(MemoryStore):
         await self._interrupt()
         return found
 
-    async def cdrs(self, **bounds: object) -> list[CdrRow]:  # type: ignore[override]
+    async def cdrs(self, **bounds: object) -> list[CdrRow]:
         await self._interrupt()
         return list(await super().cdrs(**bounds))  # type: ignore[arg-type]
 
-    async def journal(self, account: str, after: int = 0):  # type: ignore[no-untyped-def, override]
+    async def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
         await self._interrupt()
         while lines := [line async for line in super().journal(account, after)][:2]:
             for line in lines:
@@ -221,7 +225,8 @@ async def test_the_audit_is_exact_when_the_archive_comes_between_any_two_of_its_
                 if read == archived_at:
                     folder = tmp_path / str(archived_at)
                     await archive(store, 10**6, NOW_US, folder, lambda _: "2026-11", Counts())
-                yield await anext(calls)
+                await anext(calls)
+                yield
 
         store.interruption = happening()
         await assert_sound(store, EVERYDAY)
@@ -251,7 +256,8 @@ class Forgetful(MemoryStore):
     """A store whose list of accounts is empty."""
 
     async def account_ids(self) -> AsyncIterator[str]:
-        for account in ():
+        nobody: tuple[str, ...] = ()
+        for account in nobody:
             yield account
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -29,7 +29,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "fax-documents.md"
 ALL_S = 1800
 """For all of a family on a busy machine."""
 
-FAMILIES: dict[str, Callable[[], object]] = {
+FAMILIES: dict[str, Callable[[], Iterable[Odd]]] = {
     **{f"PDF: {family.__name__}": partial(pdfs.made_by, family) for family in pdfs.FAMILIES},
     **{f"TIFF: {family.__name__}": partial(tiffs.made_by, family) for family in tiffs.FAMILIES},
     "others": others.strangers,
@@ -63,7 +63,7 @@ black of CMYK was a grey of dots."""
 
 @cache
 def of_family(name: str) -> list[Odd]:
-    return list(FAMILIES[name]())  # type: ignore[call-overload]
+    return list(FAMILIES[name]())
 
 
 async def faxed(one: Odd, place: Path) -> str:

@@ -229,7 +229,7 @@ def broken() -> Iterator[tuple[Any, ...]]:
             else REFUSED
         )
         ink = (INK, INK) if answer is EITHER else ()
-        yield f"page 2 with {name}", made([BILEVEL, page(bar(1), 1, **more)]), answer, ink
+        yield f"page 2 with {name}", made([BILEVEL, page(bar(1), 1, 1, 1, **more)]), answer, ink
     empty = page(bar(1), 1)
     none = {tag: value for tag, value in empty[1].items() if tag != 279}
     yield "page without the bytes of its strips", made([(empty[0], none)]), EITHER

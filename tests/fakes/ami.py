@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkSettings
@@ -69,7 +70,7 @@ class FakeAmi:
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
-    async def __aenter__(self) -> FakeAmi:
+    async def __aenter__(self) -> Self:
         await self.listen()
         return self
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 TWICE = 2.3
 """Of what doubling the input may multiply the cost by, at most."""
@@ -23,7 +24,7 @@ def lines_run(work: Callable[[], object]) -> int:
     """How many lines ``work`` takes, whatever else the machine does."""
     count = 0
 
-    def step(_frame: object, event: str, _argument: object) -> object:
+    def step(_frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal count
         count += event == "line"
         return step
@@ -51,7 +52,7 @@ class _Steps:
         self.counting = False
         self.count = 0
 
-    def trace(self, frame: FrameType, _event: str, _argument: object) -> object:
+    def trace(self, frame: FrameType, _event: str, _argument: object) -> Any:
         if not self.counting or frame.f_code.co_filename.startswith(FAKES):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
@@ -61,7 +62,7 @@ class _Steps:
         if self.counting and event == "c_call" and not frame.f_code.co_filename.startswith(FAKES):
             self.count += C_CALL
 
-    def _step(self, _frame: FrameType, event: str, _argument: object) -> object:
+    def _step(self, _frame: FrameType, event: str, _argument: object) -> Any:
         self.count += self.counting and event == "opcode"
         return self._step
 
@@ -96,7 +97,7 @@ def threads_counted() -> Iterator[None]:
     try:
         yield
     finally:
-        threading.settrace(None)  # type: ignore[arg-type]  # typeshed does not know that it takes it back
+        threading.settrace(None)
         threading.setprofile(None)
 
 

@@ -109,7 +109,8 @@ def within_maximum(rate: Rate, amount: int) -> int:
         return amount
     quantum = 10 ** (6 - rate.decimals)
     most = Fraction(rate.max_cost) * (1 + Fraction(rate.vat_added, 10_000))
-    return min(amount, floor(most / quantum) * quantum)
+    rounded_down: int = floor(most / quantum) * quantum
+    return min(amount, rounded_down)
 
 
 def is_over_the_maximum(rate: Rate, exact: Fraction) -> bool:

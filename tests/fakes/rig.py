@@ -129,8 +129,8 @@ class Rig:
     async def subscriber(self, credit: int = 0, plan: str = "light", **number: object) -> str:
         await self.store.put_account(Account("anna", plan))
         fields: dict[str, object] = {"forward_to": TARGET, **number}
-        number = Number(NUMBER, "anna", **fields)  # type: ignore[arg-type]
-        await self.store.put_number(number, await self.store.number(NUMBER))
+        made = Number(NUMBER, "anna", **fields)  # type: ignore[arg-type]
+        await self.store.put_number(made, await self.store.number(NUMBER))
         if credit:
             await self.credit(credit)
         return "anna"

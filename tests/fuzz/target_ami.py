@@ -70,7 +70,7 @@ def check(data: bytes) -> None:
         _check_stream(data[1:])
 
 
-class _Transport:
+class _Transport(asyncio.Transport):
     is_aborted = False
 
     def abort(self) -> None:

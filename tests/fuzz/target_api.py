@@ -14,7 +14,6 @@ from urllib.parse import unquote
 import h11
 from starlette.types import Message
 
-from charging.ledger.documents import MemoryDocuments
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, JournalLine, Kind
 from charging.service.tokens import NewToken, Scope, Tokens
@@ -36,7 +35,7 @@ class _World:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore(self.clock)
-        tokens = Tokens(MemoryDocuments(), self.clock)
+        tokens = Tokens(MemoryStore(self.clock), self.clock)
         self.app = api_app(self._shop().service, tokens, Api(requests_per_minute=1_000_000))
         self.secrets = LOOP.run_until_complete(_secrets(tokens))
 

@@ -32,8 +32,8 @@ def read(data: bytes) -> None:
 
 
 def check(data: bytes) -> None:
-    for envelope in ({}, {"envelope_sender": "a@example.nl", "recipient": "fax+31201234567@example.nl"}):
-        letter = read_letter(data, **envelope)  # type: ignore[arg-type]  # of texts
+    for sender, recipient in (("", ""), ("a@example.nl", "fax+31201234567@example.nl")):
+        letter = read_letter(data, envelope_sender=sender, recipient=recipient)
         if letter is not None:
             _check_letter(letter, data)
 

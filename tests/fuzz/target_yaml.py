@@ -103,7 +103,9 @@ def _written(value: TextValue, indent: str = "") -> str:
         return "".join(f"\n{indent}- {_written(one, indent + ' ')}" for one in value)
     if isinstance(value, str):
         return _quoted(value)
-    return {dict: "{}", list: "[]"}.get(type(value), "")
+    if isinstance(value, dict):
+        return "{}"
+    return "" if value is None else "[]"
 
 
 def _key(text: str) -> str:

@@ -57,7 +57,7 @@ async def main(folder: Path, settings: Api) -> None:
     await store.open()
     clock = SystemClock()
     tariff = replace(make_tariff(), tables=FAX_TABLES)
-    switch = FakeSwitch(clock)
+    switch = FakeSwitch(clock)  # type: ignore[arg-type]  # what it asks of a clock, each has
     registry = _registry(store, switch, clock)
     service = Service(
         store=store,

@@ -105,7 +105,7 @@ class Mailbox:
         if what == "stall":
             await asyncio.sleep(STALL_S)
         if what == "drop":
-            assert server.transport is not None
+            assert isinstance(server.transport, asyncio.Transport)
             server.transport.abort()
         return what
 

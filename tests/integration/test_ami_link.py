@@ -47,7 +47,12 @@ def written(link: AmiLink, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     assert link._connection is not None
     transport, calls = link._connection._manager.protocol.transport, list[bytes]()
     write = transport.write
-    monkeypatch.setattr(transport, "write", lambda data: (calls.append(data), write(data)))
+
+    def noting(data: bytes) -> None:
+        calls.append(data)
+        write(data)
+
+    monkeypatch.setattr(transport, "write", noting)
     return calls
 
 

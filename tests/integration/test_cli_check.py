@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,7 +33,7 @@ async def ami() -> AsyncIterator[FakeAmi]:
     """An Asterisk that has everything; a call inside it is for the real one (tests/asterisk/test_check_live.py)."""
     fake = FakeAmi(commands=(*COMMANDS, "CoreSettings", "ShowDialPlan", "ModuleCheck", "VoicemailUsersList"))
     fake.answers["CoreSettings"] = lambda message: [success(message, ("AsteriskVersion", "22.10.1"))]
-    fake.answers["Getvar"] = values_of(CHARGING_AGI="127.0.0.1:4999")
+    fake.answers["Getvar"] = values_of({"CHARGING_AGI": "127.0.0.1:4999"})
     fake.answers["ShowDialPlan"] = dialplan_of([*SHIPPED, OWN])
     fake.answers["VoicemailUsersList"] = lambda message: listing(message, "VoicemailUserEntryComplete", [])
     fake.answers["DBGetTree"] = lambda message: [refusal(message, "Database entry not found")]
@@ -54,7 +54,9 @@ def dialplan_of(lines: list[Line]) -> Callable[[AmiMessage], Iterable[bytes]]:
     return lambda message: listing(message, "ShowDialPlanComplete", map(entry, lines))
 
 
-def values_of(clock_s: float = 0, **values: str) -> Callable[[AmiMessage], Iterable[bytes]]:
+def values_of(
+    values: Mapping[str, str] | None = None, *, clock_s: float = 0
+) -> Callable[[AmiMessage], Iterable[bytes]]:
     """The dialplan's globals, as shipped unless given, functions, and a clock that is so far ahead."""
     there = dict.fromkeys(("DB_EXISTS(charging/check)", "GROUP_COUNT(all@charging-check)"), "0")
     usual = {"PJSIP_ENDPOINT(trunk,allow_transfer)": "false", **there, **shipped_globals()}
@@ -62,7 +64,7 @@ def values_of(clock_s: float = 0, **values: str) -> Callable[[AmiMessage], Itera
     def answer(message: AmiMessage) -> Iterable[bytes]:
         name = message.get("Variable")
         now = {"STRFTIME(,UTC,%s.%6q)": f"{time.time() + clock_s:.6f}"}
-        return [success(message, ("Value", {**usual, **now, **values}.get(name, "")))]
+        return [success(message, ("Value", {**usual, **now, **(values or {})}.get(name, "")))]
 
     return answer
 
@@ -307,7 +309,7 @@ async def test_a_missing_permission_that_calls_can_do_without_is_a_warning(check
 
 async def test_a_dialplan_that_is_not_included_is_named_context_by_context(check: CheckLive, ami: FakeAmi) -> None:
     ami.answers["ShowDialPlan"] = dialplan_of([OWN])
-    ami.answers["Getvar"] = values_of(**dict.fromkeys(shipped_globals(), ""))
+    ami.answers["Getvar"] = values_of(dict.fromkeys(shipped_globals(), ""))
     ran = await check(ami)
     problems = "\n".join(graded(ran, "problem"))
     assert all(f"no context {context}:" in problems for context in contexts(SHIPPED))
@@ -348,7 +350,7 @@ async def test_a_disk_that_callers_can_fill_with_messages_is_told(
 async def test_a_dialplan_that_asks_where_no_daemon_listens_is_a_problem(
     check: CheckLive, ami: FakeAmi, asked: str
 ) -> None:
-    ami.answers["Getvar"] = values_of(CHARGING_AGI=asked)
+    ami.answers["Getvar"] = values_of({"CHARGING_AGI": asked})
     ran = await check(ami)
     assert ran.code == 1
     (problem,) = graded(ran, "problem")
@@ -360,7 +362,7 @@ async def test_a_dialplan_that_asks_where_no_daemon_listens_is_a_problem(
 async def test_a_dialplan_that_asks_where_the_daemon_listens_is_fine(
     check: CheckLive, ami: FakeAmi, asked: str
 ) -> None:
-    ami.answers["Getvar"] = values_of(CHARGING_AGI=asked)
+    ami.answers["Getvar"] = values_of({"CHARGING_AGI": asked})
     assert (await check(ami)).code == 0
 
 
@@ -369,12 +371,12 @@ async def test_a_daemon_that_listens_everywhere_is_reached_by_any_name_of_its_ma
     check: CheckLive, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch, asked: str, is_fine: bool
 ) -> None:
     monkeypatch.setattr(command, "SETTINGS", command.SETTINGS.replace("agi: {{", "agi: {{host: 0.0.0.0, "))
-    ami.answers["Getvar"] = values_of(CHARGING_AGI=asked)
+    ami.answers["Getvar"] = values_of({"CHARGING_AGI": asked})
     assert ((await check(ami)).code == 0) is is_fine
 
 
 async def test_a_daemon_that_is_asked_second_is_asked(check: CheckLive, ami: FakeAmi) -> None:
-    ami.answers["Getvar"] = values_of(CHARGING_AGI="10.0.0.9:4573", CHARGING_AGI_2="127.0.0.1:4999")
+    ami.answers["Getvar"] = values_of({"CHARGING_AGI": "10.0.0.9:4573", "CHARGING_AGI_2": "127.0.0.1:4999"})
     ran = await check(ami)
     assert (ran.code, graded(ran, "problem")) == (0, [])
     assert any("asks the daemon at 10.0.0.9:4573 and 127.0.0.1:4999" in line for line in graded(ran, "ok"))
@@ -403,7 +405,7 @@ async def test_another_branch_is_refused(check: CheckLive, ami: FakeAmi, version
 async def test_a_clock_that_is_another_than_ours_is_told(
     check: CheckLive, ami: FakeAmi, ahead_s: float, grade: str
 ) -> None:
-    ami.answers["Getvar"] = values_of(ahead_s)
+    ami.answers["Getvar"] = values_of(clock_s=ahead_s)
     assert any("clock" in line for line in graded(await check(ami), grade))
 
 
@@ -438,7 +440,7 @@ async def test_which_modules_are_needed_is_told_where_they_cannot_be_seen(check:
 async def test_without_what_counts_calls_faxes_are_refused_and_it_is_told(check: CheckLive, ami: FakeAmi) -> None:
     """Also to the shipped login, which may not see modules."""
     ami.answers["ModuleCheck"] = lambda message: [refusal(message, "Permission denied")]
-    ami.answers["Getvar"] = values_of(**{"GROUP_COUNT(all@charging-check)": ""})
+    ami.answers["Getvar"] = values_of({"GROUP_COUNT(all@charging-check)": ""})
     ran = await check(ami)
     assert ran.code == 1
     assert any("module func_groupcount is not loaded" in line for line in graded(ran, "problem"))
@@ -487,7 +489,7 @@ async def test_records_of_another_switch_id_are_counted_and_a_warning(check: Che
 async def test_a_dialplan_that_names_another_switch_id_is_a_warning(
     check: CheckLive, ami: FakeAmi, said: str, warnings: int
 ) -> None:
-    ami.answers["Getvar"] = values_of(CHARGING_AGI="127.0.0.1:4999", CHARGING_SWITCH=said)
+    ami.answers["Getvar"] = values_of({"CHARGING_AGI": "127.0.0.1:4999", "CHARGING_SWITCH": said})
     ran = await check(ami)
     assert ran.code == 0
     assert len(graded(ran, "warning")) == warnings

@@ -245,7 +245,7 @@ async def test_a_drain_pays_the_calls_that_run_and_says_what_to_do_next(place: P
         call = await rig.talking()
 
         async def while_time_goes_on(*arguments: str) -> Ran:
-            ran = asyncio.create_task(charging(*arguments))
+            ran = asyncio.ensure_future(charging(*arguments))
             while not ran.done():
                 await rig.clock.advance(0.05)
                 await asyncio.sleep(0)

@@ -15,10 +15,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from charging.door import listen
+from charging.door import CannotServe, listen
 from charging.lab.ports import free_port
 from charging.tasks import Tasks
-from charging.web.listen import CannotServe, Front, serve_port, serve_unix
+from charging.web.listen import Front, serve_port, serve_unix
 from charging.web.sockets import is_answered
 
 

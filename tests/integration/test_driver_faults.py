@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import aiosmtplib
@@ -58,6 +58,7 @@ async def test_a_fault_of_the_redis_driver_is_no_answer_and_passes(
 
     with monkeypatch.context() as patch:
         patch.setattr(AbstractConnection, step, stumbles)
+        calls: list[Callable[[], Awaitable[object]]]
         calls = [lambda: open_store(redis_url).open(), lambda: store.apply(asked)]
         for call in calls[: 1 if step == "connect_check_health" else 2]:  # the store that is open is connected
             with pytest.raises(LedgerUnavailable) as refused:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -173,6 +174,10 @@ async def test_r15_a_mail_server_that_is_away_is_seen_and_what_waits_goes_out_af
     assert "mail_server_failed" in post.log()
 
 
+def _swept_more_than(post: Post, times: int) -> bool:
+    return post.log().count("accounts_swept") > times
+
+
 async def test_r20_expiry_is_told_on_each_of_the_days_once_until_it_is_cured(post: Post, tmp_path: Path) -> None:
     """Anna does not use her credit for a year, Ben pays for his subscription by the year."""
     calendar = StoryTime(tmp_path / "clocks", at(TENTH, "10:00:00"))
@@ -185,7 +190,7 @@ async def test_r20_expiry_is_told_on_each_of_the_days_once_until_it_is_cured(pos
             sweeps = post.log().count("accounts_swept")
             calendar.move(at(day, "09:30:00"))
             daemon.send_signal(signal.SIGUSR1)
-            await eventually(lambda sweeps=sweeps: post.log().count("accounts_swept") > sweeps, "the morning's look")
+            await eventually(partial(_swept_more_than, post, sweeps), "the morning's look")
             await eventually(lambda: post.log().count('"notice_sent"') == post.log().count('"notice_put"'), "the mails")
         return post.subjects()[before:]
 

@@ -6,7 +6,9 @@ import asyncio
 import sqlite3
 import stat
 import threading
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,7 +100,12 @@ async def test_reads_of_one_turn_go_to_a_thread_together_and_fail_alone(
     monkeypatch.setattr("charging.ledger.sqlite.reader.LOOK_S", 60)  # opening the file may take its time here
     reader, handed = Reader(tmp_path / "ledger.db", timeout_s=20), list[int]()
     submit = reader._pool.submit
-    monkeypatch.setattr(reader._pool, "submit", lambda *work: (handed.append(len(reader._waiting)), submit(*work))[1])
+
+    def noting(*work: Any) -> Future[Any]:
+        handed.append(len(reader._waiting))
+        return submit(*work)
+
+    monkeypatch.setattr(reader._pool, "submit", noting)
     asked = [reader.rows("SELECT ?", (number,)) for number in range(TOGETHER_MAX)]
     answers = await asyncio.gather(*asked, reader.rows("SELECT oddity"), return_exceptions=True)
     assert answers[:-1] == [[(number,)] for number in range(TOGETHER_MAX)]

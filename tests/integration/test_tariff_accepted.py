@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,11 +84,15 @@ async def test_a_doubtful_edition_that_is_taken_back_waits_no_longer(pair: Pair)
     assert pair.prices() == (100_000, 100_000)
 
 
+def _both_have(pair: Pair, price: int) -> bool:
+    return pair.prices() == (price, price)
+
+
 async def test_each_edition_is_compared_with_the_one_before_it(pair: Pair) -> None:
     """So prices may rise step by step, in both processes, also past twice what they were once."""
     for price in (150_000, 220_000):
         pair.place.deck.write_text(EDITION.replace("0.10", f"0.{price // 10_000}"), encoding="utf-8")
-        await pair.until(lambda price=price: pair.prices() == (price, price))
+        await pair.until(partial(_both_have, pair, price))
     assert Accepted(pair.place.accepted.folder).digest() == pair.daemon.current().digest
     assert pair.waiting() == {""}
 

@@ -24,6 +24,10 @@ BROKEN = changed("price: 0.12", "price: O.12")
 WITH_DECK = SMALL.replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax")
 
 
+def _ignored(_problems: object, _digest: str) -> None:
+    """What a watcher says of a tariff with problems."""
+
+
 async def read_here(path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
     """In this process: how an edit is noticed is the same, and a child takes a second to start."""
     return read_files(path, files, decks)
@@ -229,7 +233,7 @@ async def test_what_was_read_at_the_start_is_not_read_again(tmp_path: Path) -> N
         return read_files(path, files, decks)
 
     tariff = load_tariff(path)
-    watcher = TariffWatcher(path, FakeClock(), tariff, good.append, lambda _: None, looked=looked, read=read_and_count)
+    watcher = TariffWatcher(path, FakeClock(), tariff, good.append, _ignored, looked=looked, read=read_and_count)
     for _ in range(3):
         await watcher.poll()
     assert read == []
@@ -258,7 +262,7 @@ async def test_reading_that_was_broken_off_is_told_and_tried_again_a_minute_late
 async def test_run_looks_every_second(tmp_path: Path) -> None:
     path = write(tmp_path)
     clock, good = FakeClock(), list[Tariff]()
-    watcher = TariffWatcher(path, clock, load_tariff(path), good.append, lambda problems: None, read=read_here)
+    watcher = TariffWatcher(path, clock, load_tariff(path), good.append, _ignored, read=read_here)
     task = asyncio.create_task(watcher.run(), name="watch")
     try:
         async with asyncio.timeout(20), clock.autojump(idle_s=0.001):

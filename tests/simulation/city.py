@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from agi.port import Answer, Declined, IncomingCall, Unproven
 from charging.call.model import Policy
+from charging.call.switch_events import SwitchEvent
 from charging.clock import MICROSECONDS
 from charging.engine.desk import Desk
 from charging.errors import ChargingError
@@ -166,7 +168,11 @@ class City:
             short_poll_s=int(shared or setting.switches > 1),
         )
         for index, switch in enumerate(self.switches):
-            switch.deliver = lambda event, index=index: [one.line.deliver(event) for one in self.of(index)]  # type: ignore[misc]
+            switch.deliver = partial(self._deliver, index)
+
+    def _deliver(self, switch: int, event: SwitchEvent) -> None:
+        for daemon in self.of(switch):
+            daemon.line.deliver(event)
 
     # --- who and where ----------------------------------------------------------------------------------------
 
@@ -378,8 +384,8 @@ class City:
             return
         switch.fail(call.session, "NOANSWER" if ring_s >= answer.ring_s else "BUSY")
         said = await self._ask(caller.switch, lambda desk: desk.unanswered(call.session, call.status))
-        if not call.caller_alive:
-            return
+        if not call.caller_alive:  # he was, before the question
+            return  # type: ignore[unreachable]
         if said is None:
             await self._voicemail(caller, call.session, after, "fallback")
         elif said.decision == "voicemail":

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, cast
 
 from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
+from charging.call.storage import Record
 from charging.call.switch_events import SwitchEvent
 from charging.clock import Instant
 from charging.engine.desk import Desk
@@ -378,6 +379,6 @@ class Daemon:
                 await self.clock.sleep_until(self.clock.now().plus(RECONNECT_S).mono_us)
                 self.line.came_up.set()
 
-    def _observe(self, what: Told, _session: object = None) -> None:
+    def _observe(self, what: Told, session: Record | None = None) -> None:
         assert not isinstance(what, UnexpectedEventMet), what
         self.counts[f"told {name_of(type(what))}"] += 1

@@ -187,7 +187,7 @@ class Workload:
         await self._toggle_daemon()
         await self.rig.clock.advance(self.chance.choice((1, 40)))
         await self._toggle_daemon()
-        self.rig.switch.set_deadline = _not_obeyed  # type: ignore[method-assign]
+        self.rig.switch.set_deadline = _not_obeyed  # type: ignore[method-assign, assignment]
         await self.rig.clock.advance(self.chance.choice((1.5, 62)))
         await self._toggle_daemon()
         del self.rig.switch.set_deadline

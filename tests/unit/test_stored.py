@@ -66,7 +66,7 @@ class Maker:
         made = {bool: True, int: self.made, str: f"text-{self.made}", date: date(2026, 1, 1 + self.made % 28)}
         return made[kind]
 
-    def whole(self, kind: type[Any]) -> Any:
+    def whole(self, kind: Any) -> Any:
         hints = get_type_hints(kind, include_extras=True)
         return kind(**{one.name: self.of_field(one, hints[one.name]) for one in fields(kind) if one.init})
 

@@ -133,7 +133,7 @@ async def test_of_many_orders_that_are_late_as_many_as_a_call_has_are_told_again
         return await action(name, fields)
 
     action = link.action
-    link.action = slowly  # type: ignore[method-assign,assignment]
+    link.action = slowly  # type: ignore[method-assign]
     tasks = [asyncio.create_task(control.set_deadline(uid, clock.now().plus(60))) for uid in calls]
     await clock.advance(10)
     assert {await task for task in tasks} == {DeadlineOutcome.SET_LATE}

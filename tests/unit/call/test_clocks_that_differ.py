@@ -338,7 +338,7 @@ async def test_after_two_restarts_with_a_tick_in_between_the_call_is_cut_where_i
         await rig.clock.advance(110)
         await rig.kill_daemon()
         if not reaches:
-            rig.switch.set_deadline = never_obeyed  # type: ignore[method-assign]
+            rig.switch.set_deadline = never_obeyed  # type: ignore[method-assign, assignment]
         await rig.start_daemon()
         await rig.clock.advance(1)
         assert len(rig.heard("tick_posted")) == 2

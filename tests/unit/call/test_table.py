@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from charging.call.commands import AskSwitch, HangUp, ReadBalances, ReadBlackBox, SetDeadline, Tell
+from charging.call import table
+from charging.call.commands import AskSwitch, Command, HangUp, ReadBalances, ReadBlackBox, SetDeadline, Tell
 from charging.call.events import BlackBoxRead, ClockJumped, Event, Leg, SwitchSaid, SwitchSilent, Woke
 from charging.call.model import Policy, Session, State, from_json
 from charging.call.switch_events import (
@@ -21,7 +22,6 @@ from charging.call.switch_events import (
     TransferKind,
     TransferSeen,
 )
-from charging.call.table import TABLE, step
 from charging.call.told import EventContradicted
 from charging.clock import Instant
 from charging.errors import UnexpectedEvent
@@ -66,6 +66,12 @@ def running(**changes: object) -> Session:
     return replace(session, **changes)  # type: ignore[arg-type]
 
 
+def step(session: Session, event: Event, now: Instant, policy: Policy) -> tuple[Session, tuple[Command, ...]]:
+    after, commands = table.step(session, event, now, policy)
+    assert isinstance(after, Session)
+    return after, commands
+
+
 def leg(uid: str, *, bridged: bool = True, left_ms: int | None = 110_000) -> Leg:
     return Leg(uid, bridged=bridged, up=True, time_left_ms=left_ms)
 
@@ -75,7 +81,7 @@ def hung_up(commands: Iterable[object]) -> set[str]:
 
 
 def test_every_state_but_closed_has_its_rows() -> None:
-    assert set(TABLE) == set(State) - {State.CLOSED}
+    assert set(table.TABLE) == set(State) - {State.CLOSED}
 
 
 def test_event_that_cannot_come_is_an_error() -> None:
@@ -301,7 +307,7 @@ def test_call_that_the_list_lacks_is_not_charged_by_the_links_proof_until_it_was
     waiting, commands = step(unanswered, Woke(NOW.mono_us), NOW, POLICY)
     assert (waiting.proven_ms, commands) == (0, (AskSwitch(),))
     seen, _ = step(waiting, SwitchSaid(NOW.mono_us, leg("caller"), leg("callee")), NOW, POLICY)
-    assert step(seen, Woke(NOW.mono_us), NOW, POLICY).commands == (ReadBalances(),)
+    assert step(seen, Woke(NOW.mono_us), NOW, POLICY)[1] == (ReadBalances(),)
 
 
 def test_dialling_of_another_channel_makes_no_forwarded_leg() -> None:

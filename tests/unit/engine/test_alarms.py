@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -32,7 +33,7 @@ async def alarms(clock: FakeClock) -> AsyncIterator[Alarms]:
 async def test_they_ring_in_the_order_of_time_and_never_too_early(alarms: Alarms, clock: FakeClock) -> None:
     rung: list[str] = []
     for name, in_s in (("third", 9), ("first", 1), ("second", 5)):
-        alarms.set(clock.now().plus(in_s).mono_us, lambda name=name: rung.append(name))
+        alarms.set(clock.now().plus(in_s).mono_us, partial(rung.append, name))
     await clock.advance(0.99)
     assert rung == []
     await clock.advance(0.01 + TOGETHER_S)
@@ -53,7 +54,7 @@ async def test_an_earlier_one_that_comes_later_rings_first(alarms: Alarms, clock
 async def test_what_is_due_already_rings_at_once(alarms: Alarms, clock: FakeClock) -> None:
     rung: list[int] = []
     for at_us in (clock.now().mono_us, clock.now().mono_us - 1):
-        alarms.set(at_us, lambda at_us=at_us: rung.append(at_us))
+        alarms.set(at_us, partial(rung.append, at_us))
     await settle()
     assert len(rung) == 2
 

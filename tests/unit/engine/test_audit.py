@@ -30,7 +30,7 @@ async def confirmed(rig: Rig) -> FakeCall:
 
 def woken(rig: Rig, call: FakeCall) -> list[Event]:
     """The answers of the switch that wake the call's task from now on."""
-    runner, heard = rig.runner_of(call), []
+    runner, heard = rig.runner_of(call), list[Event]()
     offer = runner.offer
 
     def noting(event: Event) -> None:

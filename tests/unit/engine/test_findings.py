@@ -94,7 +94,7 @@ async def test_record_is_compared_with_the_cdr_after_a_restart(rig: Rig) -> None
 
 async def test_record_stays_in_the_switch_while_the_finding_cannot_be_kept(rig: Rig) -> None:
     call = await booked_without_record(rig)
-    kept, rig.store.put_document = rig.store.put_document, _out_of_reach  # type: ignore[method-assign]
+    kept, rig.store.put_document = rig.store.put_document, _out_of_reach  # type: ignore[method-assign, assignment]
     rig.switch.records[call.session] = record(20_000)
     await rig.clock.advance(LOOKED_S)
     assert list(rig.switch.records) == [call.session]

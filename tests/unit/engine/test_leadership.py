@@ -12,7 +12,7 @@ from typing import NoReturn, cast
 import pytest
 
 from agi.port import Declined
-from charging.call.model import Policy
+from charging.call.model import Policy, Session
 from charging.call.switch_events import SwitchEvent
 from charging.clock import MICROSECONDS
 from charging.engine.leadership import LeaseKeeper
@@ -167,8 +167,8 @@ async def test_only_daemon_takes_its_calls_up_again_as_soon_as_it_hears_the_swit
     assert not one.keeper.holds
     one.link.up = True
     await one.rig.clock.advance(1.1)
-    assert one.keeper.holds
-    await one.rig.clock.advance(100)
+    assert one.keeper.holds  # which mypy believes as it was
+    await one.rig.clock.advance(100)  # type: ignore[unreachable]
     assert not call.ended.is_set()
     await one.rig.hang_up(call)
     assert (await one.rig.balance()).posted == 10 * EURO - 203 * SECOND
@@ -394,9 +394,11 @@ async def test_holder_that_was_frozen_and_wakes_late_orders_and_books_nothing(pa
     assert not call.ended.is_set()
     deadlines = len(two.rig.switch.deadlines)
     woken = asyncio.create_task(frozen.run())
+    assert isinstance(frozen.session, Session)
     frozen.session = replace(frozen.session, retry_mono_us=0, enforced_s=1)
     await two.rig.clock.advance(0.5)
     assert len(two.rig.switch.deadlines) == deadlines, "orders nothing"
+    assert isinstance(frozen.session, Session)
     frozen.session = replace(frozen.session, tick_mono_us=0, retry_mono_us=None)
     await two.rig.clock.advance(65)
     assert one.rig.heard("session_lost"), "and books nothing"

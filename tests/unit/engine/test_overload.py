@@ -10,6 +10,7 @@ from itertools import repeat
 import pytest
 
 from charging.call.model import Session
+from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Instant
 from charging.engine import told
 from charging.engine.desk import Desk
@@ -28,7 +29,7 @@ class Told:
         self.words: list[str] = []
         self.late_s: list[float] = []
 
-    def __call__(self, what: told.Told, _session: object = None) -> None:
+    def __call__(self, what: told.Told, session: Record | None = None) -> None:
         self.words.append(told.name_of(type(what)))
 
 

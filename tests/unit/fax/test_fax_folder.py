@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -150,6 +151,7 @@ async def test_folder_that_is_there_keeps_its_mode(tmp_path: Path, clock: FakeCl
 
 def a_fax(paper: str) -> Fax:
     now = FakeClock().now()
+    words: dict[str, Any]
     words = {name: "x" for name in ("id", "account", "number", "target", "plan", "switch", "document", "tariff")}
     return Fax(**words, pages=2, price=1, digest="ab" * 32, paper=paper, opened=now, dial_by=now)
 

@@ -39,7 +39,7 @@ class Counted(bytes):
 
     def __getitem__(self, key: object) -> Any:
         self.reads += 1
-        return super().__getitem__(key)  # type: ignore[index]
+        return super().__getitem__(key)  # type: ignore[call-overload]
 
 
 def overlapping(pages: int, entries: int, apart: int) -> Counted:

@@ -45,7 +45,7 @@ def test_text_comes_first_and_html_beside_it_in_utf8_and_seven_bits() -> None:
     parts = list(found.iter_parts())
     assert [part.get_content_type() for part in parts] == ["text/plain", "text/html"]
     assert [part.get_content_charset() for part in parts] == ["utf-8", "utf-8"]
-    text, html = (part.get_content() for part in parts)  # type: ignore[attr-defined]
+    text, html = (part.get_content() for part in parts)
     assert text.replace("\r\n", "\n") == WORDS.text
     assert html.strip() == WORDS.html
 

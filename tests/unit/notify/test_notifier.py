@@ -250,7 +250,7 @@ async def test_what_is_touched_is_looked_at_soon(office: Office) -> None:
 
 
 async def test_touched_during_a_look_means_another_look(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = []
+    looks: list[str] = []
     look = office.notifier.look
 
     async def slow(account: str) -> list[Notice]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from charging.ledger.accounts import Number, Status
+from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.model import CREDIT, Balance, bundle
 from charging.notify.missed import Batch, Call, Missed
 from charging.notify.model import (
@@ -19,6 +19,7 @@ from charging.notify.model import (
     NoticeKind,
 )
 from charging.notify.policy import Standing, can_answer, due, forward_cost, missed_calls
+from charging.pricing.rate import Step
 from charging.tariff.tariff import Destination, Price, RateTable
 from tests.fakes.clock import START_WALL_US as NOW
 from tests.fakes.rig import EURO, NUMBER, TARGET, make_tariff
@@ -174,7 +175,7 @@ def test_r13_voicemail_that_is_included_or_not_for_sale_takes_no_credit(price: i
 @pytest.mark.parametrize(
     "account", [replace(ANNA, status=Status.CLOSED), replace(ANNA, status=Status.SUSPENDED), replace(ANNA, email="")]
 )
-def test_closed_suspended_and_unreachable_accounts_are_not_told_of_low_funds(account: object) -> None:
+def test_closed_suspended_and_unreachable_accounts_are_not_told_of_low_funds(account: Account) -> None:
     assert found(standing(0, free=0, account=account)) == {}
 
 
@@ -208,8 +209,8 @@ def test_forward_cost_is_the_first_increment_of_the_dearest_target() -> None:
     assert forward_cost(priced, some, [other], NOW, covered=False) is None
 
 
-def replace_steps(price: Price, **changes: int) -> tuple[object, ...]:
-    return tuple(replace(step, **changes) for step in price.steps)
+def replace_steps(price: Price, *, increment_s: int) -> tuple[Step, ...]:
+    return tuple(replace(step, increment_s=increment_s) for step in price.steps)
 
 
 # --- events ---------------------------------------------------------------------------------------------------

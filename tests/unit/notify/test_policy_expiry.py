@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ LAST = date(2027, 3, 10)
 DAYS = (60, 30, 7)
 
 
-def case(**more: object) -> Standing:
+def case(**more: Any) -> Standing:
     return standing(20 * EURO, events=CreditEvents(purchase_us=noon(BOUGHT)), **more)
 
 

@@ -189,7 +189,7 @@ async def test_a_server_that_stays_down_is_asked_ever_more_seldom(clock: FakeClo
     post = Post(clock, retry_first_s=10, retry_most_s=40)
     await post.put(A)
     post.server.down = True
-    asked = []
+    asked: list[int] = []
     for second in range(200):
         await post.worker.turn()
         asked += [second] * (post.server.opened - len(asked))

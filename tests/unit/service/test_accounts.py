@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from charging.ledger.accounts import Account, Language, Status
@@ -65,14 +67,14 @@ async def test_an_edit_changes_what_is_named_and_nothing_else(shop: Shop) -> Non
 
 async def test_an_edit_that_comes_second_is_made_anew(shop: Shop) -> None:
     await shop.anna()
-    put, raced = shop.store.put_account, []
+    put, raced = shop.store.put_account, list[Account]()
 
     async def put_late(account: Account) -> bool:
         if not raced:
             raced.append(account)
             stored = await shop.store.account("anna")
             assert stored is not None
-            await put(Account(**{**_fields(stored), "email": "first@example.nl"}))
+            await put(replace(stored, email="first@example.nl"))
         return await put(account)
 
     shop.store.put_account = put_late  # type: ignore[method-assign]
@@ -87,7 +89,7 @@ async def test_an_edit_that_never_comes_first_gives_up(shop: Shop) -> None:
     async def never(_account: Account) -> bool:
         return False
 
-    shop.store.put_account = never  # type: ignore[method-assign]
+    shop.store.put_account = never  # type: ignore[method-assign, assignment]
     refused(await shop.service.accounts.change("anna", {"plan": "pro"}), Code.CONFLICT)
 
 
@@ -124,7 +126,3 @@ async def test_pages_follow_one_another_by_id(shop: Shop) -> None:
     assert [one.id for one in first] == ["a", "b"]
     assert [one.id for one in await shop.service.accounts.page("b", 2)] == ["c"]
     assert await shop.service.accounts.page("c", 2) == []
-
-
-def _fields(account: Account) -> dict[str, object]:
-    return {name: getattr(account, name) for name in Account.__slots__}

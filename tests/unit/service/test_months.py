@@ -103,7 +103,7 @@ async def test_r11_a_downgrade_keeps_the_bundle_of_the_plan_that_it_really_ends(
 ) -> None:
     """Someone else's upgrade comes between the look at the account and the edit."""
     await shop.anna("pro")
-    put, raced = shop.store.put_account, []
+    put, raced = shop.store.put_account, list[Account]()
 
     async def late(account: Account) -> bool:
         if not raced:

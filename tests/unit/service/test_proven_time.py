@@ -196,14 +196,14 @@ async def test_a_note_that_another_daemon_wrote_first_is_taken(lived: House) -> 
     update = lived.store.update_document
 
     async def late(document: object) -> bool:
-        lived.store.update_document = update  # type: ignore[method-assign, assignment]
+        lived.store.update_document = update  # type: ignore[method-assign]
         stored = await lived.store.get_document(COLLECTION, NOTE)
         assert stored is not None
         body = json.dumps({"wall_us": daemon.clock.now().wall_us})
         assert await update(replace(stored, body=body))
         return await update(document)  # type: ignore[arg-type]
 
-    lived.store.update_document = late  # type: ignore[method-assign, assignment]
+    lived.store.update_document = late  # type: ignore[method-assign]
     await daemon.runs(3 * REST_S)
     assert set(daemon.levels) == {0}
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -327,7 +328,7 @@ def test_r3_messages_and_faxes_are_usage_with_names_of_their_own() -> None:
         line(2, NOVEMBER_US + 1, Kind.SETTLE, Leg(CREDIT, -300_000), session="f"),
         line(3, NOVEMBER_US + 2, Kind.SETTLE, Leg(CREDIT, -1), session="unknown"),
     )
-    cdrs = {
+    cdrs: dict[str, dict[str, Any]] = {
         "v": {"service": "voicemail", "number": "+31201234567", "caller": "+31107654321"},
         "f": {"service": "fax", "number": "+31201234567", "target": "+31701234567", "pages": 3},
     }

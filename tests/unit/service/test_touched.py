@@ -97,7 +97,7 @@ async def test_a_change_of_plan_is_looked_at_after_its_free_minutes_have_come(op
         seen.append(bool(open_shop.touched))
         await raised(account)
 
-    months.raise_to_plan = watched  # type: ignore[method-assign]
+    months.raise_to_plan = watched  # type: ignore[method-assign, assignment]
     await CHANGES["plan"](open_shop.service)
     assert (seen, open_shop.touched) == ([False], ["anna"])
 

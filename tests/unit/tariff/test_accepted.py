@@ -231,7 +231,7 @@ def sick(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None
         function(*arguments)
 
     monkeypatch.setattr(in_force, "read_in_child", here)
-    monkeypatch.setattr(in_force.asyncio, "to_thread", called)
+    monkeypatch.setattr(asyncio, "to_thread", called)
     return make
 
 

@@ -132,7 +132,8 @@ async def test_faxes_that_are_over_are_followed_page_by_page_to_the_last_one_und
         sent.append((await office.upload(201, b"a page", key=key)).json()["session"])
         if key != "e":
             await office.rig.clock.advance(120)  # nobody dials it: it is given up
-    pages, cursor = [], None
+    pages: list[Any] = []
+    cursor = None
     while cursor is not None or not pages:
         params = {"limit": "2"} | ({} if cursor is None else {"cursor": cursor})
         page = (await office.door("read", "GET", FAXES, params=params)).json()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -22,7 +24,7 @@ async def door(shop: Shop) -> Door:
 async def test_what_a_token_does_is_noted_as_its_own_and_stands_in_the_journal(door: Door, shop: Shop) -> None:
     await shop.anna()
     await shop.clock.advance(1)
-    key = {"headers": {"Idempotency-Key": "order-1", HEADER: "cli:root"}, "json": {"amount": "10"}}
+    key: dict[str, Any] = {"headers": {"Idempotency-Key": "order-1", HEADER: "cli:root"}, "json": {"amount": "10"}}
     await door("credit", "POST", "/v1/accounts/anna/top-ups", 201, **key)
     id = next(one.id for one in await door.tokens.all() if one.name == "credit")
     made, bought = (await door("audit", "GET", "/v1/changes?account=anna")).json()["items"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from html import unescape
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class Visitor:
         transport = httpx.ASGITransport(app, client=(address, 1))  # type: ignore[arg-type]
         self.http = httpx.AsyncClient(transport=transport, base_url="https://console.test")
 
-    async def get(self, place: str, status: int = 200, **headers: str) -> str:
+    async def get(self, place: str, status: int = 200, headers: Mapping[str, str] | None = None) -> str:
         response = await self.http.get(place, headers=headers)
         assert response.status_code == status, response.text
         assert {name: response.headers[name] for name in HEADERS} == HEADERS
@@ -262,9 +263,9 @@ async def test_a_session_ends_without_a_click_and_what_a_page_asks_by_itself_is_
     await clock.advance(29 * 60)
     await visitor.get("/calls")
     await clock.advance(29 * 60)
-    await visitor.get("/live", **{"hx-request": "true"})
+    await visitor.get("/live", headers={"hx-request": "true"})
     await clock.advance(61)
-    await visitor.get("/live", 204, **{"hx-request": "true"})
+    await visitor.get("/live", 204, headers={"hx-request": "true"})
 
 
 async def test_a_session_ends_after_its_time_in_any_case(place: Place) -> None:
@@ -504,9 +505,9 @@ async def test_nobody_reads_another_file_of_the_machine_by_naming_it_as_a_deck(
     for file in (elsewhere, tmp_path / "own.secret"):
         file.write_text("s3cret-9f3c77\n")
     (tmp_path / "link.csv").symlink_to(elsewhere)
-    file = TariffFile(tmp_path / "tariff.yaml", Accepted(tmp_path / "editions"))
+    tariff = TariffFile(tmp_path / "tariff.yaml", Accepted(tmp_path / "editions"))
     text = priced_by(str(elsewhere), "link.csv", "own.secret", f"../{elsewhere.parent.name}/ami.secret")
-    problems = "\n".join((await file.propose(text, make_tariff(), 0)).problems)
+    problems = "\n".join((await tariff.propose(text, make_tariff(), 0)).problems)
     assert problems.count("a deck elsewhere") == 3
     assert "expected a column 'price' in the first line" in problems
     assert "s3cret" not in problems

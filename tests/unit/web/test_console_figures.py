@@ -37,7 +37,7 @@ async def test_all_who_look_at_running_calls_are_shown_one_answer_a_second(
     visitors = [await place.visitor(name) for name in ("vera", "sam", "ada", "ada")]
     for expected in (1, 2):
         for _ in range(2):
-            await asyncio.gather(*(one.get("/live", **ASKED_BY_ITSELF) for one in visitors))
+            await asyncio.gather(*(one.get("/live", headers=ASKED_BY_ITSELF) for one in visitors))
             await asyncio.gather(*(one.get(view) for one in visitors for view in ("/", "/calls")))
         assert asked == expected
         await place.shop.clock.advance(1)
@@ -45,12 +45,12 @@ async def test_all_who_look_at_running_calls_are_shown_one_answer_a_second(
 
 async def test_who_changes_something_sees_it_at_once(place: Place) -> None:
     visitor = await place.visitor("sam")
-    assert "25.00" not in await visitor.get("/accounts/anna/balance", **ASKED_BY_ITSELF)
+    assert "25.00" not in await visitor.get("/accounts/anna/balance", headers=ASKED_BY_ITSELF)
     form = {"amount": "25.00"}
     page = (await visitor.send("/accounts/anna/top-up", form)).text
     sure = {name: hidden(page, name) for name in ("csrf", "key", "back")} | form | {"sure": "yes"}
     assert (await visitor.http.post("/accounts/anna/top-up", data=sure)).status_code == 303
-    assert "25.00" in await visitor.get("/accounts/anna/balance", **ASKED_BY_ITSELF)
+    assert "25.00" in await visitor.get("/accounts/anna/balance", headers=ASKED_BY_ITSELF)
 
 
 async def test_one_login_asks_so_often_and_others_are_answered_meanwhile(
@@ -58,8 +58,8 @@ async def test_one_login_asks_so_often_and_others_are_answered_meanwhile(
 ) -> None:
     vera, sam = await place.visitor("vera"), await place.visitor("sam")
     for _ in range(REQUESTS_PER_MINUTE):
-        await vera.get("/live", **ASKED_BY_ITSELF)
-    assert "too many requests" in await vera.get("/live", **ASKED_BY_ITSELF)  # in the table's place, which asks on
+        await vera.get("/live", headers=ASKED_BY_ITSELF)
+    assert "too many requests" in await vera.get("/live", headers=ASKED_BY_ITSELF)
     await vera.get("/calls", 429)
     await sam.get("/calls")
     await place.shop.clock.advance(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 
 from charging.errors import ConfigError, LedgerCorrupt, LedgerUnavailable, Problem
@@ -186,7 +188,8 @@ async def test_cdrs_are_followed_page_by_page(api: Api, shop: Shop) -> None:
         ended = Transfer(f"s{number}/2", "anna", Kind.RELEASE, now_us, (), f"s{number}", over)
         for transfer in (begun, ended):
             assert (await shop.store.apply(transfer)).outcome is Outcome.CREATED
-    pages, cursor = [], None
+    pages: list[Any] = []
+    cursor = None
     while cursor is not None or not pages:
         page = await api("GET", "/cdrs", params={"limit": 3} | ({} if cursor is None else {"cursor": cursor}))
         pages.append([one["session"] for one in page["items"]])

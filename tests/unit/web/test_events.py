@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from charging.ledger.model import CREDIT, Closed, JournalLine, Kind, Leg, Opened, Outcome, Transfer, bundle
+from charging.ledger.model import (
+    CREDIT,
+    Closed,
+    JournalLine,
+    Kind,
+    Leg,
+    Opened,
+    Outcome,
+    SessionChange,
+    Transfer,
+    bundle,
+)
 from charging.ledger.port import Store
 from charging.service import events as service_events
 from charging.service.events import AccountEvents, Event
@@ -32,7 +43,7 @@ async def door(shop: Shop) -> Door:
 async def call(store: Store, session: str, service: str = "call", cdr: str = '{"cost":"0.30"}') -> None:
     """A session that opens, ticks and ends."""
     legs = (Leg(CREDIT, 0, EURO),)
-    steps = [
+    steps: list[tuple[Kind, tuple[Leg, ...], SessionChange]] = [
         (Kind.RESERVE, legs, Opened("main", "{}")),
         (Kind.SETTLE, (Leg(CREDIT, -300_000, -EURO),), Closed(cdr, 9, follows=1)),
     ]
@@ -150,7 +161,8 @@ class Stream:
         asked = {"authorization": f"Bearer {door.secrets['read']}", "accept": routes.SSE, **headers}
         raw = [(name.encode(), value.encode()) for name, value in asked.items()]
         path = "/v1/accounts/anna/events"
-        self.scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
+        self.scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "raw_path": path.encode()}
+        self.scope["query_string"] = b""
         self.scope |= {"headers": raw, "client": ("192.0.2.1", 1), "server": ("test", 80), "scheme": "http"}
         self.scope |= {"http_version": "1.1", "root_path": "", "asgi": {"version": "3.0", "spec_version": "2.3"}}
         self.messages: list[dict[str, Any]] = []

@@ -117,7 +117,9 @@ ERRORS = [one for one in vars(httpx).values() if isinstance(one, type) and issub
 
 @pytest.mark.parametrize("error", [*ERRORS, httpx.InvalidURL], ids=lambda error: error.__name__)
 async def test_every_error_of_the_client_library_is_a_problem_document(get: Get, error: type[Exception]) -> None:
-    made = error("no", request=None, response=None) if error is httpx.HTTPStatusError else error("no")  # type: ignore[call-arg]
+    request = httpx.Request("GET", "http://test")
+    answered = httpx.HTTPStatusError("no", request=request, response=httpx.Response(500))
+    made = answered if error is httpx.HTTPStatusError else error("no")
     status, document = await get(made)
     assert (status, document["status"]) in {(400, 400), (503, 503)}
     assert document["advice"]

@@ -46,7 +46,7 @@ async def test_an_answer_that_the_client_has_is_not_sent_again(door: Door) -> No
         assert again.content == b""
         assert "content-type" not in again.headers
     await door("read", "GET", "/accounts/anna/balance", headers={"If-None-Match": '"other"'})
-    body = {"json": {"amount": "10"}, "headers": {"Idempotency-Key": "k"}}
+    body: dict[str, Any] = {"json": {"amount": "10"}, "headers": {"Idempotency-Key": "k"}}
     assert "etag" not in (await door("credit", "POST", "/accounts/anna/top-ups", 201, **body)).headers
     changed = await door("read", "GET", "/accounts/anna/balance", headers={"If-None-Match": tag})
     assert changed.headers["etag"] != tag
@@ -62,7 +62,7 @@ async def test_each_request_has_an_id_in_answer_problem_and_log(door: Door) -> N
     forged = await door("read", "GET", "/accounts/anna", headers={"X-Request-Id": "a b\x1b[31m"})
     assert forged.headers["x-request-id"].isalnum()
     with structlog.testing.capture_logs() as logs:
-        change = {"json": {"email": ""}, "headers": given}
+        change: dict[str, Any] = {"json": {"email": ""}, "headers": given}
         await door("operate", "PATCH", "/accounts/anna", **change)
     assert [one["request"] for one in logs if one["event"] == "api_change_asked"] == ["website-17"]
 

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from charging.pricing.funding import Pools, Segment, bundle_use, plan
 from charging.pricing.money import AMOUNT_MAX, MICRO, format_euro, parse_euro
 from charging.pricing.rate import Rate, Step
+from charging.pricing.vat import format_percent
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
-from charging.whatif.quote import Limit, Quote, Unpriced, exact_euro, format_percent, limit, quote, quote_funding
+from charging.whatif.quote import Limit, Quote, Unpriced, exact_euro, limit, quote, quote_funding
 from tests.fakes import reference_rater as reference
 from tests.unit.pricing.strategies import money, pools, rates, starts
 from tests.unit.tariff.tariffs import COSTS, LIMITS, SHIPPED, changed, small
