@@ -384,8 +384,8 @@ class City:
             return
         switch.fail(call.session, "NOANSWER" if ring_s >= answer.ring_s else "BUSY")
         said = await self._ask(caller.switch, lambda desk: desk.unanswered(call.session, call.status))
-        if not call.caller_alive:  # he was, before the question
-            return  # type: ignore[unreachable]
+        if not call.caller_alive:
+            return
         if said is None:
             await self._voicemail(caller, call.session, after, "fallback")
         elif said.decision == "voicemail":
