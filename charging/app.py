@@ -17,6 +17,7 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import structlog
@@ -24,8 +25,6 @@ import structlog
 from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging import __version__
-from charging.app_api import FRONTS, keep_api
-from charging.app_api import PROGRAM as API_PROGRAM
 from charging.app_notices import Notices
 from charging.app_surroundings import accepted_of, mail_trouble, missing_prompts, unusable_fax_folder, wrong_templates
 from charging.asterisk.control import CallControl
@@ -66,7 +65,7 @@ from charging.sources import Sources
 from charging.supervisor import Supervisor
 from charging.tariff.in_force import TariffInForce
 from charging.tasks import Tasks
-from charging.web.server import serve_control, serve_metrics
+from charging.web.settings import FRONTS
 
 log = structlog.get_logger("charging.app")
 
@@ -77,6 +76,11 @@ PROBE_S = 5
 
 GARBAGE_MANY = 20_000
 """New objects, before those that refer to each other in circles are searched for."""
+
+CALLS_FIRST_S = 10
+"""So long after its start a daemon sees to running calls before it reads what listens to people, at most."""
+
+CALLS_LOOK_S = 0.05
 
 SHARED_POLL_S = 1
 """A top-up made at another daemon reaches a call that is running out within this time (R22)."""
@@ -116,8 +120,8 @@ class Engine:
     notices: Notices | None
     """``None``: nobody is told anything."""
     supervisor: Supervisor
-    api_program: Sequence[str] = API_PROGRAM
-    """What the process of the public interface runs."""
+    api_program: Sequence[str] | None = None
+    """What the process of the public interface runs; ``None``: as shipped."""
 
     def heard(self, message: AmiMessage) -> None:
         """The switch has sent an event."""
@@ -399,7 +403,6 @@ def _count_sessions(metrics: Metrics, registry: Registry) -> None:
 
 def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
     """What a daemon does all the time, by name of task. Each that ends brings the daemon down."""
-    settings = engine.config.settings
     duties: dict[str, Coroutine[Any, Any, None]] = {
         "registry": engine.registry.run(),
         "load-watch": engine.load.run(),
@@ -412,15 +415,11 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "changes": Changes(engine.store, engine.clock).run(),
         "decisions-pruned": engine.decisions.prune_for_ever(),
         "ledger-probe": engine.probe_ledger(),
-        "control": serve_control(engine, listening["control"]),
-        "metrics": serve_metrics(settings.http, engine.metrics, engine.ailing, listening["http"]),
+        "interfaces": _serve_interfaces(engine, listening),
         "supervisor": engine.supervisor.stay_alive(engine.clock, engine.status),
         "look-around": _look_around(engine),
         "reloads": _reload_when_told(engine, hung_up),
     }
-    if fronts := {name: listening[name] for name in FRONTS if name in listening}:
-        turned = engine.metrics.count_turned
-        duties["api"] = keep_api(engine.config, engine.clock, turned, engine.api_program, fronts)
     if engine.fax is not None:
         duties["fax-documents"] = engine.fax.papers.sweep_for_ever()
     if days := engine.config.settings.privacy.cdr_numbers_days:
@@ -430,6 +429,41 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
 
 Listening = Mapping[str, asyncio.Event]
 """By section of the settings: set once its address is listened on."""
+
+
+async def _serve_interfaces(engine: Engine, listening: Listening) -> None:
+    """What people and programs ask. Reading it takes longer than all that calls need: those are seen to first, and the
+    loop goes on meanwhile. Each that ends brings the daemon down."""
+    await _calls_come_first(engine)
+    server, api = await asyncio.to_thread(_interfaces)
+    settings, serving = engine.config.settings, Tasks()
+    try:
+        serving.begin(server.serve_control(engine, listening["control"]), "control")
+        http = server.serve_metrics(settings.http, engine.metrics, engine.ailing, listening["http"])
+        serving.begin(http, "metrics")
+        if fronts := {name: listening[name] for name in FRONTS if name in listening}:
+            program, turned = engine.api_program or api.PROGRAM, engine.metrics.count_turned
+            serving.begin(api.keep_api(engine.config, engine.clock, turned, program, fronts), "api")
+        await serving.failure()
+    finally:
+        await serving.end()
+
+
+def _interfaces() -> tuple[ModuleType, ModuleType]:
+    from charging import app_api
+    from charging.web import server
+
+    return server, app_api
+
+
+async def _calls_come_first(engine: Engine) -> None:
+    """Until the calls that run are paid ahead again, as soon as that can be: CALLS_FIRST_S at most."""
+    clock, link = engine.clock, engine.link
+    until_us = clock.now().plus(CALLS_FIRST_S).mono_us
+    while (now := clock.now()).mono_us < until_us and (link.is_coming or link.is_up):
+        if link.is_up and engine.registry.are_paid_ahead():
+            return
+        await clock.sleep_until(now.plus(CALLS_LOOK_S).mono_us)
 
 
 async def _look_around(engine: Engine) -> None:

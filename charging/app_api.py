@@ -63,8 +63,6 @@ END_S = 4
 MAIL_PAGES = 20
 """So many thousand notices are looked through for the mail's health."""
 
-FRONTS = ("api", "console")
-"""The sections of charging.yaml that this process serves, and what their listeners are called."""
 _WHYS = frozenset(one.value for one in Turned)
 
 Turning = Callable[[str, str], None]

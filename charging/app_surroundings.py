@@ -26,7 +26,6 @@ from charging.settings import Settings
 from charging.tariff.accepted import Accepted, Brake
 from charging.tariff.in_force import what_counts
 from charging.tariff.tariff import Tariff
-from charging.web.listen import check_place
 
 PROMPTS = tuple(
     f"{language}/{prompt}.wav" for language in Language for prompt in (PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW)
@@ -81,6 +80,8 @@ def taken_addresses(settings: Settings) -> Iterator[str]:
 
 def unusable_socket(settings: Settings) -> Iterator[str]:
     """Why the control socket cannot be made."""
+    from charging.web.listen import check_place  # a daemon that starts sees to its calls before it reads web servers
+
     with suppress(FileNotFoundError):  # of a socket that has just gone
         try:
             check_place(settings.control.socket)

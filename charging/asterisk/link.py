@@ -101,6 +101,11 @@ class AmiLink:
     def is_up(self) -> bool:
         return self._state is LinkState.UP
 
+    @property
+    def is_coming(self) -> bool:
+        """It is not up yet, and nothing has failed so far."""
+        return self._state in (LinkState.STOPPED, LinkState.CONNECTING, LinkState.SYNCING)
+
     async def action(
         self,
         name: str,

@@ -232,6 +232,12 @@ class Registry:
         now_us = self._clock.now().mono_us
         return max((now_us - one for one in due_us if one is not None and one < now_us), default=0) / MICROSECONDS
 
+    def are_paid_ahead(self) -> bool:
+        """Whether every running call has had the tick that a restart gives it."""
+        calls = (one.session for one in self._runners.values())
+        confirmed = (one.confirmed for one in calls if isinstance(one, Session) and one.state is State.RUNNING)
+        return all(confirmed) and not self.tick_overdue_s()
+
     def faxes(self) -> list[Fax]:
         """Every fax that is on its way, or not booked yet."""
         return [one.session for one in self._runners.values() if isinstance(one.session, Fax)]

@@ -7,6 +7,9 @@ from typing import Annotated
 
 from charging.yaml_model import Host, Networks, Port, Section, decimal, whole
 
+FRONTS = ("api", "console")
+"""These sections, and what their listeners are called: a process of its own serves them."""
+
 
 class Api(Section):
     """The HTTP interface behind bearer tokens. It speaks plain HTTP: beyond this machine it belongs behind a proxy that
