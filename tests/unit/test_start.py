@@ -1,0 +1,71 @@
+"""What a daemon reads and does before it sees to the calls that run: an outage ends when they are paid ahead again."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from charging.app import CALLS_FIRST_S, _calls_come_first
+from tests.fakes.clock import FakeClock
+
+FOR_PEOPLE = ("fastapi", "starlette", "uvicorn", "httpx", "charging.web.server", "charging.app_api")
+"""Web servers and what is served by them: half of all that a daemon imports."""
+
+
+def test_a_daemon_sees_to_calls_before_it_reads_what_people_ask() -> None:
+    code = f"import sys, charging.app; print(*[one for one in {FOR_PEOPLE!r} if one in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == []
+
+
+@dataclass
+class Link:
+    """A link to the switch that is on its way, until it is not."""
+
+    is_coming: bool = True
+    is_up: bool = False
+
+
+class Waiting:
+    """A daemon that has just been started."""
+
+    def __init__(self) -> None:
+        self.clock, self.link, self.paid_ahead = FakeClock(), Link(), False
+        registry = SimpleNamespace(are_paid_ahead=lambda: self.paid_ahead)
+        engine: Any = SimpleNamespace(clock=self.clock, link=self.link, registry=registry)
+        self.task = asyncio.create_task(_calls_come_first(engine))
+
+    async def listens_after(self, seconds: float) -> bool:
+        await self.clock.advance(seconds)
+        return self.task.done()
+
+
+@pytest.fixture
+async def waiting() -> Waiting:
+    return Waiting()
+
+
+async def test_people_are_listened_to_once_running_calls_are_paid_ahead(waiting: Waiting) -> None:
+    assert not await waiting.listens_after(1)
+    waiting.link.is_coming, waiting.link.is_up = False, True
+    assert not await waiting.listens_after(1)
+    waiting.paid_ahead = True
+    assert await waiting.listens_after(1)
+
+
+async def test_people_are_listened_to_at_once_where_there_is_no_switch_to_be_reached(waiting: Waiting) -> None:
+    assert not await waiting.listens_after(1)
+    waiting.link.is_coming = False
+    assert await waiting.listens_after(1)
+
+
+async def test_people_are_listened_to_in_time_however_long_calls_take(waiting: Waiting) -> None:
+    waiting.link.is_coming, waiting.link.is_up = False, True
+    assert not await waiting.listens_after(CALLS_FIRST_S - 1)
+    assert await waiting.listens_after(2)
