@@ -41,8 +41,8 @@ from charging.tariff.in_force import TariffHere
 from charging.tariff.reading import give_way
 from charging.tasks import Tasks
 from charging.web.api import api_app
+from charging.web.asks import Asks
 from charging.web.console.app import console_app
-from charging.web.console.asks import Asks
 from charging.web.console.tariff_file import TariffFile
 from charging.web.forward import daemon_at
 from charging.web.listen import Front, HttpLimits, serve_on

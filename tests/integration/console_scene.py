@@ -27,8 +27,8 @@ from charging.service.passwords import hashed
 from charging.service.service import Service
 from charging.tariff.accepted import Accepted
 from charging.tariff.file import load_tariff
+from charging.web.asks import Asks
 from charging.web.console.app import console_app
-from charging.web.console.asks import Asks
 from charging.web.console.tariff_file import TariffFile
 from charging.web.control import control_app
 from charging.web.listen import Front, serve_on

@@ -13,8 +13,9 @@ from starlette.responses import RedirectResponse, Response
 
 from charging.service.operators import Role
 from charging.service.refusal import Refused
-from charging.web.console.asks import Asks, Document, Problem, path
-from charging.web.console.gate import Form, Page, Visit, local_place
+from charging.web.asks import Asks, Document, Problem, path
+from charging.web.browser import Form, local_place
+from charging.web.console.gate import Page, Visit
 from charging.web.console.shown import Shown
 from charging.web.console.tariff_file import Proposed, TariffFile
 
@@ -157,7 +158,9 @@ class Acts:
         actor = visit.operator.name
         log.info("console_act_asked", operator=actor, act=act.name, on=on, key=form["key"])
         try:
-            await self._asks.order(order.method, order.path, order.body, form["key"], by=actor, params=order.params)
+            await self._asks.order(
+                order.method, order.path, order.body, form["key"], by=f"console:{actor}", params=order.params
+            )
         except Problem as problem:
             key = form["key"] if problem.is_unknown else _new_key()
             told = f"{problem.detail} {problem.advice}".strip()

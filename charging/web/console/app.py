@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from charging.errors import ChargingError
 from charging.service.operators import Operators, Role
+from charging.web.asks import Asks, Problem
+from charging.web.browser import Sealed, drop_cookie, is_click, local_place, read_form, set_cookie
 from charging.web.console.acts import ACCOUNT_ACTS, CALL_ACTS, NUMBER_ACTS, Acts
-from charging.web.console.asks import Asks, Problem
-from charging.web.console.gate import (
-    BEFORE_LOGIN,
-    COOKIE,
-    ConsoleGate,
-    Visit,
-    drop_cookie,
-    is_click,
-    local_place,
-    read_form,
-    set_cookie,
-)
+from charging.web.console.gate import BEFORE_LOGIN, COOKIE, ConsoleGate, Visit
 from charging.web.console.pages import Mails, Pages
 from charging.web.console.shown import STATIC, Shown
 from charging.web.console.tariff_file import TariffFile
 from charging.web.settings import Console
-
-CONTENT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""No script and no style but our own files: what slipped through as HTML would do nothing."""
-HEADERS = {
-    "Content-Security-Policy": CONTENT_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
 
 
 def console_app(asks: Asks, operators: Operators, settings: Console, mails: Mails, tariff: TariffFile) -> ASGIApp:
@@ -82,15 +56,15 @@ def console_app(asks: Asks, operators: Operators, settings: Console, mails: Mail
     routes.append(Route("/tariff", gate.guarded(Role.ADMIN, acts.propose_tariff), methods=["POST"]))
     routes += _doors(gate, shown)
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
-    return _Sealed(Starlette(routes=routes, exception_handlers=_handlers(shown)))
+    return Sealed(Starlette(routes=routes, exception_handlers=_handlers(shown)))
 
 
 def _doors(gate: ConsoleGate, shown: Shown) -> list[Route]:
     """Logging in and out."""
 
     def form(request: Request, wrong: str = "", place: str = "", status: int = 200) -> Response:
-        random = secrets.token_urlsafe(24)
-        facts = {"wrong": wrong, "token": gate.login_token(random), "next": place}
+        random, token = gate.seal.issue()
+        facts = {"wrong": wrong, "token": token, "next": place}
         response = shown.outside(request, "login.html", facts, status=status)
         set_cookie(response, BEFORE_LOGIN, random)
         return response
@@ -142,21 +116,3 @@ def _handlers(shown: Shown) -> dict[Any, Callable[[Request, Exception], Awaitabl
         return shown.outside(request, template, {"told": told, "advice": advice}, status=status)
 
     return {HTTPException: http, Problem: problem, ChargingError: trouble}
-
-
-class _Sealed:
-    """Gives each answer its headers, also that of a fault: so it is around the whole application."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def sealed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
-                if not scope["path"].startswith("/static/"):
-                    headers["Cache-Control"] = "no-store"
-            await send(message)
-
-        await self._app(scope, receive, sealed if scope["type"] == "http" else send)

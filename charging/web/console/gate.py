@@ -8,11 +8,9 @@ many in a minute.
 from __future__ import annotations
 
 import asyncio
-import hmac
-import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -24,17 +22,15 @@ from charging.door import Sparing
 from charging.errors import LedgerUnavailable
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits
-from charging.web.console.sessions import Session, Sessions
+from charging.web.browser import Form, FormSeal, is_click, read_form, same, set_cookie
 from charging.web.limits import Limits, neighbourhood
+from charging.web.sessions import Session, Sessions
 from charging.web.settings import Console
 
 COOKIE = "__Host-charging"
 """Browsers take it only with ``Secure``, ``Path=/`` and no domain (RFC 6265bis, 4.1.3.2), so no other host of the
 operator's can set it."""
 BEFORE_LOGIN = "__Host-charging-login"
-FORM_BYTES_MAX = 1_000_000
-"""A tariff is the largest."""
-FIELDS_MAX = 50
 NAME_TIMES = 20
 """How many times as many failed logins as one address may have, one name may have from all of them."""
 COMPARED_AT_ONCE = 2
@@ -42,11 +38,7 @@ REQUESTS_PER_MINUTE = 300
 """Of one login: some pages that ask every two seconds, and a person."""
 COMPARED_PER_MINUTE = 600
 """Each is tens of milliseconds of a processor."""
-BODY_S = 10
-
 log = structlog.get_logger(__name__)
-
-Form = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +46,13 @@ class Visit:
     """A request of someone who is logged in."""
 
     request: Request
-    session: Session
+    session: Session[Operator]
     form: Form
     """Empty, but for a POST."""
 
     @property
     def operator(self) -> Operator:
-        return self.session.operator
+        return self.session.holder
 
     def may(self, role: Role | str) -> bool:
         """Whether this person may do what ``role`` may."""
@@ -77,14 +69,14 @@ class ConsoleGate:
     def __init__(self, operators: Operators, clock: Clock, settings: Console) -> None:
         self._operators = operators
         self._clock = clock
-        self.sessions = Sessions(clock, settings.idle_min * 60, settings.session_h * 3600)
+        self.sessions: Sessions[Operator] = Sessions(clock, settings.idle_min * 60, settings.session_h * 3600)
         self._requests = Limits(REQUESTS_PER_MINUTE)
         of_name = Limits(NAME_TIMES * settings.failed_logins_per_minute)
         self._by = (Limits(settings.failed_logins_per_minute), of_name, Limits(COMPARED_PER_MINUTE))
         """Of an address, of a name, and of all."""
         self._sparing = Sparing(clock)
         self._comparing = asyncio.Semaphore(COMPARED_AT_ONCE)
-        self._key = secrets.token_bytes(32)
+        self.seal = FormSeal(BEFORE_LOGIN)
 
     def guarded(self, role: Role, page: Page) -> Endpoint:
         """A page for those in at least this role."""
@@ -94,7 +86,7 @@ class ConsoleGate:
             if session is None:
                 return to_login(request)
             form = await read_form(request) if request.method == "POST" else {}
-            if request.method == "POST" and not _is(form.get("csrf", ""), session.csrf):
+            if request.method == "POST" and not same(form.get("csrf", ""), session.csrf):
                 raise HTTPException(403, "this form is not of your login: go back, reload the page, and send it again")
             visit = Visit(request, session, form)
             if not visit.may(role):
@@ -106,29 +98,24 @@ class ConsoleGate:
 
         return endpoint
 
-    async def _session(self, request: Request) -> Session | None:
+    async def _session(self, request: Request) -> Session[Operator] | None:
         """Raises LedgerUnavailable."""
         session = self.sessions.find(request.cookies.get(COOKIE, ""), by_click=is_click(request))
         if session is None:
             return None
         if wait_s := self._requests.take(session.csrf, self._clock.now().mono_us):
             raise HTTPException(429, f"too many requests: close some of your pages, or wait {wait_s} s")
-        known = await self._operators.get(session.operator.name)
-        if known is None or known.changed_us != session.operator.changed_us:
+        known = await self._operators.get(session.holder.name)
+        if known is None or known.changed_us != session.holder.changed_us:
             self.sessions.close(session)
             return None
         return session
 
     # --- logging in ---------------------------------------------------------------------------------------------
 
-    def login_token(self, random: str) -> str:
-        """What the login form sends back beside its cookie: nobody else's page can know it."""
-        return hmac.new(self._key, random.encode(), "sha256").hexdigest()
-
     async def log_in(self, request: Request, form: Form) -> tuple[str, str]:
         """The new session's id, and why there is none: one of them is empty. Raises LedgerUnavailable."""
-        random = request.cookies.get(BEFORE_LOGIN, "")
-        if not random or not _is(form.get("token", ""), self.login_token(random)):
+        if not self.seal.is_ours(request, form):
             return "", "The form was too old. Please try again."
         name, now_us = form.get("name", "").strip().lower()[:100], self._clock.now().mono_us
         address = neighbourhood(request.client.host if request.client is not None else "unknown")
@@ -159,16 +146,6 @@ class ConsoleGate:
         return self.sessions.open(operator), ""
 
 
-def _is(given: str, expected: str) -> bool:
-    """Whether a secret text is the one that is expected; how long that takes says nothing."""
-    return hmac.compare_digest(given.encode(), expected.encode())
-
-
-def is_click(request: Request) -> bool:
-    """Whether a person has asked for it: not what a page asks again and again by itself."""
-    return "hx-request" not in request.headers
-
-
 def to_login(request: Request) -> Response:
     """To the login form, and from there back."""
     back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -176,38 +153,3 @@ def to_login(request: Request) -> Response:
     if not is_click(request):
         return Response(status_code=204, headers={"HX-Redirect": place})
     return RedirectResponse(place, 303)
-
-
-def local_place(place: str) -> str:
-    """A page of ours; the first one, if it is not for certain: browsers read backslashes as slashes."""
-    good = place.startswith("/") and not place.startswith("//") and "\\" not in place and place.isprintable()
-    return place if good else "/"
-
-
-def set_cookie(response: Response, name: str, value: str) -> None:
-    """For this browser session alone; scripts do not see it, and no other site's request carries it."""
-    response.set_cookie(name, value, secure=True, httponly=True, samesite="strict", path="/")
-
-
-def drop_cookie(response: Response, name: str) -> None:
-    response.delete_cookie(name, secure=True, httponly=True, samesite="strict", path="/")
-
-
-async def read_form(request: Request) -> Form:
-    """A form's fields, each once. Refuses what comes from another site's page, and what is too large."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise HTTPException(403, "this form comes from another site")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_S):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > FORM_BYTES_MAX:
-                    raise HTTPException(413, "that is too large")
-    except TimeoutError:
-        raise HTTPException(408, "the form did not arrive in time") from None
-    try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
-    except ValueError:
-        raise HTTPException(400, "the form cannot be read") from None
-    return dict(pairs)

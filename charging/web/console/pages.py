@@ -16,8 +16,8 @@ from charging.errors import ChargingError
 from charging.ledger.model import CREDIT
 from charging.pricing.money import format_euro, parse_euro
 from charging.service.refusal import Refused
+from charging.web.asks import Asks, Document, Problem, path
 from charging.web.console import plots
-from charging.web.console.asks import Asks, Document, Problem, path
 from charging.web.console.figures import Figures, balance_over_time, journal_rows
 from charging.web.console.gate import Visit
 from charging.web.console.shown import Shown

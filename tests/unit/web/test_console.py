@@ -21,8 +21,9 @@ from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits, hashed
 from charging.tariff.accepted import Accepted
 from charging.tariff.file import load_tariff
-from charging.web.console.app import HEADERS, console_app
-from charging.web.console.asks import Asks
+from charging.web.asks import Asks
+from charging.web.browser import HEADERS
+from charging.web.console.app import console_app
 from charging.web.console.gate import COMPARED_PER_MINUTE, COOKIE, NAME_TIMES
 from charging.web.console.tariff_file import BYTES_MAX, TariffFile, Written
 from charging.web.settings import Console

@@ -1,4 +1,4 @@
-"""What the console asks and orders: the resources of the public interface, without its gate.
+"""What a front for browsers asks and orders: the resources of the public interface, without its gate.
 
 So a page shows what the interface says, and an act is checked and carried out as a program's is: in the daemon.
 """
@@ -62,7 +62,7 @@ class Asks:
         self._daemon = daemon
         self._recent: dict[object, _Recent] = {}
         transport = httpx.ASGITransport(resources(service, daemon), raise_app_exceptions=False)
-        self._http = httpx.AsyncClient(transport=transport, base_url="http://console", timeout=TIMEOUT_S)
+        self._http = httpx.AsyncClient(transport=transport, base_url="http://pages", timeout=TIMEOUT_S)
 
     async def get(self, path: str, **params: str | int | None) -> Document:
         """The resource. Raises Problem."""
@@ -92,9 +92,9 @@ class Asks:
     async def order(
         self, method: str, path: str, body: Document | None, key: str, *, by: str, params: Mapping[str, str]
     ) -> Document:
-        """A change that the operator ``by`` makes, at most once for each key. Raises Problem."""
+        """A change that the actor ``by`` makes, at most once for each key. Raises Problem."""
         headers = {"Idempotency-Key": key}
-        with acting(f"console:{by}"):
+        with acting(by):
             try:
                 answer = await self._http.request(method, path, json=body, headers=headers, params=dict(params))
             finally:

@@ -1,9 +1,9 @@
 """Who is logged in, in memory: a restart of this process logs everyone out.
 
-A session is known by a random id in a cookie. It is over after ``idle_s`` without a click (what a page asks by itself
-does not count), after ``absolute_s`` in any case, and as soon as its operator's role or password is changed. Its id is
-new at each login, and changes every ROTATE_S. The new one is told until it is used, for an answer can be lost; the one
-before is good for RETIRE_S more from then on, for requests under way.
+A session's holder is an operator at the console, or a customer on his page. It is known by a random id in a cookie. It
+is over after ``idle_s`` without a click (what a page asks by itself does not count), after ``absolute_s`` in any case,
+and as soon as its gate closes it. Its id is new at each login, and changes every ROTATE_S. The new one is told until it
+is used, for an answer can be lost; the one before is good for RETIRE_S more from then on, for requests under way.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from charging.clock import MICROSECONDS, Clock
-from charging.service.operators import Operator
 
 ROTATE_S = 900
 RETIRE_S = 20
 SESSIONS_MAX = 1_000
 """Beyond them the one that was idle for longest ends."""
 
+Holder = TypeVar("Holder")
+
 
 @dataclass(slots=True)
-class Session:
+class Session(Generic[Holder]):
     """One login."""
 
-    operator: Operator
+    holder: Holder
     opened_mono_us: int
     seen_mono_us: int
     rotated_mono_us: int
@@ -37,28 +39,29 @@ class Session:
     """What the next page shows: its tone (``good``, ``warn``, ``bad``) and a sentence."""
 
 
-class Sessions:
+class Sessions(Generic[Holder]):
     """All of them."""
 
-    def __init__(self, clock: Clock, idle_s: int, absolute_s: int) -> None:
+    def __init__(self, clock: Clock, idle_s: int, absolute_s: int, most: int = SESSIONS_MAX) -> None:
         self._clock = clock
         self._idle_us = idle_s * MICROSECONDS
         self._absolute_us = absolute_s * MICROSECONDS
-        self._known: dict[str, tuple[Session, int | None]] = {}
+        self._most = most
+        self._known: dict[str, tuple[Session[Holder], int | None]] = {}
         """By their id's digest; with the monotonic time at which the id retires."""
 
     def __len__(self) -> int:
         return len({id(session) for session, _ in self._known.values()})
 
-    def open(self, operator: Operator) -> str:
+    def open(self, holder: Holder) -> str:
         """Begin a session; its id, for the cookie."""
         now_us = self._clock.now().mono_us
         self._forget_old(now_us)
-        if len(self) >= SESSIONS_MAX:
+        if len(self) >= self._most:
             self.close(min((one for one, _ in self._known.values()), key=lambda one: one.seen_mono_us))
-        return self._named(Session(operator, now_us, now_us, now_us))
+        return self._named(Session(holder, now_us, now_us, now_us))
 
-    def find(self, id: str, *, by_click: bool) -> Session | None:
+    def find(self, id: str, *, by_click: bool) -> Session[Holder] | None:
         """The session of an id; ``None``: there is none, or it is over."""
         now_us, digest = self._clock.now().mono_us, _digest(id)
         session, retires_us = self._known.get(digest, (None, None))
@@ -74,7 +77,7 @@ class Sessions:
             session.seen_mono_us = now_us
         return session
 
-    def rotate(self, session: Session) -> str | None:
+    def rotate(self, session: Session[Holder]) -> str | None:
         """The session's new id, if it is time for one; none for a session that is over."""
         if not any(one is session for one, _ in self._known.values()):
             return None
@@ -84,23 +87,23 @@ class Sessions:
             session.told = self._named(session)
         return session.told or None
 
-    def close(self, session: Session) -> None:
+    def close(self, session: Session[Holder]) -> None:
         """End it, under all its ids."""
         self._known = {name: entry for name, entry in self._known.items() if entry[0] is not session}
 
-    def _retire_others(self, session: Session, digest: str, at_us: int) -> None:
+    def _retire_others(self, session: Session[Holder], digest: str, at_us: int) -> None:
         """All its ids but one are good until then at most."""
         self._known = {
             name: (one, at_us if one is session and name != digest and retires is None else retires)
             for name, (one, retires) in self._known.items()
         }
 
-    def _named(self, session: Session) -> str:
+    def _named(self, session: Session[Holder]) -> str:
         id = secrets.token_urlsafe(32)
         self._known[_digest(id)] = (session, None)
         return id
 
-    def _is_over(self, session: Session, now_us: int) -> bool:
+    def _is_over(self, session: Session[Holder], now_us: int) -> bool:
         idle_us, age_us = now_us - session.seen_mono_us, now_us - session.opened_mono_us
         return idle_us >= self._idle_us or age_us >= self._absolute_us
 

@@ -1,0 +1,125 @@
+"""What every front for browsers shares: forms and where they come from, cookies, and the headers of each answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import Mapping
+from typing import Literal
+from urllib.parse import parse_qsl
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+FORM_BYTES_MAX = 1_000_000
+"""A tariff is the largest."""
+FIELDS_MAX = 50
+BODY_S = 10
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""No script and no style but our own files: what slipped through as HTML would do nothing."""
+HEADERS = {
+    "Content-Security-Policy": CONTENT_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+Form = Mapping[str, str]
+
+
+class FormSeal:
+    """For a form before anyone is logged in: what it sends back beside its cookie, which nobody else's page can
+    know."""
+
+    def __init__(self, cookie: str) -> None:
+        self._cookie = cookie
+        self._key = secrets.token_bytes(32)
+
+    def issue(self) -> tuple[str, str]:
+        """What the cookie holds, and what the form has as its ``token``."""
+        random = secrets.token_urlsafe(24)
+        return random, self._seal(random)
+
+    def is_ours(self, request: Request, form: Form) -> bool:
+        """Whether a form is one that this browser was shown."""
+        random = request.cookies.get(self._cookie, "")
+        return bool(random) and same(form.get("token", ""), self._seal(random))
+
+    def _seal(self, random: str) -> str:
+        return hmac.new(self._key, random.encode(), "sha256").hexdigest()
+
+
+def same(given: str, expected: str) -> bool:
+    """Whether a secret text is the one that is expected; how long that takes says nothing."""
+    return hmac.compare_digest(given.encode(), expected.encode())
+
+
+def is_click(request: Request) -> bool:
+    """Whether a person has asked for it: not what a page asks again and again by itself."""
+    return "hx-request" not in request.headers
+
+
+def local_place(place: str) -> str:
+    """A page of ours; the first one, if it is not for certain: browsers read backslashes as slashes."""
+    good = place.startswith("/") and not place.startswith("//") and "\\" not in place and place.isprintable()
+    return place if good else "/"
+
+
+def set_cookie(response: Response, name: str, value: str, *, samesite: Literal["strict", "lax"] = "strict") -> None:
+    """For this browser session alone; scripts do not see it, and no other site's request carries it; if ``lax``, but
+    for one that leads to our page."""
+    response.set_cookie(name, value, secure=True, httponly=True, samesite=samesite, path="/")
+
+
+def drop_cookie(response: Response, name: str) -> None:
+    response.delete_cookie(name, secure=True, httponly=True, samesite="strict", path="/")
+
+
+async def read_form(request: Request) -> Form:
+    """A form's fields, each once. Refuses what comes from another site's page, and what is too large."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise HTTPException(403, "this form comes from another site")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > FORM_BYTES_MAX:
+                    raise HTTPException(413, "that is too large")
+    except TimeoutError:
+        raise HTTPException(408, "the form did not arrive in time") from None
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
+    except ValueError:
+        raise HTTPException(400, "the form cannot be read") from None
+    return dict(pairs)
+
+
+class Sealed:
+    """Gives each answer its headers, also that of a fault: so it is around the whole application. What an answer says
+    itself stands."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sealed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                if not scope["path"].startswith("/static/"):
+                    headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, sealed if scope["type"] == "http" else send)
