@@ -1,4 +1,5 @@
-"""The public interface and the console in a process of their own: started by the daemon, ended with it.
+"""The public interface, the console and the customers' page in a process of their own: started by the daemon, ended
+with it.
 
 The process that decides calls does nothing else. This one reads the ledger by itself and hands changes on to the
 daemon (`charging.web.forward`). The daemon holds the listening sockets, so that the addresses are taken for as long as
@@ -44,9 +45,10 @@ from charging.web.api import api_app
 from charging.web.asks import Asks
 from charging.web.console.app import console_app
 from charging.web.console.tariff_file import TariffFile
+from charging.web.customers.app import PRIVATE, customers_app
 from charging.web.forward import daemon_at
 from charging.web.listen import Front, HttpLimits, serve_on
-from charging.web.settings import Api, Console
+from charging.web.settings import Api, Console, CustomerPage
 
 PROGRAM = (sys.executable, "-P", "-m", "charging.app_api")
 """``-P``: as for `charging.tariff.reading`."""
@@ -263,7 +265,7 @@ class MailsShown:
         return not waiting, f"{told}; {given_up} were given up in the last 90 days"
 
 
-def _front(front: str, section: Api | Console) -> Front:
+def _front(front: str, section: Api | Console | CustomerPage) -> Front:
     limits = HttpLimits(section.max_connections)
     return Front(front, limits, section.trusted_proxies, lambda why: _say(f"{front} {why.value}"))
 
@@ -284,7 +286,11 @@ def _apps(
         file = TariffFile(settings.tariff, accepted_of(settings))
         return console_app(Asks(service, daemon), operators, settings.console, mails, file)
 
-    return {"api": api, "console": console}
+    def customer_page() -> ASGIApp:
+        assert settings.customer_page is not None, "that is why we run"
+        return customers_app(Asks(service, daemon, PRIVATE), settings.customer_page)
+
+    return {"api": api, "console": console, "customer_page": customer_page}
 
 
 def main(descriptors: Sequence[str], clock: Clock) -> int:

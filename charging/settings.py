@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, model_va
 
 from charging.errors import ConfigError, Problem
 from charging.notify.settings import Mail
-from charging.web.settings import Api, Console
+from charging.web.settings import Api, Console, CustomerPage
 from charging.yaml_model import (
     BASE_FOLDER,
     FilePath,
@@ -258,6 +258,7 @@ class Settings(Section):
     charging: Charging = Charging()
     api: Annotated[Api | None, BeforeValidator(_there_without_keys)] = None
     console: Annotated[Console | None, BeforeValidator(_there_without_keys)] = None
+    customer_page: Annotated[CustomerPage | None, BeforeValidator(_there_without_keys)] = None
     fax: Fax | None = None
     mail: Mail | None = None
     privacy: Privacy = Privacy()
@@ -338,7 +339,8 @@ def completed(
 def _addresses_taken_twice(document: Document, settings: Settings) -> Iterator[Problem]:
     """Two sections cannot listen on one port."""
     everywhere = ("0.0.0.0", "::")  # noqa: S104  read, not listened on
-    sections = {name: getattr(settings, name) for name in ("agi", "http", "api", "console") if getattr(settings, name)}
+    names = ("agi", "http", "api", "console", "customer_page")
+    sections = {name: getattr(settings, name) for name in names if getattr(settings, name)}
     for (first, one), (second, other) in combinations(sections.items(), 2):
         hosts = {one.host, other.host}
         if one.port == other.port and (len(hosts) == 1 or hosts.intersection(everywhere)):

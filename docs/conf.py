@@ -38,6 +38,7 @@ PARTS = {
     "Operate": [
         "docs/operate",
         "docs/console",
+        "docs/customer-page",
         "docs/high-availability",
         "docs/monitor",
         "docs/sizing",

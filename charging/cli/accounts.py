@@ -20,6 +20,7 @@ from charging.cli.imports import import_accounts
 from charging.cli.options import JSON_OPTION, account_first, options
 from charging.cli.output import Column, console, show_json, show_one, show_rows, table
 from charging.ledger.accounts import Language
+from charging.service.page_tokens import Use
 from charging.shown import visible_json
 from charging.web import forms
 
@@ -280,3 +281,16 @@ def grant_minutes(
 def new_key() -> str:
     """A key that nobody has used."""
     return f"cli-{secrets.token_hex(8)}"
+
+
+@account.command("page-link")
+def page_link(
+    ctx: typer.Context,
+    id: str = ACCOUNT,
+    widget: bool = typer.Option(False, "--widget", help="A token of the balance widget instead."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Make a link that signs the customer in on his page, once, within a few minutes. Give it to nobody else."""
+    with connected(options(ctx).settings()) as client:
+        body = {"use": Use.WIDGET if widget else Use.PAGE}
+        show_one(client.send("POST", path("accounts", id, "page-tokens"), body), as_json=as_json)

@@ -29,6 +29,7 @@ from charging.service.ledger_contents import LedgerContents
 from charging.service.live import Calls, LiveCalls
 from charging.service.money import Money
 from charging.service.numbers import Numbers
+from charging.service.page_tokens import PagePlace, PageTokens
 from charging.service.privacy import People, hide_numbers
 from charging.service.proven_time import confirm_time, time_warning
 from charging.service.quotes import Quotes
@@ -58,6 +59,7 @@ class Service:
         touched: Callable[[str], None] = lambda _account: None,
         default_language: Language = Language.NL,
         mail_dropped: Callable[[str], None] = lambda _reason: None,
+        customer_page: PagePlace | None = None,
     ) -> None:
         """``funds_changed(account)`` is called after each change of credit by people (R22), ``touched(account)`` after
         each change of its credit, plan, numbers or settings; neither may wait.
@@ -80,6 +82,7 @@ class Service:
         self.balances = Balances(store, tariff, clock, self.calls)
         self.subscriptions = Subscriptions(self.accounts, tariff, clock)
         self.quotes = Quotes(store, tariff, clock)
+        self.page_tokens = PageTokens(store, clock, customer_page)
         self.statements = Statements(store, tariff, clock)
         self.fax_addresses = FaxAddresses(store, self.accounts, clock)
         self.faxes = Faxes(store, tariff, clock, fax)

@@ -58,6 +58,8 @@ class Scope(StrEnum):
     """Correct credit, and the end of what is paid of a subscription."""
     CALLS = "calls"
     """End running calls."""
+    SIGN_IN = "sign_in"
+    """Sign customers in on their page, and show them the balance widget."""
     OPERATE = "operate"
     """These four, and suspend and close accounts."""
 

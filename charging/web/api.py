@@ -6,11 +6,12 @@ What only an operator at the machine may do (tokens, the audit of the books, imp
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import httpx
-from fastapi import Depends, FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Response
 
 from charging import __version__
 from charging.service.service import Service
@@ -22,7 +23,7 @@ from charging.web.forward import Forward, ping
 from charging.web.parts import known_parameters
 from charging.web.problem import handle_problems
 from charging.web.public import VERSION, Public
-from charging.web.routes import accounts, calls, changes, events, fax, numbers, prices, statements
+from charging.web.routes import accounts, calls, changes, events, fax, numbers, page_tokens, prices, statements
 from charging.web.settings import Api
 
 DOCUMENT_PATH = "/openapi.json"
@@ -57,8 +58,9 @@ def api_app(
     return app
 
 
-def resources(service: Service, daemon: httpx.AsyncClient | None = None) -> FastAPI:
-    """What can be asked, without anyone who asks who asks: for what is put before it."""
+def resources(service: Service, daemon: httpx.AsyncClient | None = None, private: Sequence[APIRouter] = ()) -> FastAPI:
+    """What can be asked, without anyone who asks who asks: for what is put before it. ``private``: what only that may
+    ask."""
     app = _Described(
         title="charging",
         version=__version__,
@@ -75,8 +77,10 @@ def resources(service: Service, daemon: httpx.AsyncClient | None = None) -> Fast
     app.state.facts = dict
     app.state.ping = service.ping if daemon is None else partial(ping, daemon)
     handle_problems(app)
-    for part in (accounts, statements, numbers, calls, changes, events, fax, prices):
+    for part in (accounts, statements, numbers, calls, changes, events, fax, prices, page_tokens):
         app.include_router(part.router)
+    for router in private:
+        app.include_router(router)
     app.get("/health", tags=["health"])(health)
     if daemon is not None:
         app.add_middleware(Forward, daemon=daemon)

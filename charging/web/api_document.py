@@ -58,6 +58,7 @@ _SCOPES = {
     "/accounts/{account}/subscription-corrections": Scope.CORRECT,
     "/numbers": Scope.ACCOUNTS,
     "/calls/{session}": Scope.CALLS,
+    "/accounts/{account}/page-tokens": Scope.SIGN_IN,
 }
 """Of changes; those at other paths need ``operate``."""
 NUMBER = "/numbers/{number}"

@@ -6,13 +6,14 @@ So a page shows what the interface says, and an act is checked and carried out a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+from fastapi import APIRouter
 
 from charging.clock import MICROSECONDS
 from charging.service.actor import acting
@@ -36,6 +37,7 @@ class Problem(Exception):
         self.status = status
         self.detail = str(document.get("detail", "there was no answer"))
         self.advice = str(document.get("advice", ""))
+        self.code = str(document.get("code", ""))
         self.is_unknown = document.get("code") in _UNKNOWN
         """Whether it may have been carried out: the same, with the same key, may be asked again."""
 
@@ -56,12 +58,15 @@ class _Recent:
 class Asks:
     """Requests."""
 
-    def __init__(self, service: Service, daemon: httpx.AsyncClient | None = None) -> None:
-        """``daemon`` is asked for changes; ``None``: ``service`` makes them."""
+    def __init__(
+        self, service: Service, daemon: httpx.AsyncClient | None = None, private: Sequence[APIRouter] = ()
+    ) -> None:
+        """``daemon`` is asked for changes; ``None``: ``service`` makes them. ``private``: resources that the public
+        interface has not."""
         self.service = service
         self._daemon = daemon
         self._recent: dict[object, _Recent] = {}
-        transport = httpx.ASGITransport(resources(service, daemon), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(resources(service, daemon, private), raise_app_exceptions=False)
         self._http = httpx.AsyncClient(transport=transport, base_url="http://pages", timeout=TIMEOUT_S)
 
     async def get(self, path: str, **params: str | int | None) -> Document:

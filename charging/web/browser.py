@@ -118,7 +118,7 @@ class Sealed:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if not scope["path"].startswith("/static/"):
+                if not scope["path"].startswith(("/static/", "/look/")):
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)
 

@@ -24,7 +24,19 @@ from charging.web.actor import Acting
 from charging.web.forms import DIGEST, OptionalReason, told
 from charging.web.parts import known_parameters, small_pages
 from charging.web.problem import ProblemDocument, handle_problems
-from charging.web.routes import accounts, calls, changes, fax, imports, ledger, numbers, prices, rehearsal, statements
+from charging.web.routes import (
+    accounts,
+    calls,
+    changes,
+    fax,
+    imports,
+    ledger,
+    numbers,
+    page_tokens,
+    prices,
+    rehearsal,
+    statements,
+)
 from charging.web.routes import drain as drains
 
 Facts = Callable[[], Mapping[str, str]]
@@ -104,6 +116,7 @@ def control_app(
     app.add_middleware(Acting)
     app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
     parts = [one.router for one in (accounts, numbers, calls, drains, rehearsal, prices, ledger, imports, fax)]
+    parts += [page_tokens.router, page_tokens.private]
     parts += [fax.by_mail] if decides_calls else [fax.by_mail, statements.router, changes.router, ledger.audit]
     for name, known, part in (("tokens", tokens, token_routes), ("operators", operators, operator_routes)):
         if known is not None:

@@ -20,6 +20,7 @@ from charging.ledger.port import Store
 from charging.metrics import CONTENT_TYPE, Metrics
 from charging.service.live import RegistryCalls
 from charging.service.operators import Operators
+from charging.service.page_tokens import PagePlace
 from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.settings import Config, Http
@@ -109,6 +110,7 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
 
 def _service(daemon: Daemon) -> Service:
     """The service keeps no state of its own, so each interface has one."""
+    page = daemon.config.settings.customer_page
     return Service(
         store=daemon.store,
         tariff=daemon.tariff.current,
@@ -120,6 +122,7 @@ def _service(daemon: Daemon) -> Service:
         mail_dropped=daemon.metrics.count_fax_mail_dropped,
         answer_tolerance_ms=daemon.config.settings.charging.answer_tolerance_ms,
         default_language=Language(daemon.config.settings.charging.default_language),
+        customer_page=None if page is None else PagePlace(page.url, page.link_s, page.widget_min * 60),
     )
 
 

@@ -1,13 +1,22 @@
-"""The section ``api`` of charging.yaml: where the website and other programs ask; and ``console``: where the
-operator's people look and act in their browsers. Left out, nothing is served there."""
+"""The section ``api`` of charging.yaml: where the website and other programs ask; ``console``: where the operator's
+people look and act in their browsers; and ``customer_page``: where his customers do. Left out, nothing is served
+there."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from charging.yaml_model import Host, Networks, Port, Section, decimal, whole
+from charging.yaml_model import Host, Networks, Port, Section, decimal, pattern, whole
 
-FRONTS = ("api", "console")
+Origin = Annotated[
+    str,
+    pattern(
+        r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?", "an address such as https://my.voice.example, without a path"
+    ),
+]
+Place = Annotated[str, pattern(r"https?://[!-~]{1,1000}", "a web address")]
+
+FRONTS = ("api", "console", "customer_page")
 """These sections, and what their listeners are called: a process of its own serves them."""
 
 
@@ -45,3 +54,28 @@ class Console(Section):
     """After so long it is over in any case."""
     failed_logins_per_minute: Annotated[int, whole(1, 1_000, "logins")] = 5
     """Of one address; one name may have 20 times as many, from all addresses."""
+
+
+class CustomerPage(Section):
+    """The customer's page, and the balance widget. It speaks plain HTTP: beyond this machine it belongs behind a proxy
+    that speaks TLS."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 9481
+    max_connections: Annotated[int, whole(4, 10_000, "connections")] = 300
+    trusted_proxies: Networks = ()
+    """Whose ``X-Forwarded-For`` is believed."""
+    url: Origin = "http://localhost:9481"
+    """Where customers' browsers reach it."""
+    sign_in_url: Place | None = None
+    """The operator's own page on which a customer signs in."""
+    link_s: Annotated[int, whole(10, 3_600, "seconds")] = 120
+    """For which a link that signs in is good."""
+    idle_min: Annotated[int, whole(1, 1_440, "minutes")] = 30
+    """After so long without a click a session is over."""
+    session_h: Annotated[int, whole(1, 168, "hours")] = 12
+    """After so long it is over in any case."""
+    widget_min: Annotated[int, whole(1, 1_440, "minutes")] = 60
+    """For which a token of the balance widget is good."""
+    widget_origins: tuple[Origin, ...] = ()
+    """The sites in whose pages the widget may ask."""

@@ -48,9 +48,11 @@ async def ask(port: int, path: str, token: str = "") -> httpx.Response:
 async def test_the_daemon_serves_who_has_a_token_also_after_a_restart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the console, whoever logs in."""
-    port, console = free_port(), free_port()
-    place = place_with(tmp_path, f"api: {{port: {port}}}\nconsole: {{port: {console}}}\n")
+    """And the console, whoever logs in; and the customers' page, whom the website sends there."""
+    port, console, customers = free_port(), free_port(), free_port()
+    place = place_with(
+        tmp_path, f"api: {{port: {port}}}\nconsole: {{port: {console}}}\ncustomer_page: {{port: {customers}}}\n"
+    )
     charging = Command(place, capsys).beside
     monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
     assert (await charging("console", "user", "add", "ada", "--role", "admin")).code == 0
@@ -61,6 +63,8 @@ async def test_the_daemon_serves_who_has_a_token_also_after_a_restart(
         assert (await ask(port, "/accounts/anna", early)).json()["id"] == "anna"
         assert (await ask(port, "/accounts/anna")).status_code == 401
         assert "anna" in await seen_in_console(console, "/accounts/anna")
+        link = (await charging("account", "page-link", "anna", "--json")).json["url"]
+        assert "anna" in await seen_by_customer(customers, link)
         assert "manager link" in await seen_in_console(console, "/health")
     async with daemon(place):
         assert (await ask(port, "/accounts/anna", made["token"])).json()["id"] == "anna"
@@ -78,6 +82,19 @@ async def seen_in_console(port: int, place: str) -> str:
         entered = await browser.post("/login", data=given, headers=_cookies_of(form))
         assert (entered.status_code, entered.headers["location"]) == (303, place)
         return (await browser.get(place, headers=_cookies_of(entered))).text
+
+
+async def seen_by_customer(port: int, link: str) -> str:
+    """The first page, after coming in by the website's link."""
+    await eventually(lambda: is_served(port), "the customers' page is served")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as browser:
+        form = await browser.get(link[link.index("/enter") :])
+        given = dict(re.findall('name="(token|link)" value="([^"]+)"', form.text))
+        entered = await browser.post("/enter", data=given, headers=_cookies_of(form))
+        assert (entered.status_code, entered.headers["location"]) == (303, "/"), entered.text
+        again = await browser.post("/enter", data=given, headers=_cookies_of(form))
+        assert again.status_code == 403, "once"
+        return (await browser.get("/", headers=_cookies_of(entered))).text
 
 
 def _cookies_of(answer: httpx.Response) -> dict[str, str]:

@@ -67,8 +67,11 @@ def test_a_server_has_no_demo_and_is_told_what_to_install(command: Path, wheel: 
     subprocess.run([demo.parent / "python", "-I", "-c", found], check=True, cwd=tmp_path)
 
 
-def test_a_wheel_has_every_page_and_style_of_the_console(wheel: Path) -> None:
-    there = [one for folder in ("templates", "static") for one in (ROOT / "charging/web/console" / folder).iterdir()]
+def test_a_wheel_has_every_page_and_style_of_console_and_customers(wheel: Path) -> None:
+    folders = [
+        ROOT / "charging/web" / page / kind for page in ("console", "customers") for kind in ("templates", "static")
+    ]
+    there = [one for folder in folders for one in folder.iterdir()]
     with zipfile.ZipFile(wheel) as packed:
         assert {one.relative_to(ROOT).as_posix() for one in there} <= set(packed.namelist())
 

@@ -1,5 +1,5 @@
-"""The pictures: the demo and the dashboard, each of a run on the real Asterisk, and the console:
-``python -m tests.pictures [console]`` (some five minutes; of the console alone, half a minute)."""
+"""The pictures: the demo and the dashboard, each of a run on the real Asterisk; the console, and the customers' page:
+``python -m tests.pictures [console]`` (some five minutes; of the browser's pages alone, a minute)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import asyncio
 import sys
 
 from tests.pages import DOCS
-from tests.pictures import console, dashboard, terminal
+from tests.pictures import console, customer, dashboard, terminal
 
 
 def main() -> None:
     folder = DOCS / "pictures"
     folder.mkdir(exist_ok=True)
     asyncio.run(console.pictures(folder))
+    asyncio.run(customer.pictures(folder))
     if sys.argv[1:] != ["console"]:
         (folder / "demo.svg").write_text(terminal.demo(), encoding="utf-8")
         (folder / "dashboard.svg").write_text(asyncio.run(dashboard.of_a_run()), encoding="utf-8")

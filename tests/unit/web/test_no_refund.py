@@ -31,6 +31,8 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("DELETE", "/calls/{session}"): ("/calls/none", {}),
     ("POST", "/accounts/{account}/faxes"): ("/accounts/anna/faxes", {"content": b"%PDF-1.4"}),
     ("POST", "/accounts/{account}/faxes/{session}/cancellation"): ("/accounts/anna/faxes/none/cancellation", {}),
+    ("POST", "/accounts/{account}/page-tokens"): ("/accounts/anna/page-tokens", {"json": {"use": "page"}}),
+    ("POST", "/page-tokens/spent"): ("/page-tokens/spent", {"json": {"token": "none"}}),
     ("POST", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
     ("DELETE", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
     ("POST", "/dropped-fax-mails"): ("/dropped-fax-mails", {"json": {"reason": "stranger"}}),

@@ -1,0 +1,121 @@
+"""Short-lived tokens bound to one account, which the operator's website is given for its customer's browser: one that
+signs him in on his page, once; and one with which the balance widget asks, as often as it likes.
+
+Whoever has one can do no more than its use says, for its account alone. The secret has 256 random bits; only its
+SHA-256 is stored, and looked up. There are no passwords of customers here: who a customer is, the website knows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from charging.clock import MICROSECONDS, Clock
+from charging.errors import LedgerCorrupt
+from charging.ledger.accounts import REHEARSAL
+from charging.ledger.documents import Document
+from charging.ledger.port import Store
+from charging.service.refusal import Code, Refused, unknown_account
+
+COLLECTION = "page-tokens"
+SWEPT = 50
+"""So many that are over are removed with each that is made: their number stays bounded."""
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class Use(StrEnum):
+    """What a token is good for."""
+
+    PAGE = "page"
+    """Signing in on the customer's page, once."""
+    WIDGET = "widget"
+    """Asking for the balance, until it is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class PagePlace:
+    """What the settings say of the customer's page."""
+
+    url: str
+    """Where browsers reach it, without a path."""
+    link_s: int
+    """Seconds for which a token of :attr:`Use.PAGE` is good."""
+    widget_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewPageToken:
+    """A token just made."""
+
+    account: str
+    use: Use
+    expires_us: int
+    secret: str = field(repr=False)
+    url: str = field(repr=False)
+    """Of the page: the link that signs in. Of the widget: its script."""
+
+
+class PageTokens:
+    """All of them."""
+
+    def __init__(self, store: Store, clock: Clock, place: PagePlace | None) -> None:
+        """``place``: ``None`` where no customer's page is served."""
+        self._store = store
+        self._clock = clock
+        self._place = place
+
+    async def make(self, account: str, use: Use) -> NewPageToken | Refused:
+        """A token for an account, also for one that is closed: its history stays to be seen (R21)."""
+        place, now_us = self._place, self._clock.now().wall_us
+        if place is None:
+            advice = "a section `customer_page` in charging.yaml serves it; restart the daemon then"
+            return Refused(Code.UNAVAILABLE, "no customer's page is served", advice)
+        if account == REHEARSAL or await self._store.account(account) is None:
+            return unknown_account(account)
+        for one in await self._store.due_documents(COLLECTION, now_us, SWEPT):
+            await self._store.delete_document(one)
+        lasts_s, secret = place.link_s if use is Use.PAGE else place.widget_s, secrets.token_urlsafe(32)
+        expires_us = now_us + lasts_s * MICROSECONDS
+        body = json.dumps({"account": account, "use": use})
+        await self._store.put_document(COLLECTION, _digest(secret), body, expires_us)
+        url = f"{place.url}/enter?token={secret}" if use is Use.PAGE else f"{place.url}/widget.js"
+        return NewPageToken(account, use, expires_us, secret, url)
+
+    async def account_of(self, secret: str, use: Use) -> str | None:
+        """Whose a token is; ``None``: it is none, is over, was used, or is for another use. Raises LedgerError."""
+        found = await self._find(secret, use)
+        return None if found is None else _account(found)
+
+    async def spend(self, secret: str) -> str | None:
+        """The same of one that signs in, which is good for nothing from then on: of several at once, one gets the
+        account. Raises LedgerError."""
+        found = await self._find(secret, Use.PAGE)
+        return _account(found) if found is not None and await self._store.delete_document(found) else None
+
+    async def _find(self, secret: str, use: Use) -> Document | None:
+        if not _SECRET.fullmatch(secret):
+            return None
+        found = await self._store.get_document(COLLECTION, _digest(secret))
+        if found is None or found.due_us is None or self._clock.now().wall_us >= found.due_us:
+            return None
+        return found if _contents(found)["use"] == use else None
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _account(document: Document) -> str:
+    return _contents(document)["account"]
+
+
+def _contents(document: Document) -> dict[str, str]:
+    try:
+        contents = json.loads(document.body)
+        return {"account": str(contents["account"]), "use": str(contents["use"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerCorrupt("a stored token of the customer's page cannot be read") from error

@@ -1,0 +1,1 @@
+"""The customers' page: balance, calls, statements, settings; and the balance widget."""

@@ -1,0 +1,144 @@
+"""Who may see a page: a session that began with the website's link, and that a form comes from one of our own pages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from charging.door import Sparing
+from charging.ledger.accounts import Language
+from charging.service.page_tokens import Use
+from charging.web.asks import Asks, Problem, path
+from charging.web.browser import Form, FormSeal, read_form, same, set_cookie
+from charging.web.customers.own import Own, Watch
+from charging.web.limits import Limits, neighbourhood
+from charging.web.sessions import Session, Sessions
+from charging.web.settings import CustomerPage
+
+COOKIE = "__Host-charging-customer"
+"""Another than the console's: browsers keep cookies by host, whatever the port."""
+BEFORE_ENTRY = "__Host-charging-entry"
+SESSIONS_MAX = 20_000
+REQUESTS_PER_MINUTE = 120
+"""Of one session."""
+BAD_LINKS_PER_MINUTE = 30
+"""Of one address. A secret cannot be guessed; each try costs a look into the ledger."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Customer:
+    """Who is logged in."""
+
+    account: str
+    language: Language
+    """Of the pages that he sees now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request of someone who is logged in."""
+
+    request: Request
+    session: Session[Customer]
+    own: Own
+    form: Form
+    """Empty, but for a POST."""
+
+    @property
+    def language(self) -> Language:
+        return self.session.holder.language
+
+
+Page = Callable[[Visit], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class CustomerGate:
+    """The checks before each page."""
+
+    def __init__(self, asks: Asks, watch: Watch, settings: CustomerPage, stranger: Endpoint) -> None:
+        """``stranger`` answers who is not logged in."""
+        self._asks = asks
+        self._watch = watch
+        self._clock = asks.service.clock
+        self._stranger = stranger
+        self.sessions: Sessions[Customer] = Sessions(
+            self._clock, settings.idle_min * 60, settings.session_h * 3600, SESSIONS_MAX
+        )
+        self.seal = FormSeal(BEFORE_ENTRY)
+        self._requests = Limits(REQUESTS_PER_MINUTE, SESSIONS_MAX)
+        self._bad_links = Limits(BAD_LINKS_PER_MINUTE)
+        self._sparing = Sparing(self._clock)
+
+    def guarded(self, page: Page, *, by_itself: bool = False) -> Endpoint:
+        """A page for customers; ``by_itself``: their browsers ask for it without a click."""
+
+        async def endpoint(request: Request) -> Response:
+            session = self.sessions.find(request.cookies.get(COOKIE, ""), by_click=not by_itself)
+            if session is None:
+                return await self._stranger(request)
+            if wait_s := self._requests.take(session.csrf, self._clock.now().mono_us):
+                raise HTTPException(429, headers={"Retry-After": str(wait_s)})
+            form = await read_form(request) if request.method == "POST" else {}
+            if request.method == "POST" and not same(form.get("csrf", ""), session.csrf):
+                raise HTTPException(403)
+            own = Own(self._asks, self._watch, session.holder.account)
+            response = await page(Visit(request, session, own, form))
+            if not by_itself and (id := self.sessions.rotate(session)) is not None:
+                self.keep(response, id)
+            return response
+
+        return endpoint
+
+    def is_over(self, session: Session[Customer], request: Request) -> bool:
+        """Whether a session that was good for this request has ended since."""
+        return self.sessions.find(request.cookies.get(COOKIE, ""), by_click=False) is not session
+
+    def keep(self, response: Response, id: str) -> None:
+        """Give the browser its session. ``Lax``, so that who comes back from paying is still logged in."""
+        set_cookie(response, COOKIE, id, samesite="lax")
+
+    # --- coming in ----------------------------------------------------------------------------------------------
+
+    async def whose(self, request: Request, token: str) -> str | None:
+        """The account that a link's token signs in to; it is not used yet. Raises LedgerError."""
+        key, now_us = self._address(request), self._clock.now().mono_us
+        if wait_s := self._bad_links.take(key, now_us):
+            raise HTTPException(429, headers={"Retry-After": str(wait_s)})
+        account = await self._asks.service.page_tokens.account_of(token, Use.PAGE)
+        if account is not None:
+            self._bad_links.forgive(key)
+        elif (more := self._sparing.more("customer_link_refused")) is not None:
+            log.warning("customer_link_refused", address=key, more=more)
+        return account
+
+    async def enter(self, request: Request, form: Form) -> str | None:
+        """The id of the new session that a link's token begins; ``None``: it is good for nothing (any more). Raises
+        Problem, LedgerError."""
+        token = form.get("link", "")
+        if not self.seal.is_ours(request, form) or await self.whose(request, token) is None:
+            return None
+        try:
+            order = self._asks.order("POST", path("page-tokens", "spent"), {"token": token}, "", by="page", params={})
+            account = str((await order)["account"])
+        except Problem as problem:
+            if problem.status != 404:  # else another browser was quicker
+                raise
+            return None
+        if (old := self.sessions.find(request.cookies.get(COOKIE, ""), by_click=False)) is not None:
+            self.sessions.close(old)
+        own = Own(self._asks, self._watch, account)
+        language = Language((await own.get())["language"])
+        log.info("customer_signed_in", account=account, address=self._address(request))
+        return self.sessions.open(Customer(account, language))
+
+    @staticmethod
+    def _address(request: Request) -> str:
+        return neighbourhood(request.client.host if request.client is not None else "unknown")

@@ -1,0 +1,118 @@
+"""What a customer asks and orders: about his own account, and nothing else.
+
+Every question goes through `Own`, which names the account itself and asks as that customer. So no page can show another
+account, or a number that its caller withholds.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from charging.service.actor import acting
+from charging.service.refusal import Refused
+from charging.service.statements import Statement
+from charging.web.asks import Asks, Document, Problem, path
+
+CDRS_PAGE, CDRS_PAGES = 500, 20
+STILL_US = 60 * 1_000_000
+"""So long a balance is shown again though nothing was booked: a month may have begun."""
+KNOWN_MAX = 5_000
+
+
+@dataclass(slots=True)
+class _Known:
+    """A balance as it was last asked."""
+
+    line: int
+    """The newest of the account's journal, before it was asked."""
+    asked_mono_us: int
+    balance: Document
+
+
+class Watch:
+    """Balances, for all who look at them. The daemon is asked only while a call runs, and after something was booked;
+    that is read in the ledger, in this process."""
+
+    def __init__(self, asks: Asks) -> None:
+        self._asks = asks
+        self._known: dict[str, _Known] = {}
+
+    async def balance(self, account: str) -> Document:
+        """What the account has, a second old at most. Raises Problem, LedgerError."""
+        service = self._asks.service
+        lines = await service.money.journal_page(account, None, 1)
+        if isinstance(lines, Refused):
+            raise Problem(404, {"detail": lines.message, "code": lines.code})
+        line, now_us = lines[0].number if lines else 0, service.clock.now().mono_us
+        known = self._known.get(account)
+        if (
+            known is not None
+            and known.line == line
+            and not known.balance["calls"]
+            and now_us - known.asked_mono_us < STILL_US
+        ):
+            return known.balance
+        balance = await self._asks.recent(path("accounts", account, "balance"))
+        if len(self._known) >= KNOWN_MAX:
+            self._known = {key: one for key, one in self._known.items() if now_us - one.asked_mono_us < STILL_US}
+        self._known[account] = _Known(line, now_us, balance)
+        return balance
+
+
+class Own:
+    """One customer's questions and orders."""
+
+    def __init__(self, asks: Asks, watch: Watch, account: str) -> None:
+        self._asks = asks
+        self._watch = watch
+        self.account = account
+        self.actor = f"customer:{account}"
+
+    async def get(self, *parts: str, **params: str | int | None) -> Document:
+        """Something of the account. Raises Problem."""
+        with acting(self.actor):
+            return await self._asks.get(path("accounts", self.account, *parts), **params)
+
+    async def balance(self) -> Document:
+        """Raises Problem, LedgerError."""
+        with acting(self.actor):
+            return await self._watch.balance(self.account)
+
+    async def calls(self, since: str, most: int) -> list[Document]:
+        """The newest CDRs since then, the newest first. Raises Problem."""
+        found: list[Document] = []
+        cursor = None
+        with acting(self.actor):
+            for _ in range(CDRS_PAGES):
+                page = await self._asks.get("/cdrs", account=self.account, since=since, cursor=cursor, limit=CDRS_PAGE)
+                found = (found + page["items"])[-most:]
+                if (cursor := page["next"]) is None:
+                    break
+        return found[::-1]
+
+    async def statement(self, month: str) -> Statement | Refused:
+        """Raises LedgerError."""
+        with acting(self.actor):
+            return await self._asks.service.statements.of(self.account, month)
+
+    async def order(self, method: str, body: Document | None, *parts: str, key: str = "", **params: str) -> Document:
+        """A change of the account, at most once for each key. Raises Problem."""
+        return await self._order(method, path("accounts", self.account, *parts), body, key, params)
+
+    async def forward(self, number: str, forward_to: str) -> Document:
+        """Set where one of the account's numbers forwards to. Raises Problem, also for a number of someone else."""
+        await self._must_own(number)
+        return await self._order("PATCH", path("numbers", number), {"forward_to": forward_to}, "", {})
+
+    async def _must_own(self, number: str) -> None:
+        with acting(self.actor):
+            found = await self._asks.get(path("numbers", number))
+        if found["account"] != self.account:
+            raise Problem(404, {"detail": f"{number[:40]} is none of our numbers", "code": "not_found"})
+
+    async def _order(
+        self, method: str, place: str, body: Document | None, key: str, params: dict[str, str]
+    ) -> Document:
+        key = key or f"page-{secrets.token_hex(12)}"
+        return await self._asks.order(method, place, body, key, by=self.actor, params=params)

@@ -1,0 +1,15 @@
+"use strict";
+// The figures follow a call while it runs. A page that nobody sees asks for nothing.
+const live = document.getElementById("live");
+let source = null;
+function listen() {
+  source?.close();
+  source = null;
+  if (!live || document.hidden) return;
+  source = new EventSource("/live");
+  source.addEventListener("balance", (event) => { live.innerHTML = JSON.parse(event.data); });
+  source.addEventListener("over", () => { source.close(); location.reload(); });
+}
+document.addEventListener("visibilitychange", listen);
+addEventListener("pagehide", () => source?.close());
+listen();

@@ -1,0 +1,82 @@
+"""The balance widget: one script in the operator's own pages, which shows a customer what he has left (R5).
+
+It asks with a token that is bound to one account and good for minutes; there are no cookies, so no site can ask in a
+customer's name that was not given his token. It is answered the balance, and nothing else. A browser hands the answer
+to the sites of the list alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from charging.errors import LedgerError
+from charging.service.page_tokens import Use
+from charging.web.asks import Asks, Document, Problem
+from charging.web.customers.own import Own, Watch
+from charging.web.customers.shown import STATIC, cut_to_cents
+from charging.web.limits import Limits, neighbourhood
+
+ASKED_PER_MINUTE = 60
+"""By one token: the widget asks every 2 seconds during a call, and several pages may be open."""
+STRANGERS_PER_MINUTE = 60
+"""From one address, with what is no token (any more)."""
+CALLING_S, STILL_S = 3, 15
+"""When the widget asks again."""
+
+
+def widget_routes(asks: Asks, watch: Watch, origins: Sequence[str]) -> list[Route]:
+    """Its script, and what that asks."""
+    asked, strange = Limits(ASKED_PER_MINUTE), Limits(STRANGERS_PER_MINUTE)
+    clock = asks.service.clock
+
+    async def script(_request: Request) -> Response:
+        headers = {"Cross-Origin-Resource-Policy": "cross-origin", "Cache-Control": "public, max-age=300"}
+        return FileResponse(STATIC / "widget.js", media_type="text/javascript", headers=headers)
+
+    async def balance(request: Request) -> Response:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        now_us, token = clock.now().mono_us, token.strip()
+        address = neighbourhood(request.client.host if request.client is not None else "unknown")
+        if wait_s := strange.wait_s(address, now_us):
+            return _refused(429, wait_s)
+        try:
+            account = await asks.service.page_tokens.account_of(token, Use.WIDGET) if scheme == "Bearer" else None
+            if account is None:
+                strange.take(address, now_us)
+                return _refused(401)
+            if wait_s := asked.take(account, now_us):
+                return _refused(429, wait_s)
+            return JSONResponse(_shown(await Own(asks, watch, account).balance()))
+        except (LedgerError, Problem):
+            return _refused(503, STILL_S)
+
+    cors = Middleware(
+        CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"], allow_headers=["Authorization"], max_age=600
+    )
+    return [
+        Route("/widget.js", script),
+        Route("/widget/balance", balance, methods=["GET", "OPTIONS"], middleware=[cors]),
+    ]
+
+
+def _shown(balance: Document) -> Document:
+    free, calls = balance["free_seconds"], len(balance["calls"])
+    return {
+        "credit": cut_to_cents(balance["credit"]["now"]),
+        "free_minutes": free["now"] // 60,
+        "calls": calls,
+        "again_s": CALLING_S if calls else STILL_S,
+    }
+
+
+def _refused(status: int, wait_s: int = 0) -> Response:
+    headers = {"Retry-After": str(wait_s)} if wait_s else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="charging"'
+    return JSONResponse({"again_s": wait_s or None}, status, headers=headers)

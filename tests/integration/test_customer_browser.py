@@ -1,0 +1,103 @@
+"""The customers' page and the widget in a real Chromium, during a played call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.integration.browser import chromium, found_by_axe, window
+from tests.integration.console_scene import a_day, top_up
+from tests.integration.customer_scene import Customers, customer_scene
+
+pytestmark = pytest.mark.timeout(300)
+
+
+async def come_in(page: Page, customers: Customers) -> None:
+    """By the website's link."""
+    await page.goto(await customers.link())
+    await page.get_by_role("button", name="anna").click()
+    await expect(page.locator("#live")).to_be_visible()
+
+
+async def test_r5_a_customer_sees_his_balance_fall_during_a_call_and_rise_by_a_top_up(tmp_path: Path) -> None:
+    """R4, R5, R22: by itself, without a click; then his settings, calls and statement, in both languages."""
+    async with customer_scene(tmp_path) as customers, chromium() as browser:
+        await a_day(customers.scene)
+        async with window(browser, customers.url) as page:
+            await come_in(page, customers)
+            live = page.locator("#live")
+            await expect(live).to_contain_text("1:23")
+            before = await live.locator(".figure").first.inner_text()
+            await customers.scene.rig.clock.advance(60)
+            await expect(live).to_contain_text("2:23")
+            assert await live.locator(".figure").first.inner_text() < before
+            await top_up(customers.scene.rig, "anna", 50)
+            await customers.scene.rig.clock.advance(1)
+            await expect(live.locator(".figure").first).not_to_contain_text(before[:4])
+            await sees_calls_and_statement(page)
+            await sets_forwarding(page)
+            await page.get_by_role("button", name="Uitloggen").click()
+            await expect(page.get_by_role("heading", name="U bent uitgelogd.")).to_be_visible()
+
+
+async def sees_calls_and_statement(page: Page) -> None:
+    await page.get_by_role("link", name="Gesprekken", exact=True).click()
+    calls = page.get_by_role("region", name="Gesprekken van de laatste 31 dagen")
+    await expect(calls.get_by_role("row")).to_have_count(6)
+    await page.get_by_role("link", name="Overzicht van").first.click()
+    await expect(page.get_by_role("heading", name="Overzicht")).to_be_visible()
+    ground = await page.evaluate("getComputedStyle(document.querySelector('dl')).display")
+    assert ground == "grid", "the statement's own style counts"
+    await page.go_back()
+
+
+async def sets_forwarding(page: Page) -> None:
+    await page.get_by_role("button", name="English").click()
+    await page.get_by_role("link", name="Forwarding").click()
+    field = page.get_by_role("textbox", name="forward to")
+    await field.fill("nobody")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_role("alert")).to_contain_text("This is no telephone number: nobody")
+    await field.fill("06 1111 2222")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_role("status")).to_contain_text("is forwarded to +31611112222.")
+
+
+async def test_the_widget_shows_the_balance_on_the_sites_of_the_list_alone(tmp_path: Path) -> None:
+    async with customer_scene(tmp_path) as customers, chromium() as browser:
+        await a_day(customers.scene)
+        async with window(browser, customers.site) as page:
+            await page.goto("/")
+            await expect(page.get_by_role("link", name="Credit")).to_contain_text("on a call")
+            await expect(page.get_by_role("link", name="Credit")).to_contain_text("€")
+            assert await found_by_axe(page) == []
+            assert await page.context.cookies() == []
+        async with window(browser, customers.strange_site) as page:
+            async with page.expect_event("requestfailed"):
+                await page.goto("/")
+            assert "€" not in await page.locator("main").inner_text()
+
+
+PLACES = ("/", "/calls", "/settings", "/no-such-page")
+
+
+@pytest.mark.parametrize(("phone", "dark"), [(False, False), (True, True)], ids=["desktop-light", "phone-dark"])
+async def test_axe_finds_nothing_serious_and_no_page_is_wider_than_its_window(
+    tmp_path: Path, phone: bool, dark: bool
+) -> None:
+    async with customer_scene(tmp_path) as customers, chromium() as browser:
+        await a_day(customers.scene)
+        async with window(browser, customers.url, phone=phone, dark=dark) as page:
+            link, found = await customers.link(), {}
+            for place in ("/", link):
+                await page.goto(place)
+                found[place] = await found_by_axe(page)
+            await come_in(page, customers)
+            for place in PLACES:
+                await page.goto(place)
+                found[place] = await found_by_axe(page)
+                wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
+                assert not wide, f"{place} is wider than its window"
+            assert {place: what for place, what in found.items() if what} == {}

@@ -1,0 +1,389 @@
+"""The customers' page: who gets in and by what, that he sees and does nothing beyond his account, the widget's token
+and the list of its sites. No browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import replace
+from html import unescape
+from typing import Any
+
+import httpx
+import pytest
+
+from charging.ledger.accounts import Language
+from charging.ledger.model import Closed, Kind, Opened, Outcome, Transfer
+from charging.service.page_tokens import COLLECTION, NewPageToken, PagePlace, PageTokens, Use
+from charging.service.refusal import Code
+from charging.web.asks import Asks
+from charging.web.browser import HEADERS
+from charging.web.customers.app import PRIVATE, customers_app
+from charging.web.customers.gate import BAD_LINKS_PER_MINUTE, COOKIE, REQUESTS_PER_MINUTE
+from charging.web.customers.pages import STATEMENT_POLICY
+from charging.web.customers.shown import cut_to_cents, euro, preferred
+from charging.web.customers.words import WORDS
+from charging.web.settings import CustomerPage
+from tests.fakes.rig import EURO
+from tests.unit.call.test_table import running
+from tests.unit.service.conftest import NUMBER, Shop, refused, shop
+
+__all__ = ["shop"]
+
+SITE = "https://www.voice.example"
+BENS = "+31201234568"
+HIDDEN = "+31687654321"
+PLACE = PagePlace("https://my.voice.example", link_s=120, widget_s=3600)
+PAGES = ("/", "/calls", "/settings", "/statements/2026-11", "/statements/2026-11?format=csv")
+
+
+class Visitor:
+    """A browser, as far as the page can tell."""
+
+    def __init__(self, app: Any, address: str = "192.0.2.7") -> None:
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        self.http = httpx.AsyncClient(transport=transport, base_url="https://my.voice.example")
+
+    async def get(self, place: str, status: int = 200, **headers: str) -> str:
+        response = await self.http.get(place, headers=headers)
+        assert response.status_code == status, response.text
+        return response.text
+
+    async def come_in(self, url: str) -> httpx.Response:
+        """By the website's link, and the button behind it."""
+        page = await self.get(url.removeprefix(PLACE.url))
+        form = {name: hidden(page, name) for name in ("token", "link")}
+        return await self.http.post("/enter", data=form)
+
+    async def send(self, place: str, form: dict[str, str], **headers: str) -> httpx.Response:
+        """A form of the page's own."""
+        csrf = hidden(await self.get("/settings"), "csrf")
+        return await self.http.post(place, data={"csrf": csrf} | form, headers=headers)
+
+
+def hidden(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found is not None, page
+    return unescape(found[1])
+
+
+class Place:
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+        self.tokens = shop.service.page_tokens = PageTokens(shop.store, shop.clock, PLACE)
+        settings = CustomerPage(widget_origins=(SITE,), sign_in_url=f"{SITE}/login")
+        self.app = customers_app(Asks(shop.service, private=PRIVATE), settings)
+
+    async def token(self, use: Use = Use.PAGE, account: str = "anna") -> NewPageToken:
+        made = await self.tokens.make(account, use)
+        assert isinstance(made, NewPageToken)
+        return made
+
+    async def visitor(self, account: str = "anna") -> Visitor:
+        """Who is logged in."""
+        visitor = Visitor(self.app)
+        assert (await visitor.come_in((await self.token(account=account)).url)).status_code == 303
+        return visitor
+
+    async def widget(self, token: str, origin: str = SITE, address: str = "192.0.2.8") -> httpx.Response:
+        http = Visitor(self.app, address).http
+        return await http.get("/widget/balance", headers={"Authorization": f"Bearer {token}", "Origin": origin})
+
+
+@pytest.fixture
+async def place(shop: Shop) -> Place:
+    await shop.anna()
+    await shop.service.accounts.add("ben", "light", Language.EN)
+    await shop.service.numbers.add("anna", NUMBER, {"forward_to": "+31612345678"})
+    await shop.service.numbers.add("ben", BENS, {"forward_to": "+31612345679"})
+    await shop.service.money.top_up("anna", 25 * EURO, "order-1")
+    return Place(shop)
+
+
+# --- coming in -------------------------------------------------------------------------------------------------------
+
+
+async def test_nobody_sees_a_page_without_the_websites_link(place: Place) -> None:
+    stranger = Visitor(place.app)
+    for page in PAGES:
+        text = await stranger.get(page, 401)
+        assert f"{SITE}/login" in text
+        assert "25" not in text
+    assert (await stranger.http.get("/live")).status_code == 204, "by which a browser asks no more"
+    insider = await place.visitor()
+    for page in PAGES:
+        await insider.get(page)
+
+
+async def test_a_link_signs_in_once(place: Place) -> None:
+    made = await place.token()
+    first, second = Visitor(place.app), Visitor(place.app)
+    form = {}
+    for visitor in (first, second):  # both see the button before either presses it
+        page = await visitor.get(made.url.removeprefix(PLACE.url))
+        form[visitor] = {name: hidden(page, name) for name in ("token", "link")}
+    answers = await asyncio.gather(*(one.http.post("/enter", data=form[one]) for one in (first, second)))
+    assert sorted(answer.status_code for answer in answers) == [303, 403]
+    assert (await first.http.post("/enter", data=form[first])).status_code == 403
+    assert await place.shop.store.list_documents(COLLECTION) == []
+
+
+async def test_looking_at_a_link_uses_nothing_up_and_signs_nobody_in(place: Place) -> None:
+    made = await place.token()
+    scanner = Visitor(place.app)
+    assert "anna" in await scanner.get(made.url.removeprefix(PLACE.url)), "whose page it is can be seen"
+    await scanner.get("/", 401)
+    assert (await Visitor(place.app).come_in(made.url)).status_code == 303
+
+
+@pytest.mark.parametrize(("later_s", "status"), [(119, 200), (120, 403)])
+async def test_a_link_is_good_for_as_long_as_the_settings_say(place: Place, later_s: int, status: int) -> None:
+    made = await place.token()
+    await place.shop.clock.advance(later_s)
+    await Visitor(place.app).get(made.url.removeprefix(PLACE.url), status)
+
+
+async def test_a_link_of_another_browser_signs_nobody_in(place: Place) -> None:
+    """An attacker's own link, sent by a form of his page: the victim would pay for the attacker's account."""
+    made = await place.token()
+    attacker, victim = Visitor(place.app), Visitor(place.app)
+    page = await attacker.get(made.url.removeprefix(PLACE.url))
+    form = {name: hidden(page, name) for name in ("token", "link")}
+    assert (await victim.http.post("/enter", data=form)).status_code == 403
+    cross = await attacker.http.post("/enter", data=form, headers={"sec-fetch-site": "cross-site"})
+    assert cross.status_code == 403
+
+
+async def test_the_widgets_token_signs_nobody_in_and_a_link_shows_no_widget(place: Place) -> None:
+    widget, page = await place.token(Use.WIDGET), await place.token()
+    await Visitor(place.app).get(f"/enter?token={widget.secret}", 403)
+    assert (await place.widget(page.secret)).status_code == 401
+
+
+async def test_bad_links_are_limited_by_address(place: Place) -> None:
+    guesser = Visitor(place.app)
+    for _ in range(BAD_LINKS_PER_MINUTE):
+        await guesser.get("/enter?token=guess", 403)
+    await guesser.get("/enter?token=guess", 429)
+    assert (await Visitor(place.app, "192.0.2.99").come_in((await place.token()).url)).status_code == 303
+
+
+async def test_the_cookie_is_for_this_host_and_no_script(place: Place) -> None:
+    made = (await Visitor(place.app).come_in((await place.token()).url)).headers.get_list("set-cookie")
+    (session,) = [one for one in made if one.startswith(f"{COOKIE}=")]
+    assert {"HttpOnly", "Path=/", "SameSite=lax", "Secure"} == set(session.split("; ")[1:])
+
+
+async def test_a_login_ends_at_the_log_out_and_when_nobody_clicks(place: Place) -> None:
+    visitor = await place.visitor()
+    assert (await visitor.send("/leave", {})).status_code == 200
+    await visitor.get("/", 401)
+    visitor = await place.visitor()
+    await place.shop.clock.advance(1_799)
+    await visitor.get("/")
+    await place.shop.clock.advance(1_800)
+    await visitor.get("/", 401)
+
+
+async def test_links_that_are_over_are_removed(place: Place) -> None:
+    for _ in range(3):
+        await place.token()
+    await place.shop.clock.advance(121)
+    await place.token()
+    assert len(await place.shop.store.list_documents(COLLECTION)) == 1
+
+
+async def test_there_are_no_links_to_accounts_that_there_are_not(place: Place) -> None:
+    refused(await place.tokens.make("nobody", Use.PAGE), Code.NOT_FOUND)
+    refused(await PageTokens(place.shop.store, place.shop.clock, None).make("anna", Use.PAGE), Code.UNAVAILABLE)
+
+
+# --- what is seen and done -------------------------------------------------------------------------------------------
+
+
+async def test_r5_the_balance_is_shown_in_both_languages(place: Place) -> None:
+    visitor = await place.visitor()
+    assert "€\u00a025,00" in await visitor.get("/")
+    await visitor.send("/language", {"language": "en"})
+    page = await visitor.get("/")
+    assert "€\u00a025.00" in page
+    assert 'lang="en"' in page
+
+
+async def test_every_answer_is_sealed(place: Place) -> None:
+    visitor = await place.visitor()
+    for page in (*PAGES, "/no-such-page", "/enter?token=x", "/static/page.js"):
+        headers = (await visitor.http.get(page)).headers
+        own = {"Content-Security-Policy": STATEMENT_POLICY} if page.endswith("2026-11") else {}
+        assert {name: headers[name] for name in HEADERS} == HEADERS | own, page
+
+
+async def test_a_customer_sets_where_his_number_forwards_to_and_it_is_noted(place: Place) -> None:
+    visitor = await place.visitor()
+    assert (await visitor.send(f"/numbers/{NUMBER}", {"forward_to": "06 1111 2222"})).status_code == 303
+    number = await place.shop.service.numbers.get(NUMBER)
+    assert number.forward_to == "+31611112222"  # type: ignore[union-attr]
+    page = await visitor.get("/settings")
+    assert f"{NUMBER} wordt doorgeschakeld naar +31611112222." in page
+    notes = [json.loads(one.body) for one in await place.shop.store.list_documents("changes")]
+    assert [one["actor"] for one in notes if one["act"] == "number.edited"] == ["customer:anna"]
+
+
+async def test_a_bad_forward_number_is_said_in_the_customers_words(place: Place) -> None:
+    visitor = await place.visitor()
+    answer = await visitor.send(f"/numbers/{NUMBER}", {"forward_to": "<b>nobody</b>"})
+    assert answer.status_code == 422
+    assert "Dit is geen telefoonnummer: &lt;b&gt;nobody&lt;/b&gt;" in answer.text
+    own = await visitor.send(f"/numbers/{NUMBER}", {"forward_to": BENS})
+    assert "kunnen we niet doorschakelen" in own.text
+
+
+async def test_a_customer_sees_and_sets_nothing_of_another(place: Place) -> None:
+    visitor = await place.visitor()
+    before = await place.shop.service.numbers.get(BENS)
+    for number in (BENS, "020-1234568", "0031201234568", "nonsense", "..", f"{NUMBER}/../{BENS}"):
+        answer = await visitor.send(f"/numbers/{number}", {"forward_to": "+31611112222"})
+        assert answer.status_code in (404, 405), number
+    assert await place.shop.service.numbers.get(BENS) == before
+    for page in PAGES:
+        text = await visitor.get(page)
+        assert "ben" not in re.findall(r"\b\w+\b", text.lower().replace("ben je", "")), page
+        assert BENS not in text
+
+
+async def test_a_form_that_is_not_of_this_login_changes_nothing(place: Place) -> None:
+    visitor, other = await place.visitor(), await place.visitor("ben")
+    stolen = hidden(await other.get("/settings"), "csrf")
+    for form in ({}, {"csrf": ""}, {"csrf": "guess"}, {"csrf": stolen}):
+        answer = await visitor.http.post(f"/numbers/{NUMBER}", data=form | {"forward_to": ""})
+        assert answer.status_code == 403, form
+    answer = await visitor.send(f"/numbers/{NUMBER}", {"forward_to": ""}, **{"sec-fetch-site": "cross-site"})
+    assert answer.status_code == 403
+    number = await place.shop.service.numbers.get(NUMBER)
+    assert number.forward_to == "+31612345678"  # type: ignore[union-attr]
+
+
+async def test_a_caller_who_withholds_his_number_stays_withheld(place: Place) -> None:
+    """Though the operator keeps such numbers for his own eyes."""
+    cdr = {
+        "service": "forward",
+        "session": "s1",
+        "account": "anna",
+        "number": NUMBER,
+        "caller": HIDDEN,
+        "withheld": True,
+        "target": "+31612345678",
+        "set_up": "2026-11-01T10:00:00.000Z",
+        "ended": "2026-11-01T10:01:00.000Z",
+        "billed_s": 60,
+        "cost": "0.10",
+    }
+    now_us, open = place.shop.clock.now().wall_us, replace(running(), account="anna", caller=HIDDEN, withheld=True)
+    for session, kind, change in (
+        (open.id, Kind.RESERVE, Opened("test", open.to_json())),
+        ("s1", Kind.RELEASE, Closed(json.dumps(cdr), now_us, opens=True)),
+    ):
+        told = Transfer(id=session, account="anna", kind=kind, at_us=1, session=session, change=change, reason="call")
+        assert (await place.shop.store.apply(told)).outcome is Outcome.CREATED
+    visitor = await place.visitor()
+    for page in ("/", "/calls"):
+        text = await visitor.get(page)
+        assert "+31612345678" in text
+        assert "anoniem" in text
+        assert HIDDEN not in text
+
+
+async def test_requests_of_one_login_are_limited(place: Place) -> None:
+    visitor = await place.visitor()
+    for _ in range(REQUESTS_PER_MINUTE):
+        await visitor.get("/no-such-statement", 404)
+        await visitor.http.post("/leave")
+    answer = await visitor.http.get("/")
+    assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (429, True)
+
+
+async def test_nothing_of_what_is_behind_the_page_is_told(place: Place) -> None:
+    visitor = await place.visitor()
+    text = await visitor.get("/statements/2026-13", 404)
+    assert "journal" not in text
+    assert "charging" not in re.sub(r"<head>.*</head>", "", text, flags=re.S).replace("/look/", "")
+    assert "expected" not in text
+
+
+# --- the widget ------------------------------------------------------------------------------------------------------
+
+
+async def test_r5_the_widget_is_told_the_balance_and_nothing_else(place: Place) -> None:
+    made = await place.token(Use.WIDGET)
+    answer = await place.widget(made.secret)
+    assert answer.json() == {"credit": "25.00", "free_minutes": 0, "calls": 0, "again_s": 15}
+    assert answer.headers["access-control-allow-origin"] == SITE
+    assert "access-control-allow-credentials" not in answer.headers
+    assert "set-cookie" not in answer.headers
+
+
+async def test_a_site_that_is_not_in_the_list_cannot_read_the_answer(place: Place) -> None:
+    made = await place.token(Use.WIDGET)
+    assert "access-control-allow-origin" not in (await place.widget(made.secret, "https://evil.example")).headers
+    http = Visitor(place.app).http
+    asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+    for origin, status in ((SITE, 200), ("https://evil.example", 400), ("null", 400)):
+        assert (await http.options("/widget/balance", headers=asks | {"Origin": origin})).status_code == status
+
+
+@pytest.mark.parametrize(("later_s", "status"), [(3_599, 200), (3_600, 401)])
+async def test_a_widgets_token_is_good_for_as_long_as_the_settings_say(place: Place, later_s: int, status: int) -> None:
+    made = await place.token(Use.WIDGET)
+    await place.shop.clock.advance(later_s)
+    assert (await place.widget(made.secret)).status_code == status
+
+
+async def test_the_widget_is_limited_by_account_and_strangers_by_address(place: Place) -> None:
+    made = await place.token(Use.WIDGET)
+    codes = [(await place.widget(made.secret)).status_code for _ in range(61)]
+    assert codes == [200] * 60 + [429]
+    codes = [(await place.widget("guess", address="192.0.2.9")).status_code for _ in range(61)]
+    assert codes == [401] * 60 + [429]
+
+
+async def test_the_widgets_script_may_be_loaded_by_other_sites(place: Place) -> None:
+    answer = await Visitor(place.app).http.get("/widget.js")
+    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert "attachShadow" in answer.text
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def test_both_languages_have_the_same_words() -> None:
+    dutch, english = (WORDS[language] for language in (Language.NL, Language.EN))
+    assert dutch.keys() == english.keys()
+    braces = re.compile(r"\{\w+\}")
+    assert [key for key in dutch if braces.findall(dutch[key]) != braces.findall(english[key])] == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "dutch", "english"),
+    [
+        ("12.50", "€\u00a012,50", "€\u00a012.50"),
+        ("0.151666", "€\u00a00,151666", "€\u00a00.151666"),
+        ("1234.567", "€\u00a01.234,5670", "€\u00a01,234.5670"),
+        ("-3.00", "−€\u00a03,00", "−€\u00a03.00"),
+        (None, "–", "–"),
+    ],
+)
+def test_amounts_are_written_exactly_and_as_people_do(amount: str | None, dutch: str, english: str) -> None:
+    assert (euro(amount, Language.NL), euro(amount, Language.EN)) == (dutch, english)
+
+
+def test_a_balance_is_cut_to_cents_and_never_rounded_up() -> None:
+    assert euro("9.999999", Language.NL, 2) == "€\u00a09,99"
+    assert [cut_to_cents(one) for one in ("9.999999", "10", "0.5")] == ["9.99", "10.00", "0.50"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"), [("", "nl"), ("en-GB,en;q=0.9", "en"), ("de,nl;q=0.5,en;q=0.3", "nl"), ("fr", "nl")]
+)
+def test_who_is_not_logged_in_is_spoken_to_in_his_browsers_language(accepted: str, language: str) -> None:
+    assert preferred(accepted) == language
