@@ -39,6 +39,7 @@ from charging.web.routes import (
 )
 from charging.web.routes import drain as drains
 
+PARTS = (accounts, numbers, calls, drains, rehearsal, prices, ledger, imports, fax, page_tokens)
 Facts = Callable[[], Mapping[str, str]]
 """What the process says of itself: small words, for people (``{"ami": "up", …}``)."""
 
@@ -115,8 +116,7 @@ def control_app(
     handle_problems(app)
     app.add_middleware(Acting)
     app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
-    parts = [one.router for one in (accounts, numbers, calls, drains, rehearsal, prices, ledger, imports, fax)]
-    parts += [page_tokens.router, page_tokens.private]
+    parts = [page_tokens.private, *(one.router for one in PARTS)]
     parts += [fax.by_mail] if decides_calls else [fax.by_mail, statements.router, changes.router, ledger.audit]
     for name, known, part in (("tokens", tokens, token_routes), ("operators", operators, operator_routes)):
         if known is not None:

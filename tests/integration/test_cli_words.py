@@ -20,7 +20,7 @@ def anna(charging: Command) -> str:
         (
             "token add x --scope all",
             "'--scope': found 'all', expected one of 'read', 'audit', 'credit', 'fax', 'minutes', 'numbers', "
-            "'accounts', 'correct', 'calls', 'operate'",
+            "'accounts', 'correct', 'calls', 'sign_in', 'operate'",
         ),
         ("number set 1 --paid-voicemail 1", "'--paid-voicemail': found '1', expected one of 'yes', 'no', 'plan'"),
         ("tariff quote 1 --seconds x", "'--seconds' / '-s': found 'x', expected a whole number"),

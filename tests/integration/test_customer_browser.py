@@ -38,8 +38,8 @@ async def test_r5_a_customer_sees_his_balance_fall_during_a_call_and_rise_by_a_t
             await expect(live.locator(".figure").first).not_to_contain_text(before[:4])
             await sees_calls_and_statement(page)
             await sets_forwarding(page)
-            await page.get_by_role("button", name="Uitloggen").click()
-            await expect(page.get_by_role("heading", name="U bent uitgelogd.")).to_be_visible()
+            await page.get_by_role("button", name="Log out").click()
+            await expect(page.get_by_role("heading", name="You are logged out.")).to_be_visible()
 
 
 async def sees_calls_and_statement(page: Page) -> None:

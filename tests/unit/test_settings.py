@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from charging.errors import ConfigError, Problem
 from charging.settings import Config, Settings, config_from_text, load_config
-from charging.web.settings import Console
+from charging.web.settings import Console, CustomerPage
 from charging.yaml_model import _inner
 
 SHIPPED = Path(__file__).parents[2] / "config" / "charging.yaml"
@@ -68,7 +68,10 @@ def test_shipped_file_shows_the_defaults_in_its_comments() -> None:
     text = SHIPPED.read_text()
     shown = config_from_text(uncommented(text), SHIPPED, ENVIRONMENT).settings
     assert shown.console == Console(), "which is off in the file, with its keys"
-    assert shown.model_copy(update={"console": None}) == load_config(SHIPPED, ENVIRONMENT).settings
+    assert shown.customer_page == CustomerPage(), "likewise"
+    assert (
+        shown.model_copy(update={"console": None, "customer_page": None}) == load_config(SHIPPED, ENVIRONMENT).settings
+    )
 
 
 def test_shipped_file_names_every_key() -> None:
@@ -143,6 +146,7 @@ def test_value_out_of_its_range_is_refused(section: str, line: str, expected: st
         ("agi: {port: 4600, host: 0.0.0.0}\napi: {port: 4600}\n", "api.port"),
         ("http: {port: 4600}\napi: {port: 4600, host: '::'}\n", "api.port"),
         ("api: {port: 4600}\nconsole: {port: 4600}\n", "console.port"),
+        ("api: {port: 4600}\ncustomer_page: {port: 4600}\n", "customer_page.port"),
         ("agi: {port: 4600}\nhttp: {port: 4600, host: 127.0.0.2}\n", ""),
         ("agi: {port: 4600}\nhttp: {port: 4601}\n", ""),
     ],

@@ -81,7 +81,7 @@ def _doors(gate: CustomerGate, shown: Shown) -> list[Route]:
 
     async def leave(visit: Visit) -> Response:
         gate.sessions.close(visit.session)
-        response = shown.outside(visit.request, "outside.html", {"word": "left"})
+        response = shown.left(visit)
         drop_cookie(response, COOKIE)
         return response
 

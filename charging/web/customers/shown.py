@@ -64,6 +64,11 @@ class Shown:
         given = self._given(None, language) | dict(facts)
         return self._templates[language].TemplateResponse(request, template, given, status)
 
+    def left(self, visit: Visit) -> Response:
+        """What someone sees who has logged out."""
+        given = self._given(None, visit.language) | {"word": "left"}
+        return self._templates[visit.language].TemplateResponse(visit.request, "outside.html", given)
+
     def _given(self, visit: Visit | None, language: Language) -> dict[str, Any]:
         csrf, account = (visit.session.csrf, visit.own.account) if visit is not None else ("", "")
         return {
