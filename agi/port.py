@@ -5,7 +5,7 @@ The routes decide nothing; whoever wires the server gives them a :class:`CallDes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -25,6 +25,8 @@ class IncomingCall:
     """Numbers that the call was diverted from before it came here, as the network wrote them."""
     is_diverted_further: bool = False
     """The network named more of them than these: any number may be among the rest."""
+    proof: str = field(default="", compare=False, repr=False)
+    """What the conversation has had the switch note on the channel; the switch, asked by another way, must say it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from charging.asterisk import variables
 from charging.errors import LocalProtocolError, RemoteProtocolError
 
 MAX_PENDING_BYTES = 16 * 1024
@@ -182,9 +183,10 @@ def _value(line: str, name: str) -> str:
 
 
 def proof(secret: str) -> bytes:
-    """The first command. Asterisk answers it with ``secret``, which nobody could put into the header: it was made
-    after the header was read."""
-    return command("GET FULL VARIABLE", secret)
+    """The first command. Asterisk notes ``secret`` on the channel and answers with it. Nobody could put it into the
+    header, for it was made after the header was read; and nobody but Asterisk, whose AGI runs for this very channel,
+    can put it there: whoever plays the dialplan is found out when the switch is asked for it."""
+    return command("GET FULL VARIABLE", f"${{SET({variables.PROOF}={secret})}}")
 
 
 def check_proof(result: Result, secret: str) -> None:

@@ -29,6 +29,8 @@ class AgiSession:
         self._messages: deque[Message] = deque()
         self.hung_up = False
         """Whether the channel was reported to be hung up."""
+        self.secret = token(16)
+        """What the switch notes on the channel whose conversation this is."""
 
     async def read_request(self) -> Request:
         """The header, proven to be all of it. Raises CallerLeft, RemoteProtocolError."""
@@ -36,9 +38,8 @@ class AgiSession:
         assert isinstance(request, Request)  # the receiver begins with it
         if self._messages:
             raise RemoteProtocolError(f"something follows the header unasked: {self._messages[0]!r}")
-        secret = token(16)
-        self._writer.write(proof(secret))
-        check_proof(await self._result(), secret)
+        self._writer.write(proof(self.secret))
+        check_proof(await self._result(), self.secret)
         return request
 
     async def set_variables(self, pairs: Iterable[tuple[str, str]]) -> None:

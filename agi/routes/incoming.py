@@ -27,5 +27,6 @@ async def incoming(desk: CallDesk, request: Request, session: AgiSession) -> Non
         is_withheld=arguments.is_withheld(presentation),
         diverted=arguments.diverted(diverted),
         is_diverted_further=arguments.is_cut(diverted),
+        proof=session.secret,
     )
     await deliver(session, desk, await desk.incoming(call))

@@ -59,11 +59,8 @@ class AsteriskSwitch:
                 legs[status.session] = _with(legs.get(status.session, Legs()), status)
         return Look(asked, legs, frozenset(doubtful))
 
-    async def is_deciding(self, caller_uid: str, number: str) -> bool:
-        phase, asked = await asyncio.gather(
-            *(self._control.variable(caller_uid, one, ASK_S) for one in (variables.PHASE, variables.NUMBER))
-        )
-        return phase == variables.PHASE_DECIDE and asked == number
+    async def is_asking(self, caller_uid: str, proof: str) -> bool:
+        return bool(proof) and await self._control.variable(caller_uid, variables.PROOF, ASK_S) == proof
 
     async def is_rehearsal(self, caller_uid: str) -> bool:
         linked = await self._control.variable(caller_uid, "CHANNEL(linkedid)", ASK_S)

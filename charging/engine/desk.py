@@ -240,10 +240,11 @@ class Desk:
 
     async def _refuse_forged(self, request: IncomingCall) -> None:
         """Whoever reaches FastAGI can ask about any number, and would keep an account's calls busy. So the switch is
-        asked whether it has that call. A switch that does not answer just now, though its link lives, is taken at the
+        asked whether the channel of that call has this conversation's proof: whoever has only guessed a channel's
+        unique id cannot put it there. A switch that does not answer just now, though its link lives, is taken at the
         request's word: what is then reserved for nothing is given back after ``setup_timeout_s``."""
         try:
-            if not await self._switch.is_deciding(request.unique_id, request.number):
+            if not await self._switch.is_asking(request.unique_id, request.proof):
                 raise Unproven(f"the switch has no call {request.unique_id} that asks about {request.number}")
         except SwitchError as error:
             self._observe(CallerNotLookedUp(str(error)))

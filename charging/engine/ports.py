@@ -97,9 +97,9 @@ class Switch(Protocol):
     async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
         """Ask for these channels, each alone. One that is gone, or is not the session's, is not in the answer."""
 
-    async def is_deciding(self, caller_uid: str, number: str) -> bool:
-        """Whether there is this caller's channel, and its dialplan asks now what to do with a call to ``number``, as it
-        was dialled."""
+    async def is_asking(self, caller_uid: str, proof: str) -> bool:
+        """Whether there is this caller's channel, and its dialplan asks now what to do with the call, in the
+        conversation of this ``proof``."""
 
     async def is_rehearsal(self, caller_uid: str) -> bool:
         """Whether the caller is that of `charging check --call`, which no call from outside can say of itself."""

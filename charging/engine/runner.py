@@ -21,7 +21,7 @@ from charging.call.events import (
     SwitchSilent,
     Woke,
 )
-from charging.call.model import Policy, State
+from charging.call.model import Policy, Session, State
 from charging.call.storage import Record
 from charging.call.table import step, wake_at
 from charging.clock import Clock
@@ -56,7 +56,9 @@ class SessionRunner:
         find: Callable[[str, do.Find], Awaitable[None]],
         doubt: Callable[[], None],
         leads: Callable[[], bool],
+        leg_changed: Callable[[SessionRunner, str, str], None],
     ) -> None:
+        """``leg_changed`` is given the unique ids of the forwarded leg that was and of the one that is; empty: none."""
         self.session = session
         self.forward_over = asyncio.Event()
         """Set when the session is closed (or its task was stopped), or goes on as a paid voicemail."""
@@ -74,6 +76,7 @@ class SessionRunner:
         self._find = find
         self._doubt = doubt
         self._leads = leads
+        self._leg_changed = leg_changed
         self._mailbox: deque[Event] = deque()
         self._arrived = asyncio.Event()
         self._rests = False
@@ -101,7 +104,12 @@ class SessionRunner:
         if commands or wake_at(after, self.policy) != wake_at(self.session, self.policy):
             self.offer(event)
         else:
-            self.session = after
+            self._becomes(after)
+
+    def _becomes(self, after: Record) -> None:
+        before, self.session = self.session, after
+        if before is not after and (was := leg_of(before)) != (now := leg_of(after)):
+            self._leg_changed(self, was, now)
 
     async def run(self) -> None:
         """Until the session is closed."""
@@ -151,10 +159,11 @@ class SessionRunner:
         while events:
             before = self.session
             try:
-                self.session, commands = step(self.session, events.popleft(), self._clock.now(), self.policy)
+                after, commands = step(self.session, events.popleft(), self._clock.now(), self.policy)
             except UnexpectedEvent as error:
                 self._observe(told.UnexpectedEventMet(str(error)), self.session)
                 continue
+            self._becomes(after)
             for command in commands:
                 if isinstance(command, do.Forget):
                     self.booked = before
@@ -174,7 +183,7 @@ class SessionRunner:
             case do.Doubt():
                 self._doubt()
             case do.Become(voicemail):
-                self.session = voicemail
+                self._becomes(voicemail)
                 self.forward_over.set()
             case do.PlayPrompt():
                 self._start_prompt(command)
@@ -238,6 +247,11 @@ class SessionRunner:
             self._observe(told.SwitchFailed(str(error), type(error).__name__), self.session)
             result = PromptResult.FAILED
         self.offer(PromptPlayed(command.prompt, result))
+
+
+def leg_of(record: Record) -> str:
+    """The unique id of the forwarded leg; empty where there is none (yet)."""
+    return record.callee_uid if isinstance(record, Session) else ""
 
 
 def _unknown(command: do.LedgerCommand) -> Event:

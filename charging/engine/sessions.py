@@ -28,7 +28,7 @@ from charging.engine.closed import ClosedRecords
 from charging.engine.findings import Findings, Kind, booked_unread, contradiction, noted
 from charging.engine.looker import Looker, switch_said
 from charging.engine.ports import Legs, Look, Observer, Switch
-from charging.engine.runner import SessionRunner
+from charging.engine.runner import SessionRunner, leg_of
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import IDS_REMEMBERED_S, Ledger
@@ -95,6 +95,8 @@ class Registry:
         self._runners: dict[str, SessionRunner] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._of_account: defaultdict[str, dict[str, SessionRunner]] = defaultdict(dict)
+        self._of_leg: dict[str, SessionRunner] = {}
+        """By the unique id of the forwarded leg."""
         self._booked = BookedRecords()
         self._closed = ClosedRecords()
         self._seen: frozenset[str] = frozenset()
@@ -151,17 +153,26 @@ class Registry:
             find=self._find,
             doubt=self.doubt,
             leads=lambda: self.leads(),
+            leg_changed=self._leg_changed,
         )
         self._runners[session.id] = self._of_account[session.account][session.id] = runner
+        self._leg_changed(runner, "", leg_of(session))
         name = f"session-{session.id}"
         self._lives[session.id] = self._tasks.begin(runner.run(), name, ended=lambda: self._ended(runner))
         return runner
+
+    def _leg_changed(self, runner: SessionRunner, was: str, now: str) -> None:
+        if self._of_leg.get(was) is runner:
+            del self._of_leg[was]
+        if now:
+            self._of_leg[now] = runner
 
     def _ended(self, runner: SessionRunner) -> None:
         """It is closed, or its task was stopped: perhaps before its first step, so that it could not say so itself."""
         session = runner.session
         runner.forward_over.set()
         del self._runners[session.id], self._lives[session.id]
+        self._leg_changed(runner, leg_of(session), "")
         of_account = self._of_account[session.account]
         del of_account[session.id]
         if not of_account:
@@ -244,10 +255,9 @@ class Registry:
 
     def deliver(self, event: SwitchEvent) -> None:
         """Hand an event of the switch to its session. Events of closed sessions are late, and normal."""
-        if isinstance(event, ChannelReplaced):
-            for one in self._runners.values():
-                if isinstance(one.session, Session) and one.session.callee_uid == event.uid:
-                    one.offer(event)
+        if isinstance(event, ChannelReplaced):  # of any channel at all: strangers can make many (INVITE with Replaces)
+            if (replaced := self._of_leg.get(event.uid)) is not None:
+                replaced.offer(event)
             return
         if not isinstance(event, SessionSwitchEvent):
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator
@@ -11,10 +12,12 @@ import pytest
 import pytest_asyncio
 
 from charging.lab import Lab, mobile
+from charging.lab.ami import Message
 from charging.lab.folder import SHIPPED_CONFIG
 from charging.pricing.money import parse_euro
 from tests.asterisk.engine import NUMBER, engine, number_of
 from tests.asterisk.raw_sip import stranger
+from tests.asterisk.waiting import eventually
 from tests.fakes.agi_client import AgiClient, header
 
 pytestmark = pytest.mark.asterisk
@@ -89,6 +92,42 @@ async def test_a_forged_request_from_the_switchs_machine_reserves_nothing(lab: L
             assert len(live.daemon.events("call_decided")) == 1, "the true one"
         balance = await live.daemon.get("/accounts/other-1/balance")
         assert parse_euro(balance["credit"]["reserved"]) == 0
+
+
+async def test_whoever_guesses_the_unique_id_of_a_call_that_is_being_decided_holds_no_line(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """The true call has its dialplan ask somebody who says nothing, so that there is time for a guess. It is decided
+    for all that: the daemon that is asked next finds no line held."""
+
+    async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+        writer.close()
+
+    silent = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    async with silent, engine(lab, tmp_path, forward_to=mobile.never_answers()) as live:
+        await lab.switch.cli(f"dialplan set global CHARGING_AGI 127.0.0.1:{port}")
+        await lab.switch.cli(f"dialplan set global CHARGING_AGI_2 127.0.0.1:{lab.agi_port}")
+        try:
+            async with stranger(lab, tmp_path, NUMBER) as call:
+                theirs = await eventually(lambda: _the_caller(lab), "the caller's channel")
+                await forge(lab, NUMBER, theirs["Uniqueid"], theirs["Channel"])
+                await live.heard("agi_call_unproven")
+                assert live.daemon.events("call_decided") == []
+                await call.is_told(180)
+                decided = await live.heard("call_decided")
+        finally:
+            await lab.switch.cli(f"dialplan set global CHARGING_AGI 127.0.0.1:{lab.agi_port}")
+            await lab.switch.cli("dialplan set global CHARGING_AGI_2 ")
+    assert decided["decision"] == "forward"
+
+
+async def _the_caller(lab: Lab) -> Message | None:
+    """His channel, once its dialplan asks what to do with the call."""
+    channels = await lab.switch.channels()
+    asking = (one for one in channels if one["Channel"].startswith("PJSIP/world") and one["Application"] == "AGI")
+    return next(asking, None)
 
 
 async def forge(lab: Lab, number: str, unique_id: str, channel: str) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from charging.asterisk import variables
 from charging.asterisk.message import AmiMessage
 from tests.benchmarks import played_words as words
+from tests.fakes.agi_client import evaluated
 from tests.fakes.ami import FakeAmi, block, listing, refusal, success
 
 CHANNEL_S = 30e-6
@@ -26,6 +27,8 @@ CHANNEL_S = 30e-6
 LIST_STEP = 50
 """Channels of a list between two pauses."""
 DELETES_AFTER_S = 0.005
+PHASE = "CHARGING_PHASE"
+"""How far the dialplan is with a call."""
 SETTING = re.compile(r'EXEC MSet "(.*)"$')
 GUARD_S = 3.0
 """The dialplan's own, as shipped."""
@@ -118,14 +121,14 @@ class PlayedAsterisk(FakeAmi):
         serial = next(self._ids) * 2
         uid, callee_uid = (f"{int(time.time())}.{one}" for one in (serial, serial + 1))
         call = PlayedCall(uid, callee_uid, number, caller, asyncio.get_running_loop().create_future())
-        call.variables = {variables.PHASE: variables.PHASE_DECIDE, variables.NUMBER: number, variables.LEG: "caller"}
+        call.variables = {PHASE: "decide", variables.NUMBER: number, variables.LEG: "caller"}
         self.calls[uid] = call
         return call
 
     def dial(self, call: PlayedCall) -> None:
         """What the dialplan does with ``forward``."""
         call.is_dialled = True
-        call.variables[variables.PHASE] = "dial"
+        call.variables[PHASE] = "dial"
         self.calls[call.callee_uid] = call
         quota, ring_s = int(call.variables[variables.QUOTA]), int(call.variables.get(variables.RING_S, "30"))
         self._cut_in(call, call.uid, quota + ring_s + BACKSTOP_S)
@@ -174,7 +177,7 @@ class PlayedAsterisk(FakeAmi):
         text = template % told
         if not call.is_dialled:
             text = text.replace("|dial=CANCEL|", "|dial=|")
-            text = text.replace("|phase=dial|", f"|phase={call.variables[variables.PHASE]}|")
+            text = text.replace("|phase=dial|", f"|phase={call.variables[PHASE]}|")
             text = text.replace("|decision=forward|", f"|decision={call.decision}|")
         self.records[key] = text
 
@@ -343,7 +346,10 @@ class Asking(asyncio.Protocol):
 
     def _obey(self, command: str) -> bytes:
         if command.startswith("GET FULL VARIABLE "):
-            return f"200 result=1 ({command[19:-1]})\n".encode()
+            value, name = evaluated(command[19:-1])
+            if name:
+                self._call.variables[name] = value
+            return f"200 result=1 ({value})\n".encode()
         if (setting := SETTING.match(command)) is None:
             return b"510 Invalid or unknown command\n"
         for pair in setting[1].split(","):
@@ -366,5 +372,5 @@ async def ask(call: PlayedCall, port: int) -> float:
             transport.abort()
         call.variables.pop(variables.DECISION, None)
     if not call.decision:
-        call.variables[variables.PHASE] = variables.PHASE_FALLBACK
+        call.variables[PHASE] = variables.PHASE_FALLBACK
     return time.perf_counter() - begin

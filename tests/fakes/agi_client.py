@@ -47,11 +47,19 @@ def header(
     return lines.encode() + b"\n"
 
 
+def evaluated(expression: str) -> tuple[str, str]:
+    """What ``GET FULL VARIABLE`` answers to a text as it is, or to ``${SET(NAME=VALUE)}``; and the name that it sets."""
+    setting = re.fullmatch(r"\$\{SET\((\w+)=(\w+)\)\}", expression)
+    return (expression, "") if setting is None else (setting[2], setting[1])
+
+
 @dataclass
 class AgiClient:
     """One connection of a dialplan."""
 
     variables: dict[str, str] = field(default_factory=dict)
+    noted: dict[str, str] = field(default_factory=dict)
+    """What the daemon has the channel note before it answers."""
     commands: list[str] = field(default_factory=list)
     refuse: str = ""
     """Answer 511 to commands that hold this text."""
@@ -90,7 +98,9 @@ class AgiClient:
         words = shlex.split(command)
         match words:
             case ["GET", "FULL", "VARIABLE", text]:
-                return f"200 result=1 ({text})\n".encode()
+                value, name = evaluated(text)
+                self.noted |= {name: value} if name else {}
+                return f"200 result=1 ({value})\n".encode()
             case ["EXEC", "MSet", pairs]:
                 named = (pair.partition("=") for pair in pairs.split(","))
                 self.variables |= {re.sub("^__?", "", name): value for name, _, value in named}

@@ -156,7 +156,7 @@ class FakeSwitch:
             self._proven = self.clock.now().mono_us
         return self._proven
 
-    async def is_deciding(self, caller_uid: str, number: str) -> bool:
+    async def is_asking(self, caller_uid: str, proof: str) -> bool:
         if not self.up or self.disobeys():
             raise LinkDown
         return caller_uid not in self.without_call

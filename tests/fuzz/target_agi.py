@@ -14,6 +14,7 @@ from agi.arguments import dial_status, is_withheld, number, printable, session_i
 from agi.protocol import HEADER_NAMES, MAX_PENDING_BYTES, Message, Receiver, Request, command
 from agi.session import AgiSession, CallerLeft
 from charging.errors import LocalProtocolError, RemoteProtocolError
+from tests.fakes.agi_client import evaluated
 from tests.fakes.recordings import agi_bytes
 
 RECORDED = agi_bytes("incoming", "<").partition(b"\n\n")[0] + b"\n\n"
@@ -99,7 +100,7 @@ class _Switch:
 
     def write(self, line: bytes) -> None:
         (text,) = shlex.split(line.decode().removeprefix("GET FULL VARIABLE "))
-        self._pieces.append(f"200 result=1 ({text})\n".encode())
+        self._pieces.append(f"200 result=1 ({evaluated(text)[0]})\n".encode())
 
 
 def _check_caller(words: bytes, place: int, cut: int) -> None:

@@ -99,10 +99,12 @@ class Site:
     """The port of what Prometheus reads."""
     token: str
     month: str
+    noted: dict[str, str]
+    """On the channel that asks, as the switch tells it over AMI."""
 
     async def decision(self) -> str:
         """What the daemon says to a call; empty: nothing."""
-        call = AgiClient()
+        call = AgiClient(noted=self.noted)
         with suppress(OSError):
             await call.call(
                 self.agi, "incoming", NUMBER, "+31209876543", "1795262400.1", "PJSIP/trunk-1", "allowed", ""
@@ -176,6 +178,8 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     await store.close()
     assert isinstance(token, NewToken)
 
+    noted: dict[str, str] = {}
+
     def status(message: AmiMessage) -> list[bytes]:
         return list(listing(message, "StatusComplete", []))
 
@@ -183,14 +187,13 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         return list(listing(message, "DBGetTreeComplete", []))
 
     def variable(message: AmiMessage) -> list[bytes]:
-        decides = message.get("Variable") == variables.PHASE
-        return [success(message, ("Value", variables.PHASE_DECIDE if decides else NUMBER))]
+        return [success(message, ("Value", noted.get(message.get("Variable"), "")))]
 
     async with FakeAmi(secret="x", answers={"Status": status, "DBGetTree": tree, "Getvar": variable}) as ami:
         place.config.write_text(SETTINGS.format(ami=ami.port, agi=agi, http=figures, api=api))
         async with daemon(place):
             month = local_time(SystemClock().now().wall_us, "Europe/Amsterdam").strftime("%Y-%m")
-            found = Site(place, agi, f"http://127.0.0.1:{api}", figures, token.secret, month)
+            found = Site(place, agi, f"http://127.0.0.1:{api}", figures, token.secret, month, noted)
             await found.forwards()
             yield found
 

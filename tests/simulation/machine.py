@@ -222,9 +222,9 @@ class SwitchLine:
             self._counts["order lost"] += 1
             raise LinkDown
 
-    async def is_deciding(self, caller_uid: str, number: str) -> bool:
+    async def is_asking(self, caller_uid: str, proof: str) -> bool:
         await self._reach()
-        return await self._switch.is_deciding(caller_uid, number)
+        return await self._switch.is_asking(caller_uid, proof)
 
     async def is_rehearsal(self, caller_uid: str) -> bool:
         await self._reach()

@@ -149,7 +149,8 @@ def test_a_forged_end_is_followed_by_the_rest_of_the_true_header() -> None:
 
 
 def test_the_proof_is_its_own_answer_and_nothing_else() -> None:
-    assert proof("secret") == b'GET FULL VARIABLE "secret"\n'
+    """It is noted on the channel, where the switch can be asked for it by another way."""
+    assert proof("secret") == b'GET FULL VARIABLE "${SET(CHARGING_PROOF=secret)}"\n'
     check_proof(Result(200, "1", "secret"), "secret")
     for other in (Result(200, "1"), Result(200, "0"), Result(200, "1", "Secret"), Result(510, "", "secret")):
         with pytest.raises(RemoteProtocolError):

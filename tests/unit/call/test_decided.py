@@ -132,7 +132,7 @@ async def test_how_long_it_took_is_noted(rig: Rig) -> None:
         await rig.clock.sleep_until(rig.clock.now().plus(0.25).mono_us)
         return True
 
-    rig.switch.is_deciding = slow  # type: ignore[method-assign]
+    rig.switch.is_asking = slow  # type: ignore[method-assign]
     asked = rig.clock.now().wall_us
     deciding = asyncio.create_task(rig.ring())
     await rig.clock.advance(0.25)
@@ -194,7 +194,7 @@ async def _too_late(rig: Rig) -> None:
         await asyncio.Event().wait()
         return True
 
-    rig.switch.is_deciding = never  # type: ignore[method-assign]
+    rig.switch.is_asking = never  # type: ignore[method-assign]
     async with asyncio.timeout(0.01):
         await rig.ring()
 

@@ -1,0 +1,55 @@
+"""Another takes part in a conversation in the forwarded leg's place (INVITE with Replaces)."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.call.model import Policy
+from charging.call.switch_events import ChannelReplaced
+from charging.ledger.accounts import Account, Number
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
+from tests.fakes.effort import steps_run
+from tests.fakes.rig import EURO, TARGET, Rig, make_rig
+
+FEW, MANY = 2, 40
+
+
+async def talking(rig: Rig, calls: int) -> None:
+    for index in range(calls):
+        account, number = f"who-{index}", f"+3185001{index:04d}"
+        await rig.store.put_account(Account(account, "light"))
+        await rig.store.put_number(Number(number, account, TARGET))
+        await rig.store.apply(Transfer(f"t-{index}", account, Kind.TOP_UP, 0, (Leg(CREDIT, 10 * EURO),)))
+        answer = await rig.ring(number)
+        assert answer.session is not None
+        assert answer.quota_s is not None
+        rig.switch.answer(rig.switch.dial(answer.session, answer.quota_s, rig.caller_uid).session)
+    await rig.clock.advance(1)
+
+
+async def strangers_swap(rig: Rig) -> None:
+    for index in range(100):
+        rig.registry.deliver(ChannelReplaced(f"stranger-{index}"))
+
+
+async def test_what_strangers_swap_among_themselves_costs_the_same_beside_any_number_of_calls() -> None:
+    steps = []
+    for calls in (FEW, MANY):
+        async with make_rig() as rig:
+            await talking(rig, calls)
+            steps.append(await steps_run(lambda: strangers_swap(rig)))  # noqa: B023  it is awaited at once
+    assert steps[0] == pytest.approx(steps[1], rel=0.1)
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["as it was set up", "brought back to life"])
+async def test_the_call_whose_leg_is_replaced_is_told_so(restarts: bool) -> None:
+    async with make_rig(policy=Policy()) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        if restarts:
+            await rig.registry.stand_by()
+            await rig.registry.reconcile()
+            await rig.clock.advance(1)
+        rig.registry.deliver(ChannelReplaced(call.callee_uid))
+        await rig.hang_up(call)
+        assert rig.heard("leg_replaced") == [{}]
