@@ -16,7 +16,6 @@ from statistics import median
 
 import pytest
 
-from charging.asterisk import variables
 from charging.asterisk.message import AmiMessage
 from charging.clock import SystemClock
 from charging.lab.ports import free_port

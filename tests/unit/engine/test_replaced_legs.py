@@ -37,7 +37,7 @@ async def test_what_strangers_swap_among_themselves_costs_the_same_beside_any_nu
     for calls in (FEW, MANY):
         async with make_rig() as rig:
             await talking(rig, calls)
-            steps.append(await steps_run(lambda: strangers_swap(rig)))  # noqa: B023  it is awaited at once
+            steps.append(await steps_run(lambda: strangers_swap(rig)))
     assert steps[0] == pytest.approx(steps[1], rel=0.1)
 
 
