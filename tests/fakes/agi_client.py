@@ -48,7 +48,7 @@ def header(
 
 
 def evaluated(expression: str) -> tuple[str, str]:
-    """The answer of ``GET FULL VARIABLE`` to a text as it is, or to ``${SET(NAME=VALUE)}``; and the name that it sets."""
+    """What ``GET FULL VARIABLE`` says of a text as it is, or of ``${SET(NAME=VALUE)}``; and the name that it sets."""
     setting = re.fullmatch(r"\$\{SET\((\w+)=(\w+)\)\}", expression)
     return (expression, "") if setting is None else (setting[2], setting[1])
 
