@@ -23,6 +23,7 @@ from charging.frozen import replace
 from charging.ledger.model import (
     AMOUNT_MAX,
     CREDIT,
+    Balance,
     Closed,
     Kind,
     Leg,
@@ -90,6 +91,11 @@ class Piece:
     def floor(self, balance: str) -> int:
         """How far a balance may go down."""
         return -self.day_cap if self.day_cap is not None and balance == day_spend(self.day) else 0
+
+    def has_day_left(self, balances: Mapping[str, Balance], price: int) -> bool:
+        """Whether what its day may cost leaves so many micro-euro."""
+        key = day_spend(self.day)
+        return self.day_cap is None or balances.get(key, Balance()).available - price >= self.floor(key)
 
     def to_json(self) -> str:
         """The record as it is stored."""

@@ -185,7 +185,7 @@ def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None) -> 
         return words(document, language)
     params: Params = {"target": number, "name": letter.name[:500]}
     try:
-        client.send("POST", path("accounts", account, "faxes"), params=params, content=document, key=letter.key)
+        client.send("POST", path("accounts", account, "mailed-faxes"), params=params, content=document, key=letter.key)
     except Refusal as refusal:
         problem = refusal.document
         if problem.get("status", UNKNOWN) >= UNKNOWN:

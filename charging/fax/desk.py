@@ -49,6 +49,8 @@ class FaxWish:
     """What its sender calls it."""
     number: str = ""
     """The sender's number; empty: the account's first."""
+    by_mail: bool = False
+    """Whether it came by mail, from somebody who has not logged in: then it counts towards the plan's credit a day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,12 @@ _WORDS: dict[Wrong | Obstacle, tuple[str, str]] = {
         "Too many of your faxes failed today: no fax machine at the other end took them. Check the numbers, and try "
         "again tomorrow. Nothing was charged.",
     ),
+    Obstacle.DAY_LIMIT: (
+        "Gesprekken, berichten en faxen per e-mail mogen samen op één dag niet meer kosten dan bij uw abonnement "
+        "hoort, en voor deze fax is vandaag niet genoeg over. Verstuur hem morgen opnieuw. Er is niets afgeschreven.",
+        "Calls, messages and faxes by mail may cost no more in a day than your plan allows, and today too little of "
+        "that is left for this fax. Send it again tomorrow. Nothing was charged.",
+    ),
     Obstacle.TROUBLE: (
         "Door een storing bij ons is de fax niet verstuurd. Er is niets afgeschreven. Probeer het later opnieuw.",
         "Through a failure of ours the fax was not sent. Nothing was charged. Please try again later.",

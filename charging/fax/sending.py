@@ -108,7 +108,8 @@ class Faxes:
             return self._repeated(desk, under_way[-1], draft)
         balances = await self._store.balances(draft.account)
         available = balances.get(CREDIT, Balance()).available
-        if available >= draft.price and draft.has_unpaid_left(balances):
+        day_left = draft.has_day_left(balances, draft.price)
+        if available >= draft.price and day_left and draft.has_unpaid_left(balances):
             return None
         known = await self._last_attempt(draft)
         if known is not None and known.dialled:
@@ -132,6 +133,7 @@ class Faxes:
         if isinstance(price, Refusal):
             why, obstacle = _REFUSALS[price]
             return Refused(Code.NOT_ALLOWED, f"no fax can be sent to {target}: {why}", obstacle=obstacle)
+        plan = tariff.plan(payer.plan)
         return Fax(
             id=session_of(account, key),
             account=account,
@@ -148,6 +150,7 @@ class Faxes:
             day=tariff.day_of(now.wall_us).isoformat(),
             dial_by=now.plus(DIAL_WITHIN_S),
             unpaid_max_s=desk.unpaid_max_s,
+            day_cap=plan.max_credit_per_day if plan is not None and wish.by_mail else None,
         )
 
     async def _payer(self, account: str) -> Account | Refused:
@@ -356,8 +359,10 @@ def _in_doubt(session: str) -> Refused:
 
 
 def _short_of(desk: FaxDesk, fax: Fax, balances: Mapping[str, Balance]) -> Refused:
-    """What a fax lacks: credit, or seconds for which its account may hold lines unpaid."""
+    """What a fax lacks: credit, its plan's credit a day, or seconds for which its account may hold lines unpaid."""
     available = balances.get(CREDIT, Balance()).available
+    if available >= fax.cost and not fax.has_day_left(balances, fax.cost):
+        return _beyond_day(fax)
     if available < fax.cost or fax.has_unpaid_left(balances):
         return _too_little(fax, max(0, available))
     desk.unpaid_refused()
@@ -367,6 +372,16 @@ def _short_of(desk: FaxDesk, fax: Fax, balances: Mapping[str, Balance]) -> Refus
     )
     advice = "nothing was charged; look whether its numbers are fax machines. It may send again tomorrow"
     return Refused(Code.NOT_ALLOWED, message, advice, Obstacle.UNPAID_LINE)
+
+
+def _beyond_day(fax: Fax) -> Refused:
+    cap = format_euro(fax.day_cap or 0)
+    message = (
+        f"{fax.pages} pages by mail cost {format_euro(fax.cost)} euro: more than is left today of the {cap} euro that "
+        f"calls, messages and faxes by mail of account {fax.account!r} may cost in a day"
+    )
+    advice = "nothing was sent or charged; it may be sent tomorrow. `credit_a_day` of the plan is the limit"
+    return Refused(Code.NOT_ALLOWED, message, advice, Obstacle.DAY_LIMIT)
 
 
 def _too_little(fax: Fax, available: int) -> TooLittle:

@@ -54,6 +54,8 @@ class Obstacle(StrEnum):
     """The document has too many bytes."""
     UNPAID_LINE = "unpaid_line"
     """Faxes of the account have held lines today for as long as they may, and no page was delivered for it."""
+    DAY_LIMIT = "day_limit"
+    """It came by mail, and would cost more than is left of what the plan lets a day cost."""
     TROUBLE = "trouble"
     """The operator must mend something."""
 

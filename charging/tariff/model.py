@@ -388,7 +388,7 @@ class PlanModel(Section):
         default=2, description="calls of one account at once"
     )
     credit_a_day: Euro | None = Field(
-        default=None, description="euros that calls and paid messages of one account may use in a day"
+        default=None, description="euros that calls, paid messages and faxes by mail of one account may use in a day"
     )
     max_call_s: Seconds = Field(default=14_400, description="seconds after which any call ends")
     low_credit: Euro = Field(default=0, description="euros below which the subscriber is told to top up (R15)")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from charging.fax.desk import FaxWish, TooLittle
+from charging.fax.desk import FaxSent, FaxWish, TooLittle
 from charging.fax.views import FaxView
 from charging.ledger.accounts import Account
 from charging.pricing.money import format_euro
@@ -122,12 +122,7 @@ async def send_fax(
     """Send a document. The answer is immediate: its pages are paid for and it is being dialled, or what is missing."""
     data = await _document(request, granted(service.faxes.document_limit()))
     wish = FaxWish(_typed(target), data, name, _typed(number))
-    sent = await service.faxes.send(account, wish, idempotency_key)
-    if isinstance(sent, TooLittle):
-        return _short(sent)
-    answer = granted(sent)
-    response.status_code = 201 if answer.created else 200
-    return FaxOut.of(answer.view)
+    return _told(await service.faxes.send(account, wish, idempotency_key), response)
 
 
 @router.get("")
@@ -163,11 +158,36 @@ async def show_address_owner(service: TheService, digest: str) -> Page[Sender]:
     return Page(items=[] if owner is None else [Sender.of(owner)])
 
 
+@by_mail.post("/accounts/{account}/mailed-faxes", status_code=201, responses=ANSWERS, response_model=FaxOut)
+async def send_mailed_fax(
+    account: str,
+    service: TheService,
+    request: Request,
+    response: Response,
+    idempotency_key: IdempotencyKey,
+    target: Target,
+    name: Name = "",
+) -> FaxOut | JSONResponse:
+    """Send a document that came by mail: the same, but that it counts towards what the plan lets a day cost."""
+    data = await _document(request, granted(service.faxes.document_limit()))
+    wish = FaxWish(_typed(target), data, name, by_mail=True)
+    return _told(await service.faxes.send(account, wish, idempotency_key), response)
+
+
 @by_mail.post("/dropped-fax-mails", status_code=201)
 async def count_dropped(service: TheService, body: DroppedMail) -> DroppedMail:
     """A mail was dropped; it is counted."""
     service.mail_dropped(body.reason)
     return body
+
+
+def _told(sent: FaxSent | Refused, response: Response) -> FaxOut | JSONResponse:
+    """The answer to a document that was handed in."""
+    if isinstance(sent, TooLittle):
+        return _short(sent)
+    answer = granted(sent)
+    response.status_code = 201 if answer.created else 200
+    return FaxOut.of(answer.view)
 
 
 async def _document(request: Request, limit: int) -> bytes:

@@ -85,8 +85,10 @@ class Office:
     async def sweep_for_ever(self) -> NoReturn:
         raise AssertionError("nothing to sweep")
 
-    async def send(self, key: str = "k", data: bytes = b"doc", target: str = TARGET) -> FaxSent | Refused:
-        answer = await self.faxes.send("anna", FaxWish(target, data, "offer.pdf"), key)
+    async def send(
+        self, key: str = "k", data: bytes = b"doc", target: str = TARGET, *, by_mail: bool = False
+    ) -> FaxSent | Refused:
+        answer = await self.faxes.send("anna", FaxWish(target, data, "offer.pdf", by_mail=by_mail), key)
         await self.rig.clock.advance(0)
         return answer
 

@@ -35,6 +35,7 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", "/page-tokens/spent"): ("/page-tokens/spent", {"json": {"token": "none"}}),
     ("POST", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
     ("DELETE", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
+    ("POST", "/accounts/{account}/mailed-faxes"): ("/accounts/anna/mailed-faxes", {"content": b"%PDF-1.4"}),
     ("POST", "/dropped-fax-mails"): ("/dropped-fax-mails", {"json": {"reason": "stranger"}}),
     ("POST", "/ledger/time-confirmations"): ("/ledger/time-confirmations", {}),
     ("POST", "/ledger/redactions"): ("/ledger/redactions", {"json": {"before": "2026-01-01"}}),
