@@ -32,7 +32,7 @@ class Plan:
     max_calls: int = 2
     """Calls of one account at the same time."""
     max_credit_per_day: int | None = None
-    """Credit that calls, paid messages and faxes by mail may use in one local day; ``None``: no limit but the balance."""
+    """Credit that calls, paid messages and faxes by mail may use in a local day; ``None``: as much as there is."""
     max_call_s: int = MAX_CALL_S
     """Length of one call."""
     low_credit: int = 0
