@@ -128,7 +128,7 @@ async def test_too_many_calls_and_a_suspended_account_are_noted(rig: Rig) -> Non
 async def test_how_long_it_took_is_noted(rig: Rig) -> None:
     await rig.subscriber(credit=EURO)
 
-    async def slow(caller_uid: str, number: str) -> bool:
+    async def slow(caller_uid: str, proof: str) -> bool:
         await rig.clock.sleep_until(rig.clock.now().plus(0.25).mono_us)
         return True
 
@@ -190,7 +190,7 @@ async def _switch_silent(rig: Rig) -> None:
 
 
 async def _too_late(rig: Rig) -> None:
-    async def never(caller_uid: str, number: str) -> bool:
+    async def never(caller_uid: str, proof: str) -> bool:
         await asyncio.Event().wait()
         return True
 
