@@ -95,10 +95,8 @@ class Registry:
         self._runners: dict[str, SessionRunner] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._of_account: defaultdict[str, dict[str, SessionRunner]] = defaultdict(dict)
-        self._of_leg: dict[str, SessionRunner] = {}
-        """By the unique id of the forwarded leg."""
-        self._booked = BookedRecords()
-        self._closed = ClosedRecords()
+        self._of_leg: dict[str, SessionRunner] = {}  # by the unique id of the forwarded leg
+        self._booked, self._closed = BookedRecords(), ClosedRecords()
         self._seen: frozenset[str] = frozenset()
         """Keys of the records that the last look at the black box showed."""
         self._looked_through: frozenset[str] = frozenset()
