@@ -54,6 +54,10 @@ from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.ledger.sqlite.upgrade import due, upgrade
 from charging.metrics import Metrics
+from charging.sandbox import ground
+from charging.sandbox.desk import Telephones
+from charging.sandbox.papers import PlayedPapers
+from charging.sandbox.switch import PlayedSwitch
 from charging.service.caretaker import Caretaker
 from charging.service.changes import Changes
 from charging.service.decisions import DecisionKeeper
@@ -106,8 +110,9 @@ class Engine:
     store: Store
     ledger_health: LedgerHealth
     tariff: TariffInForce
-    link: AmiLink
-    control: CallControl
+    link: AmiLink | PlayedSwitch
+    control: CallControl | None
+    """``None``: the switch is played."""
     registry: Registry
     load: LoadWatch
     lease: LeaseKeeper
@@ -120,14 +125,22 @@ class Engine:
     notices: Notices | None
     """``None``: nobody is told anything."""
     supervisor: Supervisor
+    telephones: Telephones | None
+    """Those of a sandbox."""
     api_program: Sequence[str] | None = None
     """What the process of the public interface runs; ``None``: as shipped."""
 
     def heard(self, message: AmiMessage) -> None:
         """The switch has sent an event."""
-        if (event := translate(message)) is not None:
+        if (event := translate(message)) is not None and self.control is not None:
             self.control.observe(event)
             self.registry.deliver(event)
+
+    def follow_switch(self) -> Coroutine[Any, Any, NoReturn]:
+        """Hear what the switch tells, for ever, and reconcile each time that it is there again."""
+        if isinstance(self.link, PlayedSwitch):
+            return self.link.run(self.registry.deliver, self.registry.reconcile)
+        return self.link.run(self.heard, self.registry.reconcile)
 
     def touched(self, account: str) -> None:
         """Someone changed the account's credit, plan, numbers or settings: a notice may be due."""
@@ -241,9 +254,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     notices = _notices(config, store, tariff, clock, metrics)
     papers = _papers(config, clock)
     observe = _observer(metrics, notices, papers)
-    link = _link(config, clock, metrics)
-    control = CallControl(link, clock)
-    switch = AsteriskSwitch(link, control, clock, settings.switch.prompts_dir_on_switch, settings.switch.id)
+    link, control, switch = _switch(config, clock, metrics)
     lease = _lease(config, clock, store, link, observe)
     policy = policy_of(config)
     registry = Registry(
@@ -276,13 +287,29 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     sources = Sources(settings.agi.allow, settings.switch.ami.host)
     agi = _agi(config, clock, metrics, desk, sources)
     fax = _fax(config, papers, registry, switch, metrics)
+    telephones = Telephones(desk, switch, clock) if isinstance(switch, PlayedSwitch) else None
     time = ProvenTime(store, clock, metrics.expiry_held.set)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
     calls = link, control, registry, load, lease, sources, agi, fax
-    return Engine(config, clock, metrics, store, health, tariff, *calls, caretaker, decisions, notices, Supervisor())
+    rest = caretaker, decisions, notices, Supervisor(), telephones
+    return Engine(config, clock, metrics, store, health, tariff, *calls, *rest)
 
 
-def _lease(config: Config, clock: Clock, store: Store, link: AmiLink, observe: Observer) -> LeaseKeeper:
+def _switch(
+    config: Config, clock: Clock, metrics: Metrics
+) -> tuple[AmiLink | PlayedSwitch, CallControl | None, AsteriskSwitch | PlayedSwitch]:
+    """The switch, and the link to it."""
+    settings = config.settings.switch
+    if config.settings.sandbox:
+        played = PlayedSwitch(clock, settings.id)
+        metrics.set_ami_state(_LINK_STATES[LinkState.UP])
+        return played, None, played
+    link = _link(config, clock, metrics)
+    control = CallControl(link, clock)
+    return link, control, AsteriskSwitch(link, control, clock, settings.prompts_dir_on_switch, settings.id)
+
+
+def _lease(config: Config, clock: Clock, store: Store, link: AmiLink | PlayedSwitch, observe: Observer) -> LeaseKeeper:
     """A SQLite file has one daemon at a time, which its lock proves: a restarted one takes its own lease up again. Of
     several, one that does not hear the switch leaves it to another that may."""
     settings = config.settings
@@ -367,7 +394,11 @@ def _papers(config: Config, clock: Clock) -> DocumentFolder | None:
 
 
 def _fax(
-    config: Config, papers: DocumentFolder | None, registry: Registry, switch: AsteriskSwitch, metrics: Metrics
+    config: Config,
+    papers: DocumentFolder | None,
+    registry: Registry,
+    switch: AsteriskSwitch | PlayedSwitch,
+    metrics: Metrics,
 ) -> FaxDesk | None:
     fax = config.settings.fax
     if fax is None or papers is None:
@@ -375,7 +406,7 @@ def _fax(
     return FaxDesk(
         registry=registry,
         line=switch,
-        papers=papers,
+        papers=PlayedPapers(papers, switch) if isinstance(switch, PlayedSwitch) else papers,
         switch_id=config.settings.switch.id,
         header=fax.header or "",
         horizon_s=config.settings.charging.horizon_s,
@@ -407,7 +438,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "registry": engine.registry.run(),
         "load-watch": engine.load.run(),
         "lease": engine.lease.run(engine.registry),
-        "ami-link": engine.link.run(engine.heard, engine.registry.reconcile),
+        "ami-link": engine.follow_switch(),
         "switch-address": engine.sources.watch(engine.clock),
         "tariff-watch": engine.tariff.watch(),
         "caretaker": engine.caretaker.run(),
@@ -487,7 +518,10 @@ async def _announce(engine: Engine, listening: Listening) -> None:
         await one.wait()
     settings = engine.config.settings
     _spare_collector()
-    log.info("daemon_started", version=__version__, switch=settings.switch.id, agi_port=engine.agi.port)
+    if settings.sandbox:
+        log.warning("sandbox_started", advice="no Asterisk and no real money: calls come by POST /v1/test/calls")
+    agi_port = None if settings.sandbox else engine.agi.port
+    log.info("daemon_started", version=__version__, switch=settings.switch.id, agi_port=agi_port)
     engine.supervisor.tell(READY=1, STATUS=engine.status())
 
 
@@ -529,12 +563,14 @@ async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | No
     await engine.store.open()
     duties = Tasks()
     try:
+        await ground.check(engine.store, is_sandbox=settings.sandbox)
         engine.metrics.ledger_up.set(1)
         listening = {name: asyncio.Event() for name in ("control", "http", *FRONTS) if getattr(settings, name)}
         for name, duty in _duties(engine, listening, hung_up or asyncio.Event()).items():
             duties.begin(duty, name)
-        await engine.sources.resolve()
-        await engine.agi.start(settings.agi.host, settings.agi.port)
+        if not settings.sandbox:
+            await engine.sources.resolve()
+            await engine.agi.start(settings.agi.host, settings.agi.port)
         duties.begin(_announce(engine, listening), "announce")
         await duties.until(stop)
         _take_leave(engine)

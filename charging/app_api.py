@@ -278,13 +278,15 @@ def _apps(
 
     def api() -> ASGIApp:
         assert settings.api is not None, "that is why we run"
-        return api_app(service, tokens, settings.api, fax_bytes_max=fax_bytes_max, daemon=daemon)
+        return api_app(
+            service, tokens, settings.api, fax_bytes_max=fax_bytes_max, daemon=daemon, sandbox=settings.sandbox
+        )
 
     def console() -> ASGIApp:
         assert settings.console is not None, "that is why we run"
         operators, mails = Operators(store, service.clock), MailsShown(store, settings.mail is not None)
         file = TariffFile(settings.tariff, accepted_of(settings))
-        return console_app(Asks(service, daemon), operators, settings.console, mails, file)
+        return console_app(Asks(service, daemon), operators, settings.console, mails, file, sandbox=settings.sandbox)
 
     def customer_page() -> ASGIApp:
         assert settings.customer_page is not None, "that is why we run"

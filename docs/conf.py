@@ -50,7 +50,7 @@ PARTS = {
         "config/templates/README",
     ],
     "Tariff": ["docs/tariff", "config/tariff-examples"],
-    "Integrate": ["docs/integrate", "docs/fax-by-mail", "docs/fax-documents"],
+    "Integrate": ["docs/sandbox", "docs/integrate", "docs/fax-by-mail", "docs/fax-documents"],
     "Failure": ["docs/failure", "docs/limits"],
     "Promises": ["docs/promises"],
     "Security": ["docs/security", "docs/threat-model", "docs/privacy", "docs/supply"],

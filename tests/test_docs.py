@@ -268,7 +268,10 @@ def test_sessions_are_shown() -> None:
 # --- Every line of a shell is run by a test, or says why not --------------------------------------------------------
 
 SHELLS = ("console", "sh")
-PAGES_RUN = {"docs/integrate.md": "tests/integration/test_docs_requests.py"}
+PAGES_RUN = {
+    "docs/integrate.md": "tests/integration/test_docs_requests.py",
+    "docs/sandbox.md": "tests/integration/test_sandbox.py",
+}
 """Pages whose lines a test reads and runs one after the other."""
 
 WAYS_IN = "tests/asterisk/test_ways_in.py::"

@@ -9,6 +9,14 @@ import typer
 from charging.cli.failure import Refusal
 from charging.cli.options import JSON_OPTION, check_there, options
 from charging.cli.output import show_json
+from charging.cli.sandbox import sandbox_at
+
+WRONG_MODE = {
+    True: "these settings are no sandbox's, so no calls are played on their ledger; name a folder that is not there "
+    "yet: `charging --config FOLDER/charging.yaml run --sandbox`",
+    False: "these are a sandbox's settings: `charging --config FILE run --sandbox`",
+}
+"""By whether a sandbox was asked for."""
 
 
 def register(app: typer.Typer) -> None:
@@ -17,15 +25,22 @@ def register(app: typer.Typer) -> None:
     app.command("reload")(reload)
 
 
-def run(ctx: typer.Context) -> None:
+def run(
+    ctx: typer.Context,
+    sandbox: bool = typer.Option(
+        False, "--sandbox", help="A test mode in a folder of its own: no Asterisk, calls by request, no real money."
+    ),
+) -> None:
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C. SIGHUP is `charging reload`."""
     from charging import app  # the daemon's parts are many, and only this command needs them
     from charging.logs import configure_logs
     from charging.settings import load_config
 
-    file = options(ctx).config
+    file = sandbox_at(options(ctx).config) if sandbox else options(ctx).config
     check_there(file)
     config = load_config(file)
+    if config.settings.sandbox != sandbox:
+        raise Refusal(f"{file}: {WRONG_MODE[sandbox]}")
     logs = config.settings.logs
     configure_logs(logs.format, logs.level, file=logs.file)
     raise typer.Exit(app.run(config))

@@ -24,6 +24,7 @@ from charging.web.parts import known_parameters
 from charging.web.problem import handle_problems
 from charging.web.public import VERSION, Public
 from charging.web.routes import accounts, calls, changes, events, fax, numbers, page_tokens, prices, statements
+from charging.web.routes import sandbox as played
 from charging.web.settings import Api
 
 DOCUMENT_PATH = "/openapi.json"
@@ -36,10 +37,12 @@ def api_app(
     *,
     fax_bytes_max: int | None = None,
     daemon: httpx.AsyncClient | None = None,
+    sandbox: bool = False,
 ) -> FastAPI:
     """The application, for `charging.web.listen`. ``fax_bytes_max``: of a document; ``None``: no faxes are sent.
-    ``daemon`` is asked for changes; ``None``: ``service`` makes them."""
-    app = resources(service, daemon)
+    ``daemon`` is asked for changes; ``None``: ``service`` makes them. In a ``sandbox`` calls come by request."""
+    app = resources(service, daemon, [played.router] if sandbox else ())
+    app.state.sandbox = sandbox
     described = json.dumps(app.openapi()).encode()
 
     async def document() -> Response:
@@ -54,7 +57,7 @@ def api_app(
         service=service,
         limits=settings,
     )
-    app.add_middleware(Public)
+    app.add_middleware(Public, sandbox=sandbox)
     return app
 
 
@@ -77,6 +80,7 @@ def resources(service: Service, daemon: httpx.AsyncClient | None = None, private
     app.state.facts = dict
     app.state.ping = service.ping if daemon is None else partial(ping, daemon)
     handle_problems(app)
+    app.state.sandbox = False
     for part in (accounts, statements, numbers, calls, changes, events, fax, prices, page_tokens):
         app.include_router(part.router)
     for router in private:

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from charging.engine.drain import Drain
+from charging.sandbox.desk import Telephones
 from charging.service.actor import actor
 from charging.service.import_file import BYTES_MAX, PART_BYTES_MAX
 from charging.service.operators import Operators
@@ -35,6 +36,7 @@ from charging.web.routes import (
     page_tokens,
     prices,
     rehearsal,
+    sandbox,
     statements,
 )
 from charging.web.routes import drain as drains
@@ -80,6 +82,7 @@ class Health(BaseModel):
 
     status: str
     facts: dict[str, str]
+    sandbox: bool = Field(False, description="a test mode: no Asterisk, and no money is real")
 
 
 def control_app(
@@ -93,9 +96,11 @@ def control_app(
     decides_calls: bool = False,
     reload: Reload | None = None,
     accept: Accept | None = None,
+    telephones: Telephones | None = None,
 ) -> FastAPI:
     """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface,
     ``operators`` the people of the console, ``drain`` is the running daemon's.
+    ``telephones`` are those of a sandbox.
     ``decides_calls``: in the process that does, where nothing is answered whose cost has no bound: no statements, no
     audit, pages of few rows, and imports only in small parts. The command line does those in its own process."""
     app = FastAPI(
@@ -118,7 +123,12 @@ def control_app(
     app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
     parts = [page_tokens.private, *(one.router for one in PARTS)]
     parts += [fax.by_mail] if decides_calls else [fax.by_mail, statements.router, changes.router, ledger.audit]
-    for name, known, part in (("tokens", tokens, token_routes), ("operators", operators, operator_routes)):
+    app.state.sandbox = telephones is not None
+    for name, known, part in (
+        ("tokens", tokens, token_routes),
+        ("operators", operators, operator_routes),
+        ("telephones", telephones, sandbox),
+    ):
         if known is not None:
             setattr(app.state, name, known)
             parts.append(part.router)
@@ -151,4 +161,5 @@ async def reloads(request: Request) -> Reloaded:
 async def health(request: Request) -> Health:
     """Whether the next call's money could be written (else 503), and what the process says of itself."""
     await request.app.state.ping()
-    return Health(status="ok", facts=dict(request.app.state.facts()))
+    state = request.app.state
+    return Health(status="ok", facts=dict(state.facts()), sandbox=state.sandbox)

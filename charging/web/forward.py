@@ -22,7 +22,10 @@ from charging.web.problem import RETRY_AFTER_S, ledger_response, problem_respons
 
 LIVE = tuple(
     compile_path(template)[0]
-    for template in ("/calls", "/calls/{session}", "/accounts/{account}/balance", "/quotes", "/limits")
+    for template in (
+        *("/calls", "/calls/{session}", "/accounts/{account}/balance", "/quotes", "/limits"),
+        *("/test/calls", "/test/calls/{id}"),
+    )
 )
 """What is read in the daemon: running calls, and prices with the free minutes that they leave, by the tariff in
 force."""

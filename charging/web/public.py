@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,6 +23,8 @@ from charging.web.problem import MEDIA_TYPE, bug_response
 VERSION = "/v1"
 """Before every path; a path without it means the same, as before there were versions."""
 REQUEST_ID = "x-request-id"
+SANDBOX = "x-charging-sandbox"
+"""On each answer of a test mode."""
 STREAM = "text/event-stream"
 RATE = "charging.rate"
 """Where the gate leaves the token's pace in a request's scope; see :class:`Pace`."""
@@ -45,8 +48,9 @@ class Pace:
 class Public:
     """The middleware."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, sandbox: bool = False) -> None:
         self._app = app
+        self._marks = {SANDBOX: "yes"} if sandbox else {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,7 +64,7 @@ class Public:
             "headers": [one for one in scope["headers"] if asked != "HEAD" or one[0] != b"accept"],  # of no stream
             REQUEST_ID: _request_id(scope),
         }
-        answer = _Answer(inner, asked, send)
+        answer = _Answer(inner, asked, send, {REQUEST_ID: inner[REQUEST_ID], **self._marks})
         try:
             await self._app(inner, receive, answer.take)
         except Exception as error:
@@ -79,7 +83,9 @@ def _request_id(scope: Scope) -> str:
 class _Answer:
     """One answer on its way out."""
 
-    def __init__(self, scope: Scope, asked: str, send: Send) -> None:
+    def __init__(self, scope: Scope, asked: str, send: Send, marks: Mapping[str, str]) -> None:
+        """``marks`` are headers that every answer has."""
+        self._marks = marks
         self._scope = scope
         self._asked = asked
         self._send = send
@@ -92,7 +98,7 @@ class _Answer:
         """Of a stream, whose parts are sent on as they come."""
         self.is_sent = True
         headers = MutableHeaders(raw=list(self._start["headers"]))
-        headers[REQUEST_ID] = self._scope[REQUEST_ID]
+        headers.update(self._marks)
         await self._send({**self._start, "headers": headers.raw})
 
     async def instead(self, response: Response) -> None:
@@ -119,7 +125,7 @@ class _Answer:
         self.is_sent = True
         start, body = self._start, bytes(self._body)
         headers = MutableHeaders(raw=list(start["headers"]))
-        headers[REQUEST_ID] = self._scope[REQUEST_ID]
+        headers.update(self._marks)
         pace = self._scope.get(RATE)
         if isinstance(pace, Pace):
             headers["RateLimit-Limit"] = str(pace.limit)

@@ -18,6 +18,7 @@ from charging.fax.desk import FaxDesk
 from charging.ledger.accounts import Language
 from charging.ledger.port import Store
 from charging.metrics import CONTENT_TYPE, Metrics
+from charging.sandbox.desk import Telephones
 from charging.service.live import RegistryCalls
 from charging.service.operators import Operators
 from charging.service.page_tokens import PagePlace
@@ -67,6 +68,8 @@ class Daemon(Protocol):
     @property
     def fax(self) -> FaxDesk | None: ...
     @property
+    def telephones(self) -> Telephones | None: ...
+    @property
     def metrics(self) -> Metrics: ...
     def ailing(self) -> Mapping[str, str]: ...
     async def reload(self) -> list[str]: ...
@@ -88,6 +91,7 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
             "calls": str(daemon.registry.counts().total()),
             "ailing": "; ".join(f"{part}: {why}" for part, why in daemon.ailing().items()),
             "tariff": f"{tariff.revision} {tariff.digest}",
+            **({"sandbox": "no Asterisk, and no money is real"} if settings.sandbox else {}),
             **({"tariff_waits": tariff.waiting} if tariff.waiting else {}),
             **({"tariff_refused": str(tariff.refused[0])} if tariff.refused else {}),
         }
@@ -102,6 +106,7 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
         decides_calls=True,
         reload=daemon.reload,
         accept=daemon.tariff.accept,
+        telephones=daemon.telephones,
     )
     await serve_unix(
         app, settings.control.socket, ready, front=_front(daemon.metrics, "control", settings.control.max_connections)

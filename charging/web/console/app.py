@@ -25,9 +25,11 @@ from charging.web.console.tariff_file import TariffFile
 from charging.web.settings import Console
 
 
-def console_app(asks: Asks, operators: Operators, settings: Console, mails: Mails, tariff: TariffFile) -> ASGIApp:
+def console_app(
+    asks: Asks, operators: Operators, settings: Console, mails: Mails, tariff: TariffFile, *, sandbox: bool = False
+) -> ASGIApp:
     """The application, for `charging.web.listen`."""
-    shown = Shown(lambda: asks.service.tariff().zone)
+    shown = Shown(lambda: asks.service.tariff().zone, sandbox=sandbox)
     gate = ConsoleGate(operators, asks.service.clock, settings)
     pages, acts = Pages(asks, shown, mails, tariff), Acts(asks, shown, tariff)
     views: dict[str, Callable[[Visit], Awaitable[Response]]] = {

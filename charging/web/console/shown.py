@@ -40,14 +40,14 @@ TONES = {
 class Shown:
     """Makes pages."""
 
-    def __init__(self, zone: Callable[[], str]) -> None:
-        """``zone`` is the operator's."""
+    def __init__(self, zone: Callable[[], str], *, sandbox: bool = False) -> None:
+        """``zone`` is the operator's. A ``sandbox`` says so on every page."""
         self._zone = zone
         self._templates = Jinja2Templates(directory=TEMPLATES)
         self._templates.env.filters.update(
             when=self.when, clock=self.clock, euro=euro, duration=duration, tone=TONES.get, minutes=minutes
         )
-        self._templates.env.globals["version"] = __version__
+        self._templates.env.globals.update(version=__version__, sandbox=sandbox)
 
     def page(
         self, visit: Visit, template: str, facts: Mapping[str, Any] | None = None, *, status: int = 200

@@ -122,7 +122,7 @@ async def send_fax(
     """Send a document. The answer is immediate: its pages are paid for and it is being dialled, or what is missing."""
     data = await _document(request, granted(service.faxes.document_limit()))
     wish = FaxWish(_typed(target), data, name, _typed(number))
-    return _told(await service.faxes.send(account, wish, idempotency_key), response)
+    return told_of(await service.faxes.send(account, wish, idempotency_key), response)
 
 
 @router.get("")
@@ -171,7 +171,7 @@ async def send_mailed_fax(
     """Send a document that came by mail: the same, but that it counts towards what the plan lets a day cost."""
     data = await _document(request, granted(service.faxes.document_limit()))
     wish = FaxWish(_typed(target), data, name, by_mail=True)
-    return _told(await service.faxes.send(account, wish, idempotency_key), response)
+    return told_of(await service.faxes.send(account, wish, idempotency_key), response)
 
 
 @by_mail.post("/dropped-fax-mails", status_code=201)
@@ -181,7 +181,7 @@ async def count_dropped(service: TheService, body: DroppedMail) -> DroppedMail:
     return body
 
 
-def _told(sent: FaxSent | Refused, response: Response) -> FaxOut | JSONResponse:
+def told_of(sent: FaxSent | Refused, response: Response) -> FaxOut | JSONResponse:
     """The answer to a document that was handed in."""
     if isinstance(sent, TooLittle):
         return _short(sent)

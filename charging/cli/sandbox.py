@@ -1,0 +1,109 @@
+"""What ``charging run --sandbox`` lays down: settings, a tariff, a ledger that says what it is, someone to call."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charging.cli.failure import Refusal
+from charging.cli.options import DEFAULT_CONFIG
+from charging.cli.state_folder import make_state_folder
+from charging.shipped import shipped_config
+
+if TYPE_CHECKING:
+    from charging.settings import Settings
+
+FOLDER = Path("charging-sandbox")
+"""Where the command was run, if no other is named."""
+TOKEN = "token"  # noqa: S105 - a file's name
+SETTINGS = """\
+# The settings of a sandbox: `charging run --sandbox`. No Asterisk is asked, and no money is real.
+sandbox: yes
+
+switch:
+  id: sandbox
+  ami: {secret_env: CHARGING_NO_SECRET}   # not read: there is no Asterisk
+
+ledger: {url: "sqlite:///var/charging.db"}
+tariff: tariff.yaml
+control: {socket: var/charging.sock}
+http:
+  #port: 9478
+api:
+  #port: 9479
+console:
+  #port: 9480
+fax: {folder: var/fax, sandbox: where_available}
+
+charging: {tick_s: 5, horizon_s: 15, warn_before_s: 15}
+logs: {format: console}
+"""
+BY_THE_MINUTE, BY_THE_SECOND = "increments: 60/60", "increments: 1/1"
+"""So that a balance is seen to fall."""
+ACCOUNT, NUMBER, TARGET = "demo", "+31201234567", "+31612345678"
+
+
+def sandbox_at(config: Path) -> Path:
+    """The settings of the sandbox at ``config``, laid down if there is none. Raises Refusal, ConfigError."""
+    file = FOLDER / DEFAULT_CONFIG.name if config == DEFAULT_CONFIG else config
+    if not file.exists():
+        try:
+            _lay_down(file)
+        except OSError as error:
+            raise Refusal(f"{error.filename or file}: {error.strerror or error}") from error
+    token = file.parent / TOKEN
+    sys.stdout.write(
+        f"A sandbox: no Asterisk, and no money is real. Settings, tariff and ledger are in {file.parent}.\n"
+        f"Account {ACCOUNT} has the number {NUMBER}, which is forwarded to {TARGET}. The token is in {token}.\n"
+    )
+    sys.stdout.flush()
+    return file
+
+
+def _lay_down(file: Path) -> None:
+    from charging.settings import Settings
+    from charging.yaml_model import validate
+    from charging.yaml_text import read_document
+
+    folder = file.parent
+    if folder.is_dir() and any(folder.iterdir()):
+        raise Refusal(f"{folder} is there already, and not empty: nothing was written; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    tariff = (shipped_config() / "tariff.yaml").read_text(encoding="utf-8")
+    assert BY_THE_MINUTE in tariff, "as it ships"
+    (folder / "tariff.yaml").write_text(tariff.replace(BY_THE_MINUTE, BY_THE_SECOND), encoding="utf-8")
+    new = folder / f"{file.name}.new"
+    new.write_text(SETTINGS, encoding="utf-8")
+    settings = validate(read_document(new), Settings)
+    make_state_folder(folder / "var")
+    asyncio.run(_mark(settings))
+    _settle(settings, folder / TOKEN)
+    new.rename(file)
+
+
+async def _mark(settings: Settings) -> None:
+    from charging.cli.in_process import store_of
+    from charging.sandbox import ground
+
+    store = store_of(settings)
+    await store.open()
+    try:
+        await ground.mark(store)
+    finally:
+        await store.close()
+
+
+def _settle(settings: Settings, token: Path) -> None:
+    """Somebody to call, with a token that may do everything."""
+    from charging.cli.client import connected
+    from charging.service.tokens import Scope
+
+    with connected(settings) as client:
+        client.send("POST", "/accounts", {"id": ACCOUNT, "plan": "voice_light", "language": "en"})
+        client.send("POST", "/numbers", {"number": NUMBER, "account": ACCOUNT, "forward_to": TARGET})
+        client.send("POST", f"/accounts/{ACCOUNT}/top-ups", {"amount": "10"}, key="sandbox-1")
+        made = client.send("POST", "/tokens", {"name": "the sandbox", "scopes": [*Scope]})
+    token.touch(mode=0o600)
+    token.write_text(f"{made['token']}\n", encoding="utf-8")

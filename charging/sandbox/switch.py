@@ -1,0 +1,335 @@
+"""A switch that is played: no Asterisk, no telephones, and the same engine.
+
+It fulfils what the engine asks of a switch (`charging.engine.ports`) and behaves as the real one was measured: the
+quota's deadline counts from the answer, a later order replaces it, the cut comes with nobody listening, and each call
+leaves its record. What people do at their telephones is told by requests (`charging.sandbox.desk`). Nothing outlives
+the process: what ran when it ended is settled as after a restart of Asterisk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Any, NoReturn
+
+from charging.call.events import BlackBoxRead, Leg
+from charging.call.switch_events import (
+    BridgeEntered,
+    BridgeLeft,
+    ChannelEnded,
+    DialEnded,
+    DialStarted,
+    SwitchEvent,
+)
+from charging.clock import MICROSECONDS, Clock, Instant
+from charging.engine.ports import FaxOrder, Legs, Look, PromptResult
+from charging.tasks import Tasks
+
+NORMAL, ANSWER, CANCEL = 16, "ANSWER", "CANCEL"
+CALLEE = "PJSIP/sandbox-callee"
+FAX_RINGS_S = 1
+
+
+class PlayedState(Enum):
+    """What the daemon says of its link."""
+
+    UP = "up"
+
+
+class Phase(StrEnum):
+    """How far a call is."""
+
+    RINGING = "ringing"
+    TALKING = "talking"
+    AT_VOICEMAIL = "at_voicemail"
+    OVER = "over"
+
+
+@dataclass(slots=True)
+class PlayedCall:
+    """One caller, and whom he reached."""
+
+    uid: str
+    number: str
+    """As he dialled it."""
+    caller: str
+    began: Instant
+    message_s: int | None
+    """At voicemail he leaves a message after so long; ``None``: he waits."""
+    phase: Phase = Phase.RINGING
+    decision: str = ""
+    """Empty while the daemon is asked, and if it did not say."""
+    reason: str = ""
+    session: str = ""
+    target: str = ""
+    """Empty if nobody is dialled."""
+    quota_s: int = 0
+    status: str = ""
+    """How the dialling ended."""
+    answered: Instant | None = None
+    ended: Instant | None = None
+    was_cut: bool = False
+    """By the switch, at its deadline."""
+    heard: list[str] = field(default_factory=list)
+    """Prompts that the subscriber heard in the call."""
+    deadline_mono_us: int | None = None
+    countdown: asyncio.Task[None] | None = None
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def callee_uid(self) -> str:
+        return f"{self.uid}-callee"
+
+    @property
+    def is_dialled(self) -> bool:
+        """Whether the subscriber's leg is there."""
+        return self.phase is Phase.TALKING or (self.phase is Phase.RINGING and bool(self.target))
+
+    @property
+    def talked_ms(self) -> int:
+        """By the wall clock, as the real one's record has it."""
+        if self.answered is None or self.ended is None:
+            return 0
+        return (self.ended.wall_us - self.answered.wall_us) // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FaxScript:
+    """How the machine at the other end will do."""
+
+    pages: int
+    """That it confirms."""
+    page_s: int
+    """Each takes so long."""
+    succeeds: bool
+
+
+@dataclass(slots=True)
+class PlayedFax:
+    """One fax on its way."""
+
+    uid: str
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class PlayedSwitch:
+    """See the module."""
+
+    state = PlayedState.UP
+    is_up = True
+
+    def __init__(self, clock: Clock, switch_id: str) -> None:
+        self._clock = clock
+        self._switch_id = switch_id
+        self._deliver: Callable[[SwitchEvent], None] = lambda _event: None
+        self._tasks = Tasks()
+        self._calls: dict[str, PlayedCall] = {}
+        """Those that are not over, by their callers' unique ids."""
+        self._faxes: dict[str, PlayedFax] = {}
+        """By session."""
+        self._scripts: dict[str, FaxScript] = {}
+        """Of faxes that are not dialled yet, by session."""
+        self._records: dict[str, BlackBoxRead] = {}
+
+    async def run(self, heard: Callable[[SwitchEvent], None], on_up: Callable[[], Awaitable[None]]) -> NoReturn:
+        """Tell ``heard`` what happens, until cancelled; ``on_up`` comes first, as after a restart of the switch."""
+        self._deliver = heard
+        try:
+            await on_up()
+            await self._tasks.failure()
+        finally:
+            await self._tasks.end()
+
+    # --- what people do ---------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> int:
+        """Calls that are not over."""
+        return len(self._calls)
+
+    def arrive(self, call: PlayedCall) -> None:
+        """Its caller is in the dialplan, which is about to ask."""
+        self._calls[call.uid] = call
+
+    def begin(self, call: PlayedCall, life: Coroutine[Any, Any, None]) -> None:
+        """Its people do what they were said to do."""
+        self._tasks.begin(life, f"sandbox-{call.uid}")
+
+    def dial(self, call: PlayedCall, session: str, target: str, quota_s: int) -> None:
+        """What the dialplan does with ``forward``."""
+        call.session, call.target, call.quota_s = session, target, quota_s
+        self._deliver(DialStarted(session, call.uid, call.callee_uid, CALLEE, self._stamp()))
+
+    def answer(self, call: PlayedCall) -> None:
+        """The subscriber takes the call, and the quota begins."""
+        call.answered, call.status, call.phase = self._clock.now(), ANSWER, Phase.TALKING
+        self._deliver(DialEnded(call.session, ANSWER, call.uid, call.callee_uid, CALLEE, self._stamp()))
+        for uid, leg in ((call.callee_uid, "callee"), (call.uid, "caller")):
+            self._deliver(BridgeEntered(call.session, uid, CALLEE, leg, call.uid, "simple_bridge", self._stamp()))
+        self._count_down(call, call.answered.mono_us + call.quota_s * MICROSECONDS)
+
+    def fail(self, call: PlayedCall, status: str) -> None:
+        """The subscriber does not take it; the caller waits for what comes instead."""
+        call.status, call.target = status, ""
+        self._deliver(DialEnded(call.session, status, call.uid, call.callee_uid, CALLEE, self._stamp()))
+
+    def end(self, call: PlayedCall, *, message: bool = False, is_cut: bool = False) -> None:
+        """Someone hangs up, or the switch cuts. ``message``: the caller has left one."""
+        if call.phase is Phase.OVER:
+            return
+        if call.countdown is not None and call.countdown is not asyncio.current_task():
+            call.countdown.cancel()
+        was_dialled, was_talking = call.is_dialled, call.phase is Phase.TALKING
+        call.ended, call.phase, call.was_cut = self._clock.now(), Phase.OVER, is_cut
+        del self._calls[call.uid]
+        if call.session:
+            self._records[call.session] = self._record(call, message)
+            self._tell_end(call, was_dialled, was_talking)
+        call.over.set()
+
+    def expect(self, session: str, script: FaxScript) -> None:
+        """A fax that is dialled next goes so."""
+        self._scripts[session] = script
+
+    # --- what the engine asks and orders ----------------------------------------------------------------------
+
+    @property
+    def proven_mono_us(self) -> int | None:
+        return self._clock.now().mono_us
+
+    async def is_deciding(self, caller_uid: str, number: str) -> bool:
+        call = self._calls.get(caller_uid)
+        return call is not None and not call.decision and call.number == number
+
+    async def is_rehearsal(self, caller_uid: str) -> bool:
+        return False
+
+    async def look(self) -> Look:
+        now = self._clock.now()
+        calls = {call.session: _legs(call, now) for call in self._calls.values() if call.session}
+        faxes = {session: Legs(callee=_fax_leg(fax)) for session, fax in self._faxes.items()}
+        return Look(now.mono_us, calls | faxes)
+
+    async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
+        legs = (await self.look()).legs.get(session, Legs())
+        caller = legs.caller if legs.caller is not None and legs.caller.uid in uids else None
+        callee = legs.callee if legs.callee is not None and legs.callee.uid in uids else None
+        return Legs(caller, callee)
+
+    async def set_deadline(self, uid: str, at: Instant) -> None:
+        for call in self._calls.values():
+            if uid == call.callee_uid and call.is_dialled:
+                self._count_down(call, at.mono_us)
+
+    async def hang_up(self, uid: str) -> None:
+        for call in list(self._calls.values()):
+            if uid in (call.uid, call.callee_uid):
+                self.end(call)
+        for fax in self._faxes.values():
+            if uid == fax.uid:
+                fax.over.set()
+
+    async def play_prompt(
+        self, session: str, sequence: int, callee_uid: str, language: str, prompt: str
+    ) -> PromptResult:
+        for call in self._calls.values():
+            if call.session == session:
+                call.heard.append(f"{language}/{prompt}")
+        return PromptResult.PLAYED
+
+    async def black_box(self, session: str) -> BlackBoxRead:
+        return self._records.get(session, BlackBoxRead(found=False))
+
+    async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
+        return dict(self._records)
+
+    async def delete_records(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._records.pop(key, None)
+
+    async def send_fax(self, order: FaxOrder) -> None:
+        if order.session not in self._faxes and order.session not in self._records:
+            self._faxes[order.session] = fax = PlayedFax(f"fax-{order.session}")
+            self._tasks.begin(self._send(order, fax), fax.uid)
+
+    # --- within -----------------------------------------------------------------------------------------------
+
+    async def _send(self, order: FaxOrder, fax: PlayedFax) -> None:
+        script, confirmed = self._scripts.pop(order.session), 0
+        await self._pause(fax.over, FAX_RINGS_S)
+        while confirmed < script.pages and not fax.over.is_set():
+            await self._pause(fax.over, script.page_s)
+            confirmed += not fax.over.is_set()
+        sent = script.succeeds and not fax.over.is_set()
+        status, stamp = "SUCCESS" if sent else "FAILED", self._stamp()
+        self._records[order.session] = BlackBoxRead(
+            True,
+            ANSWER,
+            number=order.number,
+            ended_us=stamp,
+            fax_status=status,
+            fax_pages=confirmed,
+            switch=order.switch,
+        )
+        del self._faxes[order.session]
+        self._deliver(ChannelEnded(order.session, fax.uid, CALLEE, "callee", NORMAL, stamp))
+
+    async def _pause(self, over: asyncio.Event, seconds: int) -> None:
+        """Unless it is over before."""
+        waiting = asyncio.ensure_future(over.wait())
+        asleep = asyncio.ensure_future(self._clock.sleep_until(self._clock.now().plus(seconds).mono_us))
+        try:
+            await asyncio.wait((waiting, asleep), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            asleep.cancel()
+
+    def _record(self, call: PlayedCall, message: bool) -> BlackBoxRead:
+        return BlackBoxRead(
+            found=True,
+            dial_status=call.status or (CANCEL if call.target else ""),
+            answered_ms=call.talked_ms,
+            by_leg=True,
+            message_stored=message,
+            number=call.number,
+            caller=call.caller,
+            ended_us=self._stamp(),
+            switch=self._switch_id,
+        )
+
+    def _tell_end(self, call: PlayedCall, was_dialled: bool, was_talking: bool) -> None:
+        legs = [(call.uid, "caller")]
+        if was_dialled:
+            legs.insert(0, (call.callee_uid, "callee"))
+        for uid, leg in legs if was_talking else ():
+            self._deliver(BridgeLeft(call.session, uid, CALLEE, leg, call.uid, self._stamp()))
+        for uid, leg in legs:
+            self._deliver(ChannelEnded(call.session, uid, CALLEE, leg, NORMAL, self._stamp()))
+
+    def _count_down(self, call: PlayedCall, mono_us: int) -> None:
+        if call.countdown is not None:
+            call.countdown.cancel()
+        call.deadline_mono_us = mono_us
+        call.countdown = self._tasks.begin(self._cut_at(call, mono_us), f"sandbox-{call.uid}-deadline")
+
+    async def _cut_at(self, call: PlayedCall, mono_us: int) -> None:
+        await self._clock.sleep_until(mono_us)
+        self.end(call, is_cut=True)
+
+    def _stamp(self) -> int:
+        return self._clock.now().wall_us
+
+
+def _legs(call: PlayedCall, now: Instant) -> Legs:
+    up = call.phase is Phase.TALKING
+    caller = Leg(call.uid, bridged=up, up=up, time_left_ms=None)
+    if not call.is_dialled:
+        return Legs(caller)
+    left = (call.deadline_mono_us - now.mono_us) // 1000 if up and call.deadline_mono_us is not None else None
+    return Legs(caller, Leg(call.callee_uid, bridged=up, up=up, time_left_ms=left))
+
+
+def _fax_leg(fax: PlayedFax) -> Leg:
+    return Leg(fax.uid, bridged=True, up=True, time_left_ms=None)

@@ -1,0 +1,175 @@
+"""The test mode: a developer's five minutes, typed from docs/sandbox.md, and what keeps it apart from real money."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charging.cli import main
+from charging.cli.sandbox import sandbox_at
+from charging.lab.ports import free_port
+from tests.fakes.ami import DEADLINE_S
+from tests.integration.test_api_daemon import is_served
+from tests.integration.test_docs_requests import BLOCK, Curl
+from tests.pages import DOCS, text_of
+
+pytestmark = pytest.mark.timeout(180)
+
+START_S = 60
+
+
+@dataclass
+class Sandbox:
+    """A folder as `charging run --sandbox` makes it, with ports of its own."""
+
+    folder: Path
+    ports: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "charging.yaml"
+
+    def lay_down(self) -> None:
+        sandbox_at(self.config)
+        text = self.config.read_text()
+        for port in ("9478", "9479", "9480"):
+            self.ports[port] = free_port()
+            assert f"#port: {port}" in text
+            text = text.replace(f"#port: {port}", f"port: {self.ports[port]}")
+        self.config.write_text(text)
+
+    async def curl(self, line: str) -> Any:
+        """What a line of the page is answered."""
+        for port, own in self.ports.items():
+            line = line.replace(f":{port}", f":{own}")
+        token = (self.folder / "token").read_text().strip()
+        answer = await Curl.of(line.replace("$TOKEN", token), self.folder).answer()
+        assert answer.is_success, (line, answer.text)
+        assert answer.headers["x-charging-sandbox"] == "yes"
+        return answer.json()
+
+    async def get(self, path: str) -> Any:
+        return await self.curl(f'curl -H "Authorization: Bearer $TOKEN" "http://127.0.0.1:9479/v1{path}"')
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.subprocess.Process]:
+        program = Path(sys.executable).with_name("charging")
+        with (self.folder / "log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                program, "--config", self.config, "run", "--sandbox", stdout=log, stderr=log
+            )
+        try:
+            async with asyncio.timeout(START_S):
+                while process.returncode is None and not is_served(self.ports["9479"]):
+                    await asyncio.sleep(0.1)
+            yield process
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                async with asyncio.timeout(DEADLINE_S):
+                    assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Sandbox:
+    made = Sandbox(tmp_path / "box")
+    made.lay_down()
+    return made
+
+
+async def until(what: Any, condition: Any) -> Any:
+    """What is answered once the condition holds for it."""
+    async with asyncio.timeout(60):
+        while not condition(found := await what()):  # noqa: ASYNC110 - another process has no Event for us
+            await asyncio.sleep(0.2)
+    return found
+
+
+async def test_the_first_five_minutes_go_as_the_page_says(sandbox: Sandbox) -> None:
+    lines = [line for line in "".join(BLOCK.findall(text_of(DOCS / "sandbox.md"))).splitlines() if line]
+    assert lines[:2] == ["charging run --sandbox", "TOKEN=$(cat charging-sandbox/token)"]
+    ring, balance, events, correct, poor, calls, top_up, fax, faxes = lines[2:]
+    async with sandbox.running():
+        assert (await sandbox.get("/health"))["sandbox"] is True
+        first = await sandbox.curl(ring)
+        assert (first["decision"], first["target"], first["state"]) == ("forward", "+31612345678", "ringing")
+        seen = await until(lambda: sandbox.curl(balance), lambda it: it["calls"] and it["calls"][0]["answered"])
+        assert seen["calls"][0]["session"] == first["session"]
+        told = await until(lambda: sandbox.curl(events), lambda it: it["items"][-1]["type"] == "call.ended")
+        assert [one["type"] for one in told["items"]] == ["credit.topped_up", "call.begun", "call.ended"]
+        assert told["items"][-1]["data"]["cdr"]["answered"]
+        await sandbox.curl(correct)
+        await sandbox.curl(poor)
+        cut = (await until(lambda: sandbox.curl(calls), lambda it: it["items"][-1]["state"] == "over"))["items"][-1]
+        assert (cut["was_cut"], cut["heard"]) == (True, ["en/credit_low"])
+        after = await until(lambda: sandbox.curl(balance), lambda it: not it["calls"])
+        assert (after["credit"]["reserved"], float(after["credit"]["posted"]) < 0.01) == ("0.00", True)
+        await sandbox.curl(top_up)
+        assert (await sandbox.curl(fax))["cost"] == "0.15"
+        over = await until(lambda: sandbox.curl(faxes), lambda it: it["items"][-1]["ended"])
+        assert (over["items"][-1]["state"], over["items"][-1]["cost"]) == ("partly_sent", "0.10")
+    assert "sandbox_started" in (sandbox.folder / "log").read_text()
+
+
+async def test_a_call_that_runs_when_it_is_killed_is_settled_at_the_next_start(sandbox: Sandbox) -> None:
+    ring = """curl -H "Authorization: Bearer $TOKEN" --json '{"number": "+31201234567", "answers_after_s": 0}'"""
+    balance, events = "/accounts/demo/balance", "/accounts/demo/events"
+    async with sandbox.running() as process:
+        await sandbox.curl(f"{ring} http://127.0.0.1:9479/v1/test/calls")
+        await until(lambda: sandbox.get(balance), lambda it: it["calls"] and it["calls"][0]["answered"])
+        process.kill()
+        await process.wait()
+    async with sandbox.running():
+        told = await until(lambda: sandbox.get(events), lambda it: it["items"][-1]["type"] == "call.ended")
+        assert [one["type"] for one in told["items"]] == ["credit.topped_up", "call.begun", "call.ended"]
+        assert (await sandbox.get(balance))["credit"]["reserved"] == "0.00"
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_a_sandbox_and_real_money_never_meet(
+    sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flag, settings and ledger must agree, each with each of the others."""
+    monkeypatch.setenv("TEST_AMI_SECRET", "x")
+    config, own = str(sandbox.config), sandbox.config.read_text()
+    assert main(["--config", config, "run"]) == 1
+    assert "a sandbox's settings" in said(capsys)
+
+    real = own.replace("sandbox: yes", "sandbox: no").replace("CHARGING_NO_SECRET", "TEST_AMI_SECRET")
+    sandbox.config.write_text(real)
+    assert main(["--config", config, "run", "--sandbox"]) == 1
+    assert "no sandbox's" in said(capsys)
+    assert main(["--config", config, "run"]) == 1
+    assert "the ledger is a sandbox's" in said(capsys)
+
+    sandbox.config.write_text(re.sub("sqlite:///var/charging.db", "sqlite:///var/real.db", real))
+    assert main(["--config", config, "account", "add", "anna", "--plan", "voice_light"]) == 0
+    sandbox.config.write_text(re.sub("sqlite:///var/charging.db", "sqlite:///var/real.db", own))
+    assert main(["--config", config, "run", "--sandbox"]) == 1
+    assert "was not made by a sandbox" in said(capsys)
+
+    sandbox.config.write_text(own.replace("sqlite:///var/charging.db", "redis://127.0.0.1:6379/0"))
+    assert main(["--config", config, "run", "--sandbox"]) == 1
+    assert "ledger.url" in said(capsys)
+
+
+def test_nothing_is_laid_down_where_something_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").write_text("x")
+    assert main(["--config", str(tmp_path / "charging.yaml"), "run", "--sandbox"]) == 1
+    assert "not empty" in said(capsys)
+    assert [one.name for one in tmp_path.iterdir()] == ["mine"]
