@@ -96,7 +96,7 @@ async def _mark(settings: Settings) -> None:
 
 
 def _settle(settings: Settings, token: Path) -> None:
-    """Somebody to call, with a token that may do everything."""
+    """Someone to call, and a token that may do everything."""
     from charging.cli.client import connected
     from charging.service.tokens import Scope
 

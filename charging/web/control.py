@@ -96,11 +96,9 @@ def control_app(
     decides_calls: bool = False,
     reload: Reload | None = None,
     accept: Accept | None = None,
-    telephones: Telephones | None = None,
 ) -> FastAPI:
     """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface,
     ``operators`` the people of the console, ``drain`` is the running daemon's.
-    ``telephones`` are those of a sandbox.
     ``decides_calls``: in the process that does, where nothing is answered whose cost has no bound: no statements, no
     audit, pages of few rows, and imports only in small parts. The command line does those in its own process."""
     app = FastAPI(
@@ -115,7 +113,7 @@ def control_app(
         dependencies=[Depends(known_parameters), *([Depends(small_pages)] if decides_calls else [])],
     )
     app.state.service = service
-    app.state.facts = facts
+    app.state.facts, app.state.sandbox = facts, False
     app.state.ping = service.ping
     app.state.drain = drain
     handle_problems(app)
@@ -123,12 +121,7 @@ def control_app(
     app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
     parts = [page_tokens.private, *(one.router for one in PARTS)]
     parts += [fax.by_mail] if decides_calls else [fax.by_mail, statements.router, changes.router, ledger.audit]
-    app.state.sandbox = telephones is not None
-    for name, known, part in (
-        ("tokens", tokens, token_routes),
-        ("operators", operators, operator_routes),
-        ("telephones", telephones, sandbox),
-    ):
+    for name, known, part in (("tokens", tokens, token_routes), ("operators", operators, operator_routes)):
         if known is not None:
             setattr(app.state, name, known)
             parts.append(part.router)
@@ -142,6 +135,12 @@ def control_app(
         app.state.accept = accept
         app.post("/tariff/accepted", tags=["health"])(accept_tariff)
     return app
+
+
+def play(app: FastAPI, telephones: Telephones) -> None:
+    """The application is that of a sandbox, whose people use these telephones."""
+    app.state.sandbox, app.state.telephones = True, telephones
+    app.include_router(sandbox.router)
 
 
 async def accept_tariff(request: Request, body: Edition) -> Accepted:

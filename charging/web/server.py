@@ -26,7 +26,7 @@ from charging.service.service import Service
 from charging.service.tokens import Tokens
 from charging.settings import Config, Http
 from charging.tariff.tariff import Tariff
-from charging.web.control import control_app
+from charging.web.control import control_app, play
 from charging.web.listen import Front, HttpLimits, serve_port, serve_unix
 from charging.web.metrics import HEALTH, Ailing, metrics_app
 
@@ -106,8 +106,9 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
         decides_calls=True,
         reload=daemon.reload,
         accept=daemon.tariff.accept,
-        telephones=daemon.telephones,
     )
+    if daemon.telephones is not None:
+        play(app, daemon.telephones)
     await serve_unix(
         app, settings.control.socket, ready, front=_front(daemon.metrics, "control", settings.control.max_connections)
     )

@@ -17,7 +17,7 @@ NUMBER = "+31201234567"
 
 
 async def test_health_answers_while_the_store_does(api: Api, shop: Shop) -> None:
-    assert await api("GET", "/health") == {"status": "ok", "facts": {}}
+    assert await api("GET", "/health") == {"status": "ok", "facts": {}, "sandbox": False}
 
     async def broken() -> None:
         raise LedgerUnavailable("the disk is full")
