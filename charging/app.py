@@ -27,10 +27,10 @@ from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging import __version__
 from charging.app_notices import Notices
 from charging.app_surroundings import accepted_of, mail_trouble, missing_prompts, unusable_fax_folder, wrong_templates
+from charging.app_switch import switch_of
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
-from charging.asterisk.reply import LinkSettings, LinkState
 from charging.asterisk.switch import AsteriskSwitch
 from charging.asterisk.translate import translate
 from charging.call.cdr import iso
@@ -90,14 +90,6 @@ SHARED_POLL_S = 1
 """A top-up made at another daemon reaches a call that is running out within this time (R22)."""
 
 _PHASES = {State.RESERVED: "setup", State.RINGING: "setup", State.RUNNING: "running"}
-_LINK_STATES = {
-    LinkState.CONNECTING: "connecting",
-    LinkState.WRONG_SECRET: "refused",
-    LinkState.FORBIDDEN: "refused",
-    LinkState.SYNCING: "reconciling",
-    LinkState.UP: "up",
-    LinkState.SHUTTING_DOWN: "shutting_down",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,37 +202,11 @@ def policy_of(config: Config) -> Policy:
     )
 
 
-def link_settings(config: Config) -> LinkSettings:
-    """How to reach the switch, from the file's settings."""
-    ami = config.settings.switch.ami
-    return LinkSettings(
-        host=ami.host,
-        port=ami.port,
-        username=ami.user,
-        secret=config.ami_secret.get_secret_value(),
-        ping_interval_s=ami.ping_interval_s,
-        pong_deadline_s=ami.action_timeout_s,
-    )
-
-
 def _observer(metrics: Metrics, notices: Notices | None, papers: DocumentFolder | None) -> Observer:
     observe: Observer = MeteredObserver(metrics)
     for watcher in (notices, papers):
         observe = observe if watcher is None else watcher.watching(observe)
     return observe
-
-
-def _link(config: Config, clock: Clock, metrics: Metrics) -> AmiLink:
-    was_up = False
-
-    def changed(state: LinkState, _detail: str) -> None:
-        nonlocal was_up
-        metrics.set_ami_state(_LINK_STATES.get(state, "down"))
-        if state is LinkState.UP and was_up:
-            metrics.ami_reconnects.inc()
-        was_up = was_up or state is LinkState.UP
-
-    return AmiLink(link_settings(config), clock, on_state=changed, on_suspect=metrics.ami_suspects.inc)
 
 
 def build(config: Config, clock: Clock | None = None) -> Engine:
@@ -254,7 +220,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     notices = _notices(config, store, tariff, clock, metrics)
     papers = _papers(config, clock)
     observe = _observer(metrics, notices, papers)
-    link, control, switch = _switch(config, clock, metrics)
+    link, control, switch = switch_of(config, clock, metrics)
     lease = _lease(config, clock, store, link, observe)
     policy = policy_of(config)
     registry = Registry(
@@ -293,20 +259,6 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     calls = link, control, registry, load, lease, sources, agi, fax
     rest = caretaker, decisions, notices, Supervisor(), telephones
     return Engine(config, clock, metrics, store, health, tariff, *calls, *rest)
-
-
-def _switch(
-    config: Config, clock: Clock, metrics: Metrics
-) -> tuple[AmiLink | PlayedSwitch, CallControl | None, AsteriskSwitch | PlayedSwitch]:
-    """The switch, and the link to it."""
-    settings = config.settings.switch
-    if config.settings.sandbox:
-        played = PlayedSwitch(clock, settings.id)
-        metrics.set_ami_state(_LINK_STATES[LinkState.UP])
-        return played, None, played
-    link = _link(config, clock, metrics)
-    control = CallControl(link, clock)
-    return link, control, AsteriskSwitch(link, control, clock, settings.prompts_dir_on_switch, settings.id)
 
 
 def _lease(config: Config, clock: Clock, store: Store, link: AmiLink | PlayedSwitch, observe: Observer) -> LeaseKeeper:

@@ -118,7 +118,7 @@ class PlayedSwitch:
     """See the module."""
 
     state = PlayedState.UP
-    is_up = True
+    is_up, is_coming = True, False
 
     def __init__(self, clock: Clock, switch_id: str) -> None:
         self._clock = clock
