@@ -199,9 +199,9 @@ class PlayedSwitch:
     def proven_mono_us(self) -> int | None:
         return self._clock.now().mono_us
 
-    async def is_deciding(self, caller_uid: str, number: str) -> bool:
+    async def is_asking(self, caller_uid: str, proof: str) -> bool:
         call = self._calls.get(caller_uid)
-        return call is not None and not call.decision and call.number == number
+        return call is not None and not call.decision
 
     async def is_rehearsal(self, caller_uid: str) -> bool:
         return False
