@@ -63,8 +63,9 @@ class Switch(AsteriskProcess):
             return await ami.listing(name, fields)
 
     async def channels(self) -> list[Message]:
-        """Every channel that lives, as ``CoreShowChannels`` tells."""
-        return await self.listing("CoreShowChannels")
+        """Every channel that lives, as ``CoreShowChannels`` tells, but the one that Asterisk keeps for text messages
+        once it has read one."""
+        return [one for one in await self.listing("CoreShowChannels") if not one["Channel"].startswith("Message/")]
 
     async def black_box(self) -> dict[str, str]:
         """The black box: record by key."""

@@ -18,6 +18,7 @@ from tests.asterisk.engine import NUMBER, Engine, engine, number_of
 from tests.asterisk.raw_call import CALLER, RawCall, raw_call, sdp
 from tests.asterisk.sip_phone import phone
 from tests.asterisk.test_strangers_and_money import BREAK, names
+from tests.asterisk.waiting import eventually
 
 pytestmark = pytest.mark.asterisk
 
@@ -100,6 +101,34 @@ async def test_what_is_asked_beside_any_call_ends_none(moving: Lab, tmp_path: Pa
         await victim.wait_end()
         (billed,) = await exact(live, 1)
     assert abs(billed - victim.duration_s) <= 1.5
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def texting(lab: Lab) -> AsyncIterator[Lab]:
+    """A switch that takes text messages, as one does that loads all its modules."""
+    await lab.switch.cli("module load res_pjsip_messaging.so")
+    yield lab
+    await lab.switch.cli("module unload res_pjsip_messaging.so")
+
+
+async def test_a_text_message_is_no_call_nobody_is_asked_and_no_message_is_left(texting: Lab, tmp_path: Path) -> None:
+    """MESSAGE (RFC 3428) is run through the endpoint's context: one packet would ask for a decision, and keep one
+    of the places for callers at a mailbox until Asterisk is restarted."""
+    async with engine(texting, tmp_path, forward_to=mobile.never_answers()) as live:
+        async with raw_call(texting, NUMBER, invites=False) as call:
+            call.ask("MESSAGE", body="hello", kind="text/plain")
+            await call.is_answered("MESSAGE", 202)
+            assert await eventually(lambda: _read(texting), "the end of the dialplan for the message") == "Hangup"
+        assert live.daemon.events("agi_call_unproven") == []
+        assert "charging-voicemail" not in await texting.switch.cli("group show channels"), "a place for a caller"
+        await live.nothing_reserved()
+
+
+async def _read(lab: Lab) -> str:
+    """The last application that was run for a text message, if it is one that ends; Asterisk keeps its channel."""
+    listed = await lab.switch.listing("CoreShowChannels")
+    last = [one["Application"] for one in listed if one["Channel"].startswith("Message/")]
+    return next((one for one in last if one in ("Hangup", "VoiceMail")), "")
 
 
 async def test_a_caller_who_gives_up_at_any_moment_pays_what_he_talked(lab: Lab, tmp_path: Path) -> None:
