@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
-from charging.ledger.model import Transfer
+from charging.ledger.model import Balance, Transfer
 from charging.pricing.funding import Funding, Segment
 from charging.pricing.rate import Rate
 from charging.stored import NEWER, RECORD, ROW, VOLATILE, Codec, alive
@@ -251,6 +251,8 @@ class Session:
     tick_mono_us: Annotated[int | None, VOLATILE] = None
     look_mono_us: Annotated[int | None, VOLATILE] = None
     """When to look whether another daemon has booked money that lets the call go on."""
+    seen: Annotated[Mapping[str, Balance] | None, VOLATILE] = None
+    """The balances by which the last such look found nothing more."""
     retry_mono_us: Annotated[int | None, VOLATILE] = None
     """When to try the ledger or the switch again."""
     newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)

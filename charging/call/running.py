@@ -476,13 +476,15 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     if event.balances is None:
         again = session if event.looks else replace(session, tick_mono_us=context.in_s(policy.retry_s))
         return Step(again, (Tell(told.LedgerNotReached()),))
+    if event.looks and event.balances == session.seen:
+        return Step(session)
     if not session.held:  # not even its place among the account's calls: the ledger does not know it
         return reassert_within(session, event.balances, context)
     used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000) if session.confirmed else 0
     elapsed_s = session.elapsed_ms(context.now.mono_us) // 1000
     extension = extend(session, event.balances, used_s, elapsed_s + policy.reach_s)
     if event.looks and not _goes_further(session, extension):
-        return Step(session)
+        return Step(replace(session, seen=event.balances))
     pending = extend_transfer(session, extension, event.balances, context.now.wall_us, context.now.mono_us)
     if pending is None:
         return _after_money(replace(session, short=extension.short), context)

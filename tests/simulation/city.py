@@ -39,8 +39,6 @@ AGI_S = 2.5
 """How long the dialplan waits for one daemon."""
 BOOKED_WITHIN_S = 900
 """Longer than any fault of a story lasts, but for days off."""
-GRACE_S = 45
-"""After a fault is mended: for the lease, the next look at the switch, and the ticks that were missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,20 @@ class Setting:
     def is_slow(self) -> bool:
         """Whether calls last hours."""
         return self.tick_s > 60
+
+    @property
+    def pace(self) -> int:
+        """Seconds between two looks of what is looked at for ever. Where calls last hours, a second is nothing."""
+        return 30 if self.is_slow else 1
+
+    @property
+    def lease_s(self) -> int:
+        return 4 * LEASE_S if self.is_slow else LEASE_S
+
+    @property
+    def grace_s(self) -> int:
+        """After a fault is mended: for the lease, the next look at the switch, and the ticks that were missed."""
+        return 3 * self.lease_s + 2 * self.audit_s
 
 
 @dataclass(slots=True)
@@ -153,9 +165,11 @@ class City:
         self.switches = [FakeSwitch(self.clock) for _ in range(setting.switches)]
         self.daemons: list[Daemon | None] = [None] * (setting.switches * setting.daemons)
         self.callers: list[Caller] = []
-        self.trouble_until_us = [self.clock.now().mono_us + GRACE_S * MICROSECONDS] * setting.switches
+        self.trouble_until_us = [self.clock.now().mono_us + setting.grace_s * MICROSECONDS] * setting.switches
         self.credited: dict[str, int] = {}
         """Micro-euro by account, by people: what was acknowledged."""
+        self.is_off = False
+        """Whether every machine is off: nobody starts a daemon."""
         self.is_over = False
         """Whether those who still talk are made to hang up."""
         self._names = 0
@@ -165,7 +179,8 @@ class City:
             tick_s=setting.tick_s,
             horizon_s=setting.horizon_s,
             warn_before_s=min(20, setting.horizon_s),
-            short_poll_s=int(shared or setting.switches > 1),
+            retry_s=10 if setting.is_slow else 1,
+            short_poll_s=setting.pace if shared or setting.switches > 1 else 0,
         )
         for index, switch in enumerate(self.switches):
             switch.deliver = partial(self._deliver, index)
@@ -195,7 +210,7 @@ class City:
 
     def trouble(self, switch: int, seconds: float) -> None:
         """Something is wrong at a switch for so long."""
-        until = self.clock.now().plus(seconds + GRACE_S + 2 * self.setting.audit_s).mono_us
+        until = self.clock.now().plus(seconds + self.setting.grace_s).mono_us
         self.trouble_until_us[switch] = max(self.trouble_until_us[switch], until)
 
     async def begin(self) -> None:
@@ -211,13 +226,13 @@ class City:
             self.start(index)
         await self.clock.advance(2)
         for index in range(ACCOUNTS):
-            poor, rich = (10 * EURO, 5_000 * EURO) if self.setting.is_slow else (1 * EURO, 20 * EURO)
+            poor, rich = (100 * EURO, 5_000 * EURO) if self.setting.is_slow else (1 * EURO, 20 * EURO)
             await self.top_up(index, self.chance.choice((50_000, poor, rich, rich)))
 
     def start(self, index: int) -> None:
         """Start a daemon where none runs."""
         before = self.daemons[index]
-        if before is not None and not before.process.dead:
+        if self.is_off or (before is not None and not before.process.dead):
             return
         self._names += 1
         switch = self.switch_of(index)
@@ -231,6 +246,7 @@ class City:
             tariff=lambda: self.tariff,
             chance=self.chance,
             counts=self.counts,
+            lease_s=self.setting.lease_s,
         )
         daemon.start()
 
@@ -518,10 +534,12 @@ class City:
             self.trouble(index, days * 86_400)
         for daemon in list(self.alive()):
             await daemon.kill()
+        self.is_off = True
         await self.clock.advance(days * 86_400)
+        self.is_off = False
         for index in range(len(self.daemons)):
             self.start(index)
-        await self.clock.advance(LEASE_S)
+        await self.clock.advance(self.setting.lease_s)
 
     # --- the end ----------------------------------------------------------------------------------------------
 

@@ -110,8 +110,11 @@ class LedgerLine:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
         if inspect.isasyncgenfunction(method):
-            return functools.partial(self._walk, method)
-        return functools.partial(self._ask, method) if inspect.iscoroutinefunction(method) else method
+            method = functools.partial(self._walk, method)
+        elif inspect.iscoroutinefunction(method):
+            method = functools.partial(self._ask, method)
+        self.__dict__[name] = method  # asked once
+        return method
 
     async def _walk(self, method: Callable[..., AsyncIterator[Any]], *arguments: Any) -> AsyncIterator[Any]:
         rows = method(*arguments)
@@ -280,6 +283,7 @@ class Daemon:
         tariff: Callable[[], Tariff],
         chance: random.Random,
         counts: Counter[str],
+        lease_s: int,
     ) -> None:
         self.name = name
         self.switch_id = switch_id
@@ -288,7 +292,7 @@ class Daemon:
         self.clock = own = MachineClock(clock, self.process)
         self.ledger = LedgerLine(store, self.process, chance, counts)
         self.line = SwitchLine(switch, clock, self.process, chance, counts)
-        self.lease, self.registry = self._engine(policy, tariff)
+        self.lease, self.registry = self._engine(policy, tariff, lease_s)
         self.desk = Desk(
             store=self.ledger.as_store,
             tariff=tariff,
@@ -303,14 +307,14 @@ class Daemon:
         self.line.hear = self.registry.deliver
         self._tasks: list[asyncio.Task[NoReturn]] = []
 
-    def _engine(self, policy: Policy, tariff: Callable[[], Tariff]) -> tuple[LeaseKeeper, Registry]:
+    def _engine(self, policy: Policy, tariff: Callable[[], Tariff], lease_s: int) -> tuple[LeaseKeeper, Registry]:
         seen = self.ledger.as_store
         lease = LeaseKeeper(
             seen,
             self.clock,
             switch_id=self.switch_id,
             owner=self.name,
-            ttl_s=LEASE_S,
+            ttl_s=lease_s,
             observe=self._observe,
             fit=lambda: self.line.is_up,
         )

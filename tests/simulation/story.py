@@ -254,6 +254,8 @@ def run(story: Story, store: Callable[[FakeClock], Store] = MemoryStore) -> Outc
         patch("charging.engine.sessions.AUDIT_S", story.setting.audit_s),
         patch("charging.engine.sessions.AUDIT_MAX_S", story.setting.audit_s),
         patch("charging.engine.sessions.HOUSEKEEPING_S", story.setting.audit_s),
+        patch("charging.engine.sessions.CLOCK_WATCH_S", story.setting.pace),
+        patch("charging.service.caretaker.REST_S", 60 * story.setting.pace),
     ):
         return asyncio.run(_told(story, store))
 
