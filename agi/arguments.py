@@ -18,7 +18,7 @@ DIVERTED_MAX_CHARACTERS = 1000
 """As many as the dialplan gives, and of Diversion so many; the last may be in the middle of a number."""
 DIVERSION_MAX_CHARACTERS = 500
 _HISTORY = "|"
-_PASSED = re.compile(r":(\+?[0-9]{3,32})(?=[@;>])", re.ASCII)
+_PASSED = re.compile(r":((?:\+|%2[Bb])?[0-9]{3,32})(?=[@;>])", re.ASCII)
 
 
 def exactly(request: Request, count: int) -> tuple[str, ...]:
@@ -58,12 +58,16 @@ def is_withheld(text: str) -> bool:
 def diverted(text: str) -> tuple[str, ...]:
     """The numbers that the call was diverted from: those of Diversion (RFC 5806), and behind a ``|`` those of
     History-Info (RFC 7044), whose last one is the number that is called now: each proxy on the way to it may have added
-    an entry of the same number. What is no number is left out."""
+    an entry of the same number. What is no number is left out. A ``+`` may be written ``%2B``."""
     diversion, _, history = text[:DIVERTED_MAX_CHARACTERS].partition(_HISTORY)
-    passed = _PASSED.findall(history)
+    passed = _numbers(history)
     while len(passed) > 1 and passed[-2] == passed[-1]:
         del passed[-1]
-    return (*_PASSED.findall(diversion), *passed[:-1])
+    return (*_numbers(diversion), *passed[:-1])
+
+
+def _numbers(said: str) -> list[str]:
+    return [f"+{one[3:]}" if one[0] == "%" else one for one in _PASSED.findall(said)]
 
 
 def is_cut(text: str) -> bool:

@@ -38,6 +38,7 @@ def dial_started(session: Session, event: DialStarted, context: Context) -> Step
         session,
         state=State.RINGING,
         callee_uid=event.callee_uid,
+        dial_status="",
         check_mono_us=context.in_s(context.policy.ring_s + context.policy.setup_timeout_s),
     )
     return Step(ringing)
@@ -155,6 +156,10 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return begin_ending(replace(session, caller_gone=True), context)
     if event.callee is not None and event.callee.bridged:
         return _answered_unseen(session, event.callee, event.asked_mono_us, context)
+    if event.callee is None and session.dial_status:
+        # The forward ended, and nobody has asked us what is next: its caller was moved while it rang (or another daemon
+        # was asked), and may stay for hours. The forward's money and its place among the account's calls go back.
+        return begin_settling(session, BlackBoxRead(found=False), context)
     return Step(session)
 
 

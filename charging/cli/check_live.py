@@ -57,14 +57,26 @@ MODULES = {
     "app_senddtmf": "the prompt's second way",
     "app_stack": "the dialplan",
     "app_voicemail": "voicemail",
+    "func_callerid": "who calls, and whether he withholds his number",
+    "func_channel": "the black box, which is a hang-up handler",
     "func_db": "the black box",
     "func_env": "how long a message is",
     "func_groupcount": "how many faxes may come in at a time",
+    "func_logic": "the dialplan",
+    "func_strings": "what is a number, and what is none",
     "func_timeout": "deadlines",
     "res_agi": "asking the daemon",
+    "res_pjsip_header_funcs": "withheld numbers, loops and Max-Forwards",
 }
 """What the dialplan cannot do without, and for what."""
-AT_WORK = {"func_db": "DB_EXISTS(charging/check)", "func_groupcount": "GROUP_COUNT(all@charging-check)"}
+AT_WORK = {
+    "func_callerid": "CALLERID(num-pres)",
+    "func_channel": "CHANNEL(state)",
+    "func_db": "DB_EXISTS(charging/check)",
+    "func_groupcount": "GROUP_COUNT(all@charging-check)",
+    "func_logic": "IF(1?1)",
+    "func_strings": "FILTER(0-9,1)",
+}
 """Functions that anyone may ask for, and which always answer: of these modules it is known whether they are there."""
 TOO_MUCH = ("Command", "ModuleLoad", "GetConfig", "UpdateConfig")
 """Orders that only a login with more rights than the shipped one may give."""

@@ -265,20 +265,24 @@ class Desk:
 
     async def _came_back(self, request: IncomingCall, subscriber: Subscriber) -> Turned | None:
         """A phone that diverts to the subscriber's own number would make of one call as many as the plan allows, each
-        charged as soon as voicemail answers the last. The network's headers count only while a forward of this number
-        is not answered: some carriers name the number itself in each of its calls. A daemon that stands by knows no
-        forwards, only whether the account has a call open. What was decided and not dialled cannot be known by its
-        caller: he may have left, and calls again."""
+        charged as soon as voicemail answers the last. The network's headers count only while a forward of this number,
+        or of another of the account's, is not answered: some carriers name the number itself in each of its calls, and
+        a phone's network may name no more than the phone. A daemon that stands by knows no forwards, only whether the
+        account has a call open. What was decided and not dialled cannot be known by its caller: he may have left, and
+        calls again."""
         number, spelled = subscriber.number.number, cache(partial(spellings, self._tariff()))
-        is_diverted = request.is_diverted_further or is_among(self._tariff(), number, request.diverted)
+        diverted = cache(partial(is_among, self._tariff(), written=request.diverted))
         for forward in self._registry.unanswered(subscriber.account.id):
+            if diverted(forward.number) or diverted(forward.target):
+                return CAME_BACK
             if forward.number != number:
                 continue
-            if is_diverted:
+            if request.is_diverted_further:
                 return CAME_BACK
             caller, withheld, by = request.caller, request.is_withheld, self._policy.loop_evidence
             if forward.state is State.RINGING and is_returned(caller, withheld, forward, spelled, by):
                 return CAME_BACK
+        is_diverted = request.is_diverted_further or diverted(number) or diverted(subscriber.number.forward_to)
         if not is_diverted or self._registry.leads():
             return None
         open_calls = (await self._store.balances(subscriber.account.id)).get(CALLS, Balance()).reserved

@@ -32,6 +32,16 @@ COMPLETES_CALLS = "+31850000094"
 """Offers to ring back, as CCSS does."""
 WAITING = "+31850000095"
 """A queue in which nobody answers."""
+EARLY_MEDIA = "+31850000060"
+"""He hears something before anyone answers."""
+ANSWERED_INTO_A_CONFERENCE = "+31850000061"
+CALLEE_STAYS = "+31850000062"
+"""As its caller hangs up the dialplan goes on with whom he called."""
+PAGED = "+31850000063"
+QUEUE_WITH_FEATURES = "+31850000064"
+"""Its context for transfers is ours, as nothing else is said."""
+COLLEAGUE_TRANSFERS = "+31850000065"
+"""Who calls may transfer the colleague to a subscriber's number."""
 
 DIALPLAN = f"""
 [trunk](+)
@@ -64,6 +74,18 @@ exten => {COMPLETES_CALLS},1,Set(CALLCOMPLETION(cc_agent_policy)=generic)
  same => n,Set(GLOBAL(OFFERED)=${{CC_REQUEST_RESULT}} ${{CC_REQUEST_REASON}})
 exten => {WAITING},1,Answer()
  same => n,Queue(nobody)
+exten => {EARLY_MEDIA},1,Progress()
+ same => n,Playtones(400)
+ same => n,Wait({WELCOME_S})
+ same => n,Goto(charging-incoming,{NUMBER},1)
+exten => {ANSWERED_INTO_A_CONFERENCE},1,Dial(Local/{NUMBER}@charging-incoming,,G(operator^conference^1))
+exten => {CALLEE_STAYS},1,Dial(Local/{NUMBER}@charging-incoming,,F(operator^elsewhere^1))
+exten => {PAGED},1,Answer()
+ same => n,Page(Local/{NUMBER}@charging-incoming,,20)
+exten => {QUEUE_WITH_FEATURES},1,Answer()
+ same => n,Queue(forwards,rtTkKxXhHwW)
+exten => {COLLEAGUE_TRANSFERS},1,Set(__TRANSFER_CONTEXT=charging-incoming)
+ same => n,Dial(Local/colleague@operator/n,,T)
 
 [outbound]
 exten => _+X.,1,Dial(PJSIP/${{EXTEN}}@world,,b(charging-onward^s^1))
@@ -96,6 +118,8 @@ exten => fetches,1,Answer()
 exten => picks,1,Answer()
  same => n,TryExec(${{PICKS}})
  same => n,Set(GLOBAL(PICKED)=nobody)
+exten => adds,1,Answer()
+ same => n,BridgeAdd(${{ADDS}})
 exten => spies,1,Answer()
  same => n,ChanSpy(PJSIP/world,q${{SPIES}})
 """
@@ -146,7 +170,7 @@ context = parkedcalls
 
 MODULES = (
     *("app_echo", "app_queue", "res_parking", "app_directed_pickup", "res_pjsip_refer", "app_channelredirect"),
-    *("app_confbridge", "app_followme", "app_bridgewait", "func_callcompletion"),
+    *("app_confbridge", "app_followme", "app_bridgewait", "func_callcompletion", "app_page", "app_bridgeaddchan"),
 )
 """On builds that lack some of them what they do cannot be tried."""
 

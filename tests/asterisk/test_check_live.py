@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from charging.cli.check_files import findings
+from charging.cli.check_live import AT_WORK
 from charging.cli.findings import Finding, Grade
 from charging.lab import Lab
 from charging.lab.daemon import DaemonProcess
@@ -115,7 +116,7 @@ async def test_nothing_is_said_against_the_shipped_set_up(lab: Lab, daemon: Daem
     unseen = checked.of(Grade.UNKNOWN)
     assert all("asterisk -rx" in text for text in unseen), "what can not be seen is told with how to see it"
     assert all(any(module in text for text in unseen) for module in ("res_agi", "func_env"))
-    at_work = ("app_", "func_db", "func_groupcount", "func_timeout")
+    at_work = ("app_", *AT_WORK, "func_timeout")
     assert not any(name in text for name in at_work for text in unseen), "these were seen at work"
 
 
@@ -147,8 +148,8 @@ async def test_a_dialplan_that_was_edited_is_told_line_by_line_with_what_is_lost
 ) -> None:
     edits = (
         Edit(EXTENSIONS, "iIS(${CHARGING_QUOTA})", "iI"),
-        Edit(EXTENSIONS, "[charging-decide]\nexten => s,1,Set(CHANNEL(hangup_handler_push)=charging-blackbox,s,1)\n"
-             " same => n,Set(DIALSTATUS=)", "[charging-decide]\nexten => s,1,Set(DIALSTATUS=)"),
+        Edit(EXTENSIONS, " same => n,Set(CHANNEL(hangup_handler_push)=charging-blackbox,s,1)\n"
+             " same => n,Set(DIALSTATUS=)", " same => n,Set(DIALSTATUS=)"),
         Edit(EXTENSIONS, " same => n(hops),", " same => n,NoOp(mine)\n same => n(hops),"),
     )  # fmt: skip
     async with edited(lab, *edits):
@@ -249,6 +250,21 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
     assert checked.says(Grade.WARNING, "direct media", "direct_media = no")
     assert checked.says(Grade.WARNING, "no rtp_timeout", "rtp_timeout = 60")
     assert checked.says(Grade.WARNING, "2 numbers have no mailbox", NUMBER, NUMBER_WITHOUT_MAILBOX)
+
+
+async def test_functions_that_are_not_loaded_are_named(lab: Lab, daemon: DaemonProcess) -> None:
+    """The login may not see modules: each function is tried. What a whisper needs is seen in a call."""
+    for module in (*AT_WORK, "app_chanspy"):
+        await lab.switch.cli(f"module unload {module}.so")
+    try:
+        checked = await check(daemon)
+    finally:
+        for module in (*AT_WORK, "app_chanspy"):
+            await lab.switch.cli(f"module load {module}.so")
+    for module in AT_WORK:
+        assert checked.says(Grade.PROBLEM, f"module {module} is not loaded", f"module load {module}"), module
+    assert checked.of(Grade.PROBLEM) != []
+    assert (await check(daemon)).of(Grade.PROBLEM) == []
 
 
 async def test_a_login_that_may_do_too_much_or_too_little(lab: Lab, daemon: DaemonProcess) -> None:

@@ -183,6 +183,8 @@ IDENTITIES: dict[str, Callable[[str], Asked]] = {
     [
         ("+31201112233", "+31201112233"),
         ("0201112233;npdi;rn=+31600", "0201112233"),
+        ("+31-20-111.2233", "+31201112233"),
+        ("+31-20-111x2233", ""),
         ("c8oqz84zk7z", ""),
         ("0612345678x", ""),
         (f"06{BREAK}{BREAK}Event%3a%20FullyBooted", ""),
@@ -227,6 +229,25 @@ PRIVATE = {
         '"Anonymous" <sip:anonymous@anonymous.invalid>',
         ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
     ),
+    "second Privacy": (
+        "<sip:+31201234567@c.example>",
+        ("Privacy: session", "Privacy: id", "P-Asserted-Identity: <tel:+31201234567>"),
+    ),
+    "restricted From with PAI": (
+        "<sip:restricted@c.example>",
+        ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
+    ),
+    "From of nowhere with PAI": (
+        "<sip:unavailable@unknown.invalid>",
+        ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
+    ),
+    "second RPID": (
+        "<sip:+31201234567@c.example>",
+        (
+            "Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy=off",
+            "Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy=full",
+        ),
+    ),
     "RPID privacy=full": (
         "<sip:+31201234567@c.example>",
         ("Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;screen=yes;privacy=full",),
@@ -239,6 +260,7 @@ PRIVATE = {
 OPEN = {
     "plain From": ("<sip:+31201234567@c.example>", ()),
     "PAI": ("<sip:stranger@c.example>", ("P-Asserted-Identity: <sip:+31201234567@c.example>",)),
+    "Privacy: session": ("<sip:+31201234567@not-invalid.example>", ("Privacy: session",)),
     "Privacy: none": (
         "<sip:+31201234567@c.example>",
         ("Privacy: none", "P-Asserted-Identity: <sip:+31201234567@c.example>"),

@@ -61,6 +61,13 @@ async def test_a_forward_says_whose_number_it_was_diverted_from(
         (("Diversion: <sip:0850000001@c.example>, <sip:+31612345678@c.example>",), {"0850000001", "+31612345678"}),
         (("Diversion: <tel:+31850000001>",), {"+31850000001"}),
         (("Diversion: <sip:x%0d%0aagi_arg_1%3a%20+31999@c.example>",), set()),
+        (
+            (
+                *(f"Diversion: <sip:+3161234567{one}@c.example>" for one in (1, 2, 3)),
+                *("Diversion: <tel:+31-85-000.0002>", "Diversion: <sip:%2B31850000001@c.example>"),
+            ),
+            {"+31612345671", "+31612345672", "+31612345673", "+31850000002", "+31850000001"},
+        ),
         (('Diversion: "a, (b) ${EXTEN} ] \\" c" <sip:+31850000001@c.example>',), {"+31850000001"}),
         (("History-Info: <sip:+31850000001@c.example>;index=1",), set()),
         (

@@ -16,12 +16,20 @@ import pytest_asyncio
 
 from charging.lab import Call, CallState, Lab, mobile
 from charging.lab.ami import Message
+from charging.lab.call import MobileLeg
 from tests.asterisk.engine import SECOND, Engine, engine, every_page
 from tests.asterisk.operator_setup import (
+    ANSWERED_INTO_A_CONFERENCE,
+    CALLEE_STAYS,
+    COLLEAGUE_TRANSFERS,
     COMPLETES_CALLS,
+    EARLY_MEDIA,
     FOLLOW_ME,
+    PAGED,
     QUEUE_N,
+    QUEUE_WITH_FEATURES,
     RING_GROUP,
+    RING_GROUP_N,
     STRAIGHT,
     WITH_FEATURES,
     WITH_FEATURES_N,
@@ -42,6 +50,8 @@ CALLER_TOO = "ends, and the caller too"
 """He was joined to others, and nobody pays for him."""
 WHILE_CALLER_TALKS = "goes on, and ends for all"
 """The two of them are among others; where the subscriber leaves, his caller must, too."""
+CALLER_LEFT_ALONE = "goes on, and its caller sits alone in the bridge until then"
+"""Asterisk does not hang him up who was left behind. Where the subscriber's leg ends, we do, and say so."""
 MOVED, TRANSFERRED = "moved", "transferred"
 """Ended by us, with this reason."""
 
@@ -242,6 +252,44 @@ async def leg_kicked_out_of_its_bridge(one: Swapped) -> None:
     await one.lab.switch.action("BridgeKick", {"Channel": leg["Channel"]})
 
 
+async def optimised_away(one: Swapped) -> None:
+    """The operator's own order for a Local channel that was dialled with /n."""
+    local = [ch["Channel"] for ch in await one.lab.switch.channels() if ch["Channel"].startswith("Local/")]
+    await one.lab.switch.action("LocalOptimizeAway", {"Channel": local[0]})
+
+    async def gone() -> bool:
+        return not any(ch["Channel"] in local for ch in await one.lab.switch.channels())
+
+    await eventually(gone, "the Local channel to go", ENDS_S)
+
+
+async def someone_is_added(one: Swapped) -> None:
+    leg = await one.channel("callee")
+    await one.originate("adds", ADDS=leg["Channel"])
+
+    async def three() -> bool:
+        bridges = [ch["BridgeId"] for ch in await one.lab.switch.channels()]
+        return bridges.count(leg["BridgeId"]) == len(("caller", "callee", "colleague"))
+
+    await eventually(three, "a third one in the bridge", ENDS_S)
+
+
+async def someone_is_added_and_the_caller_leaves(one: Swapped) -> None:
+    await someone_is_added(one)
+    await one.call.hang_up()
+
+
+async def caller_hangs_up(one: Swapped) -> None:
+    await one.call.hang_up()
+
+
+async def leg_redirected_to_us(one: Swapped) -> None:
+    """As a call of its own it would lose its record, and its subscriber would be charged by whatever rings then."""
+    await one.ticks()
+    where = {"Context": "charging-incoming", "Exten": STRAIGHT, "Priority": "1"}
+    await one.lab.switch.action("Redirect", {"Channel": await one.name("callee"), **where})
+
+
 async def nothing(one: Swapped) -> None:
     """The way in is what is tried."""
 
@@ -292,6 +340,16 @@ SWAPS: dict[str, tuple[str, Act, str]] = {
     "queue member /n": (QUEUE_N, nothing, GOES_ON),
     "FollowMe": (FOLLOW_ME, nothing, GOES_ON),
     "own subroutines": (WITH_OWN_SUBROUTINES, nothing, GOES_ON),
+    "early media before": (EARLY_MEDIA, nothing, GOES_ON),
+    "Dial with G": (ANSWERED_INTO_A_CONFERENCE, nothing, GOES_ON),
+    "Dial with F": (CALLEE_STAYS, caller_hangs_up, ENDS),
+    "Page": (PAGED, nothing, GOES_ON),
+    "LocalOptimizeAway": (RING_GROUP_N, optimised_away, GOES_ON),
+    "BridgeAdd": (STRAIGHT, someone_is_added, WHILE_CALLER_TALKS),
+    "BridgeAdd, the caller leaves": (STRAIGHT, someone_is_added_and_the_caller_leaves, GOES_ON),
+    "leg redirected to us": (STRAIGHT, leg_redirected_to_us, ENDS),
+    "queue's caller parks": (QUEUE_WITH_FEATURES, pressed("#7", on_mobile=False), GOES_ON),
+    "queue's caller transfers to us": (QUEUE_WITH_FEATURES, pressed("#1", "55", on_mobile=False), TRANSFERRED),
     "Redirect of both": (STRAIGHT, both_redirected, "moved"),
     "both into a conference": (STRAIGHT, both_into_a_conference, WHILE_CALLER_TALKS),
     "leg into a conference": (STRAIGHT, leg_into_a_conference, GOES_ON),
@@ -301,7 +359,7 @@ SWAPS: dict[str, tuple[str, Act, str]] = {
     "ChannelRedirect of the caller": (STRAIGHT, channelredirect_of_the_caller, ENDS),
     "Bridge takes the leg": (STRAIGHT, bridge_application_takes_the_leg, GOES_ON),
     "Bridge takes the caller": (STRAIGHT, bridge_application_takes_the_caller, CALLER_TOO),
-    "parked leg is fetched": (STRAIGHT, leg_is_parked_and_fetched, GOES_ON),
+    "parked leg is fetched": (STRAIGHT, leg_is_parked_and_fetched, CALLER_LEFT_ALONE),
     "parked leg comes back": (STRAIGHT, leg_is_parked_and_comes_back, "moved"),
     "caller is parked": (STRAIGHT, caller_is_parked, CALLER_TOO),
     "ChanSpy": (STRAIGHT, spied_on, GOES_ON),
@@ -336,16 +394,60 @@ async def test_call_whose_channels_are_swapped_goes_on_exactly_or_ends_with_a_re
     way_in, act, fate = SWAPS[swap]
     one = await talking(shared, way_in)
     await act(one)
-    if fate in (GOES_ON, WHILE_CALLER_TALKS):
+    if fate in (GOES_ON, WHILE_CALLER_TALKS, CALLER_LEFT_ALONE):
         await one.ticks()
         await one.call.mobile_hangs_up()
-    caller_too = fate in (CALLER_TOO, WHILE_CALLER_TALKS)
+    caller_too = fate in (CALLER_TOO, WHILE_CALLER_TALKS, CALLER_LEFT_ALONE)
     # Who stays behind is hung up: by the dialplan where he comes back to it, else once two looks have seen him.
-    may_be = ["unpaid_channel_seen"] if caller_too or swap == "parked leg is fetched" else []
-    cdr = await one.is_charged_exactly(may_be=may_be)
+    cdr = await one.is_charged_exactly(may_be=["unpaid_channel_seen"] if caller_too else [])
+    assert one.told("unpaid_channel_seen") or fate != CALLER_LEFT_ALONE
     assert cdr["hangup_reason"] == (fate if fate in (MOVED, TRANSFERRED) else ""), cdr
     if caller_too:
         await one.call.wait_state(CallState.ENDED, ENDS_S)
+
+
+@pytest.mark.parametrize("how", ["blindly", "attended", "before it answers"])
+async def test_someone_who_is_transferred_to_a_subscribers_number_is_charged_like_a_caller(
+    lab: Lab, shared: Engine, how: str
+) -> None:
+    """Until then no call of ours: who calls talks to a colleague of the operator's, and transfers him."""
+    await shared.nothing_reserved()
+    posted, rung, heard = await shared.posted(), len(lab.world.stray_mobiles), len(shared.daemon.events())
+    ticks = len(shared.daemon.events("tick_posted"))
+    call = await lab.place_call(COLLEAGUE_TRANSFERS)
+    await call.wait_state(CallState.ANSWERED, ENDS_S)
+    await call.press("#1" if how == "blindly" else "*2", on_mobile=False)
+    await asyncio.sleep(1)  # no event tells that the feature waits for digits; it waits three seconds
+    await call.press("0850000001", on_mobile=False)
+    if how == "before it answers":
+        await shared.until(lambda: _is_decided(shared, heard), "a decision", ENDS_S)
+        await call.hang_up()
+    await shared.heard("tick_posted", ENDS_S, times=ticks + 1)
+    if how == "attended":
+        await call.hang_up()
+    await shared.heard("tick_posted", ENDS_S, times=ticks + 3)
+    await lab.switch.action("Hangup", {"Channel": await leg_of_the_only_call(shared), "Cause": "16"})
+    await shared.nothing_reserved()
+    settled = shared.daemon.events("call_settled")[-1]
+    (mobile,) = [*lab.world.stray_mobiles[rung:], *call.mobiles]
+    del lab.world.stray_mobiles[rung:]
+    await eventually(lambda: _has_ended(mobile), "the mobile's end", ENDS_S)
+    assert mobile.answered_us is not None
+    assert mobile.ended_us is not None
+    talked_ms = (mobile.ended_us - mobile.answered_us) // 1000
+    assert settled["proof"] == "black_box"
+    assert settled["billed_s"] in {-(-(talked_ms + off - 200) // 1000) for off in (-250, 0, 250)}
+    assert await shared.posted() == posted - settled["billed_s"] * SECOND
+    assert [one["event"] for one in shared.daemon.events()[heard:] if one["event"] in FALSE_ALARMS] == []
+    await call.hang_up()
+
+
+async def _is_decided(live: Engine, since: int) -> bool:
+    return any(one["event"] == "call_decided" for one in live.daemon.events()[since:])
+
+
+async def _has_ended(mobile: MobileLeg) -> bool:
+    return mobile.ended_us is not None
 
 
 @pytest.mark.parametrize("exten", ["colleague", "conference"])
@@ -417,6 +519,25 @@ async def test_call_that_is_picked_up_while_it_rings_costs_nothing(lab: Lab, rin
     assert cdr["hangup_reason"] == (reason if reason == PICKED_UP else "")
     await ringing.nothing_reserved()
     assert await ringing.posted() == posted
+
+
+async def test_forward_whose_caller_is_redirected_while_it_rings_is_given_back(lab: Lab, ringing: Engine) -> None:
+    """He may stay for hours where the operator has put him; the forward is over, and costs nothing."""
+    await ringing.nothing_reserved()
+    posted, heard = await ringing.posted(), len(ringing.daemon.events())
+    call = await lab.place_call(STRAIGHT)
+    await call.wait_for(lambda: bool(call.mobiles), "the mobile to ring", ENDS_S)
+    await call.wait_state(CallState.RINGING, ENDS_S)
+    (running,) = (await ringing.daemon.get("/calls"))["items"]
+    one = Swapped(ringing, call, running["session"], posted, heard)
+    await one.redirect(await one.name("caller"), "elsewhere")
+    await ringing.nothing_reserved(ENDS_S)
+    cdr = await one.cdr()
+    assert (cdr["billed_s"], cdr["cost"], cdr["dial_status"]) == (0, "0.00", "CANCEL")
+    assert call.state is CallState.ANSWERED
+    assert await ringing.posted() == posted
+    await call.hang_up()
+    await call.wait_end(ENDS_S)
 
 
 async def test_call_completion_is_not_offered_for_a_forward(lab: Lab, ringing: Engine) -> None:

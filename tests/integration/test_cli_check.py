@@ -16,6 +16,7 @@ import pytest
 
 from charging.asterisk.dialplan import Line, contexts, shipped_lines
 from charging.asterisk.message import AmiMessage
+from charging.cli.check_live import AT_WORK
 from charging.cli.check_look import shipped, shipped_globals
 from tests.fakes.ami import COMMANDS, FakeAmi, listing, refusal, success
 from tests.integration import command
@@ -58,7 +59,7 @@ def values_of(
     values: Mapping[str, str] | None = None, *, clock_s: float = 0
 ) -> Callable[[AmiMessage], Iterable[bytes]]:
     """The dialplan's globals, as shipped unless given, functions, and a clock that is so far ahead."""
-    there = dict.fromkeys(("DB_EXISTS(charging/check)", "GROUP_COUNT(all@charging-check)"), "0")
+    there = dict.fromkeys(AT_WORK.values(), "0")
     usual = {"PJSIP_ENDPOINT(trunk,allow_transfer)": "false", **there, **shipped_globals()}
 
     def answer(message: AmiMessage) -> Iterable[bytes]:
@@ -437,13 +438,16 @@ async def test_which_modules_are_needed_is_told_where_they_cannot_be_seen(check:
     assert not any(name in needed for name in ("func_db", "func_groupcount", "app_voicemail", "app_senddtmf")), "seen"
 
 
-async def test_without_what_counts_calls_faxes_are_refused_and_it_is_told(check: CheckLive, ami: FakeAmi) -> None:
-    """Also to the shipped login, which may not see modules."""
+@pytest.mark.parametrize("module", AT_WORK)
+async def test_a_function_that_is_missing_is_told_to_a_login_that_may_not_see_modules(
+    check: CheckLive, ami: FakeAmi, module: str
+) -> None:
+    """Without `func_channel` there is no black box; without `func_strings` no number is one."""
     ami.answers["ModuleCheck"] = lambda message: [refusal(message, "Permission denied")]
-    ami.answers["Getvar"] = values_of({"GROUP_COUNT(all@charging-check)": ""})
+    ami.answers["Getvar"] = values_of({AT_WORK[module]: ""})
     ran = await check(ami)
     assert ran.code == 1
-    assert any("module func_groupcount is not loaded" in line for line in graded(ran, "problem"))
+    assert any(f"module {module} is not loaded" in line for line in graded(ran, "problem"))
 
 
 def test_programs_that_faxes_need_are_looked_for_where_faxes_are_sent(

@@ -232,6 +232,33 @@ async def test_caller_who_gives_up_while_it_rings_costs_nothing(rig: Rig) -> Non
     assert await rig.reserved() == {}
 
 
+async def test_forward_whose_caller_was_moved_while_it_rang_is_given_back_while_he_stays(rig: Rig) -> None:
+    """The operator's own AMI Redirect, say: the dialplan never asks us what is next."""
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.ringing()
+    rig.switch.fail(call.session, "CANCEL")
+    await rig.clock.advance(2 * rig.policy.setup_timeout_s)
+    assert await rig.reserved() == {}
+    assert (await last_cdr(rig))["dial_status"] == "CANCEL"
+    await rig.clock.advance(600)
+    await rig.hang_up(call)
+    assert (await rig.balance()).posted == 10 * EURO
+
+
+async def test_forward_that_rings_by_a_second_trunk_is_not_given_back(rig: Rig) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.ringing()
+    rig.switch.fail(call.session, "CHANUNAVAIL")
+    await rig.clock.advance(1)
+    again = rig.switch.dial(call.session, call.quota_s, call.caller_uid)
+    await rig.clock.advance(3 * rig.policy.setup_timeout_s)
+    assert await rig.reserved() != {}
+    rig.switch.answer(call.session)
+    await rig.clock.advance(5)
+    await rig.hang_up(again)
+    assert (await rig.balance()).posted < 10 * EURO
+
+
 async def test_decision_that_is_never_dialled_is_released_once_the_caller_is_gone(rig: Rig) -> None:
     await rig.subscriber(credit=10 * EURO)
     answer = await rig.ring()

@@ -108,6 +108,30 @@ async def test_r7_a_call_diverted_from_the_number_has_come_back(rig: Rig, writte
     assert (await rig.ring(caller=STRANGER, diverted=(TARGET, written))).reason == "came_back"
 
 
+@pytest.mark.parametrize("withheld", [False, True])
+@pytest.mark.parametrize(
+    ("diverted", "returned"), [(TARGET, True), ("0" + TARGET[3:], True), (f"{TARGET[:-1]}{9 - int(TARGET[-1])}", False)]
+)
+async def test_r7_a_call_whose_network_names_only_the_phone_that_diverts_has_come_back(
+    rig: Rig, diverted: str, withheld: bool, returned: bool
+) -> None:
+    await rig.subscriber(credit=EURO)
+    await rig.ringing(withheld=withheld)
+    answer = await rig.ring(caller=STRANGER, withheld=withheld, diverted=(diverted,))
+    assert (answer.reason == "came_back") is returned
+
+
+@pytest.mark.parametrize(("named", "returned"), [(NUMBER, True), (TARGET, True), (OTHER, False)])
+async def test_r7_a_phone_that_diverts_to_another_number_of_the_account_has_come_back(
+    rig: Rig, named: str, returned: bool
+) -> None:
+    """Else that number's voicemail would answer, and be charged, and so would the forward that it answers."""
+    await rig.subscriber(credit=EURO)
+    await rig.ringing()
+    await rig.store.put_number(Number(OTHER, "anna", TARGET))
+    assert ((await rig.ring(OTHER, caller=STRANGER, diverted=(named,))).reason == "came_back") is returned
+
+
 async def test_r7_a_call_that_names_more_numbers_than_are_read_has_come_back(rig: Rig) -> None:
     """Any may be among the rest. Where nothing of the number is dialled, it changes nothing."""
     await rig.subscriber(credit=EURO)
