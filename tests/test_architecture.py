@@ -38,6 +38,7 @@ LEDGER_PORT = (
     "charging.ledger.bundles",
     "charging.ledger.credit_events",
     "charging.ledger.documents",
+    "charging.ledger.promotions",
 )
 DOMAIN = (
     *PRICES,
@@ -125,6 +126,7 @@ PURE = (
     "charging.ledger.accounts",
     "charging.ledger.bundles",
     "charging.ledger.credit_events",
+    "charging.ledger.promotions",
     "charging.ledger.rules",
     "charging.ledger.books.audit",
     "charging.ledger.codec",

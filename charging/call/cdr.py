@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from charging.call.model import Duration, Session, Short
 from charging.call.transfers import final_charge
 from charging.clock import MICROSECONDS
-from charging.ledger.model import CREDIT
+from charging.ledger.promotions import PROMO, is_money
 from charging.pricing.money import format_euro
 
 
@@ -41,6 +42,13 @@ def cut_by(session: Session, duration: Duration) -> str | None:
     return _CUTS[session.short]
 
 
+def given_in(taken: Mapping[str, int]) -> dict[str, dict[str, str]]:
+    """The member of a CDR that says which part of its cost promotional credit has paid, by its last day; none where it
+    has paid nothing."""
+    given = {name.removeprefix(PROMO): part for name, part in taken.items() if name.startswith(PROMO) and part}
+    return {"promotional": {day: format_euro(part) for day, part in given.items()}} if given else {}
+
+
 def cdr_document(session: Session, duration: Duration) -> str:
     """The JSON text of a call's CDR. Money is a decimal string in euro, times are ISO 8601 in UTC."""
     posted, funding = final_charge(session, duration.billed_s)
@@ -69,7 +77,8 @@ def cdr_document(session: Session, duration: Duration) -> str:
         "proof": duration.proof,
         "cut": cut_by(session, duration),
         "free_seconds": bundles,
-        "cost": format_euro(posted[CREDIT]),
+        "cost": format_euro(sum(amount for key, amount in posted.items() if is_money(key))),
+        **given_in(posted),
         "funding": [[part.start_s, part.end_s, part.source] for part in funding],
         "warnings": session.prompts,
         "tariff_revision": session.rate.tariff_revision,

@@ -17,6 +17,7 @@ from charging.frozen import replace
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.bundles import ruled_by
 from charging.ledger.model import CALLS, CREDIT, Balance, day_spend
+from charging.ledger.promotions import spendable
 from charging.pricing.funding import cost_to_begin, only_rounding_pays
 from charging.pricing.rate import Rate
 from charging.tariff.plans import Plan
@@ -182,7 +183,7 @@ def is_beyond_day(missed: Turned, subscriber: Subscriber, balances: Mapping[str,
     """Whether the plan's credit a day, and not credit itself, is why no paid message was taken. ``day``:
     ``YYYY-MM-DD`` in the operator's zone."""
     cap, price = subscriber.plan.max_credit_per_day, subscriber.message_price
-    if cap is None or not missed.sells_voicemail or balances.get(CREDIT, Balance()).available < price:
+    if cap is None or not missed.sells_voicemail or spendable(balances, day).available < price:
         return False
     return cap + balances.get(day_spend(day), Balance()).available < price
 
@@ -248,7 +249,7 @@ def afford(
         return turned(Reason.TOO_MANY_CALLS, subscriber)
     draft = draft_of(setup, subscriber, rate, balances, policy)
     extension = extend(draft, balances, 0, policy.reach_s)
-    credit = balances.get(CREDIT, Balance()).available
+    credit = spendable(balances, draft.day).available
     if not extension.funding or only_rounding_pays(draft.rate, draft.start_us, extension.funding, credit):
         return turned(_UNPAID.get(extension.short, Reason.NO_CREDIT), subscriber)
     reason = Reason.CREDIT if extension.funding[0].source == CREDIT else Reason.FREE_MINUTES

@@ -20,7 +20,8 @@ from charging.call.voicemail import Voicemail
 from charging.clock import MICROSECONDS, Instant
 from charging.ledger.accounts import Number
 from charging.ledger.bundles import left
-from charging.ledger.model import CREDIT, Balance
+from charging.ledger.model import Balance
+from charging.ledger.promotions import spendable
 from charging.shown import HIDDEN, hidden
 from charging.tariff.tariff import Tariff
 
@@ -129,8 +130,8 @@ class Notes:
     subscriber: Subscriber | None = None
     destination: str = ""
     balances: Mapping[str, Balance] | None = None
-    month: str = ""
-    """``YYYY-MM``, in the operator's zone, in which the balances were looked at."""
+    day: str = ""
+    """``YYYY-MM-DD``, in the operator's zone, on which the balances were looked at."""
     message_price: int | None = None
     message_refusal: str = ""
     session: str = ""
@@ -156,9 +157,9 @@ class Notes:
         if isinstance(record, Session | Voicemail):
             self.caller, self.withheld = record.caller, record.withheld
 
-    def saw(self, balances: Mapping[str, Balance], month: str) -> None:
+    def saw(self, balances: Mapping[str, Balance], day: str) -> None:
         """What money there was."""
-        self.balances, self.month = balances, month
+        self.balances, self.day = balances, day
 
     def decided(self, answer: Answer, over: Instant) -> Decided:
         """What the dialplan is told."""
@@ -199,8 +200,8 @@ class Notes:
         """Credit available and reserved, and free seconds."""
         if self.balances is None or self.subscriber is None:
             return None, None, None
-        credit = self.balances.get(CREDIT, Balance())
-        free = left(self.balances, self.month, self.subscriber.plan.free_seconds)
+        credit = spendable(self.balances, self.day)
+        free = left(self.balances, self.day[:7], self.subscriber.plan.free_seconds)
         return credit.available, credit.reserved, max(0, free.available)
 
 

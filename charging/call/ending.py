@@ -58,6 +58,7 @@ from charging.call.transfers import (
 from charging.clock import MICROSECONDS
 from charging.frozen import replace
 from charging.ledger.model import Closed, Kept, Outcome
+from charging.ledger.promotions import rooms
 
 RETRY_MAX_S = 30
 """Between two attempts to book a call that is over; the attempts never end."""
@@ -276,7 +277,8 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     unpaid_s = max(0, duration.billed_s - (funding[-1].end_s if funding else 0))
     paid = replace(duration, billed_s=duration.billed_s - unpaid_s, overrun_s=duration.overrun_s + unpaid_s)
     tells = (Tell(told.QuotaOverrun(unpaid_s)),) if unpaid_s else ()
-    return Step(replace(session, funding=funding, duration=paid), (*tells, Keep()))
+    promos = rooms(event.balances, session.day, session.held)
+    return Step(replace(session, funding=funding, duration=paid, promos=promos), (*tells, Keep()))
 
 
 def _closed(session: Session, pending: Pending) -> Step:

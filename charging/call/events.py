@@ -7,7 +7,7 @@ third comes from time and from people.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from charging.call.switch_events import (
     BridgeEntered,
@@ -161,6 +161,8 @@ class ForwardFailed:
     status: str
     voicemail_price: int | None = None
     """Micro-euro, where voicemail is to be paid: its price is reserved as the forward's money goes back."""
+    balances: Mapping[str, Balance] = field(default_factory=dict)
+    """Of the account, where it is: they say how much promotional credit there is."""
 
 
 @dataclass(frozen=True, slots=True)

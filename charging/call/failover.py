@@ -16,6 +16,7 @@ from charging.call.step import Context, Step
 from charging.call.transfers import Extension, final_charge, grants_for, reserve_transfer, within_means
 from charging.frozen import replace
 from charging.ledger.model import AMOUNT_MAX, Balance, Leg, OpenSession
+from charging.ledger.promotions import held_rooms, rooms
 from charging.pricing.funding import Funding
 
 
@@ -31,13 +32,23 @@ def recover(
 
 
 def _as_stored(session: Session, stored: OpenSession) -> Session:
-    """With the money as it is stored: what the lost transfers settled and held is then due once more."""
+    """With the money as it is stored: what the lost transfers settled and held is then due once more, from the same
+    promotional credit."""
+    posted = _posted_in(stored.state)
+    promos = {name: amount - posted.get(name, 0) for name, amount in _promos_of(session).items()}
     return replace(
         set_aside(session),
         sequence=stored.sequence + 1,
-        posted=_posted_in(stored.state),
+        posted=posted,
         held=dict(stored.holds),
+        promos=promos,
     )
+
+
+def _promos_of(session: Session) -> dict[str, int]:
+    """What a call has taken and holds of promotional credit, in order."""
+    taken = {name: session.posted.get(name, 0) + session.held.get(name, 0) for name in {*session.posted, *session.held}}
+    return held_rooms(taken)
 
 
 def _posted_in(state: str) -> Mapping[str, int]:
@@ -53,21 +64,25 @@ def reassert_within(session: Session, balances: Mapping[str, Balance], context: 
     funding = within_means(session, balances, wanted_s)
     missing_s = wanted_s - (funding[-1].end_s if funding else 0)
     short = session if missing_s <= 0 else replace(session, funding=funding, short=Short.MONEY)
-    step = _reassert(short, context, funding)
+    promos = rooms(balances, session.day, _promos_of(session))
+    step = _reassert(short, context, funding, promos)
     return Step(step.session, (Tell(told.SessionReassertedShort(missing_s)), *step.commands))
 
 
-def _reassert(session: Session, context: Context, funding: Funding | None = None) -> Step:
+def _reassert(
+    session: Session, context: Context, funding: Funding | None = None, promos: Mapping[str, int] | None = None
+) -> Step:
     """The write that opened the session is lost, and with it all that came after. Open it again as it stands, with
     nothing settled yet and everything held (once its length is known, only what it cost); what it has used is settled
     again. If another daemon has closed it meanwhile, its CDR forbids that. ``funding``: what pays for it, instead of
-    what did before."""
+    what did before; ``promos``: what of that it may take of promotional credit."""
     bare = replace(session, posted={}, held={}, fixed_s=0, pending=None)
     at_us = context.now.wall_us
     if funding is None:
         ends = session.duration
         funding = session.funding if ends is None else final_charge(session, ends.billed_s)[1]
-    _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short), at_us)
+    promos = _promos_of(session) if promos is None else promos
+    _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short, promos), at_us)
     transfer = replace(transfer, legs=tuple(map(_beyond_limits, transfer.legs)))
     grants = grants_for(bare, funding, {}, at_us)  # what of them the ledger has kept, it skips
     pending = Pending(transfer, grants, session.funding, 0, session.short, context.now.mono_us)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from charging.call import oneoff, told
-from charging.call.cdr import iso
+from charging.call.cdr import given_in, iso
 from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
 from charging.call.events import BlackBoxRead, Event, FaxOrdered, HangupOrdered, SwitchSaid
 from charging.call.model import Policy, State
@@ -24,6 +24,7 @@ from charging.call.switch_events import ChannelEnded
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
 from charging.ledger.model import Balance, Transfer, unpaid_line
+from charging.ledger.promotions import divided, held_rooms
 from charging.pricing.money import format_euro
 from charging.stored import VOLATILE
 
@@ -89,11 +90,12 @@ class Fax(Piece):
         """Micro-euro of all pages."""
         return self.pages * self.price
 
-    def opening(self, amount: int) -> dict[str, int]:
+    def opening(self, amount: int, promos: Mapping[str, int] = {}) -> dict[str, int]:
         """The price, and some of the day's unpaid seconds."""
+        wanted = self.taken(amount, promos)
         if self.unpaid_max_s is None:
-            return self.taken(amount)
-        return {**self.taken(amount), unpaid_line(self.day): min(UNPAID_HELD_S, self.unpaid_max_s)}
+            return wanted
+        return {**wanted, unpaid_line(self.day): min(UNPAID_HELD_S, self.unpaid_max_s)}
 
     def floor(self, balance: str) -> int:
         """How far a balance may go down."""
@@ -108,9 +110,9 @@ class Fax(Piece):
         return not wanted or balances.get(key, Balance()).available - wanted >= self.floor(key)
 
 
-def open_transfer(fax: Fax) -> tuple[Fax, Transfer]:
+def open_transfer(fax: Fax, balances: Mapping[str, Balance]) -> tuple[Fax, Transfer]:
     """Reserve the price of every page and open the session."""
-    return oneoff.reserve(replace(fax, check_mono_us=fax.dial_by.mono_us), fax.cost, fax.opened.wall_us)
+    return oneoff.reserve(replace(fax, check_mono_us=fax.dial_by.mono_us), fax.cost, balances, fax.opened.wall_us)
 
 
 def step(fax: Fax, event: Event, now: Instant, policy: Policy) -> tuple[Fax, tuple[Command, ...]]:
@@ -209,6 +211,7 @@ def _cdr(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int, unpaid_s: int) -
         "page_price": format_euro(fax.price),
         "unpaid_s": unpaid_s,
         "cost": format_euro(sent * fax.price),
+        **given_in(divided(sent * fax.price, held_rooms(fax.held))),
         "tariff": fax.tariff,
     }
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)

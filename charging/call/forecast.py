@@ -17,6 +17,7 @@ from charging.frozen import replace
 from charging.ledger.accounts import Account, Number
 from charging.ledger.bundles import granted, left, ruled_by
 from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, Balance, bundle, day_spend
+from charging.ledger.promotions import PROMO, rooms
 from charging.pricing.funding import Funding, charge
 from charging.pricing.money import format_euro
 from charging.pricing.rate import Rate
@@ -109,11 +110,13 @@ def free_seconds_used(caller: Caller, balances: Balances, at_us: int, seconds: i
 
 def credit_used(caller: Caller, balances: Balances, at_us: int, *, now: bool) -> tuple[str, ...]:
     """The money that a forecast takes for given, in sentences. ``now``: whether the call is made now."""
+    day = day_of(caller.rate.zone, at_us)
     credit = balances.get(CREDIT, Balance()).available
     only = "what is not reserved now" if now else "as now, whatever calls that run now have reserved"
     told = [f"credit: {format_euro(credit)}, {only}"]
+    for name, room in rooms(balances, day).items():
+        told.append(f"promotional credit through {name.removeprefix(PROMO)}: {format_euro(room)}, {only}")
     if caller.plan.max_credit_per_day is not None:
-        day = day_of(caller.rate.zone, at_us)
         room = caller.plan.max_credit_per_day + balances.get(day_spend(day), Balance()).available
         told.append(f"the plan's credit a day: {format_euro(max(0, room))} left of {day}")
     return tuple(told)

@@ -220,6 +220,9 @@ class Session:
     posted: Mapping[str, int] = field(default_factory=dict)
     """What the call has cost so far, by balance."""
     held: Mapping[str, int] = field(default_factory=dict)
+    promos: Annotated[Mapping[str, int], VOLATILE] = field(default_factory=dict)
+    """What it may take of promotional credit at its end, by balance, where that is more than it holds: its last ticks
+    were lost, or its price rose. Empty: what it holds."""
     short: Short = Short.NO
     pending: Annotated[Pending | None, VOLATILE] = None
     replans: Annotated[int, VOLATILE] = 0
@@ -236,6 +239,8 @@ class Session:
     turning: Annotated[Transfer | None, VOLATILE] = None
     """The transfer by which a failed forward becomes a paid voicemail, while its outcome is not known."""
     turning_price: Annotated[int, VOLATILE] = 0
+    turning_promos: Annotated[Mapping[str, int], VOLATILE] = field(default_factory=dict)
+    """What that may take of promotional credit."""
     hangup_reason: str = ""
     """In the words of whoever ordered the end."""
     cut_by: str = ""

@@ -33,6 +33,7 @@ from charging.ledger.model import (
     Transfer,
     day_spend,
 )
+from charging.ledger.promotions import divided, held_rooms, is_money, rooms
 from charging.stored import NEWER, VOLATILE, Codec, alive
 
 
@@ -80,13 +81,15 @@ class Piece:
         """Wall clock: by then it should be over, and soon afterwards booked."""
         return self.opened.wall_us + self.LONGEST_S * MICROSECONDS
 
-    def taken(self, amount: int) -> dict[str, int]:
-        """What an amount in micro-euro takes, by balance: of credit, and of what the day may cost."""
-        return {CREDIT: amount} if self.day_cap is None else {CREDIT: amount, day_spend(self.day): amount}
+    def taken(self, amount: int, promos: Mapping[str, int] = {}) -> dict[str, int]:
+        """What an amount in micro-euro takes, by balance: of promotional credit, as much as ``promos`` allow, of bought
+        credit, and of what the day may cost."""
+        shares = divided(amount, promos)
+        return shares if self.day_cap is None else {**shares, day_spend(self.day): amount}
 
-    def opening(self, amount: int) -> dict[str, int]:
+    def opening(self, amount: int, promos: Mapping[str, int] = {}) -> dict[str, int]:
         """What is reserved for a maximum price in micro-euro, by balance."""
-        return self.taken(amount)
+        return self.taken(amount, promos)
 
     def floor(self, balance: str) -> int:
         """How far a balance may go down."""
@@ -132,9 +135,10 @@ def on(
     return event, decide
 
 
-def reserve(piece: P, price: int, at_us: int) -> tuple[P, Transfer]:
-    """Reserve micro-euro from credit alone (R9), within what the day may cost, and open the session."""
-    wanted = piece.opening(price)
+def reserve(piece: P, price: int, balances: Mapping[str, Balance], at_us: int) -> tuple[P, Transfer]:
+    """Reserve micro-euro from credit alone (R9), within what the day may cost, and open the session. ``balances`` say
+    how much promotional credit there is."""
+    wanted = piece.opening(price, rooms(balances, piece.day))
     held = {key: amount for key, amount in wanted.items() if amount}
     after = replace(piece, held=held, sequence=piece.sequence + 1)
     change = Opened(piece.switch, after.to_json(), piece.epoch, piece.sequence - 1)
@@ -170,15 +174,17 @@ def settle(
 ) -> tuple[P, tuple[Command, ...]]:
     """Take ``charge`` micro-euro, give back the rest of what is held, and close the session. ``counted``: what is taken
     besides of balances that only count, whatever their bound."""
-    taken = {**piece.taken(charge), **counted}
+    taken = {**piece.taken(charge, held_rooms(piece.held)), **counted}
     return _settle(piece, taken, Closed(cdr, ended_us, piece.epoch, piece.sequence - 1), now)
 
 
 def _settle(piece: P, taken: Mapping[str, int], change: Closed, now: Instant) -> tuple[P, tuple[Command, ...]]:
     held, own = {**dict.fromkeys(taken, 0), **piece.held}, piece.taken(0)
-    floors = {key: piece.floor(key) if key in own else -AMOUNT_MAX for key in held}
+    floors = {key: piece.floor(key) if key in own or is_money(key) else -AMOUNT_MAX for key in held}
     legs = tuple(Leg(key, -taken.get(key, 0), -held[key], floors[key]) for key in sorted(held))
-    transfer = _transfer(piece, Kind.SETTLE if taken[CREDIT] else Kind.RELEASE, now.wall_us, legs, change)
+    transfer = _transfer(
+        piece, Kind.SETTLE if any(map(is_money, filter(taken.get, taken))) else Kind.RELEASE, now.wall_us, legs, change
+    )
     settling = replace(piece, state=State.SETTLING, pending=transfer, attempts=1, check_mono_us=None)
     return settling, (Post(transfer),)
 

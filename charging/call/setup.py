@@ -29,6 +29,7 @@ from charging.call.switch_events import (
 from charging.call.voicemail import turn_from
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
+from charging.ledger.promotions import rooms
 
 
 def dial_started(session: Session, event: DialStarted, context: Context) -> Step:
@@ -80,8 +81,11 @@ def forward_failed(session: Session, event: ForwardFailed, context: Context) -> 
     failed = replace(session, dial_status=event.status)
     if not event.voicemail_price:
         return begin_settling(failed, BlackBoxRead(found=False), context)
-    _, transfer = turn_from(session, event.voicemail_price, event.status, context.now, context.policy)
-    return Step(replace(failed, turning=transfer, turning_price=event.voicemail_price), (Post(transfer),))
+    promos = rooms(event.balances, session.day, session.held)
+    price = event.voicemail_price
+    _, transfer = turn_from(session, price, promos, event.status, context.now, context.policy)
+    turning = replace(failed, turning=transfer, turning_price=price, turning_promos=promos)
+    return Step(turning, (Post(transfer),))
 
 
 def posted(session: Session, event: Posted, context: Context) -> Step:
@@ -93,7 +97,8 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
         case Unknown():
             return ask_later(session, context.policy.retry_s, context)
         case Booked():
-            voicemail, _ = turn_from(session, session.turning_price, session.dial_status, context.now, context.policy)
+            price, promos = session.turning_price, session.turning_promos
+            voicemail, _ = turn_from(session, price, promos, session.dial_status, context.now, context.policy)
             if session.caller_gone:
                 voicemail = replace(voicemail, check_mono_us=context.now.mono_us)
             return Step(failed, (Tell(told.VoicemailReserved(voicemail.price)), Become(voicemail)))

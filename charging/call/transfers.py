@@ -7,7 +7,7 @@ seconds would cost on top is held. A transfer moves only the differences, so pie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,7 +18,6 @@ from charging.ledger.bundles import due_grant, granted, left, ruled_by
 from charging.ledger.model import (
     AMOUNT_MAX,
     CALLS,
-    CREDIT,
     Balance,
     Closed,
     Kept,
@@ -30,6 +29,7 @@ from charging.ledger.model import (
     bundle,
     day_spend,
 )
+from charging.ledger.promotions import divided, held_rooms, is_money, rooms, spendable
 from charging.pricing.funding import Funding, Pools, bundle_use, charge, consumed, plan
 
 
@@ -62,6 +62,8 @@ class Extension:
     funding: Funding
     fixed_s: int
     short: Short
+    promos: Mapping[str, int] = field(default_factory=dict)
+    """Micro-euro that it may take of promotional credit, by balance, in the order in which they pay."""
 
 
 def extend(session: Session, balances: Mapping[str, Balance], used_s: int, target_s: int) -> Extension:
@@ -83,7 +85,8 @@ def extend(session: Session, balances: Mapping[str, Balance], used_s: int, targe
     elif planned.covered_s >= session.rate.max_call_s:
         short = Short.CAP
     used = consumed(session.rate, session.start_us, planned.funding, max(used_s, fixed_s))
-    return Extension(planned.funding, used[-1].end_s if used else 0, short)
+    promos = rooms(balances, session.day, session.held)
+    return Extension(planned.funding, used[-1].end_s if used else 0, short, promos)
 
 
 def within_means(session: Session, balances: Mapping[str, Balance], billed_s: int) -> Funding:
@@ -99,8 +102,8 @@ def within_means(session: Session, balances: Mapping[str, Balance], billed_s: in
 
 def _credit_pool(session: Session, balances: Mapping[str, Balance]) -> int:
     """What the whole call may cost: what is left, and what it has posted and holds itself."""
-    available = balances.get(CREDIT, Balance()).available
-    return max(0, available + session.held.get(CREDIT, 0) + session.posted.get(CREDIT, 0))
+    own = sum(amount for part in (session.held, session.posted) for key, amount in part.items() if is_money(key))
+    return max(0, spendable(balances, session.day).available + own)
 
 
 def _cap_pool(session: Session, balances: Mapping[str, Balance]) -> int:
@@ -136,14 +139,17 @@ def grants_for(session: Session, funding: Funding, balances: Mapping[str, Balanc
     return tuple(one for one in due if one is not None)
 
 
-def _wanted(session: Session, funding: Funding, fixed_s: int) -> tuple[dict[str, int], dict[str, int]]:
-    """What should be posted and what held, by balance, in all."""
+def _wanted(
+    session: Session, funding: Funding, fixed_s: int, promos: Mapping[str, int]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """What should be posted and what held, by balance, in all. ``promos``: what may be taken of each."""
     fixed = consumed(session.rate, session.start_us, funding, fixed_s)
-    posted = {CREDIT: charge(session.rate, session.start_us, fixed), **bundle_use(fixed)}
-    whole = {CREDIT: charge(session.rate, session.start_us, funding), **bundle_use(funding)}
+    cost, most = (charge(session.rate, session.start_us, part) for part in (fixed, funding))
+    posted = divided(cost, promos, session.posted) | bundle_use(fixed)
+    whole = divided(most, promos, session.posted) | bundle_use(funding)
     if session.day_cap is not None:
         key = day_spend(session.day)
-        posted[key], whole[key] = posted[CREDIT], whole[CREDIT]
+        posted[key], whole[key] = cost, most
     held = {key: amount - posted.get(key, 0) for key, amount in whole.items()}
     return posted, held
 
@@ -163,7 +169,7 @@ def _legs(session: Session, posted: Mapping[str, int], held: Mapping[str, int]) 
 
 def reserve_transfer(session: Session, extension: Extension, at_us: int) -> tuple[Session, Transfer]:
     """The first reservation: the session as it will be, and the transfer that opens it."""
-    posted, held = _wanted(session, extension.funding, 0)
+    posted, held = _wanted(session, extension.funding, 0, extension.promos)
     held[CALLS] = 1
     after = adopt(session, extension.funding, 0, extension.short, _legs(session, posted, held))
     after = replace(after, enforced_s=after.covered_s)
@@ -185,7 +191,7 @@ def extend_transfer(
     It moves nothing where the next stretch costs nothing more (a free destination, a maximum that is reached, a minimum
     that is not): the stretch is reserved all the same, for the deadline follows what is stored.
     """
-    posted, held = _wanted(session, extension.funding, extension.fixed_s)
+    posted, held = _wanted(session, extension.funding, extension.fixed_s, extension.promos)
     held[CALLS] = session.held.get(CALLS, 0)
     legs = _legs(session, posted, held)
     if not legs and extension.funding == session.funding:
@@ -202,7 +208,7 @@ def final_charge(session: Session, billed_s: int) -> tuple[dict[str, int], Fundi
     """What the whole call costs, by balance, and the funding it used."""
     used = consumed(session.rate, session.start_us, session.funding, billed_s)
     end_s = used[-1].end_s if used else 0
-    posted, _ = _wanted(session, used, end_s)
+    posted, _ = _wanted(session, used, end_s, session.promos or held_rooms(session.held))
     return posted, used
 
 
@@ -248,6 +254,7 @@ def adopt(session: Session, funding: Funding, fixed_s: int, short: Short, legs: 
         short=short,
         posted={key: amount for key, amount in posted.items() if amount},
         held={key: amount for key, amount in held.items() if amount},
+        promos={},
         sequence=session.sequence + 1,
         replans=0,
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from charging.call import oneoff, told
-from charging.call.cdr import iso
+from charging.call.cdr import given_in, iso
 from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
 from charging.call.events import AnswerDoubtful, BlackBoxRead, Event, HangupOrdered, SwitchSaid
 from charging.call.model import Policy, Session, State
@@ -16,7 +16,8 @@ from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
 from charging.clock import Instant
 from charging.frozen import replace
-from charging.ledger.model import Kept, Kind, Leg, Transfer
+from charging.ledger.model import Balance, Kept, Kind, Leg, Transfer
+from charging.ledger.promotions import divided, held_rooms
 from charging.pricing.money import format_euro
 
 SERVICE = "voicemail"
@@ -45,14 +46,16 @@ class Voicemail(Piece):
     """How the forward before it failed; empty where there was none."""
 
 
-def open_transfer(voicemail: Voicemail, at_us: int) -> tuple[Voicemail, Transfer]:
+def open_transfer(voicemail: Voicemail, balances: Mapping[str, Balance], at_us: int) -> tuple[Voicemail, Transfer]:
     """Reserve the price and open the session."""
-    return oneoff.reserve(voicemail, voicemail.price, at_us)
+    return oneoff.reserve(voicemail, voicemail.price, balances, at_us)
 
 
-def turn_from(session: Session, price: int, status: str, at: Instant, policy: Policy) -> tuple[Voicemail, Transfer]:
+def turn_from(
+    session: Session, price: int, promos: Mapping[str, int], status: str, at: Instant, policy: Policy
+) -> tuple[Voicemail, Transfer]:
     """A forward that failed becomes a voicemail: its money goes back and the price is reserved, in one operation, on
-    the day whose spending the forward counted towards."""
+    the day whose spending the forward counted towards. ``promos``: what may be taken of promotional credit."""
     voicemail = Voicemail(
         id=session.id,
         account=session.account,
@@ -75,7 +78,7 @@ def turn_from(session: Session, price: int, status: str, at: Instant, policy: Po
         day_cap=session.day_cap,
         check_mono_us=at.plus(Voicemail.LOOK_S).mono_us,
     )
-    voicemail = replace(voicemail, held=voicemail.taken(price))
+    voicemail = replace(voicemail, held=_no_zeros(voicemail.taken(price, promos)))
     legs = tuple(
         Leg(key, 0, voicemail.held.get(key, 0) - session.held.get(key, 0), voicemail.floor(key))
         for key in sorted({*voicemail.held, *session.held})
@@ -92,6 +95,10 @@ def turn_from(session: Session, price: int, status: str, at: Instant, policy: Po
         reason=SERVICE,
     )
     return voicemail, transfer
+
+
+def _no_zeros(amounts: Mapping[str, int]) -> dict[str, int]:
+    return {name: amount for name, amount in amounts.items() if amount}
 
 
 # --- its life -------------------------------------------------------------------------------------------------
@@ -141,7 +148,8 @@ def _box_read(voicemail: Voicemail, event: BlackBoxRead, now: Instant, policy: P
     ended_us = event.ended_us or (voicemail.ended or now).wall_us
     charge = voicemail.price if stored else 0
     voicemail = replace(voicemail, recorded=event.found)
-    return oneoff.settle(voicemail, charge, cdr_document(voicemail, stored, ended_us), ended_us, now)
+    promos = held_rooms(voicemail.held)
+    return oneoff.settle(voicemail, charge, cdr_document(voicemail, stored, promos, ended_us), ended_us, now)
 
 
 _HANDLERS: Mapping[type, oneoff.Handler[Voicemail]] = dict(
@@ -155,8 +163,10 @@ _HANDLERS: Mapping[type, oneoff.Handler[Voicemail]] = dict(
 )
 
 
-def cdr_document(voicemail: Voicemail, stored: bool, ended_us: int) -> str:
-    """The JSON text of its CDR: the same members as a call's, where they mean something."""
+def cdr_document(voicemail: Voicemail, stored: bool, promos: Mapping[str, int], ended_us: int) -> str:
+    """The JSON text of its CDR: the same members as a call's, where they mean something. ``promos``: what may be taken
+    of promotional credit."""
+    cost = voicemail.price if stored else 0
     document = {
         "service": SERVICE,
         "session": voicemail.id,
@@ -171,7 +181,8 @@ def cdr_document(voicemail: Voicemail, stored: bool, ended_us: int) -> str:
         "set_up": iso(voicemail.opened.wall_us),
         "ended": iso(ended_us),
         "messages": int(stored),
-        "cost": format_euro(voicemail.price if stored else 0),
+        "cost": format_euro(cost),
+        **given_in(divided(cost, promos)),
         "tariff_revision": voicemail.tariff_revision,
         "tariff_digest": voicemail.tariff_digest,
     }

@@ -102,8 +102,10 @@ def show(ctx: typer.Context, account: str = ACCOUNT, as_json: bool = JSON_OPTION
 
 def _show_account(shown: dict[str, Any]) -> None:
     credit, free = shown["balance"]["credit"], shown["balance"]["free_seconds"]
+    promotional = (f"€ {one['now']} through {one['last_day']}" for one in shown["balance"]["promotional"])
     flat = {
         **shown,
+        "promotional": ", ".join(promotional) or "none",
         "credit": f"€ {credit['now']} (posted {credit['posted']}, reserved {credit['reserved']}, "
         f"available {credit['available']})",
         "free_seconds": f"{free['now']} in {free['month']} (reserved {free['reserved']}, left {free['left']})",
@@ -275,6 +277,26 @@ def grant_minutes(
     with connected(options(ctx).settings()) as client:
         body = {"minutes": int(minutes), "reason": reason, "month": month}
         answer = client.send("POST", path("accounts", account, "minute-grants"), body, key=key or new_key())
+        show_one(answer, as_json=as_json)
+
+
+@account.command("grant-credit", context_settings={"ignore_unknown_options": True})
+def grant_credit(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    amount: str = typer.Argument(help="Euro; a leading minus takes back.", show_default=False),
+    last_day: str = typer.Option(
+        ..., "--until", help="The last day on which it can be spent, for example 2026-12-31.", show_default=False
+    ),
+    reason: str = REASON,
+    key: str = KEY,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Give promotional credit with an end, which pays before bought credit, or take it back."""
+    account_first(account, amount, forms.AMOUNT, "charging account grant-credit ACCOUNT AMOUNT")
+    with connected(options(ctx).settings()) as client:
+        body = {"amount": amount, "last_day": last_day, "reason": reason}
+        answer = client.send("POST", path("accounts", account, "credit-grants"), body, key=key or new_key())
         show_one(answer, as_json=as_json)
 
 

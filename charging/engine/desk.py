@@ -36,7 +36,7 @@ from charging.call.decided import Decided, Fallback, Notes, Turn
 from charging.call.events import AnswerDoubtful, ForwardFailed
 from charging.call.model import Policy, Session, State
 from charging.call.storage import Record, revive
-from charging.call.transfers import day_of, grants_for, month_of, reserve_transfer
+from charging.call.transfers import day_of, grants_for, reserve_transfer
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.ports import Observer, Switch
@@ -45,8 +45,9 @@ from charging.engine.subscribers import find_subscriber, is_among, spellings, su
 from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Number
-from charging.ledger.model import CALLS, CREDIT, Balance, Called, Outcome, Transfer
+from charging.ledger.model import CALLS, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
+from charging.ledger.promotions import rooms, spendable
 from charging.tariff.tariff import Refusal, Tariff
 from charging.unguessable import token
 
@@ -158,7 +159,7 @@ class Desk:
         )
         if not isinstance(decided, Turned):
             return self._forwarded(decided, found.number)
-        voicemail = await self._sell_voicemail(request, found, decided, notes)
+        voicemail = await self._sell_voicemail(request, found, decided, called.balances, notes)
         if voicemail is not None:
             return self._to_paid_voicemail(voicemail, found.number)
         await self._tell_if_missed(decided, found, "" if request.is_withheld else request.caller, notes)
@@ -189,7 +190,8 @@ class Desk:
             return self._turned(outcome, number, subscriber, record.number)
         price = subscriber.message_price if isinstance(subscriber, Subscriber) and sells else None
         notes.message_price = price
-        runner.offer(ForwardFailed(dial_status, price))
+        balances = await self._store.balances(record.account) if price else {}
+        runner.offer(ForwardFailed(dial_status, price, balances))
         async with asyncio.timeout(CLOSE_WAIT_S):
             await runner.forward_over.wait()
         if isinstance(subscriber, Subscriber):
@@ -309,7 +311,7 @@ class Desk:
             now=now,
         )
         for _ in range(RESERVE_TRIES_MAX):
-            notes.saw(balances, month_of(rate.zone, now.wall_us))
+            notes.saw(balances, day_of(rate.zone, now.wall_us))
             decided = afford(setup, subscriber, rate, balances, self._registry.policy)
             if isinstance(decided, Turned):
                 return decided
@@ -321,10 +323,15 @@ class Desk:
         return turned(Reason.NO_CREDIT, subscriber)
 
     async def _sell_voicemail(
-        self, request: IncomingCall, subscriber: Subscriber, why: Turned, notes: Notes
+        self,
+        request: IncomingCall,
+        subscriber: Subscriber,
+        why: Turned,
+        balances: Mapping[str, Balance],
+        notes: Notes,
     ) -> Voicemail | None:
         """Reserve the price of a message (R6, R13), which counts towards the plan's credit a day; ``None`` where it is
-        not for sale, or not to be paid."""
+        not for sale, or not to be paid. ``balances`` were read just now."""
         if not why.sells_voicemail:
             return None
         notes.message_price = subscriber.message_price
@@ -349,11 +356,15 @@ class Desk:
             epoch=self._registry.epoch,
             check_mono_us=now.plus(self._policy.setup_timeout_s).mono_us,
         )
-        voicemail, transfer = open_transfer(wanted, now.wall_us)
-        if not await self._open(transfer):
-            return None
-        self._registry.start(voicemail)
-        return voicemail
+        for _ in range(RESERVE_TRIES_MAX):
+            voicemail, transfer = open_transfer(wanted, balances, now.wall_us)
+            if await self._open(transfer):
+                self._registry.start(voicemail)
+                return voicemail
+            promos, balances = rooms(balances, wanted.day), await self._store.balances(wanted.account)
+            if rooms(balances, wanted.day) == promos:
+                break  # it was not promotional credit that others were faster with
+        return None
 
     async def _tell_if_missed(self, outcome: Turned, subscriber: Subscriber, caller: str, notes: Notes) -> None:
         """What credit would have turned into a forward or a message is told; what else is refused is not."""
@@ -361,10 +372,11 @@ class Desk:
             return
         now, tariff, account, number = self._clock.now(), self._tariff(), subscriber.account, subscriber.number
         balances = await self._store.balances(account.id)
-        notes.saw(balances, tariff.month_of(now.wall_us))
-        posted = balances.get(CREDIT, Balance()).posted
+        day = day_of(tariff.zone, now.wall_us)
+        notes.saw(balances, day)
+        posted = spendable(balances, day).posted
         rate = tariff.rate_for(subscriber.plan.name, number.forward_to, now.wall_us)
-        beyond_day = is_beyond_day(outcome, subscriber, balances, day_of(tariff.zone, now.wall_us))
+        beyond_day = is_beyond_day(outcome, subscriber, balances, day)
         cause = cause_of(outcome, subscriber, rate, posted, now.wall_us, beyond_day=beyond_day)
         if outcome.sells_voicemail:
             notes.message_refusal = Unsold.DAY_LIMIT if beyond_day else Unsold.NO_CREDIT

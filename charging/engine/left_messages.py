@@ -13,7 +13,7 @@ calls and messages cost on the day on which it is charged:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from charging.call.decide import Subscriber
@@ -27,6 +27,7 @@ from charging.engine.subscribers import find_number, find_subscriber
 from charging.errors import LedgerError
 from charging.ledger.model import Balance, Closed, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
+from charging.ledger.promotions import rooms
 from charging.tariff.tariff import Tariff
 
 FALLBACK = "fallback"
@@ -86,11 +87,13 @@ class LeftMessages:
         for _ in range(TRIES_MAX):
             balances = await self._store.balances(account)
             message = self._message(key, box, ended_us, subscriber)
-            rooms = [balances.get(one, Balance()).available - message.floor(one) for one in message.taken(0)]
-            amount = min(subscriber.message_price, max(0, min(rooms)))
+            promos = rooms(balances, message.day)
+            own = [balances.get(one, Balance()).available - message.floor(one) for one in message.taken(0)]
+            own[0] += sum(promos.values())
+            amount = min(subscriber.message_price, max(0, min(own)))
             if amount == 0:
                 return 0
-            transfer = self._transfer(key, replace(message, price=amount), ended_us)
+            transfer = self._transfer(key, replace(message, price=amount), promos, ended_us)
             outcome = (await self._store.apply(transfer)).outcome
             if outcome is not Outcome.INSUFFICIENT:
                 # DIFFERS: an earlier attempt, of unknown outcome, has charged what was there then.
@@ -118,9 +121,10 @@ class LeftMessages:
             dial_status=box.dial_status,
         )
 
-    def _transfer(self, key: str, message: Voicemail, ended_us: int) -> Transfer:
+    def _transfer(self, key: str, message: Voicemail, promos: Mapping[str, int], ended_us: int) -> Transfer:
         """The charge, and with it the CDR. That has its place where the charge has, however old the message is."""
-        now_us, taken = self._clock.now().wall_us, message.taken(message.price)
+        now_us, taken = self._clock.now().wall_us, message.taken(message.price, promos)
+        document = cdr_document(message, stored=True, promos=promos, ended_us=ended_us)
         return Transfer(
             id=f"message/{key}",
             account=message.account,
@@ -128,6 +132,6 @@ class LeftMessages:
             at_us=now_us,
             legs=tuple(Leg(one, -taken[one], 0, message.floor(one)) for one in sorted(taken)),
             session=message.id,
-            change=Closed(cdr_document(message, stored=True, ended_us=ended_us), now_us, opens=True),
+            change=Closed(document, now_us, opens=True),
             reason=SERVICE,
         )

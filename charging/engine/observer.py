@@ -11,7 +11,7 @@ from charging.call.decide import Reason
 from charging.call.model import Short
 from charging.call.storage import Record
 from charging.engine import told
-from charging.ledger.model import CREDIT
+from charging.ledger.promotions import is_money
 from charging.metrics import Metrics
 
 log = structlog.get_logger("charging.session")
@@ -52,11 +52,11 @@ class MeteredObserver:
             case told.MessageNotSold(reason=reason):
                 metrics.messages_refused.labels(reason).inc()
             case call.VoicemailSettled(settled):
-                metrics.charged.labels("voicemail").inc(settled.get(CREDIT, 0))
+                metrics.charged.labels("voicemail").inc(_money(settled))
             case told.LeftMessageCharged(charged_micro_euro=charged):
                 metrics.charged.labels("voicemail").inc(charged)
             case call.FaxSettled(settled):
-                metrics.charged.labels("fax").inc(settled.get(CREDIT, 0))
+                metrics.charged.labels("fax").inc(_money(settled))
                 metrics.fax_unpaid_seconds.inc(sum(n for key, n in settled.items() if key.startswith("unpaid:")))
             case call.PromptPlayed(prompt, result):
                 metrics.prompts.labels(prompt, result).inc()
@@ -92,9 +92,14 @@ class MeteredObserver:
                 metrics.unproven_ends.inc()
 
     def _charged(self, settled: Mapping[str, int]) -> None:
-        self._metrics.charged.labels("forward").inc(max(0, settled.get(CREDIT, 0)))
+        self._metrics.charged.labels("forward").inc(max(0, _money(settled)))
         free = sum(amount for key, amount in settled.items() if key.startswith("bundle:"))
         self._metrics.free_seconds_used.inc(max(0, free))
+
+
+def _money(settled: Mapping[str, int]) -> int:
+    """Micro-euro of credit, bought and given."""
+    return sum(amount for key, amount in settled.items() if is_money(key))
 
 
 class MeteredMail:

@@ -24,8 +24,9 @@ from charging.errors import ActionRefused, LedgerError, SwitchError
 from charging.fax.desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk
 from charging.fax.views import FaxView, view_of, view_of_cdr
 from charging.ledger.accounts import Account, Number, Status
-from charging.ledger.model import CREDIT, Balance, Outcome
+from charging.ledger.model import Balance, Outcome
 from charging.ledger.port import Store
+from charging.ledger.promotions import rooms, spendable
 from charging.ledger.remembered import KEYED_SESSION, session_was_archived
 from charging.pricing.money import format_euro
 from charging.service import text
@@ -37,6 +38,8 @@ SWITCH_TIME_MAX_S = 99_999
 DIAL_WITHIN_S = 10
 """Longer than the order to the switch may take."""
 CDR_PAGE = 1000
+PROMO_TRIES_MAX = 4
+"""Times that a fax is divided over promotional and bought credit, where others were faster with the first."""
 SENDERS_MAX = 10
 """Accounts of one mail address that are looked at: with a second one it is a guess already who sends."""
 _REFUSALS = {
@@ -107,7 +110,7 @@ class Faxes:
         if under_way:
             return self._repeated(desk, under_way[-1], draft)
         balances = await self._store.balances(draft.account)
-        available = balances.get(CREDIT, Balance()).available
+        available = spendable(balances, self._today()).available
         day_left = draft.has_day_left(balances, draft.price)
         if available >= draft.price and day_left and draft.has_unpaid_left(balances):
             return None
@@ -186,13 +189,13 @@ class Faxes:
 
     async def _reserved(self, desk: FaxDesk, draft: Fax, paper: Paper) -> tuple[Fax, Paper] | FaxSent | Refused:
         """Under the first attempt's id, or that after the last one which has dialled nobody."""
-        base, attempts = draft.id, 0
+        base, attempts, refusals = draft.id, 0, 0
         while True:
-            now = self._clock.now()
-            day = self._tariff().day_of(now.wall_us).isoformat()
+            balances = await self._store.balances(draft.account)
+            now, day = self._clock.now(), self._today()
             dial_by, epoch = now.plus(DIAL_WITHIN_S), desk.registry.epoch
             draft = replace(draft, opened=now, day=day, dial_by=dial_by, epoch=epoch)
-            fax, transfer = open_transfer(draft)
+            fax, transfer = open_transfer(draft, balances)
             try:
                 applied = await self._store.apply(transfer)
             except LedgerError:
@@ -203,7 +206,11 @@ class Faxes:
                 desk.registry.start(fax)
                 return fax, paper
             if applied.outcome is Outcome.INSUFFICIENT:
-                return _short_of(desk, draft, applied.balances)
+                refusals += 1
+                left = await self._store.balances(draft.account)
+                if refusals < PROMO_TRIES_MAX and rooms(left, day) != rooms(balances, day):
+                    continue  # others were faster with promotional credit: bought credit may pay it
+                return _short_of(desk, draft, left)
             known = await self._last_attempt(replace(draft, id=base))  # the same key was used before
             if known is not None and known.dialled:
                 return self._repeated(desk, known, draft)
@@ -213,6 +220,9 @@ class Faxes:
                 return Refused(Code.UNAVAILABLE, message, "nothing was sent; send it again")
             attempts = number
             draft = replace(draft, id=f"{base}-{number + 1}")
+
+    def _today(self) -> str:
+        return self._tariff().day_of(self._clock.now().wall_us).isoformat()
 
     def _repeated(self, desk: FaxDesk, known: FaxView, draft: Fax) -> FaxSent | Refused:
         """The answer to a key that was used before."""
@@ -360,7 +370,7 @@ def _in_doubt(session: str) -> Refused:
 
 def _short_of(desk: FaxDesk, fax: Fax, balances: Mapping[str, Balance]) -> Refused:
     """What a fax lacks: credit, its plan's credit a day, or seconds for which its account may hold lines unpaid."""
-    available = balances.get(CREDIT, Balance()).available
+    available = spendable(balances, fax.day).available
     if available >= fax.cost and not fax.has_day_left(balances, fax.cost):
         return _beyond_day(fax)
     if available < fax.cost or fax.has_unpaid_left(balances):

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from charging.ledger.model import CREDIT, JournalLine, Kind
+from charging.ledger.promotions import money_in
 
 _GIVES = frozenset({Kind.TOP_UP, Kind.CORRECT})
 _USES = frozenset({Kind.RESERVE, Kind.EXTEND, Kind.SETTLE, Kind.CHARGE})
@@ -32,12 +33,13 @@ def credit_event(line: JournalLine) -> CreditEvent | None:
     """Which event of R19 a line is, if any; an opening line is none by itself, but may carry both.
 
     Decided where R19 is silent: credit that a person gives by a correction is a purchase, else what was mended would
-    lapse again the next night. A call paid by free minutes alone takes no credit, so its lines are no events.
+    lapse again the next night. Promotional credit, which has an end of its own, is none; but what it pays is a use:
+    else bought credit would lapse because a gift was spent before it. A call paid by free minutes alone takes no
+    credit, so its lines are no events.
     """
-    credit = sum(leg.posted for leg in line.legs if leg.balance == CREDIT)
-    if credit > 0 and line.kind in _GIVES:
-        return CreditEvent.PURCHASE
-    return CreditEvent.USE if credit < 0 and line.kind in _USES else None
+    if line.kind in _GIVES:
+        return CreditEvent.PURCHASE if sum(leg.posted for leg in line.legs if leg.balance == CREDIT) > 0 else None
+    return CreditEvent.USE if line.kind in _USES and money_in(line.legs) < 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ spent is ``available = posted - reserved``:
 balance              unit            meaning
 ===================  ==============  =====================================================================
 ``credit``           micro-euro      the prepaid credit
+``promo:2026-12-31`` micro-euro      promotional credit, through that day (`charging.ledger.promotions`)
 ``bundle:2026-11``   second          the free seconds of one calendar month
 ``granted:2026-11``  second          all that was granted of them; never lowered
 ``plan:2026-11:pro`` second          how many there were when a plan last raised them; never lowered

@@ -17,7 +17,7 @@ from charging.clock import Clock
 from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.accounts import Account, Status
 from charging.ledger.documents import Document, Documents, Put
-from charging.ledger.model import CREDIT, Balance
+from charging.ledger.promotions import spendable
 from charging.notify.bell import Bell
 from charging.notify.missed import Batch, Call, Missed
 from charging.notify.model import Notice
@@ -105,7 +105,8 @@ class MissedDesk:
         await self._change(account_id, lambda one: one.without_frozen() if one.frozen == batch else one)
 
     async def _notice(self, account: Account, batch: Batch, told_us: int, now_us: int) -> Notice:
-        credit = (await self._books.balances(account.id)).get(CREDIT, Balance()).posted
+        today = self._tariff().day_of(now_us).isoformat()
+        credit = spendable(await self._books.balances(account.id), today).posted
         rung = {one.number for one in batch.callers}
         numbers = [one for one in await self._books.numbers(account.id) if one.number in rung]
         suffices = can_answer(self._tariff(), account, numbers, credit, now_us)

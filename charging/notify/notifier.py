@@ -21,8 +21,8 @@ from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.bundles import ruled_by
 from charging.ledger.documents import Document, Documents
-from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Directory, Ledger
+from charging.ledger.promotions import spendable
 from charging.notify.bell import Bell
 from charging.notify.model import Notice
 from charging.notify.outbox import Outbox
@@ -164,7 +164,8 @@ class Notifier:
         numbers = await self._books.numbers(account.id)
         plan = tariff.plan(account.plan)
         sold = plan is not None and any(plan.charges_voicemail(one.paid_voicemail) for one in numbers)
-        running = balances.get(CREDIT, Balance()).reserved > 0
+        day = tariff.day_of(now_us).isoformat()
+        running = spendable(balances, day).reserved > 0
 
         def to_begin(covered: bool) -> int | None:
             if plan is None:
@@ -176,6 +177,7 @@ class Notifier:
             account,
             plan,
             balances,
+            day,
             message_price=tariff.message_price(plan, now_us) if plan is not None and sold else 0,
             forward_cost=to_begin(covered=True),
             uncovered_cost=to_begin(covered=False),

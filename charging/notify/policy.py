@@ -36,6 +36,7 @@ from charging.call.decide import Subscriber
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.bundles import left
 from charging.ledger.model import CREDIT, Balance, bundle
+from charging.ledger.promotions import is_money, spendable
 from charging.notify.missed import Batch
 from charging.notify.model import (
     TEXT_LENGTH_MAX,
@@ -76,6 +77,8 @@ class Standing:
     plan: Plan | None
     """``None``: the tariff does not have the account's plan."""
     balances: Mapping[str, Balance]
+    day: str = ""
+    """``YYYY-MM-DD`` in the operator's zone, on which it is looked at."""
     message_price: int = 0
     """Micro-euro of a message on those of its numbers that have paid voicemail, VAT included; 0: none has."""
     forward_cost: int | None = None
@@ -91,7 +94,12 @@ class Standing:
 
     @property
     def credit(self) -> int:
-        """Micro-euro; never negative, as a notice says it."""
+        """Micro-euro, with promotional credit; never negative, as a notice says it."""
+        return max(0, spendable(self.balances, self.day).posted)
+
+    @property
+    def bought(self) -> int:
+        """Micro-euro of credit that was bought: what R19 lets expire."""
         return max(0, self.balances.get(CREDIT, Balance()).posted)
 
     @property
@@ -142,7 +150,8 @@ class Headroom:
     def after(self, settled: Mapping[str, int]) -> Headroom | None:
         """What is left of it after a charge, by balance; ``None``: that may have brought a notice about."""
         free = sum(amount for key, amount in settled.items() if key.startswith(BUNDLES))
-        left_over = Headroom(self.credit - settled.get(CREDIT, 0), self.free_seconds - free)
+        money = sum(amount for key, amount in settled.items() if is_money(key))
+        left_over = Headroom(self.credit - money, self.free_seconds - free)
         return None if min(left_over.credit, left_over.free_seconds) < 0 else left_over
 
 
@@ -262,9 +271,9 @@ def _expiry(standing: Standing, tariff: Tariff, now_us: int) -> Notice | None:
     last_day = life.last_day.isoformat()
     key = f"expiry/{last_day}/{min(reached)}"
     if life.paid_through is not None and life.paid_through >= today:
-        ending = SubscriptionEnding(standing.credit, life.paid_through.isoformat(), last_day, left)
+        ending = SubscriptionEnding(standing.bought, life.paid_through.isoformat(), last_day, left)
         return _notice(standing.account, NoticeKind.SUBSCRIPTION_ENDING, key, now_us, ending)
-    return _notice(standing.account, NoticeKind.CREDIT_EXPIRY, key, now_us, Expiry(standing.credit, last_day, left))
+    return _notice(standing.account, NoticeKind.CREDIT_EXPIRY, key, now_us, Expiry(standing.bought, last_day, left))
 
 
 def _notice(account: Account, kind: NoticeKind, key: str, at_us: int, facts: Facts) -> Notice:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from charging.ledger.credit_events import CreditHistory
-from charging.ledger.model import CREDIT, JournalLine, Kind
+from charging.ledger.model import JournalLine, Kind
+from charging.ledger.promotions import PROMO, money_in
 from charging.notify.model import Notice
 from charging.stored import known_members
 
@@ -23,13 +24,13 @@ class Record:
     read_to: int = 0
     """The number of the last journal line that is in it."""
     last_cure: str | None = None
-    """The id of the last transfer that brought credit from outside."""
+    """The id of the last transfer that brought credit from outside, bought or given."""
     purchase_us: int | None = None
     """When credit was last bought, or given."""
     use_us: int | None = None
     """When a call, voicemail or fax last took credit."""
     credit: int = 0
-    """Posted, after the last line that was read."""
+    """Posted, bought and given, after the last line that was read."""
     sent: Mapping[str, str] = field(default_factory=dict)
     """By topic, the id of the last notice that was handed to the outbox."""
     peaks: Mapping[str, int] = field(default_factory=dict)
@@ -63,11 +64,13 @@ def folded(record: Record, line: JournalLine) -> Record:
     history = CreditHistory(record.last_cure, record.purchase_us, record.use_us).after(line)
     # An opening stands for all the lines up to its own, those that were read among them.
     before = 0 if line.kind is Kind.OPENING else record.credit
-    credit = before + sum(leg.posted for leg in line.legs if leg.balance == CREDIT)
+    credit = before + money_in(line.legs)
+    gives = line.session is None and any(leg.balance.startswith(PROMO) and leg.posted > 0 for leg in line.legs)
+    is_gift = gives and line.kind is not Kind.OPENING
     return replace(
         record,
         read_to=line.number,
-        last_cure=history.cure,
+        last_cure=line.id if is_gift else history.cure,
         purchase_us=history.purchase_us,
         use_us=history.use_us,
         credit=credit,

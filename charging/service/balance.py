@@ -10,6 +10,7 @@ from charging.ledger.accounts import Account
 from charging.ledger.bundles import left
 from charging.ledger.model import CREDIT, Balance, bundle
 from charging.ledger.port import Store
+from charging.ledger.promotions import PROMO, usable
 from charging.service.live import Calls, CallView
 from charging.service.refusal import Refused, unknown_account
 from charging.tariff.tariff import Tariff
@@ -25,6 +26,14 @@ class CreditView:
     """What further calls may reserve."""
     now: int
     """Posted, less what running calls have used since their last tick: what the customer still has."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionView(CreditView):
+    """Promotional credit of one end."""
+
+    last_day: str
+    """``YYYY-MM-DD`` in the operator's zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,8 @@ class BalanceView:
 
     account: Account
     credit: CreditView
+    promotions: tuple[PromotionView, ...]
+    """Those that can be spent, or are held by calls that began before their end; in the order in which they pay."""
     free: FreeSecondsView
     calls: tuple[CallView, ...]
 
@@ -71,16 +82,27 @@ class Balances:
         balances, calls = snapshot.balances, self._calls.views_of(snapshot.sessions)
         tariff = self._tariff()
         plan = tariff.plan(stored.plan)
-        month = tariff.month_of(self._clock.now().wall_us)
+        now_us = self._clock.now().wall_us
+        month, today = tariff.month_of(now_us), tariff.day_of(now_us).isoformat()
         free_seconds = plan.free_seconds if plan is not None else 0
         free = _free_view(month, free_seconds, balances, calls)
-        return BalanceView(stored, _credit_view(balances, calls), free, tuple(calls))
+        credit = CreditView(*_credit_now(CREDIT, balances, calls))
+        return BalanceView(stored, credit, _promotion_views(today, balances, calls), free, tuple(calls))
 
 
-def _credit_view(balances: Mapping[str, Balance], calls: Sequence[CallView]) -> CreditView:
-    credit = balances.get(CREDIT, Balance())
-    running = sum(call.unsettled for call in calls)
-    return CreditView(credit.posted, credit.reserved, credit.available, max(0, credit.posted - running))
+def _credit_now(name: str, balances: Mapping[str, Balance], calls: Sequence[CallView]) -> tuple[int, int, int, int]:
+    credit = balances.get(name, Balance())
+    running = sum(call.unsettled_by.get(name, 0) for call in calls)
+    return credit.posted, credit.reserved, credit.available, max(0, credit.posted - running)
+
+
+def _promotion_views(
+    today: str, balances: Mapping[str, Balance], calls: Sequence[CallView]
+) -> tuple[PromotionView, ...]:
+    names = sorted(
+        {*usable(balances, today), *(name for name in balances if name.startswith(PROMO) and balances[name].reserved)}
+    )
+    return tuple(PromotionView(*_credit_now(name, balances, calls), name.removeprefix(PROMO)) for name in names)
 
 
 def _free_view(

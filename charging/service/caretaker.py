@@ -34,12 +34,14 @@ from charging.ledger.accounts import Account
 from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import CREDIT, LEGS_MAX, Balance, Outcome, Transfer, bundle
 from charging.ledger.port import IDS_REMEMBERED_S, Store
+from charging.ledger.promotions import PROMO
 from charging.service.changes import Changes
 from charging.service.expiry import (
     CreditEvents,
     CreditLife,
     credit_expiry,
     credit_life,
+    expire,
     paid_until,
 )
 from charging.service.money import apply_noted
@@ -125,6 +127,7 @@ class Caretaker:
         if self._months.due(account, balances) is not None:
             await self._months.raise_to_plan(account.id)
         past = [await self._expire_month(account.id, one, balances) for one in past_months(balances, month)]
+        past += [await self._expire_promo(account.id, name, balances) for name in self._ended(balances)]
         await self._close_counters(account.id, balances)
         return await self._expire_credit(account, balances) and all(past)
 
@@ -135,7 +138,9 @@ class Caretaker:
         attempt = 1
         for _ in range(CLOSINGS_MAX):
             names = counters_before(balances, before)
-            counting = [name for name in names if balances[name].posted and not name.startswith(BUNDLE)][:LEGS_MAX]
+            counting = [name for name in names if balances[name].posted and not name.startswith((BUNDLE, PROMO))][
+                :LEGS_MAX
+            ]
             if not counting:
                 break
             transfer = closing(account, balances, counting, self._now_us, attempt)
@@ -183,6 +188,31 @@ class Caretaker:
             if left.available <= 0:
                 return True
             outcome = await self._apply(bundle_expiry(account, month, left.available, self._now_us, number))
+            if outcome is Outcome.CREATED:
+                return True
+            number += outcome in _ID_IS_USED
+            balances = await self._store.balances(account)
+        return False
+
+    def _ended(self, balances: Balances) -> list[str]:
+        """Promotional balances whose last day is over, of which something is left."""
+        today = self._today().isoformat()
+        found = (name for name, one in balances.items() if name.startswith(PROMO) and one.posted > 0)
+        return sorted(name for name in found if name.removeprefix(PROMO) < today)
+
+    async def _expire_promo(self, account: str, name: str, balances: Balances) -> bool:
+        """What is left of promotional credit lapses once all that was set up by its last day is over: until then that
+        may go on taking it."""
+        number = 1
+        for _ in range(TRIES_MAX):
+            left = balances.get(name, Balance())
+            if left.posted <= 0:
+                return True
+            last = name.removeprefix(PROMO)
+            opened = [self._tariff().day_of(one.opened_us) for one in await self._store.sessions(account=account)]
+            if left.reserved or any(day.isoformat() <= last for day in opened):
+                return False
+            outcome = await self._apply(expire(account, name, name, left.available, self._now_us, number, "ended"))
             if outcome is Outcome.CREATED:
                 return True
             number += outcome in _ID_IS_USED

@@ -69,6 +69,7 @@ class Act(StrEnum):
     TOPPED_UP = "credit.topped_up"
     CORRECTED = "credit.corrected"
     EXPIRED = "credit.expired"
+    PROMOTION = "credit.granted"
     MINUTES = "minutes.granted"
     HUNG_UP = "call.hung_up"
     TOKEN_ADDED = "token.added"  # noqa: S105  a word

@@ -16,6 +16,7 @@ from typing import Any
 
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Ledger, Store
+from charging.ledger.promotions import PROMO, money_in
 from charging.pricing.money import format_euro
 from charging.service.actor import sees_actors
 from charging.service.money import reason_shown
@@ -33,6 +34,9 @@ class What(StrEnum):
     TOPPED_UP = "credit.topped_up"
     CORRECTED = "credit.corrected"
     EXPIRED = "credit.expired"
+    PROMOTION_GRANTED = "credit.granted"
+    """Promotional credit, or taken back."""
+    PROMOTION_EXPIRED = "credit.grant_expired"
     MINUTES_GRANTED = "minutes.granted"
     MINUTES_EXPIRED = "minutes.expired"
     CALL_BEGUN = "call.begun"
@@ -91,16 +95,19 @@ def _archived(opening: JournalLine) -> Refused:
 def _what(line: JournalLine) -> What | None:
     """``None``: it tells nothing of its own."""
     is_credit = any(leg.balance == CREDIT for leg in line.legs)
+    is_given = any(leg.balance.startswith(PROMO) for leg in line.legs)
     is_bundle = any(leg.balance.startswith(BUNDLE) for leg in line.legs)
     match line.kind:
         case Kind.TOP_UP:
             return What.TOPPED_UP
         case Kind.CORRECT:
-            return What.CORRECTED if is_credit else What.MINUTES_GRANTED
+            return What.CORRECTED if is_credit else What.PROMOTION_GRANTED if is_given else What.MINUTES_GRANTED
         case Kind.GRANT:
             return What.MINUTES_GRANTED
         case Kind.EXPIRE if is_credit:
             return What.EXPIRED
+        case Kind.EXPIRE if is_given and line.reason != "long_over":
+            return What.PROMOTION_EXPIRED
         case Kind.EXPIRE if is_bundle and line.reason != "long_over":
             return What.MINUTES_EXPIRED
         case Kind.RESERVE:
@@ -132,7 +139,7 @@ def _ending(line: JournalLine, row: CdrRow | None) -> dict[str, Any]:
     cdr = cdr_shown(row.document) if row is not None else None
     if cdr is not None and isinstance(cdr.get("cost"), str):
         return {"cost": cdr["cost"], "cdr": cdr}
-    return {"cost": format_euro(sum(-leg.posted for leg in line.legs if leg.balance == CREDIT)), "cdr": cdr}
+    return {"cost": format_euro(-money_in(line.legs)), "cdr": cdr}
 
 
 def _moved(line: JournalLine) -> dict[str, Any]:
@@ -141,6 +148,8 @@ def _moved(line: JournalLine) -> dict[str, Any]:
     for leg in line.legs:
         if leg.balance == CREDIT:
             found["amount"] = format_euro(leg.posted)
+        elif leg.balance.startswith(PROMO):
+            found |= {"amount": format_euro(leg.posted), "last_day": leg.balance.removeprefix(PROMO)}
         elif leg.balance.startswith(BUNDLE):
             found |= {"seconds": leg.posted, "month": leg.balance.removeprefix(BUNDLE)}
     by = {"actor": line.actor} if sees_actors() else {}

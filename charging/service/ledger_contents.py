@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from charging.call.storage import overdue_s, revive
 from charging.clock import Instant
 from charging.ledger.model import CREDIT, CdrRow, OpenSession, bundle
+from charging.ledger.promotions import promo
 from charging.pricing.money import parse_euro
 
 
@@ -28,7 +29,8 @@ class LedgerContents:
         try:
             document = json.loads(cdr.document)
             free_seconds = {bundle(month): int(used) for month, used in document.get("free_seconds", {}).items()}
-            taken = {CREDIT: parse_euro(document["cost"]), **free_seconds}
+            given = {promo(day): parse_euro(part) for day, part in document.get("promotional", {}).items()}
+            taken = {CREDIT: parse_euro(document["cost"]) - sum(given.values()), **given, **free_seconds}
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"not a CDR ({type(error).__name__}: {error}): {cdr.document[:100]}") from error
         return {name: amount for name, amount in taken.items() if amount}

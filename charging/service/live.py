@@ -13,8 +13,9 @@ from charging.call.model import Session, from_json
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.sessions import Registry
 from charging.errors import LedgerError
-from charging.ledger.model import CREDIT, OpenSession
+from charging.ledger.model import OpenSession
 from charging.ledger.port import Store
+from charging.ledger.promotions import divided, held_rooms
 from charging.pricing.funding import bundle_use, charge, consumed
 from charging.service.actor import actor
 from charging.service.changes import Act, Changes
@@ -80,9 +81,11 @@ class CallView:
     elapsed_s: int
     """Whole seconds since the answer."""
     cost: int
-    """Micro-euro of credit that the call has cost so far, by the increments it has begun."""
+    """Micro-euro of credit, bought and given, that the call has cost so far, by the increments it has begun."""
     unsettled: int
-    """How much of it is not yet taken from the posted balance; it is within what is reserved."""
+    """How much of it is not yet taken from the posted balances; it is within what is reserved."""
+    unsettled_by: dict[str, int]
+    """The same by balance, bought credit and promotional."""
     free_seconds: dict[str, int]
     """Free seconds used so far, by bundle."""
     free_unsettled: dict[str, int]
@@ -104,12 +107,15 @@ def call_view(session: Session, now: Instant, watched: bool, posted: Mapping[str
     used = consumed(session.rate, session.start_us, session.funding, used_s)
     cost = charge(session.rate, session.start_us, used)
     free = bundle_use(used)
+    shares = divided(cost, held_rooms(session.held), posted)
+    unsettled_by = {key: max(0, amount - posted.get(key, 0)) for key, amount in shares.items()}
     return CallView(
         session,
         watched,
         elapsed_ms // 1000,
         cost,
-        max(0, cost - posted.get(CREDIT, 0)),
+        sum(unsettled_by.values()),
+        unsettled_by,
         free,
         {key: max(0, seconds - posted.get(key, 0)) for key, seconds in free.items()},
     )

@@ -23,6 +23,7 @@ from charging.ledger.model import (
     bundle,
 )
 from charging.ledger.port import Store
+from charging.ledger.promotions import PROMO, is_money
 from charging.ledger.remembered import carried_out
 from charging.pricing.money import format_euro
 from charging.service import text
@@ -136,7 +137,7 @@ class Money:
         transfer = Transfer(f"correct/{key}", account, Kind.CORRECT, now_us, legs, reason=reason.strip(), actor=actor())
         gives, known = 0 if plan is None else plan.free_seconds, await self._store.balances(account)
         due = due_grant(account, present, known, gives, now_us, stored.plan)
-        applied = await self._once(transfer, () if due is None else (due,))
+        applied = await apply_once(self._store, self._changes, transfer, () if due is None else (due,))
         free = applied.balances.get(bundle(present), Balance())
         match applied.outcome:
             case Outcome.CREATED | Outcome.EXISTS as outcome:
@@ -146,7 +147,7 @@ class Money:
                 most = left(applied.balances, present, gives).available // 60
                 found = f"found {-minutes} minutes to take back, expected at most the {most} that are left"
                 return Refused(Code.INSUFFICIENT, found, "minutes that running calls have reserved are not left")
-        return _refused(applied, transfer, key)
+        return refused_of(applied, transfer, key)
 
     async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine] | Refused:
         """The account's newest lines, or those before a line's number, newest first."""
@@ -175,7 +176,7 @@ class Money:
         return any((line.id, line.digest) == (transfer.id, transfer.digest) for line in lines)
 
     async def _apply(self, transfer: Transfer, amount: int, key: str) -> Credited | Refused:
-        applied = await self._once(transfer)
+        applied = await apply_once(self._store, self._changes, transfer)
         credit = applied.balances.get(CREDIT, Balance())
         match applied.outcome:
             case Outcome.CREATED | Outcome.EXISTS as outcome:
@@ -188,14 +189,15 @@ class Money:
             case Outcome.EXCEEDS_LIMIT:
                 limit = f"expected a credit of at most {format_euro(AMOUNT_MAX)}"
                 return Refused(Code.NOT_ALLOWED, f"found {format_euro(amount)} more, {limit}")
-        return _refused(applied, transfer, key)
+        return refused_of(applied, transfer, key)
 
-    async def _once(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
-        """Apply it and note it, unless it was, and is archived by now."""
-        archived = await carried_out(self._store, transfer)
-        if archived is None:
-            return await apply_noted(self._store, self._changes, transfer, grants)
-        return Applied(archived, await self._store.balances(transfer.account))
+
+async def apply_once(store: Store, changes: Changes, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+    """Apply a transfer that someone asks for, and note it, unless it was, and is archived by now."""
+    archived = await carried_out(store, transfer)
+    if archived is None:
+        return await apply_noted(store, changes, transfer, grants)
+    return Applied(archived, await store.balances(transfer.account))
 
 
 _ACTS = {Kind.TOP_UP: Act.TOPPED_UP, Kind.CORRECT: Act.CORRECTED, Kind.EXPIRE: Act.EXPIRED}
@@ -205,10 +207,12 @@ async def apply_noted(store: Store, changes: Changes, transfer: Transfer, grants
     """Apply a transfer that is no call's, with a note of it. Raises LedgerUnavailable: the outcome is unknown. Once
     the outcome is known only the note may be left, to be settled later."""
     leg = transfer.legs[0]
-    is_credit = leg.balance == CREDIT
-    act = _ACTS[transfer.kind] if is_credit else Act.MINUTES
-    name, told = ("credit", format_euro) if is_credit else ("free_seconds", int)
-    facts = {"amount" if is_credit else "seconds": told(leg.posted), "reason": transfer.reason}
+    is_given = leg.balance.startswith(PROMO)
+    act = Act.PROMOTION if is_given else _ACTS[transfer.kind] if leg.balance == CREDIT else Act.MINUTES
+    name, told = ("credit", format_euro) if is_money(leg.balance) else ("free_seconds", int)
+    facts = {"amount" if is_money(leg.balance) else "seconds": told(leg.posted), "reason": transfer.reason}
+    if is_given:
+        name, facts = "promotional", facts | {"last_day": leg.balance.removeprefix(PROMO)}
     note = await changes.asked_by(transfer, act, facts)
     applied = await store.apply(transfer, grants)
     if applied.outcome is Outcome.CREATED:
@@ -230,7 +234,7 @@ def _minutes_refusal(minutes: int, month: str, present: str) -> Refused | None:
     return None
 
 
-def _refused(applied: Applied, transfer: Transfer, key: str) -> Refused:
+def refused_of(applied: Applied, transfer: Transfer, key: str) -> Refused:
     """What is refused of any such act. Raises LedgerError where it is none of this."""
     match applied.outcome:
         case Outcome.DIFFERS:

@@ -33,7 +33,7 @@ from charging.service.expiry import expire
 from charging.tariff.tariff import Tariff
 
 BUNDLE = "bundle:"
-_DATED = re.compile(r"(?:day|unpaid|bundle|granted|plan):(\d{4}-\d{2})")
+_DATED = re.compile(r"(?:day|unpaid|bundle|granted|plan|promo):(\d{4}-\d{2})")
 TRIES_MAX = 5
 """Times that an upgrade is looked at again because another one came between."""
 

@@ -18,6 +18,7 @@ from charging.call.model import Short
 from charging.clock import Clock
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
+from charging.ledger.promotions import is_money
 from charging.service.refusal import Code, Refused, unknown_account
 from charging.tariff.tariff import Refusal, Tariff
 from charging.whatif.quote import Limit, Quote, Unpriced, find_rate, limit, quote, quote_funding
@@ -105,7 +106,7 @@ class Quotes:
             return known
         caller, balances = known
         if credit is not None:
-            balances = {**balances, CREDIT: Balance(credit)}
+            balances = {key: one for key, one in balances.items() if not is_money(key)} | {CREDIT: Balance(credit)}
         ours = await self._store.number(caller.target) is not None
         told = forecast(caller, balances, at_us, target_is_ours=ours)
         assumes = (

@@ -25,6 +25,7 @@ from charging.service.decisions import Decisions, Kept, Sought
 from charging.service.events import AccountEvents
 from charging.service.fax_address import FaxAddresses
 from charging.service.findings import Findings
+from charging.service.gifts import Gifts
 from charging.service.ledger_contents import LedgerContents
 from charging.service.live import Calls, LiveCalls
 from charging.service.money import Money
@@ -78,6 +79,7 @@ class Service:
         self.accounts = Accounts(store, tariff, clock, touched, default_language)
         self.numbers = Numbers(store, tariff, clock, touched)
         self.money = Money(store, tariff, clock, credit_changed)
+        self.gifts = Gifts(store, tariff, clock, credit_changed)
         self.calls = Calls(store, live, clock, answer_tolerance_ms)
         self.balances = Balances(store, tariff, clock, self.calls)
         self.subscriptions = Subscriptions(self.accounts, tariff, clock)

@@ -17,7 +17,7 @@ from charging.shown import spreadsheet_cell
 
 COLUMNS = (
     *("at", "kind", "number", "caller", "target", "destination", "seconds", "pages", "free_seconds"),
-    *("amount", "balance", "reason", "id", "part"),
+    *("amount", "balance", "reason", "id", "part", "promotional"),
 )
 
 
@@ -55,6 +55,7 @@ def _row(statement: Statement, line: Line) -> list[str]:
         spreadsheet_cell(line.reason),
         spreadsheet_cell(line.id),
         line.part.value,
+        format_euro(line.promotional),
     ]
 
 
@@ -63,7 +64,7 @@ def _sum_row(
 ) -> list[str]:
     empty = [""] * 7
     shown = "" if balance is None else format_euro(balance)
-    return [_at(statement, at_us), kind, *empty, format_euro(amount), shown, reason, "", ""]
+    return [_at(statement, at_us), kind, *empty, format_euro(amount), shown, reason, "", "", ""]
 
 
 def _at(statement: Statement, wall_us: int) -> str:

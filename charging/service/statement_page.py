@@ -10,7 +10,17 @@ from charging.ledger.accounts import Language
 from charging.pricing.money import MICRO, format_euro
 from charging.pricing.vat import format_percent
 from charging.service.statement_words import MONTHS, SHORT_MONTHS, WORDS
-from charging.service.statements import USAGE, Line, Part, Statement, local_time, month_bounds_us
+from charging.service.statements import (
+    CORRECT,
+    PROMOTION,
+    USAGE,
+    Line,
+    Part,
+    Promotional,
+    Statement,
+    local_time,
+    month_bounds_us,
+)
 
 STYLE = """
 :root{--ink:#1c2733;--soft:#5b6b7b;--line:#d8dfe6;--tint:#f4f7fa}
@@ -80,6 +90,10 @@ def _figures(statement: Statement, words: Mapping[str, str], euro: _Euro) -> str
             granted=_minutes(free.granted), left=_minutes(free.left), expired=_minutes(free.expired)
         )
         figures.append((words["free_used"], _minutes(free.used), detail))
+    given = statement.promotional
+    if given != Promotional():
+        sums = {name: euro(getattr(given, name)) for name in ("opening", "given", "used", "expired")}
+        figures.append((words["promotional_left"], euro(given.left), words["promotional_detail"].format(**sums)))
     return "<dl>" + "".join(_figure(*figure) for figure in figures) + "</dl>"
 
 
@@ -117,7 +131,8 @@ def _sum_row(name: str, balance: str) -> str:
 
 def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro) -> str:
     what, detail = _what(line, words)
-    detail = "; ".join(filter(None, (detail, *_over_the_edge(statement, line, words))))
+    given = words["promotional_part"].format(amount=euro(line.promotional, signed=True)) if line.promotional else ""
+    detail = "; ".join(filter(None, (detail, given, *_over_the_edge(statement, line, words))))
     small = f"<small>{escape(detail)}</small>" if detail else ""
     duration = "" if line.seconds is None else _minutes(line.seconds)
     free = _minutes(line.free_seconds) if line.free_seconds else ""
@@ -132,7 +147,7 @@ def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro
 def _what(line: Line, words: Mapping[str, str]) -> tuple[str, str]:
     """What happened, and the small print beneath it."""
     if line.kind not in USAGE.values():
-        return words[line.kind], line.reason if line.kind == "correct" else ""
+        return words[line.kind], line.reason if line.kind in (CORRECT, PROMOTION) else ""
     cdr = line.cdr
     what = words[line.kind] + (f" → {cdr['target']}" if cdr.get("target") else "")
     if line.part is Part.CONTINUED:
@@ -175,7 +190,9 @@ class _Euro:
 
     @classmethod
     def of(cls, statement: Statement) -> _Euro:
-        amounts = [statement.opening, statement.usage, *(line.credit for line in statement.lines)]
+        given = statement.promotional
+        amounts = [statement.opening, statement.usage, given.opening, given.left]
+        amounts += [amount for line in statement.lines for amount in (line.credit, line.promotional)]
         longest = max(len(format_euro(abs(amount)).partition(".")[2]) for amount in amounts)
         return cls(statement.account.language, longest + longest % 2)
 

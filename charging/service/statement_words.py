@@ -50,6 +50,11 @@ _DUTCH = {
     "top_up": "Opwaardering",
     "correct": "Correctie",
     "expire": "Vervallen tegoed",
+    "promotion": "Actietegoed",
+    "promotion_expired": "Vervallen actietegoed",
+    "promotional_part": "actietegoed: {amount}",
+    "promotional_left": "Actietegoed over",
+    "promotional_detail": "begin: {opening}, gekregen: {given}, gebruikt: {used}, vervallen: {expired}",
 }
 _ENGLISH = {
     "title": "Statement",
@@ -87,5 +92,10 @@ _ENGLISH = {
     "top_up": "Top-up",
     "correct": "Correction",
     "expire": "Expired credit",
+    "promotion": "Promotional credit",
+    "promotion_expired": "Expired promotional credit",
+    "promotional_part": "promotional credit: {amount}",
+    "promotional_left": "Promotional credit left",
+    "promotional_detail": "at first: {opening}, given: {given}, used: {used}, expired: {expired}",
 }
 WORDS = {Language.NL: _DUTCH, Language.EN: _ENGLISH}

@@ -22,6 +22,7 @@ from charging.clock import MICROSECONDS, Clock
 from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, bundle
 from charging.ledger.port import Store
+from charging.ledger.promotions import PROMO
 from charging.pricing.vat import vat_within
 from charging.service.money import reason_shown
 from charging.service.privacy import for_customer
@@ -36,6 +37,8 @@ VOICEMAIL = "voicemail"
 USAGE = {"forward": CALL, "voicemail": VOICEMAIL, "fax": "fax"}
 """The kinds of the lines that sessions made, by the service that their CDRs name; where none is known it is a call."""
 CORRECT = "correct"
+PROMOTION = "promotion"
+PROMOTION_EXPIRED = "promotion_expired"
 OTHERS = {Kind.CHARGE: VOICEMAIL, Kind.TOP_UP: "top_up", Kind.EXPIRE: "expire"}
 """The kinds of the lines that no session made; whatever else may have changed the credit is a correction. So every line
 belongs to one of the sums of a statement, and they lead from its opening to its closing balance."""
@@ -60,7 +63,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that changed the credit, or a call that free minutes paid."""
+    """One thing that changed the credit, or a call that free minutes or promotional credit paid."""
 
     at_us: int
     """When the call began, where that is in the month and it is no continued one; else when the first piece was
@@ -71,6 +74,8 @@ class Line:
     """Micro-euro; negative took."""
     balance: int
     """Posted credit after it, micro-euro."""
+    promotional: int
+    """Micro-euro of promotional credit, which is no part of the balance; negative took."""
     free_seconds: int
     reason: str
     id: str
@@ -106,6 +111,21 @@ class FreeSeconds:
 
 
 @dataclass(frozen=True, slots=True)
+class Promotional:
+    """The promotional credit of the month, micro-euro: it is a gift, so it is in no sum of what was bought and used."""
+
+    opening: int = 0
+    given: int = 0
+    """Less what was taken back."""
+    used: int = 0
+    expired: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.opening + self.given - self.used - self.expired
+
+
+@dataclass(frozen=True, slots=True)
 class VatOfUsage:
     """What was used on the days of one rate."""
 
@@ -133,6 +153,7 @@ class Statement:
     closing: int
     lines: tuple[Line, ...]
     free: FreeSeconds
+    promotional: Promotional
     vat: tuple[VatOfUsage, ...]
     """By the rates of the month's days, at least one."""
 
@@ -160,6 +181,7 @@ class _Group:
     id: str
     reason: str
     credit: int = 0
+    promotional: int = 0
     free_seconds: int = 0
 
 
@@ -175,6 +197,7 @@ class _Reader:
     granted: int = 0
     used: int = 0
     expired: int = 0
+    promotional: Promotional = field(default_factory=Promotional)
     groups: dict[str, _Group] = field(default_factory=dict)
     earlier: set[str] = field(default_factory=set)
     """Sessions of which something was posted before the month."""
@@ -184,6 +207,8 @@ class _Reader:
         posted = {leg.balance: leg.posted for leg in line.legs}
         self._read_bundle(line, posted.get(self.bundle, 0))
         credit = posted.get(CREDIT, 0)
+        given = sum(amount for key, amount in posted.items() if key.startswith(PROMO))
+        self._read_promotional(line, given)
         free = -sum(amount for key, amount in posted.items() if key.startswith("bundle:"))
         if line.session is None and line.kind is not Kind.CORRECT:
             free = 0  # the plan's own, which the month's figures tell
@@ -191,8 +216,8 @@ class _Reader:
             self.opening += credit
         elif line.at_us < self.until_us:
             self.after += credit
-        if credit or free:
-            self._read_change(line, credit, free)
+        if credit or free or given:
+            self._read_change(line, credit, free, given)
 
     def _read_bundle(self, line: JournalLine, posted: int) -> None:
         if line.session is not None:
@@ -202,7 +227,20 @@ class _Reader:
         else:
             self.granted += posted
 
-    def _read_change(self, line: JournalLine, credit: int, free: int) -> None:
+    def _read_promotional(self, line: JournalLine, given: int) -> None:
+        now = self.promotional
+        if line.at_us < self.from_us:
+            self.promotional = replace(now, opening=now.opening + given)
+        elif line.at_us >= self.until_us:
+            pass
+        elif line.session is not None:
+            self.promotional = replace(now, used=now.used - given)
+        elif line.kind is Kind.EXPIRE:
+            self.promotional = replace(now, expired=now.expired - given)
+        else:
+            self.promotional = replace(now, given=now.given + given)
+
+    def _read_change(self, line: JournalLine, credit: int, free: int, given: int) -> None:
         id = line.session or line.id
         if line.at_us < self.from_us:
             self.earlier.add(id)
@@ -210,19 +248,23 @@ class _Reader:
             self.later.add(id)
         else:
             kind = OTHERS.get(line.kind, CALL if line.session else CORRECT)
+            if given and line.session is None:
+                kind = PROMOTION_EXPIRED if line.kind is Kind.EXPIRE else PROMOTION
             made = _Group(line.at_us, kind, id, "" if kind in USAGE.values() else reason_shown(line))
             group = self.groups.setdefault(("call " if line.session else "") + id, made)
             group.credit += credit
+            group.promotional += given
             group.free_seconds += free
 
     def line(self, group: _Group, cdrs: Mapping[str, Document]) -> Line:
         """What a group makes, with a balance of 0."""
         if group.kind not in USAGE.values():
-            return Line(group.at_us, group.kind, group.credit, 0, group.free_seconds, group.reason, group.id, {})
+            amounts = group.credit, 0, group.promotional, group.free_seconds
+            return Line(group.at_us, group.kind, *amounts, group.reason, group.id, {})
         cdr = for_customer(cdrs.get(group.id, {}))
         kind = USAGE.get(str(cdr.get("service")), group.kind)
         part = Part.CONTINUED if group.id in self.earlier else Part.FIRST if group.id in self.later else Part.WHOLE
-        line = Line(group.at_us, kind, group.credit, 0, group.free_seconds, "", group.id, cdr, part)
+        line = Line(group.at_us, kind, group.credit, 0, group.promotional, group.free_seconds, "", group.id, cdr, part)
         began_us = line.began_us
         if began_us is None or part is Part.CONTINUED or not self.from_us <= began_us < self.until_us:
             return line
@@ -253,7 +295,8 @@ def statement(
     free = FreeSeconds(reader.granted, reader.used, reader.expired)
     is_over = now_us >= until_us
     vat = _vat_of_usage(lines, tariff, from_us, until_us)
-    return Statement(account, month, tariff.zone, is_over, reader.opening, closing, tuple(lines), free, vat)
+    sums = reader.opening, closing, tuple(lines), free, reader.promotional
+    return Statement(account, month, tariff.zone, is_over, *sums, vat)
 
 
 def _vat_of_usage(lines: Iterable[Line], tariff: Tariff, from_us: int, until_us: int) -> tuple[VatOfUsage, ...]:

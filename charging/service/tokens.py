@@ -55,7 +55,7 @@ class Scope(StrEnum):
     ACCOUNTS = "accounts"
     """Make and edit accounts, give them numbers and take these back, set the voicemail of a number."""
     CORRECT = "correct"
-    """Correct credit, and the end of what is paid of a subscription."""
+    """Correct credit, give promotional credit, correct the end of what is paid of a subscription."""
     CALLS = "calls"
     """End running calls."""
     SIGN_IN = "sign_in"

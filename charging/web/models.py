@@ -12,12 +12,14 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from charging.call.cdr import iso
 from charging.call.decided import Turn, advice, explanation
 from charging.ledger.accounts import Account, Language, Number, Status
-from charging.ledger.model import CREDIT, JournalLine, Kind
+from charging.ledger.model import JournalLine, Kind
+from charging.ledger.promotions import is_money
 from charging.pricing.money import format_euro
 from charging.service.actor import is_for_customer, sees_actors
-from charging.service.balance import BalanceView
+from charging.service.balance import BalanceView, CreditView
 from charging.service.decisions import Kept
 from charging.service.fax_address import FaxAddress, NewFaxAddress
+from charging.service.gifts import Given
 from charging.service.live import CallView
 from charging.service.money import MINUTES_MAX, Credited, Minutes, reason_shown
 from charging.service.numbers import NumberSet
@@ -258,6 +260,34 @@ class MinutesOut(BaseModel):
         )
 
 
+class CreditGrant(Body):
+    """Promotional credit given, or taken back."""
+
+    amount: Amount = Field(description="a leading minus takes back")
+    last_day: date = Field(description="the last day, in the operator's zone, on which it can be spent")
+    reason: Reason
+
+
+class GivenOut(BaseModel):
+    """The journal has it."""
+
+    transfer: str
+    created: bool = Field(description="false: the same was asked before, and nothing was changed now")
+    last_day: date
+    amount: Euro
+    available: Euro = Field(description="of all promotional credit that ends on that day")
+
+    @classmethod
+    def of(cls, given: Given) -> Self:
+        return cls(
+            transfer=given.transfer,
+            created=given.created,
+            last_day=given.last_day,
+            amount=format_euro(given.amount),
+            available=format_euro(given.left.available),
+        )
+
+
 class FaxAddressOut(BaseModel):
     """The account has a fax address of its own."""
 
@@ -327,7 +357,7 @@ class JournalLineOut(BaseModel):
 
 def unit_of(balance: str) -> str:
     """What a balance counts."""
-    if balance == CREDIT or balance.startswith("day:"):
+    if is_money(balance) or balance.startswith("day:"):
         return "euro"
     return "second" if balance.startswith(("bundle:", "granted:", "plan:", "unpaid:")) else "call"
 
@@ -478,6 +508,12 @@ class CreditOut(BaseModel):
     now: Euro = Field(description="what the customer still has: posted, less what running calls used since")
 
 
+class PromotionOut(CreditOut):
+    """Promotional credit of one end: it pays before bought credit, the soonest end first."""
+
+    last_day: date = Field(description="what begins on it may use it, to its own end")
+
+
 class FreeSecondsOut(BaseModel):
     """The free seconds of the present month."""
 
@@ -489,13 +525,18 @@ class FreeSecondsOut(BaseModel):
     now: int = Field(description="posted, less what running calls used since")
 
 
+def _euros(credit: CreditView) -> dict[str, str]:
+    return {name: format_euro(getattr(credit, name)) for name in CreditOut.model_fields}
+
+
 class BalanceOut(BaseModel):
     """What an account has now, running calls included (R5)."""
 
     account: str
     plan: str
     status: Status
-    credit: CreditOut
+    credit: CreditOut = Field(description="that was bought")
+    promotional: list[PromotionOut] = Field(description="in the order in which it pays, before what was bought")
     free_seconds: FreeSecondsOut
     calls: list[CallOut]
 
@@ -506,12 +547,10 @@ class BalanceOut(BaseModel):
             account=view.account.id,
             plan=view.account.plan,
             status=view.account.status,
-            credit=CreditOut(
-                posted=format_euro(credit.posted),
-                reserved=format_euro(credit.reserved),
-                available=format_euro(credit.available),
-                now=format_euro(credit.now),
-            ),
+            credit=CreditOut(**_euros(credit)),
+            promotional=[
+                PromotionOut(**_euros(one), last_day=date.fromisoformat(one.last_day)) for one in view.promotions
+            ],
             free_seconds=FreeSecondsOut(
                 month=free.month,
                 granted=free.granted,

@@ -24,7 +24,7 @@ FILTERED = ("/calls", "/cdrs", "/changes", "/decisions", "/numbers")
 CDR = "/cdrs/{session}"
 PRICES = ("/quotes", "/limits", "/fax-quotes")
 """Under a plan, or of its own account."""
-AMOUNTS = ("/accounts/{account}/top-ups", "/accounts/{account}/corrections")
+AMOUNTS = tuple(f"/accounts/{{account}}/{what}" for what in ("top-ups", "corrections", "credit-grants"))
 NUMBER = "/numbers/{number}"
 OPERATORS = {"paid_voicemail", "mailbox"}
 """Of a number: whether messages cost something, and whose mailbox takes them, is not for its customer to say."""

@@ -20,6 +20,7 @@ from charging.ledger.accounts import Account, Number
 from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
 from charging.ledger.port import Store
+from charging.ledger.promotions import promo
 from charging.service.events import AccountEvents
 from charging.service.refusal import Refused
 from tests.fakes.clock import FakeClock
@@ -29,6 +30,8 @@ from tests.fakes.switch import FakeCall, FakeSwitch
 from tests.integration.killing_ground import watched
 
 TOP_UP = 10 * EURO
+GIFT = EURO // 50
+"""Of promotional credit: less than the call costs."""
 FREE_S = 90
 TALK_S = 190.4
 """Through the free seconds, into credit, over three ticks."""
@@ -74,7 +77,8 @@ async def start(killing: KillingStore, switch: FakeSwitch) -> Daemon:
     rig = Rig(switch.clock, store, switch, Policy(), TARIFF)
     await store.put_account(Account("anna", "pro"))
     await store.put_number(Number(NUMBER, "anna", forward_to=TARGET))
-    await store.apply(Transfer("top-up/1", "anna", Kind.TOP_UP, 1, (Leg(CREDIT, TOP_UP),)))
+    money = Leg(CREDIT, TOP_UP), Leg(promo("2027-01-01"), GIFT)
+    await store.apply(Transfer("top-up/1", "anna", Kind.TOP_UP, 1, money))
     registry = rig.registry
     switch.deliver = registry.deliver
     keeper = LeaseKeeper(

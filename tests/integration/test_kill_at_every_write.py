@@ -16,10 +16,12 @@ import pytest
 from charging.clock import MICROSECONDS
 from charging.ledger.bundles import granted
 from charging.ledger.model import CREDIT, Balance, bundle
+from charging.ledger.promotions import promo
 from tests.fakes.killing_store import When
 from tests.integration.doomed_life import (
     DECEMBER_US,
     FREE_S,
+    GIFT,
     TALK_S,
     TOP_UP,
     Books,
@@ -53,7 +55,8 @@ def wrong(books: Books) -> list[str]:
     checks = {
         "the parties were not cut": not books.cut,
         "the switch's record": books.talked_ms == [round(TALK_S * 1000)],
-        "the credit": credit.posted == TOP_UP - paid_s * SECOND,
+        "the credit": credit.posted == TOP_UP + GIFT - paid_s * SECOND,
+        "the gift, which pays first": books.balances[promo("2027-01-01")].posted == 0,
         "the free seconds": bundles == {bundle(month): Balance(left) for month, left in free_left.items()},
         "each month granted once": all(books.balances[granted(month)].posted == FREE_S for month in free_left),
         "nothing reserved": all(one.reserved == 0 for one in books.balances.values()),

@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -282,6 +282,20 @@ class City:
         await self._acknowledged(lambda one: one.service.money.top_up(account, amount, key), daemon)
         self.credited[account] += amount
         self.counts["top-up"] += 1
+
+    async def give(self, index: int, amount: int, days: int) -> None:
+        """A gift with an end, so many days ahead, or taken back."""
+        self._names += 1
+        account, key = f"a{index % ACCOUNTS}", f"k{self._names}"
+        if (daemon := self.any_daemon()) is None:
+            return
+        last_day = self.tariff.day_of(self.clock.now().wall_us) + timedelta(days=days)
+        answer = await self._acknowledged(
+            lambda one: one.service.gifts.give_credit(account, amount, last_day, "gift", key), daemon
+        )
+        if hasattr(answer, "last_day"):
+            self.credited[account] += amount
+            self.counts["gift"] += 1
 
     async def correct(self, index: int, amount: int) -> None:
         """Support takes or gives; what is not there is not taken."""

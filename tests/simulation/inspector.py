@@ -6,8 +6,10 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tests.simulation.city import MESSAGE_PRICE, Caller, City
 
@@ -25,6 +27,21 @@ def micro(euro: str) -> int:
     return int(Decimal(euro) * MICRO)
 
 
+def is_money(balance: str) -> bool:
+    """Bought credit, or given."""
+    return balance == "credit" or balance.startswith("promo:")
+
+
+def is_value(balance: str) -> bool:
+    """What nobody may have less than nothing of."""
+    return is_money(balance) or balance.startswith("bundle:")
+
+
+def local_day(wall_us: int) -> str:
+    """``YYYY-MM-DD`` in Amsterdam."""
+    return datetime.fromtimestamp(wall_us / MICRO, ZoneInfo("Europe/Amsterdam")).strftime("%Y-%m-%d")
+
+
 @dataclass
 class Account:
     """What an account's journal adds up to."""
@@ -33,6 +50,8 @@ class Account:
     reserved: Counter[str] = field(default_factory=Counter)
     by_people: int = 0
     expired: int = 0
+    begun: dict[str, int] = field(default_factory=dict)
+    """When a session's first line was posted, wall clock."""
     of_session: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
 
@@ -47,7 +66,7 @@ class Inspector:
         """What must hold at every moment."""
         for account in self._city.credited:
             for name, balance in (await self._city.store.balances(account)).items():
-                if name == "credit" or name.startswith("bundle:"):
+                if is_value(name):
                     assert balance.posted >= balance.reserved >= 0, (account, name, balance)
         await self._check_deadlines()
 
@@ -87,8 +106,14 @@ class Inspector:
                 books.posted[leg.balance] += leg.posted
                 books.reserved[leg.balance] += leg.reserved
                 if line.session is not None:
+                    books.begun.setdefault(line.session, line.at_us)
                     books.of_session[line.session][leg.balance] += leg.posted
-                if leg.balance == "credit":
+                    if leg.balance.startswith("promo:") and leg.posted:
+                        assert local_day(books.begun[line.session]) <= leg.balance.removeprefix("promo:"), (
+                            line.id,
+                            "takes what has ended",
+                        )
+                if is_money(leg.balance):
                     books.by_people += leg.posted if str(line.kind) in ("top_up", "correct") else 0
                     books.expired -= leg.posted if str(line.kind) == "expire" else 0
         return books
@@ -101,9 +126,13 @@ class Inspector:
     def _check_money(self, account: str, books: Account, cdrs: list[dict[str, Any]]) -> None:
         assert books.by_people == self._city.credited[account], (account, "top-ups and corrections, once each")
         cost = sum(micro(one["cost"]) for one in cdrs)
-        assert books.posted["credit"] == books.by_people - cost - books.expired, (account, "money is conserved")
+        money = sum(amount for name, amount in books.posted.items() if is_money(name))
+        assert money == books.by_people - cost - books.expired, (account, "money is conserved")
         for cdr in cdrs:
-            booked = -books.of_session[cdr["session"]]["credit"]
+            of_it = books.of_session[cdr["session"]]
+            booked = -sum(amount for name, amount in of_it.items() if is_money(name))
+            for last_day, part in cdr.get("promotional", {}).items():
+                assert -of_it[f"promo:{last_day}"] == micro(part), (cdr["session"], "the gift's part differs", part)
             assert booked == micro(cdr["cost"]), (cdr["session"], "journal and CDR differ", booked, cdr["cost"])
             for month, seconds in cdr.get("free_seconds", {}).items():
                 used = -books.of_session[cdr["session"]][f"bundle:{month}"]

@@ -98,7 +98,17 @@ def drawn(seed: int, steps: int = 80) -> Story:
             for _ in range(3)
         ),
     )
-    return Story(seed, setting, tuple(_step(chance, setting) for _ in range(steps)))
+    return Story(
+        seed, setting, _with_gifts([_step(chance, setting) for _ in range(steps)], random.Random(f"gifts{seed}"))
+    )
+
+
+def _with_gifts(steps: list[Step], chance: random.Random) -> tuple[Step, ...]:
+    """Gifts have a chance of their own, so that a seed's story is otherwise what it was."""
+    for _ in range(chance.randrange(5)):
+        account, euro = float(chance.randrange(ACCOUNTS)), chance.choice((-0.05, 0.05, 0.2, 2.0))
+        steps.insert(chance.randrange(len(steps)), Step("gift", (account, euro, chance.choice((0.0, 0.0, 1.0, 3.0)))))
+    return tuple(steps)
 
 
 def _step(chance: random.Random, setting: Setting) -> Step:
@@ -176,6 +186,8 @@ async def tell(city: City, step: Step) -> None:
             city.live(city.top_up(index, round(float(euro) * EURO)))
         case "correct", [euro]:
             city.live(city.correct(index, round(float(euro) * EURO)))
+        case "gift", [euro, days]:
+            city.live(city.give(index, round(float(euro) * EURO), int(days)))
         case "tariff", []:
             city.edition = index
             city.counts["tariff edited"] += 1

@@ -12,7 +12,6 @@ from enum import StrEnum
 
 from charging.ledger.model import (
     AMOUNT_MAX,
-    CREDIT,
     Balance,
     CdrRow,
     JournalLine,
@@ -21,6 +20,7 @@ from charging.ledger.model import (
     Snapshot,
     contents_digest,
 )
+from charging.ledger.promotions import is_money
 
 
 class Fault(StrEnum):
@@ -157,7 +157,7 @@ class AccountAudit:
             self._find(Fault.RESERVED_DIFFERS, name, f"stored {stored.reserved}, the journal gives {summed.reserved}")
         if max(abs(stored.posted), abs(stored.reserved)) > AMOUNT_MAX:
             self._find(Fault.BEYOND_LIMIT, name, f"posted {stored.posted}, reserved {stored.reserved}")
-        if stored.available < 0 and (name == CREDIT or name.startswith("bundle:")):
+        if stored.available < 0 and (is_money(name) or name.startswith("bundle:")):
             self._find(Fault.NEGATIVE, name, f"available is {stored.available}")
 
     def _check_session(self, session: str, stored: OpenSession | None) -> None:

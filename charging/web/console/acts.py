@@ -78,6 +78,20 @@ ACCOUNT_ACTS = (
         is_grave=True,
     ),
     Act(
+        "grant-credit",
+        "Give promotional credit",
+        Role.ADMIN,
+        ("amount", "last_day", "reason"),
+        "Give {subject} € {amount} of promotional credit through {last_day}, because: {reason}? A minus takes it back.",
+        "The promotional credit of {subject} was changed by € {amount}.",
+        lambda who, form: _order(
+            "POST",
+            ("accounts", who, "credit-grants"),
+            {name: form[name] for name in ("amount", "last_day", "reason")},
+        ),
+        is_grave=True,
+    ),
+    Act(
         "suspend",
         "Suspend",
         Role.SUPPORT,

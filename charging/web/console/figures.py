@@ -15,6 +15,7 @@ from charging.call.cdr import iso
 from charging.clock import MICROSECONDS
 from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, JournalLine
+from charging.ledger.promotions import money_in
 from charging.pricing.money import format_euro, parse_euro
 from charging.service.money import reason_shown
 from charging.service.privacy import cdr_shown
@@ -180,6 +181,8 @@ class JournalRow:
     """Of the last of them."""
     kind: str
     credit: str
+    promotional: str
+    """Empty: none."""
     free_seconds: int
     after: str
     """Posted credit after it."""
@@ -196,15 +199,15 @@ def journal_rows(lines: Sequence[JournalLine], posted: int) -> list[JournalRow]:
         of_one = list(group)
         newest, legs = of_one[0], [leg for line in of_one for leg in line.legs]
         credit = sum(leg.posted for leg in legs if leg.balance == CREDIT)
+        given = money_in(legs) - credit
         free = sum(leg.posted for leg in legs if leg.balance.startswith("bundle:"))
         kind = "charged" if newest.session else newest.kind
         reason = next((told for line in of_one if (told := reason_shown(line))), "")
         at, after = iso(newest.at_us), format_euro(posted)
         first, euro = of_one[-1].number, format_euro(credit)
-        session = newest.session or ""
-        rows.append(
-            JournalRow(first, newest.number, at, kind, euro, free, after, reason, session, newest.id, newest.actor)
-        )
+        session, promotional = newest.session or "", format_euro(given) if given else ""
+        amounts = euro, promotional, free, after
+        rows.append(JournalRow(first, newest.number, at, kind, *amounts, reason, session, newest.id, newest.actor))
         posted -= credit
     return rows
 

@@ -19,8 +19,10 @@ from charging.web.models import (
     BalanceOut,
     Correction,
     CreditedOut,
+    CreditGrant,
     FaxAddressMade,
     FaxAddressOut,
+    GivenOut,
     JournalLineOut,
     MinuteGrant,
     MinutesOut,
@@ -142,6 +144,23 @@ async def grant_minutes(
     made = granted(await service.money.grant_minutes(account, body.minutes, body.reason, idempotency_key, body.month))
     response.status_code = 201 if made.created else 200
     return MinutesOut.of(made)
+
+
+GIVEN_BEFORE: dict[int | str, dict[str, Any]] = {
+    200: {"model": GivenOut, "description": "the same was asked before; nothing was changed now"}
+}
+
+
+@router.post("/{account}/credit-grants", status_code=201, responses=GIVEN_BEFORE)
+async def grant_credit(
+    account: str, body: CreditGrant, service: TheService, response: Response, idempotency_key: IdempotencyKey
+) -> GivenOut:
+    """Give promotional credit with a last day, which pays before bought credit, or take it back, never below zero;
+    running calls can use it at once. 200: it was there already."""
+    amount = euro(body.amount)
+    given = granted(await service.gifts.give_credit(account, amount, body.last_day, body.reason, idempotency_key))
+    response.status_code = 201 if given.created else 200
+    return GivenOut.of(given)
 
 
 @router.post("/{account}/subscription-payments")

@@ -33,12 +33,13 @@ class Form(StrEnum):
 
 
 class StatementLineOut(BaseModel):
-    """One thing that changed the credit, or a call that free minutes paid."""
+    """One thing that changed the credit, or a call that free minutes or promotional credit paid."""
 
     at: Instant
-    kind: str = Field(description="call, voicemail, fax, top_up, correct or expire")
+    kind: str = Field(description="call, voicemail, fax, top_up, correct, expire, promotion or promotion_expired")
     amount: Euro = Field(description="negative: taken")
     balance: Euro = Field(description="posted credit after it")
+    promotional: Euro = Field(description="of promotional credit, which is in no balance here; negative: taken")
     free_seconds: int
     reason: str
     id: str = Field(description="the session's or the transfer's")
@@ -55,6 +56,7 @@ class StatementLineOut(BaseModel):
             kind=line.kind,
             amount=format_euro(line.credit),
             balance=format_euro(line.balance),
+            promotional=format_euro(line.promotional),
             free_seconds=line.free_seconds,
             reason=line.reason,
             id=line.id,
@@ -71,6 +73,16 @@ class FreeSecondsOfMonth(BaseModel):
     used: int
     expired: int
     left: int
+
+
+class PromotionalOfMonth(BaseModel):
+    """Promotional credit: a gift, so it is in no other sum here."""
+
+    opening: Euro
+    given: Euro = Field(description="less what was taken back")
+    used: Euro
+    expired: Euro
+    left: Euro
 
 
 class VatOfUsageOut(BaseModel):
@@ -101,6 +113,7 @@ class StatementOut(BaseModel):
     corrections: Euro
     expired: Euro
     free_seconds: FreeSecondsOfMonth
+    promotional: PromotionalOfMonth
     lines: list[StatementLineOut]
 
     @classmethod
@@ -119,6 +132,9 @@ class StatementOut(BaseModel):
             corrections=format_euro(statement.total("correct")),
             expired=format_euro(statement.total("expire")),
             free_seconds=FreeSecondsOfMonth(granted=free.granted, used=free.used, expired=free.expired, left=free.left),
+            promotional=PromotionalOfMonth(
+                **{name: format_euro(getattr(statement.promotional, name)) for name in PromotionalOfMonth.model_fields}
+            ),
             lines=[StatementLineOut.of(line) for line in statement.lines],
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from charging.call.model import Policy
 from charging.clock import MICROSECONDS
 from charging.ledger.bundles import grant
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer, bundle
+from charging.ledger.promotions import promo
 from charging.pricing.money import Rounding
 from charging.pricing.rate import Step
 from charging.service.quotes import Asked, Quotes
@@ -42,6 +43,8 @@ class Case:
     """Of the month's free seconds."""
     spent_today: int
     answered_us: int
+    gifts: dict[str, int] = field(default_factory=dict)
+    """Promotional credit by its last day."""
 
 
 @st.composite
@@ -80,6 +83,13 @@ def cases(draw: st.DrawFn) -> Case:
         credit=draw(st.sampled_from([0, 1, 3 * CENT, 10 * CENT, 25 * CENT, 100 * CENT])),
         used_free_s=draw(st.integers(0, free_seconds)),
         spent_today=draw(st.sampled_from([0, 4 * CENT])),
+        gifts=draw(
+            st.dictionaries(
+                st.sampled_from(["2026-11-30", "2026-12-04", "2026-12-05", "2027-01-31"]),
+                st.sampled_from([1, 3 * CENT, 8 * CENT + 7]),
+                max_size=3,
+            )
+        ),
         answered_us=edge_us - draw(st.sampled_from([0, 1, 40, 75, 4000])) * MICROSECONDS,
     )
 
@@ -94,6 +104,9 @@ async def begin(rig: Rig, case: Case) -> None:
         await rig.store.apply(grant("anna", month, plan.free_seconds, case.answered_us, "light"))
         used = Leg(bundle(month), -case.used_free_s)
         await rig.store.apply(Transfer("used", "anna", Kind.CORRECT, case.answered_us, (used,), reason="test"))
+    for last_day, amount in case.gifts.items():
+        gift = Leg(promo(last_day), amount)
+        await rig.store.apply(Transfer(f"gift/{last_day}", "anna", Kind.CORRECT, case.answered_us, (gift,), reason="x"))
     if case.spent_today and plan.max_credit_per_day is not None:
         day = datetime.fromtimestamp(case.answered_us / MICROSECONDS, ZONE).strftime("day:%Y-%m-%d")
         spent = Leg(day, -case.spent_today, floor=-plan.max_credit_per_day)
@@ -127,7 +140,8 @@ async def compare(case: Case) -> None:
         await rig.clock.advance(0.02)
         assert call.ended.is_set(), told
         assert [one["reason"] for one in rig.heard("call_cut")] == [told.ends]
-        assert case.credit - (await rig.balance(CREDIT)).posted == told.total
+        given = sum(case.gifts.values()) - sum([(await rig.balance(promo(day))).posted for day in case.gifts])
+        assert case.credit - (await rig.balance(CREDIT)).posted + given == told.total
 
 
 @given(cases())

@@ -1,0 +1,99 @@
+"""What an operator gives an account for a time, and takes back: promotional credit with an end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from charging.clock import Clock
+from charging.ledger.accounts import Status
+from charging.ledger.model import AMOUNT_MAX, Balance, Kind, Leg, Outcome, Transfer
+from charging.ledger.port import Store
+from charging.ledger.promotions import PROMOS_MAX, promo, usable
+from charging.pricing.money import format_euro
+from charging.service import text
+from charging.service.actor import actor
+from charging.service.changes import Changes
+from charging.service.money import apply_once, refused_of
+from charging.service.refusal import Code, Refused, closed_account, unknown_account
+from charging.tariff.tariff import Tariff
+
+AHEAD_MAX = timedelta(days=10 * 366)
+"""No gift lasts longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The transfer of a gift stands in the journal."""
+
+    transfer: str
+    created: bool
+    """``False``: it was there already, and nothing was changed now."""
+    last_day: date
+    amount: int
+    """Micro-euro; negative: taken back."""
+    left: Balance
+    """All that ends on that day, after it."""
+
+
+class Gifts:
+    """Gives and takes them."""
+
+    def __init__(
+        self, store: Store, tariff: Callable[[], Tariff], clock: Clock, funds_changed: Callable[[str], None]
+    ) -> None:
+        self._store = store
+        self._tariff = tariff
+        self._clock = clock
+        self._funds_changed = funds_changed
+        self._changes = Changes(store, clock)
+
+    async def give_credit(self, account: str, amount: int, last_day: date, reason: str, key: str) -> Given | Refused:
+        """Give promotional credit that can be spent through ``last_day`` in the operator's zone, once for each key, or
+        take it back (negative), never below zero. Running calls can use it at once. ``amount`` in micro-euro. Raises
+        LedgerUnavailable: ask again with the same key.
+        """
+        wrong = text.idempotency_key(key) or text.reason(reason) or _amount_refusal(amount)
+        if wrong is not None:
+            return wrong
+        now_us, name = self._clock.now().wall_us, promo(last_day.isoformat())
+        legs = (Leg(name, amount),)
+        transfer = Transfer(f"correct/{key}", account, Kind.CORRECT, now_us, legs, reason=reason.strip(), actor=actor())
+        refused = await self._refusal(account, name, last_day, gives=amount > 0)
+        if refused is not None:
+            return refused
+        applied = await apply_once(self._store, self._changes, transfer)
+        left = applied.balances.get(name, Balance())
+        match applied.outcome:
+            case Outcome.CREATED | Outcome.EXISTS as outcome:
+                self._funds_changed(account)
+                return Given(transfer.id, outcome is Outcome.CREATED, last_day, amount, left)
+            case Outcome.INSUFFICIENT:
+                most = f"at most the available {format_euro(left.available)} taken back"
+                return Refused(Code.INSUFFICIENT, f"found {format_euro(amount)}, expected {most}")
+        return refused_of(applied, transfer, key)
+
+    async def _refusal(self, account: str, name: str, last_day: date, *, gives: bool) -> Refused | None:
+        stored = await self._store.account(account)
+        if stored is None:
+            return unknown_account(account)
+        if stored.status is Status.CLOSED:
+            return closed_account(account)
+        today = self._tariff().day_of(self._clock.now().wall_us)
+        if not today <= last_day <= today + AHEAD_MAX:
+            found = f"found the last day {last_day}, expected one from {today} to {today + AHEAD_MAX}"
+            return Refused(Code.NOT_ALLOWED, found, "what has ended expires by itself", at="#/last_day")
+        ends = usable(await self._store.balances(account), today.isoformat())
+        if gives and name not in ends and len(ends) >= PROMOS_MAX:
+            days = ", ".join(one.removeprefix(promo("")) for one in ends)
+            found = f"found another end, expected one of {days}: an account has {PROMOS_MAX} at most at once"
+            return Refused(Code.NOT_ALLOWED, found, at="#/last_day")
+        return None
+
+
+def _amount_refusal(amount: int) -> Refused | None:
+    if 0 < abs(amount) <= AMOUNT_MAX:
+        return None
+    found = f"found {format_euro(amount)}, expected an amount that changes something"
+    return Refused(Code.INVALID, found, at="#/amount")
