@@ -306,6 +306,13 @@ RUN_BY |= dict.fromkeys(
 RUN_BY["charging account page-link alice"] = (
     "tests/integration/test_api_daemon.py::test_the_daemon_serves_who_has_a_token_also_after_a_restart"
 )
+RUN_BY |= dict.fromkeys(
+    (
+        'charging account grant-credit alice 5.00 --until 2026-12-31 --reason "welcome"',
+        'charging account grant-credit alice -5.00 --until 2026-12-31 --reason "given by mistake"',
+    ),
+    "tests/integration/test_cli_store.py::test_promotional_credit_is_given_shown_and_taken_back",
+)
 """By a test that types the same with its own paths and ports."""
 
 NOT_RUN = {

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import sqlite3
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,17 @@ async def test_a_first_hour_as_processes_of_their_own(place: Place) -> None:
     shown = await run_process("account", "show", "anna", env=env)
     assert "€ 25.00" in shown.out
     assert "\x1b" not in shown.out
+
+
+def test_promotional_credit_is_given_shown_and_taken_back(charging: Command, anna: str) -> None:
+    last_day = (date.today() + timedelta(days=30)).isoformat()  # noqa: DTZ011  the operator's day, or the one before
+    for amount, left in (("5.00", "5.00"), ("-1.50", "3.50")):
+        given = charging("account", "grant-credit", anna, amount, "--until", last_day, "--reason", "welcome", "--json")
+        assert (given.json["available"], given.json["last_day"]) == (left, last_day)
+    assert f"€ 3.50 through {last_day}" in charging("account", "show", anna).out
+    refused = charging("account", "grant-credit", anna, "-3.51", "--until", last_day, "--reason", "mistake")
+    assert (refused.code, "at most the available 3.50" in refused.problem) == (1, True)
+    assert "promo:" in charging("account", "journal", anna).out
 
 
 def test_an_account_shown_as_json_is_complete(charging: Command, anna: str) -> None:
