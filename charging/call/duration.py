@@ -22,7 +22,8 @@ def decide_duration(session: Session, box: BlackBoxRead, now_wall_us: int, polic
     used_ms, proof = _evidence(session, box, policy)
     billed_s = -(-max(0, used_ms - policy.answer_tolerance_ms) // 1000)
     overrun_s = max(0, billed_s - session.covered_s)
-    return Duration(used_ms, billed_s - overrun_s, overrun_s, proof, _ended_us(session, used_ms, proof, now_wall_us))
+    ended_us = _ended_us(session, box, used_ms, proof, now_wall_us)
+    return Duration(used_ms, billed_s - overrun_s, overrun_s, proof, ended_us)
 
 
 def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int, Proof]:
@@ -110,9 +111,14 @@ def _stamped_ms(session: Session) -> int | None:
     return max(0, (session.left_us - session.answered_us) // 1000)
 
 
-def _ended_us(session: Session, used_ms: int, proof: Proof, now_wall_us: int) -> int:
+def _ended_us(session: Session, box: BlackBoxRead, used_ms: int, proof: Proof, now_wall_us: int) -> int:
+    """By the events; a call of which none was heard ended when its record says, however late that is read: its CDR
+    belongs there, and the subscriber's year counts from there (R19)."""
     if session.left_us is not None and proof is not Proof.CLOCK_JUMP:
         return session.left_us
     if session.answered is not None and proof is not Proof.NEVER_ANSWERED:
         return session.start_us + used_ms * 1000
-    return session.ended.wall_us if session.ended is not None else now_wall_us
+    heard_us = session.ended.wall_us if session.ended is not None else now_wall_us
+    if box.ended_us is None:
+        return heard_us
+    return max(min(box.ended_us, heard_us), min(session.opened.wall_us, heard_us))

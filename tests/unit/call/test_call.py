@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
 from charging.ledger.model import bundle
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
@@ -332,6 +333,46 @@ async def test_daemon_away_when_the_call_ended_charges_it_after_its_restart(rig:
     await rig.clock.advance(10)
     assert (await rig.balance()).posted == 10 * EURO - 42 * SECOND
     assert await rig.reserved() == {}
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_r19_a_call_of_which_nothing_was_heard_ended_when_its_record_says(rig: Rig, *, answers: bool) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.ringing()
+    await rig.kill_daemon()
+    if answers:
+        rig.switch.answer(call.session)
+    await rig.clock.advance(42.1)
+    ended_us = rig.clock.now().wall_us
+    rig.switch.end(call.session)
+    rig.switch.deletes = False
+    await rig.clock.advance(3 * 86_400)
+    await rig.start_daemon()
+    await rig.clock.advance(10)
+    (row,) = await rig.store.cdrs()
+    assert (row.ended_us, json.loads(row.document)["billed_s"]) == (ended_us, 42 if answers else 0)
+    await rig.kill_daemon()  # another daemon finds the record, which is booked
+    await rig.start_daemon()
+    await rig.clock.advance(60)
+    assert not rig.heard("booking_contradicted")
+
+
+@pytest.mark.parametrize(("stamp_s", "kept_s"), [(-86_400, 0), (86_400, 40), (30, 30)])
+async def test_a_switch_whose_clock_is_wrong_puts_no_end_before_the_set_up_nor_after_it_was_heard_of(
+    rig: Rig, stamp_s: int, kept_s: int
+) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.ringing()
+    set_up_us = rig.clock.now().wall_us
+    await rig.kill_daemon()
+    rig.switch.answer(call.session)
+    await rig.clock.advance(40)
+    record = BlackBoxRead(True, "ANSWER", 40_000, by_leg=True, ended_us=set_up_us + stamp_s * 1_000_000)
+    await rig.hang_up_unrecorded(call, record)
+    await rig.start_daemon()
+    await rig.clock.advance(10)
+    (row,) = await rig.store.cdrs()
+    assert row.ended_us == set_up_us + kept_s * 1_000_000
 
 
 async def test_answer_missed_by_a_dead_daemon_is_inferred_from_the_countdown(rig: Rig) -> None:
