@@ -3,6 +3,7 @@ sessions as they are stored, does his own sums, and holds them to what the switc
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ class Inspector:
 
     def __init__(self, city: City) -> None:
         self._city = city
-        self._looks = 0
+        self._lines = hashlib.sha256()
 
     async def look(self) -> None:
         """What must hold at every moment."""
@@ -84,8 +85,8 @@ class Inspector:
             allowed_us = (paid_s + 1 + LATE_S) * MICRO + OVERSHOOT_MS * 1000
             assert call.deadline_mono_us - call.answered.mono_us <= allowed_us, (stored.id, "may talk unpaid", paid_s)
 
-    async def close(self) -> None:
-        """What must hold when all is over."""
+    async def close(self) -> str:
+        """What must hold when all is over; a digest of every journal line."""
         assert await self._city.store.sessions() == [], "every session closes"
         cdrs = {row.session: json.loads(row.document) for row in await self._city.store.cdrs(limit=1_000_000)}
         accounts = {account: await self._read(account) for account in self._city.credited}
@@ -95,6 +96,7 @@ class Inspector:
         for caller in self._city.callers:
             self._check_call(caller, cdrs)
         self._check_messages(cdrs)
+        return self._lines.hexdigest()
 
     async def _read(self, account: str) -> Account:
         books = Account()
@@ -102,6 +104,7 @@ class Inspector:
         async for line in self._city.store.journal(account):
             assert line.number == number + 1, (account, "a gap in the journal", line.number)
             number = line.number
+            self._lines.update(f"{account} {line.id} {line.digest} {line.at_us}\n".encode())
             for leg in line.legs:
                 books.posted[leg.balance] += leg.posted
                 books.reserved[leg.balance] += leg.reserved

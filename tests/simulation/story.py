@@ -78,6 +78,8 @@ class Outcome:
     counts: dict[str, int]
     talked_ms: int
     violation: str = ""
+    books: str = ""
+    """A digest of every journal line."""
 
 
 def drawn(seed: int, steps: int = 80) -> Story:
@@ -240,7 +242,7 @@ def _edit(city: City, step: Step) -> None:
 async def _told(story: Story, store: Callable[[FakeClock], Store]) -> Outcome:
     city = City(story.setting, story.seed, store)
     inspector = Inspector(city)
-    violation = ""
+    violation = books = ""
     try:
         await city.begin()
         for step in story.steps:
@@ -249,20 +251,20 @@ async def _told(story: Story, store: Callable[[FakeClock], Store]) -> Outcome:
             city.check_lives()
             await inspector.look()
         await city.end()
-        await inspector.close()
+        books = await inspector.close()
     except AssertionError as error:
         violation = str(error) or repr(error)
     finally:
         await city.close()
     talked_ms = sum(one.talked.true_ms for one in city.callers if one.talked is not None)
-    return Outcome(dict(city.counts), talked_ms, violation)
+    return Outcome(dict(city.counts), talked_ms, violation, books)
 
 
 def run(story: Story, store: Callable[[FakeClock], Store] = MemoryStore) -> Outcome:
     """Tell a story on a ledger of its own; each time the same."""
     names = random.Random(story.seed)
     with (
-        patch("secrets.token_hex", lambda size: f"{names.getrandbits(8 * size):0{2 * size}x}"),
+        patch("charging.engine.desk.token", lambda size: names.randbytes(size).hex()),
         patch("charging.engine.sessions.AUDIT_S", story.setting.audit_s),
         patch("charging.engine.sessions.AUDIT_MAX_S", story.setting.audit_s),
         patch("charging.engine.sessions.HOUSEKEEPING_S", story.setting.audit_s),
