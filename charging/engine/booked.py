@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Container
+from itertools import islice
 
 from charging.engine.findings import Booked
 
@@ -26,6 +27,7 @@ class BookedRecords:
     def __init__(self) -> None:
         self._keys: dict[str, None] = {}
         self._ordered: set[str] = set()
+        """Since the last look."""
         self._unread: OrderedDict[str, Booked] = OrderedDict()
 
     def add_unread(self, key: str, booked: Booked) -> None:
@@ -50,11 +52,12 @@ class BookedRecords:
         """The black box holds these: keys that are not among them are gone. How many are there although they were
         ordered deleted; 0 is as it should be."""
         self._keys = {key: None for key in self._keys if key in boxes}
-        self._ordered &= self._keys.keys()
-        return len(self._ordered)
+        left = len(self._ordered & self._keys.keys())
+        self._ordered.clear()
+        return left
 
     def to_delete(self) -> list[str]:
-        """The next to order deleted, oldest first."""
-        keys = list(self._keys)[:DELETE_AT_ONCE_MAX]
+        """The next to order deleted, oldest first: what was ordered since the last look is not named again."""
+        keys = list(islice((key for key in self._keys if key not in self._ordered), DELETE_AT_ONCE_MAX))
         self._ordered.update(keys)
         return keys

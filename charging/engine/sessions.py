@@ -23,7 +23,7 @@ from charging.call.told import SessionReasserted
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine import told
 from charging.engine.alarms import Alarms
-from charging.engine.booked import BookedRecords
+from charging.engine.booked import DELETE_AT_ONCE_MAX, BookedRecords
 from charging.engine.closed import ClosedRecords
 from charging.engine.findings import Findings, Kind, booked_unread, contradiction, noted
 from charging.engine.looker import Looker, switch_said
@@ -54,7 +54,12 @@ HOUSEKEEPING_MAX_S = 120
 """The same, while the switch does not obey."""
 
 BOOKED_A_TURN_MAX = 200
-"""Records that no session waits for, of one such look: each is some questions to the ledger."""
+"""Records that no session waits for, of one such look, which are some questions to the ledger each."""
+
+DELETE_ORDERS_MAX = 20
+DELETE_PAUSE_S = 1
+"""Orders to delete after one look, and between two of them: more records a second than calls can be decided, so that a
+stranger who rings and rings leaves no more in the switch than is taken out."""
 
 CLOCK_WATCH_S = 1
 
@@ -337,9 +342,16 @@ class Registry:
 
     async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
         """Records of sessions that are closed have been booked, but for messages that the dialplan's fallback took, and
-        what contradicts a booking. So many a turn: there may be very many, and calls need the ledger meanwhile."""
+        what contradicts a booking. So many a turn: there may be very many, and calls need the ledger meanwhile. Of a
+        call that never got a session, and has left no message, there is nothing to ask the ledger."""
         rest = [key async for key in in_turns(boxes) if self._is_nobodys(key) and self._is_over(key)]
-        for key in islice(rest, BOOKED_A_TURN_MAX):
+        asked = []
+        async for key in in_turns(rest):
+            if key.startswith(NO_SESSION) and not boxes[key].message_stored:
+                self._booked.add(key)
+            else:
+                asked.append(key)
+        for key in islice(asked, BOOKED_A_TURN_MAX):
             if not await self._book_left_over(key, boxes[key]):
                 return
 
@@ -477,23 +489,31 @@ class Registry:
             try:
                 if not self.leads() or await self._housekeep():
                     wait_s = HOUSEKEEPING_S
+                await self._delete_booked()
             except SwitchError as error:
                 self._observe(told.MaintenancePostponed(str(error)))
 
     async def _housekeep(self) -> bool:
-        """Book what the switch noted of calls that no session waits for, and have it delete what is booked; whether it
-        has deleted all that it was to delete before. Raises SwitchError."""
+        """Book what the switch noted of calls that no session waits for; whether it has deleted all that it was to
+        delete before. Raises SwitchError."""
         boxes = await self._black_boxes()
         self._seen = frozenset(boxes)
         left = self._booked.seen(boxes)
         if [key async for key in in_turns(boxes) if key not in self._looked_through and self._is_nobodys(key)]:
             await self._restore()
         await self._book_the_rest(boxes)
-        if keys := self._booked.to_delete():
-            await self._switch.delete_records(keys)
         if left:
             self._observe(told.RecordsNotDeleted(left))
         return not left
+
+    async def _delete_booked(self) -> None:
+        """Have the switch delete what is booked, some at a time. Raises SwitchError."""
+        for _ in range(DELETE_ORDERS_MAX):
+            if not self.leads() or not (keys := self._booked.to_delete()):
+                return
+            await self._switch.delete_records(keys)
+            if len(keys) == DELETE_AT_ONCE_MAX:
+                await self._pause(DELETE_PAUSE_S)
 
     def _is_nobodys(self, key: str) -> bool:
         return key not in self._runners and key not in self._booked
