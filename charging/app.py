@@ -26,7 +26,14 @@ from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging import __version__
 from charging.app_notices import Notices
-from charging.app_surroundings import accepted_of, mail_trouble, missing_prompts, unusable_fax_folder, wrong_templates
+from charging.app_surroundings import (
+    accepted_of,
+    mail_trouble,
+    missing_prompts,
+    spool_free,
+    unusable_fax_folder,
+    wrong_templates,
+)
 from charging.app_switch import switch_of
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
@@ -45,6 +52,7 @@ from charging.engine.observer import MeteredMail, MeteredObserver
 from charging.engine.overload import LoadWatch
 from charging.engine.ports import Observer
 from charging.engine.sessions import Registry
+from charging.engine.spool import SpoolWatch
 from charging.errors import ChargingError, LedgerError
 from charging.fax import sandbox
 from charging.fax.desk import FaxDesk
@@ -107,6 +115,7 @@ class Engine:
     """``None``: the switch is played."""
     registry: Registry
     load: LoadWatch
+    spool: SpoolWatch
     lease: LeaseKeeper
     sources: Sources
     agi: AgiServer
@@ -211,10 +220,8 @@ def _observer(metrics: Metrics, notices: Notices | None, papers: DocumentFolder 
 
 def build(config: Config, clock: Clock | None = None) -> Engine:
     """Wire a daemon. Raises ConfigError for a tariff file that is wrong."""
-    clock = clock or SystemClock()
-    metrics = Metrics(__version__)
-    settings = config.settings
-    health = LedgerHealth()
+    clock, metrics = clock or SystemClock(), Metrics(__version__)
+    settings, health = config.settings, LedgerHealth()
     store = _store(config, clock, metrics, health)
     tariff = TariffInForce(settings.tariff, metrics, clock, accepted_of(settings))
     notices = _notices(config, store, tariff, clock, metrics)
@@ -237,6 +244,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     _count_sessions(metrics, registry)
     decisions = _decisions(config, store, clock, metrics)
     load = LoadWatch(clock, observe, metrics.loop_lag_seconds.observe)
+    spool = SpoolWatch(clock, observe, spool_free)
     desk = Desk(
         store=store,
         tariff=tariff.current,
@@ -249,6 +257,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         missed=nobody_is_told if notices is None else notices.missed,
         keep=decisions.keep,
         overloaded=lambda: load.is_overloaded,
+        has_room=lambda: spool.has_room,
     )
     sources = Sources(settings.agi.allow, settings.switch.ami.host)
     agi = _agi(config, clock, metrics, desk, sources)
@@ -256,7 +265,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     telephones = Telephones(desk, switch, clock) if isinstance(switch, PlayedSwitch) else None
     time = ProvenTime(store, clock, metrics.expiry_held.set)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
-    calls = link, control, registry, load, lease, sources, agi, fax
+    calls = link, control, registry, load, spool, lease, sources, agi, fax
     rest = caretaker, decisions, notices, Supervisor(), telephones
     return Engine(config, clock, metrics, store, health, tariff, *calls, *rest)
 
@@ -389,6 +398,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
     duties: dict[str, Coroutine[Any, Any, None]] = {
         "registry": engine.registry.run(),
         "load-watch": engine.load.run(),
+        "spool-watch": engine.spool.run(),
         "lease": engine.lease.run(engine.registry),
         "ami-link": engine.follow_switch(),
         "switch-address": engine.sources.watch(engine.clock),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -31,8 +32,18 @@ PROMPTS = tuple(
     f"{language}/{prompt}.wav" for language in Language for prompt in (PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW)
 )
 """What subscribers hear in a call (R17), under the folder of the prompts."""
+SPOOL = Path("/var/spool/asterisk/voicemail")
+"""Asterisk's own, and Debian's."""
 MAIL_S = 5
 """How long a mail server may take to say that it is there."""
+
+
+def spool_free() -> int | None:
+    """How many bytes are free where the switch keeps messages; ``None``: that is on another machine."""
+    try:
+        return shutil.disk_usage(SPOOL).free
+    except OSError:
+        return None
 
 
 def accepted_of(settings: Settings) -> Accepted:

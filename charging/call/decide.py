@@ -60,6 +60,8 @@ class Reason(StrEnum):
     """The switch is about to be restarted, and the operator turns new calls away: the carrier may try another way."""
     OVERLOADED = "overloaded"
     """The daemon is behind with the calls that run: the carrier may try another way."""
+    NO_ROOM = "no_room"
+    """Voicemail was due, and the switch's disk for it is nearly full."""
     TOO_MANY_CALLS = "too_many_calls"
     """The plan's limit of calls at once."""
     DAY_LIMIT = "day_limit"
@@ -162,6 +164,14 @@ Busy, that forward fails, and its caller comes to voicemail once."""
 
 DRAINING = Turned(Decision.REJECT, Reason.DRAINING)
 OVERLOADED = Turned(Decision.REJECT, Reason.OVERLOADED)
+
+
+def without_voicemail(outcome: Turned) -> Turned:
+    """What becomes of a call where no message can be taken, for want of room: it is not answered. Of one that credit
+    would have forwarded the subscriber is told as ever (R13)."""
+    if outcome.decision is Decision.VOICEMAIL or (outcome.sells_voicemail and outcome.reason is not Reason.NO_CREDIT):
+        return Turned(Decision.REJECT, Reason.NO_ROOM)
+    return replace(outcome, sells_voicemail=False) if outcome.sells_voicemail else outcome
 
 
 def is_returned(

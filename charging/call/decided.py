@@ -253,6 +253,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "the daemon was behind with the calls that ran, and turned new ones away",
         "see `charging_loop_lag_seconds`: the machine is too small, or something else keeps it busy",
     ),
+    Reason.NO_ROOM: (
+        "voicemail was due, and the switch's disk for messages is nearly full",
+        "make room on the disk of /var/spool/asterisk/voicemail, or give it one of its own",
+    ),
     Reason.TOO_MANY_CALLS: (
         "as many calls of the account ran as its plan allows at once",
         "`charging calls --account ACCOUNT` shows those that run; `calls_at_once` of the plan is the limit",

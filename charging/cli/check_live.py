@@ -6,8 +6,9 @@ import asyncio
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
+from charging.app_surroundings import SPOOL
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.numbers import scaled, whole
 from charging.asterisk.probe import Found
@@ -23,7 +24,6 @@ from charging.settings import Config
 from charging.tasks import end
 
 LOOK_TIMEOUT_S = 40
-SPOOL = Path("/var/spool/asterisk/voicemail")
 SPOOL_BYTES_A_S = 20_000
 """A message in the three formats of Debian's voicemail.conf: wav49, gsm, and wav with 16,000."""
 MESSAGES, CALL_S = 100, 600

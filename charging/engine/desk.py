@@ -31,6 +31,7 @@ from charging.call.decide import (
     obstacle,
     refused,
     turned,
+    without_voicemail,
 )
 from charging.call.decided import Decided, Fallback, Notes, Turn
 from charging.call.events import AnswerDoubtful, ForwardFailed
@@ -113,10 +114,11 @@ class Desk:
         missed: Callable[[MissedCall], Awaitable[None]] = nobody_is_told,
         keep: Callable[[Decided], None] = lambda _decided: None,
         overloaded: Callable[[], bool] = lambda: False,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         """``missed`` is given calls that are not answered for want of credit. The caller waits until it returns: it
         must do so soon, whatever happens. ``keep`` is given every decision, and must not wait. While ``overloaded``,
-        new calls are turned away."""
+        new calls are turned away; while the switch ``has_room`` for no message, none is taken."""
         self._store = store
         self._tariff = tariff
         self._registry = registry
@@ -128,6 +130,7 @@ class Desk:
         self._missed = missed
         self._keep = keep
         self._overloaded = overloaded
+        self._has_room = has_room
 
     async def incoming(self, request: IncomingCall) -> Answer:
         """Decide over a new call, and reserve what it needs. Raises Unproven, LedgerError, or LinkDown where the
@@ -159,6 +162,8 @@ class Desk:
         )
         if not isinstance(decided, Turned):
             return self._forwarded(decided, found.number)
+        if not self._has_room():
+            decided = without_voicemail(decided)
         voicemail = await self._sell_voicemail(request, found, decided, called.balances, notes)
         if voicemail is not None:
             return self._to_paid_voicemail(voicemail, found.number)
@@ -182,6 +187,8 @@ class Desk:
         subscriber = await self._subscriber(number)
         notes.belongs_to(number, subscriber)
         outcome = subscriber if isinstance(subscriber, Turned) else turned(Reason.FORWARD_FAILED, subscriber)
+        if not self._has_room():
+            outcome = without_voicemail(outcome)
         sells = isinstance(subscriber, Subscriber) and outcome.sells_voicemail
         if runner is None:
             # The daemon that leads gives the money back when the caller's channel ends; it alone can sell a message.

@@ -171,6 +171,13 @@ class OverloadEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolHasRoom:
+    """Messages are taken again."""
+
+    free_mb: int
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseLost:
     """Another daemon ticks the switch, or may."""
 
@@ -204,12 +211,20 @@ Warnings = (
     | DrainEnded
     | OverloadBegun
     | OverloadEnded
+    | SpoolHasRoom
     | LeaseLost
     | LeaseNotRenewed
     | LeaseNotReleased
 )
 
 # --- errors: a person should look ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFull:
+    """The disk for voicemail is nearly full: no message is taken."""
+
+    free_mb: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +296,7 @@ Errors = (
     | BookingContradicted
     | LedgerFailed
     | ClockJumped
+    | SpoolFull
 )
 
 

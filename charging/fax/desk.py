@@ -50,7 +50,7 @@ class FaxWish:
     number: str = ""
     """The sender's number; empty: the account's first."""
     by_mail: bool = False
-    """Whether it came by mail, from somebody who has not logged in: then it counts towards the plan's credit a day."""
+    """Whether it came by mail, from someone who has not logged in: then it counts towards the plan's credit a day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,12 +30,12 @@ WARNINGS = (
     "extension_refused lease_lost lease_not_released lease_not_renewed ledger_not_reached left_message_too_old "
     "leg_replaced maintenance_postponed moved_call_cut newer_version_read overdue_call_cut overload_begun "
     "overload_ended records_not_deleted records_of_another_switch "
-    "switch_failed tick_postponed transfer_cut transfer_followed unpaid_channel_seen"
+    "spool_has_room switch_failed tick_postponed transfer_cut transfer_followed unpaid_channel_seen"
 )
 ERRORS = (
     "booking_contradicted clock_jumped event_contradicted ledger_failed leg_without_session mailbox_overflowed "
     "quota_overrun session_lost session_reasserted session_reasserted_short session_unreadable "
-    "sessions_not_restored unexpected_event_met"
+    "sessions_not_restored spool_full unexpected_event_met"
 )
 
 

@@ -1,4 +1,4 @@
-"""A fax by mail comes from somebody who has not logged in: it counts towards the plan's credit a day."""
+"""A fax by mail comes from someone who has not logged in: it counts towards the plan's credit a day."""
 
 from __future__ import annotations
 

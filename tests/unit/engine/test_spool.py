@@ -1,0 +1,75 @@
+"""Strangers cannot fill the switch's disk with messages: while little is free nobody is sent to voicemail."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.call.decide import Decision, Reason, Turned, without_voicemail
+from charging.engine import told
+from charging.engine.desk import Desk
+from charging.engine.spool import FULL_BYTES, ROOM_BYTES, SpoolWatch
+from charging.ledger.accounts import Account, Number
+from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
+
+
+def watch(rig: Rig, heard: list[told.Told]) -> SpoolWatch:
+    return SpoolWatch(rig.clock, lambda what, _session=None: heard.append(what), lambda: None)
+
+
+def with_room(rig: Rig, has_room: bool) -> Desk:
+    rig.desk._has_room = lambda: has_room
+    return rig.desk
+
+
+async def test_it_is_full_below_one_mark_has_room_from_another_on_and_says_each_once() -> None:
+    async with make_rig() as rig:
+        heard: list[told.Told] = []
+        spool = watch(rig, heard)
+        seen = []
+        for free in (FULL_BYTES, FULL_BYTES - 1, FULL_BYTES - 2, ROOM_BYTES - 1, ROOM_BYTES, FULL_BYTES):
+            spool.saw(free)
+            seen.append(spool.has_room)
+        assert seen == [True, False, False, False, True, True]
+        assert heard == [told.SpoolFull(499), told.SpoolHasRoom(600)]
+
+
+async def test_where_the_spool_is_another_machines_nothing_is_said_of_it() -> None:
+    async with make_rig() as rig:
+        heard: list[told.Told] = []
+        spool = watch(rig, heard)
+        spool.saw(None)
+        assert (spool.has_room, heard) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("has_room", "decision", "reason"), [(True, "voicemail", "no_credit"), (False, "reject", "no_room")]
+)
+async def test_while_the_disk_is_nearly_full_no_message_is_taken(has_room: bool, decision: str, reason: str) -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=0)
+        with_room(rig, has_room)
+        answer = await rig.ring()
+        assert (answer.decision, answer.reason) == (decision, reason)
+
+
+async def test_who_can_be_forwarded_is_whatever_the_disk_and_a_failed_forward_leaves_no_message() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        with_room(rig, False)
+        call = await rig.ringing()
+        rig.switch.fail(call.session, "BUSY")
+        answer = await rig.desk.unanswered(call.session, "BUSY")
+        assert (answer.decision, answer.reason) == ("reject", "no_room")
+        assert (await rig.balance()).available == 10 * EURO
+
+
+async def test_r13_no_money_is_held_for_a_message_and_who_had_none_is_told_of_his_call() -> None:
+    async with make_rig() as rig:
+        await rig.store.put_account(Account("anna", "free"))
+        await rig.store.put_number(Number(NUMBER, "anna"))
+        with_room(rig, False)
+        answer = await rig.ring()
+        assert (answer.decision, answer.reason, answer.session) == ("reject", "no_room", None)
+    poor = Turned(Decision.REJECT, Reason.NO_CREDIT, sells_voicemail=True)
+    assert without_voicemail(poor) == Turned(Decision.REJECT, Reason.NO_CREDIT)
+    assert without_voicemail(poor).is_missed
