@@ -144,6 +144,9 @@ def hangup(
 def list_cdrs(
     ctx: typer.Context,
     account: str | None = typer.Option(None, "--account", help="Only this account's.", show_default=False),
+    number: str | None = typer.Option(None, "--number", help="Only this subscriber's number.", show_default=False),
+    caller: str | None = typer.Option(None, "--caller", help="Only from this caller.", show_default=False),
+    service: str | None = typer.Option(None, "--service", help="forward, voicemail or fax.", show_default=False),
     since: str | None = typer.Option(None, "--since", help="A day or time: ended then or later.", show_default=False),
     until: str | None = typer.Option(None, "--until", help="A day or time: ended before it.", show_default=False),
     limit: int | None = typer.Option(None, "--limit", min=1, help="At most so many.", show_default=False),
@@ -154,7 +157,8 @@ def list_cdrs(
     if as_csv and as_json:
         raise typer.BadParameter("choose one of --csv and --json")
     with connected(options(ctx).settings()) as client:
-        rows = client.items("/cdrs", {"account": account, "since": since, "until": until}, limit)
+        sought = {"account": account, "number": number, "caller": caller, "service": service}
+        rows = client.items("/cdrs", {**sought, "since": since, "until": until}, limit)
         if as_csv:
             show_csv(rows, CSV_COLUMNS)
         elif as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, StrictBool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, StrictBool, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -29,7 +29,14 @@ T = TypeVar("T")
 
 Text = Annotated[str, Field(max_length=500)]
 Euro = Annotated[str, Field(description="euro, a decimal string such as 12.50", examples=["12.50"])]
-Instant = Annotated[str, Field(description="ISO 8601, UTC", examples=["2026-11-21T12:00:00.000+00:00"])]
+Instant = Annotated[
+    str,
+    Field(
+        description="ISO 8601, UTC",
+        examples=["2026-11-21T12:00:00.000+00:00"],
+        json_schema_extra={"format": "date-time"},
+    ),
+]
 
 
 class Body(BaseModel):
@@ -563,5 +570,48 @@ class BalanceOut(BaseModel):
         )
 
 
-Cdr = dict[str, Any]
+class _CdrMembers(BaseModel):
+    """What a call, a message or a fax has left when it was over. Which members there are depends on the service; a
+    record that cannot be read has three."""
+
+    model_config = ConfigDict(title="Cdr", extra="allow")
+
+    session: str
+    account: str
+    service: Annotated[str, Field(description="forward, voicemail or fax")] = ""
+    number: Annotated[str, Field(description="the subscriber's")] = ""
+    caller: Annotated[str, Field(description="empty: withheld or unknown")] = ""
+    withheld: bool = False
+    target: Annotated[str, Field(description="where it was forwarded, or faxed, to")] = ""
+    plan: str = ""
+    switch: str = ""
+    destination: Annotated[str, Field(description="the tariff's name for the target's; of a call")] = ""
+    reason: Annotated[str, Field(description="what paid the first second; of a message: why it was no call")] = ""
+    dial_status: str = ""
+    set_up: Instant = ""
+    answered: Instant | None = None
+    ended: Instant = ""
+    billed_s: Annotated[int, Field(description="seconds that are charged")] = 0
+    cut: Annotated[str | None, Field(description="why we ended it; null: one of the parties did")] = None
+    free_seconds: Annotated[dict[str, int], Field(description="by month")] = {}
+    messages: Annotated[int, Field(description="of a voicemail: stored ones")] = 0
+    pages: Annotated[int, Field(description="of a fax: those that were confirmed")] = 0
+    document_pages: Annotated[int, Field(description="of a fax: all")] = 0
+    page_price: Euro = ""
+    cost: Euro = ""
+    unreadable: Annotated[bool, Field(description="nothing else is known")] = False
+
+
+def _cdr_schema() -> dict[str, Any]:
+    schema = _CdrMembers.model_json_schema()
+    for member in schema["properties"].values():
+        member.pop("default", None)
+    return schema
+
+
+Cdr = Annotated[dict[str, Any], WithJsonSchema(_cdr_schema())]
 """A CDR, as `charging.call.cdr` writes it."""
+
+
+class CdrPage(Page[Cdr]):
+    """Some CDRs."""

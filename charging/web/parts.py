@@ -16,7 +16,7 @@ from charging.clock import MICROSECONDS
 from charging.pricing.money import parse_euro
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
-from charging.web.forms import AMOUNT, CDR_CURSOR, DECISION_CURSOR, EXACT_AMOUNT, MOMENT
+from charging.web.forms import AMOUNT, CDR_CURSOR, DECISION_CURSOR, EXACT_AMOUNT, MOMENT, NUMBER
 from charging.web.models import Page
 from charging.web.problem import Refusal
 
@@ -87,6 +87,35 @@ Moment = Annotated[
     str | None, Query(max_length=40, description="a day or a time", json_schema_extra={"pattern": MOMENT})
 ]
 AccountFilter = Annotated[str | None, Query(max_length=500)]
+NumberFilter = Annotated[
+    QueryNumber | None,
+    Query(max_length=500, description="the subscriber's, in any form", json_schema_extra={"pattern": NUMBER}),
+]
+CallerFilter = Annotated[
+    QueryNumber | None,
+    Query(max_length=500, description="who called, in any form", json_schema_extra={"pattern": NUMBER}),
+]
+
+
+def e164(service: Service, number: str) -> str:
+    """A telephone number in its one form. Refuses the request where it is none."""
+    normal = service.tariff().normalise(number)
+    if normal is None:
+        raise Refusal(Refused(Code.INVALID, f"found {number[:40]!r}, expected a telephone number"))
+    return normal
+
+
+def parties(service: Service, number: str | None, caller: str | None) -> Callable[[str, str], bool]:
+    """Whether a call of a subscriber's number and a caller is one that is asked for. Refuses the request where a
+    filter is no telephone number."""
+    ours = None if number is None else e164(service, number)
+    theirs = None if caller is None else e164(service, caller)
+    tariff = service.tariff()
+
+    def are_wanted(of: str, by: str) -> bool:
+        return ours in (None, of) and (theirs is None or theirs in (by, tariff.normalise(by)))
+
+    return are_wanted
 
 
 def page(rows: Sequence[Row], limit: int, out: Callable[[Row], Out], cursor: Callable[[Row], str]) -> Page[Out]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -15,28 +16,39 @@ from charging.service.decisions import Sought
 from charging.service.privacy import cdr_shown
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
-from charging.web.forms import ABOUT, DECISION_CURSOR, NUMBER, REASON
-from charging.web.models import CallOut, Cdr, DecisionOut, Page
+from charging.web.forms import ABOUT, DECISION_CURSOR, REASON
+from charging.web.models import CallOut, Cdr, CdrPage, DecisionOut, Page
 from charging.web.parts import (
     ROWS_MAX_BESIDE_CALLS,
     AccountFilter,
+    CallerFilter,
     CdrCursor,
     Cursor,
     DecisionCursor,
     Limit,
     Moment,
-    QueryNumber,
+    NumberFilter,
     TheService,
     bad_cursor,
     cdr_cursor,
     cdr_place,
     page,
+    parties,
     span,
     wall_us,
 )
 from charging.web.problem import Refusal, granted
 
 router = APIRouter(tags=["calls"])
+
+
+class Served(StrEnum):
+    """What a CDR can be of."""
+
+    FORWARD = "forward"
+    VOICEMAIL = "voicemail"
+    FAX = "fax"
+
 
 ABOUT_US = 5 * 60 * MICROSECONDS
 """Before and after a time that a customer remembers."""
@@ -46,22 +58,27 @@ ABOUT_US = 5 * 60 * MICROSECONDS
 async def list_calls(
     service: TheService,
     account: AccountFilter = None,
+    number: NumberFilter = None,
+    caller: CallerFilter = None,
     limit: Annotated[int, Query(ge=1, le=ROWS_MAX_BESIDE_CALLS, description="rows in a page")] = 100,
     cursor: Cursor = None,
 ) -> Page[CallOut]:
     """Open calls, in the order in which they began; of one ``account`` all at once, of everyone by the page. A page
     may have fewer than ``limit`` items, or none, though more follow: only ``next`` tells that."""
+    are_wanted, following = parties(service, number, caller), None
     if account is not None:
         granted(await service.accounts.get(account))
-        return Page(items=[CallOut.of(view) for view in await service.calls.of(account)])
-    views, following = await service.calls.page(cursor or "", limit)
-    return Page(items=[CallOut.of(view) for view in views], next=following)
+        views = await service.calls.of(account)
+    else:
+        views, following = await service.calls.page(cursor or "", limit)
+    found = [CallOut.of(view) for view in views]
+    return Page(items=[one for one in found if are_wanted(one.number, one.caller)], next=following)
 
 
 @router.get("/decisions")
 async def list_decisions(
     service: TheService,
-    number: Annotated[QueryNumber | None, Query(max_length=500, json_schema_extra={"pattern": NUMBER})] = None,
+    number: NumberFilter = None,
     account: AccountFilter = None,
     since: Moment = None,
     until: Moment = None,
@@ -113,12 +130,17 @@ async def hang_up(
 async def list_cdrs(
     service: TheService,
     account: AccountFilter = None,
+    number: NumberFilter = None,
+    caller: CallerFilter = None,
+    service_name: Annotated[Served | None, Query(alias="service", description="left out: all")] = None,
     since: Moment = None,
     until: Moment = None,
     limit: Limit = 100,
     cursor: CdrCursor = None,
-) -> Page[Cdr]:
-    """CDRs by end of call, oldest first; from ``since`` on, before ``until``."""
+) -> CdrPage:
+    """CDRs by end of call, oldest first; from ``since`` on, before ``until``. With a ``number``, a ``caller`` or a
+    ``service`` a page may have fewer than ``limit`` items, or none, though more follow: only ``next`` tells that."""
+    are_wanted = parties(service, number, caller)
     since_us, until_us = span(service, since, until)
     rows = granted(
         await service.cdrs(
@@ -129,7 +151,13 @@ async def list_cdrs(
             limit=limit + 1,
         )
     )
-    return page(rows, limit, cdr_of, lambda row: cdr_cursor(row.ended_us, row.session))
+    found = page(rows, limit, cdr_of, lambda row: cdr_cursor(row.ended_us, row.session))
+
+    def is_wanted(cdr: Cdr) -> bool:
+        is_served = service_name in (None, cdr.get("service"))
+        return is_served and are_wanted(str(cdr.get("number", "")), str(cdr.get("caller", "")))
+
+    return CdrPage(items=[one for one in found.items if is_wanted(one)], next=found.next)
 
 
 @router.get("/cdrs/{session}")
