@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, StrictBool, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, StrictBool
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -568,50 +568,3 @@ class BalanceOut(BaseModel):
             ),
             calls=[CallOut.of(call) for call in view.calls],
         )
-
-
-class _CdrMembers(BaseModel):
-    """What a call, a message or a fax has left when it was over. Which members there are depends on the service; a
-    record that cannot be read has three."""
-
-    model_config = ConfigDict(title="Cdr", extra="allow")
-
-    session: str
-    account: str
-    service: Annotated[str, Field(description="forward, voicemail or fax")] = ""
-    number: Annotated[str, Field(description="the subscriber's")] = ""
-    caller: Annotated[str, Field(description="empty: withheld or unknown")] = ""
-    withheld: bool = False
-    target: Annotated[str, Field(description="where it was forwarded, or faxed, to")] = ""
-    plan: str = ""
-    switch: str = ""
-    destination: Annotated[str, Field(description="the tariff's name for the target's; of a call")] = ""
-    reason: Annotated[str, Field(description="what paid the first second; of a message: why it was no call")] = ""
-    dial_status: str = ""
-    set_up: Instant = ""
-    answered: Instant | None = None
-    ended: Instant = ""
-    billed_s: Annotated[int, Field(description="seconds that are charged")] = 0
-    cut: Annotated[str | None, Field(description="why we ended it; null: one of the parties did")] = None
-    free_seconds: Annotated[dict[str, int], Field(description="by month")] = {}
-    messages: Annotated[int, Field(description="of a voicemail: stored ones")] = 0
-    pages: Annotated[int, Field(description="of a fax: those that were confirmed")] = 0
-    document_pages: Annotated[int, Field(description="of a fax: all")] = 0
-    page_price: Euro = ""
-    cost: Euro = ""
-    unreadable: Annotated[bool, Field(description="nothing else is known")] = False
-
-
-def _cdr_schema() -> dict[str, Any]:
-    schema = _CdrMembers.model_json_schema()
-    for member in schema["properties"].values():
-        member.pop("default", None)
-    return schema
-
-
-Cdr = Annotated[dict[str, Any], WithJsonSchema(_cdr_schema())]
-"""A CDR, as `charging.call.cdr` writes it."""
-
-
-class CdrPage(Page[Cdr]):
-    """Some CDRs."""

@@ -16,8 +16,9 @@ from charging.service.decisions import Sought
 from charging.service.privacy import cdr_shown
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
+from charging.web.cdr_models import Cdr, CdrPage
 from charging.web.forms import ABOUT, DECISION_CURSOR, REASON
-from charging.web.models import CallOut, Cdr, CdrPage, DecisionOut, Page
+from charging.web.models import CallOut, DecisionOut, Page
 from charging.web.parts import (
     ROWS_MAX_BESIDE_CALLS,
     AccountFilter,

@@ -14,8 +14,9 @@ from charging.pricing.money import format_euro
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
 from charging.service.statements import Line, Part, Statement, VatOfUsage
+from charging.web.cdr_models import Cdr
 from charging.web.forms import MONTH
-from charging.web.models import Cdr, Euro, Instant
+from charging.web.models import Euro, Instant
 from charging.web.parts import TheService
 from charging.web.problem import granted
 
