@@ -16,7 +16,7 @@ FIGURES ?= .cache/bench-daemon.json
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs fuzz bench bench-live costs soak doors format lock wheel deb install sbom audit recordings pictures prompts venv clean
+.PHONY: help demo test test-all lint docs fuzz bench bench-live costs soak mutants doors format lock wheel deb install sbom audit recordings pictures prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -70,6 +70,9 @@ MINUTES ?= 60
 
 soak: venv ## days of a simulated city with every fault, by fresh seeds, for MINUTES (60); what fails is told in a few lines
 	$(PYTHON) -m tests.simulation --minutes $(MINUTES)
+
+mutants: venv ## plants 160 mistakes, one after another: the quick tests must find each
+	$(PYTHON) -m tests.mutants --at-once $(WORKERS)
 
 doors: venv ## how many files a newcomer opens to follow six walks through the program
 	@$(PYTHON) -m tests.benchmarks.doors

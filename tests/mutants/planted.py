@@ -1,0 +1,48 @@
+"""The list of planted mistakes: `planted.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+LIST = Path(__file__).with_name("planted.yaml")
+
+ROOMS = {
+    "charging/pricing": ("tests/unit/pricing", "tests/unit/whatif", "tests/unit/call"),
+    "charging/call": ("tests/unit/call", "tests/unit/engine", "tests/unit/fax", "tests/unit/service"),
+    "charging/engine": ("tests/unit/engine", "tests/unit/call"),
+    "charging/ledger": ("tests/contract", "tests/unit/ledger", "tests/unit/call"),
+    "charging/service": ("tests/unit/service", "tests/unit/notify"),
+}
+"""Which tests must find a mistake in which folder."""
+
+
+class Mistake(NamedTuple):
+    """One mistake."""
+
+    file: str
+    """From the project's root."""
+    so: str
+    """What a customer or an operator would meet."""
+    was: str
+    becomes: str
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """Those of its room."""
+        return ROOMS[self.file.rpartition("/")[0]]
+
+    def planted_in(self, text: str) -> str:
+        """The file's text with the mistake. Raises ValueError where the list is older than the file."""
+        if (found := text.count(self.was)) != 1:
+            raise ValueError(f"{self.file}: {self.so}: its text stands there {found} times; mend {LIST.name}")
+        return text.replace(self.was, self.becomes)
+
+
+def mistakes() -> list[Mistake]:
+    """All of them."""
+    listed = yaml.safe_load(LIST.read_text(encoding="utf-8"))
+    return [Mistake(file, one["so"], one["was"], one["is"]) for file, many in listed.items() for one in many]

@@ -1,0 +1,33 @@
+"""The list of planted mistakes fits the program as it is; `make mutants` plants them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mutants.planted import ROOMS, ROOT, Mistake, mistakes
+
+LISTED = mistakes()
+
+
+@pytest.mark.parametrize("file", sorted({one.file for one in LISTED}))
+def test_each_mistake_can_be_planted(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    for one in LISTED:
+        if one.file == file:
+            compile(one.planted_in(text), file, "exec")
+
+
+def test_the_list_is_long_and_each_of_it_is_another() -> None:
+    assert len(LISTED) >= 100
+    assert len({(one.file, one.so) for one in LISTED}) == len(LISTED)
+
+
+def test_every_folder_with_mistakes_has_tests() -> None:
+    assert {one.file.rpartition("/")[0] for one in LISTED} == ROOMS.keys()
+    assert all((ROOT / folder).is_dir() for tests in ROOMS.values() for folder in tests)
+
+
+@pytest.mark.parametrize("text", ["nothing of it", "was was"])
+def test_a_mistake_that_does_not_fit_the_file_any_more_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match=r"mend planted\.yaml"):
+        Mistake("charging/call/cdr.py", "so", "was", "is").planted_in(text)
