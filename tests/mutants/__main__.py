@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.mutants.planted import ROOT, Mistake, mistakes
 
-PYTEST = ("-m", "pytest", "-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not long and not asterisk")
+PYTEST = ("-m", "pytest", "-q", "-x", "-p", "no:randomly", "-m", "not long and not asterisk")
 LEFT_OUT = "redis or cluster or sentinel"
 """Their scripts are not in the list, and their servers take their time."""
 LONGEST_S = 900
