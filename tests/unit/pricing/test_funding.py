@@ -154,6 +154,15 @@ def test_a_holiday_is_a_holiday_and_no_day_of_the_week() -> None:
     assert costs(one, 120, start_us=at("2026-12-24T23:59")) == [6 * CENT + 2 * CENT]
 
 
+def test_the_night_that_begins_on_a_holiday_is_the_holidays_to_its_end() -> None:
+    christmas = date(2026, 12, 25)  # a Friday
+    one = rate(bands=(night(days=frozenset({7})),), holidays=frozenset({christmas}))
+    assert costs(one, 60, start_us=at("2026-12-25T03:00")) == [60_000], "Thursday's night"
+    assert costs(one, 60, start_us=at("2026-12-26T03:00")) == [30_000]
+    fridays = replace(one, bands=(night(days=frozenset({4})),))
+    assert costs(fridays, 60, start_us=at("2026-12-26T03:00")) == [60_000]
+
+
 @pytest.mark.parametrize(("start", "expected"), [("2026-03-29T01:59:00", 90_000), ("2026-10-25T02:29:00", 90_000)])
 def test_the_local_clock_decides_when_summer_time_comes_and_goes(start: str, expected: int) -> None:
     """02:30 is skipped in March: the band begins at 03:00. In October it comes twice: 02:29, 02:30 … 02:59, 02:00."""
