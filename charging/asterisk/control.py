@@ -7,7 +7,7 @@ ActionTimeout, ActionRefused); "that channel is gone" is an expected outcome and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import chain
 
@@ -39,6 +39,7 @@ KEY_ENDS = "0123456789abcdefghijklmnopqrstuvwxyz.-"
 """What a record's key can end with (capitals count as small letters). Session ids end with sixteen of them, the unique
 ids of calls without a session with ten: a part is a sixteenth of all, or a tenth."""
 STATUS_VARIABLES = f"{variables.SESSION},{variables.LEG},{variables.SWITCH},TIMEOUT(absolute)"
+ALONE_VARIABLES = f"{STATUS_VARIABLES},{variables.ANSWERED},{variables.NOW}"
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +74,8 @@ class ChannelStatus:
     """Until the switch cuts it; ``None`` where it has no deadline."""
     seconds_since_creation: int
     """Not since answer."""
+    since_answer_ms: int | None = None
+    """Of a forwarded leg that was asked about alone, by the switch's clock; ``None``: not known."""
     is_doubtful: bool = False
     """A stranger has written into what the switch says of this channel: only the session is known, and that it is."""
 
@@ -191,7 +194,7 @@ class CallControl:
     async def status_of(self, uid: str) -> ChannelStatus | None:
         """One channel, asked for by itself: nothing that stands in another's caller id can be in the answer. ``None``
         where it is gone."""
-        fields = {"Channel": uid, "Variables": STATUS_VARIABLES, "AllVariables": "false"}
+        fields = {"Channel": uid, "Variables": ALONE_VARIABLES, "AllVariables": "false"}
         try:
             reply = await self._link.action("Status", fields, list_end="StatusComplete")
         except ActionRefused as error:
@@ -200,7 +203,8 @@ class CallControl:
             raise
         if reply.suspects:
             raise ActionRefused("a stranger has written into what the switch says of this channel")
-        return next((status for status in map(channel_status, reply.events) if status.uid == uid), None)
+        found = next((entry for entry in reply.events if entry.get("Uniqueid") == uid), None)
+        return None if found is None else replace(channel_status(found), since_answer_ms=_since_answer_ms(found))
 
     async def black_box(self) -> dict[str, BlackBoxRecord]:
         """All records of ended calls that have not been deleted, by key.
@@ -289,6 +293,11 @@ def doubtful_statuses(suspects: Iterable[AmiMessage]) -> Iterator[ChannelStatus]
     sessions = (assigned([each], variables.SESSION) for one in suspects for each in one.all("Variable"))
     for session in dict.fromkeys(filter(None, sessions)):
         yield ChannelStatus("", "", session, "", "", "", "", None, 0, is_doubtful=True)
+
+
+def _since_answer_ms(entry: AmiMessage) -> int | None:
+    answered_ms, now_ms = (scaled(entry.variable(name), 3) for name in (variables.ANSWERED, variables.NOW))
+    return None if answered_ms is None or now_ms is None else max(0, now_ms - answered_ms)
 
 
 def channel_status(entry: AmiMessage) -> ChannelStatus:

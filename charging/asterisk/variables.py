@@ -49,6 +49,11 @@ PHASE_FALLBACK = "fallback"
 PHASE_UNDIALLED = "undialled"
 """The dialplan's word for a fax that it has not dialled: the order came too late, or named no number."""
 
+ANSWERED = "CHARGING_ANSWERED"
+"""When the forwarded leg answered: seconds since the epoch with three decimals, by the switch's clock."""
+NOW = "STRFTIME(,UTC,%s.%3q)"
+"""The same of now: a function that the dialplan and ``Status`` evaluate."""
+
 LEG_CALLER = "caller"
 LEG_CALLEE = "callee"
 

@@ -33,6 +33,8 @@ class Leg:
     """Answered."""
     time_left_ms: int | None
     """Until the switch cuts the channel; ``None``: no deadline."""
+    since_answer_ms: int | None = None
+    """Of the forwarded leg, asked about alone: by the switch's wall clock, as its record will; ``None``: not known."""
 
 
 @dataclass(frozen=True, slots=True)

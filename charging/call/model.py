@@ -230,6 +230,8 @@ class Session:
 
     enforced_s: int = 0
     """Seconds after the answer at which the switch will cut, as far as we know."""
+    ahead: Annotated[bool, VOLATILE] = False
+    """Whether the record does not know what has paid for those seconds: until the next tick has asked for the money."""
     doubtful_s: tuple[int, ...] = ()
     """Later ones that it was told since, without our having heard whether it obeyed; the last few."""
     warned: bool = False

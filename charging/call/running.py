@@ -71,9 +71,6 @@ DEADLINE_TOLERANCE_MS = 1000
 DOUBTFUL_MAX = 8
 """So many orders of unknown outcome are remembered."""
 
-LOST_TICKS_MAX = 3
-"""So many of a call's last ticks may be missing from its record after a fail-over of a shared ledger."""
-
 BRIDGE_LEFT_GRACE_S = 2
 """Between leaving the bridge and the channel's end, before the switch is asked whether the call is over."""
 
@@ -203,8 +200,10 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         proven_ms=max(session.proven_ms, session.elapsed_ms(event.asked_mono_us)),
         check_mono_us=_overdue_at(session, context),
     )
-    if session.elapsed_ms(context.now.mono_us) > (session.covered_s + context.policy.backstop_s) * 1000:
+    if context.now.mono_us > _overdue_at(session, context):
         return _cut_overdue(alive, event, context)
+    if session.ahead:
+        return Step(alive)  # the tick that is due finds out how far the money goes
     misplaced = alive.deadline_due or _misplaced(alive, event.callee, event.asked_mono_us)
     enforced = replace(alive, enforced_s=session.covered_s, doubtful_s=())
     after = _deadline(replace(alive, deadline_due=False), context) if misplaced else Step(enforced)
@@ -245,10 +244,10 @@ def _not_answered(session: Session, context: Context) -> Step:
 
 
 def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
-    """Find out when the call was answered: the switch counts down to the second that it was given last, or to the one
-    before where that order did not reach it. Its answer was true at some moment since the question: the latest is
-    taken, for nobody is cut too early. Where a later second fits our own reckoning, ticks were lost, and no clock is
-    wrong. Only our monotonic reading moves: prices go by the time of day."""
+    """Find out when the call was answered. Our own reckoning holds where the switch agrees with it: by its countdown to
+    a second that the record knows it was given, or by how long ago the leg answered. Else a clock is wrong, and the
+    switch's word holds. Its answer was true at some moment since the question: the latest is taken, for nobody is cut
+    too early. Only our monotonic reading moves: prices go by the time of day."""
     assert session.answered is not None, "a running call was answered"
     due_now = replace(session, anchored=True, tick_mono_us=context.now.mono_us)
     told_us = min(context.now.mono_us, asked_mono_us + DEADLINE_TOLERANCE_MS * 1000)
@@ -256,22 +255,32 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
     left_ms = callee.time_left_ms
     if left_ms is None:
         return Step(due_now)
-    policy = context.policy
-    lost = range(1, LOST_TICKS_MAX + 1) if policy.is_shared else ()
     given = (session.covered_s, session.enforced_s, *session.doubtful_s)
-    fitting = [
-        second
-        for second in (*given, *(session.covered_s + ticks * policy.tick_s for ticks in lost))
-        if abs(second * 1000 - left_ms - mine_ms) <= policy.clock_jump_ms
-    ]
+    jump_ms = context.policy.clock_jump_ms
+    fitting = [second for second in given if abs(second * 1000 - left_ms - mine_ms) <= jump_ms]
     if fitting:
         return Step(replace(due_now, enforced_s=fitting[0]))
-    known_alive = [second for second in given if second * 1000 - left_ms >= session.proven_ms - DEADLINE_TOLERANCE_MS]
-    enforced_s = min(known_alive or given, key=lambda second: abs(second * 1000 - left_ms - mine_ms))
-    its_ms = enforced_s * 1000 - left_ms
+    since_ms = callee.since_answer_ms
+    if since_ms is None:
+        its_ms, enforced_s = _counted(session, given, left_ms, mine_ms)
+    else:
+        its_ms = min(since_ms, since_ms - session.stepped_us // 1000, key=lambda one: abs(one - mine_ms))
+        enforced_s = (its_ms + left_ms + 500) // 1000
+        # Counting to a later second than it knows, the record is old: a fail-over lost ticks, or a copy came back.
+        due_now = replace(due_now, ahead=enforced_s > session.covered_s)
+        if abs(its_ms - mine_ms) <= jump_ms:
+            return Step(replace(due_now, enforced_s=enforced_s))
     answered = Instant(told_us - its_ms * 1000, session.answered.wall_us)
     moved = replace(due_now, answered=answered, enforced_s=enforced_s)
     return Step(moved, (Tell(told.AnswerMoved(mine_ms - its_ms)),))
+
+
+def _counted(session: Session, given: tuple[int, ...], left_ms: int, mine_ms: int) -> tuple[int, int]:
+    """How long the call has lasted by the countdown alone, and to which of the seconds that were ``given`` it counts:
+    what there is from a dialplan that does not say when the leg answered."""
+    known_alive = [second for second in given if second * 1000 - left_ms >= session.proven_ms - DEADLINE_TOLERANCE_MS]
+    second = min(known_alive or given, key=lambda one: abs(one * 1000 - left_ms - mine_ms))
+    return second * 1000 - left_ms, second
 
 
 def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
@@ -329,7 +338,8 @@ def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step
 
 
 def _overdue_at(session: Session, context: Context) -> int:
-    return session.at(session.covered_s + context.policy.backstop_s).mono_us
+    deadline_s = session.enforced_s if session.ahead else session.covered_s
+    return session.at(deadline_s + context.policy.backstop_s).mono_us
 
 
 def _deadline(session: Session, context: Context) -> Step:
@@ -530,7 +540,7 @@ def _replan(session: Session, context: Context) -> Step:
 
 def _after_money(session: Session, context: Context) -> Step:
     """The deadline follows the money; a warning that was given may be given again once the end is far (R22)."""
-    session = _looks_again(session, context)
+    session = _looks_again(replace(session, ahead=False) if session.ahead else session, context)
     commands: tuple[Command, ...] = ()
     left_ms = session.covered_s * 1000 - session.elapsed_ms(context.now.mono_us)
     if session.warned and (session.short is not Short.MONEY or left_ms > context.policy.warn_before_s * 1000):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -172,6 +173,23 @@ async def test_the_status_tells_both_legs_and_what_is_left(lab: Lab, engine: Eng
     assert 25_000 < (legs["callee"].time_left_ms or 0) <= 30_000
     assert legs["callee"].bridge_id == legs["caller"].bridge_id != ""
     assert legs["callee"].uid == engine.callee_uid()
+
+
+async def test_the_forwarded_leg_asked_alone_says_how_long_ago_it_answered(lab: Lab, engine: Engine) -> None:
+    """By the clock by which its record is written, which is this machine's."""
+    await engine.bridged(lab, mobile.answers())
+    asked_us = time.time_ns() // 1000
+    callee = await engine.control.status_of(engine.callee_uid())
+    told_us = time.time_ns() // 1000
+    answered_us = engine.of(DialEnded)[-1].at_us
+    assert callee is not None
+    assert callee.since_answer_ms is not None
+    assert answered_us is not None
+    assert (asked_us - answered_us) // 1000 - 500 < callee.since_answer_ms < (told_us - answered_us) // 1000 + 500
+    caller = next(one for one in await engine.control.statuses() if one.leg == "caller")
+    alone = await engine.control.status_of(caller.uid)
+    assert alone is not None
+    assert alone.since_answer_ms is None, "only the forwarded leg has answered to be paid for"
 
 
 async def test_a_record_is_read_and_deleted_by_the_dialplan(lab: Lab, engine: Engine) -> None:

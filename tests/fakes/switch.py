@@ -70,6 +70,8 @@ class FakeSwitch:
         self.hung_up: list[str] = []
         self.note: Callable[[str, BlackBoxRead], BlackBoxRead | None] = lambda _session, record: record
         """What the black box gets of a call that ends; ``None``: nothing."""
+        self.tells_since = True
+        """Whether a leg that is asked about says how long ago it answered; older dialplans do not."""
         self.asked_alone = 0
         """How often someone asked about a session's channels by themselves."""
         self.dialled = "+31201234567"
@@ -237,7 +239,8 @@ class FakeSwitch:
     def _legs(self, call: FakeCall, now: Instant) -> Legs:
         up = call.answered is not None
         left = None if call.deadline_mono_us is None else (call.deadline_mono_us - now.mono_us) // 1000
-        callee = Leg(call.callee_uid, bridged=up, up=up, time_left_ms=left) if call.callee_alive else None
+        since_ms = call.answered_ms(now) if up and self.tells_since else None
+        callee = Leg(call.callee_uid, up, up, left, since_ms) if call.callee_alive else None
         return Legs(Leg(call.caller_uid, bridged=up, up=up, time_left_ms=None), callee)
 
     def _count_down(self, call: FakeCall, mono_us: int) -> None:

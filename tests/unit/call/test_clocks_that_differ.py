@@ -128,6 +128,78 @@ async def test_ticks_that_a_fail_over_lost_are_not_taken_for_a_clock_that_is_wro
         assert (await rig.balance()).posted == 10 * EURO - 152 * SECOND
 
 
+@pytest.mark.parametrize("policy", [Policy(), SHARED], ids=["alone", "shared"])
+@pytest.mark.parametrize("away_s", [7, 60, 400], ids=["within the record", "at its end", "long after it"])
+async def test_an_older_copy_of_the_ledger_charges_a_running_call_for_all_that_it_lasts(
+    away_s: int, policy: Policy
+) -> None:
+    """R3, R23: a ledger is restored under a call, to which a later daemon has given deadlines that the copy does not
+    know, at seconds that no tick of ours falls on. No clock is wrong: the leg says when it answered."""
+    store = FaultyStore(random.Random(1))
+    async with make_rig(policy, store=store) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        await rig.clock.advance(62)
+        store.remember()
+        await rig.kill_daemon()
+        await rig.clock.advance(11)
+        await rig.start_daemon()
+        await rig.clock.advance(away_s)
+        await rig.kill_daemon()
+        store.fail_over()
+        await rig.start_daemon()
+        await rig.clock.advance(5)
+        assert not call.ended.is_set()
+        assert (await rig.balance()).posted <= 10 * EURO - (73 + away_s) * SECOND, "charged at once for what it lasted"
+        await rig.clock.advance(195.1)
+        await rig.hang_up(call)
+        await rig.clock.advance(10)
+        assert not rig.heard("answer_moved")
+        booked = await cdr(rig)
+        assert (booked["billed_s"], booked["proof"], booked["overrun_s"]) == (273 + away_s, "black_box", 0)
+        assert (await rig.balance()).posted == 10 * EURO - (273 + away_s) * SECOND
+
+
+async def test_an_older_copy_pays_for_no_more_than_there_is_and_the_call_ends() -> None:
+    """R23: the ledger that was given up had paid for the deadline that the switch still has; the copy can not."""
+    store = FaultyStore(random.Random(1))
+    async with make_rig(store=store) as rig:
+        await rig.subscriber(credit=300 * SECOND)
+        call = await rig.talking()
+        await rig.clock.advance(62)
+        store.remember()
+        await rig.credit(1000 * SECOND, "second")
+        await rig.clock.advance(500)
+        await rig.kill_daemon()
+        store.fail_over()
+        await rig.start_daemon()
+        await rig.clock.advance(10)
+        assert call.ended.is_set()
+        booked = await cdr(rig)
+        assert (booked["billed_s"], booked["overrun_s"] > 200) == (300, True)
+        assert (await rig.balance()).posted == 0
+
+
+async def test_a_dialplan_that_does_not_say_when_the_leg_answered_is_believed_by_its_countdown() -> None:
+    """Older ones do not: a call whose record is too old for its deadline is charged for less, and that is told."""
+    store = FaultyStore(random.Random(1))
+    async with make_rig(store=store) as rig:
+        rig.switch.tells_since = False
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        await rig.clock.advance(62)
+        store.remember()
+        await rig.clock.advance(180)
+        await rig.kill_daemon()
+        store.fail_over()
+        await rig.start_daemon()
+        await rig.clock.advance(60.1)
+        assert not call.ended.is_set()
+        await rig.hang_up(call)
+        await rig.clock.advance(10)
+        assert [fields["by_ms"] for fields in rig.heard("answer_moved")] == [180_000]
+
+
 @asynccontextmanager
 async def stopped(rig: Rig) -> AsyncIterator[None]:
     """The daemon is stopped meanwhile; what the switch has said then comes at once, and in order."""
