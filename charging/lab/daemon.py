@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx
 
@@ -57,6 +57,23 @@ logs:
 """
 
 
+class Begun(Protocol):
+    """A process that was begun: what is used of asyncio's."""
+
+    @property
+    def returncode(self) -> int | None:
+        """``None`` while it runs; that of a signal is negative."""
+
+    def send_signal(self, signal: int) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    async def wait(self) -> int:
+        """Until it has ended; its return code."""
+
+
 class DaemonProcess:
     """``charging run`` on a lab's switch."""
 
@@ -83,7 +100,7 @@ class DaemonProcess:
         self.log = folder / "daemon.log"
         self.tariff = folder / "tariff.yaml"
         self._lab = lab
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Begun | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self.tariff.write_text(tariff)
         self.settings = folder / "charging.yaml"
@@ -127,17 +144,7 @@ class DaemonProcess:
         Raises:
             LabError: it ended, or is not ready in time; with the end of its log.
         """
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *DIE_WITH_OWNER,
-                str(os.getpid()),
-                *self.program,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self.environment,
-                start_new_session=True,
-            )
+        self._process = await self._begin()
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 while not await self._is_ready(wait_for_switch):  # noqa: ASYNC110 - another process has no Event for us
@@ -148,6 +155,19 @@ class DaemonProcess:
         except asyncio.CancelledError:
             await self.kill()
             raise
+
+    async def _begin(self) -> Begun:
+        with self.log.open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *DIE_WITH_OWNER,
+                str(os.getpid()),
+                *self.program,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                start_new_session=True,
+            )
 
     async def _is_ready(self, wait_for_switch: bool) -> bool:
         assert self._process is not None, "started"

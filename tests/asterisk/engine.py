@@ -22,6 +22,7 @@ from charging.ledger.bundles import grant
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer, bundle
 from charging.ledger.sqlite.store import SqliteStore
 from charging.pricing.money import parse_euro
+from tests.asterisk.warm_daemon import WarmDaemon
 
 NUMBER = "+31850000001"
 SECOND = 1_000
@@ -181,7 +182,7 @@ async def engine(
     :class:`tests.fakes.relay.Relay` in between. ``prepare`` may change what is laid down, before the daemon starts.
     """
     settings = {**POLICY, **policy}
-    daemon = DaemonProcess(lab, folder / "daemon", tariff(price), settings, ami_port=ami_port, agi_port=agi_port)
+    daemon = WarmDaemon(lab, folder / "daemon", tariff(price), settings, ami_port=ami_port, agi_port=agi_port)
     store = SqliteStore(daemon.ledger)
     await store.open()
     try:

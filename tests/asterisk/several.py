@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from charging.lab import Call, CallState, Lab, mobile
-from charging.lab.daemon import DaemonProcess
 from charging.lab.ports import free_port
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.books.verify import verify
@@ -19,6 +18,7 @@ from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.pricing.money import parse_euro
 from tests.asterisk.engine import NUMBER, SECOND, Engine, tariff
+from tests.asterisk.warm_daemon import WarmDaemon
 
 POLICY = {"tick_s": 2, "horizon_s": 12, "warn_before_s": 5, "setup_timeout_s": 2, "black_box_wait_s": 2}
 LEASE_S = 4
@@ -36,7 +36,7 @@ class Site:
     @contextlib.asynccontextmanager
     async def daemon(self, lab: Lab, name: str, switch: str = "lab", ami_port: int = 0) -> AsyncIterator[Engine]:
         """A daemon of this name, which leads or stands by as it comes. The one called ``two`` has ports of its own."""
-        daemon = DaemonProcess(
+        daemon = WarmDaemon(
             lab,
             self._folder / name,
             tariff(),

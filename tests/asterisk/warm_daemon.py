@@ -1,0 +1,87 @@
+"""The daemon, begun by a process that has imported the program already.
+
+To import it is nearly all that a start costs, a second of CPU, and each of some five hundred tests starts one. What
+runs is the same: `charging run` with arguments, environment, session and log of its own. The command itself, as an
+operator starts it, is in test_cli_run, test_demo, test_laid_down, test_ways_in and the stories.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from charging.lab.daemon import Begun, DaemonProcess
+
+COLD = (sys.executable, "-m", "charging")
+PR_SET_PDEATHSIG = 1
+
+_WARM = multiprocessing.get_context("forkserver")
+_WARM.set_forkserver_preload(["charging.app", "charging.cli.daemon"])
+
+
+class WarmDaemon(DaemonProcess):
+    """See the module. A daemon whose ``program`` a test has changed is started like any other."""
+
+    async def _begin(self) -> Begun:
+        if self.program[: len(COLD)] != COLD:
+            return await super()._begin()
+        arguments = self.program[len(COLD) :]
+        process = _WARM.Process(target=_charging, args=(arguments, dict(self.environment), self.log), daemon=True)
+        process.start()
+        return _Warm(process)
+
+
+class _Warm:
+    """It, as asyncio shows a process."""
+
+    def __init__(self, process: multiprocessing.context.ForkServerProcess) -> None:
+        self._process = process
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, signal: int) -> None:
+        if self.returncode is None:
+            assert self._process.pid is not None
+            os.kill(self._process.pid, signal)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._process.sentinel, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(self._process.sentinel)
+        self._process.join()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
+
+
+def _charging(arguments: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
+    """In the new process: what starting the command anew would have made of it."""
+    from charging.cli import main
+
+    os.setsid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing outlives whoever began it
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    with log.open("ab") as stream:
+        for number in (1, 2):
+            os.dup2(stream.fileno(), number)
+    sys.argv = ["charging", *arguments]
+    sys.exit(main())
