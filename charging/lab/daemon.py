@@ -61,6 +61,9 @@ class Begun(Protocol):
     """A process that was begun: what is used of asyncio's."""
 
     @property
+    def pid(self) -> int: ...
+
+    @property
     def returncode(self) -> int | None:
         """``None`` while it runs; that of a signal is negative."""
 

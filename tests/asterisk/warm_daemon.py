@@ -45,13 +45,17 @@ class _Warm:
         self._process = process
 
     @property
+    def pid(self) -> int:
+        assert self._process.pid is not None, "started"
+        return self._process.pid
+
+    @property
     def returncode(self) -> int | None:
         return self._process.exitcode
 
     def send_signal(self, signal: int) -> None:
         if self.returncode is None:
-            assert self._process.pid is not None
-            os.kill(self._process.pid, signal)
+            os.kill(self.pid, signal)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
