@@ -29,12 +29,14 @@ from charging.tariff.tariff import Price, RateTable, Tariff, TopUps
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import DESTINATIONS, EURO
 from tests.fakes.switch import FakeCall, FakeSwitch
+from tests.simulation import faxes
 from tests.simulation.machine import LEASE_S, Daemon
 
 ACCOUNTS = 12
 TARGETS = ("+31612345678", "+31687654321")
 PLANS = ("light", "pro", "free")
 MESSAGE_PRICE = 100_000
+FAX_PAGE = 80_000
 AGI_S = 2.5
 """How long the dialplan waits for one daemon."""
 BOOKED_WITHIN_S = 900
@@ -131,7 +133,7 @@ def tariff_of(setting: Setting, edition: int) -> Tariff:
         region="NL",
         plans=MappingProxyType(plans),
         destinations=DESTINATIONS,
-        tables={"table": RateTable("table", {"nl_mobile": Price(steps, connect_fee=rates.fee)})},
+        tables={"table": RateTable("table", {"nl_mobile": Price(steps, connect_fee=rates.fee)}, fax_page=FAX_PAGE)},
         top_ups=TopUps(EURO // 100, ()),
     )
 
@@ -160,6 +162,7 @@ class City:
         self.clock = CityClock(setting.start)
         self.clock.at_work = lambda: any(one is not None and one.ledger.busy for one in self.daemons)
         self.store = store(self.clock)
+        self.office = faxes.Office(self)
         self.edition = 0
         self._tariffs = [tariff_of(setting, edition) for edition in range(len(setting.rates))]
         self.switches = [FakeSwitch(self.clock) for _ in range(setting.switches)]
@@ -247,6 +250,7 @@ class City:
             chance=self.chance,
             counts=self.counts,
             lease_s=self.setting.lease_s,
+            fax=lambda one: self.office.desk(one, switch),
         )
         daemon.start()
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.simulation.city import MESSAGE_PRICE, Caller, City
+from tests.simulation.city import FAX_PAGE, MESSAGE_PRICE, Caller, City
 
 TOLERANCE_MS = 200
 OVERSHOOT_MS = 50
@@ -96,6 +96,7 @@ class Inspector:
         for caller in self._city.callers:
             self._check_call(caller, cdrs)
         self._check_messages(cdrs)
+        self._check_faxes(cdrs)
         return self._lines.hexdigest()
 
     async def _read(self, account: str) -> Account:
@@ -195,3 +196,19 @@ class Inspector:
         lost = {word.split()[1] for one in self._city.callers if one.lost for word in one.messages}
         for key, why in stored.items():
             assert why != "sold" or key in lost or charged[key], (key, "a message was sold and never charged")
+
+    def _check_faxes(self, cdrs: dict[str, Any]) -> None:
+        """R3: of each document that was handed in one fax is dialled at most, and the pages that its receiver has are
+        charged, no others."""
+        sent = self._city.office.sent
+        for session, cdr in cdrs.items():
+            if cdr["service"] != "fax":
+                continue
+            assert session in sent or not cdr["pages"], (session, "pages are charged that nobody has sent")
+            assert micro(cdr["cost"]) == cdr["pages"] * FAX_PAGE, (session, cdr["pages"], "pages cost", cdr["cost"])
+        for session, fax in sent.items():
+            assert session in cdrs, (session, "nobody has charged this fax", fax)
+            got = 0 if fax.lost or not fax.dialled else fax.confirmed
+            assert cdrs[session]["pages"] == got, (session, "pages charged", cdrs[session]["pages"], "of", fax)
+        dialled = Counter("-".join(session.split("-")[:2]) for session, fax in sent.items() if fax.dialled)
+        assert all(times == 1 for times in dialled.values()), ("a document was sent twice", dialled)

@@ -25,6 +25,7 @@ from charging.engine.ports import Legs, Look, PromptResult
 from charging.engine.sessions import Registry
 from charging.engine.told import Told, UnexpectedEventMet, name_of
 from charging.errors import LedgerUnavailable, LinkDown, SwitchError
+from charging.fax.desk import FaxDesk
 from charging.ledger.port import Store
 from charging.service.caretaker import Caretaker
 from charging.service.live import RegistryCalls
@@ -219,52 +220,57 @@ class SwitchLine:
             self._proven = self._clock.now().mono_us
         return self._proven
 
-    async def _reach(self) -> None:
+    async def reach(self) -> None:
+        """Raises LinkDown where an order or a question does not get through."""
         await self._process.turn()
-        if not self.is_up or (self.disobeys and self._chance.random() < self.disobeys):
+        if not self.is_up or self.forgets():
             self._counts["order lost"] += 1
             raise LinkDown
 
+    def forgets(self) -> bool:
+        """Whether this one is lost: on its way, or its answer."""
+        return bool(self.disobeys) and self._chance.random() < self.disobeys
+
     async def is_asking(self, caller_uid: str, proof: str) -> bool:
-        await self._reach()
+        await self.reach()
         return await self._switch.is_asking(caller_uid, proof)
 
     async def is_rehearsal(self, caller_uid: str) -> bool:
-        await self._reach()
+        await self.reach()
         return await self._switch.is_rehearsal(caller_uid)
 
     async def look(self) -> Look:
-        await self._reach()
+        await self.reach()
         return await self._switch.look()
 
     async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
-        await self._reach()
+        await self.reach()
         return await self._switch.look_at(session, uids)
 
     async def set_deadline(self, uid: str, at: Instant) -> None:
-        await self._reach()
+        await self.reach()
         await self._switch.set_deadline(uid, at)
 
     async def hang_up(self, uid: str) -> None:
-        await self._reach()
+        await self.reach()
         await self._switch.hang_up(uid)
 
     async def play_prompt(
         self, session: str, sequence: int, callee_uid: str, language: str, prompt: str
     ) -> PromptResult:
-        await self._reach()
+        await self.reach()
         return await self._switch.play_prompt(session, sequence, callee_uid, language, prompt)
 
     async def black_box(self, session: str) -> BlackBoxRead:
-        await self._reach()
+        await self.reach()
         return await self._switch.black_box(session)
 
     async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
-        await self._reach()
+        await self.reach()
         return await self._switch.black_boxes()
 
     async def delete_records(self, keys: Sequence[str]) -> None:
-        await self._reach()
+        await self.reach()
         await self._switch.delete_records(keys)
 
 
@@ -284,6 +290,7 @@ class Daemon:
         chance: random.Random,
         counts: Counter[str],
         lease_s: int,
+        fax: Callable[[Daemon], FaxDesk],
     ) -> None:
         self.name = name
         self.switch_id = switch_id
@@ -303,7 +310,7 @@ class Daemon:
             switch_id=switch_id,
             observe=self._observe,
         )
-        self.caretaker, self.service = self._office(tariff)
+        self.caretaker, self.service = self._office(tariff, fax(self))
         self.line.hear = self.registry.deliver
         self._tasks: list[asyncio.Task[NoReturn]] = []
 
@@ -331,12 +338,13 @@ class Daemon:
         )
         return lease, registry
 
-    def _office(self, tariff: Callable[[], Tariff]) -> tuple[Caretaker, Service]:
+    def _office(self, tariff: Callable[[], Tariff], fax: FaxDesk) -> tuple[Caretaker, Service]:
         seen, changed = self.ledger.as_store, self.registry.funds_changed
         believed = ProvenTime(seen, self.clock).believed
         caretaker = Caretaker(seen, tariff, self.clock, changed, believed=believed)
         live = RegistryCalls(self.registry)
-        return caretaker, Service(store=seen, tariff=tariff, clock=self.clock, funds_changed=changed, live=live)
+        clock = self.clock
+        return caretaker, Service(store=seen, tariff=tariff, clock=clock, funds_changed=changed, live=live, fax=fax)
 
     def start(self) -> None:
         """The ordinary start."""

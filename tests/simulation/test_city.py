@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
+from charging.call import fax
+from charging.call.events import BlackBoxRead
+from charging.call.model import Policy
 from charging.clock import Instant
+from charging.fax import sending
+from charging.fax.views import FaxView
 from tests.simulation.machine import SwitchLine
 from tests.simulation.story import Step, Story, drawn, read, run, shortened
 
@@ -19,8 +25,10 @@ def test_a_story_of_faults_ends_with_exact_books(seed: int) -> None:
 
 
 def test_a_story_is_told_the_same_way_twice() -> None:
-    story = drawn(2, steps=15)
-    assert run(story) == run(story)
+    story = replace(_calm(), steps=(*_calm().steps, Step("fax", (2.0, 0.0, 2.0)), *drawn(2, steps=15).steps))
+    outcome = run(story)
+    assert outcome.counts["call answered"] == outcome.counts["fax dialled"] == 1
+    assert run(story) == outcome
 
 
 def test_a_story_is_read_back_as_it_is_written() -> None:
@@ -55,3 +63,30 @@ def test_a_switch_that_lets_talk_for_longer_than_is_paid_is_found_and_told_in_tw
     assert "may talk unpaid" in run(_calm()).violation
     short = shortened(_calm(), lambda one: bool(run(one).violation))
     assert [step.word for step in short.steps] == ["call", "pass"]
+
+
+def test_r3_a_page_that_is_charged_though_no_machine_has_confirmed_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = replace(_calm(), steps=tuple(Step("fax", (float(account), 0.0, 5.0)) for account in range(4)))
+    assert run(story).violation == ""
+    read = fax._HANDLERS[BlackBoxRead]
+
+    def all_pages(one: fax.Fax, box: BlackBoxRead, now: Instant, policy: Policy) -> fax.Answer:
+        return read(one, replace(box, fax_pages=one.pages), now, policy)
+
+    monkeypatch.setitem(cast(dict[type, object], fax._HANDLERS), BlackBoxRead, all_pages)
+    assert "pages charged" in run(story).violation
+
+
+def test_r9_a_document_that_is_dialled_once_more_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A switch whose answers are lost, and a desk that takes an order of unknown outcome for none."""
+    steps = [Step("disobeys", (0.0, 0.5, 70.0))] + [Step("fax", (float(account), 0.0, 1.0)) for account in range(12)]
+    story = replace(_calm(), steps=tuple(steps))
+    assert run(story).violation == ""
+    last = sending.Faxes._last_attempt
+
+    async def none_dialled(faxes: sending.Faxes, draft: fax.Fax) -> FaxView | None:
+        known = await last(faxes, draft)
+        return None if known is None else replace(known, dialled=False)
+
+    monkeypatch.setattr(sending.Faxes, "_last_attempt", none_dialled)
+    assert "sent twice" in run(story).violation
