@@ -39,8 +39,6 @@ MESSAGE_PRICE = 100_000
 FAX_PAGE = 80_000
 AGI_S = 2.5
 """How long the dialplan waits for one daemon."""
-BOOKED_WITHIN_S = 900
-"""Longer than any fault of a story lasts, but for days off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +79,11 @@ class Setting:
     def pace(self) -> int:
         """Seconds between two looks of what is looked at for ever. Where calls last hours, a second is nothing."""
         return 30 if self.is_slow else 1
+
+    @property
+    def booked_within_us(self) -> int:
+        """Longer than any fault of a story lasts, but for days off, and two looks at the switch."""
+        return (900 + 2 * self.audit_s) * MICROSECONDS
 
     @property
     def lease_s(self) -> int:
@@ -542,7 +545,7 @@ class City:
         for index in range(self.setting.switches):
             self.trouble(index, 2)
         for caller in self.callers:
-            if caller.over_us is None or self.clock.now().mono_us - caller.over_us < BOOKED_WITHIN_S * MICROSECONDS:
+            if caller.over_us is None or self.clock.now().mono_us - caller.over_us < self.setting.booked_within_us:
                 caller.stepped_s += abs(by_s)
 
     async def leap(self, days: float) -> None:

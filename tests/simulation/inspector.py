@@ -149,7 +149,8 @@ class Inspector:
         due_s = max(0, -(-(call.true_ms - TOLERANCE_MS) // 1000))
         cdr = cdrs.get(call.session)
         assert cdr is not None, (call.session, "nobody has charged this call", call.true_ms)
-        assert cdr["overrun_s"] == 0, (call.session, "talked longer than it had paid for")
+        # A step that nobody saw while the call lasted makes its record longer, and that is told; nobody pays for it.
+        assert cdr["overrun_s"] <= caller.stepped_s, (call.session, "talked longer than it had paid for")
         billed_s = cdr["billed_s"]
         if caller.lost:
             assert billed_s <= due_s + caller.stepped_s, (call.session, "billed more than it lasted", billed_s, due_s)
