@@ -313,6 +313,13 @@ RUN_BY |= dict.fromkeys(
     ),
     "tests/integration/test_cli_store.py::test_promotional_credit_is_given_shown_and_taken_back",
 )
+RUN_BY |= dict.fromkeys(
+    (
+        'charging account grant-pack alice addon_60 --reason "bought in the shop, order 17"',
+        'charging account grant-pack alice addon_60 --minutes -60 --until 2026-12-31 --reason "given by mistake"',
+    ),
+    "tests/integration/test_cli_store.py::test_a_pack_is_given_shown_and_taken_back",
+)
 """By a test that types the same with its own paths and ports."""
 
 NOT_RUN = {

@@ -11,6 +11,7 @@ from charging.call.transfers import final_charge
 from charging.clock import MICROSECONDS
 from charging.ledger.promotions import PROMO, is_money
 from charging.pricing.money import format_euro
+from charging.pricing.packs import PACK
 
 
 def iso(wall_us: int) -> str:
@@ -53,6 +54,7 @@ def cdr_document(session: Session, duration: Duration) -> str:
     """The JSON text of a call's CDR. Money is a decimal string in euro, times are ISO 8601 in UTC."""
     posted, funding = final_charge(session, duration.billed_s)
     bundles = {key.removeprefix("bundle:"): amount for key, amount in posted.items() if key.startswith("bundle:")}
+    packs = {key.removeprefix(PACK): amount for key, amount in posted.items() if key.startswith(PACK)}
     document = {
         "service": "forward",
         "session": session.id,
@@ -77,6 +79,7 @@ def cdr_document(session: Session, duration: Duration) -> str:
         "proof": duration.proof,
         "cut": cut_by(session, duration),
         "free_seconds": bundles,
+        **({"packs": packs} if packs else {}),
         "cost": format_euro(sum(amount for key, amount in posted.items() if is_money(key))),
         **given_in(posted),
         "funding": [[part.start_s, part.end_s, part.source] for part in funding],

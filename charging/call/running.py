@@ -474,7 +474,8 @@ def draining(session: Session, _event: Draining, context: Context) -> Step:
 def _credit_stands_in(session: Session) -> bool:
     """Whether credit pays for seconds to come that free ones would pay for, if there were any."""
     by_credit = any(part.source == CREDIT and part.end_s > session.fixed_s for part in session.funding)
-    return by_credit and session.rate.takes_bundles and session.free_seconds > 0
+    gives = session.free_seconds > 0 or bool(session.rate.packs)
+    return by_credit and session.rate.takes_bundles and gives
 
 
 # --- money ----------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from charging.ledger.model import (
 )
 from charging.ledger.promotions import divided, held_rooms, is_money, rooms, spendable
 from charging.pricing.funding import Funding, Pools, bundle_use, charge, consumed, plan
+from charging.pricing.packs import PACK, PACKS_MAX, last_day_of, name_of
 
 
 def local(zone: str, wall_us: int) -> datetime:
@@ -120,7 +121,9 @@ def _bundle_pools(
     """Free seconds by month beyond the fixed part's: what is left, with the grant that is due, and what the call holds
     but has not used. None of a month whose bundle does not pay for this destination."""
     until_us = session.start_us + target_s * MICROSECONDS
-    pools = {}
+    pools: dict[str, int] = {}
+    if session.rate.packs:
+        pools |= _pack_pools(session, balances, fixed)
     for month in months_between(session.rate.zone, session.start_us, until_us):
         if not session.rate.paid_by(ruled_by(balances, month, session.plan, session.free_seconds)):
             continue
@@ -131,10 +134,27 @@ def _bundle_pools(
     return pools
 
 
+def _pack_pools(session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int]) -> dict[str, int]:
+    """Seconds of the packs that pay for this destination, beyond the fixed part's: the first PACKS_MAX in their order,
+    and those that the call has touched."""
+    day = day_of(session.rate.zone, session.start_us)
+    own = {*session.held, *session.posted, *fixed}
+    known = {name for name in {*balances, *own} if name.startswith(PACK) and name_of(name) in session.rate.packs}
+    found = sorted((name for name in known if name in own or last_day_of(name) >= day), key=session.rate.paying_order)
+    pools: dict[str, int] = {}
+    for name in found:
+        mine = session.held.get(name, 0) + session.posted.get(name, 0) - fixed.get(name, 0)
+        left_s = max(0, balances.get(name, Balance()).available + mine)
+        if left_s and (name in own or len(pools) < PACKS_MAX):
+            pools[name] = left_s
+    return pools
+
+
 def grants_for(session: Session, funding: Funding, balances: Mapping[str, Balance], at_us: int) -> tuple[Transfer, ...]:
     """The grants that are due of the bundles that this funding uses; each is skipped by the ledger where it was made
     meanwhile."""
-    months = (source.removeprefix("bundle:") for source in sorted(bundle_use(funding)))
+    used = (source for source in sorted(bundle_use(funding)) if not source.startswith(PACK))
+    months = (source.removeprefix("bundle:") for source in used)
     due = (due_grant(session.account, month, balances, session.free_seconds, at_us, session.plan) for month in months)
     return tuple(one for one in due if one is not None)
 

@@ -103,9 +103,11 @@ def show(ctx: typer.Context, account: str = ACCOUNT, as_json: bool = JSON_OPTION
 def _show_account(shown: dict[str, Any]) -> None:
     credit, free = shown["balance"]["credit"], shown["balance"]["free_seconds"]
     promotional = (f"€ {one['now']} through {one['last_day']}" for one in shown["balance"]["promotional"])
+    packs = (f"{one['now']} s of {one['pack']} through {one['last_day']}" for one in shown["balance"]["packs"])
     flat = {
         **shown,
         "promotional": ", ".join(promotional) or "none",
+        "packs": ", ".join(packs) or "none",
         "credit": f"€ {credit['now']} (posted {credit['posted']}, reserved {credit['reserved']}, "
         f"available {credit['available']})",
         "free_seconds": f"{free['now']} in {free['month']} (reserved {free['reserved']}, left {free['left']})",
@@ -297,6 +299,28 @@ def grant_credit(
     with connected(options(ctx).settings()) as client:
         body = {"amount": amount, "last_day": last_day, "reason": reason}
         answer = client.send("POST", path("accounts", account, "credit-grants"), body, key=key or new_key())
+        show_one(answer, as_json=as_json)
+
+
+@account.command("grant-pack")
+def grant_pack(
+    ctx: typer.Context,
+    account: str = ACCOUNT,
+    pack: str = typer.Argument(help="The pack's name in the tariff.", show_default=False),
+    reason: str = REASON,
+    last_day: str | None = typer.Option(
+        None, "--until", help="The last day on which it pays; left out: as the tariff says.", show_default=False
+    ),
+    minutes: int | None = typer.Option(
+        None, "--minutes", help="Left out: as the tariff says; negative: taken back.", show_default=False
+    ),
+    key: str = KEY,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Give a pack of minutes with an end, or take minutes of it back."""
+    with connected(options(ctx).settings()) as client:
+        body = {"pack": pack, "reason": reason, "last_day": last_day, "minutes": minutes}
+        answer = client.send("POST", path("accounts", account, "pack-grants"), body, key=key or new_key())
         show_one(answer, as_json=as_json)
 
 

@@ -13,6 +13,7 @@ from charging.call.storage import Record
 from charging.engine import told
 from charging.ledger.promotions import is_money
 from charging.metrics import Metrics
+from charging.pricing.packs import PACK
 
 log = structlog.get_logger("charging.session")
 
@@ -93,7 +94,7 @@ class MeteredObserver:
 
     def _charged(self, settled: Mapping[str, int]) -> None:
         self._metrics.charged.labels("forward").inc(max(0, _money(settled)))
-        free = sum(amount for key, amount in settled.items() if key.startswith("bundle:"))
+        free = sum(amount for key, amount in settled.items() if key.startswith(("bundle:", PACK)))
         self._metrics.free_seconds_used.inc(max(0, free))
 
 

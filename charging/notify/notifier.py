@@ -21,6 +21,7 @@ from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.bundles import ruled_by
 from charging.ledger.documents import Document, Documents
+from charging.ledger.model import Balance
 from charging.ledger.port import Directory, Ledger
 from charging.ledger.promotions import spendable
 from charging.notify.bell import Bell
@@ -29,6 +30,7 @@ from charging.notify.outbox import Outbox
 from charging.notify.policy import Headroom, Standing, due, forward_cost, headroom
 from charging.notify.record import Record, folded
 from charging.pricing.calendar import local_reading
+from charging.pricing.packs import PACK, last_day_of, name_of
 from charging.service.expiry import CreditEvents
 from charging.tariff.tariff import Tariff
 
@@ -178,6 +180,7 @@ class Notifier:
             plan,
             balances,
             day,
+            pack_seconds=_pack_seconds(tariff, balances, day),
             message_price=tariff.message_price(plan, now_us) if plan is not None and sold else 0,
             forward_cost=to_begin(covered=True),
             uncovered_cost=to_begin(covered=False),
@@ -238,3 +241,10 @@ class Notifier:
         new = await self.sweep()
         self._swept = local.date()
         log.info("accounts_swept", notices=new)
+
+
+def _pack_seconds(tariff: Tariff, balances: Mapping[str, Balance], day: str) -> int:
+    """Left of packs that pay for every destination and have not ended."""
+    general = {name for name, pack in tariff.packs.items() if pack.destinations is None}
+    found = (one for one in balances if one.startswith(PACK) and name_of(one) in general and last_day_of(one) >= day)
+    return sum(max(0, balances[name].posted) for name in found)

@@ -79,6 +79,8 @@ class Standing:
     balances: Mapping[str, Balance]
     day: str = ""
     """``YYYY-MM-DD`` in the operator's zone, on which it is looked at."""
+    pack_seconds: int = 0
+    """Left of packs that pay for every destination and have not ended."""
     message_price: int = 0
     """Micro-euro of a message on those of its numbers that have paid voicemail, VAT included; 0: none has."""
     forward_cost: int | None = None
@@ -121,8 +123,8 @@ class Standing:
         return self.peaks.get(topic, credit) >= credit
 
     def free_seconds(self, month: str) -> int:
-        """Left of a month's free seconds, with what the plan gives beyond those that were granted."""
-        return max(0, left(self.balances, month, self.plan.free_seconds if self.plan else 0).posted)
+        """Left of a month's free seconds, with what the plan gives beyond those that were granted, and of packs."""
+        return max(0, left(self.balances, month, self.plan.free_seconds if self.plan else 0).posted) + self.pack_seconds
 
 
 def due(standing: Standing, tariff: Tariff, now_us: int) -> list[Notice]:

@@ -4,10 +4,11 @@ Rules (DESIGN.md, "Money and time")
 -----------------------------------
 1. A call is a row of *increments* without gaps, from second 0. An increment takes its length, its price, its
    month and its time band from the instant at which it **starts**; what changes within it does not touch it.
-2. An increment that starts with a free second has the rate's free increment; else the step's own.
-3. Free seconds go first. Where fewer are left than an increment needs, they pay the first part of it, and credit
-   pays the rest in proportion of time, at the price of the increment's start. If credit cannot, the
-   increment is not begun.
+2. An increment that starts with a free second has the increment of the bundle that pays it; else the step's own.
+3. Free seconds go first, bundle by bundle in their order (:meth:`Rate.paying_order`). Where fewer are left than an
+   increment needs, they pay the first part of it, then the next bundles, and credit pays the rest in proportion of
+   time, at the price of the increment's start. If credit cannot, the increment is not begun. A bundle pays increments
+   that start before it ends.
 4. The connect fee is that of the increment with which it falls due: the first of which credit pays a second, or
    (``Rate.fee_with_call``) the call's first. Without it a call that credit never touches costs nothing.
 5. The cost is a function of the whole call so far, rounded once (:meth:`Rate.total`); a tick posts the difference
@@ -25,6 +26,7 @@ from typing import NamedTuple
 
 from charging.pricing.calendar import MICROSECONDS, month_and_edge_us
 from charging.pricing.money import ceil_div
+from charging.pricing.packs import PACK, ends_us
 from charging.pricing.rate import FOREVER_S, Rate, Regime
 
 CREDIT = "credit"
@@ -40,7 +42,7 @@ class Segment:
     start_s: int
     end_s: int
     source: str
-    """:data:`CREDIT`, or :func:`bundle_of` a month."""
+    """:data:`CREDIT`, :func:`bundle_of` a month, or a pack (:mod:`charging.pricing.packs`)."""
 
 
 Funding = tuple[Segment, ...]
@@ -88,6 +90,7 @@ class Run(NamedTuple):
     credit_s: int
     """Seconds of it that credit pays: all, or (a bundle's last, broken increment) the rest of that one."""
     free_s: int
+    """The others; of a broken increment some may be the next bundles'."""
     regime: Regime
     source: str
 
@@ -95,21 +98,27 @@ class Run(NamedTuple):
 def runs(rate: Rate, start_us: int, funding: Funding, before_s: int = FOREVER_S) -> Iterator[Run]:
     """The increments of a funding that start before second ``before_s``, counted: the base of all that follows."""
     at = 0
-    for segment in funding:
+    for position, segment in enumerate(funding):
         free = segment.source != CREDIT
         end_s = min(segment.end_s, before_s)
         while at < end_s:
             regime = rate.regime(start_us, at)
-            increment = (free and rate.free_increment_s) or regime.increment_s
+            increment = (free and rate.free_increment(segment.source)) or regime.increment_s
             count = ceil_div(min(regime.until_s, end_s) - at, increment)
             end = at + count * increment
             rest = max(0, end - segment.end_s)
             inside = end - at - rest
             if free:
-                yield Run(at, increment, count, rest, inside, regime, segment.source)
+                others = _free_within(funding[position + 1 :], end) if rest else 0
+                yield Run(at, increment, count, rest - others, inside + others, regime, segment.source)
             else:
                 yield Run(at, increment, count, inside, 0, regime, CREDIT)
             at = end
+
+
+def _free_within(later: Funding, until_s: int) -> int:
+    """Seconds before ``until_s`` that further bundles pay."""
+    return sum(min(one.end_s, until_s) - one.start_s for one in later if one.source != CREDIT and one.start_s < until_s)
 
 
 def charge(rate: Rate, start_us: int, funding: Funding) -> int:
@@ -220,6 +229,7 @@ class _Planner:
         self.credit = pools.credit
         self.budget = rate.budget(pools.credit)
         self.free_left = dict(pools.bundles) if rate.takes_bundles else {}
+        self.order = sorted(self.free_left, key=rate.paying_order) if rate.packs else list(self.free_left)
 
     def extend(self) -> None:
         """One more run of increments, or ``short``."""
@@ -230,15 +240,23 @@ class _Planner:
         wall_us = self.start_us + self.at_s * MICROSECONDS
         month, edge_us = month_and_edge_us(self.rate.zone_info, wall_us)
         until_s = min(regime.until_s, -((self.start_us - edge_us) // MICROSECONDS))
-        source = bundle_of(month)
-        left_s = self.free_left.get(source, 0)
-        if left_s > 0:
-            self._extend_by_bundle(regime, until_s, source, left_s)
-        else:
+        sources = [one for one in self.order if self.free_left[one] > 0 and self._is_open(one, month, wall_us)]
+        if not sources:
             self._extend_by_credit(regime, until_s)
+            return
+        if sources[0].startswith(PACK):
+            until_s = min(until_s, -((self.start_us - ends_us(self.rate.zone_info, sources[0])) // MICROSECONDS))
+        self._extend_by_bundle(regime, until_s, sources)
 
-    def _extend_by_bundle(self, regime: Regime, until_s: int, source: str, left_s: int) -> None:
-        increment_s = self.rate.free_increment_s or regime.increment_s
+    def _is_open(self, source: str, month: str, wall_us: int) -> bool:
+        """Whether a bundle pays an increment that starts then."""
+        if source.startswith(PACK):
+            return wall_us < ends_us(self.rate.zone_info, source)
+        return source == bundle_of(month)
+
+    def _extend_by_bundle(self, regime: Regime, until_s: int, sources: list[str]) -> None:
+        source = sources[0]
+        left_s, increment_s = self.free_left[source], self.rate.free_increment(source) or regime.increment_s
         wanted = ceil_div(min(until_s, self.target_s) - self.at_s, increment_s)
         count = min(wanted, left_s // increment_s)
         if count:
@@ -247,13 +265,27 @@ class _Planner:
             self._append(count * increment_s, source)
             self.free_left[source] = left_s - count * increment_s
             return
-        rest_s = increment_s - left_s
-        if not self._payable(regime, rest_s, 1):
-            self._stop(regime, rest_s)
+        self._extend_by_several(regime, sources, increment_s)
+
+    def _extend_by_several(self, regime: Regime, sources: list[str], rest_s: int) -> None:
+        """One increment that is more than the first bundle has left."""
+        shares = []
+        for source in sources:
+            part_s = min(rest_s, self.free_left[source])
+            shares.append((source, part_s))
+            rest_s -= part_s
+        if rest_s:
+            if not self._payable(regime, rest_s, 1):
+                self._stop(regime, rest_s)
+                return
+        elif self.owes_fee and self.rate.fee_with_call and not self._pay_fee_alone(regime):
             return
-        self.free_left[source] = 0
-        self._append(left_s, source)
-        self._pay(regime, rest_s)
+        for source, part_s in shares:
+            if part_s:
+                self.free_left[source] -= part_s
+                self._append(part_s, source)
+        if rest_s:
+            self._pay(regime, rest_s)
 
     def _extend_by_credit(self, regime: Regime, until_s: int) -> None:
         wanted = ceil_div(min(until_s, self.target_s) - self.at_s, regime.increment_s)

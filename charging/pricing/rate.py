@@ -26,6 +26,7 @@ from charging.pricing.calendar import (
     open_window,
 )
 from charging.pricing.money import Rounding, largest_rounding_to, round_div
+from charging.pricing.packs import MONTH_ORDER, PACK, last_day_of, name_of
 from charging.stored import NEWER, ROW, SORTED
 
 FOREVER_S = 1 << 40
@@ -115,6 +116,8 @@ class Rate:
     """Increment of seconds paid by a bundle; ``None``: that of the step in force."""
     other_bundles: Mapping[str, tuple[bool, int | None]] = field(default_factory=dict, hash=False)
     """The same two of every other plan that gives free seconds, by its name: an account may have some left of it."""
+    packs: Mapping[str, tuple[int, bool, int | None]] = field(default_factory=dict, hash=False)
+    """The packs that pay for this destination, by their names in the tariff: each one's `PackRules`."""
     max_call_s: int = MAX_CALL_S
     """Bounds every quota, also of calls that cost nothing (any more)."""
     tariff_revision: str = ""
@@ -213,10 +216,23 @@ class Rate:
         """A price per piece (a fax page) with VAT, rounded as calls are; micro-euro."""
         return gross_price(price, self.vat_added, self.rounding, self.decimals)
 
+    def free_increment(self, source: str) -> int | None:
+        """Seconds in which a bundle pays; ``None``: those of the step in force."""
+        if not self.packs or not source.startswith(PACK):
+            return self.free_increment_s
+        return self.packs[name_of(source)][2]
+
+    def paying_order(self, source: str) -> tuple[int, bool, str, str]:
+        """Which bundle goes first: the least. A month ends after each pack that ends in it."""
+        if not source.startswith(PACK):
+            return MONTH_ORDER, True, f"{source.rpartition(':')[2]}-99", source
+        order, is_general, _ = self.packs[name_of(source)]
+        return order, is_general, last_day_of(source), source
+
     @property
     def takes_bundles(self) -> bool:
-        """Whether the bundle of any plan may pay for this destination."""
-        return self.free_minutes or any(pays for pays, _ in self.other_bundles.values())
+        """Whether the bundle of any plan, or a pack, may pay for this destination."""
+        return bool(self.packs) or self.free_minutes or any(pays for pays, _ in self.other_bundles.values())
 
     def paid_by(self, plan: str) -> bool:
         """Whether a bundle with the rules of ``plan`` pays for this destination. A plan that the tariff did not have
@@ -239,6 +255,7 @@ class Rate:
             vat_added=0,
             free_minutes=False,
             other_bundles={},
+            packs={},
         )
 
     def under(self, plan: str) -> Rate:

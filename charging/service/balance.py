@@ -11,6 +11,7 @@ from charging.ledger.bundles import left
 from charging.ledger.model import CREDIT, Balance, bundle
 from charging.ledger.port import Store
 from charging.ledger.promotions import PROMO, usable
+from charging.pricing.packs import PACK, last_day_of, name_of
 from charging.service.live import Calls, CallView
 from charging.service.refusal import Refused, unknown_account
 from charging.tariff.tariff import Tariff
@@ -53,6 +54,23 @@ class FreeSecondsView:
 
 
 @dataclass(frozen=True, slots=True)
+class PackView:
+    """Seconds of a pack that end on one day."""
+
+    pack: str
+    """Its name in the tariff."""
+    title: str
+    """What customers call it; its name where the tariff has it no more, and it pays nothing."""
+    last_day: str
+    """``YYYY-MM-DD`` in the operator's zone."""
+    posted: int
+    reserved: int
+    left: int
+    now: int
+    """As of the month's."""
+
+
+@dataclass(frozen=True, slots=True)
 class BalanceView:
     """Everything that R5 promises to show."""
 
@@ -61,6 +79,8 @@ class BalanceView:
     promotions: tuple[PromotionView, ...]
     """Those that can be spent, or are held by calls that began before their end; in the order in which they pay."""
     free: FreeSecondsView
+    packs: tuple[PackView, ...]
+    """Those that have not ended, or are held by a call, by their end."""
     calls: tuple[CallView, ...]
 
 
@@ -87,7 +107,29 @@ class Balances:
         free_seconds = plan.free_seconds if plan is not None else 0
         free = _free_view(month, free_seconds, balances, calls)
         credit = CreditView(*_credit_now(CREDIT, balances, calls))
-        return BalanceView(stored, credit, _promotion_views(today, balances, calls), free, tuple(calls))
+        return BalanceView(
+            stored,
+            credit,
+            _promotion_views(today, balances, calls),
+            free,
+            _pack_views(tariff, today, balances, calls),
+            tuple(calls),
+        )
+
+
+def _pack_views(
+    tariff: Tariff, today: str, balances: Mapping[str, Balance], calls: Sequence[CallView]
+) -> tuple[PackView, ...]:
+    views = []
+    for name in sorted(one for one in balances if one.startswith(PACK)):
+        balance, pack = balances[name], name_of(name)
+        if not balance.posted or (last_day_of(name) < today and not balance.reserved):
+            continue
+        title = tariff.packs[pack].title if pack in tariff.packs else pack
+        running = sum(call.free_unsettled.get(name, 0) for call in calls)
+        amounts = balance.posted, balance.reserved, balance.available, max(0, balance.posted - running)
+        views.append(PackView(pack, title, last_day_of(name), *amounts))
+    return tuple(views)
 
 
 def _credit_now(name: str, balances: Mapping[str, Balance], calls: Sequence[CallView]) -> tuple[int, int, int, int]:

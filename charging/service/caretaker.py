@@ -35,6 +35,7 @@ from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import CREDIT, LEGS_MAX, Balance, Outcome, Transfer, bundle
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.ledger.promotions import PROMO
+from charging.pricing.packs import PACK
 from charging.service.changes import Changes
 from charging.service.expiry import (
     CreditEvents,
@@ -45,7 +46,7 @@ from charging.service.expiry import (
     paid_until,
 )
 from charging.service.money import apply_noted
-from charging.service.months import BUNDLE, Months, bundle_expiry, closing, counters_before, past_months
+from charging.service.months import BUNDLE, Months, closing, counters_before, past_months
 from charging.tariff.tariff import Tariff
 
 REST_S = 60
@@ -126,8 +127,14 @@ class Caretaker:
         month = self._tariff().month_of(self._clock.now().wall_us)
         if self._months.due(account, balances) is not None:
             await self._months.raise_to_plan(account.id)
-        past = [await self._expire_month(account.id, one, balances) for one in past_months(balances, month)]
-        past += [await self._expire_promo(account.id, name, balances) for name in self._ended(balances)]
+        past = [
+            await self._expire_seconds(account.id, bundle(one), "month_ended", balances)
+            for one in past_months(balances, month)
+        ]
+        past += [await self._expire_promo(account.id, name, balances) for name in self._ended(PROMO, balances)]
+        past += [
+            await self._expire_seconds(account.id, name, "ended", balances) for name in self._ended(PACK, balances)
+        ]
         await self._close_counters(account.id, balances)
         return await self._expire_credit(account, balances) and all(past)
 
@@ -138,7 +145,7 @@ class Caretaker:
         attempt = 1
         for _ in range(CLOSINGS_MAX):
             names = counters_before(balances, before)
-            counting = [name for name in names if balances[name].posted and not name.startswith((BUNDLE, PROMO))][
+            counting = [name for name in names if balances[name].posted and not name.startswith((BUNDLE, PROMO, PACK))][
                 :LEGS_MAX
             ]
             if not counting:
@@ -179,26 +186,26 @@ class Caretaker:
     def _today(self) -> date:
         return self._tariff().day_of(self._clock.now().wall_us)
 
-    async def _expire_month(self, account: str, month: str, balances: Balances) -> bool:
+    async def _expire_seconds(self, account: str, name: str, reason: str, balances: Balances) -> bool:
         number = 1
         for _ in range(TRIES_MAX):
-            left = balances.get(bundle(month), Balance())
+            left = balances.get(name, Balance())
             if left.reserved:
                 return False
             if left.available <= 0:
                 return True
-            outcome = await self._apply(bundle_expiry(account, month, left.available, self._now_us, number))
+            outcome = await self._apply(expire(account, name, name, left.available, self._now_us, number, reason))
             if outcome is Outcome.CREATED:
                 return True
             number += outcome in _ID_IS_USED
             balances = await self._store.balances(account)
         return False
 
-    def _ended(self, balances: Balances) -> list[str]:
-        """Promotional balances whose last day is over, of which something is left."""
+    def _ended(self, kind: str, balances: Balances) -> list[str]:
+        """Balances of a kind, each named by its last day, whose last day is over and of which something is left."""
         today = self._today().isoformat()
-        found = (name for name, one in balances.items() if name.startswith(PROMO) and one.posted > 0)
-        return sorted(name for name in found if name.removeprefix(PROMO) < today)
+        found = (name for name, one in balances.items() if name.startswith(kind) and one.posted > 0)
+        return sorted(name for name in found if name.removeprefix(kind)[: len(today)] < today)
 
     async def _expire_promo(self, account: str, name: str, balances: Balances) -> bool:
         """What is left of promotional credit lapses once all that was set up by its last day is over: until then that

@@ -18,6 +18,7 @@ from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Ledger, Store
 from charging.ledger.promotions import PROMO, money_in
 from charging.pricing.money import format_euro
+from charging.pricing.packs import PACK, last_day_of, name_of
 from charging.service.actor import sees_actors
 from charging.service.money import reason_shown
 from charging.service.months import BUNDLE
@@ -96,7 +97,7 @@ def _what(line: JournalLine) -> What | None:
     """``None``: it tells nothing of its own."""
     is_credit = any(leg.balance == CREDIT for leg in line.legs)
     is_given = any(leg.balance.startswith(PROMO) for leg in line.legs)
-    is_bundle = any(leg.balance.startswith(BUNDLE) for leg in line.legs)
+    is_bundle = any(leg.balance.startswith((BUNDLE, PACK)) for leg in line.legs)
     match line.kind:
         case Kind.TOP_UP:
             return What.TOPPED_UP
@@ -150,6 +151,9 @@ def _moved(line: JournalLine) -> dict[str, Any]:
             found["amount"] = format_euro(leg.posted)
         elif leg.balance.startswith(PROMO):
             found |= {"amount": format_euro(leg.posted), "last_day": leg.balance.removeprefix(PROMO)}
+        elif leg.balance.startswith(PACK):
+            pack = {"pack": name_of(leg.balance), "last_day": last_day_of(leg.balance)}
+            found |= {"seconds": leg.posted, **pack}
         elif leg.balance.startswith(BUNDLE):
             found |= {"seconds": leg.posted, "month": leg.balance.removeprefix(BUNDLE)}
     by = {"actor": line.actor} if sees_actors() else {}

@@ -1,8 +1,9 @@
-"""What an operator gives an account for a time, and takes back: promotional credit with an end."""
+"""What an operator gives an account for a time, and takes back: promotional credit with an end, and the tariff's packs
+of minutes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -10,12 +11,13 @@ from charging.clock import Clock
 from charging.ledger.accounts import Status
 from charging.ledger.model import AMOUNT_MAX, Balance, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
-from charging.ledger.promotions import PROMOS_MAX, promo, usable
+from charging.ledger.promotions import PROMO, PROMOS_MAX, promo, usable
 from charging.pricing.money import format_euro
+from charging.pricing.packs import PACK, PACKS_MAX, last_day_of, pack_of
 from charging.service import text
 from charging.service.actor import actor
 from charging.service.changes import Changes
-from charging.service.money import apply_once, refused_of
+from charging.service.money import apply_once, minutes_refusal, refused_of
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Tariff
 
@@ -35,6 +37,33 @@ class Given:
     """Micro-euro; negative: taken back."""
     left: Balance
     """All that ends on that day, after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackGiven:
+    """The transfer of a pack's seconds stands in the journal."""
+
+    transfer: str
+    created: bool
+    """``False``: it was there already, and nothing was changed now."""
+    pack: str
+    last_day: date
+    seconds: int
+    """Negative: taken back."""
+    left: Balance
+    """All of the pack that ends on that day, after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackWish:
+    """A pack that is to be given, or taken back."""
+
+    pack: str
+    """Its name in the tariff."""
+    last_day: date | None = None
+    """``None``: as long as the tariff says, from today on."""
+    minutes: int | None = None
+    """``None``: as many as the tariff says; negative: taken back."""
 
 
 class Gifts:
@@ -74,6 +103,37 @@ class Gifts:
                 return Refused(Code.INSUFFICIENT, f"found {format_euro(amount)}, expected {most}")
         return refused_of(applied, transfer, key)
 
+    async def give_pack(self, account: str, wish: PackWish, reason: str, key: str) -> PackGiven | Refused:
+        """Give the seconds of one of the tariff's packs, once for each key, or take some back, never below zero.
+        Running calls can use them at once. Raises LedgerUnavailable: ask again with the same key. Say ``last_day`` if
+        the same key may be sent on another day."""
+        tariff, now_us = self._tariff(), self._clock.now().wall_us
+        pack = tariff.packs.get(wish.pack)
+        if pack is None:
+            known = ", ".join(tariff.packs) or "(the tariff has none)"
+            return Refused(Code.INVALID, f"found the pack {wish.pack[:80]!r}, expected one of {known}", at="#/pack")
+        seconds = pack.seconds if wish.minutes is None else wish.minutes * 60
+        wrong = text.idempotency_key(key) or text.reason(reason) or minutes_refusal(seconds // 60)
+        if wrong is not None:
+            return wrong
+        last_day = wish.last_day or tariff.day_of(now_us) + timedelta(days=pack.days - 1)
+        name = pack_of(pack.name, last_day.isoformat())
+        legs = (Leg(name, seconds),)
+        transfer = Transfer(f"correct/{key}", account, Kind.CORRECT, now_us, legs, reason=reason.strip(), actor=actor())
+        refused = await self._refusal(account, name, last_day, gives=seconds > 0)
+        if refused is not None:
+            return refused
+        applied = await apply_once(self._store, self._changes, transfer)
+        left = applied.balances.get(name, Balance())
+        match applied.outcome:
+            case Outcome.CREATED | Outcome.EXISTS as outcome:
+                self._funds_changed(account)
+                return PackGiven(transfer.id, outcome is Outcome.CREATED, pack.name, last_day, seconds, left)
+            case Outcome.INSUFFICIENT:
+                found = f"found {-seconds // 60} minutes to take back, expected at most the {left.available // 60} left"
+                return Refused(Code.INSUFFICIENT, found, "minutes that running calls have reserved are not left")
+        return refused_of(applied, transfer, key)
+
     async def _refusal(self, account: str, name: str, last_day: date, *, gives: bool) -> Refused | None:
         stored = await self._store.account(account)
         if stored is None:
@@ -84,12 +144,20 @@ class Gifts:
         if not today <= last_day <= today + AHEAD_MAX:
             found = f"found the last day {last_day}, expected one from {today} to {today + AHEAD_MAX}"
             return Refused(Code.NOT_ALLOWED, found, "what has ended expires by itself", at="#/last_day")
-        ends = usable(await self._store.balances(account), today.isoformat())
-        if gives and name not in ends and len(ends) >= PROMOS_MAX:
-            days = ", ".join(one.removeprefix(promo("")) for one in ends)
-            found = f"found another end, expected one of {days}: an account has {PROMOS_MAX} at most at once"
+        balances = await self._store.balances(account)
+        is_pack = name.startswith(PACK)
+        there = _packs_left(balances, today.isoformat()) if is_pack else usable(balances, today.isoformat())
+        most = PACKS_MAX if is_pack else PROMOS_MAX
+        if gives and name not in there and len(there) >= most:
+            known = ", ".join(one.removeprefix(PACK if is_pack else PROMO) for one in there)
+            found = f"found one more, expected one of {known}: an account has {most} at most at once"
             return Refused(Code.NOT_ALLOWED, found, at="#/last_day")
         return None
+
+
+def _packs_left(balances: Mapping[str, Balance], today: str) -> list[str]:
+    found = (name for name, one in balances.items() if name.startswith(PACK) and one.posted > 0)
+    return sorted(name for name in found if last_day_of(name) >= today)
 
 
 def _amount_refusal(amount: int) -> Refused | None:

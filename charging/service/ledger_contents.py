@@ -10,6 +10,7 @@ from charging.clock import Instant
 from charging.ledger.model import CREDIT, CdrRow, OpenSession, bundle
 from charging.ledger.promotions import promo
 from charging.pricing.money import parse_euro
+from charging.pricing.packs import PACK
 
 
 class LedgerContents:
@@ -29,6 +30,7 @@ class LedgerContents:
         try:
             document = json.loads(cdr.document)
             free_seconds = {bundle(month): int(used) for month, used in document.get("free_seconds", {}).items()}
+            free_seconds |= {PACK + name: int(used) for name, used in document.get("packs", {}).items()}
             given = {promo(day): parse_euro(part) for day, part in document.get("promotional", {}).items()}
             taken = {CREDIT: parse_euro(document["cost"]) - sum(given.values()), **given, **free_seconds}
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:

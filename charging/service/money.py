@@ -26,6 +26,7 @@ from charging.ledger.port import Store
 from charging.ledger.promotions import PROMO, is_money
 from charging.ledger.remembered import carried_out
 from charging.pricing.money import format_euro
+from charging.pricing.packs import PACK
 from charging.service import text
 from charging.service.actor import actor
 from charging.service.changes import Act, Changes
@@ -123,7 +124,12 @@ class Money:
         """
         tariff, now_us = self._tariff(), self._clock.now().wall_us
         present = tariff.month_of(now_us)
-        wrong = text.idempotency_key(key) or text.reason(reason) or _minutes_refusal(minutes, month or present, present)
+        wrong = (
+            text.idempotency_key(key)
+            or text.reason(reason)
+            or minutes_refusal(minutes)
+            or _month_refusal(month or present, present)
+        )
         if wrong is not None:
             return wrong
         stored = await self._store.account(account)
@@ -210,7 +216,8 @@ async def apply_noted(store: Store, changes: Changes, transfer: Transfer, grants
     is_given = leg.balance.startswith(PROMO)
     act = Act.PROMOTION if is_given else _ACTS[transfer.kind] if leg.balance == CREDIT else Act.MINUTES
     name, told = ("credit", format_euro) if is_money(leg.balance) else ("free_seconds", int)
-    facts = {"amount" if is_money(leg.balance) else "seconds": told(leg.posted), "reason": transfer.reason}
+    in_pack = {"pack": leg.balance.removeprefix(PACK)} if leg.balance.startswith(PACK) else {}
+    facts = {"amount" if is_money(leg.balance) else "seconds": told(leg.posted), "reason": transfer.reason, **in_pack}
     if is_given:
         name, facts = "promotional", facts | {"last_day": leg.balance.removeprefix(PROMO)}
     note = await changes.asked_by(transfer, act, facts)
@@ -223,10 +230,15 @@ async def apply_noted(store: Store, changes: Changes, transfer: Transfer, grants
     return applied
 
 
-def _minutes_refusal(minutes: int, month: str, present: str) -> Refused | None:
-    if not 0 < abs(minutes) <= MINUTES_MAX:
-        found = f"found {minutes} minutes, expected 1 to {MINUTES_MAX}, or so many taken back"
-        return Refused(Code.INVALID, found, at="#/minutes")
+def minutes_refusal(minutes: int) -> Refused | None:
+    """Why nobody is given so many minutes at once, or has them taken back; ``None``: he may be."""
+    if 0 < abs(minutes) <= MINUTES_MAX:
+        return None
+    found = f"found {minutes} minutes, expected 1 to {MINUTES_MAX}, or so many taken back"
+    return Refused(Code.INVALID, found, at="#/minutes")
+
+
+def _month_refusal(month: str, present: str) -> Refused | None:
     if month < present:
         return Refused(Code.NOT_ALLOWED, f"the month {month[:20]} is over", "its minutes have expired; correct credit")
     if month != present:

@@ -29,11 +29,10 @@ from charging.ledger.accounts import Account, Status
 from charging.ledger.bundles import due_grant
 from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer, bundle
 from charging.ledger.port import Store
-from charging.service.expiry import expire
 from charging.tariff.tariff import Tariff
 
 BUNDLE = "bundle:"
-_DATED = re.compile(r"(?:day|unpaid|bundle|granted|plan|promo):(\d{4}-\d{2})")
+_DATED = re.compile(r"(?:day|unpaid|bundle|granted|plan|promo|pack):(\d{4}-\d{2})")
 TRIES_MAX = 5
 """Times that an upgrade is looked at again because another one came between."""
 
@@ -42,12 +41,6 @@ def past_months(balances: Mapping[str, Balance], month: str) -> list[str]:
     """The months before ``month`` of whose free seconds something is left, oldest first."""
     ended = (key.removeprefix(BUNDLE) for key, one in balances.items() if key.startswith(BUNDLE) and one.posted > 0)
     return sorted(one for one in ended if one < month)
-
-
-def bundle_expiry(account: str, month: str, seconds: int, at_us: int, attempt: int) -> Transfer:
-    """The transfer that ends what was available of a month's free seconds; ``attempt`` as for credit."""
-    key = bundle(month)
-    return expire(account, key, key, seconds, at_us, attempt, "month_ended")
 
 
 def counters_before(balances: Mapping[str, Balance], month: str) -> list[str]:

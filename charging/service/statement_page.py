@@ -12,6 +12,7 @@ from charging.pricing.vat import format_percent
 from charging.service.statement_words import MONTHS, SHORT_MONTHS, WORDS
 from charging.service.statements import (
     CORRECT,
+    PACK_GIVEN,
     PROMOTION,
     USAGE,
     Line,
@@ -147,7 +148,7 @@ def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro
 def _what(line: Line, words: Mapping[str, str]) -> tuple[str, str]:
     """What happened, and the small print beneath it."""
     if line.kind not in USAGE.values():
-        return words[line.kind], line.reason if line.kind in (CORRECT, PROMOTION) else ""
+        return words[line.kind], line.reason if line.kind in (CORRECT, PROMOTION, PACK_GIVEN) else ""
     cdr = line.cdr
     what = words[line.kind] + (f" → {cdr['target']}" if cdr.get("target") else "")
     if line.part is Part.CONTINUED:

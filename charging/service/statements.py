@@ -23,6 +23,7 @@ from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, bundle
 from charging.ledger.port import Store
 from charging.ledger.promotions import PROMO
+from charging.pricing.packs import PACK
 from charging.pricing.vat import vat_within
 from charging.service.money import reason_shown
 from charging.service.privacy import for_customer
@@ -39,6 +40,8 @@ USAGE = {"forward": CALL, "voicemail": VOICEMAIL, "fax": "fax"}
 CORRECT = "correct"
 PROMOTION = "promotion"
 PROMOTION_EXPIRED = "promotion_expired"
+PACK_GIVEN = "pack"
+PACK_EXPIRED = "pack_expired"
 OTHERS = {Kind.CHARGE: VOICEMAIL, Kind.TOP_UP: "top_up", Kind.EXPIRE: "expire"}
 """The kinds of the lines that no session made; whatever else may have changed the credit is a correction. So every line
 belongs to one of the sums of a statement, and they lead from its opening to its closing balance."""
@@ -209,8 +212,8 @@ class _Reader:
         credit = posted.get(CREDIT, 0)
         given = sum(amount for key, amount in posted.items() if key.startswith(PROMO))
         self._read_promotional(line, given)
-        free = -sum(amount for key, amount in posted.items() if key.startswith("bundle:"))
-        if line.session is None and line.kind is not Kind.CORRECT:
+        free = -sum(amount for key, amount in posted.items() if key.startswith(("bundle:", PACK)))
+        if line.session is None and line.kind is not Kind.CORRECT and not any(key.startswith(PACK) for key in posted):
             free = 0  # the plan's own, which the month's figures tell
         if line.at_us < self.from_us:
             self.opening += credit
@@ -250,6 +253,8 @@ class _Reader:
             kind = OTHERS.get(line.kind, CALL if line.session else CORRECT)
             if given and line.session is None:
                 kind = PROMOTION_EXPIRED if line.kind is Kind.EXPIRE else PROMOTION
+            elif line.session is None and any(leg.balance.startswith(PACK) for leg in line.legs):
+                kind = PACK_EXPIRED if line.kind is Kind.EXPIRE else PACK_GIVEN
             made = _Group(line.at_us, kind, id, "" if kind in USAGE.values() else reason_shown(line))
             group = self.groups.setdefault(("call " if line.session else "") + id, made)
             group.credit += credit

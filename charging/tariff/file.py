@@ -21,8 +21,8 @@ from charging.pricing.vat import Vat
 from charging.tariff.deck import Deck
 from charging.tariff.deck_file import DeckFile, read_deck
 from charging.tariff.misfits import deck_files, doubtful_commas, misfits
-from charging.tariff.model import DAYS, PlanModel, TableModel, TariffModel, WindowModel
-from charging.tariff.plans import Plan
+from charging.tariff.model import DAYS, PackModel, PlanModel, TableModel, TariffModel, WindowModel
+from charging.tariff.plans import Pack, Plan
 from charging.tariff.prices import price_of
 from charging.tariff.tariff import Destination, RateTable, Refusal, Tariff, TopUps
 from charging.yaml_model import sorted_problems, validate
@@ -194,6 +194,7 @@ def _tariff(model: TariffModel, decks: dict[Path, Deck], digest: str, warnings: 
         zone=model.zone,
         region=model.region,
         plans={name: _plan(name, plan) for name, plan in model.plans.items()},
+        packs={name: _pack(name, pack) for name, pack in model.packs.items()},
         destinations={
             name: Destination(
                 name,
@@ -234,6 +235,18 @@ def _plan(name: str, model: PlanModel) -> Plan:
         max_call_s=model.max_call_s,
         low_credit=model.low_credit,
         low_free_seconds=model.low_free_minutes * 60,
+    )
+
+
+def _pack(name: str, model: PackModel) -> Pack:
+    return Pack(
+        name=name,
+        title=model.title or name,
+        seconds=model.minutes * 60,
+        days=model.days,
+        destinations=None if model.destinations is None else frozenset(model.destinations),
+        increment_s=model.increment,
+        order=model.order,
     )
 
 

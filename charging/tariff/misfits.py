@@ -97,10 +97,16 @@ def _unknown_destinations(document: Document) -> Iterator[Problem]:
             yield document.problem(path, found, expected, at_key=True)
     for path, plan in _plans(document):
         free = _map(plan.get("free_minutes")).get("destinations")
-        for index, item in enumerate(free if isinstance(free, list) else []):
-            if isinstance(item, str) and item not in known:
-                here = (*path, "free_minutes", "destinations", index)
-                yield _unknown(document, here, item, "destination", known, at_key=False)
+        yield from _unknown_names(document, (*path, "free_minutes", "destinations"), free, known)
+    for name, pack in _map(document.root.get("packs")).items():
+        path = ("packs", name, "destinations")
+        yield from _unknown_names(document, path, _map(pack).get("destinations"), known)
+
+
+def _unknown_names(document: Document, path: DocumentPath, names: TextValue, known: Table) -> Iterator[Problem]:
+    for index, item in enumerate(names if isinstance(names, list) else []):
+        if isinstance(item, str) and item not in known:
+            yield _unknown(document, (*path, index), item, "destination", known, at_key=False)
 
 
 def _unknown_bands(document: Document) -> Iterator[Problem]:

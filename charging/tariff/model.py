@@ -18,6 +18,7 @@ import phonenumbers
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from charging.pricing.money import MICRO, MoneyError, Rounding, format_euro, parse_euro
+from charging.pricing.packs import MONTH_ORDER
 from charging.yaml_model import BASE_FOLDER, Flag, Section, Text, pattern, refusal, text_of, whole
 
 PRICE_MAX = 10_000 * MICRO
@@ -363,6 +364,23 @@ class FreeMinutesModel(Section):
     )
 
 
+class PackModel(Section):
+    """Minutes with an end of their own, beside those of each month."""
+
+    title: Text | None = Field(default=None, description="what customers call it")
+    minutes: Annotated[int, whole(1, 1_000_000, "minutes")] = Field(description="how many one has")
+    days: Annotated[int, whole(1, 3660, "days")] = Field(
+        description="how long one lasts; the day on which it is given is the first"
+    )
+    destinations: tuple[str, ...] | None = Field(default=None, description="for which destinations; default: all")
+    increment: Increment | None = Field(
+        default=None, description="seconds in which they are used; default: as the rate"
+    )
+    order: Annotated[int, whole(1, 99, "a place in the order")] = Field(
+        default=MONTH_ORDER, description="lower pays earlier; each month's free minutes have 50"
+    )
+
+
 class VoicemailModel(Section):
     """What a voicemail message costs (R3, R6, R7)."""
 
@@ -410,3 +428,7 @@ class TariffModel(Section):
     destinations: dict[Name, DestinationModel] = Field(description="the sets of numbers that are known")
     rates: dict[Name, TableModel] = Field(description="the rate tables")
     plans: dict[Name, PlanModel] = Field(description="the plans")
+    packs: dict[Name, PackModel] = Field(
+        default_factory=dict,
+        description="minutes with an end that accounts can be given; one that some have left stays",
+    )

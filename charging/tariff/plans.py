@@ -4,7 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from charging.pricing.packs import MONTH_ORDER, PackRules
 from charging.pricing.rate import MAX_CALL_S
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Seconds that an operator gives or sells beside the months' free minutes, with an end of their own."""
+
+    name: str
+    """The key in the tariff, which the balances of accounts carry."""
+    title: str
+    seconds: int
+    """How many one has."""
+    days: int
+    """How long one lasts; the day on which it is given is the first."""
+    destinations: frozenset[str] | None = None
+    """Names of the destinations that it pays for; ``None``: all."""
+    increment_s: int | None = None
+    """Of seconds that it pays; ``None``: that of the rate."""
+    order: int = MONTH_ORDER
+    """Lower pays earlier."""
+
+    def pays(self, destination: str | None) -> bool:
+        """Whether it pays for a destination of this name; ``None``: one that has none."""
+        return self.destinations is None or destination in self.destinations
+
+    @property
+    def rules(self) -> PackRules:
+        """What a rate keeps of it."""
+        return PackRules(self.order, self.destinations is None, self.increment_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from charging.pricing.money import Rounding, format_euro
 from charging.pricing.rate import Band, Rate, Step, gross_price
 from charging.pricing.vat import NO_VAT, Vat
 from charging.tariff.deck import Deck, DeckRow
-from charging.tariff.plans import Plan
+from charging.tariff.plans import Pack, Plan
 
 T = TypeVar("T")
 
@@ -126,6 +126,7 @@ class Tariff:
     destinations: Mapping[str, Destination]
     tables: Mapping[str, RateTable]
     top_ups: TopUps
+    packs: Mapping[str, Pack] = field(default_factory=dict)
     rounding: Rounding = Rounding.UP
     decimals: int = 6
     vat: Vat = NO_VAT
@@ -262,6 +263,7 @@ class Tariff:
                 for other in self.plans.values()
                 if other.free_seconds and other.name != plan.name
             },
+            packs={one.name: one.rules for one in self.packs.values() if one.pays(eligible)},
             max_call_s=plan.max_call_s,
             tariff_revision=self.revision,
             tariff_digest=self.digest,

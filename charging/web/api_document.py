@@ -49,6 +49,7 @@ _SCOPES = {
     "/accounts/{account}/top-ups": Scope.CREDIT,
     "/accounts/{account}/subscription-payments": Scope.CREDIT,
     "/accounts/{account}/minute-grants": Scope.MINUTES,
+    "/accounts/{account}/pack-grants": Scope.MINUTES,
     "/accounts/{account}/credit-grants": Scope.CORRECT,
     FAXES: Scope.FAX,
     CANCELLATION: Scope.FAX,

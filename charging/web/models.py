@@ -15,11 +15,11 @@ from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import JournalLine, Kind
 from charging.ledger.promotions import is_money
 from charging.pricing.money import format_euro
+from charging.pricing.packs import PACK
 from charging.service.actor import is_for_customer, sees_actors
-from charging.service.balance import BalanceView, CreditView
+from charging.service.balance import BalanceView, CreditView, PackView
 from charging.service.decisions import Kept
 from charging.service.fax_address import FaxAddress, NewFaxAddress
-from charging.service.gifts import Given
 from charging.service.live import CallView
 from charging.service.money import MINUTES_MAX, Credited, Minutes, reason_shown
 from charging.service.numbers import NumberSet
@@ -225,7 +225,7 @@ class CreditedOut(BaseModel):
         )
 
 
-def _whole(value: object) -> object:
+def whole_number(value: object) -> object:
     """What JSON calls an integer, 5.0 too: neither a truth value, which Python takes for one, nor a text."""
     if isinstance(value, bool | str):
         raise PydanticCustomError("int_type", "a whole number is expected")
@@ -235,7 +235,7 @@ def _whole(value: object) -> object:
 class MinuteGrant(Body):
     """Free minutes given, or taken back."""
 
-    minutes: Annotated[int, BeforeValidator(_whole)] = Field(
+    minutes: Annotated[int, BeforeValidator(whole_number)] = Field(
         ge=-MINUTES_MAX,
         le=MINUTES_MAX,
         description="of the present month, not 0; negative: taken back",
@@ -264,34 +264,6 @@ class MinutesOut(BaseModel):
             month=made.month,
             free_seconds=made.seconds,
             left=made.free.available,
-        )
-
-
-class CreditGrant(Body):
-    """Promotional credit given, or taken back."""
-
-    amount: Amount = Field(description="a leading minus takes back")
-    last_day: date = Field(description="the last day, in the operator's zone, on which it can be spent")
-    reason: Reason
-
-
-class GivenOut(BaseModel):
-    """The journal has it."""
-
-    transfer: str
-    created: bool = Field(description="false: the same was asked before, and nothing was changed now")
-    last_day: date
-    amount: Euro
-    available: Euro = Field(description="of all promotional credit that ends on that day")
-
-    @classmethod
-    def of(cls, given: Given) -> Self:
-        return cls(
-            transfer=given.transfer,
-            created=given.created,
-            last_day=given.last_day,
-            amount=format_euro(given.amount),
-            available=format_euro(given.left.available),
         )
 
 
@@ -366,7 +338,7 @@ def unit_of(balance: str) -> str:
     """What a balance counts."""
     if is_money(balance) or balance.startswith("day:"):
         return "euro"
-    return "second" if balance.startswith(("bundle:", "granted:", "plan:", "unpaid:")) else "call"
+    return "second" if balance.startswith(("bundle:", PACK, "granted:", "plan:", "unpaid:")) else "call"
 
 
 def amount_text(balance: str, amount: int) -> str:
@@ -536,6 +508,23 @@ def _euros(credit: CreditView) -> dict[str, str]:
     return {name: format_euro(getattr(credit, name)) for name in CreditOut.model_fields}
 
 
+class PackOut(BaseModel):
+    """Minutes of a pack that end on one day."""
+
+    pack: str = Field(description="its name in the tariff")
+    title: str = Field(description="what customers call it")
+    last_day: date
+    posted: int = Field(description="seconds")
+    reserved: int
+    left: int = Field(description="what further calls may use")
+    now: int = Field(description="posted, less what running calls used since")
+
+    @classmethod
+    def of(cls, view: PackView) -> Self:
+        amounts = {name: getattr(view, name) for name in ("posted", "reserved", "left", "now")}
+        return cls(pack=view.pack, title=view.title, last_day=date.fromisoformat(view.last_day), **amounts)
+
+
 class BalanceOut(BaseModel):
     """What an account has now, running calls included (R5)."""
 
@@ -545,6 +534,7 @@ class BalanceOut(BaseModel):
     credit: CreditOut = Field(description="that was bought")
     promotional: list[PromotionOut] = Field(description="in the order in which it pays, before what was bought")
     free_seconds: FreeSecondsOut
+    packs: list[PackOut] = Field(description="minutes with an end of their own, by it")
     calls: list[CallOut]
 
     @classmethod
@@ -566,5 +556,6 @@ class BalanceOut(BaseModel):
                 left=free.left,
                 now=free.now,
             ),
+            packs=list(map(PackOut.of, view.packs)),
             calls=[CallOut.of(call) for call in view.calls],
         )

@@ -48,6 +48,7 @@ def diff(old: Tariff, new: Tariff, at_us: int) -> tuple[Change, ...]:
     return (
         *_settings(old, new, at_us),
         *_plans(old, new),
+        *_packs(old, new),
         *_bands(old, new),
         *_destinations(old, new),
         *_prices(old, new, at_us),
@@ -78,6 +79,17 @@ def _plans(old: Tariff, new: Tariff) -> Iterator[Change]:
             continue
         for key, was, becomes in differing(before, after):
             yield Change(f"plans.{name}.{key}", was, becomes, (name,))
+
+
+def _packs(old: Tariff, new: Tariff) -> Iterator[Change]:
+    """What an account has left of a pack follows the pack's new rules; of one that is gone it pays nothing."""
+    for name, before, after in _pairs(old.packs, new.packs):
+        if before is None or after is None:
+            effect = "" if after else "what accounts have left of it pays nothing"
+            yield Change(f"packs.{name}", "there" if before else "", "there" if after else "", effect=effect)
+            continue
+        for key, was, becomes in differing(before, after):
+            yield Change(f"packs.{name}.{key}", was, becomes)
 
 
 def _bands(old: Tariff, new: Tariff) -> Iterator[Change]:

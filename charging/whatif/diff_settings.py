@@ -10,7 +10,7 @@ from charging.pricing.calendar import Window
 from charging.pricing.money import format_euro
 from charging.pricing.vat import format_percent
 from charging.tariff.model import DAYS
-from charging.tariff.plans import Plan
+from charging.tariff.plans import Pack, Plan
 from charging.tariff.tariff import Tariff
 
 
@@ -73,9 +73,19 @@ PLAN = (
 )
 
 
-def differing(old: Tariff | Plan, new: Tariff | Plan) -> Iterator[tuple[str, str, str]]:
+PACK = (
+    Shown("title", "title"),
+    Shown("minutes", "seconds", _minutes),
+    Shown("days", "days"),
+    Shown("destinations", "destinations", _names),
+    Shown("increment", "increment_s", lambda value: "as the rate" if value is None else str(value)),
+    Shown("order", "order"),
+)
+
+
+def differing(old: Tariff | Plan | Pack, new: Tariff | Plan | Pack) -> Iterator[tuple[str, str, str]]:
     """Key, old text and new text of every setting that differs."""
-    for one in TARIFF if isinstance(old, Tariff) else PLAN:
+    for one in TARIFF if isinstance(old, Tariff) else PLAN if isinstance(old, Plan) else PACK:
         before, after = (attrgetter(one.field)(whole) for whole in (old, new))
         if before != after:
             yield one.key, one.text(before), one.text(after)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from charging.pricing.money import AMOUNT_MAX, parse_euro
+from charging.pricing.packs import PACK
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEARS = range(2000, 2200)
@@ -30,6 +31,8 @@ class PastCall(NamedTuple):
     """Billed."""
     paid: int
     """Micro-euro of credit."""
+    packs: Mapping[str, int] = {}
+    """Seconds that packs have paid, by balance."""
 
 
 class PastMessage(NamedTuple):
@@ -72,7 +75,9 @@ def _call(cdr: Cdr) -> PastCall | None:
         return None
     start_us = _moment_us(cdr, "answered")
     account, plan, number = _text(cdr, "account"), _text(cdr, "plan"), _number(cdr, "target")
-    return PastCall(account, plan, number, start_us, _count(cdr, "billed_s"), _money(cdr, "cost"))
+    found = cdr.get("packs") or {}
+    packs = {PACK + name: _count(found, name) for name in found}
+    return PastCall(account, plan, number, start_us, _count(cdr, "billed_s"), _money(cdr, "cost"), packs)
 
 
 def _message(cdr: Cdr) -> PastMessage | None:

@@ -9,6 +9,7 @@ from typing import Any
 from charging.pricing.calendar import MICROSECONDS
 from charging.pricing.funding import Pools, bundle_of, bundle_use, plan
 from charging.pricing.money import AMOUNT_MAX, format_euro
+from charging.pricing.packs import name_of
 from charging.tariff.tariff import Refusal, Tariff
 from charging.whatif.past import Past, PastCall, PastFax, PastMessage
 
@@ -46,12 +47,14 @@ def rerate(tariff: Tariff, past: Iterable[Past], paid_voicemail: Mapping[str, bo
     """Totals by plan, of what is ``past`` in any order. ``paid_voicemail``: numbers' own settings of it, which no CDR
     tells; those of other numbers are as their plan's.
 
-    Each account's free seconds of a month are used in the order in which its calls began; credit is taken as
-    enough. Of calls at the same time the earlier one is reckoned first, whole: who shared free minutes between
-    them may differ by seconds from what was charged live.
+    Each account's free seconds of a month are used in the order in which its calls began; of packs it has what they
+    paid of these calls; credit is taken as enough. Of calls at the same time the earlier one is reckoned first, whole:
+    who shared free minutes between them may differ by seconds from what was charged live.
     """
     again = _Again(tariff, paid_voicemail)
-    for one in sorted(past, key=lambda one: one.start_us):
+    ordered = sorted(past, key=lambda one: one.start_us)
+    again.give_packs(ordered)
+    for one in ordered:
         again.add(one)
     return tuple(again.totals[name] for name in sorted(again.totals))
 
@@ -65,6 +68,15 @@ class _Again:
         self._paid_voicemail = paid_voicemail
         self._used: dict[tuple[str, str], int] = {}
         """Free seconds, by account and bundle."""
+        self._packs: dict[str, dict[str, int]] = {}
+        """Seconds of packs that the calls have used, by account and balance: what there is of them."""
+
+    def give_packs(self, past: Iterable[Past]) -> None:
+        """Let each account have what packs have paid of its calls."""
+        for call in (one for one in past if isinstance(one, PastCall)):
+            given = self._packs.setdefault(call.account, {})
+            for source, seconds in call.packs.items():
+                given[source] = given.get(source, 0) + seconds
 
     def add(self, past: Past) -> None:
         """Count it, and price it."""
@@ -99,7 +111,12 @@ class _Again:
         sources = [bundle_of(month) for month in months]
         free = self._tariff.plans[call.plan].free_seconds
         left = {source: free - self._used.get((call.account, source), 0) for source in sources}
-        pools = Pools(AMOUNT_MAX, left if rate.free_minutes else {})
+        packs = {
+            source: seconds - self._used.get((call.account, source), 0)
+            for source, seconds in self._packs.get(call.account, {}).items()
+            if name_of(source) in rate.packs
+        }
+        pools = Pools(AMOUNT_MAX, (left if rate.free_minutes else {}) | packs)
         planned = plan(rate, call.start_us, (), pools, call.seconds)
         for source, seconds in bundle_use(planned.funding).items():
             self._used[call.account, source] = self._used.get((call.account, source), 0) + seconds

@@ -42,6 +42,8 @@ rates:
 plans:
   light: {rates: standard, paid_subscription: yes, voicemail: {paid: no}}
   pro: {rates: standard, paid_subscription: yes, free_minutes: {minutes: 10}, voicemail: {paid: no}}
+packs:
+  addon_60: {minutes: 60, days: 30}
 """
 
 

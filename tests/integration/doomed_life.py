@@ -9,7 +9,7 @@ import asyncio
 import json
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
 from charging.ledger.port import Store
 from charging.ledger.promotions import promo
+from charging.pricing.packs import pack_of
 from charging.service.events import AccountEvents
 from charging.service.refusal import Refused
+from charging.tariff.plans import Pack
 from tests.fakes.clock import FakeClock
 from tests.fakes.killing_store import KillingStore, Reaper, When
 from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_tariff, plan
@@ -42,7 +44,11 @@ DECEMBER_US = 1_796_079_600 * MICROSECONDS
 """2026-12-01T00:00 in Amsterdam."""
 AWAY_S = 20
 """Between a death and the next daemon's start: within the horizon."""
-TARIFF = plan(make_tariff(), "pro", free_seconds=FREE_S)
+PACK_S = 5
+"""Of an add-on pack, which pays after the months' free seconds."""
+TARIFF = replace(
+    plan(make_tariff(), "pro", free_seconds=FREE_S), packs={"addon": Pack("addon", "Add-on", PACK_S, days=60)}
+)
 
 
 @dataclass
@@ -77,7 +83,7 @@ async def start(killing: KillingStore, switch: FakeSwitch) -> Daemon:
     rig = Rig(switch.clock, store, switch, Policy(), TARIFF)
     await store.put_account(Account("anna", "pro"))
     await store.put_number(Number(NUMBER, "anna", forward_to=TARGET))
-    money = Leg(CREDIT, TOP_UP), Leg(promo("2027-01-01"), GIFT)
+    money = Leg(CREDIT, TOP_UP), Leg(promo("2027-01-01"), GIFT), Leg(pack_of("addon", "2027-01-01"), PACK_S)
     await store.apply(Transfer("top-up/1", "anna", Kind.TOP_UP, 1, money))
     registry = rig.registry
     switch.deliver = registry.deliver

@@ -56,6 +56,17 @@ def test_promotional_credit_is_given_shown_and_taken_back(charging: Command, ann
     assert "promo:" in charging("account", "journal", anna).out
 
 
+def test_a_pack_is_given_shown_and_taken_back(charging: Command, anna: str) -> None:
+    given = charging("account", "grant-pack", anna, "addon_60", "--reason", "order 17", "--json")
+    assert (given.json["seconds"], given.json["left"]) == (3600, 3600)
+    last_day = str(given.json["last_day"])
+    assert f"3600 s of addon_60 through {last_day}" in charging("account", "show", anna).out
+    taken = ("--minutes", "-60", "--until", last_day, "--reason", "given by mistake")
+    assert charging("account", "grant-pack", anna, "addon_60", *taken, "--json").json["left"] == 0
+    refused = charging("account", "grant-pack", anna, "addon", "--reason", "order 17")
+    assert (refused.code, "expected one of addon_60" in refused.problem) == (1, True)
+
+
 def test_an_account_shown_as_json_is_complete(charging: Command, anna: str) -> None:
     charging("number", "add", anna, "0201234567", "--forward-to", "0612345678")
     shown = charging("account", "show", anna, "--json").json

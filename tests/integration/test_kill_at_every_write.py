@@ -17,11 +17,13 @@ from charging.clock import MICROSECONDS
 from charging.ledger.bundles import granted
 from charging.ledger.model import CREDIT, Balance, bundle
 from charging.ledger.promotions import promo
+from charging.pricing.packs import pack_of
 from tests.fakes.killing_store import When
 from tests.integration.doomed_life import (
     DECEMBER_US,
     FREE_S,
     GIFT,
+    PACK_S,
     TALK_S,
     TOP_UP,
     Books,
@@ -50,12 +52,13 @@ def wrong(books: Books) -> list[str]:
     november_s = min(BILLED_S, -((books.answered_us - DECEMBER_US) // MICROSECONDS))
     talked_s = {"2026-11": november_s, "2026-12": BILLED_S - november_s}
     free_left = {month: max(0, FREE_S - seconds) for month, seconds in talked_s.items() if seconds}
-    paid_s = BILLED_S - sum(FREE_S - left for left in free_left.values())
+    paid_s = BILLED_S - PACK_S - sum(FREE_S - left for left in free_left.values())
     bundles = {key: one for key, one in books.balances.items() if key.startswith("bundle:")}
     checks = {
         "the parties were not cut": not books.cut,
         "the switch's record": books.talked_ms == [round(TALK_S * 1000)],
         "the credit": credit.posted == TOP_UP + GIFT - paid_s * SECOND,
+        "the pack, which pays before credit": books.balances[pack_of("addon", "2027-01-01")].posted == 0,
         "the gift, which pays first": books.balances[promo("2027-01-01")].posted == 0,
         "the free seconds": bundles == {bundle(month): Balance(left) for month, left in free_left.items()},
         "each month granted once": all(books.balances[granted(month)].posted == FREE_S for month in free_left),

@@ -60,7 +60,7 @@ class CallsAudit:
         call = self._calls.setdefault(line.session, _Call(line.at_us))
         call.is_closed = line.kind in (Kind.SETTLE, Kind.RELEASE, Kind.CHARGE)
         for leg in line.legs:
-            if leg.posted and (is_money(leg.balance) or leg.balance.startswith("bundle:")):
+            if leg.posted and (is_money(leg.balance) or leg.balance.startswith(("bundle:", "pack:"))):
                 call.taken[leg.balance] = call.taken.get(leg.balance, 0) - leg.posted
 
     def close(self, sessions: Iterable[OpenSession], cdrs: Iterable[CdrRow]) -> list[Finding]:

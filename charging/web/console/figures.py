@@ -17,6 +17,7 @@ from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, JournalLine
 from charging.ledger.promotions import money_in
 from charging.pricing.money import format_euro, parse_euro
+from charging.pricing.packs import PACK
 from charging.service.money import reason_shown
 from charging.service.privacy import cdr_shown
 from charging.service.refusal import Refused
@@ -200,7 +201,7 @@ def journal_rows(lines: Sequence[JournalLine], posted: int) -> list[JournalRow]:
         newest, legs = of_one[0], [leg for line in of_one for leg in line.legs]
         credit = sum(leg.posted for leg in legs if leg.balance == CREDIT)
         given = money_in(legs) - credit
-        free = sum(leg.posted for leg in legs if leg.balance.startswith("bundle:"))
+        free = sum(leg.posted for leg in legs if leg.balance.startswith(("bundle:", PACK)))
         kind = "charged" if newest.session else newest.kind
         reason = next((told for line in of_one if (told := reason_shown(line))), "")
         at, after = iso(newest.at_us), format_euro(posted)

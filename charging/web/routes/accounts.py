@@ -9,9 +9,11 @@ from fastapi import APIRouter, Header, Query, Response
 
 from charging.ledger.accounts import Account, Status
 from charging.service.accounts import AccountChanges
+from charging.service.gifts import PackWish
 from charging.service.refusal import Refused
 from charging.service.service import Service
 from charging.web.forms import JOURNAL_CURSOR, KEY
+from charging.web.gift_models import CreditGrant, GivenOut, PackGivenOut, PackGrant
 from charging.web.models import (
     AccountEdit,
     AccountNew,
@@ -19,10 +21,8 @@ from charging.web.models import (
     BalanceOut,
     Correction,
     CreditedOut,
-    CreditGrant,
     FaxAddressMade,
     FaxAddressOut,
-    GivenOut,
     JournalLineOut,
     MinuteGrant,
     MinutesOut,
@@ -161,6 +161,23 @@ async def grant_credit(
     given = granted(await service.gifts.give_credit(account, amount, body.last_day, body.reason, idempotency_key))
     response.status_code = 201 if given.created else 200
     return GivenOut.of(given)
+
+
+PACK_GIVEN_BEFORE: dict[int | str, dict[str, Any]] = {
+    200: {"model": PackGivenOut, "description": "the same was asked before; nothing was changed now"}
+}
+
+
+@router.post("/{account}/pack-grants", status_code=201, responses=PACK_GIVEN_BEFORE)
+async def grant_pack(
+    account: str, body: PackGrant, service: TheService, response: Response, idempotency_key: IdempotencyKey
+) -> PackGivenOut:
+    """Give a pack of minutes, or take minutes of it back, never below zero; running calls can use them at once. 200: it
+    was there already."""
+    wish = PackWish(body.pack, body.last_day, body.minutes)
+    given = granted(await service.gifts.give_pack(account, wish, body.reason, idempotency_key))
+    response.status_code = 201 if given.created else 200
+    return PackGivenOut.of(given)
 
 
 @router.post("/{account}/subscription-payments")

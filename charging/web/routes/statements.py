@@ -37,7 +37,9 @@ class StatementLineOut(BaseModel):
     """One thing that changed the credit, or a call that free minutes or promotional credit paid."""
 
     at: Instant
-    kind: str = Field(description="call, voicemail, fax, top_up, correct, expire, promotion or promotion_expired")
+    kind: str = Field(
+        description="call, voicemail, fax, top_up, correct, expire, promotion, promotion_expired, pack or pack_expired"
+    )
     amount: Euro = Field(description="negative: taken")
     balance: Euro = Field(description="posted credit after it")
     promotional: Euro = Field(description="of promotional credit, which is in no balance here; negative: taken")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -11,13 +12,15 @@ from charging.ledger.accounts import Account, Language
 from charging.ledger.credit_events import CreditEvent, credit_event
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.promotions import PROMOS_MAX, divided, promo, rooms, spendable
+from charging.pricing.packs import PACKS_MAX, pack_of
 from charging.service.balance import BalanceView
 from charging.service.changes import Sought
-from charging.service.gifts import Given
+from charging.service.gifts import Given, PackGiven, PackWish
 from charging.service.refusal import Code
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
 from charging.service.statements import Promotional, Statement, statement
+from charging.tariff.plans import Pack
 from tests.fakes.rig import EURO
 from tests.unit.service.conftest import Shop, refused
 from tests.unit.service.house import House
@@ -230,3 +233,99 @@ def test_an_amount_is_divided_and_what_was_paid_before_stays_where_it_was() -> N
     assert divided(10, {"promo:a": 3, "promo:b": 4}) == {"promo:a": 3, "promo:b": 4, CREDIT: 3}
     assert divided(10, {"promo:a": 3}, {CREDIT: 6, "day:x": 6}) == {CREDIT: 7, "promo:a": 3}
     assert divided(0, {"promo:a": 3}) == {CREDIT: 0}
+
+
+# --- packs of minutes -----------------------------------------------------------------------------------------
+
+PACKS = {
+    "addon": Pack("addon", "Add-on 60", 3600, 30),
+    "belgium": Pack("belgium", "Belgium", 600, 1, frozenset({"nl_mobile"})),
+}
+
+
+@pytest.fixture
+def packed(shop: Shop) -> Shop:
+    shop.tariff = replace(shop.tariff, packs=PACKS)
+    return shop
+
+
+async def pack(shop: Shop, wish: PackWish, key: str = "p1") -> PackGiven:
+    given = await shop.service.gifts.give_pack("anna", wish, "bought", key)
+    assert isinstance(given, PackGiven), given
+    return given
+
+
+async def test_a_pack_lasts_its_days_the_first_is_today_and_is_given_once(packed: Shop) -> None:
+    await packed.anna()
+    given, again = await pack(packed, PackWish("addon")), await pack(packed, PackWish("addon"))
+    assert (given.last_day, given.seconds, given.created) == (date(2026, 12, 20), 3600, True)
+    assert (again.created, again.left) == (False, Balance(3600))
+    assert (await pack(packed, PackWish("belgium"), "p2")).last_day == date(2026, 11, 21)
+    seen = await view(packed)
+    assert [(one.title, one.last_day, one.now) for one in seen.packs] == [
+        ("Belgium", "2026-11-21", 600),
+        ("Add-on 60", "2026-12-20", 3600),
+    ]
+    assert packed.told == ["anna"] * 3
+
+
+async def test_minutes_of_a_pack_are_taken_back_never_more_than_there_are(packed: Shop) -> None:
+    await packed.anna()
+    await pack(packed, PackWish("addon", LAST))
+    answer = await packed.service.gifts.give_pack("anna", PackWish("addon", LAST, -61), "mistake", "p2")
+    refused(answer, Code.INSUFFICIENT)
+    assert (await pack(packed, PackWish("addon", LAST, -60), "p3")).left == Balance(0)
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        (PackWish("none"), Code.INVALID),
+        (PackWish("addon", minutes=0), Code.INVALID),
+        (PackWish("addon", date(2026, 11, 20)), Code.NOT_ALLOWED),
+    ],
+)
+async def test_what_pack_cannot_be_given(packed: Shop, wish: PackWish, code: Code) -> None:
+    await packed.anna()
+    refused(await packed.service.gifts.give_pack("anna", wish, "x", "p1"), code)
+    assert await packed.store.balances("anna") == {}
+
+
+async def test_an_account_has_some_packs_at_once(packed: Shop) -> None:
+    await packed.anna()
+    for day in range(1, PACKS_MAX + 1):
+        await pack(packed, PackWish("addon", date(2026, 12, day)), f"p{day}")
+    refused(await packed.service.gifts.give_pack("anna", PackWish("addon", LAST), "x", "more"), Code.NOT_ALLOWED)
+
+
+async def test_a_pack_lapses_as_its_last_day_ends_and_a_call_that_holds_some_postpones_it(house: House) -> None:
+    name = pack_of("addon", "2026-11-30")
+    assert await house.move(Kind.CORRECT, Leg(name, 600), reason="bought") is Outcome.CREATED
+    await house.credit_after_turn("2026-11-30T23:59:59")
+    assert (await house.balance(name)).posted == 600
+    await house.call("s1", Leg(name, 0, 60))
+    await house.credit_after_turn("2026-12-01T00:01:00")
+    assert await house.balance(name) == Balance(600, 60)
+    await house.hang_up("s1", Kind.SETTLE, Leg(name, -60, -60))
+    await house.credit_after_turn("2026-12-01T00:03:00")
+    assert (await house.balance(name)).posted == 0
+    assert await house.expiries() == [f"expire/{name}"]
+    await house.credit_after_turn("2027-02-01T12:00:00")
+    assert name not in await house.store.balances("anna")
+
+
+async def test_a_pack_is_noted_stated_and_told(packed: Shop) -> None:
+    await packed.anna()
+    await pack(packed, PackWish("addon", LAST))
+    page = await packed.service.changes(Sought(account="anna"), None, 10)
+    assert isinstance(page, tuple)
+    note = next(one.change for one in page[0] if one.change.act == "minutes.granted")
+    assert (note.after["pack"], note.after["free_seconds"]) == ("2026-12-31:addon", 3600)
+    made = await stated(packed)
+    assert [(line.kind, line.credit, line.reason) for line in made.lines] == [("pack", 0, "bought")]
+    assert "Minutenbundel" in statement_page(made)
+    events = await packed.service.events.page("anna", 0, 10)
+    assert isinstance(events, tuple)
+    assert [(one.what, one.data["pack"], one.data["seconds"]) for one in events[0]] == [
+        ("minutes.granted", "addon", 3600)
+    ]

@@ -28,6 +28,10 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
         "/accounts/anna/credit-grants",
         {"json": {**MINUS, "last_day": "2099-01-01", "reason": "paid out"}},
     ),
+    ("POST", "/accounts/{account}/pack-grants"): (
+        "/accounts/anna/pack-grants",
+        {"json": {"pack": "addon", "minutes": -1, "reason": "paid out"}},
+    ),
     ("POST", "/accounts"): ("/accounts", {"json": {"id": "anna", "plan": "light"}}),
     ("POST", "/numbers"): ("/numbers", {"json": {"number": NUMBER, "account": "anna"}}),
     ("PATCH", "/numbers/{number}"): (f"/numbers/{NUMBER}", {"json": {"forward_to": ""}}),

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from charging.pricing.vat import Vat
-from charging.tariff.plans import Plan
+from charging.tariff.plans import Pack, Plan
 from charging.tariff.tariff import Tariff, TopUps
 from charging.whatif.diff import Change, diff
-from charging.whatif.diff_settings import PLAN, TARIFF
+from charging.whatif.diff_settings import PACK, PLAN, TARIFF
 from tests.unit.tariff.tariffs import SMALL, changed, small
 
 NOON_US = 1_793_790_000_000_000
@@ -215,11 +215,38 @@ def test_a_plan_is_told_in_the_keys_and_units_of_the_file(
 
 def test_no_setting_is_forgotten() -> None:
     told = {one.field.split(".")[0] for one in TARIFF}
-    elsewhere = {"revision", "digest", "plans", "destinations", "tables", "warnings", "refused", "waiting"}
+    elsewhere = {"revision", "digest", "plans", "packs", "destinations", "tables", "warnings", "refused", "waiting"}
     assert told == {one.name for one in fields(Tariff) if one.init} - elsewhere
     inner = {f"{whole}.{one.name}" for whole, kind in (("top_ups", TopUps), ("vat", Vat)) for one in fields(kind)}
     assert {one.field for one in TARIFF if "." in one.field} == inner
+    assert {one.field for one in PACK} == {one.name for one in fields(Pack)} - {"name"}
     assert {one.field for one in PLAN} == {one.name for one in fields(Plan)} - {"name"}
+
+
+PACKED = SMALL + "packs:\n  belgium: {minutes: 30, days: 30, destinations: [nl], increment: 1, order: 40}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("minutes: 30", "minutes: 31", Change("packs.belgium.minutes", "30", "31")),
+        ("days: 30", "days: 31", Change("packs.belgium.days", "30", "31")),
+        (", destinations: [nl], increment: 1", ", increment: 1", Change("packs.belgium.destinations", "nl", "all")),
+        (", increment: 1", "", Change("packs.belgium.increment", "1", "as the rate")),
+        (", order: 40", "", Change("packs.belgium.order", "40", "50")),
+        ("minutes: 30", "title: Belgium, minutes: 30", Change("packs.belgium.title", "belgium", "Belgium")),
+    ],
+)
+def test_what_changes_of_a_pack_is_told(tmp_path: Path, old: str, new: str, told: Change) -> None:
+    before = small(tmp_path, PACKED)
+    assert diff(before, small(tmp_path, PACKED.replace(old, new)), NOON_US) == (told,)
+
+
+def test_that_a_pack_is_gone_is_told_with_what_becomes_of_it(tmp_path: Path) -> None:
+    before, after = small(tmp_path, PACKED), small(tmp_path, SMALL)
+    (gone,) = diff(before, after, NOON_US)
+    assert (gone.subject, gone.effect) == ("packs.belgium", "what accounts have left of it pays nothing")
+    assert diff(after, before, NOON_US) == (Change("packs.belgium", "", "there"),)
 
 
 def test_a_plan_that_comes_or_goes_is_told(tmp_path: Path) -> None:
