@@ -46,6 +46,7 @@ from charging.web.asks import Asks
 from charging.web.console.app import console_app
 from charging.web.console.tariff_file import TariffFile
 from charging.web.customers.app import PRIVATE, customers_app
+from charging.web.customers.till import Till, till_of
 from charging.web.forward import daemon_at
 from charging.web.listen import Front, HttpLimits, serve_on
 from charging.web.settings import Api, Console, CustomerPage
@@ -94,11 +95,20 @@ async def keep_api(
             for one in listeners[front]:
                 one.setblocking(False)
             listening.set()
+        begins = _has_duties(config)
         while True:
-            await _connection([one for of_front in listeners.values() for one in of_front])
+            if not begins:
+                await _connection([one for of_front in listeners.values() for one in of_front])
+            begins = False
             code = await _run(config, listeners, turned, program)
             (log.error if code else log.info)("api_process_ended", code=code)
             await clock.sleep_until(clock.now().mono_us + PAUSE_S * MICROSECONDS)
+
+
+def _has_duties(config: Config) -> bool:
+    """Whether the process has to run though nobody has connected: payments may have been made while we were away."""
+    page = config.settings.customer_page
+    return page is not None and page.payment_provider != "none"
 
 
 async def _connection(listeners: Sequence[socket.socket]) -> None:
@@ -214,7 +224,9 @@ async def _serve(
     )
     to_daemon = daemon_at(settings.control.socket)
     tokens = Tokens(store, clock)
-    apps = _apps(settings, service, store, tokens, to_daemon)
+    pages, to_provider = Asks(service, to_daemon, PRIVATE), httpx.AsyncClient()
+    till = till_of(settings.customer_page, pages, to_provider, config.payment_key, config.payment_hook_secret)
+    apps = _apps(settings, service, store, tokens, to_daemon, pages, till)
     await store.open()
     duties, gone = Tasks(), asyncio.Event()
     try:
@@ -226,11 +238,14 @@ async def _serve(
         duties.begin(_stay_alive(clock), "alive")
         duties.begin(_watch(tariff, clock), "tariff-watch")
         duties.begin(_tell_uses(tokens, to_daemon, clock), "token-uses")
+        if till is not None:
+            duties.begin(till.keep_looking(), "payments")
         for front, sockets in listeners.items():
             duties.begin(serve_on(apps[front](), sockets, _front(front, getattr(settings, front))), front)
         await duties.until(gone)
     finally:
         await duties.end()
+        await to_provider.aclose()
         await to_daemon.aclose()
         await store.close()
 
@@ -271,7 +286,13 @@ def _front(front: str, section: Api | Console | CustomerPage) -> Front:
 
 
 def _apps(
-    settings: Settings, service: Service, store: Store, tokens: Tokens, daemon: httpx.AsyncClient
+    settings: Settings,
+    service: Service,
+    store: Store,
+    tokens: Tokens,
+    daemon: httpx.AsyncClient,
+    pages: Asks,
+    till: Till | None,
 ) -> Mapping[str, Callable[[], ASGIApp]]:
     """What makes the application of each front."""
     fax_bytes_max = settings.fax.max_bytes if settings.fax is not None else None
@@ -290,7 +311,7 @@ def _apps(
 
     def customer_page() -> ASGIApp:
         assert settings.customer_page is not None, "that is why we run"
-        return customers_app(Asks(service, daemon, PRIVATE), settings.customer_page)
+        return customers_app(pages, settings.customer_page, till)
 
     return {"api": api, "console": console, "customer_page": customer_page}
 

@@ -25,6 +25,7 @@ from charging.notify.settings import Mail
 from charging.web.settings import Api, Console, CustomerPage
 from charging.yaml_model import (
     BASE_FOLDER,
+    EnvironmentName,
     FilePath,
     Flag,
     Host,
@@ -52,7 +53,6 @@ _REDIS_URL = re.compile(
     rf"[a-z+]+://(?:[^/@:\s]+@)?{_HOST_AND_PORT}(?:,{_HOST_AND_PORT})*(?:/[A-Za-z0-9_.-]*)*(?:\?[A-Za-z0-9_=&%/.:-]+)?"
 )
 
-EnvironmentName = Annotated[str, pattern(r"[A-Za-z_][A-Za-z0-9_]{0,99}", "the name of an environment variable")]
 Name = Annotated[str, pattern(r"[a-z0-9][a-z0-9-]{0,31}", "up to 32 small letters, digits and dashes")]
 UserName = Annotated[str, pattern(r"[A-Za-z0-9_.-]{1,64}", "the name of an AMI user")]
 Region = Annotated[str, pattern(r"[A-Z]{2}", "a country's two capital letters, for example NL")]
@@ -284,6 +284,8 @@ class Config:
     ledger_password: SecretStr | None = field(repr=False)
     mail_password: SecretStr | None = field(default=None, repr=False)
     sentinel_password: SecretStr | None = field(default=None, repr=False)
+    payment_key: SecretStr | None = field(default=None, repr=False)
+    payment_hook_secret: SecretStr | None = field(default=None, repr=False)
 
 
 def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -318,6 +320,11 @@ def completed(
     sentinel_password = reader.read(("ledger", "sentinel_password"), *sentinel)
     mail = settings.mail
     mail_password = reader.read(("mail", "password"), mail.password_env, mail.password_file) if mail else None
+    page = settings.customer_page or CustomerPage()
+    key = page.payment_key_env, page.payment_key_file
+    hook = page.payment_hook_secret_env, page.payment_hook_secret_file
+    payment_key = reader.read(("customer_page", "payment_key"), *key)
+    payment_hook_secret = reader.read(("customer_page", "payment_hook_secret"), *hook)
     if ami.action_timeout_s < ami.ping_interval_s:
         path = ("switch", "ami", "action_timeout_s")
         expected = f"at least ping_interval_s ({ami.ping_interval_s:g} s)"
@@ -337,7 +344,7 @@ def completed(
     problems += _addresses_taken_twice(document, settings)
     if ami_secret is None:
         return None, problems
-    secrets = ami_secret, ledger_password, mail_password, sentinel_password
+    secrets = ami_secret, ledger_password, mail_password, sentinel_password, payment_key, payment_hook_secret
     return Config(Path(document.file), settings, *secrets), problems
 
 

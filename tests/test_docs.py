@@ -303,6 +303,9 @@ RUN_BY |= dict.fromkeys(
     ),
     "tests/integration/test_cli_console.py::test_people_are_let_into_the_console_changed_and_let_in_no_more",
 )
+RUN_BY["charging payment list --state stuck"] = (
+    "tests/integration/test_cli_words.py::test_payments_that_are_stuck_are_listed"
+)
 RUN_BY["charging account page-link alice"] = (
     "tests/integration/test_api_daemon.py::test_the_daemon_serves_who_has_a_token_also_after_a_restart"
 )

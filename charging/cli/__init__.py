@@ -40,6 +40,7 @@ COMMANDS = {
     "tariff": "tariff",
     "ledger": "ledger",
     "token": "token",
+    "payment": "payments",
     "changes": "changes",
     "console": "console",
 }

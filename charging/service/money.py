@@ -84,10 +84,11 @@ class Money:
         self._funds_changed = funds_changed
         self._changes = Changes(store, clock)
 
-    async def top_up(self, account: str, amount: int, key: str) -> Credited | Refused:
+    async def top_up(self, account: str, amount: int, key: str, *, sold: bool = False) -> Credited | Refused:
         """Add bought credit, once for each key; it can be spent at once, also by running calls (R22).
 
-        ``amount`` in micro-euro. Raises LedgerUnavailable: ask again with the same key.
+        ``amount`` in micro-euro; ``sold``: it was on sale when it was bought, whatever the tariff says now. Raises
+        LedgerUnavailable: ask again with the same key.
         """
         if (wrong := text.idempotency_key(key)) is not None:
             return wrong
@@ -97,7 +98,8 @@ class Money:
         stored = await self._store.account(account)
         if stored is None:
             return unknown_account(account)
-        refused = closed_account(account) if stored.status is Status.CLOSED else self._amount_refusal(amount)
+        refused = None if sold else self._amount_refusal(amount)
+        refused = closed_account(account) if stored.status is Status.CLOSED else refused
         if refused is not None and not await self._is_recorded(transfer):
             return refused
         return await self._apply(transfer, amount, key)

@@ -31,6 +31,7 @@ from charging.service.live import Calls, LiveCalls
 from charging.service.money import Money
 from charging.service.numbers import Numbers
 from charging.service.page_tokens import PagePlace, PageTokens
+from charging.service.payments import Payments
 from charging.service.privacy import People, hide_numbers
 from charging.service.proven_time import confirm_time, time_warning
 from charging.service.quotes import Quotes
@@ -84,6 +85,7 @@ class Service:
         self.balances = Balances(store, tariff, clock, self.calls)
         self.subscriptions = Subscriptions(self.accounts, tariff, clock)
         self.quotes = Quotes(store, tariff, clock)
+        self.payments = Payments(store, tariff, clock, self.money)
         self.page_tokens = PageTokens(store, clock, customer_page)
         self.statements = Statements(store, tariff, clock)
         self.fax_addresses = FaxAddresses(store, self.accounts, clock)

@@ -34,6 +34,7 @@ from charging.web.routes import (
     ledger,
     numbers,
     page_tokens,
+    payments,
     prices,
     rehearsal,
     sandbox,
@@ -41,7 +42,7 @@ from charging.web.routes import (
 )
 from charging.web.routes import drain as drains
 
-PARTS = (accounts, numbers, calls, drains, rehearsal, prices, ledger, imports, fax, page_tokens)
+PARTS = (accounts, numbers, calls, drains, rehearsal, prices, ledger, imports, fax, page_tokens, payments)
 Facts = Callable[[], Mapping[str, str]]
 """What the process says of itself: small words, for people (``{"ami": "up", …}``)."""
 

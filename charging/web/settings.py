@@ -4,9 +4,22 @@ there."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from charging.yaml_model import Host, Networks, Port, Section, decimal, pattern, whole
+from pydantic import model_validator
+
+from charging.yaml_model import (
+    EnvironmentName,
+    FilePath,
+    Host,
+    Networks,
+    Port,
+    Section,
+    decimal,
+    pattern,
+    refusal,
+    whole,
+)
 
 Origin = Annotated[
     str,
@@ -79,3 +92,25 @@ class CustomerPage(Section):
     """For which a token of the balance widget is good."""
     widget_origins: tuple[Origin, ...] = ()
     """The sites in whose pages the widget may ask."""
+    payment_provider: Literal["none", "mollie", "stripe"] = "none"
+    """Where customers pay for credit."""
+    payment_key_env: EnvironmentName | None = None
+    payment_key_file: FilePath | None = None
+    """The provider's secret key."""
+    payment_hook_secret_env: EnvironmentName | None = None
+    payment_hook_secret_file: FilePath | None = None
+    """With which Stripe signs what it posts."""
+    payment_url: Origin | None = None
+    """Another place than the provider's own, for tests."""
+
+    @model_validator(mode="after")
+    def _secrets_of_the_provider(self) -> Self:
+        key = [one for one in (self.payment_key_env, self.payment_key_file) if one is not None]
+        hook = [one for one in (self.payment_hook_secret_env, self.payment_hook_secret_file) if one is not None]
+        if self.payment_provider != "none" and len(key) != 1:
+            found = "both" if key else "neither of them"
+            raise refusal("one of payment_key_env and payment_key_file", found=found)
+        if self.payment_provider == "stripe" and len(hook) != 1:
+            found = "both" if hook else "neither of them"
+            raise refusal("one of payment_hook_secret_env and payment_hook_secret_file", found=found)
+        return self

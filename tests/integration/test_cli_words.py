@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from charging.cli.client import connected, path
+from charging.settings import load_config
 from tests.integration.command import Command
 
 
@@ -50,3 +52,15 @@ def test_a_period_that_ends_earlier_than_what_is_paid_is_told_to_change_nothing(
     for key in ("k1", "k4"):
         assert charging("subscription", "paid", anna, "--until", "2027-01-31", "--id", key) == later
     assert charging("subscription", "correct", anna, "--until", "2026-12-31", "--json").json["warnings"] == []
+
+
+def test_payments_that_are_stuck_are_listed(charging: Command, anna: str) -> None:
+    with connected(load_config(charging.place.config, {"TEST_AMI_SECRET": "x"}).settings) as client:
+        begun = client.send("POST", path("accounts", anna, "payments"), {"amount": "25.00", "provider": "mollie"})
+        place = path("payments", begun["id"])
+        client.send("PATCH", place, {"reference": "tr_1", "checkout": "https://provider.test/tr_1"})
+        outcome = {"reference": "tr_1", "paid": True, "over": True, "amount": "24.00", "currency": "EUR"}
+        client.send("POST", f"{place}/outcomes", outcome)
+    (stuck,) = charging("payment", "list", "--state", "stuck", "--json").json
+    assert (stuck["account"], stuck["amount"], stuck["why"]) == (anna, "25.00", "24.00 EUR was paid for 25.00 EUR")
+    assert charging("payment", "list", "--state", "credited", "--json").json == []

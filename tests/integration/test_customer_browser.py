@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.fakes.rig import EURO
 from tests.integration.browser import chromium, found_by_axe, window
 from tests.integration.console_scene import a_day, top_up
 from tests.integration.customer_scene import Customers, customer_scene
@@ -80,7 +81,25 @@ async def test_the_widget_shows_the_balance_on_the_sites_of_the_list_alone(tmp_p
             assert "€" not in await page.locator("main").inner_text()
 
 
-PLACES = ("/", "/calls", "/settings", "/no-such-page")
+async def test_r2_r22_a_customer_buys_credit_at_the_providers_checkout(tmp_path: Path) -> None:
+    """And comes back logged in, before any hook has told us; during a call."""
+    async with customer_scene(tmp_path) as customers, chromium() as browser:
+        await a_day(customers.scene)
+        async with window(browser, customers.url) as page:
+            await come_in(page, customers)
+            before = (await customers.scene.rig.balance()).posted
+            await page.get_by_role("link", name="Tegoed kopen").first.click()
+            assert await found_by_axe(page) == []
+            await page.get_by_label("50,00").check()
+            await page.get_by_role("button", name="Verder naar betalen").click()
+            await page.get_by_role("link", name="Betaal € 50,00").click()
+            await page.get_by_role("button", name="Pay now").click()
+            await expect(page.get_by_role("heading", name="Betaald: dank u wel")).to_be_visible()
+            assert (await customers.scene.rig.balance()).posted == before + 50 * EURO
+            assert await found_by_axe(page) == []
+
+
+PLACES = ("/", "/calls", "/settings", "/buy", "/no-such-page")
 
 
 @pytest.mark.parametrize(("phone", "dark"), [(False, False), (True, True)], ids=["desktop-light", "phone-dark"])

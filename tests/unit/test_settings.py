@@ -86,6 +86,30 @@ def test_shipped_file_names_every_key() -> None:
     assert keys_of(Settings) <= named
 
 
+PAGE = "customer_page: {payment_provider: %s%s}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_good"),
+    [
+        (PAGE % ("none", ""), True),
+        (PAGE % ("mollie", ""), False),
+        (PAGE % ("mollie", ", payment_key_env: AMI"), True),
+        (PAGE % ("mollie", ", payment_key_env: A, payment_key_file: b"), False),
+        (PAGE % ("stripe", ", payment_key_env: AMI"), False),
+        (PAGE % ("stripe", ", payment_key_env: AMI, payment_hook_secret_env: AMI"), True),
+    ],
+)
+def test_a_payment_provider_needs_its_secrets(text: str, is_good: bool) -> None:
+    if not is_good:
+        with pytest.raises(ConfigError):
+            config_of(MINIMAL + text)
+        return
+    config = config_of(MINIMAL + text)
+    assert (config.payment_key is not None) == ("payment_key" in text)
+    assert (config.payment_hook_secret is not None) == ("hook_secret" in text)
+
+
 def test_minimal_file_takes_every_default() -> None:
     settings = config_of(MINIMAL).settings
     assert settings.charging.tick_s == 60

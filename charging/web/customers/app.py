@@ -18,21 +18,24 @@ from charging.ledger.accounts import Language
 from charging.web.asks import Asks, Problem
 from charging.web.browser import Sealed, drop_cookie, read_form, set_cookie
 from charging.web.console.shown import STATIC as LOOK
+from charging.web.customers.buying import Buying
 from charging.web.customers.gate import BEFORE_ENTRY, COOKIE, CustomerGate, Visit
 from charging.web.customers.own import Watch
 from charging.web.customers.pages import Pages
 from charging.web.customers.shown import STATIC, Shown
+from charging.web.customers.till import Till
 from charging.web.customers.widget import widget_routes
-from charging.web.routes import page_tokens
+from charging.web.routes import page_tokens, payments
 from charging.web.settings import CustomerPage
 
-PRIVATE = (page_tokens.private,)
+PRIVATE = (page_tokens.private, payments.router)
 """What this page asks of the daemon beside the public interface's resources."""
 
 
-def customers_app(asks: Asks, settings: CustomerPage) -> ASGIApp:
-    """The application, for `charging.web.listen`."""
-    shown, watch = Shown(lambda: asks.service.tariff().zone, settings.sign_in_url), Watch(asks)
+def customers_app(asks: Asks, settings: CustomerPage, till: Till | None = None) -> ASGIApp:
+    """The application, for `charging.web.listen`. Without a ``till`` nothing is sold."""
+    shown = Shown(lambda: asks.service.tariff().zone, settings.sign_in_url, sells=till is not None)
+    watch = Watch(asks)
 
     async def stranger(request: Request) -> Response:
         if request.url.path == "/live":
@@ -48,6 +51,7 @@ def customers_app(asks: Asks, settings: CustomerPage) -> ASGIApp:
         Route("/numbers/{number}", gate.guarded(pages.forward), methods=["POST"]),
         Route("/live", gate.guarded(pages.live(gate), by_itself=True)),
         *_doors(gate, shown),
+        *(Buying(till, shown).routes(gate) if till is not None else ()),
         *widget_routes(asks, watch, settings.widget_origins),
         Mount("/look", StaticFiles(directory=LOOK)),
         Mount("/static", StaticFiles(directory=STATIC)),

@@ -27,10 +27,11 @@ CENTS = 2
 class Shown:
     """Makes pages."""
 
-    def __init__(self, zone: Callable[[], str], sign_in_url: str | None) -> None:
-        """``zone`` is the operator's."""
+    def __init__(self, zone: Callable[[], str], sign_in_url: str | None, *, sells: bool = False) -> None:
+        """``zone`` is the operator's; ``sells``: credit can be bought."""
         self._zone = zone
         self._sign_in_url = sign_in_url
+        self._sells = sells
         self._templates = {language: self._in(language) for language in Language}
 
     def _in(self, language: Language) -> Jinja2Templates:
@@ -78,6 +79,7 @@ class Shown:
             "language": language.value,
             "t": WORDS[language],
             "said": [],
+            "sells": self._sells,
             "sign_in_url": self._sign_in_url,
         }
 

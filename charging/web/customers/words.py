@@ -76,6 +76,20 @@ _DUTCH = {
     "refused": "Dat is niet toegestaan.",
     "bad_number": "Dit is geen telefoonnummer: {value}",
     "bad_target": "Naar {value} kunnen we niet doorschakelen.",
+    "buy": "Tegoed kopen",
+    "choose": "Kies een bedrag",
+    "go_on": "Verder naar betalen",
+    "no_refund": "Tegoed is meteen te gebruiken en wordt niet terugbetaald, ook niet als u uw abonnement of account "
+    "opzegt.",
+    "pay": "Betaal {amount}",
+    "payment_open": "Nog niet betaald",
+    "payment_open_help": "U koopt {amount} tegoed. Heeft u al betaald? Dan ziet u het hier zodra het bevestigd is.",
+    "payment_credited": "Betaald: dank u wel",
+    "payment_credited_help": "{amount} is bij uw tegoed opgeteld en meteen te gebruiken.",
+    "payment_failed": "Niet betaald",
+    "payment_failed_help": "De betaling van {amount} is afgebroken of verlopen. Er is niets afgeschreven.",
+    "payment_stuck": "Betaald, nog niet bijgeschreven",
+    "payment_stuck_help": "We hebben uw betaling ontvangen en kunnen die niet zelf boeken. Neem contact met ons op.",
     "no_more_streams": "De bedragen lopen nu niet mee; laad de pagina opnieuw voor de nieuwste stand.",
 }
 _ENGLISH = {
@@ -150,6 +164,20 @@ _ENGLISH = {
     "refused": "That is not allowed.",
     "bad_number": "This is no telephone number: {value}",
     "bad_target": "We cannot forward to {value}.",
+    "buy": "Buy credit",
+    "choose": "Choose an amount",
+    "go_on": "Go on to pay",
+    "no_refund": "Credit can be used at once and is not refunded, also not if you cancel your subscription or your "
+    "account.",
+    "pay": "Pay {amount}",
+    "payment_open": "Not paid yet",
+    "payment_open_help": "You are buying {amount} of credit. If you have paid, you see it here once it is confirmed.",
+    "payment_credited": "Paid: thank you",
+    "payment_credited_help": "{amount} was added to your credit and can be used at once.",
+    "payment_failed": "Not paid",
+    "payment_failed_help": "The payment of {amount} was cancelled or has expired. Nothing was taken.",
+    "payment_stuck": "Paid, not added yet",
+    "payment_stuck_help": "We have received your payment and cannot add it by ourselves. Please contact us.",
     "no_more_streams": "The figures do not move just now; reload the page for the newest.",
 }
 WORDS = {Language.NL: _DUTCH, Language.EN: _ENGLISH}

@@ -40,6 +40,28 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", "/accounts/{account}/faxes"): ("/accounts/anna/faxes", {"content": b"%PDF-1.4"}),
     ("POST", "/accounts/{account}/faxes/{session}/cancellation"): ("/accounts/anna/faxes/none/cancellation", {}),
     ("POST", "/accounts/{account}/page-tokens"): ("/accounts/anna/page-tokens", {"json": {"use": "page"}}),
+    ("POST", "/accounts/{account}/payments"): (
+        "/accounts/anna/payments",
+        {"json": {"amount": "-25", "provider": "mollie"}},
+    ),
+    ("PATCH", "/payments/{payment}"): (
+        f"/payments/{'0' * 32}",
+        {"json": {"reference": "tr_1", "checkout": "https://provider.test"}},
+    ),
+    ("POST", "/payments/{payment}/delays"): (f"/payments/{'0' * 32}/delays", {}),
+    ("POST", "/payments/{payment}/outcomes"): (
+        f"/payments/{'0' * 32}/outcomes",
+        {
+            "json": {
+                "reference": "tr_1",
+                "paid": True,
+                "over": True,
+                "amount": "-25",
+                "currency": "EUR",
+                "taken_back": True,
+            }
+        },
+    ),
     ("POST", "/page-tokens/spent"): ("/page-tokens/spent", {"json": {"token": "none"}}),
     ("POST", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
     ("DELETE", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),

@@ -13,3 +13,6 @@ function listen() {
 document.addEventListener("visibilitychange", listen);
 addEventListener("pagehide", () => source?.close());
 listen();
+
+// A payment that is open is looked at again, while someone sees the page.
+if (document.querySelector("[data-waits]")) setInterval(() => { if (!document.hidden) location.reload(); }, 6000);

@@ -1,0 +1,235 @@
+"""Payment providers: Mollie and Stripe, each as far as its documentation goes that a payment here needs.
+
+What a payment has become is asked of the provider, over TLS, with the operator's key. What reaches our hooks says no
+more than "look": Mollie posts an id without a signature, and so means it (docs.mollie.com/reference/webhooks); Stripe
+signs what it posts (docs.stripe.com/webhooks), and what has no good signature is not even looked at.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Protocol
+
+import httpx
+
+from charging.errors import ChargingError
+from charging.ledger.accounts import Language
+
+TIMEOUT_S = 10
+ANSWER_BYTES_MAX = 1_000_000
+SIGNED_WITHIN_S = 300
+"""Stripe's own tolerance: what was signed longer ago may be said again by someone who has heard it."""
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class ProviderError(ChargingError):
+    """The provider could not be asked, or has answered what cannot be understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A payment to be made."""
+
+    id: str
+    """Ours."""
+    amount: str
+    """Euro, with two decimals."""
+    description: str
+    language: Language
+    back: str
+    """Where the customer comes back to."""
+    hook: str
+    """Where the provider tells us that something has happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The provider's payment."""
+
+    reference: str
+    checkout: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the provider says of a payment."""
+
+    reference: str
+    ours: str
+    """The id under which we have asked for it."""
+    is_paid: bool
+    is_over: bool
+    amount: str
+    """Decimal, in the currency's own unit."""
+    currency: str
+    """Three capital letters."""
+    taken_back: bool
+
+
+class Provider(Protocol):
+    """One of them."""
+
+    name: str
+
+    async def make(self, wanted: Wanted) -> Made:
+        """Make a payment; the same again for the same id. Raises ProviderError."""
+
+    async def look(self, reference: str) -> Seen:
+        """How a payment stands. Raises ProviderError."""
+
+    def told(self, path_id: str, headers: Mapping[str, str], body: bytes, now_s: int) -> str | None:
+        """Our id of the payment that a hook is about; ``None``: it is about none, or not from the provider."""
+
+
+class Mollie:
+    """Mollie's Payments API, v2."""
+
+    name = "mollie"
+    url = "https://api.mollie.com"
+
+    def __init__(self, http: httpx.AsyncClient, key: str, url: str = "") -> None:
+        self._asking = _Asking(http, url or self.url, key)
+
+    async def make(self, wanted: Wanted) -> Made:
+        body = {
+            "amount": {"currency": "EUR", "value": wanted.amount},
+            "description": wanted.description,
+            "redirectUrl": wanted.back,
+            "webhookUrl": wanted.hook,
+            "locale": "nl_NL" if wanted.language is Language.NL else "en_GB",
+            "metadata": {"payment": wanted.id},
+        }
+        made = await self._asking.ask("POST", "/v2/payments", {"Idempotency-Key": wanted.id}, json=body)
+        return Made(_text(made, "id"), _text(made, "_links", "checkout", "href"))
+
+    async def look(self, reference: str) -> Seen:
+        found = await self._asking.ask("GET", f"/v2/payments/{reference}")
+        status, amount = _text(found, "status"), found.get("amount")
+        metadata = found.get("metadata")
+        return Seen(
+            reference=_text(found, "id"),
+            ours=_text(metadata, "payment") if isinstance(metadata, dict) else "",
+            is_paid=status == "paid",
+            is_over=status in ("canceled", "expired", "failed"),
+            amount=_text(amount, "value"),
+            currency=_text(amount, "currency"),
+            taken_back=any(_is_some(found.get(name)) for name in ("amountRefunded", "amountChargedBack")),
+        )
+
+    def told(self, path_id: str, headers: Mapping[str, str], body: bytes, now_s: int) -> str | None:
+        """The hook's address names our payment. The body's id is not needed: it is asked for by what we know."""
+        return path_id if _ID.fullmatch(path_id) else None
+
+
+class Stripe:
+    """Stripe's Checkout Sessions."""
+
+    name = "stripe"
+    url = "https://api.stripe.com"
+
+    def __init__(self, http: httpx.AsyncClient, key: str, hook_secret: str, url: str = "") -> None:
+        self._asking = _Asking(http, url or self.url, key)
+        self._hook_secret = hook_secret.encode()
+
+    async def make(self, wanted: Wanted) -> Made:
+        form = {
+            "mode": "payment",
+            "line_items[0][quantity]": "1",
+            "line_items[0][price_data][currency]": "eur",
+            "line_items[0][price_data][unit_amount]": str(int(Decimal(wanted.amount) * 100)),
+            "line_items[0][price_data][product_data][name]": wanted.description,
+            "success_url": wanted.back,
+            "cancel_url": wanted.back,
+            "locale": wanted.language.value,
+            "client_reference_id": wanted.id,
+            "metadata[payment]": wanted.id,
+            "payment_intent_data[metadata][payment]": wanted.id,
+        }
+        made = await self._asking.ask("POST", "/v1/checkout/sessions", {"Idempotency-Key": wanted.id}, data=form)
+        return Made(_text(made, "id"), _text(made, "url"))
+
+    async def look(self, reference: str) -> Seen:
+        wanted = {"expand[]": "payment_intent.latest_charge"}
+        found = await self._asking.ask("GET", f"/v1/checkout/sessions/{reference}", params=wanted)
+        cents = found.get("amount_total")
+        if type(cents) is not int:
+            raise ProviderError("the provider's answer has no amount_total")
+        intent = found.get("payment_intent")
+        charge = intent.get("latest_charge") if isinstance(intent, dict) else None
+        return Seen(
+            reference=_text(found, "id"),
+            ours=_text(found, "metadata", "payment"),
+            is_paid=found.get("payment_status") == "paid",
+            is_over=found.get("status") == "expired",
+            amount=f"{cents // 100}.{cents % 100:02d}",
+            currency=_text(found, "currency").upper(),
+            taken_back=isinstance(charge, dict) and bool(charge.get("amount_refunded") or charge.get("disputed")),
+        )
+
+    def told(self, path_id: str, headers: Mapping[str, str], body: bytes, now_s: int) -> str | None:
+        if not self.is_signed(headers.get("stripe-signature", ""), body, now_s):
+            return None
+        try:
+            ours = json.loads(body)["data"]["object"]["metadata"]["payment"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+        return ours if isinstance(ours, str) and _ID.fullmatch(ours) else None
+
+    def is_signed(self, header: str, body: bytes, now_s: int) -> bool:
+        """Whether Stripe has signed this body lately: ``t=…,v1=…``, HMAC-SHA256 over time, dot and body; several
+        ``v1`` while a secret is changed. Other schemes are not looked at."""
+        parts = [one.strip().partition("=") for one in header[:2_000].split(",")]
+        times = [value for name, _, value in parts if name == "t"]
+        if len(times) != 1 or not re.fullmatch(r"[0-9]{1,12}", times[0]):
+            return False
+        if abs(now_s - int(times[0])) > SIGNED_WITHIN_S:
+            return False
+        expected = hmac.new(self._hook_secret, times[0].encode() + b"." + body, "sha256").hexdigest()
+        given = [value for name, _, value in parts if name == "v1"]
+        return any(hmac.compare_digest(expected.encode(), one.encode()) for one in given)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Requests to a provider's interface."""
+
+    http: httpx.AsyncClient
+    url: str
+    key: str
+
+    async def ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, **body: Any
+    ) -> dict[str, Any]:
+        """The JSON object that is answered. Raises ProviderError."""
+        named = {"Authorization": f"Bearer {self.key}", **(headers or {})}
+        try:
+            answer = await self.http.request(method, self.url + path, headers=named, timeout=TIMEOUT_S, **body)
+            document = answer.json() if len(answer.content) <= ANSWER_BYTES_MAX else None
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
+            raise ProviderError(f"the payment provider did not answer ({type(error).__name__})") from error
+        if not answer.is_success or not isinstance(document, dict):
+            raise ProviderError(f"the payment provider answered {answer.status_code}")
+        return document
+
+
+def _text(document: Any, *names: str) -> str:
+    for name in names:
+        document = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(document, str) or not document:
+        raise ProviderError(f"the provider's answer has no {'.'.join(names)}")
+    return document
+
+
+def _is_some(amount: Any) -> bool:
+    """Whether an amount of an answer is more than nothing."""
+    if not isinstance(amount, dict):
+        return False
+    try:
+        return Decimal(str(amount.get("value", "0"))) > 0
+    except InvalidOperation:
+        return True

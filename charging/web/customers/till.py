@@ -1,0 +1,166 @@
+"""Buying credit: begun on the customer's page, paid at the provider, and credited by what that answers (R2, R22).
+
+The amount is one of those on sale when it is begun; a browser only says which. The daemon notes the payment before the
+provider hears of it, so none is ever paid that we do not know. A hook, the customer's coming back and time itself make
+us look; each look is the same, and books at most once.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import httpx
+import structlog
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import Response
+
+from charging.clock import MICROSECONDS
+from charging.errors import ChargingError, LedgerError
+from charging.ledger.accounts import Language
+from charging.pricing.money import format_euro
+from charging.service.payments import Payment, State
+from charging.service.refusal import Refused
+from charging.web.asks import Asks, Document, Problem, path
+from charging.web.customers.own import Own
+from charging.web.customers.providers import Mollie, Provider, ProviderError, Seen, Stripe, Wanted
+from charging.web.limits import Limits, neighbourhood
+from charging.web.settings import CustomerPage
+
+LOOK_EVERY_S = 20
+LOOKS_PER_MINUTE = 20
+"""At one payment, whoever makes us look: a hook, the page that waits, time."""
+HOOKS_PER_MINUTE = 600
+"""From one address that names no payment of ours."""
+HOOK_BYTES_MAX = 1_000_000
+WAITED_S = 900
+BEGUN_PER_MINUTE = 6
+"""Of one account."""
+
+log = structlog.get_logger(__name__)
+
+
+class Till:
+    """Payments of all customers."""
+
+    def __init__(self, asks: Asks, provider: Provider, url: str) -> None:
+        """``url`` is where browsers and the provider reach the page."""
+        self._asks = asks
+        self._clock = asks.service.clock
+        self._provider = provider
+        self._url = url
+        self.provider = provider.name
+        self._begun = Limits(BEGUN_PER_MINUTE)
+        self._looks = Limits(LOOKS_PER_MINUTE)
+        self._strange = Limits(HOOKS_PER_MINUTE)
+
+    def on_sale(self) -> tuple[str, ...]:
+        """The amounts that a customer can choose from (R2), cheapest first; where the tariff allows any from its
+        minimum on: that, and its double, five-fold and ten-fold."""
+        sold = self._asks.service.tariff().top_ups
+        amounts = sold.amounts or tuple(sold.minimum * times for times in (1, 2, 5, 10))
+        return tuple(format_euro(one) for one in sorted(amounts))
+
+    async def begin(self, own: Own, amount: str, description: str, language: Language) -> str:
+        """Our id of a new payment. Raises Problem, ProviderError."""
+        if amount not in self.on_sale():
+            raise Problem(422, {"code": "not_allowed", "detail": "that amount is not on sale"})
+        if self._begun.take(own.account, self._clock.now().mono_us):
+            raise Problem(429, {"code": "too_many_requests", "detail": "too many payments were begun"})
+        payment = await own.order("POST", {"amount": amount, "provider": self._provider.name}, "payments")
+        id = str(payment["id"])
+        hook = f"{self._url}/hooks/{self._provider.name}/{id}"
+        made = await self._provider.make(Wanted(id, amount, description, language, f"{self._url}/buy/{id}", hook))
+        known = {"reference": made.reference, "checkout": made.checkout}
+        await self._order("PATCH", path("payments", id), known)
+        return id
+
+    async def of(self, own: Own, id: str) -> Payment:
+        """A customer's own payment, looked at again if it is open. Raises Problem, LedgerError."""
+        payment = await self._asks.service.payments.get(id)
+        if isinstance(payment, Refused) or payment.account != own.account:
+            raise Problem(404, {"code": "not_found", "detail": "there is no such payment"})
+        if payment.state is not State.OPEN or not await self.look(payment):
+            return payment
+        found = await self._asks.service.payments.get(id)
+        return payment if isinstance(found, Refused) else found
+
+    def is_young(self, payment: Payment) -> bool:
+        """Whether its page waits for the bank: someone may be paying just now."""
+        return self._clock.now().wall_us - payment.made_us < WAITED_S * MICROSECONDS
+
+    async def look(self, payment: Payment) -> bool:
+        """Ask the provider how a payment stands, and have it booked; ``False``: not now."""
+        if not payment.reference or self._looks.take(payment.id, self._clock.now().mono_us):
+            return False
+        try:
+            seen = await self._provider.look(payment.reference)
+            await self._booked(payment, seen)
+        except (ProviderError, Problem, LedgerError) as error:
+            log.warning("payment_not_looked_at", payment=payment.id, why=str(error))
+            return False
+        return True
+
+    async def _booked(self, payment: Payment, seen: Seen) -> None:
+        if (seen.ours, seen.reference) != (payment.id, payment.reference):
+            raise ProviderError(f"the provider's payment {payment.reference} is not ours of {payment.id}")
+        body = {
+            "reference": seen.reference,
+            "paid": seen.is_paid,
+            "over": seen.is_over,
+            "amount": seen.amount,
+            "currency": seen.currency,
+            "taken_back": seen.taken_back,
+        }
+        await self._order("POST", path("payments", payment.id, "outcomes"), body)
+
+    async def _order(self, method: str, place: str, body: Document | None) -> Document:
+        by = f"payment:{self._provider.name}"
+        return await self._asks.order(method, place, body, "", by=by, params={})
+
+    async def hook(self, request: Request) -> Response:
+        """The provider says that something has happened. It says again what we do not take in (5xx); what is none of
+        ours it hears nothing of."""
+        address = neighbourhood(request.client.host if request.client is not None else "unknown")
+        if self._strange.wait_s(address, self._clock.now().mono_us):
+            return Response(status_code=429)
+        body = bytearray()
+        async for piece in request.stream():
+            body += piece
+            if len(body) > HOOK_BYTES_MAX:
+                return Response(status_code=413)
+        now_s = self._clock.now().wall_us // MICROSECONDS
+        id = self._provider.told(request.path_params.get("payment", ""), request.headers, bytes(body), now_s)
+        payment = await self._asks.service.payments.get(id or "")
+        if isinstance(payment, Refused):
+            self._strange.take(address, self._clock.now().mono_us)
+            return Response(status_code=200 if id or self._provider.name == "mollie" else 400)
+        return Response(status_code=200 if await self.look(payment) else 503)
+
+    async def keep_looking(self) -> NoReturn:
+        """Look at open payments that are due, also at what was paid while we were down, for ever."""
+        while True:
+            try:
+                for payment in await self._asks.service.payments.due():
+                    if not await self.look(payment):
+                        await self._order("POST", path("payments", payment.id, "delays"), None)
+            except (ChargingError, Problem) as error:
+                log.warning("payments_not_read", why=str(error))
+            await self._clock.sleep_until(self._clock.now().plus(LOOK_EVERY_S).mono_us)
+
+
+def till_of(
+    page: CustomerPage | None,
+    asks: Asks,
+    http: httpx.AsyncClient,
+    key: SecretStr | None,
+    hook_secret: SecretStr | None,
+) -> Till | None:
+    """As the settings say; ``None``: nothing is sold."""
+    if page is None or key is None or page.payment_provider == "none":
+        return None
+    if page.payment_provider == "mollie":
+        return Till(asks, Mollie(http, key.get_secret_value(), page.payment_url or ""), page.url)
+    assert hook_secret is not None, "the settings see to it"
+    stripe = Stripe(http, key.get_secret_value(), hook_secret.get_secret_value(), page.payment_url or "")
+    return Till(asks, stripe, page.url)
