@@ -185,9 +185,10 @@ class Payments:
         document = await self._store.get_document(COLLECTION, id) if _ID.fullmatch(id) else None
         return _unknown(id) if document is None else _payment(document)
 
-    async def due(self) -> list[Payment]:
-        """Those to be asked about now."""
-        found = await self._store.due_documents(COLLECTION, self._clock.now().wall_us, PAGE)
+    async def due(self, within_s: int = 0) -> list[Payment]:
+        """Open ones to be asked about now, or within so many seconds."""
+        until_us = self._clock.now().wall_us + within_s * MICROSECONDS
+        found = await self._store.due_documents(COLLECTION, until_us, PAGE)
         return [_payment(one) for one in found]
 
     async def page(

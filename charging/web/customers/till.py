@@ -19,7 +19,7 @@ from charging.clock import MICROSECONDS
 from charging.errors import ChargingError, LedgerError
 from charging.ledger.accounts import Language
 from charging.pricing.money import format_euro
-from charging.service.payments import Payment, State
+from charging.service.payments import LOOK_MOST_S, Payment, State
 from charging.service.refusal import Refused
 from charging.web.asks import Asks, Document, Problem, path
 from charging.web.customers.own import Own
@@ -138,14 +138,17 @@ class Till:
         return Response(status_code=200 if await self.look(payment) else 503)
 
     async def keep_looking(self) -> NoReturn:
-        """Look at open payments that are due, also at what was paid while we were down, for ever."""
+        """Look at what is open, which may have been paid while we were down; and then at what is due, for ever."""
+        within_s = LOOK_MOST_S
         while True:
             try:
-                for payment in await self._asks.service.payments.due():
+                for payment in await self._asks.service.payments.due(within_s):
                     if not await self.look(payment):
                         await self._order("POST", path("payments", payment.id, "delays"), None)
             except (ChargingError, Problem) as error:
                 log.warning("payments_not_read", why=str(error))
+            else:
+                within_s = 0
             await self._clock.sleep_until(self._clock.now().plus(LOOK_EVERY_S).mono_us)
 
 
