@@ -70,8 +70,6 @@ async def test_r22_what_was_paid_while_the_daemon_was_down_is_credited_though_no
                 if await credited():
                     break
                 await asyncio.sleep(0.1)
-            shown = (await charging("account", "show", "anna", "--json")).json
-            assert shown["credit"]["now"] == "25.00"
             journal = (await charging("account", "journal", "anna", "--json")).json
             assert [line["id"] for line in journal] == [f"top-up/mollie-{reference}"]
     finally:
