@@ -9,6 +9,7 @@ from collections import OrderedDict
 
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS
+from charging.engine.ports import Look
 
 KEPT_S = 180
 """A fail-over takes seconds, and is looked for every half a minute."""
@@ -19,6 +20,7 @@ class ClosedRecords:
 
     def __init__(self) -> None:
         self._records: OrderedDict[str, tuple[Record, int]] = OrderedDict()
+        self._unanswered: dict[str, int] = {}
 
     def add(self, record: Record, now_us: int) -> None:
         """It has just closed; ``record`` still has the transfer that closes it. Monotonic, as every reading here."""
@@ -29,3 +31,13 @@ class ClosedRecords:
     def get(self, session: str) -> Record | None:
         """The record of a session that closed lately."""
         return self._records[session][0] if session in self._records else None
+
+    def add_unanswered(self, session: str, now_us: int) -> None:
+        """Nobody answered its forward. Its caller may live on, and bear its name."""
+        self._unanswered[session] = now_us
+
+    def unanswered(self, look: Look) -> set[str]:
+        """Of these sessions those that the look shows; the others, unless they closed since, are forgotten."""
+        kept = {one: us for one, us in self._unanswered.items() if one in look.legs or us >= look.asked_mono_us}
+        self._unanswered = kept
+        return kept.keys() & look.legs.keys()

@@ -182,6 +182,8 @@ class Registry:
             del self._of_account[session.account]
         if session.state is not State.CLOSED:
             return
+        if isinstance(session, Session) and session.answered is None:
+            self._closed.add_unanswered(session.id, self._clock.now().mono_us)
         if self._restoring.locked():
             self._closed_meanwhile.add(session.id)
         if runner.booked is not None and self.policy.is_shared:
@@ -405,8 +407,10 @@ class Registry:
 
     async def _end_strays(self, look: Look) -> None:
         """A channel that talks and bears the name of a session which nobody charges: seen twice in a row it is one, and
-        is hung up, each asked about alone first. A session may have begun or closed between the look and now."""
-        talking = {key for key, legs in look.legs.items() if key not in self._runners and _talks(legs)}
+        is hung up, each asked about alone first. A session may have begun or closed between the look and now. Whom a
+        caller talks to that nobody forwarded (the operator has moved him while it rang) is the operator's own."""
+        own = {key for key in self._closed.unanswered(look) if look.legs[key].callee is None}
+        talking = {key for key, legs in look.legs.items() if key not in self._runners and _talks(legs)} - own
         again, self._stray = talking & self._stray, frozenset(talking)
         if self._doubts_settled < self._doubts or not self.leads():
             return

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from charging.lab import Call, CallState, Lab
+from charging.lab import Call, CallState, Lab, mobile
 from charging.lab.ami import Message
-from tests.asterisk.engine import Engine, engine
+from tests.asterisk.engine import SECOND, Engine, engine
 from tests.asterisk.operator_setup import (
     COLLEAGUE,
     RING_GROUP,
@@ -23,6 +23,7 @@ from tests.asterisk.operator_setup import (
     transfers_allowed,
 )
 from tests.asterisk.sip_steps import Party, calls, hears, is_renegotiated, is_told, pauses, plays, requests, subscriber
+from tests.asterisk.test_check_live import Edit, edited
 from tests.asterisk.test_operators_dialplan import charged_exactly
 from tests.asterisk.waiting import eventually
 
@@ -314,3 +315,17 @@ async def test_leg_without_a_session_is_hung_up_within_seconds_and_loud(set_up: 
         await live.heard("leg_without_session", deadline_s=25)
         await call.wait_end(10)
         await live.nothing_reserved()
+
+
+async def test_a_diversion_that_asterisk_follows_by_itself_is_charged_and_cut_like_the_number_that_was_dialled(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """With `redirect_method = uri_pjsip` no dialplan is asked (SIP 302); `charging check --live` calls it a problem."""
+    follows = Edit("pjsip.conf", "allow_transfer = no", "allow_transfer = no\nredirect_method = uri_pjsip")
+    async with edited(lab, follows), engine(lab, tmp_path, credit="0.004", forward_to=mobile.diverts()) as live:
+        call = await live.call()
+        await call.wait_for(lambda: bool(call.mobiles) and call.mobile.ended_us is not None, "the mobile's end", 25)
+        assert call.mobile.target == mobile.answers()
+        await call.wait_end(15)
+        await charged_exactly(live, call, 4 * SECOND)
+        assert (await live.cdr())["target"] == mobile.diverts()

@@ -264,6 +264,21 @@ async def test_leg_that_talks_without_a_session_is_hung_up_within_seconds_and_to
     assert not rig.registry.sessions(), "no event makes a session"
 
 
+async def test_caller_who_was_moved_while_it_rang_is_the_operators_own(rig: Rig) -> None:
+    """The forward that nobody answered is given back; to whom he talks then is no call of ours."""
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.ringing()
+    rig.switch.fail(call.session, "CANCEL")
+    await rig.clock.advance(2 * rig.policy.setup_timeout_s)
+    assert await rig.reserved() == {}
+    call.answered = rig.clock.now()  # he is bridged to someone of the operator's
+    await rig.clock.advance(5 * AUDIT_S)
+    assert (rig.switch.hung_up, rig.heard("leg_without_session")) == ([], [])
+    call.callee_alive = True
+    await rig.clock.advance(3 * AUDIT_S)
+    assert call.callee_uid in rig.switch.hung_up, "a forwarded leg that talks is none"
+
+
 async def test_session_whose_leg_went_unheard_is_settled_within_seconds(rig: Rig) -> None:
     await rig.subscriber(credit=10 * EURO)
     call = await rig.talking()
