@@ -118,7 +118,12 @@ async def run_process(*arguments: str, env: Mapping[str, str] | None = None, cwd
         env={**os.environ, **(env or {})},
         cwd=cwd,
     )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
+    try:
+        async with asyncio.timeout(60):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:  # else the next test is told of what this one has left
+            process.kill()
+            await process.communicate()
     assert process.returncode is not None
     return Ran(process.returncode, out.decode(), err.decode())
