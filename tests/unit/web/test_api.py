@@ -91,8 +91,8 @@ async def test_every_operation_has_a_scope_only_payments_are_credit_and_only_fax
         ("POST", "/accounts/{account}/faxes"),
         ("POST", "/accounts/{account}/faxes/{session}/cancellation"),
     }
-    minutes = ("POST", "/accounts/{account}/minute-grants")
-    assert [one for one, scopes in found.items() if scopes == ["minutes"]] == [minutes]
+    minutes = {("POST", f"/accounts/{{account}}/{what}") for what in ("minute-grants", "pack-grants")}
+    assert {one for one, scopes in found.items() if scopes == ["minutes"]} == minutes
     reads = {path: scopes for (method, path), scopes in found.items() if method == "GET"}
     assert reads.pop("/changes") == ["audit"]
     assert all(scopes == ["read"] for scopes in reads.values())
