@@ -200,7 +200,7 @@ class Desk:
         balances = await self._store.balances(record.account) if price else {}
         runner.offer(ForwardFailed(dial_status, price, balances))
         async with asyncio.timeout(CLOSE_WAIT_S):
-            await runner.forward_over.wait()
+            await runner.forward_over()
         if isinstance(subscriber, Subscriber):
             if isinstance(runner.session, Voicemail):
                 return self._to_paid_voicemail(runner.session, subscriber.number)

@@ -1,7 +1,8 @@
-"""One session's task: takes its events in order, lets the core decide, carries out what it says.
+"""One session: takes its events in order, lets the core decide, carries out what it says.
 
-A session has one mailbox and one task, so nothing about it happens at the same time as anything else about it. While
-a command waits for the ledger or the switch, events queue up behind; every such wait ends by the adapter's time-out.
+A session has one mailbox, and one task while there is something to do, so nothing about it happens at the same time as
+anything else about it. While a command waits for the ledger or the switch, events queue up behind; every such wait ends
+by the adapter's time-out. A session that only waits has no task: thousands talk at the same time, and cost memory.
 """
 
 from __future__ import annotations
@@ -41,6 +42,12 @@ oldest of the rest are dropped: what is lost, the next look at the switch tells 
 class SessionRunner:
     """Lives as long as its session is open."""
 
+    __slots__ = (
+        *("session", "booked", "policy", "_ledger", "_switch", "_looker", "_clock", "_alarms", "_alarm", "_observe"),
+        *("_forget", "_find", "_doubt", "_leads", "_leg_changed", "_act", "_closed"),
+        *("_mailbox", "_acts", "_stopped", "_over", "_prompts"),
+    )
+
     def __init__(
         self,
         session: Record,
@@ -57,11 +64,12 @@ class SessionRunner:
         doubt: Callable[[], None],
         leads: Callable[[], bool],
         leg_changed: Callable[[SessionRunner, str, str], None],
+        act: Callable[[SessionRunner], None],
+        closed: Callable[[SessionRunner], None],
     ) -> None:
-        """``leg_changed`` is given the unique ids of the forwarded leg that was and of the one that is; empty: none."""
+        """``leg_changed`` is given the unique ids of the forwarded leg that was and of the one that is; empty: none.
+        ``act`` gives it a task that runs :meth:`run`; ``closed`` hears that the session is."""
         self.session = session
-        self.forward_over = asyncio.Event()
-        """Set when the session is closed (or its task was stopped), or goes on as a paid voicemail."""
         self.booked: Record | None = None
         """Once its end is booked: the session as it was just before, with the transfer that booked it."""
         self._ledger = ledger
@@ -77,23 +85,51 @@ class SessionRunner:
         self._doubt = doubt
         self._leads = leads
         self._leg_changed = leg_changed
-        self._mailbox: deque[Event] = deque()
-        self._arrived = asyncio.Event()
-        self._rests = False
-        """Whether the task waits, with nothing half done."""
-        self._prompts: set[asyncio.Task[None]] = set()
+        self._act = act
+        self._closed = closed
+        self._mailbox: deque[Event] | None = None
+        """``None``: empty. An empty one takes as much memory as the session's record."""
+        self._acts = False
+        """Whether it has a task; else it waits, with nothing half done."""
+        self._stopped = False
+        self._over: asyncio.Event | None = None
+        self._prompts: set[asyncio.Task[None]] | None = None
 
     def offer(self, event: Event) -> None:
         """Put an event into the mailbox; never waits."""
-        if len(self._mailbox) >= MAILBOX_MAX:
+        if self._mailbox is None:
+            self._mailbox = deque()
+        elif len(self._mailbox) >= MAILBOX_MAX:
             self._mailbox.popleft()
             self._observe(told.MailboxOverflowed(), self.session)
         self._mailbox.append(event)
-        self._arrived.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        if not self._acts and not self._stopped:
+            self._acts = True
+            self._act(self)
+
+    def stop(self) -> None:
+        """Do nothing from now on; a task that it has is for its owner to end."""
+        self._stopped = True
+        self._set_alarm(None)
+        for task in self._prompts or ():
+            task.cancel()
+        if self._over is not None:
+            self._over.set()
+
+    async def forward_over(self) -> None:
+        """Return once the session is closed (or was stopped), or goes on as a paid voicemail."""
+        if self._over is None:
+            self._over = asyncio.Event()
+        if not self._stopped and isinstance(self.session, Session):
+            await self._over.wait()
 
     def hear(self, event: Event) -> None:
-        """Take an event that mostly changes nothing: the task is woken only if there is something to do."""
-        if not self._rests or self._mailbox:
+        """Take an event that mostly changes nothing: there is a task only if there is something to do."""
+        if self._acts or self._stopped:
             self.offer(event)
             return
         try:
@@ -112,26 +148,28 @@ class SessionRunner:
             self._leg_changed(self, was, now)
 
     async def run(self) -> None:
-        """Until the session is closed."""
+        """Until the session is closed, or only waits."""
         try:
-            while self.session.state is not State.CLOSED:
-                await self._handle(await self._next())
+            while not self._stopped and (event := await self._next()) is not None:
+                await self._handle(event)
+                if self.session.state is State.CLOSED:
+                    self.stop()
+                    self._closed(self)
         finally:
-            self._set_alarm(None)
-            for task in self._prompts:
-                task.cancel()
+            self._acts = False
 
-    async def _next(self) -> Event:
-        while not self._mailbox:
+    async def _next(self) -> Event | None:
+        """What is to be handled now; ``None``: nothing, until an event arrives or the alarm rings."""
+        if not self._mailbox:
             wake = wake_at(self.session, self.policy)
-            if wake is not None and wake <= self._clock.now().mono_us:
-                await asyncio.sleep(0)
-                # An event that came in the same moment goes first: a proof of the past must never overtake it.
-                if not self._mailbox:
-                    return Woke(self._switch.proven_mono_us)
-            else:
+            if wake is None or wake > self._clock.now().mono_us:
                 self._set_alarm(wake)
-                await self._rest()
+                self._mailbox = None
+                return None
+            await asyncio.sleep(0)
+            # An event that came in the same moment goes first: a proof of the past must never overtake it.
+            if not self._mailbox:
+                return Woke(self._switch.proven_mono_us)
         return self._mailbox.popleft()
 
     def _set_alarm(self, at_us: int | None) -> None:
@@ -143,16 +181,7 @@ class SessionRunner:
 
     def _rung(self) -> None:
         self._alarm = None
-        self._arrived.set()
-
-    async def _rest(self) -> None:
-        """Until an event arrives, or the alarm rings."""
-        self._arrived.clear()
-        self._rests = True
-        try:
-            await self._arrived.wait()
-        finally:
-            self._rests = False
+        self.wake()
 
     async def _handle(self, event: Event) -> None:
         events: deque[Event] = deque([event])
@@ -184,7 +213,8 @@ class SessionRunner:
                 self._doubt()
             case do.Become(voicemail):
                 self._becomes(voicemail)
-                self.forward_over.set()
+                if self._over is not None:
+                    self._over.set()
             case do.PlayPrompt():
                 self._start_prompt(command)
             case do.ReadBalances() | do.Post() | do.Keep():
@@ -235,8 +265,11 @@ class SessionRunner:
     def _start_prompt(self, command: do.PlayPrompt) -> None:
         """Beside the mailbox: a prompt takes seconds to start, and the call's money does not wait for it."""
         task = asyncio.create_task(self._play(command), name=f"prompt-{self.session.id}")
-        self._prompts.add(task)
-        task.add_done_callback(self._prompts.discard)
+        self._prompts = {task, *(self._prompts or ())}
+        task.add_done_callback(self._prompt_ended)
+
+    def _prompt_ended(self, task: asyncio.Task[None]) -> None:
+        self._prompts = {one for one in self._prompts or () if one is not task} or None
 
     async def _play(self, command: do.PlayPrompt) -> None:
         try:

@@ -29,11 +29,12 @@ from charging.engine.findings import Findings, Kind, booked_unread, contradictio
 from charging.engine.looker import Looker, switch_said
 from charging.engine.ports import Legs, Look, Observer, Switch
 from charging.engine.runner import SessionRunner, leg_of
+from charging.engine.turns import Turns
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import IDS_REMEMBERED_S, Ledger
 from charging.stored import newer_members
-from charging.tasks import Breath, Tasks, end, in_turns
+from charging.tasks import Breath, Tasks, in_turns
 
 AUDIT_S = 10
 """Between two comparisons of the switch's channels and deadlines with ours."""
@@ -98,7 +99,6 @@ class Registry:
         self._charge_message = charge_message
         self._findings = findings
         self._runners: dict[str, SessionRunner] = {}
-        self._lives: dict[str, asyncio.Task[None]] = {}
         self._of_account: defaultdict[str, dict[str, SessionRunner]] = defaultdict(dict)
         self._of_leg: dict[str, SessionRunner] = {}  # by the unique id of the forwarded leg
         self._booked, self._closed = BookedRecords(), ClosedRecords()
@@ -120,6 +120,7 @@ class Registry:
         self._found = asyncio.Event()
         self._found_again_us = 0
         self._tasks = Tasks()
+        self._turns = Turns(self._tasks, clock)
 
     async def run(self) -> NoReturn:
         """Keep the sessions' tasks and the periodic duties; a task that fails brings the daemon down, loudly."""
@@ -130,6 +131,7 @@ class Registry:
             self._tasks.begin(self._watch_clock_for_ever(), "clock-watch")
             await self._tasks.failure()
         finally:
+            self._turns.close()
             await self._tasks.end()
 
     # --- sessions ---------------------------------------------------------------------------------------------
@@ -157,11 +159,12 @@ class Registry:
             doubt=self.doubt,
             leads=lambda: self.leads(),
             leg_changed=self._leg_changed,
+            act=self._turns.take,
+            closed=self._ended,
         )
         self._runners[session.id] = self._of_account[session.account][session.id] = runner
         self._leg_changed(runner, "", leg_of(session))
-        name = f"session-{session.id}"
-        self._lives[session.id] = self._tasks.begin(runner.run(), name, ended=lambda: self._ended(runner))
+        runner.wake()
         return runner
 
     def _leg_changed(self, runner: SessionRunner, was: str, now: str) -> None:
@@ -171,10 +174,11 @@ class Registry:
             self._of_leg[now] = runner
 
     def _ended(self, runner: SessionRunner) -> None:
-        """It is closed, or its task was stopped: perhaps before its first step, so that it could not say so itself."""
+        """It is closed, or was stopped."""
         session = runner.session
-        runner.forward_over.set()
-        del self._runners[session.id], self._lives[session.id]
+        if self._runners.get(session.id) is not runner:
+            return
+        del self._runners[session.id]
         self._leg_changed(runner, leg_of(session), "")
         of_account = self._of_account[session.account]
         del of_account[session.id]
@@ -207,7 +211,12 @@ class Registry:
         await self._lay_down()
 
     async def _lay_down(self) -> None:
-        await end(self._lives.values())
+        runners = list(self._runners.values())
+        for runner in runners:
+            runner.stop()
+        await self._turns.end()
+        for runner in runners:
+            self._ended(runner)
         self.doubt()
 
     def doubt(self) -> None:

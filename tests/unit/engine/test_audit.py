@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from charging.call.events import Event, SwitchSaid
 from charging.clock import MICROSECONDS
 from charging.engine import sessions
+from charging.engine.runner import SessionRunner
 from charging.engine.sessions import AUDIT_MAX_S, AUDIT_S
 from tests.fakes.rig import EURO, Rig, make_rig
 from tests.fakes.switch import FakeCall
@@ -28,32 +29,36 @@ async def confirmed(rig: Rig) -> FakeCall:
     return call
 
 
-def woken(rig: Rig, call: FakeCall) -> list[Event]:
-    """The answers of the switch that wake the call's task from now on."""
-    runner, heard = rig.runner_of(call), list[Event]()
-    offer = runner.offer
+Woken = Callable[[FakeCall], list[Event]]
 
-    def noting(event: Event) -> None:
+
+@pytest.fixture
+def woken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Woken:
+    """The answers of the switch that wake a call from now on."""
+    heard: dict[SessionRunner, list[Event]] = {}
+    offer = SessionRunner.offer
+
+    def noting(runner: SessionRunner, event: Event) -> None:
         if isinstance(event, SwitchSaid):
-            heard.append(event)
-        offer(event)
+            heard.get(runner, []).append(event)
+        offer(runner, event)
 
-    runner.offer = noting  # type: ignore[method-assign]
-    return heard
+    monkeypatch.setattr(SessionRunner, "offer", noting)
+    return lambda call: heard.setdefault(rig.runner_of(call), [])
 
 
-async def test_a_call_that_is_as_it_should_be_is_known_to_live_and_is_not_woken(rig: Rig) -> None:
+async def test_a_call_that_is_as_it_should_be_is_known_to_live_and_is_not_woken(rig: Rig, woken: Woken) -> None:
     call = await confirmed(rig)
-    heard, before = woken(rig, call), rig.session_of(call)
+    heard, before = woken(call), rig.session_of(call)
     await rig.clock.advance(2 * AUDIT_S)
     assert heard == []
     assert rig.session_of(call).proven_ms >= before.proven_ms + AUDIT_S * 1000
 
 
-async def test_a_call_whose_deadline_was_moved_is_woken_and_it_is_put_back(rig: Rig) -> None:
+async def test_a_call_whose_deadline_was_moved_is_woken_and_it_is_put_back(rig: Rig, woken: Woken) -> None:
     call = await confirmed(rig)
     other = await confirmed(rig)
-    heard, not_woken = woken(rig, call), woken(rig, other)
+    heard, not_woken = woken(call), woken(other)
     paid_until = call.deadline_mono_us
     assert paid_until is not None
     call.deadline_mono_us = paid_until + 3600 * MICROSECONDS

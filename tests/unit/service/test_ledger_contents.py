@@ -69,8 +69,8 @@ async def test_a_session_that_should_have_been_over_long_ago_is_named_and_shown(
     """A ghost: nothing ticks it and nothing books it, and its money stays reserved. A call of 120 s."""
     await rig.subscriber(credit=EURO)
     call = await rig.talking() if talks else await rig.ringing()
-    for task in rig.registry._lives.values():
-        task.cancel()
+    for runner in rig.registry._runners.values():
+        runner.stop()
     rig.registry._runners = {}
     assert await findings(rig, 120 + OVERDUE_S) == []
     (found,) = await findings(rig, 121 + OVERDUE_S)
