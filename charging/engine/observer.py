@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
+from typing import get_args
 
 import structlog
 
@@ -21,18 +24,32 @@ LATE = ("money", "day_limit", "max_call", "max_cost", "daemon_away")
 """Reasons of a cut for which the switch's lateness is measured."""
 
 
+LEVELS: dict[type, int] = {
+    **dict.fromkeys(get_args(told.Routine), logging.INFO),
+    **dict.fromkeys(get_args(told.Details), logging.DEBUG),
+    **dict.fromkeys(get_args(told.Warnings), logging.WARNING),
+    **dict.fromkeys(get_args(told.Errors), logging.ERROR),
+}
+
+TICKS_TOGETHER_S = 10
+"""So long ticks are added up before they are told."""
+
+_NO_TICKS = told.CallsTicked(0, 0, 0, 0)
+_level = logging.getLogger("charging.session")
+
+
 class MeteredObserver:
-    """Logs each, and counts what operators watch (`engine.ports.Observer`)."""
+    """Logs each, and counts what operators watch (`engine.ports.Observer`). Used in the loop of the calls."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._ticks = _NO_TICKS
 
     def __call__(self, what: told.Told, session: Record | None = None) -> None:
-        write = log.info
-        if isinstance(what, told.Warnings | told.Errors):
-            write = log.warning if isinstance(what, told.Warnings) else log.error
-        bound = {} if session is None else {"session": session.id, "account": session.account}
-        write(told.name_of(type(what)), **{**bound, **told.fields_of(what)})
+        level = LEVELS[type(what)]
+        if level > logging.DEBUG or _level.isEnabledFor(level):
+            bound = {} if session is None else {"session": session.id, "account": session.account}
+            log.log(level, told.name_of(type(what)), **{**bound, **told.fields_of(what)})
         self._count(what)
 
     def _count(self, what: told.Told) -> None:
@@ -44,6 +61,7 @@ class MeteredObserver:
             case call.TickPosted(settled, short=short):
                 metrics.ticks.labels("granted" if short is Short.NO else "short").inc()
                 self._charged(settled)
+                self._tick(settled, short)
             case call.TickPostponed():
                 metrics.ticks.labels("deferred").inc()
             case call.LedgerNotReached():
@@ -92,10 +110,29 @@ class MeteredObserver:
             case call.EndUnproven():
                 metrics.unproven_ends.inc()
 
+    def _tick(self, settled: Mapping[str, int], short: Short) -> None:
+        """One more, to be told with others."""
+        before = self._ticks
+        if not before.ticks:
+            asyncio.get_running_loop().call_later(TICKS_TOGETHER_S, self._tell_ticks)
+        self._ticks = told.CallsTicked(
+            before.ticks + 1,
+            before.short + (short is not Short.NO),
+            before.charged_micro_euro + _money(settled),
+            before.free_seconds + _free_seconds(settled),
+        )
+
+    def _tell_ticks(self) -> None:
+        ticked, self._ticks = self._ticks, _NO_TICKS
+        self(ticked)
+
     def _charged(self, settled: Mapping[str, int]) -> None:
         self._metrics.charged.labels("forward").inc(max(0, _money(settled)))
-        free = sum(amount for key, amount in settled.items() if key.startswith(("bundle:", PACK)))
-        self._metrics.free_seconds_used.inc(max(0, free))
+        self._metrics.free_seconds_used.inc(max(0, _free_seconds(settled)))
+
+
+def _free_seconds(settled: Mapping[str, int]) -> int:
+    return sum(amount for key, amount in settled.items() if key.startswith(("bundle:", PACK)))
 
 
 def _money(settled: Mapping[str, int]) -> int:

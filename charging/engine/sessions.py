@@ -315,12 +315,20 @@ class Registry:
         async with self._restoring:
             doubts = self._doubts  # what is doubted from here on may not be in the answer
             seen = self._seen  # before the sessions are read: a call that ends in between is still open there
+            epoch = self.epoch
             try:
                 stored = await self._ledger.sessions(switch=self._switch_id)
-                if self.leads():  # else the lease was lost meanwhile: another daemon brings them to life
-                    for record in stored:
-                        if record.id not in self._runners and record.id not in self._closed_meanwhile:
-                            self._revive(record)
+                restored = 0
+                async for record in in_turns(stored):
+                    if (
+                        not self.leads() or self.epoch != epoch
+                    ):  # another daemon brings, or may have brought, them to life
+                        break
+                    if record.id not in self._runners and record.id not in self._closed_meanwhile:
+                        restored += self._revive(record)
+                if restored:
+                    self._observe(told.SessionsRestored(restored))
+                if self.leads() and self.epoch == epoch:
                     self._doubts_settled = doubts
                     self._looked_through, self._left_over = seen, seen.difference(record.id for record in stored)
             except LedgerError as error:
@@ -329,13 +337,14 @@ class Registry:
             finally:
                 self._closed_meanwhile.clear()
 
-    def _revive(self, record: OpenSession) -> None:
+    def _revive(self, record: OpenSession) -> bool:
+        """Whether it lives again."""
         now = self._clock.now()
         if (closed := self._closed.get(record.id)) is not None:
             # The ledger has lost its end: book it again.
             self._observe(SessionReasserted(), closed)
             self._begin(replace(closed, retry_mono_us=now.mono_us))
-            return
+            return True
         try:
             session = revive(record.state, now, max(self.epoch, record.epoch))
         except ValueError as error:
@@ -343,13 +352,14 @@ class Registry:
             if record.id not in self._said:
                 self._said.add(record.id)
                 self._observe(told.SessionUnreadable(record.id, str(error)))
-            return
+            return False
         newer = tuple(newer_members(session))
         if not self._said.issuperset(newer):
             self._said.update(newer)
             self._observe(told.NewerVersionRead(record.id, newer))
         self._begin(session)
         self._observe(told.SessionRestored(session.state), session)
+        return True
 
     async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
         """Records of sessions that are closed have been booked, but for messages that the dialplan's fallback took, and

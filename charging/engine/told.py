@@ -1,6 +1,6 @@
 """Everything that is told: of calls by the core (`charging.call.told`), and what the engine tells besides.
 
-The three unions give a kind its level in the log; its name there is the class's in snake case.
+The unions give a kind its level in the log; its name there is the class's in snake case.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import cache
+from typing import Any, get_args
 
 from charging.call import told as call
 from charging.call.decide import Decision, Unsold
@@ -40,6 +41,24 @@ class SessionRestored:
     """A stored session has its task again."""
 
     state: State
+
+
+@dataclass(frozen=True, slots=True)
+class CallsTicked:
+    """The ticks of some seconds, of all calls together, and what they took."""
+
+    ticks: int
+    short: int
+    """Those after which a call is not reserved to its horizon."""
+    charged_micro_euro: int
+    free_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsRestored:
+    """Stored sessions are looked after again."""
+
+    sessions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +99,16 @@ Routine = (
     | MessageNotSold
     | CallerNotLookedUp
     | SessionRestored
+    | SessionsRestored
+    | CallsTicked
     | TakeOverAwaitedLink
     | LeaseGained
     | LeftMessageCharged
 )
+
+Details = call.TickPosted | call.DeadlineMoved | SessionRestored
+"""Routine of which each running call has its own: told together in the log (:class:`CallsTicked`), each by itself only
+to who looks closely."""
 
 # --- warnings: something is not as it should be, and mends itself or costs the operator little -----------------
 
@@ -305,11 +330,19 @@ Told = Routine | Warnings | Errors
 
 def name_of(kind: type[Told]) -> str:
     """As operators see it: ``TickPosted`` is ``tick_posted``."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    return _in_snake_case(kind.__name__)
+
+
+@cache
+def _in_snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in get_args(Told)}
 
 
 def fields_of(told: Told) -> dict[str, Any]:
     """As operators see them; what is ``None`` is left out."""
-    found = {field.name: getattr(told, field.name) for field in fields(told)}
+    found = {name: getattr(told, name) for name in _NAMES[type(told)]}
     evidence = found.pop("evidence", {})
     return {**{name: value for name, value in found.items() if value is not None}, **evidence}

@@ -54,6 +54,7 @@ fax:
   mail_verified_by: mx.voice.example
 logs:
   format: json
+  level: debug
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import fields
 from typing import get_args
 
@@ -13,17 +14,18 @@ from charging.call.decide import Decision
 from charging.call.model import Proof, Short
 from charging.call.switch_events import TransferKind
 from charging.call.told import TickPosted
-from charging.engine import told
+from charging.engine import observer, told
 from charging.engine.observer import MeteredObserver
 from charging.engine.told import Told
 from charging.metrics import Metrics
+from tests.fakes.ami import eventually
 from tests.unit.call.test_table import running
 
 ROUTINE = (
-    "answer_inferred bridge_joined call_answered call_cut call_decided call_settled caller_not_looked_up "
+    "answer_inferred bridge_joined call_answered call_cut call_decided call_settled caller_not_looked_up calls_ticked "
     "deadline_moved fax_settled hangup_ordered lease_gained left_message_charged message_not_sold prompt_played "
-    "session_restored take_over_awaited_link tick_posted voicemail_reserved voicemail_settled warning_due "
-    "warning_rearmed"
+    "session_restored sessions_restored take_over_awaited_link tick_posted voicemail_reserved voicemail_settled "
+    "warning_due warning_rearmed"
 )
 WARNINGS = (
     "answer_delivery_doubted answer_moved audit_postponed clocks_disagreed drain_begun drain_ended end_unproven "
@@ -49,10 +51,7 @@ def test_names_and_levels_of_what_is_told_are_those_that_operators_know(kinds: t
 @pytest.mark.parametrize(
     ("what", "line"),
     [
-        (
-            TickPosted({"credit": 7}, 60, Short.NO),
-            {"event": "tick_posted", "log_level": "info", "settled": {"credit": 7}, "covered_s": 60, "short": "no"},
-        ),
+        (call.CallAnswered(60), {"event": "call_answered", "log_level": "info", "quota_s": 60}),
         (call.TransferCut(TransferKind.BLIND), {"event": "transfer_cut", "log_level": "warning", "kind": "blind"}),
         (call.QuotaOverrun(3), {"event": "quota_overrun", "log_level": "error", "seconds": 3}),
     ],
@@ -62,6 +61,28 @@ def test_a_line_of_the_log_says_whose_session_it_is_about(what: Told, line: dict
     with capture_logs() as logs:
         MeteredObserver(Metrics())(what, session)
     assert logs == [{"session": session.id, "account": session.account, **line}]
+
+
+async def test_ticks_are_told_together_and_each_by_itself_only_to_who_looks_closely(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observer, "TICKS_TOGETHER_S", 0)
+    session, observe = running(), MeteredObserver(Metrics())
+    with capture_logs() as logs:
+        observe(TickPosted({"credit": 7}, 60, Short.NO), session)
+        observe(call.DeadlineMoved(60), session)
+        observe(TickPosted({"credit": 2, "bundle:2026-11": 30}, 60, Short.MONEY), session)
+        assert logs == []
+        await eventually(lambda: logs, "the ticks are told")
+        together = {"ticks": 2, "short": 1, "charged_micro_euro": 9, "free_seconds": 30}
+        assert logs == [{"event": "calls_ticked", "log_level": "info", **together}]
+        logs.clear()
+        with caplog.at_level(logging.DEBUG, "charging"):
+            observe(TickPosted({"credit": 7}, 60, Short.NO), session)
+    (line,) = logs
+    fields_of_a_tick = {"settled": {"credit": 7}, "covered_s": 60, "short": "no"}
+    whose = {"session": session.id, "account": session.account}
+    assert line == {"event": "tick_posted", "log_level": "debug", **whose, **fields_of_a_tick}
 
 
 def test_what_a_finding_found_stands_in_its_line_and_what_is_not_known_does_not() -> None:
@@ -138,7 +159,7 @@ FINDING = "record_without_booking"
         ),
     ],
 )
-def test_what_operators_watch_is_counted(what: Told, series: str, labels: dict[str, str], value: float) -> None:
+async def test_what_operators_watch_is_counted(what: Told, series: str, labels: dict[str, str], value: float) -> None:
     metrics = Metrics()
     MeteredObserver(metrics)(what)
     assert metrics.registry.get_sample_value(f"charging_{series}", labels) == value
