@@ -295,21 +295,22 @@ def doubtful_statuses(suspects: Iterable[AmiMessage]) -> Iterator[ChannelStatus]
         yield ChannelStatus("", "", session, "", "", "", "", None, 0, is_doubtful=True)
 
 
-def _since_answer_ms(entry: AmiMessage) -> int | None:
-    answered_ms, now_ms = (scaled(entry.variable(name), 3) for name in (variables.ANSWERED, variables.NOW))
+def _since_answer_ms(asked: Sequence[str]) -> int | None:
+    answered_ms, now_ms = (scaled(assigned(asked, name), 3) for name in (variables.ANSWERED, variables.NOW))
     return None if answered_ms is None or now_ms is None else max(0, now_ms - answered_ms)
 
 
 def channel_status(entry: AmiMessage) -> ChannelStatus:
     """Read one event of a ``Status`` list."""
+    asked = entry.all("Variable")
     return ChannelStatus(
         uid=entry.get("Uniqueid"),
         channel=entry.get("Channel"),
-        session=entry.variable(variables.SESSION),
-        leg=entry.variable(variables.LEG),
-        switch=entry.variable(variables.SWITCH),
+        session=assigned(asked, variables.SESSION),
+        leg=assigned(asked, variables.LEG),
+        switch=assigned(asked, variables.SWITCH),
         state=entry.get("ChannelStateDesc"),
         bridge_id=entry.get("BridgeID"),
-        time_left_ms=scaled(entry.variable("TIMEOUT(absolute)"), 3) or None,
+        time_left_ms=scaled(assigned(asked, "TIMEOUT(absolute)"), 3) or None,
         seconds_since_creation=whole(entry.get("Seconds")) or 0,
     )

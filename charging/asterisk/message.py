@@ -146,10 +146,6 @@ class AmiMessage:
         """A variable that ``channelvars`` shows, of the channel with this prefix (``""``, ``Dest``, ``Spyee``…)."""
         return assigned(self.all(prefix + VARIABLE_SUFFIX), name)
 
-    def variable(self, name: str) -> str:
-        """A variable that the action ``Status`` was asked for."""
-        return assigned(self.all("variable"), name)
-
 
 def assigned(assignments: Iterable[str], name: str) -> str:
     """The value of ``name`` among texts ``name=value``; ``""`` where unset."""

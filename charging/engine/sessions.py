@@ -39,7 +39,7 @@ from charging.tasks import Breath, Tasks, in_turns
 AUDIT_S = 10
 """Between two comparisons of the switch's channels and deadlines with ours."""
 
-AUDIT_REST = 30
+AUDIT_REST = 100
 """So many times as long as the last comparison took there is none, if that is longer: calls go before it."""
 
 AUDIT_MAX_S = 60

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from functools import lru_cache
 from typing import Generic, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,9 @@ from charging.pricing.rate import Band, Rate, Step, gross_price
 from charging.pricing.vat import NO_VAT, Vat
 from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.plans import Pack, Plan
+
+NUMBERS_KEPT = 8_192
+"""Numbers that were read last: to read one anew costs a tenth of a decision."""
 
 T = TypeVar("T")
 
@@ -112,6 +116,18 @@ class Prefixes(Generic[T]):
         return None
 
 
+@lru_cache(NUMBERS_KEPT)
+def _e164(text: str, region: str) -> str | None:
+    """A number as typed or dialled in a region, as ``+31612345678``; ``None`` if it is none."""
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if number.extension or not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
 @dataclass(frozen=True)
 class Tariff:
     """Everything that a tariff file and its decks say. Never changed: an edit makes another one."""
@@ -173,13 +189,7 @@ class Tariff:
             return None
         if text.strip() in self._short_codes:
             return text.strip()
-        try:
-            number = phonenumbers.parse(text, region or self.region)
-        except phonenumbers.NumberParseException:
-            return None
-        if number.extension or not phonenumbers.is_possible_number(number):
-            return None
-        return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        return _e164(text, region or self.region)
 
     def exists(self, number: str) -> bool:
         """Whether a normalised number is one that its country gives out; of short codes that is not known. What is

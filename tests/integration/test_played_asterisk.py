@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from charging.asterisk.message import AmiMessage
+from charging.asterisk.message import AmiMessage, assigned
 from charging.asterisk.translate import translate
 from tests.benchmarks import daemon_rows, played_words
 from tests.benchmarks.figures import Table
@@ -80,7 +80,7 @@ async def test_a_played_list_of_channels_has_the_entries_of_the_real_one() -> No
     assert alone.events[0].get("Uniqueid") == call.callee_uid
     ours = {one.get("Uniqueid") == call.uid: one for one in reply.events}
     theirs = {
-        one.variable("CHARGING_LEG") == "caller": one
+        assigned(one.all("Variable"), "CHARGING_LEG") == "caller": one
         for one in ami_messages(played_words.STATUS)
         if one.event == "Status"
     }

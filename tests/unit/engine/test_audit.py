@@ -81,7 +81,7 @@ async def test_after_a_look_that_took_long_the_next_waits_longer_and_within_boun
 
     monkeypatch.setattr(sessions.Registry, "_audit_due", noting)
     look = rig.switch.look
-    lasts_s = [0.1, 1.0, 600.0, 0.1]
+    lasts_s = [0.05, 0.3, 600.0, 0.05]
 
     async def slow() -> object:
         await rig.clock.sleep_until(rig.clock.now().plus(lasts_s.pop(0) if lasts_s else 0).mono_us)
