@@ -257,17 +257,17 @@ async def _restarted(side: Side, name: str) -> None:
     await asyncio.sleep(side.options.away)
     begin = time.perf_counter()
     starting = asyncio.create_task(side.daemon.start())
-    up_s = math.inf
-    while (behind := _behind(side)) or not starting.done():
-        if starting.done() and up_s == math.inf:
-            up_s = time.perf_counter() - begin
-        if time.perf_counter() > begin + 2 * HORIZON_S:
-            break
+    paid_s = up_s = math.inf
+    while math.inf in (paid_s, up_s) and time.perf_counter() < begin + 2 * HORIZON_S:
         await asyncio.sleep(0.05)
-    paid_s = time.perf_counter() - begin
+        now_s = time.perf_counter() - begin
+        if starting.done():
+            up_s = min(up_s, now_s)
+        if not (behind := _behind(side)):
+            paid_s = min(paid_s, now_s)
     await starting
     cut = before - len(side.asterisk.live())
-    beside = {"up_s": min(up_s, paid_s), "cpu_s": side.daemon.cpu_s(), "away_s": side.options.away}
+    beside = {"up_s": up_s, "cpu_s": side.daemon.cpu_s(), "away_s": side.options.away}
     beside |= {"cut": cut, "behind": behind}
     side.add(f"{name}: restart until all are paid ahead", paid_s, "s", *at_most(3), **beside)
 
