@@ -204,7 +204,9 @@ class CallControl:
         if reply.suspects:
             raise ActionRefused("a stranger has written into what the switch says of this channel")
         found = next((entry for entry in reply.events if entry.get("Uniqueid") == uid), None)
-        return None if found is None else replace(channel_status(found), since_answer_ms=_since_answer_ms(found))
+        if found is None:
+            return None
+        return replace(channel_status(found), since_answer_ms=_since_answer_ms(found.all("Variable")))
 
     async def black_box(self) -> dict[str, BlackBoxRecord]:
         """All records of ended calls that have not been deleted, by key.

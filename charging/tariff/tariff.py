@@ -28,7 +28,7 @@ from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.plans import Pack, Plan
 
 NUMBERS_KEPT = 8_192
-"""Numbers that were read last: to read one anew costs a tenth of a decision."""
+"""Numbers that were read last: to read one again costs a tenth of a decision."""
 
 T = TypeVar("T")
 
