@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from charging.call.events import BlackBoxRead
-from charging.call.model import Session
+from charging.call.model import Proof, Session
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Clock
 from charging.engine import told
@@ -54,19 +54,25 @@ class Booked:
     """Messages or pages; ``None`` for a forward."""
     account: str = ""
     """Who was charged; empty where a CDR does not say."""
+    stepped: bool = False
+    """Whether clocks stepped while it lasted and the smaller duration was booked: a longer record is known to be
+    wrong."""
 
 
 def booked_unread(record: Record) -> Booked:
     """What a session that has just closed without its record was booked as: of messages and pages, none."""
     if isinstance(record, Session):
-        return Booked(0 if record.duration is None else record.duration.used_ms, account=record.account)
+        if record.duration is None:
+            return Booked(account=record.account)
+        return Booked(record.duration.used_ms, None, record.account, record.duration.proof is Proof.CLOCK_JUMP)
     return Booked(pieces=0, account=record.account)
 
 
 def booked_by(cdr: str) -> Booked:
     """The same, of a CDR's JSON text."""
     fields: Mapping[str, Any] = json.loads(cdr)
-    return Booked(fields.get("used_ms", 0), fields.get("messages", fields.get("pages")), fields.get("account", ""))
+    pieces, stepped = fields.get("messages", fields.get("pages")), fields.get("proof") == Proof.CLOCK_JUMP
+    return Booked(fields.get("used_ms", 0), pieces, fields.get("account", ""), stepped)
 
 
 def contradiction(box: BlackBoxRead, booked: Booked | None) -> Kind | None:
@@ -75,7 +81,8 @@ def contradiction(box: BlackBoxRead, booked: Booked | None) -> Kind | None:
         noted = box.answered_ms > DIFFERENCE_MS or box.fax_pages > 0
         return Kind.RECORD_WITHOUT_BOOKING if noted else None
     if booked.pieces is None:
-        differs = abs(box.answered_ms - booked.used_ms) > DIFFERENCE_MS
+        longer_ms = box.answered_ms - booked.used_ms
+        differs = abs(longer_ms) > DIFFERENCE_MS and not (booked.stepped and longer_ms > 0)
     else:
         differs = booked.pieces != max(box.fax_pages, int(box.message_stored))
     return Kind.RECORD_CONTRADICTS_BOOKING if differs else None

@@ -35,6 +35,7 @@ def main() -> int:
     counts: Counter[str] = Counter()
     began, used = time.monotonic(), time.process_time()
     talked_ms = stories = 0
+    violated: tuple[Story, str] | None = None
     for seed in count(asked.first):
         if stories == asked.stories or (asked.minutes and time.monotonic() - began > asked.minutes * 60):
             break
@@ -43,15 +44,17 @@ def main() -> int:
         talked_ms += outcome.talked_ms
         stories += 1
         if outcome.violation:
-            _show(drawn(seed), outcome.violation, told)
-            return 1
+            violated = drawn(seed), outcome.violation
+            break
     hours, cpu_s = talked_ms / MS_AN_HOUR, time.process_time() - used
     for what, times in sorted(counts.items()):
         print(f"{times:>10,}  {what}")
-    print(
-        f"{hours:>10,.0f}  call-hours in {stories:,} stories, {hours / cpu_s:,.0f} for each second of CPU: no violation"
-    )
-    return 0
+    print(f"{hours:>10,.0f}  call-hours in {stories:,} stories, {hours / cpu_s:,.0f} for each second of CPU")
+    if violated is None:
+        print("no violation")
+        return 0
+    _show(*violated, told)
+    return 1
 
 
 def _asked() -> argparse.Namespace:
@@ -74,7 +77,8 @@ def _replay(story: Story, told: Callable[[Story], Outcome]) -> int:
 def _show(story: Story, violation: str, told: Callable[[Story], Outcome]) -> None:
     print(f"seed {story.seed}: {violation}\nshortening ...", file=sys.stderr)
     short = shortened(story, lambda one: bool(told(one).violation))
-    print(f"{told(short).violation}\n\n{short}\n\nSave the lines from `seed` on, and replay them with --replay FILE.")
+    print(f"{told(short).violation}\n\n{short}\n\nSave the lines from `seed` on in FILE, and replay them with")
+    print("    python -m tests.simulation --replay FILE")
 
 
 if __name__ == "__main__":

@@ -179,6 +179,8 @@ class City:
         self.is_over = False
         """Whether those who still talk are made to hang up."""
         self._names = 0
+        self._step: tuple[int, float] = 0, 0
+        """The last of the clocks, and when: who calls before the daemons have seen it is billed for less."""
         self._lives: set[asyncio.Task[None]] = set()
         shared = setting.daemons > 1
         self.policy = Policy(
@@ -346,7 +348,9 @@ class City:
         """A caller comes. ``after``: what he does where nobody talks: ``message`` or ``leave``."""
         self._names += 1
         index = account % ACCOUNTS
-        caller = Caller(f"u{self._names}", f"a{index}", f"+3120123450{index:02}", switch)
+        at_us, stepped_s = self._step
+        unseen_s = stepped_s if self.clock.now().mono_us - at_us <= self.setting.pace * MICROSECONDS else 0
+        caller = Caller(f"u{self._names}", f"a{index}", f"+3120123450{index:02}", switch, stepped_s=unseen_s)
         self.callers.append(caller)
         try:
             await self._lead_through(caller, ring_s, talk_s, after)
@@ -542,6 +546,7 @@ class City:
         """Of every machine, as a wrong time server would."""
         self.counts["clock stepped"] += 1
         self.clock.step_wall(by_s)
+        self._step = self.clock.now().mono_us, abs(by_s)
         for index in range(self.setting.switches):
             self.trouble(index, 2)
         for caller in self.callers:

@@ -302,3 +302,21 @@ async def test_strangers_who_name_sessions_cannot_keep_the_daemon_busy(rig: Rig)
         rig.registry.deliver(DialEnded(f"1a2b-{number}", "ANSWER", "u", "v", "PJSIP/x", None))
         await rig.clock.advance(0.1)
     assert len(looks) <= 12
+
+
+@pytest.mark.parametrize("step_s", [-40, 40])
+async def test_a_record_that_a_step_of_the_clock_made_wrong_contradicts_no_booking(step_s: int) -> None:
+    """The smaller duration was booked, knowingly; the record is still there as another daemon looks."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        await rig.clock.advance(100)
+        rig.clock.step_wall(step_s)
+        await rig.clock.advance(20.1)
+        rig.switch.deletes = False
+        await rig.hang_up(call)
+        await rig.clock.advance(10)
+        await rig.kill_daemon()
+        await rig.start_daemon()
+        await rig.clock.advance(60)
+        assert not rig.heard("booking_contradicted")
