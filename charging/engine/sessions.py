@@ -7,7 +7,7 @@ is brought to life from its stored record, told what the switch knows of it, and
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -16,7 +16,7 @@ from typing import NoReturn
 from charging.call.commands import Find, Forget
 from charging.call.events import BlackBoxRead, ClockJumped, Draining, FundsChanged, SessionSwitchEvent
 from charging.call.fax import Fax
-from charging.call.model import Policy, Session, State
+from charging.call.model import STEPS_MAX, Policy, Session, State
 from charging.call.storage import Record, overdue_s, revive
 from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, DialStarted, SwitchEvent
 from charging.call.told import SessionReasserted
@@ -117,10 +117,10 @@ class Registry:
         """Once logged: open sessions whose records cannot be read, and members that only a newer version knows."""
         self._stray: frozenset[str] = frozenset()
         """Sessions of channels that the last look saw and nobody charges."""
-        self._found = asyncio.Event()
-        self._found_again_us = 0
-        self._tasks = Tasks()
+        self._found, self._found_again_us = asyncio.Event(), 0
+        self._tasks, self._watched = Tasks(), clock.now()
         self._turns = Turns(self._tasks, clock)
+        self._steps: deque[tuple[int, int]] = deque(maxlen=STEPS_MAX)  # when seen (monotonic), and by how many µs
 
     async def run(self) -> NoReturn:
         """Keep the sessions' tasks and the periodic duties; a task that fails brings the daemon down, loudly."""
@@ -313,6 +313,7 @@ class Registry:
         """Bring stored sessions to life that have no task. With the ledger out of reach this is tried again later: the
         calls live on their reservation meanwhile."""
         async with self._restoring:
+            self._notice_step()
             doubts = self._doubts  # what is doubted from here on may not be in the answer
             seen = self._seen  # before the sessions are read: a call that ends in between is still open there
             epoch = self.epoch
@@ -357,8 +358,10 @@ class Registry:
         if not self._said.issuperset(newer):
             self._said.update(newer)
             self._observe(told.NewerVersionRead(record.id, newer))
-        self._begin(session)
+        runner = self._begin(session)
         self._observe(told.SessionRestored(session.state), session)
+        if isinstance(session, Session):
+            self._tell_missed_steps(session, runner)
         return True
 
     async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
@@ -545,16 +548,28 @@ class Registry:
 
     async def _watch_clock_for_ever(self) -> NoReturn:
         """A step of the wall clock moves the switch's deadlines: put them back at once."""
-        last = self._clock.now()
         while True:
             await self._pause(CLOCK_WATCH_S)
-            now = self._clock.now()
-            by_us = _parted_us(last, now)
-            last = now
-            if abs(by_us) > self.policy.clock_jump_ms * 1000:
-                self._observe(told.ClockJumped(by_us // 1000))
-                for runner in self._runners.values():
-                    runner.offer(ClockJumped(by_us))
+            self._notice_step()
+
+    def _notice_step(self) -> None:
+        now = self._clock.now()
+        by_us = _parted_us(self._watched, now)
+        self._watched = now
+        if abs(by_us) > self.policy.clock_jump_ms * 1000:
+            self._observe(told.ClockJumped(by_us // 1000))
+            self._steps.append((now.mono_us, by_us))
+            for runner in self._runners.values():
+                runner.offer(ClockJumped(by_us))
+
+    def _tell_missed_steps(self, session: Session, runner: SessionRunner) -> None:
+        """Steps that this daemon saw while nobody kept the session: its record knows nothing of them. A step to which
+        it was set back is looked for too early, and missed: then the record is the smaller duration anyway."""
+        tolerance_us = self.policy.clock_jump_ms * 1000
+        for seen_us, by_us in self._steps:
+            known = any(abs(by_us - one_us) <= tolerance_us for _, one_us in session.steps)
+            if seen_us > session.opened.mono_us and not known:
+                runner.offer(ClockJumped(by_us))
 
     async def _pause(self, seconds: float) -> None:
         await self._clock.sleep_until(self._clock.now().mono_us + round(seconds * MICROSECONDS))

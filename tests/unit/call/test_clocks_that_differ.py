@@ -490,3 +490,34 @@ def test_a_bridge_heard_of_late_proves_no_more_than_its_stamp() -> None:
     after, _ = step(heard, event, NOW, POLICY)
     assert isinstance(after, Session)
     assert after.proven_ms == 7
+
+
+@pytest.mark.parametrize("step_s", [-30, -5, 5, 40])
+@pytest.mark.parametrize("answered_before", [True, False])
+async def test_a_daemon_that_takes_a_call_over_knows_of_the_step_that_it_saw_while_nobody_kept_the_call(
+    step_s: int, *, answered_before: bool
+) -> None:
+    """The one that kept it was killed or frozen, so nothing of the step is stored."""
+    async with make_rig(SHARED) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.ringing()
+        if answered_before:
+            rig.switch.answer(call.session)
+            await rig.clock.advance(61)
+        rig.registry.leads = lambda: False
+        await rig.registry.stand_by()
+        if not answered_before:
+            rig.switch.answer(call.session)
+        await rig.clock.advance(10)
+        rig.clock.step_wall(step_s)
+        await rig.clock.advance(3)
+        rig.registry.leads = lambda: True
+        await rig.registry.lead(1)
+        await rig.clock.advance(50.1)
+        await rig.hang_up(call)
+        await rig.clock.advance(20)
+        (row,) = await rig.store.cdrs()
+        billed_s = json.loads(row.document)["billed_s"]
+        talked_s = 124 if answered_before else 63
+        assert talked_s - abs(step_s) <= billed_s <= talked_s
+        assert await rig.reserved() == {}
