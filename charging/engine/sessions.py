@@ -358,10 +358,8 @@ class Registry:
         if not self._said.issuperset(newer):
             self._said.update(newer)
             self._observe(told.NewerVersionRead(record.id, newer))
-        runner = self._begin(session)
+        self._begin(self._with_missed_steps(session) if isinstance(session, Session) else session)
         self._observe(told.SessionRestored(session.state), session)
-        if isinstance(session, Session):
-            self._tell_missed_steps(session, runner)
         return True
 
     async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
@@ -562,14 +560,17 @@ class Registry:
             for runner in self._runners.values():
                 runner.offer(ClockJumped(by_us))
 
-    def _tell_missed_steps(self, session: Session, runner: SessionRunner) -> None:
-        """Steps that this daemon saw while nobody kept the session: its record knows nothing of them. A step to which
-        it was set back is looked for too early, and missed: then the record is the smaller duration anyway."""
+    def _with_missed_steps(self, session: Session) -> Session:
+        """With the steps that this daemon saw while nobody kept the session, of which its record knows nothing. A step
+        to which it was set back may be missed: then the record is the smaller duration anyway."""
         tolerance_us = self.policy.clock_jump_ms * 1000
         for seen_us, by_us in self._steps:
             known = any(abs(by_us - one_us) <= tolerance_us for _, one_us in session.steps)
             if seen_us > session.opened.mono_us and not known:
-                runner.offer(ClockJumped(by_us))
+                answered = session.answered and _later(session.answered, by_us)
+                session = replace(session, opened=_later(session.opened, by_us), answered=answered)
+                session = session.stepped(by_us, seen_us)
+        return session
 
     async def _pause(self, seconds: float) -> None:
         await self._clock.sleep_until(self._clock.now().mono_us + round(seconds * MICROSECONDS))
@@ -582,3 +583,8 @@ def _talks(legs: Legs) -> bool:
 def _parted_us(earlier: Instant, later: Instant) -> int:
     """By how much the wall clock ran further than the monotonic one."""
     return (later.wall_us - earlier.wall_us) - (later.mono_us - earlier.mono_us)
+
+
+def _later(read: Instant, by_us: int) -> Instant:
+    """A reading of before a step, whose monotonic part was found out by a time of day of after it."""
+    return Instant(read.mono_us + by_us, read.wall_us)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TARGET = "+31612345678"
 PAGE_S = 30
+ASKED_AGAIN_S = 5
 ASKED_MAX = 40
 """So often does a website send a document again whose outcome it does not know."""
 
@@ -44,7 +45,7 @@ class Line:
     """A daemon's way to send: `charging.engine.ports.FaxLine`."""
 
     def __init__(self, office: Office, daemon: Daemon, switch: int) -> None:
-        self._office = office
+        self.office = office
         self._daemon = daemon
         self._switch = switch
 
@@ -54,7 +55,7 @@ class Line:
 
     async def send_fax(self, order: FaxOrder) -> None:
         await self._daemon.line.reach()
-        self._office.dial(order, self._switch)
+        self.office.dial(order, self._switch)
         await self._daemon.process.turn()
         if self._daemon.line.forgets():
             raise LinkDown
@@ -118,7 +119,7 @@ class Office:
             if isinstance(answer, FaxSent) or (isinstance(answer, Refused) and answer.code is not Code.UNAVAILABLE):
                 self._city.counts["fax taken" if isinstance(answer, FaxSent) else f"fax refused: {answer.code}"] += 1
                 return
-            await self._city.wait(5)
+            await self._city.wait(ASKED_AGAIN_S)
         self._city.counts["fax given up"] += 1
 
     async def _ask(self, account: str, switch: int, wish: FaxWish, key: str) -> FaxSent | Refused | None:

@@ -11,8 +11,11 @@ from charging.call import fax
 from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
 from charging.clock import Instant
+from charging.engine.ports import FaxOrder
+from charging.errors import LinkDown
 from charging.fax import sending
 from charging.fax.views import FaxView
+from tests.simulation import faxes
 from tests.simulation.machine import SwitchLine
 from tests.simulation.story import Step, Story, drawn, read, run, shortened
 
@@ -78,14 +81,20 @@ def test_r3_a_page_that_is_charged_though_no_machine_has_confirmed_it_is_found(m
 
 
 def test_r9_a_document_that_is_dialled_once_more_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A switch whose answers are lost, and a desk that takes an order of unknown outcome for none."""
-    steps = [Step("disobeys", (0.0, 0.5, 70.0))] + [Step("fax", (float(account), 0.0, 1.0)) for account in range(12)]
-    story = replace(_calm(), steps=tuple(steps))
+    """A switch whose answer is lost, and a desk that takes the fax for one that nobody was dialled for."""
+
+    async def unheard(line: faxes.Line, order: FaxOrder) -> None:
+        line.office.dial(order, 0)
+        raise LinkDown
+
+    monkeypatch.setattr(faxes.Line, "send_fax", unheard)
+    monkeypatch.setattr(faxes, "ASKED_AGAIN_S", 90)  # it is over by then
+    story = replace(_calm(), steps=tuple(Step("fax", (float(account), 0.0, 1.0)) for account in range(4)))
     assert run(story).violation == ""
     last = sending.Faxes._last_attempt
 
-    async def none_dialled(faxes: sending.Faxes, draft: fax.Fax) -> FaxView | None:
-        known = await last(faxes, draft)
+    async def none_dialled(sender: sending.Faxes, draft: fax.Fax) -> FaxView | None:
+        known = await last(sender, draft)
         return None if known is None else replace(known, dialled=False)
 
     monkeypatch.setattr(sending.Faxes, "_last_attempt", none_dialled)
