@@ -25,6 +25,8 @@ from charging.service import fax_address
 from charging.service.actor import is_for_customer
 from charging.service.changes import Act, Changes
 from charging.service.decisions import Decisions
+from charging.service.page_tokens import COLLECTION as PAGE_TOKENS
+from charging.service.payments import COLLECTION as PAYMENTS
 from charging.service.refusal import Code, Refused, unknown_account
 from charging.shown import HIDDEN, hidden
 
@@ -39,10 +41,14 @@ PAGE_REST_S = 0.05
 ROUND_REST_S = 3600
 OWNED_COLLECTIONS = ("missed-calls", "notice-records", "notices")
 """Documents of an account have its id as their own, or ``ACCOUNT/…``."""
-TOLD_COLLECTIONS = (*OWNED_COLLECTIONS, FINDINGS)
-"""A finding names its account, or a number, within itself."""
-ERASED_COLLECTIONS = ("missed-calls", "notices")
+NAMING_COLLECTIONS = (FINDINGS, PAYMENTS, PAGE_TOKENS)
+"""Their documents name their account, or a number, within themselves."""
+TOLD_COLLECTIONS = (*OWNED_COLLECTIONS, *NAMING_COLLECTIONS)
+ERASED_COLLECTIONS = ("missed-calls", "notices", PAGE_TOKENS)
 """A notice record holds times and ids of transfers only."""
+HIDDEN_MEMBERS = {FINDINGS: ("number", HIDDEN), PAYMENTS: ("checkout", "")}
+"""What leads to a person in documents that belong to the books, and what stands there instead. Where a payment is made
+the provider shows who makes it."""
 ERASED = "personal data erased"
 TRIES_MAX = 20
 """Times that an edit is made again because someone else's came first."""
@@ -155,16 +161,16 @@ class People:
             yield {"decision": decided.to_plain()}
         async for noted in self._changes.of_account(account.id):
             yield {"change": asdict(noted.change)}
-        for finding in await self._findings(account.id, await self._store.numbers(account.id)):
-            yield {"document": json.loads(finding.body), "collection": FINDINGS}
-        for collection in OWNED_COLLECTIONS:
-            for document in await self._documents(collection, account.id):
+        numbers = await self._store.numbers(account.id)
+        for collection in TOLD_COLLECTIONS:
+            for document in await self._documents(collection, account.id, numbers):
                 yield {"document": json.loads(document.body), "collection": collection}
 
     async def erase(self, account: str) -> Erased | Refused:
         """Take out what the books do not need of a closed account: mail address, reason, numbers, callers, targets and
-        names of documents in CDRs, notices, missed calls, decisions, and what leads to a person in the notes of
-        changes. The journal stays as it is. What was erased already stays erased; broken off, it is repeated."""
+        names of documents in CDRs, notices, missed calls, decisions, tokens of its page, and what leads to a person in
+        payments and the notes of changes. The journal stays as it is. What was erased already stays erased; broken
+        off, it is repeated."""
         stored = await self._store.account(account)
         if stored is None:
             return unknown_account(account)
@@ -176,10 +182,11 @@ class People:
                 Code.CONFLICT, f"{len(running)} calls of account {account!r} are not booked yet", "try later"
             )
         numbers = await self._store.numbers(account)
-        findings = [one for one in await self._findings(account, numbers) if await self._hide_in_finding(one)]
+        told = [one for name in HIDDEN_MEMBERS for one in await self._documents(name, account, numbers)]
+        hidden = [one for one in told if await self._hide_member(one)]
         for number in numbers:
             await self._store.remove_number(number.number)
-        documents = [one for name in ERASED_COLLECTIONS for one in await self._documents(name, account)]
+        documents = [one for name in ERASED_COLLECTIONS for one in await self._documents(name, account, ())]
         for document in documents:
             await self._delete(document)
         cdrs = 0
@@ -193,9 +200,7 @@ class People:
         await fax_address.forget(self._store, stored.fax_address)
         if not await self._forget_address(stored):
             return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")
-        erased = Erased(
-            cdrs, len(numbers), len(documents) + len(findings) + notes, decisions, await self._store.scrub()
-        )
+        erased = Erased(cdrs, len(numbers), len(documents) + len(hidden) + notes, decisions, await self._store.scrub())
         log.info("account_erased", account=account, cdrs=cdrs, numbers=len(numbers), documents=erased.documents)
         return erased
 
@@ -214,7 +219,11 @@ class People:
             after = rows[-1].ended_us, rows[-1].session
             await self._clock.sleep_until(self._clock.now().plus(PAGE_REST_S).mono_us)
 
-    async def _documents(self, collection: str, account: str) -> list[Document]:
+    async def _documents(self, collection: str, account: str, numbers: Sequence[Number]) -> list[Document]:
+        naming = collection in NAMING_COLLECTIONS
+        return await (self._naming(collection, account, numbers) if naming else self._owned(collection, account))
+
+    async def _owned(self, collection: str, account: str) -> list[Document]:
         own = await self._store.get_document(collection, account)
         found, after, prefix = [own] if own is not None else [], f"{account}/", f"{account}/"
         while page := await self._store.list_documents(collection, after, PAGE_ROWS):
@@ -225,25 +234,28 @@ class People:
                 break
         return found
 
-    async def _findings(self, account: str, numbers: Sequence[Number]) -> list[Document]:
-        """Those that name the account or one of its numbers. There are few: each is a fault that someone looks at."""
+    async def _naming(self, collection: str, account: str, numbers: Sequence[Number]) -> list[Document]:
+        """Those that name the account or one of its numbers. All are read, page by page, with a rest after each."""
         mine, found, after = {number.number for number in numbers}, [], ""
-        while page := await self._store.list_documents(FINDINGS, after, PAGE_ROWS):
+        while page := await self._store.list_documents(collection, after, PAGE_ROWS):
             for one in page:
-                finding = json.loads(one.body)
-                if finding.get("account") == account or finding.get("number") in mine:
+                body = json.loads(one.body)
+                if body.get("account") == account or body.get("number") in mine:
                     found.append(one)
             after = page[-1].id
+            if len(page) == PAGE_ROWS:
+                await self._clock.sleep_until(self._clock.now().plus(PAGE_REST_S).mono_us)
         return found
 
-    async def _hide_in_finding(self, document: Document) -> bool:
-        """The number of a finding; its figures belong to the books. Whether there was one."""
+    async def _hide_member(self, document: Document) -> bool:
+        """What leads to a person in a document of the books, whose figures stay. Whether there was something."""
+        name, instead = HIDDEN_MEMBERS[document.collection]
         current: Document | None = document
         while current is not None:
-            finding = json.loads(current.body)
-            if finding.get("number", "") in ("", HIDDEN):
+            body = json.loads(current.body)
+            if body.get(name, "") in ("", instead):
                 return False
-            if await self._store.update_document(replace(current, body=json.dumps(finding | {"number": HIDDEN}))):
+            if await self._store.update_document(replace(current, body=json.dumps(body | {name: instead}))):
                 return True
             current = await self._store.get_document(document.collection, document.id)
         return False

@@ -93,6 +93,12 @@ FINDINGS: dict[str, dict[str, object]] = {
     "s8": {"number": "+31201112233", "fax_pages": 2},
     "s9": {"account": "a-b", "number": "+31209998877"},
 }
+CHECKOUT = "https://pay.example/checkout/7Qx"
+PAYMENT: dict[str, object] = {
+    **{"account": "a", "provider": "mollie", "amount": 10_000_000, "made_us": 1},
+    **{"state": "stuck", "reference": "tr_7Qx", "checkout": CHECKOUT, "why": "account 'a' is closed"},
+    "taken_back": False,
+}
 MAIL, OWN, MOBILE, CALLER, OTHERS_MAIL = "anna@x.nl", "+31201112233", "+31655556666", "+31612345678", "bob@x.nl"
 
 
@@ -113,6 +119,12 @@ async def customer(filled: Store) -> Store:
         await filled.put_document("notices", f"a-b/credit_low/{number}", json.dumps({"address": OTHERS_MAIL}), 1)
     for session, finding in FINDINGS.items():
         await filled.put_document("findings", f"{session}/record_without_booking", json.dumps(finding))
+    for number, account_id in enumerate(("a", "a-b", "a")):
+        payment = PAYMENT | {"id": f"{number:032x}", "account": account_id}
+        await filled.put_document("payments", f"{number:032x}", json.dumps(payment), 1)
+        await filled.put_document(
+            "page-tokens", f"{number:064x}", json.dumps({"account": account_id, "use": "page"}), 1
+        )
     return filled
 
 
@@ -136,10 +148,10 @@ async def test_all_that_is_known_of_a_customer_is_told_and_nothing_of_another(
     kinds = [next(iter(piece)) for piece in told]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         **{"account": 1, "number": 1, "journal": len([one async for one in customer.journal("a")])},
-        **{"cdr": CDRS, "document": 7},
+        **{"cdr": CDRS, "document": 11},
     }
     text = json.dumps(told)
-    assert all(known in text for known in (MAIL, OWN, MOBILE, CALLER))
+    assert all(known in text for known in (MAIL, OWN, MOBILE, CALLER, CHECKOUT))
     assert OTHERS_MAIL not in text
     assert "+31209998877" not in text
 
@@ -154,11 +166,11 @@ async def test_what_the_books_do_not_need_of_a_closed_account_is_erased_once_and
     balances, cdrs = await customer.balances("a"), await customer.cdrs(account="a")
     erased = await people.erase("a")
     assert isinstance(erased, Erased)
-    assert (erased.cdrs, erased.numbers, erased.documents) == (CDRS, 1, 5)
+    assert (erased.cdrs, erased.numbers, erased.documents) == (CDRS, 1, 9)
     pieces = await people.known("a")
     assert not isinstance(pieces, Refused)
     left = json.dumps([piece async for piece in pieces])
-    assert not [known for known in (MAIL, OWN, MOBILE, CALLER[:-4], "Anna Jansen") if known in left]
+    assert not [known for known in (MAIL, OWN, MOBILE, CALLER[:-4], "Anna Jansen", CHECKOUT) if known in left]
     assert [one async for one in customer.journal("a")] == journal
     assert await customer.balances("a") == balances
     assert [json.loads(row.document) for row in await customer.cdrs(account="a")] == [
@@ -174,6 +186,14 @@ async def test_what_the_books_do_not_need_of_a_closed_account_is_erased_once_and
     assert await customer.get_document("missed-calls", "a-b") is not None
     findings = [json.loads(one.body) for one in await customer.list_documents("findings")]
     assert findings == [FINDINGS["s1"], FINDINGS["s8"] | {"number": HIDDEN}, FINDINGS["s9"]]
+    payments = await customer.list_documents("payments")
+    assert [one.due_us for one in payments] == [1, 1, 1], "what is open is still asked about"
+    assert [json.loads(one.body) for one in payments] == [
+        PAYMENT | {"id": f"{0:032x}", "checkout": ""},
+        PAYMENT | {"id": f"{1:032x}", "account": "a-b"},
+        PAYMENT | {"id": f"{2:032x}", "checkout": ""},
+    ]
+    assert [one.id for one in await customer.list_documents("page-tokens")] == [f"{1:064x}"]
     await assert_sound(customer)
 
 
@@ -232,4 +252,4 @@ def test_each_collection_of_documents_is_told_or_is_no_customers() -> None:
     """Changes and decisions are told and hidden by a way of their own."""
     others |= {"sandbox"}  # a mark, and nobody's
     assert {*TOLD_COLLECTIONS, *others} == set(COLLECTIONS)
-    assert {*ERASED_COLLECTIONS, "notice-records", "findings"} == set(TOLD_COLLECTIONS)
+    assert {*ERASED_COLLECTIONS, "notice-records", "findings", "payments"} == set(TOLD_COLLECTIONS)
