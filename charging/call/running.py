@@ -187,6 +187,8 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         anchored = _anchor(session, event.callee, event.asked_mono_us, context)
         after = switch_said(anchored.session, event, context)
         return Step(after.session, (*anchored.commands, *after.commands))
+    if not session.confirmed:
+        session = _heard_at_once(session, event.callee, context)
     alive = replace(
         session,
         callee_uid=event.callee.uid,
@@ -273,6 +275,19 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
     answered = Instant(told_us - its_ms * 1000, session.answered.wall_us)
     moved = replace(due_now, answered=answered, enforced_s=enforced_s)
     return Step(moved, (Tell(told.AnswerMoved(mine_ms - its_ms)),))
+
+
+def _heard_at_once(session: Session, callee: Leg, context: Context) -> Session:
+    """With the answer where it was, though its word came a little late: else every later deadline would lie so much
+    behind the money (R23). Both must say so: its stamp, which the switch may take from a clock of its own, and how long
+    ago the leg answered, which a step of that clock makes longer. The smaller lateness counts, for nobody is cut too
+    early."""
+    if session.answered is None or session.answered_us is None or callee.since_answer_ms is None:
+        return session
+    by_stamp_us = session.answered.wall_us - session.answered_us
+    by_leg_us = (callee.since_answer_ms - session.elapsed_ms(context.now.mono_us)) * 1000
+    late_us = max(0, min(by_stamp_us, by_leg_us))
+    return replace(session, answered=session.answered.plus(-late_us / MICROSECONDS)) if late_us else session
 
 
 def _counted(session: Session, given: tuple[int, ...], left_ms: int, mine_ms: int) -> tuple[int, int]:
