@@ -42,6 +42,8 @@ NOTICES = (
 """The kinds of mails to subscribers (`charging.notify.model.NoticeKind`)."""
 FAX_MAILS_DROPPED = ("automatic", "not_set_up", "unproven", "stranger", "unknown_address")
 """`charging.service.refusal.Dropped`."""
+PAYMENTS = ("credited", "failed", "stuck", "taken_back")
+"""What a payment on the customers' page becomes (`charging.service.payments.State`)."""
 LISTENERS = ("agi", "api", "control", "http")
 TURNED = ("source", "full", "crowded_out", "silent", "no_descriptor")
 """Why a connection was turned away (`charging.door.Turned`)."""
@@ -99,6 +101,10 @@ class Metrics:
     def count_fax_mail_dropped(self, reason: str) -> None:
         """One mail for a fax that was neither faxed nor answered."""
         self.fax_mails_dropped.labels(reason).inc()
+
+    def count_payment(self, result: str) -> None:
+        """One payment on the customers' page has become that."""
+        self.payments.labels(result).inc()
 
     def set_sessions_open(self, counts: dict[str, int]) -> None:
         """How many sessions are open in each state; a state that is not named has none."""
@@ -233,6 +239,13 @@ class Metrics:
             "Credit charged, in millionths of a euro, by service.",
             "service",
             known=[SERVICES],
+        )
+        self.payments = self._counter(
+            "charging_payments",
+            "Payments on the customers' page, by result (credited, failed: nothing was paid, stuck: paid and not "
+            "credited, taken_back: by the provider or a bank, after it was paid).",
+            "result",
+            known=[PAYMENTS],
         )
         self.free_seconds_used = self._counter("charging_free_seconds_used", "Free seconds used.")
         self.fax_unpaid_seconds = self._counter(

@@ -42,6 +42,8 @@ UNMADE_S = 3600
 """The same of one that the provider has not: nobody was sent to pay it."""
 PAGE = 100
 TRIES_MAX = 20
+TAKEN_BACK = "taken_back"
+"""How that is counted, beside each state that a payment comes to."""
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +104,11 @@ _CODEC = Codec(Payment)
 class Payments:
     """All of them."""
 
-    def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock, money: Money) -> None:
+    def __init__(
+        self, store: Store, tariff: Callable[[], Tariff], clock: Clock, money: Money, count: Callable[[str], None]
+    ) -> None:
+        """``count`` is told what each payment has become, once: a state's word, or TAKEN_BACK."""
+        self._count = count
         self._store = store
         self._tariff = tariff
         self._clock = clock
@@ -207,12 +213,20 @@ class Payments:
             document = await self._store.get_document(COLLECTION, id) if _ID.fullmatch(id) else None
             if document is None:
                 return _unknown(id)
-            payment = changed(_payment(document))
+            before = _payment(document)
+            payment = changed(before)
             if await self._store.update_document(
                 replace(document, body=_CODEC.dump(payment), due_us=self._next(payment))
             ):
+                self._count_change(before, payment)
                 return payment
         return Refused(Code.CONFLICT, f"others keep changing payment {id}", "try again")
+
+    def _count_change(self, before: Payment, after: Payment) -> None:
+        if after.state is not before.state:
+            self._count(after.state.value)
+        if after.taken_back and not before.taken_back:
+            self._count(TAKEN_BACK)
 
     def _next(self, payment: Payment) -> int | None:
         """When it is looked at next: the longer it is open, the later."""

@@ -61,13 +61,14 @@ class Service:
         touched: Callable[[str], None] = lambda _account: None,
         default_language: Language = Language.NL,
         mail_dropped: Callable[[str], None] = lambda _reason: None,
+        payment_became: Callable[[str], None] = lambda _result: None,
         customer_page: PagePlace | None = None,
     ) -> None:
         """``funds_changed(account)`` is called after each change of credit by people (R22), ``touched(account)`` after
-        each change of its credit, plan, numbers or settings; neither may wait.
-        ``mail_dropped(reason)`` counts a mail that was dropped. Without ``fax`` no faxes are sent from here.
-        ``default_language`` is that of accounts for which none is named.
-        ``answer_tolerance_ms`` comes off what a running call is shown to cost, as off what it is charged."""
+        each change of its credit, plan, numbers or settings; neither may wait. ``mail_dropped(reason)`` counts a mail
+        that was dropped, ``payment_became(result)`` what a payment has become. Without ``fax`` no faxes are sent from
+        here. ``default_language`` is that of accounts for which none is named. ``answer_tolerance_ms`` comes off what
+        a running call is shown to cost, as off what it is charged."""
 
         def credit_changed(account: str) -> None:
             funds_changed(account)
@@ -85,7 +86,7 @@ class Service:
         self.balances = Balances(store, tariff, clock, self.calls)
         self.subscriptions = Subscriptions(self.accounts, tariff, clock)
         self.quotes = Quotes(store, tariff, clock)
-        self.payments = Payments(store, tariff, clock, self.money)
+        self.payments = Payments(store, tariff, clock, self.money, payment_became)
         self.page_tokens = PageTokens(store, clock, customer_page)
         self.statements = Statements(store, tariff, clock)
         self.fax_addresses = FaxAddresses(store, self.accounts, clock)
@@ -94,9 +95,8 @@ class Service:
         self.people = People(store, clock)
         self.rehearsals = Rehearsals(store, self.accounts, self.numbers, self.money, self.calls)
         self.contradictions = Findings(store, clock)
-        self._decisions = Decisions(store, clock)
         self.events = AccountEvents(store)
-        self._changes = Changes(store, clock)
+        self._decisions, self._changes = Decisions(store, clock), Changes(store, clock)
         self._store = store
 
     async def ping(self) -> None:

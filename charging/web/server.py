@@ -126,6 +126,7 @@ def _service(daemon: Daemon) -> Service:
         fax=daemon.fax,
         touched=daemon.touched,
         mail_dropped=daemon.metrics.count_fax_mail_dropped,
+        payment_became=daemon.metrics.count_payment,
         answer_tolerance_ms=daemon.config.settings.charging.answer_tolerance_ms,
         default_language=Language(daemon.config.settings.charging.default_language),
         customer_page=None if page is None else PagePlace(page.url, page.link_s, page.widget_min * 60),

@@ -28,6 +28,8 @@ class Shop:
     tariff: Tariff
     told: list[str] = field(default_factory=list)
     """The accounts whose calls were told of new funds."""
+    became: list[str] = field(default_factory=list)
+    """What payments have become."""
     touched: list[str] = field(default_factory=list)
     """The accounts that notices are looked for."""
 
@@ -39,6 +41,7 @@ class Shop:
             funds_changed=self.told.append,
             live=NoCalls(),
             touched=self.touched.append,
+            payment_became=self.became.append,
         )
 
     async def anna(self, plan: str = "light") -> Account:

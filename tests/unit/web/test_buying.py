@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.model import CREDIT, Balance, Kind
+from charging.metrics import PAYMENTS
 from charging.service import payments
 from charging.service.page_tokens import PageTokens
 from charging.service.payments import Payment, State
@@ -113,6 +114,10 @@ async def test_r2_credit_is_bought_and_works_at_once(market: Market, shop: Shop)
     assert line.actor == f"payment:{market.double.name}"
 
 
+def test_each_end_of_a_payment_has_its_count_from_the_start() -> None:
+    assert {*PAYMENTS} == {*State, payments.TAKEN_BACK} - {State.OPEN}
+
+
 async def test_what_is_told_many_times_is_credited_once(market: Market) -> None:
     visitor, page = await market.begun()
     market.double.only().status = "paid"
@@ -123,6 +128,7 @@ async def test_what_is_told_many_times_is_credited_once(market: Market) -> None:
     await market.tell()
     assert await market.credit() == 25 * EURO
     assert (await market.payment()).state is State.CREDITED
+    assert market.shop.became == ["credited"]
 
 
 async def test_what_was_paid_while_we_were_down_is_credited_after(market: Market, shop: Shop) -> None:
@@ -196,9 +202,11 @@ async def test_what_was_paid_otherwise_than_asked_is_stuck_and_told(market: Mark
     one = market.double.only()
     one.status, one.amount, one.currency = "paid", amount, currency
     with structlog.testing.capture_logs() as logs:
-        assert await market.tell() == 200
+        for _ in range(2):
+            assert await market.tell() == 200
     assert await market.credit() == 0
     assert (await market.payment()).state is State.STUCK
+    assert market.shop.became == ["stuck"], "counted once, so that an alert tells a person"
     assert "payment_not_credited" in [line["event"] for line in logs]
     assert "Neem contact met ons op" in await visitor.get(page)
 
@@ -240,6 +248,7 @@ async def test_r21_money_that_is_taken_back_is_told_and_takes_no_credit(market: 
             assert await market.tell() == 200
     assert [line["event"] for line in logs].count("payment_taken_back") == 1
     assert (await market.payment()).taken_back
+    assert market.shop.became == ["credited", "taken_back"]
     assert await market.credit() == 25 * EURO
 
 
@@ -267,6 +276,7 @@ async def test_a_payment_that_expires_is_over_and_costs_no_more_looks(market: Ma
     market.double.only().status = "expired"
     await market.tell()
     assert (await market.payment()).state is State.FAILED
+    assert market.shop.became == ["failed"]
     assert "Er is niets afgeschreven" in await visitor.get(page)
     await shop.clock.advance(10 * 86_400)
     assert await shop.service.payments.due() == []
