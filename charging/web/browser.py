@@ -11,12 +11,12 @@ from urllib.parse import parse_qsl
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-FORM_BYTES_MAX = 1_000_000
-"""A tariff is the largest."""
+BODY_BYTES_MAX = 64_000
+"""Of what strangers may send too: a form, a provider's hook."""
 FIELDS_MAX = 50
 BODY_S = 10
 CONTENT_POLICY = (
@@ -85,19 +85,27 @@ def drop_cookie(response: Response, name: str) -> None:
     response.delete_cookie(name, secure=True, httponly=True, samesite="strict", path="/")
 
 
-async def read_form(request: Request) -> Form:
-    """A form's fields, each once. Refuses what comes from another site's page, and what is too large."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise HTTPException(403, "this form comes from another site")
+async def read_body(request: Request, most: int = BODY_BYTES_MAX) -> bytes:
+    """What was sent. Refuses (HTTPException) what is too large, too slow, or broken off."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
             async for piece in request.stream():
                 body += piece
-                if len(body) > FORM_BYTES_MAX:
+                if len(body) > most:
                     raise HTTPException(413, "that is too large")
     except TimeoutError:
-        raise HTTPException(408, "the form did not arrive in time") from None
+        raise HTTPException(408, "that did not arrive in time") from None
+    except ClientDisconnect:  # nobody hears it: but no stranger fills the log with faults
+        raise HTTPException(400, "that was broken off") from None
+    return bytes(body)
+
+
+async def read_form(request: Request, most: int = BODY_BYTES_MAX) -> Form:
+    """A form's fields, each once. Refuses what comes from another site's page, and as `read_body` does."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise HTTPException(403, "this form comes from another site")
+    body = await read_body(request, most)
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
     except ValueError:

@@ -33,6 +33,8 @@ operator's can set it."""
 BEFORE_LOGIN = "__Host-charging-login"
 NAME_TIMES = 20
 """How many times as many failed logins as one address may have, one name may have from all of them."""
+FORM_BYTES_MAX = 1_000_000
+"""Of someone who is logged in: a tariff is the largest."""
 COMPARED_AT_ONCE = 2
 REQUESTS_PER_MINUTE = 300
 """Of one login: some pages that ask every two seconds, and a person."""
@@ -85,7 +87,7 @@ class ConsoleGate:
             session = await self._session(request)
             if session is None:
                 return to_login(request)
-            form = await read_form(request) if request.method == "POST" else {}
+            form = await read_form(request, FORM_BYTES_MAX) if request.method == "POST" else {}
             if request.method == "POST" and not same(form.get("csrf", ""), session.csrf):
                 raise HTTPException(403, "this form is not of your login: go back, reload the page, and send it again")
             visit = Visit(request, session, form)

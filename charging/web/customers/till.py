@@ -22,6 +22,7 @@ from charging.pricing.money import format_euro
 from charging.service.payments import LOOK_MOST_S, Payment, State
 from charging.service.refusal import Refused
 from charging.web.asks import Asks, Document, Problem, path
+from charging.web.browser import read_body
 from charging.web.customers.own import Own
 from charging.web.customers.providers import Mollie, Provider, ProviderError, Seen, Stripe, Wanted
 from charging.web.limits import Limits, neighbourhood
@@ -32,7 +33,6 @@ LOOKS_PER_MINUTE = 20
 """At one payment, whoever makes us look: a hook, the page that waits, time."""
 HOOKS_PER_MINUTE = 600
 """From one address that names no payment of ours."""
-HOOK_BYTES_MAX = 1_000_000
 WAITED_S = 900
 BEGUN_PER_MINUTE = 6
 """Of one account."""
@@ -124,13 +124,9 @@ class Till:
         address = neighbourhood(request.client.host if request.client is not None else "unknown")
         if self._strange.wait_s(address, self._clock.now().mono_us):
             return Response(status_code=429)
-        body = bytearray()
-        async for piece in request.stream():
-            body += piece
-            if len(body) > HOOK_BYTES_MAX:
-                return Response(status_code=413)
+        body = await read_body(request)
         now_s = self._clock.now().wall_us // MICROSECONDS
-        id = self._provider.told(request.path_params.get("payment", ""), request.headers, bytes(body), now_s)
+        id = self._provider.told(request.path_params.get("payment", ""), request.headers, body, now_s)
         payment = await self._asks.service.payments.get(id or "")
         if isinstance(payment, Refused):
             self._strange.take(address, self._clock.now().mono_us)
