@@ -74,7 +74,7 @@ class Telephones:
             self._fall_back(call, error)
             return call
         self._obey(call, answer)
-        if answer.decision == Decision.FORWARD:
+        if call.phase is Phase.RINGING:
             self._switch.begin(call, self._live(call, wish, answer.ring_s or RING_S))
         return call
 
@@ -129,6 +129,9 @@ class Telephones:
     def _obey(self, call: PlayedCall, answer: Answer) -> None:
         """What the dialplan does with an answer."""
         call.decision, call.reason = answer.decision, answer.reason
+        if call.phase is Phase.OVER:  # the caller has hung up while it was decided
+            self._switch.give_up(call, answer.session)
+            return
         match answer.decision:
             case Decision.FORWARD:
                 assert answer.session is not None, "as the port promises"
@@ -173,8 +176,7 @@ class Telephones:
         except (ChargingError, TimeoutError, Declined) as error:
             self._fall_back(call, error)
             return
-        if call.phase is not Phase.OVER:
-            self._obey(call, answer)
+        self._obey(call, answer)
 
     async def _sleep(self, seconds: int) -> None:
         await self._clock.sleep_until(self._clock.now().plus(seconds).mono_us)

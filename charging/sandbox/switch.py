@@ -189,6 +189,13 @@ class PlayedSwitch:
             self._tell_end(call, was_dialled, was_talking)
         call.over.set()
 
+    def give_up(self, call: PlayedCall, session: str | None) -> None:
+        """The dialplan does nothing with an answer for a caller who is gone; that ends the answer's session."""
+        if session and session != call.session:
+            call.session, call.target = session, ""
+            self._records[session] = self._record(call, message=False)
+            self._tell_end(call, was_dialled=False, was_talking=False)
+
     def expect(self, session: str, script: FaxScript) -> None:
         """A fax that is dialled next goes so."""
         self._scripts[session] = script

@@ -40,6 +40,7 @@ class Shown:
             when=partial(self.when, language=language),
             euro=partial(euro, language=language),
             cents=partial(euro, language=language, decimals=CENTS),
+            day=partial(day_name, language=language),
             month=partial(month_name, language=language),
             duration=duration,
         )
@@ -137,6 +138,11 @@ def duration(seconds: int | None) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def day_name(day: str, language: Language) -> str:
+    """Of ``YYYY-MM-DD``."""
+    return f"{int(day[8:])} {month_name(day[:7], language)}"
 
 
 def month_name(month: str, language: Language) -> str:

@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from charging.errors import LedgerError
+from charging.pricing.money import format_euro, parse_euro
 from charging.service.page_tokens import Use
 from charging.web.asks import Asks, Document, Problem
 from charging.web.customers.own import Own, Watch
@@ -23,7 +24,7 @@ from charging.web.customers.shown import STATIC, cut_to_cents
 from charging.web.limits import Limits, neighbourhood
 
 ASKED_PER_MINUTE = 60
-"""By one token: the widget asks every 2 seconds during a call, and several pages may be open."""
+"""By one account: the widget asks every CALLING_S during a call, so three of its pages may be open then."""
 STRANGERS_PER_MINUTE = 60
 """From one address, with what is no token (any more)."""
 CALLING_S, STILL_S = 3, 15
@@ -66,10 +67,13 @@ def widget_routes(asks: Asks, watch: Watch, origins: Sequence[str]) -> list[Rout
 
 
 def _shown(balance: Document) -> Document:
-    free, calls = balance["free_seconds"], len(balance["calls"])
+    """All that he has: what was bought and what was given, the month's minutes and those of packs."""
+    calls = len(balance["calls"])
+    credit = sum(parse_euro(one["now"]) for one in (balance["credit"], *balance["promotional"]))
+    free_s = sum(one["now"] for one in (balance["free_seconds"], *balance["packs"]))
     return {
-        "credit": cut_to_cents(balance["credit"]["now"]),
-        "free_minutes": free["now"] // 60,
+        "credit": cut_to_cents(format_euro(credit)),
+        "free_minutes": free_s // 60,
         "calls": calls,
         "again_s": CALLING_S if calls else STILL_S,
     }

@@ -143,6 +143,34 @@ async def test_a_caller_who_gives_up_while_it_rings_pays_nothing(box: Box) -> No
     assert ((await box.balance()).posted, await box.reserved()) == (EURO, {})
 
 
+@pytest.mark.parametrize("moment", ["new", "not taken"])
+async def test_r3_who_hangs_up_while_it_is_decided_pays_nothing_and_the_telephones_work_on(
+    box: Box, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    await box.subscriber(credit=EURO, plan="free")
+    asked = "incoming" if moment == "new" else "unanswered"
+    decide = getattr(box.desk, asked)
+
+    async def slowly(*args: Any) -> Any:
+        answer = await decide(*args)
+        box.telephones.hang_up(box.telephones.all()[-1].uid, message=False)
+        return answer
+
+    if moment == "new":
+        monkeypatch.setattr(box.desk, asked, slowly)
+        call = await box.called()
+    else:
+        call = await box.called()
+        monkeypatch.setattr(box.desk, asked, slowly)
+        await box.telephones.refuse(call.uid, NotTaken.BUSY)
+    await box.cdrs()
+    assert call.phase is Phase.OVER
+    assert ((await box.balance()).posted, await box.reserved()) == (EURO, {})
+    monkeypatch.undo()
+    assert (await box.called()).phase is Phase.RINGING
+    await box.clock.advance(60)
+
+
 async def test_a_number_that_is_nobodys_is_not_answered(box: Box) -> None:
     call = await box.called()
     assert (call.phase, call.decision) == (Phase.OVER, "reject")

@@ -1,5 +1,5 @@
-"""What strangers send to the fronts for browsers: a body that is broken off or too large is answered, and is no fault of
-ours that fills the log."""
+"""What strangers send to the fronts for browsers: a body that is broken off or too large is answered, and is no fault
+of ours that fills the log."""
 
 from __future__ import annotations
 

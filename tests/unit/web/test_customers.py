@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 from dataclasses import replace
+from datetime import date
 from html import unescape
 from typing import Any
 
@@ -15,8 +16,10 @@ import pytest
 
 from charging.ledger.accounts import Language
 from charging.ledger.model import Closed, Kind, Opened, Outcome, Transfer
+from charging.service.gifts import Given, PackGiven, PackWish
 from charging.service.page_tokens import COLLECTION, NewPageToken, PagePlace, PageTokens, Use
 from charging.service.refusal import Code
+from charging.tariff.plans import Pack
 from charging.web.asks import Asks
 from charging.web.browser import HEADERS
 from charging.web.customers.app import PRIVATE, customers_app
@@ -99,6 +102,15 @@ async def place(shop: Shop) -> Place:
     await shop.service.numbers.add("ben", BENS, {"forward_to": "+31612345679"})
     await shop.service.money.top_up("anna", 25 * EURO, "order-1")
     return Place(shop)
+
+
+async def gifts(place: Place) -> None:
+    """Promotional credit and a pack, for Anna."""
+    place.shop.tariff = replace(place.shop.tariff, packs={"addon": Pack("addon", "Add-on <60>", 3600, 30)})
+    given = place.shop.service.gifts
+    assert isinstance(await given.give_credit("anna", 5_019_999, date(2026, 12, 31), "welcome", "g1"), Given)
+    pack = PackWish("addon", date(2026, 12, 9))
+    assert isinstance(await given.give_pack("anna", pack, "bought", "g2"), PackGiven)
 
 
 # --- coming in -------------------------------------------------------------------------------------------------------
@@ -211,6 +223,18 @@ async def test_r5_the_balance_is_shown_in_both_languages(place: Place) -> None:
     assert 'lang="en"' in page
 
 
+async def test_r5_what_was_given_is_shown_beside_what_was_bought(place: Place) -> None:
+    await gifts(place)
+    visitor = await place.visitor()
+    page = await visitor.get("/")
+    assert "€\u00a05,01</span> actietegoed, te gebruiken t/m 31 december 2026" in page
+    assert "60</span> minuten over van Add-on &lt;60&gt;, te gebruiken t/m 9 december 2026" in page
+    await visitor.send("/language", {"language": "en"})
+    page = await visitor.get("/")
+    assert "€\u00a05.01</span> promotional credit, usable through 31 December 2026" in page
+    assert "60</span> minutes left of Add-on &lt;60&gt;, usable through 9 December 2026" in page
+
+
 async def test_every_answer_is_sealed(place: Place) -> None:
     visitor = await place.visitor()
     for page in (*PAGES, "/no-such-page", "/enter?token=x", "/static/page.js"):
@@ -321,6 +345,12 @@ async def test_r5_the_widget_is_told_the_balance_and_nothing_else(place: Place) 
     assert answer.headers["access-control-allow-origin"] == SITE
     assert "access-control-allow-credentials" not in answer.headers
     assert "set-cookie" not in answer.headers
+
+
+async def test_r5_the_widget_adds_what_was_given(place: Place) -> None:
+    await gifts(place)
+    told = (await place.widget((await place.token(Use.WIDGET)).secret)).json()
+    assert (told["credit"], told["free_minutes"]) == ("30.01", 60)
 
 
 async def test_a_site_that_is_not_in_the_list_cannot_read_the_answer(place: Place) -> None:
