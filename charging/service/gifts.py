@@ -13,11 +13,11 @@ from charging.ledger.model import AMOUNT_MAX, Balance, Kind, Leg, Outcome, Trans
 from charging.ledger.port import Store
 from charging.ledger.promotions import PROMO, PROMOS_MAX, promo, usable
 from charging.pricing.money import format_euro
-from charging.pricing.packs import PACK, PACKS_MAX, last_day_of, pack_of
+from charging.pricing.packs import PACK, PACKS_MAX, last_day_of, name_of, pack_of
 from charging.service import text
 from charging.service.actor import actor
 from charging.service.changes import Changes
-from charging.service.money import apply_once, minutes_refusal, refused_of
+from charging.service.money import apply_once, is_recorded, minutes_refusal, recorded, refused_of
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Tariff
 
@@ -89,7 +89,7 @@ class Gifts:
         now_us, name = self._clock.now().wall_us, promo(last_day.isoformat())
         legs = (Leg(name, amount),)
         transfer = Transfer(f"correct/{key}", account, Kind.CORRECT, now_us, legs, reason=reason.strip(), actor=actor())
-        refused = await self._refusal(account, name, last_day, gives=amount > 0)
+        refused = await self._refusal(transfer, last_day)
         if refused is not None:
             return refused
         applied = await apply_once(self._store, self._changes, transfer)
@@ -107,20 +107,21 @@ class Gifts:
         """Give the seconds of one of the tariff's packs, once for each key, or take some back, never below zero.
         Running calls can use them at once. Raises LedgerUnavailable: ask again with the same key. Say ``last_day`` if
         the same key may be sent on another day."""
-        tariff, now_us = self._tariff(), self._clock.now().wall_us
-        pack = tariff.packs.get(wish.pack)
-        if pack is None:
-            known = ", ".join(tariff.packs) or "(the tariff has none)"
-            return Refused(Code.INVALID, f"found the pack {wish.pack[:80]!r}, expected one of {known}", at="#/pack")
-        seconds = pack.seconds if wish.minutes is None else wish.minutes * 60
-        wrong = text.idempotency_key(key) or text.reason(reason) or minutes_refusal(seconds // 60)
+        wrong = text.idempotency_key(key) or text.reason(reason)
         if wrong is not None:
             return wrong
-        last_day = wish.last_day or tariff.day_of(now_us) + timedelta(days=pack.days - 1)
-        name = pack_of(pack.name, last_day.isoformat())
+        id, now_us = f"correct/{key}", self._clock.now().wall_us
+        usual = await self._usual(account, wish.pack, id)
+        if isinstance(usual, Refused):
+            return usual
+        seconds = usual[0] if wish.minutes is None else wish.minutes * 60
+        if (wrong := minutes_refusal(seconds // 60)) is not None:
+            return wrong
+        last_day = wish.last_day or usual[1]
+        name = pack_of(wish.pack, last_day.isoformat())
         legs = (Leg(name, seconds),)
-        transfer = Transfer(f"correct/{key}", account, Kind.CORRECT, now_us, legs, reason=reason.strip(), actor=actor())
-        refused = await self._refusal(account, name, last_day, gives=seconds > 0)
+        transfer = Transfer(id, account, Kind.CORRECT, now_us, legs, reason=reason.strip(), actor=actor())
+        refused = await self._refusal(transfer, last_day)
         if refused is not None:
             return refused
         applied = await apply_once(self._store, self._changes, transfer)
@@ -128,13 +129,30 @@ class Gifts:
         match applied.outcome:
             case Outcome.CREATED | Outcome.EXISTS as outcome:
                 self._funds_changed(account)
-                return PackGiven(transfer.id, outcome is Outcome.CREATED, pack.name, last_day, seconds, left)
+                return PackGiven(transfer.id, outcome is Outcome.CREATED, wish.pack, last_day, seconds, left)
             case Outcome.INSUFFICIENT:
                 found = f"found {-seconds // 60} minutes to take back, expected at most the {left.available // 60} left"
                 return Refused(Code.INSUFFICIENT, found, "minutes that running calls have reserved are not left")
         return refused_of(applied, transfer, key)
 
-    async def _refusal(self, account: str, name: str, last_day: date, *, gives: bool) -> Refused | None:
+    async def _usual(self, account: str, pack: str, id: str) -> tuple[int, date] | Refused:
+        """A pack's seconds and last day, if nobody says them: as the tariff has it; where that has it no more, as the
+        transfer of this id gave it."""
+        tariff = self._tariff()
+        if (found := tariff.packs.get(pack)) is not None:
+            return found.seconds, tariff.day_of(self._clock.now().wall_us) + timedelta(days=found.days - 1)
+        line = await recorded(self._store, account, id)
+        if line is not None and (given := line.legs[0]).balance.startswith(PACK) and name_of(given.balance) == pack:
+            return given.posted, date.fromisoformat(last_day_of(given.balance))
+        known = ", ".join(tariff.packs) or "(the tariff has none)"
+        return Refused(Code.INVALID, f"found the pack {pack[:80]!r}, expected one of {known}", at="#/pack")
+
+    async def _refusal(self, transfer: Transfer, last_day: date) -> Refused | None:
+        """Why a gift is not given now, unless it was given before."""
+        refused = await self._not_now(transfer.account, transfer.legs[0], last_day)
+        return None if refused is None or await is_recorded(self._store, transfer) else refused
+
+    async def _not_now(self, account: str, leg: Leg, last_day: date) -> Refused | None:
         stored = await self._store.account(account)
         if stored is None:
             return unknown_account(account)
@@ -144,11 +162,11 @@ class Gifts:
         if not today <= last_day <= today + AHEAD_MAX:
             found = f"found the last day {last_day}, expected one from {today} to {today + AHEAD_MAX}"
             return Refused(Code.NOT_ALLOWED, found, "what has ended expires by itself", at="#/last_day")
-        balances = await self._store.balances(account)
+        balances, name = await self._store.balances(account), leg.balance
         is_pack = name.startswith(PACK)
         there = _packs_left(balances, today.isoformat()) if is_pack else usable(balances, today.isoformat())
         most = PACKS_MAX if is_pack else PROMOS_MAX
-        if gives and name not in there and len(there) >= most:
+        if leg.posted > 0 and name not in there and len(there) >= most:
             known = ", ".join(one.removeprefix(PACK if is_pack else PROMO) for one in there)
             found = f"found one more, expected one of {known}: an account has {most} at most at once"
             return Refused(Code.NOT_ALLOWED, found, at="#/last_day")

@@ -3,6 +3,7 @@ takes back (R11). No operation pays money out (R21)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -34,7 +35,9 @@ from charging.service.refusal import Code, Refused, closed_account, unknown_acco
 from charging.tariff.tariff import Tariff
 
 REMEMBERED_LINES = 1_000
-"""A repeated top-up that the tariff has meanwhile stopped allowing is still known among so many newest lines."""
+"""What is repeated and has meanwhile stopped being allowed is still known among so many newest lines."""
+
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 
 MINUTES_MAX = 100_000
 """Of one act: more than a month has."""
@@ -100,7 +103,7 @@ class Money:
             return unknown_account(account)
         refused = None if sold else self._amount_refusal(amount)
         refused = closed_account(account) if stored.status is Status.CLOSED else refused
-        if refused is not None and not await self._is_recorded(transfer):
+        if refused is not None and not await is_recorded(self._store, transfer):
             return refused
         return await self._apply(transfer, amount, key)
 
@@ -130,27 +133,29 @@ class Money:
             text.idempotency_key(key)
             or text.reason(reason)
             or minutes_refusal(minutes)
-            or _month_refusal(month or present, present)
+            or (None if month is None or _MONTH.fullmatch(month) else _month_refusal(month, present))
         )
         if wrong is not None:
             return wrong
         stored = await self._store.account(account)
         if stored is None:
             return unknown_account(account)
-        if stored.status is Status.CLOSED:
-            return closed_account(account)
-        seconds, plan = minutes * 60, tariff.plan(stored.plan)
+        seconds, plan, month = minutes * 60, tariff.plan(stored.plan), month or present
         # The second leg only says that this month's grants are counted, though the plan has granted nothing.
-        legs = (Leg(bundle(present), seconds), Leg(granted(present), 0))
+        legs = (Leg(bundle(month), seconds), Leg(granted(month), 0))
         transfer = Transfer(f"correct/{key}", account, Kind.CORRECT, now_us, legs, reason=reason.strip(), actor=actor())
+        closed = closed_account(account) if stored.status is Status.CLOSED else None
+        refused = closed or _month_refusal(month, present)
+        if refused is not None and not await is_recorded(self._store, transfer):
+            return refused
         gives, known = 0 if plan is None else plan.free_seconds, await self._store.balances(account)
         due = due_grant(account, present, known, gives, now_us, stored.plan)
         applied = await apply_once(self._store, self._changes, transfer, () if due is None else (due,))
-        free = applied.balances.get(bundle(present), Balance())
+        free = applied.balances.get(bundle(month), Balance())
         match applied.outcome:
             case Outcome.CREATED | Outcome.EXISTS as outcome:
                 self._funds_changed(account)
-                return Minutes(transfer.id, outcome is Outcome.CREATED, present, seconds, free)
+                return Minutes(transfer.id, outcome is Outcome.CREATED, month, seconds, free)
             case Outcome.INSUFFICIENT:
                 most = left(applied.balances, present, gives).available // 60
                 found = f"found {-minutes} minutes to take back, expected at most the {most} that are left"
@@ -177,12 +182,6 @@ class Money:
             return None
         return Refused(Code.NOT_ALLOWED, f"found a top-up of {format_euro(amount)}, expected {expected}")
 
-    async def _is_recorded(self, transfer: Transfer) -> bool:
-        if await carried_out(self._store, transfer) is Outcome.EXISTS:
-            return True
-        lines = await self._store.journal_page(transfer.account, None, REMEMBERED_LINES)
-        return any((line.id, line.digest) == (transfer.id, transfer.digest) for line in lines)
-
     async def _apply(self, transfer: Transfer, amount: int, key: str) -> Credited | Refused:
         applied = await apply_once(self._store, self._changes, transfer)
         credit = applied.balances.get(CREDIT, Balance())
@@ -194,10 +193,22 @@ class Money:
             case Outcome.INSUFFICIENT:
                 found = f"found {format_euro(amount)}, expected at most the available {format_euro(credit.available)}"
                 return Refused(Code.INSUFFICIENT, found + " taken", "credit never falls below zero")
-            case Outcome.EXCEEDS_LIMIT:
-                limit = f"expected a credit of at most {format_euro(AMOUNT_MAX)}"
-                return Refused(Code.NOT_ALLOWED, f"found {format_euro(amount)} more, {limit}")
         return refused_of(applied, transfer, key)
+
+
+async def recorded(store: Store, account: str, id: str) -> JournalLine | None:
+    """The line of a transfer's id, among the account's newest. Raises LedgerUnavailable."""
+    lines = await store.journal_page(account, None, REMEMBERED_LINES)
+    return next((line for line in lines if line.id == id), None)
+
+
+async def is_recorded(store: Store, transfer: Transfer) -> bool:
+    """Whether it was carried out before: then it is answered so again, whatever has stopped being allowed. Raises
+    LedgerUnavailable."""
+    if await carried_out(store, transfer) is Outcome.EXISTS:
+        return True
+    line = await recorded(store, transfer.account, transfer.id)
+    return line is not None and line.digest == transfer.digest
 
 
 async def apply_once(store: Store, changes: Changes, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
@@ -254,6 +265,11 @@ def refused_of(applied: Applied, transfer: Transfer, key: str) -> Refused:
         case Outcome.DIFFERS:
             message = f"key {key!r} was used before, for another amount or reason; nothing was changed"
             return Refused(Code.KEY_REUSED, message, "look into the journal; use a new key for a new act")
+        case Outcome.EXCEEDS_LIMIT:
+            leg = transfer.legs[0]
+            found = format_euro(leg.posted) if is_money(leg.balance) else f"{leg.posted} seconds"
+            most = format_euro(AMOUNT_MAX) if is_money(leg.balance) else AMOUNT_MAX
+            return Refused(Code.NOT_ALLOWED, f"found {found} more, expected at most {most} with what is there")
         case Outcome.ACCOUNT_NOT_FOUND:
             return unknown_account(transfer.account)
     raise LedgerError(f"transfer {transfer.id} was answered {applied.outcome}: {applied.detail}")

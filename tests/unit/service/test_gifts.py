@@ -10,13 +10,14 @@ import pytest
 
 from charging.ledger.accounts import Account, Language
 from charging.ledger.credit_events import CreditEvent, credit_event
-from charging.ledger.model import CREDIT, Balance, Kind, Leg, Opened, Outcome, Transfer
+from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.promotions import PROMOS_MAX, divided, promo, rooms, spendable
+from charging.ledger.remembered import remember
 from charging.pricing.packs import PACKS_MAX, pack_of
 from charging.service.balance import BalanceView
 from charging.service.changes import Sought
 from charging.service.gifts import Given, PackGiven, PackWish
-from charging.service.refusal import Code
+from charging.service.refusal import Code, Refused
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
 from charging.service.statements import Promotional, Statement, statement
@@ -91,6 +92,36 @@ async def test_nobody_and_a_closed_account_are_given_nothing(shop: Shop) -> None
     await shop.service.accounts.close("anna", "left")
     answer = await shop.service.gifts.give_credit("anna", EURO, LAST, "x", "k1")
     assert not isinstance(answer, Given)
+
+
+async def test_more_than_a_balance_can_hold_is_refused_and_no_outage(shop: Shop) -> None:
+    await shop.anna()
+    await give(shop, AMOUNT_MAX)
+    refused(await shop.service.gifts.give_credit("anna", 1, LAST, "x", "k2"), Code.NOT_ALLOWED)
+
+
+@pytest.mark.parametrize("meanwhile", ["its last day is over", "closed", "archived and closed"])
+async def test_r18_a_gift_that_was_given_is_answered_so_again_whatever_has_happened(shop: Shop, meanwhile: str) -> None:
+    await shop.anna()
+    given, day = await give(shop), date(2026, 11, 21)
+    short = await give(shop, EURO, day, "k2")
+    await later(shop, meanwhile)
+    again = await give(shop)
+    assert (again.created, again.transfer, again.left) == (False, given.transfer, given.left)
+    if meanwhile != "its last day is over":
+        await shop.clock.advance(86_400)
+    assert (await give(shop, EURO, day, "k2")).transfer == short.transfer
+    new = await shop.service.gifts.give_credit("anna", EURO, day, "welcome", "new")
+    assert isinstance(new, Refused)
+
+
+async def later(shop: Shop, meanwhile: str) -> None:
+    if meanwhile.startswith("archived"):
+        await remember(shop.store, [line async for line in shop.store.journal("anna")], shop.clock.now().wall_us)
+    if meanwhile.endswith("closed"):
+        await shop.service.accounts.close("anna", "left")
+    else:
+        await shop.clock.advance(86_400)
 
 
 async def test_an_account_has_some_ends_at_once_and_more_of_each(shop: Shop) -> None:
@@ -289,6 +320,21 @@ async def test_what_pack_cannot_be_given(packed: Shop, wish: PackWish, code: Cod
     await packed.anna()
     refused(await packed.service.gifts.give_pack("anna", wish, "x", "p1"), code)
     assert await packed.store.balances("anna") == {}
+
+
+@pytest.mark.parametrize("wish", [PackWish("addon"), PackWish("addon", LAST, 7)])
+async def test_r18_a_pack_that_was_given_is_answered_so_again_though_the_tariff_has_it_no_more(
+    packed: Shop, wish: PackWish
+) -> None:
+    await packed.anna()
+    given = await pack(packed, wish)
+    packed.tariff = replace(packed.tariff, packs={})
+    await packed.service.accounts.close("anna", "left")
+    await packed.clock.advance(50 * 86_400)
+    assert await pack(packed, wish) == replace(given, created=False)
+    refused(await packed.service.gifts.give_pack("anna", wish, "bought", "new"), Code.INVALID)
+    refused(await packed.service.gifts.give_pack("anna", replace(wish, pack="a b"), "bought", "p1"), Code.INVALID)
+    refused(await packed.service.gifts.give_pack("anna", replace(wish, minutes=8), "bought", "p1"), Code.CLOSED)
 
 
 async def test_an_account_has_some_packs_at_once(packed: Shop) -> None:

@@ -215,6 +215,23 @@ async def test_minutes_of_another_month_or_out_of_bounds_are_refused(
     assert [line.id async for line in shop.store.journal("anna")] == ["grant/2026-11", "correct/k"]
 
 
+@pytest.mark.parametrize("meanwhile", ["the month is over", "closed"])
+async def test_r18_minutes_that_were_given_are_answered_so_again_whatever_has_happened(
+    shop: Shop, meanwhile: str
+) -> None:
+    await shop.anna("pro")
+    grant = shop.service.money.grant_minutes
+    first = await grant("anna", 5, "sorry", "k", MONTH)
+    assert isinstance(first, Minutes)
+    if meanwhile == "closed":
+        await shop.service.accounts.close("anna", "moved")
+    else:
+        await shop.clock.advance(31 * 86_400)
+    assert await grant("anna", 5, "sorry", "k", MONTH) == replace(first, created=False)
+    assert isinstance(await grant("anna", 5, "sorry", "new", MONTH), Refused)
+    refused(await grant("anna", 5, "sorry", "k", "x y"), Code.NOT_ALLOWED)
+
+
 async def test_minutes_are_refused_without_an_account_a_reason_or_a_new_key(shop: Shop) -> None:
     grant = shop.service.money.grant_minutes
     refused(await grant("anna", 1, "sorry", "k"), Code.NOT_FOUND)
