@@ -107,6 +107,11 @@ class Money:
             return refused
         return await self._apply(transfer, amount, key)
 
+    async def was_topped_up(self, account: str, amount: int, key: str) -> bool:
+        """Whether that top-up is booked. Raises LedgerUnavailable."""
+        transfer = self._transfer(f"top-up/{key}", account, Kind.TOP_UP, amount, "top_up")
+        return not isinstance(transfer, Refused) and await self._is_recorded(transfer)
+
     async def correct(self, account: str, amount: int, reason: str, key: str) -> Credited | Refused:
         """Mend credit by another transfer, up or down, never below zero; also of a closed account."""
         wrong = text.idempotency_key(key) or text.reason(reason)

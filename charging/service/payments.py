@@ -5,7 +5,8 @@ is only ever the provider's own answer, asked for with the operator's key: whoev
 makes us ask. It is credited by a transfer whose id is the provider's id of the payment, so once, however often it is
 told, and whatever is killed between; a payment that we missed is asked for again until it is over (`due`).
 
-What was paid and cannot be credited (the account is closed, the amount is another) is *stuck*: a person decides.
+What was paid and cannot be credited (the account is closed, the amount is another, it was paid back meanwhile) is
+*stuck*, as is what the provider could not be asked about until it was too old: a person decides.
 Nothing is ever taken back by itself: R21 knows no refunds, and money that the bank takes back after a dispute is told
 to the operator, who corrects credit by hand.
 """
@@ -33,17 +34,24 @@ from charging.tariff.tariff import Tariff
 
 COLLECTION = "payments"
 EURO = "EUR"
+DAY_US = 86_400 * MICROSECONDS
 FIRST_LOOK_S = 60
 LOOK_MOST_S = 6 * 3600
 """The pause between two looks doubles up to that."""
 OPEN_DAYS = 30
 """A payment that is open for longer is given up: every way to pay is over by then."""
+KEPT_DAYS = 90
+"""What was never paid is forgotten so long after it was begun; what was paid belongs to the books."""
+OPEN_MOST = 10
+"""Of one account at a time."""
 UNMADE_S = 3600
 """The same of one that the provider has not: nobody was sent to pay it."""
 PAGE = 100
 TRIES_MAX = 20
 TAKEN_BACK = "taken_back"
 """How that is counted, beside each state that a payment comes to."""
+UNASKED = f"the provider could not be asked for {OPEN_DAYS} days"
+PAID_BACK = "paid back before it was credited"
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +68,7 @@ class State(StrEnum):
     FAILED = "failed"
     """Cancelled, expired, or given up: nothing was paid."""
     STUCK = "stuck"
-    """Paid, and not credited: a person decides."""
+    """Paid, or perhaps paid, and not credited: a person decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +121,9 @@ class Payments:
         self._tariff = tariff
         self._clock = clock
         self._money = money
+        self._open: dict[str, set[str]] = {}
+        """Of each account what was begun here and may be open."""
+        self._unreadable: set[str] = set()
 
     async def begin(self, account: str, amount: int, provider: str) -> Payment | Refused:
         """Note that a customer wants to buy ``amount`` micro-euro of credit. Raises LedgerUnavailable."""
@@ -124,11 +135,26 @@ class Payments:
         expected = self._tariff().top_up_refusal(amount)
         if expected is not None:
             return Refused(Code.NOT_ALLOWED, f"found a top-up of {format_euro(amount)}, expected {expected}")
+        if await self._has_many_open(account):
+            message = f"account {account!r} has {OPEN_MOST} open payments"
+            return Refused(Code.UNAVAILABLE, message, "pay one of them, or wait until one is over")
         payment = Payment(secrets.token_hex(16), account, provider, amount, self._clock.now().wall_us)
         body, due_us = _CODEC.dump(payment), self._next(payment)
         if await self._store.put_document(COLLECTION, payment.id, body, due_us) is Put.EXISTS:
             return Refused(Code.CONFLICT, "the payment's id was taken", "try again")
+        self._open.setdefault(account, set()).add(payment.id)
         return payment
+
+    async def _has_many_open(self, account: str) -> bool:
+        """Counts what was begun since the start: reading all that is open would cost more with each customer."""
+        mine = self._open.get(account, set())
+        if len(mine) < OPEN_MOST:
+            return False
+        for id in list(mine):  # another daemon may have seen the end of some
+            payment = await self.get(id)
+            if isinstance(payment, Refused) or payment.state is not State.OPEN:
+                mine.discard(id)
+        return len(mine) >= OPEN_MOST
 
     async def known_by(self, id: str, reference: str, checkout: str) -> Payment | Refused:
         """The provider has a payment of this id for it now, and a place where it is paid."""
@@ -148,54 +174,60 @@ class Payments:
         if payment.reference != outcome.reference:
             message = f"payment {id} is {payment.reference!r} at {payment.provider}, not {outcome.reference[:80]!r}"
             return Refused(Code.NOT_ALLOWED, message)
-        state, why = payment.state, payment.why
-        if outcome.is_paid and state is not State.CREDITED:
-            why = await self._credit(payment, outcome)
-            state = State.STUCK if why else State.CREDITED
-        elif outcome.is_over and not outcome.is_paid and state is State.OPEN:
-            state = State.FAILED
-        elif state is State.OPEN and self._is_old(payment):
+        booked = None
+        if (outcome.is_paid or outcome.taken_back) and payment.state is not State.CREDITED:
+            booked = await self._booked(payment, outcome)
+        return await self._change(id, lambda newest: self._settled(newest, outcome, booked))
+
+    def _settled(self, newest: Payment, outcome: Outcome, booked: tuple[State, str] | None) -> Payment:
+        """What an answer makes of a payment as it is stored now: another answer may have come between. What is credited
+        stays so, and what was taken back."""
+        state, why = newest.state, newest.why
+        if state is not State.CREDITED and booked is not None:
+            state, why = booked
+        elif outcome.is_over and not outcome.is_paid and (state is State.OPEN or why == UNASKED):
+            state, why = State.FAILED, ""
+        elif state is State.OPEN and self._is_old(newest):
             state, why = State.FAILED, f"not paid in {OPEN_DAYS} days"
-        if outcome.taken_back and not payment.taken_back:
-            log.error("payment_taken_back", payment=id, account=payment.account, reference=payment.reference)
-        taken_back = payment.taken_back or outcome.taken_back
-        return await self._change(id, lambda one: replace(one, state=state, why=why, taken_back=taken_back))
+        return replace(newest, state=state, why=why, taken_back=newest.taken_back or outcome.taken_back)
 
     async def not_now(self, id: str) -> Payment | Refused:
-        """It could not be looked at: it is looked at again later; one that the provider never heard of is over."""
+        """It could not be looked at: it is looked at again later; one that the provider never heard of is over, and one
+        that it could not be asked about for too long is stuck. What was never paid is forgotten in the end."""
 
-        def changed(payment: Payment) -> Payment:
-            if payment.state is not State.OPEN or not (self._is_old(payment) or self._is_unmade(payment)):
-                return payment
-            return replace(payment, state=State.FAILED, why="the provider never had it, or could not be asked")
+        def changed(payment: Payment) -> Payment | None:
+            if self._is_forgotten(payment):
+                return None
+            if payment.state is State.OPEN and payment.reference and self._is_old(payment):
+                return replace(payment, state=State.STUCK, why=UNASKED)
+            if payment.state is State.OPEN and self._is_unmade(payment):
+                return replace(payment, state=State.FAILED, why="the provider never had it")
+            return payment
 
         return await self._change(id, changed)
 
-    async def _credit(self, payment: Payment, outcome: Outcome) -> str:
-        """Why it cannot be credited; empty: it is."""
+    async def _booked(self, payment: Payment, outcome: Outcome) -> tuple[State, str]:
+        """What becomes of a payment that was paid, and why if it is not credited."""
+        key = f"{payment.provider}-{payment.reference}"
+        if payment.taken_back or outcome.taken_back:
+            # It may have been credited all the same: we were killed before it was noted.
+            is_credited = await self._money.was_topped_up(payment.account, payment.amount, key)
+            return (State.CREDITED, "") if is_credited else (State.STUCK, PAID_BACK)
         if outcome.currency != EURO or outcome.amount != payment.amount:
             paid = f"{format_euro(outcome.amount)} {outcome.currency[:10]}"
-            why = f"{paid} was paid for {format_euro(payment.amount)} {EURO}"
-        else:
-            key = f"{payment.provider}-{payment.reference}"
-            credited = await self._money.top_up(payment.account, payment.amount, key, sold=True)
-            why = credited.message if isinstance(credited, Refused) else ""
-        if why:
-            log.error("payment_not_credited", payment=payment.id, account=payment.account, why=why)
-        else:
-            log.info("payment_credited", payment=payment.id, account=payment.account, reference=payment.reference)
-        return why
+            return State.STUCK, f"{paid} was paid for {format_euro(payment.amount)} {EURO}"
+        credited = await self._money.top_up(payment.account, payment.amount, key, sold=True)
+        return (State.STUCK, credited.message) if isinstance(credited, Refused) else (State.CREDITED, "")
 
     async def get(self, id: str) -> Payment | Refused:
         """One payment."""
         document = await self._store.get_document(COLLECTION, id) if _ID.fullmatch(id) else None
         return _unknown(id) if document is None else _payment(document)
 
-    async def due(self, within_s: int = 0) -> list[Payment]:
-        """Open ones to be asked about now, or within so many seconds."""
-        until_us = self._clock.now().wall_us + within_s * MICROSECONDS
-        found = await self._store.due_documents(COLLECTION, until_us, PAGE)
-        return [_payment(one) for one in found]
+    async def due(self) -> list[Payment]:
+        """Open ones to be asked about now, and what is to be forgotten: the most overdue first, PAGE at most."""
+        found = await self._store.due_documents(COLLECTION, self._clock.now().wall_us, PAGE)
+        return self._readable(found)
 
     async def page(
         self, after: str, limit: int, account: str = "", state: str = ""
@@ -204,32 +236,61 @@ class Payments:
         fewer than ``limit``, though more follow."""
         found: Sequence[Document] = await self._store.list_documents(COLLECTION, after, limit)
         payments = [
-            one for one in map(_payment, found) if account in ("", one.account) and state in ("", one.state.value)
+            one for one in self._readable(found) if account in ("", one.account) and state in ("", one.state.value)
         ]
         return payments, found[-1].id if len(found) == limit else None
 
-    async def _change(self, id: str, changed: Callable[[Payment], Payment]) -> Payment | Refused:
+    def _readable(self, found: Sequence[Document]) -> list[Payment]:
+        """One that cannot be read hides none of the others; it is logged once."""
+        payments = []
+        for document in found:
+            try:
+                payments.append(_payment(document))
+            except LedgerCorrupt as error:
+                if document.id not in self._unreadable:
+                    self._unreadable.add(document.id)
+                    log.error("payment_unreadable", payment=document.id, why=str(error))
+        return payments
+
+    async def _change(self, id: str, changed: Callable[[Payment], Payment | None]) -> Payment | Refused:
+        """What the payment has become; ``changed`` says it of the newest, ``None``: it is deleted."""
         for _ in range(TRIES_MAX):
             document = await self._store.get_document(COLLECTION, id) if _ID.fullmatch(id) else None
             if document is None:
                 return _unknown(id)
             before = _payment(document)
             payment = changed(before)
-            if await self._store.update_document(
+            if payment is None:
+                if await self._store.delete_document(document):
+                    return before
+            elif await self._store.update_document(
                 replace(document, body=_CODEC.dump(payment), due_us=self._next(payment))
             ):
-                self._count_change(before, payment)
+                self._tell(before, payment)
                 return payment
         return Refused(Code.CONFLICT, f"others keep changing payment {id}", "try again")
 
-    def _count_change(self, before: Payment, after: Payment) -> None:
+    def _tell(self, before: Payment, after: Payment) -> None:
+        """Log and count what a payment has become, once."""
+        facts = {"payment": after.id, "account": after.account, "reference": after.reference}
         if after.state is not before.state:
             self._count(after.state.value)
-        if after.taken_back and not before.taken_back:
+            if after.state is State.STUCK:
+                log.error("payment_not_credited", **facts, why=after.why)
+            elif after.state is State.CREDITED:
+                log.info("payment_credited", **facts)
+        if _is_lost(after) and not _is_lost(before):
             self._count(TAKEN_BACK)
+            log.error("payment_taken_back", **facts)
+        if after.state is not State.OPEN and (mine := self._open.get(after.account)) is not None:
+            mine.discard(after.id)
+            if not mine:
+                del self._open[after.account]
 
     def _next(self, payment: Payment) -> int | None:
-        """When it is looked at next: the longer it is open, the later."""
+        """When it is looked at next: the longer it is open, the later; what was never paid when it is forgotten."""
+        if payment.state is State.FAILED:
+            return payment.made_us + KEPT_DAYS * DAY_US
         if payment.state is not State.OPEN:
             return None
         now_us = self._clock.now().wall_us
@@ -240,7 +301,16 @@ class Payments:
         return not payment.reference and self._clock.now().wall_us - payment.made_us > UNMADE_S * MICROSECONDS
 
     def _is_old(self, payment: Payment) -> bool:
-        return self._clock.now().wall_us - payment.made_us > OPEN_DAYS * 86_400 * MICROSECONDS
+        return self._clock.now().wall_us - payment.made_us > OPEN_DAYS * DAY_US
+
+    def _is_forgotten(self, payment: Payment) -> bool:
+        is_long_ago = self._clock.now().wall_us - payment.made_us >= KEPT_DAYS * DAY_US
+        return payment.state is State.FAILED and is_long_ago
+
+
+def _is_lost(payment: Payment) -> bool:
+    """Whether the money was taken back, and the credit stays."""
+    return payment.taken_back and payment.state is State.CREDITED
 
 
 def _unknown(id: str) -> Refused:

@@ -113,4 +113,6 @@ class CustomerPage(Section):
         if self.payment_provider == "stripe" and len(hook) != 1:
             found = "both" if hook else "neither of them"
             raise refusal("one of payment_hook_secret_env and payment_hook_secret_file", found=found)
+        if self.payment_provider != "none" and self.payment_url is None and not self.url.startswith("https://"):
+            raise refusal("a url with https://, where customers and the provider come back to", found=self.url)
         return self

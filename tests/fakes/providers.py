@@ -10,7 +10,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlencode
 
 import httpx
@@ -21,6 +21,14 @@ from starlette.routing import Route
 
 KEY = "test_key_of_the_operator"
 HOOK_SECRET = "whsec_of_the_operator"
+STRIPE_SESSIONS = {
+    "paid": "complete",
+    "processing": "complete",
+    "failed": "complete",
+    "canceled": "complete",
+    "expired": "expired",
+}
+"""What has become of a session whose payment has become that; one that was tried in vain may be tried again."""
 
 
 @dataclass
@@ -47,6 +55,8 @@ class Double:
     payments: dict[str, Kept] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     down: bool = False
+    stranger: ClassVar[dict[str, Any]] = {"error": {"message": "Invalid API Key provided: sk_test_****"}}
+    """What it says to a key that it does not know."""
 
     def only(self) -> Kept:
         (one,) = self.payments.values()
@@ -64,7 +74,7 @@ class Double:
         if self.down:
             return JSONResponse({"error": "down"}, 503)
         if request.headers.get("authorization") != f"Bearer {KEY}":
-            return JSONResponse({"error": "unauthorized"}, 401)
+            return JSONResponse(self.stranger, 401)
         return None
 
     def _keep(self, prefix: str, ours: str, **facts: Any) -> Kept:
@@ -88,6 +98,7 @@ class Double:
 
 class Mollie(Double):
     name = "mollie"
+    stranger: ClassVar[dict[str, Any]] = {"status": 401, "title": "Unauthorized Request", "detail": "failed to authenticate"}
 
     def app(self) -> Starlette:
         async def make(request: Request) -> Response:
@@ -143,7 +154,9 @@ class Stripe(Double):
         async def make(request: Request) -> Response:
             if (refused := self._entered(request)) is not None:
                 return refused
+            assert request.headers["stripe-version"] >= "2025-03-31", "else amounts may be in the customer's currency"
             form = dict(parse_qsl((await request.body()).decode()))
+            assert form["adaptive_pricing[enabled]"] == "false"
             assert form["mode"] == "payment"
             cents = int(form["line_items[0][price_data][unit_amount]"]) * int(form["line_items[0][quantity]"])
             kept = self._keep(
@@ -173,14 +186,25 @@ class Stripe(Double):
         return {
             "id": one.reference,
             "object": "checkout.session",
-            "status": {"paid": "complete", "expired": "expired"}.get(one.status, "open"),
+            "status": STRIPE_SESSIONS.get(one.status, "open"),
             "payment_status": "paid" if paid else "unpaid",
             "amount_total": int(euro) * 100 + int(cents),
             "currency": one.currency.lower(),
             "metadata": {"payment": one.ours},
             "url": f"{self.url}/checkout/{one.reference}",
-            "payment_intent": {"latest_charge": {"amount_refunded": 0, "disputed": one.taken_back}} if paid else None,
+            "payment_intent": self._intent(one),
         }
+
+    @staticmethod
+    def _intent(one: Kept) -> dict[str, Any] | None:
+        match one.status:
+            case "paid":
+                return {"status": "succeeded", "latest_charge": {"amount_refunded": 0, "disputed": one.taken_back}}
+            case "failed" | "tried":
+                return {"status": "requires_payment_method", "latest_charge": None}
+            case "canceled" | "processing":
+                return {"status": one.status, "latest_charge": None}
+        return None
 
     def event(self, one: Kept) -> bytes:
         kind = "checkout.session.completed"

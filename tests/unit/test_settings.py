@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from charging.errors import ConfigError, Problem
@@ -86,7 +87,7 @@ def test_shipped_file_names_every_key() -> None:
     assert keys_of(Settings) <= named
 
 
-PAGE = "customer_page: {payment_provider: %s%s}\n"
+PAGE = "customer_page: {url: https://my.voice.example, payment_provider: %s%s}\n"
 
 
 @pytest.mark.parametrize(
@@ -108,6 +109,25 @@ def test_a_payment_provider_needs_its_secrets(text: str, is_good: bool) -> None:
     config = config_of(MINIMAL + text)
     assert (config.payment_key is not None) == ("payment_key" in text)
     assert (config.payment_hook_secret is not None) == ("hook_secret" in text)
+
+
+@pytest.mark.parametrize(
+    ("section", "is_good"),
+    [
+        ("url: http://my.voice.example", False),
+        ("#", False),
+        ("url: https://my.voice.example", True),
+        ("{url: http://localhost:9481, payment_url: http://localhost:1}", True),
+    ],
+)
+def test_who_sells_has_a_page_with_tls_unless_the_provider_is_a_test(section: str, is_good: bool) -> None:
+    page = {"payment_provider": "mollie", "payment_key_env": "AMI", **(yaml.safe_load(section) or {})}
+    text = MINIMAL + yaml.safe_dump({"customer_page": page})
+    if is_good:
+        assert config_of(text).payment_key is not None
+        return
+    with pytest.raises(ConfigError, match="a url with https://"):
+        config_of(text)
 
 
 def test_minimal_file_takes_every_default() -> None:

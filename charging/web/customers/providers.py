@@ -11,7 +11,7 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
 
@@ -22,6 +22,8 @@ from charging.ledger.accounts import Language
 
 TIMEOUT_S = 10
 ANSWER_BYTES_MAX = 1_000_000
+SAID_MAX = 200
+KEY_ADVICE = "put a key that it takes where customer_page.payment_key_file (or payment_key_env) says"
 SIGNED_WITHIN_S = 300
 """Stripe's own tolerance: what was signed longer ago may be said again by someone who has heard it."""
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -75,6 +77,8 @@ class Provider(Protocol):
     """One of them."""
 
     name: str
+    signs: bool
+    """Whether it signs what it posts to our hooks."""
 
     async def make(self, wanted: Wanted) -> Made:
         """Make a payment; the same again for the same id. Raises ProviderError."""
@@ -83,13 +87,15 @@ class Provider(Protocol):
         """How a payment stands. Raises ProviderError."""
 
     def told(self, path_id: str, headers: Mapping[str, str], body: bytes, now_s: int) -> str | None:
-        """Our id of the payment that a hook is about; ``None``: it is about none, or not from the provider."""
+        """Our id of the payment that a hook is about, empty: it is about none; ``None``: it is not from the
+        provider."""
 
 
 class Mollie:
     """Mollie's Payments API, v2."""
 
     name = "mollie"
+    signs = False
     url = "https://api.mollie.com"
 
     def __init__(self, http: httpx.AsyncClient, key: str, url: str = "") -> None:
@@ -123,22 +129,26 @@ class Mollie:
 
     def told(self, path_id: str, headers: Mapping[str, str], body: bytes, now_s: int) -> str | None:
         """The hook's address names our payment. The body's id is not needed: it is asked for by what we know."""
-        return path_id if _ID.fullmatch(path_id) else None
+        return path_id
 
 
 class Stripe:
     """Stripe's Checkout Sessions."""
 
     name = "stripe"
+    signs = True
     url = "https://api.stripe.com"
+    version = "2025-03-31.basil"
+    """Before that one, an amount could be in the customer's own currency (docs.stripe.com/changelog/basil)."""
 
     def __init__(self, http: httpx.AsyncClient, key: str, hook_secret: str, url: str = "") -> None:
-        self._asking = _Asking(http, url or self.url, key)
+        self._asking = _Asking(http, url or self.url, key, {"Stripe-Version": self.version})
         self._hook_secret = hook_secret.encode()
 
     async def make(self, wanted: Wanted) -> Made:
         form = {
             "mode": "payment",
+            "adaptive_pricing[enabled]": "false",
             "line_items[0][quantity]": "1",
             "line_items[0][price_data][currency]": "eur",
             "line_items[0][price_data][unit_amount]": str(int(Decimal(wanted.amount) * 100)),
@@ -165,7 +175,7 @@ class Stripe:
             reference=_text(found, "id"),
             ours=_text(found, "metadata", "payment"),
             is_paid=found.get("payment_status") == "paid",
-            is_over=found.get("status") == "expired",
+            is_over=_is_over(found),
             amount=f"{cents // 100}.{cents % 100:02d}",
             currency=_text(found, "currency").upper(),
             taken_back=isinstance(charge, dict) and bool(charge.get("amount_refunded") or charge.get("disputed")),
@@ -177,8 +187,8 @@ class Stripe:
         try:
             ours = json.loads(body)["data"]["object"]["metadata"]["payment"]
         except (ValueError, TypeError, KeyError, RecursionError):
-            return None
-        return ours if isinstance(ours, str) and _ID.fullmatch(ours) else None
+            return ""  # something else that the operator sells with the same account
+        return ours if isinstance(ours, str) and _ID.fullmatch(ours) else ""
 
     def is_signed(self, header: str, body: bytes, now_s: int) -> bool:
         """Whether Stripe has signed this body lately: ``t=…,v1=…``, HMAC-SHA256 over time, dot and body; several
@@ -201,20 +211,45 @@ class _Asking:
     http: httpx.AsyncClient
     url: str
     key: str
+    always: Mapping[str, str] = field(default_factory=dict)
+    """Headers of each request."""
 
     async def ask(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, **body: Any
     ) -> dict[str, Any]:
         """The JSON object that is answered. Raises ProviderError."""
-        named = {"Authorization": f"Bearer {self.key}", **(headers or {})}
+        named = {"Authorization": f"Bearer {self.key}", **self.always, **(headers or {})}
         try:
             answer = await self.http.request(method, self.url + path, headers=named, timeout=TIMEOUT_S, **body)
-            document = answer.json() if len(answer.content) <= ANSWER_BYTES_MAX else None
-        except (httpx.HTTPError, ValueError, RecursionError) as error:
+        except httpx.HTTPError as error:
             raise ProviderError(f"the payment provider did not answer ({type(error).__name__})") from error
+        try:
+            document = answer.json() if len(answer.content) <= ANSWER_BYTES_MAX else None
+        except (ValueError, RecursionError):
+            document = None
         if not answer.is_success or not isinstance(document, dict):
-            raise ProviderError(f"the payment provider answered {answer.status_code}")
+            advice = f"; {KEY_ADVICE}" if answer.status_code in (401, 403) else ""
+            raise ProviderError(f"the payment provider answered {answer.status_code}{self._said(document)}{advice}")
         return document
+
+    def _said(self, document: Any) -> str:
+        """Why, in the provider's own words: Mollie's ``detail``, or Stripe's ``error.message``."""
+        error = document.get("error") if isinstance(document, dict) else None
+        words = error.get("message") if isinstance(error, dict) else None
+        words = words or (document.get("detail") if isinstance(document, dict) else None)
+        if not isinstance(words, str):
+            return ""
+        cut = "".join(one if one.isprintable() else " " for one in words.replace(self.key, "…")[:SAID_MAX])
+        return f": {cut}"
+
+
+def _is_over(session: Mapping[str, Any]) -> bool:
+    """Whether nothing more comes of a Stripe session: it was not paid in time, or was sent off to be paid later (SEPA
+    debit, iDEAL), and that has failed."""
+    intent = session.get("payment_intent")
+    state = intent.get("status") if isinstance(intent, dict) else None
+    is_sent_off = session.get("status") == "complete" and session.get("payment_status") == "unpaid"
+    return session.get("status") == "expired" or (is_sent_off and state in ("requires_payment_method", "canceled"))
 
 
 def _text(document: Any, *names: str) -> str:

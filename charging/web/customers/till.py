@@ -7,6 +7,7 @@ us look; each look is the same, and books at most once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NoReturn
 
 import httpx
@@ -16,10 +17,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from charging.clock import MICROSECONDS
+from charging.door import Sparing
 from charging.errors import ChargingError, LedgerError
 from charging.ledger.accounts import Language
 from charging.pricing.money import format_euro
-from charging.service.payments import LOOK_MOST_S, Payment, State
+from charging.service.payments import PAGE, Payment, State
 from charging.service.refusal import Refused
 from charging.web.asks import Asks, Document, Problem, path
 from charging.web.browser import read_body
@@ -53,6 +55,9 @@ class Till:
         self._begun = Limits(BEGUN_PER_MINUTE)
         self._looks = Limits(LOOKS_PER_MINUTE)
         self._strange = Limits(HOOKS_PER_MINUTE)
+        self._sparing = Sparing(self._clock)
+        self._others: set[str] = set()
+        """Providers that payments are with, and the settings do not name (any more)."""
 
     def on_sale(self) -> tuple[str, ...]:
         """The amounts that a customer can choose from (R2), cheapest first; where the tariff allows any from its
@@ -70,9 +75,14 @@ class Till:
         payment = await own.order("POST", {"amount": amount, "provider": self._provider.name}, "payments")
         id = str(payment["id"])
         hook = f"{self._url}/hooks/{self._provider.name}/{id}"
-        made = await self._provider.make(Wanted(id, amount, description, language, f"{self._url}/buy/{id}", hook))
-        known = {"reference": made.reference, "checkout": made.checkout}
-        await self._order("PATCH", path("payments", id), known)
+        wanted = Wanted(id, amount, description, language, f"{self._url}/buy/{id}", hook)
+        try:
+            made = await self._provider.make(wanted)
+            known = {"reference": made.reference, "checkout": made.checkout}
+            await self._order("PATCH", path("payments", id), known)
+        except (ProviderError, Problem) as error:
+            log.error("payment_not_begun", payment=id, account=own.account, why=str(error))
+            raise
         return id
 
     async def of(self, own: Own, id: str) -> Payment:
@@ -91,6 +101,9 @@ class Till:
 
     async def look(self, payment: Payment) -> bool:
         """Ask the provider how a payment stands, and have it booked; ``False``: not now."""
+        if payment.provider != self.provider:
+            self._tell_other(payment)
+            return False
         if not payment.reference or self._looks.take(payment.id, self._clock.now().mono_us):
             return False
         try:
@@ -100,6 +113,13 @@ class Till:
             log.warning("payment_not_looked_at", payment=payment.id, why=str(error))
             return False
         return True
+
+    def _tell_other(self, payment: Payment) -> None:
+        if payment.provider not in self._others:
+            self._others.add(payment.provider)
+            advice = f"set customer_page.payment_provider to {payment.provider} until its open payments have ended"
+            why = f"the settings name {self.provider}"
+            log.error("payment_of_another_provider", payment=payment.id, of=payment.provider, why=why, advice=advice)
 
     async def _booked(self, payment: Payment, seen: Seen) -> None:
         if (seen.ours, seen.reference) != (payment.id, payment.reference):
@@ -119,33 +139,50 @@ class Till:
         return await self._asks.order(method, place, body, "", by=by, params={})
 
     async def hook(self, request: Request) -> Response:
-        """The provider says that something has happened. It says again what we do not take in (5xx); what is none of
-        ours it hears nothing of."""
+        """The provider says that something has happened. It says again what we do not take in (5xx), and is thanked for
+        what is none of ours. What it has not said counts as a stranger's: where it signs nothing, what names nothing of
+        ours."""
         address = neighbourhood(request.client.host if request.client is not None else "unknown")
         if self._strange.wait_s(address, self._clock.now().mono_us):
             return Response(status_code=429)
         body = await read_body(request)
         now_s = self._clock.now().wall_us // MICROSECONDS
         id = self._provider.told(request.path_params.get("payment", ""), request.headers, body, now_s)
-        payment = await self._asks.service.payments.get(id or "")
-        if isinstance(payment, Refused):
+        if id is None:
             self._strange.take(address, self._clock.now().mono_us)
-            return Response(status_code=200 if id or self._provider.name == "mollie" else 400)
+            return Response(status_code=400)
+        payment = await self._asks.service.payments.get(id)
+        if isinstance(payment, Refused):
+            if not self._provider.signs:
+                self._strange.take(address, self._clock.now().mono_us)
+            if id and (more := self._sparing.more("payment_hook_unknown")) is not None:
+                log.warning("payment_hook_unknown", payment=id[:40], address=address, more=more)
+            return Response(status_code=200)
         return Response(status_code=200 if await self.look(payment) else 503)
 
     async def keep_looking(self) -> NoReturn:
-        """Look at what is open, which may have been paid while we were down; and then at what is due, for ever."""
-        within_s = LOOK_MOST_S
+        """Look at all that is open, which may have been paid while we were down; and then at what is due, for ever."""
+        payments = self._asks.service.payments
+        left: str | None = ""
         while True:
             try:
-                for payment in await self._asks.service.payments.due(within_s):
-                    if not await self.look(payment):
-                        await self._order("POST", path("payments", payment.id, "delays"), None)
-            except (ChargingError, Problem) as error:
+                while left is not None:
+                    found, following = await payments.page(left, PAGE, state=State.OPEN)
+                    await self.look_at(found)
+                    left = following
+                await self.look_at(await payments.due())
+            except ChargingError as error:
                 log.warning("payments_not_read", why=str(error))
-            else:
-                within_s = 0
             await self._clock.sleep_until(self._clock.now().plus(LOOK_EVERY_S).mono_us)
+
+    async def look_at(self, found: Sequence[Payment]) -> None:
+        """One that cannot be booked keeps none of the others waiting."""
+        for payment in found:
+            try:
+                if payment.state is not State.OPEN or not await self.look(payment):
+                    await self._order("POST", path("payments", payment.id, "delays"), None)
+            except (ChargingError, Problem) as error:
+                log.warning("payment_not_looked_at", payment=payment.id, why=str(error))
 
 
 def till_of(

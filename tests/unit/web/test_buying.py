@@ -4,7 +4,9 @@ answers. Mollie and Stripe are doubles."""
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,12 +14,14 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from charging.door import LINES
 from charging.errors import LedgerUnavailable
 from charging.ledger.model import CREDIT, Balance, Kind
 from charging.metrics import PAYMENTS
 from charging.service import payments
 from charging.service.page_tokens import PageTokens
-from charging.service.payments import Payment, State
+from charging.service.payments import Outcome, Payment, Payments, State
+from charging.service.refusal import Refused
 from charging.tariff.tariff import TopUps
 from charging.web.asks import Asks
 from charging.web.customers import till as tills
@@ -43,13 +47,13 @@ class Market(Place):
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(double.app()), base_url="https://provider.test")
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, key: str = KEY) -> None:
         """As after a restart of the process: nothing is remembered but what is stored."""
         self.shop.service.page_tokens = PageTokens(self.shop.store, self.shop.clock, PLACE)
         asks = Asks(self.shop.service, private=PRIVATE)
         chosen = {"payment_provider": self.double.name, "payment_key_env": "KEY", "payment_hook_secret_env": "HOOK"}
         settings = CustomerPage.model_validate({"url": PLACE.url, "payment_url": "https://provider.test", **chosen})
-        made = till_of(settings, asks, self.http, SecretStr(KEY), SecretStr(HOOK_SECRET))
+        made = till_of(settings, asks, self.http, SecretStr(key), SecretStr(HOOK_SECRET))
         assert made is not None
         self.till = made
         self.app = customers_app(asks, settings, made)
@@ -76,6 +80,12 @@ class Market(Place):
     async def payment(self) -> Payment:
         ((one,), _) = await self.shop.service.payments.page("", 10)
         return one
+
+    async def wait(self, days: int) -> None:
+        """Time goes on, and what is due is looked at."""
+        for _ in range(4 * days):
+            await self.shop.clock.advance(6 * 3_600)
+            await self.till.look_at(await self.shop.service.payments.due())
 
 
 @pytest.fixture(params=[Mollie, Stripe], ids=["mollie", "stripe"])
@@ -252,6 +262,117 @@ async def test_r21_money_that_is_taken_back_is_told_and_takes_no_credit(market: 
     assert await market.credit() == 25 * EURO
 
 
+@pytest.mark.parametrize("before", ["open", "failed", "stuck"])
+async def test_r21_money_that_was_taken_back_before_it_was_credited_is_never_credited(
+    market: Market, before: str
+) -> None:
+    """The hook was lost, and the operator pays it back: of that we hear."""
+    _, page = await market.begun()
+    one = market.double.only()
+    if before == "failed":
+        one.status = "expired"
+        assert await market.tell() == 200
+    elif before == "stuck":
+        market.double.down = True
+        await market.wait(payments.OPEN_DAYS + 1)
+        market.double.down = False
+    assert (await market.payment()).state.value == before
+    one.status, one.taken_back = "paid", True
+    assert await market.tell() == 200
+    assert await market.credit() == 0
+    one.taken_back = False
+    assert await market.tell() == 200
+    assert await market.credit() == 0, "nor by an older answer"
+    found = await market.payment()
+    assert (found.state, found.why) == (State.STUCK, "paid back before it was credited")
+    visitor = await market.visitor()
+    assert "Neem contact met ons op" in await visitor.get(page)
+
+
+async def test_r21_what_was_credited_and_not_noted_before_it_was_taken_back_is_noted_so(
+    market: Market, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await market.begun()
+    market.double.only().status = "paid"
+
+    async def dies(_document: object) -> bool:
+        raise LedgerUnavailable("killed")
+
+    with monkeypatch.context() as killed:
+        killed.setattr(shop.store, "update_document", dies)
+        assert await market.tell() == 503
+    market.double.only().taken_back = True
+    with structlog.testing.capture_logs() as logs:
+        assert await market.tell() == 200
+    assert (await market.payment()).state is State.CREDITED
+    assert "payment_taken_back" in [line["event"] for line in logs]
+
+
+@pytest.mark.parametrize("older", ["open", "over", "refused"])
+async def test_an_older_answer_changes_nothing_of_what_a_newer_one_has_booked(
+    market: Market, shop: Shop, monkeypatch: pytest.MonkeyPatch, older: str
+) -> None:
+    """Both are booked at once: what the older one says is only written after the newer one."""
+    await market.begun()
+    one = await market.payment()
+    if older == "open":
+        await shop.clock.advance((payments.OPEN_DAYS + 1) * 86_400)
+    service = shop.service.payments
+    paid = Outcome(one.reference, True, False, one.amount, "EUR")
+    said = {"open": replace(paid, is_paid=False), "over": replace(paid, is_paid=False, is_over=True)}
+    read, go = asyncio.Event(), asyncio.Event()
+    whole = service.get
+
+    async def slow(id: str) -> Payment | Refused:
+        found = await whole(id)
+        read.set()
+        await go.wait()
+        return found
+
+    with monkeypatch.context() as slowed:
+        slowed.setattr(service, "get", slow)
+        late = asyncio.create_task(service.settle(one.id, said.get(older, replace(paid, amount=1))))
+        await read.wait()
+    await service.settle(one.id, paid)
+    await service.settle(one.id, replace(paid, taken_back=True))
+    go.set()
+    await late
+    found = await market.payment()
+    assert (found.state, found.taken_back) == (State.CREDITED, True)
+    assert await market.credit() == 25 * EURO
+
+
+@pytest.mark.parametrize("cause", ["key", "provider"])
+async def test_what_the_provider_could_not_be_asked_about_for_too_long_is_stuck_and_told(
+    market: Market, cause: str
+) -> None:
+    """It may be paid: nobody is told that nothing was taken."""
+    _, page = await market.begun()
+    one = market.double.only()
+    one.status = "paid"
+    known = market.double
+    if cause == "key":
+        market.restart("revoked")
+    else:
+        market.double = Stripe() if market.double.name == "mollie" else Mollie()
+        market.restart()
+    with structlog.testing.capture_logs() as logs:
+        await market.wait(payments.OPEN_DAYS + 1)
+    found = await market.payment()
+    assert (found.state, found.why) == (State.STUCK, f"the provider could not be asked for {payments.OPEN_DAYS} days")
+    events = [line["event"] for line in logs]
+    assert events.count("payment_not_credited") == 1
+    assert events.count("payment_of_another_provider") == (cause == "provider")
+    visitor = await market.visitor()
+    text = await visitor.get(page)
+    assert "Er is niets afgeschreven" not in text
+    assert "Neem contact met ons op" in text
+    market.double = known
+    market.restart()
+    await market.tell(one)
+    assert await market.credit() == 25 * EURO, "and is credited if it can be asked again"
+
+
 async def test_a_payment_is_shown_to_its_customer_alone(market: Market, shop: Shop) -> None:
     _, page = await market.begun()
     await shop.service.accounts.add("ben", "light")
@@ -303,6 +424,131 @@ async def test_hooks_and_begun_payments_are_limited(market: Market) -> None:
     one = next(iter(market.double.payments.values()))
     codes = [await market.tell(one) for _ in range(tills.LOOKS_PER_MINUTE + 1)]
     assert codes == [200] * tills.LOOKS_PER_MINUTE + [503]
+
+
+async def test_a_start_looks_at_all_that_is_open(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.accounts.add("ben", "light")
+    market, many = Market(shop, Mollie()), payments.PAGE + 5
+    for number in range(many):
+        shop.service.payments = Payments(shop.store, lambda: shop.tariff, shop.clock, shop.service.money)
+        made = await shop.service.payments.begin("anna", 25 * EURO, "mollie")
+        assert isinstance(made, Payment)
+        await shop.service.payments.known_by(made.id, f"tr_{number}", "https://provider.test/checkout")
+        market.double.payments[f"tr_{number}"] = Kept(f"tr_{number}", made.id, "25.00", "EUR", "", "", "paid")
+    market.restart()
+    assert await shop.service.payments.due() == [], "they are due later"
+
+    async def all_credited() -> None:
+        for _ in range(100_000):
+            if await market.credit() == many * 25 * EURO:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("some were not looked at")
+
+    await looked(market, all_credited)
+    await market.http.aclose()
+
+
+async def test_a_payment_that_cannot_be_read_keeps_none_of_the_others_waiting(market: Market, shop: Shop) -> None:
+    await shop.store.put_document(payments.COLLECTION, "0" * 32, '{"id": 1}', 0)
+    await market.begun()
+    market.double.only().status = "paid"
+    with structlog.testing.capture_logs() as logs:
+        await market.wait(1)
+    assert await market.credit() == 25 * EURO
+    assert [line["event"] for line in logs].count("payment_unreadable") == 1
+
+
+async def test_what_was_never_paid_is_forgotten_and_what_was_is_kept(market: Market, shop: Shop) -> None:
+    visitor, _ = await market.begun()
+    market.double.only().status = "paid"
+    await market.tell()
+    await visitor.send("/buy", {"amount": "25.00"})
+    await market.wait(payments.KEPT_DAYS - 1)
+    assert len(await shop.store.list_documents(payments.COLLECTION)) == 2
+    await market.wait(1)
+    assert (await market.payment()).state is State.CREDITED
+
+
+async def test_an_account_has_so_many_open_payments_at_most(market: Market, shop: Shop) -> None:
+    visitor = await market.visitor()
+
+    async def buys() -> int:
+        await shop.clock.advance(60)
+        return (await visitor.send("/buy", {"amount": "25.00"})).status_code
+
+    assert [await buys() for _ in range(payments.OPEN_MOST + 1)] == [303] * payments.OPEN_MOST + [503]
+    one = next(iter(market.double.payments.values()))
+    one.status = "expired"
+    await market.tell(one)
+    assert [await buys() for _ in range(2)] == [303, 503]
+
+
+async def test_a_purchase_that_fails_at_the_provider_is_logged_with_what_to_do(market: Market) -> None:
+    market.restart("revoked")
+    visitor = await market.visitor()
+    with structlog.testing.capture_logs() as logs:
+        assert (await visitor.send("/buy", {"amount": "25.00"})).status_code == 503
+    (why,) = [line["why"] for line in logs if line["event"] == "payment_not_begun"]
+    assert "401" in why
+    assert any(words in why for words in ("failed to authenticate", "Invalid API Key provided"))
+    assert "customer_page.payment_key_file" in why
+
+
+async def test_a_stuck_payment_is_told_once_however_often_it_is_looked_at(market: Market) -> None:
+    await market.begun()
+    one = market.double.only()
+    one.status, one.amount = "paid", "24.00"
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(5):
+            assert await market.tell() == 200
+    assert [line["event"] for line in logs].count("payment_not_credited") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("processing", State.OPEN), ("tried", State.OPEN), ("failed", State.FAILED), ("canceled", State.FAILED)],
+)
+async def test_a_stripe_payment_that_was_sent_off_and_has_failed_is_over(shop: Shop, status: str, state: State) -> None:
+    await shop.anna()
+    market = Market(shop, Stripe())
+    await market.begun()
+    market.double.only().status = status
+    assert await market.tell() == 200
+    assert (await market.payment()).state is state
+    await market.http.aclose()
+
+
+async def test_what_stripe_has_signed_and_is_none_of_ours_locks_nobody_out(shop: Shop) -> None:
+    """The operator sells other things with the same account."""
+    await shop.anna()
+    market = Market(shop, Stripe())
+    await market.begun()
+    market.double.only().status = "paid"
+    now_s = shop.clock.now().wall_us // 1_000_000
+    none_of_ours: list[Any] = [{}, None, {"order": "7"}, {"payment": "7"}, {"payment": "f" * 32}]
+    for number in range(tills.HOOKS_PER_MINUTE + 1):
+        event = {"data": {"object": {"metadata": none_of_ours[number % len(none_of_ours)]}}}
+        body = json.dumps(event).encode()
+        told = httpx.Request("POST", f"{PLACE.url}/hooks/stripe", content=body, headers=signed(body, now_s))
+        assert await market.post(told) == 200
+    assert await market.tell() == 200
+    assert await market.credit() == 25 * EURO
+    unsigned = httpx.Request("POST", f"{PLACE.url}/hooks/stripe", content=b"{}")
+    codes = [await market.post(unsigned) for _ in range(tills.HOOKS_PER_MINUTE + 1)]
+    assert codes == [400] * tills.HOOKS_PER_MINUTE + [429]
+    await market.http.aclose()
+
+
+async def test_a_hook_that_names_none_of_our_payments_is_logged_sparingly(market: Market) -> None:
+    stranger = Kept("tr_1", "f" * 32, "25.00", "EUR", "", f"{PLACE.url}/hooks/mollie/{'f' * 32}", "paid")
+    if market.double.name == "stripe":
+        stranger.hook = f"{PLACE.url}/hooks/stripe"
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2 * LINES):
+            assert await market.tell(stranger) == 200
+    assert [line["event"] for line in logs] == ["payment_hook_unknown"] * LINES
 
 
 async def test_a_hook_that_names_none_of_our_payments_asks_nobody(market: Market) -> None:
