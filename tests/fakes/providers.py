@@ -98,7 +98,7 @@ class Double:
 
 class Mollie(Double):
     name = "mollie"
-    stranger: ClassVar[dict[str, Any]] = {"status": 401, "title": "Unauthorized Request", "detail": "failed to authenticate"}
+    stranger: ClassVar[dict[str, Any]] = {"status": 401, "detail": "failed to authenticate"}
 
     def app(self) -> Starlette:
         async def make(request: Request) -> Response:

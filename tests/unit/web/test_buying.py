@@ -428,10 +428,9 @@ async def test_hooks_and_begun_payments_are_limited(market: Market) -> None:
 
 async def test_a_start_looks_at_all_that_is_open(shop: Shop) -> None:
     await shop.anna()
-    await shop.service.accounts.add("ben", "light")
     market, many = Market(shop, Mollie()), payments.PAGE + 5
     for number in range(many):
-        shop.service.payments = Payments(shop.store, lambda: shop.tariff, shop.clock, shop.service.money)
+        shop.service.payments = Payments(shop.store, lambda: shop.tariff, shop.clock, shop.service.money, print)
         made = await shop.service.payments.begin("anna", 25 * EURO, "mollie")
         assert isinstance(made, Payment)
         await shop.service.payments.known_by(made.id, f"tr_{number}", "https://provider.test/checkout")
