@@ -110,7 +110,7 @@ class Money:
     async def was_topped_up(self, account: str, amount: int, key: str) -> bool:
         """Whether that top-up is booked. Raises LedgerUnavailable."""
         transfer = self._transfer(f"top-up/{key}", account, Kind.TOP_UP, amount, "top_up")
-        return not isinstance(transfer, Refused) and await self._is_recorded(transfer)
+        return not isinstance(transfer, Refused) and await is_recorded(self._store, transfer)
 
     async def correct(self, account: str, amount: int, reason: str, key: str) -> Credited | Refused:
         """Mend credit by another transfer, up or down, never below zero; also of a closed account."""
