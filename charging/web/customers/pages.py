@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -53,12 +53,12 @@ class Pages:
             "stored": await visit.own.get(),
             "balance": await visit.own.balance(),
             "numbers": await self._numbers(visit),
-            "cdrs": await visit.own.calls(self._since(CALL_DAYS), CALLS_RECENT),
+            "cdrs": await visit.own.calls(self._now(), CALL_DAYS, CALLS_RECENT),
         }
         return self._shown.page(visit, "overview.html", facts)
 
     async def calls(self, visit: Visit) -> Response:
-        cdrs = await visit.own.calls(self._since(CALL_DAYS), CALLS_SHOWN)
+        cdrs = await visit.own.calls(self._now(), CALL_DAYS, CALLS_SHOWN)
         facts = {"cdrs": cdrs, "months": self._months((await visit.own.get())["created"]), "most": CALLS_SHOWN}
         return self._shown.page(visit, "calls.html", facts)
 
@@ -99,9 +99,6 @@ class Pages:
         plan = self._asks.service.tariff().plan((await visit.own.get())["plan"])
         numbers: list[Document] = (await visit.own.get("numbers", limit=NUMBERS_SHOWN))["items"]
         return [one | {"pays": plan is not None and plan.charges_voicemail(one["paid_voicemail"])} for one in numbers]
-
-    def _since(self, days: int) -> str:
-        return (self._now() - timedelta(days=days)).isoformat(timespec="milliseconds")
 
     def _now(self) -> datetime:
         return self._shown.moment_us(self._asks.service.clock.now().wall_us)

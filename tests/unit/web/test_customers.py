@@ -7,15 +7,16 @@ import asyncio
 import json
 import re
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from html import unescape
 from typing import Any
 
 import httpx
 import pytest
 
+from charging.call.cdr import iso
 from charging.ledger.accounts import Language
-from charging.ledger.model import Closed, Kind, Opened, Outcome, Transfer
+from charging.ledger.model import CdrRow, Closed, Kind, Opened, Outcome, Transfer
 from charging.service.gifts import Given, PackGiven, PackWish
 from charging.service.page_tokens import COLLECTION, NewPageToken, PagePlace, PageTokens, Use
 from charging.service.refusal import Code
@@ -24,6 +25,7 @@ from charging.web.asks import Asks
 from charging.web.browser import HEADERS
 from charging.web.customers.app import PRIVATE, customers_app
 from charging.web.customers.gate import BAD_LINKS_PER_MINUTE, COOKIE, REQUESTS_PER_MINUTE
+from charging.web.customers.own import Own, Watch
 from charging.web.customers.pages import STATEMENT_POLICY
 from charging.web.customers.shown import cut_to_cents, euro, preferred
 from charging.web.customers.words import WORDS
@@ -76,7 +78,8 @@ class Place:
         self.shop = shop
         self.tokens = shop.service.page_tokens = PageTokens(shop.store, shop.clock, PLACE)
         settings = CustomerPage(widget_origins=(SITE,), sign_in_url=f"{SITE}/login")
-        self.app = customers_app(Asks(shop.service, private=PRIVATE), settings)
+        self.asks = Asks(shop.service, private=PRIVATE)
+        self.app = customers_app(self.asks, settings)
 
     async def token(self, use: Use = Use.PAGE, account: str = "anna") -> NewPageToken:
         made = await self.tokens.make(account, use)
@@ -316,6 +319,37 @@ async def test_a_caller_who_withholds_his_number_stays_withheld(place: Place) ->
         assert "+31612345678" in text
         assert "anoniem" in text
         assert HIDDEN not in text
+
+
+async def test_the_newest_calls_are_shown_however_many_there_were_and_a_few_pages_are_read(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_us, store = place.shop.clock.now().wall_us, place.shop.store
+    many = 6_000
+    times_us = [now_us - number * 100_000_000 for number in range(many, -1, -1)]  # one each 100 seconds, 7 days
+    calls = {"service": "forward", "account": "anna", "target": NUMBER, "billed_s": 60, "cost": "0.10"}
+    rows = [
+        CdrRow(f"s{at_us}", "anna", at_us, json.dumps(calls | {"session": f"s{at_us}", "ended": iso(at_us)}))
+        for at_us in times_us
+    ]
+    await store.restore_cdrs(rows)
+    read, cdrs = list[int](), store.cdrs
+
+    async def counted(**asked: Any) -> Any:
+        read.append(asked["limit"])
+        return await cdrs(**asked)
+
+    monkeypatch.setattr(store, "cdrs", counted)
+    own = Own(place.asks, Watch(place.asks), "anna")
+    now = datetime.fromtimestamp(now_us / 1_000_000, UTC)
+    for most in (5, 150):
+        found = await own.calls(now, 31, most)
+        assert [one["session"] for one in found] == [f"s{at_us}" for at_us in times_us[::-1][:most]]
+    looks = len(read)
+    assert sum(read) < 3_000
+    await own.calls(now, 31, 150)
+    assert len(read) == looks, "they are shared for a second"
+    assert len(await own.calls(now, 400, many * 2)) == many + 1, "none is left out between two halves"
 
 
 async def test_requests_of_one_login_are_limited(place: Place) -> None:
