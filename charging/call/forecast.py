@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from charging.call.decide import Reason, Setup, Subscriber, Turned, afford, draft_of, obstacle
 from charging.call.model import Policy, Session, Short
-from charging.call.transfers import day_of, extend, months_between
+from charging.call.transfers import day_of, extend, months_between, pack_pools
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
 from charging.ledger.accounts import Account, Number
@@ -20,7 +20,7 @@ from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, Balance, bundle, da
 from charging.ledger.promotions import PROMO, rooms
 from charging.pricing.funding import Funding, charge
 from charging.pricing.money import format_euro
-from charging.pricing.packs import PACK, last_day_of, name_of
+from charging.pricing.packs import last_day_of, name_of
 from charging.pricing.rate import Rate
 from charging.tariff.plans import Plan
 
@@ -106,15 +106,10 @@ def free_seconds_used(caller: Caller, balances: Balances, at_us: int, seconds: i
         if pays and (bundle(month) in balances or left_s):
             whole = "" if bundle(month) in balances else ", all that the plan gives"
             told.append(f"free seconds of {month}: {left_s}{whole}")
-    day = day_of(rate.zone, at_us)
-    for name in sorted((one for one in balances if _pays(rate, one, day)), key=rate.paying_order):
-        told.append(f"seconds of {name_of(name)} through {last_day_of(name)}: {balances[name].available}")
+    draft = draft_of(_setup(at_us), caller.subscriber(), rate, balances, _POLICY)
+    for name, left_s in pack_pools(draft, balances).items():
+        told.append(f"seconds of {name_of(name)} through {last_day_of(name)}: {left_s}")
     return tuple(told)
-
-
-def _pays(rate: Rate, balance: str, day: str) -> bool:
-    """Whether it is a pack's that pays for calls of that day."""
-    return balance.startswith(PACK) and name_of(balance) in rate.packs and last_day_of(balance) >= day
 
 
 def credit_used(caller: Caller, balances: Balances, at_us: int, *, now: bool) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ def _bundle_pools(
     until_us = session.start_us + target_s * MICROSECONDS
     pools: dict[str, int] = {}
     if session.rate.packs:
-        pools |= _pack_pools(session, balances, fixed)
+        pools |= pack_pools(session, balances, fixed)
     for month in months_between(session.rate.zone, session.start_us, until_us):
         if not session.rate.paid_by(ruled_by(balances, month, session.plan, session.free_seconds)):
             continue
@@ -134,9 +134,9 @@ def _bundle_pools(
     return pools
 
 
-def _pack_pools(session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int]) -> dict[str, int]:
+def pack_pools(session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int] = {}) -> dict[str, int]:
     """Seconds of the packs that pay for this destination, beyond the fixed part's: the first PACKS_MAX in their order,
-    and those that the call has touched."""
+    and those that the call has touched. None has 0."""
     day = day_of(session.rate.zone, session.start_us)
     own = {*session.held, *session.posted, *fixed}
     known = {name for name in {*balances, *own} if name.startswith(PACK) and name_of(name) in session.rate.packs}

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from charging.demo.screen import bare_table
+from charging.ledger.promotions import is_free_seconds
 from charging.pricing.money import format_euro, parse_euro
 
 WORDS = {
@@ -47,7 +48,7 @@ def running(journal: Iterable[dict[str, Any]]) -> list[Line]:
     lines: list[Line] = []
     free_after = credit_after = reserved_after = 0
     for row in journal:
-        free = sum(int(leg["posted"]) for leg in row["legs"] if leg["balance"].startswith("bundle:"))
+        free = sum(int(leg["posted"]) for leg in row["legs"] if is_free_seconds(leg["balance"]))
         credit = sum(micro(leg["posted"]) for leg in row["legs"] if leg["balance"] == "credit")
         free_after, credit_after = free_after + free, credit_after + credit
         reserved_after += sum(micro(leg["reserved"]) for leg in row["legs"] if leg["balance"] == "credit")

@@ -22,6 +22,7 @@ from charging.engine.told import CallDecided, name_of
 from charging.lab import Call, CallState
 from charging.lab.daemon import DaemonProcess
 from charging.lab.errors import LabError
+from charging.ledger.promotions import is_free_seconds
 from charging.pricing.money import MICRO, format_euro
 
 LOOK_EVERY_S = 0.1
@@ -179,7 +180,7 @@ class Watch:
 
     def _settle(self, settled: dict[str, int]) -> str:
         """Take off what an event charged; in words."""
-        free = sum(amount for balance, amount in settled.items() if balance.startswith("bundle:"))
+        free = sum(amount for balance, amount in settled.items() if is_free_seconds(balance))
         credit = settled.get("credit", 0)
         self.free_s -= free
         self.credit -= credit

@@ -14,9 +14,8 @@ from charging.call.decide import Reason
 from charging.call.model import Short
 from charging.call.storage import Record
 from charging.engine import told
-from charging.ledger.promotions import is_money
+from charging.ledger.promotions import is_free_seconds, is_money
 from charging.metrics import Metrics
-from charging.pricing.packs import PACK
 
 log = structlog.get_logger("charging.session")
 
@@ -132,7 +131,7 @@ class MeteredObserver:
 
 
 def _free_seconds(settled: Mapping[str, int]) -> int:
-    return sum(amount for key, amount in settled.items() if key.startswith(("bundle:", PACK)))
+    return sum(amount for key, amount in settled.items() if is_free_seconds(key))
 
 
 def _money(settled: Mapping[str, int]) -> int:

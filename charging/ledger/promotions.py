@@ -36,6 +36,11 @@ def is_money(balance: str) -> bool:
     return balance == CREDIT or balance.startswith(PROMO)
 
 
+def is_free_seconds(balance: str) -> bool:
+    """Whether it is seconds that pay for calls: a month's, or a pack's."""
+    return balance.startswith(("bundle:", "pack:"))
+
+
 def money_in(legs: Iterable[Leg]) -> int:
     """Micro-euro that legs post to credit, bought and given together."""
     return sum(leg.posted for leg in legs if is_money(leg.balance))

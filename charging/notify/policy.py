@@ -35,8 +35,8 @@ from zoneinfo import ZoneInfo
 from charging.call.decide import Subscriber
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.bundles import left
-from charging.ledger.model import CREDIT, Balance, bundle
-from charging.ledger.promotions import is_money, spendable
+from charging.ledger.model import CREDIT, Balance
+from charging.ledger.promotions import is_free_seconds, is_money, spendable
 from charging.notify.missed import Batch
 from charging.notify.model import (
     TEXT_LENGTH_MAX,
@@ -61,9 +61,6 @@ LOW_CREDIT, LOW_FREE_MINUTES = "low-credit", "low-free-minutes"
 """Topics: what the ids of these notices begin with."""
 NO_CURE = "never"
 """Stands in an id for the cure of an account that had none yet."""
-
-BUNDLES = bundle("")
-"""What the balances of free seconds begin with."""
 
 Sent = Mapping[str, str]
 """By topic, the id of the last notice that was handed to the outbox."""
@@ -151,7 +148,7 @@ class Headroom:
 
     def after(self, settled: Mapping[str, int]) -> Headroom | None:
         """What is left of it after a charge, by balance; ``None``: that may have brought a notice about."""
-        free = sum(amount for key, amount in settled.items() if key.startswith(BUNDLES))
+        free = sum(amount for key, amount in settled.items() if is_free_seconds(key))
         money = sum(amount for key, amount in settled.items() if is_money(key))
         left_over = Headroom(self.credit - money, self.free_seconds - free)
         return None if min(left_over.credit, left_over.free_seconds) < 0 else left_over

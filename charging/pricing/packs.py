@@ -19,6 +19,9 @@ from zoneinfo import ZoneInfo
 PACK = "pack:"
 MONTH_ORDER = 50
 
+MINUTES_MAX = 100_000
+"""So many are given in one act at most, and a pack has no more: more than a month has."""
+
 PACKS_MAX = 6
 """So many of an account can pay a call, the first in their order: a transfer has room for no more (`LEGS_MAX`)."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Ledger, Store
-from charging.ledger.promotions import PROMO, money_in
+from charging.ledger.promotions import PROMO, is_free_seconds, money_in
 from charging.pricing.money import format_euro
 from charging.pricing.packs import PACK, last_day_of, name_of
 from charging.service.actor import sees_actors
@@ -97,7 +97,7 @@ def _what(line: JournalLine) -> What | None:
     """``None``: it tells nothing of its own."""
     is_credit = any(leg.balance == CREDIT for leg in line.legs)
     is_given = any(leg.balance.startswith(PROMO) for leg in line.legs)
-    is_bundle = any(leg.balance.startswith((BUNDLE, PACK)) for leg in line.legs)
+    is_bundle = any(is_free_seconds(leg.balance) for leg in line.legs)
     match line.kind:
         case Kind.TOP_UP:
             return What.TOPPED_UP

@@ -27,7 +27,7 @@ from charging.ledger.port import Store
 from charging.ledger.promotions import PROMO, is_money
 from charging.ledger.remembered import carried_out
 from charging.pricing.money import format_euro
-from charging.pricing.packs import PACK
+from charging.pricing.packs import MINUTES_MAX, PACK
 from charging.service import text
 from charging.service.actor import actor
 from charging.service.changes import Act, Changes
@@ -38,9 +38,6 @@ REMEMBERED_LINES = 1_000
 """What is repeated and has meanwhile stopped being allowed is still known among so many newest lines."""
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
-
-MINUTES_MAX = 100_000
-"""Of one act: more than a month has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from charging.clock import MICROSECONDS, Clock
 from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, bundle
 from charging.ledger.port import Store
-from charging.ledger.promotions import PROMO
+from charging.ledger.promotions import PROMO, is_free_seconds
 from charging.pricing.packs import PACK
 from charging.pricing.vat import vat_within
 from charging.service.money import reason_shown
@@ -212,7 +212,7 @@ class _Reader:
         credit = posted.get(CREDIT, 0)
         given = sum(amount for key, amount in posted.items() if key.startswith(PROMO))
         self._read_promotional(line, given)
-        free = -sum(amount for key, amount in posted.items() if key.startswith(("bundle:", PACK)))
+        free = -sum(amount for key, amount in posted.items() if is_free_seconds(key))
         if line.session is None and line.kind is not Kind.CORRECT and not any(key.startswith(PACK) for key in posted):
             free = 0  # the plan's own, which the month's figures tell
         if line.at_us < self.from_us:

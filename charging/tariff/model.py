@@ -18,7 +18,7 @@ import phonenumbers
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from charging.pricing.money import MICRO, MoneyError, Rounding, format_euro, parse_euro
-from charging.pricing.packs import MONTH_ORDER
+from charging.pricing.packs import MINUTES_MAX, MONTH_ORDER
 from charging.yaml_model import BASE_FOLDER, Flag, Section, Text, pattern, refusal, text_of, whole
 
 PRICE_MAX = 10_000 * MICRO
@@ -368,7 +368,7 @@ class PackModel(Section):
     """Minutes with an end of their own, beside those of each month."""
 
     title: Text | None = Field(default=None, description="what customers call it")
-    minutes: Annotated[int, whole(1, 1_000_000, "minutes")] = Field(description="how many one has")
+    minutes: Annotated[int, whole(1, MINUTES_MAX, "minutes")] = Field(description="how many one has")
     days: Annotated[int, whole(1, 3660, "days")] = Field(
         description="how long one lasts; the day on which it is given is the first"
     )

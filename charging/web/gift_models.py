@@ -8,8 +8,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, BeforeValidator, Field
 
 from charging.pricing.money import format_euro
+from charging.pricing.packs import MINUTES_MAX
 from charging.service.gifts import Given, PackGiven
-from charging.service.money import MINUTES_MAX
 from charging.web.forms import Amount, Reason
 from charging.web.models import Body, Euro, Text, whole_number
 

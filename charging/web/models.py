@@ -13,15 +13,15 @@ from charging.call.cdr import iso
 from charging.call.decided import Turn, advice, explanation
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import JournalLine, Kind
-from charging.ledger.promotions import is_money
+from charging.ledger.promotions import is_free_seconds, is_money
 from charging.pricing.money import format_euro
-from charging.pricing.packs import PACK
+from charging.pricing.packs import MINUTES_MAX
 from charging.service.actor import is_for_customer, sees_actors
 from charging.service.balance import BalanceView, CreditView, PackView
 from charging.service.decisions import Kept
 from charging.service.fax_address import FaxAddress, NewFaxAddress
 from charging.service.live import CallView
-from charging.service.money import MINUTES_MAX, Credited, Minutes, reason_shown
+from charging.service.money import Credited, Minutes, reason_shown
 from charging.service.numbers import NumberSet
 from charging.web.forms import MONTH, AccountId, Amount, Email, ForwardTo, Mailbox, OptionalReason, PhoneNumber, Reason
 
@@ -338,7 +338,8 @@ def unit_of(balance: str) -> str:
     """What a balance counts."""
     if is_money(balance) or balance.startswith("day:"):
         return "euro"
-    return "second" if balance.startswith(("bundle:", PACK, "granted:", "plan:", "unpaid:")) else "call"
+    is_seconds = is_free_seconds(balance) or balance.startswith(("granted:", "plan:", "unpaid:"))
+    return "second" if is_seconds else "call"
 
 
 def amount_text(balance: str, amount: int) -> str:

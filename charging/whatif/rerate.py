@@ -47,14 +47,12 @@ def rerate(tariff: Tariff, past: Iterable[Past], paid_voicemail: Mapping[str, bo
     """Totals by plan, of what is ``past`` in any order. ``paid_voicemail``: numbers' own settings of it, which no CDR
     tells; those of other numbers are as their plan's.
 
-    Each account's free seconds of a month are used in the order in which its calls began; of packs it has what they
-    paid of these calls; credit is taken as enough. Of calls at the same time the earlier one is reckoned first, whole:
+    Each account's free seconds of a month are used in the order in which its calls began; of packs each call has what
+    they paid of it; credit is taken as enough. Of calls at the same time the earlier one is reckoned first, whole:
     who shared free minutes between them may differ by seconds from what was charged live.
     """
     again = _Again(tariff, paid_voicemail)
-    ordered = sorted(past, key=lambda one: one.start_us)
-    again.give_packs(ordered)
-    for one in ordered:
+    for one in sorted(past, key=lambda one: one.start_us):
         again.add(one)
     return tuple(again.totals[name] for name in sorted(again.totals))
 
@@ -67,16 +65,7 @@ class _Again:
         self._tariff = tariff
         self._paid_voicemail = paid_voicemail
         self._used: dict[tuple[str, str], int] = {}
-        """Free seconds, by account and bundle."""
-        self._packs: dict[str, dict[str, int]] = {}
-        """Seconds of packs that the calls have used, by account and balance: what there is of them."""
-
-    def give_packs(self, past: Iterable[Past]) -> None:
-        """Let each account have what packs have paid of its calls."""
-        for call in (one for one in past if isinstance(one, PastCall)):
-            given = self._packs.setdefault(call.account, {})
-            for source, seconds in call.packs.items():
-                given[source] = given.get(source, 0) + seconds
+        """Free seconds of months, by account and bundle."""
 
     def add(self, past: Past) -> None:
         """Count it, and price it."""
@@ -111,15 +100,13 @@ class _Again:
         sources = [bundle_of(month) for month in months]
         free = self._tariff.plans[call.plan].free_seconds
         left = {source: free - self._used.get((call.account, source), 0) for source in sources}
-        packs = {
-            source: seconds - self._used.get((call.account, source), 0)
-            for source, seconds in self._packs.get(call.account, {}).items()
-            if name_of(source) in rate.packs
-        }
+        # Nobody knows when a pack was bought: what paid a later call may not have been there at an earlier one.
+        packs = {source: seconds for source, seconds in call.packs.items() if name_of(source) in rate.packs}
         pools = Pools(AMOUNT_MAX, (left if rate.free_minutes else {}) | packs)
         planned = plan(rate, call.start_us, (), pools, call.seconds)
         for source, seconds in bundle_use(planned.funding).items():
-            self._used[call.account, source] = self._used.get((call.account, source), 0) + seconds
             total.free_s += seconds
+            if source in left:
+                self._used[call.account, source] = self._used.get((call.account, source), 0) + seconds
         total.would_pay += planned.credit
         total.cut += call.seconds > planned.covered_s

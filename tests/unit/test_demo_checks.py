@@ -12,6 +12,7 @@ from charging.demo import scene
 from charging.demo.books import running
 from charging.demo.checks import CUT_LATE_MAX_MS, Evidence, all_checks
 from charging.demo.ears import Ear, Ears
+from charging.pricing.packs import pack_of
 
 MONTH = "bundle:2026-11"
 
@@ -70,6 +71,12 @@ def test_demo_as_promised_passes_every_check() -> None:
 
 def test_expected_end_of_the_call_follows_from_the_scene() -> None:
     assert scene.TOTAL_S == 28
+
+
+def test_seconds_of_a_pack_are_free_seconds_too() -> None:
+    row = line(1, "settle")
+    row["legs"].append({"balance": pack_of("a", "2026-12-31"), "unit": "second", "posted": "-5", "reserved": "0"})
+    assert [one.free for one in running([row])] == [-5]
 
 
 @pytest.mark.parametrize(

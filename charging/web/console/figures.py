@@ -15,9 +15,8 @@ from charging.call.cdr import iso
 from charging.clock import MICROSECONDS
 from charging.ledger.accounts import Account
 from charging.ledger.model import CREDIT, JournalLine
-from charging.ledger.promotions import money_in
+from charging.ledger.promotions import is_free_seconds, money_in
 from charging.pricing.money import format_euro, parse_euro
-from charging.pricing.packs import PACK
 from charging.service.money import reason_shown
 from charging.service.privacy import cdr_shown
 from charging.service.refusal import Refused
@@ -201,7 +200,7 @@ def journal_rows(lines: Sequence[JournalLine], posted: int) -> list[JournalRow]:
         newest, legs = of_one[0], [leg for line in of_one for leg in line.legs]
         credit = sum(leg.posted for leg in legs if leg.balance == CREDIT)
         given = money_in(legs) - credit
-        free = sum(leg.posted for leg in legs if leg.balance.startswith(("bundle:", PACK)))
+        free = sum(leg.posted for leg in legs if is_free_seconds(leg.balance))
         kind = "charged" if newest.session else newest.kind
         reason = next((told for line in of_one if (told := reason_shown(line))), "")
         at, after = iso(newest.at_us), format_euro(posted)

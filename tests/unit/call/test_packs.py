@@ -167,6 +167,19 @@ async def test_an_account_with_more_packs_than_fit_a_transfer_is_served_by_the_f
         assert await spent(rig, {**gifts, CREDIT: EURO}) == {**gifts, CREDIT: 5 * SECOND}
 
 
+async def test_a_forecast_names_the_packs_that_pay_and_no_other() -> None:
+    """Neither one that is used up nor one more than a call can use."""
+    days = [f"2026-12-{day:02}" for day in range(1, PACKS_MAX + 3)]
+    async with make_rig(tariff=TARIFF) as rig:
+        await rig.subscriber(credit=EURO)
+        await give(rig, {pack_of("addon", day): 5 * place for place, day in enumerate(days)})
+        found = await Quotes(rig.store, lambda: rig.tariff, rig.clock).limit(Asked(TARGET, account="anna"), None)
+        assert isinstance(found, Limit)
+        told = [one for one in found.assumes if one.startswith("seconds of")]
+        ends = list(enumerate(days))[1 : PACKS_MAX + 1]
+        assert told == [f"seconds of addon through {day}: {5 * place}" for place, day in ends]
+
+
 async def test_what_packs_paid_is_in_the_cdr_and_is_rated_again() -> None:
     async with make_rig(tariff=TARIFF) as rig:
         await rig.subscriber(credit=EURO)

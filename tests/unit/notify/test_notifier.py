@@ -17,6 +17,7 @@ from charging.ledger.model import CREDIT, Kind, Leg, Opened, Outcome, Transfer, 
 from charging.notify.model import Expiry, LowCredit, LowFreeMinutes, Notice, SubscriptionEnding
 from charging.notify.notifier import CALM_S, COLLECTION, LINES_UNSTORED_MAX, Notifier
 from charging.notify.outbox import Outbox
+from charging.pricing.packs import pack_of
 from tests.fakes.clock import START_MONO_US, FakeClock, settle
 from tests.fakes.rig import EURO, NUMBER, TARGET
 from tests.unit.notify.factories import ANNA, PLAN, at, the_tariff
@@ -373,11 +374,12 @@ async def test_r15_the_tick_that_crosses_the_edge_is_looked_at(watched: Office, 
     assert await looked(watched) == looks
 
 
+@pytest.mark.parametrize("balance", [bundle("2026-11"), pack_of("a", "2026-12-31")])
 @pytest.mark.parametrize(("seconds", "looks"), [(180, 0), (181, 1)])
 async def test_r16_so_is_the_one_that_crosses_the_edge_of_free_minutes(
-    watched: Office, seconds: int, looks: int
+    watched: Office, balance: str, seconds: int, looks: int
 ) -> None:
-    watched.notifier.charged("anna", {bundle("2026-11"): seconds})
+    watched.notifier.charged("anna", {balance: seconds})
     assert await looked(watched) == looks
 
 

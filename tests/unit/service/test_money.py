@@ -8,9 +8,10 @@ import pytest
 
 from charging.ledger.bundles import granted
 from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, Kind, bundle
+from charging.pricing.packs import MINUTES_MAX
 from charging.service.balance import BalanceView
 from charging.service.ledger_contents import LedgerContents
-from charging.service.money import MINUTES_MAX, Credited, Minutes, reason_shown
+from charging.service.money import Credited, Minutes, reason_shown
 from charging.service.refusal import Code, Refused
 from charging.tariff.tariff import TopUps
 from tests.contract.scenario import assert_sound

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from charging.errors import ConfigError
-from charging.pricing.packs import PackRules
+from charging.pricing.packs import MINUTES_MAX, PackRules
 from charging.pricing.rate import Rate
+from charging.service.money import minutes_refusal
 from charging.tariff.file import load_tariff
 from charging.tariff.plans import Pack
 from tests.unit.tariff.tariffs import SMALL, small, write
@@ -31,6 +32,11 @@ def test_a_pack_is_read_with_its_defaults(tmp_path: Path) -> None:
     assert packs["fixed"] == Pack("fixed", "fixed", 1800, 1, frozenset({"nl"}), 1, 40)
 
 
+def test_a_pack_has_as_many_minutes_as_one_act_may_give(tmp_path: Path) -> None:
+    packs = small(tmp_path, PACKED.replace("minutes: 60", f"minutes: {MINUTES_MAX}")).packs
+    assert minutes_refusal(packs["addon"].seconds // 60) is None
+
+
 def test_a_rate_carries_the_packs_that_pay_for_its_destination_in_every_plan(tmp_path: Path) -> None:
     tariff = small(tmp_path, PACKED)
     general = {"addon": PackRules(50, True, None)}
@@ -47,6 +53,7 @@ def test_a_rate_carries_the_packs_that_pay_for_its_destination_in_every_plan(tmp
     [
         ("[nl], increment: 1", "[nowhere], increment: 1", "packs.fixed.destinations[0]", "a destination of this file"),
         ("minutes: 60", "minutes: 0", "packs.addon.minutes", "minutes"),
+        ("minutes: 60", f"minutes: {MINUTES_MAX + 1}", "packs.addon.minutes", "to 100000"),
         ("days: 1,", "days: 0,", "packs.fixed.days", "days"),
         ("order: 40", "order: 100", "packs.fixed.order", "order"),
         ("addon:", "Add-on:", "packs.Add-on", "small letters"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from charging.pricing.packs import pack_of
 from charging.whatif.past import PastCall, PastFax, PastMessage, past_of
 from charging.whatif.rerate import PlanTotal, rerate
 from tests.unit.tariff.tariffs import SMALL, changed, small
@@ -25,6 +27,20 @@ def test_past_calls_use_each_accounts_free_minutes_in_their_order(tmp_path: Path
         PlanTotal("light", calls=1, seconds=60, paid=100_000, would_pay=50_000),
         PlanTotal("pro", calls=3, seconds=900, paid=300_000, would_pay=200_000, free_s=660),
     )
+
+
+def test_a_pack_pays_of_each_past_call_what_it_paid_of_it(tmp_path: Path) -> None:
+    """It may have been bought between them, where another destination costs more; or be gone from the tariff."""
+    addon = pack_of("addon", "2026-12-31")
+    with_pack = small(tmp_path, SMALL + "packs:\n  addon: {minutes: 60, days: 30}\n")
+    before = call("A", 0, 120, plan="light", number="+31612345678")
+    after = call("A", 1000, 120, plan="light")._replace(paid=0, packs={addon: 120})
+    paid = PlanTotal("light", calls=2, seconds=240, paid=100_000, would_pay=240_000, free_s=120)
+    assert rerate(with_pack, [before, after], {}) == (paid,)
+    assert rerate(with_pack, [before._replace(packs={addon: 60}), after], {}) == (
+        replace(paid, would_pay=120_000, free_s=180),
+    )
+    assert rerate(small(tmp_path), [before, after], {}) == (replace(paid, would_pay=340_000, free_s=0),)
 
 
 def test_past_calls_that_the_tariff_refuses_or_would_cut_are_counted(tmp_path: Path) -> None:
