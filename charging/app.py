@@ -30,7 +30,7 @@ from charging.app_surroundings import (
     accepted_of,
     mail_trouble,
     missing_prompts,
-    spool_free,
+    spool_free_of,
     unusable_fax_folder,
     wrong_templates,
 )
@@ -244,7 +244,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     _count_sessions(metrics, registry)
     decisions = _decisions(config, store, clock, metrics)
     load = LoadWatch(clock, observe, metrics.loop_lag_seconds.observe)
-    spool = SpoolWatch(clock, observe, spool_free)
+    spool = SpoolWatch(clock, observe, spool_free_of(settings), metrics.set_spool_free)
     desk = Desk(
         store=store,
         tariff=tariff.current,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -32,18 +33,21 @@ PROMPTS = tuple(
     f"{language}/{prompt}.wav" for language in Language for prompt in (PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW)
 )
 """What subscribers hear in a call (R17), under the folder of the prompts."""
-SPOOL = Path("/var/spool/asterisk/voicemail")
-"""Asterisk's own, and Debian's."""
 MAIL_S = 5
 """How long a mail server may take to say that it is there."""
 
 
-def spool_free() -> int | None:
+def spool_free(folder: str) -> int | None:
     """How many bytes are free where the switch keeps messages; ``None``: that is on another machine."""
     try:
-        return shutil.disk_usage(SPOOL).free
+        return shutil.disk_usage(folder).free
     except OSError:
         return None
+
+
+def spool_free_of(settings: Settings) -> Callable[[], int | None]:
+    """What looks there, as the settings say where."""
+    return partial(spool_free, settings.switch.voicemail_dir_on_switch)
 
 
 def accepted_of(settings: Settings) -> Accepted:

@@ -6,6 +6,7 @@ are known beforehand exist from the start at zero, so that ``rate()`` and alerts
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import product
 
@@ -105,6 +106,10 @@ class Metrics:
     def count_payment(self, result: str) -> None:
         """One payment on the customers' page has become that."""
         self.payments.labels(result).inc()
+
+    def set_spool_free(self, free: int | None) -> None:
+        """So many bytes are free for voicemail; ``None``: it is not known."""
+        self.spool_free.set(math.nan if free is None else free)
 
     def set_sessions_open(self, counts: dict[str, int]) -> None:
         """How many sessions are open in each state; a state that is not named has none."""
@@ -290,6 +295,13 @@ class Metrics:
         )
         for route in AGI_ROUTES:
             self.agi_seconds.labels(route)
+
+        self.spool_free = self._gauge(
+            "charging_voicemail_free_bytes",
+            "Bytes that are free for switch.voicemail_dir_on_switch. Below 500 MB no message is taken. NaN where that "
+            "folder is not on this machine.",
+        )
+        self.set_spool_free(None)
 
     def _make_ledger(self) -> None:
         self.ledger_operation_seconds = self._histogram(

@@ -89,6 +89,8 @@ class Switch(Section):
     ami: Ami
     lease_s: Annotated[int, whole(2, 600, "seconds")] = 15
     prompts_dir_on_switch: SwitchFolder = "/usr/share/asterisk/sounds/charging"
+    voicemail_dir_on_switch: SwitchFolder = "/var/spool/asterisk/voicemail"
+    """Whose free space is watched, if it is on the daemon's machine."""
 
 
 class Agi(Section):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import PurePosixPath
 
-from charging.app_surroundings import SPOOL
+from charging.app_surroundings import spool_free
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.numbers import scaled, whole
 from charging.asterisk.probe import Found
@@ -287,7 +286,7 @@ async def _voicemail(look: Look) -> AsyncIterator[Finding]:
         cure = "give each maxsecs=180 in its options, then `asterisk -rx 'voicemail reload'`"
         yield warning(PART, f"{what}: theirs last up to ten minutes; {cure}")
     if entries:
-        yield _room(sum(map(_most_s, entries)), len(entries))
+        yield _room(look.config.settings.switch.voicemail_dir_on_switch, sum(map(_most_s, entries)), len(entries))
     there = {entry.get("VoiceMailbox") for entry in entries}
     without = sorted(number for number, mailbox in look.mailboxes.items() if mailbox not in there)
     if without:
@@ -303,17 +302,16 @@ def _most_s(entry: AmiMessage) -> int:
     return (whole(entry.get("MaxMessageCount")) or MESSAGES) * min(longest, CALL_S)
 
 
-def _room(seconds: int, mailboxes: int) -> Finding:
+def _room(folder: str, seconds: int, mailboxes: int) -> Finding:
     """Whether strangers can fill the disk. The spool may be another machine's: then its operator must look."""
-    needed = seconds * SPOOL_BYTES_A_S
+    needed, free = seconds * SPOOL_BYTES_A_S, spool_free(folder)
     what = f"callers can leave {needed / 1e9:.1f} GB of messages in {mailboxes} mailboxes"
-    if not SPOOL.is_dir():
-        return ok(PART, f"{what}: so much must be free for {SPOOL}, on the switch's machine")
-    free = shutil.disk_usage(SPOOL).free
+    if free is None:
+        return ok(PART, f"{what}: so much must be free for {folder}, on the switch's machine")
     if needed <= free:
-        return ok(PART, f"{what}, and {free / 1e9:.1f} GB are free for {SPOOL}")
+        return ok(PART, f"{what}, and {free / 1e9:.1f} GB are free for {folder}")
     cure = "lower maxmsg or maxsecs, or give the spool a file system of its own, so that it fills no other"
-    return warning(PART, f"{what}, but {free / 1e9:.1f} GB are free for {SPOOL}: {cure}")
+    return warning(PART, f"{what}, but {free / 1e9:.1f} GB are free for {folder}: {cure}")
 
 
 def _some(names: list[str]) -> str:

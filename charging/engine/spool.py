@@ -26,13 +26,20 @@ ROOM_BYTES = 600_000_000
 class SpoolWatch:
     """Looks, and says when it is full."""
 
-    def __init__(self, clock: Clock, observe: Observer, free: Callable[[], int | None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        observe: Observer,
+        free: Callable[[], int | None],
+        show: Callable[[int | None], None],
+    ) -> None:
         """``free`` tells how many bytes are; it may wait for the disk. ``None``: there is no such folder here (the
-        switch is another machine), and nothing is known."""
+        switch is another machine), and nothing is known. ``show`` is told of each look."""
         self.has_room = True
         self._clock = clock
         self._observe = observe
         self._free = free
+        self._show = show
 
     async def run(self) -> NoReturn:
         """For ever."""
@@ -42,6 +49,7 @@ class SpoolWatch:
 
     def saw(self, free: int | None) -> None:
         """So many bytes are free."""
+        self._show(free)
         had = self.has_room
         self.has_room = free is None or free >= (FULL_BYTES if had else ROOM_BYTES)
         if self.has_room is not had:

@@ -14,10 +14,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from charging.app import build
 from charging.asterisk.dialplan import Line, contexts, shipped_lines
 from charging.asterisk.message import AmiMessage
 from charging.cli.check_live import AT_WORK
 from charging.cli.check_look import shipped, shipped_globals
+from charging.settings import load_config
 from tests.fakes.ami import COMMANDS, FakeAmi, listing, refusal, success
 from tests.integration import command
 from tests.integration.command import Command, Place, Ran
@@ -333,10 +335,12 @@ async def test_mailboxes_without_a_longest_message_are_told(
 
 @pytest.mark.parametrize(("free", "grade"), [(540_000_000, "ok"), (539_999_999, "warning")])
 async def test_a_disk_that_callers_can_fill_with_messages_is_told(
-    check: CheckLive, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, grade: str
+    check: CheckLive, place: Place, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, grade: str
 ) -> None:
-    monkeypatch.setattr("charging.cli.check_live.SPOOL", tmp_path)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+    """Of the folder that the settings name, in the check as in the daemon."""
+    named = command.SETTINGS.replace("agi: ", f"  voicemail_dir_on_switch: {tmp_path}\nagi: ")
+    monkeypatch.setattr(command, "SETTINGS", named)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free if path == str(tmp_path) else 0))
     where = (("Event", "VoicemailUserEntry"), ("VMContext", "charging"), ("MaxMessageLength", "180"))
     mailboxes = (("31850000001", "50"), ("31850000002", "100"))
     entries = [(*where, ("VoiceMailbox", box), ("MaxMessageCount", count)) for box, count in mailboxes]
@@ -345,6 +349,9 @@ async def test_a_disk_that_callers_can_fill_with_messages_is_told(
     assert ran.code == 0
     (told,) = (line for line in graded(ran, grade) if "callers can leave" in line)
     assert "0.5 GB of messages in 2 mailboxes" in told
+    engine = build(load_config(place.config))
+    engine.spool.saw(engine.spool._free())
+    assert engine.metrics.registry.get_sample_value("charging_voicemail_free_bytes") == free
 
 
 @pytest.mark.parametrize("asked", ["127.0.0.1:4573", "127.0.0.2:4999", "198.51.100.9:4999", "4999", "[::1]:4999"])

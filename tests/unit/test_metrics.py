@@ -23,6 +23,8 @@ PROMISED = {
     "charging_ticks": {"result"},
     "charging_charged_micro_euro": {"service"},
     "charging_free_seconds_used": set(),
+    "charging_payments": {"result"},
+    "charging_voicemail_free_bytes": set(),
     "charging_fax_unpaid_seconds": set(),
     "charging_fax_unpaid_refusals": set(),
     "charging_prompts": {"prompt", "result"},

@@ -9,11 +9,12 @@ from charging.engine import told
 from charging.engine.desk import Desk
 from charging.engine.spool import FULL_BYTES, ROOM_BYTES, SpoolWatch
 from charging.ledger.accounts import Account, Number
+from charging.metrics import Metrics
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
 
 
 def watch(rig: Rig, heard: list[told.Told]) -> SpoolWatch:
-    return SpoolWatch(rig.clock, lambda what, _session=None: heard.append(what), lambda: None)
+    return SpoolWatch(rig.clock, lambda what, _session=None: heard.append(what), lambda: None, lambda _free: None)
 
 
 def with_room(rig: Rig, has_room: bool) -> Desk:
@@ -31,6 +32,13 @@ async def test_it_is_full_below_one_mark_has_room_from_another_on_and_says_each_
             seen.append(spool.has_room)
         assert seen == [True, False, False, False, True, True]
         assert heard == [told.SpoolFull(499), told.SpoolHasRoom(600)]
+
+
+def test_what_is_not_known_looks_neither_full_nor_empty() -> None:
+    metrics = Metrics()
+    for free, shown in ((None, "NaN"), (7, "7.0"), (None, "NaN")):
+        metrics.set_spool_free(free)
+        assert f"\ncharging_voicemail_free_bytes {shown}\n" in metrics.render().decode()
 
 
 async def test_where_the_spool_is_another_machines_nothing_is_said_of_it() -> None:
