@@ -432,7 +432,8 @@ async def _serve_interfaces(engine: Engine, listening: Listening) -> None:
     settings, serving = engine.config.settings, Tasks()
     try:
         serving.begin(server.serve_control(engine, listening["control"]), "control")
-        http = server.serve_metrics(settings.http, engine.metrics, engine.ailing, listening["http"])
+        told = engine.metrics, engine.ailing, listening["http"]
+        http = server.serve_metrics(settings.http, *told, sandbox=settings.sandbox)
         serving.begin(http, "metrics")
         if fronts := {name: listening[name] for name in FRONTS if name in listening}:
             program, turned = engine.api_program or api.PROGRAM, engine.metrics.count_turned

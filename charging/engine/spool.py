@@ -34,7 +34,7 @@ class SpoolWatch:
         show: Callable[[int | None], None],
     ) -> None:
         """``free`` tells how many bytes are; it may wait for the disk. ``None``: there is no such folder here (the
-        switch is another machine), and nothing is known. ``show`` is told of each look."""
+        switch is another machine), and nothing is known. ``show`` hears of each look."""
         self.has_room = True
         self._clock = clock
         self._observe = observe

@@ -19,8 +19,10 @@ PAUSE_S = 0.05
 for."""
 
 
-def metrics_app(render: Callable[[], bytes], content_type: str, ailing: Ailing = dict) -> FastAPI:
-    """``render`` gives the text of ``/metrics`` (`charging.metrics.Metrics.render`)."""
+def metrics_app(
+    render: Callable[[], bytes], content_type: str, ailing: Ailing = dict, *, sandbox: bool = False
+) -> FastAPI:
+    """``render`` gives the text of ``/metrics`` (`charging.metrics.Metrics.render`). A ``sandbox`` says so."""
     app = FastAPI(title="charging metrics", docs_url=None, redoc_url=None, openapi_url=None)
 
     async def metrics() -> Response:
@@ -28,9 +30,8 @@ def metrics_app(render: Callable[[], bytes], content_type: str, ailing: Ailing =
 
     async def health() -> JSONResponse:
         parts = dict(ailing())
-        return JSONResponse(
-            {"status": "ailing" if parts else "ok", "ailing": parts}, 503 if parts else 200, {"connection": "close"}
-        )
+        told = {"status": "ailing" if parts else "ok", "ailing": parts, "sandbox": sandbox}
+        return JSONResponse(told, 503 if parts else 200, {"connection": "close"})
 
     app.get("/metrics")(metrics)
     app.get(HEALTH)(health)

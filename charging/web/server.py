@@ -138,10 +138,15 @@ def _tokens(daemon: Daemon) -> Tokens:
 
 
 async def serve_metrics(
-    http: Http, metrics: Metrics, ailing: Ailing = dict, ready: asyncio.Event | None = None
+    http: Http,
+    metrics: Metrics,
+    ailing: Ailing = dict,
+    ready: asyncio.Event | None = None,
+    *,
+    sandbox: bool = False,
 ) -> None:
     """Serve ``/metrics`` and ``/health`` until cancelled. Raises CannotServe."""
-    app = metrics_app(metrics.render, CONTENT_TYPE, ailing)
+    app = metrics_app(metrics.render, CONTENT_TYPE, ailing, sandbox=sandbox)
     front = replace(_front(metrics, "http", http.max_connections), always=frozenset({HEALTH}))
     await serve_port(app, http.host, http.port, ready, front=front)
 

@@ -112,6 +112,8 @@ async def test_the_first_five_minutes_go_as_the_page_says(sandbox: Sandbox) -> N
     ring, balance, events, correct, poor, calls, top_up, fax, faxes = lines[2:]
     async with sandbox.running() as process:
         assert (await sandbox.get("/health"))["sandbox"] is True
+        async with httpx.AsyncClient() as http:
+            assert (await http.get(f"http://127.0.0.1:{sandbox.ports['9478']}/health")).json()["sandbox"] is True
         first = await sandbox.curl(ring)
         assert (first["decision"], first["target"], first["state"]) == ("forward", "+31612345678", "ringing")
         seen = await until(lambda: sandbox.curl(balance), lambda it: it["calls"] and it["calls"][0]["answered"])

@@ -32,9 +32,9 @@ PRIVATE = (page_tokens.private, payments.router)
 """What this page asks of the daemon beside the public interface's resources."""
 
 
-def customers_app(asks: Asks, settings: CustomerPage, till: Till | None = None) -> ASGIApp:
-    """The application, for `charging.web.listen`. Without a ``till`` nothing is sold."""
-    shown = Shown(lambda: asks.service.tariff().zone, settings.sign_in_url, sells=till is not None)
+def customers_app(asks: Asks, settings: CustomerPage, till: Till | None = None, *, sandbox: bool = False) -> ASGIApp:
+    """The application, for `charging.web.listen`. Without a ``till`` nothing is sold. A ``sandbox`` says so."""
+    shown = Shown(lambda: asks.service.tariff().zone, settings.sign_in_url, sells=till is not None, sandbox=sandbox)
     watch = Watch(asks)
 
     async def stranger(request: Request) -> Response:

@@ -27,11 +27,14 @@ CENTS = 2
 class Shown:
     """Makes pages."""
 
-    def __init__(self, zone: Callable[[], str], sign_in_url: str | None, *, sells: bool = False) -> None:
-        """``zone`` is the operator's; ``sells``: credit can be bought."""
+    def __init__(
+        self, zone: Callable[[], str], sign_in_url: str | None, *, sells: bool = False, sandbox: bool = False
+    ) -> None:
+        """``zone`` is the operator's; ``sells``: credit can be bought. A ``sandbox`` says so on every page."""
         self._zone = zone
         self._sign_in_url = sign_in_url
         self._sells = sells
+        self._sandbox = sandbox
         self._templates = {language: self._in(language) for language in Language}
 
     def _in(self, language: Language) -> Jinja2Templates:
@@ -81,6 +84,7 @@ class Shown:
             "t": WORDS[language],
             "said": [],
             "sells": self._sells,
+            "sandbox": self._sandbox,
             "sign_in_url": self._sign_in_url,
         }
 

@@ -7,6 +7,7 @@ from charging.ledger.accounts import Language
 _DUTCH = {
     "title": "Mijn tegoed",
     "skip": "Naar de inhoud",
+    "sandbox": "Proefomgeving: gesprekken worden nagespeeld, en het geld is niet echt.",
     "menu": "Menu",
     "overview": "Overzicht",
     "calls": "Gesprekken",
@@ -97,6 +98,7 @@ _DUTCH = {
 _ENGLISH = {
     "title": "My credit",
     "skip": "Skip to the content",
+    "sandbox": "Sandbox: the calls are played, and no money is real.",
     "menu": "Menu",
     "overview": "Overview",
     "calls": "Calls",

@@ -131,6 +131,18 @@ async def test_nobody_sees_a_page_without_the_websites_link(place: Place) -> Non
         await insider.get(page)
 
 
+async def test_a_sandbox_says_so_on_every_page_and_the_real_one_on_none(place: Place) -> None:
+    for sandbox in (False, True):
+        settings = CustomerPage(sign_in_url=f"{SITE}/login")
+        place.app = customers_app(Asks(place.shop.service, private=PRIVATE), settings, sandbox=sandbox)
+        insider, stranger = await place.visitor(), Visitor(place.app)
+        pages = [page for page in PAGES if "format=csv" not in page]
+        texts = [await insider.get(page) for page in pages] + [await stranger.get(page, 401) for page in pages]
+        assert {'class="sandbox"' in text for text in texts} == {sandbox}
+        english = await stranger.get("/", 401, **{"accept-language": "en"})
+        assert ("no money is real" in english) is sandbox
+
+
 async def test_a_link_signs_in_once(place: Place) -> None:
     made = await place.token()
     first, second = Visitor(place.app), Visitor(place.app)

@@ -27,11 +27,16 @@ async def test_figures_and_health_are_served() -> None:
         figures = await http.get("/metrics")
         assert figures.headers["content-type"] == CONTENT_TYPE
         assert "charging_calls_live 0.0" in figures.text
-        assert (await http.get("/health")).json() == {"status": "ok", "ailing": {}}
+        assert (await http.get("/health")).json() == {"status": "ok", "ailing": {}, "sandbox": False}
         ailing["ami"] = "lost"
         health = await http.get("/health")
         assert (health.status_code, health.json()["ailing"]) == (503, {"ami": "lost"})
         assert (await http.get("/accounts")).status_code == 404
+
+
+async def test_a_sandbox_says_so_to_supervisors() -> None:
+    async with asking(metrics_app(Metrics("1").render, CONTENT_TYPE, sandbox=True)) as http:
+        assert (await http.get("/health")).json()["sandbox"] is True
 
 
 async def test_whoever_asks_without_end_takes_a_small_share_and_others_come_in_their_turn() -> None:
