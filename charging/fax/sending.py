@@ -26,7 +26,7 @@ from charging.fax.views import FaxView, view_of, view_of_cdr
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.model import Balance, Outcome
 from charging.ledger.port import Store
-from charging.ledger.promotions import rooms, spendable
+from charging.ledger.promotions import spendable
 from charging.ledger.remembered import KEYED_SESSION, session_was_archived
 from charging.pricing.money import format_euro
 from charging.service import text
@@ -38,8 +38,8 @@ SWITCH_TIME_MAX_S = 99_999
 DIAL_WITHIN_S = 10
 """Longer than the order to the switch may take."""
 CDR_PAGE = 1000
-PROMO_TRIES_MAX = 4
-"""Times that a fax is divided over promotional and bought credit, where others were faster with the first."""
+TRIES_MAX = 4
+"""Times that a fax is reserved of what there is, where others take of it and give back at the same moment."""
 SENDERS_MAX = 10
 """Accounts of one mail address that are looked at: with a second one it is a guess already who sends."""
 _REFUSALS = {
@@ -110,14 +110,13 @@ class Faxes:
         if under_way:
             return self._repeated(desk, under_way[-1], draft)
         balances = await self._store.balances(draft.account)
-        available = spendable(balances, self._today()).available
-        day_left = draft.has_day_left(balances, draft.price)
-        if available >= draft.price and day_left and draft.has_unpaid_left(balances):
+        one_page = replace(draft, pages=1)
+        if _suffices(one_page, balances):
             return None
         known = await self._last_attempt(draft)
         if known is not None and known.dialled:
             return self._repeated(desk, known, draft)
-        return _short_of(desk, replace(draft, pages=1), balances)
+        return _short_of(desk, one_page, balances)
 
     async def _draft(self, desk: FaxDesk, account: str, wish: FaxWish, key: str) -> Fax | Refused:
         """Everything about the fax but its pages."""
@@ -208,9 +207,12 @@ class Faxes:
             if applied.outcome is Outcome.INSUFFICIENT:
                 refusals += 1
                 left = await self._store.balances(draft.account)
-                if refusals < PROMO_TRIES_MAX and rooms(left, day) != rooms(balances, day):
-                    continue  # others were faster with promotional credit: bought credit may pay it
-                return _short_of(desk, draft, left)
+                if not _suffices(draft, left):
+                    return _short_of(desk, draft, left)
+                if refusals < TRIES_MAX:
+                    continue  # others were faster: what they left, or have given back, may pay it
+                message = "others use the account's credit at this moment, and what is left changes"
+                return Refused(Code.UNAVAILABLE, message, "nothing was sent; send it again")
             known = await self._last_attempt(replace(draft, id=base))  # the same key was used before
             if known is not None and known.dialled:
                 return self._repeated(desk, known, draft)
@@ -366,6 +368,12 @@ def _in_doubt(session: str) -> Refused:
     message = f"whether fax {session} was dialled is not known yet"
     advice = "ask again in a minute with the same key: it is sent once, and pages that are not sent cost nothing"
     return Refused(Code.UNAVAILABLE, message, advice)
+
+
+def _suffices(fax: Fax, balances: Mapping[str, Balance]) -> bool:
+    """Whether these balances pay the fax."""
+    available = spendable(balances, fax.day).available
+    return available >= fax.cost and fax.has_day_left(balances, fax.cost) and fax.has_unpaid_left(balances)
 
 
 def _short_of(desk: FaxDesk, fax: Fax, balances: Mapping[str, Balance]) -> Refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
@@ -18,10 +18,10 @@ from charging.call.switch_events import ChannelEnded
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, ActionTimeout, LedgerUnavailable, SwitchError
 from charging.fax.desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, TooLittle
-from charging.fax.sending import DIAL_WITHIN_S, Faxes, session_of
+from charging.fax.sending import DIAL_WITHIN_S, TRIES_MAX, Faxes, session_of
 from charging.fax.views import FaxView
 from charging.ledger.accounts import Account, Status
-from charging.ledger.model import JournalLine, Kind
+from charging.ledger.model import Applied, JournalLine, Kind, Transfer
 from charging.ledger.remembered import remember
 from charging.pricing.rate import Step
 from charging.service.refusal import Code, Obstacle, Refused
@@ -288,6 +288,36 @@ async def test_r14_account_that_cannot_pay_a_page_is_refused_before_its_document
     await office.rig.credit(1, "a page")
     assert refused(await office.send(), Code.INSUFFICIENT).message.startswith("not enough credit: 3 pages")
     assert len(office.prepared) == 1
+
+
+@pytest.mark.parametrize("times", [TRIES_MAX - 1, TRIES_MAX])
+async def test_fax_refused_for_what_is_back_by_now_is_tried_again_and_never_told_to_be_short(
+    office: Office, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another call holds all credit whenever the fax is reserved, and gives it back at once."""
+    store, before = office.rig.store, office.rig.store.apply
+    moved = 0
+
+    async def apply(transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+        nonlocal moved
+        if transfer.kind is not Kind.RESERVE or moved == times:
+            return await before(transfer, grants)
+        moved += 1
+        await office.rig.credit(-EURO, f"taken/{moved}")
+        answer = await before(transfer, grants)
+        await office.rig.credit(EURO, f"back/{moved}")
+        return answer
+
+    monkeypatch.setattr(store, "apply", apply)
+    answer = await office.send()
+    assert moved == times
+    if times < TRIES_MAX:
+        assert isinstance(answer, FaxSent)
+        return
+    assert "send it again" in refused(answer, Code.UNAVAILABLE).advice
+    assert (office.orders, len(office.removed)) == ([], 1)
+    monkeypatch.undo()
+    assert isinstance(await office.send(), FaxSent)
 
 
 async def test_key_of_a_fax_that_took_all_credit_is_still_answered_with_that_fax(office: Office) -> None:
