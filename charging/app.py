@@ -16,7 +16,6 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -60,7 +59,8 @@ from charging.fax.folder import DocumentFolder, FolderSettings
 from charging.ledger.metered import LedgerHealth, metered
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
-from charging.ledger.sqlite.upgrade import due, upgrade
+from charging.ledger.sqlite.store import SqliteStore
+from charging.ledger.sqlite.upgrade import due, rehearsed, upgrade
 from charging.metrics import Metrics
 from charging.sandbox import ground
 from charging.sandbox.desk import Telephones
@@ -72,7 +72,7 @@ from charging.service.decisions import DecisionKeeper
 from charging.service.live import call_view
 from charging.service.privacy import NumberHider
 from charging.service.proven_time import ProvenTime
-from charging.settings import Config
+from charging.settings import Config, Settings
 from charging.sources import Sources
 from charging.supervisor import Supervisor
 from charging.tariff.in_force import TariffInForce
@@ -507,11 +507,20 @@ def _take_leave(engine: Engine) -> None:
     engine.supervisor.tell(STOPPING=1, STATUS=f"{len(ends)} calls live on what they have reserved{until}")
 
 
-async def _upgrade_ledger(file: Path | None, clock: Clock) -> None:
+async def _upgrade_ledger(settings: Settings, clock: Clock) -> None:
     """Bring an older program's SQLite ledger to our schema, loudly, with a copy first: calls wait for nobody to do it
     by hand. A Redis may have other daemons at work, so there it is left to `charging ledger upgrade`."""
+    file = settings.ledger.sqlite_file
     if file is None or (step := await asyncio.to_thread(due, file)) is None:
         return
+    if settings.sandbox:  # a real ledger is refused as it is
+        with rehearsed(step) as made:
+            store = SqliteStore(made)
+            await store.open()
+            try:
+                await ground.check(store, is_sandbox=True)
+            finally:
+                await store.close()
     copy = step.copy_at(clock.now().wall_us)
     log.warning("ledger_upgrade_began", schema=step.stored, to=step.newest, copy=str(copy))
     await asyncio.to_thread(upgrade, step, copy)
@@ -522,7 +531,7 @@ async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | No
     """Run a daemon until ``stop`` is set; it reloads each time that ``hung_up`` is. Raises what brought it down:
     ChargingError where the cause lies outside (a port that is taken, a ledger that does not open)."""
     settings = engine.config.settings
-    await _upgrade_ledger(settings.ledger.sqlite_file, engine.clock)
+    await _upgrade_ledger(settings, engine.clock)
     await engine.store.open()
     duties = Tasks()
     try:

@@ -276,6 +276,11 @@ class Settings(Section):
         return self.editions.folder or beside.parent / "accepted-tariff"
 
 
+TEST_KEYS = ("test_", "sk_test_", "rk_test_")
+"""How Mollie's and Stripe's keys begin that are for tests (docs.mollie.com/reference/authentication,
+docs.stripe.com/keys)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The checked settings, with the secrets that they refer to."""
@@ -340,9 +345,8 @@ def completed(
         # The daemon that takes over must find every call still within what is reserved for it.
         expected = f"at most half of charging.horizon_s ({chosen.horizon_s} s)"
         problems.append(document.problem(("switch", "lease_s"), f"{settings.switch.lease_s} s", expected))
-    if settings.sandbox and settings.ledger.sqlite_file is None:
-        expected = "sqlite:///FILE, a file of its own, for a sandbox"
-        problems.append(document.problem(("ledger", "url"), "another ledger", expected))
+    if settings.sandbox:
+        problems += _too_real(document, settings, payment_key)
     problems += _addresses_taken_twice(document, settings)
     if ami_secret is None:
         return None, problems
@@ -356,6 +360,23 @@ def _ami_secret(reader: _SecretReader, settings: Settings) -> SecretStr | None:
     if settings.sandbox:
         return SecretStr("")
     return reader.read(("switch", "ami", "secret"), ami.secret_env, ami.secret_file)
+
+
+def _too_real(document: Document, settings: Settings, payment_key: SecretStr | None) -> Iterator[Problem]:
+    """What a sandbox must not touch: another's ledger, and real money."""
+    if settings.ledger.sqlite_file is None:
+        expected = "sqlite:///FILE, a file of its own, for a sandbox"
+        yield document.problem(("ledger", "url"), "another ledger", expected)
+    page = settings.customer_page or CustomerPage()
+    if payment_key is not None and page.payment_provider != "none" and not is_test_key(payment_key):
+        name = "payment_key_env" if page.payment_key_env is not None else "payment_key_file"
+        expected = "one that begins with " + " or ".join(TEST_KEYS) + ", for a sandbox"
+        yield document.problem(("customer_page", name), "a key with which customers pay real money", expected)
+
+
+def is_test_key(key: SecretStr) -> bool:
+    """Whether no money moves by a payment provider's key."""
+    return key.get_secret_value().startswith(TEST_KEYS)
 
 
 def _addresses_taken_twice(document: Document, settings: Settings) -> Iterator[Problem]:

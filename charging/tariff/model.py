@@ -136,6 +136,7 @@ def _rounding(value: object) -> Rounding:
         raise refusal("one of " + ", ".join(Rounding)) from None
 
 
+CENT = MICRO // 100
 MONEY = {"type": ["number", "string"], "pattern": r"^[0-9]+([.,][0-9]{1,6})?$", "minimum": 0}
 YES_NO = {"enum": ["yes", "no", True, False]}
 SECONDS = {"type": "integer", "minimum": 1, "maximum": 3600}
@@ -226,7 +227,9 @@ class TopUpModel(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for amount in self.amounts:
+        for amount in self.amounts or (self.minimum,):
+            if amount % CENT:
+                raise refusal("whole cents, for nobody can pay less than one", found=format_euro(amount))
             if amount < self.minimum:
                 expected = f"amounts of at least the minimum, {format_euro(self.minimum)}"
                 raise refusal(expected, found=format_euro(amount))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,17 @@ from typing import Any
 import httpx
 import pytest
 
+from charging.app import _upgrade_ledger
 from charging.cli import main
 from charging.cli.sandbox import sandbox_at
+from charging.clock import SystemClock
+from charging.errors import ChargingError
 from charging.lab.ports import free_port
+from charging.ledger.sqlite.file import schema_versions
+from charging.settings import load_config
 from tests.fakes.ami import DEADLINE_S
 from tests.integration.test_docs_requests import BLOCK, Curl
+from tests.integration.test_sqlite_upgrade import DUMPS, schema_of
 from tests.pages import DOCS, text_of
 
 pytestmark = pytest.mark.timeout(420)
@@ -170,6 +177,31 @@ def test_a_sandbox_and_real_money_never_meet(
     sandbox.config.write_text(own.replace("sqlite:///var/charging.db", "redis://127.0.0.1:6379/0"))
     assert main(["--config", config, "run", "--sandbox"]) == 1
     assert "ledger.url" in said(capsys)
+
+
+@pytest.mark.parametrize("is_marked", [False, True])
+async def test_an_older_ledger_is_upgraded_if_it_is_a_sandboxs_and_else_refused_as_it_is(
+    sandbox: Sandbox, is_marked: bool
+) -> None:
+    file = sandbox.folder / "var" / "old.db"
+    dump = max(DUMPS, key=lambda one: int(one.stem.removeprefix("schema-")))
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(dump.read_text(encoding="utf-8"))
+        if is_marked:
+            connection.execute(
+                "INSERT INTO documents (collection, id, body, version) VALUES ('sandbox', 'sandbox', '{}', 1)"
+            )
+        connection.commit()
+    before = schema_of(file)
+    sandbox.config.write_text(sandbox.config.read_text().replace("var/charging.db", "var/old.db"))
+    settings = load_config(sandbox.config).settings
+    if is_marked:
+        await _upgrade_ledger(settings, SystemClock())
+        assert schema_of(file) == max(schema_versions())
+        return
+    with pytest.raises(ChargingError, match="was not made by a sandbox"):
+        await _upgrade_ledger(settings, SystemClock())
+    assert (schema_of(file), [one.name for one in file.parent.glob("old.db*")]) == (before, ["old.db"])
 
 
 def test_nothing_is_laid_down_where_something_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,6 +111,21 @@ def test_a_payment_provider_needs_its_secrets(text: str, is_good: bool) -> None:
     assert (config.payment_hook_secret is not None) == ("hook_secret" in text)
 
 
+@pytest.mark.parametrize("key", ["test_abc", "sk_test_abc", "live_abc", "sk_live_abc", "xtest_abc"])
+def test_a_sandbox_takes_no_key_by_which_money_moves(tmp_path: Path, key: str) -> None:
+    (tmp_path / "key").write_text(key)
+    (tmp_path / "key").chmod(0o600)
+    page = PAGE % ("mollie", f", payment_key_file: {tmp_path / 'key'}")
+    real = config_of(MINIMAL + page)
+    assert real.payment_key is not None
+    if key.startswith(("test_", "sk_test_")):
+        assert config_of(MINIMAL + page + "sandbox: yes\n").payment_key == real.payment_key
+        return
+    problems = problems_of(MINIMAL + page + "sandbox: yes\n")
+    assert problems.keys() == {"customer_page.payment_key_file"}
+    assert key not in str(problems)
+
+
 @pytest.mark.parametrize(
     ("section", "is_good"),
     [

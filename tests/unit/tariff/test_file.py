@@ -134,6 +134,18 @@ TRAPS = [
         "at least the minimum, 10.00",
         "",
     ),
+    *(
+        (
+            "vat: {percent: 21, included: yes}",
+            f"vat: {{percent: 21}}\ntop_up: {{{sold}}}",
+            5,
+            "top_up",
+            found,
+            "cent",
+            "",
+        )
+        for sold, found in (("minimum: 10, amounts: [20.00, 12.345]", "12.345"), ("minimum: 10.005", "10.005"))
+    ),
     (
         "paid_subscription: yes\n    voicemail: {paid: no}\n  pro",
         "paid_subscription: y\n    voicemail: {paid: no}\n  pro",
