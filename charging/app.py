@@ -537,6 +537,8 @@ async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | No
     try:
         await ground.check(engine.store, is_sandbox=settings.sandbox)
         engine.metrics.ledger_up.set(1)
+        if not await engine.store.sessions(settings.switch.id):  # nobody talks: read it before any call is decided
+            await asyncio.to_thread(_interfaces)
         listening = {name: asyncio.Event() for name in ("control", "http", *FRONTS) if getattr(settings, name)}
         for name, duty in _duties(engine, listening, hung_up or asyncio.Event()).items():
             duties.begin(duty, name)

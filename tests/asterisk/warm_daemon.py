@@ -23,7 +23,7 @@ COLD = (sys.executable, "-m", "charging")
 PR_SET_PDEATHSIG = 1
 
 _WARM = multiprocessing.get_context("forkserver")
-_WARM.set_forkserver_preload(["charging.app", "charging.cli.daemon"])
+_WARM.set_forkserver_preload(["charging.app", "charging.app_api", "charging.cli.daemon", "charging.web.server"])
 
 
 class WarmDaemon(DaemonProcess):
