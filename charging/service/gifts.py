@@ -3,13 +3,15 @@ of minutes."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from weakref import WeakValueDictionary
 
 from charging.clock import Clock
 from charging.ledger.accounts import Status
-from charging.ledger.model import AMOUNT_MAX, Balance, Kind, Leg, Outcome, Transfer
+from charging.ledger.model import AMOUNT_MAX, Applied, Balance, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.ledger.promotions import PROMO, PROMOS_MAX, promo, usable
 from charging.pricing.money import format_euro
@@ -77,6 +79,8 @@ class Gifts:
         self._clock = clock
         self._funds_changed = funds_changed
         self._changes = Changes(store, clock)
+        self._giving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By account: how many it has is counted, and one more given, for one request after the other."""
 
     async def give_credit(self, account: str, amount: int, last_day: date, reason: str, key: str) -> Given | Refused:
         """Give promotional credit that can be spent through ``last_day`` in the operator's zone, once for each key, or
@@ -86,22 +90,15 @@ class Gifts:
         wrong = text.idempotency_key(key) or text.reason(reason) or _amount_refusal(amount)
         if wrong is not None:
             return wrong
-        now_us, name = self._clock.now().wall_us, promo(last_day.isoformat())
-        legs = (Leg(name, amount),)
-        transfer = Transfer(f"correct/{key}", account, Kind.CORRECT, now_us, legs, reason=reason.strip(), actor=actor())
-        refused = await self._refusal(transfer, last_day)
-        if refused is not None:
-            return refused
-        applied = await apply_once(self._store, self._changes, transfer)
+        name, id = promo(last_day.isoformat()), f"correct/{key}"
+        applied = await self._give(account, Leg(name, amount), last_day, reason, key)
+        if isinstance(applied, Refused):
+            return applied
         left = applied.balances.get(name, Balance())
-        match applied.outcome:
-            case Outcome.CREATED | Outcome.EXISTS as outcome:
-                self._funds_changed(account)
-                return Given(transfer.id, outcome is Outcome.CREATED, last_day, amount, left)
-            case Outcome.INSUFFICIENT:
-                most = f"at most the available {format_euro(left.available)} taken back"
-                return Refused(Code.INSUFFICIENT, f"found {format_euro(amount)}, expected {most}")
-        return refused_of(applied, transfer, key)
+        if applied.outcome is Outcome.INSUFFICIENT:
+            most = f"at most the available {format_euro(left.available)} taken back"
+            return Refused(Code.INSUFFICIENT, f"found {format_euro(amount)}, expected {most}")
+        return Given(id, applied.outcome is Outcome.CREATED, last_day, amount, left)
 
     async def give_pack(self, account: str, wish: PackWish, reason: str, key: str) -> PackGiven | Refused:
         """Give the seconds of one of the tariff's packs, once for each key, or take some back, never below zero.
@@ -110,7 +107,7 @@ class Gifts:
         wrong = text.idempotency_key(key) or text.reason(reason)
         if wrong is not None:
             return wrong
-        id, now_us = f"correct/{key}", self._clock.now().wall_us
+        id = f"correct/{key}"
         usual = await self._usual(account, wish.pack, id)
         if isinstance(usual, Refused):
             return usual
@@ -119,21 +116,29 @@ class Gifts:
             return wrong
         last_day = wish.last_day or usual[1]
         name = pack_of(wish.pack, last_day.isoformat())
-        legs = (Leg(name, seconds),)
-        transfer = Transfer(id, account, Kind.CORRECT, now_us, legs, reason=reason.strip(), actor=actor())
-        refused = await self._refusal(transfer, last_day)
-        if refused is not None:
-            return refused
-        applied = await apply_once(self._store, self._changes, transfer)
+        applied = await self._give(account, Leg(name, seconds), last_day, reason, key)
+        if isinstance(applied, Refused):
+            return applied
         left = applied.balances.get(name, Balance())
-        match applied.outcome:
-            case Outcome.CREATED | Outcome.EXISTS as outcome:
-                self._funds_changed(account)
-                return PackGiven(transfer.id, outcome is Outcome.CREATED, wish.pack, last_day, seconds, left)
-            case Outcome.INSUFFICIENT:
-                found = f"found {-seconds // 60} minutes to take back, expected at most the {left.available // 60} left"
-                return Refused(Code.INSUFFICIENT, found, "minutes that running calls have reserved are not left")
-        return refused_of(applied, transfer, key)
+        if applied.outcome is Outcome.INSUFFICIENT:
+            found = f"found {-seconds // 60} minutes to take back, expected at most the {left.available // 60} left"
+            return Refused(Code.INSUFFICIENT, found, "minutes that running calls have reserved are not left")
+        return PackGiven(id, applied.outcome is Outcome.CREATED, wish.pack, last_day, seconds, left)
+
+    async def _give(self, account: str, leg: Leg, last_day: date, reason: str, key: str) -> Applied | Refused:
+        """Give it, or take it back; what is answered was applied, or is more than is left."""
+        id, now_us = f"correct/{key}", self._clock.now().wall_us
+        transfer = Transfer(id, account, Kind.CORRECT, now_us, (leg,), reason=reason.strip(), actor=actor())
+        async with self._giving.setdefault(account, asyncio.Lock()):
+            refused = await self._refusal(transfer, last_day)
+            if refused is not None:
+                return refused
+            applied = await apply_once(self._store, self._changes, transfer)
+        if applied.outcome.applied:
+            self._funds_changed(account)
+        elif applied.outcome is not Outcome.INSUFFICIENT:
+            return refused_of(applied, transfer, key)
+        return applied
 
     async def _usual(self, account: str, pack: str, id: str) -> tuple[int, date] | Refused:
         """A pack's seconds and last day, if nobody says them: as the tariff has it; where that has it no more, as the

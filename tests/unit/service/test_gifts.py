@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 
@@ -130,6 +131,27 @@ async def test_an_account_has_some_ends_at_once_and_more_of_each(shop: Shop) -> 
         await give(shop, EURO, date(2026, 12, day), f"k{day}")
     refused(await shop.service.gifts.give_credit("anna", EURO, LAST, "x", "more"), Code.NOT_ALLOWED)
     assert (await give(shop, EURO, date(2026, 12, 1), "again")).left == Balance(2 * EURO)
+
+
+async def test_requests_at_the_same_time_give_no_more_ends_than_one_after_the_other(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.anna()
+    object.__setattr__(shop.tariff, "packs", {"addon": Pack("addon", "Add-on", 600, 30)})
+    gifts, read, asked = shop.service.gifts, shop.store.balances, range(1, 11)
+
+    async def balances(account: str) -> Mapping[str, Balance]:
+        found = await read(account)
+        await asyncio.sleep(0)  # as a real store, which lets others read meanwhile
+        return found
+
+    monkeypatch.setattr(shop.store, "balances", balances)
+    days = [date(2026, 12, day) for day in asked]
+    credit = [gifts.give_credit("anna", EURO, day, "x", f"credit-{day}") for day in days]
+    packs = [gifts.give_pack("anna", PackWish("addon", day), "x", f"pack-{day}") for day in days]
+    answers = await asyncio.gather(*credit, *packs)
+    assert sum(isinstance(one, Given) for one in answers) == PROMOS_MAX
+    assert sum(isinstance(one, PackGiven) for one in answers) == PACKS_MAX
 
 
 async def test_who_did_it_is_noted(shop: Shop) -> None:
