@@ -148,17 +148,8 @@ async def test_what_was_paid_while_we_were_down_is_credited_after(market: Market
     assert await shop.service.payments.due() == [], "a start looks at all that is open, due or not"
     market.restart()
 
-    async def look() -> None:
-        async def credited() -> bool:
-            return await market.credit() == 25 * EURO
-
-        for _ in range(1_000):
-            if await credited():
-                return
-            await asyncio.sleep(0)
-        raise AssertionError("it was not looked at")
-
-    await looked(market, look)
+    await looked(market, lambda: eventually(lambda: shop.became == ["credited"], "it is looked at"))
+    assert await market.credit() == 25 * EURO
 
 
 async def test_what_the_provider_says_again_when_we_are_back_is_credited(market: Market) -> None:
@@ -430,7 +421,9 @@ async def test_a_start_looks_at_all_that_is_open(shop: Shop) -> None:
     await shop.anna()
     market, many = Market(shop, Mollie()), payments.PAGE + 5
     for number in range(many):
-        shop.service.payments = Payments(shop.store, lambda: shop.tariff, shop.clock, shop.service.money, print)
+        shop.service.payments = Payments(
+            shop.store, lambda: shop.tariff, shop.clock, shop.service.money, shop.became.append
+        )
         made = await shop.service.payments.begin("anna", 25 * EURO, "mollie")
         assert isinstance(made, Payment)
         await shop.service.payments.known_by(made.id, f"tr_{number}", "https://provider.test/checkout")
@@ -438,14 +431,8 @@ async def test_a_start_looks_at_all_that_is_open(shop: Shop) -> None:
     market.restart()
     assert await shop.service.payments.due() == [], "they are due later"
 
-    async def all_credited() -> None:
-        for _ in range(100_000):
-            if await market.credit() == many * 25 * EURO:
-                return
-            await asyncio.sleep(0)
-        raise AssertionError("some were not looked at")
-
-    await looked(market, all_credited)
+    await looked(market, lambda: eventually(lambda: shop.became == ["credited"] * many, "all are looked at"))
+    assert await market.credit() == many * 25 * EURO
     await market.http.aclose()
 
 
