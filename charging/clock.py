@@ -34,6 +34,11 @@ class Instant:
         return (later.mono_us - self.mono_us) / MICROSECONDS
 
 
+def parted_us(earlier: Instant, later: Instant) -> int:
+    """By how much the wall clock ran further than the monotonic one between two readings; negative: less far."""
+    return (later.wall_us - earlier.wall_us) - (later.mono_us - earlier.mono_us)
+
+
 class Clock(Protocol):
     """What the daemon knows of time."""
 

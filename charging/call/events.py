@@ -177,6 +177,8 @@ class ClockJumped:
     """The wall clock and the monotonic clock have parted by ``by_us``; the switch's deadlines have moved."""
 
     by_us: int
+    since_mono_us: int
+    """When they were last seen together."""
 
 
 SessionSwitchEvent = DialStarted | DialEnded | BridgeEntered | BridgeLeft | ChannelEnded | TransferSeen

@@ -61,7 +61,7 @@ from charging.call.switch_events import (
     TransferSeen,
 )
 from charging.call.transfers import Extension, extend, extend_transfer
-from charging.clock import MICROSECONDS, Instant
+from charging.clock import MICROSECONDS, Instant, parted_us
 from charging.frozen import replace
 from charging.ledger.model import CREDIT
 
@@ -338,8 +338,12 @@ def switch_silent(session: Session, event: SwitchSilent, context: Context) -> St
 
 def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step:
     """The switch counts by its wall clock, which has moved away from what it was told. So will its record of the call's
-    length be: that is stored, for whoever may have to read it."""
-    stepped = session.stepped(event.by_us, context.now.mono_us)
+    length be: that is stored, for whoever may have to read it. One that our reading of the answer has in it came
+    before the answer, though it was seen after it."""
+    assert session.answered is not None, "a running call was answered"
+    is_fresh = session.answered.mono_us >= event.since_mono_us
+    is_before = is_fresh and abs(parted_us(session.answered, context.now)) <= context.policy.clock_jump_ms * 1000
+    stepped = session if is_before else session.stepped(event.by_us, context.now.mono_us)
     moved = _deadline(stepped, context) if session.technology and session.anchored else Step(stepped)
     return Step(moved.session, (*moved.commands, Keep()))
 

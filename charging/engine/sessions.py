@@ -20,7 +20,7 @@ from charging.call.model import STEPS_MAX, Policy, Session, State
 from charging.call.storage import Record, overdue_s, revive
 from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, DialStarted, SwitchEvent
 from charging.call.told import SessionReasserted
-from charging.clock import MICROSECONDS, Clock, Instant
+from charging.clock import MICROSECONDS, Clock, Instant, parted_us
 from charging.engine import told
 from charging.engine.alarms import Alarms
 from charging.engine.booked import DELETE_AT_ONCE_MAX, BookedRecords
@@ -552,13 +552,13 @@ class Registry:
 
     def _notice_step(self) -> None:
         now = self._clock.now()
-        by_us = _parted_us(self._watched, now)
-        self._watched = now
+        since, self._watched = self._watched, now
+        by_us = parted_us(since, now)
         if abs(by_us) > self.policy.clock_jump_ms * 1000:
             self._observe(told.ClockJumped(by_us // 1000))
             self._steps.append((now.mono_us, by_us))
             for runner in self._runners.values():
-                runner.offer(ClockJumped(by_us))
+                runner.offer(ClockJumped(by_us, since.mono_us))
 
     def _with_missed_steps(self, session: Session) -> Session:
         """With the steps that this daemon saw while nobody kept the session, of which its record knows nothing. A step
@@ -566,7 +566,8 @@ class Registry:
         tolerance_us = self.policy.clock_jump_ms * 1000
         for seen_us, by_us in self._steps:
             known = any(abs(by_us - one_us) <= tolerance_us for _, one_us in session.steps)
-            if seen_us > session.opened.mono_us and not known:
+            # One that was opened before the step looks older by it: this one, seen late, came before that.
+            if seen_us - max(0, by_us) >= session.opened.mono_us and not known:
                 answered = session.answered and _later(session.answered, by_us)
                 session = replace(session, opened=_later(session.opened, by_us), answered=answered)
                 session = session.stepped(by_us, seen_us)
@@ -578,11 +579,6 @@ class Registry:
 
 def _talks(legs: Legs) -> bool:
     return any(leg.bridged for leg in (legs.caller, legs.callee, *legs.others) if leg is not None)
-
-
-def _parted_us(earlier: Instant, later: Instant) -> int:
-    """By how much the wall clock ran further than the monotonic one."""
-    return (later.wall_us - earlier.wall_us) - (later.mono_us - earlier.mono_us)
 
 
 def _later(read: Instant, by_us: int) -> Instant:

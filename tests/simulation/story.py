@@ -278,9 +278,9 @@ def run(story: Story, store: Callable[[FakeClock], Store] = MemoryStore) -> Outc
         return asyncio.run(_told(story, store))
 
 
-async def _at_once(work: Callable[..., object], *arguments: object) -> object:
+async def _at_once(work: Callable[..., object], *arguments: object, **options: object) -> object:
     """In the place of a thread, for which the simulated clock would not wait."""
-    return work(*arguments)
+    return work(*arguments, **options)
 
 
 def run_on_file(story: Story) -> Outcome:

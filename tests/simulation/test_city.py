@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -17,7 +18,7 @@ from charging.fax import sending
 from charging.fax.views import FaxView
 from tests.simulation import faxes
 from tests.simulation.machine import SwitchLine
-from tests.simulation.story import Step, Story, drawn, read, run, shortened
+from tests.simulation.story import Outcome, Step, Story, drawn, read, run, run_on_file, shortened
 
 SEEDS = tuple(seed for seed in range(1, 40) if not drawn(seed).setting.is_slow)[:8]
 
@@ -47,8 +48,9 @@ def _calm() -> Story:
     return replace(story, setting=setting, steps=(needless, call, needless, Step("pass", (90.0,)), needless))
 
 
-def test_a_calm_story_breaks_no_rule() -> None:
-    outcome = run(_calm())
+@pytest.mark.parametrize("told", [run, run_on_file], ids=["memory", "sqlite"])
+def test_a_calm_story_breaks_no_rule(told: Callable[[Story], Outcome]) -> None:
+    outcome = told(_calm())
     assert outcome.violation == ""
     assert outcome.counts["call answered"] == 1
     assert outcome.talked_ms > 90_000

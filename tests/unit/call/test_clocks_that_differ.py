@@ -554,3 +554,32 @@ async def test_a_daemon_that_takes_a_call_over_knows_of_the_step_that_it_saw_whi
         talked_s = 124 if answered_before else 63
         assert talked_s - abs(step_s) <= billed_s <= talked_s
         assert await rig.reserved() == {}
+
+
+@pytest.mark.parametrize(
+    ("heir", "step_s"),
+    [*(("started afterwards", step_s) for step_s in (-30, -5, 5, 40)), ("watched too", 5), ("watched too", 40)],
+)
+async def test_a_step_that_is_seen_after_an_answer_that_it_came_before_is_none_of_the_call(
+    heir: str, step_s: int
+) -> None:
+    """R23: else whoever takes the call over moves its answer by the step, and the caller talks for so much more than
+    was paid. Found by the simulation: the clock was stepped as the call came, and its daemon died."""
+    async with make_rig(SHARED) as rig:
+        await rig.subscriber(credit=180 * SECOND)
+        await rig.clock.advance(5)
+        rig.clock.step_wall(step_s)
+        call = await rig.talking()
+        await rig.clock.advance(13)
+        if heir == "started afterwards":
+            await rig.kill_daemon()
+            await rig.start_daemon()
+        else:
+            rig.registry.leads = lambda: False
+            await rig.registry.stand_by()
+            rig.registry.leads = lambda: True
+            await rig.registry.lead(1)
+        await rig.clock.advance(200)
+        assert not rig.heard("answer_moved")
+        booked = await cdr(rig)
+        assert (call.true_ms, booked["billed_s"], booked["overrun_s"]) == (180_003, 180, 0)

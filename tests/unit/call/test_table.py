@@ -279,7 +279,7 @@ def test_nothing_is_charged_before_the_switch_has_confirmed_the_call() -> None:
 
 def test_channel_that_events_name_is_given_no_order_before_the_switch_has_confirmed_it() -> None:
     jumped = running(confirmed=False, callee_uid="victim")
-    asked, commands = step(jumped, ClockJumped(5_000_000), NOW, POLICY)
+    asked, commands = step(jumped, ClockJumped(5_000_000, NOW.plus(-1).mono_us), NOW, POLICY)
     assert AskSwitch() in commands
     assert not any(isinstance(command, SetDeadline) for command in commands)
     _, commands = step(asked, SwitchSaid(NOW.mono_us, leg("caller"), leg("callee")), NOW, POLICY)
