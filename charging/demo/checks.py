@@ -84,14 +84,13 @@ def _prompt(found: Evidence) -> list[Check]:
 
 
 def _cut(found: Evidence) -> list[Check]:
-    used_ms, late_ms = found.cdr["used_ms"], found.watch.late_ms
-    phones_s = found.call.duration_s
+    used_ms, phones_s = found.cdr["used_ms"], found.call.duration_s
     return [
         Check(
             0 <= used_ms - scene.TOTAL_S * 1000 <= CUT_LATE_MAX_MS,
             f"the call was cut {used_ms - scene.TOTAL_S * 1000} ms after its last paid second",
         ),
-        Check(late_ms is not None, "and it was the end of the money that cut it"),
+        Check(found.cdr["cut"] == "money", "and it was the end of the money that cut it"),
         Check(
             abs(phones_s - used_ms / 1000) <= CLOCKS_APART_MAX_S,
             f"the phones saw {phones_s:.2f} s, Asterisk's own record says {used_ms / 1000:.2f} s, "

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.text import Text
 
-from charging.call.told import CallAnswered, CallCut, CallSettled, TickPosted, WarningDue
+from charging.call.told import CallAnswered, CallSettled, TickPosted, WarningDue
 from charging.clock import MICROSECONDS, SystemClock
 from charging.demo import scene
 from charging.demo.books import micro
@@ -37,7 +37,6 @@ class Watch:
     def __init__(self, screen: Screen, daemon: DaemonProcess, call: Call, sentence: str) -> None:
         self.credits_seen: list[int] = []
         """Posted credit, micro-euro, each time it had changed."""
-        self.late_ms: int | None = None
         self.free_s = scene.FREE_S
         self.credit = scene.TOP_UP_EURO * MICRO
         """As the events tell."""
@@ -54,7 +53,6 @@ class Watch:
             name_of(CallAnswered): self._answered,
             name_of(TickPosted): self._tick,
             name_of(WarningDue): self._warning,
-            name_of(CallCut): self._cut,
             name_of(CallSettled): self._settled,
         }
 
@@ -169,9 +167,6 @@ class Watch:
         self._warned_at = at if self._warned_at is None else self._warned_at
         self._row(at, f"{event['left_s']} s left: warned, in Anna's ear only", "bold magenta")
         self._screen.say(f"{'':9}“{self._sentence}”", "magenta")
-
-    def _cut(self, _at: float, event: dict[str, Any]) -> None:
-        self.late_ms = event["late_ms"]
 
     def _settled(self, _at: float, event: dict[str, Any]) -> None:
         charged = self._settle(event["settled"])

@@ -149,8 +149,9 @@ class Gifts:
         line = await recorded(self._store, account, id)
         if line is not None and (given := line.legs[0]).balance.startswith(PACK) and name_of(given.balance) == pack:
             return given.posted, date.fromisoformat(last_day_of(given.balance))
-        known = ", ".join(tariff.packs) or "(the tariff has none)"
-        return Refused(Code.INVALID, f"found the pack {pack[:80]!r}, expected one of {known}", at="#/pack")
+        known = ", ".join(tariff.packs) or "the tariff, which has none"
+        wrong = f"found the pack {pack[:80]!r}, expected one of {known}"
+        return Refused(Code.INVALID, wrong, "a section `packs` in the tariff says which there are", at="#/pack")
 
     async def _refusal(self, transfer: Transfer, last_day: date) -> Refused | None:
         """Why a gift is not given now, unless it was given before."""

@@ -73,7 +73,7 @@ class PageTokens:
         place, now_us = self._place, self._clock.now().wall_us
         if place is None:
             advice = "a section `customer_page` in charging.yaml serves it; restart the daemon then"
-            return Refused(Code.UNAVAILABLE, "no customer's page is served", advice)
+            return Refused(Code.NOT_ALLOWED, "no customer's page is served", advice)
         if account == REHEARSAL or await self._store.account(account) is None:
             return unknown_account(account)
         for one in await self._store.due_documents(COLLECTION, now_us, SWEPT):

@@ -1,8 +1,8 @@
 """What schemathesis is told beside the OpenAPI document: which refusals no schema can foretell.
 
 A request whose form is right may be refused with 422 only for what lies beyond its form: a rule of the service or the
-tariff (``not_allowed``), a number that no telephone has, a day that no month has, a plan that the tariff has not; a fax
-also for whatever stands against it (its ``obstacle``): bytes that are no document have the right form too.
+tariff (``not_allowed``), a number that no telephone has, a day that no month has, a plan or pack that no tariff has;
+a fax also for whatever stands against it (its ``obstacle``): bytes that are no document have the right form too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.fakes.documents import pdf
 ONE_PAGE = pdf(1)
 
 BEYOND_FORM = re.compile(
-    "expected a telephone number|found plan|expected a day such as|expected a day within"
+    "expected a telephone number|found plan|found the pack|expected a day such as|expected a day within"
     "|expected one of account and plan|expected an amount, since no account|expected an amount of nothing"
     "|found an amount of nothing|found '', expected a reason|expected the earlier one as since"
     "|found at beside since or until"

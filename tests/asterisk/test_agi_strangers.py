@@ -34,6 +34,7 @@ UNCLEAN = """\
 exten => s,1,Set(CHARGING_NUMBER_OK=1)
  same => n,Set(CHARGING_CALLER=)
  same => n,Set(CHARGING_PRESENTATION=allowed)
+ same => n,Set(CHARGING_CAME_BY=own)
  same => n,Return()
 
 """

@@ -51,8 +51,9 @@ def evidence(**other: Any) -> Evidence:
         "billed_s": 28,
         "used_ms": 28_004,
         "warnings": 2,
+        "cut": "money",
     }
-    watch = {"credits_seen": [10, 8, 6, 16, 14, 0], "late_ms": 4, "credit": 0, "free_s": 0}
+    watch = {"credits_seen": [10, 8, 6, 16, 14, 0], "credit": 0, "free_s": 0}
     balance = {"credit": {"posted": "0.00", "reserved": "0.00"}, "calls": []}
     return Evidence(
         cast(Any, SimpleNamespace(**{**watch, **other.get("watch", {})})),
@@ -94,7 +95,8 @@ def test_seconds_of_a_pack_are_free_seconds_too() -> None:
         ({"ears": Ears(ear(7.0, -14.0), ear(0.0, -46.0, voice_s=20.0), 3.5)}, "both went on hearing"),
         ({"cdr": {"used_ms": 27_999}, "duration_s": 28.0}, "was cut"),
         ({"cdr": {"used_ms": 28_001 + CUT_LATE_MAX_MS}, "duration_s": 29.0}, "was cut"),
-        ({"watch": {"late_ms": None}}, "end of the money"),
+        ({"cdr": {"cut": None}}, "end of the money"),
+        ({"cdr": {"cut": "daemon_away"}}, "end of the money"),
         ({"duration_s": 27.4}, "the phones saw"),
         ({"watch": {"credit": 1}}, "shown live"),
         ({"balance": {"credit": {"posted": "0.00", "reserved": "1.00"}}}, "left reserved"),

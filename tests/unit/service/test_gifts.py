@@ -354,7 +354,8 @@ async def test_r18_a_pack_that_was_given_is_answered_so_again_though_the_tariff_
     await packed.service.accounts.close("anna", "left")
     await packed.clock.advance(50 * 86_400)
     assert await pack(packed, wish) == replace(given, created=False)
-    refused(await packed.service.gifts.give_pack("anna", wish, "bought", "new"), Code.INVALID)
+    none = refused(await packed.service.gifts.give_pack("anna", wish, "bought", "new"), Code.INVALID)
+    assert ("which has none" in none.message, "`packs`" in none.advice) == (True, True)
     refused(await packed.service.gifts.give_pack("anna", replace(wish, pack="a b"), "bought", "p1"), Code.INVALID)
     refused(await packed.service.gifts.give_pack("anna", replace(wish, minutes=8), "bought", "p1"), Code.CLOSED)
 

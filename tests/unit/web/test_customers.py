@@ -223,7 +223,13 @@ async def test_links_that_are_over_are_removed(place: Place) -> None:
 
 async def test_there_are_no_links_to_accounts_that_there_are_not(place: Place) -> None:
     refused(await place.tokens.make("nobody", Use.PAGE), Code.NOT_FOUND)
-    refused(await PageTokens(place.shop.store, place.shop.clock, None).make("anna", Use.PAGE), Code.UNAVAILABLE)
+
+
+async def test_where_no_page_is_served_a_token_is_refused_and_no_later_either(place: Place) -> None:
+    """By a rule, not as what may be asked again (503)."""
+    nowhere = PageTokens(place.shop.store, place.shop.clock, None)
+    no = refused(await nowhere.make("anna", Use.PAGE), Code.NOT_ALLOWED)
+    assert "`customer_page`" in no.advice
 
 
 # --- what is seen and done -------------------------------------------------------------------------------------------
