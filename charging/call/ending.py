@@ -207,7 +207,10 @@ def settle(session: Session, context: Context) -> Step:
     duration = session.duration
     assert duration is not None, "settled after the duration is decided"
     document = cdr_document(session, duration)
-    after, transfer = close_transfer(session, duration.billed_s, document, duration.ended_us, context.now.wall_us)
+    closing = close_transfer(session, duration.billed_s, document, duration.ended_us, context.now.wall_us)
+    if closing is None:
+        return _plan_anew(session)
+    after, transfer = closing
     grants = grants_for(session, after.funding, {}, context.now.wall_us)
     pending = Pending(transfer, grants, after.funding, after.fixed_s, after.short, context.now.mono_us)
     return Step(replace(session, pending=pending), (Post(transfer, grants),))
@@ -240,12 +243,17 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
             return recover(session, stored, context, _settle_anew)
         case Insufficient() | Lost() if is_tick:
             return _go_on(set_aside(session), context)
-        case Insufficient() if session.replans < REPLANS_MAX:
-            return Step(replace(session, pending=None, replans=session.replans + 1), (ReadBalances(),))
         case Insufficient():
-            return lose(session, Outcome.INSUFFICIENT)
+            return _plan_anew(session)
         case Lost(outcome):
             return lose(session, outcome)
+
+
+def _plan_anew(session: Session) -> Step:
+    """With what there is now: `balances_read`."""
+    if session.replans == REPLANS_MAX:
+        return lose(session, Outcome.INSUFFICIENT)
+    return Step(replace(session, pending=None, replans=session.replans + 1), (ReadBalances(),))
 
 
 def _settle_anew(session: Session, context: Context) -> Step:

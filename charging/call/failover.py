@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 
 from charging.call import told
 from charging.call.booking import set_aside
-from charging.call.commands import Post, Tell
+from charging.call.commands import Post, ReadBalances, Tell
 from charging.call.model import Pending, Session, Short
 from charging.call.step import Context, Step
 from charging.call.transfers import Extension, final_charge, grants_for, reserve_transfer, within_means
 from charging.frozen import replace
-from charging.ledger.model import AMOUNT_MAX, Balance, Leg, OpenSession
+from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, LEGS_MAX, Balance, Leg, OpenSession, day_spend
 from charging.ledger.promotions import held_rooms, rooms
-from charging.pricing.funding import Funding
+from charging.pricing.funding import Funding, bundle_use
 
 
 def recover(
@@ -34,11 +34,12 @@ def recover(
 def _as_stored(session: Session, stored: OpenSession) -> Session:
     """With the money as it is stored: what the lost transfers settled and held is then due once more, from the same
     promotional credit."""
-    posted = _posted_in(stored.state)
+    posted, fixed_s = _settled_in(stored.state)
     promos = {name: amount - posted.get(name, 0) for name, amount in _promos_of(session).items()}
     return replace(
         set_aside(session),
         sequence=stored.sequence + 1,
+        fixed_s=fixed_s,
         posted=posted,
         held=dict(stored.holds),
         promos=promos,
@@ -51,15 +52,16 @@ def _promos_of(session: Session) -> dict[str, int]:
     return held_rooms(taken)
 
 
-def _posted_in(state: str) -> Mapping[str, int]:
-    """What a stored call has settled so far, by balance."""
-    posted: Mapping[str, int] = json.loads(state).get("posted", {})
-    return posted
+def _settled_in(state: str) -> tuple[Mapping[str, int], int]:
+    """What a stored call has settled so far, by balance, and the end of the seconds that this paid."""
+    stored = json.loads(state)
+    return stored.get("posted", {}), stored.get("fixed_s", 0)
 
 
 def reassert_within(session: Session, balances: Mapping[str, Balance], context: Context) -> Step:
-    """Open a lost session again if other calls have taken its money meanwhile: the call goes on, or is booked, as far
-    as what is left pays. What it has used beyond that is ours, like any other seconds beyond a deadline."""
+    """Open a lost session again if other calls have taken its money meanwhile, or if more gifts have paid it than one
+    transfer moves: the call goes on, or is booked, as far as what is left pays. What it has used beyond that is
+    ours, like any other seconds beyond a deadline."""
     wanted_s = session.covered_s if session.duration is None else session.duration.billed_s
     funding = within_means(session, balances, wanted_s)
     missing_s = wanted_s - (funding[-1].end_s if funding else 0)
@@ -82,6 +84,8 @@ def _reassert(
         ends = session.duration
         funding = session.funding if ends is None else final_charge(session, ends.billed_s)[1]
     promos = _promos_of(session) if promos is None else promos
+    if len((CREDIT, CALLS, day_spend(session.day), *bundle_use(funding), *promos)) > LEGS_MAX:
+        return Step(bare, (ReadBalances(),))  # more gifts in its life than one transfer moves: planned anew, with fewer
     _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short, promos), at_us)
     transfer = replace(transfer, legs=tuple(map(_beyond_limits, transfer.legs)))
     grants = grants_for(bare, funding, {}, at_us)  # what of them the ledger has kept, it skips

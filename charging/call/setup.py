@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from charging.call import told
-from charging.call.booking import Booked, Unknown, ask_later, reading_of
+from charging.call.booking import Booked, Insufficient, Unknown, ask_later, reading_of
 from charging.call.commands import AskSwitch, Become, Command, Keep, Post, Tell
 from charging.call.ending import begin_ending, begin_settling
 from charging.call.events import (
@@ -29,7 +31,7 @@ from charging.call.switch_events import (
 from charging.call.voicemail import turn_from
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
-from charging.ledger.promotions import rooms
+from charging.ledger.promotions import held_rooms, rooms
 
 
 def dial_started(session: Session, event: DialStarted, context: Context) -> Step:
@@ -81,10 +83,12 @@ def forward_failed(session: Session, event: ForwardFailed, context: Context) -> 
     failed = replace(session, dial_status=event.status)
     if not event.voicemail_price:
         return begin_settling(failed, BlackBoxRead(found=False), context)
-    promos = rooms(event.balances, session.day, session.held)
-    price = event.voicemail_price
-    _, transfer = turn_from(session, price, promos, event.status, context.now, context.policy)
-    turning = replace(failed, turning=transfer, turning_price=price, turning_promos=promos)
+    return _turn(failed, event.voicemail_price, rooms(event.balances, session.day, session.held), context)
+
+
+def _turn(session: Session, price: int, promos: Mapping[str, int], context: Context) -> Step:
+    _, transfer = turn_from(session, price, promos, session.dial_status, context.now, context.policy)
+    turning = replace(session, turning=transfer, turning_price=price, turning_promos=promos, retry_mono_us=None)
     return Step(turning, (Post(transfer),))
 
 
@@ -102,6 +106,9 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
             if session.caller_gone:
                 voicemail = replace(voicemail, check_mono_us=context.now.mono_us)
             return Step(failed, (Tell(told.VoicemailReserved(voicemail.price)), Become(voicemail)))
+        case Insufficient() if session.turning_promos != (own := held_rooms(session.held)):
+            # Another may have taken of a gift in that moment: what it holds itself nobody can, and bought credit pays.
+            return _turn(session, session.turning_price, own, context)
     return begin_settling(failed, BlackBoxRead(found=False), context)
 
 

@@ -18,6 +18,7 @@ from charging.ledger.bundles import due_grant, granted, left, ruled_by
 from charging.ledger.model import (
     AMOUNT_MAX,
     CALLS,
+    LEGS_MAX,
     Balance,
     Closed,
     Kept,
@@ -104,7 +105,7 @@ def within_means(session: Session, balances: Mapping[str, Balance], billed_s: in
 def _credit_pool(session: Session, balances: Mapping[str, Balance]) -> int:
     """What the whole call may cost: what is left, and what it has posted and holds itself."""
     own = sum(amount for part in (session.held, session.posted) for key, amount in part.items() if is_money(key))
-    return max(0, spendable(balances, session.day).available + own)
+    return max(0, spendable(balances, session.day, session.held).available + own)
 
 
 def _cap_pool(session: Session, balances: Mapping[str, Balance]) -> int:
@@ -135,17 +136,16 @@ def _bundle_pools(
 
 
 def pack_pools(session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int] = {}) -> dict[str, int]:
-    """Seconds of the packs that pay for this destination, beyond the fixed part's: the first PACKS_MAX in their order,
-    and those that the call has touched. None has 0."""
-    day = day_of(session.rate.zone, session.start_us)
-    own = {*session.held, *session.posted, *fixed}
-    known = {name for name in {*balances, *own} if name.startswith(PACK) and name_of(name) in session.rate.packs}
-    found = sorted((name for name in known if name in own or last_day_of(name) >= day), key=session.rate.paying_order)
+    """Seconds of the packs that pay for this destination beyond the fixed part, and have not ended before: those that
+    the call holds, and the first of the others in their order, PACKS_MAX in all. None has 0."""
+    day = day_of(session.rate.zone, session.start_us + session.fixed_s * MICROSECONDS)
+    held = {name for name in session.held if name.startswith(PACK)}
+    packs = {name for name in {*balances, *held} if name.startswith(PACK) and name_of(name) in session.rate.packs}
     pools: dict[str, int] = {}
-    for name in found:
+    for name in sorted((name for name in packs if last_day_of(name) >= day), key=session.rate.paying_order):
         mine = session.held.get(name, 0) + session.posted.get(name, 0) - fixed.get(name, 0)
         left_s = max(0, balances.get(name, Balance()).available + mine)
-        if left_s and (name in own or len(pools) < PACKS_MAX):
+        if left_s and (name in held or len(held | pools.keys()) < PACKS_MAX):
             pools[name] = left_s
     return pools
 
@@ -232,10 +232,15 @@ def final_charge(session: Session, billed_s: int) -> tuple[dict[str, int], Fundi
     return posted, used
 
 
-def close_transfer(session: Session, billed_s: int, cdr: str, ended_us: int, at_us: int) -> tuple[Session, Transfer]:
-    """The last transfer: the exact charge, and everything else given back."""
+def close_transfer(
+    session: Session, billed_s: int, cdr: str, ended_us: int, at_us: int
+) -> tuple[Session, Transfer] | None:
+    """The last transfer: the exact charge, and everything else given back. ``None`` where one transfer cannot move all
+    that: a fail-over has lost the ticks that settled many gifts."""
     posted, used = final_charge(session, billed_s)
     legs = _legs(session, posted, {})
+    if len(legs) > LEGS_MAX:
+        return None
     kind = Kind.SETTLE if any(leg.posted for leg in legs) or any(session.posted.values()) else Kind.RELEASE
     after = adopt(session, used, used[-1].end_s if used else 0, session.short, legs)
     return after, _transfer(session, kind, at_us, posted, {}, Closed(cdr, ended_us, session.epoch, session.follows))

@@ -21,7 +21,8 @@ from charging.ledger.model import CREDIT, Balance, Leg
 PROMO = "promo:"
 
 PROMOS_MAX = 4
-"""So many ends count at once, the soonest first: a transfer has room for no more of them (`LEGS_MAX`)."""
+"""So many ends count at once, the soonest first: with PACKS_MAX packs, two months, credit, the day's spending and its
+place among the calls, a call's tick moves at most 15 balances (`LEGS_MAX`). In its life a call may use more."""
 
 Balances = Mapping[str, Balance]
 
@@ -46,19 +47,19 @@ def money_in(legs: Iterable[Leg]) -> int:
     return sum(leg.posted for leg in legs if is_money(leg.balance))
 
 
-def usable(balances: Balances, day: str) -> list[str]:
-    """The promotional balances that can pay what is set up on ``day``, in the order in which they do."""
+def usable(balances: Balances, day: str, held: Mapping[str, int] = {}) -> list[str]:
+    """The promotional balances that can pay what is set up on ``day``, in the order in which they do: those that it
+    holds, and the soonest of the others, PROMOS_MAX in all."""
+    own = [name for name in held if name.startswith(PROMO)]
     found = [name for name in balances if name.startswith(PROMO) and name.removeprefix(PROMO) >= day]
-    return sorted(name for name in found if balances[name] != Balance())[:PROMOS_MAX]
+    others = sorted(name for name in found if balances[name] != Balance() and name not in own)
+    return sorted([*own, *others[: max(0, PROMOS_MAX - len(own))]])
 
 
 def rooms(balances: Balances, day: str, held: Mapping[str, int] = {}) -> dict[str, int]:
     """What something set up on ``day`` may yet take of each, in order: what is available, and what it holds."""
-    found = {name: max(0, balances[name].available) for name in usable(balances, day)}
-    for name, amount in held.items():
-        if name.startswith(PROMO):
-            found[name] = found.get(name, 0) + amount
-    return {name: found[name] for name in sorted(found)}
+    names = usable(balances, day, held)
+    return {name: max(0, balances.get(name, Balance()).available) + held.get(name, 0) for name in names}
 
 
 def held_rooms(held: Mapping[str, int]) -> dict[str, int]:
@@ -66,10 +67,10 @@ def held_rooms(held: Mapping[str, int]) -> dict[str, int]:
     return rooms({}, "", held)
 
 
-def spendable(balances: Balances, day: str) -> Balance:
-    """All credit of ``day``, bought and given."""
+def spendable(balances: Balances, day: str, held: Mapping[str, int] = {}) -> Balance:
+    """All credit of ``day``, bought and given, for something that holds so much of it."""
     credit = balances.get(CREDIT, Balance())
-    given = [balances[name] for name in usable(balances, day)]
+    given = [balances.get(name, Balance()) for name in usable(balances, day, held)]
     return Balance(
         credit.posted + sum(one.posted for one in given), credit.reserved + sum(one.reserved for one in given)
     )

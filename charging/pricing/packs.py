@@ -23,7 +23,8 @@ MINUTES_MAX = 100_000
 """So many are given in one act at most, and a pack has no more: more than a month has."""
 
 PACKS_MAX = 6
-"""So many of an account can pay a call, the first in their order: a transfer has room for no more (`LEGS_MAX`)."""
+"""So many of an account can pay a call at once, the first in their order: a tick has room for no more (`LEGS_MAX`). In
+its life a call may use more, one after another."""
 
 
 class PackRules(NamedTuple):

@@ -15,11 +15,15 @@ from charging.call.model import Policy
 from charging.clock import MICROSECONDS
 from charging.engine.closed import KEPT_S, ClosedRecords
 from charging.engine.sessions import AUDIT_S
-from charging.ledger.model import CREDIT, Balance, Kind, Leg, OpenSession, Transfer, bundle
+from charging.ledger.model import CREDIT, LEGS_MAX, Balance, Kind, Leg, OpenSession, Transfer, bundle
+from charging.ledger.promotions import promo
+from charging.pricing.packs import pack_of
+from charging.tariff.plans import Pack
 from tests.contract.scenario import assert_sound
 from tests.fakes.clock import START_WALL_US
 from tests.fakes.faulty_store import FaultyStore
-from tests.fakes.rig import EURO, Rig, make_rig
+from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
+from tests.unit.call.test_promotional import give
 
 SECOND = 1_000
 NEW_MONTH = datetime(2026, 12, 1, tzinfo=ZoneInfo("Europe/Amsterdam")).timestamp()
@@ -310,6 +314,71 @@ async def test_what_is_doubted_while_the_stored_sessions_are_read_is_looked_for_
         store.sessions = counted  # type: ignore[method-assign]
         await rig.clock.advance(90)
         assert read == ["once more"]
+
+
+@pytest.mark.parametrize("goes_on_s", [0, 40], ids=["ends_at_once", "goes_on"])
+async def test_r23_a_call_whose_lost_ticks_money_went_to_others_is_closed_and_pays_what_is_left(
+    store: LossyStore, goes_on_s: int
+) -> None:
+    """The ledger lost its last ticks, not its opening: what they settled is not paid."""
+    async with make_rig(Policy(tick_s=20, horizon_s=20, warn_before_s=5, short_poll_s=1), store=store) as rig:
+        await rig.subscriber(credit=100 * SECOND)
+        call = await rig.talking()
+        await rig.clock.advance(30)
+        store.remember()
+        await rig.clock.advance(50)
+        store.fail_over()
+        await others_take(rig, 5 * SECOND)
+        await rig.clock.advance(goes_on_s)
+        if not call.ended.is_set():
+            await rig.hang_up(call)
+        await rig.clock.advance(120)
+        assert not rig.heard("session_lost")
+        assert await store.sessions() == []
+        assert await rig.reserved() == {}
+        assert (await rig.balance()).posted == 0
+        (row,) = await store.cdrs()
+        assert json.loads(row.document)["billed_s"] == 60 + 5, "what was held before the loss, and what was left"
+        await assert_sound(store)
+
+
+DAYS = [f"2026-12-{day:02d}" for day in range(1, LEGS_MAX + 3)]
+MANY = {"promos": {promo(day): 10 * SECOND for day in DAYS}, "packs": {pack_of("p", day): 10 for day in DAYS}}
+
+
+@pytest.mark.parametrize("gifts", MANY.values(), ids=MANY)
+@pytest.mark.parametrize("lost", ["opening", "ticks"])
+@pytest.mark.parametrize("noticed", ["at_a_tick", "at_the_end"])
+async def test_a_call_that_used_more_gifts_than_a_transfer_has_legs_survives_a_fail_over(
+    store: LossyStore, gifts: dict[str, int], lost: str, noticed: str
+) -> None:
+    tariff = replace(make_tariff(), packs={"p": Pack("p", "", 600, 30)})
+    async with make_rig(
+        Policy(tick_s=5, horizon_s=5, warn_before_s=5, short_poll_s=1), tariff=tariff, store=store
+    ) as rig:
+        await rig.subscriber(credit=EURO)
+        await give(rig, gifts)
+        if lost == "opening":
+            store.remember()
+        call = await rig.talking()
+        if lost == "ticks":
+            store.remember()
+        used_s = 10 * len(gifts)
+        await rig.clock.advance(used_s + 0.1)
+        store.fail_over()
+        if noticed == "at_a_tick":
+            await rig.clock.advance(30)
+            used_s += 30
+        await rig.hang_up(call)
+        await rig.clock.advance(30)
+        assert rig.heard("session_reasserted")
+        assert not rig.heard("session_lost")
+        assert await store.sessions() == []
+        assert await rig.reserved() == {}
+        (row,) = await store.cdrs()
+        assert json.loads(row.document)["billed_s"] == used_s
+        assert (await rig.balance(next(iter(gifts)))).posted == 0, "the first of them pays still"
+        await assert_sound(store)
 
 
 async def test_closed_records_are_kept_for_a_while(rig: Rig) -> None:

@@ -180,6 +180,24 @@ async def test_a_forecast_names_the_packs_that_pay_and_no_other() -> None:
         assert told == [f"seconds of addon through {day}: {5 * place}" for place, day in ends]
 
 
+async def test_r10_a_pack_that_has_ended_keeps_no_place_of_one_that_could_pay() -> None:
+    many = {f"p{index}": Pack(f"p{index}", "", 600, 30) for index in range(PACKS_MAX + 1)}
+    *ended, last = many
+    async with make_rig(tariff=with_packs(make_tariff(), **many)) as rig:
+        await rig.subscriber(credit=EURO)
+        await give(rig, {pack_of(name, TODAY): 600 for name in ended})
+        await rig.clock.advance(MIDNIGHT_S - 60)
+        call = await rig.talking()
+        await rig.clock.advance(70)
+        await give(rig, {pack_of(last, LATER): 600})
+        await rig.clock.advance(230.1)
+        await rig.hang_up(call)
+        await rig.clock.advance(10)
+        assert (await rig.balance()).posted > EURO - 61 * SECOND, "credit pays until the gift is known at most"
+        assert 600 - (await rig.balance(pack_of(last, LATER))).posted >= 180
+        assert await findings(rig) == []
+
+
 async def test_what_packs_paid_is_in_the_cdr_and_is_rated_again() -> None:
     async with make_rig(tariff=TARIFF) as rig:
         await rig.subscriber(credit=EURO)

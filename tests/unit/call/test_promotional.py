@@ -14,7 +14,7 @@ from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
 from charging.engine.left_messages import LeftMessages
 from charging.ledger.books.verify import verify
-from charging.ledger.model import CREDIT, Kind, Leg, Transfer
+from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Transfer
 from charging.ledger.promotions import PROMOS_MAX, promo
 from charging.pricing.money import format_euro
 from charging.service.ledger_contents import LedgerContents
@@ -209,6 +209,28 @@ async def test_a_failed_forward_that_free_minutes_paid_sells_a_message_for_a_gif
         await rig.clock.advance(1)
         assert await spent(rig, {TODAY: 150_000}) == {TODAY: 100_000}
         assert await findings(rig) == []
+
+
+async def test_a_failed_forward_whose_gift_another_takes_in_that_moment_sells_a_message_for_bought_credit() -> None:
+    async with make_rig(tariff=plan(make_tariff(), "free", free_seconds=600)) as rig:
+        await rig.subscriber(plan="free", credit=EURO)
+        await give(rig, {TODAY: 100_000})
+        call = await rig.ringing()
+        read = rig.store.balances
+
+        async def overtaken(account: str) -> Mapping[str, Balance]:
+            found = dict(await read(account))
+            change = Closed("{}", 1, opens=True)
+            other = Transfer("other/1", "anna", Kind.CHARGE, 1, (Leg(TODAY, -50_000),), session="other", change=change)
+            await rig.store.apply(other)
+            return found
+
+        rig.store.balances = overtaken  # type: ignore[method-assign]
+        rig.switch.fail(call.session, "BUSY")
+        assert (await rig.desk.unanswered(call.session, "BUSY")).decision == "voicemail"
+        rig.store.balances = read  # type: ignore[method-assign]
+        assert (await rig.reserved())[CREDIT] == 100_000
+        assert (await rig.balance(TODAY)).reserved == 0
 
 
 async def test_a_message_that_the_fallback_took_is_charged_to_a_gift_too() -> None:
