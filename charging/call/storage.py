@@ -23,6 +23,14 @@ def revive(text: str, now: Instant, epoch: int) -> Record:
         raise ValueError(f"not a session's record ({type(error).__name__}: {error}): {text[:100]}") from error
 
 
+def day_of_set_up(text: str) -> str:
+    """``YYYY-MM-DD`` as a stored record tells it; empty where it tells none."""
+    try:
+        return str(json.loads(text).get("day", ""))
+    except (ValueError, AttributeError):  # what someone has edited is no reason to fail here
+        return ""
+
+
 def overdue_s(record: Record, now: Instant) -> int:
     """For how many seconds a session is open beyond the moment at which it should have been over; 0: it is not."""
     return max(0, now.wall_us - record.due_us) // MICROSECONDS

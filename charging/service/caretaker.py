@@ -24,15 +24,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
+from functools import partial
 from typing import NoReturn
 
 import structlog
 
+from charging.call.storage import day_of_set_up
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.credit_events import CreditHistory
-from charging.ledger.model import CREDIT, LEGS_MAX, Balance, Outcome, Transfer, bundle
+from charging.ledger.model import CREDIT, LEGS_MAX, Balance, OpenSession, Outcome, Transfer, bundle
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.ledger.promotions import PROMO
 from charging.pricing.packs import PACK
@@ -207,6 +209,10 @@ class Caretaker:
         found = (name for name, one in balances.items() if name.startswith(kind) and one.posted > 0)
         return sorted(name for name in found if name.removeprefix(kind)[: len(today)] < today)
 
+    def _is_of(self, last: str, session: OpenSession) -> bool:
+        """Whether it was set up by that day. One that a fail-over lost is opened again later than that."""
+        return (day_of_set_up(session.state) or self._tariff().day_of(session.opened_us).isoformat()) <= last
+
     async def _expire_promo(self, account: str, name: str, balances: Balances) -> bool:
         """What is left of promotional credit lapses once all that was set up by its last day is over: until then that
         may go on taking it."""
@@ -216,8 +222,7 @@ class Caretaker:
             if left.posted <= 0:
                 return True
             last = name.removeprefix(PROMO)
-            opened = [self._tariff().day_of(one.opened_us) for one in await self._store.sessions(account=account)]
-            if left.reserved or any(day.isoformat() <= last for day in opened):
+            if left.reserved or any(map(partial(self._is_of, last), await self._store.sessions(account=account))):
                 return False
             outcome = await self._apply(expire(account, name, name, left.available, self._now_us, number, "ended"))
             if outcome is Outcome.CREATED:

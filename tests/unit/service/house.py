@@ -71,9 +71,9 @@ class House:
     async def top_up(self, euro: int = 10) -> None:
         assert await self.move(Kind.TOP_UP, Leg(CREDIT, euro * EURO)) is Outcome.CREATED
 
-    async def call(self, session: str, *legs: Leg) -> None:
+    async def call(self, session: str, *legs: Leg, state: str = "{}") -> None:
         """A call opens and reserves."""
-        opened = Opened("test", "{}")
+        opened = Opened("test", state)
         assert await self.move(Kind.RESERVE, *legs, session=session, change=opened) is Outcome.CREATED
 
     async def hang_up(self, session: str, kind: Kind, *legs: Leg) -> None:

@@ -203,6 +203,16 @@ async def test_a_call_that_began_after_the_end_postpones_nothing(house: House) -
     assert await left_after(house, "2026-12-01T00:01:00", "2026-11-30") == 0
 
 
+@pytest.mark.parametrize(("day", "left"), [("2026-11-30", 5 * EURO), ("2026-12-01", 0)])
+async def test_a_call_that_a_fail_over_opened_again_after_the_end_counts_by_the_day_of_its_set_up(
+    house: House, day: str, left: int
+) -> None:
+    await promotional(house, 5, "2026-11-30")
+    await house.until("2026-12-01T00:00:00")
+    await house.call("s1", Leg("calls", 0, 1, -5), state=f'{{"day": "{day}"}}')
+    assert await left_after(house, "2026-12-01T00:01:00", "2026-11-30") == left
+
+
 async def test_two_daemons_let_it_lapse_once(house: House) -> None:
     await promotional(house, 5, "2026-11-30")
     await house.until("2026-12-01T12:00:00")
