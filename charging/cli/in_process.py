@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import httpx
 
 from charging import __version__
 from charging.app_surroundings import tariff_that_counts
-from charging.cli.client import Client, client
+from charging.cli.client import Client, client, whoever_types
 from charging.cli.state_folder import make_state_folder
 from charging.clock import SystemClock
 from charging.ledger.accounts import Language
@@ -20,6 +21,8 @@ from charging.ledger.memory import MemoryStore
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.logs import silence_logs
+from charging.service.actor import acting
+from charging.service.changes import Act, Changes
 from charging.service.live import NoCalls
 from charging.service.operators import Operators
 from charging.service.service import Service
@@ -64,6 +67,22 @@ def store_of(settings: Settings, *, reads_only: bool = False, upgrades: bool = F
     return open_store(
         url, password=passwords[0], sentinel_password=passwords[1], reads_only=reads_only, upgrades=upgrades
     )
+
+
+def note_accepted(settings: Settings, digest: str, reason: str) -> None:
+    """Note that whoever types has let a doubtful tariff count, without a daemon. Raises ConfigError, LedgerError."""
+    store = store_of(settings)
+
+    async def note() -> None:
+        await store.open()
+        try:
+            with acting(whoever_types()):
+                after = {"digest": digest, "reason": reason}
+                await Changes(store, SystemClock()).noted(Act.TARIFF_ACCEPTED, after=after)
+        finally:
+            await store.close()
+
+    asyncio.run(note())
 
 
 def on_tariff(file: Path | Settings) -> AbstractContextManager[Client]:

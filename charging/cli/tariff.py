@@ -6,6 +6,7 @@ import sys
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,7 +15,11 @@ from charging.cli.client import Client, connected, daemon_answers, whoever_types
 from charging.cli.failure import Refusal, say
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import show_json, show_one
+from charging.errors import ChargingError
 from charging.logs import silence_logs
+
+if TYPE_CHECKING:
+    from charging.settings import Settings
 
 tariff = typer.Typer(help="Prices and plans.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -92,9 +97,21 @@ def accept(
     else:
         silence_logs()
         problems = accept_here(settings.tariff, accepted_of(settings), digest, reason, whoever_types())
+        if not problems:
+            _note_accepted(settings, digest, reason)
     if problems:
         raise Refusal(*problems)
     show_one({"accepted": digest, "tariff": str(settings.tariff)}, as_json=as_json)
+
+
+def _note_accepted(settings: Settings, digest: str, reason: str) -> None:
+    """For `charging changes`. A ledger that fails takes nothing back of what is done."""
+    from charging.cli.in_process import note_accepted  # the whole service
+
+    try:
+        note_accepted(settings, digest, reason)
+    except ChargingError as error:
+        say(f"warning: it counts, and `charging changes` does not say so: {error}")
 
 
 @tariff.command("quote")

@@ -4,8 +4,8 @@
 its change as *asked*, and becomes *done* after it. The record that is changed names its last note in the same write
 (`Account.change`, `Number.change`), and a transfer stands in the journal with its time; so what became of a note that
 was left behind can be told. Whoever changes a record next makes the note before his done first. What a hang-up has
-done cannot be looked up, and nobody waits for a ledger with it: its note follows it, and where that fails the log has
-it.
+done cannot be looked up, and nobody waits for a ledger with it, nor with a tariff that is accepted: their notes follow
+them, and where that fails the log has it.
 
 A note that cannot be read stops nobody: the log tells it, and the others are read. Members that only a newer version
 knows are kept as they are.
@@ -74,6 +74,7 @@ class Act(StrEnum):
     HUNG_UP = "call.hung_up"
     TOKEN_ADDED = "token.added"  # noqa: S105  a word
     TOKEN_REVOKED = "token.revoked"  # noqa: S105  a word
+    TARIFF_ACCEPTED = "tariff.accepted"
 
 
 @dataclass(frozen=True, slots=True)

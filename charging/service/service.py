@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
+import structlog
+
 from charging.call.model import Policy
 from charging.clock import Clock
+from charging.errors import LedgerError
 from charging.fax.desk import FaxDesk
 from charging.fax.sending import Faxes
 from charging.ledger.accounts import Language
@@ -19,8 +22,9 @@ from charging.ledger.port import Store
 from charging.service import changes
 from charging.service.account_import import AccountImport
 from charging.service.accounts import Accounts
+from charging.service.actor import actor
 from charging.service.balance import Balances
-from charging.service.changes import Changes, Noted
+from charging.service.changes import Act, Changes, Noted
 from charging.service.decisions import Decisions, Kept, Sought
 from charging.service.events import AccountEvents
 from charging.service.fax_address import FaxAddresses
@@ -40,6 +44,8 @@ from charging.service.rehearsals import Rehearsals
 from charging.service.statements import Statements
 from charging.service.subscriptions import Subscriptions
 from charging.tariff.tariff import Tariff
+
+log = structlog.get_logger(__name__)
 
 DEFAULTS = Policy()
 
@@ -143,6 +149,14 @@ class Service:
         if sought.account is not None and await self._store.account(sought.account) is None:
             return unknown_account(sought.account)
         return await self._changes.page(sought, after, limit)
+
+    async def tariff_accepted(self, digest: str, reason: str) -> None:
+        """Note that someone has let a doubtful tariff count, which is done: a ledger that fails takes nothing back of
+        it, and the log has it."""
+        try:
+            await self._changes.noted(Act.TARIFF_ACCEPTED, after={"digest": digest, "reason": reason})
+        except LedgerError as error:
+            log.error("tariff_acceptance_not_noted", digest=digest, by=actor(), reason=reason, why=str(error))
 
     async def hide_numbers(self, before_us: int) -> AsyncIterator[int]:
         """Hide the numbers of others in CDRs that ended before ``before_us``: page by page, how many were changed."""

@@ -147,6 +147,8 @@ def play(app: FastAPI, telephones: Telephones) -> None:
 async def accept_tariff(request: Request, body: Edition) -> Accepted:
     """Let a doubtful edition of a rate deck count, which waits on disk."""
     problems = await request.app.state.accept(body.digest, body.reason, actor())
+    if not problems:
+        await request.app.state.service.tariff_accepted(body.digest, body.reason)
     tariff = request.app.state.service.tariff()
     return Accepted(revision=tariff.revision, digest=tariff.digest, problems=problems)
 

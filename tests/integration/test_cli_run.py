@@ -78,6 +78,9 @@ async def test_commands_reach_a_running_daemon_and_it_ends_when_told(
         assert (await charging("tariff", "accept", "0123456789abcdef")).code == 1
         assert (await charging("tariff", "accept", digest, "--reason", "agreed")).code == 0
         assert (await charging(*quote)).json["total"] == "0.90"
+        (noted,) = (await charging("changes", "--json")).json
+        assert (noted["act"], noted["after"]) == ("tariff.accepted", {"digest": digest, "reason": "agreed"})
+        assert noted["actor"].startswith("cli:")
         assert (await charging("reload")).code == 0
         assert (await charging("account", "add", "anna", "--plan", "pro")).code == 0
         assert (await charging("top-up", "anna", "25", "--json")).json["available"] == "25.00"

@@ -325,6 +325,9 @@ def test_a_doubtful_edition_of_a_deck_is_named_and_counts_once_it_is_accepted(ch
     assert charging("tariff", "accept", digest, "--reason", "agreed").code == 0
     assert charging(*quote).json["total"] == "0.90"
     assert charging("tariff", "check", "--json").err == ""
+    (noted,) = charging("changes", "--json").json
+    assert (noted["act"], noted["after"]) == ("tariff.accepted", {"digest": digest, "reason": "agreed"})
+    assert noted["actor"].startswith("cli:")
 
 
 def test_a_quote_explains_itself(charging: Command, anna: str) -> None:
