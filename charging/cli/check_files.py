@@ -6,7 +6,9 @@ import asyncio
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from charging.app_surroundings import (
     PROMPTS,
@@ -30,6 +32,9 @@ from charging.settings import Config, Fax, Settings, completed
 from charging.yaml_model import sorted_problems, validate
 from charging.yaml_text import read_document
 
+TEST_KEYS = ("test_", "sk_test_", "rk_test_")
+"""How keys of a test mode begin: Mollie's (docs.mollie.com/reference/authentication), and Stripe's secret and
+restricted ones (docs.stripe.com/keys)."""
 NUMBERS_MAX = 20_000
 """Of so many it is looked whether they have a mailbox."""
 
@@ -66,6 +71,7 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Fin
     yield from _mail(config, settings.mail)
     yield from _places(settings)
     yield from _ledger(settings)
+    yield from _payments(config, settings)
     if settings.fax is not None:
         yield from _fax_programs()
         yield _fax_mail(settings.fax)
@@ -151,6 +157,32 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     else:
         yield from (warning("ledger", text) for text in warnings)
         yield ok("ledger", f"{settings.ledger.url}: {how}")
+
+
+def _payments(config: Config | None, settings: Settings) -> Iterator[Finding]:
+    """Whether what customers pay is real, and the provider can tell us of it. Warnings, since calls do without."""
+    page = settings.customer_page
+    if page is None or page.payment_provider == "none" or config is None or config.payment_key is None:
+        return
+    provider, found = page.payment_provider, False
+    if not settings.sandbox and config.payment_key.get_secret_value().startswith(TEST_KEYS):
+        found = True
+        hint = "name the live one by customer_page.payment_key_file, or use a sandbox"
+        yield warning("payments", f"the key of {provider} is one of its test mode, which credits without money: {hint}")
+    if _is_private(urlsplit(page.url).hostname or ""):
+        found = True
+        hint = "say in customer_page.url where they are reached from outside"
+        yield warning("payments", f"{provider} cannot tell {page.url}/hooks/{provider} what was paid: {hint}")
+    if not found:
+        yield ok("payments", f"{provider}, which tells {page.url}/hooks/{provider}")
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is known not to be reached from outside; of a name that is known of ``localhost`` alone."""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _fax_programs() -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -103,6 +104,40 @@ def test_everything_in_order_is_exit_0(
         ("ok", "prompts"),
         ("ok", "ledger"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "sandbox", "told"),
+    [
+        ("live_7Qx", "https://my.voice.example", False, []),
+        ("test_7Qx", "https://my.voice.example", False, ["test mode"]),
+        ("sk_test_7Qx", "https://8.8.8.8", False, ["test mode"]),
+        ("test_7Qx", "https://my.voice.example", True, []),
+        ("live_7Qx", "https://localhost:9481", False, ["customer_page.url"]),
+        ("sk_live_7Qx", "https://192.168.1.5", False, ["customer_page.url"]),
+        ("test_7Qx", "https://127.0.0.1:9481", False, ["test mode", "customer_page.url"]),
+    ],
+)
+def test_payments_that_are_not_real_or_are_never_told_of_are_warned_of(
+    key: str,
+    url: str,
+    sandbox: bool,
+    told: list[str],
+    place: Place,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    monkeypatch.setenv("TEST_PAYMENT_KEY", key)
+    page = {"url": url, "payment_provider": "mollie", "payment_key_env": "TEST_PAYMENT_KEY"}
+    mode = "sandbox: yes\n" if sandbox else ""
+    place.config.write_text(f"{place.config.read_text()}customer_page: {json.dumps(page)}\n{mode}")
+    ran = Command(place, capsys)("check", "--json")
+    assert ran.code == 0, "calls do without"
+    found = [one for one in ran.json if one["part"] == "payments"]
+    assert [one["grade"] for one in found] == (["warning"] * len(told) or ["ok"])
+    assert all(word in one["text"] for word, one in zip(told, found, strict=False))
+    assert key not in ran.out
 
 
 def test_every_problem_is_found_at_once_and_exit_1(
