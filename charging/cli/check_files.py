@@ -28,13 +28,10 @@ from charging.errors import ChargingError, ConfigError
 from charging.fax import sandbox
 from charging.fax.convert import PACKAGES
 from charging.notify.settings import Mail
-from charging.settings import Config, Fax, Settings, completed
+from charging.settings import TEST_KEYS, Config, Fax, Settings, completed
 from charging.yaml_model import sorted_problems, validate
 from charging.yaml_text import read_document
 
-TEST_KEYS = ("test_", "sk_test_", "rk_test_")
-"""How keys of a test mode begin: Mollie's (docs.mollie.com/reference/authentication), and Stripe's secret and
-restricted ones (docs.stripe.com/keys)."""
 NUMBERS_MAX = 20_000
 """Of so many it is looked whether they have a mailbox."""
 
