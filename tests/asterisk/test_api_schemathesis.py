@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from charging.lab import CallState, Lab
@@ -28,9 +29,12 @@ ENDED_CALLS = 3
 
 
 async def run_schemathesis(live: Engine, token: str, folder: Path) -> tuple[int, str]:
+    document = f"http://127.0.0.1:{live.daemon.api_port}/openapi.json"
+    async with httpx.AsyncClient(timeout=60) as asks:  # schemathesis waits for 10 s only
+        (await asks.get(document)).raise_for_status()
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"),
-        *("run", f"http://127.0.0.1:{live.daemon.api_port}/openapi.json", "--header", f"Authorization: Bearer {token}"),
+        *("run", document, "--header", f"Authorization: Bearer {token}"),
         # In place of the first check that is excluded: tests.asterisk.api_hooks. The other takes it for a fault that a
         # new account has no fax address of its own (404).
         *("--checks", "all", "--exclude-checks", "positive_data_acceptance,ensure_resource_availability"),
