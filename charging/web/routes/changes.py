@@ -9,10 +9,11 @@ from pydantic import BaseModel, Field
 
 from charging.call.cdr import iso
 from charging.service.changes import Act, Noted, Sought
+from charging.service.refusal import Code, Refused
 from charging.web.forms import ACTOR, CHANGE_CURSOR
 from charging.web.models import Instant, Page
 from charging.web.parts import AccountFilter, Limit, Moment, TheService, bad_cursor, matches, span
-from charging.web.problem import granted
+from charging.web.problem import Refusal, granted
 
 router = APIRouter(tags=["changes"])
 
@@ -73,6 +74,8 @@ async def list_changes(
     ``until``. A page may have fewer than ``limit`` items, or none, though more follow: only ``next`` tells that."""
     if cursor is not None and not matches(CHANGE_CURSOR, cursor):
         raise bad_cursor(cursor)
+    if actor is not None and not matches(ACTOR, actor):
+        raise Refusal(Refused(Code.INVALID, f"found the actor {actor[:40]!r}, expected one such as cli:alice, or cli"))
     since_us, until_us = span(service, since, until)
     found, following = granted(await service.changes(Sought(account, actor, since_us, until_us), cursor, limit))
     return Page(items=[ChangeOut.of(one) for one in found], next=following)

@@ -85,7 +85,9 @@ async def list_events(
     accepts `text/event-stream`, what happens from then on is sent as it is booked, for some minutes; a browser connects
     again by itself, and misses nothing. A page may have fewer than ``limit`` items though more follow: go on until the
     cursor stays. 410: what was asked for is archived."""
-    place = _place(last_event_id or after)
+    place = _place(after)
+    if last_event_id:  # a browser that connects again sends it beside the first address
+        place = _place(last_event_id)
     found, place = granted(await service.events.page(account, place, limit))
     if SSE not in request.headers.get("accept", ""):
         return EventPage(items=[EventOut.of(one) for one in found], cursor=str(place))

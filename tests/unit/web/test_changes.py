@@ -67,6 +67,8 @@ async def test_pages_and_what_is_no_cursor(door: Door, shop: Shop) -> None:
     assert plans == ["light", "pro", "light", "free"]
     assert rest["next"] is None
     await door("audit", "GET", "/v1/changes?cursor=1", 422)
+    for nobody in ("", "Alice", "cli:"):
+        await door("audit", "GET", f"/v1/changes?actor={nobody}", 422)
     await door("audit", "GET", "/v1/changes?account=none", 404)
 
 

@@ -151,6 +151,8 @@ async def test_over_http_with_a_cursor_for_the_next_time(door: Door, shop: Shop)
     await door("read", "GET", "/v1/accounts/none/events", 404)
     for wrong in ("x", "-1", "01", "9" * 17):
         await door("read", "GET", f"/v1/accounts/anna/events?after={wrong}", 422)
+        again_from = {"Last-Event-ID": "0"}
+        await door("read", "GET", f"/v1/accounts/anna/events?after={wrong}", 422, headers=again_from)
     await door("credit", "GET", "/v1/accounts/anna/events", 403)
 
 
