@@ -5,7 +5,8 @@ from __future__ import annotations
 from charging.errors import ChargingError
 from charging.ledger.documents import Documents
 
-COLLECTION, ID = "sandbox", "sandbox"
+COLLECTION = "sandbox"
+ID = "sandbox"
 
 
 async def mark(documents: Documents) -> None:

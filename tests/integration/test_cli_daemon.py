@@ -152,7 +152,8 @@ async def test_a_period_with_messages_and_cdrs_that_cannot_be_read_is_priced_ane
 ) -> None:
     new = place.folder / "new.yaml"
     bought = "  free: {rates: standard, paid_subscription: no, voicemail: {paid: no, price: 0.15}}\n"
-    new.write_text((place.folder / "tariff.yaml").read_text() + bought)
+    text = (place.folder / "tariff.yaml").read_text()
+    new.write_text(text.replace("\nplans:\n", f"\nplans:\n{bought}", 1))
     async with make_rig() as rig, daemon(rig, place):
         await rig.subscriber(credit=EURO, plan="free", forward_to="", paid_voicemail=True)
         answer = await rig.ring()
@@ -163,7 +164,9 @@ async def test_a_period_with_messages_and_cdrs_that_cannot_be_read_is_priced_ane
         bad = ("not JSON", '{"service": "forward", "plan": "free", "answered": 1}', '{"service": "telex"}')
         await rig.store.restore_cdrs([CdrRow(f"bad-{n}", "anna", ended_us, text) for n, text in enumerate(bad)])
         command = ("tariff", "diff", "--cdrs", str(new), *YEAR)
-        found = (await charging(*command, "--json")).json
+        ran = await charging(*command, "--json")
+        assert ran.code == 0, ran.err
+        found = ran.json
         (total,) = found["plans"]
         assert (total["plan"], total["messages"], total["paid"], total["would_pay"]) == ("free", 1, "0.10", "0.15")
         assert found["left_out"] == 3

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.timeout(180)
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NO_SWITCH = 503
 """No Asterisk runs here: no call can be forwarded, and no fax be dialled now. Ask again, it says."""
+NO_PAGE = 422
+"""No `customer_page` is served: the rules of this shop do not allow it."""
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
 PDF += b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]>>endobj\ntrailer<</Root 1 0 R>>\n"
 
@@ -96,6 +98,7 @@ async def test_every_request_of_the_page_is_answered_as_it_says(
     assert answers == {
         "/v1/accounts/alice/balance": 200,
         "/v1/accounts/alice/top-ups": 201,
+        "/v1/accounts/alice/page-tokens": NO_PAGE,
         "/v1/changes": 200,
         "/v1/accounts/alice/events": 200,
         "/accounts/alice/balance": 200,

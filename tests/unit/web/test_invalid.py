@@ -88,7 +88,7 @@ async def test_what_was_sent_is_said_back_shortened(api: Api) -> None:
 
 async def test_a_misspelt_parameter_is_an_error_and_not_ignored(api: Api) -> None:
     answer = await api("GET", "/cdrs", 422, params={"acount": "anna"})
-    expected = "one of account, cursor, limit, since, until"
+    expected = "one of account, caller, cursor, limit, number, service, since, until"
     assert answer["detail"] == f"found the unknown parameter 'acount', expected {expected}"
     answer = await api("GET", "/tariff", 422, params={"x": ""})
     assert answer["detail"] == "found the unknown parameter 'x', expected none"
