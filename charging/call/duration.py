@@ -69,12 +69,14 @@ def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | No
     """What to bill in the place of a length by the switch's wall clock that cannot be right; ``None``: it can."""
     anchored = session.anchored and not session.inferred  # an answer that was found out bounds nothing
     heard = anchored and session.left is not None and session.left_us is not None
+    late_ms = _heard_late_ms(session.left, session.left_us)
     least_ms, most_ms, elapsed_ms = session.proven_ms, by_switch, by_switch
     if anchored and session.answered is not None and (until := session.left or session.ended) is not None:
         elapsed_ms = session.elapsed_ms(until.mono_us)
         most_ms = elapsed_ms + _heard_late_ms(session.answered, session.answered_us)
-        least_ms = elapsed_ms - _heard_late_ms(until, session.left_us) if heard else session.proven_ms
-    lengths = (by_switch,) if heard else _unstepped_ms(session, by_switch, tolerance_ms)
+        least_ms = elapsed_ms - late_ms if heard else session.proven_ms
+    heard_at_once = heard and late_ms <= tolerance_ms
+    lengths = (by_switch,) if heard_at_once else _unstepped_ms(session, by_switch, tolerance_ms)
     fits = least_ms - tolerance_ms <= by_switch <= most_ms + tolerance_ms
     if fits and all(abs(by_switch - length) <= tolerance_ms for length in lengths):
         return None
@@ -82,19 +84,21 @@ def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | No
 
 
 def _unstepped_ms(session: Session, by_switch: int, tolerance_ms: int) -> tuple[int, ...]:
-    """What the length can be without the clock's steps, where nobody heard of the end: after each step that was seen,
-    the end may have come before the next. Those that were seen before the answer was may have come before it. Where no
-    such end fits (the switch has a clock of its own), all come off.
+    """What the length can be without the clock's steps, where nobody heard of the end when it came: after each step
+    that was seen, the end may have come before the next. A step came at any moment between two readings of the clocks.
+    Those that may have come before the answer may count for nothing. Where no such end fits (the switch has a clock
+    of its own), all come off.
     """
     steps = session.steps
-    unheard = sum(at_ms == 0 for at_ms, _ in steps)
+    since_ms = dict(session.unwatched)
+    unheard = sum(at_ms == 0 or since_ms.get(at_ms, at_ms) < 0 for at_ms, _ in steps)
     lengths = []
     for first in range(unheard + 1):
         begin_ms, length = session.proven_ms, by_switch
         for at_ms, by_us in steps[first:]:
             if begin_ms - tolerance_ms <= length and (not at_ms or length <= at_ms + tolerance_ms):
                 lengths.append(length)
-            begin_ms, length = max(begin_ms, at_ms), length - by_us // 1000
+            begin_ms, length = max(begin_ms, since_ms.get(at_ms, at_ms)), length - by_us // 1000
         if begin_ms - tolerance_ms <= length:
             lengths.append(length)
     return tuple(lengths) or (by_switch - session.stepped_us // 1000,)

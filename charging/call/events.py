@@ -178,7 +178,7 @@ class ClockJumped:
 
     by_us: int
     since_mono_us: int
-    """When they were last seen together."""
+    """The last reading of before: the daemon may have been frozen since, and learn of it late."""
 
 
 SessionSwitchEvent = DialStarted | DialEnded | BridgeEntered | BridgeLeft | ChannelEnded | TransferSeen

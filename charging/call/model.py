@@ -196,6 +196,12 @@ class Session:
     steps: tuple[tuple[int, int], ...] = ()
     """How the wall clock was stepped since the answer, as the watch of the clocks saw it: how many ms after the answer,
     and by how many µs. The oldest of many are added up."""
+    unwatched: tuple[tuple[int, int], ...] = ()
+    """When the clocks had been read last before a step: ``(seen_ms, since_ms)``, both after the answer (negative:
+    before it). A daemon that was frozen sees a step long after it came. Records of before have none: it came when it
+    was seen."""
+    stepped_mono_us: Annotated[int | None, VOLATILE] = None
+    """When the last step was seen."""
     technology: str = ""
     """Of the bridge; empty until it is joined."""
     left: Instant | None = None
@@ -296,13 +302,17 @@ class Session:
         """Milliseconds from the answer to a monotonic reading; 0 before the answer."""
         return 0 if self.answered is None else max(0, (mono_us - self.answered.mono_us) // 1000)
 
-    def stepped(self, by_us: int, mono_us: int) -> Session:
-        """After one more step of the wall clock, seen at a monotonic reading."""
-        steps = (*self.steps, (self.elapsed_ms(mono_us), by_us))
+    def stepped(self, by_us: int, mono_us: int, since_mono_us: int) -> Session:
+        """After one more step of the wall clock, seen at a monotonic reading; it came after the one before that."""
+        seen_ms = self.elapsed_ms(mono_us)
+        since_ms = 0 if self.answered is None else (since_mono_us - self.answered.mono_us) // 1000
+        steps, since = (*self.steps, (seen_ms, by_us)), dict(self.unwatched)
+        since[seen_ms] = min(since.get(seen_ms, seen_ms), since_ms)
         if len(steps) > STEPS_MAX:
-            (_, first_us), (at_ms, second_us), *later = steps
+            (first_ms, first_us), (at_ms, second_us), *later = steps
             steps = ((at_ms, first_us + second_us), *later)
-        return replace(self, steps=steps)
+            since[at_ms] = min(since.pop(first_ms, first_ms), since.get(at_ms, at_ms))
+        return replace(self, steps=steps, unwatched=tuple(since.items()), stepped_mono_us=mono_us)
 
     def at(self, second: int) -> Instant:
         """The instant ``second`` seconds after the answer."""

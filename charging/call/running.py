@@ -249,7 +249,7 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
     """Find out when the call was answered. Our own reckoning holds where the switch agrees with it: by its countdown to
     a second that the record knows it was given, or by how long ago the leg answered. Else a clock is wrong, and the
     switch's word holds. Its answer was true at some moment since the question: the latest is taken, for nobody is cut
-    too early. Only our monotonic reading moves: prices go by the time of day."""
+    too early. The switch counts by its wall clock, so the steps that were seen may be in what it says."""
     assert session.answered is not None, "a running call was answered"
     due_now = replace(session, anchored=True, tick_mono_us=context.now.mono_us)
     told_us = min(context.now.mono_us, asked_mono_us + DEADLINE_TOLERANCE_MS * 1000)
@@ -258,21 +258,27 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
     if left_ms is None:
         return Step(due_now)
     given = (session.covered_s, session.enforced_s, *session.doubtful_s)
-    jump_ms = context.policy.clock_jump_ms
-    fitting = [second for second in given if abs(second * 1000 - left_ms - mine_ms) <= jump_ms]
+    jump_ms, stepped_ms = context.policy.clock_jump_ms, session.stepped_us // 1000
+    fitting = [
+        second
+        for second in given
+        if any(abs(second * 1000 - left_ms - by_ms - mine_ms) <= jump_ms for by_ms in (0, stepped_ms))
+    ]
     if fitting:
         return Step(replace(due_now, enforced_s=fitting[0]))
     since_ms = callee.since_answer_ms
     if since_ms is None:
         its_ms, enforced_s = _counted(session, given, left_ms, mine_ms)
+        its_ms = _unstepped(its_ms, stepped_ms, mine_ms)
     else:
-        its_ms = min(since_ms, since_ms - session.stepped_us // 1000, key=lambda one: abs(one - mine_ms))
+        its_ms = _unstepped(since_ms, stepped_ms, mine_ms)
         enforced_s = (its_ms + left_ms + 500) // 1000
         # Counting to a later second than it knows, the record is old: a fail-over lost ticks, or a copy came back.
         due_now = replace(due_now, ahead=enforced_s > session.covered_s)
         if abs(its_ms - mine_ms) <= jump_ms:
             return Step(replace(due_now, enforced_s=enforced_s))
-    answered = Instant(told_us - its_ms * 1000, session.answered.wall_us)
+    stamp_us = session.answered.wall_us if session.answered_us is None or session.inferred else session.answered_us
+    answered = Instant(told_us - its_ms * 1000, stamp_us)  # it is not heard of late any more
     moved = replace(due_now, answered=answered, enforced_s=enforced_s)
     return Step(moved, (Tell(told.AnswerMoved(mine_ms - its_ms)),))
 
@@ -288,6 +294,11 @@ def _heard_at_once(session: Session, callee: Leg, context: Context) -> Session:
     by_leg_us = (callee.since_answer_ms - session.elapsed_ms(context.now.mono_us)) * 1000
     late_us = max(0, min(by_stamp_us, by_leg_us))
     return replace(session, answered=session.answered.plus(-late_us / MICROSECONDS)) if late_us else session
+
+
+def _unstepped(its_ms: int, stepped_ms: int, mine_ms: int) -> int:
+    """How long by the switch's wall clock, which may have been stepped before the answer or after it."""
+    return min(its_ms, its_ms - stepped_ms, key=lambda one: abs(one - mine_ms))
 
 
 def _counted(session: Session, given: tuple[int, ...], left_ms: int, mine_ms: int) -> tuple[int, int]:
@@ -343,7 +354,7 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
     assert session.answered is not None, "a running call was answered"
     is_fresh = session.answered.mono_us >= event.since_mono_us
     is_before = is_fresh and abs(parted_us(session.answered, context.now)) <= context.policy.clock_jump_ms * 1000
-    stepped = session if is_before else session.stepped(event.by_us, context.now.mono_us)
+    stepped = session if is_before else session.stepped(event.by_us, context.now.mono_us, event.since_mono_us)
     moved = _deadline(stepped, context) if session.technology and session.anchored else Step(stepped)
     return Step(moved.session, (*moved.commands, Keep()))
 

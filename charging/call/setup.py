@@ -55,13 +55,25 @@ def dial_ended(session: Session, event: DialEnded, context: Context) -> Step:
     if event.status != "ANSWER":
         check = context.in_s(context.policy.setup_timeout_s)
         return Step(replace(session, dial_status=event.status, check_mono_us=check))
-    return answered(replace(session, steps=()), context.now, event.at_us, event.callee_uid, context)
+    late = event.at_us is not None and _is_late(context.now, event.at_us, context)
+    by_stamp_us = context.now.mono_us - (context.now.wall_us - (event.at_us or 0))
+    if not late or not _may_be_before_steps(session, by_stamp_us, context):
+        session = replace(session, steps=(), unwatched=())
+    found = answered(session, context.now, event.at_us, event.callee_uid, context)
+    return Step(_read_before_steps(found.session), found.commands)
+
+
+def _may_be_before_steps(session: Session, at_mono_us: int, context: Context) -> bool:
+    """Whether an answer, at this reading by the wall clock of today, may have come before the steps that were seen:
+    the reading is later then, but not later than the last of them was seen."""
+    seen_us, jump_us = session.stepped_mono_us, context.policy.clock_jump_ms * 1000
+    return seen_us is None or at_mono_us + session.stepped_us <= seen_us + jump_us
 
 
 def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, context: Context) -> Step:
     """The paid time has begun; the first tick comes one ``tick_s`` after it. Word that came late (this daemon was
     stopped, or busy) leaves its beginning to be found out."""
-    late = at_us is not None and abs(at.wall_us - at_us) > context.policy.clock_jump_ms * 1000
+    late = at_us is not None and _is_late(at, at_us, context)
     first_s = 0 if context.policy.drain_s else context.policy.tick_s  # it may have been set up before the drain
     running = replace(
         session,
@@ -115,7 +127,7 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
 def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step:
     """The phone may have answered already, without our having heard so: whoever reads the record of the call's length
     must know of the step."""
-    return Step(session.stepped(event.by_us, context.now.mono_us), (Keep(),))
+    return Step(session.stepped(event.by_us, context.now.mono_us, event.since_mono_us), (Keep(),))
 
 
 def answer_doubtful(session: Session, _event: AnswerDoubtful, context: Context) -> Step:
@@ -176,12 +188,25 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
 
 
 def _answered_unseen(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
-    """The answer was missed. The switch counts down from the quota since then, so its remaining time tells when."""
+    """The answer was missed. The switch counts down from the quota since then, so its remaining time tells when: by its
+    wall clock, whose steps may have come after the answer. Then the call is the shorter."""
     left_ms = callee.time_left_ms
     past_ms = 0 if left_ms is None else max(0, session.enforced_s * 1000 - left_ms)
+    if _may_be_before_steps(session, asked_mono_us - past_ms * 1000, context):
+        past_ms = max(0, min(past_ms, past_ms - session.stepped_us // 1000))
     at = context.now.plus((asked_mono_us - context.now.mono_us) / MICROSECONDS - past_ms / 1000)
     found = answered(session, at, at.wall_us, callee.uid, context)
     commands: tuple[Command, ...] = (*found.commands, Tell(told.AnswerInferred(past_ms)))
-    # Our reading of it is as of before the steps that were seen: a stored record comes back to life by that.
-    read = Instant(at.mono_us, at.wall_us - session.stepped_us)
-    return Step(replace(found.session, technology="unknown", confirmed=True, answered=read, inferred=True), commands)
+    read = _read_before_steps(found.session)
+    return Step(replace(read, technology="unknown", confirmed=True, inferred=True), commands)
+
+
+def _read_before_steps(session: Session) -> Session:
+    """Our reading of the answer is as of before the steps that were seen: a stored record comes to life by that."""
+    assert session.answered is not None, "just now"
+    read = Instant(session.answered.mono_us, session.answered.wall_us - session.stepped_us)
+    return replace(session, answered=read)
+
+
+def _is_late(heard: Instant, at_us: int, context: Context) -> bool:
+    return abs(heard.wall_us - at_us) > context.policy.clock_jump_ms * 1000

@@ -142,7 +142,7 @@ TABLE: dict[State, dict[type, Handler]] = {
             on(HangupOrdered, stay),
             on(ForwardFailed, stay),
             on(AnswerDoubtful, stay),
-            on(ClockJumped, stay),
+            on(ClockJumped, setup.clock_jumped),
         ]
     ),
     State.SETTLING: dict(

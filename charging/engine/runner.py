@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from charging.call import commands as do
 from charging.call.events import (
     BalancesRead,
+    ClockJumped,
     DeadlineSet,
     Event,
     KeptAnswer,
@@ -25,7 +26,7 @@ from charging.call.events import (
 from charging.call.model import Policy, Session, State
 from charging.call.storage import Record
 from charging.call.table import step, wake_at
-from charging.clock import Clock
+from charging.clock import Instant
 from charging.engine import told
 from charging.engine.alarms import Alarm, Alarms
 from charging.engine.looker import Looker
@@ -43,7 +44,7 @@ class SessionRunner:
     """Lives as long as its session is open."""
 
     __slots__ = (
-        *("session", "booked", "policy", "_ledger", "_switch", "_looker", "_clock", "_alarms", "_alarm", "_observe"),
+        *("session", "booked", "policy", "_ledger", "_switch", "_looker", "_now", "_alarms", "_alarm", "_observe"),
         *("_forget", "_find", "_doubt", "_leads", "_leg_changed", "_act", "_closed"),
         *("_mailbox", "_acts", "_stopped", "_over", "_prompts"),
     )
@@ -55,7 +56,7 @@ class SessionRunner:
         ledger: Ledger,
         switch: Switch,
         looker: Looker,
-        clock: Clock,
+        now: Callable[[], Instant],
         alarms: Alarms,
         policy: Policy,
         observe: Observer,
@@ -67,7 +68,8 @@ class SessionRunner:
         act: Callable[[SessionRunner], None],
         closed: Callable[[SessionRunner], None],
     ) -> None:
-        """``leg_changed`` is given the unique ids of the forwarded leg that was and of the one that is; empty: none.
+        """``now`` reads the clocks, and offers a step of the wall clock to every session before it answers.
+        ``leg_changed`` is given the unique ids of the forwarded leg that was and of the one that is; empty: none.
         ``act`` gives it a task that runs :meth:`run`; ``closed`` hears that the session is."""
         self.session = session
         self.booked: Record | None = None
@@ -75,7 +77,7 @@ class SessionRunner:
         self._ledger = ledger
         self._switch = switch
         self._looker = looker
-        self._clock = clock
+        self._now = now
         self._alarms = alarms
         self._alarm: Alarm | None = None
         self.policy = policy
@@ -102,7 +104,10 @@ class SessionRunner:
         elif len(self._mailbox) >= MAILBOX_MAX:
             self._mailbox.popleft()
             self._observe(told.MailboxOverflowed(), self.session)
-        self._mailbox.append(event)
+        if isinstance(event, ClockJumped):
+            self._mailbox.appendleft(event)  # whatever waits may be of after it
+        else:
+            self._mailbox.append(event)
         self.wake()
 
     def wake(self) -> None:
@@ -129,11 +134,12 @@ class SessionRunner:
 
     def hear(self, event: Event) -> None:
         """Take an event that mostly changes nothing: there is a task only if there is something to do."""
+        now = self._now()
         if self._acts or self._stopped:
             self.offer(event)
             return
         try:
-            after, commands = step(self.session, event, self._clock.now(), self.policy)
+            after, commands = step(self.session, event, now, self.policy)
         except UnexpectedEvent:
             self.offer(event)  # is logged there
             return
@@ -162,7 +168,7 @@ class SessionRunner:
         """What is to be handled now; ``None``: nothing, until an event arrives or the alarm rings."""
         if not self._mailbox:
             wake = wake_at(self.session, self.policy)
-            if wake is None or wake > self._clock.now().mono_us:
+            if wake is None or wake > self._now().mono_us:
                 self._set_alarm(wake)
                 self._mailbox = None
                 return None
@@ -186,9 +192,11 @@ class SessionRunner:
     async def _handle(self, event: Event) -> None:
         events: deque[Event] = deque([event])
         while events:
-            before = self.session
+            now, before = self._now(), self.session
+            while self._mailbox and isinstance(self._mailbox[0], ClockJumped):
+                events.appendleft(self._mailbox.popleft())
             try:
-                after, commands = step(self.session, events.popleft(), self._clock.now(), self.policy)
+                after, commands = step(self.session, events.popleft(), now, self.policy)
             except UnexpectedEvent as error:
                 self._observe(told.UnexpectedEventMet(str(error)), self.session)
                 continue
@@ -245,7 +253,7 @@ class SessionRunner:
         try:
             match command:
                 case do.AskSwitch(everywhere):
-                    now_us = self._clock.now().mono_us
+                    now_us = self._now().mono_us
                     return await self._looker.ask(self.session, now_us, everywhere=everywhere)
                 case do.ReadBlackBox():
                     return await self._switch.black_box(self.session.id)

@@ -120,7 +120,7 @@ class Registry:
         self._found, self._found_again_us = asyncio.Event(), 0
         self._tasks, self._watched = Tasks(), clock.now()
         self._turns = Turns(self._tasks, clock)
-        self._steps: deque[tuple[int, int]] = deque(maxlen=STEPS_MAX)  # when seen (monotonic), and by how many µs
+        self._steps: deque[tuple[int, ClockJumped]] = deque(maxlen=STEPS_MAX)  # with when they were seen (monotonic)
 
     async def run(self) -> NoReturn:
         """Keep the sessions' tasks and the periodic duties; a task that fails brings the daemon down, loudly."""
@@ -150,7 +150,7 @@ class Registry:
             ledger=self._ledger,
             switch=self._switch,
             looker=self._looker,
-            clock=self._clock,
+            now=self._notice_step,
             alarms=self._alarms,
             policy=self.policy,
             observe=self._observe,
@@ -550,27 +550,30 @@ class Registry:
             await self._pause(CLOCK_WATCH_S)
             self._notice_step()
 
-    def _notice_step(self) -> None:
-        now = self._clock.now()
-        since, self._watched = self._watched, now
-        by_us = parted_us(since, now)
+    def _notice_step(self) -> Instant:
+        """What the time is now. Whoever wakes after the daemon was frozen knows of a step before it does anything."""
+        before, self._watched = self._watched, self._clock.now()
+        by_us = parted_us(before, self._watched)
         if abs(by_us) > self.policy.clock_jump_ms * 1000:
             self._observe(told.ClockJumped(by_us // 1000))
-            self._steps.append((now.mono_us, by_us))
+            jumped = ClockJumped(by_us, before.mono_us)
+            self._steps.append((self._watched.mono_us, jumped))
             for runner in self._runners.values():
-                runner.offer(ClockJumped(by_us, since.mono_us))
+                runner.offer(jumped)
+        return self._watched
 
     def _with_missed_steps(self, session: Session) -> Session:
         """With the steps that this daemon saw while nobody kept the session, of which its record knows nothing. A step
         to which it was set back may be missed: then the record is the smaller duration anyway."""
         tolerance_us = self.policy.clock_jump_ms * 1000
-        for seen_us, by_us in self._steps:
+        for seen_us, jumped in self._steps:
+            by_us = jumped.by_us
             known = any(abs(by_us - one_us) <= tolerance_us for _, one_us in session.steps)
             # One that was opened before the step looks older by it: this one, seen late, came before that.
             if seen_us - max(0, by_us) >= session.opened.mono_us and not known:
                 answered = session.answered and _later(session.answered, by_us)
                 session = replace(session, opened=_later(session.opened, by_us), answered=answered)
-                session = session.stepped(by_us, seen_us)
+                session = session.stepped(by_us, seen_us, jumped.since_mono_us)
         return session
 
     async def _pause(self, seconds: float) -> None:

@@ -47,6 +47,10 @@ class FakeClock:
         """Step the wall clock alone, as NTP or an operator would; nobody wakes."""
         self._wall_us += round(seconds * MICROSECONDS)
 
+    def pass_unseen(self, seconds: float) -> None:
+        """Let time pass while everybody who might wake is frozen (SIGSTOP)."""
+        self._move_to(self._mono_us + round(seconds * MICROSECONDS))
+
     @property
     def sleepers(self) -> int:
         """How many tasks sleep now."""

@@ -141,6 +141,13 @@ class FakeSwitch:
         self._tell(ChannelEnded(session, call.caller_uid, "PJSIP/world-1", "caller", 16, self._stamp()))
         call.ended.set()
 
+    def step_clock(self, seconds: float) -> None:
+        """Of this machine: Asterisk keeps its deadlines by the time of day, so they move with it."""
+        self.clock.step_wall(seconds)
+        for call in self.calls.values():
+            if call.deadline_mono_us is not None:
+                self._count_down(call, call.deadline_mono_us - round(seconds * MICROSECONDS))
+
     def restart(self) -> None:
         """Asterisk itself dies: no hang-up handler runs, nothing is recorded."""
         for call in self.calls.values():

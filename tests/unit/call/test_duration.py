@@ -77,6 +77,21 @@ def test_end_that_nobody_heard_of_came_between_the_steps_that_it_fits(
     assert duration.used_ms == used_ms
 
 
+def test_step_that_came_while_nobody_watched_may_have_come_at_any_moment_since() -> None:
+    """Every daemon was frozen from the third second on; the call ended in the eighth, and the step was seen later."""
+    session = replace(lost((9500, 5)), unwatched=((9500, 3000),))
+    assert decide_duration(session, by_leg(13_000), NOW.wall_us, POLICY).used_ms == 8000
+    back = replace(lost((3000, 5), (9500, -30)), unwatched=((9500, 3000),))
+    assert decide_duration(back, by_leg(11_000), NOW.wall_us, POLICY).used_ms == 6000
+
+
+def test_end_that_was_heard_of_late_may_have_come_after_a_step() -> None:
+    """The daemon woke to both of them: by the stamps it heard of the end two and a half seconds late, of ten."""
+    session = ended(left_us=NOW.plus(-2.5).wall_us, steps=((10_000, 5_000_000),), unwatched=((10_000, 1000),))
+    duration = decide_duration(session, by_leg(7500), NOW.wall_us, POLICY)
+    assert (duration.used_ms, duration.proof) == (2500, Proof.CLOCK_JUMP)
+
+
 def test_step_before_an_answer_that_nobody_heard_of_makes_the_call_no_longer() -> None:
     """Stepped back by thirty seconds while it rang, and ahead by five while it was talked."""
     ringing = lost((0, -30), (0, 5))
@@ -87,9 +102,10 @@ def test_step_before_an_answer_that_nobody_heard_of_makes_the_call_no_longer() -
 def test_of_many_steps_the_oldest_are_added_up() -> None:
     session = running()
     for second in range(STEPS_MAX + 2):
-        session = session.stepped(1_000_000 * (second + 1), NOW.plus(second).mono_us)
+        session = session.stepped(1_000_000 * (second + 1), NOW.plus(second).mono_us, NOW.plus(second - 1).mono_us)
     assert (len(session.steps), session.steps[0]) == (STEPS_MAX, (12_000, 6_000_000))
     assert session.stepped_us == sum(range(1, STEPS_MAX + 3)) * 1_000_000
+    assert (len(session.unwatched), session.unwatched[0]) == (STEPS_MAX, (12_000, 9_000)), "since the first of them"
 
 
 def test_record_of_a_forward_that_was_not_answered_is_believed_against_events() -> None:

@@ -1,0 +1,107 @@
+"""The wall clock is stepped somewhere in a call, and the daemon is there, away or frozen: what is billed (R3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from inspect import isawaitable
+
+import pytest
+
+from charging.call.model import Policy
+from charging.call.switch_events import SwitchEvent
+from tests.fakes.rig import EURO, Rig, make_rig
+
+ANSWERED_S, ENDED_S = 20, 144
+TALKED_S = ENDED_S - ANSWERED_S
+STEPPED_S = {"while it rings": 15, "as it begins": 25, "in its midst": 80, "as it ends": 139, "after its end": 149}
+AWAY_S = {"short": (-3, 3), "long": (-10, 10), "afterwards": (2, 12)}
+"""From when until when the daemon is away, in seconds after the step."""
+ABSENCES = [
+    *[(how, away) for how in ("frozen", "without the lease", "without the link") for away in AWAY_S],
+    ("killed", "afterwards"),
+]
+"""A daemon that starts after a step which nobody has seen does not know of it."""
+
+
+@dataclass
+class Absence:
+    """The daemon is not there for a while."""
+
+    rig: Rig
+    how: str
+    frozen: bool = False
+    held: list[SwitchEvent] = field(default_factory=list)
+
+    async def begin(self) -> None:
+        rig = self.rig
+        match self.how:
+            case "frozen":
+                self.frozen, rig.switch.deliver = True, self.held.append
+            case "killed":
+                await rig.kill_daemon()
+            case "without the lease":
+                rig.registry.leads = lambda: False
+                await rig.registry.stand_by()
+            case "without the link":
+                rig.switch.up = False
+
+    async def end(self) -> None:
+        rig = self.rig
+        match self.how:
+            case "frozen":
+                self.frozen, rig.switch.deliver = False, rig.registry.deliver
+                for event in self.held:
+                    rig.registry.deliver(event)
+            case "killed":
+                await rig.start_daemon()
+            case "without the lease":
+                rig.registry.leads = lambda: True
+                await rig.registry.lead(1)
+            case "without the link":
+                rig.switch.up = True
+                await rig.registry.reconcile()
+
+    async def wait(self, seconds: float) -> None:
+        if self.frozen:
+            self.rig.clock.pass_unseen(seconds)
+        else:
+            await self.rig.clock.advance(seconds)
+
+
+@pytest.mark.parametrize("tells_since", [True, False], ids=["since", ""])
+@pytest.mark.parametrize("step_s", [-30, 5])
+@pytest.mark.parametrize("at", STEPPED_S)
+@pytest.mark.parametrize(("how", "away"), ABSENCES)
+async def test_no_step_is_billed_and_none_cuts_who_can_pay(
+    how: str, at: str, away: str, step_s: int, *, tells_since: bool
+) -> None:
+    """Less than what was talked may be billed: the step, and what an answer may be known wrong by."""
+    async with make_rig(Policy(short_poll_s=1)) as rig:
+        rig.switch.tells_since = tells_since
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.ringing()
+        absence, stepped_s = Absence(rig, how), STEPPED_S[at]
+        begins_s, ends_s = AWAY_S[away]
+        happens: list[tuple[float, Callable[[], object]]] = [
+            (ANSWERED_S, lambda: rig.switch.answer(call.session)),
+            (ENDED_S + 0.1, lambda: rig.switch.end(call.session)),
+            (stepped_s, lambda: rig.switch.step_clock(step_s)),
+            (stepped_s + begins_s, absence.begin),
+            (stepped_s + ends_s, absence.end),
+        ]
+        now_s = 0.0
+        for at_s, what in sorted(happens, key=lambda one: one[0]):
+            await absence.wait(at_s - now_s)
+            now_s = at_s
+            if isawaitable(done := what()):
+                await done
+            await absence.wait(0)
+        await rig.clock.advance(60)
+        assert call.true_ms == TALKED_S * 1000 + 100, "nobody cuts it"
+        (row,) = await rig.store.cdrs()
+        booked = json.loads(row.document)
+        assert TALKED_S - abs(step_s) - 2 <= booked["billed_s"] <= TALKED_S
+        assert booked["overrun_s"] == 0
+        assert await rig.reserved() == {}
