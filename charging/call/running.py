@@ -259,13 +259,11 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
         return Step(due_now)
     given = (session.covered_s, session.enforced_s, *session.doubtful_s)
     jump_ms, stepped_ms = context.policy.clock_jump_ms, session.stepped_us // 1000
-    fitting = [
-        second
-        for second in given
-        if any(abs(second * 1000 - left_ms - by_ms - mine_ms) <= jump_ms for by_ms in (0, stepped_ms))
-    ]
+    fitting = [second for second in given if abs(second * 1000 - left_ms - mine_ms) <= jump_ms]
     if fitting:
         return Step(replace(due_now, enforced_s=fitting[0]))
+    if any(abs(second * 1000 - left_ms - stepped_ms - mine_ms) <= jump_ms for second in given):
+        return Step(replace(due_now, enforced_s=(mine_ms + left_ms + 500) // 1000))  # the step has moved it
     since_ms = callee.since_answer_ms
     if since_ms is None:
         its_ms, enforced_s = _counted(session, given, left_ms, mine_ms)
