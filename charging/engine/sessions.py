@@ -570,7 +570,7 @@ class Registry:
             by_us = jumped.by_us
             known = any(abs(by_us - one_us) <= tolerance_us for _, one_us in session.steps)
             # One that was opened before the step looks older by it: this one, seen late, came before that.
-            if seen_us - max(0, by_us) >= session.opened.mono_us and not known:
+            if seen_us - max(0, by_us) >= (session.answered or session.opened).mono_us and not known:
                 answered = session.answered and _later(session.answered, by_us)
                 session = replace(session, opened=_later(session.opened, by_us), answered=answered)
                 session = session.stepped(by_us, seen_us, jumped.since_mono_us)
