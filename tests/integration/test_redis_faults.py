@@ -293,7 +293,7 @@ async def test_sentinels_by_tls_with_passwords_of_their_own(
     for server in (master, sentinel):
         server.listen_by_tls()
     with master, sentinel:
-        plain = f"redis+sentinel://:its@127.0.0.1:{sentinel.port}/ledger?timeout_s=1{option}"
+        plain = f"redis+sentinel://:its@127.0.0.1:{sentinel.port}/ledger?timeout_s=4{option}"
         url = f"{plain}&tls=yes&ca_file={tmp_path}/cert.pem"
         store = await opened(url, sentinel_password=SecretStr("own"))
         await add_account(store)
