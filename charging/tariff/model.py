@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import phonenumbers
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
-from charging.pricing.money import MICRO, MoneyError, Rounding, format_euro, parse_euro
+from charging.pricing.money import CENT, MICRO, MoneyError, Rounding, format_euro, parse_euro
 from charging.pricing.packs import MINUTES_MAX, MONTH_ORDER
 from charging.yaml_model import BASE_FOLDER, Flag, Section, Text, pattern, refusal, text_of, whole
 
@@ -136,7 +136,6 @@ def _rounding(value: object) -> Rounding:
         raise refusal("one of " + ", ".join(Rounding)) from None
 
 
-CENT = MICRO // 100
 MONEY = {"type": ["number", "string"], "pattern": r"^[0-9]+([.,][0-9]{1,6})?$", "minimum": 0}
 YES_NO = {"enum": ["yes", "no", True, False]}
 SECONDS = {"type": "integer", "minimum": 1, "maximum": 3600}
