@@ -234,10 +234,10 @@ class Metrics:
     def _make_money(self) -> None:
         self.messages_refused = self._counter(
             "charging_messages_refused",
-            "Callers not answered because no paid message could be reserved, by reason: no_credit, or day_limit (the "
-            "plan's credit_a_day).",
+            "Callers who could leave no message, by reason: no_credit or day_limit (the plan's credit_a_day), because no "
+            "paid one could be reserved; no_room, because the switch found its disk nearly full.",
             "reason",
-            known=[("no_credit", "day_limit")],
+            known=[("no_credit", "day_limit", "no_room")],
         )
         self.charged = self._counter(
             "charging_charged_micro_euro",

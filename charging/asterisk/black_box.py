@@ -81,6 +81,11 @@ class BlackBoxRecord:
         """``SUCCESS`` alone is also said of a message that could not be stored (ASTERISK.md §7)."""
         return self.voicemail_status == "SUCCESS" and bool(self.voicemail_file)
 
+    @property
+    def no_room(self) -> bool:
+        """The switch let him leave no message, because its disk is nearly full."""
+        return self.voicemail_status == "NOROOM"
+
 
 def parse_record(key: str, text: str) -> BlackBoxRecord | None:
     """Read one record; ``None`` where it is not of a version that we know."""

@@ -108,6 +108,7 @@ def _read(record: BlackBoxRecord) -> BlackBoxRead:
         answered_ms=record.conversation_ms or 0,
         by_leg=record.by_leg,
         message_stored=record.voicemail_stored,
+        no_room=record.no_room,
         fallback=record.phase == variables.PHASE_FALLBACK,
         number=record.number,
         caller=record.caller,

@@ -94,6 +94,8 @@ class BlackBoxRead:
     """Whether this is the forwarded leg's own time, and not its caller's."""
     message_stored: bool = False
     """The caller left a voicemail message, and it was stored (ASTERISK.md §7)."""
+    no_room: bool = False
+    """He could leave none, because the switch's disk is nearly full."""
     fallback: bool = False
     """The dialplan acted without a decision of ours."""
     number: str = ""

@@ -25,7 +25,7 @@ from charging.tasks import end
 LOOK_TIMEOUT_S = 40
 SPOOL_BYTES_A_S = 20_000
 """A message in the three formats of Debian's voicemail.conf: wav49, gsm, and wav with 16,000."""
-MESSAGES, CALL_S = 100, 600
+MESSAGES, CALL_S = 100, 300
 """Asterisk's own ``maxmsg``; and the seconds after which our dialplan ends a call to a mailbox."""
 NO_LINK = {
     LinkState.UNREACHABLE: (
@@ -62,6 +62,7 @@ MODULES = {
     "func_env": "how long a message is",
     "func_groupcount": "how many faxes may come in at a time",
     "func_logic": "the dialplan",
+    "func_shell": "whether the disks of messages and faxes have room",
     "func_strings": "what is a number, and what is none",
     "func_timeout": "deadlines",
     "res_agi": "asking the daemon",
@@ -284,9 +285,11 @@ async def _voicemail(look: Look) -> AsyncIterator[Finding]:
     if endless := [entry.get("VoiceMailbox") for entry in entries if entry.get("MaxMessageLength") == "0"]:
         what = f"{len(endless)} mailboxes have no longest message ({_some(endless)})"
         cure = "give each maxsecs=180 in its options, then `asterisk -rx 'voicemail reload'`"
-        yield warning(PART, f"{what}: theirs last up to ten minutes; {cure}")
+        yield warning(PART, f"{what}: theirs last as long as CHARGING_VOICEMAIL_S allows; {cure}")
     if entries:
-        yield _room(look.config.settings.switch.voicemail_dir_on_switch, sum(map(_most_s, entries)), len(entries))
+        call_s = whole(await look.value("CHARGING_VOICEMAIL_S")) or CALL_S
+        most_s = sum(_most_s(entry, call_s) for entry in entries)
+        yield _room(look.config.settings.switch.voicemail_dir_on_switch, most_s, len(entries))
     there = {entry.get("VoiceMailbox") for entry in entries}
     without = sorted(number for number, mailbox in look.mailboxes.items() if mailbox not in there)
     if without:
@@ -296,10 +299,10 @@ async def _voicemail(look: Look) -> AsyncIterator[Finding]:
         yield ok(PART, f"{len(there)} mailboxes in [charging] of voicemail.conf; every number has one")
 
 
-def _most_s(entry: AmiMessage) -> int:
-    """Of a mailbox: how many seconds of messages callers can leave in it."""
-    longest = whole(entry.get("MaxMessageLength")) or CALL_S
-    return (whole(entry.get("MaxMessageCount")) or MESSAGES) * min(longest, CALL_S)
+def _most_s(entry: AmiMessage, call_s: int) -> int:
+    """Of a mailbox: how many seconds of messages callers can leave in it, who may speak to it for ``call_s``."""
+    longest = whole(entry.get("MaxMessageLength")) or call_s
+    return (whole(entry.get("MaxMessageCount")) or MESSAGES) * min(longest, call_s)
 
 
 def _room(folder: str, seconds: int, mailboxes: int) -> Finding:

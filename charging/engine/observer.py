@@ -69,6 +69,8 @@ class MeteredObserver:
                 self._charged(settled)
             case told.MessageNotSold(reason=reason):
                 metrics.messages_refused.labels(reason).inc()
+            case told.SwitchHadNoRoom():
+                metrics.messages_refused.labels(Reason.NO_ROOM).inc()
             case call.VoicemailSettled(settled):
                 metrics.charged.labels("voicemail").inc(_money(settled))
             case told.LeftMessageCharged(charged_micro_euro=charged):

@@ -369,6 +369,8 @@ class Registry:
         rest = [key async for key in in_turns(boxes) if self._is_nobodys(key) and self._is_over(key)]
         asked = []
         async for key in in_turns(rest):
+            if boxes[key].no_room:
+                self._observe(told.SwitchHadNoRoom())
             if key.startswith(NO_SESSION) and not boxes[key].message_stored:
                 self._booked.add(key)
             else:

@@ -253,6 +253,11 @@ class SpoolFull:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchHadNoRoom:
+    """The switch itself found its disk nearly full, and took no message of a caller who was sent to voicemail."""
+
+
+@dataclass(frozen=True, slots=True)
 class UnexpectedEventMet:
     """A pair of state and event that the transition table does not have."""
 
@@ -322,6 +327,7 @@ Errors = (
     | LedgerFailed
     | ClockJumped
     | SpoolFull
+    | SwitchHadNoRoom
 )
 
 

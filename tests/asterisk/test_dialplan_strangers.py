@@ -74,6 +74,16 @@ async def test_a_called_number_has_an_end(lab: Lab, digits: int, status: int) ->
     assert len(stub.requests) == (status == 180)
 
 
+def number_of_caller(nth: int) -> str:
+    return f"<sip:+3120123450{nth}@carrier.example>"
+
+
+async def is_taken_by_voicemail(lab: Lab, caller: str) -> bool:
+    """Whether who calls just now is let in; else he hears busy."""
+    async with raw_call(lab, NUMBER, caller=caller) as another:
+        return await another.is_answered("INVITE", 200, 486) == 200
+
+
 @pytest.mark.parametrize(("a_mailbox", "taken"), [("1", 1), ("2", 2), ("", 3), ("many", 3)])
 async def test_strangers_who_leave_messages_find_it_busy_when_there_are_too_many(
     lab: Lab, a_mailbox: str, taken: int
@@ -85,19 +95,95 @@ async def test_strangers_who_leave_messages_find_it_busy_when_there_are_too_many
         serving(stub, lab.agi_port),
         contextlib.AsyncExitStack() as strangers,
     ):
-        for _ in range(taken):
-            first = await strangers.enter_async_context(raw_call(lab, NUMBER))
+        for nth in range(taken):
+            first = await strangers.enter_async_context(raw_call(lab, NUMBER, caller=number_of_caller(nth)))
             assert await first.is_answered("INVITE", 200, 486) == 200
-        async with raw_call(lab, NUMBER) as one:
-            assert await one.is_answered("INVITE", 200, 486) == 486
+        assert not await is_taken_by_voicemail(lab, number_of_caller(8))
         first.ask("BYE")
         await first.is_answered("BYE", 200)
+        await eventually(lambda: is_taken_by_voicemail(lab, number_of_caller(9)), "room for the next caller")
 
-        async def there_is_room() -> bool:
-            async with raw_call(lab, NUMBER) as another:
-                return await another.is_answered("INVITE", 200, 486) == 200
 
-        await eventually(there_is_room, "room for the next caller")
+@pytest.mark.parametrize(
+    ("a_caller", "taken", "same", "other"),
+    [
+        ("", ["+31201234567"], "0201234567", "+31201234568"),
+        ("many", ["+31201234567"], "+31201234567", "anonymous"),
+        ("2", ["+31201234567", "0031201234567"], "0201234567", "+31201234568"),
+        ("", ["anonymous"], "unknown", "+31201234567"),
+    ],
+)
+async def test_one_caller_does_not_keep_all_others_from_a_mailbox(
+    lab: Lab, a_caller: str, taken: list[str], same: str, other: str
+) -> None:
+    """However he writes his number. Who have none, or withhold it, are one caller together."""
+    stub = StubAgi({"incoming": decide("voicemail")})
+    async with (
+        operator_sets(lab, "CHARGING_VOICEMAIL_A_CALLER", a_caller),
+        serving(stub, lab.agi_port),
+        contextlib.AsyncExitStack() as strangers,
+    ):
+        for user in taken:
+            one = await strangers.enter_async_context(raw_call(lab, NUMBER, caller=f"<sip:{user}@carrier.example>"))
+            assert await one.is_answered("INVITE", 200, 486) == 200
+        assert not await is_taken_by_voicemail(lab, f"<sip:{same}@carrier.example>")
+        assert await is_taken_by_voicemail(lab, f"<sip:{other}@carrier.example>")
+
+
+@pytest.mark.parametrize(("longest", "deadline_s"), [("", 300), ("long", 300), ("45", 45)])
+async def test_a_caller_who_says_nothing_to_voicemail_has_an_end(lab: Lab, longest: str, deadline_s: int) -> None:
+    stub = StubAgi({"incoming": decide("voicemail")})
+    async with (
+        operator_sets(lab, "CHARGING_VOICEMAIL_S", longest),
+        serving(stub, lab.agi_port),
+        raw_call(lab, NUMBER) as call,
+    ):
+        await call.is_answered("INVITE", 200)
+        left = int((await _channel(lab, "TIMEOUT(absolute)"))["Value"].partition(".")[0])
+    assert deadline_s - 30 <= left <= deadline_s
+
+
+NO_DISK_IS_SO_LARGE = "999999999"
+
+
+async def _looks_anew(lab: Lab, what: str) -> None:
+    """The switch forgets what it saw of a disk less than ten seconds ago."""
+    await lab.switch.action("Setvar", {"Variable": f"CHARGING_LOOKED_{what}", "Value": "0"})
+
+
+@pytest.mark.parametrize("is_daemon_there", [True, False])
+async def test_while_the_disk_is_nearly_full_no_message_is_taken_whoever_decides(
+    lab: Lab, is_daemon_there: bool
+) -> None:
+    """The switch looks itself: it needs no daemon, and none on the same machine."""
+    stub = StubAgi({"incoming": decide("voicemail")})
+    async with contextlib.AsyncExitStack() as there:
+        if is_daemon_there:
+            await there.enter_async_context(serving(stub, lab.agi_port))
+        await _looks_anew(lab, "messages")
+        assert await is_taken_by_voicemail(lab, number_of_caller(1))
+        async with operator_sets(lab, "CHARGING_ROOM_MB", NO_DISK_IS_SO_LARGE):
+            async with raw_call(lab, NUMBER, caller=number_of_caller(2)) as call:
+                assert await call.is_answered("INVITE", 180, 200) == 180
+                call.ask("CANCEL", number=1)
+                await eventually(lambda: _is_noted(lab), "a record that there was no room")
+        async with operator_sets(lab, "CHARGING_VOICEMAIL_DIR", "/nobody/knows"):
+            await _looks_anew(lab, "messages")
+            async with operator_sets(lab, "CHARGING_ROOM_MB", NO_DISK_IS_SO_LARGE):
+                assert await is_taken_by_voicemail(lab, number_of_caller(3))
+        await _looks_anew(lab, "messages")
+
+
+async def _is_noted(lab: Lab) -> bool:
+    return any("|vm=NOROOM|" in record for record in (await lab.switch.black_box()).values())
+
+
+async def test_while_the_disk_is_nearly_full_no_fax_is_received(lab: Lab) -> None:
+    await _looks_anew(lab, "faxes")
+    async with operator_sets(lab, "CHARGING_ROOM_MB", NO_DISK_IS_SO_LARGE), raw_call(lab, FAX) as call:
+        assert await call.is_answered("INVITE", 200, 486) == 486
+    async with raw_call(lab, FAX) as call:
+        assert await call.is_answered("INVITE", 200, 486) == 200
 
 
 @pytest.mark.parametrize("user", ["+31850000099;isub=1", "+31850000099"])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from charging.asterisk.black_box import parse_record
 from charging.call.decide import Decision, Reason, Turned, without_voicemail
+from charging.call.events import BlackBoxRead
 from charging.engine import told
 from charging.engine.desk import Desk
+from charging.engine.observer import MeteredObserver
 from charging.engine.spool import FULL_BYTES, ROOM_BYTES, SpoolWatch
 from charging.ledger.accounts import Account, Number
 from charging.metrics import Metrics
@@ -81,3 +84,22 @@ async def test_r13_no_money_is_held_for_a_message_and_who_had_none_is_told_of_hi
     poor = Turned(Decision.REJECT, Reason.NO_CREDIT, sells_voicemail=True)
     assert without_voicemail(poor) == Turned(Decision.REJECT, Reason.NO_CREDIT)
     assert without_voicemail(poor).is_missed
+
+
+async def test_who_was_turned_away_by_the_switchs_own_look_is_counted_once_and_told() -> None:
+    """With a daemon that was dead, or on another machine, the switch's record is all that tells of it."""
+    async with make_rig() as rig:
+        full = BlackBoxRead(True, fallback=False, no_room=True, number=NUMBER)
+        rig.switch.records = {"nosession-1700000000.1": full, "nosession-1700000000.2": BlackBoxRead(True, "BUSY")}
+        await rig.clock.advance(30)
+        assert rig.told.count(told.SwitchHadNoRoom()) == 1
+        metrics = Metrics()
+        MeteredObserver(metrics)(told.SwitchHadNoRoom())
+        assert b'charging_messages_refused_total{reason="no_room"} 1.0' in metrics.render()
+
+
+@pytest.mark.parametrize(("text", "no_room"), [("v2|vm=NOROOM|vmfile=", True), ("v2|vm=FAILED|vmfile=", False)])
+def test_the_switchs_record_says_that_it_had_no_room(text: str, no_room: bool) -> None:
+    record = parse_record("nosession-1700000000.1", text)
+    assert record is not None
+    assert record.no_room is no_room

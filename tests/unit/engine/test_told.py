@@ -37,7 +37,7 @@ WARNINGS = (
 ERRORS = (
     "booking_contradicted clock_jumped event_contradicted ledger_failed leg_without_session mailbox_overflowed "
     "quota_overrun session_lost session_reasserted session_reasserted_short session_unreadable "
-    "sessions_not_restored spool_full unexpected_event_met"
+    "sessions_not_restored spool_full switch_had_no_room unexpected_event_met"
 )
 
 
