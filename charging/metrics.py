@@ -234,8 +234,8 @@ class Metrics:
     def _make_money(self) -> None:
         self.messages_refused = self._counter(
             "charging_messages_refused",
-            "Callers who could leave no message, by reason: no_credit or day_limit (the plan's credit_a_day), because no "
-            "paid one could be reserved; no_room, because the switch found its disk nearly full.",
+            "Callers who could leave no message, by reason: no_credit or day_limit (the plan's credit_a_day), because "
+            "no paid one could be reserved; no_room, because the switch found its disk nearly full.",
             "reason",
             known=[("no_credit", "day_limit", "no_room")],
         )

@@ -162,11 +162,13 @@ async def test_while_the_disk_is_nearly_full_no_message_is_taken_whoever_decides
             await there.enter_async_context(serving(stub, lab.agi_port))
         await _looks_anew(lab, "messages")
         assert await is_taken_by_voicemail(lab, number_of_caller(1))
-        async with operator_sets(lab, "CHARGING_ROOM_MB", NO_DISK_IS_SO_LARGE):
-            async with raw_call(lab, NUMBER, caller=number_of_caller(2)) as call:
-                assert await call.is_answered("INVITE", 180, 200) == 180
-                call.ask("CANCEL", number=1)
-                await eventually(lambda: _is_noted(lab), "a record that there was no room")
+        async with (
+            operator_sets(lab, "CHARGING_ROOM_MB", NO_DISK_IS_SO_LARGE),
+            raw_call(lab, NUMBER, caller=number_of_caller(2)) as call,
+        ):
+            assert await call.is_answered("INVITE", 180, 200) == 180
+            call.ask("CANCEL", number=1)
+            await eventually(lambda: _is_noted(lab), "a record that there was no room")
         async with operator_sets(lab, "CHARGING_VOICEMAIL_DIR", "/nobody/knows"):
             await _looks_anew(lab, "messages")
             async with operator_sets(lab, "CHARGING_ROOM_MB", NO_DISK_IS_SO_LARGE):
