@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 MICROSECONDS = 1_000_000
@@ -20,7 +22,7 @@ class Instant:
     """One reading of both clocks, in microseconds."""
 
     mono_us: int
-    """Monotonic; comparable only with readings of the same process."""
+    """Monotonic; comparable only with readings of the same boot of a machine (`Clock.boot`)."""
     wall_us: int
     """Since the Unix epoch, UTC."""
 
@@ -29,6 +31,11 @@ class Instant:
         delta = round(seconds * MICROSECONDS)
         return Instant(self.mono_us + delta, self.wall_us + delta)
 
+    @property
+    def apart_us(self) -> int:
+        """By how much the wall clock is ahead of the monotonic one: the same as long as neither is stepped."""
+        return self.wall_us - self.mono_us
+
     def seconds_until(self, later: Instant) -> float:
         """Seconds from here to ``later`` by the monotonic clock; negative when it has passed."""
         return (later.mono_us - self.mono_us) / MICROSECONDS
@@ -36,11 +43,23 @@ class Instant:
 
 def parted_us(earlier: Instant, later: Instant) -> int:
     """By how much the wall clock ran further than the monotonic one between two readings; negative: less far."""
-    return (later.wall_us - earlier.wall_us) - (later.mono_us - earlier.mono_us)
+    return later.apart_us - earlier.apart_us
+
+
+def boot_of_machine(proc: Path = Path("/proc")) -> str:
+    """Linux's name for this boot, with that of the time namespace: a container may have a monotonic clock of its own.
+    Empty where there are none (proc(5), time_namespaces(7))."""
+    with suppress(OSError):
+        return f"{(proc / 'sys/kernel/random/boot_id').read_text().strip()} {(proc / 'self/ns/time').readlink()}"
+    return ""
 
 
 class Clock(Protocol):
     """What the daemon knows of time."""
+
+    @property
+    def boot(self) -> str:
+        """Which boot of which machine the monotonic readings are of; empty: of this process alone."""
 
     def now(self) -> Instant:
         """Both clocks, read together."""
@@ -51,6 +70,8 @@ class Clock(Protocol):
 
 class SystemClock:
     """The machine's clocks."""
+
+    boot = boot_of_machine()
 
     def now(self) -> Instant:
         return Instant(time.monotonic_ns() // 1000, time.time_ns() // 1000)

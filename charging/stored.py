@@ -7,7 +7,7 @@ A member that this version does not know was written by a newer one. A record wh
 :data:`NEWER` keeps such members as they are, and writes them back: so the version that goes back by one reads open
 calls, and the newer one finds what it wrote. Other records refuse them, as all refuse a value that they do not know:
 what it means here would be a guess.
-An `Instant` is stored by its wall clock: monotonic readings mean nothing to another process. :func:`alive` gives the
+An `Instant` is stored by its wall clock: monotonic readings mean nothing to another machine. :func:`alive` gives the
 stored ones a monotonic reading again.
 """
 

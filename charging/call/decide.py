@@ -239,6 +239,8 @@ class Setup:
     withheld: bool
     caller_uid: str
     now: Instant
+    boot: str = ""
+    """Of the clocks that ``now`` is a reading of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +298,8 @@ def draft_of(
         day=day_of(rate.zone, setup.now.wall_us),
         day_cap=plan.max_credit_per_day,
         opened=setup.now,
+        boot=setup.boot,
+        apart_us=setup.now.apart_us,
         caller_uid=setup.caller_uid,
         epoch=setup.epoch,
         check_mono_us=setup.now.plus(policy.setup_timeout_s).mono_us,

@@ -200,6 +200,10 @@ class Session:
     """When the clocks had been read last before a step: ``(seen_ms, since_ms)``, both after the answer (negative:
     before it). A daemon that was frozen sees a step long after it came. Records of before have none: it came when it
     was seen."""
+    boot: str = ""
+    """Which boot of which machine kept it last (`charging.clock.Clock.boot`); empty in records of before."""
+    apart_us: int = 0
+    """There, by how much the wall clock was ahead of the monotonic one after the last step that was seen."""
     stepped_mono_us: Annotated[int | None, VOLATILE] = None
     """When the last step was seen."""
     technology: str = ""
@@ -333,11 +337,13 @@ def _steps_of_before(members: dict[str, Any]) -> None:
 _CODEC = Codec(Session, {"version": RECORD_VERSION}, _steps_of_before)
 
 
-def from_json(text: str, now: Instant, epoch: int) -> Session:
-    """A stored record, brought back to life. Raises ValueError where the text is no such record."""
+def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
+    """A stored record, brought back to life. ``boot``: of the reader's clocks; where it is the record's own, their
+    distance of then counts, and no step since does. Raises ValueError where the text is no such record."""
     stored = _CODEC.load(text)
+    then = Instant(now.mono_us, now.mono_us + stored.apart_us) if boot and stored.boot == boot else now
     # Set-up and answer were read before any step that the record knows of.
-    revived = alive(stored, now, stored.stepped_us, before_steps=("opened", "answered"))
+    revived = alive(stored, then, stored.stepped_us, before_steps=("opened", "answered"))
     return _awake(replace(revived, epoch=epoch, anchored=revived.answered is None), now)
 
 

@@ -127,7 +127,8 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
 def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step:
     """The phone may have answered already, without our having heard so: whoever reads the record of the call's length
     must know of the step."""
-    return Step(session.stepped(event.by_us, context.now.mono_us, event.since_mono_us), (Keep(),))
+    stepped = session.stepped(event.by_us, context.now.mono_us, event.since_mono_us)
+    return Step(replace(stepped, apart_us=context.now.apart_us), (Keep(),))
 
 
 def answer_doubtful(session: Session, _event: AnswerDoubtful, context: Context) -> Step:

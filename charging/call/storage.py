@@ -14,11 +14,12 @@ Record = Session | Voicemail | Fax
 _PIECES: dict[str, type[Voicemail] | type[Fax]] = {one.KIND: one for one in (Voicemail, Fax)}
 
 
-def revive(text: str, now: Instant, epoch: int) -> Record:
-    """A stored record, brought back to life. Raises ValueError where the text is none."""
+def revive(text: str, now: Instant, epoch: int, boot: str = "") -> Record:
+    """A stored record, brought back to life; ``boot`` as `from_json` has it. Raises ValueError where the text is
+    none."""
     try:
         kind = _PIECES.get(json.loads(text).get("kind"))
-        return from_json(text, now, epoch) if kind is None else kind.revived(text, now, epoch)
+        return from_json(text, now, epoch, boot) if kind is None else kind.revived(text, now, epoch)
     except Exception as error:  # what someone has edited can make the reading stumble over anything at all
         raise ValueError(f"not a session's record ({type(error).__name__}: {error}): {text[:100]}") from error
 

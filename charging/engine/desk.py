@@ -316,6 +316,7 @@ class Desk:
             withheld=request.is_withheld,
             caller_uid=request.unique_id,
             now=now,
+            boot=self._clock.boot,
         )
         for _ in range(RESERVE_TRIES_MAX):
             notes.saw(balances, day_of(rate.zone, now.wall_us))

@@ -16,6 +16,7 @@ from typing import NoReturn
 from charging.call.commands import Find, Forget
 from charging.call.events import BlackBoxRead, ClockJumped, Draining, FundsChanged, SessionSwitchEvent
 from charging.call.fax import Fax
+from charging.call.missed_steps import SeenStep, with_missed_steps
 from charging.call.model import STEPS_MAX, Policy, Session, State
 from charging.call.storage import Record, overdue_s, revive
 from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, DialStarted, SwitchEvent
@@ -120,7 +121,7 @@ class Registry:
         self._found, self._found_again_us = asyncio.Event(), 0
         self._tasks, self._watched = Tasks(), clock.now()
         self._turns = Turns(self._tasks, clock)
-        self._steps: deque[tuple[int, ClockJumped]] = deque(maxlen=STEPS_MAX)  # with when they were seen (monotonic)
+        self._steps: deque[SeenStep] = deque(maxlen=STEPS_MAX)
 
     async def run(self) -> NoReturn:
         """Keep the sessions' tasks and the periodic duties; a task that fails brings the daemon down, loudly."""
@@ -347,7 +348,7 @@ class Registry:
             self._begin(replace(closed, retry_mono_us=now.mono_us))
             return True
         try:
-            session = revive(record.state, now, max(self.epoch, record.epoch))
+            session = revive(record.state, now, max(self.epoch, record.epoch), self._clock.boot)
         except ValueError as error:
             # Left open with its money reserved: a person must look, `charging ledger verify` names it.
             if record.id not in self._said:
@@ -358,7 +359,9 @@ class Registry:
         if not self._said.issuperset(newer):
             self._said.update(newer)
             self._observe(told.NewerVersionRead(record.id, newer))
-        self._begin(self._with_missed_steps(session) if isinstance(session, Session) else session)
+        if isinstance(session, Session):
+            session = with_missed_steps(session, self._steps, now, self._clock.boot, self.policy)
+        self._begin(session)
         self._observe(told.SessionRestored(session.state), session)
         return True
 
@@ -559,24 +562,10 @@ class Registry:
         if abs(by_us) > self.policy.clock_jump_ms * 1000:
             self._observe(told.ClockJumped(by_us // 1000))
             jumped = ClockJumped(by_us, before.mono_us)
-            self._steps.append((self._watched.mono_us, jumped))
+            self._steps.append(SeenStep(self._watched.mono_us, jumped))
             for runner in self._runners.values():
                 runner.offer(jumped)
         return self._watched
-
-    def _with_missed_steps(self, session: Session) -> Session:
-        """With the steps that this daemon saw while nobody kept the session, of which its record knows nothing. A step
-        to which it was set back may be missed: then the record is the smaller duration anyway."""
-        tolerance_us = self.policy.clock_jump_ms * 1000
-        for seen_us, jumped in self._steps:
-            by_us = jumped.by_us
-            known = any(abs(by_us - one_us) <= tolerance_us for _, one_us in session.steps)
-            # One that was opened before the step looks older by it: this one, seen late, came before that.
-            if seen_us - max(0, by_us) >= (session.answered or session.opened).mono_us and not known:
-                answered = session.answered and _later(session.answered, by_us)
-                session = replace(session, opened=_later(session.opened, by_us), answered=answered)
-                session = session.stepped(by_us, seen_us, jumped.since_mono_us)
-        return session
 
     async def _pause(self, seconds: float) -> None:
         await self._clock.sleep_until(self._clock.now().mono_us + round(seconds * MICROSECONDS))
@@ -584,8 +573,3 @@ class Registry:
 
 def _talks(legs: Legs) -> bool:
     return any(leg.bridged for leg in (legs.caller, legs.callee, *legs.others) if leg is not None)
-
-
-def _later(read: Instant, by_us: int) -> Instant:
-    """A reading of before a step, whose monotonic part was found out by a time of day of after it."""
-    return Instant(read.mono_us + by_us, read.wall_us)

@@ -31,6 +31,8 @@ log = structlog.get_logger("charging.story")
 class MovedClock:
     """The machine's clocks, and what the file adds to them (`charging.clock.Clock`)."""
 
+    boot = ""  # its monotonic readings go on from the file's number
+
     def __init__(self, file: Path) -> None:
         self._file = file
         self._machine = SystemClock()

@@ -31,6 +31,7 @@ class FakeClock:
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
         self._someone_sleeps = asyncio.Event()
+        self.boot = "boot-1"
 
     def now(self) -> Instant:
         return Instant(self._mono_us, self._wall_us)

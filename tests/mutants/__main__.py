@@ -1,29 +1,33 @@
-"""Plants one mistake after another, each in a copy of the project, and runs the quick tests of its room: one of them
-must fail. ``make mutants``."""
+"""Plants one mistake after another, each in a copy of the project, and runs the quick tests of its room that come
+through its line: one of them must fail. ``make mutants``."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import queue
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.mutants.planted import ROOT, Mistake, mistakes
+from tests.mutants.witness import CHOSEN, NOTES, Witness, read
 
-PYTEST = ("-m", "pytest", "-q", "-x", "-p", "no:randomly", "-m", "not long and not asterisk")
+PYTEST = ("-m", "pytest", "-q", "-x", "-p", "tests.mutants.witness", "-p", "no:randomly", "-m", "not long and not asterisk")
 LEFT_OUT = "redis or cluster or sentinel"
 """Their scripts are not in the list, and their servers take their time."""
-LONGEST_S = 900
+LONGEST_S = 3600
 """A mistake that lets a test hang is found as well, but not so soon."""
 FAILED, BROKEN = 1, 2
 """Exit codes of pytest: a test failed, or a file of tests could not be read."""
+FOUND = re.compile(r"^(?:FAILED|ERROR) (.*)$", re.MULTILINE)
 
 
 def copied(folder: Path) -> Path:
@@ -35,36 +39,51 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def passes(folder: Path, tests: Iterable[str]) -> bool:
-    """Whether no test finds anything. Raises RuntimeError where pytest could not run."""
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
+class Ran(NamedTuple):
+    """How tests ended."""
+
+    found: str
+    """The first test that failed; ``""``: all passed."""
+    seconds: float
+
+
+def run(folder: Path, tests: Iterable[str], **environment: str) -> Ran:
+    """Run tests until one fails. Raises RuntimeError where pytest could not run."""
     command = [sys.executable, *PYTEST, "-k", f"not ({LEFT_OUT})", *tests]
+    shown = {**os.environ, "PYTHONPATH": str(folder), **environment}
+    begun = time.monotonic()
     try:
-        ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST_S)
+        ran = subprocess.run(command, cwd=folder, env=shown, capture_output=True, text=True, timeout=LONGEST_S)
     except subprocess.TimeoutExpired:
-        return False
+        return Ran("tests that never end", time.monotonic() - begun)
     if ran.returncode not in (0, FAILED, BROKEN):
         raise RuntimeError(f"pytest ended with {ran.returncode}: {ran.stdout[-2000:]}{ran.stderr[-2000:]}")
-    return ran.returncode == 0
+    named = FOUND.search(ran.stdout)
+    found = "" if ran.returncode == 0 else named[1][:200] if named else ran.stdout[-500:]
+    return Ran(found, time.monotonic() - begun)
 
 
-def survives(mistake: Mistake, folders: queue.Queue[Path]) -> bool:
+def survives(mistake: Mistake, witnesses: Sequence[Witness], folders: queue.Queue[Path]) -> bool:
     """Whether the tests pass although the mistake is there."""
     folder = folders.get()
     try:
         file = folder / mistake.file
         right = file.read_text(encoding="utf-8")
+        lines = mistake.lines_in(right)
+        chosen = [one.test for one in witnesses if one.saw(mistake.file, lines)]
         file.write_text(mistake.planted_in(right), encoding="utf-8")
-        begun = time.monotonic()
-        survived = passes(folder, mistake.tests)
+        if chosen:
+            (folder / "chosen").write_text("\n".join(chosen), encoding="utf-8")
+            files = sorted({one.partition("::")[0] for one in chosen})
+            ran = run(folder, files, **{CHOSEN: str(folder / "chosen")})
+        else:  # read when the program starts
+            ran = run(folder, mistake.tests)
         file.write_text(right, encoding="utf-8")
     finally:
         folders.put(folder)
-    print(
-        f"{'SURVIVED' if survived else 'found':8} {time.monotonic() - begun:5.0f} s  {mistake.file}: {mistake.so}",
-        flush=True,
-    )
-    return survived
+    print(f"{'found' if ran.found else 'SURVIVED':8} {ran.seconds:5.0f} s  {mistake.file}: {mistake.so}", flush=True)
+    print(f"{'':17} {ran.found or f'{len(chosen)} tests came by'}", flush=True)
+    return not ran.found
 
 
 def main() -> int:
@@ -78,12 +97,13 @@ def main() -> int:
         for number in range(options.at_once):
             folders.put(copied(Path(scratch) / str(number)))
         right = Path(scratch) / "0"
-        rooms = sorted({one.tests for one in chosen})
-        for tests in rooms:
-            if not passes(right, tests):
-                print(f"{' '.join(tests)} fail without any mistake: mend that first")
-                return 2
-        survived = list(workers.map(lambda one: survives(one, folders), chosen))
+        rooms = sorted({room for one in chosen for room in one.tests})
+        if (ran := run(right, rooms, **{NOTES: str(right / "notes")})).found:
+            print(f"{ran.found} fails without any mistake: mend that first")
+            return 2
+        witnesses = read(right / "notes")
+        print(f"{len(witnesses)} tests pass without a mistake, in {ran.seconds:.0f} s", flush=True)
+        survived = list(workers.map(lambda one: survives(one, witnesses, folders), chosen))
     print(f"{len(chosen) - sum(survived)} of {len(chosen)} planted mistakes found")
     return int(any(survived))
 

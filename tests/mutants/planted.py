@@ -41,6 +41,11 @@ class Mistake(NamedTuple):
             raise ValueError(f"{self.file}: {self.so}: its text stands there {found} times; mend {LIST.name}")
         return text.replace(self.was, self.becomes)
 
+    def lines_in(self, text: str) -> range:
+        """The lines of the file that the mistake changes, counted from 1."""
+        before = text.count("\n", 0, text.index(self.was))
+        return range(before + 1, before + 2 + self.was.rstrip("\n").count("\n"))
+
 
 def mistakes() -> list[Mistake]:
     """All of them."""

@@ -81,6 +81,7 @@ class MachineClock:
     def __init__(self, clock: FakeClock, process: Process) -> None:
         self._clock = clock
         self._process = process
+        self.boot = clock.boot
 
     def now(self) -> Instant:
         return self._clock.now()

@@ -20,9 +20,9 @@ AWAY_S = {"short": (-3, 3), "long": (-10, 10), "afterwards": (2, 12)}
 """From when until when the daemon is away, in seconds after the step."""
 ABSENCES = [
     *[(how, away) for how in ("frozen", "without the lease", "without the link") for away in AWAY_S],
-    ("killed", "afterwards"),
+    *[("killed", away) for away in AWAY_S],
 ]
-"""A daemon that starts after a step which nobody has seen does not know of it."""
+"""One that is killed and started again on the same machine finds the step by what its record knows of the clocks."""
 
 
 @dataclass

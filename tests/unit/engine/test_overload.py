@@ -82,6 +82,7 @@ class _LateClock:
 
     def __init__(self, late_us: int) -> None:
         self._late_us, self._now_us = late_us, 0
+        self.boot = ""
 
     def now(self) -> Instant:
         return Instant(self._now_us, self._now_us)

@@ -1,0 +1,77 @@
+"""What a session that comes to life learns of the clock's steps that came while nobody kept it."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.call.events import ClockJumped
+from charging.call.missed_steps import SeenStep, with_missed_steps
+from charging.call.model import Session, from_json
+from charging.clock import MICROSECONDS, Instant
+from charging.frozen import replace
+from tests.unit.call.test_table import NOW, POLICY, running
+
+ANSWERED_S, PROVEN_S = 100, 40
+HERE = "this boot"
+
+
+def stored() -> str:
+    """Of a call that was answered 100 s before now, and seen alive 60 s before now."""
+    call = replace(running(), answered=NOW.plus(-ANSWERED_S), proven_ms=PROVEN_S * 1000)
+    return replace(call, boot=HERE, apart_us=NOW.apart_us).to_json()
+
+
+def revived(stepped_s: int, *seen: SeenStep, boot: str = HERE) -> Session:
+    """Now, after steps that came to so much."""
+    now = Instant(NOW.mono_us, NOW.wall_us + stepped_s * MICROSECONDS)
+    return with_missed_steps(from_json(stored(), now, 1, boot), seen, now, boot, POLICY)
+
+
+def seen(ago_s: int, by_s: int) -> SeenStep:
+    return SeenStep(
+        NOW.plus(-ago_s).mono_us, ClockJumped(by_s * MICROSECONDS, since_mono_us=NOW.plus(-ago_s - 1).mono_us)
+    )
+
+
+@pytest.mark.parametrize("by_s", [-30, 40])
+def test_a_step_that_nobody_lived_through_is_found_on_the_machine_that_kept_the_record(by_s: int) -> None:
+    session = revived(by_s)
+    assert session.elapsed_ms(NOW.mono_us) == ANSWERED_S * 1000, "the answer is where it was"
+    assert session.steps == ((ANSWERED_S * 1000, by_s * MICROSECONDS),)
+    assert session.unwatched == ((ANSWERED_S * 1000, PROVEN_S * 1000),), "after the call was last known to be alive"
+
+
+def test_clocks_that_ran_evenly_say_so() -> None:
+    session = revived(0)
+    assert (session.steps, session.elapsed_ms(NOW.mono_us)) == ((), ANSWERED_S * 1000)
+
+
+@pytest.mark.parametrize("boot", ["another boot", ""])
+def test_on_another_machine_nothing_is_known_but_what_was_seen_there(boot: str) -> None:
+    session = revived(40, boot=boot)
+    assert (session.steps, session.elapsed_ms(NOW.mono_us)) == ((), (ANSWERED_S + 40) * 1000)
+    watched = revived(40, seen(20, 40), boot=boot)
+    assert watched.steps == ((80_000, 40 * MICROSECONDS),)
+    assert watched.elapsed_ms(NOW.mono_us) == ANSWERED_S * 1000
+
+
+def test_whoever_takes_it_over_keeps_it_on_his_own_clocks() -> None:
+    session = revived(40, boot="another boot")
+    assert (session.boot, session.apart_us) == ("another boot", NOW.apart_us + 40 * MICROSECONDS)
+
+
+def test_of_two_steps_the_one_that_was_seen_has_its_time_and_the_other_came_before() -> None:
+    session = revived(-25, seen(20, 5))
+    assert session.steps == ((79_000, -30 * MICROSECONDS), (80_000, 5 * MICROSECONDS))
+    assert dict(session.unwatched) == {79_000: PROVEN_S * 1000, 80_000: 79_000}
+
+
+def test_a_step_that_was_seen_before_the_answer_is_none_of_the_call() -> None:
+    assert revived(0, seen(ANSWERED_S + 1, 5)).steps == ()
+
+
+def test_a_record_of_before_knows_of_no_boot() -> None:
+    text = replace(running(), answered=NOW.plus(-ANSWERED_S)).to_json()
+    later = Instant(NOW.mono_us, NOW.wall_us + 40 * MICROSECONDS)
+    session = with_missed_steps(from_json(text, later, 1, HERE), (), later, HERE, POLICY)
+    assert (session.steps, session.boot) == ((), HERE)
