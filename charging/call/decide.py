@@ -299,6 +299,7 @@ def draft_of(
         day_cap=plan.max_credit_per_day,
         opened=setup.now,
         boot=setup.boot,
+        read_mono_us=setup.now.mono_us,
         apart_us=setup.now.apart_us,
         caller_uid=setup.caller_uid,
         epoch=setup.epoch,

@@ -25,36 +25,40 @@ class SeenStep(NamedTuple):
 def with_missed_steps(session: Session, seen: Iterable[SeenStep], now: Instant, boot: str, policy: Policy) -> Session:
     """A session that comes to life, with the steps that it missed; from now on it is kept on this ``boot``."""
     tolerance_us = policy.clock_jump_ms * 1000
-    unknown = [
-        one for one in seen if not any(abs(one.jumped.by_us - by_us) <= tolerance_us for _, by_us in session.steps)
-    ]
     if boot and session.boot == boot:
-        session = _by_its_own_clocks(session, unknown, now, tolerance_us)
+        session = _by_its_own_clocks(session, seen, now, tolerance_us)
     else:
-        session = _by_what_was_seen(session, unknown)
-    return replace(session, boot=boot, apart_us=now.apart_us)
+        session = _by_what_was_seen(session, seen, tolerance_us)
+    return session.read_on(boot, now)
 
 
-def _by_its_own_clocks(session: Session, unknown: list[SeenStep], now: Instant, tolerance_us: int) -> Session:
+def _by_its_own_clocks(session: Session, seen: Iterable[SeenStep], now: Instant, tolerance_us: int) -> Session:
     """What the steps that were seen do not explain came before them, and after the call was last known to be alive."""
-    began_us = (session.answered or session.opened).mono_us
-    missed = [one for one in unknown if one.seen_mono_us >= began_us]
-    unseen_us = now.apart_us - session.apart_us - sum(one.jumped.by_us for one in missed)
-    if abs(unseen_us) > tolerance_us:
+    missed = [one for one in seen if one.seen_mono_us > session.read_mono_us]
+    stepped_us = now.apart_us - session.apart_us
+    unseen_us = stepped_us - sum(one.jumped.by_us for one in missed)
+    begun_within = missed and missed[0].jumped.since_mono_us < session.read_mono_us
+    if begun_within and abs(unseen_us + missed[0].jumped.by_us) <= tolerance_us:
+        del missed[0]  # the record was begun after it, and before it was seen
+    elif abs(unseen_us) > tolerance_us:
         until_us = missed[0].jumped.since_mono_us if missed else now.mono_us
-        since_us = min(until_us, began_us + session.proven_ms * 1000)
+        began_us = (session.answered or session.opened).mono_us
+        since_us = min(until_us, max(session.read_mono_us, began_us + session.proven_ms * 1000))
         missed.insert(0, SeenStep(until_us, ClockJumped(unseen_us, since_us)))
     for one in missed:
         session = session.stepped(one.jumped.by_us, one.seen_mono_us, one.jumped.since_mono_us)
     return session
 
 
-def _by_what_was_seen(session: Session, unknown: list[SeenStep]) -> Session:
-    """A step to which it was set back may be missed: then the record is the smaller duration anyway."""
-    for seen_us, jumped in unknown:
+def _by_what_was_seen(session: Session, seen: Iterable[SeenStep], tolerance_us: int) -> Session:
+    """Whether the answer was read before a step or after it is a guess, where both came in the same second. It is held
+    for the later: nobody is cut too early, and a record that has the step in it is the smaller duration."""
+    for seen_us, jumped in seen:
         by_us = jumped.by_us
+        known = any(abs(by_us - one_us) <= tolerance_us for _, one_us in session.steps)
         # One that was opened before the step looks older by it: this one, seen late, came before that.
-        if seen_us - max(0, by_us) >= (session.answered or session.opened).mono_us:
+        surely_us = seen_us - by_us if by_us > 0 else jumped.since_mono_us
+        if surely_us > (session.answered or session.opened).mono_us and not known:
             answered = session.answered and _later(session.answered, by_us)
             session = replace(session, opened=_later(session.opened, by_us), answered=answered)
             session = session.stepped(by_us, seen_us, jumped.since_mono_us)

@@ -202,8 +202,10 @@ class Session:
     was seen."""
     boot: str = ""
     """Which boot of which machine kept it last (`charging.clock.Clock.boot`); empty in records of before."""
+    read_mono_us: int = 0
+    """When, by its monotonic clock, the clocks were read for the record: at the set-up, and after each step."""
     apart_us: int = 0
-    """There, by how much the wall clock was ahead of the monotonic one after the last step that was seen."""
+    """By how much the wall clock was ahead of the monotonic one then."""
     stepped_mono_us: Annotated[int | None, VOLATILE] = None
     """When the last step was seen."""
     technology: str = ""
@@ -317,6 +319,10 @@ class Session:
             steps = ((at_ms, first_us + second_us), *later)
             since[at_ms] = min(since.pop(first_ms, first_ms), since.get(at_ms, at_ms))
         return replace(self, steps=steps, unwatched=tuple(since.items()), stepped_mono_us=mono_us)
+
+    def read_on(self, boot: str, now: Instant) -> Session:
+        """With a reading of the clocks that has in it every step that is known of."""
+        return replace(self, boot=boot, read_mono_us=now.mono_us, apart_us=now.apart_us)
 
     def at(self, second: int) -> Instant:
         """The instant ``second`` seconds after the answer."""

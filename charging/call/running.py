@@ -353,8 +353,8 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
     is_fresh = session.answered.mono_us >= event.since_mono_us
     is_before = is_fresh and abs(parted_us(session.answered, context.now)) <= context.policy.clock_jump_ms * 1000
     stepped = session if is_before else session.stepped(event.by_us, context.now.mono_us, event.since_mono_us)
-    stepped = replace(stepped, apart_us=context.now.apart_us)
-    moved = _deadline(stepped, context) if session.technology and session.anchored else Step(stepped)
+    read = stepped.read_on(session.boot, context.now)
+    moved = _deadline(read, context) if session.technology and session.anchored else Step(read)
     return Step(moved.session, (*moved.commands, Keep()))
 
 

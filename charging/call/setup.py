@@ -128,7 +128,7 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
     """The phone may have answered already, without our having heard so: whoever reads the record of the call's length
     must know of the step."""
     stepped = session.stepped(event.by_us, context.now.mono_us, event.since_mono_us)
-    return Step(replace(stepped, apart_us=context.now.apart_us), (Keep(),))
+    return Step(stepped.read_on(session.boot, context.now), (Keep(),))
 
 
 def answer_doubtful(session: Session, _event: AnswerDoubtful, context: Context) -> Step:

@@ -20,7 +20,18 @@ from typing import NamedTuple
 from tests.mutants.planted import ROOT, Mistake, mistakes
 from tests.mutants.witness import CHOSEN, NOTES, Witness, read
 
-PYTEST = ("-m", "pytest", "-q", "-x", "-p", "tests.mutants.witness", "-p", "no:randomly", "-m", "not long and not asterisk")
+PYTEST = (
+    "-m",
+    "pytest",
+    "-q",
+    "-x",
+    "-p",
+    "tests.mutants.witness",
+    "-p",
+    "no:randomly",
+    "-m",
+    "not long and not asterisk",
+)
 LEFT_OUT = "redis or cluster or sentinel"
 """Their scripts are not in the list, and their servers take their time."""
 LONGEST_S = 3600

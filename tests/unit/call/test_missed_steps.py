@@ -11,14 +11,14 @@ from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
 from tests.unit.call.test_table import NOW, POLICY, running
 
-ANSWERED_S, PROVEN_S = 100, 40
+READ_S, ANSWERED_S, PROVEN_S = 110, 100, 40
 HERE = "this boot"
 
 
 def stored() -> str:
     """Of a call that was answered 100 s before now, and seen alive 60 s before now."""
     call = replace(running(), answered=NOW.plus(-ANSWERED_S), proven_ms=PROVEN_S * 1000)
-    return replace(call, boot=HERE, apart_us=NOW.apart_us).to_json()
+    return replace(call.read_on(HERE, NOW.plus(-READ_S)), callee_uid="c2").to_json()
 
 
 def revived(stepped_s: int, *seen: SeenStep, boot: str = HERE) -> Session:
@@ -27,7 +27,7 @@ def revived(stepped_s: int, *seen: SeenStep, boot: str = HERE) -> Session:
     return with_missed_steps(from_json(stored(), now, 1, boot), seen, now, boot, POLICY)
 
 
-def seen(ago_s: int, by_s: int) -> SeenStep:
+def seen(ago_s: float, by_s: int) -> SeenStep:
     return SeenStep(
         NOW.plus(-ago_s).mono_us, ClockJumped(by_s * MICROSECONDS, since_mono_us=NOW.plus(-ago_s - 1).mono_us)
     )
@@ -66,8 +66,17 @@ def test_of_two_steps_the_one_that_was_seen_has_its_time_and_the_other_came_befo
     assert dict(session.unwatched) == {79_000: PROVEN_S * 1000, 80_000: 79_000}
 
 
-def test_a_step_that_was_seen_before_the_answer_is_none_of_the_call() -> None:
-    assert revived(0, seen(ANSWERED_S + 1, 5)).steps == ()
+def test_two_steps_that_come_to_nothing_are_two() -> None:
+    assert revived(0, seen(50, 5), seen(20, -5)).steps == (
+        (50_000, 5 * MICROSECONDS),
+        (80_000, -5 * MICROSECONDS),
+    )
+
+
+@pytest.mark.parametrize("by_s", [-30, 5])
+@pytest.mark.parametrize("seen_s", [READ_S + 1, READ_S - 0.5], ids=["before it was opened", "afterwards"])
+def test_a_step_that_came_before_the_call_is_none_of_it(seen_s: float, by_s: int) -> None:
+    assert revived(0, seen(seen_s, by_s)).steps == ()
 
 
 def test_a_record_of_before_knows_of_no_boot() -> None:
