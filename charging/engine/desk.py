@@ -40,6 +40,7 @@ from charging.call.storage import Record, revive
 from charging.call.transfers import day_of, grants_for, reserve_transfer
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant
+from charging.engine.overload import Crowds
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import Registry
 from charging.engine.subscribers import find_subscriber, is_among, spellings, subscriber_of
@@ -131,13 +132,17 @@ class Desk:
         self._keep = keep
         self._overloaded = overloaded
         self._has_room = has_room
+        self._crowds = Crowds()
 
     async def incoming(self, request: IncomingCall) -> Answer:
         """Decide over a new call, and reserve what it needs. Raises Unproven, LedgerError, or LinkDown where the
         switch has been out of reach for longer than the horizon: what is dialled then could not be charged live."""
         notes = Notes.of(request, self._tariff(), self._clock.now())
-        with self._noting(notes):
-            answer = await self._decide(request, notes)
+        with self._noting(notes), self._crowds.one_of(request.number, request.caller) as fits:
+            if fits:
+                answer = await self._decide(request, notes)
+            else:
+                answer = self._turned(OVERLOADED, None, OVERLOADED, request.number)
         return self._noted(notes, answer)
 
     async def _decide(self, request: IncomingCall, notes: Notes) -> Answer:

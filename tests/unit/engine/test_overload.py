@@ -9,14 +9,15 @@ from itertools import repeat
 
 import pytest
 
+from agi.port import IncomingCall
 from charging.call.model import Session
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Instant
 from charging.engine import told
 from charging.engine.desk import Desk
-from charging.engine.overload import REFUSES_US, SAMPLE_MAX_US, TAKES_US, LoadWatch
+from charging.engine.overload import AT_ONCE_MAX, REFUSES_US, SAMPLE_MAX_US, TAKES_US, LoadWatch
 from tests.fakes.ami import eventually
-from tests.fakes.rig import EURO, Rig, make_rig
+from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
 
 LONG = 40
 """Looks, four seconds: the level has come to what they say."""
@@ -139,3 +140,46 @@ async def test_a_tick_that_waits_is_seen(rig: Rig, waits_s: int, seen_s: int) ->
     assert isinstance(session, Session)
     runner.session = replace(session, tick_mono_us=rig.clock.now().plus(-waits_s).mono_us)
     assert rig.registry.tick_overdue_s() == seen_s
+
+
+@pytest.mark.parametrize(
+    ("numbers", "callers", "is_flooded"),
+    [
+        (["+31850000001"], [f"+3120{nth:07}" for nth in range(100)], True),
+        ([f"+3185{nth:07}" for nth in range(100)], ["+31209999999"], True),
+        ([f"+3185{nth:07}" for nth in range(100)], [""], False),
+    ],
+)
+async def test_a_flood_of_one_caller_or_to_one_number_refuses_nobody_else(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, numbers: list[str], callers: list[str], is_flooded: bool
+) -> None:
+    """Nothing is looked up, or asked of the switch, for those who are too many; once the others are through, room is
+    there again."""
+    held, asked = asyncio.Event(), 0
+
+    async def slowly(_uid: str, _proof: str) -> bool:
+        nonlocal asked
+        asked += 1
+        await held.wait()
+        return True
+
+    monkeypatch.setattr(rig.switch, "is_asking", slowly)
+    flood = [
+        asyncio.create_task(
+            rig.desk.incoming(
+                IncomingCall(numbers[nth % len(numbers)], callers[nth % len(callers)], f"f{nth}", "PJSIP/trunk-1")
+            )
+        )
+        for nth in range(100)
+    ]
+    await eventually(lambda: asked >= AT_ONCE_MAX)
+    honest = asyncio.create_task(rig.desk.incoming(IncomingCall(NUMBER, "+31201234567", "h1", "PJSIP/trunk-2")))
+    assert NUMBER not in numbers
+    await eventually(lambda: asked == (AT_ONCE_MAX if is_flooded else 100) + 1)
+    held.set()
+    answers = await asyncio.gather(*flood)
+    refused = sum(one.reason == "overloaded" for one in answers)
+    assert refused == (100 - AT_ONCE_MAX if is_flooded else 0)
+    assert (await honest).decision == "forward"
+    again = await rig.desk.incoming(IncomingCall(numbers[0], callers[0], "f200", "PJSIP/trunk-1"))
+    assert again.reason != "overloaded"
