@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from charging.call.pieces import Allowance
 from charging.call.switch_events import (
     BridgeEntered,
     BridgeLeft,
@@ -166,7 +167,9 @@ class ForwardFailed:
     voicemail_price: int | None = None
     """Micro-euro, where voicemail is to be paid: its price is reserved as the forward's money goes back."""
     balances: Mapping[str, Balance] = field(default_factory=dict)
-    """Of the account, where it is: they say how much promotional credit there is."""
+    """Of the account, where it is: they say how much promotional credit there is, and how many included messages."""
+    allowance: Allowance | None = None
+    """Which included messages may pay for it."""
 
 
 @dataclass(frozen=True, slots=True)

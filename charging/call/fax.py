@@ -26,6 +26,7 @@ from charging.frozen import replace
 from charging.ledger.model import Balance, Transfer, unpaid_line
 from charging.ledger.promotions import divided, held_rooms
 from charging.pricing.money import format_euro
+from charging.pricing.pieces import shown
 from charging.stored import VOLATILE
 
 SERVICE = "fax"
@@ -87,8 +88,8 @@ class Fax(Piece):
 
     @property
     def cost(self) -> int:
-        """Micro-euro of all pages."""
-        return self.pages * self.price
+        """Micro-euro of all pages, but those that it holds of the included ones."""
+        return self.charge(self.pages)[0]
 
     def opening(self, amount: int, promos: Mapping[str, int] = {}) -> dict[str, int]:
         """The price, and some of the day's unpaid seconds."""
@@ -111,8 +112,8 @@ class Fax(Piece):
 
 
 def open_transfer(fax: Fax, balances: Mapping[str, Balance]) -> tuple[Fax, Transfer]:
-    """Reserve the price of every page and open the session."""
-    return oneoff.reserve(replace(fax, check_mono_us=fax.dial_by.mono_us), fax.cost, balances, fax.opened.wall_us)
+    """Reserve every page and open the session."""
+    return oneoff.reserve(replace(fax, check_mono_us=fax.dial_by.mono_us), fax.pages, balances, fax.opened.wall_us)
 
 
 def step(fax: Fax, event: Event, now: Instant, policy: Policy) -> tuple[Fax, tuple[Command, ...]]:
@@ -164,7 +165,7 @@ def _box_read(fax: Fax, event: BlackBoxRead, now: Instant, policy: Policy) -> An
     fax = replace(fax, recorded=event.found)
     unpaid_s = 0 if fax.unpaid_max_s is None else _unpaid_s(fax, event, sent, ended_us)
     counted = {unpaid_line(fax.day): unpaid_s} if unpaid_s else {}
-    return oneoff.settle(fax, sent * fax.price, _cdr(fax, event, sent, ended_us, unpaid_s), ended_us, now, counted)
+    return oneoff.settle(fax, sent, _cdr(fax, event, sent, ended_us, unpaid_s), ended_us, now, counted)
 
 
 def _unpaid_s(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> int:
@@ -191,6 +192,7 @@ _HANDLERS: Mapping[type, oneoff.Handler[Fax]] = dict(
 
 def _cdr(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int, unpaid_s: int) -> str:
     """The JSON text of its CDR: the same members as a call's, where they mean something."""
+    cost, free = fax.charge(sent)
     document = {
         "service": SERVICE,
         "session": fax.id,
@@ -210,8 +212,9 @@ def _cdr(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int, unpaid_s: int) -
         "document_pages": fax.pages,
         "page_price": format_euro(fax.price),
         "unpaid_s": unpaid_s,
-        "cost": format_euro(sent * fax.price),
-        **given_in(divided(sent * fax.price, held_rooms(fax.held))),
+        **({"free_pages": shown(free)} if free else {}),
+        "cost": format_euro(cost),
+        **given_in(divided(cost, held_rooms(fax.held))),
         "tariff": fax.tariff,
     }
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)

@@ -152,6 +152,18 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Means:
+    """What may pay a message before bought credit does."""
+
+    promos: Mapping[str, int] = field(default_factory=dict)
+    """Micro-euro of promotional credit, by balance."""
+    free: tuple[str, ...] = ()
+    """The included message that does, by balance; empty: none is left."""
+    grants: tuple[Transfer, ...] = ()
+    """Those that are due of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One charged call."""
 
@@ -253,8 +265,8 @@ class Session:
     turning: Annotated[Transfer | None, VOLATILE] = None
     """The transfer by which a failed forward becomes a paid voicemail, while its outcome is not known."""
     turning_price: Annotated[int, VOLATILE] = 0
-    turning_promos: Annotated[Mapping[str, int], VOLATILE] = field(default_factory=dict)
-    """What that may take of promotional credit."""
+    turning_means: Annotated[Means, VOLATILE] = field(default_factory=lambda: Means())
+    """What may pay that."""
     hangup_reason: str = ""
     """In the words of whoever ordered the end."""
     cut_by: str = ""

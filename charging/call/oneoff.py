@@ -18,6 +18,7 @@ from charging.call.booking import Behind, Booked, Insufficient, Lost, Unknown, r
 from charging.call.commands import AskSwitch, Command, Doubt, Forget, Post, Tell
 from charging.call.events import BlackBoxRead, Event, Posted, SwitchSilent, Woke
 from charging.call.model import Policy, State
+from charging.call.pieces import Allowance
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
 from charging.ledger.model import (
@@ -33,7 +34,8 @@ from charging.ledger.model import (
     Transfer,
     day_spend,
 )
-from charging.ledger.promotions import divided, held_rooms, is_money, rooms
+from charging.ledger.promotions import divided, held_rooms, is_value, rooms
+from charging.pricing.pieces import shares
 from charging.stored import NEWER, VOLATILE, Codec, alive
 
 
@@ -67,6 +69,10 @@ class Piece:
     state: Annotated[State, VOLATILE] = State.RESERVED
     sequence: int = 1
     held: Mapping[str, int] = field(default_factory=dict)
+    free: tuple[str, ...] = ()
+    """The balances of included pieces that it holds some of, in the order in which they pay."""
+    allowance: Annotated[Allowance | None, VOLATILE] = None
+    """Which included pieces may pay for it, before it is opened; ``None``: none."""
     ended: Annotated[Instant | None, VOLATILE] = None
     pending: Annotated[Transfer | None, VOLATILE] = None
     recorded: Annotated[bool, VOLATILE] = False
@@ -80,6 +86,24 @@ class Piece:
     def due_us(self) -> int:
         """Wall clock: by then it should be over, and soon afterwards booked."""
         return self.opened.wall_us + self.LONGEST_S * MICROSECONDS
+
+    def charge(self, count: int) -> tuple[int, dict[str, int]]:
+        """What ``count`` pieces cost: micro-euro, and the included pieces that pay the first of them, by balance, of
+        those that it holds."""
+        free = shares(count, {name: self.held.get(name, 0) for name in self.free})
+        return (count - sum(free.values())) * self.price, free
+
+    def included(self, count: int, balances: Mapping[str, Balance]) -> dict[str, int]:
+        """Which included pieces would pay the first of ``count``, by balance."""
+        return {} if self.allowance is None else shares(count, self.allowance.pools(balances))
+
+    def owing(self, count: int, balances: Mapping[str, Balance]) -> int:
+        """Micro-euro of credit that ``count`` pieces would take."""
+        return (count - sum(self.included(count, balances).values())) * self.price
+
+    def grants(self, balances: Mapping[str, Balance], at_us: int) -> tuple[Transfer, ...]:
+        """The grants that are due of the included pieces that it holds."""
+        return () if self.allowance is None else self.allowance.grants(self.account, self.held, balances, at_us)
 
     def taken(self, amount: int, promos: Mapping[str, int] = {}) -> dict[str, int]:
         """What an amount in micro-euro takes, by balance: of promotional credit, as much as ``promos`` allow, of bought
@@ -135,12 +159,15 @@ def on(
     return event, decide
 
 
-def reserve(piece: P, price: int, balances: Mapping[str, Balance], at_us: int) -> tuple[P, Transfer]:
-    """Reserve micro-euro from credit alone (R9), within what the day may cost, and open the session. ``balances`` say
-    how much promotional credit there is."""
-    wanted = piece.opening(price, rooms(balances, piece.day))
+def reserve(piece: P, count: int, balances: Mapping[str, Balance], at_us: int) -> tuple[P, Transfer]:
+    """Reserve ``count`` pieces of those that are included, and the price of the others from credit alone (R9), within
+    what the day may cost, and open the session. ``balances`` say how many pieces and how much promotional credit there
+    are; the grants of `Piece.grants` go before it."""
+    free = piece.included(count, balances)
+    price = (count - sum(free.values())) * piece.price
+    wanted = {**piece.opening(price, rooms(balances, piece.day)), **free}
     held = {key: amount for key, amount in wanted.items() if amount}
-    after = replace(piece, held=held, sequence=piece.sequence + 1)
+    after = replace(piece, held=held, free=tuple(free), sequence=piece.sequence + 1)
     change = Opened(piece.switch, after.to_json(), piece.epoch, piece.sequence - 1)
     legs = tuple(Leg(key, 0, wanted[key], piece.floor(key)) for key in sorted(wanted))
     return after, _transfer(piece, Kind.RESERVE, at_us, legs, change)
@@ -170,20 +197,21 @@ def is_awaited(piece: Piece, event: BlackBoxRead, now: Instant, policy: Policy) 
 
 
 def settle(
-    piece: P, charge: int, cdr: str, ended_us: int, now: Instant, counted: Mapping[str, int] = {}
+    piece: P, count: int, cdr: str, ended_us: int, now: Instant, counted: Mapping[str, int] = {}
 ) -> tuple[P, tuple[Command, ...]]:
-    """Take ``charge`` micro-euro, give back the rest of what is held, and close the session. ``counted``: what is taken
-    besides of balances that only count, whatever their bound."""
-    taken = {**piece.taken(charge, held_rooms(piece.held)), **counted}
+    """Take what ``count`` pieces cost, give back the rest of what is held, and close the session. ``counted``: what is
+    taken besides of balances that only count, whatever their bound."""
+    cost, free = piece.charge(count)
+    taken = {**piece.taken(cost, held_rooms(piece.held)), **free, **counted}
     return _settle(piece, taken, Closed(cdr, ended_us, piece.epoch, piece.sequence - 1), now)
 
 
 def _settle(piece: P, taken: Mapping[str, int], change: Closed, now: Instant) -> tuple[P, tuple[Command, ...]]:
     held, own = {**dict.fromkeys(taken, 0), **piece.held}, piece.taken(0)
-    floors = {key: piece.floor(key) if key in own or is_money(key) else -AMOUNT_MAX for key in held}
+    floors = {key: piece.floor(key) if key in own or is_value(key) else -AMOUNT_MAX for key in held}
     legs = tuple(Leg(key, -taken.get(key, 0), -held[key], floors[key]) for key in sorted(held))
     transfer = _transfer(
-        piece, Kind.SETTLE if any(map(is_money, filter(taken.get, taken))) else Kind.RELEASE, now.wall_us, legs, change
+        piece, Kind.SETTLE if any(map(is_value, filter(taken.get, taken))) else Kind.RELEASE, now.wall_us, legs, change
     )
     settling = replace(piece, state=State.SETTLING, pending=transfer, attempts=1, check_mono_us=None)
     return settling, (Post(transfer),)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from charging.call import told
 from charging.call.booking import Booked, Insufficient, Unknown, ask_later, reading_of
 from charging.call.commands import AskSwitch, Become, Command, Keep, Post, Tell
@@ -19,7 +17,7 @@ from charging.call.events import (
     SwitchSilent,
     Woke,
 )
-from charging.call.model import Session, State
+from charging.call.model import Means, Session, State
 from charging.call.step import Context, Step, due, hang_up_all, order_end
 from charging.call.switch_events import (
     ChannelEnded,
@@ -32,6 +30,7 @@ from charging.call.voicemail import turn_from
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
 from charging.ledger.promotions import held_rooms, rooms
+from charging.pricing.pieces import shares
 
 
 def dial_started(session: Session, event: DialStarted, context: Context) -> Step:
@@ -95,13 +94,17 @@ def forward_failed(session: Session, event: ForwardFailed, context: Context) -> 
     failed = replace(session, dial_status=event.status)
     if not event.voicemail_price:
         return begin_settling(failed, BlackBoxRead(found=False), context)
-    return _turn(failed, event.voicemail_price, rooms(event.balances, session.day, session.held), context)
+    means = Means(rooms(event.balances, session.day, session.held))
+    if event.allowance is not None and (free := shares(1, event.allowance.pools(event.balances))):
+        grants = event.allowance.grants(session.account, free, event.balances, context.now.wall_us)
+        means = replace(means, free=tuple(free), grants=grants)
+    return _turn(failed, event.voicemail_price, means, context)
 
 
-def _turn(session: Session, price: int, promos: Mapping[str, int], context: Context) -> Step:
-    _, transfer = turn_from(session, price, promos, session.dial_status, context.now, context.policy)
-    turning = replace(session, turning=transfer, turning_price=price, turning_promos=promos, retry_mono_us=None)
-    return Step(turning, (Post(transfer),))
+def _turn(session: Session, price: int, means: Means, context: Context) -> Step:
+    _, transfer = turn_from(session, price, means, session.dial_status, context.now, context.policy)
+    turning = replace(session, turning=transfer, turning_price=price, turning_means=means, retry_mono_us=None)
+    return Step(turning, (Post(transfer, means.grants),))
 
 
 def posted(session: Session, event: Posted, context: Context) -> Step:
@@ -113,14 +116,17 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
         case Unknown():
             return ask_later(session, context.policy.retry_s, context)
         case Booked():
-            price, promos = session.turning_price, session.turning_promos
-            voicemail, _ = turn_from(session, price, promos, session.dial_status, context.now, context.policy)
+            price, means = session.turning_price, session.turning_means
+            voicemail, _ = turn_from(session, price, means, session.dial_status, context.now, context.policy)
             if session.caller_gone:
                 voicemail = replace(voicemail, check_mono_us=context.now.mono_us)
-            return Step(failed, (Tell(told.VoicemailReserved(voicemail.price)), Become(voicemail)))
-        case Insufficient() if session.turning_promos != (own := held_rooms(session.held)):
-            # Another may have taken of a gift in that moment: what it holds itself nobody can, and bought credit pays.
-            return _turn(session, session.turning_price, own, context)
+            return Step(failed, (Tell(told.VoicemailReserved(voicemail.charge(1)[0])), Become(voicemail)))
+        case Insufficient() if session.turning_means != (own := Means(held_rooms(session.held))):
+            # Another may have taken the message, or of a gift, in that moment: what it holds itself nobody can, and
+            # bought credit pays.
+            means = session.turning_means
+            further = Means(means.promos) if means.free else own
+            return _turn(session, session.turning_price, further, context)
     return begin_settling(failed, BlackBoxRead(found=False), context)
 
 
@@ -153,7 +159,7 @@ def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> S
 
 def woke(session: Session, _event: Woke, context: Context) -> Step:
     if session.turning is not None and due(session.retry_mono_us, context):
-        return Step(replace(session, retry_mono_us=None), (Post(session.turning),))
+        return Step(replace(session, retry_mono_us=None), (Post(session.turning, session.turning_means.grants),))
     if not due(session.check_mono_us, context):
         return Step(session)
     check = context.in_s(context.policy.setup_timeout_s)

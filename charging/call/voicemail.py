@@ -11,7 +11,7 @@ from charging.call import oneoff, told
 from charging.call.cdr import given_in, iso
 from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
 from charging.call.events import AnswerDoubtful, BlackBoxRead, Event, HangupOrdered, SwitchSaid
-from charging.call.model import Policy, Session, State
+from charging.call.model import Means, Policy, Session, State
 from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
 from charging.clock import Instant
@@ -19,6 +19,7 @@ from charging.frozen import replace
 from charging.ledger.model import Balance, Kept, Kind, Leg, Transfer
 from charging.ledger.promotions import divided, held_rooms
 from charging.pricing.money import format_euro
+from charging.pricing.pieces import shown
 
 SERVICE = "voicemail"
 
@@ -47,15 +48,15 @@ class Voicemail(Piece):
 
 
 def open_transfer(voicemail: Voicemail, balances: Mapping[str, Balance], at_us: int) -> tuple[Voicemail, Transfer]:
-    """Reserve the price and open the session."""
-    return oneoff.reserve(voicemail, voicemail.price, balances, at_us)
+    """Reserve a message and open the session."""
+    return oneoff.reserve(voicemail, 1, balances, at_us)
 
 
 def turn_from(
-    session: Session, price: int, promos: Mapping[str, int], status: str, at: Instant, policy: Policy
+    session: Session, price: int, means: Means, status: str, at: Instant, policy: Policy
 ) -> tuple[Voicemail, Transfer]:
     """A forward that failed becomes a voicemail: its money goes back and the price is reserved, in one operation, on
-    the day whose spending the forward counted towards. ``promos``: what may be taken of promotional credit."""
+    the day whose spending the forward counted towards."""
     voicemail = Voicemail(
         id=session.id,
         account=session.account,
@@ -78,7 +79,8 @@ def turn_from(
         day_cap=session.day_cap,
         check_mono_us=at.plus(Voicemail.LOOK_S).mono_us,
     )
-    voicemail = replace(voicemail, held=_no_zeros(voicemail.taken(price, promos)))
+    held = {name: 1 for name in means.free} or _no_zeros(voicemail.taken(price, means.promos))
+    voicemail = replace(voicemail, held=held, free=means.free)
     legs = tuple(
         Leg(key, 0, voicemail.held.get(key, 0) - session.held.get(key, 0), voicemail.floor(key))
         for key in sorted({*voicemail.held, *session.held})
@@ -146,10 +148,9 @@ def _box_read(voicemail: Voicemail, event: BlackBoxRead, now: Instant, policy: P
         return voicemail, ()
     stored = event.message_stored
     ended_us = event.ended_us or (voicemail.ended or now).wall_us
-    charge = voicemail.price if stored else 0
     voicemail = replace(voicemail, recorded=event.found)
     promos = held_rooms(voicemail.held)
-    return oneoff.settle(voicemail, charge, cdr_document(voicemail, stored, promos, ended_us), ended_us, now)
+    return oneoff.settle(voicemail, int(stored), cdr_document(voicemail, stored, promos, ended_us), ended_us, now)
 
 
 _HANDLERS: Mapping[type, oneoff.Handler[Voicemail]] = dict(
@@ -166,7 +167,7 @@ _HANDLERS: Mapping[type, oneoff.Handler[Voicemail]] = dict(
 def cdr_document(voicemail: Voicemail, stored: bool, promos: Mapping[str, int], ended_us: int) -> str:
     """The JSON text of its CDR: the same members as a call's, where they mean something. ``promos``: what may be taken
     of promotional credit."""
-    cost = voicemail.price if stored else 0
+    cost, free = voicemail.charge(int(stored))
     document = {
         "service": SERVICE,
         "session": voicemail.id,
@@ -181,6 +182,7 @@ def cdr_document(voicemail: Voicemail, stored: bool, promos: Mapping[str, int], 
         "set_up": iso(voicemail.opened.wall_us),
         "ended": iso(ended_us),
         "messages": int(stored),
+        **({"free_messages": shown(free)} if free else {}),
         "cost": format_euro(cost),
         **given_in(divided(cost, promos)),
         "tariff_revision": voicemail.tariff_revision,

@@ -104,8 +104,13 @@ def _show_account(shown: dict[str, Any]) -> None:
     credit, free = shown["balance"]["credit"], shown["balance"]["free_seconds"]
     promotional = (f"€ {one['now']} through {one['last_day']}" for one in shown["balance"]["promotional"])
     packs = (f"{one['now']} s of {one['pack']} through {one['last_day']}" for one in shown["balance"]["packs"])
+    pieces = (
+        f"{one['left']} {one['kind'].replace('_', ' ')} of {one['pack'] or one['title']} through {one['last_day']}"
+        for one in shown["balance"]["pieces"]
+    )
     flat = {
         **shown,
+        "pieces": ", ".join(pieces) or "none",
         "promotional": ", ".join(promotional) or "none",
         "packs": ", ".join(packs) or "none",
         "credit": f"€ {credit['now']} (posted {credit['posted']}, reserved {credit['reserved']}, "
@@ -314,12 +319,15 @@ def grant_pack(
     minutes: int | None = typer.Option(
         None, "--minutes", help="Left out: as the tariff says; negative: taken back.", show_default=False
     ),
+    pieces: int | None = typer.Option(
+        None, "--pieces", help="The same of a pack of fax pages or messages.", show_default=False
+    ),
     key: str = KEY,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Give a pack of minutes with an end, or take minutes of it back."""
+    """Give a pack of minutes, fax pages or messages with an end, or take some of it back."""
     with connected(options(ctx).settings()) as client:
-        body = {"pack": pack, "reason": reason, "last_day": last_day, "minutes": minutes}
+        body = {"pack": pack, "reason": reason, "last_day": last_day, "minutes": minutes, "pieces": pieces}
         answer = client.send("POST", path("accounts", account, "pack-grants"), body, key=key or new_key())
         show_one(answer, as_json=as_json)
 

@@ -139,7 +139,10 @@ def quote(
         show_json(answer)
         return
     if pages is not None:
-        price = f"{answer['pages']} × {answer['page_price']} = {answer['total']}"
+        paid = answer["pages"] - answer["free_pages"]
+        price = f"{paid} × {answer['page_price']} = {answer['total']}"
+        free = ", ".join(f"{count} of {name}" for name, count in answer["free"].items())
+        price += f", and {answer['free_pages']} free ({free})" if free else ""
         sys.stdout.write(f"a fax to {answer['number']} under {answer['plan']}: {price}, for pages that are delivered\n")
         return
     for line in answer["explanation"]:

@@ -36,6 +36,7 @@ from charging.call.decide import (
 from charging.call.decided import Decided, Fallback, Notes, Turn
 from charging.call.events import AnswerDoubtful, ForwardFailed
 from charging.call.model import Policy, Session, State
+from charging.call.pieces import allowance
 from charging.call.storage import Record, revive
 from charging.call.transfers import day_of, grants_for, reserve_transfer
 from charging.call.voicemail import Voicemail, open_transfer
@@ -50,6 +51,7 @@ from charging.ledger.accounts import REHEARSAL, Account, Number
 from charging.ledger.model import CALLS, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.ledger.promotions import rooms, spendable
+from charging.pricing.pieces import MESSAGES
 from charging.tariff.tariff import Refusal, Tariff
 from charging.unguessable import token
 
@@ -66,6 +68,11 @@ _FALLBACKS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], F
     (LedgerError, Fallback.LEDGER_UNAVAILABLE),
     ((TimeoutError, asyncio.CancelledError), Fallback.TOO_LATE),
 )
+
+
+def _gifts(voicemail: Voicemail, balances: Mapping[str, Balance]) -> object:
+    """What may pay a message before bought credit does."""
+    return rooms(balances, voicemail.day), voicemail.included(1, balances)
 
 
 def _new_session_id(now: Instant) -> str:
@@ -203,7 +210,8 @@ class Desk:
         price = subscriber.message_price if isinstance(subscriber, Subscriber) and sells else None
         notes.message_price = price
         balances = await self._store.balances(record.account) if price else {}
-        runner.offer(ForwardFailed(dial_status, price, balances))
+        included = allowance(self._tariff(), record.plan, MESSAGES, self._clock.now().wall_us) if price else None
+        runner.offer(ForwardFailed(dial_status, price, balances, included))
         async with asyncio.timeout(CLOSE_WAIT_S):
             await runner.forward_over()
         if isinstance(subscriber, Subscriber):
@@ -368,15 +376,17 @@ class Desk:
             day_cap=subscriber.plan.max_credit_per_day,
             epoch=self._registry.epoch,
             check_mono_us=now.plus(self._policy.setup_timeout_s).mono_us,
+            allowance=allowance(tariff, subscriber.plan.name, MESSAGES, now.wall_us),
         )
         for _ in range(RESERVE_TRIES_MAX):
             voicemail, transfer = open_transfer(wanted, balances, now.wall_us)
-            if await self._open(transfer):
+            if await self._open(transfer, voicemail.grants(balances, now.wall_us)):
                 self._registry.start(voicemail)
+                notes.message_price = voicemail.charge(1)[0]
                 return voicemail
-            promos, balances = rooms(balances, wanted.day), await self._store.balances(wanted.account)
-            if rooms(balances, wanted.day) == promos:
-                break  # it was not promotional credit that others were faster with
+            before, balances = _gifts(wanted, balances), await self._store.balances(wanted.account)
+            if _gifts(wanted, balances) == before:
+                break  # it was neither promotional credit nor a free message that others were faster with
         return None
 
     async def _tell_if_missed(self, outcome: Turned, subscriber: Subscriber, caller: str, notes: Notes) -> None:
@@ -426,7 +436,7 @@ class Desk:
         )
 
     def _to_paid_voicemail(self, voicemail: Voicemail, number: Number) -> Answer:
-        self._observe(CallDecided(Decision.VOICEMAIL, voicemail.reason, price=voicemail.price), voicemail)
+        self._observe(CallDecided(Decision.VOICEMAIL, voicemail.reason, price=voicemail.charge(1)[0]), voicemail)
         return Answer(
             Decision.VOICEMAIL,
             voicemail.reason,

@@ -1,8 +1,8 @@
 """Voicemail messages that the dialplan's fallback took while no daemon answered: charged afterwards.
 
 The switch had no decision to go by, so a message may have been stored on a number whose voicemail is paid. It is
-charged once, by an id made of its black-box record, and never beyond what is available, nor beyond what the plan lets
-calls and messages cost on the day on which it is charged:
+charged once, by an id made of its black-box record: to a free message where one is left, else to credit, never beyond
+what is available, nor beyond what the plan lets calls and messages cost on the day on which it is charged:
 
 - not where the voicemail's session has charged it: the answer that sold it was lost on its way to the switch, which
   then took the message as a fallback. That session's CDR says so;
@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from charging.call.decide import Subscriber
 from charging.call.events import BlackBoxRead
+from charging.call.pieces import allowance
 from charging.call.transfers import day_of
 from charging.call.voicemail import SERVICE, Voicemail, cdr_document
 from charging.clock import MICROSECONDS, Clock
@@ -28,6 +29,7 @@ from charging.errors import LedgerError
 from charging.ledger.model import Balance, Closed, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.ledger.promotions import rooms
+from charging.pricing.pieces import MESSAGES
 from charging.tariff.tariff import Tariff
 
 FALLBACK = "fallback"
@@ -87,6 +89,13 @@ class LeftMessages:
         for _ in range(TRIES_MAX):
             balances = await self._store.balances(account)
             message = self._message(key, box, ended_us, subscriber)
+            if free := message.included(1, balances):
+                held = replace(message, held=free, free=tuple(free))
+                grants = held.grants(balances, self._clock.now().wall_us)
+                outcome = (await self._store.apply(self._transfer(key, held, {}, ended_us), grants)).outcome
+                if outcome is not Outcome.INSUFFICIENT:
+                    return 0
+                continue
             promos = rooms(balances, message.day)
             own = [balances.get(one, Balance()).available - message.floor(one) for one in message.taken(0)]
             own[0] += sum(promos.values())
@@ -119,11 +128,13 @@ class LeftMessages:
             day_cap=subscriber.plan.max_credit_per_day,
             caller_uid="",
             dial_status=box.dial_status,
+            allowance=allowance(tariff, subscriber.plan.name, MESSAGES, now.wall_us),
         )
 
     def _transfer(self, key: str, message: Voicemail, promos: Mapping[str, int], ended_us: int) -> Transfer:
         """The charge, and with it the CDR. That has its place where the charge has, however old the message is."""
-        now_us, taken = self._clock.now().wall_us, message.taken(message.price, promos)
+        now_us, (cost, free) = self._clock.now().wall_us, message.charge(1)
+        taken = {**message.taken(cost, promos), **free}
         document = cdr_document(message, stored=True, promos=promos, ended_us=ended_us)
         return Transfer(
             id=f"message/{key}",

@@ -58,14 +58,16 @@ class TooLittle(Refused):
     """There is not enough credit for all pages (R14): nothing was dialled."""
 
     pages: int = 0
+    free_pages: int = 0
+    """Of them, those that the plan or a pack pays."""
     page_price: int = 0
     available: int = 0
     target: str = ""
 
     @property
     def needed(self) -> int:
-        """Micro-euro of all pages."""
-        return self.pages * self.page_price
+        """Micro-euro of all pages that are not free."""
+        return (self.pages - self.free_pages) * self.page_price
 
     @property
     def missing(self) -> int:

@@ -17,6 +17,7 @@ import structlog
 
 from charging.call.events import FaxOrdered, HangupOrdered
 from charging.call.fax import RING_S, Fax, open_transfer, send_s
+from charging.call.pieces import allowance
 from charging.call.storage import revive
 from charging.clock import Clock
 from charging.engine.ports import FaxOrder
@@ -29,6 +30,7 @@ from charging.ledger.port import Store
 from charging.ledger.promotions import spendable
 from charging.ledger.remembered import KEYED_SESSION, session_was_archived
 from charging.pricing.money import format_euro
+from charging.pricing.pieces import PAGES
 from charging.service import text
 from charging.service.refusal import Code, Obstacle, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Refusal, Tariff
@@ -153,6 +155,7 @@ class Faxes:
             dial_by=now.plus(DIAL_WITHIN_S),
             unpaid_max_s=desk.unpaid_max_s,
             day_cap=plan.max_credit_per_day if plan is not None and wish.by_mail else None,
+            allowance=allowance(tariff, payer.plan, PAGES, now.wall_us, target),
         )
 
     async def _payer(self, account: str) -> Account | Refused:
@@ -193,10 +196,11 @@ class Faxes:
             balances = await self._store.balances(draft.account)
             now, day = self._clock.now(), self._today()
             dial_by, epoch = now.plus(DIAL_WITHIN_S), desk.registry.epoch
-            draft = replace(draft, opened=now, day=day, dial_by=dial_by, epoch=epoch)
+            pages = allowance(self._tariff(), draft.plan, PAGES, now.wall_us, draft.target)
+            draft = replace(draft, opened=now, day=day, dial_by=dial_by, epoch=epoch, allowance=pages)
             fax, transfer = open_transfer(draft, balances)
             try:
-                applied = await self._store.apply(transfer)
+                applied = await self._store.apply(transfer, fax.grants(balances, now.wall_us))
             except LedgerError:
                 # The outcome is unknown: what may be reserved is found and given back.
                 desk.registry.doubt()
@@ -372,17 +376,17 @@ def _in_doubt(session: str) -> Refused:
 
 def _suffices(fax: Fax, balances: Mapping[str, Balance]) -> bool:
     """Whether these balances pay the fax."""
-    available = spendable(balances, fax.day).available
-    return available >= fax.cost and fax.has_day_left(balances, fax.cost) and fax.has_unpaid_left(balances)
+    available, cost = spendable(balances, fax.day).available, fax.owing(fax.pages, balances)
+    return available >= cost and fax.has_day_left(balances, cost) and fax.has_unpaid_left(balances)
 
 
 def _short_of(desk: FaxDesk, fax: Fax, balances: Mapping[str, Balance]) -> Refused:
     """What a fax lacks: credit, its plan's credit a day, or seconds for which its account may hold lines unpaid."""
-    available = spendable(balances, fax.day).available
-    if available >= fax.cost and not fax.has_day_left(balances, fax.cost):
-        return _beyond_day(fax)
-    if available < fax.cost or fax.has_unpaid_left(balances):
-        return _too_little(fax, max(0, available))
+    available, cost = spendable(balances, fax.day).available, fax.owing(fax.pages, balances)
+    if available >= cost and not fax.has_day_left(balances, cost):
+        return _beyond_day(fax, cost)
+    if available < cost or fax.has_unpaid_left(balances):
+        return _too_little(fax, sum(fax.included(fax.pages, balances).values()), max(0, available))
     desk.unpaid_refused()
     message = (
         f"faxes of account {fax.account!r} have held lines for {fax.unpaid_max_s} s today, or hold them now, "
@@ -392,25 +396,29 @@ def _short_of(desk: FaxDesk, fax: Fax, balances: Mapping[str, Balance]) -> Refus
     return Refused(Code.NOT_ALLOWED, message, advice, Obstacle.UNPAID_LINE)
 
 
-def _beyond_day(fax: Fax) -> Refused:
+def _beyond_day(fax: Fax, cost: int) -> Refused:
     cap = format_euro(fax.day_cap or 0)
     message = (
-        f"{fax.pages} pages by mail cost {format_euro(fax.cost)} euro: more than is left today of the {cap} euro that "
+        f"{fax.pages} pages by mail cost {format_euro(cost)} euro: more than is left today of the {cap} euro that "
         f"calls, messages and faxes by mail of account {fax.account!r} may cost in a day"
     )
     advice = "nothing was sent or charged; it may be sent tomorrow. `credit_a_day` of the plan is the limit"
     return Refused(Code.NOT_ALLOWED, message, advice, Obstacle.DAY_LIMIT)
 
 
-def _too_little(fax: Fax, available: int) -> TooLittle:
+def _too_little(fax: Fax, free: int, available: int) -> TooLittle:
+    """``free``: pages that the plan or a pack would pay."""
     pages = "1 page" if fax.pages == 1 else f"{fax.pages} pages"
-    made = f"{pages} at {format_euro(fax.price)} cost {format_euro(fax.cost)} euro, and {format_euro(available)}"
-    missing = format_euro(max(0, fax.cost - available))
+    pages += f", {free} of them free," if free else ""
+    cost = (fax.pages - free) * fax.price
+    made = f"{pages} at {format_euro(fax.price)} cost {format_euro(cost)} euro, and {format_euro(available)}"
+    missing = format_euro(max(0, cost - available))
     return TooLittle(
         Code.INSUFFICIENT,
         f"not enough credit: {made} is available",
         f"top up {missing} euro or more, then send it again; nothing was sent or charged",
         pages=fax.pages,
+        free_pages=free,
         page_price=fax.price,
         available=available,
         target=fax.target,

@@ -10,6 +10,8 @@ balance              unit            meaning
 ``promo:2026-12-31`` micro-euro      promotional credit, through that day (`charging.ledger.promotions`)
 ``bundle:2026-11``   second          the free seconds of one calendar month
 ``pack:2026-12-31:x`` second         those of the tariff's pack ``x``, through that day (`charging.pricing.packs`)
+``pages:…``          page            free fax pages, of a month or a pack (`charging.pricing.pieces`)
+``vmail:…``          message         free voicemail messages, likewise
 ``granted:2026-11``  second          all that was granted of them; never lowered
 ``plan:2026-11:pro`` second          how many there were when a plan last raised them; never lowered
 ``day:2026-11-21``   micro-euro      minus what was spent on that day (calls, messages); its floor is minus the cap

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from charging.ledger.model import CREDIT, Balance, Leg
+from charging.pricing.pieces import sort_of
 
 PROMO = "promo:"
 
@@ -40,6 +41,11 @@ def is_money(balance: str) -> bool:
 def is_free_seconds(balance: str) -> bool:
     """Whether it is seconds that pay for calls: a month's, or a pack's."""
     return balance.startswith(("bundle:", "pack:"))
+
+
+def is_value(balance: str) -> bool:
+    """Whether it is what a customer has: money, free seconds, or pieces; all others only count."""
+    return is_money(balance) or is_free_seconds(balance) or sort_of(balance) is not None
 
 
 def money_in(legs: Iterable[Leg]) -> int:

@@ -38,9 +38,10 @@ class PackRules(NamedTuple):
     """Of seconds that it pays; ``None``: that of the step in force."""
 
 
-def pack_of(name: str, last_day: str) -> str:
-    """The source, and the balance, of a pack's seconds that can be used through ``last_day``, ``YYYY-MM-DD``."""
-    return f"{PACK}{last_day}:{name}"
+def pack_of(name: str, last_day: str, kind: str = PACK) -> str:
+    """The source, and the balance, of a pack that can be used through ``last_day``, ``YYYY-MM-DD``. ``kind``: what its
+    balances begin with, PACK for seconds (pieces: `charging.pricing.pieces`)."""
+    return f"{kind}{last_day}:{name}"
 
 
 def name_of(source: str) -> str:
@@ -50,7 +51,7 @@ def name_of(source: str) -> str:
 
 def last_day_of(source: str) -> str:
     """``YYYY-MM-DD``."""
-    return source.removeprefix(PACK)[:10]
+    return source.partition(":")[2][:10]
 
 
 @lru_cache(maxsize=1024)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +13,10 @@ from charging.ledger.model import CREDIT, Balance, bundle
 from charging.ledger.port import Store
 from charging.ledger.promotions import PROMO, usable
 from charging.pricing.packs import PACK, last_day_of, name_of
+from charging.pricing.pieces import SORTS, is_pack, sort_of
 from charging.service.live import Calls, CallView
 from charging.service.refusal import Refused, unknown_account
+from charging.tariff.plans import Plan
 from charging.tariff.tariff import Tariff
 
 
@@ -71,6 +74,24 @@ class PackView:
 
 
 @dataclass(frozen=True, slots=True)
+class PiecesView:
+    """Free fax pages or messages that end on one day."""
+
+    sort: str
+    """PAGES or MESSAGES."""
+    pack: str
+    """Its name in the tariff; empty: those that the plan gives this month."""
+    title: str
+    """What customers call the pack, or the plan."""
+    last_day: str
+    """``YYYY-MM-DD`` in the operator's zone."""
+    posted: int
+    reserved: int
+    left: int
+    """Posted less reserved: what further ones may use."""
+
+
+@dataclass(frozen=True, slots=True)
 class BalanceView:
     """Everything that R5 promises to show."""
 
@@ -81,6 +102,8 @@ class BalanceView:
     free: FreeSecondsView
     packs: tuple[PackView, ...]
     """Those that have not ended, or are held by a call, by their end."""
+    pieces: tuple[PiecesView, ...]
+    """This month's, and those of packs that have not ended or are held."""
     calls: tuple[CallView, ...]
 
 
@@ -113,6 +136,7 @@ class Balances:
             _promotion_views(today, balances, calls),
             free,
             _pack_views(tariff, today, balances, calls),
+            _pieces_views(tariff, plan, now_us, balances),
             tuple(calls),
         )
 
@@ -129,6 +153,25 @@ def _pack_views(
         running = sum(call.free_unsettled.get(name, 0) for call in calls)
         amounts = balance.posted, balance.reserved, balance.available, max(0, balance.posted - running)
         views.append(PackView(pack, title, last_day_of(name), *amounts))
+    return tuple(views)
+
+
+def _pieces_views(
+    tariff: Tariff, plan: Plan | None, now_us: int, balances: Mapping[str, Balance]
+) -> tuple[PiecesView, ...]:
+    month, today = tariff.month_of(now_us), tariff.day_of(now_us)
+    views = []
+    for sort in SORTS:
+        own = left(balances, month, 0 if plan is None else plan.includes(sort), sort)
+        if own.posted:
+            last = today.replace(day=monthrange(today.year, today.month)[1]).isoformat()
+            title = plan.title if plan is not None else ""
+            views.append(PiecesView(sort, "", title, last, own.posted, own.reserved, own.available))
+        for name in sorted(one for one in balances if sort_of(one) == sort and is_pack(one)):
+            one, pack = balances[name], name_of(name)
+            if one.posted and (last_day_of(name) >= today.isoformat() or one.reserved):
+                title = tariff.packs[pack].title if pack in tariff.packs else pack
+                views.append(PiecesView(sort, pack, title, last_day_of(name), one.posted, one.reserved, one.available))
     return tuple(views)
 
 

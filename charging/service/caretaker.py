@@ -34,10 +34,11 @@ from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.credit_events import CreditHistory
-from charging.ledger.model import CREDIT, LEGS_MAX, Balance, OpenSession, Outcome, Transfer, bundle
+from charging.ledger.model import CREDIT, LEGS_MAX, Balance, OpenSession, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
-from charging.ledger.promotions import PROMO
+from charging.ledger.promotions import PROMO, is_value
 from charging.pricing.packs import PACK
+from charging.pricing.pieces import SORTS
 from charging.service.changes import Changes
 from charging.service.expiry import (
     CreditEvents,
@@ -48,7 +49,7 @@ from charging.service.expiry import (
     paid_until,
 )
 from charging.service.money import apply_noted
-from charging.service.months import BUNDLE, Months, closing, counters_before, past_months
+from charging.service.months import Months, closing, counters_before, past_months
 from charging.tariff.tariff import Tariff
 
 REST_S = 60
@@ -63,6 +64,9 @@ CLOSINGS_MAX = 200
 """Transfers of an account in a round that close counters: eight years of days, where none was ever closed."""
 POSTPONED_MAX = 100_000
 """More than can hold value at midnight; what does not fit waits for the next round."""
+
+PACKS = (PACK, *(f"{sort}:" for sort in SORTS))
+"""What the balances of packs begin with."""
 
 _ID_IS_USED = frozenset({Outcome.EXISTS, Outcome.DIFFERS})
 """Such an expiry was made before: by another daemon just now, or one after which value came back."""
@@ -130,13 +134,12 @@ class Caretaker:
         if self._months.due(account, balances) is not None:
             await self._months.raise_to_plan(account.id)
         past = [
-            await self._expire_seconds(account.id, bundle(one), "month_ended", balances)
-            for one in past_months(balances, month)
+            await self._expire_bundle(account.id, name, "month_ended", balances)
+            for name in past_months(balances, month)
         ]
         past += [await self._expire_promo(account.id, name, balances) for name in self._ended(PROMO, balances)]
-        past += [
-            await self._expire_seconds(account.id, name, "ended", balances) for name in self._ended(PACK, balances)
-        ]
+        packs = [name for kind in PACKS for name in self._ended(kind, balances)]
+        past += [await self._expire_bundle(account.id, name, "ended", balances) for name in packs]
         await self._close_counters(account.id, balances)
         return await self._expire_credit(account, balances) and all(past)
 
@@ -147,9 +150,7 @@ class Caretaker:
         attempt = 1
         for _ in range(CLOSINGS_MAX):
             names = counters_before(balances, before)
-            counting = [name for name in names if balances[name].posted and not name.startswith((BUNDLE, PROMO, PACK))][
-                :LEGS_MAX
-            ]
+            counting = [name for name in names if balances[name].posted and not is_value(name)][:LEGS_MAX]
             if not counting:
                 break
             transfer = closing(account, balances, counting, self._now_us, attempt)
@@ -188,7 +189,7 @@ class Caretaker:
     def _today(self) -> date:
         return self._tariff().day_of(self._clock.now().wall_us)
 
-    async def _expire_seconds(self, account: str, name: str, reason: str, balances: Balances) -> bool:
+    async def _expire_bundle(self, account: str, name: str, reason: str, balances: Balances) -> bool:
         number = 1
         for _ in range(TRIES_MAX):
             left = balances.get(name, Balance())
@@ -207,7 +208,8 @@ class Caretaker:
         """Balances of a kind, each named by its last day, whose last day is over and of which something is left."""
         today = self._today().isoformat()
         found = (name for name, one in balances.items() if name.startswith(kind) and one.posted > 0)
-        return sorted(name for name in found if name.removeprefix(kind)[: len(today)] < today)
+        days = ((name, name.removeprefix(kind)[: len(today)]) for name in found)
+        return sorted(name for name, day in days if len(day) == len(today) and day < today)
 
     def _is_of(self, last: str, session: OpenSession) -> bool:
         """Whether it was set up by that day. One that a fail-over lost is opened again later than that."""

@@ -71,6 +71,7 @@ class Act(StrEnum):
     EXPIRED = "credit.expired"
     PROMOTION = "credit.granted"
     MINUTES = "minutes.granted"
+    PIECES = "pieces.granted"
     HUNG_UP = "call.hung_up"
     TOKEN_ADDED = "token.added"  # noqa: S105  a word
     TOKEN_REVOKED = "token.revoked"  # noqa: S105  a word

@@ -19,6 +19,7 @@ from charging.ledger.port import Ledger, Store
 from charging.ledger.promotions import PROMO, is_free_seconds, money_in
 from charging.pricing.money import format_euro
 from charging.pricing.packs import PACK, last_day_of, name_of
+from charging.pricing.pieces import WORDS, is_pack, sort_of
 from charging.service.actor import sees_actors
 from charging.service.money import reason_shown
 from charging.service.months import BUNDLE
@@ -40,6 +41,9 @@ class What(StrEnum):
     PROMOTION_EXPIRED = "credit.grant_expired"
     MINUTES_GRANTED = "minutes.granted"
     MINUTES_EXPIRED = "minutes.expired"
+    PIECES_GRANTED = "pieces.granted"
+    """Free fax pages or messages."""
+    PIECES_EXPIRED = "pieces.expired"
     CALL_BEGUN = "call.begun"
     CALL_ENDED = "call.ended"
     VOICEMAIL_BEGUN = "voicemail.begun"
@@ -98,9 +102,14 @@ def _what(line: JournalLine) -> What | None:
     is_credit = any(leg.balance == CREDIT for leg in line.legs)
     is_given = any(leg.balance.startswith(PROMO) for leg in line.legs)
     is_bundle = any(is_free_seconds(leg.balance) for leg in line.legs)
+    is_pieces = any(sort_of(leg.balance) is not None for leg in line.legs)
     match line.kind:
         case Kind.TOP_UP:
             return What.TOPPED_UP
+        case Kind.CORRECT | Kind.GRANT if is_pieces:
+            return What.PIECES_GRANTED
+        case Kind.EXPIRE if is_pieces:
+            return What.PIECES_EXPIRED
         case Kind.CORRECT:
             return What.CORRECTED if is_credit else What.PROMOTION_GRANTED if is_given else What.MINUTES_GRANTED
         case Kind.GRANT:
@@ -154,6 +163,10 @@ def _moved(line: JournalLine) -> dict[str, Any]:
         elif leg.balance.startswith(PACK):
             pack = {"pack": name_of(leg.balance), "last_day": last_day_of(leg.balance)}
             found |= {"seconds": leg.posted, **pack}
+        elif (sort := sort_of(leg.balance)) is not None:
+            month = {"month": leg.balance.partition(":")[2]}
+            pack = {"pack": name_of(leg.balance), "last_day": last_day_of(leg.balance)}
+            found |= {"kind": WORDS[sort], "pieces": leg.posted, **(pack if is_pack(leg.balance) else month)}
         elif leg.balance.startswith(BUNDLE):
             found |= {"seconds": leg.posted, "month": leg.balance.removeprefix(BUNDLE)}
     by = {"actor": line.actor} if sees_actors() else {}

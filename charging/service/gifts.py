@@ -1,5 +1,5 @@
 """What an operator gives an account for a time, and takes back: promotional credit with an end, and the tariff's packs
-of minutes."""
+of minutes, fax pages or messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from charging.ledger.model import AMOUNT_MAX, Applied, Balance, Kind, Leg, Outco
 from charging.ledger.port import Store
 from charging.ledger.promotions import PROMO, PROMOS_MAX, promo, usable
 from charging.pricing.money import format_euro
-from charging.pricing.packs import PACK, PACKS_MAX, last_day_of, name_of, pack_of
+from charging.pricing.packs import PACKS_MAX, last_day_of, name_of, pack_of
+from charging.pricing.pieces import PIECES_MAX, WORDS, kind_of_pack, sort_of
 from charging.service import text
 from charging.service.actor import actor
 from charging.service.changes import Changes
@@ -43,15 +44,17 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class PackGiven:
-    """The transfer of a pack's seconds stands in the journal."""
+    """The transfer of a pack's seconds, or pieces, stands in the journal."""
 
     transfer: str
     created: bool
     """``False``: it was there already, and nothing was changed now."""
     pack: str
     last_day: date
-    seconds: int
-    """Negative: taken back."""
+    amount: int
+    """Seconds, or pieces; negative: taken back."""
+    sort: str
+    """Of the pieces; empty: seconds."""
     left: Balance
     """All of the pack that ends on that day, after it."""
 
@@ -66,6 +69,8 @@ class PackWish:
     """``None``: as long as the tariff says, from today on."""
     minutes: int | None = None
     """``None``: as many as the tariff says; negative: taken back."""
+    pieces: int | None = None
+    """The same of a pack of fax pages or messages."""
 
 
 class Gifts:
@@ -101,8 +106,8 @@ class Gifts:
         return Given(id, applied.outcome is Outcome.CREATED, last_day, amount, left)
 
     async def give_pack(self, account: str, wish: PackWish, reason: str, key: str) -> PackGiven | Refused:
-        """Give the seconds of one of the tariff's packs, once for each key, or take some back, never below zero.
-        Running calls can use them at once. Raises LedgerUnavailable: ask again with the same key. Say ``last_day`` if
+        """Give what one of the tariff's packs has, once for each key, or take some back, never below zero. Running
+        calls can use it at once. Raises LedgerUnavailable: ask again with the same key. Say ``last_day`` if
         the same key may be sent on another day."""
         wrong = text.idempotency_key(key) or text.reason(reason)
         if wrong is not None:
@@ -111,19 +116,21 @@ class Gifts:
         usual = await self._usual(account, wish.pack, id)
         if isinstance(usual, Refused):
             return usual
-        seconds = usual[0] if wish.minutes is None else wish.minutes * 60
-        if (wrong := minutes_refusal(seconds // 60)) is not None:
-            return wrong
-        last_day = wish.last_day or usual[1]
-        name = pack_of(wish.pack, last_day.isoformat())
-        applied = await self._give(account, Leg(name, seconds), last_day, reason, key)
+        amount = _amount_of(wish, usual)
+        if isinstance(amount, Refused):
+            return amount
+        last_day = wish.last_day or usual.last_day
+        name = pack_of(wish.pack, last_day.isoformat(), usual.kind)
+        applied = await self._give(account, Leg(name, amount), last_day, reason, key)
         if isinstance(applied, Refused):
             return applied
         left = applied.balances.get(name, Balance())
         if applied.outcome is Outcome.INSUFFICIENT:
-            found = f"found {-seconds // 60} minutes to take back, expected at most the {left.available // 60} left"
-            return Refused(Code.INSUFFICIENT, found, "minutes that running calls have reserved are not left")
-        return PackGiven(id, applied.outcome is Outcome.CREATED, wish.pack, last_day, seconds, left)
+            each, unit = (1, usual.words) if usual.sort else (60, "minutes")
+            found = f"found {-amount // each} {unit} to take back, expected at most the {left.available // each} left"
+            advice = f"{unit} that are reserved, by running calls or faxes, are not left"
+            return Refused(Code.INSUFFICIENT, found, advice)
+        return PackGiven(id, applied.outcome is Outcome.CREATED, wish.pack, last_day, amount, usual.sort or "", left)
 
     async def _give(self, account: str, leg: Leg, last_day: date, reason: str, key: str) -> Applied | Refused:
         """Give it, or take it back; what is answered was applied, or is more than is left."""
@@ -140,15 +147,17 @@ class Gifts:
             return refused_of(applied, transfer, key)
         return applied
 
-    async def _usual(self, account: str, pack: str, id: str) -> tuple[int, date] | Refused:
-        """A pack's seconds and last day, if nobody says them: as the tariff has it; where that has it no more, as the
-        transfer of this id gave it."""
+    async def _usual(self, account: str, pack: str, id: str) -> _Usual | Refused:
+        """What a pack has, if nobody says it: as the tariff has it; where that has it no more, as the transfer of this
+        id gave it."""
         tariff = self._tariff()
         if (found := tariff.packs.get(pack)) is not None:
-            return found.seconds, tariff.day_of(self._clock.now().wall_us) + timedelta(days=found.days - 1)
+            last_day = tariff.day_of(self._clock.now().wall_us) + timedelta(days=found.days - 1)
+            return _Usual(found.amount, last_day, found.kind)
         line = await recorded(self._store, account, id)
-        if line is not None and (given := line.legs[0]).balance.startswith(PACK) and name_of(given.balance) == pack:
-            return given.posted, date.fromisoformat(last_day_of(given.balance))
+        kind = None if line is None else kind_of_pack(line.legs[0].balance)
+        if line is not None and kind is not None and name_of((given := line.legs[0]).balance) == pack:
+            return _Usual(given.posted, date.fromisoformat(last_day_of(given.balance)), kind)
         known = ", ".join(tariff.packs) or "the tariff, which has none"
         wrong = f"found the pack {pack[:80]!r}, expected one of {known}"
         return Refused(Code.INVALID, wrong, "a section `packs` in the tariff says which there are", at="#/pack")
@@ -169,18 +178,56 @@ class Gifts:
             found = f"found the last day {last_day}, expected one from {today} to {today + AHEAD_MAX}"
             return Refused(Code.NOT_ALLOWED, found, "what has ended expires by itself", at="#/last_day")
         balances, name = await self._store.balances(account), leg.balance
-        is_pack = name.startswith(PACK)
-        there = _packs_left(balances, today.isoformat()) if is_pack else usable(balances, today.isoformat())
-        most = PACKS_MAX if is_pack else PROMOS_MAX
+        kind, day = kind_of_pack(name), today.isoformat()
+        there = usable(balances, day) if kind is None else _packs_left(balances, day, kind)
+        most = PROMOS_MAX if kind is None else PACKS_MAX
         if leg.posted > 0 and name not in there and len(there) >= most:
-            known = ", ".join(one.removeprefix(PACK if is_pack else PROMO) for one in there)
+            known = ", ".join(one.removeprefix(kind or PROMO) for one in there)
             found = f"found one more, expected one of {known}: an account has {most} at most at once"
             return Refused(Code.NOT_ALLOWED, found, at="#/last_day")
         return None
 
 
-def _packs_left(balances: Mapping[str, Balance], today: str) -> list[str]:
-    found = (name for name, one in balances.items() if name.startswith(PACK) and one.posted > 0)
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """What a pack has."""
+
+    amount: int
+    last_day: date
+    kind: str
+    """What its balances begin with."""
+
+    @property
+    def sort(self) -> str | None:
+        """Of its pieces; ``None``: it has seconds."""
+        return sort_of(self.kind)
+
+    @property
+    def words(self) -> str:
+        """Its pieces, as people call them."""
+        return WORDS[self.sort].replace("_", " ") if self.sort else ""
+
+
+def _amount_of(wish: PackWish, usual: _Usual) -> int | Refused:
+    """How many seconds, or pieces, are wanted."""
+    if usual.sort is None:
+        if wish.pieces is not None:
+            found = f"found {wish.pieces} pieces of a pack of minutes, expected minutes"
+            return Refused(Code.INVALID, found, at="#/pieces")
+        seconds = usual.amount if wish.minutes is None else wish.minutes * 60
+        return minutes_refusal(seconds // 60) or seconds
+    if wish.minutes is not None:
+        found = f"found {wish.minutes} minutes of a pack of {usual.words}, expected pieces"
+        return Refused(Code.INVALID, found, at="#/minutes")
+    pieces = usual.amount if wish.pieces is None else wish.pieces
+    if 0 < abs(pieces) <= PIECES_MAX:
+        return pieces
+    found = f"found {pieces} {usual.words}, expected 1 to {PIECES_MAX}, or so many taken back"
+    return Refused(Code.INVALID, found, at="#/pieces")
+
+
+def _packs_left(balances: Mapping[str, Balance], today: str, kind: str) -> list[str]:
+    found = (name for name, one in balances.items() if kind_of_pack(name) == kind and one.posted > 0)
     return sorted(name for name in found if last_day_of(name) >= today)
 
 

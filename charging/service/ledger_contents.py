@@ -11,6 +11,7 @@ from charging.ledger.model import CREDIT, CdrRow, OpenSession, bundle
 from charging.ledger.promotions import promo
 from charging.pricing.money import parse_euro
 from charging.pricing.packs import PACK
+from charging.pricing.pieces import MESSAGES, PAGES
 
 
 class LedgerContents:
@@ -31,8 +32,12 @@ class LedgerContents:
             document = json.loads(cdr.document)
             free_seconds = {bundle(month): int(used) for month, used in document.get("free_seconds", {}).items()}
             free_seconds |= {PACK + name: int(used) for name, used in document.get("packs", {}).items()}
+            free_seconds |= {f"{PAGES}:{name}": int(used) for name, used in document.get("free_pages", {}).items()}
+            free_seconds |= {
+                f"{MESSAGES}:{name}": int(used) for name, used in document.get("free_messages", {}).items()
+            }
             given = {promo(day): parse_euro(part) for day, part in document.get("promotional", {}).items()}
-            taken = {CREDIT: parse_euro(document["cost"]) - sum(given.values()), **given, **free_seconds}
+            taken = {CREDIT: parse_euro(document["cost"]) - sum(given.values()), **given, **free}
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"not a CDR ({type(error).__name__}: {error}): {cdr.document[:100]}") from error
         return {name: amount for name, amount in taken.items() if amount}

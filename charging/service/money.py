@@ -27,7 +27,8 @@ from charging.ledger.port import Store
 from charging.ledger.promotions import PROMO, is_money
 from charging.ledger.remembered import carried_out
 from charging.pricing.money import format_euro
-from charging.pricing.packs import MINUTES_MAX, PACK
+from charging.pricing.packs import MINUTES_MAX
+from charging.pricing.pieces import WORDS, kind_of_pack, sort_of
 from charging.service import text
 from charging.service.actor import actor
 from charging.service.changes import Act, Changes
@@ -230,9 +231,12 @@ async def apply_noted(store: Store, changes: Changes, transfer: Transfer, grants
     leg = transfer.legs[0]
     is_given = leg.balance.startswith(PROMO)
     act = Act.PROMOTION if is_given else _ACTS[transfer.kind] if leg.balance == CREDIT else Act.MINUTES
-    name, told = ("credit", format_euro) if is_money(leg.balance) else ("free_seconds", int)
-    in_pack = {"pack": leg.balance.removeprefix(PACK)} if leg.balance.startswith(PACK) else {}
-    facts = {"amount" if is_money(leg.balance) else "seconds": told(leg.posted), "reason": transfer.reason, **in_pack}
+    name, told, what = ("credit", format_euro, "amount") if is_money(leg.balance) else ("free_seconds", int, "seconds")
+    if (sort := sort_of(leg.balance)) is not None:
+        act, name, what = Act.PIECES, WORDS[sort], WORDS[sort]
+    kind = kind_of_pack(leg.balance)
+    in_pack = {} if kind is None else {"pack": leg.balance.removeprefix(kind)}
+    facts = {what: told(leg.posted), "reason": transfer.reason, **in_pack}
     if is_given:
         name, facts = "promotional", facts | {"last_day": leg.balance.removeprefix(PROMO)}
     note = await changes.asked_by(transfer, act, facts)
@@ -269,7 +273,8 @@ def refused_of(applied: Applied, transfer: Transfer, key: str) -> Refused:
             return Refused(Code.KEY_REUSED, message, "look into the journal; use a new key for a new act")
         case Outcome.EXCEEDS_LIMIT:
             leg = transfer.legs[0]
-            found = format_euro(leg.posted) if is_money(leg.balance) else f"{leg.posted} seconds"
+            unit = "seconds" if sort_of(leg.balance) is None else "pieces"
+            found = format_euro(leg.posted) if is_money(leg.balance) else f"{leg.posted} {unit}"
             most = format_euro(AMOUNT_MAX) if is_money(leg.balance) else AMOUNT_MAX
             return Refused(Code.NOT_ALLOWED, f"found {found} more, expected at most {most} with what is there")
         case Outcome.ACCOUNT_NOT_FOUND:

@@ -1,4 +1,5 @@
-"""Months of free minutes (R11): what is left of a past one expires, and what a change of plan within one means.
+"""Months of free minutes (R11), and of the fax pages and messages that plans include: what is left of a past one
+expires, and what a change of plan within one means.
 
 A bundle comes into being with its first use (`charging.ledger.bundles`), as large as the plan says then. Decided:
 
@@ -26,21 +27,25 @@ from collections.abc import Callable, Mapping, Sequence
 
 from charging.clock import Clock
 from charging.ledger.accounts import Account, Status
-from charging.ledger.bundles import due_grant
-from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer, bundle
+from charging.ledger.bundles import SECONDS, due_grant, month_of
+from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
+from charging.pricing.pieces import SORTS as PIECES
+from charging.tariff.plans import Plan
 from charging.tariff.tariff import Tariff
 
 BUNDLE = "bundle:"
-_DATED = re.compile(r"(?:day|unpaid|bundle|granted|plan|promo|pack):(\d{4}-\d{2})")
+_SORTS = "|".join(PIECES)
+_DATED = re.compile(rf"(?:day|unpaid|bundle|promo|pack|{_SORTS}|(?:granted|plan)(?:-(?:{_SORTS}))?):(\d{{4}}-\d{{2}})")
+_OF_MONTH = re.compile(rf"(?:bundle|{_SORTS}):(\d{{4}}-\d{{2}})")
 TRIES_MAX = 5
 """Times that an upgrade is looked at again because another one came between."""
 
 
 def past_months(balances: Mapping[str, Balance], month: str) -> list[str]:
-    """The months before ``month`` of whose free seconds something is left, oldest first."""
-    ended = (key.removeprefix(BUNDLE) for key, one in balances.items() if key.startswith(BUNDLE) and one.posted > 0)
-    return sorted(one for one in ended if one < month)
+    """The balances of free seconds and pieces of months before ``month`` of which something is left, oldest first."""
+    there = ((_OF_MONTH.fullmatch(key), key) for key, one in balances.items() if one.posted > 0)
+    return [key for _, key in sorted((found[1], key) for found, key in there if found is not None and found[1] < month)]
 
 
 def counters_before(balances: Mapping[str, Balance], month: str) -> list[str]:
@@ -57,6 +62,11 @@ def closing(account: str, balances: Mapping[str, Balance], names: Sequence[str],
     return Transfer(id, account, Kind.EXPIRE, at_us, legs, reason="long_over")
 
 
+def gives_of(plan: Plan) -> list[tuple[str, int]]:
+    """What a plan gives each month: of free seconds, and of each sort of pieces."""
+    return [(SECONDS, plan.free_seconds), *((sort, plan.includes(sort)) for sort in PIECES)]
+
+
 class Months:
     """Raises bundles to what plans promise, or promised."""
 
@@ -66,35 +76,43 @@ class Months:
         self._clock = clock
 
     async def raise_to_plan(self, account: str) -> int:
-        """Grant what this month's bundle, where it exists, lacks of what the account's plan gives; how many seconds.
+        """Grant what this month's bundles, where they exist, lack of what the account's plan gives; how many seconds.
         Doing it again grants nothing more. Raises LedgerError."""
+        seconds = 0
         for _ in range(TRIES_MAX):
             stored = await self._store.account(account)
             transfer = None if stored is None else self.due(stored, await self._store.balances(account))
             if transfer is None:
-                return 0
-            if (await self._store.apply(transfer)).outcome is Outcome.CREATED:
-                return transfer.legs[0].posted
-        return 0
+                break
+            created = (await self._store.apply(transfer)).outcome is Outcome.CREATED
+            if created and transfer.legs[0].balance.startswith(BUNDLE):
+                seconds += transfer.legs[0].posted
+        return seconds
 
     async def keep(self, before: Account, after: Account) -> None:
         """To be done before an edit is stored: where the new plan gives less, grant what the old one has still to
         grant. Doing it again grants nothing more. Raises LedgerError."""
         tariff, now_us = self._tariff(), self._clock.now().wall_us
         old, new = tariff.plan(before.plan), tariff.plan(after.plan)
-        if old is None or new is None or new.free_seconds >= old.free_seconds:
+        if old is None or new is None:
             return
         month = tariff.month_of(now_us)
-        for _ in range(TRIES_MAX):
-            balances = await self._store.balances(before.id)
-            transfer = due_grant(before.id, month, balances, old.free_seconds, now_us, old.name)
-            if transfer is None or (await self._store.apply(transfer)).outcome is Outcome.CREATED:
-                return
+        for sort, gives in gives_of(old):
+            if dict(gives_of(new))[sort] >= gives:
+                continue
+            for _ in range(TRIES_MAX):
+                balances = await self._store.balances(before.id)
+                transfer = due_grant(before.id, month, balances, gives, now_us, old.name, sort)
+                if transfer is None or (await self._store.apply(transfer)).outcome is Outcome.CREATED:
+                    break
 
     def due(self, account: Account, balances: Mapping[str, Balance]) -> Transfer | None:
-        """The grant that this month's bundle, where it exists, lacks; a closed account is granted nothing more."""
+        """The first grant that one of this month's bundles, where it exists, lacks; a closed account is granted nothing
+        more."""
         tariff, now_us = self._tariff(), self._clock.now().wall_us
         month, plan = tariff.month_of(now_us), tariff.plan(account.plan)
-        if plan is None or account.status is Status.CLOSED or bundle(month) not in balances:
+        if plan is None or account.status is Status.CLOSED:
             return None
-        return due_grant(account.id, month, balances, plan.free_seconds, now_us, plan.name)
+        there = ((sort, gives) for sort, gives in gives_of(plan) if month_of(month, sort) in balances)
+        grants = (due_grant(account.id, month, balances, gives, now_us, plan.name, sort) for sort, gives in there)
+        return next((one for one in grants if one is not None), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from charging.call.forecast import (
     Caller,
@@ -15,10 +15,12 @@ from charging.call.forecast import (
     with_free_seconds,
 )
 from charging.call.model import Short
+from charging.call.pieces import allowance
 from charging.clock import Clock
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
 from charging.ledger.promotions import is_money
+from charging.pricing.pieces import PAGES, shares
 from charging.service.refusal import Code, Refused, unknown_account
 from charging.tariff.tariff import Refusal, Tariff
 from charging.whatif.quote import Limit, Quote, Unpriced, find_rate, limit, quote, quote_funding
@@ -54,11 +56,18 @@ class FaxQuote:
     """Micro-euro, VAT included."""
     revision: str
     digest: str
+    free: Mapping[str, int] = field(default_factory=dict)
+    """Pages that cost nothing, by balance: all that the plan gives in the month, or what the account has left."""
+
+    @property
+    def free_pages(self) -> int:
+        """Of the pages."""
+        return sum(self.free.values())
 
     @property
     def total(self) -> int:
-        """Micro-euro of all pages."""
-        return self.pages * self.page_price
+        """Micro-euro of all pages that are not free."""
+        return (self.pages - self.free_pages) * self.page_price
 
 
 class Quotes:
@@ -122,23 +131,27 @@ class Quotes:
             return Refused(Code.INVALID, f"found {pages} pages, expected 1 to {FAX_PAGES_MAX}")
         if (wrong := _misasked(asked)) is not None:
             return wrong
-        tariff, plan = self._tariff(), asked.plan or ""
+        tariff, plan, at_us = self._tariff(), asked.plan or "", self._at(asked)
+        balances: Mapping[str, Balance] = {}
         if asked.account is not None:
             if (stored := await self._store.account(asked.account)) is None:
                 return unknown_account(asked.account)
-            plan = stored.plan
+            plan, balances = stored.plan, await self._store.balances(asked.account)
+            if asked.at_us is not None:
+                balances = at_another_time(balances)
         number = tariff.normalise(asked.number)
         if number is None or not number.startswith("+"):  # no fax goes to a short code
             return _no_price(Unpriced(asked.number, "not_a_number"), plan, tariff)
         if tariff.plan(plan) is None:
             return _no_price(Unpriced(number, "unknown_plan"), plan, tariff)
-        price = tariff.fax_page_for(plan, number, self._at(asked))
+        price = tariff.fax_page_for(plan, number, at_us)
         if price is Refusal.NOT_COVERED:
             message = f"the tariff has no fax price for {number} ({price.value})"
             return Refused(Code.NOT_ALLOWED, message, NO_FAX_PRICE)
         if isinstance(price, Refusal):
             return _no_price(Unpriced(number, price.value), plan, tariff)
-        return FaxQuote(number, plan, pages, price, tariff.revision, tariff.digest)
+        free = shares(pages, allowance(tariff, plan, PAGES, at_us, number).pools(balances))
+        return FaxQuote(number, plan, pages, price, tariff.revision, tariff.digest, free)
 
     def _at(self, asked: Asked) -> int:
         return self._clock.now().wall_us if asked.at_us is None else asked.at_us

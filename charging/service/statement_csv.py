@@ -11,13 +11,14 @@ import io
 from collections.abc import Iterator
 
 from charging.pricing.money import format_euro
+from charging.pricing.pieces import MESSAGES, PAGES
 from charging.pricing.vat import format_percent
 from charging.service.statements import Line, Statement, local_time, month_bounds_us
 from charging.shown import spreadsheet_cell
 
 COLUMNS = (
     *("at", "kind", "number", "caller", "target", "destination", "seconds", "pages", "free_seconds"),
-    *("amount", "balance", "reason", "id", "part", "promotional"),
+    *("amount", "balance", "reason", "id", "part", "promotional", "free_pages", "free_messages"),
 )
 
 
@@ -56,6 +57,7 @@ def _row(statement: Statement, line: Line) -> list[str]:
         spreadsheet_cell(line.id),
         line.part.value,
         format_euro(line.promotional),
+        *(str(line.pieces.get(sort, 0)) for sort in (PAGES, MESSAGES)),
     ]
 
 
@@ -64,7 +66,7 @@ def _sum_row(
 ) -> list[str]:
     empty = [""] * 7
     shown = "" if balance is None else format_euro(balance)
-    return [_at(statement, at_us), kind, *empty, format_euro(amount), shown, reason, "", "", ""]
+    return [_at(statement, at_us), kind, *empty, format_euro(amount), shown, reason, "", "", "", "", ""]
 
 
 def _at(statement: Statement, wall_us: int) -> str:

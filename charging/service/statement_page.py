@@ -13,6 +13,7 @@ from charging.service.statement_words import MONTHS, SHORT_MONTHS, WORDS
 from charging.service.statements import (
     CORRECT,
     PACK_GIVEN,
+    PIECES_GIVEN,
     PROMOTION,
     USAGE,
     Line,
@@ -91,6 +92,10 @@ def _figures(statement: Statement, words: Mapping[str, str], euro: _Euro) -> str
             granted=_minutes(free.granted), left=_minutes(free.left), expired=_minutes(free.expired)
         )
         figures.append((words["free_used"], _minutes(free.used), detail))
+    for sort, month in statement.pieces.items():
+        if month.granted:
+            counts = {"granted": month.granted, "left": month.left, "expired": month.expired}
+            figures.append((words[f"{sort}_used"], str(month.used), words["free_detail"].format(**counts)))
     given = statement.promotional
     if given != Promotional():
         sums = {name: euro(getattr(given, name)) for name in ("opening", "given", "used", "expired")}
@@ -133,7 +138,7 @@ def _sum_row(name: str, balance: str) -> str:
 def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro) -> str:
     what, detail = _what(line, words)
     given = words["promotional_part"].format(amount=euro(line.promotional, signed=True)) if line.promotional else ""
-    detail = "; ".join(filter(None, (detail, given, *_over_the_edge(statement, line, words))))
+    detail = "; ".join(filter(None, (detail, given, *_free(line, words), *_over_the_edge(statement, line, words))))
     small = f"<small>{escape(detail)}</small>" if detail else ""
     duration = "" if line.seconds is None else _minutes(line.seconds)
     free = _minutes(line.free_seconds) if line.free_seconds else ""
@@ -148,7 +153,7 @@ def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro
 def _what(line: Line, words: Mapping[str, str]) -> tuple[str, str]:
     """What happened, and the small print beneath it."""
     if line.kind not in USAGE.values():
-        return words[line.kind], line.reason if line.kind in (CORRECT, PROMOTION, PACK_GIVEN) else ""
+        return words[line.kind], line.reason if line.kind in (CORRECT, PROMOTION, PACK_GIVEN, PIECES_GIVEN) else ""
     cdr = line.cdr
     what = words[line.kind] + (f" → {cdr['target']}" if cdr.get("target") else "")
     if line.part is Part.CONTINUED:
@@ -157,6 +162,15 @@ def _what(line: Line, words: Mapping[str, str]) -> tuple[str, str]:
         return what, words["fax_detail"].format(pages=cdr.get("pages", ""))
     caller = words["withheld_caller"] if cdr.get("withheld") else str(cdr.get("caller") or words["unknown_caller"])
     return what, words["call_detail"].format(caller=caller, number=cdr["number"]) if cdr.get("number") else ""
+
+
+def _free(line: Line, words: Mapping[str, str]) -> Iterator[str]:
+    """The small print of free pages and messages that were used, given, or have expired."""
+    for sort, used in line.pieces.items():
+        if line.kind in USAGE.values():
+            yield words["pieces_used"].format(count=used)
+        else:
+            yield words[f"{sort}_given"].format(count=f"{-used:+d}".replace("-", "−"))
 
 
 def _over_the_edge(statement: Statement, line: Line, words: Mapping[str, str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,10 +21,12 @@ from zoneinfo import ZoneInfo
 
 from charging.clock import MICROSECONDS, Clock
 from charging.ledger.accounts import Account
-from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, bundle
+from charging.ledger.bundles import SECONDS, month_of
+from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Store
 from charging.ledger.promotions import PROMO, is_free_seconds
 from charging.pricing.packs import PACK
+from charging.pricing.pieces import SORTS, is_pack, sort_of
 from charging.pricing.vat import vat_within
 from charging.service.money import reason_shown
 from charging.service.privacy import for_customer
@@ -42,6 +45,8 @@ PROMOTION = "promotion"
 PROMOTION_EXPIRED = "promotion_expired"
 PACK_GIVEN = "pack"
 PACK_EXPIRED = "pack_expired"
+PIECES_GIVEN = "pieces"
+PIECES_EXPIRED = "pieces_expired"
 OTHERS = {Kind.CHARGE: VOICEMAIL, Kind.TOP_UP: "top_up", Kind.EXPIRE: "expire"}
 """The kinds of the lines that no session made; whatever else may have changed the credit is a correction. So every line
 belongs to one of the sums of a statement, and they lead from its opening to its closing balance."""
@@ -66,7 +71,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that changed the credit, or a call that free minutes or promotional credit paid."""
+    """One thing that changed the credit, or a call, fax or message that something free has paid."""
 
     at_us: int
     """When the call began, where that is in the month and it is no continued one; else when the first piece was
@@ -86,6 +91,8 @@ class Line:
     cdr: Document
     """What the call's CDR tells; empty where it is none, or has left none (yet)."""
     part: Part = Part.WHOLE
+    pieces: Mapping[str, int] = field(default_factory=dict)
+    """Free fax pages and messages that it has used, by their sort; negative: that were given."""
 
     @property
     def seconds(self) -> int | None:
@@ -102,7 +109,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class FreeSeconds:
-    """The bundle of the month."""
+    """The bundle of the month; of pages and messages the same."""
 
     granted: int = 0
     used: int = 0
@@ -157,6 +164,8 @@ class Statement:
     lines: tuple[Line, ...]
     free: FreeSeconds
     promotional: Promotional
+    pieces: Mapping[str, FreeSeconds]
+    """Free fax pages and messages of the month, which the plan gave, by their sort."""
     vat: tuple[VatOfUsage, ...]
     """By the rates of the month's days, at least one."""
 
@@ -186,6 +195,7 @@ class _Group:
     credit: int = 0
     promotional: int = 0
     free_seconds: int = 0
+    pieces: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -194,12 +204,11 @@ class _Reader:
 
     from_us: int
     until_us: int
-    bundle: str
+    month: str
     opening: int = 0
     after: int = 0
-    granted: int = 0
-    used: int = 0
-    expired: int = 0
+    bundles: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Of the month's seconds (SECONDS) and pieces, by sort: what was granted, used, and has expired."""
     promotional: Promotional = field(default_factory=Promotional)
     groups: dict[str, _Group] = field(default_factory=dict)
     earlier: set[str] = field(default_factory=set)
@@ -208,27 +217,33 @@ class _Reader:
 
     def read(self, line: JournalLine) -> None:
         posted = {leg.balance: leg.posted for leg in line.legs}
-        self._read_bundle(line, posted.get(self.bundle, 0))
+        for sort in (SECONDS, *SORTS):
+            self._read_bundle(line, sort, posted.get(month_of(self.month, sort), 0))
         credit = posted.get(CREDIT, 0)
         given = sum(amount for key, amount in posted.items() if key.startswith(PROMO))
         self._read_promotional(line, given)
         free = -sum(amount for key, amount in posted.items() if is_free_seconds(key))
         if line.session is None and line.kind is not Kind.CORRECT and not any(key.startswith(PACK) for key in posted):
             free = 0  # the plan's own, which the month's figures tell
+        pieces = _pieces(line, posted)
         if line.at_us < self.from_us:
             self.opening += credit
         elif line.at_us < self.until_us:
             self.after += credit
-        if credit or free or given:
-            self._read_change(line, credit, free, given)
+        if credit or free or given or pieces:
+            self._read_change(line, credit, free, given, pieces)
 
-    def _read_bundle(self, line: JournalLine, posted: int) -> None:
+    def _read_bundle(self, line: JournalLine, sort: str, posted: int) -> None:
         if line.session is not None:
-            self.used -= posted
+            self.bundles[sort, "used"] -= posted
         elif line.kind is Kind.EXPIRE:
-            self.expired -= posted
+            self.bundles[sort, "expired"] -= posted
         else:
-            self.granted += posted
+            self.bundles[sort, "granted"] += posted
+
+    def of_month(self, sort: str) -> FreeSeconds:
+        """The month's seconds, or its pieces of a sort."""
+        return FreeSeconds(*(self.bundles[sort, what] for what in ("granted", "used", "expired")))
 
     def _read_promotional(self, line: JournalLine, given: int) -> None:
         now = self.promotional
@@ -243,7 +258,7 @@ class _Reader:
         else:
             self.promotional = replace(now, given=now.given + given)
 
-    def _read_change(self, line: JournalLine, credit: int, free: int, given: int) -> None:
+    def _read_change(self, line: JournalLine, credit: int, free: int, given: int, pieces: Mapping[str, int]) -> None:
         id = line.session or line.id
         if line.at_us < self.from_us:
             self.earlier.add(id)
@@ -255,25 +270,40 @@ class _Reader:
                 kind = PROMOTION_EXPIRED if line.kind is Kind.EXPIRE else PROMOTION
             elif line.session is None and any(leg.balance.startswith(PACK) for leg in line.legs):
                 kind = PACK_EXPIRED if line.kind is Kind.EXPIRE else PACK_GIVEN
+            elif line.session is None and pieces:
+                kind = PIECES_EXPIRED if line.kind is Kind.EXPIRE else PIECES_GIVEN
             made = _Group(line.at_us, kind, id, "" if kind in USAGE.values() else reason_shown(line))
             group = self.groups.setdefault(("call " if line.session else "") + id, made)
             group.credit += credit
             group.promotional += given
             group.free_seconds += free
+            group.pieces.update(pieces)
 
     def line(self, group: _Group, cdrs: Mapping[str, Document]) -> Line:
         """What a group makes, with a balance of 0."""
         if group.kind not in USAGE.values():
             amounts = group.credit, 0, group.promotional, group.free_seconds
-            return Line(group.at_us, group.kind, *amounts, group.reason, group.id, {})
+            return Line(group.at_us, group.kind, *amounts, group.reason, group.id, {}, pieces=dict(group.pieces))
         cdr = for_customer(cdrs.get(group.id, {}))
         kind = USAGE.get(str(cdr.get("service")), group.kind)
         part = Part.CONTINUED if group.id in self.earlier else Part.FIRST if group.id in self.later else Part.WHOLE
-        line = Line(group.at_us, kind, group.credit, 0, group.promotional, group.free_seconds, "", group.id, cdr, part)
+        amounts = group.credit, 0, group.promotional, group.free_seconds
+        line = Line(group.at_us, kind, *amounts, "", group.id, cdr, part, dict(group.pieces))
         began_us = line.began_us
         if began_us is None or part is Part.CONTINUED or not self.from_us <= began_us < self.until_us:
             return line
         return replace(line, at_us=began_us)
+
+
+def _pieces(line: JournalLine, posted: Mapping[str, int]) -> dict[str, int]:
+    """Free pages and messages that a line has used (positive), given or let lapse (negative) of a pack, by sort; the
+    month's own are told by its figures."""
+    found: Counter[str] = Counter()
+    for name, amount in posted.items():
+        sort = sort_of(name)
+        if sort is not None and amount and (line.session is not None or is_pack(name)):
+            found[sort] -= amount
+    return dict(found)
 
 
 def statement(
@@ -287,7 +317,7 @@ def statement(
     """The statement of ``month`` (``YYYY-MM`` in the operator's zone) from the account's journal, of which no line of
     that month is archived; ``cdrs`` are known CDRs by session."""
     from_us, until_us = month_bounds_us(month, tariff.zone)
-    reader = _Reader(from_us, until_us, bundle(month))
+    reader = _Reader(from_us, until_us, month)
     for entry in journal:
         reader.read(entry)
     lines = []
@@ -297,10 +327,10 @@ def statement(
         lines.append(replace(line, balance=balance))
     closing = reader.opening + reader.after
     assert closing == balance, "the lines of a statement lead from its opening to its closing balance"
-    free = FreeSeconds(reader.granted, reader.used, reader.expired)
     is_over = now_us >= until_us
     vat = _vat_of_usage(lines, tariff, from_us, until_us)
-    sums = reader.opening, closing, tuple(lines), free, reader.promotional
+    pieces = {sort: reader.of_month(sort) for sort in SORTS}
+    sums = reader.opening, closing, tuple(lines), reader.of_month(SECONDS), reader.promotional, pieces
     return Statement(account, month, tariff.zone, is_over, *sums, vat)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from charging.errors import ConfigError, Problem
 from charging.pricing.calendar import Window
 from charging.pricing.money import format_euro
+from charging.pricing.pieces import MESSAGES, PAGES
 from charging.pricing.rate import Step
 from charging.pricing.vat import Vat
 from charging.tariff.deck import Deck
@@ -140,9 +141,21 @@ def _oddities(document: Document, model: TariffModel) -> Iterator[Problem]:
     for name in model.rates.keys() - {plan.rates for plan in model.plans.values()}:
         yield document.problem(("rates", name), "a table of no plan", "a plan that uses it", at_key=True)
     for name, plan in model.plans.items():
+        if plan.free_messages and not plan.voicemail.price:
+            expected = "a price of messages (voicemail.price): where they cost nothing, free ones are of no use"
+            yield document.problem(("plans", name, "free_messages"), str(plan.free_messages), expected)
+        if plan.free_fax_pages and plan.free_fax_pages.pages and not _prices_pages(model.rates[plan.rates]):
+            expected = "a price of fax pages in its rate table: without one no fax is sent"
+            yield document.problem(("plans", name), "free fax pages", expected, at_key=True)
         if plan.voicemail.paid and plan.credit_a_day is None:
             expected = "credit_a_day: else strangers who leave messages can use up all credit of an account"
             yield document.problem(("plans", name), "paid voicemail without a limit", expected, at_key=True)
+
+
+def _prices_pages(table: TableModel) -> bool:
+    """Whether it may have a price of fax pages; what a deck's rows say is not looked at here."""
+    own = (rate.fax_page for rate in table.destinations.values())
+    return bool(table.decks) or table.fax_page is not None or any(page is not None for page in own)
 
 
 def _first_increments(document: Document, model: TariffModel) -> Iterator[Problem]:
@@ -219,7 +232,7 @@ def _tariff(model: TariffModel, decks: dict[Path, Deck], digest: str, warnings: 
 
 
 def _plan(name: str, model: PlanModel) -> Plan:
-    free = model.free_minutes
+    free, pages = model.free_minutes, model.free_fax_pages
     return Plan(
         name=name,
         rates=model.rates,
@@ -228,6 +241,9 @@ def _plan(name: str, model: PlanModel) -> Plan:
         free_seconds=free.minutes * 60 if free else 0,
         free_destinations=frozenset(free.destinations) if free and free.destinations is not None else None,
         free_increment_s=free.increment if free else None,
+        free_pages=pages.pages if pages else 0,
+        free_pages_to=frozenset(pages.destinations) if pages and pages.destinations is not None else None,
+        free_messages=model.free_messages,
         voicemail_paid=model.voicemail.paid,
         voicemail_price=model.voicemail.price,
         max_calls=model.calls_at_once,
@@ -239,10 +255,12 @@ def _plan(name: str, model: PlanModel) -> Plan:
 
 
 def _pack(name: str, model: PackModel) -> Pack:
+    seconds = (model.minutes or 0) * 60
     return Pack(
         name=name,
         title=model.title or name,
-        seconds=model.minutes * 60,
+        amount=seconds or model.fax_pages or model.messages or 0,
+        sort=PAGES if model.fax_pages else MESSAGES if model.messages else "",
         days=model.days,
         destinations=None if model.destinations is None else frozenset(model.destinations),
         increment_s=model.increment,

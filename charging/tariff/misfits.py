@@ -96,8 +96,9 @@ def _unknown_destinations(document: Document) -> Iterator[Problem]:
             expected = "no price here, or no refuse there"
             yield document.problem(path, found, expected, at_key=True)
     for path, plan in _plans(document):
-        free = _map(plan.get("free_minutes")).get("destinations")
-        yield from _unknown_names(document, (*path, "free_minutes", "destinations"), free, known)
+        for key in ("free_minutes", "free_fax_pages"):
+            free = _map(plan.get(key)).get("destinations")
+            yield from _unknown_names(document, (*path, key, "destinations"), free, known)
     for name, pack in _map(document.root.get("packs")).items():
         path = ("packs", name, "destinations")
         yield from _unknown_names(document, path, _map(pack).get("destinations"), known)

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 
 from charging.pricing.money import CENT, MICRO, MoneyError, Rounding, format_euro, parse_euro
 from charging.pricing.packs import MINUTES_MAX, MONTH_ORDER
+from charging.pricing.pieces import PIECES_MAX
 from charging.yaml_model import BASE_FOLDER, Flag, Section, Text, pattern, refusal, text_of, whole
 
 PRICE_MAX = 10_000 * MICRO
@@ -366,11 +367,26 @@ class FreeMinutesModel(Section):
     )
 
 
+class FreePagesModel(Section):
+    """Fax pages of every calendar month that cost no credit."""
+
+    pages: Annotated[int, whole(0, PIECES_MAX, "pages")] = Field(description="a whole number of pages")
+    destinations: tuple[str, ...] | None = Field(default=None, description="to which destinations; default: all")
+
+
 class PackModel(Section):
-    """Minutes with an end of their own, beside those of each month."""
+    """Minutes, fax pages or messages with an end of their own, beside those of each month."""
 
     title: Text | None = Field(default=None, description="what customers call it")
-    minutes: Annotated[int, whole(1, MINUTES_MAX, "minutes")] = Field(description="how many one has")
+    minutes: Annotated[int, whole(1, MINUTES_MAX, "minutes")] | None = Field(
+        default=None, description="how many minutes one has"
+    )
+    fax_pages: Annotated[int, whole(1, PIECES_MAX, "pages")] | None = Field(
+        default=None, description="instead of minutes: how many fax pages one has"
+    )
+    messages: Annotated[int, whole(1, PIECES_MAX, "messages")] | None = Field(
+        default=None, description="instead of minutes: how many paid voicemail messages one has"
+    )
     days: Annotated[int, whole(1, 3660, "days")] = Field(
         description="how long one lasts; the day on which it is given is the first"
     )
@@ -379,8 +395,19 @@ class PackModel(Section):
         default=None, description="seconds in which they are used; default: as the rate"
     )
     order: Annotated[int, whole(1, 99, "a place in the order")] = Field(
-        default=MONTH_ORDER, description="lower pays earlier; each month's free minutes have 50"
+        default=MONTH_ORDER, description="lower pays earlier; each month's free minutes and pieces have 50"
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        kinds = [name for name in ("minutes", "fax_pages", "messages") if getattr(self, name) is not None]
+        if len(kinds) != 1:
+            raise refusal("one of minutes, fax_pages and messages", found=" and ".join(kinds) or "none of them")
+        if self.minutes is None and self.increment is not None:
+            raise refusal("an increment with minutes alone", found=f"an increment of {kinds[0]}")
+        if self.messages is not None and self.destinations is not None:
+            raise refusal("destinations with minutes or fax_pages alone", found="destinations of messages")
+        return self
 
 
 class VoicemailModel(Section):
@@ -403,6 +430,10 @@ class PlanModel(Section):
     rates: str = Field(description="the name of a rate table")
     paid_subscription: YesNo = Field(description="yes or no: whether credit stays valid while it is paid (R18)")
     free_minutes: FreeMinutesModel | None = Field(default=None, description="minutes of every calendar month")
+    free_fax_pages: FreePagesModel | None = Field(default=None, description="fax pages of every calendar month")
+    free_messages: Annotated[int, whole(0, PIECES_MAX, "messages")] = Field(
+        default=0, description="messages of every calendar month that cost nothing where voicemail is paid"
+    )
     voicemail: VoicemailModel = Field(description="whether voicemail is paid, and its price")
     calls_at_once: Annotated[int, whole(1, 1000, "calls")] = Field(
         default=2, description="calls of one account at once"
@@ -432,5 +463,5 @@ class TariffModel(Section):
     plans: dict[Name, PlanModel] = Field(description="the plans")
     packs: dict[Name, PackModel] = Field(
         default_factory=dict,
-        description="minutes with an end that accounts can be given; one that some have left stays",
+        description="minutes or pieces with an end that accounts can be given; one that some have left stays",
     )

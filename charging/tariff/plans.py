@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from charging.pricing.packs import MONTH_ORDER, PackRules
+from charging.pricing.packs import MONTH_ORDER, PACK, PackRules
+from charging.pricing.pieces import MESSAGES, PAGES
 from charging.pricing.rate import MAX_CALL_S
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Seconds that an operator gives or sells beside the months' free minutes, with an end of their own."""
+    """Seconds, or pieces, that an operator gives or sells beside those of each month, with an end of their own."""
 
     name: str
     """The key in the tariff, which the balances of accounts carry."""
     title: str
-    seconds: int
-    """How many one has."""
+    amount: int
+    """How many seconds, or pieces, one has."""
     days: int
     """How long one lasts; the day on which it is given is the first."""
     destinations: frozenset[str] | None = None
@@ -25,6 +26,33 @@ class Pack:
     """Of seconds that it pays; ``None``: that of the rate."""
     order: int = MONTH_ORDER
     """Lower pays earlier."""
+    sort: str = ""
+    """Of its pieces: PAGES or MESSAGES; empty: it has seconds."""
+
+    @property
+    def kind(self) -> str:
+        """What its balances begin with."""
+        return f"{self.sort}:" if self.sort else PACK
+
+    @property
+    def seconds(self) -> int:
+        """That one has; 0: it has pieces."""
+        return 0 if self.sort else self.amount
+
+    @property
+    def fax_pages(self) -> int:
+        """Likewise."""
+        return self.amount if self.sort == PAGES else 0
+
+    @property
+    def messages(self) -> int:
+        """Likewise."""
+        return self.amount if self.sort == MESSAGES else 0
+
+    @property
+    def is_general(self) -> bool:
+        """Whether it pays for every destination."""
+        return self.destinations is None
 
     def pays(self, destination: str | None) -> bool:
         """Whether it pays for a destination of this name; ``None``: one that has none."""
@@ -33,7 +61,7 @@ class Pack:
     @property
     def rules(self) -> PackRules:
         """What a rate keeps of it."""
-        return PackRules(self.order, self.destinations is None, self.increment_s)
+        return PackRules(self.order, self.is_general, self.increment_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +82,12 @@ class Plan:
     """Names of the destinations that free seconds may pay for; ``None``: all."""
     free_increment_s: int | None = None
     """Increment of seconds paid by the bundle; ``None``: that of the rate."""
+    free_pages: int = 0
+    """Fax pages of each calendar month."""
+    free_pages_to: frozenset[str] | None = None
+    """Names of the destinations that these pages may go to; ``None``: all."""
+    free_messages: int = 0
+    """Voicemail messages of each calendar month, on numbers with paid voicemail."""
     voicemail_paid: bool = False
     """The default of this plan's numbers (R6, R13)."""
     voicemail_price: int = 0
@@ -72,6 +106,14 @@ class Plan:
     def frees(self, destination: str | None) -> bool:
         """Whether its free seconds may pay for a destination of this name; ``None``: one that has none."""
         return self.free_destinations is None or destination in self.free_destinations
+
+    def includes(self, sort: str) -> int:
+        """Pieces of a sort that it gives each month."""
+        return {PAGES: self.free_pages, MESSAGES: self.free_messages}[sort]
+
+    def frees_piece(self, sort: str, destination: str | None) -> bool:
+        """Whether its pieces may pay for a destination of this name; ``None``: one that has none."""
+        return sort == MESSAGES or self.free_pages_to is None or destination in self.free_pages_to
 
     def charges_voicemail(self, own: bool | None) -> bool:
         """Whether messages are paid on a number whose own setting is ``own`` (``None``: as the plan). What the plan has

@@ -22,6 +22,7 @@ import phonenumbers
 from charging.errors import Problem
 from charging.pricing.calendar import local_reading, month_name
 from charging.pricing.money import Rounding, format_euro
+from charging.pricing.pieces import PieceRules
 from charging.pricing.rate import Band, Rate, Step, gross_price
 from charging.pricing.vat import NO_VAT, Vat
 from charging.tariff.deck import Deck, DeckRow
@@ -219,6 +220,19 @@ class Tariff:
         """Micro-euro of a voicemail message taken at ``at_us`` on a number with paid voicemail, VAT included."""
         return gross_price(plan.voicemail_price, self.vat.added(self.day_of(at_us)), self.rounding, self.decimals)
 
+    def piece_rules(self, sort: str, number: str) -> PieceRules:
+        """What may pay for pieces of a sort; ``number``: of pages, where they go, normalised."""
+        found = self.destination_of(number)
+        name = None if found is None else found[1].name
+        return PieceRules(
+            {plan.name: plan.frees_piece(sort, name) for plan in self.plans.values() if plan.includes(sort)},
+            {
+                one.name: (one.order, one.is_general)
+                for one in self.packs.values()
+                if one.sort == sort and one.pays(name)
+            },
+        )
+
     def _find(self, plan_name: str, number: str, at_us: int) -> tuple[Rate, int | None] | Refusal:
         plan = self.plans.get(plan_name)
         if plan is None:
@@ -273,7 +287,7 @@ class Tariff:
                 for other in self.plans.values()
                 if other.free_seconds and other.name != plan.name
             },
-            packs={one.name: one.rules for one in self.packs.values() if one.pays(eligible)},
+            packs={one.name: one.rules for one in self.packs.values() if not one.sort and one.pays(eligible)},
             max_call_s=plan.max_call_s,
             tariff_revision=self.revision,
             tariff_digest=self.digest,

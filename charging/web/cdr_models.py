@@ -37,6 +37,8 @@ class _CdrMembers(BaseModel):
     pages: Annotated[int, Field(description="of a fax: those that were confirmed")] = 0
     document_pages: Annotated[int, Field(description="of a fax: all")] = 0
     page_price: Euro = ""
+    free_pages: Annotated[dict[str, int], Field(description="of a fax: pages that cost nothing, by month or pack")] = {}
+    free_messages: Annotated[dict[str, int], Field(description="of a voicemail: likewise")] = {}
     cost: Euro = ""
     unreadable: Annotated[bool, Field(description="nothing else is known")] = False
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from charging.pricing.money import format_euro
 from charging.pricing.packs import MINUTES_MAX
+from charging.pricing.pieces import PIECES_MAX
 from charging.service.gifts import Given, PackGiven
 from charging.web.forms import Amount, Reason
 from charging.web.models import Body, Euro, Text, whole_number
@@ -43,7 +44,7 @@ class GivenOut(BaseModel):
 
 
 class PackGrant(Body):
-    """A pack of minutes given, or taken back."""
+    """A pack of minutes, fax pages or messages given, or taken back."""
 
     pack: Text = Field(description="its name in the tariff")
     reason: Reason
@@ -55,6 +56,9 @@ class PackGrant(Body):
     minutes: Annotated[int | None, BeforeValidator(whole_number)] = Field(
         None, ge=-MINUTES_MAX, le=MINUTES_MAX, description="left out: as the tariff says; negative: taken back"
     )
+    pieces: Annotated[int | None, BeforeValidator(whole_number)] = Field(
+        None, ge=-PIECES_MAX, le=PIECES_MAX, description="the same of a pack of fax pages or messages"
+    )
 
 
 class PackGivenOut(BaseModel):
@@ -64,8 +68,9 @@ class PackGivenOut(BaseModel):
     created: bool = Field(description="false: the same was asked before, and nothing was changed now")
     pack: str
     last_day: date
-    seconds: int = Field(description="given; negative: taken back")
-    left: int = Field(description="seconds of it that further calls may use")
+    seconds: int = Field(description="given; negative: taken back; 0 of a pack of pieces")
+    pieces: int = Field(description="fax pages or messages given, likewise; 0 of a pack of minutes")
+    left: int = Field(description="seconds, or pieces, of it that may yet be used")
 
     @classmethod
     def of(cls, given: PackGiven) -> Self:
@@ -74,6 +79,7 @@ class PackGivenOut(BaseModel):
             created=given.created,
             pack=given.pack,
             last_day=given.last_day,
-            seconds=given.seconds,
+            seconds=0 if given.sort else given.amount,
+            pieces=given.amount if given.sort else 0,
             left=given.left.available,
         )

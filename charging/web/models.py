@@ -16,8 +16,9 @@ from charging.ledger.model import JournalLine, Kind
 from charging.ledger.promotions import is_free_seconds, is_money
 from charging.pricing.money import format_euro
 from charging.pricing.packs import MINUTES_MAX
+from charging.pricing.pieces import UNITS, WORDS, sort_of
 from charging.service.actor import is_for_customer, sees_actors
-from charging.service.balance import BalanceView, CreditView, PackView
+from charging.service.balance import BalanceView, CreditView, PackView, PiecesView
 from charging.service.decisions import Kept
 from charging.service.fax_address import FaxAddress, NewFaxAddress
 from charging.service.live import CallView
@@ -292,7 +293,7 @@ class LegOut(BaseModel):
     """The change of one balance."""
 
     balance: str
-    unit: str = Field(description="euro, second or call")
+    unit: str = Field(description="euro, second, call, page or message")
     posted: str
     reserved: str
 
@@ -338,6 +339,8 @@ def unit_of(balance: str) -> str:
     """What a balance counts."""
     if is_money(balance) or balance.startswith("day:"):
         return "euro"
+    if (sort := sort_of(balance.removeprefix("granted-").removeprefix("plan-"))) is not None:
+        return UNITS[sort]
     is_seconds = is_free_seconds(balance) or balance.startswith(("granted:", "plan:", "unpaid:"))
     return "second" if is_seconds else "call"
 
@@ -526,6 +529,24 @@ class PackOut(BaseModel):
         return cls(pack=view.pack, title=view.title, last_day=date.fromisoformat(view.last_day), **amounts)
 
 
+class PiecesOut(BaseModel):
+    """Free fax pages or messages that end on one day."""
+
+    kind: str = Field(description="fax_pages or messages")
+    pack: str | None = Field(description="its name in the tariff; null: those that the plan gives this month")
+    title: str = Field(description="what customers call the pack, or the plan")
+    last_day: date
+    posted: int
+    reserved: int
+    left: int = Field(description="what further ones may use")
+
+    @classmethod
+    def of(cls, view: PiecesView) -> Self:
+        amounts = {name: getattr(view, name) for name in ("posted", "reserved", "left")}
+        last_day = date.fromisoformat(view.last_day)
+        return cls(kind=WORDS[view.sort], pack=view.pack or None, title=view.title, last_day=last_day, **amounts)
+
+
 class BalanceOut(BaseModel):
     """What an account has now, running calls included (R5)."""
 
@@ -536,6 +557,7 @@ class BalanceOut(BaseModel):
     promotional: list[PromotionOut] = Field(description="in the order in which it pays, before what was bought")
     free_seconds: FreeSecondsOut
     packs: list[PackOut] = Field(description="minutes with an end of their own, by it")
+    pieces: list[PiecesOut] = Field(description="fax pages and messages that cost no credit")
     calls: list[CallOut]
 
     @classmethod
@@ -558,5 +580,6 @@ class BalanceOut(BaseModel):
                 now=free.now,
             ),
             packs=list(map(PackOut.of, view.packs)),
+            pieces=list(map(PiecesOut.of, view.pieces)),
             calls=[CallOut.of(call) for call in view.calls],
         )

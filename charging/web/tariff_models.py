@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import BaseModel, Field
 
 from charging.pricing.money import format_euro
+from charging.pricing.pieces import shown
 from charging.service.quotes import FaxQuote
 from charging.tariff.deck import Deck
 from charging.tariff.plans import Plan
@@ -23,6 +24,8 @@ class PlanOut(BaseModel):
     title: str
     paid_subscription: bool
     free_seconds: int
+    free_fax_pages: int = Field(description="of each month")
+    free_messages: int = Field(description="of each month, where voicemail is paid")
     calls_at_once: int
     credit_a_day: Euro | None
     max_call_s: int
@@ -37,6 +40,8 @@ class PlanOut(BaseModel):
             title=plan.title,
             paid_subscription=plan.is_paid,
             free_seconds=plan.free_seconds,
+            free_fax_pages=plan.free_pages,
+            free_messages=plan.free_messages,
             calls_at_once=plan.max_calls,
             credit_a_day=None if cap is None else format_euro(cap),
             max_call_s=plan.max_call_s,
@@ -166,6 +171,8 @@ class FaxQuoteOut(BaseModel):
     plan: str
     pages: int
     page_price: Euro
+    free_pages: int = Field(description="of them, those that the plan or a pack pays")
+    free: dict[str, int] = Field(description="the same by month (2026-11) or pack (2026-12-31:its name)")
     total: Euro = Field(description="of credit, if every page is delivered")
     tariff: TariffRef
 
@@ -176,6 +183,8 @@ class FaxQuoteOut(BaseModel):
             plan=quote.plan,
             pages=quote.pages,
             page_price=format_euro(quote.page_price),
+            free_pages=quote.free_pages,
+            free=shown(quote.free),
             total=format_euro(quote.total),
             tariff=TariffRef(revision=quote.revision, digest=quote.digest),
         )

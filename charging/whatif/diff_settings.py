@@ -63,6 +63,9 @@ PLAN = (
     Shown("free_minutes.minutes", "free_seconds", _minutes),
     Shown("free_minutes.destinations", "free_destinations", _names),
     Shown("free_minutes.increment", "free_increment_s", lambda value: "as the rate" if value is None else str(value)),
+    Shown("free_fax_pages.pages", "free_pages"),
+    Shown("free_fax_pages.destinations", "free_pages_to", _names),
+    Shown("free_messages", "free_messages"),
     Shown("voicemail.paid", "voicemail_paid", _yes_no),
     Shown("voicemail.price", "voicemail_price", format_euro),
     Shown("calls_at_once", "max_calls"),
@@ -76,6 +79,8 @@ PLAN = (
 PACK = (
     Shown("title", "title"),
     Shown("minutes", "seconds", _minutes),
+    Shown("fax_pages", "fax_pages"),
+    Shown("messages", "messages"),
     Shown("days", "days"),
     Shown("destinations", "destinations", _names),
     Shown("increment", "increment_s", lambda value: "as the rate" if value is None else str(value)),

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from charging.pricing.money import AMOUNT_MAX, parse_euro
 from charging.pricing.packs import PACK
+from charging.pricing.pieces import MESSAGES, PAGES, is_pack
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEARS = range(2000, 2200)
@@ -38,17 +39,21 @@ class PastCall(NamedTuple):
 class PastMessage(NamedTuple):
     """Messages that were left in paid voicemail."""
 
+    account: str
     plan: str
     number: str
     """The subscriber's own."""
     start_us: int
     messages: int
     paid: int
+    packs: Mapping[str, int] = {}
+    """Messages that packs have paid, by balance."""
 
 
 class PastFax(NamedTuple):
     """A fax of which pages were sent."""
 
+    account: str
     plan: str
     number: str
     """Who received it, normalised."""
@@ -56,6 +61,8 @@ class PastFax(NamedTuple):
     """Wall clock when it was priced."""
     pages: int
     paid: int
+    packs: Mapping[str, int] = {}
+    """Pages that packs have paid, by balance."""
 
 
 Past = PastCall | PastMessage | PastFax
@@ -82,14 +89,24 @@ def _call(cdr: Cdr) -> PastCall | None:
 
 def _message(cdr: Cdr) -> PastMessage | None:
     messages = _count(cdr, "messages")
-    plan, number, start_us = _text(cdr, "plan"), _number(cdr, "number"), _moment_us(cdr, "set_up")
-    return PastMessage(plan, number, start_us, messages, _money(cdr, "cost")) if messages else None
+    account, plan = _text(cdr, "account"), _text(cdr, "plan")
+    number, start_us = _number(cdr, "number"), _moment_us(cdr, "set_up")
+    packs = _packs(cdr, "free_messages", MESSAGES)
+    return PastMessage(account, plan, number, start_us, messages, _money(cdr, "cost"), packs) if messages else None
 
 
 def _fax(cdr: Cdr) -> PastFax | None:
     pages = _count(cdr, "pages")
-    plan, number, start_us = _text(cdr, "plan"), _number(cdr, "target"), _moment_us(cdr, "set_up")
-    return PastFax(plan, number, start_us, pages, _money(cdr, "cost")) if pages else None
+    account, plan = _text(cdr, "account"), _text(cdr, "plan")
+    number, start_us = _number(cdr, "target"), _moment_us(cdr, "set_up")
+    packs = _packs(cdr, "free_pages", PAGES)
+    return PastFax(account, plan, number, start_us, pages, _money(cdr, "cost"), packs) if pages else None
+
+
+def _packs(cdr: Cdr, member: str, sort: str) -> dict[str, int]:
+    """What packs, not the month's own, have paid."""
+    found = cdr.get(member) or {}
+    return {name: _count(found, one) for one in found if is_pack(name := f"{sort}:{one}")}
 
 
 _READERS: Mapping[str, Callable[[Cdr], Past | None]] = {"forward": _call, "voicemail": _message, "fax": _fax}

@@ -10,6 +10,7 @@ from charging.pricing.calendar import MICROSECONDS
 from charging.pricing.funding import Pools, bundle_of, bundle_use, plan
 from charging.pricing.money import AMOUNT_MAX, format_euro
 from charging.pricing.packs import name_of
+from charging.pricing.pieces import MESSAGES, PAGES, shares
 from charging.tariff.tariff import Refusal, Tariff
 from charging.whatif.past import Past, PastCall, PastFax, PastMessage
 
@@ -65,7 +66,7 @@ class _Again:
         self._tariff = tariff
         self._paid_voicemail = paid_voicemail
         self._used: dict[tuple[str, str], int] = {}
-        """Free seconds of months, by account and bundle."""
+        """Free seconds, and pieces, of months, by account and bundle."""
 
     def add(self, past: Past) -> None:
         """Count it, and price it."""
@@ -81,14 +82,27 @@ class _Again:
                 own = self._paid_voicemail.get(past.number)
                 bought = self._tariff.plan(past.plan)
                 if bought is not None and bought.charges_voicemail(own):
-                    total.would_pay += past.messages * self._tariff.message_price(bought, past.start_us)
+                    count = past.messages - self._free(past, MESSAGES, past.messages)
+                    total.would_pay += count * self._tariff.message_price(bought, past.start_us)
             case PastFax():
                 total.pages += past.pages
                 price = self._tariff.fax_page_for(past.plan, past.number, past.start_us)
                 if isinstance(price, Refusal):
                     total.refused += 1
                 else:
-                    total.would_pay += past.pages * price
+                    total.would_pay += (past.pages - self._free(past, PAGES, past.pages)) * price
+
+    def _free(self, past: PastMessage | PastFax, sort: str, count: int) -> int:
+        """How many of the pieces cost nothing: the month's own, one after the other, and what packs have paid."""
+        plan, rules = self._tariff.plans[past.plan], self._tariff.piece_rules(sort, past.number)
+        month = f"{sort}:{self._tariff.month_of(past.start_us)}"
+        left = plan.includes(sort) - self._used.get((past.account, month), 0) if rules.plans.get(past.plan) else 0
+        packs = {name: pages for name, pages in past.packs.items() if name_of(name) in rules.packs}
+        order = sorted({**packs, month: left}, key=rules.paying_order)
+        used = shares(count, {name: packs.get(name, left) for name in order})
+        if month in used:
+            self._used[past.account, month] = self._used.get((past.account, month), 0) + used[month]
+        return sum(used.values())
 
     def _call(self, call: PastCall, total: PlanTotal) -> None:
         rate = self._tariff.rate_for(call.plan, call.number, call.start_us)

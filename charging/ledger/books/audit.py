@@ -20,7 +20,7 @@ from charging.ledger.model import (
     Snapshot,
     contents_digest,
 )
-from charging.ledger.promotions import is_free_seconds, is_money
+from charging.ledger.promotions import is_value
 
 
 class Fault(StrEnum):
@@ -157,7 +157,7 @@ class AccountAudit:
             self._find(Fault.RESERVED_DIFFERS, name, f"stored {stored.reserved}, the journal gives {summed.reserved}")
         if max(abs(stored.posted), abs(stored.reserved)) > AMOUNT_MAX:
             self._find(Fault.BEYOND_LIMIT, name, f"posted {stored.posted}, reserved {stored.reserved}")
-        if stored.available < 0 and (is_money(name) or is_free_seconds(name)):
+        if stored.available < 0 and is_value(name):
             self._find(Fault.NEGATIVE, name, f"available is {stored.available}")
 
     def _check_session(self, session: str, stored: OpenSession | None) -> None:

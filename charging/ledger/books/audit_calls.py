@@ -13,7 +13,7 @@ from typing import Protocol
 from charging.clock import MICROSECONDS
 from charging.ledger.books.audit import Fault, Finding
 from charging.ledger.model import CdrRow, JournalLine, Kind, OpenSession
-from charging.ledger.promotions import is_free_seconds, is_money
+from charging.ledger.promotions import is_value
 
 CDRS_STAY_S = 35 * 24 * 3600
 """So long the archive leaves every CDR where it is (IDS_REMEMBERED_S)."""
@@ -60,7 +60,7 @@ class CallsAudit:
         call = self._calls.setdefault(line.session, _Call(line.at_us))
         call.is_closed = line.kind in (Kind.SETTLE, Kind.RELEASE, Kind.CHARGE)
         for leg in line.legs:
-            if leg.posted and (is_money(leg.balance) or is_free_seconds(leg.balance)):
+            if leg.posted and is_value(leg.balance):
                 call.taken[leg.balance] = call.taken.get(leg.balance, 0) - leg.posted
 
     def close(self, sessions: Iterable[OpenSession], cdrs: Iterable[CdrRow]) -> list[Finding]:

@@ -172,9 +172,9 @@ PACK_GIVEN_BEFORE: dict[int | str, dict[str, Any]] = {
 async def grant_pack(
     account: str, body: PackGrant, service: TheService, response: Response, idempotency_key: IdempotencyKey
 ) -> PackGivenOut:
-    """Give a pack of minutes, or take minutes of it back, never below zero; running calls can use them at once. 200: it
-    was there already."""
-    wish = PackWish(body.pack, body.last_day, body.minutes)
+    """Give a pack of minutes, fax pages or messages, or take some of it back, never below zero; running calls can use
+    minutes at once. 200: it was there already."""
+    wish = PackWish(body.pack, body.last_day, body.minutes, body.pieces)
     given = granted(await service.gifts.give_pack(account, wish, body.reason, idempotency_key))
     response.status_code = 201 if given.created else 200
     return PackGivenOut.of(given)

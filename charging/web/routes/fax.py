@@ -69,6 +69,7 @@ class TooLittleDocument(ProblemDocument):
     """What is missing (R14)."""
 
     pages: Annotated[int, Field(description="of the document; 1 where not even one page could be paid: not counted")]
+    free_pages: Annotated[int, Field(description="of them, those that the plan or a pack would pay")]
     page_price: Euro
     needed: Euro
     available: Euro
@@ -217,6 +218,7 @@ def _short(refused: TooLittle) -> JSONResponse:
     document = TooLittleDocument(
         **ProblemDocument.model_validate_json(bytes(problem.body)).model_dump(),
         pages=refused.pages,
+        free_pages=refused.free_pages,
         page_price=format_euro(refused.page_price),
         needed=format_euro(refused.needed),
         available=format_euro(refused.available),

@@ -11,9 +11,10 @@ from pydantic import BaseModel, Field
 
 from charging.call.cdr import iso
 from charging.pricing.money import format_euro
+from charging.pricing.pieces import MESSAGES, PAGES
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
-from charging.service.statements import Line, Part, Statement, VatOfUsage
+from charging.service.statements import FreeSeconds, Line, Part, Statement, VatOfUsage
 from charging.web.cdr_models import Cdr
 from charging.web.forms import MONTH
 from charging.web.models import Euro, Instant
@@ -34,16 +35,19 @@ class Form(StrEnum):
 
 
 class StatementLineOut(BaseModel):
-    """One thing that changed the credit, or a call that free minutes or promotional credit paid."""
+    """One thing that changed the credit, or a call, fax or message that something free has paid."""
 
     at: Instant
     kind: str = Field(
-        description="call, voicemail, fax, top_up, correct, expire, promotion, promotion_expired, pack or pack_expired"
+        description="call, voicemail, fax, top_up, correct, expire, promotion, promotion_expired, pack, pack_expired, "
+        "pieces or pieces_expired"
     )
     amount: Euro = Field(description="negative: taken")
     balance: Euro = Field(description="posted credit after it")
     promotional: Euro = Field(description="of promotional credit, which is in no balance here; negative: taken")
     free_seconds: int
+    free_fax_pages: int = Field(description="used; negative: given")
+    free_messages: int = Field(description="likewise")
     reason: str
     id: str = Field(description="the session's or the transfer's")
     seconds: int | None = Field(
@@ -61,6 +65,8 @@ class StatementLineOut(BaseModel):
             balance=format_euro(line.balance),
             promotional=format_euro(line.promotional),
             free_seconds=line.free_seconds,
+            free_fax_pages=line.pieces.get(PAGES, 0),
+            free_messages=line.pieces.get(MESSAGES, 0),
             reason=line.reason,
             id=line.id,
             seconds=line.seconds,
@@ -69,13 +75,17 @@ class StatementLineOut(BaseModel):
         )
 
 
-class FreeSecondsOfMonth(BaseModel):
-    """The month's bundle."""
+class FreeOfMonth(BaseModel):
+    """What the plan gave for the month, and what became of it."""
 
     granted: int
     used: int
     expired: int
     left: int
+
+    @classmethod
+    def of(cls, free: FreeSeconds) -> Self:
+        return cls(granted=free.granted, used=free.used, expired=free.expired, left=free.left)
 
 
 class PromotionalOfMonth(BaseModel):
@@ -115,13 +125,14 @@ class StatementOut(BaseModel):
     vat: list[VatOfUsageOut] = Field(description="by the rates that count on days of the month")
     corrections: Euro
     expired: Euro
-    free_seconds: FreeSecondsOfMonth
+    free_seconds: FreeOfMonth
+    free_fax_pages: FreeOfMonth
+    free_messages: FreeOfMonth
     promotional: PromotionalOfMonth
     lines: list[StatementLineOut]
 
     @classmethod
     def of(cls, statement: Statement) -> Self:
-        free = statement.free
         return cls(
             account=statement.account.id,
             month=statement.month,
@@ -134,7 +145,9 @@ class StatementOut(BaseModel):
             vat=[VatOfUsageOut.of(part) for part in statement.vat],
             corrections=format_euro(statement.total("correct")),
             expired=format_euro(statement.total("expire")),
-            free_seconds=FreeSecondsOfMonth(granted=free.granted, used=free.used, expired=free.expired, left=free.left),
+            free_seconds=FreeOfMonth.of(statement.free),
+            free_fax_pages=FreeOfMonth.of(statement.pieces[PAGES]),
+            free_messages=FreeOfMonth.of(statement.pieces[MESSAGES]),
             promotional=PromotionalOfMonth(
                 **{name: format_euro(getattr(statement.promotional, name)) for name in PromotionalOfMonth.model_fields}
             ),

@@ -112,7 +112,7 @@ async def test_r3_stored_message_is_charged_per_piece(rig: Rig) -> None:
     cdr = json.loads((await rig.store.cdrs())[0].document)
     assert (cdr["service"], cdr["messages"], cdr["cost"]) == ("voicemail", 1, "0.10")
     assert (cdr["tariff_revision"], cdr["tariff_digest"]) == ("r1", "d1")
-    assert past_of(cdr) == PastMessage("free", NUMBER, opened_us, 1, PRICE)
+    assert past_of(cdr) == PastMessage("anna", "free", NUMBER, opened_us, 1, PRICE)
 
 
 async def test_r3_caller_who_leaves_no_message_costs_nothing(rig: Rig) -> None:

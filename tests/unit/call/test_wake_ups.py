@@ -10,7 +10,7 @@ from itertools import product
 import pytest
 
 from charging.call.events import Woke
-from charging.call.model import Duration, Pending, Policy, Proof, Session, Short, State
+from charging.call.model import Duration, Means, Pending, Policy, Proof, Session, Short, State
 from charging.call.storage import Record
 from charging.call.table import step, wake_at
 from charging.call.voicemail import Voicemail, turn_from
@@ -117,7 +117,7 @@ async def test_no_voicemail_is_woken_in_vain(state: State) -> None:
     async with make_rig() as rig:
         await rig.subscriber(credit=10 * EURO)
         now = rig.clock.now()
-        voicemail, transfer = turn_from(rig.session_of(await rig.talking()), 1, {}, "BUSY", now, POLICY)
+        voicemail, transfer = turn_from(rig.session_of(await rig.talking()), 1, Means(), "BUSY", now, POLICY)
         past = now.mono_us - 1
         for check, retry, pending in product((None, past), (None, past), (None, transfer)):
             one: Voicemail = replace(

@@ -138,7 +138,7 @@ async def test_r3_fax_is_charged_per_page_sent(office: Office) -> None:
     assert (over.state, over.cost, over.status) == ("sent", "0.24", "SUCCESS")
     cdr = json.loads((await office.rig.store.cdrs())[0].document)
     assert (cdr["service"], cdr["pages"], cdr["document_pages"]) == ("fax", 3, 3)
-    assert past_of(cdr) == PastFax("light", TARGET, opened_us, 3, 3 * PAGE)
+    assert past_of(cdr) == PastFax("anna", "light", TARGET, opened_us, 3, 3 * PAGE)
 
 
 @pytest.mark.parametrize(("confirmed", "state"), [(0, "failed"), (1, "partly_sent")])

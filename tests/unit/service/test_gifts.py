@@ -321,7 +321,7 @@ async def pack(shop: Shop, wish: PackWish, key: str = "p1") -> PackGiven:
 async def test_a_pack_lasts_its_days_the_first_is_today_and_is_given_once(packed: Shop) -> None:
     await packed.anna()
     given, again = await pack(packed, PackWish("addon")), await pack(packed, PackWish("addon"))
-    assert (given.last_day, given.seconds, given.created) == (date(2026, 12, 20), 3600, True)
+    assert (given.last_day, given.amount, given.created) == (date(2026, 12, 20), 3600, True)
     assert (again.created, again.left) == (False, Balance(3600))
     assert (await pack(packed, PackWish("belgium"), "p2")).last_day == date(2026, 11, 21)
     seen = await view(packed)

@@ -213,5 +213,5 @@ def test_r11_past_months_are_those_before_with_something_left() -> None:
         bundle("2026-09"): Balance(0),
         bundle("2025-12"): Balance(1),
     }
-    assert past_months(balances, "2026-11") == ["2025-12", "2026-10"]
-    assert past_months(balances, "2026-12") == ["2025-12", "2026-10", "2026-11"]
+    assert past_months(balances, "2026-11") == ["bundle:2025-12", "bundle:2026-10"]
+    assert past_months(balances, "2026-12") == ["bundle:2025-12", "bundle:2026-10", "bundle:2026-11"]

@@ -62,7 +62,7 @@ def test_totals_in_json_have_money_as_text() -> None:
 
 
 def messages(number: str = "+31850000000", plan: str = "pro") -> PastMessage:
-    return PastMessage(plan, number, NOON_US, 2, 100_000)
+    return PastMessage("anna", plan, number, NOON_US, 2, 100_000)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_past_messages_of_numbers_that_are_no_more_follow_their_plan(tmp_path: P
 
 
 def test_past_faxes_cost_their_pages_and_are_counted_where_they_are_refused(tmp_path: Path) -> None:
-    faxes = [PastFax("pro", number, NOON_US, 3, 200_000) for number in ("+31612345678", "+319001234")]
+    faxes = [PastFax("anna", "pro", number, NOON_US, 3, 200_000) for number in ("+31612345678", "+319001234")]
     assert rerate(small(tmp_path), faxes, {}) == (
         PlanTotal("pro", pages=6, paid=400_000, would_pay=240_000, refused=1),
     )
@@ -101,19 +101,19 @@ CALL = {
     "answered": "2026-11-04T11:00:00.250+00:00",
 }
 MESSAGE = {
-    **{"service": "voicemail", "plan": "pro", "number": "+31850000000", "messages": 1, "cost": "0.15"},
+    **{"service": "voicemail", "account": "A", "plan": "pro", "number": "+31850000000", "messages": 1, "cost": "0.15"},
     "set_up": "2026-11-04T11:00:00.000+00:00",
 }
 FAX = {
-    **{"service": "fax", "plan": "pro", "target": "+31201234567", "pages": 3, "cost": "0.24"},
+    **{"service": "fax", "account": "A", "plan": "pro", "target": "+31201234567", "pages": 3, "cost": "0.24"},
     "set_up": "2026-11-04T11:00:00.000+00:00",
 }
 
 
 def test_what_a_cdr_tells_is_read() -> None:
     assert past_of(CALL) == PastCall("A", "pro", "+31201234567", NOON_US + 250_000, 61, 100_000)
-    assert past_of(MESSAGE) == PastMessage("pro", "+31850000000", NOON_US, 1, 150_000)
-    assert past_of(FAX) == PastFax("pro", "+31201234567", NOON_US, 3, 240_000)
+    assert past_of(MESSAGE) == PastMessage("A", "pro", "+31850000000", NOON_US, 1, 150_000)
+    assert past_of(FAX) == PastFax("A", "pro", "+31201234567", NOON_US, 3, 240_000)
 
 
 @pytest.mark.parametrize("cdr", [CALL | {"answered": None}, MESSAGE | {"messages": 0}, FAX | {"pages": 0}])

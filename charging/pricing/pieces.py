@@ -1,0 +1,80 @@
+"""Pieces that a plan includes each month, or a pack brings: fax pages and voicemail messages that cost no credit. Their
+names, and how they are shared out. Pure.
+
+They are balances like the free seconds of a month and of packs, and are granted, expire and are given as those are:
+
+=========================  ============================================================================
+``pages:2026-11``          fax pages of one calendar month
+``pages:2026-12-31:x``     those of the tariff's pack ``x``, through that day
+``vmail:2026-11``          messages of one calendar month
+``vmail:2026-12-31:x``     those of a pack
+=========================  ============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from charging.pricing.packs import MONTH_ORDER, PACK, last_day_of, name_of
+
+PAGES = "pages"
+MESSAGES = "vmail"
+SORTS = (PAGES, MESSAGES)
+WORDS = {PAGES: "fax_pages", MESSAGES: "messages"}
+"""What each is called outside."""
+
+UNITS = {PAGES: "page", MESSAGES: "message"}
+
+PIECES_MAX = 100_000
+"""So many are given in one act at most, and a month or a pack has no more."""
+
+
+class PieceRules(NamedTuple):
+    """What may pay for pieces of a sort, for one destination, and how."""
+
+    plans: Mapping[str, bool]
+    """Whether a month's pieces, with the rules of each plan, pay for it."""
+    packs: Mapping[str, tuple[int, bool]]
+    """Of the packs that pay for it: their order, and whether they pay for every destination."""
+
+    def paying_order(self, name: str) -> tuple[int, bool, str, str]:
+        """Which balance goes first, as `Rate.paying_order` has it: the least. A month ends after each pack that ends in
+        it."""
+        if not is_pack(name):
+            return MONTH_ORDER, True, f"{name.partition(':')[2]}-99", name
+        return *self.packs[name_of(name)], last_day_of(name), name
+
+
+def sort_of(balance: str) -> str | None:
+    """PAGES or MESSAGES; ``None``: it is no balance of pieces."""
+    sort = balance.partition(":")[0]
+    return sort if sort in SORTS else None
+
+
+def is_pack(balance: str) -> bool:
+    """Whether pieces of this balance are a pack's; else they are a month's."""
+    return balance.count(":") == 2
+
+
+def kind_of_pack(balance: str) -> str | None:
+    """What the balances of such packs begin with, of seconds or pieces; ``None``: it is no pack's."""
+    if balance.startswith(PACK):
+        return PACK
+    return f"{sort_of(balance)}:" if sort_of(balance) is not None and is_pack(balance) else None
+
+
+def shown(free: Mapping[str, int]) -> dict[str, int]:
+    """Of one sort, as a CDR has them: by month (``2026-11``) or pack (``2026-12-31:x``)."""
+    return {name.partition(":")[2]: amount for name, amount in free.items()}
+
+
+def shares(count: int, pools: Mapping[str, int]) -> dict[str, int]:
+    """Who pays how many of ``count`` pieces, in the order of ``pools``; credit pays the others."""
+    found: dict[str, int] = {}
+    for name, room in pools.items():
+        part = min(count, room)
+        if part > 0:
+            found[name] = part
+            count -= part
+    return found
