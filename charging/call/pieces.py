@@ -1,9 +1,9 @@
-"""What may pay for a fax page or a message before credit does: those that the plan includes each month, and packs. Pure.
+"""What may pay for a fax page or a message before credit: those that the plan includes each month, and packs. Pure.
 
-A piece is paid by them or by credit, never by both. They go in the order of packs of minutes (`charging.pricing.packs`):
-a lower ``order``, those for some destinations before those for all, the soonest end. What is set up through the last
-day of a month or pack may use it, to its own end. What they pay is no use of credit (R19), and does not count towards
-the plan's credit a day.
+A piece is paid by them or by credit, never by both. They go in the order of packs of minutes
+(`charging.pricing.packs`): a lower ``order``, those for some destinations before those for all, the soonest end. What
+is set up through the last day of a month or pack may use it, to its own end. What they pay is no use of credit (R19),
+and does not count towards the plan's credit a day.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Allowance(NamedTuple):
         return {name: found[name] for name in sorted(packs, key=self.rules.paying_order)}
 
     def grants(self, account: str, used: Mapping[str, int], balances: Balances, at_us: int) -> tuple[Transfer, ...]:
-        """The grant that is due where ``used`` takes of the month's; the ledger skips it where it was made meanwhile."""
+        """The grant that is due where ``used`` takes of the month's; the ledger skips it if it was made meanwhile."""
         if not used.get(self._month_name):
             return ()
         due = due_grant(account, self.month, balances, self.a_month, at_us, self.plan, self.sort)

@@ -30,12 +30,10 @@ class LedgerContents:
     def charged(self, cdr: CdrRow) -> Mapping[str, int]:
         try:
             document = json.loads(cdr.document)
-            free_seconds = {bundle(month): int(used) for month, used in document.get("free_seconds", {}).items()}
-            free_seconds |= {PACK + name: int(used) for name, used in document.get("packs", {}).items()}
-            free_seconds |= {f"{PAGES}:{name}": int(used) for name, used in document.get("free_pages", {}).items()}
-            free_seconds |= {
-                f"{MESSAGES}:{name}": int(used) for name, used in document.get("free_messages", {}).items()
-            }
+            free = {bundle(month): int(used) for month, used in document.get("free_seconds", {}).items()}
+            free |= {PACK + name: int(used) for name, used in document.get("packs", {}).items()}
+            for sort, member in ((PAGES, "free_pages"), (MESSAGES, "free_messages")):
+                free |= {f"{sort}:{name}": int(used) for name, used in document.get(member, {}).items()}
             given = {promo(day): parse_euro(part) for day, part in document.get("promotional", {}).items()}
             taken = {CREDIT: parse_euro(document["cost"]) - sum(given.values()), **given, **free}
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:

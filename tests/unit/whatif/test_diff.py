@@ -219,7 +219,8 @@ def test_no_setting_is_forgotten() -> None:
     assert told == {one.name for one in fields(Tariff) if one.init} - elsewhere
     inner = {f"{whole}.{one.name}" for whole, kind in (("top_ups", TopUps), ("vat", Vat)) for one in fields(kind)}
     assert {one.field for one in TARIFF if "." in one.field} == inner
-    assert {one.field for one in PACK} == {one.name for one in fields(Pack)} - {"name"}
+    amounts = {"seconds", "fax_pages", "messages"}  # of which a pack has one, by its sort
+    assert {one.field for one in PACK} - amounts == {one.name for one in fields(Pack)} - {"name", "amount", "sort"}
     assert {one.field for one in PLAN} == {one.name for one in fields(Plan)} - {"name"}
 
 
