@@ -20,18 +20,25 @@ import structlog
 from charging.asterisk import variables
 from charging.asterisk.reply import Orders
 from charging.asterisk.variables import inherited
-from charging.call.switch_events import OriginateEnded, PromptStarted, SwitchEvent
+from charging.call.switch_events import OriginateEnded, PromptEnded, PromptStarted, SwitchEvent
 from charging.clock import Clock
 from charging.errors import ActionRefused, SwitchError
 
 WHISPER_DEADLINE_S = 2.0
 """Measured: a whisper is attached 0.4 s after the order."""
+PLAYS_S = 1.5
+"""A file that cannot be played is told some 0.2 s after the whisper is attached. A call's end is told, too."""
+UNPLAYABLE = 47
+"""The cause with which the dialplan ends a prompt whose file could not be played."""
 ORIGINATE_TIMEOUT_MS = 5000
 DIGIT_MS = 60
 FEATURE_DEADLINE_S = 20
 """From the digits to the prompt's end; the shipped ones last up to seven seconds."""
 FEATURE_POLL_S = 0.5
 NATIVE = "native"
+UNPLAYABLE_ADVICE = (
+    "put the prompts where switch.prompts_dir_on_switch says, readable for Asterisk: `charging check --live`"
+)
 NATIVE_ADVICE = "include features_charging.conf in [applicationmap] of features.conf, then `module reload features`"
 
 log = structlog.get_logger(__name__)
@@ -56,6 +63,7 @@ class PromptSettings:
     """Needs ``features_charging.conf``."""
     feature_digits: str = variables.PROMPT_FEATURE_DIGITS
     whisper_deadline_s: float = WHISPER_DEADLINE_S
+    plays_s: float = PLAYS_S
     feature_deadline_s: float = FEATURE_DEADLINE_S
 
 
@@ -74,6 +82,10 @@ class Prompter:
             self._resolve(event.spyer_uid, True)
         elif isinstance(event, OriginateEnded) and not event.answered:
             self._resolve(event.action_id, False)
+        elif isinstance(event, PromptEnded):
+            if event.cause == UNPLAYABLE:
+                log.error("prompt_not_played", channel_uid=event.uid, why="no such file", advice=UNPLAYABLE_ADVICE)
+            self._resolve(_end_of(event.uid), event.cause != UNPLAYABLE)
 
     async def play(self, session: str, sequence: int, spyee_uid: str, prompt: str) -> PromptOutcome:
         """Play ``prompt`` (a path on the switch, without extension) to one leg. Never raises a SwitchError.
@@ -109,7 +121,7 @@ class Prompter:
     async def _whisper(self, session: str, sequence: int, spyee_uid: str, prompt: str) -> bool:
         uid = f"w-{session}-{sequence}"
         spyer_uid = f"{uid}-2"
-        started = self._expect(uid, spyer_uid)
+        started, ended = self._expect(uid, spyer_uid), self._expect(_end_of(uid))
         fields = {
             "ActionID": uid,
             "Channel": variables.WHISPER_CHANNEL,
@@ -128,15 +140,21 @@ class Prompter:
         try:
             await self._link.action("Originate", fields)
             async with asyncio.timeout(self._settings.whisper_deadline_s):
-                return await started or await self._is_playing(uid)
+                attached = await started or await self._is_playing(uid)
+            return attached and await self._plays(ended)
         except TimeoutError:
             await self._give_up(uid)
         except SwitchError as error:
             log.warning("whisper_refused", session=session, error=str(error))
         finally:
-            for key in (uid, spyer_uid):
+            for key in (uid, spyer_uid, _end_of(uid)):
                 self._waiting.pop(key, None)
         return False
+
+    async def _plays(self, ended: asyncio.Future[bool]) -> bool:
+        """Whether the file sounds: its channel has not said that it cannot be played."""
+        await asyncio.wait((ended,), timeout=self._settings.plays_s)
+        return not ended.done() or ended.result()
 
     async def _is_playing(self, uid: str) -> bool:
         """An order fails also because the same one was carried out before, by a daemon that was restarted."""
@@ -196,3 +214,8 @@ class Prompter:
         future = self._waiting.get(key)
         if future is not None and not future.done():
             future.set_result(value)
+
+
+def _end_of(uid: str) -> str:
+    """What is waited for by this name is told by the end of the channel, not by its beginning."""
+    return f"{uid} ended"

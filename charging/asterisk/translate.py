@@ -20,6 +20,7 @@ from charging.call.switch_events import (
     DialStarted,
     OriginateEnded,
     PromptStarted,
+    PromptEnded,
     PromptStopped,
     SwitchBooted,
     SwitchEvent,
@@ -116,7 +117,9 @@ def _bridge_left(message: AmiMessage) -> BridgeLeft | None:
     )
 
 
-def _channel_ended(message: AmiMessage) -> ChannelEnded | None:
+def _channel_ended(message: AmiMessage) -> ChannelEnded | PromptEnded | None:
+    if message.get("Uniqueid").startswith(variables.PROMPT_UID) and message.get("Channel").endswith(";1"):
+        return PromptEnded(message.get("Uniqueid"), whole(message.get("Cause")) or 0)
     if not (session := _session(message, "")) or is_far_half(message.get("Channel"), _leg(message)):
         return None
     return ChannelEnded(

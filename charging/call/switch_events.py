@@ -129,6 +129,15 @@ class PromptStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptEnded:
+    """The channel that played a whispered prompt is gone."""
+
+    uid: str
+    cause: int
+    """Q.850; the dialplan ends it with 47 where the file could not be played."""
+
+
+@dataclass(frozen=True, slots=True)
 class OriginateEnded:
     """How an originated channel of ours fared: answered, or not."""
 
@@ -166,6 +175,7 @@ SwitchEvent = (
     | TransferSeen
     | PromptStarted
     | PromptStopped
+    | PromptEnded
     | OriginateEnded
     | SwitchBooted
     | SwitchShutdown

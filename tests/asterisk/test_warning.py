@@ -126,3 +126,21 @@ async def test_r17_way_b_says_that_it_was_heard_once_it_was_and_the_conversation
         subscriber = Sound.read(call.mobile_heard)
         assert speech_s(subscriber, CALLER_TONE_HZ) > 1.0
         _caller_is_heard_again(call, after_s=PAID_S + 3)
+
+
+@pytest.mark.parametrize("whispers", [True, False])
+async def test_r17_a_prompt_that_is_not_on_the_switch_was_not_played(lab: Lab, tmp_path: Path, whispers: bool) -> None:
+    """And the conversation goes on."""
+    prompts = lab.switch.folder / "prompts"
+    gone = lab.switch.folder / "prompts.gone"
+    async with contextlib.AsyncExitStack() as operator:
+        if not whispers:
+            await operator.enter_async_context(without_originate(lab))
+        live = await operator.enter_async_context(engine(lab, tmp_path, credit="0.010"))
+        prompts.rename(gone)
+        operator.callback(gone.rename, prompts)
+        call = await live.call()
+        played = await live.heard("prompt_played", deadline_s=20)
+        assert played["result"] == "failed"
+        await call.wait_end(20)
+        _caller_is_heard_again(call, after_s=PAID_S - 2)

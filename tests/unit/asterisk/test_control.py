@@ -23,7 +23,7 @@ from charging.asterisk.control import (
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.prompts import PromptOutcome, PromptSettings
 from charging.asterisk.reply import Fields, Reply
-from charging.call.switch_events import OriginateEnded, PromptStarted
+from charging.call.switch_events import OriginateEnded, PromptEnded, PromptStarted
 from charging.clock import Instant
 from charging.errors import ActionRefused, ActionTimeout, LinkDown
 from charging.tasks import Breath
@@ -84,7 +84,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def control(link: RecordingLink, clock: FakeClock) -> CallControl:
-    return CallControl(link, clock)
+    return CallControl(link, clock, PromptSettings(plays_s=0.01))
 
 
 def gone(name: str) -> ActionRefused:
@@ -335,6 +335,26 @@ async def test_a_whisper_that_attaches_is_the_prompt(control: CallControl, link:
         "__CHARGING_PROMPT=/sounds/nl/credit_low",
     ]
     assert link.names() == [*ASKED, "Originate"]
+
+
+async def test_a_whisper_whose_file_cannot_be_played_is_no_prompt(link: RecordingLink, clock: FakeClock) -> None:
+    control = CallControl(link, clock, PromptSettings(feature=False))
+    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
+    await settle()
+    control.observe(PromptStarted("s-1", UID, "w-s-1-3-2", None))
+    await settle()
+    control.observe(PromptEnded("w-s-1-3", 47))
+    assert await playing is PromptOutcome.FAILED
+
+
+async def test_a_whisper_that_ends_with_its_call_was_one(link: RecordingLink, clock: FakeClock) -> None:
+    control = CallControl(link, clock, PromptSettings(feature=False, plays_s=60))
+    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
+    await settle()
+    control.observe(PromptStarted("s-1", UID, "w-s-1-3-2", None))
+    await settle()
+    control.observe(PromptEnded("w-s-1-3", 16))
+    assert await playing is PromptOutcome.WHISPERED
 
 
 async def test_another_sessions_whisper_is_not_this_one(link: RecordingLink, clock: FakeClock) -> None:

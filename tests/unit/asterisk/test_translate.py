@@ -16,6 +16,7 @@ from charging.call.switch_events import (
     DialEnded,
     DialStarted,
     OriginateEnded,
+    PromptEnded,
     PromptStarted,
     PromptStopped,
     SwitchBooted,
@@ -107,7 +108,9 @@ def test_a_whisper_adds_its_start_and_stop_and_leaves_the_call_alone(branch: str
     ]
     orders = [event for event in events if isinstance(event, OriginateEnded)]
     assert [(order.action_id, order.answered) for order in orders] == [("w-s-rec-1-1", True), ("w-s-rec-1-1", False)]
-    others = [type(event).__name__ for event in events if event not in prompts and event not in orders]
+    ended = [event for event in events if isinstance(event, PromptEnded)]
+    assert [(one.uid, one.cause) for one in ended] == [("w-s-rec-1-1", 16)]
+    others = [type(one).__name__ for one in events if one not in (*prompts, *orders, *ended)]
     assert (others[:4], sorted(others[4:])) == (DURING, ENDING)
 
 
