@@ -136,6 +136,10 @@ timeout = 30
 member => Local/{NUMBER}@charging-incoming/n
 [nobody]
 strategy = ringall
+[700]
+strategy = ringall
+timeout = 30
+member => Local/{NUMBER.removeprefix("+")}@from-queue/n,0
 """
 FOLLOWME = f"""
 [anna]
@@ -213,9 +217,9 @@ async def operator_setup(lab: Lab, contexts: str = DIALPLAN) -> AsyncIterator[No
     for name, text in texts.items():
         (etc / f"{name}.conf").write_text(text)
     dialplan.write_text(before + contexts)
+    await lab.switch.cli("dialplan reload")  # first: a queue's member whose context is not there is invalid for good
     for module in MODULES:
         await lab.switch.cli(f"module load {module}.so")
-    await lab.switch.cli("dialplan reload")
     try:
         yield
     finally:

@@ -1,7 +1,9 @@
 """Our recipe for FreePBX (docs/attach.md) in a dialplan of its shape, on the real Asterisk.
 
-FreePBX itself is not here: its contexts, variables and options are as its `core` module writes them (inbound routes,
-custom destinations, ring groups, outbound routes and the trunk's macro, without their sounds and databases).
+FreePBX itself is not here: its contexts, variables and options are as its generators write them (core 17.0.18.4,
+ringgroups 17.0.2.4, queues 17.0.1.6, customappsreg 17.0.1: inbound routes, custom destinations, ring groups, queues,
+outbound routes and the trunk's macro), without their sounds and databases. The members of ring groups and queues are
+digits alone: both take a + off.
 """
 
 from __future__ import annotations
@@ -28,11 +30,14 @@ from tests.asterisk.test_operators_dialplan import charged_exactly
 pytestmark = pytest.mark.asterisk
 
 RING_GROUP = "+31850000070"
+IN_QUEUE = "+31850000071"
+MEMBER = NUMBER.removeprefix("+")
 
 SHAPE = f"""
 [trunk](+)
 exten => {NUMBER},1,Goto(from-pstn,${{EXTEN}},1)
 exten => {RING_GROUP},1,Goto(from-pstn,${{EXTEN}},1)
+exten => {IN_QUEUE},1,Goto(from-pstn,${{EXTEN}},1)
 
 [from-pstn]
 include => from-pstn-custom
@@ -48,30 +53,68 @@ exten => _.!,1,Set(__DIRECTION=INBOUND)
  same => n,Set(CALLERID(name-pres)=allowed_not_screened)
  same => n,Set(CALLERID(num-pres)=allowed_not_screened)
  same => n,GotoIf($["${{EXTEN}}" = "{RING_GROUP}"]?ext-group,600,1)
- same => n(dest-ext),Goto(customdests,dest-1,1)
-[customdests]
-exten => dest-1,1,Goto(from-pstn-charging,${{FROM_DID}},1)
+ same => n,GotoIf($["${{EXTEN}}" = "{IN_QUEUE}"]?ext-queues,700,1)
+ same => n(dest-ext),Goto(from-pstn-charging,${{FROM_DID}},1)
 [ext-group]
-exten => 600,1,Dial(Local/{NUMBER}@from-internal/n,20,TtrI)
+exten => 600,1,Playtones(ring)
+ same => n,Progress()
+ same => n,Set(__NODEST=600)
+ same => n,Set(__KEEPCID=TRUE)
+ same => n,Set(__EXTTOCALL={MEMBER})
+ same => n,Dial(Local/{MEMBER}@from-internal/n,20,HhtrQ(NO_ANSWER)U(macro-auto-blkvm)b(func-apply-sipheaders^s^1))
+exten => h,1,Hangup()
+[ext-queues]
+exten => 700,1,Answer()
+ same => n,Set(__NODEST=700)
+ same => n,Set(_DIAL_OPTIONS=HhTtrU(macro-auto-blkvm))
+ same => n,Set(__SIGNORE=TRUE)
+ same => n,Queue(700,tr)
+[from-queue]
+exten => 700,1,Goto(from-internal,${{QAGENT}},1)
+exten => _X.,1,Set(QAGENT=${{EXTEN}})
+ same => n,Set(__FROMQ=true)
+ same => n,Goto(${{NODEST}},1)
+[macro-auto-blkvm]
+exten => s,1,Set(__MACRO_RESULT=)
+ same => n,Set(FORWARD_CONTEXT=from-internal)
+ same => n,Set(MASTER_CHANNEL(FORWARD_CONTEXT)=from-internal)
+ same => n,Return()
 
 [from-internal]
 include => from-internal-custom
 include => outrt-1
+exten => h,1,Hangup()
 [outrt-1]
-exten => _+X.,1,Gosub(macro-dialout-trunk,s,1(1,${{EXTEN}},,off))
+exten => _+X.,1,Set(CALLERID(number)=${{CALLERID(number):0:40}})
+ same => n,Gosub(func-set-sipheader,s,1(Diversion,<tel:${{FROM_DID}}>\\;reason=no-answer\\;screen=no\\;privacy=off))
+ same => n,Set(_NODEST=)
+ same => n,Gosub(macro-dialout-trunk,s,1(1,${{EXTEN}},,off))
 [macro-dialout-trunk]
 exten => s,1,Set(DIAL_TRUNK_OPTIONS=T)
  same => n,Set(OUTNUM=${{ARG2}})
  same => n,ExecIf($["${{CALLINGNUMPRES_SV}}" != ""]?Set(CALLERID(num-pres)=${{CALLINGNUMPRES_SV}}))
  same => n,Gosub(macro-dialout-trunk-predial-hook,s,1)
- same => n,ExecIf($["${{KEEPS_T}}${{DIRECTION}}" = "INBOUND"]?Set(DIAL_TRUNK_OPTIONS=))
- same => n,Dial(PJSIP/${{OUTNUM}}@world,300,${{DIAL_TRUNK_OPTIONS}}b(func-apply-sipheaders^s^1,(1)))
+ same => n,ExecIf($["${{KEEPS_T}}${{DIRECTION}}" = "INBOUND"]?Set(DIAL_TRUNK_OPTIONS=${{STRREPLACE(DIAL_TRUNK_OPTIONS,T)}}))
+ same => n,Gosub(trunk-dial-with-exten,${{OUTNUM}},1())
+ same => n,Goto(s-${{DIALSTATUS}},1)
+exten => _s-.,1,Progress()
+ same => n,Playtones(congestion)
+ same => n,Congestion(20)
+exten => h,1,Hangup()
+[trunk-dial-with-exten]
+exten => _[+-X].,1,Dial(PJSIP/${{OUTNUM}}@world,300,${{DIAL_TRUNK_OPTIONS}}b(func-apply-sipheaders^s^1,(1))U(sub-send-obroute-email^${{OUTNUM}}^^1))
+ same => n,Return()
+[sub-send-obroute-email]
+exten => s,1,Return()
 [func-set-sipheader]
 exten => s,1,Set(HASH(__SIPHEADERS,${{ARG1}})=${{ARG2}})
  same => n,Return()
 [func-apply-sipheaders]
-exten => s,1,Set(SIPHEADER=${{HASH(SIPHEADERS,Max-Forwards)}})
+exten => s,1,ExecIf($["${{CHANNEL(channeltype)}}" != "PJSIP"]?Return())
+ same => n,Set(SIPHEADER=${{HASH(SIPHEADERS,Max-Forwards)}})
  same => n,ExecIf($["${{SIPHEADER}}" != ""]?Set(PJSIP_HEADER(add,Max-Forwards)=${{SIPHEADER}}))
+ same => n,Set(SIPHEADER=${{HASH(SIPHEADERS,Diversion)}})
+ same => n,ExecIf($["${{SIPHEADER}}" != ""]?Set(PJSIP_HEADER(add,Diversion)=${{SIPHEADER}}))
  same => n,Return()
 """
 
@@ -81,7 +124,7 @@ exten => _[+0-9].,1,Set(__DIRECTION=INBOUND)
  same => n,ExecIf($["${{CALLINGNUMPRES_SV}}" != ""]?Set(CALLERID(num-pres)=${{CALLINGNUMPRES_SV}}))
  same => n,Goto(charging-incoming,${{EXTEN}},1)
 [from-internal-custom]
-exten => {NUMBER},1,Goto(from-pstn-charging,${{EXTEN}},1)
+exten => {MEMBER},1,Goto(from-pstn-charging,+${{EXTEN}},1)
 [macro-dialout-trunk-predial-hook]
 exten => s,1,ExecIf($["${{CHARGING_HOPS}}" != ""]?Gosub(func-set-sipheader,s,1(Max-Forwards,${{CHARGING_HOPS}})))
  same => n,Return()
@@ -103,7 +146,7 @@ async def freepbx(lab: Lab, trunk: str = "PJSIP/${OUTNUM}@world", *, outbound: b
 
 
 @pytest.mark.parametrize("outbound", [False, True], ids=["past its routes", "by its routes"])
-@pytest.mark.parametrize("way_in", [NUMBER, RING_GROUP], ids=["inbound route", "ring group"])
+@pytest.mark.parametrize("way_in", [NUMBER, RING_GROUP, IN_QUEUE], ids=["inbound route", "ring group", "queue"])
 async def test_forward_is_charged_exactly_behind_its_inbound_routes(
     lab: Lab, tmp_path: Path, way_in: str, outbound: bool
 ) -> None:
