@@ -119,7 +119,7 @@ class Prompter:
         return True
 
     async def _whisper(self, session: str, sequence: int, spyee_uid: str, prompt: str) -> bool:
-        uid = f"w-{session}-{sequence}"
+        uid = f"{variables.PROMPT_UID}{session}-{sequence}"
         spyer_uid = f"{uid}-2"
         started, ended = self._expect(uid, spyer_uid), self._expect(_end_of(uid))
         fields = {
