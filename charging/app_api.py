@@ -311,7 +311,7 @@ def _apps(
 
     def customer_page() -> ASGIApp:
         assert settings.customer_page is not None, "that is why we run"
-        return customers_app(pages, settings.customer_page, till, sandbox=settings.sandbox)
+        return customers_app(pages, settings.customer_page, till, fax_bytes_max=fax_bytes_max, sandbox=settings.sandbox)
 
     return {"api": api, "console": console, "customer_page": customer_page}
 

@@ -76,6 +76,30 @@ class TooLittle(Refused):
 
 
 @dataclass(frozen=True, slots=True)
+class FaxCheck:
+    """What a document would cost to send, and what there is to pay it: nothing was sent or set aside."""
+
+    target: str
+    number: str
+    """The sender's."""
+    pages: int
+    page_price: int
+    """Micro-euro."""
+    available: int
+    """Micro-euro of credit, promotional and bought."""
+
+    @property
+    def cost(self) -> int:
+        """Micro-euro of all pages."""
+        return self.pages * self.page_price
+
+    @property
+    def missing(self) -> int:
+        """Micro-euro that a top-up must bring at least."""
+        return max(0, self.cost - self.available)
+
+
+@dataclass(frozen=True, slots=True)
 class FaxSent:
     """The answer to a wish."""
 

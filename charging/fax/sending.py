@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -22,7 +23,7 @@ from charging.call.storage import revive
 from charging.clock import Clock
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, LedgerError, SwitchError
-from charging.fax.desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk
+from charging.fax.desk import FaxCheck, FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk
 from charging.fax.views import FaxView, view_of, view_of_cdr
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.model import Balance, Outcome
@@ -44,6 +45,8 @@ TRIES_MAX = 4
 """Times that a fax is reserved of what there is, where others take of it and give back at the same moment."""
 SENDERS_MAX = 10
 """Accounts of one mail address that are looked at: with a second one it is a guess already who sends."""
+CHECKED = "check-"
+"""Before the names of documents that are looked at, and sent by nobody."""
 _REFUSALS = {
     Refusal.UNKNOWN_PLAN: ("the account's plan is not in the tariff", Obstacle.TROUBLE),
     Refusal.NOT_COVERED: ("the tariff has no fax price for it", Obstacle.NOT_COVERED),
@@ -81,6 +84,22 @@ class Faxes:
             return hindrance
         opened = await self._open(desk, account, wish, key)
         return await self._dial(desk, *opened) if isinstance(opened, tuple) else opened
+
+    async def check(self, account: str, wish: FaxWish) -> FaxCheck | Refused:
+        """What sending a document would cost, and whether the credit suffices now (R14). It is read as to be sent, and
+        forgotten. Raises LedgerUnavailable."""
+        desk = self._desk
+        if desk is None:
+            return no_desk()
+        draft = await self._draft(desk, account, wish, "")
+        if isinstance(draft, Refused):
+            return draft
+        paper = await desk.papers.prepare(account, f"{CHECKED}{secrets.token_hex(12)}", wish.data)
+        if isinstance(paper, Refused):
+            return paper
+        desk.papers.remove(paper.name)
+        available = spendable(await self._store.balances(account), draft.day).available
+        return FaxCheck(draft.target, draft.number, paper.pages, draft.price, max(0, available))
 
     async def _open(
         self, desk: FaxDesk, account: str, wish: FaxWish, key: str
@@ -132,7 +151,7 @@ class Faxes:
         target = tariff.normalise(wish.target)
         if target is None or not target.startswith("+"):
             message = f"found the fax number {wish.target[:40]!r}, expected a telephone number"
-            return Refused(Code.INVALID, message, obstacle=Obstacle.INVALID_NUMBER)
+            return Refused(Code.INVALID, message, obstacle=Obstacle.INVALID_NUMBER, at="?target")
         price = tariff.fax_page_for(payer.plan, target, now.wall_us)
         if isinstance(price, Refusal):
             why, obstacle = _REFUSALS[price]

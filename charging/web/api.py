@@ -16,10 +16,11 @@ from fastapi import APIRouter, Depends, FastAPI, Response
 from charging import __version__
 from charging.service.service import Service
 from charging.service.tokens import Tokens
-from charging.web.api_document import FAXES, complete
+from charging.web.api_document import FAX_CHECKS, FAXES, complete
 from charging.web.api_gate import Gate, Operations
 from charging.web.control import health
 from charging.web.forward import Forward, ping
+from charging.web.multipart import Unfolded
 from charging.web.parts import known_parameters
 from charging.web.problem import handle_problems
 from charging.web.public import VERSION, Public
@@ -49,9 +50,11 @@ def api_app(
         return Response(described, media_type="application/json")
 
     app.get(DOCUMENT_PATH, include_in_schema=False)(document)
+    large = {} if fax_bytes_max is None else {FAXES: fax_bytes_max, FAX_CHECKS: fax_bytes_max}
+    app.add_middleware(Unfolded)
     app.add_middleware(
         Gate,
-        operations=Operations.of(app.openapi(), {} if fax_bytes_max is None else {FAXES: fax_bytes_max}),
+        operations=Operations.of(app.openapi(), large),
         open_paths=(DOCUMENT_PATH,),
         tokens=tokens,
         service=service,
@@ -83,6 +86,7 @@ def resources(service: Service, daemon: httpx.AsyncClient | None = None, private
     app.state.sandbox = False
     for part in (accounts, statements, numbers, calls, changes, events, fax, prices, page_tokens):
         app.include_router(part.router)
+    app.include_router(fax.checks)
     for router in private:
         app.include_router(router)
     app.get("/health", tags=["health"])(health)

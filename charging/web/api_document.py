@@ -42,6 +42,7 @@ HEADERS: Mapping[int, Mapping[str, Any]] = {
     },
 }
 FAXES = "/accounts/{account}/faxes"
+FAX_CHECKS = "/accounts/{account}/fax-checks"
 CANCELLATION = f"{FAXES}/{{session}}/cancellation"
 STATEMENT = "/accounts/{account}/statements/{month}"
 EVENTS = "/accounts/{account}/events"
@@ -53,6 +54,7 @@ _SCOPES = {
     "/accounts/{account}/credit-grants": Scope.CORRECT,
     FAXES: Scope.FAX,
     CANCELLATION: Scope.FAX,
+    FAX_CHECKS: Scope.FAX,
     "/accounts": Scope.ACCOUNTS,
     "/accounts/{account}": Scope.ACCOUNTS,
     "/accounts/{account}/fax-address": Scope.ACCOUNTS,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +28,7 @@ from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, token_id
 from charging.web.limits import Limits, neighbourhood
+from charging.web.multipart import ENVELOPE_BYTES, is_multipart
 from charging.web.problem import bad_file_response, ledger_response, problem_response
 from charging.web.public import RATE, REQUEST_ID, Pace
 from charging.web.settings import Api
@@ -146,7 +148,7 @@ class Gate:
             raise _crowded()
         self._uploads += large
         try:
-            body = await self._body(scope, receive, operation.body_bytes or self._settings.max_body_bytes)
+            body = await self._body(scope, receive, self._limit(operation, scope))
             if why := beyond(token, operation.template, body):
                 raise _forbidden(why, "ask the operator")
             if operation.template == NUMBER:  # it may have become another customer's while the body came
@@ -156,6 +158,12 @@ class Gate:
                 await self._app(scope, _Replay(body, receive), send)
         finally:
             self._uploads -= large
+
+    def _limit(self, operation: Operation, scope: Scope) -> int:
+        """Bytes of the body: of a document, without the form that it may be in."""
+        if operation.body_bytes is None:
+            return self._settings.max_body_bytes
+        return operation.body_bytes + (ENVELOPE_BYTES if is_multipart(Headers(scope=scope)) else 0)
 
     async def _check(self, scope: Scope) -> tuple[Operation, Token, Names]:
         token = await self._login(scope)

@@ -19,7 +19,7 @@ from charging.clock import MICROSECONDS
 from charging.service.actor import acting
 from charging.service.service import Service
 from charging.web.api import resources
-from charging.web.forward import PING_S
+from charging.web.forward import ANSWER_S, PING_S
 
 TIMEOUT_S = 60
 FRESH_US = MICROSECONDS
@@ -38,6 +38,8 @@ class Problem(Exception):
         self.detail = str(document.get("detail", "there was no answer"))
         self.advice = str(document.get("advice", ""))
         self.code = str(document.get("code", ""))
+        self.obstacle = str(document.get("obstacle", ""))
+        """What stands against a fax."""
         self.is_unknown = document.get("code") in _UNKNOWN
         """Whether it may have been carried out: the same, with the same key, may be asked again."""
 
@@ -104,6 +106,15 @@ class Asks:
                 answer = await self._http.request(method, path, json=body, headers=headers, params=dict(params))
             finally:
                 self._recent.clear()  # who changes something sees it
+        return _document(answer)
+
+    async def hand_in(self, path: str, document: bytes, key: str, *, by: str, params: Mapping[str, str]) -> Document:
+        """A document, at most once for each key. Raises Problem."""
+        headers = {"Idempotency-Key": key, "Content-Type": "application/octet-stream"}
+        with acting(by):
+            answer = await self._http.post(
+                path, content=document, headers=headers, params=dict(params), timeout=ANSWER_S
+            )
         return _document(answer)
 
     async def facts(self) -> Mapping[str, str]:

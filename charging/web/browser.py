@@ -15,10 +15,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from charging.web.multipart import ENVELOPE_BYTES, Parts, read_parts
+
 BODY_BYTES_MAX = 64_000
 """Of what strangers may send too: a form, a provider's hook."""
 FIELDS_MAX = 50
 BODY_S = 10
+UPLOAD_S = 60
+"""For a form with a document."""
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -85,11 +89,11 @@ def drop_cookie(response: Response, name: str) -> None:
     response.delete_cookie(name, secure=True, httponly=True, samesite="strict", path="/")
 
 
-async def read_body(request: Request, most: int = BODY_BYTES_MAX) -> bytes:
+async def read_body(request: Request, most: int = BODY_BYTES_MAX, within_s: float = BODY_S) -> bytes:
     """What was sent. Refuses (HTTPException) what is too large, too slow, or broken off."""
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_S):
+        async with asyncio.timeout(within_s):
             async for piece in request.stream():
                 body += piece
                 if len(body) > most:
@@ -101,10 +105,24 @@ async def read_body(request: Request, most: int = BODY_BYTES_MAX) -> bytes:
     return bytes(body)
 
 
-async def read_form(request: Request, most: int = BODY_BYTES_MAX) -> Form:
-    """A form's fields, each once. Refuses what comes from another site's page, and as `read_body` does."""
+async def read_upload(request: Request, most: int) -> Parts:
+    """The fields of a form and its document, which has ``most`` bytes at most. Refuses as `read_form` does."""
+    _must_be_ours(request)
+    body = await read_body(request, most + ENVELOPE_BYTES, UPLOAD_S)
+    try:
+        return await read_parts(request.headers, body)
+    except ValueError:
+        raise HTTPException(400, "the form cannot be read") from None
+
+
+def _must_be_ours(request: Request) -> None:
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise HTTPException(403, "this form comes from another site")
+
+
+async def read_form(request: Request, most: int = BODY_BYTES_MAX) -> Form:
+    """A form's fields, each once. Refuses what comes from another site's page, and as `read_body` does."""
+    _must_be_ours(request)
     body = await read_body(request, most)
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")

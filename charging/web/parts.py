@@ -41,7 +41,8 @@ def known_parameters(request: Request) -> None:
     for name in request.query_params:
         if name not in known:
             expected = "one of " + ", ".join(sorted(known)) if known else "none"
-            raise Refusal(Refused(Code.INVALID, f"found the unknown parameter {name[:40]!r}, expected {expected}"))
+            message = f"found the unknown parameter {name[:40]!r}, expected {expected}"
+            raise Refusal(Refused(Code.INVALID, message, at=f"?{name[:40]}"))
 
 
 ROWS_MAX_BESIDE_CALLS = 100
@@ -54,7 +55,7 @@ def small_pages(request: Request) -> None:
     if asked.isdecimal() and len(asked) < 10 and int(asked) > ROWS_MAX_BESIDE_CALLS:
         expected = f"at most {ROWS_MAX_BESIDE_CALLS} rows of the process that decides calls"
         advice = "go on by `next`; the command line and the public interface read in a process of their own"
-        raise Refusal(Refused(Code.INVALID, f"found limit={asked}, expected {expected}", advice))
+        raise Refusal(Refused(Code.INVALID, f"found limit={asked}, expected {expected}", advice, at="?limit"))
 
 
 def _query_names(dependant: Dependant) -> set[str]:
@@ -97,11 +98,11 @@ CallerFilter = Annotated[
 ]
 
 
-def e164(service: Service, number: str) -> str:
-    """A telephone number in its one form. Refuses the request where it is none."""
+def e164(service: Service, number: str, at: str = "?number") -> str:
+    """A telephone number in its one form. Refuses the request where it is none; ``at`` is where it stands."""
     normal = service.tariff().normalise(number)
     if normal is None:
-        raise Refusal(Refused(Code.INVALID, f"found {number[:40]!r}, expected a telephone number"))
+        raise Refusal(Refused(Code.INVALID, f"found {number[:40]!r}, expected a telephone number", at=at))
     return normal
 
 
@@ -109,7 +110,7 @@ def parties(service: Service, number: str | None, caller: str | None) -> Callabl
     """Whether a call of a subscriber's number and a caller is one that is asked for. Refuses the request where a
     filter is no telephone number."""
     ours = None if number is None else e164(service, number)
-    theirs = None if caller is None else e164(service, caller)
+    theirs = None if caller is None else e164(service, caller, "?caller")
     tariff = service.tariff()
 
     def are_wanted(of: str, by: str) -> bool:
@@ -145,8 +146,9 @@ def _no_amount(text: str, decimals: int, at: str) -> Refusal:
     return Refusal(Refused(Code.INVALID, f"found the amount {text[:40]!r}, expected {expected}", at=at))
 
 
-def wall_us(text: str, zone: str) -> int:
-    """Microseconds of a day (its first moment in the operator's zone) or a time. Refuses the request else."""
+def wall_us(text: str, zone: str, at: str) -> int:
+    """Microseconds of a day (its first moment in the operator's zone) or a time. Refuses the request else; ``at`` is
+    where it stands."""
     try:
         if len(text) == len("2026-11-21"):
             moment = datetime.combine(date.fromisoformat(text), time(), ZoneInfo(zone))
@@ -158,18 +160,17 @@ def wall_us(text: str, zone: str) -> int:
     except (ValueError, OverflowError):
         pass
     expected = "expected a day such as 2026-11-21, or a time such as 2026-11-21T18:00:00"
-    raise Refusal(Refused(Code.INVALID, f"found the time {text[:40]!r}, {expected}"))
+    raise Refusal(Refused(Code.INVALID, f"found the time {text[:40]!r}, {expected}", at=at))
 
 
 def span(service: Service, since: str | None, until: str | None) -> tuple[int, int | None]:
     """From when on, and before when, by the wall clock. Refuses the request where they are in the wrong order."""
     zone = service.tariff().zone if since is not None or until is not None else "UTC"
-    since_us = wall_us(since, zone) if since is not None else 0
-    until_us = wall_us(until, zone) if until is not None else None
+    since_us = wall_us(since, zone, "?since") if since is not None else 0
+    until_us = wall_us(until, zone, "?until") if until is not None else None
     if until_us is not None and until_us < since_us:
-        raise Refusal(
-            Refused(Code.INVALID, f"found since {since} after until {until}, expected the earlier one as since")
-        )
+        message = f"found since {since} after until {until}, expected the earlier one as since"
+        raise Refusal(Refused(Code.INVALID, message, at="?since"))
     return since_us, until_us
 
 
@@ -180,7 +181,9 @@ def matches(pattern: str, text: str) -> bool:
 
 def bad_cursor(cursor: str) -> Refusal:
     """The cursor is none that a page gave."""
-    return Refusal(Refused(Code.INVALID, f"found the cursor {cursor[:40]!r}, expected the `next` of a page"))
+    return Refusal(
+        Refused(Code.INVALID, f"found the cursor {cursor[:40]!r}, expected the `next` of a page", at="?cursor")
+    )
 
 
 def cdr_cursor(ended_us: int, session: str) -> str:

@@ -93,7 +93,7 @@ async def add_token(body: TokenNew, tokens: TheTokens, service: TheService) -> T
         granted(await service.accounts.get(body.account))
     bounds = Bounds(
         body.account,
-        None if body.expires is None else wall_us(body.expires, service.tariff().zone),
+        None if body.expires is None else wall_us(body.expires, service.tariff().zone, "#/expires"),
         None if body.amount_max is None else exact_euro(body.amount_max, "#/amount_max"),
     )
     return TokenMade.made(granted(await tokens.add(body.name, body.scopes, bounds)))

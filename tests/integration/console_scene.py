@@ -33,6 +33,7 @@ from charging.web.console.tariff_file import TariffFile
 from charging.web.control import control_app
 from charging.web.listen import Front, serve_on
 from charging.web.settings import Console
+from tests.fakes.fax_line import TakesAll, fax_desk
 from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_rig
 from tests.integration.command import REPOSITORY
 
@@ -73,6 +74,7 @@ async def console_scene(folder: Path) -> AsyncIterator[Scene]:
             clock=rig.clock,
             funds_changed=rig.registry.funds_changed,
             live=RegistryCalls(rig.registry),
+            fax=fax_desk(rig.registry, TakesAll(rig.switch)),
         )
         operators = Operators(rig.store, rig.clock)
         for name, role in PEOPLE.items():

@@ -23,6 +23,7 @@ from charging.web.customers.app import PRIVATE, customers_app
 from charging.web.customers.till import till_of
 from charging.web.listen import Front, serve_on
 from charging.web.settings import CustomerPage
+from tests.fakes.fax_line import MAX_BYTES
 from tests.fakes.providers import KEY, Mollie
 from tests.integration.console_scene import Scene, bound, console_scene
 
@@ -71,7 +72,8 @@ async def customer_scene(folder: Path) -> AsyncIterator[Customers]:
         async with httpx.AsyncClient() as to_provider:
             asks = Asks(service, private=PRIVATE)
             till = till_of(settings, asks, to_provider, SecretStr(KEY), None)
-            apps: list[ASGIApp] = [customers_app(asks, settings, till), _site(made), _site(made), made.double.app()]
+            page = customers_app(asks, settings, till, fax_bytes_max=MAX_BYTES)
+            apps: list[ASGIApp] = [page, _site(made), _site(made), made.double.app()]
             async with _served(apps, listeners):
                 yield made
 

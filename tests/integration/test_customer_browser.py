@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 
+from tests.fakes.fax_line import MAX_BYTES
 from tests.fakes.rig import EURO
 from tests.integration.browser import chromium, found_by_axe, window
 from tests.integration.console_scene import a_day, top_up
@@ -99,7 +100,50 @@ async def test_r2_r22_a_customer_buys_credit_at_the_providers_checkout(tmp_path:
             assert await found_by_axe(page) == []
 
 
-PLACES = ("/", "/calls", "/settings", "/buy", "/no-such-page")
+async def test_r14_a_customer_sees_what_a_fax_costs_before_it_is_sent(tmp_path: Path) -> None:
+    """Pages, price and whether the credit suffices at upload; sent once he says so, and once however often."""
+    async with customer_scene(tmp_path) as customers, chromium() as browser:
+        await a_day(customers.scene)
+        async with window(browser, customers.url) as page:
+            await come_in(page, customers)
+            await page.get_by_role("button", name="English").click()
+            await page.get_by_role("link", name="Fax", exact=True).click()
+            await upload(page, 30, "+31201112222")
+            await expect(page.get_by_role("heading", name="Ready to send")).to_be_visible()
+            facts = page.locator("dl.facts")
+            await expect(facts).to_contain_text("3")
+            await expect(facts).to_contain_text("offer.pdf")
+            assert await found_by_axe(page) == []
+            assert not await faxes(customers), "nothing is sent before he says so"
+            button = page.get_by_role("button", name="Send for")
+            await button.click()
+            await expect(page.get_by_role("heading", name="The fax is being sent")).to_be_visible()
+            assert await found_by_axe(page) == []
+            await page.go_back()
+            await page.get_by_role("button", name="Send for").click()
+            await expect(page.get_by_role("heading", name="The fax is being sent")).to_be_visible()
+            assert len(await faxes(customers)) == 1
+            await page.goto("/fax")
+            await upload(page, MAX_BYTES - 1, "+31201112222")
+            await expect(page.get_by_text("Your credit is too low")).to_be_visible()
+            await expect(page.get_by_role("link", name="Buy credit").last).to_be_visible()
+            await page.goto("/fax")
+            await upload(page, 30, "nobody")
+            await expect(page.get_by_role("alert")).to_contain_text("The fax number does not exist")
+
+
+async def upload(page: Page, size: int, target: str) -> None:
+    document = FilePayload(name="offer.pdf", mimeType="application/pdf", buffer=b"%PDF-".ljust(size, b"x"))
+    await page.get_by_label("Document").set_input_files(document)
+    await page.get_by_label("Fax number of the receiver").fill(target)
+    await page.get_by_role("button", name="what does it cost").click()
+
+
+async def faxes(customers: Customers) -> list[str]:
+    return [one.id for one in customers.scene.rig.registry.faxes()]
+
+
+PLACES = ("/", "/calls", "/settings", "/fax", "/buy", "/no-such-page")
 
 
 @pytest.mark.parametrize(("phone", "dark"), [(False, False), (True, True)], ids=["desktop-light", "phone-dark"])

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.timeout(180)
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NO_SWITCH = 503
 """No Asterisk runs here: no call can be forwarded, and no fax be dialled now. Ask again, it says."""
+NO_NUMBER = 422
+"""Alice has no number to send from."""
 NO_PAGE = 422
 """No `customer_page` is served: the rules of this shop do not allow it."""
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
@@ -36,6 +38,8 @@ class Curl:
     socket: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    form: dict[str, str] = field(default_factory=dict)
+    files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, line: str, folder: Path) -> Curl:
@@ -48,6 +52,12 @@ class Curl:
             elif word == "--json":
                 asked.headers["Content-Type"] = "application/json"
                 asked.body = next(words).encode()
+            elif word == "-F":
+                name, _, value = next(words).partition("=")
+                if value.startswith("@"):
+                    asked.files[name] = (value[1:], (folder / value[1:]).read_bytes())
+                else:
+                    asked.form[name] = value
             elif word == "--data-binary":
                 asked.body = (folder / next(words).removeprefix("@")).read_bytes()
             elif word == "--unix-socket":
@@ -60,6 +70,8 @@ class Curl:
     async def answer(self) -> httpx.Response:
         transport = httpx.AsyncHTTPTransport(uds=self.socket or None)
         async with httpx.AsyncClient(transport=transport, timeout=60) as client:
+            if self.files:
+                return await client.post(self.url, headers=self.headers, data=self.form, files=self.files)
             method = "GET" if self.body is None else "POST"
             return await client.request(method, self.url, headers=self.headers, content=self.body)
 
@@ -105,4 +117,5 @@ async def test_every_request_of_the_page_is_answered_as_it_says(
         "/health": NO_SWITCH,
         "/metrics": 200,
         "/v1/accounts/alice/faxes": NO_SWITCH,
+        "/v1/accounts/alice/fax-checks": NO_NUMBER,
     }

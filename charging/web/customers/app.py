@@ -19,6 +19,7 @@ from charging.web.asks import Asks, Problem
 from charging.web.browser import Sealed, drop_cookie, read_form, set_cookie
 from charging.web.console.shown import STATIC as LOOK
 from charging.web.customers.buying import Buying
+from charging.web.customers.faxing import Faxing
 from charging.web.customers.gate import BEFORE_ENTRY, COOKIE, CustomerGate, Visit
 from charging.web.customers.own import Watch
 from charging.web.customers.pages import Pages
@@ -32,9 +33,23 @@ PRIVATE = (page_tokens.private, payments.router)
 """What this page asks of the daemon beside the public interface's resources."""
 
 
-def customers_app(asks: Asks, settings: CustomerPage, till: Till | None = None, *, sandbox: bool = False) -> ASGIApp:
-    """The application, for `charging.web.listen`. Without a ``till`` nothing is sold. A ``sandbox`` says so."""
-    shown = Shown(lambda: asks.service.tariff().zone, settings.sign_in_url, sells=till is not None, sandbox=sandbox)
+def customers_app(
+    asks: Asks,
+    settings: CustomerPage,
+    till: Till | None = None,
+    *,
+    fax_bytes_max: int | None = None,
+    sandbox: bool = False,
+) -> ASGIApp:
+    """The application, for `charging.web.listen`. Without a ``till`` nothing is sold. ``fax_bytes_max``: of a document;
+    ``None``: no faxes are sent. A ``sandbox`` says so."""
+    shown = Shown(
+        lambda: asks.service.tariff().zone,
+        settings.sign_in_url,
+        sells=till is not None,
+        faxes=fax_bytes_max is not None,
+        sandbox=sandbox,
+    )
     watch = Watch(asks)
 
     async def stranger(request: Request) -> Response:
@@ -52,6 +67,7 @@ def customers_app(asks: Asks, settings: CustomerPage, till: Till | None = None, 
         Route("/live", gate.guarded(pages.live(gate), by_itself=True)),
         *_doors(gate, shown),
         *(Buying(till, shown).routes(gate) if till is not None else ()),
+        *(Faxing(shown, asks.service.clock, fax_bytes_max).routes(gate) if fax_bytes_max is not None else ()),
         *widget_routes(asks, watch, settings.widget_origins),
         Mount("/look", StaticFiles(directory=LOOK)),
         Mount("/static", StaticFiles(directory=STATIC)),
@@ -103,7 +119,7 @@ def _doors(gate: CustomerGate, shown: Shown) -> list[Route]:
     ]
 
 
-_WORDS = {404: "not_there", 405: "not_there", 410: "archived", 403: "old_form", 429: "too_often"}
+_WORDS = {404: "not_there", 405: "not_there", 410: "archived", 413: "fax_large", 403: "old_form", 429: "too_often"}
 
 
 def _handlers(shown: Shown) -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:

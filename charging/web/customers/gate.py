@@ -14,9 +14,10 @@ from charging.door import Sparing
 from charging.ledger.accounts import Language
 from charging.service.page_tokens import Use
 from charging.web.asks import Asks, Problem, path
-from charging.web.browser import Form, FormSeal, read_form, same, set_cookie
+from charging.web.browser import Form, FormSeal, read_form, read_upload, same, set_cookie
 from charging.web.customers.own import Own, Watch
 from charging.web.limits import Limits, neighbourhood
+from charging.web.multipart import Document as Upload
 from charging.web.sessions import Session, Sessions
 from charging.web.settings import CustomerPage
 
@@ -26,6 +27,8 @@ BEFORE_ENTRY = "__Host-charging-entry"
 SESSIONS_MAX = 20_000
 REQUESTS_PER_MINUTE = 120
 """Of one session."""
+UPLOADS_MAX = 8
+"""Documents that are being taken in, of all customers."""
 BAD_LINKS_PER_MINUTE = 30
 """Of one address. A secret cannot be guessed; each try costs a look into the ledger."""
 
@@ -50,6 +53,8 @@ class Visit:
     own: Own
     form: Form
     """Empty, but for a POST."""
+    document: Upload | None = None
+    """Of a form that has one."""
 
     @property
     def language(self) -> Language:
@@ -76,9 +81,11 @@ class CustomerGate:
         self._requests = Limits(REQUESTS_PER_MINUTE, SESSIONS_MAX)
         self._bad_links = Limits(BAD_LINKS_PER_MINUTE)
         self._sparing = Sparing(self._clock)
+        self._uploads = 0
 
-    def guarded(self, page: Page, *, by_itself: bool = False) -> Endpoint:
-        """A page for customers; ``by_itself``: their browsers ask for it without a click."""
+    def guarded(self, page: Page, *, by_itself: bool = False, document_bytes: int = 0) -> Endpoint:
+        """A page for customers; ``by_itself``: their browsers ask for it without a click. Its form may have a document
+        of up to ``document_bytes``."""
 
         async def endpoint(request: Request) -> Response:
             session = self.sessions.find(request.cookies.get(COOKIE, ""), by_click=not by_itself)
@@ -86,16 +93,31 @@ class CustomerGate:
                 return await self._stranger(request)
             if wait_s := self._requests.take(session.csrf, self._clock.now().mono_us):
                 raise HTTPException(429, headers={"Retry-After": str(wait_s)})
-            form = await read_form(request) if request.method == "POST" else {}
+            document = None
+            if document_bytes:
+                form, document = await self._uploaded(request, document_bytes)
+            else:
+                form = await read_form(request) if request.method == "POST" else {}
             if request.method == "POST" and not same(form.get("csrf", ""), session.csrf):
                 raise HTTPException(403)
             own = Own(self._asks, self._watch, session.holder.account)
-            response = await page(Visit(request, session, own, form))
+            response = await page(Visit(request, session, own, form, document))
             if not by_itself and (id := self.sessions.rotate(session)) is not None:
                 self.keep(response, id)
             return response
 
         return endpoint
+
+    async def _uploaded(self, request: Request, most: int) -> tuple[Form, Upload | None]:
+        """Only so many documents are in memory at a time."""
+        if self._uploads >= UPLOADS_MAX:
+            raise HTTPException(503, headers={"Retry-After": "5"})
+        self._uploads += 1
+        try:
+            parts = await read_upload(request, most)
+        finally:
+            self._uploads -= 1
+        return parts.fields, parts.document
 
     def is_over(self, session: Session[Customer], request: Request) -> bool:
         """Whether a session that was good for this request has ended since."""

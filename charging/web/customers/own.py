@@ -82,24 +82,26 @@ class Own:
         with acting(self.actor):
             return await self._watch.balance(self.account)
 
-    async def calls(self, now: datetime, days: int, most: int) -> list[Document]:
-        """The newest CDRs of so many days, the newest first; all who ask for them within a second are answered by one
-        look. Raises Problem."""
+    async def calls(self, now: datetime, days: int, most: int, service: str = "") -> list[Document]:
+        """The newest CDRs of so many days, the newest first, of one ``service`` or of all; all who ask for them within
+        a second are answered by one look. Raises Problem."""
         until = now.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
         with acting(self.actor):
-            return await self._newest(until - timedelta(days=days), until, most)
+            return await self._newest(until - timedelta(days=days), until, most, service)
 
-    async def _newest(self, since: datetime, until: datetime, most: int) -> list[Document]:
+    async def _newest(self, since: datetime, until: datetime, most: int, service: str) -> list[Document]:
         """CDRs are read oldest first: so a time that has many is halved, and its newer half is read first. However many
         there are, some dozen pages are read at most."""
         bounds = {"since": since.isoformat(timespec="milliseconds"), "until": until.isoformat(timespec="milliseconds")}
-        page = await self._asks.recent("/cdrs", account=self.account, limit=CDRS_PAGE, **bounds)
+        page = await self._asks.recent("/cdrs", account=self.account, limit=CDRS_PAGE, service=service, **bounds)
         if page["next"] is None or until - since <= MOMENT:
             found: list[Document] = page["items"]
             return found[::-1][:most]
         middle = since + (until - since) / 2
-        newer = await self._newest(middle, until, most)
-        return newer + (await self._newest(since, middle, most - len(newer)) if len(newer) < most else [])
+        newer = await self._newest(middle, until, most, service)
+        if len(newer) >= most:
+            return newer
+        return newer + await self._newest(since, middle, most - len(newer), service)
 
     async def statement(self, month: str) -> Statement | Refused:
         """Raises LedgerError."""
@@ -109,6 +111,11 @@ class Own:
     async def order(self, method: str, body: Document | None, *parts: str, key: str = "", **params: str) -> Document:
         """A change of the account, at most once for each key. Raises Problem."""
         return await self._order(method, path("accounts", self.account, *parts), body, key, params)
+
+    async def hand_in(self, document: bytes, *parts: str, key: str, **params: str) -> Document:
+        """A document of the account's, at most once for each key. Raises Problem."""
+        place = path("accounts", self.account, *parts)
+        return await self._asks.hand_in(place, document, key, by=self.actor, params=params)
 
     async def forward(self, number: str, forward_to: str) -> Document:
         """Set where one of the account's numbers forwards to. Raises Problem, also for a number of someone else."""

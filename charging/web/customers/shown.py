@@ -28,12 +28,20 @@ class Shown:
     """Makes pages."""
 
     def __init__(
-        self, zone: Callable[[], str], sign_in_url: str | None, *, sells: bool = False, sandbox: bool = False
+        self,
+        zone: Callable[[], str],
+        sign_in_url: str | None,
+        *,
+        sells: bool = False,
+        faxes: bool = False,
+        sandbox: bool = False,
     ) -> None:
-        """``zone`` is the operator's; ``sells``: credit can be bought. A ``sandbox`` says so on every page."""
+        """``zone`` is the operator's; ``sells``: credit can be bought; ``faxes``: they are sent. A ``sandbox`` says so
+        on every page."""
         self._zone = zone
         self._sign_in_url = sign_in_url
         self._sells = sells
+        self._faxes = faxes
         self._sandbox = sandbox
         self._templates = {language: self._in(language) for language in Language}
 
@@ -84,6 +92,7 @@ class Shown:
             "t": WORDS[language],
             "said": [],
             "sells": self._sells,
+            "faxes_go": self._faxes,
             "sandbox": self._sandbox,
             "sign_in_url": self._sign_in_url,
         }

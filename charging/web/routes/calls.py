@@ -101,7 +101,7 @@ async def list_decisions(
     if cursor is not None and not re.fullmatch(DECISION_CURSOR, cursor):
         raise bad_cursor(cursor)
     if at is not None and (since, until) != (None, None):
-        raise Refusal(Refused(Code.INVALID, "found at beside since or until, expected the one or the others"))
+        raise Refusal(Refused(Code.INVALID, "found at beside since or until, expected the one or the others", at="?at"))
     since_us, until_us = span(service, since, until) if at is None else _about(service, at)
     sought = Sought(number, account, since_us, until_us)
     found, following = granted(await service.decisions(sought, cursor, limit))
@@ -174,15 +174,17 @@ def _about(service: Service, at: str) -> tuple[int, int]:
     zone, now_us = service.tariff().zone, service.clock.now().wall_us
     if re.fullmatch(r"[0-9]{2}:[0-9]{2}", at):
         today = service.tariff().day_of(now_us)
-        moment_us = wall_us(f"{today.isoformat()}T{at}", zone)
+        moment_us = wall_us(f"{today.isoformat()}T{at}", zone, "?at")
         if moment_us > now_us:
-            moment_us = wall_us(f"{(today - timedelta(days=1)).isoformat()}T{at}", zone)
+            moment_us = wall_us(f"{(today - timedelta(days=1)).isoformat()}T{at}", zone, "?at")
     elif "T" not in at:
         raise Refusal(
-            Refused(Code.INVALID, f"found the time {at[:40]!r}, expected one such as 14:03 or 2026-11-21T14:03")
+            Refused(
+                Code.INVALID, f"found the time {at[:40]!r}, expected one such as 14:03 or 2026-11-21T14:03", at="?at"
+            )
         )
     else:
-        moment_us = wall_us(at, zone)
+        moment_us = wall_us(at, zone, "?at")
     return moment_us - ABOUT_US, moment_us + ABOUT_US
 
 

@@ -75,7 +75,11 @@ async def list_changes(
     if cursor is not None and not matches(CHANGE_CURSOR, cursor):
         raise bad_cursor(cursor)
     if actor is not None and not matches(ACTOR, actor):
-        raise Refusal(Refused(Code.INVALID, f"found the actor {actor[:40]!r}, expected one such as cli:alice, or cli"))
+        raise Refusal(
+            Refused(
+                Code.INVALID, f"found the actor {actor[:40]!r}, expected one such as cli:alice, or cli", at="?actor"
+            )
+        )
     since_us, until_us = span(service, since, until)
     found, following = granted(await service.changes(Sought(account, actor, since_us, until_us), cursor, limit))
     return Page(items=[ChangeOut.of(one) for one in found], next=following)

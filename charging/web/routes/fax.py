@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from charging.fax.desk import FaxSent, FaxWish, TooLittle
+from charging.fax.desk import FaxCheck, FaxSent, FaxWish, TooLittle
 from charging.fax.views import FaxView
 from charging.ledger.accounts import Account
 from charging.pricing.money import format_euro
@@ -21,6 +21,7 @@ from charging.web.problem import MEDIA_TYPE, ProblemDocument, Refusal, granted, 
 from charging.web.routes.accounts import IdempotencyKey
 
 router = APIRouter(prefix="/accounts/{account}/faxes", tags=["faxes"])
+checks = APIRouter(tags=["faxes"])
 by_mail = APIRouter(tags=["faxes"])
 """What a fax handed in by mail needs; only on the control socket."""
 
@@ -65,6 +66,32 @@ class FaxOut(BaseModel):
         return cls(**{name: value for name, value in asdict(view).items() if name in cls.model_fields})
 
 
+class FaxCheckOut(BaseModel):
+    """What a document would cost to send. Nothing was sent or charged."""
+
+    target: str
+    number: Annotated[str, Field(description="the sender's")]
+    pages: int
+    page_price: Euro
+    cost: Annotated[Euro, Field(description="if every page is delivered")]
+    available: Annotated[Euro, Field(description="of credit, promotional and bought")]
+    missing: Annotated[Euro, Field(description="what a top-up must bring at least")]
+    suffices: Annotated[bool, Field(description="whether it could be paid now")]
+
+    @classmethod
+    def of(cls, found: FaxCheck) -> Self:
+        return cls(
+            target=found.target,
+            number=found.number,
+            pages=found.pages,
+            page_price=format_euro(found.page_price),
+            cost=format_euro(found.cost),
+            available=format_euro(found.available),
+            missing=format_euro(found.missing),
+            suffices=not found.missing,
+        )
+
+
 class TooLittleDocument(ProblemDocument):
     """What is missing (R14)."""
 
@@ -101,9 +128,18 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 DOCUMENT: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "the document itself",
+        "description": "the document itself; or a form with it as the file `document`, which names it. In a form the "
+        "parameters of the query may be fields instead",
         "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("application/pdf", "image/tiff")
+            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("application/pdf", "image/tiff")},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"document": {"type": "string", "format": "binary"}},
+                    "required": ["document"],
+                    "additionalProperties": False,
+                }
+            },
         },
     }
 }
@@ -122,8 +158,19 @@ async def send_fax(
 ) -> FaxOut | JSONResponse:
     """Send a document. The answer is immediate: its pages are paid for and it is being dialled, or what is missing."""
     data = await _document(request, granted(service.faxes.document_limit()))
-    wish = FaxWish(_typed(target), data, name, _typed(number))
+    wish = FaxWish(_typed(target), data, name, _typed(number, "?number"))
     return told_of(await service.faxes.send(account, wish, idempotency_key), response)
+
+
+@checks.post("/accounts/{account}/fax-checks", openapi_extra=DOCUMENT)
+async def check_fax(
+    account: str, service: TheService, request: Request, target: Target, number: Sending = "", name: Name = ""
+) -> FaxCheckOut:
+    """Read a document and count its pages, to say what it would cost and whether the credit suffices. Nothing is sent
+    or set aside: `POST /accounts/{account}/faxes` counts and checks again."""
+    data = await _document(request, granted(service.faxes.document_limit()))
+    wish = FaxWish(_typed(target), data, name, _typed(number, "?number"))
+    return FaxCheckOut.of(granted(await service.faxes.check(account, wish)))
 
 
 @router.get("")
@@ -204,12 +251,12 @@ async def _document(request: Request, limit: int) -> bytes:
     return bytes(data)
 
 
-def _typed(number: str) -> str:
+def _typed(number: str, at: str = "?target") -> str:
     """A + that came as a space would make a foreign number a national one."""
     if number[:1].isspace():
         message = f"found the number {number[:40]!r}, expected a telephone number"
         advice = "in an address a + is written %2B"
-        raise Refusal(Refused(Code.INVALID, message, advice, Obstacle.INVALID_NUMBER))
+        raise Refusal(Refused(Code.INVALID, message, advice, Obstacle.INVALID_NUMBER, at))
     return number
 
 

@@ -113,7 +113,7 @@ async def redaction(
 ) -> StreamingResponse:
     """Hide the last digits of others' numbers in older CDRs: a JSON line ``{"hidden": N}`` for each page of CDRs, then
     ``{"done": true}`` or ``{"error": …}``."""
-    before_us = wall_us(before, service.tariff().zone)
+    before_us = wall_us(before, service.tariff().zone, "?before")
     return StreamingResponse(_redaction(service, before_us), media_type=NDJSON)
 
 

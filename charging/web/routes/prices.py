@@ -38,7 +38,7 @@ def _asked(
     at: Moment = None,
     free_seconds: FreeSeconds = None,
 ) -> Asked:
-    at_us = wall_us(at, service.tariff().zone) if at is not None else None
+    at_us = wall_us(at, service.tariff().zone, "?at") if at is not None else None
     return Asked(number, account, plan, at_us, free_seconds)
 
 
@@ -67,7 +67,7 @@ async def quote_fax(
     pages: Annotated[int, Query(ge=1, le=FAX_PAGES_MAX)] = 1,
 ) -> FaxQuoteOut:
     """What a fax would cost under a plan or for an account, if every page is delivered."""
-    at_us = wall_us(at, service.tariff().zone) if at is not None else None
+    at_us = wall_us(at, service.tariff().zone, "?at") if at is not None else None
     return FaxQuoteOut.of(granted(await service.quotes.fax(Asked(number, account, plan, at_us), pages)))
 
 

@@ -213,7 +213,7 @@ async def test_fax_is_cancelled_by_who_may_send_one(office: FaxDoor) -> None:
 async def test_document_tells_the_upload_and_what_is_missing(office: FaxDoor) -> None:
     document = (await office.door("", "GET", "/openapi.json")).json()
     operation = document["paths"]["/accounts/{account}/faxes"]["post"]
-    assert set(operation["requestBody"]["content"]) == {"application/pdf", "image/tiff"}
+    assert set(operation["requestBody"]["content"]) == {"application/pdf", "image/tiff", "multipart/form-data"}
     (schema,) = operation["responses"]["402"]["content"].values()
     assert list(operation["responses"]["402"]["content"]) == ["application/problem+json"]
     missing = document["components"]["schemas"][schema["schema"]["$ref"].rpartition("/")[2]]
@@ -231,3 +231,75 @@ async def test_price_of_a_fax_is_told_before_it_is_sent_and_is_what_is_charged(o
     await office.door("read", "GET", "/fax-quotes?plan=golden&number=0612345678", 422)
     await office.door("read", "GET", "/fax-quotes?plan=pro&number=0612345678&pages=0", 422)
     await office.door("read", "GET", "/fax-quotes?number=0612345678", 422)
+
+
+CHECKS = "/accounts/anna/fax-checks"
+
+
+async def test_r14_document_can_be_checked_before_it_is_sent(office: FaxDoor) -> None:
+    """Pages, price and whether the credit suffices, told with the same figures as sending; nothing is sent or held."""
+    asked: dict[str, Any] = {"params": {"target": TARGET}, "headers": {"Content-Type": "application/pdf"}}
+    found = (await office.door("fax", "POST", CHECKS, 200, content=b"x" * 120, **asked)).json()
+    assert found == {
+        "target": TARGET,
+        "number": NUMBER,
+        "pages": 12,
+        "page_price": "0.08",
+        "cost": "0.96",
+        "available": "1.00",
+        "missing": "0.00",
+        "suffices": True,
+    }
+    short = (await office.door("fax", "POST", CHECKS, 200, content=b"x" * 130, **asked)).json()
+    assert (short["suffices"], short["missing"], short["cost"]) == (False, "0.04", "1.04")
+    assert (office.line.orders, await office.rig.reserved()) == ([], {})
+    await office.door("operate", "POST", CHECKS, 403, content=b"x", **asked)
+    await office.door("fax", "POST", CHECKS, 413, content=b"x" * (MAX_BYTES + 1), **asked)
+    await office.door("fax", "POST", "/accounts/ben/fax-checks", 404, content=b"x", **asked)
+    await office.door("fax", "POST", CHECKS, 422, content=b"x", params={"target": "nobody"})
+
+
+async def form(office: FaxDoor, path: str, status: int, **parts: Any) -> dict[str, Any]:
+    """A document in a form, as a browser or `curl -F` sends it."""
+    response = await office.door("fax", "POST", path, status, headers={"Idempotency-Key": "k"}, **parts)
+    document: dict[str, Any] = response.json()
+    return document
+
+
+async def test_document_may_come_in_a_form(office: FaxDoor) -> None:
+    """Its fields beside it or in the query; the file's name is the document's."""
+    file = {"document": ("offer.pdf", b"a document of three pages", "application/pdf")}
+    found = await form(office, CHECKS, 200, files=file, data={"target": TARGET})
+    assert (found["pages"], found["target"]) == (3, TARGET)
+    sent = await form(office, FAXES, 201, files=file, data={"target": TARGET, "number": NUMBER})
+    assert (sent["document"], sent["pages"], sent["target"]) == ("offer.pdf", 3, TARGET)
+    again = await form(office, FAXES, 200, files=file, params={"target": TARGET})
+    assert again["session"] == sent["session"], "the same key and document, however it comes"
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ({"data": {"target": TARGET}, "files": {"other": b"x"}}, "expected the document"),
+        ({"files": {"document": b"x"}, "data": {"target": TARGET}, "params": {"target": TARGET}}, "and in the query"),
+        ({"files": {"document": b"x"}, "data": {"taget": TARGET}}, "taget"),
+        ({"files": [("document", b"x"), ("document", b"y")], "data": {"target": TARGET}}, "cannot be read"),
+        ({"content": b"--x", "headers": {"Content-Type": "multipart/form-data; boundary=y"}}, "cannot be read"),
+    ],
+)
+async def test_form_that_is_wrong_is_refused_with_what_is_wrong(
+    office: FaxDoor, parts: dict[str, Any], says: str
+) -> None:
+    headers = {"Idempotency-Key": "k"} | parts.pop("headers", {})
+    problem = (await office.door("fax", "POST", FAXES, 422, headers=headers, **parts)).json()
+    assert says in problem["detail"], problem
+    assert problem["errors"], problem
+    assert office.line.orders == []
+
+
+async def test_form_may_be_a_little_larger_than_its_document(office: FaxDoor) -> None:
+    await form(office, CHECKS, 200, files={"document": ("d.pdf", b"x" * MAX_BYTES)}, data={"target": TARGET})
+    too_long = {"document": ("d.pdf", b"x" * (MAX_BYTES + 1))}
+    problem = await form(office, CHECKS, 422, files=too_long, data={"target": TARGET})
+    assert problem["obstacle"] == "too_large"
+    await form(office, CHECKS, 413, files={"document": ("d.pdf", b"x" * (MAX_BYTES + 20_000))}, data={"target": TARGET})

@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from html import unescape
 from typing import Any
@@ -16,21 +17,26 @@ import pytest
 
 from charging.call.cdr import iso
 from charging.ledger.accounts import Language
+from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CdrRow, Closed, Kind, Opened, Outcome, Transfer
 from charging.service.gifts import Given, PackGiven, PackWish
+from charging.service.live import RegistryCalls
 from charging.service.page_tokens import COLLECTION, NewPageToken, PagePlace, PageTokens, Use
 from charging.service.refusal import Code
+from charging.service.service import Service
 from charging.tariff.plans import Pack
 from charging.web.asks import Asks
 from charging.web.browser import HEADERS
 from charging.web.customers.app import PRIVATE, customers_app
+from charging.web.customers.faxing import DRAFT_S
 from charging.web.customers.gate import BAD_LINKS_PER_MINUTE, COOKIE, REQUESTS_PER_MINUTE
 from charging.web.customers.own import Own, Watch
 from charging.web.customers.pages import STATEMENT_POLICY
 from charging.web.customers.shown import cut_to_cents, euro, preferred
 from charging.web.customers.words import WORDS
 from charging.web.settings import CustomerPage
-from tests.fakes.rig import EURO
+from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, TakesAll, fax_desk
+from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
 from tests.unit.call.test_table import running
 from tests.unit.service.conftest import NUMBER, Shop, refused, shop
 
@@ -74,12 +80,13 @@ def hidden(page: str, name: str) -> str:
 
 
 class Place:
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Shop, service: Service | None = None, fax_bytes_max: int | None = None) -> None:
         self.shop = shop
-        self.tokens = shop.service.page_tokens = PageTokens(shop.store, shop.clock, PLACE)
+        service = service or shop.service
+        self.tokens = service.page_tokens = PageTokens(shop.store, shop.clock, PLACE)
         settings = CustomerPage(widget_origins=(SITE,), sign_in_url=f"{SITE}/login")
-        self.asks = Asks(shop.service, private=PRIVATE)
-        self.app = customers_app(self.asks, settings)
+        self.asks = Asks(service, private=PRIVATE)
+        self.app = customers_app(self.asks, settings, fax_bytes_max=fax_bytes_max)
 
     async def token(self, use: Use = Use.PAGE, account: str = "anna") -> NewPageToken:
         made = await self.tokens.make(account, use)
@@ -469,3 +476,85 @@ def test_a_balance_is_cut_to_cents_and_never_rounded_up() -> None:
 )
 def test_who_is_not_logged_in_is_spoken_to_in_his_browsers_language(accepted: str, language: str) -> None:
     assert preferred(accepted) == language
+
+
+@dataclass
+class Office:
+    """The page of an operator who sends faxes."""
+
+    rig: Rig
+    line: TakesAll
+    place: Place
+
+    async def upload(self, visitor: Visitor, size: int, *, status: int = 303, **form: str) -> httpx.Response:
+        csrf = hidden(await visitor.get("/settings"), "csrf")
+        fields = {"csrf": csrf, "target": "+31612345678"} | form
+        files = {"document": ("offer.pdf", b"x" * size, "application/pdf")}
+        answer = await visitor.http.post("/fax", data=fields, files=files)
+        assert answer.status_code == status, answer.text
+        return answer
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[Office]:
+    async with make_rig(tariff=replace(make_tariff(), tables=FAX_TABLES)) as rig:
+        await rig.subscriber(credit=EURO, plan="pro")
+        line = TakesAll(rig.switch)
+        service = Service(
+            store=rig.store,
+            tariff=lambda: rig.tariff,
+            clock=rig.clock,
+            funds_changed=rig.registry.funds_changed,
+            live=RegistryCalls(rig.registry),
+            fax=fax_desk(rig.registry, line),
+        )
+        assert isinstance(rig.store, MemoryStore)
+        shop = Shop(rig.clock, rig.store, rig.tariff)
+        yield Office(rig, line, Place(shop, service, fax_bytes_max=MAX_BYTES))
+
+
+async def test_r14_fax_page_tells_pages_price_and_what_is_missing_and_sends_nothing(office: Office) -> None:
+    visitor = await office.place.visitor()
+    await office.upload(visitor, 120)
+    ready = await visitor.get("/fax/ready")
+    assert "€\u00a00,96" in ready
+    assert hidden(ready, "draft")
+    await office.upload(visitor, 130)
+    short = await visitor.get("/fax/ready")
+    assert "er ontbreekt €\u00a00,04" in short
+    assert 'name="draft"' not in short
+    assert (office.line.orders, await office.rig.reserved()) == ([], {})
+
+
+async def test_fax_page_sends_a_document_once_and_only_its_own_logins(office: Office) -> None:
+    visitor, other = await office.place.visitor(), await office.place.visitor()
+    await office.upload(visitor, 30)
+    draft = hidden(await visitor.get("/fax/ready"), "draft")
+    assert (await other.send("/fax/ready", {"draft": draft})).headers["location"] == "/fax", "another login's"
+    assert (await visitor.send("/fax/ready", {"draft": draft}, **{"Sec-Fetch-Site": "cross-site"})).status_code == 403
+    assert office.line.orders == []
+    first = await visitor.send("/fax/ready", {"draft": draft})
+    again = await visitor.send("/fax/ready", {"draft": draft})
+    assert first.headers["location"] == again.headers["location"]
+    assert first.headers["location"].startswith("/fax/sent/")
+    assert [order.target for order in office.line.orders] == ["+31612345678"]
+    assert "wordt verstuurd" in await visitor.get(first.headers["location"])
+
+
+async def test_document_that_waits_is_forgotten_after_a_while(office: Office) -> None:
+    visitor = await office.place.visitor()
+    await office.upload(visitor, 30)
+    draft = hidden(await visitor.get("/fax/ready"), "draft")
+    await office.rig.clock.advance(DRAFT_S + 1)
+    assert (await visitor.send("/fax/ready", {"draft": draft})).headers["location"] == "/fax"
+    assert office.line.orders == []
+
+
+async def test_fax_page_says_what_is_wrong_in_the_customers_words(office: Office) -> None:
+    visitor = await office.place.visitor()
+    assert "Het faxnummer bestaat niet" in (await office.upload(visitor, 9, status=422, target="nobody")).text
+    assert "Kies een document" in (await office.upload(visitor, 0, status=422)).text
+    assert "te groot" in (await office.upload(visitor, MAX_BYTES + 1, status=422)).text
+    assert "te groot" in (await office.upload(visitor, MAX_BYTES + 50_000, status=413)).text
+    await office.upload(visitor, 9, status=403, csrf="another")
+    assert office.line.orders == []

@@ -38,6 +38,7 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("DELETE", "/numbers/{number}"): (f"/numbers/{NUMBER}", {}),
     ("DELETE", "/calls/{session}"): ("/calls/none", {}),
     ("POST", "/accounts/{account}/faxes"): ("/accounts/anna/faxes", {"content": b"%PDF-1.4"}),
+    ("POST", "/accounts/{account}/fax-checks"): ("/accounts/anna/fax-checks", {"content": b"%PDF-1.4"}),
     ("POST", "/accounts/{account}/faxes/{session}/cancellation"): ("/accounts/anna/faxes/none/cancellation", {}),
     ("POST", "/accounts/{account}/page-tokens"): ("/accounts/anna/page-tokens", {"json": {"use": "page"}}),
     ("POST", "/accounts/{account}/payments"): (
