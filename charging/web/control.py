@@ -120,8 +120,7 @@ def control_app(
     handle_problems(app)
     app.add_middleware(Acting)
     app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
-    parts = [page_tokens.private, *(one.router for one in PARTS)]
-    parts.append(fax.checks)
+    parts = [page_tokens.private, fax.checks, *(one.router for one in PARTS)]
     parts += [fax.by_mail] if decides_calls else [fax.by_mail, statements.router, changes.router, ledger.audit]
     for name, known, part in (("tokens", tokens, token_routes), ("operators", operators, operator_routes)):
         if known is not None:

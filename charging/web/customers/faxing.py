@@ -15,9 +15,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from charging.clock import MICROSECONDS, Clock
-from charging.fax.reply import words
 from charging.ledger.accounts import Language
 from charging.pricing.money import format_euro, parse_euro
+from charging.service.fax_words import obstacle_in_words
 from charging.service.refusal import Obstacle
 from charging.web.asks import Document, Problem
 from charging.web.customers.gate import CustomerGate, Visit
@@ -110,7 +110,7 @@ class Faxing:
         if visit.document is None or not visit.document.data:
             return await self._form(visit, typed, t["fax_no_document"], status=422)
         if len(visit.document.data) > self._bytes:
-            return await self._form(visit, typed, words(Obstacle.TOO_LARGE, visit.language).text, status=422)
+            return await self._form(visit, typed, obstacle_in_words(Obstacle.TOO_LARGE, visit.language), status=422)
         try:
             checked = await visit.own.hand_in(visit.document.data, "fax-checks", key="", **typed)
         except Problem as problem:
@@ -173,7 +173,7 @@ class Faxing:
     def _why(problem: Problem, language: Language) -> str:
         """What is wrong, in a customer's words."""
         if problem.obstacle in set(Obstacle):
-            return words(Obstacle(problem.obstacle), language).text
+            return obstacle_in_words(Obstacle(problem.obstacle), language)
         word = {402: "fax_short", 404: "not_there", 413: "fax_large"}.get(problem.status, "fax_later")
         return WORDS[language][word]
 
