@@ -98,6 +98,8 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
                 str(one): {"$ref": f"#/components/responses/Problem{one}"} for one in _fates(template, operation)
             }
             operation["responses"] = references | _answers(operation)
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] = _sendable(parameter["schema"])
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return document
@@ -113,6 +115,15 @@ def _answers(operation: Mapping[str, Any]) -> dict[str, Any]:
             (content,) = one["content"].values()
             answers[code] = {**one, "content": {MEDIA_TYPE: content}}
     return answers
+
+
+def _sendable(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema without null. FastAPI writes ``X | None`` as ``anyOf``, and no request can say null: a
+    parameter is left out, and the four letters are a text."""
+    if "anyOf" not in schema:
+        return schema
+    (real,) = (one for one in schema["anyOf"] if one != {"type": "null"})
+    return real | {name: value for name, value in schema.items() if name != "anyOf"}
 
 
 def _fates(template: str, operation: Mapping[str, Any]) -> list[int]:

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from charging.clock import MICROSECONDS
 from charging.pricing.money import parse_euro
@@ -29,12 +30,12 @@ AMOUNT_DECIMALS = 2
 YEARS = range(2000, 2200)
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
-def known_parameters(request: Request) -> None:
+async def known_parameters(request: Request) -> None:
     """Refuse a query parameter that the route does not have: a filter that is misspelt and ignored shows everyone's
     calls to one customer."""
     known = _query_names(request.scope["route"].dependant)
@@ -49,7 +50,7 @@ ROWS_MAX_BESIDE_CALLS = 100
 """Of a page that the process writes out which decides calls: some milliseconds."""
 
 
-def small_pages(request: Request) -> None:
+async def small_pages(request: Request) -> None:
     """Refuse a page that is larger than that."""
     asked = request.query_params.get("limit", "")
     if asked.isdecimal() and len(asked) < 10 and int(asked) > ROWS_MAX_BESIDE_CALLS:
@@ -72,10 +73,24 @@ def _not_a_plus(text: str) -> str:
 
 QueryNumber = Annotated[str, AfterValidator(_not_a_plus)]
 """A telephone number in a query."""
+
+
+def _in_digits(text: object) -> object:
+    """pydantic would read ``1_000``, ``+7`` and ``1.0`` too, which the document does not allow."""
+    if isinstance(text, str) and not re.fullmatch("-?[0-9]+", text):
+        raise PydanticCustomError("int_parsing", "expected a whole number")
+    return text
+
+
+DIGITS = BeforeValidator(_in_digits)
+"""Of a whole number in a query."""
 TheService = Annotated[Service, Depends(_service)]
-Limit = Annotated[int, Query(ge=1, le=1000, description="rows in a page")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="rows in a page"), DIGITS]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
-NumberCursor = Annotated[QueryNumber | None, Query(max_length=200, description="`next` of the page before")]
+NumberCursor = Annotated[
+    QueryNumber | None,
+    Query(max_length=200, description="`next` of the page before", json_schema_extra={"pattern": NUMBER}),
+]
 CdrCursor = Annotated[
     str | None,
     Query(max_length=200, description="`next` of the page before", json_schema_extra={"pattern": CDR_CURSOR}),
@@ -150,6 +165,8 @@ def wall_us(text: str, zone: str, at: str) -> int:
     """Microseconds of a day (its first moment in the operator's zone) or a time. Refuses the request else; ``at`` is
     where it stands."""
     try:
+        if not matches(MOMENT, text):
+            raise ValueError
         if len(text) == len("2026-11-21"):
             moment = datetime.combine(date.fromisoformat(text), time(), ZoneInfo(zone))
         else:
@@ -184,6 +201,13 @@ def bad_cursor(cursor: str) -> Refusal:
     return Refusal(
         Refused(Code.INVALID, f"found the cursor {cursor[:40]!r}, expected the `next` of a page", at="?cursor")
     )
+
+
+def number_place(cursor: str | None) -> str:
+    """The number behind which a page of numbers begins. Refuses the request where it is no cursor of such a page."""
+    if cursor is not None and not matches(NUMBER, cursor):
+        raise bad_cursor(cursor)
+    return cursor or ""
 
 
 def cdr_cursor(ended_us: int, session: str) -> str:

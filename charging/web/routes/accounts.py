@@ -34,7 +34,7 @@ from charging.web.models import (
     SubscriptionPayment,
     TopUp,
 )
-from charging.web.parts import Cursor, Limit, NumberCursor, TheService, bad_cursor, euro, page
+from charging.web.parts import Cursor, Limit, NumberCursor, TheService, bad_cursor, euro, number_place, page
 from charging.web.problem import granted
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
@@ -100,7 +100,7 @@ async def list_numbers_of(
     account: str, service: TheService, limit: Limit = 100, cursor: NumberCursor = None
 ) -> Page[NumberOut]:
     """The account's numbers, in order."""
-    rows = granted(await service.numbers.page(cursor or "", limit + 1, account))
+    rows = granted(await service.numbers.page(number_place(cursor), limit + 1, account))
     return page(rows, limit, NumberOut.of, lambda row: row.number)
 
 

@@ -20,6 +20,7 @@ from charging.web.cdr_models import Cdr, CdrPage
 from charging.web.forms import ABOUT, DECISION_CURSOR, REASON
 from charging.web.models import CallOut, DecisionOut, Page
 from charging.web.parts import (
+    DIGITS,
     ROWS_MAX_BESIDE_CALLS,
     AccountFilter,
     CallerFilter,
@@ -33,6 +34,7 @@ from charging.web.parts import (
     bad_cursor,
     cdr_cursor,
     cdr_place,
+    matches,
     page,
     parties,
     span,
@@ -61,7 +63,7 @@ async def list_calls(
     account: AccountFilter = None,
     number: NumberFilter = None,
     caller: CallerFilter = None,
-    limit: Annotated[int, Query(ge=1, le=ROWS_MAX_BESIDE_CALLS, description="rows in a page")] = 100,
+    limit: Annotated[int, Query(ge=1, le=ROWS_MAX_BESIDE_CALLS, description="rows in a page"), DIGITS] = 100,
     cursor: Cursor = None,
 ) -> Page[CallOut]:
     """Open calls, in the order in which they began; of one ``account`` all at once, of everyone by the page. A page
@@ -177,7 +179,7 @@ def _about(service: Service, at: str) -> tuple[int, int]:
         moment_us = wall_us(f"{today.isoformat()}T{at}", zone, "?at")
         if moment_us > now_us:
             moment_us = wall_us(f"{(today - timedelta(days=1)).isoformat()}T{at}", zone, "?at")
-    elif "T" not in at:
+    elif not matches(ABOUT, at):
         raise Refusal(
             Refused(
                 Code.INVALID, f"found the time {at[:40]!r}, expected one such as 14:03 or 2026-11-21T14:03", at="?at"

@@ -22,7 +22,7 @@ from charging.service.refusal import Code, Refused
 from charging.service.service import Service
 from charging.web.forms import EVENT_CURSOR
 from charging.web.models import Instant
-from charging.web.parts import TheService, bad_cursor, matches
+from charging.web.parts import DIGITS, TheService, bad_cursor, matches
 from charging.web.problem import Refusal, granted
 
 router = APIRouter(prefix="/accounts/{account}/events", tags=["events"])
@@ -78,8 +78,16 @@ async def list_events(
             json_schema_extra={"pattern": EVENT_CURSOR},
         ),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=ROWS, description="rows in a page")] = ROWS,
-    last_event_id: Annotated[str | None, Header(max_length=20, json_schema_extra={"pattern": EVENT_CURSOR})] = None,
+    limit: Annotated[int, Query(ge=1, le=ROWS, description="rows in a page"), DIGITS] = ROWS,
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            max_length=20,
+            description="the last event's id, as a browser sends it that connects again; it counts in place of "
+            "`after`; empty: no event was seen",
+            json_schema_extra={"pattern": rf"^$|{EVENT_CURSOR}"},
+        ),
+    ] = None,
 ) -> Response | EventPage:
     """What has happened to the account, oldest first: credit, free minutes, calls, messages, faxes. If the request
     accepts `text/event-stream`, what happens from then on is sent as it is booked, for some minutes; a browser connects

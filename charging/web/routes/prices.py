@@ -8,20 +8,20 @@ from fastapi import APIRouter, Depends, Query
 
 from charging.service.quotes import CALL_SECONDS_MAX, FAX_PAGES_MAX, Asked
 from charging.web.forms import EXACT_AMOUNT, MOMENT, NUMBER
-from charging.web.parts import QueryNumber, TheService, exact_euro, wall_us
+from charging.web.parts import DIGITS, QueryNumber, TheService, exact_euro, wall_us
 from charging.web.problem import granted
 from charging.web.tariff_models import FaxQuoteOut, LimitOut, QuoteOut, TariffOut
 
 router = APIRouter(tags=["prices"])
 
-Seconds = Annotated[int, Query(ge=0, le=CALL_SECONDS_MAX)]
+Seconds = Annotated[int, Query(ge=0, le=CALL_SECONDS_MAX), DIGITS]
 Name = Annotated[str | None, Query(max_length=100)]
 Moment = Annotated[
     str | None,
     Query(max_length=40, description="a day or a time; left out: now", json_schema_extra={"pattern": MOMENT}),
 ]
 AskedNumber = Annotated[QueryNumber, Query(max_length=100, json_schema_extra={"pattern": NUMBER})]
-FreeSeconds = Annotated[int | None, Query(ge=0, le=100_000_000)]
+FreeSeconds = Annotated[int | None, Query(ge=0, le=100_000_000), DIGITS]
 Amount = Annotated[
     str | None,
     Query(
@@ -30,7 +30,7 @@ Amount = Annotated[
 ]
 
 
-def _asked(
+async def _asked(
     service: TheService,
     number: AskedNumber,
     plan: Name = None,
@@ -64,7 +64,7 @@ async def quote_fax(
     plan: Name = None,
     account: Name = None,
     at: Moment = None,
-    pages: Annotated[int, Query(ge=1, le=FAX_PAGES_MAX)] = 1,
+    pages: Annotated[int, Query(ge=1, le=FAX_PAGES_MAX), DIGITS] = 1,
 ) -> FaxQuoteOut:
     """What a fax would cost under a plan or for an account, if every page is delivered."""
     at_us = wall_us(at, service.tariff().zone, "?at") if at is not None else None

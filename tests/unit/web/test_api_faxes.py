@@ -45,6 +45,7 @@ class FaxDoor:
     line: TakesAll
     desk: FaxDesk
     door: Door
+    service: Service
 
     async def upload(
         self,
@@ -76,7 +77,7 @@ async def office() -> AsyncIterator[FaxDoor]:
         )
         door = Door(service)
         await door.open()
-        yield FaxDoor(rig, line, desk, door)
+        yield FaxDoor(rig, line, desk, door, service)
 
 
 async def test_r14_upload_is_answered_at_once_with_its_pages_and_their_price(office: FaxDoor) -> None:
