@@ -122,7 +122,7 @@ def _sendable(schema: dict[str, Any]) -> dict[str, Any]:
     parameter is left out, and the four letters are a text."""
     if "anyOf" not in schema:
         return schema
-    (real,) = (one for one in schema["anyOf"] if one != {"type": "null"})
+    (real,) = [dict(one) for one in schema["anyOf"] if one != {"type": "null"}]
     return real | {name: value for name, value in schema.items() if name != "anyOf"}
 
 
