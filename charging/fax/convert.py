@@ -18,7 +18,7 @@ import structlog
 
 from charging.call.fax import send_s
 from charging.fax import sandbox
-from charging.fax.tiff import doubtful_page, page_count
+from charging.fax.tiff import blank_pages, doubtful_page, page_count
 from charging.service.refusal import Code, Obstacle, Refused
 
 TIME_S = 60
@@ -33,6 +33,8 @@ PAPER = "1728x2292"
 PDF_HEAD, PDF_HEAD_WITHIN = b"%PDF-", 1024
 """What readers of PDF look for, and in how many bytes (Acrobat's implementation notes to PDF 1.7, 3.4.1)."""
 SAID_BYTES = 65_536
+INFO_BYTES = 2_000_000
+"""Of what is told of the pages of a file: more than faxes have."""
 LINE_BYTES_S = 1_800
 """What a fax machine takes at most: 14,400 bits a second (ITU-T V.17)."""
 
@@ -98,7 +100,7 @@ async def convert(room: Room, pages_max: int) -> Refused | None:
     ``pages_max``, so that too many are noticed. ``None``: done."""
     data = await asyncio.to_thread(room.document.read_bytes)
     if data.startswith(PDF_HEAD):
-        return await _print(room, room.document, pages_max)
+        return await _print(room, room.document, pages_max) or await _hidden(room, pages_max)
     if data[:4] in (b"II*\0", b"MM\0*"):
         return await _print_tiff(room, await asyncio.to_thread(page_count, data), pages_max)
     message = "found a document that is neither PDF nor TIFF"
@@ -172,6 +174,43 @@ async def _lost_in(room: Room, pdf: Path, pages_max: int) -> Refused:
     return _unreadable("found a document that cannot be drawn whole")
 
 
+async def _hidden(room: Room, pages_max: int) -> Refused | None:
+    """A page of which nothing is seen, though something is drawn on it beside its crop box: it would be sent blank. A
+    page that is empty is sent as it is."""
+    white = await asyncio.to_thread(_blank_pages, room.paper)
+    boxes = await _cropped(room, room.document) if white else set()
+    hidden = [page for page in white if page in boxes and page <= pages_max]
+    if not hidden:
+        return None
+    whole, scratch = room.output / "uncropped.pdf", room.output / "uncropped.tif"
+    data = await asyncio.to_thread(room.document.read_bytes)
+    await asyncio.to_thread(whole.write_bytes, data.replace(b"/CropBox", b"/CropBoX"))  # a name that means nothing
+    first, last = hidden[0], hidden[-1]
+    wrong = await _drawn(room, whole, scratch, bytes_max(last - first + 1), first=first, last=last)
+    empty = (
+        set() if wrong is not None else {page + first - 1 for page in await asyncio.to_thread(_blank_pages, scratch)}
+    )
+    kept = await _cropped(room, whole)  # boxes within compressed parts of the file, which nobody has undone
+    seen = next((page for page in hidden if page not in empty or page in kept), None)
+    return None if seen is None else _unreadable(f"found a PDF whose page {seen} shows nothing of what is drawn on it")
+
+
+async def _cropped(room: Room, pdf: Path) -> set[int]:
+    """The numbers of the pages whose crop box hides some of their paper."""
+    await _run(room, BETWEEN_BYTES, "gs", "-dBATCH", "-dNOPAUSE", "-dSAFER", "-dPDFINFO", "-dNODISPLAY", str(pdf))
+    told = await asyncio.to_thread(_said, room, INFO_BYTES)
+    found = ((int(page), media.split(), crop.split()) for page, media, crop in _BOXES.findall(told))
+    return {page for page, media, crop in found if _hides(list(map(float, crop)), list(map(float, media)))}
+
+
+def _hides(crop: list[float], media: list[float]) -> bool:
+    """Whether the first box does not hold the whole second; both as left, bottom, right, top."""
+    return crop[0] > media[0] or crop[1] > media[1] or crop[2] < media[2] or crop[3] < media[3]
+
+
+_BOX = rb"\[ *([-0-9.]+ [-0-9.]+ [-0-9.]+ [-0-9.]+) *\]"
+_BOXES = re.compile(rb"^Page ([0-9]{1,5}) MediaBox: " + _BOX + rb" CropBox: " + _BOX, re.MULTILINE)
+
 _LOST = re.compile(
     rb"^\t(?:recoverable image error|error in (?:image|Mask|shading|pattern|transparency XObject|group definition)"
     rb"|error executing PDF token|error reading a stream|request for unknown filter|typecheck error)",
@@ -195,11 +234,16 @@ def _pages_of(paper: Path) -> int | None:
         return page_count(data)
 
 
-def _said(room: Room) -> bytes:
+def _blank_pages(paper: Path) -> list[int]:
+    with paper.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        return blank_pages(data)
+
+
+def _said(room: Room, most: int = SAID_BYTES) -> bytes:
     """The end of it, where the programs sum up."""
     with room.said.open("rb") as file:
-        file.seek(max(0, room.said.stat().st_size - SAID_BYTES))
-        return file.read(SAID_BYTES)
+        file.seek(max(0, room.said.stat().st_size - most))
+        return file.read(most)
 
 
 def _unreadable(message: str) -> Refused:

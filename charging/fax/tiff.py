@@ -11,6 +11,7 @@ from mmap import mmap
 from typing import Literal
 
 PAGES_MAX = 10_000
+ROWS_MAX = 100_000
 ENTRIES_MAX = 500
 """Of a directory: there are some hundred tags in all."""
 _ORDERS: dict[bytes, Literal["little", "big"]] = {b"II": "little", b"MM": "big"}
@@ -18,6 +19,7 @@ _VERSION = 42
 _ENTRY_BYTES = 12
 _COLOURS, _SAMPLES, _MORE = 262, 277, 338
 """Tags: what the samples of a dot mean, how many there are, and what those beyond its colour mean (TIFF 6.0)."""
+_ROWS, _STRIP, _STRIP_BYTES, _SHORT = 257, 273, 279, 3
 _RGB = 2
 _SAMPLES_OF = {0: 1, 1: 1, _RGB: 3, 3: 1, 5: 4, 6: 3}
 """Grey of either sense, RGB, a palette's number, CMYK, YCbCr."""
@@ -41,6 +43,30 @@ def doubtful_page(data: bytes | mmap) -> int | None:
         if more > 0 and not (colours == _RGB and more == 1 and tags.get(_MORE) in _ALPHA):
             return number
     return None
+
+
+def blank_pages(data: bytes | mmap) -> list[int]:
+    """The numbers of the white pages of a TIFF as Ghostscript makes one for a fax: each is a strip in two-dimensional
+    coding (ITU-T T.6), where a white line is a single bit."""
+    found = []
+    for number, directory in enumerate(_directories(data) or (), start=1):
+        order = _ORDERS[data[:2]]
+        tags = {_whole(data, at, 2, order): _value(data, at, order) for at in directory}
+        rows, place, length = (tags.get(tag, 0) for tag in (_ROWS, _STRIP, _STRIP_BYTES))
+        if 0 < rows <= ROWS_MAX and data[place : place + length] == _white(rows):
+            found.append(number)
+    return found
+
+
+def _value(data: bytes | mmap, entry: int, order: Literal["little", "big"]) -> int:
+    """Of an entry that holds one number."""
+    return _whole(data, entry + 8, 2 if _whole(data, entry + 2, 2, order) == _SHORT else 4, order) or 0
+
+
+def _white(rows: int) -> bytes:
+    """So many lines, each as the white one before it, and the end of the page."""
+    bits, padding = (((1 << rows) - 1) << 24) | 0x001001, -rows % 8
+    return (bits << padding).to_bytes((rows + 24 + padding) // 8, "big")
 
 
 def _directories(data: bytes | mmap) -> list[range] | None:

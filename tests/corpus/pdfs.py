@@ -283,7 +283,7 @@ def boxes() -> Iterator[tuple[Any, ...]]:
     yield "box of words", Pdf("/a /b /c /d").page().made(), EITHER
     yield "crop box within", one(BAR, "/CropBox [50 50 545 792]"), EITHER, (fitted(595, 842, BAR_AREA),)
     yield "crop box beyond", one(BAR, "/CropBox [-500 -500 2000 2000]"), SENT
-    yield "crop box beside", one(BAR, "/CropBox [1000 1000 1100 1100]"), EITHER, (0,)
+    yield "crop box beside", one(BAR, "/CropBox [1000 1000 1100 1100]"), REFUSED
     yield "ten units a point", one(BAR, "/UserUnit 10"), SENT
     yield "trim and bleed", one(BAR, f"/TrimBox [50 50 500 700] /BleedBox [{A4}]"), SENT
     for turn in (0, 180, 360, -180, 540):

@@ -277,3 +277,75 @@ async def test_document_that_cannot_be_sent_in_its_time_is_refused_and_leaves_no
     assert isinstance(answer, Refused), answer
     assert answer.obstacle is Obstacle.TOO_LARGE
     assert os.listdir(tmp_path / "fax") == []
+
+
+BLACK = b"100 100 200 200 re f"
+BESIDE, WITHIN = "/CropBox [400 400 500 500]", "/CropBox [50 50 350 350]"
+
+
+def boxed(pages: list[tuple[str, bytes]], *, packed: bool = False) -> bytes:
+    """A PDF whose pages have these boxes and drawings; ``packed``: with the pages' dictionaries in an object stream."""
+    kids = " ".join(f"{3 + 2 * n} 0 R" for n in range(len(pages)))
+    objects = {1: b"<</Type/Catalog/Pages 2 0 R>>", 2: f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}>>".encode()}
+    for n, (boxes, drawn) in enumerate(pages):
+        page = f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]{boxes}/Contents {4 + 2 * n} 0 R/Resources<<>>>>"
+        objects[3 + 2 * n] = page.encode()
+        objects[4 + 2 * n] = b"<</Length %d>>stream\n%s\nendstream" % (len(drawn), drawn)
+    last = max(objects)
+    inside = {n: one for n, one in objects.items() if n < 4 or n % 2} if packed else {}
+    body, places = b"%PDF-1.5\n", {}
+    if packed:
+        heads, parts = [], b""
+        for n, one in inside.items():
+            heads.append(b"%d %d" % (n, len(parts)))
+            parts += one + b" "
+        head = b" ".join(heads) + b" "
+        stream = zlib.compress(head + parts)
+        objects[last + 1] = (
+            (
+                b"<</Type/ObjStm/N %d/First %d/Filter/FlateDecode/Length %d>>stream\n"
+                % (len(inside), len(head), len(stream))
+            )
+            + stream
+            + b"\nendstream"
+        )
+    for n, one in sorted(objects.items()):
+        if n not in inside:
+            places[n] = len(body)
+            body += b"%d 0 obj\n%s\nendobj\n" % (n, one)
+    at, size = len(body), last + 3
+    rows = [b"\0\0\0\0\0\xff\xff"]
+    order = {n: place for place, n in enumerate(inside)}
+    for n in range(1, size):
+        if n in inside:
+            rows.append(b"\2" + (last + 1).to_bytes(4, "big") + order[n].to_bytes(2, "big"))
+        else:
+            rows.append(b"\1" + places.get(n, at).to_bytes(4, "big") + b"\0\0")
+    table = b"".join(rows)
+    body += b"%d 0 obj\n<</Type/XRef/W[1 4 2]/Size %d/Root 1 0 R/Length %d>>stream\n" % (last + 2, size, len(table))
+    return body + table + b"\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n" % at
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+@pytest.mark.parametrize(
+    ("pages", "wrong"),
+    [
+        ([("", BLACK), (BESIDE, BLACK)], 2),
+        ([(BESIDE, b""), ("", BLACK), (BESIDE, BLACK)], 3),
+        ([("", BLACK), (WITHIN, BLACK), ("", b"")], None),
+        ([("/CropBox [-9 -9 900 900]", b"")], None),
+    ],
+    ids=["beside", "beside on the third", "within, and an empty page", "an empty page in a large box"],
+)
+async def test_a_page_that_shows_nothing_of_what_is_drawn_is_refused_by_its_number(
+    folder: DocumentFolder, pages: list[tuple[str, bytes]], wrong: int | None, packed: bool
+) -> None:
+    """It would be sent blank, and charged. Where the box cannot be undone an empty page is refused, too."""
+    answer = await folder.prepare("anna", "fax-1", boxed(pages, packed=packed))
+    if wrong is None:
+        assert isinstance(answer, Paper), answer
+        return
+    assert isinstance(answer, Refused), answer
+    first = next(n for n, (boxes, _) in enumerate(pages, start=1) if boxes == BESIDE)
+    assert f"page {first if packed else wrong} shows nothing" in answer.message
+    assert answer.obstacle is Obstacle.UNREADABLE
