@@ -35,6 +35,8 @@ class Seen:
 
     refused: bool = False
     """The switch could not begin it: the context has no such extension, or ended it at once."""
+    entered: bool = False
+    """It came to ``charging-incoming``, as far as the channel that we see tells."""
     decision: str = ""
     """As the dialplan was told, where the call did not leave the channel that we see."""
     dialled: str = ""
@@ -142,7 +144,10 @@ class Rehearsal:
         """Whether it is clear what becomes of it: forwarded, refused, or over."""
         if self.seen.refused or self.seen.strayed or self._far_uid:
             return True
-        self.seen.decision = await self._inside.variable(f"{self._uid}-2", variables.DECISION)
+        far = f"{self._uid}-2"
+        if not self.seen.entered and await self._inside.variable(far, variables.NUMBER):
+            self.seen.entered = True
+        self.seen.decision = await self._inside.variable(far, variables.DECISION)
         return self.seen.decision not in ("", "forward")
 
     async def _is_answered(self) -> bool:

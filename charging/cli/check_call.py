@@ -7,9 +7,13 @@ call is made, and what became of it is looked at from the switch and from the bo
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import phonenumbers
 
@@ -73,8 +77,25 @@ def rehearse(config: Config, wanted: Wanted) -> Iterator[Finding]:
         what = "no plan of the tariff has a price for a number by which nobody could be rung"
         yield problem(PART, f"{what}: name a number of your own with --target, one that the tariff covers")
         return
-    with connected(settings) as client:
-        yield from _on_stage(client, config, wanted, scene)
+    with _alone(settings.control.socket.parent) as alone, connected(settings) as client:
+        if alone:
+            yield from _on_stage(client, config, wanted, scene)
+        else:
+            yield problem(PART, "another rehearsal runs: wait until it has ended, then check again")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Whether no other rehearsal is about its call. Two would share one account's money, and each would see the other's
+    call cut. What is killed lets go."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
 
 
 def _on_stage(client: Client, config: Config, wanted: Wanted, scene: Scene) -> Iterator[Finding]:
@@ -87,8 +108,20 @@ def _on_stage(client: Client, config: Config, wanted: Wanted, scene: Scene) -> I
         if not found:
             yield from _judged(client, wanted, scene, seen, began)
     finally:
-        cleared = client.send("DELETE", "/rehearsal")
+        cleared = _struck(client)
     yield _cleared(cleared)
+
+
+def _struck(client: Client) -> Document:
+    """The number is out of service at once; the money is taken back when the call is booked, which one that was broken
+    off is soon."""
+    cleared = client.send("DELETE", "/rehearsal")
+    for _ in range(round(KEPT_S / LOOK_S)):
+        if not parse_euro(cleared["reserved"]):
+            break
+        client.pause(LOOK_S)
+        cleared = client.send("DELETE", "/rehearsal")
+    return cleared
 
 
 # --- the stage ------------------------------------------------------------------------------------------------
@@ -176,6 +209,9 @@ def _not_arrived(wanted: Wanted, seen: Seen, others: int) -> Finding:
     if seen.decision or seen.dialled:
         what = f"{where}: the call was decided ({seen.decision or 'forward'}), but that decision is not kept"
         return problem(PART, f"{what}, only {others} of other callers; look for decisions_lost in the daemon's log")
+    if seen.entered:
+        what = f"{where} leads to charging-incoming, but no daemon gave a decision there"
+        return problem(PART, f"{what}: is CHARGING_AGI the address that `agi` in charging.yaml says, and reached?")
     why = (
         "the context has no such extension, or ended the call"
         if seen.refused

@@ -18,12 +18,12 @@ from charging.asterisk import rehearsal
 from charging.cli import check_call
 from charging.cli.check_files import Wanted, findings, rehearsed
 from charging.cli.findings import Finding, Grade
-from charging.lab import Lab
+from charging.lab import CallState, Lab
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import REHEARSAL
 from charging.service.rehearsals import REASON
 from charging.settings import load_config
-from tests.asterisk.engine import NUMBER, engine, every_page
+from tests.asterisk.engine import NUMBER, Engine, engine, every_page
 from tests.asterisk.raw_call import raw_call
 from tests.asterisk.several import site
 from tests.asterisk.test_check_live import EXTENSIONS, GLOBALS, MANAGER, Edit, edited
@@ -127,6 +127,21 @@ async def test_a_stranger_who_rings_its_number_meanwhile_finds_none(lab: Lab, tm
         assert cdrs == [REHEARSAL]
 
 
+async def test_two_at_once_while_a_customer_talks_are_one_and_a_refusal(lab: Lab, tmp_path: Path) -> None:
+    """They would share one account's money. Numbers are as a carrier may write them."""
+    async with engine(lab, tmp_path) as live:
+        talking = await live.call()
+        await talking.wait_state(CallState.ANSWERED)
+        first, second = await asyncio.gather(
+            rehearse(live.daemon, number="0850000055"), rehearse(live.daemon, number="31850000056")
+        )
+        assert [*first.wrong(), *second.wrong()] == [
+            "another rehearsal runs: wait until it has ended, then check again"
+        ]
+        assert "the books are at zero again" in (first if not first.wrong() else second)
+        assert talking.state is CallState.ANSWERED
+
+
 async def test_on_redis_and_without_a_trunk(lab: Lab, redis: RedisServer, tmp_path: Path) -> None:
     no_trunk = Edit(GLOBALS, "CHARGING_DIAL_SUFFIX = @world", "CHARGING_DIAL_SUFFIX = @nowhere")
     async with (
@@ -154,7 +169,7 @@ async def test_a_black_box_that_is_not_written_and_a_warning_that_does_not_sound
     write = "Set(DB(charging/${FILTER(a-z0-9\\x2D,${CHARGING_SESSION})})=${CHARGING_RECORD})"
     edits = (
         Edit(EXTENSIONS, write, "NoOp()"),
-        Edit(EXTENSIONS, " same => n,Playback(${CHARGING_PROMPT})\n same => n,Hangup()", " same => n,Hangup()"),
+        Edit(EXTENSIONS, " same => n,Playback(${CHARGING_PROMPT})\n same => n,Hangup(", " same => n,Hangup("),
     )
     async with engine(lab, tmp_path) as live, edited(lab, *edits):
         said = await rehearse(live.daemon)
@@ -183,6 +198,10 @@ async def test_contexts_that_do_not_lead_to_us_or_dial_past_us(lab: Lab, tmp_pat
         rung = len(lab.world.stray_mobiles)
         past = await rehearse(live.daemon, "own-trunk")
         assert await live.daemon.get("/calls") == {"items": [], "next": None}
+        async with edited(lab, Edit(GLOBALS, f"CHARGING_AGI = 127.0.0.1:{lab.agi_port}", "CHARGING_AGI = 127.0.0.1:9")):
+            (unasked,) = (await rehearse(live.daemon)).wrong()
+    assert "leads to charging-incoming, but no daemon gave a decision" in unasked
+    assert "CHARGING_AGI" in unasked
     goto = f"exten => {SPARE},1,Goto(charging-incoming,${{EXTEN}},1)"
     for said, words in (
         (absent, "the context has no such extension"),
@@ -210,25 +229,29 @@ async def test_what_cannot_be_runningis_refused_before_anything_is_changed(lab: 
     assert "start it (`systemctl start charging`)" in away
 
 
+async def broken_off(live: Engine, how: signal.Signals) -> int | None:
+    """The command, which gets a signal as its call is answered; its exit code."""
+    command = ("--config", str(live.daemon.settings), "check", "--call", SPARE, "--context", "trunk")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "charging", *command, env=os.environ, stdout=asyncio.subprocess.DEVNULL
+    )
+    await live.heard("bridge_joined", 60)
+    process.send_signal(how)
+    return await process.wait()
+
+
+async def test_one_that_is_interrupted_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
+    async with engine(lab, tmp_path) as live:
+        assert await broken_off(live, signal.SIGINT) == 130
+        assert (await live.daemon.get("/calls"))["items"] == []
+        assert [one["number"] for one in (await live.daemon.get("/numbers"))["items"]] == [NUMBER]
+        credit = (await live.daemon.get(f"/accounts/{REHEARSAL}/balance"))["credit"]
+        assert (credit["posted"], credit["reserved"]) == ("0.00", "0.00")
+
+
 async def test_one_that_was_killed_is_cleaned_up_by_the_next(lab: Lab, tmp_path: Path) -> None:
     async with engine(lab, tmp_path) as live:
-        command = (
-            "-m",
-            "charging",
-            "--config",
-            str(live.daemon.settings),
-            "check",
-            "--call",
-            SPARE,
-            "--context",
-            "trunk",
-        )
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, env=os.environ, stdout=asyncio.subprocess.DEVNULL
-        )
-        await live.heard("bridge_joined", 40)
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+        assert await broken_off(live, signal.SIGKILL) == -signal.SIGKILL
         (busy,) = (await rehearse(live.daemon)).wrong()
         assert "another rehearsal runs" in busy
         (open_call,) = (await live.daemon.get("/calls"))["items"]
