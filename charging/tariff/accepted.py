@@ -130,7 +130,8 @@ class Accepted:
         for name, old in before.tables.items():
             new = after.tables.get(name, RateTable(name, {}))
             today = after.day_of(wall_us)
-            found = changes(old.decks, new.decks, factor=self.brake.jump_factor, today=today)
+            factor, page = self.brake.jump_factor, new.deck_fax_page
+            found = changes(old.decks, new.decks, factor=factor, today=today, page=page)
             if found.such_as:
                 file = (*new.decks, *old.decks)[0].file
                 problem = Problem(

@@ -59,6 +59,13 @@ class DeckRow(NamedTuple):
         """What a call of a minute costs at least, which a page may take."""
         return max(self.min_charge, self.connect_fee + self.price)
 
+    def page(self, default: int | None) -> int | None:
+        """What a fax page costs there: as the row says, else the ``default`` if a minute of a call costs no more.
+        ``None``: no fax is sent."""
+        if self.fax_page is not None:
+            return self.fax_page
+        return None if default is None or self.minute > default else default
+
 
 class DeckFacts(NamedTuple):
     """What a deck holds, for people to compare with what its sender says."""
@@ -83,7 +90,7 @@ class DeckChanges(NamedTuple):
     postponed: int
     """In force in the other edition today, and in this one only later."""
     doubled: int
-    """By what the first minute costs: at least twice as dear (or another factor), or no longer free."""
+    """By what the first minute, or a fax page, costs: at least twice as dear (or another factor), or no longer free."""
     halved: int
     """At most half as dear (or another factor), and not free."""
     freed: int
@@ -183,21 +190,33 @@ def rows_of(decks: Sequence[Deck]) -> dict[str, tuple[DeckRow, ...]]:
     return {prefix: deck.rows(prefix) for deck in reversed(decks) for prefix in deck.prefixes()}
 
 
-def changes(before: Sequence[Deck], after: Sequence[Deck], *, factor: int = 2, today: date = date.max) -> DeckChanges:
+def changes(
+    before: Sequence[Deck],
+    after: Sequence[Deck],
+    *,
+    factor: int = 2,
+    today: date = date.max,
+    page: int | None = None,
+) -> DeckChanges:
     """What differs between two editions of a table's decks. ``factor``: from which on a price has jumped; ``today``:
-    the day on which ``after`` is to count. Looks at every row: not for the loop that decides calls."""
+    the day on which ``after`` is to count; ``page``: the table's own price of a fax page to what rows have none for
+    (`RateTable.deck_fax_page`). Looks at every row: not for the loop that decides calls."""
     old, new = rows_of(before), rows_of(after)
     gone = old.keys() - new.keys()
     both = [(old[prefix], new[prefix]) for prefix in old.keys() & new.keys()]
     prices = [(rows[0][0].price, rows[1][0].price) for rows in both]
     postponed = [rows[1] for rows in both if _counts(rows[0], today) and not _counts(rows[1], today)]
-    minutes = [(rows[1][0].prefix, _first_minute(rows[0][0]), _first_minute(rows[1][0])) for rows in both]
-    freed = [one for one in minutes if one[1] and not one[2]]
-    doubled = [one for one in minutes if one[2] > one[1] and one[2] >= factor * one[1]]
-    halved = [one for one in minutes if 0 < one[2] < one[1] and factor * one[2] <= one[1]]
+    priced = [(rows[1][0].prefix, _first_minute(rows[0][0]), _first_minute(rows[1][0])) for rows in both]
+    for was, now in ((rows[0][0], rows[1][0]) for rows in both):
+        before_page, page_now = was.page(page), now.page(page)
+        if before_page is not None and page_now is not None:
+            priced.append((f"{now.prefix}, a fax page", before_page * PER_MINUTE_S, page_now * PER_MINUTE_S))
+    freed = [one for one in priced if one[1] and not one[2]]
+    doubled = [one for one in priced if one[2] > one[1] and one[2] >= factor * one[1]]
+    halved = [one for one in priced if 0 < one[2] < one[1] and factor * one[2] <= one[1]]
     jumps = [
-        f"{prefix} from {format_euro(was // PER_MINUTE_S)} to {format_euro(now // PER_MINUTE_S)}"
-        for prefix, was, now in (*freed, *doubled, *halved)
+        f"{what} from {format_euro(was // PER_MINUTE_S)} to {format_euro(now // PER_MINUTE_S)}"
+        for what, was, now in (*freed, *doubled, *halved)
     ]
     later = [f"{rows[-1].prefix} from {rows[-1].valid_from} on" for rows in postponed]
     dearer, cheaper = sum(now > was for was, now in prices), sum(now < was for was, now in prices)
@@ -209,11 +228,16 @@ def changes(before: Sequence[Deck], after: Sequence[Deck], *, factor: int = 2, t
         cheaper=cheaper,
         otherwise_changed=sum(one[0] != one[1] for one in both) - dearer - cheaper,
         postponed=len(postponed),
-        doubled=len(doubled),
-        halved=len(halved),
-        freed=len(freed),
+        doubled=_prefixes(doubled),
+        halved=_prefixes(halved),
+        freed=_prefixes(freed),
         such_as=min(jumps) if jumps else min(later) if later else f"{min(gone)} is gone" if gone else "",
     )
+
+
+def _prefixes(jumps: Sequence[tuple[str, int, int]]) -> int:
+    """How many prefixes these are of; of one both a minute and a fax page may have jumped."""
+    return len({what.partition(",")[0] for what, _, _ in jumps})
 
 
 def _counts(rows: Sequence[DeckRow], today: date) -> bool:

@@ -309,7 +309,4 @@ def _price_of(row: DeckRow) -> Price:
 def _deck_page(table: RateTable, own: Price | None, row: DeckRow) -> int | None:
     """The price of a page to what a deck prices; ``None``: faxes are not offered there. ``own``: of the destination
     that the number belongs to. What the row itself does not say holds only if a minute of a call costs no more."""
-    if row.fax_page is not None:
-        return row.fax_page
-    page = table.deck_fax_page if own is None or own.fax_page is None else own.fax_page
-    return None if page is None or row.minute > page else page
+    return row.page(table.deck_fax_page if own is None or own.fax_page is None else own.fax_page)

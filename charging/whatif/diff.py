@@ -173,7 +173,8 @@ class _Grouped:
 def _decks(old: Tariff, new: Tariff) -> Iterator[Change]:
     for name, before, after in _pairs(old.tables, new.tables):
         plans = tuple(sorted(plan.name for plan in new.plans.values() if plan.rates == name))
-        found = changes(*(table.decks if table else () for table in (before, after)))
+        page = after.deck_fax_page if after else None
+        found = changes(*(table.decks if table else () for table in (before, after)), page=page)
         jumped = f", such as {found.such_as}" if found.doubled or found.halved or found.freed else ""
         for what, number, effect in (
             ("added", found.added, ""),

@@ -49,6 +49,8 @@ class Act:
     is_grave: bool = False
     account_first: bool = True
     """Whether the subject is an account."""
+    optional: tuple[str, ...] = ()
+    """The fields that may be empty."""
 
 
 def _order(method: str, where: tuple[str, ...], body: Document | None = None, **params: str) -> Order:
@@ -92,6 +94,21 @@ ACCOUNT_ACTS = (
         is_grave=True,
     ),
     Act(
+        "grant-pack",
+        "Give a pack",
+        Role.ADMIN,
+        ("pack", "until", "reason"),
+        "Give {subject} the pack “{pack}” through “{until}” (empty: as the tariff says), because: {reason}?",
+        "{subject} has the pack “{pack}”.",
+        lambda who, form: _order(
+            "POST",
+            ("accounts", who, "pack-grants"),
+            {"pack": form["pack"], "last_day": form["until"].strip() or None, "reason": form["reason"]},
+        ),
+        is_grave=True,
+        optional=("until",),
+    ),
+    Act(
         "suspend",
         "Suspend",
         Role.SUPPORT,
@@ -120,6 +137,7 @@ NUMBER_ACTS = (
         "Forward calls to {subject} to “{forward_to}” from now on? (Empty: to nobody.)",
         "{subject} is forwarded to “{forward_to}”.",
         lambda number, form: _order("PATCH", ("numbers", number), {"forward_to": form["forward_to"]}),
+        optional=("forward_to",),
     ),
 )
 CALL_ACTS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from charging.door import LINES, LINES_S
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Status
 from charging.ledger.model import CREDIT, Balance
+from charging.pricing.packs import pack_of
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits, hashed
 from charging.tariff.accepted import Accepted
 from charging.tariff.file import load_tariff
+from charging.tariff.plans import Pack
 from charging.web.asks import Asks
 from charging.web.browser import HEADERS
 from charging.web.console.app import console_app
@@ -418,6 +421,33 @@ async def test_an_act_is_asked_once_more_and_then_done_once(place: Place) -> Non
     assert line.actor == "console:sam"
 
 
+@pytest.mark.parametrize(
+    ("until", "last_day"), [("", "2026-12-20"), ("2026-12-31", "2026-12-31")], ids=["the tariff's", "named"]
+)
+async def test_a_pack_is_given_by_a_form_once(place: Place, until: str, last_day: str) -> None:
+    pack = Pack("addon", "Add-on 60", 3600, 30)
+    place.shop.tariff = replace(place.shop.tariff, packs={"addon": pack})
+    visitor = await place.visitor()
+    page = await visitor.get("/accounts/anna")
+    assert all(f"/accounts/anna/{act}" in page for act in ("grant-credit", "grant-pack"))
+    asked = await visitor.send("/accounts/anna/grant-pack", {"pack": "addon", "until": until, "reason": "shop"})
+    assert "Give anna the pack “addon”" in asked.text
+    names = ("csrf", "key", "back", "pack", "until", "reason", "sure")
+    form = {name: hidden(asked.text, name) for name in names}
+    for _ in range(2):
+        assert (await visitor.http.post("/accounts/anna/grant-pack", data=form)).status_code == 303
+    assert await place.shop.store.balances("anna") == {pack_of("addon", last_day): Balance(3600)}
+    assert f"Add-on 60, through {last_day}" in await visitor.get("/accounts/anna")
+
+
+async def test_a_pack_that_the_tariff_does_not_have_is_told_in_the_form(place: Place) -> None:
+    visitor = await place.visitor()
+    wrong = {"pack": "none", "until": "soon", "reason": "shop", "sure": "yes"}
+    assert (await visitor.send("/accounts/anna/grant-pack", wrong)).status_code == 422
+    sent = await visitor.send("/accounts/anna/grant-pack", wrong | {"until": ""})
+    assert "found the pack 'none'" in unescape(sent.text)
+
+
 async def test_what_is_refused_is_told_in_the_form(place: Place) -> None:
     visitor = await place.visitor("sam")
     sent = await visitor.send("/accounts/anna/top-up", {"amount": "3.00", "sure": "yes"})
@@ -432,6 +462,8 @@ ALLOWED = {
     "/accounts/anna/suspend": Role.SUPPORT,
     "/accounts/anna/activate": Role.SUPPORT,
     "/accounts/anna/correct": Role.ADMIN,
+    "/accounts/anna/grant-credit": Role.ADMIN,
+    "/accounts/anna/grant-pack": Role.ADMIN,
     "/numbers/1/forward": Role.SUPPORT,
     "/calls/s/hang-up": Role.SUPPORT,
 }
