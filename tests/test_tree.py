@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 TOP = ("charging", "agi", "prompts", "config", "docs", "tests", ".ci")
 LOCK = ROOT / "requirements.lock"
-BYTES = {".git", ".coverage", ".wav", ".gz", ".tiff", ".pdf", ".sqlite", ".db", ".pyc", ".png"}
+BYTES = {".git", ".coverage", ".wav", ".gz", ".tiff", ".pdf", ".ttf", ".sqlite", ".db", ".pyc", ".png"}
 
 # Written in pieces, so that this file is no offence itself.
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")

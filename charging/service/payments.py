@@ -13,6 +13,7 @@ to the operator, who corrects credit by hand.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import Callable, Sequence
@@ -44,6 +45,8 @@ KEPT_DAYS = 90
 """What was never paid is forgotten so long after it was begun; what was paid belongs to the books."""
 OPEN_MOST = 10
 """Of one account at a time."""
+BEGUN_MOST = 300
+"""Of one account in OPEN_DAYS, whatever became of them: so many are looked through for open ones."""
 UNMADE_S = 3600
 """The same of one that the provider has not: nobody was sent to pay it."""
 PAGE = 100
@@ -121,8 +124,6 @@ class Payments:
         self._tariff = tariff
         self._clock = clock
         self._money = money
-        self._open: dict[str, set[str]] = {}
-        """Of each account what was begun here and may be open."""
         self._unreadable: set[str] = set()
 
     async def begin(self, account: str, amount: int, provider: str) -> Payment | Refused:
@@ -138,23 +139,28 @@ class Payments:
         if await self._has_many_open(account):
             message = f"account {account!r} has {OPEN_MOST} open payments"
             return Refused(Code.UNAVAILABLE, message, "pay one of them, or wait until one is over")
-        payment = Payment(secrets.token_hex(16), account, provider, amount, self._clock.now().wall_us)
+        now_us = self._clock.now().wall_us
+        payment = Payment(_new_id(account, now_us), account, provider, amount, now_us)
         body, due_us = _CODEC.dump(payment), self._next(payment)
         if await self._store.put_document(COLLECTION, payment.id, body, due_us) is Put.EXISTS:
             return Refused(Code.CONFLICT, "the payment's id was taken", "try again")
-        self._open.setdefault(account, set()).add(payment.id)
         return payment
 
     async def _has_many_open(self, account: str) -> bool:
-        """Counts what was begun since the start: reading all that is open would cost more with each customer."""
-        mine = self._open.get(account, set())
-        if len(mine) < OPEN_MOST:
-            return False
-        for id in list(mine):  # another daemon may have seen the end of some
-            payment = await self.get(id)
-            if isinstance(payment, Refused) or payment.state is not State.OPEN:
-                mine.discard(id)
-        return len(mine) >= OPEN_MOST
+        """Reads the account's own of the last days, by how their ids begin, whoever began them."""
+        mine = after = _beginning(account)
+        oldest_us, opened = self._clock.now().wall_us - OPEN_DAYS * DAY_US, 0
+        for _ in range(BEGUN_MOST // PAGE):
+            found = await self._store.list_documents(COLLECTION, after, PAGE)
+            ours = [document for document in found if document.id.startswith(mine)]
+            payments = [one for one in self._readable(ours) if one.account == account]
+            opened += sum(one.state is State.OPEN for one in payments)
+            if opened >= OPEN_MOST:
+                return True
+            if len(ours) < PAGE or (payments and payments[-1].made_us < oldest_us):
+                return False
+            after = found[-1].id
+        return True
 
     async def known_by(self, id: str, reference: str, checkout: str) -> Payment | Refused:
         """The provider has a payment of this id for it now, and a place where it is paid."""
@@ -282,10 +288,6 @@ class Payments:
         if _is_lost(after) and not _is_lost(before):
             self._count(TAKEN_BACK)
             log.error("payment_taken_back", **facts)
-        if after.state is not State.OPEN and (mine := self._open.get(after.account)) is not None:
-            mine.discard(after.id)
-            if not mine:
-                del self._open[after.account]
 
     def _next(self, payment: Payment) -> int | None:
         """When it is looked at next: the longer it is open, the later; what was never paid when it is forgotten."""
@@ -306,6 +308,17 @@ class Payments:
     def _is_forgotten(self, payment: Payment) -> bool:
         is_long_ago = self._clock.now().wall_us - payment.made_us >= KEPT_DAYS * DAY_US
         return payment.state is State.FAILED and is_long_ago
+
+
+def _beginning(account: str) -> str:
+    """How the ids of an account's payments begin; another's may begin so, too."""
+    return hashlib.sha256(account.encode()).hexdigest()[:8]
+
+
+def _new_id(account: str, now_us: int) -> str:
+    """Payments of an account stand together, the newest first; none can be guessed."""
+    back_s = (1 << 40) - now_us // MICROSECONDS
+    return f"{_beginning(account)}{back_s:010x}{secrets.token_hex(7)}"
 
 
 def _is_lost(payment: Payment) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -53,101 +53,143 @@ thead{display:table-header-group}tr,dl div{break-inside:avoid}dl div,.note{borde
 """
 
 
-def statement_page(statement: Statement) -> str:
-    """The HTML document."""
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One of the sums at its head."""
+
+    name: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of its table."""
+
+    cells: tuple[str, str, str, str, str, str]
+    """When, what, duration, free time, amount, balance."""
+    detail: str = ""
+    """The small print beneath the second."""
+    is_sum: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """All that a statement says, in the account's language."""
+
+    title: str
+    account: str
+    note: str
+    """Empty: the month is over."""
+    figures: Sequence[Figure]
+    heads: tuple[str, str, str, str, str, str]
+    rows: Sequence[Row]
+    """With the opening and the closing balance."""
+    nothing: str
+    """Said in the place of rows where nothing happened; empty: something did."""
+    notes: Sequence[str]
+
+
+def shown(statement: Statement) -> Shown:
+    """What the page and the PDF both say."""
     language = statement.account.language
     words = WORDS[language]
     euro = _Euro.of(statement)
-    title = f"{words['title']} {_month(statement)}"
-    note = "" if statement.is_over else f'<p class="note">{escape(words["goes_on"])}</p>'
     rates = words["and"].join(_percent(part.rate, language) for part in statement.vat)
-    vat = words["vat_note"].format(rates=rates)
+    heads = (words["when"], words["what"], words["duration"], words["free"], words["amount"], words["balance"])
+    opening = Row(("", words["opening"], "", "", "", euro(statement.opening)), is_sum=True)
+    closing = Row(("", words["closing"], "", "", "", euro(statement.closing)), is_sum=True)
+    return Shown(
+        title=f"{words['title']} {_month(statement)}",
+        account=f"{words['account']} {statement.account.id}",
+        note="" if statement.is_over else words["goes_on"],
+        figures=_figures(statement, words, euro),
+        heads=heads,
+        rows=[opening, *(_row(statement, line, words, euro) for line in statement.lines), closing],
+        nothing="" if statement.lines else words["nothing"],
+        notes=(words["vat_note"].format(rates=rates), words["zone_note"].format(zone=statement.zone)),
+    )
+
+
+def statement_page(statement: Statement) -> str:
+    """The HTML document."""
+    says = shown(statement)
+    note = f'<p class="note">{escape(says.note)}</p>' if says.note else ""
     return (
-        f'<!doctype html>\n<html lang="{language.value}">\n<head><meta charset="utf-8">'
+        f'<!doctype html>\n<html lang="{statement.account.language.value}">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body><main>\n"
-        f"<header><h1>{escape(title)}</h1><p>{escape(words['account'])} {escape(statement.account.id)}</p></header>\n"
+        f"<title>{escape(says.title)}</title><style>{STYLE}</style></head>\n<body><main>\n"
+        f"<header><h1>{escape(says.title)}</h1><p>{escape(says.account)}</p></header>\n"
         f"{note}"
-        f"{_figures(statement, words, euro)}\n{_table(statement, words, euro)}\n"
-        f"<footer>{escape(vat)} {escape(words['zone_note'].format(zone=statement.zone))}</footer>\n"
+        f"<dl>{''.join(map(_figure, says.figures))}</dl>\n{_table(says)}\n"
+        f"<footer>{escape(' '.join(says.notes))}</footer>\n"
         "</main></body>\n</html>\n"
     )
 
 
-def _figures(statement: Statement, words: Mapping[str, str], euro: _Euro) -> str:
+def _figures(statement: Statement, words: Mapping[str, str], euro: _Euro) -> list[Figure]:
     language, free = statement.account.language, statement.free
     parts = (
         words["vat_part"].format(amount=euro(part.vat), rate=_percent(part.rate, language)) for part in statement.vat
     )
     vat = words["vat"].format(parts=words["and"].join(parts))
     figures = [
-        (words["opening"], euro(statement.opening), ""),
-        (words["top_ups"], euro(statement.total("top_up")), ""),
-        (words["usage"], euro(statement.usage), vat),
-        (words["others"], euro(statement.total("correct", "expire")), ""),
-        (words["closing"], euro(statement.closing), ""),
+        Figure(words["opening"], euro(statement.opening)),
+        Figure(words["top_ups"], euro(statement.total("top_up"))),
+        Figure(words["usage"], euro(statement.usage), vat),
+        Figure(words["others"], euro(statement.total("correct", "expire"))),
+        Figure(words["closing"], euro(statement.closing)),
     ]
     if free.granted:
         detail = words["free_detail"].format(
             granted=_minutes(free.granted), left=_minutes(free.left), expired=_minutes(free.expired)
         )
-        figures.append((words["free_used"], _minutes(free.used), detail))
+        figures.append(Figure(words["free_used"], _minutes(free.used), detail))
     for sort, month in statement.pieces.items():
         if month.granted:
             counts = {"granted": month.granted, "left": month.left, "expired": month.expired}
-            figures.append((words[f"{sort}_used"], str(month.used), words["free_detail"].format(**counts)))
+            figures.append(Figure(words[f"{sort}_used"], str(month.used), words["free_detail"].format(**counts)))
     given = statement.promotional
     if given != Promotional():
         sums = {name: euro(getattr(given, name)) for name in ("opening", "given", "used", "expired")}
-        figures.append((words["promotional_left"], euro(given.left), words["promotional_detail"].format(**sums)))
-    return "<dl>" + "".join(_figure(*figure) for figure in figures) + "</dl>"
+        figures.append(Figure(words["promotional_left"], euro(given.left), words["promotional_detail"].format(**sums)))
+    return figures
 
 
-def _figure(name: str, value: str, detail: str) -> str:
-    small = f"<small>{escape(detail)}</small>" if detail else ""
-    return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}{small}</dd></div>"
+def _figure(figure: Figure) -> str:
+    small = f"<small>{escape(figure.detail)}</small>" if figure.detail else ""
+    return f"<div><dt>{escape(figure.name)}</dt><dd>{escape(figure.value)}{small}</dd></div>"
 
 
-def _table(statement: Statement, words: Mapping[str, str], euro: _Euro) -> str:
-    heads = (
-        ("", words["when"]),
-        ("", words["what"]),
-        ("n wide", words["duration"]),
-        ("n wide", words["free"]),
-        ("n", words["amount"]),
-        ("n", words["balance"]),
+_KINDS = ("", "", ' class="n wide"', ' class="n wide"', ' class="n"', ' class="n"')
+"""Attributes of the table's columns: figures, and what a narrow window has no room for."""
+
+
+def _table(says: Shown) -> str:
+    head = "".join(f"<th{kind}>{escape(text)}</th>" for kind, text in zip(_KINDS, says.heads, strict=True))
+    opening, *rows, closing = map(_html_row, says.rows)
+    if says.nothing:
+        rows = [f'<tr><td colspan="6">{escape(says.nothing)}</td></tr>']
+    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{opening}{''.join(rows)}{closing}</tbody></table>"
+
+
+def _html_row(row: Row) -> str:
+    small = f"<small>{escape(row.detail)}</small>" if row.detail else ""
+    cells = "".join(
+        f"<td{kind}>{escape(text)}{small if column == 1 else ''}</td>"
+        for column, (kind, text) in enumerate(zip(_KINDS, row.cells, strict=True))
     )
-    head = "".join(f'<th class="{kind}">{escape(text)}</th>' for kind, text in heads)
-    rows = "".join(_row(statement, line, words, euro) for line in statement.lines)
-    if not rows:
-        rows = f'<tr><td colspan="6">{escape(words["nothing"])}</td></tr>'
-    return (
-        f"<table><thead><tr>{head}</tr></thead><tbody>\n"
-        f"{_sum_row(words['opening'], euro(statement.opening))}{rows}"
-        f"{_sum_row(words['closing'], euro(statement.closing))}</tbody></table>"
-    )
+    return f'<tr class="sum">{cells}</tr>\n' if row.is_sum else f"<tr>{cells}</tr>\n"
 
 
-def _sum_row(name: str, balance: str) -> str:
-    return (
-        f'<tr class="sum"><td></td><td>{escape(name)}</td><td class="wide"></td><td class="wide"></td><td></td>'
-        f'<td class="n">{escape(balance)}</td></tr>\n'
-    )
-
-
-def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro) -> str:
+def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro) -> Row:
     what, detail = _what(line, words)
     given = words["promotional_part"].format(amount=euro(line.promotional, signed=True)) if line.promotional else ""
     detail = "; ".join(filter(None, (detail, given, *_free(line, words), *_over_the_edge(statement, line, words))))
-    small = f"<small>{escape(detail)}</small>" if detail else ""
     duration = "" if line.seconds is None else _minutes(line.seconds)
     free = _minutes(line.free_seconds) if line.free_seconds else ""
-    return (
-        f"<tr><td>{_when(line.at_us, statement)}</td><td>{escape(what)}{small}</td>"
-        f'<td class="n wide">{duration}</td><td class="n wide">{free}</td>'
-        f'<td class="n">{escape(euro(line.credit, signed=True))}</td>'
-        f'<td class="n">{escape(euro(line.balance))}</td></tr>\n'
-    )
+    amounts = euro(line.credit, signed=True), euro(line.balance)
+    return Row((_when(line.at_us, statement), what, duration, free, *amounts), detail)
 
 
 def _what(line: Line, words: Mapping[str, str]) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -16,6 +17,7 @@ from charging.errors import LedgerError
 from charging.service.refusal import Code, Refused
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import STYLE, statement_page
+from charging.service.statements import Statement
 from charging.web.asks import Asks, Document, Problem
 from charging.web.browser import CONTENT_POLICY
 from charging.web.customers.gate import CustomerGate, Page, Visit
@@ -47,6 +49,8 @@ class Pages:
         self._asks = asks
         self._shown = shown
         self._streams: Counter[str] = Counter()
+        self._printing = asyncio.Lock()
+        """One PDF is made at a time: they take longer than pages."""
 
     async def overview(self, visit: Visit) -> Response:
         facts = {
@@ -63,7 +67,7 @@ class Pages:
         return self._shown.page(visit, "calls.html", facts)
 
     async def statement(self, visit: Visit) -> Response:
-        """A month's, as a page that prints well or as CSV."""
+        """A month's, as a page that prints well, as PDF or as CSV."""
         statement = await visit.own.statement(visit.request.path_params["month"])
         if isinstance(statement, Refused):
             archived = statement.code is Code.ARCHIVED
@@ -71,6 +75,11 @@ class Pages:
         if visit.request.query_params.get("format") == "csv":
             name = f'attachment; filename="{statement.month}.csv"'
             return Response(statement_csv(statement), media_type="text/csv", headers={"Content-Disposition": name})
+        if visit.request.query_params.get("format") == "pdf":
+            async with self._printing:
+                pdf = await asyncio.to_thread(_printed, statement)
+            name = f'inline; filename="{statement.month}.pdf"'
+            return Response(pdf, media_type="application/pdf", headers={"Content-Disposition": name})
         page = statement_page(statement)
         return Response(page, media_type="text/html", headers={"Content-Security-Policy": STATEMENT_POLICY})
 
@@ -141,6 +150,13 @@ class Pages:
                 yield ": nothing new\n\n"
             before = now
             await clock.sleep_until(clock.now().plus(LOOK_S).mono_us)
+
+
+def _printed(statement: Statement) -> bytes:
+    """Its library is read in here: most processes never make a PDF."""
+    from charging.service.statement_pdf import statement_pdf
+
+    return statement_pdf(statement)
 
 
 class _Stream(StreamingResponse):

@@ -16,11 +16,12 @@ from pydantic import SecretStr
 
 from charging.door import LINES
 from charging.errors import LedgerUnavailable
+from charging.ledger.accounts import Language
 from charging.ledger.model import CREDIT, Balance, Kind
 from charging.metrics import PAYMENTS
 from charging.service import payments
 from charging.service.page_tokens import PageTokens
-from charging.service.payments import Outcome, Payment, Payments, State
+from charging.service.payments import Outcome, Payment, State
 from charging.service.refusal import Refused
 from charging.tariff.tariff import TopUps
 from charging.web.asks import Asks
@@ -418,13 +419,10 @@ async def test_hooks_and_begun_payments_are_limited(market: Market) -> None:
 
 
 async def test_a_start_looks_at_all_that_is_open(shop: Shop) -> None:
-    await shop.anna()
     market, many = Market(shop, Mollie()), payments.PAGE + 5
     for number in range(many):
-        shop.service.payments = Payments(
-            shop.store, lambda: shop.tariff, shop.clock, shop.service.money, shop.became.append
-        )
-        made = await shop.service.payments.begin("anna", 25 * EURO, "mollie")
+        await shop.service.accounts.add(f"c{number}", "light", Language.NL)
+        made = await shop.service.payments.begin(f"c{number}", 25 * EURO, "mollie")
         assert isinstance(made, Payment)
         await shop.service.payments.known_by(made.id, f"tr_{number}", "https://provider.test/checkout")
         market.double.payments[f"tr_{number}"] = Kept(f"tr_{number}", made.id, "25.00", "EUR", "", "", "paid")
@@ -432,7 +430,6 @@ async def test_a_start_looks_at_all_that_is_open(shop: Shop) -> None:
     assert await shop.service.payments.due() == [], "they are due later"
 
     await looked(market, lambda: eventually(lambda: shop.became == ["credited"] * many, "all are looked at"))
-    assert await market.credit() == many * 25 * EURO
     await market.http.aclose()
 
 
@@ -469,6 +466,28 @@ async def test_an_account_has_so_many_open_payments_at_most(market: Market, shop
     one.status = "expired"
     await market.tell(one)
     assert [await buys() for _ in range(2)] == [303, 503]
+
+
+async def test_open_payments_are_counted_through_a_restart_and_for_each_account_alone(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.accounts.add("ben", "light", Language.EN)
+
+    async def begins(account: str) -> bool:
+        """By a process that has just started."""
+        await shop.clock.advance(1)
+        daemon = Shop(shop.clock, shop.store, shop.tariff).service
+        return isinstance(await daemon.payments.begin(account, 25 * EURO, "mollie"), Payment)
+
+    assert [await begins("anna") for _ in range(payments.OPEN_MOST + 1)] == [True] * payments.OPEN_MOST + [False]
+    assert await begins("ben")
+    begun, _ = await shop.service.payments.page("", 100, account="anna")
+    assert [one.made_us for one in begun] == sorted((one.made_us for one in begun), reverse=True)
+    outcome = Outcome("tr_1", is_paid=False, is_over=True, amount=25 * EURO, currency="EUR")
+    await shop.service.payments.known_by(begun[-1].id, "tr_1", "https://provider.test/1")
+    await shop.service.payments.settle(begun[-1].id, outcome)
+    assert [await begins("anna") for _ in range(2)] == [True, False]
+    await shop.clock.advance(payments.OPEN_DAYS * 86_400 + 60)
+    assert not await begins("anna"), "they are open until someone has looked at them"
 
 
 async def test_a_purchase_that_fails_at_the_provider_is_logged_with_what_to_do(market: Market) -> None:
