@@ -38,6 +38,7 @@ LEDGER_PORT = (
     "charging.ledger.bundles",
     "charging.ledger.credit_events",
     "charging.ledger.documents",
+    "charging.ledger.feed",
     "charging.ledger.promotions",
 )
 DOMAIN = (

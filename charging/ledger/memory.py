@@ -5,6 +5,7 @@ Nothing here awaits, so each operation is atomic by itself. It forgets everythin
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,8 @@ from pathlib import Path
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account, Number, folded
-from charging.ledger.documents import MemoryDocuments
+from charging.ledger.documents import Document, MemoryDocuments, Put
+from charging.ledger.feed import FeedEntry, has_place, takes_place
 from charging.ledger.model import (
     Applied,
     Balance,
@@ -93,6 +95,7 @@ class MemoryStore(MemoryDocuments):
         self._by_mail: dict[str, set[str]] = defaultdict(set)
         self._numbers: dict[str, Number] = {}
         self._leases: dict[str, _Lease] = {}
+        self._feed: list[FeedEntry] = []
 
     async def open(self) -> None:
         await assert_whole(self)
@@ -126,7 +129,10 @@ class MemoryStore(MemoryDocuments):
         view = books.view(transfer.session) if books is not None else _NO_ACCOUNT
         decision = decide(transfer, grants, view)
         if books is not None:
+            number = books.last_number
             books.carry_out(decision)
+            for line in (one for one in books.journal[books.from_number(number + 1) :] if has_place(one)):
+                self._take_place(line.at_us, account=line.account, number=line.number)
         return decision.applied
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
@@ -206,6 +212,54 @@ class MemoryStore(MemoryDocuments):
     async def cdr(self, account: str, session: str) -> CdrRow | None:
         books = self._books.get(account)
         return books.cdrs.get(session) if books else None
+
+    # -- feed
+
+    def _take_place(self, at_us: int, account: str = "", number: int = 0, document: str = "") -> None:
+        place = max(at_us, self._feed[-1].place + 1 if self._feed else 1)
+        self._feed.append(FeedEntry(place, account, number, document))
+
+    async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
+        put = await super().put_document(collection, id, body, due_us)
+        if put is Put.CREATED:
+            self._place_document(Document(collection, id, body, due_us), is_new=True)
+        return put
+
+    async def update_document(self, document: Document) -> bool:
+        updated = await super().update_document(document)
+        if updated:
+            self._place_document(document, is_new=False)
+        return updated
+
+    def _place_document(self, document: Document, *, is_new: bool) -> None:
+        name = f"{document.collection}/{document.id}"
+        if takes_place(document, is_new=is_new) and all(entry.document != name for entry in self._feed):
+            self._take_place(self._clock.now().wall_us, document=name)
+
+    async def feed(self, after: int, limit: int) -> Sequence[FeedEntry]:
+        first = bisect_right(self._feed, after, key=lambda entry: entry.place)
+        return [replace(entry, found=self._told(entry)) for entry in self._feed[first : first + limit]]
+
+    def _told(self, entry: FeedEntry) -> JournalLine | Document | None:
+        if entry.document:
+            collection, _, id = entry.document.partition("/")
+            return self._stored.get((collection, id))
+        journal = self._books[entry.account].journal
+        place = entry.number - (journal[0].number if journal else 0)
+        line = journal[place] if 0 <= place < len(journal) else None
+        return line if line is not None and has_place(line) else None
+
+    async def last_place(self) -> int:
+        return self._feed[-1].place if self._feed else 0
+
+    async def clear_feed(self) -> None:
+        self._feed = []
+
+    async def restore_feed(self, entries: Sequence[FeedEntry]) -> None:
+        self._feed += [replace(entry, found=None) for entry in entries]
+
+    async def forget_feed(self, before: int) -> None:
+        self._feed = [entry for entry in self._feed if entry.place >= before]
 
     # -- directory
 

@@ -40,6 +40,7 @@ from typing import Protocol
 
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Documents
+from charging.ledger.feed import Feed
 from charging.ledger.model import (
     Applied,
     Balance,
@@ -211,7 +212,7 @@ class Archiving(Protocol):
         """Take out these CDRs, all of one account."""
 
 
-class Store(Ledger, Directory, Leases, Documents, Restoring, Archiving, Protocol):
+class Store(Ledger, Directory, Leases, Documents, Feed, Restoring, Archiving, Protocol):
     """What a ledger URL opens."""
 
     async def open(self) -> None:

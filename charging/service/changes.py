@@ -162,7 +162,7 @@ class Changes:
         """The change was made; with what is known only now. Changes nothing where that is noted already, or the note
         cannot be read. Raises LedgerUnavailable."""
         document = await self._store.get_document(COLLECTION, id) if id else None
-        change = None if document is None else _readable(document)
+        change = None if document is None else readable(document)
         if document is None or change is None or change.done:
             return
         told = replace(change, before={**change.before, **(before or {})}, after={**change.after, **(after or {})})
@@ -181,7 +181,7 @@ class Changes:
 
     async def _void(self, id: str) -> None:
         document = await self._store.get_document(COLLECTION, id)
-        change = None if document is None else _readable(document)
+        change = None if document is None else readable(document)
         if document is not None and change is not None and not change.done:
             await self._store.delete_document(document)
 
@@ -190,7 +190,7 @@ class Changes:
         is, and is not due any more. Raises LedgerUnavailable."""
         left = await self._store.due_documents(COLLECTION, self._clock.now().wall_us, BATCH)
         for document in left:
-            if (change := _readable(document)) is None:
+            if (change := readable(document)) is None:
                 await self._store.update_document(replace(document, due_us=None))
                 continue
             try:
@@ -225,7 +225,7 @@ class Changes:
             for document in documents:
                 if sought.until_us is not None and document.id >= f"{sought.until_us:016d}":
                     return found, None
-                change = _readable(document)
+                change = readable(document)
                 if change is not None and sought.fits(change) and await self._counts(document.id, change):
                     if len(found) == limit:
                         return found, place
@@ -251,7 +251,7 @@ class Changes:
         hidden, place = 0, ""
         while documents := await self._store.list_documents(COLLECTION, place, PAGE_DOCUMENTS):
             for document in documents:
-                if (change := _readable(document)) is not None and change.account == account:
+                if (change := readable(document)) is not None and change.account == account:
                     hidden += await self._hide(document.id)
             place = documents[-1].id
             if len(documents) == PAGE_DOCUMENTS:
@@ -262,7 +262,7 @@ class Changes:
         """Whether there was something to take out."""
         for _ in range(TRIES_MAX):
             document = await self._store.get_document(COLLECTION, id)
-            change = None if document is None else _readable(document)
+            change = None if document is None else readable(document)
             if document is None or change is None or (new := _without_people(change)) == change:
                 return False
             if await self._store.update_document(replace(document, body=_CODEC.dump(new))):
@@ -309,7 +309,7 @@ class Changes:
         """What was done next to a number that should have been removed: only if that was to add it was it gone."""
         while documents := await self._store.list_documents(COLLECTION, id, PAGE_DOCUMENTS):
             for document in documents:
-                change, id = _readable(document), document.id
+                change, id = readable(document), document.id
                 if change is None or change.number != number:
                     continue
                 if change.done or (change.act != Act.NUMBER_REMOVED and await self._happened(id, change)):
@@ -321,7 +321,7 @@ def _finished(document: Document, change: Change) -> Document:
     return replace(document, body=_CODEC.dump(replace(change, done=True)), due_us=None)
 
 
-def _readable(document: Document) -> Change | None:
+def readable(document: Document) -> Change | None:
     """``None``, and an error in the log: it is damaged, or a newer version's in a way that is not understood here."""
     try:
         return _CODEC.load(document.body)

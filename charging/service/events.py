@@ -3,17 +3,28 @@
 The events are the account's journal in other words, and its CDRs: what stands in one atomic step with the money. So
 nothing is told that was not booked, and nothing booked is not told, whenever a daemon is killed or another takes over;
 and no call pays for it. A line's number, without gaps, is the cursor. A running call's own extensions tell nothing.
+
+The events of all accounts are the ledger's feed in other words (`charging.ledger.feed`): those lines, and what is no
+booking: calls that were not forwarded, notices, changed settings. There the place is the cursor; a document of several
+decisions is told in parts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+import structlog
+
+from charging.call.decide import Decision
+from charging.call.decided import Decided, Turn, bodies
+from charging.ledger.documents import Document
+from charging.ledger.feed import FeedEntry
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Ledger, Store
 from charging.ledger.promotions import PROMO, is_free_seconds, money_in
@@ -21,13 +32,19 @@ from charging.pricing.money import format_euro
 from charging.pricing.packs import PACK, last_day_of, name_of
 from charging.pricing.pieces import WORDS, is_pack, sort_of
 from charging.service.actor import sees_actors
+from charging.service.changes import Act, readable
 from charging.service.money import reason_shown
 from charging.service.months import BUNDLE
 from charging.service.privacy import cdr_shown
 from charging.service.refusal import Code, Refused, unknown_account
 
+ENTRIES_MAX = 200
+"""Of the feed that one request looks into."""
 LINES_MAX = 1_000
 """Of the journal that one request looks into; the next one goes on from there."""
+
+
+log = structlog.get_logger(__name__)
 
 
 class What(StrEnum):
@@ -50,6 +67,25 @@ class What(StrEnum):
     VOICEMAIL_ENDED = "voicemail.ended"
     FAX_BEGUN = "fax.begun"
     FAX_ENDED = "fax.ended"
+    CALL_REFUSED = "call.refused"
+    """Not forwarded. This and those below are of the stream of all accounts alone."""
+    CREDIT_LOW = "credit.low"
+    CREDIT_EXPIRING = "credit.expiring"
+    MINUTES_LOW = "minutes.low"
+    NOTICE = "notice.queued"
+    """Another notice to the subscriber is on its way."""
+    SETTING_CHANGED = "setting.changed"
+
+
+_NOTICES = {
+    "low-credit": What.CREDIT_LOW,
+    "low-free-minutes": What.MINUTES_LOW,
+    "credit-expiry": What.CREDIT_EXPIRING,
+}
+"""By the words of `charging.notify.model.NoticeKind`, which is no part of the domain."""
+_SETTINGS = frozenset(
+    (Act.ACCOUNT_MADE, Act.ACCOUNT_EDITED, Act.ACCOUNT_ERASED, Act.NUMBER_ADDED, Act.NUMBER_EDITED, Act.NUMBER_REMOVED)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +93,35 @@ class Event:
     """Something that was booked."""
 
     number: int
-    """Of the journal's line: the cursor behind it."""
+    """Of the journal's line, or the place in the feed."""
     what: What
     account: str
     at_us: int
     """Wall clock."""
     data: Mapping[str, Any]
+    part: int = 0
+    """From 1, of what tells several events at one place."""
+
+    @property
+    def id(self) -> str:
+        """The cursor behind it."""
+        return f"{self.number}.{self.part}" if self.part else str(self.number)
 
 
-class AccountEvents:
-    """The events of each account."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far someone has read of the events of all accounts."""
+
+    place: int = 0
+    part: int = 0
+    """So many of the place's events are told; 0: all."""
+
+    def __str__(self) -> str:
+        return f"{self.place}.{self.part}" if self.part else str(self.place)
+
+
+class Events:
+    """The events of each account, and of all."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -90,6 +145,80 @@ class AccountEvents:
             if len(found) == limit or seen == LINES_MAX:
                 break
         return list(await asyncio.gather(*(_event(self._store, line) for line in found))), place
+
+    async def of_all(self, after: Place, limit: int) -> tuple[list[Event], Place] | Refused:
+        """Up to ``limit`` events of all accounts behind ``after``, in the feed's order, and the place from which to go
+        on; as `page`. Raises LedgerError."""
+        entries = await self._store.feed(after.place - bool(after.part), ENTRIES_MAX)
+        if after.place and entries and (gone := _gone(entries)):
+            message = f"what was told up to {gone} was archived"
+            return Refused(Code.ARCHIVED, message, f"go on with after={gone}; the archive's files have the rest")
+        found: list[Event] = []
+        place = after
+        for entry in entries:
+            told = await self._told(entry)
+            begun = after.part if entry.place == after.place else 0
+            room = limit - len(found)
+            found += told[begun : begun + room]
+            if len(told) > begun + room:
+                if room:
+                    place = Place(entry.place, begun + room)
+                break
+            if entry.found is None and entry.account and found:
+                break  # the next request is refused for the gap
+            place = Place(entry.place)
+        return found, place
+
+    async def _told(self, entry: FeedEntry) -> list[Event]:
+        """What stands at a place; nothing: it was archived or forgotten, or tells nothing."""
+        if isinstance(entry.found, JournalLine):
+            if _what(entry.found) is None:
+                return []
+            return [replace(await _event(self._store, entry.found), number=entry.place)]
+        try:
+            return _of_document(entry.place, entry.found) if entry.found is not None else []
+        except (AttributeError, KeyError, TypeError, ValueError):
+            log.error("event_unreadable", document=entry.document)
+            return []
+
+
+def _gone(entries: Sequence[FeedEntry]) -> int:
+    """The last place of those at the head whose lines were archived; 0: the first stands."""
+    gone = 0
+    for entry in entries:
+        if entry.found is not None:
+            break
+        gone = entry.place if entry.account else gone
+    return gone
+
+
+def _of_document(place: int, document: Document) -> list[Event]:
+    """The events of a decision, a notice or a change. Raises as the readers of those."""
+    match document.collection:
+        case "decisions":
+            told = [_refused(document.id, number, one) for number, one in enumerate(bodies(document.body))]
+            shown = [one for one in told if one is not None]
+            return [replace(one, number=place, part=part) for part, one in enumerate(shown, 1)]
+        case "notices":
+            notice = json.loads(json.loads(document.body)["notice"])
+            kind = str(notice["kind"])
+            data = {"notice": notice["id"], "kind": kind}
+            return [Event(place, _NOTICES.get(kind, What.NOTICE), notice["account"], notice["at_us"], data)]
+        case "changes" if (change := readable(document)) is not None and change.done and change.act in _SETTINGS:
+            fields = sorted({*change.before, *change.after})
+            facts = {"act": change.act, "change": document.id, "fields": fields}
+            of = {"number": change.number} if change.number else {}
+            by = {"actor": change.actor} if sees_actors() else {}
+            return [Event(place, What.SETTING_CHANGED, change.account, change.at_us, facts | of | by)]
+    return []
+
+
+def _refused(document: str, number: int, decided: Decided) -> Event | None:
+    """``None``: it was forwarded, or is no account's."""
+    if decided.turn is not Turn.INCOMING or decided.outcome == Decision.FORWARD or not decided.account:
+        return None
+    data = {"reason": decided.reason, "outcome": decided.outcome, "number": decided.number}
+    return Event(0, What.CALL_REFUSED, decided.account, decided.at_us, data | {"decision": f"{document}.{number}"})
 
 
 def _archived(opening: JournalLine) -> Refused:

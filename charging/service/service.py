@@ -26,7 +26,7 @@ from charging.service.actor import actor
 from charging.service.balance import Balances
 from charging.service.changes import Act, Changes, Noted
 from charging.service.decisions import Decisions, Kept, Sought
-from charging.service.events import AccountEvents
+from charging.service.events import Events
 from charging.service.fax_address import FaxAddresses
 from charging.service.findings import Findings
 from charging.service.gifts import Gifts
@@ -101,7 +101,7 @@ class Service:
         self.people = People(store, clock)
         self.rehearsals = Rehearsals(store, self.accounts, self.numbers, self.money, self.calls)
         self.contradictions = Findings(store, clock)
-        self.events = AccountEvents(store)
+        self.events = Events(store)
         self._decisions, self._changes = Decisions(store, clock), Changes(store, clock)
         self._store = store
 

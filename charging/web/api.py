@@ -84,6 +84,7 @@ def resources(service: Service, daemon: httpx.AsyncClient | None = None, private
     app.state.ping = service.ping if daemon is None else partial(ping, daemon)
     handle_problems(app)
     app.state.sandbox = False
+    app.include_router(events.of_all)
     for part in (accounts, statements, numbers, calls, changes, events, fax, prices, page_tokens):
         app.include_router(part.router)
     app.include_router(fax.checks)

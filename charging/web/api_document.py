@@ -46,6 +46,7 @@ FAX_CHECKS = "/accounts/{account}/fax-checks"
 CANCELLATION = f"{FAXES}/{{session}}/cancellation"
 STATEMENT = "/accounts/{account}/statements/{month}"
 EVENTS = "/accounts/{account}/events"
+ALL_EVENTS = "/events"
 _SCOPES = {
     "/accounts/{account}/top-ups": Scope.CREDIT,
     "/accounts/{account}/subscription-payments": Scope.CREDIT,
@@ -136,7 +137,7 @@ def _fates(template: str, operation: Mapping[str, Any]) -> list[int]:
         fates.update((*WITH_BODY, 404))
     if template in ("/calls/{session}", CANCELLATION):
         fates.add(409)
-    if template in (STATEMENT, EVENTS):
+    if template in (STATEMENT, EVENTS, ALL_EVENTS):
         fates.add(410)
     return sorted(fates)
 

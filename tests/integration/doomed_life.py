@@ -22,7 +22,7 @@ from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
 from charging.ledger.port import Store
 from charging.ledger.promotions import promo
 from charging.pricing.packs import pack_of
-from charging.service.events import AccountEvents
+from charging.service.events import Events, Place, What
 from charging.service.refusal import Refused
 from charging.tariff.plans import Pack
 from tests.fakes.clock import FakeClock
@@ -221,13 +221,30 @@ class Books:
 
 async def told(store: Store) -> list[tuple[str, Any]]:
     """What a program is told that asks until nothing is new."""
-    events, found, cursor, before = AccountEvents(store), [], 0, -1
+    events, found, cursor, before = Events(store), [], 0, -1
     while cursor != before:
         before = cursor
         answer = await events.page("anna", cursor, 2)
         assert not isinstance(answer, Refused)
         page, cursor = answer
         found += [(one.what.value, one.data.get("cdr")) for one in page]
+    assert found == [one for one in await all_events(events) if one[0] in BOOKED]
+    return found
+
+
+BOOKED = {what.value for what in What if what not in (What.CALL_REFUSED, What.NOTICE, What.SETTING_CHANGED)}
+
+
+async def all_events(events: Events) -> list[tuple[str, Any]]:
+    """The same of the stream of all accounts."""
+    found: list[tuple[str, Any]] = []
+    place, before = Place(), Place(-1)
+    while place != before:
+        before = place
+        answer = await events.of_all(place, 2)
+        assert not isinstance(answer, Refused)
+        page, place = answer
+        found += [(one.what.value, one.data.get("cdr")) for one in page if one.account == "anna"]
     return found
 
 

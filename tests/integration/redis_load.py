@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 
 from pydantic import SecretStr
 
 from charging.errors import LedgerUnavailable
+from charging.ledger.feed import FeedEntry
 from charging.ledger.model import Applied, Kind, Leg, Outcome, Transfer
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
@@ -103,6 +105,29 @@ class Load:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
+class Follower:
+    """Reads the feed on from where it was, as a program does that wants every event."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._place = 0
+        self.told: list[str] = []
+
+    async def read_on(self) -> None:
+        """Until there is no more."""
+        async with asyncio.timeout(DEADLINE_S):
+            while page := await self._page():
+                self.told += [one.found.id for one in page if one.found is not None]
+                self._place = page[-1].place
+
+    async def _page(self) -> Sequence[FeedEntry]:
+        while True:
+            try:
+                return await self._store.feed(self._place, 50)
+            except LedgerUnavailable:
+                await asyncio.sleep(0.02)
+
+
 async def assert_exact(store: Store, load: Load) -> None:
     """Every acknowledged transfer stands in the journal once, and nothing else."""
     ids = [line.id async for line in store.journal("a")]
@@ -124,13 +149,18 @@ def promoted(replica: RedisServer) -> bool:
 
 async def lose_the_master_and_nothing(store: Store, load: Load, master: RedisServer, replica: RedisServer) -> None:
     """A store that waits for its replica: what was acknowledged before the master died is there after it, once."""
+    follower = Follower(store)
     await load.more(100)
     before = set(load.acknowledged)
+    await follower.read_on()
     await _kill(master, replica)
     await asyncio.to_thread(master.start)  # comes back as the replica; until then nothing is acknowledged
     await load.more(50)
     await load.stop()
-    assert before <= {line.id async for line in store.journal("a")}
+    await follower.read_on()
+    journal = [line.id async for line in store.journal("a")]
+    assert before <= set(journal)
+    assert follower.told == journal, "nothing is told that is not booked, and nothing booked is not told"
     await assert_exact(store, load)
 
 
@@ -139,8 +169,9 @@ async def lose_the_master_and_the_last_moments(
 ) -> None:
     """A store that does not wait: a few of the last are lost, none is doubled, and what is asked again comes back."""
     await asyncio.to_thread(wait_until, lambda: has_all(master), "the replica has not said that it has the account")
-    load = opened.load(store)
+    load, follower = opened.load(store), Follower(store)
     await load.more(100)
+    await follower.read_on()
     await _kill(master, replica)
     await load.more(50)
     await load.stop()
@@ -153,6 +184,8 @@ async def lose_the_master_and_the_last_moments(
     for name in sorted(lost):
         assert (await insist(store, top_up(name))).outcome is Outcome.CREATED
     await assert_exact(store, load)
+    await follower.read_on()
+    assert set(follower.told) == load.acknowledged, "nothing that was booked goes untold"
 
 
 async def _kill(master: RedisServer, replica: RedisServer) -> None:

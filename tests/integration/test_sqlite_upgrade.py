@@ -90,6 +90,7 @@ async def test_an_upgraded_ledger_goes_on(old_file: Path) -> None:
         Closed("{}", 1_795_262_400_000_009, 2, follows=5),
     )
     assert (await store.apply(settle)).outcome is Outcome.CREATED
+    assert [one.number for one in await store.feed(0, 10)] == [6], "what is booked from now on"
     assert await store.put_document("notices", "1", "x", 5) is Put.CREATED
     await store.close()
     again = SqliteStore(old_file, upgrades=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from charging.clock import MICROSECONDS
 from charging.errors import LedgerUnavailable
-from charging.ledger.books.exclusive import alone
+from charging.ledger.books.exclusive import Alone, alone
 from charging.ledger.books.portable import Counts, encode
 from charging.ledger.books.verify import all_cdrs
 from charging.ledger.credit_events import CreditHistory
@@ -24,6 +24,8 @@ from charging.ledger.durable import append_lines, flush
 from charging.ledger.model import CdrRow, JournalLine, Kind, Leg, contents_digest
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.ledger.remembered import forget_old, remember
+
+FEED_ROWS = 500
 
 
 def archivable(lines: Sequence[JournalLine], before_us: int) -> Sequence[JournalLine]:
@@ -83,6 +85,7 @@ async def archive(
     flush(folder.absolute().parent)  # noqa: ASYNC240  so that the folder itself outlives a power cut
     async with alone(store, owner) as sole:
         await forget_old(store, now_us)
+        await _take_places(store)
         async for account in store.accounts():
             counts.accounts += 1
             journal = [line async for line in sole.over(store.journal(account.id))]
@@ -106,6 +109,29 @@ async def archive(
                 if not await store.replace_head(opening_line(lines), lines):
                     raise LedgerUnavailable(f"the journal of {account.id} was archived by another: begin again")
                 counts.lines += len(gone_lines)
+        await _trim_feed(store, sole)
+
+
+async def _take_places(store: Store) -> None:
+    """What was booked takes its place in the feed before it can be archived, so that its readers learn of the gap."""
+    place = -1
+    while (last := await store.last_place()) != place:
+        place = last
+
+
+async def _trim_feed(store: Store, sole: Alone) -> None:
+    """Take the feed's beginning out as far as all in it is archived or forgotten, but for the last of it, which tells
+    whoever has not read so far that something is gone."""
+    last_gone = place = 0
+    while page := await store.feed(place, FEED_ROWS):
+        place = page[-1].place
+        await sole.renew()
+        stays = next((place for place, entry in enumerate(page) if entry.found is not None), len(page))
+        for entry in page[:stays]:  # documents are forgotten, which is no gap
+            last_gone = entry.place if entry.account else last_gone
+        if stays < len(page):
+            break
+    await store.forget_feed(last_gone)
 
 
 def _append(folder: Path, what: str, records: Iterable[tuple[str, JournalLine | CdrRow]]) -> None:

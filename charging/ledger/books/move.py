@@ -11,6 +11,7 @@ from charging.ledger.books.exclusive import alone
 from charging.ledger.books.portable import FORMAT, Counts, End, Head, Record, Sum, decode, encode
 from charging.ledger.books.verify import all_cdrs
 from charging.ledger.documents import COLLECTIONS, Document
+from charging.ledger.feed import FeedEntry
 from charging.ledger.model import Balance, CdrRow, JournalLine, Snapshot
 from charging.ledger.port import Store
 from charging.ledger.unfinished import clear_mark, set_mark
@@ -48,6 +49,11 @@ async def _records(store: Store, counts: Counts) -> AsyncIterator[Record]:
         async for document in _documents(store, collection):
             counts.documents += 1
             yield document
+    place = 0
+    while page := await store.feed(place, BATCH_ROWS):
+        for entry in page:
+            yield entry
+        place = page[-1].place
 
 
 async def _documents(store: Store, collection: str) -> AsyncIterator[Document]:
@@ -109,6 +115,8 @@ class _Import:
         self._lines: list[JournalLine] = []
         self._cdrs: list[CdrRow] = []
         self._all_cdrs: list[CdrRow] = []
+        self._feed: list[FeedEntry] = []
+        self._has_feed = False
         self._sum = Sum()
         self._begun = False
         self._marked = False
@@ -145,8 +153,14 @@ class _Import:
                 await self._finish_account()
                 await self._store.put_document(record.collection, record.id, record.body, record.due_us)
                 self._counts.documents += 1
+            case FeedEntry():
+                await self._finish_account()
+                self._feed.append(record)
+                if len(self._feed) >= BATCH_ROWS:
+                    await self._flush_feed()
             case End():
                 await self._finish_account()
+                await self._flush_feed()
                 self._end(record)
         self._sum.line(text)
 
@@ -193,6 +207,13 @@ class _Import:
         if found := self._audit.close(Snapshot(self._last_number, self._balances), self._all_cdrs):
             raise LedgerCorrupt(str(found[0]))
         self.account = ""
+
+    async def _flush_feed(self) -> None:
+        if not self._has_feed:  # documents have taken places as they came
+            await self._store.clear_feed()
+            self._has_feed = True
+        await self._store.restore_feed(self._feed)
+        self._feed = []
 
     async def _flush(self) -> None:
         if self._lines:

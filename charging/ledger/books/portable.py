@@ -8,6 +8,7 @@ One record a line, as an array that begins with its kind::
     ["cdr", SESSION, ENDED_US, DOCUMENT]
     ["number", {…}]
     ["document", COLLECTION, ID, BODY, DUE_US]                      see charging/ledger/documents.py
+    ["told", PLACE, ACCOUNT, NUMBER, DOCUMENT]                      see charging/ledger/feed.py
     ["end", ACCOUNTS, LINES, CDRS, NUMBERS, DOCUMENTS, SHA256]      without it, the file was cut short
 
 SHA256 is that of every line before the last (`Sum`), so that no digit changes unseen. Balances are not in it: they are
@@ -24,6 +25,7 @@ from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Number
 from charging.ledger.codec import dump, dump_account, dump_number, load, load_account, load_legs, load_number
 from charging.ledger.documents import Document
+from charging.ledger.feed import FeedEntry
 from charging.ledger.model import ACTOR_LENGTH_MAX, AMOUNT_MAX, CdrRow, JournalLine, Kind
 
 FORMAT = 2
@@ -56,7 +58,7 @@ class End:
     sum: str
 
 
-Record = Head | Account | JournalLine | CdrRow | Number | Document | End
+Record = Head | Account | JournalLine | CdrRow | Number | Document | FeedEntry | End
 
 DEPTH_MAX = 4
 """Of lists within lists; no record has more."""
@@ -92,6 +94,8 @@ def encode(record: Record) -> str:
             return dump(["number", load(dump_number(record))])
         case Document():
             return dump(["document", record.collection, record.id, record.body, record.due_us])
+        case FeedEntry():
+            return dump(["told", record.place, record.account, record.number, record.document])
         case End():
             return dump(["end", *asdict(record.counts).values(), record.sum])
 
@@ -113,6 +117,8 @@ def decode(text: str, account: str) -> Record:
             return load_number(dump(fields))
         case ["document", str(collection), str(identity), str(body), (int() | None) as due_us]:
             return Document(collection, identity, body, due_us)
+        case ["told", int(place), str(whose), int(number), str(named)] if bool(whose) != bool(named):
+            return FeedEntry(place, whose, number, named)
         case ["end", int(accounts), int(lines), int(cdrs), int(numbers), int(documents), str(sha256)]:
             return End(Counts(accounts, lines, cdrs, numbers, documents), sha256)
     raise _no_record(text)

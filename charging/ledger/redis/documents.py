@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from charging.errors import LedgerCorrupt
 from charging.ledger.documents import Document, Put
+from charging.ledger.feed import takes_place
 from charging.ledger.redis.client import RedisClient, Script
 from charging.ledger.redis.records import Keys
 from charging.ledger.redis.url import RedisUrl
@@ -23,6 +24,7 @@ class RedisDocuments:
         self._touch = "1" if url.min_replicas_ack else ""
         """The argument of a script that writes something even where nothing changes, for WAIT to wait for."""
         self._write_document = Script("write_document")
+        self._mark_news = Script("mark_news")
         self._read_documents = Script("read_documents")
 
     async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
@@ -47,7 +49,13 @@ class RedisDocuments:
 
     async def _written(self, what: str, document: Document) -> bool:
         due = "" if document.due_us is None else document.due_us
-        arguments = (what, document.id, document.version, due, document.body, self._touch)
+        news, mark = "", f"#{document.collection}/{document.id}"
+        if what != "delete" and takes_place(document, is_new=what == "put"):
+            if self._url.mode == "cluster":
+                await self._client.script(self._mark_news, [self._keys.news], (mark,))
+            else:
+                news = self._keys.news
+        arguments = (what, document.id, document.version, due, document.body, self._touch, news, mark)
         keys = self._keys.documents(document.collection)
         return bool(await self._client.script_acknowledged(self._write_document, keys, arguments))
 

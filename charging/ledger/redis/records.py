@@ -8,6 +8,7 @@ from typing import Any
 from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account
 from charging.ledger.codec import dump, dump_legs, dump_text, load, load_legs
+from charging.ledger.feed import has_place
 from charging.ledger.model import (
     Applied,
     Balance,
@@ -51,6 +52,10 @@ class Keys:
         """set: switches that have had a session."""
         self.cdrs = f"{prefix}:cdrs"
         """zset: "SESSION ACCOUNT ENDED_US" by the end of the call; one that was refused stands beside the true one."""
+
+        stem = f"{prefix}:{{#feed}}"
+        self.feed, self.told, self.news = f"{stem}:feed", f"{stem}:told", f"{stem}:news"
+        """See ``tell.lua``. No account is called so."""
 
     def of(self, account: str, what: str) -> str:
         return f"{self._prefix}:{{{account}}}:{what}"
@@ -100,6 +105,17 @@ def split_cdr_member(member: bytes) -> tuple[str, str]:
     return split_index_member(member.rpartition(b" ")[0])
 
 
+def feed_member(line: JournalLine) -> str:
+    """With the beginning of its digest: a fail-over may put another line at the number of one that it has lost."""
+    return f"{line.account} {line.number} {line.digest[:8]}"
+
+
+def split_feed_member(member: bytes) -> tuple[str, int]:
+    """Account and number."""
+    account, number, _ = member.decode().split(" ")
+    return account, int(number)
+
+
 def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
     ended_us, _, document = record.decode().partition(" ")
     try:
@@ -111,7 +127,8 @@ def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
 def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], touch: str, indexes: str) -> list[str | int]:
     """The ARGV of ``apply.lua``."""
     *change, follows = _change_arguments(transfer)
-    arguments = [*change, touch, indexes, follows, transfer.actor]
+    news = "1" if any(map(has_place, (*grants, transfer))) else ""
+    arguments = [*change, touch, indexes, follows, transfer.actor, news]
     for line in (*grants, transfer):
         digest = line.digest
         arguments += (line.id, digest, _dump_line(line, digest), len(line.legs))

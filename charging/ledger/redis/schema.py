@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 from charging.errors import LedgerUnavailable
+from charging.ledger.model import JournalLine
 from charging.ledger.redis.client import Script
 from charging.ledger.redis.directory import RedisDirectory
+from charging.ledger.redis.feed import RedisFeed
 from charging.ledger.redis.records import mail_member, split_index_member
 from charging.ledger.unfinished import assert_whole
 
-SCHEMA = 3
-"""1: the first. 2: an open session's record has the number of its last transfer. 3: mail addresses have an index."""
+SCHEMA = 4
+"""1: the first. 2: an open session's record has the number of its last transfer. 3: mail addresses have an index.
+4: lines take places in the feed."""
 
 
 class RedisSchema(RedisDirectory):
     """Part of the Redis store."""
 
     _upgrades: bool
+    _feed: RedisFeed
+    journal_page: Callable[[str, int | None, int], Awaitable[Sequence[JournalLine]]]
 
     async def _take_into_use(self) -> None:
         """Raises LedgerUnavailable where the ledger is a newer program's, another has it alone, an import was broken
@@ -69,7 +75,9 @@ class RedisSchema(RedisDirectory):
         await self.assert_may_upgrade(stored)
         if stored < 2:
             await self._number_sessions()
-        await self._list_mail()
+        if stored < 3:
+            await self._list_mail()
+        await self._begin_feed()
 
     async def _number_sessions(self) -> None:
         """1 to 2: every open session gets a number, which is not known."""
@@ -89,3 +97,11 @@ class RedisSchema(RedisDirectory):
         if stored is not None and (entry := mail_member(stored)):
             await self._client.command("ZADD", self._keys.mail, 0, entry)
             await self._client.command("HSET", self._keys.of(account, "account"), "mail", entry)
+
+    async def _begin_feed(self) -> None:
+        """3 to 4: what was booked by now is not told."""
+        async for page in self._pages(self._keys.accounts):
+            newest = await asyncio.gather(*(self.journal_page(account, None, 1) for account in page))
+            await asyncio.gather(
+                *(self._feed.begin_behind(line, overwrite=False) for lines in newest for line in lines)
+            )

@@ -20,6 +20,7 @@ from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account
 from charging.ledger.codec import dump_account
 from charging.ledger.durable import new_file
+from charging.ledger.feed import FeedEntry, has_place
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
@@ -38,6 +39,7 @@ from charging.ledger.model import (
 from charging.ledger.redis.check import RedisCheck
 from charging.ledger.redis.client import RedisClient, Script
 from charging.ledger.redis.directory import PAGE_ROWS
+from charging.ledger.redis.feed import RedisFeed
 from charging.ledger.redis.pipeline import Command
 from charging.ledger.redis.records import (
     apply_arguments,
@@ -79,6 +81,9 @@ class RedisStore(RedisSchema):
         self._client = RedisClient(url)
         names = "apply keep snapshot journal restore replace_head replace_cdr forget_cdrs time drop_balances".split()
         self._scripts = {name: Script(name) for name in names}
+        apart, waits = url.mode == "cluster", bool(url.min_replicas_ack)
+        ways = self._client, self._keys, self._lines, self.get_document
+        self._feed = RedisFeed(*ways, apart=apart, waits=waits)
 
     async def open(self) -> None:
         """Connect, and take an empty Redis into use, or migrate an older ledger. Raises LedgerUnavailable."""
@@ -106,7 +111,7 @@ class RedisStore(RedisSchema):
         check_request(transfer, grants)
         apart = self._url.mode == "cluster"
         arguments = apply_arguments(transfer, grants, self._touch, indexes="" if apart else self._url.prefix)
-        before = await self._index_commands(transfer) if apart else ()
+        before = await self._indexed(transfer, grants) if apart else ()
         keys = self._keys.books(transfer.account)
         reply = await self._client.script_acknowledged(self._scripts["apply"], keys, arguments, before)
         applied, switch = load_applied(reply, transfer)
@@ -115,8 +120,14 @@ class RedisStore(RedisSchema):
             await self._forget_open(transfer, switch)
         return applied
 
+    async def _indexed(self, transfer: Transfer, grants: Sequence[Transfer]) -> list[Command]:
+        """What has to be in the indexes before the transfer is. The account is marked for the feed meanwhile."""
+        if not any(map(has_place, (*grants, transfer))):
+            return await self._index_commands(transfer)
+        commands, _ = await asyncio.gather(self._index_commands(transfer), self._feed.mark(transfer.account))
+        return commands
+
     async def _index_commands(self, transfer: Transfer) -> list[Command]:
-        """What has to be in the indexes before the transfer is."""
         change, session = transfer.change, transfer.session or ""
         if isinstance(change, Opened):
             await self._know(change.switch)
@@ -259,6 +270,23 @@ class RedisStore(RedisSchema):
         rows = [(load_cdr(*name, records[name]), end) for name, end in zip(names, ends, strict=True) if name in records]
         return [row for row, end in rows if row.ended_us == end]
 
+    # -- feed
+
+    async def feed(self, after: int, limit: int) -> Sequence[FeedEntry]:
+        return await self._feed.page(after, limit)
+
+    async def last_place(self) -> int:
+        return await self._feed.last()
+
+    async def clear_feed(self) -> None:
+        await self._feed.clear()
+
+    async def restore_feed(self, entries: Sequence[FeedEntry]) -> None:
+        await self._feed.restore(entries)
+
+    async def forget_feed(self, before: int) -> None:
+        await self._feed.forget(before)
+
     # -- restoring
 
     async def restore_account(self, account: Account) -> None:
@@ -271,6 +299,7 @@ class RedisStore(RedisSchema):
         await self._client.command("HSET", self._keys.of(account.id, "books"), "#lines", 0)
 
     async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
+        await self._feed.begin_behind(lines[-1])
         keys = [*self._keys.books(account)[:3], self._keys.of(account, "actors")]
         await self._client.script(self._scripts["restore"], keys, restore_arguments(lines, balances))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from charging.clock import Clock
 from charging.ledger.documents import Document, Put
+from charging.ledger.feed import takes_place
 from charging.ledger.sqlite.file import queries
 from charging.ledger.sqlite.reader import Reader
 from charging.ledger.sqlite.writer import Writer
@@ -14,9 +16,10 @@ from charging.ledger.sqlite.writer import Writer
 class SqliteDocuments:
     """Part of the SQLite store. Writes share the commits of the transfers that wait beside them."""
 
-    def __init__(self, writer: Writer, reader: Reader) -> None:
+    def __init__(self, writer: Writer, reader: Reader, clock: Clock) -> None:
         self._writer = writer
         self._reader = reader
+        self._clock = clock
 
     async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
         created = await self._changed_document("put_document", Document(collection, id, body, due_us))
@@ -46,7 +49,13 @@ class SqliteDocuments:
         names = ("collection", "id", "body", "due_us", "version")
         parameters = {name: getattr(document, name) for name in names}
 
+        placed = query != "delete_document" and takes_place(document, is_new=query == "put_document")
+        place = {"at": self._clock.now().wall_us, "collection": document.collection, "id": document.id}
+
         def work(connection: sqlite3.Connection) -> bool:
-            return connection.execute(queries()[query], parameters).rowcount > 0
+            changed = connection.execute(queries()[query], parameters).rowcount > 0
+            if changed and placed:
+                connection.execute(queries()["place_document"], place)
+            return changed
 
         return await self._writer.submit(work)

@@ -10,6 +10,8 @@ from typing import Any
 from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Number
 from charging.ledger.codec import dump, dump_legs, load_account, load_holds, load_legs, load_number
+from charging.ledger.documents import Document
+from charging.ledger.feed import FeedEntry, has_place
 from charging.ledger.model import (
     Applied,
     Balance,
@@ -88,6 +90,14 @@ def journal_line(row: Sequence[Any]) -> JournalLine:
     return JournalLine(number, identity, account, known_kind, at_us, load_legs(legs), session, reason, digest, actor)
 
 
+def feed_entry(row: Sequence[Any]) -> FeedEntry:
+    (place, account, number, name), line, document = row[:4], row[4:14], row[14:]
+    found: JournalLine | Document | None = journal_line(line) if line[0] is not None else None
+    if document[0] is not None:
+        found = Document(*document)
+    return FeedEntry(place, account, number, name, found)
+
+
 def self_check(connection: sqlite3.Connection) -> list[str]:
     """SQLite's own findings: damaged pages, indexes that miss rows, rows whose account is missing."""
     damaged = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
@@ -156,6 +166,9 @@ def _carry_out(connection: sqlite3.Connection, account: str, lines: int, decisio
         identity = line.id, line.account, line.kind, line.at_us
         rest = line.legs, line.session, line.reason, line.digest
         _append(connection, JournalLine(number, *identity, *rest, actor=line.actor))
+        if has_place(line):
+            place = {"at": line.at_us, "account": account, "number": number}
+            connection.execute(queries()["place_line"], place)
     _store_balances(connection, account, decision.balances)
     if decision.session is not None:
         _store_session(connection, decision.session)

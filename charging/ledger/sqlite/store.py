@@ -18,6 +18,7 @@ from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account, Number, folded
 from charging.ledger.codec import dump_account, dump_number, load_account, load_number
 from charging.ledger.durable import new_file
+from charging.ledger.feed import FeedEntry
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
@@ -81,7 +82,7 @@ class SqliteStore(SqliteDocuments):
         self._clock = clock or SystemClock()
         self._lock = FileLock(path)
         self._timeout_s = timeout_s
-        super().__init__(Writer(path, timeout_s), Reader(path, timeout_s))
+        super().__init__(Writer(path, timeout_s), Reader(path, timeout_s), self._clock)
         self._holders: dict[str, tuple[str, int, int]] = {}
         """Lease holders by switch: owner, epoch, end by the monotonic clock. In memory, because a lease cannot
         outlive the one process that may write."""
@@ -211,6 +212,25 @@ class SqliteStore(SqliteDocuments):
     async def cdr(self, account: str, session: str) -> CdrRow | None:
         rows = await self._reader.rows(queries()["cdr"], (account, session))
         return CdrRow(session, account, *rows[0]) if rows else None
+
+    # -- feed
+
+    async def feed(self, after: int, limit: int) -> Sequence[FeedEntry]:
+        rows = await self._reader.rows(queries()["feed_after"], (after, limit))
+        return [sqlite_rows.feed_entry(row) for row in rows]
+
+    async def last_place(self) -> int:
+        return int((await self._reader.rows(queries()["last_place"]))[0][0])
+
+    async def clear_feed(self) -> None:
+        await self._changed("forget_places", (AMOUNT_MAX,))
+
+    async def restore_feed(self, entries: Sequence[FeedEntry]) -> None:
+        rows = [(one.place, one.account or None, one.number or None, one.document or None) for one in entries]
+        await self._writer.submit(lambda connection: connection.executemany(queries()["restore_place"], rows).rowcount)
+
+    async def forget_feed(self, before: int) -> None:
+        await self._changed("forget_places", (before,))
 
     # -- directory
 

@@ -1,11 +1,12 @@
-"""/accounts/{account}/events: what happens to an account, as it is booked."""
+"""/accounts/{account}/events and /events: what happens to an account, or to all, as it is booked."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Self
+from functools import partial
+from typing import Annotated, Any, Protocol, Self, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
@@ -17,15 +18,16 @@ from charging.call.cdr import iso
 from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.service.actor import actor
-from charging.service.events import Event, What
+from charging.service.events import Event, Place, What
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
-from charging.web.forms import EVENT_CURSOR
+from charging.web.forms import EVENT_CURSOR, FEED_CURSOR
 from charging.web.models import Instant
 from charging.web.parts import DIGITS, TheService, bad_cursor, matches
 from charging.web.problem import Refusal, granted
 
 router = APIRouter(prefix="/accounts/{account}/events", tags=["events"])
+of_all = APIRouter(prefix="/events", tags=["events"])
 
 SSE = "text/event-stream"
 STREAMS_MAX = 32
@@ -39,23 +41,32 @@ LOOK_S = 1
 ROWS = 100
 
 
+P = TypeVar("P", int, Place)
+
+
+class Asked(Protocol[P]):
+    """What comes behind a place, and the place behind that."""
+
+    async def __call__(self, after: P, /) -> tuple[list[Event], P] | Refused: ...
+
+
 class EventOut(BaseModel):
     """Something that was booked."""
 
-    id: str = Field(description="unique within the account: the cursor behind this event")
+    id: str = Field(description="unique within the stream: the cursor behind this event")
     type: What
     account: str
     at: Instant
     data: dict[str, Any] = Field(
         description="of money: amount, reason, transfer, and for tokens of the scope audit actor; of free minutes: "
-        "seconds, month; of a call, a message or a fax: session; with its end: cost and cdr"
+        "seconds, month; of a call, a message or a fax: session; with its end: cost and cdr; "
+        "of a refused call: reason, outcome, number, decision; of a notice: notice and kind; of a setting: act, "
+        "fields, number, change"
     )
 
     @classmethod
     def of(cls, event: Event) -> Self:
-        return cls(
-            id=str(event.number), type=event.what, account=event.account, at=iso(event.at_us), data=dict(event.data)
-        )
+        return cls(id=event.id, type=event.what, account=event.account, at=iso(event.at_us), data=dict(event.data))
 
 
 class EventPage(BaseModel):
@@ -93,28 +104,66 @@ async def list_events(
     accepts `text/event-stream`, what happens from then on is sent as it is booked, for some minutes; a browser connects
     again by itself, and misses nothing. A page may have fewer than ``limit`` items though more follow: go on until the
     cursor stays. 410: what was asked for is archived."""
-    place = _place(after)
-    if last_event_id:  # a browser that connects again sends it beside the first address
-        place = _place(last_event_id)
-    found, place = granted(await service.events.page(account, place, limit))
+    place = _place(after, last_event_id or None)
+    asked = partial(service.events.page, account, limit=ROWS)
+    return await _answer(request, service, await service.events.page(account, place, limit), asked)
+
+
+@of_all.get("", responses={200: {"content": {SSE: {"schema": {"type": "string"}}}}}, response_model=EventPage)
+async def list_all_events(
+    request: Request,
+    service: TheService,
+    after: Annotated[
+        str | None,
+        Query(
+            max_length=20,
+            description="`cursor` of the page before, or an event's id; left out: from the first that is kept",
+            json_schema_extra={"pattern": FEED_CURSOR},
+        ),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=ROWS, description="rows in a page")] = ROWS,
+    last_event_id: Annotated[str | None, Header(max_length=20, json_schema_extra={"pattern": FEED_CURSOR})] = None,
+) -> Response | EventPage:
+    """What has happened to all accounts, in one order: what is booked, and calls that were not forwarded, notices and
+    changed settings. Pages, streams and 410 as of one account's events."""
+    place = _feed_place(after, last_event_id or None)
+    asked = partial(service.events.of_all, limit=ROWS)
+    return await _answer(request, service, await service.events.of_all(place, limit), asked)
+
+
+async def _answer(
+    request: Request, service: Service, answer: tuple[list[Event], P] | Refused, asked: Asked[P]
+) -> Response | EventPage:
+    found, place = granted(answer)
     if SSE not in request.headers.get("accept", ""):
         return EventPage(items=[EventOut.of(one) for one in found], cursor=str(place))
-    return _Stream(service, account, found, place)
+    return _Stream(service, asked, found, place)
 
 
-def _place(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not matches(EVENT_CURSOR, cursor):
-        raise bad_cursor(cursor)
-    return int(cursor)
+def _place(after: str | None, last_event_id: str | None) -> int:
+    return int(_cursor(EVENT_CURSOR, after, last_event_id))
+
+
+def _feed_place(after: str | None, last_event_id: str | None) -> Place:
+    place, _, part = _cursor(FEED_CURSOR, after, last_event_id).partition(".")
+    return Place(int(place), int(part or 0))
+
+
+def _cursor(form: str, *given: str | None) -> str:
+    """The last that is given: a browser that connects again sends ``Last-Event-ID`` beside the first address."""
+    found = "0"
+    for one in given:
+        if one is not None and not matches(form, one):
+            raise bad_cursor(one)
+        found = one or found
+    return found
 
 
 class _Stream(StreamingResponse):
     """Events as they come. It counts from before its first byte until its end, however that comes about."""
 
-    def __init__(self, service: Service, account: str, found: list[Event], place: int) -> None:
-        told = _told(service, service.clock, account, found, place)
+    def __init__(self, service: Service, asked: Asked[P], found: list[Event], place: P) -> None:
+        told = _told(service.clock, asked, found, place)
         super().__init__(told, media_type=SSE, headers={"Cache-Control": "no-store"})
         self._open = service.events.streams
 
@@ -132,7 +181,7 @@ class _Stream(StreamingResponse):
             self._open -= Counter((who,))
 
 
-async def _told(service: Service, clock: Clock, account: str, found: list[Event], place: int) -> AsyncIterator[str]:
+async def _told(clock: Clock, asked: Asked[P], found: list[Event], place: P) -> AsyncIterator[str]:
     """Events as they come, and between them a comment, which keeps the connection alive."""
     end_us = clock.now().plus(STREAM_S).mono_us
     with contextlib.suppress(LedgerError):  # the client connects again, and is told then
@@ -142,7 +191,7 @@ async def _told(service: Service, clock: Clock, account: str, found: list[Event]
                 out = EventOut.of(event)
                 yield f"id: {out.id}\nevent: {out.type}\ndata: {out.model_dump_json()}\n\n"
             before = place
-            answer = await service.events.page(account, place, ROWS)
+            answer = await asked(place)
             if isinstance(answer, Refused):
                 return
             found, place = answer

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from charging.call.decided import Decided, Turn
 from charging.ledger.model import (
     CREDIT,
     Closed,
@@ -23,7 +24,8 @@ from charging.ledger.model import (
 )
 from charging.ledger.port import Store
 from charging.service import events as service_events
-from charging.service.events import AccountEvents, Event
+from charging.service.decisions import DecisionKeeper
+from charging.service.events import Event, Events, Place
 from charging.service.refusal import Code
 from charging.web.public import REQUEST_ID
 from charging.web.routes import events as routes
@@ -53,7 +55,7 @@ async def call(store: Store, session: str, service: str = "call", cdr: str = '{"
 
 
 async def events(shop: Shop, after: int = 0, limit: int = 100) -> tuple[list[Event], int]:
-    answer = await AccountEvents(shop.store).page("anna", after, limit)
+    answer = await Events(shop.store).page("anna", after, limit)
     assert isinstance(answer, tuple)
     return answer
 
@@ -159,10 +161,11 @@ async def test_over_http_with_a_cursor_for_the_next_time(door: Door, shop: Shop)
 class Stream:
     """An open stream of events, and what has come of it."""
 
-    def __init__(self, door: Door, headers: dict[str, str], method: str = "GET") -> None:
+    def __init__(
+        self, door: Door, headers: dict[str, str], method: str = "GET", path: str = "/v1/accounts/anna/events"
+    ) -> None:
         asked = {"authorization": f"Bearer {door.secrets['read']}", "accept": routes.SSE, **headers}
         raw = [(name.encode(), value.encode()) for name, value in asked.items()]
-        path = "/v1/accounts/anna/events"
         self.scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "raw_path": path.encode()}
         self.scope["query_string"] = b""
         self.scope |= {"headers": raw, "client": ("192.0.2.1", 1), "server": ("test", 80), "scheme": "http"}
@@ -278,3 +281,114 @@ async def test_a_cdr_is_shown_by_its_session_to_whom_it_belongs(door: Door, shop
     await door("read", "GET", "/v1/cdrs/s-1", 422)
     await shop.service.accounts.add("bert", "light")
     await door("read", "GET", "/v1/cdrs/s-1?account=bert", 404)
+
+
+# --- of all accounts
+
+
+async def of_all(shop: Shop, limit: int = 100) -> list[Event]:
+    """All that is told, page by page."""
+    found: list[Event] = []
+    place, before = Place(), Place(-1)
+    while place != before:
+        before = place
+        answer = await shop.service.events.of_all(place, limit)
+        assert isinstance(answer, tuple)
+        page, place = answer
+        assert len(page) <= limit
+        found += page
+    return found
+
+
+async def a_day(shop: Shop) -> None:
+    """Bookings of two accounts; calls that were not forwarded; a notice; an edit."""
+    await shop.anna()
+    await shop.service.accounts.add("bert", "light")
+    for account in ("anna", "bert"):
+        await shop.service.money.top_up(account, 10 * EURO, f"order-{account}")
+    await call(shop.store, "s-1")
+    keeper = DecisionKeeper(shop.store, shop.clock)
+    for account, outcome in (("anna", "reject"), ("bert", "voicemail"), ("anna", "forward"), ("", "reject")):
+        at_us = shop.clock.now().wall_us
+        keeper.keep(Decided(at_us, Turn.INCOMING, outcome, "no_credit", "main", 3, account=account, number="+31201"))
+    await keeper.write()
+    notice = {"id": "low-credit/1", "kind": "low-credit", "account": "bert", "at_us": 7}
+    await shop.store.put_document("notices", "bert/low-credit/1", json.dumps({"notice": json.dumps(notice)}), 7)
+    await shop.service.accounts.suspend("anna", "asked")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+async def test_all_accounts_are_told_in_one_order_with_what_is_no_booking(shop: Shop, limit: int) -> None:
+    await a_day(shop)
+    found = await of_all(shop, limit)
+    told = [(one.account, one.what.value) for one in found]
+    assert told == [
+        ("anna", "setting.changed"),
+        *([("anna", "setting.changed")] if told[1] == ("anna", "setting.changed") else []),
+        ("bert", "setting.changed"),
+        ("anna", "credit.topped_up"),
+        ("bert", "credit.topped_up"),
+        ("anna", "call.begun"),
+        ("anna", "call.ended"),
+        ("anna", "call.refused"),
+        ("bert", "call.refused"),
+        ("bert", "credit.low"),
+        ("anna", "setting.changed"),
+    ]
+    ids = [one.id for one in found]
+    assert len(ids) == len(set(ids))
+    refused_call, low, edit = found[-4], found[-2], found[-1]
+    assert {**refused_call.data, "decision": ""} == {
+        **{"reason": "no_credit", "outcome": "reject"},
+        **{"number": "+31201", "decision": ""},
+    }
+    assert low.data == {"notice": "low-credit/1", "kind": "low-credit"}
+    assert (edit.data["act"], edit.data["fields"]) == ("account.edited", ["status", "status_reason"])
+
+
+async def test_all_events_over_http_go_on_behind_any_event(door: Door, shop: Shop) -> None:
+    await a_day(shop)
+    whole = (await door("read", "GET", "/v1/events")).json()
+    ids = [one["id"] for one in whole["items"]]
+    for number, id in enumerate(ids):
+        rest = (await door("read", "GET", f"/v1/events?after={id}")).json()
+        assert [one["id"] for one in rest["items"]] == ids[number + 1 :]
+    assert "actor" not in whole["items"][0]["data"]
+    for wrong in ("x", "-1", "01", "1.0", "1.", "9" * 18):
+        await door("read", "GET", f"/v1/events?after={wrong}", 422)
+    await door("credit", "GET", "/v1/events", 403)
+    stream = Stream(door, {"last-event-id": ids[2]}, path="/v1/events")
+    await stream.begun()
+    assert [id for id, _, _ in stream.events] == ids[3:]
+    await shop.service.money.top_up("bert", 10 * EURO, "order-2")
+    await shop.clock.advance(routes.LOOK_S)
+    await eventually(lambda: stream.events[-1][1] == "credit.topped_up", "it is told")
+    await stream.leave()
+
+
+async def test_a_place_behind_which_lines_were_archived_is_refused_and_forgotten_documents_are_not(shop: Shop) -> None:
+    await a_day(shop)
+    found = await of_all(shop)
+    lines = [line async for line in shop.store.journal("anna")]
+    opening = JournalLine(lines[0].number, "opening/1", "anna", Kind.OPENING, 1, lines[0].legs, None, "", "d")
+    assert await shop.store.replace_head(opening, lines[:1])
+    gone = next(one for one in found if one.what.value == "credit.topped_up" and one.account == "anna")
+    before = next(one for one in reversed(found) if one.number < gone.number)
+    answer = refused(await shop.service.events.of_all(Place(before.number), 10), Code.ARCHIVED)
+    assert answer.advice.startswith(f"go on with after={gone.number};")
+    on = await shop.service.events.of_all(Place(gone.number), 100)
+    assert isinstance(on, tuple)
+    assert on[0] == found[found.index(gone) + 1 :]
+    for document in await shop.store.list_documents("decisions"):
+        assert await shop.store.delete_document(document)
+    rest = await shop.service.events.of_all(Place(gone.number), 100)
+    assert isinstance(rest, tuple)
+    assert "call.refused" not in [one.what.value for one in rest[0]]
+    assert rest[0][-1] == found[-1]
+
+
+async def test_what_cannot_be_read_is_passed_over(shop: Shop) -> None:
+    for collection in ("decisions", "notices", "changes"):
+        for number, body in enumerate(("", "[", "[]", "{}", "[7]", '{"notice":"{}"}')):
+            await shop.store.put_document(collection, str(number), body)
+    assert await of_all(shop) == []

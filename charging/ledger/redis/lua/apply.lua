@@ -14,7 +14,8 @@
 --         other slots, out of a script's reach)
 --       9 follows: the number of the session's last transfer, by the caller's books
 --       10 who has the transfer done, or ""
---       11… the lines, the transfer last; of each: id, digest, its JSON for the journal, number of legs, and of each leg:
+--       11 "1": mark the account for the feed (tell.lua), if this script keeps the indexes
+--       12… the lines, the transfer last; of each: id, digest, its JSON for the journal, number of legs, and of each leg:
 --         balance, posted, reserved, floor
 -- Answer: outcome, detail (out_of_sequence: the session's record), the switch of the session, then posted and reserved of each of the transfer's legs.
 --
@@ -25,12 +26,12 @@
 
 local AMOUNT_MAX = 9007199254740991
 local books, ids, journal, sessions, cdrs, cdr, actors = unpack(KEYS)
-local change, session, epoch, switch, at_us, state, touch, indexes, follows, actor = unpack(ARGV, 1, 10)
+local change, session, epoch, switch, at_us, state, touch, indexes, follows, actor, news = unpack(ARGV, 1, 11)
 local account = books:match("{(.*)}:books$")
 
 -- Where each line begins in ARGV; the fields of books to be read, and where among them the two of a balance are.
 local first_of, asked, fields, field_of = {}, {}, {"#lines"}, {}
-local next_arg, lines, last_field = 11, 0, 1
+local next_arg, lines, last_field = 12, 0, 1
 while next_arg <= #ARGV do
     lines = lines + 1
     first_of[lines], asked[lines] = next_arg, ARGV[next_arg]
@@ -157,6 +158,11 @@ end
 redis.call("HSET", books, "#lines", number, unpack(changed))
 if actor ~= "" then
     redis.call("HSET", actors, string.format("%.0f", number), actor)
+end
+if news == "1" and indexes ~= "" then
+    local time = redis.call("TIME")
+    local now_us = string.format("%.0f", time[1] * 1000000 + time[2])
+    redis.call("ZADD", indexes .. ":{#feed}:news", now_us, account)
 end
 if closes then
     redis.call("HDEL", sessions, session)

@@ -22,6 +22,36 @@ SELECT name, posted, reserved FROM balances WHERE account = ? AND name IN (?, ?,
 INSERT INTO journal (account, number, id, kind, at_us, legs, session, reason, digest)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
+-- name: place_line
+INSERT INTO feed (place, account, number)
+VALUES (max((SELECT coalesce(max(place), 0) + 1 FROM feed), :at), :account, :number);
+
+-- name: place_document
+INSERT INTO feed (place, document)
+VALUES (max((SELECT coalesce(max(place), 0) + 1 FROM feed), :at), :collection || '/' || :id)
+ON CONFLICT (document) WHERE document IS NOT NULL DO NOTHING;
+
+-- name: feed_after
+-- What was archived or forgotten has no line and no document.
+SELECT f.place, coalesce(f.account, ''), coalesce(f.number, 0), coalesce(f.document, ''),
+    j.account, j.number, j.id, j.kind, j.at_us, j.legs, j.session, j.reason, j.digest, coalesce(a.body, ''),
+    d.collection, d.id, d.body, d.due_us, d.version
+FROM feed AS f
+LEFT JOIN journal AS j ON j.account = f.account AND j.number = f.number AND j.kind <> 'opening'
+LEFT JOIN documents AS a ON a.collection = 'actors' AND a.id = j.account || '/' || printf('%016d', j.number)
+LEFT JOIN documents AS d ON d.collection = substr(f.document, 1, instr(f.document, '/') - 1)
+    AND d.id = substr(f.document, instr(f.document, '/') + 1)
+WHERE f.place > ? ORDER BY f.place LIMIT ?;
+
+-- name: last_place
+SELECT coalesce(max(place), 0) FROM feed;
+
+-- name: restore_place
+INSERT INTO feed (place, account, number, document) VALUES (?, ?, ?, ?);
+
+-- name: forget_places
+DELETE FROM feed WHERE place < ?;
+
 -- name: delete_journal_head
 DELETE FROM journal WHERE account = ? AND number <= ?;
 
