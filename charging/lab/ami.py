@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from charging.lab.errors import LabError
 
-REPLY_TIMEOUT_S = 5.0
+REPLY_TIMEOUT_S = 20.0
 LINE_LIMIT_BYTES = 1 << 20
 
 Message = dict[str, str]
@@ -68,7 +68,7 @@ class LabAmi:
         """Send an action and wait for its reply.
 
         Raises:
-            LabError: the reply is an error, or there is none within 5 s.
+            LabError: the reply is an error, or there is none in time.
         """
         return await self._send(name, fields or {}, str(next(self._numbers)))
 
@@ -76,7 +76,7 @@ class LabAmi:
         """Send an action whose reply is a list of events; return them, without the one that closes the list.
 
         Raises:
-            LabError: the reply is an error (an empty AstDB family is one), or the list does not end within 5 s.
+            LabError: the reply is an error (an empty AstDB family is one), or the list does not end in time.
         """
         action_id = str(next(self._numbers))
         self._lists[action_id] = gathered = _List([], asyncio.get_running_loop().create_future())

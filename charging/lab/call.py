@@ -11,7 +11,7 @@ from pathlib import Path
 from charging.lab.ami import Message
 from charging.lab.errors import LabError
 
-RECORDING_TIMEOUT_S = 5.0
+RECORDING_TIMEOUT_S = 20.0
 POLL_S = 0.02
 
 
@@ -118,7 +118,7 @@ class Call:
             raise LabError(f"was not answered or has not ended: {self}")
         return (self.outside.ended_us - self.outside.answered_us) / 1e6
 
-    async def wait_state(self, state: CallState, deadline_s: float = 10.0) -> None:
+    async def wait_state(self, state: CallState, deadline_s: float = 30.0) -> None:
         """Wait until the call has come at least as far as ``state``.
 
         Raises:
@@ -128,7 +128,7 @@ class Call:
         if state is CallState.ANSWERED and not self.was_answered:
             raise LabError(f"ended without an answer: {self}")
 
-    async def wait_end(self, deadline_s: float = 10.0) -> None:
+    async def wait_end(self, deadline_s: float = 30.0) -> None:
         """Wait until every party is gone and the recordings are whole."""
         await self.wait_state(CallState.ENDED, deadline_s)
         await self.wait_for(
@@ -136,7 +136,7 @@ class Call:
         )
         await self.recorded()
 
-    async def wait_for(self, condition: Callable[[], bool], what: str, deadline_s: float = 10.0) -> None:
+    async def wait_for(self, condition: Callable[[], bool], what: str, deadline_s: float = 30.0) -> None:
         """Wait for something about this call.
 
         Raises:

@@ -23,7 +23,7 @@ from charging.lab.ports import free_port
 from charging.lab.process import DIE_WITH_OWNER, POLL_S
 
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 30.0
 
 SETTINGS = """\
 switch:
@@ -125,7 +125,7 @@ class DaemonProcess:
         self.program: tuple[str, ...] = (sys.executable, "-m", "charging", "--config", str(self.settings), "run")
         """What is started."""
         transport = httpx.AsyncHTTPTransport(uds=str(folder / "control.sock"))
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://daemon", timeout=10)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://daemon", timeout=30)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -154,7 +154,7 @@ class Lab:
         voice = "mute" if not talks else "pausing" if pausing else "caller"
         return await self.world.place_call(number, caller, hang_up_after_s, voice=voice)
 
-    async def reset(self, deadline_s: float = 10.0) -> None:
+    async def reset(self, deadline_s: float = 30.0) -> None:
         """End every call and forget every black-box record, for the next test.
 
         Raises:

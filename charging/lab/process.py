@@ -17,10 +17,10 @@ from charging.lab.ami import AmiAccess, LabAmi
 from charging.lab.errors import LabError
 from charging.lab.install import AsteriskProgram
 
-START_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 20.0
 POLL_S = 0.02
-CLI_TIMEOUT_S = 5.0
+CLI_TIMEOUT_S = 20.0
 REALTIME_PRIORITY = 10
 """What Asterisk's own option for it uses."""
 

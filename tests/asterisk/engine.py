@@ -120,10 +120,10 @@ class Engine:
             found[:] = await every_page(self.daemon, "/cdrs")
             return len(found) >= calls
 
-        await self.until(booked, f"{calls} CDRs", 20)
+        await self.until(booked, f"{calls} CDRs", 30)
         return found
 
-    async def nothing_reserved(self, deadline_s: float = 15) -> None:
+    async def nothing_reserved(self, deadline_s: float = 30) -> None:
         """Wait until no session is open and nothing is set aside."""
 
         async def idle() -> bool:
@@ -133,7 +133,7 @@ class Engine:
 
         await self.until(idle, "nothing to be reserved", deadline_s)
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], what: str, deadline_s: float = 10) -> None:
+    async def until(self, condition: Callable[[], Awaitable[bool]], what: str, deadline_s: float = 30) -> None:
         """Wait for something. Raises AssertionError with the end of the daemon's log."""
         try:
             async with asyncio.timeout(deadline_s):
@@ -142,7 +142,7 @@ class Engine:
         except TimeoutError:
             raise AssertionError(f"waited {deadline_s} s for {what}: {self.daemon.last_words()}") from None
 
-    async def heard(self, event: str, deadline_s: float = 10, times: int = 1) -> dict[str, Any]:
+    async def heard(self, event: str, deadline_s: float = 30, times: int = 1) -> dict[str, Any]:
         """Wait until the daemon has logged an event so often; its last line."""
 
         async def told() -> bool:

@@ -5,10 +5,12 @@ Each way in is a number on the trunk. None of it is ours, and all of it must be 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from charging.lab import Lab
+from charging.lab import Call, Lab
+from charging.lab.ami import LabAmi, Message
 from tests.asterisk.engine import NUMBER
 
 WELCOME_S = 2
@@ -156,6 +158,9 @@ type = user
 quiet = yes
 """
 FEATURE_CODES = """
+[general](+)
+featuredigittimeout = 5000
+transferdigittimeout = 15
 [featuremap]
 blindxfer = #1
 atxfer = *2
@@ -163,6 +168,7 @@ disconnect = *0
 automixmon = *3
 parkcall = #7
 """
+"""Patient: on a busy machine a second passes between two digits."""
 
 PARKING = """
 [general]
@@ -205,6 +211,27 @@ async def feature_codes(lab: Lab) -> AsyncIterator[None]:
     finally:
         features.write_text(before)
         await lab.switch.cli("module reload features")
+
+
+async def press_and_say(lab: Lab, call: Call, code: str, number: str, *, on_mobile: bool = False) -> None:
+    """A transfer: the code, and where to as soon as Asterisk reads digits; it puts the other one on hold then.
+
+    ``number`` ends with ``#`` if the context has longer ones that begin like it.
+    """
+    reads = asyncio.Event()
+
+    def is_told(event: Message) -> None:
+        if event["Event"] == "Hold":
+            reads.set()
+
+    ami = LabAmi(lab.switch.ami, is_told)
+    await ami.connect()
+    try:
+        await call.press(code, on_mobile=on_mobile)
+        await asyncio.wait_for(reads.wait(), 30)
+    finally:
+        await ami.close()
+    await call.press(number, on_mobile=on_mobile)
 
 
 @contextlib.asynccontextmanager

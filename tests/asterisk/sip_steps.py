@@ -151,7 +151,7 @@ class Party:
             for day, time, way, line in re.findall(stamped, said, re.MULTILINE)
         ]
 
-    async def heard(self, begins: str, times: int = 1, deadline_s: float = 10) -> Told:
+    async def heard(self, begins: str, times: int = 1, deadline_s: float = 30) -> Told:
         """Wait until the switch has said something that begins so."""
 
         async def there() -> list[Told]:
@@ -160,7 +160,7 @@ class Party:
 
         return (await eventually(there, f"the switch to say {begins}", deadline_s))[-1]
 
-    async def said(self, begins: str, deadline_s: float = 10) -> Told:
+    async def said(self, begins: str, deadline_s: float = 30) -> Told:
         """Wait until SIPp has said something that begins so."""
 
         async def there() -> Told | None:

@@ -19,10 +19,10 @@ from tests.asterisk.engine import Engine, engine
 from tests.asterisk.test_api_calls import command
 from tests.integration.command import REPOSITORY
 
-pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(600)]
 
-BUDGET_S = 35
-"""Of asking; starting the programs comes on top."""
+EXAMPLES = 15
+"""Of each operation, beside those that the document's own forms bring. Not a time: a busy machine asks as much."""
 
 SEED = 20261121
 ENDED_CALLS = 3
@@ -38,7 +38,7 @@ async def run_schemathesis(live: Engine, token: str, folder: Path) -> tuple[int,
         # In place of the first check that is excluded: tests.asterisk.api_hooks. The other takes it for a fault that a
         # new account has no fax address of its own (404).
         *("--checks", "all", "--exclude-checks", "positive_data_acceptance,ensure_resource_availability"),
-        *("--max-time", str(BUDGET_S), "--seed", str(SEED), "--generation-database", "none"),
+        *("--max-examples", str(EXAMPLES), "--seed", str(SEED), "--generation-database", "none"),
         *("--suppress-health-check", "all", "--no-color"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -51,7 +51,7 @@ async def run_schemathesis(live: Engine, token: str, folder: Path) -> tuple[int,
             "COLUMNS": "200",
         },
     )
-    async with asyncio.timeout(150):
+    async with asyncio.timeout(500):
         out, _ = await process.communicate()
     return process.returncode or 0, out.decode()
 

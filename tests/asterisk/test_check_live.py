@@ -124,7 +124,7 @@ async def test_the_look_leaves_nothing_behind(lab: Lab, daemon: DaemonProcess) -
     before = list(lab.world.calls), list(lab.world.stray_mobiles)
     await check(daemon)
     assert await lab.switch.black_box() == {}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await lab.switch.channels():  # noqa: ASYNC110  another process has no event for us
             await asyncio.sleep(0.05)
     assert (lab.world.calls, lab.world.stray_mobiles) == before

@@ -178,7 +178,7 @@ async def test_voicemail_for_a_number_without_mailbox_is_never_answered(lab: Lab
 async def test_an_unknown_number_is_refused_at_once_with_its_own_cause(lab: Lab) -> None:
     async with serving(StubAgi({"incoming": decide("reject", "unknown_number")}), lab.agi_port):
         call = await lab.place_call(NUMBER_WITHOUT_MAILBOX)
-        await call.wait_end(deadline_s=2)
+        await call.wait_end(deadline_s=15)
     assert (call.was_answered, call.cause) == (False, 1)
 
 

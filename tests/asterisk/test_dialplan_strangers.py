@@ -253,7 +253,7 @@ async def test_a_stranger_who_sends_no_fax_is_hung_up(lab: Lab) -> None:
         async def is_over() -> bool:
             return "BYE" in call.asked
 
-        await eventually(is_over, "the call to be ended", 5)
+        await eventually(is_over, "the call to be ended", 30)
 
 
 IDENTITIES: dict[str, Callable[[str], Asked]] = {

@@ -161,7 +161,7 @@ async def test_daemon_killed_between_its_reservation_and_the_dialling_leaves_not
 
         agi.on_answer = stop
         call = await live.call(hang_up_after_s=1)
-        await asyncio.wait_for(decided.wait(), 10)
+        await asyncio.wait_for(decided.wait(), 30)
         await live.daemon.kill()
         await call.wait_end(20)
         assert call.was_answered, "by the fallback's voicemail"

@@ -53,7 +53,7 @@ async def transmitting(lab: Lab) -> None:
     async def is_sent() -> bool:
         return any(channel["Application"] == "SendFAX" for channel in await lab.switch.channels())
 
-    await eventually(is_sent, "the fax to be sent", 15)
+    await eventually(is_sent, "the fax to be sent", 30)
 
 
 async def test_r3_r9_fax_is_reserved_before_and_charged_per_page_never_from_free_minutes(

@@ -8,7 +8,6 @@ digits alone: both take a + off.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
@@ -19,7 +18,7 @@ import pytest
 from charging.lab import CallState, Lab, mobile
 from charging.lab.ports import free_port
 from tests.asterisk.engine import NUMBER, engine
-from tests.asterisk.operator_setup import DIALPLAN, feature_codes, operator_setup
+from tests.asterisk.operator_setup import DIALPLAN, feature_codes, operator_setup, press_and_say
 from tests.asterisk.parties import forward, operator_sets
 from tests.asterisk.raw_sip import stranger
 from tests.asterisk.sip_steps import answers, calls, plays
@@ -202,8 +201,6 @@ async def test_a_dial_that_allows_transfers_leads_nowhere_from_a_forward(lab: La
         call = await lab.place_call(NUMBER)
         await live.heard("tick_posted", deadline_s=30)
         await call.wait_state(CallState.ANSWERED)
-        await call.press("#1", on_mobile=False)
-        await asyncio.sleep(1)  # the feature waits three seconds for digits, and tells nobody so
-        await call.press("55", on_mobile=False)
-        await call.wait_for(lambda: call.mobile.ended_us is not None, "the mobile's end", 20)
+        await press_and_say(lab, call, "#1", "55")
+        await call.wait_for(lambda: call.mobile.ended_us is not None, "the mobile's end")
         await charged_exactly(live, call)

@@ -74,7 +74,7 @@ async def test_graceful_restart_cuts_at_the_horizon_and_charges_exactly(lab: Lab
             shutting = await live.heard("ami_link_changed", times=4)
             assert shutting["state"] == "shutting_down"
             assert "core abort shutdown" in shutting["advice"]
-            await call.wait_end(HORIZON_S + 5)
+            await call.wait_end(HORIZON_S + 30)
         cdr = await live.cdr()
         await live.nothing_reserved()
         assert abs(cdr["used_ms"] - call.duration_s * 1000) < 300
@@ -96,14 +96,14 @@ async def test_after_a_drain_a_graceful_restart_cuts_no_call_that_can_pay(lab: L
         assert sorted(drained["paid"]) == sorted(sessions)
         assert (drained["short_of_money"], drained["ringing"], drained["behind"]) == (sessions[1:], [], [])
         elsewhere = await lab.place_call(number_of(1))
-        await elsewhere.wait_end(5)
+        await elsewhere.wait_end()
         assert elsewhere.cause in (34, 42), "the carrier is told to try another way"
         async with restarting(lab, "core restart gracefully"):
             await live.heard("ami_link_changed", times=4)
             assert live.daemon.events("ami_link_changed")[-1]["state"] == "shutting_down"
-            await poor.wait_end(paid_s + 5)
+            await poor.wait_end(paid_s + 30)
             assert abs(poor.duration_s - paid_s) < 0.3
-            await rich.wait_end(3 * HORIZON_S + 12)
+            await rich.wait_end(3 * HORIZON_S + 30)
         assert rich.duration_s > 3 * HORIZON_S + 5.5, "it outlived its horizon by far"
         await live.nothing_reserved()
         billed = {cdr["account"]: cdr for cdr in await live.cdrs(2)}
@@ -117,7 +117,7 @@ async def test_restart_when_convenient_lets_calls_live_as_long_as_their_money(la
     async with engine(lab, tmp_path, policy=POLICY) as live:
         call = await _talking(live, hang_up_after_s=HORIZON_S + 6)
         async with restarting(lab, "core restart when convenient"):
-            await call.wait_end(HORIZON_S + 12)
+            await call.wait_end(HORIZON_S + 30)
         assert call.duration_s > HORIZON_S + 5.5
         cdr = await live.cdr()
         assert abs(cdr["used_ms"] - call.duration_s * 1000) < 300

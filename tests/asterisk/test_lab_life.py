@@ -79,7 +79,7 @@ async def test_nothing_runs_on_after_its_owner(how: signal.Signals) -> None:
         assert len(runs_in(folder)) == 2
         process.send_signal(how)
         await process.wait()
-        await eventually(lambda: all_gone(pids), f"the lab to end after {how.name}", 5)
+        await eventually(lambda: all_gone(pids), f"the lab to end after {how.name}", 30)
         assert runs_in(folder) == []
 
 
@@ -96,7 +96,7 @@ async def test_the_files_of_a_killed_owner_are_taken_away_by_the_next_lab() -> N
     async with owner_in_another_process() as (process, pids, folder):
         process.kill()
         await process.wait()
-        await eventually(lambda: all_gone(pids), "the lab to end", 5)
+        await eventually(lambda: all_gone(pids), "the lab to end", 30)
     assert folder.exists()
     async with Lab() as other:
         assert not folder.exists()
@@ -147,7 +147,7 @@ async def test_a_killed_switch_comes_back_with_its_black_box(lab: Lab) -> None:
         running = await lab.place_call(NUMBER)
         await running.wait_state(CallState.ANSWERED)
     database = lab.switch.folder / "db" / "astdb.sqlite3"
-    await eventually(lambda: _is_on_disk(database, b"s-1"), "AstDB to be written", 5)
+    await eventually(lambda: _is_on_disk(database, b"s-1"), "AstDB to be written", 30)
     await lab.switch.kill()
     await lab.switch.start()
     assert "s-1" in await lab.switch.black_box()

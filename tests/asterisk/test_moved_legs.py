@@ -29,7 +29,7 @@ from tests.asterisk.waiting import eventually
 
 pytestmark = pytest.mark.asterisk
 
-AT_ONCE_S = 5
+AT_ONCE_S = 20
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -41,7 +41,7 @@ async def set_up(lab: Lab) -> AsyncIterator[Lab]:
 
 async def _talking(live: Engine, way_in: str = STRAIGHT) -> Call:
     call = await live.lab.place_call(way_in)
-    await live.heard("bridge_joined", deadline_s=15)
+    await live.heard("bridge_joined", deadline_s=30)
     await call.wait_state(CallState.ANSWERED)
     return call
 
@@ -115,7 +115,7 @@ async def test_redirected_forward_is_ended_with_a_reason(set_up: Lab, tmp_path: 
         _, leg = await _channels(set_up)
         where = {"Context": "operator", "Exten": "elsewhere", "Priority": "1"}
         await set_up.switch.action("Redirect", {"Channel": leg["Channel"], **where})
-        await call.wait_end(AT_ONCE_S + 5)
+        await call.wait_end(AT_ONCE_S + 20)
         await _ended_at_once(live, call, "moved")
         assert live.daemon.events("moved_call_cut")
 
@@ -138,7 +138,7 @@ async def test_caller_who_blind_transfers_the_forward_ends_the_call(set_up: Lab,
         caller, _ = await _channels(set_up)
         where = {"Context": "operator", "Exten": "elsewhere"}
         await set_up.switch.action("BlindTransfer", {"Channel": caller["Channel"], **where})
-        await call.wait_for(lambda: call.mobile.ended_us is not None, "the mobile's end", AT_ONCE_S + 5)
+        await call.wait_for(lambda: call.mobile.ended_us is not None, "the mobile's end", AT_ONCE_S + 20)
         await _ended_at_once(live, call, "transferred")
 
 
@@ -158,7 +158,7 @@ async def test_forward_that_is_picked_up_while_it_rings_is_ended_and_costs_nothi
                 "Async": "true",
             },
         )
-        await call.wait_end(AT_ONCE_S + 5)
+        await call.wait_end(AT_ONCE_S + 20)
         cdr = await live.cdr()
         assert cdr["hangup_reason"] == "picked_up"
         assert (cdr["billed_s"], cdr["cost"]) == (0, "0.00")
@@ -249,7 +249,7 @@ async def test_subscriber_who_may_not_transfer_is_refused_and_the_call_goes_on(s
     steps = (pauses(1), refers, is_told(603), pauses(5.3), requests("BYE", cseq=3), is_told(200))
     async with engine(set_up, tmp_path) as live, subscriber(set_up, tmp_path / "phone", *steps) as phone:
         call = await _talking(live)
-        await phone.said("BYE", 15)
+        await phone.said("BYE", 30)
         await call.wait_state(CallState.ENDED)
         await _charged_by_the_phone(live, phone)
         assert len(live.daemon.events("tick_posted")) >= 3
@@ -264,7 +264,7 @@ async def test_subscriber_who_transfers_blindly_ends_the_call(set_up: Lab, tmp_p
         subscriber(set_up, tmp_path / "phone", *steps) as phone,
     ):
         call = await _talking(live)
-        await call.wait_state(CallState.ENDED, AT_ONCE_S + 5)
+        await call.wait_state(CallState.ENDED, AT_ONCE_S + 20)
         assert (await _charged_by_the_phone(live, phone))["hangup_reason"] == "transferred"
 
 
@@ -283,7 +283,7 @@ async def test_caller_who_transfers_the_forward_to_a_colleague_goes_on_being_cha
     ):
         await caller.said("BYE")
         await other.wait_state(CallState.ENDED)
-        await phone.said("BYE", 15)
+        await phone.said("BYE", 30)
         await _charged_by_the_phone(live, phone)
         assert len(live.daemon.events("tick_posted")) >= 4
 

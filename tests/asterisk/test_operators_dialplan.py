@@ -89,14 +89,14 @@ async def charged_exactly(live: Engine, call: Call, credit: int = CREDIT) -> Non
 
 async def _talk(live: Engine, call: Call, seconds: float) -> None:
     """Until the mobile has been connected that long; then the subscriber hangs up."""
-    await call.wait_for(lambda: bool(call.mobiles) and call.mobile.was_answered, "the mobile's answer", 15)
+    await call.wait_for(lambda: bool(call.mobiles) and call.mobile.was_answered, "the mobile's answer", 30)
     answered_us = call.mobile.answered_us
     assert answered_us is not None
 
     async def long_enough() -> bool:
         return time.time_ns() // 1000 - answered_us >= seconds * 1e6
 
-    await live.until(long_enough, "the conversation to last", seconds + 5)
+    await live.until(long_enough, "the conversation to last", seconds + 30)
     await call.mobile_hangs_up()
 
 
@@ -128,7 +128,7 @@ async def test_forward_is_charged_exactly_by_a_daemon_that_was_dead_at_its_end(
 ) -> None:
     async with engine(set_up, tmp_path, policy={"horizon_s": 45, "warn_before_s": 5}) as live:
         call = await set_up.place_call(way_in)
-        await live.heard("bridge_joined", deadline_s=15)
+        await live.heard("bridge_joined", deadline_s=30)
         await live.daemon.kill()
         await _talk(live, call, 3.4)
         await call.wait_end(15)

@@ -54,7 +54,7 @@ async def looked_again(times: int) -> None:
     async def over() -> bool:
         return time.monotonic() > until
 
-    await eventually(over, "time to pass", times * HOUSEKEEPING_S + 5)
+    await eventually(over, "time to pass", times * HOUSEKEEPING_S + 30)
 
 
 async def talked(lab: Lab) -> None:

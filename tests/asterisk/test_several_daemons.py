@@ -202,6 +202,6 @@ async def test_redis_killed_and_restarted_in_a_call_that_lives_on_its_reservatio
         assert call.state is CallState.ANSWERED
         ticks = len(one.daemon.events("tick_posted"))
         redis.start()
-        await one.heard("tick_posted", 20, times=ticks + 3)
+        await one.heard("tick_posted", 40, times=ticks + 3)
         assert call.state is CallState.ANSWERED
         await charged_once(place, one, call)

@@ -6,7 +6,6 @@ ends with it, or it is ended at once with a reason. Never free, never silent. do
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +35,7 @@ from tests.asterisk.operator_setup import (
     WITH_OWN_SUBROUTINES,
     feature_codes,
     operator_setup,
+    press_and_say,
 )
 from tests.asterisk.test_operators_dialplan import FALSE_ALARMS
 from tests.asterisk.waiting import eventually
@@ -55,7 +55,7 @@ CALLER_LEFT_ALONE = "goes on, and its caller sits alone in the bridge until then
 MOVED, TRANSFERRED = "moved", "transferred"
 """Ended by us, with this reason."""
 
-ENDS_S = 20
+ENDS_S = 40
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -297,10 +297,10 @@ async def nothing(one: Swapped) -> None:
 def pressed(code: str, then: str = "", *, on_mobile: bool) -> Act:
     async def act(one: Swapped) -> None:
         await one.ticks()
-        await one.call.press(code, on_mobile=on_mobile)
         if then:
-            await asyncio.sleep(1)  # no event tells that the feature waits for digits; it waits three seconds
-            await one.call.press(then, on_mobile=on_mobile)
+            await press_and_say(one.lab, one.call, code, then, on_mobile=on_mobile)
+        else:
+            await one.call.press(code, on_mobile=on_mobile)
 
     return act
 
@@ -416,9 +416,7 @@ async def test_someone_who_is_transferred_to_a_subscribers_number_is_charged_lik
     ticks = len(shared.daemon.events("tick_posted"))
     call = await lab.place_call(COLLEAGUE_TRANSFERS)
     await call.wait_state(CallState.ANSWERED, ENDS_S)
-    await call.press("#1" if how == "blindly" else "*2", on_mobile=False)
-    await asyncio.sleep(1)  # no event tells that the feature waits for digits; it waits three seconds
-    await call.press("0850000001", on_mobile=False)
+    await press_and_say(lab, call, "#1" if how == "blindly" else "*2", "0850000001#")
     if how == "before it answers":
         await shared.until(lambda: _is_decided(shared, heard), "a decision", ENDS_S)
         await call.hang_up()

@@ -227,7 +227,7 @@ async def test_the_longest_order_to_delete_that_is_made_is_taken(lab: Lab, engin
 
 
 async def _until_deleted(lab: Lab) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await lab.switch.black_box():  # noqa: ASYNC110  another process has no event for us
             await asyncio.sleep(0.02)
     await _until_gone(lab)
@@ -292,7 +292,7 @@ async def test_a_caller_who_is_gone_before_the_answer_is_given_back(lab: Lab, en
 
     engine.incoming = decide  # type: ignore[method-assign]
     call = await lab.place_call(NUMBER)
-    await asyncio.wait_for(asked.wait(), 5)
+    await asyncio.wait_for(asked.wait(), 30)
     await call.hang_up()
     await call.wait_end()
     await _until_gone(lab)
@@ -301,7 +301,7 @@ async def test_a_caller_who_is_gone_before_the_answer_is_given_back(lab: Lab, en
 
 
 async def _until_gone(lab: Lab) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await lab.switch.channels():  # noqa: ASYNC110  another process has no event for us
             await asyncio.sleep(0.02)
 

@@ -18,7 +18,7 @@ async def _edited(live: Engine, text: str, event: str) -> None:
     draft = live.daemon.tariff.with_suffix(".new")
     draft.write_text(text)
     draft.rename(live.daemon.tariff)
-    await live.heard(event, times=before + 1, deadline_s=15)
+    await live.heard(event, times=before + 1, deadline_s=30)
 
 
 async def test_running_call_keeps_its_price_and_the_next_one_has_the_new(lab: Lab, tmp_path: Path) -> None:

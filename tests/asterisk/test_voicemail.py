@@ -18,7 +18,7 @@ CREDIT = 10_000_000
 
 
 async def _leaves_a_message(live: Engine, call: Call) -> None:
-    await call.wait_state(CallState.ANSWERED, 15)
+    await call.wait_state(CallState.ANSWERED, 30)
     await leave_message(live.lab, call, seconds=4)
     await call.wait_end(20)
 
@@ -26,7 +26,7 @@ async def _leaves_a_message(live: Engine, call: Call) -> None:
 async def test_r3_r6_forward_that_fails_becomes_a_voicemail_charged_per_piece(lab: Lab, tmp_path: Path) -> None:
     async with engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy()) as live:
         call = await live.call()
-        await live.heard("voicemail_reserved", deadline_s=15)
+        await live.heard("voicemail_reserved", deadline_s=30)
         await _leaves_a_message(live, call)
         cdr = await live.cdr()
         assert (cdr["service"], cdr["messages"], cdr["cost"], cdr["dial_status"]) == ("voicemail", 1, "0.15", "BUSY")
@@ -85,7 +85,7 @@ async def test_message_goes_into_the_numbers_own_mailbox(lab: Lab, tmp_path: Pat
     await lab.switch.add_mailbox(own, own.replace("-", ""))
     async with engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy(), mailbox=own) as live:
         call = await live.call()
-        await call.wait_state(CallState.ANSWERED, 15)
+        await call.wait_state(CallState.ANSWERED, 30)
         await leave_message(lab, call, seconds=4, mailbox=own)
         await call.wait_end(20)
         assert (await live.cdr())["messages"] == 1
@@ -109,8 +109,8 @@ async def test_message_taken_while_the_daemon_was_dead_is_charged_when_it_is_bac
 async def test_daemon_killed_while_the_message_is_left_charges_it_once(lab: Lab, tmp_path: Path) -> None:
     async with engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy()) as live:
         call = await live.call()
-        await live.heard("voicemail_reserved", deadline_s=15)
-        await call.wait_state(CallState.ANSWERED, 15)
+        await live.heard("voicemail_reserved", deadline_s=30)
+        await call.wait_state(CallState.ANSWERED, 30)
         await live.daemon.kill()
         await _leaves_a_message(live, call)
         await live.daemon.start()

@@ -50,7 +50,7 @@ async def test_holding_taking_back_and_update_are_charged_like_talk(lab: Lab, tm
         subscriber(lab, tmp_path / "phone", *steps) as phone,
         plays(lab, tmp_path / "caller", calls(STRAIGHT), hears("BYE")),
     ):
-        await phone.said("BYE", 15)
+        await phone.said("BYE", 30)
         await charged_exactly(live, phone)
         assert len(live.daemon.events("tick_posted")) >= 3
 
@@ -64,7 +64,7 @@ async def test_call_on_hold_is_cut_when_its_money_ends(lab: Lab, tmp_path: Path,
         subscriber(lab, tmp_path / "phone", *its) as phone,
         plays(lab, tmp_path / "caller", calls(STRAIGHT), *other) as caller,
     ):
-        await phone.heard("BYE", deadline_s=15)
+        await phone.heard("BYE", deadline_s=30)
         assert 5.0 <= phone.connected_s <= 5.2
         await caller.heard("BYE")
         await charged_exactly(live, phone, 5 * SECOND)
@@ -77,7 +77,7 @@ async def test_bye_that_crosses_the_cut_is_charged_once(lab: Lab, tmp_path: Path
         subscriber(lab, tmp_path / "phone", *crossing) as phone,
         plays(lab, tmp_path / "caller", calls(STRAIGHT), *crossing) as caller,
     ):
-        await phone.said("BYE", 15)
+        await phone.said("BYE", 30)
         await caller.said("BYE")
         assert 3.0 <= phone.connected_s <= 3.2
         await charged_exactly(live, phone, 3 * SECOND)

@@ -11,7 +11,7 @@ POLL_S = 0.02
 Value = TypeVar("Value")
 
 
-async def eventually(look: Callable[[], Awaitable[Value | None]], what: str, deadline_s: float = 10.0) -> Value:
+async def eventually(look: Callable[[], Awaitable[Value | None]], what: str, deadline_s: float = 30.0) -> Value:
     """Look again and again until there is something true to see, and give that."""
     deadline = time.monotonic() + deadline_s
     while not (value := await look()):
