@@ -201,6 +201,6 @@ async def test_a_dial_that_allows_transfers_leads_nowhere_from_a_forward(lab: La
         call = await lab.place_call(NUMBER)
         await live.heard("tick_posted", deadline_s=30)
         await call.wait_state(CallState.ANSWERED)
-        await press_and_say(lab, call, "#1", "55")
+        await press_and_say(lab, call, "#1", "55#")
         await call.wait_for(lambda: call.mobile.ended_us is not None, "the mobile's end")
         await charged_exactly(live, call)

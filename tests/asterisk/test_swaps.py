@@ -349,7 +349,7 @@ SWAPS: dict[str, tuple[str, Act, str]] = {
     "BridgeAdd, the caller leaves": (STRAIGHT, someone_is_added_and_the_caller_leaves, GOES_ON),
     "leg redirected to us": (STRAIGHT, leg_redirected_to_us, ENDS),
     "queue's caller parks": (QUEUE_WITH_FEATURES, pressed("#7", on_mobile=False), GOES_ON),
-    "queue's caller transfers to us": (QUEUE_WITH_FEATURES, pressed("#1", "55", on_mobile=False), TRANSFERRED),
+    "queue's caller transfers to us": (QUEUE_WITH_FEATURES, pressed("#1", "55#", on_mobile=False), TRANSFERRED),
     "Redirect of both": (STRAIGHT, both_redirected, "moved"),
     "both into a conference": (STRAIGHT, both_into_a_conference, WHILE_CALLER_TALKS),
     "leg into a conference": (STRAIGHT, leg_into_a_conference, GOES_ON),
