@@ -161,7 +161,8 @@ async def reloads(request: Request) -> Reloaded:
 
 
 async def health(request: Request) -> Health:
-    """Whether the next call's money could be written (else 503), and what the process says of itself."""
+    """What the process says of itself; 503 if the next call's money could not be written, and on the public interface
+    also if calls cannot be forwarded for another reason, as on the port for supervisors."""
     await request.app.state.ping()
     state = request.app.state
     return Health(status="ok", facts=dict(state.facts()), sandbox=state.sandbox)

@@ -17,8 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from charging.errors import LedgerUnavailable
 from charging.service.actor import actor, is_for_customer
+from charging.service.refusal import Code, Refused
 from charging.web.actor import FOR_CUSTOMER, HEADER
-from charging.web.problem import RETRY_AFTER_S, ledger_response, problem_response
+from charging.web.problem import RETRY_AFTER_S, Refusal, ledger_response, problem_response
 
 LIVE = tuple(
     compile_path(template)[0]
@@ -63,14 +64,17 @@ def daemon_at(socket: Path) -> httpx.AsyncClient:
 
 
 async def ping(daemon: httpx.AsyncClient) -> None:
-    """Return if the daemon says that it is well: this process only reads, so its own look at the ledger proves nothing
-    about the next call. Raises LedgerUnavailable."""
+    """Return if the next call could be forwarded, by the daemon's own word: this process only reads, so its look at the
+    ledger proves nothing. Raises LedgerUnavailable, or Refusal with what else is in the way."""
     try:
         answer = await daemon.get("http://daemon/health", timeout=PING_S)
     except httpx.HTTPError as error:
         raise LedgerUnavailable(f"the daemon did not answer: {type(error).__name__}") from error
     if not answer.is_success:
         raise LedgerUnavailable("the daemon cannot write the ledger")
+    if ailing := answer.json()["facts"]["ailing"]:
+        advice = "look at the daemon's log, and run `charging check --live`"
+        raise Refusal(Refused(Code.UNAVAILABLE, f"calls are not forwarded now: {ailing}", advice))
 
 
 class Forward:

@@ -164,7 +164,7 @@ async def test_what_is_changed_by_the_daemon_is_read_at_once_by_the_process_of_t
 
 async def test_the_process_of_the_api_gives_way_to_calls(website: Website) -> None:
     """For processors, and where memory is short: it would inherit what protects the daemon (OOMScoreAdjust)."""
-    assert (await website.ask("GET", "/health")).status_code == 200
+    assert (await website.ask("GET", "/accounts/anna")).status_code == 200
     (pid,) = api_pids(website.place)
     theirs, ours = (os.getpriority(os.PRIO_PROCESS, one) for one in (pid, website.daemon.pid))
     assert theirs == min(ours + reading.NICENESS, 19)
@@ -173,7 +173,7 @@ async def test_the_process_of_the_api_gives_way_to_calls(website: Website) -> No
 
 async def test_the_process_of_the_api_is_started_anew_and_ends_with_the_daemon(website: Website) -> None:
     assert api_pids(website.place) == [], "nobody has asked yet"
-    assert (await website.ask("GET", "/health")).status_code == 200
+    assert (await website.ask("GET", "/accounts/anna")).status_code == 200
     (first,) = api_pids(website.place)
     os.kill(first, signal.SIGKILL)
     await eventually(lambda: "api_process_ended" in (website.place.folder / "log").read_text(), "it is noticed")
@@ -205,7 +205,7 @@ async def test_a_process_of_the_api_whose_loop_stands_is_ended_and_started_anew(
 
 
 async def test_daemon_that_is_told_to_stop_takes_the_process_of_the_api_with_it(website: Website) -> None:
-    assert (await website.ask("GET", "/health")).status_code == 200
+    assert (await website.ask("GET", "/accounts/anna")).status_code == 200
     (pid,) = api_pids(website.place)
     website.daemon.terminate()
     assert await website.daemon.wait() == 0

@@ -36,7 +36,9 @@ class Told:
             health = (await client.get(f"{self._http}/health")).json()["ailing"]
             api = await client.get(f"{self._api}/health", headers=self._headers)
             metrics = (await client.get(f"{self._http}/metrics")).text
-        return "ledger" not in health, api.is_success, "charging_ledger_up 1.0" in metrics
+        assert api.status_code == 503, "there is no switch either"
+        said = api.json()["detail"]
+        return "ledger" not in health, "ledger" not in said and "ami: " in said, "charging_ledger_up 1.0" in metrics
 
     async def becomes(self, well: bool) -> None:
         """Wait until all three agree on it."""
