@@ -38,6 +38,7 @@ NOTICES = (
     "missed-calls",
     "credit-expiry",
     "subscription-ending",
+    "gift-ending",
     "fax-refused",
 )
 """The kinds of mails to subscribers (`charging.notify.model.NoticeKind`)."""

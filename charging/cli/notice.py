@@ -36,6 +36,7 @@ WHEN = {
     "missed-calls": ("R13", "The same for several calls that came soon after such a mail, together."),
     "credit-expiry": ("R20", "Credit expires; as many days ahead as the tariff says, each once."),
     "subscription-ending": ("R20", "The same, while the paid subscription still runs."),
+    "gift-ending": ("", "Promotional credit or a pack ends within a week."),
     "fax-refused": ("R14", "A fax handed in by mail was not sent for want of credit."),
 }
 

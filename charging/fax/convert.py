@@ -34,7 +34,7 @@ PDF_HEAD, PDF_HEAD_WITHIN = b"%PDF-", 1024
 """What readers of PDF look for, and in how many bytes (Acrobat's implementation notes to PDF 1.7, 3.4.1)."""
 SAID_BYTES = 65_536
 INFO_BYTES = 2_000_000
-"""Of what is told of the pages of a file: more than faxes have."""
+"""Of what Ghostscript says about the pages of a file: more than faxes have."""
 LINE_BYTES_S = 1_800
 """What a fax machine takes at most: 14,400 bits a second (ITU-T V.17)."""
 

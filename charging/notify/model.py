@@ -12,6 +12,7 @@ kind                      id                                         rule
 ``missed-calls``          ``missed-call/<first call>``               R13; those that came soon after another mail
 ``credit-expiry``         ``expiry/<last day>/<days ahead>``         R20; whatever moves the day cures
 ``subscription-ending``   the same                                   R20, while the subscription still runs
+``gift-ending``           ``gift:<last day>:<gift>/<days ahead>``     none; each gift is told by itself
 ``fax-refused``           ``fax-refused/<request>``                  R14; the return mail to a fax by mail
 ========================  =========================================  ============================================
 
@@ -31,6 +32,9 @@ from charging.ledger.accounts import Language
 from charging.notify.missed import CAUSES_UNKNOWN
 from charging.pricing.money import CENT
 
+GIFT = "gift:"
+"""What the topics of gifts begin with; a day and the gift follow."""
+
 TEXT_LENGTH_MAX = 200
 """Of a fact that came from outside (a caller's number, the name of a document)."""
 
@@ -44,6 +48,7 @@ class NoticeKind(StrEnum):
     MISSED_CALLS = "missed-calls"
     CREDIT_EXPIRY = "credit-expiry"
     SUBSCRIPTION_ENDING = "subscription-ending"
+    GIFT_ENDING = "gift-ending"
     FAX_REFUSED = "fax-refused"
 
 
@@ -177,6 +182,22 @@ class Expiry:
 
 
 @dataclass(frozen=True, slots=True)
+class GiftEnding:
+    """Promotional credit, or what is left of a pack, ends."""
+
+    kind: str
+    """``credit``, ``minutes``, ``fax_pages`` or ``messages``."""
+    title: str
+    """What customers call the pack; empty: it is credit."""
+    amount: int
+    """Micro-euro, seconds, pages or messages that are left."""
+    last_day: str
+    """The last local day on which it can be used."""
+    days_left: int
+    """0: today is the last day."""
+
+
+@dataclass(frozen=True, slots=True)
 class FaxRefused:
     """A fax handed in by mail was not sent for want of credit."""
 
@@ -205,7 +226,7 @@ class SubscriptionEnding:
     days_left: int
 
 
-Facts = LowCredit | LowFreeMinutes | MissedCall | MissedCalls | Expiry | SubscriptionEnding | FaxRefused
+Facts = LowCredit | LowFreeMinutes | MissedCall | MissedCalls | Expiry | SubscriptionEnding | GiftEnding | FaxRefused
 
 FACTS: dict[NoticeKind, type[Facts]] = {
     NoticeKind.LOW_CREDIT: LowCredit,
@@ -214,6 +235,7 @@ FACTS: dict[NoticeKind, type[Facts]] = {
     NoticeKind.MISSED_CALLS: MissedCalls,
     NoticeKind.CREDIT_EXPIRY: Expiry,
     NoticeKind.SUBSCRIPTION_ENDING: SubscriptionEnding,
+    NoticeKind.GIFT_ENDING: GiftEnding,
     NoticeKind.FAX_REFUSED: FaxRefused,
 }
 

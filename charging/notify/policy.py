@@ -19,29 +19,35 @@ Rules
 5. R20: of the days ahead that the tariff names, the nearest that has come is told, once; those that were missed
    before it (a daemon that was down, a date that moved nearer) are not told late. Only available credit expires, so
    who has none is told nothing. While the subscription still runs the notice speaks of it: renewing is the cure.
-6. R13: every call; those that come soon after a mail wait and are told together (``missed.py``). Why it was missed
+6. What was given for a time, promotional credit or a pack, is told by itself: on those of the tariff's days ahead that
+   are a week or less, or on the last of them; who got it for a shorter time is told at once. Months' free minutes and
+   pieces end by the calendar, and are not told.
+7. R13: every call; those that come soon after a mail wait and are told together (``missed.py``). Why it was missed
    is what was so when it came (:class:`Cause`); what can be done about it is what is so now: that credit which was
    bought since makes up for it is said only where it pays a forward or a message.
-7. Nobody is told anything about a closed account; about a suspended one only what happens to its credit. An account
+8. Nobody is told anything about a closed account; about a suspended one only what happens to its credit. An account
    without a mail address is looked at again when it has one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from zoneinfo import ZoneInfo
 
 from charging.call.decide import Subscriber
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.bundles import left
 from charging.ledger.model import CREDIT, Balance
-from charging.ledger.promotions import is_free_seconds, is_money, spendable
+from charging.ledger.promotions import PROMO, is_free_seconds, is_money, spendable
 from charging.notify.missed import Batch
 from charging.notify.model import (
+    GIFT,
     TEXT_LENGTH_MAX,
     Expiry,
     Facts,
+    GiftEnding,
     LowCredit,
     LowFreeMinutes,
     MissedCall,
@@ -53,12 +59,16 @@ from charging.notify.model import (
 )
 from charging.pricing.calendar import local_reading
 from charging.pricing.funding import cost_to_begin
+from charging.pricing.money import CENT
+from charging.pricing.packs import PACK, last_day_of, name_of
+from charging.pricing.pieces import WORDS, kind_of_pack
 from charging.service.expiry import CreditEvents, credit_life, days_until, paid_until
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Refusal, Tariff
 
 LOW_CREDIT, LOW_FREE_MINUTES = "low-credit", "low-free-minutes"
 """Topics: what the ids of these notices begin with."""
+GIFT_DAYS_MAX = 7
 NO_CURE = "never"
 """Stands in an id for the cure of an account that had none yet."""
 
@@ -129,7 +139,7 @@ def due(standing: Standing, tariff: Tariff, now_us: int) -> list[Notice]:
     account = standing.account
     if account.status is Status.CLOSED or not account.email:
         return []
-    found = [_expiry(standing, tariff, now_us)]
+    found = [_expiry(standing, tariff, now_us), *_gifts(standing, tariff, now_us)]
     if account.status is Status.ACTIVE and standing.plan is not None:
         found += [
             _low_credit(standing, standing.plan, tariff, now_us),
@@ -273,6 +283,33 @@ def _expiry(standing: Standing, tariff: Tariff, now_us: int) -> Notice | None:
         ending = SubscriptionEnding(standing.bought, life.paid_through.isoformat(), last_day, left)
         return _notice(standing.account, NoticeKind.SUBSCRIPTION_ENDING, key, now_us, ending)
     return _notice(standing.account, NoticeKind.CREDIT_EXPIRY, key, now_us, Expiry(standing.bought, last_day, left))
+
+
+def _gifts(standing: Standing, tariff: Tariff, now_us: int) -> Iterator[Notice]:
+    days = [days for days in tariff.expiry_notices_days if days <= GIFT_DAYS_MAX] or [*tariff.expiry_notices_days[-1:]]
+    today = tariff.day_of(now_us)
+    for name, one in sorted(standing.balances.items()):
+        gift = _gift(name, one.available, tariff)
+        if gift is None:
+            continue
+        kind, title, last_day = gift
+        ahead = days_until(date.fromisoformat(last_day), today)
+        reached = [each for each in days if each >= ahead]
+        if ahead >= 0 and reached:
+            facts = GiftEnding(kind, title, one.available, last_day, ahead)
+            what = name.partition(":")[0] + "".join(name.partition(last_day)[2:])
+            key = f"{GIFT}{last_day}:{what}/{min(reached)}"
+            yield _notice(standing.account, NoticeKind.GIFT_ENDING, key, now_us, facts)
+
+
+def _gift(balance: str, left: int, tariff: Tariff) -> tuple[str, str, str] | None:
+    """Kind, title and last day of a gift of which its owner can use something; ``None``: it is none."""
+    if balance.startswith(PROMO):
+        return ("credit", "", balance.removeprefix(PROMO)) if left >= CENT else None
+    if (kind := kind_of_pack(balance)) is None or (pack := tariff.packs.get(name_of(balance))) is None:
+        return None
+    least, what = (60, "minutes") if kind == PACK else (1, WORDS[kind[:-1]])
+    return (what, pack.title, last_day_of(balance)) if left >= least else None
 
 
 def _notice(account: Account, kind: NoticeKind, key: str, at_us: int, facts: Facts) -> Notice:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 
 from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import JournalLine, Kind
 from charging.ledger.promotions import PROMO, money_in
-from charging.notify.model import Notice
+from charging.notify.model import GIFT, Notice
 from charging.stored import known_members
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,9 @@ class Record:
     def with_sent(self, notice: Notice) -> Record:
         """The record after ``notice`` was handed to the outbox."""
         sent, peaks = {**self.sent, notice.topic: notice.id}, {**self.peaks, notice.topic: self.credit}
+        for topic in [topic for topic in sent if _is_over(topic, notice.at_us)]:
+            del sent[topic]
+            peaks.pop(topic, None)
         return replace(self, sent=sent, peaks=peaks)
 
     @property
@@ -57,6 +63,14 @@ class Record:
         if "peaks" not in plain:  # by a version that did not keep them: only what was sent cannot be folded again
             return cls(sent=plain["sent"], peaks=dict.fromkeys(plain["sent"], 0))
         return cls(**known_members(cls, plain))
+
+
+def _is_over(topic: str, at_us: int) -> bool:
+    """Whether it is that of a gift which had ended by then, in every zone: it is never looked at again."""
+    if not topic.startswith(GIFT):
+        return False
+    ended = date.fromisoformat(topic.removeprefix(GIFT)[:10]) + timedelta(days=2)
+    return ended < (_EPOCH + timedelta(microseconds=at_us)).date()
 
 
 def folded(record: Record, line: JournalLine) -> Record:

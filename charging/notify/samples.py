@@ -7,6 +7,7 @@ from charging.notify.model import (
     Expiry,
     Facts,
     FaxRefused,
+    GiftEnding,
     LowCredit,
     LowFreeMinutes,
     MissedCall,
@@ -135,6 +136,12 @@ _SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
         SubscriptionEnding(credit=1840 * CENT, paid_through="2026-12-21", last_day="2026-12-21", days_left=30),
         SubscriptionEnding(credit=1840 * CENT, paid_through="2026-12-21", last_day="2027-01-03", days_left=43),
         SubscriptionEnding(credit=1840 * CENT, paid_through="2026-11-21", last_day="2026-11-21", days_left=0),
+    ),
+    NoticeKind.GIFT_ENDING: (
+        GiftEnding(kind="credit", title="", amount=250 * CENT, last_day="2026-12-31", days_left=7),
+        GiftEnding(kind="minutes", title="Add-on 60", amount=24 * 60, last_day="2026-12-31", days_left=1),
+        GiftEnding(kind="fax_pages", title="100 fax pages", amount=3, last_day="2026-12-31", days_left=0),
+        GiftEnding(kind="messages", title="Voicemail 25", amount=1, last_day="2026-12-31", days_left=7),
     ),
     NoticeKind.FAX_REFUSED: (
         FaxRefused(document="offerte.pdf", number="+31201234567", pages=3, cost=24 * CENT, credit=4 * CENT),

@@ -19,6 +19,7 @@ _MINUTES = {Language.NL: ("minuut", "minuten"), Language.EN: ("minute", "minutes
 _DAYS = {Language.NL: ("dag", "dagen"), Language.EN: ("day", "days")}
 _CALLS = {Language.NL: ("oproep", "oproepen"), Language.EN: ("call", "calls")}
 _TIMES = {Language.NL: ("keer", "keer"), Language.EN: ("time", "times")}
+_MESSAGES = {Language.NL: ("bericht", "berichten"), Language.EN: ("message", "messages")}
 _PAGES = {Language.NL: ("pagina", "pagina’s"), Language.EN: ("page", "pages")}
 
 
@@ -38,6 +39,7 @@ def filters(language: Language) -> dict[str, Callable[..., Any]]:
         "calls": lambda count: _counted(count, _CALLS[language]),
         "times": lambda count: _counted(count, _TIMES[language]),
         "pages": lambda count: _counted(count, _PAGES[language]),
+        "messages": lambda count: _counted(count, _MESSAGES[language]),
         "file_name": file_name,
     }
 
