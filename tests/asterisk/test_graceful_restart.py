@@ -21,16 +21,18 @@ RESTARTED_WITHIN_S = 60
 POLICY = {"tick_s": 2, "horizon_s": HORIZON_S, "warn_before_s": 2}
 
 
+async def _ordered(lab: Lab, how: str) -> None:
+    """The console does not answer before it is done, or given up."""
+    with contextlib.suppress(LabError, OSError):
+        await lab.switch.cli(how)
+
+
 @contextlib.asynccontextmanager
 async def restarting(lab: Lab, how: str) -> AsyncIterator[None]:
     """Order it, and wait at the end until the new Asterisk is up. The console does not answer before that."""
 
-    async def order() -> None:
-        with contextlib.suppress(LabError, OSError):
-            await lab.switch.cli(how)
-
     before = await lab.switch.action("CoreStatus")
-    ordered = asyncio.create_task(order())
+    ordered = asyncio.create_task(_ordered(lab, how))
     yield
     try:
         async with asyncio.timeout(RESTARTED_WITHIN_S):
@@ -123,3 +125,31 @@ async def test_restart_when_convenient_lets_calls_live_as_long_as_their_money(la
         assert abs(cdr["used_ms"] - call.duration_s * 1000) < 300
         told = [line.get("state", line["event"]) for line in live.daemon.events()]
         assert "shutting_down" not in told[: told.index("call_settled")], "while there was a call"
+
+
+@pytest.mark.parametrize(
+    ("how", "daemon_restarts"), [("core stop gracefully", False), ("core restart gracefully", True)]
+)
+async def test_a_shutdown_that_is_aborted_cuts_nobody(
+    lab: Lab, tmp_path: Path, how: str, daemon_restarts: bool
+) -> None:
+    """As the daemon advises. One that is started meanwhile waits for the link, and goes on."""
+    horizon_s = 20
+    async with engine(lab, tmp_path, policy={**POLICY, "horizon_s": horizon_s}) as live:
+        call = await _talking(live)
+        ordered = asyncio.create_task(_ordered(lab, how))
+        await live.heard("ami_link_changed", times=4, deadline_s=20)
+        assert _states(live)[-1] == "shutting_down"
+        if daemon_restarts:
+            await live.daemon.kill()
+            await live.daemon.start(wait_for_switch=False)
+        ticks = len(live.daemon.events("tick_posted"))
+        await lab.switch.cli("core abort shutdown")
+        await live.heard("tick_posted", times=ticks + horizon_s // POLICY["tick_s"], deadline_s=60)
+        await call.mobile_hangs_up()
+        await call.wait_end(15)
+        cdr = await live.cdr()
+        assert call.duration_s > horizon_s
+        assert abs(cdr["used_ms"] - call.duration_s * 1000) < 300
+        assert await live.posted() == 10_000_000 - cdr["billed_s"] * SECOND
+        await ordered
