@@ -47,7 +47,8 @@ AWAY_S = 20
 PACK_S = 5
 """Of an add-on pack, which pays after the months' free seconds."""
 TARIFF = replace(
-    plan(make_tariff(), "pro", free_seconds=FREE_S), packs={"addon": Pack("addon", "Add-on", PACK_S, days=60)}
+    plan(plan(make_tariff(), "pro", free_seconds=FREE_S), "free", free_messages=1),
+    packs={"addon": Pack("addon", "Add-on", PACK_S, days=60)},
 )
 
 
@@ -76,13 +77,13 @@ class Daemon:
         await self.store.as_store.close()
 
 
-async def start(killing: KillingStore, switch: FakeSwitch) -> Daemon:
+async def start(killing: KillingStore, switch: FakeSwitch, plan: str = "pro", forward_to: str = TARGET) -> Daemon:
     """A daemon that leads, on a store whose operator has seen to it that anna has her account, number and money."""
     store = killing.as_store
     await store.open()
     rig = Rig(switch.clock, store, switch, Policy(), TARIFF)
-    await store.put_account(Account("anna", "pro"))
-    await store.put_number(Number(NUMBER, "anna", forward_to=TARGET))
+    await store.put_account(Account("anna", plan))
+    await store.put_number(Number(NUMBER, "anna", forward_to=forward_to))
     money = Leg(CREDIT, TOP_UP), Leg(promo("2027-01-01"), GIFT), Leg(pack_of("addon", "2027-01-01"), PACK_S)
     await store.apply(Transfer("top-up/1", "anna", Kind.TOP_UP, 1, money))
     registry = rig.registry
@@ -196,6 +197,43 @@ async def _live(url: str, reaper: Reaper, switch: FakeSwitch) -> None:
         daemon = await start(store, switch)
         await talk(daemon)
         await daemon.stop()
+
+
+def doomed_message(url: str, at: int, when: When, world: Path, told: Path) -> None:
+    """The life of a message that the plan includes."""
+    switch = FakeSwitch(FakeClock())
+    reaper = Reaper(at, when, lambda: save(switch, world))
+
+    async def live() -> None:
+        async with watched(url, reaper) as store:
+            daemon = await start(store, switch, "free", "")
+            await _leave(daemon)
+            await daemon.stop()
+
+    asyncio.run(live())
+    told.write_text(json.dumps(reaper.writes))
+
+
+async def _leave(daemon: Daemon) -> None:
+    answer = await daemon.rig.ring()
+    assert answer.decision == "voicemail", answer
+    daemon.rig.switch.leave_message(answer.session or "", f"u{daemon.rig._calls}")
+    await daemon.pass_time(30)
+
+
+async def recover_message(url: str, world: Path) -> tuple[dict[str, Balance], list[dict[str, Any]], list[str]]:
+    """The next process: balances, CDRs and findings in the end. A caller who left no message calls again."""
+    switch = restore(world)
+    await switch.clock.advance(AWAY_S)
+    daemon = await start(KillingStore(url, None), switch, "free", "")
+    await daemon.pass_time(60)
+    store = daemon.rig.store
+    if not any(json.loads(row.document)["messages"] for row in await store.cdrs()):
+        await _leave(daemon)
+    cdrs = [json.loads(row.document) for row in await store.cdrs()]
+    found = dict(await store.balances("anna")), cdrs, [str(one) async for one in verify(store)]
+    await daemon.stop()
+    return found
 
 
 @dataclass

@@ -28,8 +28,10 @@ from tests.integration.doomed_life import (
     TOP_UP,
     Books,
     doomed,
+    doomed_message,
     doomed_over_midnight,
     recover,
+    recover_message,
 )
 from tests.integration.killing_ground import Ground, Life, ground_of
 
@@ -111,3 +113,19 @@ async def test_r10_r11_kill_at_any_write_over_the_months_end_grants_and_uses_eac
 ) -> None:
     failures = await walk(ground, doomed_over_midnight, when)
     assert not failures, "\n".join(failures)
+
+
+@pytest.mark.parametrize("ground", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_r3_kill_at_any_write_of_an_included_message_uses_it_once(ground: Ground, when: When) -> None:
+    for number, name in enumerate(ground.undisturbed(doomed_message, *ground.new()), start=1):
+        url, folder = ground.new()
+        assert ground.live(doomed_message, url, folder, number, when) == -signal.SIGKILL, name
+        balances, cdrs, findings = await recover_message(url, folder / "world")
+        told = f"killed {when} write {number}, {name}: {balances} {cdrs} {findings}"
+        assert balances["vmail:2026-11"] == Balance(0), told
+        assert balances[granted("2026-11", "vmail")].posted == 1, told
+        assert balances[CREDIT].posted == TOP_UP, told
+        assert all(one.reserved == 0 for one in balances.values()), told
+        assert [cdr["free_messages"] for cdr in cdrs if cdr["messages"]] == [{"2026-11": 1}], told
+        assert findings == [], told
