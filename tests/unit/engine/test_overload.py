@@ -175,11 +175,14 @@ async def test_a_flood_of_one_caller_or_to_one_number_refuses_nobody_else(
     await eventually(lambda: asked >= AT_ONCE_MAX)
     honest = asyncio.create_task(rig.desk.incoming(IncomingCall(NUMBER, "+31201234567", "h1", "PJSIP/trunk-2")))
     assert NUMBER not in numbers
-    await eventually(lambda: asked == (AT_ONCE_MAX if is_flooded else 100) + 1)
-    held.set()
+    try:
+        await eventually(lambda: asked > AT_ONCE_MAX)
+    finally:  # else who waits keeps the test for as long as pytest lets it
+        held.set()
     answers = await asyncio.gather(*flood)
     refused = sum(one.reason == "overloaded" for one in answers)
     assert refused == (100 - AT_ONCE_MAX if is_flooded else 0)
+    assert asked == 101 - refused
     assert (await honest).decision == "forward"
     again = await rig.desk.incoming(IncomingCall(numbers[0], callers[0], "f200", "PJSIP/trunk-1"))
     assert again.reason != "overloaded"
