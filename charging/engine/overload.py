@@ -34,7 +34,9 @@ TAKES_US = 100_000
 
 AT_ONCE_MAX = 16
 """So many set-ups of one caller, or to one number, are decided at the same time. On a machine that keeps up that is far
-more than a plan lets be forwarded; behind a flood it is what leaves the others their turn."""
+more than a plan lets be forwarded; behind a flood it is what leaves the others their turn. The shipped dialplan counts,
+too, and turns most of them away before they are asked about. It does not see who has hung up while he is decided about,
+what waits at another switch, nor anything where it was edited."""
 
 
 class Crowds:
