@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from charging.lab import Lab, mobile
-from tests.asterisk.parties import NUMBER, decide, forward, operator_sets
+from tests.asterisk.parties import NUMBER, forward, operator_sets
 from tests.asterisk.raw_call import raw_call
 from tests.asterisk.stub_agi import StubAgi, serving
 from tests.asterisk.waiting import eventually
