@@ -16,7 +16,7 @@ FIGURES ?= .cache/bench-daemon.json
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs fuzz bench bench-live costs soak mutants doors format lock wheel deb install sbom audit recordings pictures prompts venv clean
+.PHONY: help demo test test-all lint docs fuzz bench bench-live costs soak mutants doors format lock wheel client deb install sbom audit recordings pictures prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -27,6 +27,7 @@ demo: venv ## a real call on a real Asterisk: decided, charged, warned, cut
 
 test: venv ## everything that matters, the real Asterisk included
 	@.ci/setup docs
+	@.ci/setup clients
 	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester chromium
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
@@ -86,6 +87,11 @@ lock: ## make the locks again from pyproject.toml; pins stay, but for PACKAGES="
 
 wheel: ## dist/: this package as a wheel, another with its demo, and the lock of what runs
 	@.ci/setup wheels dist
+
+client: venv ## dist/: charging-client, a Python client of the public interface, made from its description
+	@.ci/setup clients
+	@$(PYTHON) .ci/client.py .cache/client
+	@$(PYTHON) -m pip wheel -qq --no-deps --no-build-isolation --wheel-dir dist ./.ci/client
 
 deb: venv wheel ## dist/: Debian packages for Debian 12, of the program and of its demo
 	@$(PYTHON) .ci/deb.py dist

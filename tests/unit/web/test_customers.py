@@ -478,6 +478,13 @@ def test_who_is_not_logged_in_is_spoken_to_in_his_browsers_language(accepted: st
     assert preferred(accepted) == language
 
 
+async def test_statement_comes_as_pdf(place: Place) -> None:
+    answer = await (await place.visitor()).http.get("/statements/2026-11?format=pdf")
+    assert answer.headers["content-type"] == "application/pdf"
+    assert answer.headers["content-disposition"] == 'inline; filename="2026-11.pdf"'
+    assert answer.content.startswith(b"%PDF-1.7")
+
+
 @dataclass
 class Office:
     """The page of an operator who sends faxes."""
