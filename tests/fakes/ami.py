@@ -29,7 +29,7 @@ COMMANDS = (
     "Setvar",
     "Status",
 )
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 Answerer = Callable[[AmiMessage], Iterable[bytes]]
 
