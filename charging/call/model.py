@@ -359,10 +359,12 @@ def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
     """A stored record, brought back to life. ``boot``: of the reader's clocks; where it is the record's own, their
     distance of then counts, and no step since does. Raises ValueError where the text is no such record."""
     stored = _CODEC.load(text)
-    then = Instant(now.mono_us, now.mono_us + stored.apart_us) if boot and stored.boot == boot else now
+    is_own = bool(boot) and stored.boot == boot
+    then = Instant(now.mono_us, now.mono_us + stored.apart_us) if is_own else now
     # Set-up and answer were read before any step that the record knows of.
     revived = alive(stored, then, stored.stepped_us, before_steps=("opened", "answered"))
-    return _awake(replace(revived, epoch=epoch, anchored=revived.answered is None), now)
+    seen_us = stored.read_mono_us if is_own and stored.steps else None
+    return _awake(replace(revived, epoch=epoch, anchored=revived.answered is None, stepped_mono_us=seen_us), now)
 
 
 def _awake(session: Session, now: Instant) -> Session:

@@ -68,6 +68,8 @@ class Office:
         self._city = city
         self.sent: dict[str, Sent] = {}
         """By session."""
+        self.promised: set[str] = set()
+        """Sessions that the website was told are on their way."""
         self._keys = 0
 
     def desk(self, daemon: Daemon, switch: int) -> FaxDesk:
@@ -117,6 +119,8 @@ class Office:
         for _ in range(ASKED_MAX):
             answer = await self._ask(account, switch, wish, key)
             if isinstance(answer, FaxSent) or (isinstance(answer, Refused) and answer.code is not Code.UNAVAILABLE):
+                if isinstance(answer, FaxSent) and answer.view.ended is None:
+                    self.promised.add(answer.view.session)
                 self._city.counts["fax taken" if isinstance(answer, FaxSent) else f"fax refused: {answer.code}"] += 1
                 return
             await self._city.wait(ASKED_AGAIN_S)

@@ -211,5 +211,7 @@ class Inspector:
             assert session in cdrs, (session, "nobody has charged this fax", fax)
             got = 0 if fax.lost or not fax.dialled else fax.confirmed
             assert cdrs[session]["pages"] == got, (session, "pages charged", cdrs[session]["pages"], "of", fax)
+        for session in self._city.office.promised:
+            assert session in sent, (session, "is said to be on its way, and no switch was told of it")
         dialled = Counter("-".join(session.split("-")[:2]) for session, fax in sent.items() if fax.dialled)
         assert all(times == 1 for times in dialled.values()), ("a document was sent twice", dialled)

@@ -19,6 +19,7 @@ from charging.pricing.funding import (
     charge,
     consumed,
     cost_of_seconds,
+    only_rounding_pays,
     plan,
 )
 from charging.pricing.money import AMOUNT_MAX, MICRO, Rounding
@@ -161,6 +162,14 @@ def test_the_night_that_begins_on_a_holiday_is_the_holidays_to_its_end() -> None
     assert costs(one, 60, start_us=at("2026-12-26T03:00")) == [30_000]
     fridays = replace(one, bands=(night(days=frozenset({4})),))
     assert costs(fridays, 60, start_us=at("2026-12-26T03:00")) == [60_000]
+
+
+@pytest.mark.parametrize(
+    ("begins", "expected"), [("08:59", 60_000), ("09:00", 30_000), ("09:59", 30_000), ("10:00", 60_000)]
+)
+def test_a_band_is_open_from_its_first_minute_to_before_its_last(begins: str, expected: int) -> None:
+    one = rate(bands=(night(from_minute=9 * 60, to_minute=10 * 60),))
+    assert costs(one, 60, start_us=at(f"2026-11-04T{begins}")) == [expected]
 
 
 @pytest.mark.parametrize(("start", "expected"), [("2026-03-29T01:59:00", 90_000), ("2026-10-25T02:29:00", 90_000)])
@@ -316,6 +325,24 @@ def test_a_maximum_that_ends_calls_is_never_rounded_over_and_money_ends_what_cos
     poorer = plan(one, NOON, (), Pools(2 * CENT), 600)
     assert (poorer.covered_s < 50, poorer.short, poorer.at_maximum) == (True, True, False)
     assert not plan(one, NOON, (), Pools(MICRO), 50).short
+
+
+@pytest.mark.parametrize("credit", [0, 1])
+@pytest.mark.parametrize(
+    ("source", "fee", "with_call", "alone"),
+    [
+        (NOV, 1, True, True),
+        (NOV, 0, True, False),
+        (NOV, 1, False, False),
+        (CREDIT, 1, False, True),
+    ],
+)
+def test_r12_without_credit_nothing_begins_that_has_a_price(
+    source: str, fee: int, alone: bool, credit: int, *, with_call: bool
+) -> None:
+    """A fee that rounds to nothing is a price, where free seconds bring it too."""
+    one = rate(price=0, connect_fee=fee, fee_with_call=with_call, rounding=Rounding.DOWN, decimals=2)
+    assert only_rounding_pays(one, NOON, (Segment(0, 60, source),), credit) is (alone and not credit)
 
 
 def test_with_the_call_the_connect_fee_is_due_of_free_seconds_and_brings_no_minimum() -> None:

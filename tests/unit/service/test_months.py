@@ -14,7 +14,7 @@ from charging.ledger.bundles import grant
 from charging.ledger.model import Applied, Balance, Kind, Leg, Outcome, Transfer, bundle
 from charging.service.balance import BalanceView
 from charging.service.caretaker import Caretaker
-from charging.service.months import Months, past_months
+from charging.service.months import Months, counters_before, past_months
 from charging.tariff.plans import Plan
 from tests.fakes.clock import right, settle
 from tests.unit.service.conftest import Shop
@@ -215,3 +215,14 @@ def test_r11_past_months_are_those_before_with_something_left() -> None:
     }
     assert past_months(balances, "2026-11") == ["bundle:2025-12", "bundle:2026-10"]
     assert past_months(balances, "2026-12") == ["bundle:2025-12", "bundle:2026-10", "bundle:2026-11"]
+
+
+def test_counters_of_months_before_are_over_unless_something_is_reserved_of_them() -> None:
+    balances = {
+        "day:2026-09-30": Balance(-5, 0),
+        "granted:2026-08": Balance(600, 0),
+        "day:2026-09-29": Balance(-5, 3),
+        "day:2026-10-01": Balance(-5, 0),
+        "credit": Balance(5, 0),
+    }
+    assert counters_before(balances, "2026-10") == ["day:2026-09-30", "granted:2026-08"]
