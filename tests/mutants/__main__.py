@@ -1,5 +1,6 @@
 """Plants one mistake after another, each in a copy of the project, and runs the quick tests of its room that come
-through its line: one of them must fail. ``make mutants``."""
+through its line: one of them must fail. ``make mutants``. Or takes back one mend of the core after another
+(``mended.yaml``), and tells stories of the simulated city: one of them must break a rule. ``--mended``."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.mutants.planted import ROOT, Mistake, mistakes
+from tests.mutants.planted import ROOT, Mend, Mistake, mends, mistakes
 from tests.mutants.witness import CHOSEN, NOTES, Witness, read
 
 PYTEST = (
@@ -97,11 +98,49 @@ def survives(mistake: Mistake, witnesses: Sequence[Witness], folders: queue.Queu
     return not ran.found
 
 
+def is_told(mend: Mend, folder: Path) -> bool:
+    """Whether the simulation finds a fault again. Raises RuntimeError where it could not run."""
+    right = {one.file: (folder / one.file).read_text(encoding="utf-8") for one in mend.edits}
+    for one in mend.edits:
+        text = (folder / one.file).read_text(encoding="utf-8")
+        (folder / one.file).write_text(one.planted_in(text), encoding="utf-8")
+    if mend.story:
+        (folder / "story").write_text(mend.story, encoding="utf-8")
+        wanted = ["--replay", "story"]
+    else:
+        first, stories = mend.seeds
+        wanted = ["--quick", "--from", str(first), "--stories", str(stories)]
+    command = [sys.executable, "-m", "tests.simulation", *wanted]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    for file, text in right.items():
+        (folder / file).write_text(text, encoding="utf-8")
+    told = ran.stdout.strip().rpartition("\n")[2]
+    if ran.returncode and not told:
+        raise RuntimeError(f"{mend.edits[0].so}: {ran.stderr[-2000:]}")
+    print(
+        f"{'found' if ran.returncode else 'SURVIVED':8} {mend.fault:>3}  {mend.edits[0].so}\n{'':13} {told}", flush=True
+    )
+    return bool(ran.returncode)
+
+
+def take_back() -> int:
+    """Every mend in turn; 1 where one is not missed."""
+    with tempfile.TemporaryDirectory(prefix="mended-") as scratch:
+        folder = copied(Path(scratch))
+        found = [is_told(one, folder) for one in mends()]
+    print(f"{sum(found)} of {len(found)} mends that were taken back are missed by the simulation")
+    return int(not all(found))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="those whose file or description has this text")
     parser.add_argument("--at-once", type=int, default=2, metavar="N", help="so many copies of the project (2)")
+    parser.add_argument("--mended", action="store_true", help="take mends back, for the simulation to find")
     options = parser.parse_args()
+    if options.mended:
+        return take_back()
     chosen = [one for one in mistakes() if options.only in f"{one.file}: {one.so}"]
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch, ThreadPoolExecutor(options.at_once) as workers:
         folders: queue.Queue[Path] = queue.Queue()

@@ -9,6 +9,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("planted.yaml")
+MENDED = Path(__file__).with_name("mended.yaml")
 
 ROOMS = {
     "charging/pricing": ("tests/unit/pricing", "tests/unit/whatif", "tests/unit/call"),
@@ -45,6 +46,32 @@ class Mistake(NamedTuple):
         """The lines of the file that the mistake changes, counted from 1."""
         before = text.count("\n", 0, text.index(self.was))
         return range(before + 1, before + 2 + self.was.rstrip("\n").count("\n"))
+
+
+class Mend(NamedTuple):
+    """One mend of the core, to be taken back."""
+
+    fault: str
+    """Its number in the list of faults."""
+    edits: tuple[Mistake, ...]
+    seeds: tuple[int, ...] = ()
+    """The first, and how many stories are told at most."""
+    story: str = ""
+    """Or one that is told as it is written."""
+
+
+def mends() -> list[Mend]:
+    """All that the simulation must find."""
+    listed = yaml.safe_load(MENDED.read_text(encoding="utf-8"))
+    return [
+        Mend(
+            one["fault"],
+            tuple(Mistake(edit["file"], one["so"], edit["was"], edit["is"]) for edit in one["edits"]),
+            tuple(one.get("seeds", ())),
+            one.get("story", ""),
+        )
+        for one in listed
+    ]
 
 
 def mistakes() -> list[Mistake]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.mutants.planted import ROOMS, ROOT, Mistake, mistakes
+from tests.mutants.planted import ROOMS, ROOT, Mend, Mistake, mends, mistakes
 
 LISTED = mistakes()
 
@@ -15,6 +15,12 @@ def test_each_mistake_can_be_planted(file: str) -> None:
     for one in LISTED:
         if one.file == file:
             compile(one.planted_in(text), file, "exec")
+
+
+@pytest.mark.parametrize("mend", mends(), ids=lambda one: one.edits[0].so)
+def test_each_mend_can_be_taken_back(mend: Mend) -> None:
+    for one in mend.edits:
+        compile(one.planted_in((ROOT / one.file).read_text(encoding="utf-8")), one.file, "exec")
 
 
 def test_the_list_is_long_and_each_of_it_is_another() -> None:

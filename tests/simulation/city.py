@@ -24,8 +24,9 @@ from charging.ledger.accounts import Account, Number
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
 from charging.pricing.rate import Step as PriceStep
+from charging.service.proven_time import OUTAGE_S, confirm_time
 from charging.tariff.plans import Plan
-from charging.tariff.tariff import Price, RateTable, Tariff, TopUps
+from charging.tariff.tariff import Destination, Price, RateTable, Tariff, TopUps
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import DESTINATIONS, EURO
 from tests.fakes.switch import FakeCall, FakeSwitch
@@ -34,6 +35,7 @@ from tests.simulation.machine import LEASE_S, Daemon
 
 ACCOUNTS = 12
 TARGETS = ("+31612345678", "+31687654321")
+ABROAD = "+12125550123"  # Pro's free minutes do not pay for it
 PLANS = ("light", "pro", "free")
 MESSAGE_PRICE = 100_000
 FAX_PAGE = 80_000
@@ -124,9 +126,12 @@ def tariff_of(setting: Setting, edition: int) -> Tariff:
     """The engine's tariff, of one edition."""
     rates, most = setting.rates[edition], setting.calls_at_once
     steps = (PriceStep(0, rates.a_minute, 60, rates.increment_s),)
+    prices = dict.fromkeys(("nl_mobile", "us"), Price(steps, connect_fee=rates.fee))
     plans = {
         "light": Plan("light", "table", max_calls=most),
-        "pro": Plan("pro", "table", is_paid=True, free_seconds=3_000, max_calls=most),
+        "pro": Plan(
+            "pro", "table", is_paid=True, free_destinations=frozenset({"nl_mobile"}), free_seconds=3_000, max_calls=most
+        ),
         "free": Plan("free", "table", max_calls=most, voicemail_paid=True, voicemail_price=MESSAGE_PRICE),
     }
     return Tariff(
@@ -135,8 +140,8 @@ def tariff_of(setting: Setting, edition: int) -> Tariff:
         zone="Europe/Amsterdam",
         region="NL",
         plans=MappingProxyType(plans),
-        destinations=DESTINATIONS,
-        tables={"table": RateTable("table", {"nl_mobile": Price(steps, connect_fee=rates.fee)}, fax_page=FAX_PAGE)},
+        destinations={**DESTINATIONS, "us": Destination("us", ("+1",))},
+        tables={"table": RateTable("table", prices, fax_page=FAX_PAGE)},
         top_ups=TopUps(EURO // 100, ()),
     )
 
@@ -174,10 +179,9 @@ class City:
         self.trouble_until_us = [self.clock.now().mono_us + setting.grace_s * MICROSECONDS] * setting.switches
         self.credited: dict[str, int] = {}
         """Micro-euro by account, by people: what was acknowledged."""
-        self.is_off = False
-        """Whether every machine is off: nobody starts a daemon."""
-        self.is_over = False
-        """Whether those who still talk are made to hang up."""
+        self.ahead_s = 0.0  # of the right time, by all steps
+        self.is_off = False  # every machine: nobody starts a daemon
+        self.is_over = False  # those who still talk are made to hang up
         self._names = 0
         self._step: tuple[int, float] = 0, 0
         """The last of the clocks, and when: who calls before the daemons have seen it is billed for less."""
@@ -546,6 +550,7 @@ class City:
         """Of every machine, as a wrong time server would."""
         self.counts["clock stepped"] += 1
         self.clock.step_wall(by_s)
+        self.ahead_s += by_s
         self._step = self.clock.now().mono_us, abs(by_s)
         for index in range(self.setting.switches):
             self.trouble(index, 2)
@@ -554,7 +559,7 @@ class City:
                 caller.stepped_s += abs(by_s)
 
     async def leap(self, days: float) -> None:
-        """Nobody works for days: every daemon and switch is off."""
+        """Nobody works for days: every daemon and switch is off. After a long time an operator confirms what it is."""
         self.counts["days off"] += 1
         for index in range(self.setting.switches):
             self.trouble(index, days * 86_400)
@@ -562,6 +567,8 @@ class City:
             await daemon.kill()
         self.is_off = True
         await self.clock.advance(days * 86_400)
+        if days * 86_400 > OUTAGE_S:
+            await confirm_time(self.store, self.clock)
         self.is_off = False
         for index in range(len(self.daemons)):
             self.start(index)

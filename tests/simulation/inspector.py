@@ -53,6 +53,8 @@ class Account:
     expired: int = 0
     begun: dict[str, int] = field(default_factory=dict)
     """When a session's first line was posted, wall clock."""
+    first: dict[str, int] = field(default_factory=dict)
+    """The number of a session's first line, and of a month's first grant by a plan."""
     of_session: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
 
@@ -62,6 +64,11 @@ class Inspector:
     def __init__(self, city: City) -> None:
         self._city = city
         self._lines = hashlib.sha256()
+
+    @property
+    def _long_over(self) -> str:
+        """A day of which nothing can be repeated any more, nor is there a month of it that is counted."""
+        return local_day(self._city.clock.now().wall_us - 100 * 86_400 * MICRO)
 
     async def look(self) -> None:
         """What must hold at every moment."""
@@ -106,6 +113,8 @@ class Inspector:
             assert line.number == number + 1, (account, "a gap in the journal", line.number)
             number = line.number
             self._lines.update(f"{account} {line.id} {line.digest} {line.at_us}\n".encode())
+            books.first.setdefault(line.session or line.id, number)
+            self._check_expiry(line.id, str(line.kind), {leg.balance for leg in line.legs})
             for leg in line.legs:
                 books.posted[leg.balance] += leg.posted
                 books.reserved[leg.balance] += leg.reserved
@@ -122,8 +131,16 @@ class Inspector:
                     books.expired -= leg.posted if str(line.kind) == "expire" else 0
         return books
 
+    def _check_expiry(self, id: str, kind: str, balances: set[str]) -> None:
+        """Whatever the clocks say: no story lasts a year, and no month ends before its end."""
+        assert kind != "expire" or "credit" not in balances, (id, "credit has expired within a year")
+        today = local_day(self._city.clock.now().wall_us - round(self._city.ahead_s * MICRO))
+        for month in (name.removeprefix("bundle:") for name in balances if name.startswith("bundle:")):
+            assert kind != "expire" or month < today[:7], (id, "minutes have expired in their month")
+
     async def _check_balances(self, account: str, books: Account) -> None:
         for name, balance in (await self._city.store.balances(account)).items():
+            assert name[4:] > self._long_over or not name.startswith("day:"), (account, name, "is kept for ever")
             assert balance.posted == books.posted[name], (account, name, "is not what the journal adds up to")
             assert balance.reserved == books.reserved[name] == 0, (account, name, "something is still reserved")
 
@@ -139,6 +156,8 @@ class Inspector:
                 assert -of_it[f"promo:{last_day}"] == micro(part), (cdr["session"], "the gift's part differs", part)
             assert booked == micro(cdr["cost"]), (cdr["session"], "journal and CDR differ", booked, cdr["cost"])
             for month, seconds in cdr.get("free_seconds", {}).items():
+                of_pro = books.first.get(f"grant/{month}", MICRO) < books.first[cdr["session"]]
+                assert not (of_pro and cdr["destination"] == "us"), (cdr["session"], "Pro's minutes pay abroad")
                 used = -books.of_session[cdr["session"]][f"bundle:{month}"]
                 assert used == seconds, (cdr["session"], "free seconds of journal and CDR differ")
 

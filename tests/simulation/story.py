@@ -19,7 +19,7 @@ from charging.service.accounts import AccountChanges
 from charging.service.numbers import NumberChanges
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
-from tests.simulation.city import ACCOUNTS, PLANS, TARGETS, City, Rates, Setting
+from tests.simulation.city import ABROAD, ACCOUNTS, PLANS, TARGETS, City, Rates, Setting
 from tests.simulation.inspector import Inspector
 
 STARTS = (
@@ -33,6 +33,9 @@ STARTS = (
 
 _NUMBER = re.compile(r"-?[0-9.]+(e[-+]?[0-9]+)?")
 
+
+LEAVERS = 0.5
+"""The share of stories in which somebody leaves Pro with minutes left."""
 
 SLOW = 0.3
 """The share of stories in which calls last hours, and ticks come seldom."""
@@ -101,15 +104,29 @@ def drawn(seed: int, steps: int = 80) -> Story:
         ),
     )
     return Story(
-        seed, setting, _with_gifts([_step(chance, setting) for _ in range(steps)], random.Random(f"gifts{seed}"))
+        seed,
+        setting,
+        _with_gifts([_step(chance, setting) for _ in range(steps)], random.Random(f"gifts{seed}"), setting),
     )
 
 
-def _with_gifts(steps: list[Step], chance: random.Random) -> tuple[Step, ...]:
-    """Gifts have a chance of their own, so that a seed's story is otherwise what it was."""
+def _with_gifts(steps: list[Step], chance: random.Random, setting: Setting) -> tuple[Step, ...]:
+    """Gifts have a chance of their own, so that a seed's story is otherwise what it was; and so has who leaves Pro with
+    minutes left, and calls abroad."""
     for _ in range(chance.randrange(5)):
         account, euro = float(chance.randrange(ACCOUNTS)), chance.choice((-0.05, 0.05, 0.2, 2.0))
         steps.insert(chance.randrange(len(steps)), Step("gift", (account, euro, chance.choice((0.0, 0.0, 1.0, 3.0)))))
+    if chance.random() < LEAVERS:
+        account, switch = float(chance.randrange(1, ACCOUNTS, 3)), float(chance.randrange(setting.switches))
+        at = chance.randrange(len(steps))
+        steps[at:at] = [
+            Step("call", (account, switch, 0.0, 20.0, "leave")),
+            Step("pass", (35.0,)),
+            Step("plan", (account, "light")),
+            Step("abroad", (account,)),
+            Step("pass", (3.0,)),
+            Step("call", (account, switch, 0.4, 200.0, "leave")),
+        ]
     return tuple(steps)
 
 
@@ -174,6 +191,18 @@ async def _crowd(city: City, people: float, talk_s: float) -> None:
         city.live(city.call(account, switch, 2.0, lasts, "message"))
 
 
+async def _start_with_a_wrong_clock(city: City, years: float) -> None:
+    """Every machine comes up so far from the right time, for half an hour; then somebody sets the clock."""
+    for by_s in (years * 365 * 86_400, -years * 365 * 86_400):
+        city.is_off = True
+        for daemon in list(city.alive()):
+            await daemon.kill()
+        city.step_clock(by_s)
+        await city.leap(0.01)
+        await city.clock.advance(1800)
+    city.counts["started with a wrong clock"] += 1
+
+
 async def tell(city: City, step: Step) -> None:
     """Let one step happen."""
     first, *rest = step.given
@@ -210,6 +239,8 @@ async def tell(city: City, step: Step) -> None:
             city.step_clock(float(first))
         case "days-off", []:
             await city.leap(float(first))
+        case "wrong-clock", []:
+            await _start_with_a_wrong_clock(city, float(first))
         case _:
             _edit(city, step)
 
@@ -234,6 +265,8 @@ def _edit(city: City, step: Step) -> None:
             city.live(city.change(lambda one: one.service.accounts.suspend(account, "why"), "account suspended"))
         case "activate", []:
             city.live(city.change(lambda one: one.service.accounts.activate(account), "account activated"))
+        case "abroad", []:
+            _edit(city, Step("forward", (float(index), ABROAD)))
         case "forward", [target]:
             to = NumberChanges(forward_to="" if target == "nowhere" else str(target))
             number = f"+3120123450{index:02}"

@@ -9,6 +9,8 @@ from charging.call.missed_steps import SeenStep, with_missed_steps
 from charging.call.model import Session, from_json
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
+from tests.fakes.rig import make_rig
+from tests.unit.call.test_clocks_that_differ import SECOND, SHARED, cdr
 from tests.unit.call.test_table import NOW, POLICY, running
 
 READ_S, ANSWERED_S, PROVEN_S = 110, 100, 40
@@ -84,3 +86,24 @@ def test_a_record_of_before_knows_of_no_boot() -> None:
     later = Instant(NOW.mono_us, NOW.wall_us + 40 * MICROSECONDS)
     session = with_missed_steps(from_json(text, later, 1, HERE), (), later, HERE, POLICY)
     assert (session.steps, session.boot) == ((), HERE)
+
+
+@pytest.mark.parametrize("step_s", [-30, 5, 40])
+async def test_an_answer_that_nobody_heard_does_not_come_before_a_step_that_was_seen_while_it_rang(step_s: int) -> None:
+    """R23: whoever takes the call over puts its answer later by the step, and so much is talked that nobody paid. Found
+    by the simulation: the clock was stepped, and its daemon's link cut until after the answer."""
+    async with make_rig(SHARED) as rig:
+        await rig.subscriber(credit=180 * SECOND)
+        call = await rig.ringing()
+        rig.clock.step_wall(step_s)
+        await rig.clock.advance(2)
+        rig.registry.leads = lambda: False
+        await rig.registry.stand_by()
+        await rig.clock.advance(3)
+        rig.switch.answer(call.session)
+        await rig.clock.advance(15)
+        rig.registry.leads = lambda: True
+        await rig.registry.lead(1)
+        await rig.clock.advance(200)
+        booked = await cdr(rig)
+        assert (call.true_ms, booked["billed_s"], booked["overrun_s"]) == (180_003, 180, 0)
