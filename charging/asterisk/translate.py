@@ -144,6 +144,17 @@ def _transfer(kind: TransferKind, actor: str, *others: str) -> Callable[[AmiMess
     return read
 
 
+_attended = _transfer(TransferKind.ATTENDED, "OrigTransferer", "SecondTransferer", "Transferee", "TransferTarget")
+_taken_along = _transfer(TransferKind.BLIND, "Transferee")
+
+
+def _attended_transfer(message: AmiMessage) -> TransferSeen | None:
+    """A forwarded leg that takes the place of a channel which is in no bridge (it rings, or speaks to voicemail) goes on
+    in that one's dialplan, as after a blind transfer."""
+    is_leg = message.channel_variable(variables.LEG, "Transferee") == variables.LEG_CALLEE
+    return (_taken_along if is_leg and message.get("DestType") == "App" else _attended)(message)
+
+
 def _prompt_started(message: AmiMessage) -> PromptStarted | None:
     if not (session := _session(message, "Spyee")):
         return None
@@ -184,9 +195,7 @@ _READERS: dict[str, Callable[[AmiMessage], SwitchEvent | None]] = {
     "BridgeLeave": _bridge_left,
     "Hangup": _channel_ended,
     "BlindTransfer": _transfer(TransferKind.BLIND, "Transferer", "Transferee", "Extension"),
-    "AttendedTransfer": _transfer(
-        TransferKind.ATTENDED, "OrigTransferer", "SecondTransferer", "Transferee", "TransferTarget"
-    ),
+    "AttendedTransfer": _attended_transfer,
     "Pickup": _transfer(TransferKind.PICKUP, "", "Target"),
     "ChanSpyStart": _prompt_started,
     "ChanSpyStop": _prompt_stopped,

@@ -176,7 +176,9 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         # Nothing is charged by the link's proof until the answer: the call may have ended while the link was away.
         return Step(replace(session, confirmed=False), (AskSwitch(everywhere=True),))
     if event.callee is None:
-        return begin_ending(replace(session, caller_gone=event.caller is None), context)
+        # Gone, or put into a channel that bears another session (REFER with Replaces): there it would talk on, unpaid.
+        ending = begin_ending(replace(session, caller_gone=event.caller is None), context)
+        return Step(ending.session, (HangUp(session.callee_uid, "moved"), *ending.commands))
     if session.cut_by:
         return hang_up_all(session, event, context)
     if not event.callee.up:

@@ -22,6 +22,7 @@ from tests.asterisk.parties import (
     operator_sets,
 )
 from tests.asterisk.stub_agi import StubAgi, serving
+from tests.asterisk.waiting import eventually
 
 pytestmark = pytest.mark.asterisk
 
@@ -238,3 +239,26 @@ async def test_the_second_answer_can_not_forward(lab: Lab) -> None:
         await call.wait_end()
     assert len(call.mobiles) == 1
     assert (await black_box_record(lab))["phase"] == "fallback"
+
+
+async def test_a_message_that_was_left_before_the_call_came_to_us_is_none_of_its_own(lab: Lab) -> None:
+    """In the operator's own voicemail, for example, out of which he dialled the subscriber's number."""
+    left = {"VMSTATUS": "SUCCESS", "VM_MESSAGEFILE": "/nowhere/msg0000"}
+    order = {
+        "Channel": f"Local/{NUMBER_WITHOUT_MAILBOX}@charging-incoming/n",
+        "Application": "Wait",
+        "Data": "30",
+        "Variable": ",".join(f"__{name}={value}" for name, value in left.items()),
+        "Async": "true",
+    }
+    answer = decide("voicemail")
+    async with serving(StubAgi({"incoming": answer}), lab.agi_port) as stub:
+        await lab.switch.action("Originate", order)
+
+        async def is_decided() -> bool:
+            return len(stub.replies) == len(answer)
+
+        await eventually(is_decided, "the decision", 20)
+        await lab.switch.cli("channel request hangup all")
+        record = await black_box_record(lab)
+    assert (record["vm"], record["vmfile"]) == ("", "")

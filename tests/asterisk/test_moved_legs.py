@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from charging.lab import Call, CallState, Lab, mobile
 from charging.lab.ami import Message
-from tests.asterisk.engine import SECOND, Engine, engine
+from tests.asterisk.engine import SECOND, Engine, engine, number_of
 from tests.asterisk.operator_setup import (
     COLLEAGUE,
     RING_GROUP,
@@ -286,6 +286,41 @@ async def test_caller_who_transfers_the_forward_to_a_colleague_goes_on_being_cha
         await phone.said("BYE", 30)
         await _charged_by_the_phone(live, phone)
         assert len(live.daemon.events("tick_posted")) >= 4
+
+
+@pytest.mark.parametrize(
+    ("target", "state"), [(mobile.never_answers(), CallState.RINGING), (mobile.busy(), CallState.ANSWERED)]
+)
+async def test_forward_that_its_caller_puts_in_the_place_of_another_call_of_his_ends_with_it(
+    set_up: Lab, tmp_path: Path, target: str, state: CallState
+) -> None:
+    """That one rings another subscriber, or speaks to his voicemail: the leg would go on there, under the other's name,
+    and be paid by nobody, or by the other."""
+    async with transfers_allowed(set_up), engine(set_up, tmp_path, plan="voice_free", others=1) as live:
+        await live.daemon.patch(f"/numbers/{number_of(1)}", {"forward_to": target})
+        other = await set_up.place_call(number_of(1))
+        await other.wait_state(state, 20)
+        caller = min(one["Channel"] for one in await set_up.switch.channels())  # the first that there was
+        to_him = _to_the_colleague(await _replaces(set_up, caller))
+        refers = requests("REFER", to_him, "Referred-By: <sip:caller@carrier.example>", cseq=2)
+        transfers = (calls(STRAIGHT), pauses(3), refers, is_told(202), pauses(60))
+        async with (
+            subscriber(set_up, tmp_path / "phone", hears("BYE")) as phone,
+            plays(set_up, tmp_path / "caller", *transfers),
+        ):
+            await phone.heard("BYE", deadline_s=30)
+            found = {cdr["account"]: cdr for cdr in await live.cdrs(2)}
+            cdr = found["anna"]
+            assert (cdr["hangup_reason"], cdr["proof"]) == ("transferred", "black_box")
+            assert abs(cdr["used_ms"] / 1000 - phone.connected_s) < 0.25, cdr
+            assert found["other-1"]["cost"] == "0.00"
+            await live.nothing_reserved()
+
+            async def nobody() -> bool:
+                return not await set_up.switch.channels()
+
+            await eventually(nobody, "every channel to end", 20)
+        assert not [one for one in ("leg_without_session", "booking_contradicted") if live.daemon.events(one)]
 
 
 async def test_subscriber_who_transfers_the_caller_to_a_colleague_ends_the_call(set_up: Lab, tmp_path: Path) -> None:

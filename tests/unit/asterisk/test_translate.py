@@ -171,6 +171,30 @@ def test_a_transfer_names_who_did_it(event: str, prefix: str, kind: TransferKind
     assert translate(message) == TransferSeen("s-1", kind, "1.2", "PJSIP/a-1", AT_US)
 
 
+@pytest.mark.parametrize(
+    ("leg", "goes_to", "session", "kind"),
+    [
+        ("callee", "App", "s-1", TransferKind.BLIND),
+        ("callee", "Bridge", "s-2", TransferKind.ATTENDED),
+        ("caller", "App", "s-2", TransferKind.ATTENDED),
+    ],
+)
+def test_a_leg_that_an_attended_transfer_puts_where_the_dialplan_goes_on_is_its_own_sessions(
+    leg: str, goes_to: str, session: str, kind: TransferKind
+) -> None:
+    """It takes the place of another call's channel, which rings or speaks to voicemail."""
+    message = AmiMessage.of(
+        ("Event", "AttendedTransfer"),
+        ("SecondTransfererChanVariable", "CHARGING_SESSION=s-2"),
+        ("DestType", goes_to),
+        ("TransfereeChanVariable", "CHARGING_SESSION=s-1"),
+        ("TransfereeChanVariable", f"CHARGING_LEG={leg}"),
+    )
+    seen = translate(message)
+    assert isinstance(seen, TransferSeen)
+    assert (seen.session, seen.kind) == (session, kind)
+
+
 def test_a_pickup_of_our_leg_by_a_stranger_is_ours() -> None:
     message = AmiMessage.of(
         ("Event", "Pickup"),

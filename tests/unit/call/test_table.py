@@ -326,8 +326,9 @@ def test_pickup_of_a_ringing_forward_ends_it() -> None:
 
 
 def test_call_gone_from_the_switch_has_its_record_read() -> None:
+    """A leg that a transfer has put under another session's name looks gone, too: it is hung up."""
     session, commands = step(running(), SwitchSaid(NOW.mono_us, None, None), NOW, POLICY)
-    assert (session.state, commands) == (State.ENDING, (ReadBlackBox(),))
+    assert (session.state, commands) == (State.ENDING, (HangUp("callee", "moved"), ReadBlackBox()))
 
 
 def test_record_survives_its_storage() -> None:
