@@ -149,8 +149,8 @@ _taken_along = _transfer(TransferKind.BLIND, "Transferee")
 
 
 def _attended_transfer(message: AmiMessage) -> TransferSeen | None:
-    """A forwarded leg that takes the place of a channel which is in no bridge (it rings, or speaks to voicemail) goes on
-    in that one's dialplan, as after a blind transfer."""
+    """A forwarded leg that takes the place of a channel in no bridge (it rings, or speaks to voicemail) goes on in that
+    one's dialplan, as after a blind transfer."""
     is_leg = message.channel_variable(variables.LEG, "Transferee") == variables.LEG_CALLEE
     return (_taken_along if is_leg and message.get("DestType") == "App" else _attended)(message)
 

@@ -323,6 +323,30 @@ async def test_forward_that_its_caller_puts_in_the_place_of_another_call_of_his_
         assert not [one for one in ("leg_without_session", "booking_contradicted") if live.daemon.events(one)]
 
 
+async def test_who_is_put_in_the_place_of_a_caller_while_it_rings_is_charged_like_him(
+    set_up: Lab, tmp_path: Path
+) -> None:
+    """Someone calls a colleague and a subscriber, and joins the two before the subscriber answers."""
+    async with transfers_allowed(set_up), engine(set_up, tmp_path, forward_to=mobile.answers(6)) as live:
+        call = await set_up.place_call(STRAIGHT)
+        await call.wait_state(CallState.RINGING, 20)
+        caller = min(one["Channel"] for one in await set_up.switch.channels())  # the first that there was
+        to_him = _to_the_colleague(await _replaces(set_up, caller))
+        refers = requests("REFER", to_him, "Referred-By: <sip:caller@carrier.example>", cseq=2)
+        async with plays(set_up, tmp_path / "caller", calls(COLLEAGUE), refers, is_told(202), pauses(60)):
+            await live.heard("tick_posted", deadline_s=40)
+            await call.mobile_hangs_up()
+            cdr = await live.cdr()
+            answered_us, ended_us = call.mobile.answered_us, call.mobile.ended_us
+        assert answered_us is not None
+        assert ended_us is not None
+        assert cdr["proof"] == "black_box", cdr
+        assert abs(cdr["used_ms"] / 1000 - (ended_us - answered_us) / 1e6) < 0.25, cdr
+        await live.nothing_reserved()
+        assert await live.posted() == 10_000_000 - cdr["billed_s"] * SECOND
+        assert not live.daemon.events("leg_without_session")
+
+
 async def test_subscriber_who_transfers_the_caller_to_a_colleague_ends_the_call(set_up: Lab, tmp_path: Path) -> None:
     other, replaces = await _with_a_colleague(set_up)
     refers = requests("REFER", _to_the_colleague(replaces), "Referred-By: <sip:phone@carrier.example>", cseq=2)
