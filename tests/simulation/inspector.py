@@ -231,6 +231,6 @@ class Inspector:
             got = 0 if fax.lost or not fax.dialled else fax.confirmed
             assert cdrs[session]["pages"] == got, (session, "pages charged", cdrs[session]["pages"], "of", fax)
         for session in self._city.office.promised:
-            assert session in sent, (session, "is said to be on its way, and no switch was told of it")
+            assert session in sent, (session, "is said to be on its way, and no switch was ordered to send it")
         dialled = Counter("-".join(session.split("-")[:2]) for session, fax in sent.items() if fax.dialled)
         assert all(times == 1 for times in dialled.values()), ("a document was sent twice", dialled)
