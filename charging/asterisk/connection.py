@@ -16,7 +16,7 @@ import logging
 from asyncio import Future
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from panoramisk.ami_protocol import AMIProtocol
@@ -24,9 +24,9 @@ from panoramisk.manager import Manager
 
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.numbers import whole
-from charging.asterisk.reply import Fields, LinkSettings, Reply, check_sendable
+from charging.asterisk.reply import Fields, LinkSettings, Order, Reply, check_sendable
 from charging.asterisk.shape import LISTS, flaw
-from charging.errors import ActionRefused, ActionTimeout, LinkDown, LocalProtocolError, ShuttingDown
+from charging.errors import ActionRefused, ActionTimeout, LinkDown, LocalProtocolError, ShuttingDown, SwitchError
 from charging.unguessable import token
 
 ENCODING = "utf-8"
@@ -64,6 +64,12 @@ class _Outstanding:
     def wants(self, message: AmiMessage) -> bool:
         """Whether the message belongs to the answer; OriginateResponse carries the order's id and does not."""
         return not self.future.done() and (not message.event or self.list_end is not None)
+
+    @property
+    def answer(self) -> Reply | SwitchError:
+        """Once it is there."""
+        error = self.future.exception()
+        return self.future.result() if error is None else cast(SwitchError, error)
 
     def time_out(self, after_s: float) -> None:
         if not self.future.done():
@@ -257,6 +263,42 @@ class Connection:
         Raises LocalProtocolError (not sent), LinkDown (not sent, or the outcome is unknown), ActionTimeout
         (the outcome is unknown), ActionRefused (the switch said no, in these words).
         """
+        loop = asyncio.get_running_loop()
+        identity, waiting = self._begin(name, fields, list_end, loop)
+        timer = loop.call_later(timeout_s, waiting.time_out, timeout_s)
+        try:
+            return await waiting.future
+        finally:
+            timer.cancel()
+            self._outstanding.pop(identity, None)
+
+    async def actions(self, orders: Sequence[Order], *, timeout_s: float) -> list[Reply | SwitchError]:
+        """Send several by one write, with one deadline for all. Each one's answer, or what :meth:`action` would have
+        raised for it, in their order."""
+        loop = asyncio.get_running_loop()
+        begun: list[tuple[str, _Outstanding] | SwitchError] = []
+        for name, fields in orders:
+            try:
+                begun.append(self._begin(name, fields, None, loop))
+            except SwitchError as error:
+                begun.append(error)
+            except LocalProtocolError as error:  # a fault of this order alone
+                begun.append(ActionRefused(str(error)))
+        sent = [one for one in begun if isinstance(one, tuple)]
+        try:
+            if sent:
+                await asyncio.wait([waiting.future for _, waiting in sent], timeout=timeout_s)
+        finally:
+            for identity, waiting in sent:
+                del self._outstanding[identity]
+                waiting.time_out(timeout_s)
+                waiting.future.exception()  # looked at, however this ends
+        return [one if isinstance(one, SwitchError) else one[1].answer for one in begun]
+
+    def _begin(
+        self, name: str, fields: Fields, list_end: str | None, loop: asyncio.AbstractEventLoop
+    ) -> tuple[str, _Outstanding]:
+        """Write an action, and note what waits for its answer."""
         check_sendable(name, fields)
         if self.is_lost or self._manager.protocol is None:
             raise LinkDown
@@ -266,16 +308,10 @@ class Connection:
         identity = str(headers["ActionID"])
         if identity in self._outstanding:
             raise LocalProtocolError(f"{name}: an action with the id {identity!r} waits for its answer")
-        loop = asyncio.get_running_loop()
         order = _on_wire(name, headers)
         waiting = self._outstanding[identity] = _Outstanding(name, list_end, loop.create_future())
         self._write(order, loop)
-        timer = loop.call_later(timeout_s, waiting.time_out, timeout_s)
-        try:
-            return await waiting.future
-        finally:
-            timer.cancel()
-            self._outstanding.pop(identity, None)
+        return identity, waiting
 
     def _write(self, order: bytes, loop: asyncio.AbstractEventLoop) -> None:
         if not self._unsent:

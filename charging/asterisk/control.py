@@ -18,12 +18,12 @@ from charging.asterisk.black_box import BlackBoxRecord, is_key, packed, parse_re
 from charging.asterisk.message import AmiMessage, assigned
 from charging.asterisk.numbers import scaled, whole
 from charging.asterisk.prompts import Prompter, PromptOutcome, PromptSettings
-from charging.asterisk.reply import Fields, Orders
+from charging.asterisk.reply import Order, Orders, Reply
 from charging.asterisk.rights import MissingRights, missing_rights
 from charging.call.switch_events import SwitchEvent
 from charging.clock import Clock, Instant
 from charging.engine.ports import FaxOrder
-from charging.errors import ActionRefused
+from charging.errors import ActionRefused, SwitchError
 from charging.tasks import in_turns
 
 CAUSE_NORMAL = 16
@@ -98,41 +98,49 @@ class CallControl:
         """Must be given every switch event, in order: prompts learn from them what became of their orders."""
         self._prompter.observe(event)
 
-    async def set_deadline(self, channel_uid: str, at: Instant) -> DeadlineOutcome:
-        """Let the switch itself cut this channel ``at`` (by the monotonic clock), whatever becomes of us.
+    async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> list[DeadlineOutcome | SwitchError]:
+        """Let the switch itself cut each of these channels, by unique id, at its instant (by the monotonic clock),
+        whatever becomes of us. All are one write; for each, in their order, what became of it.
 
         The time left is computed at each sending, its last millisecond rounded up: never before the paid second. Two
         late orders at a time are repeated, as many as a call has: where many are late, it is the load that makes them
         so, and more would make it worse.
         """
-        outcome = await self._order_deadline(channel_uid, at)
-        if outcome is not DeadlineOutcome.SET_LATE or self._repeating == REPEATED_MAX:
-            return outcome
-        self._repeating += 1
+        outcomes = await self._order_deadlines(deadlines)
+        late = [place for place, one in enumerate(outcomes) if one is DeadlineOutcome.SET_LATE]
+        late = late[: REPEATED_MAX - self._repeating]
+        repeated = len(late)
+        self._repeating += repeated
         try:
             for _ in range(MAX_DEADLINE_TRIES - 1):
-                outcome = await self._order_deadline(channel_uid, at)
-                if outcome is not DeadlineOutcome.SET_LATE:
-                    break
+                again = await self._order_deadlines([deadlines[place] for place in late])
+                for place, outcome in zip(late, again, strict=True):
+                    outcomes[place] = outcome
+                late = [place for place in late if outcomes[place] is DeadlineOutcome.SET_LATE]
         finally:
-            self._repeating -= 1
-        return outcome
+            self._repeating -= repeated
+        return outcomes
 
-    async def _order_deadline(self, channel_uid: str, at: Instant) -> DeadlineOutcome:
+    async def _order_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> list[DeadlineOutcome | SwitchError]:
+        """One answer that is late makes all of them late: each came no later than it."""
+        if not deadlines:
+            return []
         sent = self._clock.now()
-        left_ms = milliseconds_left(sent, at)
-        if left_ms <= 0:
-            hung_up = await self.hang_up(channel_uid)
-            return DeadlineOutcome.HUNG_UP if hung_up else DeadlineOutcome.GONE
-        seconds = f"{left_ms // 1000}.{left_ms % 1000:03d}"
-        if not await self._order("AbsoluteTimeout", {"Channel": channel_uid, "Timeout": seconds}):
-            return DeadlineOutcome.GONE
+        orders = [_cut(channel_uid, milliseconds_left(sent, at)) for channel_uid, at in deadlines]
+        replies = await self._link.actions(orders)
         on_time = milliseconds_left(sent, self._clock.now()) <= LATE_ANSWER_MS
-        return DeadlineOutcome.SET if on_time else DeadlineOutcome.SET_LATE
+        done = DeadlineOutcome.SET if on_time else DeadlineOutcome.SET_LATE
+        return [_deadline_outcome(name, reply, done) for (name, _), reply in zip(orders, replies, strict=True)]
 
     async def hang_up(self, channel_uid: str, cause: int = CAUSE_NORMAL) -> bool:
         """Hang up; false where the channel is gone already. ``cause`` is a Q.850 number."""
-        return await self._order("Hangup", {"Channel": channel_uid, "Cause": str(cause)})
+        try:
+            await self._link.action(*_hang_up(channel_uid, cause))
+        except ActionRefused as error:
+            if _is_gone(error):
+                return False
+            raise
+        return True
 
     async def play_prompt(self, session: str, sequence: int, spyee_uid: str, prompt: str) -> PromptOutcome:
         """Play a file to one leg of a running call; see :meth:`Prompter.play`. Never raises a SwitchError."""
@@ -186,7 +194,7 @@ class CallControl:
         try:
             reply = await self._link.action("Getvar", {"Channel": channel_uid, "Variable": name}, timeout_s=timeout_s)
         except ActionRefused as error:
-            if "no such channel" in str(error).lower():
+            if _is_gone(error):
                 return None
             raise
         return reply.headers.get("Value")
@@ -198,7 +206,7 @@ class CallControl:
         try:
             reply = await self._link.action("Status", fields, list_end="StatusComplete")
         except ActionRefused as error:
-            if "no such channel" in str(error).lower():
+            if _is_gone(error):
                 return None
             raise
         if reply.suspects:
@@ -259,15 +267,27 @@ class CallControl:
             log.warning("black_box_record_unreadable", key=key, found=entry.get("Val")[:200])
         return record
 
-    async def _order(self, name: str, fields: Fields) -> bool:
-        """Send an order to a channel; false where the channel is gone."""
-        try:
-            await self._link.action(name, fields)
-        except ActionRefused as error:
-            if "no such channel" in str(error).lower():
-                return False
-            raise
-        return True
+
+def _is_gone(error: Exception) -> bool:
+    """Whether the switch says that there is no such channel."""
+    return isinstance(error, ActionRefused) and "no such channel" in str(error).lower()
+
+
+def _hang_up(channel_uid: str, cause: int = CAUSE_NORMAL) -> Order:
+    return "Hangup", {"Channel": channel_uid, "Cause": str(cause)}
+
+
+def _cut(channel_uid: str, left_ms: int) -> Order:
+    """What has the switch cut a channel then; now, where that has passed."""
+    if left_ms <= 0:
+        return _hang_up(channel_uid)
+    return "AbsoluteTimeout", {"Channel": channel_uid, "Timeout": f"{left_ms // 1000}.{left_ms % 1000:03d}"}
+
+
+def _deadline_outcome(name: str, reply: Reply | SwitchError, done: DeadlineOutcome) -> DeadlineOutcome | SwitchError:
+    if isinstance(reply, SwitchError):
+        return DeadlineOutcome.GONE if _is_gone(reply) else reply
+    return DeadlineOutcome.HUNG_UP if name == "Hangup" else done
 
 
 def milliseconds_left(now: Instant, at: Instant) -> int:

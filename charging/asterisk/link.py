@@ -16,14 +16,14 @@ from __future__ import annotations
 import os
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 
 import structlog
 
 from charging.asterisk.connection import PING, Connection
 from charging.asterisk.message import AmiMessage
-from charging.asterisk.reply import Fields, LinkSettings, LinkState, Reply
+from charging.asterisk.reply import Fields, LinkSettings, LinkState, Order, Reply
 from charging.asterisk.rights import missing_rights
 from charging.clock import Clock
 from charging.errors import ActionRefused, ActionTimeout, ChargingError, LinkDown, ShuttingDown, SwitchError
@@ -122,6 +122,12 @@ class AmiLink:
         if self._connection is None:
             raise LinkDown
         return await self._connection.action(name, fields or {}, timeout_s=timeout_s, list_end=list_end)
+
+    async def actions(self, orders: Sequence[Order], *, timeout_s: float = 3.0) -> list[Reply | SwitchError]:
+        """Send several, each once, by one write. Each one's answer, or what `action` would have raised for it."""
+        if self._connection is None:
+            return [LinkDown()] * len(orders)
+        return await self._connection.actions(orders, timeout_s=timeout_s)
 
     async def run(self, on_event: OnEvent, on_up: OnUp) -> NoReturn:
         """Keep the link up until cancelled.

@@ -9,10 +9,13 @@ from enum import Enum
 from typing import Protocol
 
 from charging.asterisk.message import AmiMessage
-from charging.errors import LocalProtocolError
+from charging.errors import LocalProtocolError, SwitchError
 
 Fields = Mapping[str, str | Sequence[str]]
 """An action's fields; a sequence repeats the header."""
+
+Order = tuple[str, Fields]
+"""An action's name and fields."""
 
 FORBIDDEN_CHARACTERS = frozenset("\r\n\0")
 PATTERN_START = "/"
@@ -79,6 +82,8 @@ class Orders(Protocol):
     def action(
         self, name: str, fields: Fields | None = None, *, timeout_s: float = 3.0, list_end: str | None = None
     ) -> Awaitable[Reply]: ...
+
+    def actions(self, orders: Sequence[Order]) -> Awaitable[list[Reply | SwitchError]]: ...
 
 
 def check_sendable(name: str, fields: Fields) -> None:

@@ -14,6 +14,7 @@ from charging.asterisk.translate import is_far_half
 from charging.call.events import BlackBoxRead, Leg
 from charging.clock import Clock, Instant
 from charging.engine.ports import FaxOrder, Legs, Look, PromptResult
+from charging.errors import SwitchError
 from charging.tasks import Breath, in_turns
 
 _RESULTS = {
@@ -73,8 +74,9 @@ class AsteriskSwitch:
                 legs = _with(legs, status)
         return legs
 
-    async def set_deadline(self, uid: str, at: Instant) -> None:
-        await self._control.set_deadline(uid, at)
+    async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
+        outcomes = await self._control.set_deadlines(deadlines)
+        return [outcome if isinstance(outcome, SwitchError) else None for outcome in outcomes]
 
     async def hang_up(self, uid: str) -> None:
         await self._control.hang_up(uid)

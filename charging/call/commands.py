@@ -59,6 +59,11 @@ class SetDeadline:
     callee_uid: str
     caller_uid: str
 
+    @property
+    def deadlines(self) -> tuple[tuple[str, Instant], ...]:
+        """Of each channel, by unique id."""
+        return (self.callee_uid, self.at), (self.caller_uid, self.backstop)
+
 
 @dataclass(frozen=True, slots=True)
 class PlayPrompt:

@@ -11,6 +11,7 @@ from charging.call.events import BlackBoxRead, Leg
 from charging.call.storage import Record
 from charging.clock import Instant
 from charging.engine.told import Told
+from charging.errors import SwitchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,9 @@ class Switch(Protocol):
     async def is_rehearsal(self, caller_uid: str) -> bool:
         """Whether the caller is that of `charging check --call`, which no call from outside can say of itself."""
 
-    async def set_deadline(self, uid: str, at: Instant) -> None:
-        """Have the switch itself cut the channel at ``at``; a channel that is gone is fine."""
+    async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
+        """Have the switch itself cut each of these channels, by unique id, at its instant; one that is gone is fine.
+        For each, in this order: what kept the switch from obeying, or ``None``. Raises nothing."""
 
     async def hang_up(self, uid: str) -> None:
         """End the channel; one that is gone is fine."""

@@ -1,36 +1,27 @@
 """One session: takes its events in order, lets the core decide, carries out what it says.
 
-A session has one mailbox, and one task while there is something to do, so nothing about it happens at the same time as
-anything else about it. While a command waits for the ledger or the switch, events queue up behind; every such wait ends
-by the adapter's time-out. A session that only waits has no task: thousands talk at the same time, and cost memory.
+A session has one mailbox and has its turns (`rounds`) while there is something to do, so nothing about it happens at the
+same time as anything else about it. While a command waits for the ledger or the switch, events queue up behind; every
+such wait ends by the adapter's time-out. It has no task of its own: thousands talk at the same time, and cost memory.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
+from typing import Protocol
 
 from charging.call import commands as do
-from charging.call.events import (
-    BalancesRead,
-    ClockJumped,
-    DeadlineSet,
-    Event,
-    KeptAnswer,
-    Posted,
-    PromptPlayed,
-    SwitchSilent,
-    Woke,
-)
+from charging.call.events import ClockJumped, Event, KeptAnswer, PromptPlayed, SwitchSilent, Woke
 from charging.call.model import Policy, Session, State
 from charging.call.storage import Record
 from charging.call.table import step, wake_at
 from charging.clock import Instant
 from charging.engine import told
-from charging.engine.alarms import Alarm, Alarms
 from charging.engine.looker import Looker
 from charging.engine.ports import Observer, PromptResult, Switch
+from charging.engine.rounds import Rounds
 from charging.errors import LedgerError, SwitchError, UnexpectedEvent
 from charging.ledger.model import Kept
 from charging.ledger.port import Ledger
@@ -40,59 +31,67 @@ MAILBOX_MAX = 1000
 oldest of the rest are dropped: what is lost, the next look at the switch tells again."""
 
 
+NOTHING: Iterator[do.Command] = iter(())
+NO_ANSWERS: list[Event] = []
+"""Of all that are at rest; never changed."""
+
+
+class Home(Protocol):
+    """What the sessions of one switch share."""
+
+    rounds: Rounds
+    looker: Looker
+    switch: Switch
+    ledger: Ledger
+    observe: Observer
+
+    def leads(self) -> bool:
+        """Whether this daemon is the one that ticks the switch."""
+
+    def now(self) -> Instant:
+        """The clocks; a step of the wall clock is offered to every session first."""
+
+    def forget(self, record: Record, how: do.Forget) -> None:
+        """The session's end is booked."""
+
+    async def keep_finding(self, session: str, finding: do.Find) -> None:
+        """Keep what contradicts a booking."""
+
+    def doubt(self) -> None:
+        """Sessions may be open that we do not know."""
+
+    def leg_changed(self, runner: SessionRunner, was: str, now: str) -> None:
+        """The unique ids of the forwarded leg that was and of the one that is; empty: none."""
+
+    def ended(self, runner: SessionRunner) -> None:
+        """The session is closed."""
+
+
 class SessionRunner:
     """Lives as long as its session is open."""
 
     __slots__ = (
-        *("session", "booked", "policy", "_ledger", "_switch", "_looker", "_now", "_alarms", "_alarm", "_observe"),
-        *("_forget", "_find", "_doubt", "_leads", "_leg_changed", "_act", "_closed"),
-        *("_mailbox", "_acts", "_stopped", "_over", "_prompts"),
+        *("session", "booked", "policy", "alarm_us", "_home", "_mailbox", "_commands", "_answers"),
+        *("_acts", "_rested", "_stopped", "_over", "_prompts"),
     )
 
-    def __init__(
-        self,
-        session: Record,
-        *,
-        ledger: Ledger,
-        switch: Switch,
-        looker: Looker,
-        now: Callable[[], Instant],
-        alarms: Alarms,
-        policy: Policy,
-        observe: Observer,
-        forget: Callable[[Record, do.Forget], None],
-        find: Callable[[str, do.Find], Awaitable[None]],
-        doubt: Callable[[], None],
-        leads: Callable[[], bool],
-        leg_changed: Callable[[SessionRunner, str, str], None],
-        act: Callable[[SessionRunner], None],
-        closed: Callable[[SessionRunner], None],
-    ) -> None:
-        """``now`` reads the clocks, and offers a step of the wall clock to every session before it answers.
-        ``leg_changed`` is given the unique ids of the forwarded leg that was and of the one that is; empty: none.
-        ``act`` gives it a task that runs :meth:`run`; ``closed`` hears that the session is."""
+    def __init__(self, session: Record, home: Home, policy: Policy) -> None:
         self.session = session
         self.booked: Record | None = None
         """Once its end is booked: the session as it was just before, with the transfer that booked it."""
-        self._ledger = ledger
-        self._switch = switch
-        self._looker = looker
-        self._now = now
-        self._alarms = alarms
-        self._alarm: Alarm | None = None
         self.policy = policy
-        self._observe = observe
-        self._forget = forget
-        self._find = find
-        self._doubt = doubt
-        self._leads = leads
-        self._leg_changed = leg_changed
-        self._act = act
-        self._closed = closed
+        self.alarm_us: int | None = None
+        self._home = home
         self._mailbox: deque[Event] | None = None
         """``None``: empty. An empty one takes as much memory as the session's record."""
+        self._commands: Iterator[do.Command] = NOTHING
+        """What is to be carried out yet, of the last step."""
+        self._answers: list[Event] = NO_ANSWERS
+        """To be handled before any other event."""
         self._acts = False
-        """Whether it has a task; else it waits, with nothing half done."""
+        """Whether it has a turn, or waits for an answer; else it waits, with nothing half done."""
+        self._rested = False
+        """Whether a turn of the loop has passed since it was due."""
         self._stopped = False
         self._over: asyncio.Event | None = None
         self._prompts: set[asyncio.Task[None]] | None = None
@@ -103,7 +102,7 @@ class SessionRunner:
             self._mailbox = deque()
         elif len(self._mailbox) >= MAILBOX_MAX:
             self._mailbox.popleft()
-            self._observe(told.MailboxOverflowed(), self.session)
+            self._home.observe(told.MailboxOverflowed(), self.session)
         if isinstance(event, ClockJumped):
             self._mailbox.appendleft(event)  # whatever waits may be of after it
         else:
@@ -114,12 +113,12 @@ class SessionRunner:
         """There may be something to do."""
         if not self._acts and not self._stopped:
             self._acts = True
-            self._act(self)
+            self._home.rounds.take(self)
 
     def stop(self) -> None:
-        """Do nothing from now on; a task that it has is for its owner to end."""
+        """Do nothing from now on; whatever is answered is not heard."""
         self._stopped = True
-        self._set_alarm(None)
+        self._home.rounds.wake_at(self, None)
         for task in self._prompts or ():
             task.cancel()
         if self._over is not None:
@@ -133,8 +132,8 @@ class SessionRunner:
             await self._over.wait()
 
     def hear(self, event: Event) -> None:
-        """Take an event that mostly changes nothing: there is a task only if there is something to do."""
-        now = self._now()
+        """Take an event that mostly changes nothing: it has a turn only if there is something to do."""
+        now = self._home.now()
         if self._acts or self._stopped:
             self.offer(event)
             return
@@ -151,124 +150,118 @@ class SessionRunner:
     def _becomes(self, after: Record) -> None:
         before, self.session = self.session, after
         if before is not after and (was := leg_of(before)) != (now := leg_of(after)):
-            self._leg_changed(self, was, now)
+            self._home.leg_changed(self, was, now)
 
-    async def run(self) -> None:
-        """Until the session is closed, or only waits."""
+    # --- a turn -----------------------------------------------------------------------------------------------
+
+    def go_on(self) -> bool:
+        """See `Acting`: until the session is closed, or only waits, or waits for an answer. All commands of a step are
+        carried out before their answers are heard, and those before any other event."""
+        while not self._stopped:
+            for command in self._commands:  # goes on where it was left
+                if not self._carry_out(command):
+                    return False
+            if self._answers:
+                self._step(self._answers.pop(0))
+            elif self.session.state is State.CLOSED:
+                self.stop()
+                self._home.ended(self)
+            elif self._mailbox:
+                self._step(self._mailbox.popleft())
+            elif not self._is_due():
+                if not self._mailbox:  # else a step of the clock was seen just now
+                    break
+            elif not self._rested:
+                # An event that came in the same moment goes first: a proof of the past must never overtake it.
+                self._rested = True
+                self._home.rounds.again(self)
+                return False
+            else:
+                self._step(Woke(self._home.switch.proven_mono_us))
+        self._mailbox, self._commands, self._answers = None, NOTHING, NO_ANSWERS
+        self._acts = self._rested = False
+        return True
+
+    def answered(self, event: Event | None) -> None:
+        """See `Acting`."""
+        if event is not None:
+            self._answers = [*self._answers, event]
+
+    def _is_due(self) -> bool:
+        wake = wake_at(self.session, self.policy)
+        if wake is not None and wake <= self._home.now().mono_us:
+            return True
+        self._home.rounds.wake_at(self, wake)
+        return False
+
+    def _step(self, event: Event) -> None:
+        self._rested = False
+        now, before = self._home.now(), self.session
+        if self._mailbox and isinstance(self._mailbox[0], ClockJumped):  # it goes before whatever else is heard
+            self._answers = [event, *self._answers]
+            event = self._mailbox.popleft()
         try:
-            while not self._stopped and (event := await self._next()) is not None:
-                await self._handle(event)
-                if self.session.state is State.CLOSED:
-                    self.stop()
-                    self._closed(self)
-        finally:
-            self._acts = False
+            after, commands = step(before, event, now, self.policy)
+        except UnexpectedEvent as error:
+            self._home.observe(told.UnexpectedEventMet(str(error)), self.session)
+            return
+        self._becomes(after)
+        self._commands = iter(commands)
+        if do.Forget in map(type, commands):
+            self.booked = before
 
-    async def _next(self) -> Event | None:
-        """What is to be handled now; ``None``: nothing, until an event arrives or the alarm rings."""
-        if not self._mailbox:
-            wake = wake_at(self.session, self.policy)
-            if wake is None or wake > self._now().mono_us:
-                self._set_alarm(wake)
-                self._mailbox = None
-                return None
-            await asyncio.sleep(0)
-            # An event that came in the same moment goes first: a proof of the past must never overtake it.
-            if not self._mailbox:
-                return Woke(self._switch.proven_mono_us)
-        return self._mailbox.popleft()
-
-    def _set_alarm(self, at_us: int | None) -> None:
-        if self._alarm is not None and self._alarm.at_us != at_us:
-            self._alarm.cancel()
-            self._alarm = None
-        if self._alarm is None and at_us is not None:
-            self._alarm = self._alarms.set(at_us, self._rung)
-
-    def _rung(self) -> None:
-        self._alarm = None
-        self.wake()
-
-    async def _handle(self, event: Event) -> None:
-        events: deque[Event] = deque([event])
-        while events:
-            now, before = self._now(), self.session
-            while self._mailbox and isinstance(self._mailbox[0], ClockJumped):
-                events.appendleft(self._mailbox.popleft())
-            try:
-                after, commands = step(self.session, events.popleft(), now, self.policy)
-            except UnexpectedEvent as error:
-                self._observe(told.UnexpectedEventMet(str(error)), self.session)
-                continue
-            self._becomes(after)
-            for command in commands:
-                if isinstance(command, do.Forget):
-                    self.booked = before
-                answer = await self._carry_out(command)
-                if answer is not None:
-                    events.append(answer)
-
-    async def _carry_out(self, command: do.Command) -> Event | None:
+    def _carry_out(self, command: do.Command) -> bool:
+        """``False``: its answer comes later."""
+        home = self._home
         match command:
             case do.Tell(what):
-                self._observe(what, self.session)
+                home.observe(what, self.session)
+            case do.ReadBalances() | do.Post() | do.SetDeadline():
+                home.rounds.ask(self, command)
+                return False
             case do.Forget():
                 assert self.booked is not None, "noted before it is carried out"
-                self._forget(self.booked, command)
-            case do.Find():
-                await self._find(self.session.id, command)
+                home.forget(self.booked, command)
             case do.Doubt():
-                self._doubt()
+                home.doubt()
             case do.Become(voicemail):
                 self._becomes(voicemail)
                 if self._over is not None:
                     self._over.set()
             case do.PlayPrompt():
                 self._start_prompt(command)
-            case do.ReadBalances() | do.Post() | do.Keep():
-                return await self._ask_ledger(command)
-            case do.AskSwitch() | do.ReadBlackBox() | do.SetDeadline() | do.HangUp():
-                return await self._order_switch(command)
-        return None
+            case do.Find() | do.Keep() | do.AskSwitch() | do.ReadBlackBox() | do.HangUp():
+                home.rounds.aside(self, command, self._ask)
+                return False
+        return True
 
-    async def _ask_ledger(self, command: do.LedgerCommand) -> Event:
+    async def _ask(self, command: do.Find | do.Keep | do.AskSwitch | do.ReadBlackBox | do.HangUp) -> Event | None:
+        """What is asked for this session alone."""
+        home = self._home
         try:
             match command:
-                case do.ReadBalances(looks):
-                    return BalancesRead(await self._ledger.balances(self.session.account), looks)
-                case do.Post(transfer, grants):
-                    return Posted(transfer, await self._ledger.apply(transfer, grants))
+                case do.Find():
+                    await home.keep_finding(self.session.id, command)
+                    return None
                 case do.Keep():
                     held = self.session
                     kept = Kept(held.to_json(), held.epoch, held.sequence - 1)
-                    return KeptAnswer(await self._ledger.keep_session(held.account, held.id, kept))
-        except LedgerError as error:
-            self._observe(told.LedgerFailed(str(error), type(error).__name__), self.session)
-        return _unknown(command)
-
-    async def _order_switch(self, command: do.SwitchCommand) -> Event | None:
-        if isinstance(command, do.SetDeadline | do.HangUp) and not self._leads():
-            # Frozen and woken up late: another daemon may have moved this call's deadline since.
-            return SwitchSilent("set_deadline" if isinstance(command, do.SetDeadline) else "other")
-        try:
-            match command:
+                    return KeptAnswer(await home.ledger.keep_session(held.account, held.id, kept))
                 case do.AskSwitch(everywhere):
-                    now_us = self._now().mono_us
-                    return await self._looker.ask(self.session, now_us, everywhere=everywhere)
+                    return await home.looker.ask(self.session, home.now().mono_us, everywhere=everywhere)
                 case do.ReadBlackBox():
-                    return await self._switch.black_box(self.session.id)
-                case do.SetDeadline(covered_s, at, backstop, callee_uid, caller_uid):
-                    orders = self._switch.set_deadline(callee_uid, at), self._switch.set_deadline(caller_uid, backstop)
-                    # Neither is left under way, where it might overtake the one that is given next.
-                    for failed in filter(None, await asyncio.gather(*orders, return_exceptions=True)):
-                        raise failed
-                    return DeadlineSet(covered_s)
+                    return await home.switch.black_box(self.session.id)
                 case do.HangUp(uid):
-                    await self._switch.hang_up(uid)
+                    if not home.leads():  # frozen and woken up late: another daemon's call by now
+                        return SwitchSilent("other")
+                    await home.switch.hang_up(uid)
                     return None
+        except LedgerError as error:
+            home.observe(told.LedgerFailed(str(error), type(error).__name__), self.session)
+            return KeptAnswer(None)
         except SwitchError as error:
-            self._observe(told.SwitchFailed(str(error), type(error).__name__), self.session)
-        return SwitchSilent("set_deadline" if isinstance(command, do.SetDeadline) else "other")
+            home.observe(told.SwitchFailed(str(error), type(error).__name__), self.session)
+            return SwitchSilent("other")
 
     def _start_prompt(self, command: do.PlayPrompt) -> None:
         """Beside the mailbox: a prompt takes seconds to start, and the call's money does not wait for it."""
@@ -281,11 +274,11 @@ class SessionRunner:
 
     async def _play(self, command: do.PlayPrompt) -> None:
         try:
-            result = await self._switch.play_prompt(
+            result = await self._home.switch.play_prompt(
                 self.session.id, command.sequence, command.callee_uid, command.language, command.prompt
             )
         except SwitchError as error:
-            self._observe(told.SwitchFailed(str(error), type(error).__name__), self.session)
+            self._home.observe(told.SwitchFailed(str(error), type(error).__name__), self.session)
             result = PromptResult.FAILED
         self.offer(PromptPlayed(command.prompt, result))
 
@@ -293,10 +286,3 @@ class SessionRunner:
 def leg_of(record: Record) -> str:
     """The unique id of the forwarded leg; empty where there is none (yet)."""
     return record.callee_uid if isinstance(record, Session) else ""
-
-
-def _unknown(command: do.LedgerCommand) -> Event:
-    """The ledger could not answer."""
-    if isinstance(command, do.ReadBalances):
-        return BalancesRead(None, command.looks)
-    return Posted(command.transfer, None) if isinstance(command, do.Post) else KeptAnswer(None)

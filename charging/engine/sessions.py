@@ -23,14 +23,13 @@ from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnde
 from charging.call.told import SessionReasserted
 from charging.clock import MICROSECONDS, Clock, Instant, parted_us
 from charging.engine import told
-from charging.engine.alarms import Alarms
 from charging.engine.booked import DELETE_AT_ONCE_MAX, BookedRecords
 from charging.engine.closed import ClosedRecords
 from charging.engine.findings import Findings, Kind, booked_unread, contradiction, noted
 from charging.engine.looker import Looker, switch_said
 from charging.engine.ports import Legs, Look, Observer, Switch
+from charging.engine.rounds import Rounds
 from charging.engine.runner import SessionRunner, leg_of
-from charging.engine.turns import Turns
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import IDS_REMEMBERED_S, Ledger
@@ -90,13 +89,11 @@ class Registry:
         self.epoch = 0
         self.leads = leads
         """Whether this daemon is the one that ticks the switch; without a lease there is no other."""
-        self._ledger = ledger
-        self._switch = switch
-        self._looker = Looker(switch)
-        self._clock, self._alarms = clock, Alarms(clock)
+        self.ledger, self.switch, self.observe = ledger, switch, observe
+        self.looker = Looker(switch)
+        self._clock = clock
         self.policy = self.usual = policy  # a drain changes the first
         self._switch_id = switch_id
-        self._observe = observe
         self._charge_message = charge_message
         self._findings = findings
         self._runners: dict[str, SessionRunner] = {}
@@ -120,19 +117,18 @@ class Registry:
         """Sessions of channels that the last look saw and nobody charges."""
         self._found, self._found_again_us = asyncio.Event(), 0
         self._tasks, self._watched = Tasks(), clock.now()
-        self._turns = Turns(self._tasks, clock)
+        self.rounds = Rounds(ledger, switch, clock, observe, lambda: self.leads())
         self._steps: deque[SeenStep] = deque(maxlen=STEPS_MAX)
 
     async def run(self) -> NoReturn:
-        """Keep the sessions' tasks and the periodic duties; a task that fails brings the daemon down, loudly."""
+        """Keep the sessions' turns and the periodic duties; one that fails brings the daemon down, loudly."""
         try:
-            self._tasks.begin(self._alarms.run(), "alarms")
+            self._tasks.begin(self.rounds.run(), "rounds")
             self._tasks.begin(self._audit_for_ever(), "session-audit")
             self._tasks.begin(self._housekeep_for_ever(), "black-box-housekeeping")
             self._tasks.begin(self._watch_clock_for_ever(), "clock-watch")
             await self._tasks.failure()
         finally:
-            self._turns.close()
             await self._tasks.end()
 
     # --- sessions ---------------------------------------------------------------------------------------------
@@ -146,41 +142,25 @@ class Registry:
     def _begin(self, session: Record) -> SessionRunner:
         if (known := self._runners.get(session.id)) is not None:
             return known
-        runner = SessionRunner(
-            session,
-            ledger=self._ledger,
-            switch=self._switch,
-            looker=self._looker,
-            now=self._notice_step,
-            alarms=self._alarms,
-            policy=self.policy,
-            observe=self._observe,
-            forget=self._forget,
-            find=self._find,
-            doubt=self.doubt,
-            leads=lambda: self.leads(),
-            leg_changed=self._leg_changed,
-            act=self._turns.take,
-            closed=self._ended,
-        )
+        runner = SessionRunner(session, self, self.policy)
         self._runners[session.id] = self._of_account[session.account][session.id] = runner
-        self._leg_changed(runner, "", leg_of(session))
+        self.leg_changed(runner, "", leg_of(session))
         runner.wake()
         return runner
 
-    def _leg_changed(self, runner: SessionRunner, was: str, now: str) -> None:
+    def leg_changed(self, runner: SessionRunner, was: str, now: str) -> None:
         if self._of_leg.get(was) is runner:
             del self._of_leg[was]
         if now:
             self._of_leg[now] = runner
 
-    def _ended(self, runner: SessionRunner) -> None:
+    def ended(self, runner: SessionRunner) -> None:
         """It is closed, or was stopped."""
         session = runner.session
         if self._runners.get(session.id) is not runner:
             return
         del self._runners[session.id]
-        self._leg_changed(runner, leg_of(session), "")
+        self.leg_changed(runner, leg_of(session), "")
         of_account = self._of_account[session.account]
         del of_account[session.id]
         if not of_account:
@@ -205,7 +185,7 @@ class Registry:
             await self.reconcile()
         except SwitchError as error:
             # Without a link there is nothing to take over yet: it reconciles as it comes up.
-            self._observe(told.TakeOverAwaitedLink(str(error)))
+            self.observe(told.TakeOverAwaitedLink(str(error)))
 
     async def stand_by(self) -> None:
         """Another daemon ticks the switch, or may: let go of every session, and change nothing."""
@@ -215,9 +195,9 @@ class Registry:
         runners = list(self._runners.values())
         for runner in runners:
             runner.stop()
-        await self._turns.end()
+        await self.rounds.end()
         for runner in runners:
-            self._ended(runner)
+            self.ended(runner)
         self.doubt()
 
     def doubt(self) -> None:
@@ -292,7 +272,7 @@ class Registry:
         """Reserve so far ahead from now on, running calls at once; 0: as ever (`drain`)."""
         if bool(drain_s) != bool(self.policy.drain_s):
             calls = len(self._runners)
-            self._observe(told.DrainBegun(calls) if drain_s else told.DrainEnded(calls))
+            self.observe(told.DrainBegun(calls) if drain_s else told.DrainEnded(calls))
         self.policy = policy = replace(self.usual, drain_s=drain_s, refuses_new=refuses_new)
         for session in self.sessions():
             runner = self._runners[session.id]
@@ -314,12 +294,12 @@ class Registry:
         """Bring stored sessions to life that have no task. With the ledger out of reach this is tried again later: the
         calls live on their reservation meanwhile."""
         async with self._restoring:
-            self._notice_step()
+            self.now()
             doubts = self._doubts  # what is doubted from here on may not be in the answer
             seen = self._seen  # before the sessions are read: a call that ends in between is still open there
             epoch = self.epoch
             try:
-                stored = await self._ledger.sessions(switch=self._switch_id)
+                stored = await self.ledger.sessions(switch=self._switch_id)
                 restored = 0
                 async for record in in_turns(stored):
                     if (
@@ -329,13 +309,13 @@ class Registry:
                     if record.id not in self._runners and record.id not in self._closed_meanwhile:
                         restored += self._revive(record)
                 if restored:
-                    self._observe(told.SessionsRestored(restored))
+                    self.observe(told.SessionsRestored(restored))
                 if self.leads() and self.epoch == epoch:
                     self._doubts_settled = doubts
                     self._looked_through, self._left_over = seen, seen.difference(record.id for record in stored)
             except LedgerError as error:
                 self.doubt()
-                self._observe(told.SessionsNotRestored(str(error)))
+                self.observe(told.SessionsNotRestored(str(error)))
             finally:
                 self._closed_meanwhile.clear()
 
@@ -344,7 +324,7 @@ class Registry:
         now = self._clock.now()
         if (closed := self._closed.get(record.id)) is not None:
             # The ledger has lost its end: book it again.
-            self._observe(SessionReasserted(), closed)
+            self.observe(SessionReasserted(), closed)
             self._begin(replace(closed, retry_mono_us=now.mono_us))
             return True
         try:
@@ -353,16 +333,16 @@ class Registry:
             # Left open with its money reserved: a person must look, `charging ledger verify` names it.
             if record.id not in self._said:
                 self._said.add(record.id)
-                self._observe(told.SessionUnreadable(record.id, str(error)))
+                self.observe(told.SessionUnreadable(record.id, str(error)))
             return False
         newer = tuple(newer_members(session))
         if not self._said.issuperset(newer):
             self._said.update(newer)
-            self._observe(told.NewerVersionRead(record.id, newer))
+            self.observe(told.NewerVersionRead(record.id, newer))
         if isinstance(session, Session):
             session = with_missed_steps(session, self._steps, now, self._clock.boot, self.policy)
         self._begin(session)
-        self._observe(told.SessionRestored(session.state), session)
+        self.observe(told.SessionRestored(session.state), session)
         return True
 
     async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
@@ -403,7 +383,7 @@ class Registry:
         try:
             booked = self._booked.unread(key) or await self._findings.booked(key, box.ended_us or 0)
         except LedgerError as error:
-            self._observe(told.LedgerFailed(str(error), type(error).__name__))
+            self.observe(told.LedgerFailed(str(error), type(error).__name__))
             return False
         kind = contradiction(box, booked)
         if kind is None:
@@ -417,13 +397,13 @@ class Registry:
         """Whether the call ended so long ago that its CDR may be gone: nothing can be said of it any more."""
         return box.ended_us is not None and self._clock.now().wall_us - box.ended_us > IDS_REMEMBERED_S * MICROSECONDS
 
-    async def _find(self, session: str, finding: Find) -> None:
+    async def keep_finding(self, session: str, finding: Find) -> None:
         await self._findings.keep(session, Kind(finding.kind), finding.fields)
 
     async def _audit(self) -> None:
         """Compare the switch's channels with our sessions, both ways round."""
         known, breath = list(self._runners), Breath()
-        look = await self._looker.look()
+        look = await self.looker.look()
         for session in known:
             if session not in look.doubtful and (runner := self._runners.get(session)) is not None:
                 runner.hear(switch_said(look, session))
@@ -443,10 +423,10 @@ class Registry:
             self._found.set()
         for session in again:
             for uid in look.legs[session].uids:
-                alone = await self._switch.look_at(session, (uid,))
+                alone = await self.switch.look_at(session, (uid,))
                 if _talks(alone) and session not in self._runners:
-                    self._observe(told.LegWithoutSession(session, uid))
-                    await self._switch.hang_up(uid)
+                    self.observe(told.LegWithoutSession(session, uid))
+                    await self.switch.hang_up(uid)
 
     async def _audit_for_ever(self) -> NoReturn:
         pause_s = float(AUDIT_S)
@@ -460,7 +440,7 @@ class Registry:
                     await self._restore()
                 await self._audit()
             except SwitchError as error:
-                self._observe(told.AuditPostponed(str(error)))
+                self.observe(told.AuditPostponed(str(error)))
             took_s = began.seconds_until(self._clock.now())
             pause_s = min(AUDIT_MAX_S, max(AUDIT_S, took_s * AUDIT_REST))
 
@@ -490,7 +470,7 @@ class Registry:
 
     # --- the black box ----------------------------------------------------------------------------------------
 
-    def _forget(self, record: Record, how: Forget) -> None:
+    def forget(self, record: Record, how: Forget) -> None:
         """A session is booked: mark its black-box record as booked, so that it is deleted. With `look_again`, first
         book a leftover voicemail message from it; a record that has not been read is compared when it comes."""
         if how.look_again:
@@ -503,10 +483,10 @@ class Registry:
 
     async def _black_boxes(self) -> Mapping[str, BlackBoxRead]:
         """The records that are ours to book. Raises SwitchError."""
-        boxes = await self._switch.black_boxes()
+        boxes = await self.switch.black_boxes()
         strangers = frozenset([box.switch async for box in in_turns(boxes.values())]) - {"", self._switch_id}
         if strangers - self._strangers:
-            self._observe(told.RecordsOfAnotherSwitch(sorted(strangers)))
+            self.observe(told.RecordsOfAnotherSwitch(sorted(strangers)))
         self._strangers |= strangers
         return {key: box async for key, box in in_turns(boxes.items()) if box.switch not in strangers}
 
@@ -520,7 +500,7 @@ class Registry:
                     wait_s = HOUSEKEEPING_S
                 await self._delete_booked()
             except SwitchError as error:
-                self._observe(told.MaintenancePostponed(str(error)))
+                self.observe(told.MaintenancePostponed(str(error)))
 
     async def _housekeep(self) -> bool:
         """Book what the switch noted of calls that no session waits for; whether it has deleted all that it was to
@@ -532,7 +512,7 @@ class Registry:
             await self._restore()
         await self._book_the_rest(boxes)
         if left:
-            self._observe(told.RecordsNotDeleted(left))
+            self.observe(told.RecordsNotDeleted(left))
         return not left
 
     async def _delete_booked(self) -> None:
@@ -540,7 +520,7 @@ class Registry:
         for _ in range(DELETE_ORDERS_MAX):
             if not self.leads() or not (keys := self._booked.to_delete()):
                 return
-            await self._switch.delete_records(keys)
+            await self.switch.delete_records(keys)
             if len(keys) == DELETE_AT_ONCE_MAX:
                 await self._pause(DELETE_PAUSE_S)
 
@@ -553,14 +533,14 @@ class Registry:
         """A step of the wall clock moves the switch's deadlines: put them back at once."""
         while True:
             await self._pause(CLOCK_WATCH_S)
-            self._notice_step()
+            self.now()
 
-    def _notice_step(self) -> Instant:
+    def now(self) -> Instant:
         """What the time is now. Whoever wakes after the daemon was frozen knows of a step before it does anything."""
         before, self._watched = self._watched, self._clock.now()
         by_us = parted_us(before, self._watched)
         if abs(by_us) > self.policy.clock_jump_ms * 1000:
-            self._observe(told.ClockJumped(by_us // 1000))
+            self.observe(told.ClockJumped(by_us // 1000))
             jumped = ClockJumped(by_us, before.mono_us)
             self._steps.append(SeenStep(self._watched.mono_us, jumped))
             for runner in self._runners.values():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from charging.clock import MICROSECONDS, Clock, SystemClock
-from charging.errors import LedgerUnavailable
+from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.accounts import Account, Number, folded
 from charging.ledger.documents import Document, MemoryDocuments, Put
 from charging.ledger.feed import FeedEntry, has_place, takes_place
@@ -28,7 +28,7 @@ from charging.ledger.model import (
     Snapshot,
     Transfer,
 )
-from charging.ledger.port import SOLE
+from charging.ledger.port import SOLE, Wanted, answer_of
 from charging.ledger.rules import Decision, View, check_request, decide, decide_keep
 from charging.ledger.unfinished import MARK, assert_whole
 
@@ -135,6 +135,9 @@ class MemoryStore(MemoryDocuments):
                 self._take_place(line.at_us, account=line.account, number=line.number)
         return decision.applied
 
+    async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
+        return [await answer_of(self.apply(transfer, grants)) for transfer, grants in wanted]
+
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         books = self._books.get(account)
         outcome, record = decide_keep(books.sessions.get(session) if books else None, kept)
@@ -145,6 +148,9 @@ class MemoryStore(MemoryDocuments):
     async def balances(self, account: str) -> Mapping[str, Balance]:
         books = self._books.get(account)
         return dict(books.balances) if books else {}
+
+    async def balances_of(self, accounts: Sequence[str]) -> Sequence[Mapping[str, Balance] | LedgerError]:
+        return [await answer_of(self.balances(account)) for account in accounts]
 
     async def drop_balances(self, account: str, names: Sequence[str]) -> None:
         balances = self._books[account].balances

@@ -34,10 +34,11 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from charging.errors import LedgerError
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Documents
 from charging.ledger.feed import Feed
@@ -58,11 +59,29 @@ IDS_REMEMBERED_S = 35 * 24 * 3600
 """Seconds that a transfer's id is remembered at least: a month and some days."""
 
 
+T = TypeVar("T")
+Wanted = tuple[Transfer, Sequence[Transfer]]
+"""A transfer and the grants that it may be preceded by."""
+
+
+async def answer_of(asked: Awaitable[T]) -> T | LedgerError:
+    """What it answers, or what it raises because it could not: for one of several that are asked together."""
+    try:
+        return await asked
+    except LedgerError as error:
+        return error
+
+
 class Ledger(Protocol):
     """Money, sessions, and the journal."""
 
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
         """Put a transfer into the journal (rules 1 to 8)."""
+
+    async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
+        """Each of these as `apply`, each atomic by itself and none touched by what becomes of another; their answers in
+        this order. One that could not be answered has its error for an answer. They share one durable step where
+        the store can. Raises LedgerError where none could be answered."""
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         """Store an open session's new record without moving value or counting as a transfer: CREATED, SESSION_NOT_OPEN,
@@ -70,6 +89,9 @@ class Ledger(Protocol):
 
     async def balances(self, account: str) -> Mapping[str, Balance]:
         """Every balance of the account that the journal has touched; empty for an unknown account."""
+
+    async def balances_of(self, accounts: Sequence[str]) -> Sequence[Mapping[str, Balance] | LedgerError]:
+        """The balances of each, in this order, by one question where the store can; as `apply_all`."""
 
     async def drop_balances(self, account: str, names: Sequence[str]) -> None:
         """Forget those of the named balances that are zero, posted and reserved, in one atomic step. One that is not

@@ -25,6 +25,7 @@ from charging.call.switch_events import (
 )
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.ports import FaxOrder, Legs, Look, PromptResult
+from charging.errors import SwitchError
 from charging.tasks import Tasks
 
 NORMAL, ANSWER, CANCEL = 16, "ANSWER", "CANCEL"
@@ -225,10 +226,12 @@ class PlayedSwitch:
         callee = legs.callee if legs.callee is not None and legs.callee.uid in uids else None
         return Legs(caller, callee)
 
-    async def set_deadline(self, uid: str, at: Instant) -> None:
+    async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
+        at_us = {uid: at.mono_us for uid, at in deadlines}
         for call in self._calls.values():
-            if uid == call.callee_uid and call.is_dialled:
-                self._count_down(call, at.mono_us)
+            if call.callee_uid in at_us and call.is_dialled:
+                self._count_down(call, at_us[call.callee_uid])
+        return [None] * len(deadlines)
 
     async def hang_up(self, uid: str) -> None:
         for call in list(self._calls.values()):

@@ -130,6 +130,12 @@ async def engine(lab: Lab) -> AsyncIterator[Engine]:
         yield engine
 
 
+async def set_deadline(engine: Engine, uid: str, at: Instant) -> object:
+    """What became of it."""
+    (outcome,) = await engine.control.set_deadlines([(uid, at)])
+    return outcome
+
+
 async def test_the_shipped_rights_lack_nothing(lab: Lab, engine: Engine) -> None:
     missing = await engine.control.permissions()
     assert (missing.needed, missing.optional) == ((), ())
@@ -138,7 +144,7 @@ async def test_the_shipped_rights_lack_nothing(lab: Lab, engine: Engine) -> None
 async def test_a_deadline_moves_the_cut_of_the_quota_out(lab: Lab, engine: Engine) -> None:
     call = await engine.bridged(lab, mobile.answers(), quota_s=2)
     at = engine.clock.now().plus(3.5)
-    assert await engine.control.set_deadline(engine.callee_uid(), at) is DeadlineOutcome.SET
+    assert await set_deadline(engine, engine.callee_uid(), at) is DeadlineOutcome.SET
     await call.wait_end()
     assert 3.5 <= engine.talked_s() < 6, "how exactly is test_cut's"
 
@@ -146,7 +152,7 @@ async def test_a_deadline_moves_the_cut_of_the_quota_out(lab: Lab, engine: Engin
 async def test_a_deadline_moves_the_cut_of_the_quota_in(lab: Lab, engine: Engine) -> None:
     call = await engine.bridged(lab, mobile.answers(), quota_s=30)
     began: Instant = engine.clock.now()
-    assert await engine.control.set_deadline(engine.callee_uid(), began.plus(1)) is DeadlineOutcome.SET
+    assert await set_deadline(engine, engine.callee_uid(), began.plus(1)) is DeadlineOutcome.SET
     await call.wait_end()
     assert 1.0 <= engine.talked_s() < 6, "how exactly is test_cut's"
 
@@ -156,12 +162,12 @@ async def test_a_deadline_that_has_passed_ends_the_call_and_a_second_one_finds_i
 ) -> None:
     call = await engine.bridged(lab, mobile.answers())
     uid, past = engine.callee_uid(), engine.clock.now()
-    assert await engine.control.set_deadline(uid, past) is DeadlineOutcome.HUNG_UP
+    assert await set_deadline(engine, uid, past) is DeadlineOutcome.HUNG_UP
     await call.wait_end()
     await eventually(lambda: len(engine.of(ChannelEnded)) == 2)
-    assert await engine.control.set_deadline(uid, past) is DeadlineOutcome.GONE
+    assert await set_deadline(engine, uid, past) is DeadlineOutcome.GONE
     future = engine.clock.now().plus(9)
-    assert await engine.control.set_deadline(uid, future) is DeadlineOutcome.GONE
+    assert await set_deadline(engine, uid, future) is DeadlineOutcome.GONE
     assert await engine.control.hang_up(uid) is False
 
 
@@ -274,7 +280,7 @@ async def test_the_features_prompt_is_heard_by_the_mobile_only(lab: Lab, tone_pr
         outcome = await engine.control.play_prompt(SESSION, 1, engine.callee_uid(), tone_prompt)
         assert outcome is PromptOutcome.FEATURE
         deadline = engine.clock.now().plus(5)
-        await engine.control.set_deadline(engine.callee_uid(), deadline)
+        await set_deadline(engine, engine.callee_uid(), deadline)
         await call.wait_end()
     assert Sound.read(call.mobile_heard).tone_db(PROMPT_TONE_HZ) > -30
     assert Sound.read(call.caller_heard).tone_db(PROMPT_TONE_HZ) < -50

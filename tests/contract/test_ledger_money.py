@@ -10,6 +10,7 @@ import pytest
 from charging.clock import MICROSECONDS, SystemClock
 from charging.ledger.accounts import Account
 from charging.ledger.model import (
+    Applied,
     Balance,
     CdrRow,
     Closed,
@@ -250,6 +251,40 @@ async def test_the_same_id_sent_many_times_at_once_is_carried_out_once(store: St
     assert [answer.outcome for answer in answers].count(Outcome.CREATED) == 1
     assert [answer.outcome for answer in answers].count(Outcome.EXISTS) == 39
     assert await store.balances("a") == {"credit": Balance(100, 0)}
+
+
+async def test_what_is_applied_together_is_answered_each_by_itself_and_none_touches_another(store: Store) -> None:
+    await add_account(store)
+    await run(store, "t1 top_up credit=+100 -> created\nr1 reserve s1:open credit=/60 -> created")
+    grant = Transfer("g1", "a", Kind.GRANT, 1, (Leg("bundle:2026-11", 600),))
+
+    def reserve(session: str, amount: int, account: str = "a") -> Transfer:
+        legs = (Leg("credit", 0, amount),)
+        return Transfer(f"{session}/0", account, Kind.RESERVE, 1, legs, session, Opened("x", ""))
+
+    wanted = [
+        (reserve("s2", 30), [grant]),
+        (reserve("s3", 30), ()),
+        (reserve("s4", 1, account="nobody"), ()),
+        (Transfer("t1", "a", Kind.TOP_UP, 1, (Leg("credit", 100),)), ()),
+        (reserve("s5", 10), ()),
+    ]
+    answers = [answer.outcome for answer in await store.apply_all(wanted) if isinstance(answer, Applied)]
+    created = Outcome.CREATED
+    assert answers == [created, Outcome.INSUFFICIENT, Outcome.ACCOUNT_NOT_FOUND, Outcome.EXISTS, created]
+    assert await store.balances("a") == {"credit": Balance(100, 100), "bundle:2026-11": Balance(600, 0)}
+    assert await store.apply_all([]) == []
+    await assert_sound(store)
+
+
+async def test_balances_of_several_accounts_come_in_the_order_in_which_they_were_asked_for(store: Store) -> None:
+    for account, amount in (("a", 5), ("b", 7)):
+        await add_account(store, account)
+        await store.apply(Transfer("t1", account, Kind.TOP_UP, 1, (Leg("credit", amount),)))
+    found = await store.balances_of(["b", "nobody", "a", "b"])
+    seven, five = {"credit": Balance(7, 0)}, {"credit": Balance(5, 0)}
+    assert list(found) == [seven, {}, five, seven]
+    assert list(await store.balances_of([])) == []
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from tests.fakes.clock import settle
 
 When = Literal["before", "after"]
 
-WRITES = {"apply", "keep_session", "put_account", "put_number", "acquire_lease", "renew_lease"}
+WRITES = {"apply", "apply_all", "keep_session", "put_account", "put_number", "acquire_lease", "renew_lease"}
 
 
 @dataclass
@@ -74,6 +74,8 @@ class KillingStore:
                 return await method(*arguments, **options)
             first = arguments[0]
             told = f"{name} {first.kind}" if isinstance(first, Transfer) else name
+            if name == "apply_all":
+                told = " and ".join(f"apply {transfer.kind}" for transfer, _ in first)
             return await self._reaper.write(told, functools.partial(method, *arguments, **options))
         finally:
             self._on_their_way -= 1

@@ -8,7 +8,7 @@ length is written at every hang-up. While its link is down orders raise LinkDown
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from charging.call.events import BlackBoxRead, Leg
@@ -22,11 +22,20 @@ from charging.call.switch_events import (
 )
 from charging.clock import MICROSECONDS, Instant
 from charging.engine.ports import Legs, Look, PromptResult
-from charging.errors import LinkDown
+from charging.errors import LinkDown, SwitchError
 from tests.fakes.clock import FakeClock
 
 OVERSHOOT_MS = 3
 """How late the switch cuts: measured 2 to 17 ms."""
+
+
+async def failure_of(order: Awaitable[None]) -> SwitchError | None:
+    """What kept the switch from obeying."""
+    try:
+        await order
+    except SwitchError as error:
+        return error
+    return None
 
 
 @dataclass
@@ -186,6 +195,9 @@ class FakeSwitch:
         caller = legs.caller if legs.caller is not None and legs.caller.uid in uids else None
         callee = legs.callee if legs.callee is not None and legs.callee.uid in uids else None
         return Legs(caller, callee, tuple(leg for leg in legs.others if leg.uid in uids))
+
+    async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
+        return [await failure_of(self.set_deadline(uid, at)) for uid, at in deadlines]
 
     async def set_deadline(self, uid: str, at: Instant) -> None:
         self._must_be_up()

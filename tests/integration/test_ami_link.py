@@ -15,7 +15,7 @@ import pytest
 from charging.asterisk.connection import READ_BYTES
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
-from charging.asterisk.reply import LinkState
+from charging.asterisk.reply import LinkState, Order, Reply
 from charging.clock import SystemClock
 from charging.errors import ActionRefused, ActionTimeout, LinkDown, LocalProtocolError
 from tests.fakes.ami import COMMANDS, FakeAmi, block, eventually, listing, status_entry, success
@@ -74,6 +74,39 @@ async def test_an_order_that_cannot_be_encoded_fails_alone(ami: FakeAmi, link: A
         first, bad, last = await asyncio.gather(*orders, return_exceptions=True)
     assert isinstance(bad, LocalProtocolError)
     assert [one.headers.get("corestartuptime") for one in (first, last)] == ["12:00:00"] * 2  # type: ignore[union-attr]
+
+
+async def test_several_orders_are_one_write_and_what_becomes_of_one_touches_no_other(
+    ami: FakeAmi, link: AmiLink, written: list[bytes]
+) -> None:
+    orders: list[Order] = [("CoreStatus", {}), ("Nonsense", {}), ("CoreStatus", {"Name": "\udc80"}), ("CoreStatus", {})]
+    good, refused, unsent, last = await link.actions(orders, timeout_s=60)
+    assert isinstance(good, Reply)
+    assert good.headers.get("corestartuptime") == "12:00:00"
+    assert isinstance(last, Reply)
+    assert [type(one) for one in (refused, unsent)] == [ActionRefused, ActionRefused]
+    (once,) = (data for data in written if b"Action: CoreStatus" in data)
+    assert b"Action: Nonsense" in once
+    assert link._connection is not None
+    await eventually(lambda: link._connection is not None and link._connection.outstanding == 0)
+    assert await link.actions([]) == []
+
+
+async def test_of_several_orders_those_without_an_answer_in_time_are_told_so_and_leave_nothing_behind(
+    ami: FakeAmi, link: AmiLink
+) -> None:
+    ami.mute.add("Setvar")
+    assert [type(one) for one in await link.actions([("Setvar", {})] * 3, timeout_s=0.001)] == [ActionTimeout] * 3
+    await eventually(lambda: link._connection is not None and link._connection.outstanding == 0)
+
+
+async def test_orders_that_are_under_way_when_the_link_is_lost_are_told_so(ami: FakeAmi, link: AmiLink) -> None:
+    ami.mute.add("Setvar")
+    under_way = asyncio.create_task(link.actions([("Setvar", {}), ("Setvar", {})], timeout_s=60))
+    await eventually(lambda: len(ami.actions("Setvar")) == 2)
+    assert link._connection is not None
+    link._connection.abort()
+    assert [type(answer) for answer in await under_way] == [LinkDown, LinkDown]
 
 
 async def test_no_two_actions_have_the_same_id(ami: FakeAmi, link: AmiLink, written: list[bytes]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from charging.errors import LedgerUnavailable
+from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.model import Kind, Leg, Outcome, Transfer
 from charging.ledger.sqlite.store import SqliteStore
 from charging.ledger.sqlite.writer import Work, Writer
@@ -68,6 +68,28 @@ async def submit_all(writer: Writer, *works: Work) -> list[asyncio.Task[Any]]:
     tasks = [asyncio.create_task(writer.submit(work)) for work in works]
     await asyncio.sleep(0)
     return tasks
+
+
+async def test_of_jobs_that_are_asked_for_together_one_that_fails_takes_back_itself_alone(writer: Writer) -> None:
+    def fails(connection: sqlite3.Connection) -> int:
+        connection.execute("INSERT INTO seen VALUES ('half done')")
+        raise LedgerCorrupt("this one alone")
+
+    first, failed, last = await writer.submit_all([insert("first"), fails, insert("last")])
+    assert (first, last) == (1, 2)
+    assert isinstance(failed, LedgerCorrupt)
+    assert await writer.submit(seen) == ["first", "last"]
+
+
+async def test_of_jobs_that_are_asked_for_together_there_are_all_in_the_queue_or_none(writer: Writer) -> None:
+    gate, blocked = await close_gate(writer)
+    with pytest.raises(LedgerUnavailable):
+        await writer.submit_all([insert("one"), insert("two"), insert("three"), insert("four")])
+    waiting = asyncio.create_task(writer.submit_all([insert("one"), insert("two"), insert("three")]))
+    await asyncio.sleep(0)
+    gate.opened.set()
+    await blocked
+    assert await waiting == [1, 2, 3]
 
 
 async def test_what_waits_together_is_committed_together(writer: Writer, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from charging.service.proven_time import ProvenTime
 from charging.service.service import Service
 from charging.tariff.tariff import Tariff
 from tests.fakes.clock import FakeClock
-from tests.fakes.switch import FakeSwitch
+from tests.fakes.switch import FakeSwitch, failure_of
 
 LEASE_S = 15
 RECONNECT_S = 1
@@ -247,6 +247,9 @@ class SwitchLine:
     async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
         await self.reach()
         return await self._switch.look_at(session, uids)
+
+    async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
+        return [await failure_of(self.set_deadline(uid, at)) for uid, at in deadlines]
 
     async def set_deadline(self, uid: str, at: Instant) -> None:
         await self.reach()

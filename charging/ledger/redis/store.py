@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from charging.clock import MICROSECONDS
-from charging.errors import LedgerCorrupt, LedgerUnavailable
+from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from charging.ledger.accounts import Account
 from charging.ledger.codec import dump_account
 from charging.ledger.durable import new_file
@@ -36,6 +36,7 @@ from charging.ledger.model import (
     Snapshot,
     Transfer,
 )
+from charging.ledger.port import Wanted, answer_of
 from charging.ledger.redis.check import RedisCheck
 from charging.ledger.redis.client import RedisClient, Script
 from charging.ledger.redis.directory import PAGE_ROWS
@@ -137,6 +138,10 @@ class RedisStore(RedisSchema):
             return [("ZADD", self._keys.cdrs, change.ended_us, member)]
         return []
 
+    async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
+        """Asked in one turn of the loop, they travel together."""
+        return await asyncio.gather(*(answer_of(self.apply(transfer, grants)) for transfer, grants in wanted))
+
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         keys, arguments = [self._keys.of(account, "sessions")], (session, kept.state, kept.epoch, kept.follows)
         reply = await self._client.script_acknowledged(self._scripts["keep"], keys, arguments)
@@ -144,6 +149,9 @@ class RedisStore(RedisSchema):
 
     async def balances(self, account: str) -> Mapping[str, Balance]:
         return load_balances(await self._hash(self._keys.of(account, "books")))
+
+    async def balances_of(self, accounts: Sequence[str]) -> Sequence[Mapping[str, Balance] | LedgerError]:
+        return await asyncio.gather(*(answer_of(self.balances(account)) for account in accounts))
 
     async def called(self, numbers: Sequence[str]) -> Called | None:
         found = [one for one in await asyncio.gather(*map(self.number, numbers)) if one is not None]

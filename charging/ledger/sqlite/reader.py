@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.sqlite.file import DRIVER_ERRORS, connect, translate
-from charging.ledger.sqlite.writer import QUEUE_MAX, Job, answer, hand_back
+from charging.ledger.sqlite.writer import QUEUE_MAX, Asked, Job, answer, hand_back
 
 THREADS = 2
 """Of each kind: for ordinary reads, and for long ones."""
@@ -71,17 +71,20 @@ class Reader:
         if self._stopped:
             raise LedgerUnavailable(f"ledger {self._path} is closed")
         loop = asyncio.get_running_loop()
-        job = Job(work, loop.create_future(), loop)
+        job = Job(work, Asked(loop.create_future(), loop))
         if may_last:
             self._begin_lasting(job)
         else:
             self._enqueue(job)
-        timer = None if may_last else loop.call_later(self._timeout_s, self._time_out, job.future)
+        timer = None if may_last else loop.call_later(self._timeout_s, self._time_out, job.asked.future)
         try:
-            found: T = await job.future
+            await job.asked.future
         finally:
             if timer is not None:
                 timer.cancel()
+        if job.error is not None:
+            raise job.error
+        found: T = job.result
         return found
 
     async def rows(self, statement: str, parameters: Any = ()) -> list[Any]:
@@ -94,7 +97,7 @@ class Reader:
         self._waiting.append(job)
         if not self._gathering:
             self._gathering = True
-            job.loop.call_soon(self._hand_over, job.loop)
+            job.asked.loop.call_soon(self._hand_over, job.asked.loop)
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         self._gathering = False
@@ -145,9 +148,9 @@ class Reader:
 
     def _refuse(self, job: Job) -> None:
         job.error = LedgerUnavailable(f"ledger {self._path} is closed")
-        hand_back(job.loop, [job])
+        hand_back(job.asked.loop, [job])
 
-    def _time_out(self, future: asyncio.Future[Any]) -> None:
+    def _time_out(self, future: asyncio.Future[None]) -> None:
         if not future.done():
             message = f"ledger {self._path} did not answer within {self._timeout_s} s"
             future.set_exception(LedgerUnavailable(message))
@@ -169,10 +172,10 @@ class Reader:
 
     def _carry_out_lasting(self, job: Job) -> None:
         self._carry_out(job)
-        hand_back(job.loop, [job])
+        hand_back(job.asked.loop, [job])
 
     def _carry_out(self, job: Job) -> None:
-        if job.future.done():  # its caller has given up
+        if job.asked.future.done():  # its caller has given up
             return
         try:
             job.result = job.work(self._connection())

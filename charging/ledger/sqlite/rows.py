@@ -50,6 +50,10 @@ def balances(connection: sqlite3.Connection, account: str) -> dict[str, Balance]
     return {name: Balance(posted, reserved) for name, posted, reserved in rows}
 
 
+def balances_of(connection: sqlite3.Connection, accounts: Sequence[str]) -> list[dict[str, Balance]]:
+    return [balances(connection, account) for account in accounts]
+
+
 def called(connection: sqlite3.Connection, numbers: Sequence[str]) -> Called | None:
     for one in numbers:
         if (number := _number(connection, one)) is not None:

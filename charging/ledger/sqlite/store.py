@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from charging.clock import MICROSECONDS, Clock, SystemClock
-from charging.errors import LedgerUnavailable
+from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.accounts import Account, Number, folded
 from charging.ledger.codec import dump_account, dump_number, load_account, load_number
 from charging.ledger.durable import new_file
@@ -32,7 +32,7 @@ from charging.ledger.model import (
     Snapshot,
     Transfer,
 )
-from charging.ledger.port import SOLE
+from charging.ledger.port import SOLE, Wanted
 from charging.ledger.rules import check_request
 from charging.ledger.sqlite import rows as sqlite_rows
 from charging.ledger.sqlite.documents import SqliteDocuments
@@ -148,11 +148,20 @@ class SqliteStore(SqliteDocuments):
         check_request(transfer, grants)
         return await self._writer.submit(partial(sqlite_rows.apply, transfer=transfer, grants=grants))
 
+    async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
+        for transfer, grants in wanted:
+            check_request(transfer, grants)
+        works = [partial(sqlite_rows.apply, transfer=transfer, grants=grants) for transfer, grants in wanted]
+        return await self._writer.submit_all(works)
+
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         return await self._writer.submit(partial(sqlite_rows.keep_session, account=account, session=session, kept=kept))
 
     async def balances(self, account: str) -> Mapping[str, Balance]:
         return await self._reader.read(partial(sqlite_rows.balances, account=account))
+
+    async def balances_of(self, accounts: Sequence[str]) -> Sequence[Mapping[str, Balance] | LedgerError]:
+        return await self._reader.read(partial(sqlite_rows.balances_of, accounts=accounts))
 
     async def drop_balances(self, account: str, names: Sequence[str]) -> None:
         rows = [(account, name) for name in names]

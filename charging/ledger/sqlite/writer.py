@@ -14,7 +14,7 @@ import asyncio
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +34,22 @@ Work = Callable[[sqlite3.Connection], Any]
 
 
 @dataclass(slots=True)
+class Asked:
+    """What one caller waits for: some jobs."""
+
+    future: asyncio.Future[None]
+    """Done once all of them are answered; before that where the caller has given up."""
+    loop: asyncio.AbstractEventLoop
+    left: int = 1
+    """Jobs that are not answered yet."""
+
+
+@dataclass(slots=True)
 class Job:
     """What a thread is to do with the ledger, and what came of it."""
 
     work: Work
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
+    asked: Asked
     result: Any = None
     error: Exception | None = None
 
@@ -70,28 +80,39 @@ class Writer:
 
     async def submit(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What ``work`` returned, once it is durable. ``work`` runs in the writer's thread, inside a transaction."""
-        loop = asyncio.get_running_loop()
-        job = Job(work, loop.create_future(), loop)
-        self._enqueue(job)
-        # One timer is a third of the cost of asyncio.timeout, and this is the path of every transfer.
-        timer = loop.call_later(self._timeout_s, self._time_out, job.future)
-        try:
-            answer: T = await job.future
-        finally:
-            timer.cancel()
+        (answer,) = await self.submit_all([work])
+        if isinstance(answer, LedgerError):
+            raise answer
         return answer
 
-    def _enqueue(self, job: Job) -> None:
+    async def submit_all(self, works: Sequence[Callable[[sqlite3.Connection], T]]) -> list[T | LedgerError]:
+        """What each returned, or why it could not, once all that were carried out are durable. One that fails takes
+        nothing but itself back."""
+        if not works:
+            return []
+        loop = asyncio.get_running_loop()
+        asked = Asked(loop.create_future(), loop, len(works))
+        jobs = [Job(work, asked) for work in works]
+        self._enqueue(jobs)
+        # One timer is a third of the cost of asyncio.timeout, and this is the path of every transfer.
+        timer = loop.call_later(self._timeout_s, self._time_out, asked.future)
+        try:
+            await asked.future
+        finally:
+            timer.cancel()
+        return [job.result if job.error is None else expected(job.error) for job in jobs]
+
+    def _enqueue(self, jobs: list[Job]) -> None:
         with self._wake:
             if self._stopping:
                 raise LedgerUnavailable(f"ledger {self._path} is closed")
-            if len(self._queue) >= self._queue_max:
+            if len(self._queue) + len(jobs) > self._queue_max:
                 raise LedgerUnavailable(f"ledger {self._path}: {len(self._queue)} writes are waiting for the disk")
-            self._queue.append(job)
-            if len(self._queue) == 1:
+            self._queue.extend(jobs)
+            if len(self._queue) == len(jobs):
                 self._wake.notify()
 
-    def _time_out(self, future: asyncio.Future[Any]) -> None:
+    def _time_out(self, future: asyncio.Future[None]) -> None:
         if not future.done():
             message = f"ledger {self._path} did not answer within {self._timeout_s} s"
             future.set_exception(LedgerUnavailable(message))
@@ -101,9 +122,8 @@ class Writer:
     def _run(self) -> None:
         while batch := self._next_batch():
             self._carry_out(batch)
-            by_loop = {job.loop for job in batch}
-            for loop in by_loop:
-                hand_back(loop, [job for job in batch if job.loop is loop])
+            for loop in {job.asked.loop for job in batch}:
+                hand_back(loop, [job for job in batch if job.asked.loop is loop])
         self._disconnect()
 
     def _next_batch(self) -> list[Job]:
@@ -180,11 +200,15 @@ def hand_back(loop: asyncio.AbstractEventLoop, jobs: list[Job]) -> None:
 
 
 def answer(jobs: list[Job]) -> None:
-    """Give the answers, in the loop that asked for them."""
+    """Tell those whose jobs are all done, in the loop that asked for them."""
     for job in jobs:
-        if job.future.done():  # cancelled or timed out
-            continue
-        if job.error is not None:
-            job.future.set_exception(job.error)
-        else:
-            job.future.set_result(job.result)
+        job.asked.left -= 1
+        if not job.asked.left and not job.asked.future.done():  # else it was cancelled or timed out
+            job.asked.future.set_result(None)
+
+
+def expected(error: Exception) -> LedgerError:
+    """The error, as an answer; raises any that is no ledger's."""
+    if not isinstance(error, LedgerError):
+        raise error
+    return error

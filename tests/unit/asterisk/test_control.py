@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,10 +22,10 @@ from charging.asterisk.control import (
 )
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.prompts import PromptOutcome, PromptSettings
-from charging.asterisk.reply import Fields, Reply
+from charging.asterisk.reply import Fields, Order, Reply
 from charging.call.switch_events import OriginateEnded, PromptEnded, PromptStarted
 from charging.clock import Instant
-from charging.errors import ActionRefused, ActionTimeout, LinkDown
+from charging.errors import ActionRefused, ActionTimeout, LinkDown, SwitchError
 from charging.tasks import Breath
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.effort import turns_of
@@ -59,6 +59,15 @@ class RecordingLink:
                 raise self.refuse[key]
         return self.replies.get(name, Reply(AmiMessage.of(Response="Success")))
 
+    async def actions(self, orders: Sequence[Order]) -> list[Reply | SwitchError]:
+        return [await self._answer_of(*order) for order in orders]
+
+    async def _answer_of(self, name: str, fields: Fields) -> Reply | SwitchError:
+        try:
+            return await self.action(name, fields)
+        except SwitchError as error:
+            return error
+
     def names(self) -> list[str]:
         return [name for name, _ in self.orders]
 
@@ -91,6 +100,12 @@ def gone(name: str) -> ActionRefused:
     return ActionRefused(f"{name}: No such channel")
 
 
+async def set_deadline(control: CallControl, at: Instant) -> DeadlineOutcome | SwitchError:
+    """Of one channel."""
+    (outcome,) = await control.set_deadlines([(UID, at)])
+    return outcome
+
+
 @pytest.mark.parametrize(
     ("left_us", "sent"),
     [(1, "0.001"), (1000, "0.001"), (1001, "0.002"), (60_000_000, "60.000"), (60_000_001, "60.001")],
@@ -100,7 +115,7 @@ async def test_a_deadline_is_sent_as_what_is_left_rounded_up(
 ) -> None:
     now = clock.now()
     at = Instant(now.mono_us + left_us, now.wall_us)  # the wall clock has no say
-    assert await control.set_deadline(UID, at) is DeadlineOutcome.SET
+    assert await set_deadline(control, at) is DeadlineOutcome.SET
     assert link.orders == [("AbsoluteTimeout", {"Channel": UID, "Timeout": sent})]
 
 
@@ -109,7 +124,7 @@ async def test_a_deadline_that_has_passed_hangs_up(
     control: CallControl, link: RecordingLink, clock: FakeClock, left_us: int
 ) -> None:
     now = clock.now()
-    assert await control.set_deadline(UID, Instant(now.mono_us + left_us, 0)) is DeadlineOutcome.HUNG_UP
+    assert await set_deadline(control, Instant(now.mono_us + left_us, 0)) is DeadlineOutcome.HUNG_UP
     assert link.names() == ["Hangup"]
 
 
@@ -118,35 +133,57 @@ async def test_a_deadline_whose_answer_came_late_is_told_again_with_what_is_left
 ) -> None:
     delays = [0.051, 0.050]
     link.meanwhile = lambda: clock._move_to(clock.now().plus(delays.pop(0)).mono_us)
-    assert await control.set_deadline(UID, clock.now().plus(10)) is DeadlineOutcome.SET
+    assert await set_deadline(control, clock.now().plus(10)) is DeadlineOutcome.SET
     assert [fields["Timeout"] for _, fields in link.orders] == ["10.000", "9.949"]
 
 
 async def test_of_many_orders_that_are_late_as_many_as_a_call_has_are_told_again_at_a_time(
     control: CallControl, link: RecordingLink, clock: FakeClock
 ) -> None:
-    """What makes all of them late is load; to repeat each would double it."""
+    """What makes all of them late is load; to repeat each would double it. However they are asked for together."""
     calls = [f"17000000.{number}" for number in range(5)]
 
-    async def slowly(name: str, fields: Fields | None = None, **rest: object) -> Reply:
+    async def slowly(orders: Sequence[Order]) -> list[Reply | SwitchError]:
         await clock.sleep_until(clock.now().plus(1).mono_us)
-        return await action(name, fields)
+        return await actions(orders)
 
-    action = link.action
-    link.action = slowly  # type: ignore[method-assign]
-    tasks = [asyncio.create_task(control.set_deadline(uid, clock.now().plus(60))) for uid in calls]
+    actions = link.actions
+    link.actions = slowly  # type: ignore[method-assign]
+    at = clock.now().plus(60)
+    batches = [control.set_deadlines([(uid, at) for uid in some]) for some in (calls[:3], calls[3:])]
+    tasks = [asyncio.create_task(batch) for batch in batches]
     await clock.advance(10)
-    assert {await task for task in tasks} == {DeadlineOutcome.SET_LATE}
+    assert {outcome for task in tasks for outcome in await task} == {DeadlineOutcome.SET_LATE}
     assert len(link.orders) == len(calls) + REPEATED_MAX * (MAX_DEADLINE_TRIES - 1)
-    link.action = action  # type: ignore[method-assign]
-    assert await control.set_deadline(UID, clock.now().plus(60)) is DeadlineOutcome.SET
+    link.actions = actions  # type: ignore[method-assign]
+    assert await set_deadline(control, at) is DeadlineOutcome.SET
+
+
+async def test_deadlines_of_many_calls_are_one_write_and_what_becomes_of_one_touches_no_other(
+    control: CallControl, link: RecordingLink, clock: FakeClock
+) -> None:
+    link.refuse = {
+        "AbsoluteTimeout gone": gone("AbsoluteTimeout"),
+        "AbsoluteTimeout forbidden": ActionRefused("Permission denied"),
+    }
+    later = clock.now().plus(10)
+    deadlines = [("first", later), ("gone", later), ("forbidden", later), ("over", clock.now()), ("last", later)]
+    first, went, forbidden, over, last = await control.set_deadlines(deadlines)
+    assert (first, went, over, last) == (
+        DeadlineOutcome.SET,
+        DeadlineOutcome.GONE,
+        DeadlineOutcome.HUNG_UP,
+        DeadlineOutcome.SET,
+    )
+    assert isinstance(forbidden, ActionRefused)
+    assert [fields["Channel"] for _, fields in link.orders] == [uid for uid, _ in deadlines]
 
 
 async def test_a_switch_that_always_answers_late_is_said_to(
     control: CallControl, link: RecordingLink, clock: FakeClock
 ) -> None:
     link.meanwhile = lambda: clock._move_to(clock.now().plus(1).mono_us)
-    assert await control.set_deadline(UID, clock.now().plus(10)) is DeadlineOutcome.SET_LATE
+    assert await set_deadline(control, clock.now().plus(10)) is DeadlineOutcome.SET_LATE
     assert [fields["Timeout"] for _, fields in link.orders] == ["10.000", "9.000", "8.000"]
 
 
@@ -154,18 +191,17 @@ async def test_a_deadline_for_a_channel_that_is_gone_is_no_error(
     control: CallControl, link: RecordingLink, clock: FakeClock
 ) -> None:
     link.refuse = {"AbsoluteTimeout": gone("AbsoluteTimeout"), "Hangup": gone("Hangup")}
-    assert await control.set_deadline(UID, clock.now().plus(10)) is DeadlineOutcome.GONE
-    assert await control.set_deadline(UID, clock.now()) is DeadlineOutcome.GONE
+    assert await set_deadline(control, clock.now().plus(10)) is DeadlineOutcome.GONE
+    assert await set_deadline(control, clock.now()) is DeadlineOutcome.GONE
     assert await control.hang_up(UID) is False
 
 
 @pytest.mark.parametrize("error", [LinkDown(), ActionTimeout(), ActionRefused("Permission denied")])
-async def test_an_order_that_was_not_carried_out_raises(
+async def test_an_order_that_was_not_carried_out_is_told_so(
     control: CallControl, link: RecordingLink, clock: FakeClock, error: Exception
 ) -> None:
     link.refuse = {"AbsoluteTimeout": error, "Hangup": error}
-    with pytest.raises(type(error)):
-        await control.set_deadline(UID, clock.now().plus(10))
+    assert await set_deadline(control, clock.now().plus(10)) is error
     with pytest.raises(type(error)):
         await control.hang_up(UID)
 

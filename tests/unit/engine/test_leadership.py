@@ -16,8 +16,10 @@ from charging.call.model import Policy, Session
 from charging.call.switch_events import SwitchEvent
 from charging.clock import MICROSECONDS
 from charging.engine.leadership import LeaseKeeper
+from charging.engine.rounds import Rounds
 from charging.engine.sessions import AUDIT_S
 from charging.errors import LedgerUnavailable, LinkDown
+from charging.tasks import Tasks
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import OpenSession
 from tests.fakes.clock import FakeClock
@@ -393,16 +395,22 @@ async def test_holder_that_was_frozen_and_wakes_late_orders_and_books_nothing(pa
     await two.rig.clock.advance(100)
     assert not call.ended.is_set()
     deadlines = len(two.rig.switch.deadlines)
-    woken = asyncio.create_task(frozen.run())
+    tasks = Tasks()
+    registry, rig = one.rig.registry, one.rig
+    registry.rounds = Rounds(rig.store, rig.switch, rig.clock, rig.observe, registry.leads)
+    woken = tasks.begin(registry.rounds.run(), "woken")
     assert isinstance(frozen.session, Session)
-    frozen.session = replace(frozen.session, retry_mono_us=0, enforced_s=1)
+    frozen.session, frozen.alarm_us = replace(frozen.session, retry_mono_us=0, enforced_s=1), None
+    frozen.wake()
     await two.rig.clock.advance(0.5)
     assert len(two.rig.switch.deadlines) == deadlines, "orders nothing"
     assert isinstance(frozen.session, Session)
     frozen.session = replace(frozen.session, tick_mono_us=0, retry_mono_us=None)
+    frozen.wake()
     await two.rig.clock.advance(65)
     assert one.rig.heard("session_lost"), "and books nothing"
-    woken.cancel()
+    assert not woken.done()
+    await tasks.end()
     await two.rig.hang_up(call)
     rows = await two.rig.store.cdrs()
     assert [json.loads(row.document)["billed_s"] for row in rows] == [227]
