@@ -1,9 +1,9 @@
 """Whose turn it is, and what is asked for all of them together.
 
 Sessions only wait, most of the time: one queue of deadlines says when each wants to be woken. What is due within one
-stretch of :data:`TOGETHER_US` has its turn at one moment, and what those sessions ask for in it is one question: one read
-of all their balances, one transaction, one write to the switch. The answers are handed to each by a plain call. What
-becomes of one touches no other.
+stretch of :data:`TOGETHER_US` has its turn at one moment, and what those sessions ask for in it is one question: one
+read of all their balances, one transaction, one write to the switch. The answers are handed to each by a plain call.
+What becomes of one touches no other.
 
 Of very many that have something to do at once (after an outage, say) so many act at a time, and then the one whose
 paid time ends first.
@@ -25,7 +25,7 @@ from charging.call.storage import Record
 from charging.clock import Clock
 from charging.engine import told
 from charging.engine.ports import Observer, Switch
-from charging.errors import LedgerError, SwitchError
+from charging.errors import LedgerError
 from charging.ledger.port import Ledger
 from charging.tasks import end
 

@@ -1,8 +1,9 @@
 """One session: takes its events in order, lets the core decide, carries out what it says.
 
-A session has one mailbox and has its turns (`rounds`) while there is something to do, so nothing about it happens at the
-same time as anything else about it. While a command waits for the ledger or the switch, events queue up behind; every
-such wait ends by the adapter's time-out. It has no task of its own: thousands talk at the same time, and cost memory.
+A session has one mailbox and has its turns (`rounds`) while there is something to do, so nothing about it happens at
+the same time as anything else about it. While a command waits for the ledger or the switch, events queue up behind;
+every such wait ends by the adapter's time-out. It has no task of its own: thousands talk at the same time, and cost
+memory.
 """
 
 from __future__ import annotations

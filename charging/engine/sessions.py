@@ -353,7 +353,7 @@ class Registry:
         asked = []
         async for key in in_turns(rest):
             if boxes[key].no_room:
-                self._observe(told.SwitchHadNoRoom())
+                self.observe(told.SwitchHadNoRoom())
             if key.startswith(NO_SESSION) and not boxes[key].message_stored:
                 self._booked.add(key)
             else:

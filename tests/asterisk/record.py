@@ -19,9 +19,10 @@ from charging.asterisk import variables
 from charging.asterisk.control import CallControl
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.prompts import Prompter, PromptOutcome
-from charging.asterisk.reply import Fields, Reply
+from charging.asterisk.reply import Fields, Order, Reply
 from charging.asterisk.translate import translate
 from charging.clock import SystemClock
+from charging.errors import SwitchError
 from charging.lab import Call, CallState, Lab, mobile
 from tests.asterisk.operator_setup import RING_GROUP, STRAIGHT, operator_setup
 from tests.asterisk.waiting import eventually
@@ -64,6 +65,9 @@ class Wire:
         await asyncio.gather(self._reading, return_exceptions=True)
         self._writer.close()
         await self._writer.wait_closed()
+
+    async def actions(self, orders: Sequence[Order]) -> list[Reply | SwitchError]:
+        return [await self.action(*order) for order in orders]
 
     async def action(
         self, name: str, fields: Fields | None = None, *, timeout_s: float = 3.0, list_end: str | None = None

@@ -19,9 +19,9 @@ from charging.engine.leadership import LeaseKeeper
 from charging.engine.rounds import Rounds
 from charging.engine.sessions import AUDIT_S
 from charging.errors import LedgerUnavailable, LinkDown
-from charging.tasks import Tasks
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import OpenSession
+from charging.tasks import Tasks
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO, Rig, make_tariff
 from tests.fakes.switch import FakeSwitch

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NoReturn
 
 import pytest
@@ -34,7 +35,10 @@ class Sleeper:
     def __init__(self, woken: Callable[[], object]) -> None:
         self.session: Record
         self.alarm_us: int | None = None
-        self.wake = woken
+        self._woken = woken
+
+    def wake(self) -> None:
+        self._woken()
 
     def go_on(self) -> bool:
         return True
@@ -64,7 +68,7 @@ async def queue(clock: FakeClock) -> AsyncIterator[Rounds]:
 async def test_they_are_woken_in_the_order_of_time_and_never_too_early(queue: Rounds, clock: FakeClock) -> None:
     woken: list[str] = []
     for name, in_s in (("third", 9), ("first", 1), ("second", 5)):
-        queue.wake_at(Sleeper(lambda name=name: woken.append(name)), clock.now().plus(in_s).mono_us)
+        queue.wake_at(Sleeper(partial(woken.append, name)), clock.now().plus(in_s).mono_us)
     await clock.advance(0.99)
     assert woken == []
     await clock.advance(0.01 + TOGETHER_S)
