@@ -89,8 +89,8 @@ class Rounds:
         self._reads: list[tuple[Acting, do.ReadBalances]] = []
         self._posts: list[tuple[Acting, do.Post]] = []
         self._deadlines: list[tuple[Acting, do.SetDeadline]] = []
-        self._asked: set[asyncio.Task[None]] = set()
-        """Who asks for something now."""
+        self._asked: dict[asyncio.Task[None], Sequence[Acting]] = {}
+        """What is asked for now, and who waits for it."""
         self._is_over = False
 
     # --- when -------------------------------------------------------------------------------------------------
@@ -166,11 +166,8 @@ class Rounds:
             asyncio.get_running_loop().call_soon(self._turn)
 
     async def end(self) -> None:
-        """Every session was stopped: end what is asked for them, and return once it has ended."""
+        """The sessions that there are were stopped: end what is asked for them, and return once it has ended."""
         await end(self._asked)
-        self._ready.clear()
-        self._waiting.clear()
-        self._acting = 0
 
     def _turn(self) -> None:
         self._is_called = False
@@ -219,7 +216,7 @@ class Rounds:
 
     def aside(self, acting: Acting, command: C, asks: Callable[[C], Awaitable[Event | None]]) -> None:
         """Asked for by itself: what is rare, or takes more than one question."""
-        self._begin(self._answered_by(acting, command, asks), "session-asks")
+        self._begin(self._answered_by(acting, command, asks), [acting], "session-asks")
 
     async def _answered_by(self, acting: Acting, command: C, asks: Callable[[C], Awaitable[Event | None]]) -> None:
         acting.answered(await asks(command))
@@ -230,20 +227,23 @@ class Rounds:
         posts, self._posts = self._posts, []
         deadlines, self._deadlines = self._deadlines, []
         if posts:
-            self._begin(self._post(posts), "sessions-post")
+            self._begin(self._post(posts), [acting for acting, _ in posts], "sessions-post")
         if reads:
-            self._begin(self._read(reads), "sessions-read")
+            self._begin(self._read(reads), [acting for acting, _ in reads], "sessions-read")
         if deadlines:
-            self._begin(self._set_deadlines(deadlines), "sessions-deadlines")
+            self._begin(self._set_deadlines(deadlines), [acting for acting, _ in deadlines], "sessions-deadlines")
 
-    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None], waiting: Sequence[Acting], name: str) -> None:
         task = asyncio.create_task(work, name=name)
-        self._asked.add(task)
+        self._asked[task] = waiting
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._asked.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        waiting = self._asked.pop(task)
+        if task.cancelled():
+            for acting in waiting:  # they were stopped: others act in their place
+                self.again(acting)
+        elif (error := task.exception()) is not None:
             self._fail(error)
 
     def _answer(self, answers: Sequence[tuple[Acting, Event | None]]) -> None:

@@ -7,11 +7,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NoReturn
+from types import SimpleNamespace
+from typing import NoReturn, cast
 
 import pytest
 
+from charging.call import commands as do
 from charging.call.events import Draining, Event
+from charging.call.model import State
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Instant
 from charging.engine import rounds, runner
@@ -33,7 +36,7 @@ class Sleeper:
     """Something that only wants to be woken."""
 
     def __init__(self, woken: Callable[[], object]) -> None:
-        self.session: Record
+        self.session = cast(Record, SimpleNamespace(state=State.RINGING))
         self.alarm_us: int | None = None
         self._woken = woken
 
@@ -41,10 +44,29 @@ class Sleeper:
         self._woken()
 
     def go_on(self) -> bool:
+        self._woken()
         return True
 
     def answered(self, event: Event | None) -> None:
         pass
+
+
+class Asking(Sleeper):
+    """Something that asks and hears nothing."""
+
+    def __init__(self, queue: Rounds) -> None:
+        super().__init__(lambda: None)
+        self.asks = True
+        self._queue = queue
+
+    def go_on(self) -> bool:
+        if self.asks:
+            self._queue.aside(self, do.Doubt(), self._never)
+        return not self.asks
+
+    async def _never(self, _command: do.Doubt) -> NoReturn:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
 
 
 @pytest.fixture
@@ -114,6 +136,28 @@ async def test_thousands_wait_with_one_sleeper(queue: Rounds, clock: FakeClock) 
         queue.wake_at(Sleeper(lambda: None), clock.now().plus(60 + number / 100).mono_us)
     await settle()
     assert clock.sleepers == 1
+
+
+async def test_a_session_that_begins_while_those_before_it_are_ended_has_its_turn(
+    queue: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that is decided in the moment of a take-over; and what was asked for the others takes up no place."""
+    monkeypatch.setattr(rounds, "AT_ONCE_MAX", 1)
+    went_on: list[str] = []
+    stopped = Asking(queue)
+    queue.take(stopped)
+    await settle()
+    assert stopped.asks
+    ending = asyncio.create_task(queue.end())
+    await asyncio.sleep(0)
+    stopped.asks = False
+    queue.take(Sleeper(lambda: went_on.append("new")))
+    await ending
+    await settle()
+    assert went_on == ["new"]
+    queue.take(Sleeper(lambda: went_on.append("later")))
+    await settle()
+    assert went_on == ["new", "later"]
 
 
 # --- together -----------------------------------------------------------------------------------------------------
