@@ -98,7 +98,7 @@ def is_awaited(session: Session, event: Posted) -> bool:
 
 def after_booking(session: Session, pending: Pending) -> Session:
     """The session, now that its transfer is booked."""
-    return adopt(set_aside(session), pending.funding, pending.fixed_s, pending.short, pending.transfer.legs)
+    return adopt(session, pending.funding, pending.fixed_s, pending.short, pending.transfer.legs)
 
 
 def set_aside(session: Session) -> Session:

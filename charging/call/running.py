@@ -361,15 +361,21 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
 
 
 def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
-    placed = replace(session, enforced_s=event.covered_s, doubtful_s=())
-    moved = Tell(told.DeadlineMoved(event.covered_s))
-    # A tick whose outcome is not known (its answer was lost, and then a clock jumped) is still to be asked again.
-    retry = None if placed.pending is None else placed.retry_mono_us
-    return Step(replace(placed, check_mono_us=_overdue_at(placed, context), retry_mono_us=retry), (moved,))
+    placed = replace(
+        session,
+        enforced_s=event.covered_s,
+        doubtful_s=(),
+        check_mono_us=_overdue_at(session, context, event.covered_s),
+        # A tick whose outcome is not known (its answer was lost, and then a clock jumped) is still to be asked again.
+        retry_mono_us=None if session.pending is None else session.retry_mono_us,
+    )
+    return Step(placed, (Tell(told.DeadlineMoved(event.covered_s)),))
 
 
-def _overdue_at(session: Session, context: Context) -> int:
-    deadline_s = session.enforced_s if session.ahead else session.covered_s
+def _overdue_at(session: Session, context: Context, enforced_s: int | None = None) -> int:
+    """``enforced_s``: what the switch has been told since."""
+    told_s = session.enforced_s if enforced_s is None else enforced_s
+    deadline_s = told_s if session.ahead else session.covered_s
     return session.at(deadline_s + context.policy.backstop_s).mono_us
 
 
@@ -445,8 +451,8 @@ def _tick(session: Session, event: Woke, context: Context) -> Step:
         return Step(replace(session, tick_mono_us=retry), tells)
     if not session.confirmed:
         return Step(replace(session, tick_mono_us=retry), (AskSwitch(),))
-    proven = _proven(session, event)
-    return Step(replace(proven, tick_mono_us=_next_tick(session, context)), (ReadBalances(),))
+    ticked = replace(session, proven_ms=_proven_ms(session, event), tick_mono_us=_next_tick(session, context))
+    return Step(ticked, (ReadBalances(),))
 
 
 def _is_silent(event: Woke, context: Context) -> bool:
@@ -459,10 +465,10 @@ def _waits(session: Session) -> bool:
     return session.pending is not None or session.left is not None or not session.anchored
 
 
-def _proven(session: Session, event: Woke) -> Session:
+def _proven_ms(session: Session, event: Woke) -> int:
     if event.proven_mono_us is None:
-        return session
-    return replace(session, proven_ms=max(session.proven_ms, session.elapsed_ms(event.proven_mono_us)))
+        return session.proven_ms
+    return max(session.proven_ms, session.elapsed_ms(event.proven_mono_us))
 
 
 def _next_tick(session: Session, context: Context) -> int:
@@ -479,14 +485,14 @@ def _look(session: Session, event: Woke, context: Context) -> Step:
     session = _looks_again(session, context)
     if _is_silent(event, context) or _waits(session) or not session.confirmed:
         return Step(session)
-    return Step(_proven(session, event), (ReadBalances(looks=True),))
+    return Step(replace(session, proven_ms=_proven_ms(session, event)), (ReadBalances(looks=True),))
 
 
 def _looks_again(session: Session, context: Context) -> Session:
     """From the moment it is known to run out."""
     poll_s = context.policy.short_poll_s
-    looks = poll_s and session.short in MOVED_BY_MONEY
-    return replace(session, look_mono_us=context.in_s(poll_s) if looks else None)
+    look = context.in_s(poll_s) if poll_s and session.short in MOVED_BY_MONEY else None
+    return session if look == session.look_mono_us else replace(session, look_mono_us=look)
 
 
 def funds_changed(session: Session, _event: FundsChanged, context: Context) -> Step:

@@ -206,4 +206,4 @@ def wake_at(session: Record, policy: Policy) -> int | None:
             wishes = (retry,)
         case _:
             wishes = session.check_mono_us, None if session.turning is None else retry
-    return min((wish for wish in wishes if wish is not None), default=None)
+    return min([wish for wish in wishes if wish is not None], default=None)

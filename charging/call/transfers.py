@@ -267,7 +267,7 @@ def _transfer(
 
 
 def adopt(session: Session, funding: Funding, fixed_s: int, short: Short, legs: tuple[Leg, ...]) -> Session:
-    """The session after a transfer of these legs was applied."""
+    """The session after a transfer of these legs was applied: it waits for none."""
     posted, held = dict(session.posted), dict(session.held)
     for leg in legs:
         posted[leg.balance] = posted.get(leg.balance, 0) - leg.posted
@@ -282,4 +282,6 @@ def adopt(session: Session, funding: Funding, fixed_s: int, short: Short, legs: 
         promos={},
         sequence=session.sequence + 1,
         replans=0,
+        pending=None,
+        retry_mono_us=None,
     )

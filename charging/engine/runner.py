@@ -150,8 +150,8 @@ class SessionRunner:
 
     def _becomes(self, after: Record) -> None:
         before, self.session = self.session, after
-        if before is not after and (was := leg_of(before)) != (now := leg_of(after)):
-            self._home.leg_changed(self, was, now)
+        if before is not after and leg_of(before) != leg_of(after):
+            self._home.leg_changed(self, leg_of(before), leg_of(after))
 
     # --- a turn -----------------------------------------------------------------------------------------------
 
