@@ -134,8 +134,8 @@ class Registry:
     # --- sessions ---------------------------------------------------------------------------------------------
 
     def start(self, session: Record) -> None:
-        """Give an open session its task; one that has its task already (restored meanwhile) keeps it. On a daemon that
-        stands by there is no task: the one that leads finds the session when the switch first speaks of it."""
+        """Have an open session act; one that does already (restored meanwhile) goes on. On a daemon that stands by none
+        does: the one that leads finds the session when the switch first speaks of it."""
         if self.leads():
             self._begin(session)
 

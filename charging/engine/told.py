@@ -38,7 +38,7 @@ class CallerNotLookedUp:
 
 @dataclass(frozen=True, slots=True)
 class SessionRestored:
-    """A stored session has its task again."""
+    """A stored session acts again."""
 
     state: State
 
