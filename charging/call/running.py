@@ -373,9 +373,7 @@ def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step
 
 
 def _overdue_at(session: Session, context: Context, enforced_s: int | None = None) -> int:
-    """``enforced_s``: what the switch has been told since."""
-    told_s = session.enforced_s if enforced_s is None else enforced_s
-    deadline_s = told_s if session.ahead else session.covered_s
+    deadline_s = (enforced_s or session.enforced_s) if session.ahead else session.covered_s
     return session.at(deadline_s + context.policy.backstop_s).mono_us
 
 
@@ -466,9 +464,8 @@ def _waits(session: Session) -> bool:
 
 
 def _proven_ms(session: Session, event: Woke) -> int:
-    if event.proven_mono_us is None:
-        return session.proven_ms
-    return max(session.proven_ms, session.elapsed_ms(event.proven_mono_us))
+    proven_us = event.proven_mono_us
+    return session.proven_ms if proven_us is None else max(session.proven_ms, session.elapsed_ms(proven_us))
 
 
 def _next_tick(session: Session, context: Context) -> int:
