@@ -361,14 +361,10 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
 
 
 def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
-    placed = replace(
-        session,
-        enforced_s=event.covered_s,
-        doubtful_s=(),
-        check_mono_us=_overdue_at(session, context, event.covered_s),
-        # A tick whose outcome is not known (its answer was lost, and then a clock jumped) is still to be asked again.
-        retry_mono_us=None if session.pending is None else session.retry_mono_us,
-    )
+    check = _overdue_at(session, context, event.covered_s)
+    # A tick whose outcome is not known (its answer was lost, and then a clock jumped) is still to be asked again.
+    retry = None if session.pending is None else session.retry_mono_us
+    placed = replace(session, enforced_s=event.covered_s, doubtful_s=(), check_mono_us=check, retry_mono_us=retry)
     return Step(placed, (Tell(told.DeadlineMoved(event.covered_s)),))
 
 
