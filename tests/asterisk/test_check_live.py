@@ -160,7 +160,7 @@ async def test_a_dialplan_that_was_edited_is_told_line_by_line_with_what_is_lost
     assert checked.says(
         Grade.PROBLEM, "[charging-decide] s: found no such line", "hangup_handler_push", "what ends without the daemon"
     )
-    assert checked.says(Grade.PROBLEM, "[charging-clean] s: found NoOp(mine), expected no such line")
+    assert checked.says(Grade.PROBLEM, "[charging-presentation] s: found NoOp(mine), expected no such line")
     assert checked.says(Grade.PROBLEM, "of another version, or was edited", "dialplan reload")
 
 
