@@ -87,11 +87,13 @@ class FaxCheck:
     """Micro-euro."""
     available: int
     """Micro-euro of credit, promotional and bought."""
+    free_pages: int = 0
+    """Of the pages, those that the plan or a pack would pay."""
 
     @property
     def cost(self) -> int:
-        """Micro-euro of all pages."""
-        return self.pages * self.page_price
+        """Micro-euro of all pages that are not free."""
+        return (self.pages - self.free_pages) * self.page_price
 
     @property
     def missing(self) -> int:

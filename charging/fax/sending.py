@@ -98,8 +98,9 @@ class Faxes:
         if isinstance(paper, Refused):
             return paper
         desk.papers.remove(paper.name)
-        available = spendable(await self._store.balances(account), draft.day).available
-        return FaxCheck(draft.target, draft.number, paper.pages, draft.price, max(0, available))
+        balances = await self._store.balances(account)
+        available, free = spendable(balances, draft.day).available, sum(draft.included(paper.pages, balances).values())
+        return FaxCheck(draft.target, draft.number, paper.pages, draft.price, max(0, available), free)
 
     async def _open(
         self, desk: FaxDesk, account: str, wish: FaxWish, key: str

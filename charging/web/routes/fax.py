@@ -72,6 +72,7 @@ class FaxCheckOut(BaseModel):
     target: str
     number: Annotated[str, Field(description="the sender's")]
     pages: int
+    free_pages: Annotated[int, Field(description="of them, those that the plan or a pack would pay")]
     page_price: Euro
     cost: Annotated[Euro, Field(description="if every page is delivered")]
     available: Annotated[Euro, Field(description="of credit, promotional and bought")]
@@ -84,6 +85,7 @@ class FaxCheckOut(BaseModel):
             target=found.target,
             number=found.number,
             pages=found.pages,
+            free_pages=found.free_pages,
             page_price=format_euro(found.page_price),
             cost=format_euro(found.cost),
             available=format_euro(found.available),

@@ -17,7 +17,7 @@ from charging.service.service import Service
 from charging.web.api_gate import UPLOADS_MAX
 from tests.fakes.ami import eventually
 from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, PAGE, Paperless, TakesAll, fax_desk
-from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff
+from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff, plan
 from tests.unit.web.door import Door
 
 FAXES = "/accounts/anna/faxes"
@@ -245,6 +245,7 @@ async def test_r14_document_can_be_checked_before_it_is_sent(office: FaxDoor) ->
         "target": TARGET,
         "number": NUMBER,
         "pages": 12,
+        "free_pages": 0,
         "page_price": "0.08",
         "cost": "0.96",
         "available": "1.00",
@@ -258,6 +259,19 @@ async def test_r14_document_can_be_checked_before_it_is_sent(office: FaxDoor) ->
     await office.door("fax", "POST", CHECKS, 413, content=b"x" * (MAX_BYTES + 1), **asked)
     await office.door("fax", "POST", "/accounts/ben/fax-checks", 404, content=b"x", **asked)
     await office.door("fax", "POST", CHECKS, 422, content=b"x", params={"target": "nobody"})
+
+
+async def test_r14_pages_that_are_free_are_no_cost_of_a_checked_document(office: FaxDoor) -> None:
+    """A check says what sending would take: as many free pages as there are, and credit for the others."""
+    office.rig.tariff = plan(office.rig.tariff, "pro", free_pages=2)
+    asked: dict[str, Any] = {"params": {"target": TARGET}, "headers": {"Content-Type": "application/pdf"}}
+    for pages, free, cost in ((2, 2, "0.00"), (3, 2, "0.08")):
+        found = (await office.door("fax", "POST", CHECKS, 200, content=b"x" * 10 * pages, **asked)).json()
+        assert (found["pages"], found["free_pages"], found["cost"]) == (pages, free, cost)
+    enough = (await office.door("fax", "POST", CHECKS, 200, content=b"x" * 140, **asked)).json()
+    assert (enough["cost"], enough["missing"], enough["suffices"]) == ("0.96", "0.00", True)
+    short = (await office.door("fax", "POST", CHECKS, 200, content=b"x" * 150, **asked)).json()
+    assert (short["cost"], short["missing"], short["suffices"]) == ("1.04", "0.04", False)
 
 
 async def form(office: FaxDoor, path: str, status: int, **parts: Any) -> dict[str, Any]:

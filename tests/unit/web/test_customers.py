@@ -36,7 +36,7 @@ from charging.web.customers.shown import cut_to_cents, euro, preferred
 from charging.web.customers.words import WORDS
 from charging.web.settings import CustomerPage
 from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, TakesAll, fax_desk
-from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
+from tests.fakes.rig import EURO, Rig, make_rig, make_tariff, plan
 from tests.unit.call.test_table import running
 from tests.unit.service.conftest import NUMBER, Shop, refused, shop
 
@@ -531,6 +531,18 @@ async def test_r14_fax_page_tells_pages_price_and_what_is_missing_and_sends_noth
     assert "er ontbreekt €\u00a00,04" in short
     assert 'name="draft"' not in short
     assert (office.line.orders, await office.rig.reserved()) == ([], {})
+
+
+async def test_r14_fax_page_lets_a_fax_go_that_free_pages_pay(office: Office) -> None:
+    office.rig.tariff = plan(office.rig.tariff, "pro", free_pages=2)
+    visitor = await office.place.visitor()
+    await office.upload(visitor, 140)
+    ready = await visitor.get("/fax/ready")
+    assert "<dt>Daarvan gratis</dt><dd>2</dd>" in ready
+    assert "€\u00a00,96" in ready
+    sent = await visitor.send("/fax/ready", {"draft": hidden(ready, "draft")})
+    assert sent.headers["location"].startswith("/fax/sent/")
+    assert len(office.line.orders) == 1
 
 
 async def test_fax_page_sends_a_document_once_and_only_its_own_logins(office: Office) -> None:
