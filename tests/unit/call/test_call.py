@@ -388,6 +388,26 @@ async def test_answer_missed_by_a_dead_daemon_is_inferred_from_the_countdown(rig
     assert (await last_cdr(rig))["billed_s"] == 100
 
 
+@pytest.mark.parametrize("tells_since", [True, False])
+async def test_r3_answer_missed_by_a_dead_daemon_is_charged_from_the_answer_though_no_record_is_left(
+    rig: Rig, *, tells_since: bool
+) -> None:
+    rig.switch.tells_since = tells_since
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.ringing()
+    await rig.kill_daemon()
+    await rig.clock.advance(3)
+    rig.switch.answer(call.session)
+    await rig.clock.advance(30)
+    await rig.start_daemon()
+    await rig.clock.advance(31)
+    rig.switch.restart()
+    await rig.registry.reconcile(True)
+    await rig.clock.advance(20)
+    cdr = await last_cdr(rig)
+    assert (cdr["proof"], cdr["billed_s"]) == ("unproven", 60)
+
+
 async def test_call_lost_with_its_switch_is_charged_to_the_last_proven_second(rig: Rig) -> None:
     await rig.subscriber(credit=10 * EURO)
     await rig.talking()

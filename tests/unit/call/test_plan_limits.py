@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from charging.call.model import Policy
 from charging.pricing.money import format_euro
 from charging.tariff.tariff import Tariff
+from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff, plan
 
 SECOND = 1_000
@@ -22,6 +25,19 @@ async def test_call_beyond_the_calls_at_once_goes_to_voicemail() -> None:
         assert (await rig.ring()).reason == "too_many_calls"
         await rig.hang_up(first)
         assert (await rig.ring()).decision == "forward"
+
+
+@pytest.mark.parametrize(("max_calls", "reasons"), [(1, {"credit", "too_many_calls"}), (2, {"credit"})])
+async def test_of_callers_who_come_at_once_no_more_are_forwarded_than_the_plan_allows(
+    max_calls: int, reasons: set[str]
+) -> None:
+    """Each is decided on before the other has taken his place: the ledger holds the bound."""
+    tariff = plan(make_tariff(), "light", max_calls=max_calls)
+    async with make_rig(tariff=tariff, store=FaultyStore(random.Random(1))) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        answers = await asyncio.gather(rig.ring(), rig.ring())
+        assert {answer.reason for answer in answers} == reasons
+        assert (await rig.reserved())["calls"] == max_calls
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from charging.call import table
 from charging.call.commands import AskSwitch, Command, HangUp, ReadBalances, ReadBlackBox, SetDeadline, Tell
-from charging.call.events import BlackBoxRead, ClockJumped, Event, Leg, SwitchSaid, SwitchSilent, Woke
+from charging.call.events import BlackBoxRead, ClockJumped, Event, Leg, Posted, SwitchSaid, SwitchSilent, Woke
 from charging.call.model import Policy, Session, State, from_json
 from charging.call.switch_events import (
     BridgeEntered,
@@ -23,14 +23,17 @@ from charging.call.switch_events import (
     TransferSeen,
 )
 from charging.call.told import EventContradicted
+from charging.call.transfers import extend, extend_transfer
 from charging.clock import Instant
 from charging.errors import UnexpectedEvent
+from charging.ledger.model import CREDIT, Applied, Balance, Outcome
 from charging.pricing.funding import Segment
 from charging.pricing.rate import Rate, Step
 
 NOW = Instant(1_000_000_000, 1_795_262_400_000_000)
 RATE = Rate(plan="light", destination="nl_mobile", steps=(Step(0, 60_000, 60, 1),))
 POLICY = Policy()
+CREDIT_LEFT = {CREDIT: Balance(10_000_000, 120_000)}
 
 
 def running(**changes: object) -> Session:
@@ -308,6 +311,19 @@ def test_call_that_the_list_lacks_is_not_charged_by_the_links_proof_until_it_was
     assert (waiting.proven_ms, commands) == (0, (AskSwitch(),))
     seen, _ = step(waiting, SwitchSaid(NOW.mono_us, leg("caller"), leg("callee")), NOW, POLICY)
     assert step(seen, Woke(NOW.mono_us), NOW, POLICY)[1] == (ReadBalances(),)
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.ENDING])
+def test_the_answer_to_another_transfer_books_nothing_and_that_to_its_own_does(state: State) -> None:
+    """A transfer that was asked about twice is answered twice, and its second answer may come after the next is out."""
+    talking = running()
+    pending = extend_transfer(talking, extend(talking, CREDIT_LEFT, 10, 180), CREDIT_LEFT, NOW.wall_us, NOW.mono_us)
+    assert pending is not None
+    waiting = replace(talking, pending=pending, state=state, ended=None if state is State.RUNNING else NOW)
+    own, applied = pending.transfer, Applied(Outcome.CREATED)
+    assert step(waiting, Posted(replace(own, id="s-1/7/extend"), applied), NOW, POLICY) == (waiting, ())
+    booked, _ = step(waiting, Posted(own, applied), NOW, POLICY)
+    assert (booked.covered_s, booked.pending) == (180, None)
 
 
 def test_dialling_of_another_channel_makes_no_forwarded_leg() -> None:

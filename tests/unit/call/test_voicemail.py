@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
@@ -164,6 +165,24 @@ async def test_r13_forward_that_fails_with_too_little_for_voicemail_is_not_answe
     _, answer = await failed_forward(rig)
     assert (answer.decision, answer.reason) == ("reject", "forward_failed")
     assert (await rig.balance()).available == PRICE - 1
+
+
+async def test_caller_who_left_before_voicemail_was_paid_for_holds_no_money_for_it(
+    rig: Rig, store: FaultyStore
+) -> None:
+    """His channel's end came before there was a voicemail: it is asked for at once, not at the next look."""
+    await rig.subscriber(credit=120_000, plan="free")
+    call = await rig.ringing()
+    store.lose_answers = 1
+    rig.switch.fail(call.session, "BUSY")
+    asking = asyncio.create_task(rig.desk.unanswered(call.session, "BUSY"))
+    await rig.clock.advance(0)
+    await rig.hang_up(call)
+    assert await rig.reserved() == {"credit": PRICE}
+    await rig.clock.advance(rig.policy.retry_s + 0.1)
+    assert (await asking).decision == "voicemail"
+    assert await rig.reserved() == {}
+    assert (await rig.balance()).posted == 120_000
 
 
 async def test_turning_whose_outcome_was_lost_is_asked_again(rig: Rig, store: FaultyStore) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agi.port import Declined, IncomingCall, Unproven
 from charging.call.model import Policy
 from charging.engine.sessions import AUDIT_S
 from charging.errors import SwitchError
-from charging.ledger.accounts import REHEARSAL, Account, Language, Number
+from charging.ledger.accounts import REHEARSAL, Account, Language, Number, Status
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
 from charging.pricing.rate import REHEARSAL_PRICE
 from tests.fakes.rig import EURO, TARGET, make_rig, make_tariff
@@ -72,6 +74,51 @@ async def test_call_that_never_gets_a_name_is_given_up_when_its_set_up_is_over(
         assert policy.black_box_wait_s == 5
         await rig.clock.advance(policy.setup_timeout_s + after_s)
         assert bool(await rig.reserved()) is is_reserved
+
+
+@pytest.mark.parametrize(("after_s", "is_reserved"), [(-0.1, True), (0.1, False)])
+async def test_money_of_a_call_that_never_rings_comes_back_after_its_set_up_without_a_look_at_all_channels(
+    after_s: float, is_reserved: bool
+) -> None:
+    policy = Policy(setup_timeout_s=3, black_box_wait_s=5)
+    assert policy.setup_timeout_s + policy.black_box_wait_s + after_s < AUDIT_S
+    async with make_rig(policy=policy) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        await rig.ring()
+        await rig.clock.advance(policy.setup_timeout_s + policy.black_box_wait_s + after_s)
+        assert bool(await rig.reserved()) is is_reserved
+
+
+@pytest.mark.parametrize(
+    ("status", "plan", "decision", "reason"),
+    [
+        (Status.CLOSED, "light", "reject", "account_closed"),
+        (Status.CLOSED, "free", "reject", "account_closed"),
+        (Status.SUSPENDED, "light", "voicemail", "account_suspended"),
+    ],
+)
+async def test_a_closed_account_is_not_answered_and_a_suspended_one_has_the_voicemail_that_its_plan_includes(
+    status: Status, plan: str, decision: str, reason: str
+) -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO, plan=plan)
+        account = await rig.store.account("anna")
+        assert account is not None
+        await rig.store.put_account(replace(account, status=status))
+        answer = await rig.ring()
+        assert (answer.decision, answer.reason) == (decision, reason)
+        assert await rig.reserved() == {}
+
+
+@pytest.mark.parametrize(("owned", "reason"), [(TARGET, "loop"), (SPARE, "credit")])
+async def test_a_forward_to_a_number_of_the_operators_own_is_not_dialled(owned: str, reason: str) -> None:
+    """It would come back to him, and its caller would go round for the account's money."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        await rig.store.put_number(Number(owned, "anna"))
+        answer = await rig.ring()
+        assert answer.reason == reason
+        assert bool(await rig.reserved()) is (reason == "credit")
 
 
 async def test_a_call_that_the_switch_does_not_have_reserves_nothing() -> None:
