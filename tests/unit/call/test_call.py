@@ -149,6 +149,17 @@ async def test_r17_warning_when_free_minutes_end_and_no_credit_follows(rig: Rig)
     assert call.ended.is_set()
 
 
+async def test_r17_warning_is_of_credit_where_credit_ends_the_call_that_free_minutes_began(rig: Rig) -> None:
+    await rig.subscriber(credit=100 * SECOND, plan="pro")
+    call = await rig.talking()
+    await rig.clock.advance(639)
+    assert rig.switch.prompts == []
+    await rig.clock.advance(2)
+    assert [prompt for _, _, prompt in rig.switch.prompts] == ["credit_low"]
+    await rig.clock.advance(60)
+    assert call.ended.is_set()
+
+
 async def test_r17_no_warning_while_credit_suffices_after_the_free_minutes(rig: Rig) -> None:
     await rig.subscriber(credit=10 * EURO, plan="pro")
     await rig.talking()
