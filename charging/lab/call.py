@@ -44,6 +44,13 @@ class Party:
         return self.answered_us is not None
 
     @property
+    def connected_s(self) -> float:
+        """From answer to end, as this end saw it. Raises LabError where there was no answer, or no end yet."""
+        if self.answered_us is None or self.ended_us is None:
+            raise LabError(f"was not answered or has not ended: {self}")
+        return (self.ended_us - self.answered_us) / 1e6
+
+    @property
     def heard(self) -> Path:
         """What it received, as WAV; whole only after ``Call.recorded()``."""
         return self.recordings / f"{self.recording}-heard.wav"
@@ -114,9 +121,7 @@ class Call:
     @property
     def duration_s(self) -> float:
         """From answer to end, as the outside caller saw it."""
-        if self.outside.answered_us is None or self.outside.ended_us is None:
-            raise LabError(f"was not answered or has not ended: {self}")
-        return (self.outside.ended_us - self.outside.answered_us) / 1e6
+        return self.outside.connected_s
 
     async def wait_state(self, state: CallState, deadline_s: float = 30.0) -> None:
         """Wait until the call has come at least as far as ``state``.

@@ -15,6 +15,7 @@ import pytest_asyncio
 from charging.lab import Lab, LabError, LabUnavailable
 from charging.lab.audio import write_tone
 from charging.lab.install import ensure_asterisk, find_asterisk
+from tests.asterisk.waiting import end_given_up
 
 HERE = Path(__file__).parent
 PROMPT_TONE_HZ = 1500
@@ -69,9 +70,10 @@ async def session_lab() -> AsyncIterator[Lab]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def lab(session_lab: Lab) -> AsyncIterator[Lab]:
+async def lab(session_lab: Lab, request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     """A lab with a running switch, no channel and an empty black box; nobody answers at ``lab.agi_port`` yet."""
     yield session_lab
+    await end_given_up(request.function)
     if not session_lab.switch.is_running:
         await session_lab.switch.start()
     try:

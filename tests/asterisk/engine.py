@@ -31,6 +31,10 @@ SECOND = 1_000
 MONTH_S = 60
 """The free seconds of Voice Pro."""
 
+MEASURES_APART_S = 1.0
+"""By how much two measures of one conversation may differ: each end stamps its answer and its hang-up once a busy
+machine lets it. A second that is lost, or charged without a conversation, comes as a tick: two at least."""
+
 POLICY = {"tick_s": 2, "horizon_s": 5, "warn_before_s": 5, "setup_timeout_s": 2, "black_box_wait_s": 2}
 
 TARIFF = """\
@@ -77,6 +81,11 @@ def number_of(index: int) -> str:
 def tariff(price: str = "0.06", revision: int = 1) -> str:
     """The tests' tariff; ``price`` is euro a minute."""
     return TARIFF.format(price=price, revision=revision)
+
+
+def is_as_long(cdr: Mapping[str, Any], measured_s: float) -> bool:
+    """Whether a CDR has the conversation that one of its ends measured."""
+    return abs(int(cdr["used_ms"]) / 1000 - measured_s) < MEASURES_APART_S
 
 
 async def every_page(daemon: DaemonProcess, path: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from charging.engine.sessions import AUDIT_S
 from charging.lab import Call, Lab
 from charging.lab.audio import Sound
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
-from tests.asterisk.engine import SECOND, Engine, engine
+from tests.asterisk.engine import MEASURES_APART_S, SECOND, Engine, engine, is_as_long
 from tests.asterisk.operator_setup import (
     DIALLED_BEFORE,
     QUEUE,
@@ -66,19 +66,11 @@ async def set_up(lab: Lab) -> AsyncIterator[Lab]:
         await lab.reset()
 
 
-def _mobile_s(call: Call) -> float:
-    """How long the mobile was connected, by its own switch's stamps."""
-    mobile = call.mobile
-    assert mobile.answered_us is not None
-    assert mobile.ended_us is not None
-    return (mobile.ended_us - mobile.answered_us) / 1e6
-
-
 async def charged_exactly(live: Engine, call: Call, credit: int = CREDIT) -> None:
     """By the forwarded leg's own record, to the second by the mobile's measure, and without a false alarm."""
     cdr = await live.cdr()
     assert cdr["proof"] == "black_box", cdr
-    assert abs(cdr["used_ms"] / 1000 - _mobile_s(call)) < 0.25, cdr
+    assert is_as_long(cdr, call.mobile.connected_s), cdr
     assert cdr["billed_s"] == -(-(cdr["used_ms"] - 200) // 1000)
     assert await live.posted() == credit - cdr["billed_s"] * SECOND
     await live.nothing_reserved()
@@ -113,7 +105,7 @@ async def test_forward_is_charged_exactly_warned_and_cut_whatever_stands_before_
     async with engine(set_up, tmp_path, credit=f"0.{PAID_S:03d}") as live:
         call = await set_up.place_call(way_in)
         await call.wait_for(lambda: bool(call.mobiles) and call.mobile.ended_us is not None, "the mobile's end", 25)
-        assert PAID_S <= _mobile_s(call) <= PAID_S + 0.2
+        assert abs(call.mobile.connected_s - PAID_S) < MEASURES_APART_S
         await call.hang_up()
         await call.wait_end(15)
         await charged_exactly(live, call, PAID_S * SECOND)
