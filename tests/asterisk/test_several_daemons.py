@@ -179,7 +179,7 @@ async def test_r22_top_up_at_another_switchs_daemon_reaches_a_call_that_runs_out
         await west.top_up("1.00", "elsewhere")
         told = time.monotonic()
         await east.heard("warning_rearmed")
-        assert time.monotonic() - told < 2, "a second, and the machine's own slowness"
+        assert time.monotonic() - told < 4, "a second, and the machine's own slowness; its money ends after that"
         assert covered_s(east) > 9
         answered_us = call.outside.answered_us or 0
 
