@@ -67,6 +67,8 @@ class LowCredit:
     pays a message."""
     message_price: int = 0
     """Micro-euro of a voicemail message; 0: included, or not for sale."""
+    free_messages: int = 0
+    """Left of those that the plan gives or a pack brings, where messages are to be paid."""
 
     @property
     def can_take_voicemail(self) -> bool:
@@ -89,8 +91,9 @@ class LowFreeMinutes:
     free_seconds_left: int
     credit: int
     paid_voicemail: bool
-    """As of :class:`LowCredit`, like the price."""
+    """As of :class:`LowCredit`, like the price and the free messages."""
     message_price: int = 0
+    free_messages: int = 0
 
     @property
     def can_take_voicemail(self) -> bool:

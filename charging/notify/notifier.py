@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from charging.call.pieces import allowance
 from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
@@ -31,6 +32,7 @@ from charging.notify.policy import Headroom, Standing, due, forward_cost, headro
 from charging.notify.record import Record, folded
 from charging.pricing.calendar import local_reading
 from charging.pricing.packs import PACK, last_day_of, name_of
+from charging.pricing.pieces import MESSAGES
 from charging.service.expiry import CreditEvents
 from charging.tariff.tariff import Tariff
 
@@ -182,6 +184,7 @@ class Notifier:
             day,
             pack_seconds=_pack_seconds(tariff, balances, day),
             message_price=tariff.message_price(plan, now_us) if plan is not None and sold else 0,
+            free_messages=_free_messages(tariff, account.plan, balances, now_us) if sold else 0,
             forward_cost=to_begin(covered=True),
             uncovered_cost=to_begin(covered=False),
             last_cure=record.last_cure,
@@ -241,6 +244,10 @@ class Notifier:
         new = await self.sweep()
         self._swept = local.date()
         log.info("accounts_swept", notices=new)
+
+
+def _free_messages(tariff: Tariff, plan: str, balances: Mapping[str, Balance], now_us: int) -> int:
+    return sum(allowance(tariff, plan, MESSAGES, now_us).pools(balances).values())
 
 
 def _pack_seconds(tariff: Tariff, balances: Mapping[str, Balance], day: str) -> int:

@@ -90,6 +90,8 @@ class Standing:
     """Left of packs that pay for every destination and have not ended."""
     message_price: int = 0
     """Micro-euro of a message on those of its numbers that have paid voicemail, VAT included; 0: none has."""
+    free_messages: int = 0
+    """Left of those that pay for it before credit does."""
     forward_cost: int | None = None
     """See :func:`forward_cost`; of the forward targets that the plan's free minutes (may) pay."""
     uncovered_cost: int | None = None
@@ -250,7 +252,9 @@ def _low_credit(standing: Standing, plan: Plan, tariff: Tariff, now_us: int) -> 
     free, can_forward = standing.free_seconds(tariff.month_of(now_us)), standing.can_forward
     if free and standing.uncovered_cost is not None:
         free, can_forward = 0, standing.pays(standing.uncovered_cost)
-    facts = LowCredit(standing.credit, free, can_forward, standing.paid_voicemail, standing.message_price)
+    facts = LowCredit(
+        standing.credit, free, can_forward, standing.paid_voicemail, standing.message_price, standing.free_messages
+    )
     return _notice(standing.account, NoticeKind.LOW_CREDIT, f"{LOW_CREDIT}/{standing.last_cure}", now_us, facts)
 
 
@@ -262,7 +266,8 @@ def _low_free_minutes(standing: Standing, plan: Plan, tariff: Tariff, now_us: in
     told_this_month = standing.sent.get(LOW_FREE_MINUTES, "").startswith(f"{LOW_FREE_MINUTES}/{month}/")
     if told_this_month and not standing.had(standing.forward_cost or 0, LOW_FREE_MINUTES):
         return None
-    facts = LowFreeMinutes(month, free, standing.credit, standing.paid_voicemail, standing.message_price)
+    voicemail = standing.paid_voicemail, standing.message_price, standing.free_messages
+    facts = LowFreeMinutes(month, free, standing.credit, *voicemail)
     key = f"{LOW_FREE_MINUTES}/{month}/{standing.last_cure or NO_CURE}"
     return _notice(standing.account, NoticeKind.LOW_FREE_MINUTES, key, now_us, facts)
 

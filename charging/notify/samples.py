@@ -36,6 +36,14 @@ _SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
         ),
         LowCredit(credit=CENT // 2, free_seconds_left=0, can_forward=True, paid_voicemail=False),
         LowCredit(credit=0, free_seconds_left=0, can_forward=False, paid_voicemail=True),
+        LowCredit(
+            credit=0,
+            free_seconds_left=0,
+            can_forward=False,
+            paid_voicemail=True,
+            message_price=15 * CENT,
+            free_messages=3,
+        ),
     ),
     NoticeKind.LOW_FREE_MINUTES: (
         LowFreeMinutes(month="2026-11", free_seconds_left=24 * 60, credit=4 * CENT, paid_voicemail=False),
@@ -52,6 +60,14 @@ _SAMPLES: dict[NoticeKind, tuple[Facts, ...]] = {
         ),
         LowFreeMinutes(month="2026-11", free_seconds_left=30, credit=0, paid_voicemail=False),
         LowFreeMinutes(month="2026-11", free_seconds_left=0, credit=0, paid_voicemail=False),
+        LowFreeMinutes(
+            month="2026-11",
+            free_seconds_left=0,
+            credit=0,
+            paid_voicemail=True,
+            message_price=15 * CENT,
+            free_messages=1,
+        ),
     ),
     NoticeKind.MISSED_CALL: (
         MissedCall(number="+31851234567", caller="+31612345678", at="2026-11-21T14:05", credit=4 * CENT),

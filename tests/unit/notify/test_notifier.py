@@ -19,7 +19,7 @@ from charging.notify.notifier import CALM_S, COLLECTION, LINES_UNSTORED_MAX, Not
 from charging.notify.outbox import Outbox
 from charging.pricing.packs import pack_of
 from tests.fakes.clock import START_MONO_US, FakeClock, settle
-from tests.fakes.rig import EURO, NUMBER, TARGET
+from tests.fakes.rig import EURO, NUMBER, TARGET, plan
 from tests.unit.notify.factories import ANNA, PLAN, at, the_tariff
 
 
@@ -167,6 +167,21 @@ async def test_r16_uses_the_numbers_and_the_months_bundle(office: Office) -> Non
     assert await office.look() == ["low-free-minutes/2026-11/never"]
     (notice,) = await office.notices()
     assert notice.facts == LowFreeMinutes("2026-11", 119, 0, paid_voicemail=True, message_price=PLAN.voicemail_price)
+
+
+@pytest.mark.parametrize("paid", [True, False])
+async def test_r16_knows_the_free_messages_that_take_calls_by_voicemail_where_those_are_paid(
+    office: Office, paid: bool
+) -> None:
+    """Those of the month that nobody used yet, and those of packs; not where messages cost nothing."""
+    office.tariff = plan(office.tariff, "pro", free_messages=2)
+    assert await office.store.put_number(Number(NUMBER, "anna", TARGET, paid_voicemail=paid))
+    await office.move(Kind.GRANT, Leg(bundle("2026-11"), 600))
+    await office.move(Kind.SETTLE, Leg(bundle("2026-11"), -481))
+    await office.look()
+    (notice,) = await office.notices()
+    assert isinstance(notice.facts, LowFreeMinutes)
+    assert notice.facts.free_messages == (2 if paid else 0)
 
 
 @pytest.mark.parametrize(("micro", "told_again"), [(999, False), (1_000, True)])

@@ -215,6 +215,20 @@ def test_r13_calls_that_credit_has_taken_by_voicemail_are_not_called_unanswered(
             assert ("voicemail" in text) == takes
 
 
+@pytest.mark.parametrize(("language", "left"), [(Language.NL, "3 berichten"), (Language.EN, "3 messages")])
+@pytest.mark.parametrize("can_forward", [False, True])
+@pytest.mark.parametrize("credit", [0, PRICE])
+def test_r13_calls_that_free_messages_have_taken_by_voicemail_are_not_called_unanswered(
+    language: Language, left: str, can_forward: bool, credit: int
+) -> None:
+    low = LowCredit(credit, 0, can_forward, paid_voicemail=True, message_price=PRICE, free_messages=3)
+    few = LowFreeMinutes("2026-11", 0, credit, paid_voicemail=True, message_price=PRICE, free_messages=3)
+    for kind, facts in ((NoticeKind.LOW_CREDIT, low), (NoticeKind.LOW_FREE_MINUTES, few)):
+        for text in both_forms(facts, kind, language):
+            assert "voicemail" in text
+            assert left in text
+
+
 @pytest.mark.parametrize("language", Language)
 def test_r13_when_credit_that_forwards_is_gone_voicemail_takes_nothing_either(language: Language) -> None:
     facts = LowCredit(PRICE, 600, can_forward=True, paid_voicemail=True, message_price=PRICE)
