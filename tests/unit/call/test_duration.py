@@ -40,6 +40,15 @@ def test_legs_own_record_is_booked_and_events_that_say_otherwise_are_a_finding(
     assert contradicting_ms(session, box, duration, POLICY) == contradicted
 
 
+@pytest.mark.parametrize(("talked_ms", "overrun_s"), [(120_200, 0), (120_201, 1), (125_200, 5)])
+def test_r23_seconds_beyond_what_was_reserved_are_the_operators(talked_ms: int, overrun_s: int) -> None:
+    answered = NOW.plus(-talked_ms / 1000)
+    session = ended(answered=answered, answered_us=answered.wall_us)
+    assert session.covered_s == 120
+    duration = decide_duration(session, by_leg(talked_ms), NOW.wall_us, POLICY)
+    assert (duration.used_ms, duration.billed_s, duration.overrun_s) == (talked_ms, 120, overrun_s)
+
+
 def test_record_of_the_callers_up_time_yields_to_the_events() -> None:
     """Written by a dialplan of before, of a caller who had been answered by a welcome message."""
     duration = decide_duration(ended(), BlackBoxRead(True, "ANSWER", 25_000), NOW.wall_us, POLICY)
