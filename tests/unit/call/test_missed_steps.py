@@ -81,6 +81,20 @@ def test_a_step_that_came_before_the_call_is_none_of_it(seen_s: float, by_s: int
     assert revived(0, seen(seen_s, by_s)).steps == ()
 
 
+def test_steps_that_the_record_has_do_not_count_again() -> None:
+    assert revived(0, seen(READ_S + 9, 7), seen(READ_S + 2, 5)).steps == ()
+
+
+@pytest.mark.parametrize("by_s", [-30, 5])
+@pytest.mark.parametrize(("seen_s", "counts"), [(ANSWERED_S - 0.5, False), (ANSWERED_S - 6, True)])
+def test_on_another_machine_a_step_that_may_have_come_before_the_answer_moves_nothing(
+    seen_s: float, by_s: int, *, counts: bool
+) -> None:
+    session = revived(0, seen(seen_s, by_s), boot="another boot")
+    assert bool(session.steps) is counts
+    assert session.elapsed_ms(NOW.mono_us) == (ANSWERED_S - by_s * counts) * 1000
+
+
 def test_a_record_of_before_knows_of_no_boot() -> None:
     text = replace(running(), answered=NOW.plus(-ANSWERED_S)).to_json()
     later = Instant(NOW.mono_us, NOW.wall_us + 40 * MICROSECONDS)
