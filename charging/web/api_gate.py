@@ -27,7 +27,7 @@ from charging.service.actor import acting
 from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, token_id
-from charging.web.limits import Limits, neighbourhood
+from charging.web.limits import Limits, Places, neighbourhood
 from charging.web.multipart import ENVELOPE_BYTES, is_multipart
 from charging.web.problem import bad_file_response, ledger_response, problem_response
 from charging.web.public import RATE, REQUEST_ID, Pace
@@ -37,6 +37,8 @@ from charging.web.token_bounds import NUMBER, beyond, is_its_own
 REALM = 'Bearer realm="charging"'
 UPLOADS_MAX = 8
 """Bodies at a time of operations that have a limit of their own: large ones."""
+UPLOADS_MAX_EACH = 2
+"""Of them, of the tokens that are bound to one account."""
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +121,7 @@ class Gate:
         self._requests = Limits(limits.requests_per_minute)
         self._failures = Limits(limits.failed_logins_per_minute)
         self._sparing = Sparing(service.clock)
-        self._uploads = 0
+        self._uploads = Places(UPLOADS_MAX, UPLOADS_MAX_EACH)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -143,21 +145,25 @@ class Gate:
         self, operation: Operation, token: Token, names: Names, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Read the body and hand it on. Only so many large ones are in memory at a time."""
-        large = operation.body_bytes is not None
-        if large and self._uploads >= UPLOADS_MAX:
+        if operation.body_bytes is None:
+            await self._hand_on(operation, token, names, scope, receive, send)
+            return
+        if not self._uploads.has_room(token.account):
             raise _crowded()
-        self._uploads += large
-        try:
-            body = await self._body(scope, receive, self._limit(operation, scope))
-            if why := beyond(token, operation.template, body):
-                raise _forbidden(why, "ask the operator")
-            if operation.template == NUMBER:  # it may have become another customer's while the body came
-                await self._check_account(operation, token, names, scope)
-            audits = Permission.AUDIT.allowed_by(token.scopes)
-            with acting(f"token:{token.id}", for_customer=bool(token.account), audits=audits):
-                await self._app(scope, _Replay(body, receive), send)
-        finally:
-            self._uploads -= large
+        with self._uploads.taken(token.account):
+            await self._hand_on(operation, token, names, scope, receive, send)
+
+    async def _hand_on(
+        self, operation: Operation, token: Token, names: Names, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        body = await self._body(scope, receive, self._limit(operation, scope))
+        if why := beyond(token, operation.template, body):
+            raise _forbidden(why, "ask the operator")
+        if operation.template == NUMBER:  # it may have become another customer's while the body came
+            await self._check_account(operation, token, names, scope)
+        audits = Permission.AUDIT.allowed_by(token.scopes)
+        with acting(f"token:{token.id}", for_customer=bool(token.account), audits=audits):
+            await self._app(scope, _Replay(body, receive), send)
 
     def _limit(self, operation: Operation, scope: Scope) -> int:
         """Bytes of the body: of a document, without the form that it may be in."""
@@ -289,7 +295,7 @@ def _too_many(wait_s: int, detail: str) -> Denied:
 
 
 def _crowded() -> Denied:
-    detail = f"{UPLOADS_MAX} documents are being taken in now"
+    detail = f"{UPLOADS_MAX} documents, or {UPLOADS_MAX_EACH} of one account, are being taken in now"
     return Denied(problem_response(503, "unavailable", detail, "send it again in a moment"), Retry_After="5")
 
 

@@ -7,7 +7,9 @@ passed is as good as forgotten, so memory is bounded by forgetting whoever has n
 from __future__ import annotations
 
 import ipaddress
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from charging.clock import MICROSECONDS
 
@@ -64,3 +66,25 @@ class Limits:
         """Take back what the key has asked last."""
         if key in self._spread_us:
             self._spread_us[key] -= self._interval_us
+
+
+class Places:
+    """How many may be at something at a time, in all and of each key: so whoever is slow keeps out none but his own."""
+
+    def __init__(self, most: int, each: int) -> None:
+        self._most = most
+        self._each = each
+        self._taken: Counter[str] = Counter()
+
+    def has_room(self, key: str) -> bool:
+        """Whether one more of the key may be. An empty key is the operator's own, who may have all."""
+        return self._taken.total() < self._most and (not key or self._taken[key] < self._each)
+
+    @contextmanager
+    def taken(self, key: str) -> Iterator[None]:
+        """Be one of them. Ask `has_room` first."""
+        self._taken[key] += 1
+        try:
+            yield
+        finally:
+            self._taken -= Counter((key,))

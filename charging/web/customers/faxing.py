@@ -23,12 +23,14 @@ from charging.web.asks import Document, Problem
 from charging.web.customers.gate import CustomerGate, Visit
 from charging.web.customers.shown import Shown
 from charging.web.customers.words import WORDS
+from charging.web.limits import Limits
 from charging.web.multipart import Document as Upload
 
 DRAFTS_BYTES_MAX = 100_000_000
 """Of all customers' documents that wait; for one more the oldest go."""
 DRAFT_S = 900
 CHECKS_PER_MINUTE = 6
+"""Of one account: each may keep the program busy that reads documents."""
 FAXES_SHOWN = 10
 FAX_DAYS = 31
 NUMBERS_SHOWN = 100
@@ -90,6 +92,7 @@ class Faxing:
         self._clock = clock
         self._bytes = document_bytes
         self._drafts = Drafts(clock)
+        self._checks = Limits(CHECKS_PER_MINUTE)
 
     def routes(self, gate: CustomerGate) -> Sequence[Route]:
         return (
@@ -111,6 +114,8 @@ class Faxing:
             return await self._form(visit, typed, t["fax_no_document"], status=422)
         if len(visit.document.data) > self._bytes:
             return await self._form(visit, typed, obstacle_in_words(Obstacle.TOO_LARGE, visit.language), status=422)
+        if self._checks.take(visit.own.account, self._clock.now().mono_us):
+            return await self._form(visit, typed, t["too_often"], status=429)
         try:
             checked = await visit.own.hand_in(visit.document.data, "fax-checks", key="", **typed)
         except Problem as problem:

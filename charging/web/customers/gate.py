@@ -16,7 +16,7 @@ from charging.service.page_tokens import Use
 from charging.web.asks import Asks, Problem, path
 from charging.web.browser import Form, FormSeal, read_form, read_upload, same, set_cookie
 from charging.web.customers.own import Own, Watch
-from charging.web.limits import Limits, neighbourhood
+from charging.web.limits import Limits, Places, neighbourhood
 from charging.web.multipart import Document as Upload
 from charging.web.sessions import Session, Sessions
 from charging.web.settings import CustomerPage
@@ -29,6 +29,8 @@ REQUESTS_PER_MINUTE = 120
 """Of one session."""
 UPLOADS_MAX = 8
 """Documents that are being taken in, of all customers."""
+UPLOADS_MAX_EACH = 2
+"""Of them, of one account."""
 BAD_LINKS_PER_MINUTE = 30
 """Of one address. A secret cannot be guessed; each try costs a look into the ledger."""
 
@@ -81,7 +83,7 @@ class CustomerGate:
         self._requests = Limits(REQUESTS_PER_MINUTE, SESSIONS_MAX)
         self._bad_links = Limits(BAD_LINKS_PER_MINUTE)
         self._sparing = Sparing(self._clock)
-        self._uploads = 0
+        self._uploads = Places(UPLOADS_MAX, UPLOADS_MAX_EACH)
 
     def guarded(self, page: Page, *, by_itself: bool = False, document_bytes: int = 0) -> Endpoint:
         """A page for customers; ``by_itself``: their browsers ask for it without a click. Its form may have a document
@@ -95,7 +97,7 @@ class CustomerGate:
                 raise HTTPException(429, headers={"Retry-After": str(wait_s)})
             document = None
             if document_bytes:
-                form, document = await self._uploaded(request, document_bytes)
+                form, document = await self._uploaded(request, session.holder.account, document_bytes)
             else:
                 form = await read_form(request) if request.method == "POST" else {}
             if request.method == "POST" and not same(form.get("csrf", ""), session.csrf):
@@ -108,15 +110,12 @@ class CustomerGate:
 
         return endpoint
 
-    async def _uploaded(self, request: Request, most: int) -> tuple[Form, Upload | None]:
+    async def _uploaded(self, request: Request, account: str, most: int) -> tuple[Form, Upload | None]:
         """Only so many documents are in memory at a time."""
-        if self._uploads >= UPLOADS_MAX:
+        if not self._uploads.has_room(account):
             raise HTTPException(503, headers={"Retry-After": "5"})
-        self._uploads += 1
-        try:
+        with self._uploads.taken(account):
             parts = await read_upload(request, most)
-        finally:
-            self._uploads -= 1
         return parts.fields, parts.document
 
     def is_over(self, session: Session[Customer], request: Request) -> bool:

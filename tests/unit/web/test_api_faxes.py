@@ -14,7 +14,8 @@ from charging.fax.desk import FaxDesk, Paper
 from charging.pricing.money import format_euro
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
-from charging.web.api_gate import UPLOADS_MAX
+from charging.service.tokens import Bounds, NewToken, Scope
+from charging.web.api_gate import UPLOADS_MAX, UPLOADS_MAX_EACH
 from tests.fakes.ami import eventually
 from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, PAGE, Paperless, TakesAll, fax_desk
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff, plan
@@ -197,11 +198,33 @@ async def test_so_many_documents_are_taken_in_at_a_time_and_no_more(office: FaxD
     waiting = [asyncio.create_task(office.upload(201, b"x", key=f"k{number}")) for number in range(UPLOADS_MAX)]
     await eventually(lambda: taken.count == UPLOADS_MAX, "all are taken in")
     crowded = await office.upload(503, key="one-more")
-    assert (crowded.json()["detail"], crowded.headers["retry-after"]) == ("8 documents are being taken in now", "5")
+    assert (crowded.json()["detail"], crowded.headers["retry-after"]) == (
+        "8 documents, or 2 of one account, are being taken in now",
+        "5",
+    )
     await office.door("read", "GET", FAXES)
     taken.go.set()
     await asyncio.gather(*waiting)
     await office.upload(201, b"x", key="one-more")
+
+
+async def test_a_token_of_one_account_leaves_the_others_their_places(office: FaxDoor) -> None:
+    taken = Held()
+    office.desk.papers, office.desk.at_once = taken, UPLOADS_MAX
+    bound = await office.door.tokens.add("his", [Scope.FAX], Bounds(account="anna"))
+    assert isinstance(bound, NewToken)
+    waiting = [
+        asyncio.create_task(office.upload(201, b"x", key=f"k{number}", who=bound.secret))
+        for number in range(UPLOADS_MAX_EACH)
+    ]
+    await eventually(lambda: taken.count == UPLOADS_MAX_EACH, "his are taken in")
+    crowded = await asyncio.wait_for(office.upload(503, b"x", key="one-more", who=bound.secret), 20)
+    assert crowded.headers["retry-after"] == "5"
+    waiting.append(asyncio.create_task(office.upload(201, b"x", key="operator")))
+    await eventually(lambda: taken.count == UPLOADS_MAX_EACH + 1, "the operator's is taken in")
+    taken.go.set()
+    await asyncio.gather(*waiting)
+    await office.upload(201, b"x", key="one-more", who=bound.secret)
 
 
 async def test_fax_is_cancelled_by_who_may_send_one(office: FaxDoor) -> None:

@@ -28,13 +28,14 @@ from charging.tariff.plans import Pack
 from charging.web.asks import Asks
 from charging.web.browser import HEADERS
 from charging.web.customers.app import PRIVATE, customers_app
-from charging.web.customers.faxing import DRAFT_S
-from charging.web.customers.gate import BAD_LINKS_PER_MINUTE, COOKIE, REQUESTS_PER_MINUTE
+from charging.web.customers.faxing import CHECKS_PER_MINUTE, DRAFT_S
+from charging.web.customers.gate import BAD_LINKS_PER_MINUTE, COOKIE, REQUESTS_PER_MINUTE, UPLOADS_MAX, UPLOADS_MAX_EACH
 from charging.web.customers.own import Own, Watch
 from charging.web.customers.pages import STATEMENT_POLICY
 from charging.web.customers.shown import cut_to_cents, euro, preferred
 from charging.web.customers.words import WORDS
 from charging.web.settings import CustomerPage
+from tests.fakes.ami import eventually
 from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, TakesAll, fax_desk
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff, plan
 from tests.unit.call.test_table import running
@@ -577,3 +578,31 @@ async def test_fax_page_says_what_is_wrong_in_the_customers_words(office: Office
     assert "te groot" in (await office.upload(visitor, MAX_BYTES + 50_000, status=413)).text
     await office.upload(visitor, 9, status=403, csrf="another")
     assert office.line.orders == []
+
+
+async def test_a_customer_who_sends_slowly_leaves_the_others_their_places(office: Office) -> None:
+    visitor, over = await office.place.visitor(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"--b\r\n"
+        await over.wait()
+
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    sent = [asyncio.create_task(visitor.http.post("/fax", content=slow(), headers=form)) for _ in range(UPLOADS_MAX)]
+    turned_away = UPLOADS_MAX - UPLOADS_MAX_EACH
+    await eventually(lambda: sum(one.done() for one in sent) == turned_away, "the others are turned away")
+    assert {one.result().status_code for one in sent if one.done()} == {503}
+    await office.place.asks.service.accounts.add("ben", "light", Language.EN)
+    await office.upload(await office.place.visitor("ben"), 9, status=422)
+    over.set()
+    await asyncio.gather(*sent)
+    await office.upload(visitor, 9)
+
+
+async def test_one_account_has_so_many_documents_read_a_minute_whatever_its_logins(office: Office) -> None:
+    visitor, other = await office.place.visitor(), await office.place.visitor()
+    for number in range(CHECKS_PER_MINUTE):
+        await office.upload((visitor, other)[number % 2], 9)
+    assert "te veel verzoeken" in (await office.upload(other, 9, status=429)).text
+    await office.rig.clock.advance(60 // CHECKS_PER_MINUTE)
+    await office.upload(other, 9)

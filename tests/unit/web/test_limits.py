@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from charging.clock import MICROSECONDS
-from charging.web.limits import Limits, neighbourhood
+from charging.web.limits import Limits, Places, neighbourhood
 
 NOW = 5_000 * MICROSECONDS
 
@@ -60,3 +60,22 @@ def test_memory_is_bounded_by_forgetting_who_has_not_asked_for_longest() -> None
 )
 def test_addresses_of_one_customer_count_as_one(host: str, counted: str) -> None:
     assert neighbourhood(host) == counted
+
+
+def test_one_who_has_his_places_keeps_nobody_else_out_and_all_have_no_more_than_there_are() -> None:
+    places = Places(3, 2)
+    with places.taken("a"):
+        assert places.has_room("a")
+        with places.taken("a"):
+            assert (places.has_room("a"), places.has_room("b")) == (False, True)
+            with places.taken("b"):
+                assert not any(places.has_room(key) for key in ("a", "b", "c", ""))
+    assert places.has_room("a")
+
+
+def test_the_operator_may_have_all_places() -> None:
+    places = Places(3, 2)
+    with places.taken(""), places.taken(""):
+        assert places.has_room("")
+        with places.taken(""):
+            assert not places.has_room("")
