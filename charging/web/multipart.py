@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, MutableHeaders, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -51,6 +52,9 @@ async def read_parts(headers: Headers, body: bytes) -> Parts:
     async def whole() -> AsyncGenerator[bytes, None]:
         yield body
 
+    charset = parse_options_header(headers.get("content-type", ""))[1].get(b"charset", b"utf-8")
+    if charset.lower() != b"utf-8":  # another could say half of a surrogate pair, which nothing behind us can write
+        raise ValueError(f"found a form in {charset[:40].decode('latin-1')!r}, expected UTF-8")
     parser = MultiPartParser(headers, whole(), max_files=1, max_fields=FIELDS_MAX, max_part_size=ENVELOPE_BYTES)
     try:
         form = await parser.parse()

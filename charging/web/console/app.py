@@ -58,7 +58,9 @@ def console_app(
     routes.append(Route("/tariff", gate.guarded(Role.ADMIN, acts.propose_tariff), methods=["POST"]))
     routes += _doors(gate, shown)
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
-    return Sealed(Starlette(routes=routes, exception_handlers=_handlers(shown)))
+    app = Starlette(routes=routes, exception_handlers=_handlers(shown))
+    app.router.redirect_slashes = False  # it would lead to whatever host the request names
+    return Sealed(app)
 
 
 def _doors(gate: ConsoleGate, shown: Shown) -> list[Route]:

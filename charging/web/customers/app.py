@@ -72,7 +72,9 @@ def customers_app(
         Mount("/look", StaticFiles(directory=LOOK)),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
-    return Sealed(Starlette(routes=routes, exception_handlers=_handlers(shown)))
+    app = Starlette(routes=routes, exception_handlers=_handlers(shown))
+    app.router.redirect_slashes = False  # it would lead to whatever host the request names
+    return Sealed(app)
 
 
 def _doors(gate: CustomerGate, shown: Shown) -> list[Route]:

@@ -6,8 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from html import unescape
 from typing import Any
@@ -17,10 +16,8 @@ import pytest
 
 from charging.call.cdr import iso
 from charging.ledger.accounts import Language
-from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CdrRow, Closed, Kind, Opened, Outcome, Transfer
 from charging.service.gifts import Given, PackGiven, PackWish
-from charging.service.live import RegistryCalls
 from charging.service.page_tokens import COLLECTION, NewPageToken, PagePlace, PageTokens, Use
 from charging.service.refusal import Code
 from charging.service.service import Service
@@ -28,16 +25,13 @@ from charging.tariff.plans import Pack
 from charging.web.asks import Asks
 from charging.web.browser import HEADERS
 from charging.web.customers.app import PRIVATE, customers_app
-from charging.web.customers.faxing import CHECKS_PER_MINUTE, DRAFT_S
-from charging.web.customers.gate import BAD_LINKS_PER_MINUTE, COOKIE, REQUESTS_PER_MINUTE, UPLOADS_MAX, UPLOADS_MAX_EACH
+from charging.web.customers.gate import BAD_LINKS_PER_MINUTE, COOKIE, REQUESTS_PER_MINUTE
 from charging.web.customers.own import Own, Watch
 from charging.web.customers.pages import STATEMENT_POLICY
 from charging.web.customers.shown import cut_to_cents, euro, preferred
 from charging.web.customers.words import WORDS
 from charging.web.settings import CustomerPage
-from tests.fakes.ami import eventually
-from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, TakesAll, fax_desk
-from tests.fakes.rig import EURO, Rig, make_rig, make_tariff, plan
+from tests.fakes.rig import EURO
 from tests.unit.call.test_table import running
 from tests.unit.service.conftest import NUMBER, Shop, refused, shop
 
@@ -264,6 +258,13 @@ async def test_r5_what_was_given_is_shown_beside_what_was_bought(place: Place) -
     assert "60</span> minutes left of Add-on &lt;60&gt;, usable through 9 December 2026" in page
 
 
+async def test_no_answer_leads_to_the_host_that_a_request_names(place: Place) -> None:
+    visitor = await place.visitor()
+    for path in ("/calls/", "/look", "/enter/"):
+        response = await visitor.http.get(path, headers={"Host": "evil.example"})
+        assert (response.status_code, response.headers.get("location")) == (404, None), path
+
+
 async def test_every_answer_is_sealed(place: Place) -> None:
     visitor = await place.visitor()
     for page in (*PAGES, "/no-such-page", "/enter?token=x", "/static/page.js"):
@@ -484,125 +485,3 @@ async def test_statement_comes_as_pdf(place: Place) -> None:
     assert answer.headers["content-type"] == "application/pdf"
     assert answer.headers["content-disposition"] == 'inline; filename="2026-11.pdf"'
     assert answer.content.startswith(b"%PDF-1.7")
-
-
-@dataclass
-class Office:
-    """The page of an operator who sends faxes."""
-
-    rig: Rig
-    line: TakesAll
-    place: Place
-
-    async def upload(self, visitor: Visitor, size: int, *, status: int = 303, **form: str) -> httpx.Response:
-        csrf = hidden(await visitor.get("/settings"), "csrf")
-        fields = {"csrf": csrf, "target": "+31612345678"} | form
-        files = {"document": ("offer.pdf", b"x" * size, "application/pdf")}
-        answer = await visitor.http.post("/fax", data=fields, files=files)
-        assert answer.status_code == status, answer.text
-        return answer
-
-
-@pytest.fixture
-async def office() -> AsyncIterator[Office]:
-    async with make_rig(tariff=replace(make_tariff(), tables=FAX_TABLES)) as rig:
-        await rig.subscriber(credit=EURO, plan="pro")
-        line = TakesAll(rig.switch)
-        service = Service(
-            store=rig.store,
-            tariff=lambda: rig.tariff,
-            clock=rig.clock,
-            funds_changed=rig.registry.funds_changed,
-            live=RegistryCalls(rig.registry),
-            fax=fax_desk(rig.registry, line),
-        )
-        assert isinstance(rig.store, MemoryStore)
-        shop = Shop(rig.clock, rig.store, rig.tariff)
-        yield Office(rig, line, Place(shop, service, fax_bytes_max=MAX_BYTES))
-
-
-async def test_r14_fax_page_tells_pages_price_and_what_is_missing_and_sends_nothing(office: Office) -> None:
-    visitor = await office.place.visitor()
-    await office.upload(visitor, 120)
-    ready = await visitor.get("/fax/ready")
-    assert "€\u00a00,96" in ready
-    assert hidden(ready, "draft")
-    await office.upload(visitor, 130)
-    short = await visitor.get("/fax/ready")
-    assert "er ontbreekt €\u00a00,04" in short
-    assert 'name="draft"' not in short
-    assert (office.line.orders, await office.rig.reserved()) == ([], {})
-
-
-async def test_r14_fax_page_lets_a_fax_go_that_free_pages_pay(office: Office) -> None:
-    office.rig.tariff = plan(office.rig.tariff, "pro", free_pages=2)
-    visitor = await office.place.visitor()
-    await office.upload(visitor, 140)
-    ready = await visitor.get("/fax/ready")
-    assert "<dt>Daarvan gratis</dt><dd>2</dd>" in ready
-    assert "€\u00a00,96" in ready
-    sent = await visitor.send("/fax/ready", {"draft": hidden(ready, "draft")})
-    assert sent.headers["location"].startswith("/fax/sent/")
-    assert len(office.line.orders) == 1
-
-
-async def test_fax_page_sends_a_document_once_and_only_its_own_logins(office: Office) -> None:
-    visitor, other = await office.place.visitor(), await office.place.visitor()
-    await office.upload(visitor, 30)
-    draft = hidden(await visitor.get("/fax/ready"), "draft")
-    assert (await other.send("/fax/ready", {"draft": draft})).headers["location"] == "/fax", "another login's"
-    assert (await visitor.send("/fax/ready", {"draft": draft}, **{"Sec-Fetch-Site": "cross-site"})).status_code == 403
-    assert office.line.orders == []
-    first = await visitor.send("/fax/ready", {"draft": draft})
-    again = await visitor.send("/fax/ready", {"draft": draft})
-    assert first.headers["location"] == again.headers["location"]
-    assert first.headers["location"].startswith("/fax/sent/")
-    assert [order.target for order in office.line.orders] == ["+31612345678"]
-    assert "wordt verstuurd" in await visitor.get(first.headers["location"])
-
-
-async def test_document_that_waits_is_forgotten_after_a_while(office: Office) -> None:
-    visitor = await office.place.visitor()
-    await office.upload(visitor, 30)
-    draft = hidden(await visitor.get("/fax/ready"), "draft")
-    await office.rig.clock.advance(DRAFT_S + 1)
-    assert (await visitor.send("/fax/ready", {"draft": draft})).headers["location"] == "/fax"
-    assert office.line.orders == []
-
-
-async def test_fax_page_says_what_is_wrong_in_the_customers_words(office: Office) -> None:
-    visitor = await office.place.visitor()
-    assert "Het faxnummer bestaat niet" in (await office.upload(visitor, 9, status=422, target="nobody")).text
-    assert "Kies een document" in (await office.upload(visitor, 0, status=422)).text
-    assert "te groot" in (await office.upload(visitor, MAX_BYTES + 1, status=422)).text
-    assert "te groot" in (await office.upload(visitor, MAX_BYTES + 50_000, status=413)).text
-    await office.upload(visitor, 9, status=403, csrf="another")
-    assert office.line.orders == []
-
-
-async def test_a_customer_who_sends_slowly_leaves_the_others_their_places(office: Office) -> None:
-    visitor, over = await office.place.visitor(), asyncio.Event()
-
-    async def slow() -> AsyncIterator[bytes]:
-        yield b"--b\r\n"
-        await over.wait()
-
-    form = {"Content-Type": "multipart/form-data; boundary=b"}
-    sent = [asyncio.create_task(visitor.http.post("/fax", content=slow(), headers=form)) for _ in range(UPLOADS_MAX)]
-    turned_away = UPLOADS_MAX - UPLOADS_MAX_EACH
-    await eventually(lambda: sum(one.done() for one in sent) == turned_away, "the others are turned away")
-    assert {one.result().status_code for one in sent if one.done()} == {503}
-    await office.place.asks.service.accounts.add("ben", "light", Language.EN)
-    await office.upload(await office.place.visitor("ben"), 9, status=422)
-    over.set()
-    await asyncio.gather(*sent)
-    await office.upload(visitor, 9)
-
-
-async def test_one_account_has_so_many_documents_read_a_minute_whatever_its_logins(office: Office) -> None:
-    visitor, other = await office.place.visitor(), await office.place.visitor()
-    for number in range(CHECKS_PER_MINUTE):
-        await office.upload((visitor, other)[number % 2], 9)
-    assert "te veel verzoeken" in (await office.upload(other, 9, status=429)).text
-    await office.rig.clock.advance(60 // CHECKS_PER_MINUTE)
-    await office.upload(other, 9)
