@@ -64,7 +64,7 @@ class Feed(Protocol):
         """The first ``limit`` (1 to 1,000) entries with places beyond ``after``, in order; fewer: there are no more."""
 
     async def last_place(self) -> int:
-        """The largest place that was given; 0: none was."""
+        """The largest place that was given, once what was booked before has its own; 0: none was."""
 
     async def clear_feed(self) -> None:
         """What is in the store by now is not told: nothing has a place. For an import."""

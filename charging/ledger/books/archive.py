@@ -85,7 +85,7 @@ async def archive(
     flush(folder.absolute().parent)  # noqa: ASYNC240  so that the folder itself outlives a power cut
     async with alone(store, owner) as sole:
         await forget_old(store, now_us)
-        await _take_places(store)
+        await store.last_place()  # what was booked takes its place, so that the feed's readers learn of the gap
         async for account in store.accounts():
             counts.accounts += 1
             journal = [line async for line in sole.over(store.journal(account.id))]
@@ -110,13 +110,6 @@ async def archive(
                     raise LedgerUnavailable(f"the journal of {account.id} was archived by another: begin again")
                 counts.lines += len(gone_lines)
         await _trim_feed(store, sole)
-
-
-async def _take_places(store: Store) -> None:
-    """What was booked takes its place in the feed before it can be archived, so that its readers learn of the gap."""
-    place = -1
-    while (last := await store.last_place()) != place:
-        place = last
 
 
 async def _trim_feed(store: Store, sole: Alone) -> None:

@@ -116,13 +116,16 @@ class RedisFeed:
         return await self._document(collection, id)
 
     async def last(self) -> int:
-        """The largest place that was given."""
-        await self._look()
+        """The largest place that was given, once what was booked before has its own."""
+        begun = left = 0
+        while left <= begun:  # what is booked meanwhile is marked later
+            now, left = await self._look()
+            begun = begun or now
         found = await self._client.command("ZRANGE", self._keys.feed, -1, -1, "WITHSCORES")
         return int(found[1]) if found else 0
 
-    async def _look(self) -> None:
-        """Tell what was booked since the last look."""
+    async def _look(self) -> tuple[int, int]:
+        """Tell what was booked since the last look. The server's time, µs, and a mark before which nothing is left."""
         async with self._looking:
             keys = [self._keys.news, self._keys.told]
             now, *found = await self._client.script(self._scripts["read_news"], keys, (ACCOUNTS_MAX,))
@@ -131,9 +134,13 @@ class RedisFeed:
                 _Marked(account.decode(), mark.decode(), told.decode(), int(now) - int(mark) >= linger_us)
                 for account, mark, told in zip(found[::3], found[1::3], found[2::3], strict=True)
             ]
+            beyond = int(marked[-1].mark) if len(marked) == ACCOUNTS_MAX else AMOUNT_MAX
             if self._apart:
                 marked += await self._to_compare()
-            await self._all_of([self._tell_document(one) if one.is_document else self._tell(one) for one in marked])
+            tells = [self._tell_document(one) if one.is_document else self._tell(one) for one in marked]
+            is_all = await self._all_of(tells)
+            left = [int(one.mark) for one, whole in zip(marked, is_all, strict=True) if one.mark and not whole]
+            return int(now), min(beyond, *left) if left else beyond
 
     async def _to_compare(self) -> list[_Marked]:
         """The next accounts in turn whose journals have gone on since the last look at them."""
@@ -148,19 +155,21 @@ class RedisFeed:
         each = zip(accounts, ((one or b"").decode() for one in told), lines, strict=True)
         return [_Marked(account, "", seen) for account, seen, last in each if int(last or 0) != _number(seen)]
 
-    async def _tell_document(self, one: _Marked) -> None:
+    async def _tell_document(self, one: _Marked) -> bool:
         document = await self._named(one.account[1:])
         is_told = document is not None and takes_place(document, is_new=True)
         if is_told or one.is_old:
             mark, members = one.mark if one.is_old else "", [one.account] if is_told else []
             await self._give(one, "", mark, members)
+        return True
 
     async def _give(self, one: _Marked, told: str, mark: str, members: Sequence[str]) -> None:
         keys = [self._keys.feed, self._keys.told, self._keys.news]
         arguments = (one.account, one.told, told, mark, *members)
         await self._client.script_acknowledged(self._scripts["tell"], keys, arguments)
 
-    async def _tell(self, one: _Marked) -> None:
+    async def _tell(self, one: _Marked) -> bool:
+        """Whether that is all there is."""
         number, digest = _number(one.told), one.told.partition(" ")[2]
         lines = await self._lines(one.account, max(1, number), AMOUNT_MAX, LINES_MAX)
         if number and _is_lost(number, digest, lines):
@@ -170,11 +179,12 @@ class RedisFeed:
         fresh = [line for line in lines if line.number > number]
         mark = one.mark if one.is_old and is_all else ""
         if not fresh and not mark:
-            return
+            return is_all
         if fresh and self._apart and self._waits:  # elsewhere the script's own writes are behind these
             await self._acknowledged(self._keys.of(one.account, "books"), "#lines")
         told = f"{fresh[-1].number} {fresh[-1].digest}" if fresh else one.told
         await self._give(one, told, mark, [feed_member(line) for line in fresh if has_place(line)])
+        return is_all
 
     async def _all_of(self, asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         """What all of them answer, some of them at a time. The first that fails is raised once no other is under way: a

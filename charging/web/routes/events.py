@@ -39,6 +39,11 @@ STREAM_S = 300
 LOOK_S = 1
 """Between two looks for what is new."""
 ROWS = 100
+Rows = Annotated[int, Query(ge=1, le=ROWS, description="rows in a page"), DIGITS]
+LAST = (
+    "the last event's id, as a browser sends it that connects again; it counts in place of `after`; empty: no event "
+    "was seen"
+)
 
 
 P = TypeVar("P", int, Place)
@@ -89,15 +94,9 @@ async def list_events(
             json_schema_extra={"pattern": EVENT_CURSOR},
         ),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=ROWS, description="rows in a page"), DIGITS] = ROWS,
+    limit: Rows = ROWS,
     last_event_id: Annotated[
-        str | None,
-        Header(
-            max_length=20,
-            description="the last event's id, as a browser sends it that connects again; it counts in place of "
-            "`after`; empty: no event was seen",
-            json_schema_extra={"pattern": rf"^$|{EVENT_CURSOR}"},
-        ),
+        str | None, Header(max_length=20, description=LAST, json_schema_extra={"pattern": rf"^$|{EVENT_CURSOR}"})
     ] = None,
 ) -> Response | EventPage:
     """What has happened to the account, oldest first: credit, free minutes, calls, messages, faxes. If the request
@@ -121,8 +120,10 @@ async def list_all_events(
             json_schema_extra={"pattern": FEED_CURSOR},
         ),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=ROWS, description="rows in a page")] = ROWS,
-    last_event_id: Annotated[str | None, Header(max_length=20, json_schema_extra={"pattern": FEED_CURSOR})] = None,
+    limit: Rows = ROWS,
+    last_event_id: Annotated[
+        str | None, Header(max_length=20, description=LAST, json_schema_extra={"pattern": rf"^$|{FEED_CURSOR}"})
+    ] = None,
 ) -> Response | EventPage:
     """What has happened to all accounts, in one order: what is booked, and calls that were not forwarded, notices and
     changed settings. Pages, streams and 410 as of one account's events."""

@@ -89,6 +89,7 @@ async def test_every_operation_has_a_scope_only_payments_are_credit_and_only_fax
     }
     assert {one for one, scopes in found.items() if scopes == ["fax"]} == {
         ("POST", "/accounts/{account}/faxes"),
+        ("POST", "/accounts/{account}/fax-checks"),
         ("POST", "/accounts/{account}/faxes/{session}/cancellation"),
     }
     minutes = {("POST", f"/accounts/{{account}}/{what}") for what in ("minute-grants", "pack-grants")}
