@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from pydantic import SecretStr
 
@@ -114,11 +114,23 @@ class Follower:
         self.told: list[str] = []
 
     async def read_on(self) -> None:
-        """Until there is no more."""
+        """Until there is no more, which under load would be never."""
         async with asyncio.timeout(DEADLINE_S):
-            while page := await self._page():
-                self.told += [one.found.id for one in page if one.found is not None]
-                self._place = page[-1].place
+            while await self._turn():
+                pass
+
+    async def read_until_told(self, wanted: Set[str]) -> None:
+        """Until these have been told, beside a load that goes on."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not wanted <= set(self.told):
+                await self._turn()
+
+    async def _turn(self) -> bool:
+        """Read a page; whether it had anything."""
+        page = await self._page()
+        self.told += [one.found.id for one in page if one.found is not None]
+        self._place = page[-1].place if page else self._place
+        return bool(page)
 
     async def _page(self) -> Sequence[FeedEntry]:
         while True:
@@ -152,7 +164,7 @@ async def lose_the_master_and_nothing(store: Store, load: Load, master: RedisSer
     follower = Follower(store)
     await load.more(100)
     before = set(load.acknowledged)
-    await follower.read_on()
+    await follower.read_until_told(before)
     await _kill(master, replica)
     await asyncio.to_thread(master.start)  # comes back as the replica; until then nothing is acknowledged
     await load.more(50)
@@ -171,7 +183,7 @@ async def lose_the_master_and_the_last_moments(
     await asyncio.to_thread(wait_until, lambda: has_all(master), "the replica has not said that it has the account")
     load, follower = opened.load(store), Follower(store)
     await load.more(100)
-    await follower.read_on()
+    await follower.read_until_told(set(load.acknowledged))
     await _kill(master, replica)
     await load.more(50)
     await load.stop()
