@@ -235,6 +235,9 @@ def _pages_of(paper: Path) -> int | None:
 
 
 def _blank_pages(paper: Path) -> list[int]:
+    """None of a document that has no page."""
+    if not paper.exists() or not paper.stat().st_size:
+        return []
     with paper.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
         return blank_pages(data)
 
