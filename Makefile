@@ -72,7 +72,7 @@ MINUTES ?= 60
 soak: venv ## days of a simulated city with every fault, by fresh seeds, for MINUTES (60); what fails is told in a few lines
 	$(PYTHON) -m tests.simulation --minutes $(MINUTES)
 
-mutants: venv ## plants 160 mistakes, one after another: the quick tests must find each
+mutants: venv ## plants some 180 mistakes, one after another: the quick tests must find each
 	$(PYTHON) -m tests.mutants --at-once $(WORKERS)
 
 doors: venv ## how many files a newcomer opens to follow six walks through the program
