@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import lru_cache
 
 from charging.pricing.money import MoneyError, parse_euro
 
@@ -126,6 +127,7 @@ COLUMNS = {
         "geldig tot",
     ),
     "currency": ("currency", "curr", "ccy", "valuta", "munt"),
+    "unit": ("unit", "per", "price unit", "rate unit", "price per unit", "rate per unit"),
     "country_code": ("country code", "countrycode", "landcode"),
 }
 """Our name of a column, and the names under which it comes (small letters; ``_`` and spaces are the same)."""
@@ -190,6 +192,37 @@ FLAGS = frozenset(
 )
 """Columns that say that a row is no offer."""
 
+OFFERS = frozenset("active enabled available open offered allowed routable".split())
+"""Columns that say that a row is one."""
+
+_NO = frozenset(("", "0", "n", "no", "nee", "false", "none", "-"))
+_YES = frozenset("1 y yes ja true x active enabled available open offered allowed routable ok".split()) | {""}
+_MINUTES = frozenset(("minute", "minutes", "min", "minuut", "1 minute", "1 min", "60", "60 s", "60 sec", "60 seconds"))
+_REMOVED = frozenset(
+    "delete deleted remove removed discontinued closed blocked forbidden inactive disabled suspended unavailable barred"
+    " expired ended withdrawn cancelled canceled obsolete stopped terminated rejected pending inbound incoming".split()
+) | {"not available", "not offered", "not supported", "not carried", "out of service", "no service", "end of life"}
+_PRICING = frozenset(
+    "unit per mode billing rounding round grace discount rebate money currency rate price cost charge fee tax vat btw"
+    " surcharge markup minimum min maximum max time period duration second seconds minute minutes increment interval"
+    " peak weekend evening night effective expiry valid prijs tarief kosten toeslag".split()
+)
+"""Words in a column's name by which what stands there has to do with money or time."""
+
+_ELSEWHERE = re.compile(
+    r"\b(?:USD|GBP|CHF|DKK|SEK|NOK|PLN|AUD|CAD|JPY|INR|CNY|dollars?|pence|(?:euro ?)?(?:cents?|centen)|ct|mills?)\b"
+    r"|[$£¥¢]",
+    re.IGNORECASE,
+)
+_PER = re.compile(r"(?:\bper|/)\s?(?:s|sec|secs|seconds?|seconden?|call|gesprek|hour|uur|h)\b", re.IGNORECASE)
+_TIME = re.compile(r"(?:s|sec|secs|seconds?|seconden?|calls?|hours?|uur|h)", re.IGNORECASE)
+_TERMS = re.compile(
+    r"\b(?:set-?up|surcharge|toeslag|connect\w*|starttarief|fee|minimum|increments?|interval|billed|effective|valid"
+    r"|ingang\w*|geldig|until|till)\b",
+    re.IGNORECASE,
+)
+"""Words for what is charged besides the price, or from when on: with a number they say it."""
+
 
 def plain_name(name: str) -> str:
     """A column's name as :data:`COLUMNS` spells it."""
@@ -201,14 +234,31 @@ def is_for_people(plain: str) -> bool:
     return plain in FOR_PEOPLE or plain.startswith("#")
 
 
-def may_be_charged(text: str) -> bool:
-    """Whether a field of an unknown column may be money or time: there is a number in it other than 0."""
+@lru_cache(maxsize=4096)
+def may_be_charged(text: str, name: str = "") -> bool:
+    """Whether a field of an unknown column may be money or time: there is a number in it other than 0, or a word for
+    either; or the column's name has one, and the field says anything."""
+    if text.lower() in _NO or not text.strip("0.,"):
+        return False
+    if _has_number(text) or _ELSEWHERE.search(text) or _PER.search(text) or _TIME.fullmatch(text):
+        return True
+    return not _PRICING.isdisjoint(re.split(r"\W+", name)) and not _is_minute(text)
+
+
+@lru_cache(maxsize=4096)
+def changes_prices(text: str) -> bool:
+    """Whether words beside the prices (a title, a remark) say that these are meant otherwise than they are read: in
+    another currency or unit, with fees or increments, or from a day on."""
+    return bool(_ELSEWHERE.search(text) or _PER.search(text) or (_TERMS.search(text) and _has_number(text)))
+
+
+def _has_number(text: str) -> bool:
     return any(digit in text for digit in "123456789")
 
 
 def says_removed(text: str) -> bool:
-    """Whether a field of an unknown column says that its row is no offer any more."""
-    return text.lower() in {"delete", "deleted", "remove", "removed", "discontinued", "closed", "blocked", "forbidden"}
+    """Whether a field of a column that is not charged says that its row is no offer (any more)."""
+    return text.lower() in _REMOVED
 
 
 def prefixes(text: str) -> tuple[str, ...]:
@@ -318,14 +368,26 @@ def currency(text: str) -> str:
     return text
 
 
+def _is_minute(text: str) -> bool:
+    plain = re.sub(r"^(?:(?:€|eur|euro)\s?)?(?:per |/)\s?", "", text.lower())
+    return plain in _MINUTES
+
+
+def unit(text: str) -> str:
+    """A minute, by any of its names: of what prices are."""
+    if not _is_minute(text):
+        raise Refused("a minute, of which prices are", "convert them")
+    return text
+
+
 def country_code(text: str) -> str:
     """Digits with ``+``; the empty text for what is none, such as NL."""
     digits = text.removeprefix("+").removeprefix("00")
     return "+" + digits if digits.isascii() and digits.isdigit() else ""
 
 
-def offered(text: str) -> None:
-    """Raises Refused where a field of one of :data:`FLAGS` says that the row is no offer."""
-    if text.lower() not in ("", "0", "n", "no", "false", "none", "-"):
+def offered(name: str, text: str) -> None:
+    """Raises Refused where a field of one of :data:`FLAGS`, or of :data:`OFFERS`, says that the row is no offer."""
+    if text.lower() not in (_YES if name in OFFERS else _NO):
         hint = "delete the row; where no call may go there, give the tariff a destination with refuse: blocked"
         raise Refused("no row that the carrier does not carry", hint)

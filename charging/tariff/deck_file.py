@@ -28,7 +28,9 @@ from charging.tariff.deck_columns import (
     KEYS,
     MONEY,
     NEEDED,
+    OFFERS,
     Refused,
+    changes_prices,
     country_code,
     currency,
     day,
@@ -45,6 +47,7 @@ from charging.tariff.deck_columns import (
     price,
     says_removed,
     shown_name,
+    unit,
 )
 from charging.yaml_text import describe, suggest
 
@@ -73,6 +76,9 @@ _FOOTER = re.compile(
     re.IGNORECASE,
 )
 """The last line, where it tells how many rows there are, or the digest of all before it."""
+PLAIN_PRICES = "prices in euros a minute, and their fees, increments and dates in columns"
+PLAIN_HINT = "say it in columns, or convert the prices; then delete the line"
+_THOUSANDS = re.compile("[1-9][0-9]{0,2}[.,][0-9]{3}")
 FOOTERS_MAX = 4
 """For each of them the whole file is looked at once more."""
 
@@ -207,9 +213,11 @@ class _Reader:
         """Those that the file has."""
         self.absent: dict[str, Any] = {key: absent for key, _, absent in _READERS}
         self.unknown: dict[int, str] = {}
-        """Where columns stand that are not known."""
+        """Where columns stand that are not known, or have no name."""
         self.flags: dict[int, str] = {}
         """Where columns stand that may say that a row is no offer."""
+        self.remarks: dict[int, str] = {}
+        """Where columns stand that people alone read."""
         self.delimiter = ";"
         self.width = 0
         """How many columns the header has, up to the last one with a name."""
@@ -219,6 +227,10 @@ class _Reader:
         """Lines in which a price may be broken in two by its decimal comma."""
         self.points = False
         """Whether a price of the file has a decimal point."""
+        self.commas = False
+        """Likewise a comma."""
+        self.doubtful: dict[str, tuple[int, str]] = {}
+        """By their sign, the first price whose decimals may be thousands, with its line."""
 
     def read(self) -> list[DeckRow]:
         ends_whole = self.text.endswith(("\n", "\r"))
@@ -237,7 +249,9 @@ class _Reader:
                 return []
             for fields in self._counted(lines):
                 self.line = lines.line_num
-                if any(fields) and not (fields[0].startswith("#") and not any(fields[1:])):
+                if fields and fields[0].startswith("#") and not any(fields[1:]):
+                    self._comment(fields[0])
+                elif any(fields):
                     for row in self._rows(fields):
                         self._add(rows, row)
                         made += 1
@@ -252,6 +266,7 @@ class _Reader:
         if not ends_whole and not self.errors:
             self._broken_off(fields)
         self._broken_prices()
+        self._mixed_decimals()
         self._look_at_all(rows)
         return [row for _, row in rows.values()]
 
@@ -293,12 +308,16 @@ class _Reader:
 
     def _title(self, lines: list[str]) -> None:
         title = " ".join(" ".join(lines).split())
-        if re.search(r"\b(USD|GBP|CHF|DKK|SEK|NOK|PLN|AUD|CAD|dollars?|pence|cents?)\b|[$£]", title, re.IGNORECASE):
-            self._error(
-                "", f"{describe(title[:60])} before the columns", "prices in euros", "convert them, delete the line"
-            )
+        if changes_prices(title):
+            self._error("", f"{describe(title[:60])} before the columns", PLAIN_PRICES, PLAIN_HINT)
         elif title.strip(";,\t ") and not re.fullmatch(r"sep=.", title.strip(";,\t ")):
             self._warn("", f"{describe(title[:60])} before the columns", "nothing there that says how prices are meant")
+
+    def _comment(self, text: str) -> None:
+        if _FOOTER.fullmatch(text.strip()):
+            self._error("", f"{describe(text[:60])} before further rows", "such a line at the end alone")
+        elif changes_prices(text):
+            self._error("", f"{describe(text[:60])} between the rows", PLAIN_PRICES, PLAIN_HINT)
 
     def _counted(self, lines: Iterator[list[str]]) -> Iterator[list[str]]:
         total = len(self.text)
@@ -328,9 +347,11 @@ class _Reader:
                 self._error(name, "the column a second time", "each column once")
             elif key is not None:
                 self.columns[key].index = index
-            elif plain in FLAGS:
+            elif plain in FLAGS or plain in OFFERS:
                 self.flags[index] = plain
-            elif plain and not is_for_people(plain):
+            elif is_for_people(plain):
+                self.remarks[index] = plain
+            else:
                 self.unknown[index] = plain
         is_deck = any(map(self._has, NEEDED))  # else it is another file, maybe a secret's, and is not repeated
         found = describe(";".join(names)) if is_deck else "a line without any"
@@ -347,7 +368,8 @@ class _Reader:
             )
         if self._has("next_increment") and not (self._has("first_increment") or self._has("increments")):
             self._error("", "a column of further increments alone", "one of first increments too: 'first increment'")
-        for name in self.unknown.values():
+        self.unknown = {index: name for index, name in self.unknown.items() if index < self.width}
+        for name in filter(None, self.unknown.values()):
             self._unknown(name)
         self.present = [(key, column) for key, column in self.columns.items() if self._has(key)]
 
@@ -371,7 +393,7 @@ class _Reader:
             hint = comma if self.delimiter == "," else ""
             self._error("", f"{len(fields)} fields", f"at most {self.width}, as in the first line", hint)
             return
-        if self.unknown or self.flags:
+        if self.unknown or self.flags or self.remarks:
             self._pass_over(fields)
         values = dict(self.absent)
         for key, column in self.present:
@@ -428,29 +450,42 @@ class _Reader:
         for index, name in self.flags.items():
             text = fields[index].strip() if index < len(fields) else ""
             try:
-                offered(text)
+                offered(name, text)
             except Refused as refused:
                 self._error(name, describe(text), refused.expected, refused.hint)
-        for index, name in list(self.unknown.items()):
+        for index, name in list((self.unknown | self.remarks).items()):
             text = fields[index].strip() if index < len(fields) else ""
-            if says_removed(text):
+            if not text:
+                continue
+            if says_removed(text) and not name.startswith("#"):
                 self._error(name, describe(text), "no row that the carrier does not carry", "delete the row")
-            elif may_be_charged(text):
+            elif index in self.unknown and may_be_charged(text, name):
                 hint = "name it as one that is known, or begin its name with # where people alone read it"
-                self._error(name, f"{describe(text)} in a column that is not known", "no money and no time there", hint)
+                column = "a column that is not known" if name else "a column without a name"
+                self._error(name, f"{describe(text)} in {column}", "no money and no time there", hint)
                 del self.unknown[index]  # once is enough
+            elif index in self.remarks and not name.startswith("#") and changes_prices(text):
+                hint = "say it in columns, or begin this one's name with # where people alone read it"
+                self._error(name, describe(text), PLAIN_PRICES, hint)
+                del self.remarks[index]
 
     def _look_at_price(self, fields: list[str]) -> None:
-        """``81,Japan,0,60``: nobody can tell whether the price is 0, or 0.60."""
-        if self.delimiter != ",":
-            return
+        """``81,Japan,0,60``: nobody can tell whether the price is 0, or 0.60. ``32,0,05,EUR`` under prefix, name, price
+        and currency: likewise. And what ``1,234`` is beside ``0.05``."""
         for key in MONEY:
             index = self.columns[key].index
             text = fields[index].strip() if index < len(fields) else ""
             if "." in text:
                 self.points = True
-            elif text.isdigit() and index + 1 < len(fields) and fields[index + 1].strip().isdigit():
+            self.commas = self.commas or "," in text
+            if _THOUSANDS.fullmatch(text):
+                self.doubtful.setdefault("," if "," in text else ".", (self.line, text))
+            elif self.delimiter == "," and text.isdigit() and self._is_beside_digits(fields, index):
                 self.split_prices.append(self.line)
+
+    def _is_beside_digits(self, fields: list[str], index: int) -> bool:
+        before = index - 1 if index - 1 != self.columns["prefix"].index else -1
+        return any(0 <= at < len(fields) and fields[at].strip().isdigit() for at in (before, index + 1))
 
     def _broken_prices(self) -> None:
         if self.split_prices and not self.points:
@@ -458,6 +493,14 @@ class _Reader:
             found = f"a whole number before another one, in {len(self.split_prices)} rows"
             hint = 'write 0.60 or "0,60" where one price is meant, 0.00 where the price is 0'
             self._error("price", found, "prices that cannot be two halves of one", hint)
+
+    def _mixed_decimals(self) -> None:
+        """``1,234`` beside ``0.05`` is a thousand to some; ``1.234`` beside ``0,05`` likewise."""
+        for sign, others in ((",", self.points), (".", self.commas)):
+            if others and sign in self.doubtful:
+                self.line, text = self.doubtful[sign]
+                found = f"{describe(text)} where other prices have their decimals behind the other sign"
+                self._error("price", found, "one sign for decimals in the whole file, and none between thousands")
 
     def _broken_off(self, fields: list[str]) -> None:
         """The last line has no end: whether its last field has, nobody can tell."""
@@ -526,6 +569,7 @@ _READERS: tuple[tuple[str, Callable[[str], object], object], ...] = (
     ("valid_from", day, date.min),
     ("valid_to", never_ends, ""),
     ("currency", currency, ""),
+    ("unit", unit, ""),
     ("country_code", country_code, ""),
 )
 """How a field of each column is read, and what an empty one means."""
