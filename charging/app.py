@@ -52,6 +52,7 @@ from charging.engine.overload import LoadWatch
 from charging.engine.ports import Observer
 from charging.engine.sessions import Registry
 from charging.engine.spool import SpoolWatch
+from charging.engine.undecided import Undecided
 from charging.errors import ChargingError, LedgerError
 from charging.fax import sandbox
 from charging.fax.desk import FaxDesk
@@ -229,7 +230,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     observe = _observer(metrics, notices, papers)
     link, control, switch = switch_of(config, clock, metrics)
     lease = _lease(config, clock, store, link, observe)
-    policy = policy_of(config)
+    policy, decisions = policy_of(config), _decisions(config, store, clock, metrics)
     registry = Registry(
         ledger=store,
         switch=switch,
@@ -237,12 +238,12 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         policy=policy,
         switch_id=settings.switch.id,
         observe=observe,
-        charge_message=LeftMessages(store, tariff.current, clock, observe).charge,
+        charge_message=LeftMessages(store, tariff.current, clock, observe, policy).charge,
+        undecided=Undecided(store, tariff.current, clock, settings.switch.id, decisions.keep),
         findings=Findings(store, clock, observe),
         leads=lambda: lease.holds,
     )
     _count_sessions(metrics, registry)
-    decisions = _decisions(config, store, clock, metrics)
     load = LoadWatch(clock, observe, metrics.loop_lag_seconds.observe)
     spool = SpoolWatch(clock, observe, spool_free_of(settings), metrics.set_spool_free)
     desk = Desk(

@@ -26,6 +26,7 @@ CALLERS_VERSION = "v1"
 LEGS_VERSION = "v2"
 SEPARATOR = "|"
 ANSWERED = "ANSWER"
+WITHHELD = "withheld"
 
 FORGET_CHARACTERS_MAX = 900
 """Of the keys that one order names: Asterisk 22.10 refuses a line of an action with more than 1,022, and the variable's
@@ -58,6 +59,8 @@ class BlackBoxRecord:
     voicemail_file: str
     fax_status: str
     fax_pages: int | None
+    withheld: bool
+    """The caller withholds his number, which stands in ``caller`` all the same."""
     switch: str
     """The ``switch.id`` of the daemon that decided; empty where none did, and in what older dialplans wrote."""
     malformed: tuple[str, ...] = ()
@@ -120,6 +123,7 @@ def parse_record(key: str, text: str) -> BlackBoxRecord | None:
         voicemail_file=fields.get("vmfile", ""),
         fax_status=fields.get("fax", ""),
         fax_pages=numbers["pages"],
+        withheld=fields.get("presentation", "") == WITHHELD,
         switch=fields.get("switch", ""),
         malformed=tuple(name for name, value in numbers.items() if value is None and fields.get(name)),
     )

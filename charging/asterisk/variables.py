@@ -45,6 +45,8 @@ FAX_CHANNEL = f"Local/send@{FAX_CONTEXT}/n"
 FAX_IDLE_EXTENSION = "idle"
 
 PHASE_FALLBACK = "fallback"
+PHASES_UNDECIDED = ("decide", PHASE_FALLBACK)
+"""While a daemon is asked, and after none of them gave a decision."""
 """The dialplan's word for a call that it handled without a decision of the daemon."""
 PHASE_UNDIALLED = "undialled"
 """The dialplan's word for a fax that it has not dialled: the order came too late, or named no number."""

@@ -53,6 +53,8 @@ class Fallback(StrEnum):
     NOT_DELIVERED = "not_delivered"
     FAILED = "failed"
     """A fault of the program."""
+    UNDECIDED = "undecided"
+    """The switch's own note of a call that ended without a decision."""
 
 
 FALLBACK = "fallback"
@@ -136,13 +138,16 @@ class Notes:
     message_refusal: str = ""
     session: str = ""
     detail: str = ""
+    caller_uid: str = ""
+    """Not kept."""
 
     @classmethod
     def of(cls, request: IncomingCall, tariff: Tariff, began: Instant) -> Notes:
         """Before anything is looked up."""
         spelt = tariff.normalise(request.number) or tariff.normalise("+" + request.number.lstrip("+"))
         number = hidden(spelt or request.number)
-        return cls(Turn.INCOMING, began, number, caller=request.caller, withheld=request.is_withheld)
+        uid, withheld = request.unique_id, request.is_withheld
+        return cls(Turn.INCOMING, began, number, caller=request.caller, withheld=withheld, caller_uid=uid)
 
     def belongs_to(self, number: Number | None, found: Subscriber | Turned) -> None:
         """Whose call it is, as far as it is anyone's."""
@@ -298,6 +303,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "the caller hung up, or the dialplan's guard had passed; the session's CDR tells whether anything was charged",
     ),
     Fallback.FAILED: ("the program failed", f"{_LOOK} and report it"),
+    Fallback.UNDECIDED: (
+        "no daemon gave the switch a decision (this is the switch's own note, at the call's end)",
+        "did a daemon run then? Would `charging check --live` find it? See the switch's log of that moment",
+    ),
 }
 
 

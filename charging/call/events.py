@@ -99,8 +99,14 @@ class BlackBoxRead:
     """He could leave none, because the switch's disk is nearly full."""
     fallback: bool = False
     """The dialplan acted without a decision of ours."""
+    undecided: bool = False
+    """No decision of any daemon had reached the dialplan when the call ended, or its fallback took it."""
     number: str = ""
     caller: str = ""
+    withheld: bool = False
+    """He withholds his number, which stands in ``caller`` all the same."""
+    cause: int | None = None
+    """Q.850, of the caller's end."""
     ended_us: int | None = None
     fax_status: str = ""
     fax_pages: int = 0

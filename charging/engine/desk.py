@@ -43,7 +43,7 @@ from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.overload import Crowds
 from charging.engine.ports import Observer, Switch
-from charging.engine.sessions import Registry
+from charging.engine.sessions import NO_SESSION, Registry
 from charging.engine.subscribers import find_subscriber, is_among, spellings, subscriber_of
 from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold
 from charging.errors import LedgerError, LinkDown, SwitchError
@@ -242,6 +242,7 @@ class Desk:
             raise
 
     def _undecided(self, notes: Notes, why: Fallback, detail: str) -> None:
+        self._registry.explained(NO_SESSION + notes.caller_uid)
         self._keep(notes.failed(why, detail, self._clock.now(), self._switch_id))
 
     def _noted(self, notes: Notes, answer: Answer) -> Answer:

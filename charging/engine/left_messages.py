@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from charging.call.decide import Subscriber
 from charging.call.events import BlackBoxRead
+from charging.call.model import Policy
 from charging.call.pieces import allowance
 from charging.call.transfers import day_of
 from charging.call.voicemail import SERVICE, Voicemail, cdr_document
@@ -45,11 +46,19 @@ TRIES_MAX = 5
 class LeftMessages:
     """Charges them (`Registry`'s ``charge_message``)."""
 
-    def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock, observe: Observer) -> None:
+    def __init__(
+        self,
+        store: Store,
+        tariff: Callable[[], Tariff],
+        clock: Clock,
+        observe: Observer,
+        policy: Policy,
+    ) -> None:
         self._store = store
         self._tariff = tariff
         self._clock = clock
         self._observe = observe
+        self._keep_withheld = policy.keep_withheld
 
     async def charge(self, key: str, box: BlackBoxRead) -> bool:
         """Charge one message; ``False`` where the ledger could not answer."""
@@ -115,7 +124,8 @@ class LeftMessages:
             id=f"message-{key}",
             account=subscriber.account.id,
             number=subscriber.number.number,
-            caller=box.caller,
+            caller="" if box.withheld and not self._keep_withheld else box.caller,
+            withheld=box.withheld,
             plan=subscriber.plan.name,
             language=subscriber.account.language.value,
             switch=box.switch,

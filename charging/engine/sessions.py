@@ -7,7 +7,7 @@ is brought to life from its stored record, told what the switch knows of it, and
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -30,6 +30,7 @@ from charging.engine.looker import Looker, switch_said
 from charging.engine.ports import Legs, Look, Observer, Switch
 from charging.engine.rounds import Rounds
 from charging.engine.runner import SessionRunner, leg_of
+from charging.engine.undecided import Undecided
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import IDS_REMEMBERED_S, Ledger
@@ -57,6 +58,11 @@ HOUSEKEEPING_MAX_S = 120
 BOOKED_A_TURN_MAX = 200
 """Records that no session waits for, of one such look, which are some questions to the ledger each."""
 
+LOOKED_UP_A_TURN_MAX = 50
+"""Of calls over which nobody decided, so many are looked up whose number was called; of the others it stays masked."""
+
+EXPLAINED_MAX = 10_000
+
 DELETE_ORDERS_MAX = 20
 DELETE_PAUSE_S = 1
 """Orders to delete after one look, and between two of them: more records a second than calls can be decided, so that a
@@ -82,10 +88,11 @@ class Registry:
         observe: Observer,
         charge_message: Callable[[str, BlackBoxRead], Awaitable[bool]],
         findings: Findings,
+        undecided: Undecided,
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
         """``charge_message`` books a voicemail message that nobody decided over; ``False``: try again later.
-        ``findings`` keeps what contradicts a booking."""
+        ``findings`` keeps what contradicts a booking. ``undecided`` keeps calls over which nobody decided."""
         self.epoch = 0
         self.leads = leads
         """Whether this daemon is the one that ticks the switch; without a lease there is no other."""
@@ -95,7 +102,8 @@ class Registry:
         self.policy = self.usual = policy  # a drain changes the first
         self._switch_id = switch_id
         self._charge_message = charge_message
-        self._findings = findings
+        self._findings, self._undecided = findings, undecided
+        self._explained: OrderedDict[str, None] = OrderedDict()  # keys of records: why nothing was decided is kept
         self._runners: dict[str, SessionRunner] = {}
         self._of_account: defaultdict[str, dict[str, SessionRunner]] = defaultdict(dict)
         self._of_leg: dict[str, SessionRunner] = {}  # by the unique id of the forwarded leg
@@ -350,17 +358,32 @@ class Registry:
         what contradicts a booking. So many a turn: there may be very many, and calls need the ledger meanwhile. Of a
         call that never got a session, and has left no message, there is nothing to ask the ledger."""
         rest = [key async for key in in_turns(boxes) if self._is_nobodys(key) and self._is_over(key)]
-        asked = []
+        asked, noted = [], 0
         async for key in in_turns(rest):
             if boxes[key].no_room:
                 self.observe(told.SwitchHadNoRoom())
             if key.startswith(NO_SESSION) and not boxes[key].message_stored:
+                noted += await self._note_undecided(key, boxes[key], look_up=noted < LOOKED_UP_A_TURN_MAX)
                 self._booked.add(key)
             else:
                 asked.append(key)
         for key in islice(asked, BOOKED_A_TURN_MAX):
             if not await self._book_left_over(key, boxes[key]):
                 return
+
+    async def _note_undecided(self, key: str, box: BlackBoxRead, *, look_up: bool) -> bool:
+        """Whether nobody decided over the call, and nobody has said why."""
+        if not box.undecided or key in self._explained:
+            return False
+        await self._undecided.note(box, look_up=look_up)
+        self.explained(key)
+        return True
+
+    def explained(self, key: str) -> None:
+        """It is kept why nothing was decided over the call that leaves this record."""
+        self._explained[key] = None
+        while len(self._explained) > EXPLAINED_MAX:
+            self._explained.popitem(last=False)
 
     def _is_over(self, key: str) -> bool:
         """Whether it is certain that no session waits for this record."""
@@ -370,6 +393,7 @@ class Registry:
         """``False``: the ledger could not answer, and the record stays until it does."""
         if box.message_stored and box.fallback and not await self._charge_message(key, box):
             return False
+        await self._note_undecided(key, box, look_up=True)
         if not await self._compare(key, box):
             return False
         self._booked.add(key)

@@ -19,6 +19,7 @@ from charging.engine.left_messages import LeftMessages
 from charging.engine.runner import SessionRunner
 from charging.engine.sessions import Registry
 from charging.engine.told import Told, UnexpectedEventMet, fields_of, name_of
+from charging.engine.undecided import Undecided
 from charging.ledger.accounts import Account, Number
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
@@ -72,6 +73,7 @@ class Rig:
         self._calls = 0
 
     def _engine(self) -> tuple[Registry, Desk]:
+        left = LeftMessages(self.store, lambda: self.tariff, self.clock, self.observe, self.policy)
         registry = Registry(
             ledger=self.store,
             switch=self.switch,
@@ -79,8 +81,9 @@ class Rig:
             policy=self.policy,
             switch_id="test",
             observe=self.observe,
-            charge_message=LeftMessages(self.store, lambda: self.tariff, self.clock, self.observe).charge,
+            charge_message=left.charge,
             findings=Findings(self.store, self.clock, self.observe),
+            undecided=Undecided(self.store, lambda: self.tariff, self.clock, "test", self.decided.append),
         )
         desk = Desk(
             store=self.store,

@@ -114,11 +114,22 @@ class FakeSwitch:
             self._tell(event)
         self._count_down(call, call.answered.mono_us + call.quota_s * MICROSECONDS)
 
-    def leave_message(self, session: str, caller_uid: str, *, stored: bool = True, fallback: bool = False) -> None:
+    def leave_message(
+        self, session: str, caller_uid: str, *, stored: bool = True, fallback: bool = False, withheld: bool = False
+    ) -> None:
         """A caller who was sent to voicemail has left; ``session`` is the black box's key."""
         stamp = self._stamp()
         self.records[session] = BlackBoxRead(
-            True, message_stored=stored, fallback=fallback, number=self.dialled, ended_us=stamp, by_leg=True
+            True,
+            message_stored=stored,
+            fallback=fallback,
+            undecided=fallback and session.startswith("nosession-"),
+            number=self.dialled,
+            caller="+31201234567",
+            withheld=withheld,
+            cause=16,
+            ended_us=stamp,
+            by_leg=True,
         )
         self.calls.pop(session, None)
         self._tell(ChannelEnded(session, caller_uid, "PJSIP/world-1", "caller", 16, stamp))

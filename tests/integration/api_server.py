@@ -18,6 +18,7 @@ from charging.call.model import Policy
 from charging.clock import Clock, SystemClock
 from charging.engine.findings import Findings
 from charging.engine.sessions import Registry
+from charging.engine.undecided import Undecided
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.service.live import RegistryCalls
@@ -49,6 +50,7 @@ def _registry(store: Store, switch: FakeSwitch, clock: Clock) -> Registry:
         observe=observe,
         charge_message=no_message,
         findings=Findings(store, clock, observe),
+        undecided=Undecided(store, make_tariff, clock, "test", lambda _decided: None),
     )
 
 

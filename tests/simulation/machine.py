@@ -24,6 +24,7 @@ from charging.engine.left_messages import LeftMessages
 from charging.engine.ports import Legs, Look, PromptResult
 from charging.engine.sessions import Registry
 from charging.engine.told import Told, UnexpectedEventMet, name_of
+from charging.engine.undecided import Undecided
 from charging.errors import LedgerUnavailable, LinkDown, SwitchError
 from charging.fax.desk import FaxDesk
 from charging.ledger.port import Store
@@ -336,8 +337,9 @@ class Daemon:
             policy=policy,
             switch_id=self.switch_id,
             observe=self._observe,
-            charge_message=LeftMessages(seen, tariff, self.clock, self._observe).charge,
+            charge_message=LeftMessages(seen, tariff, self.clock, self._observe, policy).charge,
             findings=Findings(seen, self.clock, self._observe),
+            undecided=Undecided(seen, tariff, self.clock, self.switch_id, lambda _decided: None),
             leads=lambda: lease.holds,
         )
         return lease, registry

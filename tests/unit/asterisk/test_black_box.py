@@ -188,3 +188,8 @@ def test_a_time_that_no_store_takes_is_malformed(digits: int, at_us: int | None)
     record = parse_record("s-1", f"v2|ended={'9' * digits}.{'0' * 5_000}")
     assert record is not None
     assert (record.ended_at_us, record.malformed) == (at_us, () if at_us is not None else ("ended",))
+
+
+@pytest.mark.parametrize(("presentation", "withheld"), [("withheld", True), ("allowed", False), ("", False)])
+def test_whether_the_caller_withholds_his_number_is_read(presentation: str, withheld: bool) -> None:
+    assert parsed(f"v2|dial=BUSY|ended=1.000|caller=+31201234567|presentation={presentation}").withheld is withheld

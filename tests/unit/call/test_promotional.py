@@ -245,7 +245,7 @@ async def test_a_message_that_the_fallback_took_is_charged_to_a_gift_too() -> No
             message_stored=True,
             ended_us=rig.clock.now().wall_us,
         )
-        left = LeftMessages(rig.store, lambda: rig.tariff, rig.clock, rig.observe)
+        left = LeftMessages(rig.store, lambda: rig.tariff, rig.clock, rig.observe, rig.policy)
         assert await left.charge("k1", box)
         assert await spent(rig, {CREDIT: 70_000, TODAY: 50_000}) == {CREDIT: 50_000, TODAY: 50_000}
         assert await findings(rig) == []

@@ -13,6 +13,7 @@ import pytest
 
 from agi.port import Answer
 from charging.call.cdr import iso
+from charging.call.model import Policy
 from charging.clock import MICROSECONDS
 from charging.engine.sessions import HOUSEKEEPING_S
 from charging.ledger.accounts import Language, Status
@@ -302,6 +303,20 @@ async def test_message_charged_afterwards_leaves_a_cdr_so_that_cdrs_tell_all_tha
     assert [(line.kind, line.credit, line.cdr["caller"]) for line in month.lines if line.kind != "top_up"] == [
         ("voicemail", -PRICE, document["caller"])
     ]
+
+
+@pytest.mark.parametrize(("kept", "shown"), [(False, ""), (True, "+31201234567")])
+async def test_withheld_caller_stays_so_in_the_cdr_of_a_message_charged_afterwards(kept: bool, shown: str) -> None:
+    async with make_rig(policy=Policy(keep_withheld=kept)) as rig:
+        await rig.subscriber(credit=EURO, plan="free")
+        await rig.kill_daemon()
+        rig.switch.leave_message("nosession-1700000000.1", "u1", fallback=True, withheld=True)
+        await rig.start_daemon()
+        await rig.clock.advance(LOOKED_S)
+        (row,) = await rig.store.cdrs()
+        document = json.loads(row.document)
+        assert (document["withheld"], document["caller"]) == (True, shown)
+        assert rig.decided[-1].caller == "", "nor is it told by why it was not decided"
 
 
 async def test_number_that_can_be_read_in_two_ways_is_read_the_same_for_a_call_and_a_left_message(rig: Rig) -> None:

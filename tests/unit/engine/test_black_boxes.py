@@ -6,15 +6,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sized
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from charging.call.decided import FALLBACK, Fallback, explanation
 from charging.call.events import BlackBoxRead
 from charging.engine.booked import DELETE_AT_ONCE_MAX, BookedRecords
+from charging.engine.sessions import HOUSEKEEPING_S, LOOKED_UP_A_TURN_MAX
+from charging.errors import LinkDown
 from charging.ledger.model import Kept, Kind
 from charging.tasks import Breath
 from tests.fakes.effort import turns_of
-from tests.fakes.rig import EURO, Rig, make_rig
+from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
 
 PRICE = 100_000
 """Of a message in the tests' plan ``free``."""
@@ -257,3 +261,54 @@ def test_booked_records_are_ordered_deleted_so_many_at_once_oldest_first() -> No
     assert booked.to_delete() == []
     assert booked.seen(keys[-1:]) == 1
     assert booked.to_delete() == keys[-1:]
+
+
+# --- what nobody decided over ---------------------------------------------------------------------------------
+
+
+def undecided(number: str = NUMBER, **more: Any) -> BlackBoxRead:
+    box = BlackBoxRead(
+        True, undecided=True, number=number, caller="+31201234567", cause=19, ended_us=1_000, by_leg=True
+    )
+    return replace(box, **more)
+
+
+async def test_a_call_that_found_no_daemon_is_kept_with_why_once_a_daemon_reads_of_it(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    rig.switch.records = {NOBODYS: undecided()}
+    await rig.clock.advance(HOUSEKEEPING_S + 1)
+    await rig.clock.advance(HOUSEKEEPING_S + 1)
+    (kept,) = rig.decided
+    assert (kept.outcome, kept.reason, kept.at_us) == (FALLBACK, Fallback.UNDECIDED, 1_000)
+    assert (kept.number, kept.account) == (NUMBER, "anna")
+    assert (kept.caller, kept.detail) == ("+3120123xxxx", "ended with cause 19")
+    assert "no daemon gave the switch a decision" in explanation(kept)
+    assert rig.switch.records == {}, "and its record is deleted"
+
+
+async def test_of_a_withheld_caller_nothing_is_kept(rig: Rig) -> None:
+    rig.switch.records = {NOBODYS: undecided("+31209999999", withheld=True)}
+    await rig.clock.advance(HOUSEKEEPING_S + 1)
+    (kept,) = rig.decided
+    assert (kept.caller, kept.withheld, kept.number) == ("", True, "+3120999xxxx")
+
+
+async def test_what_the_daemon_has_explained_itself_is_not_told_twice(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    rig.switch.up = False
+    await rig.clock.advance(rig.policy.horizon_s + 1)
+    with pytest.raises(LinkDown):
+        await rig.ring()
+    rig.switch.up = True
+    rig.switch.records = {f"nosession-{rig.caller_uid}": undecided()}
+    await rig.clock.advance(HOUSEKEEPING_S + 1)
+    assert [one.reason for one in rig.decided] == [Fallback.SWITCH_SILENT]
+    assert rig.switch.records == {}
+
+
+async def test_of_a_flood_that_nobody_decided_over_the_ledger_is_asked_about_some(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    rig.switch.records = {f"nosession-{number}.1": undecided() for number in range(3 * LOOKED_UP_A_TURN_MAX)}
+    await rig.clock.advance(HOUSEKEEPING_S + 1)
+    assert len(rig.decided) == 3 * LOOKED_UP_A_TURN_MAX, "all are kept"
+    assert len([one for one in rig.decided if one.account]) == LOOKED_UP_A_TURN_MAX

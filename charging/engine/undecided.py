@@ -1,0 +1,64 @@
+"""Calls over which no daemon decided, as the switch itself noted them: none ran, or none answered in time.
+
+What a daemon decided it keeps itself (`engine.desk`). Of a call that found none, the black-box record is all there is,
+so the answer to "why was I not forwarded" is made of that, once a daemon reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from charging.call.decided import FALLBACK, Decided, Fallback, Turn
+from charging.call.events import BlackBoxRead
+from charging.clock import Clock
+from charging.engine.subscribers import find_number
+from charging.errors import LedgerError
+from charging.ledger.accounts import Number
+from charging.ledger.port import Directory
+from charging.shown import hidden
+from charging.tariff.tariff import Tariff
+
+
+class Undecided:
+    """Keeps them beside the decisions."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        tariff: Callable[[], Tariff],
+        clock: Clock,
+        switch_id: str,
+        keep: Callable[[Decided], None],
+    ) -> None:
+        self._directory = directory
+        self._tariff = tariff
+        self._clock = clock
+        self._switch_id = switch_id
+        self._keep = keep
+
+    async def note(self, box: BlackBoxRead, *, look_up: bool) -> None:
+        """Keep one. Whose number it is, the ledger is asked if ``look_up``; else, and where it cannot answer,
+        the number stays masked. It bears the time of the call's end: the record has no other."""
+        number = await self._number(box.number) if look_up else None
+        left = "a message was left" if box.message_stored else f"ended with cause {box.cause}"
+        self._keep(
+            Decided(
+                at_us=self._clock.now().wall_us if box.ended_us is None else box.ended_us,
+                turn=Turn.INCOMING,
+                outcome=FALLBACK,
+                reason=Fallback.UNDECIDED,
+                switch=box.switch or self._switch_id,
+                took_ms=0,
+                number=hidden(box.number) if number is None else number.number,
+                account="" if number is None else number.account,
+                caller="" if box.withheld else hidden(box.caller),
+                withheld=box.withheld,
+                detail=left,
+            )
+        )
+
+    async def _number(self, dialled: str) -> Number | None:
+        try:
+            return await find_number(self._directory, self._tariff(), dialled)
+        except LedgerError:
+            return None
