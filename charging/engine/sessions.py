@@ -17,7 +17,7 @@ from charging.call.commands import Find, Forget
 from charging.call.events import BlackBoxRead, ClockJumped, Draining, FundsChanged, SessionSwitchEvent
 from charging.call.fax import Fax
 from charging.call.missed_steps import SeenStep, with_missed_steps
-from charging.call.model import STEPS_MAX, Policy, Session, State
+from charging.call.model import STEPS_MAX, Policy, Session, Short, State
 from charging.call.storage import Record, overdue_s, revive
 from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, DialStarted, SwitchEvent
 from charging.call.told import SessionReasserted
@@ -247,10 +247,15 @@ class Registry:
         return max((now_us - one for one in due_us if one is not None and one < now_us), default=0) / MICROSECONDS
 
     def are_paid_ahead(self) -> bool:
-        """Whether every running call has had the tick that a restart gives it."""
+        """Whether the switch has confirmed every running call, and cuts none of them within a horizon, unless its money
+        ends before. Among many there is always one whose tick is just due: a tenth of the horizon does not matter."""
+        least_us = self._clock.now().plus(self.policy.horizon_s * 0.9).mono_us
         calls = (one.session for one in self._runners.values())
-        confirmed = (one.confirmed for one in calls if isinstance(one, Session) and one.state is State.RUNNING)
-        return all(confirmed) and not self.tick_overdue_s()
+        running = (one for one in calls if isinstance(one, Session) and one.state is State.RUNNING)
+        return all(
+            one.confirmed and (one.short is not Short.NO or one.at(one.enforced_s).mono_us >= least_us)
+            for one in running
+        )
 
     def faxes(self) -> list[Fax]:
         """Every fax that is on its way, or not booked yet."""

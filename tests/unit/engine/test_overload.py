@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import repeat
+from typing import Any
 
 import pytest
 
 from agi.port import IncomingCall
-from charging.call.model import Session
+from charging.call.model import Session, Short
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Instant
 from charging.engine import told
@@ -140,6 +141,30 @@ async def test_a_tick_that_waits_is_seen(rig: Rig, waits_s: int, seen_s: int) ->
     assert isinstance(session, Session)
     runner.session = replace(session, tick_mono_us=rig.clock.now().plus(-waits_s).mono_us)
     assert rig.registry.tick_overdue_s() == seen_s
+
+
+@pytest.mark.parametrize(
+    ("changed", "left_s", "is_ahead"),
+    [
+        ({}, 60, True),
+        ({}, 54, True),
+        ({}, 53, False),
+        ({"confirmed": False}, 120, False),
+        ({"short": Short.MONEY}, 20, True),
+    ],
+    ids=["a tick is due just now", "one is late", "one is missing", "the switch has not been asked", "its money ends"],
+)
+async def test_calls_are_paid_ahead_though_there_is_always_one_whose_tick_is_due(
+    rig: Rig, changed: dict[str, Any], left_s: int, is_ahead: bool
+) -> None:
+    """Else a daemon with many calls would let nobody in for as long as it may, each time that it starts."""
+    runner = rig.runner_of(await rig.talking())
+    session = runner.session
+    assert isinstance(session, Session)
+    now = rig.clock.now()
+    ticks = {"answered": now.plus(left_s - session.enforced_s), "tick_mono_us": now.plus(-0.1).mono_us}
+    runner.session = replace(session, **{"confirmed": True, **ticks, **changed})
+    assert rig.registry.are_paid_ahead() is is_ahead
 
 
 @pytest.mark.parametrize(
