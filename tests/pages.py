@@ -18,8 +18,8 @@ import yaml
 from prometheus_client.metrics_core import Metric
 from pydantic_core import PydanticUndefined
 
+from charging.call.commands import stay
 from charging.call.model import State
-from charging.call.step import stay
 from charging.call.table import TABLE
 from charging.cli import build
 from charging.metrics import Metrics

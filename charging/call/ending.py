@@ -24,6 +24,7 @@ from charging.call.cdr import cdr_document, cut_by, deadline_ms
 from charging.call.commands import (
     AskSwitch,
     Command,
+    Context,
     Find,
     Forget,
     HangUp,
@@ -31,7 +32,9 @@ from charging.call.commands import (
     Post,
     ReadBalances,
     ReadBlackBox,
+    Step,
     Tell,
+    due,
 )
 from charging.call.duration import contradicting_ms, decide_duration
 from charging.call.events import (
@@ -45,7 +48,6 @@ from charging.call.events import (
 )
 from charging.call.failover import reassert_within, recover
 from charging.call.model import Duration, Pending, Proof, Session, State
-from charging.call.step import Context, Step, due
 from charging.call.switch_events import (
     BridgeLeft,
     ChannelEnded,

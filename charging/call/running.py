@@ -25,13 +25,18 @@ from charging.call.booking import (
 from charging.call.commands import (
     AskSwitch,
     Command,
+    Context,
     HangUp,
     Keep,
     PlayPrompt,
     Post,
     ReadBalances,
     SetDeadline,
+    Step,
     Tell,
+    due,
+    hang_up_all,
+    order_end,
 )
 from charging.call.ending import REPLANS_MAX, begin_ending
 from charging.call.events import (
@@ -50,7 +55,6 @@ from charging.call.events import (
 )
 from charging.call.failover import reassert_within, recover
 from charging.call.model import Session, Short, State
-from charging.call.step import Context, Step, due, hang_up_all, order_end
 from charging.call.switch_events import (
     BridgeEntered,
     BridgeLeft,

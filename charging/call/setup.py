@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from charging.call import told
 from charging.call.booking import Booked, Insufficient, Unknown, ask_later, reading_of
-from charging.call.commands import AskSwitch, Become, Command, Keep, Post, Tell
+from charging.call.commands import (
+    AskSwitch,
+    Become,
+    Command,
+    Context,
+    Keep,
+    Post,
+    Step,
+    Tell,
+    due,
+    hang_up_all,
+    order_end,
+)
 from charging.call.ending import begin_ending, begin_settling
 from charging.call.events import (
     AnswerDoubtful,
@@ -18,7 +30,6 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.model import Means, Session, State
-from charging.call.step import Context, Step, due, hang_up_all, order_end
 from charging.call.switch_events import (
     ChannelEnded,
     DialEnded,

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from charging.call import ending, fax, oneoff, running, setup, voicemail
-from charging.call.commands import Command
+from charging.call.commands import Command, Context, Step, hang_up, stay
 from charging.call.events import (
     AnswerDoubtful,
     BalancesRead,
@@ -44,7 +44,6 @@ from charging.call.events import (
 from charging.call.fax import Fax
 from charging.call.model import Policy, Session, State
 from charging.call.oneoff import Piece
-from charging.call.step import Context, Step, hang_up, stay
 from charging.call.storage import Record
 from charging.call.switch_events import (
     BridgeEntered,

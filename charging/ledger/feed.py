@@ -1,7 +1,8 @@
 """The feed: everything that is told, of all accounts, in one order. What every store promises:
 
-1. **A place each.** Every journal line but a tick's (EXTEND) and an opening's gets a *place*, a number. So do documents
-   about what is no booking: decisions and notices as they are put, changes once they are done (`takes_place`).
+1. **A place each.** Every journal line but a tick's (EXTEND) and an opening's gets a *place*, a number
+   (`Kind.has_place`). So do documents about what is no booking: decisions and notices as they are put, changes once
+   they are done (`takes_place`).
    An account's lines get theirs in the order of the journal, and a line has the place because it stands in the journal:
    nothing has one that was refused or never came to be, and nothing that came to be goes without.
 2. **Settled.** A place is larger than all that were given before it. So who has read up to a place never finds
@@ -25,16 +26,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from charging.ledger.documents import Document
-from charging.ledger.model import JournalLine, Kind, Transfer
+from charging.ledger.model import JournalLine
 
 _AT_ONCE = ("decisions", "notices")
 _ONCE_DONE = "changes"
-_UNTOLD = (Kind.EXTEND, Kind.OPENING)
-
-
-def has_place(line: Transfer | JournalLine) -> bool:
-    """Whether a line of the journal takes a place in the feed."""
-    return line.kind not in _UNTOLD
 
 
 def takes_place(document: Document, *, is_new: bool) -> bool:

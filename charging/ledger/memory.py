@@ -15,7 +15,7 @@ from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.accounts import Account, Number, folded
 from charging.ledger.documents import Document, MemoryDocuments, Put
-from charging.ledger.feed import FeedEntry, has_place, takes_place
+from charging.ledger.feed import FeedEntry, takes_place
 from charging.ledger.model import (
     Applied,
     Balance,
@@ -28,7 +28,7 @@ from charging.ledger.model import (
     Snapshot,
     Transfer,
 )
-from charging.ledger.port import SOLE, Wanted, answer_of
+from charging.ledger.port import SOLE, Wanted
 from charging.ledger.rules import Decision, View, check_request, decide, decide_keep
 from charging.ledger.unfinished import MARK, assert_whole
 
@@ -131,12 +131,12 @@ class MemoryStore(MemoryDocuments):
         if books is not None:
             number = books.last_number
             books.carry_out(decision)
-            for line in (one for one in books.journal[books.from_number(number + 1) :] if has_place(one)):
+            for line in (one for one in books.journal[books.from_number(number + 1) :] if one.kind.has_place):
                 self._take_place(line.at_us, account=line.account, number=line.number)
         return decision.applied
 
     async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
-        return [await answer_of(self.apply(transfer, grants)) for transfer, grants in wanted]
+        return [await self.apply(transfer, grants) for transfer, grants in wanted]
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         books = self._books.get(account)
@@ -150,7 +150,7 @@ class MemoryStore(MemoryDocuments):
         return dict(books.balances) if books else {}
 
     async def balances_of(self, accounts: Sequence[str]) -> Sequence[Mapping[str, Balance] | LedgerError]:
-        return [await answer_of(self.balances(account)) for account in accounts]
+        return [await self.balances(account) for account in accounts]
 
     async def drop_balances(self, account: str, names: Sequence[str]) -> None:
         balances = self._books[account].balances
@@ -253,7 +253,7 @@ class MemoryStore(MemoryDocuments):
         journal = self._books[entry.account].journal
         place = entry.number - (journal[0].number if journal else 0)
         line = journal[place] if 0 <= place < len(journal) else None
-        return line if line is not None and has_place(line) else None
+        return line if line is not None and line.kind.has_place else None
 
     async def last_place(self) -> int:
         return self._feed[-1].place if self._feed else 0

@@ -100,6 +100,11 @@ class Kind(StrEnum):
     OPENING = "opening"
     """What archived journal lines added up to."""
 
+    @property
+    def has_place(self) -> bool:
+        """Whether a line of the journal takes a place in the feed (`charging.ledger.feed`)."""
+        return self not in (Kind.EXTEND, Kind.OPENING)
+
 
 class Outcome(StrEnum):
     """Every answer to a transfer. All but the first two changed nothing."""

@@ -34,9 +34,9 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account, Number
@@ -58,18 +58,8 @@ from charging.ledger.model import (
 IDS_REMEMBERED_S = 35 * 24 * 3600
 """Seconds that a transfer's id is remembered at least: a month and some days."""
 
-
-T = TypeVar("T")
 Wanted = tuple[Transfer, Sequence[Transfer]]
 """A transfer and the grants that it may be preceded by."""
-
-
-async def answer_of(asked: Awaitable[T]) -> T | LedgerError:
-    """What it answers, or what it raises because it could not: for one of several that are asked together."""
-    try:
-        return await asked
-    except LedgerError as error:
-        return error
 
 
 class Ledger(Protocol):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
-from charging.errors import LedgerUnavailable
+from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Applied, Balance, Kept, Kind, Leg, Outcome, Transfer
+from charging.ledger.port import Wanted
+
+T = TypeVar("T")
 
 
 class FaultyStore(MemoryStore):
@@ -68,6 +72,12 @@ class FaultyStore(MemoryStore):
             await super().apply(transfer, grants)
         raise LedgerUnavailable
 
+    async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
+        return [await _answer_of(self.apply(transfer, grants)) for transfer, grants in wanted]
+
+    async def balances_of(self, accounts: Sequence[str]) -> Sequence[Mapping[str, Balance] | LedgerError]:
+        return [await _answer_of(self.balances(account)) for account in accounts]
+
     def _loses_answer(self, transfer: Transfer) -> bool:
         if transfer.kind is Kind.RESERVE:
             lost, self.lose_reservation = self.lose_reservation, False
@@ -83,3 +93,11 @@ class FaultyStore(MemoryStore):
         if self.failing < 1 and self.chance.random() < 0.5:
             await super().keep_session(account, session, kept)
         raise LedgerUnavailable
+
+
+async def _answer_of(asked: Awaitable[T]) -> T | LedgerError:
+    """The failure of one is no failure of the others."""
+    try:
+        return await asked
+    except LedgerError as error:
+        return error

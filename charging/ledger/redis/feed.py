@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from charging.clock import MICROSECONDS
 from charging.ledger.documents import Document
-from charging.ledger.feed import FeedEntry, has_place, takes_place
+from charging.ledger.feed import FeedEntry, takes_place
 from charging.ledger.model import AMOUNT_MAX, JournalLine, Kind
 from charging.ledger.redis.client import RedisClient, Script
 from charging.ledger.redis.records import Keys, feed_member, split_feed_member
@@ -108,7 +108,7 @@ class RedisFeed:
             return FeedEntry(place, document=name, found=await self._named(name))
         account, number = split_feed_member(member)
         lines = await self._lines(account, number, number, 1)
-        is_it = bool(lines) and has_place(lines[0]) and feed_member(lines[0]) == member.decode()
+        is_it = bool(lines) and lines[0].kind.has_place and feed_member(lines[0]) == member.decode()
         return FeedEntry(place, account, number, found=lines[0] if is_it else None)
 
     async def _named(self, name: str) -> Document | None:
@@ -183,7 +183,7 @@ class RedisFeed:
         if fresh and self._apart and self._waits:  # elsewhere the script's own writes are behind these
             await self._acknowledged(self._keys.of(one.account, "books"), "#lines")
         told = f"{fresh[-1].number} {fresh[-1].digest}" if fresh else one.told
-        await self._give(one, told, mark, [feed_member(line) for line in fresh if has_place(line)])
+        await self._give(one, told, mark, [feed_member(line) for line in fresh if line.kind.has_place])
         return is_all
 
     async def _all_of(self, asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -8,7 +8,6 @@ from typing import Any
 from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account
 from charging.ledger.codec import dump, dump_legs, dump_text, load, load_legs
-from charging.ledger.feed import has_place
 from charging.ledger.model import (
     Applied,
     Balance,
@@ -127,7 +126,7 @@ def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
 def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], touch: str, indexes: str) -> list[str | int]:
     """The ARGV of ``apply.lua``."""
     *change, follows = _change_arguments(transfer)
-    news = "1" if any(map(has_place, (*grants, transfer))) else ""
+    news = "1" if any(one.kind.has_place for one in (*grants, transfer)) else ""
     arguments = [*change, touch, indexes, follows, transfer.actor, news]
     for line in (*grants, transfer):
         digest = line.digest

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from heapq import nsmallest
 from pathlib import Path
@@ -20,7 +20,7 @@ from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from charging.ledger.accounts import Account
 from charging.ledger.codec import dump_account
 from charging.ledger.durable import new_file
-from charging.ledger.feed import FeedEntry, has_place
+from charging.ledger.feed import FeedEntry
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
@@ -36,7 +36,7 @@ from charging.ledger.model import (
     Snapshot,
     Transfer,
 )
-from charging.ledger.port import Wanted, answer_of
+from charging.ledger.port import Wanted
 from charging.ledger.redis.check import RedisCheck
 from charging.ledger.redis.client import RedisClient, Script
 from charging.ledger.redis.directory import PAGE_ROWS
@@ -123,7 +123,7 @@ class RedisStore(RedisSchema):
 
     async def _indexed(self, transfer: Transfer, grants: Sequence[Transfer]) -> list[Command]:
         """What has to be in the indexes before the transfer is. The account is marked for the feed meanwhile."""
-        if not any(map(has_place, (*grants, transfer))):
+        if not any(one.kind.has_place for one in (*grants, transfer)):
             return await self._index_commands(transfer)
         commands, _ = await asyncio.gather(self._index_commands(transfer), self._feed.mark(transfer.account))
         return commands
@@ -140,7 +140,7 @@ class RedisStore(RedisSchema):
 
     async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
         """Asked in one turn of the loop, they travel together."""
-        return await asyncio.gather(*(answer_of(self.apply(transfer, grants)) for transfer, grants in wanted))
+        return await asyncio.gather(*(_answer_of(self.apply(transfer, grants)) for transfer, grants in wanted))
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         keys, arguments = [self._keys.of(account, "sessions")], (session, kept.state, kept.epoch, kept.follows)
@@ -151,7 +151,7 @@ class RedisStore(RedisSchema):
         return load_balances(await self._hash(self._keys.of(account, "books")))
 
     async def balances_of(self, accounts: Sequence[str]) -> Sequence[Mapping[str, Balance] | LedgerError]:
-        return await asyncio.gather(*(answer_of(self.balances(account)) for account in accounts))
+        return await asyncio.gather(*(_answer_of(self.balances(account)) for account in accounts))
 
     async def called(self, numbers: Sequence[str]) -> Called | None:
         found = [one for one in await asyncio.gather(*map(self.number, numbers)) if one is not None]
@@ -412,3 +412,11 @@ def _literally(text: str) -> str:
 
 def _place(row: CdrRow) -> tuple[int, str]:
     return row.ended_us, row.session
+
+
+async def _answer_of(asked: Awaitable[T]) -> T | LedgerError:
+    """What it answers, or what it raises because it could not: for one of several that are asked together."""
+    try:
+        return await asked
+    except LedgerError as error:
+        return error

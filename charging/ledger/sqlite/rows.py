@@ -11,7 +11,7 @@ from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Number
 from charging.ledger.codec import dump, dump_legs, load_account, load_holds, load_legs, load_number
 from charging.ledger.documents import Document
-from charging.ledger.feed import FeedEntry, has_place
+from charging.ledger.feed import FeedEntry
 from charging.ledger.model import (
     Applied,
     Balance,
@@ -170,7 +170,7 @@ def _carry_out(connection: sqlite3.Connection, account: str, lines: int, decisio
         identity = line.id, line.account, line.kind, line.at_us
         rest = line.legs, line.session, line.reason, line.digest
         _append(connection, JournalLine(number, *identity, *rest, actor=line.actor))
-        if has_place(line):
+        if line.kind.has_place:
             place = {"at": line.at_us, "account": account, "number": number}
             connection.execute(queries()["place_line"], place)
     _store_balances(connection, account, decision.balances)
