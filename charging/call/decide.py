@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from charging.call.model import LoopEvidence, Policy, Session, Short
-from charging.call.transfers import Extension, day_of, extend, month_of
+from charging.call.transfers import Extension, extend
 from charging.clock import Instant
 from charging.frozen import replace
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.bundles import ruled_by
 from charging.ledger.model import CALLS, CREDIT, Balance, day_spend
 from charging.ledger.promotions import spendable
+from charging.pricing.calendar import day_name, month_name
 from charging.pricing.funding import cost_to_begin, only_rounding_pays
 from charging.pricing.rate import Rate
 from charging.tariff.plans import Plan
@@ -279,7 +280,7 @@ def draft_of(
 ) -> Session:
     """The session before anything is reserved for it; its free seconds have the rules of the month's bundle."""
     number, account, plan = subscriber.number, subscriber.account, subscriber.plan
-    month = month_of(rate.zone, setup.now.wall_us)
+    month = month_name(rate.zone_info, setup.now.wall_us)
     rate = rate.under(ruled_by(balances, month, plan.name, plan.free_seconds))
     return Session(
         id=setup.session,
@@ -295,7 +296,7 @@ def draft_of(
         rate=rate,
         free_seconds=plan.free_seconds,
         max_calls=plan.max_calls,
-        day=day_of(rate.zone, setup.now.wall_us),
+        day=day_name(rate.zone_info, setup.now.wall_us),
         day_cap=plan.max_credit_per_day,
         opened=setup.now,
         boot=setup.boot,

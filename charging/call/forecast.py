@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from charging.call.decide import Reason, Setup, Subscriber, Turned, afford, draft_of, obstacle
 from charging.call.model import Policy, Session, Short
-from charging.call.transfers import day_of, extend, months_between, pack_pools
+from charging.call.transfers import extend, months_between, pack_pools
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
 from charging.ledger.accounts import Account, Number
 from charging.ledger.bundles import granted, left, ruled_by
 from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, Balance, bundle, day_spend
 from charging.ledger.promotions import PROMO, rooms
+from charging.pricing.calendar import day_name
 from charging.pricing.funding import Funding, charge
 from charging.pricing.money import format_euro
 from charging.pricing.packs import last_day_of, name_of
@@ -91,7 +92,7 @@ def at_another_time(balances: Balances) -> Balances:
 
 def with_free_seconds(balances: Balances, rate: Rate, at_us: int, free_seconds: int) -> Balances:
     """The balances with another number of free seconds left in each month that a call of then touches."""
-    months = months_between(rate.zone, at_us, at_us + rate.max_call_s * MICROSECONDS)
+    months = months_between(rate.zone_info, at_us, at_us + rate.max_call_s * MICROSECONDS)
     kept = {key: one for key, one in balances.items() if key not in map(granted, months)}
     return {**kept, **{bundle(month): Balance(free_seconds) for month in months}}
 
@@ -100,7 +101,7 @@ def free_seconds_used(caller: Caller, balances: Balances, at_us: int, seconds: i
     """The free seconds that a forecast takes for given, month by month, in sentences."""
     rate, plan = caller.rate, caller.plan
     told = []
-    for month in months_between(rate.zone, at_us, at_us + seconds * MICROSECONDS):
+    for month in months_between(rate.zone_info, at_us, at_us + seconds * MICROSECONDS):
         pays = rate.paid_by(ruled_by(balances, month, plan.name, plan.free_seconds))
         left_s = left(balances, month, plan.free_seconds).available
         if pays and (bundle(month) in balances or left_s):
@@ -114,7 +115,7 @@ def free_seconds_used(caller: Caller, balances: Balances, at_us: int, seconds: i
 
 def credit_used(caller: Caller, balances: Balances, at_us: int, *, now: bool) -> tuple[str, ...]:
     """The money that a forecast takes for given, in sentences. ``now``: whether the call is made now."""
-    day = day_of(caller.rate.zone, at_us)
+    day = day_name(caller.rate.zone_info, at_us)
     credit = balances.get(CREDIT, Balance()).available
     only = "what is not reserved now" if now else "as now, whatever calls that run now have reserved"
     told = [f"credit: {format_euro(credit)}, {only}"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from charging.call.model import Pending, Session, Short
@@ -31,29 +30,14 @@ from charging.ledger.model import (
     day_spend,
 )
 from charging.ledger.promotions import divided, held_rooms, is_money, rooms, spendable
+from charging.pricing.calendar import day_name, month_name
 from charging.pricing.funding import Funding, Pools, bundle_use, charge, consumed, plan
 from charging.pricing.packs import PACK, PACKS_MAX, last_day_of, name_of
 
 
-def local(zone: str, wall_us: int) -> datetime:
-    """A wall-clock reading in the operator's zone."""
-    moment = datetime.fromtimestamp(wall_us // MICROSECONDS, tz=UTC) + timedelta(microseconds=wall_us % MICROSECONDS)
-    return moment.astimezone(ZoneInfo(zone))
-
-
-def day_of(zone: str, wall_us: int) -> str:
-    """``YYYY-MM-DD`` in the operator's zone."""
-    return local(zone, wall_us).strftime("%Y-%m-%d")
-
-
-def month_of(zone: str, wall_us: int) -> str:
-    """``YYYY-MM`` in the operator's zone."""
-    return local(zone, wall_us).strftime("%Y-%m")
-
-
-def months_between(zone: str, from_us: int, until_us: int) -> tuple[str, ...]:
+def months_between(zone: ZoneInfo, from_us: int, until_us: int) -> tuple[str, ...]:
     """The one or two months (``YYYY-MM``) that a stretch of less than 28 days touches."""
-    first, last = (month_of(zone, moment) for moment in (from_us, until_us))
+    first, last = (month_name(zone, moment) for moment in (from_us, until_us))
     return (first,) if first == last else (first, last)
 
 
@@ -125,7 +109,7 @@ def _bundle_pools(
     pools: dict[str, int] = {}
     if session.rate.packs:
         pools |= pack_pools(session, balances, fixed)
-    for month in months_between(session.rate.zone, session.start_us, until_us):
+    for month in months_between(session.rate.zone_info, session.start_us, until_us):
         if not session.rate.paid_by(ruled_by(balances, month, session.plan, session.free_seconds)):
             continue
         key = bundle(month)
@@ -138,7 +122,7 @@ def _bundle_pools(
 def pack_pools(session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int] = {}) -> dict[str, int]:
     """Seconds of the packs that pay for this destination beyond the fixed part, and have not ended before: those that
     the call holds, and the first of the others in their order, PACKS_MAX in all. None has 0."""
-    day = day_of(session.rate.zone, session.start_us + session.fixed_s * MICROSECONDS)
+    day = day_name(session.rate.zone_info, session.start_us + session.fixed_s * MICROSECONDS)
     held = {name for name in session.held if name.startswith(PACK)}
     packs = {name for name in {*balances, *held} if name.startswith(PACK) and name_of(name) in session.rate.packs}
     pools: dict[str, int] = {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from charging.call.transfers import local
+from zoneinfo import ZoneInfo
+
 from charging.clock import SystemClock
 from charging.lab import mobile
 from charging.lab.daemon import DaemonProcess
@@ -10,6 +11,7 @@ from charging.ledger.accounts import Account, Language
 from charging.ledger.bundles import grant
 from charging.ledger.model import Kind, Leg, Transfer, bundle
 from charging.ledger.sqlite.store import SqliteStore
+from charging.pricing.calendar import month_name
 from charging.pricing.money import MICRO
 
 ACCOUNT = "anna"
@@ -65,7 +67,7 @@ async def seed(daemon: DaemonProcess, language: Language) -> None:
     try:
         now_us = SystemClock().now().wall_us
         await store.put_account(Account(ACCOUNT, PLAN, language, created_us=now_us))
-        month = local(ZONE, now_us).strftime("%Y-%m")
+        month = month_name(ZoneInfo(ZONE), now_us)
         used = (Leg(bundle(month), FREE_S - MONTH_S),)
         before = Transfer("earlier", ACCOUNT, Kind.CORRECT, now_us, used, reason="calls of this month")
         await store.apply(before, [grant(ACCOUNT, month, MONTH_S, now_us, PLAN)])

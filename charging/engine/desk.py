@@ -38,7 +38,7 @@ from charging.call.events import AnswerDoubtful, ForwardFailed
 from charging.call.model import Policy, Session, State
 from charging.call.pieces import allowance
 from charging.call.storage import Record, revive
-from charging.call.transfers import day_of, grants_for, reserve_transfer
+from charging.call.transfers import grants_for, reserve_transfer
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.overload import Crowds
@@ -51,6 +51,7 @@ from charging.ledger.accounts import REHEARSAL, Account, Number
 from charging.ledger.model import CALLS, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.ledger.promotions import rooms, spendable
+from charging.pricing.calendar import day_name
 from charging.pricing.pieces import MESSAGES
 from charging.tariff.tariff import Refusal, Tariff
 from charging.unguessable import token
@@ -333,7 +334,7 @@ class Desk:
             boot=self._clock.boot,
         )
         for _ in range(RESERVE_TRIES_MAX):
-            notes.saw(balances, day_of(rate.zone, now.wall_us))
+            notes.saw(balances, day_name(rate.zone_info, now.wall_us))
             decided = afford(setup, subscriber, rate, balances, self._registry.policy)
             if isinstance(decided, Turned):
                 return decided
@@ -373,7 +374,7 @@ class Desk:
             tariff_digest=tariff.digest,
             opened=now,
             caller_uid=request.unique_id,
-            day=day_of(tariff.zone, now.wall_us),
+            day=tariff.day_of(now.wall_us).isoformat(),
             day_cap=subscriber.plan.max_credit_per_day,
             epoch=self._registry.epoch,
             check_mono_us=now.plus(self._policy.setup_timeout_s).mono_us,
@@ -396,7 +397,7 @@ class Desk:
             return
         now, tariff, account, number = self._clock.now(), self._tariff(), subscriber.account, subscriber.number
         balances = await self._store.balances(account.id)
-        day = day_of(tariff.zone, now.wall_us)
+        day = tariff.day_of(now.wall_us).isoformat()
         notes.saw(balances, day)
         posted = spendable(balances, day).posted
         rate = tariff.rate_for(subscriber.plan.name, number.forward_to, now.wall_us)

@@ -20,7 +20,6 @@ from charging.call.decide import Subscriber
 from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
 from charging.call.pieces import allowance
-from charging.call.transfers import day_of
 from charging.call.voicemail import SERVICE, Voicemail, cdr_document
 from charging.clock import MICROSECONDS, Clock
 from charging.engine import told
@@ -134,7 +133,7 @@ class LeftMessages:
             tariff_revision=tariff.revision,
             tariff_digest=tariff.digest,
             opened=replace(now, wall_us=ended_us),
-            day=day_of(tariff.zone, now.wall_us),
+            day=tariff.day_of(now.wall_us).isoformat(),
             day_cap=subscriber.plan.max_credit_per_day,
             caller_uid="",
             dial_status=box.dial_status,

@@ -80,6 +80,11 @@ def month_name(zone: ZoneInfo, wall_us: int) -> str:
     return f"{local.year:04d}-{local.month:02d}"
 
 
+def day_name(zone: ZoneInfo, wall_us: int) -> str:
+    """The calendar day, as ``2026-11-21``."""
+    return local_reading(zone, wall_us).date().isoformat()
+
+
 def month_and_edge_us(zone: ZoneInfo, wall_us: int) -> tuple[str, int]:
     """The calendar month, and the first instant after ``wall_us`` at which it may end."""
     local = local_reading(zone, wall_us)

@@ -13,14 +13,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from charging.call.transfers import local
 from charging.lab import Call, Lab, mobile
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.bundles import grant
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer, bundle
 from charging.ledger.sqlite.store import SqliteStore
+from charging.pricing.calendar import month_name
 from charging.pricing.money import parse_euro
 from tests.asterisk.warm_daemon import WarmDaemon
 
@@ -196,7 +197,7 @@ async def engine(
     await store.open()
     try:
         now_us = time.time_ns() // 1000
-        month = local("Europe/Amsterdam", now_us).strftime("%Y-%m")
+        month = month_name(ZoneInfo("Europe/Amsterdam"), now_us)
         for index, who in enumerate(("anna", *(f"other-{one}" for one in range(1, others + 1)))):
             await store.put_account(Account(who, plan, language, email))
             target = forward_to or mobile.answers()
