@@ -35,11 +35,10 @@ LEDGER_PORT = (
     "charging.ledger.model",
     "charging.ledger.port",
     "charging.ledger.accounts",
-    "charging.ledger.bundles",
+    "charging.ledger.balances",
     "charging.ledger.credit_events",
     "charging.ledger.documents",
     "charging.ledger.feed",
-    "charging.ledger.promotions",
 )
 DOMAIN = (
     *PRICES,
@@ -125,9 +124,8 @@ PURE = (
     "charging.engine.closed",
     "charging.ledger.model",
     "charging.ledger.accounts",
-    "charging.ledger.bundles",
+    "charging.ledger.balances",
     "charging.ledger.credit_events",
-    "charging.ledger.promotions",
     "charging.ledger.rules",
     "charging.ledger.books.audit",
     "charging.ledger.codec",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from charging.call.model import Duration, Session, Short
 from charging.call.transfers import final_charge
 from charging.clock import MICROSECONDS
-from charging.ledger.promotions import PROMO, is_money
+from charging.ledger.balances import PROMO, is_money
 from charging.pricing.money import format_euro
 from charging.pricing.packs import PACK
 

@@ -15,9 +15,8 @@ from charging.call.transfers import Extension, extend
 from charging.clock import Instant
 from charging.frozen import replace
 from charging.ledger.accounts import Account, Number, Status
-from charging.ledger.bundles import ruled_by
+from charging.ledger.balances import ruled_by, spendable
 from charging.ledger.model import CALLS, CREDIT, Balance, day_spend
-from charging.ledger.promotions import spendable
 from charging.pricing.calendar import day_name, month_name
 from charging.pricing.funding import cost_to_begin, only_rounding_pays
 from charging.pricing.rate import Rate

@@ -19,9 +19,8 @@ from charging.call.storage import Record
 from charging.call.voicemail import Voicemail
 from charging.clock import MICROSECONDS, Instant
 from charging.ledger.accounts import Number
-from charging.ledger.bundles import left
+from charging.ledger.balances import left, spendable
 from charging.ledger.model import Balance
-from charging.ledger.promotions import spendable
 from charging.shown import HIDDEN, hidden
 from charging.tariff.tariff import Tariff
 

@@ -59,8 +59,8 @@ from charging.call.transfers import (
 )
 from charging.clock import MICROSECONDS
 from charging.frozen import replace
+from charging.ledger.balances import rooms
 from charging.ledger.model import Closed, Kept, Outcome
-from charging.ledger.promotions import rooms
 
 RETRY_MAX_S = 30
 """Between two attempts to book a call that is over; the attempts never end."""

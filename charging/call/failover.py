@@ -14,8 +14,8 @@ from charging.call.commands import Context, Post, ReadBalances, Step, Tell
 from charging.call.model import Pending, Session, Short
 from charging.call.transfers import Extension, final_charge, grants_for, reserve_transfer, within_means
 from charging.frozen import replace
+from charging.ledger.balances import held_rooms, rooms
 from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, LEGS_MAX, Balance, Leg, OpenSession, day_spend
-from charging.ledger.promotions import held_rooms, rooms
 from charging.pricing.funding import Funding, bundle_use
 
 

@@ -23,8 +23,8 @@ from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
+from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import Balance, Transfer, unpaid_line
-from charging.ledger.promotions import divided, held_rooms
 from charging.pricing.money import format_euro
 from charging.pricing.pieces import shown
 from charging.stored import VOLATILE

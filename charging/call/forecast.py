@@ -15,9 +15,8 @@ from charging.call.transfers import extend, months_between, pack_pools
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
 from charging.ledger.accounts import Account, Number
-from charging.ledger.bundles import granted, left, ruled_by
-from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, Balance, bundle, day_spend
-from charging.ledger.promotions import PROMO, rooms
+from charging.ledger.balances import PROMO, bundle, granted, left, rooms, ruled_by
+from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, Balance, day_spend
 from charging.pricing.calendar import day_name
 from charging.pricing.funding import Funding, charge
 from charging.pricing.money import format_euro

@@ -21,6 +21,7 @@ from charging.call.model import Policy, State
 from charging.call.pieces import Allowance
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
+from charging.ledger.balances import divided, held_rooms, is_value, rooms
 from charging.ledger.model import (
     AMOUNT_MAX,
     CREDIT,
@@ -34,7 +35,6 @@ from charging.ledger.model import (
     Transfer,
     day_spend,
 )
-from charging.ledger.promotions import divided, held_rooms, is_value, rooms
 from charging.pricing.pieces import shares
 from charging.stored import NEWER, VOLATILE, Codec, alive
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from charging.ledger.bundles import due_grant, left, month_of, ruled_by
+from charging.ledger.balances import bundle, due_grant, left, ruled_by
 from charging.ledger.model import Balance, Transfer
 from charging.pricing.packs import PACKS_MAX, last_day_of, name_of
 from charging.pricing.pieces import PieceRules, is_pack, sort_of
@@ -51,7 +51,7 @@ class Allowance(NamedTuple):
 
     @property
     def _month_name(self) -> str:
-        return month_of(self.month, self.sort)
+        return bundle(self.month, self.sort)
 
     def _is_open(self, name: str) -> bool:
         """Whether it is a pack that pays, and has not ended."""

@@ -40,7 +40,7 @@ from charging.call.switch_events import (
 from charging.call.voicemail import turn_from
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
-from charging.ledger.promotions import held_rooms, rooms
+from charging.ledger.balances import held_rooms, rooms
 from charging.pricing.pieces import shares
 
 

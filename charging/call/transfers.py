@@ -13,7 +13,18 @@ from zoneinfo import ZoneInfo
 from charging.call.model import Pending, Session, Short
 from charging.clock import MICROSECONDS
 from charging.frozen import replace
-from charging.ledger.bundles import due_grant, granted, left, ruled_by
+from charging.ledger.balances import (
+    bundle,
+    divided,
+    due_grant,
+    granted,
+    held_rooms,
+    is_money,
+    left,
+    rooms,
+    ruled_by,
+    spendable,
+)
 from charging.ledger.model import (
     AMOUNT_MAX,
     CALLS,
@@ -26,10 +37,8 @@ from charging.ledger.model import (
     Opened,
     SessionChange,
     Transfer,
-    bundle,
     day_spend,
 )
-from charging.ledger.promotions import divided, held_rooms, is_money, rooms, spendable
 from charging.pricing.calendar import day_name, month_name
 from charging.pricing.funding import Funding, Pools, bundle_use, charge, consumed, plan
 from charging.pricing.packs import PACK, PACKS_MAX, last_day_of, name_of

@@ -16,8 +16,8 @@ from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
 from charging.clock import Instant
 from charging.frozen import replace
+from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import Balance, Kept, Kind, Leg, Transfer
-from charging.ledger.promotions import divided, held_rooms
 from charging.pricing.money import format_euro
 from charging.pricing.pieces import shown
 

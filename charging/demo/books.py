@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from charging.demo.screen import bare_table
-from charging.ledger.promotions import is_free_seconds
+from charging.ledger.balances import is_free_seconds
 from charging.pricing.money import format_euro, parse_euro
 
 WORDS = {

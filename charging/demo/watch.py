@@ -22,7 +22,7 @@ from charging.engine.told import CallDecided, name_of
 from charging.lab import Call, CallState
 from charging.lab.daemon import DaemonProcess
 from charging.lab.errors import LabError
-from charging.ledger.promotions import is_free_seconds
+from charging.ledger.balances import is_free_seconds
 from charging.pricing.money import MICRO, format_euro
 
 LOOK_EVERY_S = 0.1

@@ -48,9 +48,9 @@ from charging.engine.subscribers import find_subscriber, is_among, spellings, su
 from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Number
+from charging.ledger.balances import rooms, spendable
 from charging.ledger.model import CALLS, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
-from charging.ledger.promotions import rooms, spendable
 from charging.pricing.calendar import day_name
 from charging.pricing.pieces import MESSAGES
 from charging.tariff.tariff import Refusal, Tariff

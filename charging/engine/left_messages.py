@@ -26,9 +26,9 @@ from charging.engine import told
 from charging.engine.ports import Observer
 from charging.engine.subscribers import find_number, find_subscriber
 from charging.errors import LedgerError
+from charging.ledger.balances import rooms
 from charging.ledger.model import Balance, Closed, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
-from charging.ledger.promotions import rooms
 from charging.pricing.pieces import MESSAGES
 from charging.tariff.tariff import Tariff
 

@@ -14,7 +14,7 @@ from charging.call.decide import Reason
 from charging.call.model import Short
 from charging.call.storage import Record
 from charging.engine import told
-from charging.ledger.promotions import is_free_seconds, is_money
+from charging.ledger.balances import is_free_seconds, is_money
 from charging.metrics import Metrics
 
 log = structlog.get_logger("charging.session")

@@ -26,9 +26,9 @@ from charging.errors import ActionRefused, LedgerError, SwitchError
 from charging.fax.desk import FaxCheck, FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk
 from charging.fax.views import FaxView, view_of, view_of_cdr
 from charging.ledger.accounts import Account, Number, Status
+from charging.ledger.balances import spendable
 from charging.ledger.model import Balance, Outcome
 from charging.ledger.port import Store
-from charging.ledger.promotions import spendable
 from charging.ledger.remembered import KEYED_SESSION, session_was_archived
 from charging.pricing.money import format_euro
 from charging.pricing.pieces import PAGES

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from charging.ledger.balances import money_in
 from charging.ledger.model import CREDIT, JournalLine, Kind
-from charging.ledger.promotions import money_in
 
 _GIVES = frozenset({Kind.TOP_UP, Kind.CORRECT})
 _USES = frozenset({Kind.RESERVE, Kind.EXTEND, Kind.SETTLE, Kind.CHARGE})

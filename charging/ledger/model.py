@@ -7,7 +7,7 @@ spent is ``available = posted - reserved``:
 balance              unit            meaning
 ===================  ==============  =====================================================================
 ``credit``           micro-euro      the prepaid credit
-``promo:2026-12-31`` micro-euro      promotional credit, through that day (`charging.ledger.promotions`)
+``promo:2026-12-31`` micro-euro      promotional credit, through that day (`charging.ledger.balances`)
 ``bundle:2026-11``   second          the free seconds of one calendar month
 ``pack:2026-12-31:x`` second         those of the tariff's pack ``x``, through that day (`charging.pricing.packs`)
 ``pages:…``          page            free fax pages, of a month or a pack (`charging.pricing.pieces`)
@@ -58,11 +58,6 @@ _quoted = json.encoder.encode_basestring_ascii
 
 CREDIT = "credit"
 CALLS = "calls"
-
-
-def bundle(month: str) -> str:
-    """The balance of one month's free seconds; ``month`` is ``YYYY-MM`` in the operator's zone."""
-    return f"bundle:{month}"
 
 
 def unpaid_line(day: str) -> str:

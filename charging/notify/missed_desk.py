@@ -16,8 +16,8 @@ import structlog
 from charging.clock import Clock
 from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.accounts import Account, Status
+from charging.ledger.balances import spendable
 from charging.ledger.documents import Document, Documents, Put
-from charging.ledger.promotions import spendable
 from charging.notify.bell import Bell
 from charging.notify.missed import Batch, Call, Missed
 from charging.notify.model import Notice

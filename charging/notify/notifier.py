@@ -20,11 +20,10 @@ from charging.call.pieces import allowance
 from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
-from charging.ledger.bundles import ruled_by
+from charging.ledger.balances import ruled_by, spendable
 from charging.ledger.documents import Document, Documents
 from charging.ledger.model import Balance
 from charging.ledger.port import Directory, Ledger
-from charging.ledger.promotions import spendable
 from charging.notify.bell import Bell
 from charging.notify.model import Notice
 from charging.notify.outbox import Outbox

@@ -38,9 +38,8 @@ from zoneinfo import ZoneInfo
 
 from charging.call.decide import Subscriber
 from charging.ledger.accounts import Account, Number, Status
-from charging.ledger.bundles import left
+from charging.ledger.balances import PROMO, is_free_seconds, is_money, left, spendable
 from charging.ledger.model import CREDIT, Balance
-from charging.ledger.promotions import PROMO, is_free_seconds, is_money, spendable
 from charging.notify.missed import Batch
 from charging.notify.model import (
     GIFT,

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
+from charging.ledger.balances import PROMO, money_in
 from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import JournalLine, Kind
-from charging.ledger.promotions import PROMO, money_in
 from charging.notify.model import GIFT, Notice
 from charging.stored import known_members
 

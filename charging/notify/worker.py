@@ -21,9 +21,8 @@ import structlog
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.notify.bell import Bell
-from charging.notify.message import BadAddress, message_of
 from charging.notify.outbox import CLAIM_S, Entry, Outbox
-from charging.notify.render import TemplateError, Templates
+from charging.notify.render import BadAddress, TemplateError, Templates, message_of
 from charging.notify.settings import Mail
 from charging.notify.smtp import Fate, MailServerTrouble, Smtp, Verdict
 

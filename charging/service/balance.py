@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from charging.clock import Clock
 from charging.ledger.accounts import Account
-from charging.ledger.bundles import left
-from charging.ledger.model import CREDIT, Balance, bundle
+from charging.ledger.balances import PROMO, bundle, left, usable
+from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
-from charging.ledger.promotions import PROMO, usable
 from charging.pricing.packs import PACK, last_day_of, name_of
 from charging.pricing.pieces import SORTS, is_pack, sort_of
 from charging.service.live import Calls, CallView

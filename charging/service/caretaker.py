@@ -33,10 +33,10 @@ from charging.call.storage import day_of_set_up
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
+from charging.ledger.balances import PROMO, is_value
 from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import CREDIT, LEGS_MAX, Balance, OpenSession, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
-from charging.ledger.promotions import PROMO, is_value
 from charging.pricing.packs import PACK
 from charging.pricing.pieces import SORTS
 from charging.service.changes import Changes

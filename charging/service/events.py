@@ -23,11 +23,11 @@ import structlog
 
 from charging.call.decide import Decision
 from charging.call.decided import Decided, Turn, bodies
+from charging.ledger.balances import PROMO, is_free_seconds, money_in
 from charging.ledger.documents import Document
 from charging.ledger.feed import FeedEntry
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Ledger, Store
-from charging.ledger.promotions import PROMO, is_free_seconds, money_in
 from charging.pricing.money import format_euro
 from charging.pricing.packs import PACK, last_day_of, name_of
 from charging.pricing.pieces import WORDS, is_pack, sort_of

@@ -11,9 +11,9 @@ from weakref import WeakValueDictionary
 
 from charging.clock import Clock
 from charging.ledger.accounts import Status
+from charging.ledger.balances import PROMO, PROMOS_MAX, promo, usable
 from charging.ledger.model import AMOUNT_MAX, Applied, Balance, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
-from charging.ledger.promotions import PROMO, PROMOS_MAX, promo, usable
 from charging.pricing.money import format_euro
 from charging.pricing.packs import PACKS_MAX, last_day_of, name_of, pack_of
 from charging.pricing.pieces import PIECES_MAX, WORDS, kind_of_pack, sort_of

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from charging.call.storage import overdue_s, revive
 from charging.clock import Instant
-from charging.ledger.model import CREDIT, CdrRow, OpenSession, bundle
-from charging.ledger.promotions import promo
+from charging.ledger.balances import bundle, promo
+from charging.ledger.model import CREDIT, CdrRow, OpenSession
 from charging.pricing.money import parse_euro
 from charging.pricing.packs import PACK
 from charging.pricing.pieces import MESSAGES, PAGES

@@ -13,9 +13,9 @@ from charging.call.model import Session, from_json
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.sessions import Registry
 from charging.errors import LedgerError
+from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Store
-from charging.ledger.promotions import divided, held_rooms
 from charging.pricing.funding import bundle_use, charge, consumed
 from charging.service.actor import actor
 from charging.service.changes import Act, Changes

@@ -10,21 +10,9 @@ from dataclasses import dataclass
 from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Status
-from charging.ledger.bundles import due_grant, granted, left
-from charging.ledger.model import (
-    AMOUNT_MAX,
-    CREDIT,
-    Applied,
-    Balance,
-    JournalLine,
-    Kind,
-    Leg,
-    Outcome,
-    Transfer,
-    bundle,
-)
+from charging.ledger.balances import PROMO, bundle, due_grant, granted, is_money, left
+from charging.ledger.model import AMOUNT_MAX, CREDIT, Applied, Balance, JournalLine, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
-from charging.ledger.promotions import PROMO, is_money
 from charging.ledger.remembered import carried_out
 from charging.pricing.money import format_euro
 from charging.pricing.packs import MINUTES_MAX

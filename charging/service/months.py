@@ -1,7 +1,7 @@
 """Months of free minutes (R11), and of the fax pages and messages that plans include: what is left of a past one
 expires, and what a change of plan within one means.
 
-A bundle comes into being with its first use (`charging.ledger.bundles`), as large as the plan says then. Decided:
+A bundle comes into being with its first use (`charging.ledger.balances`), as large as the plan says then. Decided:
 
 - **Unused seconds expire** when the month has ended in the operator's zone and no open session holds any of them: a
   call over midnight on the last day goes on paying its seconds of the old month with the old month's.
@@ -13,7 +13,7 @@ A bundle comes into being with its first use (`charging.ledger.bundles`), as lar
   has taken nothing and changed nothing. So a month's bundle is the most that any plan of that month gave, however
   often the plan changed; going back and forth earns nothing.
 - **The rules** (destinations, increments) of a bundle are those of the plan that granted it, whatever the account's
-  plan is by now (`charging.ledger.bundles.ruled_by`); of several, of the one that gave most. So minutes that are left
+  plan is by now (`charging.ledger.balances.ruled_by`); of several, of the one that gave most. So minutes that are left
   after a downgrade pay what they would have paid before it, and no more.
 - A call that was running at the change goes on with the rules it began with, but shares the larger bundle.
 - **An edit of the tariff** that gives a plan more is like an upgrade of its accounts, each with its next call or night;
@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from charging.clock import Clock
 from charging.ledger.accounts import Account, Status
-from charging.ledger.bundles import SECONDS, due_grant, month_of
+from charging.ledger.balances import SECONDS, bundle, due_grant
 from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.pricing.pieces import SORTS as PIECES
@@ -113,6 +113,6 @@ class Months:
         month, plan = tariff.month_of(now_us), tariff.plan(account.plan)
         if plan is None or account.status is Status.CLOSED:
             return None
-        there = ((sort, gives) for sort, gives in gives_of(plan) if month_of(month, sort) in balances)
+        there = ((sort, gives) for sort, gives in gives_of(plan) if bundle(month, sort) in balances)
         grants = (due_grant(account.id, month, balances, gives, now_us, plan.name, sort) for sort, gives in there)
         return next((one for one in grants if one is not None), None)

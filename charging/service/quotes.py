@@ -17,9 +17,9 @@ from charging.call.forecast import (
 from charging.call.model import Short
 from charging.call.pieces import allowance
 from charging.clock import Clock
+from charging.ledger.balances import is_money
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
-from charging.ledger.promotions import is_money
 from charging.pricing.pieces import PAGES, shares
 from charging.service.refusal import Code, Refused, unknown_account
 from charging.tariff.tariff import Refusal, Tariff

@@ -21,10 +21,9 @@ from zoneinfo import ZoneInfo
 
 from charging.clock import MICROSECONDS, Clock
 from charging.ledger.accounts import Account
-from charging.ledger.bundles import SECONDS, month_of
+from charging.ledger.balances import PROMO, SECONDS, bundle, is_free_seconds
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Store
-from charging.ledger.promotions import PROMO, is_free_seconds
 from charging.pricing.packs import PACK
 from charging.pricing.pieces import SORTS, is_pack, sort_of
 from charging.pricing.vat import vat_within
@@ -218,7 +217,7 @@ class _Reader:
     def read(self, line: JournalLine) -> None:
         posted = {leg.balance: leg.posted for leg in line.legs}
         for sort in (SECONDS, *SORTS):
-            self._read_bundle(line, sort, posted.get(month_of(self.month, sort), 0))
+            self._read_bundle(line, sort, posted.get(bundle(self.month, sort), 0))
         credit = posted.get(CREDIT, 0)
         given = sum(amount for key, amount in posted.items() if key.startswith(PROMO))
         self._read_promotional(line, given)

@@ -12,8 +12,8 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from charging.call.cdr import iso
 from charging.call.decided import Turn, advice, explanation
 from charging.ledger.accounts import Account, Language, Number, Status
+from charging.ledger.balances import is_free_seconds, is_money
 from charging.ledger.model import JournalLine, Kind
-from charging.ledger.promotions import is_free_seconds, is_money
 from charging.pricing.money import format_euro
 from charging.pricing.packs import MINUTES_MAX
 from charging.pricing.pieces import UNITS, WORDS, sort_of

@@ -12,9 +12,9 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
-from agi.deliver import assignments
 from agi.port import Answer
 from agi.protocol import assigning, command
+from agi.routes import assignments
 from charging.asterisk import variables
 from charging.asterisk.control import CallControl
 from charging.asterisk.message import AmiMessage

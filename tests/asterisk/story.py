@@ -28,8 +28,8 @@ from charging.lab.audio import Sound
 from charging.lab.daemon import DaemonProcess
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
 from charging.ledger.accounts import Account, Language, Number
-from charging.ledger.bundles import grant
-from charging.ledger.model import CREDIT, Kind, Leg, Transfer, bundle
+from charging.ledger.balances import bundle, grant
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.ledger.open import open_store
 from charging.notify.notifier import SWEEP_HOUR
 from charging.pricing.money import format_euro, parse_euro

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
-from agi.deliver import assignments
 from agi.port import Answer
 from agi.protocol import assigning, proof
+from agi.routes import assignments
 
 ANSWER = Answer(
     "forward", "credit", "19ac6fc4b2f-0123456789abcdef", 120, "+31201000000", 30, "nl", "31850000001", "asterisk"

@@ -13,9 +13,9 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from charging.ledger.accounts import Account
+from charging.ledger.balances import bundle, grant
 from charging.ledger.books.verify import verify
-from charging.ledger.bundles import grant
-from charging.ledger.model import CREDIT, Balance, JournalLine, Kind, Leg, Opened, Outcome, Transfer, bundle
+from charging.ledger.model import CREDIT, Balance, JournalLine, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.service.accounts import Accounts

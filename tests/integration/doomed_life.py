@@ -17,10 +17,10 @@ from charging.call.model import Policy
 from charging.clock import MICROSECONDS, Instant
 from charging.engine.leadership import LeaseKeeper
 from charging.ledger.accounts import Account, Number
+from charging.ledger.balances import promo
 from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
 from charging.ledger.port import Store
-from charging.ledger.promotions import promo
 from charging.pricing.packs import pack_of
 from charging.service.events import Events, Place, What
 from charging.service.refusal import Refused

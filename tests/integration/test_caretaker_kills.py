@@ -13,7 +13,8 @@ import pytest
 from agi.port import IncomingCall
 from charging.call.model import Policy
 from charging.ledger.accounts import Number
-from charging.ledger.model import CREDIT, Balance, bundle
+from charging.ledger.balances import bundle
+from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
 from tests.fakes.clock import FakeClock
 from tests.fakes.killing_store import When

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from charging.ledger.balances import bundle
 from charging.ledger.books.verify import verify
-from charging.ledger.model import CREDIT, Balance, Kind, Leg, Outcome, bundle, day_spend
+from charging.ledger.model import CREDIT, Balance, Kind, Leg, Outcome, day_spend
 from charging.ledger.open import open_store
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO

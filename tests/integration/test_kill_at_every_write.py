@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from charging.clock import MICROSECONDS
-from charging.ledger.bundles import granted
-from charging.ledger.model import CREDIT, Balance, bundle
-from charging.ledger.promotions import promo
+from charging.ledger.balances import bundle, granted, promo
+from charging.ledger.model import CREDIT, Balance
 from charging.pricing.packs import pack_of
 from tests.fakes.killing_store import When
 from tests.integration.doomed_life import (

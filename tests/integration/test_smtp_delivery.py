@@ -10,9 +10,8 @@ from pydantic import SecretStr
 
 from charging.errors import ConfigError
 from charging.ledger.accounts import Language
-from charging.notify.message import message_id, message_of
 from charging.notify.model import Notice, NoticeKind
-from charging.notify.render import Operator, Templates
+from charging.notify.render import Operator, Templates, message_id, message_of
 from charging.notify.smtp import Fate, MailServerTrouble, Smtp, Verdict
 from tests.integration.smtp_server import PASSWORD, USER, Certificate, Mailbox, mail_server, raw_server
 from tests.unit.notify.factories import make_mail, make_notice

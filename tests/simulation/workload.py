@@ -11,7 +11,8 @@ from agi.port import Declined
 from charging.call.model import Session, State, from_json
 from charging.clock import Instant
 from charging.errors import ChargingError, LinkDown, SwitchError
-from charging.ledger.model import CREDIT, Kind, Leg, Transfer, bundle
+from charging.ledger.balances import bundle
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.pricing.money import MICRO
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import Rig

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from charging.ledger.balances import is_value
 from charging.ledger.model import (
     AMOUNT_MAX,
     Balance,
@@ -20,7 +21,6 @@ from charging.ledger.model import (
     Snapshot,
     contents_digest,
 )
-from charging.ledger.promotions import is_value
 
 
 class Fault(StrEnum):

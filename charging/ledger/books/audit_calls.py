@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from charging.clock import MICROSECONDS
+from charging.ledger.balances import is_value
 from charging.ledger.books.audit import Fault, Finding
 from charging.ledger.model import CdrRow, JournalLine, Kind, OpenSession
-from charging.ledger.promotions import is_value
 
 CDRS_STAY_S = 35 * 24 * 3600
 """So long the archive leaves every CDR where it is (IDS_REMEMBERED_S)."""

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 from charging.call.cdr import iso
 from charging.clock import MICROSECONDS
 from charging.ledger.accounts import Account
+from charging.ledger.balances import is_free_seconds, money_in
 from charging.ledger.model import CREDIT, JournalLine
-from charging.ledger.promotions import is_free_seconds, money_in
 from charging.pricing.money import format_euro, parse_euro
 from charging.service.money import reason_shown
 from charging.service.privacy import cdr_shown

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agi.deliver import assignments
 from agi.port import Answer
 from agi.protocol import (
     HEADER_NAMES,
@@ -27,6 +26,7 @@ from agi.protocol import (
     command,
     proof,
 )
+from agi.routes import assignments
 from charging.asterisk import variables
 from charging.call.decide import Decision, Reason
 from charging.errors import LocalProtocolError, RemoteProtocolError

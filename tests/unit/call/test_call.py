@@ -10,7 +10,7 @@ import pytest
 
 from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
-from charging.ledger.model import bundle
+from charging.ledger.balances import bundle
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
 
 SECOND = 1_000

@@ -15,8 +15,8 @@ from charging.call.model import Policy
 from charging.clock import MICROSECONDS
 from charging.engine.closed import KEPT_S, ClosedRecords
 from charging.engine.sessions import AUDIT_S
-from charging.ledger.model import CREDIT, LEGS_MAX, Balance, Kind, Leg, OpenSession, Transfer, bundle
-from charging.ledger.promotions import promo
+from charging.ledger.balances import bundle, promo
+from charging.ledger.model import CREDIT, LEGS_MAX, Balance, Kind, Leg, OpenSession, Transfer
 from charging.pricing.packs import pack_of
 from charging.tariff.plans import Pack
 from tests.contract.scenario import assert_sound

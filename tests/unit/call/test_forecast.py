@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from charging.call.model import Policy
 from charging.clock import MICROSECONDS
-from charging.ledger.bundles import grant
-from charging.ledger.model import CREDIT, Kind, Leg, Transfer, bundle
-from charging.ledger.promotions import promo
+from charging.ledger.balances import bundle, grant, promo
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.pricing.money import Rounding
 from charging.pricing.rate import Step
 from charging.service.quotes import Asked, Quotes

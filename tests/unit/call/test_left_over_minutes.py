@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from charging.clock import MICROSECONDS
-from charging.ledger.model import bundle
+from charging.ledger.balances import bundle
 from charging.service.quotes import Asked, Quotes
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Destination, Tariff

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charging.call.model import Policy
-from charging.ledger.model import CREDIT, Kind, Leg, Transfer, bundle
+from charging.ledger.balances import bundle
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.pricing.packs import PACKS_MAX, pack_of
 from charging.service.quotes import Asked, Quotes
 from charging.tariff.plans import Pack

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
 from charging.engine.left_messages import LeftMessages
+from charging.ledger.balances import PROMOS_MAX, promo
 from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Transfer
-from charging.ledger.promotions import PROMOS_MAX, promo
 from charging.pricing.money import format_euro
 from charging.service.ledger_contents import LedgerContents
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff, plan

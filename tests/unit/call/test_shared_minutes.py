@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from charging.ledger.model import bundle
+from charging.ledger.balances import bundle
 from tests.fakes.rig import EURO, make_rig, make_tariff, plan
 
 MONTH = bundle("2026-11")

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from charging.ledger.bundles import grant, granted
-from charging.ledger.model import Kind, Leg, Transfer, bundle
+from charging.ledger.balances import bundle, grant, granted
+from charging.ledger.model import Kind, Leg, Transfer
 from charging.pricing.calendar import Window
 from charging.pricing.money import Rounding, parse_euro
 from charging.pricing.rate import Band, Step

@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 import pytest
 
-from charging.ledger.bundles import grant, granted
-from charging.ledger.model import Applied, Balance, Kind, Transfer, bundle
+from charging.ledger.balances import bundle, grant, granted
+from charging.ledger.model import Applied, Balance, Kind, Transfer
 from charging.tariff.plans import Plan
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
 

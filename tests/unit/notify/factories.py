@@ -9,7 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from charging.ledger.accounts import Account, Language
-from charging.ledger.model import CREDIT, Balance, bundle
+from charging.ledger.balances import bundle
+from charging.ledger.model import CREDIT, Balance
 from charging.notify.model import Facts, Notice, NoticeKind
 from charging.notify.policy import Standing
 from charging.notify.samples import samples

@@ -9,9 +9,8 @@ from email.message import EmailMessage
 import pytest
 
 from charging.ledger.accounts import Language
-from charging.notify.message import BadAddress, message_id, message_of
 from charging.notify.model import NoticeKind
-from charging.notify.render import Operator, Rendered, Templates
+from charging.notify.render import BadAddress, Operator, Rendered, Templates, message_id, message_of
 from tests.unit.notify.factories import make_mail, make_notice
 
 MAIL = make_mail()

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from charging.ledger.accounts import Account, Number, Status
-from charging.ledger.model import CREDIT, Balance, bundle
+from charging.ledger.balances import bundle
+from charging.ledger.model import CREDIT, Balance
 from charging.notify.missed import Batch, Call, Missed
 from charging.notify.model import (
     LowCredit,

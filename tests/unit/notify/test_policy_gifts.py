@@ -8,8 +8,8 @@ from datetime import date, timedelta
 import pytest
 
 from charging.ledger.accounts import Status
+from charging.ledger.balances import promo
 from charging.ledger.model import Balance
-from charging.ledger.promotions import promo
 from charging.notify.model import GiftEnding, Notice, NoticeKind
 from charging.notify.policy import due
 from charging.notify.record import Record

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from charging.ledger.model import CREDIT, JournalLine, Kind, Leg, bundle
+from charging.ledger.balances import bundle
+from charging.ledger.model import CREDIT, JournalLine, Kind, Leg
 from charging.notify.record import Record, folded
 from tests.unit.notify.factories import make_notice
 

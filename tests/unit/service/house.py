@@ -11,9 +11,9 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from charging.ledger.accounts import Account
-from charging.ledger.bundles import grant
+from charging.ledger.balances import bundle, grant
 from charging.ledger.memory import MemoryStore
-from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Opened, Outcome, Transfer, bundle
+from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.service.caretaker import Caretaker
 from charging.tariff.plans import Plan

@@ -13,8 +13,9 @@ from charging.call.model import Session, from_json
 from charging.clock import Instant
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account
+from charging.ledger.balances import bundle
 from charging.ledger.memory import MemoryStore
-from charging.ledger.model import CREDIT, Applied, Kept, Kind, Opened, Transfer, bundle
+from charging.ledger.model import CREDIT, Applied, Kept, Kind, Opened, Transfer
 from charging.service import live
 from charging.service.actor import acting
 from charging.service.balance import BalanceView

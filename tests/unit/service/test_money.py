@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from charging.ledger.bundles import granted
-from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, Kind, bundle
+from charging.ledger.balances import bundle, granted
+from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, Kind
 from charging.pricing.packs import MINUTES_MAX
 from charging.service.balance import BalanceView
 from charging.service.ledger_contents import LedgerContents

@@ -10,8 +10,8 @@ from types import MappingProxyType
 import pytest
 
 from charging.ledger.accounts import Account
-from charging.ledger.bundles import grant
-from charging.ledger.model import Applied, Balance, Kind, Leg, Outcome, Transfer, bundle
+from charging.ledger.balances import bundle, grant
+from charging.ledger.model import Applied, Balance, Kind, Leg, Outcome, Transfer
 from charging.service.balance import BalanceView
 from charging.service.caretaker import Caretaker
 from charging.service.months import Months, counters_before, past_months

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from charging.ledger.balances import bundle
 from charging.ledger.memory import MemoryStore
-from charging.ledger.model import CREDIT, Closed, Kind, Leg, bundle
+from charging.ledger.model import CREDIT, Closed, Kind, Leg
 from charging.service.caretaker import REST_S, Caretaker
 from charging.service.proven_time import COLLECTION, FREE_S, NOTE, OUTAGE_S, SETTLE_S, SKEW_S, ProvenTime, confirm_time
 from charging.service.proven_time import time_warning as warning

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charging.ledger.accounts import Account, Language
-from charging.ledger.model import CREDIT, JournalLine, Kind, Leg, bundle
+from charging.ledger.balances import bundle
+from charging.ledger.model import CREDIT, JournalLine, Kind, Leg
 from charging.pricing.vat import Vat
 from charging.service.refusal import Code
 from charging.service.statement_csv import statement_csv

@@ -10,18 +10,8 @@ from typing import Any
 import pytest
 
 from charging.call.decided import Decided, Turn
-from charging.ledger.model import (
-    CREDIT,
-    Closed,
-    JournalLine,
-    Kind,
-    Leg,
-    Opened,
-    Outcome,
-    SessionChange,
-    Transfer,
-    bundle,
-)
+from charging.ledger.balances import bundle
+from charging.ledger.model import CREDIT, Closed, JournalLine, Kind, Leg, Opened, Outcome, SessionChange, Transfer
 from charging.ledger.port import Store
 from charging.service import events as service_events
 from charging.service.decisions import DecisionKeeper

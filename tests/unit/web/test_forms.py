@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.notify.message import message_of
-from charging.notify.render import Rendered
+from charging.notify.render import Rendered, message_of
 from charging.service import text
 from charging.web import forms
 from tests.unit.notify.factories import make_mail, make_notice

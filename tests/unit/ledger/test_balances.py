@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from charging.ledger.accounts import Account
-from charging.ledger.bundles import due_grant, grant, granted, left, raised_by, ruled_by
+from charging.ledger.balances import bundle, due_grant, grant, granted, left, raised_by, ruled_by
 from charging.ledger.memory import MemoryStore
-from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer, bundle
+from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer
 
 MONTH = "2026-11"
 KEY, ALL, RAISED = bundle(MONTH), granted(MONTH), raised_by(MONTH, "max")

@@ -1,0 +1,91 @@
+"""What the dialplan asks, and how it is told the answer. ``agi://…/incoming``: a caller is at the door;
+``agi://…/unanswered``: the forward was not answered. If the dialplan cannot be told, the decision is taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+
+from agi import arguments
+from agi.port import Answer, CallDesk, IncomingCall
+from agi.protocol import Request
+from agi.server import Route
+from agi.session import AgiSession, CallerLeft
+from charging.asterisk import variables
+
+
+def routes_for(desk: CallDesk) -> dict[str, Route]:
+    """Every route, answered by this desk."""
+    return {
+        variables.ROUTE_INCOMING: partial(incoming, desk),
+        variables.ROUTE_UNANSWERED: partial(unanswered, desk),
+    }
+
+
+async def incoming(desk: CallDesk, request: Request, session: AgiSession) -> None:
+    """Ask the desk and tell the dialplan. Arguments: number, caller's number, unique id, channel, presentation,
+    what the call was diverted from."""
+    dialled, caller, unique_id, channel, presentation, diverted = arguments.exactly(request, 6)
+    call = IncomingCall(
+        number=arguments.number(dialled),
+        caller=arguments.printable(caller),
+        unique_id=arguments.printable(
+            arguments.same(unique_id, request.unique_id, "the unique id"), arguments.MAX_CHANNEL_CHARACTERS
+        ),
+        channel=arguments.printable(
+            arguments.same(channel, request.channel, "the channel"), arguments.MAX_CHANNEL_CHARACTERS
+        ),
+        is_withheld=arguments.is_withheld(presentation),
+        diverted=arguments.diverted(diverted),
+        is_diverted_further=arguments.is_cut(diverted),
+        proof=session.secret,
+    )
+    await deliver(session, desk, await desk.incoming(call))
+
+
+async def unanswered(desk: CallDesk, request: Request, session: AgiSession) -> None:
+    """Ask the desk what to do instead, and tell the dialplan. Arguments: session, how the dialling ended."""
+    charged, status = arguments.exactly(request, 2)
+    answer = await desk.unanswered(arguments.session_id(charged), arguments.dial_status(status))
+    await deliver(session, desk, answer)
+
+
+async def deliver(session: AgiSession, desk: CallDesk, answer: Answer) -> None:
+    """Set every variable of the answer; if that fails in any way, tell the desk that it was for nothing.
+
+    One command sets them, which the switch carries out as a whole or not at all. The decision is the last of them all
+    the same: a dialplan that got only a part would see none, and fall back.
+    """
+    try:
+        await session.set_variables(assignments(answer))
+        if session.hung_up:
+            raise CallerLeft("the caller hung up")
+    except BaseException:  # also when the deadline passes or the daemon stops: the money must be given back
+        if answer.session is not None:
+            await asyncio.shield(desk.abandoned(answer.session))
+        raise
+
+
+def assignments(answer: Answer) -> Iterator[tuple[str, str]]:
+    """Channel variables in the order in which they are set. The session is inherited by the forward leg.
+
+    The dialplan has cleared all of them before it asked, so that nothing of an earlier answer is left.
+    """
+    if answer.switch:
+        yield variables.SWITCH, answer.switch
+    if answer.session is not None:
+        yield variables.inherited(variables.SESSION), answer.session
+    yield variables.REASON, answer.reason
+    if answer.quota_s is not None:
+        yield variables.QUOTA, str(answer.quota_s)
+    if answer.target is not None:
+        yield variables.TARGET, answer.target
+    if answer.ring_s:
+        yield variables.RING_S, str(answer.ring_s)
+    if answer.language:
+        yield variables.LANGUAGE, answer.language
+    if answer.mailbox:
+        yield variables.MAILBOX, answer.mailbox
+    yield variables.DECISION, answer.decision
