@@ -150,10 +150,9 @@ class Context(NamedTuple):
         """The monotonic reading that many seconds from now."""
         return self.now.mono_us + round(seconds * MICROSECONDS)
 
-
-def due(mono_us: int | None, context: Context) -> bool:
-    """Whether a wake-up is set and has come."""
-    return mono_us is not None and mono_us <= context.now.mono_us
+    def is_due(self, mono_us: int | None) -> bool:
+        """Whether a wake-up is set and has come."""
+        return mono_us is not None and mono_us <= self.now.mono_us
 
 
 def stay(session: Session, _event: object, _context: Context) -> Step:

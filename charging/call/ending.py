@@ -34,7 +34,6 @@ from charging.call.commands import (
     ReadBlackBox,
     Step,
     Tell,
-    due,
 )
 from charging.call.duration import contradicting_ms, decide_duration
 from charging.call.events import (
@@ -99,9 +98,9 @@ def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
 
 def woke(session: Session, _event: Woke, context: Context) -> Step:
     """Waited long enough for the record: is the caller really gone? The answer reads the record once more."""
-    if due(session.check_mono_us, context):
+    if context.is_due(session.check_mono_us):
         return Step(replace(session, check_mono_us=context.in_s(context.policy.black_box_wait_s)), (AskSwitch(),))
-    if session.pending is not None and due(session.retry_mono_us, context):
+    if session.pending is not None and context.is_due(session.retry_mono_us):
         return post_again(session)
     return Step(session)
 
@@ -219,7 +218,7 @@ def settle(session: Session, context: Context) -> Step:
 
 
 def settling_woke(session: Session, _event: Woke, context: Context) -> Step:
-    if not due(session.retry_mono_us, context):
+    if not context.is_due(session.retry_mono_us):
         return Step(session)
     if session.pending is not None:
         return post_again(session)

@@ -34,7 +34,6 @@ from charging.call.commands import (
     SetDeadline,
     Step,
     Tell,
-    due,
     hang_up_all,
     order_end,
 )
@@ -64,7 +63,7 @@ from charging.call.switch_events import (
     TransferKind,
     TransferSeen,
 )
-from charging.call.transfers import Extension, extend, extend_transfer
+from charging.call.transfers import extend, extend_transfer
 from charging.clock import MICROSECONDS, Instant, parted_us
 from charging.frozen import replace
 from charging.ledger.model import CREDIT
@@ -405,16 +404,16 @@ def warn_at(session: Session, policy_warn_before_s: int) -> int | None:
 
 def woke(session: Session, event: Woke, context: Context) -> Step:
     """Whatever is due, one thing at a time; what remains due wakes again at once."""
-    if due(session.retry_mono_us, context):
+    if context.is_due(session.retry_mono_us):
         return _retry(session, context)
-    if due(session.check_mono_us, context):
+    if context.is_due(session.check_mono_us):
         ask = AskSwitch(everywhere=bool(session.cut_by))
         return Step(replace(session, check_mono_us=context.in_s(context.policy.retry_s)), (ask,))
-    if due(warn_at(session, context.policy.warn_before_s), context):
+    if context.is_due(warn_at(session, context.policy.warn_before_s)):
         return _warn(session, context)
-    if due(session.tick_mono_us, context):
+    if context.is_due(session.tick_mono_us):
         return _tick(session, event, context)
-    if due(session.look_mono_us, context):
+    if context.is_due(session.look_mono_us):
         return _look(session, event, context)
     return Step(session)
 
@@ -528,7 +527,7 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000) if session.confirmed else 0
     elapsed_s = session.elapsed_ms(context.now.mono_us) // 1000
     extension = extend(session, event.balances, used_s, elapsed_s + policy.reach_s)
-    if event.looks and not _goes_further(session, extension):
+    if event.looks and extension.covered_s <= session.covered_s:
         return Step(replace(session, seen=event.balances))
     pending = extend_transfer(session, extension, event.balances, context.now.wall_us, context.now.mono_us)
     if pending is None:
@@ -554,10 +553,6 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
             return recover(session, stored, context, _plan_anew)
         case Lost(outcome):
             return lose(session, outcome)
-
-
-def _goes_further(session: Session, extension: Extension) -> bool:
-    return bool(extension.funding) and extension.funding[-1].end_s > session.covered_s
 
 
 def _plan_anew(session: Session, _context: Context) -> Step:

@@ -13,7 +13,6 @@ from charging.call.commands import (
     Post,
     Step,
     Tell,
-    due,
     hang_up_all,
     order_end,
 )
@@ -169,9 +168,9 @@ def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> S
 
 
 def woke(session: Session, _event: Woke, context: Context) -> Step:
-    if session.turning is not None and due(session.retry_mono_us, context):
+    if session.turning is not None and context.is_due(session.retry_mono_us):
         return Step(replace(session, retry_mono_us=None), (Post(session.turning, session.turning_means.grants),))
-    if not due(session.check_mono_us, context):
+    if not context.is_due(session.check_mono_us):
         return Step(session)
     check = context.in_s(context.policy.setup_timeout_s)
     return Step(replace(session, check_mono_us=check), (AskSwitch(),))

@@ -60,6 +60,11 @@ class Extension:
     promos: Mapping[str, int] = field(default_factory=dict)
     """Micro-euro that it may take of promotional credit, by balance, in the order in which they pay."""
 
+    @property
+    def covered_s(self) -> int:
+        """Seconds that it pays for."""
+        return self.funding[-1].end_s if self.funding else 0
+
 
 def extend(session: Session, balances: Mapping[str, Balance], used_s: int, target_s: int) -> Extension:
     """Settle up to the increment that holds second ``used_s`` and reserve up to ``target_s``, or as far as the money
