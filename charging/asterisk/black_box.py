@@ -3,10 +3,11 @@
 The hang-up handlers of ``extensions_charging.conf`` write one record a call into AstDB, daemon alive or dead: the
 forwarded leg its own where it was answered, else the caller's channel::
 
-    v2|dial=ANSWER|answered=1700000000.123|ended=1700000004.336|cause=16|decision=forward|phase=dial|switch=asterisk
+    v2|dial=ANSWER|answered=1700000000.123|ended=1700000004.336|up=74859.03-74863.25|cause=16|decision=forward|phase=dial|switch=…
     v2|dial=BUSY|ended=1700000000.123|cause=17|vm=|vmfile=|number=…|caller=…|decision=…|phase=…|fax=|pages=|switch=…
 
-Dialplans before that wrote ``v1`` from the caller's channel alone, with ``answered_ms=4213``: how long *he* had been
+``up``: how long the machine had been up at both; a step of its clock is in the stamps, and not there. Dialplans before
+that wrote ``v1`` from the caller's channel alone, with ``answered_ms=4213``: how long *he* had been
 answered, which is the forward's time only where nobody had answered him before.
 
 Unknown fields are ignored and missing ones read as empty, so that dialplan and daemon can be updated one after
@@ -47,6 +48,8 @@ class BlackBoxRecord:
     """Use ``conversation_ms``. The forwarded leg's own time; in a record of ``v1`` the caller's up-time."""
     by_leg: bool
     """Whether the record is of ``v2``: what it says of an answered forward is the forwarded leg's own word."""
+    lasted_ms: int | None
+    """From the leg's answer to its end by how long the machine had been up, to 20 ms; ``None``: not noted."""
     ended_at_us: int | None
     """The switch's wall clock, µs since the epoch."""
     cause: int | None
@@ -77,7 +80,9 @@ class BlackBoxRecord:
 
         The up-time of a caller who reached voicemail is not a conversation.
         """
-        return self.answered_ms if self.dial_status == ANSWERED else 0
+        if self.dial_status != ANSWERED:
+            return 0
+        return self.lasted_ms if self.answered_ms is None else self.answered_ms
 
     @property
     def voicemail_stored(self) -> bool:
@@ -105,6 +110,7 @@ def parse_record(key: str, text: str) -> BlackBoxRecord | None:
             else {"answered_ms": whole(fields.get("answered_ms", ""))}
         ),
         "ended": ended_us,
+        "up": _up_ms(fields),
         "cause": whole(fields.get("cause", "")),
         "pages": whole(fields.get("pages", "")),
     }
@@ -113,6 +119,7 @@ def parse_record(key: str, text: str) -> BlackBoxRecord | None:
         dial_status=fields.get("dial", ""),
         answered_ms=numbers["answered" if by_leg else "answered_ms"],
         by_leg=by_leg,
+        lasted_ms=numbers["up"],
         ended_at_us=numbers["ended"],
         cause=numbers["cause"],
         decision=fields.get("decision", ""),
@@ -125,13 +132,21 @@ def parse_record(key: str, text: str) -> BlackBoxRecord | None:
         fax_pages=numbers["pages"],
         withheld=fields.get("presentation", "") == WITHHELD,
         switch=fields.get("switch", ""),
-        malformed=tuple(name for name, value in numbers.items() if value is None and fields.get(name)),
+        malformed=tuple(name for name, value in numbers.items() if value is None and fields.get(name, "-").strip("-")),
     )
 
 
 def _between(fields: Mapping[str, str], ended_us: int | None) -> int | None:
     """Milliseconds from the leg's answer to its end; ``None`` where one is missing, or the clock went back between."""
     answered_us = scaled(fields.get("answered", ""), 6)
+    if answered_us is None or ended_us is None or ended_us < answered_us:
+        return None
+    return (ended_us - answered_us) // 1000
+
+
+def _up_ms(fields: Mapping[str, str]) -> int | None:
+    """Milliseconds between the two, of a machine that has been up all the time."""
+    answered_us, ended_us = (scaled(one, 6) for one in fields.get("up", "").partition("-")[::2])
     if answered_us is None or ended_us is None or ended_us < answered_us:
         return None
     return (ended_us - answered_us) // 1000

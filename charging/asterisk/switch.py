@@ -108,6 +108,7 @@ def _read(record: BlackBoxRecord) -> BlackBoxRead:
         found=record.conversation_ms is not None,
         dial_status=record.dial_status,
         answered_ms=record.conversation_ms or 0,
+        lasted_ms=record.lasted_ms,
         by_leg=record.by_leg,
         message_stored=record.voicemail_stored,
         no_room=record.no_room,

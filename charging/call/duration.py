@@ -2,9 +2,11 @@
 
 In this order: the switch's black box (the forwarded leg's own milliseconds); the switch's stamps of answer and end; the
 last moment at which the call is known to have been alive. The wall clock of the switch may have stepped during the
-call, which spoils the first two. That is told from our own lateness: with the stamps of answer and end, our monotonic
-clock gives two lengths between which the call's lies. Where the switch's is not between them, the smaller one is
-billed. Where our clock did not see the answer or the end, the steps that were seen on it meanwhile are taken off.
+call, which spoils the first two. The black box itself tells, where the dialplan notes how long the machine had been up
+at answer and end: whoever reads it, and whenever. Else that is told from our own lateness: with the stamps of answer
+and end, our monotonic clock gives two lengths between which the call's lies. Where the switch's is not between them,
+the smaller one is billed. Where our clock did not see the answer or the end, the steps that were seen on it meanwhile
+are taken off.
 
 Where the clocks agree and the leg's own record says otherwise than the events, the record is booked: events can be
 lost, late, or forged. The contradiction is a finding.
@@ -38,6 +40,9 @@ def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int,
         if session.left is None or not session.anchored:
             return session.proven_ms, Proof.UNPROVEN
         return session.elapsed_ms(session.left.mono_us), Proof.EVENTS
+    if boxed and box.lasted_ms is not None:
+        agree = abs(box.lasted_ms - by_switch) <= policy.clock_jump_ms
+        return (by_switch, Proof.BLACK_BOX) if agree else (min(box.lasted_ms, by_switch), Proof.CLOCK_JUMP)
     smaller = _smaller_ms(session, by_switch, policy.clock_jump_ms)
     recorded = boxed and box.by_leg and _clocks_agree(session, policy.clock_jump_ms)
     if smaller is not None and not recorded:

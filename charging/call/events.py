@@ -91,6 +91,8 @@ class BlackBoxRead:
     found: bool
     dial_status: str = ""
     answered_ms: int = 0
+    lasted_ms: int | None = None
+    """The same, by a clock of the switch's machine that nobody can step; ``None``: its dialplan does not say."""
     by_leg: bool = False
     """Whether this is the forwarded leg's own time, and not its caller's."""
     message_stored: bool = False

@@ -363,8 +363,13 @@ def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
     then = Instant(now.mono_us, now.mono_us + stored.apart_us) if is_own else now
     # Set-up and answer were read before any step that the record knows of.
     revived = alive(stored, then, stored.stepped_us, before_steps=("opened", "answered"))
-    seen_us = stored.read_mono_us if is_own and stored.steps else None
+    seen_us = then.mono_us - (then.wall_us - stored.read_mono_us - stored.apart_us) if _tells_when(stored) else None
     return _awake(replace(revived, epoch=epoch, anchored=revived.answered is None, stepped_mono_us=seen_us), now)
+
+
+def _tells_when(stored: Session) -> bool:
+    """Whether a record says when the last step was seen: on clocks of another boot by the time of day."""
+    return bool(stored.steps and stored.read_mono_us)
 
 
 def _awake(session: Session, now: Instant) -> Session:

@@ -126,7 +126,30 @@ async def test_daemons_with_different_switch_ids_leave_each_others_records_alone
             await records_gone(lab)
 
 
-# --- whose the dialplan says that a record is ---------------------------------------------------------------------
+# --- what the dialplan notes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "up"),
+    [("{file}", "74859.03-74919.28"), ("{file}-that-is-not-there", "-"), ("no", "-"), ("{file}'$(id)", "-")],
+    ids=["up", "no file", "off", "no name"],
+)
+async def test_leg_notes_how_long_the_machine_was_up_at_its_answer_and_at_its_end(lab: Lab, said: str, up: str) -> None:
+    """By which no step of the clock is billed, whoever reads the record."""
+    file = lab.switch.folder / "uptime"
+    file.write_text("74859.03 23087.75\n", encoding="ascii")
+    async with (
+        operator_sets(lab, "CHARGING_UPTIME", said.format(file=file)),
+        serving(forward(mobile.answers()), lab.agi_port),
+    ):
+        call = await lab.place_call(NUMBER)
+        await call.wait_state(CallState.ANSWERED)
+        file.write_text("74919.28 23147.75\n", encoding="ascii")
+        await call.hang_up()
+        await call.wait_end()
+        record = await black_box_record(lab)
+    file.unlink()
+    assert (record["up"], record["dial"], record["phase"]) == (up, "ANSWER", "dial")
 
 
 async def test_record_names_the_switch_of_the_daemon_that_decided(lab: Lab) -> None:

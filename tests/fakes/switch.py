@@ -81,6 +81,8 @@ class FakeSwitch:
         """What the black box gets of a call that ends; ``None``: nothing."""
         self.tells_since = True
         """Whether a leg that is asked about says how long ago it answered; older dialplans do not."""
+        self.notes_uptime = False
+        """Whether its records have a length that no step of the clock is in; those of older dialplans do not."""
         self.asked_alone = 0
         """How often someone asked about a session's channels by themselves."""
         self.dialled = "+31201234567"
@@ -149,7 +151,8 @@ class FakeSwitch:
         now = self.clock.now()
         self._note_length(call)
         call.noted_ms = call.answered_ms(now)
-        record = BlackBoxRead(True, call.status, call.noted_ms, by_leg=True, ended_us=self._stamp())
+        lasted_ms = call.true_ms if self.notes_uptime else None
+        record = BlackBoxRead(True, call.status, call.noted_ms, lasted_ms, by_leg=True, ended_us=self._stamp())
         if (noted := self.note(session, record)) is not None:
             self.records[session] = noted
         if call.answered is not None:

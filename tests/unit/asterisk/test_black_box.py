@@ -82,6 +82,31 @@ def test_forwarded_leg_tells_its_own_time() -> None:
     assert (record.cause, record.switch, record.ended_at_us) == (16, "asterisk", 1700000004336000)
 
 
+@pytest.mark.parametrize(
+    ("up", "lasted_ms", "conversation_ms"),
+    [
+        ("74859.03-74869.25", 10_220, 60_213),
+        ("74859.03-74859.03", 0, 60_213),
+        ("74859.03-74859.02", None, 60_213),
+        ("74859.03-", None, 60_213),
+        ("-74859.03", None, 60_213),
+        ("-", None, 60_213),
+        ("", None, 60_213),
+        ("garbage", None, 60_213),
+    ],
+)
+def test_how_long_the_machine_was_up_tells_a_length_that_no_step_of_its_clock_is_in(
+    up: str, lasted_ms: int | None, conversation_ms: int
+) -> None:
+    record = parsed(f"v2|dial=ANSWER|answered=1700000000.123|ended=1700000060.336|up={up}|cause=16")
+    assert (record.lasted_ms, record.conversation_ms) == (lasted_ms, conversation_ms)
+
+
+def test_a_clock_that_was_set_back_beyond_the_answer_leaves_the_length_that_the_machine_was_up() -> None:
+    record = parsed("v2|dial=ANSWER|answered=1700000060.123|ended=1700000000.336|up=100.00-110.25|cause=16")
+    assert (record.conversation_ms, record.malformed) == (10_250, ("answered",))
+
+
 def test_record_of_before_has_the_callers_time() -> None:
     assert not parsed("v1|dial=ANSWER|answered_ms=4213").by_leg
 

@@ -20,9 +20,10 @@ AWAY_S = {"short": (-3, 3), "long": (-10, 10), "afterwards": (2, 12)}
 """From when until when the daemon is away, in seconds after the step."""
 ABSENCES = [
     *[(how, away) for how in ("frozen", "without the lease", "without the link") for away in AWAY_S],
-    *[("killed", away) for away in AWAY_S],
+    *[(how, away) for how in ("killed", "moved") for away in AWAY_S],
 ]
-"""One that is killed and started again on the same machine finds the step by what its record knows of the clocks."""
+"""One that is killed and started again on the same machine finds the step by what its record knows of the clocks. On
+another machine, or on one that was booted again, nothing tells it but the switch's own record."""
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Absence:
         match self.how:
             case "frozen":
                 self.frozen, rig.switch.deliver = True, self.held.append
-            case "killed":
+            case "killed" | "moved":
                 await rig.kill_daemon()
             case "without the lease":
                 rig.registry.leads = lambda: False
@@ -55,6 +56,9 @@ class Absence:
                 for event in self.held:
                     rig.registry.deliver(event)
             case "killed":
+                await rig.start_daemon()
+            case "moved":
+                rig.clock.boot = "another boot"
                 await rig.start_daemon()
             case "without the lease":
                 rig.registry.leads = lambda: True
@@ -79,7 +83,7 @@ async def test_no_step_is_billed_and_none_cuts_who_can_pay(
 ) -> None:
     """Less than what was talked may be billed: the step, and what an answer may be known wrong by."""
     async with make_rig(Policy(short_poll_s=1)) as rig:
-        rig.switch.tells_since = tells_since
+        rig.switch.tells_since, rig.switch.notes_uptime = tells_since, how == "moved"
         await rig.subscriber(credit=10 * EURO)
         call = await rig.ringing()
         absence, stepped_s = Absence(rig, how), STEPPED_S[at]

@@ -129,3 +129,24 @@ def test_time_before_the_forward_is_not_billed_though_no_event_was_heard() -> No
     session = running(anchored=False)
     duration = decide_duration(session, by_leg(4000), NOW.wall_us, POLICY)
     assert (duration.used_ms, duration.billed_s, duration.overrun_s) == (4000, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("lasted_ms", "used_ms", "proof"),
+    [
+        (40_000, 40_000, Proof.BLACK_BOX),
+        (38_000, 40_000, Proof.BLACK_BOX),
+        (37_999, 37_999, Proof.CLOCK_JUMP),
+        (42_000, 40_000, Proof.BLACK_BOX),
+        (42_001, 40_000, Proof.CLOCK_JUMP),
+        (0, 0, Proof.CLOCK_JUMP),
+    ],
+)
+@pytest.mark.parametrize("steps", [(), ((5_000, 30_000_000),)], ids=["none seen", "one seen"])
+def test_how_long_the_switchs_machine_was_up_bounds_what_is_billed_whatever_steps_were_seen(
+    steps: tuple[tuple[int, int], ...], lasted_ms: int, used_ms: int, proof: Proof
+) -> None:
+    session = running(ended=NOW, steps=steps)
+    box = BlackBoxRead(True, "ANSWER", 40_000, lasted_ms, by_leg=True)
+    duration = decide_duration(session, box, NOW.wall_us, POLICY)
+    assert (duration.used_ms, duration.proof) == (used_ms, proof)

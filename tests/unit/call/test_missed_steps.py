@@ -6,10 +6,10 @@ import pytest
 
 from charging.call.events import ClockJumped
 from charging.call.missed_steps import SeenStep, with_missed_steps
-from charging.call.model import Session, from_json
+from charging.call.model import Policy, Session, from_json
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
-from tests.fakes.rig import make_rig
+from tests.fakes.rig import EURO, make_rig
 from tests.unit.call.test_clocks_that_differ import SECOND, SHARED, cdr
 from tests.unit.call.test_table import NOW, POLICY, running
 
@@ -121,3 +121,29 @@ async def test_an_answer_that_nobody_heard_does_not_come_before_a_step_that_was_
         await rig.clock.advance(200)
         booked = await cdr(rig)
         assert (call.true_ms, booked["billed_s"], booked["overrun_s"]) == (180_003, 180, 0)
+
+
+@pytest.mark.parametrize("boot", ["boot-1", "another boot", ""])
+@pytest.mark.parametrize("talked_s", [3, 20])
+@pytest.mark.parametrize("step_s", [-40, -5, 5, 40])
+async def test_a_step_that_was_seen_while_it_rang_moves_no_answer_without_a_daemon(
+    step_s: int, talked_s: int, boot: str
+) -> None:
+    """R23: whoever comes to keep it, on whatever machine, knows by the record when that step was seen. The deadline is
+    where the paid seconds end."""
+    async with make_rig(Policy(tick_s=5, horizon_s=60, warn_before_s=20)) as rig:
+        await rig.subscriber(credit=100 * EURO)
+        call = await rig.ringing()
+        rig.switch.step_clock(step_s)
+        await rig.clock.advance(30)
+        await rig.kill_daemon()
+        await rig.clock.advance(10)
+        rig.switch.answer(call.session)
+        await rig.clock.advance(talked_s)
+        rig.clock.boot = boot
+        await rig.start_daemon()
+        await rig.clock.advance(1)
+        assert call.answered is not None
+        assert call.deadline_mono_us is not None
+        deadline_s = (call.deadline_mono_us - call.answered.mono_us) / MICROSECONDS
+        assert rig.session_of(call).covered_s == pytest.approx(deadline_s, abs=0.01)
