@@ -23,6 +23,7 @@ from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.notify import model
 from charging.notify.missed_desk import COLLECTION
 from charging.notify.model import MissedCalls
+from charging.notify.notifier import GATHER_S
 from charging.notify.outbox import Outbox
 from charging.tasks import end
 from tests.fakes.clock import FakeClock, settle
@@ -78,16 +79,16 @@ def missed(number: int = 1, cause: Cause = Cause.NO_CREDIT) -> MissedCall:
     return MissedCall(ANNA, NUMBER, TARGET, f"call-{number}", 1, cause)
 
 
-async def test_r15_a_charge_is_noticed_and_observed_as_before(desk: Desk) -> None:
+async def test_r15_a_charge_is_noticed_and_observed_as_before(desk: Desk, clock: FakeClock) -> None:
     await desk.move(Kind.TOP_UP, 10 * EURO)
     await desk.move(Kind.SETTLE, -9 * EURO)
     observe = desk.notices.watching(lambda what, _session=None: desk.heard.append(what))
     told: list[Told] = [CallDecided(Decision.REJECT, "blocked"), LeftMessageCharged("anna", 1, 1)]
     observe(told[0])
-    await settle()
+    await clock.advance(GATHER_S)
     assert await desk.ids() == []
     observe(told[1])
-    await settle()
+    await clock.advance(GATHER_S)
     assert await desk.ids() == [f"low-credit/top_up/{10 * EURO}"]
     assert desk.heard == told
 
@@ -110,7 +111,7 @@ async def test_r15_a_tick_is_looked_at_if_it_matters_or_if_other_daemons_may_cha
         observe = desk.notices.watching(lambda what, _session=None: desk.heard.append(what))
         for _ in range(2):
             observe(TickPosted({CREDIT: 1000}, 60, Short.NO), running(account="anna"))
-            await settle()
+            await clock.advance(GATHER_S)
         assert accounts == ["anna"] * looks
 
 

@@ -16,7 +16,7 @@ from charging.ledger.documents import MemoryDocuments
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Opened, Outcome, Transfer
 from charging.notify.model import Expiry, LowCredit, LowFreeMinutes, Notice, SubscriptionEnding
-from charging.notify.notifier import CALM_S, COLLECTION, LINES_UNSTORED_MAX, Notifier
+from charging.notify.notifier import CALM_S, COLLECTION, GATHER_S, LINES_UNSTORED_MAX, TOGETHER, Notifier
 from charging.notify.outbox import Outbox
 from charging.pricing.packs import pack_of
 from tests.fakes.clock import START_MONO_US, FakeClock, settle
@@ -262,8 +262,34 @@ async def test_what_is_touched_is_looked_at_soon(office: Office) -> None:
         await office.top_up(10)
         await office.spend(9 * EURO)
         office.notifier.touched("anna")
-        await settle()
+        await office.clock.advance(GATHER_S)
         assert len(await office.notices()) == 1
+
+
+async def test_accounts_are_looked_at_together(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of many calls brings a look with its first charge: alone it would cost more than the charge."""
+    names = [f"n{nth}" for nth in range(2 * TOGETHER)]
+    at_once: list[int] = []
+    asked, answered = 0, asyncio.Event()
+
+    async def account(_name: str) -> None:
+        nonlocal asked
+        asked += 1
+        await answered.wait()
+
+    async with office.running():
+        await settle()
+        monkeypatch.setattr(office.store, "account", account)
+        for name in names:
+            office.notifier.touched(name)
+        await office.clock.advance(GATHER_S - 0.1)
+        at_once.append(asked)
+        await office.clock.advance(0.1)
+        at_once.append(asked)
+        answered.set()
+        await settle()
+        at_once.append(asked)
+    assert at_once == [0, TOGETHER, 2 * TOGETHER]
 
 
 async def test_touched_during_a_look_means_another_look(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +305,7 @@ async def test_touched_during_a_look_means_another_look(office: Office, monkeypa
     monkeypatch.setattr(office.notifier, "look", slow)
     async with office.running():
         office.notifier.touched("anna")
-        await settle()
+        await office.clock.advance(GATHER_S)
     assert looks.count("anna") >= 2
 
 
@@ -316,7 +342,7 @@ async def test_it_outlives_a_store_that_fails_and_loses_nobody(office: Office, m
         await office.spend(9 * EURO)
         monkeypatch.setattr(office.store, "balances", failing)
         office.notifier.touched("anna")
-        await settle()
+        await office.clock.advance(GATHER_S)
         assert await office.notices() == []
         await office.clock.advance(60)
         assert len(await office.notices()) == 1
@@ -330,7 +356,7 @@ async def test_a_fault_about_one_account_stops_no_other(office: Office) -> None:
     async with office.running():
         office.notifier.touched("anna")
         office.notifier.touched("bob")
-        await settle()
+        await office.clock.advance(GATHER_S)
         assert [notice.account for notice in await office.notices()] == ["bob"]
 
 
@@ -352,7 +378,7 @@ async def test_all_accounts_are_looked_at_once_a_day_only(office: Office, monkey
 
 async def looked(office: Office) -> int:
     """How often the account has been looked at since this was last asked."""
-    await settle()
+    await office.clock.advance(GATHER_S)
     asked, office.asked = office.asked, 0
     return asked
 
