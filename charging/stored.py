@@ -14,7 +14,8 @@ stored ones a monotonic reading again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -22,6 +23,7 @@ from pydantic import GetCoreSchemaHandler, PlainSerializer, TypeAdapter
 from pydantic_core import CoreSchema, core_schema, from_json, to_json
 
 from charging.clock import Instant
+from charging.frozen import replace
 
 T = TypeVar("T")
 Schemas = Callable[[Any], CoreSchema]
@@ -140,24 +142,29 @@ def _newer_field(record: type[Any]) -> str | None:
     return next((name for name, hint in hints.items() if _is(NEWER, hint)), None)
 
 
-_LAYOUTS: dict[type[Any], tuple[tuple[str, ...], str | None]] = {}
+@cache
+def _layout(kind: type[Any]) -> tuple[int, str | None, tuple[str, ...]]:
+    """How many fields are stored, the one for what is newer, and those of records within. Found once: to read the types
+    of fields takes long."""
+    stored = stored_fields(kind)
+    return len(stored), _newer_field(kind), tuple(name for name, hint in stored.items() if _has_record(hint))
 
 
-def _layout(kind: type[Any]) -> tuple[tuple[str, ...], str | None]:
-    """The stored fields, and the one for what is newer. Found once: to read the types of fields takes long."""
-    if kind not in _LAYOUTS:
-        _LAYOUTS[kind] = tuple(stored_fields(kind)), _newer_field(kind)
-    return _LAYOUTS[kind]
+def _has_record(hint: Any) -> bool:
+    """Whether a value of this type is a record that keeps what is newer, or may have some within."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        _, newer, within = _layout(hint)
+        return newer is not None or bool(within)
+    return any(map(_has_record, get_args(hint)))
 
 
 def newer_members(record: Any) -> Iterator[str]:
     """What only a newer version knows of a record that was read, and of the records within: ``rate.discount``, and of
     a row ``rate.steps.5``, its sixth value."""
-    names, newer = _layout(type(record))
-    if newer is not None:
-        kept = getattr(record, newer)
-        yield from kept if isinstance(kept, Mapping) else (str(len(names) + n) for n in range(len(kept)))
-    for name in names:
+    count, newer, within = _layout(type(record))
+    if newer is not None and (kept := getattr(record, newer)):
+        yield from kept if isinstance(kept, Mapping) else (str(count + n) for n in range(len(kept)))
+    for name in within:
         value = getattr(record, name)
         for one in value if isinstance(value, tuple) else (value,):
             if is_dataclass(one):
@@ -241,9 +248,14 @@ def alive(record: T, now: Instant, stepped_us: int = 0, before_steps: tuple[str,
     """A stored record with monotonic readings again, by today's distance between the two clocks. The wall clock was
     stepped by ``stepped_us`` after the instants that ``before_steps`` names were read."""
     moved = {}
-    for one in fields(record):  # type: ignore[arg-type]
-        value = getattr(record, one.name)
-        if isinstance(value, Instant):
-            ago_us = now.wall_us - (stepped_us if one.name in before_steps else 0) - value.wall_us
-            moved[one.name] = Instant(now.mono_us - ago_us, value.wall_us)
+    for name in _instants(type(record)):
+        if (value := getattr(record, name)) is not None:
+            ago_us = now.wall_us - (stepped_us if name in before_steps else 0) - value.wall_us
+            moved[name] = Instant(now.mono_us - ago_us, value.wall_us)
     return replace(record, **moved)  # type: ignore[type-var]
+
+
+@cache
+def _instants(kind: type[Any]) -> tuple[str, ...]:
+    """The fields that are, or may be, an `Instant`."""
+    return tuple(name for name, hint in get_type_hints(kind).items() if _is_instant(hint))
