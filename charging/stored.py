@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import GetCoreSchemaHandler, PlainSerializer, TypeAdapter
 from pydantic_core import CoreSchema, core_schema, from_json, to_json
@@ -153,7 +153,7 @@ def _layout(kind: type[Any]) -> tuple[int, str | None, tuple[str, ...]]:
 def _has_record(hint: Any) -> bool:
     """Whether a value of this type is a record that keeps what is newer, or may have some within."""
     if isinstance(hint, type) and is_dataclass(hint):
-        _, newer, within = _layout(hint)
+        _, newer, within = _layout(cast(Any, hint))
         return newer is not None or bool(within)
     return any(map(_has_record, get_args(hint)))
 
@@ -247,8 +247,8 @@ class Codec(Generic[T]):
 def alive(record: T, now: Instant, stepped_us: int = 0, before_steps: tuple[str, ...] = ()) -> T:
     """A stored record with monotonic readings again, by today's distance between the two clocks. The wall clock was
     stepped by ``stepped_us`` after the instants that ``before_steps`` names were read."""
-    moved = {}
-    for name in _instants(type(record)):
+    moved, kind = {}, cast(Any, type(record))
+    for name in _instants(kind):
         if (value := getattr(record, name)) is not None:
             ago_us = now.wall_us - (stepped_us if name in before_steps else 0) - value.wall_us
             moved[name] = Instant(now.mono_us - ago_us, value.wall_us)
