@@ -161,7 +161,7 @@ def _has_record(hint: Any) -> bool:
 def newer_members(record: Any) -> Iterator[str]:
     """What only a newer version knows of a record that was read, and of the records within: ``rate.discount``, and of
     a row ``rate.steps.5``, its sixth value."""
-    count, newer, within = _layout(type(record))
+    count, newer, within = _layout(cast(Any, type(record)))
     if newer is not None and (kept := getattr(record, newer)):
         yield from kept if isinstance(kept, Mapping) else (str(count + n) for n in range(len(kept)))
     for name in within:
