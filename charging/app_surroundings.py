@@ -104,6 +104,13 @@ def unusable_socket(settings: Settings) -> Iterator[str]:
             yield str(error)
 
 
+def unusable_ledger_folder(settings: Settings) -> Iterator[str]:
+    """Why no ledger can be made where there is none yet."""
+    file = settings.ledger.sqlite_file
+    if file is not None and not file.exists() and (why := why_unwritable(file.parent)):
+        yield f"ledger.url: {why}"
+
+
 def unusable_fax_folder(settings: Settings) -> Iterator[str]:
     """Why no document can be kept for faxes."""
     if settings.fax is not None and (why := why_unwritable(settings.fax.folder)):

@@ -276,7 +276,19 @@ def listen(host: str, port: int, section: str) -> list[socket.socket]:
     except OSError as error:
         for listener in listeners:
             listener.close()
-        said = f"{section}.port: cannot listen on {host}:{port}: {error.strerror or error}"
-        advice = f"free it (`ss -ltnp` shows who has it), or choose another host or port under `{section}`"
+        key, advice = _listening_advice(error, section)
+        said = f"{section}.{key}: cannot listen on {host}:{port}: {error.strerror or error}"
         raise CannotServe(f"{said}; {advice} in charging.yaml") from error
     return listeners
+
+
+def _listening_advice(error: OSError, section: str) -> tuple[str, str]:
+    """Which key of the section is at fault, and what to do."""
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return (
+            "host",
+            f"name an address of this machine (`ip address` shows them), or 0.0.0.0 for all, under `{section}`",
+        )
+    if error.errno == errno.EACCES:
+        return "port", f"a port below 1024 is root's; choose a higher one under `{section}`"
+    return "port", f"free it (`ss -ltnp` shows who has it), or choose another host or port under `{section}`"

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
@@ -178,7 +179,8 @@ class AmiLink:
             await connection.open()
         except OSError as error:
             where = f"{settings.host}:{settings.port}"
-            said = os.strerror(error.errno) if error.errno else str(error)
+            unknown_name = isinstance(error, socket.gaierror)
+            said = os.strerror(error.errno) if error.errno and not unknown_name else error.strerror or str(error)
             reason = "no connection in time" if isinstance(error, TimeoutError) else said
             raise _Failed(LinkState.UNREACHABLE, f"{where}: {reason}") from error
         self._held = deque()

@@ -17,6 +17,7 @@ from charging.app_surroundings import (
     taken_addresses,
     tariff_that_counts,
     unusable_fax_folder,
+    unusable_ledger_folder,
     unusable_socket,
     wrong_templates,
 )
@@ -140,7 +141,9 @@ def _places(settings: Settings) -> Iterator[Finding]:
 def _ledger(settings: Settings) -> Iterator[Finding]:
     file = settings.ledger.sqlite_file
     if file is not None and not file.exists() and not daemon_answers(settings.control.socket):
-        yield ok("ledger", f"{file}: not there yet; the daemon makes it, or the first `charging account add`")
+        unusable = [problem("ledger", text) for text in unusable_ledger_folder(settings)]
+        made = ok("ledger", f"{file}: not there yet; the daemon makes it, or the first `charging account add`")
+        yield from unusable or [made]
         return
     try:
         with connected(settings) as client:
@@ -150,7 +153,8 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     except ConfigError:
         yield unknown("ledger", f"{settings.ledger.url}: not opened without its password")
     except ChargingError as error:
-        yield problem("ledger", str(error))
+        cure = "" if file is not None else "; is it running, and is ledger.url its address?"
+        yield problem("ledger", f"{error}{cure}")
     else:
         yield from (warning("ledger", text) for text in warnings)
         yield ok("ledger", f"{settings.ledger.url}: {how}")

@@ -28,6 +28,8 @@ _ADVICE = {
     sqlite3.SQLITE_BUSY: "another process has locked it; end that process",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at its path and permissions",
     sqlite3.SQLITE_IOERR: "reading or writing failed; look at the disk",
+    sqlite3.SQLITE_NOTADB: "it is no ledger; name another file in ledger.url, or `charging ledger restore` a copy",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; look at the disk, and `charging ledger restore` a copy",
 }
 FOLDER_ADVICE = "make the folder and give it to the daemon's user"
 
@@ -39,10 +41,9 @@ DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, MemoryError)
 def translate(error: Exception, path: Path) -> LedgerError:
     """What the driver's error means for the ledger, to be raised from it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _CORRUPT:
-        return LedgerCorrupt(f"ledger {path}: {error}")
     advice, said = _ADVICE.get(code), str(error) or type(error).__name__
-    return LedgerUnavailable(f"ledger {path}: {advice} ({said})" if advice else f"ledger {path}: {said}")
+    message = f"ledger {path}: {advice} ({said})" if advice else f"ledger {path}: {said}"
+    return LedgerCorrupt(message) if code in _CORRUPT else LedgerUnavailable(message)
 
 
 @cache
@@ -217,6 +218,6 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
         return 0
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     if application_id != APPLICATION_ID or "meta" not in tables:
-        raise LedgerCorrupt(f"{path} is a SQLite file, but not a ledger")
+        raise LedgerCorrupt(f"{path} is a SQLite file, but not a ledger; name another file in ledger.url")
     (version,) = connection.execute(queries()["ping"]).fetchone()
     return int(version)
