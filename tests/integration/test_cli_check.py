@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import socket
-import sqlite3
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
@@ -22,7 +15,6 @@ from charging.asterisk.dialplan import Line, contexts, shipped_lines
 from charging.asterisk.message import AmiMessage
 from charging.cli.check_live import AT_WORK
 from charging.cli.check_look import shipped, shipped_globals
-from charging.lab.ports import free_port
 from charging.settings import load_config
 from tests.fakes.ami import COMMANDS, FakeAmi, listing, refusal, success
 from tests.integration import command
@@ -233,93 +225,6 @@ def test_folder_of_own_words_that_is_not_there_is_told(
     assert f"{own_words}: no such folder" in said
 
 
-def test_ports_folders_and_the_mail_server_are_looked_at_before_the_start(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And `charging run` says the same words. What calls do without is a warning."""
-    monkeypatch.setenv("TEST_AMI_SECRET", "right")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        (place.folder / "file").write_text("")
-        text = place.config.read_text().replace("socket: control.sock", "socket: file/control.sock")
-        mail = MAIL.format("words").replace("mail: {", "mail: {port: 1, ")
-        place.config.write_text(text + f"http: {{port: {port}}}\nfax: {{folder: file/fax}}\n" + mail)
-        ran = Command(place, capsys)("check")
-        started = Command(place, capsys)("run")
-    assert ran.code == started.code == 1
-    ports, control = sorted(graded(ran, "problem"), reverse=True)
-    assert f"http.port: cannot listen on 127.0.0.1:{port}: Address already in use; free it" in ports
-    assert "choose another host or port under `http` in charging.yaml" in ports
-    assert (
-        f"control.socket: {place.folder}/file/control.sock: there is no folder {place.folder}/file; make it" in control
-    )
-    warned = {line.split()[1]: line for line in graded(ran, "warning")}
-    assert f"fax.folder: {place.folder}/file is no folder" in warned["fax"]
-    assert "mail.host: 127.0.0.1:1 (none): " in warned["mail"]
-    assert "mails wait in the ledger for 72 h" in warned["mail"]
-    said = started.err.splitlines()[-1].removeprefix("charging: ")
-    assert said in ports or said in control
-    assert not (place.folder / "ledger.db-wal").exists()
-
-
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
-def test_a_host_that_is_no_address_of_this_machine_is_told_by_its_own_key(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, host: str
-) -> None:
-    """Nobody has such a port: to free it would be the wrong advice."""
-    monkeypatch.setenv("TEST_AMI_SECRET", "right")
-    place.config.write_text(place.config.read_text() + f"http: {{host: {host}, port: {free_port()}}}\n")
-    (told,) = graded(Command(place, capsys)("check"), "problem")
-    assert f"http.host: cannot listen on {host}:" in told
-    assert "name an address of this machine (`ip address` shows them)" in told
-    assert "free it" not in told
-
-
-@pytest.mark.parametrize(
-    ("content", "advice"),
-    [
-        (
-            "not a database\n" * 100,
-            "it is no ledger; name another file in ledger.url, or `charging ledger restore` a copy",
-        ),
-        (None, "is a SQLite file, but not a ledger; name another file in ledger.url"),
-    ],
-    ids=["text", "another program's"],
-)
-def test_a_file_that_is_no_ledger_is_told_with_what_to_do(
-    place: Place,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    content: str | None,
-    advice: str,
-) -> None:
-    monkeypatch.setenv("TEST_AMI_SECRET", "right")
-    file = place.folder / "ledger.db"
-    if content is None:
-        with sqlite3.connect(file) as another:
-            another.execute("CREATE TABLE songs (title TEXT)")
-        another.close()
-    else:
-        file.write_text(content)
-    before = file.read_bytes()
-    (told,) = graded(Command(place, capsys)("check"), "problem")
-    assert advice in told
-    assert file.read_bytes() == before
-
-
-def test_a_redis_that_is_not_there_is_told_with_its_key(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TEST_AMI_SECRET", "right")
-    text = place.config.read_text()
-    place.config.write_text(re.sub(r"sqlite:[^\s\"']+", f"redis://127.0.0.1:{free_port()}/0", text))
-    told = graded(Command(place, capsys)("check"), "problem")[-1]
-    assert "the Redis ledger did not answer" in told
-    assert told.endswith("is it running, and is ledger.url its address?")
-
-
 async def test_a_switch_whose_name_nobody_knows_is_told_in_words(
     place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,47 +235,6 @@ async def test_a_switch_whose_name_nobody_knows_is_told_in_words(
     (told,) = graded(await Command(place, capsys).beside("check", "--live"), "problem")
     assert "AMI can not be reached: no-such.invalid:1: " in told
     assert "Unknown error" not in told
-
-
-def test_a_folder_that_may_not_be_written_is_told_with_the_key() -> None:
-    """Asked by another user than root, who may write everywhere."""
-    code = (
-        "import os, sys; from pathlib import Path; from types import SimpleNamespace\n"
-        "from charging.app_surroundings import unusable_ledger_folder\n"
-        "from charging.fax.folder import why_unwritable; from charging.web.listen import CannotServe, check_place\n"
-        "if os.geteuid() == 0: os.setuid(65534)\n"
-        "print(why_unwritable(Path(sys.argv[1], 'fax')))\n"
-        "try: check_place(Path(sys.argv[1], 'control.sock'))\n"
-        "except CannotServe as error: print(error)\n"
-        "ledger = SimpleNamespace(sqlite_file=Path(sys.argv[1], 'var', 'ledger.db'))\n"
-        "print(*unusable_ledger_folder(SimpleNamespace(ledger=ledger)))\n"
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o555)
-        command = [sys.executable, "-c", code, folder]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    fax, control, ledger = said.splitlines()
-    assert f"ledger.url: {folder}/var: {folder}, where it would be made, may not be written; give it to" in ledger
-    assert "may not be written; give it to the daemon's user, and name it by ReadWritePaths= in the unit" in fax
-    assert control.startswith(f"control.socket: {folder}/control.sock: its folder may not be written; let the daemon's")
-
-
-def test_a_check_leaves_no_ledger_behind(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Root's would be root's, and the daemon could not open it."""
-    monkeypatch.setenv("TEST_AMI_SECRET", "right")
-    before = sorted(place.folder.iterdir())
-    ran = Command(place, capsys)("check")
-    assert "not there yet; the daemon makes it" in graded(ran, "ok")[-1]
-    assert sorted(place.folder.iterdir()) == before
-
-
-def test_what_root_makes_belongs_to_the_owner_of_the_folder(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    if os.geteuid() == 0:
-        os.chown(place.folder, 65534, 65534)
-    assert Command(place, capsys)("account", "add", "anna", "--plan", "pro").code == 0
-    assert {one.stat().st_uid for one in place.folder.glob("ledger.db*")} == {place.folder.stat().st_uid}
 
 
 def test_settings_that_are_wrong_are_told_key_by_key(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
