@@ -272,14 +272,16 @@ class Connection:
             timer.cancel()
             self._outstanding.pop(identity, None)
 
-    async def actions(self, orders: Sequence[Order], *, timeout_s: float) -> list[Reply | SwitchError]:
+    async def actions(
+        self, orders: Sequence[Order], *, timeout_s: float, list_end: str | None = None
+    ) -> list[Reply | SwitchError]:
         """Send several by one write, with one deadline for all. Each one's answer, or what :meth:`action` would have
         raised for it, in their order."""
         loop = asyncio.get_running_loop()
         begun: list[tuple[str, _Outstanding] | SwitchError] = []
         for name, fields in orders:
             try:
-                begun.append(self._begin(name, fields, None, loop))
+                begun.append(self._begin(name, fields, list_end, loop))
             except SwitchError as error:
                 begun.append(error)
             except LocalProtocolError as error:  # a fault of this order alone

@@ -199,22 +199,12 @@ class CallControl:
             raise
         return reply.headers.get("Value")
 
-    async def status_of(self, uid: str) -> ChannelStatus | None:
-        """One channel, asked for by itself: nothing that stands in another's caller id can be in the answer. ``None``
-        where it is gone."""
-        fields = {"Channel": uid, "Variables": ALONE_VARIABLES, "AllVariables": "false"}
-        try:
-            reply = await self._link.action("Status", fields, list_end="StatusComplete")
-        except ActionRefused as error:
-            if _is_gone(error):
-                return None
-            raise
-        if reply.suspects:
-            raise ActionRefused("a stranger has written into what the switch says of this channel")
-        found = next((entry for entry in reply.events if entry.get("Uniqueid") == uid), None)
-        if found is None:
-            return None
-        return replace(channel_status(found), since_answer_ms=_since_answer_ms(found.all("Variable")))
+    async def statuses_of(self, uids: Sequence[str]) -> list[ChannelStatus | SwitchError | None]:
+        """Channels, each asked for by itself: nothing that stands in another's caller id can be in its answer. All are
+        one write. ``None`` for one that is gone; for one that was not told of, why."""
+        orders = [("Status", {"Channel": uid, "Variables": ALONE_VARIABLES, "AllVariables": "false"}) for uid in uids]
+        replies = await self._link.actions(orders, list_end="StatusComplete")
+        return [_status_alone(uid, reply) for uid, reply in zip(uids, replies, strict=True)]
 
     async def black_box(self) -> dict[str, BlackBoxRecord]:
         """All records of ended calls that have not been deleted, by key.
@@ -307,6 +297,17 @@ def _fax_variables(order: FaxOrder) -> tuple[tuple[str, str], ...]:
         (variables.FAX_RING_S, str(order.ring_s)),
         (variables.FAX_S, str(order.send_s)),
     )
+
+
+def _status_alone(uid: str, reply: Reply | SwitchError) -> ChannelStatus | SwitchError | None:
+    if isinstance(reply, SwitchError):
+        return None if _is_gone(reply) else reply
+    if reply.suspects:
+        return ActionRefused("a stranger has written into what the switch says of this channel")
+    found = next((entry for entry in reply.events if entry.get("Uniqueid") == uid), None)
+    if found is None:
+        return None
+    return replace(channel_status(found), since_answer_ms=_since_answer_ms(found.all("Variable")))
 
 
 def doubtful_statuses(suspects: Iterable[AmiMessage]) -> Iterator[ChannelStatus]:

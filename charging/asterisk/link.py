@@ -124,11 +124,14 @@ class AmiLink:
             raise LinkDown
         return await self._connection.action(name, fields or {}, timeout_s=timeout_s, list_end=list_end)
 
-    async def actions(self, orders: Sequence[Order], *, timeout_s: float = 3.0) -> list[Reply | SwitchError]:
-        """Send several, each once, by one write. Each one's answer, or what `action` would have raised for it."""
+    async def actions(
+        self, orders: Sequence[Order], *, timeout_s: float = 3.0, list_end: str | None = None
+    ) -> list[Reply | SwitchError]:
+        """Send several, each once, by one write. Each one's answer, or what `action` would have raised for it.
+        ``list_end`` is that of each of them."""
         if self._connection is None:
             return [LinkDown()] * len(orders)
-        return await self._connection.actions(orders, timeout_s=timeout_s)
+        return await self._connection.actions(orders, timeout_s=timeout_s, list_end=list_end)
 
     async def run(self, on_event: OnEvent, on_up: OnUp) -> NoReturn:
         """Keep the link up until cancelled.

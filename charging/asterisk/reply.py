@@ -83,7 +83,9 @@ class Orders(Protocol):
         self, name: str, fields: Fields | None = None, *, timeout_s: float = 3.0, list_end: str | None = None
     ) -> Awaitable[Reply]: ...
 
-    def actions(self, orders: Sequence[Order]) -> Awaitable[list[Reply | SwitchError]]: ...
+    def actions(
+        self, orders: Sequence[Order], *, list_end: str | None = None
+    ) -> Awaitable[list[Reply | SwitchError]]: ...
 
 
 def check_sendable(name: str, fields: Fields) -> None:

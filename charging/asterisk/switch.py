@@ -66,13 +66,9 @@ class AsteriskSwitch:
         linked = await self._control.variable(caller_uid, "CHANNEL(linkedid)", ASK_S)
         return linked is not None and linked.startswith(variables.REHEARSAL_UID)
 
-    async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
-        legs = Legs()
-        for uid in uids:
-            status = await self._control.status_of(uid)
-            if status is not None and status.session == session:
-                legs = _with(legs, status)
-        return legs
+    async def look_at(self, asked: Sequence[tuple[str, Sequence[str]]]) -> Sequence[Legs | SwitchError]:
+        statuses = iter(await self._control.statuses_of([uid for _, uids in asked for uid in uids]))
+        return [_legs_of(session, [next(statuses) for _ in uids]) for session, uids in asked]
 
     async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
         outcomes = await self._control.set_deadlines(deadlines)
@@ -124,6 +120,16 @@ def _read(record: BlackBoxRecord) -> BlackBoxRead:
         undialled=record.phase == variables.PHASE_UNDIALLED,
         switch=record.switch,
     )
+
+
+def _legs_of(session: str, statuses: Sequence[ChannelStatus | SwitchError | None]) -> Legs | SwitchError:
+    legs = Legs()
+    for status in statuses:
+        if isinstance(status, SwitchError):
+            return status
+        if status is not None and status.session == session:
+            legs = _with(legs, status)
+    return legs
 
 
 def _with(legs: Legs, status: ChannelStatus) -> Legs:

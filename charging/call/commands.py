@@ -47,6 +47,8 @@ class AskSwitch:
 
     everywhere: bool = False
     """Look for channels of the session that we do not know, too."""
+    listed: tuple[str, ...] = ()
+    """Unique ids of channels that a list of all has just named for it: asked about, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,11 @@ class SwitchSaid:
     """Whether the switch was asked about each of these channels by itself. In a list of all channels a stranger's
     caller id can stand beside ours: such an answer confirms a call that runs, and changes nothing else."""
 
+    @property
+    def uids(self) -> tuple[str, ...]:
+        """Of all these channels."""
+        return tuple([leg.uid for leg in (self.callee, self.caller, *self.others) if leg is not None])
+
 
 @dataclass(frozen=True, slots=True)
 class SwitchSilent:

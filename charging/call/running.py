@@ -177,7 +177,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     """The switch's own view: is the call alive, and does its deadline stand where the money ends?"""
     if not event.alone and not _agrees(session, event):
         # Nothing is charged by the link's proof until the answer: the call may have ended while the link was away.
-        return Step(replace(session, confirmed=False), (AskSwitch(everywhere=True),))
+        return Step(replace(session, confirmed=False), (AskSwitch(listed=event.uids),))
     if event.callee is None:
         # Gone, or put into a channel that bears another session (REFER with Replaces): there it would talk on, unpaid.
         ending = begin_ending(replace(session, caller_gone=event.caller is None), context)

@@ -7,11 +7,14 @@ channel that came meanwhile. So whoever asks while a look is on its way waits fo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
+from charging.call.commands import AskSwitch
 from charging.call.events import SwitchSaid
 from charging.call.storage import Record
 from charging.call.voicemail import Voicemail
 from charging.engine.ports import Legs, Look, Switch
+from charging.errors import SwitchError
 
 ASKED_ALONE_MAX = 8
 """Channels of one session; two are usual."""
@@ -36,19 +39,25 @@ class Looker:
                 self._last = await self._switch.look()
             return self._last
 
-    async def ask(self, record: Record, now_us: int, *, everywhere: bool) -> SwitchSaid:
-        """What the switch says of one session's channels, each asked about alone. The list of all channels tells only
-        which those are, and is read only where the one that matters is not there, or ``everywhere``. Raises
-        SwitchError."""
-        known = _known_uids(record)
-        legs = await self._switch.look_at(record.id, known)
-        found = legs.caller if isinstance(record, Voicemail) else legs.callee
-        if found is not None and not everywhere:
-            return _said(legs, now_us, alone=True)
+    async def ask(
+        self, asked: Sequence[tuple[Record, AskSwitch]], now_us: int
+    ) -> list[SwitchSaid | SwitchError | None]:
+        """What the switch says of each session's channels, each asked about alone, all of them together. ``None``: the
+        one that matters is not there: see :meth:`ask_everywhere`."""
+        answers = await self._switch.look_at([(record.id, _known_uids(record, ask)) for record, ask in asked])
+        return [
+            one if isinstance(one, SwitchError) else _said(one, now_us, alone=True) if _is_found(record, one) else None
+            for (record, _), one in zip(asked, answers, strict=True)
+        ]
+
+    async def ask_everywhere(self, record: Record, ask: AskSwitch, now_us: int) -> SwitchSaid:
+        """The same of one session, of channels too that we do not know: the list of all tells only which those are.
+        Raises SwitchError."""
         listed = (await self.look()).legs.get(record.id, Legs()).uids
-        if set(listed) - set(known):
-            uids = tuple(dict.fromkeys((*known, *listed)))[:ASKED_ALONE_MAX]
-            legs = await self._switch.look_at(record.id, uids)
+        uids = tuple(dict.fromkeys((*_known_uids(record, ask), *listed)))[:ASKED_ALONE_MAX]
+        (legs,) = await self._switch.look_at([(record.id, uids)])
+        if isinstance(legs, SwitchError):
+            raise legs
         return _said(legs, now_us, alone=True)
 
 
@@ -61,6 +70,12 @@ def _said(legs: Legs, asked_mono_us: int, *, alone: bool) -> SwitchSaid:
     return SwitchSaid(asked_mono_us, legs.caller, legs.callee, legs.others, alone)
 
 
-def _known_uids(record: Record) -> tuple[str, ...]:
+def _is_found(record: Record, legs: Legs) -> bool:
+    """Whether the channel is there that the session is about."""
+    return (legs.caller if isinstance(record, Voicemail) else legs.callee) is not None
+
+
+def _known_uids(record: Record, ask: AskSwitch) -> tuple[str, ...]:
     names = ("callee_uid", "caller_uid")
-    return tuple(uid for uid in (getattr(record, name, "") for name in names) if uid)
+    uids = (*(getattr(record, name, "") for name in names), *ask.listed)
+    return tuple(dict.fromkeys(filter(None, uids)))[:ASKED_ALONE_MAX]

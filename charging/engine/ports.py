@@ -95,8 +95,9 @@ class Switch(Protocol):
     async def look(self) -> Look:
         """Ask for every channel that belongs to a session of ours."""
 
-    async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
-        """Ask for these channels, each alone. One that is gone, or is not the session's, is not in the answer."""
+    async def look_at(self, asked: Sequence[tuple[str, Sequence[str]]]) -> Sequence[Legs | SwitchError]:
+        """Ask for channels of sessions, each alone, all of them together. One that is gone, or is not the session's, is
+        not in its answer. For each session, in this order, its answer, or why there is none. Raises nothing."""
 
     async def is_asking(self, caller_uid: str, proof: str) -> bool:
         """Whether there is this caller's channel, and its dialplan asks now what to do with the call, in the

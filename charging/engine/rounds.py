@@ -15,17 +15,19 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from charging.call import commands as do
-from charging.call.events import BalancesRead, DeadlineSet, Event, Posted, SwitchSilent
+from charging.call.events import BalancesRead, DeadlineSet, Event, Posted, SwitchSaid, SwitchSilent
 from charging.call.model import State
 from charging.call.storage import Record
 from charging.clock import Clock
 from charging.engine import told
+from charging.engine.looker import Looker
 from charging.engine.ports import Observer, Switch
-from charging.errors import LedgerError
+from charging.errors import LedgerError, SwitchError
 from charging.ledger.port import Ledger
 from charging.tasks import end
 
@@ -64,11 +66,18 @@ class Rounds:
     """The sessions of one switch."""
 
     def __init__(
-        self, ledger: Ledger, switch: Switch, clock: Clock, observe: Observer, leads: Callable[[], bool]
+        self,
+        ledger: Ledger,
+        switch: Switch,
+        looker: Looker,
+        clock: Clock,
+        observe: Observer,
+        leads: Callable[[], bool],
     ) -> None:
         """``leads``: whether orders to the switch are ours to give."""
         self._ledger = ledger
         self._switch = switch
+        self._looker = looker
         self._clock = clock
         self._observe = observe
         self._leads = leads
@@ -89,6 +98,7 @@ class Rounds:
         self._reads: list[tuple[Acting, do.ReadBalances]] = []
         self._posts: list[tuple[Acting, do.Post]] = []
         self._deadlines: list[tuple[Acting, do.SetDeadline]] = []
+        self._looks: list[tuple[Acting, do.AskSwitch]] = []
         self._asked: dict[asyncio.Task[None], Sequence[Acting]] = {}
         """What is asked for now, and who waits for it."""
         self._is_over = False
@@ -204,7 +214,7 @@ class Rounds:
 
     # --- what they ask for ------------------------------------------------------------------------------------
 
-    def ask(self, acting: Acting, command: do.ReadBalances | do.Post | do.SetDeadline) -> None:
+    def ask(self, acting: Acting, command: do.ReadBalances | do.Post | do.SetDeadline | do.AskSwitch) -> None:
         """Asked for together with what others ask for in this turn."""
         match command:
             case do.ReadBalances():
@@ -213,6 +223,10 @@ class Rounds:
                 self._posts.append((acting, command))
             case do.SetDeadline():
                 self._deadlines.append((acting, command))
+            case do.AskSwitch(everywhere=True):
+                self.aside(acting, command, partial(self._look_everywhere, acting))
+            case do.AskSwitch():
+                self._looks.append((acting, command))
 
     def aside(self, acting: Acting, command: C, asks: Callable[[C], Awaitable[Event | None]]) -> None:
         """Asked for by itself: what is rare, or takes more than one question."""
@@ -226,12 +240,15 @@ class Rounds:
         reads, self._reads = self._reads, []
         posts, self._posts = self._posts, []
         deadlines, self._deadlines = self._deadlines, []
+        looks, self._looks = self._looks, []
         if posts:
             self._begin(self._post(posts), [acting for acting, _ in posts], "sessions-post")
         if reads:
             self._begin(self._read(reads), [acting for acting, _ in reads], "sessions-read")
         if deadlines:
             self._begin(self._set_deadlines(deadlines), [acting for acting, _ in deadlines], "sessions-deadlines")
+        if looks:
+            self._begin(self._look(looks), [acting for acting, _ in looks], "sessions-look")
 
     def _begin(self, work: Coroutine[Any, Any, None], waiting: Sequence[Acting], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -294,6 +311,30 @@ class Rounds:
                 self._observe(told.SwitchFailed(str(errors[0]), type(errors[0]).__name__), acting.session)
             answers.append((acting, SwitchSilent("set_deadline") if errors else DeadlineSet(command.covered_s)))
         self._answer(answers)
+
+    async def _look(self, asked: Sequence[tuple[Acting, do.AskSwitch]]) -> None:
+        now_us = self._clock.now().mono_us
+        found = await self._looker.ask([(acting.session, command) for acting, command in asked], now_us)
+        answers: list[tuple[Acting, Event]] = []
+        for (acting, command), one in zip(asked, found, strict=True):
+            if one is None:
+                self.aside(acting, command, partial(self._look_everywhere, acting))
+            else:
+                answers.append((acting, self._unless_silent(acting, one)))
+        self._answer(answers)
+
+    async def _look_everywhere(self, acting: Acting, command: do.AskSwitch) -> Event:
+        now_us = self._clock.now().mono_us
+        try:
+            return await self._looker.ask_everywhere(acting.session, command, now_us)
+        except SwitchError as error:
+            return self._unless_silent(acting, error)
+
+    def _unless_silent(self, acting: Acting, answer: SwitchSaid | SwitchError) -> Event:
+        if not isinstance(answer, SwitchError):
+            return answer
+        self._observe(told.SwitchFailed(str(answer), type(answer).__name__), acting.session)
+        return SwitchSilent("other")
 
 
 def _end_of(at_us: int) -> int:

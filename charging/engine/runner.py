@@ -20,7 +20,6 @@ from charging.call.storage import Record
 from charging.call.table import step, wake_at
 from charging.clock import Instant
 from charging.engine import told
-from charging.engine.looker import Looker
 from charging.engine.ports import Observer, PromptResult, Switch
 from charging.engine.rounds import Rounds
 from charging.errors import LedgerError, SwitchError, UnexpectedEvent
@@ -41,7 +40,6 @@ class Home(Protocol):
     """What the sessions of one switch share."""
 
     rounds: Rounds
-    looker: Looker
     switch: Switch
     ledger: Ledger
     observe: Observer
@@ -217,7 +215,7 @@ class SessionRunner:
         match command:
             case do.Tell(what):
                 home.observe(what, self.session)
-            case do.ReadBalances() | do.Post() | do.SetDeadline():
+            case do.ReadBalances() | do.Post() | do.SetDeadline() | do.AskSwitch():
                 home.rounds.ask(self, command)
                 return False
             case do.Forget():
@@ -231,12 +229,12 @@ class SessionRunner:
                     self._over.set()
             case do.PlayPrompt():
                 self._start_prompt(command)
-            case do.Find() | do.Keep() | do.AskSwitch() | do.ReadBlackBox() | do.HangUp():
+            case do.Find() | do.Keep() | do.ReadBlackBox() | do.HangUp():
                 home.rounds.aside(self, command, self._ask)
                 return False
         return True
 
-    async def _ask(self, command: do.Find | do.Keep | do.AskSwitch | do.ReadBlackBox | do.HangUp) -> Event | None:
+    async def _ask(self, command: do.Find | do.Keep | do.ReadBlackBox | do.HangUp) -> Event | None:
         """What is asked for this session alone."""
         home = self._home
         try:
@@ -248,8 +246,6 @@ class SessionRunner:
                     held = self.session
                     kept = Kept(held.to_json(), held.epoch, held.sequence - 1)
                     return KeptAnswer(await home.ledger.keep_session(held.account, held.id, kept))
-                case do.AskSwitch(everywhere):
-                    return await home.looker.ask(self.session, home.now().mono_us, everywhere=everywhere)
                 case do.ReadBlackBox():
                     return await home.switch.black_box(self.session.id)
                 case do.HangUp(uid):

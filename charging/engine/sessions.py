@@ -97,7 +97,6 @@ class Registry:
         self.leads = leads
         """Whether this daemon is the one that ticks the switch; without a lease there is no other."""
         self.ledger, self.switch, self.observe = ledger, switch, observe
-        self.looker = Looker(switch)
         self._clock = clock
         self.policy = self.usual = policy  # a drain changes the first
         self._switch_id = switch_id
@@ -125,7 +124,8 @@ class Registry:
         """Sessions of channels that the last look saw and nobody charges."""
         self._found, self._found_again_us = asyncio.Event(), 0
         self._tasks, self._watched = Tasks(), clock.now()
-        self.rounds = Rounds(ledger, switch, clock, observe, lambda: self.leads())
+        self._looker = Looker(switch)
+        self.rounds = Rounds(ledger, switch, self._looker, clock, observe, lambda: self.leads())
         self._steps: deque[SeenStep] = deque(maxlen=STEPS_MAX)
 
     async def run(self) -> NoReturn:
@@ -432,7 +432,7 @@ class Registry:
     async def _audit(self) -> None:
         """Compare the switch's channels with our sessions, both ways round."""
         known, breath = list(self._runners), Breath()
-        look = await self.looker.look()
+        look = await self._looker.look()
         for session in known:
             if session not in look.doubtful and (runner := self._runners.get(session)) is not None:
                 runner.hear(switch_said(look, session))
@@ -452,7 +452,9 @@ class Registry:
             self._found.set()
         for session in again:
             for uid in look.legs[session].uids:
-                alone = await self.switch.look_at(session, (uid,))
+                (alone,) = await self.switch.look_at([(session, (uid,))])
+                if isinstance(alone, SwitchError):
+                    raise alone
                 if _talks(alone) and session not in self._runners:
                     self.observe(told.LegWithoutSession(session, uid))
                     await self.switch.hang_up(uid)

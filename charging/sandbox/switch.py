@@ -220,11 +220,9 @@ class PlayedSwitch:
         faxes = {session: Legs(callee=_fax_leg(fax)) for session, fax in self._faxes.items()}
         return Look(now.mono_us, calls | faxes)
 
-    async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
-        legs = (await self.look()).legs.get(session, Legs())
-        caller = legs.caller if legs.caller is not None and legs.caller.uid in uids else None
-        callee = legs.callee if legs.callee is not None and legs.callee.uid in uids else None
-        return Legs(caller, callee)
+    async def look_at(self, asked: Sequence[tuple[str, Sequence[str]]]) -> Sequence[Legs]:
+        found = (await self.look()).legs
+        return [_among(found.get(session, Legs()), uids) for session, uids in asked]
 
     async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
         at_us = {uid: at.mono_us for uid, at in deadlines}
@@ -339,6 +337,12 @@ def _legs(call: PlayedCall, now: Instant) -> Legs:
         return Legs(caller)
     left = (call.deadline_mono_us - now.mono_us) // 1000 if up and call.deadline_mono_us is not None else None
     return Legs(caller, Leg(call.callee_uid, bridged=up, up=up, time_left_ms=left))
+
+
+def _among(legs: Legs, uids: Sequence[str]) -> Legs:
+    caller = legs.caller if legs.caller is not None and legs.caller.uid in uids else None
+    callee = legs.callee if legs.callee is not None and legs.callee.uid in uids else None
+    return Legs(caller, callee)
 
 
 def _fax_leg(fax: PlayedFax) -> Leg:

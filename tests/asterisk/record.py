@@ -66,8 +66,8 @@ class Wire:
         self._writer.close()
         await self._writer.wait_closed()
 
-    async def actions(self, orders: Sequence[Order]) -> list[Reply | SwitchError]:
-        return [await self.action(*order) for order in orders]
+    async def actions(self, orders: Sequence[Order], *, list_end: str | None = None) -> list[Reply | SwitchError]:
+        return [await self.action(*order, list_end=list_end) for order in orders]
 
     async def action(
         self, name: str, fields: Fields | None = None, *, timeout_s: float = 3.0, list_end: str | None = None

@@ -16,7 +16,7 @@ from agi.port import Answer, IncomingCall
 from agi.routes import routes_for
 from agi.server import AgiServer
 from charging.asterisk.black_box import FORGET_CHARACTERS_MAX, packed
-from charging.asterisk.control import CallControl, DeadlineOutcome
+from charging.asterisk.control import CallControl, ChannelStatus, DeadlineOutcome
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.prompts import PromptOutcome, PromptSettings
@@ -185,16 +185,16 @@ async def test_the_forwarded_leg_asked_alone_says_how_long_ago_it_answered(lab: 
     """By the clock by which its record is written, which is this machine's."""
     await engine.bridged(lab, mobile.answers())
     asked_us = time.time_ns() // 1000
-    callee = await engine.control.status_of(engine.callee_uid())
+    (callee,) = await engine.control.statuses_of([engine.callee_uid()])
     told_us = time.time_ns() // 1000
     answered_us = engine.of(DialEnded)[-1].at_us
-    assert callee is not None
+    assert isinstance(callee, ChannelStatus)
     assert callee.since_answer_ms is not None
     assert answered_us is not None
     assert (asked_us - answered_us) // 1000 - 500 < callee.since_answer_ms < (told_us - answered_us) // 1000 + 500
     caller = next(one for one in await engine.control.statuses() if one.leg == "caller")
-    alone = await engine.control.status_of(caller.uid)
-    assert alone is not None
+    (alone,) = await engine.control.statuses_of([caller.uid])
+    assert isinstance(alone, ChannelStatus)
     assert alone.since_answer_ms is None, "only the forwarded leg has answered to be paid for"
 
 

@@ -203,7 +203,13 @@ class FakeSwitch:
         living = [call for call in self.calls.values() if call.caller_alive]
         return Look(now.mono_us, {call.session: self._legs(call, now) for call in living})
 
-    async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
+    async def look_at(self, asked: Sequence[tuple[str, Sequence[str]]]) -> Sequence[Legs | SwitchError]:
+        try:
+            return [await self._look_at(session, uids) for session, uids in asked]
+        except SwitchError as error:
+            return [error] * len(asked)
+
+    async def _look_at(self, session: str, uids: Sequence[str]) -> Legs:
         self.asked_alone += 1
         legs = (await self.look()).legs.get(session, Legs())
         caller = legs.caller if legs.caller is not None and legs.caller.uid in uids else None

@@ -245,9 +245,16 @@ class SwitchLine:
         await self.reach()
         return await self._switch.look()
 
-    async def look_at(self, session: str, uids: Sequence[str]) -> Legs:
-        await self.reach()
-        return await self._switch.look_at(session, uids)
+    async def look_at(self, asked: Sequence[tuple[str, Sequence[str]]]) -> Sequence[Legs | SwitchError]:
+        return [await self._look_at(one) for one in asked]
+
+    async def _look_at(self, asked: tuple[str, Sequence[str]]) -> Legs | SwitchError:
+        try:
+            await self.reach()
+        except SwitchError as error:
+            return error
+        (answer,) = await self._switch.look_at([asked])
+        return answer
 
     async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
         return [await failure_of(self.set_deadline(uid, at)) for uid, at in deadlines]

@@ -59,7 +59,7 @@ class RecordingLink:
                 raise self.refuse[key]
         return self.replies.get(name, Reply(AmiMessage.of(Response="Success")))
 
-    async def actions(self, orders: Sequence[Order]) -> list[Reply | SwitchError]:
+    async def actions(self, orders: Sequence[Order], *, list_end: str | None = None) -> list[Reply | SwitchError]:
         return [await self._answer_of(*order) for order in orders]
 
     async def _answer_of(self, name: str, fields: Fields) -> Reply | SwitchError:
@@ -143,7 +143,7 @@ async def test_of_many_orders_that_are_late_as_many_as_a_call_has_are_told_again
     """What makes all of them late is load; to repeat each would double it. However they are asked for together."""
     calls = [f"17000000.{number}" for number in range(5)]
 
-    async def slowly(orders: Sequence[Order]) -> list[Reply | SwitchError]:
+    async def slowly(orders: Sequence[Order], **_: object) -> list[Reply | SwitchError]:
         await clock.sleep_until(clock.now().plus(1).mono_us)
         return await actions(orders)
 
@@ -245,6 +245,37 @@ async def test_a_recorded_status_is_read(control: CallControl, link: RecordingLi
     assert 35_000 < (caller.time_left_ms or 0) < 37_000, "ringing, the quota and five seconds, and one is over"
     assert 28_000 < (callee.time_left_ms or 0) < 29_500
     assert (caller.seconds_since_creation, callee.seconds_since_creation) == (1, 1)
+
+
+async def test_channels_are_asked_alone_by_one_write_and_what_becomes_of_one_touches_no_other(
+    control: CallControl, link: RecordingLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger can spoil the answer about his own channel, and about no other."""
+    answered = AmiMessage.of(("Variable", "CHARGING_SESSION=s-1"), Event="Status", Uniqueid="1.1")
+    spoilt = AmiMessage.of(("Variable", "CHARGING_SESSION=s-1"), Event="Status")
+    replies: dict[str, Reply | SwitchError] = {
+        "1.1": Reply(AmiMessage.of(), (answered,)),
+        "1.2": ActionRefused("Status: No such channel"),
+        "1.3": Reply(AmiMessage.of(), (), (spoilt,)),
+        "1.4": ActionTimeout("Status: no answer within 3 s"),
+        "1.5": Reply(AmiMessage.of(), (answered,)),
+    }
+    writes: list[Sequence[Order]] = []
+
+    async def actions(orders: Sequence[Order], *, list_end: str | None = None) -> list[Reply | SwitchError]:
+        assert list_end == "StatusComplete"
+        writes.append(orders)
+        return [replies[str(fields["Channel"])] for _, fields in orders]
+
+    monkeypatch.setattr(link, "actions", actions)
+    first, gone, foreign, silent, another = await control.statuses_of(list(replies))
+    assert isinstance(first, ChannelStatus)
+    assert (first.uid, first.session) == ("1.1", "s-1")
+    assert gone is None
+    assert isinstance(foreign, ActionRefused)
+    assert isinstance(silent, ActionTimeout)
+    assert another is None, "the answer is about another channel"
+    assert len(writes) == 1
 
 
 async def test_a_channel_without_session_or_deadline_reads_as_such(control: CallControl, link: RecordingLink) -> None:

@@ -299,7 +299,8 @@ def test_list_of_all_channels_ends_nothing_and_has_the_channels_asked_alone(
 ) -> None:
     legs = (None if caller is None else leg(caller), None if callee is None else leg(callee))
     session, commands = step(running(), SwitchSaid(NOW.mono_us, *legs, alone=False), NOW, POLICY)
-    assert (session, commands) == (running(confirmed=False), (AskSwitch(everywhere=True),))
+    listed = tuple(uid for uid in (callee, caller) if uid is not None)
+    assert (session, commands) == (running(confirmed=False), (AskSwitch(listed=listed),))
 
 
 def test_call_that_the_list_lacks_is_not_charged_by_the_links_proof_until_it_was_asked_about() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
 from charging.call.events import Event, SwitchSaid
 from charging.clock import MICROSECONDS
-from charging.engine import sessions
+from charging.engine import rounds, sessions
+from charging.engine.looker import Looker
+from charging.engine.ports import Legs, Look
 from charging.engine.runner import SessionRunner
 from charging.engine.sessions import AUDIT_MAX_S, AUDIT_S
+from charging.errors import SwitchError
 from tests.fakes.rig import EURO, Rig, make_rig
 from tests.fakes.switch import FakeCall
 
@@ -53,6 +56,36 @@ async def test_a_call_that_is_as_it_should_be_is_known_to_live_and_is_not_woken(
     await rig.clock.advance(2 * AUDIT_S)
     assert heard == []
     assert rig.session_of(call).proven_ms >= before.proven_ms + AUDIT_S * 1000
+
+
+async def test_after_a_restart_calls_are_asked_about_together_and_all_channels_are_listed_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R23: with thousands of calls a list takes seconds, and the calls that wait for their turn heard of it before."""
+    monkeypatch.setattr(rounds, "AT_ONCE_MAX", 2)
+    calls = [await confirmed(rig) for _ in range(5)]
+    await rig.kill_daemon()
+    lists, asked = 0, list[int]()
+    look, look_at = Looker.look, rig.switch.look_at
+
+    async def listed(looker: Looker) -> Look:
+        nonlocal lists
+        lists += 1
+        return await look(looker)
+
+    async def asked_alone(wanted: Sequence[tuple[str, Sequence[str]]]) -> Sequence[Legs | SwitchError]:
+        asked.append(len(wanted))
+        return await look_at(wanted)
+
+    monkeypatch.setattr(Looker, "look", listed)
+    monkeypatch.setattr(rig.switch, "look_at", asked_alone)
+    await rig.start_daemon()
+    await rig.clock.advance(2)
+    assert all(rig.session_of(call).confirmed for call in calls)
+    assert rig.registry.are_paid_ahead()
+    assert lists == 1
+    assert sum(asked) == len(calls)
+    assert max(asked) == 2
 
 
 async def test_a_call_whose_deadline_was_moved_is_woken_and_it_is_put_back(rig: Rig, woken: Woken) -> None:

@@ -16,6 +16,7 @@ from charging.call.model import Policy, Session
 from charging.call.switch_events import SwitchEvent
 from charging.clock import MICROSECONDS
 from charging.engine.leadership import LeaseKeeper
+from charging.engine.looker import Looker
 from charging.engine.rounds import Rounds
 from charging.engine.sessions import AUDIT_S
 from charging.errors import LedgerUnavailable, LinkDown
@@ -397,7 +398,7 @@ async def test_holder_that_was_frozen_and_wakes_late_orders_and_books_nothing(pa
     deadlines = len(two.rig.switch.deadlines)
     tasks = Tasks()
     registry, rig = one.rig.registry, one.rig
-    registry.rounds = Rounds(rig.store, rig.switch, rig.clock, rig.observe, registry.leads)
+    registry.rounds = Rounds(rig.store, rig.switch, Looker(rig.switch), rig.clock, rig.observe, registry.leads)
     woken = tasks.begin(registry.rounds.run(), "woken")
     assert isinstance(frozen.session, Session)
     frozen.session, frozen.alarm_us = replace(frozen.session, retry_mono_us=0, enforced_s=1), None

@@ -18,6 +18,7 @@ from charging.call.model import State
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Instant
 from charging.engine import rounds, runner
+from charging.engine.looker import Looker
 from charging.engine.rounds import TOGETHER_US, Rounds
 from charging.errors import ActionTimeout, LedgerCorrupt, LedgerError, LedgerUnavailable, SwitchError
 from charging.ledger.accounts import Account, Number
@@ -76,7 +77,8 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 async def queue(clock: FakeClock) -> AsyncIterator[Rounds]:
-    queue = Rounds(MemoryStore(clock), FakeSwitch(clock), clock, lambda *_: None, lambda: True)
+    switch = FakeSwitch(clock)
+    queue = Rounds(MemoryStore(clock), switch, Looker(switch), clock, lambda *_: None, lambda: True)
     running = asyncio.create_task(queue.run())
     await settle()
     yield queue
