@@ -39,6 +39,7 @@ LEDGER_PORT = (
     "charging.ledger.credit_events",
     "charging.ledger.documents",
     "charging.ledger.feed",
+    "charging.ledger.given_packs",
 )
 DOMAIN = (
     *PRICES,
@@ -78,7 +79,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.call": (*PRICES, *LEDGER_PORT, "agi.port"),
     "charging.engine.observer": (*DOMAIN, "charging.metrics"),
     "charging.engine": (*PRICES, *LEDGER_PORT, "charging.call", "agi.port"),
-    "charging.ledger": ("charging.pricing.money", "charging.pricing.pieces"),
+    "charging.ledger": ("charging.pricing.money", "charging.pricing.packs", "charging.pricing.pieces"),
     "charging.asterisk": ("charging.call", "charging.engine.ports"),
     "agi": ("charging.asterisk.variables", "charging.door"),
     "charging.fax": DOMAIN,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from charging.ledger.balances import bundle, due_grant, left, ruled_by
 from charging.ledger.model import Balance, Transfer
-from charging.pricing.packs import PACKS_MAX, last_day_of, name_of
+from charging.pricing.packs import PACKS_MAX, PackTerms, edition_of, last_day_of
 from charging.pricing.pieces import PieceRules, is_pack, sort_of
 from charging.tariff.tariff import Tariff
 
@@ -56,15 +56,18 @@ class Allowance(NamedTuple):
     def _is_open(self, name: str) -> bool:
         """Whether it is a pack that pays, and has not ended."""
         is_ours = sort_of(name) == self.sort and is_pack(name)
-        return is_ours and name_of(name) in self.rules.packs and last_day_of(name) >= self.day
+        return is_ours and edition_of(name) in self.rules.packs and last_day_of(name) >= self.day
 
     def _month_pays(self, balances: Balances) -> bool:
         plans, ruled = self.rules.plans, ruled_by(balances, self.month, self.plan, self.a_month, self.sort)
         return plans.get(ruled, plans.get(self.plan, False))
 
 
-def allowance(tariff: Tariff, plan: str, sort: str, at_us: int, number: str = "") -> Allowance:
-    """Of an account of ``plan`` for what is set up at ``at_us`` (wall clock); pages go to ``number``, normalised."""
+def allowance(
+    tariff: Tariff, plan: str, sort: str, at_us: int, number: str = "", *, held: Mapping[str, PackTerms] = {}
+) -> Allowance:
+    """Of an account of ``plan`` for what is set up at ``at_us`` (wall clock); pages go to ``number``, normalised.
+    ``held``: the rules of the packs that it has, by edition (`charging.ledger.given_packs`)."""
     bought = tariff.plan(plan)
     return Allowance(
         sort,
@@ -72,5 +75,5 @@ def allowance(tariff: Tariff, plan: str, sort: str, at_us: int, number: str = ""
         0 if bought is None else bought.includes(sort),
         tariff.month_of(at_us),
         tariff.day_of(at_us).isoformat(),
-        tariff.piece_rules(sort, number),
+        tariff.piece_rules(sort, number, held),
     )

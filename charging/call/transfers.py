@@ -41,7 +41,7 @@ from charging.ledger.model import (
 )
 from charging.pricing.calendar import day_name, month_name
 from charging.pricing.funding import Funding, Pools, bundle_use, charge, consumed, plan
-from charging.pricing.packs import PACK, PACKS_MAX, last_day_of, name_of
+from charging.pricing.packs import PACK, PACKS_MAX, last_day_of
 
 
 def months_between(zone: ZoneInfo, from_us: int, until_us: int) -> tuple[str, ...]:
@@ -138,7 +138,8 @@ def pack_pools(session: Session, balances: Mapping[str, Balance], fixed: Mapping
     the call holds, and the first of the others in their order, PACKS_MAX in all. None has 0."""
     day = day_name(session.rate.zone_info, session.start_us + session.fixed_s * MICROSECONDS)
     held = {name for name in session.held if name.startswith(PACK)}
-    packs = {name for name in {*balances, *held} if name.startswith(PACK) and name_of(name) in session.rate.packs}
+    every = (name for name in {*balances, *held} if name.startswith(PACK))
+    packs = [name for name in every if session.rate.pack_rules(name) is not None]
     pools: dict[str, int] = {}
     for name in sorted((name for name in packs if last_day_of(name) >= day), key=session.rate.paying_order):
         mine = session.held.get(name, 0) + session.posted.get(name, 0) - fixed.get(name, 0)

@@ -36,7 +36,7 @@ from charging.call.decide import (
 from charging.call.decided import Decided, Fallback, Notes, Turn
 from charging.call.events import AnswerDoubtful, ForwardFailed
 from charging.call.model import Policy, Session, State
-from charging.call.pieces import allowance
+from charging.call.pieces import Allowance, allowance
 from charging.call.storage import Record, revive
 from charging.call.transfers import grants_for, reserve_transfer
 from charging.call.voicemail import Voicemail, open_transfer
@@ -49,6 +49,7 @@ from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Number
 from charging.ledger.balances import rooms, spendable
+from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CALLS, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.pricing.calendar import day_name
@@ -129,6 +130,7 @@ class Desk:
         must do so soon, whatever happens. ``keep`` is given every decision, and must not wait. While ``overloaded``,
         new calls are turned away; while the switch ``has_room`` for no message, none is taken."""
         self._store = store
+        self._packs = GivenPacks(store)
         self._tariff = tariff
         self._registry = registry
         self._switch = switch
@@ -211,7 +213,7 @@ class Desk:
         price = subscriber.message_price if isinstance(subscriber, Subscriber) and sells else None
         notes.message_price = price
         balances = await self._store.balances(record.account) if price else {}
-        included = allowance(self._tariff(), record.plan, MESSAGES, self._clock.now().wall_us) if price else None
+        included = await self._included(record.plan, balances) if price else None
         runner.offer(ForwardFailed(dial_status, price, balances, included))
         async with asyncio.timeout(CLOSE_WAIT_S):
             await runner.forward_over()
@@ -317,7 +319,9 @@ class Desk:
     ) -> Session | Turned:
         """``balances`` were read just now: the ledger looks again when it reserves."""
         now = self._clock.now()
-        rate = self._tariff().rate_for(subscriber.plan.name, subscriber.number.forward_to, now.wall_us)
+        tariff = self._tariff()
+        held = await self._packs.held(tariff.terms, balances)
+        rate = tariff.rate_for(subscriber.plan.name, subscriber.number.forward_to, now.wall_us, held)
         if isinstance(rate, Refusal):
             return refused(rate, subscriber)
         if subscriber.account.id == REHEARSAL:
@@ -378,7 +382,7 @@ class Desk:
             day_cap=subscriber.plan.max_credit_per_day,
             epoch=self._registry.epoch,
             check_mono_us=now.plus(self._policy.setup_timeout_s).mono_us,
-            allowance=allowance(tariff, subscriber.plan.name, MESSAGES, now.wall_us),
+            allowance=await self._included(subscriber.plan.name, balances),
         )
         for _ in range(RESERVE_TRIES_MAX):
             voicemail, transfer = open_transfer(wanted, balances, now.wall_us)
@@ -390,6 +394,12 @@ class Desk:
             if _gifts(wanted, balances) == before:
                 break  # it was neither promotional credit nor a free message that others were faster with
         return None
+
+    async def _included(self, plan: str, balances: Mapping[str, Balance]) -> Allowance:
+        """What may pay for a message now, of an account with these balances."""
+        tariff = self._tariff()
+        held = await self._packs.held(tariff.terms, balances)
+        return allowance(tariff, plan, MESSAGES, self._clock.now().wall_us, held=held)
 
     async def _tell_if_missed(self, outcome: Turned, subscriber: Subscriber, caller: str, notes: Notes) -> None:
         """What credit would have turned into a forward or a message is told; what else is refused is not."""

@@ -19,7 +19,7 @@ from dataclasses import replace
 from charging.call.decide import Subscriber
 from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
-from charging.call.pieces import allowance
+from charging.call.pieces import Allowance, allowance
 from charging.call.voicemail import SERVICE, Voicemail, cdr_document
 from charging.clock import MICROSECONDS, Clock
 from charging.engine import told
@@ -27,6 +27,7 @@ from charging.engine.ports import Observer
 from charging.engine.subscribers import find_number, find_subscriber
 from charging.errors import LedgerError
 from charging.ledger.balances import rooms
+from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import Balance, Closed, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.pricing.pieces import MESSAGES
@@ -54,6 +55,7 @@ class LeftMessages:
         policy: Policy,
     ) -> None:
         self._store = store
+        self._packs = GivenPacks(store)
         self._tariff = tariff
         self._clock = clock
         self._observe = observe
@@ -96,7 +98,8 @@ class LeftMessages:
         account = subscriber.account.id
         for _ in range(TRIES_MAX):
             balances = await self._store.balances(account)
-            message = self._message(key, box, ended_us, subscriber)
+            included = await self._allowance(subscriber.plan.name, balances)
+            message = replace(self._message(key, box, ended_us, subscriber), allowance=included)
             if free := message.included(1, balances):
                 held = replace(message, held=free, free=tuple(free))
                 grants = held.grants(balances, self._clock.now().wall_us)
@@ -137,8 +140,12 @@ class LeftMessages:
             day_cap=subscriber.plan.max_credit_per_day,
             caller_uid="",
             dial_status=box.dial_status,
-            allowance=allowance(tariff, subscriber.plan.name, MESSAGES, now.wall_us),
         )
+
+    async def _allowance(self, plan: str, balances: Mapping[str, Balance]) -> Allowance:
+        tariff = self._tariff()
+        held = await self._packs.held(tariff.terms, balances)
+        return allowance(tariff, plan, MESSAGES, self._clock.now().wall_us, held=held)
 
     def _transfer(self, key: str, message: Voicemail, promos: Mapping[str, int], ended_us: int) -> Transfer:
         """The charge, and with it the CDR. That has its place where the charge has, however old the message is."""

@@ -27,6 +27,7 @@ from charging.fax.desk import FaxCheck, FaxDesk, FaxPage, FaxSent, FaxWish, Pape
 from charging.fax.views import FaxView, view_of, view_of_cdr
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.balances import spendable
+from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import Balance, Outcome
 from charging.ledger.port import Store
 from charging.ledger.remembered import KEYED_SESSION, session_was_archived
@@ -63,6 +64,7 @@ class Faxes:
 
     def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock, desk: FaxDesk | None) -> None:
         self._store = store
+        self._packs = GivenPacks(store)
         self._tariff = tariff
         self._clock = clock
         self._desk = desk
@@ -99,6 +101,7 @@ class Faxes:
             return paper
         desk.papers.remove(paper.name)
         balances = await self._store.balances(account)
+        draft = await self._with_allowance(draft, balances)
         available, free = spendable(balances, draft.day).available, sum(draft.included(paper.pages, balances).values())
         return FaxCheck(draft.target, draft.number, paper.pages, draft.price, max(0, available), free)
 
@@ -132,7 +135,7 @@ class Faxes:
         if under_way:
             return self._repeated(desk, under_way[-1], draft)
         balances = await self._store.balances(draft.account)
-        one_page = replace(draft, pages=1)
+        one_page = replace(await self._with_allowance(draft, balances), pages=1)
         if _suffices(one_page, balances):
             return None
         known = await self._last_attempt(draft)
@@ -175,8 +178,14 @@ class Faxes:
             dial_by=now.plus(DIAL_WITHIN_S),
             unpaid_max_s=desk.unpaid_max_s,
             day_cap=plan.max_credit_per_day if plan is not None and wish.by_mail else None,
-            allowance=allowance(tariff, payer.plan, PAGES, now.wall_us, target),
         )
+
+    async def _with_allowance(self, draft: Fax, balances: Mapping[str, Balance]) -> Fax:
+        """The fax with what may pay for its pages before credit, of an account with these balances."""
+        tariff = self._tariff()
+        held = await self._packs.held(tariff.terms, balances)
+        now_us = self._clock.now().wall_us
+        return replace(draft, allowance=allowance(tariff, draft.plan, PAGES, now_us, draft.target, held=held))
 
     async def _payer(self, account: str) -> Account | Refused:
         payer = await self._store.account(account)
@@ -214,10 +223,10 @@ class Faxes:
         base, attempts, refusals = draft.id, 0, 0
         while True:
             balances = await self._store.balances(draft.account)
+            draft = await self._with_allowance(draft, balances)
             now, day = self._clock.now(), self._today()
             dial_by, epoch = now.plus(DIAL_WITHIN_S), desk.registry.epoch
-            pages = allowance(self._tariff(), draft.plan, PAGES, now.wall_us, draft.target)
-            draft = replace(draft, opened=now, day=day, dial_by=dial_by, epoch=epoch, allowance=pages)
+            draft = replace(draft, opened=now, day=day, dial_by=dial_by, epoch=epoch)
             fax, transfer = open_transfer(draft, balances)
             try:
                 applied = await self._store.apply(transfer, fax.grants(balances, now.wall_us))

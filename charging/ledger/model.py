@@ -9,7 +9,8 @@ balance              unit            meaning
 ``credit``           micro-euro      the prepaid credit
 ``promo:2026-12-31`` micro-euro      promotional credit, through that day (`charging.ledger.balances`)
 ``bundle:2026-11``   second          the free seconds of one calendar month
-``pack:2026-12-31:x`` second         those of the tariff's pack ``x``, through that day (`charging.pricing.packs`)
+``pack:2026-12-31:x.e`` second       those of the tariff's pack ``x``, in its edition ``e``, through that day
+                                     (`charging.pricing.packs`)
 ``pages:…``          page            free fax pages, of a month or a pack (`charging.pricing.pieces`)
 ``vmail:…``          message         free voicemail messages, likewise
 ``granted:2026-11``  second          all that was granted of them; never lowered

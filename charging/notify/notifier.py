@@ -24,6 +24,7 @@ from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.balances import ruled_by, spendable
 from charging.ledger.documents import Document, Documents
+from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import Balance
 from charging.ledger.port import Directory, Ledger
 from charging.notify.bell import Bell
@@ -32,7 +33,7 @@ from charging.notify.outbox import Outbox
 from charging.notify.policy import Headroom, Standing, due, forward_cost, headroom
 from charging.notify.record import Record, folded
 from charging.pricing.calendar import local_reading
-from charging.pricing.packs import PACK, last_day_of, name_of
+from charging.pricing.packs import PACK, PackTerms, edition_of, last_day_of
 from charging.pricing.pieces import MESSAGES
 from charging.service.expiry import CreditEvents
 from charging.tariff.tariff import Tariff
@@ -92,6 +93,7 @@ class Notifier:
         """``paid_at_us``: when the account's subscription was last paid (R19); ``wake``: tells the worker."""
         self._books = books
         self._documents = documents
+        self._packs = GivenPacks(documents)
         self._outbox = outbox
         self._tariff = tariff
         self._clock = clock
@@ -171,6 +173,7 @@ class Notifier:
 
     async def _standing(self, account: Account, record: Record, tariff: Tariff, now_us: int) -> Standing:
         balances = await self._books.balances(account.id)
+        held = await self._packs.held(tariff.terms, balances)
         numbers = await self._books.numbers(account.id)
         plan = tariff.plan(account.plan)
         sold = plan is not None and any(plan.charges_voicemail(one.paid_voicemail) for one in numbers)
@@ -188,9 +191,9 @@ class Notifier:
             plan,
             balances,
             day,
-            pack_seconds=_pack_seconds(tariff, balances, day),
+            pack_seconds=_pack_seconds({**tariff.terms, **held}, balances, day),
             message_price=tariff.message_price(plan, now_us) if plan is not None and sold else 0,
-            free_messages=_free_messages(tariff, account.plan, balances, now_us) if sold else 0,
+            free_messages=_free_messages(tariff, account.plan, balances, now_us, held) if sold else 0,
             forward_cost=to_begin(covered=True),
             uncovered_cost=to_begin(covered=False),
             last_cure=record.last_cure,
@@ -252,12 +255,14 @@ class Notifier:
         log.info("accounts_swept", notices=new)
 
 
-def _free_messages(tariff: Tariff, plan: str, balances: Mapping[str, Balance], now_us: int) -> int:
-    return sum(allowance(tariff, plan, MESSAGES, now_us).pools(balances).values())
+def _free_messages(
+    tariff: Tariff, plan: str, balances: Mapping[str, Balance], now_us: int, held: Mapping[str, PackTerms]
+) -> int:
+    return sum(allowance(tariff, plan, MESSAGES, now_us, held=held).pools(balances).values())
 
 
-def _pack_seconds(tariff: Tariff, balances: Mapping[str, Balance], day: str) -> int:
+def _pack_seconds(terms: Mapping[str, PackTerms], balances: Mapping[str, Balance], day: str) -> int:
     """Left of packs that pay for every destination and have not ended."""
-    general = {name for name, pack in tariff.packs.items() if pack.destinations is None}
-    found = (one for one in balances if one.startswith(PACK) and name_of(one) in general and last_day_of(one) >= day)
+    general = {edition for edition, one in terms.items() if one.destinations is None}
+    found = (one for one in balances if one.startswith(PACK) and edition_of(one) in general and last_day_of(one) >= day)
     return sum(max(0, balances[name].posted) for name in found)

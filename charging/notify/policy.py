@@ -59,7 +59,7 @@ from charging.notify.model import (
 from charging.pricing.calendar import local_reading
 from charging.pricing.funding import cost_to_begin
 from charging.pricing.money import CENT
-from charging.pricing.packs import PACK, last_day_of, name_of
+from charging.pricing.packs import PACK, edition_of, last_day_of, name_of
 from charging.pricing.pieces import WORDS, kind_of_pack
 from charging.service.expiry import CreditEvents, credit_life, days_until, paid_until
 from charging.tariff.plans import Plan
@@ -310,10 +310,12 @@ def _gift(balance: str, left: int, tariff: Tariff) -> tuple[str, str, str] | Non
     """Kind, title and last day of a gift of which its owner can use something; ``None``: it is none."""
     if balance.startswith(PROMO):
         return ("credit", "", balance.removeprefix(PROMO)) if left >= CENT else None
-    if (kind := kind_of_pack(balance)) is None or (pack := tariff.packs.get(name_of(balance))) is None:
+    kind, name = kind_of_pack(balance), name_of(balance)
+    if kind is None or (name not in tariff.packs and edition_of(balance) == name):
         return None
     least, what = (60, "minutes") if kind == PACK else (1, WORDS[kind[:-1]])
-    return (what, pack.title, last_day_of(balance)) if left >= least else None
+    title = tariff.packs[name].title if name in tariff.packs else name
+    return (what, title, last_day_of(balance)) if left >= least else None
 
 
 def _notice(account: Account, kind: NoticeKind, key: str, at_us: int, facts: Facts) -> Notice:

@@ -5,9 +5,9 @@ They are balances like the free seconds of a month and of packs, and are granted
 
 =========================  ============================================================================
 ``pages:2026-11``          fax pages of one calendar month
-``pages:2026-12-31:x``     those of the tariff's pack ``x``, through that day
+``pages:2026-12-31:x.e``   those of the tariff's pack ``x``, in its edition ``e``, through that day
 ``vmail:2026-11``          messages of one calendar month
-``vmail:2026-12-31:x``     those of a pack
+``vmail:2026-12-31:x.e``   those of a pack
 =========================  ============================================================================
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from charging.pricing.packs import MONTH_ORDER, PACK, last_day_of, name_of
+from charging.pricing.packs import MONTH_ORDER, PACK, edition_of, last_day_of
 
 PAGES = "pages"
 MESSAGES = "vmail"
@@ -36,14 +36,15 @@ class PieceRules(NamedTuple):
     plans: Mapping[str, bool]
     """Whether a month's pieces, with the rules of each plan, pay for it."""
     packs: Mapping[str, tuple[int, bool]]
-    """Of the packs that pay for it: their order, and whether they pay for every destination."""
+    """Of the packs that pay for it, by their editions, and those of today also by their names: their order, and whether
+    they pay for every destination."""
 
     def paying_order(self, name: str) -> tuple[int, bool, str, str]:
         """Which balance goes first, as `Rate.paying_order` has it: the least. A month ends after each pack that ends in
         it."""
         if not is_pack(name):
             return MONTH_ORDER, True, f"{name.partition(':')[2]}-99", name
-        return *self.packs[name_of(name)], last_day_of(name), name
+        return *self.packs[edition_of(name)], last_day_of(name), name
 
 
 def sort_of(balance: str) -> str | None:

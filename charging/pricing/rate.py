@@ -26,7 +26,7 @@ from charging.pricing.calendar import (
     open_window,
 )
 from charging.pricing.money import Rounding, largest_rounding_to, round_div
-from charging.pricing.packs import MONTH_ORDER, PACK, last_day_of, name_of
+from charging.pricing.packs import MONTH_ORDER, PACK, PackRules, edition_of, last_day_of, name_of
 from charging.stored import NEWER, ROW, SORTED
 
 FOREVER_S = 1 << 40
@@ -117,7 +117,10 @@ class Rate:
     other_bundles: Mapping[str, tuple[bool, int | None]] = field(default_factory=dict, hash=False)
     """The same two of every other plan that gives free seconds, by its name: an account may have some left of it."""
     packs: Mapping[str, tuple[int, bool, int | None]] = field(default_factory=dict, hash=False)
-    """The packs that pay for this destination, by their names in the tariff: each one's `PackRules`."""
+    """The packs that pay for this destination: each one's `PackRules`, by their names in the tariff, and by the
+    editions of those that the caller has."""
+    other_packs: tuple[str, ...] = ()
+    """The editions among those that he has which do not pay for it, whatever the tariff's pack of their name does."""
     max_call_s: int = MAX_CALL_S
     """Bounds every quota, also of calls that cost nothing (any more)."""
     tariff_revision: str = ""
@@ -220,13 +223,28 @@ class Rate:
         """Seconds in which a bundle pays; ``None``: those of the step in force."""
         if not self.packs or not source.startswith(PACK):
             return self.free_increment_s
-        return self.packs[name_of(source)][2]
+        rules = self.pack_rules(source)
+        return None if rules is None else rules.increment_s
+
+    def pack_rules(self, source: str) -> PackRules | None:
+        """How a pack pays for this destination; ``None``: it does not. What the caller was given since the call began,
+        under rules that were not known then, has those of its name."""
+        edition = edition_of(source)
+        if edition in self.other_packs:
+            return None
+        rules = self.packs.get(edition) or self.packs.get(name_of(source))
+        return None if rules is None else PackRules(*rules)
+
+    def with_packs(self, paying: Mapping[str, PackRules], others: tuple[str, ...]) -> Rate:
+        """This rate for who has packs of these editions, which pay for this destination, and of others, which do
+        not."""
+        return replace(self, packs={**self.packs, **paying}, other_packs=others)
 
     def paying_order(self, source: str) -> tuple[int, bool, str, str]:
         """Which bundle goes first: the least. A month ends after each pack that ends in it."""
         if not source.startswith(PACK):
             return MONTH_ORDER, True, f"{source.rpartition(':')[2]}-99", source
-        order, is_general, _ = self.packs[name_of(source)]
+        order, is_general, _ = self.pack_rules(source) or PackRules(MONTH_ORDER, True, None)
         return order, is_general, last_day_of(source), source
 
     @property
@@ -256,6 +274,7 @@ class Rate:
             free_minutes=False,
             other_bundles={},
             packs={},
+            other_packs=(),
         )
 
     def under(self, plan: str) -> Rate:

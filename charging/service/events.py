@@ -291,11 +291,12 @@ def _moved(line: JournalLine) -> dict[str, Any]:
             found |= {"amount": format_euro(leg.posted), "last_day": leg.balance.removeprefix(PROMO)}
         elif leg.balance.startswith(PACK):
             pack = {"pack": name_of(leg.balance), "last_day": last_day_of(leg.balance)}
-            found |= {"seconds": leg.posted, **pack}
+            found |= {"seconds": leg.posted + found.get("seconds", 0), **pack}
         elif (sort := sort_of(leg.balance)) is not None:
             month = {"month": leg.balance.partition(":")[2]}
             pack = {"pack": name_of(leg.balance), "last_day": last_day_of(leg.balance)}
-            found |= {"kind": WORDS[sort], "pieces": leg.posted, **(pack if is_pack(leg.balance) else month)}
+            pieces = leg.posted + found.get("pieces", 0)
+            found |= {"kind": WORDS[sort], "pieces": pieces, **(pack if is_pack(leg.balance) else month)}
         elif leg.balance.startswith(BUNDLE):
             found |= {"seconds": leg.posted, "month": leg.balance.removeprefix(BUNDLE)}
     by = {"actor": line.actor} if sees_actors() else {}

@@ -4,19 +4,20 @@ of minutes, fax pages or messages."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from weakref import WeakValueDictionary
 
 from charging.clock import Clock
 from charging.ledger.accounts import Status
 from charging.ledger.balances import PROMO, PROMOS_MAX, promo, usable
+from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import AMOUNT_MAX, Applied, Balance, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.pricing.money import format_euro
-from charging.pricing.packs import PACKS_MAX, last_day_of, name_of, pack_of
-from charging.pricing.pieces import PIECES_MAX, WORDS, kind_of_pack, sort_of
+from charging.pricing.packs import PACKS_MAX, edition_of, last_day_of, name_of, pack_of, shown_pack
+from charging.pricing.pieces import PIECES_MAX, WORDS, kind_of_pack, shares, sort_of
 from charging.service import text
 from charging.service.actor import actor
 from charging.service.changes import Changes
@@ -84,6 +85,7 @@ class Gifts:
         self._clock = clock
         self._funds_changed = funds_changed
         self._changes = Changes(store, clock)
+        self._packs = GivenPacks(store)
         self._giving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """By account: how many it has is counted, and one more given, for one request after the other."""
 
@@ -96,7 +98,7 @@ class Gifts:
         if wrong is not None:
             return wrong
         name, id = promo(last_day.isoformat()), f"correct/{key}"
-        applied = await self._give(account, Leg(name, amount), last_day, reason, key)
+        applied = await self._give(account, (Leg(name, amount),), last_day, reason, key)
         if isinstance(applied, Refused):
             return applied
         left = applied.balances.get(name, Balance())
@@ -113,30 +115,78 @@ class Gifts:
         if wrong is not None:
             return wrong
         id = f"correct/{key}"
-        usual = await self._usual(account, wish.pack, id)
+        usual = await self._usual(account, wish, id)
         if isinstance(usual, Refused):
             return usual
         amount = _amount_of(wish, usual)
         if isinstance(amount, Refused):
             return amount
         last_day = wish.last_day or usual.last_day
-        name = pack_of(wish.pack, last_day.isoformat(), usual.kind)
-        applied = await self._give(account, Leg(name, amount), last_day, reason, key)
+        balances = await self._store.balances(account)
+        before = (Leg(usual.balance, amount),) if usual.balance else None
+        legs = before or await self._pack_legs(wish.pack, last_day, usual.kind, amount, balances)
+        if isinstance(legs, Refused):
+            return legs
+        applied = await self._give(account, legs, last_day, reason, key)
         if isinstance(applied, Refused):
             return applied
-        left = applied.balances.get(name, Balance())
+        found = await self._store.balances(account)
+        mine = [found[one] for one in _all_of(wish.pack, last_day, usual.kind, found)]
+        left = Balance(sum(one.posted for one in mine), sum(one.reserved for one in mine))
         if applied.outcome is Outcome.INSUFFICIENT:
             each, unit = (1, usual.words) if usual.sort else (60, "minutes")
-            found = f"found {-amount // each} {unit} to take back, expected at most the {left.available // each} left"
+            more = f"found {-amount // each} {unit} to take back, expected at most the {left.available // each} left"
             advice = f"{unit} that are reserved, by running calls or faxes, are not left"
-            return Refused(Code.INSUFFICIENT, found, advice)
+            return Refused(Code.INSUFFICIENT, more, advice)
         return PackGiven(id, applied.outcome is Outcome.CREATED, wish.pack, last_day, amount, usual.sort or "", left)
 
-    async def _give(self, account: str, leg: Leg, last_day: date, reason: str, key: str) -> Applied | Refused:
+    async def _pack_legs(
+        self, pack: str, last_day: date, kind: str, amount: int, balances: Mapping[str, Balance]
+    ) -> tuple[Leg, ...] | Refused:
+        """Of a gift, under the rules of today, which are kept first; of what is taken back, from whatever rules it was
+        given under, those of today first."""
+        terms = self._tariff().terms.get(pack)
+        name = pack if terms is None else terms.edition
+        today = pack_of(name, last_day.isoformat(), kind)
+        if amount > 0:
+            if terms is None:
+                return self._unknown(pack)
+            await self._packs.keep(terms)
+            return (Leg(today, amount),)
+        pools = {one: balances[one].available for one in _all_of(pack, last_day, kind, balances)}
+        taken = shares(-amount, {today: pools.pop(today, 0), **pools})
+        if (missing := -amount - sum(taken.values())) > 0:  # which the ledger refuses
+            taken[today] = taken.get(today, 0) + missing
+        return tuple(Leg(one, -part) for one, part in taken.items())
+
+    def _unknown(self, pack: str) -> Refused:
+        known = ", ".join(self._tariff().packs) or "the tariff, which has none"
+        wrong = f"found the pack {pack[:80]!r}, expected one of {known}"
+        return Refused(Code.INVALID, wrong, "a section `packs` in the tariff says which there are", at="#/pack")
+
+    async def _as_before(self, transfer: Transfer) -> Transfer:
+        """The transfer as it was carried out before, where that was with the pack's rules of then."""
+        leg = transfer.legs[0]
+        if kind_of_pack(leg.balance) is None or await is_recorded(self._store, transfer):
+            return transfer
+        line = await recorded(self._store, transfer.account, transfer.id)
+        if line is not None and _is_same_gift(line.legs, transfer.legs):
+            return replace(transfer, legs=line.legs)
+        for edition in await self._packs.editions(name_of(leg.balance)):
+            before = f"{leg.balance.removesuffix(edition_of(leg.balance))}{edition}"
+            other = replace(transfer, legs=(replace(leg, balance=before),))
+            if len(transfer.legs) == 1 and await is_recorded(self._store, other):
+                return other
+        return transfer
+
+    async def _give(
+        self, account: str, legs: tuple[Leg, ...], last_day: date, reason: str, key: str
+    ) -> Applied | Refused:
         """Give it, or take it back; what is answered was applied, or is more than is left."""
         id, now_us = f"correct/{key}", self._clock.now().wall_us
-        transfer = Transfer(id, account, Kind.CORRECT, now_us, (leg,), reason=reason.strip(), actor=actor())
+        wanted = Transfer(id, account, Kind.CORRECT, now_us, legs, reason=reason.strip(), actor=actor())
         async with self._giving.setdefault(account, asyncio.Lock()):
+            transfer = await self._as_before(wanted)
             refused = await self._refusal(transfer, last_day)
             if refused is not None:
                 return refused
@@ -147,20 +197,22 @@ class Gifts:
             return refused_of(applied, transfer, key)
         return applied
 
-    async def _usual(self, account: str, pack: str, id: str) -> _Usual | Refused:
+    async def _usual(self, account: str, wish: PackWish, id: str) -> _Usual | Refused:
         """What a pack has, if nobody says it: as the tariff has it; where that has it no more, as the transfer of this
         id gave it."""
-        tariff = self._tariff()
+        tariff, pack = self._tariff(), wish.pack
         if (found := tariff.packs.get(pack)) is not None:
             last_day = tariff.day_of(self._clock.now().wall_us) + timedelta(days=found.days - 1)
             return _Usual(found.amount, last_day, found.kind)
         line = await recorded(self._store, account, id)
         kind = None if line is None else kind_of_pack(line.legs[0].balance)
         if line is not None and kind is not None and name_of((given := line.legs[0]).balance) == pack:
-            return _Usual(given.posted, date.fromisoformat(last_day_of(given.balance)), kind)
-        known = ", ".join(tariff.packs) or "the tariff, which has none"
-        wrong = f"found the pack {pack[:80]!r}, expected one of {known}"
-        return Refused(Code.INVALID, wrong, "a section `packs` in the tariff says which there are", at="#/pack")
+            return _Usual(given.posted, date.fromisoformat(last_day_of(given.balance)), kind, given.balance)
+        if (wish.minutes or wish.pieces or 0) < 0:  # of one that has left the tariff some can be taken back
+            for balance in await self._store.balances(account):
+                if (kind := kind_of_pack(balance)) is not None and name_of(balance) == pack:
+                    return _Usual(0, date.fromisoformat(last_day_of(balance)), kind)
+        return self._unknown(pack)
 
     async def _refusal(self, transfer: Transfer, last_day: date) -> Refused | None:
         """Why a gift is not given now, unless it was given before."""
@@ -182,7 +234,7 @@ class Gifts:
         there = usable(balances, day) if kind is None else _packs_left(balances, day, kind)
         most = PROMOS_MAX if kind is None else PACKS_MAX
         if leg.posted > 0 and name not in there and len(there) >= most:
-            known = ", ".join(one.removeprefix(kind or PROMO) for one in there)
+            known = ", ".join(one.removeprefix(PROMO) if kind is None else shown_pack(one) for one in there)
             found = f"found one more, expected one of {known}: an account has {most} at most at once"
             return Refused(Code.NOT_ALLOWED, found, at="#/last_day")
         return None
@@ -196,6 +248,8 @@ class _Usual:
     last_day: date
     kind: str
     """What its balances begin with."""
+    balance: str = ""
+    """Where the tariff has it no more, and it was given under this key before."""
 
     @property
     def sort(self) -> str | None:
@@ -224,6 +278,18 @@ def _amount_of(wish: PackWish, usual: _Usual) -> int | Refused:
         return pieces
     found = f"found {pieces} {usual.words}, expected 1 to {PIECES_MAX}, or so many taken back"
     return Refused(Code.INVALID, found, at="#/pieces")
+
+
+def _all_of(pack: str, last_day: date, kind: str, balances: Iterable[str]) -> list[str]:
+    """The balances of a pack that ends on one day, whatever rules it was given under."""
+    beginning = f"{kind}{last_day.isoformat()}:"
+    return sorted(one for one in balances if one.startswith(beginning) and name_of(one) == pack)
+
+
+def _is_same_gift(before: Sequence[Leg], now: Sequence[Leg]) -> bool:
+    """Whether legs give, or take, as much of the same pack, whatever its rules."""
+    of = {shown_pack(leg.balance) for leg in (*before, *now) if kind_of_pack(leg.balance) is not None}
+    return len(of) == 1 and sum(leg.posted for leg in before) == sum(leg.posted for leg in now)
 
 
 def _packs_left(balances: Mapping[str, Balance], today: str, kind: str) -> list[str]:

@@ -15,7 +15,7 @@ from charging.ledger.model import AMOUNT_MAX, CREDIT, Applied, Balance, JournalL
 from charging.ledger.port import Store
 from charging.ledger.remembered import carried_out
 from charging.pricing.money import format_euro
-from charging.pricing.packs import MINUTES_MAX
+from charging.pricing.packs import MINUTES_MAX, shown_pack
 from charging.pricing.pieces import WORDS, kind_of_pack, sort_of
 from charging.service import text
 from charging.service.actor import actor
@@ -223,15 +223,16 @@ async def apply_noted(store: Store, changes: Changes, transfer: Transfer, grants
     if (sort := sort_of(leg.balance)) is not None:
         act, name, what = Act.PIECES, WORDS[sort], WORDS[sort]
     kind = kind_of_pack(leg.balance)
-    in_pack = {} if kind is None else {"pack": leg.balance.removeprefix(kind)}
-    facts = {what: told(leg.posted), "reason": transfer.reason, **in_pack}
+    in_pack = {} if kind is None else {"pack": shown_pack(leg.balance)}
+    posted = sum(one.posted for one in transfer.legs)
+    facts = {what: told(posted), "reason": transfer.reason, **in_pack}
     if is_given:
         name, facts = "promotional", facts | {"last_day": leg.balance.removeprefix(PROMO)}
     note = await changes.asked_by(transfer, act, facts)
     applied = await store.apply(transfer, grants)
     if applied.outcome is Outcome.CREATED:
-        now = applied.balances[leg.balance].posted
-        await changes.became(note, True, {name: told(now - leg.posted)}, {name: told(now)})
+        now = sum(applied.balances[one.balance].posted for one in transfer.legs)
+        await changes.became(note, True, {name: told(now - posted)}, {name: told(now)})
     else:
         await changes.became(note, made=False)
     return applied

@@ -18,6 +18,7 @@ from charging.call.model import Short
 from charging.call.pieces import allowance
 from charging.clock import Clock
 from charging.ledger.balances import is_money
+from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
 from charging.pricing.pieces import PAGES, shares
@@ -75,6 +76,7 @@ class Quotes:
 
     def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock) -> None:
         self._store = store
+        self._packs = GivenPacks(store)
         self._tariff = tariff
         self._clock = clock
 
@@ -150,7 +152,8 @@ class Quotes:
             return Refused(Code.NOT_ALLOWED, message, NO_FAX_PRICE)
         if isinstance(price, Refusal):
             return _no_price(Unpriced(number, price.value), plan, tariff)
-        free = shares(pages, allowance(tariff, plan, PAGES, at_us, number).pools(balances))
+        held = await self._packs.held(tariff.terms, balances)
+        free = shares(pages, allowance(tariff, plan, PAGES, at_us, number, held=held).pools(balances))
         return FaxQuote(number, plan, pages, price, tariff.revision, tariff.digest, free)
 
     def _at(self, asked: Asked) -> int:
@@ -164,11 +167,12 @@ class Quotes:
         if stored is None:
             return unknown_account(account)
         plan = tariff.plan(stored.plan)
-        rate = find_rate(tariff, stored.plan, asked.number, at_us)
+        balances = await self._store.balances(account)
+        held = await self._packs.held(tariff.terms, balances)
+        rate = find_rate(tariff, stored.plan, asked.number, at_us, held)
         if isinstance(rate, Unpriced) or plan is None:
             unpriced = rate if isinstance(rate, Unpriced) else Unpriced(asked.number, "unknown_plan")
             return _no_price(unpriced, stored.plan, tariff)
-        balances = await self._store.balances(account)
         if asked.at_us is not None:
             balances = at_another_time(balances)
         if asked.free_seconds is not None:

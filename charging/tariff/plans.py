@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from charging.pricing.packs import MONTH_ORDER, PACK, PackRules
+from charging.pricing.packs import MONTH_ORDER, PACK
 from charging.pricing.pieces import MESSAGES, PAGES
 from charging.pricing.rate import MAX_CALL_S
 
@@ -48,20 +48,6 @@ class Pack:
     def messages(self) -> int:
         """Likewise."""
         return self.amount if self.sort == MESSAGES else 0
-
-    @property
-    def is_general(self) -> bool:
-        """Whether it pays for every destination."""
-        return self.destinations is None
-
-    def pays(self, destination: str | None) -> bool:
-        """Whether it pays for a destination of this name; ``None``: one that has none."""
-        return self.destinations is None or destination in self.destinations
-
-    @property
-    def rules(self) -> PackRules:
-        """What a rate keeps of it."""
-        return PackRules(self.order, self.is_general, self.increment_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ import phonenumbers
 from charging.errors import Problem
 from charging.pricing.calendar import local_reading, month_name
 from charging.pricing.money import Rounding, format_euro
+from charging.pricing.packs import PackRules, PackTerms
 from charging.pricing.pieces import PieceRules
 from charging.pricing.rate import Band, Rate, Step, gross_price
 from charging.pricing.vat import NO_VAT, Vat
@@ -158,6 +159,8 @@ class Tariff:
     """The digest of what stands there, where it counts once someone accepts it."""
     _prefixes: Prefixes[Destination] = field(init=False, repr=False, compare=False)
     _short_codes: dict[str, Destination] = field(init=False, repr=False, compare=False)
+    terms: Mapping[str, PackTerms] = field(init=False, repr=False, compare=False)
+    """The rules of its packs, by their names."""
     _made: dict[tuple[str, str, str, int], Rate] = field(init=False, repr=False, compare=False)
     _zone: ZoneInfo = field(init=False, repr=False, compare=False)
 
@@ -166,6 +169,7 @@ class Tariff:
         put = object.__setattr__
         put(self, "_prefixes", Prefixes((prefix, one) for one in every for prefix in one.prefixes))
         put(self, "_short_codes", {code: one for one in every for code in one.short_codes})
+        put(self, "terms", {one.name: self._terms(one) for one in self.packs.values()})
         put(self, "_made", {})
         put(self, "_zone", ZoneInfo(self.zone))
 
@@ -204,10 +208,13 @@ class Tariff:
             return (number, short) if short else None
         return self._prefixes.match(number)
 
-    def rate_for(self, plan_name: str, number: str, at_us: int) -> Rate | Refusal:
-        """The rate of a normalised number for a call that begins at ``at_us`` (wall clock)."""
+    def rate_for(self, plan_name: str, number: str, at_us: int, held: Mapping[str, PackTerms] = {}) -> Rate | Refusal:
+        """The rate of a normalised number for a call that begins at ``at_us`` (wall clock). ``held``: the rules of the
+        packs that its payer has, by edition."""
         found = self._find(plan_name, number, at_us)
-        return found if isinstance(found, Refusal) else found[0]
+        if isinstance(found, Refusal):
+            return found
+        return found[0].with_packs(*self._paying("", number, held)) if held else found[0]
 
     def fax_page_for(self, plan_name: str, number: str, at_us: int) -> int | Refusal:
         """Micro-euro of one sent page, VAT included."""
@@ -220,18 +227,39 @@ class Tariff:
         """Micro-euro of a voicemail message taken at ``at_us`` on a number with paid voicemail, VAT included."""
         return gross_price(plan.voicemail_price, self.vat.added(self.day_of(at_us)), self.rounding, self.decimals)
 
-    def piece_rules(self, sort: str, number: str) -> PieceRules:
-        """What may pay for pieces of a sort; ``number``: of pages, where they go, normalised."""
+    def piece_rules(self, sort: str, number: str, held: Mapping[str, PackTerms] = {}) -> PieceRules:
+        """What may pay for pieces of a sort; ``number``: of pages, where they go, normalised; ``held`` as for
+        :meth:`rate_for`."""
         found = self.destination_of(number)
         name = None if found is None else found[1].name
+        editions = {one.edition: one for one in self.terms.values()}
+        paying, _ = self._paying(sort, number, {**self.terms, **editions, **held})
         return PieceRules(
             {plan.name: plan.frees_piece(sort, name) for plan in self.plans.values() if plan.includes(sort)},
-            {
-                one.name: (one.order, one.is_general)
-                for one in self.packs.values()
-                if one.sort == sort and one.pays(name)
-            },
+            {edition: (rules.order, rules.is_general) for edition, rules in paying.items()},
         )
+
+    def _paying(
+        self, sort: str, number: str, held: Mapping[str, PackTerms]
+    ) -> tuple[dict[str, PackRules], tuple[str, ...]]:
+        """Of packs, how those pay that do for a number; and which do not."""
+        found = self.destination_of(number)
+        name = None if found is None else found[1].name
+        paying = {one: terms.rules for one, terms in held.items() if terms.sort == sort and terms.pays(number, name)}
+        return paying, tuple(one for one, terms in held.items() if terms.sort == sort and one not in paying)
+
+    def _terms(self, pack: Pack) -> PackTerms:
+        """The rules of a pack as it is given today."""
+        numbers: dict[str, bool] = {}
+        if pack.destinations is not None:
+            paid = [one for name, one in self.destinations.items() if name in pack.destinations]
+            numbers = {number: True for one in paid for number in (*one.prefixes, *one.short_codes)}
+            begun = tuple(number for number in numbers if number.startswith("+"))
+            others = (one for name, one in self.destinations.items() if name not in pack.destinations)
+            numbers |= {
+                prefix: False for one in others for prefix in one.prefixes if begun and prefix.startswith(begun)
+            }
+        return PackTerms(pack.name, pack.title, pack.sort, pack.order, pack.increment_s, pack.destinations, numbers)
 
     def _find(self, plan_name: str, number: str, at_us: int) -> tuple[Rate, int | None] | Refusal:
         plan = self.plans.get(plan_name)
@@ -287,11 +315,16 @@ class Tariff:
                 for other in self.plans.values()
                 if other.free_seconds and other.name != plan.name
             },
-            packs={one.name: one.rules for one in self.packs.values() if not one.sort and one.pays(eligible)},
+            packs=self._packs_for(eligible),
             max_call_s=plan.max_call_s,
             tariff_revision=self.revision,
             tariff_digest=self.digest,
         )
+
+    def _packs_for(self, eligible: str | None) -> dict[str, PackRules]:
+        """How the tariff's packs of minutes pay, those that do for a destination."""
+        named = ((one, self.terms[name].rules) for name, one in self.packs.items() if not one.sort)
+        return {one.name: rules for one, rules in named if one.destinations is None or eligible in one.destinations}
 
     def top_up_refusal(self, amount: int) -> str | None:
         """What is expected instead of ``amount``, or ``None`` when it may be bought (R2)."""

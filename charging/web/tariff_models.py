@@ -172,7 +172,7 @@ class FaxQuoteOut(BaseModel):
     pages: int
     page_price: Euro
     free_pages: int = Field(description="of them, those that the plan or a pack pays")
-    free: dict[str, int] = Field(description="the same by month (2026-11) or pack (2026-12-31:its name)")
+    free: dict[str, int] = Field(description="the same by month (2026-11) or pack (2026-12-31:name.rules)")
     total: Euro = Field(description="of credit, if every page is delivered")
     tariff: TariffRef
 

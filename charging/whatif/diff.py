@@ -82,10 +82,10 @@ def _plans(old: Tariff, new: Tariff) -> Iterator[Change]:
 
 
 def _packs(old: Tariff, new: Tariff) -> Iterator[Change]:
-    """What an account has left of a pack follows the pack's new rules; of one that is gone it pays nothing."""
+    """What was given keeps its rules."""
     for name, before, after in _pairs(old.packs, new.packs):
         if before is None or after is None:
-            effect = "" if after else "what accounts have left of it pays nothing"
+            effect = "" if after else "what was given keeps its rules"
             yield Change(f"packs.{name}", "there" if before else "", "there" if after else "", effect=effect)
             continue
         for key, was, becomes in differing(before, after):

@@ -24,6 +24,7 @@ from charging.pricing.funding import (
     runs,
 )
 from charging.pricing.money import AMOUNT_MAX, MICRO, format_euro, round_div
+from charging.pricing.packs import PackTerms
 from charging.pricing.rate import Rate
 from charging.pricing.vat import format_percent
 from charging.tariff.tariff import Refusal, Tariff
@@ -260,12 +261,14 @@ def limit(
     return Limit(tariff.normalise(number) or number, rate, found.covered_s, found.credit, further, ends, assumes)
 
 
-def find_rate(tariff: Tariff, plan_name: str, number: str, start_us: int) -> Rate | Unpriced:
-    """The rate of a number as typed."""
+def find_rate(
+    tariff: Tariff, plan_name: str, number: str, start_us: int, held: Mapping[str, PackTerms] = {}
+) -> Rate | Unpriced:
+    """The rate of a number as typed; ``held``: the packs of who would call (`Tariff.rate_for`)."""
     normal = tariff.normalise(number)
     if normal is None:
         return Unpriced(number, "not_a_number")
-    rate = tariff.rate_for(plan_name, normal, start_us)
+    rate = tariff.rate_for(plan_name, normal, start_us, held)
     return Unpriced(number, rate.value) if isinstance(rate, Refusal) else rate
 
 

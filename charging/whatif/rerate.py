@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from charging.pricing.calendar import MICROSECONDS
 from charging.pricing.funding import Pools, bundle_of, bundle_use, plan
 from charging.pricing.money import AMOUNT_MAX, format_euro
-from charging.pricing.packs import name_of
+from charging.pricing.packs import PackTerms, edition_of, name_of
 from charging.pricing.pieces import MESSAGES, PAGES, shares
 from charging.tariff.tariff import Refusal, Tariff
 from charging.whatif.past import Past, PastCall, PastFax, PastMessage
@@ -94,18 +94,28 @@ class _Again:
 
     def _free(self, past: PastMessage | PastFax, sort: str, count: int) -> int:
         """How many of the pieces cost nothing: the month's own, one after the other, and what packs have paid."""
-        plan, rules = self._tariff.plans[past.plan], self._tariff.piece_rules(sort, past.number)
+        plan = self._tariff.plans[past.plan]
+        rules = self._tariff.piece_rules(sort, past.number, self._as_given(past, sort))
         month = f"{sort}:{self._tariff.month_of(past.start_us)}"
         left = plan.includes(sort) - self._used.get((past.account, month), 0) if rules.plans.get(past.plan) else 0
-        packs = {name: pages for name, pages in past.packs.items() if name_of(name) in rules.packs}
+        packs = {name: pages for name, pages in past.packs.items() if edition_of(name) in rules.packs}
         order = sorted({**packs, month: left}, key=rules.paying_order)
         used = shares(count, {name: packs.get(name, left) for name in order})
         if month in used:
             self._used[past.account, month] = self._used.get((past.account, month), 0) + used[month]
         return sum(used.values())
 
+    def _as_given(self, past: Past, sort: str = "") -> dict[str, PackTerms]:
+        """The rules of the packs that have paid, by edition: what was given before pays what it has paid, whatever the
+        tariff says now. The order and the increment of an edition that is not the tariff's are those of its name."""
+        found: dict[str, PackTerms] = {}
+        for edition in {edition_of(source) for source in past.packs if "." in edition_of(source)}:
+            today = self._tariff.terms.get(name_of(edition), PackTerms(name_of(edition), sort=sort))
+            found[edition] = replace(today, sort=sort, destinations=None)
+        return found
+
     def _call(self, call: PastCall, total: PlanTotal) -> None:
-        rate = self._tariff.rate_for(call.plan, call.number, call.start_us)
+        rate = self._tariff.rate_for(call.plan, call.number, call.start_us, self._as_given(call))
         if isinstance(rate, Refusal):
             total.refused += 1
             return
@@ -115,7 +125,7 @@ class _Again:
         free = self._tariff.plans[call.plan].free_seconds
         left = {source: free - self._used.get((call.account, source), 0) for source in sources}
         # Nobody knows when a pack was bought: what paid a later call may not have been there at an earlier one.
-        packs = {source: seconds for source, seconds in call.packs.items() if name_of(source) in rate.packs}
+        packs = {source: seconds for source, seconds in call.packs.items() if rate.pack_rules(source) is not None}
         pools = Pools(AMOUNT_MAX, (left if rate.free_minutes else {}) | packs)
         planned = plan(rate, call.start_us, (), pools, call.seconds)
         for source, seconds in bundle_use(planned.funding).items():

@@ -250,6 +250,6 @@ async def test_what_was_decided_over_a_customers_calls_is_told_and_erased_and_no
 def test_each_collection_of_documents_is_told_or_is_no_customers() -> None:
     others = {"api-tokens", "archived-ids", "changes", "decisions", "fax-addresses", "operators", "token-uses"}
     """Changes and decisions are told and hidden by a way of their own."""
-    others |= {"sandbox"}  # a mark, and nobody's
+    others |= {"sandbox", "packs"}  # a mark, and rules of the tariff's: nobody's
     assert {*TOLD_COLLECTIONS, *others} == set(COLLECTIONS)
     assert {*ERASED_COLLECTIONS, "notice-records", "findings", "payments"} == set(TOLD_COLLECTIONS)

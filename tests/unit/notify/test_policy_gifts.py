@@ -110,3 +110,9 @@ def test_a_suspended_account_is_told_and_a_closed_one_is_not() -> None:
     for status, count in ((Status.SUSPENDED, 1), (Status.CLOSED, 0)):
         one = replace(standing(0), account=replace(ANNA, status=status), balances={CREDIT_GIFT: Balance(EURO)})
         assert len(due(one, tariff_of(), noon(LAST))) == count
+
+
+def test_what_is_left_of_a_pack_that_the_tariff_has_no_more_is_told_where_it_still_pays() -> None:
+    (notice,) = told({"pack:2026-12-31:summer.k3v9qa": Balance(600), "pack:2026-12-31:older": Balance(600)}, 7)
+    assert isinstance(notice.facts, GiftEnding)
+    assert (notice.facts.kind, notice.facts.title) == ("minutes", "summer")

@@ -137,7 +137,7 @@ async def test_requests_at_the_same_time_give_no_more_ends_than_one_after_the_ot
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shop.anna()
-    object.__setattr__(shop.tariff, "packs", {"addon": Pack("addon", "Add-on", 600, 30)})
+    shop.tariff = replace(shop.tariff, packs={"addon": Pack("addon", "Add-on", 600, 30)})
     gifts, read, asked = shop.service.gifts, shop.store.balances, range(1, 11)
 
     async def balances(account: str) -> Mapping[str, Balance]:

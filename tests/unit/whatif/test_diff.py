@@ -246,7 +246,7 @@ def test_what_changes_of_a_pack_is_told(tmp_path: Path, old: str, new: str, told
 def test_that_a_pack_is_gone_is_told_with_what_becomes_of_it(tmp_path: Path) -> None:
     before, after = small(tmp_path, PACKED), small(tmp_path, SMALL)
     (gone,) = diff(before, after, NOON_US)
-    assert (gone.subject, gone.effect) == ("packs.belgium", "what accounts have left of it pays nothing")
+    assert (gone.subject, gone.effect) == ("packs.belgium", "what was given keeps its rules")
     assert diff(after, before, NOON_US) == (Change("packs.belgium", "", "there"),)
 
 

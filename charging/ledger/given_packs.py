@@ -1,0 +1,76 @@
+"""The rules under which packs were given (`charging.pricing.packs`), kept as documents and never changed.
+
+Whoever gives a pack keeps its rules first. So the rules of whatever an account has can be read, also by another daemon,
+and long after the tariff has other packs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from charging.errors import LedgerError
+from charging.ledger.documents import Documents
+from charging.pricing.packs import PackTerms, edition_of, name_of
+from charging.pricing.pieces import kind_of_pack
+
+COLLECTION = "packs"
+
+
+class GivenPacks:
+    """Keeps them, and knows those that it has read."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+        self._known: dict[str, PackTerms] = {}
+
+    async def keep(self, terms: PackTerms) -> None:
+        """Keep the rules that a pack is about to be given under. Raises LedgerUnavailable; LedgerError where others are
+        kept under this edition."""
+        if terms.edition in self._known:
+            return
+        await self._documents.put_document(COLLECTION, terms.edition, terms.text())
+        kept = await self._read(terms.edition)
+        if kept is None or kept.edition != terms.edition:
+            raise LedgerError(f"other rules are kept under {terms.edition}: give the pack another name")
+        self._known[terms.edition] = kept
+
+    async def editions(self, name: str) -> list[str]:
+        """All that a pack was given under, also the one of older versions, which is its bare name. Raises
+        LedgerUnavailable."""
+        found, after = [name], f"{name}."
+        while page := await self._documents.list_documents(COLLECTION, after):
+            found += [one.id for one in page if one.id.startswith(f"{name}.")]
+            if not page[-1].id.startswith(f"{name}."):
+                break
+            after = page[-1].id
+        return found
+
+    async def held(self, here: Mapping[str, PackTerms], balances: Iterable[str]) -> Mapping[str, PackTerms]:
+        """The rules of the packs among these balances, by edition. ``here``: those of the tariff's packs, by name: they
+        need no look, and stand in for an edition that is lost. Raises LedgerUnavailable."""
+        found: dict[str, PackTerms] = {}
+        for balance in balances:
+            edition = edition_of(balance)
+            if "." not in edition or edition in found or kind_of_pack(balance) is None:
+                continue
+            today = here.get(name_of(balance))
+            is_today = today is not None and today.edition == edition
+            terms = today if is_today else await self._terms(edition) or today
+            if terms is not None:
+                found[edition] = terms
+        return found
+
+    async def _terms(self, edition: str) -> PackTerms | None:
+        if edition not in self._known:
+            read = await self._read(edition)
+            if read is None:
+                return None
+            self._known[edition] = read
+        return self._known[edition]
+
+    async def _read(self, edition: str) -> PackTerms | None:
+        stored = await self._documents.get_document(COLLECTION, edition)
+        try:
+            return None if stored is None else PackTerms.read(edition, stored.body)
+        except ValueError as error:
+            raise LedgerError(f"the rules of the pack {edition} cannot be read: {error}") from error
