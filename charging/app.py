@@ -436,7 +436,8 @@ async def _serve_interfaces(engine: Engine, listening: Listening) -> None:
         told = engine.metrics, engine.ailing, listening["http"]
         http = server.serve_metrics(settings.http, *told, sandbox=settings.sandbox)
         serving.begin(http, "metrics")
-        if fronts := {name: listening[name] for name in FRONTS if name in listening}:
+        fronts = {name: listening[name] for name in FRONTS if name in listening}
+        if fronts or settings.webhooks:
             program, turned = engine.api_program or api.PROGRAM, engine.metrics.count_turned
             serving.begin(api.keep_api(engine.config, engine.clock, turned, program, fronts), "api")
         await serving.failure()

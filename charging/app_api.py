@@ -37,6 +37,7 @@ from charging.service.live import NoCalls
 from charging.service.operators import Operators
 from charging.service.service import Service
 from charging.service.tokens import USES_EVERY_S, Tokens
+from charging.service.webhooks import Webhooks
 from charging.settings import Config, Settings
 from charging.tariff.in_force import TariffHere
 from charging.tariff.reading import give_way
@@ -50,11 +51,15 @@ from charging.web.customers.till import Till, till_of
 from charging.web.forward import daemon_at
 from charging.web.listen import Front, HttpLimits, serve_on
 from charging.web.settings import Api, Console, CustomerPage
+from charging.web.signed_post import Hook, Receiver
+from charging.web.webhooks import DaemonsBook, Sender
 
 PROGRAM = (sys.executable, "-P", "-m", "charging.app_api")
 """``-P``: as for `charging.tariff.reading`."""
 PAUSE_S = 1
 """Before a process that has ended is restarted."""
+DUTIES_S = 5
+"""After which one with duties is restarted though nobody connects."""
 ALIVE_S = 3
 """The process says so often that its loop turns."""
 FROZEN_S = 30
@@ -89,26 +94,29 @@ async def keep_api(
     is there. Raises CannotServe."""
     with contextlib.ExitStack() as held:
         listeners: dict[str, list[socket.socket]] = {}
-        for front, listening in (fronts or {"api": asyncio.Event()}).items():
+        for front, listening in ({"api": asyncio.Event()} if fronts is None else fronts).items():
             section = getattr(config.settings, front)
             listeners[front] = [held.enter_context(one) for one in listen(section.host, section.port, front)]
             for one in listeners[front]:
                 one.setblocking(False)
             listening.set()
-        begins = _has_duties(config)
+        at_once = has_duties = _has_duties(config)
         while True:
-            if not begins:
-                await _connection([one for of_front in listeners.values() for one in of_front])
-            begins = False
+            if not at_once:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(DUTIES_S if has_duties else None):
+                        await _connection([one for of_front in listeners.values() for one in of_front])
+            at_once = False
             code = await _run(config, listeners, turned, program)
             (log.error if code else log.info)("api_process_ended", code=code)
             await clock.sleep_until(clock.now().mono_us + PAUSE_S * MICROSECONDS)
 
 
 def _has_duties(config: Config) -> bool:
-    """Whether the process has to run though nobody has connected: payments may have been made while we were away."""
+    """Whether the process has to run though nobody has connected: payments may have been made while we were away, and
+    there is something to tell."""
     page = config.settings.customer_page
-    return page is not None and page.payment_provider != "none"
+    return bool(config.settings.webhooks) or (page is not None and page.payment_provider != "none")
 
 
 async def _connection(listeners: Sequence[socket.socket]) -> None:
@@ -226,6 +234,7 @@ async def _serve(
     tokens = Tokens(store, clock)
     pages, to_provider = Asks(service, to_daemon, PRIVATE), httpx.AsyncClient()
     till = till_of(settings.customer_page, pages, to_provider, config.payment_key, config.payment_hook_secret)
+    receivers = _receivers(config, clock)
     apps = _apps(settings, service, store, tokens, to_daemon, pages, till)
     await store.open()
     duties, gone = Tasks(), asyncio.Event()
@@ -240,14 +249,31 @@ async def _serve(
         duties.begin(_tell_uses(tokens, to_daemon, clock), "token-uses")
         if till is not None:
             duties.begin(till.keep_looking(), "payments")
+        for sender in _senders(config, receivers, service, Webhooks(store, clock), to_daemon):
+            duties.begin(sender.keep_sending(), "webhook")
         for front, sockets in listeners.items():
             duties.begin(serve_on(apps[front](), sockets, _front(front, getattr(settings, front))), front)
         await duties.until(gone)
     finally:
         await duties.end()
+        for one in receivers:
+            await one.close()
         await to_provider.aclose()
         await to_daemon.aclose()
         await store.close()
+
+
+def _receivers(config: Config, clock: Clock) -> Sequence[Receiver]:
+    """Of each webhook, in the order of the settings."""
+    hooks = zip(config.settings.webhooks, config.webhook_secrets, strict=True)
+    return [Receiver(Hook.of(one, secret.get_secret_value()), clock) for one, secret in hooks]
+
+
+def _senders(
+    config: Config, receivers: Sequence[Receiver], service: Service, book: Webhooks, daemon: httpx.AsyncClient
+) -> Sequence[Sender]:
+    stream, books, sandbox = service.events, DaemonsBook(book, daemon), config.settings.sandbox
+    return [Sender(one, stream, books, service.clock, sandbox=sandbox) for one in receivers]
 
 
 class MailsShown:

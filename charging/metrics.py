@@ -72,6 +72,7 @@ class Metrics:
         self._make_ledger()
         self._make_tariff()
         self._make_mail()
+        self._make_webhooks()
         self._gauge("charging_build_info", "1, labelled with the version that runs.", "version").labels(version).set(1)
 
     def render(self) -> bytes:
@@ -107,6 +108,27 @@ class Metrics:
     def count_payment(self, result: str) -> None:
         """One payment on the customers' page has become that."""
         self.payments.labels(result).inc()
+
+    def set_webhook_off(self, webhook: str, *, off: bool) -> None:
+        """Whether an endpoint has answered that it is gone. What it has taken is counted from here on."""
+        self.webhook_off.labels(webhook).set(off)
+        self.count_webhook(webhook, taken=0, failed=0)
+
+    def set_webhook(self, webhook: str, told_us: int, letters: dict[str, int]) -> None:
+        """How far an endpoint was told (wall clock), and its letters by state."""
+        self.webhook_told.labels(webhook).set(told_us / 1e6)
+        for state, count in letters.items():
+            self.webhook_letters.labels(webhook, state).set(count)
+
+    def count_webhook(self, webhook: str, *, taken: int, failed: int) -> None:
+        """So many more deliveries, and tries that failed."""
+        self.webhook_deliveries.labels(webhook, "taken").inc(taken)
+        self.webhook_deliveries.labels(webhook, "failed").inc(failed)
+
+    def forget_webhook(self, webhook: str) -> None:
+        """Another daemon sends to it, and knows."""
+        for gauge in (self.webhook_told, self.webhook_off, self.webhook_letters):
+            gauge.remove_by_labels({"webhook": webhook})
 
     def set_spool_free(self, free: int | None) -> None:
         """So many bytes are free for voicemail; ``None``: it is not known."""
@@ -366,6 +388,30 @@ class Metrics:
             "customer's address, unknown_address: nobody's secret fax address).",
             "reason",
             known=[FAX_MAILS_DROPPED],
+        )
+
+    def _make_webhooks(self) -> None:
+        self.webhook_told = self._gauge(
+            "charging_webhook_told_timestamp_seconds",
+            "Unix time: what had happened before it was told to the webhook, or has become a letter. Absent where "
+            "another daemon sends.",
+            "webhook",
+        )
+        self.webhook_off = self._gauge(
+            "charging_webhook_off", "1 while nothing is sent to the webhook, because it has answered 410.", "webhook"
+        )
+        self.webhook_letters = self._gauge(
+            "charging_webhook_letters",
+            "Events that the webhook has not taken, by state (waiting: tried again, dead: until `charging webhook "
+            "resend`).",
+            "webhook",
+            "state",
+        )
+        self.webhook_deliveries = self._counter(
+            "charging_webhook_deliveries",
+            "Tries to deliver an event to the webhook, by result (taken, failed).",
+            "webhook",
+            "result",
         )
 
     def _counter(self, name: str, text: str, *labels: str, known: Iterable[Iterable[str]] = ()) -> Counter:

@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, model_va
 
 from charging.errors import ConfigError, Problem
 from charging.notify.settings import Mail
-from charging.web.settings import Api, Console, CustomerPage
+from charging.web.settings import WEBHOOKS_MAX, Api, Console, CustomerPage, Webhook, signing_keys
 from charging.yaml_model import (
     BASE_FOLDER,
     EnvironmentName,
@@ -248,6 +248,11 @@ def _there_without_keys(value: object) -> object:
     return {} if value is None else value
 
 
+def _none_listed(value: object) -> object:
+    """A list whose items are all commented out is empty."""
+    return [] if value is None else value
+
+
 class Settings(Section):
     """The whole file."""
 
@@ -261,6 +266,7 @@ class Settings(Section):
     api: Annotated[Api | None, BeforeValidator(_there_without_keys)] = None
     console: Annotated[Console | None, BeforeValidator(_there_without_keys)] = None
     customer_page: Annotated[CustomerPage | None, BeforeValidator(_there_without_keys)] = None
+    webhooks: Annotated[tuple[Webhook, ...], BeforeValidator(_none_listed)] = ()
     fax: Fax | None = None
     mail: Mail | None = None
     privacy: Privacy = Privacy()
@@ -293,6 +299,8 @@ class Config:
     sentinel_password: SecretStr | None = field(default=None, repr=False)
     payment_key: SecretStr | None = field(default=None, repr=False)
     payment_hook_secret: SecretStr | None = field(default=None, repr=False)
+    webhook_secrets: tuple[SecretStr, ...] = field(default=(), repr=False)
+    """In the order of the settings."""
 
 
 def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -332,6 +340,8 @@ def completed(
     hook = page.payment_hook_secret_env, page.payment_hook_secret_file
     payment_key = reader.read(("customer_page", "payment_key"), *key)
     payment_hook_secret = reader.read(("customer_page", "payment_hook_secret"), *hook)
+    webhook_secrets, wrong = _webhook_secrets(document, reader, settings)
+    problems += wrong
     if ami.action_timeout_s < ami.ping_interval_s:
         path = ("switch", "ami", "action_timeout_s")
         expected = f"at least ping_interval_s ({ami.ping_interval_s:g} s)"
@@ -351,7 +361,7 @@ def completed(
     if ami_secret is None:
         return None, problems
     secrets = ami_secret, ledger_password, mail_password, sentinel_password, payment_key, payment_hook_secret
-    return Config(Path(document.file), settings, *secrets), problems
+    return Config(Path(document.file), settings, *secrets, webhook_secrets), problems
 
 
 def _ami_secret(reader: _SecretReader, settings: Settings) -> SecretStr | None:
@@ -360,6 +370,30 @@ def _ami_secret(reader: _SecretReader, settings: Settings) -> SecretStr | None:
     if settings.sandbox:
         return SecretStr("")
     return reader.read(("switch", "ami", "secret"), ami.secret_env, ami.secret_file)
+
+
+def _webhook_secrets(
+    document: Document, reader: _SecretReader, settings: Settings
+) -> tuple[tuple[SecretStr, ...], list[Problem]]:
+    """The secrets of all webhooks; and what is wrong with them, or with their names and number."""
+    found, problems = [], []
+    hooks = settings.webhooks
+    if len(hooks) > WEBHOOKS_MAX:
+        problems.append(document.problem(("webhooks",), f"{len(hooks)} webhooks", f"at most {WEBHOOKS_MAX}"))
+    for number, one in enumerate(hooks):
+        path = ("webhooks", number)
+        if one.name in [other.name for other in hooks[:number]]:
+            problems.append(document.problem((*path, "name"), f"{one.name!r} again", "a name that no other has"))
+        if (secret := reader.read((*path, "secret"), one.secret_env, one.secret_file)) is None:
+            continue
+        try:
+            signing_keys(secret.get_secret_value())
+        except ValueError as error:
+            name = "secret_env" if one.secret_env is not None else "secret_file"
+            hint = 'make one: echo "whsec_$(openssl rand -base64 32)"'
+            problems.append(document.problem((*path, name), "another secret", f"one that is {error}", hint))
+        found.append(secret)
+    return tuple(found), problems
 
 
 def _too_real(document: Document, settings: Settings, payment_key: SecretStr | None) -> Iterator[Problem]:
@@ -405,6 +439,11 @@ def sentinel_password(settings: Settings, environ: Mapping[str, str] = os.enviro
 def mail_password(mail: Mail, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
     """The password of the settings' mail server alone. Raises ConfigError."""
     return _secret(("mail", "password"), mail.password_env, mail.password_file, environ)
+
+
+def webhook_secret(webhook: Webhook, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
+    """The secret of one webhook alone. Raises ConfigError."""
+    return _secret(("webhooks", "secret"), webhook.secret_env, webhook.secret_file, environ)
 
 
 def _secret(key: DocumentPath, variable: str | None, file: Path | None, environ: Mapping[str, str]) -> SecretStr | None:

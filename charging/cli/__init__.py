@@ -41,6 +41,7 @@ COMMANDS = {
     "ledger": "ledger",
     "token": "token",
     "payment": "payments",
+    "webhook": "webhooks",
     "changes": "changes",
     "console": "console",
 }

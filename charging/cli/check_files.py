@@ -70,6 +70,7 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Fin
     yield from _places(settings)
     yield from _ledger(settings)
     yield from _payments(config, settings)
+    yield from _webhooks(config, settings)
     if settings.fax is not None:
         yield from _fax_programs()
         yield _fax_mail(settings.fax)
@@ -176,6 +177,39 @@ def _payments(config: Config | None, settings: Settings) -> Iterator[Finding]:
         yield warning("payments", f"{provider} cannot tell {page.url}/hooks/{provider} what was paid: {hint}")
     if not found:
         yield ok("payments", f"{provider}, which tells {page.url}/hooks/{provider}")
+
+
+def _webhooks(config: Config | None, settings: Settings) -> Iterator[Finding]:
+    """Whether each program that is told what happens can be, and has taken everything. Warnings, since calls do
+    without."""
+    if config is None or not settings.webhooks:
+        return
+    from charging.web.signed_post import Hook, Receiver  # talks to them: only here
+
+    async def reach(hook: Hook) -> str:
+        receiver = Receiver(hook, SystemClock())
+        try:
+            return await receiver.answers()
+        finally:
+            await receiver.close()
+
+    try:
+        with connected(settings) as client:
+            states = {one["name"]: one for one in client.get("/webhooks")["items"]}
+    except ChargingError:  # as the ledger's findings say
+        states = {}
+    for one, secret in zip(settings.webhooks, config.webhook_secrets, strict=True):
+        found = []
+        if why := asyncio.run(reach(Hook.of(one, secret.get_secret_value()))):
+            found.append(f"{one.name}: {one.url} cannot be told anything: {why}")
+        state = states.get(one.name, {"off": False, "dead": 0})
+        if state["off"]:
+            found.append(f"{one.name}: it has answered 410, so nothing is sent; `charging webhook resend {one.name}`")
+        if dead := state["dead"]:
+            found.append(f"{one.name}: {dead} events were refused for a day: `charging webhook letters {one.name}`")
+        yield from (warning("webhooks", text) for text in found)
+        if not found:
+            yield ok("webhooks", f"{one.name}: {one.url} answers; `charging webhook test {one.name}` posts something")
 
 
 def _is_private(host: str) -> bool:

@@ -27,6 +27,7 @@ from charging.service.live import NoCalls
 from charging.service.operators import Operators
 from charging.service.service import Service
 from charging.service.tokens import Tokens
+from charging.service.webhooks import Webhooks
 from charging.settings import Charging, Settings, ledger_password, sentinel_password
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
@@ -49,12 +50,12 @@ class Opened:
 
 def on_store(settings: Settings) -> AbstractContextManager[Client]:
     """A client over the store that the settings name, opened for as long as it lasts."""
-    return _alone(_over(store_of(settings), _counting(settings), settings.charging))
+    return _alone(_over(store_of(settings), _counting(settings), settings))
 
 
 def reader(settings: Settings) -> Opened:
     """The application beside a daemon that writes."""
-    return _over(store_of(settings, reads_only=True), _counting(settings), settings.charging)
+    return _over(store_of(settings, reads_only=True), _counting(settings), settings)
 
 
 def store_of(settings: Settings, *, reads_only: bool = False, upgrades: bool = False) -> Store:
@@ -88,15 +89,17 @@ def note_accepted(settings: Settings, digest: str, reason: str) -> None:
 def on_tariff(file: Path | Settings) -> AbstractContextManager[Client]:
     """A client for what needs no store: the prices in a tariff file, or those that count by the settings."""
     tariff = _counting(file) if isinstance(file, Settings) else cache(lambda: load_tariff(file))
-    return _alone(_over(MemoryStore(), tariff, Charging(answer_tolerance_ms=0)))
+    return _alone(_over(MemoryStore(), tariff))
 
 
 def _alone(opened: Opened) -> AbstractContextManager[Client]:
     return client(opened.transport, daemon=False, open_=opened.open, close=opened.close)
 
 
-def _over(store: Store, tariff: Callable[[], Tariff], charging: Charging) -> Opened:
+def _over(store: Store, tariff: Callable[[], Tariff], settings: Settings | None = None) -> Opened:
+    """``settings``: whose store it is."""
     silence_logs()
+    charging = Charging(answer_tolerance_ms=0) if settings is None else settings.charging
     clock = SystemClock()
     service = Service(
         store=store,
@@ -112,6 +115,7 @@ def _over(store: Store, tariff: Callable[[], Tariff], charging: Charging) -> Ope
         lambda: {"daemon": "none"},
         tokens=Tokens(store, clock),
         operators=Operators(store, clock),
+        hooks=Webhooks(store, clock, [] if settings is None else [one.name for one in settings.webhooks]),
         version=__version__,
     )
     return Opened(httpx.ASGITransport(app, raise_app_exceptions=True), store)

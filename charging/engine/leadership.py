@@ -62,6 +62,11 @@ class LeaseKeeper:
         self._taking_over: asyncio.Task[None] | None = None
 
     @property
+    def owner(self) -> str:
+        """Who this daemon is among those that share the ledger."""
+        return self._owner
+
+    @property
     def holds(self) -> bool:
         """Whether the lease is surely ours now."""
         return self._epoch is not None and self._clock.now().mono_us < self._until_us

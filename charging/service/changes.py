@@ -76,6 +76,8 @@ class Act(StrEnum):
     TOKEN_ADDED = "token.added"  # noqa: S105  a word
     TOKEN_REVOKED = "token.revoked"  # noqa: S105  a word
     TARIFF_ACCEPTED = "tariff.accepted"
+    WEBHOOK_RESENT = "webhook.resent"
+    WEBHOOK_DROPPED = "webhook.dropped"
 
 
 @dataclass(frozen=True, slots=True)

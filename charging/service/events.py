@@ -146,11 +146,11 @@ class Events:
                 break
         return list(await asyncio.gather(*(_event(self._store, line) for line in found))), place
 
-    async def of_all(self, after: Place, limit: int) -> tuple[list[Event], Place] | Refused:
+    async def of_all(self, after: Place, limit: int, *, over_gaps: bool = False) -> tuple[list[Event], Place] | Refused:
         """Up to ``limit`` events of all accounts behind ``after``, in the feed's order, and the place from which to go
-        on; as `page`. Raises LedgerError."""
+        on; as `page`. ``over_gaps``: what was archived is passed over. Raises LedgerError."""
         entries = await self._store.feed(after.place - bool(after.part), ENTRIES_MAX)
-        if after.place and entries and (gone := _gone(entries)):
+        if not over_gaps and after.place and entries and (gone := _gone(entries)):
             message = f"what was told up to {gone} was archived"
             return Refused(Code.ARCHIVED, message, f"go on with after={gone}; the archive's files have the rest")
         found: list[Event] = []
@@ -164,7 +164,7 @@ class Events:
                 if room:
                     place = Place(entry.place, begun + room)
                 break
-            if entry.found is None and entry.account and found:
+            if entry.found is None and entry.account and found and not over_gaps:
                 break  # the next request is refused for the gap
             place = Place(entry.place)
         return found, place

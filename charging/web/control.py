@@ -19,6 +19,7 @@ from charging.service.import_file import BYTES_MAX, PART_BYTES_MAX
 from charging.service.operators import Operators
 from charging.service.service import Service
 from charging.service.tokens import Tokens
+from charging.service.webhooks import Webhooks
 from charging.web import operators as operator_routes
 from charging.web import tokens as token_routes
 from charging.web.actor import Acting
@@ -39,6 +40,7 @@ from charging.web.routes import (
     rehearsal,
     sandbox,
     statements,
+    webhooks,
 )
 from charging.web.routes import drain as drains
 
@@ -92,6 +94,7 @@ def control_app(
     *,
     tokens: Tokens | None = None,
     operators: Operators | None = None,
+    hooks: Webhooks | None = None,
     drain: Drain | None = None,
     version: str = "",
     decides_calls: bool = False,
@@ -99,32 +102,23 @@ def control_app(
     accept: Accept | None = None,
 ) -> FastAPI:
     """The application. ``facts`` is asked for ``/health``; ``tokens`` are those of the public interface,
-    ``operators`` the people of the console, ``drain`` is the running daemon's.
+    ``operators`` the people of the console, ``hooks`` are the operator's programs that are told what happens, ``drain``
+    is the running daemon's.
     ``decides_calls``: in the process that does, where nothing is answered whose cost has no bound: no statements, no
     audit, pages of few rows, and imports only in small parts. The command line does those in its own process."""
-    app = FastAPI(
-        title="charging",
-        version=version or "0",
-        summary="Prepaid call charging: accounts, numbers, money, calls.",
-        responses={"default": {"model": ProblemDocument, "description": "a problem (RFC 9457)"}},
-        openapi_url=None if decides_calls else "/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        dependencies=[Depends(known_parameters), *([Depends(small_pages)] if decides_calls else [])],
-    )
-    app.state.service = service
+    app = _empty(version, decides_calls=decides_calls)
+    app.state.service, app.state.ping, app.state.drain = service, service.ping, drain
     app.state.facts, app.state.sandbox = facts, False
-    app.state.ping = service.ping
-    app.state.drain = drain
     handle_problems(app)
     app.add_middleware(Acting)
     app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
     parts = [page_tokens.private, fax.checks, *(one.router for one in PARTS)]
     parts += [fax.by_mail] if decides_calls else [fax.by_mail, statements.router, changes.router, ledger.audit]
-    for name, known, part in (("tokens", tokens, token_routes), ("operators", operators, operator_routes)):
-        if known is not None:
-            setattr(app.state, name, known)
+    parts += [webhooks.lists] if hooks is not None and not decides_calls else []
+    known = (("tokens", tokens, token_routes), ("operators", operators, operator_routes), ("webhooks", hooks, webhooks))
+    for name, room, part in known:
+        if room is not None:
+            setattr(app.state, name, room)
             parts.append(part.router)
     for router in parts:
         app.include_router(router)
@@ -136,6 +130,20 @@ def control_app(
         app.state.accept = accept
         app.post("/tariff/accepted", tags=["health"])(accept_tariff)
     return app
+
+
+def _empty(version: str, *, decides_calls: bool) -> FastAPI:
+    return FastAPI(
+        title="charging",
+        version=version or "0",
+        summary="Prepaid call charging: accounts, numbers, money, calls.",
+        responses={"default": {"model": ProblemDocument, "description": "a problem (RFC 9457)"}},
+        openapi_url=None if decides_calls else "/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(known_parameters), *([Depends(small_pages)] if decides_calls else [])],
+    )
 
 
 def play(app: FastAPI, telephones: Telephones) -> None:

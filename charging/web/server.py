@@ -13,6 +13,7 @@ from charging import __version__
 from charging.clock import Clock
 from charging.door import Observer
 from charging.engine.drain import Drain
+from charging.engine.leadership import LeaseKeeper
 from charging.engine.sessions import Registry
 from charging.fax.desk import FaxDesk
 from charging.ledger.accounts import Language
@@ -24,6 +25,7 @@ from charging.service.operators import Operators
 from charging.service.page_tokens import PagePlace
 from charging.service.service import Service
 from charging.service.tokens import Tokens
+from charging.service.webhooks import Endpoint, Report, Webhooks
 from charging.settings import Config, Http
 from charging.tariff.tariff import Tariff
 from charging.web.control import control_app, play
@@ -66,6 +68,8 @@ class Daemon(Protocol):
     @property
     def registry(self) -> Registry: ...
     @property
+    def lease(self) -> LeaseKeeper: ...
+    @property
     def fax(self) -> FaxDesk | None: ...
     @property
     def telephones(self) -> Telephones | None: ...
@@ -101,6 +105,7 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
         facts,
         tokens=_tokens(daemon),
         operators=Operators(daemon.store, daemon.clock),
+        hooks=_webhooks(daemon),
         drain=Drain(daemon.registry, daemon.clock),
         version=__version__,
         decides_calls=True,
@@ -135,6 +140,22 @@ def _service(daemon: Daemon) -> Service:
 
 def _tokens(daemon: Daemon) -> Tokens:
     return Tokens(daemon.store, daemon.clock)
+
+
+def _webhooks(daemon: Daemon) -> Webhooks:
+    metrics = daemon.metrics
+
+    def observe(name: str, endpoint: Endpoint | None, report: Report | None) -> None:
+        if endpoint is None:
+            metrics.forget_webhook(name)
+            return
+        metrics.set_webhook_off(name, off=endpoint.off)
+        if report is not None:
+            metrics.set_webhook(name, report.told_us, {"waiting": report.waiting, "dead": report.dead})
+            metrics.count_webhook(name, taken=report.taken, failed=report.failed)
+
+    names = [one.name for one in daemon.config.settings.webhooks]
+    return Webhooks(daemon.store, daemon.clock, names, daemon.lease.owner, observe)
 
 
 async def serve_metrics(

@@ -1,16 +1,21 @@
 """The section ``api`` of charging.yaml: where the website and other programs ask; ``console``: where the operator's
 people look and act in their browsers; and ``customer_page``: where his customers do. Left out, nothing is served
-there."""
+there. And ``webhooks``: programs of the operator's that are told what happens."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+from ipaddress import ip_address
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from charging.yaml_model import (
     EnvironmentName,
     FilePath,
+    Flag,
     Host,
     Networks,
     Port,
@@ -28,6 +33,43 @@ Origin = Annotated[
     ),
 ]
 Place = Annotated[str, pattern(r"https?://[!-~]{1,1000}", "a web address")]
+
+HookUrl = Annotated[
+    str,
+    pattern(
+        r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:]{2,45}\])(?::[0-9]{1,5})?(?:[/?][!-\"$-~]{0,1000})?",
+        "a web address without a user and a fragment, such as https://my.voice.example/hooks/charging",
+    ),
+]
+HookName = Annotated[str, pattern(r"[a-z0-9][a-z0-9-]{0,31}", "up to 32 small letters, digits and dashes")]
+EventType = Literal[
+    "credit.topped_up",
+    "credit.corrected",
+    "credit.expired",
+    "credit.granted",
+    "credit.grant_expired",
+    "minutes.granted",
+    "minutes.expired",
+    "pieces.granted",
+    "pieces.expired",
+    "call.begun",
+    "call.ended",
+    "voicemail.begun",
+    "voicemail.ended",
+    "fax.begun",
+    "fax.ended",
+    "call.refused",
+    "credit.low",
+    "credit.expiring",
+    "minutes.low",
+    "notice.queued",
+    "setting.changed",
+]
+"""`charging.service.events.What`."""
+WEBHOOKS_MAX = 16
+SECRET_PREFIX = "whsec_"  # noqa: S105  how each of them begins
+SECRET_BYTES = range(24, 65)
+"""By the standard."""
 
 FRONTS = ("api", "console", "customer_page")
 """These sections, and what their listeners are called: a process of its own serves them."""
@@ -116,3 +158,53 @@ class CustomerPage(Section):
         if self.payment_provider != "none" and self.payment_url is None and not self.url.startswith("https://"):
             raise refusal("a url with https://, where customers and the provider come back to", found=self.url)
         return self
+
+
+class Webhook(Section):
+    """A program of the operator's that is told what happens, by the rules of Standard Webhooks."""
+
+    name: HookName = Field(description="a name, by which what it was told is remembered")
+    url: HookUrl = Field(description="where events are posted")
+    secret_env: EnvironmentName | None = None
+    secret_file: FilePath | None = None
+    """With which we sign."""
+    events: tuple[EventType, ...] = ()
+    """The types that are sent; empty: all."""
+    private_addresses: Flag = False
+    """Whether it may be at an address of a private network."""
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @model_validator(mode="after")
+    def _signed_and_sealed(self) -> Self:
+        if (self.secret_env is None) == (self.secret_file is None):
+            found = "neither of them" if self.secret_env is None else "both"
+            raise refusal("one of secret_env and secret_file", found=found)
+        if not self.url.startswith("https://") and not is_loopback(self.host):
+            raise refusal("a url with https://: what is sent names people", found=self.url)
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, as a url names it, is this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def signing_keys(text: str) -> tuple[bytes, ...]:
+    """The keys of a webhook's secret, or of several with spaces between while one is changed for another. Raises
+    ValueError."""
+    keys = []
+    for one in text.split():
+        try:
+            key = base64.b64decode(one.removeprefix(SECRET_PREFIX), validate=True)
+        except (binascii.Error, ValueError):
+            key = b""
+        if not one.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
+            raise ValueError("whsec_ and the base64 of 24 to 64 bytes")
+        keys.append(key)
+    return tuple(keys)

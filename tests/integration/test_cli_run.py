@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import socket
@@ -49,7 +50,8 @@ async def daemon(
     if open_files:
         program = ["prlimit", f"--nofile={open_files}:{open_files}", *program]
     with (place.folder / log_name).open("wb") as log:
-        process = await asyncio.create_subprocess_exec(*program, stderr=log, env={"TEST_AMI_SECRET": "x"}, umask=umask)
+        env = {"TEST_AMI_SECRET": "x", **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}}
+        process = await asyncio.create_subprocess_exec(*program, stderr=log, env=env, umask=umask)
     try:
         await eventually(
             lambda: is_answered(socket or place.socket) or process.returncode is not None, "the daemon answers"

@@ -57,6 +57,10 @@ PROMISED = {
     "charging_notices": {"kind", "result"},
     "charging_mail_up": set(),
     "charging_fax_mails_dropped": {"reason"},
+    "charging_webhook_told_timestamp_seconds": {"webhook"},
+    "charging_webhook_off": {"webhook"},
+    "charging_webhook_letters": {"webhook", "state"},
+    "charging_webhook_deliveries": {"webhook", "result"},
     "charging_build_info": {"version"},
 }
 

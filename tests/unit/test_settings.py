@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from charging.web.settings import Console, CustomerPage
 from charging.yaml_model import _inner
 
 SHIPPED = Path(__file__).parents[2] / "config" / "charging.yaml"
-ENVIRONMENT = {"AMI": "open sesame", "CHARGING_AMI_SECRET": "open sesame"}
+SIGNED = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+ENVIRONMENT = {"AMI": "open sesame", "CHARGING_AMI_SECRET": "open sesame", "WEBHOOK_WEBSITE": SIGNED}
 MINIMAL = """\
 switch:
   ami:
@@ -28,8 +30,8 @@ control:
 """
 
 
-def config_of(text: str) -> Config:
-    return config_from_text(text, Path("/etc/charging/charging.yaml"), ENVIRONMENT)
+def config_of(text: str, environ: Mapping[str, str] = ENVIRONMENT) -> Config:
+    return config_from_text(text, Path("/etc/charging/charging.yaml"), environ)
 
 
 def problems_of(text: str) -> dict[str, Problem]:
@@ -58,7 +60,7 @@ def keys_of(model: type[BaseModel], path: str = "") -> set[str]:
 def uncommented(text: str) -> str:
     """Every commented-out key put in force, but for the alternatives to a secret in the environment."""
     lines = [line for line in text.splitlines() if "_file:" not in line and "password_" not in line]
-    return "\n".join(re.sub(r"^( *)#(?=[a-z_]+:)", r"\1", line) for line in lines)
+    return "\n".join(re.sub(r"^( *)#(  |- )?(?=[a-z_]+:)", r"\1\2", line) for line in lines)
 
 
 def test_shipped_file_is_valid() -> None:
@@ -70,21 +72,58 @@ def test_shipped_file_shows_the_defaults_in_its_comments() -> None:
     shown = config_from_text(uncommented(text), SHIPPED, ENVIRONMENT).settings
     assert shown.console == Console(), "which is off in the file, with its keys"
     assert shown.customer_page == CustomerPage(), "likewise"
-    assert (
-        shown.model_copy(update={"console": None, "customer_page": None}) == load_config(SHIPPED, ENVIRONMENT).settings
-    )
+    assert [one.name for one in shown.webhooks] == ["website"]
+    off = {"console": None, "customer_page": None, "webhooks": ()}
+    assert shown.model_copy(update=off) == load_config(SHIPPED, ENVIRONMENT).settings
 
 
 def test_shipped_file_names_every_key() -> None:
     named: set[str] = set()
     sections: list[tuple[int, str]] = []
     for line in SHIPPED.read_text().splitlines():
-        if match := re.match(r"( *)#?([a-z_]+):( |$)", line):
-            depth = len(match[1])
+        if match := re.match(r"( *)#?(  |- )?([a-z_]+):( |$)", line):
+            depth = len(match[1] + (match[2] or ""))
             sections = [one for one in sections if one[0] < depth]
-            named.add(".".join([*(name for _, name in sections), match[2]]))
-            sections.append((depth, match[2]))
+            named.add(".".join([*(name for _, name in sections), match[3]]))
+            sections.append((depth, match[3]))
     assert keys_of(Settings) <= named
+
+
+HOOK = "webhooks: [{name: site, url: %s, %s}]\n"
+GOOD_HOOK = HOOK % ("https://site.example/hooks", "secret_env: HOOK")
+
+
+def test_a_webhook_has_its_secret() -> None:
+    config = config_of(MINIMAL + GOOD_HOOK, {"AMI": "x", "HOOK": f"{SIGNED} {SIGNED}"})
+    assert [one.get_secret_value() for one in config.webhook_secrets] == [f"{SIGNED} {SIGNED}"]
+    assert SIGNED not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("hook", "key", "expected"),
+    [
+        (HOOK % ("http://site.example/", "secret_env: HOOK"), "webhooks[0]", "a url with https://"),
+        (HOOK % ("https://u:p@site.example/", "secret_env: HOOK"), "webhooks[0].url", "a web address without a user"),
+        (HOOK % ("https://site.example/#x", "secret_env: HOOK"), "webhooks[0].url", "a web address without a user"),
+        (HOOK % ("https://site.example", "events: []"), "webhooks[0]", "one of secret_env and secret_file"),
+        (HOOK % ("https://site.example", "secret_env: AMI"), "webhooks[0].secret_env", "one that is whsec_ and"),
+        (HOOK % ("https://site.example", "secret_env: NO"), "webhooks[0].secret_env", "a secret in the environment"),
+        (HOOK % ("https://a.example", "secret_env: HOOK, events: [call.endet]"), "webhooks[0].events[0]", "call.ended"),
+        (GOOD_HOOK.replace("}]", "}, {name: site, url: https://a, secret_env: HOOK}]"), "webhooks[1].name", "a name"),
+        ("webhooks: [" + ", ".join(GOOD_HOOK[11:-2] for _ in range(17)) + "]\n", "webhooks", "at most 16"),
+    ],
+)
+def test_a_webhook_that_cannot_be_is_a_problem_at_its_place(hook: str, key: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        config_of(MINIMAL + hook, {"AMI": "x", "HOOK": SIGNED})
+    assert expected in next(one.expected for one in refused.value.problems if one.path == key)
+    assert SIGNED not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8000/hooks", "http://127.0.0.1/", "http://[::1]:8000?x=1"])
+def test_on_this_machine_a_webhook_needs_no_tls(url: str) -> None:
+    text = HOOK % (f'"{url}"', "secret_env: HOOK")
+    assert config_of(MINIMAL + text, {"AMI": "x", "HOOK": SIGNED}).settings.webhooks[0].url == url
 
 
 PAGE = "customer_page: {url: https://my.voice.example, payment_provider: %s%s}\n"

@@ -12,12 +12,16 @@ from fastapi import FastAPI
 
 from charging.ledger.model import CREDIT, Balance, Kind
 from charging.service.tokens import NewToken, Scope
+from charging.service.webhooks import Webhooks
 from charging.web.control import control_app
 from tests.fakes.rig import EURO
 from tests.unit.service.conftest import NUMBER, Shop
 from tests.unit.web.door import Door
 
 MINUS = {"amount": "-25"}
+LETTER = {"event": "1", "account": "anna", "what": "x.y", "at_us": 1, "why": "x", "tries": 1, "next_us": None}
+REPORT = {"told_us": 1, "waiting": 0, "dead": 0, "taken": 0, "failed": 0}
+SEEN = {"place": "1", "off": False, "report": REPORT}
 TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", "/accounts/{account}/top-ups"): ("/accounts/anna/top-ups", {"json": MINUS}),
     ("POST", "/accounts/{account}/minute-grants"): (
@@ -63,6 +67,16 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
             }
         },
     ),
+    ("POST", "/webhooks/{webhook}/resends"): ("/webhooks/site/resends", {}),
+    ("DELETE", "/webhooks/{webhook}/letters/{event}"): ("/webhooks/site/letters/1", {}),
+    ("POST", "/webhooks/{webhook}/turns"): ("/webhooks/site/turns", {}),
+    ("POST", "/webhooks/{webhook}/places"): (
+        "/webhooks/site/places",
+        {"json": SEEN},
+    ),
+    ("POST", "/webhooks/{webhook}/letters"): ("/webhooks/site/letters", {"json": LETTER}),
+    ("PUT", "/webhooks/{webhook}/letters"): ("/webhooks/site/letters", {"json": LETTER}),
+    ("POST", "/webhooks/{webhook}/deliveries"): ("/webhooks/site/deliveries", {"json": {"event": "1"}}),
     ("POST", "/page-tokens/spent"): ("/page-tokens/spent", {"json": {"token": "none"}}),
     ("POST", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
     ("DELETE", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
@@ -131,7 +145,9 @@ async def front(shop: Shop, request: pytest.FixtureRequest) -> Front:
     door = Door(shop.service)
     token = await door.tokens.add("all", list(Scope))
     assert isinstance(token, NewToken)
-    return Front(door.app if request.param == "public" else control_app(shop.service, tokens=door.tokens), token.secret)
+    hooks = Webhooks(shop.store, shop.clock, ["site"])
+    control = control_app(shop.service, tokens=door.tokens, hooks=hooks)
+    return Front(door.app if request.param == "public" else control, token.secret)
 
 
 async def test_r21_no_operation_of_the_web_gives_money_back(front: Front, shop: Shop) -> None:

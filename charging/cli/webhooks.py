@@ -1,0 +1,115 @@
+"""``charging webhook …``: programs of yours that are told what happens."""
+
+from __future__ import annotations
+
+import asyncio
+
+import typer
+
+from charging.cli.client import Document, connected, path
+from charging.cli.failure import Refusal
+from charging.cli.options import JSON_OPTION, options
+from charging.cli.output import Column, show_one, show_rows
+from charging.clock import SystemClock
+from charging.errors import ChargingError
+from charging.settings import Settings, webhook_secret
+from charging.unguessable import token
+from charging.web.signed_post import Failure, Hook, Receiver, sample
+
+webhook = typer.Typer(help="Programs of yours that are told what happens.", no_args_is_help=True, rich_markup_mode=None)
+
+COLUMNS = (
+    Column("name", "name"),
+    Column("place", "told up to"),
+    Column("off", "off"),
+    Column("waiting", "waiting", right=True),
+    Column("dead", "dead", right=True),
+)
+LETTER_COLUMNS = (
+    Column("event", "event"),
+    Column("at", "at"),
+    Column("account", "account"),
+    Column("type", "type"),
+    Column("tries", "tries", right=True),
+    Column("next", "next try"),
+    Column("why", "why"),
+)
+NAME = typer.Argument(help="Its name in the settings.", show_default=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(webhook, name="webhook")
+
+
+@webhook.command("list")
+def list_webhooks(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
+    """How far each was told, and how many events it has not taken."""
+    with connected(options(ctx).settings()) as client:
+        rows = client.get("/webhooks")["items"]
+    show_rows(rows, COLUMNS, as_json=as_json, none="the settings have no webhooks")
+
+
+@webhook.command("letters")
+def list_letters(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTION) -> None:
+    """Events that it has not taken, in their order. Without a next try: dead, until you say `resend`."""
+    with connected(options(ctx).settings()) as client:
+        rows = list(client.items(path("webhooks", name, "letters")))
+    show_rows(rows, LETTER_COLUMNS, as_json=as_json, none="it has taken everything")
+
+
+@webhook.command("resend")
+def resend(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTION) -> None:
+    """Try again now what it has not taken, dead letters too; and send again to one that has answered 410."""
+    count, cursor = 0, None
+    with connected(options(ctx).settings()) as client:
+        while True:
+            page = client.send("POST", path("webhooks", name, "resends"), params={"cursor": cursor})
+            count, cursor = count + page["count"], page["next"]
+            if cursor is None:
+                break
+    show_one({"webhook": name, "letters": count}, as_json=as_json)
+
+
+@webhook.command("drop")
+def drop(
+    ctx: typer.Context,
+    name: str = NAME,
+    event: str = typer.Argument(help="Of the letter.", show_default=False),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Give a letter up for good, so that the later ones of its account go on."""
+    with connected(options(ctx).settings()) as client:
+        show_one(client.send("DELETE", path("webhooks", name, "letters", event)), as_json=as_json)
+
+
+@webhook.command("test")
+def try_it(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTION) -> None:
+    """Post a signed message of the type webhook.test, from here, and say what became of it."""
+    hook = _hook(options(ctx).settings(), name)
+    failure = asyncio.run(_posted(hook))
+    if failure is not None:
+        raise Refusal(f"{hook.settings.url}: {failure.why}")
+    told: Document = {"webhook": name, "url": hook.settings.url, "result": "taken"}
+    show_one(told, as_json=as_json)
+
+
+def _hook(settings: Settings, name: str) -> Hook:
+    for one in settings.webhooks:
+        if one.name == name:
+            secret = webhook_secret(one)
+            assert secret is not None, "the settings see to it that one is named"
+            try:
+                return Hook.of(one, secret.get_secret_value())
+            except ValueError as error:
+                raise ChargingError(f"webhook {name}: found another secret, expected {error}") from error
+    raise Refusal(f"the settings have no webhook {name[:40]!r}")
+
+
+async def _posted(hook: Hook) -> Failure | None:
+    clock = SystemClock()
+    receiver = Receiver(hook, clock)
+    try:
+        return await receiver.post(f"evt_test_{token(8)}", sample(clock.now().wall_us))
+    finally:
+        await receiver.close()

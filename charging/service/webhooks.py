@@ -1,0 +1,251 @@
+"""How far each webhook's receiver was told, and what it has not taken: documents, which the daemon alone writes.
+
+One daemon's process at a time sends to an endpoint: it has the endpoint's *turn*, which lapses unless it is renewed, so
+that daemons on a shared ledger relieve each other. The place is moved behind what was delivered, never before it: who
+is killed between the two delivers again (at least once), with the same id.
+
+A *letter* is an event that the receiver has not taken. It is tried again, later each time, and is *dead* after its
+tries: then it waits for an order. Meanwhile later events of its account become letters too, untried, and the other
+accounts go on: so each account's order holds. A letter names its event and holds nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from charging.clock import MICROSECONDS, Clock
+from charging.errors import LedgerCorrupt
+from charging.ledger.documents import Document
+from charging.ledger.port import Store
+from charging.service.changes import Act, Changes
+from charging.service.events import Place
+from charging.service.refusal import Code, Refused
+from charging.stored import Codec
+
+ENDPOINTS = "webhooks"
+LETTERS = "webhook-letters"
+TURN_S = 60
+"""After so long without a word from who has it, another takes the turn."""
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What is remembered of one, by the name that the settings give it."""
+
+    place: str
+    """Behind what was delivered or has become a letter."""
+    holder: str = ""
+    until_us: int = 0
+    """Wall clock: the turn's end."""
+    off: bool = False
+    """The receiver has said that it is gone (410). Nothing is sent until someone says so."""
+
+    @property
+    def begins(self) -> Place:
+        """Where to go on."""
+        place, _, part = self.place.partition(".")
+        return Place(int(place), int(part or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An event that was not taken."""
+
+    event: str
+    """Its id in the stream of all accounts."""
+    account: str
+    what: str
+    at_us: int
+    """When it happened."""
+    why: str
+    tries: int = 0
+    next_us: int | None = 0
+    """Wall clock: when it is tried again, once those before it of its account were taken; ``None``: it is dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a sender has seen since its last report."""
+
+    told_us: int
+    """Wall clock: all that happened before was told, or has become a letter."""
+    waiting: int = 0
+    """Letters that are tried again."""
+    dead: int = 0
+    taken: int = 0
+    """Deliveries."""
+    failed: int = 0
+    """Tries that have failed."""
+
+
+log = structlog.get_logger(__name__)
+
+Observe = Callable[[str, Endpoint | None, Report | None], None]
+"""Told an endpoint's name and what became of it; no Endpoint: another daemon sends."""
+
+_ENDPOINT = Codec(Endpoint)
+_LETTER = Codec(Letter)
+
+
+class Webhooks:
+    """What is written of them."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        names: Sequence[str] = (),
+        holder: str = "",
+        observe: Observe = lambda _name, _endpoint, _report: None,
+    ) -> None:
+        """``names`` are the endpoints that the settings have, ``holder`` is this daemon among those that share the
+        ledger."""
+        self._store = store
+        self._clock = clock
+        self.names = tuple(names)
+        self._holder = holder
+        self._observe = observe
+        self._changes = Changes(store, clock)
+        self._unreadable: set[str] = set()
+
+    async def take(self, name: str) -> Endpoint | Refused:
+        """Take the turn, or keep it. An endpoint that is new is told what happens from now on. Raises LedgerError."""
+        if name not in self.names:
+            return _unknown(name)
+        while (stored := await self._store.get_document(ENDPOINTS, name)) is None:
+            first = Endpoint(str(await self._store.last_place()))
+            await self._store.put_document(ENDPOINTS, name, _ENDPOINT.dump(first))
+        endpoint, now_us = _endpoint(stored), self._clock.now().wall_us
+        # One that ends later than any turn can was written before a clock was set back.
+        if endpoint.holder != self._holder and now_us < endpoint.until_us <= now_us + 2 * TURN_S * MICROSECONDS:
+            return self._lost(name)
+        mine = replace(endpoint, holder=self._holder, until_us=now_us + TURN_S * MICROSECONDS)
+        return await self._write(name, stored, mine, None)
+
+    async def move(self, name: str, place: str, report: Report, *, off: bool = False) -> Endpoint | Refused:
+        """Remember how far it was told, and keep the turn. Refuses where another has taken it. Raises LedgerError."""
+        stored = await self._store.get_document(ENDPOINTS, name)
+        if stored is None or (endpoint := _endpoint(stored)).holder != self._holder:
+            return self._lost(name)
+        until_us = self._clock.now().wall_us + TURN_S * MICROSECONDS
+        moved = replace(endpoint, place=place, until_us=until_us, off=endpoint.off or off)
+        return await self._write(name, stored, moved, report)
+
+    async def bury(self, name: str, letter: Letter) -> None:
+        """Keep a letter; one that is kept already stays as it is. Raises LedgerError."""
+        await self._store.put_document(LETTERS, _letter_id(name, letter.event), _LETTER.dump(letter))
+
+    async def failed(self, name: str, letter: Letter) -> None:
+        """A letter was tried again, in vain. Raises LedgerError."""
+        if (stored := await self._store.get_document(LETTERS, _letter_id(name, letter.event))) is not None:
+            await self._store.update_document(replace(stored, body=_LETTER.dump(letter)))
+
+    async def taken(self, name: str, event: str) -> None:
+        """A letter was taken after all. Raises LedgerError."""
+        if (stored := await self._store.get_document(LETTERS, _letter_id(name, event))) is not None:
+            await self._store.delete_document(stored)
+
+    async def letters(self, name: str) -> AsyncIterator[Letter]:
+        """An endpoint's letters, in the order of their events. Raises LedgerError."""
+        after: str | None = ""
+        while after is not None:
+            found, after = await self.page(name, after, PAGE)
+            for one in found:
+                yield one
+
+    async def page(self, name: str, after: str, limit: int) -> tuple[list[Letter], str | None]:
+        """Letters behind the one of the event ``after`` (empty: from the first), and the last of these events; no such:
+        there are no more. Raises LedgerError."""
+        found = await self._documents(name, after, limit)
+        letters = [letter for one in found if (letter := self._readable(one)) is not None]
+        return letters, _event_of(found[-1]) if len(found) == limit else None
+
+    async def state(self, name: str) -> Endpoint | Refused | None:
+        """What is remembered of an endpoint; ``None``: nothing was sent to it yet. Raises LedgerError."""
+        if name not in self.names:
+            return _unknown(name)
+        stored = await self._store.get_document(ENDPOINTS, name)
+        return None if stored is None else _endpoint(stored)
+
+    async def resend(self, name: str, after: str, limit: int) -> tuple[int, str | None] | Refused:
+        """Have letters tried again now, dead ones too, and switch the endpoint on: how many, and where to go on, as
+        `page`. Raises LedgerError."""
+        if name not in self.names:
+            return _unknown(name)
+        if not after:
+            await self._changes.noted(Act.WEBHOOK_RESENT, after={"webhook": name})
+        found = await self._documents(name, after, limit)
+        count = 0
+        for one in found:
+            if (letter := self._readable(one)) is not None:
+                again = _LETTER.dump(replace(letter, tries=0, next_us=0))
+                count += await self._store.update_document(replace(one, body=again))
+        stored = await self._store.get_document(ENDPOINTS, name)
+        if stored is not None and (endpoint := _endpoint(stored)).off:
+            await self._store.update_document(replace(stored, body=_ENDPOINT.dump(replace(endpoint, off=False))))
+        return count, _event_of(found[-1]) if len(found) == limit else None
+
+    async def drop(self, name: str, event: str) -> Letter | Refused:
+        """Give a letter up, so that its account goes on. Raises LedgerError."""
+        if name not in self.names:
+            return _unknown(name)
+        stored = await self._store.get_document(LETTERS, _letter_id(name, event))
+        letter = None if stored is None else self._readable(stored)
+        if stored is None or letter is None:
+            return Refused(Code.NOT_FOUND, f"there is no letter of {event} to webhook {name}")
+        facts = {"webhook": name, "event": event, "type": letter.what}
+        await self._changes.noted(Act.WEBHOOK_DROPPED, account=letter.account, after=facts)
+        await self._store.delete_document(stored)
+        return letter
+
+    async def _documents(self, name: str, after: str, limit: int) -> list[Document]:
+        first, last = _letter_id(name, after) if after else f"{name}/", f"{name}0"  # "0" comes behind "/"
+        return [one for one in await self._store.list_documents(LETTERS, first, limit) if one.id < last]
+
+    def _readable(self, stored: Document) -> Letter | None:
+        """One that cannot be read hides none of the others; it is logged once."""
+        try:
+            return _LETTER.load(stored.body)
+        except ValueError as error:
+            if stored.id not in self._unreadable:
+                self._unreadable.add(stored.id)
+                log.error("webhook_letter_unreadable", letter=stored.id, why=str(error))
+            return None
+
+    async def _write(
+        self, name: str, stored: Document, endpoint: Endpoint, report: Report | None
+    ) -> Endpoint | Refused:
+        if not await self._store.update_document(replace(stored, body=_ENDPOINT.dump(endpoint))):
+            return self._lost(name)
+        self._observe(name, endpoint, report)
+        return endpoint
+
+    def _lost(self, name: str) -> Refused:
+        self._observe(name, None, None)
+        return Refused(Code.CONFLICT, f"another daemon sends to webhook {name}")
+
+
+def _unknown(name: str) -> Refused:
+    return Refused(Code.NOT_FOUND, f"the settings have no webhook {name[:40]!r}")
+
+
+def _letter_id(name: str, event: str) -> str:
+    """So that they are listed in the order of their events: places have up to 16 digits (2^53)."""
+    place, _, part = event.partition(".")
+    return f"{name}/{int(place):016d}.{int(part or 0):06d}"
+
+
+def _event_of(stored: Document) -> str:
+    place, _, part = stored.id.partition("/")[2].partition(".")
+    return f"{int(place)}.{int(part)}" if int(part) else str(int(place))
+
+
+def _endpoint(stored: Document) -> Endpoint:
+    try:
+        return _ENDPOINT.load(stored.body)
+    except ValueError as error:
+        raise LedgerCorrupt(f"{stored.collection}/{stored.id} cannot be read") from error

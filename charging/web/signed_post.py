@@ -1,0 +1,198 @@
+"""One event, posted to a program of the operator's, signed by the rules of Standard Webhooks
+(github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hmac
+import json
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import httpx
+
+from charging.call.cdr import iso
+from charging.clock import MICROSECONDS, Clock
+from charging.service.events import Event
+from charging.web.settings import Webhook, is_loopback, signing_keys
+
+TIMEOUT_S = 15
+"""For a whole delivery, by the standard's advice."""
+BODY_S = 1
+BODY_BYTES = 65_536
+"""An answer is read so far, for the connection's sake; what it says does not matter."""
+ADDRESSES_MAX = 3
+"""That are tried of a name."""
+GONE = 410
+AWAY = (408, 429, 502, 503, 504)
+"""The standard's words for a receiver that cannot take anything now."""
+
+
+class Kind(StrEnum):
+    """Why something was not delivered."""
+
+    AWAY = "away"
+    """The receiver cannot be reached: whatever is sent."""
+    REFUSED = "refused"
+    """It does not take this."""
+    GONE = "gone"
+    """It wants nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """It was not delivered."""
+
+    kind: Kind
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """An endpoint, with its keys."""
+
+    settings: Webhook
+    keys: tuple[bytes, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: Webhook, secret: str) -> Hook:
+        """Raises ValueError."""
+        return cls(settings, signing_keys(secret))
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    def wants(self, what: str) -> bool:
+        """Whether events of this type are sent to it."""
+        return not self.settings.events or what in self.settings.events
+
+
+def signature(keys: Sequence[bytes], id: str, timestamp_s: int, body: bytes) -> str:
+    """The header ``webhook-signature``: one signature of each key."""
+    signed = f"{id}.{timestamp_s}.".encode() + body
+    return " ".join("v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode() for key in keys)
+
+
+def message_id(event: Event) -> str:
+    """The same whenever the event is sent. The standard lets no dot stand in it."""
+    return "evt_" + event.id.replace(".", "_")
+
+
+def message(event: Event, *, sandbox: bool = False) -> bytes:
+    """What is posted."""
+    return _message(event.what.value, event.at_us, {"event": event.id, "account": event.account, **event.data}, sandbox)
+
+
+def sample(at_us: int) -> bytes:
+    """What is posted to see whether it arrives: no event."""
+    return _message("webhook.test", at_us, {}, sandbox=False)
+
+
+def _message(what: str, at_us: int, data: dict[str, object], sandbox: bool) -> bytes:
+    told = {"type": what, "timestamp": iso(at_us), "data": data, **({"sandbox": True} if sandbox else {})}
+    return json.dumps(told, separators=(",", ":")).encode()
+
+
+class Receiver:
+    """The program at an endpoint. To be closed."""
+
+    def __init__(self, hook: Hook, clock: Clock, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """Without a ``transport`` it is asked over the network. By no proxy: what is sent is for the receiver alone."""
+        self.hook = hook
+        self._clock = clock
+        self._http = httpx.AsyncClient(
+            transport=transport or Guarded(hook.settings), follow_redirects=False, timeout=TIMEOUT_S, trust_env=False
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def post(self, id: str, body: bytes) -> Failure | None:
+        """Try once; ``None``: it was taken."""
+        now_s = self._clock.now().wall_us // MICROSECONDS
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "charging",
+            "accept-encoding": "identity",
+            "webhook-id": id,
+            "webhook-timestamp": str(now_s),
+            "webhook-signature": signature(self.hook.keys, id, now_s, body),
+        }
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                status = await self._status(body, headers)
+        except (httpx.HTTPError, TimeoutError, OSError) as error:
+            why = f"{type(error).__name__}: {error}".removesuffix(": ")
+            return Failure(Kind.AWAY, f"it did not answer ({why[:200]})")
+        if 200 <= status < 300:
+            return None
+        kind = Kind.GONE if status == GONE else Kind.AWAY if status in AWAY else Kind.REFUSED
+        return Failure(kind, f"it answered {status}")
+
+    async def answers(self) -> str:
+        """Whether the receiver can be reached and shows a good certificate, whatever it says: why not, or empty."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await self._http.head(self.hook.settings.url)
+        except (httpx.HTTPError, TimeoutError, OSError) as error:
+            return f"{type(error).__name__}: {error}".removesuffix(": ")[:200]
+        return ""
+
+    async def _status(self, body: bytes, headers: dict[str, str]) -> int:
+        async with self._http.stream("POST", self.hook.settings.url, content=body, headers=headers) as answer:
+            with contextlib.suppress(httpx.HTTPError, TimeoutError):  # it may be endless, or stop half-way
+                async with asyncio.timeout(BODY_S):
+                    read = 0
+                    async for part in answer.aiter_bytes():
+                        read += len(part)
+                        if read > BODY_BYTES:
+                            break
+            return answer.status_code
+
+
+class Guarded(httpx.AsyncBaseTransport):
+    """Connects to addresses that the settings allow, whatever the name of the receiver means by now: the network behind
+    us is none of its business."""
+
+    def __init__(self, settings: Webhook) -> None:
+        self._settings = settings
+        self._inner = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=4, keepalive_expiry=30))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        name, url = request.url.host, request.url
+        request.extensions = {**request.extensions, "sni_hostname": name}
+        failed: httpx.TransportError = httpx.ConnectError(f"{name} has no address that is allowed")
+        for address in (await self._addresses(name, url.port or (443 if url.scheme == "https" else 80)))[
+            :ADDRESSES_MAX
+        ]:
+            request.url = url.copy_with(host=str(address))
+            try:
+                return await self._inner.handle_async_request(request)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                failed = error
+        raise failed
+
+    async def _addresses(self, name: str, port: int) -> list[IPv4Address | IPv6Address]:
+        found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        addresses = dict.fromkeys(ip_address(str(one[4][0])) for one in found)
+        return [one for one in addresses if is_allowed(self._settings, one)]
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def is_allowed(settings: Webhook, address: IPv4Address | IPv6Address) -> bool:
+    """Whether an endpoint may be at an address: a global one; this machine's own where the url says so; another private
+    one where the settings do. Never one that only this link knows: there clouds keep secrets."""
+    plain = getattr(address, "ipv4_mapped", None) or address
+    if is_loopback(settings.host):
+        return bool(plain.is_loopback)
+    if plain.is_loopback or plain.is_link_local or plain.is_multicast or plain.is_unspecified:
+        return False
+    return bool(plain.is_global) or settings.private_addresses

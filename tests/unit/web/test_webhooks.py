@@ -1,0 +1,559 @@
+"""Webhooks: signed by the rules, at least once, in order for each account, letters."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, get_args
+
+import httpx
+import pytest
+import standardwebhooks
+
+from charging.ledger.memory import MemoryStore
+from charging.service.changes import Act
+from charging.service.events import Event, What
+from charging.service.refusal import Code
+from charging.service.webhooks import LETTERS, TURN_S, Endpoint, Letter, Report, Webhooks
+from charging.web import webhooks as sending_webhooks
+from charging.web.control import control_app
+from charging.web.settings import EventType, Webhook, signing_keys
+from charging.web.signed_post import AWAY, Guarded, Hook, Receiver, is_allowed, message_id, sample, signature
+from charging.web.webhooks import AWAY_TRIES, AWAY_WAIT_S, LETTER_WAIT_S, TRIES, Book, DaemonsBook, Sender, wait_s
+from tests.fakes.rig import EURO
+from tests.unit.service.conftest import Shop, refused
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+"""Of the standard's published example (its spec, "Signature scheme", and every library's own tests)."""
+KEYS = signing_keys(SECRET)
+URL = "https://site.example/hooks"
+TOP_UPS = "credit.topped_up"
+
+
+def test_the_published_vector_is_signed_as_the_standard_says() -> None:
+    body = b'{"test": 2432232314}'
+    found = signature(KEYS, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+    assert found == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_the_sample_in_the_docs_takes_what_is_signed_and_new_alone() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "integrate.md").read_text(encoding="utf-8")
+    _, _, section = text.partition("\n## Webhooks\n")
+    sample_code = section.partition("```python\n")[2].partition("```")[0]
+    found: dict[str, Any] = {}
+    exec(compile(sample_code, "integrate.md", "exec"), found)
+    body, now_s = b'{"type":"x"}', int(time.time())
+
+    def takes(signed: bytes, at_s: int, keys: str = SECRET) -> bool:
+        headers = {
+            "webhook-id": "evt_1",
+            "webhook-timestamp": str(at_s),
+            "webhook-signature": signature(signing_keys(keys), "evt_1", at_s, signed),
+        }
+        verdict = bool(found["verified"](SECRET, headers, body))
+        try:  # as the standard's own library says
+            standardwebhooks.Webhook(SECRET).verify(body, headers)
+        except standardwebhooks.WebhookVerificationError:
+            assert not verdict
+        else:
+            assert verdict
+        return verdict
+
+    new = "whsec_" + base64.b64encode(b"n" * 32).decode()
+    assert takes(body, now_s)
+    assert takes(body, now_s, f"{new} {SECRET}")
+    assert not takes(body, now_s, new)
+    assert not takes(b"{}", now_s)
+    assert not takes(body, now_s - 400)
+
+
+def test_while_secrets_change_each_signs() -> None:
+    new = "whsec_" + base64.b64encode(b"n" * 32).decode()
+    both = signature(signing_keys(f"{new} {SECRET}"), "evt_1", 1, b"{}").split(" ")
+    assert both == [signature(signing_keys(one), "evt_1", 1, b"{}") for one in (new, SECRET)]
+
+
+@pytest.mark.parametrize("size", [23, 65])
+def test_a_key_is_as_long_as_the_standard_says(size: int) -> None:
+    for wrong in ("whsec_" + base64.b64encode(b"k" * size).decode(), SECRET.removeprefix("whsec_"), "whsec_?"):
+        with pytest.raises(ValueError, match="whsec_"):
+            signing_keys(wrong)
+
+
+@pytest.mark.parametrize("size", [24, 64])
+def test_a_key_at_the_bounds_is_taken(size: int) -> None:
+    assert signing_keys("whsec_" + base64.b64encode(b"k" * size).decode()) == (b"k" * size,)
+
+
+def test_each_wait_is_twice_the_last_up_to_the_most_and_jitter_takes_off_half_at_most() -> None:
+    assert [wait_s(one, AWAY_WAIT_S, 0) for one in (1, 2, 3, 6, 7, 12)] == [5, 10, 20, 160, 300, 300]
+    assert [wait_s(one, LETTER_WAIT_S, 0) for one in (13, 14, 99)] == [20480, 21600, 21600]
+    assert wait_s(1, AWAY_WAIT_S, 1) == 2.5
+
+
+def hook(*events: str, **settings: object) -> Hook:
+    chosen = {"name": "site", "url": URL, "secret_env": "SECRET", "events": events, **settings}
+    return Hook.of(Webhook.model_validate(chosen), SECRET)
+
+
+class Program:
+    """The operator's program, which answers what a test says."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, str, str]] = []
+        """Id, account and type of each request."""
+        self.answer: Callable[[str], int] = lambda _account: 200
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        told = json.loads(request.content)
+        id, timestamp_s = request.headers["webhook-id"], int(request.headers["webhook-timestamp"])
+        assert request.headers["webhook-signature"] == signature(KEYS, id, timestamp_s, request.content)
+        assert set(told) == {"type", "timestamp", "data"}
+        assert message_id_of(told["data"]["event"]) == id
+        assert "actor" not in told["data"], "as for a token without the scope audit"
+        account = told["data"]["account"]
+        self.got.append((id, account, told["type"]))
+        return httpx.Response(self.answer(account), headers={"location": "http://elsewhere.example/"})
+
+    def of(self, account: str) -> list[str]:
+        return [id for id, of, _ in self.got if of == account]
+
+
+def message_id_of(event: str) -> str:
+    return "evt_" + event.replace(".", "_")
+
+
+@pytest.fixture
+def program() -> Program:
+    return Program()
+
+
+@dataclass
+class Desk:
+    """What a daemon knows of its webhook."""
+
+    shop: Shop
+    holder: str
+    seen: list[tuple[Endpoint | None, Report | None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        def observe(_name: str, endpoint: Endpoint | None, report: Report | None) -> None:
+            self.seen.append((endpoint, report))
+
+        self.book = Webhooks(self.shop.store, self.shop.clock, ["site"], self.holder, observe)
+
+        self.writes: Book = self.book
+
+    def by_the_daemon(self) -> None:
+        """From now on the sender writes by the control interface, as in a process of its own."""
+        app = control_app(self.shop.service, hooks=self.book, decides_calls=True)
+        http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://daemon")
+        self.writes = DaemonsBook(Webhooks(self.shop.store, self.shop.clock), http)
+
+    @property
+    def report(self) -> Report:
+        return [report for _, report in self.seen if report is not None][-1]
+
+    @property
+    def behind_s(self) -> float:
+        return (self.shop.clock.now().wall_us - self.report.told_us) / 1e6
+
+    def total(self, what: str) -> int:
+        return sum(getattr(report, what) for _, report in self.seen if report is not None)
+
+    async def letters(self) -> list[Letter]:
+        return [one async for one in self.book.letters("site")]
+
+
+@pytest.fixture(params=["here", "by the daemon"])
+def desk(shop: Shop, request: pytest.FixtureRequest) -> Desk:
+    made = Desk(shop, "one")
+    if request.param == "by the daemon":
+        made.by_the_daemon()
+    return made
+
+
+@asynccontextmanager
+async def sending(desk: Desk, program: Program, *events: str) -> AsyncIterator[None]:
+    """A sender runs within; it is cut off as by kill -9."""
+    clock = desk.shop.clock
+    receiver = Receiver(hook(*events), clock, httpx.MockTransport(program))
+    sender = Sender(receiver, desk.shop.service.events, desk.writes, clock, jitter=lambda: 0.0)
+    running = asyncio.create_task(sender.keep_sending())
+    try:
+        await clock.rest()
+        yield
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await receiver.close()
+
+
+async def pay(shop: Shop, account: str, key: str) -> None:
+    await shop.service.money.top_up(account, 10 * EURO, key)
+
+
+@pytest.fixture
+async def two(shop: Shop, desk: Desk) -> None:
+    """Anna and Bert, whose accounts were there before the endpoint."""
+    anna = await shop.anna()
+    await shop.service.accounts.add("bert", "light", anna.language)
+    await desk.book.take("site")
+
+
+async def test_a_new_endpoint_is_told_what_happens_from_then_on_once_each(
+    shop: Shop, desk: Desk, program: Program
+) -> None:
+    await shop.anna()
+    await pay(shop, "anna", "before")
+    async with sending(desk, program):
+        assert program.got == []
+        await pay(shop, "anna", "a-1")
+        await shop.clock.advance(5)
+    assert [what for _, _, what in program.got] == [TOP_UPS]
+    async with sending(desk, program):
+        await shop.clock.advance(5)
+    assert len(program.got) == 1
+
+
+async def test_only_the_types_that_the_settings_name_are_sent(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    async with sending(desk, program, "credit.corrected"):
+        await pay(shop, "anna", "a-1")
+        await shop.service.money.correct("anna", 1 * EURO, "a gift", "k")
+        await shop.clock.advance(5)
+    assert [what for _, _, what in program.got] == ["credit.corrected"]
+
+
+@pytest.mark.parametrize("status", AWAY)
+async def test_while_the_receiver_is_away_all_waits_and_comes_in_order(
+    shop: Shop, desk: Desk, program: Program, two: None, status: int
+) -> None:
+    program.answer = lambda _account: status
+    async with sending(desk, program, TOP_UPS):
+        await pay(shop, "anna", "a-1")
+        await pay(shop, "bert", "b-1")
+        await shop.clock.advance(60)
+        assert len(set(program.got)) == 1
+        assert len(program.got) == 4, "at once, and after 5, 10 and 20 seconds"
+        assert desk.total("failed") == 4
+        assert desk.behind_s >= 30
+        program.answer = lambda _account: 204
+        await shop.clock.advance(60)
+        assert [account for _, account, _ in program.got[4:]] == ["anna", "bert"]
+        assert desk.behind_s <= 21
+        assert desk.total("taken") == 2
+    assert await desk.letters() == []
+
+
+async def test_what_a_receiver_fails_at_for_long_lets_the_others_pass(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    """A proxy says 502 if its program crashes over an event."""
+    program.answer = lambda account: 502 if account == "anna" else 200
+    async with sending(desk, program, TOP_UPS):
+        await pay(shop, "anna", "a-1")
+        await pay(shop, "bert", "b-1")
+        await shop.clock.advance(AWAY_TRIES * AWAY_WAIT_S)
+        assert len(program.of("bert")) == 1
+        assert len(await desk.letters()) == 1
+
+
+async def test_what_is_refused_is_tried_again_and_the_other_accounts_go_on_meanwhile(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    program.answer = lambda account: 500 if account == "anna" else 200
+    async with sending(desk, program, TOP_UPS):
+        for key in ("1", "2"):
+            await pay(shop, "anna", f"a-{key}")
+            await pay(shop, "bert", f"b-{key}")
+        await shop.clock.advance(10)
+        assert len(program.of("bert")) == 2
+        assert len(set(program.of("anna"))) == 1, "the second waits for the first"
+        program.answer = lambda _account: 200
+        await shop.clock.advance(60)
+        assert list(dict.fromkeys(program.of("anna"))) == sorted(set(program.of("anna")))
+        assert len(set(program.of("anna"))) == 2
+    assert await desk.letters() == []
+
+
+async def test_a_redirect_is_a_refusal_and_is_not_followed(shop: Shop, desk: Desk, program: Program, two: None) -> None:
+    program.answer = lambda _account: 302
+    async with sending(desk, program, TOP_UPS):
+        await pay(shop, "anna", "a-1")
+        await shop.clock.advance(2)
+        assert len(program.got) == 1
+        (letter,) = await desk.letters()
+        assert letter.why == "it answered 302"
+
+
+async def test_a_sender_that_is_killed_tells_again_with_the_same_ids_and_leaves_nothing_out(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    for number in range(4):
+        await pay(shop, "anna", f"a-{number}")
+
+    def dies_at_the_third(_account: str) -> int:
+        if len(program.got) == 3:
+            raise asyncio.CancelledError
+        return 200
+
+    program.answer = dies_at_the_third
+    async with sending(desk, program, TOP_UPS):
+        await shop.clock.advance(1)
+    program.answer = lambda _account: 200
+    first = program.of("anna")
+    assert len(first) == 3
+    async with sending(desk, program, TOP_UPS):
+        await shop.clock.advance(5)
+    again = program.of("anna")[3:]
+    assert again[:3] == first
+    assert len(again) == 4
+
+
+@pytest.mark.parametrize("doomed", ["bury", "failed", "taken", "move"])
+async def test_one_that_is_killed_before_or_after_any_write_leaves_nothing_out_and_keeps_the_order(
+    shop: Shop, desk: Desk, program: Program, two: None, doomed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receiver refuses some times, then takes: each write of the book is come to, and the sender dies there, before
+    it and after it, again and again."""
+    refusals = dict.fromkeys(("anna", "bert"), 5)
+
+    def answer(account: str) -> int:
+        refusals[account] -= 1
+        return 500 if refusals[account] >= 0 else 200
+
+    program.answer = answer
+    write = getattr(desk.book, doomed)
+    deaths = iter([True, False, True, False])
+
+    async def dies(*given: object, **named: object) -> object:
+        before = next(deaths, None)
+        if before is True:
+            raise asyncio.CancelledError
+        done = await write(*given, **named)
+        if before is False:
+            raise asyncio.CancelledError
+        return done
+
+    monkeypatch.setattr(desk.book, doomed, dies)
+    for key in ("1", "2", "3"):
+        await pay(shop, "anna", f"a-{key}")
+        await pay(shop, "bert", f"b-{key}")
+    for _ in range(12):
+        async with sending(desk, program, TOP_UPS):
+            await shop.clock.advance(60)
+    for account in ("anna", "bert"):
+        told = list(dict.fromkeys(program.of(account)))
+        assert len(told) == 3, account
+        assert told == sorted(told), "each is first told after those before it"
+    assert next(deaths, None) is None, "it has died at each"
+    assert await desk.letters() == []
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters wait for a minute at most."""
+    monkeypatch.setattr(sending_webhooks, "LETTER_WAIT_S", 60)
+
+
+async def dead_letters(shop: Shop, program: Program) -> None:
+    """Two of Anna's, the second untried."""
+    program.answer = lambda account: 400 if account == "anna" else 200
+    for key in ("1", "2"):
+        await pay(shop, "anna", f"a-{key}")
+    await shop.clock.advance(20 * 60)
+
+
+async def test_after_its_tries_a_letter_is_dead_until_someone_says_otherwise(
+    shop: Shop, desk: Desk, program: Program, two: None, soon: None
+) -> None:
+    async with sending(desk, program, TOP_UPS):
+        await dead_letters(shop, program)
+        await pay(shop, "bert", "b-1")
+        await shop.clock.advance(10)
+        assert len(program.of("bert")) == 1
+        assert len(program.of("anna")) == TRIES
+        assert [(one.account, one.next_us, one.tries) for one in await desk.letters()] == [
+            ("anna", None, TRIES),
+            ("anna", 0, 0),
+        ]
+        assert (desk.report.dead, desk.report.waiting) == (1, 1)
+        program.answer = lambda _account: 200
+        await shop.clock.advance(5 * 60)
+        assert len(program.of("anna")) == TRIES, "nothing is sent again without an order"
+        assert await desk.book.resend("site", "", 100) == (2, None)
+        await pay(shop, "anna", "a-3")
+        await shop.clock.advance(60)
+        places = [int(one.removeprefix("evt_")) for one in program.of("anna")[TRIES:]]
+        assert len(places) == 3
+        assert places == sorted(places)
+        assert (desk.report.dead, desk.report.waiting) == (0, 0)
+    assert await desk.letters() == []
+    assert Act.WEBHOOK_RESENT in [one.change.act async for one in shop.service._changes.of_account("")]
+
+
+async def test_a_dead_letter_that_is_dropped_lets_its_account_go_on(
+    shop: Shop, desk: Desk, program: Program, two: None, soon: None
+) -> None:
+    async with sending(desk, program, TOP_UPS):
+        await dead_letters(shop, program)
+        program.answer = lambda _account: 200
+        first, second = await desk.letters()
+        dropped = await desk.book.drop("site", first.event)
+        assert isinstance(dropped, Letter)
+        refused(await desk.book.drop("site", first.event), Code.NOT_FOUND)
+        await shop.clock.advance(60)
+        assert program.of("anna")[TRIES:] == [message_id_of(second.event)]
+    noted = [one.change async for one in shop.service._changes.of_account("anna")]
+    (note,) = [one for one in noted if one.act == Act.WEBHOOK_DROPPED]
+    assert note.after == {"webhook": "site", "event": first.event, "type": TOP_UPS}
+
+
+async def test_gone_switches_it_off_until_someone_says_otherwise(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    program.answer = lambda _account: 410
+    await pay(shop, "anna", "a-1")
+    async with sending(desk, program):
+        await shop.clock.advance(300)
+        assert len(program.got) == 1
+        endpoint = await desk.book.state("site")
+        assert isinstance(endpoint, Endpoint)
+        assert endpoint.off
+        program.answer = lambda _account: 200
+        await desk.book.resend("site", "", 100)
+        await shop.clock.advance(60)
+        assert program.got[1] == program.got[0]
+
+
+async def test_of_two_daemons_one_sends_and_the_other_takes_over_when_it_has_died(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    other = Desk(shop, "two")
+    async with sending(desk, program), sending(other, program):
+        await pay(shop, "anna", "a-1")
+        await shop.clock.advance(3 * TURN_S)
+        told = len(program.got)
+        assert len(set(program.got)) == told == 1
+        assert other.seen[-1] == (None, None)
+    async with sending(other, program):
+        await pay(shop, "anna", "a-2")
+        await shop.clock.advance(2 * TURN_S)
+    assert len(set(program.got)) == len(program.got) == 2
+
+
+async def test_a_turn_that_a_clock_set_far_ahead_has_written_holds_nobody_up(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    shop.clock.step_wall(-86_400)
+    assert isinstance(await Desk(shop, "two").book.take("site"), Endpoint)
+
+
+async def test_with_very_many_letters_the_stream_waits(
+    shop: Shop, desk: Desk, program: Program, two: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending_webhooks, "LETTERS_MAX", 3)
+    program.answer = lambda _account: 400
+    async with sending(desk, program, TOP_UPS):
+        for number in range(5):
+            await pay(shop, "anna", f"a-{number}")
+            await shop.clock.advance(5)
+        assert len(await desk.letters()) == 3
+        await shop.clock.advance(60)
+        assert desk.behind_s >= 60
+        program.answer = lambda _account: 200
+        await desk.book.resend("site", "", 100)
+        await shop.clock.advance(60)
+    assert len(set(program.of("anna"))) == 5
+    assert list(dict.fromkeys(program.of("anna"))) == sorted(set(program.of("anna")))
+
+
+async def test_what_was_archived_is_passed_over_and_the_log_says_so(
+    shop: Shop, desk: Desk, program: Program, two: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pay(shop, "anna", "a-1")
+    await pay(shop, "bert", "b-1")
+    seen = MemoryStore.feed
+
+    async def gone(store: MemoryStore, after: int, limit: int) -> object:
+        found = await seen(store, after, limit)
+        return [replace(one, found=None) if one.account == "anna" else one for one in found]
+
+    monkeypatch.setattr(MemoryStore, "feed", gone)
+    endpoint = await desk.book.state("site")
+    assert isinstance(endpoint, Endpoint)
+    refused(await shop.service.events.of_all(endpoint.begins, 10), Code.ARCHIVED)
+    async with sending(desk, program, TOP_UPS):
+        await shop.clock.advance(5)
+    assert [account for _, account, _ in program.got] == ["bert"]
+
+
+async def test_a_letter_that_cannot_be_read_hides_none_of_the_others(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    program.answer = lambda _account: 400
+    async with sending(desk, program, TOP_UPS):
+        await pay(shop, "anna", "a-1")
+        await shop.clock.advance(3)
+    await shop.store.put_document(LETTERS, "site/0000000000000001.000000", "{}")
+    assert len(await desk.letters()) == 1
+    assert await desk.book.resend("site", "", 100) == (1, None)
+
+
+def test_the_settings_know_each_type_of_events() -> None:
+    assert list(get_args(EventType)) == [one.value for one in What]
+
+
+def test_an_id_has_no_dot() -> None:
+    assert message_id(Event(12, What.CALL_REFUSED, "anna", 1, {}, 3)) == "evt_12_3"
+
+
+def test_a_sample_is_no_event() -> None:
+    assert json.loads(sample(1))["type"] == "webhook.test"
+    assert "webhook.test" not in set(What)
+
+
+@pytest.mark.parametrize(
+    ("url", "private", "address", "may"),
+    [
+        (URL, False, "93.184.215.14", True),
+        (URL, False, "2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
+        (URL, False, "10.0.0.1", False),
+        (URL, True, "10.0.0.1", True),
+        (URL, True, "fd00::1", True),
+        (URL, False, "::ffff:10.0.0.1", False),
+        (URL, True, "127.0.0.1", False),
+        (URL, True, "::ffff:127.0.0.1", False),
+        (URL, True, "169.254.169.254", False),
+        (URL, True, "fe80::1", False),
+        (URL, True, "0.0.0.0", False),
+        ("http://localhost:8000/", False, "127.0.0.1", True),
+        ("http://localhost:8000/", False, "10.0.0.1", False),
+        ("http://[::1]:8000/", False, "::1", True),
+    ],
+)
+def test_a_name_leads_only_to_addresses_that_the_settings_allow(
+    url: str, private: bool, address: str, may: bool
+) -> None:
+    settings = hook(url=url, private_addresses="yes" if private else "no").settings
+    assert is_allowed(settings, ip_address(address)) is may
+
+
+async def test_a_receiver_whose_name_means_a_private_address_by_now_gets_nothing() -> None:
+    guarded = Guarded(hook(url="https://127.0.0.2:1/").settings.model_copy(update={"url": "https://example.org:1/"}))
+    try:
+        with pytest.raises(httpx.ConnectError, match="no address that is allowed"):
+            await guarded.handle_async_request(httpx.Request("POST", "https://127.0.0.1:1/"))
+    finally:
+        await guarded.aclose()
