@@ -7,7 +7,7 @@ ActionTimeout, ActionRefused); "that channel is gone" is an expected outcome and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
 
@@ -15,7 +15,7 @@ import structlog
 
 from charging.asterisk import variables
 from charging.asterisk.black_box import BlackBoxRecord, is_key, packed, parse_record
-from charging.asterisk.message import AmiMessage, assigned
+from charging.asterisk.message import AmiMessage, assigned, known
 from charging.asterisk.numbers import scaled, whole
 from charging.asterisk.prompts import Prompter, PromptOutcome, PromptSettings
 from charging.asterisk.reply import Order, Orders, Reply
@@ -24,6 +24,7 @@ from charging.call.switch_events import SwitchEvent
 from charging.clock import Clock, Instant
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, SwitchError
+from charging.frozen import replace
 from charging.tasks import in_turns
 
 CAUSE_NORMAL = 16
@@ -325,15 +326,15 @@ def _since_answer_ms(asked: Sequence[str]) -> int | None:
 
 def channel_status(entry: AmiMessage) -> ChannelStatus:
     """Read one event of a ``Status`` list."""
-    asked = entry.all("Variable")
+    asked = dict([one.partition("=")[::2] for one in entry.all("Variable")])  # none is there twice (`shape`)
     return ChannelStatus(
         uid=entry.get("Uniqueid"),
         channel=entry.get("Channel"),
-        session=assigned(asked, variables.SESSION),
-        leg=assigned(asked, variables.LEG),
-        switch=assigned(asked, variables.SWITCH),
+        session=known(asked.get(variables.SESSION, "")),
+        leg=known(asked.get(variables.LEG, "")),
+        switch=known(asked.get(variables.SWITCH, "")),
         state=entry.get("ChannelStateDesc"),
         bridge_id=entry.get("BridgeID"),
-        time_left_ms=scaled(assigned(asked, "TIMEOUT(absolute)"), 3) or None,
+        time_left_ms=scaled(known(asked.get("TIMEOUT(absolute)", "")), 3) or None,
         seconds_since_creation=whole(entry.get("Seconds")) or 0,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from charging.asterisk import variables
 from charging.asterisk.black_box import BlackBoxRecord
@@ -15,6 +14,7 @@ from charging.call.events import BlackBoxRead, Leg
 from charging.clock import Clock, Instant
 from charging.engine.ports import FaxOrder, Legs, Look, PromptResult
 from charging.errors import SwitchError
+from charging.frozen import replace
 from charging.tasks import Breath, in_turns
 
 _RESULTS = {

@@ -104,7 +104,7 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
     joined = replace(session, technology=event.technology, left=None, left_us=None, proven_ms=proven_ms)
     if event.uid != session.callee_uid or session.pending is not None:
         return Step(joined)
-    joined = replace(joined, check_mono_us=_overdue_at(joined, context))
+    joined = replace(joined, check_mono_us=overdue_at(joined, context))
     return Step(joined, (Tell(told.BridgeJoined(event.technology)), ReadBalances()))
 
 
@@ -175,7 +175,7 @@ def _leg_ended(session: Session, context: Context) -> Step:
 
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     """The switch's own view: is the call alive, and does its deadline stand where the money ends?"""
-    if not event.alone and not _agrees(session, event):
+    if not event.alone and not agrees(session, event):
         # Nothing is charged by the link's proof until the answer: the call may have ended while the link was away.
         return Step(replace(session, confirmed=False), (AskSwitch(listed=event.uids),))
     if event.callee is None:
@@ -205,20 +205,20 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         confirmed=session.confirmed or event.alone,
         tick_mono_us=_first_tick(session, context) if event.alone else session.tick_mono_us,
         proven_ms=max(session.proven_ms, session.elapsed_ms(event.asked_mono_us)),
-        check_mono_us=_overdue_at(session, context),
+        check_mono_us=overdue_at(session, context),
     )
-    if context.now.mono_us > _overdue_at(session, context):
+    if context.now.mono_us > overdue_at(session, context):
         return _cut_overdue(alive, event, context)
     if session.ahead:
         return Step(alive)  # the tick that is due finds out how far the money goes
-    misplaced = alive.deadline_due or _misplaced(alive, event.callee, event.asked_mono_us)
+    misplaced = alive.deadline_due or is_misplaced(alive, event.callee, event.asked_mono_us)
     enforced = replace(alive, enforced_s=session.covered_s, doubtful_s=())
     after = _deadline(replace(alive, deadline_due=False), context) if misplaced else Step(enforced)
     strangers = tuple(HangUp(leg.uid, "not_paid_for") for leg in event.others if leg.bridged)
     return Step(after.session, (*strangers, *after.commands))
 
 
-def _agrees(session: Session, event: SwitchSaid) -> bool:
+def agrees(session: Session, event: SwitchSaid) -> bool:
     """Whether a list of all channels says no more than what is known: the leg that we charge talks, and nobody else."""
     same = event.callee is not None and event.callee.bridged and event.callee.uid == session.callee_uid
     return same and session.anchored and not session.cut_by and not any(leg.bridged for leg in event.others)
@@ -327,7 +327,7 @@ def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
     return Step(after.session, (Tell(told.MovedCallCut()), *after.commands))
 
 
-def _misplaced(session: Session, callee: Leg, asked_mono_us: int) -> bool:
+def is_misplaced(session: Session, callee: Leg, asked_mono_us: int) -> bool:
     wanted_ms = session.covered_s * 1000 - session.elapsed_ms(asked_mono_us)
     return callee.time_left_ms is None or abs(callee.time_left_ms - wanted_ms) > DEADLINE_TOLERANCE_MS
 
@@ -364,14 +364,14 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
 
 
 def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
-    check = _overdue_at(session, context, event.covered_s)
+    check = overdue_at(session, context, event.covered_s)
     # A tick whose outcome is not known (its answer was lost, and then a clock jumped) is still to be asked again.
     retry = None if session.pending is None else session.retry_mono_us
     placed = replace(session, enforced_s=event.covered_s, doubtful_s=(), check_mono_us=check, retry_mono_us=retry)
     return Step(placed, (Tell(told.DeadlineMoved(event.covered_s)),))
 
 
-def _overdue_at(session: Session, context: Context, enforced_s: int | None = None) -> int:
+def overdue_at(session: Session, context: Context, enforced_s: int | None = None) -> int:
     deadline_s = (enforced_s or session.enforced_s) if session.ahead else session.covered_s
     return session.at(deadline_s + context.policy.backstop_s).mono_us
 

@@ -57,6 +57,7 @@ from charging.call.switch_events import (
 from charging.call.voicemail import Voicemail
 from charging.clock import Instant
 from charging.errors import UnexpectedEvent
+from charging.frozen import replace
 
 Handler = Callable[[Session, Any, Context], Step]
 E = TypeVar("E")
@@ -186,6 +187,24 @@ def step(record: Record, event: Event, now: Instant, policy: Policy) -> tuple[Re
     if handler is None:
         raise UnexpectedEvent(f"{type(event).__name__} while {record.state}")
     return handler(record, event, Context(now, policy))
+
+
+def as_known(record: Record, said: SwitchSaid, now: Instant, policy: Policy) -> Record | None:
+    """The session, if a list of all channels says of it what is known: that it talked then, and what cuts it stands
+    where it should, are no event. ``None``: it is one, for `step`."""
+    if not isinstance(record, Session) or record.state is not State.RUNNING or said.alone or said.callee is None:
+        return None
+    usual = record.confirmed and record.technology and not (record.ahead or record.deadline_due or record.replaced)
+    if not usual or record.left is not None or record.doubtful_s or record.enforced_s != record.covered_s:
+        return None
+    overdue_us = running.overdue_at(record, Context(now, policy))
+    if now.mono_us > overdue_us or record.check_mono_us != overdue_us:
+        return None
+    if not running.agrees(record, said) or not said.callee.up or record.caller_gone is not (said.caller is None):
+        return None
+    if running.is_misplaced(record, said.callee, said.asked_mono_us):
+        return None
+    return replace(record, proven_ms=max(record.proven_ms, record.elapsed_ms(said.asked_mono_us)))
 
 
 def wake_at(session: Record, policy: Policy) -> int | None:

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from charging.call import commands as do
-from charging.call.events import ClockJumped, Event, KeptAnswer, PromptPlayed, SwitchSilent, Woke
+from charging.call.events import ClockJumped, Event, KeptAnswer, PromptPlayed, SwitchSaid, SwitchSilent, Woke
 from charging.call.model import Policy, Session, State
 from charging.call.storage import Record
-from charging.call.table import step, wake_at
+from charging.call.table import as_known, step, wake_at
 from charging.clock import Instant
 from charging.engine import told
 from charging.engine.ports import Observer, PromptResult, Switch
@@ -130,21 +130,13 @@ class SessionRunner:
         if not self._stopped and isinstance(self.session, Session):
             await self._over.wait()
 
-    def hear(self, event: Event) -> None:
-        """Take an event that mostly changes nothing: it has a turn only if there is something to do."""
-        now = self._home.now()
-        if self._acts or self._stopped:
-            self.offer(event)
-            return
-        try:
-            after, commands = step(self.session, event, now, self.policy)
-        except UnexpectedEvent:
-            self.offer(event)  # is logged there
-            return
-        if commands or wake_at(after, self.policy) != wake_at(self.session, self.policy):
-            self.offer(event)
-        else:
-            self._becomes(after)
+    def hear(self, said: SwitchSaid) -> None:
+        """Take what a list of all channels says, mostly what is known: it has a turn only if it says anything else."""
+        after = None if self._acts else as_known(self.session, said, self._home.now(), self.policy)
+        if after is None:
+            self.offer(said)
+        elif not self._stopped:
+            self.session = after
 
     def _becomes(self, after: Record) -> None:
         before, self.session = self.session, after

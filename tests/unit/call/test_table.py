@@ -303,6 +303,50 @@ def test_list_of_all_channels_ends_nothing_and_has_the_channels_asked_alone(
     assert (session, commands) == (running(confirmed=False), (AskSwitch(listed=listed),))
 
 
+KNOWN = running(check_mono_us=NOW.plus(115).mono_us)
+LISTED = SwitchSaid(NOW.mono_us, leg("caller"), leg("callee"), alone=False)
+
+
+def test_list_that_says_what_is_known_proves_that_the_call_talked_and_does_no_more() -> None:
+    known = table.as_known(KNOWN, LISTED, NOW, POLICY)
+    assert known == replace(KNOWN, proven_ms=10_000)
+    assert (known, ()) == step(KNOWN, LISTED, NOW, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("session", "said"),
+    [
+        ({"confirmed": False}, {}),
+        ({"ahead": True}, {}),
+        ({"deadline_due": True}, {}),
+        ({"replaced": True}, {}),
+        ({"technology": ""}, {}),
+        ({"left": NOW}, {}),
+        ({"doubtful_s": (180,)}, {}),
+        ({"enforced_s": 60}, {}),
+        ({"cut_by": "operator"}, {}),
+        ({"anchored": False}, {}),
+        ({"caller_gone": True}, {}),
+        ({"check_mono_us": NOW.mono_us}, {}),
+        ({"state": State.RINGING}, {}),
+        ({"answered": NOW.plus(-126), "check_mono_us": NOW.plus(-1).mono_us}, {}),
+        ({}, {"alone": True}),
+        ({}, {"caller": None}),
+        ({}, {"callee": None}),
+        ({}, {"callee": leg("another")}),
+        ({}, {"callee": leg("callee", bridged=False)}),
+        ({}, {"callee": replace(leg("callee"), up=False)}),
+        ({}, {"callee": leg("callee", left_ms=100_000)}),
+        ({}, {"callee": leg("callee", left_ms=None)}),
+        ({}, {"others": (leg("stranger"),)}),
+    ],
+)
+def test_anything_else_in_a_list_is_an_event(session: dict[str, object], said: dict[str, object]) -> None:
+    """The short way must never hide what the table would act upon."""
+    changed = replace(LISTED, **said)  # type: ignore[arg-type]
+    assert table.as_known(replace(KNOWN, **session), changed, NOW, POLICY) is None  # type: ignore[arg-type]
+
+
 def test_call_that_the_list_lacks_is_not_charged_by_the_links_proof_until_it_was_asked_about() -> None:
     """The switch was restarted, its link is up again, and the question about the call is lost."""
     due = running(tick_mono_us=NOW.mono_us)
