@@ -48,7 +48,7 @@ from charging.engine.findings import Findings
 from charging.engine.leadership import LeaseKeeper
 from charging.engine.left_messages import LeftMessages
 from charging.engine.observer import MeteredMail, MeteredObserver
-from charging.engine.overload import LoadWatch
+from charging.engine.overload import CrowdWatch, LoadWatch
 from charging.engine.ports import Observer
 from charging.engine.sessions import Registry
 from charging.engine.spool import SpoolWatch
@@ -414,6 +414,11 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "look-around": _look_around(engine),
         "reloads": _reload_when_told(engine, hung_up),
     }
+    if (switch := engine.control) is not None:
+        registry = engine.registry
+        duties["crowds"] = CrowdWatch(
+            switch.turned_away, engine.clock, registry.observe, lambda: registry.leads()
+        ).run()
     if engine.fax is not None:
         duties["fax-documents"] = engine.fax.papers.sweep_for_ever()
     if days := engine.config.settings.privacy.cdr_numbers_days:

@@ -46,6 +46,8 @@ FAX_MAILS_DROPPED = ("automatic", "not_set_up", "unproven", "stranger", "unknown
 """`charging.service.refusal.Dropped`."""
 PAYMENTS = ("credited", "failed", "stuck", "taken_back")
 """What a payment on the customers' page becomes (`charging.service.payments.State`)."""
+SWITCH_TURNED = ("number", "caller", "all", "mailbox", "mailbox_caller", "fax", "fax_number")
+"""`charging.asterisk.variables.TURNED_AWAY`."""
 LISTENERS = ("agi", "api", "control", "http")
 TURNED = ("source", "full", "crowded_out", "silent", "no_descriptor")
 """Why a connection was turned away (`charging.door.Turned`)."""
@@ -312,6 +314,14 @@ class Metrics:
             "listener",
             "reason",
             known=[LISTENERS, TURNED],
+        )
+        self.switch_turned = self._counter(
+            "charging_switch_turned_away",
+            "Callers whom the switch turned away by itself, one too many: of those who wait for a decision for one "
+            "number, with one number (caller) or in all; at one mailbox, or one caller at it (mailbox_caller); of "
+            "those who send faxes, in all or to one number (fax_number).",
+            "reason",
+            known=[SWITCH_TURNED],
         )
         self.agi_seconds = self._histogram(
             "charging_agi_seconds", "From a FastAGI request to its answer.", AGI_SECONDS, "route"

@@ -200,6 +200,16 @@ class CallControl:
             raise
         return reply.headers.get("Value")
 
+    async def turned_away(self) -> dict[str, int]:
+        """How many callers the dialplan has turned away by itself since Asterisk's start, by why."""
+        orders: list[Order] = [("Getvar", {"Variable": f"{variables.TURNED}{why}"}) for why in variables.TURNED_AWAY]
+        counts: dict[str, int] = {}
+        for why, reply in zip(variables.TURNED_AWAY, await self._link.actions(orders), strict=True):
+            if isinstance(reply, SwitchError):
+                raise reply
+            counts[why] = whole(reply.headers.get("Value")) or 0
+        return counts
+
     async def statuses_of(self, uids: Sequence[str]) -> list[ChannelStatus | SwitchError | None]:
         """Channels, each asked for by itself: nothing that stands in another's caller id can be in its answer. All are
         one write. ``None`` for one that is gone; for one that was not told of, why."""

@@ -129,9 +129,11 @@ def _gone(voicemail: Voicemail, now: Instant, policy: Policy) -> Answer:
 def _switch_said(voicemail: Voicemail, event: SwitchSaid, now: Instant, policy: Policy) -> Answer:
     if not event.alone:
         return voicemail, (() if event.caller is not None else (AskSwitch(),))
-    if event.caller is not None:
-        return replace(voicemail, check_mono_us=now.plus(voicemail.LOOK_S).mono_us), ()
-    return _gone(voicemail, now, policy)
+    if event.caller is None or voicemail.state is State.SETTLING:
+        return _gone(voicemail, now, policy)
+    # Another channel than before: someone was put in the caller's place (a transfer), and his message is the one.
+    there = replace(voicemail, state=State.RESERVED, ended=None, caller_uid=event.caller.uid)
+    return replace(there, check_mono_us=now.plus(voicemail.LOOK_S).mono_us), ()
 
 
 def _doubted(voicemail: Voicemail, _event: AnswerDoubtful, now: Instant, _policy: Policy) -> Answer:

@@ -110,6 +110,9 @@ class MeteredObserver:
                 metrics.moved_calls.labels(kind).inc()
             case call.EndUnproven():
                 metrics.unproven_ends.inc()
+            case told.CallersTurnedAway(turned):
+                for why, count in turned.items():
+                    metrics.switch_turned.labels(why).inc(count)
 
     def _tick(self, settled: Mapping[str, int], short: Short) -> None:
         """One more, to be told with others."""

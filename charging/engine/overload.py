@@ -7,13 +7,14 @@ away at once, before anything is looked up or reserved, until it has caught up. 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.ports import Observer
-from charging.engine.told import OverloadBegun, OverloadEnded
+from charging.engine.told import CallersTurnedAway, OverloadBegun, OverloadEnded
+from charging.errors import SwitchError
 
 SAMPLE_S = 0.1
 """Between two looks at how late it is."""
@@ -61,6 +62,47 @@ class Crowds:
                     self._at_once[source] -= 1
                     if not self._at_once[source]:
                         del self._at_once[source]
+
+
+COUNT_S = 10
+"""Between two looks at how many the switch turned away."""
+
+
+class CrowdWatch:
+    """Says how many callers the switch turned away by itself, who were one too many. It keeps a count and tells nobody;
+    so a flood costs a look and a line every ten seconds, however large it is."""
+
+    def __init__(
+        self,
+        counts: Callable[[], Awaitable[Mapping[str, int]]],
+        clock: Clock,
+        observe: Observer,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``counts``: since the switch's start, by why; raises SwitchError. Of the daemons that share a switch the one
+        that ``leads`` says it."""
+        self._counts = counts
+        self._clock = clock
+        self._observe = observe
+        self._leads = leads
+        self._before: Mapping[str, int] | None = None
+
+    async def run(self) -> NoReturn:
+        """For ever."""
+        while True:
+            with suppress(SwitchError):
+                self.saw(await self._counts())
+            await self._clock.sleep_until(self._clock.now().plus(COUNT_S).mono_us)
+
+    def saw(self, counts: Mapping[str, int]) -> None:
+        """The switch's counts. What the first look finds was counted before this daemon; a count that is less than
+        before has begun again with Asterisk."""
+        before, self._before = self._before, counts
+        if before is None or not self._leads():
+            return
+        new = {why: count - (was if count >= (was := before.get(why, 0)) else 0) for why, count in counts.items()}
+        if turned := {why: count for why, count in new.items() if count}:
+            self._observe(CallersTurnedAway(turned))
 
 
 class LoadWatch:

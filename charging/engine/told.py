@@ -196,6 +196,13 @@ class OverloadEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class CallersTurnedAway:
+    """The switch itself found so many callers one too many since the last look, by why."""
+
+    evidence: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class SpoolHasRoom:
     """Messages are taken again."""
 
@@ -236,6 +243,7 @@ Warnings = (
     | DrainEnded
     | OverloadBegun
     | OverloadEnded
+    | CallersTurnedAway
     | SpoolHasRoom
     | LeaseLost
     | LeaseNotRenewed

@@ -6,7 +6,8 @@ makes us ask. It is credited by a transfer whose id is the provider's id of the 
 told, and whatever is killed between; a payment that we missed is asked for again until it is over (`due`).
 
 What was paid and cannot be credited (the account is closed, the amount is another, it was paid back meanwhile) is
-*stuck*, as is what the provider could not be asked about until it was too old: a person decides.
+*stuck*, as is what the provider could not be asked about until it was too old: a person decides, and no answer that
+comes later credits it.
 Nothing is ever taken back by itself: R21 knows no refunds, and money that the bank takes back after a dispute is told
 to the operator, who corrects credit by hand.
 """
@@ -215,10 +216,13 @@ class Payments:
     async def _booked(self, payment: Payment, outcome: Outcome) -> tuple[State, str]:
         """What becomes of a payment that was paid, and why if it is not credited."""
         key = f"{payment.provider}-{payment.reference}"
-        if payment.taken_back or outcome.taken_back:
-            # It may have been credited all the same: we were killed before it was noted.
+        taken_back = payment.taken_back or outcome.taken_back
+        if taken_back or payment.state is State.STUCK:
+            # It may have been credited all the same: we were killed before it was noted, or the person who decided has
+            # done so. Who has decided otherwise (by a correction) must not find it credited twice by a later answer,
+            # which whoever knows the payment's hook can bring about.
             is_credited = await self._money.was_topped_up(payment.account, payment.amount, key)
-            return (State.CREDITED, "") if is_credited else (State.STUCK, PAID_BACK)
+            return (State.CREDITED, "") if is_credited else (State.STUCK, PAID_BACK if taken_back else payment.why)
         if outcome.currency != EURO or outcome.amount != payment.amount:
             paid = f"{format_euro(outcome.amount)} {outcome.currency[:10]}"
             return State.STUCK, f"{paid} was paid for {format_euro(payment.amount)} {EURO}"

@@ -44,6 +44,8 @@ QUEUE_WITH_FEATURES = "+31850000064"
 """Its context for transfers is ours, as nothing else is said."""
 COLLEAGUE_TRANSFERS = "+31850000065"
 """Who calls may transfer the colleague to a subscriber's number."""
+TALKER = "+31850000066"
+"""Nothing to be charged: someone of the operator's own, who answers and never stops talking."""
 
 DIALPLAN = f"""
 [trunk](+)
@@ -88,6 +90,7 @@ exten => {QUEUE_WITH_FEATURES},1,Answer()
  same => n,Queue(forwards,rtTkKxXhHwW)
 exten => {COLLEAGUE_TRANSFERS},1,Set(__TRANSFER_CONTEXT=charging-incoming)
  same => n,Dial(Local/colleague@operator/n,,T)
+exten => {TALKER},1,Dial(Local/talks@operator/n)
 
 [outbound]
 exten => _+X.,1,Dial(PJSIP/${{EXTEN}}@world,,b(charging-onward^s^1))
@@ -107,6 +110,9 @@ exten => elsewhere,1,Answer()
  same => n,Wait(60)
 exten => colleague,1,Answer()
  same => n,Echo()
+exten => talks,1,Answer()
+ same => n,Playtones(400)
+ same => n,Wait(120)
 exten => 55,1,Goto(elsewhere,1)
 exten => 56,1,Goto(colleague,1)
 exten => 57,1,Answer()

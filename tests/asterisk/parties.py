@@ -70,21 +70,26 @@ async def records_gone(lab: Lab) -> None:
 
 async def leave_message(lab: Lab, call: Call, *, seconds: float, mailbox: str = NUMBER.removeprefix("+")) -> None:
     """As the outside caller: skip the greeting, talk for at least ``seconds`` and hang up."""
+    await call.press("#", on_mobile=False)
+    await message_is_recorded(lab, seconds=seconds, mailbox=mailbox)
+    await call.hang_up()
+    await call.wait_end()
+
+
+async def message_is_recorded(lab: Lab, *, seconds: float, mailbox: str = NUMBER.removeprefix("+")) -> None:
+    """Wait until so much of a message is there."""
     message = lab.switch.folder / f"spool/voicemail/charging/{mailbox}/tmp"
 
     async def recording() -> Path | None:
         return next(message.glob("*.wav"), None)
 
-    await call.press("#", on_mobile=False)
-    recorded = await eventually(recording, "the recording to begin", 20)
+    recorded = await eventually(recording, "the recording to begin", 60)
     assert recorded is not None
 
     async def long_enough() -> bool:  # Asterisk writes two seconds at a time
         return recorded.stat().st_size >= 16_000 * seconds
 
-    await eventually(long_enough, f"{seconds} s to be recorded", 10 + seconds)
-    await call.hang_up()
-    await call.wait_end()
+    await eventually(long_enough, f"{seconds} s to be recorded", 30 + seconds)
 
 
 @contextlib.asynccontextmanager

@@ -4,10 +4,12 @@ turns away who is one too many, before anyone is asked; the others have their tu
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from charging.asterisk.variables import TURNED_AWAY
 from charging.lab import Lab, mobile
 from tests.asterisk.parties import NUMBER, forward, operator_sets
 from tests.asterisk.raw_call import raw_call
@@ -56,30 +58,38 @@ async def asked(stub: StubAgi, times: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "wait", "refused", "status"),
+    ("limit", "value", "wait", "refused"),
     [
-        ("NUMBER", "2", [(CALLER, NUMBER), (ANOTHER, "0850000001")], ("+31201234569", "0031850000001"), BUSY),
-        ("CALLER", "2", [(CALLER, NUMBER), ("0201234567", OTHER)], ("0031201234567", THIRD), BUSY),
-        ("CALLER", "many", [(CALLER, f"+318500000{nth:02}") for nth in range(USUALLY)], (CALLER, "+31850000050"), BUSY),
-        ("NUMBER", "", [(NOBODY, NUMBER)] * USUALLY, (CALLER, NUMBER), BUSY),
+        ("NUMBER", "2", [(CALLER, NUMBER), (ANOTHER, "0850000001")], ("+31201234569", "0031850000001")),
+        ("CALLER", "2", [(CALLER, NUMBER), ("0201234567", OTHER)], ("0031201234567", THIRD)),
+        ("CALLER", "many", [(CALLER, f"+318500000{nth:02}") for nth in range(USUALLY)], (CALLER, "+31850000050")),
+        ("NUMBER", "", [(NOBODY, NUMBER)] * USUALLY, (CALLER, NUMBER)),
     ],
 )
 async def test_who_is_one_too_many_is_turned_away_by_the_switch_and_others_have_their_turn(
-    lab: Lab, limit: str, value: str, wait: list[Ring], refused: Ring, status: int
+    lab: Lab, limit: str, value: str, wait: list[Ring], refused: Ring
 ) -> None:
-    """Calls are counted by their last nine digits. Nothing is noted of who is turned away."""
+    """Calls are counted by their last nine digits. Of who is turned away nothing is noted but a count."""
+    before = await turned_away(lab)
     async with operator_sets(lab, f"CHARGING_ASKING_A_{limit}", value), waiting(lab, wait) as stub:
         caller, number = refused
         async with raw_call(lab, number, caller=written(caller)) as call:
-            assert await call.is_answered("INVITE", 180, BUSY, ELSEWHERE) == status
+            assert await call.is_answered("INVITE", 180, BUSY, ELSEWHERE) == BUSY
         assert len(stub.requests) == len(wait)
+        assert await turned_away(lab) == before + Counter({limit.lower(): 1})
         assert await lab.switch.black_box() == {}
         async with raw_call(lab, "+31850000060", caller=written("+31209999999")):
             await asked(stub, len(wait) + 1)
 
 
+async def turned_away(lab: Lab) -> Counter[str]:
+    """The switch's own counts, by why."""
+    counts = {why: await lab.switch.action("Getvar", {"Variable": f"CHARGING_TURNED_{why}"}) for why in TURNED_AWAY}
+    return Counter({why: int(reply["Value"] or 0) for why, reply in counts.items()})
+
+
 async def test_callers_without_a_number_are_no_crowd_and_too_many_in_all_are_sent_elsewhere(lab: Lab) -> None:
-    wait = [(NOBODY, NUMBER), (NOBODY, OTHER)]
+    wait, before = [(NOBODY, NUMBER), (NOBODY, OTHER)], await turned_away(lab)
     async with (
         operator_sets(lab, "CHARGING_ASKING_A_CALLER", "1"),
         operator_sets(lab, "CHARGING_ASKING_AT_ONCE", "2"),
@@ -88,6 +98,7 @@ async def test_callers_without_a_number_are_no_crowd_and_too_many_in_all_are_sen
     ):
         assert await call.is_answered("INVITE", 180, BUSY, ELSEWHERE) == ELSEWHERE
         assert len(stub.requests) == len(wait)
+        assert await turned_away(lab) == before + Counter({"all": 1})
 
 
 async def test_whoever_gives_up_or_is_decided_about_waits_no_more(lab: Lab) -> None:

@@ -19,9 +19,11 @@ from tests.asterisk.operator_setup import (
     RING_GROUP,
     RING_GROUP_N,
     STRAIGHT,
+    TALKER,
     operator_setup,
     transfers_allowed,
 )
+from tests.asterisk.parties import message_is_recorded
 from tests.asterisk.sip_steps import Party, calls, hears, is_renegotiated, is_told, pauses, plays, requests, subscriber
 from tests.asterisk.test_check_live import Edit, edited
 from tests.asterisk.test_operators_dialplan import charged_exactly
@@ -340,6 +342,35 @@ async def test_who_is_put_in_the_place_of_a_caller_while_it_rings_is_charged_lik
         await live.nothing_reserved()
         assert await live.posted() == 10_000_000 - cdr["billed_s"] * SECOND
         assert not live.daemon.events("leg_without_session")
+
+
+@pytest.mark.parametrize("state", [CallState.ANSWERED, CallState.RINGING])
+async def test_r3_message_of_someone_who_is_put_in_the_place_of_a_caller_is_charged(
+    set_up: Lab, tmp_path: Path, state: CallState
+) -> None:
+    """Someone calls a colleague and a subscriber, and joins the two when voicemail has answered, or while it rings."""
+    target = mobile.busy() if state is CallState.ANSWERED else mobile.never_answers()
+    policy = {"ring_s": 8}
+    async with (
+        transfers_allowed(set_up),
+        engine(set_up, tmp_path, plan="voice_free", forward_to=target, policy=policy) as live,
+    ):
+        call = await set_up.place_call(STRAIGHT)
+        await call.wait_state(state, 20)
+        caller = min(one["Channel"] for one in await set_up.switch.channels())  # the first that there was
+        to_him = _to_the_colleague(await _replaces(set_up, caller))
+        refers = requests("REFER", to_him, "Referred-By: <sip:caller@carrier.example>", cseq=2)
+        async with plays(set_up, tmp_path / "caller", calls(TALKER), refers, is_told(202), pauses(90)):
+            await call.wait_state(CallState.ENDED, 20)
+            await message_is_recorded(set_up, seconds=3)
+            for channel in await set_up.switch.channels():
+                if channel["Context"] == "charging-voicemail":
+                    await set_up.switch.action("Hangup", {"Channel": channel["Channel"], "Cause": "16"})
+            cdr = await live.cdr()
+        assert (cdr["service"], cdr["messages"], cdr["cost"]) == ("voicemail", 1, "0.15"), cdr
+        await live.nothing_reserved()
+        assert await live.posted() == 10_000_000 - 150_000
+        assert not [one for one in ("leg_without_session", "booking_contradicted") if live.daemon.events(one)]
 
 
 async def test_subscriber_who_transfers_the_caller_to_a_colleague_ends_the_call(set_up: Lab, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from agi.port import Answer
 from charging.call.cdr import iso
 from charging.call.model import Policy
+from charging.call.switch_events import ChannelEnded
 from charging.clock import MICROSECONDS
 from charging.engine.sessions import HOUSEKEEPING_S
 from charging.ledger.accounts import Language, Status
@@ -30,6 +31,7 @@ from charging.whatif.past import PastMessage, past_of
 from tests.contract.scenario import assert_sound
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
+from tests.fakes.switch import FakeCall
 
 PRICE = 100_000
 """Of a message in the tests' plan ``free``."""
@@ -115,6 +117,20 @@ async def test_r3_stored_message_is_charged_per_piece(rig: Rig) -> None:
     assert (cdr["service"], cdr["messages"], cdr["cost"]) == ("voicemail", 1, "0.10")
     assert (cdr["tariff_revision"], cdr["tariff_digest"]) == ("r1", "d1")
     assert past_of(cdr) == PastMessage("anna", "free", NUMBER, opened_us, 1, PRICE)
+
+
+async def test_r3_message_of_whoever_is_put_in_the_callers_place_is_charged(rig: Rig) -> None:
+    """A transfer: the caller's channel ends, without a record; another bears the session, and its end has one."""
+    await rig.subscriber(credit=EURO, plan="free", forward_to="")
+    session, uid = await at_voicemail(rig)
+    rig.switch.calls[session] = FakeCall(session, 0, "u-other", "")
+    rig.switch.deliver(ChannelEnded(session, uid, "PJSIP/world-1<ZOMBIE>", "caller", 16, None))
+    await rig.clock.advance(90)
+    assert await rig.reserved() == {"credit": PRICE}
+    rig.switch.leave_message(session, "u-other")
+    await rig.clock.advance(1)
+    assert (await rig.balance()).posted == EURO - PRICE
+    assert await rig.reserved() == {}
 
 
 async def test_r3_caller_who_leaves_no_message_costs_nothing(rig: Rig) -> None:

@@ -9,6 +9,7 @@ from itertools import repeat
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agi.port import IncomingCall
 from charging.call.model import Session, Short
@@ -16,7 +17,10 @@ from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Instant
 from charging.engine import told
 from charging.engine.desk import Desk
-from charging.engine.overload import AT_ONCE_MAX, REFUSES_US, SAMPLE_MAX_US, TAKES_US, LoadWatch
+from charging.engine.observer import MeteredObserver
+from charging.engine.overload import AT_ONCE_MAX, COUNT_S, REFUSES_US, SAMPLE_MAX_US, TAKES_US, CrowdWatch, LoadWatch
+from charging.errors import LinkDown
+from charging.metrics import Metrics
 from tests.fakes.ami import eventually
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
 
@@ -211,3 +215,40 @@ async def test_a_flood_of_one_caller_or_to_one_number_refuses_nobody_else(
     assert (await honest).decision == "forward"
     again = await rig.desk.incoming(IncomingCall(numbers[0], callers[0], "f200", "PJSIP/trunk-1"))
     assert again.reason != "overloaded"
+
+
+async def test_whom_the_switch_turns_away_is_told_every_ten_seconds_however_many_they_are(rig: Rig) -> None:
+    """Those of before this daemon's start are not its to tell, nor those that another daemon tells; Asterisk begins
+    again at nought. Where the switch does not answer the next look tells them."""
+    counts, leads, is_down = {"caller": 7, "all": 0}, True, False
+    metrics = Metrics()
+
+    async def asked() -> dict[str, int]:
+        if is_down:
+            raise LinkDown()
+        return dict(counts)
+
+    watch = asyncio.create_task(CrowdWatch(asked, rig.clock, MeteredObserver(metrics), lambda: leads).run())
+
+    async def turned(after: dict[str, int]) -> dict[str, float]:
+        counts.update(after)
+        await rig.clock.advance(COUNT_S)
+        return {why: metrics.switch_turned.labels(why)._value.get() for why in counts}
+
+    try:
+        await rig.clock.advance(0)
+        with capture_logs() as lines:
+            assert await turned({}) == {"caller": 0, "all": 0}
+            assert await turned({"caller": 5007, "all": 3}) == {"caller": 5000, "all": 3}
+            is_down = True
+            assert await turned({"caller": 5008}) == {"caller": 5000, "all": 3}
+            is_down = False
+            assert await turned({}) == {"caller": 5001, "all": 3}
+            leads = False
+            assert await turned({"caller": 5010}) == {"caller": 5001, "all": 3}
+            leads = True
+            assert await turned({"caller": 2, "all": 1}) == {"caller": 5003, "all": 4}
+        told_of = [{key: one[key] for key in one if key in counts} for one in lines]
+        assert told_of == [{"caller": 5000, "all": 3}, {"caller": 1}, {"caller": 2, "all": 1}]
+    finally:
+        watch.cancel()

@@ -1,0 +1,52 @@
+"""A payment that could not be credited by itself: a person decides, and no later answer of the provider's does."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.ledger.model import CREDIT, Balance
+from charging.service.payments import OPEN_DAYS, Outcome, Payment, State
+from charging.service.refusal import Refused
+from tests.fakes.rig import EURO
+from tests.unit.service.conftest import Shop
+
+PAID = Outcome("tr_1", is_paid=True, is_over=True, amount=25 * EURO, currency="EUR")
+
+
+async def stuck(shop: Shop) -> Payment:
+    """Anna's, whose provider could not be asked for too long."""
+    await shop.anna()
+    payments = shop.service.payments
+    begun = await payments.begin("anna", 25 * EURO, "mollie")
+    assert isinstance(begun, Payment)
+    await payments.known_by(begun.id, "tr_1", "https://provider.test/1")
+    await shop.clock.advance((OPEN_DAYS + 1) * 86_400)
+    found = await payments.not_now(begun.id)
+    assert isinstance(found, Payment)
+    assert found.state is State.STUCK
+    return found
+
+
+async def told_again(shop: Shop, payment: Payment) -> tuple[State, int]:
+    """What becomes of it as someone who knows its hook says again and again that it was paid, and of the credit."""
+    for _ in range(2):
+        after = await shop.service.payments.settle(payment.id, PAID)
+        assert not isinstance(after, Refused)
+    return after.state, (await shop.store.balances("anna")).get(CREDIT, Balance()).posted
+
+
+async def test_what_is_stuck_is_not_credited_by_itself(shop: Shop) -> None:
+    assert await told_again(shop, await stuck(shop)) == (State.STUCK, 0)
+
+
+@pytest.mark.parametrize(("is_corrected", "state"), [(True, State.STUCK), (False, State.CREDITED)])
+async def test_what_a_person_has_credited_is_not_credited_again_by_who_knows_the_hook(
+    shop: Shop, is_corrected: bool, state: State
+) -> None:
+    """By a correction, or under the payment's own id, as the documentation says."""
+    payment = await stuck(shop)
+    if is_corrected:
+        await shop.service.money.correct("anna", 25 * EURO, "stuck payment", "by-hand")
+    else:
+        await shop.service.money.top_up("anna", 25 * EURO, f"{payment.provider}-{payment.reference}")
+    assert await told_again(shop, payment) == (state, 25 * EURO)
