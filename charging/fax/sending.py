@@ -13,6 +13,7 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 
 import structlog
 
@@ -274,10 +275,14 @@ class Faxes:
     async def _last_attempt(self, draft: Fax) -> FaxView | None:
         """The newest fax that was opened under the key of ``draft``, the first attempt."""
         # The open ones are read first: one that ends meanwhile is then seen in either place.
-        found = {view.session: view for view in await self._under_way(draft.account)}
-        found |= {view.session: view async for _, view in self._over(draft.account, None)}
-        mine = [view for session, view in found.items() if is_attempt(session, draft.id)]
-        return max(mine, key=lambda view: attempt_of(view.session), default=None)
+        opened = {view.session: view for view in await self._under_way(draft.account)}
+        last: FaxView | None = None
+        for number in count(1):  # each was opened once the one before was over
+            session = draft.id if number == 1 else f"{draft.id}-{number}"
+            if (found := await self._ended(draft.account, session) or opened.get(session)) is None:
+                break
+            last = found
+        return last
 
     async def _dial(self, desk: FaxDesk, fax: Fax, paper: Paper) -> FaxSent | Refused:
         order = FaxOrder(
@@ -324,12 +329,9 @@ class Faxes:
     async def get(self, account: str, session: str) -> FaxView | Refused:
         """One fax."""
         # The open ones are read first: one that ends meanwhile is then seen in either place.
-        opened = await self._under_way(account)
-        over = (view async for _, view in self._over(account, None))
-        found = [view async for view in over if view.session == session]
-        found += [view for view in opened if view.session == session]
-        if found:
-            return found[0]
+        opened = {view.session: view for view in await self._under_way(account)}
+        if (found := await self._ended(account, session) or opened.get(session)) is not None:
+            return found
         if await self._store.account(account) is None:
             return unknown_account(account)
         return Refused(Code.NOT_FOUND, f"account {account!r} has no fax {session[:80]!r}")
@@ -354,6 +356,11 @@ class Faxes:
         """The accounts, SENDERS_MAX at most, that have this mail address, in whatever case it is written; who closed
         one and opened another has one."""
         return await self._store.accounts_of_mail(address, SENDERS_MAX)
+
+    async def _ended(self, account: str, session: str) -> FaxView | None:
+        """One that is over, at a cost that does not grow with all that the account has had."""
+        row = await self._store.cdr(account, session)
+        return None if row is None else view_of_cdr(row)
 
     async def _over(self, account: str, after: Place | None) -> AsyncIterator[tuple[Place, FaxView]]:
         while True:

@@ -417,6 +417,31 @@ async def test_fax_that_is_cancelled_before_the_switch_has_dialled_is_hung_up_wh
     assert await office.rig.reserved() == {}
 
 
+async def test_no_answer_about_a_fax_reads_all_that_its_account_has_had(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A customer who has had many calls could else keep those of others waiting: these are asked of the daemon."""
+    view = await office.sent()
+    office.trouble = ActionRefused("no")
+    refused(await office.send("refused"), Code.CONFLICT)
+    await office.ends(view.session, "SUCCESS", 3)
+    await office.rig.clock.advance(60)
+
+    def reads(**_asked: object) -> NoReturn:
+        raise AssertionError("all CDRs of the account are read")
+
+    monkeypatch.setattr(office.rig.store, "cdrs", reads)
+    office.trouble = None
+    assert (await office.view(view.session)).state == "sent"
+    refused(await office.faxes.cancel("anna", view.session), Code.CONFLICT)
+    again = await office.send()
+    assert isinstance(again, FaxSent)
+    assert not again.created
+    assert (await office.sent("refused")).session.endswith("-2"), "a new attempt of what dialled nobody"
+    office.pages = 100
+    assert isinstance(await office.send("more"), TooLittle)
+
+
 async def test_fax_that_this_process_does_not_look_after_is_not_cancelled_here(office: Office) -> None:
     view = await office.sent()
     beside = Faxes(office.rig.store, lambda: office.rig.tariff, office.rig.clock, None)
