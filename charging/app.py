@@ -415,10 +415,8 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "reloads": _reload_when_told(engine, hung_up),
     }
     if (switch := engine.control) is not None:
-        registry = engine.registry
-        duties["crowds"] = CrowdWatch(
-            switch.turned_away, engine.clock, registry.observe, lambda: registry.leads()
-        ).run()
+        watch = CrowdWatch(switch.turned_away, engine.clock, engine.registry.observe, lambda: engine.registry.leads())
+        duties["crowds"] = watch.run()
     if engine.fax is not None:
         duties["fax-documents"] = engine.fax.papers.sweep_for_ever()
     if days := engine.config.settings.privacy.cdr_numbers_days:

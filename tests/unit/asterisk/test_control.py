@@ -26,7 +26,6 @@ from charging.asterisk.reply import Fields, Order, Reply
 from charging.call.switch_events import OriginateEnded, PromptEnded, PromptStarted
 from charging.clock import Instant
 from charging.errors import ActionRefused, ActionTimeout, LinkDown, SwitchError
-from charging.metrics import SWITCH_TURNED
 from charging.tasks import Breath
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.effort import turns_of
@@ -216,19 +215,6 @@ async def test_a_channels_variable_is_asked_for_by_its_unique_id(control: CallCo
     link.refuse = {"Getvar": ActionTimeout()}
     with pytest.raises(ActionTimeout):
         await control.variable(UID, "X", 1.0)
-
-
-async def test_whom_the_dialplan_turned_away_is_counted_since_its_start(
-    control: CallControl, link: RecordingLink
-) -> None:
-    link.replies["Getvar"] = Reply(AmiMessage.of(Response="Success", Value="12"))
-    assert await control.turned_away() == dict.fromkeys(SWITCH_TURNED, 12)
-    assert link.orders[0] == ("Getvar", {"Variable": "CHARGING_TURNED_number"})
-    link.replies["Getvar"] = Reply(AmiMessage.of(Response="Success", Value=""))
-    assert await control.turned_away() == dict.fromkeys(SWITCH_TURNED, 0)
-    link.refuse = {"Getvar": ActionTimeout()}
-    with pytest.raises(ActionTimeout):
-        await control.turned_away()
 
 
 async def test_hanging_up_names_its_cause(control: CallControl, link: RecordingLink) -> None:
