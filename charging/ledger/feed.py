@@ -7,9 +7,8 @@
    nothing has one that was refused or never came to be, and nothing that came to be goes without.
 2. **Settled.** A place is larger than all that were given before it. So who has read up to a place never finds
    anything new below it, and goes on from there, whoever was killed meanwhile. A place is at least the time (µs) at
-   which it was given (Redis) or for which it was asked (SQLite, memory): a store that has lost its last moments, by a
-   fail-over or by a copy put in its place, gives none again that it had given. Not so of a line that SQLite was asked
-   for before such a copy came, and has booked after it.
+   which it was given: a store that has lost its last moments, by a fail-over or by a copy put in its place, gives none
+   again that it had given.
 3. **When.** SQLite and memory give the place in the step that books. Redis books in the slot of the account, which
    cannot know of the others: it marks the account in that step (in a cluster: before it, for the mark is in another
    slot), and documents likewise; who reads the feed gives the places (`charging.ledger.redis.feed`). Ticks cost

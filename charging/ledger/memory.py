@@ -132,7 +132,7 @@ class MemoryStore(MemoryDocuments):
             number = books.last_number
             books.carry_out(decision)
             for line in (one for one in books.journal[books.from_number(number + 1) :] if one.kind.has_place):
-                self._take_place(line.at_us, account=line.account, number=line.number)
+                self._take_place(account=line.account, number=line.number)
         return decision.applied
 
     async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
@@ -221,8 +221,8 @@ class MemoryStore(MemoryDocuments):
 
     # -- feed
 
-    def _take_place(self, at_us: int, account: str = "", number: int = 0, document: str = "") -> None:
-        place = max(at_us, self._feed[-1].place + 1 if self._feed else 1)
+    def _take_place(self, account: str = "", number: int = 0, document: str = "") -> None:
+        place = max(self._clock.now().wall_us, self._feed[-1].place + 1 if self._feed else 1)
         self._feed.append(FeedEntry(place, account, number, document))
 
     async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
@@ -240,7 +240,7 @@ class MemoryStore(MemoryDocuments):
     def _place_document(self, document: Document, *, is_new: bool) -> None:
         name = f"{document.collection}/{document.id}"
         if takes_place(document, is_new=is_new) and all(entry.document != name for entry in self._feed):
-            self._take_place(self._clock.now().wall_us, document=name)
+            self._take_place(document=name)
 
     async def feed(self, after: int, limit: int) -> Sequence[FeedEntry]:
         first = bisect_right(self._feed, after, key=lambda entry: entry.place)

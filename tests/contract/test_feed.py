@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from charging.clock import SystemClock
 from charging.ledger.accounts import Account
 from charging.ledger.books.archive import archive
+from charging.ledger.books.audit_feed import no_place
 from charging.ledger.books.move import export_lines, import_lines
 from charging.ledger.books.portable import Counts
+from charging.ledger.books.verify import verify
 from charging.ledger.documents import Put
 from charging.ledger.feed import FeedEntry
 from charging.ledger.memory import MemoryStore
@@ -92,6 +95,36 @@ async def test_accounts_and_documents_share_one_order_which_another_process_sees
 
 async def place_of(store: Store, told: list[str]) -> int:
     return (await whole(store))[len(told) - 1].place if told else 0
+
+
+async def test_a_place_is_no_older_than_the_booking_whatever_time_it_was_asked_for(store: Store) -> None:
+    """So a copy that is put in a ledger's place gives none again: who had read up to its last moment finds what is
+    booked from then on."""
+    await add_account(store)
+    began_us = SystemClock().now().wall_us
+    await top_up(store, "a", "t1")
+    await store.put_document("notices", "n1", "{}", 5)
+    places = [one.place for one in await whole(store)]
+    assert len(places) == 2
+    assert min(places) >= began_us
+    assert max(places) <= SystemClock().now().wall_us + len(places)
+
+
+async def test_the_audit_names_a_line_without_a_place(store: Store) -> None:
+    for account in "ab":
+        await add_account(store, account)
+    await run(store, BOOKS)
+    await top_up(store, "b", "t1")
+    entries = await whole(store)
+    for gone in entries[1:]:
+        await store.clear_feed()
+        await store.restore_feed([one for one in entries if one is not gone])
+        found = [str(one) async for one in verify(store)]
+        assert found == ([] if gone.account == "b" else [str(no_place("a", gone.number))]), gone
+    await store.clear_feed()
+    await assert_sound(store)
+    await store.restore_feed(entries[1:])
+    await assert_sound(store)
 
 
 async def test_who_reads_on_while_many_book_misses_nothing(store: Store, second: Store) -> None:

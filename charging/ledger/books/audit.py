@@ -62,6 +62,8 @@ class Fault(StrEnum):
     """A session was closed, and has left no CDR."""
     CDR_DIFFERS = "cdr_differs"
     """A CDR does not say what the journal has taken for its session."""
+    FEED_DIFFERS = "feed_differs"
+    """A line has no place in the feed, or more than one."""
     ORPHANED_NUMBER = "orphaned_number"
     """A number whose account does not exist."""
 

@@ -5,6 +5,8 @@ of what it has, then its journal up to the snapshot's last line. Lines are only 
 the snapshot adds up to. A session that had left a CDR when the CDRs were read had closed before the snapshot was taken
 (and never opens again), by a line that is among those. What begins later is not looked at.
 
+The feed is read when all journals were: by then each of their lines has its place.
+
 Only archiving takes lines away (after their sessions' CDRs) and puts the line of their sum in their place. Where such a
 line turns up that was not there at the beginning, the account is read again.
 """
@@ -12,15 +14,17 @@ line turns up that was not there at the beginning, the account is read again.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from charging.errors import LedgerCorrupt
 from charging.ledger.books.audit import AccountAudit, Fault, Finding
 from charging.ledger.books.audit_calls import CallsAudit, Contents
+from charging.ledger.books.audit_feed import FeedAudit, no_place
 from charging.ledger.model import CdrRow, Kind
 from charging.ledger.port import Store
 from charging.ledger.unfinished import assert_whole
 
-CDR_PAGE_ROWS = 1_000
+CDR_PAGE_ROWS = FEED_PAGE_ROWS = 1_000
 
 
 async def verify(store: Store, contents: Contents | None = None) -> AsyncIterator[Finding]:
@@ -33,13 +37,14 @@ async def verify(store: Store, contents: Contents | None = None) -> AsyncIterato
     for problem in await store.self_check():
         yield Finding(Fault.STORE_DAMAGED, "", "store", problem)
     known: set[str] = set()
+    feed = FeedAudit()
     async for account in store.account_ids():
         for finding in await _verify_record(store, account, known):
             yield finding
-        for finding in await verify_account(store, account, contents):
+        for finding in await verify_account(store, account, contents, feed):
             yield finding
     orphans = _Orphans(store, known)
-    for look in (orphans.sessions, orphans.cdrs, orphans.numbers, orphans.unlisted):
+    for look in (partial(_verify_feed, store, feed), orphans.sessions, orphans.cdrs, orphans.numbers, orphans.unlisted):
         try:
             async for finding in look():
                 yield finding
@@ -61,19 +66,22 @@ async def _verify_record(store: Store, account: str, known: set[str]) -> Sequenc
     return []
 
 
-async def verify_account(store: Store, account: str, contents: Contents | None = None) -> Sequence[Finding]:
-    """Everything that does not fit in one account."""
+async def verify_account(
+    store: Store, account: str, contents: Contents | None = None, feed: FeedAudit | None = None
+) -> Sequence[Finding]:
+    """Everything that does not fit in one account; ``feed`` is told of its lines."""
     try:
-        while (found := await _read_account(store, account, contents)) is None:
+        while (found := await _read_account(store, account, contents, feed or FeedAudit())) is None:
             pass  # once more for each run of the archive that came in between
     except LedgerCorrupt as error:
         return [Finding(Fault.UNREADABLE, account, "a record", str(error))]
     return found
 
 
-async def _read_account(store: Store, account: str, contents: Contents | None) -> list[Finding] | None:
+async def _read_account(store: Store, account: str, contents: Contents | None, feed: FeedAudit) -> list[Finding] | None:
     """``None``: the archive came in between."""
     audit = AccountAudit(account)
+    feed.begin(account)
     calls = CallsAudit(account, contents) if contents is not None else None
     archived_to = await _archived_to(store, account)
     cdrs = [cdr async for cdr in all_cdrs(store, account)]
@@ -84,6 +92,7 @@ async def _read_account(store: Store, account: str, contents: Contents | None) -
         if line.number > snapshot.last_number:
             break
         audit.line(line)
+        feed.line(line)
         if calls is not None:
             calls.line(line)
     found = audit.close(snapshot, cdrs)
@@ -93,6 +102,20 @@ async def _read_account(store: Store, account: str, contents: Contents | None) -
             of_calls = calls.close(snapshot.sessions, [cdr async for cdr in all_cdrs(store, account)])
         found += of_calls
     return found
+
+
+async def _verify_feed(store: Store, audit: FeedAudit) -> AsyncIterator[Finding]:
+    """Every place up to the last that there is now, and the lines that have none and were not archived since."""
+    last, after = await store.last_place(), 0
+    while after < last and (page := await store.feed(after, FEED_PAGE_ROWS)):
+        for entry in page:
+            for finding in audit.entry(entry):
+                yield finding
+        after = page[-1].place
+    for account, number in audit.missing():
+        page_of_it = await store.journal_page(account, number + 1, 1)
+        if page_of_it and page_of_it[0].number == number and page_of_it[0].kind.has_place:
+            yield no_place(account, number)
 
 
 async def _archived_to(store: Store, account: str) -> int:

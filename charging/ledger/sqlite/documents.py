@@ -21,6 +21,9 @@ class SqliteDocuments:
         self._reader = reader
         self._clock = clock
 
+    def _wall_us(self) -> int:
+        return self._clock.now().wall_us
+
     async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
         created = await self._changed_document("put_document", Document(collection, id, body, due_us))
         return Put.CREATED if created else Put.EXISTS
@@ -50,12 +53,12 @@ class SqliteDocuments:
         parameters = {name: getattr(document, name) for name in names}
 
         placed = query != "delete_document" and takes_place(document, is_new=query == "put_document")
-        place = {"at": self._clock.now().wall_us, "collection": document.collection, "id": document.id}
+        place = {"collection": document.collection, "id": document.id}
 
         def work(connection: sqlite3.Connection) -> bool:
             changed = connection.execute(queries()[query], parameters).rowcount > 0
             if changed and placed:
-                connection.execute(queries()["place_document"], place)
+                connection.execute(queries()["place_document"], {"at": self._wall_us(), **place})
             return changed
 
         return await self._writer.submit(work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ from charging.ledger.rules import Decision, View, decide, decide_keep, touched
 from charging.ledger.sqlite.file import queries
 
 
-def apply(connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[Transfer]) -> Applied:
-    """Read, decide, write: rules 1 to 7 of the port."""
+def apply(
+    connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[Transfer], wall_us: Callable[[], int]
+) -> Applied:
+    """Read, decide, write: rules 1 to 7 of the port. ``wall_us`` reads the clock."""
     view, lines = _view(connection, transfer, grants)
     decision = decide(transfer, grants, view)
     if decision.applied.outcome is Outcome.CREATED:
-        _carry_out(connection, transfer.account, lines, decision)
+        _carry_out(connection, transfer.account, lines, decision, wall_us)
     return decision.applied
 
 
@@ -165,13 +167,15 @@ def _balances(connection: sqlite3.Connection, account: str, names: list[str]) ->
     return found
 
 
-def _carry_out(connection: sqlite3.Connection, account: str, lines: int, decision: Decision) -> None:
+def _carry_out(
+    connection: sqlite3.Connection, account: str, lines: int, decision: Decision, wall_us: Callable[[], int]
+) -> None:
     for number, line in enumerate(decision.lines, lines + 1):
         identity = line.id, line.account, line.kind, line.at_us
         rest = line.legs, line.session, line.reason, line.digest
         _append(connection, JournalLine(number, *identity, *rest, actor=line.actor))
         if line.kind.has_place:
-            place = {"at": line.at_us, "account": account, "number": number}
+            place = {"at": wall_us(), "account": account, "number": number}
             connection.execute(queries()["place_line"], place)
     _store_balances(connection, account, decision.balances)
     if decision.session is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -146,13 +146,15 @@ class SqliteStore(SqliteDocuments):
 
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
         check_request(transfer, grants)
-        return await self._writer.submit(partial(sqlite_rows.apply, transfer=transfer, grants=grants))
+        return await self._writer.submit(self._booking(transfer, grants))
 
     async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
         for transfer, grants in wanted:
             check_request(transfer, grants)
-        works = [partial(sqlite_rows.apply, transfer=transfer, grants=grants) for transfer, grants in wanted]
-        return await self._writer.submit_all(works)
+        return await self._writer.submit_all([self._booking(transfer, grants) for transfer, grants in wanted])
+
+    def _booking(self, transfer: Transfer, grants: Sequence[Transfer]) -> Callable[[sqlite3.Connection], Applied]:
+        return partial(sqlite_rows.apply, transfer=transfer, grants=grants, wall_us=self._wall_us)
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         return await self._writer.submit(partial(sqlite_rows.keep_session, account=account, session=session, kept=kept))

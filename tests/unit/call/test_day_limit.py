@@ -177,3 +177,13 @@ async def test_a_hundred_messages_of_an_outage_take_no_more_than_the_day(rig: Ri
     await rig.start_daemon()
     await rig.clock.advance(60)
     assert (await rig.balance()).posted == 100 * EURO - CAP
+
+
+@pytest.mark.parametrize(("cap", "warned"), [(EURO, True), (EURO - 1, False)])
+async def test_r17_who_has_exactly_the_days_credit_is_warned_that_his_money_ends(cap: int, *, warned: bool) -> None:
+    async with make_rig(tariff=plan(make_tariff(), "light", max_credit_per_day=cap)) as rig:
+        await rig.subscriber(credit=EURO)
+        call = await rig.talking()
+        await rig.clock.advance(DAY_S)
+        assert not call.caller_alive, "its money, or that of the day, has ended"
+        assert bool(rig.switch.prompts) is warned

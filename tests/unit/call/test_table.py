@@ -9,8 +9,18 @@ from dataclasses import replace
 import pytest
 
 from charging.call import table
-from charging.call.commands import AskSwitch, Command, HangUp, ReadBalances, ReadBlackBox, SetDeadline, Tell
-from charging.call.events import BlackBoxRead, ClockJumped, Event, Leg, Posted, SwitchSaid, SwitchSilent, Woke
+from charging.call.commands import AskSwitch, Command, HangUp, Post, ReadBalances, ReadBlackBox, SetDeadline, Tell
+from charging.call.events import (
+    BalancesRead,
+    BlackBoxRead,
+    ClockJumped,
+    Event,
+    Leg,
+    Posted,
+    SwitchSaid,
+    SwitchSilent,
+    Woke,
+)
 from charging.call.model import Policy, Session, State, from_json
 from charging.call.switch_events import (
     BridgeEntered,
@@ -22,7 +32,7 @@ from charging.call.switch_events import (
     TransferKind,
     TransferSeen,
 )
-from charging.call.told import EventContradicted
+from charging.call.told import EventContradicted, TickPostponed
 from charging.call.transfers import extend, extend_transfer
 from charging.clock import Instant
 from charging.errors import UnexpectedEvent
@@ -119,6 +129,48 @@ def test_call_that_comes_back_to_its_bridge_goes_on() -> None:
     entered = BridgeEntered("s-1", "callee", "PJSIP/m", "callee", "b", "simple_bridge", NOW.wall_us)
     back, _ = step(left, entered, NOW.plus(1), POLICY)
     assert (back.state, back.left) == (State.RUNNING, None)
+
+
+@pytest.mark.parametrize(("heard_s", "charges"), [(POLICY.proof_max_age_s, True), (POLICY.proof_max_age_s + 1, False)])
+def test_a_tick_over_a_link_that_has_been_silent_for_too_long_asks_for_no_money(heard_s: int, *, charges: bool) -> None:
+    heard = Woke(NOW.plus(-heard_s).mono_us)
+    session, commands = step(running(tick_mono_us=NOW.mono_us), heard, NOW, POLICY)
+    assert (ReadBalances() in commands) is charges
+    assert (
+        Tell(TickPostponed(silent=True)) not in commands if charges else commands == (Tell(TickPostponed(silent=True)),)
+    )
+    assert session.tick_mono_us == (NOW.plus(50) if charges else NOW.plus(POLICY.retry_s)).mono_us
+
+
+def test_a_tick_over_a_link_that_never_spoke_asks_for_no_money() -> None:
+    _, commands = step(running(tick_mono_us=NOW.mono_us), Woke(None), NOW, POLICY)
+    assert commands == (Tell(TickPostponed(silent=True)),)
+
+
+@pytest.mark.parametrize(
+    ("proven_ms", "confirmed", "settled_s"),
+    [(4_200, True, 4), (4_201, True, 5), (10_000, True, 10), (4_201, False, 0)],
+)
+def test_a_tick_settles_up_to_what_is_proven_of_a_call_that_the_switch_has_confirmed(
+    proven_ms: int, settled_s: int, *, confirmed: bool
+) -> None:
+    """Though ten seconds have passed: its end may have come, and not have been heard of."""
+    session = running(proven_ms=proven_ms, confirmed=confirmed)
+    after, commands = step(session, BalancesRead(CREDIT_LEFT), NOW, POLICY)
+    assert after.pending is not None
+    assert after.pending.fixed_s == settled_s
+    (posting,) = commands
+    assert isinstance(posting, Post)
+    taken = sum(one.posted for one in posting.transfer.legs if one.balance == CREDIT)
+    assert taken == -1000 * settled_s, "a second costs a tenth of a cent"
+
+
+@pytest.mark.parametrize("target_s", [70, 119, 120, 121])
+def test_a_tick_that_reaches_less_far_takes_nothing_back(target_s: int) -> None:
+    """The switch has that deadline, and a drain has ended since: were its money given back, the call would go on to
+    there unpaid, should the daemon be killed before it has set another."""
+    extension = extend(running(), CREDIT_LEFT, used_s=10, target_s=target_s)
+    assert extension.funding[-1].end_s == max(120, target_s)
 
 
 LEG_ENDED = ChannelEnded("s-1", "callee", "PJSIP/m", "callee", 16, NOW.wall_us)
