@@ -37,11 +37,11 @@ class FaultyStore(MemoryStore):
 
     def remember(self) -> None:
         """What the replica has got so far."""
-        self._then = copy.deepcopy(self._books)
+        self._then = copy.deepcopy(self._books), list(self._feed)
 
     def fail_over(self) -> None:
         """The replica takes over: what was acknowledged since is lost."""
-        self._books = self._then
+        self._books, self._feed = self._then
 
     def _fails(self) -> bool:
         return self.chance.random() < self.failing

@@ -232,6 +232,19 @@ async def test_r3_message_that_was_sold_but_taken_by_the_fallback_is_charged_onc
     assert (await rig.balance()).posted == EURO - PRICE
 
 
+@pytest.mark.parametrize(("fallback", "charged"), [(False, 0), (True, 1)])
+async def test_r7_message_that_was_free_as_it_was_decided_costs_nothing_under_the_plan_of_later(
+    rig: Rig, *, fallback: bool, charged: int
+) -> None:
+    """Its record is read when the number has paid voicemail. Only one that nobody decided over is sold then."""
+    await rig.subscriber(credit=EURO, plan="free")
+    await rig.kill_daemon()
+    rig.switch.leave_message("free-of-yesterday", "u1", fallback=fallback)
+    await rig.start_daemon()
+    await rig.clock.advance(LOOKED_S)
+    assert (await rig.balance()).posted == EURO - charged * PRICE
+
+
 @pytest.mark.parametrize(("days", "charged"), [(33, 1), (34, 0), (400, 0)])
 async def test_r3_message_whose_charge_may_be_archived_is_not_charged_again(rig: Rig, days: int, charged: int) -> None:
     """A switch that deletes no records goes on telling of it; the ledger remembers a charge for 35 days."""
