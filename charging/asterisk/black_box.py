@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from charging.asterisk.numbers import scaled, whole
-from charging.asterisk.variables import FORGET_SEPARATOR, NO_SESSION_PREFIX
+from charging.asterisk.variables import FORGET_SEPARATOR, NO_SESSION_PREFIX, PHASES_UNDECIDED
 
 CALLERS_VERSION = "v1"
 LEGS_VERSION = "v2"
@@ -88,6 +88,11 @@ class BlackBoxRecord:
     def voicemail_stored(self) -> bool:
         """``SUCCESS`` alone is also said of a message that could not be stored (ASTERISK.md §7)."""
         return self.voicemail_status == "SUCCESS" and bool(self.voicemail_file)
+
+    @property
+    def undecided(self) -> bool:
+        """No daemon's decision had reached the dialplan when the call ended, or when its fallback took it."""
+        return not (self.session or self.decision) and self.phase in PHASES_UNDECIDED
 
     @property
     def no_room(self) -> bool:

@@ -160,7 +160,7 @@ class CallControl:
                     "Priority": "1",
                     "Async": "true",
                     "Timeout": str(MAINTENANCE_TIMEOUT_MS),
-                    "Variable": f"{variables.inherited(variables.FORGET)}={pack}",
+                    "Variable": [f"{variables.inherited(variables.FORGET)}={pack}", variables.NO_CDR],
                 },
             )
 

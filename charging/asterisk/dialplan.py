@@ -14,6 +14,8 @@ from charging.asterisk.message import AmiMessage
 
 INCLUDE = "include"
 """Stands for the application of a line that includes another context."""
+SWITCH = "switch"
+"""The same for one that has another dialplan looked into (Realtime, Lua)."""
 OURS = "charging-"
 """What the names of our contexts begin with."""
 STAKES = {
@@ -27,6 +29,21 @@ STAKES = {
 }
 """What is lost with a line that has this in it."""
 
+ANSWERING = {
+    "answer": "",
+    "authenticate": "",
+    "background": r"^[smp]*n",
+    "controlplayback": "",
+    "directory": "",
+    "disa": "",
+    "playback": r"noanswer",
+    "read": r",[si]*n[si]*(,|$)",
+    "record": r"n",
+}
+"""Applications that answer their caller, unless this is found in their arguments after the first."""
+MENU = "s"
+"""The extension in which a menu speaks."""
+_MENU_CHOICE = re.compile(r"[0-9*#]{1,2}|[it]")
 _SECTION = re.compile(r"\[([^\]]+)\]")
 _LINE = re.compile(r"(exten|same)\s*=>?\s*(.*)")
 _PRIORITY = re.compile(r"(n|\d+)(?:\(([^)]*)\))?")
@@ -110,6 +127,8 @@ def running_lines(entries: Iterable[AmiMessage]) -> Iterator[Line]:
             yield Line(context, entry.get("Extension"), entry.get("ExtensionLabel"), application, data)
         elif included := entry.get("IncludeContext"):
             yield Line(context, "", "", INCLUDE, included)
+        elif switch := entry.get("Switch"):
+            yield Line(context, "", "", SWITCH, switch)
 
 
 def contexts(lines: Iterable[Line]) -> list[str]:
@@ -148,17 +167,26 @@ def _of_exten(context: str, exten: str, wanted: list[Line], ran: list[Line]) -> 
 
 
 def ways_in(lines: list[Line]) -> list[tuple[Line, bool]]:
-    """The operator's own lines that bring calls to us; with each whether its callers were answered before."""
+    """The operator's own lines that bring calls to us; with each whether its callers were answered before, as far as
+    it is said in the same extension, or in the menu that it is a choice of."""
     found: list[tuple[Line, bool]] = []
+    menus = {line.context for line in lines if line.exten == MENU and _answers(line)}
     answered: set[tuple[str, str]] = set()
     for line in lines:
         if line.context.startswith(OURS):
             continue
-        if line.application == "Answer":
+        if _answers(line):
             answered.add((line.context, line.exten))
         if "charging-incoming" in line.data:
-            found.append((line, (line.context, line.exten) in answered))
+            chosen = line.context in menus and _MENU_CHOICE.fullmatch(line.exten) is not None
+            found.append((line, chosen or (line.context, line.exten) in answered))
     return found
+
+
+def _answers(line: Line) -> bool:
+    """Whether it answers the caller, as far as can be said of a line alone."""
+    unless = ANSWERING.get(line.application.lower())
+    return unless is not None and not (unless and re.search(unless, line.data.partition(",")[2]))
 
 
 def lines_behind(lines: list[Line], context: str) -> list[Line]:

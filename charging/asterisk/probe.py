@@ -137,7 +137,7 @@ class Probe:
     async def run(self, prompts: Sequence[str]) -> Found:
         """Make the call, look, end it. Raises SwitchError (ActionRefused where the right is missing)."""
         await self._inside.originate(
-            self._end, variables.CHECK_CHANNEL, {"Application": "Dial", "Data": _FAR_END}, _FEATURE
+            self._end, variables.CHECK_CHANNEL, {"Application": "Dial", "Data": _FAR_END}, _FEATURE, variables.NO_CDR
         )
         try:
             self.found.joined = await self._inside.until(UP_S, self._is_joined)

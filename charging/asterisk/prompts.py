@@ -4,6 +4,10 @@ First by whisper: a Local channel whose one half spies on the subscriber's leg w
 both voices go on. If the whisper has not attached in time, by a feature code that is played on the subscriber's
 leg and makes the switch play the file there; that one interrupts the conversation for the prompt's length.
 
+Whispering mixes the file into what the other party sends: where that is nothing (he is muted, or a gateway suppresses
+silence) the subscriber would hear nothing of it, so there the feature is used, which sounds by itself. And nothing is
+played to a subscriber who has put the other party on hold, for his phone plays nothing then: it waits until he is back.
+
 Nothing is played into a bridge of native RTP. To whisper, Asterisk would take the bridge from it and give it back, and
 measured, the subscriber then often hears nothing for the rest of the call. The feature keeps the bridge of a charged
 call from native RTP; so a call that is in one lacks the feature, too.
@@ -12,12 +16,14 @@ call from native RTP; so a call that is in one lacks the feature, too.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import structlog
 
 from charging.asterisk import variables
+from charging.asterisk.numbers import whole
 from charging.asterisk.reply import Orders
 from charging.asterisk.variables import inherited
 from charging.call.switch_events import OriginateEnded, PromptEnded, PromptStarted, SwitchEvent
@@ -27,7 +33,13 @@ from charging.errors import ActionRefused, SwitchError
 WHISPER_DEADLINE_S = 2.0
 """Measured: a whisper is attached 0.4 s after the order."""
 PLAYS_S = 1.5
-"""A file that cannot be played is told some 0.2 s after the whisper is attached. A call's end is told, too."""
+"""What is over sooner was not heard: half a second of silence comes before a prompt, and ours last for seconds. A file
+that cannot be played is told some 0.2 s after the whisper is attached. A call's end is told, too."""
+SPOKEN_PACKETS = 10
+"""As many come of a party's voice in ``PLAYS_S``, and more, if he sends any: a packet has 20 to 60 ms."""
+HOLD_MAX_S = 60
+"""How long a prompt waits for a subscriber who has put the other party on hold."""
+HOLD_POLL_S = 1.0
 UNPLAYABLE = 47
 """The cause with which the dialplan ends a prompt whose file could not be played."""
 ORIGINATE_TIMEOUT_MS = 5000
@@ -36,6 +48,11 @@ FEATURE_DEADLINE_S = 20
 """From the digits to the prompt's end; the shipped ones last up to seven seconds."""
 FEATURE_POLL_S = 0.5
 NATIVE = "native"
+NO_SOUND = "it was over at once: there is no sound in the file"
+ON_HOLD, RECEIVED = "CHANNEL(onhold)", "CHANNEL(rtcp,rxcount)"
+"""Of a channel: whether its party was put on hold by the other; how many packets of sound it was sent."""
+VOICE_CHANNEL = "PJSIP/"
+"""Channels that count what they are sent."""
 UNPLAYABLE_ADVICE = (
     "put the prompts where switch.prompts_dir_on_switch says, readable for Asterisk: `charging check --live`"
 )
@@ -51,6 +68,8 @@ class PromptOutcome(Enum):
     FEATURE = "feature"
     """The feature played it: the dialplan took note."""
     FAILED = "failed"
+    UNHEARD = "unheard"
+    """Nothing is wrong, but the subscriber had the other party on hold to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,33 +111,57 @@ class Prompter:
 
         ``session`` and ``sequence`` name the attempt: the same pair again does not start a second whisper.
         """
-        if not await self._comes_back(session, spyee_uid):
+        try:
+            parties = await self._parties(session, spyee_uid)
+            if parties is None:
+                return PromptOutcome.FAILED
+            if not await self._is_listened_to(parties):
+                return PromptOutcome.UNHEARD
+        except SwitchError as error:
+            log.warning("prompt_not_played", session=session, why=str(error))
             return PromptOutcome.FAILED
-        if self._settings.whisper and await self._whisper(session, sequence, spyee_uid, prompt):
-            return PromptOutcome.WHISPERED
+        counted = [uid for uid, name in parties.items() if name.startswith(VOICE_CHANNEL)]
+        if self._settings.whisper:
+            whispered = await self._whisper(session, sequence, spyee_uid, prompt, counted)
+            if whispered is not None:
+                return whispered
         if self._settings.feature and await self._feature(session, spyee_uid, prompt):
             return PromptOutcome.FEATURE
         return PromptOutcome.FAILED
 
-    async def _comes_back(self, session: str, spyee_uid: str) -> bool:
-        """Whether both parties will hear each other after a prompt: they talk, and not by native RTP."""
-        try:
-            status = await self._link.action("Status", {"Channel": spyee_uid}, list_end="StatusComplete")
-            bridge = next((entry.get("BridgeID") for entry in status.events), "")
-            if not bridge:
-                log.warning("prompt_not_played", session=session, why="the leg is in no bridge")
+    async def _is_listened_to(self, others: Iterable[str]) -> bool:
+        """Once the subscriber has nobody on hold any more; ``False`` where he has for too long. Raises SwitchError."""
+        until = self._clock.now().plus(HOLD_MAX_S)
+        while "1" in [await self._value(uid, ON_HOLD) for uid in others]:
+            if (now := self._clock.now()).mono_us >= until.mono_us:
                 return False
-            info = await self._link.action("BridgeInfo", {"BridgeUniqueid": bridge}, list_end="BridgeInfoComplete")
-        except SwitchError as error:
-            log.warning("prompt_not_played", session=session, why=str(error))
-            return False
+            await self._clock.sleep_until(now.plus(HOLD_POLL_S).mono_us)
+        return True
+
+    async def _value(self, uid: str, variable: str) -> str:
+        """Of a channel. Raises SwitchError."""
+        return (await self._link.action("Getvar", {"Channel": uid, "Variable": variable})).headers.get("Value")
+
+    async def _parties(self, session: str, spyee_uid: str) -> dict[str, str] | None:
+        """The channels that the subscriber talks to, by unique id. ``None``: they may not hear each other after a
+        prompt, for they do not talk, or by native RTP. Raises SwitchError."""
+        status = await self._link.action("Status", {"Channel": spyee_uid}, list_end="StatusComplete")
+        bridge = next((entry.get("BridgeID") for entry in status.events), "")
+        if not bridge:
+            log.warning("prompt_not_played", session=session, why="the leg is in no bridge")
+            return None
+        info = await self._link.action("BridgeInfo", {"BridgeUniqueid": bridge}, list_end="BridgeInfoComplete")
         technology = "" if info.end is None else info.end.get("BridgeTechnology")
         if not technology or technology.startswith(NATIVE):
             log.error("prompt_not_played", session=session, why=f"the bridge is {technology}", advice=NATIVE_ADVICE)
-            return False
-        return True
+            return None
+        there = {entry.get("Uniqueid"): entry.get("Channel") for entry in info.events}
+        return {uid: name for uid, name in there.items() if uid not in ("", spyee_uid)}
 
-    async def _whisper(self, session: str, sequence: int, spyee_uid: str, prompt: str) -> bool:
+    async def _whisper(
+        self, session: str, sequence: int, spyee_uid: str, prompt: str, counted: Sequence[str]
+    ) -> PromptOutcome | None:
+        """What became of it; ``None``: the prompt's second way may do better."""
         uid = f"{variables.PROMPT_UID}{session}-{sequence}"
         spyer_uid = f"{uid}-2"
         started, ended = self._expect(uid, spyer_uid), self._expect(_end_of(uid))
@@ -141,20 +184,48 @@ class Prompter:
             await self._link.action("Originate", fields)
             async with asyncio.timeout(self._settings.whisper_deadline_s):
                 attached = await started or await self._is_playing(uid)
-            return attached and await self._plays(ended)
+            if not attached:
+                return None
+            before = await self._packets(counted)
+            if (heard := await self._heard_to_end(session, spyee_uid, ended)) is not None:
+                return heard
+            after = await self._packets(counted)
+            if before is None or after is None or after - before >= SPOKEN_PACKETS:
+                return PromptOutcome.WHISPERED
+            log.info("whisper_unheard", session=session, why="the other party sends no sound to mix it into")
+            await self._give_up(uid)
         except TimeoutError:
+            log.warning("whisper_not_attached", channel_uid=uid)
             await self._give_up(uid)
         except SwitchError as error:
             log.warning("whisper_refused", session=session, error=str(error))
         finally:
             for key in (uid, spyer_uid, _end_of(uid)):
                 self._waiting.pop(key, None)
-        return False
+        return None
 
-    async def _plays(self, ended: asyncio.Future[bool]) -> bool:
-        """Whether the file sounds: its channel has not said that it cannot be played."""
+    async def _heard_to_end(self, session: str, spyee_uid: str, ended: asyncio.Future[bool]) -> PromptOutcome | None:
+        """What it was if it is over at once; ``None``: it goes on. Raises SwitchError."""
         await asyncio.wait((ended,), timeout=self._settings.plays_s)
-        return not ended.done() or ended.result()
+        if not ended.done():
+            return None
+        if not ended.result():
+            return PromptOutcome.FAILED
+        try:
+            await self._link.action("Status", {"Channel": spyee_uid}, list_end="StatusComplete")
+        except ActionRefused:
+            return PromptOutcome.WHISPERED  # until the call ended
+        log.error("prompt_not_played", session=session, why=NO_SOUND, advice=UNPLAYABLE_ADVICE)
+        return PromptOutcome.FAILED
+
+    async def _packets(self, uids: Sequence[str]) -> int | None:
+        """How many packets of sound came of them so far; ``None``: nobody counts."""
+        try:
+            counts = [whole(await self._value(uid, RECEIVED)) for uid in uids]
+        except ActionRefused:  # one has left
+            return None
+        known = [count for count in counts if count is not None]
+        return sum(known) if known else None
 
     async def _is_playing(self, uid: str) -> bool:
         """An order fails also because the same one was carried out before, by a daemon that was restarted."""
@@ -165,8 +236,7 @@ class Prompter:
         return True
 
     async def _give_up(self, uid: str) -> None:
-        """A whisper that attaches after all must not follow the feature's prompt."""
-        log.warning("whisper_not_attached", channel_uid=uid)
+        """A whisper that attaches, or is heard, after all must not follow the feature's prompt."""
         try:
             await self._link.action("Hangup", {"Channel": uid})
         except SwitchError as error:
@@ -174,8 +244,12 @@ class Prompter:
 
     async def _feature(self, session: str, spyee_uid: str, prompt: str) -> bool:
         try:
+            began = self._clock.now()
             if not await self.fire(spyee_uid, prompt):
                 log.error("prompt_feature_missing", session=session, advice=NATIVE_ADVICE)
+                return False
+            if began.seconds_until(self._clock.now()) < self._settings.plays_s:
+                log.error("prompt_not_played", session=session, why=NO_SOUND, advice=UNPLAYABLE_ADVICE)
                 return False
             played = {"Channel": spyee_uid, "Variable": variables.PROMPT_PLAYED}
             return (await self._link.action("Getvar", played)).headers.get("Value") != "FAILED"

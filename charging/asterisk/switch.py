@@ -21,6 +21,7 @@ _RESULTS = {
     PromptOutcome.WHISPERED: PromptResult.PLAYED,
     PromptOutcome.FEATURE: PromptResult.FALLBACK,
     PromptOutcome.FAILED: PromptResult.FAILED,
+    PromptOutcome.UNHEARD: PromptResult.UNHEARD,
 }
 
 
@@ -109,7 +110,7 @@ def _read(record: BlackBoxRecord) -> BlackBoxRead:
         message_stored=record.voicemail_stored,
         no_room=record.no_room,
         fallback=record.phase == variables.PHASE_FALLBACK,
-        undecided=record.session is None and record.phase in variables.PHASES_UNDECIDED,
+        undecided=record.undecided,
         number=record.number,
         caller=record.caller,
         withheld=record.withheld,

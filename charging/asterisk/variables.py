@@ -69,6 +69,8 @@ ROUTE_UNANSWERED = "unanswered"
 
 WHISPER_CHANNEL = "Local/spy@charging-whisper/n"
 """``/n`` forbids the optimisation that would make the channel, and its deadline, vanish."""
+NO_CDR = "CDR_PROP(disable)=1"
+"""An assignment, for the half of a Local channel that an order makes: it is nobody's call."""
 PROMPT_CONTEXT = "charging-prompt"
 PROMPT_UID = "w-"
 """With it the unique id of each channel that plays a prompt begins."""

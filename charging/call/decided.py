@@ -159,7 +159,7 @@ class Notes:
         """The session that an earlier decision opened."""
         self.session, self.number, self.account = record.id, record.number, record.account
         if isinstance(record, Session | Voicemail):
-            self.caller, self.withheld = record.caller, record.withheld
+            self.caller, self.withheld, self.caller_uid = record.caller, record.withheld, record.caller_uid
 
     def saw(self, balances: Mapping[str, Balance], day: str) -> None:
         """What money there was."""

@@ -35,6 +35,32 @@ HOPS = "CHARGING_HOPS"
 AGI = ("CHARGING_AGI", "CHARGING_AGI_2")
 PREFIX, SUFFIX = variables.DIAL_PREFIXES[0], variables.DIAL_SUFFIXES[0]
 TRUNKS = tuple(zip(variables.DIAL_PREFIXES, variables.DIAL_SUFFIXES, strict=True))
+NUMBER = r"[0-9]{1,9}"
+UP_TO_9999 = r"[1-9][0-9]{0,3}"
+MEANT = {
+    "CHARGING_GUARD_S": (r"[1-9][0-9]?", "a whole number from 1 to 99"),
+    "CHARGING_ASKING_A_NUMBER": (UP_TO_9999, "a whole number from 1 to 9999"),
+    "CHARGING_ASKING_A_CALLER": (UP_TO_9999, "a whole number from 1 to 9999"),
+    "CHARGING_ASKING_AT_ONCE": (UP_TO_9999, "a whole number from 1 to 9999"),
+    "CHARGING_DIAL_FORMAT": (r"plus|digits|international|national", "plus, digits, international or national"),
+    "CHARGING_INTERNATIONAL_PREFIX": (NUMBER, "digits"),
+    "CHARGING_COUNTRY_CODE": (r"[1-9][0-9]{0,2}", "one to three digits, without + or 00"),
+    "CHARGING_NATIONAL_PREFIX": (NUMBER, "digits"),
+    "CHARGING_SHOWN": (r"caller|subscriber", "caller or subscriber"),
+    "CHARGING_DIVERSION": (r"yes|no", "yes or no"),
+    "CHARGING_EARLY_MEDIA": (r"yes|no", "yes or no"),
+    "CHARGING_NO_ANSWER_S": (NUMBER, "a whole number"),
+    "CHARGING_FALLBACK": (r"voicemail|reject", "voicemail or reject"),
+    "CHARGING_MESSAGE_MIN_S": (r"[0-9][0-9]?", "a whole number from 0 to 99"),
+    "CHARGING_VOICEMAIL_A_MAILBOX": (UP_TO_9999, "a whole number from 1 to 9999"),
+    "CHARGING_VOICEMAIL_A_CALLER": (UP_TO_9999, "a whole number from 1 to 9999"),
+    "CHARGING_VOICEMAIL_S": (UP_TO_9999, "a whole number from 1 to 9999"),
+    "CHARGING_ROOM_MB": (NUMBER, "a whole number"),
+    "CHARGING_FAX_IN_AT_ONCE": (r"[0-9]{1,4}", "a whole number up to 9999"),
+    "CHARGING_FAX_IN_A_NUMBER": (r"[0-9]{1,4}", "a whole number up to 9999"),
+    "CHARGING_FAX_IN_S": (UP_TO_9999, "a whole number from 1 to 9999"),
+}
+"""What the dialplan understands; of what it does not it makes something else, and says nothing."""
 _TRUNK = re.compile(r"PJSIP/(?:[^@/]*@([^/@]+)|([^/@]+)/.*)")
 _LOCAL = re.compile(r"Local/[^@]*@([^/]+)(/.*)?")
 
@@ -108,6 +134,10 @@ async def settings(look: Look) -> AsyncIterator[Finding]:
     for name, usual in shipped_with.items():
         if usual and not values[name]:
             yield warning(PART, f"the dialplan's {name} is empty ({usual} as shipped): mean it so, or {cure}")
+    for name, (understood, words) in MEANT.items():
+        if (value := values.get(name)) and not re.fullmatch(understood, value):
+            what = f"the dialplan's {name} is {value!r}, which it does not understand: it must be {words}, all small"
+            yield warning(PART, f"{what}; mend it in charging-globals.conf, then {RELOAD}")
     yield await _agi_address(look, [values.get(name, "") for name in AGI], cure)
 
 

@@ -48,6 +48,8 @@ class PromptResult(StrEnum):
     FALLBACK = "fallback"
     """By the second way, which interrupts the conversation for its length."""
     FAILED = "failed"
+    UNHEARD = "unheard"
+    """Nothing was wrong, but the subscriber had the other party on hold, or the call ended first."""
 
 
 @dataclass(frozen=True, slots=True)

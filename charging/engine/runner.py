@@ -18,6 +18,7 @@ from charging.call.events import ClockJumped, Event, KeptAnswer, PromptPlayed, S
 from charging.call.model import Policy, Session, State
 from charging.call.storage import Record
 from charging.call.table import as_known, step, wake_at
+from charging.call.told import PromptPlayed as PromptTold
 from charging.clock import Instant
 from charging.engine import told
 from charging.engine.ports import Observer, PromptResult, Switch
@@ -266,6 +267,10 @@ class SessionRunner:
             result = await self._home.switch.play_prompt(
                 self.session.id, command.sequence, command.callee_uid, command.language, command.prompt
             )
+        except asyncio.CancelledError:
+            if self.session.state is State.CLOSED:
+                self._home.observe(PromptTold(command.prompt, PromptResult.UNHEARD), self.session)
+            raise
         except SwitchError as error:
             self._home.observe(told.SwitchFailed(str(error), type(error).__name__), self.session)
             result = PromptResult.FAILED

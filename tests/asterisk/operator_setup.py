@@ -46,6 +46,18 @@ COLLEAGUE_TRANSFERS = "+31850000065"
 """Who calls may transfer the colleague to a subscriber's number."""
 TALKER = "+31850000066"
 """Nothing to be charged: someone of the operator's own, who answers and never stops talking."""
+ADORNED = "+31850000058"
+"""His `Dial` plays, dials digits, limits and hides, and asks who answers."""
+LOCAL_NJ = "+31850000067"
+LOCAL_M = "+31850000068"
+GOES_ON_AFTER = "+31850000069"
+"""As the subscriber hangs up, his caller goes on in the operator's dialplan."""
+QUEUE_ADORNED = "+31850000074"
+TWO_SUBSCRIBERS = "+31850000075"
+OTHER = "+31850000002"
+"""The second subscriber that it rings."""
+IN_ARI = "+31850000079"
+"""His caller is in the hands of the operator's ARI application."""
 
 DIALPLAN = f"""
 [trunk](+)
@@ -91,6 +103,16 @@ exten => {QUEUE_WITH_FEATURES},1,Answer()
 exten => {COLLEAGUE_TRANSFERS},1,Set(__TRANSFER_CONTEXT=charging-incoming)
  same => n,Dial(Local/colleague@operator/n,,T)
 exten => {TALKER},1,Dial(Local/talks@operator/n)
+exten => {ADORNED},1,Dial(Local/{NUMBER}@charging-incoming,60,mIA(beep)D(12:34)L(300000:60000)U(notes))
+exten => {LOCAL_NJ},1,Dial(Local/{NUMBER}@charging-incoming/nj)
+exten => {LOCAL_M},1,Dial(Local/{NUMBER}@charging-incoming/nm)
+exten => {GOES_ON_AFTER},1,Dial(Local/{NUMBER}@charging-incoming,,g)
+ same => n,Wait(60)
+exten => {QUEUE_ADORNED},1,Answer()
+ same => n,Queue(forwards,rc,,beep,60,,,notes)
+exten => {TWO_SUBSCRIBERS},1,Dial(Local/{NUMBER}@charging-incoming&Local/{OTHER}@charging-incoming)
+exten => {IN_ARI},1,Answer()
+ same => n,Stasis(operator)
 
 [outbound]
 exten => _+X.,1,Dial(PJSIP/${{EXTEN}}@world,,b(charging-onward^s^1))
@@ -124,8 +146,10 @@ exten => holding,1,Answer()
 exten => fetches,1,Answer()
  same => n,ParkedCall(default,701)
 exten => picks,1,Answer()
+ same => n,Set(CHANNEL(pickupgroup)=1)
  same => n,TryExec(${{PICKS}})
  same => n,Set(GLOBAL(PICKED)=nobody)
+exten => in-ari,1,Stasis(operator)
 exten => adds,1,Answer()
  same => n,BridgeAdd(${{ADDS}})
 exten => spies,1,Answer()

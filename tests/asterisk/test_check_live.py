@@ -182,6 +182,83 @@ async def test_a_dialplan_of_which_a_part_is_missing_and_settings_that_lead_else
     assert checked.says(Grade.PROBLEM, "no PJSIP endpoint second")
 
 
+async def test_settings_that_the_dialplan_does_not_understand_are_named(lab: Lab, daemon: DaemonProcess) -> None:
+    """It says nothing then, and does something else: a fallback that is misspelt rejects every caller."""
+    edits = (
+        Edit(GLOBALS, "CHARGING_FALLBACK = voicemail", "CHARGING_FALLBACK = Voicemail"),
+        Edit(GLOBALS, "CHARGING_COUNTRY_CODE = 31", "CHARGING_COUNTRY_CODE = +31"),
+        Edit(GLOBALS, "CHARGING_GUARD_S = 3", "CHARGING_GUARD_S = 3 s"),
+        Edit(GLOBALS, "CHARGING_DIVERSION = yes", "CHARGING_DIVERSION = no   ; understood"),
+    )
+    async with edited(lab, *edits):
+        checked = await check(daemon)
+    assert checked.says(Grade.WARNING, "CHARGING_FALLBACK is 'Voicemail'", "voicemail or reject", "dialplan reload")
+    assert checked.says(Grade.WARNING, "CHARGING_COUNTRY_CODE is '+31'", "without +")
+    assert checked.says(Grade.WARNING, "CHARGING_GUARD_S is '3 s'")
+    assert not checked.says(Grade.WARNING, "CHARGING_DIVERSION")
+
+
+INCLUDE = '#include "charging/extensions_charging.conf"'
+
+
+AMID = f"""
+[own]
+exten => 100,1,NoOp()   ; before
+{INCLUDE}
+exten => 101,1,NoOp()   ; Asterisk goes on with [own]
+"""
+
+
+async def test_nothing_is_said_where_the_include_stands_amid_the_operators_lines(
+    lab: Lab, daemon: DaemonProcess
+) -> None:
+    async with edited(lab, Edit("extensions.conf", INCLUDE, AMID)):
+        checked = await check(daemon)
+    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [])
+    assert checked.says(Grade.OK, "the dialplan is the shipped one")
+
+
+SAME_NAMES = """
+[charging-obey](+)
+exten => h,1,NoOp(mine)
+switch => Lua/
+[charging-decide]
+exten => s,1,Goto(charging-obey,s,1)
+"""
+AEL = """
+context ael-welcome {
+    s => {
+        Playback(beep);
+        goto charging-incoming,+31850000001,1;
+    }
+}
+context charging-guard {
+    t => {
+        NoOp(mine);
+    }
+}
+"""
+
+
+async def test_contexts_of_the_same_name_and_ael_are_the_dialplan_too(lab: Lab, daemon: DaemonProcess) -> None:
+    """What the operator adds to ours by whatever way, and a welcome message in AEL that answers."""
+    (lab.switch.folder / "etc" / "extensions.ael").write_text(AEL)
+    modules = ("res_ael_share", "pbx_ael")
+    async with edited(lab, Edit("extensions.conf", INCLUDE, f"{INCLUDE}{SAME_NAMES}")):
+        for module in modules:
+            await lab.switch.cli(f"module load {module}.so")
+        try:
+            checked = await check(daemon)
+        finally:
+            for module in reversed(modules):
+                await lab.switch.cli(f"module unload {module}.so")
+    assert checked.says(Grade.PROBLEM, "[charging-obey] h: found NoOp(mine), expected no such line")
+    assert checked.says(Grade.PROBLEM, "[charging-obey]: found switch => Lua/", "expected no such line")
+    assert checked.says(Grade.PROBLEM, "[charging-guard] t: found NoOp(mine), expected no such line")
+    assert checked.says(Grade.WARNING, "[ael-welcome] s answers callers before charging-incoming decides")
+    assert (await check(daemon)).of(Grade.PROBLEM) == []
+
+
 EARLY = "[welcome]\nexten => s,1,Answer()\n same => n,Goto(charging-incoming,+31850000001,1)\n[trunk]"
 
 

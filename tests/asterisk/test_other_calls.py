@@ -9,6 +9,7 @@ import pytest
 
 from charging.lab import Call, CallState, Lab, mobile
 from tests.asterisk.engine import engine
+from tests.asterisk.operator_setup import operator_setup
 from tests.asterisk.parties import NUMBER, black_box_record, decide, operator_sets
 from tests.asterisk.stub_agi import StubAgi, serving
 from tests.asterisk.waiting import eventually
@@ -83,3 +84,33 @@ async def test_r3_a_message_that_is_too_short_is_not_charged_whatever_its_mailbo
         assert await live.posted() == 10_000_000
     assert list((lab.switch.folder / f"spool/voicemail/charging/{own}/INBOX").glob("*.txt")), "stored all the same"
     await lab.switch.add_mailbox()
+
+
+OWN = """
+[trunk](+)
+exten => +31850000076,1,Dial(PJSIP/+31610000000@world)
+"""
+
+
+async def test_a_call_of_the_operators_own_is_bridged_as_without_us_and_nobody_notes_it(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Over the same trunk as ours: by native RTP, beside a daemon that says nothing of it."""
+    async with operator_setup(lab, OWN), engine(lab, tmp_path) as live:
+        heard = len(live.daemon.events())
+        call = await lab.place_call("+31850000076")
+        await call.wait_state(CallState.ANSWERED)
+
+        async def technology() -> str:
+            return next((one["BridgeTechnology"] for one in await lab.switch.listing("BridgeList")), "")
+
+        async def is_native() -> bool:
+            return await technology() == "native_rtp"
+
+        await eventually(is_native, "the bridge to be native", 20)
+        await call.hang_up()
+        await call.wait_end()
+        assert await lab.switch.black_box() == {}
+        assert (await live.daemon.get("/calls"))["items"] == []
+        told = [one for one in live.daemon.events()[heard:] if one.get("level") in ("warning", "error")]
+        assert told == []

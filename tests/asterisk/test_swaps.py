@@ -6,36 +6,77 @@ ends with it, or it is ended at once with a reason. Never free, never silent. do
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from charging.lab import Call, CallState, Lab, mobile
-from charging.lab.ami import Message
+from charging.lab import CallState, Lab, mobile
 from charging.lab.call import MobileLeg
 from tests.asterisk.engine import MEASURES_APART_S, SECOND, Engine, engine, every_page, is_as_long
 from tests.asterisk.operator_setup import (
+    ADORNED,
     ANSWERED_INTO_A_CONFERENCE,
     CALLEE_STAYS,
     COLLEAGUE_TRANSFERS,
     COMPLETES_CALLS,
     EARLY_MEDIA,
     FOLLOW_ME,
+    GOES_ON_AFTER,
+    LOCAL_M,
+    LOCAL_NJ,
+    OTHER,
     PAGED,
+    QUEUE_ADORNED,
     QUEUE_N,
     QUEUE_WITH_FEATURES,
     RING_GROUP,
     RING_GROUP_N,
     STRAIGHT,
+    TWO_SUBSCRIBERS,
     WITH_FEATURES,
     WITH_FEATURES_N,
     WITH_OWN_SUBROUTINES,
     feature_codes,
     operator_setup,
     press_and_say,
+)
+from tests.asterisk.swapped import (
+    ENDS_S,
+    Act,
+    Swapped,
+    atxfer_ordered,
+    barged_into,
+    both_into_a_conference,
+    both_redirected,
+    bridge_application_takes_the_caller,
+    bridge_application_takes_the_leg,
+    bridge_destroyed,
+    caller_hangs_up,
+    caller_into_a_conference,
+    caller_is_parked,
+    channelredirect_of_the_caller,
+    channelredirect_of_the_leg,
+    every_code,
+    everything_reloaded,
+    leg_into_a_conference,
+    leg_into_a_holding_bridge,
+    leg_is_parked_and_comes_back,
+    leg_is_parked_and_fetched,
+    leg_kicked_out_of_its_bridge,
+    leg_of_the_only_call,
+    leg_redirected_to_us,
+    nothing,
+    optimised_away,
+    picked_up,
+    pressed,
+    someone_is_added,
+    someone_is_added_and_the_caller_leaves,
+    spied_on,
+    talking,
+    transferred,
+    whispered_to,
 )
 from tests.asterisk.test_operators_dialplan import FALSE_ALARMS
 from tests.asterisk.waiting import eventually
@@ -55,8 +96,6 @@ CALLER_LEFT_ALONE = "goes on, and its caller sits alone in the bridge until then
 MOVED, TRANSFERRED = "moved", "transferred"
 """Ended by us, with this reason."""
 
-ENDS_S = 40
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def shared(session_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
@@ -64,274 +103,9 @@ async def shared(session_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> 
     async with (
         operator_setup(session_lab),
         feature_codes(session_lab),
-        engine(session_lab, tmp_path_factory.mktemp("swaps"), credit="1000.00") as live,
+        engine(session_lab, tmp_path_factory.mktemp("swaps"), credit="1000.00", others=1) as live,
     ):
         yield live
-
-
-@dataclass
-class Swapped:
-    """A charged call whose channels are swapped."""
-
-    live: Engine
-    call: Call
-    session: str
-    posted: int
-    """Micro-euro before it."""
-    heard: int
-    """Lines of the daemon's log before it."""
-
-    @property
-    def lab(self) -> Lab:
-        return self.live.lab
-
-    def told(self, event: str) -> list[dict[str, Any]]:
-        return [one for one in self.live.daemon.events()[self.heard :] if one["event"] == event]
-
-    async def channel(self, leg: str) -> Message:
-        """``callee`` is the forwarded leg; ``caller`` the channel that asked us."""
-        for one in await self.lab.switch.channels():
-            for name in ("CHARGING_LEG", "CHARGING_SESSION"):
-                one[name] = (await self.lab.switch.action("Getvar", {"Channel": one["Channel"], "Variable": name}))[
-                    "Value"
-                ]
-            if one["CHARGING_LEG"] == leg and one["CHARGING_SESSION"] == self.session:
-                return one
-        raise AssertionError(f"no channel is the {leg}'s")
-
-    async def name(self, leg: str) -> str:
-        return (await self.channel(leg))["Channel"]
-
-    async def originate(self, exten: str, application: str = "", data: str = "", **variables: str) -> None:
-        """Someone of the operator's own answers in ``exten`` of his dialplan, and runs an application."""
-        runs = {"Application": application, "Data": data} if application else {"Application": "Wait", "Data": "60"}
-        order = {"Channel": f"Local/{exten}@operator/n", **runs, "Async": "true"}
-        if variables:
-            order["Variable"] = ",".join(f"__{name}={value}" for name, value in variables.items())
-        await self.lab.switch.action("Originate", order)
-
-    async def is_told_that_it_failed(self) -> bool:
-        return (await self.lab.switch.action("Getvar", {"Variable": "PICKED"}))["Value"] == "nobody"
-
-    async def redirect(self, channel: str, exten: str, extra: str = "") -> None:
-        where = {"Context": "operator", "Exten": exten, "Priority": "1"}
-        also = {"ExtraChannel": extra, "ExtraContext": "operator", "ExtraExten": exten, "ExtraPriority": "1"}
-        await self.lab.switch.action("Redirect", {"Channel": channel, **where, **(also if extra else {})})
-
-    async def ticks(self, more: int = 1) -> None:
-        wanted = len(self.told("tick_posted")) + more
-
-        async def posted() -> bool:
-            return len(self.told("tick_posted")) >= wanted
-
-        await self.live.until(posted, f"{more} ticks more", ENDS_S)
-
-    async def cdr(self) -> dict[str, Any]:
-        async def booked() -> dict[str, Any] | None:
-            found = await every_page(self.live.daemon, "/cdrs")
-            return next((one for one in found if one["session"] == self.session), None)
-
-        return await eventually(booked, "the CDR", ENDS_S)
-
-    async def is_charged_exactly(self, may_be: Collection[str] = ()) -> dict[str, Any]:
-        """To the second that the mobile measured, once, by the forwarded leg's own record, without a false alarm."""
-        cdr = await self.cdr()
-        mobile = self.call.mobile
-        await self.call.wait_for(lambda: mobile.ended_us is not None, "the mobile's end")
-        assert cdr["proof"] == "black_box", cdr
-        assert is_as_long(cdr, mobile.connected_s), cdr
-        assert cdr["billed_s"] == -(-(cdr["used_ms"] - 200) // 1000)
-        await self.live.nothing_reserved()
-        assert await self.live.posted() == self.posted - cdr["billed_s"] * SECOND
-        assert [event for event in FALSE_ALARMS if self.told(event) and event not in may_be] == []
-        return cdr
-
-
-async def talking(live: Engine, way_in: str) -> Swapped:
-    """A call that is answered, charged and has found its place in the switch."""
-    await live.nothing_reserved()
-    posted, heard = await live.posted(), len(live.daemon.events())
-    call = await live.lab.place_call(way_in)
-    await call.wait_for(lambda: bool(call.mobiles) and call.mobile.was_answered, "the mobile's answer", ENDS_S)
-    await call.wait_state(CallState.ANSWERED, ENDS_S)
-
-    async def joined() -> str | None:
-        lines = live.daemon.events()[heard:]
-        return next((one["session"] for one in lines if one["event"] == "bridge_joined"), None)
-
-    session = await eventually(joined, "the bridge to be told", ENDS_S)
-    return Swapped(live, call, session, posted, heard)
-
-
-async def leg_of_the_only_call(live: Engine) -> str:
-    for one in await live.lab.switch.channels():
-        leg = await live.lab.switch.action("Getvar", {"Channel": one["Channel"], "Variable": "CHARGING_LEG"})
-        if leg["Value"] == "callee":
-            return one["Channel"]
-    raise AssertionError("there is no forwarded leg")
-
-
-Act = Callable[[Swapped], Awaitable[object]]
-
-
-async def both_redirected(one: Swapped) -> None:
-    await one.redirect(await one.name("caller"), "elsewhere", await one.name("callee"))
-
-
-async def both_into_a_conference(one: Swapped) -> None:
-    await one.redirect(await one.name("caller"), "conference", await one.name("callee"))
-
-
-async def leg_into_a_conference(one: Swapped) -> None:
-    await one.originate("conference")
-    await one.redirect(await one.name("callee"), "conference")
-
-
-async def caller_into_a_conference(one: Swapped) -> None:
-    await one.redirect(await one.name("caller"), "conference")
-
-
-async def leg_into_a_holding_bridge(one: Swapped) -> None:
-    await one.redirect(await one.name("callee"), "holding")
-
-
-async def channelredirect_of_the_leg(one: Swapped) -> None:
-    await one.originate("colleague", "ChannelRedirect", f"{await one.name('callee')},operator,elsewhere,1")
-
-
-async def channelredirect_of_the_caller(one: Swapped) -> None:
-    await one.originate("colleague", "ChannelRedirect", f"{await one.name('caller')},operator,elsewhere,1")
-
-
-async def channelredirect_of_the_leg_into_a_conference(one: Swapped) -> None:
-    await one.originate("colleague", "ChannelRedirect", f"{await one.name('callee')},operator,conference,1")
-
-
-async def bridge_application_takes_the_leg(one: Swapped) -> None:
-    await one.originate("colleague", "Bridge", await one.name("callee"))
-
-
-async def bridge_application_takes_the_caller(one: Swapped) -> None:
-    await one.originate("colleague", "Bridge", await one.name("caller"))
-
-
-async def park(one: Swapped, leg: str, other: str, timeout_ms: int = 60_000) -> None:
-    parks = {"Channel": await one.name(leg), "TimeoutChannel": await one.name(other), "Timeout": str(timeout_ms)}
-    await one.lab.switch.action("Park", parks)
-
-
-async def leg_is_parked_and_fetched(one: Swapped) -> None:
-    await park(one, "callee", "caller")
-    await one.originate("fetches")
-
-
-async def leg_is_parked_and_comes_back(one: Swapped) -> None:
-    await park(one, "callee", "caller", 2_000)
-
-
-async def caller_is_parked(one: Swapped) -> None:
-    await park(one, "caller", "callee")
-
-
-async def spied_on(one: Swapped) -> None:
-    await one.originate("spies", SPIES="")
-
-
-async def barged_into(one: Swapped) -> None:
-    await one.originate("spies", SPIES="B")
-
-
-async def whispered_to(one: Swapped) -> None:
-    await one.originate("spies", SPIES="w")
-
-
-async def leg_kicked_out_of_its_bridge(one: Swapped) -> None:
-    leg = await one.channel("callee")
-    await one.lab.switch.action("BridgeKick", {"Channel": leg["Channel"]})
-
-
-async def optimised_away(one: Swapped) -> None:
-    """The operator's own order for a Local channel that was dialled with /n."""
-    local = [ch["Channel"] for ch in await one.lab.switch.channels() if ch["Channel"].startswith("Local/")]
-    await one.lab.switch.action("LocalOptimizeAway", {"Channel": local[0]})
-
-    async def gone() -> bool:
-        return not any(ch["Channel"] in local for ch in await one.lab.switch.channels())
-
-    await eventually(gone, "the Local channel to go", ENDS_S)
-
-
-async def someone_is_added(one: Swapped) -> None:
-    leg = await one.channel("callee")
-    await one.originate("adds", ADDS=leg["Channel"])
-
-    async def three() -> bool:
-        bridges = [ch["BridgeId"] for ch in await one.lab.switch.channels()]
-        return bridges.count(leg["BridgeId"]) == len(("caller", "callee", "colleague"))
-
-    await eventually(three, "a third one in the bridge", ENDS_S)
-
-
-async def someone_is_added_and_the_caller_leaves(one: Swapped) -> None:
-    await someone_is_added(one)
-    await one.call.hang_up()
-
-
-async def caller_hangs_up(one: Swapped) -> None:
-    await one.call.hang_up()
-
-
-async def leg_redirected_to_us(one: Swapped) -> None:
-    """As a call of its own it would lose its record, and its subscriber would be charged by whatever rings then."""
-    await one.ticks()
-    where = {"Context": "charging-incoming", "Exten": STRAIGHT, "Priority": "1"}
-    await one.lab.switch.action("Redirect", {"Channel": await one.name("callee"), **where})
-
-
-async def nothing(one: Swapped) -> None:
-    """The way in is what is tried."""
-
-
-def pressed(code: str, then: str = "", *, on_mobile: bool) -> Act:
-    async def act(one: Swapped) -> None:
-        await one.ticks()
-        if then:
-            await press_and_say(one.lab, one.call, code, then, on_mobile=on_mobile)
-        else:
-            await one.call.press(code, on_mobile=on_mobile)
-
-    return act
-
-
-def transferred(to: str) -> Act:
-    async def act(one: Swapped) -> None:
-        await pressed("*2", to, on_mobile=False)(one)
-
-        async def answered() -> bool:
-            return any(
-                f"Local/{to}@operator" in ch["Channel"] and ch["BridgeId"] for ch in await one.lab.switch.channels()
-            )
-
-        await eventually(answered, "the consulted one to answer", ENDS_S)
-        await one.call.hang_up()
-
-    return act
-
-
-def picked_up(application: str, whom: str) -> Act:
-    async def act(one: Swapped) -> None:
-        data = await one.name(whom) if whom in ("caller", "callee") else whom
-        await one.originate("picks", PICKS=f"{application}({data})")
-
-    return act
-
-
-def every_code(*, on_mobile: bool) -> Act:
-    async def act(one: Swapped) -> None:
-        for code in ("*3", "#7", "*2", "#1", "*0"):
-            await one.call.press(code, on_mobile=on_mobile)
-
-    return act
 
 
 SWAPS: dict[str, tuple[str, Act, str]] = {
@@ -339,6 +113,14 @@ SWAPS: dict[str, tuple[str, Act, str]] = {
     "FollowMe": (FOLLOW_ME, nothing, GOES_ON),
     "own subroutines": (WITH_OWN_SUBROUTINES, nothing, GOES_ON),
     "early media before": (EARLY_MEDIA, nothing, GOES_ON),
+    "adorned Dial": (ADORNED, nothing, GOES_ON),
+    "adorned Queue": (QUEUE_ADORNED, nothing, GOES_ON),
+    "Local /nj": (LOCAL_NJ, nothing, GOES_ON),
+    "Local /nm": (LOCAL_M, nothing, GOES_ON),
+    "Local /nj, caller hangs up": (LOCAL_NJ, caller_hangs_up, ENDS),
+    "everything is reloaded": (STRAIGHT, everything_reloaded, GOES_ON),
+    "BridgeDestroy": (STRAIGHT, bridge_destroyed, ENDS),
+    "Atxfer": (STRAIGHT, atxfer_ordered, GOES_ON),
     "Dial with G": (ANSWERED_INTO_A_CONFERENCE, nothing, GOES_ON),
     "Dial with F": (CALLEE_STAYS, caller_hangs_up, ENDS),
     "Page": (PAGED, nothing, GOES_ON),
@@ -372,6 +154,8 @@ SWAPS: dict[str, tuple[str, Act, str]] = {
     "caller transfers blindly": (WITH_FEATURES, pressed("#1", "55", on_mobile=False), TRANSFERRED),
     "caller consults": (WITH_FEATURES, pressed("*2", "56", on_mobile=False), GOES_ON),
     "caller transfers to a colleague": (WITH_FEATURES, transferred("56"), GOES_ON),
+    "caller makes it a conference": (WITH_FEATURES, transferred("56", then="*3"), GOES_ON),
+    "caller goes to and fro": (WITH_FEATURES, transferred("56", then="*4"), GOES_ON),
     "caller transfers to a queue": (WITH_FEATURES, transferred("57"), GOES_ON),
     "mobile has no codes": (WITH_FEATURES, every_code(on_mobile=True), GOES_ON),
     "caller parks /n": (WITH_FEATURES_N, pressed("#7", on_mobile=False), GOES_ON),
@@ -402,6 +186,44 @@ async def test_call_whose_channels_are_swapped_goes_on_exactly_or_ends_with_a_re
     assert cdr["hangup_reason"] == (fate if fate in (MOVED, TRANSFERRED) else ""), cdr
     if caller_too:
         await one.call.wait_state(CallState.ENDED, ENDS_S)
+
+
+async def test_caller_who_goes_on_in_the_operators_dialplan_after_the_call_is_left_alone(
+    lab: Lab, shared: Engine
+) -> None:
+    one = await talking(shared, GOES_ON_AFTER)
+    await one.ticks()
+    await one.call.mobile_hangs_up()
+    await one.is_charged_exactly()
+    assert one.call.state is CallState.ANSWERED
+    await one.call.hang_up()
+    await one.call.wait_end(ENDS_S)
+
+
+async def test_of_two_subscribers_whom_a_ring_group_rings_only_the_one_who_answers_pays(
+    lab: Lab, shared: Engine
+) -> None:
+    await shared.daemon.patch(f"/numbers/{OTHER}", {"forward_to": mobile.never_answers()})
+    await shared.nothing_reserved()
+    posted, before = await shared.posted(), {one["session"] for one in await every_page(shared.daemon, "/cdrs")}
+    ticks = len(shared.daemon.events("tick_posted"))
+    call = await lab.place_call(TWO_SUBSCRIBERS)
+    await shared.heard("tick_posted", ENDS_S, times=ticks + 2)
+    await call.hang_up()
+
+    async def booked() -> dict[str, Any] | None:
+        new = [one for one in await every_page(shared.daemon, "/cdrs") if one["session"] not in before]
+        return {one["account"]: one for one in new} if len(new) == 2 else None
+
+    cdrs = await eventually(booked, "both CDRs", ENDS_S)
+    (answered,) = [one for one in [*call.mobiles, *lab.world.stray_mobiles] if one.was_answered]
+    await eventually(lambda: _has_ended(answered), "the mobile's end", ENDS_S)
+    lab.world.stray_mobiles.clear()
+    await shared.nothing_reserved()
+    assert is_as_long(cdrs["anna"], answered.connected_s)
+    assert await shared.posted() == posted - cdrs["anna"]["billed_s"] * SECOND
+    assert (cdrs["other-1"]["billed_s"], cdrs["other-1"]["cost"]) == (0, "0.00")
+    assert (await shared.daemon.get("/accounts/other-1/balance"))["credit"]["posted"] == "1000.00"
 
 
 @pytest.mark.parametrize("how", ["blindly", "attended", "before it answers"])
@@ -481,9 +303,17 @@ async def ringing(shared: Engine) -> AsyncIterator[Engine]:
     await shared.daemon.patch(number, {"forward_to": before})
 
 
+async def picked_up_by_its_group(one: Swapped) -> None:
+    """As ``*8`` does it: the trunk's endpoint has a call_group, against our advice."""
+    group = {"Variable": "CHANNEL(callgroup)", "Value": "1"}
+    await one.lab.switch.action("Setvar", {"Channel": await one.name("callee"), **group})
+    await one.originate("picks", PICKS="Pickup()")
+
+
 PICKED_UP = "picked_up"
 PICKUPS: dict[str, tuple[str, Act, str]] = {
     "Pickup() of the leg": (STRAIGHT, picked_up("Pickup", "s@trunk"), PICKED_UP),
+    "Pickup() by group": (STRAIGHT, picked_up_by_its_group, PICKED_UP),
     "PickupChan() of the leg": (STRAIGHT, picked_up("PickupChan", "callee"), PICKED_UP),
     "Pickup() of the ring group": (RING_GROUP, picked_up("Pickup", f"{RING_GROUP}@charging-incoming"), ""),
     "PickupChan() of the caller": (STRAIGHT, picked_up("PickupChan", "caller"), "still rings"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from charging.lab import Call, CallState, Lab, mobile
 from charging.lab.daemon import DaemonProcess
-from tests.asterisk.engine import Engine, engine
+from tests.asterisk.engine import NUMBER, Engine, engine, every_page
 from tests.asterisk.parties import leave_message, records_gone
+from tests.asterisk.test_check_live import Edit, edited
+from tests.asterisk.waiting import eventually
 
 pytestmark = pytest.mark.asterisk
 
@@ -79,6 +82,49 @@ async def test_r7_included_voicemail_costs_nothing(lab: Lab, tmp_path: Path) -> 
         assert await live.posted() == CREDIT
 
 
+RECEPTION = """
+[reception]
+exten => o,1,Answer()
+ same => n,Wait(60)
+"""
+
+
+@pytest.mark.parametrize(("saves", "pieces"), [(True, 1), (False, 0)])
+async def test_r3_message_is_charged_though_its_caller_goes_on_to_the_operator(
+    lab: Lab, tmp_path: Path, saves: bool, pieces: int
+) -> None:
+    """Where the operator's own voicemail.conf lets callers press 0: Asterisk asks whether to keep what was said."""
+    box = lab.switch.folder / f"spool/voicemail/charging/{NUMBER[1:]}"
+    async with (
+        edited(lab, Edit("extensions.conf", "[trunk]", f"{RECEPTION}[trunk]")),
+        edited(lab, Edit("voicemail.conf", "[general]", "[general]\noperator = yes\nexitcontext = reception")),
+        engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy()) as live,
+    ):
+        before = len(list(box.glob("INBOX/*.txt")))
+        call = await live.call()
+        await live.heard("voicemail_reserved", deadline_s=30)
+        await call.wait_state(CallState.ANSWERED, 30)
+        await call.press("#", on_mobile=False)
+
+        async def is_recorded() -> bool:  # Asterisk writes two seconds at a time
+            return any(one.stat().st_size >= 64_000 for one in box.glob("tmp/*.wav"))
+
+        await eventually(is_recorded, "four seconds to be recorded", 40)
+        await call.press("01" if saves else "00", on_mobile=False)
+
+        async def is_there() -> bool:
+            return any(one["Context"] == "reception" for one in await lab.switch.channels())
+
+        await eventually(is_there, "the receptionist", 40)
+        await call.hang_up()
+        await call.wait_end(20)
+        cdr = await live.cdr()
+        assert (cdr["messages"], cdr["service"]) == (pieces, "voicemail")
+        assert len(list(box.glob("INBOX/*.txt"))) - before == pieces
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT - pieces * PRICE
+
+
 async def test_message_goes_into_the_numbers_own_mailbox(lab: Lab, tmp_path: Path) -> None:
     """Whose name has every kind of character that one may have."""
     own = "Team_2-nl"
@@ -104,6 +150,13 @@ async def test_message_taken_while_the_daemon_was_dead_is_charged_when_it_is_bac
         assert told["charged_micro_euro"] == PRICE
         assert await live.posted() == CREDIT - PRICE
         await records_gone(lab)
+
+        async def kept() -> list[dict[str, Any]]:
+            return [one for one in await every_page(live.daemon, "/decisions") if one["reason"] == "undecided"]
+
+        (why,) = await eventually(kept, "why it was not forwarded", 20)
+        assert (why["number"], why["account"], why["outcome"]) == (NUMBER, "anna", "fallback")
+        assert why["detail"] == "a message was left"
 
 
 async def test_daemon_killed_while_the_message_is_left_charges_it_once(lab: Lab, tmp_path: Path) -> None:

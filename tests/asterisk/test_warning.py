@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+import wave
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,11 @@ from charging.lab import Call, Lab
 from charging.lab.audio import Sound
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
 from charging.ledger.accounts import Language
-from tests.asterisk.engine import engine
+from tests.asterisk.engine import NUMBER, engine
+from tests.asterisk.operator_setup import operator_setup
+from tests.asterisk.sip_steps import ON_HOLD, TALKING, hears, pauses, renegotiates, subscriber
+from tests.asterisk.test_check_live import Edit
+from tests.asterisk.test_check_live import edited as edited_files
 
 pytestmark = pytest.mark.asterisk
 
@@ -144,3 +149,83 @@ async def test_r17_a_prompt_that_is_not_on_the_switch_was_not_played(lab: Lab, t
         assert played["result"] == "failed"
         await call.wait_end(20)
         _caller_is_heard_again(call, after_s=PAID_S - 2)
+
+
+@contextlib.contextmanager
+def every_prompt_lasts(lab: Lab, seconds: float) -> Iterator[None]:
+    files = {file: file.read_bytes() for file in (lab.switch.folder / "prompts").rglob("*.wav")}
+    try:
+        for file in files:
+            with wave.open(str(file)) as whole:
+                sound, rate = whole.getparams(), whole.getframerate()
+                beginning = whole.readframes(round(seconds * rate))
+            with wave.open(str(file), "wb") as short:
+                short.setparams(sound)
+                short.writeframes(beginning)
+        yield
+    finally:
+        for file, content in files.items():
+            file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("whispers", "seconds"), [pytest.param(True, 0, marks=pytest.mark.long), (True, 0.2), (False, 0.2)]
+)
+async def test_r17_a_prompt_that_is_over_at_once_was_not_played(
+    lab: Lab, tmp_path: Path, whispers: bool, seconds: float
+) -> None:
+    async with contextlib.AsyncExitStack() as operator:
+        if not whispers:
+            await operator.enter_async_context(without_originate(lab))
+        live = await operator.enter_async_context(engine(lab, tmp_path, credit="0.010"))
+        operator.enter_context(every_prompt_lasts(lab, seconds))
+        call = await live.call()
+        assert (await live.heard("prompt_played", deadline_s=20))["result"] == "failed"
+        assert (await live.heard("prompt_not_played"))["level"] == "error"
+        await call.wait_end(20)
+
+
+WITH_OWN_FEATURES = "+31850000078"
+OWN_FEATURES = f"""
+[trunk](+)
+exten => {WITH_OWN_FEATURES},1,Set(__DYNAMIC_FEATURES=mine)
+ same => n,Goto(charging-incoming,{NUMBER},1)
+"""
+
+
+@pytest.mark.parametrize("way_in", [pytest.param(NUMBER, marks=pytest.mark.long), WITH_OWN_FEATURES])
+async def test_r17_a_caller_who_sends_no_sound_keeps_nobody_from_hearing_it(
+    lab: Lab, tmp_path: Path, way_in: str
+) -> None:
+    """He is muted: there is nothing that a whisper could be mixed into. The operator's own features, one of which
+    begins as ours does, are his callers'."""
+    mine = Edit("features.conf", "[applicationmap]", "[applicationmap]\nmine => *9,self,Playback(beep)")
+    async with (
+        edited_files(lab, mine),
+        operator_setup(lab, OWN_FEATURES),
+        engine(lab, tmp_path, credit="0.016", policy=LONG_WARNING) as live,
+    ):
+        call = await lab.place_call(way_in, talks=False)
+        assert (await live.heard("prompt_played", deadline_s=25))["result"] == "fallback"
+        await call.wait_end(25)
+        assert speech_s(Sound.read(call.mobile_heard), CALLER_TONE_HZ) > 1.0
+
+
+@pytest.mark.parametrize(("held_s", "result"), [(7, "played"), pytest.param(60, "unheard", marks=pytest.mark.long)])
+async def test_r17_it_waits_while_the_subscriber_has_his_caller_on_hold(
+    lab: Lab, tmp_path: Path, held_s: int, result: str
+) -> None:
+    """His phone plays nothing then. The warning is due five seconds before the end, at the eleventh."""
+    holds = (pauses(5), renegotiates(ON_HOLD, cseq=2), pauses(held_s), renegotiates(TALKING, cseq=3), hears("BYE"))
+    async with (
+        engine(lab, tmp_path, credit="0.016") as live,
+        subscriber(lab, tmp_path / "phone", *holds) as phone,
+    ):
+        call = await live.call()
+        await live.heard("warning_due", deadline_s=40)
+        assert (await live.heard("prompt_played", deadline_s=40))["result"] == result
+        back = [one for one in phone.messages() if one.was_sent and one.first_line.startswith("INVITE ")]
+        assert len(back) == (2 if result == "played" else 1), "it is played once he is back"
+        await phone.heard("BYE", deadline_s=30)
+        assert 16.0 <= phone.connected_s <= 16.2
+        await call.wait_end(20)

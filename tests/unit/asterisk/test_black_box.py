@@ -218,3 +218,17 @@ def test_a_time_that_no_store_takes_is_malformed(digits: int, at_us: int | None)
 @pytest.mark.parametrize(("presentation", "withheld"), [("withheld", True), ("allowed", False), ("", False)])
 def test_whether_the_caller_withholds_his_number_is_read(presentation: str, withheld: bool) -> None:
     assert parsed(f"v2|dial=BUSY|ended=1.000|caller=+31201234567|presentation={presentation}").withheld is withheld
+
+
+@pytest.mark.parametrize(
+    ("key", "fields", "undecided"),
+    [
+        ("nosession-1.1", "decision=|phase=fallback", True),
+        ("nosession-1.1", "decision=|phase=decide", True),
+        ("nosession-1.1", "decision=reject|phase=reject", False),
+        ("nosession-1.1", "decision=voicemail|phase=decide", False),
+        ("s-1", "decision=|phase=fallback", False),
+    ],
+)
+def test_a_call_that_no_daemon_decided_over_is_known(key: str, fields: str, undecided: bool) -> None:
+    assert parsed(f"v2|dial=|ended=1.000|cause=19|{fields}", key).undecided is undecided

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,62 +20,17 @@ from charging.asterisk.control import (
     milliseconds_left,
 )
 from charging.asterisk.message import AmiMessage
-from charging.asterisk.prompts import PromptOutcome, PromptSettings
-from charging.asterisk.reply import Fields, Order, Reply
-from charging.call.switch_events import OriginateEnded, PromptEnded, PromptStarted
+from charging.asterisk.prompts import PromptSettings
+from charging.asterisk.reply import Order, Reply
 from charging.clock import Instant
 from charging.errors import ActionRefused, ActionTimeout, LinkDown, SwitchError
 from charging.tasks import Breath
-from tests.fakes.clock import FakeClock, settle
+from tests.fakes.clock import FakeClock
 from tests.fakes.effort import turns_of
+from tests.fakes.recording_link import UID, RecordingLink, gone
 from tests.fakes.recordings import BRANCHES, ami_messages
 
-UID = "1795305157.1"
 CONFIG = Path(__file__).parents[3] / "config" / "asterisk"
-
-
-ASKED = ("Status", "BridgeInfo")
-"""Before every prompt."""
-
-
-@dataclass
-class RecordingLink:
-    """A link that answers what it was told to, and remembers every order."""
-
-    orders: list[tuple[str, Fields]] = field(default_factory=list)
-    refuse: dict[str, Exception] = field(default_factory=dict)
-    replies: dict[str, Reply] = field(default_factory=dict)
-    meanwhile: Callable[[], None] = lambda: None
-
-    async def action(
-        self, name: str, fields: Fields | None = None, *, timeout_s: float = 3.0, list_end: str | None = None
-    ) -> Reply:
-        self.orders.append((name, fields or {}))
-        self.meanwhile()
-        channel = (fields or {}).get("Channel")
-        for key in (name, f"{name} {channel}"):
-            if key in self.refuse:
-                raise self.refuse[key]
-        return self.replies.get(name, Reply(AmiMessage.of(Response="Success")))
-
-    async def actions(self, orders: Sequence[Order], *, list_end: str | None = None) -> list[Reply | SwitchError]:
-        return [await self._answer_of(*order) for order in orders]
-
-    async def _answer_of(self, name: str, fields: Fields) -> Reply | SwitchError:
-        try:
-            return await self.action(name, fields)
-        except SwitchError as error:
-            return error
-
-    def names(self) -> list[str]:
-        return [name for name, _ in self.orders]
-
-    def bridged(self, technology: str) -> None:
-        """Every channel is in a bridge of this technology."""
-        entry = AmiMessage.of(Event="Status", BridgeID="b-1")
-        self.replies["Status"] = Reply(AmiMessage.of(Response="Success"), (entry,))
-        end = AmiMessage.of(Event="BridgeInfoComplete", BridgeTechnology=technology)
-        self.replies["BridgeInfo"] = Reply(AmiMessage.of(Response="Success"), end=end)
 
 
 @pytest.fixture
@@ -93,11 +47,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def control(link: RecordingLink, clock: FakeClock) -> CallControl:
-    return CallControl(link, clock, PromptSettings(plays_s=0.01))
-
-
-def gone(name: str) -> ActionRefused:
-    return ActionRefused(f"{name}: No such channel")
+    return CallControl(link, clock, PromptSettings(plays_s=0))
 
 
 async def set_deadline(control: CallControl, at: Instant) -> DeadlineOutcome | SwitchError:
@@ -385,132 +335,6 @@ async def test_recorded_rights_lack_nothing_and_fewer_are_named(
     assert (missing.needed, missing.optional) == (("Hangup (call)",), ("Originate (originate)",))
 
 
-async def test_a_whisper_that_attaches_is_the_prompt(control: CallControl, link: RecordingLink) -> None:
-    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "/sounds/nl/credit_low"))
-    await settle()
-    control.observe(PromptStarted("s-1", UID, "w-s-1-3-2", None))
-    assert await playing is PromptOutcome.WHISPERED
-    name, fields = link.orders[2]
-    assert name == "Originate"
-    assert (fields["ChannelId"], fields["OtherChannelId"], fields["Async"]) == (
-        "w-s-1-3",
-        "w-s-1-3-2",
-        "true",
-    )
-    assert fields["Variable"] == [
-        f"__CHARGING_SPYEE={UID}",
-        "__CHARGING_PROMPT=/sounds/nl/credit_low",
-    ]
-    assert link.names() == [*ASKED, "Originate"]
-
-
-async def test_a_whisper_whose_file_cannot_be_played_is_no_prompt(link: RecordingLink, clock: FakeClock) -> None:
-    control = CallControl(link, clock, PromptSettings(feature=False))
-    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
-    await settle()
-    control.observe(PromptStarted("s-1", UID, "w-s-1-3-2", None))
-    await settle()
-    control.observe(PromptEnded("w-s-1-3", 47))
-    assert await playing is PromptOutcome.FAILED
-
-
-async def test_a_whisper_that_ends_with_its_call_was_one(link: RecordingLink, clock: FakeClock) -> None:
-    control = CallControl(link, clock, PromptSettings(feature=False, plays_s=60))
-    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
-    await settle()
-    control.observe(PromptStarted("s-1", UID, "w-s-1-3-2", None))
-    await settle()
-    control.observe(PromptEnded("w-s-1-3", 16))
-    assert await playing is PromptOutcome.WHISPERED
-
-
-async def test_another_sessions_whisper_is_not_this_one(link: RecordingLink, clock: FakeClock) -> None:
-    control = CallControl(link, clock, PromptSettings(feature=False, whisper_deadline_s=0.01))
-    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
-    await settle()
-    control.observe(PromptStarted("s-1", UID, "w-s-1-2-2", None))
-    assert await playing is PromptOutcome.FAILED
-
-
-async def test_a_whisper_that_does_not_attach_is_hung_up_and_followed_by_the_feature(
-    link: RecordingLink, clock: FakeClock
-) -> None:
-    control = CallControl(link, clock, PromptSettings(whisper_deadline_s=0.01))
-    assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FEATURE
-    assert link.names() == [*ASKED, "Originate", "Hangup", "Setvar", *["PlayDTMF"] * 3, "Getvar", "Getvar"]
-    assert link.orders[3][1] == {"Channel": "w-s-1-3"}
-    assert link.orders[4][1] == {"Channel": UID, "Variable": "CHARGING_PROMPT", "Value": "p"}
-    assert [fields["Digit"] for name, fields in link.orders if name == "PlayDTMF"] == ["*", "9", "9"]
-    assert link.orders[-3][1]["Receive"] == "true"
-
-
-@pytest.mark.parametrize("error", [ActionRefused("Originate: Permission denied"), ActionTimeout(), LinkDown()])
-async def test_a_whisper_that_is_refused_is_followed_by_the_feature(
-    control: CallControl, link: RecordingLink, error: Exception
-) -> None:
-    link.refuse["Originate"] = error
-    assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FEATURE
-
-
-async def test_a_whisper_that_fails_is_followed_by_the_feature_at_once(
-    control: CallControl, link: RecordingLink
-) -> None:
-    link.refuse["Status w-s-1-3"] = gone("Status")
-    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
-    await settle()
-    control.observe(OriginateEnded("w-s-1-3", "", False, "0", None))
-    assert await playing is PromptOutcome.FEATURE
-
-
-async def test_a_whisper_that_an_earlier_daemon_ordered_is_not_played_twice(
-    control: CallControl, link: RecordingLink
-) -> None:
-    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
-    await settle()
-    control.observe(OriginateEnded("w-s-1-3", "", False, "0", None))
-    assert await playing is PromptOutcome.WHISPERED
-    assert link.names() == [*ASKED, "Originate", "Status"]
-
-
-@pytest.mark.parametrize("technology", ["native_rtp", ""])
-async def test_nothing_is_played_where_the_conversation_might_not_come_back(
-    control: CallControl, link: RecordingLink, technology: str
-) -> None:
-    link.bridged(technology)
-    assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FAILED
-    assert link.names() == [*ASKED]
-    link.replies["Status"] = Reply(AmiMessage.of(Response="Success"))
-    assert await control.play_prompt("s-1", 4, UID, "p") is PromptOutcome.FAILED, "in no bridge"
-    assert link.names() == [*ASKED, "Status"]
-
-
-async def test_digits_without_a_feature_behind_them_are_no_prompt(link: RecordingLink, clock: FakeClock) -> None:
-    control = CallControl(link, clock, PromptSettings(whisper=False))
-    link.replies["Getvar"] = Reply(AmiMessage.of(Response="Success", Value="p"))
-    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
-    await clock.advance(19)
-    assert not playing.done()
-    await clock.advance(2)
-    assert await playing is PromptOutcome.FAILED
-    assert link.orders[-1] == ("Setvar", {"Channel": UID, "Variable": "CHARGING_PROMPT", "Value": ""})
-
-
-async def test_feature_has_played_once_the_dialplan_forgets_the_prompt(link: RecordingLink, clock: FakeClock) -> None:
-    control = CallControl(link, clock, PromptSettings(whisper=False))
-    link.replies["Getvar"] = Reply(AmiMessage.of(Response="Success", Value="p"))
-    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
-    await clock.advance(5)
-    assert not playing.done()
-    link.replies["Getvar"] = Reply(AmiMessage.of(Response="Success", Value=""))
-    await clock.advance(1)
-    assert await playing is PromptOutcome.FEATURE
-
-
-async def test_a_prompt_that_can_not_be_played_at_all_raises_nothing(control: CallControl, link: RecordingLink) -> None:
-    link.refuse = dict.fromkeys(("Originate", "Setvar"), LinkDown())
-    assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FAILED
-
-
 async def test_records_are_deleted_by_the_dialplan_which_is_told_their_keys(
     control: CallControl, link: RecordingLink
 ) -> None:
@@ -518,7 +342,7 @@ async def test_records_are_deleted_by_the_dialplan_which_is_told_their_keys(
     ((name, fields),) = link.orders
     assert name == "Originate"
     assert (fields["Channel"], fields["Async"]) == ("Local/s@charging-maintenance/n", "true")
-    assert fields["Variable"] == "__CHARGING_FORGET=s-1:nosession-1795305157.1"
+    assert fields["Variable"] == ["__CHARGING_FORGET=s-1:nosession-1795305157.1", "CDR_PROP(disable)=1"]
 
 
 async def test_more_records_than_one_line_holds_are_told_in_several_orders(
@@ -526,7 +350,7 @@ async def test_more_records_than_one_line_holds_are_told_in_several_orders(
 ) -> None:
     keys = [f"19a0b1c2d3e-{number:012x}" for number in range(100)]
     await control.delete_records(keys)
-    told = [str(fields["Variable"]).partition("=")[2].split(":") for _, fields in link.orders]
+    told = [fields["Variable"][0].partition("=")[2].split(":") for _, fields in link.orders]
     assert [len(each) for each in told] == [36, 36, 28]
     assert [key for each in told for key in each] == keys
 

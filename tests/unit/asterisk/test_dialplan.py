@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -20,7 +21,8 @@ from charging.asterisk.dialplan import (
     ways_in,
 )
 from charging.asterisk.message import AmiMessage
-from charging.cli.check_look import shipped
+from charging.cli.check_dialplan import MEANT
+from charging.cli.check_look import shipped, shipped_globals
 from charging.shipped import shipped_config
 
 TEXT = r"""
@@ -58,6 +60,40 @@ def test_what_asterisk_says_of_it_are_the_same_lines() -> None:
     assert list(running_lines(entries)) == [ONE[1], ONE[4]]
 
 
+def test_another_dialplan_that_is_looked_into_is_a_line_too() -> None:
+    entry = AmiMessage.of(Event="ListDialplan", Context="one", Switch="Lua/one", Registrar="pbx_config")
+    assert list(running_lines([entry])) == [Line("one", "", "", "switch", "Lua/one")]
+    added = differences(ONE, [*ONE, *running_lines([entry])])
+    assert [str(one) for one in added] == ["[one]: found switch => Lua/one, expected no such line"]
+
+
+@pytest.mark.parametrize(
+    ("application", "data", "answers"),
+    [
+        ("Answer", "", True),
+        ("Playback", "welcome", True),
+        ("Playback", "welcome,noanswer", False),
+        ("BackGround", "menu", True),
+        ("Background", "menu,n", False),
+        ("Background", "menu&no,m", True),
+        ("Read", "CHOICE,menu,1", True),
+        ("Read", "CHOICE,menu,1,sn", False),
+        ("Ringing", "", False),
+        ("Progress", "", False),
+    ],
+)
+def test_callers_whom_an_announcement_has_answered_are_known(application: str, data: str, answers: bool) -> None:
+    said = Line("from-trunk", "+31850000001", "", application, data)
+    leads = Line("from-trunk", "+31850000001", "", "Goto", "charging-incoming,${EXTEN},1")
+    assert ways_in([said, leads]) == [(leads, answers)]
+
+
+@pytest.mark.parametrize(("exten", "answers"), [("1", True), ("i", True), ("+31850000001", False)])
+def test_choices_of_a_menu_come_from_who_was_answered_by_it(exten: str, answers: bool) -> None:
+    leads = Line("menu", exten, "", "Goto", "charging-incoming,+31850000001,1")
+    assert ways_in([leads, Line("menu", "s", "", "BackGround", "menu")]) == [(leads, answers)]
+
+
 @pytest.mark.parametrize("text", ["exten => s", "exten => s,x,NoOp()", " same => NoOp()"])
 def test_what_is_no_dialplan_is_no_line(text: str) -> None:
     with pytest.raises(ValueError, match="no priority"):
@@ -86,6 +122,12 @@ def test_a_context_that_is_missing_as_a_whole_is_no_difference_but_missing() -> 
     both = shipped_lines(TEXT)
     assert differences(both, ONE) == []
     assert contexts(both) == ["one", "two"]
+
+
+def test_every_setting_as_shipped_is_understood() -> None:
+    usual = shipped_globals()
+    assert set(MEANT) <= set(usual)
+    assert [name for name, (understood, _) in MEANT.items() if not re.fullmatch(understood, usual[name])] == []
 
 
 @pytest.mark.parametrize("marker", STAKES)

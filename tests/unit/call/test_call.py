@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
+from charging.engine.ports import PromptResult
 from charging.ledger.balances import bundle
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
 
@@ -131,6 +133,21 @@ async def test_r17_warning_plays_once_a_minute_before_the_end(rig: Rig) -> None:
     assert [prompt for _, _, prompt in rig.switch.prompts] == ["credit_low"]
     await rig.clock.advance(50)
     assert len(rig.switch.prompts) == 1
+
+
+async def test_r17_a_warning_that_the_calls_end_overtakes_was_not_heard(rig: Rig) -> None:
+    """The subscriber had his caller on hold, or the money ended before the prompt: nobody says that it was played."""
+
+    async def for_ever(session: str, sequence: int, callee_uid: str, language: str, prompt: str) -> PromptResult:
+        await asyncio.Event().wait()
+        return PromptResult.PLAYED
+
+    rig.switch.play_prompt = for_ever  # type: ignore[method-assign]
+    await rig.subscriber(credit=20 * SECOND)
+    await rig.talking()
+    await rig.clock.advance(60)
+    assert rig.heard("warning_due")
+    assert [one["result"] for one in rig.heard("prompt_played")] == ["unheard"]
 
 
 async def test_r17_warning_plays_at_once_when_less_is_left(rig: Rig) -> None:

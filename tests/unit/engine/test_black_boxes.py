@@ -306,6 +306,16 @@ async def test_what_the_daemon_has_explained_itself_is_not_told_twice(rig: Rig) 
     assert rig.switch.records == {}
 
 
+async def test_nor_is_an_answer_that_its_caller_did_not_wait_for(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    answer = await rig.ring()
+    assert answer.session is not None
+    await rig.desk.abandoned(answer.session)
+    rig.switch.records = {f"nosession-{rig.caller_uid}": undecided()}
+    await rig.clock.advance(HOUSEKEEPING_S + 1)
+    assert [one.reason for one in rig.decided] == ["credit", Fallback.NOT_DELIVERED]
+
+
 async def test_of_a_flood_that_nobody_decided_over_the_ledger_is_asked_about_some(rig: Rig) -> None:
     await rig.subscriber(credit=EURO)
     rig.switch.records = {f"nosession-{number}.1": undecided() for number in range(3 * LOOKED_UP_A_TURN_MAX)}

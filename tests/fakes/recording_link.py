@@ -1,0 +1,62 @@
+"""A link that answers what it was told to, and remembers every order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.prompts import RECEIVED
+from charging.asterisk.reply import Fields, Order, Reply
+from charging.errors import ActionRefused, SwitchError
+
+UID = "1795305157.1"
+
+
+def gone(name: str) -> ActionRefused:
+    return ActionRefused(f"{name}: No such channel")
+
+
+@dataclass
+class RecordingLink:
+    """A link that answers what it was told to, and remembers every order."""
+
+    orders: list[tuple[str, Fields]] = field(default_factory=list)
+    refuse: dict[str, Exception] = field(default_factory=dict)
+    replies: dict[str, Reply] = field(default_factory=dict)
+    received: list[str] = field(default_factory=list)
+    """What is answered to who counts packets."""
+    meanwhile: Callable[[], None] = lambda: None
+
+    async def action(
+        self, name: str, fields: Fields | None = None, *, timeout_s: float = 3.0, list_end: str | None = None
+    ) -> Reply:
+        self.orders.append((name, fields or {}))
+        self.meanwhile()
+        channel = (fields or {}).get("Channel")
+        for key in (name, f"{name} {channel}"):
+            if key in self.refuse:
+                raise self.refuse[key]
+        if (fields or {}).get("Variable") == RECEIVED:
+            return Reply(AmiMessage.of(Response="Success", Value=self.received.pop(0)))
+        return self.replies.get(name, Reply(AmiMessage.of(Response="Success")))
+
+    async def actions(self, orders: Sequence[Order], *, list_end: str | None = None) -> list[Reply | SwitchError]:
+        return [await self._answer_of(*order) for order in orders]
+
+    async def _answer_of(self, name: str, fields: Fields) -> Reply | SwitchError:
+        try:
+            return await self.action(name, fields)
+        except SwitchError as error:
+            return error
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.orders]
+
+    def bridged(self, technology: str, others: Sequence[str] = ()) -> None:
+        """Every channel is in a bridge of this technology, with these others."""
+        there = tuple(AmiMessage.of(Event="BridgeInfoChannel", Channel=name, Uniqueid=name) for name in (UID, *others))
+        entry = AmiMessage.of(Event="Status", BridgeID="b-1")
+        self.replies["Status"] = Reply(AmiMessage.of(Response="Success"), (entry,))
+        end = AmiMessage.of(Event="BridgeInfoComplete", BridgeTechnology=technology)
+        self.replies["BridgeInfo"] = Reply(AmiMessage.of(Response="Success"), there, end=end)
