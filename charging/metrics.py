@@ -196,10 +196,10 @@ class Metrics:
         self.prompts = self._counter(
             "charging_prompts",
             "Prompts to a subscriber during a call, by prompt and result (played, fallback: played by the second way, "
-            "failed).",
+            "failed, unheard: the subscriber had the caller on hold, or the call ended first).",
             "prompt",
             "result",
-            known=[("credit_low", "minutes_low"), ("played", "fallback", "failed")],
+            known=[("credit_low", "minutes_low"), ("played", "fallback", "failed", "unheard")],
         )
         self.cuts = self._counter(
             "charging_cuts",

@@ -9,7 +9,8 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import Reply
 from charging.errors import ActionTimeout
 from charging.metrics import SWITCH_TURNED
-from tests.unit.asterisk.test_control import RecordingLink, control, link
+from tests.fakes.recording_link import RecordingLink
+from tests.unit.asterisk.test_control import control, link
 
 __all__ = ["control", "link"]
 
