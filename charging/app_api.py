@@ -45,6 +45,7 @@ from charging.tasks import Tasks
 from charging.web.api import api_app
 from charging.web.asks import Asks
 from charging.web.console.app import console_app
+from charging.web.console.openid import OpenId, ProviderAway, client_of
 from charging.web.console.tariff_file import TariffFile
 from charging.web.customers.app import PRIVATE, customers_app
 from charging.web.customers.till import Till, till_of
@@ -235,7 +236,8 @@ async def _serve(
     pages, to_provider = Asks(service, to_daemon, PRIVATE), httpx.AsyncClient()
     till = till_of(settings.customer_page, pages, to_provider, config.payment_key, config.payment_hook_secret)
     receivers = _receivers(config, clock)
-    apps = _apps(settings, service, store, tokens, to_daemon, pages, till)
+    openid = openid_of(config, clock)
+    apps = _apps(settings, service, store, tokens, to_daemon, pages, till, openid)
     await store.open()
     duties, gone = Tasks(), asyncio.Event()
     try:
@@ -259,6 +261,8 @@ async def _serve(
         for one in receivers:
             await one.close()
         await to_provider.aclose()
+        if openid is not None:
+            await openid.close()
         await to_daemon.aclose()
         await store.close()
 
@@ -311,6 +315,19 @@ def _front(front: str, section: Api | Console | CustomerPage) -> Front:
     return Front(front, limits, section.trusted_proxies, lambda why: _say(f"{front} {why.value}"))
 
 
+def openid_of(config: Config, clock: Clock) -> OpenId | None:
+    """The console's other way in, if the settings have one. It asks by a client of its own: a login provider that hangs
+    holds up no payment."""
+    console = config.settings.console
+    if console is None or console.openid_issuer is None or config.openid_secret is None:
+        return None
+    try:
+        return OpenId(console, config.openid_secret.get_secret_value(), clock, client_of(console))
+    except ProviderAway as away:  # names and passwords work, and the API and payments have nothing to do with it
+        log.warning("console_openid_away", error=str(away))
+        return None
+
+
 def _apps(
     settings: Settings,
     service: Service,
@@ -319,6 +336,7 @@ def _apps(
     daemon: httpx.AsyncClient,
     pages: Asks,
     till: Till | None,
+    openid: OpenId | None,
 ) -> Mapping[str, Callable[[], ASGIApp]]:
     """What makes the application of each front."""
     fax_bytes_max = settings.fax.max_bytes if settings.fax is not None else None
@@ -333,7 +351,8 @@ def _apps(
         assert settings.console is not None, "that is why we run"
         operators, mails = Operators(store, service.clock), MailsShown(store, settings.mail is not None)
         file = TariffFile(settings.tariff, accepted_of(settings))
-        return console_app(Asks(service, daemon), operators, settings.console, mails, file, sandbox=settings.sandbox)
+        asks = Asks(service, daemon)
+        return console_app(asks, operators, settings.console, mails, file, openid=openid, sandbox=settings.sandbox)
 
     def customer_page() -> ASGIApp:
         assert settings.customer_page is not None, "that is why we run"

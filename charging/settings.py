@@ -301,6 +301,7 @@ class Config:
     payment_hook_secret: SecretStr | None = field(default=None, repr=False)
     webhook_secrets: tuple[SecretStr, ...] = field(default=(), repr=False)
     """In the order of the settings."""
+    openid_secret: SecretStr | None = field(default=None, repr=False)
 
 
 def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -342,6 +343,9 @@ def completed(
     payment_hook_secret = reader.read(("customer_page", "payment_hook_secret"), *hook)
     webhook_secrets, wrong = _webhook_secrets(document, reader, settings)
     problems += wrong
+    console = settings.console or Console()
+    openid = console.openid_client_secret_env, console.openid_client_secret_file
+    openid_secret = reader.read(("console", "openid_client_secret"), *openid)
     if ami.action_timeout_s < ami.ping_interval_s:
         path = ("switch", "ami", "action_timeout_s")
         expected = f"at least ping_interval_s ({ami.ping_interval_s:g} s)"
@@ -361,7 +365,7 @@ def completed(
     if ami_secret is None:
         return None, problems
     secrets = ami_secret, ledger_password, mail_password, sentinel_password, payment_key, payment_hook_secret
-    return Config(Path(document.file), settings, *secrets, webhook_secrets), problems
+    return Config(Path(document.file), settings, *secrets, webhook_secrets, openid_secret), problems
 
 
 def _ami_secret(reader: _SecretReader, settings: Settings) -> SecretStr | None:

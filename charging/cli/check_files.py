@@ -30,6 +30,7 @@ from charging.fax import sandbox
 from charging.fax.convert import PACKAGES
 from charging.notify.settings import Mail
 from charging.settings import TEST_KEYS, Config, Fax, Settings, completed
+from charging.web.settings import OPENID_BACK
 from charging.yaml_model import sorted_problems, validate
 from charging.yaml_text import read_document
 
@@ -71,6 +72,7 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Fin
     yield from _ledger(settings)
     yield from _payments(config, settings)
     yield from _webhooks(config, settings)
+    yield from _openid(settings)
     if settings.fax is not None:
         yield from _fax_programs()
         yield _fax_mail(settings.fax)
@@ -159,6 +161,19 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     else:
         yield from (warning("ledger", text) for text in warnings)
         yield ok("ledger", f"{settings.ledger.url}: {how}")
+
+
+def _openid(settings: Settings) -> Iterator[Finding]:
+    """Whether people can log in to the console by the login provider; a warning, since passwords do without."""
+    if (console := settings.console) is None or console.openid_issuer is None:
+        return
+    from charging.web.console.openid import trouble
+
+    if why := asyncio.run(trouble(console)):
+        yield warning("console", f"nobody can log in by {console.openid_issuer}: {why}; names and passwords work")
+    else:
+        back = f"{console.openid_url}{OPENID_BACK}"
+        yield ok("console", f"{console.openid_issuer} answers; it must send browsers back to {back}")
 
 
 def _payments(config: Config | None, settings: Settings) -> Iterator[Finding]:

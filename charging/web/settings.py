@@ -20,6 +20,7 @@ from charging.yaml_model import (
     Networks,
     Port,
     Section,
+    Text,
     decimal,
     pattern,
     refusal,
@@ -33,6 +34,10 @@ Origin = Annotated[
     ),
 ]
 Place = Annotated[str, pattern(r"https?://[!-~]{1,1000}", "a web address")]
+Scope = Annotated[str, pattern(r"[!#-\[\]-~]{1,100}", "a scope (RFC 6749, 3.3)")]
+
+OPENID_BACK = "/login/openid/back"
+"""Where a login provider sends the browser back to."""
 
 HookUrl = Annotated[
     str,
@@ -75,6 +80,18 @@ FRONTS = ("api", "console", "customer_page")
 """These sections, and what their listeners are called: a process of its own serves them."""
 
 
+def is_safe_place(place: str) -> bool:
+    """Whether what is said to a web address is heard by nobody else: over TLS, or on this machine."""
+    try:
+        parts = urlsplit(place)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if "@" in parts.netloc or parts.fragment or not host:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and host in ("localhost", "127.0.0.1", "::1"))
+
+
 class Api(Section):
     """The HTTP interface behind bearer tokens. It speaks plain HTTP: beyond this machine it belongs behind a proxy that
     speaks TLS."""
@@ -109,6 +126,43 @@ class Console(Section):
     """After so long it is over in any case."""
     failed_logins_per_minute: Annotated[int, whole(1, 1_000, "logins")] = 5
     """Of one address; one name may have 20 times as many, from all addresses."""
+    openid_issuer: Place | None = None
+    """The login provider's, by whom people may log in too (OpenID Connect)."""
+    openid_client_id: Text | None = None
+    """What the provider calls us."""
+    openid_client_secret_env: EnvironmentName | None = None
+    openid_client_secret_file: FilePath | None = None
+    """What it has given us with that."""
+    openid_ca_file: FilePath | None = None
+    """By whose certificates the provider is known, in place of the public ones."""
+    openid_url: Origin = "http://localhost:9480"
+    """Where browsers reach the console."""
+    openid_scopes: tuple[Scope, ...] = ()
+    """What is asked for beside ``openid``, so that the token has the claims."""
+    openid_name_claim: Text = "sub"
+    """By what someone is called, in the journal too: it must be one person's for ever."""
+    openid_role_claim: Text = "groups"
+    """A text, or a list of them: each value may give a role; without one nobody gets in."""
+    openid_view: tuple[Text, ...] = ()
+    openid_support: tuple[Text, ...] = ()
+    openid_admin: tuple[Text, ...] = ()
+
+    @model_validator(mode="after")
+    def _whole_openid(self) -> Self:
+        if self.openid_issuer is None:
+            return self
+        if not is_safe_place(self.openid_issuer) or not is_safe_place(self.openid_url):
+            expected = "openid_issuer and openid_url with https://, or with http:// on this machine"
+            raise refusal(expected, found=f"{self.openid_issuer}, {self.openid_url}")
+        if self.openid_client_id is None:
+            raise refusal("openid_client_id, as the provider calls us", found="none")
+        secret = [one for one in (self.openid_client_secret_env, self.openid_client_secret_file) if one is not None]
+        if len(secret) != 1:
+            found = "both" if secret else "neither of them"
+            raise refusal("one of openid_client_secret_env and openid_client_secret_file", found=found)
+        if not (self.openid_view or self.openid_support or self.openid_admin):
+            raise refusal("values of openid_role_claim in openid_view, openid_support or openid_admin", found="none")
+        return self
 
 
 class CustomerPage(Section):

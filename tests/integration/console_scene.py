@@ -29,11 +29,13 @@ from charging.tariff.accepted import Accepted
 from charging.tariff.file import load_tariff
 from charging.web.asks import Asks
 from charging.web.console.app import console_app
+from charging.web.console.openid import OpenId, client_of
 from charging.web.console.tariff_file import TariffFile
 from charging.web.control import control_app
 from charging.web.listen import Front, serve_on
 from charging.web.settings import Console
 from tests.fakes.fax_line import TakesAll, fax_desk
+from tests.fakes.openid import SECRET, Provider
 from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_rig
 from tests.integration.command import REPOSITORY
 
@@ -62,8 +64,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def console_scene(folder: Path) -> AsyncIterator[Scene]:
-    """Served on a port of its own, over plain HTTP on loopback."""
+async def console_scene(folder: Path, provider: Provider | None = None) -> AsyncIterator[Scene]:
+    """Served on a port of its own, over plain HTTP on loopback. With ``provider`` by the name localhost, which is
+    another site than the provider's address: cookies are then as strict as between two hosts."""
     tariff = folder / "tariff.yaml"
     shutil.copytree(REPOSITORY / "config" / "decks", folder / "decks", dirs_exist_ok=True)
     shutil.copy(REPOSITORY / "config" / "tariff.yaml", tariff)
@@ -84,17 +87,22 @@ async def console_scene(folder: Path) -> AsyncIterator[Scene]:
             transport=httpx.ASGITransport(control_app(service, lambda: dict(FACTS), decides_calls=True))
         )
         file = TariffFile(tariff, Accepted(folder / "editions"))
-        app = console_app(Asks(service, daemon), operators, Console(), MailsShown(rig.store, True), file)
         listener = bound()
+        url = f"http://{'127.0.0.1' if provider is None else 'localhost'}:{listener.getsockname()[1]}"
+        settings = Console() if provider is None else provider.known_to(url, rig.clock)
+        openid = None if provider is None else OpenId(settings, SECRET, rig.clock, client_of(settings))
+        mails = MailsShown(rig.store, True)
+        app = console_app(Asks(service, daemon), operators, settings, mails, file, openid=openid)
         front = asyncio.create_task(serve_on(app, [listener], Front("console")))
         keeper = DecisionKeeper(rig.store, rig.clock, daemon="lab")
         try:
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             yield Scene(rig, service, operators, keeper, url, tariff)
         finally:
             front.cancel()
             await asyncio.gather(front, return_exceptions=True)
             await daemon.aclose()
+            if openid is not None:
+                await openid.close()
 
 
 def bound() -> socket.socket:

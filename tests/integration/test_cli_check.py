@@ -15,7 +15,9 @@ from charging.asterisk.dialplan import Line, contexts, shipped_lines
 from charging.asterisk.message import AmiMessage
 from charging.cli.check_live import AT_WORK
 from charging.cli.check_look import shipped, shipped_globals
+from charging.lab.ports import free_port
 from charging.settings import load_config
+from tests.fakes import openid
 from tests.fakes.ami import COMMANDS, FakeAmi, listing, refusal, success
 from tests.integration import command
 from tests.integration.command import Command, Place, Ran
@@ -133,6 +135,43 @@ def test_payments_that_are_not_real_or_are_never_told_of_are_warned_of(
     assert [one["grade"] for one in found] == (["warning"] * len(told) or ["ok"])
     assert all(word in one["text"] for word, one in zip(told, found, strict=False))
     assert key not in ran.out
+
+
+@pytest.mark.parametrize("fault", ["none", "ill", "another", "away", "ca"])
+def test_whether_the_consoles_login_provider_answers_is_looked_at_and_what_it_must_know_is_told(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """A warning, since names and passwords work without it."""
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    monkeypatch.setenv("TEST_OPENID", "a secret")
+    with openid.running() as provider:
+        console: dict[str, object] = {
+            "port": free_port(),
+            "openid_issuer": provider.issuer,
+            "openid_client_id": "charging",
+            "openid_client_secret_env": "TEST_OPENID",
+            "openid_url": "https://console.example",
+            "openid_view": ["staff"],
+        }
+        if fault == "away":
+            console["openid_issuer"] = f"http://127.0.0.1:{free_port()}"
+        if fault == "ca":
+            console["openid_ca_file"] = str(place.config)
+        if fault == "another":
+            provider.document["issuer"] = "https://other.example"
+        provider.is_ill = fault == "ill"
+        place.config.write_text(f"{place.config.read_text()}console: {json.dumps(console)}\n")
+        ran = Command(place, capsys)("check", "--json")
+    (found,) = [one for one in ran.json if one["part"] == "console"]
+    assert (ran.code, found["grade"]) == (0, "ok" if fault == "none" else "warning")
+    told = {
+        "none": "https://console.example/login/openid/back",
+        "ill": "127.0.0.1 answers 503; names and passwords work",
+        "another": "of another issuer: 'https://other.example'",
+        "away": "127.0.0.1: ConnectError",
+        "ca": f"{place.config}: ",
+    }
+    assert told[fault] in found["text"]
 
 
 def test_every_problem_is_found_at_once_and_exit_1(

@@ -9,6 +9,7 @@ from playwright.async_api import Page, expect
 
 from charging.ledger.accounts import Status
 from charging.tariff.file import load_tariff
+from tests.fakes import openid
 from tests.fakes.rig import EURO
 from tests.integration.browser import chromium, found_by_axe, window
 from tests.integration.console_scene import PASSWORD, Scene, a_day, console_scene
@@ -100,6 +101,39 @@ async def test_an_admin_sees_what_an_edit_of_the_tariff_changes_before_it_is_sav
         assert scene.tariff.read_text() == edited
         assert load_tariff(scene.tariff).revision == "2026-12"
         assert not list(scene.tariff.parent.glob(".tariff*")), "nothing is left behind"
+
+
+async def test_someone_logs_in_by_the_login_provider_acts_under_his_name_and_logs_out(tmp_path: Path) -> None:
+    """Between two sites, so that the browser applies `SameSite`; while the provider is away a password works."""
+    with openid.running() as provider:
+        provider.asks_people = True
+        provider.document["end_session_endpoint"] = f"{provider.issuer}/end"
+        async with console_scene(tmp_path, provider) as scene, chromium() as browser:
+            await a_day(scene)
+            async with window(browser, scene.url) as page:
+                await page.goto("/accounts/anna")
+                assert await found_by_axe(page) == []
+                await page.get_by_role("link", name="Log in by 127.0.0.1").click()
+                await page.get_by_role("link", name="I am alice").click()
+                await expect(page.get_by_role("heading", name="anna")).to_be_visible()
+                assert page.url == f"{scene.url}/accounts/anna"
+                assert await page.get_by_role("link", name="Correct").count() == 0, "that needs an admin"
+                await page.get_by_role("link", name="Top up").click()
+                await page.get_by_label("Amount").fill("10.00")
+                await page.get_by_role("button", name="Top up").click()
+                await page.get_by_role("button", name="Yes: top up").click()
+                await expect(page.get_by_role("region", name="Table: who did what")).to_contain_text(
+                    "console:openid:alice"
+                )
+                await page.get_by_role("button", name="Log out").click()
+                await expect(page.get_by_role("link", name="Log out of 127.0.0.1 too")).to_be_visible()
+                assert await found_by_axe(page) == []
+                await page.goto("/accounts/anna")
+                await expect(page.get_by_role("heading", name="charging console")).to_be_visible()
+                provider.is_ill = True
+                await page.get_by_role("link", name="Log in by 127.0.0.1").click()
+                await expect(page.get_by_role("alert")).to_contain_text("cannot be asked now")
+                await log_in(page, "sam")
 
 
 PLACES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -148,6 +149,42 @@ def test_a_payment_provider_needs_its_secrets(text: str, is_good: bool) -> None:
     config = config_of(MINIMAL + text)
     assert (config.payment_key is not None) == ("payment_key" in text)
     assert (config.payment_hook_secret is not None) == ("hook_secret" in text)
+
+
+OPENID = {
+    "openid_issuer": "https://login.example/staff",
+    "openid_client_id": "charging",
+    "openid_client_secret_env": "AMI",
+    "openid_url": "https://console.example",
+    "openid_admin": ["chiefs"],
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_good"),
+    [
+        ({}, True),
+        ({"openid_issuer": "http://127.0.0.1:8080", "openid_url": "http://localhost:9480"}, True),
+        ({"openid_issuer": "http://login.example/staff"}, False),
+        ({"openid_issuer": "http://127.0.0.1.example"}, False),
+        ({"openid_issuer": "https://a@login.example"}, False),
+        ({"openid_url": "http://console.example"}, False),
+        ({"openid_client_id": None}, False),
+        ({"openid_client_secret_env": None}, False),
+        ({"openid_client_secret_file": "secret"}, False),
+        ({"openid_client_secret_env": "NOT_THERE"}, False),
+        ({"openid_admin": None}, False),
+        ({"openid_admin": None, "openid_view": ["staff"]}, True),
+    ],
+    ids=str,
+)
+def test_a_login_provider_is_named_wholly_and_spoken_to_in_secret(changed: dict[str, object], is_good: bool) -> None:
+    keys = {name: one for name, one in (OPENID | changed).items() if one is not None}
+    text = f"{MINIMAL}console: {json.dumps(keys)}\n"
+    if is_good:
+        assert config_of(text).openid_secret is not None
+    else:
+        assert problems_of(text).keys() <= {"console", "console.openid_client_secret_env"} != set()
 
 
 @pytest.mark.parametrize("key", ["test_abc", "sk_test_abc", "live_abc", "sk_live_abc", "xtest_abc"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,15 +19,23 @@ from charging.service.operators import Operators, Role
 from charging.web.asks import Asks, Problem
 from charging.web.browser import Sealed, drop_cookie, is_click, local_place, read_form, set_cookie
 from charging.web.console.acts import ACCOUNT_ACTS, CALL_ACTS, NUMBER_ACTS, Acts
-from charging.web.console.gate import BEFORE_LOGIN, COOKIE, ConsoleGate, Visit
+from charging.web.console.gate import BEFORE_LOGIN, COOKIE, OPENID, ConsoleGate, Visit
+from charging.web.console.openid import ACTOR, OpenId
 from charging.web.console.pages import Mails, Pages
 from charging.web.console.shown import STATIC, Shown
 from charging.web.console.tariff_file import TariffFile
-from charging.web.settings import Console
+from charging.web.settings import OPENID_BACK, Console
 
 
 def console_app(
-    asks: Asks, operators: Operators, settings: Console, mails: Mails, tariff: TariffFile, *, sandbox: bool = False
+    asks: Asks,
+    operators: Operators,
+    settings: Console,
+    mails: Mails,
+    tariff: TariffFile,
+    *,
+    openid: OpenId | None = None,
+    sandbox: bool = False,
 ) -> ASGIApp:
     """The application, for `charging.web.listen`."""
     shown = Shown(lambda: asks.service.tariff().zone, sandbox=sandbox)
@@ -56,19 +65,19 @@ def console_app(
             routes.append(Route(place, gate.guarded(act.role, acts.form(act, subject))))
             routes.append(Route(place, gate.guarded(act.role, acts.carried_out(act, subject)), methods=["POST"]))
     routes.append(Route("/tariff", gate.guarded(Role.ADMIN, acts.propose_tariff), methods=["POST"]))
-    routes += _doors(gate, shown)
+    routes += _doors(gate, shown, openid)
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
     app = Starlette(routes=routes, exception_handlers=_handlers(shown))
     app.router.redirect_slashes = False  # it would lead to whatever host the request names
     return Sealed(app)
 
 
-def _doors(gate: ConsoleGate, shown: Shown) -> list[Route]:
+def _doors(gate: ConsoleGate, shown: Shown, openid: OpenId | None) -> list[Route]:
     """Logging in and out."""
 
     def form(request: Request, wrong: str = "", place: str = "", status: int = 200) -> Response:
         random, token = gate.seal.issue()
-        facts = {"wrong": wrong, "token": token, "next": place}
+        facts = {"wrong": wrong, "token": token, "next": place, "openid": _name_of(openid)}
         response = shown.outside(request, "login.html", facts, status=status)
         set_cookie(response, BEFORE_LOGIN, random)
         return response
@@ -87,14 +96,47 @@ def _doors(gate: ConsoleGate, shown: Shown) -> list[Route]:
 
     async def logout(visit: Visit) -> Response:
         gate.sessions.close(visit.session)
-        response = RedirectResponse("/login", 303)
+        response: Response = RedirectResponse("/login", 303)
+        if openid is not None and visit.operator.name.startswith(ACTOR):
+            facts = {"openid": _name_of(openid), "leaving": openid.leaving()}
+            response = shown.outside(visit.request, "left.html", facts)
         drop_cookie(response, COOKIE)
         return response
 
     return [
+        *(_openid_doors(gate, shown, openid, form) if openid is not None else ()),
         Route("/login", login, methods=["GET", "POST"]),
         Route("/logout", gate.guarded(Role.VIEW, logout), methods=["POST"]),
     ]
+
+
+def _name_of(openid: OpenId | None) -> str:
+    return "" if openid is None else urlsplit(openid.issuer).hostname or openid.issuer
+
+
+def _openid_doors(gate: ConsoleGate, shown: Shown, openid: OpenId, form: Callable[..., Response]) -> list[Route]:
+    """Logging in by a provider: to it, and back."""
+
+    async def go(request: Request) -> Response:
+        place = local_place(request.query_params.get("next", ""))
+        there, kept, wrong = await gate.to_provider(request, openid, place)
+        if wrong:
+            return form(request, wrong, place, 503)
+        response = RedirectResponse(there, 303)
+        set_cookie(response, OPENID, kept, samesite="lax")
+        return response
+
+    async def back(request: Request) -> Response:
+        id, place, wrong = await gate.from_provider(request, openid)
+        if wrong:
+            return form(request, wrong, status=403)
+        # A page, no redirect: what another site has led to carries no Strict cookie (RFC 6265bis, 5.2).
+        response = shown.outside(request, "entered.html", {"next": place})
+        set_cookie(response, COOKIE, id)
+        drop_cookie(response, OPENID)
+        return response
+
+    return [Route("/login/openid", go, methods=["GET"]), Route(OPENID_BACK, back, methods=["GET"])]
 
 
 def _handlers(shown: Shown) -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:

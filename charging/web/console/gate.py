@@ -23,6 +23,7 @@ from charging.errors import LedgerUnavailable
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits
 from charging.web.browser import Form, FormSeal, is_click, read_form, same, set_cookie
+from charging.web.console.openid import ACTOR, NotLetIn, OpenId, ProviderAway
 from charging.web.limits import Limits, neighbourhood
 from charging.web.sessions import Session, Sessions
 from charging.web.settings import Console
@@ -31,6 +32,10 @@ COOKIE = "__Host-charging"
 """Browsers take it only with ``Secure``, ``Path=/`` and no domain (RFC 6265bis, 4.1.3.2), so no other host of the
 operator's can set it."""
 BEFORE_LOGIN = "__Host-charging-login"
+OPENID = "__Host-charging-openid"
+"""While someone is at the login provider: sent when he comes back from there, so it is ``Lax``."""
+OPENID_PER_MINUTE = 30
+"""Logins by OpenID Connect that one address may begin; each asks the provider."""
 NAME_TIMES = 20
 """How many times as many failed logins as one address may have, one name may have from all of them."""
 FORM_BYTES_MAX = 1_000_000
@@ -78,6 +83,7 @@ class ConsoleGate:
         """Of an address, of a name, and of all."""
         self._sparing = Sparing(clock)
         self._comparing = asyncio.Semaphore(COMPARED_AT_ONCE)
+        self._openid_begun = Limits(OPENID_PER_MINUTE)
         self.seal = FormSeal(BEFORE_LOGIN)
 
     def guarded(self, role: Role, page: Page) -> Endpoint:
@@ -107,6 +113,8 @@ class ConsoleGate:
             return None
         if wait_s := self._requests.take(session.csrf, self._clock.now().mono_us):
             raise HTTPException(429, f"too many requests: close some of your pages, or wait {wait_s} s")
+        if session.holder.name.startswith(ACTOR):  # whom the provider knows, not we
+            return session
         known = await self._operators.get(session.holder.name)
         if known is None or known.changed_us != session.holder.changed_us:
             self.sessions.close(session)
@@ -120,7 +128,7 @@ class ConsoleGate:
         if not self.seal.is_ours(request, form):
             return "", "The form was too old. Please try again."
         name, now_us = form.get("name", "").strip().lower()[:100], self._clock.now().mono_us
-        address = neighbourhood(request.client.host if request.client is not None else "unknown")
+        address = _address(request)
         limits = tuple(zip(self._by, (address, name, ""), strict=True))
         if wait_s := max(limit.wait_s(key, now_us) for limit, key in limits):
             return "", f"Too many failed logins. Please wait {wait_s} seconds."
@@ -142,10 +150,43 @@ class ConsoleGate:
             return "", "Name or password is wrong."
         for limit, key in limits:
             limit.forgive(key)
+        return self._entered(request, operator), ""
+
+    def _entered(self, request: Request, operator: Operator) -> str:
         if (old := self.sessions.find(request.cookies.get(COOKIE, ""), by_click=False)) is not None:
             self.sessions.close(old)
-        log.info("console_login", operator=operator.name, address=address)
-        return self.sessions.open(operator), ""
+        log.info("console_login", operator=operator.name, address=_address(request))
+        return self.sessions.open(operator)
+
+    async def to_provider(self, request: Request, openid: OpenId, place: str) -> tuple[str, str, str]:
+        """Where the browser goes and what its cookie holds; or, last, why it does not."""
+        if wait_s := self._openid_begun.take(_address(request), self._clock.now().mono_us):
+            return "", "", f"Too many logins. Please wait {wait_s} seconds."
+        try:
+            return *await openid.begin(place), ""
+        except ProviderAway as away:
+            return "", "", self._away(away)
+
+    async def from_provider(self, request: Request, openid: OpenId) -> tuple[str, str, str]:
+        """The new session's id and the page to go on to; or, last, why there is none."""
+        try:
+            operator, place = await openid.come_back(request.query_params, request.cookies.get(OPENID, ""))
+        except ProviderAway as away:
+            return "", "", self._away(away)
+        except NotLetIn as why:
+            if (more := self._sparing.more("console_login_failed")) is not None:
+                log.warning("console_login_failed", address=_address(request), openid=str(why), more=more)
+            return "", "", "The login provider's answer does not let you in. Try again, or ask whoever gives out roles."
+        return self._entered(request, operator), place, ""
+
+    def _away(self, away: ProviderAway) -> str:
+        if (more := self._sparing.more("console_openid_away")) is not None:
+            log.warning("console_openid_away", error=str(away), more=more)
+        return "The login provider cannot be asked now. Try again, or log in by name and password."
+
+
+def _address(request: Request) -> str:
+    return neighbourhood(request.client.host if request.client is not None else "unknown")
 
 
 def to_login(request: Request) -> Response:
