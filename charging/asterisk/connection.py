@@ -41,8 +41,8 @@ MAX_MESSAGE_BYTES = 1 << 20
 """An unfinished message larger than this is no AMI; the connection is dropped."""
 MAX_LIST_EVENTS = 200_000
 MAX_OUTSTANDING_ACTIONS = 2_000
-PATIENCE = 6
-"""A Ping and a list are waited for as long as the switch goes on speaking, though no longer than so many deadlines:
+PATIENCE = 5
+"""A Ping and a list are waited for as long as the switch goes on speaking, though for no more than so many deadlines:
 what it says, and what we have to read, comes in order, and a long list takes its time. Who speaks is not half open."""
 PING = "Ping"
 """Never refused here: a link that is busy with our own orders is not half open."""
@@ -232,8 +232,8 @@ class Connection:
         self._outstanding: dict[str, _Outstanding] = {}
         self._unsent: list[bytes] = []
         """What was ordered in this turn of the loop: it is written at its end, by one call of the kernel."""
-        self._heard = 0.0
-        """When the switch last said anything, by the loop's clock."""
+        self._heard = 0
+        """Messages that the switch has sent."""
         self._manager.lost.add_done_callback(self._fail_outstanding)
 
     @property
@@ -272,21 +272,19 @@ class Connection:
         """
         loop = asyncio.get_running_loop()
         identity, waiting = self._begin(name, fields, list_end, loop)
-        patience = PATIENCE if name == PING or list_end is not None else 1
-        self._late(waiting, timeout_s, loop.time(), loop.time() + patience * timeout_s, loop)
+        patience = PATIENCE if name == PING or list_end is not None else 0
+        waiting.timer = loop.call_later(timeout_s, self._late, waiting, timeout_s, patience, self._heard)
         try:
             return await waiting.future
         finally:
             waiting.timer.cancel()
             self._outstanding.pop(identity, None)
 
-    def _late(
-        self, waiting: _Outstanding, timeout_s: float, heard: float, until: float, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        """Wait for a deadline from when the switch was ``heard`` last, and no longer than ``until``."""
-        silent_until = min(max(heard, self._heard) + timeout_s, until)
-        if loop.time() < silent_until:
-            waiting.timer = loop.call_at(silent_until, self._late, waiting, timeout_s, heard, until, loop)
+    def _late(self, waiting: _Outstanding, timeout_s: float, patience: int, heard: int) -> None:
+        """Its deadline has passed: give it another one, if the switch has said anything meanwhile."""
+        if patience and self._heard > heard:
+            loop, again = asyncio.get_running_loop(), (waiting, timeout_s, patience - 1, self._heard)
+            waiting.timer = loop.call_later(timeout_s, self._late, *again)
         else:
             waiting.time_out(timeout_s)
 
@@ -346,7 +344,7 @@ class Connection:
     def _received(self, message: AmiMessage) -> None:
         """Deliver one message. Never raises: that would drop the connection with the rest of the segment."""
         try:
-            self._heard = asyncio.get_running_loop().time()
+            self._heard += 1
             waiting = self._waiting_for(message)
             if wrong := flaw(message, None if waiting is None else waiting.list_end):
                 if waiting is not None:

@@ -2,8 +2,8 @@
 
 ``run`` connects, logs in, asks whether Asterisk was restarted, lets the owner reconcile while events are held
 back in order, then delivers them one by one. It pings; a switch that does not answer in time is dropped, so a
-half-open link is noticed within ``ping_interval_s + pong_deadline_s`` of its last word. Orders are never queued while
-the link is down and never sent twice.
+half-open link is noticed within ``ping_interval_s + 2 * pong_deadline_s`` of its last word. Orders are never queued
+while the link is down and never sent twice.
 
 How proof of the past works: the switch writes what it has queued for us before it reads our next action, so when
 the answer to a Ping is here, every event that the switch had queued when the Ping was sent has been delivered.

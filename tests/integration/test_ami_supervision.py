@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from types import SimpleNamespace
-from typing import cast
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from charging.asterisk import connection
-from charging.asterisk.connection import Connection, _Outstanding
+from charging.asterisk.connection import PATIENCE, Connection, _Outstanding
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkState
@@ -55,44 +53,30 @@ async def test_hazard_11_a_half_open_link_is_dropped_and_made_anew(ami: FakeAmi,
         await eventually(lambda: link.is_up and len(owner.ups) >= 2)
 
 
-class Later:
-    """A loop's clock, and what is called by it next."""
-
-    def __init__(self) -> None:
-        self.now, self.due_s = 0.0, 0.0
-        self._work: Callable[[], object] = lambda: None
-
-    def time(self) -> float:
-        return self.now
-
-    def call_at(self, when: float, work: Callable[..., object], *arguments: object) -> SimpleNamespace:
-        self.due_s, self._work = when, lambda: work(*arguments)
-        return SimpleNamespace(cancel=lambda: None)
-
-    def come(self) -> float:
-        """To what is due; when that was."""
-        self.now = self.due_s
-        self._work()
-        return self.now
-
-
 @pytest.mark.parametrize(
-    ("heard_s", "ends_s"),
-    [([], 3), ([0.5], 3.5), ([2.5, 5], 8), (range(100), 18)],
-    ids=["silent", "falls silent", "speaks", "speaks for ever"],
+    ("speaks", "deadlines"),
+    [([], 1), ([True], 2), ([True, True], 3), ([True, False, True], 2), ([True] * 9, PATIENCE + 1)],
+    ids=["silent", "speaks once", "speaks on", "falls silent", "speaks for ever"],
 )
 async def test_hazard_11_a_switch_that_speaks_is_not_half_open_though_its_pong_comes_late(
-    ami: FakeAmi, heard_s: Sequence[float], ends_s: float
+    ami: FakeAmi, monkeypatch: pytest.MonkeyPatch, speaks: list[bool], deadlines: int
 ) -> None:
     """A list of very many channels stands before the pong: the link must not be dropped for it, and all asked anew."""
-    busy, loop = Connection(ami.settings(), lambda _message: None, lambda _message, _why: None), Later()
+    busy = Connection(ami.settings(), lambda _message: None, lambda _message, _why: None)
+    later: list[Callable[[], object]] = []
+
+    def call_later(_seconds: float, work: Callable[..., object], *arguments: object) -> None:
+        later.append(lambda: work(*arguments))
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
     waiting = _Outstanding("Ping", None, asyncio.get_running_loop().create_future())
-    busy._late(waiting, 3.0, 0.0, 18.0, cast(asyncio.AbstractEventLoop, loop))
-    while not waiting.future.done():
-        busy._heard = max([at for at in heard_s if at <= loop.due_s], default=0.0)
-        loop.come()
+    heard = iter(speaks)
+    later.append(lambda: busy._late(waiting, 3.0, PATIENCE, 0))
+    for passed in later:  # which grows
+        busy._heard += next(heard, False)
+        passed()
     assert isinstance(waiting.future.exception(), ActionTimeout)
-    assert loop.now == ends_s
+    assert len(later) == deadlines
 
 
 async def test_the_link_lives_on_while_a_pong_waits_behind_what_the_switch_says(ami: FakeAmi, owner: Owner) -> None:
