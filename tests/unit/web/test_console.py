@@ -436,7 +436,8 @@ async def test_a_pack_is_given_by_a_form_once(place: Place, until: str, last_day
     form = {name: hidden(asked.text, name) for name in names}
     for _ in range(2):
         assert (await visitor.http.post("/accounts/anna/grant-pack", data=form)).status_code == 303
-    assert await place.shop.store.balances("anna") == {pack_of("addon", last_day): Balance(3600)}
+    edition = place.shop.tariff.terms["addon"].edition
+    assert await place.shop.store.balances("anna") == {pack_of(edition, last_day): Balance(3600)}
     assert f"Add-on 60, through {last_day}" in await visitor.get("/accounts/anna")
 
 
