@@ -197,6 +197,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     alive = replace(
         session,
         callee_uid=event.callee.uid,
+        caller_uid=event.caller.uid if event.alone and event.caller is not None else session.caller_uid,
         technology=session.technology or "unknown",
         left=None,
         left_us=None,
@@ -211,7 +212,8 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return _cut_overdue(alive, event, context)
     if session.ahead:
         return Step(alive)  # the tick that is due finds out how far the money goes
-    misplaced = alive.deadline_due or is_misplaced(alive, event.callee, event.asked_mono_us)
+    moved = alive.deadline_due or alive.caller_uid != session.caller_uid  # while it rang: he has the first deadline
+    misplaced = moved or is_misplaced(alive, event.callee, event.asked_mono_us)
     enforced = replace(alive, enforced_s=session.covered_s, doubtful_s=())
     after = _deadline(replace(alive, deadline_due=False), context) if misplaced else Step(enforced)
     strangers = tuple(HangUp(leg.uid, "not_paid_for") for leg in event.others if leg.bridged)
@@ -221,6 +223,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
 def agrees(session: Session, event: SwitchSaid) -> bool:
     """Whether a list of all channels says no more than what is known: the leg that we charge talks, and nobody else."""
     same = event.callee is not None and event.callee.bridged and event.callee.uid == session.callee_uid
+    same = same and (event.caller is None or event.caller.uid == session.caller_uid)
     return same and session.anchored and not session.cut_by and not any(leg.bridged for leg in event.others)
 
 

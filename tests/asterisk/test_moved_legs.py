@@ -325,15 +325,21 @@ async def test_forward_that_its_caller_puts_in_the_place_of_another_call_of_his_
 async def test_who_is_put_in_the_place_of_a_caller_while_it_rings_is_charged_like_him(
     set_up: Lab, tmp_path: Path
 ) -> None:
-    """Someone calls a colleague and a subscriber, and joins the two before the subscriber answers."""
-    async with transfers_allowed(set_up), engine(set_up, tmp_path, forward_to=mobile.answers(6)) as live:
+    """Someone calls a colleague and a subscriber, and joins the two before the subscriber answers. The call goes on for
+    longer than the first deadline of the caller's channel, which is ring_s, the first quota and five seconds."""
+    ring_s, long_enough = 8, 12
+    answers_late = mobile.answers(6)
+    async with (
+        transfers_allowed(set_up),
+        engine(set_up, tmp_path, forward_to=answers_late, policy={"ring_s": ring_s}) as live,
+    ):
         call = await set_up.place_call(STRAIGHT)
         await call.wait_state(CallState.RINGING, 20)
         caller = min(one["Channel"] for one in await set_up.switch.channels())  # the first that there was
         to_him = _to_the_colleague(await _replaces(set_up, caller))
         refers = requests("REFER", to_him, "Referred-By: <sip:caller@carrier.example>", cseq=2)
-        async with plays(set_up, tmp_path / "caller", calls(COLLEAGUE), refers, is_told(202), pauses(60)):
-            await live.heard("tick_posted", deadline_s=40)
+        async with plays(set_up, tmp_path / "caller", calls(COLLEAGUE), refers, is_told(202), pauses(90)):
+            await live.heard("tick_posted", deadline_s=90, times=long_enough)
             await call.mobile_hangs_up()
             cdr = await live.cdr()
             connected_s = call.mobile.connected_s

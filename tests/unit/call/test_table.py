@@ -250,6 +250,19 @@ def test_channel_that_nobody_pays_for_is_hung_up() -> None:
     assert hung_up(step(session, said, NOW, POLICY)[1]) == {"stranger"}
 
 
+def test_who_was_put_in_the_callers_place_while_it_rang_gets_the_calls_deadline() -> None:
+    """A transfer: the channel is another, and goes on with the first deadline of the caller's."""
+    said = SwitchSaid(NOW.mono_us, leg("other"), leg("callee"))
+    session, commands = step(running(), replace(said, alone=False), NOW, POLICY)
+    assert commands == (AskSwitch(listed=("callee", "other")),), "a list is not believed"
+    session, commands = step(session, said, NOW, POLICY)
+    assert [(one.callee_uid, one.caller_uid) for one in commands if isinstance(one, SetDeadline)] == [
+        ("callee", "other")
+    ]
+    gone = ChannelEnded("s-1", "other", "PJSIP/x", "caller", 16, NOW.wall_us)
+    assert step(session, gone, NOW, POLICY)[0].caller_gone
+
+
 @pytest.mark.parametrize("kind", [TransferKind.BLIND, TransferKind.PICKUP])
 def test_transfer_that_takes_a_party_away_ends_the_call(kind: TransferKind) -> None:
     seen = TransferSeen("s-1", kind, "victim", "PJSIP/m", NOW.wall_us)
