@@ -212,7 +212,7 @@ class CallControl:
 
     async def statuses_of(self, uids: Sequence[str]) -> list[ChannelStatus | SwitchError | None]:
         """Channels, each asked for by itself: nothing that stands in another's caller id can be in its answer. All are
-        one write. ``None`` for one that is gone; for one that was not told of, why."""
+        one write. ``None`` for one that is gone; for one that was not answered, why."""
         orders = [("Status", {"Channel": uid, "Variables": ALONE_VARIABLES, "AllVariables": "false"}) for uid in uids]
         replies = await self._link.actions(orders, list_end="StatusComplete")
         return [_status_alone(uid, reply) for uid, reply in zip(uids, replies, strict=True)]
