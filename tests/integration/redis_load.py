@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Sequence, Set
 
+import httpx
 from pydantic import SecretStr
 
+from charging.clock import SystemClock
 from charging.errors import LedgerUnavailable
 from charging.ledger.feed import FeedEntry
 from charging.ledger.model import Applied, Kind, Leg, Outcome, Transfer
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
+from charging.service.events import Events
+from charging.service.webhooks import Webhooks
+from charging.web.settings import Webhook as WebhookSettings
+from charging.web.signed_post import Hook, Receiver
+from charging.web.webhooks import Sender
 from tests.contract.scenario import assert_sound
 from tests.integration.redis_servers import RedisServer, wait_until
 
 TASKS = 20
 DEADLINE_S = 40
+NOT_THANKED = (10, 90)
+"""Of a webhook's requests."""
 
 
 def top_up(name: str) -> Transfer:
@@ -140,6 +150,55 @@ class Follower:
                 await asyncio.sleep(0.02)
 
 
+class Webhook:
+    """A program that is told every top-up while its sender's store is lost and found; and now and then does not thank
+    for it."""
+
+    def __init__(self, store: Store) -> None:
+        self.requests = 0
+        self.told: dict[str, str] = {}
+        """Ids of messages and of their transfers, in the order in which they came first."""
+        clock = SystemClock()
+        self._book = Webhooks(store, clock, ["site"], "one")
+        chosen = {"name": "site", "url": "https://site.example/", "secret_env": "X", "events": ["credit.topped_up"]}
+        hook = Hook(WebhookSettings.model_validate(chosen), (b"k" * 32,))
+        self._receiver = Receiver(hook, clock, httpx.MockTransport(self._answer))
+        self._sender = Sender(self._receiver, Events(store), self._book, clock, jitter=lambda: 1.0)
+        self._sending: asyncio.Task[None] | None = None
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests += 1
+        self.told.setdefault(request.headers["webhook-id"], json.loads(request.content)["data"]["transfer"])
+        return httpx.Response(503 if self.requests in NOT_THANKED else 200)
+
+    async def begin(self) -> None:
+        """From now on it is told."""
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                try:
+                    await self._book.take("site")
+                    break
+                except LedgerUnavailable:
+                    await asyncio.sleep(0.02)
+        self._sending = asyncio.create_task(self._sender.keep_sending())
+
+    async def has(self, transfers: Set[str]) -> None:
+        """Return once it was told of these."""
+        async with asyncio.timeout(DEADLINE_S * 2):
+            while not transfers <= set(self.told.values()):
+                assert self._sending is not None
+                if self._sending.done():
+                    self._sending.result()
+                await asyncio.sleep(0.05)
+
+    async def end(self) -> None:
+        assert self._sending is not None
+        assert not self._sending.done()
+        self._sending.cancel()
+        await asyncio.gather(self._sending, return_exceptions=True)
+        await self._receiver.close()
+
+
 async def assert_exact(store: Store, load: Load) -> None:
     """Every acknowledged transfer stands in the journal once, and nothing else."""
     ids = [line.id async for line in store.journal("a")]
@@ -159,9 +218,11 @@ def promoted(replica: RedisServer) -> bool:
     return "role:master" in replica.cli("info", "replication")
 
 
-async def lose_the_master_and_nothing(store: Store, load: Load, master: RedisServer, replica: RedisServer) -> None:
+async def lose_the_master_and_nothing(store: Store, opened: Opener, master: RedisServer, replica: RedisServer) -> None:
     """A store that waits for its replica: what was acknowledged before the master died is there after it, once."""
-    follower = Follower(store)
+    follower, webhook = Follower(store), Webhook(store)
+    await webhook.begin()
+    load = opened.load(store)
     await load.more(100)
     before = set(load.acknowledged)
     await follower.read_until_told(before)
@@ -173,6 +234,9 @@ async def lose_the_master_and_nothing(store: Store, load: Load, master: RedisSer
     journal = [line.id async for line in store.journal("a")]
     assert before <= set(journal)
     assert follower.told == journal, "nothing is told that is not booked, and nothing booked is not told"
+    await webhook.has(load.acknowledged)
+    await webhook.end()
+    assert list(webhook.told.values()) == journal, "likewise, each under one id"
     await assert_exact(store, load)
 
 

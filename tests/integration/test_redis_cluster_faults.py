@@ -46,7 +46,7 @@ async def test_a_cluster_s_lost_master_with_waiting_for_its_replica_loses_nothin
     store = await opened(cluster.url + "&min_replicas_ack=1")
     await add_account(store)
     lost = await asyncio.to_thread(cluster.master_and_replica, "a")
-    await lose_the_master_and_nothing(store, opened.load(store), *lost)
+    await lose_the_master_and_nothing(store, opened, *lost)
 
 
 async def test_a_cluster_that_was_gone_as_a_whole_is_found_again(cluster: Cluster, opened: Opener) -> None:

@@ -321,7 +321,7 @@ async def test_a_fail_over_under_load_doubles_nothing_and_with_waiting_loses_not
 ) -> None:
     store = await opened(sentinels.url + "&min_replicas_ack=1")
     await add_account(store)
-    await lose_the_master_and_nothing(store, opened.load(store), *sentinels.master_and_replica())
+    await lose_the_master_and_nothing(store, opened, *sentinels.master_and_replica())
 
 
 async def test_a_fail_over_without_waiting_loses_only_the_last_moments_and_doubles_nothing(
