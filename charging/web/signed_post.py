@@ -23,6 +23,7 @@ from charging.web.settings import Webhook, is_loopback, signing_keys
 
 TIMEOUT_S = 15
 """For a whole delivery, by the standard's advice."""
+CONNECT_S = 5
 BODY_S = 1
 BODY_BYTES = 65_536
 """An answer is read so far, for the connection's sake; what it says does not matter."""
@@ -36,8 +37,10 @@ AWAY = (408, 429, 502, 503, 504)
 class Kind(StrEnum):
     """Why something was not delivered."""
 
+    UNREACHED = "unreached"
+    """There is no connection to it, whatever is sent."""
     AWAY = "away"
-    """The receiver cannot be reached: whatever is sent."""
+    """It did not answer, or not now."""
     REFUSED = "refused"
     """It does not take this."""
     GONE = "gone"
@@ -107,7 +110,10 @@ class Receiver:
         self.hook = hook
         self._clock = clock
         self._http = httpx.AsyncClient(
-            transport=transport or Guarded(hook.settings), follow_redirects=False, timeout=TIMEOUT_S, trust_env=False
+            transport=transport or Guarded(hook.settings),
+            follow_redirects=False,
+            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S),
+            trust_env=False,
         )
 
     async def close(self) -> None:
@@ -129,7 +135,8 @@ class Receiver:
                 status = await self._status(body, headers)
         except (httpx.HTTPError, TimeoutError, OSError) as error:
             why = f"{type(error).__name__}: {error}".removesuffix(": ")
-            return Failure(Kind.AWAY, f"it did not answer ({why[:200]})")
+            is_there = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | socket.gaierror)
+            return Failure(Kind.AWAY if is_there else Kind.UNREACHED, f"it did not answer ({why[:200]})")
         if 200 <= status < 300:
             return None
         kind = Kind.GONE if status == GONE else Kind.AWAY if status in AWAY else Kind.REFUSED

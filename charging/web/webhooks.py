@@ -30,7 +30,8 @@ FIRST_WAIT_S = 5
 AWAY_WAIT_S = 300
 """The waits double from the first to this, while the receiver is away."""
 AWAY_TRIES = 12
-"""Of one event, half an hour or so; then it becomes a letter: perhaps it is what the receiver fails at."""
+"""Of one event that reaches the receiver, half an hour or so; then it becomes a letter: perhaps it is what the receiver
+fails at."""
 LETTER_WAIT_S = 6 * 3600
 TRIES = 16
 """Of a letter, for a day or so."""
@@ -207,9 +208,10 @@ class Sender:
                 await self._write_if_old()
                 if failure is None:
                     continue
-                is_away = failure.kind is Kind.AWAY
-                letter = self._tried(letter, failure)
-                await self._book.failed(self._name, letter)
+                is_away = failure.kind is not Kind.REFUSED
+                if failure.kind is not Kind.UNREACHED:
+                    letter = self._tried(letter, failure)
+                    await self._book.failed(self._name, letter)
             held.add(letter.account)
             waiting, dead = waiting + (letter.next_us is not None), dead + (letter.next_us is None)
         self._held = held
@@ -251,7 +253,7 @@ class Sender:
             if failure is None:
                 return
             failures += 1
-            if failure.kind is Kind.REFUSED or failures >= AWAY_TRIES:
+            if failure.kind is Kind.REFUSED or (failure.kind is Kind.AWAY and failures >= AWAY_TRIES):
                 letter = self._tried(letter, failure)
                 break
             await self._wait(wait_s(failures, AWAY_WAIT_S, self._jitter()))

@@ -102,11 +102,13 @@ async def test_what_is_booked_is_told_in_order_though_sender_and_daemon_are_kill
             await _until(_holds(lambda: len(site.told) == 2), "the program is told of both accounts")
             watched.kills["anna-2"] = lambda: os.kill(pid(), signal.SIGKILL)
             watched.kills["bert-4"] = lambda: os.kill(running.pid, signal.SIGKILL)
-            await paid(charging, 1, 4)
+            await paid(charging, 1, 3)
+            assert (await charging("top-up", "anna", "10", "--id", "anna-4")).code == 0
+            await charging("top-up", "bert", "10", "--id", "bert-4")  # the daemon may die before it has answered
             await _until(_holds(lambda: not watched.kills), "sender and daemon are killed")
             await running.wait()
         async with daemon(place, "log-2"):
-            await paid(charging, 5, 6)
+            await paid(charging, 4, 6)
             await _until(_holds(lambda: len(watched.of("anna")) == len(watched.of("bert")) == 6), "all is told")
             (state,) = (await charging("webhook", "list", "--json")).json
             assert (state["dead"], state["off"]) == (0, False)
@@ -225,6 +227,18 @@ async def test_each_answer_and_none_has_its_meaning(
     assert len(site.told) == 1
 
 
+async def test_one_that_does_not_listen_is_not_reached() -> None:
+    async with program() as site:
+        url = site.url
+    receiver = receiver_of(url)
+    try:
+        failure = await receiver.post("evt_1", signed_post.sample(1))
+    finally:
+        await receiver.close()
+    assert failure is not None
+    assert failure.kind is Kind.UNREACHED
+
+
 async def test_a_connection_is_kept_for_the_next_event() -> None:
     async with program() as site:
         receiver = receiver_of(site.url)
@@ -266,5 +280,5 @@ async def test_the_receiver_proves_by_its_certificate_that_it_is_who_the_setting
         assert failure is None
     else:
         assert failure is not None
-        assert (failure.kind, len(site.told)) == (Kind.AWAY, 0)
+        assert (failure.kind, len(site.told)) == (Kind.UNREACHED, 0)
         assert "certificate" in failure.why

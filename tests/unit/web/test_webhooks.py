@@ -256,6 +256,31 @@ async def test_while_the_receiver_is_away_all_waits_and_comes_in_order(
     assert await desk.letters() == []
 
 
+async def test_a_receiver_that_cannot_be_reached_is_waited_for_however_long(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    """Also with what it has refused before."""
+
+    def gone(_account: str) -> int:
+        raise httpx.ConnectError("connection refused")
+
+    program.answer = lambda account: 500 if account == "anna" else 200
+    async with sending(desk, program, TOP_UPS):
+        await pay(shop, "anna", "a-1")
+        await shop.clock.advance(3)
+        program.answer = gone
+        for account in ("bert", "anna"):
+            await pay(shop, account, "later")
+        await shop.clock.advance(2 * AWAY_TRIES * AWAY_WAIT_S)
+        (letter,) = await desk.letters()
+        assert (letter.account, letter.tries) == ("anna", 1)
+        assert desk.behind_s >= AWAY_TRIES * AWAY_WAIT_S
+        program.answer = lambda _account: 200
+        await shop.clock.advance(AWAY_WAIT_S + 20)
+        assert desk.total("taken") == 3
+    assert await desk.letters() == []
+
+
 async def test_what_a_receiver_fails_at_for_long_lets_the_others_pass(
     shop: Shop, desk: Desk, program: Program, two: None
 ) -> None:
