@@ -22,11 +22,14 @@ from tests.asterisk.waiting import eventually
 pytestmark = pytest.mark.asterisk
 
 
+PATIENTLY = "CHARGING_GUARD_S", "60"
+
+
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)
 async def patient(lab: Lab) -> AsyncIterator[None]:
     """On a busy machine a decision takes longer than the three seconds after which the fallback answers the stranger:
     the SIP answer that a test waits for would then never come."""
-    async with operator_sets(lab, "CHARGING_GUARD_S", "60"):
+    async with operator_sets(lab, *PATIENTLY):
         yield
 
 
@@ -398,7 +401,11 @@ async def test_a_withheld_number_is_withheld_behind_a_ring_group_too(
 ) -> None:
     caller, headers = (PRIVATE | OPEN)[how]
     asked: Asked = {"caller": caller, "headers": (*headers, "History-Info: <sip:+31612345678@c.example>;index=1")}
-    async with operator_setup(lab), serving(forward(mobile.never_answers()), lab.agi_port) as stub:
+    async with (
+        operator_setup(lab),
+        operator_sets(lab, *PATIENTLY),  # a dialplan that is read again has its settings again
+        serving(forward(mobile.never_answers()), lab.agi_port) as stub,
+    ):
         async with stranger(lab, tmp_path, SECOND_RING_GROUP, **asked) as call:
             await call.is_told(180)
         await lab.reset()
