@@ -56,8 +56,6 @@ QUEUE_ADORNED = "+31850000074"
 TWO_SUBSCRIBERS = "+31850000075"
 OTHER = "+31850000002"
 """The second subscriber that it rings."""
-IN_ARI = "+31850000079"
-"""His caller is in the hands of the operator's ARI application."""
 
 DIALPLAN = f"""
 [trunk](+)
@@ -111,8 +109,6 @@ exten => {GOES_ON_AFTER},1,Dial(Local/{NUMBER}@charging-incoming,,g)
 exten => {QUEUE_ADORNED},1,Answer()
  same => n,Queue(forwards,rc,,beep,60,,,notes)
 exten => {TWO_SUBSCRIBERS},1,Dial(Local/{NUMBER}@charging-incoming&Local/{OTHER}@charging-incoming)
-exten => {IN_ARI},1,Answer()
- same => n,Stasis(operator)
 
 [outbound]
 exten => _+X.,1,Dial(PJSIP/${{EXTEN}}@world,,b(charging-onward^s^1))
@@ -149,7 +145,6 @@ exten => picks,1,Answer()
  same => n,Set(CHANNEL(pickupgroup)=1)
  same => n,TryExec(${{PICKS}})
  same => n,Set(GLOBAL(PICKED)=nobody)
-exten => in-ari,1,Stasis(operator)
 exten => adds,1,Answer()
  same => n,BridgeAdd(${{ADDS}})
 exten => spies,1,Answer()

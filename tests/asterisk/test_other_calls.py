@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from charging.cli.findings import Grade
 from charging.lab import Call, CallState, Lab, mobile
 from tests.asterisk.engine import engine
 from tests.asterisk.operator_setup import operator_setup
-from tests.asterisk.parties import NUMBER, black_box_record, decide, operator_sets
+from tests.asterisk.parties import NUMBER, black_box_record, decide, operator_sets, records_gone
 from tests.asterisk.stub_agi import StubAgi, serving
+from tests.asterisk.test_check_live import check
 from tests.asterisk.waiting import eventually
 
 pytestmark = pytest.mark.asterisk
@@ -84,6 +88,44 @@ async def test_r3_a_message_that_is_too_short_is_not_charged_whatever_its_mailbo
         assert await live.posted() == 10_000_000
     assert list((lab.switch.folder / f"spool/voicemail/charging/{own}/INBOX").glob("*.txt")), "stored all the same"
     await lab.switch.add_mailbox()
+
+
+@contextlib.asynccontextmanager
+async def cdrs_of_the_operator(lab: Lab) -> AsyncIterator[Path]:
+    """His CDRs in a file, unanswered calls too."""
+    conf, file = lab.switch.folder / "etc" / "cdr.conf", lab.switch.folder / "log" / "cdr-csv" / "Master.csv"
+    before = conf.read_text()
+    conf.write_text("[general]\nunanswered = yes\n[csv]\nusegmtime = yes\n")
+    file.parent.mkdir(exist_ok=True)
+    await lab.switch.cli("module reload cdr")
+    await lab.switch.cli("module load cdr_csv.so")
+    try:
+        yield file
+    finally:
+        await lab.switch.cli("module unload cdr_csv.so")
+        conf.write_text(before)
+        await lab.switch.cli("module reload cdr")
+
+
+async def test_cdrs_are_written_of_calls_alone_and_not_of_warnings_clean_up_and_checks(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Operators bill by them."""
+    monkeypatch.setenv("CHARGING_AMI_SECRET", lab.switch.charging_ami.secret)
+    async with cdrs_of_the_operator(lab) as file, engine(lab, tmp_path, credit="0.010") as live:
+        call = await live.call()
+        assert (await live.heard("prompt_played", deadline_s=25))["result"] == "played"
+        await call.wait_end(25)
+        await live.cdr()
+        await records_gone(lab)
+        assert (await check(live.daemon)).says(Grade.OK, "4 prompts play on the switch")
+
+        async def written() -> str:
+            return file.read_text() if file.exists() else ""
+
+        await eventually(written, "the CDR", 20)
+    assert [line for line in file.read_text().splitlines() if "Local/" in line] == []
+    assert "charging-obey" in file.read_text()
 
 
 OWN = """
