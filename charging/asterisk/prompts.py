@@ -183,9 +183,8 @@ class Prompter:
         try:
             await self._link.action("Originate", fields)
             async with asyncio.timeout(self._settings.whisper_deadline_s):
-                attached = await started or await self._is_playing(uid)
-            if not attached:
-                return None
+                if not await started:  # an earlier daemon's order plays; when it began is not known
+                    return PromptOutcome.WHISPERED if await self._is_playing(uid) else None
             before = await self._packets(counted)
             if (heard := await self._heard_to_end(session, spyee_uid, ended)) is not None:
                 return heard
