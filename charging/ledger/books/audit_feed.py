@@ -84,7 +84,7 @@ class FeedAudit:
 
 def no_place(account: str, number: int) -> Finding:
     """Of a line that is still there."""
-    return _finding(account, number, "it has no place: whoever reads the feed is not told of it")
+    return _finding(account, number, "it has no place: whoever reads the feed never sees it")
 
 
 def _finding(account: str, number: int, detail: str) -> Finding:

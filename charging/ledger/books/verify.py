@@ -69,7 +69,7 @@ async def _verify_record(store: Store, account: str, known: set[str]) -> Sequenc
 async def verify_account(
     store: Store, account: str, contents: Contents | None = None, feed: FeedAudit | None = None
 ) -> Sequence[Finding]:
-    """Everything that does not fit in one account; ``feed`` is told of its lines."""
+    """Everything that does not fit in one account; ``feed`` sees its lines."""
     try:
         while (found := await _read_account(store, account, contents, feed or FeedAudit())) is None:
             pass  # once more for each run of the archive that came in between
