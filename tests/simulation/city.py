@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from agi.port import Answer, Declined, IncomingCall, Unproven
@@ -23,78 +22,20 @@ from charging.errors import ChargingError
 from charging.ledger.accounts import Account, Number
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
-from charging.pricing.rate import Step as PriceStep
 from charging.service.proven_time import OUTAGE_S, confirm_time
-from charging.tariff.plans import Plan
-from charging.tariff.tariff import Destination, Price, RateTable, Tariff, TopUps
+from charging.tariff.tariff import Tariff
 from tests.fakes.clock import FakeClock
-from tests.fakes.rig import DESTINATIONS, EURO
+from tests.fakes.rig import EURO
 from tests.fakes.switch import FakeCall, FakeSwitch
 from tests.simulation import faxes
-from tests.simulation.machine import LEASE_S, Daemon
+from tests.simulation.machine import Daemon
+from tests.simulation.setting import PLANS, Setting, tariff_of
 
 ACCOUNTS = 12
 TARGETS = ("+31612345678", "+31687654321")
 ABROAD = "+12125550123"  # Pro's free minutes do not pay for it
-PLANS = ("light", "pro", "free")
-MESSAGE_PRICE = 100_000
-FAX_PAGE = 80_000
 AGI_S = 2.5
 """How long the dialplan waits for one daemon."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """One edition of the tariff, as plainly as the inspector reads it."""
-
-    a_minute: int
-    """Micro-euro."""
-    increment_s: int
-    fee: int
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What does not change while the story runs."""
-
-    switches: int
-    daemons: int
-    """For each switch."""
-    start: str
-    """ISO 8601, UTC."""
-    tick_s: int
-    horizon_s: int
-    audit_s: int
-    """Between two looks of a daemon at its switch. Long calls of a slow story are looked at seldom, so that a second of
-    CPU holds many hours."""
-    calls_at_once: int
-    """Of one account."""
-    rates: tuple[Rates, ...]
-    """Editions of the tariff; the first is in force."""
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether calls last hours."""
-        return self.tick_s > 60
-
-    @property
-    def pace(self) -> int:
-        """Seconds between two looks of what is looked at for ever. Where calls last hours, a second is nothing."""
-        return 30 if self.is_slow else 1
-
-    @property
-    def booked_within_us(self) -> int:
-        """Longer than any fault of a story lasts, but for days off, and two looks at the switch."""
-        return (900 + 2 * self.audit_s) * MICROSECONDS
-
-    @property
-    def lease_s(self) -> int:
-        return 4 * LEASE_S if self.is_slow else LEASE_S
-
-    @property
-    def grace_s(self) -> int:
-        """After a fault is mended: for the lease, the next look at the switch, and the ticks that were missed."""
-        return 3 * self.lease_s + 2 * self.audit_s
 
 
 @dataclass(slots=True)
@@ -120,30 +61,6 @@ class Caller:
     """Monotonic: when the caller had left."""
     messages: list[str] = field(default_factory=list)
     """Voicemail messages that were stored, each by why: ``sold``, ``free`` or ``fallback``."""
-
-
-def tariff_of(setting: Setting, edition: int) -> Tariff:
-    """The engine's tariff, of one edition."""
-    rates, most = setting.rates[edition], setting.calls_at_once
-    steps = (PriceStep(0, rates.a_minute, 60, rates.increment_s),)
-    prices = dict.fromkeys(("nl_mobile", "us"), Price(steps, connect_fee=rates.fee))
-    plans = {
-        "light": Plan("light", "table", max_calls=most),
-        "pro": Plan(
-            "pro", "table", is_paid=True, free_destinations=frozenset({"nl_mobile"}), free_seconds=3_000, max_calls=most
-        ),
-        "free": Plan("free", "table", max_calls=most, voicemail_paid=True, voicemail_price=MESSAGE_PRICE),
-    }
-    return Tariff(
-        revision=f"edition-{edition}",
-        digest=f"d{edition}",
-        zone="Europe/Amsterdam",
-        region="NL",
-        plans=MappingProxyType(plans),
-        destinations={**DESTINATIONS, "us": Destination("us", ("+1",))},
-        tables={"table": RateTable("table", prices, fax_page=FAX_PAGE)},
-        top_ups=TopUps(EURO // 100, ()),
-    )
 
 
 class CityClock(FakeClock):
@@ -174,6 +91,8 @@ class City:
         self.edition = 0
         self._tariffs = [tariff_of(setting, edition) for edition in range(len(setting.rates))]
         self.switches = [FakeSwitch(self.clock) for _ in range(setting.switches)]
+        for switch in self.switches:
+            switch.notes_uptime = setting.apart
         self.daemons: list[Daemon | None] = [None] * (setting.switches * setting.daemons)
         self.callers: list[Caller] = []
         self.trouble_until_us = [self.clock.now().mono_us + setting.grace_s * MICROSECONDS] * setting.switches
@@ -251,6 +170,7 @@ class City:
         self.daemons[index] = daemon = Daemon(
             f"d{index}-{self._names}",
             clock=self.clock,
+            boot=f"boot-{self._names}" if self.setting.apart else self.clock.boot,
             store=self.store,
             switch=self.switches[switch],
             switch_id=f"s{switch}",
@@ -527,6 +447,13 @@ class City:
         setattr(lines, line, share)
         await self.wait(seconds)
         setattr(lines, line, 0.0)
+
+    async def keep_records(self, index: int, seconds: float) -> None:
+        """A switch deletes no record for a while, whoever orders it: its maintenance is broken."""
+        self.counts["records not deleted"] += 1
+        self.switches[index].deletes = False
+        await self.wait(seconds)
+        self.switches[index].deletes = True
 
     async def restart_switch(self, index: int) -> None:
         """Asterisk dies with its calls and comes back at once; links fall and come up."""

@@ -79,10 +79,10 @@ class Process:
 class MachineClock:
     """The city's clock, as a process reads it: one that is frozen does not wake."""
 
-    def __init__(self, clock: FakeClock, process: Process) -> None:
+    def __init__(self, clock: FakeClock, process: Process, boot: str) -> None:
         self._clock = clock
         self._process = process
-        self.boot = clock.boot
+        self.boot = boot
 
     def now(self) -> Instant:
         return self._clock.now()
@@ -294,6 +294,7 @@ class Daemon:
         name: str,
         *,
         clock: FakeClock,
+        boot: str,
         store: Store,
         switch: FakeSwitch,
         switch_id: str,
@@ -308,7 +309,7 @@ class Daemon:
         self.switch_id = switch_id
         self.counts = counts
         self.process = Process(killed=self._die)
-        self.clock = own = MachineClock(clock, self.process)
+        self.clock = own = MachineClock(clock, self.process, boot)
         self.ledger = LedgerLine(store, self.process, chance, counts)
         self.line = SwitchLine(switch, clock, self.process, chance, counts)
         self.lease, self.registry = self._engine(policy, tariff, lease_s)

@@ -19,8 +19,9 @@ from charging.service.accounts import AccountChanges
 from charging.service.numbers import NumberChanges
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
-from tests.simulation.city import ABROAD, ACCOUNTS, PLANS, TARGETS, City, Rates, Setting
+from tests.simulation.city import ABROAD, ACCOUNTS, TARGETS, City
 from tests.simulation.inspector import Inspector
+from tests.simulation.setting import PLANS, Rates, Setting
 
 STARTS = (
     "2026-11-21T12:00:00",
@@ -36,6 +37,9 @@ _NUMBER = re.compile(r"-?[0-9.]+(e[-+]?[0-9]+)?")
 
 LEAVERS = 0.5
 """The share of stories in which somebody leaves Pro with minutes left."""
+
+KEEPERS = 0.5
+"""The share of stories in which a switch deletes no records for a while."""
 
 SLOW = 0.3
 """The share of stories in which calls last hours, and ticks come seldom."""
@@ -102,6 +106,7 @@ def drawn(seed: int, steps: int = 80) -> Story:
             Rates(chance.choice((6_000, 60_000, 90_000)), chance.choice((1, 6, 60)), chance.choice((0, 0, 50_000)))
             for _ in range(3)
         ),
+        apart=seed % 2 == 0,
     )
     return Story(
         seed,
@@ -116,6 +121,9 @@ def _with_gifts(steps: list[Step], chance: random.Random, setting: Setting) -> t
     for _ in range(chance.randrange(5)):
         account, euro = float(chance.randrange(ACCOUNTS)), chance.choice((-0.05, 0.05, 0.2, 2.0))
         steps.insert(chance.randrange(len(steps)), Step("gift", (account, euro, chance.choice((0.0, 0.0, 1.0, 3.0)))))
+    if chance.random() < KEEPERS:
+        step = Step("keeps", (float(chance.randrange(setting.switches)), chance.choice((30.0, 300.0))))
+        steps.insert(chance.randrange(len(steps)), step)
     if chance.random() < LEAVERS:
         account, switch = float(chance.randrange(1, ACCOUNTS, 3)), float(chance.randrange(setting.switches))
         at = chance.randrange(len(steps))
@@ -233,6 +241,8 @@ async def tell(city: City, step: Step) -> None:
             city.live(city.cut_link(index, float(seconds)))
         case "disobeys" | "garbles" | "failing", [share, seconds]:
             city.live(city.disturb(index, step.word, float(share), float(seconds)))
+        case "keeps", [seconds]:
+            city.live(city.keep_records(index, float(seconds)))
         case "restart", []:
             city.live(city.restart_switch(index))
         case "clock", []:
