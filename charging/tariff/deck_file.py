@@ -474,7 +474,9 @@ class _Reader:
         and currency: likewise. And what ``1,234`` is beside ``0.05``."""
         for key in MONEY:
             index = self.columns[key].index
-            text = fields[index].strip() if index < len(fields) else ""
+            if index >= len(fields):
+                continue
+            text = fields[index].strip()
             if "." in text:
                 self.points = True
             self.commas = self.commas or "," in text

@@ -130,10 +130,22 @@ def test_mail_to_two_numbers_is_no_fax() -> None:
         {"X-Autoreply": "yes"},
         {"X-Autorespond": "Re: your mail"},
         {"X-Auto-Response-Suppress": "DR, OOF, AutoReply"},
+        {"X-Auto-Reply": "yes"},
+        {"X-Autoresponder": "vacation 1.2"},
+        {"X-Vacation": "1"},
+        {"X-Loop": "anna@example.nl"},
+        {"Precedence": "Auto-Reply"},
+        {"List-Post": "<mailto:x@example.nl>"},
+        {"Auto-Submitted": "auto-replied (vacation)"},
     ],
 )
 def test_what_a_program_sent_is_dropped(headers: dict[str, str]) -> None:
     assert read_letter(mail(headers=headers).as_bytes()) is None
+
+
+def test_what_says_twice_whether_a_program_sent_it_is_dropped() -> None:
+    data = b"Auto-Submitted: no\nAuto-Submitted: auto-replied\n" + mail().as_bytes()
+    assert read_letter(data) is None
 
 
 def test_report_of_a_mail_server_is_dropped_also_with_the_document_in_it() -> None:
@@ -170,7 +182,14 @@ def test_bounce_is_dropped(sender: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Auto-Submitted": "no"}, {"X-Auto-Response-Suppress": "None"}, {"X-Autoreply": "no"}]
+    "headers",
+    [
+        {"Auto-Submitted": "no"},
+        {"Auto-Submitted": "no (a person)"},
+        {"X-Auto-Response-Suppress": "None"},
+        {"X-Autoreply": "no"},
+        {"Feedback-ID": "1.eu-west-1:Relay"},  # relays put it into what people send, too
+    ],
 )
 def test_person_who_says_so_is_not_dropped(headers: dict[str, str]) -> None:
     assert letter(mail(headers=headers)).document == PDF
