@@ -239,7 +239,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         switch_id=settings.switch.id,
         observe=observe,
         charge_message=LeftMessages(store, tariff.current, clock, observe, policy).charge,
-        undecided=Undecided(store, tariff.current, clock, settings.switch.id, decisions.keep),
+        undecided=Undecided(store.directory, tariff.current, clock, settings.switch.id, decisions.keep),
         findings=Findings(store, clock, observe),
         leads=lambda: lease.holds,
     )
@@ -283,7 +283,7 @@ def _lease(config: Config, clock: Clock, store: Store, link: AmiLink | PlayedSwi
 
     owner = "local" if settings.ledger.sqlite_file else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     return LeaseKeeper(
-        store,
+        store.leases,
         clock,
         switch_id=settings.switch.id,
         owner=owner,
@@ -319,7 +319,7 @@ def _notices(config: Config, store: Store, tariff: TariffInForce, clock: Clock, 
 def _decisions(config: Config, store: Store, clock: Clock, metrics: Metrics) -> DecisionKeeper:
     kept = config.settings.privacy
     return DecisionKeeper(
-        store,
+        store.documents,
         clock,
         metrics.count_decision_lost,
         daemon=f"{socket.gethostname()}-{os.getpid()}",
@@ -523,7 +523,7 @@ async def _upgrade_ledger(settings: Settings, clock: Clock) -> None:
             store = SqliteStore(made)
             await store.open()
             try:
-                await ground.check(store, is_sandbox=True)
+                await ground.check(store.documents, is_sandbox=True)
             finally:
                 await store.close()
     copy = step.copy_at(clock.now().wall_us)
@@ -540,7 +540,7 @@ async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | No
     await engine.store.open()
     duties = Tasks()
     try:
-        await ground.check(engine.store, is_sandbox=settings.sandbox)
+        await ground.check(engine.store.documents, is_sandbox=settings.sandbox)
         engine.metrics.ledger_up.set(1)
         if not await engine.store.sessions(settings.switch.id):  # nobody talks: read it before any call is decided
             await asyncio.to_thread(_interfaces)

@@ -284,7 +284,7 @@ class MailsShown:
     """What the console shows of mails to subscribers."""
 
     def __init__(self, store: Store, are_sent: bool) -> None:
-        self._outbox = Outbox(store)
+        self._outbox = Outbox(store.documents)
         self._are_sent = are_sent
 
     async def of_account(self, account: str) -> Sequence[Mapping[str, Any]]:
@@ -349,7 +349,7 @@ def _apps(
 
     def console() -> ASGIApp:
         assert settings.console is not None, "that is why we run"
-        operators, mails = Operators(store, service.clock), MailsShown(store, settings.mail is not None)
+        operators, mails = Operators(store.documents, service.clock), MailsShown(store, settings.mail is not None)
         file = TariffFile(settings.tariff, accepted_of(settings))
         asks = Asks(service, daemon)
         return console_app(asks, operators, settings.console, mails, file, openid=openid, sandbox=settings.sandbox)

@@ -79,15 +79,15 @@ class Notices:
         """``alone``: no other daemon charges these accounts. Raises ConfigError where a file that ``mail`` names cannot
         be read."""
         Smtp(mail, password)  # said at the start, not at the first mail
-        outbox = Outbox(store)
+        outbox = Outbox(store.documents)
         templates = Templates(Operator(mail.sender_name, mail.top_up_url), mail.templates)
         self._clock = clock
         self._alone = alone
         self._worker = Worker(outbox, templates, mail, lambda: Smtp(mail, password), clock, observer)
         paid_at_us = attrgetter("paid_at_us")
-        self._notifier = Notifier(store, store, outbox, tariff, clock, paid_at_us, self._worker.wake)
+        self._notifier = Notifier(store, store.documents, outbox, tariff, clock, paid_at_us, self._worker.wake)
         pause_s = mail.missed_calls_pause_min * 60
-        self._desk = MissedDesk(self._notifier, store, store, tariff, clock, pause_s)
+        self._desk = MissedDesk(self._notifier, store, store.documents, tariff, clock, pause_s)
         self._missed: deque[_Waiting] = deque()
         self._bell = Bell(clock)
 

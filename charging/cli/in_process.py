@@ -114,7 +114,7 @@ def _over(store: Store, tariff: Callable[[], Tariff], settings: Settings | None 
         service,
         lambda: {"daemon": "none"},
         tokens=Tokens(store, clock),
-        operators=Operators(store, clock),
+        operators=Operators(store.documents, clock),
         hooks=Webhooks(store, clock, [] if settings is None else [one.name for one in settings.webhooks]),
         version=__version__,
     )

@@ -59,10 +59,10 @@ async def _of_redis(settings: Settings, copy: Path | None, dry_run: bool) -> Ste
     clock = SystemClock()
     began = clock.now()
     try:
-        stored = await store.stored_schema()
+        stored = await store.schema.stored()
         if stored is None or stored >= SCHEMA:
             return None
-        await store.assert_may_upgrade(stored)
+        await store.schema.assert_may_upgrade(stored)
         if dry_run:
             return Step(stored, SCHEMA, began.seconds_until(clock.now()), None)
         if copy is None:

@@ -90,7 +90,7 @@ async def _mark(settings: Settings) -> None:
     store = store_of(settings)
     await store.open()
     try:
-        await ground.mark(store)
+        await ground.mark(store.documents)
     finally:
         await store.close()
 

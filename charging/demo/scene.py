@@ -66,7 +66,7 @@ async def seed(daemon: DaemonProcess, language: Language) -> None:
     await store.open()
     try:
         now_us = SystemClock().now().wall_us
-        await store.put_account(Account(ACCOUNT, PLAN, language, created_us=now_us))
+        await store.directory.put_account(Account(ACCOUNT, PLAN, language, created_us=now_us))
         month = month_name(ZoneInfo(ZONE), now_us)
         used = (Leg(bundle(month), FREE_S - MONTH_S),)
         before = Transfer("earlier", ACCOUNT, Kind.CORRECT, now_us, used, reason="calls of this month")

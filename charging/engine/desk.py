@@ -130,7 +130,7 @@ class Desk:
         must do so soon, whatever happens. ``keep`` is given every decision, and must not wait. While ``overloaded``,
         new calls are turned away; while the switch ``has_room`` for no message, none is taken."""
         self._store = store
-        self._packs = GivenPacks(store)
+        self._packs = GivenPacks(store.documents)
         self._tariff = tariff
         self._registry = registry
         self._switch = switch
@@ -198,7 +198,7 @@ class Desk:
         runner = self._registry.find(session)
         record = await self._record_of(session) if runner is None else runner.session
         notes.begun_by(record)
-        number = await self._store.number(record.number)
+        number = await self._store.directory.number(record.number)
         subscriber = await self._subscriber(number)
         notes.belongs_to(number, subscriber)
         outcome = subscriber if isinstance(subscriber, Turned) else turned(Reason.FORWARD_FAILED, subscriber)
@@ -278,13 +278,13 @@ class Desk:
     async def _called(self, request: IncomingCall) -> Called | None:
         """The number that is rung. That of a rehearsal is nobody's to all others, who would be forwarded for its money.
         Raises LedgerError, SwitchError."""
-        called = await self._store.called(spellings(self._tariff(), request.number))
+        called = await self._store.directory.called(spellings(self._tariff(), request.number))
         if called is None or called.number.account != REHEARSAL:
             return called
         return called if await self._switch.is_rehearsal(request.unique_id) else None
 
     async def _subscriber(self, number: Number | None) -> Subscriber | Turned:
-        return await find_subscriber(self._store, self._tariff(), number, self._clock.now().wall_us)
+        return await find_subscriber(self._store.directory, self._tariff(), number, self._clock.now().wall_us)
 
     def _draining(self) -> Turned | None:
         return DRAINING if self._registry.policy.refuses_new else None

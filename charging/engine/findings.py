@@ -100,7 +100,7 @@ class Findings:
         """Store a finding and log it, once; ``False``: the store could not answer, try again later."""
         body = json.dumps({"session": session, "kind": kind, "found_us": self._clock.now().wall_us, **fields})
         try:
-            answer = await self._store.put_document(COLLECTION, f"{session}/{kind}", body)
+            answer = await self._store.documents.put_document(COLLECTION, f"{session}/{kind}", body)
         except LedgerError as error:
             self._observe(told.LedgerFailed(str(error), type(error).__name__))
             return False

@@ -55,7 +55,7 @@ class LeftMessages:
         policy: Policy,
     ) -> None:
         self._store = store
-        self._packs = GivenPacks(store)
+        self._packs = GivenPacks(store.documents)
         self._tariff = tariff
         self._clock = clock
         self._observe = observe
@@ -81,8 +81,8 @@ class LeftMessages:
 
     async def _subscriber(self, dialled: str) -> Subscriber | None:
         tariff = self._tariff()
-        number = await find_number(self._store, tariff, dialled)
-        found = await find_subscriber(self._store, tariff, number, self._clock.now().wall_us)
+        number = await find_number(self._store.directory, tariff, dialled)
+        found = await find_subscriber(self._store.directory, tariff, number, self._clock.now().wall_us)
         return found if isinstance(found, Subscriber) else None
 
     def _is_too_old(self, ended_us: int) -> bool:

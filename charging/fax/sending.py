@@ -65,7 +65,7 @@ class Faxes:
 
     def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock, desk: FaxDesk | None) -> None:
         self._store = store
-        self._packs = GivenPacks(store)
+        self._packs = GivenPacks(store.documents)
         self._tariff = tariff
         self._clock = clock
         self._desk = desk
@@ -189,7 +189,7 @@ class Faxes:
         return replace(draft, allowance=allowance(tariff, draft.plan, PAGES, now_us, draft.target, held=held))
 
     async def _payer(self, account: str) -> Account | Refused:
-        payer = await self._store.account(account)
+        payer = await self._store.directory.account(account)
         if payer is None:
             return unknown_account(account)
         if payer.status is Status.CLOSED:
@@ -200,7 +200,7 @@ class Faxes:
         return payer
 
     async def _number(self, payer: Account, wanted: str) -> Number | Refused:
-        owned = sorted(await self._store.numbers(payer.id), key=lambda one: one.number)
+        owned = sorted(await self._store.directory.numbers(payer.id), key=lambda one: one.number)
         if not owned:
             message = f"account {payer.id!r} has no number to send from"
             return Refused(Code.NOT_ALLOWED, message, "add a number first", Obstacle.NO_OWN_NUMBER)
@@ -332,14 +332,14 @@ class Faxes:
         opened = {view.session: view for view in await self._under_way(account)}
         if (found := await self._ended(account, session) or opened.get(session)) is not None:
             return found
-        if await self._store.account(account) is None:
+        if await self._store.directory.account(account) is None:
             return unknown_account(account)
         return Refused(Code.NOT_FOUND, f"account {account!r} has no fax {session[:80]!r}")
 
     async def page(self, account: str, after: Place | None, limit: int) -> FaxPage | Refused:
         """Up to ``limit`` of the account's faxes that are over, by their end, from the one behind ``after`` on. The
         last page goes on with those under way."""
-        if await self._store.account(account) is None:
+        if await self._store.directory.account(account) is None:
             return unknown_account(account)
         opened = await self._under_way(account)
         shown: list[FaxView] = []
@@ -355,7 +355,7 @@ class Faxes:
     async def senders(self, address: str) -> Sequence[Account]:
         """The accounts, SENDERS_MAX at most, that have this mail address, in whatever case it is written; who closed
         one and opened another has one."""
-        return await self._store.accounts_of_mail(address, SENDERS_MAX)
+        return await self._store.directory.accounts_of_mail(address, SENDERS_MAX)
 
     async def _ended(self, account: str, session: str) -> FaxView | None:
         """One that is over, at a cost that does not grow with all that the account has had."""

@@ -78,17 +78,30 @@ class Documents(Protocol):
         """A page of a collection, by id."""
 
 
+class Written(Protocol):
+    """Told of a document that was put (``is_new``) or updated."""
+
+    def __call__(self, document: Document, *, is_new: bool) -> None: ...
+
+
 class MemoryDocuments:
     """The executable specification, and part of :class:`charging.ledger.memory.MemoryStore`. Nothing awaits, so every
     call is atomic."""
 
-    def __init__(self) -> None:
-        self._stored: dict[tuple[str, str], Document] = {}
+    def __init__(
+        self,
+        stored: dict[tuple[str, str], Document] | None = None,
+        written: Written = lambda _document, *, is_new: None,
+    ) -> None:
+        """``stored``: where they are kept, by collection and id; ``written``: told of each that was written."""
+        self._stored = {} if stored is None else stored
+        self._written = written
 
     async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
         if (collection, id) in self._stored:
             return Put.EXISTS
-        self._stored[collection, id] = Document(collection, id, body, due_us, version=1)
+        self._stored[collection, id] = document = Document(collection, id, body, due_us, version=1)
+        self._written(document, is_new=True)
         return Put.CREATED
 
     async def get_document(self, collection: str, id: str) -> Document | None:
@@ -98,6 +111,7 @@ class MemoryDocuments:
         if not self._is_current(document):
             return False
         self._stored[document.collection, document.id] = replace(document, version=document.version + 1)
+        self._written(document, is_new=False)
         return True
 
     async def delete_document(self, document: Document) -> bool:

@@ -55,7 +55,7 @@ class FeedEntry:
 class Feed(Protocol):
     """What a store offers (rules 1 to 4)."""
 
-    async def feed(self, after: int, limit: int) -> Sequence[FeedEntry]:
+    async def read_feed(self, after: int, limit: int) -> Sequence[FeedEntry]:
         """The first ``limit`` (1 to 1,000) entries with places beyond ``after``, in order; fewer: there are no more."""
 
     async def last_place(self) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.accounts import Account, Number, folded
-from charging.ledger.documents import Document, MemoryDocuments, Put
+from charging.ledger.documents import Document, MemoryDocuments
 from charging.ledger.feed import FeedEntry, takes_place
 from charging.ledger.model import (
     Applied,
@@ -85,20 +85,20 @@ class _Lease:
 _NO_ACCOUNT = View(account_exists=False, digests={}, balances={}, session=None, has_cdr=False)
 
 
-class MemoryStore(MemoryDocuments):
+class MemoryStore:
     """See the port; ``memory:`` opens it."""
 
     def __init__(self, clock: Clock | None = None) -> None:
-        super().__init__()
-        self._clock = clock or SystemClock()
+        clock = clock or SystemClock()
+        documents: dict[tuple[str, str], Document] = {}
         self._books: dict[str, _Books] = {}
-        self._by_mail: dict[str, set[str]] = defaultdict(set)
-        self._numbers: dict[str, Number] = {}
-        self._leases: dict[str, _Lease] = {}
-        self._feed: list[FeedEntry] = []
+        self.directory = MemoryDirectory(self._books)
+        self.leases = MemoryLeases(clock, documents)
+        self.feed = MemoryFeed(clock, self._books, documents)
+        self.documents = MemoryDocuments(documents, self.feed.place_document)
 
     async def open(self) -> None:
-        await assert_whole(self)
+        await assert_whole(self.documents)
 
     async def close(self) -> None:
         return
@@ -132,7 +132,7 @@ class MemoryStore(MemoryDocuments):
             number = books.last_number
             books.carry_out(decision)
             for line in (one for one in books.journal[books.from_number(number + 1) :] if one.kind.has_place):
-                self._take_place(account=line.account, number=line.number)
+                self.feed.take_place(account=line.account, number=line.number)
         return decision.applied
 
     async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
@@ -219,55 +219,47 @@ class MemoryStore(MemoryDocuments):
         books = self._books.get(account)
         return books.cdrs.get(session) if books else None
 
-    # -- feed
+    # -- restoring
 
-    def _take_place(self, account: str = "", number: int = 0, document: str = "") -> None:
-        place = max(self._clock.now().wall_us, self._feed[-1].place + 1 if self._feed else 1)
-        self._feed.append(FeedEntry(place, account, number, document))
+    async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
+        books = self._books[account]
+        books.journal += lines
+        books.digests |= {line.id: line.digest for line in lines}
+        books.balances |= balances
 
-    async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
-        put = await super().put_document(collection, id, body, due_us)
-        if put is Put.CREATED:
-            self._place_document(Document(collection, id, body, due_us), is_new=True)
-        return put
+    async def restore_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        for cdr in cdrs:
+            self._books[cdr.account].cdrs[cdr.session] = cdr
 
-    async def update_document(self, document: Document) -> bool:
-        updated = await super().update_document(document)
-        if updated:
-            self._place_document(document, is_new=False)
-        return updated
+    # -- archiving
 
-    def _place_document(self, document: Document, *, is_new: bool) -> None:
-        name = f"{document.collection}/{document.id}"
-        if takes_place(document, is_new=is_new) and all(entry.document != name for entry in self._feed):
-            self._take_place(document=name)
+    async def replace_head(self, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
+        books = self._books[opening.account]
+        if not books.journal or books.journal[0].number != archived[0].number:
+            return False
+        for line in archived:
+            del books.digests[line.id]
+        books.digests[opening.id] = opening.digest
+        books.journal[: len(archived)] = [opening]
+        return True
 
-    async def feed(self, after: int, limit: int) -> Sequence[FeedEntry]:
-        first = bisect_right(self._feed, after, key=lambda entry: entry.place)
-        return [replace(entry, found=self._told(entry)) for entry in self._feed[first : first + limit]]
+    async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        for cdr in cdrs:
+            if cdr.session in self._books[cdr.account].cdrs:
+                self._books[cdr.account].cdrs[cdr.session] = cdr
 
-    def _told(self, entry: FeedEntry) -> JournalLine | Document | None:
-        if entry.document:
-            collection, _, id = entry.document.partition("/")
-            return self._stored.get((collection, id))
-        journal = self._books[entry.account].journal
-        place = entry.number - (journal[0].number if journal else 0)
-        line = journal[place] if 0 <= place < len(journal) else None
-        return line if line is not None and line.kind.has_place else None
+    async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
+        for cdr in cdrs:
+            self._books[cdr.account].cdrs.pop(cdr.session, None)
 
-    async def last_place(self) -> int:
-        return self._feed[-1].place if self._feed else 0
 
-    async def clear_feed(self) -> None:
-        self._feed = []
+class MemoryDirectory:
+    """Part of the store."""
 
-    async def restore_feed(self, entries: Sequence[FeedEntry]) -> None:
-        self._feed += [replace(entry, found=None) for entry in entries]
-
-    async def forget_feed(self, before: int) -> None:
-        self._feed = [entry for entry in self._feed if entry.place >= before]
-
-    # -- directory
+    def __init__(self, books: dict[str, _Books]) -> None:
+        self._books = books
+        self._by_mail: dict[str, set[str]] = defaultdict(set)
+        self._numbers: dict[str, Number] = {}
 
     async def account(self, account: str) -> Account | None:
         books = self._books.get(account)
@@ -307,7 +299,11 @@ class MemoryStore(MemoryDocuments):
     async def called(self, numbers: Sequence[str]) -> Called | None:
         for one in numbers:
             if (number := await self.number(one)) is not None:
-                account, balances = await self.account(number.account), await self.balances(number.account)
+                books = self._books.get(number.account)
+                account, balances = (
+                    await self.account(number.account),
+                    dict(books.balances) if books is not None else {},
+                )
                 ours = await self.number(number.forward_to)
                 return Called(number, account, balances, bool(number.forward_to) and ours is not None)
         return None
@@ -334,7 +330,18 @@ class MemoryStore(MemoryDocuments):
     async def numbers_page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number]:
         return [number for number in await self.numbers(account) if number.number > after][:limit]
 
-    # -- leases
+    async def restore_account(self, account: Account) -> None:
+        self._books[account.id] = _Books(account)
+        self._by_mail[account.found_by].add(account.id)
+
+
+class MemoryLeases:
+    """Part of the store."""
+
+    def __init__(self, clock: Clock, documents: Mapping[tuple[str, str], Document]) -> None:
+        self._clock = clock
+        self._documents = documents
+        self._leases: dict[str, _Lease] = {}
 
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         now_us = self._clock.now().mono_us
@@ -342,7 +349,7 @@ class MemoryStore(MemoryDocuments):
         sole = self._leases.get(SOLE)
         if any(one is not None and one.until_us > now_us and one.owner != owner for one in (lease, sole)):
             return None
-        if switch != SOLE and MARK in self._stored:
+        if switch != SOLE and MARK in self._documents:
             return None
         epoch = lease.epoch + 1 if lease is not None else 1
         self._leases[switch] = _Lease(owner, epoch, now_us + round(ttl_s * MICROSECONDS))
@@ -365,42 +372,53 @@ class MemoryStore(MemoryDocuments):
         now_us = self._clock.now().mono_us
         return [f"switch {switch} by {one.owner}" for switch, one in self._leases.items() if one.until_us > now_us]
 
-    # -- restoring
 
-    async def restore_account(self, account: Account) -> None:
-        self._books[account.id] = _Books(account)
-        self._by_mail[account.found_by].add(account.id)
+class MemoryFeed:
+    """Part of the store."""
 
-    async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
-        books = self._books[account]
-        books.journal += lines
-        books.digests |= {line.id: line.digest for line in lines}
-        books.balances |= balances
+    def __init__(
+        self, clock: Clock, books: Mapping[str, _Books], documents: Mapping[tuple[str, str], Document]
+    ) -> None:
+        self._clock = clock
+        self._books = books
+        self._documents = documents
+        self._entries: list[FeedEntry] = []
 
-    async def restore_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
-        for cdr in cdrs:
-            self._books[cdr.account].cdrs[cdr.session] = cdr
+    def take_place(self, account: str = "", number: int = 0, document: str = "") -> None:
+        """The next place is a line's, or a document's."""
+        place = max(self._clock.now().wall_us, self._entries[-1].place + 1 if self._entries else 1)
+        self._entries.append(FeedEntry(place, account, number, document))
 
-    # -- archiving
+    def place_document(self, document: Document, *, is_new: bool) -> None:
+        """A document was written."""
+        name = f"{document.collection}/{document.id}"
+        if takes_place(document, is_new=is_new) and all(entry.document != name for entry in self._entries):
+            self.take_place(document=name)
 
-    async def replace_head(self, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
-        books = self._books[opening.account]
-        if not books.journal or books.journal[0].number != archived[0].number:
-            return False
-        for line in archived:
-            del books.digests[line.id]
-        books.digests[opening.id] = opening.digest
-        books.journal[: len(archived)] = [opening]
-        return True
+    async def read_feed(self, after: int, limit: int) -> Sequence[FeedEntry]:
+        first = bisect_right(self._entries, after, key=lambda entry: entry.place)
+        return [replace(entry, found=self._told(entry)) for entry in self._entries[first : first + limit]]
 
-    async def replace_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
-        for cdr in cdrs:
-            if cdr.session in self._books[cdr.account].cdrs:
-                self._books[cdr.account].cdrs[cdr.session] = cdr
+    def _told(self, entry: FeedEntry) -> JournalLine | Document | None:
+        if entry.document:
+            collection, _, id = entry.document.partition("/")
+            return self._documents.get((collection, id))
+        journal = self._books[entry.account].journal
+        place = entry.number - (journal[0].number if journal else 0)
+        line = journal[place] if 0 <= place < len(journal) else None
+        return line if line is not None and line.kind.has_place else None
 
-    async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
-        for cdr in cdrs:
-            self._books[cdr.account].cdrs.pop(cdr.session, None)
+    async def last_place(self) -> int:
+        return self._entries[-1].place if self._entries else 0
+
+    async def clear_feed(self) -> None:
+        self._entries = []
+
+    async def restore_feed(self, entries: Sequence[FeedEntry]) -> None:
+        self._entries += [replace(entry, found=None) for entry in entries]
+
+    async def forget_feed(self, before: int) -> None:
+        self._entries = [entry for entry in self._entries if entry.place >= before]
 
 
 def _journal_line(number: int, line: Transfer) -> JournalLine:

@@ -44,15 +44,23 @@ _FAILURES = frozenset({"LedgerUnavailable", "LedgerCorrupt"})
 _WRITES = frozenset({"ping", "keep_session"})
 
 
+PARTS = frozenset({"directory", "documents", "leases", "feed"})
+"""What stands beside the ledger in a store."""
+
+
 class _Metered:
-    def __init__(self, store: Store, clock: Clock, measure: Measure) -> None:
+    """A store, or a part of it."""
+
+    def __init__(self, store: Any, clock: Clock, measure: Measure) -> None:
         self._store = store
         self._clock = clock
         self._measure = measure
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
-        if inspect.iscoroutinefunction(method):
+        if name in PARTS:
+            method = _Metered(method, self._clock, self._measure)
+        elif inspect.iscoroutinefunction(method):
             method = self._timed(name, method)
         self.__dict__[name] = method  # asked once
         return method

@@ -162,6 +162,10 @@ class Directory(Protocol):
     async def remove_number(self, number: str) -> bool:
         """Forget a number; ``False``: there was none."""
 
+    async def restore_account(self, account: Account) -> None:
+        """Store an account of an export, that is not there yet, with the version it has. Nobody else may use the store
+        meanwhile."""
+
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         """The numbers of one account, or all, in order."""
 
@@ -199,9 +203,6 @@ class Leases(Protocol):
 class Restoring(Protocol):
     """Filling an empty store from an export. Nobody else may use the store meanwhile."""
 
-    async def restore_account(self, account: Account) -> None:
-        """Store an account that is not there yet, with the version it has."""
-
     async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
         """Append lines as they are, and set the balances that all lines so far add up to, in one atomic step."""
 
@@ -224,8 +225,24 @@ class Archiving(Protocol):
         """Take out these CDRs, all of one account."""
 
 
-class Store(Ledger, Directory, Leases, Documents, Feed, Restoring, Archiving, Protocol):
-    """What a ledger URL opens."""
+class Store(Ledger, Restoring, Archiving, Protocol):
+    """What a ledger URL opens: the ledger itself, and what stands beside it in the same store, opened together."""
+
+    @property
+    def directory(self) -> Directory:
+        """Whose the accounts and numbers are."""
+
+    @property
+    def documents(self) -> Documents:
+        """What else must not be lost."""
+
+    @property
+    def leases(self) -> Leases:
+        """Who ticks a switch."""
+
+    @property
+    def feed(self) -> Feed:
+        """Everything that is told, in one order."""
 
     async def open(self) -> None:
         """Connect, create or migrate; raises LedgerUnavailable with what to do, also where an import was broken off."""

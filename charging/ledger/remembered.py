@@ -35,16 +35,16 @@ async def remember(store: Store, archived: Iterable[JournalLine], now_us: int) -
             continue
         if line.session is not None and line.session.startswith(KEYED_SESSION):
             first_attempt = KEYED_SESSION + line.session.removeprefix(KEYED_SESSION).partition("-")[0]
-            await store.put_document(COLLECTION, _place(line.account, first_attempt), "", until_us)
+            await store.documents.put_document(COLLECTION, _place(line.account, first_attempt), "", until_us)
         elif line.session is None and line.kind in _FROM_PEOPLE:
-            await store.put_document(COLLECTION, _place(line.account, line.id), line.digest, until_us)
+            await store.documents.put_document(COLLECTION, _place(line.account, line.id), line.digest, until_us)
 
 
 async def forget_old(store: Store, now_us: int) -> None:
     """Drop what was remembered long enough. Raises LedgerUnavailable."""
-    while due := await store.due_documents(COLLECTION, now_us, PAGE):
+    while due := await store.documents.due_documents(COLLECTION, now_us, PAGE):
         for document in due:
-            await store.delete_document(document)
+            await store.documents.delete_document(document)
 
 
 async def carried_out(store: Store, transfer: Transfer) -> Outcome | None:
@@ -61,7 +61,7 @@ async def session_was_archived(store: Store, account: str, session: str) -> bool
 
 
 async def _kept(store: Store, account: str, id: str) -> Document | None:
-    return await store.get_document(COLLECTION, _place(account, id))
+    return await store.documents.get_document(COLLECTION, _place(account, id))
 
 
 def _place(account: str, id: str) -> str:

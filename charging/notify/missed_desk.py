@@ -18,10 +18,11 @@ from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.accounts import Account, Status
 from charging.ledger.balances import spendable
 from charging.ledger.documents import Document, Documents, Put
+from charging.ledger.port import Store
 from charging.notify.bell import Bell
 from charging.notify.missed import Batch, Call, Missed
 from charging.notify.model import Notice
-from charging.notify.notifier import Books, Notifier
+from charging.notify.notifier import Notifier
 from charging.notify.policy import can_answer, missed_calls, plain
 from charging.tariff.tariff import Tariff
 
@@ -42,7 +43,7 @@ class MissedDesk:
     def __init__(
         self,
         notifier: Notifier,
-        books: Books,
+        store: Store,
         documents: Documents,
         tariff: Callable[[], Tariff],
         clock: Clock,
@@ -50,7 +51,7 @@ class MissedDesk:
     ) -> None:
         """``pause_s``: after a mail, before the next one of the same account; see ``missed.py``. 0: none, ever."""
         self._notifier = notifier
-        self._books = books
+        self._store = store
         self._documents = documents
         self._tariff = tariff
         self._clock = clock
@@ -99,16 +100,16 @@ class MissedDesk:
             await self._forget_if_quiet(account_id, now_us)
             return
         assert missed.told_us is not None, "set with what is frozen"
-        account = await self._books.account(account_id)
+        account = await self._store.directory.account(account_id)
         if account is not None and account.email and account.status is not Status.CLOSED:
             await self._notifier.put(await self._notice(account, batch, missed.told_us, now_us))
         await self._change(account_id, lambda one: one.without_frozen() if one.frozen == batch else one)
 
     async def _notice(self, account: Account, batch: Batch, told_us: int, now_us: int) -> Notice:
         today = self._tariff().day_of(now_us).isoformat()
-        credit = spendable(await self._books.balances(account.id), today).posted
+        credit = spendable(await self._store.balances(account.id), today).posted
         rung = {one.number for one in batch.callers}
-        numbers = [one for one in await self._books.numbers(account.id) if one.number in rung]
+        numbers = [one for one in await self._store.directory.numbers(account.id) if one.number in rung]
         suffices = can_answer(self._tariff(), account, numbers, credit, now_us)
         bought_us = await self._notifier.last_purchase_us(account.id)
         bought = bought_us is not None and bought_us > batch.last_us

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import islice
-from typing import NoReturn, Protocol
+from typing import NoReturn
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -26,7 +26,7 @@ from charging.ledger.balances import ruled_by, spendable
 from charging.ledger.documents import Document, Documents
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import Balance
-from charging.ledger.port import Directory, Ledger
+from charging.ledger.port import Store
 from charging.notify.bell import Bell
 from charging.notify.model import Notice
 from charging.notify.outbox import Outbox
@@ -57,10 +57,6 @@ REST_S = 60
 log = structlog.get_logger(__name__)
 
 
-class Books(Ledger, Directory, Protocol):
-    """What is looked at."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """A record, and how it is stored."""
@@ -82,7 +78,7 @@ class Notifier:
 
     def __init__(
         self,
-        books: Books,
+        store: Store,
         documents: Documents,
         outbox: Outbox,
         tariff: Callable[[], Tariff],
@@ -91,7 +87,7 @@ class Notifier:
         wake: Callable[[], None],
     ) -> None:
         """``paid_at_us``: when the account's subscription was last paid (R19); ``wake``: tells the worker."""
-        self._books = books
+        self._store = store
         self._documents = documents
         self._packs = GivenPacks(documents)
         self._outbox = outbox
@@ -136,7 +132,7 @@ class Notifier:
 
     async def look(self, account_id: str) -> list[Notice]:
         """Put what the account is due into the outbox; what was new there."""
-        account = await self._books.account(account_id)
+        account = await self._store.directory.account(account_id)
         if account is None:
             return []
         kept = await self._read(account_id)
@@ -169,12 +165,12 @@ class Notifier:
 
     async def sweep(self) -> int:
         """Look at every account; how many notices were new."""
-        return sum([await self._look_safely(account.id) async for account in self._books.accounts()])
+        return sum([await self._look_safely(account.id) async for account in self._store.directory.accounts()])
 
     async def _standing(self, account: Account, record: Record, tariff: Tariff, now_us: int) -> Standing:
-        balances = await self._books.balances(account.id)
+        balances = await self._store.balances(account.id)
         held = await self._packs.held(tariff.terms, balances)
-        numbers = await self._books.numbers(account.id)
+        numbers = await self._store.directory.numbers(account.id)
         plan = tariff.plan(account.plan)
         sold = plan is not None and any(plan.charges_voicemail(one.paid_voicemail) for one in numbers)
         day = tariff.day_of(now_us).isoformat()
@@ -211,7 +207,7 @@ class Notifier:
         return _Kept(Record(), None) if document is None else _Kept(Record.from_json(document.body), document)
 
     async def _up_to_date(self, account: str, record: Record) -> Record:
-        async for line in self._books.journal(account, after=record.read_to):
+        async for line in self._store.journal(account, after=record.read_to):
             record = folded(record, line)
         return record
 

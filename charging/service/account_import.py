@@ -145,7 +145,7 @@ class AccountImport:
         """Look at one account's rows."""
         first = rows[0]
         wanted = Account(first.account, first.plan, first.language, first.email, created_us=self._clock.now().wall_us)
-        stored = await self._store.account(first.account)
+        stored = await self._store.directory.account(first.account)
         problems = [*self._account_problems(rows, file, stored)]
         numbers: list[Number] = []
         warned: list[Warned] = []
@@ -197,7 +197,7 @@ class AccountImport:
             column = "mailbox" if "mailbox" in prepared.message else "forward_to"
             found = prepared.message.removeprefix("found ").partition(", expected ")
             return row.problem(file, column, found[0], found[2] or prepared.advice or "another one")
-        stored = await self._store.number(normal)
+        stored = await self._store.directory.number(normal)
         if stored is None:
             return prepared
         if stored == prepared.number:

@@ -73,11 +73,11 @@ class Accounts:
 
     async def get(self, account: str) -> Account | Refused:
         """The account of this id."""
-        return await self._store.account(account) or unknown_account(account)
+        return await self._store.directory.account(account) or unknown_account(account)
 
     async def page(self, after: str, limit: int) -> Sequence[Account]:
         """Up to ``limit`` accounts with ids beyond ``after``, by id."""
-        return await self._store.accounts_page(after, limit)
+        return await self._store.directory.accounts_page(after, limit)
 
     async def change(self, account: str, changes: AccountChanges) -> Account | Refused:
         """Edit plan, language or mail address. A new plan holds for calls from now on; where it gives more free minutes
@@ -126,7 +126,7 @@ class Accounts:
 
     async def _edit(self, account: str, change: Callable[[Account], Account | Refused]) -> Account | Refused:
         for _ in range(EDIT_TRIES_MAX):
-            stored = await self._store.account(account)
+            stored = await self._store.directory.account(account)
             if stored is None:
                 return unknown_account(account)
             if stored.status is Status.CLOSED:
@@ -144,7 +144,7 @@ class Accounts:
         """Store the account, and note that it is; ``False``: someone else was faster."""
         was, now = differences(before, account_facts(account))
         note = await self._changes.asked(act, account=account.id, before=was, after=now)
-        stored = await self._store.put_account(replace(account, change=note))
+        stored = await self._store.directory.put_account(replace(account, change=note))
         await self._changes.became(note, stored)
         return stored
 

@@ -117,7 +117,7 @@ class Balances:
 
     async def view(self, account: str) -> BalanceView | Refused:
         """What the account has now."""
-        stored = await self._store.account(account)
+        stored = await self._store.directory.account(account)
         if stored is None:
             return unknown_account(account)
         snapshot = await self._store.snapshot(account)

@@ -117,7 +117,7 @@ class Caretaker:
         if not await self._believed():
             return
         for account in list(self._postponed):
-            stored = await self._store.account(account)
+            stored = await self._store.directory.account(account)
             if stored is None or await self._look_safely(stored):
                 del self._postponed[account]
         today = self._today()
@@ -161,7 +161,7 @@ class Caretaker:
 
     async def _make_round(self) -> int:
         looked = 0
-        async for account in self._store.accounts():
+        async for account in self._store.directory.accounts():
             if account.id <= self._done_to:
                 continue
             if not await self._look_safely(account):
@@ -259,7 +259,7 @@ class Caretaker:
         if life is not None and life.last_day >= self._today():
             return life
         # The round may have read the account some minutes ago.
-        current = await self._store.account(account.id) or account
+        current = await self._store.directory.account(account.id) or account
         return self._life_with(current, await self._events(current))
 
     def _life_with(self, account: Account, events: CreditEvents) -> CreditLife | None:

@@ -157,18 +157,18 @@ class Changes:
 
     async def _put(self, change: Change, due_us: int | None) -> str:
         id = f"{change.at_us:016d}-{secrets.token_hex(4)}"
-        await self._store.put_document(COLLECTION, id, _CODEC.dump(change), due_us)
+        await self._store.documents.put_document(COLLECTION, id, _CODEC.dump(change), due_us)
         return id
 
     async def done(self, id: str, before: Facts | None = None, after: Facts | None = None) -> None:
         """The change was made; with what is known only now. Changes nothing where that is noted already, or the note
         cannot be read. Raises LedgerUnavailable."""
-        document = await self._store.get_document(COLLECTION, id) if id else None
+        document = await self._store.documents.get_document(COLLECTION, id) if id else None
         change = None if document is None else readable(document)
         if document is None or change is None or change.done:
             return
         told = replace(change, before={**change.before, **(before or {})}, after={**change.after, **(after or {})})
-        await self._store.update_document(_finished(document, told))
+        await self._store.documents.update_document(_finished(document, told))
 
     async def became(self, id: str, made: bool, before: Facts | None = None, after: Facts | None = None) -> None:
         """Finish the note of a change that was made, or was not, with what is known only now. A ledger that fails here
@@ -182,18 +182,18 @@ class Changes:
             log.warning("change_left_to_settle", change=id, made=made, why=str(error))
 
     async def _void(self, id: str) -> None:
-        document = await self._store.get_document(COLLECTION, id)
+        document = await self._store.documents.get_document(COLLECTION, id)
         change = None if document is None else readable(document)
         if document is not None and change is not None and not change.done:
-            await self._store.delete_document(document)
+            await self._store.documents.delete_document(document)
 
     async def settle(self) -> int:
         """Find out what became of notes that were left behind; how many there were. One that cannot be read stays as it
         is, and is not due any more. Raises LedgerUnavailable."""
-        left = await self._store.due_documents(COLLECTION, self._clock.now().wall_us, BATCH)
+        left = await self._store.documents.due_documents(COLLECTION, self._clock.now().wall_us, BATCH)
         for document in left:
             if (change := readable(document)) is None:
-                await self._store.update_document(replace(document, due_us=None))
+                await self._store.documents.update_document(replace(document, due_us=None))
                 continue
             try:
                 happened = await self._happened(document.id, change)
@@ -201,9 +201,9 @@ class Changes:
                 log.error("change_unclear", change=document.id, account=change.account, why=str(error))
                 continue
             if happened:
-                await self._store.update_document(_finished(document, change))
+                await self._store.documents.update_document(_finished(document, change))
             else:
-                await self._store.delete_document(document)
+                await self._store.documents.delete_document(document)
             log.warning("change_settled", change=document.id, act=change.act, account=change.account)
         return len(left)
 
@@ -223,7 +223,7 @@ class Changes:
         place = after or f"{max(0, sought.since_us - 1):016d}"
         found: list[Noted] = []
         for _ in range(EXAMINED_MAX // PAGE_DOCUMENTS):
-            documents = await self._store.list_documents(COLLECTION, place, PAGE_DOCUMENTS)
+            documents = await self._store.documents.list_documents(COLLECTION, place, PAGE_DOCUMENTS)
             for document in documents:
                 if sought.until_us is not None and document.id >= f"{sought.until_us:016d}":
                     return found, None
@@ -251,7 +251,7 @@ class Changes:
         """Take out of an account's notes what leads to a person; how many were changed. May be repeated. It looks into
         every note there is, page by page, and rests after each: calls are decided in the same process."""
         hidden, place = 0, ""
-        while documents := await self._store.list_documents(COLLECTION, place, PAGE_DOCUMENTS):
+        while documents := await self._store.documents.list_documents(COLLECTION, place, PAGE_DOCUMENTS):
             for document in documents:
                 if (change := readable(document)) is not None and change.account == account:
                     hidden += await self._hide(document.id)
@@ -263,11 +263,11 @@ class Changes:
     async def _hide(self, id: str) -> bool:
         """Whether there was something to take out."""
         for _ in range(TRIES_MAX):
-            document = await self._store.get_document(COLLECTION, id)
+            document = await self._store.documents.get_document(COLLECTION, id)
             change = None if document is None else readable(document)
             if document is None or change is None or (new := _without_people(change)) == change:
                 return False
-            if await self._store.update_document(replace(document, body=_CODEC.dump(new))):
+            if await self._store.documents.update_document(replace(document, body=_CODEC.dump(new))):
                 return True
         return False
 
@@ -284,12 +284,12 @@ class Changes:
         if change.transfer:
             return await self._stands(change)
         if change.act in (Act.TOKEN_ADDED, Act.TOKEN_REVOKED):
-            token = await self._store.get_document(TOKENS, (change.before or change.after)["token"])
+            token = await self._store.documents.get_document(TOKENS, (change.before or change.after)["token"])
             return (token is not None) == (change.act == Act.TOKEN_ADDED)
         if not change.number:
-            account = await self._store.account(change.account)
+            account = await self._store.directory.account(change.account)
             return account is not None and account.change == id
-        number = await self._store.number(change.number)
+        number = await self._store.directory.number(change.number)
         if change.act != Act.NUMBER_REMOVED:
             return number is not None and number.change == id
         following = await self._following(id, change.number)
@@ -309,7 +309,7 @@ class Changes:
 
     async def _following(self, id: str, number: str) -> Change | None:
         """What was done next to a number that should have been removed: only if that was to add it was it gone."""
-        while documents := await self._store.list_documents(COLLECTION, id, PAGE_DOCUMENTS):
+        while documents := await self._store.documents.list_documents(COLLECTION, id, PAGE_DOCUMENTS):
             for document in documents:
                 change, id = readable(document), document.id
                 if change is None or change.number != number:

@@ -132,7 +132,7 @@ class Events:
         """Up to ``limit`` events behind the cursor ``after`` (0: from the first that is kept), oldest first; and the
         cursor behind what was looked into, from which to go on. There may be none, though more follow: go on until the
         cursor stays. Refuses a cursor behind which lines were archived. Raises LedgerError."""
-        if await self._store.account(account) is None:
+        if await self._store.directory.account(account) is None:
             return unknown_account(account)
         found: list[JournalLine] = []
         place, seen = after, 0
@@ -149,7 +149,7 @@ class Events:
     async def of_all(self, after: Place, limit: int, *, over_gaps: bool = False) -> tuple[list[Event], Place] | Refused:
         """Up to ``limit`` events of all accounts behind ``after``, in the feed's order, and the place from which to go
         on; as `page`. ``over_gaps``: what was archived is passed over. Raises LedgerError."""
-        entries = await self._store.feed(after.place - bool(after.part), ENTRIES_MAX)
+        entries = await self._store.feed.read_feed(after.place - bool(after.part), ENTRIES_MAX)
         if not over_gaps and after.place and entries and (gone := _gone(entries)):
             message = f"what was told up to {gone} was archived"
             return Refused(Code.ARCHIVED, message, f"go on with after={gone}; the archive's files have the rest")

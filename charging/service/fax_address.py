@@ -63,7 +63,7 @@ class FaxAddresses:
             return before
         secret = base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode().rstrip("=").lower()
         digest, made_us = digest_of(secret), self._clock.now().wall_us
-        await self._store.put_document(COLLECTION, digest, json.dumps({"account": account}))
+        await self._store.documents.put_document(COLLECTION, digest, json.dumps({"account": account}))
         changed = await self._accounts.edit(
             account, lambda one: replace(one, fax_address=digest, fax_address_us=made_us)
         )
@@ -96,8 +96,10 @@ class FaxAddresses:
 
     async def owner(self, digest: str) -> Account | None:
         """Whose address has this digest; ``None``: nobody's, or that of a closed account."""
-        document = await self._store.get_document(COLLECTION, digest)
-        account = None if document is None else await self._store.account(json.loads(document.body)["account"])
+        document = await self._store.documents.get_document(COLLECTION, digest)
+        account = (
+            None if document is None else await self._store.directory.account(json.loads(document.body)["account"])
+        )
         if account is None or account.status is Status.CLOSED:
             return None
         return account if hmac.compare_digest(account.fax_address, digest) else None
@@ -105,9 +107,9 @@ class FaxAddresses:
 
 async def forget(store: Store, digest: str) -> None:
     """Delete what leads from a digest to its account, if there is any."""
-    document = await store.get_document(COLLECTION, digest) if digest else None
+    document = await store.documents.get_document(COLLECTION, digest) if digest else None
     if document is not None:
-        await store.delete_document(document)
+        await store.documents.delete_document(document)
 
 
 def _known(account: Account) -> FaxAddress | None:

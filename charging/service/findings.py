@@ -76,7 +76,7 @@ class Findings:
         """Every finding, the newest first. Raises LedgerError."""
         found: list[Finding] = []
         after = ""
-        while page := await self._store.list_documents(COLLECTION, after, PAGE_ROWS):
+        while page := await self._store.documents.list_documents(COLLECTION, after, PAGE_ROWS):
             found += map(_finding, page)
             after = page[-1].id
         return sorted(found, key=lambda one: (one.found_us, one.id), reverse=True)
@@ -85,14 +85,16 @@ class Findings:
         """Note beside a finding what was done about it, once. Raises LedgerError."""
         if (wrong := text.reason(reason)) is not None:
             return wrong
-        document = await self._store.get_document(COLLECTION, id) if id.isascii() and 0 < len(id) <= 300 else None
+        document = (
+            await self._store.documents.get_document(COLLECTION, id) if id.isascii() and 0 < len(id) <= 300 else None
+        )
         if document is None:
             return Refused(Code.NOT_FOUND, f"there is no finding {id[:80]!r}", LOOK)
         if (known := _finding(document)).done_us is not None:
             return Refused(Code.EXISTS, f"finding {id!r} is done already: {known.reason}")
         done = {"done_us": self._clock.now().wall_us, "done_reason": reason.strip()}
         changed = Document(COLLECTION, id, json.dumps(json.loads(document.body) | done), version=document.version)
-        if not await self._store.update_document(changed):
+        if not await self._store.documents.update_document(changed):
             return Refused(Code.CONFLICT, f"someone else has just changed finding {id!r}", LOOK)
         return _finding(changed)
 

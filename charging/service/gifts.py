@@ -85,7 +85,7 @@ class Gifts:
         self._clock = clock
         self._funds_changed = funds_changed
         self._changes = Changes(store, clock)
-        self._packs = GivenPacks(store)
+        self._packs = GivenPacks(store.documents)
         self._giving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """By account: how many it has is counted, and one more given, for one request after the other."""
 
@@ -220,7 +220,7 @@ class Gifts:
         return None if refused is None or await is_recorded(self._store, transfer) else refused
 
     async def _not_now(self, account: str, leg: Leg, last_day: date) -> Refused | None:
-        stored = await self._store.account(account)
+        stored = await self._store.directory.account(account)
         if stored is None:
             return unknown_account(account)
         if stored.status is Status.CLOSED:

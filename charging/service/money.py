@@ -84,7 +84,7 @@ class Money:
         transfer = self._transfer(f"top-up/{key}", account, Kind.TOP_UP, amount, "top_up")
         if isinstance(transfer, Refused):
             return transfer
-        stored = await self._store.account(account)
+        stored = await self._store.directory.account(account)
         if stored is None:
             return unknown_account(account)
         refused = None if sold else self._amount_refusal(amount)
@@ -128,7 +128,7 @@ class Money:
         )
         if wrong is not None:
             return wrong
-        stored = await self._store.account(account)
+        stored = await self._store.directory.account(account)
         if stored is None:
             return unknown_account(account)
         seconds, plan, month = minutes * 60, tariff.plan(stored.plan), month or present
@@ -155,7 +155,7 @@ class Money:
 
     async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine] | Refused:
         """The account's newest lines, or those before a line's number, newest first."""
-        if await self._store.account(account) is None:
+        if await self._store.directory.account(account) is None:
             return unknown_account(account)
         return await self._store.journal_page(account, before, limit)
 

@@ -80,7 +80,7 @@ class Months:
         Doing it again grants nothing more. Raises LedgerError."""
         seconds = 0
         for _ in range(TRIES_MAX):
-            stored = await self._store.account(account)
+            stored = await self._store.directory.account(account)
             transfer = None if stored is None else self.due(stored, await self._store.balances(account))
             if transfer is None:
                 break

@@ -56,7 +56,7 @@ class Numbers:
         if isinstance(normal, Refused):
             return normal
         for _ in range(EDIT_TRIES_MAX):
-            if (known := await self._store.number(normal)) is not None:
+            if (known := await self._store.directory.number(normal)) is not None:
                 return _taken(known)
             if (made := await self._put(Number(normal, account), settings, None)) is not None:
                 return made
@@ -65,7 +65,7 @@ class Numbers:
     async def get(self, number: str) -> Number | Refused:
         """A number, in whatever form it is written."""
         normal = self._tariff().normalise(number)
-        known = await self._store.number(normal) if normal is not None else None
+        known = await self._store.directory.number(normal) if normal is not None else None
         return known or _unknown(number[:40])
 
     async def change(self, number: str, changes: NumberChanges) -> NumberSet | Refused:
@@ -87,7 +87,7 @@ class Numbers:
         await self._changes.done(known.change)
         facts = number_facts(known)
         note = await self._changes.asked(Act.NUMBER_REMOVED, account=known.account, number=known.number, before=facts)
-        removed = await self._store.remove_number(known.number)
+        removed = await self._store.directory.remove_number(known.number)
         await self._changes.became(note, removed)
         if not removed:
             return _unknown(known.number)
@@ -96,9 +96,9 @@ class Numbers:
 
     async def page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number] | Refused:
         """Up to ``limit`` numbers beyond ``after``, in order, of one account or all."""
-        if account is not None and await self._store.account(account) is None:
+        if account is not None and await self._store.directory.account(account) is None:
             return unknown_account(account)
-        return await self._store.numbers_page(after, limit, account)
+        return await self._store.directory.numbers_page(after, limit, account)
 
     def _subscriber_number(self, number: str) -> str | Refused:
         normal = self._tariff().normalise(number)
@@ -110,7 +110,7 @@ class Numbers:
 
     async def _put(self, number: Number, changes: NumberChanges, expected: Number | None) -> NumberSet | Refused | None:
         """Store the number with its changes in the place of ``expected``; ``None``: something else is stored by now."""
-        account = await self._store.account(number.account)
+        account = await self._store.directory.account(number.account)
         if account is None:
             return unknown_account(number.account)
         if account.status is Status.CLOSED:
@@ -134,7 +134,7 @@ class Numbers:
         before, after = differences({} if expected is None else number_facts(expected), number_facts(number))
         names = {"account": number.account, "number": number.number}
         note = await self._changes.asked(act, **names, before=before, after=after)
-        stored = await self._store.put_number(replace(number, change=note), expected)
+        stored = await self._store.directory.put_number(replace(number, change=note), expected)
         await self._changes.became(note, stored)
         return stored
 
@@ -167,7 +167,7 @@ class Numbers:
             return Refused(
                 Code.INVALID, f"found {wanted[:40]!r}, expected a telephone number to forward to", at="#/forward_to"
             )
-        if target == number.number or await self._store.number(target) is not None:
+        if target == number.number or await self._store.directory.number(target) is not None:
             return Refused(
                 Code.NOT_ALLOWED, f"{target} is one of our own numbers: the call would come back", "forward elsewhere"
             )

@@ -74,14 +74,14 @@ class PageTokens:
         if place is None:
             advice = "a section `customer_page` in charging.yaml serves it; restart the daemon then"
             return Refused(Code.NOT_ALLOWED, "no customer's page is served", advice)
-        if account == REHEARSAL or await self._store.account(account) is None:
+        if account == REHEARSAL or await self._store.directory.account(account) is None:
             return unknown_account(account)
-        for one in await self._store.due_documents(COLLECTION, now_us, SWEPT):
-            await self._store.delete_document(one)
+        for one in await self._store.documents.due_documents(COLLECTION, now_us, SWEPT):
+            await self._store.documents.delete_document(one)
         lasts_s, secret = place.link_s if use is Use.PAGE else place.widget_s, secrets.token_urlsafe(32)
         expires_us = now_us + lasts_s * MICROSECONDS
         body = json.dumps({"account": account, "use": use})
-        await self._store.put_document(COLLECTION, _digest(secret), body, expires_us)
+        await self._store.documents.put_document(COLLECTION, _digest(secret), body, expires_us)
         url = f"{place.url}/enter?token={secret}" if use is Use.PAGE else f"{place.url}/widget.js"
         return NewPageToken(account, use, expires_us, secret, url)
 
@@ -94,12 +94,12 @@ class PageTokens:
         """The same of one that signs in, which is good for nothing from then on: of several at once, one gets the
         account. Raises LedgerError."""
         found = await self._find(secret, Use.PAGE)
-        return _account(found) if found is not None and await self._store.delete_document(found) else None
+        return _account(found) if found is not None and await self._store.documents.delete_document(found) else None
 
     async def _find(self, secret: str, use: Use) -> Document | None:
         if not _SECRET.fullmatch(secret):
             return None
-        found = await self._store.get_document(COLLECTION, _digest(secret))
+        found = await self._store.documents.get_document(COLLECTION, _digest(secret))
         if found is None or found.due_us is None or self._clock.now().wall_us >= found.due_us:
             return None
         return found if _contents(found)["use"] == use else None

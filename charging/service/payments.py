@@ -129,7 +129,7 @@ class Payments:
 
     async def begin(self, account: str, amount: int, provider: str) -> Payment | Refused:
         """Note that a customer wants to buy ``amount`` micro-euro of credit. Raises LedgerUnavailable."""
-        stored = await self._store.account(account)
+        stored = await self._store.directory.account(account)
         if stored is None:
             return unknown_account(account)
         if stored.status is Status.CLOSED:
@@ -143,7 +143,7 @@ class Payments:
         now_us = self._clock.now().wall_us
         payment = Payment(_new_id(account, now_us), account, provider, amount, now_us)
         body, due_us = _CODEC.dump(payment), self._next(payment)
-        if await self._store.put_document(COLLECTION, payment.id, body, due_us) is Put.EXISTS:
+        if await self._store.documents.put_document(COLLECTION, payment.id, body, due_us) is Put.EXISTS:
             return Refused(Code.CONFLICT, "the payment's id was taken", "try again")
         return payment
 
@@ -152,7 +152,7 @@ class Payments:
         mine = after = _beginning(account)
         oldest_us, opened = self._clock.now().wall_us - OPEN_DAYS * DAY_US, 0
         for _ in range(BEGUN_MOST // PAGE):
-            found = await self._store.list_documents(COLLECTION, after, PAGE)
+            found = await self._store.documents.list_documents(COLLECTION, after, PAGE)
             ours = [document for document in found if document.id.startswith(mine)]
             payments = [one for one in self._readable(ours) if one.account == account]
             opened += sum(one.state is State.OPEN for one in payments)
@@ -231,12 +231,12 @@ class Payments:
 
     async def get(self, id: str) -> Payment | Refused:
         """One payment."""
-        document = await self._store.get_document(COLLECTION, id) if _ID.fullmatch(id) else None
+        document = await self._store.documents.get_document(COLLECTION, id) if _ID.fullmatch(id) else None
         return _unknown(id) if document is None else _payment(document)
 
     async def due(self) -> list[Payment]:
         """Open ones to be asked about now, and what is to be forgotten: the most overdue first, PAGE at most."""
-        found = await self._store.due_documents(COLLECTION, self._clock.now().wall_us, PAGE)
+        found = await self._store.documents.due_documents(COLLECTION, self._clock.now().wall_us, PAGE)
         return self._readable(found)
 
     async def page(
@@ -244,7 +244,7 @@ class Payments:
     ) -> tuple[list[Payment], str | None]:
         """Payments by id, and the cursor behind those that were looked at; ``None``: there are no more. There may be
         fewer than ``limit``, though more follow."""
-        found: Sequence[Document] = await self._store.list_documents(COLLECTION, after, limit)
+        found: Sequence[Document] = await self._store.documents.list_documents(COLLECTION, after, limit)
         payments = [
             one for one in self._readable(found) if account in ("", one.account) and state in ("", one.state.value)
         ]
@@ -265,15 +265,15 @@ class Payments:
     async def _change(self, id: str, changed: Callable[[Payment], Payment | None]) -> Payment | Refused:
         """What the payment has become; ``changed`` says it of the newest, ``None``: it is deleted."""
         for _ in range(TRIES_MAX):
-            document = await self._store.get_document(COLLECTION, id) if _ID.fullmatch(id) else None
+            document = await self._store.documents.get_document(COLLECTION, id) if _ID.fullmatch(id) else None
             if document is None:
                 return _unknown(id)
             before = _payment(document)
             payment = changed(before)
             if payment is None:
-                if await self._store.delete_document(document):
+                if await self._store.documents.delete_document(document):
                     return before
-            elif await self._store.update_document(
+            elif await self._store.documents.update_document(
                 replace(document, body=_CODEC.dump(payment), due_us=self._next(payment))
             ):
                 self._tell(before, payment)

@@ -137,18 +137,18 @@ class People:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._decisions = Decisions(store, clock)
+        self._decisions = Decisions(store.documents, clock)
         self._changes = Changes(store, clock)
 
     async def known(self, account: str) -> AsyncIterator[dict[str, Any]] | Refused:
         """All of it, a piece each: ``{"account": …}``, ``number``, ``session``, ``journal``, ``cdr``, ``decision``,
         ``change``, ``document``."""
-        stored = await self._store.account(account)
+        stored = await self._store.directory.account(account)
         return unknown_account(account) if stored is None else self._pieces(stored)
 
     async def _pieces(self, account: Account) -> AsyncIterator[dict[str, Any]]:
         yield {"account": asdict(account)}
-        for number in await self._store.numbers(account.id):
+        for number in await self._store.directory.numbers(account.id):
             yield {"number": asdict(number)}
         for session in (await self._store.snapshot(account.id)).sessions:
             yield {"session": json.loads(session.state)}
@@ -161,7 +161,7 @@ class People:
             yield {"decision": decided.to_plain()}
         async for noted in self._changes.of_account(account.id):
             yield {"change": asdict(noted.change)}
-        numbers = await self._store.numbers(account.id)
+        numbers = await self._store.directory.numbers(account.id)
         for collection in TOLD_COLLECTIONS:
             for document in await self._documents(collection, account.id, numbers):
                 yield {"document": json.loads(document.body), "collection": collection}
@@ -171,7 +171,7 @@ class People:
         names of documents in CDRs, notices, missed calls, decisions, tokens of its page, and what leads to a person in
         payments and the notes of changes. The journal stays as it is. What was erased already stays erased; broken
         off, it is repeated."""
-        stored = await self._store.account(account)
+        stored = await self._store.directory.account(account)
         if stored is None:
             return unknown_account(account)
         if stored.status is not Status.CLOSED:
@@ -181,11 +181,11 @@ class People:
             return Refused(
                 Code.CONFLICT, f"{len(running)} calls of account {account!r} are not booked yet", "try later"
             )
-        numbers = await self._store.numbers(account)
+        numbers = await self._store.directory.numbers(account)
         told = [one for name in HIDDEN_MEMBERS for one in await self._documents(name, account, numbers)]
         hidden = [one for one in told if await self._hide_member(one)]
         for number in numbers:
-            await self._store.remove_number(number.number)
+            await self._store.directory.remove_number(number.number)
         documents = [one for name in ERASED_COLLECTIONS for one in await self._documents(name, account, ())]
         for document in documents:
             await self._delete(document)
@@ -207,9 +207,9 @@ class People:
     async def _forget_address(self, stored: Account) -> bool:
         for _ in range(TRIES_MAX):
             without = replace(stored, email="", status_reason=ERASED, fax_address="", fax_address_us=0)
-            if without == stored or await self._store.put_account(without):
+            if without == stored or await self._store.directory.put_account(without):
                 return True
-            stored = await self._store.account(stored.id) or stored
+            stored = await self._store.directory.account(stored.id) or stored
         return False
 
     async def _cdr_pages(self, account: str) -> AsyncIterator[Sequence[CdrRow]]:
@@ -224,9 +224,9 @@ class People:
         return await (self._naming(collection, account, numbers) if naming else self._owned(collection, account))
 
     async def _owned(self, collection: str, account: str) -> list[Document]:
-        own = await self._store.get_document(collection, account)
+        own = await self._store.documents.get_document(collection, account)
         found, after, prefix = [own] if own is not None else [], f"{account}/", f"{account}/"
-        while page := await self._store.list_documents(collection, after, PAGE_ROWS):
+        while page := await self._store.documents.list_documents(collection, after, PAGE_ROWS):
             mine = [one for one in page if one.id.startswith(prefix)]
             found += mine
             after = page[-1].id
@@ -237,7 +237,7 @@ class People:
     async def _naming(self, collection: str, account: str, numbers: Sequence[Number]) -> list[Document]:
         """Those that name the account or one of its numbers. All are read, page by page, with a rest after each."""
         mine, found, after = {number.number for number in numbers}, [], ""
-        while page := await self._store.list_documents(collection, after, PAGE_ROWS):
+        while page := await self._store.documents.list_documents(collection, after, PAGE_ROWS):
             for one in page:
                 body = json.loads(one.body)
                 if body.get("account") == account or body.get("number") in mine:
@@ -255,15 +255,15 @@ class People:
             body = json.loads(current.body)
             if body.get(name, "") in ("", instead):
                 return False
-            if await self._store.update_document(replace(current, body=json.dumps(body | {name: instead}))):
+            if await self._store.documents.update_document(replace(current, body=json.dumps(body | {name: instead}))):
                 return True
-            current = await self._store.get_document(document.collection, document.id)
+            current = await self._store.documents.get_document(document.collection, document.id)
         return False
 
     async def _delete(self, document: Document) -> None:
         current: Document | None = document
-        while current is not None and not await self._store.delete_document(current):
-            current = await self._store.get_document(document.collection, document.id)
+        while current is not None and not await self._store.documents.delete_document(current):
+            current = await self._store.documents.get_document(document.collection, document.id)
 
 
 class NumberHider:

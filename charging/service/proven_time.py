@@ -100,7 +100,7 @@ class ProvenTime:
 
     async def believed(self) -> bool:
         """Look at the clocks; to be called each minute or so. Raises LedgerError."""
-        note = await self._store.get_document(COLLECTION, NOTE)
+        note = await self._store.documents.get_document(COLLECTION, NOTE)
         noted_us = await _noted_us(self._store, note, self._clock)
         store_us = await self._store.wall_us()
         now = self._clock.now()
@@ -135,7 +135,7 @@ class ProvenTime:
 
 async def time_warning(store: Store, clock: Clock) -> str:
     """Why nothing expires until an operator does something; empty: nothing is to be done. Raises LedgerError."""
-    noted_us = await _noted_us(store, await store.get_document(COLLECTION, NOTE), clock)
+    noted_us = await _noted_us(store, await store.documents.get_document(COLLECTION, NOTE), clock)
     store_us = await store.wall_us()
     now = clock.now()
     found = doubt(now, noted_us, now, store_us)
@@ -145,7 +145,7 @@ async def time_warning(store: Store, clock: Clock) -> str:
 async def confirm_time(store: Store, clock: Clock) -> int:
     """An operator says that the clock is right: it is noted; wall clock, µs. Raises LedgerError."""
     while True:
-        note = await store.get_document(COLLECTION, NOTE)
+        note = await store.documents.get_document(COLLECTION, NOTE)
         now_us = clock.now().wall_us
         if await _write(store, note, now_us):
             log.warning("time_confirmed", before=None if note is None else _shown(noted(note)), now=_shown(now_us))
@@ -161,8 +161,8 @@ async def _write(store: Store, note: Document | None, wall_us: int) -> int:
     """Put another time into the note: its version; 0: someone else was faster."""
     body = json.dumps({"wall_us": wall_us})
     if note is None:
-        return 1 if await store.put_document(COLLECTION, NOTE, body) is Put.CREATED else 0
-    return note.version + 1 if await store.update_document(replace(note, body=body)) else 0
+        return 1 if await store.documents.put_document(COLLECTION, NOTE, body) is Put.CREATED else 0
+    return note.version + 1 if await store.documents.update_document(replace(note, body=body)) else 0
 
 
 async def _noted_us(store: Store, note: Document | None, clock: Clock) -> int | None:

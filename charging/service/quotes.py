@@ -76,7 +76,7 @@ class Quotes:
 
     def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock) -> None:
         self._store = store
-        self._packs = GivenPacks(store)
+        self._packs = GivenPacks(store.documents)
         self._tariff = tariff
         self._clock = clock
 
@@ -118,7 +118,7 @@ class Quotes:
         caller, balances = known
         if credit is not None:
             balances = {key: one for key, one in balances.items() if not is_money(key)} | {CREDIT: Balance(credit)}
-        ours = await self._store.number(caller.target) is not None
+        ours = await self._store.directory.number(caller.target) is not None
         told = forecast(caller, balances, at_us, target_is_ours=ours)
         assumes = (
             *free_seconds_used(caller, balances, at_us, caller.rate.max_call_s),
@@ -136,7 +136,7 @@ class Quotes:
         tariff, plan, at_us = self._tariff(), asked.plan or "", self._at(asked)
         balances: Mapping[str, Balance] = {}
         if asked.account is not None:
-            if (stored := await self._store.account(asked.account)) is None:
+            if (stored := await self._store.directory.account(asked.account)) is None:
                 return unknown_account(asked.account)
             plan, balances = stored.plan, await self._store.balances(asked.account)
             if asked.at_us is not None:
@@ -163,7 +163,7 @@ class Quotes:
         self, asked: Asked, account: str, tariff: Tariff, at_us: int
     ) -> tuple[Caller, Mapping[str, Balance]] | Refused:
         """Who would call at what price, and what there would be to pay it."""
-        stored = await self._store.account(account)
+        stored = await self._store.directory.account(account)
         if stored is None:
             return unknown_account(account)
         plan = tariff.plan(stored.plan)

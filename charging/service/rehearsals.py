@@ -64,7 +64,7 @@ class Rehearsals:
 
     async def end(self) -> Cleared:
         """Its numbers are out of service, and its money is gone, as far as no call holds it."""
-        for number in await self._store.numbers(REHEARSAL):
+        for number in await self._store.directory.numbers(REHEARSAL):
             await self._numbers.remove(number.number)
         left = (await self._credit()).available
         if left > 0:
@@ -76,7 +76,7 @@ class Rehearsals:
         if isinstance(known, Number) and known.account != REHEARSAL:
             message = f"{known.number} is a number of account {known.account!r}, whose calls would change"
             return Refused(Code.NOT_ALLOWED, message, "rehearse with a number of the same range that no customer has")
-        account = await self._store.account(REHEARSAL)
+        account = await self._store.directory.account(REHEARSAL)
         if account is not None and await self._is_customers(account):
             message = f"the account {REHEARSAL!r} is a customer's: it has a mail address, was paid for or topped up"
             return Refused(Code.NOT_ALLOWED, message, "move the customer to another account, and rehearse by hand")

@@ -102,7 +102,7 @@ class Service:
         self.rehearsals = Rehearsals(store, self.accounts, self.numbers, self.money, self.calls)
         self.contradictions = Findings(store, clock)
         self.events = Events(store)
-        self._decisions, self._changes = Decisions(store, clock), Changes(store, clock)
+        self._decisions, self._changes = Decisions(store.documents, clock), Changes(store, clock)
         self._store = store
 
     async def ping(self) -> None:
@@ -119,13 +119,13 @@ class Service:
         limit: int,
     ) -> Sequence[CdrRow] | Refused:
         """A page of CDRs by end of call, oldest first."""
-        if account is not None and await self._store.account(account) is None:
+        if account is not None and await self._store.directory.account(account) is None:
             return unknown_account(account)
         return await self._store.cdrs(account=account, since_us=since_us, until_us=until_us, after=after, limit=limit)
 
     async def cdr(self, account: str, session: str) -> CdrRow | Refused:
         """The CDR of one of the account's calls, messages and faxes that are over."""
-        if await self._store.account(account) is None:
+        if await self._store.directory.account(account) is None:
             return unknown_account(account)
         row = await self._store.cdr(account, session)
         return row or Refused(Code.NOT_FOUND, f"account {account!r} has no CDR of {session[:80]!r}")
@@ -133,7 +133,7 @@ class Service:
     async def decisions(self, sought: Sought, after: str | None, limit: int) -> tuple[list[Kept], str | None] | Refused:
         """A page of what was decided over calls, and the place behind it; see :meth:`Decisions.page`. The number may be
         written in any form."""
-        if sought.account is not None and await self._store.account(sought.account) is None:
+        if sought.account is not None and await self._store.directory.account(sought.account) is None:
             return unknown_account(sought.account)
         if sought.number is not None:
             normal = self.tariff().normalise(sought.number)
@@ -146,7 +146,7 @@ class Service:
         self, sought: changes.Sought, after: str | None, limit: int
     ) -> tuple[list[Noted], str | None] | Refused:
         """A page of who changed what, and the place behind it; see :meth:`Changes.page`."""
-        if sought.account is not None and await self._store.account(sought.account) is None:
+        if sought.account is not None and await self._store.directory.account(sought.account) is None:
             return unknown_account(sought.account)
         return await self._changes.page(sought, after, limit)
 

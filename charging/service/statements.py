@@ -383,7 +383,7 @@ class Statements:
         """An account's statement of a month that has begun."""
         if not _MONTH.fullmatch(month):
             return Refused(Code.INVALID, f"found the month {month[:20]!r}, expected one such as 2026-11")
-        stored = await self._store.account(account)
+        stored = await self._store.directory.account(account)
         if stored is None:
             return unknown_account(account)
         tariff, now_us = self._tariff(), self._clock.now().wall_us

@@ -135,13 +135,13 @@ class Tokens:
             return Refused(Code.INVALID, "found no scope, expected one or more of " + ", ".join(Scope))
         if (wrong := _out_of_bounds(bounds, now_us)) is not None:
             return wrong
-        if len(await self._documents.list_documents(COLLECTION, limit=TOKENS_MAX)) >= TOKENS_MAX:
+        if len(await self._documents.documents.list_documents(COLLECTION, limit=TOKENS_MAX)) >= TOKENS_MAX:
             return Refused(Code.NOT_ALLOWED, f"there are {TOKENS_MAX} tokens already", "revoke those nobody uses")
         limits = bounds.account, bounds.expires_us, bounds.amount_max
         token = Token(secrets.token_hex(6), name.strip(), frozenset(scopes), now_us, *limits)
         secret = secrets.token_urlsafe(32)
         note = await self._changes.asked(Act.TOKEN_ADDED, account=token.account, after=_facts(token))
-        if await self._documents.put_document(COLLECTION, token.id, _body(token, secret)) is not Put.CREATED:
+        if await self._documents.documents.put_document(COLLECTION, token.id, _body(token, secret)) is not Put.CREATED:
             await self._changes.became(note, made=False)
             return Refused(Code.CONFLICT, f"there is a token {token.id} already", "try again")
         await self._changes.became(note, made=True)
@@ -149,22 +149,22 @@ class Tokens:
 
     async def all(self) -> list[Token]:
         """Every token, by age."""
-        found = await self._documents.list_documents(COLLECTION, limit=TOKENS_MAX)
+        found = await self._documents.documents.list_documents(COLLECTION, limit=TOKENS_MAX)
         return sorted((_stored(document)[0] for document in found), key=lambda one: (one.created_us, one.id))
 
     async def revoke(self, id: str) -> Token | Refused:
         """Forget a token: who has it cannot ask from now on."""
-        document = await self._documents.get_document(COLLECTION, id) if _is_id(id) else None
+        document = await self._documents.documents.get_document(COLLECTION, id) if _is_id(id) else None
         if document is None:
             return _no_token(id)
         token = _stored(document)[0]
         note = await self._changes.asked(Act.TOKEN_REVOKED, account=token.account, before=_facts(token))
-        if not await self._documents.delete_document(document):
+        if not await self._documents.documents.delete_document(document):
             await self._changes.became(note, made=False)
             return _no_token(id)
         await self._changes.became(note, made=True)
-        if (use := await self._documents.get_document(USES, id)) is not None:
-            await self._documents.delete_document(use)
+        if (use := await self._documents.documents.get_document(USES, id)) is not None:
+            await self._documents.documents.delete_document(use)
         return token
 
     def used(self, id: str) -> None:
@@ -178,23 +178,23 @@ class Tokens:
 
     async def note_uses(self, uses: Mapping[str, int]) -> None:
         """Store when tokens were last used, TOKENS_MAX of them at most. Raises LedgerUnavailable."""
-        known = {one.id for one in await self._documents.list_documents(COLLECTION, limit=TOKENS_MAX)}
+        known = {one.id for one in await self._documents.documents.list_documents(COLLECTION, limit=TOKENS_MAX)}
         for id in known.intersection(uses):
-            stored = await self._documents.get_document(USES, id)
+            stored = await self._documents.documents.get_document(USES, id)
             if stored is None:
-                await self._documents.put_document(USES, id, str(uses[id]))
+                await self._documents.documents.put_document(USES, id, str(uses[id]))
             elif int(stored.body) < uses[id]:
-                await self._documents.update_document(replace(stored, body=str(uses[id])))
+                await self._documents.documents.update_document(replace(stored, body=str(uses[id])))
 
     async def uses(self) -> dict[str, int]:
         """When each token was last used, wall clock, to within USES_EVERY_S; those are missing that never were."""
-        found = await self._documents.list_documents(USES, limit=TOKENS_MAX)
+        found = await self._documents.documents.list_documents(USES, limit=TOKENS_MAX)
         return {one.id: int(one.body) for one in found}
 
     async def authenticate(self, secret: str) -> Token | None:
         """Whose the text of a token is; ``None``: nobody's."""
         match = _TOKEN.fullmatch(secret)
-        document = await self._documents.get_document(COLLECTION, match[1]) if match is not None else None
+        document = await self._documents.documents.get_document(COLLECTION, match[1]) if match is not None else None
         if match is None or document is None:
             self._digests.pop("" if match is None else match[1], None)
             return None
@@ -211,7 +211,7 @@ class Tokens:
         due_us = LIST_EVERY_S * MICROSECONDS
         if id not in self._digests and (self._listed_mono_us is None or now_us - self._listed_mono_us >= due_us):
             self._listed_mono_us = now_us
-            found = await self._documents.list_documents(COLLECTION, limit=TOKENS_MAX)
+            found = await self._documents.documents.list_documents(COLLECTION, limit=TOKENS_MAX)
             self._digests = {one.id: _readable_digest(one) for one in found}
         return id in self._digests
 

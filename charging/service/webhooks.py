@@ -116,9 +116,9 @@ class Webhooks:
         """Take the turn, or keep it. An endpoint that is new is told what happens from now on. Raises LedgerError."""
         if name not in self.names:
             return _unknown(name)
-        while (stored := await self._store.get_document(ENDPOINTS, name)) is None:
-            first = Endpoint(str(await self._store.last_place()))
-            await self._store.put_document(ENDPOINTS, name, _ENDPOINT.dump(first))
+        while (stored := await self._store.documents.get_document(ENDPOINTS, name)) is None:
+            first = Endpoint(str(await self._store.feed.last_place()))
+            await self._store.documents.put_document(ENDPOINTS, name, _ENDPOINT.dump(first))
         endpoint, now_us = _endpoint(stored), self._clock.now().wall_us
         # One that ends later than any turn can was written before a clock was set back.
         if endpoint.holder != self._holder and now_us < endpoint.until_us <= now_us + 2 * TURN_S * MICROSECONDS:
@@ -128,7 +128,7 @@ class Webhooks:
 
     async def move(self, name: str, place: str, report: Report, *, off: bool = False) -> Endpoint | Refused:
         """Remember how far it was told, and keep the turn. Refuses where another has taken it. Raises LedgerError."""
-        stored = await self._store.get_document(ENDPOINTS, name)
+        stored = await self._store.documents.get_document(ENDPOINTS, name)
         if stored is None or (endpoint := _endpoint(stored)).holder != self._holder:
             return self._lost(name)
         until_us = self._clock.now().wall_us + TURN_S * MICROSECONDS
@@ -137,17 +137,17 @@ class Webhooks:
 
     async def bury(self, name: str, letter: Letter) -> None:
         """Keep a letter; one that is kept already stays as it is. Raises LedgerError."""
-        await self._store.put_document(LETTERS, _letter_id(name, letter.event), _LETTER.dump(letter))
+        await self._store.documents.put_document(LETTERS, _letter_id(name, letter.event), _LETTER.dump(letter))
 
     async def failed(self, name: str, letter: Letter) -> None:
         """A letter was tried again, in vain. Raises LedgerError."""
-        if (stored := await self._store.get_document(LETTERS, _letter_id(name, letter.event))) is not None:
-            await self._store.update_document(replace(stored, body=_LETTER.dump(letter)))
+        if (stored := await self._store.documents.get_document(LETTERS, _letter_id(name, letter.event))) is not None:
+            await self._store.documents.update_document(replace(stored, body=_LETTER.dump(letter)))
 
     async def taken(self, name: str, event: str) -> None:
         """A letter was taken after all. Raises LedgerError."""
-        if (stored := await self._store.get_document(LETTERS, _letter_id(name, event))) is not None:
-            await self._store.delete_document(stored)
+        if (stored := await self._store.documents.get_document(LETTERS, _letter_id(name, event))) is not None:
+            await self._store.documents.delete_document(stored)
 
     async def letters(self, name: str) -> AsyncIterator[Letter]:
         """An endpoint's letters, in the order of their events. Raises LedgerError."""
@@ -168,7 +168,7 @@ class Webhooks:
         """What is remembered of an endpoint; ``None``: nothing was sent to it yet. Raises LedgerError."""
         if name not in self.names:
             return _unknown(name)
-        stored = await self._store.get_document(ENDPOINTS, name)
+        stored = await self._store.documents.get_document(ENDPOINTS, name)
         return None if stored is None else _endpoint(stored)
 
     async def resend(self, name: str, after: str, limit: int) -> tuple[int, str | None] | Refused:
@@ -183,28 +183,30 @@ class Webhooks:
         for one in found:
             if (letter := self._readable(one)) is not None:
                 again = _LETTER.dump(replace(letter, tries=0, next_us=0))
-                count += await self._store.update_document(replace(one, body=again))
-        stored = await self._store.get_document(ENDPOINTS, name)
+                count += await self._store.documents.update_document(replace(one, body=again))
+        stored = await self._store.documents.get_document(ENDPOINTS, name)
         if stored is not None and (endpoint := _endpoint(stored)).off:
-            await self._store.update_document(replace(stored, body=_ENDPOINT.dump(replace(endpoint, off=False))))
+            await self._store.documents.update_document(
+                replace(stored, body=_ENDPOINT.dump(replace(endpoint, off=False)))
+            )
         return count, _event_of(found[-1]) if len(found) == limit else None
 
     async def drop(self, name: str, event: str) -> Letter | Refused:
         """Give a letter up, so that its account goes on. Raises LedgerError."""
         if name not in self.names:
             return _unknown(name)
-        stored = await self._store.get_document(LETTERS, _letter_id(name, event))
+        stored = await self._store.documents.get_document(LETTERS, _letter_id(name, event))
         letter = None if stored is None else self._readable(stored)
         if stored is None or letter is None:
             return Refused(Code.NOT_FOUND, f"there is no letter of {event} to webhook {name}")
         facts = {"webhook": name, "event": event, "type": letter.what}
         await self._changes.noted(Act.WEBHOOK_DROPPED, account=letter.account, after=facts)
-        await self._store.delete_document(stored)
+        await self._store.documents.delete_document(stored)
         return letter
 
     async def _documents(self, name: str, after: str, limit: int) -> list[Document]:
         first, last = _letter_id(name, after) if after else f"{name}/", f"{name}0"  # "0" comes behind "/"
-        return [one for one in await self._store.list_documents(LETTERS, first, limit) if one.id < last]
+        return [one for one in await self._store.documents.list_documents(LETTERS, first, limit) if one.id < last]
 
     def _readable(self, stored: Document) -> Letter | None:
         """One that cannot be read hides none of the others; it is logged once."""
@@ -219,7 +221,7 @@ class Webhooks:
     async def _write(
         self, name: str, stored: Document, endpoint: Endpoint, report: Report | None
     ) -> Endpoint | Refused:
-        if not await self._store.update_document(replace(stored, body=_ENDPOINT.dump(endpoint))):
+        if not await self._store.documents.update_document(replace(stored, body=_ENDPOINT.dump(endpoint))):
             return self._lost(name)
         self._observe(name, endpoint, report)
         return endpoint

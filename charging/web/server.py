@@ -104,7 +104,7 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
         _service(daemon),
         facts,
         tokens=_tokens(daemon),
-        operators=Operators(daemon.store, daemon.clock),
+        operators=Operators(daemon.store.documents, daemon.clock),
         hooks=_webhooks(daemon),
         drain=Drain(daemon.registry, daemon.clock),
         version=__version__,

@@ -199,10 +199,10 @@ async def engine(
         now_us = time.time_ns() // 1000
         month = month_name(ZoneInfo("Europe/Amsterdam"), now_us)
         for index, who in enumerate(("anna", *(f"other-{one}" for one in range(1, others + 1)))):
-            await store.put_account(Account(who, plan, language, email))
+            await store.directory.put_account(Account(who, plan, language, email))
             target = forward_to or mobile.answers()
             number = Number(number_of(index), who, target, paid_voicemail=paid_voicemail, mailbox=mailbox)
-            await store.put_number(number)
+            await store.directory.put_number(number)
             if parse_euro(credit):
                 await store.apply(Transfer("top-up/0", who, Kind.TOP_UP, now_us, (Leg(CREDIT, parse_euro(credit)),)))
             if free_seconds is not None:

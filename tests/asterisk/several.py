@@ -72,7 +72,9 @@ class Site:
     async def forward_to(self, target: str) -> None:
         """Anna's calls go to another phone from now on."""
         async with self.store() as store:
-            assert await store.put_number(Number(NUMBER, "anna", target), await store.number(NUMBER))
+            assert await store.directory.put_number(
+                Number(NUMBER, "anna", target), await store.directory.number(NUMBER)
+            )
 
     async def audited(self, calls: int = 1, besides: int = 0) -> list[dict[str, Any]]:
         """The CDRs, once all calls are closed: exactly so many, but for ``besides`` that may have been given up before
@@ -108,8 +110,8 @@ async def site(
     """An empty Redis, furnished with anna, her number and ``credit`` euro."""
     found = Site(url, folder, policy, lease_s)
     async with found.store() as store:
-        await store.put_account(Account("anna", plan, Language.NL))
-        await store.put_number(Number(NUMBER, "anna", mobile.answers()))
+        await store.directory.put_account(Account("anna", plan, Language.NL))
+        await store.directory.put_number(Number(NUMBER, "anna", mobile.answers()))
         legs = (Leg(CREDIT, parse_euro(credit)),)
         await store.apply(Transfer("top-up/0", "anna", Kind.TOP_UP, time.time_ns() // 1000, legs))
     yield found

@@ -306,8 +306,8 @@ async def _furnish(url: str, plan: str, language: Language, calendar: StoryTime,
     store = open_store(url)
     await store.open()
     try:
-        await store.put_account(Account("anna", plan, language, email=ADDRESS))
-        await store.put_number(Number(NUMBER, "anna", mobile.hangs_up(3)))
+        await store.directory.put_account(Account("anna", plan, language, email=ADDRESS))
+        await store.directory.put_number(Number(NUMBER, "anna", mobile.hangs_up(3)))
         if used_free_s:
             month, now_us = TENTH.strftime("%Y-%m"), calendar.now_us
             await store.apply(grant("anna", month, 250 * 60, now_us, "voice_pro"))

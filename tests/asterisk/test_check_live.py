@@ -98,9 +98,9 @@ async def check(daemon: DaemonProcess) -> Checked:
 async def subscriber(daemon: DaemonProcess, *numbers: str) -> None:
     store = SqliteStore(daemon.ledger)
     await store.open()
-    await store.put_account(Account("anna", "voice_light", Language.NL, ""))
+    await store.directory.put_account(Account("anna", "voice_light", Language.NL, ""))
     for number in numbers:
-        await store.put_number(Number(number, "anna", "+31612345678"))
+        await store.directory.put_number(Number(number, "anna", "+31612345678"))
     await store.close()
 
 

@@ -113,7 +113,9 @@ async def _set_target(live: Engine, target: str) -> None:
 
     store = SqliteStore(live.daemon.ledger)
     await store.open()
-    assert await store.put_number(Number(NUMBER, "anna", forward_to=target), await store.number(NUMBER))
+    assert await store.directory.put_number(
+        Number(NUMBER, "anna", forward_to=target), await store.directory.number(NUMBER)
+    )
     await store.close()
 
 

@@ -63,8 +63,8 @@ async def subscribers(rig: Rig, count: int) -> None:
     at_us = rig.clock.now().wall_us
     for index in range(count):
         who = f"a{index}"
-        await rig.store.put_account(Account(who, "light"))
-        await rig.store.put_number(Number(number_of(index), who, TARGET))
+        await rig.store.directory.put_account(Account(who, "light"))
+        await rig.store.directory.put_number(Number(number_of(index), who, TARGET))
         await rig.store.apply(Transfer("top-up", who, Kind.TOP_UP, at_us, (Leg(CREDIT, TOP_UP),)))
 
 

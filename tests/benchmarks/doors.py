@@ -140,7 +140,7 @@ async def notice(walks: list[Walk]) -> None:
     words = Templates(Operator("Example", "https://www.voice.example/"))
     worker = Worker(outbox, words, mail, lambda: box, clock)
     notifier = Notifier(store, MemoryDocuments(), outbox, the_tariff, clock, lambda _: None, worker.wake)
-    await store.put_account(ANNA)
+    await store.directory.put_account(ANNA)
     tasks = [asyncio.create_task(one.run()) for one in (notifier, worker)]
 
     async def move(key: str, micro: int) -> None:

@@ -160,7 +160,7 @@ class Side:
 
     async def _fill(self) -> None:
         """The store makes one account with a top-up; the server copies its keys for all others, on both sides."""
-        await self._store.put_account(Account("pattern", "voice_free"))
+        await self._store.directory.put_account(Account("pattern", "voice_free"))
         await self._store.apply(top_up("pattern"))
         keys = [key.decode() async for key in self._redis.scan_iter(match="*{pattern}*")]
         kinds = [key.rpartition(":")[2] for key in keys]

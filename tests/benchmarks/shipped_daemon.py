@@ -133,8 +133,8 @@ async def fill(url: str, accounts: int) -> None:
 
 async def _subscriber(store: Store, index: int) -> None:
     who = account_of(index)
-    await store.put_account(Account(who, "voice_light"))
-    await store.put_number(Number(number_of(index), who, TARGET))
+    await store.directory.put_account(Account(who, "voice_light"))
+    await store.directory.put_number(Number(number_of(index), who, TARGET))
     at_us = time.time_ns() // 1000
     await store.apply(Transfer("top-up/0", who, Kind.TOP_UP, at_us, (Leg(CREDIT, CREDIT_AT_START),)))
 

@@ -76,7 +76,7 @@ class Machine(RuleBasedStateMachine):
     def set_up(self) -> None:
         self._stores = self._runner.run(_awaited(self._make()))
         for account in ("a", "b"):
-            self._of(account, lambda store, account: store.put_account(Account(account, "voice_free")))
+            self._of(account, lambda store, account: store.directory.put_account(Account(account, "voice_free")))
             self._apply(Transfer("start", account, Kind.TOP_UP, 1, (Leg("credit", 200),)))
 
     def teardown(self) -> None:
@@ -157,11 +157,11 @@ class Machine(RuleBasedStateMachine):
         status = Status.CLOSED if seen == 0 else Status.SUSPENDED
         edited = Account(account, "voice_pro", email=number, status=status, version=version)
         if what == 0 and account != "missing":
-            self._same(lambda store: store.put_account(edited))
+            self._same(lambda store: store.directory.put_account(edited))
         elif what == 1:
-            self._same(lambda store: store.put_number(record, expected))
+            self._same(lambda store: store.directory.put_number(record, expected))
         else:
-            self._same(lambda store: store.remove_number(number))
+            self._same(lambda store: store.directory.remove_number(number))
 
     # -- what must be the same
 
@@ -178,13 +178,13 @@ class Machine(RuleBasedStateMachine):
             self._of(account, lambda store, account: _drained(store.journal(account)))
             self._of(account, lambda store, account: _list(store.journal_page(account, 9, 4)))
             self._of(account, lambda store, account: _list(store.cdrs(account=account)))
-            self._of(account, lambda store, account: _list(store.numbers(account)))
+            self._of(account, lambda store, account: _list(store.directory.numbers(account)))
         self._same(lambda store: _list(store.cdrs(since_us=3, until_us=15, limit=5)))
-        self._same(lambda store: _drained(store.accounts()))
-        self._same(lambda store: _list(store.accounts_page("a", 1)))
+        self._same(lambda store: _drained(store.directory.accounts()))
+        self._same(lambda store: _list(store.directory.accounts_page("a", 1)))
         for address in NUMBERS:
-            self._of(address, lambda store, address: _list(store.accounts_of_mail(address, 2)))
-        self._same(lambda store: _list(store.numbers_page("+3120", 2)))
+            self._of(address, lambda store, address: _list(store.directory.accounts_of_mail(address, 2)))
+        self._same(lambda store: _list(store.directory.numbers_page("+3120", 2)))
         findings = self._same(lambda store: _drained(verify(store)))
         assert {finding.fault for finding in findings} <= {"negative"}, findings
 

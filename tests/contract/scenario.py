@@ -36,7 +36,7 @@ EMPTY: Mapping[str, int] = {}
 
 
 async def add_account(store: Store, account: str = "a") -> None:
-    assert await store.put_account(Account(account, "voice_free"))
+    assert await store.directory.put_account(Account(account, "voice_free"))
 
 
 async def run(store: Store, table: str) -> None:

@@ -36,7 +36,7 @@ BOOKS = """t1 top_up credit=+100 -> created
 
 async def whole(store: Store, limit: int = 1000, after: int = 0) -> list[FeedEntry]:
     found: list[FeedEntry] = []
-    while page := await store.feed(found[-1].place if found else after, limit):
+    while page := await store.feed.read_feed(found[-1].place if found else after, limit):
         assert len(page) <= limit
         found += page
     return found
@@ -74,8 +74,8 @@ async def test_what_was_booked_is_told_once_and_neither_ticks_nor_refusals_are(s
     places = [one.place for one in found]
     assert places == sorted(set(places))
     assert await whole(store, limit) == found
-    assert await store.last_place() == places[-1]
-    assert await store.feed(places[-1], limit) == []
+    assert await store.feed.last_place() == places[-1]
+    assert await store.feed.read_feed(places[-1], limit) == []
 
 
 async def test_accounts_and_documents_share_one_order_which_another_process_sees_too(
@@ -86,8 +86,8 @@ async def test_accounts_and_documents_share_one_order_which_another_process_sees
     told: list[str] = []
     for step in range(4):
         await top_up(store, "ab"[step % 2], f"t{step}")
-        assert await store.put_document("notices", f"n{step}", "{}", 5) is Put.CREATED
-        assert await store.put_document("notices", f"n{step}", "{}", 5) is Put.EXISTS
+        assert await store.documents.put_document("notices", f"n{step}", "{}", 5) is Put.CREATED
+        assert await store.documents.put_document("notices", f"n{step}", "{}", 5) is Put.EXISTS
         told += names(await whole(second, after=await place_of(second, told)))
     assert sorted(told) == sorted([f"{what}{step}" for what in "tn" for step in range(4)])
     assert names(await whole(store)) == told
@@ -103,7 +103,7 @@ async def test_a_place_is_no_older_than_the_booking_whatever_time_it_was_asked_f
     await add_account(store)
     began_us = SystemClock().now().wall_us
     await top_up(store, "a", "t1")
-    await store.put_document("notices", "n1", "{}", 5)
+    await store.documents.put_document("notices", "n1", "{}", 5)
     places = [one.place for one in await whole(store)]
     assert len(places) == 2
     assert min(places) >= began_us
@@ -117,13 +117,13 @@ async def test_the_audit_names_a_line_without_a_place(store: Store) -> None:
     await top_up(store, "b", "t1")
     entries = await whole(store)
     for gone in entries[1:]:
-        await store.clear_feed()
-        await store.restore_feed([one for one in entries if one is not gone])
+        await store.feed.clear_feed()
+        await store.feed.restore_feed([one for one in entries if one is not gone])
         found = [str(one) async for one in verify(store)]
         assert found == ([] if gone.account == "b" else [str(no_place("a", gone.number))]), gone
-    await store.clear_feed()
+    await store.feed.clear_feed()
     await assert_sound(store)
-    await store.restore_feed(entries[1:])
+    await store.feed.restore_feed(entries[1:])
     await assert_sound(store)
 
 
@@ -134,7 +134,7 @@ async def test_who_reads_on_while_many_book_misses_nothing(store: Store, second:
     booking = asyncio.gather(*(top_up(store, one, f"t{step}") for step in range(25) for one in accounts))
     seen: list[FeedEntry] = []
     while not booking.done() or len(seen) < 200:
-        seen += await second.feed(seen[-1].place if seen else 0, 7)
+        seen += await second.feed.read_feed(seen[-1].place if seen else 0, 7)
         await asyncio.sleep(0)
     await booking
     assert seen == await whole(store)
@@ -159,15 +159,15 @@ async def test_what_was_archived_or_forgotten_has_a_place_and_the_beginning_goes
     await whole(store)  # Redis gives places in the order in which it is read
     await store.apply(Transfer("late", "b", Kind.TOP_UP, NOW_US, (Leg("credit", 1),)))
     await whole(store)
-    await store.put_document("notices", "n1", "{}", 5)
+    await store.documents.put_document("notices", "n1", "{}", 5)
     before = await whole(store)
     await archive(store, NOW_US // 2, NOW_US, tmp_path, lambda _: "2026-11", Counts())
     after = await whole(store)
     assert names(after) == ["gone", "late", "n1"]
     assert [one.place for one in after] == [one.place for one in before[-3:]]
-    document = await store.get_document("notices", "n1")
+    document = await store.documents.get_document("notices", "n1")
     assert document is not None
-    await store.delete_document(document)
+    await store.documents.delete_document(document)
     assert names(await whole(store)) == ["gone", "late", "gone"]
     await assert_sound(store)
 
@@ -177,14 +177,14 @@ async def test_a_ledger_that_moves_keeps_its_places(store: Store) -> None:
     for account in "ab":
         await add_account(house, account)
         await top_up(house, account, "t1")
-        await house.put_document("decisions", f"n-{account}", "{}")
+        await house.documents.put_document("decisions", f"n-{account}", "{}")
     lines = [line async for line in export_lines(house, Counts())]
     await import_lines(store, lines, Counts())
     assert await whole(store) == await whole(house)
     assert [line async for line in export_lines(store, Counts())] == lines
-    last = await store.last_place()
+    last = await store.feed.last_place()
     await top_up(store, "a", "t2")
-    (new,) = await store.feed(last, 10)
+    (new,) = await store.feed.read_feed(last, 10)
     assert isinstance(new.found, JournalLine)
     assert new.found.id == "t2"
 
@@ -193,8 +193,8 @@ async def test_an_export_of_a_program_without_a_feed_is_told_from_its_end_on(sto
     house = MemoryStore()
     await add_account(house)
     await run(house, BOOKS)
-    await house.put_document("decisions", "old", "[]")
-    await house.clear_feed()
+    await house.documents.put_document("decisions", "old", "[]")
+    await house.feed.clear_feed()
     lines = [line async for line in export_lines(house, Counts())]
     await import_lines(store, lines, Counts())
     assert await whole(store) == []
@@ -204,22 +204,22 @@ async def test_an_export_of_a_program_without_a_feed_is_told_from_its_end_on(sto
 
 async def test_an_edit_of_an_account_takes_no_place(store: Store) -> None:
     await add_account(store)
-    assert await store.put_account(Account("a", "voice_pro", version=1))
-    await store.put_document("missed-calls", "n", "{}")
+    assert await store.directory.put_account(Account("a", "voice_pro", version=1))
+    await store.documents.put_document("missed-calls", "n", "{}")
     assert await whole(store) == []
 
 
 async def test_a_change_takes_its_place_once_it_is_done_and_only_once(store: Store) -> None:
-    await store.put_document("changes", "c1", "{}", 7)
-    await store.put_document("changes", "c2", "{}", 7)
-    await store.put_document("changes", "c3", "{}")
+    await store.documents.put_document("changes", "c1", "{}", 7)
+    await store.documents.put_document("changes", "c2", "{}", 7)
+    await store.documents.put_document("changes", "c3", "{}")
     assert names(await whole(store)) == ["c3"]
     for body in ("done", "hidden"):
-        asked = await store.get_document("changes", "c1")
+        asked = await store.documents.get_document("changes", "c1")
         assert asked is not None
-        assert await store.update_document(replace(asked, body=body, due_us=None))
+        assert await store.documents.update_document(replace(asked, body=body, due_us=None))
         assert names(await whole(store)) == ["c3", "c1"]
-    void = await store.get_document("changes", "c2")
+    void = await store.documents.get_document("changes", "c2")
     assert void is not None
-    assert await store.delete_document(void)
+    assert await store.documents.delete_document(void)
     assert names(await whole(store)) == ["c3", "c1"]

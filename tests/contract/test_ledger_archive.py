@@ -133,25 +133,25 @@ async def test_a_journal_whose_archived_head_is_longer_than_a_page_is_read_from_
 async def test_an_archive_runs_alone(store: Store, tmp_path: Path) -> None:
     await add_account(store)
     await run(store, BOOKS)
-    epoch = await store.acquire_lease(SOLE, "archive-1", 60)
+    epoch = await store.leases.acquire_lease(SOLE, "archive-1", 60)
     assert epoch is not None
     with pytest.raises(LedgerUnavailable, match="another export, import or archive"):
         await archived(store, 7, tmp_path)
     assert await numbers(store) == list(range(1, 10))
-    await store.release_lease(SOLE, "archive-1", epoch)
+    await store.leases.release_lease(SOLE, "archive-1", epoch)
     assert (await archived(store, 7, tmp_path)).lines == 7
-    assert await store.held_leases() == []
+    assert await store.leases.held_leases() == []
 
 
-class Overtaken(MemoryStore):
-    """A store whose lease is lost once the files are written."""
+async def test_an_archive_that_has_lost_its_lease_takes_nothing_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
 
-    async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
+    async def overtaken(switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
         return False
 
-
-async def test_an_archive_that_has_lost_its_lease_takes_nothing_out(tmp_path: Path) -> None:
-    store = Overtaken()
+    monkeypatch.setattr(store.leases, "renew_lease", overtaken)
     await add_account(store)
     await run(store, BOOKS)
     with pytest.raises(LedgerUnavailable, match="lost the ledger"):

@@ -36,7 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def write(store: Store, *ones: Decided, apart: bool = False) -> None:
     """By a daemon of their own."""
-    keeper = DecisionKeeper(store, SystemClock(), daemon="host-1")
+    keeper = DecisionKeeper(store.documents, SystemClock(), daemon="host-1")
     for one in ones:
         keeper.keep(one)
         if apart:
@@ -49,7 +49,7 @@ async def times(store: Store, sought: Sought = ALL, limit: int = 1000) -> list[i
     found: list[int] = []
     after: str | None = None
     while True:
-        kept, after = await Decisions(store, SystemClock()).page(sought, after, limit)
+        kept, after = await Decisions(store.documents, SystemClock()).page(sought, after, limit)
         assert len(kept) <= limit
         found += [one.decided.at_us // MICROSECONDS for one in kept]
         if after is None:
@@ -68,7 +68,7 @@ def seconds(*numbers: int) -> list[int]:
 @pytest.mark.parametrize("apart", [False, True], ids=["batched", "one by one"])
 async def test_all_are_found_once_in_order_however_the_pages_are_cut(store: Store, limit: int, apart: bool) -> None:
     await write(store, *(decided(second(number)) for number in range(10)), apart=apart)
-    documents = await store.list_documents(COLLECTION)
+    documents = await store.documents.list_documents(COLLECTION)
     assert len(documents) == (10 if apart else 3)
     assert await times(store, limit=limit) == seconds(*range(10))
 
@@ -82,7 +82,7 @@ async def test_they_come_back_as_they_were_after_a_restart(store_url: str) -> No
         await store.close()
         store = open_store(store_url)
         await store.open()
-    ((kept,), _) = await Decisions(store, SystemClock()).page(Sought(), None, 10)
+    ((kept,), _) = await Decisions(store.documents, SystemClock()).page(Sought(), None, 10)
     await store.close()
     assert kept.decided.daemon == "host-1"
     assert kept.decided.to_plain() == {**one.to_plain(), "daemon": "host-1"}
@@ -125,7 +125,7 @@ async def test_a_request_looks_into_some_documents_only_and_says_where_to_go_on(
 ) -> None:
     monkeypatch.setattr(decisions, "EXAMINED_MAX", 4)
     await write(store, *(decided(second(number), BERT, "bert") for number in range(9)), decided(second(9)), apart=True)
-    asked = Decisions(store, SystemClock())
+    asked = Decisions(store.documents, SystemClock())
     first, after = await asked.page(Sought(number=ANNA), None, 10)
     assert (first, after is None) == ([], False)
     second_page, after = await asked.page(Sought(number=ANNA), after, 10)
@@ -145,28 +145,28 @@ async def test_what_is_older_than_the_days_goes(store: Store, clock: FakeClock) 
     young = [decided(now_us - 14 * DAY * MICROSECONDS + one) for one in (0, 1)]
     await write(store, *old, apart=True)
     await write(store, *young, apart=True)
-    await DecisionKeeper(store, clock, days=14).prune()
-    found, _ = await Decisions(store, clock).page(Sought(), None, 10)
+    await DecisionKeeper(store.documents, clock, days=14).prune()
+    found, _ = await Decisions(store.documents, clock).page(Sought(), None, 10)
     assert [one.decided.at_us for one in found] == [one.at_us for one in young]
 
 
 async def test_of_more_than_the_most_the_oldest_go(store: Store, clock: FakeClock) -> None:
     now_us = clock.now().wall_us
     await write(store, *(decided(now_us + one) for one in range(10)))  # documents of 4, 4 and 2
-    keeper = DecisionKeeper(store, clock, most=10)
+    keeper = DecisionKeeper(store.documents, clock, most=10)
     await keeper.prune()
     assert len(await times(store)) == 10
     keeper.keep(decided(now_us + 10))
     await keeper.write()
     await keeper.prune()
-    found, _ = await Decisions(store, clock).page(Sought(), None, 100)
+    found, _ = await Decisions(store.documents, clock).page(Sought(), None, 100)
     assert [one.decided.at_us - now_us for one in found] == list(range(4, 11))
 
 
 async def test_two_daemons_prune_the_same_store(store: Store, clock: FakeClock) -> None:
     now_us = clock.now().wall_us
     await write(store, *(decided(now_us + one) for one in range(10)))
-    first, other = (DecisionKeeper(store, clock, most=6) for _ in range(2))
+    first, other = (DecisionKeeper(store.documents, clock, most=6) for _ in range(2))
     await first.prune()
     await other.prune()
     assert len(await times(store)) == 6
@@ -178,7 +178,7 @@ async def test_two_daemons_prune_the_same_store(store: Store, clock: FakeClock) 
 async def test_those_of_one_account_are_told_and_forgotten_and_no_others(store: Store) -> None:
     await write(store, *(decided(second(n), account=("anna", "bert")[n % 2]) for n in range(9)))
     await write(store, decided(second(20)))
-    kept = Decisions(store, SystemClock())
+    kept = Decisions(store.documents, SystemClock())
     assert len([one async for one in kept.of_account("anna")]) == 6
     assert await kept.forget("anna") == 6
     assert await kept.forget("anna") == 0

@@ -58,7 +58,7 @@ async def test_an_id_is_unique_within_its_account_only(store: Store) -> None:
 
 async def test_accounts_and_balances_whose_names_run_together_stay_apart(store: Store) -> None:
     for account in ("a", "a.b", "a-b", "a_b"):
-        await store.put_account(Account(account, "voice_free"))
+        await store.directory.put_account(Account(account, "voice_free"))
         await store.apply(Transfer("t1", account, Kind.TOP_UP, 1, (Leg("credit", len(account)),)))
     assert await store.balances("a") == {"credit": Balance(1, 0)}
     assert await store.balances("a.b") == {"credit": Balance(3, 0)}

@@ -39,12 +39,12 @@ async def house() -> MemoryStore:
     store = MemoryStore()
     await add_account(store)
     await run(store, BOOKS)
-    await store.put_account(Account("b", "voice_pro", email="é@example.nl"))
-    await store.put_account(Account("b", "voice_light", version=1))
+    await store.directory.put_account(Account("b", "voice_pro", email="é@example.nl"))
+    await store.directory.put_account(Account("b", "voice_light", version=1))
     await store.apply(Transfer("t1", "b", Kind.TOP_UP, 3, (Leg("credit", 7),), reason="“één”\n", actor="cli:é"))
-    await store.put_number(Number("+31201234567", "b", "+31612345678", paid_voicemail=False))
-    await store.put_document("notices", "low/1", '{"to":"é"}', 7)
-    await store.put_document("api-tokens", "t1", "hash")
+    await store.directory.put_number(Number("+31201234567", "b", "+31612345678", paid_voicemail=False))
+    await store.documents.put_document("notices", "low/1", '{"to":"é"}', 7)
+    await store.documents.put_document("api-tokens", "t1", "hash")
     return store
 
 
@@ -60,7 +60,7 @@ async def test_a_ledger_moves_in_and_out_unchanged(store: Store, house: MemorySt
     assert await exported(store) == original
     for account in ("a", "b"):
         assert await store.balances(account) == await house.balances(account)
-    (due,) = await store.due_documents("notices", 7, 10)
+    (due,) = await store.documents.due_documents("notices", 7, 10)
     assert (due.id, due.body, due.due_us) == ("low/1", '{"to":"é"}', 7)
     await assert_sound(store)
 
@@ -86,8 +86,8 @@ async def test_a_moved_ledger_goes_on(store: Store, house: MemoryStore) -> None:
         """,
     )
     assert [line.number async for line in store.journal("a")] == list(range(1, 9))
-    assert not await store.put_account(Account("b", "voice_pro", version=1))
-    assert await store.put_account(Account("b", "voice_pro", version=2))
+    assert not await store.directory.put_account(Account("b", "voice_pro", version=1))
+    assert await store.directory.put_account(Account("b", "voice_pro", version=2))
     await assert_sound(store)
 
 
@@ -101,13 +101,13 @@ async def test_a_ledger_with_open_sessions_does_not_move(store: Store, house: Me
 
 
 async def test_a_ledger_that_daemons_use_does_not_move(store: Store, house: MemoryStore) -> None:
-    epoch = await store.acquire_lease("switch-1", "daemon-1", 60)
+    epoch = await store.leases.acquire_lease("switch-1", "daemon-1", 60)
     assert epoch is not None
     with pytest.raises(LedgerUnavailable, match="switch switch-1 by daemon-1"):
         await exported(store)
     with pytest.raises(LedgerUnavailable, match="daemons are at work"):
         await import_lines(store, await exported(house), Counts())
-    await store.release_lease("switch-1", "daemon-1", epoch)
+    await store.leases.release_lease("switch-1", "daemon-1", epoch)
     await import_lines(store, await exported(house), Counts())
 
 
@@ -117,17 +117,17 @@ async def test_a_daemon_that_starts_during_an_export_gets_no_lease(store: Store)
     async with aclosing(export_lines(store, Counts())) as lines:
         await anext(lines)
         assert '"a"' in await anext(lines)
-        assert await store.acquire_lease("switch-1", "daemon-1", 60) is None
+        assert await store.leases.acquire_lease("switch-1", "daemon-1", 60) is None
         with pytest.raises(LedgerUnavailable, match="another export, import or archive"):
             await anext(export_lines(store, Counts(), "export-2"))
         assert '"b"' in await anext(lines)
-    assert await store.acquire_lease("switch-1", "daemon-1", 60) is not None
+    assert await store.leases.acquire_lease("switch-1", "daemon-1", 60) is not None
 
 
 async def test_an_export_that_is_broken_off_lets_go(store: Store) -> None:
     async with aclosing(export_lines(store, Counts())) as lines:
         await anext(lines)
-    assert await store.held_leases() == []
+    assert await store.leases.held_leases() == []
 
 
 async def test_a_long_export_keeps_the_daemons_off_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,21 +143,21 @@ async def test_a_second_import_is_refused_while_one_runs_and_one_that_ended_is_n
     store: Store, house: MemoryStore
 ) -> None:
     lines = await exported(house)
-    epoch = await store.acquire_lease(SOLE, "import-1", 60)
+    epoch = await store.leases.acquire_lease(SOLE, "import-1", 60)
     assert epoch is not None
     with pytest.raises(LedgerUnavailable, match="another export, import or archive"):
         await import_lines(store, lines, Counts(), "import-2")
-    assert await store.acquire_lease("switch-1", "daemon-1", 60) is None
-    assert await store.held_leases() == [f"switch {SOLE} by import-1"]
-    await store.release_lease(SOLE, "import-1", epoch)
+    assert await store.leases.acquire_lease("switch-1", "daemon-1", 60) is None
+    assert await store.leases.held_leases() == [f"switch {SOLE} by import-1"]
+    await store.leases.release_lease(SOLE, "import-1", epoch)
     await import_lines(store, lines, Counts(), "import-2")
-    assert await store.acquire_lease("switch-1", "daemon-1", 60) is not None
+    assert await store.leases.acquire_lease("switch-1", "daemon-1", 60) is not None
 
 
 async def test_an_import_that_failed_lets_go(store: Store, house: MemoryStore) -> None:
     with pytest.raises(LedgerCorrupt):
         await import_lines(store, (await exported(house))[:-1], Counts())
-    assert await store.held_leases() == []
+    assert await store.leases.held_leases() == []
 
 
 class Killed(BaseException):
@@ -180,7 +180,7 @@ async def test_what_an_import_left_behind_that_was_killed_is_no_ledger(
         await anext(verify(store))
     with pytest.raises(LedgerUnavailable, match=r"broken off.*empty the store"):
         await import_lines(store, lines, Counts())
-    assert await store.acquire_lease("switch-1", "daemon-1", 60) is None
+    assert await store.leases.acquire_lease("switch-1", "daemon-1", 60) is None
     await store.close()
     with pytest.raises(LedgerUnavailable, match="broken off"):
         await (store if isinstance(store, MemoryStore) else open_store(store_url)).open()
@@ -202,11 +202,12 @@ class SlowStore(MemoryStore):
         super().__init__(self.clock)
         self._pause_s = pause_s
         self.daemons_epochs: list[int | None] = []
+        self._renew, self.leases.renew_lease = self.leases.renew_lease, self._renewed  # type: ignore[method-assign]
 
-    async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
+    async def _renewed(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
         await self.clock.advance(self._pause_s)
-        self.daemons_epochs.append(await self.acquire_lease("switch-1", "daemon-1", 60))
-        return await super().renew_lease(switch, owner, epoch, ttl_s)
+        self.daemons_epochs.append(await self.leases.acquire_lease("switch-1", "daemon-1", 60))
+        return await self._renew(switch, owner, epoch, ttl_s)
 
 
 async def test_a_long_import_keeps_the_daemons_off_to_its_end(
@@ -237,7 +238,7 @@ async def test_a_store_that_is_not_empty_takes_nothing_in(store: Store, house: M
 
 @pytest.mark.parametrize("collection", COLLECTIONS)
 async def test_a_store_that_has_documents_takes_nothing_in(store: Store, house: MemoryStore, collection: str) -> None:
-    await store.put_document(collection, "t1", "{}")
+    await store.documents.put_document(collection, "t1", "{}")
     with pytest.raises(LedgerUnavailable, match=f"not empty, it has t1 of {collection}"):
         await import_lines(store, await exported(house), Counts())
 

@@ -105,24 +105,26 @@ MAIL, OWN, MOBILE, CALLER, OTHERS_MAIL = "anna@x.nl", "+31201112233", "+31655556
 @pytest.fixture
 async def customer(filled: Store) -> Store:
     """Account ``a`` with all that may be known of a customer, and ``a-b`` beside it, whose id begins alike."""
-    account = await filled.account("a")
+    account = await filled.directory.account("a")
     assert account is not None
-    await filled.put_account(_with(account, email=MAIL))
-    await filled.put_account(Account("a-b", account.plan, email=OTHERS_MAIL))
-    await filled.put_number(Number(OWN, "a", forward_to=MOBILE))
-    await filled.put_number(Number("+31209998877", "a-b"))
-    await filled.put_document("missed-calls", "a", json.dumps({"caller": CALLER}), 1)
-    await filled.put_document("missed-calls", "a-b", json.dumps({"caller": CALLER}), 1)
-    await filled.put_document("notice-records", "a", "{}")
+    await filled.directory.put_account(_with(account, email=MAIL))
+    await filled.directory.put_account(Account("a-b", account.plan, email=OTHERS_MAIL))
+    await filled.directory.put_number(Number(OWN, "a", forward_to=MOBILE))
+    await filled.directory.put_number(Number("+31209998877", "a-b"))
+    await filled.documents.put_document("missed-calls", "a", json.dumps({"caller": CALLER}), 1)
+    await filled.documents.put_document("missed-calls", "a-b", json.dumps({"caller": CALLER}), 1)
+    await filled.documents.put_document("notice-records", "a", "{}")
     for number in range(3):
-        await filled.put_document("notices", f"a/credit_low/{number}", json.dumps({"address": MAIL}), 1)
-        await filled.put_document("notices", f"a-b/credit_low/{number}", json.dumps({"address": OTHERS_MAIL}), 1)
+        await filled.documents.put_document("notices", f"a/credit_low/{number}", json.dumps({"address": MAIL}), 1)
+        await filled.documents.put_document(
+            "notices", f"a-b/credit_low/{number}", json.dumps({"address": OTHERS_MAIL}), 1
+        )
     for session, finding in FINDINGS.items():
-        await filled.put_document("findings", f"{session}/record_without_booking", json.dumps(finding))
+        await filled.documents.put_document("findings", f"{session}/record_without_booking", json.dumps(finding))
     for number, account_id in enumerate(("a", "a-b", "a")):
         payment = PAYMENT | {"id": f"{number:032x}", "account": account_id}
-        await filled.put_document("payments", f"{number:032x}", json.dumps(payment), 1)
-        await filled.put_document(
+        await filled.documents.put_document("payments", f"{number:032x}", json.dumps(payment), 1)
+        await filled.documents.put_document(
             "page-tokens", f"{number:064x}", json.dumps({"account": account_id, "use": "page"}), 1
         )
     return filled
@@ -133,9 +135,9 @@ def _with(account: Account, **changes: object) -> Account:
 
 
 async def close(store: Store) -> None:
-    account = await store.account("a")
+    account = await store.directory.account("a")
     assert account is not None
-    await store.put_account(_with(account, status=Status.CLOSED, status_reason="asked by Anna Jansen"))
+    await store.directory.put_account(_with(account, status=Status.CLOSED, status_reason="asked by Anna Jansen"))
 
 
 async def test_all_that_is_known_of_a_customer_is_told_and_nothing_of_another(
@@ -179,21 +181,21 @@ async def test_what_the_books_do_not_need_of_a_closed_account_is_erased_once_and
     again = await people.erase("a")
     assert isinstance(again, Erased)
     assert (again.cdrs, again.numbers, again.documents) == (0, 0, 0)
-    other = await customer.account("a-b")
+    other = await customer.directory.account("a-b")
     assert other is not None
     assert other.email == OTHERS_MAIL
-    assert len(await customer.list_documents("notices")) == 3
-    assert await customer.get_document("missed-calls", "a-b") is not None
-    findings = [json.loads(one.body) for one in await customer.list_documents("findings")]
+    assert len(await customer.documents.list_documents("notices")) == 3
+    assert await customer.documents.get_document("missed-calls", "a-b") is not None
+    findings = [json.loads(one.body) for one in await customer.documents.list_documents("findings")]
     assert findings == [FINDINGS["s1"], FINDINGS["s8"] | {"number": HIDDEN}, FINDINGS["s9"]]
-    payments = await customer.list_documents("payments")
+    payments = await customer.documents.list_documents("payments")
     assert [one.due_us for one in payments] == [1, 1, 1], "what is open is still asked about"
     assert [json.loads(one.body) for one in payments] == [
         PAYMENT | {"id": f"{0:032x}", "checkout": ""},
         PAYMENT | {"id": f"{1:032x}", "account": "a-b"},
         PAYMENT | {"id": f"{2:032x}", "checkout": ""},
     ]
-    assert [one.id for one in await customer.list_documents("page-tokens")] == [f"{1:064x}"]
+    assert [one.id for one in await customer.documents.list_documents("page-tokens")] == [f"{1:064x}"]
     await assert_sound(customer)
 
 
@@ -208,7 +210,7 @@ async def test_an_account_in_use_is_not_erased(customer: Store) -> None:
     refused = await people.erase("a")
     assert isinstance(refused, Refused)
     assert refused.code is Code.CONFLICT
-    kept = await customer.account("a")
+    kept = await customer.directory.account("a")
     assert kept is not None
     assert kept.email == MAIL
 
@@ -230,7 +232,7 @@ async def test_no_file_of_a_sqlite_ledger_still_has_what_was_erased(customer: St
 
 
 async def test_what_was_decided_over_a_customers_calls_is_told_and_erased_and_no_others(customer: Store) -> None:
-    keeper = DecisionKeeper(customer, SystemClock())
+    keeper = DecisionKeeper(customer.documents, SystemClock())
     for account in ("a", "a-b", "a"):
         keeper.keep(Decided(1, Turn.INCOMING, "reject", "no_credit", "main", 1, number=OWN, account=account))
     await keeper.write()
@@ -243,7 +245,7 @@ async def test_what_was_decided_over_a_customers_calls_is_told_and_erased_and_no
         erased = await people.erase("a")
         assert isinstance(erased, Erased)
         assert erased.decisions == count
-    (left,), _ = await Decisions(customer, SystemClock()).page(Sought(), None, 10)
+    (left,), _ = await Decisions(customer.documents, SystemClock()).page(Sought(), None, 10)
     assert left.decided.account == "a-b"
 
 

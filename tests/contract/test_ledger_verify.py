@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+import pytest
+
 from charging.clock import SystemClock
 from charging.ledger.accounts import Number
 from charging.ledger.books.archive import archive
@@ -232,37 +234,35 @@ async def test_the_audit_is_exact_when_the_archive_comes_between_any_two_of_its_
         await assert_sound(store, EVERYDAY)
 
 
-class Growing(MemoryStore):
-    """A store that gets an account, with an open call, a CDR and a number, once all accounts have been listed."""
+async def test_an_account_that_is_made_during_the_audit_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an open call, a CDR and a number, once all accounts have been listed."""
+    store = MemoryStore()
+    listed = store.directory.account_ids
 
-    async def account_ids(self) -> AsyncIterator[str]:
-        async for account in super().account_ids():
+    async def growing() -> AsyncIterator[str]:
+        async for account in listed():
             yield account
-        if await self.account("new") is None:
-            await add_account(self, "new")
-            calls = Traffic(self).calls("new")
+        if await store.directory.account("new") is None:
+            await add_account(store, "new")
+            calls = Traffic(store).calls("new")
             for _ in range(4):
                 await anext(calls)
-            await self.put_number(Number("+31201234567", "new"))
+            await store.directory.put_number(Number("+31201234567", "new"))
 
-
-async def test_an_account_that_is_made_during_the_audit_is_no_finding() -> None:
-    store = Growing()
+    monkeypatch.setattr(store.directory, "account_ids", growing)
     await assert_sound(store)
     assert [one.account for one in await store.sessions()] == ["new"]
 
 
-class Forgetful(MemoryStore):
-    """A store whose list of accounts is empty."""
+async def test_an_account_that_fell_out_of_the_list_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
 
-    async def account_ids(self) -> AsyncIterator[str]:
-        nobody: tuple[str, ...] = ()
-        for account in nobody:
+    async def nobody() -> AsyncIterator[str]:
+        accounts: tuple[str, ...] = ()
+        for account in accounts:
             yield account
 
-
-async def test_an_account_that_fell_out_of_the_list_is_found() -> None:
-    store = Forgetful()
+    monkeypatch.setattr(store.directory, "account_ids", nobody)
     await add_account(store)
     await run(store, "r1 reserve s1:open -> created")
     assert [str(finding) async for finding in verify(store)] == [

@@ -69,16 +69,16 @@ def keeps(found: Any, written: Any) -> bool:
 async def test_an_edited_account_and_number_keep_what_is_unknown(store: Store) -> None:
     newer_account = load_account(json.dumps(json.loads(dump_account(Account("anna", "pro"))) | ADDED), 0)
     newer_number = load_number(json.dumps(json.loads(dump_number(Number("+31850001001", "anna"))) | ADDED))
-    assert await store.put_account(newer_account)
-    await store.put_number(newer_number, None)
+    assert await store.directory.put_account(newer_account)
+    await store.directory.put_number(newer_number, None)
 
-    account, number = await store.account("anna"), await store.number("+31850001001")
+    account, number = await store.directory.account("anna"), await store.directory.number("+31850001001")
     assert account is not None
     assert number is not None
-    assert await store.put_account(replace(account, plan="light"))
-    await store.put_number(replace(number, forward_to="+31612345678"), number)
+    assert await store.directory.put_account(replace(account, plan="light"))
+    await store.directory.put_number(replace(number, forward_to="+31612345678"), number)
 
-    account, number = await store.account("anna"), await store.number("+31850001001")
+    account, number = await store.directory.account("anna"), await store.directory.number("+31850001001")
     assert account is not None
     assert number is not None
     assert (account.plan, account.newer) == ("light", ADDED)

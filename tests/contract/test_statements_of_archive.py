@@ -42,7 +42,7 @@ async def call(store: Store, session: str, begin: str, end: str, settled: str, *
 
 
 async def a_year(store: Store) -> Statements:
-    assert await store.put_account(Account("anna", "light"))
+    assert await store.directory.put_account(Account("anna", "light"))
     await post(store, "t1", Kind.TOP_UP, 25 * EURO, "2026-06-30T23:59:59")
     await post(store, "c1", Kind.CORRECT, -5 * EURO, "2026-08-10T12:00")
     await call(store, "s1", "2026-08-31T23:58", "2026-08-31T23:59:59", "2026-09-01T00:00:02", cost=EURO)

@@ -37,11 +37,13 @@ class FaultyStore(MemoryStore):
 
     def remember(self) -> None:
         """What the replica has got so far."""
-        self._then = copy.deepcopy(self._books), list(self._feed)
+        self._then = copy.deepcopy(self._books), list(self.feed._entries)
 
     def fail_over(self) -> None:
         """The replica takes over: what was acknowledged since is lost."""
-        self._books, self._feed = self._then
+        books, self.feed._entries = self._then
+        self._books.clear()
+        self._books.update(books)
 
     def _fails(self) -> bool:
         return self.chance.random() < self.failing

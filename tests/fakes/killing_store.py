@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from charging.ledger.metered import PARTS
 from charging.ledger.model import Transfer
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
@@ -64,8 +65,13 @@ class KillingStore:
         self._returned = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
-        return functools.partial(self._watched, name, method) if inspect.iscoroutinefunction(method) else method
+        return self._seen(self._store, name)
+
+    def _seen(self, of: Any, name: str) -> Any:
+        found = getattr(of, name)
+        if name in PARTS:
+            return _Part(functools.partial(self._seen, found))
+        return functools.partial(self._watched, name, found) if inspect.iscoroutinefunction(found) else found
 
     async def _watched(self, name: str, method: Callable[..., Awaitable[Any]], *arguments: Any, **options: Any) -> Any:
         self._on_their_way += 1
@@ -93,3 +99,13 @@ class KillingStore:
     def as_store(self) -> Store:
         """The same object, as the Store that it is in all but its type."""
         return cast(Store, self)
+
+
+class _Part:
+    """What stands beside the ledger in such a store."""
+
+    def __init__(self, seen: Callable[[str], Any]) -> None:
+        self._seen = seen
+
+    def __getattr__(self, name: str) -> Any:
+        return self._seen(name)

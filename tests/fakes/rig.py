@@ -83,7 +83,7 @@ class Rig:
             observe=self.observe,
             charge_message=left.charge,
             findings=Findings(self.store, self.clock, self.observe),
-            undecided=Undecided(self.store, lambda: self.tariff, self.clock, "test", self.decided.append),
+            undecided=Undecided(self.store.directory, lambda: self.tariff, self.clock, "test", self.decided.append),
         )
         desk = Desk(
             store=self.store,
@@ -130,10 +130,10 @@ class Rig:
     # --- accounts ---------------------------------------------------------------------------------------------
 
     async def subscriber(self, credit: int = 0, plan: str = "light", **number: object) -> str:
-        await self.store.put_account(Account("anna", plan))
+        await self.store.directory.put_account(Account("anna", plan))
         fields: dict[str, object] = {"forward_to": TARGET, **number}
         made = Number(NUMBER, "anna", **fields)  # type: ignore[arg-type]
-        await self.store.put_number(made, await self.store.number(NUMBER))
+        await self.store.directory.put_number(made, await self.store.directory.number(NUMBER))
         if credit:
             await self.credit(credit)
         return "anna"

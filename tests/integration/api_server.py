@@ -50,7 +50,7 @@ def _registry(store: Store, switch: FakeSwitch, clock: Clock) -> Registry:
         observe=observe,
         charge_message=no_message,
         findings=Findings(store, clock, observe),
-        undecided=Undecided(store, make_tariff, clock, "test", lambda _decided: None),
+        undecided=Undecided(store.directory, make_tariff, clock, "test", lambda _decided: None),
     )
 
 

@@ -79,7 +79,7 @@ async def console_scene(folder: Path, provider: Provider | None = None) -> Async
             live=RegistryCalls(rig.registry),
             fax=fax_desk(rig.registry, TakesAll(rig.switch)),
         )
-        operators = Operators(rig.store, rig.clock)
+        operators = Operators(rig.store.documents, rig.clock)
         for name, role in PEOPLE.items():
             assert isinstance(HASH, str)
             assert isinstance(await operators.add(name, role, HASH), Operator)
@@ -94,7 +94,7 @@ async def console_scene(folder: Path, provider: Provider | None = None) -> Async
         mails = MailsShown(rig.store, True)
         app = console_app(Asks(service, daemon), operators, settings, mails, file, openid=openid)
         front = asyncio.create_task(serve_on(app, [listener], Front("console")))
-        keeper = DecisionKeeper(rig.store, rig.clock, daemon="lab")
+        keeper = DecisionKeeper(rig.store.documents, rig.clock, daemon="lab")
         try:
             yield Scene(rig, service, operators, keeper, url, tariff)
         finally:
@@ -131,15 +131,17 @@ async def a_day(scene: Scene) -> None:
     at_us = rig.clock.now().wall_us
     facts = LowCredit(900_000, 0, True, False)
     notice = Notice("low-credit/1", NoticeKind.LOW_CREDIT, "anna", Language.NL, "anna@example.nl", at_us, facts)
-    await Outbox(rig.store).put(notice)
+    await Outbox(rig.store.documents).put(notice)
     await rig.talking()
     await rig.clock.advance(83)
     await scene.decided()
 
 
 async def customer(rig: Rig, account: str, plan: str, email: str, number: str, target: str) -> None:
-    assert await rig.store.put_account(Account(account, plan, email=email, created_us=rig.clock.now().wall_us))
-    assert await rig.store.put_number(Number(number, account, forward_to=target))
+    assert await rig.store.directory.put_account(
+        Account(account, plan, email=email, created_us=rig.clock.now().wall_us)
+    )
+    assert await rig.store.directory.put_number(Number(number, account, forward_to=target))
 
 
 async def top_up(rig: Rig, account: str, euro: int) -> None:

@@ -83,7 +83,7 @@ async def prepare(url: str) -> None:
             Account("erik", "free"),  # a call holds some of his credit
             Account("finn", "free"),  # his credit was used a year ago less a day
         ):
-            assert await store.put_account(account)
+            assert await store.directory.put_account(account)
             await apply(store, "top-up/1", account.id, Kind.TOP_UP, "2026-11-30T12:00", Leg(CREDIT, 10 * EURO))
         for month in ("2027-10", NOVEMBER):
             await use_month(store, "bert", month, 100)
@@ -148,7 +148,7 @@ async def books(store: Store) -> Books:
     """By account: its balances and its journal."""
     return {
         one.id: (dict(await store.balances(one.id)), [line async for line in store.journal(one.id)])
-        async for one in store.accounts()
+        async for one in store.directory.accounts()
     }
 
 

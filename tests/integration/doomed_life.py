@@ -82,14 +82,14 @@ async def start(killing: KillingStore, switch: FakeSwitch, plan: str = "pro", fo
     store = killing.as_store
     await store.open()
     rig = Rig(switch.clock, store, switch, Policy(), TARIFF)
-    await store.put_account(Account("anna", plan))
-    await store.put_number(Number(NUMBER, "anna", forward_to=forward_to))
+    await store.directory.put_account(Account("anna", plan))
+    await store.directory.put_number(Number(NUMBER, "anna", forward_to=forward_to))
     money = Leg(CREDIT, TOP_UP), Leg(promo("2027-01-01"), GIFT), Leg(pack_of("addon", "2027-01-01"), PACK_S)
     await store.apply(Transfer("top-up/1", "anna", Kind.TOP_UP, 1, money))
     registry = rig.registry
     switch.deliver = registry.deliver
     keeper = LeaseKeeper(
-        store,
+        store.leases,
         switch.clock,
         switch_id="test",
         owner="local",

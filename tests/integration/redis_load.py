@@ -145,7 +145,7 @@ class Follower:
     async def _page(self) -> Sequence[FeedEntry]:
         while True:
             try:
-                return await self._store.feed(self._place, 50)
+                return await self._store.feed.read_feed(self._place, 50)
             except LedgerUnavailable:
                 await asyncio.sleep(0.02)
 

@@ -149,9 +149,9 @@ class Site:
 
 
 async def fill(store: Store) -> None:
-    await store.put_account(Account("anna", "light"))
-    await store.put_account(Account("big", "light"))
-    await store.put_number(Number(NUMBER, "anna", forward_to="+31612345678"))
+    await store.directory.put_account(Account("anna", "light"))
+    await store.directory.put_account(Account("big", "light"))
+    await store.directory.put_number(Number(NUMBER, "anna", forward_to="+31612345678"))
     now_us = SystemClock().now().wall_us
     credit = (Leg(CREDIT, 1_000_000_000),)
     await store.apply(Transfer("t", "anna", Kind.TOP_UP, now_us, credit))

@@ -120,7 +120,7 @@ async def test_r11_r19_two_daemons_at_once_make_one_round(ground: Ground) -> Non
 
 async def by_the_next_call(store: Store) -> None:
     clock = FakeClock(wall_us=at("2027-11-20T13:00"))
-    assert await store.put_number(Number(NUMBER, "bert", forward_to=TARGET))
+    assert await store.directory.put_number(Number(NUMBER, "bert", forward_to=TARGET))
     rig = Rig(clock, store, FakeSwitch(clock), Policy(), the_tariff())
     await rig.registry.reconcile()
     answer = await rig.desk.incoming(IncomingCall(NUMBER, "+31107654321", "u1", "PJSIP/world-1"))
@@ -136,7 +136,7 @@ async def test_r11_an_upgrade_killed_at_any_write_is_whole_with_the_next_call(gr
     larger = []
     for number in range(1, len(writes) + 1):
         async with opened(await killed(ground, doomed_upgrade, number, when)) as store:
-            stored = await store.account("bert")
+            stored = await store.directory.account("bert")
             assert stored is not None
             larger.append(stored.plan == "max")
             await by_the_next_call(store)
@@ -156,10 +156,10 @@ async def test_r18_a_payment_killed_at_any_write_is_recorded_once_by_telling_it_
     url, folder = await prepared(ground)
     writes = ground.undisturbed(doomed_payment, url, folder)
     async with opened(url) as store:
-        expected = await store.account("bert")
+        expected = await store.directory.account("bert")
         await pay(store)
-        assert await store.account("bert") == expected
+        assert await store.directory.account("bert") == expected
     for number in range(1, len(writes) + 1):
         async with opened(await killed(ground, doomed_payment, number, when)) as store:
             await pay(store)
-            assert await store.account("bert") == expected
+            assert await store.directory.account("bert") == expected

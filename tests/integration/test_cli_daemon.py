@@ -86,7 +86,7 @@ async def test_r5_r22_a_running_call_is_seen_topped_up_and_hung_up(place: Place,
 
 async def test_why_a_call_was_not_forwarded_is_told_in_words_by_one_command(place: Place, charging: Charging) -> None:
     async with make_rig() as rig, daemon(rig, place):
-        keeper = DecisionKeeper(rig.store, rig.clock, daemon="host-1")
+        keeper = DecisionKeeper(rig.store.documents, rig.clock, daemon="host-1")
         await rig.subscriber(credit=20_000, plan="free")
         await rig.credit(-19_001, "spent")
         await rig.ring()

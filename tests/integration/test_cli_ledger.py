@@ -144,7 +144,7 @@ def test_nothing_moves_while_a_daemon_elsewhere_has_a_lease_or_a_session_is_open
 
     async def lease_and_session() -> int | None:
         await store.open()
-        epoch = await store.acquire_lease("other", "daemon-2", 60)
+        epoch = await store.leases.acquire_lease("other", "daemon-2", 60)
         transfer = Transfer("r", "anna", Kind.RESERVE, 1, (), session="s", change=Opened("other", "{}", 1))
         await store.apply(transfer)
         await store.close()
@@ -157,7 +157,7 @@ def test_nothing_moves_while_a_daemon_elsewhere_has_a_lease_or_a_session_is_open
 
     async def release() -> None:
         await store.open()
-        await store.release_lease("other", "daemon-2", epoch)
+        await store.leases.release_lease("other", "daemon-2", epoch)
         await store.close()
 
     asyncio.run(release())

@@ -398,7 +398,7 @@ async def _keep_findings(ledger: Path, found: dict[str, dict[str, object]]) -> N
     await store.open()
     for id, body in found.items():
         session, kind = id.split("/")
-        await store.put_document("findings", id, json.dumps({"session": session, "kind": kind, **body}))
+        await store.documents.put_document("findings", id, json.dumps({"session": session, "kind": kind, **body}))
     await store.close()
 
 

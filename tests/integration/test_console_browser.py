@@ -177,7 +177,7 @@ async def test_the_console_is_worked_by_keyboard(tmp_path: Path) -> None:
             assert (await focused(page)).startswith("Hang up"), "a part that is renewed keeps the focus"
             await page.keyboard.press("Enter")
             await expect(page.get_by_role("heading", name="Hang up")).to_be_visible()
-            stored = await scene.rig.store.account("anna")
+            stored = await scene.rig.store.directory.account("anna")
             assert stored is not None
             assert stored.status is Status.ACTIVE
 

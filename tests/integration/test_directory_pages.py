@@ -29,8 +29,8 @@ async def fill(store: Store, first: int, last: int) -> None:
     """Accounts, each with a number."""
 
     async def add(index: int) -> None:
-        await store.put_account(Account(f"a{index:06}", "voice_pro", email=f"a{index:06}@example.nl"))
-        await store.put_number(Number(f"+3120{index:06}", f"a{index:06}"))
+        await store.directory.put_account(Account(f"a{index:06}", "voice_pro", email=f"a{index:06}@example.nl"))
+        await store.directory.put_number(Number(f"+3120{index:06}", f"a{index:06}"))
 
     await asyncio.gather(*(add(index) for index in range(first, last)))
 
@@ -39,7 +39,7 @@ async def test_a_page_in_sqlite_is_a_search_of_the_primary_key_from_where_it_beg
     store = open_store(f"sqlite://{tmp_path}/ledger.db")
     await store.open()
     await fill(store, 0, 3 * ROWS)
-    assert [one.id for one in await store.accounts_page("a000004", 2)] == ["a000005", "a000006"]
+    assert [one.id for one in await store.directory.accounts_page("a000004", 2)] == ["a000005", "a000006"]
     await store.close()
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         for query, table, key in (("accounts_after", "accounts", "id"), ("numbers_after", "numbers", "number")):
@@ -59,9 +59,9 @@ async def test_a_page_in_redis_takes_as_many_commands_in_a_large_store_as_in_a_s
 
     async def commands_of_a_page() -> dict[str, int]:
         redis.cli("config", "resetstat")
-        assert len(await store.accounts_page("a000003", ROWS)) == ROWS
-        assert len(await store.numbers_page("+3120000003", ROWS)) == ROWS
-        assert len(await store.accounts_of_mail("a000002@example.nl", ROWS)) == 1
+        assert len(await store.directory.accounts_page("a000003", ROWS)) == ROWS
+        assert len(await store.directory.numbers_page("+3120000003", ROWS)) == ROWS
+        assert len(await store.directory.accounts_of_mail("a000002@example.nl", ROWS)) == 1
         calls = re.findall(r"cmdstat_(z\w+|hget\w*):calls=(\d+)", redis.cli("info", "commandstats"))
         return {name: int(count) for name, count in calls}
 

@@ -50,7 +50,7 @@ async def test_a_fault_of_the_redis_driver_is_no_answer_and_passes(
     redis_url: str, opened: Opener, monkeypatch: pytest.MonkeyPatch, fault: Exception, step: str
 ) -> None:
     store = await opened(redis_url)
-    await store.put_account(Account("a", "voice_free"))
+    await store.directory.put_account(Account("a", "voice_free"))
     asked = top_up(f"{step}/{_odd(fault)}")
 
     async def stumbles(*_: object, **__: object) -> None:

@@ -76,17 +76,17 @@ def daemon(rig: Rig, desk: FaxDesk) -> Iterator[Client]:
     store = rig.store
 
     async def fill() -> None:
-        await store.put_account(Account("anna", "light", Language.EN, email="anna@example.nl"))
-        await store.put_number(Number("+31201234567", "anna"))
+        await store.directory.put_account(Account("anna", "light", Language.EN, email="anna@example.nl"))
+        await store.directory.put_number(Number("+31201234567", "anna"))
         for twin in ("ben-1", "ben-2"):
-            await store.put_account(Account(twin, "light", email="ben@example.nl"))
+            await store.directory.put_account(Account(twin, "light", email="ben@example.nl"))
         for language in Language:
-            await store.put_account(Account(f"fay-{language}", "light", language, email="fay@example.nl"))
-        await store.put_account(Account("carl", "light", email="carl@example.nl", status=Status.CLOSED))
-        await store.put_account(Account("carl-2", "light", email="carl@example.nl"))
-        await store.put_number(Number("+31201234568", "carl-2"))
-        await store.put_account(Account("dora", "light", email="dora@example.nl", status=Status.SUSPENDED))
-        await store.put_account(Account("emil", "light", email="emil@example.nl"))
+            await store.directory.put_account(Account(f"fay-{language}", "light", language, email="fay@example.nl"))
+        await store.directory.put_account(Account("carl", "light", email="carl@example.nl", status=Status.CLOSED))
+        await store.directory.put_account(Account("carl-2", "light", email="carl@example.nl"))
+        await store.directory.put_number(Number("+31201234568", "carl-2"))
+        await store.directory.put_account(Account("dora", "light", email="dora@example.nl", status=Status.SUSPENDED))
+        await store.directory.put_account(Account("emil", "light", email="emil@example.nl"))
         for account in ("anna", "carl-2"):
             top_up = Transfer(f"top-up/{account}", account, Kind.TOP_UP, 0, (Leg(CREDIT, PAGE),))
             assert (await store.apply(top_up)).outcome.applied
@@ -217,7 +217,7 @@ def test_switch_that_refuses_is_a_failure_of_ours_to_the_customer(
 def test_mail_that_was_faxed_before_is_not_said_to_have_failed(daemon: Client, rig: Rig, line: TakesAll) -> None:
     asyncio.run(rig.credit(EURO))
     assert submitted_to(daemon, letter(mail(subject="+31612345678")), None) is None
-    asyncio.run(rig.store.put_number(Number("+31101234567", "anna")))
+    asyncio.run(rig.store.directory.put_number(Number("+31101234567", "anna")))
     assert submitted_to(daemon, letter(mail(subject="+31612345678")), None) is None
     assert len(line.orders) == 1
 

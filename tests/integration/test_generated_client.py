@@ -63,7 +63,7 @@ async def test_a_change_of_one_member_by_the_generated_client_leaves_the_others(
     edit_account = importlib.import_module("charging_client.api.accounts.edit_account")
     await edit_number.asyncio(NUMBER, client=asks, body=models.NumberEdit(paid_voicemail=True))
     await edit_account.asyncio("anna", client=asks, body=models.AccountEdit(plan="pro"))
-    number, account = await shop.store.number(NUMBER), await shop.store.account("anna")
+    number, account = await shop.store.directory.number(NUMBER), await shop.store.directory.account("anna")
     assert isinstance(number, Number)
     assert (number.paid_voicemail, number.forward_to) == (True, "+31612345678")
     assert account is not None

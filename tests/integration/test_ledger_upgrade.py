@@ -222,8 +222,8 @@ async def test_a_daemon_that_stood_by_while_a_newer_program_upgraded_leads_no_mo
     with RedisServer(tmp_path) as server:
         store = open_store(server.url)
         await store.open()
-        assert await store.acquire_lease("asterisk", "older", 1) is not None
+        assert await store.leases.acquire_lease("asterisk", "older", 1) is not None
         server.cli("set", "charging:schema", str(SCHEMA + 1))
         with pytest.raises(LedgerUnavailable, match="use the newer program"):
-            await store.acquire_lease("another", "older", 1)
+            await store.leases.acquire_lease("another", "older", 1)
         await store.close()

@@ -138,7 +138,7 @@ async def test_a_ping_of_a_demoted_master_fails_though_it_answers_reads(server: 
     server.cli("replicaof", "127.0.0.1", "1")
     with pytest.raises(LedgerUnavailable, match="read only replica"):
         await store.ping()
-    assert await store.account("a") is not None
+    assert await store.directory.account("a") is not None
     server.cli("replicaof", "no", "one")
     await store.ping()
 
@@ -164,15 +164,15 @@ async def test_a_transfer_waits_for_its_replicas_also_when_it_exists(
 Act = Callable[[Store], Awaitable[object]]
 
 UNACKNOWLEDGED: dict[str, Act] = {
-    "an account that is new": lambda store: store.put_account(Account("b", "pro")),
-    "an account that is there": lambda store: store.put_account(Account("other", "pro")),
-    "an account whose paid period was prolonged": lambda store: store.put_account(
+    "an account that is new": lambda store: store.directory.put_account(Account("b", "pro")),
+    "an account that is there": lambda store: store.directory.put_account(Account("other", "pro")),
+    "an account whose paid period was prolonged": lambda store: store.directory.put_account(
         Account("a", "pro", paid_until_us=5, version=1)
     ),
-    "a number": lambda store: store.put_number(Number("+31201", "a")),
-    "a number that is another's": lambda store: store.put_number(Number("+31200", "other")),
-    "a number that is removed": lambda store: store.remove_number("+31200"),
-    "a number that is gone": lambda store: store.remove_number("+31202"),
+    "a number": lambda store: store.directory.put_number(Number("+31201", "a")),
+    "a number that is another's": lambda store: store.directory.put_number(Number("+31200", "other")),
+    "a number that is removed": lambda store: store.directory.remove_number("+31200"),
+    "a number that is gone": lambda store: store.directory.remove_number("+31202"),
     "a session's record": lambda store: store.keep_session("a", "s1", Kept("{}", follows=1)),
 }
 
@@ -184,12 +184,12 @@ async def test_what_is_written_waits_for_its_replicas_also_when_it_changes_nothi
     plain = await opened(server.url)
     for account in ("a", "other"):
         await add_account(plain, account)
-    assert await plain.put_number(Number("+31200", "a"))
+    assert await plain.directory.put_number(Number("+31200", "a"))
     await run(plain, "r1 reserve s1:open -> created")
     store = await opened(server.url + "?min_replicas_ack=1&timeout_s=1")
     with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
         await UNACKNOWLEDGED[act](store)
-    assert await store.acquire_lease("switch-1", "daemon-1", 15) is not None  # leases are fenced instead
+    assert await store.leases.acquire_lease("switch-1", "daemon-1", 15) is not None  # leases are fenced instead
 
 
 async def test_what_another_has_written_is_told_once_the_replicas_have_it(
@@ -198,15 +198,15 @@ async def test_what_another_has_written_is_told_once_the_replicas_have_it(
     plain = await opened(server.url)
     for account in ("a", "other"):
         await add_account(plain, account)
-    await plain.put_number(Number("+31202", "a"))
+    await plain.directory.put_number(Number("+31202", "a"))
     store = await opened(server.url + "?min_replicas_ack=1&timeout_s=0.5")
     with RedisServer(tmp_path, f"replicaof 127.0.0.1 {server.port}") as replica:
         await insist(store, top_up("t1"))  # the replica has caught up
         await asyncio.to_thread(wait_until, lambda: has_all(server), "the replica has not said that it has all")
         replica.freeze()
         await add_account(plain, "b")
-        await plain.put_number(Number("+31200", "a"))
-        await plain.remove_number("+31202")
+        await plain.directory.put_number(Number("+31200", "a"))
+        await plain.directory.remove_number("+31202")
         for act in ("an account that is there", "a number that is another's", "a number that is gone"):
             with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
                 await UNACKNOWLEDGED[act](store)
@@ -219,15 +219,15 @@ async def test_a_document_waits_for_its_replicas_also_when_it_exists(
     store = await opened(server.url + "?min_replicas_ack=1&timeout_s=0.5")
     await add_account(await opened(server.url))
     with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
-        await store.put_document("notices", "1", "x", 5)
+        await store.documents.put_document("notices", "1", "x", 5)
     with RedisServer(tmp_path, f"replicaof 127.0.0.1 {server.port}") as replica:
         await insist(store, top_up("t1"))  # the replica has caught up
-        assert await store.put_document("notices", "1", "x", 5) is Put.EXISTS
+        assert await store.documents.put_document("notices", "1", "x", 5) is Put.EXISTS
         assert "1" in replica.cli("hkeys", "charging:documents:{notices}")
         await asyncio.to_thread(wait_until, lambda: has_all(server), "the replica has not said that it has all")
         replica.freeze()
         with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
-            await store.put_document("notices", "1", "x", 5)
+            await store.documents.put_document("notices", "1", "x", 5)
         replica.thaw()
 
 
@@ -334,9 +334,9 @@ async def test_a_fail_over_without_waiting_loses_only_the_last_moments_and_doubl
 
 async def test_a_ledger_that_another_has_alone_does_not_open(server: RedisServer, opened: Opener) -> None:
     store = await opened(server.url)
-    epoch = await store.acquire_lease(SOLE, "host-1", 60)
+    epoch = await store.leases.acquire_lease(SOLE, "host-1", 60)
     assert epoch is not None
     with pytest.raises(LedgerUnavailable, match="an export, import or archive has"):
         await open_store(server.url).open()
-    await store.release_lease(SOLE, "host-1", epoch)
+    await store.leases.release_lease(SOLE, "host-1", epoch)
     await opened(server.url)

@@ -48,8 +48,8 @@ async def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(
     store = open_store(old_server.url, upgrades=True)
     await store.open()
     assert old_server.cli("get", "charging:schema").strip() == str(SCHEMA)
-    assert [account.id async for account in store.accounts()] == ["anna", "ben"]
-    assert [number.number for number in await store.numbers("anna")] == ["+31850001001"]
+    assert [account.id async for account in store.directory.accounts()] == ["anna", "ben"]
+    assert [number.number for number in await store.directory.numbers("anna")] == ["+31850001001"]
     assert await store.balances("anna") == {CREDIT: Balance(19_887_500, 150_000)}
     lines = [line.id async for line in store.journal("anna")]
     assert lines == ["top-up/1", "s1/1/reserve", "s1/2/settle", "s2/1/reserve"]
@@ -58,7 +58,7 @@ async def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(
     assert (session.id, session.state, session.epoch, session.opened_us) == ("s2", '{"a":2}', 1, AT_US + 3)
     assert dict(session.holds) == {CREDIT: 150_000}
     assert session.sequence == (0 if "redis-1" in request.node.name else 4), "the first had none"
-    assert [one.id for one in await store.accounts_of_mail("Anna@example.nl", 2)] == ["anna"]
+    assert [one.id for one in await store.directory.accounts_of_mail("Anna@example.nl", 2)] == ["anna"]
     assert await store.self_check() == []
     await assert_sound(store)
     await store.close()
@@ -71,11 +71,11 @@ async def test_a_number_that_was_written_otherwise_is_edited_by_who_has_read_it(
     known = Number("+31850001001", "anna")
     otherwise = json.dumps({"account": known.account, "number": known.number})
     old_server.cli("hset", "charging:number:{+31850001001}", "record", otherwise)
-    assert await store.number(known.number) == known
+    assert await store.directory.number(known.number) == known
     edited = replace(known, mailbox="box")
-    assert not await store.put_number(edited, replace(known, forward_to="+31612345678"))
-    assert await store.put_number(edited, known)
-    assert await store.number(known.number) == edited
+    assert not await store.directory.put_number(edited, replace(known, forward_to="+31612345678"))
+    assert await store.directory.put_number(edited, known)
+    assert await store.directory.number(known.number) == edited
     await store.close()
 
 
@@ -87,7 +87,7 @@ async def test_a_session_that_an_older_program_opened_goes_on(old_server: RedisS
     assert (await store.apply(extend)).outcome is Outcome.CREATED
     assert (await store.apply(settle(follows=4))).outcome is Outcome.OUT_OF_SEQUENCE
     assert (await store.apply(settle(follows=5))).outcome is Outcome.CREATED
-    assert [one.number for one in await store.feed(0, 10)] == [6], "what is booked from now on"
+    assert [one.number for one in await store.feed.read_feed(0, 10)] == [6], "what is booked from now on"
     assert await store.balances("anna") == {CREDIT: Balance(19_837_495, 0)}
     await assert_sound(store)
     await store.close()

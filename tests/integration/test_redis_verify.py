@@ -119,7 +119,7 @@ async def books(server: RedisServer, opened: Opener) -> Store:
     store = await opened(server.url)
     for account in ("a", "b"):
         await add_account(store, account)
-    await store.put_number(Number(NUMBER, "a"))
+    await store.directory.put_number(Number(NUMBER, "a"))
     await run(store, BOOKS)
     return store
 

@@ -42,8 +42,8 @@ async def test_r15_a_mail_server_that_is_away_delays_the_mail_and_nothing_else(c
     worker = Worker(outbox, words, mail, lambda: Smtp(mail), clock, watch)
     notifier = Notifier(store, MemoryDocuments(), outbox, the_tariff, clock, lambda _: None, worker.wake)
     tasks = [asyncio.create_task(one.run()) for one in (notifier, worker)]
-    await store.put_account(ANNA)
-    await store.put_number(Number(NUMBER, "anna", TARGET))
+    await store.directory.put_account(ANNA)
+    await store.directory.put_number(Number(NUMBER, "anna", TARGET))
     try:
         for number, micro in enumerate((10 * EURO, -5 * EURO, -4 * EURO, -EURO // 2)):
             kind = Kind.TOP_UP if micro > 0 else Kind.SETTLE

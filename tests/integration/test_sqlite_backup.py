@@ -219,6 +219,6 @@ async def test_a_ping_of_a_ledger_on_a_full_disk_fails_though_it_answers_reads(t
     with disk_full_at(4096):
         with pytest.raises(LedgerUnavailable):
             await store.ping()
-        assert await store.account("a") is not None
+        assert await store.directory.account("a") is not None
     await store.ping()
     await store.close()

@@ -45,17 +45,17 @@ async def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(old_file: Path
     number = schema_of(old_file)
     store = SqliteStore(old_file, upgrades=True)
     await store.open()
-    assert [account.id async for account in store.accounts()] == ["anna", "ben"]
-    assert [number.number for number in await store.numbers("anna")] == ["+31850001001"]
+    assert [account.id async for account in store.directory.accounts()] == ["anna", "ben"]
+    assert [number.number for number in await store.directory.numbers("anna")] == ["+31850001001"]
     assert await store.balances("anna") == {CREDIT: Balance(19_887_500, 150_000)}
     lines = [line.id async for line in store.journal("anna")]
     assert lines == ["top-up/1", "s1/1/reserve", "s1/2/settle", "s2/1/reserve"]
     sequence = 0 if number < 3 else 4
     assert [(one.id, one.sequence) for one in await store.sessions("asterisk")] == [("s2", sequence)]
-    assert [one.id for one in await store.accounts_of_mail("Anna@example.nl", 2)] == ["anna"]
+    assert [one.id for one in await store.directory.accounts_of_mail("Anna@example.nl", 2)] == ["anna"]
     assert await store.cdrs() == [CdrRow("s1", "anna", 1_795_262_400_000_002, '{"seconds":45}')]
     assert [finding async for finding in verify(store)] == []
-    assert await store.acquire_lease("asterisk", "local", 5) == 2, "epochs go on"
+    assert await store.leases.acquire_lease("asterisk", "local", 5) == 2, "epochs go on"
     await store.close()
     assert schema_of(old_file) == max(schema_versions())
 
@@ -68,9 +68,11 @@ async def test_a_number_that_was_written_otherwise_is_edited_by_who_has_read_it(
     connection.close()
     store = SqliteStore(old_file, upgrades=True)
     await store.open()
-    assert await store.number(known.number) == known
-    assert not await store.put_number(replace(known, mailbox="box"), replace(known, forward_to="+31612345678"))
-    assert await store.put_number(replace(known, mailbox="box"), known)
+    assert await store.directory.number(known.number) == known
+    assert not await store.directory.put_number(
+        replace(known, mailbox="box"), replace(known, forward_to="+31612345678")
+    )
+    assert await store.directory.put_number(replace(known, mailbox="box"), known)
     await store.close()
 
 
@@ -90,11 +92,11 @@ async def test_an_upgraded_ledger_goes_on(old_file: Path) -> None:
         Closed("{}", 1_795_262_400_000_009, 2, follows=5),
     )
     assert (await store.apply(settle)).outcome is Outcome.CREATED
-    assert [one.number for one in await store.feed(0, 10)] == [6], "what is booked from now on"
-    assert await store.put_document("notices", "1", "x", 5) is Put.CREATED
+    assert [one.number for one in await store.feed.read_feed(0, 10)] == [6], "what is booked from now on"
+    assert await store.documents.put_document("notices", "1", "x", 5) is Put.CREATED
     await store.close()
     again = SqliteStore(old_file, upgrades=True)
     await again.open()
     assert await again.balances("anna") == {CREDIT: Balance(19_837_500, 0)}
-    assert await again.due_documents("notices", 5, 10) == [Document("notices", "1", "x", 5, version=1)]
+    assert await again.documents.due_documents("notices", 5, 10) == [Document("notices", "1", "x", 5, version=1)]
     await again.close()

@@ -133,7 +133,7 @@ async def books(tmp_path: Path) -> Path:
     store = SqliteStore(tmp_path / "ledger.db")
     await store.open()
     await add_account(store)
-    await store.put_number(Number("+31201234567", "a"))
+    await store.directory.put_number(Number("+31201234567", "a"))
     await run(store, BOOKS)
     await store.close()
     return tmp_path / "ledger.db"

@@ -149,9 +149,9 @@ class City:
         await self.store.open()
         for index in range(ACCOUNTS):
             account, plan = f"a{index}", PLANS[index % len(PLANS)]
-            await self.store.put_account(Account(account, plan, created_us=self.clock.now().wall_us))
+            await self.store.directory.put_account(Account(account, plan, created_us=self.clock.now().wall_us))
             number = Number(f"+3120123450{index:02}", account, forward_to=TARGETS[0])
-            await self.store.put_number(number, None)
+            await self.store.directory.put_number(number, None)
             self.credited[account] = 0
         for index in range(len(self.daemons)):
             self.start(index)

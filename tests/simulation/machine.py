@@ -27,6 +27,7 @@ from charging.engine.told import Told, UnexpectedEventMet, name_of
 from charging.engine.undecided import Undecided
 from charging.errors import LedgerUnavailable, LinkDown, SwitchError
 from charging.fax.desk import FaxDesk
+from charging.ledger.metered import PARTS
 from charging.ledger.port import Store
 from charging.service.caretaker import Caretaker
 from charging.service.live import RegistryCalls
@@ -111,13 +112,15 @@ class LedgerLine:
         return cast(Store, self)
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
-        if inspect.isasyncgenfunction(method):
-            method = functools.partial(self._walk, method)
-        elif inspect.iscoroutinefunction(method):
-            method = functools.partial(self._ask, method)
-        self.__dict__[name] = method  # asked once
-        return method
+        found = getattr(self._store, name)
+        self.__dict__[name] = made = _LinePart(self, found) if name in PARTS else self.over(found)  # asked once
+        return made
+
+    def over(self, found: Any) -> Any:
+        """What is asked by this line."""
+        if inspect.isasyncgenfunction(found):
+            return functools.partial(self._walk, found)
+        return functools.partial(self._ask, found) if inspect.iscoroutinefunction(found) else found
 
     async def _walk(self, method: Callable[..., AsyncIterator[Any]], *arguments: Any) -> AsyncIterator[Any]:
         rows = method(*arguments)
@@ -149,6 +152,18 @@ class LedgerLine:
             self._counts["answer lost"] += 1
             raise LedgerUnavailable
         return answer
+
+
+class _LinePart:
+    """What stands beside the ledger in a store."""
+
+    def __init__(self, line: LedgerLine, part: Any) -> None:
+        self._line = line
+        self._part = part
+
+    def __getattr__(self, name: str) -> Any:
+        self.__dict__[name] = made = self._line.over(getattr(self._part, name))
+        return made
 
 
 class SwitchLine:
@@ -330,7 +345,7 @@ class Daemon:
     def _engine(self, policy: Policy, tariff: Callable[[], Tariff], lease_s: int) -> tuple[LeaseKeeper, Registry]:
         seen = self.ledger.as_store
         lease = LeaseKeeper(
-            seen,
+            seen.leases,
             self.clock,
             switch_id=self.switch_id,
             owner=self.name,
@@ -347,7 +362,7 @@ class Daemon:
             observe=self._observe,
             charge_message=LeftMessages(seen, tariff, self.clock, self._observe, policy).charge,
             findings=Findings(seen, self.clock, self._observe),
-            undecided=Undecided(seen, tariff, self.clock, self.switch_id, lambda _decided: None),
+            undecided=Undecided(seen.directory, tariff, self.clock, self.switch_id, lambda _decided: None),
             leads=lambda: lease.holds,
         )
         return lease, registry

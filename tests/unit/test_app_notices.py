@@ -42,11 +42,11 @@ class Desk:
         self.heard: list[Told] = []
 
     async def ids(self) -> list[str]:
-        return [entry.notice.id for entry in await Outbox(self.store).entries()]
+        return [entry.notice.id for entry in await Outbox(self.store.documents).entries()]
 
     async def recorded(self) -> bool:
         """Whether the store has a missed call of anna's."""
-        return await self.store.get_document(COLLECTION, "anna") is not None
+        return await self.store.documents.get_document(COLLECTION, "anna") is not None
 
     def break_store(self, patched: pytest.MonkeyPatch, fault: Exception | None = None) -> None:
         """Let every look at what is recorded fail."""
@@ -54,7 +54,7 @@ class Desk:
         async def failing(*_given: object) -> object:
             raise fault or LedgerUnavailable
 
-        patched.setattr(self.store, "get_document", failing)
+        patched.setattr(self.store.documents, "get_document", failing)
 
     async def move(self, kind: Kind, micro: int) -> None:
         await self.store.apply(Transfer(f"{kind}/{micro}", "anna", kind, 1, (Leg(CREDIT, micro),)))
@@ -68,7 +68,7 @@ async def desk(clock: FakeClock) -> AsyncIterator[Desk]:
 
 @asynccontextmanager
 async def opened(made: Desk) -> AsyncIterator[Desk]:
-    await made.store.put_account(ANNA)
+    await made.store.directory.put_account(ANNA)
     tasks = [asyncio.create_task(duty, name=name) for name, duty in made.notices.duties().items()]
     await settle()
     yield made
@@ -101,13 +101,13 @@ async def test_r15_a_tick_is_looked_at_if_it_matters_or_if_other_daemons_may_cha
     async with opened(Desk(clock, alone=alone)) as desk:
         await desk.move(Kind.TOP_UP, 10 * EURO)
         accounts: list[str] = []
-        read = desk.store.account
+        read = desk.store.directory.account
 
         async def noting(account: str) -> object:
             accounts.append(account)
             return await read(account)
 
-        monkeypatch.setattr(desk.store, "account", noting)
+        monkeypatch.setattr(desk.store.directory, "account", noting)
         observe = desk.notices.watching(lambda what, _session=None: desk.heard.append(what))
         for _ in range(2):
             observe(TickPosted({CREDIT: 1000}, 60, Short.NO), running(account="anna"))
@@ -118,7 +118,7 @@ async def test_r15_a_tick_is_looked_at_if_it_matters_or_if_other_daemons_may_cha
 async def test_r13_a_missed_call_is_put_into_the_outbox(desk: Desk) -> None:
     await desk.notices.missed(missed(cause=Cause.CREDIT_IN_USE))
     await settle()
-    (entry,) = await Outbox(desk.store).entries()
+    (entry,) = await Outbox(desk.store.documents).entries()
     assert entry.notice.id == "missed-call/call-1"
     assert isinstance(entry.notice.facts, model.MissedCall)
     assert entry.notice.facts.causes == (Cause.CREDIT_IN_USE,)
@@ -145,7 +145,7 @@ async def test_r13_a_missed_call_waits_for_a_store_that_fails_and_its_caller_doe
     assert not await desk.recorded()
     await clock.advance(RETRY_S)
     assert await desk.ids() == ["missed-call/call-1"], "they are told together"
-    (entry,) = await Outbox(desk.store).entries()
+    (entry,) = await Outbox(desk.store.documents).entries()
     assert isinstance(entry.notice.facts, MissedCalls)
     assert entry.notice.facts.calls == 2
 
@@ -156,7 +156,7 @@ async def test_r13_more_missed_calls_than_can_wait_hold_nobody_up(
     monkeypatch.setattr("charging.app_notices.MISSED_MAX", 2)
     monkeypatch.setattr("charging.app_notices.RECORD_S", 0.001)
     desk = Desk(clock)
-    await desk.store.put_account(ANNA)
+    await desk.store.directory.put_account(ANNA)
     with capture_logs() as logs:
         for number in range(3):
             await desk.notices.missed(missed(number))
@@ -168,7 +168,7 @@ async def test_r13_what_the_store_has_not_taken_yet_it_is_given_when_the_daemon_
 ) -> None:
     monkeypatch.setattr("charging.app_notices.RECORD_S", 0.001)
     desk = Desk(clock)
-    await desk.store.put_account(ANNA)
+    await desk.store.directory.put_account(ANNA)
     await desk.notices.missed(missed())
     assert not await desk.recorded()
     with monkeypatch.context() as patched, capture_logs() as logs:

@@ -85,8 +85,8 @@ async def archive(
     flush(folder.absolute().parent)  # noqa: ASYNC240  so that the folder itself outlives a power cut
     async with alone(store, owner) as sole:
         await forget_old(store, now_us)
-        await store.last_place()  # what was booked takes its place, so that the feed's readers learn of the gap
-        async for account in store.accounts():
+        await store.feed.last_place()  # what was booked takes its place, so that the feed's readers learn of the gap
+        async for account in store.directory.accounts():
             counts.accounts += 1
             journal = [line async for line in sole.over(store.journal(account.id))]
             lines = archivable(journal, before_us)
@@ -116,7 +116,7 @@ async def _trim_feed(store: Store, sole: Alone) -> None:
     """Take the feed's beginning out as far as all in it is archived or forgotten, but for the last of it, which tells
     whoever has not read so far that something is gone."""
     last_gone = place = 0
-    while page := await store.feed(place, FEED_ROWS):
+    while page := await store.feed.read_feed(place, FEED_ROWS):
         place = page[-1].place
         await sole.renew()
         stays = next((place for place, entry in enumerate(page) if entry.found is not None), len(page))
@@ -124,7 +124,7 @@ async def _trim_feed(store: Store, sole: Alone) -> None:
             last_gone = entry.place if entry.account else last_gone
         if stays < len(page):
             break
-    await store.forget_feed(last_gone)
+    await store.feed.forget_feed(last_gone)
 
 
 def _append(folder: Path, what: str, records: Iterable[tuple[str, JournalLine | CdrRow]]) -> None:

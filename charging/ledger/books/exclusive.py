@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 async def assert_idle(store: Store, own: str = "") -> None:
     """Raises LedgerUnavailable where a daemon holds a lease (``own`` is the caller's) or a session is open."""
-    if held := [lease for lease in await store.held_leases() if lease != own]:
+    if held := [lease for lease in await store.leases.held_leases() if lease != own]:
         raise LedgerUnavailable(f"daemons are at work ({', '.join(held)}): stop them first")
     if sessions := await store.sessions():
         raise LedgerUnavailable(
@@ -52,7 +52,7 @@ class Alone:
 
     async def renew(self) -> None:
         """Raises LedgerUnavailable where the lease is lost."""
-        if not await self._store.renew_lease(SOLE, self._owner, self._epoch, SOLE_TTL_S):
+        if not await self._store.leases.renew_lease(SOLE, self._owner, self._epoch, SOLE_TTL_S):
             raise LedgerUnavailable("this took too long and lost the ledger to others: begin again")
 
     async def assert_idle(self) -> None:
@@ -66,12 +66,12 @@ async def alone(store: Store, owner: str) -> AsyncIterator[Alone]:
 
     Raises LedgerUnavailable where another has the lease, or an import was broken off.
     """
-    epoch = await store.acquire_lease(SOLE, owner, SOLE_TTL_S)
+    epoch = await store.leases.acquire_lease(SOLE, owner, SOLE_TTL_S)
     if epoch is None:
         raise LedgerUnavailable("another export, import or archive has the ledger: wait for its end")
     try:
-        await assert_whole(store)
+        await assert_whole(store.documents)
         yield Alone(store, owner, epoch)
     finally:
         with suppress(LedgerUnavailable):  # it lapses by itself
-            await store.release_lease(SOLE, owner, epoch)
+            await store.leases.release_lease(SOLE, owner, epoch)

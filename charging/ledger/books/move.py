@@ -33,7 +33,7 @@ async def export_lines(store: Store, counts: Counts, owner: str = "export") -> A
 
 async def _records(store: Store, counts: Counts) -> AsyncIterator[Record]:
     yield Head(FORMAT)
-    async for account in store.accounts():
+    async for account in store.directory.accounts():
         counts.accounts += 1
         yield account
         async for line in store.journal(account.id):
@@ -42,7 +42,7 @@ async def _records(store: Store, counts: Counts) -> AsyncIterator[Record]:
         async for cdr in all_cdrs(store, account.id):
             counts.cdrs += 1
             yield cdr
-    for number in await store.numbers():
+    for number in await store.directory.numbers():
         counts.numbers += 1
         yield number
     for collection in COLLECTIONS:
@@ -50,7 +50,7 @@ async def _records(store: Store, counts: Counts) -> AsyncIterator[Record]:
             counts.documents += 1
             yield document
     place = 0
-    while page := await store.feed(place, BATCH_ROWS):
+    while page := await store.feed.read_feed(place, BATCH_ROWS):
         for entry in page:
             yield entry
         place = page[-1].place
@@ -58,7 +58,7 @@ async def _records(store: Store, counts: Counts) -> AsyncIterator[Record]:
 
 async def _documents(store: Store, collection: str) -> AsyncIterator[Document]:
     after = ""
-    while page := await store.list_documents(collection, after, BATCH_ROWS):
+    while page := await store.documents.list_documents(collection, after, BATCH_ROWS):
         for document in page:
             yield document
         after = page[-1].id
@@ -81,14 +81,14 @@ async def import_lines(store: Store, lines: Iterable[str], counts: Counts, owner
         if not incoming.ended:
             raise LedgerCorrupt(f"the file was cut short: its last record is missing; {incoming.advice}")
         await sole.renew()
-        await clear_mark(store)
+        await clear_mark(store.documents)
 
 
 async def _assert_empty(store: Store) -> None:
-    async for account in store.accounts():
+    async for account in store.directory.accounts():
         raise LedgerUnavailable(f"the store is not empty, it has account {account.id}: import into an empty one")
     for collection in COLLECTIONS:
-        for document in await store.list_documents(collection, "", 1):
+        for document in await store.documents.list_documents(collection, "", 1):
             raise LedgerUnavailable(
                 f"the store is not empty, it has {document.id} of {collection}: import into an empty one"
             )
@@ -131,7 +131,7 @@ class _Import:
         if self._begun == isinstance(record, Head) or self.ended:
             raise LedgerCorrupt("a record that is out of its place")
         if not (self._marked or isinstance(record, Head)):
-            await set_mark(self._store)
+            await set_mark(self._store.documents)
             self._marked = True
         match record:
             case Head():
@@ -145,13 +145,13 @@ class _Import:
                 await self._take_cdr(record)
             case Number():
                 await self._finish_account()
-                if not await self._store.put_number(record):
+                if not await self._store.directory.put_number(record):
                     of = f"number {record.number} is of account {record.account}"
                     raise LedgerCorrupt(f"{of}, which is not there, or was there before")
                 self._counts.numbers += 1
             case Document():
                 await self._finish_account()
-                await self._store.put_document(record.collection, record.id, record.body, record.due_us)
+                await self._store.documents.put_document(record.collection, record.id, record.body, record.due_us)
                 self._counts.documents += 1
             case FeedEntry():
                 await self._finish_account()
@@ -180,7 +180,7 @@ class _Import:
         self.account = account.id
         self._audit, self._last_number, self._balances, self._all_cdrs = AccountAudit(account.id), 0, {}, []
         self._counts.accounts += 1
-        await self._store.restore_account(account)
+        await self._store.directory.restore_account(account)
 
     async def _take_line(self, line: JournalLine) -> None:
         self._audit.line(line)
@@ -210,9 +210,9 @@ class _Import:
 
     async def _flush_feed(self) -> None:
         if not self._has_feed:  # documents have taken places as they came
-            await self._store.clear_feed()
+            await self._store.feed.clear_feed()
             self._has_feed = True
-        await self._store.restore_feed(self._feed)
+        await self._store.feed.restore_feed(self._feed)
         self._feed = []
 
     async def _flush(self) -> None:

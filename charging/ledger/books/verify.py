@@ -33,12 +33,12 @@ async def verify(store: Store, contents: Contents | None = None) -> AsyncIterato
 
     Raises LedgerUnavailable, also where an import was broken off.
     """
-    await assert_whole(store)
+    await assert_whole(store.documents)
     for problem in await store.self_check():
         yield Finding(Fault.STORE_DAMAGED, "", "store", problem)
     known: set[str] = set()
     feed = FeedAudit()
-    async for account in store.account_ids():
+    async for account in store.directory.account_ids():
         for finding in await _verify_record(store, account, known):
             yield finding
         for finding in await verify_account(store, account, contents, feed):
@@ -55,10 +55,10 @@ async def verify(store: Store, contents: Contents | None = None) -> AsyncIterato
 async def _verify_record(store: Store, account: str, known: set[str]) -> Sequence[Finding]:
     """The account's own record; one that is there is ``known``."""
     try:
-        if await store.account(account) is not None:
+        if await store.directory.account(account) is not None:
             known.add(account)
         # It never goes away: one that was not there yet when it was asked for is there once it has a line.
-        elif await store.journal_page(account, None, 1) and await store.account(account) is None:
+        elif await store.journal_page(account, None, 1) and await store.directory.account(account) is None:
             return [Finding(Fault.STORE_DAMAGED, account, "account", "it has a journal, but its record is missing")]
     except LedgerCorrupt as error:
         known.add(account)
@@ -106,8 +106,8 @@ async def _read_account(store: Store, account: str, contents: Contents | None, f
 
 async def _verify_feed(store: Store, audit: FeedAudit) -> AsyncIterator[Finding]:
     """Every place up to the last that there is now, and the lines that have none and were not archived since."""
-    last, after = await store.last_place(), 0
-    while after < last and (page := await store.feed(after, FEED_PAGE_ROWS)):
+    last, after = await store.feed.last_place(), 0
+    while after < last and (page := await store.feed.read_feed(after, FEED_PAGE_ROWS)):
         for entry in page:
             for finding in audit.entry(entry):
                 yield finding
@@ -149,7 +149,7 @@ class _Orphans:
     async def _missing(self, account: str) -> bool:
         if account in self._known or account in self._unlisted:
             return False
-        if (there := await self._store.account(account)) is not None:
+        if (there := await self._store.directory.account(account)) is not None:
             self._unlisted.add(account)
         return there is None
 
@@ -164,15 +164,15 @@ class _Orphans:
                 yield Finding(Fault.ORPHANED_CDR, one.account, f"session {one.session}", "there is no such account")
 
     async def numbers(self) -> AsyncIterator[Finding]:
-        async for number in self._store.number_ids():
+        async for number in self._store.directory.number_ids():
             try:
-                one = await self._store.number(number)
+                one = await self._store.directory.number(number)
                 if one is not None and await self._missing(one.account):
                     yield Finding(Fault.ORPHANED_NUMBER, one.account, f"number {number}", "there is no such account")
             except LedgerCorrupt as error:
                 yield Finding(Fault.UNREADABLE, "", f"number {number}", str(error))
 
     async def unlisted(self) -> AsyncIterator[Finding]:
-        listed = {account async for account in self._store.account_ids()} if self._unlisted else set()
+        listed = {account async for account in self._store.directory.account_ids()} if self._unlisted else set()
         for account in sorted(self._unlisted - listed):
             yield Finding(Fault.STORE_DAMAGED, account, "account", "it is missing from the list of accounts")

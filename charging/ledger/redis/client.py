@@ -123,7 +123,7 @@ class RedisClient:
             return self._redis
 
     async def _make(self) -> Redis | RedisCluster:
-        if self._url.mode == "cluster":
+        if self._url.is_cluster:
             nodes = [ClusterNode(host, port) for host, port in self._url.hosts]
             return RedisCluster(startup_nodes=nodes, **self._settings())
         host, port = self._url.hosts[0]
@@ -170,16 +170,21 @@ class RedisClient:
 
     async def command(self, *words: str | int | bytes) -> Any:
         """The answer to one command."""
-        if self._url.mode == "cluster":
+        if self._url.is_cluster:
             async with self._asking() as redis:
                 return await redis.execute_command(*words)
         return self._checked((await self._pipelines.ask([words]))[0])
+
+    async def pairs(self, key: str) -> dict[bytes, bytes]:
+        """All of a hash; empty where there is none."""
+        found: dict[bytes, bytes] = await self.command("HGETALL", key)
+        return found
 
     async def script(
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], before: Sequence[Command] = ()
     ) -> Any:
         """What the script answered; its keys are of one slot. ``before``: commands to be carried out before it."""
-        if self._url.mode == "cluster":
+        if self._url.is_cluster:
             for command in before:
                 await self.command(*command)
             async with self._asking() as redis:
@@ -231,7 +236,7 @@ class RedisClient:
 
     async def dump(self, path: Path) -> None:
         """Write the server's content to the file, as it is at one moment."""
-        if self._url.mode == "cluster":
+        if self._url.is_cluster:
             raise LedgerUnavailable(
                 "a Redis cluster is backed up node by node: `redis-cli --rdb FILE` for each master, at one time"
             )

@@ -1,48 +1,44 @@
-"""Accounts, numbers and leases in Redis, and the indexes by which they are listed."""
+"""Accounts, numbers and leases in Redis; see :mod:`charging.ledger.port`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from typing import TypeVar
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account, Number, folded
 from charging.ledger.codec import dump_account, dump_number, load_account, load_number
+from charging.ledger.documents import Documents
+from charging.ledger.model import Called
 from charging.ledger.port import SOLE
-from charging.ledger.redis.client import Script
-from charging.ledger.redis.documents import RedisDocuments
+from charging.ledger.redis.client import RedisClient, Script
+from charging.ledger.redis.indexes import RedisIndexes
 from charging.ledger.redis.pipeline import Command
-from charging.ledger.redis.records import mail_member
-from charging.ledger.redis.url import RedisUrl
+from charging.ledger.redis.records import Keys, load_balances, mail_member
+from charging.ledger.redis.schema import known_schema
 from charging.ledger.unfinished import MARK
 
-PAGE_ROWS = 500
 
-Record = TypeVar("Record", Account, Number)
-
-
-class RedisDirectory(RedisDocuments):
+class RedisDirectory:
     """Part of the Redis store."""
 
-    def __init__(self, url: RedisUrl) -> None:
-        super().__init__(url)
-        self._known_switches: set[str] = set()
-        """Those that this process has put into the index of switches."""
+    def __init__(self, client: RedisClient, keys: Keys, indexes: RedisIndexes, *, apart: bool) -> None:
+        """``apart``: the accounts are in other slots than the indexes, out of a script's reach."""
+        self._client = client
+        self._keys = keys
+        self._indexes = indexes
+        self._apart = apart
         self._put_account = Script("put_account")
         self._put_number = Script("put_number")
         self._remove_number = Script("remove_number")
-        self._lease_script = Script("lease")
-
-    # -- directory
 
     async def account(self, account: str) -> Account | None:
-        record = await self._hash(self._keys.of(account, "account"))
+        record = await self._client.pairs(self._keys.of(account, "account"))
         return load_account(record[b"record"].decode(), int(record[b"version"])) if record else None
 
     async def put_account(self, account: Account) -> bool:
-        apart, entry = self._url.mode == "cluster", mail_member(account)
+        apart, entry = self._apart, mail_member(account)
         listing: list[Command] = [("ZADD", self._keys.accounts, 0, account.id)] if account.version == 0 else []
         if apart and entry:
             listing.append(("ZADD", self._keys.mail, 0, entry))
@@ -67,16 +63,16 @@ class RedisDirectory(RedisDocuments):
                     await self._client.command("ZADD", self._keys.mail, 0, before)
 
     async def accounts(self) -> AsyncIterator[Account]:
-        async for page in self._pages(self._keys.accounts):
+        async for page in self._indexes.pages(self._keys.accounts):
             for account in await asyncio.gather(*(self.account(one) for one in page)):
                 if account is not None:
                     yield account
 
     def account_ids(self) -> AsyncIterator[str]:
-        return self._ids(self._keys.accounts)
+        return self._indexes.ids(self._keys.accounts)
 
     async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
-        return await self._page(self._keys.accounts, self.account, after, limit)
+        return await self._indexes.page(self._keys.accounts, self.account, after, limit)
 
     async def accounts_of_mail(self, address: str, limit: int) -> Sequence[Account]:
         wanted, found = folded(address), list[Account]()
@@ -123,20 +119,20 @@ class RedisDirectory(RedisDocuments):
 
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         if account is not None:
-            pages = [sorted(await self._members(self._keys.of(account, "numbers")))]
+            pages = [sorted(await self._indexes.members(self._keys.of(account, "numbers")))]
         else:
-            pages = [page async for page in self._pages(self._keys.numbers)]
+            pages = [page async for page in self._indexes.pages(self._keys.numbers)]
         found = [await asyncio.gather(*(self.number(one) for one in page)) for page in pages]
         numbers = [number for page in found for number in page if number is not None]
         return [number for number in numbers if account in (None, number.account)]
 
     def number_ids(self) -> AsyncIterator[str]:
-        return self._ids(self._keys.numbers)
+        return self._indexes.ids(self._keys.numbers)
 
     async def numbers_page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number]:
         if account is None:
-            return await self._page(self._keys.numbers, self.number, after, limit)
-        named = sorted(one for one in await self._members(self._keys.of(account, "numbers")) if one > after)
+            return await self._indexes.page(self._keys.numbers, self.number, after, limit)
+        named = sorted(one for one in await self._indexes.members(self._keys.of(account, "numbers")) if one > after)
         found: list[Number] = []
         while named and len(found) < limit:  # it may name some that never came to be, or are another account's by now
             page, named = named[:limit], named[limit:]
@@ -144,20 +140,51 @@ class RedisDirectory(RedisDocuments):
             found += [number for number in read if number is not None and number.account == account]
         return found[:limit]
 
-    # -- leases: they wait for no replica. One that a fail-over loses is acquired again, with an epoch beyond any given
-    # out before (`lease.lua`), which fences whoever had it; and no daemon is to lose its calls for want of a replica.
+    async def called(self, numbers: Sequence[str]) -> Called | None:
+        found = [one for one in await asyncio.gather(*map(self.number, numbers)) if one is not None]
+        if not found:
+            return None
+        number = found[0]
+        whose, target = number.account, number.forward_to
+        reads = self.account(whose), self._client.pairs(self._keys.of(whose, "books")), self.number(target)
+        account, books, ours = await asyncio.gather(*reads)
+        return Called(number, account, load_balances(books), bool(target) and ours is not None)
+
+    async def restore_account(self, account: Account) -> None:
+        await self._client.command("ZADD", self._keys.accounts, 0, account.id)
+        entry = mail_member(account)
+        if entry:
+            await self._client.command("ZADD", self._keys.mail, 0, entry)
+        record = ("version", account.version, "record", dump_account(account), "mail", entry)
+        await self._client.command("HSET", self._keys.of(account.id, "account"), *record)
+        await self._client.command("HSET", self._keys.of(account.id, "books"), "#lines", 0)
+
+
+class RedisLeases:
+    """Part of the Redis store. Leases wait for no replica. One that a fail-over loses is acquired again, with an epoch
+    beyond any given out before (`lease.lua`), which fences whoever had it; and no daemon is to lose its calls for want
+    of a replica."""
+
+    def __init__(self, client: RedisClient, keys: Keys, indexes: RedisIndexes, documents: Documents) -> None:
+        self._client = client
+        self._keys = keys
+        self._indexes = indexes
+        self._documents = documents
+        self._script = Script("lease")
 
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
-        await self._know(switch)
+        await known_schema(self._client, self._keys)  # who stood by while a newer program upgraded it leads no more
+        await self._indexes.know(switch)
         epoch = await self._lease("acquire", switch, owner, ttl_s)
         # In this order: who wants to be alone takes its lease first and looks for others second, so one of the two sees
         # the other.
-        if epoch and switch != SOLE and (await self._is_held_alone() or await self.get_document(*MARK)):
+        if epoch and switch != SOLE and (await self.is_held_alone() or await self._documents.get_document(*MARK)):
             await self._lease("release", switch, owner, 0, epoch)
             return None
         return epoch or None
 
-    async def _is_held_alone(self) -> bool:
+    async def is_held_alone(self) -> bool:
+        """Whether an export, an import or an archive has the ledger."""
         return bool(await self._client.command("EXISTS", self._keys.lease(SOLE)[0]))
 
     async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
@@ -168,49 +195,10 @@ class RedisDirectory(RedisDocuments):
 
     async def _lease(self, what: str, switch: str, owner: str, ttl_s: float, epoch: int = 0) -> int:
         arguments = (what, owner, max(1, round(ttl_s * 1000)), epoch)
-        return int(await self._client.script(self._lease_script, self._keys.lease(switch), arguments))
+        return int(await self._client.script(self._script, self._keys.lease(switch), arguments))
 
     async def held_leases(self) -> Sequence[str]:
-        switches = sorted(await self._members(self._keys.switches))
+        switches = sorted(await self._indexes.members(self._keys.switches))
         commands = (self._client.command("GET", self._keys.lease(switch)[0]) for switch in switches)
         leases = zip(switches, await asyncio.gather(*commands), strict=True)
         return [f"switch {switch} by {lease.decode().partition(' ')[2]}" for switch, lease in leases if lease]
-
-    # -- small helpers
-
-    async def _know(self, switch: str) -> None:
-        """Put the switch into the index of switches, once."""
-        if switch not in self._known_switches:
-            await self._client.command("SADD", self._keys.switches, switch)
-            self._known_switches.add(switch)
-
-    async def _hash(self, key: str) -> dict[bytes, bytes]:
-        pairs: dict[bytes, bytes] = await self._client.command("HGETALL", key)
-        return pairs
-
-    async def _members(self, key: str) -> list[str]:
-        return [member.decode() for member in await self._client.command("SMEMBERS", key)]
-
-    async def _page(
-        self, key: str, read: Callable[[str], Awaitable[Record | None]], after: str, limit: int
-    ) -> list[Record]:
-        """The first ``limit`` records that an index names beyond ``after``; it may name some that never came to be."""
-        found: list[Record] = []
-        async for page in self._pages(key, after, limit):
-            found += [record for record in await asyncio.gather(*map(read, page)) if record is not None]
-            if len(found) >= limit:
-                break
-        return found[:limit]
-
-    async def _ids(self, key: str) -> AsyncIterator[str]:
-        """All that an index names; it may name some that never came to be."""
-        async for page in self._pages(key):
-            for one in page:
-                yield one
-
-    async def _pages(self, key: str, after: str = "", rows: int = PAGE_ROWS) -> AsyncIterator[list[str]]:
-        """The members of an index whose scores are all 0, in order, beyond ``after``."""
-        begin = f"({after}" if after else "-"
-        while page := await self._client.command("ZRANGEBYLEX", key, begin, "+", "LIMIT", 0, rows):
-            yield [member.decode() for member in page]
-            begin = "(" + page[-1].decode()

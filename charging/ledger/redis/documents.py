@@ -16,13 +16,10 @@ from charging.ledger.redis.url import RedisUrl
 class RedisDocuments:
     """Part of the Redis store."""
 
-    _client: RedisClient
-
-    def __init__(self, url: RedisUrl) -> None:
+    def __init__(self, client: RedisClient, keys: Keys, url: RedisUrl) -> None:
+        self._client = client
+        self._keys = keys
         self._url = url
-        self._keys = Keys(url.prefix)
-        self._touch = "1" if url.min_replicas_ack else ""
-        """The argument of a script that writes something even where nothing changes, for WAIT to wait for."""
         self._write_document = Script("write_document")
         self._mark_news = Script("mark_news")
         self._read_documents = Script("read_documents")
@@ -51,11 +48,11 @@ class RedisDocuments:
         due = "" if document.due_us is None else document.due_us
         news, mark = "", f"#{document.collection}/{document.id}"
         if what != "delete" and takes_place(document, is_new=what == "put"):
-            if self._url.mode == "cluster":
+            if self._url.is_cluster:
                 await self._client.script(self._mark_news, [self._keys.news], (mark,))
             else:
                 news = self._keys.news
-        arguments = (what, document.id, document.version, due, document.body, self._touch, news, mark)
+        arguments = (what, document.id, document.version, due, document.body, self._url.touch, news, mark)
         keys = self._keys.documents(document.collection)
         return bool(await self._client.script_acknowledged(self._write_document, keys, arguments))
 

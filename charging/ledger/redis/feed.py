@@ -89,8 +89,8 @@ class RedisFeed:
         """Something is about to be booked on it."""
         await self._client.script(self._scripts["mark_news"], [self._keys.news], (account,))
 
-    async def page(self, after: int, limit: int) -> list[FeedEntry]:
-        """As `charging.ledger.feed.Feed.feed`."""
+    async def read_feed(self, after: int, limit: int) -> list[FeedEntry]:
+        """As `charging.ledger.feed.Feed.read_feed`."""
         await self._look()
         window = ("ZRANGEBYSCORE", self._keys.feed, f"({after}", "+inf", "WITHSCORES", "LIMIT", 0, limit)
         page = await self._client.command(*window)
@@ -115,7 +115,7 @@ class RedisFeed:
         collection, _, id = name.partition("/")
         return await self._document(collection, id)
 
-    async def last(self) -> int:
+    async def last_place(self) -> int:
         """The largest place that was given, once what was booked before has its own."""
         begun = left = 0
         while left <= begun:  # what is booked meanwhile is marked later
@@ -204,11 +204,11 @@ class RedisFeed:
         write = "HSET" if overwrite else "HSETNX"
         await self._client.command(write, self._keys.told, line.account, f"{line.number} {line.digest}")
 
-    async def clear(self) -> None:
+    async def clear_feed(self) -> None:
         """Nothing has a place."""
         await self._client.command("DEL", self._keys.feed, self._keys.news)
 
-    async def restore(self, entries: Sequence[FeedEntry]) -> None:
+    async def restore_feed(self, entries: Sequence[FeedEntry]) -> None:
         """Put entries at their places."""
         for entry in entries:
             member = f"#{entry.document}"
@@ -217,7 +217,7 @@ class RedisFeed:
                 member = feed_member(lines[0]) if lines else f"{entry.account} {entry.number} archived"
             await self._client.command("ZADD", self._keys.feed, entry.place, member)
 
-    async def forget(self, before: int) -> None:
+    async def forget_feed(self, before: int) -> None:
         """Take out what is at places below."""
         await self._client.command("ZREMRANGEBYSCORE", self._keys.feed, "-inf", f"({before}")
 

@@ -8,8 +8,7 @@ cluster they are written before what they list, and everywhere read with suspici
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from heapq import nsmallest
 from pathlib import Path
@@ -17,15 +16,11 @@ from typing import TypeVar
 
 from charging.clock import MICROSECONDS
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
-from charging.ledger.accounts import Account
-from charging.ledger.codec import dump_account
 from charging.ledger.durable import new_file
-from charging.ledger.feed import FeedEntry
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
     Balance,
-    Called,
     CdrRow,
     Closed,
     JournalLine,
@@ -39,10 +34,13 @@ from charging.ledger.model import (
 from charging.ledger.port import Wanted
 from charging.ledger.redis.check import RedisCheck
 from charging.ledger.redis.client import RedisClient, Script
-from charging.ledger.redis.directory import PAGE_ROWS
+from charging.ledger.redis.directory import RedisDirectory, RedisLeases
+from charging.ledger.redis.documents import RedisDocuments
 from charging.ledger.redis.feed import RedisFeed
+from charging.ledger.redis.indexes import PAGE_ROWS, RedisIndexes
 from charging.ledger.redis.pipeline import Command
 from charging.ledger.redis.records import (
+    Keys,
     apply_arguments,
     cdr_member,
     index_member,
@@ -52,7 +50,6 @@ from charging.ledger.redis.records import (
     load_line,
     load_session,
     load_snapshot,
-    mail_member,
     replace_head_arguments,
     restore_arguments,
     split_cdr_member,
@@ -72,24 +69,28 @@ SCAN_ENTRIES = 1000
 T = TypeVar("T")
 
 
-class RedisStore(RedisSchema):
+class RedisStore:
     """See the port."""
 
     def __init__(self, url: RedisUrl, *, upgrades: bool = False) -> None:
         """``upgrades``: an older program's ledger is brought to this one's schema; else it is LedgerUnavailable."""
-        super().__init__(url)
-        self._upgrades = upgrades
-        self._client = RedisClient(url)
+        self._url = url
+        self._keys = keys = Keys(url.prefix)
+        self._client = client = RedisClient(url)
+        self._indexes = indexes = RedisIndexes(client, keys)
         names = "apply keep snapshot journal restore replace_head replace_cdr forget_cdrs time drop_balances".split()
         self._scripts = {name: Script(name) for name in names}
-        apart, waits = url.mode == "cluster", bool(url.min_replicas_ack)
-        ways = self._client, self._keys, self._lines, self.get_document
-        self._feed = RedisFeed(*ways, apart=apart, waits=waits)
+        self.documents = documents = RedisDocuments(client, keys, url)
+        self.directory = RedisDirectory(client, keys, indexes, apart=url.is_cluster)
+        self.leases = RedisLeases(client, keys, indexes, documents)
+        lines, document, waits = self._lines, documents.get_document, bool(url.min_replicas_ack)
+        self.feed = RedisFeed(client, keys, lines, document, apart=url.is_cluster, waits=waits)
+        self.schema = RedisSchema(client, keys, indexes, self, upgrades=upgrades)
 
     async def open(self) -> None:
         """Connect, and take an empty Redis into use, or migrate an older ledger. Raises LedgerUnavailable."""
         try:
-            await self._take_into_use()
+            await self.schema.take_into_use()
         except BaseException:
             await self._client.close()
             raise
@@ -110,8 +111,8 @@ class RedisStore(RedisSchema):
 
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
         check_request(transfer, grants)
-        apart = self._url.mode == "cluster"
-        arguments = apply_arguments(transfer, grants, self._touch, indexes="" if apart else self._url.prefix)
+        apart = self._url.is_cluster
+        arguments = apply_arguments(transfer, grants, self._url.touch, indexes="" if apart else self._url.prefix)
         before = await self._indexed(transfer, grants) if apart else ()
         keys = self._keys.books(transfer.account)
         reply = await self._client.script_acknowledged(self._scripts["apply"], keys, arguments, before)
@@ -125,13 +126,13 @@ class RedisStore(RedisSchema):
         """What has to be in the indexes before the transfer is. The account is marked for the feed meanwhile."""
         if not any(one.kind.has_place for one in (*grants, transfer)):
             return await self._index_commands(transfer)
-        commands, _ = await asyncio.gather(self._index_commands(transfer), self._feed.mark(transfer.account))
+        commands, _ = await asyncio.gather(self._index_commands(transfer), self.feed.mark(transfer.account))
         return commands
 
     async def _index_commands(self, transfer: Transfer) -> list[Command]:
         change, session = transfer.change, transfer.session or ""
         if isinstance(change, Opened):
-            await self._know(change.switch)
+            await self._indexes.know(change.switch)
             return [("SADD", self._keys.switch(change.switch), index_member(session, transfer.account))]
         if isinstance(change, Closed) and change.cdr:
             member = cdr_member(session, transfer.account, change.ended_us)
@@ -148,20 +149,10 @@ class RedisStore(RedisSchema):
         return Outcome(reply.decode())
 
     async def balances(self, account: str) -> Mapping[str, Balance]:
-        return load_balances(await self._hash(self._keys.of(account, "books")))
+        return load_balances(await self._client.pairs(self._keys.of(account, "books")))
 
     async def balances_of(self, accounts: Sequence[str]) -> Sequence[Mapping[str, Balance] | LedgerError]:
         return await asyncio.gather(*(_answer_of(self.balances(account)) for account in accounts))
-
-    async def called(self, numbers: Sequence[str]) -> Called | None:
-        found = [one for one in await asyncio.gather(*map(self.number, numbers)) if one is not None]
-        if not found:
-            return None
-        number = found[0]
-        whose, target = number.account, number.forward_to
-        reads = self.account(whose), self.balances(whose), self.number(target)
-        account, balances, ours = await asyncio.gather(*reads)
-        return Called(number, account, balances, bool(target) and ours is not None)
 
     async def drop_balances(self, account: str, names: Sequence[str]) -> None:
         for some in _in_steps(names):
@@ -169,7 +160,7 @@ class RedisStore(RedisSchema):
 
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         if account is not None:
-            records = await self._hash(self._keys.of(account, "sessions"))
+            records = await self._client.pairs(self._keys.of(account, "sessions"))
             found = [load_session(account, session.decode(), record) for session, record in records.items()]
         else:
             found = await self._indexed_sessions(switch)
@@ -177,18 +168,18 @@ class RedisStore(RedisSchema):
         return sorted(wanted, key=lambda session: (session.opened_us, session.id, session.account))
 
     async def _indexed_sessions(self, switch: str | None) -> list[OpenSession]:
-        switches = [switch] if switch is not None else await self._members(self._keys.switches)
+        switches = [switch] if switch is not None else await self._indexes.members(self._keys.switches)
         indexes = await asyncio.gather(*(self._client.command("SMEMBERS", self._keys.switch(one)) for one in switches))
         members = {split_index_member(member) for index in indexes for member in index}
-        records = await self._fields(members, "sessions")
+        records = await self._indexes.fields(members, "sessions")
         named = in_turns(records.items())
         return [load_session(account, session, record) async for (session, account), record in named]
 
     async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
         pattern = index_member(_literally(session), "*")
-        for one in [switch] if switch is not None else await self._members(self._keys.switches):
+        for one in [switch] if switch is not None else await self._indexes.members(self._keys.switches):
             async for members in self._scan(self._keys.switch(one), pattern):
-                records = await self._fields(map(split_index_member, members), "sessions")
+                records = await self._indexes.fields(map(split_index_member, members), "sessions")
                 found = [load_session(account, session, record) for (_, account), record in records.items()]
                 if here := [record for record in found if record.switch == one]:
                     return here[0]
@@ -200,11 +191,11 @@ class RedisStore(RedisSchema):
         found: dict[str, OpenSession] = {}
         while len(found) < limit:
             names: list[tuple[str, str]] = []
-            for switch in await self._members(self._keys.switches):
+            for switch in await self._indexes.members(self._keys.switches):
                 async for members in self._scan(self._keys.switch(switch), "*"):
                     beyond = {name for name in map(split_index_member, members) if name[0] > after}
                     names = nsmallest(limit, {*names, *beyond})
-            records = await self._fields(names, "sessions")
+            records = await self._indexes.fields(names, "sessions")
             found |= {name[0]: load_session(name[1], name[0], record) for name, record in records.items()}
             if len(names) < limit:
                 break
@@ -274,40 +265,14 @@ class RedisStore(RedisSchema):
         """The CDRs that an index names, in its order, but for those that never came to be or ended at another time."""
         members, ends = page[::2], [int(score) for score in page[1::2]]
         names = [split_cdr_member(one) if account is None else (one.decode(), account) for one in members]
-        records = await self._fields(names, "cdr")
+        records = await self._indexes.fields(names, "cdr")
         rows = [(load_cdr(*name, records[name]), end) for name, end in zip(names, ends, strict=True) if name in records]
         return [row for row, end in rows if row.ended_us == end]
 
-    # -- feed
-
-    async def feed(self, after: int, limit: int) -> Sequence[FeedEntry]:
-        return await self._feed.page(after, limit)
-
-    async def last_place(self) -> int:
-        return await self._feed.last()
-
-    async def clear_feed(self) -> None:
-        await self._feed.clear()
-
-    async def restore_feed(self, entries: Sequence[FeedEntry]) -> None:
-        await self._feed.restore(entries)
-
-    async def forget_feed(self, before: int) -> None:
-        await self._feed.forget(before)
-
     # -- restoring
 
-    async def restore_account(self, account: Account) -> None:
-        await self._client.command("ZADD", self._keys.accounts, 0, account.id)
-        entry = mail_member(account)
-        if entry:
-            await self._client.command("ZADD", self._keys.mail, 0, entry)
-        record = ("version", account.version, "record", dump_account(account), "mail", entry)
-        await self._client.command("HSET", self._keys.of(account.id, "account"), *record)
-        await self._client.command("HSET", self._keys.of(account.id, "books"), "#lines", 0)
-
     async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
-        await self._feed.begin_behind(lines[-1])
+        await self.feed.begin_behind(lines[-1])
         keys = [*self._keys.books(account)[:3], self._keys.of(account, "actors")]
         await self._client.script(self._scripts["restore"], keys, restore_arguments(lines, balances))
 
@@ -353,9 +318,9 @@ class RedisStore(RedisSchema):
     async def self_check(self) -> Sequence[str]:
         check = RedisCheck(self._client, self._keys)
         problems: list[str] = []
-        async for account in self.account_ids():
+        async for account in self.directory.account_ids():
             problems += await check.account(account)
-        async for page in self._pages(self._keys.numbers):
+        async for page in self._indexes.pages(self._keys.numbers):
             problems += await check.numbers(page)
         return problems
 
@@ -383,20 +348,6 @@ class RedisStore(RedisSchema):
         member = index_member(transfer.session or "", transfer.account)
         with suppress(LedgerUnavailable):
             await self._client.command("SREM", self._keys.switch(switch), member)
-
-    async def _fields(self, of: Iterable[tuple[str, str]], what: str) -> dict[tuple[str, str], bytes]:
-        """The fields named by (field, account), of each account's hash; those that there are."""
-        by_account: dict[str, list[str]] = defaultdict(list)
-        for field, account in of:
-            by_account[account].append(field)
-        commands = (
-            self._client.command("HMGET", self._keys.of(account, what), *fields)
-            for account, fields in by_account.items()
-        )
-        found: dict[tuple[str, str], bytes] = {}
-        for (account, fields), values in zip(by_account.items(), await asyncio.gather(*commands), strict=True):
-            found |= {(field, account): value for field, value in zip(fields, values, strict=True) if value is not None}
-        return found
 
 
 def _in_steps(entries: Sequence[T]) -> Iterator[Sequence[T]]:

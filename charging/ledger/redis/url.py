@@ -51,6 +51,15 @@ class RedisUrl:
     timeout_s: float = 2.0
     """For one command; longer means LedgerUnavailable."""
 
+    @property
+    def is_cluster(self) -> bool:
+        return self.mode == "cluster"
+
+    @property
+    def touch(self) -> str:
+        """The argument of a script that writes something even where nothing changes, for WAIT to wait for."""
+        return "1" if self.min_replicas_ack else ""
+
 
 def parse(url: str) -> RedisUrl:
     """Raises ValueError with what is wrong, never with a piece of the password, however it is written."""

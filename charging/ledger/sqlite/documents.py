@@ -1,4 +1,4 @@
-"""Documents in a ledger's SQLite file; see :mod:`charging.ledger.documents`."""
+"""Documents and the feed in a ledger's SQLite file; see :mod:`charging.ledger.documents` and `charging.ledger.feed`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from charging.clock import Clock
 from charging.ledger.documents import Document, Put
-from charging.ledger.feed import takes_place
+from charging.ledger.feed import FeedEntry, takes_place
+from charging.ledger.model import AMOUNT_MAX
+from charging.ledger.sqlite import rows as rows_of
 from charging.ledger.sqlite.file import queries
 from charging.ledger.sqlite.reader import Reader
 from charging.ledger.sqlite.writer import Writer
@@ -62,3 +64,28 @@ class SqliteDocuments:
             return changed
 
         return await self._writer.submit(work)
+
+
+class SqliteFeed:
+    """Part of the SQLite store."""
+
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer = writer
+        self._reader = reader
+
+    async def read_feed(self, after: int, limit: int) -> Sequence[FeedEntry]:
+        rows = await self._reader.rows(queries()["feed_after"], (after, limit))
+        return [rows_of.feed_entry(row) for row in rows]
+
+    async def last_place(self) -> int:
+        return int((await self._reader.rows(queries()["last_place"]))[0][0])
+
+    async def clear_feed(self) -> None:
+        await self._writer.changed(queries()["forget_places"], (AMOUNT_MAX,))
+
+    async def restore_feed(self, entries: Sequence[FeedEntry]) -> None:
+        rows = [(one.place, one.account or None, one.number or None, one.document or None) for one in entries]
+        await self._writer.submit(lambda connection: connection.executemany(queries()["restore_place"], rows).rowcount)
+
+    async def forget_feed(self, before: int) -> None:
+        await self._writer.changed(queries()["forget_places"], (before,))

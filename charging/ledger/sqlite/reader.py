@@ -32,6 +32,9 @@ TOGETHER_MAX = 20
 LOOK_S = 0.005
 """How often it is looked whether a slow read holds others up."""
 
+PAGE_ROWS = 500
+"""Rows read at a time by what streams; no snapshot is held open between pages."""
+
 T = TypeVar("T")
 
 

@@ -13,17 +13,13 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from charging.clock import MICROSECONDS, Clock, SystemClock
+from charging.clock import Clock, SystemClock
 from charging.errors import LedgerError, LedgerUnavailable
-from charging.ledger.accounts import Account, Number, folded
-from charging.ledger.codec import dump_account, dump_number, load_account, load_number
 from charging.ledger.durable import new_file
-from charging.ledger.feed import FeedEntry
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
     Balance,
-    Called,
     CdrRow,
     JournalLine,
     Kept,
@@ -32,10 +28,11 @@ from charging.ledger.model import (
     Snapshot,
     Transfer,
 )
-from charging.ledger.port import SOLE, Wanted
+from charging.ledger.port import Wanted
 from charging.ledger.rules import check_request
 from charging.ledger.sqlite import rows as sqlite_rows
-from charging.ledger.sqlite.documents import SqliteDocuments
+from charging.ledger.sqlite.directory import SqliteDirectory, SqliteLeases
+from charging.ledger.sqlite.documents import SqliteDocuments, SqliteFeed
 from charging.ledger.sqlite.file import (
     DRIVER_ERRORS,
     FOLDER_ADVICE,
@@ -50,19 +47,16 @@ from charging.ledger.sqlite.file import (
     queries,
     translate,
 )
-from charging.ledger.sqlite.reader import Reader
+from charging.ledger.sqlite.reader import PAGE_ROWS, Reader
 from charging.ledger.sqlite.writer import Writer
-from charging.ledger.unfinished import MARK, assert_whole
+from charging.ledger.unfinished import assert_whole
 from charging.tasks import in_turns
 
 TIMEOUT_S = 5.0
 """How long a call waits for the store before it is LedgerUnavailable."""
 
-PAGE_ROWS = 500
-"""Rows read at a time by what streams; no snapshot is held open between pages."""
 
-
-class SqliteStore(SqliteDocuments):
+class SqliteStore:
     """See the port."""
 
     def __init__(
@@ -79,13 +73,15 @@ class SqliteStore(SqliteDocuments):
         self._path = path
         self._upgrades = upgrades
         self._reads_only = reads_only
-        self._clock = clock or SystemClock()
         self._lock = FileLock(path)
         self._timeout_s = timeout_s
-        super().__init__(Writer(path, timeout_s), Reader(path, timeout_s), self._clock)
-        self._holders: dict[str, tuple[str, int, int]] = {}
-        """Lease holders by switch: owner, epoch, end by the monotonic clock. In memory, because a lease cannot
-        outlive the one process that may write."""
+        self._clock = clock = clock or SystemClock()
+        self._writer = writer = Writer(path, timeout_s)
+        self._reader = reader = Reader(path, timeout_s)
+        self.directory = SqliteDirectory(writer, reader)
+        self.leases = SqliteLeases(writer, clock)
+        self.documents = SqliteDocuments(writer, reader, clock)
+        self.feed = SqliteFeed(writer, reader)
 
     async def open(self) -> None:
         """Make (or upgrade) and lock the file. Raises LedgerUnavailable, LedgerCorrupt. An object opens once."""
@@ -96,7 +92,7 @@ class SqliteStore(SqliteDocuments):
         try:
             create(self._path)
             self._migrate()
-            await assert_whole(self)
+            await assert_whole(self.documents)
         except BaseException:
             await self._reader.stop()
             self._lock.release()
@@ -154,7 +150,7 @@ class SqliteStore(SqliteDocuments):
         return await self._writer.submit_all([self._booking(transfer, grants) for transfer, grants in wanted])
 
     def _booking(self, transfer: Transfer, grants: Sequence[Transfer]) -> Callable[[sqlite3.Connection], Applied]:
-        return partial(sqlite_rows.apply, transfer=transfer, grants=grants, wall_us=self._wall_us)
+        return partial(sqlite_rows.apply, transfer=transfer, grants=grants, wall_us=lambda: self._clock.now().wall_us)
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         return await self._writer.submit(partial(sqlite_rows.keep_session, account=account, session=session, kept=kept))
@@ -224,145 +220,7 @@ class SqliteStore(SqliteDocuments):
         rows = await self._reader.rows(queries()["cdr"], (account, session))
         return CdrRow(session, account, *rows[0]) if rows else None
 
-    # -- feed
-
-    async def feed(self, after: int, limit: int) -> Sequence[FeedEntry]:
-        rows = await self._reader.rows(queries()["feed_after"], (after, limit))
-        return [sqlite_rows.feed_entry(row) for row in rows]
-
-    async def last_place(self) -> int:
-        return int((await self._reader.rows(queries()["last_place"]))[0][0])
-
-    async def clear_feed(self) -> None:
-        await self._changed("forget_places", (AMOUNT_MAX,))
-
-    async def restore_feed(self, entries: Sequence[FeedEntry]) -> None:
-        rows = [(one.place, one.account or None, one.number or None, one.document or None) for one in entries]
-        await self._writer.submit(lambda connection: connection.executemany(queries()["restore_place"], rows).rowcount)
-
-    async def forget_feed(self, before: int) -> None:
-        await self._changed("forget_places", (before,))
-
-    # -- directory
-
-    async def account(self, account: str) -> Account | None:
-        rows = await self._reader.rows(queries()["account"], (account,))
-        return load_account(rows[0][1], rows[0][0]) if rows else None
-
-    async def put_account(self, account: Account) -> bool:
-        record = {"id": account.id, "record": dump_account(account), "version": account.version}
-        return await self._changed("update_account" if account.version else "insert_account", record)
-
-    async def accounts(self) -> AsyncIterator[Account]:
-        after = ""
-        while page := await self.accounts_page(after, PAGE_ROWS):
-            for account in page:
-                yield account
-            after = page[-1].id
-
-    def account_ids(self) -> AsyncIterator[str]:
-        return self._ids("account_ids_after")
-
-    async def _ids(self, query: str) -> AsyncIterator[str]:
-        after = ""
-        while page := await self._reader.rows(queries()[query], (after, PAGE_ROWS)):
-            for (one,) in page:
-                yield one
-            after = page[-1][0]
-
-    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
-        rows = await self._reader.rows(queries()["accounts_after"], (after, limit))
-        return [load_account(record, version) for version, record in rows]
-
-    async def accounts_of_mail(self, address: str, limit: int) -> Sequence[Account]:
-        if not address:
-            return []
-        rows = await self._reader.rows(queries()["accounts_of_mail"], (folded(address), limit))
-        return [load_account(record, version) for version, record in rows]
-
-    async def number(self, number: str) -> Number | None:
-        rows = await self._reader.rows(queries()["number"], (number,))
-        return load_number(rows[0][0]) if rows else None
-
-    async def called(self, numbers: Sequence[str]) -> Called | None:
-        return await self._reader.read(partial(sqlite_rows.called, numbers=numbers))
-
-    async def put_number(self, number: Number, expected: Number | None = None) -> bool:
-        record = {"number": number.number, "account": number.account, "record": dump_number(number)}
-
-        def work(connection: sqlite3.Connection) -> bool:
-            stored = connection.execute(queries()["number"], (number.number,)).fetchone()
-            if (load_number(stored[0]) if stored else None) != expected:
-                return False
-            return connection.execute(queries()["put_number"], record).rowcount > 0
-
-        return await self._writer.submit(work)
-
-    async def remove_number(self, number: str) -> bool:
-        return await self._changed("delete_number", (number,))
-
-    async def numbers(self, account: str | None = None) -> Sequence[Number]:
-        if account is None:
-            rows = await self._reader.rows(queries()["numbers"])
-        else:
-            rows = await self._reader.rows(queries()["numbers_of"], (account,))
-        return [load_number(record) for (record,) in rows]
-
-    def number_ids(self) -> AsyncIterator[str]:
-        return self._ids("number_ids_after")
-
-    async def numbers_page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number]:
-        if account is None:
-            rows = await self._reader.rows(queries()["numbers_after"], (after, limit))
-        else:
-            rows = await self._reader.rows(queries()["numbers_of_after"], (account, after, limit))
-        return [load_number(record) for (record,) in rows]
-
-    async def _changed(self, query: str, parameters: Mapping[str, object] | tuple[object, ...]) -> bool:
-        """Carry out one statement; whether it changed a row."""
-
-        def work(connection: sqlite3.Connection) -> bool:
-            return connection.execute(queries()[query], parameters).rowcount > 0
-
-        return await self._writer.submit(work)
-
-    # -- leases
-
-    async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
-        def work(connection: sqlite3.Connection) -> int | None:
-            now_us = self._clock.now().mono_us
-            leases = (self._holders.get(one, ("", 0, 0)) for one in (switch, SOLE))
-            if any(until_us > now_us and held_by != owner for held_by, _, until_us in leases):
-                return None
-            mark = dict(zip(("collection", "id"), MARK, strict=True))
-            if switch != SOLE and connection.execute(queries()["document"], mark).fetchone():
-                return None
-            (epoch,) = connection.execute(queries()["next_epoch"], (switch,)).fetchone()
-            self._holders[switch] = owner, epoch, now_us + round(ttl_s * MICROSECONDS)
-            return int(epoch)
-
-        return await self._writer.submit(work)
-
-    async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
-        now_us = self._clock.now().mono_us
-        if self._holders.get(switch, ("", 0, 0))[:2] != (owner, epoch) or self._holders[switch][2] <= now_us:
-            return False
-        self._holders[switch] = owner, epoch, now_us + round(ttl_s * MICROSECONDS)
-        return True
-
-    async def release_lease(self, switch: str, owner: str, epoch: int) -> None:
-        if self._holders.get(switch, ("", 0, 0))[:2] == (owner, epoch):
-            del self._holders[switch]
-
-    async def held_leases(self) -> Sequence[str]:
-        now_us = self._clock.now().mono_us
-        return [f"switch {switch} by {owner}" for switch, (owner, _, end) in self._holders.items() if end > now_us]
-
     # -- restoring
-
-    async def restore_account(self, account: Account) -> None:
-        record = {"id": account.id, "record": dump_account(account), "version": account.version}
-        await self._changed("restore_account", record)
 
     async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
         await self._writer.submit(partial(sqlite_rows.restore_lines, account=account, lines=lines, balances=balances))

@@ -14,7 +14,7 @@ import asyncio
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +84,10 @@ class Writer:
         if isinstance(answer, LedgerError):
             raise answer
         return answer
+
+    async def changed(self, statement: str, parameters: Mapping[str, object] | tuple[object, ...]) -> bool:
+        """Carry out one statement; whether it changed a row."""
+        return await self.submit(lambda connection: connection.execute(statement, parameters).rowcount > 0)
 
     async def submit_all(self, works: Sequence[Callable[[sqlite3.Connection], T]]) -> list[T | LedgerError]:
         """What each returned, or why it could not, once all that were carried out are durable. One that fails takes

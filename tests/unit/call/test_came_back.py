@@ -97,7 +97,7 @@ async def test_the_same_caller_may_call_again_when_he_is_answered(rig: Rig) -> N
 async def test_the_same_caller_may_call_another_number_of_the_account(rig: Rig) -> None:
     await rig.subscriber(credit=EURO)
     await rig.ringing(caller=CALLER)
-    await rig.store.put_number(Number(OTHER, "anna", TARGET))
+    await rig.store.directory.put_number(Number(OTHER, "anna", TARGET))
     assert (await rig.ring(OTHER, caller=CALLER)).decision == "forward"
 
 
@@ -128,7 +128,7 @@ async def test_r7_a_phone_that_diverts_to_another_number_of_the_account_has_come
     """Else that number's voicemail would answer, and be charged, and so would the forward that it answers."""
     await rig.subscriber(credit=EURO)
     await rig.ringing()
-    await rig.store.put_number(Number(OTHER, "anna", TARGET))
+    await rig.store.directory.put_number(Number(OTHER, "anna", TARGET))
     assert ((await rig.ring(OTHER, caller=STRANGER, diverted=(named,))).reason == "came_back") is returned
 
 

@@ -519,7 +519,7 @@ async def test_our_own_lateness_is_no_step_of_a_clock(late_s: float, heard: bool
         assert (booked["used_ms"], booked["proof"]) == (true_ms, "black_box")
         assert booked["billed_s"] == -(-(true_ms - rig.policy.answer_tolerance_ms) // 1000)
         assert not rig.heard("clocks_disagreed")
-        assert await rig.store.list_documents(COLLECTION) == []
+        assert await rig.store.documents.list_documents(COLLECTION) == []
 
 
 def test_a_bridge_heard_of_late_proves_no_more_than_its_stamp() -> None:

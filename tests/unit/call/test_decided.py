@@ -118,9 +118,9 @@ async def test_too_many_calls_and_a_suspended_account_are_noted(rig: Rig) -> Non
     for _ in range(6):
         await rig.ring()
     assert last(rig).reason == "too_many_calls"
-    account = await rig.store.account("anna")
+    account = await rig.store.directory.account("anna")
     assert account is not None
-    await rig.store.put_account(Account("anna", "light", status=Status.SUSPENDED, version=account.version))
+    await rig.store.directory.put_account(Account("anna", "light", status=Status.SUSPENDED, version=account.version))
     await rig.ring()
     assert last(rig).reason == "account_suspended"
 
@@ -207,7 +207,7 @@ async def _program_fails(rig: Rig) -> None:
     def broken(*_arguments: object) -> None:
         raise ZeroDivisionError("by zero")
 
-    rig.store.account = broken  # type: ignore[assignment]
+    rig.store.directory.account = broken  # type: ignore[assignment]
     await rig.ring()
 
 

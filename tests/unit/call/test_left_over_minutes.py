@@ -46,15 +46,15 @@ async def rig() -> AsyncIterator[Rig]:
 
 
 async def move_to(rig: Rig, plan: str) -> None:
-    stored = await rig.store.account("anna")
+    stored = await rig.store.directory.account("anna")
     assert stored is not None
-    assert await rig.store.put_account(replace(stored, plan=plan))
+    assert await rig.store.directory.put_account(replace(stored, plan=plan))
 
 
 async def forward_to(rig: Rig, target: str) -> None:
-    number = await rig.store.number(NUMBER)
+    number = await rig.store.directory.number(NUMBER)
     assert number is not None
-    assert await rig.store.put_number(replace(number, forward_to=target), number)
+    assert await rig.store.directory.put_number(replace(number, forward_to=target), number)
 
 
 async def call(rig: Rig, seconds: float) -> None:

@@ -105,9 +105,9 @@ async def test_r12_included_voicemail_takes_the_call(rig: Rig) -> None:
 
 async def test_a_call_refused_for_another_reason_is_not_told(rig: Rig) -> None:
     await rig.subscriber(credit=EURO, plan="free")
-    stored = await rig.store.account("anna")
+    stored = await rig.store.directory.account("anna")
     assert stored is not None
-    assert await rig.store.put_account(replace(stored, status=Status.SUSPENDED))
+    assert await rig.store.directory.put_account(replace(stored, status=Status.SUSPENDED))
     assert (await rig.ring()).decision == "reject"
     assert (await rig.ring("+31209999999")).decision == "reject"
     assert rig.missed == []

@@ -28,9 +28,9 @@ async def rig() -> AsyncIterator[Rig]:
 
 async def move_to(rig: Rig, plan: str) -> None:
     """The plan's edit, after which the daemon was killed: nothing was granted."""
-    stored = await rig.store.account("anna")
+    stored = await rig.store.directory.account("anna")
     assert stored is not None
-    assert await rig.store.put_account(replace(stored, plan=plan))
+    assert await rig.store.directory.put_account(replace(stored, plan=plan))
 
 
 async def call(rig: Rig, seconds: float) -> None:

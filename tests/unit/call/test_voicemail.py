@@ -86,9 +86,9 @@ async def test_a_caller_at_voicemail_is_spoken_to_in_the_subscribers_language(
 ) -> None:
     """Straight to voicemail, included or paid."""
     await rig.subscriber(credit=PRICE if plan == "free" else 0, plan=plan, forward_to="")
-    account = await rig.store.account("anna")
+    account = await rig.store.directory.account("anna")
     assert account is not None
-    assert await rig.store.put_account(replace(account, language=language))
+    assert await rig.store.directory.put_account(replace(account, language=language))
     answer = await rig.ring()
     assert (answer.decision, answer.language) == ("voicemail", language.value)
 
@@ -382,9 +382,9 @@ async def test_fallback_message_of_a_reserved_forward_is_charged_after_its_relea
 
 
 async def _set_status(rig: Rig, status: Status) -> None:
-    account = await rig.store.account("anna")
+    account = await rig.store.directory.account("anna")
     assert account is not None
-    await rig.store.put_account(replace(account, status=status))
+    await rig.store.directory.put_account(replace(account, status=status))
 
 
 async def test_suspended_account_is_sold_no_voicemail(rig: Rig) -> None:

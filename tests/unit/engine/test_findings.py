@@ -41,7 +41,7 @@ class Counting:
 
 
 async def findings(rig: Rig) -> list[dict[str, object]]:
-    return [json.loads(one.body) for one in await rig.store.list_documents(COLLECTION)]
+    return [json.loads(one.body) for one in await rig.store.documents.list_documents(COLLECTION)]
 
 
 async def booked_without_record(rig: Rig) -> FakeCall:
@@ -94,11 +94,11 @@ async def test_record_is_compared_with_the_cdr_after_a_restart(rig: Rig) -> None
 
 async def test_record_stays_in_the_switch_while_the_finding_cannot_be_kept(rig: Rig) -> None:
     call = await booked_without_record(rig)
-    kept, rig.store.put_document = rig.store.put_document, _out_of_reach  # type: ignore[method-assign, assignment]
+    kept, rig.store.documents.put_document = rig.store.documents.put_document, _out_of_reach  # type: ignore[method-assign, assignment]
     rig.switch.records[call.session] = record(20_000)
     await rig.clock.advance(LOOKED_S)
     assert list(rig.switch.records) == [call.session]
-    rig.store.put_document = kept  # type: ignore[method-assign]
+    rig.store.documents.put_document = kept  # type: ignore[method-assign]
     await rig.clock.advance(LOOKED_S)
     assert len(await findings(rig)) == 1
     assert rig.switch.records == {}

@@ -67,7 +67,7 @@ class Daemon:
         self.rig.registry, self.rig.desk = self.rig._engine()
         registry = self.rig.registry
         self.keeper = LeaseKeeper(
-            self.rig.store,
+            self.rig.store.leases,
             self.rig.clock,
             switch_id="test",
             owner=self.name,
@@ -197,7 +197,7 @@ async def test_lease_that_could_not_be_released_runs_out(
     async def gone(*_: object) -> None:
         raise LedgerUnavailable("no Redis")
 
-    monkeypatch.setattr(one.rig.store, "release_lease", gone)
+    monkeypatch.setattr(one.rig.store.leases, "release_lease", gone)
     one.link.up = False
     await one.rig.clock.advance(3 * TTL_S)
     assert one.rig.heard("lease_not_released")
@@ -262,8 +262,8 @@ async def test_take_over_ends_with_the_lease(pair: tuple[Daemon, Daemon], monkey
     async def taken(*_: object) -> None:
         return None
 
-    monkeypatch.setattr(two.rig.store, "renew_lease", taken)
-    monkeypatch.setattr(two.rig.store, "acquire_lease", taken)
+    monkeypatch.setattr(two.rig.store.leases, "renew_lease", taken)
+    monkeypatch.setattr(two.rig.store.leases, "acquire_lease", taken)
     await two.rig.clock.advance(0.5 * TTL_S)
     assert two.rig.heard("lease_lost")
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "take-over"]
@@ -280,10 +280,10 @@ async def test_fault_of_a_take_over_is_told_though_the_lease_was_lost_meanwhile(
         async def stand_by(self) -> None:
             pass
 
-    keeper = LeaseKeeper(store, clock, switch_id="test", owner="one", ttl_s=TTL_S, observe=lambda *_: None)
+    keeper = LeaseKeeper(store.leases, clock, switch_id="test", owner="one", ttl_s=TTL_S, observe=lambda *_: None)
     await keeper.turn(Failing())
     await clock.advance(TTL_S + 1)
-    assert await store.acquire_lease("test", "two", TTL_S)
+    assert await store.leases.acquire_lease("test", "two", TTL_S)
     with pytest.raises(IndexError):
         await keeper.turn(Failing())
 

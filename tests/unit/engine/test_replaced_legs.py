@@ -17,8 +17,8 @@ FEW, MANY = 2, 40
 async def talking(rig: Rig, calls: int) -> None:
     for index in range(calls):
         account, number = f"who-{index}", f"+3185001{index:04d}"
-        await rig.store.put_account(Account(account, "light"))
-        await rig.store.put_number(Number(number, account, TARGET))
+        await rig.store.directory.put_account(Account(account, "light"))
+        await rig.store.directory.put_number(Number(number, account, TARGET))
         await rig.store.apply(Transfer(f"t-{index}", account, Kind.TOP_UP, 0, (Leg(CREDIT, 10 * EURO),)))
         answer = await rig.ring(number)
         assert answer.session is not None

@@ -193,8 +193,8 @@ async def talking(rig: Rig, calls: int = CALLS) -> list[FakeCall]:
     talking = []
     for index in range(calls):
         who, number = f"a{index}", f"+3120765{index:04d}"
-        await rig.store.put_account(Account(who, "light"))
-        await rig.store.put_number(Number(number, who, TARGET))
+        await rig.store.directory.put_account(Account(who, "light"))
+        await rig.store.directory.put_number(Number(number, who, TARGET))
         await rig.store.apply(Transfer("t", who, Kind.TOP_UP, rig.clock.now().wall_us, (Leg(CREDIT, 100 * EURO),)))
         answer = await rig.ring(number)
         assert answer.session is not None

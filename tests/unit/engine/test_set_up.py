@@ -21,8 +21,8 @@ SPARE = "+31201234599"
 async def test_a_stranger_is_not_forwarded_for_a_rehearsals_money() -> None:
     """`charging check --call` puts a number into service, for one call of its own."""
     async with make_rig() as rig:
-        await rig.store.put_account(Account(REHEARSAL, "light", Language.EN))
-        await rig.store.put_number(Number(SPARE, REHEARSAL, TARGET))
+        await rig.store.directory.put_account(Account(REHEARSAL, "light", Language.EN))
+        await rig.store.directory.put_number(Number(SPARE, REHEARSAL, TARGET))
         await rig.store.apply(Transfer("one", REHEARSAL, Kind.CORRECT, 0, (Leg(CREDIT, EURO),)))
         stranger = await rig.ring(SPARE)
         assert (stranger.decision, stranger.reason, stranger.session) == ("reject", "unknown_number", None)
@@ -38,8 +38,8 @@ async def test_a_stranger_is_not_forwarded_for_a_rehearsals_money() -> None:
 async def test_a_rehearsal_lasts_as_long_as_its_money_by_the_second_in_every_plan(plan: str) -> None:
     """A customer's call of this plan would be paid by free minutes, or by a minute at least."""
     async with make_rig(tariff=make_tariff(increment_s=60)) as rig:
-        await rig.store.put_account(Account(REHEARSAL, plan, Language.EN))
-        await rig.store.put_number(Number(SPARE, REHEARSAL, TARGET))
+        await rig.store.directory.put_account(Account(REHEARSAL, plan, Language.EN))
+        await rig.store.directory.put_number(Number(SPARE, REHEARSAL, TARGET))
         await rig.store.apply(Transfer("one", REHEARSAL, Kind.CORRECT, 0, (Leg(CREDIT, 8 * REHEARSAL_PRICE),)))
         rig.switch.rehearsals = {"u1"}
         answer = await rig.ring(SPARE)
@@ -102,9 +102,9 @@ async def test_a_closed_account_is_not_answered_and_a_suspended_one_has_the_voic
 ) -> None:
     async with make_rig() as rig:
         await rig.subscriber(credit=10 * EURO, plan=plan)
-        account = await rig.store.account("anna")
+        account = await rig.store.directory.account("anna")
         assert account is not None
-        await rig.store.put_account(replace(account, status=status))
+        await rig.store.directory.put_account(replace(account, status=status))
         answer = await rig.ring()
         assert (answer.decision, answer.reason) == (decision, reason)
         assert await rig.reserved() == {}
@@ -115,7 +115,7 @@ async def test_a_forward_to_a_number_of_the_operators_own_is_not_dialled(owned: 
     """It would come back to him, and its caller would go round for the account's money."""
     async with make_rig() as rig:
         await rig.subscriber(credit=10 * EURO)
-        await rig.store.put_number(Number(owned, "anna"))
+        await rig.store.directory.put_number(Number(owned, "anna"))
         answer = await rig.ring()
         assert answer.reason == reason
         assert bool(await rig.reserved()) is (reason == "credit")

@@ -76,8 +76,8 @@ async def test_who_can_be_forwarded_is_whatever_the_disk_and_a_failed_forward_le
 
 async def test_r13_no_money_is_held_for_a_message_and_who_had_none_is_told_of_his_call() -> None:
     async with make_rig() as rig:
-        await rig.store.put_account(Account("anna", "free"))
-        await rig.store.put_number(Number(NUMBER, "anna"))
+        await rig.store.directory.put_account(Account("anna", "free"))
+        await rig.store.directory.put_number(Number(NUMBER, "anna"))
         with_room(rig, False)
         answer = await rig.ring()
         assert (answer.decision, answer.reason, answer.session) == ("reject", "no_room", None)

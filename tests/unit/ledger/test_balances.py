@@ -47,7 +47,7 @@ def test_r11_a_bundle_whose_grants_were_not_counted_is_as_large_as_its_plan() ->
 
 async def test_r11_the_grant_comes_with_the_first_use_and_once() -> None:
     store = MemoryStore()
-    await store.put_account(Account("anna", "max"))
+    await store.directory.put_account(Account("anna", "max"))
     for number, (plan, used) in enumerate([(600, 100), (1500, 1300), (600, 100), (1500, 0)]):
         due = due_grant("anna", MONTH, await store.balances("anna"), plan, number, "max")
         use = Transfer(f"use/{number}", "anna", Kind.SETTLE, number, (Leg(KEY, -used),))

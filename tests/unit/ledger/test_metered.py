@@ -18,7 +18,7 @@ async def test_every_operation_is_told_with_its_outcome() -> None:
     told: list[tuple[str, str]] = []
     inner = FaultyStore(random.Random(1))
     store = metered(inner, FakeClock(), lambda operation, outcome, _seconds: told.append((operation, outcome)))
-    await store.put_account(Account("anna", "light"))
+    await store.directory.put_account(Account("anna", "light"))
     for _ in range(2):
         await store.apply(TOP_UP)
     inner.failing = 1.0
@@ -34,7 +34,7 @@ async def test_every_operation_is_told_with_its_outcome() -> None:
 
 async def test_listings_pass_through_unmeasured() -> None:
     store = metered(FaultyStore(random.Random(1)), FakeClock(), lambda *_told: pytest.fail("measured"))
-    assert [account async for account in store.accounts()] == []
+    assert [account async for account in store.directory.accounts()] == []
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,9 @@ class House:
         assert (await self.store.apply(transfer)).outcome is Outcome.CREATED
 
     async def edit(self, **changes: object) -> None:
-        stored = await self.store.account("anna")
+        stored = await self.store.directory.account("anna")
         assert stored is not None
-        assert await self.store.put_account(replace(stored, **changes))  # type: ignore[arg-type]
+        assert await self.store.directory.put_account(replace(stored, **changes))  # type: ignore[arg-type]
 
     async def notices(self) -> list[Notice]:
         found = [entry.notice for entry in await self.outbox.entries()]
@@ -93,8 +93,8 @@ class House:
 @pytest.fixture
 async def house(clock: FakeClock) -> House:
     made = House(clock)
-    assert await made.store.put_account(ANNA)
-    assert await made.store.put_number(Number(NUMBER, "anna", TARGET))
+    assert await made.store.directory.put_account(ANNA)
+    assert await made.store.directory.put_number(Number(NUMBER, "anna", TARGET))
     return made
 
 
@@ -318,14 +318,14 @@ async def test_it_outlives_a_store_that_fails_and_a_fault_about_one_account(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults: list[Exception] = [ValueError("ours"), LedgerUnavailable()]
-    account = house.store.account
+    account = house.store.directory.account
 
     async def failing(name: str) -> object:
         if faults:
             raise faults.pop()
         return await account(name)
 
-    monkeypatch.setattr(house.store, "account", failing)
+    monkeypatch.setattr(house.store.directory, "account", failing)
     async with house.running():
         await house.missed()
         await settle()

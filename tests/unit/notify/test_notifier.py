@@ -52,10 +52,10 @@ class Office:
         self.woken += 1
 
     async def open(self, account: Account = ANNA) -> None:
-        assert await self.store.put_account(account)
+        assert await self.store.directory.put_account(account)
 
     async def forward(self) -> None:
-        assert await self.store.put_number(Number(NUMBER, "anna", TARGET, paid_voicemail=True))
+        assert await self.store.directory.put_number(Number(NUMBER, "anna", TARGET, paid_voicemail=True))
 
     async def move(self, kind: Kind, *legs: Leg, account: str = "anna") -> str:
         self._moves += 1
@@ -176,7 +176,7 @@ async def test_r16_knows_the_free_messages_that_take_calls_by_voicemail_where_th
 ) -> None:
     """Those of the month that nobody used yet, and those of packs; not where messages cost nothing."""
     office.tariff = plan(office.tariff, "pro", free_messages=2)
-    assert await office.store.put_number(Number(NUMBER, "anna", TARGET, paid_voicemail=paid))
+    assert await office.store.directory.put_number(Number(NUMBER, "anna", TARGET, paid_voicemail=paid))
     await office.move(Kind.GRANT, Leg(bundle("2026-11"), 600))
     await office.move(Kind.SETTLE, Leg(bundle("2026-11"), -481))
     await office.look()
@@ -224,9 +224,9 @@ async def test_r20_a_running_call_paid_by_credit_postpones_expiry(office: Office
 
 async def test_r20_the_subscriptions_payment_counts(office: Office) -> None:
     await office.top_up(10)
-    stored = await office.store.account("anna")
+    stored = await office.store.directory.account("anna")
     assert stored is not None
-    await office.store.put_account(replace(stored, paid_until_us=at("2027-12-01T00:00")))
+    await office.store.directory.put_account(replace(stored, paid_until_us=at("2027-12-01T00:00")))
     await office.clock.advance((365 - 5) * 86_400)
     assert await office.look() == ["expiry/2027-11-30/30"]
     (notice,) = await office.notices()

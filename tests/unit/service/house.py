@@ -46,12 +46,12 @@ class House:
         return Caretaker(self.store, lambda: self.tariff, self.clock, self.told.append, believed=right)
 
     async def open(self, account: str = "anna", plan: str = "free") -> None:
-        assert await self.store.put_account(Account(account, plan))
+        assert await self.store.directory.put_account(Account(account, plan))
 
     async def edit(self, **changes: object) -> None:
-        stored = await self.store.account("anna")
+        stored = await self.store.directory.account("anna")
         assert stored is not None
-        assert await self.store.put_account(replace(stored, **changes))  # type: ignore[arg-type]
+        assert await self.store.directory.put_account(replace(stored, **changes))  # type: ignore[arg-type]
 
     async def until(self, local: str) -> None:
         """Move both clocks to a local time."""

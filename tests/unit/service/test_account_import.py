@@ -32,24 +32,26 @@ async def end(shop: Shop, text: str, *, dry_run: bool = False) -> Imported:
 
 async def problems(shop: Shop, text: str | bytes) -> list[str]:
     found = [str(one) for one in await run(shop, text) if isinstance(one, Problem)]
-    assert [one async for one in shop.store.accounts()] == []
+    assert [one async for one in shop.store.directory.accounts()] == []
     return found
 
 
 async def test_accounts_and_numbers_are_made_and_a_repetition_makes_nothing(shop: Shop) -> None:
     assert await end(shop, GOOD) == Imported(2, 2, 0, 0, written=True)
-    anna = await shop.store.account("anna")
+    anna = await shop.store.directory.account("anna")
     assert anna is not None
     assert (anna.plan, anna.language, anna.email) == ("light", Language.NL, "anna@example.nl")
     assert anna.created_us == shop.clock.now().wall_us
-    assert await shop.store.number("+31207654321") == Number("+31207654321", "anna", "+31612345678", True, "7654321")
+    assert await shop.store.directory.number("+31207654321") == Number(
+        "+31207654321", "anna", "+31612345678", True, "7654321"
+    )
     assert await end(shop, GOOD) == Imported(0, 0, 2, 2, written=True)
 
 
 async def test_a_dry_run_tells_the_same_and_writes_nothing(shop: Shop) -> None:
     assert await end(shop, GOOD, dry_run=True) == Imported(2, 2, 0, 0, written=False)
-    assert await shop.store.account("anna") is None
-    assert await shop.store.numbers() == []
+    assert await shop.store.directory.account("anna") is None
+    assert await shop.store.directory.numbers() == []
 
 
 async def test_progress_goes_from_checking_to_writing(shop: Shop) -> None:
@@ -140,10 +142,10 @@ async def test_what_is_stored_otherwise_is_wrong_and_stays(shop: Shop) -> None:
     events = [str(one) for one in await run(shop, GOOD) if isinstance(one, Problem)]
     assert any("plan: found 'light', expected 'pro', as stored" in one for one in events)
     assert any("number: found another setting" in one for one in events)
-    stored = await shop.store.account("anna")
+    stored = await shop.store.directory.account("anna")
     assert isinstance(stored, Account)
     assert stored.plan == "pro"
-    assert await shop.store.account("bert") is None
+    assert await shop.store.directory.account("bert") is None
 
 
 async def test_a_number_of_another_account_or_a_closed_account_is_wrong(shop: Shop) -> None:
@@ -197,7 +199,7 @@ def test_file_without_a_row_has_no_part(rows: int) -> None:
 )
 async def test_what_a_spreadsheet_makes_of_a_file_is_read_like_a_rate_deck(shop: Shop, text: str) -> None:
     assert await end(shop, text) == Imported(1, 1, 0, 0, written=True)
-    assert await shop.store.number("+31201234567") == Number("+31201234567", "anna", "+31612345678")
+    assert await shop.store.directory.number("+31201234567") == Number("+31201234567", "anna", "+31612345678")
     [(rows, part)] = parts(text.encode())
     assert rows == 1
     assert read_rows(part, "part", Language.NL)[1] == []

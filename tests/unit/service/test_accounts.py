@@ -50,7 +50,7 @@ async def test_a_mail_address_that_is_none_is_refused(shop: Shop, email: str) ->
 async def test_the_same_account_twice_is_refused(shop: Shop) -> None:
     await shop.anna()
     refused(await shop.service.accounts.add("anna", "pro", Language.NL), Code.EXISTS)
-    stored = await shop.store.account("anna")
+    stored = await shop.store.directory.account("anna")
     assert stored is not None
     assert stored.plan == "light"
 
@@ -67,17 +67,17 @@ async def test_an_edit_changes_what_is_named_and_nothing_else(shop: Shop) -> Non
 
 async def test_an_edit_that_comes_second_is_made_anew(shop: Shop) -> None:
     await shop.anna()
-    put, raced = shop.store.put_account, list[Account]()
+    put, raced = shop.store.directory.put_account, list[Account]()
 
     async def put_late(account: Account) -> bool:
         if not raced:
             raced.append(account)
-            stored = await shop.store.account("anna")
+            stored = await shop.store.directory.account("anna")
             assert stored is not None
             await put(replace(stored, email="first@example.nl"))
         return await put(account)
 
-    shop.store.put_account = put_late  # type: ignore[method-assign]
+    shop.store.directory.put_account = put_late  # type: ignore[method-assign]
     after = await shop.service.accounts.change("anna", {"plan": "pro"})
     assert isinstance(after, Account)
     assert (after.plan, after.email) == ("pro", "first@example.nl")
@@ -89,7 +89,7 @@ async def test_an_edit_that_never_comes_first_gives_up(shop: Shop) -> None:
     async def never(_account: Account) -> bool:
         return False
 
-    shop.store.put_account = never  # type: ignore[method-assign, assignment]
+    shop.store.directory.put_account = never  # type: ignore[method-assign, assignment]
     refused(await shop.service.accounts.change("anna", {"plan": "pro"}), Code.CONFLICT)
 
 

@@ -72,7 +72,7 @@ class Year:
         self.house = House(FakeClock())
         plans = {"pro": Plan("pro", "table", is_paid=True, free_seconds=600, low_credit=EURO)}
         self.house.tariff = replace(self.house.tariff, plans=MappingProxyType(plans), expiry_notices_days=(60, 30, 7))
-        self.outbox = Outbox(self.house.store)
+        self.outbox = Outbox(self.house.store.documents)
 
     @property
     def notifier(self) -> Notifier:
@@ -80,7 +80,7 @@ class Year:
         house = self.house
         return Notifier(
             house.store,
-            house.store,
+            house.store.documents,
             self.outbox,
             lambda: house.tariff,
             house.clock,
@@ -102,9 +102,9 @@ class Year:
         await archive(house.store, before, now, folder, house.tariff.month_of, Counts())
 
     async def forget_record(self) -> None:
-        record = await self.house.store.get_document(COLLECTION, "anna")
+        record = await self.house.store.documents.get_document(COLLECTION, "anna")
         assert record is not None
-        await self.house.store.delete_document(record)
+        await self.house.store.documents.delete_document(record)
 
     async def pass_by(self) -> Told:
         """By day, to the end of the next year: the credit, and the mails put."""

@@ -67,7 +67,7 @@ async def test_r11_a_bundle_made_over_midnight_by_an_older_plans_call_is_raised(
 
 async def test_a_round_is_made_at_the_start_and_soon_after_each_midnight(house: House) -> None:
     rounds = 0
-    accounts = house.store.accounts
+    accounts = house.store.directory.accounts
 
     async def counted() -> AsyncIterator[Account]:
         nonlocal rounds
@@ -75,7 +75,7 @@ async def test_a_round_is_made_at_the_start_and_soon_after_each_midnight(house: 
         async for account in accounts():
             yield account
 
-    house.store.accounts = counted  # type: ignore[method-assign]
+    house.store.directory.accounts = counted  # type: ignore[method-assign]
     async with house.running():
         assert rounds == 1
         await house.until("2026-11-21T23:59:59")

@@ -126,7 +126,7 @@ async def test_r18_a_plan_that_the_tariff_lost_takes_nothing_from_the_customer(h
 
 async def test_r19_a_subscription_paid_while_the_round_walks_counts(house: House) -> None:
     await house.top_up()
-    stale = await house.store.account("anna")
+    stale = await house.store.directory.account("anna")
     assert stale is not None
     await house.until("2027-11-22T00:00")
     await house.edit(plan="light", paid_at_us=house.clock.now().wall_us)

@@ -87,7 +87,7 @@ async def test_what_changes_nothing_or_is_refused_is_not_noted(shop: Shop) -> No
     await shop.service.numbers.remove(NUMBER)
     await shop.service.accounts.add("anna", "light")
     assert [one.act for one in await notes(shop)] == [Act.ACCOUNT_MADE]
-    assert len(await shop.store.list_documents("changes")) == 1
+    assert len(await shop.store.documents.list_documents("changes")) == 1
 
 
 @pytest.mark.parametrize(
@@ -126,14 +126,14 @@ async def test_a_page_ends_where_the_next_begins_and_looks_into_a_bounded_number
         pages += 1
     assert seen == [f"a{number}" for number in range(7)]
     for number in range(EXAMINED_MAX + 1):
-        await shop.store.put_document("changes", f"0000000000000001-{number:08x}", (await _any_body(shop)))
+        await shop.store.documents.put_document("changes", f"0000000000000001-{number:08x}", (await _any_body(shop)))
     found, place = await changes.page(Sought(account="a6"), None, 3)
     assert not found
     assert place is not None
 
 
 async def _any_body(shop: Shop) -> str:
-    return (await shop.store.list_documents("changes", "1", 1))[0].body
+    return (await shop.store.documents.list_documents("changes", "1", 1))[0].body
 
 
 @pytest.mark.parametrize("name", ["", "cli:", "cli:a b", "CLI:a", "cli:" + "a" * 81, "cli:é", "cli:a\n"])
@@ -210,10 +210,10 @@ ACTS: list[ActOf] = [_edit, _suspend, _make, _add_number, _edit_number, _remove_
 
 
 async def _state(store: MemoryStore) -> object:
-    accounts = [account async for account in store.accounts()]
+    accounts = [account async for account in store.directory.accounts()]
     money = [line.id async for line in store.journal("anna")]
-    tokens = [one.id for one in await store.list_documents("api-tokens")]
-    return accounts, await store.numbers(), money, len(tokens)
+    tokens = [one.id for one in await store.documents.list_documents("api-tokens")]
+    return accounts, await store.directory.numbers(), money, len(tokens)
 
 
 async def _before(clock: FakeClock) -> tuple[MemoryStore, Shop]:
@@ -261,7 +261,7 @@ async def test_killed_at_any_write_there_is_a_note_for_each_change_and_no_other(
         await changes.settle()
         assert len(await notes(shop)) == count + made, f"write {at}"
         assert await changes.settle() == 0
-        assert not await store.due_documents("changes", clock.now().wall_us + 10**12, 10)
+        assert not await store.documents.due_documents("changes", clock.now().wall_us + 10**12, 10)
         at += 1
     assert at > 3
 
@@ -286,12 +286,12 @@ DAMAGED = ["", "{", "[]", '{"act":"account.edited"}', NEWER.replace('"at_us":1',
 async def _note(shop: Shop, body: str, due_us: int | None) -> str:
     """A note before all others, which Anna's account and number name as their last."""
     id = "0000000000000001-aa"
-    await shop.store.put_document("changes", id, body, due_us)
-    account, number = await shop.store.account("anna"), await shop.store.number(NUMBER)
+    await shop.store.documents.put_document("changes", id, body, due_us)
+    account, number = await shop.store.directory.account("anna"), await shop.store.directory.number(NUMBER)
     assert account is not None
     assert number is not None
-    assert await shop.store.put_account(replace(account, change=id))
-    assert await shop.store.put_number(replace(number, change=id), number)
+    assert await shop.store.directory.put_account(replace(account, change=id))
+    assert await shop.store.directory.put_number(replace(number, change=id), number)
     return id
 
 
@@ -306,7 +306,7 @@ async def test_a_note_that_cannot_be_read_stops_neither_edits_nor_settling_nor_t
     await clock.advance(SETTLE_S)
     assert await Changes(store, clock).settle() == 2
     assert await Changes(store, clock).settle() == 0
-    assert [await store.get_document("changes", one) is not None for one in (id, left)] == [True, False]
+    assert [await store.documents.get_document("changes", one) is not None for one in (id, left)] == [True, False]
     assert isinstance(await _suspend(shop.service, store), Account)
     assert not isinstance(await _edit_number(shop.service, store), Refused)
     assert not isinstance(await _remove_number(shop.service, store), Refused)
@@ -319,12 +319,12 @@ async def test_what_only_a_newer_version_knows_of_a_change_is_kept_and_erased_wi
     store, shop = await _before(clock)
     id, changes = await _note(shop, NEWER, 1), Changes(store, clock)
     await changes.done(id)
-    document = await store.get_document("changes", id)
+    document = await store.documents.get_document("changes", id)
     assert document is not None
     assert '"done":true' in document.body
     assert '"via":"console"' in document.body
     await changes.hide("anna")
-    hidden = await store.get_document("changes", id)
+    hidden = await store.documents.get_document("changes", id)
     assert hidden is not None
     assert "console" not in hidden.body
 
@@ -333,7 +333,7 @@ async def test_a_damaged_record_stops_neither_settling_nor_the_list(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, shop = await _before(clock)
-    changes, read = Changes(store, clock), store.account
+    changes, read = Changes(store, clock), store.directory.account
     await changes.asked(Act.ACCOUNT_EDITED, account="bert")
     left = await changes.asked(Act.ACCOUNT_EDITED, account="cees")
     await clock.advance(SETTLE_S)
@@ -343,10 +343,10 @@ async def test_a_damaged_record_stops_neither_settling_nor_the_list(
             raise LedgerCorrupt("the account bert cannot be read")
         return await read(account)
 
-    monkeypatch.setattr(store, "account", damaged)
+    monkeypatch.setattr(store.directory, "account", damaged)
     assert len(await notes(shop)) == 2
     await changes.settle()
-    assert await store.get_document("changes", left) is None
+    assert await store.documents.get_document("changes", left) is None
 
 
 @pytest.mark.parametrize("happened", [True, False])
@@ -380,7 +380,7 @@ async def test_what_is_known_of_a_customer_has_the_changes_and_erasing_hides_wha
     assert set(told) == {Act.ACCOUNT_MADE, Act.ACCOUNT_EDITED, Act.NUMBER_ADDED}
     await shop.service.accounts.close("anna", "moved to Berlin")
     await shop.service.people.erase("anna")
-    bodies = " ".join(one.body for one in await shop.store.list_documents("changes"))
+    bodies = " ".join(one.body for one in await shop.store.documents.list_documents("changes"))
     for word in ("anna@example.nl", NUMBER, TARGET, "Berlin"):
         assert word not in bodies
     assert Act.ACCOUNT_ERASED in {one.act for one in await notes(shop)}
@@ -398,13 +398,13 @@ async def test_what_looks_into_every_note_rests_after_each_page(shop: Shop, monk
     changes, pages = Changes(shop.store, shop.clock), []
     for _ in range(5):
         await changes.noted(Act.HUNG_UP, account="anna", after={"reason": "of a person"})
-    list_documents = shop.store.list_documents
+    list_documents = shop.store.documents.list_documents
 
     async def watched(*asked: Any, **more: Any) -> Any:
         pages.append(shop.clock.now().mono_us)
         return await list_documents(*asked, **more)
 
-    monkeypatch.setattr(shop.store, "list_documents", watched)
+    monkeypatch.setattr(shop.store.documents, "list_documents", watched)
     hiding = asyncio.create_task(changes.hide("anna"), name="hiding")
     while not hiding.done():
         await shop.clock.advance(PAGE_REST_S)

@@ -13,8 +13,7 @@ from structlog.testing import capture_logs
 
 from charging.call.decided import FALLBACK, Decided, Fallback, Turn
 from charging.errors import LedgerUnavailable
-from charging.ledger.documents import Put
-from charging.ledger.memory import MemoryStore
+from charging.ledger.documents import MemoryDocuments, Put
 from charging.service import decisions
 from charging.service.decisions import (
     COLLECTION,
@@ -30,8 +29,8 @@ from charging.service.decisions import (
 from tests.fakes.clock import FakeClock, settle
 
 
-class Moody(MemoryStore):
-    """A store of documents that fails, or hangs, on order."""
+class Moody(MemoryDocuments):
+    """Documents that fail, or hang, on order."""
 
     failing = False
     loses_answer = False
@@ -51,7 +50,7 @@ class Moody(MemoryStore):
 
 @pytest.fixture
 def store(clock: FakeClock) -> Moody:
-    return Moody(clock)
+    return Moody()
 
 
 @asynccontextmanager
@@ -70,7 +69,7 @@ def at(clock: FakeClock, reason: str = "no_credit", outcome: str = "reject", aft
     return Decided(clock.now().wall_us + after_us, Turn.INCOMING, outcome, reason, "main", 1)
 
 
-async def kept(store: MemoryStore, clock: FakeClock) -> list[Decided]:
+async def kept(store: Moody, clock: FakeClock) -> list[Decided]:
     found, following = await Decisions(store, clock).page(Sought(), None, 100_000)
     assert following is None
     return [one.decided for one in found]

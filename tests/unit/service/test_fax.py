@@ -159,7 +159,7 @@ async def test_r3_switch_that_tells_of_more_pages_than_there_are_charges_those_t
 
 
 async def test_r9_r14_fax_needs_credit_also_where_free_minutes_are_left(office: Office) -> None:
-    await office.rig.store.put_account(Account("anna", "pro", version=1))
+    await office.rig.store.directory.put_account(Account("anna", "pro", version=1))
     office.pages = 13
     short = refused(await office.send(), Code.INSUFFICIENT)
     assert isinstance(short, TooLittle)
@@ -477,11 +477,11 @@ async def test_target_that_cannot_be_priced_is_refused(
 
 async def test_account_that_sends_nothing_is_refused(office: Office) -> None:
     store = office.rig.store
-    await store.put_account(Account("anna", "gone", version=1))
+    await store.directory.put_account(Account("anna", "gone", version=1))
     assert refused(await office.send(), Code.NOT_ALLOWED).obstacle is Obstacle.TROUBLE
-    await store.put_account(Account("anna", "light", status=Status.SUSPENDED, version=2))
+    await store.directory.put_account(Account("anna", "light", status=Status.SUSPENDED, version=2))
     assert refused(await office.send(), Code.NOT_ALLOWED).obstacle is Obstacle.SUSPENDED
-    await store.put_account(Account("ben", "light"))
+    await store.directory.put_account(Account("ben", "light"))
     answer = await office.faxes.send("ben", FaxWish(TARGET, b"doc"), "k")
     assert refused(answer, Code.NOT_ALLOWED).obstacle is Obstacle.NO_OWN_NUMBER
 
@@ -563,13 +563,13 @@ async def test_list_comes_in_pages_and_those_under_way_with_the_last(office: Off
 
 async def test_a_mail_is_no_look_at_every_account(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """Strangers send mails that are proven, and the calls are decided in the same loop."""
-    monkeypatch.setattr(office.rig.store, "accounts", None)
-    monkeypatch.setattr(office.rig.store, "accounts_page", None)
+    monkeypatch.setattr(office.rig.store.directory, "accounts", None)
+    monkeypatch.setattr(office.rig.store.directory, "accounts_page", None)
     assert await office.faxes.senders("stranger@example.nl") == []
 
 
 async def test_mail_address_finds_its_accounts_in_whatever_case(office: Office) -> None:
-    await office.rig.store.put_account(Account("anna", "light", email="Anna@Example.nl", version=1))
+    await office.rig.store.directory.put_account(Account("anna", "light", email="Anna@Example.nl", version=1))
     assert [one.id for one in await office.faxes.senders("anna@example.NL")] == ["anna"]
     assert await office.faxes.senders("") == []
 
@@ -580,6 +580,8 @@ async def test_mail_address_finds_its_accounts_in_whatever_case(office: Office) 
 )
 async def test_mail_address_finds_no_closed_account(office: Office, status: Status, found: list[str]) -> None:
     """Of two that are open, one suspended, it would be a guess who sends."""
-    await office.rig.store.put_account(Account("anna", "light", email="a@example.nl", status=status, version=1))
-    await office.rig.store.put_account(Account("ben", "light", email="a@example.nl"))
+    await office.rig.store.directory.put_account(
+        Account("anna", "light", email="a@example.nl", status=status, version=1)
+    )
+    await office.rig.store.directory.put_account(Account("ben", "light", email="a@example.nl"))
     assert sorted(one.id for one in await office.faxes.senders("a@example.nl")) == found

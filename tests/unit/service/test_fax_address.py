@@ -24,7 +24,7 @@ def store() -> MemoryStore:
 async def addresses(store: MemoryStore) -> FaxAddresses:
     clock = FakeClock()
     for account in ("anna", "ben"):
-        await store.put_account(Account(account, "light"))
+        await store.directory.put_account(Account(account, "light"))
     return FaxAddresses(store, Accounts(store, make_tariff, clock), clock)
 
 
@@ -55,7 +55,7 @@ async def test_nothing_that_is_stored_or_shown_has_the_secret(addresses: FaxAddr
     assert isinstance(new, NewFaxAddress)
     secret = new.name.removeprefix("fax+")
     assert len(secret) == 26
-    stored = [repr(await store.account("anna")), *map(repr, await store.list_documents(COLLECTION))]
+    stored = [repr(await store.directory.account("anna")), *map(repr, await store.documents.list_documents(COLLECTION))]
     assert not [one for one in (*stored, repr(new)) if secret in one]
 
 
@@ -64,12 +64,12 @@ async def test_a_closed_account_has_none_and_a_suspended_one_is_told_so(
 ) -> None:
     digest = await made(addresses)
     for status, found in ((Status.SUSPENDED, "anna"), (Status.CLOSED, None)):
-        stored = await store.account("anna")
+        stored = await store.directory.account("anna")
         assert stored is not None
-        await store.put_account(replace(stored, status=status))
+        await store.directory.put_account(replace(stored, status=status))
         assert await owner(addresses, digest) == found
     assert isinstance(await addresses.renew("anna"), Refused)
-    assert len(await store.list_documents(COLLECTION)) == 1, "of the refused one nothing stays"
+    assert len(await store.documents.list_documents(COLLECTION)) == 1, "of the refused one nothing stays"
 
 
 async def test_what_leads_to_an_account_counts_only_if_the_account_says_the_same(
@@ -78,7 +78,7 @@ async def test_what_leads_to_an_account_counts_only_if_the_account_says_the_same
     """A change that was broken off, or two at the same time, leave a document behind."""
     old = await made(addresses)
     await made(addresses)
-    await store.put_document(COLLECTION, old, '{"account": "anna"}')
+    await store.documents.put_document(COLLECTION, old, '{"account": "anna"}')
     assert await owner(addresses, old) is None
     await forget(store, old)
     assert await owner(addresses, digest_of("")) is None

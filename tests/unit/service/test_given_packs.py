@@ -190,8 +190,8 @@ async def test_what_an_older_version_gave_follows_the_packs_name_as_it_did(rig: 
 
 async def test_rules_that_are_lost_are_those_of_the_name(rig: Rig) -> None:
     await give(rig, "mobile")
-    (document,) = await rig.store.list_documents(COLLECTION)
-    assert await rig.store.delete_document(document)
+    (document,) = await rig.store.documents.list_documents(COLLECTION)
+    assert await rig.store.documents.delete_document(document)
     rig.tariff = with_packs(rig.tariff, replace(MOBILE, increment_s=60))
     assert (await limit_of(rig)).seconds == 620
     rig.tariff = with_packs(rig.tariff)
@@ -220,7 +220,7 @@ async def test_r6_messages_pay_as_they_were_given(rig: Rig) -> None:
     await give(rig, "notes")
     rig.tariff = with_packs(rig.tariff)
     balances = await rig.store.balances("anna")
-    held = await GivenPacks(rig.store).held(rig.tariff.terms, balances)
+    held = await GivenPacks(rig.store.documents).held(rig.tariff.terms, balances)
     assert [one.sort for one in held.values()] == [MESSAGES]
     found = allowance(rig.tariff, "light", MESSAGES, rig.clock.now().wall_us, held=held)
     assert list(found.pools(balances).values()) == [3]
@@ -279,7 +279,7 @@ async def test_of_a_pack_that_has_left_the_tariff_minutes_are_taken_back_and_non
 
 async def test_other_rules_under_the_same_edition_are_never_given(rig: Rig) -> None:
     terms = rig.tariff.terms["mobile"]
-    await rig.store.put_document(COLLECTION, terms.edition, replace(terms, order=1).text())
+    await rig.store.documents.put_document(COLLECTION, terms.edition, replace(terms, order=1).text())
     with pytest.raises(Exception, match="another name"):
         await give(rig, "mobile")
     assert await left(rig) == {}

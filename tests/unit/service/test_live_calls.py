@@ -188,7 +188,7 @@ async def test_a_call_is_hung_up_by_hand_also_while_the_ledger_answers_nothing()
             raise LedgerUnavailable("the disk is full")
 
         with pytest.MonkeyPatch.context() as patch, capture_logs() as logs, acting("cli:alice"):
-            patch.setattr(rig.store, "put_document", fails)
+            patch.setattr(rig.store.documents, "put_document", fails)
             patch.setattr(rig.store, "session", fails)
             view = await service_of(rig).calls.hang_up(call.session, "fraud")
         assert isinstance(view, CallView)
@@ -227,7 +227,7 @@ async def others_talk(rig: Rig) -> None:
     """Open sessions of other accounts, by other daemons."""
     (stored,) = await rig.store.sessions()
     for n in range(OTHERS):
-        await rig.store.put_account(Account(f"other{n}", "light"))
+        await rig.store.directory.put_account(Account(f"other{n}", "light"))
         state, at_us = stored.state.replace(stored.id, f"z{n:04}"), stored.opened_us + 1 + n
         opened = Opened("elsewhere", state, stored.epoch)
         await rig.store.apply(Transfer(f"o{n}/0", f"other{n}", Kind.RESERVE, at_us, (), f"z{n:04}", opened))

@@ -43,9 +43,9 @@ async def use(shop: Shop, seconds: int, plan: str) -> None:
 
 async def set_plan(shop: Shop, plan: str) -> None:
     """As an edit does, and nothing after it."""
-    stored = await shop.store.account("anna")
+    stored = await shop.store.directory.account("anna")
     assert stored is not None
-    assert await shop.store.put_account(replace(stored, plan=plan))
+    assert await shop.store.directory.put_account(replace(stored, plan=plan))
 
 
 async def left(shop: Shop) -> int | None:
@@ -103,16 +103,16 @@ async def test_r11_a_downgrade_keeps_the_bundle_of_the_plan_that_it_really_ends(
 ) -> None:
     """Someone else's upgrade comes between the look at the account and the edit."""
     await shop.anna("pro")
-    put, raced = shop.store.put_account, list[Account]()
+    put, raced = shop.store.directory.put_account, list[Account]()
 
     async def late(account: Account) -> bool:
         if not raced:
             raced.append(account)
-            monkeypatch.setattr(shop.store, "put_account", put)
+            monkeypatch.setattr(shop.store.directory, "put_account", put)
             await shop.service.accounts.change("anna", {"plan": "max"})
         return await put(account)
 
-    monkeypatch.setattr(shop.store, "put_account", late)
+    monkeypatch.setattr(shop.store.directory, "put_account", late)
     changed = await shop.service.accounts.change("anna", {"plan": "light"})
     assert isinstance(changed, Account)
     assert (changed.plan, await left(shop)) == ("light", 1500)

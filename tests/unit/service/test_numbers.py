@@ -18,14 +18,14 @@ PAID_WITHOUT_PRICE = ("voicemail costs nothing until plan 'light' has a price fo
 
 def meanwhile(shop: Shop, act: Callable[[], Awaitable[object]]) -> None:
     """Have something done between the next edit's look at a number and its write."""
-    put = shop.store.put_number
+    put = shop.store.directory.put_number
 
     async def late(number: Number, expected: Number | None = None) -> bool:
-        shop.store.put_number = put  # type: ignore[method-assign]
+        shop.store.directory.put_number = put  # type: ignore[method-assign]
         await act()
         return await put(number, expected)
 
-    shop.store.put_number = late  # type: ignore[method-assign]
+    shop.store.directory.put_number = late  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("typed", ["+31201234567", "020 123 4567", "0031201234567", "+31 (20) 1234567"])
@@ -43,7 +43,7 @@ async def test_what_is_no_number_is_refused(shop: Shop, typed: str) -> None:
     refused(await shop.service.numbers.get(typed), Code.NOT_FOUND)
     if typed:
         refused(await shop.service.numbers.add("anna", NUMBER, {"forward_to": typed}), Code.INVALID)
-    assert await shop.store.numbers() == []
+    assert await shop.store.directory.numbers() == []
 
 
 async def test_a_number_belongs_to_one_account_and_says_whose(shop: Shop) -> None:
@@ -70,7 +70,7 @@ async def test_an_edit_that_comes_second_is_made_anew(shop: Shop) -> None:
     meanwhile(shop, lambda: shop.service.numbers.change(NUMBER, {"forward_to": "+31687654321"}))
     changed = await shop.service.numbers.change(NUMBER, {"paid_voicemail": True})
     assert changed == NumberSet(Number(NUMBER, "anna", "+31687654321", True), PAID_WITHOUT_PRICE)
-    assert await shop.store.number(NUMBER) == changed.number
+    assert await shop.store.directory.number(NUMBER) == changed.number
 
 
 async def test_an_edit_does_not_bring_back_a_number_that_was_removed(shop: Shop) -> None:
@@ -78,7 +78,7 @@ async def test_an_edit_does_not_bring_back_a_number_that_was_removed(shop: Shop)
     await shop.service.numbers.add("anna", NUMBER, {})
     meanwhile(shop, lambda: shop.service.numbers.remove(NUMBER))
     refused(await shop.service.numbers.change(NUMBER, {"mailbox": "1"}), Code.NOT_FOUND)
-    assert await shop.store.number(NUMBER) is None
+    assert await shop.store.directory.number(NUMBER) is None
 
 
 async def test_of_two_who_add_a_number_the_second_is_told_whose_it_is(shop: Shop) -> None:
@@ -88,7 +88,7 @@ async def test_of_two_who_add_a_number_the_second_is_told_whose_it_is(shop: Shop
     assert "'anna'" in refused(await shop.service.numbers.add("bert", NUMBER, {}), Code.EXISTS).message
     meanwhile(shop, lambda: shop.service.numbers.add("anna", "+31201234568", {"forward_to": TARGET}))
     refused(await shop.service.numbers.add("anna", "+31201234568", {}), Code.EXISTS)
-    assert [one.forward_to for one in await shop.store.numbers()] == [TARGET, TARGET]
+    assert [one.forward_to for one in await shop.store.directory.numbers()] == [TARGET, TARGET]
 
 
 @pytest.mark.parametrize("act", ["add", "change"])
@@ -101,7 +101,7 @@ async def test_a_number_that_others_keep_editing_is_given_up(
     async def never(_number: Number, _expected: Number | None = None) -> bool:
         return False
 
-    monkeypatch.setattr(shop.store, "put_number", never)
+    monkeypatch.setattr(shop.store.directory, "put_number", never)
     numbers = shop.service.numbers
     changing = numbers.change(NUMBER, {"mailbox": "1"}) if act == "change" else numbers.add("anna", "+31201234568", {})
     refused(await changing, Code.CONFLICT)

@@ -53,7 +53,7 @@ def test_what_has_nothing_to_hide_stays_as_it_is_letter_by_letter(document: str)
 
 async def test_the_daemon_hides_what_has_become_older_than_the_days(clock: FakeClock) -> None:
     store = MemoryStore(clock)
-    await store.put_account(Account("a", "light"))
+    await store.directory.put_account(Account("a", "light"))
     now_us = clock.now().wall_us
     ages = {"old": 30 * DAY_US + 1, "due": 30 * DAY_US - 1000, "young": 29 * DAY_US}
     document = '{"caller":"+31612345678"}'

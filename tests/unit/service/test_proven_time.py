@@ -194,17 +194,17 @@ async def test_a_clock_that_the_ledgers_server_contradicts_is_not_believed(
 
 async def test_a_note_that_another_daemon_wrote_first_is_taken(lived: House) -> None:
     daemon = Daemon(lived)
-    update = lived.store.update_document
+    update = lived.store.documents.update_document
 
     async def late(document: object) -> bool:
-        lived.store.update_document = update  # type: ignore[method-assign]
-        stored = await lived.store.get_document(COLLECTION, NOTE)
+        lived.store.documents.update_document = update  # type: ignore[method-assign]
+        stored = await lived.store.documents.get_document(COLLECTION, NOTE)
         assert stored is not None
         body = json.dumps({"wall_us": daemon.clock.now().wall_us})
         assert await update(replace(stored, body=body))
         return await update(document)  # type: ignore[arg-type]
 
-    lived.store.update_document = late  # type: ignore[method-assign]
+    lived.store.documents.update_document = late  # type: ignore[method-assign]
     await daemon.runs(3 * REST_S)
     assert set(daemon.levels) == {0}
 

@@ -28,7 +28,7 @@ async def test_the_number_and_the_money_are_there_and_gone_again(shop: Shop) -> 
     assert number == Number(SPARE, REHEARSAL, TARGET, paid_voicemail=False)
     assert (await shop.store.balances(REHEARSAL))[CREDIT].available == AMOUNT
     assert await shop.service.rehearsals.end() == Cleared(AMOUNT, Balance())
-    assert await shop.store.number(SPARE) is None
+    assert await shop.store.directory.number(SPARE) is None
     lines = [line async for line in shop.store.journal(REHEARSAL)]
     assert [(line.kind, line.reason) for line in lines] == [(Kind.CORRECT, REASON)] * 2
     assert await shop.store.balances("anna") == before
@@ -37,9 +37,9 @@ async def test_the_number_and_the_money_are_there_and_gone_again(shop: Shop) -> 
 async def test_one_that_was_killed_is_ended_before_the_next_begins(shop: Shop) -> None:
     await begin(shop, "+31201234598", "free")
     await begin(shop)
-    assert [one.number for one in await shop.store.numbers(REHEARSAL)] == [SPARE]
+    assert [one.number for one in await shop.store.directory.numbers(REHEARSAL)] == [SPARE]
     assert (await shop.store.balances(REHEARSAL))[CREDIT].available == AMOUNT
-    account = await shop.store.account(REHEARSAL)
+    account = await shop.store.directory.account(REHEARSAL)
     assert account is not None
     assert account.plan == "light"
 
@@ -50,8 +50,8 @@ async def test_a_customers_number_and_a_customers_account_are_refused(shop: Shop
     await begin(shop)
     said = refused(await shop.service.rehearsals.begin(NUMBER, "light", TARGET, AMOUNT), Code.NOT_ALLOWED)
     assert "'anna'" in said.message
-    assert await shop.store.number(SPARE) is not None, "the one that runs is left alone"
-    account = await shop.store.account(REHEARSAL)
+    assert await shop.store.directory.number(SPARE) is not None, "the one that runs is left alone"
+    account = await shop.store.directory.account(REHEARSAL)
     assert account is not None
     await shop.service.accounts.change(REHEARSAL, {"email": "anna@example.com"})
     refused(await shop.service.rehearsals.begin(SPARE, "light", TARGET, AMOUNT), Code.NOT_ALLOWED)
@@ -61,7 +61,7 @@ async def test_a_customer_gets_no_account_of_that_name(shop: Shop) -> None:
     """A rehearsal takes its numbers and its money."""
     said = refused(await shop.service.accounts.add(REHEARSAL, "light", Language.NL), Code.INVALID)
     assert "`charging check --call`" in said.message
-    assert await shop.store.account(REHEARSAL) is None
+    assert await shop.store.directory.account(REHEARSAL) is None
 
 
 @pytest.mark.parametrize("of_a_customer", ["top-up", "payment"])
@@ -74,7 +74,7 @@ async def test_a_customer_who_has_that_name_from_of_old_keeps_number_and_money(s
     await shop.service.numbers.add(REHEARSAL, NUMBER, {"forward_to": TARGET})
     before = await shop.store.balances(REHEARSAL)
     refused(await shop.service.rehearsals.begin(SPARE, "light", TARGET, AMOUNT), Code.NOT_ALLOWED)
-    assert [one.number for one in await shop.store.numbers(REHEARSAL)] == [NUMBER]
+    assert [one.number for one in await shop.store.directory.numbers(REHEARSAL)] == [NUMBER]
     assert await shop.store.balances(REHEARSAL) == before
 
 
@@ -82,10 +82,10 @@ async def test_a_customer_who_has_that_name_from_of_old_keeps_number_and_money(s
 async def test_what_is_no_number_or_no_plan_changes_nothing_but_the_account(shop: Shop, number: str) -> None:
     refused(await shop.service.rehearsals.begin(number, "light", TARGET, AMOUNT), Code.INVALID)
     refused(await shop.service.rehearsals.begin(SPARE, "gold", TARGET, AMOUNT), Code.INVALID)
-    assert await shop.store.numbers() == []
+    assert await shop.store.directory.numbers() == []
     assert await shop.store.balances(REHEARSAL) == {}
 
 
 async def test_ending_without_any_is_nothing(shop: Shop) -> None:
     assert await shop.service.rehearsals.end() == Cleared(0, Balance())
-    assert await shop.store.account(REHEARSAL) is None
+    assert await shop.store.directory.account(REHEARSAL) is None

@@ -103,17 +103,17 @@ async def test_r18_r19_a_slip_is_corrected_and_is_no_payment(shop: Shop) -> None
 async def test_r18_a_key_of_another_payment_is_refused(shop: Shop) -> None:
     await shop.anna("pro")
     await shop.service.subscriptions.paid("anna", "k1", date(2027, 1, 31))
-    before = await shop.store.account("anna")
+    before = await shop.store.directory.account("anna")
     refused(await shop.service.subscriptions.paid("anna", "k1", date(2027, 2, 28)), Code.KEY_REUSED)
     refused(await shop.service.subscriptions.paid("anna", "k1"), Code.KEY_REUSED)
-    assert await shop.store.account("anna") == before
+    assert await shop.store.directory.account("anna") == before
 
 
 async def test_r18_many_that_tell_of_one_payment_at_the_same_time_record_it_once(shop: Shop) -> None:
     await shop.anna("pro")
     told = await asyncio.gather(*(shop.service.subscriptions.paid("anna", "invoice-7") for _ in range(20)))
     assert {end_of(one) for one in told} == {datetime(2026, 12, 20, 23, 0, tzinfo=UTC)}
-    stored = await shop.store.account("anna")
+    stored = await shop.store.directory.account("anna")
     assert stored is not None
     assert [one.key for one in stored.payments] == ["invoice-7"]
 
@@ -122,7 +122,7 @@ async def test_r18_the_last_payments_are_remembered(shop: Shop) -> None:
     await shop.anna("pro")
     for number in range(PAYMENTS_REMEMBERED + 1):
         await shop.service.subscriptions.paid("anna", f"k{number}")
-    stored = await shop.store.account("anna")
+    stored = await shop.store.directory.account("anna")
     assert stored is not None
     assert [one.key for one in stored.payments] == [f"k{number}" for number in range(1, PAYMENTS_REMEMBERED + 1)]
     assert await shop.service.subscriptions.paid("anna", "k1") == stored

@@ -43,7 +43,7 @@ async def test_a_token_is_known_by_its_text_until_it_is_revoked(tokens: Tokens) 
 
 async def test_only_a_hash_is_stored_and_the_text_is_not_printed(tokens: Tokens, documents: MemoryStore) -> None:
     new = await made(tokens)
-    (document,) = (one.body for one in await documents.list_documents(COLLECTION))
+    (document,) = (one.body for one in await documents.documents.list_documents(COLLECTION))
     secret = new.secret.rpartition(f"{new.token.id}_")[2]
     assert secret not in document
     assert hashlib.sha256(secret.encode()).hexdigest() in document
@@ -76,9 +76,9 @@ async def test_a_stored_token_that_cannot_be_read_is_said_and_lets_nobody_in(
     tokens: Tokens, documents: MemoryStore
 ) -> None:
     new = await made(tokens)
-    stored = await documents.get_document(COLLECTION, new.token.id)
+    stored = await documents.documents.get_document(COLLECTION, new.token.id)
     assert stored is not None
-    await documents.update_document(replace(stored, body="{}"))
+    await documents.documents.update_document(replace(stored, body="{}"))
     with pytest.raises(LedgerCorrupt, match=new.token.id):
         await tokens.authenticate(new.secret)
 

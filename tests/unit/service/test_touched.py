@@ -53,7 +53,7 @@ async def test_r22_a_change_that_was_made_is_told_though_its_note_cannot_be_fini
     open_shop: Shop, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, made = open_shop.store, False
-    get_document = store.get_document
+    get_document = store.documents.get_document
 
     def writes(name: str) -> None:
         write = getattr(store, name)
@@ -73,7 +73,7 @@ async def test_r22_a_change_that_was_made_is_told_though_its_note_cannot_be_fini
 
     for name in ["apply"] if what in ("top-up", "correction") else ["put_account", "put_number", "remove_number"]:
         writes(name)
-    monkeypatch.setattr(store, "get_document", fails_then)
+    monkeypatch.setattr(store.documents, "get_document", fails_then)
     assert not isinstance(await CHANGES[what](open_shop.service), Refused)
     assert open_shop.touched == ["anna"]
     assert open_shop.told == ["anna"] * (what in ("top-up", "correction"))
@@ -81,8 +81,8 @@ async def test_r22_a_change_that_was_made_is_told_though_its_note_cannot_be_fini
     await open_shop.clock.advance(SETTLE_S)
     changes = Changes(store, open_shop.clock)
     await changes.settle()
-    assert not await store.due_documents("changes", 2**53 - 1, 10)
-    notes = await store.list_documents("changes")
+    assert not await store.documents.due_documents("changes", 2**53 - 1, 10)
+    notes = await store.documents.list_documents("changes")
     assert len(notes) == len((await changes.page(Sought(), None, 100))[0])
     assert len(notes) == 3 - (what == "activation"), "who is active already is not changed"
 

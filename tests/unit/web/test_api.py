@@ -246,7 +246,7 @@ async def test_a_store_that_does_not_answer_is_a_503_also_at_the_login(door: Doo
     async def broken(collection: str, id: str) -> None:
         raise LedgerUnavailable("the disk is full")
 
-    door.documents.get_document = broken  # type: ignore[method-assign]
+    door.documents.documents.get_document = broken  # type: ignore[method-assign]
     assert (await door("read", "GET", "/accounts", 503)).json()["code"] == "ledger_unavailable"
 
 

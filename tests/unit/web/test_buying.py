@@ -173,7 +173,7 @@ async def test_a_kill_between_the_credit_and_its_note_credits_once(
         raise LedgerUnavailable("killed")
 
     with monkeypatch.context() as killed:
-        killed.setattr(shop.store, "update_document", dies)
+        killed.setattr(shop.store.documents, "update_document", dies)
         assert await market.tell() == 503
     market.restart()
     assert await market.tell() == 200
@@ -291,7 +291,7 @@ async def test_r21_what_was_credited_and_not_noted_before_it_was_taken_back_is_n
         raise LedgerUnavailable("killed")
 
     with monkeypatch.context() as killed:
-        killed.setattr(shop.store, "update_document", dies)
+        killed.setattr(shop.store.documents, "update_document", dies)
         assert await market.tell() == 503
     market.double.only().taken_back = True
     with structlog.testing.capture_logs() as logs:
@@ -434,7 +434,7 @@ async def test_a_start_looks_at_all_that_is_open(shop: Shop) -> None:
 
 
 async def test_a_payment_that_cannot_be_read_keeps_none_of_the_others_waiting(market: Market, shop: Shop) -> None:
-    await shop.store.put_document(payments.COLLECTION, "0" * 32, '{"id": 1}', 0)
+    await shop.store.documents.put_document(payments.COLLECTION, "0" * 32, '{"id": 1}', 0)
     await market.begun()
     market.double.only().status = "paid"
     with structlog.testing.capture_logs() as logs:
@@ -449,7 +449,7 @@ async def test_what_was_never_paid_is_forgotten_and_what_was_is_kept(market: Mar
     await market.tell()
     await visitor.send("/buy", {"amount": "25.00"})
     await market.wait(payments.KEPT_DAYS - 1)
-    assert len(await shop.store.list_documents(payments.COLLECTION)) == 2
+    assert len(await shop.store.documents.list_documents(payments.COLLECTION)) == 2
     await market.wait(1)
     assert (await market.payment()).state is State.CREDITED
 

@@ -108,7 +108,7 @@ async def test_tokens_tell_when_they_were_last_used_by_few_writes(door: Door, sh
         await http.post("/tokens/uses", json={"uses": {new.token.id: 1}})  # an older one, told late
         assert (await http.get("/tokens")).json()["items"] == [after]
         await http.delete(f"/tokens/{new.token.id}")
-    assert not await shop.store.list_documents("token-uses")
+    assert not await shop.store.documents.list_documents("token-uses")
 
 
 async def test_the_gate_sees_each_use_of_a_good_token_and_none_of_a_bad_one(door: Door) -> None:

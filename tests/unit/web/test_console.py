@@ -85,7 +85,7 @@ def hidden(page: str, name: str) -> str:
 class Place:
     def __init__(self, shop: Shop, folder: Path) -> None:
         self.shop = shop
-        self.operators = Operators(shop.store, shop.clock)
+        self.operators = Operators(shop.store.documents, shop.clock)
         (folder / "tariff.yaml").write_text("revision: x\n")
         self.file = TariffFile(folder / "tariff.yaml", Accepted(folder / "editions"))
         settings = Console(failed_logins_per_minute=LOGIN_TRIES, idle_min=30, session_h=12)
@@ -489,7 +489,7 @@ async def test_a_suspension_keeps_its_reason_and_writes_it_as_text(place: Place)
     reason = '<script>alert(1)</script> & "more"'
     sent = await visitor.send("/accounts/anna/suspend", {"reason": reason, "sure": "yes"})
     assert sent.status_code == 303
-    stored = await place.shop.store.account("anna")
+    stored = await place.shop.store.directory.account("anna")
     assert stored is not None
     assert (stored.status, stored.status_reason) == (Status.SUSPENDED, reason)
     page = await visitor.get("/accounts/anna")

@@ -240,7 +240,7 @@ async def test_whatever_fails_is_a_problem_document(api: Api, shop: Shop) -> Non
         async def fail(_account: str, failure: Exception = failure) -> None:
             raise failure
 
-        shop.store.account = fail  # type: ignore[method-assign, assignment]
+        shop.store.directory.account = fail  # type: ignore[method-assign, assignment]
         problem = await api("GET", "/accounts/anna", status)
         assert problem["code"] == code
         assert "secret" not in problem["detail"]

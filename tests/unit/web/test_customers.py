@@ -155,7 +155,7 @@ async def test_a_link_signs_in_once(place: Place) -> None:
     answers = await asyncio.gather(*(one.http.post("/enter", data=form[one]) for one in (first, second)))
     assert sorted(answer.status_code for answer in answers) == [303, 403]
     assert (await first.http.post("/enter", data=form[first])).status_code == 403
-    assert await place.shop.store.list_documents(COLLECTION) == []
+    assert await place.shop.store.documents.list_documents(COLLECTION) == []
 
 
 async def test_looking_at_a_link_uses_nothing_up_and_signs_nobody_in(place: Place) -> None:
@@ -220,7 +220,7 @@ async def test_links_that_are_over_are_removed(place: Place) -> None:
         await place.token()
     await place.shop.clock.advance(121)
     await place.token()
-    assert len(await place.shop.store.list_documents(COLLECTION)) == 1
+    assert len(await place.shop.store.documents.list_documents(COLLECTION)) == 1
 
 
 async def test_there_are_no_links_to_accounts_that_there_are_not(place: Place) -> None:
@@ -280,7 +280,7 @@ async def test_a_customer_sets_where_his_number_forwards_to_and_it_is_noted(plac
     assert number.forward_to == "+31611112222"  # type: ignore[union-attr]
     page = await visitor.get("/settings")
     assert f"{NUMBER} wordt doorgeschakeld naar +31611112222." in page
-    notes = [json.loads(one.body) for one in await place.shop.store.list_documents("changes")]
+    notes = [json.loads(one.body) for one in await place.shop.store.documents.list_documents("changes")]
     assert [one["actor"] for one in notes if one["act"] == "number.edited"] == ["customer:anna"]
 
 

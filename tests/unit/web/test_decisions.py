@@ -26,7 +26,7 @@ def decided(minutes: float, **changes: Any) -> Decided:
 
 
 async def keep(shop: Shop, *ones: Decided) -> None:
-    keeper = DecisionKeeper(shop.store, shop.clock, daemon="host-1")
+    keeper = DecisionKeeper(shop.store.documents, shop.clock, daemon="host-1")
     for one in ones:
         keeper.keep(one)
     await keeper.write()

@@ -297,13 +297,15 @@ async def a_day(shop: Shop) -> None:
     for account in ("anna", "bert"):
         await shop.service.money.top_up(account, 10 * EURO, f"order-{account}")
     await call(shop.store, "s-1")
-    keeper = DecisionKeeper(shop.store, shop.clock)
+    keeper = DecisionKeeper(shop.store.documents, shop.clock)
     for account, outcome in (("anna", "reject"), ("bert", "voicemail"), ("anna", "forward"), ("", "reject")):
         at_us = shop.clock.now().wall_us
         keeper.keep(Decided(at_us, Turn.INCOMING, outcome, "no_credit", "main", 3, account=account, number="+31201"))
     await keeper.write()
     notice = {"id": "low-credit/1", "kind": "low-credit", "account": "bert", "at_us": 7}
-    await shop.store.put_document("notices", "bert/low-credit/1", json.dumps({"notice": json.dumps(notice)}), 7)
+    await shop.store.documents.put_document(
+        "notices", "bert/low-credit/1", json.dumps({"notice": json.dumps(notice)}), 7
+    )
     await shop.service.accounts.suspend("anna", "asked")
 
 
@@ -369,8 +371,8 @@ async def test_a_place_behind_which_lines_were_archived_is_refused_and_forgotten
     on = await shop.service.events.of_all(Place(gone.number), 100)
     assert isinstance(on, tuple)
     assert on[0] == found[found.index(gone) + 1 :]
-    for document in await shop.store.list_documents("decisions"):
-        assert await shop.store.delete_document(document)
+    for document in await shop.store.documents.list_documents("decisions"):
+        assert await shop.store.documents.delete_document(document)
     rest = await shop.service.events.of_all(Place(gone.number), 100)
     assert isinstance(rest, tuple)
     assert "call.refused" not in [one.what.value for one in rest[0]]
@@ -380,5 +382,5 @@ async def test_a_place_behind_which_lines_were_archived_is_refused_and_forgotten
 async def test_what_cannot_be_read_is_passed_over(shop: Shop) -> None:
     for collection in ("decisions", "notices", "changes"):
         for number, body in enumerate(("", "[", "[]", "{}", "[7]", '{"notice":"{}"}')):
-            await shop.store.put_document(collection, str(number), body)
+            await shop.store.documents.put_document(collection, str(number), body)
     assert await of_all(shop) == []

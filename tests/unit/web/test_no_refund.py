@@ -158,7 +158,7 @@ async def test_r21_no_operation_of_the_web_gives_money_back(front: Front, shop: 
         if operation in offered:
             response = await front(operation[0], path, **request)
             assert response.status_code not in (401, 403, 405, 429), (operation, response.text)
-    stored = await shop.store.account("anna")
+    stored = await shop.store.directory.account("anna")
     assert stored is not None
     assert stored.status == "closed", "the account was cancelled"
     after = [line async for line in shop.store.journal("anna")]

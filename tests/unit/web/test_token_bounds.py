@@ -184,12 +184,12 @@ async def test_a_token_made_before_there_were_bounds_is_read_as_one_without(door
     await door("read", "GET", "/accounts")
     token = (await door.tokens.all())[0]
     assert (token.account, token.expires_us, token.amount_max) == ("", None, None)
-    document = await door.documents.get_document("api-tokens", token.id)
+    document = await door.documents.documents.get_document("api-tokens", token.id)
     assert document is not None
     old = document.body.replace(',"account":"","expires_us":null,"amount_max":null', "")
     assert old != document.body
-    await door.documents.delete_document(document)
-    await door.documents.put_document("api-tokens", token.id, old)
+    await door.documents.documents.delete_document(document)
+    await door.documents.documents.put_document("api-tokens", token.id, old)
     assert (await door.tokens.all())[0] == token
     await door(token.name, "GET", "/health", 200 if token.name == "read" else 403)
 

@@ -18,7 +18,7 @@ import httpx
 import pytest
 import standardwebhooks
 
-from charging.ledger.memory import MemoryStore
+from charging.ledger.memory import MemoryFeed
 from charging.service.changes import Act
 from charging.service.events import Event, What
 from charging.service.refusal import Code
@@ -509,13 +509,13 @@ async def test_what_was_archived_is_passed_over_and_the_log_says_so(
 ) -> None:
     await pay(shop, "anna", "a-1")
     await pay(shop, "bert", "b-1")
-    seen = MemoryStore.feed
+    seen = MemoryFeed.read_feed
 
-    async def gone(store: MemoryStore, after: int, limit: int) -> object:
-        found = await seen(store, after, limit)
+    async def gone(feed: MemoryFeed, after: int, limit: int) -> object:
+        found = await seen(feed, after, limit)
         return [replace(one, found=None) if one.account == "anna" else one for one in found]
 
-    monkeypatch.setattr(MemoryStore, "feed", gone)
+    monkeypatch.setattr(MemoryFeed, "read_feed", gone)
     endpoint = await desk.book.state("site")
     assert isinstance(endpoint, Endpoint)
     refused(await shop.service.events.of_all(endpoint.begins, 10), Code.ARCHIVED)
@@ -531,7 +531,7 @@ async def test_a_letter_that_cannot_be_read_hides_none_of_the_others(
     async with sending(desk, program, TOP_UPS):
         await pay(shop, "anna", "a-1")
         await shop.clock.advance(3)
-    await shop.store.put_document(LETTERS, "site/0000000000000001.000000", "{}")
+    await shop.store.documents.put_document(LETTERS, "site/0000000000000001.000000", "{}")
     assert len(await desk.letters()) == 1
     assert await desk.book.resend("site", "", 100) == (1, None)
 
