@@ -8,15 +8,25 @@ Each rule is a generator of offences, so that the tests at the end can show it a
 from __future__ import annotations
 
 import ast
-import fnmatch
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import house
+from tests.house import (
+    ROOT,
+    Module,
+    imports_of,
+    inheritance,
+    last_name,
+    many_methods,
+    many_parameters,
+    modules_too_small,
+    wiring_patched,
+    within,
+)
+
 CODE_FOLDERS = ("charging", "agi", "prompts")
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 50
@@ -162,43 +172,8 @@ WITHOUT_MONEY = ("charging.ledger.redis.url", "charging.ledger.redis.client")
 """Within the folders above: connections and their time-outs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
-    name: str
-    tree: ast.Module
-    text: str
-
-    @classmethod
-    def of(cls, path: Path) -> Module:
-        text = path.read_text(encoding="utf-8")
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        return cls(name, ast.parse(text), text)
-
-    @classmethod
-    def named(cls, name: str, text: str) -> Module:
-        return cls(name, ast.parse(text), text)
-
-    def is_one_of(self, patterns: tuple[str, ...]) -> bool:
-        return any(fnmatch.fnmatchcase(self.name, pattern) for pattern in patterns)
-
-    @property
-    def is_pure(self) -> bool:
-        return self.is_one_of(PURE) and not self.is_one_of(TALKING)
-
-
-def within(name: str, package: str) -> bool:
-    return name == package or name.startswith(package + ".")
-
-
-def imports_of(module: Module) -> Iterator[tuple[int, str]]:
-    """Line and full dotted name of everything imported; ``from a import b`` is ``a.b``."""
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module.name}:{node.lineno}: a relative import"
-            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+def is_pure(module: Module) -> bool:
+    return module.is_one_of(PURE) and not module.is_one_of(TALKING)
 
 
 def calls_in(module: Module) -> Iterator[ast.Call]:
@@ -229,7 +204,7 @@ def drivers_outside_their_adapter(module: Module) -> Iterator[str]:
 
 
 def impure_imports(module: Module) -> Iterator[str]:
-    if not module.is_pure:
+    if not is_pure(module):
         return
     for line, name in imports_of(module):
         if any(within(name, one) for one in IMPURE_MODULES):
@@ -237,7 +212,7 @@ def impure_imports(module: Module) -> Iterator[str]:
 
 
 def coroutines_in_pure_files(module: Module) -> Iterator[str]:
-    if module.is_pure:
+    if is_pure(module):
         for node in ast.walk(module.tree):
             if isinstance(node, ast.AsyncFunctionDef):
                 yield f"{module.name}:{node.lineno}: async def {node.name}"
@@ -251,14 +226,8 @@ def clock_readings(module: Module) -> Iterator[str]:
             yield f"{module.name}:{line}: imports {name}"
     for call in calls_in(module):
         function = call.func
-        if isinstance(function, ast.Attribute) and (_last_name(function.value), function.attr) in CLOCK_CALLS:
+        if isinstance(function, ast.Attribute) and (last_name(function.value), function.attr) in CLOCK_CALLS:
             yield f"{module.name}:{call.lineno}: reads a clock by {ast.unparse(function)}"
-
-
-def _last_name(node: ast.expr) -> str:
-    if isinstance(node, ast.Call):
-        return "loop" if _last_name(node.func) in {"get_running_loop", "get_event_loop"} else ""
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
 def floats_near_money(module: Module) -> Iterator[str]:
@@ -290,7 +259,7 @@ def log_events_that_are_sentences(module: Module) -> Iterator[str]:
         function = call.func
         if not isinstance(function, ast.Attribute) or function.attr not in LOG_METHODS or not call.args:
             continue
-        if not re.search(r"log(ger)?$", _last_name(function.value).lower()):
+        if not re.search(r"log(ger)?$", last_name(function.value).lower()):
             continue
         event = call.args[0]
         if not isinstance(event, ast.Constant) or not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)+", str(event.value)):
@@ -320,7 +289,12 @@ CODE_RULES: tuple[Callable[[Module], Iterator[str]], ...] = (
     long_files,
     long_functions,
     log_events_that_are_sentences,
+    many_methods,
+    many_parameters,
+    wiring_patched,
 )
+HOUSE_RULES = (inheritance, modules_too_small)
+"""Of all modules together."""
 TEST_RULES = (long_files, long_functions, left_out)
 
 
@@ -338,6 +312,33 @@ def suite() -> list[Module]:
 def test_code_has_no(rule: Callable[[Module], Iterator[str]], code: list[Module]) -> None:
     offences = [offence for module in code for offence in rule(module)]
     assert not offences, "\n".join(offences)
+
+
+@pytest.mark.parametrize("rule", HOUSE_RULES, ids=lambda rule: rule.__name__)
+def test_the_house_has_no(rule: Callable[[list[Module]], Iterator[str]], code: list[Module]) -> None:
+    assert list(rule(code)) == []
+
+
+def test_what_may_only_shrink_is_not_larger_than_it_need_be(code: list[Module]) -> None:
+    with pytest.MonkeyPatch.context() as strict:
+        strict.setattr(f"{house.__name__}.MANY_METHODS", {})
+        strict.setattr(f"{house.__name__}.MANY_PARAMETERS", {})
+        strict.setattr(f"{house.__name__}.SMALL_FOR_A_REASON", {})
+        strict.setattr(f"{house.__name__}.INHERITED", {})
+        found = " ".join(
+            offence
+            for offences in (
+                *(rule(module) for module in code for rule in (many_methods, many_parameters)),
+                *(rule(code) for rule in HOUSE_RULES),
+            )
+            for offence in offences
+        )
+    allowed = [f"{name} has {methods} methods" for name, methods in house.MANY_METHODS.items()]
+    allowed += [f"{name} is made of {parameters} parameters" for name, parameters in house.MANY_PARAMETERS.items()]
+    allowed += [f"{name} belongs in" for name in house.SMALL_FOR_A_REASON] + [
+        f"extends {name}" for name in house.INHERITED
+    ]
+    assert [one for one in allowed if one not in found] == []
 
 
 @pytest.mark.parametrize("rule", TEST_RULES, ids=lambda rule: rule.__name__)
@@ -381,6 +382,13 @@ BAD = [
     (long_functions, "charging.x", LONG_FUNCTION),
     (log_events_that_are_sentences, "charging.x", "log.info('Call answered')"),
     (log_events_that_are_sentences, "charging.x", "self._log.warning(f'lost {x}')"),
+    (
+        many_methods,
+        "charging.x",
+        "class C:\n" + "".join(f"    def f{n}(self): ...\n" for n in range(house.METHODS_MAX + 1)),
+    ),
+    (many_parameters, "charging.x", "class C:\n    def __init__(self, a, b, c, d, *, e, f, g): ..."),
+    (wiring_patched, "charging.app_api", "desk.registry = registry"),
     (left_out, "tests.unit.test_x", "@pytest.mark.skip\ndef test_x(): ..."),
     (left_out, "tests.unit.test_x", "pytest.importorskip('redis')"),
 ]
@@ -394,6 +402,13 @@ GOOD = [
     (long_files, "charging.x", "\n" * FILE_LINES_MAX),
     (long_functions, "charging.x", LONG_FUNCTION.removesuffix("    x = 1\n")),
     (log_events_that_are_sentences, "charging.x", "log.info('call_answered', session=s)"),
+    (
+        many_methods,
+        "charging.x",
+        "class C:\n" + "".join(f"    def f{n}(self): ...\n" for n in range(house.METHODS_MAX)),
+    ),
+    (many_parameters, "charging.x", "class C:\n    def __init__(self, a, b, c, d, *, e, f): ..."),
+    (wiring_patched, "charging.app_api", "class C:\n    def f(self): self.x = 1"),
 ]
 
 
@@ -405,3 +420,23 @@ def test_rule_finds_an_offence(rule: Callable[[Module], Iterator[str]], name: st
 @pytest.mark.parametrize(("rule", "name", "text"), GOOD)
 def test_rule_lets_good_code_pass(rule: Callable[[Module], Iterator[str]], name: str, text: str) -> None:
     assert list(rule(Module.named(name, text))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "offences"),
+    [
+        ("class A: ...\nclass B(A): ...", 1),
+        ("from queue import Queue\nclass B(Queue): ...", 1),
+        ("class A(Exception): ...\nclass B(A): ...", 0),
+        ("from typing import Protocol\nclass A(Protocol): ...\nclass B(A, Protocol): ...", 0),
+        ("from uvicorn import Server\nclass B(Server): ...", 0),
+    ],
+)
+def test_inheritance_is_found(text: str, offences: int) -> None:
+    assert len(list(inheritance([Module.named("charging.x", text)]))) == offences
+
+
+@pytest.mark.parametrize(("lines", "importers", "offences"), [(39, 1, 1), (40, 1, 0), (39, 2, 0)])
+def test_a_piece_of_another_module_is_found(lines: int, importers: int, offences: int) -> None:
+    others = [Module.named(f"charging.by{n}", "from charging.x import y") for n in range(importers)]
+    assert len(list(modules_too_small([Module.named("charging.x", "\n" * lines), *others]))) == offences
