@@ -70,7 +70,7 @@ class KillingStore:
     def _seen(self, of: Any, name: str) -> Any:
         found = getattr(of, name)
         if name in PARTS:
-            return _Part(functools.partial(self._seen, found))
+            return Part(functools.partial(self._seen, found))
         return functools.partial(self._watched, name, found) if inspect.iscoroutinefunction(found) else found
 
     async def _watched(self, name: str, method: Callable[..., Awaitable[Any]], *arguments: Any, **options: Any) -> Any:
@@ -101,7 +101,7 @@ class KillingStore:
         return cast(Store, self)
 
 
-class _Part:
+class Part:
     """What stands beside the ledger in such a store."""
 
     def __init__(self, seen: Callable[[str], Any]) -> None:

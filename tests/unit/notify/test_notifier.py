@@ -279,7 +279,7 @@ async def test_accounts_are_looked_at_together(office: Office, monkeypatch: pyte
 
     async with office.running():
         await settle()
-        monkeypatch.setattr(office.store, "account", account)
+        monkeypatch.setattr(office.store.directory, "account", account)
         for name in names:
             office.notifier.touched(name)
         await office.clock.advance(GATHER_S - 0.1)

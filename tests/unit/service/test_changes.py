@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Language, Status
 from charging.ledger.memory import MemoryStore
+from charging.ledger.metered import PARTS
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.service import changes as service_changes
 from charging.service.actor import UNKNOWN, acting, actor
@@ -22,6 +24,7 @@ from charging.service.refusal import Refused
 from charging.service.service import Service
 from charging.service.tokens import Scope, Tokens
 from tests.fakes.clock import FakeClock
+from tests.fakes.killing_store import Part
 from tests.fakes.rig import EURO, make_tariff
 from tests.unit.service.conftest import NUMBER, Shop
 
@@ -157,7 +160,12 @@ class Mortal:
         self.writes = 0
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
+        return self._mortal(self._store, name)
+
+    def _mortal(self, of: object, name: str) -> Any:
+        method = getattr(of, name)
+        if name in PARTS:
+            return Part(partial(self._mortal, method))
         if not name.startswith(("apply", "put_", "update_", "delete_", "remove_")):
             return method
 

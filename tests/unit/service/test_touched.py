@@ -55,8 +55,8 @@ async def test_r22_a_change_that_was_made_is_told_though_its_note_cannot_be_fini
     store, made = open_shop.store, False
     get_document = store.documents.get_document
 
-    def writes(name: str) -> None:
-        write = getattr(store, name)
+    def writes(of: object, name: str) -> None:
+        write = getattr(of, name)
 
         async def written(*arguments: Any, **named: Any) -> Any:
             nonlocal made
@@ -64,15 +64,18 @@ async def test_r22_a_change_that_was_made_is_told_though_its_note_cannot_be_fini
             made = True
             return answer
 
-        monkeypatch.setattr(store, name, written)
+        monkeypatch.setattr(of, name, written)
 
     async def fails_then(collection: str, id: str) -> Any:
         if made and collection == "changes":
             raise LedgerUnavailable("the disk is full")
         return await get_document(collection, id)
 
-    for name in ["apply"] if what in ("top-up", "correction") else ["put_account", "put_number", "remove_number"]:
-        writes(name)
+    if what in ("top-up", "correction"):
+        writes(store, "apply")
+    else:
+        for name in ("put_account", "put_number", "remove_number"):
+            writes(store.directory, name)
     monkeypatch.setattr(store.documents, "get_document", fails_then)
     assert not isinstance(await CHANGES[what](open_shop.service), Refused)
     assert open_shop.touched == ["anna"]
