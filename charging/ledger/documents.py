@@ -79,7 +79,7 @@ class Documents(Protocol):
 
 
 class Written(Protocol):
-    """Told of a document that was put (``is_new``) or updated."""
+    """Called with a document that was put (``is_new``) or updated."""
 
     def __call__(self, document: Document, *, is_new: bool) -> None: ...
 
@@ -93,7 +93,7 @@ class MemoryDocuments:
         stored: dict[tuple[str, str], Document] | None = None,
         written: Written = lambda _document, *, is_new: None,
     ) -> None:
-        """``stored``: where they are kept, by collection and id; ``written``: told of each that was written."""
+        """``stored``: where they are kept, by collection and id; ``written``: called with each that was written."""
         self._stored = {} if stored is None else stored
         self._written = written
 

@@ -176,7 +176,7 @@ async def prepare(rig: Rig, given: Packed) -> dict[str, int]:
     had = Counter[str]()
     for number, (pack, day, seconds) in enumerate(given.gifts):
         terms = replace(given.case.tariff, packs={pack.name: pack}).terms[pack.name]
-        await GivenPacks(rig.store).keep(terms)
+        await GivenPacks(rig.store.documents).keep(terms)
         name = balance_of(pack, given.case, day)
         legs = (Leg(name, seconds),)
         transfer = Transfer(f"pack/{number}", "anna", Kind.CORRECT, given.case.answered_us, legs, reason="x")
