@@ -46,6 +46,13 @@ class TickPosted:
 
 
 @dataclass(frozen=True, slots=True)
+class TickPostponed:
+    """Nothing is charged over a link that is silent."""
+
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlineMoved:
     """The switch cuts later now."""
 
@@ -125,6 +132,7 @@ Routine = (
     | BridgeJoined
     | AnswerInferred
     | TickPosted
+    | TickPostponed
     | DeadlineMoved
     | WarningDue
     | WarningRearmed
@@ -148,13 +156,6 @@ class AnswerDeliveryDoubted:
 @dataclass(frozen=True, slots=True)
 class LedgerNotReached:
     """The ledger's answer is missing; the same is asked again."""
-
-
-@dataclass(frozen=True, slots=True)
-class TickPostponed:
-    """Nothing is charged over a link that is silent."""
-
-    silent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,6 @@ class ClocksDisagreed:
 Warnings = (
     AnswerDeliveryDoubted
     | LedgerNotReached
-    | TickPostponed
     | ExtensionRefused
     | AnswerMoved
     | TransferFollowed

@@ -43,6 +43,7 @@ class MeteredObserver:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._ticks = _NO_TICKS
+        self._postponed = 0
 
     def __call__(self, what: told.Told, session: Record | None = None) -> None:
         level = LEVELS[type(what)]
@@ -63,6 +64,7 @@ class MeteredObserver:
                 self._tick(settled, short)
             case call.TickPostponed():
                 metrics.ticks.labels("deferred").inc()
+                self._postpone()
             case call.LedgerNotReached():
                 metrics.ticks.labels("failed").inc()
             case call.CallSettled(settled=settled):
@@ -129,6 +131,16 @@ class MeteredObserver:
     def _tell_ticks(self) -> None:
         ticked, self._ticks = self._ticks, _NO_TICKS
         self(ticked)
+
+    def _postpone(self) -> None:
+        """The same of a tick that charged nothing."""
+        if not self._postponed:
+            asyncio.get_running_loop().call_later(TICKS_TOGETHER_S, self._tell_postponed)
+        self._postponed += 1
+
+    def _tell_postponed(self) -> None:
+        postponed, self._postponed = self._postponed, 0
+        self(told.TicksPostponed(postponed))
 
     def _charged(self, settled: Mapping[str, int]) -> None:
         self._metrics.charged.labels("forward").inc(max(0, _money(settled)))

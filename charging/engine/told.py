@@ -106,9 +106,9 @@ Routine = (
     | LeftMessageCharged
 )
 
-Details = call.TickPosted | call.DeadlineMoved | SessionRestored
-"""Routine of which each running call has its own: told together in the log (:class:`CallsTicked`), each by itself only
-to who looks closely."""
+Details = call.TickPosted | call.TickPostponed | call.DeadlineMoved | SessionRestored
+"""Routine of which each running call has its own: told together in the log (:class:`CallsTicked`,
+:class:`TicksPostponed`), each by itself only to who looks closely."""
 
 # --- warnings: something is not as it should be, and mends itself or costs the operator little -----------------
 
@@ -120,6 +120,13 @@ class NewerVersionRead:
 
     session: str
     members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TicksPostponed:
+    """The switch was silent in some seconds, so that so many ticks charged nothing. They are tried again."""
+
+    ticks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +240,7 @@ class LeaseNotReleased:
 Warnings = (
     call.Warnings
     | NewerVersionRead
+    | TicksPostponed
     | AuditPostponed
     | MaintenancePostponed
     | SwitchFailed

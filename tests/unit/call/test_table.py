@@ -139,7 +139,17 @@ def test_a_tick_over_a_link_that_has_been_silent_for_too_long_asks_for_no_money(
     assert (
         Tell(TickPostponed(silent=True)) not in commands if charges else commands == (Tell(TickPostponed(silent=True)),)
     )
-    assert session.tick_mono_us == (NOW.plus(50) if charges else NOW.plus(POLICY.retry_s)).mono_us
+    assert session.tick_mono_us == (NOW.plus(50) if charges else NOW.plus(5)).mono_us
+
+
+@pytest.mark.parametrize(("covered_s", "again_s"), [(3600, 5), (70, 3), (50, 2), (49, 1), (5, 1)])
+def test_the_more_a_call_is_paid_ahead_the_less_often_its_tick_is_tried_over_a_silent_link(
+    covered_s: int, again_s: int
+) -> None:
+    """Of thousands, each would else have a turn every second, while the daemon has other things to do."""
+    due = running(tick_mono_us=NOW.mono_us, funding=(Segment(0, covered_s, "credit"),), enforced_s=covered_s)
+    session, _ = step(due, Woke(None), NOW, POLICY)
+    assert session.tick_mono_us == NOW.plus(again_s).mono_us
 
 
 def test_a_tick_over_a_link_that_never_spoke_asks_for_no_money() -> None:

@@ -24,15 +24,15 @@ from tests.unit.call.test_table import running
 ROUTINE = (
     "answer_inferred bridge_joined call_answered call_cut call_decided call_settled caller_not_looked_up calls_ticked "
     "deadline_moved fax_settled hangup_ordered lease_gained left_message_charged message_not_sold prompt_played "
-    "session_restored sessions_restored take_over_awaited_link tick_posted voicemail_reserved voicemail_settled "
-    "warning_due warning_rearmed"
+    "session_restored sessions_restored take_over_awaited_link tick_posted tick_postponed voicemail_reserved "
+    "voicemail_settled warning_due warning_rearmed"
 )
 WARNINGS = (
     "answer_delivery_doubted answer_moved audit_postponed callers_turned_away clocks_disagreed drain_begun "
     "drain_ended end_unproven extension_refused lease_lost lease_not_released lease_not_renewed ledger_not_reached "
     "left_message_too_old leg_replaced maintenance_postponed moved_call_cut newer_version_read overdue_call_cut "
     "overload_begun overload_ended records_not_deleted records_of_another_switch spool_has_room switch_failed "
-    "tick_postponed transfer_cut transfer_followed unpaid_channel_seen"
+    "ticks_postponed transfer_cut transfer_followed unpaid_channel_seen"
 )
 ERRORS = (
     "booking_contradicted clock_jumped event_contradicted ledger_failed leg_without_session mailbox_overflowed "
@@ -85,6 +85,20 @@ async def test_ticks_are_told_together_and_each_by_itself_only_to_who_looks_clos
     assert line == {"event": "tick_posted", "log_level": "debug", **whose, **fields_of_a_tick}
 
 
+async def test_ticks_over_a_silent_link_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of calls would else write a line each second, while the daemon has other things to do."""
+    monkeypatch.setattr(observer, "TICKS_TOGETHER_S", 0)
+    metrics = Metrics()
+    observe = MeteredObserver(metrics)
+    with capture_logs() as logs:
+        for _ in range(3):
+            observe(call.TickPostponed(silent=True), running())
+        assert logs == []
+        await eventually(lambda: logs, "the ticks are told")
+    assert logs == [{"event": "ticks_postponed", "log_level": "warning", "ticks": 3}]
+    assert metrics.registry.get_sample_value("charging_ticks_total", {"result": "deferred"}) == 3
+
+
 def test_what_a_finding_found_stands_in_its_line_and_what_is_not_known_does_not() -> None:
     with capture_logs() as logs:
         observe = MeteredObserver(Metrics())
@@ -119,7 +133,6 @@ FINDING = "record_without_booking"
             2,
         ),
         (TickPosted({"bundle:1": 9}, 60, Short.NO), "free_seconds_used_total", {}, 9),
-        (call.TickPostponed(silent=True), "ticks_total", {"result": "deferred"}, 1),
         (call.LedgerNotReached(), "ticks_total", {"result": "failed"}, 1),
         (
             call.CallSettled(1, Proof.EVENTS, {"credit": 3}),
