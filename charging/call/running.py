@@ -444,15 +444,13 @@ def prompt_played(session: Session, event: PromptPlayed, _context: Context) -> S
 
 def _tick(session: Session, event: Woke, context: Context) -> Step:
     """Charge only what is proven: over a silent link nothing is charged and nothing reserved."""
-    retry = context.in_s(context.policy.retry_s)
     if _is_silent(event, context):
         left_s = session.covered_s - session.elapsed_ms(context.now.mono_us) // 1000
         later = context.in_s(max(context.policy.retry_s, min(5, left_s // 20)))  # of many, the most urgent most often
         return Step(replace(session, tick_mono_us=later), (Tell(told.TickPostponed(silent=True)),))
-    if _waits(session):
-        return Step(replace(session, tick_mono_us=retry))
-    if not session.confirmed:
-        return Step(replace(session, tick_mono_us=retry), (AskSwitch(),))
+    if (waits := _waits(session)) or not session.confirmed:
+        retry = context.in_s(context.policy.retry_s)
+        return Step(replace(session, tick_mono_us=retry), () if waits else (AskSwitch(),))
     ticked = replace(session, proven_ms=_proven_ms(session, event), tick_mono_us=_next_tick(session, context))
     return Step(ticked, (ReadBalances(),))
 
