@@ -68,7 +68,9 @@ async def test_a_ledger_moves_in_and_out_unchanged(store: Store, house: MemorySt
 def test_every_collection_of_documents_moves() -> None:
     sources = (Path(charging.__file__).parent).rglob("*.py")
     named = {
-        name for one in sources for name in re.findall(r'^(?:COLLECTION|USES) = "(.*)"', one.read_text(), re.MULTILINE)
+        name
+        for one in sources
+        for name in re.findall(r'^(?:COLLECTION|USES|ENDPOINTS|LETTERS) = "(.*)"', one.read_text(), re.MULTILINE)
     }
     assert named - {"clock"} == set(COLLECTIONS), "a note of the time is of the place, not of the books"
 
