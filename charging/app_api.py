@@ -352,7 +352,9 @@ def _apps(
         operators, mails = Operators(store.documents, service.clock), MailsShown(store, settings.mail is not None)
         file = TariffFile(settings.tariff, accepted_of(settings))
         asks = Asks(service, daemon)
-        return console_app(asks, operators, settings.console, mails, file, openid=openid, sandbox=settings.sandbox)
+        return console_app(
+            asks, operators, settings.console, mails, file, openid=openid, tokens=tokens, sandbox=settings.sandbox
+        )
 
     def customer_page() -> ASGIApp:
         assert settings.customer_page is not None, "that is why we run"

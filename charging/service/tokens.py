@@ -152,6 +152,11 @@ class Tokens:
         found = await self._documents.documents.list_documents(COLLECTION, limit=TOKENS_MAX)
         return sorted((_stored(document)[0] for document in found), key=lambda one: (one.created_us, one.id))
 
+    async def name_of(self, id: str) -> str:
+        """Whose a token is; empty: there is none (any more)."""
+        document = await self._documents.get_document(COLLECTION, id) if _is_id(id) else None
+        return _stored(document)[0].name if document is not None else ""
+
     async def revoke(self, id: str) -> Token | Refused:
         """Forget a token: who has it cannot ask from now on."""
         document = await self._documents.documents.get_document(COLLECTION, id) if _is_id(id) else None

@@ -16,6 +16,7 @@ from charging.errors import ChargingError
 from charging.ledger.model import CREDIT
 from charging.pricing.money import format_euro, parse_euro
 from charging.service.refusal import Refused
+from charging.service.tokens import Tokens
 from charging.web.asks import Asks, Document, Problem, path
 from charging.web.console import plots
 from charging.web.console.figures import Figures, balance_over_time, journal_rows
@@ -44,11 +45,15 @@ class Mails(Protocol):
 class Pages:
     """Each method is a page."""
 
-    def __init__(self, asks: Asks, shown: Shown, mails: Mails, tariff: TariffFile) -> None:
+    def __init__(
+        self, asks: Asks, shown: Shown, mails: Mails, tariff: TariffFile, tokens: Tokens | None = None
+    ) -> None:
+        """``tokens``: whose they are is shown beside what was done by them."""
         self._asks = asks
         self._shown = shown
         self._mails = mails
         self._tariff = tariff
+        self._tokens = tokens
         self._figures = Figures(asks.service)
 
     # --- overview -----------------------------------------------------------------------------------------------
@@ -185,7 +190,13 @@ class Pages:
             found = (found + page["items"])[-ROWS:]
             if (cursor := page["next"]) is None:
                 break
-        return found[::-1]
+        names = {actor: await self._whose(actor) for actor in {one["actor"] for one in found}}
+        return [one | {"whose": names[one["actor"]]} for one in found[::-1]]
+
+    async def _whose(self, actor: str) -> str:
+        """The name of a token; empty of anyone else, and of a token that was revoked since."""
+        kind, _, id = actor.partition(":")
+        return await self._tokens.name_of(id) if kind == "token" and self._tokens is not None else ""
 
     # --- calls and decisions ------------------------------------------------------------------------------------
 
