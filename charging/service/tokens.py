@@ -154,7 +154,7 @@ class Tokens:
 
     async def name_of(self, id: str) -> str:
         """Whose a token is; empty: there is none (any more)."""
-        document = await self._documents.get_document(COLLECTION, id) if _is_id(id) else None
+        document = await self._documents.documents.get_document(COLLECTION, id) if _is_id(id) else None
         return _stored(document)[0].name if document is not None else ""
 
     async def revoke(self, id: str) -> Token | Refused:
