@@ -190,13 +190,8 @@ class Pages:
             found = (found + page["items"])[-ROWS:]
             if (cursor := page["next"]) is None:
                 break
-        names = {actor: await self._whose(actor) for actor in {one["actor"] for one in found}}
+        names = {actor: await _whose(self._tokens, actor) for actor in {one["actor"] for one in found}}
         return [one | {"whose": names[one["actor"]]} for one in found[::-1]]
-
-    async def _whose(self, actor: str) -> str:
-        """The name of a token; empty of anyone else, and of a token that was revoked since."""
-        kind, _, id = actor.partition(":")
-        return await self._tokens.name_of(id) if kind == "token" and self._tokens is not None else ""
 
     # --- calls and decisions ------------------------------------------------------------------------------------
 
@@ -278,3 +273,9 @@ class Pages:
 
 def _part(name: str, good: bool, told: str) -> dict[str, str]:
     return {"name": name, "tone": "good" if good else "bad", "word": "well" if good else "ailing", "told": told}
+
+
+async def _whose(tokens: Tokens | None, actor: str) -> str:
+    """The name of a token; empty of anyone else, and of a token that was revoked since."""
+    kind, _, id = actor.partition(":")
+    return await tokens.name_of(id) if kind == "token" and tokens is not None else ""
