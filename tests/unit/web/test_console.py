@@ -19,11 +19,9 @@ from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Status
 from charging.ledger.model import CREDIT, Balance
 from charging.pricing.packs import pack_of
-from charging.service.actor import acting
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits, hashed
-from charging.service.refusal import Refused
-from charging.service.tokens import NewToken, Scope, Token, Tokens
+from charging.service.tokens import Tokens
 from charging.tariff.accepted import Accepted
 from charging.tariff.file import load_tariff
 from charging.tariff.plans import Pack
@@ -423,22 +421,6 @@ async def test_an_act_is_asked_once_more_and_then_done_once(place: Place) -> Non
     assert "console:sam" in page, "in the journal's line and among the changes"
     (line,) = await place.shop.store.journal_page("anna", None, 10)
     assert line.actor == "console:sam"
-
-
-async def test_who_changed_a_balance_by_a_token_is_told_by_the_tokens_name(place: Place) -> None:
-    """Support does not know tokens by their ids. What is not a token's, or of one that was revoked, has its actor."""
-    tokens = Tokens(place.shop.store, place.shop.clock)
-    made, gone = [await tokens.add(name, [Scope.CREDIT]) for name in ("the <website>", "the one before")]
-    assert isinstance(made, NewToken)
-    assert isinstance(gone, NewToken)
-    for number, who in enumerate((f"token:{made.token.id}", f"token:{gone.token.id}", "token:x", "cli:root")):
-        with acting(who):
-            given = await place.shop.service.money.correct("anna", number + 1, "a reason", f"key-{number}")
-            assert not isinstance(given, Refused)
-    assert isinstance(await tokens.revoke(gone.token.id), Token)
-    page = await (await place.visitor()).get("/accounts/anna")
-    assert f"token:{made.token.id}<br><small>the &lt;website&gt;</small>" in page
-    assert all(f"<td>{who}</td>" in page for who in (f"token:{gone.token.id}", "token:x", "cli:root"))
 
 
 @pytest.mark.parametrize(
