@@ -184,11 +184,12 @@ class Webhooks:
             if (letter := self._readable(one)) is not None:
                 again = _LETTER.dump(replace(letter, tries=0, next_us=0))
                 count += await self._store.documents.update_document(replace(one, body=again))
-        stored = await self._store.documents.get_document(ENDPOINTS, name)
-        if stored is not None and (endpoint := _endpoint(stored)).off:
-            await self._store.documents.update_document(
-                replace(stored, body=_ENDPOINT.dump(replace(endpoint, off=False)))
-            )
+        # Its sender may write meanwhile; so it is asked again until it is on.
+        while (stored := await self._store.documents.get_document(ENDPOINTS, name)) is not None:
+            if not (endpoint := _endpoint(stored)).off:
+                break
+            on = _ENDPOINT.dump(replace(endpoint, off=False))
+            await self._store.documents.update_document(replace(stored, body=on))
         return count, _event_of(found[-1]) if len(found) == limit else None
 
     async def drop(self, name: str, event: str) -> Letter | Refused:

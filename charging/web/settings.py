@@ -42,7 +42,8 @@ OPENID_BACK = "/login/openid/back"
 HookUrl = Annotated[
     str,
     pattern(
-        r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:]{2,45}\])(?::[0-9]{1,5})?(?:[/?][!-\"$-~]{0,1000})?",
+        r"https?://(?:[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.?|\[[0-9A-Fa-f:]{2,45}\])"
+        r"(?::[0-9]{1,5})?(?:[/?][!-\"$-~]{0,1000})?",
         "a web address without a user and a fragment, such as https://my.voice.example/hooks/charging",
     ),
 ]

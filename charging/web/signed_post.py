@@ -12,7 +12,8 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import httpx
 
@@ -32,6 +33,14 @@ ADDRESSES_MAX = 3
 GONE = 410
 AWAY = (408, 429, 502, 503, 504)
 """The standard's words for a receiver that cannot take anything now."""
+NAT64 = ip_network("64:ff9b::/96")
+"""Behind it stands the network of IPv4 (RFC 6052, 2.1)."""
+GLOBAL_IPV6 = ip_network("2000::/3")
+PRIVATE_IPV6 = ip_network("fc00::/7")
+PROTOCOLS_IPV4 = ip_network("192.0.0.0/24")
+"""For protocols alone (RFC 6890, 2.2.2); a cloud keeps secrets there."""
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError, TimeoutError)
+"""UnicodeError: httpx lets it through where a host's name, in the settings or in a redirect, is none."""
 
 
 class Kind(StrEnum):
@@ -111,6 +120,7 @@ class Receiver:
         self._clock = clock
         self._http = httpx.AsyncClient(
             transport=transport or Guarded(hook.settings),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none is kept: they would only grow
             follow_redirects=False,
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S),
             trust_env=False,
@@ -133,7 +143,7 @@ class Receiver:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 status = await self._status(body, headers)
-        except (httpx.HTTPError, TimeoutError, OSError) as error:
+        except _FAILURES as error:
             why = f"{type(error).__name__}: {error}".removesuffix(": ")
             is_there = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | socket.gaierror)
             return Failure(Kind.AWAY if is_there else Kind.UNREACHED, f"it did not answer ({why[:200]})")
@@ -147,7 +157,7 @@ class Receiver:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await self._http.head(self.hook.settings.url)
-        except (httpx.HTTPError, TimeoutError, OSError) as error:
+        except _FAILURES as error:
             return f"{type(error).__name__}: {error}".removesuffix(": ")[:200]
         return ""
 
@@ -197,9 +207,20 @@ class Guarded(httpx.AsyncBaseTransport):
 def is_allowed(settings: Webhook, address: IPv4Address | IPv6Address) -> bool:
     """Whether an endpoint may be at an address: a global one; this machine's own where the url says so; another private
     one where the settings do. Never one that only this link knows: there clouds keep secrets."""
-    plain = getattr(address, "ipv4_mapped", None) or address
+    plain = _behind(address)
     if is_loopback(settings.host):
         return bool(plain.is_loopback)
     if plain.is_loopback or plain.is_link_local or plain.is_multicast or plain.is_unspecified:
         return False
+    if plain in PROTOCOLS_IPV4 or (plain.version == 6 and plain not in GLOBAL_IPV6 and plain not in PRIVATE_IPV6):
+        return False
     return bool(plain.is_global) or settings.private_addresses
+
+
+def _behind(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The address of IPv4 to which one of IPv6 leads, by the system, a gateway or a tunnel; else itself."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address

@@ -218,7 +218,10 @@ class Sender:
         self._seen = replace(self._seen, waiting=waiting, dead=dead)
 
     def _is_due(self, letter: Letter) -> bool:
-        return letter.next_us is not None and letter.next_us <= self._clock.now().wall_us
+        """One that is due later than any can be was written before a clock was set back."""
+        if letter.next_us is None:
+            return False
+        return not 0 < letter.next_us - self._clock.now().wall_us <= LETTER_WAIT_S * MICROSECONDS
 
     async def _send_letter(self, letter: Letter) -> Failure | None:
         """``None``: it was taken, or is in the ledger no more."""

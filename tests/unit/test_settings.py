@@ -106,6 +106,8 @@ def test_a_webhook_has_its_secret() -> None:
         (HOOK % ("http://site.example/", "secret_env: HOOK"), "webhooks[0]", "a url with https://"),
         (HOOK % ("https://u:p@site.example/", "secret_env: HOOK"), "webhooks[0].url", "a web address without a user"),
         (HOOK % ("https://site.example/#x", "secret_env: HOOK"), "webhooks[0].url", "a web address without a user"),
+        (HOOK % ("https://my..example/", "secret_env: HOOK"), "webhooks[0].url", "a web address without a user"),
+        (HOOK % (f"https://{64 * 'a'}.nl", "secret_env: HOOK"), "webhooks[0].url", "a web address without a user"),
         (HOOK % ("https://site.example", "events: []"), "webhooks[0]", "one of secret_env and secret_file"),
         (HOOK % ("https://site.example", "secret_env: AMI"), "webhooks[0].secret_env", "one that is whsec_ and"),
         (HOOK % ("https://site.example", "secret_env: NO"), "webhooks[0].secret_env", "a secret in the environment"),

@@ -221,7 +221,7 @@ class _Asking:
         named = {"Authorization": f"Bearer {self.key}", **self.always, **(headers or {})}
         try:
             answer = await self.http.request(method, self.url + path, headers=named, timeout=TIMEOUT_S, **body)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: a host's name that is none
             raise ProviderError(f"the payment provider did not answer ({type(error).__name__})") from error
         try:
             document = answer.json() if len(answer.content) <= ANSWER_BYTES_MAX else None

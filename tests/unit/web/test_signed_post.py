@@ -1,0 +1,101 @@
+"""Where the receiver of a webhook may be, and what of it is believed; and of a payment provider."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import httpx
+import pytest
+
+from charging.web.customers.providers import Mollie, ProviderError
+from charging.web.signed_post import Guarded, Hook, Receiver, is_allowed
+from tests.unit.service.conftest import Shop
+from tests.unit.web.test_webhooks import KEYS, URL, hook
+
+
+async def test_a_payment_provider_that_sends_us_to_a_name_that_is_none_has_not_answered() -> None:
+    elsewhere = httpx.Response(302, headers={"location": "https://xn--a/"})
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: elsewhere)) as http:
+        with pytest.raises(ProviderError, match="did not answer"):
+            await Mollie(http, "test_key").look("tr_1")
+
+
+async def test_a_redirect_to_a_name_that_is_none_is_a_failure_as_any_other(shop: Shop) -> None:
+    headers = {"location": "https://xn--a/"}
+    receiver = Receiver(hook(), shop.clock, httpx.MockTransport(lambda _: httpx.Response(302, headers=headers)))
+    try:
+        assert await receiver.post("evt_1", b"{}") is not None
+        assert await receiver.answers()
+    finally:
+        await receiver.close()
+
+
+@pytest.mark.parametrize("url", ["https://xn--a/", "https://[:::::]/"])
+async def test_a_host_that_is_none_is_a_failure_as_any_other(shop: Shop, url: str) -> None:
+    settings = hook().settings.model_copy(update={"url": url})
+    receiver = Receiver(Hook(settings, KEYS), shop.clock)
+    try:
+        assert await receiver.post("evt_1", b"{}") is not None
+        assert await receiver.answers()
+    finally:
+        await receiver.close()
+
+
+async def test_nothing_of_a_receivers_is_kept_and_sent_back(shop: Shop) -> None:
+    asked: list[httpx.Request] = []
+
+    def program(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, headers={"set-cookie": f"a{len(asked)}=b"})
+
+    receiver = Receiver(hook(), shop.clock, httpx.MockTransport(program))
+    try:
+        for _ in range(2):
+            assert await receiver.post("evt_1", b"{}") is None
+    finally:
+        await receiver.close()
+    assert [one.headers.get("cookie") for one in asked] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("url", "private", "address", "may"),
+    [
+        (URL, False, "93.184.215.14", True),
+        (URL, False, "2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
+        (URL, False, "10.0.0.1", False),
+        (URL, True, "10.0.0.1", True),
+        (URL, True, "fd00::1", True),
+        (URL, False, "::ffff:10.0.0.1", False),
+        (URL, True, "127.0.0.1", False),
+        (URL, True, "::ffff:127.0.0.1", False),
+        (URL, True, "169.254.169.254", False),
+        (URL, True, "fe80::1", False),
+        (URL, True, "0.0.0.0", False),
+        (URL, False, "64:ff9b::93.184.215.14", True),
+        (URL, True, "64:ff9b::169.254.169.254", False),
+        (URL, False, "64:ff9b::10.0.0.1", False),
+        (URL, True, "64:ff9b:1::1", False),
+        (URL, True, "2002:7f00:1::1", False),
+        (URL, True, "::127.0.0.1", False),
+        (URL, True, "fec0::1", False),
+        (URL, False, "fd00:ec2::254", False),
+        (URL, True, "192.0.0.192", False),
+        ("http://localhost:8000/", False, "127.0.0.1", True),
+        ("http://localhost:8000/", False, "10.0.0.1", False),
+        ("http://[::1]:8000/", False, "::1", True),
+    ],
+)
+def test_a_name_leads_only_to_addresses_that_the_settings_allow(
+    url: str, private: bool, address: str, may: bool
+) -> None:
+    settings = hook(url=url, private_addresses="yes" if private else "no").settings
+    assert is_allowed(settings, ip_address(address)) is may
+
+
+async def test_a_receiver_whose_name_means_a_private_address_by_now_gets_nothing() -> None:
+    guarded = Guarded(hook(url="https://127.0.0.2:1/").settings.model_copy(update={"url": "https://example.org:1/"}))
+    try:
+        with pytest.raises(httpx.ConnectError, match="no address that is allowed"):
+            await guarded.handle_async_request(httpx.Request("POST", "https://127.0.0.1:1/"))
+    finally:
+        await guarded.aclose()
