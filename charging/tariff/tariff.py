@@ -254,11 +254,9 @@ class Tariff:
         if pack.destinations is not None:
             paid = [one for name, one in self.destinations.items() if name in pack.destinations]
             numbers = {number: True for one in paid for number in (*one.prefixes, *one.short_codes)}
-            begun = tuple(number for number in numbers if number.startswith("+"))
             others = (one for name, one in self.destinations.items() if name not in pack.destinations)
-            numbers |= {
-                prefix: False for one in others for prefix in one.prefixes if begun and prefix.startswith(begun)
-            }
+            within = (prefix for one in others for prefix in one.prefixes)
+            numbers |= {one: False for one in within if any(one[:end] in numbers for end in range(2, len(one) + 1))}
         return PackTerms(pack.name, pack.title, pack.sort, pack.order, pack.increment_s, pack.destinations, numbers)
 
     def _find(self, plan_name: str, number: str, at_us: int) -> tuple[Rate, int | None] | Refusal:

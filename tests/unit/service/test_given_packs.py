@@ -140,6 +140,33 @@ def test_of_a_destination_that_has_gone_what_belonged_to_another_is_not_paid() -
     assert PackTerms.read(terms.edition, terms.text()) == terms
 
 
+class Looked(str):
+    """A prefix that counts what it is compared with."""
+
+    __slots__ = ()
+    times = 0
+
+    def startswith(self, prefix: str | tuple[str, ...], *_: object) -> bool:
+        Looked.times += 1 if isinstance(prefix, str) else len(prefix)
+        return super().startswith(prefix)
+
+    def __getitem__(self, key: object) -> str:
+        Looked.times += 1
+        return super().__getitem__(key)  # type: ignore[index]
+
+
+def test_of_very_many_prefixes_each_is_looked_up_and_not_compared_with_all_others() -> None:
+    """Made anew where calls are decided, if an edit of the tariff is refused."""
+    far = tuple(Looked(f"+5{number:04d}") for number in range(1000))
+    near = tuple(f"+4{number:04d}" for number in range(1000))
+    every = {"near": Destination("near", near), "far": Destination("far", (*far, "+400011"))}
+    tariff = with_packs(replace(make_tariff(), destinations=every), Pack("eu", "EU", 60, 1, frozenset({"near"})))
+    Looked.times = 0
+    terms = replace(tariff, refused=()).terms["eu"]
+    assert terms.numbers == dict.fromkeys(near, True) | {"+400011": False}
+    assert Looked.times < 30 * len(far)
+
+
 async def test_what_is_given_after_an_edit_has_the_new_rules_beside_the_old(rig: Rig) -> None:
     await give(rig, "mobile")
     rig.tariff = with_packs(rig.tariff, replace(MOBILE, destinations=PREMIUM))
