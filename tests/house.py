@@ -162,7 +162,7 @@ def many_parameters(module: Module) -> Iterator[str]:
     for node in ast.walk(module.tree):
         for one in node.body if isinstance(node, ast.ClassDef) else ():
             if isinstance(one, ast.FunctionDef) and one.name == "__init__":
-                parameters = len(one.args.args) + len(one.args.kwonlyargs) - 1
+                parameters = len(one.args.posonlyargs) + len(one.args.args) + len(one.args.kwonlyargs) - 1
                 name = f"{module.name}.{node.name}" if isinstance(node, ast.ClassDef) else ""
                 if parameters > max(PARAMETERS_MAX, MANY_PARAMETERS.get(name, 0)):
                     yield f"{name} is made of {parameters} parameters"
@@ -173,10 +173,8 @@ def wiring_patched(module: Module) -> Iterator[str]:
     if not re.fullmatch(r"charging\.app(_\w+)?|charging\.cli\.in_process", module.name):
         return
     for node in ast.walk(module.tree):
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        for one in targets:
-            if isinstance(one, ast.Attribute) and last_name(one.value) != "self":
-                yield f"{module.name}:{one.lineno}: sets {ast.unparse(one)}"
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and last_name(node.value) != "self":
+            yield f"{module.name}:{node.lineno}: sets {ast.unparse(node)}"
 
 
 def bases_of(module: Module) -> Iterator[tuple[str, list[str]]]:

@@ -388,7 +388,9 @@ BAD = [
         "class C:\n" + "".join(f"    def f{n}(self): ...\n" for n in range(house.METHODS_MAX + 1)),
     ),
     (many_parameters, "charging.x", "class C:\n    def __init__(self, a, b, c, d, *, e, f, g): ..."),
+    (many_parameters, "charging.x", "class C:\n    def __init__(self, a, b, c, d, e, f, g, /): ..."),
     (wiring_patched, "charging.app_api", "desk.registry = registry"),
+    (wiring_patched, "charging.app_api", "desk.registry, desk.fax = registry, fax"),
     (left_out, "tests.unit.test_x", "@pytest.mark.skip\ndef test_x(): ..."),
     (left_out, "tests.unit.test_x", "pytest.importorskip('redis')"),
 ]

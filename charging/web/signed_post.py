@@ -42,6 +42,9 @@ PROTOCOLS_IPV4 = ip_network("192.0.0.0/24")
 _FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError, TimeoutError)
 """UnicodeError: httpx lets it through where a host's name, in the settings or in a redirect, is none."""
 
+_BEFORE = (httpx.ConnectError, httpx.ConnectTimeout, socket.gaierror, TimeoutError)
+"""What can happen before there is a connection. The last: a name server, or several addresses, that say nothing."""
+
 
 class Kind(StrEnum):
     """Why something was not delivered."""
@@ -140,12 +143,13 @@ class Receiver:
             "webhook-timestamp": str(now_s),
             "webhook-signature": signature(self.hook.keys, id, now_s, body),
         }
+        connected = asyncio.Event()
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                status = await self._status(body, headers)
+                status = await self._status(body, headers, connected)
         except _FAILURES as error:
             why = f"{type(error).__name__}: {error}".removesuffix(": ")
-            is_there = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | socket.gaierror)
+            is_there = connected.is_set() or not isinstance(error, _BEFORE)
             return Failure(Kind.AWAY if is_there else Kind.UNREACHED, f"it did not answer ({why[:200]})")
         if 200 <= status < 300:
             return None
@@ -161,8 +165,13 @@ class Receiver:
             return f"{type(error).__name__}: {error}".removesuffix(": ")[:200]
         return ""
 
-    async def _status(self, body: bytes, headers: dict[str, str]) -> int:
-        async with self._http.stream("POST", self.hook.settings.url, content=body, headers=headers) as answer:
+    async def _status(self, body: bytes, headers: dict[str, str], connected: asyncio.Event) -> int:
+        async def trace(event: str, _facts: object) -> None:  # of httpcore
+            if event.endswith(".send_request_headers.started"):
+                connected.set()
+
+        url, extensions = self.hook.settings.url, {"trace": trace}
+        async with self._http.stream("POST", url, content=body, headers=headers, extensions=extensions) as answer:
             with contextlib.suppress(httpx.HTTPError, TimeoutError):  # it may be endless, or stop half-way
                 async with asyncio.timeout(BODY_S):
                     read = 0

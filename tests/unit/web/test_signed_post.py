@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from ipaddress import ip_address
 
 import httpx
 import pytest
 
+from charging.web import signed_post
 from charging.web.customers.providers import Mollie, ProviderError
-from charging.web.signed_post import Guarded, Hook, Receiver, is_allowed
+from charging.web.signed_post import Guarded, Hook, Kind, Receiver, is_allowed
 from tests.unit.service.conftest import Shop
 from tests.unit.web.test_webhooks import KEYS, URL, hook
 
@@ -39,6 +42,34 @@ async def test_a_host_that_is_none_is_a_failure_as_any_other(shop: Shop, url: st
         assert await receiver.answers()
     finally:
         await receiver.close()
+
+
+async def test_while_the_name_servers_say_nothing_there_is_no_connection(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each event would become a letter while the network is away."""
+
+    async def silent(_self: Guarded, _name: str, _port: int) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Guarded, "_addresses", silent)
+    monkeypatch.setattr(signed_post, "TIMEOUT_S", 0.05)
+    assert await kind_of(URL, shop) is Kind.UNREACHED
+
+
+async def test_who_takes_the_connection_and_says_nothing_is_away(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signed_post, "TIMEOUT_S", 2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert await kind_of(f"http://127.0.0.1:{listening.getsockname()[1]}/", shop) is Kind.AWAY
+
+
+async def kind_of(url: str, shop: Shop) -> Kind | None:
+    receiver = Receiver(hook(url=url), shop.clock)
+    try:
+        failure = await receiver.post("evt_1", b"{}")
+    finally:
+        await receiver.close()
+    return None if failure is None else failure.kind
 
 
 async def test_nothing_of_a_receivers_is_kept_and_sent_back(shop: Shop) -> None:
