@@ -61,6 +61,9 @@ BOOKED_A_TURN_MAX = 200
 LOOKED_UP_A_TURN_MAX = 50
 """Of calls over which nobody decided, so many are looked up whose number was called; of the others it stays masked."""
 
+NOTED_A_TURN_MAX = 2_000
+"""Of them all: what keeps decisions has room for 10,000, and those of the calls of now are among them."""
+
 EXPLAINED_MAX = 10_000
 
 DELETE_ORDERS_MAX = 20
@@ -365,13 +368,17 @@ class Registry:
         rest = [key async for key in in_turns(boxes) if self._is_nobodys(key) and self._is_over(key)]
         asked, noted = [], 0
         async for key in in_turns(rest):
-            if boxes[key].no_room:
+            box = boxes[key]
+            asks = box.message_stored or not key.startswith(NO_SESSION)
+            if noted == NOTED_A_TURN_MAX and box.undecided and not asks:
+                continue
+            if box.no_room:
                 self.observe(told.SwitchHadNoRoom())
-            if key.startswith(NO_SESSION) and not boxes[key].message_stored:
-                noted += await self._note_undecided(key, boxes[key], look_up=noted < LOOKED_UP_A_TURN_MAX)
-                self._booked.add(key)
-            else:
+            if asks:
                 asked.append(key)
+            else:
+                noted += await self._note_undecided(key, box, look_up=noted < LOOKED_UP_A_TURN_MAX)
+                self._booked.add(key)
         for key in islice(asked, BOOKED_A_TURN_MAX):
             if not await self._book_left_over(key, boxes[key]):
                 return

@@ -13,9 +13,10 @@ import pytest
 from charging.call.decided import FALLBACK, Fallback, explanation
 from charging.call.events import BlackBoxRead
 from charging.engine.booked import DELETE_AT_ONCE_MAX, BookedRecords
-from charging.engine.sessions import HOUSEKEEPING_S, LOOKED_UP_A_TURN_MAX
+from charging.engine.sessions import HOUSEKEEPING_S, LOOKED_UP_A_TURN_MAX, NOTED_A_TURN_MAX
 from charging.errors import LinkDown
 from charging.ledger.model import Kept, Kind
+from charging.service.decisions import QUEUE_MAX
 from charging.tasks import Breath
 from tests.fakes.effort import turns_of
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
@@ -322,3 +323,15 @@ async def test_of_a_flood_that_nobody_decided_over_the_ledger_is_asked_about_som
     await rig.clock.advance(HOUSEKEEPING_S + 1)
     assert len(rig.decided) == 3 * LOOKED_UP_A_TURN_MAX, "all are kept"
     assert len([one for one in rig.decided if one.account]) == LOOKED_UP_A_TURN_MAX
+
+
+async def test_after_a_long_time_without_a_daemon_no_more_is_noted_at_once_than_can_be_kept(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    rig.switch.records = {f"nosession-{number}.1": undecided() for number in range(NOTED_A_TURN_MAX + 1)}
+    rig.switch.records["nosession-turned-away"] = undecided(undecided=False, no_room=True)
+    await rig.clock.advance(HOUSEKEEPING_S + 1)
+    assert len(rig.decided) == NOTED_A_TURN_MAX < QUEUE_MAX / 2
+    for _ in range(10):
+        await rig.clock.advance(HOUSEKEEPING_S + 1)
+    assert len(rig.decided) == NOTED_A_TURN_MAX + 1, "the others at the next turns, once each"
+    assert rig.switch.records == {}
