@@ -276,6 +276,7 @@ async def operator_setup(lab: Lab, contexts: str = DIALPLAN) -> AsyncIterator[No
     try:
         yield
     finally:
+        await lab.reset()  # Asterisk dies of a segmentation fault if a module is unloaded under a parked call
         dialplan.write_text(before)
         await lab.switch.cli("dialplan reload")
         for module in MODULES:

@@ -32,6 +32,7 @@ async def moving(lab: Lab) -> AsyncIterator[Lab]:
     """A switch that would transfer if its trunk were let."""
     await lab.switch.cli("module load res_pjsip_refer.so")
     yield lab
+    await lab.reset()
     await lab.switch.cli("module unload res_pjsip_refer.so")
 
 
@@ -108,6 +109,7 @@ async def texting(lab: Lab) -> AsyncIterator[Lab]:
     """A switch that takes text messages, as one does that loads all its modules."""
     await lab.switch.cli("module load res_pjsip_messaging.so")
     yield lab
+    await lab.reset()
     await lab.switch.cli("module unload res_pjsip_messaging.so")
 
 
