@@ -27,6 +27,7 @@ from charging.service.passwords import hashed
 from charging.service.service import Service
 from charging.tariff.accepted import Accepted
 from charging.tariff.file import load_tariff
+from charging.tasks import end
 from charging.web.asks import Asks
 from charging.web.console.app import console_app
 from charging.web.console.openid import OpenId, client_of
@@ -98,8 +99,7 @@ async def console_scene(folder: Path, provider: Provider | None = None) -> Async
         try:
             yield Scene(rig, service, operators, keeper, url, tariff)
         finally:
-            front.cancel()
-            await asyncio.gather(front, return_exceptions=True)
+            await end((front,))
             await daemon.aclose()
             if openid is not None:
                 await openid.close()

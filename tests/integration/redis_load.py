@@ -18,6 +18,7 @@ from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.service.events import Events
 from charging.service.webhooks import Webhooks
+from charging.tasks import end
 from charging.web.settings import Webhook as WebhookSettings
 from charging.web.signed_post import Hook, Receiver
 from charging.web.webhooks import Sender
@@ -110,9 +111,7 @@ class Load:
         await asyncio.gather(*self._tasks)
 
     async def cancel(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
 
 class Follower:
@@ -150,6 +149,21 @@ class Follower:
                 await asyncio.sleep(0.02)
 
 
+class RestingClock(SystemClock):
+    """A clock that knows whether who goes by it sleeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rests = asyncio.Event()
+
+    async def sleep_until(self, mono_us: int) -> None:
+        self.rests.set()
+        try:
+            await super().sleep_until(mono_us)
+        finally:
+            self.rests.clear()
+
+
 class Webhook:
     """A program that is told every top-up while its sender's store is lost and found; and now and then does not thank
     for it."""
@@ -158,7 +172,7 @@ class Webhook:
         self.requests = 0
         self.told: dict[str, str] = {}
         """Ids of messages and of their transfers, in the order in which they came first."""
-        clock = SystemClock()
+        self._clock = clock = RestingClock()
         self._book = Webhooks(store, clock, ["site"], "one")
         chosen = {"name": "site", "url": "https://site.example/", "secret_env": "X", "events": ["credit.topped_up"]}
         hook = Hook(WebhookSettings.model_validate(chosen), (b"k" * 32,))
@@ -194,8 +208,9 @@ class Webhook:
     async def end(self) -> None:
         assert self._sending is not None
         assert not self._sending.done()
-        self._sending.cancel()
-        await asyncio.gather(self._sending, return_exceptions=True)
+        async with asyncio.timeout(DEADLINE_S):
+            await self._clock.rests.wait()  # redis-py leaves connections open if it is told to stop while it asks
+        await end((self._sending,))
         await self._receiver.close()
 
 

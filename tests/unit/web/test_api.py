@@ -152,8 +152,8 @@ async def test_over_the_limit_a_guess_asks_no_store(door: Door, monkeypatch: pyt
     async def asked(*_: object, **__: object) -> None:
         raise AssertionError("the store was asked")
 
-    monkeypatch.setattr(door.documents, "get_document", asked)
-    monkeypatch.setattr(door.documents, "list_documents", asked)
+    monkeypatch.setattr(door.documents.documents, "get_document", asked)
+    monkeypatch.setattr(door.documents.documents, "list_documents", asked)
     await door(guess, "GET", "/health", 429)
 
 
