@@ -20,7 +20,6 @@ from charging.asterisk.control import (
     milliseconds_left,
 )
 from charging.asterisk.message import AmiMessage
-from charging.asterisk.prompts import PromptSettings
 from charging.asterisk.reply import Order, Reply
 from charging.clock import Instant
 from charging.errors import ActionRefused, ActionTimeout, LinkDown, SwitchError
@@ -31,23 +30,6 @@ from tests.fakes.recording_link import UID, RecordingLink, gone
 from tests.fakes.recordings import BRANCHES, ami_messages
 
 CONFIG = Path(__file__).parents[3] / "config" / "asterisk"
-
-
-@pytest.fixture
-def link() -> RecordingLink:
-    link = RecordingLink()
-    link.bridged("simple_bridge")
-    return link
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def control(link: RecordingLink, clock: FakeClock) -> CallControl:
-    return CallControl(link, clock, PromptSettings(plays_s=0))
 
 
 async def set_deadline(control: CallControl, at: Instant) -> DeadlineOutcome | SwitchError:

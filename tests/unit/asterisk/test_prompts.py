@@ -19,23 +19,6 @@ ASKED = ("Status", "BridgeInfo")
 """Before every prompt."""
 
 
-@pytest.fixture
-def link() -> RecordingLink:
-    link = RecordingLink()
-    link.bridged("simple_bridge")
-    return link
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def control(link: RecordingLink, clock: FakeClock) -> CallControl:
-    return CallControl(link, clock, PromptSettings(plays_s=0))
-
-
 async def test_a_whisper_that_attaches_is_the_prompt(control: CallControl, link: RecordingLink) -> None:
     playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "/sounds/nl/credit_low"))
     await settle()

@@ -10,9 +10,6 @@ from charging.asterisk.reply import Reply
 from charging.errors import ActionTimeout
 from charging.metrics import SWITCH_TURNED
 from tests.fakes.recording_link import RecordingLink
-from tests.unit.asterisk.test_control import control, link
-
-__all__ = ["control", "link"]
 
 
 async def test_whom_the_dialplan_turned_away_is_counted_since_its_start(
