@@ -211,7 +211,9 @@ class FakeSwitch:
 
     async def _look_at(self, session: str, uids: Sequence[str]) -> Legs:
         self.asked_alone += 1
-        legs = (await self.look()).legs.get(session, Legs())
+        self._must_be_up()
+        call = self.calls.get(session)
+        legs = Legs() if call is None or not call.caller_alive else self._legs(call, self.clock.now())
         caller = legs.caller if legs.caller is not None and legs.caller.uid in uids else None
         callee = legs.callee if legs.callee is not None and legs.callee.uid in uids else None
         return Legs(caller, callee, tuple(leg for leg in legs.others if leg.uid in uids))

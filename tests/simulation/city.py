@@ -7,9 +7,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -28,12 +28,17 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
 from tests.fakes.switch import FakeCall, FakeSwitch
 from tests.simulation import faxes
+from tests.simulation.loop import CityClock
 from tests.simulation.machine import Daemon
 from tests.simulation.setting import PLANS, Setting, tariff_of
 
 ACCOUNTS = 12
 TARGETS = ("+31612345678", "+31687654321")
 ABROAD = "+12125550123"  # Pro's free minutes do not pay for it
+MENDED_WITHIN_S = 700
+"""Every fault and every top-up that waits is over by then."""
+CLOSED_WITHIN_S = 1200
+"""Every session is closed by then, once its call has ended."""
 AGI_S = 2.5
 """How long the dialplan waits for one daemon."""
 
@@ -63,20 +68,6 @@ class Caller:
     """Voicemail messages that were stored, each by why: ``sold``, ``free`` or ``fallback``."""
 
 
-class CityClock(FakeClock):
-    """Stands still while a ledger with threads or sockets is at work."""
-
-    def __init__(self, start: str) -> None:
-        super().__init__(wall_us=round(datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp()) * MICROSECONDS)
-        self.at_work: Callable[[], bool] = lambda: False
-
-    async def rest(self) -> None:
-        await super().rest()
-        while self.at_work():
-            await asyncio.sleep(0.0002)
-            await super().rest()
-
-
 class City:
     """See the module."""
 
@@ -95,6 +86,7 @@ class City:
             switch.notes_uptime = setting.apart
         self.daemons: list[Daemon | None] = [None] * (setting.switches * setting.daemons)
         self.callers: list[Caller] = []
+        self.of_session: dict[str, Caller] = {}
         self.trouble_until_us = [self.clock.now().mono_us + setting.grace_s * MICROSECONDS] * setting.switches
         self.credited: dict[str, int] = {}
         """Micro-euro by account, by people: what was acknowledged."""
@@ -104,7 +96,9 @@ class City:
         self._names = 0
         self._step: tuple[int, float] = 0, 0
         """The last of the clocks, and when: who calls before the daemons have seen it is billed for less."""
-        self._lives: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._doings: set[asyncio.Task[None]] = set()
+        """Faults, and what people and programs do."""
         shared = setting.daemons > 1
         self.policy = Policy(
             tick_s=setting.tick_s,
@@ -185,16 +179,20 @@ class City:
 
     def live(self, life: Coroutine[Any, Any, None]) -> None:
         """Something goes on beside the story."""
-        task = asyncio.create_task(life)
-        self._lives.add(task)
+        self._doings.add(asyncio.create_task(life))
+
+    def ring(self, account: int, switch: int, ring_s: float, talk_s: float, after: str) -> None:
+        """Somebody calls; see `call`."""
+        self._calls.add(asyncio.create_task(self.call(account, switch, ring_s, talk_s, after)))
 
     def check_lives(self) -> None:
         """Raises what a daemon, or the city itself, has failed with."""
         for daemon in self.alive():
             daemon.failed()
-        for task in [one for one in self._lives if one.done()]:
-            self._lives.discard(task)
-            task.result()
+        for lives in (self._calls, self._doings):
+            for task in [one for one in lives if one.done()]:
+                lives.discard(task)
+                task.result()
 
     async def wait(self, seconds: float) -> None:
         await self.clock.sleep_until(self.clock.now().plus(seconds).mono_us)
@@ -280,6 +278,8 @@ class City:
             await self._lead_through(caller, ring_s, talk_s, after)
         finally:
             caller.over_us = self.clock.now().mono_us
+            if caller.talked is not None and not caller.talked.caller_alive:
+                self.switches[switch].calls.pop(caller.talked.session, None)
 
     async def _lead_through(self, caller: Caller, ring_s: float, talk_s: float, after: str) -> None:
         shown = f"+31107{654320 + self._names}"
@@ -337,6 +337,7 @@ class City:
         assert answer.quota_s is not None
         switch = self.switches[caller.switch]
         caller.session = answer.session
+        self.of_session[answer.session] = caller
         caller.talked = call = switch.dial(answer.session, answer.quota_s, caller.uid)
         await self._until_ended(call, min(ring_s, answer.ring_s))
         if not call.caller_alive:  # the switch died
@@ -504,17 +505,32 @@ class City:
     # --- the end ----------------------------------------------------------------------------------------------
 
     async def end(self) -> None:
-        """Everything is mended, every call ends, and what was left open closes."""
-        await self.clock.advance(700)  # every fault and every top-up that waits is over by then
+        """Everything is mended, every call ends, and what was left open closes. What nothing happens in is not waited
+        for."""
+        await self._until(self._is_calm, MENDED_WITHIN_S)
         for index in range(len(self.daemons)):
             self.start(index)
-        await self.clock.advance(60)
+        await self.clock.advance(max(60, self.setting.tick_s + 10))
         self.is_over = True
         for switch in self.switches:
             for call in list(switch.calls.values()):
                 switch.end(call.session)
-        await self.clock.advance(600 + 2 * self.setting.audit_s)
+        await self._until(self._is_closed, CLOSED_WITHIN_S)
+        await self.clock.advance(60 + 2 * self.setting.audit_s + self.setting.lease_s)
         self.check_lives()
+
+    async def _is_calm(self) -> bool:
+        return not self._doings
+
+    async def _is_closed(self) -> bool:
+        return not self._doings and not self._calls and not await self.store.sessions()
+
+    async def _until(self, is_so: Callable[[], Awaitable[bool]], most_s: int) -> None:
+        for _ in range(0, most_s, self.setting.pace):
+            self.check_lives()
+            if await is_so():
+                return
+            await self.clock.advance(self.setting.pace)
 
     async def close(self) -> None:
         """Stop every task."""

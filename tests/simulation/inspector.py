@@ -44,6 +44,13 @@ def local_day(wall_us: int) -> str:
     return datetime.fromtimestamp(wall_us / MICRO, ZoneInfo("Europe/Amsterdam")).strftime("%Y-%m-%d")
 
 
+def paid_s(state: dict[str, Any]) -> float | None:
+    """Seconds of talk for which a stored session holds money; ``None``: it is none that talks."""
+    if state.get("state") not in ("reserved", "ringing", "running") or "funding" not in state:
+        return None
+    return max((end for _, end, _ in state["funding"]), default=0)
+
+
 @dataclass
 class Account:
     """What an account's journal adds up to."""
@@ -65,6 +72,8 @@ class Inspector:
     def __init__(self, city: City) -> None:
         self._city = city
         self._lines = hashlib.sha256()
+        self._paid: dict[str, tuple[str, float | None]] = {}
+        """By session: its record as it was stored when it was looked at last, and what `paid_s` makes of it."""
 
     @property
     def _long_over(self) -> str:
@@ -79,26 +88,24 @@ class Inspector:
                     assert balance.posted >= balance.reserved >= 0, (account, name, balance)
         await self._check_deadlines()
 
-    def _unknown_s(self, session: str) -> float:
-        """By so much an answer may be reckoned wrong while its call lasts: by the steps that a machine which takes it
-        over has not seen."""
-        if not self._city.setting.apart:
-            return 0
-        return max((one.stepped_s for one in self._city.callers if one.session == session), default=0)
-
     async def _check_deadlines(self) -> None:
         """Money first, then time: nobody's deadline on the switch lies beyond what is reserved for him."""
+        before, self._paid = self._paid, {}
         for stored in await self._city.store.sessions():
-            state = json.loads(stored.state)
-            switch = self._city.switches[int(stored.switch.removeprefix("s"))]
-            call = switch.calls.get(stored.id)
-            if state.get("state") not in ("reserved", "ringing", "running") or "funding" not in state or call is None:
+            known, until_s = before.get(stored.id, ("", None))
+            if known != stored.state:
+                until_s = paid_s(json.loads(stored.state))
+            self._paid[stored.id] = stored.state, until_s
+            call = self._city.switches[int(stored.switch.removeprefix("s"))].calls.get(stored.id)
+            if until_s is None or call is None or call.answered is None or call.deadline_mono_us is None:
                 continue
-            if call.answered is None or call.deadline_mono_us is None or not call.caller_alive:
+            if not call.caller_alive:
                 continue
-            paid_s = max((end for _, end, _ in state["funding"]), default=0)
-            allowed_us = round((paid_s + 1 + LATE_S + self._unknown_s(stored.id)) * MICRO) + OVERSHOOT_MS * 1000
-            assert call.deadline_mono_us - call.answered.mono_us <= allowed_us, (stored.id, "may talk unpaid", paid_s)
+            # By so much an answer may be reckoned wrong while its call lasts: by the steps that a machine which takes
+            # it over has not seen.
+            unknown_s = self._city.of_session[stored.id].stepped_s if self._city.setting.apart else 0
+            allowed_us = round((until_s + 1 + LATE_S + unknown_s) * MICRO) + OVERSHOOT_MS * 1000
+            assert call.deadline_mono_us - call.answered.mono_us <= allowed_us, (stored.id, "may talk unpaid", until_s)
 
     async def close(self) -> str:
         """What must hold when all is over; a digest of every journal line."""

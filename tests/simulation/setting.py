@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from charging.clock import MICROSECONDS
+from charging.pricing.rate import MAX_CALL_S
 from charging.pricing.rate import Step as PriceStep
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Destination, Price, RateTable, Tariff, TopUps
@@ -17,6 +18,8 @@ MESSAGE_PRICE = 100_000
 FAX_PAGE = 80_000
 DAY_CAP = 10_000 * EURO
 """More than any account has: what is spent is counted, and nobody is cut by it."""
+LONGEST_S = 8 * 3600
+"""The longest call, where calls last hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Setting:
     @property
     def pace(self) -> int:
         """Seconds between two looks of what is looked at for ever. Where calls last hours, a second is nothing."""
-        return 30 if self.is_slow else 1
+        return 90 if self.is_slow else 1
 
     @property
     def booked_within_us(self) -> int:
@@ -68,7 +71,7 @@ class Setting:
 
     @property
     def lease_s(self) -> int:
-        return 4 * LEASE_S if self.is_slow else LEASE_S
+        return 12 * LEASE_S if self.is_slow else LEASE_S
 
     @property
     def grace_s(self) -> int:
@@ -81,6 +84,7 @@ def tariff_of(setting: Setting, edition: int) -> Tariff:
     rates, most = setting.rates[edition], setting.calls_at_once
     steps = (PriceStep(0, rates.a_minute, 60, rates.increment_s),)
     prices = dict.fromkeys(("nl_mobile", "us"), Price(steps, connect_fee=rates.fee))
+    longest_s = LONGEST_S if setting.is_slow else MAX_CALL_S
     plans = {
         "light": Plan("light", "table", max_calls=most, max_credit_per_day=DAY_CAP),
         "pro": Plan(
@@ -93,7 +97,7 @@ def tariff_of(setting: Setting, edition: int) -> Tariff:
         digest=f"d{edition}",
         zone="Europe/Amsterdam",
         region="NL",
-        plans=MappingProxyType(plans),
+        plans=MappingProxyType({name: replace(plan, max_call_s=longest_s) for name, plan in plans.items()}),
         destinations={**DESTINATIONS, "us": Destination("us", ("+1",))},
         tables={"table": RateTable("table", prices, fax_page=FAX_PAGE)},
         top_ups=TopUps(EURO // 100, ()),

@@ -21,7 +21,8 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
 from tests.simulation.city import ABROAD, ACCOUNTS, TARGETS, City
 from tests.simulation.inspector import Inspector
-from tests.simulation.setting import PLANS, Rates, Setting
+from tests.simulation.loop import StoryLoop
+from tests.simulation.setting import LONGEST_S, PLANS, Rates, Setting
 
 STARTS = (
     "2026-11-21T12:00:00",
@@ -93,7 +94,7 @@ def drawn(seed: int, steps: int = 80) -> Story:
     """The story of a seed."""
     chance = random.Random(seed)
     is_slow = chance.random() < SLOW
-    tick_s = chance.choice((1800, 3600) if is_slow else (10, 60))
+    tick_s = chance.choice((1800, 3600, 7200) if is_slow else (10, 60))
     setting = Setting(
         switches=chance.choice((1, 1, 2, 3)),
         daemons=chance.choice((1, 2, 2, 3)),
@@ -146,7 +147,7 @@ def _step(chance: random.Random, setting: Setting) -> Step:
 
 
 def _call(chance: random.Random, setting: Setting) -> tuple[float | str, ...]:
-    long_s = 4 * 3600 if setting.is_slow else 900
+    long_s = LONGEST_S + 3600 if setting.is_slow else 900
     talk_s = chance.choice((0, chance.uniform(0.1, 60), chance.uniform(60, long_s)))
     ring_s = chance.choice((0, 0.4, 5, 12, 40))
     after = chance.choices(("message", "leave", "vanish"), (6, 3, 1))[0]
@@ -165,10 +166,10 @@ Draw = Callable[[random.Random, Setting], tuple[float | str, ...]]
 
 _DRAW: dict[str, tuple[float, Draw]] = {
     "call": (20, _call),
-    "crowd": (3, lambda c, s: (c.randrange(100, 400), 4 * 3600) if s.is_slow else (c.randrange(4, 30), 300)),
+    "crowd": (3, lambda c, s: (c.randrange(100, 600), LONGEST_S + 3600) if s.is_slow else (c.randrange(4, 30), 300)),
     "pass": (
         18,
-        lambda c, s: (c.choice((0.05, 0.7, 11, 900, 3600, 9000) if s.is_slow else (0.05, 0.7, 3, 11, 35, 90)),),
+        lambda c, s: (c.choice((0.05, 0.7, 11, 900, 3600, 9000, 18_000) if s.is_slow else (0.05, 0.7, 3, 11, 35, 90)),),
     ),
     "fax": (3, lambda c, s: (c.randrange(ACCOUNTS), c.randrange(s.switches), c.choice((1, 2, 5)))),
     "top-up": (4, lambda c, _: (c.randrange(ACCOUNTS), c.choice((0.02, 0.5, 10)))),
@@ -196,7 +197,7 @@ async def _crowd(city: City, people: float, talk_s: float) -> None:
     for _ in range(int(people)):
         lasts = round(city.chance.uniform(0.2, 1.0) * talk_s, 1)
         account, switch = city.chance.randrange(ACCOUNTS), city.chance.randrange(city.setting.switches)
-        city.live(city.call(account, switch, 2.0, lasts, "message"))
+        city.ring(account, switch, 2.0, lasts, "message")
 
 
 async def _start_with_a_wrong_clock(city: City, years: float) -> None:
@@ -217,7 +218,7 @@ async def tell(city: City, step: Step) -> None:
     index = int(first) if isinstance(first, float) else 0
     match step.word, rest:
         case "call", [switch, ring_s, talk_s, after]:
-            city.live(city.call(index, int(switch), float(ring_s), float(talk_s), str(after)))
+            city.ring(index, int(switch), float(ring_s), float(talk_s), str(after))
         case "crowd", [talk_s]:
             await _crowd(city, float(first), float(talk_s))
         case "pass", []:
@@ -317,8 +318,9 @@ def run(story: Story, store: Callable[[FakeClock], Store] = MemoryStore) -> Outc
         patch("charging.engine.sessions.HOUSEKEEPING_S", story.setting.audit_s),
         patch("charging.engine.sessions.CLOCK_WATCH_S", story.setting.pace),
         patch("charging.service.caretaker.REST_S", 60 * story.setting.pace),
+        asyncio.Runner(loop_factory=StoryLoop) as runner,
     ):
-        return asyncio.run(_told(story, store))
+        return runner.run(_told(story, store))
 
 
 async def _at_once(work: Callable[..., object], *arguments: object, **options: object) -> object:
