@@ -14,8 +14,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from charging.errors import Problem
+from charging.errors import ConfigError, Problem
 from charging.ledger.accounts import Language
+from charging.tariff.deck_file import csv_text
 from charging.yaml_text import describe, suggest
 
 BYTES_MAX = 64 * 1024 * 1024
@@ -56,11 +57,9 @@ class ImportRow:
 def read_rows(data: bytes, file: str, language: Language) -> tuple[list[ImportRow], list[Problem]]:
     """The rows that can be read, and every problem with the others. ``language`` is that of rows that name none."""
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        found = f"the byte 0x{data[error.start]:02x}"
-        return [], [Problem(file, "", found, "text in UTF-8", line, hint="save it as CSV UTF-8")]
+        text = csv_text(data, file)
+    except ConfigError as error:
+        return [], list(error.problems)
     lines = text.split("\n")
     if long := [number for number, line in enumerate(lines, 1) if len(line) > LINE_MAX]:
         found = f"{len(lines[long[0] - 1])} characters"

@@ -10,8 +10,11 @@ Kazoo, PortaSwitch, Sippy, Twilio and Yeastar; each has a deck in ``tests/data/d
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
+
+import phonenumbers
 
 from charging.pricing.money import MoneyError, parse_euro
 
@@ -138,17 +141,12 @@ KEYS = {name: key for key, known in COLUMNS.items() for name in known}
 
 MONEY = frozenset({"price", "first_price", "connect_fee", "min_charge", "fax_page"})
 
-FOR_PEOPLE = frozenset(
-    "comment comments note notes remark remarks opmerking opmerkingen country land category network operator carrier "
-    "vendor region type level tier quality route id no nr row line iso iso2 iso3 mcc mnc mccmnc asr acd pdd priority "
-    "precedence weight version direction change".split()
+MEASURES = frozenset(
+    "id no nr row line iso iso2 iso3 mcc mnc mccmnc asr acd pdd priority precedence weight version".split()
 ) | {
-    "country name",
-    "carrier name",
     "iso code",
     "iso country code",
     "number length",
-    "route type",
     "old rate",
     "old price",
     "previous rate",
@@ -157,6 +155,15 @@ FOR_PEOPLE = frozenset(
     "rate change",
     "last updated",
 }
+"""Columns of numbers that are no part of the price in force."""
+
+WORDS = frozenset(
+    "comment comments note notes remark remarks opmerking opmerkingen country land category network operator carrier "
+    "vendor region type level tier quality route direction change".split()
+) | {"country name", "carrier name", "route type"}
+"""Columns of words. What these say of prices is no price that is charged."""
+
+FOR_PEOPLE = MEASURES | WORDS
 """What they hold is no part of the price in force."""
 
 _DATE = re.compile(
@@ -205,9 +212,13 @@ _REMOVED = frozenset(
 _PRICING = frozenset(
     "unit per mode billing rounding round grace discount rebate money currency rate price cost charge fee tax vat btw"
     " surcharge markup minimum min maximum max time period duration second seconds minute minutes increment interval"
-    " peak weekend evening night effective expiry valid prijs tarief kosten toeslag".split()
+    " peak weekend evening night effective expiry valid prijs tarief kosten toeslag"
+    " origin originating origination cli".split()
 )
-"""Words in a column's name by which what stands there has to do with money or time."""
+"""Words in a column's name by which what stands there has to do with money or time, or with who calls: some carriers
+ask more for calls that come from afar."""
+
+_EVERYONE = frozenset(("all", "any", "*", "default", "standard"))
 
 _ELSEWHERE = re.compile(
     r"\b(?:USD|GBP|CHF|DKK|SEK|NOK|PLN|AUD|CAD|JPY|INR|CNY|dollars?|pence|(?:euro ?)?(?:cents?|centen)|ct|mills?)\b"
@@ -215,6 +226,8 @@ _ELSEWHERE = re.compile(
     re.IGNORECASE,
 )
 _PER = re.compile(r"(?:\bper|/)\s?(?:s|sec|secs|seconds?|seconden?|call|gesprek|hour|uur|h)\b", re.IGNORECASE)
+_PER_WORD = re.compile(r"\bper\s(?:sec|secs|seconds?|seconden?|call|gesprek|hour|uur)\b", re.IGNORECASE)
+_AMOUNT_IN_NAME = re.compile("[0-9][.,][0-9]")
 _TIME = re.compile(r"(?:s|sec|secs|seconds?|seconden?|calls?|hours?|uur|h)", re.IGNORECASE)
 _TERMS = re.compile(
     r"\b(?:set-?up|surcharge|toeslag|connect\w*|starttarief|fee|minimum|increments?|interval|billed|effective|valid"
@@ -222,6 +235,17 @@ _TERMS = re.compile(
     re.IGNORECASE,
 )
 """Words for what is charged besides the price, or from when on: with a number they say it."""
+_AMOUNT = re.compile(r"€|\bEUR\b|[0-9][.,][0-9]{2}", re.IGNORECASE)
+_MONTHS = "jan|feb|mar|maart|mrt|apr|may|mei|jun|jul|aug|sep|oct|okt|nov|dec"
+_MOMENT = re.compile(
+    r"\b(?:1|6|10|12|15|18|20|30|60|120|180)/(?:1|6|10|12|15|18|20|30|60|120|180)\b"
+    r"|\b(?:min|max)(?:imum|imaal)?\b[.:]?\s?[0-9]"
+    rf"|\b(?:from|vanaf|ab|as of|since|starting|per)\s+(?:the\s+)?(?:[0-9]{{1,2}}[ ./-](?:[0-9]|{_MONTHS})|{_MONTHS})",
+    re.IGNORECASE,
+)
+"""Increments, a least or longest time, or from which day on."""
+_NO_CALL = re.compile(r"\b(?:sms|mms|inbound|incoming)\b", re.IGNORECASE)
+"""What a row is of that prices no calls of ours."""
 
 
 def plain_name(name: str) -> str:
@@ -242,7 +266,8 @@ def may_be_charged(text: str, name: str = "") -> bool:
         return False
     if _has_number(text) or _ELSEWHERE.search(text) or _PER.search(text) or _TIME.fullmatch(text):
         return True
-    return not _PRICING.isdisjoint(re.split(r"\W+", name)) and not _is_minute(text)
+    says_all = _is_minute(text) or text.lower() in _EVERYONE
+    return not says_all and not _PRICING.isdisjoint(re.split(r"\W+", name))
 
 
 @lru_cache(maxsize=4096)
@@ -252,13 +277,20 @@ def changes_prices(text: str) -> bool:
     return bool(_ELSEWHERE.search(text) or _PER.search(text) or (_TERMS.search(text) and _has_number(text)))
 
 
+@lru_cache(maxsize=4096)
+def speaks_of_prices(text: str) -> bool:
+    """Whether a remark beside a row's price says an amount, increments or a day: it may be another price, or another
+    day, than what is read."""
+    return changes_prices(text) or bool(_AMOUNT.search(text) or _MOMENT.search(text))
+
+
 def _has_number(text: str) -> bool:
     return any(digit in text for digit in "123456789")
 
 
 def says_removed(text: str) -> bool:
-    """Whether a field of a column that is not charged says that its row is no offer (any more)."""
-    return text.lower() in _REMOVED
+    """Whether a field of a column that is not charged says that its row is no offer of calls (any more)."""
+    return text.lower() in _REMOVED or bool(_NO_CALL.search(text))
 
 
 def prefixes(text: str) -> tuple[str, ...]:
@@ -269,6 +301,9 @@ def prefixes(text: str) -> tuple[str, ...]:
     if len(parts) > 1 and any(" " in part.strip() for part in parts):
         # "61 38,39" is Melbourne and another of Australia to some, Melbourne and Italy to others.
         raise Refused("prefixes that are each written out", "61 38,39 may mean 6138 and 6139: write both")
+    if len(parts) > 1 and (short := _shortened(parts)):
+        hint = f"{short} may be the end of another one: write it out, or with + where it is a country's own"
+        raise Refused("prefixes that are each written out", hint)
     found: list[str] = []
     for part in parts:
         between = _RANGE.fullmatch(part.strip())
@@ -278,6 +313,20 @@ def prefixes(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _shortened(parts: Sequence[str]) -> str:
+    """Of a list, what is shorter than its first and of another country: 3212,13 may mean 3212 and 3213."""
+    first, *others = (part.strip() for part in parts)
+    code = _country(first)
+    return next((one for one in others if one.isdigit() and len(one) < len(first) and _country(one) != code), "")
+
+
+def _country(digits: str) -> str:
+    """The calling code with which they begin; empty: none."""
+    digits = digits.removeprefix("+").removeprefix("00")
+    codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+    return next((digits[:end] for end in (1, 2, 3) if digits[:end].isdecimal() and int(digits[:end]) in codes), "")
+
+
 def _range(first: str, last: str) -> list[str]:
     if len(first) != len(last) or not 0 <= int(last) - int(first) < RANGE_MAX:
         raise Refused(f"a range of at most {RANGE_MAX} prefixes of one length, such as 32484-32487")
@@ -285,6 +334,9 @@ def _range(first: str, last: str) -> list[str]:
 
 
 def _prefix(text: str) -> str:
+    begun, *rest = text.split(" ")
+    if rest and any(rest) and begun.removeprefix("+").removeprefix("00") != _country(begun):
+        raise Refused("one prefix, or several with a comma between", f"{text} may be two: write 81, 82 or 8182")
     digits = text.replace(" ", "")
     digits = digits.removeprefix("+") if digits.startswith("+") else digits.removeprefix("00")
     if not re.fullmatch(r"[1-9][0-9]{0,14}", digits, re.ASCII):
@@ -295,6 +347,9 @@ def _prefix(text: str) -> str:
 
 def shown_name(text: str) -> str:
     """What people call the destination: on one line, without signs that move a cursor, as long as a bill shows."""
+    if _PER_WORD.search(text) or (_AMOUNT_IN_NAME.search(text) and _TERMS.search(text)):
+        hint = "the name says that the price is meant otherwise: convert it, then say so no more"
+        raise Refused("a name that says nothing of prices", hint)
     shown = "".join(one if one.isprintable() else " " for one in text[: 4 * NAME_MAX])
     return " ".join(shown.split())[:NAME_MAX].rstrip()
 
@@ -314,7 +369,7 @@ def price(text: str) -> int:
 
 def increments(text: str) -> tuple[int, int]:
     """``60/1``, or one number for both; seconds."""
-    parts = text.replace(" ", "").split("/")
+    parts = [part.strip() for part in text.split("/")]
     if len(parts) > 2 or not all(re.fullmatch(r"[0-9]{1,4}", part) and 1 <= int(part) <= 3600 for part in parts):
         raise Refused("increments in seconds such as 60/1, or 60 for both")
     return int(parts[0]), int(parts[-1])

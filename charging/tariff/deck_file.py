@@ -29,6 +29,7 @@ from charging.tariff.deck_columns import (
     MONEY,
     NEEDED,
     OFFERS,
+    WORDS,
     Refused,
     changes_prices,
     country_code,
@@ -47,6 +48,7 @@ from charging.tariff.deck_columns import (
     price,
     says_removed,
     shown_name,
+    speaks_of_prices,
     unit,
 )
 from charging.yaml_text import describe, suggest
@@ -172,7 +174,7 @@ def parse_deck(data: bytes, file: str, progress: Progress | None = None) -> Deck
     if len(data) > MAX_DECK_BYTES:
         most = f"at most {MAX_DECK_BYTES} bytes"
         raise ConfigError([Problem(file, "", f"more than {MAX_DECK_BYTES} bytes", most)])
-    text = _decode(data, file)
+    text = csv_text(data, file)
     reader = _Reader(file, text, progress)
     rows = reader.read()
     if reader.errors:
@@ -180,13 +182,19 @@ def parse_deck(data: bytes, file: str, progress: Progress | None = None) -> Deck
     return DeckFile(Deck(file, rows), hashlib.sha256(data).digest(), tuple(reader.warnings))
 
 
-def _decode(data: bytes, file: str) -> str:
+def csv_text(data: bytes, file: str) -> str:
+    """What is written in a CSV file, called ``file`` in problems. Raises :class:`ConfigError`."""
     try:
-        return data.decode("utf-8-sig")
+        nul = data.find(b"\0")  # a text in UTF-16 has some, and what was torn on a disk
+        place = nul if nul >= 0 else len(data)
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        found = f"the byte 0x{data[error.start]:02x}"
-        raise ConfigError([Problem(file, "", found, "text in UTF-8", line, hint="save it as CSV UTF-8")]) from error
+        place = error.start
+    if place < len(data):
+        line = data.count(b"\n", 0, place) + 1
+        found = f"the byte 0x{data[place]:02x}"
+        raise ConfigError([Problem(file, "", found, "text in UTF-8", line, hint="save it as CSV UTF-8")])
+    return text
 
 
 class _Column:
@@ -251,7 +259,7 @@ class _Reader:
                 self.line = lines.line_num
                 if fields and fields[0].startswith("#") and not any(fields[1:]):
                     self._comment(fields[0])
-                elif any(fields):
+                elif any(map(str.strip, fields)):
                     for row in self._rows(fields):
                         self._add(rows, row)
                         made += 1
@@ -464,7 +472,7 @@ class _Reader:
                 column = "a column that is not known" if name else "a column without a name"
                 self._error(name, f"{describe(text)} in {column}", "no money and no time there", hint)
                 del self.unknown[index]  # once is enough
-            elif index in self.remarks and not name.startswith("#") and changes_prices(text):
+            elif name in WORDS and speaks_of_prices(text):
                 hint = "say it in columns, or begin this one's name with # where people alone read it"
                 self._error(name, describe(text), PLAIN_PRICES, hint)
                 del self.remarks[index]

@@ -9,6 +9,7 @@ another destination, and nothing is dialled that cannot be priced.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -29,6 +30,9 @@ from charging.pricing.vat import NO_VAT, Vat
 from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.plans import Pack, Plan
 
+_NO_NUMBER = re.compile(r"[\x00-\x08]|[0-9][eExX][+-]?[0-9]|[.,]0\Z")
+"""What programs make of numbers that they take for amounts: 3.1201234567E10, 31201234567.0, 0x31. Read as digits it
+would be somebody else's number."""
 NUMBERS_KEPT = 8_192
 """Numbers that were read last: to read one again costs a tenth of a decision."""
 
@@ -121,6 +125,8 @@ class Prefixes(Generic[T]):
 @lru_cache(NUMBERS_KEPT)
 def _e164(text: str, region: str) -> str | None:
     """A number as typed or dialled in a region, as ``+31612345678``; ``None`` if it is none."""
+    if _NO_NUMBER.search(text):
+        return None
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:

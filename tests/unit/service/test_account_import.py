@@ -128,6 +128,7 @@ async def test_a_header_that_is_wrong_is_told_alone(shop: Shop) -> None:
     assert any("twice" in one for one in found)
     assert any("expected a column account" in one for one in found)
     assert "UTF-8" in (await problems(shop, b"account,plan\nJos\xe9,light\n"))[0]
+    assert "f.csv:2: found the byte 0x00" in (await problems(shop, b"account,plan\nan\0na,light\n"))[0]
     assert "no account" in (await problems(shop, "account,plan\n"))[0]
 
 

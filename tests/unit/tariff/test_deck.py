@@ -83,7 +83,8 @@ BAD = [
     ("prefix,price\n", 1, "", "no rows", "at least one price"),
     ("prefix,price\n32,0.05\n32,0.06\n", 3, "prefix", "+32 a second time (first on line 2)", "one price for a prefix"),
     ('prefix,price\n"32,0.05\n', 2, "", "unexpected end of data", "a row of a CSV file"),
-    ("prefix,price\n32,0.05\n\x00,1\n", 3, "prefix", r"'\x00'", "a prefix with its country code"),
+    ("prefix,price\n32,0.05\n\x00,1\n", 3, "", "the byte 0x00", "text in UTF-8"),
+    ("prefix,name,price\n32,Bel\x00gium,1\n", 2, "", "the byte 0x00", "text in UTF-8"),
     ("prefix,name,price,increments\n90,Turkey,0,12,60/1\n", 2, "", "5 fields", "at most 4, as in the first line"),
     ("prefix,name,price,increments,\n90,Turkey,0,12,60/1\n", 2, "", "5 fields", "at most 4, as in the first line"),
     ("prefix;name;price\n90;Turkey; fixed;0,12\n", 2, "", "4 fields", "at most 3, as in the first line"),
@@ -448,7 +449,7 @@ def test_several_prefixes_in_one_field_are_rows_of_their_own(typed: str, expecte
     [
         (f"10000-{RANGE_MAX + 9_999}", True),
         (f"10000-{RANGE_MAX + 9_999},9", False),
-        ("10000-19998,9", True),
+        ("10000-19998,1", True),
         ("10000-10999," * 11 + "9", False),
     ],
 )

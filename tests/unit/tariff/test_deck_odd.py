@@ -55,6 +55,27 @@ UNDERSTOOD_OR_REFUSED = [
     ("prefix,price\n32,0.05\n# all in USD\n33,0.06\n", "'# all in USD' between the rows"),
     ("prefix,price\n32,0.05\n# surcharge 0.10 to mobiles\n", "'# surcharge 0.10 to mobiles' between the rows"),
     ("prefix,price\n32,0.05\n# rows: 1\n33,0.06\n", "'# rows: 1' before further rows"),
+    # amounts, increments and days in words beside the price, and in the name
+    ("prefix,price,notes\n32,0.05,off-peak 0.03\n", "'off-peak 0.03'"),
+    ("prefix,price,notes\n32,0.05,€1 at weekends\n", "'€1 at weekends'"),
+    ("prefix,price,change\n32,0.05,increase to 0.07\n", "'increase to 0.07'"),
+    ("prefix,price,level\n32,0.50,0.60\n", "'0.60'"),
+    ("prefix,country,price\n32,0.05,0.50\n", "'0.05'"),
+    ("prefix,price,notes\n32,0.05,60/60\n", "'60/60'"),
+    ("prefix,price,notes\n32,0.05,min. 30 s\n", "'min. 30 s'"),
+    ("prefix,price,opmerking\n32,0.05,nieuw vanaf 1 januari\n", "'nieuw vanaf 1 januari'"),
+    ("prefix,price,notes\n32,0.05,starting Dec\n", "'starting Dec'"),
+    ("prefix,name,price\n32,Belgium (per call),0.50\n", "'Belgium (per call)'"),
+    ("prefix,name,price\n32,Belgium setup 0.10,0.50\n", "'Belgium setup 0.10'"),
+    # to whom, and for what, a price is due
+    ("prefix,price,origin\n32,0.05,EEA\n", "'EEA' in a column that is not known"),
+    ("prefix,type,price\n32,SMS,0.01\n", "'SMS'"),
+    ("prefix,product,price\n32,toll-free inbound,0.01\n", "'toll-free inbound'"),
+    # digits that spaces or commas part
+    ("prefix,price,increments\n32,0.05,6 1\n", "'6 1'"),
+    ("prefix,price\n321 322,0.05\n", "'321 322'"),
+    ('prefix,price\n"3212,13,14",0.05\n', "'3212,13,14'"),
+    ('prefix;price\n"321,2,3";0,05\n', "'321,2,3'"),
 ]
 
 
@@ -79,6 +100,11 @@ def test_what_may_be_money_or_time_is_never_passed_over(text: str, found: str) -
         "prefix,price,#notes\n32,0.05,plus 0.10 setup per call\n",
         "prefix,,price,\n32,,0.05,\n",
         "Price list of ACME\nprefix,price\n32,0.05\n# end of list\n",
+        "prefix,price,origin,notes,asr,version\n32,0.05,all,support 24/7,56.25,1.25\n",
+        'prefix,price\n"32,+1,0031",0.05\n',
+        "prefix,price\n 32 ,0.05\n   ,  \n",
+        "prefix,price\n32 3,0.07\n32,0.05\n",
+        "prefix,price\n32,0.05\n00 32 3,0.05\n",
     ],
 )
 def test_what_changes_no_price_beside_one_is_read(text: str) -> None:

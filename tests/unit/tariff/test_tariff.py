@@ -38,6 +38,13 @@ def tariff(tmp_path: Path) -> Tariff:
         ("0612345678;ext=5", None),
         ("9" * 41, None),
         ("06\n12345678\r\nAction: Logoff", None),
+        ("31201234567.0", None),  # a spreadsheet's or a program's number
+        ("31201234567,0", None),
+        ("3.1201234567E10", None),
+        ("3,12E+10", None),
+        ("0x31201234567", None),
+        ("+31201234567\x00", None),
+        ("020.123.45.60", "+31201234560"),
     ],
 )
 def test_numbers_are_normalised_or_refused(tariff: Tariff, typed: str, number: str | None) -> None:
