@@ -280,7 +280,7 @@ def draft_of(
     """The session before anything is reserved for it; its free seconds have the rules of the month's bundle."""
     number, account, plan = subscriber.number, subscriber.account, subscriber.plan
     month = month_name(rate.zone_info, setup.now.wall_us)
-    rate = rate.under(ruled_by(balances, month, plan.name, plan.free_seconds))
+    rate = rate.under(ruled_by(balances, month, rate.granted_as or plan.name, plan.free_seconds))
     return Session(
         id=setup.session,
         account=account.id,

@@ -101,7 +101,7 @@ def free_seconds_used(caller: Caller, balances: Balances, at_us: int, seconds: i
     rate, plan = caller.rate, caller.plan
     told = []
     for month in months_between(rate.zone_info, at_us, at_us + seconds * MICROSECONDS):
-        pays = rate.paid_by(ruled_by(balances, month, plan.name, plan.free_seconds))
+        pays = rate.paid_by(ruled_by(balances, month, rate.granted_as or plan.name, plan.free_seconds))
         left_s = left(balances, month, plan.free_seconds).available
         if pays and (bundle(month) in balances or left_s):
             whole = "" if bundle(month) in balances else ", all that the plan gives"

@@ -299,6 +299,11 @@ class Session:
         return self.sequence - 1
 
     @property
+    def granted_as(self) -> str:
+        """Under which edition of the plan's bundle it makes grants."""
+        return self.rate.granted_as or self.plan
+
+    @property
     def covered_s(self) -> int:
         """The seconds that may be talked, from the answer: reserved or settled, and within the longest call."""
         return min(self.funding[-1].end_s, self.rate.max_call_s) if self.funding else 0

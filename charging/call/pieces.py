@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from charging.ledger.balances import bundle, due_grant, left, ruled_by
 from charging.ledger.model import Balance, Transfer
-from charging.pricing.packs import PACKS_MAX, PackTerms, edition_of, last_day_of
+from charging.pricing.packs import PACKS_MAX, PackTerms, edition_of, last_day_of, name_of
 from charging.pricing.pieces import PieceRules, is_pack, sort_of
 from charging.tariff.tariff import Tariff
 
@@ -25,6 +25,7 @@ class Allowance(NamedTuple):
 
     sort: str
     plan: str
+    """Its name, or the edition of its bundle (`Tariff.granted_as`)."""
     a_month: int
     """Pieces that the plan gives."""
     month: str
@@ -60,7 +61,7 @@ class Allowance(NamedTuple):
 
     def _month_pays(self, balances: Balances) -> bool:
         plans, ruled = self.rules.plans, ruled_by(balances, self.month, self.plan, self.a_month, self.sort)
-        return plans.get(ruled, plans.get(self.plan, False))
+        return plans.get(ruled, plans.get(name_of(ruled), plans.get(self.plan, False)))
 
 
 def allowance(
@@ -71,7 +72,7 @@ def allowance(
     bought = tariff.plan(plan)
     return Allowance(
         sort,
-        plan,
+        tariff.granted_as(plan, sort),
         0 if bought is None else bought.includes(sort),
         tariff.month_of(at_us),
         tariff.day_of(at_us).isoformat(),

@@ -124,7 +124,7 @@ def _bundle_pools(
     if session.rate.packs:
         pools |= pack_pools(session, balances, fixed)
     for month in months_between(session.rate.zone_info, session.start_us, until_us):
-        if not session.rate.paid_by(ruled_by(balances, month, session.plan, session.free_seconds)):
+        if not session.rate.paid_by(ruled_by(balances, month, session.granted_as, session.free_seconds)):
             continue
         key = bundle(month)
         available = left(balances, month, session.free_seconds).available
@@ -154,7 +154,8 @@ def grants_for(session: Session, funding: Funding, balances: Mapping[str, Balanc
     meanwhile."""
     used = (source for source in sorted(bundle_use(funding)) if not source.startswith(PACK))
     months = (source.removeprefix("bundle:") for source in used)
-    due = (due_grant(session.account, month, balances, session.free_seconds, at_us, session.plan) for month in months)
+    plan = session.granted_as
+    due = (due_grant(session.account, month, balances, session.free_seconds, at_us, plan) for month in months)
     return tuple(one for one in due if one is not None)
 
 

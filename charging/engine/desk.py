@@ -321,6 +321,7 @@ class Desk:
         now = self._clock.now()
         tariff = self._tariff()
         held = await self._packs.held(tariff.terms, balances)
+        await self._packs.keep_monthly(tariff.monthly_terms(subscriber.plan.name))
         rate = tariff.rate_for(subscriber.plan.name, subscriber.number.forward_to, now.wall_us, held)
         if isinstance(rate, Refusal):
             return refused(rate, subscriber)

@@ -185,6 +185,7 @@ class Faxes:
         """The fax with what may pay for its pages before credit, of an account with these balances."""
         tariff = self._tariff()
         held = await self._packs.held(tariff.terms, balances)
+        await self._packs.keep_monthly(tariff.monthly_terms(draft.plan, PAGES))
         now_us = self._clock.now().wall_us
         return replace(draft, allowance=allowance(tariff, draft.plan, PAGES, now_us, draft.target, held=held))
 

@@ -23,9 +23,9 @@ The ids are made of what was granted before: of two grants made at the same time
 maker looks again.
 
 **A bundle has the rules of the plan that granted it** (which destinations it pays, in which increments), whatever plan
-the account has by now: of several, of the one that raised it furthest. They are those that the tariff gives that plan
-at the call. A bundle whose plan is not known (an older version's making, or a plan that has left the tariff) has those
-of the account's plan.
+the account has by now and whatever the tariff says of that plan since: of several, of the one that raised it furthest.
+The name of the balance that tells so has the edition of the rules (`charging.pricing.packs`). What an older version
+granted has none, and follows the plan of its name; a bundle whose plan is not known has the rules of the account's.
 """
 
 from __future__ import annotations
@@ -136,12 +136,14 @@ def granted(month: str, sort: str = SECONDS) -> str:
 
 
 def raised_by(month: str, plan: str, sort: str = SECONDS) -> str:
-    """The balance of how many seconds a month's bundle had when ``plan`` last raised it."""
+    """The balance of how many seconds a month's bundle had when ``plan``, by the edition of its rules, last raised
+    it."""
     return f"plan:{month}:{plan}" if sort == SECONDS else f"plan-{sort}:{month}:{plan}"
 
 
 def ruled_by(balances: Balances, month: str, plan: str, free_seconds: int, sort: str = SECONDS) -> str:
-    """The plan whose rules a month's bundle has, for an account of ``plan``, which gives so many ``free_seconds``."""
+    """The plan whose rules a month's bundle has, by their edition, for an account of ``plan`` (its edition of today),
+    which gives so many ``free_seconds``."""
     prefix = raised_by(month, "", sort)
     raised = {key.removeprefix(prefix): one.posted for key, one in balances.items() if key.startswith(prefix)}
     if _due(balances, month, free_seconds, sort) or not raised:

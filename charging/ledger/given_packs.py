@@ -1,17 +1,17 @@
-"""The rules under which packs were given (`charging.pricing.packs`), kept as documents and never changed.
+"""The rules under which packs were given, and months' bundles granted (`charging.pricing.packs`), kept as documents and
+never changed.
 
-Whoever gives a pack keeps its rules first. So the rules of whatever an account has can be read, also by another daemon,
-and long after the tariff has other packs.
+Whoever gives or grants one keeps its rules first. So the rules of whatever an account has can be read, also by another
+daemon, and long after the tariff has others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from charging.errors import LedgerError
+from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.documents import Documents
-from charging.pricing.packs import PackTerms, edition_of, name_of
-from charging.pricing.pieces import kind_of_pack
+from charging.pricing.packs import MONTHLY, PackTerms, edition_of, name_of
 
 COLLECTION = "packs"
 
@@ -24,15 +24,23 @@ class GivenPacks:
         self._known: dict[str, PackTerms] = {}
 
     async def keep(self, terms: PackTerms) -> None:
-        """Keep the rules that a pack is about to be given under. Raises LedgerUnavailable; LedgerError where others are
-        kept under this edition."""
+        """Keep the rules that a pack is about to be given, or a month granted, under. Raises LedgerUnavailable;
+        LedgerError where others are kept under this edition."""
         if terms.edition in self._known:
             return
-        await self._documents.put_document(COLLECTION, terms.edition, terms.text())
         kept = await self._read(terms.edition)
+        if kept is None:
+            await self._documents.put_document(COLLECTION, terms.edition, terms.text())
+            kept = await self._read(terms.edition)
         if kept is None or kept.edition != terms.edition:
             raise LedgerError(f"other rules are kept under {terms.edition}: give the pack another name")
         self._known[terms.edition] = kept
+
+    async def keep_monthly(self, terms: PackTerms | None) -> None:
+        """Keep the rules of a plan's bundle (`Tariff.monthly_terms`) before a month may be granted under them. Raises
+        as :meth:`keep` does."""
+        if terms is not None:
+            await self.keep(terms)
 
     async def editions(self, name: str) -> list[str]:
         """All that a pack was given under, also the one of older versions, which is its bare name. Raises
@@ -46,18 +54,37 @@ class GivenPacks:
         return found
 
     async def held(self, here: Mapping[str, PackTerms], balances: Iterable[str]) -> Mapping[str, PackTerms]:
-        """The rules of the packs among these balances, by edition. ``here``: those of the tariff's packs, by name: they
-        need no look, and stand in for an edition that is lost. Raises LedgerUnavailable."""
+        """The rules of the packs and months' bundles among these balances, by edition. ``here``: those of the tariff
+        (`Tariff.terms`): they need no look, and stand in for an edition that is lost. Raises LedgerUnavailable."""
         found: dict[str, PackTerms] = {}
         for balance in balances:
             edition = edition_of(balance)
-            if "." not in edition or edition in found or kind_of_pack(balance) is None:
+            if "." not in edition or edition in found:
                 continue
-            today = here.get(name_of(balance))
+            today = here.get(_today(balance))
             is_today = today is not None and today.edition == edition
             terms = today if is_today else await self._terms(edition) or today
             if terms is not None:
                 found[edition] = terms
+        return found
+
+    async def lost(self, balances: Iterable[str]) -> list[str]:
+        """Those whose rules are not kept, or are others than their names tell. Raises LedgerUnavailable."""
+        found = []
+        for balance in balances:
+            edition = edition_of(balance)
+            if "." not in edition or edition in self._known:
+                continue
+            try:
+                terms = await self._read(edition)
+            except LedgerUnavailable:
+                raise
+            except LedgerError:
+                terms = None
+            if terms is None or terms.edition != edition:
+                found.append(balance)
+            else:
+                self._known[edition] = terms
         return found
 
     async def _terms(self, edition: str) -> PackTerms | None:
@@ -74,3 +101,9 @@ class GivenPacks:
             return None if stored is None else PackTerms.read(edition, stored.body)
         except ValueError as error:
             raise LedgerError(f"the rules of the pack {edition} cannot be read: {error}") from error
+
+
+def _today(balance: str) -> str:
+    """Under which name `Tariff.terms` has what a balance has an edition of."""
+    kind, name = balance.partition(":")[0], name_of(balance)
+    return f"{kind}:{name}" if kind.startswith(MONTHLY) else name

@@ -14,7 +14,8 @@ balance              unit            meaning
 ``pages:…``          page            free fax pages, of a month or a pack (`charging.pricing.pieces`)
 ``vmail:…``          message         free voicemail messages, likewise
 ``granted:2026-11``  second          all that was granted of them; never lowered
-``plan:2026-11:pro`` second          how many there were when a plan last raised them; never lowered
+``plan:2026-11:pro.e`` second        how many there were when a plan, by the edition ``e`` of its rules, last raised
+                                     them; never lowered
 ``day:2026-11-21``   micro-euro      minus what was spent on that day (calls, messages); its floor is minus the cap
 ``unpaid:2026-11-21`` second        minus how long faxes of that day held lines unpaid; its floor is minus the bound
 ``calls``            call            posted is always 0; each running call reserves 1; its floor is minus the cap
@@ -52,7 +53,8 @@ ACTOR_LENGTH_MAX = 100
 LEGS_MAX = 16
 
 _NAME = re.compile(r"[A-Za-z0-9:._-]{1,64}")
-"""A balance, a session or a switch: stores use the other characters to set them apart."""
+"""A session or a switch: stores use the other characters to set them apart."""
+_BALANCE = re.compile(r"[A-Za-z0-9:._-]{1,72}")
 
 _quoted = json.encoder.encode_basestring_ascii
 """A string in JSON. Every transfer needs a digest, and a whole encoder takes five times as long."""
@@ -148,7 +150,7 @@ class Leg:
     """Where the leg lowers available, available may not end below this."""
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.balance):
+        if not _BALANCE.fullmatch(self.balance):
             raise ValueError(f"{self.balance!r} is no name of a balance")
         for amount in (self.posted, self.reserved, self.floor):
             if not -AMOUNT_MAX <= amount <= AMOUNT_MAX:

@@ -179,8 +179,8 @@ class Notifier:
         def to_begin(covered: bool) -> int | None:
             if plan is None:
                 return None
-            rules = ruled_by(balances, tariff.month_of(now_us), plan.name, plan.free_seconds)
-            return forward_cost(tariff, plan, numbers, now_us, covered=covered, bundle_plan=rules)
+            rules = ruled_by(balances, tariff.month_of(now_us), tariff.granted_as(plan.name), plan.free_seconds)
+            return forward_cost(tariff, plan, numbers, now_us, covered=covered, bundle_plan=rules, held=held)
 
         return Standing(
             account,

@@ -59,7 +59,7 @@ from charging.notify.model import (
 from charging.pricing.calendar import local_reading
 from charging.pricing.funding import cost_to_begin
 from charging.pricing.money import CENT
-from charging.pricing.packs import PACK, edition_of, last_day_of, name_of
+from charging.pricing.packs import PACK, PackTerms, edition_of, last_day_of, name_of
 from charging.pricing.pieces import WORDS, kind_of_pack
 from charging.service.expiry import CreditEvents, credit_life, days_until, paid_until
 from charging.tariff.plans import Plan
@@ -214,13 +214,16 @@ def forward_cost(
     *,
     covered: bool | None = None,
     bundle_plan: str | None = None,
+    held: Mapping[str, PackTerms] = {},
 ) -> int | None:
     """Micro-euro that credit needs to begin a call to the dearest of the numbers' forward targets at ``at_us``;
     ``None`` where none of them is forwarded to anything that the tariff prices. ``covered``: only of those that free
-    minutes with the rules of ``bundle_plan`` (left out: of the plan) pay, or do not; left out: of all."""
+    minutes with the rules of ``bundle_plan`` (left out: of the plan) pay, or do not; left out: of all. ``held``: the
+    rules under which months were granted, by edition."""
     costs = []
     for number in numbers:
-        rate = tariff.rate_for(plan.name, number.forward_to, at_us) if number.forward_to else Refusal.NOT_COVERED
+        to = number.forward_to
+        rate = tariff.rate_for(plan.name, to, at_us, held) if to else Refusal.NOT_COVERED
         if not isinstance(rate, Refusal) and covered in (None, rate.paid_by(bundle_plan or plan.name)):
             costs.append(cost_to_begin(rate, at_us))
     return max(costs, default=None)

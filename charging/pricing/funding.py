@@ -98,7 +98,7 @@ class Run(NamedTuple):
 def runs(rate: Rate, start_us: int, funding: Funding, before_s: int = FOREVER_S) -> Iterator[Run]:
     """The increments of a funding that start before second ``before_s``, counted: the base of all that follows."""
     at = 0
-    for position, segment in enumerate(funding):
+    for segment in funding:
         free = segment.source != CREDIT
         end_s = min(segment.end_s, before_s)
         while at < end_s:
@@ -109,7 +109,7 @@ def runs(rate: Rate, start_us: int, funding: Funding, before_s: int = FOREVER_S)
             rest = max(0, end - segment.end_s)
             inside = end - at - rest
             if free:
-                others = _free_within(funding[position + 1 :], end) if rest else 0
+                others = _free_within(funding[funding.index(segment) + 1 :], end) if rest else 0
                 yield Run(at, increment, count, rest - others, inside + others, regime, segment.source)
             else:
                 yield Run(at, increment, count, inside, 0, regime, CREDIT)
@@ -228,8 +228,8 @@ class _Planner:
         self.owes_fee = not (fixed if rate.fee_with_call else self.credit_s)
         self.credit = pools.credit
         self.budget = rate.budget(pools.credit)
-        self.free_left = dict(pools.bundles) if rate.takes_bundles else {}
-        self.order = sorted(self.free_left, key=rate.paying_order) if rate.packs else list(self.free_left)
+        self.free_left = dict(pools.bundles) if pools.bundles and rate.takes_bundles else {}
+        self.order = sorted(self.free_left, key=rate.paying_order) if rate.packs else self.free_left
 
     def extend(self) -> None:
         """One more run of increments, or ``short``."""

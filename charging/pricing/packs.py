@@ -7,7 +7,8 @@ the first increment that starts after it, as at a month's end.
 
 Behind the pack's name stands its *edition*: the digest of the rules under which it was given (`PackTerms`), which are
 kept (`charging.ledger.given_packs`). An edit of the tariff changes nothing of what was given. What has no edition was
-given by an older version, and follows the tariff's pack of its name.
+given by an older version, and follows the tariff's pack of its name. So it is with a month's bundle: the balance that
+counts how far a plan has raised it carries the edition of the plan's rules (``plan:2026-11:pro.k3v9qa``).
 
 Order: by the tariff's ``order`` (the months' free minutes have MONTH_ORDER), then those for certain destinations
 before those for all, then the soonest end.
@@ -26,13 +27,14 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 PACK = "pack:"
+MONTHLY = "plan"
 MONTH_ORDER = 50
 
 MINUTES_MAX = 100_000
 """So many are given in one act at most, and a pack has no more: more than a month has."""
 
 EDITION_DIGITS = 6
-"""With the longest name and kind a balance's name has 64 characters, as many as it may."""
+"""With the longest name and kind a balance's name has 66 characters, of the 72 that it may."""
 
 PACKS_MAX = 6
 """So many of an account can pay a call at once, the first in their order: a tick has room for no more (`LEGS_MAX`). In
@@ -52,12 +54,13 @@ class PackRules(NamedTuple):
 
 @dataclass(frozen=True)
 class PackTerms:
-    """The rules of a pack as it is given: what they are, and for which numbers it pays."""
+    """The rules of a pack as it is given, or of a plan's bundle as a month's is granted: what they are, and for which
+    numbers it pays."""
 
     name: str
     title: str = ""
     sort: str = ""
-    """Of its pieces; empty: it has seconds."""
+    """Of its pieces; empty: it has seconds; of a plan's bundle as :func:`monthly` has it."""
     order: int = MONTH_ORDER
     increment_s: int | None = None
     destinations: frozenset[str] | None = None
@@ -118,6 +121,11 @@ def pack_of(name: str, last_day: str, kind: str = PACK) -> str:
     edition, where it has one. ``kind``: what its
     balances begin with, PACK for seconds (pieces: `charging.pricing.pieces`)."""
     return f"{kind}{last_day}:{name}"
+
+
+def monthly(sort: str = "") -> str:
+    """What begins the balances that count how far plans have raised a month's bundle; ``sort``: of its pieces."""
+    return f"{MONTHLY}-{sort}" if sort else MONTHLY
 
 
 def edition_of(source: str) -> str:

@@ -115,7 +115,10 @@ class Rate:
     free_increment_s: int | None = None
     """Increment of seconds paid by a bundle; ``None``: that of the step in force."""
     other_bundles: Mapping[str, tuple[bool, int | None]] = field(default_factory=dict, hash=False)
-    """The same two of every other plan that gives free seconds, by its name: an account may have some left of it."""
+    """The same two of every other plan that gives free seconds, by its name, and of the other editions that months of
+    the caller were granted under: an account may have some left of them."""
+    granted_as: str = ""
+    """The edition of the plan's bundle: under which rules months are granted now. Empty: an older version's rate."""
     packs: Mapping[str, tuple[int, bool, int | None]] = field(default_factory=dict, hash=False)
     """The packs that pay for this destination: each one's `PackRules`, by their names in the tariff, and by the
     editions of those that the caller has."""
@@ -235,10 +238,19 @@ class Rate:
         rules = self.packs.get(edition) or self.packs.get(name_of(source))
         return None if rules is None else PackRules(*rules)
 
-    def with_packs(self, paying: Mapping[str, PackRules], others: tuple[str, ...]) -> Rate:
-        """This rate for who has packs of these editions, which pay for this destination, and of others, which do
-        not."""
-        return replace(self, packs={**self.packs, **paying}, other_packs=others)
+    def with_given(
+        self,
+        paying: Mapping[str, PackRules],
+        others: tuple[str, ...],
+        bundles: Mapping[str, tuple[bool, int | None]],
+    ) -> Rate:
+        """This rate for who has packs of these editions, which pay for this destination, and of others, which do not;
+        and months that were granted under the editions ``bundles``, each with whether it pays and in which
+        increment."""
+        if not paying and not others and not bundles:
+            return self
+        packs, other_bundles = {**self.packs, **paying}, {**self.other_bundles, **bundles}
+        return replace(self, packs=packs, other_packs=others, other_bundles=other_bundles)
 
     def paying_order(self, source: str) -> tuple[int, bool, str, str]:
         """Which bundle goes first: the least. A month ends after each pack that ends in it."""
@@ -253,10 +265,16 @@ class Rate:
         return bool(self.packs) or self.free_minutes or any(pays for pays, _ in self.other_bundles.values())
 
     def paid_by(self, plan: str) -> bool:
-        """Whether a bundle with the rules of ``plan`` pays for this destination. A plan that the tariff did not have
-        counts as this one."""
-        pays, _ = self.other_bundles.get(plan, (self.free_minutes, None))
-        return pays
+        """Whether a bundle with the rules of ``plan``, or of an edition of it, pays for this destination. A plan that
+        the tariff did not have counts as this one."""
+        rules = self._rules_of(plan)
+        return self.free_minutes if rules is None else rules[0]
+
+    def _rules_of(self, plan: str) -> tuple[bool, int | None] | None:
+        """Of another edition, or plan; of an edition that is not known those of its plan."""
+        if plan == self.granted_as:
+            return None
+        return self.other_bundles.get(plan) or self.other_bundles.get(name_of(plan))
 
     def rehearsed(self) -> Rate:
         """This rate at a price of our own, by the second and from credit alone: what the call of a rehearsal shows is
@@ -279,7 +297,7 @@ class Rate:
 
     def under(self, plan: str) -> Rate:
         """This rate with the free increment of the bundle that pays first, which has the rules of ``plan``."""
-        rules = self.other_bundles.get(plan)
+        rules = self._rules_of(plan)
         return self if rules is None else replace(self, free_increment_s=rules[1])
 
 

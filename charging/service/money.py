@@ -11,6 +11,7 @@ from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Status
 from charging.ledger.balances import PROMO, bundle, due_grant, granted, is_money, left
+from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import AMOUNT_MAX, CREDIT, Applied, Balance, JournalLine, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.ledger.remembered import carried_out
@@ -68,6 +69,7 @@ class Money:
         self, store: Store, tariff: Callable[[], Tariff], clock: Clock, funds_changed: Callable[[str], None]
     ) -> None:
         self._store = store
+        self._packs = GivenPacks(store.documents)
         self._tariff = tariff
         self._clock = clock
         self._funds_changed = funds_changed
@@ -140,7 +142,8 @@ class Money:
         if refused is not None and not await is_recorded(self._store, transfer):
             return refused
         gives, known = 0 if plan is None else plan.free_seconds, await self._store.balances(account)
-        due = due_grant(account, present, known, gives, now_us, stored.plan)
+        await self._packs.keep_monthly(tariff.monthly_terms(stored.plan))
+        due = due_grant(account, present, known, gives, now_us, tariff.granted_as(stored.plan))
         applied = await apply_once(self._store, self._changes, transfer, () if due is None else (due,))
         free = applied.balances.get(bundle(month), Balance())
         match applied.outcome:

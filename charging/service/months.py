@@ -13,8 +13,8 @@ A bundle comes into being with its first use (`charging.ledger.balances`), as la
   has taken nothing and changed nothing. So a month's bundle is the most that any plan of that month gave, however
   often the plan changed; going back and forth earns nothing.
 - **The rules** (destinations, increments) of a bundle are those of the plan that granted it, whatever the account's
-  plan is by now (`charging.ledger.balances.ruled_by`); of several, of the one that gave most. So minutes that are left
-  after a downgrade pay what they would have paid before it, and no more.
+  plan is by now (`charging.ledger.balances.ruled_by`), as the tariff had them then; of several, of the one that gave
+  most. So minutes that are left after a downgrade, or an edit, pay what they would have paid before it, and no more.
 - A call that was running at the change goes on with the rules it began with, but shares the larger bundle.
 - **An edit of the tariff** that gives a plan more is like an upgrade of its accounts, each with its next call or night;
   one that gives less takes nothing.
@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from charging.clock import Clock
 from charging.ledger.accounts import Account, Status
 from charging.ledger.balances import SECONDS, bundle, due_grant
+from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.pricing.pieces import SORTS as PIECES
@@ -74,6 +75,7 @@ class Months:
         self._store = store
         self._tariff = tariff
         self._clock = clock
+        self._packs = GivenPacks(store.documents)
 
     async def raise_to_plan(self, account: str) -> int:
         """Grant what this month's bundles, where they exist, lack of what the account's plan gives; how many seconds.
@@ -82,8 +84,9 @@ class Months:
         for _ in range(TRIES_MAX):
             stored = await self._store.directory.account(account)
             transfer = None if stored is None else self.due(stored, await self._store.balances(account))
-            if transfer is None:
+            if stored is None or transfer is None:
                 break
+            await self._keep_rules(stored.plan)
             created = (await self._store.apply(transfer)).outcome is Outcome.CREATED
             if created and transfer.legs[0].balance.startswith(BUNDLE):
                 seconds += transfer.legs[0].posted
@@ -97,12 +100,14 @@ class Months:
         if old is None or new is None:
             return
         month = tariff.month_of(now_us)
+        await self._keep_rules(old.name)
         for sort, gives in gives_of(old):
             if dict(gives_of(new))[sort] >= gives:
                 continue
             for _ in range(TRIES_MAX):
                 balances = await self._store.balances(before.id)
-                transfer = due_grant(before.id, month, balances, gives, now_us, old.name, sort)
+                plan = tariff.granted_as(old.name, _pieces(sort))
+                transfer = due_grant(before.id, month, balances, gives, now_us, plan, sort)
                 if transfer is None or (await self._store.apply(transfer)).outcome is Outcome.CREATED:
                     break
 
@@ -114,5 +119,17 @@ class Months:
         if plan is None or account.status is Status.CLOSED:
             return None
         there = ((sort, gives) for sort, gives in gives_of(plan) if bundle(month, sort) in balances)
-        grants = (due_grant(account.id, month, balances, gives, now_us, plan.name, sort) for sort, gives in there)
+        grants = (
+            due_grant(account.id, month, balances, gives, now_us, tariff.granted_as(plan.name, _pieces(sort)), sort)
+            for sort, gives in there
+        )
         return next((one for one in grants if one is not None), None)
+
+    async def _keep_rules(self, plan: str) -> None:
+        for sort in ("", *PIECES):
+            await self._packs.keep_monthly(self._tariff().monthly_terms(plan, sort))
+
+
+def _pieces(sort: str) -> str:
+    """Of what gives pieces, which; empty: it gives seconds."""
+    return "" if sort == SECONDS else sort

@@ -10,7 +10,7 @@ another destination, and nothing is dialled that cannot be priced.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -23,8 +23,8 @@ import phonenumbers
 from charging.errors import Problem
 from charging.pricing.calendar import local_reading, month_name
 from charging.pricing.money import Rounding, format_euro
-from charging.pricing.packs import PackRules, PackTerms
-from charging.pricing.pieces import PieceRules
+from charging.pricing.packs import MONTH_ORDER, PackRules, PackTerms, monthly
+from charging.pricing.pieces import PAGES, PieceRules
 from charging.pricing.rate import Band, Rate, Step, gross_price
 from charging.pricing.vat import NO_VAT, Vat
 from charging.tariff.deck import Deck, DeckRow
@@ -166,7 +166,7 @@ class Tariff:
     _prefixes: Prefixes[Destination] = field(init=False, repr=False, compare=False)
     _short_codes: dict[str, Destination] = field(init=False, repr=False, compare=False)
     terms: Mapping[str, PackTerms] = field(init=False, repr=False, compare=False)
-    """The rules of its packs, by their names."""
+    """The rules of its packs, by their names; and of its plans' bundles, as ``plan:pro``, ``plan-pages:pro``."""
     _made: dict[tuple[str, str, str, int], Rate] = field(init=False, repr=False, compare=False)
     _zone: ZoneInfo = field(init=False, repr=False, compare=False)
 
@@ -175,7 +175,8 @@ class Tariff:
         put = object.__setattr__
         put(self, "_prefixes", Prefixes((prefix, one) for one in every for prefix in one.prefixes))
         put(self, "_short_codes", {code: one for one in every for code in one.short_codes})
-        put(self, "terms", {one.name: self._terms(one) for one in self.packs.values()})
+        packs = {one.name: self._terms(one) for one in self.packs.values()}
+        put(self, "terms", packs | {f"{one.sort}:{one.name}": one for one in self._bundles()})
         put(self, "_made", {})
         put(self, "_zone", ZoneInfo(self.zone))
 
@@ -220,7 +221,9 @@ class Tariff:
         found = self._find(plan_name, number, at_us)
         if isinstance(found, Refusal):
             return found
-        return found[0].with_packs(*self._paying("", number, held)) if held else found[0]
+        if not held:
+            return found[0]
+        return found[0].with_given(*self._paying("", number, held), self._granted(number, found[0].granted_as, held))
 
     def fax_page_for(self, plan_name: str, number: str, at_us: int) -> int | Refusal:
         """Micro-euro of one sent page, VAT included."""
@@ -238,12 +241,39 @@ class Tariff:
         :meth:`rate_for`."""
         found = self.destination_of(number)
         name = None if found is None else found[1].name
-        editions = {one.edition: one for one in self.terms.values()}
-        paying, _ = self._paying(sort, number, {**self.terms, **editions, **held})
-        return PieceRules(
-            {plan.name: plan.frees_piece(sort, name) for plan in self.plans.values() if plan.includes(sort)},
-            {edition: (rules.order, rules.is_general) for edition, rules in paying.items()},
-        )
+        known = {**self.terms, **{one.edition: one for one in self.terms.values()}, **held}
+        paying, _ = self._paying(sort, number, known)
+        plans = {plan.name: plan.frees_piece(sort, name) for plan in self.plans.values() if plan.includes(sort)}
+        granted = {one: terms.pays(number, name) for one, terms in known.items() if terms.sort == monthly(sort)}
+        packs = {edition: (rules.order, rules.is_general) for edition, rules in paying.items()}
+        return PieceRules(plans | granted, packs)
+
+    def granted_as(self, plan: str, sort: str = "") -> str:
+        """The edition of a plan's bundle of seconds, or of pieces of a ``sort``: what its grants are made under. The
+        plan's name where it has no rules."""
+        terms = self.monthly_terms(plan, sort)
+        return plan if terms is None else terms.edition
+
+    def monthly_terms(self, plan: str, sort: str = "") -> PackTerms | None:
+        """The rules of a plan's bundle, which are kept before a month is granted under them; ``None``: it has none."""
+        return self.terms.get(f"{monthly(sort)}:{plan}")
+
+    def _granted(self, number: str, today: str, held: Mapping[str, PackTerms]) -> dict[str, tuple[bool, int | None]]:
+        """How months that were granted under other editions than ``today`` pay for a number."""
+        found = self.destination_of(number)
+        name = None if found is None else found[1].name
+        others = {one: terms for one, terms in held.items() if terms.sort == monthly() and one != today}
+        return {one: (terms.pays(number, name), terms.increment_s) for one, terms in others.items()}
+
+    def _bundles(self) -> Iterator[PackTerms]:
+        """The rules of the plans' bundles. Free messages have none."""
+        for one in self.plans.values():
+            if one.free_seconds:
+                numbers, step = self._numbers(one.free_destinations), one.free_increment_s
+                yield PackTerms(one.name, one.title, monthly(), MONTH_ORDER, step, one.free_destinations, numbers)
+            if one.free_pages:
+                numbers = self._numbers(one.free_pages_to)
+                yield PackTerms(one.name, one.title, monthly(PAGES), MONTH_ORDER, None, one.free_pages_to, numbers)
 
     def _paying(
         self, sort: str, number: str, held: Mapping[str, PackTerms]
@@ -256,14 +286,18 @@ class Tariff:
 
     def _terms(self, pack: Pack) -> PackTerms:
         """The rules of a pack as it is given today."""
-        numbers: dict[str, bool] = {}
-        if pack.destinations is not None:
-            paid = [one for name, one in self.destinations.items() if name in pack.destinations]
-            numbers = {number: True for one in paid for number in (*one.prefixes, *one.short_codes)}
-            others = (one for name, one in self.destinations.items() if name not in pack.destinations)
-            within = (prefix for one in others for prefix in one.prefixes)
-            numbers |= {one: False for one in within if any(one[:end] in numbers for end in range(2, len(one) + 1))}
+        numbers = self._numbers(pack.destinations)
         return PackTerms(pack.name, pack.title, pack.sort, pack.order, pack.increment_s, pack.destinations, numbers)
+
+    def _numbers(self, paid_for: frozenset[str] | None) -> dict[str, bool]:
+        """As `PackTerms.numbers` has them, of destinations of these names."""
+        if paid_for is None:
+            return {}
+        paid = [one for name, one in self.destinations.items() if name in paid_for]
+        numbers = {number: True for one in paid for number in (*one.prefixes, *one.short_codes)}
+        others = (one for name, one in self.destinations.items() if name not in paid_for)
+        within = (prefix for one in others for prefix in one.prefixes)
+        return numbers | {one: False for one in within if any(one[:end] in numbers for end in range(2, len(one) + 1))}
 
     def _find(self, plan_name: str, number: str, at_us: int) -> tuple[Rate, int | None] | Refusal:
         plan = self.plans.get(plan_name)
@@ -319,6 +353,7 @@ class Tariff:
                 for other in self.plans.values()
                 if other.free_seconds and other.name != plan.name
             },
+            granted_as=self.granted_as(plan.name),
             packs=self._packs_for(eligible),
             max_call_s=plan.max_call_s,
             tariff_revision=self.revision,

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pytest
 from charging.clock import SystemClock
 from charging.ledger.accounts import Number
 from charging.ledger.books.archive import archive
+from charging.ledger.books.audit import Fault
 from charging.ledger.books.portable import Counts
 from charging.ledger.books.verify import verify
+from charging.ledger.given_packs import COLLECTION, GivenPacks
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import (
     Balance,
@@ -34,6 +37,7 @@ from charging.ledger.model import (
 )
 from charging.ledger.port import Store
 from charging.ledger.sqlite.store import SqliteStore
+from charging.pricing.packs import PackTerms, pack_of
 from charging.service.privacy import hide_numbers
 from tests.contract.scenario import add_account, assert_sound, run
 
@@ -127,6 +131,27 @@ async def traffic_on(store: Store, calls: int) -> AsyncIterator[Traffic]:
     finally:
         stop.set()
         await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("kept", ["", "other", "broken"])
+async def test_what_was_given_under_rules_that_are_lost_is_named(store: Store, kept: str) -> None:
+    await add_account(store)
+    terms = PackTerms("world", order=7)
+    pack, month = pack_of(terms.edition, "2026-12-31"), f"plan:2026-11:{terms.edition}"
+    transfer = Transfer("gift", "a", Kind.CORRECT, 1, (Leg(pack, 60), Leg(month, 60)), reason="bought")
+    await GivenPacks(store.documents).keep(terms)
+    assert (await store.apply(transfer)).outcome is Outcome.CREATED
+    await assert_sound(store)
+    for document in await store.documents.list_documents(COLLECTION):
+        assert await store.documents.delete_document(document)
+    if kept:
+        text = replace(terms, order=8).text() if kept == "other" else "{}"
+        assert await store.documents.put_document(COLLECTION, terms.edition, text)
+    found = [one async for one in verify(store)]
+    assert [(one.fault, one.account, one.subject) for one in found] == [
+        (Fault.LOST_RULES, "a", pack),
+        (Fault.LOST_RULES, "a", month),
+    ]
 
 
 async def test_the_audit_of_a_busy_ledger_finds_nothing(store: Store) -> None:

@@ -64,6 +64,8 @@ class Fault(StrEnum):
     """A CDR does not say what the journal has taken for its session."""
     FEED_DIFFERS = "feed_differs"
     """A line has no place in the feed, or more than one."""
+    LOST_RULES = "lost_rules"
+    """What was given has rules that are not kept: it pays as the tariff has it now, or no more."""
     ORPHANED_NUMBER = "orphaned_number"
     """A number whose account does not exist."""
 

@@ -20,6 +20,7 @@ from charging.errors import LedgerCorrupt
 from charging.ledger.books.audit import AccountAudit, Fault, Finding
 from charging.ledger.books.audit_calls import CallsAudit, Contents
 from charging.ledger.books.audit_feed import FeedAudit, no_place
+from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CdrRow, Kind
 from charging.ledger.port import Store
 from charging.ledger.unfinished import assert_whole
@@ -37,11 +38,11 @@ async def verify(store: Store, contents: Contents | None = None) -> AsyncIterato
     for problem in await store.self_check():
         yield Finding(Fault.STORE_DAMAGED, "", "store", problem)
     known: set[str] = set()
-    feed = FeedAudit()
+    feed, rules = FeedAudit(), GivenPacks(store.documents)
     async for account in store.directory.account_ids():
         for finding in await _verify_record(store, account, known):
             yield finding
-        for finding in await verify_account(store, account, contents, feed):
+        for finding in await verify_account(store, account, contents, feed, rules):
             yield finding
     orphans = _Orphans(store, known)
     for look in (partial(_verify_feed, store, feed), orphans.sessions, orphans.cdrs, orphans.numbers, orphans.unlisted):
@@ -67,12 +68,18 @@ async def _verify_record(store: Store, account: str, known: set[str]) -> Sequenc
 
 
 async def verify_account(
-    store: Store, account: str, contents: Contents | None = None, feed: FeedAudit | None = None
+    store: Store,
+    account: str,
+    contents: Contents | None = None,
+    feed: FeedAudit | None = None,
+    rules: GivenPacks | None = None,
 ) -> Sequence[Finding]:
-    """Everything that does not fit in one account; ``feed`` sees its lines."""
+    """Everything that does not fit in one account; ``feed`` sees its lines, ``rules`` remembers those that it read."""
     try:
         while (found := await _read_account(store, account, contents, feed or FeedAudit())) is None:
             pass  # once more for each run of the archive that came in between
+        for name in await (rules or GivenPacks(store.documents)).lost(sorted(await store.balances(account))):
+            found.append(Finding(Fault.LOST_RULES, account, name, "the rules under which it was given are not kept"))
     except LedgerCorrupt as error:
         return [Finding(Fault.UNREADABLE, account, "a record", str(error))]
     return found

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from charging.call.model import Policy
 from charging.clock import MICROSECONDS
 from charging.ledger.balances import bundle, grant, promo
+from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
+from charging.pricing.calendar import Window
 from charging.pricing.money import Rounding
-from charging.pricing.rate import Step
+from charging.pricing.rate import Band, Step
 from charging.service.quotes import Asked, Quotes
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Price, RateTable, Tariff
@@ -44,16 +46,26 @@ class Case:
     answered_us: int
     gifts: dict[str, int] = field(default_factory=dict)
     """Promotional credit by its last day."""
+    granted: Plan | None = None
+    """What the plan was when the month's seconds were granted, before an edit of the tariff."""
+
+
+MORNING = Window(frozenset(range(8)), 0, 12 * 60)
+"""Whatever the day."""
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
+def cases(draw: st.DrawFn, *, banded: bool = True) -> Case:
     first = draw(st.sampled_from([0, 0, 30, 60]))
     steps = [Step(0, draw(st.sampled_from([0, 60_000, 123_456])), 60, draw(st.sampled_from([1, 6, 60])), first)]
     if draw(st.booleans()):
         steps.append(Step(draw(st.sampled_from([45, 60, 100])), draw(st.sampled_from([0, 60_000, 600_000])), 60, 1))
+    morning = Band(
+        "morning", (MORNING,), (Step(0, 90_000, 60, 7, 30),), connect_fee=draw(st.sampled_from([None, CENT]))
+    )
     price = Price(
         tuple(steps),
+        bands=(morning,) if banded and draw(st.booleans()) else (),
         connect_fee=draw(st.sampled_from([0, 0, 5 * CENT])),
         min_charge=draw(st.sampled_from([0, 0, 12 * CENT])),
         max_cost=draw(st.sampled_from([None, None, 15 * CENT])),
@@ -100,7 +112,10 @@ async def begin(rig: Rig, case: Case) -> None:
     month = datetime.fromtimestamp(case.answered_us / MICROSECONDS, ZONE).strftime("%Y-%m")
     plan = case.tariff.plans["light"]
     if case.used_free_s:
-        await rig.store.apply(grant("anna", month, plan.free_seconds, case.answered_us, "light"))
+        then = case.tariff if case.granted is None else replace(case.tariff, plans={"light": case.granted})
+        await GivenPacks(rig.store.documents).keep_monthly(then.monthly_terms("light"))
+        name = "light" if case.granted is None else then.granted_as("light")
+        await rig.store.apply(grant("anna", month, plan.free_seconds, case.answered_us, name))
         used = Leg(bundle(month), -case.used_free_s)
         await rig.store.apply(Transfer("used", "anna", Kind.CORRECT, case.answered_us, (used,), reason="test"))
     for last_day, amount in case.gifts.items():

@@ -11,12 +11,19 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from charging.clock import MICROSECONDS
-from charging.ledger.balances import bundle
+from charging.ledger.balances import bundle, grant, raised_by
+from charging.ledger.given_packs import COLLECTION
+from charging.ledger.model import Transfer
+from charging.pricing.packs import PackTerms
+from charging.service.ledger_contents import LedgerContents
+from charging.service.money import Money
+from charging.service.months import Months
 from charging.service.quotes import Asked, Quotes
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Destination, Tariff
 from charging.whatif.quote import Limit, Quote
-from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_rig, make_tariff
+from tests.contract.scenario import assert_sound
+from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_rig, make_tariff, plan
 
 NOVEMBER, DECEMBER = "2026-11", "2026-12"
 AMERICA = "+12125550123"
@@ -135,3 +142,130 @@ async def test_what_is_quoted_of_left_over_minutes_is_what_is_charged(rig: Rig, 
     assert limit.seconds == (570 if target == TARGET else 0)
     await call(rig, 100.1)
     assert (await rig.balance()).posted == EURO - quote.total
+
+
+# --- an edit of the tariff within a month -------------------------------------------------------------------------
+
+ELSEWHERE = frozenset({"nl_premium"})
+
+
+def kept(rig: Rig, month: str = NOVEMBER) -> str:
+    """Under which name a month of Pro is granted by the tariff of now."""
+    return raised_by(month, rig.tariff.granted_as("pro"))
+
+
+async def edited(rig: Rig, **changes: object) -> None:
+    """Ten seconds of a call have granted Pro's 600, of which 570 are left; then the tariff is edited."""
+    await rig.subscriber(credit=EURO, plan="pro")
+    await call(rig, 10)
+    rig.tariff = plan(rig.tariff, "pro", **changes)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("changes", [{"free_destinations": ELSEWHERE}, {"free_seconds": 0}])
+async def test_r10_what_a_month_was_granted_pays_as_it_did_whatever_an_edit_says(
+    rig: Rig, restarted: bool, changes: dict[str, object]
+) -> None:
+    await edited(rig, **changes)
+    if restarted:
+        await rig.kill_daemon()
+        await rig.start_daemon()
+    quotes = Quotes(rig.store, lambda: rig.tariff, rig.clock)
+    limit, quote = (
+        await quotes.limit(Asked(TARGET, account="anna"), 0),
+        await quotes.quote(Asked(TARGET, account="anna"), 31),
+    )
+    assert isinstance(limit, Limit)
+    assert isinstance(quote, Quote)
+    assert limit.seconds == 570
+    assert quote.total == 0
+    await call(rig, 31.1)
+    assert (await rig.balance()).posted == EURO
+    assert (await rig.balance(bundle(NOVEMBER))).posted == 510
+    await assert_sound(rig.store, LedgerContents(rig.clock.now()))
+
+
+async def test_an_edit_that_opens_a_destination_opens_it_to_the_next_months_minutes(rig: Rig) -> None:
+    await edited(rig, free_destinations=None)
+    await forward_to(rig, AMERICA)
+    await call(rig, 30.1)
+    assert (await rig.balance()).posted == EURO - 30_000
+    before_midnight(rig, -10)
+    await call(rig, 30.1)
+    assert (await rig.balance()).posted == EURO - 30_000
+    assert (await rig.balance(bundle(DECEMBER))).posted == 570
+
+
+async def test_an_edit_that_gives_more_gives_all_of_them_its_rules(rig: Rig) -> None:
+    await edited(rig, free_seconds=900, free_increment_s=1)
+    await call(rig, 31.1)
+    assert (await rig.balance(bundle(NOVEMBER))).posted == 900 - 30 - 31
+
+
+async def test_the_increment_is_that_of_the_grant(rig: Rig) -> None:
+    await edited(rig, free_increment_s=1)
+    await call(rig, 31.1)
+    assert (await rig.balance(bundle(NOVEMBER))).posted == 570 - 60
+
+
+async def test_destinations_that_are_called_otherwise_since_are_paid_as_before(rig: Rig) -> None:
+    await edited(rig)
+    numbers = rig.tariff.destinations["nl_mobile"].prefixes
+    named = {name: one for name, one in rig.tariff.destinations.items() if name != "nl_mobile"}
+    price = rig.tariff.tables["table"].prices["nl_mobile"]
+    tables = {"table": replace(rig.tariff.tables["table"], prices={"gsm": price})}
+    rig.tariff = replace(rig.tariff, destinations={**named, "gsm": Destination("gsm", numbers)}, tables=tables)
+    await call(rig, 31.1)
+    assert (await rig.balance()).posted == EURO
+    assert (await rig.balance(bundle(NOVEMBER))).posted == 510
+
+
+async def test_what_an_older_version_granted_follows_the_plan_of_its_name(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="pro")
+    grant = the_grant(rig, "pro")
+    assert (await rig.store.apply(grant)).outcome.applied
+    await call(rig, 10)
+    assert (await rig.balance(bundle(NOVEMBER))).posted == 570
+    rig.tariff = plan(rig.tariff, "pro", free_destinations=ELSEWHERE)
+    await call(rig, 10)
+    assert (await rig.balance(bundle(NOVEMBER))).posted == 570
+
+
+async def test_rules_that_are_lost_are_those_of_the_plan(rig: Rig) -> None:
+    await edited(rig)
+    for document in await rig.store.documents.list_documents(COLLECTION):
+        assert await rig.store.documents.delete_document(document)
+    await rig.kill_daemon()
+    await rig.start_daemon()
+    rig.tariff = plan(rig.tariff, "pro", free_increment_s=1)
+    await call(rig, 31.1)
+    assert (await rig.balance(bundle(NOVEMBER))).posted == 570 - 31
+
+
+@pytest.mark.parametrize("by", ["call", "upgrade", "downgrade", "support"])
+async def test_the_rules_are_kept_before_anyone_grants_under_them(rig: Rig, by: str) -> None:
+    await rig.subscriber(credit=EURO, plan="pro")
+    service = (rig.store, lambda: rig.tariff, rig.clock)
+    months = Months(*service)
+    match by:
+        case "call":
+            await call(rig, 1)
+        case "upgrade":
+            assert (await rig.store.apply(the_grant(rig, "small", 300))).outcome.applied
+            assert await months.raise_to_plan("anna") == 300
+        case "downgrade":
+            stored = await rig.store.directory.account("anna")
+            assert stored is not None
+            await months.keep(stored, replace(stored, plan="light"))
+        case "support":
+            await Money(*service, rig.registry.funds_changed).grant_minutes("anna", 1, "sorry", "k1")
+    assert (await rig.balance(kept(rig))).posted == 600
+    edition = kept(rig).rpartition(":")[2]
+    (document,) = await rig.store.documents.list_documents(COLLECTION)
+    assert document.id == edition
+    assert PackTerms.read(edition, document.body).edition == edition
+
+
+def the_grant(rig: Rig, plan: str, seconds: int = 600) -> Transfer:
+    """As a version without editions made it."""
+    return grant("anna", NOVEMBER, seconds, rig.clock.now().wall_us, plan)

@@ -41,7 +41,7 @@ Gift = tuple[Pack, str, int]
 
 @dataclass(frozen=True)
 class Packed:
-    """A case, and packs, some given before the tariff was edited."""
+    """A case, and packs, some given before the tariff was edited, as the month's minutes may have been granted."""
 
     case: Case
     gifts: tuple[Gift, ...]
@@ -56,9 +56,15 @@ def packed(draw: st.DrawFn) -> Packed:
         datetime.fromtimestamp((answered_us + offset_s * MICROSECONDS) / MICROSECONDS, ZONE).date().isoformat()
         for offset_s in (-86_400, 0, 0, 86_400, 40 * 86_400)
     ]
-    case = draw(cases())
+    case = draw(cases(banded=False))
     promos = dict(zip(days[1:], draw(st.lists(st.sampled_from([0, 1, 80_007]), min_size=4, max_size=4)), strict=True))
-    case = replace(case, answered_us=answered_us, gifts={day: amount for day, amount in promos.items() if amount})
+    rules = draw(st.sampled_from([None, (HERE, 7), (ELSEWHERE, None), (None, 60)]))
+    plan, granted = case.tariff.plans["light"], None
+    if rules is not None and plan.free_seconds:
+        granted = replace(plan, free_destinations=rules[0], free_increment_s=rules[1])
+        case = replace(case, used_free_s=max(1, case.used_free_s))
+    gifts_left = {day: amount for day, amount in promos.items() if amount}
+    case = replace(case, answered_us=answered_us, gifts=gifts_left, granted=granted)
     terms = st.builds(
         Pack,
         st.sampled_from(["a", "b"]),
@@ -97,6 +103,7 @@ def rated(given: Packed, until_s: int | None = None) -> Rated:
     for pack, day, seconds in given.gifts:
         left[balance_of(pack, case, day)] += seconds
     months_used = {f"bundle:{local(case.answered_us)[:7]}": case.used_free_s}
+    then, first = case.granted or plan, f"bundle:{local(case.answered_us)[:7]}"
     money, fee, weight, payers, at_s = means(case), Fraction(price.connect_fee), Fraction(), list[str](), 0
     owes = True
 
@@ -109,7 +116,8 @@ def rated(given: Packed, until_s: int | None = None) -> Rated:
     while at_s < (plan.max_call_s if until_s is None else min(until_s, plan.max_call_s)):
         now = local(case.answered_us + at_s * MICROSECONDS)
         month = f"bundle:{now[:7]}"
-        left.setdefault(month, plan.free_seconds - months_used.get(month, 0))
+        closed = month == first and then.free_destinations == ELSEWHERE
+        left.setdefault(month, 0 if closed else plan.free_seconds - months_used.get(month, 0))
         usable = [
             one
             for one in left
@@ -120,7 +128,7 @@ def rated(given: Packed, until_s: int | None = None) -> Rated:
         step = [one for one in price.steps if one.from_s <= at_s][-1]
         length = step.first_increment_s if at_s == 0 and step.first_increment_s else step.increment_s
         if usable:
-            own = plan.free_increment_s if usable[0] == month else rules[usable[0]].increment_s
+            own = then.free_increment_s if usable[0] == month else rules[usable[0]].increment_s
             length = own or length
         parts = [one for one in usable for _ in range(left[one])][:length]
         by_credit = length - len(parts)

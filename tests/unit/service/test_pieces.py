@@ -152,6 +152,21 @@ async def test_pages_for_some_destinations_pay_no_others(rig: Rig) -> None:
     assert (await Office(rig).sent()).cost == "0.24"
 
 
+async def test_r10_the_months_pages_pay_as_they_were_granted_whatever_an_edit_says(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO)
+    office = Office(rig)
+    view = await office.sent()
+    await office.ends(view.session, "SUCCESS", 1)
+    rig.tariff = plan(rig.tariff, "light", free_pages_to=frozenset({"nl_fixed"}))
+    told = await Quotes(rig.store, lambda: rig.tariff, rig.clock).fax(Asked(TARGET, account="anna"), 1)
+    assert isinstance(told, FaxQuote)
+    assert (told.free_pages, told.total) == (1, 0)
+    view = await office.sent(key="second")
+    await office.ends(view.session, "SUCCESS", 1)
+    assert ((await rig.balance(PAGES_NOW)).posted, (await rig.balance()).posted) == (0, EURO)
+    await sound(rig)
+
+
 # --- messages -------------------------------------------------------------------------------------------------
 
 
