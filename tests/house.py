@@ -42,7 +42,7 @@ MANY_METHODS: dict[str, int] = {
     "charging.service.changes.Changes": 18,
     "charging.service.payments.Payments": 18,
     "charging.tariff.deck_file._Reader": 24,
-    "charging.tariff.tariff.Tariff": 18,
+    "charging.tariff.tariff.Tariff": 17,
     "charging.web.console.pages.Pages": 16,
 }
 """Classes with more methods than METHODS_MAX, and how many. Lower a number when it shrinks; no class joins them."""

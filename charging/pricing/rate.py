@@ -267,14 +267,8 @@ class Rate:
     def paid_by(self, plan: str) -> bool:
         """Whether a bundle with the rules of ``plan``, or of an edition of it, pays for this destination. A plan that
         the tariff did not have counts as this one."""
-        rules = self._rules_of(plan)
+        rules = _rules_of(self, plan)
         return self.free_minutes if rules is None else rules[0]
-
-    def _rules_of(self, plan: str) -> tuple[bool, int | None] | None:
-        """Of another edition, or plan; of an edition that is not known those of its plan."""
-        if plan == self.granted_as:
-            return None
-        return self.other_bundles.get(plan) or self.other_bundles.get(name_of(plan))
 
     def rehearsed(self) -> Rate:
         """This rate at a price of our own, by the second and from credit alone: what the call of a rehearsal shows is
@@ -297,8 +291,15 @@ class Rate:
 
     def under(self, plan: str) -> Rate:
         """This rate with the free increment of the bundle that pays first, which has the rules of ``plan``."""
-        rules = self._rules_of(plan)
+        rules = _rules_of(self, plan)
         return self if rules is None else replace(self, free_increment_s=rules[1])
+
+
+def _rules_of(rate: Rate, plan: str) -> tuple[bool, int | None] | None:
+    """Of another edition, or plan; of an edition that is not known those of its plan. ``None``: they are the rate's."""
+    if plan == rate.granted_as:
+        return None
+    return rate.other_bundles.get(plan) or rate.other_bundles.get(name_of(plan))
 
 
 def gross_price(price: int, vat_added: int, rounding: Rounding, decimals: int) -> int:

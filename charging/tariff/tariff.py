@@ -32,7 +32,7 @@ from charging.tariff.plans import Pack, Plan
 
 _NO_NUMBER = re.compile(r"[\x00-\x08]|[0-9][eExX][+-]?[0-9]|[.,]0\Z")
 """What programs make of numbers that they take for amounts: 3.1201234567E10, 31201234567.0, 0x31. Read as digits it
-would be somebody else's number."""
+would be another's number."""
 NUMBERS_KEPT = 8_192
 """Numbers that were read last: to read one again costs a tenth of a decision."""
 
@@ -175,8 +175,9 @@ class Tariff:
         put = object.__setattr__
         put(self, "_prefixes", Prefixes((prefix, one) for one in every for prefix in one.prefixes))
         put(self, "_short_codes", {code: one for one in every for code in one.short_codes})
-        packs = {one.name: self._terms(one) for one in self.packs.values()}
-        put(self, "terms", packs | {f"{one.sort}:{one.name}": one for one in self._bundles()})
+        packs = {one.name: _terms_of(one, self.destinations) for one in self.packs.values()}
+        bundles = {f"{one.sort}:{one.name}": one for one in _bundles_of(self.plans.values(), self.destinations)}
+        put(self, "terms", packs | bundles)
         put(self, "_made", {})
         put(self, "_zone", ZoneInfo(self.zone))
 
@@ -223,7 +224,11 @@ class Tariff:
             return found
         if not held:
             return found[0]
-        return found[0].with_given(*self._paying("", number, held), self._granted(number, found[0].granted_as, held))
+        known = self.destination_of(number)
+        name = None if known is None else known[1].name
+        others = {one: terms for one, terms in held.items() if terms.sort == monthly() and one != found[0].granted_as}
+        granted = {one: (terms.pays(number, name), terms.increment_s) for one, terms in others.items()}
+        return found[0].with_given(*_paying("", number, name, held), granted)
 
     def fax_page_for(self, plan_name: str, number: str, at_us: int) -> int | Refusal:
         """Micro-euro of one sent page, VAT included."""
@@ -242,7 +247,7 @@ class Tariff:
         found = self.destination_of(number)
         name = None if found is None else found[1].name
         known = {**self.terms, **{one.edition: one for one in self.terms.values()}, **held}
-        paying, _ = self._paying(sort, number, known)
+        paying, _ = _paying(sort, number, name, known)
         plans = {plan.name: plan.frees_piece(sort, name) for plan in self.plans.values() if plan.includes(sort)}
         granted = {one: terms.pays(number, name) for one, terms in known.items() if terms.sort == monthly(sort)}
         packs = {edition: (rules.order, rules.is_general) for edition, rules in paying.items()}
@@ -257,47 +262,6 @@ class Tariff:
     def monthly_terms(self, plan: str, sort: str = "") -> PackTerms | None:
         """The rules of a plan's bundle, which are kept before a month is granted under them; ``None``: it has none."""
         return self.terms.get(f"{monthly(sort)}:{plan}")
-
-    def _granted(self, number: str, today: str, held: Mapping[str, PackTerms]) -> dict[str, tuple[bool, int | None]]:
-        """How months that were granted under other editions than ``today`` pay for a number."""
-        found = self.destination_of(number)
-        name = None if found is None else found[1].name
-        others = {one: terms for one, terms in held.items() if terms.sort == monthly() and one != today}
-        return {one: (terms.pays(number, name), terms.increment_s) for one, terms in others.items()}
-
-    def _bundles(self) -> Iterator[PackTerms]:
-        """The rules of the plans' bundles. Free messages have none."""
-        for one in self.plans.values():
-            if one.free_seconds:
-                numbers, step = self._numbers(one.free_destinations), one.free_increment_s
-                yield PackTerms(one.name, one.title, monthly(), MONTH_ORDER, step, one.free_destinations, numbers)
-            if one.free_pages:
-                numbers = self._numbers(one.free_pages_to)
-                yield PackTerms(one.name, one.title, monthly(PAGES), MONTH_ORDER, None, one.free_pages_to, numbers)
-
-    def _paying(
-        self, sort: str, number: str, held: Mapping[str, PackTerms]
-    ) -> tuple[dict[str, PackRules], tuple[str, ...]]:
-        """Of packs, how those pay that do for a number; and which do not."""
-        found = self.destination_of(number)
-        name = None if found is None else found[1].name
-        paying = {one: terms.rules for one, terms in held.items() if terms.sort == sort and terms.pays(number, name)}
-        return paying, tuple(one for one, terms in held.items() if terms.sort == sort and one not in paying)
-
-    def _terms(self, pack: Pack) -> PackTerms:
-        """The rules of a pack as it is given today."""
-        numbers = self._numbers(pack.destinations)
-        return PackTerms(pack.name, pack.title, pack.sort, pack.order, pack.increment_s, pack.destinations, numbers)
-
-    def _numbers(self, paid_for: frozenset[str] | None) -> dict[str, bool]:
-        """As `PackTerms.numbers` has them, of destinations of these names."""
-        if paid_for is None:
-            return {}
-        paid = [one for name, one in self.destinations.items() if name in paid_for]
-        numbers = {number: True for one in paid for number in (*one.prefixes, *one.short_codes)}
-        others = (one for name, one in self.destinations.items() if name not in paid_for)
-        within = (prefix for one in others for prefix in one.prefixes)
-        return numbers | {one: False for one in within if any(one[:end] in numbers for end in range(2, len(one) + 1))}
 
     def _find(self, plan_name: str, number: str, at_us: int) -> tuple[Rate, int | None] | Refusal:
         plan = self.plans.get(plan_name)
@@ -354,16 +318,11 @@ class Tariff:
                 if other.free_seconds and other.name != plan.name
             },
             granted_as=self.granted_as(plan.name),
-            packs=self._packs_for(eligible),
+            packs=_packs_for(eligible, self.packs, self.terms),
             max_call_s=plan.max_call_s,
             tariff_revision=self.revision,
             tariff_digest=self.digest,
         )
-
-    def _packs_for(self, eligible: str | None) -> dict[str, PackRules]:
-        """How the tariff's packs of minutes pay, those that do for a destination."""
-        named = ((one, self.terms[name].rules) for name, one in self.packs.items() if not one.sort)
-        return {one.name: rules for one, rules in named if one.destinations is None or eligible in one.destinations}
 
     def top_up_refusal(self, amount: int) -> str | None:
         """What is expected instead of ``amount``, or ``None`` when it may be bought (R2)."""
@@ -372,6 +331,50 @@ class Tariff:
         if self.top_ups.amounts and amount not in self.top_ups.amounts:
             return "one of " + ", ".join(format_euro(one) for one in self.top_ups.amounts)
         return None
+
+
+def _paying(
+    sort: str, number: str, destination: str | None, held: Mapping[str, PackTerms]
+) -> tuple[dict[str, PackRules], tuple[str, ...]]:
+    """Of packs, how those pay that do for a number in this destination; and which do not."""
+    packs = {one: terms for one, terms in held.items() if terms.sort == sort}
+    paying = {one: terms.rules for one, terms in packs.items() if terms.pays(number, destination)}
+    return paying, tuple(one for one in packs if one not in paying)
+
+
+def _packs_for(eligible: str | None, packs: Mapping[str, Pack], terms: Mapping[str, PackTerms]) -> dict[str, PackRules]:
+    """How the tariff's packs of minutes pay, those that do for a destination."""
+    minutes = (one for one in packs.values() if not one.sort)
+    pay = (one for one in minutes if one.destinations is None or eligible in one.destinations)
+    return {one.name: terms[one.name].rules for one in pay}
+
+
+def _terms_of(pack: Pack, destinations: Mapping[str, Destination]) -> PackTerms:
+    """The rules of a pack as it is given today."""
+    numbers = _numbers(pack.destinations, destinations)
+    return PackTerms(pack.name, pack.title, pack.sort, pack.order, pack.increment_s, pack.destinations, numbers)
+
+
+def _bundles_of(plans: Iterable[Plan], destinations: Mapping[str, Destination]) -> Iterator[PackTerms]:
+    """The rules of the plans' bundles. Free messages have none."""
+    for one in plans:
+        if one.free_seconds:
+            numbers, step = _numbers(one.free_destinations, destinations), one.free_increment_s
+            yield PackTerms(one.name, one.title, monthly(), MONTH_ORDER, step, one.free_destinations, numbers)
+        if one.free_pages:
+            numbers = _numbers(one.free_pages_to, destinations)
+            yield PackTerms(one.name, one.title, monthly(PAGES), MONTH_ORDER, None, one.free_pages_to, numbers)
+
+
+def _numbers(paid_for: frozenset[str] | None, destinations: Mapping[str, Destination]) -> dict[str, bool]:
+    """As `PackTerms.numbers` has them, of destinations of these names."""
+    if paid_for is None:
+        return {}
+    paid = [one for name, one in destinations.items() if name in paid_for]
+    numbers = {number: True for one in paid for number in (*one.prefixes, *one.short_codes)}
+    others = (one for name, one in destinations.items() if name not in paid_for)
+    within = (prefix for one in others for prefix in one.prefixes)
+    return numbers | {one: False for one in within if any(one[:end] in numbers for end in range(2, len(one) + 1))}
 
 
 def _price_of(row: DeckRow) -> Price:

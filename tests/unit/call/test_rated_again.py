@@ -99,10 +99,7 @@ def rated(given: Packed, until_s: int | None = None) -> Rated:
     case, plan = given.case, given.case.tariff.plans["light"]
     price = case.tariff.tables["table"].prices["nl_mobile"]
     rules = {balance_of(pack, case, day): pack for pack, day, _ in given.gifts}
-    left = Counter[str]()
-    for pack, day, seconds in given.gifts:
-        left[balance_of(pack, case, day)] += seconds
-    months_used = {f"bundle:{local(case.answered_us)[:7]}": case.used_free_s}
+    left = sum((Counter({balance_of(pack, case, day): has}) for pack, day, has in given.gifts), Counter[str]())
     then, first = case.granted or plan, f"bundle:{local(case.answered_us)[:7]}"
     money, fee, weight, payers, at_s = means(case), Fraction(price.connect_fee), Fraction(), list[str](), 0
     owes = True
@@ -117,7 +114,7 @@ def rated(given: Packed, until_s: int | None = None) -> Rated:
         now = local(case.answered_us + at_s * MICROSECONDS)
         month = f"bundle:{now[:7]}"
         closed = month == first and then.free_destinations == ELSEWHERE
-        left.setdefault(month, 0 if closed else plan.free_seconds - months_used.get(month, 0))
+        left.setdefault(month, 0 if closed else plan.free_seconds - (case.used_free_s if month == first else 0))
         usable = [
             one
             for one in left
