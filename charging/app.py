@@ -485,7 +485,7 @@ async def _announce(engine: Engine, listening: Listening) -> None:
     for one in listening.values():
         await one.wait()
     settings = engine.config.settings
-    _spare_collector()
+    _spare_collector(youngest_only=True)
     if settings.sandbox:
         log.warning("sandbox_started", advice="no Asterisk and no real money: calls come by POST /v1/test/calls")
     agi_port = None if settings.sandbox else engine.agi.port
@@ -493,11 +493,11 @@ async def _announce(engine: Engine, listening: Listening) -> None:
     engine.supervisor.tell(READY=1, STATUS=engine.status())
 
 
-def _spare_collector() -> None:
-    """What the start has made (modules, the tariff) lives as long as the daemon: never look through it again for
-    garbage. What a call makes is freed by counting; the rest can wait for GARBAGE_MANY objects, for each search of
-    them holds all calls up."""
-    gc.collect()
+def _spare_collector(*, youngest_only: bool = False) -> None:
+    """What there is now (modules, the tariff) lives as long as the daemon: never look through it again for garbage.
+    What a call makes is freed by counting; the rest can wait for GARBAGE_MANY objects, for each search of them holds
+    all calls up. ``youngest_only``: calls run by now, and a search through all that they hold would take long."""
+    gc.collect(0 if youngest_only else 2)
     gc.freeze()
     gc.set_threshold(GARBAGE_MANY, 20, 50)
 
@@ -593,6 +593,7 @@ def run(config: Config) -> int:
     start or a task of it has failed."""
     faulthandler.enable(STDERR)  # the watchdog's SIGABRT leaves in the log where the loop stood
     engine = build(within_descriptors(config))
+    _spare_collector()  # before running calls are brought to life: thousands of them are many new objects
     try:
         asyncio.run(_until_signalled(engine))
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ Fields = Mapping[str, str | Sequence[str]]
 Order = tuple[str, Fields]
 """An action's name and fields."""
 
-FORBIDDEN_CHARACTERS = frozenset("\r\n\0")
+_FORBIDDEN = re.compile("[\r\n\0]")
 PATTERN_START = "/"
 """AMI reads a channel name that starts with a slash as a regular expression over all channels."""
 
@@ -92,7 +93,7 @@ def check_sendable(name: str, fields: Fields) -> None:
     """Raise LocalProtocolError for what would inject headers or reach every channel at once."""
     for key, value in (("Action", name), *fields.items()):
         for text in (value,) if isinstance(value, str) else value:
-            if FORBIDDEN_CHARACTERS & set(key + text):
+            if _FORBIDDEN.search(key) or _FORBIDDEN.search(text):
                 raise LocalProtocolError(f"action {name!r}: {key!r} holds a line break or NUL")
             if key.lower() == "channel" and text.startswith(PATTERN_START):
                 raise LocalProtocolError(f"action {name!r}: a channel may not be a pattern: {text!r}")
